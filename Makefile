@@ -1,0 +1,158 @@
+# The front door. Each of these sets up everything it needs in .venv and build/, and takes seconds the second time:
+#   make demo       the main job: train on the digits, draw the curves
+#   make test       all C++ and Python tests
+#   make bench      against PyTorch, JAX and scikit-learn; bench-cpp: the kernels alone
+#   make docs       the HTML documentation, warnings are errors
+#   make lint       formatting, types, layering
+#   make sanitize   the C++ tests under ASan + UBSan and under TSan
+#   make clean      removes .venv and build/
+# PYTHON=python3.12 make ... picks the interpreter; WERROR=ON makes compiler warnings errors.
+
+PYTHON ?= python3
+WERROR ?= OFF
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMPS := $(VENV)/stamps
+BUILD := build/python
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input -qq
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export CMAKE_BUILD_PARALLEL_LEVEL ?= $(shell nproc 2>/dev/null || echo 2)
+export CTEST_OUTPUT_ON_FAILURE := 1
+export CMAKE_GENERATOR := Ninja
+
+# What the installed package is made of: a change reinstalls it.
+PACKAGE_SOURCES := CMakeLists.txt pyproject.toml $(wildcard README.md LICENSE) \
+  $(shell find cpp python cmake -type f -not -name '*.pyc' 2>/dev/null)
+CXX_FILES = $(shell find cpp python/bindings tests/cpp bench/cpp -name '*.cpp' -o -name '*.hpp')
+
+.PHONY: help demo test test-cpp test-python test-pytorch bench bench-cpp docs lint format sanitize asan tsan install clean
+help:
+	@sed -n '2,9s/^# \{0,1\}//p' Makefile
+
+# ---- set-up ----
+
+$(STAMPS)/venv:
+	@bash tests/tools/system_packages.sh python "$(PYTHON)"
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 10) and "stoop needs Python >= 3.10; run PYTHON=python3.x make ...")'
+	@echo "== creating $(VENV)"
+	"$(PYTHON)" -m venv $(VENV)
+	$(PIP) install --upgrade 'pip>=25.1'
+	@mkdir -p $(STAMPS) && touch $@
+
+# The build requirements live in .venv, without pip's isolation, so that builds are incremental.
+$(STAMPS)/build-tools: $(STAMPS)/venv
+	@bash tests/tools/system_packages.sh compiler
+	$(PIP) install 'scikit-build-core>=0.10' 'pybind11>=2.13' 'nlohmann_json>=3.11' 'cmake>=3.24' ninja
+	@touch $@
+
+PIP_BUILD = $(PIP) install --no-build-isolation -C cmake.define.STOOP_WARNINGS_AS_ERRORS=$(WERROR)
+
+$(STAMPS)/installed: $(STAMPS)/build-tools $(PACKAGE_SOURCES)
+	@echo "== building and installing the package"
+	$(PIP_BUILD) .
+	@touch $@
+install: $(STAMPS)/installed
+
+# The dependencies of one extra of pyproject.toml, after the package itself.
+$(STAMPS)/extra-%: pyproject.toml | $(STAMPS)/installed
+	@echo "== installing the dependencies of '$*'"
+	$(PIP_BUILD) '.[$*]'
+	@touch $@
+
+$(STAMPS)/lint: pyproject.toml $(STAMPS)/venv
+	$(PIP) install --group lint
+	@touch $@
+
+$(STAMPS)/torch: | $(STAMPS)/installed
+	@echo "== installing PyTorch"
+	$(PIP) install torch==2.13.0
+	@touch $@
+
+# ---- the main job ----
+
+demo: $(STAMPS)/installed $(STAMPS)/extra-demo
+	$(BIN)/stoop demo
+
+# ---- tests ----
+
+test: test-cpp test-python
+
+# The C++ tests are built in the folder of the Python module: the library is compiled once.
+# STOOP_BLAS: the library that the Python package uses, so that both providers of products are tested.
+BLAS = $(shell $(BIN)/python -c "import importlib.util as u, pathlib as p; s = u.find_spec('scipy_openblas32'); \
+  print(next(iter(p.Path(s.submodule_search_locations[0]).glob('lib/lib*openblas*.so')), '') if s else '')")
+CONSUMER := build/consumer/consumer
+
+test-cpp: $(STAMPS)/installed
+	@bash tests/tools/system_packages.sh cpp-tests
+	@echo "== building the C++ tests"
+	@cmake -S . -B $(BUILD) -DSTOOP_BUILD_TESTS=ON -DSTOOP_WARNINGS_AS_ERRORS=$(WERROR) > build/configure.log || { cat build/configure.log; exit 1; }
+	cmake --build $(BUILD)
+	@echo "== building the consumer project against an install tree"
+	@cmake --install $(BUILD) --prefix build/install --component development > build/install.log
+	@cmake -S tests/cpp/consumer -B build/consumer -DCMAKE_PREFIX_PATH=$(CURDIR)/build/install > build/consumer.log || { cat build/consumer.log; exit 1; }
+	cmake --build build/consumer
+	@echo "== C++ tests"
+	STOOP_BLAS="$(BLAS)" ctest --test-dir $(BUILD) --no-tests=error
+	ctest --test-dir build/consumer --no-tests=error
+
+test-python: $(STAMPS)/installed $(STAMPS)/extra-test
+	@echo "== Python tests"
+	STOOP_CONSUMER="$(wildcard $(CURDIR)/$(CONSUMER))" $(BIN)/python -m pytest -q
+
+# Only the tests that need PyTorch.
+test-pytorch: $(STAMPS)/installed $(STAMPS)/extra-test $(STAMPS)/torch
+	$(BIN)/python -m pytest tests/python/test_pytorch.py
+
+# ---- benchmarks ----
+
+bench: $(STAMPS)/installed $(STAMPS)/extra-bench $(STAMPS)/torch
+	$(BIN)/python bench/peers/run.py
+
+bench-cpp: $(STAMPS)/installed
+	@bash tests/tools/system_packages.sh cpp-bench
+	@cmake -S . -B $(BUILD) -DSTOOP_BUILD_BENCHMARKS=ON > build/configure.log || { cat build/configure.log; exit 1; }
+	cmake --build $(BUILD)
+	@for program in $(BUILD)/bench/cpp/bench_*; do \
+	  if [ -f "$$program" ] && [ -x "$$program" ]; then echo "== $$program"; STOOP_BLAS="$(BLAS)" "$$program"; fi; done
+
+# ---- documentation and checks ----
+
+docs: $(STAMPS)/installed $(STAMPS)/extra-docs
+	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
+	@echo "open docs/_build/html/index.html"
+
+lint: $(STAMPS)/lint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	@echo "clang-format --dry-run" && $(BIN)/clang-format --dry-run -Werror $(CXX_FILES)
+	$(BIN)/python -m pytest -q --noconftest tests/python/test_layering.py
+
+# Rewrites the sources as `make lint` wants them.
+format: $(STAMPS)/lint
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/clang-format -i $(CXX_FILES)
+
+# ---- sanitizers ----
+
+sanitize: asan tsan
+
+asan: $(STAMPS)/build-tools
+	@bash tests/tools/system_packages.sh cpp-tests
+	@bash tests/tools/sanitize.sh asan
+
+tsan: $(STAMPS)/build-tools
+	@bash tests/tools/system_packages.sh cpp-tests
+	@bash tests/tools/system_packages.sh clang
+	@bash tests/tools/sanitize.sh tsan
+
+clean:
+	rm -rf $(VENV) build docs/_build

@@ -1,0 +1,45 @@
+# Compiler flags of every target of this project.
+# Never -ffast-math: it removes NaN checks, and a shared library linked with it switches the host process to
+# flush-to-zero. Never -march=native: instruction sets are chosen at run time, per file.
+if(NOT CMAKE_CXX_COMPILER_ID MATCHES "GNU|Clang")
+  message(FATAL_ERROR "stoop is written with compiler vector extensions; it needs GCC 11 or Clang 14 (or later), "
+    "not ${CMAKE_CXX_COMPILER_ID}. Set CXX or CMAKE_CXX_COMPILER.")
+endif()
+
+set(STOOP_MATH_FLAGS -fno-math-errno -fno-trapping-math -ffp-contract=fast)
+set(STOOP_WARNING_FLAGS -Wall -Wextra -Wshadow)
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+  # GCC 12 reports `"literal" + std::string` inside its own header (GCC bug 105651).
+  list(APPEND STOOP_WARNING_FLAGS -Wno-restrict)
+endif()
+
+function(stoop_set_flags target)
+  set_target_properties(${target} PROPERTIES CXX_STANDARD 20 CXX_STANDARD_REQUIRED ON CXX_EXTENSIONS OFF)
+  target_compile_options(${target} PRIVATE
+    ${STOOP_MATH_FLAGS}
+    ${STOOP_WARNING_FLAGS}
+    $<$<BOOL:${STOOP_WARNINGS_AS_ERRORS}>:-Werror>
+  )
+  if(STOOP_SANITIZE)
+    target_compile_options(${target} PRIVATE -fsanitize=${STOOP_SANITIZE} -fno-omit-frame-pointer)
+    if(STOOP_SANITIZE MATCHES "undefined")
+      target_compile_options(${target} PRIVATE -fno-sanitize-recover=undefined)
+    endif()
+    # PUBLIC for the library: whatever links it needs the sanitizer's runtime.
+    target_link_options(${target} PUBLIC -fsanitize=${STOOP_SANITIZE})
+  endif()
+endfunction()
+
+# One line for humans: the flags that decide the speed and the meaning of the arithmetic.
+function(stoop_describe_flags result)
+  string(TOUPPER "${CMAKE_BUILD_TYPE}" type)
+  set(flags ${CMAKE_CXX_FLAGS} ${CMAKE_CXX_FLAGS_${type}} ${STOOP_MATH_FLAGS})
+  if(STOOP_SANITIZE)
+    list(APPEND flags -fsanitize=${STOOP_SANITIZE})
+  endif()
+  list(JOIN flags " " text)
+  string(REPLACE "\\" "\\\\" text "${text}")
+  string(REPLACE "\"" "\\\"" text "${text}")
+  string(STRIP "${text}" text)
+  set(${result} "${text}" PARENT_SCOPE)
+endfunction()

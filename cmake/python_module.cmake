@@ -1,0 +1,18 @@
+# The extension module stoop._core; scikit-build-core installs its component `python` into the wheel.
+find_package(Python 3.10 REQUIRED COMPONENTS Interpreter Development.Module)
+find_package(pybind11 CONFIG REQUIRED)
+
+# NO_EXTRAS: link-time optimisation buys nothing for thin bindings and slows each rebuild.
+pybind11_add_module(_core MODULE NO_EXTRAS
+  python/bindings/module.cpp
+  python/bindings/bind_gradcheck.cpp
+  python/bindings/bind_model.cpp
+  python/bindings/bind_runtime.cpp
+  python/bindings/bind_trainer.cpp
+)
+target_include_directories(_core PRIVATE python/bindings)
+# config_json.hpp is the one private header the bindings use: configurations cross the boundary as JSON text.
+target_include_directories(_core PRIVATE cpp/src)
+target_link_libraries(_core PRIVATE stoop::stoop)
+stoop_set_flags(_core)
+install(TARGETS _core LIBRARY DESTINATION stoop COMPONENT python)

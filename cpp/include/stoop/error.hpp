@@ -1,0 +1,61 @@
+// Every message the library gives is formatted and thrown here: `[where] what was given; what was expected; what to do.`
+// Checks happen once, at the public boundary; what lies below is noexcept.
+#pragma once
+
+#include <span>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <system_error>
+
+#include <stoop/types.hpp>
+
+namespace stoop {
+
+// The caller gave a value that cannot be used. Python: ValueError.
+struct ValueError : std::invalid_argument {
+  using std::invalid_argument::invalid_argument;
+};
+
+// The caller gave something of the wrong kind (dtype, targets of another sort). Python: TypeError.
+struct TypeError : std::invalid_argument {
+  using std::invalid_argument::invalid_argument;
+};
+
+// A model or checkpoint file that is damaged or does not fit. Python: stoop.CheckpointError.
+struct CheckpointError : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+// The operating system refused a file. Python: OSError with errno and the file name.
+struct FileError : std::system_error {
+  FileError(int error_number, std::string path, const std::string& what_failed);
+  std::string path;
+};
+
+// The loss (or a gradient) became infinite or NaN; the model keeps its last good parameters. Python: stoop.NonFiniteLossError.
+struct NonFiniteLossError : std::runtime_error {
+  NonFiniteLossError(Index step, Index epoch, std::string cause);
+  Index step;         // updates done before the one that failed
+  Index epoch;        // epochs completed before it
+  std::string cause;  // the likely reason, in words
+};
+
+// The text in double quotes for a message: cut when long, control characters replaced.
+std::string in_quotes(std::string_view text);
+
+// `[where] given; expected; hint.` An empty part is left out.
+std::string format_error(std::string_view where, std::string_view given, std::string_view expected, std::string_view hint);
+
+[[noreturn]] void throw_value_error(std::string_view where, std::string_view given, std::string_view expected,
+                                    std::string_view hint);
+[[noreturn]] void throw_type_error(std::string_view where, std::string_view given, std::string_view expected,
+                                   std::string_view hint);
+[[noreturn]] void throw_checkpoint_error(std::string_view where, std::string_view given, std::string_view expected,
+                                         std::string_view hint);
+
+// Refuses `name`, listing `valid` and suggesting the nearest of them.
+[[noreturn]] void throw_unknown_name(std::string_view where, std::string_view what, std::string_view name,
+                                     std::span<const std::string_view> valid);
+
+}  // namespace stoop

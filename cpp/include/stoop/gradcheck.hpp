@@ -1,0 +1,33 @@
+// Gradient checking by two-sided differences, in float64.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include <stoop/losses.hpp>
+#include <stoop/model.hpp>
+#include <stoop/trainer.hpp>
+
+namespace stoop {
+
+// relative_error = norm(approx - grad) / (norm(approx) + norm(grad)), over the elements of one parameter.
+struct ParameterCheck {
+  std::string name;
+  double relative_error = 0.0;
+  Index worst_index = 0;  // row-major position of the element with the largest absolute difference
+  double worst_analytic = 0.0;
+  double worst_numeric = 0.0;
+};
+
+struct GradcheckResult {
+  double relative_error = 0.0;  // over all parameters together
+  std::vector<ParameterCheck> per_parameter;
+  bool passed = false;  // relative_error < 1e-7
+};
+
+// Compares loss_and_grad with (loss(w + eps) - loss(w - eps)) / (2 eps) for every parameter element.
+// `model` is left as it was.
+GradcheckResult gradcheck(const Model<double>& model, const Loss& loss, MatrixView<const double> x, const Targets<double>& y,
+                          double l2 = 0.0, double eps = 1e-6);
+
+}  // namespace stoop

@@ -1,0 +1,47 @@
+// What the library runs on: threads, instruction set, BLAS, version.
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace stoop {
+
+// Upper limit of threads for training and prediction in this process (n >= 1). It starts as STOOP_NUM_THREADS or, unset,
+// as usable_cores(); a small step uses fewer.
+void set_num_threads(int n);
+int get_num_threads();
+
+// Cores this process may use: the affinity mask, cut by the cgroup CPU quota (rounded up), at least 1.
+int usable_cores();
+
+// Instruction sets compiled in and supported by this CPU, best first; the active one is the best or STOOP_ISA.
+std::vector<std::string> available_isas();
+std::string active_isa();
+
+struct BlasInfo {
+  bool loaded = false;
+  std::string path;    // empty when none was found
+  std::string config;  // what the library says of itself, its kernel set included
+  std::string error;   // why it could not be loaded
+};
+
+// Where to look for a CBLAS before the system's names; STOOP_BLAS goes first. Has an effect until the first use.
+void set_blas_path(std::string path);
+// Loads the library if that was not done yet.
+BlasInfo blas_info();
+
+struct BuildInfo {
+  std::string version;
+  std::string compiler;
+  std::string flags;
+  std::string build_type;
+  bool openmp = false;
+  bool cuda = false;
+};
+BuildInfo build_info();
+
+// Fused multiply-add peak in GFLOP/s of the active instruction set on `threads` threads, measured for about 30 ms.
+template <class T>
+double measure_fma_peak(int threads);
+
+}  // namespace stoop

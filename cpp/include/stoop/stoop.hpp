@@ -1,0 +1,12 @@
+// Everything an application needs. The order of the includes is the order in which to read them.
+#pragma once
+
+#include <stoop/types.hpp>
+#include <stoop/error.hpp>
+#include <stoop/layers.hpp>
+#include <stoop/losses.hpp>
+#include <stoop/optimizers.hpp>
+#include <stoop/model.hpp>
+#include <stoop/trainer.hpp>
+#include <stoop/gradcheck.hpp>
+#include <stoop/runtime.hpp>

@@ -1,0 +1,115 @@
+// Trainer<T>: runs whole epochs of mini-batch training inside the core. One trainer drives one model.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include <stoop/losses.hpp>
+#include <stoop/model.hpp>
+#include <stoop/optimizers.hpp>
+
+namespace stoop {
+
+struct TrainerConfig {
+  Loss loss = SoftmaxCrossEntropy{};
+  Optimizer optimizer = Adam{};
+  double l2 = 0.0;       // adds l2/2 * sum(weight^2) to the loss
+  int num_threads = 0;   // 0: chosen from the work of a step, at most get_num_threads()
+  std::uint64_t seed = 0;  // of the shuffling
+};
+
+// What the outputs are compared with: class indices or a matrix of values, whichever the loss takes.
+template <class T>
+struct Targets {
+  Targets() = default;
+  Targets(std::span<const std::int32_t> y) : classes(y) {}
+  Targets(const std::vector<std::int32_t>& y) : classes(y) {}
+  Targets(MatrixView<const T> y) : values(y), has_values(true) {}
+
+  std::span<const std::int32_t> classes;  // (n_samples)
+  MatrixView<const T> values;             // (n_samples, n_outputs)
+  bool has_values = false;
+};
+
+// Means over the samples. `accuracy` is NaN where the loss does not take classes.
+struct Metrics {
+  double loss = 0.0;
+  double accuracy = 0.0;
+};
+
+struct EpochResult {
+  Index epoch = 0;       // 0-based, counted over all calls of fit
+  double loss = 0.0;     // mean of the objective seen by each update, before that update
+  double accuracy = 0.0;
+  double val_loss = 0.0;  // NaN without validation data
+  double val_accuracy = 0.0;
+  double learning_rate = 0.0;
+  double grad_norm = 0.0;  // mean over the updates of the global L2 norm of the gradient
+  double seconds = 0.0;    // of the training pass
+  double samples_per_second = 0.0;
+};
+
+// One value per epoch in each column.
+struct History {
+  std::vector<double> loss, accuracy, val_loss, val_accuracy, learning_rate, grad_norm, samples_per_second;
+  bool interrupted = false;  // a callback asked to stop
+};
+
+// Where the running epoch is.
+struct Progress {
+  Index epoch = 0;
+  Index samples_done = 0;
+  Index samples = 0;
+};
+
+template <class T>
+struct FitOptions {
+  Index epochs = 1;
+  Index batch_size = 128;
+  bool shuffle = true;
+  std::optional<MatrixView<const T>> validation_x{};
+  Targets<T> validation_y{};
+  // Called after each epoch; false ends the fit.
+  std::function<bool(const EpochResult&)> on_epoch{};
+  // Called on the calling thread at a step boundary at most every 50 ms; false stops after that step. Must not throw.
+  std::function<bool(const Progress&)> on_progress{};
+};
+
+template <class T>
+class Trainer {
+ public:
+  // Keeps a reference to `model`, which must outlive it.
+  explicit Trainer(Model<T>& model, TrainerConfig config = {});
+  Trainer(Trainer&&) noexcept;
+  ~Trainer();
+
+  // Trains on x (n, input_dim) and y in mini-batches; the last one may be smaller. Goes on from where it is.
+  // Throws ValueError / TypeError before anything is changed, NonFiniteLossError with the last good parameters kept.
+  History fit(MatrixView<const T> x, const Targets<T>& y, const FitOptions<T>& options = {});
+
+  // One update on this batch; returns the loss before it (regularisation included).
+  double step(MatrixView<const T> x, const Targets<T>& y);
+
+  // The loss of this batch and its gradient, laid out as Model::parameter_block(); nothing is updated.
+  double loss_and_grad(MatrixView<const T> x, const Targets<T>& y, std::span<T> gradient);
+
+  // Loss (regularisation included) and accuracy in inference mode.
+  Metrics evaluate(MatrixView<const T> x, const Targets<T>& y);
+
+  Index epoch() const;  // epochs completed
+  Index steps() const;  // updates made
+  const TrainerConfig& config() const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+extern template class Trainer<float>;
+extern template class Trainer<double>;
+
+}  // namespace stoop

@@ -1,0 +1,31 @@
+// Element types and the matrix view that every other header speaks in.
+// MatrixView is a bare aggregate so that the per-instruction-set files can use it without emitting inline functions.
+#pragma once
+
+#include <cstdint>
+
+namespace stoop {
+
+using Index = std::int64_t;
+
+enum class DType { float32, float64 };
+
+template <class T>
+inline constexpr DType kDType = sizeof(T) == 4 ? DType::float32 : DType::float64;
+
+// A row-major matrix that somebody else owns.
+template <class T>
+struct MatrixView {
+  T* data = nullptr;  // (rows, cols)
+  Index rows = 0;
+  Index cols = 0;
+  Index stride = 0;  // elements from one row to the next, >= cols
+};
+
+// A view of `rows * cols` contiguous elements.
+template <class T>
+constexpr MatrixView<T> matrix(T* data, Index rows, Index cols) {
+  return {data, rows, cols, cols};
+}
+
+}  // namespace stoop

@@ -1,0 +1,158 @@
+// Threads, instruction set, BLAS and build as the public interface shows them, and the measured peak.
+#include <stoop/runtime.hpp>
+
+#include <algorithm>
+#include <atomic>
+#include <charconv>
+#include <chrono>
+#include <cstdlib>
+#include <string_view>
+#include <system_error>
+#include <thread>
+#include <utility>
+
+#include <stoop/error.hpp>
+
+#include "../cpu/cpu_features.hpp"
+#include "../cpu/gemm_blas.hpp"
+#include "../ops/select.hpp"
+
+#ifndef STOOP_VERSION
+#define STOOP_VERSION "unknown"
+#endif
+#ifndef STOOP_COMPILER
+#define STOOP_COMPILER "unknown"
+#endif
+#ifndef STOOP_FLAGS
+#define STOOP_FLAGS ""
+#endif
+#ifndef STOOP_BUILD_TYPE
+#define STOOP_BUILD_TYPE "unknown"
+#endif
+
+namespace stoop {
+namespace {
+
+std::atomic<int> chosen_threads{0};  // 0: set_num_threads() was not called
+
+int initial_threads() {
+  const char* text = std::getenv("STOOP_NUM_THREADS");
+  if (text == nullptr || *text == '\0') return usable_cores();
+  const std::string_view view = text;
+  int value = 0;
+  const auto [end, error] = std::from_chars(view.data(), view.data() + view.size(), value);
+  if (error != std::errc() || end != view.data() + view.size() || value < 1) {
+    throw_value_error("STOOP_NUM_THREADS", "the environment variable is \"" + std::string(view) + "\"",
+                      "expected a whole number, at least 1", "unset it to use all usable cores");
+  }
+  return value;
+}
+
+using Clock = std::chrono::steady_clock;
+
+// Runs `loop` once on each of `threads` threads, all starting together; the seconds until the last one is done.
+template <class Loop>
+double timed_run(int threads, const Loop& loop) {
+  std::atomic<int> waiting{threads};
+  std::atomic<bool> cancelled{false};
+  const auto body = [&] {
+    --waiting;
+    while (waiting.load() > 0 && !cancelled.load()) std::this_thread::yield();
+    if (!cancelled.load()) loop();
+  };
+  std::vector<std::thread> team;
+  const auto join_all = [&] {
+    for (std::thread& member : team) member.join();
+  };
+  try {
+    team.reserve(static_cast<std::size_t>(threads));
+    for (int i = 1; i < threads; ++i) team.emplace_back(body);
+  } catch (...) {
+    cancelled = true;
+    join_all();
+    throw;
+  }
+  while (waiting.load() > 1) std::this_thread::yield();
+  const Clock::time_point start = Clock::now();
+  body();
+  join_all();
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+}  // namespace
+
+int usable_cores() { return count_usable_cores(); }
+
+void set_num_threads(int n) {
+  if (n < 1) {
+    throw_value_error("set_num_threads", "n is " + std::to_string(n), "expected at least 1",
+                      "usable_cores() is the number this process may use");
+  }
+  chosen_threads = n;
+}
+
+int get_num_threads() {
+  if (const int n = chosen_threads) return n;
+  static const int initial = initial_threads();  // an invalid value throws here again at the next call
+  return initial;
+}
+
+std::vector<std::string> available_isas() {
+  std::vector<std::string> names;
+  for (const Isa isa : supported_isas()) names.emplace_back(name_of(isa));
+  return names;
+}
+
+std::string active_isa() { return name_of(select_isa()); }
+
+void set_blas_path(std::string path) { set_preferred_blas(std::move(path)); }
+
+BlasInfo blas_info() { return load_blas(); }
+
+BuildInfo build_info() {
+  BuildInfo info;
+  info.version = STOOP_VERSION;
+  info.compiler = STOOP_COMPILER;
+  info.flags = STOOP_FLAGS;
+  info.build_type = STOOP_BUILD_TYPE;
+#if defined(_OPENMP) || defined(STOOP_HAVE_OPENMP)
+  info.openmp = true;
+#endif
+#if defined(STOOP_HAVE_CUDA)
+  info.cuda = true;
+#endif
+  return info;
+}
+
+template <class T>
+double measure_fma_peak(int threads) {
+  if (threads < 1) {
+    throw_value_error("measure_fma_peak", "threads is " + std::to_string(threads), "expected at least 1",
+                      "usable_cores() is the number this process may use");
+  }
+  const OpTable<T>& table = op_table<T>(select_isa());
+  Index iterations = 1024;
+  const auto loop = [&] {
+    alignas(64) T sink[256] = {};  // 32 of the widest vectors: as many as there are registers
+    table.fma_loop(iterations, sink);
+  };
+  constexpr double kRunSeconds = 3e-3;  // long against the start of a thread, short against a time slice
+  constexpr int kRuns = 8;
+  double seconds = timed_run(1, loop);
+  while (seconds < kRunSeconds / 4 && iterations < (Index{1} << 40)) {
+    iterations *= 2;
+    seconds = timed_run(1, loop);
+  }
+  iterations = std::max<Index>(1, static_cast<Index>(static_cast<double>(iterations) * kRunSeconds / seconds));
+  for (int run = 0; run < kRuns; ++run) {
+    const double again = timed_run(threads, loop);
+    seconds = run == 0 ? again : std::min(seconds, again);
+  }
+  const double flops = static_cast<double>(iterations * table.fma_loop_flops) * threads;
+  return flops / seconds * 1e-9;
+}
+
+template double measure_fma_peak<float>(int threads);
+template double measure_fma_peak<double>(int threads);
+
+}  // namespace stoop

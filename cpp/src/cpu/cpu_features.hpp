@@ -1,0 +1,41 @@
+// What this machine offers: instruction sets and cores.
+// An instruction set counts only when the operating system saves its registers as well, and a core only when the
+// affinity mask and the cgroup CPU quota let this process use it. Decoders take raw values so that tests can fake them.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string_view>
+
+#include "../ops/select.hpp"
+
+namespace stoop {
+
+// True where this CPU and operating system can run code compiled for `isa`:
+// avx2 is AVX2 + FMA; avx512 is AVX-512 F, DQ, BW, VL + FMA. No other extension may be used by those files.
+bool cpu_supports(Isa isa);
+
+// "AuthenticAMD", "GenuineIntel", ...; empty where there is no cpuid.
+std::string_view cpu_vendor();
+
+// The registers x86_supports() decides from.
+struct X86Registers {
+  std::uint32_t leaf1_ecx = 0;
+  std::uint32_t leaf7_ebx = 0;
+  std::uint64_t xcr0 = 0;  // 0 where OSXSAVE is off
+};
+bool x86_supports(Isa isa, const X86Registers& registers);
+
+// Cores in the affinity mask, cut by the cgroup quota rounded up; at least 1.
+int count_usable_cores();
+
+// The smallest CPU quota, in cores, on the way from this process's cgroup up to the root; nothing where unlimited.
+// `self_cgroup` is the text of /proc/self/cgroup, `root` the place of /sys/fs/cgroup. Reads v2 (cpu.max) and v1
+// (cpu.cfs_quota_us); a folder that a container hides is skipped.
+std::optional<double> cgroup_cpu_quota(std::string_view self_cgroup, const std::filesystem::path& root);
+
+// max(1, min(affinity, ceil(quota))).
+int limit_cores(int affinity_cores, std::optional<double> quota);
+
+}  // namespace stoop

@@ -1,0 +1,28 @@
+// The kernels for AVX2 with FMA: 16 registers of 32 bytes, so a tile of 4 rows x 3 vectors.
+#include "isa_prelude.hpp"
+
+namespace stoop {
+namespace avx2 {
+namespace {
+
+constexpr const char* kIsaName = "avx2";
+constexpr int kVectorBytes = 32;
+constexpr int kGemmRows = 4;
+constexpr int kGemmVectors = 3;
+
+#include "simd.inl.hpp"
+#include "math.inl.hpp"
+#include "activation.inl.hpp"
+#include "loss.inl.hpp"
+#include "optimizer.inl.hpp"
+#include "reduce.inl.hpp"
+#include "gemm.inl.hpp"
+#include "table.inl.hpp"
+
+}  // namespace
+}  // namespace avx2
+
+const OpTable<float>& avx2_table_f32() { return avx2::kTable<float>; }
+const OpTable<double>& avx2_table_f64() { return avx2::kTable<double>; }
+
+}  // namespace stoop

@@ -1,0 +1,28 @@
+// The kernels for AVX-512 (F, DQ, BW, VL): 32 registers of 64 bytes, so a tile of 8 rows x 3 vectors.
+#include "isa_prelude.hpp"
+
+namespace stoop {
+namespace avx512 {
+namespace {
+
+constexpr const char* kIsaName = "avx512";
+constexpr int kVectorBytes = 64;
+constexpr int kGemmRows = 8;
+constexpr int kGemmVectors = 3;
+
+#include "simd.inl.hpp"
+#include "math.inl.hpp"
+#include "activation.inl.hpp"
+#include "loss.inl.hpp"
+#include "optimizer.inl.hpp"
+#include "reduce.inl.hpp"
+#include "gemm.inl.hpp"
+#include "table.inl.hpp"
+
+}  // namespace
+}  // namespace avx512
+
+const OpTable<float>& avx512_table_f32() { return avx512::kTable<float>; }
+const OpTable<double>& avx512_table_f64() { return avx512::kTable<double>; }
+
+}  // namespace stoop

@@ -1,0 +1,28 @@
+// The kernels for AArch64 NEON: 32 registers of 16 bytes, so a tile of 8 rows x 2 vectors.
+#include "isa_prelude.hpp"
+
+namespace stoop {
+namespace neon {
+namespace {
+
+constexpr const char* kIsaName = "neon";
+constexpr int kVectorBytes = 16;
+constexpr int kGemmRows = 8;
+constexpr int kGemmVectors = 2;
+
+#include "simd.inl.hpp"
+#include "math.inl.hpp"
+#include "activation.inl.hpp"
+#include "loss.inl.hpp"
+#include "optimizer.inl.hpp"
+#include "reduce.inl.hpp"
+#include "gemm.inl.hpp"
+#include "table.inl.hpp"
+
+}  // namespace
+}  // namespace neon
+
+const OpTable<float>& neon_table_f32() { return neon::kTable<float>; }
+const OpTable<double>& neon_table_f64() { return neon::kTable<double>; }
+
+}  // namespace stoop

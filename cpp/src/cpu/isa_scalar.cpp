@@ -1,0 +1,28 @@
+// The kernels for the target's baseline (SSE2 on x86-64): vectors of 16 bytes, which a machine without any lowers to scalars.
+#include "isa_prelude.hpp"
+
+namespace stoop {
+namespace scalar {
+namespace {
+
+constexpr const char* kIsaName = "scalar";
+constexpr int kVectorBytes = 16;
+constexpr int kGemmRows = 4;
+constexpr int kGemmVectors = 2;
+
+#include "simd.inl.hpp"
+#include "math.inl.hpp"
+#include "activation.inl.hpp"
+#include "loss.inl.hpp"
+#include "optimizer.inl.hpp"
+#include "reduce.inl.hpp"
+#include "gemm.inl.hpp"
+#include "table.inl.hpp"
+
+}  // namespace
+}  // namespace scalar
+
+const OpTable<float>& scalar_table_f32() { return scalar::kTable<float>; }
+const OpTable<double>& scalar_table_f64() { return scalar::kTable<double>; }
+
+}  // namespace stoop

@@ -1,0 +1,193 @@
+// Vectors of kVectorBytes through the compiler's vector extensions: one text for every instruction set.
+// Included inside the unnamed namespace of an isa_*.cpp, which defines kVectorBytes; nothing here has external linkage.
+// Intrinsics appear only where the extensions have no word for it (masks, square root, maximum).
+
+template <class T>
+struct VecTypes;
+template <>
+struct VecTypes<float> {
+  typedef float Vec __attribute__((vector_size(kVectorBytes)));
+  typedef int32_t Int __attribute__((vector_size(kVectorBytes)));
+  using IntLane = int32_t;
+};
+template <>
+struct VecTypes<double> {
+  typedef double Vec __attribute__((vector_size(kVectorBytes)));
+  typedef int64_t Int __attribute__((vector_size(kVectorBytes)));
+  using IntLane = int64_t;
+};
+
+template <class T>
+using Vec = typename VecTypes<T>::Vec;
+template <class T>
+using IntVec = typename VecTypes<T>::Int;
+template <class T>
+using IntLane = typename VecTypes<T>::IntLane;
+template <class T>
+constexpr int kLanes = kVectorBytes / static_cast<int>(sizeof(T));
+
+template <class T>
+inline Vec<T> broadcast(T x) {
+  return x - Vec<T>{};
+}
+
+template <class T>
+inline Vec<T> load(const T* p) {
+  Vec<T> v;
+  __builtin_memcpy(&v, p, sizeof v);
+  return v;
+}
+
+template <class T>
+inline void store(T* p, Vec<T> v) {
+  __builtin_memcpy(p, &v, sizeof v);
+}
+
+template <class T>
+inline IntVec<T> lane_index() {
+  IntVec<T> v{};
+  for (int i = 0; i < kLanes<T>; ++i) v[i] = i;
+  return v;
+}
+
+// All ones in the first n lanes.
+template <class T>
+inline IntVec<T> first_lanes(int n) {
+  return lane_index<T>() < static_cast<IntLane<T>>(n);
+}
+
+// The first n lanes from memory, zero in the others; nothing past p[n-1] is read.
+template <class T>
+inline Vec<T> load_partial(const T* p, int n) {
+#if defined(__AVX512F__)
+  if constexpr (sizeof(T) == 4) {
+    return (Vec<T>)_mm512_maskz_loadu_ps(static_cast<__mmask16>((1u << n) - 1u), p);
+  } else {
+    return (Vec<T>)_mm512_maskz_loadu_pd(static_cast<__mmask8>((1u << n) - 1u), p);
+  }
+#elif defined(__AVX2__)
+  if constexpr (sizeof(T) == 4) {
+    return (Vec<T>)_mm256_maskload_ps(p, (__m256i)first_lanes<T>(n));
+  } else {
+    return (Vec<T>)_mm256_maskload_pd(p, (__m256i)first_lanes<T>(n));
+  }
+#else
+  Vec<T> v{};
+  for (int i = 0; i < n; ++i) v[i] = p[i];
+  return v;
+#endif
+}
+
+template <class T>
+inline void store_partial(T* p, Vec<T> v, int n) {
+#if defined(__AVX512F__)
+  if constexpr (sizeof(T) == 4) {
+    _mm512_mask_storeu_ps(p, static_cast<__mmask16>((1u << n) - 1u), (__m512)v);
+  } else {
+    _mm512_mask_storeu_pd(p, static_cast<__mmask8>((1u << n) - 1u), (__m512d)v);
+  }
+#elif defined(__AVX2__)
+  if constexpr (sizeof(T) == 4) {
+    _mm256_maskstore_ps(p, (__m256i)first_lanes<T>(n), (__m256)v);
+  } else {
+    _mm256_maskstore_pd(p, (__m256i)first_lanes<T>(n), (__m256d)v);
+  }
+#else
+  for (int i = 0; i < n; ++i) p[i] = v[i];
+#endif
+}
+
+template <class T>
+inline Vec<T> select(IntVec<T> mask, Vec<T> yes, Vec<T> no) {
+  return mask ? yes : no;
+}
+
+// The larger of each lane; b where one of the two is NaN, so that put second a NaN survives.
+template <class T>
+inline Vec<T> maximum(Vec<T> a, Vec<T> b) {
+#if defined(__AVX512F__)
+  if constexpr (sizeof(T) == 4) {
+    return (Vec<T>)_mm512_max_ps((__m512)a, (__m512)b);
+  } else {
+    return (Vec<T>)_mm512_max_pd((__m512d)a, (__m512d)b);
+  }
+#elif defined(__AVX2__)
+  if constexpr (sizeof(T) == 4) {
+    return (Vec<T>)_mm256_max_ps((__m256)a, (__m256)b);
+  } else {
+    return (Vec<T>)_mm256_max_pd((__m256d)a, (__m256d)b);
+  }
+#else
+  return a > b ? a : b;
+#endif
+}
+
+// The smaller of each lane; b where one of the two is NaN.
+template <class T>
+inline Vec<T> minimum(Vec<T> a, Vec<T> b) {
+  return a < b ? a : b;
+}
+
+template <class T>
+inline Vec<T> square_root(Vec<T> v) {
+#if defined(__AVX512F__)
+  if constexpr (sizeof(T) == 4) {
+    return (Vec<T>)_mm512_sqrt_ps((__m512)v);
+  } else {
+    return (Vec<T>)_mm512_sqrt_pd((__m512d)v);
+  }
+#elif defined(__AVX2__)
+  if constexpr (sizeof(T) == 4) {
+    return (Vec<T>)_mm256_sqrt_ps((__m256)v);
+  } else {
+    return (Vec<T>)_mm256_sqrt_pd((__m256d)v);
+  }
+#else
+  Vec<T> r{};
+  for (int i = 0; i < kLanes<T>; ++i) {
+    if constexpr (sizeof(T) == 4) {
+      r[i] = __builtin_sqrtf(v[i]);
+    } else {
+      r[i] = __builtin_sqrt(v[i]);
+    }
+  }
+  return r;
+#endif
+}
+
+// Sum of the lanes in double, from the first lane to the last.
+template <class T>
+inline double sum_lanes(Vec<T> v) {
+  double s = 0.0;
+  for (int i = 0; i < kLanes<T>; ++i) s += static_cast<double>(v[i]);
+  return s;
+}
+
+template <class T>
+inline T max_lane(Vec<T> v) {
+  T m = v[0];
+  for (int i = 1; i < kLanes<T>; ++i) m = v[i] > m ? v[i] : m;
+  return m;
+}
+
+// Calls body(offset, lanes) for vectors of a run of n elements; lanes is smaller than a vector in the last call only.
+template <class T, class Body>
+inline void for_each_vector(Index n, Body body) {
+  Index i = 0;
+  for (; i + kLanes<T> <= n; i += kLanes<T>) body(i, kLanes<T>);
+  if (i < n) body(i, static_cast<int>(n - i));
+}
+
+template <class T>
+inline Vec<T> load_lanes(const T* p, int n) {
+  return n == kLanes<T> ? load(p) : load_partial(p, n);
+}
+
+template <class T>
+inline void store_lanes(T* p, Vec<T> v, int n) {
+  if (n == kLanes<T>) {
+    store(p, v);
+  } else {
+    store_partial(p, v, n);
+  }
+}

@@ -1,0 +1,51 @@
+// Fills the tables of kernels from the texts included before it.
+
+// A loop of independent multiply-adds that stays in registers: it runs at the peak of the machine.
+constexpr int kPeakVectors = 12;
+
+template <class T>
+void fma_loop(Index iterations, T* sink) noexcept {
+  Vec<T> sum[kPeakVectors];
+  STOOP_UNROLL
+  for (int v = 0; v < kPeakVectors; ++v) sum[v] = broadcast(static_cast<T>(v));
+  Vec<T> factor = load(sink), addend = load(sink + kLanes<T>);
+  for (Index i = 0; i < iterations; ++i) {
+    STOOP_UNROLL
+    for (int v = 0; v < kPeakVectors; ++v) {
+      sum[v] = sum[v] * factor + addend;
+      asm volatile("" : STOOP_VECTOR_REGISTER(sum[v]));  // keeps the loop from being folded
+    }
+  }
+  Vec<T> total{};
+  STOOP_UNROLL
+  for (int v = 0; v < kPeakVectors; ++v) total += sum[v];
+  store(sink, total);
+}
+
+template <class T>
+constexpr OpTable<T> make_table() {
+  OpTable<T> table{};
+  table.name = kIsaName;
+  table.gemm_row_tile = kGemmRows;
+  table.gemm_col_tile = kGemmVectors * kLanes<T>;
+  table.gemm_scratch_elements = gemm_scratch_elements<T>;
+  table.gemm = gemm<T>;
+  table.gemm_epilogue = gemm_epilogue<T>;
+  for (int i = 0; i < kActivationCount; ++i) {
+    table.activation_forward[i] = kActivationForward<T>[i];
+    table.activation_backward[i] = kActivationBackward<T>[i];
+  }
+  table.loss[static_cast<int>(LossKind::softmax_cross_entropy)] = softmax_cross_entropy<T>;
+  table.loss[static_cast<int>(LossKind::mse)] = mean_squared_error<T>;
+  table.update[static_cast<int>(OptimizerKind::sgd)] = sgd_update<T>;
+  table.update[static_cast<int>(OptimizerKind::adam)] = adam_update<T>;
+  table.regularize = regularize<T>;
+  table.column_sum = column_sum<T>;
+  table.gather = gather<T>;
+  table.fma_loop = fma_loop<T>;
+  table.fma_loop_flops = 2 * kPeakVectors * kLanes<T>;
+  return table;
+}
+
+template <class T>
+constexpr OpTable<T> kTable = make_table<T>();

@@ -1,0 +1,47 @@
+// The one place that knows JSON: layers, losses and optimizers as text, and the header of a safetensors file.
+// nlohmann/json is included by config_json.cpp alone.
+#pragma once
+
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <stoop/model.hpp>
+#include <stoop/trainer.hpp>
+
+namespace stoop {
+
+// {"input_dim": 4, "seed": 0, "layers": [{"type": "dense", "units": 8, "activation": "relu",
+//  "use_bias": null, "kernel_init": null, "bias_init": "zeros"}, {"type": "leaky_relu", "negative_slope": 0.01}]}
+// An activation with parameters is an object: {"type": "leaky_relu", "negative_slope": 0.2}; so is an initialiser
+// with one: {"type": "normal", "value": 0.1}.
+std::string to_json(const ModelConfig& config);
+ModelConfig model_config_from_json(std::string_view text);  // ValueError: unknown names, wrong types, missing keys
+
+// {"loss": "mse", "optimizer": {"type": "adam", "learning_rate": 0.001, ...}, "l2": 0.0, "num_threads": 0, "seed": 0}
+// loss and optimizer may be a name or an object with "type".
+std::string to_json(const TrainerConfig& config);
+TrainerConfig trainer_config_from_json(std::string_view text);
+// A name ("mse", with or without JSON quotes) or a JSON object with "type".
+Loss loss_from_json(std::string_view text);
+
+struct TensorEntry {
+  std::string name;
+  std::string dtype;  // "F32" or "F64"
+  std::vector<Index> shape;
+  Index begin = 0;  // bytes from the end of the header
+  Index end = 0;
+};
+
+struct TensorHeader {
+  std::vector<TensorEntry> tensors;
+  std::map<std::string, std::string> metadata;
+};
+
+std::string to_json(const TensorHeader& header);
+// Tensors come in the order of their bytes. CheckpointError, whose message opens with `where`: damaged JSON, a name
+// given twice, missing or unknown keys, wrong types. Whether the numbers make sense is for safetensors.cpp to check.
+TensorHeader tensor_header_from_json(std::string_view text, std::string_view where = "safetensors header");
+
+}  // namespace stoop

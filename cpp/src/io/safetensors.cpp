@@ -1,0 +1,299 @@
+// Trusts nothing a file says before it is checked against the size of the file, so that a damaged or hostile one costs
+// neither memory nor more than an error. Writing follows the rule of databases: temporary file, fsync, rename, fsync.
+#include "safetensors.hpp"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <bit>
+#include <cerrno>
+#include <cstdint>
+#include <cstring>
+#include <optional>
+#include <utility>
+
+#include <stoop/error.hpp>
+
+#include "config_json.hpp"
+
+namespace stoop {
+namespace {
+
+static_assert(std::endian::native == std::endian::little, "the format is little-endian and is read without swapping");
+
+constexpr Index kAlignment = 64;
+constexpr Index kLengthBytes = 8;
+constexpr Index kMaxHeaderBytes = 100'000'000;  // the limit of the reference implementation
+constexpr Index kMaxChunkBytes = Index{1} << 30;  // macOS refuses to read or write more than INT_MAX at once
+
+struct DTypeInfo {
+  const char* name;
+  Index bytes;
+};
+constexpr std::array kDTypes = {DTypeInfo{"F32", 4}, DTypeInfo{"F64", 8}};  // in the order of DType
+
+const DTypeInfo& info_of(DType dtype) { return kDTypes[static_cast<std::size_t>(dtype)]; }
+
+// Bytes of a tensor; nothing when a dimension is negative or the product does not fit.
+std::optional<Index> byte_count(const std::vector<Index>& shape, Index element_bytes) {
+  Index bytes = element_bytes;
+  for (const Index size : shape) {
+    if (size < 0 || __builtin_mul_overflow(bytes, size, &bytes)) return std::nullopt;
+  }
+  return bytes;
+}
+
+// ---- files ----
+
+class File {
+ public:
+  File(int descriptor, const std::filesystem::path& path) : descriptor_(descriptor), path_(path) {}
+  File(const File&) = delete;
+  File& operator=(const File&) = delete;
+  ~File() {
+    if (descriptor_ >= 0) ::close(descriptor_);
+  }
+
+  void read(void* data, Index bytes) const {
+    auto* cursor = static_cast<std::byte*>(data);
+    while (bytes > 0) {
+      const ssize_t done = ::read(descriptor_, cursor, static_cast<std::size_t>(std::min(bytes, kMaxChunkBytes)));
+      if (done < 0 && errno == EINTR) continue;
+      if (done < 0) throw FileError(errno, path_.string(), "cannot read");
+      if (done == 0) {
+        throw_checkpoint_error(path_.string(), "the file became shorter while it was read", "expected a file at rest",
+                               "wait until whatever writes it is done");
+      }
+      cursor += done;
+      bytes -= done;
+    }
+  }
+
+  void write(const void* data, Index bytes) const {
+    const auto* cursor = static_cast<const std::byte*>(data);
+    while (bytes > 0) {
+      const ssize_t done = ::write(descriptor_, cursor, static_cast<std::size_t>(std::min(bytes, kMaxChunkBytes)));
+      if (done < 0 && errno == EINTR) continue;
+      if (done < 0) throw FileError(errno, path_.string(), "cannot write");
+      cursor += done;
+      bytes -= done;
+    }
+  }
+
+  // To the disk, then closed: a network file system reports some failures at no earlier moment.
+  void finish() {
+    if (::fsync(descriptor_) != 0) throw FileError(errno, path_.string(), "cannot write");
+    const bool closed = ::close(std::exchange(descriptor_, -1)) == 0 || errno == EINTR;
+    if (!closed) throw FileError(errno, path_.string(), "cannot write");
+  }
+
+  Index size() const {
+    struct stat status{};
+    if (::fstat(descriptor_, &status) != 0) throw FileError(errno, path_.string(), "cannot read");
+    return static_cast<Index>(status.st_size);
+  }
+
+ private:
+  int descriptor_;
+  std::filesystem::path path_;  // the one to name in messages
+};
+
+// A new file beside `target`; removed again unless it was renamed to it.
+class TemporaryFile {
+ public:
+  explicit TemporaryFile(const std::filesystem::path& target) : target_(target), file_(create(), target) {}
+  TemporaryFile(const TemporaryFile&) = delete;
+  TemporaryFile& operator=(const TemporaryFile&) = delete;
+  ~TemporaryFile() {
+    if (!renamed_) ::unlink(path_.c_str());
+  }
+
+  const File& file() const { return file_; }
+
+  void rename_to_target() {
+    file_.finish();
+    if (::rename(path_.c_str(), target_.c_str()) != 0) throw FileError(errno, target_.string(), "cannot replace");
+    renamed_ = true;
+    sync_directory();
+  }
+
+ private:
+  // The name does not hold the target's, which may already be as long as the file system allows.
+  int create() {
+    static std::atomic<unsigned> counter{0};
+    constexpr int kAttempts = 1000;  // leftovers of crashed processes may be in the way
+    for (int attempt = 0; attempt < kAttempts; ++attempt) {
+      const std::string name = ".stoop-" + std::to_string(::getpid()) + "-" + std::to_string(counter++) + ".tmp";
+      path_ = target_.parent_path() / name;
+      const int descriptor = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+      if (descriptor >= 0) return descriptor;
+      if (errno != EEXIST && errno != EINTR) break;
+    }
+    throw FileError(errno, target_.string(), "cannot create a file for");
+  }
+
+  // Makes the rename survive a power cut. Not every file system can; the new file is in place either way.
+  void sync_directory() const {
+    const std::filesystem::path parent = target_.parent_path();
+    const int descriptor = ::open(parent.empty() ? "." : parent.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (descriptor < 0) return;
+    ::fsync(descriptor);
+    ::close(descriptor);
+  }
+
+  std::filesystem::path target_;
+  std::filesystem::path path_;
+  File file_;  // after path_, which create() sets
+  bool renamed_ = false;
+};
+
+// Opening a pipe would wait for ever, and a rename would silently replace it, or a device, by a file.
+void refuse_special_file(const std::filesystem::path& path, const std::string& what_fails) {
+  struct stat status{};
+  if (::stat(path.c_str(), &status) != 0 || S_ISREG(status.st_mode)) return;
+  throw FileError(S_ISDIR(status.st_mode) ? EISDIR : EINVAL, path.string(), what_fails);
+}
+
+int open_for_reading(const std::filesystem::path& path) {
+  refuse_special_file(path, "cannot read");
+  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (descriptor < 0) throw FileError(errno, path.string(), "cannot read");
+  return descriptor;
+}
+
+// ---- the header ----
+
+TensorHeader layout_of(std::span<const TensorToSave> tensors, const std::map<std::string, std::string>& metadata) {
+  TensorHeader header{.tensors = {}, .metadata = metadata};
+  Index position = 0;
+  for (const TensorToSave& tensor : tensors) {
+    const std::optional<Index> bytes = byte_count(tensor.shape, info_of(tensor.dtype).bytes);
+    Index end = 0;
+    if (!bytes || __builtin_add_overflow(position, *bytes, &end)) {
+      throw_value_error("save", "the shape of " + in_quotes(tensor.name) + " is negative or too large",
+                        "expected sizes of at least 0 that fit into memory", "check the shape");
+    }
+    header.tensors.push_back({tensor.name, info_of(tensor.dtype).name, tensor.shape, position, end});
+    position = end;
+  }
+  return header;
+}
+
+// Length and JSON, padded with spaces (which the format allows) so that the data is aligned.
+std::string encode(const TensorHeader& header) {
+  std::string json = to_json(header);
+  const auto unpadded = kLengthBytes + static_cast<Index>(json.size());
+  json.append(static_cast<std::size_t>((kAlignment - unpadded % kAlignment) % kAlignment), ' ');
+  const std::uint64_t length = json.size();
+  if (static_cast<Index>(length) > kMaxHeaderBytes) {
+    throw_value_error("save", "names and metadata take " + std::to_string(length) + " bytes",
+                      "expected at most " + std::to_string(kMaxHeaderBytes), "shorten the metadata");
+  }
+  std::string text(sizeof length, '\0');
+  std::memcpy(text.data(), &length, sizeof length);
+  return text + json;
+}
+
+[[noreturn]] void throw_damaged(const std::string& file, const std::string& given, const std::string& expected) {
+  throw_checkpoint_error(file, given, expected, "the file is damaged or not safetensors, save or copy it again");
+}
+
+std::string read_header_text(const File& file, const std::string& name, Index file_bytes) {
+  if (file_bytes < kLengthBytes) {
+    throw_damaged(name, "the file has " + std::to_string(file_bytes) + " bytes", "expected at least 8");
+  }
+  std::uint64_t length = 0;
+  file.read(&length, kLengthBytes);
+  const Index limit = std::min(file_bytes - kLengthBytes, kMaxHeaderBytes);
+  if (length > static_cast<std::uint64_t>(limit)) {
+    throw_damaged(name, "the header claims " + std::to_string(length) + " bytes",
+                  "expected at most " + std::to_string(limit) + " in a file of " + std::to_string(file_bytes));
+  }
+  std::string text(static_cast<std::size_t>(length), '\0');
+  file.read(text.data(), static_cast<Index>(length));
+  return text;
+}
+
+DType dtype_of(const TensorEntry& entry, const std::string& file) {
+  for (std::size_t i = 0; i < kDTypes.size(); ++i) {
+    if (entry.dtype == kDTypes[i].name) return static_cast<DType>(i);
+  }
+  throw_checkpoint_error(file, "tensor " + in_quotes(entry.name) + " has the dtype " + in_quotes(entry.dtype),
+                         "expected F32 or F64", "convert it to float32 or float64");
+}
+
+// The tensors, sorted by position, must cover the data exactly: no gap, no overlap, nothing behind the last one.
+void check_layout(const TensorHeader& header, Index data_bytes, const std::string& file) {
+  Index position = 0;
+  for (const TensorEntry& entry : header.tensors) {
+    const std::string tensor = "tensor " + in_quotes(entry.name);
+    const std::optional<Index> bytes = byte_count(entry.shape, info_of(dtype_of(entry, file)).bytes);
+    if (!bytes) throw_damaged(file, tensor + " has a negative size or too many elements", "expected a possible shape");
+    if (entry.begin != position) {
+      throw_damaged(file, tensor + " begins at byte " + std::to_string(entry.begin) + " of the data",
+                    "expected " + std::to_string(position) + ", without gap or overlap");
+    }
+    if (entry.end < entry.begin || entry.end - entry.begin != *bytes) {
+      throw_damaged(file, tensor + " covers the bytes from " + std::to_string(entry.begin) + " to " +
+                              std::to_string(entry.end),
+                    "expected " + std::to_string(*bytes) + " bytes for its shape and dtype");
+    }
+    if (entry.end > data_bytes) {
+      throw_damaged(file, tensor + " ends at byte " + std::to_string(entry.end) + " of the data",
+                    "expected at most " + std::to_string(data_bytes) + ", where the file ends");
+    }
+    position = entry.end;
+  }
+  if (position != data_bytes) {
+    throw_damaged(file, std::to_string(data_bytes - position) + " bytes follow the last tensor", "expected none");
+  }
+}
+
+}  // namespace
+
+void save_tensors(const std::filesystem::path& path, std::span<const TensorToSave> tensors,
+                  const std::map<std::string, std::string>& metadata) {
+  const TensorHeader header = layout_of(tensors, metadata);
+  const std::string encoded = encode(header);
+  refuse_special_file(path, "cannot replace");
+  TemporaryFile temporary(path);
+  temporary.file().write(encoded.data(), static_cast<Index>(encoded.size()));
+  for (std::size_t i = 0; i < tensors.size(); ++i) {
+    temporary.file().write(tensors[i].data, header.tensors[i].end - header.tensors[i].begin);
+  }
+  temporary.rename_to_target();
+}
+
+TensorFile load_tensors(const std::filesystem::path& path) {
+  const std::string name = path.string();
+  const File file(open_for_reading(path), path);
+  const Index file_bytes = file.size();
+  const std::string text = read_header_text(file, name, file_bytes);
+  TensorHeader header = tensor_header_from_json(text, name);
+  check_layout(header, file_bytes - kLengthBytes - static_cast<Index>(text.size()), name);
+
+  TensorFile result{.tensors = {}, .metadata = std::move(header.metadata), .path = path};
+  for (TensorEntry& entry : header.tensors) {
+    const DType dtype = dtype_of(entry, name);
+    result.tensors.push_back({std::move(entry.name), dtype, std::move(entry.shape), {}});
+    std::vector<std::byte>& data = result.tensors.back().data;
+    data.resize(static_cast<std::size_t>(entry.end - entry.begin));
+    file.read(data.data(), entry.end - entry.begin);
+  }
+  return result;
+}
+
+const LoadedTensor& TensorFile::tensor(const std::string& name) const {
+  for (const LoadedTensor& candidate : tensors) {
+    if (candidate.name == name) return candidate;
+  }
+  throw_checkpoint_error(path.string(), "there is no tensor " + in_quotes(name),
+                         "expected it among the " + std::to_string(tensors.size()) + " of the file",
+                         "check that the file was written for this architecture");
+}
+
+}  // namespace stoop

@@ -1,0 +1,93 @@
+// A model as a safetensors file: one tensor per parameter, the architecture as JSON under "stoop.model".
+
+#include <cstring>
+
+#include <stoop/error.hpp>
+#include <stoop/model.hpp>
+
+#include "../io/config_json.hpp"
+#include "../io/safetensors.hpp"
+
+namespace stoop {
+namespace {
+
+constexpr const char* kModelKey = "stoop.model";
+constexpr const char* kFormatKey = "stoop.format";
+constexpr const char* kFormat = "1";
+
+std::vector<Index> shape_of(const ParameterInfo& info) {
+  if (info.rank == 1) return {info.cols};
+  return {info.rows, info.cols};
+}
+
+[[noreturn]] void refuse(const std::filesystem::path& path, const std::string& given, const std::string& expected) {
+  throw_checkpoint_error("load_model", path.string() + " " + given, expected, "save the model again with Model.save");
+}
+
+ModelConfig config_of(const TensorFile& file) {
+  const auto format = file.metadata.find(kFormatKey);
+  const auto config = file.metadata.find(kModelKey);
+  if (format == file.metadata.end() || config == file.metadata.end()) {
+    refuse(file.path, "has no stoop architecture in its metadata", "expected a file written by Model.save");
+  }
+  if (format->second != kFormat) {
+    refuse(file.path, "has format " + format->second, std::string("expected format ") + kFormat);
+  }
+  try {
+    return model_config_from_json(config->second);
+  } catch (const std::invalid_argument& error) {
+    refuse(file.path, std::string("has an architecture that cannot be built: ") + error.what(),
+           "expected layers this version knows");
+  }
+}
+
+}  // namespace
+
+template <class T>
+void Model<T>::save(const std::filesystem::path& path) const {
+  std::vector<TensorToSave> tensors;
+  for (const ParameterInfo& info : parameter_infos()) {
+    tensors.push_back({info.name, kDType<T>, shape_of(info), parameter(info.name).data});
+  }
+  save_tensors(path, tensors, {{kFormatKey, kFormat}, {kModelKey, to_json(config())}});
+}
+
+template <class T>
+Model<T> Model<T>::load(const std::filesystem::path& path) {
+  const TensorFile file = load_tensors(path);
+  Model model = [&] {
+    try {
+      return Model(config_of(file));
+    } catch (const ValueError& error) {
+      refuse(path, std::string("has an architecture that cannot be built: ") + error.what(), "expected valid layers");
+    }
+  }();
+  if (file.tensors.size() != model.parameter_infos().size()) {
+    refuse(path, "has " + std::to_string(file.tensors.size()) + " tensors",
+           "expected " + std::to_string(model.parameter_infos().size()));
+  }
+  for (const ParameterInfo& info : model.parameter_infos()) {
+    const LoadedTensor& tensor = file.tensor(info.name);
+    if (tensor.dtype != kDType<T>) {
+      throw_type_error("load_model", path.string() + " holds " + (kDType<T> == DType::float32 ? "float64" : "float32"),
+                       kDType<T> == DType::float32 ? "expected float32" : "expected float64",
+                       "load it as a model of its own dtype");
+    }
+    if (tensor.shape != shape_of(info)) refuse(path, "has a " + info.name + " of another shape", "expected its layer's");
+    std::memcpy(model.parameter(info.name).data, tensor.data.data(), tensor.data.size());
+  }
+  return model;
+}
+
+DType file_dtype(const std::filesystem::path& path) {
+  const TensorFile file = load_tensors(path);
+  if (file.tensors.empty()) refuse(path, "holds no tensors", "expected a file written by Model.save");
+  return file.tensors.front().dtype;
+}
+
+template void Model<float>::save(const std::filesystem::path&) const;
+template void Model<double>::save(const std::filesystem::path&) const;
+template Model<float> Model<float>::load(const std::filesystem::path&);
+template Model<double> Model<double>::load(const std::filesystem::path&);
+
+}  // namespace stoop

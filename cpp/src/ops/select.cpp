@@ -1,0 +1,147 @@
+// (CPU, STOOP_ISA) -> table of kernels. The only file that names all backends.
+#include "select.hpp"
+
+#include <cstdlib>
+#include <iterator>
+#include <string>
+#include <string_view>
+#include <type_traits>
+
+#include <stoop/error.hpp>
+
+#include "../cpu/cpu_features.hpp"
+#include "../cpu/gemm_blas.hpp"
+#include "../cpu/tables.hpp"
+
+namespace stoop {
+namespace {
+
+using F32Table = const OpTable<float>& (*)();
+using F64Table = const OpTable<double>& (*)();
+
+struct Backend {
+  Isa isa;
+  const char* name;
+  F32Table f32;  // null: not compiled in
+  F64Table f64;
+};
+
+// Best first; scalar last, so there is always one.
+constexpr Backend kBackends[] = {
+#if defined(STOOP_HAVE_AVX512)
+    {Isa::avx512, "avx512", avx512_table_f32, avx512_table_f64},
+#else
+    {Isa::avx512, "avx512", nullptr, nullptr},
+#endif
+#if defined(STOOP_HAVE_AVX2)
+    {Isa::avx2, "avx2", avx2_table_f32, avx2_table_f64},
+#else
+    {Isa::avx2, "avx2", nullptr, nullptr},
+#endif
+#if defined(STOOP_HAVE_NEON)
+    {Isa::neon, "neon", neon_table_f32, neon_table_f64},
+#else
+    {Isa::neon, "neon", nullptr, nullptr},
+#endif
+    {Isa::scalar, "scalar", scalar_table_f32, scalar_table_f64},
+};
+
+const Backend& backend_of(Isa isa) {
+  for (const Backend& backend : kBackends) {
+    if (backend.isa == isa) return backend;
+  }
+  return kBackends[std::size(kBackends) - 1];
+}
+
+bool is_usable(const Backend& backend) { return backend.f32 != nullptr && cpu_supports(backend.isa); }
+
+// Why a name is refused: a typing error and a CPU that lacks the instructions need different remedies.
+std::string refusal(std::string_view name) {
+  const std::string quoted = "\"" + std::string(name) + "\"";
+  for (const Backend& backend : kBackends) {
+    if (name != backend.name) continue;
+    if (!cpu_supports(backend.isa)) return quoted + ", which this CPU (or its operating system) does not support";
+    return quoted + ", which was not compiled into this build";
+  }
+  return quoted + ", which is no instruction set known to stoop";
+}
+
+std::string usable_names() {
+  std::string names;
+  for (const Isa isa : supported_isas()) {
+    if (!names.empty()) names += ", ";
+    names += name_of(isa);
+  }
+  return names;
+}
+
+}  // namespace
+
+const char* name_of(Isa isa) { return backend_of(isa).name; }
+
+std::vector<Isa> supported_isas() {
+  std::vector<Isa> isas;
+  for (const Backend& backend : kBackends) {
+    if (is_usable(backend)) isas.push_back(backend.isa);
+  }
+  return isas;
+}
+
+Isa select_isa() {
+  const char* wanted = std::getenv("STOOP_ISA");
+  const bool is_set = wanted != nullptr && *wanted != '\0';
+  for (const Backend& backend : kBackends) {
+    if (is_usable(backend) && (!is_set || std::string_view(wanted) == backend.name)) return backend.isa;
+  }
+  throw_value_error("STOOP_ISA", "the environment variable is " + refusal(wanted), "expected one of " + usable_names(),
+                    "unset it to use the best one");
+}
+
+template <class T>
+const OpTable<T>& op_table(Isa isa) {
+  const Backend& backend = backend_of(isa);
+  if (!is_usable(backend)) {
+    throw_value_error("op_table", std::string("got ") + refusal(backend.name), "expected one of " + usable_names(),
+                      "take one of supported_isas()");
+  }
+  if constexpr (std::is_same_v<T, float>) {
+    return backend.f32();
+  } else {
+    return backend.f64();
+  }
+}
+
+GemmProvider select_gemm_provider() {
+  constexpr std::string_view kNames[] = {"native", "blas"};
+  const char* wanted = std::getenv("STOOP_GEMM");
+  if (wanted == nullptr || *wanted == '\0' || kNames[0] == wanted) return GemmProvider::native;
+  if (kNames[1] != wanted) throw_unknown_name("STOOP_GEMM", "provider", wanted, kNames);
+  if (!blas_available()) {
+    throw_value_error("STOOP_GEMM", "blas was asked for, but " + load_blas().error, "expected a CBLAS that loads",
+                      "set STOOP_BLAS to the path of one, or unset STOOP_GEMM");
+  }
+  return GemmProvider::blas;
+}
+
+template <class T>
+const OpTable<T>& active_table() {
+  const Isa isa = select_isa();
+  if (select_gemm_provider() == GemmProvider::native) return op_table<T>(isa);
+  // One copy per instruction set, made once; only the pointer to the loaded library differs.
+  static const std::vector<OpTable<T>> kWithBlas = [] {
+    std::vector<OpTable<T>> tables;
+    for (const Backend& backend : kBackends) {
+      tables.push_back(is_usable(backend) ? op_table<T>(backend.isa) : OpTable<T>{});
+      tables.back().gemm_blas = blas_gemm<T>;
+    }
+    return tables;
+  }();
+  return kWithBlas[static_cast<std::size_t>(&backend_of(isa) - kBackends)];
+}
+
+template const OpTable<float>& active_table<float>();
+template const OpTable<double>& active_table<double>();
+template const OpTable<float>& op_table<float>(Isa isa);
+template const OpTable<double>& op_table<double>(Isa isa);
+
+}  // namespace stoop

@@ -1,0 +1,60 @@
+// A plan as text, for people and for the golden tests.
+
+#include <sstream>
+
+#include "plan.hpp"
+
+namespace stoop {
+namespace {
+
+const char* name_of(PlanKind kind) {
+  constexpr const char* kNames[] = {"inference", "evaluation", "training", "checked", "gradient"};
+  return kNames[static_cast<int>(kind)];
+}
+
+const char* name_of(StepKind kind) {
+  constexpr const char* kNames[] = {"gather",     "gather_targets", "dense",           "activation",
+                                    "loss",       "check_loss",     "activation_gradient", "input_gradient",
+                                    "weight_gradient", "bias_gradient", "check_gradient", "update_weight"};
+  return kNames[static_cast<int>(kind)];
+}
+
+const char* name_of(After after) {
+  constexpr const char* kNames[] = {"", " then regularize", " then update"};
+  return kNames[static_cast<int>(after)];
+}
+
+std::string buffer_name(const Plan& plan, int buffer) {
+  return buffer == kNone ? "-" : plan.buffers[static_cast<std::size_t>(buffer)].name;
+}
+
+void describe_step(std::ostream& out, const Plan& plan, const Step& step) {
+  out << (step.barrier ? "= " : "  ") << name_of(step.kind);
+  if (step.cut == Cut::batch_rows || step.cut == Cut::parameter) {
+    out << " " << buffer_name(plan, step.input) << " -> " << buffer_name(plan, step.output);
+  }
+  if (step.gate != kNone) out << " with " << buffer_name(plan, step.gate);
+  if (step.in_features > 0) out << " " << step.in_features << "x" << step.out_features;
+  if (step.activation != ActivationKind::identity) out << " " << name_of(step.activation);
+  if (step.cut == Cut::parameter) out << " by " << step.block << "/" << step.extent << name_of(step.after);
+  out << "\n";
+}
+
+}  // namespace
+
+std::string describe(const Plan& plan) {
+  std::ostringstream out;
+  out << name_of(plan.kind) << " of " << plan.batch << " rows, " << plan.arena_bytes << " bytes\n";
+  for (const Buffer& b : plan.buffers) {
+    out << "  " << b.name << " " << b.width << " (stride " << b.stride << ")";
+    if (b.external) {
+      out << " external\n";
+    } else {
+      out << " at " << b.offset << ", alive " << b.first << ".." << b.last << "\n";
+    }
+  }
+  for (const Step& step : plan.steps) describe_step(out, plan, step);
+  return out.str();
+}
+
+}  // namespace stoop

@@ -1,0 +1,76 @@
+// A team's barrier and what a thread sets for the time it works in a team.
+#pragma once
+
+#include <atomic>
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+namespace stoop {
+
+// Counts arrivals; the last one opens the barrier. Waiters spin for a few microseconds, as long as a step's phases take
+// to even out, then sleep in the kernel. Only std::atomic is used, so thread sanitizers see the order it makes.
+class TeamBarrier {
+ public:
+  explicit TeamBarrier(bool may_spin) : spins_(may_spin ? 4000 : 0) {}
+
+  void wait(int team_size) {
+    if (team_size == 1) return;
+    const unsigned generation = generation_.load(std::memory_order_acquire);
+    if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == team_size) {
+      arrived_.store(0, std::memory_order_relaxed);
+      generation_.fetch_add(1, std::memory_order_acq_rel);
+      generation_.notify_all();
+      return;
+    }
+    for (int i = 0; i < spins_; ++i) {
+      if (generation_.load(std::memory_order_acquire) != generation) return;
+      pause();
+    }
+    generation_.wait(generation, std::memory_order_acquire);
+  }
+
+ private:
+  static void pause() {
+#if defined(__x86_64__)
+    _mm_pause();
+#elif defined(__aarch64__)
+    asm volatile("yield");
+#endif
+  }
+
+  const int spins_;
+  alignas(64) std::atomic<int> arrived_{0};
+  alignas(64) std::atomic<unsigned> generation_{0};
+};
+
+// Denormal numbers cost a hundred cycles each, and as weights decay they come in crowds: they are flushed to zero while
+// a team works, and the thread's mode is restored afterwards.
+class FlushToZero {
+ public:
+#if defined(__x86_64__)
+  FlushToZero() : saved_(_mm_getcsr()) { _mm_setcsr(saved_ | 0x8040u); }  // FTZ and DAZ
+  ~FlushToZero() { _mm_setcsr(saved_); }
+#elif defined(__aarch64__)
+  FlushToZero() {
+    asm volatile("mrs %0, fpcr" : "=r"(saved_));
+    asm volatile("msr fpcr, %0" : : "r"(saved_ | (1ull << 24)));
+  }
+  ~FlushToZero() { asm volatile("msr fpcr, %0" : : "r"(saved_)); }
+#else
+  FlushToZero() = default;
+  ~FlushToZero() {}
+#endif
+  FlushToZero(const FlushToZero&) = delete;
+  FlushToZero& operator=(const FlushToZero&) = delete;
+
+ private:
+#if defined(__aarch64__)
+  unsigned long long saved_ = 0;
+#else
+  unsigned saved_ = 0;
+#endif
+};
+
+}  // namespace stoop

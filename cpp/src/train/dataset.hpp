@@ -1,0 +1,23 @@
+// What is checked of samples and targets, once, before anything is changed.
+#pragma once
+
+#include <string_view>
+
+#include <stoop/losses.hpp>
+#include <stoop/trainer.hpp>
+
+namespace stoop {
+
+// `cols` columns and a stride that holds them.
+template <class T>
+void check_shape(std::string_view where, const MatrixView<const T>& x, Index cols);
+
+// The shape, at least one row, and finite values (row and column of the first that is not are named).
+template <class T>
+void check_samples(std::string_view where, const MatrixView<const T>& x, Index cols);
+
+// Targets of the sort the loss takes, one per sample: classes in 0 .. outputs-1, or finite values (rows, outputs).
+template <class T>
+void check_targets(std::string_view where, const Targets<T>& y, LossKind loss, Index rows, Index outputs);
+
+}  // namespace stoop

@@ -1,0 +1,50 @@
+// gradcheck: the result crosses as a dict, which gradcheck.py turns into a dataclass.
+#include <string_view>
+
+#include <pybind11/pybind11.h>
+
+#include <stoop/gradcheck.hpp>
+
+#include "bindings.hpp"
+#include "io/config_json.hpp"
+#include "numpy_view.hpp"
+
+namespace stoop::python {
+namespace {
+
+py::dict to_dict(const ParameterCheck& check) {
+  py::dict dict;
+  dict["relative_error"] = check.relative_error;
+  dict["worst_index"] = check.worst_index;
+  dict["worst_analytic"] = check.worst_analytic;
+  dict["worst_numeric"] = check.worst_numeric;
+  return dict;
+}
+
+py::dict check_gradient(Model<double>& model, std::string_view loss, const Array<double>& x, const py::array& y,
+                        double l2, double eps) {
+  const MatrixView<const double> input = matrix_view("gradcheck", x);
+  const TargetsView<double> targets("gradcheck", y);
+  const Loss parsed_loss = loss_from_json(loss);
+  GradcheckResult result;
+  {
+    const py::gil_scoped_release release;
+    result = gradcheck(model, parsed_loss, input, targets.get(), l2, eps);
+  }
+  py::dict per_parameter;
+  for (const ParameterCheck& check : result.per_parameter) per_parameter[py::str(check.name)] = to_dict(check);
+  py::dict dict;
+  dict["relative_error"] = result.relative_error;
+  dict["per_parameter"] = per_parameter;
+  dict["passed"] = result.passed;
+  return dict;
+}
+
+}  // namespace
+
+void bind_gradcheck(py::module_& m) {
+  m.def("gradcheck", &check_gradient, py::arg("model"), py::arg("loss"), py::arg("x").noconvert(),
+        py::arg("y").noconvert(), py::arg("l2"), py::arg("eps"));
+}
+
+}  // namespace stoop::python

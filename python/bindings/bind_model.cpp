@@ -1,0 +1,65 @@
+// Model<T> as ModelFloat32 and ModelFloat64: built from JSON, parameters shared with NumPy.
+#include <filesystem>
+#include <string>
+#include <string_view>
+
+#include <pybind11/pybind11.h>
+#include <pybind11/stl/filesystem.h>
+
+#include <stoop/model.hpp>
+
+#include "bindings.hpp"
+#include "io/config_json.hpp"
+#include "numpy_view.hpp"
+
+namespace stoop::python {
+namespace {
+
+using ReleaseGil = py::call_guard<py::gil_scoped_release>;
+
+template <class T>
+Array<T> predict(const Model<T>& model, const Array<T>& x) {
+  const MatrixView<const T> input = matrix_view("predict", x);
+  Array<T> out({input.rows, model.output_dim()});
+  const MatrixView<T> output = matrix(out.mutable_data(), input.rows, model.output_dim());
+  const py::gil_scoped_release release;
+  model.predict(input, output);
+  return out;
+}
+
+// The views' base is the Python object, so that they keep the model alive.
+template <class T>
+py::dict parameters(const py::object& self) {
+  auto& model = self.cast<Model<T>&>();
+  return parameter_views(model.parameter_infos(), model.parameter_block().data(), self);
+}
+
+template <class T>
+void bind_model_of(py::module_& m, const char* name) {
+  py::class_<Model<T>>(m, name)
+      .def(py::init([](std::string_view config) { return Model<T>(model_config_from_json(config)); }),
+           py::arg("config"))
+      .def_property_readonly("input_dim", &Model<T>::input_dim)
+      .def_property_readonly("output_dim", &Model<T>::output_dim)
+      .def_property_readonly("num_parameters", &Model<T>::num_parameters)
+      .def("config", [](const Model<T>& model) { return to_json(model.config()); })
+      .def("parameters", &parameters<T>)
+      .def("predict", &predict<T>, py::arg("x").noconvert())
+      .def("save", &Model<T>::save, py::arg("path"), ReleaseGil())
+      .def_static("load", &Model<T>::load, py::arg("path"), ReleaseGil())
+      .def("copy", [](const Model<T>& model) { return Model<T>(model); }, ReleaseGil());
+}
+
+std::string dtype_of_file(const std::filesystem::path& path) {
+  return file_dtype(path) == DType::float32 ? "float32" : "float64";
+}
+
+}  // namespace
+
+void bind_model(py::module_& m) {
+  bind_model_of<float>(m, "ModelFloat32");
+  bind_model_of<double>(m, "ModelFloat64");
+  m.def("file_dtype", &dtype_of_file, py::arg("path"), ReleaseGil());
+}
+
+}  // namespace stoop::python

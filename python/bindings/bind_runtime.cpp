@@ -1,0 +1,142 @@
+// Threads, instruction sets, BLAS, build facts, names, and how exceptions of the core look in Python.
+#include <cerrno>
+#include <exception>
+#include <filesystem>
+#include <string>
+#include <string_view>
+
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <stoop/error.hpp>
+#include <stoop/layers.hpp>
+#include <stoop/losses.hpp>
+#include <stoop/optimizers.hpp>
+#include <stoop/runtime.hpp>
+
+#include "bindings.hpp"
+#include "io/config_json.hpp"
+
+namespace stoop::python {
+namespace {
+
+// Owned by the module for the life of the process; an exception translator cannot carry state of its own.
+PyObject* checkpoint_error = nullptr;
+PyObject* non_finite_loss_error = nullptr;
+
+// A class that shows as stoop.<name>, the place where users import it from.
+PyObject* new_exception(py::module_& m, const char* name, const char* doc, PyObject* base, const py::dict& attributes) {
+  const std::string qualified = std::string("stoop.") + name;
+  PyObject* type = PyErr_NewExceptionWithDoc(qualified.c_str(), doc, base, attributes.ptr());
+  if (type == nullptr) throw py::error_already_set();
+  m.attr(name) = py::reinterpret_borrow<py::object>(type);
+  return type;
+}
+
+void raise_non_finite_loss(const NonFiniteLossError& error) {
+  py::object instance = py::reinterpret_borrow<py::object>(non_finite_loss_error)(error.what());
+  instance.attr("step") = error.step;
+  instance.attr("epoch") = error.epoch;
+  instance.attr("cause") = error.cause;
+  PyErr_SetObject(non_finite_loss_error, instance.ptr());
+}
+
+// OSError picks its own subclass (FileNotFoundError, PermissionError, ...) from errno.
+void raise_os_error(const FileError& error) {
+  const int number = error.code().value();
+  const py::object type = py::reinterpret_borrow<py::object>(PyExc_OSError);
+  const py::object filename = py::cast(std::filesystem::path(error.path).string());
+  py::object instance = type(number, error.code().message(), filename);
+  PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(instance.ptr())), instance.ptr());
+}
+
+void translate(std::exception_ptr pending) {
+  try {
+    if (pending) std::rethrow_exception(pending);
+  } catch (const NonFiniteLossError& error) {
+    raise_non_finite_loss(error);
+  } catch (const FileError& error) {
+    raise_os_error(error);
+  } catch (const CheckpointError& error) {
+    PyErr_SetString(checkpoint_error, error.what());
+  } catch (const TypeError& error) {
+    PyErr_SetString(PyExc_TypeError, error.what());
+  } catch (const ValueError& error) {
+    PyErr_SetString(PyExc_ValueError, error.what());
+  }
+}
+
+std::string check_name(std::string_view kind, std::string_view name) {
+  if (kind == "activation") return std::string(name_of(kind_of(activation_from_name(name))));
+  if (kind == "initializer") return std::string(name_of(initializer_kind_from_name(name)));
+  if (kind == "loss") return std::string(name_of(kind_of(loss_from_name(name))));
+  if (kind == "optimizer") return std::string(name_of(kind_of(optimizer_from_name(name))));
+  throw_value_error("check_name", "kind \"" + std::string(kind) + "\"",
+                    "expected activation, initializer, loss or optimizer", "use one of these");
+}
+
+py::dict blas_dict() {
+  const BlasInfo info = blas_info();
+  py::dict dict;
+  dict["loaded"] = info.loaded;
+  dict["path"] = info.path;
+  dict["config"] = info.config;
+  dict["error"] = info.error;
+  return dict;
+}
+
+py::dict build_dict() {
+  const BuildInfo info = build_info();
+  py::dict dict;
+  dict["version"] = info.version;
+  dict["compiler"] = info.compiler;
+  dict["flags"] = info.flags;
+  dict["build_type"] = info.build_type;
+  dict["openmp"] = info.openmp;
+  dict["cuda"] = info.cuda;
+  return dict;
+}
+
+double fma_peak(std::string_view dtype, int threads) {
+  const py::gil_scoped_release release;
+  if (dtype == "float32") return measure_fma_peak<float>(threads);
+  if (dtype == "float64") return measure_fma_peak<double>(threads);
+  throw_value_error("measure_fma_peak", "dtype \"" + std::string(dtype) + "\"", "expected float32 or float64",
+                    "use one of these");
+}
+
+}  // namespace
+
+void bind_errors(py::module_& m) {
+  checkpoint_error = new_exception(m, "CheckpointError", "A model or checkpoint file that is damaged or does not fit.",
+                                   PyExc_ValueError, py::dict());
+  py::dict defaults;
+  defaults["step"] = 0;
+  defaults["epoch"] = 0;
+  defaults["cause"] = "";
+  non_finite_loss_error =
+      new_exception(m, "NonFiniteLossError",
+                    "The loss or a gradient became infinite or NaN; the model keeps its last good parameters.\n\n"
+                    "Attributes\n----------\nstep : int\n    Updates made before the one that failed.\n"
+                    "epoch : int\n    Epochs completed before it.\ncause : str\n    The likely reason, in words.",
+                    PyExc_ArithmeticError, defaults);
+  py::register_local_exception_translator(translate);
+}
+
+void bind_runtime(py::module_& m) {
+  m.def("set_num_threads", &set_num_threads, py::arg("n"));
+  m.def("get_num_threads", &get_num_threads);
+  m.def("usable_cores", &usable_cores);
+  m.def("available_isas", &available_isas);
+  m.def("active_isa", &active_isa);
+  m.def("set_blas_path", &set_blas_path, py::arg("path"));
+  m.def("blas_info", &blas_dict);
+  m.def("build_info", &build_dict);
+  m.def("measure_fma_peak", &fma_peak, py::arg("dtype"), py::arg("threads"));
+  m.def("check_name", &check_name, py::arg("kind"), py::arg("name"));
+  m.def(
+      "loss_takes_classes", [](std::string_view loss) { return takes_classes(kind_of(loss_from_json(loss))); },
+      py::arg("loss"));
+}
+
+}  // namespace stoop::python

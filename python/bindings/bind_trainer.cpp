@@ -1,0 +1,199 @@
+// Trainer<T> as TrainerFloat32 and TrainerFloat64. The GIL is free while the core works; Ctrl-C and callbacks get it back.
+#include <atomic>
+#include <exception>
+#include <optional>
+#include <stdexcept>
+#include <string_view>
+#include <utility>
+
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <stoop/trainer.hpp>
+
+#include "bindings.hpp"
+#include "io/config_json.hpp"
+#include "numpy_view.hpp"
+
+namespace stoop::python {
+namespace {
+
+template <class T>
+struct TrainerHandle {
+  TrainerHandle(Model<T>& trained, std::string_view config)
+      : model(trained), trainer(trained, trainer_config_from_json(config)) {}
+
+  Model<T>& model;
+  Trainer<T> trainer;
+  std::atomic_flag busy;
+};
+
+// With the GIL free another thread could enter the same trainer, as could a callback: both would share its arena.
+class Exclusive {
+ public:
+  explicit Exclusive(std::atomic_flag& busy) : busy_(busy) {
+    if (busy_.test_and_set(std::memory_order_acquire)) {
+      throw std::runtime_error(
+          "[Trainer] this trainer is already running; expected one call at a time; use one Trainer per thread.");
+    }
+  }
+  ~Exclusive() { busy_.clear(std::memory_order_release); }
+  Exclusive(const Exclusive&) = delete;
+  Exclusive& operator=(const Exclusive&) = delete;
+
+ private:
+  std::atomic_flag& busy_;
+};
+
+// Calls back into Python from the running core. What Python raises is kept until the core has returned, because
+// nothing may be thrown through a training step.
+class Callbacks {
+ public:
+  Callbacks(py::object on_epoch, py::object on_progress)
+      : on_epoch_(std::move(on_epoch)), on_progress_(std::move(on_progress)) {}
+
+  bool epoch(const EpochResult& result) noexcept {
+    if (on_epoch_.is_none()) return true;
+    return guarded([&] { return on_epoch_(to_dict(result)).template cast<bool>(); });
+  }
+
+  bool progress(const Progress& progress) noexcept {
+    return guarded([&] {
+      if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+      if (!on_progress_.is_none()) on_progress_(progress.epoch, progress.samples_done, progress.samples);
+      return true;
+    });
+  }
+
+  void rethrow() const {
+    if (raised_) std::rethrow_exception(raised_);
+  }
+
+ private:
+  template <class Call>
+  bool guarded(Call&& call) noexcept {
+    if (raised_) return false;
+    const py::gil_scoped_acquire gil;
+    try {
+      return call();
+    } catch (...) {
+      raised_ = std::current_exception();
+      return false;
+    }
+  }
+
+  static py::dict to_dict(const EpochResult& result) {
+    py::dict dict;
+    dict["epoch"] = result.epoch;
+    dict["loss"] = result.loss;
+    dict["accuracy"] = result.accuracy;
+    dict["val_loss"] = result.val_loss;
+    dict["val_accuracy"] = result.val_accuracy;
+    dict["learning_rate"] = result.learning_rate;
+    dict["grad_norm"] = result.grad_norm;
+    dict["seconds"] = result.seconds;
+    dict["samples_per_second"] = result.samples_per_second;
+    return dict;
+  }
+
+  py::object on_epoch_;
+  py::object on_progress_;
+  std::exception_ptr raised_;
+};
+
+template <class T>
+using Validation = std::optional<std::pair<Array<T>, py::array>>;
+
+template <class T>
+void fit(TrainerHandle<T>& self, const Array<T>& x, const py::array& y, Index epochs, Index batch_size, bool shuffle,
+         const Validation<T>& validation, py::object on_epoch, py::object on_progress) {
+  const Exclusive exclusive(self.busy);
+  const MatrixView<const T> input = matrix_view("fit", x);
+  const TargetsView<T> targets("fit", y);
+  Callbacks callbacks(std::move(on_epoch), std::move(on_progress));
+  FitOptions<T> options;
+  options.epochs = epochs;
+  options.batch_size = batch_size;
+  options.shuffle = shuffle;
+  std::optional<TargetsView<T>> validation_targets;
+  if (validation) {
+    validation_targets.emplace("validation_data", validation->second);
+    options.validation_x = matrix_view("validation_data", validation->first);
+    options.validation_y = validation_targets->get();
+  }
+  options.on_epoch = [&callbacks](const EpochResult& result) { return callbacks.epoch(result); };
+  options.on_progress = [&callbacks](const Progress& progress) { return callbacks.progress(progress); };
+  {
+    const py::gil_scoped_release release;
+    self.trainer.fit(input, targets.get(), options);
+  }
+  callbacks.rethrow();
+}
+
+template <class T>
+double step(TrainerHandle<T>& self, const Array<T>& x, const py::array& y) {
+  const Exclusive exclusive(self.busy);
+  const MatrixView<const T> input = matrix_view("step", x);
+  const TargetsView<T> targets("step", y);
+  const py::gil_scoped_release release;
+  return self.trainer.step(input, targets.get());
+}
+
+// All gradients are views of one block, laid out like the parameters.
+template <class T>
+py::tuple loss_and_grad(TrainerHandle<T>& self, const Array<T>& x, const py::array& y) {
+  const Exclusive exclusive(self.busy);
+  const MatrixView<const T> input = matrix_view("loss_and_grad", x);
+  const TargetsView<T> targets("loss_and_grad", y);
+  const std::size_t size = self.model.parameter_block().size();
+  py::array_t<T> block(static_cast<py::ssize_t>(size));
+  T* data = block.mutable_data();
+  double loss = 0.0;
+  {
+    const py::gil_scoped_release release;
+    loss = self.trainer.loss_and_grad(input, targets.get(), {data, size});
+  }
+  return py::make_tuple(loss, parameter_views(self.model.parameter_infos(), data, block));
+}
+
+template <class T>
+py::dict evaluate(TrainerHandle<T>& self, const Array<T>& x, const py::array& y) {
+  const Exclusive exclusive(self.busy);
+  const MatrixView<const T> input = matrix_view("evaluate", x);
+  const TargetsView<T> targets("evaluate", y);
+  Metrics metrics;
+  {
+    const py::gil_scoped_release release;
+    metrics = self.trainer.evaluate(input, targets.get());
+  }
+  py::dict dict;
+  dict["loss"] = metrics.loss;
+  dict["accuracy"] = metrics.accuracy;
+  return dict;
+}
+
+template <class T>
+void bind_trainer_of(py::module_& m, const char* name) {
+  using Handle = TrainerHandle<T>;
+  const auto x = py::arg("x").noconvert();
+  const auto y = py::arg("y").noconvert();
+  py::class_<Handle>(m, name)
+      .def(py::init<Model<T>&, std::string_view>(), py::arg("model"), py::arg("config"), py::keep_alive<1, 2>())
+      .def("fit", &fit<T>, x, y, py::arg("epochs"), py::arg("batch_size"), py::arg("shuffle"),
+           py::arg("validation").noconvert(), py::arg("on_epoch"), py::arg("on_progress"))
+      .def("step", &step<T>, x, y)
+      .def("loss_and_grad", &loss_and_grad<T>, x, y)
+      .def("evaluate", &evaluate<T>, x, y)
+      .def_property_readonly("epoch", [](const Handle& self) { return self.trainer.epoch(); })
+      .def_property_readonly("steps", [](const Handle& self) { return self.trainer.steps(); })
+      .def("config", [](const Handle& self) { return to_json(self.trainer.config()); });
+}
+
+}  // namespace
+
+void bind_trainer(py::module_& m) {
+  bind_trainer_of<float>(m, "TrainerFloat32");
+  bind_trainer_of<double>(m, "TrainerFloat64");
+}
+
+}  // namespace stoop::python

@@ -1,0 +1,16 @@
+// What each bind_*.cpp offers to module.cpp.
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+namespace stoop::python {
+
+namespace py = pybind11;
+
+void bind_errors(py::module_& m);  // first: the others may throw
+void bind_runtime(py::module_& m);
+void bind_model(py::module_& m);
+void bind_trainer(py::module_& m);
+void bind_gradcheck(py::module_& m);
+
+}  // namespace stoop::python

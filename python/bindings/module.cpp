@@ -1,0 +1,11 @@
+// The table of contents of stoop._core. Each concept is bound in the file of its name.
+#include "bindings.hpp"
+
+PYBIND11_MODULE(_core, m) {
+  m.doc() = "The compiled core. Private: use the classes of the package, which check, convert and document.";
+  stoop::python::bind_errors(m);
+  stoop::python::bind_runtime(m);
+  stoop::python::bind_model(m);
+  stoop::python::bind_trainer(m);
+  stoop::python::bind_gradcheck(m);
+}

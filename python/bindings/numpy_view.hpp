@@ -1,0 +1,89 @@
+// The only gate between NumPy arrays and the views of the core. Nothing is copied here but int64 classes.
+#pragma once
+
+#include <cstdint>
+#include <limits>
+#include <span>
+#include <string>
+#include <vector>
+
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+
+#include <stoop/error.hpp>
+#include <stoop/model.hpp>
+#include <stoop/trainer.hpp>
+
+namespace stoop::python {
+
+namespace py = pybind11;
+
+// Row-major and of exactly this element type. Bind it with .noconvert(): the Python layer converts, and says so.
+template <class T>
+using Array = py::array_t<T, py::array::c_style>;
+
+template <class T>
+MatrixView<const T> matrix_view(const char* where, const Array<T>& array) {
+  if (array.ndim() != 2) {
+    throw_value_error(where, "an array with " + std::to_string(array.ndim()) + " dimensions", "expected 2 dimensions",
+                      "give (n_samples, n_columns)");
+  }
+  return matrix<const T>(array.data(), array.shape(0), array.shape(1));
+}
+
+// int64 is NumPy's integer, int32 the core's: narrowing here spares the caller a NumPy pass per step.
+inline std::vector<std::int32_t> narrow_classes(const char* where, std::span<const std::int64_t> classes) {
+  std::vector<std::int32_t> narrowed(classes.size());
+  for (std::size_t row = 0; row < classes.size(); ++row) {
+    narrowed[row] = static_cast<std::int32_t>(classes[row]);
+    if (narrowed[row] != classes[row]) {
+      throw_value_error(where, "y holds class " + std::to_string(classes[row]) + " in row " + std::to_string(row),
+                        "expected 0 <= class < n_outputs", "number the classes from 0");
+    }
+  }
+  return narrowed;
+}
+
+// Targets that borrow from a NumPy array: (n) int32 or int64 classes, or (n, n_outputs) values of type T.
+// The array must outlive it.
+template <class T>
+class TargetsView {
+ public:
+  TargetsView(const char* where, const py::array& y) {
+    const auto size = static_cast<std::size_t>(y.size());
+    if (py::isinstance<Array<std::int32_t>>(y) && y.ndim() == 1) {
+      targets_ = std::span(static_cast<const std::int32_t*>(y.data()), size);
+    } else if (py::isinstance<Array<std::int64_t>>(y) && y.ndim() == 1) {
+      narrowed_ = narrow_classes(where, {static_cast<const std::int64_t*>(y.data()), size});
+      targets_ = std::span<const std::int32_t>(narrowed_);
+    } else if (py::isinstance<Array<T>>(y) && y.ndim() == 2) {
+      targets_ = matrix<const T>(static_cast<const T*>(y.data()), y.shape(0), y.shape(1));
+    } else {
+      throw_type_error(where, "y is an array of " + std::string(py::str(y.dtype())),
+                       "expected (n) int32 or int64 classes, or (n, n_outputs) values of the model's dtype",
+                       "convert it first");
+    }
+  }
+  TargetsView(const TargetsView&) = delete;
+  TargetsView& operator=(const TargetsView&) = delete;
+
+  const Targets<T>& get() const { return targets_; }
+
+ private:
+  std::vector<std::int32_t> narrowed_;
+  Targets<T> targets_;
+};
+
+// Name -> writable view into `block`, which is laid out as Model::parameter_block(); `base` keeps the block alive.
+template <class T>
+py::dict parameter_views(const std::vector<ParameterInfo>& infos, T* block, const py::object& base) {
+  py::dict views;
+  for (const ParameterInfo& info : infos) {
+    std::vector<py::ssize_t> shape{static_cast<py::ssize_t>(info.cols)};
+    if (info.rank == 2) shape.insert(shape.begin(), static_cast<py::ssize_t>(info.rows));
+    views[py::str(info.name)] = py::array_t<T>(shape, block + info.offset, base);
+  }
+  return views;
+}
+
+}  // namespace stoop::python

@@ -1,0 +1,53 @@
+"""Stoop: fast training of dense neural networks on a CPU.
+
+The classes and functions here are the public interface; see each docstring. Arrays are NumPy, ``X`` is
+``(n_samples, n_features)``, a weight is ``(in_features, out_features)``, losses are means over the samples.
+"""
+
+try:
+    from stoop import _core
+except ImportError as error:
+    raise ImportError(
+        f"[stoop] the compiled module stoop._core cannot be imported ({error}); expected it next to the package; "
+        "install it with `pip install .` in the source folder, and do not import from inside that folder."
+    ) from error
+
+from stoop import data, initializers, layers, losses, metrics, optimizers, plotting
+from stoop._core import CheckpointError, NonFiniteLossError
+from stoop.config import get_num_threads, num_threads, set_num_threads, show_config
+from stoop.gradcheck import GradcheckResult, ParameterCheck, gradcheck
+from stoop.history import History
+from stoop.layers import Dense, Identity, LeakyReLU, ReLU, Sigmoid, Tanh
+from stoop.model import Model, load_model
+from stoop.trainer import Trainer
+
+__version__: str = _core.build_info()["version"]
+
+__all__ = [
+    "CheckpointError",
+    "Dense",
+    "GradcheckResult",
+    "History",
+    "Identity",
+    "LeakyReLU",
+    "Model",
+    "NonFiniteLossError",
+    "ParameterCheck",
+    "ReLU",
+    "Sigmoid",
+    "Tanh",
+    "Trainer",
+    "data",
+    "get_num_threads",
+    "gradcheck",
+    "initializers",
+    "layers",
+    "load_model",
+    "losses",
+    "metrics",
+    "num_threads",
+    "optimizers",
+    "plotting",
+    "set_num_threads",
+    "show_config",
+]

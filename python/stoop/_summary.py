@@ -1,0 +1,51 @@
+"""The table that `Model.summary` returns."""
+
+from typing import TYPE_CHECKING
+
+from stoop.layers import Dense, Layer
+
+if TYPE_CHECKING:
+    from stoop.model import Model
+
+_HEADINGS = ("layer", "output shape", "parameters", "FLOPs per sample")
+
+
+def summarize(model: "Model") -> str:
+    """Return one row per layer and the totals; a multiply-add counts as two FLOPs."""
+    rows = [_HEADINGS]
+    width, flops_total = model.input_dim, 0
+    parameters = model.parameters()
+    for index, layer in enumerate(model.layers):
+        flops = 0
+        if isinstance(layer, Dense):
+            flops = 2 * width * layer.units
+            width = layer.units
+        count = sum(array.size for name, array in parameters.items() if name.partition(".")[0] == str(index))
+        rows.append((f"{index} {_label(layer)}", f"(n, {width})", f"{count:,}", f"{flops:,}"))
+        flops_total += flops
+    rows.append(("total", "", f"{model.num_parameters:,}", f"{flops_total:,}"))
+    return "\n".join(
+        [
+            f"Model with input (n, {model.input_dim}), {model.dtype}",
+            *_aligned(rows),
+            "FLOPs: matrix products of one forward pass; a multiply-add counts as two.",
+        ]
+    )
+
+
+def _label(layer: Layer) -> str:
+    if not isinstance(layer, Dense):
+        return repr(layer)
+    if layer.activation is None:
+        return f"Dense({layer.units})"
+    return f"Dense({layer.units}, {layer.activation})"
+
+
+def _aligned(rows: list[tuple[str, str, str, str]]) -> list[str]:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADINGS))]
+    lines = [
+        "  ".join((f"{a:<{widths[0]}}", f"{b:<{widths[1]}}", f"{c:>{widths[2]}}", f"{d:>{widths[3]}}"))
+        for a, b, c, d in rows
+    ]
+    rule = "-" * len(lines[0])
+    return [lines[0], rule, *lines[1:-1], rule, lines[-1]]

@@ -1,0 +1,112 @@
+"""What stoop runs on: threads, instruction set, BLAS, build."""
+
+import platform
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import numpy as np
+
+from stoop import _core
+from stoop._blas import register_blas
+from stoop._checks import integer
+from stoop._errors import unknown_name
+
+
+def set_num_threads(n: int) -> None:
+    """Set the upper limit of threads for training and prediction in this process; a small step uses fewer.
+
+    It starts as ``STOOP_NUM_THREADS`` or, unset, as the number of usable cores (affinity mask and cgroup quota).
+
+    Raises
+    ------
+    ValueError, TypeError
+        If n < 1 or is no integer.
+    """
+    _core.set_num_threads(integer("set_num_threads", "n", n, 1))
+
+
+def get_num_threads() -> int:
+    """Return the upper limit of threads."""
+    return _core.get_num_threads()
+
+
+@contextmanager
+def num_threads(n: int) -> Iterator[None]:
+    """Set the upper limit of threads inside a ``with`` block. It holds for the whole process, not for one thread.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If n < 1 or is no integer.
+    """
+    before = get_num_threads()
+    set_num_threads(n)
+    try:
+        yield
+    finally:
+        set_num_threads(before)
+
+
+def show_config(mode: Literal["stdout", "dicts"] = "stdout") -> dict[str, Any] | None:
+    """Show version, compiler, instruction sets, BLAS, threads and CUDA: what a report of a problem should contain.
+
+    Parameters
+    ----------
+    mode : {"stdout", "dicts"}, default "stdout"
+        Print it, or return it as nested dicts, as ``numpy.show_config`` does.
+
+    Returns
+    -------
+    dict or None
+        Nested dicts for ``mode="dicts"``.
+
+    Raises
+    ------
+    ValueError
+        For another mode.
+    """
+    if mode not in ("stdout", "dicts"):
+        raise ValueError(unknown_name("show_config", "mode", str(mode), ("stdout", "dicts")))
+    config = _collect()
+    if mode == "dicts":
+        return config
+    for section, entries in config.items():
+        sys.stdout.write(f"{section}\n")
+        for key, value in entries.items():
+            sys.stdout.write(f"  {key:<14} {_text(value)}\n")
+    return None
+
+
+def machine_line() -> str:
+    """Return one line that says on what a figure was measured: instruction set, threads, BLAS, version."""
+    register_blas()
+    blas = _core.blas_info()
+    name = " ".join(str(blas["config"]).split()[:2]) if blas["loaded"] else "none"
+    return (
+        f"stoop {_core.build_info()['version']}, {_core.active_isa()}, {get_num_threads()} threads "
+        f"({_core.usable_cores()} cores usable), BLAS {name}"
+    )
+
+
+def _collect() -> dict[str, Any]:
+    register_blas()
+    build = _core.build_info()
+    blas = _core.blas_info()
+    return {
+        "stoop": {"version": build["version"], "python": platform.python_version(), "numpy": np.__version__},
+        "build": {key: build[key] for key in ("compiler", "flags", "build_type", "openmp")},
+        "cpu": {"isa": _core.active_isa(), "isa_available": _core.available_isas(), "machine": platform.machine()},
+        "threads": {"num_threads": get_num_threads(), "usable_cores": _core.usable_cores()},
+        "blas": {key: blas[key] for key in ("loaded", "path", "config", "error")},
+        "cuda": {"available": build["cuda"]},
+    }
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return ", ".join(value)
+    return str(value) or "-"

@@ -1,0 +1,101 @@
+"""How the parameters of a layer start. Give the name or one of these objects as ``kernel_init`` or ``bias_init``.
+
+With ``fan_in`` the rows and ``fan_out`` the columns of a weight ``(fan_in, fan_out)``:
+
+=================================  ==========================  =================================
+name                               variance                    source
+=================================  ==========================  =================================
+glorot_uniform, glorot_normal      2 / (fan_in + fan_out)      Glorot & Bengio 2010, eq. 16
+he_uniform, he_normal              2 / fan_in                  He et al. 2015, eq. 10
+lecun_uniform, lecun_normal        1 / fan_in                  LeCun et al. 1998, section 4.6
+=================================  ==========================  =================================
+
+The draws depend on the seed of the model and on the position only, never on the number of threads.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from stoop import _core
+from stoop._checks import real
+from stoop._errors import message
+
+_WITH_VALUE = ("constant", "normal", "uniform")
+
+
+@dataclass(frozen=True)
+class Initializer:
+    """An initialiser by name, with its value where it has one.
+
+    Parameters
+    ----------
+    name : str
+        One of the names of this module.
+    value : float, optional
+        The value of ``constant``, the standard deviation of ``normal``, the limit of ``uniform``; no others take one.
+
+    Raises
+    ------
+    ValueError
+        For an unknown name, or a value where none belongs or is missing.
+    """
+
+    name: str
+    value: float | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", _core.check_name("initializer", self.name))
+        if (self.value is not None) != (self.name in _WITH_VALUE):
+            given = f"{self.name} with value {self.value}"
+            expected = f"expected a value for {', '.join(_WITH_VALUE)} and for no other"
+            raise ValueError(message("Initializer", given, expected, f"use stoop.initializers.{self.name}"))
+
+    def __call__(self) -> "Initializer":
+        """Return itself, so that ``he_normal()`` and ``he_normal`` mean the same."""
+        return self
+
+    def to_config(self) -> str | dict[str, Any]:
+        """Return the form that is stored in a model file."""
+        return self.name if self.value is None else {"type": self.name, "value": self.value}
+
+    @classmethod
+    def from_config(cls, config: str | dict[str, Any]) -> "Initializer":
+        """Rebuild an initialiser from `to_config`."""
+        if isinstance(config, str):
+            return cls(config)
+        return cls(config["type"], config.get("value"))
+
+
+zeros = Initializer("zeros")
+ones = Initializer("ones")
+glorot_uniform = Initializer("glorot_uniform")
+glorot_normal = Initializer("glorot_normal")
+he_uniform = Initializer("he_uniform")
+he_normal = Initializer("he_normal")
+lecun_uniform = Initializer("lecun_uniform")
+lecun_normal = Initializer("lecun_normal")
+
+
+def constant(value: float) -> Initializer:
+    """Every element is `value`."""
+    return Initializer("constant", real("constant", "value", value, float("-inf")))
+
+
+def normal(std: float) -> Initializer:
+    """Draws from N(0, std**2), std >= 0."""
+    return Initializer("normal", real("normal", "std", std, 0.0))
+
+
+def uniform(limit: float) -> Initializer:
+    """Draws from U(-limit, limit), limit >= 0."""
+    return Initializer("uniform", real("uniform", "limit", limit, 0.0))
+
+
+def as_initializer(where: str, value: object) -> Initializer:
+    """Return the initialiser that a name or object means; TypeError for anything else."""
+    if isinstance(value, Initializer):
+        return value
+    if isinstance(value, str):
+        return Initializer(value)
+    expected = "expected a name or an object of stoop.initializers"
+    raise TypeError(message(where, f"initialiser {value!r}", expected, 'for example "he_normal"'))

@@ -1,0 +1,280 @@
+"""Model: layers and their parameters, and what can be done with them without training."""
+
+from __future__ import annotations  # the stub's _core._Model does not exist at run time
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from stoop import _core
+from stoop._blas import register_blas
+from stoop._checks import FloatArray, features, integer
+from stoop._errors import message, unknown_name
+from stoop.layers import Activation, Dense, Layer, layer_from_config, layer_to_config
+
+_CORES: dict[str, type[_core._Model[Any]]] = {"float32": _core.ModelFloat32, "float64": _core.ModelFloat64}
+
+
+class Model:
+    """A stack of layers with its parameters.
+
+    Parameters
+    ----------
+    layers : iterable of layer specs
+        At least one, for example ``[stoop.Dense(128, activation="relu"), stoop.Dense(10)]``.
+    input_dim : int
+        Columns of the input, >= 1.
+    seed : int, default 0
+        Of the initial parameters; the same seed gives the same bits on any number of threads.
+    dtype : {"float32", "float64"}, default "float32"
+        Of parameters, inputs and outputs.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For an empty or ill-formed list of layers, a size < 1 or another dtype.
+    """
+
+    def __init__(
+        self, layers: Iterable[Layer], input_dim: int, seed: int = 0, dtype: npt.DTypeLike = "float32"
+    ) -> None:
+        self._layers = _check_layers(layers)
+        config = {
+            "input_dim": integer("Model", "input_dim", input_dim, 1),
+            "seed": integer("Model", "seed", seed, 0),
+            "layers": [layer_to_config(layer) for layer in self._layers],
+        }
+        self._adopt(_CORES[_check_dtype(dtype)](json.dumps(config)))
+
+    def _adopt(self, core: _core._Model[Any]) -> None:
+        register_blas()
+        self._core = core
+        self._dtype = np.dtype(np.float64 if isinstance(core, _core.ModelFloat64) else np.float32)
+        self._input_dim = core.input_dim
+
+    @classmethod
+    def _from_core(cls, core: _core._Model[Any], layers: tuple[Layer, ...] | None = None) -> Model:
+        model = cls.__new__(cls)
+        configs = json.loads(core.config())["layers"] if layers is None else ()
+        model._layers = tuple(layer_from_config(config) for config in configs) if layers is None else layers
+        model._adopt(core)
+        return model
+
+    def __call__(self, X: npt.ArrayLike) -> FloatArray:
+        """Return the outputs for X, the same as `predict`."""
+        return self.predict(X)
+
+    def predict(self, X: npt.ArrayLike, batch_size: int | None = None) -> FloatArray:
+        """Return the outputs of the last layer, in inference mode.
+
+        Parameters
+        ----------
+        X : array_like, (n_samples, input_dim)
+            Read only; copied once where it is not row-major or of another dtype.
+        batch_size : int, optional
+            Rows per pass, to bound the memory for activations. None: as the core sees fit.
+
+        Returns
+        -------
+        ndarray, (n_samples, output_dim)
+            Of the model's dtype. For a classifier these are logits.
+
+        Raises
+        ------
+        ValueError, TypeError
+            For the wrong rank, dtype, column count, or an empty X.
+        """
+        x = features("predict", X, self._dtype, self._input_dim)
+        if batch_size is None:
+            return self._core.predict(x)
+        rows = integer("predict", "batch_size", batch_size, 1)
+        out: FloatArray = np.empty((x.shape[0], self.output_dim), self._dtype)
+        for begin in range(0, x.shape[0], rows):
+            out[begin : begin + rows] = self._core.predict(x[begin : begin + rows])
+        return out
+
+    def predict_proba(self, X: npt.ArrayLike) -> FloatArray:
+        """Return probabilities, (n_samples, output_dim): the softmax of each row, or the sigmoid for one column.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As `predict`.
+        """
+        outputs: Any = self.predict(X)
+        if outputs.shape[1] == 1:
+            return cast("FloatArray", np.exp(-np.logaddexp(outputs.dtype.type(0), -outputs)))
+        outputs -= outputs.max(axis=1, keepdims=True)  # the largest exponent becomes 0: nothing can overflow
+        np.exp(outputs, out=outputs)
+        outputs /= outputs.sum(axis=1, keepdims=True)
+        return cast("FloatArray", outputs)
+
+    def predict_classes(self, X: npt.ArrayLike) -> npt.NDArray[np.int64]:
+        """Return class indices, (n_samples,): the largest output of each row, or ``output > 0`` for one column.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As `predict`.
+        """
+        outputs = self.predict(X)
+        classes: npt.NDArray[Any] = outputs[:, 0] > 0 if outputs.shape[1] == 1 else outputs.argmax(axis=1)
+        return classes.astype(np.int64, copy=False)
+
+    def parameters(self) -> dict[str, FloatArray]:
+        """Return ``{"0.weight": view, "0.bias": view, ...}``: writable views of the live parameters, not copies.
+
+        A weight is ``(in_features, units)``, a bias ``(units,)``. Writing into a view changes the model, training
+        changes the view. The views keep the parameters alive.
+        """
+        return self._core.parameters()
+
+    def buffers(self) -> dict[str, FloatArray]:
+        """Return what belongs to the state but is not trained; empty for the layers there are."""
+        return {}
+
+    @property
+    def num_parameters(self) -> int:
+        """Number of trained values."""
+        return self._core.num_parameters
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The layer specs, as given."""
+        return self._layers
+
+    @property
+    def input_dim(self) -> int:
+        """Columns of the input."""
+        return self._input_dim
+
+    @property
+    def output_dim(self) -> int:
+        """Columns of the output."""
+        return self._core.output_dim
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """float32 or float64."""
+        return self._dtype
+
+    @property
+    def matrix_products(self) -> list[tuple[int, int]]:
+        """``(in_features, units)`` of each Dense, in order: what the arithmetic of a pass consists of."""
+        shapes, width = [], self._input_dim
+        for layer in self._layers:
+            if isinstance(layer, Dense):
+                shapes.append((width, layer.units))
+                width = layer.units
+        return shapes
+
+    def summary(self) -> str:
+        """Return a table: layer, output shape, parameters, FLOPs per sample of a forward pass."""
+        from stoop._summary import summarize
+
+        return summarize(self)
+
+    def state_dict(self) -> dict[str, FloatArray]:
+        """Return copies of all parameters and buffers by name."""
+        return {name: array.copy() for name, array in {**self.parameters(), **self.buffers()}.items()}
+
+    def load_state_dict(self, state: Mapping[str, npt.ArrayLike]) -> None:
+        """Set all parameters from `state`, made by `state_dict` of a model with the same layers.
+
+        Raises
+        ------
+        ValueError, TypeError
+            For a missing or unexpected name, another shape, or values that are not real numbers. Nothing is changed
+            then.
+        """
+        own = {**self.parameters(), **self.buffers()}
+        if set(own) != set(state):
+            missing = ", ".join(sorted(set(own) - set(state))) or "none"
+            extra = ", ".join(sorted(set(state) - set(own))) or "none"
+            given = f"names differ (missing: {missing}; unexpected: {extra})"
+            raise ValueError(message("load_state_dict", given, "expected those of this model", "compare the layers"))
+        values = {name: _check_state(name, state[name], own[name]) for name in own}
+        for name, view in own.items():
+            view[...] = values[name]
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write layers and parameters to a safetensors file. A failed save leaves an old file as it was.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written.
+        """
+        self._core.save(path)
+
+    def copy(self) -> Model:
+        """Return a model of its own with the same layers and parameters."""
+        return Model._from_core(self._core.copy(), self._layers)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restore, (self._core.config(), self._dtype.name, self.state_dict())
+
+    def __repr__(self) -> str:
+        widths = "-".join(str(width) for width in (self._input_dim, *(units for _, units in self.matrix_products)))
+        return f"Model({widths}, {self._dtype}, {self.num_parameters:,} parameters)"
+
+
+def load_model(path: str | os.PathLike[str]) -> Model:
+    """Read a model that `Model.save`, or the C++ library, wrote.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be read (FileNotFoundError, PermissionError, ...).
+    CheckpointError
+        If it is damaged or no model file.
+    """
+    return Model._from_core(_CORES[_core.file_dtype(path)].load(path))
+
+
+def _restore(config: str, dtype: str, state: dict[str, FloatArray]) -> Model:
+    model = Model._from_core(_CORES[dtype](config))
+    model.load_state_dict(state)
+    return model
+
+
+def _check_layers(layers: Any) -> tuple[Layer, ...]:
+    if isinstance(layers, Dense | Activation):
+        layers = [layers]
+    try:
+        specs = tuple(layers)
+    except TypeError:
+        given = f"layers is {layers!r}"
+        raise TypeError(message("Model", given, "expected a list of layers", "give [stoop.Dense(...), ...]")) from None
+    if not specs:
+        raise ValueError(message("Model", "layers is empty", "expected at least one layer", "give [stoop.Dense(...)]"))
+    for index, layer in enumerate(specs):
+        if not isinstance(layer, Dense | Activation):
+            given = f"layer {index} is {layer!r}"
+            raise TypeError(message("Model", given, "expected a layer such as stoop.Dense(8)", "replace it"))
+    return specs
+
+
+def _check_dtype(dtype: npt.DTypeLike) -> str:
+    try:
+        name = str(np.dtype(dtype).name)
+    except TypeError:
+        name = str(dtype)
+    if name not in _CORES:
+        raise ValueError(unknown_name("Model", "dtype", name, tuple(_CORES)))
+    return name
+
+
+def _check_state(name: str, value: npt.ArrayLike, own: FloatArray) -> npt.NDArray[Any]:
+    array: npt.NDArray[Any] = np.asarray(value)
+    if array.shape != own.shape:
+        given = f"{name} has shape {array.shape}"
+        raise ValueError(message("load_state_dict", given, f"expected {own.shape}", "compare the layers"))
+    if array.dtype.kind not in "fiu":
+        given = f"{name} has dtype {array.dtype}"
+        raise TypeError(message("load_state_dict", given, "expected real numbers", "convert it first"))
+    return array.astype(own.dtype)

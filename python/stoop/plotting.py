@@ -1,0 +1,150 @@
+"""Figures of a training run. Matplotlib is imported when one is drawn, without pyplot and its global state."""
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from stoop._errors import message
+from stoop.history import History
+from stoop.metrics import confusion_matrix as count_confusions
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_TRAIN, _VALIDATION, _TEXT, _GRID = "#1f6fb4", "#e0702a", "#2b2b2b", "#e3e3e3"
+_DPI = 160
+
+
+def learning_curve(
+    history: History, path: str | os.PathLike[str] | None = None, title: str = "Learning curve"
+) -> "Figure":
+    """Draw loss and, if recorded, accuracy by epoch, for training and validation.
+
+    Parameters
+    ----------
+    history : History
+        With at least one epoch.
+    path : path, optional
+        Where to write it as PNG (or PDF, SVG by the suffix).
+    title : str, default "Learning curve"
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    ValueError
+        If the history is empty.
+    ImportError
+        If matplotlib is not installed.
+    """
+    if not history.epochs:
+        raise ValueError(message("learning_curve", "the history is empty", "expected at least one epoch", "fit first"))
+    panels = [("loss", "loss")] + ([("accuracy", "accuracy")] if "accuracy" in history else [])
+    figure = _figure(4.6 * len(panels), 3.7)
+    figure.suptitle(title, x=0.015, ha="left", fontsize=12, fontweight="bold", color=_TEXT)
+    for column, (key, label) in enumerate(panels):
+        _curve_panel(figure.add_subplot(1, len(panels), column + 1), history, key, label)
+    return _finished(figure, path)
+
+
+def confusion_matrix(
+    y_true: npt.ArrayLike,
+    y_pred: npt.ArrayLike,
+    path: str | os.PathLike[str] | None = None,
+    labels: Sequence[str] | None = None,
+    title: str = "Confusion matrix",
+) -> "Figure":
+    """Draw how often each class (row) was predicted as each class (column); colour is the share of the row.
+
+    Parameters
+    ----------
+    y_true, y_pred : array_like, (n_samples,)
+        Class indices from 0.
+    path : path, optional
+        Where to write it as PNG (or PDF, SVG by the suffix).
+    labels : sequence of str, optional
+        Names of the classes. None: their indices.
+    title : str, default "Confusion matrix"
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    ValueError
+        As `stoop.metrics.confusion_matrix`.
+    ImportError
+        If matplotlib is not installed.
+    """
+    counts = count_confusions(y_true, y_pred, None if labels is None else len(labels))
+    names = [str(i) for i in range(len(counts))] if labels is None else list(labels)
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    side = max(4.2, 0.46 * len(names) + 1.4)
+    figure = _figure(side, side)
+    axes = figure.add_subplot()
+    # The square root keeps a single error in a hundred visible.
+    axes.imshow(np.sqrt(shares), cmap="Blues", vmin=0.0, vmax=1.0)
+    for row, column in zip(*np.nonzero(counts)):
+        color = "white" if shares[row, column] > 0.3 else _TEXT
+        axes.text(column, row, f"{counts[row, column]}", ha="center", va="center", fontsize=9, color=color)
+    _style(axes, grid=False)
+    axes.set_xticks(range(len(names)), names)
+    axes.set_yticks(range(len(names)), names)
+    axes.set_xlabel("predicted class", color=_TEXT)
+    axes.set_ylabel("true class", color=_TEXT)
+    right = int(np.trace(counts))
+    subtitle = f"{right:,} of {counts.sum():,} right ({right / counts.sum():.2%})"
+    axes.set_title(subtitle, loc="left", fontsize=10, color=_TEXT)
+    figure.suptitle(title, x=0.02, ha="left", fontsize=12, fontweight="bold", color=_TEXT)
+    return _finished(figure, path)
+
+
+def _figure(width: float, height: float) -> "Figure":
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        hint = "install it with `pip install matplotlib`"
+        raise ImportError(message("plotting", "matplotlib is missing", "expected it for figures", hint)) from error
+    return Figure(figsize=(width, height), dpi=_DPI, layout="constrained", facecolor="white")
+
+
+def _curve_panel(axes: "Axes", history: History, key: str, label: str) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    epochs = history.epochs
+    marker: dict[str, Any] = {"marker": "o", "markersize": 3.0} if len(epochs) <= 40 else {}
+    axes.plot(epochs, history[key], color=_TRAIN, linewidth=1.8, label="train", **marker)
+    if f"val_{key}" in history:
+        axes.plot(epochs, history[f"val_{key}"], color=_VALIDATION, linewidth=1.8, label="validation", **marker)
+    _style(axes, grid=True)
+    axes.set_title(label, loc="left", fontsize=10, color=_TEXT)
+    axes.set_xlabel("epoch", color=_TEXT)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    if key == "loss":
+        axes.set_ylim(bottom=0.0)
+    else:
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}" if value <= 1.0 else "")
+    axes.legend(frameon=False, fontsize=9, labelcolor=_TEXT)
+
+
+def _style(axes: "Axes", *, grid: bool) -> None:
+    for side, spine in axes.spines.items():
+        spine.set_visible(grid and side in ("left", "bottom"))
+        spine.set_color("#9a9a9a")
+    axes.tick_params(colors=_TEXT, labelsize=9, length=0)
+    if grid:
+        axes.grid(color=_GRID, linewidth=0.8)
+        axes.set_axisbelow(True)
+
+
+def _finished(figure: "Figure", path: str | os.PathLike[str] | None) -> "Figure":
+    if path is not None:
+        figure.savefig(path)
+    return figure

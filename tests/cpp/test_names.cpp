@@ -1,0 +1,144 @@
+// Names, kinds and ranges of layers, losses and optimizers.
+#include <cmath>
+#include <limits>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include <stoop/error.hpp>
+#include <stoop/layers.hpp>
+#include <stoop/losses.hpp>
+#include <stoop/optimizers.hpp>
+
+namespace stoop {
+namespace {
+
+constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+
+template <class Call>
+std::string message_of(const Call& call) {
+  try {
+    call();
+  } catch (const ValueError& error) {
+    return error.what();
+  }
+  return "nothing was thrown";
+}
+
+void expect_refused(const Optimizer& optimizer, std::string_view part) {
+  const std::string message = message_of([&] { validate(optimizer); });
+  EXPECT_NE(message.find(part), std::string::npos) << part << " in " << message;
+}
+
+TEST(Names, ActivationNamesAndKindsMatchTheVariant) {
+  EXPECT_TRUE(std::holds_alternative<Identity>(activation_from_name("identity")));
+  EXPECT_TRUE(std::holds_alternative<ReLU>(activation_from_name("relu")));
+  EXPECT_TRUE(std::holds_alternative<LeakyReLU>(activation_from_name("leaky_relu")));
+  EXPECT_TRUE(std::holds_alternative<Tanh>(activation_from_name("tanh")));
+  EXPECT_TRUE(std::holds_alternative<Sigmoid>(activation_from_name("sigmoid")));
+  EXPECT_EQ(kind_of(Activation(Tanh{})), ActivationKind::tanh);
+  for (int i = 0; i < kActivationCount; ++i) {
+    const auto kind = static_cast<ActivationKind>(i);
+    EXPECT_EQ(kind_of(activation_from_name(name_of(kind))), kind);
+  }
+}
+
+TEST(Names, InitializersRoundTrip) {
+  const std::vector<std::string_view> names = {
+      "zeros",         "ones",       "constant",  "normal",        "uniform",     "glorot_uniform",
+      "glorot_normal", "he_uniform", "he_normal", "lecun_uniform", "lecun_normal"};
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    const auto kind = static_cast<InitializerKind>(i);
+    EXPECT_EQ(name_of(kind), names[i]);
+    EXPECT_EQ(initializer_kind_from_name(names[i]), kind);
+  }
+  EXPECT_EQ(name_of(InitializerKind::lecun_normal), "lecun_normal");
+}
+
+TEST(Names, LossesAndOptimizersRoundTrip) {
+  EXPECT_TRUE(std::holds_alternative<SoftmaxCrossEntropy>(loss_from_name("softmax_cross_entropy")));
+  EXPECT_TRUE(std::holds_alternative<MeanSquaredError>(loss_from_name("mse")));
+  EXPECT_TRUE(std::holds_alternative<SGD>(optimizer_from_name("sgd")));
+  EXPECT_TRUE(std::holds_alternative<Adam>(optimizer_from_name("adam")));
+  EXPECT_EQ(name_of(kind_of(Loss(MeanSquaredError{}))), "mse");
+  EXPECT_EQ(name_of(kind_of(Optimizer(Adam{}))), "adam");
+}
+
+TEST(Names, UnknownNamesAreRefusedWithTheNearest) {
+  EXPECT_NE(message_of([] { activation_from_name("sigmoyd", "Dense"); }).find("[Dense] unknown activation \"sigmoyd\""),
+            std::string::npos);
+  EXPECT_NE(message_of([] { activation_from_name("sigmoyd"); }).find("did you mean \"sigmoid\"?"), std::string::npos);
+  EXPECT_NE(message_of([] { initializer_kind_from_name("he_norm"); }).find("did you mean \"he_normal\"?"),
+            std::string::npos);
+  EXPECT_NE(message_of([] { loss_from_name("cross_entropy"); }).find("did you mean \"softmax_cross_entropy\"?"),
+            std::string::npos);
+  EXPECT_NE(message_of([] { optimizer_from_name("adamw"); }).find("did you mean \"adam\"?"), std::string::npos);
+  EXPECT_THROW(activation_from_name(""), ValueError);
+  EXPECT_THROW(activation_from_name("relu "), ValueError);
+}
+
+TEST(Names, PropertiesOfActivations) {
+  EXPECT_EQ(parameter_of(LeakyReLU{0.2}), 0.2);
+  EXPECT_EQ(parameter_of(activation_from_name("leaky_relu")), 0.01);
+  EXPECT_EQ(parameter_of(Tanh{}), 0.0);
+  EXPECT_TRUE(is_relu_like(ActivationKind::relu));
+  EXPECT_TRUE(is_relu_like(ActivationKind::leaky_relu));
+  EXPECT_FALSE(is_relu_like(ActivationKind::tanh));
+  EXPECT_FALSE(is_relu_like(ActivationKind::identity));
+}
+
+TEST(Names, OnlyADenseLayerIsNoActivation) {
+  EXPECT_FALSE(as_activation(Dense{3}).has_value());
+  const std::optional<Activation> leaky = as_activation(LeakyReLU{0.3});
+  ASSERT_TRUE(leaky.has_value());
+  EXPECT_EQ(kind_of(*leaky), ActivationKind::leaky_relu);
+  EXPECT_EQ(parameter_of(*leaky), 0.3);
+  EXPECT_EQ(kind_of(as_activation(Identity{}).value()), ActivationKind::identity);
+}
+
+TEST(Names, PropertiesOfLossesAndOptimizers) {
+  EXPECT_TRUE(takes_classes(LossKind::softmax_cross_entropy));
+  EXPECT_FALSE(takes_classes(LossKind::mse));
+  EXPECT_EQ(state_count(SGD{}), 0);
+  EXPECT_EQ(state_count(SGD{.momentum = 0.9}), 1);
+  EXPECT_EQ(state_count(Adam{}), 2);
+  EXPECT_EQ(learning_rate_of(SGD{.learning_rate = 0.25}), 0.25);
+  EXPECT_EQ(learning_rate_of(Adam{}), 0.001);
+}
+
+TEST(Validate, AcceptsDefaultsAndLimits) {
+  EXPECT_NO_THROW(validate(SGD{}));
+  EXPECT_NO_THROW(validate(Adam{}));
+  EXPECT_NO_THROW(validate(SGD{.learning_rate = 0.0, .momentum = 0.999, .dampening = 1.0}));
+  EXPECT_NO_THROW(validate(SGD{.momentum = 0.9, .nesterov = true}));
+  EXPECT_NO_THROW(validate(Adam{.beta1 = 0.0, .beta2 = 0.0}));
+}
+
+TEST(Validate, RefusesWhatIsOutOfRange) {
+  for (const double rate : {-0.1, kNaN, kInfinity}) {
+    expect_refused(SGD{.learning_rate = rate}, "[SGD] learning_rate is ");
+    expect_refused(Adam{.learning_rate = rate}, "[Adam] learning_rate is ");
+  }
+  for (const double value : {-0.1, 1.0, kNaN}) {
+    expect_refused(SGD{.momentum = value}, "[SGD] momentum is ");
+    expect_refused(Adam{.beta1 = value}, "[Adam] beta1 is ");
+    expect_refused(Adam{.beta2 = value}, "[Adam] beta2 is ");
+  }
+  for (const double value : {-0.1, 1.1, kNaN}) expect_refused(SGD{.dampening = value}, "[SGD] dampening is ");
+  for (const double value : {0.0, -1e-8, kNaN, kInfinity}) expect_refused(Adam{.eps = value}, "[Adam] eps is ");
+}
+
+TEST(Validate, NesterovNeedsMomentumAndNoDampening) {
+  expect_refused(SGD{.nesterov = true}, "expected momentum > 0");
+  expect_refused(SGD{.momentum = 0.9, .nesterov = true, .dampening = 0.5}, "expected dampening == 0");
+}
+
+TEST(Validate, ShowsTheValueInItsShortestForm) {
+  expect_refused(SGD{.learning_rate = -0.1}, "learning_rate is -0.1; expected a finite number, at least 0;");
+}
+
+}  // namespace
+}  // namespace stoop

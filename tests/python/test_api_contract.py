@@ -1,0 +1,116 @@
+"""The public names, arguments and defaults that programs rely on."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import inspect
+from typing import Any
+
+import pytest
+
+import stoop
+
+REQUIRED = inspect.Parameter.empty
+
+# name -> arguments in order with their defaults; None: any attribute.
+CONTRACT: dict[str, dict[str, Any] | None] = {
+    "Model": {"layers": REQUIRED, "input_dim": REQUIRED, "seed": 0, "dtype": "float32"},
+    "Model.__call__": {"X": REQUIRED},
+    "Model.predict": {"X": REQUIRED, "batch_size": None},
+    "Model.predict_proba": {"X": REQUIRED},
+    "Model.predict_classes": {"X": REQUIRED},
+    "Model.parameters": {},
+    "Model.buffers": {},
+    "Model.num_parameters": None,
+    "Model.layers": None,
+    "Model.summary": {},
+    "Model.state_dict": {},
+    "Model.load_state_dict": None,
+    "Model.save": None,
+    "Model.copy": {},
+    "load_model": None,
+    "Dense": {"units": REQUIRED, "activation": None, "use_bias": None, "kernel_init": None, "bias_init": "zeros"},
+    "Identity": {},
+    "ReLU": {},
+    "LeakyReLU": {"negative_slope": 0.01},
+    "Sigmoid": {},
+    "Tanh": {},
+    "losses.SoftmaxCrossEntropy": {},
+    "losses.MeanSquaredError": {},
+    "optimizers.SGD": {"learning_rate": 0.01, "momentum": 0.0, "nesterov": False, "dampening": 0.0},
+    "optimizers.Adam": {"learning_rate": 0.001, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8},
+    "Trainer": {"model": REQUIRED, "loss": "softmax_cross_entropy", "l2": 0.0, "num_threads": None, "seed": 0},
+    "Trainer.fit": {
+        "X": REQUIRED,
+        "y": REQUIRED,
+        "epochs": 10,
+        "batch_size": 128,
+        "validation_data": None,
+        "shuffle": True,
+        "metrics": ("accuracy",),
+        "verbose": 1,
+    },
+    "Trainer.step": {"X": REQUIRED, "y": REQUIRED},
+    "Trainer.loss_and_grad": {"X": REQUIRED, "y": REQUIRED, "training": True},
+    "Trainer.evaluate": {"X": REQUIRED, "y": REQUIRED},
+    "Trainer.epoch": None,
+    "Trainer.steps": None,
+    "gradcheck": {"model": REQUIRED, "loss": REQUIRED, "X": REQUIRED, "y": REQUIRED, "l2": 0.0, "eps": 1e-6},
+    "set_num_threads": None,
+    "get_num_threads": {},
+    "num_threads": None,
+    "show_config": {},
+    "data.load_idx": None,
+    "data.train_test_split": None,
+    "data.standardize": None,
+    "NonFiniteLossError": None,
+    "CheckpointError": None,
+    "__version__": None,
+}
+
+
+def find(path: str) -> Any:
+    found: Any = stoop
+    for part in path.split("."):
+        if inspect.ismodule(found) and not hasattr(found, part):
+            importlib.import_module(f"{found.__name__}.{part}")
+        found = getattr(found, part)
+    return found
+
+
+@pytest.mark.parametrize("path", CONTRACT)
+def test_names_and_arguments(path: str) -> None:
+    found, expected = find(path), CONTRACT[path]
+    if expected is None:
+        return
+    parameters = dict(inspect.signature(found).parameters)
+    parameters.pop("self", None)
+    assert {name: parameters[name].default for name in expected if name in parameters} == expected
+    assert [name for name in parameters if name in expected] == list(expected), "the order of the arguments"
+
+
+@pytest.mark.parametrize("path", [path for path in CONTRACT if path not in ("__version__",)])
+def test_docstrings(path: str) -> None:
+    assert (inspect.getdoc(find(path)) or "").strip(), f"{path} has no docstring"
+
+
+@pytest.mark.parametrize("name", ["Dense", "Identity", "ReLU", "LeakyReLU", "Sigmoid", "Tanh"])
+def test_layers_are_frozen_dataclasses(name: str) -> None:
+    layer = getattr(stoop, name)(3) if name == "Dense" else getattr(stoop, name)()
+    assert dataclasses.is_dataclass(layer)
+    assert layer == type(layer)(**{f.name: getattr(layer, f.name) for f in dataclasses.fields(layer)})
+    hash(layer)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        layer.units = 4
+
+
+def test_errors() -> None:
+    assert issubclass(stoop.NonFiniteLossError, ArithmeticError)
+    assert issubclass(stoop.CheckpointError, ValueError)
+
+
+def test_all_lists_what_is_there() -> None:
+    for name in stoop.__all__:
+        assert hasattr(stoop, name)
+    assert {"Model", "Trainer", "Dense", "gradcheck", "load_model"} <= set(stoop.__all__)

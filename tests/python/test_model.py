@@ -1,0 +1,308 @@
+"""A model: its parameters, what it predicts, how it starts, how it is saved and copied."""
+
+from __future__ import annotations
+
+import dataclasses
+import gc
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import reference
+import stoop
+from helpers import DTYPES, bits, make_data, refused, relative_error
+
+FEATURES, OUTPUTS = 6, 3
+INITIALIZERS = ("glorot_uniform", "glorot_normal", "he_uniform", "he_normal", "lecun_uniform", "lecun_normal")
+
+
+def make_model(dtype: str = "float32", outputs: int = OUTPUTS, seed: int = 0) -> Any:
+    layers = [
+        stoop.Dense(8, activation="relu"),
+        stoop.Dense(7, use_bias=False),
+        stoop.LeakyReLU(0.2),
+        stoop.Dense(outputs, activation=stoop.Tanh()),
+    ]
+    return stoop.Model(layers, input_dim=FEATURES, seed=seed, dtype=dtype)
+
+
+def forward(model: Any, X: np.ndarray) -> np.ndarray:
+    names = [reference.ACTIVATIONS["relu"], reference.leaky_relu(0.2), reference.ACTIVATIONS["tanh"]]
+    return reference.Network(model.parameters(), names).forward(X)[0]
+
+
+# ---- parameters ----
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_parameters_are_writable_views(dtype: str) -> None:
+    model = make_model(dtype)
+    parameters = model.parameters()
+    shapes = {"0.weight": (6, 8), "0.bias": (8,), "1.weight": (8, 7), "3.weight": (7, 3), "3.bias": (3,)}
+    assert {name: value.shape for name, value in parameters.items()} == shapes
+    assert list(parameters) == list(shapes)
+    assert model.num_parameters == sum(math.prod(shape) for shape in shapes.values())
+    assert model.buffers() == {}
+    X = np.ones((4, FEATURES), dtype)
+    for name, value in parameters.items():
+        assert value.dtype == dtype
+        assert value.flags.writeable
+        assert value.flags.c_contiguous
+        assert value.flags.aligned
+        before = model(X)
+        value += 0.5
+        assert not np.array_equal(model(X), before), name
+        np.testing.assert_array_equal(model.parameters()[name], value)
+    assert relative_error(model(X), forward(model, X)) < 1e-6
+
+
+def test_views_keep_the_parameters_alive() -> None:
+    model = make_model()
+    trainer = stoop.Trainer(model, loss="mse")
+    view = model.parameters()["0.weight"]
+    expected = view.copy()
+    del model
+    gc.collect()
+    X, y = make_data("mse", 10, FEATURES, OUTPUTS)
+    assert trainer.step(X, y) > 0  # a trainer keeps its model
+    expected = view.copy()
+    del trainer
+    gc.collect()
+    others = [make_model(seed=seed) for seed in range(50)]  # would reuse the memory
+    np.testing.assert_array_equal(view, expected)
+    view[...] = 7
+    assert not any(np.any(other.parameters()["0.weight"] == 7) for other in others)
+
+
+def test_layers_are_the_specs_as_given() -> None:
+    layers = [stoop.Dense(8, activation="relu", kernel_init="he_normal"), stoop.Tanh(), stoop.Dense(3)]
+    model = stoop.Model(layers, input_dim=FEATURES)
+    assert list(model.layers) == layers
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        layers[0].units = 9
+
+
+def test_state_dict_round_trip() -> None:
+    model, other = make_model(), make_model(seed=1)
+    state = model.state_dict()
+    assert list(state) == list(model.parameters())
+    other.load_state_dict(state)
+    assert bits(other) == bits(model)
+    before = bits(model)
+    for value in state.values():
+        value[...] = 0  # a copy, not a view
+    assert bits(model) == before == bits(other)
+    other.load_state_dict({name: value.astype("float64").tolist() for name, value in model.parameters().items()})
+    assert bits(other) == before
+
+
+@pytest.mark.parametrize(
+    ("change", "pattern"),
+    [
+        (lambda state: state.update({"3.bias": np.zeros(4)}), r"3\.bias"),
+        (lambda state: state.update({"0.weight": state["0.weight"].T}), r"0\.weight"),
+        (lambda state: state.update({"3.bias": np.zeros(1)}), r"3\.bias"),
+        (lambda state: state.update({"3.bias": 0.0}), r"3\.bias"),
+        (lambda state: state.pop("3.bias"), r"3\.bias"),
+        (lambda state: state.update({"4.bias": np.zeros(3)}), r"4\.bias"),
+        (lambda state: state.update({"3.bias": np.array(["a", "b", "c"])}), r"3\.bias"),
+        (lambda state: state.update({"3.bias": np.zeros(3, complex)}), r"3\.bias"),
+    ],
+)
+def test_load_state_dict_takes_all_or_nothing(change: Any, pattern: str) -> None:
+    model = make_model()
+    before = bits(model)
+    state = make_model(seed=1).state_dict()
+    change(state)
+    with refused((ValueError, TypeError), pattern):
+        model.load_state_dict(state)
+    assert bits(model) == before
+
+
+# ---- predictions ----
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("samples", [1, 2, 257, 5000])
+def test_predict(samples: int, dtype: str) -> None:
+    model = make_model(dtype)
+    X, _ = make_data("mse", samples, FEATURES, OUTPUTS, dtype)
+    output = model.predict(X)
+    assert output.shape == (samples, OUTPUTS)
+    assert output.dtype == dtype
+    np.testing.assert_array_equal(model(X), output)
+    assert relative_error(output, forward(model, X)) < (1e-6 if dtype == "float32" else 1e-14)
+    for batch_size in (1, 100, 10**6):
+        assert relative_error(model.predict(X, batch_size=batch_size), output) < 1e-6
+
+
+def test_predict_gives_a_new_array() -> None:
+    model = make_model()
+    X, _ = make_data("mse", 10, FEATURES, OUTPUTS)
+    first = model(X)
+    kept = first.copy()
+    model(2 * X)
+    np.testing.assert_array_equal(first, kept)
+    assert first.flags.writeable
+
+
+def test_predict_proba_and_classes() -> None:
+    model = make_model("float64")
+    X, _ = make_data("mse", 50, FEATURES, OUTPUTS, "float64")
+    output, proba = model(X), model.predict_proba(X)
+    np.testing.assert_allclose(proba.sum(axis=1), 1.0, rtol=1e-14)
+    np.testing.assert_allclose(proba, np.exp(reference.log_softmax(output)), rtol=1e-12)
+    classes = model.predict_classes(X)
+    assert classes.shape == (50,)
+    assert np.issubdtype(classes.dtype, np.integer)
+    np.testing.assert_array_equal(classes, output.argmax(axis=1))
+
+
+def test_predict_proba_and_classes_of_one_column() -> None:
+    model = make_model("float64", outputs=1)
+    X, _ = make_data("mse", 50, FEATURES, 1, "float64")
+    output, proba, classes = model(X), model.predict_proba(X), model.predict_classes(X)
+    assert proba.shape == (50, 1)
+    np.testing.assert_allclose(proba, reference.sigmoid(output), rtol=1e-12)
+    assert classes.shape == (50,)
+    assert 0 < classes.sum() < 50
+    np.testing.assert_array_equal(classes, (output[:, 0] > 0).astype(int))
+
+
+def test_predict_proba_of_large_logits() -> None:
+    model = stoop.Model([stoop.Dense(2, kernel_init="ones")], input_dim=1)
+    model.parameters()["0.weight"][...] = [[1e4, -1e4]]
+    np.testing.assert_array_equal(model.predict_proba([[1.0], [-1.0]]), [[1, 0], [0, 1]])
+    single = stoop.Model([stoop.Dense(1, kernel_init="ones")], input_dim=1)
+    np.testing.assert_array_equal(single.predict_proba([[1e4], [-1e4]]), [[1], [0]])
+
+
+def test_summary() -> None:
+    model = make_model()
+    summary = model.summary()
+    assert isinstance(summary, str)
+    for text in ("Dense", "LeakyReLU", "FLOP", str(model.num_parameters), "56", str(2 * 6 * 8)):
+        assert text in summary, f"{text} not in\n{summary}"
+
+
+# ---- the start ----
+
+
+def variance(name: str, fan_in: int, fan_out: int) -> float:
+    """Glorot & Bengio 2010, He et al. 2015, LeCun et al. 1998."""
+    family = name.split("_", maxsplit=1)[0]
+    return {"glorot": 2 / (fan_in + fan_out), "he": 2 / fan_in, "lecun": 1 / fan_in}[family]
+
+
+def weight_of(kernel_init: Any = None, activation: str | None = None, fan_in: int = 300, fan_out: int = 500) -> Any:
+    layers = [stoop.Dense(fan_out, activation=activation, kernel_init=kernel_init)]
+    return stoop.Model(layers, input_dim=fan_in, dtype="float64").parameters()["0.weight"]
+
+
+def assert_distribution(weight: Any, expected: float, *, uniform: bool) -> None:
+    """Mean 0 and the variance, within five standard errors; bounded where uniform, long-tailed where normal."""
+    n = weight.size
+    assert abs(weight.mean()) < 5 * math.sqrt(expected / n)
+    kurtosis = 1.8 if uniform else 3.0
+    assert abs(weight.var() / expected - 1) < 5 * math.sqrt((kurtosis - 1) / n)
+    assert np.mean((weight / math.sqrt(expected)) ** 4) == pytest.approx(kurtosis, rel=0.05)
+    if uniform:
+        assert abs(weight).max() <= math.sqrt(3 * expected)
+    correlation = np.corrcoef(weight[:, :20].T) - np.eye(20)  # of one column with another
+    assert abs(correlation).max() < 6 / math.sqrt(len(weight))
+
+
+@pytest.mark.parametrize("name", INITIALIZERS)
+def test_initializers(name: str) -> None:
+    assert_distribution(weight_of(name), variance(name, 300, 500), uniform=name.endswith("uniform"))
+
+
+@pytest.mark.parametrize(
+    ("activation", "name"),
+    [
+        (None, "glorot_uniform"),
+        ("identity", "glorot_uniform"),
+        ("tanh", "glorot_uniform"),
+        ("sigmoid", "glorot_uniform"),
+        ("relu", "he_normal"),
+        ("leaky_relu", "he_normal"),
+    ],
+)
+def test_the_default_initializer_follows_the_activation(activation: str | None, name: str) -> None:
+    weight = weight_of(activation=activation)
+    assert_distribution(weight, variance(name, 300, 500), uniform=name.endswith("uniform"))
+    np.testing.assert_array_equal(weight, weight_of(name, activation))
+
+
+def test_the_default_initializer_follows_an_activation_layer() -> None:
+    model = stoop.Model([stoop.Dense(500), stoop.ReLU()], input_dim=300, dtype="float64")
+    np.testing.assert_array_equal(model.parameters()["0.weight"], weight_of("he_normal"))
+
+
+def test_constant_initializers() -> None:
+    np.testing.assert_array_equal(weight_of("zeros"), 0)
+    np.testing.assert_array_equal(weight_of("ones"), 1)
+    model = stoop.Model([stoop.Dense(3, bias_init="ones"), stoop.Dense(2)], input_dim=4)
+    np.testing.assert_array_equal(model.parameters()["0.bias"], 1)
+    np.testing.assert_array_equal(model.parameters()["1.bias"], 0)
+
+
+def test_the_seed_decides_the_start() -> None:
+    assert bits(make_model(seed=3)) == bits(make_model(seed=3))
+    starts = [bits(make_model(seed=seed))["0.weight"] for seed in (0, 1, 2, 2**32, 2**63)]
+    assert len(set(starts)) == len(starts)
+    model = stoop.Model([stoop.Dense(6)] * 2, input_dim=6, seed=0)
+    assert not np.array_equal(model.parameters()["0.weight"], model.parameters()["1.weight"])
+
+
+def test_float32_starts_where_float64_does() -> None:
+    for name, value in make_model("float64").parameters().items():
+        np.testing.assert_allclose(make_model("float32").parameters()[name], value, rtol=1e-6)
+
+
+# ---- files and copies ----
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_save_and_load(tmp_path: Path, dtype: str) -> None:
+    model = make_model(dtype)
+    X, y = make_data("mse", 50, FEATURES, OUTPUTS, dtype)
+    stoop.Trainer(model, loss="mse").fit(X, y, epochs=2, verbose=0)
+    for path in (tmp_path / "a.safetensors", str(tmp_path / "b.safetensors"), tmp_path / "ünicode ☃.safetensors"):
+        model.save(path)
+        again = stoop.load_model(path)
+        assert bits(again) == bits(model)
+        assert {value.dtype for value in again.parameters().values()} == {np.dtype(dtype)}
+        assert list(again.layers) == list(model.layers)
+        np.testing.assert_array_equal(again(X), model(X))
+        stoop.Trainer(again, loss="mse").step(X, y)
+        assert bits(again) != bits(model)
+    assert len(list(tmp_path.iterdir())) == 3, "nothing but the files themselves is left"
+
+
+def test_the_file_is_plain_safetensors(tmp_path: Path) -> None:
+    safetensors = pytest.importorskip("safetensors.numpy", reason="safetensors is not installed")
+    model = make_model()
+    model.save(tmp_path / "m.safetensors")
+    tensors = safetensors.load_file(tmp_path / "m.safetensors")
+    assert {name: value.tobytes() for name, value in tensors.items()} == bits(model)
+
+
+def test_saving_replaces_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "m.safetensors"
+    make_model(seed=1).save(path)
+    make_model(seed=2).save(path)
+    assert bits(stoop.load_model(path)) == bits(make_model(seed=2))
+
+
+def test_a_copy_is_independent() -> None:
+    model = make_model()
+    copy = model.copy()
+    assert bits(copy) == bits(model)
+    assert list(copy.layers) == list(model.layers)
+    before = bits(model)
+    copy.parameters()["0.weight"][...] = 0
+    assert bits(model) == before != bits(copy)

@@ -1,0 +1,55 @@
+#!/usr/bin/env bash
+# Installs Debian packages that a step of the Makefile can use, where apt is there, they are missing, and we may.
+# Elsewhere it says nothing and succeeds: CMake then downloads what it lacks, or the step itself names what is missing.
+# Usage: system_packages.sh python PYTHON | compiler | cpp-tests | cpp-bench | clang
+set -euo pipefail
+
+have() { command -v "$1" > /dev/null 2>&1; }
+installed() { [ "$(dpkg-query -W -f='${db:Status-Status}' "$1" 2> /dev/null || true)" = installed ]; }
+
+as_root=()
+may_install() {
+  have apt-get && have dpkg-query || return 1
+  [ "$(id -u)" -eq 0 ] && return 0
+  have sudo && sudo -n true 2> /dev/null && as_root=(sudo -n) && return 0
+  return 1
+}
+
+install_packages() {
+  local missing=() package
+  may_install || return 0
+  for package in "$@"; do installed "$package" || missing+=("$package"); done
+  [ ${#missing[@]} -eq 0 ] && return 0
+  echo "== apt-get install ${missing[*]}"
+  local apt=("${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0)
+  "${apt[@]}" install -y --no-install-recommends "${missing[@]}" < /dev/null > /dev/null 2>&1 && return 0
+  "${apt[@]}" update < /dev/null > /dev/null 2>&1 || true
+  "${apt[@]}" install -y --no-install-recommends "${missing[@]}" < /dev/null > /dev/null ||
+    echo "   apt-get could not install them; going on without"
+}
+
+case "$1" in
+  python)
+    # Debian splits venv and the C headers from its own python3.
+    have "$2" || install_packages python3
+    "$2" -c 'import ensurepip' 2> /dev/null || install_packages python3-venv
+    "$2" -c 'import os, sys, sysconfig; sys.exit(not os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.h")))' ||
+      install_packages python3-dev
+    ;;
+  compiler)
+    [ -n "${CXX:-}" ] || have c++ || have g++ || have clang++ || install_packages g++
+    ;;
+  cpp-tests) install_packages libgtest-dev ;;
+  cpp-bench) install_packages libbenchmark-dev ;;
+  clang)
+    # The unversioned package is the distribution's default; a versioned one that is there already will do.
+    for version in '' -21 -20 -19 -18 -17 -16 -15 -14; do
+      if have "clang++$version" && { [ -z "$version" ] && installed libomp-dev || installed "libomp$version-dev"; }; then exit 0; fi
+    done
+    install_packages clang libomp-dev
+    ;;
+  *)
+    echo "system_packages.sh: unknown group '$1'" >&2
+    exit 2
+    ;;
+esac
