@@ -118,9 +118,8 @@ bench: $(STAMPS)/installed $(STAMPS)/extra-bench $(STAMPS)/torch
 bench-cpp: $(STAMPS)/installed
 	@bash tests/tools/system_packages.sh cpp-bench
 	@cmake -S . -B $(BUILD) -DSTOOP_BUILD_BENCHMARKS=ON > build/configure.log || { cat build/configure.log; exit 1; }
-	cmake --build $(BUILD)
-	@for program in $(BUILD)/bench/cpp/bench_*; do \
-	  if [ -f "$$program" ] && [ -x "$$program" ]; then echo "== $$program"; STOOP_BLAS="$(BLAS)" "$$program"; fi; done
+	cmake --build $(BUILD) --target stoop_bench
+	STOOP_BLAS="$(BLAS)" $(BUILD)/bench/cpp/stoop_bench
 
 # ---- documentation and checks ----
 

@@ -17,8 +17,7 @@ void run_forward(benchmark::State& state, ActivationKind kind, Shape shape) {
   const Index n = shape.rows * shape.cols;
   const Array<float> input(n, -3.0, 3.0);
   Array<float> output(n);
-  const ActivationArgs<float> args{shape.rows,    shape.cols, input.data(), shape.cols,
-                                   output.data(), shape.cols, 0.01f};
+  const ActivationArgs<float> args{shape.rows, shape.cols, input.data(), shape.cols, output.data(), shape.cols, 0.01f};
   const auto kernel = active_table<float>().activation_forward[static_cast<int>(kind)];
   const double seconds = time_kernel(state, [&] { kernel(args); });
   set_memory_counters(state, seconds, 2.0 * sizeof(float) * static_cast<double>(n), shape.from_memory);
@@ -26,8 +25,9 @@ void run_forward(benchmark::State& state, ActivationKind kind, Shape shape) {
 
 // An output at which |f'| = 1: the gradient, multiplied by f' again and again, neither grows nor becomes denormal.
 double output_of_slope_one(ActivationKind kind) {
-  if (kind == ActivationKind::tanh) return 0.0;                     // 1 - y^2
-  if (kind == ActivationKind::sigmoid) return -0.6180339887498949;  // y (1 - y) = -1; no sigmoid gives it, none is asked
+  if (kind == ActivationKind::tanh) return 0.0;  // 1 - y^2
+  if (kind == ActivationKind::sigmoid)
+    return -0.6180339887498949;  // y (1 - y) = -1; no sigmoid gives it, none is asked
   return 1.0;
 }
 
@@ -49,7 +49,8 @@ void run_loss(benchmark::State& state, LossKind kind, Shape shape) {
   const bool with_classes = takes_classes(kind);
   const Array<float> output(n, -3.0, 3.0), targets(with_classes ? 0 : n);
   std::vector<std::int32_t> classes(static_cast<std::size_t>(shape.rows));
-  for (Index i = 0; i < shape.rows; ++i) classes[static_cast<std::size_t>(i)] = static_cast<std::int32_t>(i % shape.cols);
+  for (Index i = 0; i < shape.rows; ++i)
+    classes[static_cast<std::size_t>(i)] = static_cast<std::int32_t>(i % shape.cols);
   Array<float> grad(n);
   double loss = 0.0, correct = 0.0;
   LossArgs<float> args{};

@@ -19,9 +19,12 @@ const char* name_of(Provider provider) { return provider == Provider::native ? "
 
 const char* name_of(GemmForm form) {
   switch (form) {
-    case GemmForm::nn: return "nn";
-    case GemmForm::nt: return "nt";
-    case GemmForm::tn: return "tn";
+    case GemmForm::nn:
+      return "nn";
+    case GemmForm::nt:
+      return "nt";
+    case GemmForm::tn:
+      return "tn";
   }
   return "?";
 }
@@ -103,11 +106,8 @@ struct Network {
 };
 
 const std::vector<Network> kNetworks = {
-    {"rl_tiny", 64, {8, 64, 64, 4}},
-    {"letter", 128, {16, 128, 128, 26}},
-    {"mnist", 128, {784, 512, 256, 10}},
-    {"wide", 512, {1024, 2048, 2048, 10}},
-    {"deep", 256, {64, 128, 128, 10}},
+    {"rl_tiny", 64, {8, 64, 64, 4}},       {"letter", 128, {16, 128, 128, 26}}, {"mnist", 128, {784, 512, 256, 10}},
+    {"wide", 512, {1024, 2048, 2048, 10}}, {"deep", 256, {64, 128, 128, 10}},
 };
 
 }  // namespace
@@ -116,9 +116,9 @@ void register_gemm() {
   for (const auto& [name, batch, widths] : kNetworks) {
     for (std::size_t i = 0; i + 1 < widths.size(); ++i) {
       const Index in = widths[i], out = widths[i + 1];
-      add<float>(name, {GemmForm::nn, batch, out, in});               // forward
-      if (i > 0) add<float>(name, {GemmForm::nt, batch, in, out});    // gradient of the input
-      add<float>(name, {GemmForm::tn, in, out, batch});               // gradient of the weight
+      add<float>(name, {GemmForm::nn, batch, out, in});             // forward
+      if (i > 0) add<float>(name, {GemmForm::nt, batch, in, out});  // gradient of the input
+      add<float>(name, {GemmForm::tn, in, out, batch});             // gradient of the weight
     }
   }
   for (const Index size : {64, 128, 2048}) {

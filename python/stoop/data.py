@@ -3,6 +3,7 @@
 import math
 import os
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from stoop._errors import message
 # Third byte of an IDX file -> element type, big-endian as stored.
 _IDX_DTYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 _GZIP_MAGIC = b"\x1f\x8b"
+_BLOCK_ELEMENTS = 1 << 17  # 1 MB of float64, about a second-level cache
 
 
 def load_idx(path: str | os.PathLike[str]) -> npt.NDArray[Any]:
@@ -121,7 +123,8 @@ def standardize(train: npt.ArrayLike, *others: npt.ArrayLike, eps: float = 1e-12
             raise ValueError(message("standardize", given, f"expected {arrays[0].shape[1]}", "compare the arrays"))
     eps = real("standardize", "eps", eps, 0.0)
     mean = arrays[0].mean(axis=0, dtype=np.float64)
-    std = arrays[0].std(axis=0, dtype=np.float64)
+    squares = sum(((rows - mean) ** 2).sum(axis=0) for rows in _blocks(arrays[0]))
+    std = np.sqrt(squares / len(arrays[0]))
     scale = np.where(std <= eps * np.abs(mean), 1.0, std)
     results = tuple(_scaled(array, mean, scale) for array in arrays)
     return results if others else results[0]
@@ -178,5 +181,13 @@ def _columns(values: npt.ArrayLike, index: int) -> npt.NDArray[Any]:
 
 
 def _scaled(array: npt.NDArray[Any], mean: npt.NDArray[np.float64], scale: npt.NDArray[np.float64]) -> npt.NDArray[Any]:
-    dtype = np.float64 if array.dtype == np.float64 else np.float32
-    return ((array - mean) / scale).astype(dtype, copy=False)
+    out = np.empty(array.shape, np.float64 if array.dtype == np.float64 else np.float32)
+    for rows, target in zip(_blocks(array), _blocks(out)):
+        target[...] = (rows - mean) / scale
+    return out
+
+
+def _blocks(array: npt.NDArray[Any]) -> Iterator[npt.NDArray[Any]]:
+    """Blocks of rows: the arithmetic is in float64, and a whole array of it could be many times what is given."""
+    step = max(1, _BLOCK_ELEMENTS // max(1, array.shape[1]))
+    return (array[begin : begin + step] for begin in range(0, len(array), step))

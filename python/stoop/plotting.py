@@ -99,8 +99,8 @@ def confusion_matrix(
     axes.set_yticks(range(len(names)), names)
     axes.set_xlabel("predicted class", color=_TEXT)
     axes.set_ylabel("true class", color=_TEXT)
-    right = int(np.trace(counts))
-    subtitle = f"{right:,} of {counts.sum():,} right ({right / counts.sum():.2%})"
+    correct = int(np.trace(counts))
+    subtitle = f"{correct:,} of {counts.sum():,} correct ({correct / counts.sum():.2%})"
     axes.set_title(subtitle, loc="left", fontsize=10, color=_TEXT)
     figure.suptitle(title, x=0.02, ha="left", fontsize=12, fontweight="bold", color=_TEXT)
     return _finished(figure, path)
@@ -112,7 +112,9 @@ def _figure(width: float, height: float) -> "Figure":
     except ImportError as error:
         hint = "install it with `pip install matplotlib`"
         raise ImportError(message("plotting", "matplotlib is missing", "expected it for figures", hint)) from error
-    return Figure(figsize=(width, height), dpi=_DPI, layout="constrained", facecolor="white")
+    figure = Figure(figsize=(width, height), dpi=_DPI, facecolor="white")
+    figure.set_layout_engine("constrained", w_pad=0.12, h_pad=0.1)
+    return figure
 
 
 def _curve_panel(axes: "Axes", history: History, key: str, label: str) -> None:

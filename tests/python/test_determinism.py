@@ -26,9 +26,10 @@ SHAPES = {
     "deep": ([64, *[128] * 12, 10], 256, 700),
 }
 
-# Prints {case: [digest of parameters, digest of history, threads of this process]} for one number of threads.
+# Prints {case: digests of parameters, of losses and gradients, of outputs} and the size of the largest team.
 DIGESTS = """
-import hashlib, json, os, sys
+import hashlib, json, sys
+from pathlib import Path
 import numpy as np
 import stoop
 
@@ -38,7 +39,8 @@ def digest(*arrays):
 shapes, how, threads = json.loads(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 if how == "set_num_threads":
     stoop.set_num_threads(threads)
-results = {}
+results, team = {}, 0
+tasks = Path("/proc/self/task")
 for name, (widths, batch_size, samples) in shapes.items():
     for dtype in ("float32", "float64"):
         for activation, loss, optimizer in (
@@ -56,25 +58,23 @@ for name, (widths, batch_size, samples) in shapes.items():
                 model, loss=loss, optimizer=optimizer, l2=1e-3, num_threads=threads if how == "num_threads" else None
             )
             history = trainer.fit(X, y, epochs=2, batch_size=batch_size, validation_data=(X, y), verbose=0)
+            team = max(team, len(list(tasks.iterdir())) if tasks.exists() else 0)
             loss_value, grads = trainer.loss_and_grad(X, y)
             results[f"{name} {dtype} {loss}"] = [
                 digest(*model.parameters().values()),
                 digest(history["loss"], history["val_loss"], history["grad_norm"], [loss_value], *grads.values()),
                 digest(model(X)),
             ]
-tasks = len(os.listdir("/proc/self/task")) if sys.platform == "linux" else None
-print(json.dumps([results, tasks]))
+print(json.dumps([results, team]))
 """
 
 
-def digests(
-    shapes: dict[str, Any], how: str, threads: int, **environment: str
-) -> tuple[dict[str, list[str]], int | None]:
+def digests(shapes: dict[str, Any], how: str, threads: int, **environment: str) -> tuple[dict[str, list[str]], int]:
     environment = {"STOOP_GEMM": "native", "OPENBLAS_NUM_THREADS": "1"} | environment
     if how == "STOOP_NUM_THREADS":
         environment["STOOP_NUM_THREADS"] = str(threads)
-    results, tasks = json.loads(run_python("-c", DIGESTS, json.dumps(shapes), how, str(threads), **environment).stdout)
-    return results, tasks
+    results, team = json.loads(run_python("-c", DIGESTS, json.dumps(shapes), how, str(threads), **environment).stdout)
+    return results, team
 
 
 @pytest.fixture(scope="module")
@@ -84,11 +84,10 @@ def one_thread() -> dict[str, list[str]]:
 
 @pytest.mark.parametrize("threads", THREADS)
 def test_any_number_of_threads_gives_the_same_bits(one_thread: dict[str, list[str]], threads: int) -> None:
-    results, tasks = digests(SHAPES, "num_threads", threads)
+    results, team = digests(SHAPES, "num_threads", threads)
     assert results == one_thread
     if sys.platform == "linux":
-        assert tasks is not None
-        assert tasks >= threads, "the team was not as large as asked for"
+        assert team >= threads, "the team was not as large as asked for"
 
 
 @pytest.mark.parametrize("how", ["set_num_threads", "STOOP_NUM_THREADS"])
@@ -149,6 +148,23 @@ def test_other_calls_do_not_matter() -> None:
         return bits(model)
 
     assert run(busy=True) == run(busy=False)
+
+
+def test_what_was_trained_before_does_not_matter() -> None:
+    """A trainer that has seen larger batches gives the bits of a fresh one."""
+    X, y = make_data("mse", 300, 20, 5)
+
+    def make(model: Any) -> Any:
+        return stoop.Trainer(model, loss="mse", optimizer=stoop.optimizers.SGD(0.01))
+
+    used = make(stoop.Model([stoop.Dense(200, activation="relu"), stoop.Dense(5)], input_dim=20))
+    used.fit(X, y, epochs=1, batch_size=300, verbose=0)
+    used.step(X, y)
+    fresh = make(used.model.copy())
+    for trainer in (used, fresh):
+        trainer.fit(X, y, epochs=1, batch_size=33, shuffle=False, verbose=0)
+        trainer.step(X[:7], y[:7])
+    assert bits(used.model) == bits(fresh.model)
 
 
 def test_step_is_fit_with_one_batch() -> None:

@@ -1,7 +1,7 @@
 """Who may include and import whom: the arrows of docs/architecture, checked on the text of the sources.
 
     python/stoop -> stoop._core (python/bindings) -> cpp/include/stoop
-    train, model -> plan, ops, io        plan -> ops/ops.hpp        cpu -> ops/ops.hpp, types
+    train, model -> plan, ops, io, random        plan -> ops/ops.hpp        cpu -> ops/ops.hpp, types
 
 Needs no build and no import of the package.
 """
@@ -27,10 +27,12 @@ ALLOWED = {
     "core": ("stoop/", "core/", "cpu/", "ops/"),  # runtime.cpp reports what the others found
     "cpu": ("stoop/types.hpp", "stoop/runtime.hpp", "stoop/error.hpp", "cpu/", "ops/ops.hpp", "ops/select.hpp"),
     "io": ("stoop/", "io/"),
-    "model": ("stoop/", "model/", "plan/", "ops/", "io/"),
+    # dataset.hpp: the checks of the caller's arrays, which prediction shares with training
+    "model": ("stoop/", "model/", "plan/", "ops/", "io/", "random/", "train/dataset.hpp"),
     "ops": ("stoop/", "ops/", "cpu/"),
     "plan": ("stoop/", "plan/", "ops/ops.hpp"),
-    "train": ("stoop/", "train/", "model/", "plan/", "ops/", "io/"),
+    "random": ("random/",),
+    "train": ("stoop/", "train/", "model/", "plan/", "ops/", "io/", "random/"),
 }
 # The kernel text itself, compiled once per instruction set.
 KERNEL_TEXT = re.compile(r"^(isa_\w+\.[ch]pp|tables\.hpp|\w+\.inl\.hpp)$")

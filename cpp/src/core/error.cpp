@@ -82,7 +82,9 @@ std::string in_quotes(std::string_view text) {
     // Never cut inside a UTF-8 sequence: Python could not decode the message.
     while (length > 0 && (static_cast<unsigned char>(text[length]) & 0xC0) == 0x80) --length;
   }
-  std::string result = "\"" + std::string(text.substr(0, length)) + (length < text.size() ? "..." : "") + "\"";
+  std::string result(1, '"');
+  result += text.substr(0, length);
+  result += length < text.size() ? "...\"" : "\"";
   const auto is_control = [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7F; };
   std::replace_if(result.begin(), result.end(), is_control, '?');
   return result;
@@ -90,14 +92,17 @@ std::string in_quotes(std::string_view text) {
 
 std::string format_error(std::string_view where, std::string_view given, std::string_view expected,
                          std::string_view hint) {
-  std::string message;
+  std::string message(1, '[');
+  message += where;
+  std::string_view separator = "] ";
   for (const std::string_view part : {given, expected, hint}) {
     if (part.empty()) continue;
-    if (!message.empty()) message += "; ";
+    message += separator;
     message += part;
+    separator = "; ";
   }
-  if (!message.empty() && message.back() != '.' && message.back() != '?') message += '.';
-  return "[" + std::string(where) + "] " + message;
+  if (message.back() != '.' && message.back() != '?') message += '.';
+  return message;
 }
 
 void throw_value_error(std::string_view where, std::string_view given, std::string_view expected,
