@@ -18,11 +18,17 @@ struct LeakyReLU {
 };
 struct Tanh {};
 struct Sigmoid {};
+struct ELU {
+  double alpha = 1.0;  // the limit for very negative inputs is -alpha
+};
+struct GELU {};  // exact, by erf
+struct SiLU {};
+struct Softplus {};
 
-using Activation = std::variant<Identity, ReLU, LeakyReLU, Tanh, Sigmoid>;
+using Activation = std::variant<Identity, ReLU, LeakyReLU, Tanh, Sigmoid, ELU, GELU, SiLU, Softplus>;
 
 // The same order as the alternatives of Activation; kernels are picked by it.
-enum class ActivationKind { identity, relu, leaky_relu, tanh, sigmoid };
+enum class ActivationKind { identity, relu, leaky_relu, tanh, sigmoid, elu, gelu, silu, softplus };
 inline constexpr int kActivationCount = static_cast<int>(std::variant_size_v<Activation>);
 
 // ---- initialisers: the variance each promises is given with fan_in = rows and fan_out = columns of the weight ----
@@ -50,23 +56,57 @@ struct Initializer {
 struct Dense {
   Index units = 0;
   Activation activation = Identity{};
-  std::optional<bool> use_bias{};            // unset: true
+  std::optional<bool> use_bias{};            // unset: true, but false directly before a BatchNorm
   std::optional<Initializer> kernel_init{};  // unset: he_normal before a ReLU-like activation, else glorot_uniform
   Initializer bias_init{};
+  bool trainable = true;  // false: the parameters stay as they are
 };
 
-using Layer = std::variant<Dense, Identity, ReLU, LeakyReLU, Tanh, Sigmoid>;
+// gamma * (input - mean) / sqrt(variance + eps) + beta for each column (Ioffe & Szegedy 2015, algorithms 1 and 2).
+// In training mean and biased variance are those of the batch; running = momentum*running + (1-momentum)*batch.
+struct BatchNorm {
+  double momentum = 0.9;
+  double eps = 1e-5;
+  bool trainable = true;
+};
+
+// The same for each row, without running statistics (Ba, Kiros & Hinton 2016, eq. 3 and 4).
+struct LayerNorm {
+  double eps = 1e-5;
+  bool trainable = true;
+};
+
+// In training each element is zeroed with probability `rate` and the others are divided by 1 - rate
+// (Srivastava et al. 2014, inverted); the identity at inference.
+struct Dropout {
+  double rate = 0.5;
+};
+
+struct Residual;
+
+using Layer = std::variant<Dense, Identity, ReLU, LeakyReLU, Tanh, Sigmoid, ELU, GELU, SiLU, Softplus, BatchNorm,
+                           LayerNorm, Dropout, Residual>;
+
+// output = input + f(input), f the layers in order; where the widths differ the input goes through a Dense without
+// bias, named "projection" (He et al. 2016, eq. 1 and 2).
+struct Residual {
+  std::vector<Layer> layers;
+};
 
 // ---- names, one table each ----
 std::string_view name_of(ActivationKind kind);
 std::string_view name_of(InitializerKind kind);
+std::string_view name_of(const Layer& layer);
 ActivationKind kind_of(const Activation& activation);
-double parameter_of(const Activation& activation);  // negative_slope of LeakyReLU, else 0
-bool is_relu_like(ActivationKind kind);
+double parameter_of(const Activation& activation);  // negative_slope of LeakyReLU, alpha of ELU, else 0
+bool is_relu_like(ActivationKind kind);  // relu, leaky_relu, elu, gelu, silu
+bool derivative_from_output(ActivationKind kind);  // else its kernel needs the input: gelu, silu
 
 // Throws ValueError with the nearest valid name; `where` is what the message opens with.
 Activation activation_from_name(std::string_view name, std::string_view where = "activation");
 InitializerKind initializer_kind_from_name(std::string_view name, std::string_view where = "initializer");
+
+Layer layer_from_name(std::string_view name, std::string_view where = "layer");
 
 // The activation a layer is, if it is one.
 std::optional<Activation> as_activation(const Layer& layer);

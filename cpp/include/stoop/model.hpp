@@ -22,12 +22,12 @@ struct ModelConfig {
 
 // One named parameter inside the block: weight is (rows, cols), a bias has rows = 1 and rank 1.
 struct ParameterInfo {
-  std::string name;  // "<layer index>.weight" or "<layer index>.bias"
+  std::string name;  // "<layer index>.weight", ".bias", ".gamma", ".beta"; "<index>.<index>.weight" inside a Residual
   Index offset = 0;  // elements from the start of the block, a multiple of 64 bytes
   Index rows = 1;
   Index cols = 0;
   int rank = 1;
-  bool regularized = false;  // weights are, biases are not
+  bool regularized = false;  // weights of Dense are; biases, gamma and beta are not
 };
 
 template <class T>
@@ -50,6 +50,11 @@ class Model {
   std::span<const T> parameter_block() const;  // (padding stays zero)
   MatrixView<T> parameter(std::string_view name);
   MatrixView<const T> parameter(std::string_view name) const;
+
+  // "<layer index>.running_mean" and ".running_var" of the BatchNorm layers, in a block of their own.
+  const std::vector<ParameterInfo>& buffer_infos() const;
+  std::span<T> buffer_block();
+  std::span<const T> buffer_block() const;
 
   // Outputs of the network in inference mode: x (n, input_dim) -> out (n, output_dim). Reentrant.
   void predict(MatrixView<const T> x, MatrixView<T> out) const;

@@ -79,6 +79,12 @@ struct FitOptions {
   std::function<bool(const Progress&)> on_progress{};
 };
 
+// How the layers behave that differ between training and inference, where a gradient is asked for.
+struct GradientMode {
+  bool training = true;  // BatchNorm uses the statistics of the batch, else the running ones
+  bool dropout = false;  // Dropout drops, with the mask of the update that would come next
+};
+
 template <class T>
 class Trainer {
  public:
@@ -94,8 +100,10 @@ class Trainer {
   // One update on this batch; returns the loss before it (regularisation included).
   double step(MatrixView<const T> x, const Targets<T>& y);
 
-  // The loss of this batch and its gradient, laid out as Model::parameter_block(); nothing is updated.
-  double loss_and_grad(MatrixView<const T> x, const Targets<T>& y, std::span<T> gradient);
+  // The loss of this batch and its gradient, laid out as Model::parameter_block(); nothing is updated, running
+  // statistics included.
+  double loss_and_grad(MatrixView<const T> x, const Targets<T>& y, std::span<T> gradient,
+                       GradientMode mode = {});
 
   // Loss (regularisation included) and accuracy in inference mode.
   Metrics evaluate(MatrixView<const T> x, const Targets<T>& y);

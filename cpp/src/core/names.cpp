@@ -18,7 +18,11 @@ namespace {
 
 using namespace std::string_view_literals;
 
-constexpr std::array kActivationNames = {"identity"sv, "relu"sv, "leaky_relu"sv, "tanh"sv, "sigmoid"sv};
+constexpr std::array kActivationNames = {"identity"sv, "relu"sv, "leaky_relu"sv, "tanh"sv,
+                                         "sigmoid"sv,  "elu"sv,  "gelu"sv,       "silu"sv, "softplus"sv};
+constexpr std::array kLayerNames = {
+    "dense"sv, "identity"sv, "relu"sv,     "leaky_relu"sv, "tanh"sv,       "sigmoid"sv, "elu"sv,
+    "gelu"sv,  "silu"sv,     "softplus"sv, "batch_norm"sv, "layer_norm"sv, "dropout"sv, "residual"sv};
 constexpr std::array kInitializerNames = {
     "zeros"sv,         "ones"sv,       "constant"sv,  "normal"sv,        "uniform"sv,      "glorot_uniform"sv,
     "glorot_normal"sv, "he_uniform"sv, "he_normal"sv, "lecun_uniform"sv, "lecun_normal"sv,
@@ -28,6 +32,7 @@ constexpr std::array kOptimizerNames = {"sgd"sv, "adam"sv};
 
 static_assert(kActivationNames.size() == kActivationCount);
 static_assert(kInitializerNames.size() == static_cast<std::size_t>(InitializerKind::lecun_normal) + 1);
+static_assert(kLayerNames.size() == std::variant_size_v<Layer>);
 static_assert(kLossNames.size() == kLossCount);
 static_assert(kOptimizerNames.size() == kOptimizerCount);
 
@@ -106,6 +111,12 @@ Activation activation_from_name(std::string_view name, std::string_view where) {
   return make_alternative<Activation>(find_name(kActivationNames, where, "activation", name));
 }
 
+std::string_view name_of(const Layer& layer) { return kLayerNames[layer.index()]; }
+
+Layer layer_from_name(std::string_view name, std::string_view where) {
+  return make_alternative<Layer>(find_name(kLayerNames, where, "layer", name));
+}
+
 InitializerKind initializer_kind_from_name(std::string_view name, std::string_view where) {
   return static_cast<InitializerKind>(find_name(kInitializerNames, where, "initializer", name));
 }
@@ -119,19 +130,27 @@ Optimizer optimizer_from_name(std::string_view name, std::string_view where) {
 }
 
 double parameter_of(const Activation& activation) {
-  const auto* leaky = std::get_if<LeakyReLU>(&activation);
-  return leaky != nullptr ? leaky->negative_slope : 0.0;
+  if (const auto* leaky = std::get_if<LeakyReLU>(&activation)) return leaky->negative_slope;
+  if (const auto* elu = std::get_if<ELU>(&activation)) return elu->alpha;
+  return 0.0;
 }
 
-bool is_relu_like(ActivationKind kind) { return kind == ActivationKind::relu || kind == ActivationKind::leaky_relu; }
+bool derivative_from_output(ActivationKind kind) {
+  return kind != ActivationKind::gelu && kind != ActivationKind::silu;
+}
+
+bool is_relu_like(ActivationKind kind) {
+  return kind == ActivationKind::relu || kind == ActivationKind::leaky_relu || kind == ActivationKind::elu ||
+         kind == ActivationKind::gelu || kind == ActivationKind::silu;
+}
 
 std::optional<Activation> as_activation(const Layer& layer) {
   return std::visit(
       [](const auto& alternative) -> std::optional<Activation> {
-        if constexpr (std::is_same_v<std::decay_t<decltype(alternative)>, Dense>) {
-          return std::nullopt;
+        if constexpr (std::is_convertible_v<decltype(alternative), Activation>) {
+          return Activation(alternative);
         } else {
-          return alternative;
+          return std::nullopt;
         }
       },
       layer);

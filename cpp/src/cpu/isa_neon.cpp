@@ -12,10 +12,13 @@ constexpr int kGemmVectors = 2;
 
 #include "simd.inl.hpp"
 #include "math.inl.hpp"
+#include "special.inl.hpp"
 #include "activation.inl.hpp"
 #include "loss.inl.hpp"
 #include "optimizer.inl.hpp"
 #include "reduce.inl.hpp"
+#include "normalization.inl.hpp"
+#include "dropout.inl.hpp"
 #include "gemm.inl.hpp"
 #include "table.inl.hpp"
 

@@ -1,16 +1,22 @@
-// exp, tanh and the logistic function on vectors, after Cody & Waite (1980): x = n*ln2 + r with |r| <= ln2/2,
-// expm1(r) by its Taylor polynomial (degree 7 in float, 13 in double: remainder under half an ulp), then scaling by 2^n.
-// Limits are exact: exp(-inf) = 0, exp(+inf) = inf, tanh(+-inf) = +-1; NaN stays NaN.
+// exp, expm1, tanh, the logistic function, log and log1p on vectors, within 2 ulp for normal results (test_math.cpp
+// measures them). Limits are exact: exp(-inf) = 0, exp(+inf) = inf, tanh(+-inf) = +-1, log(0) = -inf; NaN stays NaN. The
+// sign of a zero may be lost. With denormals-are-zero set, as in the training team, the log of a denormal is -inf.
+//
+// All polynomials are minimax fits of this project (Remez exchange with 60 digits, the coefficients then rounded);
+// each is given with its interval, degree and largest error before rounding, relative to the function it is part of.
 
 template <class T>
 struct ExpConstants;
 template <>
 struct ExpConstants<float> {
   static constexpr float kRound = 12582912.0f;  // 1.5 * 2^23: adding it rounds to the nearest integer
+  // ln2 in two parts, the high one with so few bits that its product with an exponent is exact.
   static constexpr float kLn2High = 0.693359375f, kLn2Low = -2.12194440e-4f;
   static constexpr float kLowest = -104.0f, kHighest = 89.0f;  // outside, the result is 0 or inf
   static constexpr float kTanhLimit = 10.0f;                   // beyond, tanh rounds to 1
   static constexpr int kMantissaBits = 23, kBias = 127;
+  // (expm1(r) - r) / r^2 on |r| <= 0.347, degree 5, error 2^-31.9.
+  static constexpr float kExpm1[] = {0.00019845889f, 0.0013940744f, 0.00833339f, 0.04166636f, 0.16666666f, 0.5f};
 };
 template <>
 struct ExpConstants<double> {
@@ -19,23 +25,42 @@ struct ExpConstants<double> {
   static constexpr double kLowest = -746.0, kHighest = 710.0;
   static constexpr double kTanhLimit = 20.0;
   static constexpr int kMantissaBits = 52, kBias = 1023;
+  // The same, degree 10, error 2^-61.7.
+  static constexpr double kExpm1[] = {
+      2.087532632221934e-09, 2.5109107527392635e-08, 2.7557403021913545e-07, 2.7557244035339148e-06,
+      2.480158717165884e-05, 0.0001984126988626966,  0.001388888888896304,   0.008333333333321586,
+      0.041666666666666505,  0.16666666666666677,    0.5};
 };
 
-// expm1 on |r| <= ln2/2 by Horner's rule.
-template <class T>
-inline Vec<T> expm1_polynomial(Vec<T> r) {
-  // 1/k! from the highest degree down to 1/2!.
-  constexpr double kInverseFactorials[] = {1.0 / 6227020800.0, 1.0 / 479001600.0, 1.0 / 39916800.0, 1.0 / 3628800.0,
-                                           1.0 / 362880.0,     1.0 / 40320.0,     1.0 / 5040.0,     1.0 / 720.0,
-                                           1.0 / 120.0,        1.0 / 24.0,        1.0 / 6.0,        0.5};
-  constexpr int kTerms = 12, kFirst = sizeof(T) == 4 ? 6 : 0;
-  Vec<T> p = broadcast(static_cast<T>(kInverseFactorials[kFirst]));
+constexpr double kExpm1Lowest = -50.0;  // below, expm1 rounds to -1
+
+// Horner's rule, coefficients from the highest degree down.
+template <class T, int kTerms>
+inline Vec<T> polynomial(Vec<T> x, const T (&coefficients)[kTerms]) {
+  Vec<T> p = broadcast(coefficients[0]);
   STOOP_UNROLL
-  for (int i = kFirst + 1; i < kTerms; ++i) p = p * r + static_cast<T>(kInverseFactorials[i]);
-  return p * (r * r) + r;
+  for (int i = 1; i < kTerms; ++i) p = p * x + coefficients[i];
+  return p;
 }
 
-// x split into r and n, n as a float and in the integer bits of `bits`.
+// ---- signs, which NaN keeps its own of ----
+template <class T>
+inline IntVec<T> sign_bit(Vec<T> x) {
+  return (IntVec<T>)x & (IntVec<T>)broadcast(T(-0.0));
+}
+
+template <class T>
+inline Vec<T> absolute(Vec<T> x) {
+  return (Vec<T>)((IntVec<T>)x ^ sign_bit<T>(x));
+}
+
+// magnitude >= 0 with the sign of x.
+template <class T>
+inline Vec<T> with_sign_of(Vec<T> magnitude, Vec<T> x) {
+  return (Vec<T>)((IntVec<T>)magnitude | sign_bit<T>(x));
+}
+
+// ---- exp and its kin: x = n*ln2 + r with |r| <= ln2/2 (Cody & Waite 1980), expm1(r), then scaling by 2^n ----
 template <class T>
 struct Reduced {
   Vec<T> r, n;
@@ -48,6 +73,11 @@ inline Reduced<T> reduce_by_ln2(Vec<T> x) {
   return {(x - n * C::kLn2High) - n * C::kLn2Low, n};
 }
 
+template <class T>
+inline Vec<T> expm1_polynomial(Vec<T> r) {
+  return polynomial<T>(r, ExpConstants<T>::kExpm1) * (r * r) + r;
+}
+
 // 2^n for an integer-valued n in the range of normal numbers.
 template <class T>
 inline Vec<T> power_of_two(Vec<T> n) {
@@ -57,14 +87,31 @@ inline Vec<T> power_of_two(Vec<T> n) {
 }
 
 template <class T>
-inline Vec<T> vector_exp(Vec<T> x) {
+inline Vec<T> exp_of_reduced(Reduced<T> s) {
   using C = ExpConstants<T>;
-  x = minimum<T>(broadcast(C::kHighest), maximum<T>(broadcast(C::kLowest), x));
-  const Reduced<T> s = reduce_by_ln2<T>(x);
   const Vec<T> one_plus = expm1_polynomial<T>(s.r) + T(1);
   // In two factors, because 2^n alone leaves the normal range at both ends.
   const Vec<T> half = (s.n * T(0.5) + C::kRound) - C::kRound;
   return (one_plus * power_of_two<T>(half)) * power_of_two<T>(s.n - half);
+}
+
+template <class T>
+inline Vec<T> vector_exp(Vec<T> x) {
+  using C = ExpConstants<T>;
+  x = minimum<T>(broadcast(C::kHighest), maximum<T>(broadcast(C::kLowest), x));
+  return exp_of_reduced<T>(reduce_by_ln2<T>(x));
+}
+
+template <class T>
+inline Vec<T> vector_expm1(Vec<T> x) {
+  using C = ExpConstants<T>;
+  x = minimum<T>(broadcast(C::kHighest), maximum<T>(broadcast(static_cast<T>(kExpm1Lowest)), x));
+  const Reduced<T> s = reduce_by_ln2<T>(x);
+  // The largest results need 2^(kBias + 1), which is no number: half of it, doubled at the end.
+  const Vec<T> most = broadcast(static_cast<T>(C::kBias));
+  const Vec<T> scale = power_of_two<T>(minimum<T>(s.n, most));
+  const Vec<T> result = scale * expm1_polynomial<T>(s.r) + (scale - T(1));
+  return s.n > most ? result + result : result;
 }
 
 // tanh(x) = e / (e + 2) with e = expm1(2x), which keeps full relative precision near zero.
@@ -78,7 +125,76 @@ inline Vec<T> vector_tanh(Vec<T> x) {
   return e / (e + T(2));
 }
 
+// 1 / (1 + exp(-x)); where exp(-x) overflows the result, a denormal, is 0.
 template <class T>
 inline Vec<T> vector_sigmoid(Vec<T> x) {
   return T(1) / (T(1) + vector_exp<T>(-x));
+}
+
+// ---- log: x = 2^n * (1 + f) with 1 + f in [sqrt(1/2), sqrt(2)); s = f / (2 + f) turns it into the odd series
+// log(1 + f) = 2 atanh(s) = 2s + s^3 * L(s^2), here in a form whose leading term f is exact ----
+template <class T>
+struct LogConstants;
+template <>
+struct LogConstants<float> {
+  typedef uint32_t Unsigned __attribute__((vector_size(kVectorBytes)));
+  static constexpr int32_t kSqrtHalf = 0x3F3504F3, kOne = 0x3F800000, kRoundBits = 0x4B400000;  // as bits
+  static constexpr float kLeastNormal = 1.17549435e-38f;
+  static constexpr float kDenormalShift = 24.0f, kDenormalScale = 16777216.0f;
+  // L on s^2 <= 0.02945, degree 2, error 2^-30.2.
+  static constexpr float kLog[] = {0.2987152f, 0.39977553f, 0.66666776f};
+};
+template <>
+struct LogConstants<double> {
+  typedef uint64_t Unsigned __attribute__((vector_size(kVectorBytes)));
+  static constexpr int64_t kSqrtHalf = 0x3FE6A09E667F3BCD, kOne = 0x3FF0000000000000, kRoundBits = 0x4338000000000000;
+  static constexpr double kLeastNormal = 2.2250738585072014e-308;
+  static constexpr double kDenormalShift = 53.0, kDenormalScale = 9007199254740992.0;
+  // The same, degree 6, error 2^-59.5.
+  static constexpr double kLog[] = {0.14796148372963866, 0.15314035232241366, 0.1818356474076051, 0.22222198568886092,
+                                    0.28571428742392346, 0.3999999999941483,  0.6666666666666734};
+};
+
+// log(x) + tail for a normal x > 0 and a tail smaller than an ulp of x / x.
+template <class T>
+inline Vec<T> log_plus(Vec<T> x, Vec<T> tail, Vec<T> shift) {
+  using C = LogConstants<T>;
+  using E = ExpConstants<T>;
+  const IntVec<T> bits = (IntVec<T>)x;
+  // The exponent with its bias, counted from sqrt(1/2); the shift is unsigned because AVX2 has no signed one of 64 bits.
+  const auto biased = (typename C::Unsigned)(bits - (C::kSqrtHalf - C::kOne)) >> E::kMantissaBits;
+  const IntVec<T> exponent = (IntVec<T>)biased;
+  const Vec<T> f = (Vec<T>)(bits - (exponent << E::kMantissaBits) + C::kOne) - T(1);
+  const Vec<T> n = ((Vec<T>)(exponent + C::kRoundBits) - (E::kRound + static_cast<T>(E::kBias))) - shift;
+  const Vec<T> s = f / (f + T(2));
+  const Vec<T> z = s * s;
+  const Vec<T> half_square = T(0.5) * (f * f);
+  const Vec<T> rest = s * (half_square + z * polynomial<T>(z, C::kLog)) + (n * E::kLn2Low + tail);
+  return n * E::kLn2High + (f - (half_square - rest));
+}
+
+template <class T>
+inline Vec<T> vector_log(Vec<T> x) {
+  using C = LogConstants<T>;
+  const T kInfinity = __builtin_inf();
+  const auto denormal = x < C::kLeastNormal;
+  const Vec<T> scaled = denormal ? x * C::kDenormalScale : x;
+  const Vec<T> shift = denormal ? broadcast(C::kDenormalShift) : Vec<T>{};
+  Vec<T> result = log_plus<T>(scaled, Vec<T>{}, shift);
+  result = x < kInfinity ? result : x;  // inf and NaN
+  result = x < T(0) ? broadcast(static_cast<T>(__builtin_nan(""))) : result;
+  return x == T(0) ? broadcast(-kInfinity) : result;
+}
+
+// log(u) + c/u where u is 1 + x rounded and c its rounding error (Knuth's two-sum), so that no digit of x is lost.
+template <class T>
+inline Vec<T> vector_log1p(Vec<T> x) {
+  const T kInfinity = __builtin_inf();
+  const Vec<T> u = x + T(1);
+  const Vec<T> x_part = u - T(1);
+  const Vec<T> c = (T(1) - (u - x_part)) + (x - x_part);
+  Vec<T> result = log_plus<T>(u, c / u, Vec<T>{});
+  result = x < kInfinity ? result : x;
+  result = x < T(-1) ? broadcast(static_cast<T>(__builtin_nan(""))) : result;
+  return x == T(-1) ? broadcast(-kInfinity) : result;
 }

@@ -42,6 +42,16 @@ constexpr OpTable<T> make_table() {
   table.regularize = regularize<T>;
   table.column_sum = column_sum<T>;
   table.gather = gather<T>;
+  table.batch_norm_forward = batch_norm_forward<T>;
+  table.batch_norm_backward = batch_norm_backward<T>;
+  table.layer_norm_forward = layer_norm_forward<T>;
+  table.layer_norm_backward = layer_norm_backward<T>;
+  table.layer_norm_gamma = layer_norm_gamma<T>;
+  table.dropout_forward = dropout_forward<T>;
+  table.dropout_backward = dropout_backward<T>;
+  table.add = add<T>;
+  table.average = average<T>;
+  for (int i = 0; i < kElementaryCount; ++i) table.elementary[i] = kElementary<T>[i];
   table.fma_loop = fma_loop<T>;
   table.fma_loop_flops = 2 * kPeakVectors * kLanes<T>;
   return table;

@@ -23,6 +23,19 @@ void visit_fields(Object& object, const Visit& visit) {
   using T = std::remove_const_t<Object>;
   if constexpr (std::is_same_v<T, LeakyReLU>) {
     visit("negative_slope", object.negative_slope, Key::optional);
+  } else if constexpr (std::is_same_v<T, ELU>) {
+    visit("alpha", object.alpha, Key::optional);
+  } else if constexpr (std::is_same_v<T, BatchNorm>) {
+    visit("momentum", object.momentum, Key::optional);
+    visit("eps", object.eps, Key::optional);
+    visit("trainable", object.trainable, Key::optional);
+  } else if constexpr (std::is_same_v<T, LayerNorm>) {
+    visit("eps", object.eps, Key::optional);
+    visit("trainable", object.trainable, Key::optional);
+  } else if constexpr (std::is_same_v<T, Dropout>) {
+    visit("rate", object.rate, Key::required);
+  } else if constexpr (std::is_same_v<T, Residual>) {
+    visit("layers", object.layers, Key::required);
   } else if constexpr (std::is_same_v<T, Initializer>) {
     if (takes_value(object.kind)) visit("value", object.value, Key::required);
   } else if constexpr (std::is_same_v<T, Dense>) {
@@ -31,6 +44,7 @@ void visit_fields(Object& object, const Visit& visit) {
     visit("use_bias", object.use_bias, Key::optional);
     visit("kernel_init", object.kernel_init, Key::optional);
     visit("bias_init", object.bias_init, Key::optional);
+    visit("trainable", object.trainable, Key::optional);
   } else if constexpr (std::is_same_v<T, SGD>) {
     visit("learning_rate", object.learning_rate, Key::optional);
     visit("momentum", object.momentum, Key::optional);

@@ -193,19 +193,8 @@ void read(const json& value, const std::string& where, Initializer& out) {
 
 void read(const json& value, const std::string& where, Layer& out) {
   require_object(value, where);
-  const std::string type = read_type(value, where);
-  if (type == "dense") {
-    out = Dense{};
-    return read_fields(value, where, std::get<Dense>(out), {"type"});
-  }
-  std::vector<std::string_view> valid = {"dense"};
-  for (int kind = 0; kind < kActivationCount; ++kind) valid.push_back(name_of(static_cast<ActivationKind>(kind)));
-  if (std::find(valid.begin(), valid.end(), type) == valid.end()) {
-    throw_unknown_name(where + ".type", "layer", type, valid);
-  }
-  Activation activation;
-  read(value, where, activation);
-  out = std::visit([](const auto& alternative) -> Layer { return alternative; }, activation);
+  out = layer_from_name(read_type(value, where), where + ".type");
+  std::visit([&](auto& layer) { read_fields(value, where, layer, {"type"}); }, out);
 }
 
 TensorEntry read_tensor(const json& value, const std::string& where, const std::string& name) {
@@ -311,10 +300,7 @@ OrderedJson write(const Initializer& value) {
 }
 
 OrderedJson write(const Layer& value) {
-  if (const auto* dense = std::get_if<Dense>(&value)) return write_typed("dense", *dense);
-  const Activation activation = *as_activation(value);
-  const std::string_view name = name_of(kind_of(activation));
-  return std::visit([&](const auto& alternative) { return write_typed(name, alternative); }, activation);
+  return std::visit([&](const auto& layer) { return write_typed(name_of(value), layer); }, value);
 }
 
 template <class Config>

@@ -9,7 +9,6 @@
 
 #include "../ops/select.hpp"
 #include "../plan/execute.hpp"
-#include "../plan/plan.hpp"
 #include "../train/dataset.hpp"
 #include "initialize.hpp"
 
@@ -20,122 +19,44 @@ namespace {
 constexpr Index kManyRows = 128;
 constexpr Index kFewRows = 8;
 
-void check_dense(const Dense& dense, std::size_t layer) {
-  if (dense.units >= 1 && dense.units <= (Index{1} << 31)) return;
-  throw_value_error("Dense", "layer " + std::to_string(layer) + " has units=" + std::to_string(dense.units),
-                    "expected 1 to 2^31", "give the number of outputs of the layer");
-}
-
-void check_initializer(const Initializer& initializer, std::size_t layer) {
-  const bool needs_positive =
-      initializer.kind == InitializerKind::normal || initializer.kind == InitializerKind::uniform;
-  const bool finite = initializer.value - initializer.value == 0.0;
-  if (finite && (!needs_positive || initializer.value >= 0.0)) return;
-  throw_value_error(name_of(initializer.kind),
-                    "layer " + std::to_string(layer) + " has the value " + std::to_string(initializer.value),
-                    needs_positive ? "expected a finite number >= 0" : "expected a finite number",
-                    "give the constant, the standard deviation or the limit");
-}
-
-void check_activation(const Activation& activation, std::size_t layer) {
-  const double parameter = parameter_of(activation);
-  // The derivative is found from the sign of the output, which a negative slope would turn around.
-  if (parameter >= 0.0 && parameter - parameter == 0.0) return;
-  throw_value_error("LeakyReLU", "layer " + std::to_string(layer) + " has negative_slope=" + std::to_string(parameter),
-                    "expected a finite number >= 0", "the usual value is 0.01");
-}
-
-void check_config(const ModelConfig& config) {
-  if (config.input_dim < 1) {
-    throw_value_error("Model", "input_dim=" + std::to_string(config.input_dim), "expected at least 1",
-                      "give the number of columns of X");
-  }
-  bool has_dense = false;
-  for (std::size_t i = 0; i < config.layers.size(); ++i) {
-    if (const Dense* dense = std::get_if<Dense>(&config.layers[i])) {
-      has_dense = true;
-      check_dense(*dense, i);
-      check_activation(dense->activation, i);
-      check_initializer(dense->bias_init, i);
-      if (dense->kernel_init) check_initializer(*dense->kernel_init, i);
-    } else {
-      check_activation(*as_activation(config.layers[i]), i);
-    }
-  }
-  if (!has_dense) {
-    throw_value_error("Model", std::to_string(config.layers.size()) + " layers without a Dense among them",
-                      "expected at least one Dense", "add the output layer, Dense(number of outputs)");
-  }
-}
-
-// What a Dense draws its weight from: he_normal keeps the variance through a ReLU, glorot_uniform through tanh.
-Initializer kernel_init_of(const std::vector<Layer>& layers, std::size_t i) {
-  const Dense& dense = std::get<Dense>(layers[i]);
-  if (dense.kernel_init) return *dense.kernel_init;
-  ActivationKind activation = kind_of(dense.activation);
-  if (activation == ActivationKind::identity && i + 1 < layers.size()) {
-    if (const auto next = as_activation(layers[i + 1])) activation = kind_of(*next);
-  }
-  return {is_relu_like(activation) ? InitializerKind::he_normal : InitializerKind::glorot_uniform, 0.0};
-}
-
 }  // namespace
 
 template <class T>
 struct Model<T>::Impl {
   ModelConfig config;
+  Graph graph;
   std::vector<ParameterInfo> parameters;
-  AlignedBuffer<T> block;
-  Index output_dim = 0;
-  Index num_parameters = 0;
-  GemmProvider provider = GemmProvider::native;
+  std::vector<ParameterInfo> buffers;
+  AlignedBuffer<T> parameter_block;
+  AlignedBuffer<T> buffer_block;
   const OpTable<T>* ops = nullptr;
   Plan few, many;  // inference plans by how many rows are asked for
 
-  void add_parameter(std::size_t layer, const char* what, Index rows, Index cols, int rank) {
-    constexpr Index kStep = kAlignment / static_cast<Index>(sizeof(T));
-    const Index offset =
-        parameters.empty() ? 0 : round_up(parameters.back().offset + parameters.back().rows * parameters.back().cols, kStep);
-    parameters.push_back({std::to_string(layer) + "." + what, offset, rows, cols, rank, rank == 2});
-    num_parameters += rows * cols;
-  }
-
-  void lay_out() {
-    Index width = config.input_dim;
-    for (std::size_t i = 0; i < config.layers.size(); ++i) {
-      const Dense* dense = std::get_if<Dense>(&config.layers[i]);
-      if (dense == nullptr) continue;
-      add_parameter(i, "weight", width, dense->units, 2);
-      if (dense->use_bias.value_or(true)) add_parameter(i, "bias", 1, dense->units, 1);
-      width = dense->units;
-    }
-    output_dim = width;
-    const ParameterInfo& last = parameters.back();
-    block.reset(round_up(last.offset + last.rows * last.cols, kAlignment));
-  }
-
-  void draw_parameters() {
-    std::size_t p = 0;
-    for (std::size_t i = 0; i < config.layers.size(); ++i) {
-      const Dense* dense = std::get_if<Dense>(&config.layers[i]);
-      if (dense == nullptr) continue;
-      const auto fill = [&](const Initializer& initializer, const ParameterInfo& info) {
-        initialize(initializer, config.seed, static_cast<std::uint32_t>(p), info.rows, info.cols,
-                   block.data() + info.offset);
-        ++p;
-      };
-      fill(kernel_init_of(config.layers, i), parameters[p]);
-      if (dense->use_bias.value_or(true)) fill(dense->bias_init, parameters[p]);
-    }
-  }
-
-  void plan_inference() {
-    provider = select_gemm_provider();
-    ops = &active_table<T>();
-    PlanRequest request{PlanKind::inference, &config, parameters, LossKind::mse, kFewRows, sizeof(T), provider};
+  explicit Impl(ModelConfig settings)
+      : config(std::move(settings)),
+        graph(build_graph(config, kAlignment / static_cast<Index>(sizeof(T)))),
+        parameter_block(graph.parameter_elements),
+        buffer_block(graph.buffer_elements),
+        ops(&active_table<T>()) {
+    fill(graph.parameters, parameter_block.data(), parameters);
+    fill(graph.buffers, buffer_block.data(), buffers);
+    PlanRequest request;
+    request.graph = &graph;
+    request.element_size = sizeof(T);
+    request.provider = select_gemm_provider();
+    request.batch = kFewRows;
     few = build_plan(request);
     request.batch = kManyRows;
     many = build_plan(request);
+  }
+
+  void fill(const std::vector<GraphParameter>& from, T* block, std::vector<ParameterInfo>& infos) {
+    for (std::size_t i = 0; i < from.size(); ++i) {
+      const ParameterInfo& info = from[i].info;
+      initialize(from[i].initializer, config.seed, static_cast<std::uint32_t>(i), info.rows, info.cols,
+                 block + info.offset);
+      infos.push_back(info);
+    }
   }
 
   const ParameterInfo& find(std::string_view name) const {
@@ -149,13 +70,7 @@ struct Model<T>::Impl {
 };
 
 template <class T>
-Model<T>::Model(ModelConfig config) : impl_(std::make_unique<Impl>()) {
-  check_config(config);
-  impl_->config = std::move(config);
-  impl_->lay_out();
-  impl_->draw_parameters();
-  impl_->plan_inference();
-}
+Model<T>::Model(ModelConfig config) : impl_(std::make_unique<Impl>(std::move(config))) {}
 
 template <class T>
 Model<T>::Model(const Model& other) : impl_(std::make_unique<Impl>(*other.impl_)) {}
@@ -175,11 +90,11 @@ Index Model<T>::input_dim() const {
 }
 template <class T>
 Index Model<T>::output_dim() const {
-  return impl_->output_dim;
+  return impl_->graph.output_dim();
 }
 template <class T>
 Index Model<T>::num_parameters() const {
-  return impl_->num_parameters;
+  return impl_->graph.num_parameters;
 }
 template <class T>
 const ModelConfig& Model<T>::config() const {
@@ -191,37 +106,51 @@ const std::vector<ParameterInfo>& Model<T>::parameter_infos() const {
 }
 template <class T>
 std::span<T> Model<T>::parameter_block() {
-  return {impl_->block.data(), static_cast<std::size_t>(impl_->block.size())};
+  return {impl_->parameter_block.data(), static_cast<std::size_t>(impl_->parameter_block.size())};
 }
 template <class T>
 std::span<const T> Model<T>::parameter_block() const {
-  return {impl_->block.data(), static_cast<std::size_t>(impl_->block.size())};
+  return {impl_->parameter_block.data(), static_cast<std::size_t>(impl_->parameter_block.size())};
+}
+
+template <class T>
+const std::vector<ParameterInfo>& Model<T>::buffer_infos() const {
+  return impl_->buffers;
+}
+template <class T>
+std::span<T> Model<T>::buffer_block() {
+  return {impl_->buffer_block.data(), static_cast<std::size_t>(impl_->buffer_block.size())};
+}
+template <class T>
+std::span<const T> Model<T>::buffer_block() const {
+  return {impl_->buffer_block.data(), static_cast<std::size_t>(impl_->buffer_block.size())};
 }
 
 template <class T>
 MatrixView<T> Model<T>::parameter(std::string_view name) {
   const ParameterInfo& info = impl_->find(name);
-  return matrix(impl_->block.data() + info.offset, info.rows, info.cols);
+  return matrix(impl_->parameter_block.data() + info.offset, info.rows, info.cols);
 }
 template <class T>
 MatrixView<const T> Model<T>::parameter(std::string_view name) const {
   const ParameterInfo& info = impl_->find(name);
-  return matrix(static_cast<const T*>(impl_->block.data()) + info.offset, info.rows, info.cols);
+  return matrix(static_cast<const T*>(impl_->parameter_block.data()) + info.offset, info.rows, info.cols);
 }
 
 template <class T>
 void Model<T>::predict(MatrixView<const T> x, MatrixView<T> out) const {
   check_shape("Model.predict", x, impl_->config.input_dim);
-  if (out.rows != x.rows || out.cols != impl_->output_dim || out.stride < out.cols) {
+  if (out.rows != x.rows || out.cols != impl_->graph.output_dim() || out.stride < out.cols) {
     throw_value_error("Model.predict", "out is " + std::to_string(out.rows) + " x " + std::to_string(out.cols),
-                      "expected " + std::to_string(x.rows) + " x " + std::to_string(impl_->output_dim),
+                      "expected " + std::to_string(x.rows) + " x " + std::to_string(impl_->graph.output_dim()),
                       "one row per sample, one column per output");
   }
   if (x.rows == 0) return;
   InferenceRun<T> run;
   run.plan = x.rows <= kFewRows ? &impl_->few : &impl_->many;
   run.ops = impl_->ops;
-  run.parameters = impl_->block.data();
+  run.parameters = impl_->parameter_block.data();
+  run.running = impl_->buffer_block.data();
   run.data.x = x;
   run.out = out;
   const double flops = impl_->many.flops / static_cast<double>(kManyRows) * static_cast<double>(x.rows);

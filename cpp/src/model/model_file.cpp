@@ -41,13 +41,33 @@ ModelConfig config_of(const TensorFile& file) {
   }
 }
 
+template <class T>
+void fill(const TensorFile& file, const std::vector<ParameterInfo>& infos, T* block) {
+  for (const ParameterInfo& info : infos) {
+    const LoadedTensor& tensor = file.tensor(info.name);
+    if (tensor.dtype != kDType<T>) {
+      throw_type_error("load_model",
+                       file.path.string() + " holds " + (kDType<T> == DType::float32 ? "float64" : "float32"),
+                       kDType<T> == DType::float32 ? "expected float32" : "expected float64",
+                       "load it as a model of its own dtype");
+    }
+    if (tensor.shape != shape_of(info)) {
+      refuse(file.path, "has a " + info.name + " of another shape", "expected its layer's");
+    }
+    std::memcpy(block + info.offset, tensor.data.data(), tensor.data.size());
+  }
+}
+
 }  // namespace
 
 template <class T>
 void Model<T>::save(const std::filesystem::path& path) const {
   std::vector<TensorToSave> tensors;
   for (const ParameterInfo& info : parameter_infos()) {
-    tensors.push_back({info.name, kDType<T>, shape_of(info), parameter(info.name).data});
+    tensors.push_back({info.name, kDType<T>, shape_of(info), parameter_block().data() + info.offset});
+  }
+  for (const ParameterInfo& info : buffer_infos()) {
+    tensors.push_back({info.name, kDType<T>, shape_of(info), buffer_block().data() + info.offset});
   }
   save_tensors(path, tensors, {{kFormatKey, kFormat}, {kModelKey, to_json(config())}});
 }
@@ -62,20 +82,12 @@ Model<T> Model<T>::load(const std::filesystem::path& path) {
       refuse(path, std::string("has an architecture that cannot be built: ") + error.what(), "expected valid layers");
     }
   }();
-  if (file.tensors.size() != model.parameter_infos().size()) {
-    refuse(path, "has " + std::to_string(file.tensors.size()) + " tensors",
-           "expected " + std::to_string(model.parameter_infos().size()));
+  const std::size_t expected = model.parameter_infos().size() + model.buffer_infos().size();
+  if (file.tensors.size() != expected) {
+    refuse(path, "has " + std::to_string(file.tensors.size()) + " tensors", "expected " + std::to_string(expected));
   }
-  for (const ParameterInfo& info : model.parameter_infos()) {
-    const LoadedTensor& tensor = file.tensor(info.name);
-    if (tensor.dtype != kDType<T>) {
-      throw_type_error("load_model", path.string() + " holds " + (kDType<T> == DType::float32 ? "float64" : "float32"),
-                       kDType<T> == DType::float32 ? "expected float32" : "expected float64",
-                       "load it as a model of its own dtype");
-    }
-    if (tensor.shape != shape_of(info)) refuse(path, "has a " + info.name + " of another shape", "expected its layer's");
-    std::memcpy(model.parameter(info.name).data, tensor.data.data(), tensor.data.size());
-  }
+  fill(file, model.parameter_infos(), model.parameter_block().data());
+  fill(file, model.buffer_infos(), model.buffer_block().data());
   return model;
 }
 

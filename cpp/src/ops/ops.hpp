@@ -44,11 +44,11 @@ struct GemmArgs {
   T* scratch;  // gemm_scratch_elements(n, k) elements, 64-byte aligned, one per thread
 };
 
-// rows of `input` (rows, cols) -> output = f(input); backward: grad = grad * f'(.) from the output of f.
+// rows of `input` (rows, cols) -> output = f(input); backward: grad = grad * f'(.) from what f saved.
 template <class T>
 struct ActivationArgs {
   Index rows, cols;
-  const T* input;  // forward: input of f; backward: output of f
+  const T* input;  // forward: input of f; backward: output of f, or its input where !derivative_from_output
   Index ld_input;
   T* output;  // forward: output of f; backward: the gradient, in place
   Index ld_output;
@@ -108,6 +108,81 @@ struct ColumnSumArgs {
   T* sum;
 };
 
+// Batch normalisation of a slice of columns over all rows of the batch.
+template <class T>
+struct BatchNormArgs {
+  Index rows, cols;
+  const T* input;  // (rows, cols)
+  Index ld_input;
+  T* output;  // (rows, cols); backward: the gradient, in place
+  Index ld_output;
+  const T* gamma;  // (cols)
+  const T* beta;   // (cols)
+  // Forward reads these two with fixed_statistics and writes them otherwise; backward reads them.
+  T* mean;      // (cols)
+  T* variance;  // (cols), biased
+  T* grad_gamma;  // (cols), written by backward
+  T* grad_beta;   // (cols)
+  T eps;
+  bool fixed_statistics;  // mean and variance are not functions of the input
+};
+
+// Layer normalisation of rows.
+template <class T>
+struct LayerNormArgs {
+  Index rows, cols;
+  const T* input;  // (rows, cols)
+  Index ld_input;
+  const T* gamma;  // (cols)
+  const T* beta;   // (cols)
+  T* output;       // (rows, cols); backward: the gradient of the input
+  Index ld_output;
+  const T* grad;  // (rows, cols), backward: the gradient of the output
+  Index ld_grad;
+  T* statistics;  // (rows, 2): mean and 1/sqrt(variance + eps), written forward, read backward
+  Index ld_statistics;
+  T eps;
+  T* grad_gamma;  // (cols), layer_norm_gamma: sum over the rows of grad * normalised input
+};
+
+// Inverted dropout of a slice; element (i, j) is kept iff its random number, a function of the key and of
+// (row + i, column + j), is below the threshold. `column` is a multiple of 8.
+template <class T>
+struct DropoutArgs {
+  Index rows, cols;
+  const T* input;  // (rows, cols); backward: null, `output` is the gradient, in place
+  Index ld_input;
+  T* output;
+  Index ld_output;
+  uint8_t* mask;  // (rows, bytes): bit j of a row is element j; written forward, read backward
+  Index ld_mask;
+  Index row, column;  // of the first element
+  uint64_t seed;
+  uint32_t stream, layer;
+  uint64_t step;
+  double rate;  // dropped fraction
+};
+
+// output = input + output, or output = input where `copy`.
+template <class T>
+struct AddArgs {
+  Index rows, cols;
+  const T* input;
+  Index ld_input;
+  T* output;
+  Index ld_output;
+  bool copy;
+};
+
+// running = momentum * running + (1 - momentum) * batch, n elements.
+template <class T>
+struct AverageArgs {
+  Index n;
+  T* running;
+  const T* batch;
+  T momentum;
+};
+
 // output row i = input row index[i] (index null: row i).
 template <class T>
 struct GatherArgs {
@@ -121,6 +196,10 @@ struct GatherArgs {
 
 // Who computes a matrix product: the micro-kernels here, or a BLAS loaded at run time (its epilogue is gemm_epilogue).
 enum class GemmProvider { native, blas };
+
+// The elementary functions that kernels are made of, as entries of their own for tests and benchmarks.
+enum class Elementary { exp, log, log1p, expm1, tanh, erf, sigmoid };
+inline constexpr int kElementaryCount = 7;
 
 template <class T>
 struct OpTable {
@@ -138,6 +217,16 @@ struct OpTable {
   void (*regularize)(const RegularizeArgs<T>&) noexcept;
   void (*column_sum)(const ColumnSumArgs<T>&) noexcept;
   void (*gather)(const GatherArgs<T>&) noexcept;
+  void (*batch_norm_forward)(const BatchNormArgs<T>&) noexcept;
+  void (*batch_norm_backward)(const BatchNormArgs<T>&) noexcept;
+  void (*layer_norm_forward)(const LayerNormArgs<T>&) noexcept;
+  void (*layer_norm_backward)(const LayerNormArgs<T>&) noexcept;
+  void (*layer_norm_gamma)(const LayerNormArgs<T>&) noexcept;
+  void (*dropout_forward)(const DropoutArgs<T>&) noexcept;
+  void (*dropout_backward)(const DropoutArgs<T>&) noexcept;
+  void (*add)(const AddArgs<T>&) noexcept;
+  void (*average)(const AverageArgs<T>&) noexcept;
+  void (*elementary[kElementaryCount])(Index n, const T* x, T* y) noexcept;  // y (n) = f(x), y may be x
   void (*fma_loop)(Index iterations, T* sink) noexcept;  // fma_loop_flops per iteration, to measure the peak
   Index fma_loop_flops;
 };

@@ -1,8 +1,13 @@
-// (layers, loss, batch size) -> ordered steps. Decides the fusions: an activation that follows a Dense goes into its
-// product's epilogue, its derivative into the epilogue of the product that makes the gradient it multiplies.
+// (graph, loss, batch size) -> ordered steps. Decides three things:
 //
-// Training has two barriers a step. Between them each thread carries its own rows from gathering through the forward
-// pass, the loss and the gradients of the inputs; behind the first one the work is cut by parameters instead.
+// Fusion: an activation whose derivative follows from its output is computed in the epilogue of the product before it,
+// and the derivative in the epilogue of the product that makes the gradient it multiplies.
+//
+// The cut: steps are divided by rows of the batch, so that a thread carries its rows from layer to layer; a batch
+// normalisation needs all rows, so it and what leads to it (the product, its activation) are divided by columns.
+//
+// Barriers: one stands where a step reads or overwrites what another thread's share of an earlier step has written or
+// read since the last barrier. Without batch normalisation that leaves two a step of training.
 
 #include <algorithm>
 
@@ -12,51 +17,7 @@
 namespace stoop {
 namespace {
 
-// A layer, or a Dense with the activation that follows it.
-struct Node {
-  bool dense = false;
-  Index in_features = 0;
-  Index out_features = 0;
-  Index weight = kNone;
-  Index bias = kNone;
-  ActivationKind activation = ActivationKind::identity;
-  double activation_parameter = 0.0;
-  int value = kNone;  // buffer of the output
-  int grad = kNone;   // buffer of the gradient with respect to it
-};
-
-std::string numbered(const char* prefix, std::size_t number) { return std::string(prefix).append(std::to_string(number)); }
-
-Index offset_of(std::span<const ParameterInfo> parameters, std::size_t layer, const char* what) {
-  const std::string name = numbered("", layer).append(".").append(what);
-  for (const ParameterInfo& p : parameters) {
-    if (p.name == name) return p.offset;
-  }
-  return kNone;
-}
-
-std::vector<Node> lower(const PlanRequest& request) {
-  std::vector<Node> nodes;
-  Index width = request.model->input_dim;
-  const std::vector<Layer>& layers = request.model->layers;
-  for (std::size_t i = 0; i < layers.size(); ++i) {
-    if (const Dense* dense = std::get_if<Dense>(&layers[i])) {
-      nodes.push_back({true, width, dense->units, offset_of(request.parameters, i, "weight"),
-                       offset_of(request.parameters, i, "bias"), kind_of(dense->activation),
-                       parameter_of(dense->activation)});
-      width = dense->units;
-      continue;
-    }
-    const Activation activation = *as_activation(layers[i]);
-    const ActivationKind kind = kind_of(activation);
-    if (kind == ActivationKind::identity) continue;
-    const bool fuses = !nodes.empty() && nodes.back().dense && nodes.back().activation == ActivationKind::identity;
-    if (!fuses) nodes.push_back({false, width, width});
-    nodes.back().activation = kind;
-    nodes.back().activation_parameter = parameter_of(activation);
-  }
-  return nodes;
-}
+std::string numbered(const char* prefix, int number) { return std::string(prefix).append(std::to_string(number)); }
 
 // Rows begin on cache lines, and not all on the same few sets of the cache when the width is a power of two.
 Index padded_stride(Index width, Index element_size) {
@@ -65,138 +26,453 @@ Index padded_stride(Index width, Index element_size) {
   return bytes / element_size;
 }
 
+// How a step touches a buffer: in the rows or columns of its own share, or beyond it.
+enum class Reach { rows, columns, all };
+
+struct Access {
+  int buffer;
+  Reach reach;
+  bool write;
+};
+
+// Remembers what was touched since the last barrier.
+class Hazards {
+ public:
+  bool conflicts(const std::vector<Access>& accesses) const {
+    for (const Access& now : accesses) {
+      for (const Access& before : since_barrier_) {
+        if (now.buffer != before.buffer || now.buffer == kNone || (!now.write && !before.write)) continue;
+        if (now.reach == Reach::all || now.reach != before.reach) return true;
+      }
+    }
+    return false;
+  }
+  void barrier() { since_barrier_.clear(); }
+  void add(const std::vector<Access>& accesses) {
+    since_barrier_.insert(since_barrier_.end(), accesses.begin(), accesses.end());
+  }
+
+ private:
+  std::vector<Access> since_barrier_;
+};
+
+Reach reach_of(Cut cut) { return cut == Cut::rows ? Reach::rows : Reach::columns; }
+
+// What the plan decides about a node of the graph.
+struct NodePlan {
+  int value = kNone;  // buffers: the output,
+  int saved = kNone;  // what the derivative of the activation is computed from,
+  int statistics = kNone;
+  int sums = kNone;
+  int mask = kNone;
+  int grad = kNone;  // and the gradient with respect to the output
+  Activation fused{};  // activation computed with the product
+  bool gated = false;  // f' of that activation is in `grad` already
+  bool skipped = false;  // does nothing here: its value is its input's
+  bool needs_grad = false;
+};
+
 class Builder {
  public:
-  explicit Builder(const PlanRequest& request) : request_(request), nodes_(lower(request)) {
+  explicit Builder(const PlanRequest& request)
+      : request_(request), graph_(*request.graph), nodes_(graph_.nodes.size()) {
     plan_.kind = request.kind;
     plan_.loss = request.loss;
     plan_.batch = request.batch;
-    plan_.output_dim = nodes_.empty() ? request.model->input_dim : nodes_.back().out_features;
+    plan_.output_dim = graph_.output_dim();
   }
 
   Plan build() {
-    plan_.input_buffer = add_buffer("x", request_.model->input_dim, !trains_);
-    if (trains_) add_row_step(StepKind::gather, kNone, plan_.input_buffer);
     forward();
-    if (request_.kind != PlanKind::inference) loss(trains_);
+    if (request_.kind != PlanKind::inference) loss();
     if (trains_) {
-      backward_inputs();
-      parameter_gradients();
+      backward();
       finish_gradients();
+      for (Buffer& buffer : plan_.buffers) buffer.first = 0, buffer.last = time_;  // all is read again at the end
     }
-    plan_.buffers[index(plan_.output_buffer)].external = request_.kind == PlanKind::inference;
-    if (trains_) live_to_the_end();
     plan_.arena_bytes = layout_arena(plan_.buffers, request_.batch);
     return std::move(plan_);
   }
 
  private:
   static std::size_t index(int i) { return static_cast<std::size_t>(i); }
+  const Node& node(int i) const { return graph_.nodes[index(i)]; }
+  NodePlan& planned(int i) { return nodes_[index(i)]; }
+  Index offset(int parameter) const {
+    return parameter == kNone ? kNone : graph_.parameters[index(parameter)].info.offset;
+  }
+  int node_count() const { return static_cast<int>(graph_.nodes.size()); }
 
-  int add_buffer(std::string name, Index width, bool external = false) {
-    const Index stride = padded_stride(width, request_.element_size);
-    plan_.buffers.push_back(
-        {std::move(name), width, request_.element_size, stride, trains_ ? 0 : time_, time_, 0, external});
+  // ---- buffers and steps ----
+
+  int add_buffer(std::string name, Index width, Index rows = 0) {
+    const Index stride = rows > 0 ? round_up(width, kAlignment) : padded_stride(width, request_.element_size);
+    plan_.buffers.push_back({std::move(name), width, request_.element_size, stride, time_, time_, rows});
     return static_cast<int>(plan_.buffers.size()) - 1;
   }
 
-  void touch(int buffer) {
-    if (buffer != kNone) plan_.buffers[index(buffer)].last = time_;
+  int add_mask(int i) {
+    const Index bytes = (node(i).out_features + 7) / 8;
+    plan_.buffers.push_back({numbered("mask", i), bytes, 1, round_up(bytes, kAlignment), time_, time_});
+    return static_cast<int>(plan_.buffers.size()) - 1;
   }
 
-  // Adds a step that is cut by rows; each is a unit of time for the buffers.
-  Step& add_row_step(StepKind kind, int input, int output) {
+  Step start_step(StepKind kind, Cut cut, int i) const {
     Step step;
     step.kind = kind;
-    step.input = input;
-    step.output = output;
-    touch(input);
-    touch(output);
+    step.cut = cut;
+    step.node = i;
+    step.provider = request_.provider;
+    if (i == kNone) return step;
+    const Node& n = node(i);
+    step.in_features = n.in_features;
+    step.out_features = n.out_features;
+    step.parameter = offset(n.weight);
+    step.bias = offset(n.bias);
+    step.eps = n.eps;
+    step.momentum = n.momentum;
+    step.rate = n.rate;
+    return step;
+  }
+
+  static void set_activation(Step& step, const Activation& activation) {
+    step.activation = kind_of(activation);
+    step.activation_parameter = parameter_of(activation);
+  }
+
+  // Appends the step, with a barrier in front where it needs one; each step is a unit of time for the buffers.
+  void push(Step step, const std::vector<Access>& accesses) {
+    step.barrier = trains_ && hazards_.conflicts(accesses);
+    if (step.barrier) hazards_.barrier();
+    hazards_.add(accesses);
+    for (const Access& access : accesses) {
+      if (access.buffer == kNone) continue;
+      plan_.buffers[index(access.buffer)].last = time_;
+      if (access.write) cuts_.resize(plan_.buffers.size(), Cut::rows), cuts_[index(access.buffer)] = step.cut;
+    }
     ++time_;
     plan_.steps.push_back(step);
-    return plan_.steps.back();
   }
 
-  static void describe_node(Step& step, const Node& node) {
-    step.in_features = node.in_features;
-    step.out_features = node.out_features;
-    step.weight = node.weight;
-    step.bias = node.bias;
-    step.activation = node.activation;
-    step.activation_parameter = node.activation_parameter;
+  // The cut under which a buffer was last written.
+  Cut cut_of(int buffer) const { return index(buffer) < cuts_.size() ? cuts_[index(buffer)] : Cut::rows; }
+
+  // Nodes that work element by element take the cut of what they read, so no barrier comes between.
+  static bool is_elementwise(NodeKind kind) { return kind == NodeKind::activation || kind == NodeKind::dropout; }
+
+  // Whether what is computed for node i goes, element by element, into a batch normalisation.
+  bool feeds_batch_norm(int i) const {
+    for (int j = i + 1; j < node_count(); ++j) {
+      if (node(j).input != i) continue;
+      if (node(j).kind == NodeKind::batch_norm) return uses_batch_statistics();
+      return is_elementwise(node(j).kind) && feeds_batch_norm(j);
+    }
+    return false;
   }
+
+  // Whether the gradient of node i's output goes, element by element, into the gradient of a batch normalisation.
+  bool comes_from_batch_norm(int i) const {
+    if (node(i).kind == NodeKind::batch_norm) return true;
+    return is_elementwise(node(i).kind) && comes_from_batch_norm(node(i).input);
+  }
+
+  bool uses_batch_statistics() const { return trains_ && request_.batch_statistics; }
+
+  // ---- forward ----
 
   void forward() {
-    int value = plan_.input_buffer;
-    for (std::size_t i = 0; i < nodes_.size(); ++i) {
-      Node& node = nodes_[i];
-      node.value = add_buffer(numbered("h", i), node.out_features);
-      Step& step = add_row_step(node.dense ? StepKind::dense : StepKind::activation, value, node.value);
-      describe_node(step, node);
-      step.provider = request_.provider;
-      if (node.dense) plan_.flops += product_flops(node);
-      value = node.value;
-    }
-    plan_.output_buffer = value;
-  }
-
-  double product_flops(const Node& node) const {
-    return 2.0 * static_cast<double>(request_.batch) * static_cast<double>(node.in_features) *
-           static_cast<double>(node.out_features);
-  }
-
-  void loss(bool wants_gradient) {
-    if (wants_gradient && !takes_classes(request_.loss)) {
-      plan_.target_buffer = add_buffer("y", plan_.output_dim);
-      add_row_step(StepKind::gather_targets, kNone, plan_.target_buffer);
-    }
-    if (wants_gradient) plan_.loss_gradient_buffer = add_buffer("d_out", plan_.output_dim);
-    Step& step = add_row_step(StepKind::loss, plan_.output_buffer, plan_.loss_gradient_buffer);
-    step.out_features = plan_.output_dim;
-    touch(plan_.target_buffer);
-  }
-
-  // The gradient with respect to each node's input, last node first. A node's `grad` is with respect to what it
-  // computes before its activation.
-  void backward_inputs() {
-    int grad = plan_.loss_gradient_buffer;
-    bool gated = false;  // f' of the node is in `grad` already
-    for (std::size_t i = nodes_.size(); i-- > 0;) {
-      Node& node = nodes_[i];
-      if (!gated && node.activation != ActivationKind::identity) {
-        Step& step = add_row_step(StepKind::activation_gradient, kNone, grad);
-        describe_node(step, node);
-        step.gate = node.value;
-        touch(node.value);
+    for (int i = 0; i < node_count(); ++i) {
+      NodePlan& p = planned(i);
+      p.needs_grad = node(i).weight != kNone && node(i).trainable;
+      for (const int from : {node(i).input, node(i).other}) {
+        if (from != kNone) p.needs_grad = p.needs_grad || planned(from).needs_grad;
       }
-      node.grad = grad;
-      gated = false;
-      if (!node.dense) continue;
-      if (!has_parameters_before(i)) break;
-      const Node& before = nodes_[i - 1];
-      grad = add_buffer(numbered("d", i - 1), node.in_features);
-      Step& step = add_row_step(StepKind::input_gradient, node.grad, grad);
-      describe_node(step, node);
-      step.provider = request_.provider;
-      step.activation = before.activation;
-      step.activation_parameter = before.activation_parameter;
-      step.gate = before.value;
-      touch(before.value);
-      touch(node.grad);
-      gated = true;
-      plan_.flops += product_flops(node);
+      forward(i);
+    }
+    plan_.input_buffer = planned(0).value;
+    plan_.output_buffer = planned(node_count() - 1).value;
+    if (!trains_) plan_.buffers[index(plan_.input_buffer)].external = true;
+    if (request_.kind == PlanKind::inference) plan_.buffers[index(plan_.output_buffer)].external = true;
+  }
+
+  void forward(int i) {
+    switch (node(i).kind) {
+      case NodeKind::input:
+        return forward_input(i);
+      case NodeKind::dense:
+        return forward_dense(i);
+      case NodeKind::activation:
+        return forward_activation(i);
+      case NodeKind::batch_norm:
+        return forward_batch_norm(i);
+      case NodeKind::layer_norm:
+        return forward_layer_norm(i);
+      case NodeKind::dropout:
+        return forward_dropout(i);
+      case NodeKind::add:
+        return forward_add(i);
     }
   }
 
-  bool has_parameters_before(std::size_t i) const {
-    return std::any_of(nodes_.begin(), nodes_.begin() + static_cast<std::ptrdiff_t>(i),
-                       [](const Node& node) { return node.dense; });
+  void forward_input(int i) {
+    planned(i).value = add_buffer("x", node(i).out_features);
+    if (!trains_) return;
+    Step step = start_step(StepKind::gather, Cut::rows, kNone);
+    step.output = planned(i).value;
+    push(step, {{step.output, Reach::rows, true}});
   }
 
-  After after_gradient() const {
-    if (request_.kind == PlanKind::training) return After::update;
-    return After::regularize;
+  void forward_dense(int i) {
+    const Cut cut = feeds_batch_norm(i) ? Cut::columns : Cut::rows;
+    Step step = start_step(StepKind::dense, cut, i);
+    if (const int next = fusable_activation(i); next != kNone) {
+      planned(i).fused = node(next).activation;
+      planned(next).skipped = true;
+      set_activation(step, node(next).activation);
+    }
+    step.input = planned(node(i).input).value;
+    step.output = planned(i).value = planned(i).saved = add_buffer(numbered("h", i), node(i).out_features);
+    plan_.flops += product_flops(node(i));
+    push(step, {{step.input, cut == Cut::rows ? Reach::rows : Reach::all, false}, {step.output, reach_of(cut), true}});
   }
+
+  // The activation that follows node i and nothing else reads, if its derivative does not need the product itself.
+  int fusable_activation(int i) const {
+    const int next = i + 1;
+    if (next >= node_count() || node(next).kind != NodeKind::activation || node(next).input != i) return kNone;
+    if (graph_.consumers(i) != 1) return kNone;
+    return !trains_ || derivative_from_output(kind_of(node(next).activation)) ? next : kNone;
+  }
+
+  double product_flops(const Node& n) const {
+    return 2.0 * static_cast<double>(request_.batch) * static_cast<double>(n.in_features) *
+           static_cast<double>(n.out_features);
+  }
+
+  void skip(int i) {
+    planned(i).skipped = true;
+    planned(i).value = planned(node(i).input).value;
+  }
+
+  // An elementwise step from the input's value to a buffer of its own.
+  Step start_elementwise(StepKind kind, int i) {
+    Step step = start_step(kind, cut_of(planned(node(i).input).value), i);
+    step.input = planned(node(i).input).value;
+    step.output = planned(i).value = add_buffer(numbered("h", i), node(i).out_features);
+    return step;
+  }
+
+  void forward_activation(int i) {
+    if (planned(i).skipped) return skip(i);
+    Step step = start_elementwise(StepKind::activation, i);
+    set_activation(step, node(i).activation);
+    planned(i).saved = derivative_from_output(step.activation) ? step.output : step.input;
+    const Reach reach = reach_of(step.cut);
+    push(step, {{step.input, reach, false}, {step.output, reach, true}});
+  }
+
+  void forward_dropout(int i) {
+    if (!trains_ || !request_.dropout) return skip(i);
+    Step step = start_elementwise(StepKind::dropout, i);
+    step.mask = planned(i).mask = add_mask(i);
+    const Reach reach = reach_of(step.cut);
+    push(step, {{step.input, reach, false}, {step.output, reach, true}, {step.mask, reach, true}});
+  }
+
+  void forward_batch_norm(int i) {
+    const bool batch = uses_batch_statistics();
+    plan_.batch_statistics = plan_.batch_statistics || batch;
+    Step step = start_step(StepKind::batch_norm, trains_ ? Cut::columns : Cut::rows, i);
+    step.input = planned(node(i).input).value;
+    step.output = planned(i).value = add_buffer(numbered("h", i), node(i).out_features);
+    if (batch) step.statistics = planned(i).statistics = add_buffer(numbered("stats", i), node(i).out_features, 2);
+    step.running_mean = graph_.buffers[index(node(i).running_mean)].info.offset;
+    step.running_var = graph_.buffers[index(node(i).running_var)].info.offset;
+    const Reach reach = reach_of(step.cut);
+    push(step, {{step.input, reach, false}, {step.output, reach, true}, {step.statistics, reach, true}});
+  }
+
+  void forward_layer_norm(int i) {
+    Step step = start_step(StepKind::layer_norm, Cut::rows, i);
+    step.input = planned(node(i).input).value;
+    step.output = planned(i).value = add_buffer(numbered("h", i), node(i).out_features);
+    step.statistics = planned(i).statistics = add_buffer(numbered("stats", i), 2);
+    push(step, {{step.input, Reach::rows, false}, {step.output, Reach::rows, true}, {step.statistics, Reach::rows, true}});
+  }
+
+  void forward_add(int i) {
+    Step step = start_step(StepKind::add, Cut::rows, i);
+    step.input = planned(node(i).input).value;
+    step.gate = planned(node(i).other).value;
+    step.output = planned(i).value = add_buffer(numbered("h", i), node(i).out_features);
+    push(step, {{step.input, Reach::rows, false}, {step.gate, Reach::rows, false}, {step.output, Reach::rows, true}});
+  }
+
+  void loss() {
+    Step step = start_step(StepKind::loss, Cut::rows, kNone);
+    step.input = plan_.output_buffer;
+    step.out_features = plan_.output_dim;
+    if (trains_ && !takes_classes(request_.loss)) {
+      Step gather = start_step(StepKind::gather_targets, Cut::rows, kNone);
+      gather.output = plan_.target_buffer = add_buffer("y", plan_.output_dim);
+      push(gather, {{gather.output, Reach::rows, true}});
+    }
+    if (trains_) step.output = planned(node_count() - 1).grad = add_buffer("d_out", plan_.output_dim);
+    push(step, {{step.input, Reach::rows, false}, {plan_.target_buffer, Reach::rows, false}, {step.output, Reach::rows, true}});
+  }
+
+  // ---- backward ----
+
+  void backward() {
+    for (int i = node_count() - 1; i > 0; --i) {
+      if (planned(i).needs_grad) backward(i);
+    }
+    Step check = start_step(StepKind::check_loss, Cut::everyone, kNone);
+    check.barrier = true;
+    plan_.steps.push_back(check);
+    plan_.steps.insert(plan_.steps.end(), parameter_steps_.begin(), parameter_steps_.end());
+  }
+
+  void backward(int i) {
+    switch (node(i).kind) {
+      case NodeKind::dense:
+        return backward_dense(i);
+      case NodeKind::activation:
+        if (!planned(i).skipped) gate(i, node(i).activation);
+        return pass(planned(i).grad, node(i).input);
+      case NodeKind::dropout:
+        return backward_dropout(i);
+      case NodeKind::batch_norm:
+        return backward_batch_norm(i);
+      case NodeKind::layer_norm:
+        return backward_layer_norm(i);
+      case NodeKind::add:
+        return backward_add(i);
+      case NodeKind::input:
+        return;
+    }
+  }
+
+  // grad(i) *= f'(.).
+  void gate(int i, const Activation& activation) {
+    if (kind_of(activation) == ActivationKind::identity) return;
+    Step step = start_step(StepKind::activation_gradient, cut_of(planned(i).grad), i);
+    set_activation(step, activation);
+    step.gate = planned(i).saved;
+    step.output = planned(i).grad;
+    push(step, {{step.gate, reach_of(step.cut), false}, {step.output, reach_of(step.cut), true}});
+  }
+
+  // Hands the gradient in `buffer` to node `to`, which adds up what all its consumers give.
+  void pass(int buffer, int to) {
+    NodePlan& target = planned(to);
+    if (!target.needs_grad) return;
+    if (graph_.consumers(to) == 1) {
+      target.grad = buffer;
+    } else if (target.grad == kNone) {
+      target.grad = copy_gradient(buffer, to, StepKind::copy_gradient, add_buffer(numbered("d", to), node(to).out_features));
+    } else {
+      copy_gradient(buffer, to, StepKind::add_gradient, target.grad);
+    }
+  }
+
+  int copy_gradient(int from, int to, StepKind kind, int output) {
+    Step step = start_step(kind, cut_of(from), kNone);
+    step.input = from;
+    step.output = output;
+    step.out_features = node(to).out_features;
+    push(step, {{from, reach_of(step.cut), false}, {output, reach_of(step.cut), true}});
+    return output;
+  }
+
+  void backward_add(int i) {
+    // The branch may work on its gradient in place, so the other side gets a copy unless nothing is to be done there.
+    const int skipped = node(i).input;
+    if (planned(skipped).needs_grad && graph_.consumers(skipped) == 1) {
+      const int buffer = add_buffer(numbered("d", skipped), node(skipped).out_features);
+      pass(copy_gradient(planned(i).grad, skipped, StepKind::copy_gradient, buffer), skipped);
+    } else {
+      pass(planned(i).grad, skipped);
+    }
+    pass(planned(i).grad, node(i).other);
+  }
+
+  void backward_dense(int i) {
+    NodePlan& p = planned(i);
+    if (!p.gated) gate(i, p.fused);
+    add_weight_steps(i);
+    const int before = node(i).input;
+    if (!planned(before).needs_grad) return;
+    const Cut cut = comes_from_batch_norm(before) ? Cut::columns : Cut::rows;
+    Step step = start_step(StepKind::input_gradient, cut, i);
+    step.input = p.grad;
+    step.output = add_buffer(numbered("d", before), node(i).in_features);
+    if (const int gated = fused_source(before); gated != kNone) {
+      set_activation(step, planned(gated).fused);
+      step.gate = planned(gated).saved;
+      planned(gated).gated = true;
+    }
+    plan_.flops += product_flops(node(i));
+    push(step, {{step.input, cut == Cut::rows ? Reach::rows : Reach::all, false},
+                {step.gate, reach_of(cut), false},
+                {step.output, reach_of(cut), true}});
+    pass(step.output, before);
+  }
+
+  // The dense whose fused activation node `i` stands for, where only a chain of single readers lies between.
+  int fused_source(int i) {
+    if (node(i).kind != NodeKind::activation || !planned(i).skipped || graph_.consumers(i) != 1) return kNone;
+    return node(i).input;
+  }
+
+  void backward_dropout(int i) {
+    if (!planned(i).skipped) {
+      Step step = start_step(StepKind::dropout_gradient, cut_of(planned(i).grad), i);
+      step.output = planned(i).grad;
+      step.mask = planned(i).mask;
+      push(step, {{step.mask, reach_of(step.cut), false}, {step.output, reach_of(step.cut), true}});
+    }
+    pass(planned(i).grad, node(i).input);
+  }
+
+  void backward_batch_norm(int i) {
+    Step step = start_step(StepKind::batch_norm_gradient, Cut::columns, i);
+    step.input = planned(node(i).input).value;
+    step.output = planned(i).grad;
+    step.statistics = planned(i).statistics;
+    step.sums = add_buffer(numbered("sums", i), node(i).out_features, 2);
+    step.running_mean = graph_.buffers[index(node(i).running_mean)].info.offset;
+    step.running_var = graph_.buffers[index(node(i).running_var)].info.offset;
+    push(step, {{step.input, Reach::columns, false},
+                {step.statistics, Reach::columns, false},
+                {step.sums, Reach::columns, true},
+                {step.output, Reach::columns, true}});
+    add_vector_step(StepKind::stored_gradient, i, node(i).weight, step.sums, 0);
+    add_vector_step(StepKind::stored_gradient, i, node(i).bias, step.sums, 1);
+    if (step.statistics != kNone && updates()) add_statistics_step(i, step.statistics);
+    pass(step.output, node(i).input);
+  }
+
+  void backward_layer_norm(int i) {
+    add_vector_step(StepKind::gamma_gradient, i, node(i).weight, kNone, 0);
+    add_vector_step(StepKind::bias_gradient, i, node(i).bias, kNone, 0);
+    const int before = node(i).input;
+    if (!planned(before).needs_grad) return;
+    Step step = start_step(StepKind::layer_norm_gradient, Cut::rows, i);
+    step.input = planned(before).value;
+    step.gate = planned(i).grad;
+    step.statistics = planned(i).statistics;
+    step.output = add_buffer(numbered("d", before), node(before).out_features);
+    push(step, {{step.input, Reach::rows, false},
+                {step.gate, Reach::rows, false},
+                {step.statistics, Reach::rows, false},
+                {step.output, Reach::rows, true}});
+    pass(step.output, before);
+  }
+
+  // ---- parameters ----
+
+  bool updates() const { return request_.kind == PlanKind::training || request_.kind == PlanKind::checked; }
 
   // Rows of a weight per block: about 16 blocks, so that several threads share evenly, whole micro-kernel tiles, and no
   // more than half a megabyte, so that the update finds its gradient in cache.
@@ -208,73 +484,80 @@ class Builder {
     return std::min({even, most, in_features});
   }
 
-  void add_parameter_step(const Node& node, int input, bool is_weight) {
-    constexpr Index kBiasBlock = 64;
-    Step step;
-    step.kind = is_weight ? StepKind::weight_gradient : StepKind::bias_gradient;
+  void add_parameter_step(Step step, int parameter) {
     step.cut = Cut::parameter;
-    step.input = is_weight ? input : node.grad;
-    step.gate = is_weight ? node.grad : kNone;
-    describe_node(step, node);
-    step.provider = request_.provider;
-    step.after = after_gradient();
-    step.regularized = is_weight;
-    step.extent = is_weight ? node.in_features : node.out_features;
-    step.block = is_weight ? weight_block(node.in_features, node.out_features) : std::min(kBiasBlock, step.extent);
-    step.row_elements = is_weight ? node.out_features : 1;
+    step.after = request_.kind == PlanKind::training ? After::update : After::regularize;
+    step.parameter = offset(parameter);
+    step.regularized = graph_.parameters[index(parameter)].info.regularized;
     step.first_sum = plan_.sum_slots;
     plan_.sum_slots += block_count(step.extent, step.block);
     plan_.block_elements = std::max(plan_.block_elements, step.block * step.row_elements);
-    touch(input);
-    touch(node.grad);
-    plan_.steps.push_back(step);
+    parameter_steps_.push_back(step);
   }
 
-  // After a barrier all threads may read all rows: the gradients of the parameters, cut by parameters.
-  void parameter_gradients() {
-    add_everyone_step(StepKind::check_loss);
-    for (std::size_t i = nodes_.size(); i-- > 0;) {
-      const Node& node = nodes_[i];
-      if (!node.dense) continue;
-      const int input = i == 0 ? plan_.input_buffer : nodes_[i - 1].value;
-      add_parameter_step(node, input, true);
-      if (node.bias != kNone) add_parameter_step(node, input, false);
-      plan_.flops += product_flops(node);
-    }
+  void add_weight_steps(int i) {
+    if (!node(i).trainable) return;
+    Step step = start_step(StepKind::weight_gradient, Cut::parameter, i);
+    step.input = planned(i).grad;
+    step.gate = planned(node(i).input).value;
+    step.extent = node(i).in_features;
+    step.block = weight_block(node(i).in_features, node(i).out_features);
+    step.row_elements = node(i).out_features;
+    plan_.flops += product_flops(node(i));
+    add_parameter_step(step, node(i).weight);
+    if (node(i).bias != kNone) add_vector_step(StepKind::bias_gradient, i, node(i).bias, kNone, 0);
   }
 
-  void add_everyone_step(StepKind kind) {
-    Step step;
-    step.kind = kind;
-    step.cut = Cut::everyone;
-    step.barrier = true;
-    plan_.steps.push_back(step);
+  // A parameter with one element per column.
+  void add_vector_step(StepKind kind, int i, int parameter, int sums, int row) {
+    constexpr Index kBlock = 64;
+    if (!node(i).trainable) return;
+    Step step = start_step(kind, Cut::parameter, i);
+    step.input = planned(i).grad;
+    step.gate = planned(node(i).input).value;
+    step.statistics = planned(i).statistics;
+    step.sums = sums;
+    step.row = row;
+    step.extent = node(i).out_features;
+    step.block = std::min(kBlock, step.extent);
+    add_parameter_step(step, parameter);
+  }
+
+  void add_statistics_step(int i, int statistics) {
+    Step step = start_step(StepKind::update_statistics, Cut::parameter, i);
+    step.statistics = statistics;
+    step.running_mean = graph_.buffers[index(node(i).running_mean)].info.offset;
+    step.running_var = graph_.buffers[index(node(i).running_var)].info.offset;
+    step.extent = step.block = node(i).out_features;
+    parameter_steps_.push_back(step);
   }
 
   // Checked training: the norm of all gradients is known before the first update.
   void finish_gradients() {
     if (request_.kind != PlanKind::checked) return;
+    const auto is_statistics = [](const Step& step) { return step.kind == StepKind::update_statistics; };
     std::vector<Step> updates;
-    for (const Step& step : plan_.steps) {
-      if (step.cut != Cut::parameter) continue;
+    std::copy_if(plan_.steps.begin(), plan_.steps.end(), std::back_inserter(updates), is_statistics);
+    std::erase_if(plan_.steps, is_statistics);
+    for (const Step& step : parameter_steps_) {
+      if (is_statistics(step)) continue;
       updates.push_back(step);
-      updates.back().kind = StepKind::update_weight;
+      updates.back().kind = StepKind::update_parameter;
       updates.back().after = After::update;
-      if (step.kind == StepKind::bias_gradient) updates.back().weight = step.bias;
     }
-    add_everyone_step(StepKind::check_gradient);
+    Step check = start_step(StepKind::check_gradient, Cut::everyone, kNone);
+    check.barrier = true;
+    plan_.steps.push_back(check);
     plan_.steps.insert(plan_.steps.end(), updates.begin(), updates.end());
   }
 
-  // Training reads all values and gradients again behind the barrier, so they live to the end of the step. In inference
-  // each thread has an arena of its own and a buffer's place is free after its last reader.
-  void live_to_the_end() {
-    for (Buffer& buffer : plan_.buffers) buffer.last = time_;
-  }
-
   const PlanRequest& request_;
-  std::vector<Node> nodes_;
+  const Graph& graph_;
+  std::vector<NodePlan> nodes_;
   Plan plan_;
+  Hazards hazards_;
+  std::vector<Cut> cuts_;  // by buffer
+  std::vector<Step> parameter_steps_;
   const bool trains_ = request_.kind != PlanKind::inference && request_.kind != PlanKind::evaluation;
   int time_ = 0;
 };

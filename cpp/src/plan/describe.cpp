@@ -13,9 +13,30 @@ const char* name_of(PlanKind kind) {
 }
 
 const char* name_of(StepKind kind) {
-  constexpr const char* kNames[] = {"gather",     "gather_targets", "dense",           "activation",
-                                    "loss",       "check_loss",     "activation_gradient", "input_gradient",
-                                    "weight_gradient", "bias_gradient", "check_gradient", "update_weight"};
+  constexpr const char* kNames[] = {"gather",
+                                    "gather_targets",
+                                    "dense",
+                                    "activation",
+                                    "batch_norm",
+                                    "layer_norm",
+                                    "dropout",
+                                    "add",
+                                    "loss",
+                                    "check_loss",
+                                    "copy_gradient",
+                                    "add_gradient",
+                                    "activation_gradient",
+                                    "dropout_gradient",
+                                    "batch_norm_gradient",
+                                    "layer_norm_gradient",
+                                    "input_gradient",
+                                    "weight_gradient",
+                                    "bias_gradient",
+                                    "gamma_gradient",
+                                    "stored_gradient",
+                                    "check_gradient",
+                                    "update_parameter",
+                                    "update_statistics"};
   return kNames[static_cast<int>(kind)];
 }
 
@@ -30,7 +51,8 @@ std::string buffer_name(const Plan& plan, int buffer) {
 
 void describe_step(std::ostream& out, const Plan& plan, const Step& step) {
   out << (step.barrier ? "= " : "  ") << name_of(step.kind);
-  if (step.cut == Cut::batch_rows || step.cut == Cut::parameter) {
+  if (step.cut == Cut::columns) out << " by columns";
+  if (step.cut != Cut::everyone) {
     out << " " << buffer_name(plan, step.input) << " -> " << buffer_name(plan, step.output);
   }
   if (step.gate != kNone) out << " with " << buffer_name(plan, step.gate);

@@ -96,8 +96,11 @@ class TeamRun {
     T* block = context.scratch + executor_.gemm_scratch_;
     const Index samples = run_.data.x.rows;
     Index update = run_.updates_done;
-    for (Index start = 0; start < samples; start += run_.batch) {
-      const Index rows = std::min(run_.batch, samples - start);
+    context.running = run_.running;
+    context.seed = run_.seed;
+    for (Index start = 0, rows = 0; start < samples; start += rows) {
+      rows = batch_rows(samples - start);
+      context.update = static_cast<std::uint64_t>(update);
       if (!walk(context, block, start, rows, ++update, thread, team)) return;
       if (thread == 0) finish_step(rows);
       barrier_.wait(team);
@@ -111,16 +114,27 @@ class TeamRun {
  private:
   using Clock = std::chrono::steady_clock;
 
+  // A last batch of one sample has no variance: it is merged into the batch before it.
+  Index batch_rows(Index left) const {
+    if (plan_.batch_statistics && left == run_.batch + 1) return left;
+    return std::min(run_.batch, left);
+  }
+
   // One training step. False: a check has ended the run, for all threads alike.
   bool walk(const StepContext<T>& context, T* block, Index start, Index rows, Index update, int thread, int team) {
     UpdateArgs<T> args{};
     set_rates(args, run_.optimizer, update);
     for (const Step& step : plan_.steps) {
       if (step.barrier) barrier_.wait(team);
-      if (step.cut == Cut::batch_rows) {
+      if (step.cut == Cut::rows) {
         const Range blocks = share(block_count(rows, kRowBlock), thread, team);
-        const Index end = std::min(blocks.end * kRowBlock, rows);
-        if (blocks.begin < blocks.end) run_rows(context, step, start, rows, blocks.begin * kRowBlock, end);
+        const Slice slice{blocks.begin * kRowBlock, std::min(blocks.end * kRowBlock, rows), 0, output_columns(step)};
+        if (slice.row < slice.row_end) run_step(context, step, start, rows, slice);
+      } else if (step.cut == Cut::columns) {
+        const Index columns = output_columns(step);
+        const Range blocks = share(block_count(columns, kColumnBlock), thread, team);
+        const Slice slice{0, rows, blocks.begin * kColumnBlock, std::min(blocks.end * kColumnBlock, columns)};
+        if (slice.column < slice.column_end) run_step(context, step, start, rows, slice);
       } else if (step.cut == Cut::parameter) {
         const Range blocks = share(block_count(step.extent, step.block), thread, team);
         for (Index b = blocks.begin; b < blocks.end; ++b) run_block(context, step, rows, b, block, args);
@@ -131,20 +145,16 @@ class TeamRun {
     return true;
   }
 
-  void run_rows(const StepContext<T>& context, const Step& step, Index start, Index rows, Index begin, Index end) {
+  void run_step(const StepContext<T>& context, const Step& step, Index start, Index rows, const Slice& slice) {
     switch (step.kind) {
       case StepKind::gather:
-        return gather(context, step.output, run_.data.x, start, begin, end);
+        return gather(context, step.output, run_.data.x, start, slice.row, slice.row_end);
       case StepKind::gather_targets:
-        return gather(context, step.output, run_.data.values, start, begin, end);
-      case StepKind::dense:
-        return run_dense(context, step, begin, end);
-      case StepKind::input_gradient:
-        return run_input_gradient(context, step, begin, end);
+        return gather(context, step.output, run_.data.values, start, slice.row, slice.row_end);
       case StepKind::loss:
-        return loss(context, step, start, rows, begin, end);
+        return loss(context, step, start, rows, slice.row, slice.row_end);
       default:
-        return run_activation(context, step, begin, end);
+        return run_slice(context, step, slice);
     }
   }
 
@@ -153,7 +163,7 @@ class TeamRun {
     const std::int32_t* order = run_.data.order;
     const Index first = start + begin;
     ops_.gather({end - begin, from.cols, order == nullptr ? from.data + first * from.stride : from.data, from.stride,
-                 order == nullptr ? nullptr : order + first, context.row(output, begin), context.stride(output)});
+                 order == nullptr ? nullptr : order + first, context.at(output, begin), context.stride(output)});
   }
 
   // Per row block, so that the partial sums are the same for any team.
@@ -169,14 +179,14 @@ class TeamRun {
       LossArgs<T> args{};
       args.rows = std::min(kRowBlock, end - i);
       args.cols = step.out_features;
-      args.output = context.row(step.input, i);
+      args.output = context.at(step.input, i);
       args.ld_output = context.stride(step.input);
       args.classes = executor_.classes_.data() + i;
       if (!classes) {
-        args.targets = context.row(plan_.target_buffer, i);
+        args.targets = context.at(plan_.target_buffer, i);
         args.ld_targets = context.stride(plan_.target_buffer);
       }
-      args.grad = context.row(step.output, i);
+      args.grad = context.at(step.output, i);
       args.ld_grad = context.stride(step.output);
       args.grad_scale = T(1) / static_cast<T>(rows);
       args.loss = &executor_.losses_[static_cast<std::size_t>(i / kRowBlock)];
@@ -188,11 +198,11 @@ class TeamRun {
   // Block b of a parameter: its gradient, and what follows while that is in cache.
   void run_block(const StepContext<T>& context, const Step& step, Index rows, Index b, T* block, UpdateArgs<T>& args) {
     const Index begin = b * step.block, end = std::min(begin + step.block, step.extent);
-    const bool is_bias = step.kind == StepKind::bias_gradient;
-    const Index offset = (is_bias ? step.bias : step.weight) + begin * step.row_elements;
+    if (step.kind == StepKind::update_statistics) return update_statistics(context, step, begin, end);
+    const Index offset = step.parameter + begin * step.row_elements;
     const bool in_block = plan_.kind == PlanKind::training;
     T* grad = in_block ? block : run_.gradient + offset;
-    if (step.kind != StepKind::update_weight) run_parameter_gradient(context, step, rows, begin, end, grad);
+    if (step.kind != StepKind::update_parameter) run_parameter_gradient(context, step, rows, begin, end, grad);
     const Index n = (end - begin) * step.row_elements;
     const std::size_t slot = static_cast<std::size_t>(step.first_sum + b);
     const T l2 = step.regularized ? static_cast<T>(run_.l2) : T(0);
@@ -214,6 +224,12 @@ class TeamRun {
     args.grad_sum_of_squares = in_block ? grad_sum : &unused;
     ops_.update[optimizer_index_](args);
     if (in_block && !step.regularized) *weight_sum = 0.0;
+  }
+
+  void update_statistics(const StepContext<T>& context, const Step& step, Index begin, Index end) {
+    const T momentum = static_cast<T>(step.momentum);
+    ops_.average({end - begin, run_.running + step.running_mean + begin, context.at(step.statistics, 0, begin), momentum});
+    ops_.average({end - begin, run_.running + step.running_var + begin, context.at(step.statistics, 1, begin), momentum});
   }
 
   // Each thread adds the same numbers in the same order, so all decide alike without another barrier.
@@ -326,15 +342,13 @@ void infer_chunk(const InferenceRun<T>& run, StepContext<T>& context, std::span<
     bound[static_cast<std::size_t>(plan.output_buffer)] = {run.out.data + start * run.out.stride, run.out.stride};
   }
   for (const Step& step : plan.steps) {
-    if (step.kind == StepKind::dense) {
-      run_dense(context, step, 0, rows);
-    } else if (step.kind == StepKind::activation) {
-      run_activation(context, step, 0, rows);
+    if (step.kind != StepKind::loss) {
+      run_slice(context, step, {0, rows, 0, output_columns(step)});
     } else {
       LossArgs<T> args{};
       args.rows = rows;
       args.cols = step.out_features;
-      args.output = context.row(step.input, 0);
+      args.output = context.at(step.input, 0);
       args.ld_output = context.stride(step.input);
       args.classes = run.data.classes == nullptr ? nullptr : run.data.classes + start;
       args.targets = run.data.values.data == nullptr ? nullptr : run.data.values.data + start * run.data.values.stride;
@@ -362,6 +376,7 @@ InferenceResult run_inference(const InferenceRun<T>& run) {
     context.ops = run.ops;
     context.buffers = bound.data();
     context.parameters = run.parameters;
+    context.running = const_cast<T*>(run.running);  // only read by an inference plan
     context.scratch = reinterpret_cast<T*>(memory + plan.arena_bytes);
     const Range mine = share(chunks, thread, team);
     for (Index c = mine.begin; c < mine.end; ++c) {

@@ -36,9 +36,11 @@ struct TrainingRun {
   Index batch = 0;
   T* parameters = nullptr;
   T* state[2] = {nullptr, nullptr};  // of the optimizer, laid out as the parameters
+  T* running = nullptr;              // statistics of batch normalisation
   T* gradient = nullptr;             // laid out as the parameters; not used by PlanKind::training
   Optimizer optimizer{};
   double l2 = 0.0;
+  std::uint64_t seed = 0;  // of dropout
   Index updates_done = 0;
   int threads = 1;
   std::function<bool(Index)> keep_going{};  // asked at most every 50 ms with the samples done
@@ -88,6 +90,7 @@ struct InferenceRun {
   const Plan* plan = nullptr;
   const OpTable<T>* ops = nullptr;
   const T* parameters = nullptr;
+  const T* running = nullptr;
   Dataset<T> data;
   MatrixView<T> out;
   int threads = 1;

@@ -11,6 +11,7 @@
 #include <stoop/model.hpp>
 
 #include "../ops/ops.hpp"
+#include "graph.hpp"
 
 namespace stoop {
 
@@ -27,23 +28,37 @@ enum class StepKind {
   gather_targets,       // rows of y -> the target buffer
   dense,                // output = f(input @ weight + bias)
   activation,           // output = f(input)
+  batch_norm,           // output = normalised input, the statistics -> `statistics`
+  layer_norm,
+  dropout,              // output = input * mask / (1 - rate), the mask -> `mask`
+  add,                  // output = input + gate, both values
   loss,                 // value, and the gradient where wanted
   check_loss,           // every thread adds the partial losses and stops at a non-finite one
+  copy_gradient,        // output = input
+  add_gradient,         // output += input
   activation_gradient,  // output *= f'(.), f' from `gate`
+  dropout_gradient,     // output *= mask / (1 - rate)
+  batch_norm_gradient,  // output = gradient of the layer's input, in place; those of gamma and beta -> `sums`
+  layer_norm_gradient,  // output = gradient of the layer's input
   input_gradient,       // output = input @ weight^T, then *= f'(.) of the node before, from `gate`
-  weight_gradient,      // input^T @ output-gradient, then what `after` says
+  weight_gradient,      // gate^T @ input, then what `after` says
   bias_gradient,        // column sums of the output gradient, then what `after` says
+  gamma_gradient,       // of a layer_norm, then what `after` says
+  stored_gradient,      // row `row` of `sums`, then what `after` says
   check_gradient,       // every thread adds the partial norms and stops at a non-finite one
-  update_weight,        // the optimizer on a parameter whose gradient is complete
+  update_parameter,     // the optimizer on a parameter whose gradient is complete
+  update_statistics,    // running = momentum * running + (1 - momentum) * batch
 };
 
 // How a step is divided. A block is a property of the plan, so that sums are cut alike for any number of threads.
 enum class Cut {
-  batch_rows,  // kRowBlock rows of the batch
-  parameter,   // `block` rows of the weight, or columns of the bias
-  everyone,    // not divided: each thread does all of it
+  rows,       // of the batch, kRowBlock at a time
+  columns,    // of the output, kColumnBlock at a time: what needs all rows, like the statistics of a batch
+  parameter,  // `block` rows of the weight, or elements of a vector
+  everyone,   // not divided: each thread does all of it
 };
 inline constexpr Index kRowBlock = 8;
+inline constexpr Index kColumnBlock = 16;
 
 // What follows a parameter's gradient, block by block, while it is in cache.
 enum class After { nothing, regularize, update };
@@ -56,30 +71,39 @@ struct Buffer {
   Index stride = 0;  // elements from one row to the next
   int first = 0;     // the buffer is alive in the time units [first, last]
   int last = 0;
+  Index rows = 0;    // 0: those of the batch
   Index offset = 0;  // bytes
   bool external = false;
 };
 
-inline constexpr int kNone = -1;
-
 struct Step {
   StepKind kind = StepKind::gather;
-  Cut cut = Cut::batch_rows;
+  Cut cut = Cut::rows;
   bool barrier = false;  // all threads must have finished all that is before
   int input = kNone;     // buffers
   int output = kNone;
   int gate = kNone;
+  int statistics = kNone;
+  int sums = kNone;
+  int mask = kNone;
   Index in_features = 0;
   Index out_features = 0;
-  Index weight = kNone;  // offset of the parameter in elements
-  Index bias = kNone;
+  Index parameter = kNone;  // offset in elements: the weight, gamma, or the vector that is updated
+  Index bias = kNone;       // offset of the bias or beta
   ActivationKind activation = ActivationKind::identity;
   double activation_parameter = 0.0;
+  double eps = 0.0;
+  double momentum = 0.0;
+  double rate = 0.0;
+  Index running_mean = kNone;  // offsets in the block of buffers
+  Index running_var = kNone;
+  int node = kNone;  // of the graph: what a dropout's random numbers are for
+  int row = 0;       // of `sums`
   GemmProvider provider = GemmProvider::native;
   // ---- Cut::parameter ----
-  Index extent = 0;  // rows of the weight or columns of the bias
+  Index extent = 0;  // rows of the weight, or elements of the vector
   Index block = 0;
-  Index row_elements = 1;   // parameter elements per unit of extent
+  Index row_elements = 1;  // parameter elements per unit of extent
   bool regularized = false;
   After after = After::nothing;
   Index first_sum = 0;  // slot of block 0 in the sums of squares
@@ -90,12 +114,12 @@ struct Plan {
   LossKind loss = LossKind::mse;
   Index batch = 0;  // the most rows a run may have
   Index output_dim = 0;
+  bool batch_statistics = false;  // some layer normalises with the statistics of the batch
   std::vector<Buffer> buffers;
   std::vector<Step> steps;
-  int input_buffer = kNone;    // what the first layer reads
-  int output_buffer = kNone;   // what the last layer writes
+  int input_buffer = kNone;   // what the first layer reads
+  int output_buffer = kNone;  // what the last layer writes
   int target_buffer = kNone;
-  int loss_gradient_buffer = kNone;
   Index arena_bytes = 0;
   Index sum_slots = 0;       // sums of squares, one per parameter block
   Index block_elements = 0;  // the largest parameter block
@@ -104,12 +128,14 @@ struct Plan {
 
 struct PlanRequest {
   PlanKind kind = PlanKind::inference;
-  const ModelConfig* model = nullptr;
-  std::span<const ParameterInfo> parameters;
+  const Graph* graph = nullptr;
   LossKind loss = LossKind::mse;
   Index batch = 0;
   Index element_size = sizeof(float);
   GemmProvider provider = GemmProvider::native;
+  // Of plans that compute gradients: what the layers do that behave differently in training.
+  bool dropout = true;
+  bool batch_statistics = true;
 };
 
 Plan build_plan(const PlanRequest& request);

@@ -2,7 +2,9 @@
 #pragma once
 
 #include <algorithm>
+#include <cstdint>
 
+#include "../random/philox.hpp"
 #include "execute.hpp"
 
 namespace stoop {
@@ -13,10 +15,27 @@ struct StepContext {
   const OpTable<T>* ops = nullptr;
   const BoundBuffer<T>* buffers = nullptr;
   const T* parameters = nullptr;
+  T* running = nullptr;  // statistics of the batch normalisations, laid out as Model::buffer_block()
   T* scratch = nullptr;
+  std::uint64_t seed = 0;  // of dropout, with the number of this update
+  std::uint64_t update = 0;
 
-  T* row(int buffer, Index i) const { return buffers[buffer].data + i * buffers[buffer].stride; }
+  T* at(int buffer, Index row, Index column = 0) const {
+    return buffers[buffer].data + row * buffers[buffer].stride + column;
+  }
   Index stride(int buffer) const { return buffers[buffer].stride; }
+  std::uint8_t* mask(int buffer, Index row) const {
+    return reinterpret_cast<std::uint8_t*>(buffers[buffer].data) + row * buffers[buffer].stride;
+  }
+};
+
+// The part of a step's output that one call works on.
+struct Slice {
+  Index row, row_end;
+  Index column, column_end;
+
+  Index rows() const { return row_end - row; }
+  Index columns() const { return column_end - column; }
 };
 
 template <class T>
@@ -26,83 +45,208 @@ void run_gemm(const StepContext<T>& context, GemmProvider provider, const GemmAr
   context.ops->gemm_epilogue(args);
 }
 
-// output = f(input @ weight + bias) for the rows [begin, end).
+// output = f(input @ weight + bias).
 template <class T>
-void run_dense(const StepContext<T>& context, const Step& step, Index begin, Index end) {
+void run_dense(const StepContext<T>& context, const Step& step, const Slice& slice) {
   GemmArgs<T> args{};
   args.form = GemmForm::nn;
-  args.m = end - begin;
-  args.n = step.out_features;
+  args.m = slice.rows();
+  args.n = slice.columns();
   args.k = step.in_features;
-  args.a = context.row(step.input, begin);
+  args.a = context.at(step.input, slice.row);
   args.lda = context.stride(step.input);
-  args.b = context.parameters + step.weight;
+  args.b = context.parameters + step.parameter + slice.column;
   args.ldb = step.out_features;
-  args.c = context.row(step.output, begin);
+  args.c = context.at(step.output, slice.row, slice.column);
   args.ldc = context.stride(step.output);
   args.epilogue = Epilogue::activate;
   args.activation = step.activation;
   args.activation_parameter = static_cast<T>(step.activation_parameter);
-  args.bias = step.bias == kNone ? nullptr : context.parameters + step.bias;
+  args.bias = step.bias == kNone ? nullptr : context.parameters + step.bias + slice.column;
   args.scratch = context.scratch;
   run_gemm(context, step.provider, args);
 }
 
-// output = (input @ weight^T) * f'(gate): the gradient one node back, for the rows [begin, end).
+// output = (input @ weight^T) * f'(gate): the gradient one node back; columns are those of the node's input.
 template <class T>
-void run_input_gradient(const StepContext<T>& context, const Step& step, Index begin, Index end) {
+void run_input_gradient(const StepContext<T>& context, const Step& step, const Slice& slice) {
   GemmArgs<T> args{};
   args.form = GemmForm::nt;
-  args.m = end - begin;
-  args.n = step.in_features;
+  args.m = slice.rows();
+  args.n = slice.columns();
   args.k = step.out_features;
-  args.a = context.row(step.input, begin);
+  args.a = context.at(step.input, slice.row);
   args.lda = context.stride(step.input);
-  args.b = context.parameters + step.weight;
+  args.b = context.parameters + step.parameter + slice.column * step.out_features;
   args.ldb = step.out_features;
-  args.c = context.row(step.output, begin);
+  args.c = context.at(step.output, slice.row, slice.column);
   args.ldc = context.stride(step.output);
-  args.epilogue = Epilogue::gate;
-  args.activation = step.activation;
-  args.activation_parameter = static_cast<T>(step.activation_parameter);
-  args.gate = context.row(step.gate, begin);
-  args.ld_gate = context.stride(step.gate);
+  if (step.gate != kNone) {
+    args.epilogue = Epilogue::gate;
+    args.activation = step.activation;
+    args.activation_parameter = static_cast<T>(step.activation_parameter);
+    args.gate = context.at(step.gate, slice.row, slice.column);
+    args.ld_gate = context.stride(step.gate);
+  }
   args.scratch = context.scratch;
   run_gemm(context, step.provider, args);
 }
 
 template <class T>
-void run_activation(const StepContext<T>& context, const Step& step, Index begin, Index end) {
+void run_activation(const StepContext<T>& context, const Step& step, const Slice& slice) {
   const bool forward = step.kind == StepKind::activation;
   const int input = forward ? step.input : step.gate;
-  const ActivationArgs<T> args{end - begin,
-                               step.out_features,
-                               context.row(input, begin),
+  const ActivationArgs<T> args{slice.rows(),
+                               slice.columns(),
+                               context.at(input, slice.row, slice.column),
                                context.stride(input),
-                               context.row(step.output, begin),
+                               context.at(step.output, slice.row, slice.column),
                                context.stride(step.output),
                                static_cast<T>(step.activation_parameter)};
   const int kind = static_cast<int>(step.activation);
   (forward ? context.ops->activation_forward : context.ops->activation_backward)[kind](args);
 }
 
-// grad (rows [begin, end) of the weight, or of the bias's elements) from all `rows` rows of the batch.
+template <class T>
+void run_batch_norm(const StepContext<T>& context, const Step& step, const Slice& slice) {
+  const bool fixed = step.statistics == kNone;
+  BatchNormArgs<T> args{};
+  args.rows = slice.rows();
+  args.cols = slice.columns();
+  args.input = context.at(step.input, slice.row, slice.column);
+  args.ld_input = context.stride(step.input);
+  args.output = context.at(step.output, slice.row, slice.column);
+  args.ld_output = context.stride(step.output);
+  args.gamma = context.parameters + step.parameter + slice.column;
+  args.beta = context.parameters + step.bias + slice.column;
+  args.mean = fixed ? context.running + step.running_mean + slice.column : context.at(step.statistics, 0, slice.column);
+  args.variance = fixed ? context.running + step.running_var + slice.column : context.at(step.statistics, 1, slice.column);
+  args.eps = static_cast<T>(step.eps);
+  args.fixed_statistics = fixed;
+  if (step.kind == StepKind::batch_norm) return context.ops->batch_norm_forward(args);
+  args.grad_gamma = context.at(step.sums, 0, slice.column);
+  args.grad_beta = context.at(step.sums, 1, slice.column);
+  context.ops->batch_norm_backward(args);
+}
+
+template <class T>
+LayerNormArgs<T> layer_norm_args(const StepContext<T>& context, const Step& step, Index row, Index rows) {
+  LayerNormArgs<T> args{};
+  args.rows = rows;
+  args.cols = step.out_features;
+  const bool forward = step.kind == StepKind::layer_norm;
+  const int input = step.kind == StepKind::gamma_gradient ? step.gate : step.input;
+  const int grad = step.kind == StepKind::gamma_gradient ? step.input : step.gate;
+  args.input = context.at(input, row);
+  args.ld_input = context.stride(input);
+  args.gamma = context.parameters + step.parameter;
+  args.beta = context.parameters + step.bias;
+  if (step.output != kNone) args.output = context.at(step.output, row);
+  if (step.output != kNone) args.ld_output = context.stride(step.output);
+  if (!forward) args.grad = context.at(grad, row);
+  if (!forward) args.ld_grad = context.stride(grad);
+  args.statistics = context.at(step.statistics, row);
+  args.ld_statistics = context.stride(step.statistics);
+  args.eps = static_cast<T>(step.eps);
+  return args;
+}
+
+template <class T>
+void run_dropout(const StepContext<T>& context, const Step& step, const Slice& slice) {
+  DropoutArgs<T> args{};
+  args.rows = slice.rows();
+  args.cols = slice.columns();
+  args.output = context.at(step.output, slice.row, slice.column);
+  args.ld_output = context.stride(step.output);
+  args.mask = context.mask(step.mask, slice.row);
+  args.ld_mask = context.stride(step.mask);
+  args.row = slice.row;
+  args.column = slice.column;
+  args.seed = context.seed;
+  args.stream = static_cast<std::uint32_t>(Stream::dropout);
+  args.layer = static_cast<std::uint32_t>(step.node);
+  args.step = context.update;
+  args.rate = step.rate;
+  if (step.kind == StepKind::dropout_gradient) return context.ops->dropout_backward(args);
+  args.input = context.at(step.input, slice.row, slice.column);
+  args.ld_input = context.stride(step.input);
+  context.ops->dropout_forward(args);
+}
+
+template <class T>
+void run_add(const StepContext<T>& context, int input, int output, const Slice& slice, bool copy) {
+  context.ops->add({slice.rows(), slice.columns(), context.at(input, slice.row, slice.column), context.stride(input),
+                    context.at(output, slice.row, slice.column), context.stride(output), copy});
+}
+
+// A step whose work is cut by rows or columns of its output; gathering and losses need the data and are the caller's.
+template <class T>
+void run_slice(const StepContext<T>& context, const Step& step, const Slice& slice) {
+  switch (step.kind) {
+    case StepKind::dense:
+      return run_dense(context, step, slice);
+    case StepKind::input_gradient:
+      return run_input_gradient(context, step, slice);
+    case StepKind::activation:
+    case StepKind::activation_gradient:
+      return run_activation(context, step, slice);
+    case StepKind::batch_norm:
+    case StepKind::batch_norm_gradient:
+      return run_batch_norm(context, step, slice);
+    case StepKind::layer_norm:
+      return context.ops->layer_norm_forward(layer_norm_args(context, step, slice.row, slice.rows()));
+    case StepKind::layer_norm_gradient:
+      return context.ops->layer_norm_backward(layer_norm_args(context, step, slice.row, slice.rows()));
+    case StepKind::dropout:
+    case StepKind::dropout_gradient:
+      return run_dropout(context, step, slice);
+    case StepKind::add:
+      run_add(context, step.input, step.output, slice, true);
+      return run_add(context, step.gate, step.output, slice, false);
+    case StepKind::copy_gradient:
+      return run_add(context, step.input, step.output, slice, true);
+    case StepKind::add_gradient:
+      return run_add(context, step.input, step.output, slice, false);
+    default:
+      return;
+  }
+}
+
+// The columns a step's output has: those of the node before for the gradient of a product's input.
+inline Index output_columns(const Step& step) {
+  return step.kind == StepKind::input_gradient ? step.in_features : step.out_features;
+}
+
+// grad (rows [begin, end) of a weight, or elements of a vector) from all `rows` rows of the batch.
 template <class T>
 void run_parameter_gradient(const StepContext<T>& context, const Step& step, Index rows, Index begin, Index end,
                             T* grad) {
-  if (step.kind == StepKind::bias_gradient) {
-    context.ops->column_sum({rows, end - begin, context.row(step.input, 0) + begin, context.stride(step.input), grad});
-    return;
+  switch (step.kind) {
+    case StepKind::bias_gradient:
+      return context.ops->column_sum({rows, end - begin, context.at(step.input, 0, begin), context.stride(step.input), grad});
+    case StepKind::stored_gradient:
+      std::copy_n(context.at(step.sums, step.row, begin), end - begin, grad);
+      return;
+    case StepKind::gamma_gradient: {
+      LayerNormArgs<T> args = layer_norm_args(context, step, 0, rows);
+      args.cols = end - begin;
+      args.input += begin;
+      args.grad += begin;
+      args.grad_gamma = grad;
+      return context.ops->layer_norm_gamma(args);
+    }
+    default:
+      break;
   }
   GemmArgs<T> args{};
   args.form = GemmForm::tn;
   args.m = end - begin;
   args.n = step.out_features;
   args.k = rows;
-  args.a = context.row(step.input, 0) + begin;
-  args.lda = context.stride(step.input);
-  args.b = context.row(step.gate, 0);
-  args.ldb = context.stride(step.gate);
+  args.a = context.at(step.gate, 0, begin);
+  args.lda = context.stride(step.gate);
+  args.b = context.at(step.input, 0);
+  args.ldb = context.stride(step.input);
   args.c = grad;
   args.ldc = step.out_features;
   args.epilogue = Epilogue::none;

@@ -47,13 +47,18 @@ std::string cause_of(const TrainerConfig& config, Index steps) {
 template <class T>
 struct Trainer<T>::Impl {
   Impl(Model<T>& trained, TrainerConfig settings)
-      : model(trained), config(settings), provider(select_gemm_provider()), ops(active_table<T>()) {
+      : model(trained),
+        config(settings),
+        graph(build_graph(model.config(), kAlignment / static_cast<Index>(sizeof(T)))),
+        provider(select_gemm_provider()),
+        ops(active_table<T>()) {
     const Index size = parameter_count();
     for (int i = 0; i < state_count(config.optimizer); ++i) state[i].reset(size);
   }
 
   Model<T>& model;
   TrainerConfig config;
+  Graph graph;
   GemmProvider provider;
   const OpTable<T>& ops;
   AlignedBuffer<T> state[2];
@@ -61,15 +66,16 @@ struct Trainer<T>::Impl {
   std::unique_ptr<TrainingExecutor<T>> executors[3];  // training, checked, gradient
   Plan evaluation;
   std::vector<std::int32_t> order;
-  std::vector<T> saved;  // parameters and state at the start of the epoch
+  std::vector<T> saved;  // what an update changes, as it was at the start of the epoch
+  GradientMode mode;     // of executors[2]
   Index epoch = 0;
   Index steps = 0;
 
   Index parameter_count() const { return static_cast<Index>(model.parameter_block().size()); }
   LossKind loss() const { return kind_of(config.loss); }
 
-  Plan plan(PlanKind kind, Index batch) const {
-    return build_plan({kind, &model.config(), model.parameter_infos(), loss(), batch, sizeof(T), provider});
+  PlanRequest request(PlanKind kind, Index batch) const {
+    return {kind, &graph, loss(), batch, sizeof(T), provider};
   }
 
   // Threads for batches of this many rows: as told, or as many as the work feeds.
@@ -81,9 +87,31 @@ struct Trainer<T>::Impl {
   TrainingExecutor<T>& executor(PlanKind kind, Index batch) {
     auto& slot = executors[static_cast<int>(kind) - static_cast<int>(PlanKind::training)];
     if (slot == nullptr || slot->plan().batch < batch) {
-      slot = std::make_unique<TrainingExecutor<T>>(plan(kind, batch), ops);
+      slot = std::make_unique<TrainingExecutor<T>>(build_plan(request(kind, batch)), ops);
     }
     return *slot;
+  }
+
+  // The executor of gradients alone, with the layers behaving as `wanted` says.
+  TrainingExecutor<T>& gradient_executor(const GradientMode& wanted, Index batch) {
+    auto& slot = executors[2];
+    const bool fits = slot != nullptr && slot->plan().batch >= batch && mode.training == wanted.training &&
+                      mode.dropout == wanted.dropout;
+    if (fits) return *slot;
+    PlanRequest settings = request(PlanKind::gradient, batch);
+    settings.batch_statistics = wanted.training;
+    settings.dropout = wanted.dropout;
+    mode = wanted;
+    slot = std::make_unique<TrainingExecutor<T>>(build_plan(settings), ops);
+    return *slot;
+  }
+
+  // The variance of one sample is zero whatever it is.
+  void check_batch(std::string_view where, Index rows, Index batch) const {
+    if ((rows > 1 && batch > 1) || !has_node(graph, NodeKind::batch_norm)) return;
+    throw_value_error(where, rows > 1 ? "batch_size=1 with a BatchNorm" : "one sample with a BatchNorm",
+                      "expected at least two samples in a batch",
+                      "give more samples, or use LayerNorm, which needs no batch");
   }
 
   void check(std::string_view where, const MatrixView<const T>& x, const Targets<T>& y) const {
@@ -98,6 +126,8 @@ struct Trainer<T>::Impl {
     run.data.values = y.values;
     run.batch = batch;
     run.parameters = model.parameter_block().data();
+    run.running = model.buffer_block().data();
+    run.seed = config.seed;
     run.state[0] = state[0].data();
     run.state[1] = state[1].data();
     run.optimizer = config.optimizer;
@@ -117,6 +147,8 @@ struct Trainer<T>::Impl {
   void save() {
     const auto block = model.parameter_block();
     saved.assign(block.begin(), block.end());
+    const auto running = model.buffer_block();
+    saved.insert(saved.end(), running.begin(), running.end());
     for (const auto& s : state) saved.insert(saved.end(), s.data(), s.data() + s.size());
   }
   void restore() {
@@ -124,6 +156,9 @@ struct Trainer<T>::Impl {
     const auto block = model.parameter_block();
     std::copy_n(from, block.size(), block.begin());
     from += block.size();
+    const auto running = model.buffer_block();
+    std::copy_n(from, running.size(), running.begin());
+    from += running.size();
     for (auto& s : state) {
       std::copy_n(from, s.size(), s.data());
       from += s.size();
@@ -212,7 +247,9 @@ History Trainer<T>::fit(MatrixView<const T> x, const Targets<T>& y, const FitOpt
   if (has_validation) impl_->check("Trainer.fit validation_data", *options.validation_x, options.validation_y);
 
   const Index batch = std::min(options.batch_size, x.rows);
-  TrainingExecutor<T>& executor = impl_->executor(PlanKind::training, batch);
+  impl_->check_batch("Trainer.fit", x.rows, batch);
+  const bool merges = has_node(impl_->graph, NodeKind::batch_norm);  // a last batch of one sample
+  TrainingExecutor<T>& executor = impl_->executor(PlanKind::training, batch + (merges ? 1 : 0));
   if (options.shuffle) impl_->order.resize(static_cast<std::size_t>(x.rows));
   TrainingRun<T> run = impl_->make_run(x, y, batch);
   if (options.on_progress) {
@@ -239,6 +276,7 @@ History Trainer<T>::fit(MatrixView<const T> x, const Targets<T>& y, const FitOpt
 template <class T>
 double Trainer<T>::step(MatrixView<const T> x, const Targets<T>& y) {
   impl_->check("Trainer.step", x, y);
+  impl_->check_batch("Trainer.step", x.rows, x.rows);
   impl_->gradient.reserve(impl_->parameter_count());
   TrainingRun<T> run = impl_->make_run(x, y, x.rows);
   run.gradient = impl_->gradient.data();
@@ -251,16 +289,19 @@ double Trainer<T>::step(MatrixView<const T> x, const Targets<T>& y) {
 }
 
 template <class T>
-double Trainer<T>::loss_and_grad(MatrixView<const T> x, const Targets<T>& y, std::span<T> gradient) {
+double Trainer<T>::loss_and_grad(MatrixView<const T> x, const Targets<T>& y, std::span<T> gradient,
+                                 GradientMode mode) {
   impl_->check("Trainer.loss_and_grad", x, y);
+  if (mode.training) impl_->check_batch("Trainer.loss_and_grad", x.rows, x.rows);
   if (static_cast<Index>(gradient.size()) != impl_->parameter_count()) {
     throw_value_error("Trainer.loss_and_grad", "gradient has " + std::to_string(gradient.size()) + " elements",
                       "expected " + std::to_string(impl_->parameter_count()),
                       "give it the size of Model::parameter_block()");
   }
+  std::fill(gradient.begin(), gradient.end(), T(0));  // padding, and layers that are not trainable
   TrainingRun<T> run = impl_->make_run(x, y, x.rows);
   run.gradient = gradient.data();
-  const TrainingResult result = impl_->execute(impl_->executor(PlanKind::gradient, x.rows), run);
+  const TrainingResult result = impl_->execute(impl_->gradient_executor(mode, x.rows), run);
   // A run that stopped at a non-finite loss has no gradient; the caller sees the loss as it is.
   if (result.non_finite_loss) std::fill(gradient.begin(), gradient.end(), std::numeric_limits<T>::quiet_NaN());
   return result.non_finite_loss ? kNaN : result.loss_sum / static_cast<double>(result.samples);
@@ -280,11 +321,12 @@ double Trainer<T>::Impl::penalty() const {
 
 template <class T>
 Metrics Trainer<T>::Impl::evaluate(const MatrixView<const T>& x, const Targets<T>& y) {
-  if (evaluation.steps.empty()) evaluation = plan(PlanKind::evaluation, kEvaluationRows);
+  if (evaluation.steps.empty()) evaluation = build_plan(request(PlanKind::evaluation, kEvaluationRows));
   InferenceRun<T> run;
   run.plan = &evaluation;
   run.ops = &ops;
   run.parameters = model.parameter_block().data();
+  run.running = model.buffer_block().data();
   run.data = {x, y.classes.data(), y.values};
   run.threads = threads_for(evaluation.flops / kEvaluationRows * static_cast<double>(x.rows));
   const InferenceResult result = run_inference(run);

@@ -1,0 +1,215 @@
+// ModelConfig -> Graph, with the checks of every layer's numbers.
+
+#include "graph.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include <stoop/error.hpp>
+
+#include "arena.hpp"
+
+namespace stoop {
+namespace {
+
+constexpr Index kMostUnits = Index{1} << 31;
+
+void check_number(bool valid, std::string_view where, const std::string& path, const char* name, double value,
+                  std::string_view expected, std::string_view hint) {
+  if (valid) return;
+  throw_value_error(where, "layer " + path + " has " + name + "=" + std::to_string(value), expected, hint);
+}
+
+void check_initializer(const Initializer& initializer, const std::string& path) {
+  const bool scale = initializer.kind == InitializerKind::normal || initializer.kind == InitializerKind::uniform;
+  check_number(std::isfinite(initializer.value) && (!scale || initializer.value >= 0.0), name_of(initializer.kind),
+               path, "value", initializer.value, scale ? "expected a finite number >= 0" : "expected a finite number",
+               "give the constant, the standard deviation or the limit");
+}
+
+void check_activation(const Activation& activation, const std::string& path) {
+  const double parameter = parameter_of(activation);
+  // The derivative is found from the sign of the output, which a negative slope would turn around.
+  check_number(parameter >= 0.0 && std::isfinite(parameter), name_of(kind_of(activation)), path,
+               "a parameter", parameter, "expected a finite number >= 0",
+               "usual are negative_slope=0.01 and alpha=1");
+}
+
+class GraphBuilder {
+ public:
+  GraphBuilder(const ModelConfig& config, Index alignment) : config_(config), alignment_(alignment) {}
+
+  Graph build() {
+    check_input();
+    graph_.nodes.push_back({NodeKind::input, kNone, kNone, config_.input_dim, config_.input_dim});
+    add_layers(config_.layers, "");
+    const auto is_dense = [](const Node& node) { return node.kind == NodeKind::dense; };
+    if (std::none_of(graph_.nodes.begin(), graph_.nodes.end(), is_dense)) {
+      throw_value_error("Model", std::to_string(config_.layers.size()) + " layers without a Dense among them",
+                        "expected at least one Dense", "add the output layer, Dense(number of outputs)");
+    }
+    return std::move(graph_);
+  }
+
+ private:
+  void check_input() const {
+    if (config_.input_dim >= 1) return;
+    throw_value_error("Model", "input_dim=" + std::to_string(config_.input_dim), "expected at least 1",
+                      "give the number of columns of X");
+  }
+
+  int last() const { return static_cast<int>(graph_.nodes.size()) - 1; }
+  Index width() const { return graph_.nodes.back().out_features; }
+
+  Node& add_node(NodeKind kind, Index out_features, int input) {
+    Node node;
+    node.kind = kind;
+    node.input = input;
+    node.in_features = graph_.nodes[static_cast<std::size_t>(input)].out_features;
+    node.out_features = out_features;
+    graph_.nodes.push_back(node);
+    return graph_.nodes.back();
+  }
+
+  int add_parameter(std::string name, Index rows, Index cols, int rank, bool regularized, const Initializer& init) {
+    return append(graph_.parameters, graph_.parameter_elements, {std::move(name), 0, rows, cols, rank, regularized}, init);
+  }
+
+  int append(std::vector<GraphParameter>& block, Index& elements, ParameterInfo info, const Initializer& init) {
+    info.offset = elements;
+    const double size = static_cast<double>(info.rows) * static_cast<double>(info.cols);
+    check_number(size <= 0x1p40, "Model", info.name, "its number of elements", size, "expected at most 2^40",
+                 "make the layers smaller");
+    elements = round_up(elements + info.rows * info.cols, alignment_);
+    if (&block == &graph_.parameters) graph_.num_parameters += info.rows * info.cols;
+    block.push_back({std::move(info), init});
+    return static_cast<int>(block.size()) - 1;
+  }
+
+  void add_layers(const std::vector<Layer>& layers, const std::string& prefix) {
+    for (std::size_t i = 0; i < layers.size(); ++i) {
+      const std::string path = prefix + std::to_string(i);
+      std::visit([&](const auto& layer) { add(layer, layers, i, path); }, layers[i]);
+    }
+  }
+
+  using Layers = std::vector<Layer>;
+
+  void add(const Dense& dense, const Layers& layers, std::size_t i, const std::string& path) {
+    check_number(dense.units >= 1 && dense.units <= kMostUnits, "Dense", path, "units",
+                 static_cast<double>(dense.units), "expected 1 to 2^31", "give the number of outputs of the layer");
+    check_activation(dense.activation, path);
+    check_initializer(dense.bias_init, path);
+    if (dense.kernel_init) check_initializer(*dense.kernel_init, path);
+    const Initializer kernel = dense.kernel_init.value_or(default_kernel_init(dense, layers, i));
+    const bool before_batch_norm = kind_of(dense.activation) == ActivationKind::identity && i + 1 < layers.size() &&
+                                   std::holds_alternative<BatchNorm>(layers[i + 1]);
+    const bool use_bias = dense.use_bias.value_or(!before_batch_norm);
+    add_dense(last(), dense.units, path, kernel, use_bias ? &dense.bias_init : nullptr, dense.trainable);
+    if (kind_of(dense.activation) != ActivationKind::identity) add_activation(dense.activation);
+  }
+
+  void add_dense(int input, Index units, const std::string& path, const Initializer& kernel, const Initializer* bias,
+                 bool trainable) {
+    Node& node = add_node(NodeKind::dense, units, input);
+    node.trainable = trainable;
+    node.weight = add_parameter(path + ".weight", node.in_features, units, 2, true, kernel);
+    if (bias != nullptr) node.bias = add_parameter(path + ".bias", 1, units, 1, false, *bias);
+  }
+
+  // he_normal keeps the variance through a ReLU, glorot_uniform through tanh; what lies between does not matter.
+  static Initializer default_kernel_init(const Dense& dense, const Layers& layers, std::size_t i) {
+    ActivationKind following = kind_of(dense.activation);
+    for (std::size_t j = i + 1; j < layers.size() && following == ActivationKind::identity; ++j) {
+      if (const auto activation = as_activation(layers[j])) {
+        following = kind_of(*activation);
+      } else if (std::holds_alternative<Dense>(layers[j]) || std::holds_alternative<Residual>(layers[j])) {
+        break;
+      }
+    }
+    return {is_relu_like(following) ? InitializerKind::he_normal : InitializerKind::glorot_uniform, 0.0};
+  }
+
+  void add_activation(const Activation& activation) {
+    Node& node = add_node(NodeKind::activation, width(), last());
+    node.activation = activation;
+  }
+
+  void add(const BatchNorm& layer, const Layers&, std::size_t, const std::string& path) {
+    check_number(layer.momentum >= 0.0 && layer.momentum <= 1.0, "BatchNorm", path, "momentum", layer.momentum,
+                 "expected 0 to 1", "0.9 is usual");
+    Node& node = add_normalization(NodeKind::batch_norm, "BatchNorm", path, layer.eps, layer.trainable);
+    node.momentum = layer.momentum;
+    const Initializer zeros{InitializerKind::zeros, 0.0}, ones{InitializerKind::ones, 0.0};
+    node.running_mean = append(graph_.buffers, graph_.buffer_elements,
+                               {path + ".running_mean", 0, 1, node.out_features, 1, false}, zeros);
+    node.running_var = append(graph_.buffers, graph_.buffer_elements,
+                              {path + ".running_var", 0, 1, node.out_features, 1, false}, ones);
+  }
+
+  void add(const LayerNorm& layer, const Layers&, std::size_t, const std::string& path) {
+    add_normalization(NodeKind::layer_norm, "LayerNorm", path, layer.eps, layer.trainable);
+  }
+
+  Node& add_normalization(NodeKind kind, const char* where, const std::string& path, double eps, bool trainable) {
+    check_number(eps > 0.0 && std::isfinite(eps), where, path, "eps", eps, "expected a finite number > 0",
+                 "1e-5 is usual");
+    Node& node = add_node(kind, width(), last());
+    node.eps = eps;
+    node.trainable = trainable;
+    const Initializer zeros{InitializerKind::zeros, 0.0}, ones{InitializerKind::ones, 0.0};
+    node.weight = add_parameter(path + ".gamma", 1, node.out_features, 1, false, ones);
+    node.bias = add_parameter(path + ".beta", 1, node.out_features, 1, false, zeros);
+    return node;
+  }
+
+  void add(const Dropout& layer, const Layers&, std::size_t, const std::string& path) {
+    check_number(layer.rate >= 0.0 && layer.rate < 1.0, "Dropout", path, "rate", layer.rate, "expected 0 <= rate < 1",
+                 "rate is the fraction dropped, 0.2 to 0.5 is usual");
+    if (layer.rate > 0.0) add_node(NodeKind::dropout, width(), last()).rate = layer.rate;
+  }
+
+  void add(const Residual& block, const Layers&, std::size_t, const std::string& path) {
+    if (block.layers.empty()) {
+      throw_value_error("Residual", "layer " + path + " has no layers", "expected at least one",
+                        "give the layers of f in output = input + f(input)");
+    }
+    const int skipped = last();
+    add_layers(block.layers, path + ".");
+    const int branch = last();
+    const Index in = graph_.nodes[static_cast<std::size_t>(skipped)].out_features, out = width();
+    int other = skipped;
+    if (in != out) {
+      add_dense(skipped, out, path + ".projection", {InitializerKind::glorot_uniform, 0.0}, nullptr, true);
+      other = last();
+    }
+    add_node(NodeKind::add, out, other).other = branch;
+  }
+
+  // What is left of the alternatives of Layer: the activations.
+  template <class ActivationLayer>
+  void add(const ActivationLayer& layer, const Layers&, std::size_t, const std::string& path) {
+    check_activation(layer, path);
+    if (kind_of(Activation(layer)) != ActivationKind::identity) add_activation(layer);
+  }
+
+  const ModelConfig& config_;
+  const Index alignment_;
+  Graph graph_;
+};
+
+}  // namespace
+
+int Graph::consumers(int node) const {
+  int count = 0;
+  for (const Node& other : nodes) count += (other.input == node ? 1 : 0) + (other.other == node ? 1 : 0);
+  return count;
+}
+
+bool has_node(const Graph& graph, NodeKind kind) {
+  return std::any_of(graph.nodes.begin(), graph.nodes.end(), [kind](const Node& node) { return node.kind == kind; });
+}
+
+Graph build_graph(const ModelConfig& config, Index alignment) { return GraphBuilder(config, alignment).build(); }
+
+}  // namespace stoop

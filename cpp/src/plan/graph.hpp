@@ -1,0 +1,58 @@
+// The layers of a model as a graph: nodes in the order in which they are computed, each naming its inputs, and the
+// parameters they own. Built from the configuration alone; the plan is made from it.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include <stoop/layers.hpp>
+#include <stoop/model.hpp>
+
+namespace stoop {
+
+inline constexpr int kNone = -1;
+
+enum class NodeKind { input, dense, activation, batch_norm, layer_norm, dropout, add };
+
+struct Node {
+  NodeKind kind = NodeKind::input;
+  int input = kNone;  // node
+  int other = kNone;  // the second operand of add
+  Index in_features = 0;
+  Index out_features = 0;
+  // Positions in Graph::parameters and Graph::buffers.
+  int weight = kNone;  // of dense; gamma of the normalisations
+  int bias = kNone;    // of dense; beta of the normalisations
+  int running_mean = kNone;
+  int running_var = kNone;
+  Activation activation{};  // of activation, and of a dense whose activation is computed with the product
+  double eps = 0.0;
+  double momentum = 0.0;
+  double rate = 0.0;
+  bool trainable = true;
+};
+
+struct GraphParameter {
+  ParameterInfo info;
+  Initializer initializer{};
+};
+
+struct Graph {
+  std::vector<Node> nodes;  // the first is the input, the last the output
+  std::vector<GraphParameter> parameters;
+  std::vector<GraphParameter> buffers;  // running statistics
+  Index num_parameters = 0;
+  Index parameter_elements = 0;  // of the block that holds all parameters, padding included
+  Index buffer_elements = 0;
+
+  Index output_dim() const { return nodes.back().out_features; }
+  int consumers(int node) const;
+};
+
+// Parameters start on multiples of `alignment` elements. Throws ValueError for layers that cannot be built.
+Graph build_graph(const ModelConfig& config, Index alignment);
+
+// Whether the model has a layer of this kind.
+bool has_node(const Graph& graph, NodeKind kind);
+
+}  // namespace stoop
