@@ -1,4 +1,5 @@
-// Losses as plain data. The value is the mean over the samples of a batch.
+// Losses as plain data. The value is the mean over the samples of a batch, weighted where weights are given (divided by
+// their sum); the element-wise losses are means over the output columns as well.
 #pragma once
 
 #include <string_view>
@@ -6,21 +7,40 @@
 
 namespace stoop {
 
-// logsumexp(logits) - logits[class]. Targets: class indices.
-struct SoftmaxCrossEntropy {};
+// -sum_j t_j log softmax(z)_j (Bridle 1990). Targets: class indices, or rows of probabilities. With label smoothing
+// t is (1 - label_smoothing) * t + label_smoothing / columns (Szegedy et al. 2016, section 7).
+struct SoftmaxCrossEntropy {
+  double label_smoothing = 0.0;
+};
 
-// mean over the columns of (output - target)^2. Targets: a matrix.
+// On logits: max(z, 0) - z*t + log(1 + exp(-|z|)). Targets: values in [0, 1], several columns for multi-label.
+struct BinaryCrossEntropy {};
+
+// (output - target)^2.
 struct MeanSquaredError {};
 
-using Loss = std::variant<SoftmaxCrossEntropy, MeanSquaredError>;
+// |output - target|, with gradient 0 where they are equal.
+struct MeanAbsoluteError {};
+
+// d = output - target: d^2/2 for |d| <= delta, else delta * (|d| - delta/2) (Huber 1964).
+struct Huber {
+  double delta = 1.0;
+};
+
+using Loss = std::variant<SoftmaxCrossEntropy, BinaryCrossEntropy, MeanSquaredError, MeanAbsoluteError, Huber>;
 
 // The same order as the alternatives of Loss.
-enum class LossKind { softmax_cross_entropy, mse };
+enum class LossKind { softmax_cross_entropy, binary_cross_entropy, mse, mae, huber };
 inline constexpr int kLossCount = static_cast<int>(std::variant_size_v<Loss>);
 
 std::string_view name_of(LossKind kind);
 LossKind kind_of(const Loss& loss);
-bool takes_classes(LossKind kind);  // targets are class indices, not values
+bool takes_classes(LossKind kind);   // targets may be class indices
+bool has_accuracy(LossKind kind);    // outputs are compared with classes or labels
+double parameter_of(const Loss& loss);  // label_smoothing of SoftmaxCrossEntropy, delta of Huber, else 0
+
+// Throws ValueError for a label_smoothing or delta outside its range.
+void validate(const Loss& loss);
 Loss loss_from_name(std::string_view name, std::string_view where = "loss");  // ValueError with the nearest valid name
 
 }  // namespace stoop

@@ -1,39 +1,95 @@
-// Optimizers as plain data; g is the gradient with the l2 term already in it, t counts updates from 1.
+// Optimizers as plain data; g is the gradient with the regularisation terms already in it, t counts updates from 1.
+// eps is added outside the square root everywhere, and all that is accumulated starts at 0.
 #pragma once
 
 #include <string_view>
 #include <variant>
+
+#include <stoop/schedules.hpp>
 
 namespace stoop {
 
 // v = momentum*v + (1-dampening)*g;  w -= lr*v, with nesterov w -= lr*(g + momentum*v).
 // momentum: Polyak 1964; nesterov in the form of Sutskever et al. 2013, eq. 7.
 struct SGD {
-  double learning_rate = 0.01;
+  LearningRate learning_rate = 0.01;
   double momentum = 0.0;
   bool nesterov = false;
   double dampening = 0.0;
 };
 
+// s += g^2;  w -= lr * g / (sqrt(s) + eps)   (Duchi, Hazan & Singer 2011, the diagonal form).
+struct AdaGrad {
+  LearningRate learning_rate = 0.01;
+  double eps = 1e-10;
+};
+
+// v = rho*v + (1-rho)*g^2;  w -= lr * g / (sqrt(v) + eps)   (Tieleman & Hinton 2012).
+// centered: v - a^2 in place of v, a = rho*a + (1-rho)*g (Graves 2013, eq. 38-40).
+// momentum: b = momentum*b + g / (sqrt(v) + eps);  w -= lr*b.
+struct RMSProp {
+  LearningRate learning_rate = 0.001;
+  double rho = 0.9;
+  double eps = 1e-8;
+  double momentum = 0.0;
+  bool centered = false;
+};
+
 // Kingma & Ba 2015, algorithm 1: m and v are running means of g and g^2,
 // w -= lr * m/(1-beta1^t) / (sqrt(v/(1-beta2^t)) + eps).
+// amsgrad: the largest v so far in place of v (Reddi, Kale & Kumar 2018), its bias corrected after the maximum is taken.
 struct Adam {
-  double learning_rate = 0.001;
+  LearningRate learning_rate = 0.001;
   double beta1 = 0.9;
   double beta2 = 0.999;
   double eps = 1e-8;
+  bool amsgrad = false;
 };
 
-using Optimizer = std::variant<SGD, Adam>;
+// Adam with w -= lr*weight_decay*w beside it, for weights of Dense only (Loshchilov & Hutter 2019, algorithm 2).
+struct AdamW {
+  LearningRate learning_rate = 0.001;
+  double beta1 = 0.9;
+  double beta2 = 0.999;
+  double eps = 1e-8;
+  bool amsgrad = false;
+  double weight_decay = 0.01;
+};
+
+// Adam with Nesterov's momentum (Dozat 2016, algorithm 2): with mu_t = beta1 * (1 - 0.96^(t*momentum_decay) / 2) and
+// p_t the product of mu_1 .. mu_t,
+// w -= lr * ((1-mu_t)/(1-p_t) * g + mu_{t+1}/(1-p_{t+1}) * m) / (sqrt(v/(1-beta2^t)) + eps).
+struct Nadam {
+  LearningRate learning_rate = 0.001;
+  double beta1 = 0.9;
+  double beta2 = 0.999;
+  double eps = 1e-8;
+  double momentum_decay = 0.004;
+};
+
+// w -= lr * (sign(beta1*m + (1-beta1)*g) + weight_decay*w);  m = beta2*m + (1-beta2)*g   (Chen et al. 2023, algorithm 2).
+// Weights of Dense only decay.
+struct Lion {
+  LearningRate learning_rate = 1e-4;
+  double beta1 = 0.9;
+  double beta2 = 0.99;
+  double weight_decay = 0.0;
+};
+
+using Optimizer = std::variant<SGD, AdaGrad, RMSProp, Adam, AdamW, Nadam, Lion>;
 
 // The same order as the alternatives of Optimizer.
-enum class OptimizerKind { sgd, adam };
+enum class OptimizerKind { sgd, adagrad, rmsprop, adam, adamw, nadam, lion };
 inline constexpr int kOptimizerCount = static_cast<int>(std::variant_size_v<Optimizer>);
 
 std::string_view name_of(OptimizerKind kind);
 OptimizerKind kind_of(const Optimizer& optimizer);
-double learning_rate_of(const Optimizer& optimizer);
-int state_count(const Optimizer& optimizer);  // arrays of parameter size it keeps: SGD 0 or 1, Adam 2
+const LearningRate& schedule_of(const Optimizer& optimizer);
+void set_learning_rate(Optimizer& optimizer, LearningRate learning_rate);
+double learning_rate_of(const Optimizer& optimizer);  // of the first update
+// Arrays of parameter size it keeps, at most kMostStates: SGD 0 or 1, Adam 2, with amsgrad 3, ...
+int state_count(const Optimizer& optimizer);
+inline constexpr int kMostStates = 3;
 Optimizer optimizer_from_name(std::string_view name, std::string_view where = "optimizer");
 
 // Throws ValueError for a rate, momentum or beta outside its range.

@@ -33,9 +33,10 @@ struct Targets {
   std::span<const std::int32_t> classes;  // (n_samples)
   MatrixView<const T> values;             // (n_samples, n_outputs)
   bool has_values = false;
+  std::span<const T> weights;  // (n_samples), >= 0; empty: every sample counts alike
 };
 
-// Means over the samples. `accuracy` is NaN where the loss does not take classes.
+// The weighted mean loss, and the share of samples (for binary labels: of labels) predicted right; NaN for other losses.
 struct Metrics {
   double loss = 0.0;
   double accuracy = 0.0;
@@ -101,7 +102,7 @@ class Trainer {
   double step(MatrixView<const T> x, const Targets<T>& y);
 
   // The loss of this batch and its gradient, laid out as Model::parameter_block(); nothing is updated, running
-  // statistics included.
+  // statistics included. An empty gradient asks for the loss alone.
   double loss_and_grad(MatrixView<const T> x, const Targets<T>& y, std::span<T> gradient,
                        GradientMode mode = {});
 

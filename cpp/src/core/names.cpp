@@ -27,7 +27,7 @@ constexpr std::array kInitializerNames = {
     "zeros"sv,         "ones"sv,       "constant"sv,  "normal"sv,        "uniform"sv,      "glorot_uniform"sv,
     "glorot_normal"sv, "he_uniform"sv, "he_normal"sv, "lecun_uniform"sv, "lecun_normal"sv,
 };
-constexpr std::array kLossNames = {"softmax_cross_entropy"sv, "mse"sv};
+constexpr std::array kLossNames = {"softmax_cross_entropy"sv, "binary_cross_entropy"sv, "mse"sv, "mae"sv, "huber"sv};
 constexpr std::array kOptimizerNames = {"sgd"sv, "adam"sv};
 
 static_assert(kActivationNames.size() == kActivationCount);
@@ -157,6 +157,26 @@ std::optional<Activation> as_activation(const Layer& layer) {
 }
 
 bool takes_classes(LossKind kind) { return kind == LossKind::softmax_cross_entropy; }
+
+bool has_accuracy(LossKind kind) {
+  return kind == LossKind::softmax_cross_entropy || kind == LossKind::binary_cross_entropy;
+}
+
+double parameter_of(const Loss& loss) {
+  if (const auto* softmax = std::get_if<SoftmaxCrossEntropy>(&loss)) return softmax->label_smoothing;
+  if (const auto* huber = std::get_if<Huber>(&loss)) return huber->delta;
+  return 0.0;
+}
+
+void validate(const Loss& loss) {
+  if (const auto* softmax = std::get_if<SoftmaxCrossEntropy>(&loss)) {
+    check(softmax->label_smoothing >= 0 && softmax->label_smoothing < 1, "SoftmaxCrossEntropy", "label_smoothing",
+          softmax->label_smoothing, "expected 0 <= label_smoothing < 1", "0.1 is usual");
+  } else if (const auto* huber = std::get_if<Huber>(&loss)) {
+    check(std::isfinite(huber->delta) && huber->delta > 0, "Huber", "delta", huber->delta,
+          "expected a finite number above 0", "1 is usual");
+  }
+}
 
 double learning_rate_of(const Optimizer& optimizer) {
   return std::visit([](const auto& alternative) { return alternative.learning_rate; }, optimizer);

@@ -1,70 +1,166 @@
 // Losses over a block of rows: value and gradient with respect to the outputs in one pass.
-// The gradient is that of the batch mean: it carries grad_scale = 1 / (samples in the batch).
+// The gradient is that of the weighted batch mean: row i carries weight_i * grad_scale, grad_scale = 1 / sum(weights).
 
-// 1 if no output is larger than that of `target` and none before it is equal: what argmax would pick.
+// What argmax would pick: the first of the largest.
 template <class T>
-inline bool is_argmax(const T* output, int32_t target, T largest) {
+inline Index first_largest(const T* x, Index cols) {
+  Index best = 0;
+  for (Index j = 1; j < cols; ++j) best = x[j] > x[best] ? j : best;
+  return best;
+}
+
+// Whether argmax of the outputs is the target; `largest` is their maximum.
+template <class T>
+inline bool is_argmax(const T* output, Index target, T largest) {
   if (!(output[target] == largest)) return false;
-  for (int32_t j = 0; j < target; ++j) {
+  for (Index j = 0; j < target; ++j) {
     if (output[j] == largest) return false;
   }
   return true;
 }
 
-// loss = log(sum_j exp(z_j)) - z_y, grad_j = softmax(z)_j - [j = y]   (Bridle 1990)
-// Shifted by the largest z, so that no exponential overflows and the sum is at least 1.
+// The largest of a row; lanes behind its end do not count.
+template <class T>
+inline T row_maximum(const T* x, Index cols) {
+  const T kInfinity = __builtin_inf();
+  Vec<T> largest = broadcast(-kInfinity);
+  for_each_vector<T>(cols, [&](Index j, int lanes) {
+    largest = maximum<T>(largest, select<T>(first_lanes<T>(lanes), load_lanes(x + j, lanes), largest));
+  });
+  return max_lane<T>(largest);
+}
+
+// z shifted by its largest element, so that no exponential overflows and their sum is at least 1; exp(z) goes to
+// `exponentials` where that is not null.
+template <class T>
+inline double sum_of_exponentials(const T* z, Index cols, T largest, T* exponentials) {
+  Vec<T> sum{};
+  for_each_vector<T>(cols, [&](Index j, int lanes) {
+    const Vec<T> e = vector_exp<T>(load_lanes(z + j, lanes) - largest);
+    sum += select<T>(first_lanes<T>(lanes), e, Vec<T>{});
+    if (exponentials != nullptr) store_lanes(exponentials + j, e, lanes);
+  });
+  return sum_lanes<T>(sum);
+}
+
+// sum_j t_j and sum_j t_j * (z_j - largest) of a row of targets.
+struct TargetSums {
+  double total, logits;
+};
+
+template <class T>
+inline TargetSums target_sums(const T* z, const T* targets, Index cols, T largest) {
+  Vec<T> total{}, logits{};
+  for_each_vector<T>(cols, [&](Index j, int lanes) {
+    const Vec<T> t = load_lanes(targets + j, lanes);  // zero behind the end
+    total += t;
+    logits += t * (load_lanes(z + j, lanes) - largest);
+  });
+  return {sum_lanes<T>(total), sum_lanes<T>(logits)};
+}
+
+// sum_j (z_j - largest), which label smoothing needs.
+template <class T>
+inline double sum_of_shifted(const T* z, Index cols, T largest) {
+  Vec<T> sum{};
+  for_each_vector<T>(cols, [&](Index j, int lanes) {
+    sum += select<T>(first_lanes<T>(lanes), load_lanes(z + j, lanes) - largest, Vec<T>{});
+  });
+  return sum_lanes<T>(sum);
+}
+
+// loss = log(sum_j exp(z_j)) * sum_j t_j - sum_j t_j z_j, grad = softmax(z) * sum_j t_j - t   (Bridle 1990),
+// t the one-hot row of the class or the row of targets, smoothed: (1-s)*t + s/cols.
 template <class T>
 void softmax_cross_entropy(const LossArgs<T>& args) noexcept {
-  const T kInfinity = __builtin_inf();
+  const double smoothing = static_cast<double>(args.parameter), keep = 1.0 - smoothing;
+  const double share = smoothing / static_cast<double>(args.cols);
   double loss = 0.0, correct = 0.0;
   for (Index i = 0; i < args.rows; ++i) {
     const T* z = args.output + i * args.ld_output;
-    const int32_t target = args.classes[i];
-    Vec<T> largest_lanes = broadcast(-kInfinity);
-    for_each_vector<T>(args.cols, [&](Index j, int lanes) {
-      const Vec<T> v = load_lanes(z + j, lanes);
-      largest_lanes = maximum<T>(largest_lanes, select<T>(first_lanes<T>(lanes), v, largest_lanes));
-    });
-    const T largest = max_lane<T>(largest_lanes);
+    const T* targets = args.classes == nullptr ? args.targets + i * args.ld_targets : nullptr;
     T* grad = args.grad == nullptr ? nullptr : args.grad + i * args.ld_grad;
-    Vec<T> sum_vector{};
-    for_each_vector<T>(args.cols, [&](Index j, int lanes) {
-      const Vec<T> e = vector_exp<T>(load_lanes(z + j, lanes) - largest);
-      sum_vector += select<T>(first_lanes<T>(lanes), e, Vec<T>{});
-      if (grad != nullptr) store_lanes(grad + j, e, lanes);
-    });
-    const double sum = sum_lanes<T>(sum_vector);
-    const T target_output = z[target];
-    loss += __builtin_log(sum) + (static_cast<double>(largest) - static_cast<double>(target_output));
-    correct += is_argmax(z, target, largest) ? 1.0 : 0.0;
+    const Index label = args.classes == nullptr ? first_largest(targets, args.cols) : args.classes[i];
+    const T largest = row_maximum(z, args.cols);
+    const double sum = sum_of_exponentials(z, args.cols, largest, grad);
+    TargetSums t{1.0, static_cast<double>(z[label]) - static_cast<double>(largest)};
+    if (targets != nullptr) t = target_sums(z, targets, args.cols, largest);
+    const double total = keep * t.total + smoothing;
+    double inner = keep * t.logits;
+    if (smoothing > 0.0) inner += share * sum_of_shifted(z, args.cols, largest);
+    const T weight = args.weights == nullptr ? T(1) : args.weights[i];
+    loss += static_cast<double>(weight) * (__builtin_log(sum) * total - inner);
+    correct += is_argmax(z, label, largest) ? 1.0 : 0.0;
     if (grad == nullptr) continue;
-    const T scale = static_cast<T>(static_cast<double>(args.grad_scale) / sum);
+    const double row_scale = static_cast<double>(weight) * static_cast<double>(args.grad_scale);
+    const T scale = static_cast<T>(row_scale * total / sum), even = static_cast<T>(row_scale * share);
+    const T hot = static_cast<T>(row_scale * keep);
     for_each_vector<T>(args.cols, [&](Index j, int lanes) {
-      store_lanes(grad + j, load_lanes(grad + j, lanes) * scale, lanes);
+      Vec<T> g = load_lanes(grad + j, lanes) * scale - even;
+      if (targets != nullptr) g -= hot * load_lanes(targets + j, lanes);
+      store_lanes(grad + j, g, lanes);
     });
-    grad[target] -= args.grad_scale;
+    if (targets == nullptr) grad[label] -= hot;
   }
   *args.loss = loss;
   *args.correct = correct;
 }
 
-// loss = mean_j (o_j - t_j)^2, grad_j = 2 (o_j - t_j) / cols
 template <class T>
-void mean_squared_error(const LossArgs<T>& args) noexcept {
-  const T scale = T(2) * args.grad_scale / static_cast<T>(args.cols);
-  double loss = 0.0;
+struct ValueAndSlope {
+  Vec<T> value, slope;
+};
+
+// One element's loss and its derivative with respect to the output z:
+//   binary_cross_entropy  max(z, 0) - z*t + log(1 + exp(-|z|))         sigmoid(z) - t
+//   mse                   (z - t)^2                                    2 (z - t)
+//   mae                   |z - t|                                      sign(z - t)
+//   huber                 d^2/2, beyond delta: delta (|d| - delta/2)   d, limited to +-delta
+template <class T, LossKind kKind>
+inline ValueAndSlope<T> element_loss(Vec<T> z, Vec<T> t, [[maybe_unused]] T delta) {
+  const Vec<T> d = z - t;
+  if constexpr (kKind == LossKind::binary_cross_entropy) {
+    const Vec<T> e = vector_exp<T>(z < Vec<T>{} ? z : -z);
+    const Vec<T> positive = z < Vec<T>{} ? Vec<T>{} : z;
+    const Vec<T> sigmoid = (z < Vec<T>{} ? e : broadcast(T(1))) / (T(1) + e);
+    return {positive - z * t + vector_log1p<T>(e), sigmoid - t};
+  } else if constexpr (kKind == LossKind::mse) {
+    return {d * d, d + d};
+  } else if constexpr (kKind == LossKind::mae) {
+    const Vec<T> sign = d > Vec<T>{} ? broadcast(T(1)) : (d < Vec<T>{} ? broadcast(T(-1)) : d);  // NaN stays NaN
+    return {d < Vec<T>{} ? -d : d, sign};
+  } else {
+    const Vec<T> size = d < Vec<T>{} ? -d : d;
+    const Vec<T> slope = maximum<T>(broadcast(-delta), minimum<T>(broadcast(delta), d));
+    return {size > delta ? delta * (size - T(0.5) * delta) : T(0.5) * d * d, slope};
+  }
+}
+
+// loss = mean_j of element_loss; `correct` (binary_cross_entropy) is the share of columns with z > 0 where t > 1/2.
+template <class T, LossKind kKind>
+void elementwise_loss(const LossArgs<T>& args) noexcept {
+  const T inverse_cols = T(1) / static_cast<T>(args.cols);
+  double loss = 0.0, correct = 0.0;
   for (Index i = 0; i < args.rows; ++i) {
     const T* output = args.output + i * args.ld_output;
     const T* target = args.targets + i * args.ld_targets;
     T* grad = args.grad == nullptr ? nullptr : args.grad + i * args.ld_grad;
-    Vec<T> sum{};
+    const T weight = args.weights == nullptr ? T(1) : args.weights[i];
+    const T scale = weight * args.grad_scale * inverse_cols;
+    Vec<T> sum{}, right{};
     for_each_vector<T>(args.cols, [&](Index j, int lanes) {
-      const Vec<T> difference = load_lanes(output + j, lanes) - load_lanes(target + j, lanes);
-      sum += difference * difference;
-      if (grad != nullptr) store_lanes(grad + j, difference * scale, lanes);
+      const Vec<T> z = load_lanes(output + j, lanes), t = load_lanes(target + j, lanes);
+      const ValueAndSlope<T> element = element_loss<T, kKind>(z, t, args.parameter);
+      sum += select<T>(first_lanes<T>(lanes), element.value, Vec<T>{});
+      if constexpr (kKind == LossKind::binary_cross_entropy) {
+        const IntVec<T> agree = (z > Vec<T>{}) == (t > broadcast(T(0.5)));
+        right += select<T>(agree & first_lanes<T>(lanes), broadcast(T(1)), Vec<T>{});
+      }
+      if (grad != nullptr) store_lanes(grad + j, element.slope * scale, lanes);
     });
-    loss += sum_lanes<T>(sum) / static_cast<double>(args.cols);
+    loss += static_cast<double>(weight) * sum_lanes<T>(sum) / static_cast<double>(args.cols);
+    correct += sum_lanes<T>(right) / static_cast<double>(args.cols);
   }
   *args.loss = loss;
-  *args.correct = 0.0;
+  *args.correct = correct;
 }

@@ -6,7 +6,7 @@ template <class T>
 struct ErfConstants;
 template <>
 struct ErfConstants<float> {
-  static constexpr int32_t kHighHalf = static_cast<int32_t>(0xFFFFF000);  // mask of bits; the square of what is left is exact
+  static constexpr int32_t kHighHalf = -0x1000;  // a mask of bits: the square of what it leaves is exact
   static constexpr float kErfLimit = 4.0f;      // beyond, erf rounds to 1
   static constexpr float kNormalLimit = 14.5f;  // beyond, exp(-x^2/2) is 0
   // erf(x)/x - 1 in x^2 on |x| <= 1, degree 6, error 2^-29.6.
@@ -19,7 +19,7 @@ struct ErfConstants<float> {
 };
 template <>
 struct ErfConstants<double> {
-  static constexpr int64_t kHighHalf = static_cast<int64_t>(0xFFFFFFFFF8000000);
+  static constexpr int64_t kHighHalf = -0x8000000;
   static constexpr double kErfLimit = 6.0;
   static constexpr double kNormalLimit = 38.7;
   // The same, degree 11, error 2^-56.9.
@@ -43,7 +43,8 @@ template <class T>
 inline Vec<T> scaled_erfc(Vec<T> t) {
   using C = ErfConstants<T>;
   const Vec<T> inverse = T(1) / (t + C::kCentre);
-  return polynomial<T>((t - C::kCentre) * inverse, C::kTail) * inverse;
+  const Vec<T> u = T(1) - (2 * C::kCentre) * inverse;  // (t - c) / (t + c)
+  return polynomial<T>(u, C::kTail) * inverse;
 }
 
 // exp(-factor * t^2) for factor 1 or 1/2. A rounded t^2 would cost up to t^2 ulp of the result, so it is taken in an

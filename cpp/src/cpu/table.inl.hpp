@@ -36,7 +36,10 @@ constexpr OpTable<T> make_table() {
     table.activation_backward[i] = kActivationBackward<T>[i];
   }
   table.loss[static_cast<int>(LossKind::softmax_cross_entropy)] = softmax_cross_entropy<T>;
-  table.loss[static_cast<int>(LossKind::mse)] = mean_squared_error<T>;
+  table.loss[static_cast<int>(LossKind::binary_cross_entropy)] = elementwise_loss<T, LossKind::binary_cross_entropy>;
+  table.loss[static_cast<int>(LossKind::mse)] = elementwise_loss<T, LossKind::mse>;
+  table.loss[static_cast<int>(LossKind::mae)] = elementwise_loss<T, LossKind::mae>;
+  table.loss[static_cast<int>(LossKind::huber)] = elementwise_loss<T, LossKind::huber>;
   table.update[static_cast<int>(OptimizerKind::sgd)] = sgd_update<T>;
   table.update[static_cast<int>(OptimizerKind::adam)] = adam_update<T>;
   table.regularize = regularize<T>;

@@ -45,6 +45,10 @@ void visit_fields(Object& object, const Visit& visit) {
     visit("kernel_init", object.kernel_init, Key::optional);
     visit("bias_init", object.bias_init, Key::optional);
     visit("trainable", object.trainable, Key::optional);
+  } else if constexpr (std::is_same_v<T, SoftmaxCrossEntropy>) {
+    visit("label_smoothing", object.label_smoothing, Key::optional);
+  } else if constexpr (std::is_same_v<T, Huber>) {
+    visit("delta", object.delta, Key::optional);
   } else if constexpr (std::is_same_v<T, SGD>) {
     visit("learning_rate", object.learning_rate, Key::optional);
     visit("momentum", object.momentum, Key::optional);

@@ -61,14 +61,16 @@ struct LossArgs {
   Index rows, cols;
   const T* output;  // (rows, cols) network outputs
   Index ld_output;
-  const int32_t* classes;  // (rows), softmax_cross_entropy
-  const T* targets;        // (rows, cols), mse
+  const int32_t* classes;  // (rows), or null: `targets` holds rows of values
+  const T* targets;        // (rows, cols)
   Index ld_targets;
-  T* grad;  // (rows, cols) or null: no gradient wanted
+  const T* weights;  // (rows), or null: all are 1
+  T* grad;           // (rows, cols) or null: no gradient wanted
   Index ld_grad;
-  T grad_scale;     // 1 / samples in the batch
-  double* loss;     // sum over the rows
-  double* correct;  // rows whose largest output is their class
+  T grad_scale;     // 1 / sum of the weights of the batch
+  T parameter;      // label_smoothing or delta
+  double* loss;     // weighted sum over the rows
+  double* correct;  // rows predicted right, or their share of right labels; not weighted
 };
 
 // One pass over n elements: g += l2*w, then the update. Sums are of the values before the update.

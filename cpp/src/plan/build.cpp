@@ -78,6 +78,7 @@ class Builder {
       : request_(request), graph_(*request.graph), nodes_(graph_.nodes.size()) {
     plan_.kind = request.kind;
     plan_.loss = request.loss;
+    plan_.class_targets = request.class_targets;
     plan_.batch = request.batch;
     plan_.output_dim = graph_.output_dim();
   }
@@ -312,19 +313,19 @@ class Builder {
     Step step = start_step(StepKind::loss, Cut::rows, kNone);
     step.input = plan_.output_buffer;
     step.out_features = plan_.output_dim;
-    if (trains_ && !takes_classes(request_.loss)) {
+    if (trains_ && !request_.class_targets) {
       Step gather = start_step(StepKind::gather_targets, Cut::rows, kNone);
       gather.output = plan_.target_buffer = add_buffer("y", plan_.output_dim);
       push(gather, {{gather.output, Reach::rows, true}});
     }
-    if (trains_) step.output = planned(node_count() - 1).grad = add_buffer("d_out", plan_.output_dim);
+    if (trains_ && request_.backward) step.output = planned(node_count() - 1).grad = add_buffer("d_out", plan_.output_dim);
     push(step, {{step.input, Reach::rows, false}, {plan_.target_buffer, Reach::rows, false}, {step.output, Reach::rows, true}});
   }
 
   // ---- backward ----
 
   void backward() {
-    for (int i = node_count() - 1; i > 0; --i) {
+    for (int i = node_count() - 1; i > 0 && request_.backward; --i) {
       if (planned(i).needs_grad) backward(i);
     }
     Step check = start_step(StepKind::check_loss, Cut::everyone, kNone);

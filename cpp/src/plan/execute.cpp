@@ -104,7 +104,7 @@ class TeamRun {
       if (!walk(context, block, start, rows, ++update, thread, team)) return;
       if (thread == 0) finish_step(rows);
       barrier_.wait(team);
-      if (thread == 0) add_sums(rows);
+      if (thread == 0) add_sums();
       if (stop_) return;
     }
   }
@@ -138,7 +138,7 @@ class TeamRun {
       } else if (step.cut == Cut::parameter) {
         const Range blocks = share(block_count(step.extent, step.block), thread, team);
         for (Index b = blocks.begin; b < blocks.end; ++b) run_block(context, step, rows, b, block, args);
-      } else if (!(step.kind == StepKind::check_loss ? check_loss(rows, thread) : check_gradient(thread))) {
+      } else if (!(step.kind == StepKind::check_loss ? check_loss(start, rows, thread) : check_gradient(thread))) {
         return false;
       }
     }
@@ -166,14 +166,23 @@ class TeamRun {
                  order == nullptr ? nullptr : order + first, context.at(output, begin), context.stride(output)});
   }
 
+  Index sample(Index i) const { return run_.data.order == nullptr ? i : run_.data.order[i]; }
+
+  // Each thread adds all weights of the batch, in their order, rather than wait for a sum.
+  double weight_of_batch(Index start, Index rows) const {
+    if (run_.data.weights == nullptr) return static_cast<double>(rows);
+    double sum = 0.0;
+    for (Index i = start; i < start + rows; ++i) sum += static_cast<double>(run_.data.weights[sample(i)]);
+    return sum;
+  }
+
   // Per row block, so that the partial sums are the same for any team.
   void loss(const StepContext<T>& context, const Step& step, Index start, Index rows, Index begin, Index end) {
-    const bool classes = takes_classes(plan_.loss);
-    if (classes) {
-      for (Index i = begin; i < end; ++i) {
-        const Index sample = run_.data.order == nullptr ? start + i : run_.data.order[start + i];
-        executor_.classes_[static_cast<std::size_t>(i)] = run_.data.classes[sample];
-      }
+    const double weight = weight_of_batch(start, rows);
+    for (Index i = begin; i < end; ++i) {
+      const Index from = sample(start + i);
+      if (plan_.class_targets) executor_.classes_[static_cast<std::size_t>(i)] = run_.data.classes[from];
+      if (run_.data.weights != nullptr) executor_.weights_[static_cast<std::size_t>(i)] = run_.data.weights[from];
     }
     for (Index i = begin; i < end; i += kRowBlock) {
       LossArgs<T> args{};
@@ -181,14 +190,19 @@ class TeamRun {
       args.cols = step.out_features;
       args.output = context.at(step.input, i);
       args.ld_output = context.stride(step.input);
-      args.classes = executor_.classes_.data() + i;
-      if (!classes) {
+      if (plan_.class_targets) {
+        args.classes = executor_.classes_.data() + i;
+      } else {
         args.targets = context.at(plan_.target_buffer, i);
         args.ld_targets = context.stride(plan_.target_buffer);
       }
-      args.grad = context.at(step.output, i);
-      args.ld_grad = context.stride(step.output);
-      args.grad_scale = T(1) / static_cast<T>(rows);
+      if (run_.data.weights != nullptr) args.weights = executor_.weights_.data() + i;
+      if (step.output != kNone) {
+        args.grad = context.at(step.output, i);
+        args.ld_grad = context.stride(step.output);
+      }
+      args.grad_scale = weight > 0.0 ? static_cast<T>(1.0 / weight) : T(0);  // a batch without weight changes nothing
+      args.parameter = run_.loss_parameter;
       args.loss = &executor_.losses_[static_cast<std::size_t>(i / kRowBlock)];
       args.correct = &executor_.correct_[static_cast<std::size_t>(i / kRowBlock)];
       ops_.loss[static_cast<int>(plan_.loss)](args);
@@ -233,14 +247,15 @@ class TeamRun {
   }
 
   // Each thread adds the same numbers in the same order, so all decide alike without another barrier.
-  bool check_loss(Index rows, int thread) {
+  bool check_loss(Index start, Index rows, int thread) {
     if (spoiled_) return false;
     double loss = 0.0;
     for (Index b = 0; b < block_count(rows, kRowBlock); ++b) loss += executor_.losses_[static_cast<std::size_t>(b)];
     const bool finite = std::isfinite(loss);
     if (thread == 0) {
       result.non_finite_loss = !finite;
-      loss_ = loss / static_cast<double>(rows);
+      weight_ = weight_of_batch(start, rows);
+      loss_ = weight_ > 0.0 ? loss / weight_ : 0.0;
     }
     return finite;
   }
@@ -273,10 +288,11 @@ class TeamRun {
 
   // Thread 0, behind the step's last barrier, when all sums of squares are there; they are overwritten only behind the
   // next step's first barrier, which needs this thread.
-  void add_sums(Index rows) {
+  void add_sums() {
     const double penalty = 0.5 * run_.l2 * sum(executor_.weight_sums_);
     const double squares = sum(executor_.grad_sums_);
-    result.loss_sum += (loss_ + penalty) * static_cast<double>(rows);
+    result.loss_sum += (loss_ + penalty) * weight_;
+    result.weight_sum += weight_;
     result.grad_norm_sum += std::sqrt(squares);
     spoiled_ = result.non_finite_gradient = !std::isfinite(squares);
   }
@@ -288,7 +304,8 @@ class TeamRun {
   const std::size_t optimizer_index_ = static_cast<std::size_t>(kind_of(run_.optimizer));
   TeamBarrier barrier_;
   Clock::time_point last_poll_;
-  double loss_ = 0.0;
+  double loss_ = 0.0;    // of the step, by thread 0
+  double weight_ = 0.0;  // of its samples
   bool stop_ = false;     // written by thread 0 before a barrier, read by all behind it
   bool spoiled_ = false;  // the same: the last update had a non-finite gradient
 };
@@ -301,6 +318,7 @@ TrainingExecutor<T>::TrainingExecutor(Plan plan, const OpTable<T>& ops)
       gemm_scratch_(scratch_elements(ops, plan_, plan_.batch)),
       thread_scratch_(gemm_scratch_ + round_up(plan_.block_elements, kAlignment)),
       classes_(static_cast<std::size_t>(plan_.batch)),
+      weights_(classes_.size()),
       losses_(static_cast<std::size_t>(block_count(plan_.batch, kRowBlock))),
       correct_(losses_.size()),
       weight_sums_(static_cast<std::size_t>(plan_.sum_slots)),
@@ -353,6 +371,8 @@ void infer_chunk(const InferenceRun<T>& run, StepContext<T>& context, std::span<
       args.classes = run.data.classes == nullptr ? nullptr : run.data.classes + start;
       args.targets = run.data.values.data == nullptr ? nullptr : run.data.values.data + start * run.data.values.stride;
       args.ld_targets = run.data.values.stride;
+      args.weights = run.data.weights == nullptr ? nullptr : run.data.weights + start;
+      args.parameter = run.loss_parameter;
       args.loss = &result.loss_sum;
       args.correct = &result.correct;
       run.ops->loss[static_cast<int>(plan.loss)](args);

@@ -18,8 +18,9 @@ namespace stoop {
 template <class T>
 struct Dataset {
   MatrixView<const T> x;
-  const std::int32_t* classes = nullptr;  // (x.rows)
+  const std::int32_t* classes = nullptr;  // (x.rows), or null: the targets are `values`
   MatrixView<const T> values;             // (x.rows, outputs)
+  const T* weights = nullptr;             // (x.rows), or null: all are 1
   const std::int32_t* order = nullptr;    // (x.rows)
 };
 
@@ -38,6 +39,7 @@ struct TrainingRun {
   T* state[2] = {nullptr, nullptr};  // of the optimizer, laid out as the parameters
   T* running = nullptr;              // statistics of batch normalisation
   T* gradient = nullptr;             // laid out as the parameters; not used by PlanKind::training
+  T loss_parameter = T(0);
   Optimizer optimizer{};
   double l2 = 0.0;
   std::uint64_t seed = 0;  // of dropout
@@ -47,7 +49,8 @@ struct TrainingRun {
 };
 
 struct TrainingResult {
-  double loss_sum = 0.0;  // of batch means times rows, regularisation included
+  double loss_sum = 0.0;    // of batch means times their weights, regularisation included
+  double weight_sum = 0.0;  // of the samples; their number where no weights are given
   double correct = 0.0;
   double grad_norm_sum = 0.0;  // over the steps
   Index samples = 0;
@@ -80,6 +83,7 @@ class TrainingExecutor {
   Index gemm_scratch_ = 0;
   Index thread_scratch_ = 0;
   std::vector<std::int32_t> classes_;    // of the batch
+  std::vector<T> weights_;
   std::vector<double> losses_, correct_;  // per row block
   std::vector<double> weight_sums_, grad_sums_;  // per parameter block
 };
@@ -91,13 +95,14 @@ struct InferenceRun {
   const OpTable<T>* ops = nullptr;
   const T* parameters = nullptr;
   const T* running = nullptr;
+  T loss_parameter = T(0);
   Dataset<T> data;
   MatrixView<T> out;
   int threads = 1;
 };
 
 struct InferenceResult {
-  double loss_sum = 0.0;
+  double loss_sum = 0.0;  // weighted
   double correct = 0.0;
 };
 

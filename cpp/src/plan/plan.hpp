@@ -112,6 +112,7 @@ struct Step {
 struct Plan {
   PlanKind kind = PlanKind::inference;
   LossKind loss = LossKind::mse;
+  bool class_targets = false;
   Index batch = 0;  // the most rows a run may have
   Index output_dim = 0;
   bool batch_statistics = false;  // some layer normalises with the statistics of the batch
@@ -130,9 +131,11 @@ struct PlanRequest {
   PlanKind kind = PlanKind::inference;
   const Graph* graph = nullptr;
   LossKind loss = LossKind::mse;
+  bool class_targets = false;  // else rows of values
   Index batch = 0;
   Index element_size = sizeof(float);
   GemmProvider provider = GemmProvider::native;
+  bool backward = true;  // false: a plan of kind `gradient` stops at the loss
   // Of plans that compute gradients: what the layers do that behave differently in training.
   bool dropout = true;
   bool batch_statistics = true;

@@ -62,34 +62,82 @@ void check_samples(std::string_view where, const MatrixView<const T>& x, Index c
   check_finite(where, "X", x);
 }
 
-template <class T>
-void check_targets(std::string_view where, const Targets<T>& y, LossKind loss, Index rows, Index outputs) {
-  const bool classes = takes_classes(loss);
-  if (classes == y.has_values) {
-    throw_type_error(where, std::string("y holds ") + (y.has_values ? "values" : "class indices"),
-                     std::string(name_of(loss)) + " takes " + (classes ? "class indices" : "values"),
-                     classes ? "give integers from 0 on" : "give an array of the model's dtype, or another loss");
-  }
-  const Index given = classes ? static_cast<Index>(y.classes.size()) : y.values.rows;
-  if (given != rows) {
-    throw_value_error(where, "y has " + std::to_string(given) + " rows and X " + std::to_string(rows),
-                      "expected one target per sample", "check how they were split");
-  }
-  if (!classes) {
-    if (y.values.cols != outputs || y.values.stride < y.values.cols) {
-      throw_value_error(where, "y has shape " + shape_text(y.values.rows, y.values.cols),
-                        "expected " + shape_text(rows, outputs), "give one column per output of the model");
-    }
-    return check_finite(where, "y", y.values);
-  }
-  for (std::size_t i = 0; i < y.classes.size(); ++i) {
-    if (y.classes[i] >= 0 && y.classes[i] < outputs) continue;
-    throw_value_error(where, "class " + std::to_string(y.classes[i]) + " at row " + std::to_string(i),
+namespace {
+
+[[noreturn]] void refuse_sort(std::string_view where, bool has_values, LossKind loss) {
+  throw_type_error(where, std::string("y holds ") + (has_values ? "values" : "class indices"),
+                   std::string(name_of(loss)) + " takes values",
+                   "give an array of the model's dtype with a column per output, or use softmax_cross_entropy");
+}
+
+void check_classes(std::string_view where, std::span<const std::int32_t> classes, Index outputs) {
+  for (std::size_t i = 0; i < classes.size(); ++i) {
+    if (classes[i] >= 0 && classes[i] < outputs) continue;
+    throw_value_error(where, "class " + std::to_string(classes[i]) + " at row " + std::to_string(i),
                       "expected 0 to " + std::to_string(outputs - 1) + ", one class per output of the model",
                       "renumber the classes or give the last Dense more units");
   }
 }
 
+// Every element in [0, 1]; with `rows_sum_to_one` the rows are distributions.
+template <class T>
+void check_probabilities(std::string_view where, const MatrixView<const T>& y, bool rows_sum_to_one) {
+  constexpr double kTolerance = 1e-3;
+  for (Index i = 0; i < y.rows; ++i) {
+    double sum = 0.0;
+    for (Index j = 0; j < y.cols; ++j) {
+      const double p = static_cast<double>(y.data[i * y.stride + j]);
+      sum += p;
+      if (p >= 0.0 && p <= 1.0) continue;
+      throw_value_error(where, "y is " + std::to_string(p) + " at row " + std::to_string(i) + ", column " + std::to_string(j),
+                        "expected probabilities from 0 to 1", "scale the targets, or use a regression loss");
+    }
+    if (!rows_sum_to_one || std::abs(sum - 1.0) <= kTolerance) continue;
+    throw_value_error(where, "row " + std::to_string(i) + " of y sums to " + std::to_string(sum), "expected 1",
+                      "normalise the rows, or use binary_cross_entropy for independent labels");
+  }
+}
+
+}  // namespace
+
+template <class T>
+void check_targets(std::string_view where, const Targets<T>& y, LossKind loss, Index rows, Index outputs) {
+  if (!y.has_values && !takes_classes(loss)) refuse_sort(where, y.has_values, loss);
+  const Index given = y.has_values ? y.values.rows : static_cast<Index>(y.classes.size());
+  if (given != rows) {
+    throw_value_error(where, "y has " + std::to_string(given) + " rows and X " + std::to_string(rows),
+                      "expected one target per sample", "check how they were split");
+  }
+  if (!y.has_values) return check_classes(where, y.classes, outputs);
+  if (y.values.cols != outputs || y.values.stride < y.values.cols) {
+    throw_value_error(where, "y has shape " + shape_text(y.values.rows, y.values.cols),
+                      "expected " + shape_text(rows, outputs), "give one column per output of the model");
+  }
+  check_finite(where, "y", y.values);
+  const bool softmax = loss == LossKind::softmax_cross_entropy;
+  if (softmax || loss == LossKind::binary_cross_entropy) check_probabilities(where, y.values, softmax);
+}
+
+template <class T>
+void check_weights(std::string_view where, std::span<const T> weights, Index rows) {
+  if (weights.empty()) return;
+  if (static_cast<Index>(weights.size()) != rows) {
+    throw_value_error(where, "sample_weight has " + std::to_string(weights.size()) + " elements and X " +
+                      std::to_string(rows) + " rows", "expected one weight per sample", "check how they were split");
+  }
+  double sum = 0.0;
+  for (std::size_t i = 0; i < weights.size(); ++i) {
+    sum += static_cast<double>(weights[i]);
+    if (weights[i] >= T(0) && std::isfinite(weights[i])) continue;
+    throw_value_error(where, "sample_weight is " + std::to_string(weights[i]) + " at row " + std::to_string(i),
+                      "expected a finite number >= 0", "a weight of 0 leaves a sample out");
+  }
+  if (sum > 0.0) return;
+  throw_value_error(where, "all sample weights are 0", "expected a positive sum", "give some samples a weight");
+}
+
+template void check_weights(std::string_view, std::span<const float>, Index);
+template void check_weights(std::string_view, std::span<const double>, Index);
 template void check_shape(std::string_view, const MatrixView<const float>&, Index);
 template void check_shape(std::string_view, const MatrixView<const double>&, Index);
 template void check_samples(std::string_view, const MatrixView<const float>&, Index);

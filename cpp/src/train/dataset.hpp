@@ -16,8 +16,13 @@ void check_shape(std::string_view where, const MatrixView<const T>& x, Index col
 template <class T>
 void check_samples(std::string_view where, const MatrixView<const T>& x, Index cols);
 
-// Targets of the sort the loss takes, one per sample: classes in 0 .. outputs-1, or finite values (rows, outputs).
+// Targets of a sort the loss takes, one per sample: classes in 0 .. outputs-1, or finite values (rows, outputs) that are
+// probabilities where the loss wants those.
 template <class T>
 void check_targets(std::string_view where, const Targets<T>& y, LossKind loss, Index rows, Index outputs);
+
+// One finite weight >= 0 per sample, or none; not all zero.
+template <class T>
+void check_weights(std::string_view where, std::span<const T> weights, Index rows);
 
 }  // namespace stoop

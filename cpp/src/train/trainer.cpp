@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cmath>
 #include <limits>
+#include <numeric>
 
 #include <stoop/error.hpp>
 #include <stoop/runtime.hpp>
@@ -23,6 +24,7 @@ constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 
 void check_config(const TrainerConfig& config) {
   validate(config.optimizer);
+  validate(config.loss);
   if (!(config.l2 >= 0.0) || !std::isfinite(config.l2)) {
     throw_value_error("Trainer", "l2=" + std::to_string(config.l2), "expected a finite number >= 0",
                       "0 turns the penalty off");
@@ -63,19 +65,27 @@ struct Trainer<T>::Impl {
   const OpTable<T>& ops;
   AlignedBuffer<T> state[2];
   AlignedBuffer<T> gradient;  // of checked steps
-  std::unique_ptr<TrainingExecutor<T>> executors[3];  // training, checked, gradient
+  std::unique_ptr<TrainingExecutor<T>> executors[4];  // training, checked, gradient, loss alone
   Plan evaluation;
   std::vector<std::int32_t> order;
   std::vector<T> saved;  // what an update changes, as it was at the start of the epoch
-  GradientMode mode;     // of executors[2]
+  GradientMode modes[2];  // of the last two executors
   Index epoch = 0;
   Index steps = 0;
 
   Index parameter_count() const { return static_cast<Index>(model.parameter_block().size()); }
   LossKind loss() const { return kind_of(config.loss); }
 
-  PlanRequest request(PlanKind kind, Index batch) const {
-    return {kind, &graph, loss(), batch, sizeof(T), provider};
+  PlanRequest plan_request(PlanKind kind, Index batch, bool class_targets) const {
+    PlanRequest request;
+    request.kind = kind;
+    request.graph = &graph;
+    request.loss = loss();
+    request.class_targets = class_targets;
+    request.batch = batch;
+    request.element_size = sizeof(T);
+    request.provider = provider;
+    return request;
   }
 
   // Threads for batches of this many rows: as told, or as many as the work feeds.
@@ -84,23 +94,25 @@ struct Trainer<T>::Impl {
   }
 
   // The executor for batches of up to `batch` rows, kept from call to call.
-  TrainingExecutor<T>& executor(PlanKind kind, Index batch) {
+  TrainingExecutor<T>& executor(PlanKind kind, Index batch, const Targets<T>& y) {
     auto& slot = executors[static_cast<int>(kind) - static_cast<int>(PlanKind::training)];
-    if (slot == nullptr || slot->plan().batch < batch) {
-      slot = std::make_unique<TrainingExecutor<T>>(build_plan(request(kind, batch)), ops);
+    if (slot == nullptr || slot->plan().batch < batch || slot->plan().class_targets == y.has_values) {
+      slot = std::make_unique<TrainingExecutor<T>>(build_plan(plan_request(kind, batch, !y.has_values)), ops);
     }
     return *slot;
   }
 
   // The executor of gradients alone, with the layers behaving as `wanted` says.
-  TrainingExecutor<T>& gradient_executor(const GradientMode& wanted, Index batch) {
-    auto& slot = executors[2];
+  TrainingExecutor<T>& gradient_executor(const GradientMode& wanted, Index batch, const Targets<T>& y, bool backward) {
+    auto& slot = executors[backward ? 2 : 3];
+    GradientMode& mode = modes[backward ? 0 : 1];
     const bool fits = slot != nullptr && slot->plan().batch >= batch && mode.training == wanted.training &&
-                      mode.dropout == wanted.dropout;
+                      mode.dropout == wanted.dropout && slot->plan().class_targets != y.has_values;
     if (fits) return *slot;
-    PlanRequest settings = request(PlanKind::gradient, batch);
+    PlanRequest settings = plan_request(PlanKind::gradient, batch, !y.has_values);
     settings.batch_statistics = wanted.training;
     settings.dropout = wanted.dropout;
+    settings.backward = backward;
     mode = wanted;
     slot = std::make_unique<TrainingExecutor<T>>(build_plan(settings), ops);
     return *slot;
@@ -117,13 +129,16 @@ struct Trainer<T>::Impl {
   void check(std::string_view where, const MatrixView<const T>& x, const Targets<T>& y) const {
     check_samples(where, x, model.input_dim());
     check_targets(where, y, loss(), x.rows, model.output_dim());
+    check_weights(where, y.weights, x.rows);
   }
 
   TrainingRun<T> make_run(const MatrixView<const T>& x, const Targets<T>& y, Index batch) {
     TrainingRun<T> run;
     run.data.x = x;
-    run.data.classes = y.classes.data();
+    run.data.classes = y.has_values ? nullptr : y.classes.data();
     run.data.values = y.values;
+    run.data.weights = y.weights.empty() ? nullptr : y.weights.data();
+    run.loss_parameter = static_cast<T>(parameter_of(config.loss));
     run.batch = batch;
     run.parameters = model.parameter_block().data();
     run.running = model.buffer_block().data();
@@ -202,8 +217,8 @@ EpochResult Trainer<T>::Impl::run_epoch(TrainingExecutor<T>& executor, TrainingR
   EpochResult out;
   const double samples = static_cast<double>(result.samples);
   out.epoch = epoch;
-  out.loss = result.loss_sum / samples;
-  out.accuracy = takes_classes(loss()) ? result.correct / samples : kNaN;
+  out.loss = result.loss_sum / result.weight_sum;
+  out.accuracy = has_accuracy(loss()) ? result.correct / samples : kNaN;
   out.val_loss = out.val_accuracy = kNaN;
   out.learning_rate = learning_rate_of(config.optimizer);
   out.grad_norm = result.grad_norm_sum / static_cast<double>(result.steps);
@@ -249,7 +264,7 @@ History Trainer<T>::fit(MatrixView<const T> x, const Targets<T>& y, const FitOpt
   const Index batch = std::min(options.batch_size, x.rows);
   impl_->check_batch("Trainer.fit", x.rows, batch);
   const bool merges = has_node(impl_->graph, NodeKind::batch_norm);  // a last batch of one sample
-  TrainingExecutor<T>& executor = impl_->executor(PlanKind::training, batch + (merges ? 1 : 0));
+  TrainingExecutor<T>& executor = impl_->executor(PlanKind::training, batch + (merges ? 1 : 0), y);
   if (options.shuffle) impl_->order.resize(static_cast<std::size_t>(x.rows));
   TrainingRun<T> run = impl_->make_run(x, y, batch);
   if (options.on_progress) {
@@ -264,7 +279,7 @@ History Trainer<T>::fit(MatrixView<const T> x, const Targets<T>& y, const FitOpt
       result.val_loss = metrics.loss;
       result.val_accuracy = metrics.accuracy;
     }
-    append(history, result, takes_classes(impl_->loss()), has_validation);
+    append(history, result, has_accuracy(impl_->loss()), has_validation);
     if (options.on_epoch && !options.on_epoch(result)) {
       history.interrupted = true;
       break;
@@ -280,12 +295,12 @@ double Trainer<T>::step(MatrixView<const T> x, const Targets<T>& y) {
   impl_->gradient.reserve(impl_->parameter_count());
   TrainingRun<T> run = impl_->make_run(x, y, x.rows);
   run.gradient = impl_->gradient.data();
-  const TrainingResult result = impl_->execute(impl_->executor(PlanKind::checked, x.rows), run);
+  const TrainingResult result = impl_->execute(impl_->executor(PlanKind::checked, x.rows, y), run);
   if (result.non_finite_loss) {
     throw NonFiniteLossError(impl_->steps, impl_->epoch, cause_of(impl_->config, impl_->steps));
   }
   impl_->steps += 1;
-  return result.loss_sum / static_cast<double>(result.samples);
+  return result.loss_sum / result.weight_sum;
 }
 
 template <class T>
@@ -293,7 +308,7 @@ double Trainer<T>::loss_and_grad(MatrixView<const T> x, const Targets<T>& y, std
                                  GradientMode mode) {
   impl_->check("Trainer.loss_and_grad", x, y);
   if (mode.training) impl_->check_batch("Trainer.loss_and_grad", x.rows, x.rows);
-  if (static_cast<Index>(gradient.size()) != impl_->parameter_count()) {
+  if (!gradient.empty() && static_cast<Index>(gradient.size()) != impl_->parameter_count()) {
     throw_value_error("Trainer.loss_and_grad", "gradient has " + std::to_string(gradient.size()) + " elements",
                       "expected " + std::to_string(impl_->parameter_count()),
                       "give it the size of Model::parameter_block()");
@@ -301,10 +316,10 @@ double Trainer<T>::loss_and_grad(MatrixView<const T> x, const Targets<T>& y, std
   std::fill(gradient.begin(), gradient.end(), T(0));  // padding, and layers that are not trainable
   TrainingRun<T> run = impl_->make_run(x, y, x.rows);
   run.gradient = gradient.data();
-  const TrainingResult result = impl_->execute(impl_->gradient_executor(mode, x.rows), run);
+  const TrainingResult result = impl_->execute(impl_->gradient_executor(mode, x.rows, y, !gradient.empty()), run);
   // A run that stopped at a non-finite loss has no gradient; the caller sees the loss as it is.
   if (result.non_finite_loss) std::fill(gradient.begin(), gradient.end(), std::numeric_limits<T>::quiet_NaN());
-  return result.non_finite_loss ? kNaN : result.loss_sum / static_cast<double>(result.samples);
+  return result.non_finite_loss ? kNaN : result.loss_sum / result.weight_sum;
 }
 
 template <class T>
@@ -321,17 +336,20 @@ double Trainer<T>::Impl::penalty() const {
 
 template <class T>
 Metrics Trainer<T>::Impl::evaluate(const MatrixView<const T>& x, const Targets<T>& y) {
-  if (evaluation.steps.empty()) evaluation = build_plan(request(PlanKind::evaluation, kEvaluationRows));
+  if (evaluation.steps.empty()) evaluation = build_plan(plan_request(PlanKind::evaluation, kEvaluationRows, false));
   InferenceRun<T> run;
   run.plan = &evaluation;
   run.ops = &ops;
   run.parameters = model.parameter_block().data();
   run.running = model.buffer_block().data();
-  run.data = {x, y.classes.data(), y.values};
+  run.loss_parameter = static_cast<T>(parameter_of(config.loss));
+  run.data = {x, y.has_values ? nullptr : y.classes.data(), y.values,
+              y.weights.empty() ? nullptr : y.weights.data()};
   run.threads = threads_for(evaluation.flops / kEvaluationRows * static_cast<double>(x.rows));
   const InferenceResult result = run_inference(run);
   const double rows = static_cast<double>(x.rows);
-  return {result.loss_sum / rows + penalty(), takes_classes(loss()) ? result.correct / rows : kNaN};
+  const double weight = y.weights.empty() ? rows : std::accumulate(y.weights.begin(), y.weights.end(), 0.0);
+  return {result.loss_sum / weight + penalty(), has_accuracy(loss()) ? result.correct / rows : kNaN};
 }
 
 template <class T>

@@ -1,0 +1,169 @@
+// Learning rates as functions of t, the number of updates made (0, 1, 2, ...) or, with Per::epoch, of epochs.
+// They live in a namespace of their own because Linear, Step or Power alone would say something else.
+#pragma once
+
+#include <concepts>
+#include <functional>
+#include <memory>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include <stoop/types.hpp>
+
+namespace stoop {
+
+namespace schedules {
+
+// What t counts.
+enum class Per { step, epoch };
+
+template <class S>
+concept HasPer = requires(S schedule) {
+  { schedule.per } -> std::same_as<Per&>;
+};
+
+}  // namespace schedules
+
+// What an optimizer takes as its learning rate: a number or any schedule, `.learning_rate = 1e-3` or
+// `.learning_rate = schedules::Cosine{.lr = 1e-3, .steps = 10'000}`. Copies share what they hold.
+class LearningRate {
+ public:
+  LearningRate(double lr);
+  template <schedules::HasPer S>
+  LearningRate(S schedule);
+
+  // At t, whatever the schedule counts.
+  double operator()(Index t) const { return at(t, t); }
+  // At update `step` (from 0) in epoch `epoch` (from 0).
+  double at(Index step, Index epoch) const;
+  // The first n rates, t = 0 .. n-1.
+  std::vector<double> values(Index n) const;
+
+  struct Held;
+  const Held& held() const { return *held_; }
+
+ private:
+  std::shared_ptr<const Held> held_;
+};
+
+namespace schedules {
+
+struct Constant {
+  double lr = 0.01;
+  Per per = Per::step;
+};
+
+// lr * factor^floor(t / every)
+struct Step {
+  double lr = 0.01;
+  double factor = 0.5;
+  Index every = 1;
+  Per per = Per::step;
+};
+
+// values[i] from boundaries[i-1] on and before boundaries[i]; one value more than boundaries.
+struct Piecewise {
+  std::vector<Index> boundaries;
+  std::vector<double> values;
+  Per per = Per::step;
+};
+
+// lr * decay^(t / every)
+struct Exponential {
+  double lr = 0.01;
+  double decay = 1.0;
+  Index every = 1;
+  Per per = Per::step;
+};
+
+// lr / (1 + decay * t)
+struct InverseTime {
+  double lr = 0.01;
+  double decay = 0.0;
+  Per per = Per::step;
+};
+
+// lr / (t + 1)^exponent
+struct Power {
+  double lr = 0.01;
+  double exponent = 0.5;
+  Per per = Per::step;
+};
+
+// lr / sqrt(t + 1)
+struct InverseSqrt {
+  double lr = 0.01;
+  Per per = Per::step;
+};
+
+// A straight line from lr to end at t = steps, and end from there on.
+struct Linear {
+  double lr = 0.01;
+  double end = 0.0;
+  Index steps = 1;
+  Per per = Per::step;
+};
+
+// end + (lr - end) * (1 - t/steps)^power, and end from t = steps on.
+struct Polynomial {
+  double lr = 0.01;
+  double end = 0.0;
+  Index steps = 1;
+  double power = 1.0;
+  Per per = Per::step;
+};
+
+// end + (lr - end) * (1 + cos(pi * t/steps)) / 2, and end from t = steps on (Loshchilov & Hutter 2017, eq. 5).
+struct Cosine {
+  double lr = 0.01;
+  Index steps = 1;
+  double end = 0.0;
+  Per per = Per::step;
+};
+
+// A straight line from first/steps at t = 0 to first = schedule(0) at t = steps - 1, then the schedule from its start:
+// schedule(t - steps).
+struct Warmup {
+  LearningRate schedule = 0.01;
+  Index steps = 1;
+  Per per = Per::step;
+};
+
+// Smith & Topin 2018 in two phases: up from max_lr/div_factor to max_lr at t = pct_start*steps - 1, down to
+// max_lr/div_factor/final_div_factor at t = steps - 1, each half a cosine; the last rate from there on.
+struct OneCycle {
+  double max_lr = 0.01;
+  Index steps = 1;
+  double pct_start = 0.3;
+  double div_factor = 25.0;
+  double final_div_factor = 1e4;
+  Per per = Per::step;
+};
+
+// Any function of t. It cannot be written to a file.
+struct Custom {
+  std::function<double(Index)> function;
+  Per per = Per::step;
+};
+
+using Schedule = std::variant<Constant, Step, Piecewise, Exponential, InverseTime, Power, InverseSqrt, Linear,
+                              Polynomial, Cosine, Warmup, OneCycle, Custom>;
+
+std::string_view name_of(const Schedule& schedule);  // "constant", "step", ...
+// ValueError with the nearest valid name; "custom" is none.
+Schedule schedule_from_name(std::string_view name, std::string_view where = "learning_rate");
+
+}  // namespace schedules
+
+struct LearningRate::Held {
+  schedules::Schedule schedule;
+};
+
+template <schedules::HasPer S>
+LearningRate::LearningRate(S schedule) : held_(std::make_shared<const Held>(Held{std::move(schedule)})) {}
+
+// Throws ValueError for a rate, factor or count outside its range; `where` opens the message about a plain number.
+void validate(const LearningRate& learning_rate, std::string_view where = "learning_rate");
+
+}  // namespace stoop

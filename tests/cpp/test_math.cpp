@@ -1,0 +1,348 @@
+// The elementary functions and the activations of the instruction set in use, against the standard library one
+// precision up: float against double, double against long double (left out where that is no wider).
+// Each test of precision prints the worst error it met and where.
+#include <gtest/gtest.h>
+
+#include <cfloat>
+#include <cmath>
+#include <cstdint>
+#include <cstdio>
+#include <cstring>
+#include <limits>
+#include <string>
+#include <type_traits>
+#include <vector>
+
+#include "ops/select.hpp"
+
+namespace stoop {
+namespace {
+
+template <class T>
+using Wide = std::conditional_t<sizeof(T) == 4, double, long double>;
+template <class T>
+using Limits = std::numeric_limits<T>;
+
+template <class T>
+constexpr bool kWideIsWider = Limits<Wide<T>>::digits > Limits<T>::digits + 8;
+
+// The distance in units of the last place that T has at the exact value; both finite, exact in the normal range.
+template <class T>
+double ulp_error(T value, Wide<T> exact) {
+  int exponent = 0;
+  std::frexp(exact, &exponent);
+  return static_cast<double>(std::abs(std::ldexp(static_cast<Wide<T>>(value) - exact, Limits<T>::digits - exponent)));
+}
+
+// Of numbers below the normal range only the order of magnitude is promised, as they may be flushed to zero.
+template <class T>
+bool is_normal(Wide<T> exact) {
+  return std::abs(exact) >= Limits<T>::min() && std::abs(exact) <= Limits<T>::max();
+}
+
+std::uint64_t scramble(std::uint64_t x) {  // splitmix64
+  x += 0x9E3779B97F4A7C15u;
+  x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9u;
+  x = (x ^ (x >> 27)) * 0x94D049BB133111EBu;
+  return x ^ (x >> 31);
+}
+
+// About 2^20 finite numbers, as many of each sign and binary exponent, and 2^19 evenly between low and high.
+template <class T>
+std::vector<T> samples(double low, double high) {
+  using Bits = std::conditional_t<sizeof(T) == 4, std::uint32_t, std::uint64_t>;
+  constexpr int kMantissa = Limits<T>::digits - 1, kWidth = static_cast<int>(sizeof(T)) * 8;
+  constexpr Bits kBinades = Bits{1} << (kWidth - kMantissa), kEach = (Bits{1} << 20) / kBinades;
+  std::vector<T> x;
+  for (Bits binade = 0; binade < kBinades; ++binade) {
+    for (Bits i = 0; i < kEach; ++i) {
+      const Bits mantissa = static_cast<Bits>(scramble(binade * kEach + i)) & ((Bits{1} << kMantissa) - 1);
+      const Bits bits = binade << kMantissa | (i == 0 ? 0 : i == 1 ? (Bits{1} << kMantissa) - 1 : mantissa);
+      T value;
+      std::memcpy(&value, &bits, sizeof value);
+      if (std::isfinite(value)) x.push_back(value);
+    }
+  }
+  constexpr int kEven = 1 << 19;
+  for (int i = 0; i <= kEven; ++i) x.push_back(static_cast<T>(low + (high - low) * i / kEven));
+  return x;
+}
+
+// ---- elementary functions ----
+struct ElementaryCase {
+  Elementary kind;
+  const char* name;
+  double low, high;  // where most of the samples go
+};
+
+constexpr ElementaryCase kCases[] = {
+    {Elementary::exp, "exp", -88.0, 89.0},   {Elementary::log, "log", 0.5, 2.0},   {Elementary::log1p, "log1p", -1.0, 2.0},
+    {Elementary::expm1, "expm1", -5.0, 5.0}, {Elementary::tanh, "tanh", -3.0, 3.0}, {Elementary::erf, "erf", -4.0, 4.0},
+    {Elementary::sigmoid, "sigmoid", -40.0, 40.0}};
+
+template <class W>
+W exact_elementary(Elementary kind, W x) {
+  switch (kind) {
+    case Elementary::exp: return std::exp(x);
+    case Elementary::log: return std::log(x);
+    case Elementary::log1p: return std::log1p(x);
+    case Elementary::expm1: return std::expm1(x);
+    case Elementary::tanh: return std::tanh(x);
+    case Elementary::erf: return std::erf(x);
+    case Elementary::sigmoid: break;
+  }
+  return 1 / (1 + std::exp(-x));
+}
+
+template <class T>
+std::vector<T> apply(Elementary kind, const std::vector<T>& x) {
+  std::vector<T> y(x.size());
+  active_table<T>().elementary[static_cast<int>(kind)](static_cast<Index>(x.size()), x.data(), y.data());
+  return y;
+}
+
+// The worst error in ulp over the samples; what has no normal result is checked on the way.
+template <class T>
+double worst_error(const ElementaryCase& c) {
+  const std::vector<T> x = samples<T>(c.low, c.high), y = apply(c.kind, x);
+  double worst = 0.0;
+  T where{};
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    const Wide<T> exact = exact_elementary<Wide<T>>(c.kind, static_cast<Wide<T>>(x[i]));
+    if (std::isnan(exact)) {
+      EXPECT_TRUE(std::isnan(y[i])) << c.name << " of " << x[i];
+    } else if (!is_normal<T>(exact)) {
+      // Zero or denormal, or too large: the rounded value within the least normal number.
+      const T rounded = static_cast<T>(exact);
+      EXPECT_TRUE(y[i] == rounded || std::abs(y[i] - rounded) <= Limits<T>::min()) << c.name << " of " << x[i];
+    } else if (const double error = ulp_error<T>(y[i], exact); !(error <= worst)) {
+      worst = error;
+      where = x[i];
+    }
+  }
+  std::printf("    %-8s %-7s worst %.2f ulp at %.17g of %zu\n", c.name, sizeof(T) == 4 ? "float" : "double", worst,
+              static_cast<double>(where), x.size());
+  return worst;
+}
+
+template <class T>
+class Math : public ::testing::Test {};
+using Elements = ::testing::Types<float, double>;
+TYPED_TEST_SUITE(Math, Elements);
+
+TYPED_TEST(Math, ElementaryFunctionsAreWithinThreeUlp) {
+  using T = TypeParam;
+  if (!kWideIsWider<T>) GTEST_SKIP() << "long double is no wider than double here";
+  for (const ElementaryCase& c : kCases) {
+    const double worst = worst_error<T>(c);
+    this->RecordProperty(c.name, std::to_string(worst));
+    EXPECT_LE(worst, 3.0) << c.name;
+  }
+}
+
+TYPED_TEST(Math, LimitsAreExact) {
+  using T = TypeParam;
+  const T inf = Limits<T>::infinity(), most = Limits<T>::max();
+  struct Limit {
+    Elementary kind;
+    T x, y;
+  };
+  const Limit limits[] = {
+      {Elementary::exp, -inf, 0},      {Elementary::exp, -most, 0},      {Elementary::exp, 0, 1},
+      {Elementary::exp, most, inf},    {Elementary::exp, inf, inf},      {Elementary::log, 0, -inf},
+      {Elementary::log, T(-0.0), -inf}, {Elementary::log, 1, 0},          {Elementary::log, inf, inf},
+      {Elementary::log1p, -1, -inf},   {Elementary::log1p, 0, 0},        {Elementary::log1p, inf, inf},
+      {Elementary::expm1, -inf, -1},   {Elementary::expm1, -most, -1},   {Elementary::expm1, 0, 0},
+      {Elementary::expm1, most, inf},  {Elementary::expm1, inf, inf},    {Elementary::tanh, -inf, -1},
+      {Elementary::tanh, 0, 0},        {Elementary::tanh, inf, 1},       {Elementary::tanh, most, 1},
+      {Elementary::erf, -inf, -1},     {Elementary::erf, 0, 0},          {Elementary::erf, inf, 1},
+      {Elementary::erf, most, 1},      {Elementary::sigmoid, -inf, 0},   {Elementary::sigmoid, -most, 0},
+      {Elementary::sigmoid, 0, T(0.5)}, {Elementary::sigmoid, most, 1},   {Elementary::sigmoid, inf, 1}};
+  for (const Limit& limit : limits) {
+    EXPECT_EQ(apply<T>(limit.kind, {limit.x})[0], limit.y)
+        << kCases[static_cast<int>(limit.kind)].name << " of " << limit.x;
+  }
+}
+
+TYPED_TEST(Math, NaNStaysNaNAndOutsideTheDomainIsNaN) {
+  using T = TypeParam;
+  const T nan = Limits<T>::quiet_NaN(), inf = Limits<T>::infinity();
+  for (const ElementaryCase& c : kCases) {
+    EXPECT_TRUE(std::isnan(apply<T>(c.kind, {nan})[0])) << c.name;
+    EXPECT_TRUE(std::isnan(apply<T>(c.kind, {-nan})[0])) << c.name;
+  }
+  for (const T x : {T(-1), -Limits<T>::min(), -inf}) EXPECT_TRUE(std::isnan(apply<T>(Elementary::log, {x})[0])) << x;
+  for (const T x : {T(-2), -inf}) EXPECT_TRUE(std::isnan(apply<T>(Elementary::log1p, {x})[0])) << x;
+}
+
+TYPED_TEST(Math, ElementaryFunctionsTakeAnyLengthInPlace) {
+  using T = TypeParam;
+  for (const ElementaryCase& c : kCases) {
+    for (const std::size_t n : {0, 1, 3, 4, 7, 8, 15, 16, 17, 53}) {
+      std::vector<T> x(n + 1, T(7));
+      for (std::size_t i = 0; i < n; ++i) x[i] = static_cast<T>(i + 1) / T(16);
+      std::vector<T> y = x;
+      active_table<T>().elementary[static_cast<int>(c.kind)](static_cast<Index>(n), y.data(), y.data());
+      for (std::size_t i = 0; i < n; ++i) EXPECT_EQ(y[i], apply<T>(c.kind, {x[i]})[0]) << c.name << " " << n;
+      EXPECT_EQ(y[n], T(7)) << "written past the end";
+    }
+  }
+}
+
+// ---- activations ----
+constexpr ActivationKind kKinds[] = {ActivationKind::identity, ActivationKind::relu, ActivationKind::leaky_relu,
+                                     ActivationKind::tanh,     ActivationKind::sigmoid, ActivationKind::elu,
+                                     ActivationKind::gelu,     ActivationKind::silu, ActivationKind::softplus};
+static_assert(std::size(kKinds) == kActivationCount);
+
+template <class T>
+T parameter_for(ActivationKind kind) {
+  if (kind == ActivationKind::leaky_relu) return T(0.01);
+  return kind == ActivationKind::elu ? T(1.5) : T(0);
+}
+
+template <class W>
+W exact_forward(ActivationKind kind, W x, W parameter) {
+  switch (kind) {
+    case ActivationKind::identity: return x;
+    case ActivationKind::relu: return x > 0 ? x : 0;
+    case ActivationKind::leaky_relu: return x > 0 ? x : parameter * x;
+    case ActivationKind::tanh: return std::tanh(x);
+    case ActivationKind::sigmoid: return 1 / (1 + std::exp(-x));
+    case ActivationKind::elu: return x > 0 ? x : parameter * std::expm1(x);
+    case ActivationKind::gelu: return x * std::erfc(-x / std::sqrt(W(2))) / 2;
+    case ActivationKind::silu: return x / (1 + std::exp(-x));
+    case ActivationKind::softplus: break;
+  }
+  return std::fmax(x, W(0)) + std::log1p(std::exp(-std::abs(x)));
+}
+
+template <class W>
+W exact_derivative(ActivationKind kind, W x, W parameter) {
+  const W sigmoid = 1 / (1 + std::exp(-x)), above = 1 / (1 + std::exp(x));  // above = 1 - sigmoid
+  switch (kind) {
+    case ActivationKind::identity: return 1;
+    case ActivationKind::relu: return x > 0 ? 1 : 0;
+    case ActivationKind::leaky_relu: return x > 0 ? 1 : parameter;
+    case ActivationKind::tanh: return 1 / (std::cosh(x) * std::cosh(x));
+    case ActivationKind::sigmoid: return sigmoid * above;
+    case ActivationKind::elu: return x > 0 ? 1 : parameter * std::exp(x);
+    case ActivationKind::gelu:
+      return std::erfc(-x / std::sqrt(W(2))) / 2 + x * std::exp(-x * x / 2) / std::sqrt(8 * std::atan(W(1)));
+    case ActivationKind::silu: return sigmoid * (1 + x * above);
+    case ActivationKind::softplus: break;
+  }
+  return sigmoid;
+}
+
+template <class T>
+std::vector<T> forward(ActivationKind kind, const std::vector<T>& x) {
+  std::vector<T> y(x.size());
+  const Index n = static_cast<Index>(x.size());
+  active_table<T>().activation_forward[static_cast<int>(kind)](
+      {1, n, x.data(), n, y.data(), n, parameter_for<T>(kind)});
+  return y;
+}
+
+template <class T>
+std::vector<T> backward(ActivationKind kind, const std::vector<T>& x, std::vector<T> grad) {
+  const std::vector<T> saved = derivative_from_output(kind) ? forward(kind, x) : x;
+  const Index n = static_cast<Index>(x.size());
+  active_table<T>().activation_backward[static_cast<int>(kind)](
+      {1, n, saved.data(), n, grad.data(), n, parameter_for<T>(kind)});
+  return grad;
+}
+
+TYPED_TEST(Math, ActivationsAreWithinAFewUlp) {
+  using T = TypeParam;
+  if (!kWideIsWider<T>) GTEST_SKIP() << "long double is no wider than double here";
+  const std::vector<T> x = samples<T>(-20.0, 20.0);
+  // Where exp(-x) overflows silu is -0; the exact value is below this.
+  const Wide<T> flushed = 800 * static_cast<Wide<T>>(Limits<T>::min());
+  for (const ActivationKind kind : kKinds) {
+    const std::vector<T> y = forward(kind, x);
+    double worst = 0.0;
+    T where{};
+    for (std::size_t i = 0; i < x.size(); ++i) {
+      const Wide<T> exact = exact_forward<Wide<T>>(kind, x[i], parameter_for<T>(kind));
+      ASSERT_FALSE(std::isnan(y[i])) << name_of(kind) << " of " << x[i];
+      if (!is_normal<T>(exact) || (kind == ActivationKind::silu && std::abs(exact) < flushed && y[i] == 0)) {
+        EXPECT_LE(std::abs(y[i] - exact), flushed) << name_of(kind) << " of " << x[i];
+      } else if (const double error = ulp_error<T>(y[i], exact); !(error <= worst)) {
+        worst = error;
+        where = x[i];
+      }
+    }
+    std::printf("    %-10s worst %.2f ulp at %.17g\n", std::string(name_of(kind)).c_str(), worst,
+                static_cast<double>(where));
+    EXPECT_LE(worst, kind == ActivationKind::gelu ? 8.0 : 3.0) << name_of(kind);
+  }
+}
+
+TYPED_TEST(Math, DerivativesAreWithinAFewUlpOfOne) {
+  using T = TypeParam;
+  if (!kWideIsWider<T>) GTEST_SKIP() << "long double is no wider than double here";
+  const std::vector<T> x = samples<T>(-20.0, 20.0);
+  for (const ActivationKind kind : kKinds) {
+    const std::vector<T> grad = backward(kind, x, std::vector<T>(x.size(), T(-2)));
+    double worst = 0.0;
+    T where{};
+    for (std::size_t i = 0; i < x.size(); ++i) {
+      // The standard formulas overflow on the way to their limits, which are reached long before.
+      const Wide<T> clamped = std::fmax(Wide<T>(-1000), std::fmin(Wide<T>(1000), static_cast<Wide<T>>(x[i])));
+      const Wide<T> exact = -2 * exact_derivative<Wide<T>>(kind, clamped, parameter_for<T>(kind));
+      const double error = static_cast<double>(std::abs(grad[i] - exact) / (2 * Limits<T>::epsilon()));
+      if (!(error <= worst)) worst = error, where = x[i];
+    }
+    std::printf("    %-10s worst %.2f epsilon at %.17g\n", std::string(name_of(kind)).c_str(), worst,
+                static_cast<double>(where));
+    EXPECT_LE(worst, 4.0) << name_of(kind);
+  }
+}
+
+TYPED_TEST(Math, ActivationsReachTheirLimits) {
+  using T = TypeParam;
+  const T inf = Limits<T>::infinity(), nan = Limits<T>::quiet_NaN(), most = Limits<T>::max();
+  for (const ActivationKind kind : kKinds) {
+    const bool saturates = kind == ActivationKind::tanh || kind == ActivationKind::sigmoid;
+    const bool linear = kind == ActivationKind::identity || kind == ActivationKind::leaky_relu;
+    T below = 0;
+    if (linear) below = -inf;
+    if (kind == ActivationKind::tanh) below = -1;
+    if (kind == ActivationKind::elu) below = -parameter_for<T>(kind);
+    EXPECT_EQ(forward<T>(kind, {inf})[0], saturates ? T(1) : inf) << name_of(kind);
+    EXPECT_EQ(forward<T>(kind, {most})[0], saturates ? T(1) : most) << name_of(kind);
+    EXPECT_EQ(forward<T>(kind, {-inf})[0], below) << name_of(kind);
+    EXPECT_TRUE(std::isnan(forward<T>(kind, {nan})[0])) << name_of(kind);
+    // The derivative: 1 above unless it saturates, 0 below unless it is linear.
+    const T slope = kind == ActivationKind::identity ? T(1) : parameter_for<T>(kind);
+    for (const T x : {inf, most}) EXPECT_EQ(backward<T>(kind, {x}, {T(3)})[0], saturates ? T(0) : T(3)) << name_of(kind);
+    for (const T x : {-inf, -most}) {
+      EXPECT_EQ(backward<T>(kind, {x}, {T(3)})[0], linear ? slope * T(3) : T(0)) << name_of(kind);
+    }
+  }
+}
+
+TYPED_TEST(Math, ActivationsKeepToTheirRows) {
+  using T = TypeParam;
+  constexpr Index kRows = 3, kStride = 64;
+  for (const ActivationKind kind : kKinds) {
+    for (const Index cols : {0, 1, 3, 4, 5, 7, 8, 9, 15, 16, 17, 53}) {
+      std::vector<T> x(kRows * kStride), y(kRows * kStride, T(7)), grad(kRows * kStride, T(2));
+      for (std::size_t i = 0; i < x.size(); ++i) x[i] = static_cast<T>(i % 23) / T(8) - T(1.3125);
+      const T parameter = parameter_for<T>(kind);
+      const int k = static_cast<int>(kind);
+      active_table<T>().activation_forward[k]({kRows, cols, x.data(), kStride, y.data(), kStride, parameter});
+      const T* saved = derivative_from_output(kind) ? y.data() : x.data();
+      active_table<T>().activation_backward[k]({kRows, cols, saved, kStride, grad.data(), kStride, parameter});
+      for (std::size_t i = 0; i < x.size(); ++i) {
+        const bool inside = static_cast<Index>(i) % kStride < cols;
+        EXPECT_EQ(y[i], inside ? forward<T>(kind, {x[i]})[0] : T(7)) << name_of(kind) << " " << cols;
+        EXPECT_EQ(grad[i], inside ? backward<T>(kind, {x[i]}, {T(2)})[0] : T(2)) << name_of(kind) << " " << cols;
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace stoop
