@@ -76,20 +76,28 @@ struct ElementaryCase {
 };
 
 constexpr ElementaryCase kCases[] = {
-    {Elementary::exp, "exp", -88.0, 89.0},   {Elementary::log, "log", 0.5, 2.0},   {Elementary::log1p, "log1p", -1.0, 2.0},
-    {Elementary::expm1, "expm1", -5.0, 5.0}, {Elementary::tanh, "tanh", -3.0, 3.0}, {Elementary::erf, "erf", -4.0, 4.0},
+    {Elementary::exp, "exp", -88.0, 89.0},        {Elementary::log, "log", 0.5, 2.0},
+    {Elementary::log1p, "log1p", -1.0, 2.0},      {Elementary::expm1, "expm1", -5.0, 5.0},
+    {Elementary::tanh, "tanh", -3.0, 3.0},        {Elementary::erf, "erf", -4.0, 4.0},
     {Elementary::sigmoid, "sigmoid", -40.0, 40.0}};
 
 template <class W>
 W exact_elementary(Elementary kind, W x) {
   switch (kind) {
-    case Elementary::exp: return std::exp(x);
-    case Elementary::log: return std::log(x);
-    case Elementary::log1p: return std::log1p(x);
-    case Elementary::expm1: return std::expm1(x);
-    case Elementary::tanh: return std::tanh(x);
-    case Elementary::erf: return std::erf(x);
-    case Elementary::sigmoid: break;
+    case Elementary::exp:
+      return std::exp(x);
+    case Elementary::log:
+      return std::log(x);
+    case Elementary::log1p:
+      return std::log1p(x);
+    case Elementary::expm1:
+      return std::expm1(x);
+    case Elementary::tanh:
+      return std::tanh(x);
+    case Elementary::erf:
+      return std::erf(x);
+    case Elementary::sigmoid:
+      break;
   }
   return 1 / (1 + std::exp(-x));
 }
@@ -148,16 +156,16 @@ TYPED_TEST(Math, LimitsAreExact) {
     T x, y;
   };
   const Limit limits[] = {
-      {Elementary::exp, -inf, 0},      {Elementary::exp, -most, 0},      {Elementary::exp, 0, 1},
-      {Elementary::exp, most, inf},    {Elementary::exp, inf, inf},      {Elementary::log, 0, -inf},
-      {Elementary::log, T(-0.0), -inf}, {Elementary::log, 1, 0},          {Elementary::log, inf, inf},
-      {Elementary::log1p, -1, -inf},   {Elementary::log1p, 0, 0},        {Elementary::log1p, inf, inf},
-      {Elementary::expm1, -inf, -1},   {Elementary::expm1, -most, -1},   {Elementary::expm1, 0, 0},
-      {Elementary::expm1, most, inf},  {Elementary::expm1, inf, inf},    {Elementary::tanh, -inf, -1},
-      {Elementary::tanh, 0, 0},        {Elementary::tanh, inf, 1},       {Elementary::tanh, most, 1},
-      {Elementary::erf, -inf, -1},     {Elementary::erf, 0, 0},          {Elementary::erf, inf, 1},
-      {Elementary::erf, most, 1},      {Elementary::sigmoid, -inf, 0},   {Elementary::sigmoid, -most, 0},
-      {Elementary::sigmoid, 0, T(0.5)}, {Elementary::sigmoid, most, 1},   {Elementary::sigmoid, inf, 1}};
+      {Elementary::exp, -inf, 0},       {Elementary::exp, -most, 0},    {Elementary::exp, 0, 1},
+      {Elementary::exp, most, inf},     {Elementary::exp, inf, inf},    {Elementary::log, 0, -inf},
+      {Elementary::log, T(-0.0), -inf}, {Elementary::log, 1, 0},        {Elementary::log, inf, inf},
+      {Elementary::log1p, -1, -inf},    {Elementary::log1p, 0, 0},      {Elementary::log1p, inf, inf},
+      {Elementary::expm1, -inf, -1},    {Elementary::expm1, -most, -1}, {Elementary::expm1, 0, 0},
+      {Elementary::expm1, most, inf},   {Elementary::expm1, inf, inf},  {Elementary::tanh, -inf, -1},
+      {Elementary::tanh, 0, 0},         {Elementary::tanh, inf, 1},     {Elementary::tanh, most, 1},
+      {Elementary::erf, -inf, -1},      {Elementary::erf, 0, 0},        {Elementary::erf, inf, 1},
+      {Elementary::erf, most, 1},       {Elementary::sigmoid, -inf, 0}, {Elementary::sigmoid, -most, 0},
+      {Elementary::sigmoid, 0, T(0.5)}, {Elementary::sigmoid, most, 1}, {Elementary::sigmoid, inf, 1}};
   for (const Limit& limit : limits) {
     EXPECT_EQ(apply<T>(limit.kind, {limit.x})[0], limit.y)
         << kCases[static_cast<int>(limit.kind)].name << " of " << limit.x;
@@ -190,9 +198,9 @@ TYPED_TEST(Math, ElementaryFunctionsTakeAnyLengthInPlace) {
 }
 
 // ---- activations ----
-constexpr ActivationKind kKinds[] = {ActivationKind::identity, ActivationKind::relu, ActivationKind::leaky_relu,
+constexpr ActivationKind kKinds[] = {ActivationKind::identity, ActivationKind::relu,    ActivationKind::leaky_relu,
                                      ActivationKind::tanh,     ActivationKind::sigmoid, ActivationKind::elu,
-                                     ActivationKind::gelu,     ActivationKind::silu, ActivationKind::softplus};
+                                     ActivationKind::gelu,     ActivationKind::silu,    ActivationKind::softplus};
 static_assert(std::size(kKinds) == kActivationCount);
 
 template <class T>
@@ -204,15 +212,24 @@ T parameter_for(ActivationKind kind) {
 template <class W>
 W exact_forward(ActivationKind kind, W x, W parameter) {
   switch (kind) {
-    case ActivationKind::identity: return x;
-    case ActivationKind::relu: return x > 0 ? x : 0;
-    case ActivationKind::leaky_relu: return x > 0 ? x : parameter * x;
-    case ActivationKind::tanh: return std::tanh(x);
-    case ActivationKind::sigmoid: return 1 / (1 + std::exp(-x));
-    case ActivationKind::elu: return x > 0 ? x : parameter * std::expm1(x);
-    case ActivationKind::gelu: return x * std::erfc(-x / std::sqrt(W(2))) / 2;
-    case ActivationKind::silu: return x / (1 + std::exp(-x));
-    case ActivationKind::softplus: break;
+    case ActivationKind::identity:
+      return x;
+    case ActivationKind::relu:
+      return x > 0 ? x : 0;
+    case ActivationKind::leaky_relu:
+      return x > 0 ? x : parameter * x;
+    case ActivationKind::tanh:
+      return std::tanh(x);
+    case ActivationKind::sigmoid:
+      return 1 / (1 + std::exp(-x));
+    case ActivationKind::elu:
+      return x > 0 ? x : parameter * std::expm1(x);
+    case ActivationKind::gelu:
+      return x * std::erfc(-x / std::sqrt(W(2))) / 2;
+    case ActivationKind::silu:
+      return x / (1 + std::exp(-x));
+    case ActivationKind::softplus:
+      break;
   }
   return std::fmax(x, W(0)) + std::log1p(std::exp(-std::abs(x)));
 }
@@ -221,16 +238,24 @@ template <class W>
 W exact_derivative(ActivationKind kind, W x, W parameter) {
   const W sigmoid = 1 / (1 + std::exp(-x)), above = 1 / (1 + std::exp(x));  // above = 1 - sigmoid
   switch (kind) {
-    case ActivationKind::identity: return 1;
-    case ActivationKind::relu: return x > 0 ? 1 : 0;
-    case ActivationKind::leaky_relu: return x > 0 ? 1 : parameter;
-    case ActivationKind::tanh: return 1 / (std::cosh(x) * std::cosh(x));
-    case ActivationKind::sigmoid: return sigmoid * above;
-    case ActivationKind::elu: return x > 0 ? 1 : parameter * std::exp(x);
+    case ActivationKind::identity:
+      return 1;
+    case ActivationKind::relu:
+      return x > 0 ? 1 : 0;
+    case ActivationKind::leaky_relu:
+      return x > 0 ? 1 : parameter;
+    case ActivationKind::tanh:
+      return 1 / (std::cosh(x) * std::cosh(x));
+    case ActivationKind::sigmoid:
+      return sigmoid * above;
+    case ActivationKind::elu:
+      return x > 0 ? 1 : parameter * std::exp(x);
     case ActivationKind::gelu:
       return std::erfc(-x / std::sqrt(W(2))) / 2 + x * std::exp(-x * x / 2) / std::sqrt(8 * std::atan(W(1)));
-    case ActivationKind::silu: return sigmoid * (1 + x * above);
-    case ActivationKind::softplus: break;
+    case ActivationKind::silu:
+      return sigmoid * (1 + x * above);
+    case ActivationKind::softplus:
+      break;
   }
   return sigmoid;
 }
@@ -316,7 +341,8 @@ TYPED_TEST(Math, ActivationsReachTheirLimits) {
     EXPECT_TRUE(std::isnan(forward<T>(kind, {nan})[0])) << name_of(kind);
     // The derivative: 1 above unless it saturates, 0 below unless it is linear.
     const T slope = kind == ActivationKind::identity ? T(1) : parameter_for<T>(kind);
-    for (const T x : {inf, most}) EXPECT_EQ(backward<T>(kind, {x}, {T(3)})[0], saturates ? T(0) : T(3)) << name_of(kind);
+    for (const T x : {inf, most})
+      EXPECT_EQ(backward<T>(kind, {x}, {T(3)})[0], saturates ? T(0) : T(3)) << name_of(kind);
     for (const T x : {-inf, -most}) {
       EXPECT_EQ(backward<T>(kind, {x}, {T(3)})[0], linear ? slope * T(3) : T(0)) << name_of(kind);
     }

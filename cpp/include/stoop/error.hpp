@@ -45,7 +45,8 @@ struct NonFiniteLossError : std::runtime_error {
 std::string in_quotes(std::string_view text);
 
 // `[where] given; expected; hint.` An empty part is left out.
-std::string format_error(std::string_view where, std::string_view given, std::string_view expected, std::string_view hint);
+std::string format_error(std::string_view where, std::string_view given, std::string_view expected,
+                         std::string_view hint);
 
 [[noreturn]] void throw_value_error(std::string_view where, std::string_view given, std::string_view expected,
                                     std::string_view hint);

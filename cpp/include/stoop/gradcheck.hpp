@@ -27,7 +27,7 @@ struct GradcheckResult {
 
 // Compares loss_and_grad with (loss(w + eps) - loss(w - eps)) / (2 eps) for every parameter element.
 // `model` is left as it was.
-GradcheckResult gradcheck(const Model<double>& model, const Loss& loss, MatrixView<const double> x, const Targets<double>& y,
-                          double l2 = 0.0, double eps = 1e-6);
+GradcheckResult gradcheck(const Model<double>& model, const Loss& loss, MatrixView<const double> x,
+                          const Targets<double>& y, double l2 = 0.0, double eps = 1e-6);
 
 }  // namespace stoop

@@ -59,7 +59,8 @@ struct Dense {
   std::optional<bool> use_bias{};            // unset: true, but false directly before a BatchNorm
   std::optional<Initializer> kernel_init{};  // unset: he_normal before a ReLU-like activation, else glorot_uniform
   Initializer bias_init{};
-  bool trainable = true;  // false: the parameters stay as they are
+  bool trainable = true;             // false: the parameters stay as they are
+  std::optional<double> l1{}, l2{};  // of this weight; unset: those of the trainer
 };
 
 // gamma * (input - mean) / sqrt(variance + eps) + beta for each column (Ioffe & Szegedy 2015, algorithms 1 and 2).
@@ -99,8 +100,8 @@ std::string_view name_of(InitializerKind kind);
 std::string_view name_of(const Layer& layer);
 ActivationKind kind_of(const Activation& activation);
 double parameter_of(const Activation& activation);  // negative_slope of LeakyReLU, alpha of ELU, else 0
-bool is_relu_like(ActivationKind kind);  // relu, leaky_relu, elu, gelu, silu
-bool derivative_from_output(ActivationKind kind);  // else its kernel needs the input: gelu, silu
+bool is_relu_like(ActivationKind kind);             // relu, leaky_relu, elu, gelu, silu
+bool derivative_from_output(ActivationKind kind);   // else its kernel needs the input: gelu, silu
 
 // Throws ValueError with the nearest valid name; `where` is what the message opens with.
 Activation activation_from_name(std::string_view name, std::string_view where = "activation");

@@ -35,8 +35,8 @@ inline constexpr int kLossCount = static_cast<int>(std::variant_size_v<Loss>);
 
 std::string_view name_of(LossKind kind);
 LossKind kind_of(const Loss& loss);
-bool takes_classes(LossKind kind);   // targets may be class indices
-bool has_accuracy(LossKind kind);    // outputs are compared with classes or labels
+bool takes_classes(LossKind kind);      // targets may be class indices
+bool has_accuracy(LossKind kind);       // outputs are compared with classes or labels
 double parameter_of(const Loss& loss);  // label_smoothing of SoftmaxCrossEntropy, delta of Huber, else 0
 
 // Throws ValueError for a label_smoothing or delta outside its range.

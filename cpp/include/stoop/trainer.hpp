@@ -17,8 +17,8 @@ namespace stoop {
 struct TrainerConfig {
   Loss loss = SoftmaxCrossEntropy{};
   Optimizer optimizer = Adam{};
-  double l2 = 0.0;       // adds l2/2 * sum(weight^2) to the loss
-  int num_threads = 0;   // 0: chosen from the work of a step, at most get_num_threads()
+  double l2 = 0.0;         // adds l2/2 * sum(weight^2) to the loss
+  int num_threads = 0;     // 0: chosen from the work of a step, at most get_num_threads()
   std::uint64_t seed = 0;  // of the shuffling
 };
 
@@ -43,8 +43,8 @@ struct Metrics {
 };
 
 struct EpochResult {
-  Index epoch = 0;       // 0-based, counted over all calls of fit
-  double loss = 0.0;     // mean of the objective seen by each update, before that update
+  Index epoch = 0;    // 0-based, counted over all calls of fit
+  double loss = 0.0;  // mean of the objective seen by each update, before that update
   double accuracy = 0.0;
   double val_loss = 0.0;  // NaN without validation data
   double val_accuracy = 0.0;
@@ -103,8 +103,7 @@ class Trainer {
 
   // The loss of this batch and its gradient, laid out as Model::parameter_block(); nothing is updated, running
   // statistics included. An empty gradient asks for the loss alone.
-  double loss_and_grad(MatrixView<const T> x, const Targets<T>& y, std::span<T> gradient,
-                       GradientMode mode = {});
+  double loss_and_grad(MatrixView<const T> x, const Targets<T>& y, std::span<T> gradient, GradientMode mode = {});
 
   // Loss (regularisation included) and accuracy in inference mode.
   Metrics evaluate(MatrixView<const T> x, const Targets<T>& y);

@@ -67,11 +67,11 @@ FileError::FileError(int error_number, std::string file, const std::string& what
       path(std::move(file)) {}
 
 NonFiniteLossError::NonFiniteLossError(Index at_step, Index at_epoch, std::string likely_cause)
-    : std::runtime_error(format_error(
-          "fit",
-          "the loss or its gradient is not finite at step " + std::to_string(at_step) + " (epoch " +
-              std::to_string(at_epoch) + ")",
-          "expected finite numbers, the last good parameters are kept", "likely cause: " + likely_cause)),
+    : std::runtime_error(format_error("fit",
+                                      "the loss or its gradient is not finite at step " + std::to_string(at_step) +
+                                          " (epoch " + std::to_string(at_epoch) + ")",
+                                      "expected finite numbers, the last good parameters are kept",
+                                      "likely cause: " + likely_cause)),
       step(at_step),
       epoch(at_epoch),
       cause(std::move(likely_cause)) {}

@@ -18,17 +18,17 @@ namespace {
 
 using namespace std::string_view_literals;
 
-constexpr std::array kActivationNames = {"identity"sv, "relu"sv, "leaky_relu"sv, "tanh"sv,
-                                         "sigmoid"sv,  "elu"sv,  "gelu"sv,       "silu"sv, "softplus"sv};
-constexpr std::array kLayerNames = {
-    "dense"sv, "identity"sv, "relu"sv,     "leaky_relu"sv, "tanh"sv,       "sigmoid"sv, "elu"sv,
-    "gelu"sv,  "silu"sv,     "softplus"sv, "batch_norm"sv, "layer_norm"sv, "dropout"sv, "residual"sv};
+constexpr std::array kActivationNames = {"identity"sv, "relu"sv, "leaky_relu"sv, "tanh"sv,    "sigmoid"sv,
+                                         "elu"sv,      "gelu"sv, "silu"sv,       "softplus"sv};
+constexpr std::array kLayerNames = {"dense"sv,      "identity"sv,   "relu"sv,    "leaky_relu"sv, "tanh"sv,
+                                    "sigmoid"sv,    "elu"sv,        "gelu"sv,    "silu"sv,       "softplus"sv,
+                                    "batch_norm"sv, "layer_norm"sv, "dropout"sv, "residual"sv};
 constexpr std::array kInitializerNames = {
     "zeros"sv,         "ones"sv,       "constant"sv,  "normal"sv,        "uniform"sv,      "glorot_uniform"sv,
     "glorot_normal"sv, "he_uniform"sv, "he_normal"sv, "lecun_uniform"sv, "lecun_normal"sv,
 };
 constexpr std::array kLossNames = {"softmax_cross_entropy"sv, "binary_cross_entropy"sv, "mse"sv, "mae"sv, "huber"sv};
-constexpr std::array kOptimizerNames = {"sgd"sv, "adam"sv};
+constexpr std::array kOptimizerNames = {"sgd"sv, "adagrad"sv, "rmsprop"sv, "adam"sv, "adamw"sv, "nadam"sv, "lion"sv};
 
 static_assert(kActivationNames.size() == kActivationCount);
 static_assert(kInitializerNames.size() == static_cast<std::size_t>(InitializerKind::lecun_normal) + 1);
@@ -70,15 +70,23 @@ void check(bool valid, std::string_view where, std::string_view name, double val
   throw_value_error(where, std::string(name) + " is " + std::string(text.data(), end), expected, hint);
 }
 
-void check_learning_rate(std::string_view where, double value) {
-  check(std::isfinite(value) && value >= 0, where, "learning_rate", value, "expected a finite number, at least 0",
-        "try 0.01 for sgd or 0.001 for adam");
+// A factor of a running mean.
+void check_factor(std::string_view where, std::string_view name, double value, std::string_view usual) {
+  check(value >= 0 && value < 1, where, name, value, "expected 0 <= " + std::string(name) + " < 1", usual);
+}
+
+void check_eps(std::string_view where, double value) {
+  check(std::isfinite(value) && value > 0, where, "eps", value, "expected a finite number above 0", "1e-8 is usual");
+}
+
+void check_weight_decay(std::string_view where, double value) {
+  check(std::isfinite(value) && value >= 0, where, "weight_decay", value, "expected a finite number, at least 0",
+        "0 turns it off, 0.01 is usual");
 }
 
 void check_range(const SGD& sgd) {
-  check_learning_rate("SGD", sgd.learning_rate);
-  check(sgd.momentum >= 0 && sgd.momentum < 1, "SGD", "momentum", sgd.momentum, "expected 0 <= momentum < 1",
-        "0.9 is usual");
+  validate(sgd.learning_rate, "SGD");
+  check_factor("SGD", "momentum", sgd.momentum, "0.9 is usual");
   check(sgd.dampening >= 0 && sgd.dampening <= 1, "SGD", "dampening", sgd.dampening, "expected 0 <= dampening <= 1",
         "use 0, or the momentum for an exponentially weighted average of the gradients");
   if (!sgd.nesterov) return;
@@ -88,13 +96,53 @@ void check_range(const SGD& sgd) {
         "leave out one of the two");
 }
 
-void check_range(const Adam& adam) {
-  check_learning_rate("Adam", adam.learning_rate);
-  check(adam.beta1 >= 0 && adam.beta1 < 1, "Adam", "beta1", adam.beta1, "expected 0 <= beta1 < 1", "0.9 is usual");
-  check(adam.beta2 >= 0 && adam.beta2 < 1, "Adam", "beta2", adam.beta2, "expected 0 <= beta2 < 1", "0.999 is usual");
-  check(std::isfinite(adam.eps) && adam.eps > 0, "Adam", "eps", adam.eps, "expected a finite number above 0",
-        "1e-8 is usual");
+void check_range(const AdaGrad& adagrad) {
+  validate(adagrad.learning_rate, "AdaGrad");
+  check_eps("AdaGrad", adagrad.eps);
 }
+
+void check_range(const RMSProp& rmsprop) {
+  validate(rmsprop.learning_rate, "RMSProp");
+  check_factor("RMSProp", "rho", rmsprop.rho, "0.9 is usual");
+  check_factor("RMSProp", "momentum", rmsprop.momentum, "0 turns it off");
+  check_eps("RMSProp", rmsprop.eps);
+}
+
+template <class AdamLike>
+void check_adam_like(const AdamLike& adam, std::string_view where) {
+  validate(adam.learning_rate, where);
+  check_factor(where, "beta1", adam.beta1, "0.9 is usual");
+  check_factor(where, "beta2", adam.beta2, "0.999 is usual");
+  check_eps(where, adam.eps);
+}
+
+void check_range(const Adam& adam) { check_adam_like(adam, "Adam"); }
+
+void check_range(const AdamW& adamw) {
+  check_adam_like(adamw, "AdamW");
+  check_weight_decay("AdamW", adamw.weight_decay);
+}
+
+void check_range(const Nadam& nadam) {
+  check_adam_like(nadam, "Nadam");
+  check(std::isfinite(nadam.momentum_decay) && nadam.momentum_decay >= 0, "Nadam", "momentum_decay",
+        nadam.momentum_decay, "expected a finite number, at least 0", "0.004 is usual");
+}
+
+void check_range(const Lion& lion) {
+  validate(lion.learning_rate, "Lion");
+  check_factor("Lion", "beta1", lion.beta1, "0.9 is usual");
+  check_factor("Lion", "beta2", lion.beta2, "0.99 is usual");
+  check_weight_decay("Lion", lion.weight_decay);
+}
+
+int states_of(const SGD& sgd) { return sgd.momentum != 0 ? 1 : 0; }
+int states_of(const AdaGrad&) { return 1; }
+int states_of(const RMSProp& rmsprop) { return 1 + (rmsprop.centered ? 1 : 0) + (rmsprop.momentum != 0 ? 1 : 0); }
+int states_of(const Adam& adam) { return adam.amsgrad ? 3 : 2; }
+int states_of(const AdamW& adamw) { return adamw.amsgrad ? 3 : 2; }
+int states_of(const Nadam&) { return 2; }
+int states_of(const Lion&) { return 1; }
 
 }  // namespace
 
@@ -178,14 +226,19 @@ void validate(const Loss& loss) {
   }
 }
 
-double learning_rate_of(const Optimizer& optimizer) {
-  return std::visit([](const auto& alternative) { return alternative.learning_rate; }, optimizer);
+const LearningRate& schedule_of(const Optimizer& optimizer) {
+  return std::visit([](const auto& alternative) -> const LearningRate& { return alternative.learning_rate; },
+                    optimizer);
 }
 
+void set_learning_rate(Optimizer& optimizer, LearningRate learning_rate) {
+  std::visit([&](auto& alternative) { alternative.learning_rate = std::move(learning_rate); }, optimizer);
+}
+
+double learning_rate_of(const Optimizer& optimizer) { return schedule_of(optimizer)(0); }
+
 int state_count(const Optimizer& optimizer) {
-  const auto* sgd = std::get_if<SGD>(&optimizer);
-  if (sgd == nullptr) return 2;
-  return sgd->momentum != 0 ? 1 : 0;
+  return std::visit([](const auto& alternative) { return states_of(alternative); }, optimizer);
 }
 
 void validate(const Optimizer& optimizer) {

@@ -18,8 +18,9 @@ namespace {
 using namespace std::string_view_literals;
 
 // In the order of Schedule's alternatives, without Custom.
-constexpr std::array kNames = {"constant"sv,     "step"sv,   "piecewise"sv,  "exponential"sv, "inverse_time"sv, "power"sv,
-                               "inverse_sqrt"sv, "linear"sv, "polynomial"sv, "cosine"sv,      "warmup"sv,       "one_cycle"sv};
+constexpr std::array kNames = {"constant"sv,     "step"sv,   "piecewise"sv,    "exponential"sv,
+                               "inverse_time"sv, "power"sv,  "inverse_sqrt"sv, "linear"sv,
+                               "polynomial"sv,   "cosine"sv, "warmup"sv,       "one_cycle"sv};
 static_assert(kNames.size() + 1 == std::variant_size_v<Schedule>);
 
 // ---- values; t is what the schedule counts ----
@@ -94,13 +95,14 @@ void check_ranges(const Step& s, std::string_view) {
 }
 void check_ranges(const Piecewise& s, std::string_view) {
   if (s.values.size() != s.boundaries.size() + 1) {
-    throw_value_error("Piecewise",
-                      std::to_string(s.values.size()) + " values and " + std::to_string(s.boundaries.size()) +
-                          " boundaries",
-                      "expected one value more than boundaries", "give the rate before, between and after them");
+    throw_value_error(
+        "Piecewise",
+        std::to_string(s.values.size()) + " values and " + std::to_string(s.boundaries.size()) + " boundaries",
+        "expected one value more than boundaries", "give the rate before, between and after them");
   }
   if (std::adjacent_find(s.boundaries.begin(), s.boundaries.end(), std::greater_equal<>()) != s.boundaries.end()) {
-    throw_value_error("Piecewise", "the boundaries are not in order", "expected each above the one before", "sort them");
+    throw_value_error("Piecewise", "the boundaries are not in order", "expected each above the one before",
+                      "sort them");
   }
   for (const double value : s.values) check_rate("Piecewise", "a value", value);
 }
@@ -183,7 +185,7 @@ double LearningRate::at(Index step, Index epoch) const {
       return by_epoch ? schedule.schedule.at(step, epoch - schedule.steps)
                       : schedule.schedule.at(step - schedule.steps, epoch);
     } else {
-      return value_at(schedule, t);
+      return schedules::value_at(schedule, t);
     }
   };
   return std::visit(value, held_->schedule);
@@ -196,7 +198,8 @@ std::vector<double> LearningRate::values(Index n) const {
 }
 
 void validate(const LearningRate& learning_rate, std::string_view where) {
-  std::visit([where](const auto& schedule) { schedules::check_ranges(schedule, where); }, learning_rate.held().schedule);
+  std::visit([where](const auto& schedule) { schedules::check_ranges(schedule, where); },
+             learning_rate.held().schedule);
 }
 
 }  // namespace stoop

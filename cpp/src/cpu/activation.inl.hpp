@@ -6,9 +6,9 @@
 //   leaky_relu  x, slope*x for x < 0      y      1 for y > 0, else slope     Maas, Hannun & Ng 2013, eq. 2
 //   tanh        tanh(x)                   y      1 - y^2                     LeCun et al. 1998, section 4.4
 //   sigmoid     1 / (1 + exp(-x))         y      y * (1 - y)
-//   elu         x, a*expm1(x) for x <= 0  y      1 for y > 0, else y + a     Clevert, Unterthiner & Hochreiter 2016, eq. 15
+//   elu         x, a*expm1(x) for x <= 0  y      1 for y > 0, else y + a     Clevert et al. 2016, eq. 15
 //   gelu        x * Phi(x)                x      Phi(x) + x * phi(x)         Hendrycks & Gimpel 2016, eq. 1
-//   silu        x * sigmoid(x)            x      s * (1 + x * (1 - s))       Elfwing et al. 2018; Ramachandran et al. 2017
+//   silu        x * sigmoid(x)            x      s * (1 + x * (1 - s))       Elfwing 2018; Ramachandran 2017
 //   softplus    log(1 + exp(x))           y      1 - exp(-y)                 Dugas et al. 2001; Glorot et al. 2011
 //
 // Phi and phi: the standard normal distribution function, exact by erfc, and density. s: sigmoid(x). slope and a, both

@@ -56,9 +56,8 @@ inline uint64_t dropout_group(const DropoutArgs<T>& args, uint32_t row, uint32_t
   for (int i = 0; i < kWordLanes; ++i) lanes[i] = static_cast<uint32_t>(i);
   uint64_t bits = 0;
   for (int first = 0; first < 16; first += kWordLanes) {
-    const PhiloxWords x =
-        philox_vector(lanes + (group * 16 + static_cast<uint32_t>(first)), row, static_cast<uint32_t>(args.step),
-                      args.layer << 8 | args.stream, args.seed);
+    const PhiloxWords x = philox_vector(lanes + (group * 16 + static_cast<uint32_t>(first)), row,
+                                        static_cast<uint32_t>(args.step), args.layer << 8 | args.stream, args.seed);
     for (int word = 0; word < 4; ++word) bits |= bits_below(x.word[word], threshold) << (word * 16 + first);
   }
   return bits;
@@ -93,9 +92,9 @@ void dropout_forward(const DropoutArgs<T>& args) noexcept {
   const T scale = static_cast<T>(1.0 / keep);
   for (Index i = 0; i < args.rows; ++i) {
     for_each_group(args, [&](Index j, Index count, Index column) {
-      const uint64_t bits = dropout_group(args, static_cast<uint32_t>(args.row + i), static_cast<uint32_t>(column / 64),
-                                          threshold) >>
-                            (column % 64);
+      const uint64_t bits =
+          dropout_group(args, static_cast<uint32_t>(args.row + i), static_cast<uint32_t>(column / 64), threshold) >>
+          (column % 64);
       __builtin_memcpy(args.mask + i * args.ld_mask + column / 8, &bits, static_cast<size_t>((count + 7) / 8));
       apply_mask(bits, args.input + i * args.ld_input + j, args.output + i * args.ld_output + j, count, scale);
     });

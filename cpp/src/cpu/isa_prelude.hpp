@@ -8,6 +8,7 @@
 #include <utility>  // std::integer_sequence, a type
 
 #if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic ignored "-Wuninitialized"
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"  // GCC's own AVX-512 header trips it (bug 105593)
 #endif
 #if defined(__x86_64__)

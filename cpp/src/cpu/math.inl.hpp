@@ -1,6 +1,7 @@
 // exp, expm1, tanh, the logistic function, log and log1p on vectors, within 3 ulp for normal results (exp, log and
-// log1p within 1; test_math.cpp measures them). Limits are exact: exp(-inf) = 0, exp(+inf) = inf, tanh(+-inf) = +-1, log(0) = -inf; NaN stays NaN. The
-// sign of a zero may be lost. With denormals-are-zero set, as in the training team, the log of a denormal is -inf.
+// log1p within 1; test_math.cpp measures them). Limits are exact: exp(-inf) = 0, exp(+inf) = inf, tanh(+-inf) = +-1,
+// log(0) = -inf; NaN stays NaN. The sign of a zero may be lost. With denormals taken for zero, as in the training team,
+// the log of a denormal is -inf.
 //
 // All polynomials are minimax fits of this project (Remez exchange with 60 digits, the coefficients then rounded);
 // each is given with its interval, degree and largest error before rounding, relative to the function it is part of.
@@ -26,10 +27,17 @@ struct ExpConstants<double> {
   static constexpr double kTanhLimit = 20.0;
   static constexpr int kMantissaBits = 52, kBias = 1023;
   // The same, degree 10, error 2^-61.7.
-  static constexpr double kExpm1[] = {
-      2.087532632221934e-09, 2.5109107527392635e-08, 2.7557403021913545e-07, 2.7557244035339148e-06,
-      2.480158717165884e-05, 0.0001984126988626966,  0.001388888888896304,   0.008333333333321586,
-      0.041666666666666505,  0.16666666666666677,    0.5};
+  static constexpr double kExpm1[] = {2.087532632221934e-09,
+                                      2.5109107527392635e-08,
+                                      2.7557403021913545e-07,
+                                      2.7557244035339148e-06,
+                                      2.480158717165884e-05,
+                                      0.0001984126988626966,
+                                      0.001388888888896304,
+                                      0.008333333333321586,
+                                      0.041666666666666505,
+                                      0.16666666666666677,
+                                      0.5};
 };
 
 constexpr double kExpm1Lowest = -50.0;  // below, expm1 rounds to -1
@@ -161,7 +169,7 @@ inline Vec<T> log_plus(Vec<T> x, Vec<T> tail, Vec<T> shift) {
   using C = LogConstants<T>;
   using E = ExpConstants<T>;
   const IntVec<T> bits = (IntVec<T>)x;
-  // The exponent with its bias, counted from sqrt(1/2); the shift is unsigned because AVX2 has no signed one of 64 bits.
+  // The exponent with its bias, counted from sqrt(1/2). Shifted unsigned: AVX2 has no signed shift of 64 bits.
   const auto biased = (typename C::Unsigned)(bits - (C::kSqrtHalf - C::kOne)) >> E::kMantissaBits;
   const IntVec<T> exponent = (IntVec<T>)biased;
   const Vec<T> f = (Vec<T>)(bits - (exponent << E::kMantissaBits) + C::kOne) - T(1);

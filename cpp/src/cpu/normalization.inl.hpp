@@ -107,9 +107,8 @@ void batch_norm_backward(const BatchNormArgs<T>& args) noexcept {
 template <class T, class Value>
 inline T row_sum(Index cols, Value value) {
   Vec<T> sum{};
-  for_each_vector<T>(cols, [&](Index j, int lanes) {
-    sum += select<T>(first_lanes<T>(lanes), value(j, lanes), Vec<T>{});
-  });
+  for_each_vector<T>(cols,
+                     [&](Index j, int lanes) { sum += select<T>(first_lanes<T>(lanes), value(j, lanes), Vec<T>{}); });
   return static_cast<T>(sum_lanes<T>(sum));
 }
 
@@ -143,12 +142,13 @@ void layer_norm_backward(const LayerNormArgs<T>& args) noexcept {
     const T* x = args.input + i * args.ld_input;
     const T* dy = args.grad + i * args.ld_grad;
     const T mean = args.statistics[i * args.ld_statistics], inverse = args.statistics[i * args.ld_statistics + 1];
-    const auto scaled = [&](Index j, int lanes) { return load_lanes(dy + j, lanes) * load_lanes(args.gamma + j, lanes); };
+    const auto scaled = [&](Index j, int lanes) {
+      return load_lanes(dy + j, lanes) * load_lanes(args.gamma + j, lanes);
+    };
     const auto normalised = [&](Index j, int lanes) { return (load_lanes(x + j, lanes) - mean) * inverse; };
     const T mean_grad = inverse_cols * row_sum<T>(args.cols, scaled);
-    const T slope = inverse_cols * row_sum<T>(args.cols, [&](Index j, int lanes) {
-                      return scaled(j, lanes) * normalised(j, lanes);
-                    });
+    const T slope = inverse_cols *
+                    row_sum<T>(args.cols, [&](Index j, int lanes) { return scaled(j, lanes) * normalised(j, lanes); });
     for_each_vector<T>(args.cols, [&](Index j, int lanes) {
       store_lanes(args.output + i * args.ld_output + j,
                   (scaled(j, lanes) - mean_grad - normalised(j, lanes) * slope) * inverse, lanes);

@@ -1,5 +1,5 @@
 // Optimizer updates: one pass over weight, gradient and state, with the L2 term and the sums of squares on the way.
-// Bytes per element: SGD 3 streams (5 with momentum), Adam 7.
+// Streams of memory: 3 for weight and gradient, and 2 for each array of state. rate[]: plan/rates.hpp.
 
 // Sums of squares are carried in double from one run of this many vectors to the next, so that they do not drift.
 constexpr Index kVectorsPerSum = 64;
@@ -9,7 +9,7 @@ struct SquareSums {
   Vec<T> weight{}, grad{};
 };
 
-// Calls update(offset, lanes, weight, gradient with the l2 term) for each vector and adds up the squares.
+// Calls update(offset, lanes, weight, scaled gradient with the l2 term) for each vector and adds up the squares.
 template <class T, class Update>
 inline void for_each_update(const UpdateArgs<T>& args, Update update) {
   double weight_sum = 0.0, grad_sum = 0.0;
@@ -20,7 +20,7 @@ inline void for_each_update(const UpdateArgs<T>& args, Update update) {
     for_each_vector<T>(count, [&](Index offset, int lanes) {
       const Index j = start + offset;
       const Vec<T> w = load_lanes(args.weight + j, lanes);
-      const Vec<T> g = load_lanes(args.grad + j, lanes) + args.l2 * w;
+      const Vec<T> g = args.grad_scale * load_lanes(args.grad + j, lanes) + args.l2 * w;
       sums.weight += w * w;
       sums.grad += g * g;
       update(j, lanes, w, g);
@@ -36,42 +36,180 @@ inline void for_each_update(const UpdateArgs<T>& args, Update update) {
 template <class T>
 void sgd_update(const UpdateArgs<T>& args) noexcept {
   const T lr = args.rate[0], momentum = args.rate[1], keep = args.rate[2];
-  if (args.state0 == nullptr) {
+  T* velocity = args.state[0];
+  if (velocity == nullptr) {
     for_each_update<T>(args, [&](Index j, int lanes, Vec<T> w, Vec<T> g) {
       store_lanes(args.weight + j, w - lr * (keep * g), lanes);
     });
   } else if (args.rate[3] == T(0)) {
     for_each_update<T>(args, [&](Index j, int lanes, Vec<T> w, Vec<T> g) {
-      const Vec<T> v = momentum * load_lanes(args.state0 + j, lanes) + keep * g;
-      store_lanes(args.state0 + j, v, lanes);
+      const Vec<T> v = momentum * load_lanes(velocity + j, lanes) + keep * g;
+      store_lanes(velocity + j, v, lanes);
       store_lanes(args.weight + j, w - lr * v, lanes);
     });
   } else {
     for_each_update<T>(args, [&](Index j, int lanes, Vec<T> w, Vec<T> g) {
-      const Vec<T> v = momentum * load_lanes(args.state0 + j, lanes) + keep * g;
-      store_lanes(args.state0 + j, v, lanes);
+      const Vec<T> v = momentum * load_lanes(velocity + j, lanes) + keep * g;
+      store_lanes(velocity + j, v, lanes);
       store_lanes(args.weight + j, w - lr * (g + momentum * v), lanes);
     });
   }
 }
 
-// Kingma & Ba 2015, algorithm 1; the bias corrections are folded into rate[0] and rate[4].
+// s += g^2;  w -= lr * g / (sqrt(s) + eps)   (Duchi, Hazan & Singer 2011)
 template <class T>
-void adam_update(const UpdateArgs<T>& args) noexcept {
-  const T lr = args.rate[0], beta1 = args.rate[1], beta2 = args.rate[2], eps = args.rate[3], correction = args.rate[4];
-  const T rest1 = args.rate[5], rest2 = args.rate[6];
+void adagrad_update(const UpdateArgs<T>& args) noexcept {
+  const T lr = args.rate[0], eps = args.rate[1];
   for_each_update<T>(args, [&](Index j, int lanes, Vec<T> w, Vec<T> g) {
-    const Vec<T> m = beta1 * load_lanes(args.state0 + j, lanes) + rest1 * g;
-    const Vec<T> v = beta2 * load_lanes(args.state1 + j, lanes) + rest2 * (g * g);
-    store_lanes(args.state0 + j, m, lanes);
-    store_lanes(args.state1 + j, v, lanes);
-    store_lanes(args.weight + j, w - lr * m / (square_root<T>(v) * correction + eps), lanes);
+    const Vec<T> s = load_lanes(args.state[0] + j, lanes) + g * g;
+    store_lanes(args.state[0] + j, s, lanes);
+    store_lanes(args.weight + j, w - lr * g / (square_root<T>(s) + eps), lanes);
+  });
+}
+
+// v = rho*v + (1-rho)*g^2, centered: minus the square of the running mean a of g, which rounding may make larger than v;
+// d = g / (sqrt(v) + eps);  w -= lr*d, with momentum b = momentum*b + d and w -= lr*b.
+template <class T, bool kCentered, bool kMomentum>
+inline void rmsprop_update_of(const UpdateArgs<T>& args) {
+  const T lr = args.rate[0], rho = args.rate[1], rest = args.rate[2], eps = args.rate[3], momentum = args.rate[4];
+  T* mean = args.state[1];
+  T* buffer = args.state[kCentered ? 2 : 1];
+  for_each_update<T>(args, [&](Index j, int lanes, Vec<T> w, Vec<T> g) {
+    Vec<T> v = rho * load_lanes(args.state[0] + j, lanes) + rest * (g * g);
+    store_lanes(args.state[0] + j, v, lanes);
+    if constexpr (kCentered) {
+      const Vec<T> a = rho * load_lanes(mean + j, lanes) + rest * g;
+      store_lanes(mean + j, a, lanes);
+      v = maximum<T>(Vec<T>{}, v - a * a);
+    }
+    Vec<T> d = g / (square_root<T>(v) + eps);
+    if constexpr (kMomentum) {
+      d += momentum * load_lanes(buffer + j, lanes);
+      store_lanes(buffer + j, d, lanes);
+    }
+    store_lanes(args.weight + j, w - lr * d, lanes);
   });
 }
 
 template <class T>
+void rmsprop_update(const UpdateArgs<T>& args) noexcept {
+  const bool momentum = args.rate[4] != T(0), centered = args.rate[5] != T(0);
+  if (centered) return momentum ? rmsprop_update_of<T, true, true>(args) : rmsprop_update_of<T, true, false>(args);
+  return momentum ? rmsprop_update_of<T, false, true>(args) : rmsprop_update_of<T, false, false>(args);
+}
+
+// Kingma & Ba 2015, algorithm 1; the bias corrections are folded into rate[0] and rate[4]. With a third array the
+// largest second moment so far is divided by (Reddi, Kale & Kumar 2018).
+template <class T>
+void adam_update(const UpdateArgs<T>& args) noexcept {
+  const T lr = args.rate[0], beta1 = args.rate[1], beta2 = args.rate[2], eps = args.rate[3], correction = args.rate[4];
+  const T rest1 = args.rate[5], rest2 = args.rate[6], decay = args.decay;
+  T* largest = args.state[2];
+  for_each_update<T>(args, [&](Index j, int lanes, Vec<T> w, Vec<T> g) {
+    const Vec<T> m = beta1 * load_lanes(args.state[0] + j, lanes) + rest1 * g;
+    Vec<T> v = beta2 * load_lanes(args.state[1] + j, lanes) + rest2 * (g * g);
+    store_lanes(args.state[0] + j, m, lanes);
+    store_lanes(args.state[1] + j, v, lanes);
+    if (largest != nullptr) {
+      v = maximum<T>(load_lanes(largest + j, lanes), v);
+      store_lanes(largest + j, v, lanes);
+    }
+    store_lanes(args.weight + j, w - decay * w - lr * m / (square_root<T>(v) * correction + eps), lanes);
+  });
+}
+
+// Dozat 2016, algorithm 2: rate[0] of the gradient and rate[7] of its running mean hold the rate and the corrections.
+template <class T>
+void nadam_update(const UpdateArgs<T>& args) noexcept {
+  const T lr_grad = args.rate[0], lr_mean = args.rate[7], beta1 = args.rate[1], beta2 = args.rate[2];
+  const T eps = args.rate[3], correction = args.rate[4], rest1 = args.rate[5], rest2 = args.rate[6];
+  for_each_update<T>(args, [&](Index j, int lanes, Vec<T> w, Vec<T> g) {
+    const Vec<T> m = beta1 * load_lanes(args.state[0] + j, lanes) + rest1 * g;
+    const Vec<T> v = beta2 * load_lanes(args.state[1] + j, lanes) + rest2 * (g * g);
+    store_lanes(args.state[0] + j, m, lanes);
+    store_lanes(args.state[1] + j, v, lanes);
+    store_lanes(args.weight + j, w - (lr_grad * g + lr_mean * m) / (square_root<T>(v) * correction + eps), lanes);
+  });
+}
+
+// 1, -1, or 0 where v is 0 (or NaN).
+template <class T>
+inline Vec<T> sign_of(Vec<T> v) {
+  const Vec<T> zero{};
+  return select<T>(v > zero, broadcast(T(1)), zero) - select<T>(v < zero, broadcast(T(1)), zero);
+}
+
+// w -= lr * (sign(beta1*m + (1-beta1)*g) + weight_decay*w);  m = beta2*m + (1-beta2)*g   (Chen et al. 2023)
+template <class T>
+void lion_update(const UpdateArgs<T>& args) noexcept {
+  const T lr = args.rate[0], beta1 = args.rate[1], beta2 = args.rate[2], rest1 = args.rate[3], rest2 = args.rate[4];
+  const T decay = args.decay;
+  for_each_update<T>(args, [&](Index j, int lanes, Vec<T> w, Vec<T> g) {
+    const Vec<T> m = load_lanes(args.state[0] + j, lanes);
+    store_lanes(args.state[0] + j, beta2 * m + rest2 * g, lanes);
+    store_lanes(args.weight + j, w - decay * w - lr * sign_of<T>(beta1 * m + rest1 * g), lanes);
+  });
+}
+
+// v cut to [-limit, limit]; what is not finite becomes NaN, so that the sum of squares shows it.
+template <class T>
+inline Vec<T> cut(Vec<T> v, T limit) {
+  const Vec<T> most = broadcast(limit);
+  return minimum<T>(most, maximum<T>(-most, v)) + (v - v);
+}
+
+template <class T>
 void regularize(const RegularizeArgs<T>& args) noexcept {
-  const UpdateArgs<T> pass{args.n, const_cast<T*>(args.weight), args.grad, nullptr, nullptr, args.l2, {},
-                           args.weight_sum_of_squares, args.grad_sum_of_squares};
-  for_each_update<T>(pass, [&](Index j, int lanes, Vec<T>, Vec<T> g) { store_lanes(args.grad + j, g, lanes); });
+  double weight_sum = 0.0, magnitude_sum = 0.0, grad_sum = 0.0;
+  for (Index start = 0; start < args.n; start += kVectorsPerSum * kLanes<T>) {
+    const Index left = args.n - start;
+    const Index count = left < kVectorsPerSum * kLanes<T> ? left : kVectorsPerSum * kLanes<T>;
+    SquareSums<T> sums;
+    Vec<T> magnitudes{};
+    for_each_vector<T>(count, [&](Index offset, int lanes) {
+      const Index j = start + offset;
+      const Vec<T> w = load_lanes(args.weight + j, lanes), sign = sign_of<T>(w);
+      Vec<T> g = load_lanes(args.grad + j, lanes) + args.l2 * w;
+      if (args.l1 != T(0)) g += args.l1 * sign;
+      if (args.clip_value > T(0)) g = cut<T>(g, args.clip_value);
+      sums.weight += w * w;
+      sums.grad += g * g;
+      magnitudes += w * sign;
+      store_lanes(args.grad + j, g, lanes);
+    });
+    weight_sum += sum_lanes<T>(sums.weight);
+    magnitude_sum += sum_lanes<T>(magnitudes);
+    grad_sum += sum_lanes<T>(sums.grad);
+  }
+  *args.weight_sum_of_squares = weight_sum;
+  *args.weight_sum_of_magnitudes = magnitude_sum;
+  *args.grad_sum_of_squares = grad_sum;
+}
+
+// Each column is added from the first row to the last, in double from one run of rows to the next.
+template <class T>
+void limit_norm(const LimitNormArgs<T>& args) noexcept {
+  for_each_vector<T>(args.cols, [&](Index j, int lanes) {
+    double squares[kLanes<T>] = {};
+    for (Index start = 0; start < args.rows; start += kVectorsPerSum) {
+      const Index end = args.rows - start < kVectorsPerSum ? args.rows : start + kVectorsPerSum;
+      Vec<T> sum{};
+      for (Index i = start; i < end; ++i) {
+        const Vec<T> w = load_lanes(args.weight + i * args.ld_weight + j, lanes);
+        sum += w * w;
+      }
+      for (int lane = 0; lane < kLanes<T>; ++lane) squares[lane] += static_cast<double>(sum[lane]);
+    }
+    Vec<T> scale = broadcast(T(1));
+    bool any = false;
+    for (int lane = 0; lane < lanes; ++lane) {
+      const double norm = __builtin_sqrt(squares[lane]);
+      if (norm > args.limit) scale[lane] = static_cast<T>(args.limit / norm), any = true;
+    }
+    if (!any) return;
+    for (Index i = 0; i < args.rows; ++i) {
+      T* w = args.weight + i * args.ld_weight + j;
+      store_lanes(w, load_lanes(w, lanes) * scale, lanes);
+    }
+  });
 }

@@ -41,8 +41,14 @@ constexpr OpTable<T> make_table() {
   table.loss[static_cast<int>(LossKind::mae)] = elementwise_loss<T, LossKind::mae>;
   table.loss[static_cast<int>(LossKind::huber)] = elementwise_loss<T, LossKind::huber>;
   table.update[static_cast<int>(OptimizerKind::sgd)] = sgd_update<T>;
+  table.update[static_cast<int>(OptimizerKind::adagrad)] = adagrad_update<T>;
+  table.update[static_cast<int>(OptimizerKind::rmsprop)] = rmsprop_update<T>;
   table.update[static_cast<int>(OptimizerKind::adam)] = adam_update<T>;
+  table.update[static_cast<int>(OptimizerKind::adamw)] = adam_update<T>;
+  table.update[static_cast<int>(OptimizerKind::nadam)] = nadam_update<T>;
+  table.update[static_cast<int>(OptimizerKind::lion)] = lion_update<T>;
   table.regularize = regularize<T>;
+  table.limit_norm = limit_norm<T>;
   table.column_sum = column_sum<T>;
   table.gather = gather<T>;
   table.batch_norm_forward = batch_norm_forward<T>;

@@ -46,10 +46,9 @@ void fill(const TensorFile& file, const std::vector<ParameterInfo>& infos, T* bl
   for (const ParameterInfo& info : infos) {
     const LoadedTensor& tensor = file.tensor(info.name);
     if (tensor.dtype != kDType<T>) {
-      throw_type_error("load_model",
-                       file.path.string() + " holds " + (kDType<T> == DType::float32 ? "float64" : "float32"),
-                       kDType<T> == DType::float32 ? "expected float32" : "expected float64",
-                       "load it as a model of its own dtype");
+      throw_type_error(
+          "load_model", file.path.string() + " holds " + (kDType<T> == DType::float32 ? "float64" : "float32"),
+          kDType<T> == DType::float32 ? "expected float32" : "expected float64", "load it as a model of its own dtype");
     }
     if (tensor.shape != shape_of(info)) {
       refuse(file.path, "has a " + info.name + " of another shape", "expected its layer's");

@@ -73,32 +73,42 @@ struct LossArgs {
   double* correct;  // rows predicted right, or their share of right labels; not weighted
 };
 
-// One pass over n elements: g += l2*w, then the update. Sums are of the values before the update.
+// One pass over n elements: g = grad_scale*grad + l2*w, then the update. Sums are of the values before the update.
 template <class T>
 struct UpdateArgs {
   Index n;
-  T* weight;      // (n)
-  const T* grad;  // (n), without the l2 term
-  T* state0;      // (n) or null
-  T* state1;      // (n) or null
+  T* weight;              // (n)
+  const T* grad;          // (n), without the l2 term
+  T* state[kMostStates];  // (n) each, null past those the optimizer keeps
+  T grad_scale;
   T l2;
-  // SGD: rate[0]=lr, rate[1]=momentum, rate[2]=1-dampening, rate[3]=1 for nesterov.
-  // Adam: rate[0]=lr/(1-beta1^t), rate[1]=beta1, rate[2]=beta2, rate[3]=eps, rate[4]=1/sqrt(1-beta2^t),
-  // rate[5]=1-beta1, rate[6]=1-beta2.
-  T rate[7];
+  T decay;    // w -= decay*w: decoupled weight decay, lr*weight_decay, of the optimizers that have it
+  T rate[8];  // what each optimizer puts there: plan/rates.hpp
   double* weight_sum_of_squares;  // sum(w^2)
-  double* grad_sum_of_squares;    // sum((g + l2*w)^2)
+  double* grad_sum_of_squares;    // sum(g^2)
 };
 
-// grad += l2 * weight, with the same sums; for gradients that are asked for without an update.
+// grad += l1*sign(weight) + l2*weight, then cut to [-clip_value, clip_value], with the sums that follow from it: for
+// gradients that are asked for without an update, or of which more is wanted than an update does by itself.
 template <class T>
 struct RegularizeArgs {
   Index n;
   const T* weight;
   T* grad;
-  T l2;
+  T l1, l2;
+  T clip_value;  // 0: not cut
   double* weight_sum_of_squares;
-  double* grad_sum_of_squares;
+  double* weight_sum_of_magnitudes;
+  double* grad_sum_of_squares;  // after the cut; not finite if any element was not
+};
+
+// Columns of a weight (rows, cols) whose L2 norm is above `limit` are scaled down to it.
+template <class T>
+struct LimitNormArgs {
+  Index rows, cols;
+  T* weight;
+  Index ld_weight;
+  double limit;
 };
 
 // sum (cols) = column sums of a (rows, cols), each column added from the first row to the last.
@@ -121,8 +131,8 @@ struct BatchNormArgs {
   const T* gamma;  // (cols)
   const T* beta;   // (cols)
   // Forward reads these two with fixed_statistics and writes them otherwise; backward reads them.
-  T* mean;      // (cols)
-  T* variance;  // (cols), biased
+  T* mean;        // (cols)
+  T* variance;    // (cols), biased
   T* grad_gamma;  // (cols), written by backward
   T* grad_beta;   // (cols)
   T eps;
@@ -210,13 +220,14 @@ struct OpTable {
   Index gemm_col_tile;
   Index (*gemm_scratch_elements)(Index m, Index n, Index k);
   void (*gemm)(const GemmArgs<T>&) noexcept;
-  void (*gemm_blas)(const GemmArgs<T>&) noexcept;  // null where no BLAS is loaded
+  void (*gemm_blas)(const GemmArgs<T>&) noexcept;      // null where no BLAS is loaded
   void (*gemm_epilogue)(const GemmArgs<T>&) noexcept;  // the epilogue alone, for products made elsewhere
   void (*activation_forward[kActivationCount])(const ActivationArgs<T>&) noexcept;
   void (*activation_backward[kActivationCount])(const ActivationArgs<T>&) noexcept;
   void (*loss[kLossCount])(const LossArgs<T>&) noexcept;
   void (*update[kOptimizerCount])(const UpdateArgs<T>&) noexcept;
   void (*regularize)(const RegularizeArgs<T>&) noexcept;
+  void (*limit_norm)(const LimitNormArgs<T>&) noexcept;
   void (*column_sum)(const ColumnSumArgs<T>&) noexcept;
   void (*gather)(const GatherArgs<T>&) noexcept;
   void (*batch_norm_forward)(const BatchNormArgs<T>&) noexcept;

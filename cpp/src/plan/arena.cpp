@@ -16,7 +16,9 @@ bool alive_together(const Buffer& a, const Buffer& b) { return a.first <= b.last
 }  // namespace
 
 Index layout_arena(std::span<Buffer> buffers, Index rows) {
-  const auto bytes_of = [rows](const Buffer& b) { return round_up((b.rows > 0 ? b.rows : rows) * b.stride * b.element_size, kAlignment); };
+  const auto bytes_of = [rows](const Buffer& b) {
+    return round_up((b.rows > 0 ? b.rows : rows) * b.stride * b.element_size, kAlignment);
+  };
   std::vector<std::size_t> order(buffers.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
   std::stable_sort(order.begin(), order.end(),

@@ -10,6 +10,7 @@
 // read since the last barrier. Without batch normalisation that leaves two a step of training.
 
 #include <algorithm>
+#include <utility>
 
 #include "arena.hpp"
 #include "plan.hpp"
@@ -65,9 +66,9 @@ struct NodePlan {
   int statistics = kNone;
   int sums = kNone;
   int mask = kNone;
-  int grad = kNone;  // and the gradient with respect to the output
-  Activation fused{};  // activation computed with the product
-  bool gated = false;  // f' of that activation is in `grad` already
+  int grad = kNone;      // and the gradient with respect to the output
+  Activation fused{};    // activation computed with the product
+  bool gated = false;    // f' of that activation is in `grad` already
   bool skipped = false;  // does nothing here: its value is its input's
   bool needs_grad = false;
 };
@@ -89,6 +90,7 @@ class Builder {
     if (trains_) {
       backward();
       finish_gradients();
+      if (request_.limit_norm && updates()) limit_norms();
       for (Buffer& buffer : plan_.buffers) buffer.first = 0, buffer.last = time_;  // all is read again at the end
     }
     plan_.arena_bytes = layout_arena(plan_.buffers, request_.batch);
@@ -298,7 +300,8 @@ class Builder {
     step.input = planned(node(i).input).value;
     step.output = planned(i).value = add_buffer(numbered("h", i), node(i).out_features);
     step.statistics = planned(i).statistics = add_buffer(numbered("stats", i), 2);
-    push(step, {{step.input, Reach::rows, false}, {step.output, Reach::rows, true}, {step.statistics, Reach::rows, true}});
+    push(step,
+         {{step.input, Reach::rows, false}, {step.output, Reach::rows, true}, {step.statistics, Reach::rows, true}});
   }
 
   void forward_add(int i) {
@@ -318,8 +321,11 @@ class Builder {
       gather.output = plan_.target_buffer = add_buffer("y", plan_.output_dim);
       push(gather, {{gather.output, Reach::rows, true}});
     }
-    if (trains_ && request_.backward) step.output = planned(node_count() - 1).grad = add_buffer("d_out", plan_.output_dim);
-    push(step, {{step.input, Reach::rows, false}, {plan_.target_buffer, Reach::rows, false}, {step.output, Reach::rows, true}});
+    if (trains_ && request_.backward)
+      step.output = planned(node_count() - 1).grad = add_buffer("d_out", plan_.output_dim);
+    push(step, {{step.input, Reach::rows, false},
+                {plan_.target_buffer, Reach::rows, false},
+                {step.output, Reach::rows, true}});
   }
 
   // ---- backward ----
@@ -371,7 +377,8 @@ class Builder {
     if (graph_.consumers(to) == 1) {
       target.grad = buffer;
     } else if (target.grad == kNone) {
-      target.grad = copy_gradient(buffer, to, StepKind::copy_gradient, add_buffer(numbered("d", to), node(to).out_features));
+      target.grad =
+          copy_gradient(buffer, to, StepKind::copy_gradient, add_buffer(numbered("d", to), node(to).out_features));
     } else {
       copy_gradient(buffer, to, StepKind::add_gradient, target.grad);
     }
@@ -490,6 +497,8 @@ class Builder {
     step.after = request_.kind == PlanKind::training ? After::update : After::regularize;
     step.parameter = offset(parameter);
     step.regularized = graph_.parameters[index(parameter)].info.regularized;
+    step.l1 = node(step.node).l1;
+    step.l2 = node(step.node).l2;
     step.first_sum = plan_.sum_slots;
     plan_.sum_slots += block_count(step.extent, step.block);
     plan_.block_elements = std::max(plan_.block_elements, step.block * step.row_elements);
@@ -550,6 +559,17 @@ class Builder {
     check.barrier = true;
     plan_.steps.push_back(check);
     plan_.steps.insert(plan_.steps.end(), updates.begin(), updates.end());
+  }
+
+  // A column of a weight spreads over its blocks, so all must be updated before any is looked at.
+  void limit_norms() {
+    bool barrier = true;
+    for (const Step& step : parameter_steps_) {
+      if (step.kind != StepKind::weight_gradient) continue;
+      Step limit = start_step(StepKind::limit_norm, Cut::columns, step.node);
+      limit.barrier = std::exchange(barrier, false);
+      plan_.steps.push_back(limit);
+    }
   }
 
   const PlanRequest& request_;

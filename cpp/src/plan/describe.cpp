@@ -36,6 +36,7 @@ const char* name_of(StepKind kind) {
                                     "stored_gradient",
                                     "check_gradient",
                                     "update_parameter",
+                                    "limit_norm",
                                     "update_statistics"};
   return kNames[static_cast<int>(kind)];
 }

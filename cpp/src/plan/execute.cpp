@@ -1,60 +1,20 @@
-// The only file with threads. A team walks the plan for a whole run of steps: each thread takes its share of every
-// step's blocks, and all meet where a step says so. How a step is cut is the plan's; the team only deals the blocks out.
+// A team of threads walks the plan for a whole run of steps: each thread takes its share of every step's blocks, and all
+// meet where a step says so. How a step is cut is the plan's; the team only deals the blocks out.
 
 #include "execute.hpp"
-
-#include <omp.h>
-#if defined(__unix__) || defined(__APPLE__)
-#include <pthread.h>
-#endif
 
 #include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <mutex>
 
 #include <stoop/runtime.hpp>
 
+#include "parameter_block.hpp"
 #include "rates.hpp"
-#include "steps.hpp"
 #include "team.hpp"
 
 namespace stoop {
 namespace {
-
-// ---- teams ----
-
-std::atomic<bool> g_forked{false};
-
-// A forked child has none of its parent's threads, and the OpenMP runtime would wait for them: it works alone.
-void watch_for_forks() {
-#if defined(__unix__) || defined(__APPLE__)
-  static std::once_flag once;
-  std::call_once(once, [] { pthread_atfork(nullptr, nullptr, [] { g_forked.store(true); }); });
-#endif
-}
-
-// Calls body(thread, team size) on a team of at most `threads`.
-template <class Body>
-void run_team(int threads, const Body& body) {
-  watch_for_forks();
-  if (threads <= 1 || g_forked.load()) {
-    const FlushToZero mode;
-    body(0, 1);
-    return;
-  }
-#pragma omp parallel num_threads(threads)
-  {
-    const FlushToZero mode;
-    body(omp_get_thread_num(), omp_get_num_threads());
-  }
-}
-
-struct Range {
-  Index begin, end;
-};
-
-Range share(Index blocks, int thread, int team) { return {blocks * thread / team, blocks * (thread + 1) / team}; }
 
 template <class T>
 std::vector<BoundBuffer<T>> bind_buffers(const Plan& plan, std::byte* arena) {
@@ -66,7 +26,18 @@ std::vector<BoundBuffer<T>> bind_buffers(const Plan& plan, std::byte* arena) {
   return bound;
 }
 
+// A last batch of one sample has no variance: where that matters it is merged into the batch before it.
+Index batch_rows(Index left, Index batch, bool merges) {
+  return merges && left == batch + 1 ? left : std::min(batch, left);
+}
+
 }  // namespace
+
+Index update_count(Index samples, Index batch, Index accumulate, bool merges) {
+  Index batches = 0;
+  for (Index done = 0; done < samples; ++batches) done += batch_rows(samples - done, batch, merges);
+  return block_count(batches, accumulate);
+}
 
 int useful_threads(double flops, int limit) {
   constexpr double kFlopsPerThread = 4e5;  // what a thread does in the time of a few barriers
@@ -84,6 +55,7 @@ class TeamRun {
         plan_(executor.plan_),
         ops_(*executor.ops_),
         run_(run),
+        blocks_{plan_, ops_, run_, executor.penalties_.data(), executor.grad_sums_.data()},
         barrier_(run.threads <= usable_cores()),
         last_poll_(Clock::now()) {}
 
@@ -93,18 +65,15 @@ class TeamRun {
     context.buffers = executor_.bound_.data();
     context.parameters = run_.parameters;
     context.scratch = executor_.scratch_.data() + thread * executor_.thread_scratch_;
-    T* block = context.scratch + executor_.gemm_scratch_;
-    const Index samples = run_.data.x.rows;
-    Index update = run_.updates_done;
     context.running = run_.running;
     context.seed = run_.seed;
-    for (Index start = 0, rows = 0; start < samples; start += rows) {
-      rows = batch_rows(samples - start);
-      context.update = static_cast<std::uint64_t>(update);
-      if (!walk(context, block, start, rows, ++update, thread, team)) return;
-      if (thread == 0) finish_step(rows);
+    for (Batch batch; next(batch);) {
+      context.update = static_cast<std::uint64_t>(run_.updates_done + batch.updates);
+      context.first_row = batch.start - batch.update_start;
+      if (!walk(context, batch, thread, team)) return;
+      if (thread == 0) finish_batch(batch);
       barrier_.wait(team);
-      if (thread == 0) add_sums();
+      if (thread == 0 && batch.is_last()) add_sums();
       if (stop_) return;
     }
   }
@@ -114,45 +83,67 @@ class TeamRun {
  private:
   using Clock = std::chrono::steady_clock;
 
-  // A last batch of one sample has no variance: it is merged into the batch before it.
-  Index batch_rows(Index left) const {
-    if (plan_.batch_statistics && left == run_.batch + 1) return left;
-    return std::min(run_.batch, left);
+  // The rows that follow, and at the end of an update those of the next. False: there are none.
+  bool next(Batch& batch) const {
+    const Index samples = run_.data.x.rows;
+    batch.start += batch.rows;
+    if (batch.start == samples) return false;
+    if (batch.start == batch.update_end) {
+      batch.update_start = batch.start;
+      for (Index i = 0; i < run_.accumulate && batch.update_end < samples; ++i) {
+        batch.update_end += batch_rows(samples - batch.update_end, run_.batch, plan_.batch_statistics);
+      }
+      ++batch.updates;
+    }
+    batch.rows = batch_rows(samples - batch.start, run_.batch, plan_.batch_statistics);
+    return true;
   }
 
-  // One training step. False: a check has ended the run, for all threads alike.
-  bool walk(const StepContext<T>& context, T* block, Index start, Index rows, Index update, int thread, int team) {
-    UpdateArgs<T> args{};
-    set_rates(args, run_.optimizer, update);
+  // What is done once for an update, not for every batch of it.
+  static bool is_of_update(StepKind kind) {
+    return kind == StepKind::check_gradient || kind == StepKind::update_parameter || kind == StepKind::limit_norm;
+  }
+
+  // One walk through the plan. False: a check has ended the run, for all threads alike.
+  bool walk(const StepContext<T>& context, const Batch& batch, int thread, int team) {
+    const Index rows = batch.rows;
+    T* block = context.scratch + executor_.gemm_scratch_;
+    UpdateArgs<T> rates{};
+    if (plan_.kind != PlanKind::gradient) {
+      set_rates(rates, run_.optimizer, run_.learning_rates[batch.updates], run_.updates_done + batch.updates + 1);
+    }
     for (const Step& step : plan_.steps) {
       if (step.barrier) barrier_.wait(team);
+      if (!batch.is_last() && is_of_update(step.kind)) continue;
       if (step.cut == Cut::rows) {
         const Range blocks = share(block_count(rows, kRowBlock), thread, team);
         const Slice slice{blocks.begin * kRowBlock, std::min(blocks.end * kRowBlock, rows), 0, output_columns(step)};
-        if (slice.row < slice.row_end) run_step(context, step, start, rows, slice);
+        if (slice.row < slice.row_end) run_step(context, step, batch, slice);
       } else if (step.cut == Cut::columns) {
         const Index columns = output_columns(step);
         const Range blocks = share(block_count(columns, kColumnBlock), thread, team);
         const Slice slice{0, rows, blocks.begin * kColumnBlock, std::min(blocks.end * kColumnBlock, columns)};
-        if (slice.column < slice.column_end) run_step(context, step, start, rows, slice);
+        if (slice.column < slice.column_end) run_step(context, step, batch, slice);
       } else if (step.cut == Cut::parameter) {
         const Range blocks = share(block_count(step.extent, step.block), thread, team);
-        for (Index b = blocks.begin; b < blocks.end; ++b) run_block(context, step, rows, b, block, args);
-      } else if (!(step.kind == StepKind::check_loss ? check_loss(start, rows, thread) : check_gradient(thread))) {
+        for (Index b = blocks.begin; b < blocks.end; ++b) blocks_.work(context, step, batch, b, block, rates);
+      } else if (!(step.kind == StepKind::check_loss ? check_loss(batch, thread) : check_gradient(rates, thread))) {
         return false;
       }
     }
     return true;
   }
 
-  void run_step(const StepContext<T>& context, const Step& step, Index start, Index rows, const Slice& slice) {
+  void run_step(const StepContext<T>& context, const Step& step, const Batch& batch, const Slice& slice) {
     switch (step.kind) {
       case StepKind::gather:
-        return gather(context, step.output, run_.data.x, start, slice.row, slice.row_end);
+        return gather(context, step.output, run_.data.x, batch.start, slice.row, slice.row_end);
       case StepKind::gather_targets:
-        return gather(context, step.output, run_.data.values, start, slice.row, slice.row_end);
+        return gather(context, step.output, run_.data.values, batch.start, slice.row, slice.row_end);
       case StepKind::loss:
-        return loss(context, step, start, rows, slice.row, slice.row_end);
+        return loss(context, step, batch, slice.row, slice.row_end);
+      case StepKind::limit_norm:
+        return blocks_.limit_norm(step, slice);
       default:
         return run_slice(context, step, slice);
     }
@@ -168,19 +159,21 @@ class TeamRun {
 
   Index sample(Index i) const { return run_.data.order == nullptr ? i : run_.data.order[i]; }
 
-  // Each thread adds all weights of the batch, in their order, rather than wait for a sum.
-  double weight_of_batch(Index start, Index rows) const {
-    if (run_.data.weights == nullptr) return static_cast<double>(rows);
+  // What the update's loss is divided by. Each thread adds all weights, in their order, rather than wait for a sum.
+  double weight_of_update(const Batch& batch) const {
+    if (run_.data.weights == nullptr) return static_cast<double>(batch.update_end - batch.update_start);
     double sum = 0.0;
-    for (Index i = start; i < start + rows; ++i) sum += static_cast<double>(run_.data.weights[sample(i)]);
+    for (Index i = batch.update_start; i < batch.update_end; ++i) {
+      sum += static_cast<double>(run_.data.weights[sample(i)]);
+    }
     return sum;
   }
 
   // Per row block, so that the partial sums are the same for any team.
-  void loss(const StepContext<T>& context, const Step& step, Index start, Index rows, Index begin, Index end) {
-    const double weight = weight_of_batch(start, rows);
+  void loss(const StepContext<T>& context, const Step& step, const Batch& batch, Index begin, Index end) {
+    const double weight = weight_of_update(batch);
     for (Index i = begin; i < end; ++i) {
-      const Index from = sample(start + i);
+      const Index from = sample(batch.start + i);
       if (plan_.class_targets) executor_.classes_[static_cast<std::size_t>(i)] = run_.data.classes[from];
       if (run_.data.weights != nullptr) executor_.weights_[static_cast<std::size_t>(i)] = run_.data.weights[from];
     }
@@ -209,59 +202,26 @@ class TeamRun {
     }
   }
 
-  // Block b of a parameter: its gradient, and what follows while that is in cache.
-  void run_block(const StepContext<T>& context, const Step& step, Index rows, Index b, T* block, UpdateArgs<T>& args) {
-    const Index begin = b * step.block, end = std::min(begin + step.block, step.extent);
-    if (step.kind == StepKind::update_statistics) return update_statistics(context, step, begin, end);
-    const Index offset = step.parameter + begin * step.row_elements;
-    const bool in_block = plan_.kind == PlanKind::training;
-    T* grad = in_block ? block : run_.gradient + offset;
-    if (step.kind != StepKind::update_parameter) run_parameter_gradient(context, step, rows, begin, end, grad);
-    const Index n = (end - begin) * step.row_elements;
-    const std::size_t slot = static_cast<std::size_t>(step.first_sum + b);
-    const T l2 = step.regularized ? static_cast<T>(run_.l2) : T(0);
-    double* weight_sum = &executor_.weight_sums_[slot];
-    double* grad_sum = &executor_.grad_sums_[slot];
-    if (step.after == After::regularize) {
-      ops_.regularize({n, run_.parameters + offset, grad, l2, weight_sum, grad_sum});
-      if (!step.regularized) *weight_sum = 0.0;
-      return;
-    }
-    double unused = 0.0;
-    args.n = n;
-    args.weight = run_.parameters + offset;
-    args.grad = grad;
-    args.state0 = run_.state[0] == nullptr ? nullptr : run_.state[0] + offset;
-    args.state1 = run_.state[1] == nullptr ? nullptr : run_.state[1] + offset;
-    args.l2 = in_block ? l2 : T(0);  // regularize has added it otherwise
-    args.weight_sum_of_squares = in_block ? weight_sum : &unused;
-    args.grad_sum_of_squares = in_block ? grad_sum : &unused;
-    ops_.update[optimizer_index_](args);
-    if (in_block && !step.regularized) *weight_sum = 0.0;
-  }
-
-  void update_statistics(const StepContext<T>& context, const Step& step, Index begin, Index end) {
-    const T momentum = static_cast<T>(step.momentum);
-    ops_.average({end - begin, run_.running + step.running_mean + begin, context.at(step.statistics, 0, begin), momentum});
-    ops_.average({end - begin, run_.running + step.running_var + begin, context.at(step.statistics, 1, begin), momentum});
-  }
-
   // Each thread adds the same numbers in the same order, so all decide alike without another barrier.
-  bool check_loss(Index start, Index rows, int thread) {
+  bool check_loss(const Batch& batch, int thread) {
     if (spoiled_) return false;
     double loss = 0.0;
-    for (Index b = 0; b < block_count(rows, kRowBlock); ++b) loss += executor_.losses_[static_cast<std::size_t>(b)];
+    for (Index b = 0; b < block_count(batch.rows, kRowBlock); ++b)
+      loss += executor_.losses_[static_cast<std::size_t>(b)];
     const bool finite = std::isfinite(loss);
     if (thread == 0) {
       result.non_finite_loss = !finite;
-      weight_ = weight_of_batch(start, rows);
-      loss_ = weight_ > 0.0 ? loss / weight_ : 0.0;
+      weight_ = weight_of_update(batch);
+      loss_ = (batch.is_first() ? 0.0 : loss_) + loss;
     }
     return finite;
   }
 
-  bool check_gradient(int thread) {
-    const bool finite = std::isfinite(sum(executor_.grad_sums_));
+  // The same for the norm of the whole gradient, which the update scales down to clip_norm.
+  bool check_gradient(UpdateArgs<T>& rates, int thread) {
+    const double norm = std::sqrt(sum(executor_.grad_sums_));
+    if (run_.clip_norm > 0.0 && norm > run_.clip_norm) rates.grad_scale = static_cast<T>(run_.clip_norm / norm);
+    const bool finite = std::isfinite(norm);
     if (thread == 0 && !finite) result.non_finite_loss = true;
     return finite;
   }
@@ -273,12 +233,13 @@ class TeamRun {
   }
 
   // Thread 0, before the step's last barrier: the others read stop_ behind it.
-  void finish_step(Index rows) {
-    result.samples += rows;
-    result.steps += 1;
-    for (Index b = 0; b < block_count(rows, kRowBlock); ++b) {
+  void finish_batch(const Batch& batch) {
+    result.samples += batch.rows;
+    for (Index b = 0; b < block_count(batch.rows, kRowBlock); ++b) {
       result.correct += executor_.correct_[static_cast<std::size_t>(b)];
     }
+    if (!batch.is_last()) return;
+    result.steps += 1;
     const auto now = Clock::now();
     if (run_.keep_going && now - last_poll_ >= std::chrono::milliseconds(50)) {
       last_poll_ = now;
@@ -289,9 +250,9 @@ class TeamRun {
   // Thread 0, behind the step's last barrier, when all sums of squares are there; they are overwritten only behind the
   // next step's first barrier, which needs this thread.
   void add_sums() {
-    const double penalty = 0.5 * run_.l2 * sum(executor_.weight_sums_);
+    const double penalty = sum(executor_.penalties_);
     const double squares = sum(executor_.grad_sums_);
-    result.loss_sum += (loss_ + penalty) * weight_;
+    result.loss_sum += loss_ + penalty * weight_;
     result.weight_sum += weight_;
     result.grad_norm_sum += std::sqrt(squares);
     spoiled_ = result.non_finite_gradient = !std::isfinite(squares);
@@ -301,11 +262,11 @@ class TeamRun {
   const Plan& plan_;
   const OpTable<T>& ops_;
   const TrainingRun<T>& run_;
-  const std::size_t optimizer_index_ = static_cast<std::size_t>(kind_of(run_.optimizer));
+  const ParameterBlocks<T> blocks_;
   TeamBarrier barrier_;
   Clock::time_point last_poll_;
-  double loss_ = 0.0;    // of the step, by thread 0
-  double weight_ = 0.0;  // of its samples
+  double loss_ = 0.0;     // of the update so far, weighted sum over the samples; thread 0's
+  double weight_ = 0.0;   // of all samples of the update
   bool stop_ = false;     // written by thread 0 before a barrier, read by all behind it
   bool spoiled_ = false;  // the same: the last update had a non-finite gradient
 };
@@ -321,8 +282,8 @@ TrainingExecutor<T>::TrainingExecutor(Plan plan, const OpTable<T>& ops)
       weights_(classes_.size()),
       losses_(static_cast<std::size_t>(block_count(plan_.batch, kRowBlock))),
       correct_(losses_.size()),
-      weight_sums_(static_cast<std::size_t>(plan_.sum_slots)),
-      grad_sums_(weight_sums_.size()) {
+      penalties_(static_cast<std::size_t>(plan_.sum_slots)),
+      grad_sums_(penalties_.size()) {
   bound_ = bind_buffers<T>(plan_, arena_.data());
 }
 
@@ -351,11 +312,11 @@ std::byte* workspace(Index bytes) {
 
 // Runs rows [start, start + rows) through the plan in this thread's own arena.
 template <class T>
-void infer_chunk(const InferenceRun<T>& run, StepContext<T>& context, std::span<BoundBuffer<T>> bound,
-                 Index start, Index rows, InferenceResult& result) {
+void infer_chunk(const InferenceRun<T>& run, StepContext<T>& context, std::span<BoundBuffer<T>> bound, Index start,
+                 Index rows, InferenceResult& result) {
   const Plan& plan = *run.plan;
   bound[static_cast<std::size_t>(plan.input_buffer)] = {const_cast<T*>(run.data.x.data) + start * run.data.x.stride,
-                                                         run.data.x.stride};
+                                                        run.data.x.stride};
   if (plan.kind == PlanKind::inference) {
     bound[static_cast<std::size_t>(plan.output_buffer)] = {run.out.data + start * run.out.stride, run.out.stride};
   }

@@ -36,12 +36,21 @@ struct TrainingRun {
   Dataset<T> data;
   Index batch = 0;
   T* parameters = nullptr;
-  T* state[2] = {nullptr, nullptr};  // of the optimizer, laid out as the parameters
-  T* running = nullptr;              // statistics of batch normalisation
-  T* gradient = nullptr;             // laid out as the parameters; not used by PlanKind::training
+  T* state[kMostStates] = {};  // of the optimizer, laid out as the parameters
+  T* average = nullptr;        // moving average of the parameters, laid out like them, or null
+  T* running = nullptr;        // statistics of batch normalisation
+  T* gradient = nullptr;       // laid out as the parameters; not used by PlanKind::training
   T loss_parameter = T(0);
   Optimizer optimizer{};
+  const double* learning_rates = nullptr;  // one for each update of this run; not used by PlanKind::gradient
+  double l1 = 0.0;
   double l2 = 0.0;
+  // 0: no limit. clip_norm and accumulate > 1 need PlanKind::checked, max_norm a plan with limit_norm.
+  double clip_norm = 0.0;
+  double clip_value = 0.0;
+  double max_norm = 0.0;
+  double average_decay = 0.0;
+  Index accumulate = 1;    // batches that make an update
   std::uint64_t seed = 0;  // of dropout
   Index updates_done = 0;
   int threads = 1;
@@ -54,11 +63,14 @@ struct TrainingResult {
   double correct = 0.0;
   double grad_norm_sum = 0.0;  // over the steps
   Index samples = 0;
-  Index steps = 0;                 // updates made
-  bool interrupted = false;        // keep_going said no
-  bool non_finite_loss = false;    // the step after `steps` was not applied
+  Index steps = 0;                   // updates made
+  bool interrupted = false;          // keep_going said no
+  bool non_finite_loss = false;      // the step after `steps` was not applied
   bool non_finite_gradient = false;  // PlanKind::training: the last of `steps` was applied and spoiled the parameters
 };
+
+// Updates a run over `samples` rows makes. `merges`: a last batch of one row goes with the one before it.
+Index update_count(Index samples, Index batch, Index accumulate, bool merges);
 
 // Owns the memory of training with one plan; nothing is allocated by run().
 template <class T>
@@ -82,10 +94,10 @@ class TrainingExecutor {
   AlignedBuffer<T> scratch_;  // per thread: packing for products, then one parameter block
   Index gemm_scratch_ = 0;
   Index thread_scratch_ = 0;
-  std::vector<std::int32_t> classes_;    // of the batch
+  std::vector<std::int32_t> classes_;  // of the batch
   std::vector<T> weights_;
-  std::vector<double> losses_, correct_;  // per row block
-  std::vector<double> weight_sums_, grad_sums_;  // per parameter block
+  std::vector<double> losses_, correct_;       // per row block
+  std::vector<double> penalties_, grad_sums_;  // per parameter block
 };
 
 // Rows of x through an inference plan, or an evaluation plan whose loss is added up (`out` is then not used).

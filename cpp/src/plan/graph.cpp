@@ -27,12 +27,17 @@ void check_initializer(const Initializer& initializer, const std::string& path) 
                "give the constant, the standard deviation or the limit");
 }
 
+void check_penalty(const std::optional<double>& factor, const std::string& path, const char* name) {
+  const double value = factor.value_or(0.0);
+  check_number(value >= 0.0 && std::isfinite(value), "Dense", path, name, value, "expected a finite number >= 0",
+               "leave it out to take the trainer's, 0 turns it off");
+}
+
 void check_activation(const Activation& activation, const std::string& path) {
   const double parameter = parameter_of(activation);
   // The derivative is found from the sign of the output, which a negative slope would turn around.
-  check_number(parameter >= 0.0 && std::isfinite(parameter), name_of(kind_of(activation)), path,
-               "a parameter", parameter, "expected a finite number >= 0",
-               "usual are negative_slope=0.01 and alpha=1");
+  check_number(parameter >= 0.0 && std::isfinite(parameter), name_of(kind_of(activation)), path, "a parameter",
+               parameter, "expected a finite number >= 0", "usual are negative_slope=0.01 and alpha=1");
 }
 
 class GraphBuilder {
@@ -72,7 +77,8 @@ class GraphBuilder {
   }
 
   int add_parameter(std::string name, Index rows, Index cols, int rank, bool regularized, const Initializer& init) {
-    return append(graph_.parameters, graph_.parameter_elements, {std::move(name), 0, rows, cols, rank, regularized}, init);
+    return append(graph_.parameters, graph_.parameter_elements, {std::move(name), 0, rows, cols, rank, regularized},
+                  init);
   }
 
   int append(std::vector<GraphParameter>& block, Index& elements, ParameterInfo info, const Initializer& init) {
@@ -101,11 +107,15 @@ class GraphBuilder {
     check_activation(dense.activation, path);
     check_initializer(dense.bias_init, path);
     if (dense.kernel_init) check_initializer(*dense.kernel_init, path);
+    check_penalty(dense.l1, path, "l1");
+    check_penalty(dense.l2, path, "l2");
     const Initializer kernel = dense.kernel_init.value_or(default_kernel_init(dense, layers, i));
     const bool before_batch_norm = kind_of(dense.activation) == ActivationKind::identity && i + 1 < layers.size() &&
                                    std::holds_alternative<BatchNorm>(layers[i + 1]);
     const bool use_bias = dense.use_bias.value_or(!before_batch_norm);
     add_dense(last(), dense.units, path, kernel, use_bias ? &dense.bias_init : nullptr, dense.trainable);
+    graph_.nodes.back().l1 = dense.l1;
+    graph_.nodes.back().l2 = dense.l2;
     if (kind_of(dense.activation) != ActivationKind::identity) add_activation(dense.activation);
   }
 

@@ -2,6 +2,7 @@
 // parameters they own. Built from the configuration alone; the plan is made from it.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -30,6 +31,7 @@ struct Node {
   double momentum = 0.0;
   double rate = 0.0;
   bool trainable = true;
+  std::optional<double> l1, l2;  // of a dense that does not take the trainer's
 };
 
 struct GraphParameter {

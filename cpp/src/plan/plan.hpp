@@ -2,6 +2,7 @@
 // ordered list of steps over them. build.cpp makes a plan once per (model, loss, batch size), execute.cpp walks it.
 #pragma once
 
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -24,11 +25,11 @@ enum class PlanKind {
 };
 
 enum class StepKind {
-  gather,               // rows of X -> output buffer
-  gather_targets,       // rows of y -> the target buffer
-  dense,                // output = f(input @ weight + bias)
-  activation,           // output = f(input)
-  batch_norm,           // output = normalised input, the statistics -> `statistics`
+  gather,          // rows of X -> output buffer
+  gather_targets,  // rows of y -> the target buffer
+  dense,           // output = f(input @ weight + bias)
+  activation,      // output = f(input)
+  batch_norm,      // output = normalised input, the statistics -> `statistics`
   layer_norm,
   dropout,              // output = input * mask / (1 - rate), the mask -> `mask`
   add,                  // output = input + gate, both values
@@ -47,6 +48,7 @@ enum class StepKind {
   stored_gradient,      // row `row` of `sums`, then what `after` says
   check_gradient,       // every thread adds the partial norms and stops at a non-finite one
   update_parameter,     // the optimizer on a parameter whose gradient is complete
+  limit_norm,           // columns of an updated weight are scaled down to the largest norm allowed
   update_statistics,    // running = momentum * running + (1 - momentum) * batch
 };
 
@@ -105,6 +107,7 @@ struct Step {
   Index block = 0;
   Index row_elements = 1;  // parameter elements per unit of extent
   bool regularized = false;
+  std::optional<double> l1, l2;  // unset: those of the run
   After after = After::nothing;
   Index first_sum = 0;  // slot of block 0 in the sums of squares
 };
@@ -139,6 +142,7 @@ struct PlanRequest {
   // Of plans that compute gradients: what the layers do that behave differently in training.
   bool dropout = true;
   bool batch_statistics = true;
+  bool limit_norm = false;  // of the columns of each weight, after its update
 };
 
 Plan build_plan(const PlanRequest& request);

@@ -1,4 +1,5 @@
-// The numbers an optimizer's kernel needs for update t (counted from 1); see UpdateArgs.
+// The numbers an optimizer's kernel needs for one update; see UpdateArgs. The only place that turns an optimizer's
+// settings and the count of updates into them.
 #pragma once
 
 #include <cmath>
@@ -9,23 +10,70 @@
 
 namespace stoop {
 
+// A running mean's weights of the old and the new: 1 - beta is taken in double, as 1 - 0.999f is off by 1e-5.
+struct UpdateRates {
+  double rate[8] = {};
+  double decay = 0.0;
+};
+
+// {lr, momentum, 1-dampening, 1 for nesterov}
+inline UpdateRates rates_of(const SGD& sgd, double lr, Index) {
+  return {{lr, sgd.momentum, 1.0 - sgd.dampening, sgd.nesterov ? 1.0 : 0.0}};
+}
+
+// {lr, eps}
+inline UpdateRates rates_of(const AdaGrad& adagrad, double lr, Index) { return {{lr, adagrad.eps}}; }
+
+// {lr, rho, 1-rho, eps, momentum, 1 for centered}
+inline UpdateRates rates_of(const RMSProp& rmsprop, double lr, Index) {
+  return {{lr, rmsprop.rho, 1.0 - rmsprop.rho, rmsprop.eps, rmsprop.momentum, rmsprop.centered ? 1.0 : 0.0}};
+}
+
+// {lr/(1-beta1^t), beta1, beta2, eps, 1/sqrt(1-beta2^t), 1-beta1, 1-beta2}
+template <class AdamLike>
+UpdateRates adam_rates(const AdamLike& adam, double lr, Index t) {
+  const double steps = static_cast<double>(t);
+  return {{lr / (1.0 - std::pow(adam.beta1, steps)), adam.beta1, adam.beta2, adam.eps,
+           1.0 / std::sqrt(1.0 - std::pow(adam.beta2, steps)), 1.0 - adam.beta1, 1.0 - adam.beta2}};
+}
+
+inline UpdateRates rates_of(const Adam& adam, double lr, Index t) { return adam_rates(adam, lr, t); }
+
+inline UpdateRates rates_of(const AdamW& adamw, double lr, Index t) {
+  UpdateRates rates = adam_rates(adamw, lr, t);
+  rates.decay = lr * adamw.weight_decay;
+  return rates;
+}
+
+// Adam's, with the factors of g in place 0 and of m in place 7. The product of the mu is made anew, so that an update
+// depends on t alone; it stops where 1 minus the product is 1.
+inline UpdateRates rates_of(const Nadam& nadam, double lr, Index t) {
+  const double step = std::pow(0.96, nadam.momentum_decay);
+  double power = step, product = 1.0;
+  for (Index i = 1; i <= t && product > 1e-18; ++i, power *= step) product *= nadam.beta1 * (1.0 - 0.5 * power);
+  const auto mu_at = [&](Index i) {
+    return nadam.beta1 * (1.0 - 0.5 * std::pow(0.96, static_cast<double>(i) * nadam.momentum_decay));
+  };
+  const double mu = mu_at(t), next = mu_at(t + 1);
+  UpdateRates rates = adam_rates(nadam, lr, t);
+  rates.rate[0] = lr * (1.0 - mu) / (1.0 - product);
+  rates.rate[7] = lr * next / (1.0 - product * next);
+  return rates;
+}
+
+// {lr, beta1, beta2, 1-beta1, 1-beta2}
+inline UpdateRates rates_of(const Lion& lion, double lr, Index) {
+  return {{lr, lion.beta1, lion.beta2, 1.0 - lion.beta1, 1.0 - lion.beta2}, lr * lion.weight_decay};
+}
+
+// For update t, counted from 1, at learning rate lr. The gradient is taken as it is until grad_scale is set.
 template <class T>
-void set_rates(UpdateArgs<T>& args, const Optimizer& optimizer, Index t) {
-  if (const SGD* sgd = std::get_if<SGD>(&optimizer)) {
-    args.rate[0] = static_cast<T>(sgd->learning_rate);
-    args.rate[1] = static_cast<T>(sgd->momentum);
-    args.rate[2] = static_cast<T>(1.0 - sgd->dampening);
-    args.rate[3] = sgd->nesterov ? T(1) : T(0);
-  } else if (const Adam* adam = std::get_if<Adam>(&optimizer)) {
-    const double steps = static_cast<double>(t);
-    args.rate[0] = static_cast<T>(adam->learning_rate / (1.0 - std::pow(adam->beta1, steps)));
-    args.rate[1] = static_cast<T>(adam->beta1);
-    args.rate[2] = static_cast<T>(adam->beta2);
-    args.rate[3] = static_cast<T>(adam->eps);
-    args.rate[4] = static_cast<T>(1.0 / std::sqrt(1.0 - std::pow(adam->beta2, steps)));
-    args.rate[5] = static_cast<T>(1.0 - adam->beta1);  // in double: 1 - 0.999f is off by 1e-5
-    args.rate[6] = static_cast<T>(1.0 - adam->beta2);
-  }
+void set_rates(UpdateArgs<T>& args, const Optimizer& optimizer, double lr, Index t) {
+  const UpdateRates rates =
+      std::visit([&](const auto& alternative) { return rates_of(alternative, lr, t); }, optimizer);
+  for (int i = 0; i < 8; ++i) args.rate[i] = static_cast<T>(rates.rate[i]);
+  args.decay = static_cast<T>(rates.decay);
+  args.grad_scale = T(1);
 }
 
 }  // namespace stoop

@@ -19,6 +19,7 @@ struct StepContext {
   T* scratch = nullptr;
   std::uint64_t seed = 0;  // of dropout, with the number of this update
   std::uint64_t update = 0;
+  Index first_row = 0;  // of this batch among the rows of the update
 
   T* at(int buffer, Index row, Index column = 0) const {
     return buffers[buffer].data + row * buffers[buffer].stride + column;
@@ -120,7 +121,8 @@ void run_batch_norm(const StepContext<T>& context, const Step& step, const Slice
   args.gamma = context.parameters + step.parameter + slice.column;
   args.beta = context.parameters + step.bias + slice.column;
   args.mean = fixed ? context.running + step.running_mean + slice.column : context.at(step.statistics, 0, slice.column);
-  args.variance = fixed ? context.running + step.running_var + slice.column : context.at(step.statistics, 1, slice.column);
+  args.variance =
+      fixed ? context.running + step.running_var + slice.column : context.at(step.statistics, 1, slice.column);
   args.eps = static_cast<T>(step.eps);
   args.fixed_statistics = fixed;
   if (step.kind == StepKind::batch_norm) return context.ops->batch_norm_forward(args);
@@ -160,7 +162,7 @@ void run_dropout(const StepContext<T>& context, const Step& step, const Slice& s
   args.ld_output = context.stride(step.output);
   args.mask = context.mask(step.mask, slice.row);
   args.ld_mask = context.stride(step.mask);
-  args.row = slice.row;
+  args.row = context.first_row + slice.row;
   args.column = slice.column;
   args.seed = context.seed;
   args.stream = static_cast<std::uint32_t>(Stream::dropout);
@@ -223,7 +225,8 @@ void run_parameter_gradient(const StepContext<T>& context, const Step& step, Ind
                             T* grad) {
   switch (step.kind) {
     case StepKind::bias_gradient:
-      return context.ops->column_sum({rows, end - begin, context.at(step.input, 0, begin), context.stride(step.input), grad});
+      return context.ops->column_sum(
+          {rows, end - begin, context.at(step.input, 0, begin), context.stride(step.input), grad});
     case StepKind::stored_gradient:
       std::copy_n(context.at(step.sums, step.row, begin), end - begin, grad);
       return;

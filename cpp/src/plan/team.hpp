@@ -1,7 +1,15 @@
-// A team's barrier and what a thread sets for the time it works in a team.
+// Teams of threads: the only file that starts them. A team's barrier and what a thread sets while it works in one.
 #pragma once
 
+#include <omp.h>
+#if defined(__unix__) || defined(__APPLE__)
+#include <pthread.h>
+#endif
+
 #include <atomic>
+#include <mutex>
+
+#include <stoop/types.hpp>
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -72,5 +80,40 @@ class FlushToZero {
   unsigned saved_ = 0;
 #endif
 };
+
+inline std::atomic<bool> g_forked{false};
+
+// A forked child has none of its parent's threads, and the OpenMP runtime would wait for them: it works alone.
+inline void watch_for_forks() {
+#if defined(__unix__) || defined(__APPLE__)
+  static std::once_flag once;
+  std::call_once(once, [] { pthread_atfork(nullptr, nullptr, [] { g_forked.store(true); }); });
+#endif
+}
+
+// Calls body(thread, team size) on a team of at most `threads`.
+template <class Body>
+void run_team(int threads, const Body& body) {
+  watch_for_forks();
+  if (threads <= 1 || g_forked.load()) {
+    const FlushToZero mode;
+    body(0, 1);
+    return;
+  }
+#pragma omp parallel num_threads(threads)
+  {
+    const FlushToZero mode;
+    body(omp_get_thread_num(), omp_get_num_threads());
+  }
+}
+
+struct Range {
+  Index begin, end;
+};
+
+// A thread's part of `blocks`.
+inline Range share(Index blocks, int thread, int team) {
+  return {blocks * thread / team, blocks * (thread + 1) / team};
+}
 
 }  // namespace stoop

@@ -13,7 +13,9 @@
 namespace stoop {
 namespace {
 
-std::string shape_text(Index rows, Index cols) { return "(" + std::to_string(rows) + ", " + std::to_string(cols) + ")"; }
+std::string shape_text(Index rows, Index cols) {
+  return "(" + std::to_string(rows) + ", " + std::to_string(cols) + ")";
+}
 
 template <class T>
 bool all_finite(const T* row, Index cols) {
@@ -44,8 +46,7 @@ template <class T>
 void check_shape(std::string_view where, const MatrixView<const T>& x, Index cols) {
   if (x.cols == cols && x.rows >= 0 && x.stride >= x.cols) return;
   throw_value_error(where, "X has shape " + shape_text(x.rows, x.cols),
-                    "expected (n_samples, " + std::to_string(cols) + ")",
-                    "give one column per input of the model");
+                    "expected (n_samples, " + std::to_string(cols) + ")", "give one column per input of the model");
 }
 
 template <class T>
@@ -89,7 +90,8 @@ void check_probabilities(std::string_view where, const MatrixView<const T>& y, b
       const double p = static_cast<double>(y.data[i * y.stride + j]);
       sum += p;
       if (p >= 0.0 && p <= 1.0) continue;
-      throw_value_error(where, "y is " + std::to_string(p) + " at row " + std::to_string(i) + ", column " + std::to_string(j),
+      throw_value_error(where,
+                        "y is " + std::to_string(p) + " at row " + std::to_string(i) + ", column " + std::to_string(j),
                         "expected probabilities from 0 to 1", "scale the targets, or use a regression loss");
     }
     if (!rows_sum_to_one || std::abs(sum - 1.0) <= kTolerance) continue;
@@ -122,8 +124,10 @@ template <class T>
 void check_weights(std::string_view where, std::span<const T> weights, Index rows) {
   if (weights.empty()) return;
   if (static_cast<Index>(weights.size()) != rows) {
-    throw_value_error(where, "sample_weight has " + std::to_string(weights.size()) + " elements and X " +
-                      std::to_string(rows) + " rows", "expected one weight per sample", "check how they were split");
+    throw_value_error(
+        where,
+        "sample_weight has " + std::to_string(weights.size()) + " elements and X " + std::to_string(rows) + " rows",
+        "expected one weight per sample", "check how they were split");
   }
   double sum = 0.0;
   for (std::size_t i = 0; i < weights.size(); ++i) {

@@ -30,8 +30,8 @@ struct Norms {
 
 }  // namespace
 
-GradcheckResult gradcheck(const Model<double>& model, const Loss& loss, MatrixView<const double> x, const Targets<double>& y,
-                          double l2, double eps) {
+GradcheckResult gradcheck(const Model<double>& model, const Loss& loss, MatrixView<const double> x,
+                          const Targets<double>& y, double l2, double eps) {
   if (!(eps > 0.0) || !std::isfinite(eps)) {
     throw_value_error("gradcheck", "eps=" + std::to_string(eps), "expected a finite number > 0", "1e-6 suits float64");
   }

@@ -64,11 +64,11 @@ struct Trainer<T>::Impl {
   GemmProvider provider;
   const OpTable<T>& ops;
   AlignedBuffer<T> state[2];
-  AlignedBuffer<T> gradient;  // of checked steps
+  AlignedBuffer<T> gradient;                          // of checked steps
   std::unique_ptr<TrainingExecutor<T>> executors[4];  // training, checked, gradient, loss alone
   Plan evaluation;
   std::vector<std::int32_t> order;
-  std::vector<T> saved;  // what an update changes, as it was at the start of the epoch
+  std::vector<T> saved;   // what an update changes, as it was at the start of the epoch
   GradientMode modes[2];  // of the last two executors
   Index epoch = 0;
   Index steps = 0;
@@ -304,8 +304,7 @@ double Trainer<T>::step(MatrixView<const T> x, const Targets<T>& y) {
 }
 
 template <class T>
-double Trainer<T>::loss_and_grad(MatrixView<const T> x, const Targets<T>& y, std::span<T> gradient,
-                                 GradientMode mode) {
+double Trainer<T>::loss_and_grad(MatrixView<const T> x, const Targets<T>& y, std::span<T> gradient, GradientMode mode) {
   impl_->check("Trainer.loss_and_grad", x, y);
   if (mode.training) impl_->check_batch("Trainer.loss_and_grad", x.rows, x.rows);
   if (!gradient.empty() && static_cast<Index>(gradient.size()) != impl_->parameter_count()) {
@@ -343,8 +342,7 @@ Metrics Trainer<T>::Impl::evaluate(const MatrixView<const T>& x, const Targets<T
   run.parameters = model.parameter_block().data();
   run.running = model.buffer_block().data();
   run.loss_parameter = static_cast<T>(parameter_of(config.loss));
-  run.data = {x, y.has_values ? nullptr : y.classes.data(), y.values,
-              y.weights.empty() ? nullptr : y.weights.data()};
+  run.data = {x, y.has_values ? nullptr : y.classes.data(), y.values, y.weights.empty() ? nullptr : y.weights.data()};
   run.threads = threads_for(evaluation.flops / kEvaluationRows * static_cast<double>(x.rows));
   const InferenceResult result = run_inference(run);
   const double rows = static_cast<double>(x.rows);

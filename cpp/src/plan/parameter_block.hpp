@@ -1,0 +1,107 @@
+// What a training step does with one block of a parameter while it is in cache: the gradient from the batch, the
+// regularisation, the optimizer, the moving average. No threads here.
+#pragma once
+
+#include "steps.hpp"
+
+namespace stoop {
+
+// The rows of one walk through the plan. Where gradients are accumulated, several of them make an update.
+struct Batch {
+  Index start = 0;
+  Index rows = 0;
+  Index update_start = 0;  // all rows of the update
+  Index update_end = 0;
+  Index updates = -1;  // before this one, in this run
+
+  bool is_first() const { return start == update_start; }
+  bool is_last() const { return start + rows == update_end; }
+};
+
+template <class T>
+struct ParameterBlocks {
+  const Plan& plan;
+  const OpTable<T>& ops;
+  const TrainingRun<T>& run;
+  double* penalties;     // by block: its part of the regularisation term of the loss
+  double* grad_squares;  // by block: the sum of squares of the gradient, regularisation included
+  const std::size_t optimizer = static_cast<std::size_t>(kind_of(run.optimizer));
+
+  // Block b of a step; `scratch` holds a block, `rates` what set_rates gave.
+  void work(const StepContext<T>& context, const Step& step, const Batch& batch, Index b, T* scratch,
+            const UpdateArgs<T>& rates) const {
+    const Index begin = b * step.block, end = std::min(begin + step.block, step.extent);
+    if (step.kind == StepKind::update_statistics) return update_statistics(context, step, begin, end);
+    const Index offset = step.parameter + begin * step.row_elements, n = (end - begin) * step.row_elements;
+    const Index slot = step.first_sum + b;
+    const bool stored = plan.kind != PlanKind::training;  // all gradients are kept
+    T* grad = stored ? run.gradient + offset : scratch;
+    if (step.kind != StepKind::update_parameter) {
+      T* fresh = batch.is_first() ? grad : scratch;
+      run_parameter_gradient(context, step, batch.rows, begin, end, fresh);
+      if (!batch.is_first()) ops.add({1, n, fresh, n, grad, n, false});
+      if (!batch.is_last()) return;
+    }
+    const bool asked = step.after == After::regularize;
+    const bool fused = !asked && !stored && l1_of(step) == 0.0 && run.clip_value == 0.0;
+    if (asked || (!stored && !fused)) regularize(step, n, offset, grad, slot);
+    if (!asked) update(step, n, offset, grad, slot, fused, rates);
+  }
+
+  // Columns of a weight whose norm is too large are scaled down, after all blocks of it are updated.
+  void limit_norm(const Step& step, const Slice& slice) const {
+    const Index offset = step.parameter + slice.column, cols = step.out_features;
+    ops.limit_norm({step.in_features, slice.columns(), run.parameters + offset, cols, run.max_norm});
+    for (Index i = 0; i < step.in_features; ++i) average(offset + i * cols, slice.columns());
+  }
+
+ private:
+  double l1_of(const Step& step) const { return step.regularized ? step.l1.value_or(run.l1) : 0.0; }
+  double l2_of(const Step& step) const { return step.regularized ? step.l2.value_or(run.l2) : 0.0; }
+
+  // A factor of 0 times a sum that is not finite is no penalty.
+  static double term(double factor, double sum) { return factor == 0.0 ? 0.0 : factor * sum; }
+
+  void regularize(const Step& step, Index n, Index offset, T* grad, Index slot) const {
+    const double l1 = l1_of(step), l2 = l2_of(step);
+    double squares = 0.0, magnitudes = 0.0;
+    ops.regularize({n, run.parameters + offset, grad, static_cast<T>(l1), static_cast<T>(l2),
+                    static_cast<T>(run.clip_value), &squares, &magnitudes, grad_squares + slot});
+    penalties[slot] = term(0.5 * l2, squares) + term(l1, magnitudes);
+  }
+
+  // `fused`: the gradient has no regularisation in it yet, and nobody has the sums.
+  void update(const Step& step, Index n, Index offset, const T* grad, Index slot, bool fused,
+              const UpdateArgs<T>& rates) const {
+    const double l2 = l2_of(step);
+    double weight_squares = 0.0, unused = 0.0;
+    UpdateArgs<T> args = rates;
+    args.n = n;
+    args.weight = run.parameters + offset;
+    args.grad = grad;
+    for (int i = 0; i < kMostStates; ++i) args.state[i] = run.state[i] == nullptr ? nullptr : run.state[i] + offset;
+    args.l2 = fused ? static_cast<T>(l2) : T(0);
+    if (!step.regularized) args.decay = T(0);
+    args.weight_sum_of_squares = &weight_squares;
+    args.grad_sum_of_squares = fused ? grad_squares + slot : &unused;
+    ops.update[optimizer](args);
+    if (fused) penalties[slot] = term(0.5 * l2, weight_squares);
+    if (!limits_norm(step)) average(offset, n);
+  }
+
+  bool limits_norm(const Step& step) const { return run.max_norm > 0.0 && step.regularized; }
+
+  void average(Index offset, Index n) const {
+    if (run.average == nullptr) return;
+    ops.average({n, run.average + offset, run.parameters + offset, static_cast<T>(run.average_decay)});
+  }
+
+  void update_statistics(const StepContext<T>& context, const Step& step, Index begin, Index end) const {
+    const T momentum = static_cast<T>(step.momentum);
+    const Index n = end - begin;
+    ops.average({n, run.running + step.running_mean + begin, context.at(step.statistics, 0, begin), momentum});
+    ops.average({n, run.running + step.running_var + begin, context.at(step.statistics, 1, begin), momentum});
+  }
+};
+
+}  // namespace stoop
