@@ -20,7 +20,7 @@ inline constexpr int kLossCount = static_cast<int>(std::variant_size_v<Loss>);
 
 std::string_view name_of(LossKind kind);
 LossKind kind_of(const Loss& loss);
-bool takes_classes(LossKind kind);  // targets are class indices, not values
+bool takes_classes(LossKind kind);                                            // targets are class indices, not values
 Loss loss_from_name(std::string_view name, std::string_view where = "loss");  // ValueError with the nearest valid name
 
 }  // namespace stoop

@@ -17,8 +17,8 @@ namespace stoop {
 struct TrainerConfig {
   Loss loss = SoftmaxCrossEntropy{};
   Optimizer optimizer = Adam{};
-  double l2 = 0.0;       // adds l2/2 * sum(weight^2) to the loss
-  int num_threads = 0;   // 0: chosen from the work of a step, at most get_num_threads()
+  double l2 = 0.0;         // adds l2/2 * sum(weight^2) to the loss
+  int num_threads = 0;     // 0: chosen from the work of a step, at most get_num_threads()
   std::uint64_t seed = 0;  // of the shuffling
 };
 
@@ -42,8 +42,8 @@ struct Metrics {
 };
 
 struct EpochResult {
-  Index epoch = 0;       // 0-based, counted over all calls of fit
-  double loss = 0.0;     // mean of the objective seen by each update, before that update
+  Index epoch = 0;    // 0-based, counted over all calls of fit
+  double loss = 0.0;  // mean of the objective seen by each update, before that update
   double accuracy = 0.0;
   double val_loss = 0.0;  // NaN without validation data
   double val_accuracy = 0.0;

@@ -67,11 +67,11 @@ FileError::FileError(int error_number, std::string file, const std::string& what
       path(std::move(file)) {}
 
 NonFiniteLossError::NonFiniteLossError(Index at_step, Index at_epoch, std::string likely_cause)
-    : std::runtime_error(format_error(
-          "fit",
-          "the loss or its gradient is not finite at step " + std::to_string(at_step) + " (epoch " +
-              std::to_string(at_epoch) + ")",
-          "expected finite numbers, the last good parameters are kept", "likely cause: " + likely_cause)),
+    : std::runtime_error(format_error("fit",
+                                      "the loss or its gradient is not finite at step " + std::to_string(at_step) +
+                                          " (epoch " + std::to_string(at_epoch) + ")",
+                                      "expected finite numbers, the last good parameters are kept",
+                                      "likely cause: " + likely_cause)),
       step(at_step),
       epoch(at_epoch),
       cause(std::move(likely_cause)) {}
@@ -113,6 +113,12 @@ void throw_value_error(std::string_view where, std::string_view given, std::stri
 void throw_type_error(std::string_view where, std::string_view given, std::string_view expected,
                       std::string_view hint) {
   throw TypeError(format_error(where, given, expected, hint));
+}
+
+void throw_out_of_memory(Index elements, Index element_size) {
+  throw OutOfMemory(format_error("memory",
+                                 std::to_string(elements) + " elements of " + std::to_string(element_size) + " bytes",
+                                 "expected what this machine can give", "use smaller layers or a smaller batch"));
 }
 
 void throw_checkpoint_error(std::string_view where, std::string_view given, std::string_view expected,

@@ -39,9 +39,8 @@ void softmax_cross_entropy(const LossArgs<T>& args) noexcept {
     correct += is_argmax(z, target, largest) ? 1.0 : 0.0;
     if (grad == nullptr) continue;
     const T scale = static_cast<T>(static_cast<double>(args.grad_scale) / sum);
-    for_each_vector<T>(args.cols, [&](Index j, int lanes) {
-      store_lanes(grad + j, load_lanes(grad + j, lanes) * scale, lanes);
-    });
+    for_each_vector<T>(args.cols,
+                       [&](Index j, int lanes) { store_lanes(grad + j, load_lanes(grad + j, lanes) * scale, lanes); });
     grad[target] -= args.grad_scale;
   }
   *args.loss = loss;

@@ -71,7 +71,14 @@ void adam_update(const UpdateArgs<T>& args) noexcept {
 
 template <class T>
 void regularize(const RegularizeArgs<T>& args) noexcept {
-  const UpdateArgs<T> pass{args.n, const_cast<T*>(args.weight), args.grad, nullptr, nullptr, args.l2, {},
-                           args.weight_sum_of_squares, args.grad_sum_of_squares};
+  const UpdateArgs<T> pass{args.n,
+                           const_cast<T*>(args.weight),
+                           args.grad,
+                           nullptr,
+                           nullptr,
+                           args.l2,
+                           {},
+                           args.weight_sum_of_squares,
+                           args.grad_sum_of_squares};
   for_each_update<T>(pass, [&](Index j, int lanes, Vec<T>, Vec<T> g) { store_lanes(args.grad + j, g, lanes); });
 }

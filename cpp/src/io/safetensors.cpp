@@ -27,7 +27,7 @@ static_assert(std::endian::native == std::endian::little, "the format is little-
 
 constexpr Index kAlignment = 64;
 constexpr Index kLengthBytes = 8;
-constexpr Index kMaxHeaderBytes = 100'000'000;  // the limit of the reference implementation
+constexpr Index kMaxHeaderBytes = 100'000'000;    // the limit of the reference implementation
 constexpr Index kMaxChunkBytes = Index{1} << 30;  // macOS refuses to read or write more than INT_MAX at once
 
 struct DTypeInfo {
@@ -238,9 +238,9 @@ void check_layout(const TensorHeader& header, Index data_bytes, const std::strin
                     "expected " + std::to_string(position) + ", without gap or overlap");
     }
     if (entry.end < entry.begin || entry.end - entry.begin != *bytes) {
-      throw_damaged(file, tensor + " covers the bytes from " + std::to_string(entry.begin) + " to " +
-                              std::to_string(entry.end),
-                    "expected " + std::to_string(*bytes) + " bytes for its shape and dtype");
+      throw_damaged(
+          file, tensor + " covers the bytes from " + std::to_string(entry.begin) + " to " + std::to_string(entry.end),
+          "expected " + std::to_string(*bytes) + " bytes for its shape and dtype");
     }
     if (entry.end > data_bytes) {
       throw_damaged(file, tensor + " ends at byte " + std::to_string(entry.end) + " of the data",

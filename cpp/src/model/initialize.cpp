@@ -50,7 +50,8 @@ Draw draw_of(const Initializer& initializer, double fan_in, double fan_out) {
 }
 
 // Two draws at a time: uniforms, or normals by Box & Muller 1958.
-std::pair<double, double> draw_pair(const Draw& draw_kind, std::uint64_t seed, std::uint32_t which, std::uint64_t pair) {
+std::pair<double, double> draw_pair(const Draw& draw_kind, std::uint64_t seed, std::uint32_t which,
+                                    std::uint64_t pair) {
   constexpr double kTwoPi = 6.283185307179586476925;
   const auto bits = draw(seed, Stream::initialize, which, pair);
   const double u = to_unit_interval(bits[0]), v = to_unit_interval(bits[1]);
@@ -85,7 +86,9 @@ template void initialize(const Initializer&, std::uint64_t, std::uint32_t, Index
 void shuffle(std::uint64_t seed, Index epoch, std::span<std::int32_t> order) {
   std::iota(order.begin(), order.end(), 0);
   if (order.size() < 2) return;
-  const auto swap_below = [&](std::size_t i, std::uint64_t bits) { std::swap(order[i], order[to_bounded(bits, i + 1)]); };
+  const auto swap_below = [&](std::size_t i, std::uint64_t bits) {
+    std::swap(order[i], order[to_bounded(bits, i + 1)]);
+  };
   std::size_t i = order.size() - 1;
   if (i % 2 == 0) swap_below(i, draw(seed, Stream::shuffle, static_cast<std::uint32_t>(epoch), i / 2)[0]), --i;
   for (; i >= 1; i -= 2) {

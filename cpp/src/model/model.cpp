@@ -95,7 +95,9 @@ struct Model<T>::Impl {
   void add_parameter(std::size_t layer, const char* what, Index rows, Index cols, int rank) {
     constexpr Index kStep = kAlignment / static_cast<Index>(sizeof(T));
     const Index offset =
-        parameters.empty() ? 0 : round_up(parameters.back().offset + parameters.back().rows * parameters.back().cols, kStep);
+        parameters.empty()
+            ? 0
+            : round_up(parameters.back().offset + parameters.back().rows * parameters.back().cols, kStep);
     parameters.push_back({std::to_string(layer) + "." + what, offset, rows, cols, rank, rank == 2});
     num_parameters += rows * cols;
   }
@@ -211,7 +213,7 @@ MatrixView<const T> Model<T>::parameter(std::string_view name) const {
 
 template <class T>
 void Model<T>::predict(MatrixView<const T> x, MatrixView<T> out) const {
-  check_shape("Model.predict", x, impl_->config.input_dim);
+  if (x.rows > 0) check_samples("Model.predict", x, impl_->config.input_dim);
   if (out.rows != x.rows || out.cols != impl_->output_dim || out.stride < out.cols) {
     throw_value_error("Model.predict", "out is " + std::to_string(out.rows) + " x " + std::to_string(out.cols),
                       "expected " + std::to_string(x.rows) + " x " + std::to_string(impl_->output_dim),

@@ -73,7 +73,8 @@ Model<T> Model<T>::load(const std::filesystem::path& path) {
                        kDType<T> == DType::float32 ? "expected float32" : "expected float64",
                        "load it as a model of its own dtype");
     }
-    if (tensor.shape != shape_of(info)) refuse(path, "has a " + info.name + " of another shape", "expected its layer's");
+    if (tensor.shape != shape_of(info))
+      refuse(path, "has a " + info.name + " of another shape", "expected its layer's");
     std::memcpy(model.parameter(info.name).data, tensor.data.data(), tensor.data.size());
   }
   return model;

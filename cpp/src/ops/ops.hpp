@@ -129,7 +129,7 @@ struct OpTable {
   Index gemm_col_tile;
   Index (*gemm_scratch_elements)(Index m, Index n, Index k);
   void (*gemm)(const GemmArgs<T>&) noexcept;
-  void (*gemm_blas)(const GemmArgs<T>&) noexcept;  // null where no BLAS is loaded
+  void (*gemm_blas)(const GemmArgs<T>&) noexcept;      // null where no BLAS is loaded
   void (*gemm_epilogue)(const GemmArgs<T>&) noexcept;  // the epilogue alone, for products made elsewhere
   void (*activation_forward[kActivationCount])(const ActivationArgs<T>&) noexcept;
   void (*activation_backward[kActivationCount])(const ActivationArgs<T>&) noexcept;

@@ -25,7 +25,9 @@ struct Node {
   int grad = kNone;   // buffer of the gradient with respect to it
 };
 
-std::string numbered(const char* prefix, std::size_t number) { return std::string(prefix).append(std::to_string(number)); }
+std::string numbered(const char* prefix, std::size_t number) {
+  return std::string(prefix).append(std::to_string(number));
+}
 
 Index offset_of(std::span<const ParameterInfo> parameters, std::size_t layer, const char* what) {
   const std::string name = numbered("", layer).append(".").append(what);

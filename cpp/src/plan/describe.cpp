@@ -13,9 +13,10 @@ const char* name_of(PlanKind kind) {
 }
 
 const char* name_of(StepKind kind) {
-  constexpr const char* kNames[] = {"gather",     "gather_targets", "dense",           "activation",
-                                    "loss",       "check_loss",     "activation_gradient", "input_gradient",
-                                    "weight_gradient", "bias_gradient", "check_gradient", "update_weight"};
+  constexpr const char* kNames[] = {
+      "gather",         "gather_targets",      "dense",          "activation",      "loss",
+      "check_loss",     "activation_gradient", "input_gradient", "weight_gradient", "bias_gradient",
+      "check_gradient", "update_weight"};
   return kNames[static_cast<int>(kind)];
 }
 

@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <limits>
 #include <mutex>
 
 #include <stoop/runtime.hpp>
@@ -229,8 +230,11 @@ class TeamRun {
     return finite;
   }
 
+  // Of checked training, before anything is updated: also a step so long that the parameters would overflow.
   bool check_gradient(int thread) {
-    const bool finite = std::isfinite(sum(executor_.grad_sums_));
+    constexpr double kMostChange = 1e-8 * static_cast<double>(std::numeric_limits<T>::max());
+    const double norm = std::sqrt(sum(executor_.grad_sums_));
+    const bool finite = std::max(norm, 1.0) * learning_rate_of(run_.optimizer) < kMostChange;
     if (thread == 0 && !finite) result.non_finite_loss = true;
     return finite;
   }
@@ -317,11 +321,11 @@ std::byte* workspace(Index bytes) {
 
 // Runs rows [start, start + rows) through the plan in this thread's own arena.
 template <class T>
-void infer_chunk(const InferenceRun<T>& run, StepContext<T>& context, std::span<BoundBuffer<T>> bound,
-                 Index start, Index rows, InferenceResult& result) {
+void infer_chunk(const InferenceRun<T>& run, StepContext<T>& context, std::span<BoundBuffer<T>> bound, Index start,
+                 Index rows, InferenceResult& result) {
   const Plan& plan = *run.plan;
   bound[static_cast<std::size_t>(plan.input_buffer)] = {const_cast<T*>(run.data.x.data) + start * run.data.x.stride,
-                                                         run.data.x.stride};
+                                                        run.data.x.stride};
   if (plan.kind == PlanKind::inference) {
     bound[static_cast<std::size_t>(plan.output_buffer)] = {run.out.data + start * run.out.stride, run.out.stride};
   }

@@ -49,9 +49,9 @@ struct TrainingResult {
   double correct = 0.0;
   double grad_norm_sum = 0.0;  // over the steps
   Index samples = 0;
-  Index steps = 0;                 // updates made
-  bool interrupted = false;        // keep_going said no
-  bool non_finite_loss = false;    // the step after `steps` was not applied
+  Index steps = 0;                   // updates made
+  bool interrupted = false;          // keep_going said no
+  bool non_finite_loss = false;      // the step after `steps` was not applied
   bool non_finite_gradient = false;  // PlanKind::training: the last of `steps` was applied and spoiled the parameters
 };
 
@@ -77,8 +77,8 @@ class TrainingExecutor {
   AlignedBuffer<T> scratch_;  // per thread: packing for products, then one parameter block
   Index gemm_scratch_ = 0;
   Index thread_scratch_ = 0;
-  std::vector<std::int32_t> classes_;    // of the batch
-  std::vector<double> losses_, correct_;  // per row block
+  std::vector<std::int32_t> classes_;            // of the batch
+  std::vector<double> losses_, correct_;         // per row block
   std::vector<double> weight_sums_, grad_sums_;  // per parameter block
 };
 

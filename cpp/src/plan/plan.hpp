@@ -79,7 +79,7 @@ struct Step {
   // ---- Cut::parameter ----
   Index extent = 0;  // rows of the weight or columns of the bias
   Index block = 0;
-  Index row_elements = 1;   // parameter elements per unit of extent
+  Index row_elements = 1;  // parameter elements per unit of extent
   bool regularized = false;
   After after = After::nothing;
   Index first_sum = 0;  // slot of block 0 in the sums of squares
@@ -92,8 +92,8 @@ struct Plan {
   Index output_dim = 0;
   std::vector<Buffer> buffers;
   std::vector<Step> steps;
-  int input_buffer = kNone;    // what the first layer reads
-  int output_buffer = kNone;   // what the last layer writes
+  int input_buffer = kNone;   // what the first layer reads
+  int output_buffer = kNone;  // what the last layer writes
   int target_buffer = kNone;
   int loss_gradient_buffer = kNone;
   Index arena_bytes = 0;

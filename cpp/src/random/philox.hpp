@@ -24,16 +24,15 @@ inline std::array<std::uint32_t, 4> philox(std::uint64_t seed, std::array<std::u
 }
 
 // Two 64-bit draws. `which` is the parameter, the epoch, ...
-inline std::array<std::uint64_t, 2> draw(std::uint64_t seed, Stream stream, std::uint32_t which, std::uint64_t position) {
+inline std::array<std::uint64_t, 2> draw(std::uint64_t seed, Stream stream, std::uint32_t which,
+                                         std::uint64_t position) {
   const auto words = philox(seed, {static_cast<std::uint32_t>(position), static_cast<std::uint32_t>(position >> 32),
                                    which, static_cast<std::uint32_t>(stream)});
   return {words[0] | std::uint64_t{words[1]} << 32, words[2] | std::uint64_t{words[3]} << 32};
 }
 
 // Strictly between 0 and 1, with 53 random bits.
-inline double to_unit_interval(std::uint64_t bits) {
-  return (static_cast<double>(bits >> 11) + 0.5) * 0x1p-53;
-}
+inline double to_unit_interval(std::uint64_t bits) { return (static_cast<double>(bits >> 11) + 0.5) * 0x1p-53; }
 
 // 0 .. bound-1 (Lemire 2019, without the rejection: the bias is below bound / 2^64).
 inline std::uint64_t to_bounded(std::uint64_t bits, std::uint64_t bound) {

@@ -13,7 +13,9 @@
 namespace stoop {
 namespace {
 
-std::string shape_text(Index rows, Index cols) { return "(" + std::to_string(rows) + ", " + std::to_string(cols) + ")"; }
+std::string shape_text(Index rows, Index cols) {
+  return "(" + std::to_string(rows) + ", " + std::to_string(cols) + ")";
+}
 
 template <class T>
 bool all_finite(const T* row, Index cols) {
@@ -34,7 +36,7 @@ void check_finite(std::string_view where, const char* name, const MatrixView<con
     throw_value_error(where,
                       std::string(name) + " has " + (std::isnan(row[j]) ? "NaN" : "an infinity") + " at row " +
                           std::to_string(i) + ", column " + std::to_string(j),
-                      "expected finite numbers", "remove or replace it before training");
+                      "expected finite numbers", "remove or replace it");
   }
 }
 
@@ -44,8 +46,7 @@ template <class T>
 void check_shape(std::string_view where, const MatrixView<const T>& x, Index cols) {
   if (x.cols == cols && x.rows >= 0 && x.stride >= x.cols) return;
   throw_value_error(where, "X has shape " + shape_text(x.rows, x.cols),
-                    "expected (n_samples, " + std::to_string(cols) + ")",
-                    "give one column per input of the model");
+                    "expected (n_samples, " + std::to_string(cols) + ")", "give one column per input of the model");
 }
 
 template <class T>
@@ -60,6 +61,11 @@ void check_samples(std::string_view where, const MatrixView<const T>& x, Index c
                       "train on parts of it");
   }
   check_finite(where, "X", x);
+}
+
+template <class T>
+bool is_finite(std::span<const T> values) {
+  return all_finite(values.data(), static_cast<Index>(values.size()));
 }
 
 template <class T>
@@ -90,6 +96,8 @@ void check_targets(std::string_view where, const Targets<T>& y, LossKind loss, I
   }
 }
 
+template bool is_finite(std::span<const float>);
+template bool is_finite(std::span<const double>);
 template void check_shape(std::string_view, const MatrixView<const float>&, Index);
 template void check_shape(std::string_view, const MatrixView<const double>&, Index);
 template void check_samples(std::string_view, const MatrixView<const float>&, Index);
