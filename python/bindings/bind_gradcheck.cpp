@@ -1,4 +1,5 @@
 // gradcheck: the result crosses as a dict, which gradcheck.py turns into a dataclass.
+#include <exception>
 #include <string_view>
 
 #include <pybind11/pybind11.h>
@@ -6,6 +7,7 @@
 #include <stoop/gradcheck.hpp>
 
 #include "bindings.hpp"
+#include "gil.hpp"
 #include "io/config_json.hpp"
 #include "numpy_view.hpp"
 
@@ -21,16 +23,24 @@ py::dict to_dict(const ParameterCheck& check) {
   return dict;
 }
 
-py::dict check_gradient(Model<double>& model, std::string_view loss, const Array<double>& x, const py::array& y,
+py::dict check_gradient(const Model<double>& model, std::string_view loss, const Array<double>& x, const py::array& y,
                         double l2, double eps) {
   const MatrixView<const double> input = matrix_view("gradcheck", x);
   const TargetsView<double> targets("gradcheck", y);
   const Loss parsed_loss = loss_from_json(loss);
   GradcheckResult result;
+  std::exception_ptr raised;  // KeyboardInterrupt, kept until the core has returned
+  const auto keep_going = [&raised] {
+    const HeldGil held;
+    if (PyErr_CheckSignals() == 0) return true;
+    raised = std::make_exception_ptr(py::error_already_set());
+    return false;
+  };
   {
-    const py::gil_scoped_release release;
-    result = gradcheck(model, parsed_loss, input, targets.get(), l2, eps);
+    const ReleasedGil released;
+    result = gradcheck(model, parsed_loss, input, targets.get(), l2, eps, keep_going);
   }
+  if (raised) std::rethrow_exception(raised);
   py::dict per_parameter;
   for (const ParameterCheck& check : result.per_parameter) per_parameter[py::str(check.name)] = to_dict(check);
   py::dict dict;

@@ -9,20 +9,21 @@
 #include <stoop/model.hpp>
 
 #include "bindings.hpp"
+#include "gil.hpp"
 #include "io/config_json.hpp"
 #include "numpy_view.hpp"
 
 namespace stoop::python {
 namespace {
 
-using ReleaseGil = py::call_guard<py::gil_scoped_release>;
+using ReleaseGil = py::call_guard<ReleasedGil>;
 
 template <class T>
 Array<T> predict(const Model<T>& model, const Array<T>& x) {
   const MatrixView<const T> input = matrix_view("predict", x);
   Array<T> out({input.rows, model.output_dim()});
   const MatrixView<T> output = matrix(out.mutable_data(), input.rows, model.output_dim());
-  const py::gil_scoped_release release;
+  const ReleasedGil released;
   model.predict(input, output);
   return out;
 }

@@ -15,6 +15,7 @@
 #include <stoop/runtime.hpp>
 
 #include "bindings.hpp"
+#include "gil.hpp"
 #include "io/config_json.hpp"
 
 namespace stoop::python {
@@ -98,7 +99,7 @@ py::dict build_dict() {
 }
 
 double fma_peak(std::string_view dtype, int threads) {
-  const py::gil_scoped_release release;
+  const ReleasedGil released;
   if (dtype == "float32") return measure_fma_peak<float>(threads);
   if (dtype == "float64") return measure_fma_peak<double>(threads);
   throw_value_error("measure_fma_peak", "dtype \"" + std::string(dtype) + "\"", "expected float32 or float64",

@@ -1,6 +1,5 @@
 // Trainer<T> as TrainerFloat32 and TrainerFloat64. The GIL is free while the core works; Ctrl-C and callbacks get it back.
 #include <atomic>
-#include <exception>
 #include <optional>
 #include <stdexcept>
 #include <string_view>
@@ -12,6 +11,7 @@
 #include <stoop/trainer.hpp>
 
 #include "bindings.hpp"
+#include "gil.hpp"
 #include "io/config_json.hpp"
 #include "numpy_view.hpp"
 
@@ -45,43 +45,27 @@ class Exclusive {
   std::atomic_flag& busy_;
 };
 
-// Calls back into Python from the running core. What Python raises is kept until the core has returned, because
-// nothing may be thrown through a training step.
 class Callbacks {
  public:
   Callbacks(py::object on_epoch, py::object on_progress)
       : on_epoch_(std::move(on_epoch)), on_progress_(std::move(on_progress)) {}
 
-  bool epoch(const EpochResult& result) noexcept {
+  bool epoch(const EpochResult& result) {
     if (on_epoch_.is_none()) return true;
-    return guarded([&] { return on_epoch_(to_dict(result)).template cast<bool>(); });
+    return guarded_([&] { return on_epoch_(to_dict(result)).template cast<bool>(); });
   }
 
-  bool progress(const Progress& progress) noexcept {
-    return guarded([&] {
-      if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+  bool progress(const Progress& progress) {
+    return guarded_([&] {
+      check_signals();
       if (!on_progress_.is_none()) on_progress_(progress.epoch, progress.samples_done, progress.samples);
       return true;
     });
   }
 
-  void rethrow() const {
-    if (raised_) std::rethrow_exception(raised_);
-  }
+  void rethrow() const { guarded_.rethrow(); }
 
  private:
-  template <class Call>
-  bool guarded(Call&& call) noexcept {
-    if (raised_) return false;
-    const py::gil_scoped_acquire gil;
-    try {
-      return call();
-    } catch (...) {
-      raised_ = std::current_exception();
-      return false;
-    }
-  }
-
   static py::dict to_dict(const EpochResult& result) {
     py::dict dict;
     dict["epoch"] = result.epoch;
@@ -98,7 +82,7 @@ class Callbacks {
 
   py::object on_epoch_;
   py::object on_progress_;
-  std::exception_ptr raised_;
+  GuardedCalls guarded_;
 };
 
 template <class T>
@@ -124,7 +108,7 @@ void fit(TrainerHandle<T>& self, const Array<T>& x, const py::array& y, Index ep
   options.on_epoch = [&callbacks](const EpochResult& result) { return callbacks.epoch(result); };
   options.on_progress = [&callbacks](const Progress& progress) { return callbacks.progress(progress); };
   {
-    const py::gil_scoped_release release;
+    const ReleasedGil released;
     self.trainer.fit(input, targets.get(), options);
   }
   callbacks.rethrow();
@@ -135,7 +119,7 @@ double step(TrainerHandle<T>& self, const Array<T>& x, const py::array& y) {
   const Exclusive exclusive(self.busy);
   const MatrixView<const T> input = matrix_view("step", x);
   const TargetsView<T> targets("step", y);
-  const py::gil_scoped_release release;
+  const ReleasedGil released;
   return self.trainer.step(input, targets.get());
 }
 
@@ -150,7 +134,7 @@ py::tuple loss_and_grad(TrainerHandle<T>& self, const Array<T>& x, const py::arr
   T* data = block.mutable_data();
   double loss = 0.0;
   {
-    const py::gil_scoped_release release;
+    const ReleasedGil released;
     loss = self.trainer.loss_and_grad(input, targets.get(), {data, size});
   }
   return py::make_tuple(loss, parameter_views(self.model.parameter_infos(), data, block));
@@ -163,7 +147,7 @@ py::dict evaluate(TrainerHandle<T>& self, const Array<T>& x, const py::array& y)
   const TargetsView<T> targets("evaluate", y);
   Metrics metrics;
   {
-    const py::gil_scoped_release release;
+    const ReleasedGil released;
     metrics = self.trainer.evaluate(input, targets.get());
   }
   py::dict dict;

@@ -2,11 +2,13 @@
 // Checks happen once, at the public boundary; what lies below is noexcept.
 #pragma once
 
+#include <new>
 #include <span>
 #include <stdexcept>
 #include <string>
 #include <string_view>
 #include <system_error>
+#include <utility>
 
 #include <stoop/types.hpp>
 
@@ -27,6 +29,13 @@ struct CheckpointError : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+// Memory for a model or a batch could not be had. Python: MemoryError.
+struct OutOfMemory : std::bad_alloc {
+  explicit OutOfMemory(std::string text) : message(std::move(text)) {}
+  const char* what() const noexcept override { return message.c_str(); }
+  std::string message;
+};
+
 // The operating system refused a file. Python: OSError with errno and the file name.
 struct FileError : std::system_error {
   FileError(int error_number, std::string path, const std::string& what_failed);
@@ -36,8 +45,8 @@ struct FileError : std::system_error {
 // The loss (or a gradient) became infinite or NaN; the model keeps its last good parameters. Python: stoop.NonFiniteLossError.
 struct NonFiniteLossError : std::runtime_error {
   NonFiniteLossError(Index step, Index epoch, std::string cause);
-  Index step;         // updates done before the one that failed
-  Index epoch;        // epochs completed before it
+  Index step;         // updates that are in the parameters as they are kept
+  Index epoch;        // epochs completed by then
   std::string cause;  // the likely reason, in words
 };
 
@@ -52,6 +61,7 @@ std::string format_error(std::string_view where, std::string_view given, std::st
                                     std::string_view hint);
 [[noreturn]] void throw_type_error(std::string_view where, std::string_view given, std::string_view expected,
                                    std::string_view hint);
+[[noreturn]] void throw_out_of_memory(Index elements, Index element_size);
 [[noreturn]] void throw_checkpoint_error(std::string_view where, std::string_view given, std::string_view expected,
                                          std::string_view hint);
 

@@ -1,6 +1,7 @@
 // Gradient checking by two-sided differences, in float64.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -26,8 +27,9 @@ struct GradcheckResult {
 };
 
 // Compares loss_and_grad with (loss(w + eps) - loss(w - eps)) / (2 eps) for every parameter element.
-// `model` is left as it was.
+// `model` is left as it was. `keep_going` is asked at most every 50 ms; false ends the check with what is done.
 GradcheckResult gradcheck(const Model<double>& model, const Loss& loss, MatrixView<const double> x,
-                          const Targets<double>& y, double l2 = 0.0, double eps = 1e-6);
+                          const Targets<double>& y, double l2 = 0.0, double eps = 1e-6,
+                          const std::function<bool()>& keep_going = {});
 
 }  // namespace stoop

@@ -10,7 +10,7 @@
 namespace stoop {
 
 // v = momentum*v + (1-dampening)*g;  w -= lr*v, with nesterov w -= lr*(g + momentum*v).
-// momentum: Polyak 1964; nesterov in the form of Sutskever et al. 2013, eq. 7.
+// momentum: Polyak 1964; nesterov: Nesterov 1983, in the form of Bengio et al. 2013, eq. 7.
 struct SGD {
   LearningRate learning_rate = 0.01;
   double momentum = 0.0;

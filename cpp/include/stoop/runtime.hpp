@@ -6,7 +6,11 @@
 
 namespace stoop {
 
-// Upper limit of threads for training and prediction in this process (n >= 1). It starts as STOOP_NUM_THREADS or, unset,
+// No setting may ask for more threads than this.
+inline constexpr int kMostThreads = 1024;
+
+// Upper limit of threads for training and prediction in this process (1 to
+// kMostThreads). It starts as STOOP_NUM_THREADS or, unset,
 // as usable_cores(); a small step uses fewer.
 void set_num_threads(int n);
 int get_num_threads();

@@ -115,6 +115,12 @@ void throw_type_error(std::string_view where, std::string_view given, std::strin
   throw TypeError(format_error(where, given, expected, hint));
 }
 
+void throw_out_of_memory(Index elements, Index element_size) {
+  throw OutOfMemory(format_error("memory",
+                                 std::to_string(elements) + " elements of " + std::to_string(element_size) + " bytes",
+                                 "expected what this machine can give", "use smaller layers or a smaller batch"));
+}
+
 void throw_checkpoint_error(std::string_view where, std::string_view given, std::string_view expected,
                             std::string_view hint) {
   throw CheckpointError(format_error(where, given, expected, hint));

@@ -41,9 +41,10 @@ int initial_threads() {
   const std::string_view view = text;
   int value = 0;
   const auto [end, error] = std::from_chars(view.data(), view.data() + view.size(), value);
-  if (error != std::errc() || end != view.data() + view.size() || value < 1) {
+  if (error != std::errc() || end != view.data() + view.size() || value < 1 || value > kMostThreads) {
     throw_value_error("STOOP_NUM_THREADS", "the environment variable is \"" + std::string(view) + "\"",
-                      "expected a whole number, at least 1", "unset it to use all usable cores");
+                      "expected a whole number from 1 to " + std::to_string(kMostThreads),
+                      "unset it to use all usable cores");
   }
   return value;
 }
@@ -84,8 +85,8 @@ double timed_run(int threads, const Loop& loop) {
 int usable_cores() { return count_usable_cores(); }
 
 void set_num_threads(int n) {
-  if (n < 1) {
-    throw_value_error("set_num_threads", "n is " + std::to_string(n), "expected at least 1",
+  if (n < 1 || n > kMostThreads) {
+    throw_value_error("set_num_threads", "n is " + std::to_string(n), "expected 1 to " + std::to_string(kMostThreads),
                       "usable_cores() is the number this process may use");
   }
   chosen_threads = n;
@@ -126,8 +127,9 @@ BuildInfo build_info() {
 
 template <class T>
 double measure_fma_peak(int threads) {
-  if (threads < 1) {
-    throw_value_error("measure_fma_peak", "threads is " + std::to_string(threads), "expected at least 1",
+  if (threads < 1 || threads > kMostThreads) {
+    throw_value_error("measure_fma_peak", "threads is " + std::to_string(threads),
+                      "expected 1 to " + std::to_string(kMostThreads),
                       "usable_cores() is the number this process may use");
   }
   const OpTable<T>& table = op_table<T>(select_isa());

@@ -139,7 +139,7 @@ MatrixView<const T> Model<T>::parameter(std::string_view name) const {
 
 template <class T>
 void Model<T>::predict(MatrixView<const T> x, MatrixView<T> out) const {
-  check_shape("Model.predict", x, impl_->config.input_dim);
+  if (x.rows > 0) check_samples("Model.predict", x, impl_->config.input_dim);
   if (out.rows != x.rows || out.cols != impl_->graph.output_dim() || out.stride < out.cols) {
     throw_value_error("Model.predict", "out is " + std::to_string(out.rows) + " x " + std::to_string(out.cols),
                       "expected " + std::to_string(x.rows) + " x " + std::to_string(impl_->graph.output_dim()),

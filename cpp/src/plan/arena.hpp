@@ -4,9 +4,9 @@
 #include <cstddef>
 #include <cstdlib>
 #include <cstring>
-#include <new>
 #include <utility>
 
+#include <stoop/error.hpp>
 #include <stoop/types.hpp>
 
 namespace stoop {
@@ -36,7 +36,7 @@ class AlignedBuffer {
   void reset(Index size) {
     const std::size_t bytes = static_cast<std::size_t>(round_up(size * static_cast<Index>(sizeof(T)), kAlignment));
     void* fresh = size > 0 ? std::aligned_alloc(kAlignment, bytes) : nullptr;
-    if (size > 0 && fresh == nullptr) throw std::bad_alloc();
+    if (size > 0 && fresh == nullptr) throw_out_of_memory(size, sizeof(T));
     if (fresh != nullptr) std::memset(fresh, 0, bytes);
     std::free(data_);
     data_ = static_cast<T*>(fresh);

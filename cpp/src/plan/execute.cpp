@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <limits>
 
 #include <stoop/runtime.hpp>
 
@@ -217,11 +218,13 @@ class TeamRun {
     return finite;
   }
 
-  // The same for the norm of the whole gradient, which the update scales down to clip_norm.
+  // The same for the norm of the whole gradient, which the update scales down to clip_norm; also refused is a step so
+  // long that the parameters would overflow.
   bool check_gradient(UpdateArgs<T>& rates, int thread) {
     const double norm = std::sqrt(sum(executor_.grad_sums_));
     if (run_.clip_norm > 0.0 && norm > run_.clip_norm) rates.grad_scale = static_cast<T>(run_.clip_norm / norm);
-    const bool finite = std::isfinite(norm);
+    constexpr double kMostChange = 1e-8 * static_cast<double>(std::numeric_limits<T>::max());
+    const bool finite = std::max(norm, 1.0) * learning_rate_of(run_.optimizer) < kMostChange;
     if (thread == 0 && !finite) result.non_finite_loss = true;
     return finite;
   }

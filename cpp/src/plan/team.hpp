@@ -17,11 +17,11 @@
 
 namespace stoop {
 
-// Counts arrivals; the last one opens the barrier. Waiters spin for a few microseconds, as long as a step's phases take
-// to even out, then sleep in the kernel. Only std::atomic is used, so thread sanitizers see the order it makes.
+// Counts arrivals; the last one opens the barrier. Waiters spin for some 25 microseconds, which covers the uneven ends of a
+// step's phases, then sleep in the kernel. Only std::atomic is used, so thread sanitizers see the order it makes.
 class TeamBarrier {
  public:
-  explicit TeamBarrier(bool may_spin) : spins_(may_spin ? 4000 : 0) {}
+  explicit TeamBarrier(bool may_spin) : spins_(may_spin ? 1000 : 0) {}
 
   void wait(int team_size) {
     if (team_size == 1) return;

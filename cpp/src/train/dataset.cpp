@@ -36,7 +36,7 @@ void check_finite(std::string_view where, const char* name, const MatrixView<con
     throw_value_error(where,
                       std::string(name) + " has " + (std::isnan(row[j]) ? "NaN" : "an infinity") + " at row " +
                           std::to_string(i) + ", column " + std::to_string(j),
-                      "expected finite numbers", "remove or replace it before training");
+                      "expected finite numbers", "remove or replace it");
   }
 }
 
@@ -61,6 +61,11 @@ void check_samples(std::string_view where, const MatrixView<const T>& x, Index c
                       "train on parts of it");
   }
   check_finite(where, "X", x);
+}
+
+template <class T>
+bool is_finite(std::span<const T> values) {
+  return all_finite(values.data(), static_cast<Index>(values.size()));
 }
 
 namespace {

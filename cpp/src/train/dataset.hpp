@@ -1,6 +1,7 @@
 // What is checked of samples and targets, once, before anything is changed.
 #pragma once
 
+#include <span>
 #include <string_view>
 
 #include <stoop/losses.hpp>
@@ -15,6 +16,13 @@ void check_shape(std::string_view where, const MatrixView<const T>& x, Index col
 // The shape, at least one row, and finite values (row and column of the first that is not are named).
 template <class T>
 void check_samples(std::string_view where, const MatrixView<const T>& x, Index cols);
+
+template <class T>
+bool is_finite(std::span<const T> values);
+template <class T>
+bool is_finite(std::span<T> values) {
+  return is_finite(std::span<const T>(values));
+}
 
 // Targets of a sort the loss takes, one per sample: classes in 0 .. outputs-1, or finite values (rows, outputs) that are
 // probabilities where the loss wants those.

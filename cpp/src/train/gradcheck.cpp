@@ -2,7 +2,7 @@
 
 #include <stoop/gradcheck.hpp>
 
-#include <algorithm>
+#include <chrono>
 #include <cmath>
 
 #include <stoop/error.hpp>
@@ -28,35 +28,60 @@ struct Norms {
   }
 };
 
+// Asks at most every 50 ms whether to go on.
+class Patience {
+ public:
+  explicit Patience(const std::function<bool()>& keep_going) : keep_going_(keep_going) {}
+  bool lasts() {
+    const auto now = Clock::now();
+    if (!keep_going_ || now - last_ < std::chrono::milliseconds(50)) return true;
+    last_ = now;
+    return keep_going_();
+  }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  const std::function<bool()>& keep_going_;
+  Clock::time_point last_ = Clock::now();
+};
+
+// (loss(w + eps) - loss(w - eps)) / (2 eps) of one element.
+double central_difference(Trainer<double>& trainer, const MatrixView<const double>& x, const Targets<double>& y,
+                          double& w, double eps) {
+  const double at = w;
+  w = at + eps;
+  const double above = trainer.loss_and_grad(x, y, {});
+  w = at - eps;
+  const double below = trainer.loss_and_grad(x, y, {});
+  w = at;
+  return (above - below) / (2.0 * eps);
+}
+
 }  // namespace
 
 GradcheckResult gradcheck(const Model<double>& model, const Loss& loss, MatrixView<const double> x,
-                          const Targets<double>& y, double l2, double eps) {
+                          const Targets<double>& y, double l2, double eps, const std::function<bool()>& keep_going) {
   if (!(eps > 0.0) || !std::isfinite(eps)) {
     throw_value_error("gradcheck", "eps=" + std::to_string(eps), "expected a finite number > 0", "1e-6 suits float64");
   }
   Model<double> probe(model);
   Trainer<double> trainer(probe, {.loss = loss, .optimizer = SGD{}, .l2 = l2});
   const std::span<double> parameters = probe.parameter_block();
-  std::vector<double> gradient(parameters.size()), unused(parameters.size());
+  std::vector<double> gradient(parameters.size());
   trainer.loss_and_grad(x, y, gradient);
 
   GradcheckResult result;
   Norms total;
+  Patience patience(keep_going);
   for (const ParameterInfo& info : probe.parameter_infos()) {
     ParameterCheck check{.name = info.name};
     Norms norms;
     double worst = -1.0;
     for (Index i = 0; i < info.rows * info.cols; ++i) {
-      double& w = parameters[static_cast<std::size_t>(info.offset + i)];
-      const double at = w;
-      w = at + eps;
-      const double above = trainer.loss_and_grad(x, y, unused);
-      w = at - eps;
-      const double below = trainer.loss_and_grad(x, y, unused);
-      w = at;
-      const double approx = (above - below) / (2.0 * eps);
-      const double grad = gradient[static_cast<std::size_t>(info.offset + i)];
+      if (!patience.lasts()) return result;
+      const std::size_t element = static_cast<std::size_t>(info.offset + i);
+      const double grad = gradient[element];
+      const double approx = central_difference(trainer, x, y, parameters[element], eps);
       norms.add(approx, grad);
       total.add(approx, grad);
       if (std::abs(approx - grad) > worst) {

@@ -29,9 +29,9 @@ void check_config(const TrainerConfig& config) {
     throw_value_error("Trainer", "l2=" + std::to_string(config.l2), "expected a finite number >= 0",
                       "0 turns the penalty off");
   }
-  if (config.num_threads < 0) {
-    throw_value_error("Trainer", "num_threads=" + std::to_string(config.num_threads), "expected at least 1",
-                      "leave it out to let the work decide");
+  if (config.num_threads < 0 || config.num_threads > kMostThreads) {
+    throw_value_error("Trainer", "num_threads=" + std::to_string(config.num_threads),
+                      "expected 1 to " + std::to_string(kMostThreads), "leave it out to let the work decide");
   }
 }
 
@@ -206,7 +206,8 @@ EpochResult Trainer<T>::Impl::run_epoch(TrainingExecutor<T>& executor, TrainingR
   }
   save();
   const TrainingResult result = execute(executor, run);
-  if (result.non_finite_gradient) {
+  // An update that was applied before its gradient, or what it left, was found to be no number.
+  if (result.non_finite_gradient || !is_finite(model.parameter_block())) {
     restore();
     throw NonFiniteLossError(steps, epoch, cause_of(config, steps + result.steps));
   }

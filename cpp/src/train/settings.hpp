@@ -1,0 +1,32 @@
+// What follows from a trainer's configuration alone: its checks, the regularisation terms, the learning rates.
+#pragma once
+
+#include <span>
+#include <string>
+
+#include <stoop/trainer.hpp>
+
+#include "../plan/graph.hpp"
+
+namespace stoop {
+
+// Throws ValueError for a number outside its range.
+void check_config(const TrainerConfig& config);
+
+// Whether updates need all gradients first.
+bool needs_all_gradients(const TrainerConfig& config);
+
+// Which weights a penalty is wanted of.
+enum class Weights { all, frozen };
+
+// The l1 and l2 terms of the loss for these parameters, laid out as Model::parameter_block().
+template <class T>
+double penalty_of(const TrainerConfig& config, const Graph& graph, const T* parameters, Weights which);
+
+// Throws ValueError for a rate that is negative or not finite; rates[i] is that of update `first` + i.
+void check_rates(std::span<const double> rates, Index first);
+
+// The most likely reason of a loss that is not finite, from when it happened.
+std::string cause_of_overflow(double learning_rate, Index steps);
+
+}  // namespace stoop
