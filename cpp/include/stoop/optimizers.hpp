@@ -37,7 +37,7 @@ struct RMSProp {
 
 // Kingma & Ba 2015, algorithm 1: m and v are running means of g and g^2,
 // w -= lr * m/(1-beta1^t) / (sqrt(v/(1-beta2^t)) + eps).
-// amsgrad: the largest v so far in place of v (Reddi, Kale & Kumar 2018), its bias corrected after the maximum is taken.
+// amsgrad: the largest v so far in place of v (Reddi, Kale & Kumar 2018), its bias corrected after the maximum.
 struct Adam {
   LearningRate learning_rate = 0.001;
   double beta1 = 0.9;
@@ -67,8 +67,8 @@ struct Nadam {
   double momentum_decay = 0.004;
 };
 
-// w -= lr * (sign(beta1*m + (1-beta1)*g) + weight_decay*w);  m = beta2*m + (1-beta2)*g   (Chen et al. 2023, algorithm 2).
-// Weights of Dense only decay.
+// w -= lr * (sign(beta1*m + (1-beta1)*g) + weight_decay*w);  m = beta2*m + (1-beta2)*g; weights of Dense only decay
+// (Chen et al. 2023, algorithm 2).
 struct Lion {
   LearningRate learning_rate = 1e-4;
   double beta1 = 0.9;

@@ -5,7 +5,9 @@
 #include <stoop/error.hpp>
 #include <stoop/layers.hpp>
 #include <stoop/losses.hpp>
+#include <stoop/schedules.hpp>
 #include <stoop/optimizers.hpp>
+#include <stoop/optimizer_step.hpp>
 #include <stoop/model.hpp>
 #include <stoop/trainer.hpp>
 #include <stoop/gradcheck.hpp>

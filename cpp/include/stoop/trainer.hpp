@@ -17,9 +17,21 @@ namespace stoop {
 struct TrainerConfig {
   Loss loss = SoftmaxCrossEntropy{};
   Optimizer optimizer = Adam{};
-  double l2 = 0.0;         // adds l2/2 * sum(weight^2) to the loss
+  // Of the weights of Dense, unless the layer has its own: adds l1 * sum|weight| and l2/2 * sum(weight^2) to the loss.
+  double l1 = 0.0;
+  double l2 = 0.0;
+  // Of the gradient, these terms included: each element is cut to [-clip_value, clip_value], then all parameters
+  // together are scaled down to an L2 norm of clip_norm (Pascanu, Mikolov & Bengio 2013, algorithm 1).
+  std::optional<double> clip_norm{};
+  std::optional<double> clip_value{};
+  // After an update the incoming weights of each unit are scaled down to this L2 norm (Srivastava et al. 2014).
+  std::optional<double> max_norm{};
+  Index accumulate = 1;  // batches whose gradients make one update, the same as a batch of all their samples
+  // A moving average of the parameters is kept: average = ema*average + (1-ema)*parameters after each update, from
+  // the first parameters on (Polyak & Juditsky 1992, exponentially weighted).
+  std::optional<double> ema{};
   int num_threads = 0;     // 0: chosen from the work of a step, at most get_num_threads()
-  std::uint64_t seed = 0;  // of the shuffling
+  std::uint64_t seed = 0;  // of the shuffling and of dropout
 };
 
 // What the outputs are compared with: class indices or a matrix of values, whichever the loss takes.
@@ -48,9 +60,9 @@ struct EpochResult {
   double accuracy = 0.0;
   double val_loss = 0.0;  // NaN without validation data
   double val_accuracy = 0.0;
-  double learning_rate = 0.0;
-  double grad_norm = 0.0;  // mean over the updates of the global L2 norm of the gradient
-  double seconds = 0.0;    // of the training pass
+  double learning_rate = 0.0;  // of the last update
+  double grad_norm = 0.0;      // mean over the updates of the global L2 norm of the gradient, before clip_norm
+  double seconds = 0.0;        // of the training pass
   double samples_per_second = 0.0;
 };
 
@@ -78,6 +90,9 @@ struct FitOptions {
   std::function<bool(const EpochResult&)> on_epoch{};
   // Called on the calling thread at a step boundary at most every 50 ms; false stops after that step. Must not throw.
   std::function<bool(const Progress&)> on_progress{};
+  // Fills in the learning rates of the updates first, first + 1, ... of an epoch before it runs, in place of the
+  // optimizer's.
+  std::function<void(Index first, std::span<double>)> tabulate{};
 };
 
 // How the layers behave that differ between training and inference, where a gradient is asked for.
@@ -107,6 +122,15 @@ class Trainer {
 
   // Loss (regularisation included) and accuracy in inference mode.
   Metrics evaluate(MatrixView<const T> x, const Targets<T>& y);
+
+  // The learning rate or schedule from the next update on; t goes on counting.
+  void set_learning_rate(LearningRate learning_rate);
+
+  // The moving average of the parameters, laid out as Model::parameter_block(); empty without `ema`.
+  std::span<T> ema_block();
+  // Puts the average into the model and the parameters aside, or back: predict and evaluate then use it. Training
+  // needs the parameters themselves and throws ValueError meanwhile. Running statistics are not averaged.
+  void swap_ema();
 
   Index epoch() const;  // epochs completed
   Index steps() const;  // updates made

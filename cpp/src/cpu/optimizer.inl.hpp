@@ -12,6 +12,7 @@ struct SquareSums {
 // Calls update(offset, lanes, weight, scaled gradient with the l2 term) for each vector and adds up the squares.
 template <class T, class Update>
 inline void for_each_update(const UpdateArgs<T>& args, Update update) {
+  const bool scaled = args.grad_scale != T(1);  // a product by 1 could be contracted in another way than none
   double weight_sum = 0.0, grad_sum = 0.0;
   for (Index start = 0; start < args.n; start += kVectorsPerSum * kLanes<T>) {
     const Index left = args.n - start;
@@ -20,7 +21,9 @@ inline void for_each_update(const UpdateArgs<T>& args, Update update) {
     for_each_vector<T>(count, [&](Index offset, int lanes) {
       const Index j = start + offset;
       const Vec<T> w = load_lanes(args.weight + j, lanes);
-      const Vec<T> g = args.grad_scale * load_lanes(args.grad + j, lanes) + args.l2 * w;
+      Vec<T> g = load_lanes(args.grad + j, lanes);
+      if (scaled) g *= args.grad_scale;
+      g += args.l2 * w;
       sums.weight += w * w;
       sums.grad += g * g;
       update(j, lanes, w, g);
@@ -67,7 +70,7 @@ void adagrad_update(const UpdateArgs<T>& args) noexcept {
   });
 }
 
-// v = rho*v + (1-rho)*g^2, centered: minus the square of the running mean a of g, which rounding may make larger than v;
+// v = rho*v + (1-rho)*g^2, centered: minus the square of the running mean a of g, which rounding may make larger;
 // d = g / (sqrt(v) + eps);  w -= lr*d, with momentum b = momentum*b + d and w -= lr*b.
 template <class T, bool kCentered, bool kMomentum>
 inline void rmsprop_update_of(const UpdateArgs<T>& args) {

@@ -17,6 +17,39 @@ inline bool takes_value(InitializerKind kind) {
   return kind == InitializerKind::constant || kind == InitializerKind::normal || kind == InitializerKind::uniform;
 }
 
+// The keys of a schedule beside "type" and "per". Custom has none: it is never read or written.
+template <class Schedule, class Visit>
+void visit_schedule(Schedule& schedule, const Visit& visit) {
+  using namespace schedules;
+  using S = std::remove_const_t<Schedule>;
+  constexpr bool kHasEnd = std::is_same_v<S, Linear> || std::is_same_v<S, Polynomial> || std::is_same_v<S, Cosine>;
+  if constexpr (std::is_same_v<S, Piecewise>) {
+    visit("boundaries", schedule.boundaries, Key::required);
+    visit("values", schedule.values, Key::required);
+  } else if constexpr (std::is_same_v<S, Warmup>) {
+    visit("schedule", schedule.schedule, Key::required);
+    visit("steps", schedule.steps, Key::required);
+  } else if constexpr (std::is_same_v<S, OneCycle>) {
+    visit("max_lr", schedule.max_lr, Key::required);
+    visit("steps", schedule.steps, Key::required);
+    visit("pct_start", schedule.pct_start, Key::optional);
+    visit("div_factor", schedule.div_factor, Key::optional);
+    visit("final_div_factor", schedule.final_div_factor, Key::optional);
+  } else if constexpr (!std::is_same_v<S, Custom>) {
+    visit("lr", schedule.lr, Key::required);
+    if constexpr (kHasEnd) visit("end", schedule.end, std::is_same_v<S, Cosine> ? Key::optional : Key::required);
+    if constexpr (kHasEnd) visit("steps", schedule.steps, Key::required);
+    if constexpr (std::is_same_v<S, Polynomial>) visit("power", schedule.power, Key::optional);
+    if constexpr (std::is_same_v<S, Step>) visit("factor", schedule.factor, Key::optional);
+    if constexpr (std::is_same_v<S, Exponential> || std::is_same_v<S, InverseTime>) {
+      visit("decay", schedule.decay, Key::required);
+    }
+    if constexpr (std::is_same_v<S, Step>) visit("every", schedule.every, Key::required);
+    if constexpr (std::is_same_v<S, Exponential>) visit("every", schedule.every, Key::optional);
+    if constexpr (std::is_same_v<S, Power>) visit("exponent", schedule.exponent, Key::required);
+  }
+}
+
 // Calls visit(key, member, Key) for every key an object has beside "type".
 template <class Object, class Visit>
 void visit_fields(Object& object, const Visit& visit) {
@@ -45,6 +78,8 @@ void visit_fields(Object& object, const Visit& visit) {
     visit("kernel_init", object.kernel_init, Key::optional);
     visit("bias_init", object.bias_init, Key::optional);
     visit("trainable", object.trainable, Key::optional);
+    visit("l1", object.l1, Key::optional);
+    visit("l2", object.l2, Key::optional);
   } else if constexpr (std::is_same_v<T, SoftmaxCrossEntropy>) {
     visit("label_smoothing", object.label_smoothing, Key::optional);
   } else if constexpr (std::is_same_v<T, Huber>) {
@@ -54,11 +89,34 @@ void visit_fields(Object& object, const Visit& visit) {
     visit("momentum", object.momentum, Key::optional);
     visit("nesterov", object.nesterov, Key::optional);
     visit("dampening", object.dampening, Key::optional);
-  } else if constexpr (std::is_same_v<T, Adam>) {
+  } else if constexpr (std::is_same_v<T, AdaGrad>) {
+    visit("learning_rate", object.learning_rate, Key::optional);
+    visit("eps", object.eps, Key::optional);
+  } else if constexpr (std::is_same_v<T, RMSProp>) {
+    visit("learning_rate", object.learning_rate, Key::optional);
+    visit("rho", object.rho, Key::optional);
+    visit("eps", object.eps, Key::optional);
+    visit("momentum", object.momentum, Key::optional);
+    visit("centered", object.centered, Key::optional);
+  } else if constexpr (std::is_same_v<T, Adam> || std::is_same_v<T, AdamW> || std::is_same_v<T, Nadam>) {
     visit("learning_rate", object.learning_rate, Key::optional);
     visit("beta1", object.beta1, Key::optional);
     visit("beta2", object.beta2, Key::optional);
     visit("eps", object.eps, Key::optional);
+    if constexpr (std::is_same_v<T, Nadam>) {
+      visit("momentum_decay", object.momentum_decay, Key::optional);
+    } else {
+      visit("amsgrad", object.amsgrad, Key::optional);
+    }
+    if constexpr (std::is_same_v<T, AdamW>) visit("weight_decay", object.weight_decay, Key::optional);
+  } else if constexpr (std::is_same_v<T, Lion>) {
+    visit("learning_rate", object.learning_rate, Key::optional);
+    visit("beta1", object.beta1, Key::optional);
+    visit("beta2", object.beta2, Key::optional);
+    visit("weight_decay", object.weight_decay, Key::optional);
+  } else if constexpr (schedules::HasPer<T>) {
+    visit_schedule(object, visit);
+    visit("per", object.per, Key::optional);
   } else if constexpr (std::is_same_v<T, ModelConfig>) {
     visit("input_dim", object.input_dim, Key::required);
     visit("seed", object.seed, Key::optional);
@@ -66,7 +124,13 @@ void visit_fields(Object& object, const Visit& visit) {
   } else if constexpr (std::is_same_v<T, TrainerConfig>) {
     visit("loss", object.loss, Key::optional);
     visit("optimizer", object.optimizer, Key::optional);
+    visit("l1", object.l1, Key::optional);
     visit("l2", object.l2, Key::optional);
+    visit("clip_norm", object.clip_norm, Key::optional);
+    visit("clip_value", object.clip_value, Key::optional);
+    visit("max_norm", object.max_norm, Key::optional);
+    visit("accumulate", object.accumulate, Key::optional);
+    visit("ema", object.ema, Key::optional);
     visit("num_threads", object.num_threads, Key::optional);
     visit("seed", object.seed, Key::optional);
   } else {

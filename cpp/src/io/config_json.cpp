@@ -127,6 +127,8 @@ template <Named T>
 void read(const json& value, const std::string& where, T& out);
 void read(const json& value, const std::string& where, Initializer& out);
 void read(const json& value, const std::string& where, Layer& out);
+void read(const json& value, const std::string& where, schedules::Per& out);
+void read(const json& value, const std::string& where, LearningRate& out);
 
 template <class T>
 void read(const json& value, const std::string& where, std::optional<T>& out) {
@@ -191,6 +193,30 @@ void read(const json& value, const std::string& where, Initializer& out) {
   }
 }
 
+void read(const json& value, const std::string& where, schedules::Per& out) {
+  std::string name;
+  read(value, where, name);
+  if (name != "step" && name != "epoch") refuse(where, value, "expected \"step\" or \"epoch\"", "say what t counts");
+  out = name == "step" ? schedules::Per::step : schedules::Per::epoch;
+}
+
+void read(const json& value, const std::string& where, LearningRate& out) {
+  if (value.is_number()) {
+    out = LearningRate(value.get<double>());
+    return;
+  }
+  if (!value.is_object()) {
+    refuse(where, value, "expected a number or an object with \"type\"", "write it without quotes, for example 0.001");
+  }
+  schedules::Schedule schedule = schedules::schedule_from_name(read_type(value, where), where);
+  std::visit(
+      [&](auto& alternative) {
+        read_fields(value, where, alternative, {"type"});
+        out = alternative;
+      },
+      schedule);
+}
+
 void read(const json& value, const std::string& where, Layer& out) {
   require_object(value, where);
   out = layer_from_name(read_type(value, where), where + ".type");
@@ -253,6 +279,9 @@ template <Named T>
 OrderedJson write(const T& value);
 OrderedJson write(const Initializer& value);
 OrderedJson write(const Layer& value);
+OrderedJson write(const LearningRate& value);
+
+OrderedJson write(const schedules::Per& value) { return value == schedules::Per::step ? "step" : "epoch"; }
 
 template <class T>
 OrderedJson write(const std::optional<T>& value) {
@@ -266,14 +295,17 @@ OrderedJson write(const std::vector<T>& values) {
   return out;
 }
 
+// JSON has no number that is infinite or NaN; the library would write null.
+void check_writable(const char* key, double value) {
+  if (std::isfinite(value)) return;
+  throw_value_error(key, "it is infinite or not a number", "expected a finite number", "give another value");
+}
+
 template <class Object>
 void write_fields(const Object& object, OrderedJson& out) {
   visit_fields(object, [&](const char* key, const auto& field, Key) {
     if constexpr (std::is_same_v<decltype(field), const double&>) {
-      // JSON has no such number; the library would write null.
-      if (!std::isfinite(field)) {
-        throw_value_error(key, "it is infinite or not a number", "expected a finite number", "give another value");
-      }
+      check_writable(key, field);
     }
     out[key] = write(field);
   });
@@ -297,6 +329,21 @@ OrderedJson write(const T& value) {
 OrderedJson write(const Initializer& value) {
   const std::string_view name = name_of(value.kind);
   return takes_value(value.kind) ? write_typed(name, value) : OrderedJson(name);
+}
+
+// A rate that stays is a number.
+OrderedJson write(const LearningRate& value) {
+  const schedules::Schedule& schedule = value.held().schedule;
+  if (const auto* constant = std::get_if<schedules::Constant>(&schedule)) {
+    check_writable("learning_rate", constant->lr);
+    return constant->lr;
+  }
+  if (std::holds_alternative<schedules::Custom>(schedule)) {
+    throw_value_error("learning_rate", "it is a function, which no file can hold", "expected a number or a schedule",
+                      "give one of stoop.schedules, or do not save it");
+  }
+  const std::string_view name = schedules::name_of(schedule);
+  return std::visit([&](const auto& alternative) { return write_typed(name, alternative); }, schedule);
 }
 
 OrderedJson write(const Layer& value) {

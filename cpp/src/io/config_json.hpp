@@ -19,8 +19,10 @@ namespace stoop {
 std::string to_json(const ModelConfig& config);
 ModelConfig model_config_from_json(std::string_view text);  // ValueError: unknown names, wrong types, missing keys
 
-// {"loss": "mse", "optimizer": {"type": "adam", "learning_rate": 0.001, ...}, "l2": 0.0, "num_threads": 0, "seed": 0}
-// loss and optimizer may be a name or an object with "type".
+// {"loss": "mse", "optimizer": {"type": "adam", "learning_rate": 0.001, ...}, "l1": 0.0, "l2": 0.0, "clip_norm": null,
+//  "clip_value": null, "max_norm": null, "accumulate": 1, "ema": null, "num_threads": 0, "seed": 0}
+// loss and optimizer may be a name or an object with "type"; learning_rate is a number or an object like
+// {"type": "cosine", "lr": 0.001, "end": 0.0, "steps": 1000, "per": "step"}. One that is a function throws ValueError.
 std::string to_json(const TrainerConfig& config);
 TrainerConfig trainer_config_from_json(std::string_view text);
 // A name ("mse", with or without JSON quotes) or a JSON object with "type".

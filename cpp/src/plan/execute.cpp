@@ -1,5 +1,5 @@
-// A team of threads walks the plan for a whole run of steps: each thread takes its share of every step's blocks, and all
-// meet where a step says so. How a step is cut is the plan's; the team only deals the blocks out.
+// A team of threads walks the plan for a whole run of steps: each thread takes its share of every step's blocks, and
+// all meet where a step says so. How a step is cut is the plan's; the team only deals the blocks out.
 
 #include "execute.hpp"
 
@@ -128,7 +128,8 @@ class TeamRun {
       } else if (step.cut == Cut::parameter) {
         const Range blocks = share(block_count(step.extent, step.block), thread, team);
         for (Index b = blocks.begin; b < blocks.end; ++b) blocks_.work(context, step, batch, b, block, rates);
-      } else if (!(step.kind == StepKind::check_loss ? check_loss(batch, thread) : check_gradient(rates, thread))) {
+      } else if (!(step.kind == StepKind::check_loss ? check_loss(batch, thread)
+                                                     : check_gradient(batch, rates, thread))) {
         return false;
       }
     }
@@ -220,11 +221,13 @@ class TeamRun {
 
   // The same for the norm of the whole gradient, which the update scales down to clip_norm; also refused is a step so
   // long that the parameters would overflow.
-  bool check_gradient(UpdateArgs<T>& rates, int thread) {
-    const double norm = std::sqrt(sum(executor_.grad_sums_));
-    if (run_.clip_norm > 0.0 && norm > run_.clip_norm) rates.grad_scale = static_cast<T>(run_.clip_norm / norm);
+  bool check_gradient(const Batch& batch, UpdateArgs<T>& rates, int thread) {
     constexpr double kMostChange = 1e-8 * static_cast<double>(std::numeric_limits<T>::max());
-    const bool finite = std::max(norm, 1.0) * learning_rate_of(run_.optimizer) < kMostChange;
+    const double norm = std::sqrt(sum(executor_.grad_sums_));
+    const bool clipped = run_.clip_norm > 0.0 && norm > run_.clip_norm;
+    if (clipped) rates.grad_scale = static_cast<T>(run_.clip_norm / norm);
+    const double longest = std::max(clipped ? run_.clip_norm : norm, 1.0) * run_.learning_rates[batch.updates];
+    const bool finite = std::isfinite(norm) && longest < kMostChange;
     if (thread == 0 && !finite) result.non_finite_loss = true;
     return finite;
   }
@@ -253,7 +256,7 @@ class TeamRun {
   // Thread 0, behind the step's last barrier, when all sums of squares are there; they are overwritten only behind the
   // next step's first barrier, which needs this thread.
   void add_sums() {
-    const double penalty = sum(executor_.penalties_);
+    const double penalty = run_.fixed_penalty + sum(executor_.penalties_);
     const double squares = sum(executor_.grad_sums_);
     result.loss_sum += loss_ + penalty * weight_;
     result.weight_sum += weight_;

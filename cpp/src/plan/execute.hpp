@@ -45,6 +45,7 @@ struct TrainingRun {
   const double* learning_rates = nullptr;  // one for each update of this run; not used by PlanKind::gradient
   double l1 = 0.0;
   double l2 = 0.0;
+  double fixed_penalty = 0.0;  // of weights that no step visits, added to the loss
   // 0: no limit. clip_norm and accumulate > 1 need PlanKind::checked, max_norm a plan with limit_norm.
   double clip_norm = 0.0;
   double clip_value = 0.0;

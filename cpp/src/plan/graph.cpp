@@ -46,7 +46,9 @@ class GraphBuilder {
 
   Graph build() {
     check_input();
-    graph_.nodes.push_back({NodeKind::input, kNone, kNone, config_.input_dim, config_.input_dim});
+    Node input;
+    input.in_features = input.out_features = config_.input_dim;
+    graph_.nodes.push_back(input);
     add_layers(config_.layers, "");
     const auto is_dense = [](const Node& node) { return node.kind == NodeKind::dense; };
     if (std::none_of(graph_.nodes.begin(), graph_.nodes.end(), is_dense)) {

@@ -145,6 +145,8 @@ void check_weights(std::string_view where, std::span<const T> weights, Index row
   throw_value_error(where, "all sample weights are 0", "expected a positive sum", "give some samples a weight");
 }
 
+template bool is_finite(std::span<const float>);
+template bool is_finite(std::span<const double>);
 template void check_weights(std::string_view, std::span<const float>, Index);
 template void check_weights(std::string_view, std::span<const double>, Index);
 template void check_shape(std::string_view, const MatrixView<const float>&, Index);

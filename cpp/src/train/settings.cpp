@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include <stoop/error.hpp>
+#include <stoop/runtime.hpp>
 
 namespace stoop {
 namespace {
@@ -38,9 +39,9 @@ void check_config(const TrainerConfig& config) {
     check_number(*config.ema >= 0.0 && *config.ema < 1.0, "ema", *config.ema, "expected 0 <= ema < 1",
                  "0.999 is usual, leave it out to keep no average");
   }
-  if (config.num_threads < 0) {
-    throw_value_error("Trainer", "num_threads=" + std::to_string(config.num_threads), "expected at least 1",
-                      "leave it out to let the work decide");
+  if (config.num_threads < 0 || config.num_threads > kMostThreads) {
+    throw_value_error("Trainer", "num_threads=" + std::to_string(config.num_threads),
+                      "expected 1 to " + std::to_string(kMostThreads), "leave it out to let the work decide");
   }
 }
 

@@ -1,20 +1,11 @@
-// Trainer<T>: checks what it is given, prepares an executor per kind of plan and runs whole epochs through it.
+// Trainer<T>: checks what it is given and runs whole epochs through an executor; what it holds is in trainer_impl.hpp.
 
-#include <stoop/trainer.hpp>
-
-#include <algorithm>
 #include <chrono>
-#include <cmath>
 #include <limits>
 #include <numeric>
 
-#include <stoop/error.hpp>
-#include <stoop/runtime.hpp>
-
 #include "../model/initialize.hpp"
-#include "../ops/select.hpp"
-#include "../plan/execute.hpp"
-#include "dataset.hpp"
+#include "trainer_impl.hpp"
 
 namespace stoop {
 namespace {
@@ -22,168 +13,7 @@ namespace {
 constexpr Index kEvaluationRows = 128;
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 
-void check_config(const TrainerConfig& config) {
-  validate(config.optimizer);
-  validate(config.loss);
-  if (!(config.l2 >= 0.0) || !std::isfinite(config.l2)) {
-    throw_value_error("Trainer", "l2=" + std::to_string(config.l2), "expected a finite number >= 0",
-                      "0 turns the penalty off");
-  }
-  if (config.num_threads < 0 || config.num_threads > kMostThreads) {
-    throw_value_error("Trainer", "num_threads=" + std::to_string(config.num_threads),
-                      "expected 1 to " + std::to_string(kMostThreads), "leave it out to let the work decide");
-  }
-}
-
-// The most likely reason, from when it happened.
-std::string cause_of(const TrainerConfig& config, Index steps) {
-  if (steps == 0) {
-    return "the first outputs already overflow: standardise X, or start from smaller weights";
-  }
-  return "the learning rate " + std::to_string(learning_rate_of(config.optimizer)) +
-         " is probably too large for this model: lower it, or standardise X";
-}
-
 }  // namespace
-
-template <class T>
-struct Trainer<T>::Impl {
-  Impl(Model<T>& trained, TrainerConfig settings)
-      : model(trained),
-        config(settings),
-        graph(build_graph(model.config(), kAlignment / static_cast<Index>(sizeof(T)))),
-        provider(select_gemm_provider()),
-        ops(active_table<T>()) {
-    const Index size = parameter_count();
-    for (int i = 0; i < state_count(config.optimizer); ++i) state[i].reset(size);
-  }
-
-  Model<T>& model;
-  TrainerConfig config;
-  Graph graph;
-  GemmProvider provider;
-  const OpTable<T>& ops;
-  AlignedBuffer<T> state[2];
-  AlignedBuffer<T> gradient;                          // of checked steps
-  std::unique_ptr<TrainingExecutor<T>> executors[4];  // training, checked, gradient, loss alone
-  Plan evaluation;
-  std::vector<std::int32_t> order;
-  std::vector<T> saved;   // what an update changes, as it was at the start of the epoch
-  GradientMode modes[2];  // of the last two executors
-  Index epoch = 0;
-  Index steps = 0;
-
-  Index parameter_count() const { return static_cast<Index>(model.parameter_block().size()); }
-  LossKind loss() const { return kind_of(config.loss); }
-
-  PlanRequest plan_request(PlanKind kind, Index batch, bool class_targets) const {
-    PlanRequest request;
-    request.kind = kind;
-    request.graph = &graph;
-    request.loss = loss();
-    request.class_targets = class_targets;
-    request.batch = batch;
-    request.element_size = sizeof(T);
-    request.provider = provider;
-    return request;
-  }
-
-  // Threads for batches of this many rows: as told, or as many as the work feeds.
-  int threads_for(double flops) const {
-    return config.num_threads > 0 ? config.num_threads : useful_threads(flops, get_num_threads());
-  }
-
-  // The executor for batches of up to `batch` rows, kept from call to call.
-  TrainingExecutor<T>& executor(PlanKind kind, Index batch, const Targets<T>& y) {
-    auto& slot = executors[static_cast<int>(kind) - static_cast<int>(PlanKind::training)];
-    if (slot == nullptr || slot->plan().batch < batch || slot->plan().class_targets == y.has_values) {
-      slot = std::make_unique<TrainingExecutor<T>>(build_plan(plan_request(kind, batch, !y.has_values)), ops);
-    }
-    return *slot;
-  }
-
-  // The executor of gradients alone, with the layers behaving as `wanted` says.
-  TrainingExecutor<T>& gradient_executor(const GradientMode& wanted, Index batch, const Targets<T>& y, bool backward) {
-    auto& slot = executors[backward ? 2 : 3];
-    GradientMode& mode = modes[backward ? 0 : 1];
-    const bool fits = slot != nullptr && slot->plan().batch >= batch && mode.training == wanted.training &&
-                      mode.dropout == wanted.dropout && slot->plan().class_targets != y.has_values;
-    if (fits) return *slot;
-    PlanRequest settings = plan_request(PlanKind::gradient, batch, !y.has_values);
-    settings.batch_statistics = wanted.training;
-    settings.dropout = wanted.dropout;
-    settings.backward = backward;
-    mode = wanted;
-    slot = std::make_unique<TrainingExecutor<T>>(build_plan(settings), ops);
-    return *slot;
-  }
-
-  // The variance of one sample is zero whatever it is.
-  void check_batch(std::string_view where, Index rows, Index batch) const {
-    if ((rows > 1 && batch > 1) || !has_node(graph, NodeKind::batch_norm)) return;
-    throw_value_error(where, rows > 1 ? "batch_size=1 with a BatchNorm" : "one sample with a BatchNorm",
-                      "expected at least two samples in a batch",
-                      "give more samples, or use LayerNorm, which needs no batch");
-  }
-
-  void check(std::string_view where, const MatrixView<const T>& x, const Targets<T>& y) const {
-    check_samples(where, x, model.input_dim());
-    check_targets(where, y, loss(), x.rows, model.output_dim());
-    check_weights(where, y.weights, x.rows);
-  }
-
-  TrainingRun<T> make_run(const MatrixView<const T>& x, const Targets<T>& y, Index batch) {
-    TrainingRun<T> run;
-    run.data.x = x;
-    run.data.classes = y.has_values ? nullptr : y.classes.data();
-    run.data.values = y.values;
-    run.data.weights = y.weights.empty() ? nullptr : y.weights.data();
-    run.loss_parameter = static_cast<T>(parameter_of(config.loss));
-    run.batch = batch;
-    run.parameters = model.parameter_block().data();
-    run.running = model.buffer_block().data();
-    run.seed = config.seed;
-    run.state[0] = state[0].data();
-    run.state[1] = state[1].data();
-    run.optimizer = config.optimizer;
-    run.l2 = config.l2;
-    run.updates_done = steps;
-    return run;
-  }
-
-  TrainingResult execute(TrainingExecutor<T>& executor, TrainingRun<T>& run) {
-    const double full = executor.plan().flops / static_cast<double>(executor.plan().batch);
-    run.threads = threads_for(full * static_cast<double>(run.batch));
-    executor.reserve_threads(run.threads);
-    return executor.run(run);
-  }
-
-  // Everything an update changes, copied out or back.
-  void save() {
-    const auto block = model.parameter_block();
-    saved.assign(block.begin(), block.end());
-    const auto running = model.buffer_block();
-    saved.insert(saved.end(), running.begin(), running.end());
-    for (const auto& s : state) saved.insert(saved.end(), s.data(), s.data() + s.size());
-  }
-  void restore() {
-    const T* from = saved.data();
-    const auto block = model.parameter_block();
-    std::copy_n(from, block.size(), block.begin());
-    from += block.size();
-    const auto running = model.buffer_block();
-    std::copy_n(from, running.size(), running.begin());
-    from += running.size();
-    for (auto& s : state) {
-      std::copy_n(from, s.size(), s.data());
-      from += s.size();
-    }
-  }
-
-  EpochResult run_epoch(TrainingExecutor<T>& executor, TrainingRun<T>& run, bool shuffled, bool& interrupted);
-  Metrics evaluate(const MatrixView<const T>& x, const Targets<T>& y);
-  double penalty() const;
-};
 
 template <class T>
 Trainer<T>::Trainer(Model<T>& model, TrainerConfig config) {
@@ -206,13 +36,14 @@ EpochResult Trainer<T>::Impl::run_epoch(TrainingExecutor<T>& executor, TrainingR
   }
   save();
   const TrainingResult result = execute(executor, run);
+  const double last_rate = rates[static_cast<std::size_t>(std::max<Index>(result.steps, 1) - 1)];
   // An update that was applied before its gradient, or what it left, was found to be no number.
   if (result.non_finite_gradient || !is_finite(model.parameter_block())) {
     restore();
-    throw NonFiniteLossError(steps, epoch, cause_of(config, steps + result.steps));
+    throw NonFiniteLossError(steps, epoch, cause_of_overflow(last_rate, steps + result.steps));
   }
   steps += result.steps;
-  if (result.non_finite_loss) throw NonFiniteLossError(steps, epoch, cause_of(config, steps));
+  if (result.non_finite_loss) throw NonFiniteLossError(steps, epoch, cause_of_overflow(last_rate, steps));
   interrupted = result.interrupted;
 
   EpochResult out;
@@ -221,7 +52,7 @@ EpochResult Trainer<T>::Impl::run_epoch(TrainingExecutor<T>& executor, TrainingR
   out.loss = result.loss_sum / result.weight_sum;
   out.accuracy = has_accuracy(loss()) ? result.correct / samples : kNaN;
   out.val_loss = out.val_accuracy = kNaN;
-  out.learning_rate = learning_rate_of(config.optimizer);
+  out.learning_rate = last_rate;
   out.grad_norm = result.grad_norm_sum / static_cast<double>(result.steps);
   out.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   out.samples_per_second = samples / out.seconds;
@@ -258,6 +89,7 @@ void check_options(const FitOptions<T>& options) {
 template <class T>
 History Trainer<T>::fit(MatrixView<const T> x, const Targets<T>& y, const FitOptions<T>& options) {
   check_options(options);
+  impl_->check_not_swapped("Trainer.fit");
   impl_->check("Trainer.fit", x, y);
   const bool has_validation = options.validation_x.has_value();
   if (has_validation) impl_->check("Trainer.fit validation_data", *options.validation_x, options.validation_y);
@@ -265,14 +97,20 @@ History Trainer<T>::fit(MatrixView<const T> x, const Targets<T>& y, const FitOpt
   const Index batch = std::min(options.batch_size, x.rows);
   impl_->check_batch("Trainer.fit", x.rows, batch);
   const bool merges = has_node(impl_->graph, NodeKind::batch_norm);  // a last batch of one sample
-  TrainingExecutor<T>& executor = impl_->executor(PlanKind::training, batch + (merges ? 1 : 0), y);
+  const bool checked = needs_all_gradients(impl_->config);
+  TrainingExecutor<T>& executor =
+      impl_->executor(checked ? PlanKind::checked : PlanKind::training, batch + (merges ? 1 : 0), y);
   if (options.shuffle) impl_->order.resize(static_cast<std::size_t>(x.rows));
-  TrainingRun<T> run = impl_->make_run(x, y, batch);
+  const Index accumulate = impl_->config.accumulate;
+  impl_->rates.resize(static_cast<std::size_t>(update_count(x.rows, batch, accumulate, merges)));
+  TrainingRun<T> run = impl_->make_update_run(x, y, batch, checked);
+  run.accumulate = accumulate;
   if (options.on_progress) {
     run.keep_going = [&](Index done) { return options.on_progress({impl_->epoch, done, x.rows}); };
   }
   History history;
   for (Index i = 0; i < options.epochs; ++i) {
+    impl_->tabulate(options.tabulate);
     EpochResult result = impl_->run_epoch(executor, run, options.shuffle, history.interrupted);
     if (history.interrupted) break;
     if (has_validation) {
@@ -291,14 +129,15 @@ History Trainer<T>::fit(MatrixView<const T> x, const Targets<T>& y, const FitOpt
 
 template <class T>
 double Trainer<T>::step(MatrixView<const T> x, const Targets<T>& y) {
+  impl_->check_not_swapped("Trainer.step");
   impl_->check("Trainer.step", x, y);
   impl_->check_batch("Trainer.step", x.rows, x.rows);
-  impl_->gradient.reserve(impl_->parameter_count());
-  TrainingRun<T> run = impl_->make_run(x, y, x.rows);
-  run.gradient = impl_->gradient.data();
+  impl_->rates.resize(1);
+  impl_->tabulate({});
+  TrainingRun<T> run = impl_->make_update_run(x, y, x.rows, true);
   const TrainingResult result = impl_->execute(impl_->executor(PlanKind::checked, x.rows, y), run);
   if (result.non_finite_loss) {
-    throw NonFiniteLossError(impl_->steps, impl_->epoch, cause_of(impl_->config, impl_->steps));
+    throw NonFiniteLossError(impl_->steps, impl_->epoch, cause_of_overflow(impl_->rates[0], impl_->steps));
   }
   impl_->steps += 1;
   return result.loss_sum / result.weight_sum;
@@ -316,22 +155,11 @@ double Trainer<T>::loss_and_grad(MatrixView<const T> x, const Targets<T>& y, std
   std::fill(gradient.begin(), gradient.end(), T(0));  // padding, and layers that are not trainable
   TrainingRun<T> run = impl_->make_run(x, y, x.rows);
   run.gradient = gradient.data();
+  if (gradient.empty()) run.fixed_penalty = impl_->penalty(Weights::all);  // nothing else visits the weights
   const TrainingResult result = impl_->execute(impl_->gradient_executor(mode, x.rows, y, !gradient.empty()), run);
   // A run that stopped at a non-finite loss has no gradient; the caller sees the loss as it is.
   if (result.non_finite_loss) std::fill(gradient.begin(), gradient.end(), std::numeric_limits<T>::quiet_NaN());
   return result.non_finite_loss ? kNaN : result.loss_sum / result.weight_sum;
-}
-
-template <class T>
-double Trainer<T>::Impl::penalty() const {
-  if (config.l2 == 0.0) return 0.0;
-  double sum = 0.0;
-  for (const ParameterInfo& info : model.parameter_infos()) {
-    if (!info.regularized) continue;
-    const T* w = model.parameter_block().data() + info.offset;
-    for (Index i = 0; i < info.rows * info.cols; ++i) sum += static_cast<double>(w[i]) * static_cast<double>(w[i]);
-  }
-  return 0.5 * config.l2 * sum;
 }
 
 template <class T>
@@ -348,13 +176,36 @@ Metrics Trainer<T>::Impl::evaluate(const MatrixView<const T>& x, const Targets<T
   const InferenceResult result = run_inference(run);
   const double rows = static_cast<double>(x.rows);
   const double weight = y.weights.empty() ? rows : std::accumulate(y.weights.begin(), y.weights.end(), 0.0);
-  return {result.loss_sum / weight + penalty(), has_accuracy(loss()) ? result.correct / rows : kNaN};
+  return {result.loss_sum / weight + penalty(Weights::all), has_accuracy(loss()) ? result.correct / rows : kNaN};
 }
 
 template <class T>
 Metrics Trainer<T>::evaluate(MatrixView<const T> x, const Targets<T>& y) {
   impl_->check("Trainer.evaluate", x, y);
   return impl_->evaluate(x, y);
+}
+
+template <class T>
+void Trainer<T>::set_learning_rate(LearningRate learning_rate) {
+  validate(learning_rate, "Trainer.set_learning_rate");
+  stoop::set_learning_rate(impl_->config.optimizer, std::move(learning_rate));
+}
+
+template <class T>
+std::span<T> Trainer<T>::ema_block() {
+  return {impl_->average.data(), static_cast<std::size_t>(impl_->average.size())};
+}
+
+template <class T>
+void Trainer<T>::swap_ema() {
+  if (!impl_->config.ema) {
+    throw_value_error("Trainer.swap_ema", "no average of the parameters is kept", "expected `ema` in the configuration",
+                      "make the trainer with ema=0.999, for example");
+  }
+  if (!impl_->swapped) impl_->start_average();
+  const auto block = impl_->model.parameter_block();
+  std::swap_ranges(block.begin(), block.end(), impl_->average.data());
+  impl_->swapped = !impl_->swapped;
 }
 
 template <class T>

@@ -1,0 +1,136 @@
+// ParameterUpdater<T>: the kernels of the trainer's updates on arrays that somebody else owns.
+
+#include <stoop/optimizer_step.hpp>
+
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include <stoop/error.hpp>
+#include <stoop/runtime.hpp>
+
+#include "../ops/select.hpp"
+#include "../plan/arena.hpp"
+#include "../plan/plan.hpp"
+#include "../plan/rates.hpp"
+#include "../plan/team.hpp"
+#include "settings.hpp"
+
+namespace stoop {
+namespace {
+
+constexpr const char* kWhere = "optimizer.step";
+constexpr Index kBlock = 1 << 14;              // elements of a call
+constexpr Index kElementsPerThread = 1 << 17;  // what is worth waking a thread for
+
+}  // namespace
+
+template <class T>
+struct ParameterUpdater<T>::Impl {
+  explicit Impl(Optimizer wanted) : optimizer(std::move(wanted)), ops(active_table<T>()) {
+    validate(optimizer);
+    kernel = ops.update[static_cast<std::size_t>(kind_of(optimizer))];
+  }
+
+  Optimizer optimizer;
+  const OpTable<T>& ops;
+  void (*kernel)(const UpdateArgs<T>&) noexcept;
+  std::vector<AlignedBuffer<T>> state[kMostStates];  // by array
+  std::vector<Index> sizes;
+  Index steps = 0;
+
+  void start(std::span<const std::span<T>> parameters) {
+    std::vector<Index> lengths;
+    for (const auto& p : parameters) lengths.push_back(static_cast<Index>(p.size()));
+    for (int s = 0; s < state_count(optimizer); ++s) {
+      state[s].clear();
+      for (const Index n : lengths) state[s].emplace_back(n);
+    }
+    sizes = std::move(lengths);
+  }
+
+  void check(std::span<const std::span<T>> parameters, std::span<const std::span<const T>> gradients) const {
+    if (parameters.size() != gradients.size()) {
+      throw_value_error(
+          kWhere,
+          std::to_string(parameters.size()) + " parameters and " + std::to_string(gradients.size()) + " gradients",
+          "expected one gradient for each", "give them in the same order");
+    }
+    for (std::size_t i = 0; i < parameters.size(); ++i) {
+      if (parameters[i].size() == gradients[i].size()) continue;
+      throw_value_error(kWhere,
+                        "parameter " + std::to_string(i) + " has " + std::to_string(parameters[i].size()) +
+                            " elements and its gradient " + std::to_string(gradients[i].size()),
+                        "expected as many", "give them in the same order");
+    }
+    if (steps == 0) return;
+    const auto same = [](Index n, const std::span<T>& p) { return n == static_cast<Index>(p.size()); };
+    if (std::equal(sizes.begin(), sizes.end(), parameters.begin(), parameters.end(), same)) return;
+    throw_value_error(kWhere, "other parameters than in the updates before", "expected as many, of the same sizes",
+                      "make a new optimizer for them, or reset this one");
+  }
+
+  void update(std::span<const std::span<T>> parameters, std::span<const std::span<const T>> gradients,
+              const UpdateArgs<T>& rates, int thread, int team) {
+    for (std::size_t i = 0; i < parameters.size(); ++i) {
+      const Range blocks = share(block_count(sizes[i], kBlock), thread, team);
+      for (Index b = blocks.begin; b < blocks.end; ++b) {
+        const Index begin = b * kBlock;
+        double unused[2];
+        UpdateArgs<T> args = rates;
+        args.n = std::min(kBlock, sizes[i] - begin);
+        args.weight = parameters[i].data() + begin;
+        args.grad = gradients[i].data() + begin;
+        for (int s = 0; s < kMostStates; ++s) {
+          args.state[s] = state[s].empty() ? nullptr : state[s][i].data() + begin;
+        }
+        args.weight_sum_of_squares = &unused[0];
+        args.grad_sum_of_squares = &unused[1];
+        kernel(args);
+      }
+    }
+  }
+};
+
+template <class T>
+ParameterUpdater<T>::ParameterUpdater(Optimizer optimizer) : impl_(std::make_unique<Impl>(std::move(optimizer))) {}
+template <class T>
+ParameterUpdater<T>::ParameterUpdater(ParameterUpdater&&) noexcept = default;
+template <class T>
+ParameterUpdater<T>& ParameterUpdater<T>::operator=(ParameterUpdater&&) noexcept = default;
+template <class T>
+ParameterUpdater<T>::~ParameterUpdater() = default;
+
+template <class T>
+void ParameterUpdater<T>::step(std::span<const std::span<T>> parameters,
+                               std::span<const std::span<const T>> gradients) {
+  impl_->check(parameters, gradients);
+  const double rate = schedule_of(impl_->optimizer)(impl_->steps);
+  check_rates({&rate, 1}, impl_->steps);
+  if (impl_->steps == 0) impl_->start(parameters);
+  UpdateArgs<T> rates{};
+  set_rates(rates, impl_->optimizer, rate, impl_->steps + 1);
+  Index elements = 0;
+  for (const Index n : impl_->sizes) elements += n;
+  const int threads = static_cast<int>(std::clamp<Index>(elements / kElementsPerThread, 1, get_num_threads()));
+  run_team(threads, [&](int thread, int team) { impl_->update(parameters, gradients, rates, thread, team); });
+  ++impl_->steps;
+}
+
+template <class T>
+void ParameterUpdater<T>::reset() {
+  impl_->steps = 0;
+}
+template <class T>
+Index ParameterUpdater<T>::steps() const {
+  return impl_->steps;
+}
+template <class T>
+const Optimizer& ParameterUpdater<T>::optimizer() const {
+  return impl_->optimizer;
+}
+
+template class ParameterUpdater<float>;
+template class ParameterUpdater<double>;
+
+}  // namespace stoop

@@ -1,0 +1,210 @@
+// What a Trainer holds: the optimizer's state, an executor per kind of plan, and the runs it hands them.
+#pragma once
+
+#include <stoop/trainer.hpp>
+
+#include <algorithm>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include <stoop/error.hpp>
+#include <stoop/runtime.hpp>
+
+#include "../ops/select.hpp"
+#include "../plan/execute.hpp"
+#include "dataset.hpp"
+#include "settings.hpp"
+
+namespace stoop {
+
+template <class T>
+struct Trainer<T>::Impl {
+  Impl(Model<T>& trained, TrainerConfig settings)
+      : model(trained),
+        config(settings),
+        graph(build_graph(model.config(), kAlignment / static_cast<Index>(sizeof(T)))),
+        provider(select_gemm_provider()),
+        ops(active_table<T>()) {
+    const Index size = parameter_count();
+    for (int i = 0; i < state_count(config.optimizer); ++i) state[i].reset(size);
+    if (config.ema) average.reset(size);
+    start_average();
+  }
+
+  Model<T>& model;
+  TrainerConfig config;
+  Graph graph;
+  GemmProvider provider;
+  const OpTable<T>& ops;
+  AlignedBuffer<T> state[kMostStates];
+  AlignedBuffer<T> gradient;  // of checked steps
+  AlignedBuffer<T> average;   // of the parameters, or the parameters while the average is in the model
+  bool swapped = false;
+  std::vector<double> rates;                          // of the updates of an epoch
+  std::unique_ptr<TrainingExecutor<T>> executors[4];  // training, checked, gradient, loss alone
+  Plan evaluation;
+  std::vector<std::int32_t> order;
+  std::vector<T> saved;   // what an update changes, as it was at the start of the epoch
+  GradientMode modes[2];  // of the last two executors
+  Index epoch = 0;
+  Index steps = 0;
+
+  Index parameter_count() const { return static_cast<Index>(model.parameter_block().size()); }
+  LossKind loss() const { return kind_of(config.loss); }
+
+  PlanRequest plan_request(PlanKind kind, Index batch, bool class_targets) const {
+    PlanRequest request;
+    request.kind = kind;
+    request.graph = &graph;
+    request.loss = loss();
+    request.class_targets = class_targets;
+    request.batch = batch;
+    request.element_size = sizeof(T);
+    request.provider = provider;
+    request.limit_norm = config.max_norm.has_value();
+    return request;
+  }
+
+  // Threads for batches of this many rows: as told, or as many as the work feeds.
+  int threads_for(double flops) const {
+    return config.num_threads > 0 ? config.num_threads : useful_threads(flops, get_num_threads());
+  }
+
+  // The executor for batches of up to `batch` rows, kept from call to call.
+  TrainingExecutor<T>& executor(PlanKind kind, Index batch, const Targets<T>& y) {
+    auto& slot = executors[static_cast<int>(kind) - static_cast<int>(PlanKind::training)];
+    if (slot == nullptr || slot->plan().batch < batch || slot->plan().class_targets == y.has_values) {
+      slot = std::make_unique<TrainingExecutor<T>>(build_plan(plan_request(kind, batch, !y.has_values)), ops);
+    }
+    return *slot;
+  }
+
+  // The executor of gradients alone, with the layers behaving as `wanted` says.
+  TrainingExecutor<T>& gradient_executor(const GradientMode& wanted, Index batch, const Targets<T>& y, bool backward) {
+    auto& slot = executors[backward ? 2 : 3];
+    GradientMode& mode = modes[backward ? 0 : 1];
+    const bool fits = slot != nullptr && slot->plan().batch >= batch && mode.training == wanted.training &&
+                      mode.dropout == wanted.dropout && slot->plan().class_targets != y.has_values;
+    if (fits) return *slot;
+    PlanRequest settings = plan_request(PlanKind::gradient, batch, !y.has_values);
+    settings.batch_statistics = wanted.training;
+    settings.dropout = wanted.dropout;
+    settings.backward = backward;
+    mode = wanted;
+    slot = std::make_unique<TrainingExecutor<T>>(build_plan(settings), ops);
+    return *slot;
+  }
+
+  // The variance of one sample is zero whatever it is.
+  void check_batch(std::string_view where, Index rows, Index batch) const {
+    if ((rows > 1 && batch > 1) || !has_node(graph, NodeKind::batch_norm)) return;
+    throw_value_error(where, rows > 1 ? "batch_size=1 with a BatchNorm" : "one sample with a BatchNorm",
+                      "expected at least two samples in a batch",
+                      "give more samples, or use LayerNorm, which needs no batch");
+  }
+
+  void check(std::string_view where, const MatrixView<const T>& x, const Targets<T>& y) const {
+    check_samples(where, x, model.input_dim());
+    check_targets(where, y, loss(), x.rows, model.output_dim());
+    check_weights(where, y.weights, x.rows);
+  }
+
+  TrainingRun<T> make_run(const MatrixView<const T>& x, const Targets<T>& y, Index batch) {
+    TrainingRun<T> run;
+    run.data.x = x;
+    run.data.classes = y.has_values ? nullptr : y.classes.data();
+    run.data.values = y.values;
+    run.data.weights = y.weights.empty() ? nullptr : y.weights.data();
+    run.loss_parameter = static_cast<T>(parameter_of(config.loss));
+    run.batch = batch;
+    run.parameters = model.parameter_block().data();
+    run.running = model.buffer_block().data();
+    run.seed = config.seed;
+    run.l1 = config.l1;
+    run.l2 = config.l2;
+    run.fixed_penalty = penalty(Weights::frozen);
+    run.updates_done = steps;
+    return run;
+  }
+
+  // A run that changes the parameters.
+  TrainingRun<T> make_update_run(const MatrixView<const T>& x, const Targets<T>& y, Index batch, bool keeps_gradient) {
+    start_average();
+    TrainingRun<T> run = make_run(x, y, batch);
+    for (int i = 0; i < kMostStates; ++i) run.state[i] = state[i].data();
+    run.optimizer = config.optimizer;
+    run.learning_rates = rates.data();
+    run.clip_norm = config.clip_norm.value_or(0.0);
+    run.clip_value = config.clip_value.value_or(0.0);
+    run.max_norm = config.max_norm.value_or(0.0);
+    run.average = average.data();
+    run.average_decay = config.ema.value_or(0.0);
+    if (keeps_gradient) gradient.reserve(parameter_count());
+    if (keeps_gradient) run.gradient = gradient.data();
+    return run;
+  }
+
+  // Until the first update the average is the parameters, whatever was done to them.
+  void start_average() {
+    const auto block = model.parameter_block();
+    if (config.ema && steps == 0) std::copy(block.begin(), block.end(), average.data());
+  }
+
+  // The learning rates of the next updates, as many as `rates` has places.
+  void tabulate(const std::function<void(Index, std::span<double>)>& custom) {
+    if (custom) {
+      custom(steps, rates);
+    } else {
+      const LearningRate& schedule = schedule_of(config.optimizer);
+      for (std::size_t i = 0; i < rates.size(); ++i) rates[i] = schedule.at(steps + static_cast<Index>(i), epoch);
+    }
+    check_rates(rates, steps);
+  }
+
+  double penalty(Weights which) const { return penalty_of<T>(config, graph, model.parameter_block().data(), which); }
+
+  void check_not_swapped(std::string_view where) const {
+    if (!swapped) return;
+    throw_value_error(where, "the model holds the average of its parameters", "expected the parameters themselves",
+                      "call swap_ema again before training goes on");
+  }
+
+  TrainingResult execute(TrainingExecutor<T>& executor, TrainingRun<T>& run) {
+    const double full = executor.plan().flops / static_cast<double>(executor.plan().batch);
+    run.threads = threads_for(full * static_cast<double>(run.batch));
+    executor.reserve_threads(run.threads);
+    return executor.run(run);
+  }
+
+  // Everything an update changes, copied out or back.
+  void save() {
+    const auto block = model.parameter_block();
+    saved.assign(block.begin(), block.end());
+    const auto running = model.buffer_block();
+    saved.insert(saved.end(), running.begin(), running.end());
+    for (const auto& s : state) saved.insert(saved.end(), s.data(), s.data() + s.size());
+    saved.insert(saved.end(), average.data(), average.data() + average.size());
+  }
+  void restore() {
+    const T* from = saved.data();
+    const auto block = model.parameter_block();
+    std::copy_n(from, block.size(), block.begin());
+    from += block.size();
+    const auto running = model.buffer_block();
+    std::copy_n(from, running.size(), running.begin());
+    from += running.size();
+    for (auto& s : state) {
+      std::copy_n(from, s.size(), s.data());
+      from += s.size();
+    }
+    std::copy_n(from, average.size(), average.data());
+  }
+
+  EpochResult run_epoch(TrainingExecutor<T>& executor, TrainingRun<T>& run, bool shuffled, bool& interrupted);
+  Metrics evaluate(const MatrixView<const T>& x, const Targets<T>& y);
+};
+
+}  // namespace stoop
