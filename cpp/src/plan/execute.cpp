@@ -81,12 +81,7 @@ template <class T>
 class TeamRun {
  public:
   TeamRun(TrainingExecutor<T>& executor, const TrainingRun<T>& run)
-      : executor_(executor),
-        plan_(executor.plan_),
-        ops_(*executor.ops_),
-        run_(run),
-        barrier_(run.threads <= usable_cores()),
-        last_poll_(Clock::now()) {}
+      : executor_(executor), plan_(executor.plan_), ops_(*executor.ops_), run_(run), barrier_(run.threads <= cores()) {}
 
   void work(int thread, int team) {
     StepContext<T> context;
@@ -95,10 +90,9 @@ class TeamRun {
     context.parameters = run_.parameters;
     context.scratch = executor_.scratch_.data() + thread * executor_.thread_scratch_;
     T* block = context.scratch + executor_.gemm_scratch_;
-    const Index samples = run_.data.x.rows;
     Index update = run_.updates_done;
-    for (Index start = 0; start < samples; start += run_.batch) {
-      const Index rows = std::min(run_.batch, samples - start);
+    for (Index start = run_.first; start < run_.last; start += run_.batch) {
+      const Index rows = std::min(run_.batch, run_.last - start);
       if (!walk(context, block, start, rows, ++update, thread, team)) return;
       if (thread == 0) finish_step(rows);
       barrier_.wait(team);
@@ -110,7 +104,10 @@ class TeamRun {
   TrainingResult result;
 
  private:
-  using Clock = std::chrono::steady_clock;
+  static int cores() {
+    static const int count = usable_cores();  // found out by reading files
+    return count;
+  }
 
   // One training step. False: a check has ended the run, for all threads alike.
   bool walk(const StepContext<T>& context, T* block, Index start, Index rows, Index update, int thread, int team) {
@@ -252,10 +249,8 @@ class TeamRun {
     for (Index b = 0; b < block_count(rows, kRowBlock); ++b) {
       result.correct += executor_.correct_[static_cast<std::size_t>(b)];
     }
-    const auto now = Clock::now();
-    if (run_.keep_going && now - last_poll_ >= std::chrono::milliseconds(50)) {
-      last_poll_ = now;
-      if (!run_.keep_going(result.samples)) stop_ = result.interrupted = true;
+    if (run_.poller != nullptr && !run_.poller->keep_going(run_.first + result.samples)) {
+      stop_ = result.interrupted = true;
     }
   }
 
@@ -275,7 +270,6 @@ class TeamRun {
   const TrainingRun<T>& run_;
   const std::size_t optimizer_index_ = static_cast<std::size_t>(kind_of(run_.optimizer));
   TeamBarrier barrier_;
-  Clock::time_point last_poll_;
   double loss_ = 0.0;
   bool stop_ = false;     // written by thread 0 before a barrier, read by all behind it
   bool spoiled_ = false;  // the same: the last update had a non-finite gradient

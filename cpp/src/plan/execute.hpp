@@ -1,9 +1,11 @@
 // Walks a plan with a team of threads: whole epochs of training, or rows of inference.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include <stoop/optimizers.hpp>
@@ -30,9 +32,28 @@ struct BoundBuffer {
   Index stride = 0;
 };
 
+// Asks a callback at most every 50 ms whether to go on.
+class Poller {
+ public:
+  explicit Poller(std::function<bool(Index)> ask) : ask_(std::move(ask)) {}
+  bool keep_going(Index samples_done) {
+    const auto now = Clock::now();
+    if (now - last_ < std::chrono::milliseconds(50)) return true;
+    last_ = now;
+    return ask_(samples_done);
+  }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  std::function<bool(Index)> ask_;
+  Clock::time_point last_ = Clock::now();
+};
+
 template <class T>
 struct TrainingRun {
   Dataset<T> data;
+  Index first = 0;  // the run is over the samples [first, last) of the order, in batches
+  Index last = 0;
   Index batch = 0;
   T* parameters = nullptr;
   T* state[2] = {nullptr, nullptr};  // of the optimizer, laid out as the parameters
@@ -41,7 +62,7 @@ struct TrainingRun {
   double l2 = 0.0;
   Index updates_done = 0;
   int threads = 1;
-  std::function<bool(Index)> keep_going{};  // asked at most every 50 ms with the samples done
+  Poller* poller = nullptr;
 };
 
 struct TrainingResult {
@@ -50,9 +71,21 @@ struct TrainingResult {
   double grad_norm_sum = 0.0;  // over the steps
   Index samples = 0;
   Index steps = 0;                   // updates made
-  bool interrupted = false;          // keep_going said no
+  bool interrupted = false;          // the poller said no
   bool non_finite_loss = false;      // the step after `steps` was not applied
   bool non_finite_gradient = false;  // PlanKind::training: the last of `steps` was applied and spoiled the parameters
+
+  bool stopped() const { return interrupted || non_finite_loss || non_finite_gradient; }
+  void add(const TrainingResult& part) {
+    loss_sum += part.loss_sum;
+    correct += part.correct;
+    grad_norm_sum += part.grad_norm_sum;
+    samples += part.samples;
+    steps += part.steps;
+    interrupted = part.interrupted;
+    non_finite_loss = part.non_finite_loss;
+    non_finite_gradient = part.non_finite_gradient;
+  }
 };
 
 // Owns the memory of training with one plan; nothing is allocated by run().

@@ -13,12 +13,14 @@
 #include "../model/initialize.hpp"
 #include "../ops/select.hpp"
 #include "../plan/execute.hpp"
+#include "../plan/tuner.hpp"
 #include "dataset.hpp"
 
 namespace stoop {
 namespace {
 
 constexpr Index kEvaluationRows = 128;
+constexpr double kNeverTuned = std::numeric_limits<double>::infinity();  // FLOPs of a step whose team is fixed
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 
 void check_config(const TrainerConfig& config) {
@@ -64,6 +66,9 @@ struct Trainer<T>::Impl {
   std::vector<T> saved;  // parameters and state at the start of the epoch
   Index epoch = 0;
   Index steps = 0;
+  TeamTuner tuner{1, 0.0};  // for teams of up to tuned_limit and steps of tuned_flops
+  int tuned_limit = 0;
+  double tuned_flops = 0.0;
 
   Index parameter_count() const { return static_cast<Index>(model.parameter_block().size()); }
   LossKind loss() const { return kind_of(config.loss); }
@@ -106,11 +111,30 @@ struct Trainer<T>::Impl {
     return run;
   }
 
+  // The whole run, in segments between which the size of the team may change.
   TrainingResult execute(TrainingExecutor<T>& executor, TrainingRun<T>& run) {
-    const double full = executor.plan().flops / static_cast<double>(executor.plan().batch);
-    run.threads = threads_for(full * static_cast<double>(run.batch));
-    executor.reserve_threads(run.threads);
-    return executor.run(run);
+    const double flops =
+        executor.plan().flops / static_cast<double>(executor.plan().batch) * static_cast<double>(run.batch);
+    const int limit = threads_for(flops);
+    if (tuned_limit != limit || tuned_flops != flops) {
+      tuner = TeamTuner(limit, config.num_threads > 0 ? kNeverTuned : flops);
+      tuned_limit = limit;
+      tuned_flops = flops;
+    }
+    executor.reserve_threads(limit);
+    const Index samples = run.data.x.rows;
+    TrainingResult total;
+    for (run.first = 0; run.first < samples && !total.stopped(); run.first += run.last - run.first) {
+      run.threads = tuner.threads();
+      const Index segment = std::min(tuner.steps(), block_count(samples - run.first, run.batch));
+      run.last = std::min(run.first + segment * run.batch, samples);
+      const auto start = std::chrono::steady_clock::now();
+      const TrainingResult part = executor.run(run);
+      tuner.record(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(), part.steps);
+      run.updates_done += part.steps;
+      total.add(part);
+    }
+    return total;
   }
 
   // Everything an update changes, copied out or back.
@@ -216,9 +240,8 @@ History Trainer<T>::fit(MatrixView<const T> x, const Targets<T>& y, const FitOpt
   TrainingExecutor<T>& executor = impl_->executor(PlanKind::training, batch);
   if (options.shuffle) impl_->order.resize(static_cast<std::size_t>(x.rows));
   TrainingRun<T> run = impl_->make_run(x, y, batch);
-  if (options.on_progress) {
-    run.keep_going = [&](Index done) { return options.on_progress({impl_->epoch, done, x.rows}); };
-  }
+  Poller poller([&](Index done) { return options.on_progress({impl_->epoch, done, x.rows}); });
+  if (options.on_progress) run.poller = &poller;
   History history;
   for (Index i = 0; i < options.epochs; ++i) {
     EpochResult result = impl_->run_epoch(executor, run, options.shuffle, history.interrupted);
