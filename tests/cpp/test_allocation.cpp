@@ -1,5 +1,5 @@
 // Training steps allocate nothing: the allocation functions of this process are replaced by ones that count.
-// glibc lets them be replaced and reached under other names; sanitizers replace them themselves, so there the test skips.
+// glibc lets them be replaced and reached under other names; sanitizers replace them themselves, and the test skips.
 #include <gtest/gtest.h>
 #include <stdlib.h>
 
@@ -13,7 +13,8 @@
 #define STOOP_TEST_SANITIZED 1
 #endif
 #endif
-#if defined(__GLIBC__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) && !defined(STOOP_TEST_SANITIZED)
+#if defined(__GLIBC__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) && \
+    !defined(STOOP_TEST_SANITIZED)
 
 namespace {
 
@@ -73,7 +74,8 @@ void* kept(void* memory) {
 }
 
 Model<float> make_model() {
-  return Model<float>({.input_dim = 20, .layers = {Dense{.units = 64, .activation = Tanh{}}, ReLU{}, Dense{.units = 5}}});
+  return Model<float>(
+      {.input_dim = 20, .layers = {Dense{.units = 64, .activation = Tanh{}}, ReLU{}, Dense{.units = 5}}});
 }
 
 const Loss kLosses[] = {SoftmaxCrossEntropy{}, MeanSquaredError{}};
@@ -123,13 +125,14 @@ TEST(TrainingExecutor, RunAllocatesNothing) {
       TrainingRun<float> run;
       run.data.x = samples.x();
       run.data.classes = samples.classes.data();
+      run.last = run.data.x.rows;
       run.batch = 16;
       run.parameters = model.parameter_block().data();
       run.gradient = gradient.data();
       run.optimizer = SGD{};
       run.threads = threads;
       executor.reserve_threads(threads);
-      executor.run(run);  // starts the threads
+      ASSERT_GT(executor.run(run).steps, 0);  // starts the threads
       EXPECT_EQ(allocations([&] { executor.run(run); }), 0) << threads << " threads, " << static_cast<int>(kind);
     }
   }

@@ -160,8 +160,7 @@ TEST(ModelJson, NestingWithoutEndIsRefused) {
 }
 
 TEST(ModelJson, NumbersThatJsonCannotHoldAreNotWritten) {
-  const ModelConfig config{
-      .input_dim = 4, .layers = {LeakyReLU{std::numeric_limits<double>::quiet_NaN()}}, .seed = 0};
+  const ModelConfig config{.input_dim = 4, .layers = {LeakyReLU{std::numeric_limits<double>::quiet_NaN()}}, .seed = 0};
   EXPECT_NE(message_of([&] { to_json(config); }).find("[negative_slope] it is infinite or not a number"),
             std::string::npos);
 }

@@ -124,7 +124,7 @@ class Product {
       sum += term;
       size += std::abs(term);
     }
-    // The bound of any order of summation (Higham 2002, eq. 3.5); activations have slopes of at most 1 and add their own.
+    // The bound of any order of summation (Higham 2002, eq. 3.5); activations have slopes up to 1 and add their own.
     const double tolerance = (static_cast<double>(case_.k) * static_cast<double>(size) + 6.0) * kEps<T>;
     const Wide<T> parameter = args_.activation_parameter;
     Wide<T> want = sum;
@@ -192,7 +192,8 @@ TYPED_TEST(Gemm, PackedOperands) {
 
 TYPED_TEST(Gemm, NothingIsWrittenWithoutRowsOrColumns) {
   for (const GemmForm form : kForms) {
-    for (const Case& c : {Case{form, 0, 5, 3}, Case{form, 5, 0, 3, 4}, Case{form, 0, 0, 300}}) TestFixture::expect_native(c);
+    for (const Case& c : {Case{form, 0, 5, 3}, Case{form, 5, 0, 3, 4}, Case{form, 0, 0, 300}})
+      TestFixture::expect_native(c);
   }
 }
 

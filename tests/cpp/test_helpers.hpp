@@ -1,4 +1,4 @@
-// What several tests share: repeatable numbers, textbook formulas in a wider type, distances in units in the last place.
+// What several tests share: repeatable numbers, textbook formulas in a wider type, distances in ulps.
 #pragma once
 
 #include <algorithm>
@@ -62,7 +62,8 @@ double ulp_error(T got, Wide<T> want) {
   if (static_cast<Wide<T>>(got) == want) return 0.0;
   constexpr int kDigits = std::numeric_limits<T>::digits, kLowest = std::numeric_limits<T>::min_exponent;
   const int exponent = want == 0 ? kLowest - 1 : std::max(std::ilogb(want), kLowest - 1);
-  return static_cast<double>(std::abs(static_cast<Wide<T>>(got) - want) / std::ldexp(Wide<T>(1), exponent - kDigits + 1));
+  return static_cast<double>(std::abs(static_cast<Wide<T>>(got) - want) /
+                             std::ldexp(Wide<T>(1), exponent - kDigits + 1));
 }
 
 template <class W>

@@ -34,7 +34,9 @@ struct Shifted {
   }
   T* data() { return memory.data() + shift; }
   T operator[](Index i) const { return memory[static_cast<std::size_t>(shift + i)]; }
-  bool canary_alive() const { return std::all_of(memory.begin(), memory.begin() + shift, [](T x) { return x == T(77); }); }
+  bool canary_alive() const {
+    return std::all_of(memory.begin(), memory.begin() + shift, [](T x) { return x == T(77); });
+  }
 };
 
 // ---- activations ----

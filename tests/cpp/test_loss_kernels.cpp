@@ -15,12 +15,21 @@ struct LossProblem {
   double loss = -1.0, correct = -1.0;
 
   LossProblem(Index r, Index c, Index gap, double scale)
-      : rows(r), cols(c), ld(c + gap), output(numbers<T>(r * ld, 21, scale)), targets(numbers<T>(r * ld, 22, scale)),
+      : rows(r),
+        cols(c),
+        ld(c + gap),
+        output(numbers<T>(r * ld, 21, scale)),
+        targets(numbers<T>(r * ld, 22, scale)),
         grad(output.size(), T(77)) {
     for (Index i = 0; i < r; ++i) classes.push_back(static_cast<std::int32_t>((i * 7 + 3) % c));
   }
   LossProblem(const std::vector<T>& row, std::int32_t target)
-      : rows(1), cols(static_cast<Index>(row.size())), ld(cols), output(row), targets(row), grad(row.size(), T(77)),
+      : rows(1),
+        cols(static_cast<Index>(row.size())),
+        ld(cols),
+        output(row),
+        targets(row),
+        grad(row.size(), T(77)),
         classes{target} {}
 
   void run(const OpTable<T>& table, LossKind kind, bool with_gradient = true) {

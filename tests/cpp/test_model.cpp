@@ -47,7 +47,8 @@ TEST(ModelConfig, IllFormedOnesAreRefusedWithAReason) {
   expect_refusal({.input_dim = 2, .layers = {Dense{3, LeakyReLU{-0.5}}}}, "LeakyReLU", "negative_slope=-0.5");
   expect_refusal({.input_dim = 2, .layers = {Dense{3}, LeakyReLU{NAN}}}, "LeakyReLU", "layer 1");
   expect_refusal({.input_dim = 2, .layers = {Dense{.units = 3, .kernel_init = infinite}}}, "constant", "inf");
-  expect_refusal({.input_dim = 2, .layers = {Dense{.units = 3, .bias_init = negative}}}, "normal", "expected a finite number >= 0");
+  expect_refusal({.input_dim = 2, .layers = {Dense{.units = 3, .bias_init = negative}}}, "normal",
+                 "expected a finite number >= 0");
 }
 
 // Sizes whose product leaves 64 bits, or the memory of any machine: an exception, no wild pointer.
@@ -186,7 +187,8 @@ const std::vector<ModelConfig>& configs() {
       {.input_dim = 1, .layers = {Dense{1}}},
       three_layers(),
       {.input_dim = 20, .layers = {Tanh{}, Dense{33}, ReLU{}, Sigmoid{}, Identity{}, Dense{17, LeakyReLU{}}, Tanh{}}},
-      {.input_dim = 300, .layers = {Dense{.units = 65, .activation = Sigmoid{}, .bias_init = {InitializerKind::ones}}, Dense{10}}},
+      {.input_dim = 300,
+       .layers = {Dense{.units = 65, .activation = Sigmoid{}, .bias_init = {InitializerKind::ones}}, Dense{10}}},
   };
   return kConfigs;
 }
@@ -251,7 +253,8 @@ TYPED_TEST(Models, PredictRefusesOtherShapesAndTakesNoRows) {
 
 class TemporaryFile {
  public:
-  explicit TemporaryFile(const std::string& name) : path_(fs::path(::testing::TempDir()) / ("stoop_" + unique() + name)) {}
+  explicit TemporaryFile(const std::string& name)
+      : path_(fs::path(::testing::TempDir()) / ("stoop_" + unique() + name)) {}
   ~TemporaryFile() { fs::remove(path_); }
   const fs::path& path() const { return path_; }
 
@@ -272,7 +275,8 @@ TYPED_TEST(Models, AFileKeepsEverything) {
     EXPECT_TRUE(same_bits<T>(model.parameter_block(), loaded.parameter_block()));
     EXPECT_EQ(loaded.config().seed, config.seed);
     ASSERT_EQ(loaded.config().layers.size(), config.layers.size());
-    for (std::size_t i = 0; i < config.layers.size(); ++i) EXPECT_EQ(loaded.config().layers[i].index(), config.layers[i].index());
+    for (std::size_t i = 0; i < config.layers.size(); ++i)
+      EXPECT_EQ(loaded.config().layers[i].index(), config.layers[i].index());
     const std::vector<T> x = numbers<T>(4 * config.input_dim, 7);
     const auto view = matrix(x.data(), 4, config.input_dim);
     EXPECT_EQ(predictions_of(model, view), predictions_of(loaded, view));

@@ -47,9 +47,9 @@ TEST(Names, ActivationNamesAndKindsMatchTheVariant) {
 }
 
 TEST(Names, InitializersRoundTrip) {
-  const std::vector<std::string_view> names = {
-      "zeros",         "ones",       "constant",  "normal",        "uniform",     "glorot_uniform",
-      "glorot_normal", "he_uniform", "he_normal", "lecun_uniform", "lecun_normal"};
+  const std::vector<std::string_view> names = {"zeros",     "ones",           "constant",      "normal",
+                                               "uniform",   "glorot_uniform", "glorot_normal", "he_uniform",
+                                               "he_normal", "lecun_uniform",  "lecun_normal"};
   for (std::size_t i = 0; i < names.size(); ++i) {
     const auto kind = static_cast<InitializerKind>(i);
     EXPECT_EQ(name_of(kind), names[i]);

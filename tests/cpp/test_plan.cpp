@@ -26,8 +26,8 @@ Plan plan_of(const Model<T>& model, PlanKind kind, LossKind loss, Index batch) {
 // Activations of their own before the first and after an activated layer, one that is fused, and a layer without bias.
 Model<float> small_model() {
   return Model<float>({.input_dim = 5,
-                       .layers = {ReLU{}, Dense{.units = 40, .activation = ReLU{}}, Tanh{}, Dense{.units = 7}, Sigmoid{},
-                                  Identity{}, Dense{.units = 3, .use_bias = false}}});
+                       .layers = {ReLU{}, Dense{.units = 40, .activation = ReLU{}}, Tanh{}, Dense{.units = 7},
+                                  Sigmoid{}, Identity{}, Dense{.units = 3, .use_bias = false}}});
 }
 
 std::string text_of(PlanKind kind, LossKind loss) { return describe(plan_of(small_model(), kind, loss, 20)); }
@@ -184,7 +184,8 @@ ModelConfig random_config(std::uint32_t seed) {
   config.input_dim = kWidths[choice.below(8)];
   const Index layers = 1 + choice.below(6);
   for (Index i = 0; i < layers; ++i) {
-    if (choice.below(3) == 0) std::visit([&](auto layer) { config.layers.push_back(layer); }, activations[choice.below(5)]);
+    if (choice.below(3) == 0)
+      std::visit([&](auto layer) { config.layers.push_back(layer); }, activations[choice.below(5)]);
     Dense dense{.units = kWidths[choice.below(8)], .activation = activations[choice.below(5)]};
     if (choice.below(3) == 0) dense.use_bias = false;
     config.layers.push_back(dense);
@@ -223,7 +224,8 @@ TEST(Plan, BuffersAliveTogetherDoNotOverlap) {
       ASSERT_TRUE(a.stride >= a.width && a.stride * a.element_size % kAlignment == 0) << describe(plan);
       for (const Buffer& b : plan.buffers) {
         if (&a == &b || b.external || a.first > b.last || b.first > a.last) continue;
-        ASSERT_TRUE(end_of(a) <= b.offset || end_of(b) <= a.offset) << a.name << " and " << b.name << "\n" << describe(plan);
+        ASSERT_TRUE(end_of(a) <= b.offset || end_of(b) <= a.offset) << a.name << " and " << b.name << "\n"
+                                                                    << describe(plan);
       }
     }
   });
@@ -293,7 +295,8 @@ void expect_covered(const Parameters& parameters, const Plan& plan, Wanted wante
       const Index begin = b * step.block, end = std::min(begin + step.block, step.extent);
       ASSERT_LE((end - begin) * step.row_elements, plan.block_elements);
       ASSERT_LT(begin, end);
-      for (Index i = begin * step.row_elements; i < end * step.row_elements; ++i) ++times.at(static_cast<std::size_t>(offset + i));
+      for (Index i = begin * step.row_elements; i < end * step.row_elements; ++i)
+        ++times.at(static_cast<std::size_t>(offset + i));
     }
   }
   ASSERT_TRUE(std::all_of(slots.begin(), slots.end(), [](int n) { return n == 1; })) << describe(plan);

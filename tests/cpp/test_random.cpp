@@ -23,12 +23,9 @@ TEST(Philox, KnownAnswers) {
 }
 
 TEST(Draw, EveryArgumentMatters) {
-  const auto draws = {draw(1, Stream::shuffle, 2, 3),
-                      draw(std::uint64_t{1} << 32, Stream::shuffle, 2, 3),
-                      draw(1, Stream::initialize, 2, 3),
-                      draw(1, Stream::shuffle, 3, 3),
-                      draw(1, Stream::shuffle, 2, 4),
-                      draw(1, Stream::shuffle, 2, (std::uint64_t{1} << 32) + 3)};
+  const auto draws = {draw(1, Stream::shuffle, 2, 3),    draw(std::uint64_t{1} << 32, Stream::shuffle, 2, 3),
+                      draw(1, Stream::initialize, 2, 3), draw(1, Stream::shuffle, 3, 3),
+                      draw(1, Stream::shuffle, 2, 4),    draw(1, Stream::shuffle, 2, (std::uint64_t{1} << 32) + 3)};
   const std::set<std::array<std::uint64_t, 2>> distinct(draws);
   EXPECT_EQ(distinct.size(), draws.size());
   EXPECT_EQ(draw(1, Stream::shuffle, 2, 3), *draws.begin());
@@ -94,7 +91,8 @@ void expect_uniform(std::size_t n, std::size_t factorial, double limit, bool ove
   }
   EXPECT_EQ(counts.size(), factorial);
   double chi_square = 0.0;
-  for (const auto& [order, count] : counts) chi_square += static_cast<double>((count - kPerOrder) * (count - kPerOrder)) / kPerOrder;
+  for (const auto& [order, count] : counts)
+    chi_square += static_cast<double>((count - kPerOrder) * (count - kPerOrder)) / kPerOrder;
   EXPECT_LT(chi_square, limit) << n << " elements, over " << (over_seeds ? "seeds" : "epochs");
 }
 

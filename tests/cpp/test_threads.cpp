@@ -1,5 +1,5 @@
-// What threads must not change: the same bits for any team, in concurrent trainings, after a fork; and the floating-point
-// mode of the caller, which a team sets for itself only.
+// What threads must not change: the same bits for any team, in concurrent trainings and after a fork; and the
+// floating-point mode of the caller, which a team sets for itself only.
 #include <gtest/gtest.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -37,7 +37,9 @@ const std::vector<Shape>& shapes() {
       {{.input_dim = 1, .layers = {Dense{1}}}, 5, 2},
       {{.input_dim = 4, .layers = {Tanh{}, Dense{9, ReLU{}}, Sigmoid{}, Dense{3}}}, 61, 20},
       {{.input_dim = 33, .layers = {Dense{70, Tanh{}}, Dense{65, LeakyReLU{}}, Dense{10}}}, 300, 64},
-      {{.input_dim = 130, .layers = {Dense{.units = 300, .activation = ReLU{}, .use_bias = false}, Dense{17}}}, 290, 97},
+      {{.input_dim = 130, .layers = {Dense{.units = 300, .activation = ReLU{}, .use_bias = false}, Dense{17}}},
+       290,
+       97},
   };
   return kShapes;
 }
@@ -61,7 +63,8 @@ Outcome<T> train(const Shape& shape, const TrainerConfig& config, Index epochs =
   Model<T> model(shape.config);
   const Samples<T> samples(shape.rows, model.input_dim(), model.output_dim());
   Trainer<T> trainer(model, config);
-  const History history = trainer.fit(samples.x(), samples.y(config.loss), {.epochs = epochs, .batch_size = shape.batch});
+  const History history =
+      trainer.fit(samples.x(), samples.y(config.loss), {.epochs = epochs, .batch_size = shape.batch});
   return {parameters_of(model), predictions_of(model, samples.x()), history.loss, history.grad_norm,
           trainer.evaluate(samples.x(), samples.y(config.loss))};
 }
@@ -140,7 +143,8 @@ TYPED_TEST(Threads, ConcurrentTrainingsDoNotMeet) {
     std::thread other([&] { together[1] = train<T>(shapes()[3], config, 5); });
     together[0] = train<T>(shapes()[2], config, 5);
     other.join();
-    for (int i = 0; i < 2; ++i) EXPECT_TRUE(together[i].same_bits_as(alone[i])) << "training " << i << ", teams of " << team;
+    for (int i = 0; i < 2; ++i)
+      EXPECT_TRUE(together[i].same_bits_as(alone[i])) << "training " << i << ", teams of " << team;
   }
 }
 
@@ -190,7 +194,9 @@ TYPED_TEST(Threads, AChildForkedAfterTrainingWorks) {
   const Outcome<T> parent = train<T>(shape, config);
   EXPECT_EQ(status_of_child([&] { return train<T>(shape, config).same_bits_as(parent); }), 0) << "the child";
   EXPECT_TRUE(train<T>(shape, config).same_bits_as(parent)) << "the parent after it";
-  const auto grandchild = [&] { return status_of_child([&] { return train<T>(shape, config).same_bits_as(parent); }) == 0; };
+  const auto grandchild = [&] {
+    return status_of_child([&] { return train<T>(shape, config).same_bits_as(parent); }) == 0;
+  };
   EXPECT_EQ(status_of_child(grandchild), 0);
 }
 

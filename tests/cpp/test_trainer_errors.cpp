@@ -40,7 +40,7 @@ TYPED_TEST(TrainingErrors, BadSettingsAreRefused) {
   for (const TrainerConfig& config : bad) EXPECT_THROW(Trainer<T>(model, config), ValueError);
 }
 
-// Runs each call that must fail and sees that the model, the counters and what comes after are as if it had not been made.
+// Makes a call that must fail: the model, the counters and what comes after must be as if it had not been made.
 template <class T, class Error>
 void expect_no_effect(const Loss& loss, const std::function<void(Trainer<T>&)>& call, const std::string& part) {
   const Samples<T> samples(20, 4, 3);
@@ -93,7 +93,9 @@ TYPED_TEST(TrainingErrors, BadSamplesChangeNothing) {
     Samples<T> spoiled = samples;
     spoiled.features[4 * 4 + 2] = bad;
     spoiled.values[2 * 3 + 1] = bad;
-    expect_refused<T, ValueError>(softmax, spoiled.x(), y, "X has " + std::string(std::isnan(bad) ? "NaN" : "an infinity") + " at row 4, column 2");
+    expect_refused<T, ValueError>(
+        softmax, spoiled.x(), y,
+        "X has " + std::string(std::isnan(bad) ? "NaN" : "an infinity") + " at row 4, column 2");
     expect_refused<T, ValueError>(mse, samples.x(), spoiled.y(mse), "at row 2, column 1");
   }
 }
@@ -193,8 +195,10 @@ TYPED_TEST(TrainingErrors, ALearningRateThatIsTooLargeLeavesFiniteParameters) {
     for (const double rate : {1e3, 1e10, 1e18, 1e30, std::sqrt(largest), largest / 1e6, largest}) {
       for (const double l2 : {0.0, 1e-3}) {
         for (const int threads : {1, 2}) {
-          SCOPED_TRACE(::testing::Message() << name_of(kind_of(loss)) << ", rate " << rate << ", l2 " << l2 << ", " << threads);
-          const TrainerConfig config{.loss = loss, .optimizer = SGD{.learning_rate = rate}, .l2 = l2, .num_threads = threads};
+          SCOPED_TRACE(::testing::Message()
+                       << name_of(kind_of(loss)) << ", rate " << rate << ", l2 " << l2 << ", " << threads);
+          const TrainerConfig config{
+              .loss = loss, .optimizer = SGD{.learning_rate = rate}, .l2 = l2, .num_threads = threads};
           expect_usable_after<T>(linear, config, false);
           expect_usable_after<T>(deep, config, rate == largest);
         }

@@ -22,8 +22,11 @@ struct Parameter {
   double weight_sum = -1.0, grad_sum = -1.0;
 
   Parameter(Index n, Index by)
-      : weight(numbers<T>(n + by, 31)), grad(numbers<T>(n + by, 32)), state0(numbers<T>(n + by, 33)),
-        state1(numbers<T>(n + by, 34)), shift(by) {
+      : weight(numbers<T>(n + by, 31)),
+        grad(numbers<T>(n + by, 32)),
+        state0(numbers<T>(n + by, 33)),
+        state1(numbers<T>(n + by, 34)),
+        shift(by) {
     for (T& v : state1) v = std::abs(v);  // a mean of squares
   }
   Index size() const { return static_cast<Index>(weight.size()) - shift; }
@@ -93,7 +96,8 @@ void expect_updated(const Optimizer& optimizer, Index t, Index n, Index shift, d
     const Element<Wide<T>> want =
         updated<Wide<T>>(optimizer, static_cast<Wide<T>>(t), g, {w, before.state0[at], before.state1[at]});
     const double moved = update_tolerance<T>(optimizer, t) * (1.0 + static_cast<double>(std::abs(want.weight - w)));
-    ASSERT_NEAR(p.weight[at], static_cast<double>(want.weight), moved) << "update " << t << ", element " << i << " of " << n;
+    ASSERT_NEAR(p.weight[at], static_cast<double>(want.weight), moved)
+        << "update " << t << ", element " << i << " of " << n;
     ASSERT_NEAR(p.state0[at], static_cast<double>(want.state0), 4 * kEps<T>);
     ASSERT_NEAR(p.state1[at], static_cast<double>(want.state1), 4 * kEps<T>);
     ASSERT_NEAR(p.weight[at], by_scalar.weight[at], moved);
@@ -136,7 +140,7 @@ TYPED_TEST(Updates, AdamAfterManyUpdates) {
   for (const Index t : {10, 1000, 1000000, 1 << 30}) expect_updated<TypeParam>(Adam{}, t, 37, 0, 0.0);
 }
 
-// The first step of Adam has the size of the learning rate whatever the gradient's, and none where there is no gradient.
+// The first step of Adam has the size of the learning rate whatever the gradient's, and none where that is zero.
 TYPED_TEST(Updates, TheFirstStepOfAdamIsTheLearningRate) {
   using T = TypeParam;
   const Optimizer optimizer = Adam{.learning_rate = 0.5, .eps = 1e-30};

@@ -20,8 +20,12 @@ namespace {
 constexpr Index kManyRows = 128;
 constexpr Index kFewRows = 8;
 
+// Of inputs and units: products of two then fit an Index, and no machine has room for more.
+constexpr Index kMostUnits = Index{1} << 31;
+constexpr Index kMostElements = Index{1} << 40;
+
 void check_dense(const Dense& dense, std::size_t layer) {
-  if (dense.units >= 1 && dense.units <= (Index{1} << 31)) return;
+  if (dense.units >= 1 && dense.units <= kMostUnits) return;
   throw_value_error("Dense", "layer " + std::to_string(layer) + " has units=" + std::to_string(dense.units),
                     "expected 1 to 2^31", "give the number of outputs of the layer");
 }
@@ -46,8 +50,8 @@ void check_activation(const Activation& activation, std::size_t layer) {
 }
 
 void check_config(const ModelConfig& config) {
-  if (config.input_dim < 1) {
-    throw_value_error("Model", "input_dim=" + std::to_string(config.input_dim), "expected at least 1",
+  if (config.input_dim < 1 || config.input_dim > kMostUnits) {
+    throw_value_error("Model", "input_dim=" + std::to_string(config.input_dim), "expected 1 to 2^31",
                       "give the number of columns of X");
   }
   bool has_dense = false;
@@ -100,6 +104,7 @@ struct Model<T>::Impl {
             : round_up(parameters.back().offset + parameters.back().rows * parameters.back().cols, kStep);
     parameters.push_back({std::to_string(layer) + "." + what, offset, rows, cols, rank, rank == 2});
     num_parameters += rows * cols;
+    if (num_parameters > kMostElements) throw_out_of_memory(num_parameters, sizeof(T));
   }
 
   void lay_out() {

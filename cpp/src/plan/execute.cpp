@@ -35,19 +35,19 @@ void watch_for_forks() {
 #endif
 }
 
-// Calls body(thread, team size) on a team of at most `threads`.
+// Calls body(thread, team size, mode of the thread) on a team of at most `threads`.
 template <class Body>
 void run_team(int threads, const Body& body) {
   watch_for_forks();
   if (threads <= 1 || g_forked.load()) {
     const FlushToZero mode;
-    body(0, 1);
+    body(0, 1, mode);
     return;
   }
 #pragma omp parallel num_threads(threads)
   {
     const FlushToZero mode;
-    body(omp_get_thread_num(), omp_get_num_threads());
+    body(omp_get_thread_num(), omp_get_num_threads(), mode);
   }
 }
 
@@ -58,13 +58,10 @@ struct Range {
 Range share(Index blocks, int thread, int team) { return {blocks * thread / team, blocks * (thread + 1) / team}; }
 
 template <class T>
-std::vector<BoundBuffer<T>> bind_buffers(const Plan& plan, std::byte* arena) {
-  std::vector<BoundBuffer<T>> bound;
-  bound.reserve(plan.buffers.size());
+void bind_buffers(const Plan& plan, std::byte* arena, BoundBuffer<T>* bound) {
   for (const Buffer& b : plan.buffers) {
-    bound.push_back({b.external ? nullptr : reinterpret_cast<T*>(arena + b.offset), b.stride});
+    *bound++ = {b.external ? nullptr : reinterpret_cast<T*>(arena + b.offset), b.stride};
   }
-  return bound;
 }
 
 }  // namespace
@@ -83,7 +80,7 @@ class TeamRun {
   TeamRun(TrainingExecutor<T>& executor, const TrainingRun<T>& run)
       : executor_(executor), plan_(executor.plan_), ops_(*executor.ops_), run_(run), barrier_(run.threads <= cores()) {}
 
-  void work(int thread, int team) {
+  void work(int thread, int team, const FlushToZero& mode) {
     StepContext<T> context;
     context.ops = &ops_;
     context.buffers = executor_.bound_.data();
@@ -94,7 +91,7 @@ class TeamRun {
     for (Index start = run_.first; start < run_.last; start += run_.batch) {
       const Index rows = std::min(run_.batch, run_.last - start);
       if (!walk(context, block, start, rows, ++update, thread, team)) return;
-      if (thread == 0) finish_step(rows);
+      if (thread == 0) finish_step(rows, mode);
       barrier_.wait(team);
       if (thread == 0) add_sums(rows);
       if (stop_) return;
@@ -243,15 +240,15 @@ class TeamRun {
   }
 
   // Thread 0, before the step's last barrier: the others read stop_ behind it.
-  void finish_step(Index rows) {
+  void finish_step(Index rows, const FlushToZero& mode) {
     result.samples += rows;
     result.steps += 1;
     for (Index b = 0; b < block_count(rows, kRowBlock); ++b) {
       result.correct += executor_.correct_[static_cast<std::size_t>(b)];
     }
-    if (run_.poller != nullptr && !run_.poller->keep_going(run_.first + result.samples)) {
-      stop_ = result.interrupted = true;
-    }
+    if (run_.poller == nullptr || !run_.poller->is_due()) return;
+    const FlushToZero::Paused paused(mode);  // what is called computes as its caller did
+    if (!run_.poller->keep_going(run_.first + result.samples)) stop_ = result.interrupted = true;
   }
 
   // Thread 0, behind the step's last barrier, when all sums of squares are there; they are overwritten only behind the
@@ -261,7 +258,7 @@ class TeamRun {
     const double squares = sum(executor_.grad_sums_);
     result.loss_sum += (loss_ + penalty) * static_cast<double>(rows);
     result.grad_norm_sum += std::sqrt(squares);
-    spoiled_ = result.non_finite_gradient = !std::isfinite(squares);
+    spoiled_ = result.non_finite_gradient = !std::isfinite(squares) || !std::isfinite(penalty);
   }
 
   TrainingExecutor<T>& executor_;
@@ -287,7 +284,8 @@ TrainingExecutor<T>::TrainingExecutor(Plan plan, const OpTable<T>& ops)
       correct_(losses_.size()),
       weight_sums_(static_cast<std::size_t>(plan_.sum_slots)),
       grad_sums_(weight_sums_.size()) {
-  bound_ = bind_buffers<T>(plan_, arena_.data());
+  bound_.resize(plan_.buffers.size());
+  bind_buffers(plan_, arena_.data(), bound_.data());
 }
 
 template <class T>
@@ -298,7 +296,7 @@ void TrainingExecutor<T>::reserve_threads(int threads) {
 template <class T>
 TrainingResult TrainingExecutor<T>::run(const TrainingRun<T>& run) {
   TeamRun<T> team(*this, run);
-  run_team(run.threads, [&](int thread, int size) { team.work(thread, size); });
+  run_team(run.threads, [&](int thread, int size, const FlushToZero& mode) { team.work(thread, size, mode); });
   return team.result;
 }
 
@@ -352,10 +350,13 @@ InferenceResult run_inference(const InferenceRun<T>& run) {
   const Index samples = run.data.x.rows, chunks = block_count(samples, plan.batch);
   const bool evaluates = plan.kind == PlanKind::evaluation;
   std::vector<InferenceResult> parts(evaluates ? static_cast<std::size_t>(chunks) : 0);
-  run_team(static_cast<int>(std::min<Index>(run.threads, chunks)), [&](int thread, int team) {
+  run_team(static_cast<int>(std::min<Index>(run.threads, chunks)), [&](int thread, int team, const FlushToZero&) {
     const Index scratch_bytes = scratch_elements(*run.ops, plan, plan.batch) * static_cast<Index>(sizeof(T));
-    std::byte* memory = workspace(plan.arena_bytes + scratch_bytes);
-    std::vector<BoundBuffer<T>> bound = bind_buffers<T>(plan, memory);
+    const Index bound_bytes = static_cast<Index>(plan.buffers.size() * sizeof(BoundBuffer<T>));
+    std::byte* memory = workspace(plan.arena_bytes + scratch_bytes + bound_bytes);
+    const std::span bound(reinterpret_cast<BoundBuffer<T>*>(memory + plan.arena_bytes + scratch_bytes),
+                          plan.buffers.size());
+    bind_buffers(plan, memory, bound.data());
     StepContext<T> context;
     context.ops = run.ops;
     context.buffers = bound.data();

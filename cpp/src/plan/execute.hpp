@@ -32,14 +32,13 @@ struct BoundBuffer {
   Index stride = 0;
 };
 
-// Asks a callback at most every 50 ms whether to go on.
+// Asks a callback whether to go on, which is due every 50 ms.
 class Poller {
  public:
   explicit Poller(std::function<bool(Index)> ask) : ask_(std::move(ask)) {}
+  bool is_due() const { return Clock::now() - last_ >= std::chrono::milliseconds(50); }
   bool keep_going(Index samples_done) {
-    const auto now = Clock::now();
-    if (now - last_ < std::chrono::milliseconds(50)) return true;
-    last_ = now;
+    last_ = Clock::now();
     return ask_(samples_done);
   }
 
