@@ -132,6 +132,20 @@ TYPED_TEST(Threads, PredictionsHaveTheSameBitsForAnyTeam) {
   }
 }
 
+// With num_threads unset, the size of the team is found out by measuring and may change from step to step.
+TYPED_TEST(Threads, TheSameBitsForATeamOfItsOwnChoice) {
+  using T = TypeParam;
+  const Shape shape{{.input_dim = 64, .layers = {Dense{128, Tanh{}}, Dense{10}}}, 4000, 64};
+  Outcome<T> first;
+  for (const int threads : {1, 2, 3, 8}) {
+    const WithThreads limit(threads);
+    const Outcome<T> outcome = train<T>(shape, {}, 3);
+    if (threads == 1) first = outcome;
+    EXPECT_TRUE(same_bits<T>(outcome.parameters, first.parameters)) << "at most " << threads << " threads";
+    EXPECT_TRUE(outcome.same_bits_as(first)) << "what is reported, at most " << threads << " threads";
+  }
+}
+
 // ---- several users in one process ----
 
 TYPED_TEST(Threads, ConcurrentTrainingsDoNotMeet) {
