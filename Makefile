@@ -150,7 +150,6 @@ asan: $(STAMPS)/build-tools
 
 tsan: $(STAMPS)/build-tools
 	@bash tests/tools/system_packages.sh cpp-tests
-	@bash tests/tools/system_packages.sh clang
 	@bash tests/tools/sanitize.sh tsan
 
 clean:

@@ -24,8 +24,8 @@ class Case:
     status: Literal["measured", "skipped", "failed"]
     reason: str = ""  # why it was skipped or failed
     version: str = ""
-    constant_loss: float = float("nan")
-    trained_loss: float = float("nan")
+    constant_loss: float | None = None
+    trained_loss: float | None = None
     epochs_per_sample: int = 0
     microseconds: list[float] = field(default_factory=list)  # per step, one sample a round
 
@@ -67,14 +67,14 @@ class Report:
                     "times_slower_than_reference": self._ratio(case),
                 }
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(content, indent=1) + "\n")
+        path.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
 
     def markdown(self) -> str:
         """The machine line, a row for each case measured and a line for each that was not."""
         peak = "not measured" if self.fma_peak is None else f"{self.fma_peak:.0f} GFLOP/s"
         versions = sorted({case.version for case in self.cases if case.version})
         lines = [
-            f"{self.machine}; {self.threads} threads; float32 FMA peak {peak}; {self.date}",
+            f"{self.machine}; threads: {self.threads}; float32 FMA peak {peak}; {self.date}",
             ", ".join(versions),
             "",
             f"| workload | engine | us a step | +/- | GFLOP/s | share of peak | {REFERENCE} is faster by |",

@@ -1,4 +1,5 @@
-// Trainer<T> as TrainerFloat32 and TrainerFloat64. The GIL is free while the core works; Ctrl-C and callbacks get it back.
+// Trainer<T> as TrainerFloat32 and TrainerFloat64. The GIL is free while the core works; Ctrl-C and callbacks take it
+// back for a moment.
 #include <atomic>
 #include <optional>
 #include <stdexcept>

@@ -5,6 +5,7 @@ because ``Trainer.step`` on a small model takes only microseconds.
 """
 
 import operator
+import os
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from stoop._errors import message
 FloatArray = npt.NDArray[np.float32] | npt.NDArray[np.float64]
 ClassArray = npt.NDArray[np.int32] | npt.NDArray[np.int64]
 
+_MAX_THREADS = 1024  # kMostThreads of the core
 _REAL_KINDS = "fiub"
 _INTEGER_KINDS = "iub"
 _CLASS_DTYPES = (np.dtype(np.int64), np.dtype(np.int32))
@@ -101,15 +103,38 @@ def value_targets(
     return _contiguous(array, dtype)
 
 
-def integer(where: str, name: str, value: Any, minimum: int) -> int:
-    """Return `value` as an int of at least `minimum`; TypeError for a bool or a float, ValueError below it."""
-    expected = f"expected an integer >= {minimum}"
+def integer(where: str, name: str, value: Any, minimum: int, maximum: int = 2**63 - 1) -> int:
+    """Return `value` as an int in [minimum, maximum]; TypeError for a bool or a float, ValueError outside."""
+    expected = f"expected an integer in [{minimum}, {maximum}]"
     if isinstance(value, bool | np.bool_) or not hasattr(value, "__index__"):
         raise TypeError(message(where, f"{name} is {value!r}", expected, f"give {name} as an int"))
     number = operator.index(value)
-    if number < minimum:
-        raise ValueError(message(where, f"{name} is {number}", expected, f"raise {name}"))
+    if not minimum <= number <= maximum:
+        raise ValueError(message(where, f"{name} is {number}", expected, f"change {name}"))
     return number
+
+
+def seed(where: str, value: Any) -> int:
+    """Return `value` as a seed, an int that fits 64 bits without a sign."""
+    return integer(where, "seed", value, 0, 2**64 - 1)
+
+
+def thread_count(where: str, name: str, value: Any) -> int:
+    """Return `value` as a number of threads: a typing error must not start a million of them."""
+    return integer(where, name, value, 1, _MAX_THREADS)
+
+
+def file_path(where: str, path: str | os.PathLike[str]) -> str:
+    """Return `path` as a str; TypeError if it is no path, ValueError if no file can have it."""
+    expected = "expected a path as str or os.PathLike"
+    try:
+        text = os.fsdecode(path)
+    except TypeError:
+        given = f"path is a {type(path).__name__}"
+        raise TypeError(message(where, given, expected, 'for example "model.safetensors"')) from None
+    if "\0" in text:
+        raise ValueError(message(where, f"path {text!r} holds a NUL character", expected, "remove it"))
+    return text
 
 
 def real(where: str, name: str, value: Any, low: float, high: float = float("inf"), *, open_low: bool = False) -> float:

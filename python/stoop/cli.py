@@ -33,15 +33,14 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("info", help="show version, instruction set, threads and BLAS")
     demo = commands.add_parser("demo", help="train a classifier of handwritten digits and show the result")
     demo.add_argument("--data", type=Path, metavar="DIR", help="folder of IDX files in the layout of MNIST")
-    demo.add_argument("--epochs", type=_positive, metavar="N", help="passes over the training data")
+    demo.add_argument("--epochs", type=_positive_integer, metavar="N", help="passes over the training data")
     demo.add_argument(
         "--out", type=Path, default=Path("out"), metavar="DIR", help="where to write (default: %(default)s)"
     )
     return parser
 
 
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{value} is not >= 1")
-    return value
+def _positive_integer(text: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not an integer >= 1")
+    return int(text)

@@ -10,7 +10,7 @@ import numpy as np
 
 from stoop import _core
 from stoop._blas import register_blas
-from stoop._checks import integer
+from stoop._checks import thread_count
 from stoop._errors import unknown_name
 
 
@@ -22,9 +22,9 @@ def set_num_threads(n: int) -> None:
     Raises
     ------
     ValueError, TypeError
-        If n < 1 or is no integer.
+        If n is no integer in [1, 1024].
     """
-    _core.set_num_threads(integer("set_num_threads", "n", n, 1))
+    _core.set_num_threads(thread_count("set_num_threads", "n", n))
 
 
 def get_num_threads() -> int:
@@ -39,7 +39,7 @@ def num_threads(n: int) -> Iterator[None]:
     Raises
     ------
     ValueError, TypeError
-        If n < 1 or is no integer.
+        If n is no integer in [1, 1024].
     """
     before = get_num_threads()
     set_num_threads(n)

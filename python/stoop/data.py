@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from stoop._checks import integer, real
+from stoop._checks import file_path, real
+from stoop._checks import seed as checked_seed
 from stoop._errors import message
 
 # Third byte of an IDX file -> element type, big-endian as stored.
@@ -34,9 +35,10 @@ def load_idx(path: str | os.PathLike[str]) -> npt.NDArray[Any]:
     ValueError
         If its magic number, dimensions or length are wrong.
     """
+    path = file_path("load_idx", path)
     content = _read(path)
     if len(content) < 4 or content[0] or content[1] or content[2] not in _IDX_DTYPES or content[3] == 0:
-        given = f"{os.fspath(path)} starts with {content[:4].hex(' ') or 'nothing'}"
+        given = f"{path} starts with {content[:4].hex(' ') or 'nothing'}"
         expected = "expected the IDX magic number 00 00, an element type (08, 09, 0b .. 0e), a rank >= 1"
         raise ValueError(message("load_idx", given, expected, "check that it is an IDX file"))
     rank = content[3]
@@ -45,7 +47,7 @@ def load_idx(path: str | os.PathLike[str]) -> npt.NDArray[Any]:
     shape = tuple(int.from_bytes(content[i : i + 4], "big") for i in range(4, header, 4))
     expected_length = header + stored.itemsize * math.prod(shape)
     if len(content) < header or len(content) != expected_length:
-        given = f"{os.fspath(path)} holds {len(content)} bytes"
+        given = f"{path} holds {len(content)} bytes"
         expected = f"expected {expected_length} for {rank} dimensions {shape} of {stored.name}"
         raise ValueError(message("load_idx", given, expected, "the file is damaged: fetch it again"))
     array = np.frombuffer(content, stored, offset=header).reshape(shape)
@@ -85,7 +87,7 @@ def train_test_split(
         raise ValueError(message("train_test_split", given, "expected as many rows in y as in X", "compare them"))
     n = len(inputs)
     n_test = _test_count(test_size, n)
-    rng = np.random.default_rng(integer("train_test_split", "seed", seed, 0))
+    rng = np.random.default_rng(checked_seed("train_test_split", seed))
     order = rng.permutation(n)
     if stratify:
         order = _stratified(order, targets, n_test)
@@ -130,7 +132,7 @@ def standardize(train: npt.ArrayLike, *others: npt.ArrayLike, eps: float = 1e-12
     return results if others else results[0]
 
 
-def _read(path: str | os.PathLike[str]) -> bytes:
+def _read(path: str) -> bytes:
     content = Path(path).read_bytes()
     if not content.startswith(_GZIP_MAGIC):
         return content
@@ -139,7 +141,7 @@ def _read(path: str | os.PathLike[str]) -> bytes:
     try:
         return gzip.decompress(content)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        given = f"{os.fspath(path)} is damaged ({error})"
+        given = f"{path} is damaged ({error})"
         raise ValueError(message("load_idx", given, "expected a whole gzip file", "fetch it again")) from error
 
 

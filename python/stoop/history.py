@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from stoop._checks import file_path
+
 
 class History(Mapping[str, list[float]]):
     """Read-only mapping from a quantity to its values, one per epoch.
@@ -55,7 +57,7 @@ class History(Mapping[str, list[float]]):
         OSError
             If the file cannot be written.
         """
-        with Path(path).open("w", newline="", encoding="utf-8") as file:
+        with Path(file_path("to_csv", path)).open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             writer.writerow(["epoch", *self])
             writer.writerows(zip(self.epochs, *self.values()))

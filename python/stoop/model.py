@@ -12,7 +12,8 @@ import numpy.typing as npt
 
 from stoop import _core
 from stoop._blas import register_blas
-from stoop._checks import FloatArray, features, integer
+from stoop._checks import FloatArray, features, file_path, integer
+from stoop._checks import seed as checked_seed
 from stoop._errors import message, unknown_name
 from stoop.layers import Activation, Dense, Layer, layer_from_config, layer_to_config
 
@@ -45,13 +46,12 @@ class Model:
         self._layers = _check_layers(layers)
         config = {
             "input_dim": integer("Model", "input_dim", input_dim, 1),
-            "seed": integer("Model", "seed", seed, 0),
+            "seed": checked_seed("Model", seed),
             "layers": [layer_to_config(layer) for layer in self._layers],
         }
-        self._adopt(_CORES[_check_dtype(dtype)](json.dumps(config)))
+        self._adopt(_new_core(_check_dtype(dtype), json.dumps(config)))
 
     def _adopt(self, core: _core._Model[Any]) -> None:
-        register_blas()
         self._core = core
         self._dtype = np.dtype(np.float64 if isinstance(core, _core.ModelFloat64) else np.float32)
         self._input_dim = core.input_dim
@@ -209,7 +209,7 @@ class Model:
         OSError
             If the file cannot be written.
         """
-        self._core.save(path)
+        self._core.save(file_path("save", path))
 
     def copy(self) -> Model:
         """Return a model of its own with the same layers and parameters."""
@@ -233,13 +233,20 @@ def load_model(path: str | os.PathLike[str]) -> Model:
     CheckpointError
         If it is damaged or no model file.
     """
+    register_blas()
+    path = file_path("load_model", path)
     return Model._from_core(_CORES[_core.file_dtype(path)].load(path))
 
 
 def _restore(config: str, dtype: str, state: dict[str, FloatArray]) -> Model:
-    model = Model._from_core(_CORES[dtype](config))
+    model = Model._from_core(_new_core(dtype, config))
     model.load_state_dict(state)
     return model
+
+
+def _new_core(dtype: str, config: str) -> _core._Model[Any]:
+    register_blas()  # before the first plan is made, which may want it
+    return _CORES[dtype](config)
 
 
 def _check_layers(layers: Any) -> tuple[Layer, ...]:

@@ -12,7 +12,7 @@ from stoop._errors import message
 class SGD:
     """Gradient descent: ``v = momentum*v + (1-dampening)*g; w -= learning_rate*v``.
 
-    Momentum: Polyak 1964. Nesterov, in the form of Sutskever et al. 2013, eq. 7, is
+    Momentum: Polyak 1964. Nesterov 1983, in the form of Bengio et al. 2013, eq. 7, is
     ``w -= learning_rate*(g + momentum*v)``.
     ``dampening=momentum`` makes v the exponentially weighted average of g.
 

@@ -7,7 +7,8 @@ from typing import Any
 import numpy.typing as npt
 
 from stoop import _core
-from stoop._checks import FloatArray, class_targets, features, integer, real, value_targets
+from stoop._checks import FloatArray, class_targets, features, integer, real, thread_count, value_targets
+from stoop._checks import seed as checked_seed
 from stoop._errors import message, unknown_name
 from stoop.history import History
 from stoop.losses import Loss, as_loss, loss_to_json
@@ -69,8 +70,8 @@ class Trainer:
             "loss": json.loads(loss_json),
             "optimizer": optimizer_to_config(self.optimizer),
             "l2": real("Trainer", "l2", l2, 0.0),
-            "num_threads": 0 if num_threads is None else integer("Trainer", "num_threads", num_threads, 1),
-            "seed": integer("Trainer", "seed", seed, 0),
+            "num_threads": 0 if num_threads is None else thread_count("Trainer", "num_threads", num_threads),
+            "seed": checked_seed("Trainer", seed),
         }
         make: Any = _core.TrainerFloat64 if model.dtype.itemsize == 8 else _core.TrainerFloat32
         self._core: _core._Trainer[Any] = make(model._core, json.dumps(config))

@@ -77,7 +77,7 @@ def bits(model: Any) -> dict[str, bytes]:
 # ---- errors ----
 
 # [where] what was given; what was expected; what to do.
-MESSAGE = re.compile(r"\[[^\]]+\] .+; .+; .+\.", re.DOTALL)
+MESSAGE = re.compile(r"\[[^\]]+\] .+; .+; .+[.?]", re.DOTALL)
 
 
 @contextmanager

@@ -61,19 +61,6 @@ BAD_X: dict[str, tuple[Callable[[npt.NDArray], Any], Any, tuple[str, ...]]] = {
     "a column less": (lambda X: X[:, 1:], ValueError, ("5", "6")),
     "a column more": (lambda X: np.hstack([X, X[:, :1]]), ValueError, ("7", "6")),
     "no columns": (lambda X: X[:, :0], ValueError, ("0", "6")),
-    "nan": (lambda X: with_value(X, 13, 4, np.nan), ValueError, ("nan", r"row\D*13\b", r"column\D*4\b")),
-    "inf": (lambda X: with_value(X, 0, 5, np.inf), ValueError, ("inf", r"row\D*0\b", r"column\D*5\b")),
-    "-inf": (lambda X: with_value(X, 19, 0, -np.inf), ValueError, ("inf", r"row\D*19\b", r"column\D*0\b")),
-    "nan in a strided view": (
-        lambda X: np.asfortranarray(with_value(X, 13, 4, np.nan))[::-1],
-        ValueError,
-        ("nan", r"row\D*6\b", r"column\D*4\b"),
-    ),
-    "too large for float32": (
-        lambda X: with_value(X.astype("float64"), 3, 2, 1e300),
-        ValueError,
-        (r"row\D*3\b", r"column\D*2\b"),
-    ),
     "complex": (lambda X: X.astype("complex64"), TypeError, ("complex64",)),
     "text": (lambda X: X.astype(str), TypeError, ()),
     "objects": (lambda X: np.full(X.shape, None), TypeError, ("object",)),
@@ -95,7 +82,32 @@ def test_bad_x(call: Call, case: str) -> None:
         call(trainer, damage(X), y)
 
 
+NOT_FINITE: dict[str, tuple[Callable[[npt.NDArray], Any], tuple[str, ...]]] = {
+    "nan": (lambda X: with_value(X, 13, 4, np.nan), ("nan", r"row\D*13\b", r"column\D*4\b")),
+    "inf": (lambda X: with_value(X, 0, 5, np.inf), ("inf", r"row\D*0\b", r"column\D*5\b")),
+    "-inf": (lambda X: with_value(X, 19, 0, -np.inf), ("inf", r"row\D*19\b", r"column\D*0\b")),
+    "nan in a strided view": (
+        lambda X: np.asfortranarray(with_value(X, 13, 4, np.nan))[::-1],
+        ("nan", r"row\D*6\b", r"column\D*4\b"),
+    ),
+    "too large for float32": (
+        lambda X: with_value(X.astype("float64"), 3, 2, 1e300),
+        (r"row\D*3\b", r"column\D*2\b"),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", NOT_FINITE)
 @xy_calls
+def test_x_that_is_not_finite(call: Call, case: str) -> None:
+    damage, patterns = NOT_FINITE[case]
+    trainer = make_trainer()
+    X, y = make_data("softmax_cross_entropy", SAMPLES, FEATURES, OUTPUTS)
+    with unchanged(trainer), refused(ValueError, *patterns):
+        call(trainer, damage(X), y)
+
+
+@x_calls
 def test_empty_x(call: Call) -> None:
     trainer = make_trainer()
     with unchanged(trainer), refused(ValueError, r"0|empty"):
@@ -172,6 +184,7 @@ def test_bad_values(call: Call, case: str) -> None:
         ("batch_size", "8", NOT_A_NUMBER),
         ("batch_size", None, NOT_A_NUMBER),
         ("epochs", -1, ValueError),
+        ("epochs", 10**30, NOT_A_NUMBER),
         ("epochs", 1.5, NOT_A_NUMBER),
         ("epochs", "ten", NOT_A_NUMBER),
         ("validation_data", (), NOT_A_NUMBER),
@@ -249,7 +262,9 @@ def test_an_unknown_metric() -> None:
         (lambda: stoop.Model(["relu"], input_dim=3), NOT_A_NUMBER),
         (lambda: stoop.Model([stoop.Dense], input_dim=3), NOT_A_NUMBER),
         (lambda: stoop.Model([stoop.Dense(4)], input_dim=3, seed=-1), ValueError),
+        (lambda: stoop.Model([stoop.Dense(4)], input_dim=3, seed=2**64), ValueError),
         (lambda: stoop.Model([stoop.Dense(4)], input_dim=3, seed=0.5), NOT_A_NUMBER),
+        (lambda: stoop.Model([stoop.ReLU()], input_dim=3), ValueError),
         (lambda: stoop.Model([stoop.Dense(4)], input_dim=3, dtype="float16"), NOT_A_NUMBER),
         (lambda: stoop.Model([stoop.Dense(4)], input_dim=3, dtype=np.int32), NOT_A_NUMBER),
         (lambda: build(activation=3), NOT_A_NUMBER),
@@ -270,12 +285,14 @@ def test_an_unknown_metric() -> None:
         (lambda: stoop.Trainer(build(), l2=float("nan")), ValueError),
         (lambda: stoop.Trainer(build(), num_threads=-1), ValueError),
         (lambda: stoop.Trainer(build(), num_threads=1.5), NOT_A_NUMBER),
+        (lambda: stoop.Trainer(build(), num_threads=10**6), ValueError),
         (lambda: stoop.Trainer(build(), seed=-1), ValueError),
         (lambda: stoop.Trainer("model"), NOT_A_NUMBER),
         (lambda: stoop.gradcheck(build(), "mse", np.ones((2, 3)), np.ones((2, 4)), eps=0.0), ValueError),
         (lambda: stoop.gradcheck(build(), "mse", np.ones((2, 2)), np.ones((2, 4))), ValueError),
         (lambda: stoop.set_num_threads(0), ValueError),
         (lambda: stoop.set_num_threads(-2), ValueError),
+        (lambda: stoop.set_num_threads(10**6), ValueError),
     ],
 )
 def test_bad_settings(make: Callable[[], Any], exception: Any) -> None:
@@ -424,12 +441,13 @@ def test_a_file_with_more_at_its_end(model_file: Path) -> None:
         stoop.load_model(model_file)
 
 
-@pytest.mark.parametrize("flip", [0x01, 0x20, 0x80])
-def test_a_flipped_bit_in_the_header_is_refused_or_harmless(model_file: Path, flip: int) -> None:
+@pytest.mark.parametrize(("start", "flip"), [(0, 0x01), (1, 0x20), (2, 0x80)])
+def test_a_flipped_bit_in_the_header_is_refused_or_harmless(model_file: Path, start: int, flip: int) -> None:
     """A bit in, say, the seed cannot be noticed; every other ends in CheckpointError, none in a crash."""
     content = model_file.read_bytes()
     messages = []
-    for position in range(8 + header_length(content)):
+    positions = range(start, 8 + len(content[8 : 8 + header_length(content)].rstrip()), 3)
+    for position in positions:
         damaged = bytearray(content)
         damaged[position] ^= flip
         model_file.write_bytes(damaged)
@@ -437,7 +455,7 @@ def test_a_flipped_bit_in_the_header_is_refused_or_harmless(model_file: Path, fl
             stoop.load_model(model_file)
         except stoop.CheckpointError as error:
             messages.append(str(error))
-    assert len(messages) > 0.5 * len(content[8 : 8 + header_length(content)].rstrip())
+    assert len(messages) > 0.5 * len(positions)
     assert all("model.safetensors" in message for message in messages)
 
 
@@ -520,3 +538,11 @@ def test_a_missing_file_and_a_directory(tmp_path: Path) -> None:
     with pytest.raises(OSError):
         make_trainer().model.save(tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("path", [3, None, "nul\0byte.safetensors"], ids=["a number", "None", "a NUL byte"])
+def test_what_is_no_path(path: Any) -> None:
+    for call in (stoop.load_model, make_trainer().model.save):
+        with pytest.raises(NOT_A_NUMBER) as caught:
+            call(path)
+        assert "stoop._core" not in str(caught.value), "the signature of the binding is of no use to a caller"

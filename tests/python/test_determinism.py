@@ -13,7 +13,7 @@ import pytest
 import stoop
 from helpers import DTYPES, LOSSES, bits, make_data, run_python
 
-THREADS = (1, 2, 3, 8)
+THREADS = (2, 3, 8)
 
 # name -> widths, batch size, samples; the large ones have work for several threads.
 SHAPES = {
@@ -22,8 +22,8 @@ SHAPES = {
     "odd": ([37, 131, 67, 10], 77, 500),
     "single column": ([20, 300, 1], 256, 600),
     "mnist": ([784, 512, 256, 10], 128, 300),
-    "wide": ([512, 1024, 1024, 10], 512, 1024),
-    "deep": ([64, *[128] * 12, 10], 256, 700),
+    "wide": ([256, 768, 640, 10], 384, 768),
+    "deep": ([64, *[128] * 8, 10], 256, 700),
 }
 
 # Prints {case: digests of parameters, of losses and gradients, of outputs} and the size of the largest team.

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import gc
 import math
+import pickle
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +17,7 @@ import pytest
 
 import reference
 import stoop
-from helpers import DTYPES, bits, make_data, refused, relative_error
+from helpers import DTYPES, bits, make_data, refused, relative_error, run_python
 
 FEATURES, OUTPUTS = 6, 3
 INITIALIZERS = ("glorot_uniform", "glorot_normal", "he_uniform", "he_normal", "lecun_uniform", "lecun_normal")
@@ -298,11 +302,32 @@ def test_saving_replaces_the_file(tmp_path: Path) -> None:
     assert bits(stoop.load_model(path)) == bits(make_model(seed=2))
 
 
-def test_a_copy_is_independent() -> None:
+@pytest.mark.skipif(sys.platform == "win32", reason="no limits on file sizes")
+def test_a_failed_save_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "m.safetensors"
+    make_model().save(path)
+    code = (
+        "import resource, sys, stoop\n"
+        "model = stoop.Model([stoop.Dense(1000)], input_dim=100)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
+        "try: model.save(sys.argv[1])\n"
+        "except OSError as error: print(error)"
+    )
+    assert "m.safetensors" in run_python("-c", code, path).stdout
+    assert list(tmp_path.iterdir()) == [path]
+    assert bits(stoop.load_model(path)) == bits(make_model())
+
+
+@pytest.mark.parametrize(
+    "duplicate",
+    [stoop.Model.copy, copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))],
+    ids=["copy", "deepcopy", "pickle"],
+)
+def test_a_copy_is_independent(duplicate: Callable[[Any], Any]) -> None:
     model = make_model()
-    copy = model.copy()
-    assert bits(copy) == bits(model)
-    assert list(copy.layers) == list(model.layers)
+    twin = duplicate(model)
+    assert bits(twin) == bits(model)
+    assert list(twin.layers) == list(model.layers)
     before = bits(model)
-    copy.parameters()["0.weight"][...] = 0
-    assert bits(model) == before != bits(copy)
+    twin.parameters()["0.weight"][...] = 0
+    assert bits(model) == before != bits(twin)

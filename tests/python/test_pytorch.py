@@ -12,6 +12,8 @@ from helpers import ACTIVATION_LAYERS, DTYPES, LOSSES, make_data, make_optimizer
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 
+torch.set_num_threads(1)  # these models are tiny
+
 FEATURES, HIDDEN, OUTPUTS, BATCH = 9, 21, 4, 40
 L2 = 0.01
 TOLERANCE = {"float32": 1e-5, "float64": 1e-12}

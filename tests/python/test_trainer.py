@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 
 import stoop
-from helpers import bits, make_data, relative_error
+from helpers import bits, make_data, refused, relative_error, run_python
 
 COLUMNS = ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "grad_norm", "samples_per_second")
 
@@ -142,20 +143,19 @@ def test_a_non_finite_loss_keeps_the_last_good_parameters(optimizer: Any, rate: 
     assert bits(model) == bits(twin)
 
 
-@pytest.mark.parametrize("optimizer", ["SGD", "Adam"])
-def test_step_keeps_the_last_good_parameters(optimizer: str) -> None:
+@pytest.mark.parametrize("rate", [1e4, 1e12, 1e20, 3e38])
+@pytest.mark.parametrize("optimizer", [stoop.optimizers.SGD, stoop.optimizers.Adam])
+def test_step_keeps_the_last_good_parameters(optimizer: Any, rate: float) -> None:
     """Whether the loss, the gradient or the update itself overflows."""
     X, y = make_data("mse", 100, 8, 4)
-    for rate in (1e4, 1e12, 1e20, 3e38):
-        trainer = make_trainer("mse", optimizer=getattr(stoop.optimizers, optimizer)(rate))
-        for value in trainer.model.parameters().values():
-            value *= 10
-        with pytest.raises(stoop.NonFiniteLossError):
-            for _ in range(1000):
-                steps, before = trainer.steps, bits(trainer.model)
-                trainer.step(X, y)
-        assert all_finite(trainer.model)
-        assert (trainer.steps, bits(trainer.model)) == (steps, before)
+    trainer = make_trainer("mse", optimizer=optimizer(rate))
+    with contextlib.suppress(stoop.NonFiniteLossError):
+        for _ in range(100):
+            before = bits(trainer.model), trainer.steps
+            trainer.step(X, y)
+            assert all_finite(trainer.model)
+        before = bits(trainer.model), trainer.steps
+    assert (bits(trainer.model), trainer.steps) == before
 
 
 def test_a_model_that_is_not_finite_is_refused_at_once() -> None:
@@ -209,6 +209,48 @@ def test_ctrl_c_stops_after_the_running_step(width: int, samples: int) -> None:
     assert np.isfinite(trainer.step(X[:128], y[:128]))
     assert trainer.steps == before[1] + 1
     assert bits(model) != before[0]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends a POSIX signal")
+def test_ctrl_c_stops_gradcheck() -> None:
+    model = stoop.Model([stoop.Dense(150, activation="tanh"), stoop.Dense(4)], input_dim=60, dtype="float64")
+    X, y = make_data("mse", 200, 60, 4, "float64")
+    timer = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    start = time.perf_counter()
+    with pytest.raises(KeyboardInterrupt):
+        stoop.gradcheck(model, "mse", X, y)
+    timer.join()
+    assert time.perf_counter() - start < 1.0
+
+
+def test_a_trainer_that_runs_is_not_entered_again() -> None:
+    X, y = make_data("softmax_cross_entropy", 100, 8, 4)
+    trainer = make_trainer()
+    expected = stoop.Trainer(trainer.model.copy())
+    fitting = threading.Thread(target=lambda: trainer.fit(X, y, epochs=5000, shuffle=False, verbose=0))
+    fitting.start()
+    while trainer.steps == 0 and fitting.is_alive():
+        time.sleep(0.001)
+    assert fitting.is_alive(), "the fit is too short for this test"
+    for call in (trainer.step, trainer.evaluate, trainer.loss_and_grad, trainer.fit):
+        with refused(RuntimeError):
+            call(X, y)
+    fitting.join()
+    expected.fit(X, y, epochs=5000, shuffle=False, verbose=0)
+    assert bits(trainer.model) == bits(expected.model)
+
+
+def test_the_interpreter_can_end_while_a_daemon_thread_trains() -> None:
+    code = """
+import threading, time, numpy as np, stoop
+trainer = stoop.Trainer(stoop.Model([stoop.Dense(100, activation="relu"), stoop.Dense(10)], input_dim=50))
+X, y = np.ones((600, 50), np.float32), np.zeros(600, int)
+threading.Thread(target=lambda: trainer.fit(X, y, epochs=10**9, verbose=0), daemon=True).start()
+time.sleep(0.3)
+"""
+    for _ in range(2):
+        assert run_python("-c", code, timeout=30).stderr == ""
 
 
 def test_other_python_threads_run_during_fit() -> None:

@@ -42,11 +42,11 @@ case "$1" in
   cpp-tests) install_packages libgtest-dev ;;
   cpp-bench) install_packages libbenchmark-dev ;;
   clang)
-    # The unversioned package is the distribution's default; a versioned one that is there already will do.
-    for version in '' -21 -20 -19 -18 -17 -16 -15 -14; do
-      if have "clang++$version" && { [ -z "$version" ] && installed libomp-dev || installed "libomp$version-dev"; }; then exit 0; fi
-    done
-    install_packages clang libomp-dev
+    # The distribution's default version, with what its packages merely recommend: the sanitizers' run-times.
+    may_install || exit 0
+    version=$(apt-cache depends clang 2> /dev/null | sed -n 's/.*Depends: clang-\([0-9]*\)$/\1/p' | head -n 1)
+    version=${version:-14}
+    install_packages "clang-$version" "libomp-$version-dev" "libclang-rt-$version-dev"
     ;;
   *)
     echo "system_packages.sh: unknown group '$1'" >&2

@@ -18,13 +18,10 @@ namespace stoop {
 namespace {
 
 template <class T>
-std::vector<BoundBuffer<T>> bind_buffers(const Plan& plan, std::byte* arena) {
-  std::vector<BoundBuffer<T>> bound;
-  bound.reserve(plan.buffers.size());
+void bind_buffers(const Plan& plan, std::byte* arena, BoundBuffer<T>* bound) {
   for (const Buffer& b : plan.buffers) {
-    bound.push_back({b.external ? nullptr : reinterpret_cast<T*>(arena + b.offset), b.stride});
+    *bound++ = {b.external ? nullptr : reinterpret_cast<T*>(arena + b.offset), b.stride};
   }
-  return bound;
 }
 
 // A last batch of one sample has no variance: where that matters it is merged into the batch before it.
@@ -57,10 +54,9 @@ class TeamRun {
         ops_(*executor.ops_),
         run_(run),
         blocks_{plan_, ops_, run_, executor.penalties_.data(), executor.grad_sums_.data()},
-        barrier_(run.threads <= usable_cores()),
-        last_poll_(Clock::now()) {}
+        barrier_(run.threads <= cores()) {}
 
-  void work(int thread, int team) {
+  void work(int thread, int team, const FlushToZero& mode) {
     StepContext<T> context;
     context.ops = &ops_;
     context.buffers = executor_.bound_.data();
@@ -68,11 +64,13 @@ class TeamRun {
     context.scratch = executor_.scratch_.data() + thread * executor_.thread_scratch_;
     context.running = run_.running;
     context.seed = run_.seed;
-    for (Batch batch; next(batch);) {
+    Batch batch;
+    batch.start = batch.update_end = run_.first;
+    while (next(batch)) {
       context.update = static_cast<std::uint64_t>(run_.updates_done + batch.updates);
       context.first_row = batch.start - batch.update_start;
       if (!walk(context, batch, thread, team)) return;
-      if (thread == 0) finish_batch(batch);
+      if (thread == 0) finish_batch(batch, mode);
       barrier_.wait(team);
       if (thread == 0 && batch.is_last()) add_sums();
       if (stop_) return;
@@ -82,13 +80,16 @@ class TeamRun {
   TrainingResult result;
 
  private:
-  using Clock = std::chrono::steady_clock;
+  static int cores() {
+    static const int count = usable_cores();  // found out by reading files
+    return count;
+  }
 
   // The rows that follow, and at the end of an update those of the next. False: there are none.
   bool next(Batch& batch) const {
     const Index samples = run_.data.x.rows;
     batch.start += batch.rows;
-    if (batch.start == samples) return false;
+    if (batch.start >= run_.last && batch.start == batch.update_end) return false;
     if (batch.start == batch.update_end) {
       batch.update_start = batch.start;
       for (Index i = 0; i < run_.accumulate && batch.update_end < samples; ++i) {
@@ -239,18 +240,16 @@ class TeamRun {
   }
 
   // Thread 0, before the step's last barrier: the others read stop_ behind it.
-  void finish_batch(const Batch& batch) {
+  void finish_batch(const Batch& batch, const FlushToZero& mode) {
     result.samples += batch.rows;
     for (Index b = 0; b < block_count(batch.rows, kRowBlock); ++b) {
       result.correct += executor_.correct_[static_cast<std::size_t>(b)];
     }
     if (!batch.is_last()) return;
     result.steps += 1;
-    const auto now = Clock::now();
-    if (run_.keep_going && now - last_poll_ >= std::chrono::milliseconds(50)) {
-      last_poll_ = now;
-      if (!run_.keep_going(result.samples)) stop_ = result.interrupted = true;
-    }
+    if (run_.poller == nullptr || !run_.poller->is_due()) return;
+    const FlushToZero::Paused paused(mode);  // what is called computes as its caller did
+    if (!run_.poller->keep_going(run_.first + result.samples)) stop_ = result.interrupted = true;
   }
 
   // Thread 0, behind the step's last barrier, when all sums of squares are there; they are overwritten only behind the
@@ -261,7 +260,7 @@ class TeamRun {
     result.loss_sum += loss_ + penalty * weight_;
     result.weight_sum += weight_;
     result.grad_norm_sum += std::sqrt(squares);
-    spoiled_ = result.non_finite_gradient = !std::isfinite(squares);
+    spoiled_ = result.non_finite_gradient = !std::isfinite(squares) || !std::isfinite(penalty);
   }
 
   TrainingExecutor<T>& executor_;
@@ -270,7 +269,6 @@ class TeamRun {
   const TrainingRun<T>& run_;
   const ParameterBlocks<T> blocks_;
   TeamBarrier barrier_;
-  Clock::time_point last_poll_;
   double loss_ = 0.0;     // of the update so far, weighted sum over the samples; thread 0's
   double weight_ = 0.0;   // of all samples of the update
   bool stop_ = false;     // written by thread 0 before a barrier, read by all behind it
@@ -290,7 +288,8 @@ TrainingExecutor<T>::TrainingExecutor(Plan plan, const OpTable<T>& ops)
       correct_(losses_.size()),
       penalties_(static_cast<std::size_t>(plan_.sum_slots)),
       grad_sums_(penalties_.size()) {
-  bound_ = bind_buffers<T>(plan_, arena_.data());
+  bound_.resize(plan_.buffers.size());
+  bind_buffers(plan_, arena_.data(), bound_.data());
 }
 
 template <class T>
@@ -301,7 +300,7 @@ void TrainingExecutor<T>::reserve_threads(int threads) {
 template <class T>
 TrainingResult TrainingExecutor<T>::run(const TrainingRun<T>& run) {
   TeamRun<T> team(*this, run);
-  run_team(run.threads, [&](int thread, int size) { team.work(thread, size); });
+  run_team(run.threads, [&](int thread, int size, const FlushToZero& mode) { team.work(thread, size, mode); });
   return team.result;
 }
 
@@ -355,10 +354,13 @@ InferenceResult run_inference(const InferenceRun<T>& run) {
   const Index samples = run.data.x.rows, chunks = block_count(samples, plan.batch);
   const bool evaluates = plan.kind == PlanKind::evaluation;
   std::vector<InferenceResult> parts(evaluates ? static_cast<std::size_t>(chunks) : 0);
-  run_team(static_cast<int>(std::min<Index>(run.threads, chunks)), [&](int thread, int team) {
+  run_team(static_cast<int>(std::min<Index>(run.threads, chunks)), [&](int thread, int team, const FlushToZero&) {
     const Index scratch_bytes = scratch_elements(*run.ops, plan, plan.batch) * static_cast<Index>(sizeof(T));
-    std::byte* memory = workspace(plan.arena_bytes + scratch_bytes);
-    std::vector<BoundBuffer<T>> bound = bind_buffers<T>(plan, memory);
+    const Index bound_bytes = static_cast<Index>(plan.buffers.size() * sizeof(BoundBuffer<T>));
+    std::byte* memory = workspace(plan.arena_bytes + scratch_bytes + bound_bytes);
+    const std::span bound(reinterpret_cast<BoundBuffer<T>*>(memory + plan.arena_bytes + scratch_bytes),
+                          plan.buffers.size());
+    bind_buffers(plan, memory, bound.data());
     StepContext<T> context;
     context.ops = run.ops;
     context.buffers = bound.data();

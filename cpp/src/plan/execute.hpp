@@ -1,9 +1,11 @@
 // Walks a plan with a team of threads: whole epochs of training, or rows of inference.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include <stoop/optimizers.hpp>
@@ -31,9 +33,27 @@ struct BoundBuffer {
   Index stride = 0;
 };
 
+// Asks a callback whether to go on, which is due every 50 ms.
+class Poller {
+ public:
+  explicit Poller(std::function<bool(Index)> ask) : ask_(std::move(ask)) {}
+  bool is_due() const { return Clock::now() - last_ >= std::chrono::milliseconds(50); }
+  bool keep_going(Index samples_done) {
+    last_ = Clock::now();
+    return ask_(samples_done);
+  }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  std::function<bool(Index)> ask_;
+  Clock::time_point last_ = Clock::now();
+};
+
 template <class T>
 struct TrainingRun {
   Dataset<T> data;
+  Index first = 0;  // the run is over the samples [first, last) of the order, in batches
+  Index last = 0;
   Index batch = 0;
   T* parameters = nullptr;
   T* state[kMostStates] = {};  // of the optimizer, laid out as the parameters
@@ -55,7 +75,7 @@ struct TrainingRun {
   std::uint64_t seed = 0;  // of dropout
   Index updates_done = 0;
   int threads = 1;
-  std::function<bool(Index)> keep_going{};  // asked at most every 50 ms with the samples done
+  Poller* poller = nullptr;
 };
 
 struct TrainingResult {
@@ -65,9 +85,22 @@ struct TrainingResult {
   double grad_norm_sum = 0.0;  // over the steps
   Index samples = 0;
   Index steps = 0;                   // updates made
-  bool interrupted = false;          // keep_going said no
+  bool interrupted = false;          // the poller said no
   bool non_finite_loss = false;      // the step after `steps` was not applied
   bool non_finite_gradient = false;  // PlanKind::training: the last of `steps` was applied and spoiled the parameters
+
+  bool stopped() const { return interrupted || non_finite_loss || non_finite_gradient; }
+  void add(const TrainingResult& part) {
+    loss_sum += part.loss_sum;
+    weight_sum += part.weight_sum;
+    correct += part.correct;
+    grad_norm_sum += part.grad_norm_sum;
+    samples += part.samples;
+    steps += part.steps;
+    interrupted = part.interrupted;
+    non_finite_loss = part.non_finite_loss;
+    non_finite_gradient = part.non_finite_gradient;
+  }
 };
 
 // Updates a run over `samples` rows makes. `merges`: a last batch of one row goes with the one before it.

@@ -3,6 +3,7 @@
 #include "graph.hpp"
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 
 #include <stoop/error.hpp>
@@ -17,7 +18,9 @@ constexpr Index kMostUnits = Index{1} << 31;
 void check_number(bool valid, std::string_view where, const std::string& path, const char* name, double value,
                   std::string_view expected, std::string_view hint) {
   if (valid) return;
-  throw_value_error(where, "layer " + path + " has " + name + "=" + std::to_string(value), expected, hint);
+  char text[32];
+  const auto end = std::to_chars(text, text + sizeof text, value).ptr;  // the shortest form
+  throw_value_error(where, "layer " + path + " has " + name + "=" + std::string(text, end), expected, hint);
 }
 
 void check_initializer(const Initializer& initializer, const std::string& path) {
@@ -35,9 +38,11 @@ void check_penalty(const std::optional<double>& factor, const std::string& path,
 
 void check_activation(const Activation& activation, const std::string& path) {
   const double parameter = parameter_of(activation);
+  const bool leaky = kind_of(activation) == ActivationKind::leaky_relu;
   // The derivative is found from the sign of the output, which a negative slope would turn around.
-  check_number(parameter >= 0.0 && std::isfinite(parameter), name_of(kind_of(activation)), path, "a parameter",
-               parameter, "expected a finite number >= 0", "usual are negative_slope=0.01 and alpha=1");
+  check_number(parameter >= 0.0 && std::isfinite(parameter), leaky ? "LeakyReLU" : "ELU", path,
+               leaky ? "negative_slope" : "alpha", parameter, "expected a finite number >= 0",
+               leaky ? "the usual value is 0.01" : "the usual value is 1");
 }
 
 class GraphBuilder {
@@ -60,8 +65,8 @@ class GraphBuilder {
 
  private:
   void check_input() const {
-    if (config_.input_dim >= 1) return;
-    throw_value_error("Model", "input_dim=" + std::to_string(config_.input_dim), "expected at least 1",
+    if (config_.input_dim >= 1 && config_.input_dim <= kMostUnits) return;
+    throw_value_error("Model", "input_dim=" + std::to_string(config_.input_dim), "expected 1 to 2^31",
                       "give the number of columns of X");
   }
 

@@ -58,27 +58,45 @@ class TeamBarrier {
 class FlushToZero {
  public:
 #if defined(__x86_64__)
-  FlushToZero() : saved_(_mm_getcsr()) { _mm_setcsr(saved_ | 0x8040u); }  // FTZ and DAZ
-  ~FlushToZero() { _mm_setcsr(saved_); }
+  using Mode = unsigned;
+  static Mode get() { return _mm_getcsr(); }
+  static void set(Mode mode) { _mm_setcsr(mode); }
+  static constexpr Mode kFlush = 0x8040u;  // FTZ and DAZ
 #elif defined(__aarch64__)
-  FlushToZero() {
-    asm volatile("mrs %0, fpcr" : "=r"(saved_));
-    asm volatile("msr fpcr, %0" : : "r"(saved_ | (1ull << 24)));
+  using Mode = unsigned long long;
+  static Mode get() {
+    Mode mode;
+    asm volatile("mrs %0, fpcr" : "=r"(mode));
+    return mode;
   }
-  ~FlushToZero() { asm volatile("msr fpcr, %0" : : "r"(saved_)); }
+  static void set(Mode mode) { asm volatile("msr fpcr, %0" : : "r"(mode)); }
+  static constexpr Mode kFlush = 1ull << 24;  // FZ
 #else
-  FlushToZero() = default;
-  ~FlushToZero() {}
+  using Mode = unsigned;
+  static Mode get() { return 0; }
+  static void set(Mode) {}
+  static constexpr Mode kFlush = 0;
 #endif
+
+  FlushToZero() : saved_(get()) { set(saved_ | kFlush); }
+  ~FlushToZero() { set(saved_); }
   FlushToZero(const FlushToZero&) = delete;
   FlushToZero& operator=(const FlushToZero&) = delete;
 
+  // The thread's own mode again as long as this lives, for a call out of the team.
+  class Paused {
+   public:
+    explicit Paused(const FlushToZero& mode) : flushing_(get()) { set(mode.saved_); }
+    ~Paused() { set(flushing_); }
+    Paused(const Paused&) = delete;
+    Paused& operator=(const Paused&) = delete;
+
+   private:
+    const Mode flushing_;
+  };
+
  private:
-#if defined(__aarch64__)
-  unsigned long long saved_ = 0;
-#else
-  unsigned saved_ = 0;
-#endif
+  const Mode saved_;
 };
 
 inline std::atomic<bool> g_forked{false};
@@ -91,19 +109,19 @@ inline void watch_for_forks() {
 #endif
 }
 
-// Calls body(thread, team size) on a team of at most `threads`.
+// Calls body(thread, team size, mode of the thread) on a team of at most `threads`.
 template <class Body>
 void run_team(int threads, const Body& body) {
   watch_for_forks();
   if (threads <= 1 || g_forked.load()) {
     const FlushToZero mode;
-    body(0, 1);
+    body(0, 1, mode);
     return;
   }
 #pragma omp parallel num_threads(threads)
   {
     const FlushToZero mode;
-    body(omp_get_thread_num(), omp_get_num_threads());
+    body(omp_get_thread_num(), omp_get_num_threads(), mode);
   }
 }
 

@@ -31,8 +31,8 @@ inline std::array<std::uint64_t, 2> draw(std::uint64_t seed, Stream stream, std:
   return {words[0] | std::uint64_t{words[1]} << 32, words[2] | std::uint64_t{words[3]} << 32};
 }
 
-// Strictly between 0 and 1, with 53 random bits.
-inline double to_unit_interval(std::uint64_t bits) { return (static_cast<double>(bits >> 11) + 0.5) * 0x1p-53; }
+// Strictly between 0 and 1, with 52 random bits: with 53 the largest would round to 1.
+inline double to_unit_interval(std::uint64_t bits) { return (static_cast<double>(bits >> 12) + 0.5) * 0x1p-52; }
 
 // 0 .. bound-1 (Lemire 2019, without the rejection: the bias is below bound / 2^64).
 inline std::uint64_t to_bounded(std::uint64_t bits, std::uint64_t bound) {

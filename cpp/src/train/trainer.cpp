@@ -105,9 +105,8 @@ History Trainer<T>::fit(MatrixView<const T> x, const Targets<T>& y, const FitOpt
   impl_->rates.resize(static_cast<std::size_t>(update_count(x.rows, batch, accumulate, merges)));
   TrainingRun<T> run = impl_->make_update_run(x, y, batch, checked);
   run.accumulate = accumulate;
-  if (options.on_progress) {
-    run.keep_going = [&](Index done) { return options.on_progress({impl_->epoch, done, x.rows}); };
-  }
+  Poller poller([&](Index done) { return options.on_progress({impl_->epoch, done, x.rows}); });
+  if (options.on_progress) run.poller = &poller;
   History history;
   for (Index i = 0; i < options.epochs; ++i) {
     impl_->tabulate(options.tabulate);

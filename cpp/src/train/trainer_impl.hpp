@@ -4,7 +4,9 @@
 #include <stoop/trainer.hpp>
 
 #include <algorithm>
+#include <chrono>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <span>
 #include <string_view>
@@ -15,6 +17,7 @@
 
 #include "../ops/select.hpp"
 #include "../plan/execute.hpp"
+#include "../plan/tuner.hpp"
 #include "dataset.hpp"
 #include "settings.hpp"
 
@@ -51,6 +54,9 @@ struct Trainer<T>::Impl {
   GradientMode modes[2];  // of the last two executors
   Index epoch = 0;
   Index steps = 0;
+  TeamTuner tuner{1, 0.0};  // for teams of up to tuned_limit and steps of tuned_flops
+  int tuned_limit = 0;
+  double tuned_flops = 0.0;
 
   Index parameter_count() const { return static_cast<Index>(model.parameter_block().size()); }
   LossKind loss() const { return kind_of(config.loss); }
@@ -172,11 +178,36 @@ struct Trainer<T>::Impl {
                       "call swap_ema again before training goes on");
   }
 
+  void tune_for(int limit, double flops) {
+    constexpr double kNeverTuned = std::numeric_limits<double>::infinity();
+    if (tuned_limit == limit && tuned_flops == flops) return;
+    tuner = TeamTuner(limit, config.num_threads > 0 ? kNeverTuned : flops);
+    tuned_limit = limit;
+    tuned_flops = flops;
+  }
+
+  // The whole run, in segments between which the size of the team may change.
   TrainingResult execute(TrainingExecutor<T>& executor, TrainingRun<T>& run) {
-    const double full = executor.plan().flops / static_cast<double>(executor.plan().batch);
-    run.threads = threads_for(full * static_cast<double>(run.batch));
-    executor.reserve_threads(run.threads);
-    return executor.run(run);
+    const double of_row = executor.plan().flops / static_cast<double>(executor.plan().batch);
+    const double flops = of_row * static_cast<double>(run.batch);
+    const int limit = threads_for(flops);
+    tune_for(limit, flops);
+    executor.reserve_threads(limit);
+    const Index samples = run.data.x.rows, rows = run.batch * run.accumulate;  // of an update
+    TrainingResult total;
+    for (run.first = 0; run.first < samples && !total.stopped(); run.first = total.samples) {
+      run.threads = tuner.threads();
+      const Index segment = std::min(tuner.steps(), block_count(samples - run.first, rows));
+      run.last = std::min(run.first + segment * rows, samples);
+      const auto start = std::chrono::steady_clock::now();
+      const TrainingResult part = executor.run(run);
+      tuner.record(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(), part.steps);
+      run.updates_done += part.steps;
+      run.learning_rates += run.learning_rates == nullptr ? 0 : part.steps;
+      total.add(part);
+    }
+    run.learning_rates -= run.learning_rates == nullptr ? 0 : total.steps;
+    return total;
   }
 
   // Everything an update changes, copied out or back.

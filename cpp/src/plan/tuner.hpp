@@ -1,0 +1,72 @@
+// Finds out, while it trains, how many threads a small step is worth: a second core that is busy with something else
+// makes a team of two many times slower than one thread alone. The bits of the result do not depend on the team, so it
+// may be changed at any step.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <limits>
+
+#include <stoop/types.hpp>
+
+namespace stoop {
+
+class TeamTuner {
+ public:
+  // At most `limit` threads for steps of `flops`; long steps always get all of them.
+  TeamTuner(int limit, double flops)
+      : limit_(limit),
+        tunes_(limit > 1 && flops < kLongStep),
+        probe_steps_(static_cast<Index>(std::clamp(kProbeFlops / std::max(flops, 1.0), 2.0, 8.0))) {}
+
+  // The size of the team for the next segment, and how many steps that should have.
+  int threads() const { return tunes_ && candidate() == kAlone ? 1 : limit_; }
+  Index steps() const {
+    if (!tunes_) return std::numeric_limits<Index>::max();
+    if (probing()) return probe_steps_;
+    const double hold = std::max(kHold, kHoldPerProbe * probing_seconds_);
+    return std::max(probe_steps_, static_cast<Index>(hold / std::min(seconds_[kTeam], seconds_[kAlone])));
+  }
+
+  void record(double seconds, Index steps) {
+    if (!tunes_ || steps == 0) return;
+    if (!probing()) return start_probing();
+    double& best = seconds_[candidate()];
+    best = std::min(best, seconds / static_cast<double>(steps));
+    probing_seconds_ += seconds;
+    probed_steps_ += steps;
+    if (probed_steps_ < probe_steps_) return;
+    probed_steps_ = 0;
+    ++probe_;
+  }
+
+ private:
+  static constexpr std::size_t kTeam = 0, kAlone = 1;
+  static constexpr double kLongStep = 1e9;        // FLOPs; milliseconds, beside which a barrier is nothing
+  static constexpr double kProbeFlops = 2e8;      // of one look at one size
+  static constexpr int kProbes = 6;               // three looks at each size, of which the fastest counts
+  static constexpr double kHold = 0.25;           // seconds until the next look, and at least this many times
+  static constexpr double kHoldPerProbe = 100.0;  // as long as looking took
+
+  bool probing() const { return probe_ < kProbes; }
+  std::size_t candidate() const {
+    if (probing()) return probe_ % 2 == 0 ? kTeam : kAlone;
+    return seconds_[kAlone] < seconds_[kTeam] ? kAlone : kTeam;
+  }
+  void start_probing() {
+    probe_ = 0;
+    probing_seconds_ = 0.0;
+    seconds_.fill(std::numeric_limits<double>::infinity());
+  }
+
+  int limit_ = 1;
+  bool tunes_ = false;
+  Index probe_steps_ = 8;
+  int probe_ = 0;
+  Index probed_steps_ = 0;
+  double probing_seconds_ = 0.0;
+  std::array<double, 2> seconds_{std::numeric_limits<double>::infinity(), std::numeric_limits<double>::infinity()};
+};
+
+}  // namespace stoop

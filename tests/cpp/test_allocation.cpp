@@ -1,0 +1,175 @@
+// Training steps allocate nothing: the allocation functions of this process are replaced by ones that count.
+// glibc lets them be replaced and reached under other names; sanitizers replace them themselves, and the test skips.
+#include <gtest/gtest.h>
+#include <stdlib.h>
+
+#include <atomic>
+
+#include "plan/execute.hpp"
+#include "test_helpers.hpp"
+
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define STOOP_TEST_SANITIZED 1
+#endif
+#endif
+#if defined(__GLIBC__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) && \
+    !defined(STOOP_TEST_SANITIZED)
+
+namespace {
+
+std::atomic<long> g_allocations{0};
+
+}  // namespace
+
+// operator new calls malloc, so it is counted with it.
+extern "C" {
+void* __libc_malloc(size_t size);
+void* __libc_calloc(size_t count, size_t size);
+void* __libc_realloc(void* old, size_t size);
+void* __libc_memalign(size_t alignment, size_t size);
+
+void* malloc(size_t size) noexcept {
+  ++g_allocations;
+  return __libc_malloc(size);
+}
+void* calloc(size_t count, size_t size) noexcept {
+  ++g_allocations;
+  return __libc_calloc(count, size);
+}
+void* realloc(void* old, size_t size) noexcept {
+  ++g_allocations;
+  return __libc_realloc(old, size);
+}
+void* memalign(size_t alignment, size_t size) noexcept {
+  ++g_allocations;
+  return __libc_memalign(alignment, size);
+}
+void* aligned_alloc(size_t alignment, size_t size) noexcept {
+  ++g_allocations;
+  return __libc_memalign(alignment, size);
+}
+int posix_memalign(void** out, size_t alignment, size_t size) noexcept {
+  ++g_allocations;
+  *out = __libc_memalign(alignment, size);
+  return *out == nullptr ? 12 : 0;
+}
+}  // extern "C"
+
+namespace stoop {
+namespace {
+
+// Allocations while work() runs, in all threads.
+template <class Work>
+long allocations(Work work) {
+  const long before = g_allocations;
+  work();
+  return g_allocations - before;
+}
+
+// Keeps the compiler from leaving out an allocation that nobody uses.
+void* kept(void* memory) {
+  asm volatile("" : "+r"(memory) : : "memory");
+  return memory;
+}
+
+Model<float> make_model() {
+  return Model<float>(
+      {.input_dim = 20, .layers = {Dense{.units = 64, .activation = Tanh{}}, ReLU{}, Dense{.units = 5}}});
+}
+
+const Loss kLosses[] = {SoftmaxCrossEntropy{}, MeanSquaredError{}};
+const Optimizer kOptimizers[] = {SGD{.momentum = 0.9}, Adam{}};
+
+TEST(Counter, SeesEveryWayToAllocate) {
+  EXPECT_EQ(allocations([] { free(kept(malloc(10))); }), 1);
+  EXPECT_EQ(allocations([] { free(kept(calloc(10, 1))); }), 1);
+  EXPECT_EQ(allocations([] { free(kept(realloc(nullptr, 10))); }), 1);
+  EXPECT_EQ(allocations([] { free(kept(aligned_alloc(64, 64))); }), 1);
+  EXPECT_EQ(allocations([] { ::operator delete(kept(::operator new(10))); }), 1);
+  EXPECT_EQ(allocations([] { kept(AlignedBuffer<double>(10).data()); }), 1);
+}
+
+// What fit allocates is independent of how many steps it makes.
+TEST(Fit, StepsAllocateNothing) {
+  constexpr Index kBatch = 8, kEpochs = 2;
+  const auto allocations_of_fit = [&](Index steps, int threads, const Loss& loss, const Optimizer& optimizer) {
+    const Samples<float> samples(steps * kBatch, 20, 5);
+    Model<float> model = make_model();
+    Trainer<float> trainer(model, {.loss = loss, .optimizer = optimizer, .l2 = 0.01, .num_threads = threads});
+    FitOptions<float> options{.epochs = kEpochs, .batch_size = kBatch};
+    options.on_progress = [](const Progress&) { return true; };
+    return allocations([&] { trainer.fit(samples.x(), samples.y(loss), options); });
+  };
+  for (const int threads : {1, 2, 3}) {
+    allocations_of_fit(5, threads, kLosses[0], kOptimizers[0]);  // the first team of a size starts its threads
+    for (const Loss& loss : kLosses) {
+      for (const Optimizer& optimizer : kOptimizers) {
+        const long few = allocations_of_fit(5, threads, loss, optimizer);
+        EXPECT_GT(few, 0);
+        EXPECT_EQ(few, allocations_of_fit(500, threads, loss, optimizer)) << threads << " threads";
+      }
+    }
+  }
+}
+
+TEST(TrainingExecutor, RunAllocatesNothing) {
+  const Samples<float> samples(100, 20, 5);
+  for (const int threads : {1, 2, 3}) {
+    for (const PlanKind kind : {PlanKind::training, PlanKind::checked, PlanKind::gradient}) {
+      Model<float> model = make_model();
+      std::vector<float> gradient(model.parameter_block().size());
+      TrainingExecutor<float> executor(
+          build_plan({kind, &model.config(), model.parameter_infos(), LossKind::softmax_cross_entropy, 16}),
+          table_under_test<float>());
+      TrainingRun<float> run;
+      run.data.x = samples.x();
+      run.data.classes = samples.classes.data();
+      run.last = run.data.x.rows;
+      run.batch = 16;
+      run.parameters = model.parameter_block().data();
+      run.gradient = gradient.data();
+      run.optimizer = SGD{};
+      run.threads = threads;
+      executor.reserve_threads(threads);
+      ASSERT_GT(executor.run(run).steps, 0);  // starts the threads
+      EXPECT_EQ(allocations([&] { executor.run(run); }), 0) << threads << " threads, " << static_cast<int>(kind);
+    }
+  }
+}
+
+TEST(Trainer, CallsOnOneBatchAllocateNothingOnceWarm) {
+  const Samples<float> samples(16, 20, 5);
+  for (const Loss& loss : kLosses) {
+    for (const int threads : {1, 2}) {
+      Model<float> model = make_model();
+      Trainer<float> trainer(model, {.loss = loss, .num_threads = threads});
+      std::vector<float> gradient(model.parameter_block().size());
+      const Targets<float> y = samples.y(loss);
+      const auto step = [&] { trainer.step(samples.x(), y); };
+      const auto differentiate = [&] { trainer.loss_and_grad(samples.x(), y, gradient); };
+      step();
+      differentiate();
+      EXPECT_EQ(allocations(step), 0) << threads << " threads";
+      EXPECT_EQ(allocations(differentiate), 0) << threads << " threads";
+    }
+  }
+}
+
+TEST(Model, PredictionOfOneRowAllocatesNothingOnceWarm) {
+  const Samples<float> samples(1, 20, 5);
+  const Model<float> model = make_model();
+  std::vector<float> out(5);
+  const auto predict = [&] { model.predict(samples.x(), matrix(out.data(), 1, 5)); };
+  predict();
+  EXPECT_EQ(allocations(predict), 0);
+}
+
+}  // namespace
+}  // namespace stoop
+
+#else
+
+TEST(Allocation, Counted) { GTEST_SKIP() << "the allocation functions cannot be replaced here"; }
+
+#endif

@@ -1,0 +1,333 @@
+// Plans: golden texts of every kind, and for random models what execution relies on: buffers that do not overlap while
+// they are alive, the number of barriers, parameters cut into blocks without gap or overlap.
+#include "plan/plan.hpp"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <string>
+
+#include "plan/arena.hpp"
+#include "test_helpers.hpp"
+
+namespace stoop {
+namespace {
+
+constexpr PlanKind kKinds[] = {PlanKind::inference, PlanKind::evaluation, PlanKind::training, PlanKind::checked,
+                               PlanKind::gradient};
+
+bool trains(PlanKind kind) { return kind != PlanKind::inference && kind != PlanKind::evaluation; }
+
+template <class T>
+Plan plan_of(const Model<T>& model, PlanKind kind, LossKind loss, Index batch) {
+  return build_plan({kind, &model.config(), model.parameter_infos(), loss, batch, sizeof(T), GemmProvider::native});
+}
+
+// Activations of their own before the first and after an activated layer, one that is fused, and a layer without bias.
+Model<float> small_model() {
+  return Model<float>({.input_dim = 5,
+                       .layers = {ReLU{}, Dense{.units = 40, .activation = ReLU{}}, Tanh{}, Dense{.units = 7},
+                                  Sigmoid{}, Identity{}, Dense{.units = 3, .use_bias = false}}});
+}
+
+std::string text_of(PlanKind kind, LossKind loss) { return describe(plan_of(small_model(), kind, loss, 20)); }
+
+TEST(PlanText, Inference) {
+  EXPECT_EQ(text_of(PlanKind::inference, LossKind::mse), R"(inference of 20 rows, 7680 bytes
+  x 5 (stride 16) external
+  h0 5 (stride 16) at 3840, alive 0..1
+  h1 40 (stride 48) at 0, alive 1..2
+  h2 40 (stride 48) at 3840, alive 2..3
+  h3 7 (stride 16) at 0, alive 3..4
+  h4 3 (stride 16) external
+  activation x -> h0 5x5 relu
+  dense h0 -> h1 5x40 relu
+  activation h1 -> h2 40x40 tanh
+  dense h2 -> h3 40x7 sigmoid
+  dense h3 -> h4 7x3
+)");
+}
+
+TEST(PlanText, Evaluation) {
+  EXPECT_EQ(text_of(PlanKind::evaluation, LossKind::mse), R"(evaluation of 20 rows, 7680 bytes
+  x 5 (stride 16) external
+  h0 5 (stride 16) at 3840, alive 0..1
+  h1 40 (stride 48) at 0, alive 1..2
+  h2 40 (stride 48) at 3840, alive 2..3
+  h3 7 (stride 16) at 0, alive 3..4
+  h4 3 (stride 16) at 1280, alive 4..5
+  activation x -> h0 5x5 relu
+  dense h0 -> h1 5x40 relu
+  activation h1 -> h2 40x40 tanh
+  dense h2 -> h3 40x7 sigmoid
+  dense h3 -> h4 7x3
+  loss h4 -> -
+)");
+}
+
+TEST(PlanText, TrainingWithValuesAsTargets) {
+  EXPECT_EQ(text_of(PlanKind::training, LossKind::mse), R"(training of 20 rows, 20480 bytes
+  x 5 (stride 16) at 11520, alive 0..11
+  h0 5 (stride 16) at 12800, alive 0..11
+  h1 40 (stride 48) at 0, alive 0..11
+  h2 40 (stride 48) at 3840, alive 0..11
+  h3 7 (stride 16) at 14080, alive 0..11
+  h4 3 (stride 16) at 15360, alive 0..11
+  y 3 (stride 16) at 16640, alive 0..11
+  d_out 3 (stride 16) at 17920, alive 0..11
+  d3 7 (stride 16) at 19200, alive 0..11
+  d2 40 (stride 48) at 7680, alive 0..11
+  gather - -> x
+  activation x -> h0 5x5 relu
+  dense h0 -> h1 5x40 relu
+  activation h1 -> h2 40x40 tanh
+  dense h2 -> h3 40x7 sigmoid
+  dense h3 -> h4 7x3
+  gather_targets - -> y
+  loss h4 -> d_out
+  input_gradient d_out -> d3 with h3 7x3 sigmoid
+  input_gradient d3 -> d2 with h2 40x7 tanh
+  activation_gradient - -> d2 with h1 5x40 relu
+= check_loss
+  weight_gradient h3 -> - with d_out 7x3 by 4/7 then update
+  weight_gradient h2 -> - with d3 40x7 sigmoid by 8/40 then update
+  bias_gradient d3 -> - 40x7 sigmoid by 7/7 then update
+  weight_gradient h0 -> - with d2 5x40 relu by 4/5 then update
+  bias_gradient d2 -> - 5x40 relu by 40/40 then update
+)");
+}
+
+// The steps up to check_loss, buffers included, which all kinds of training with classes share.
+const char* const kUpToLoss = R"( of 20 rows, 19200 bytes
+  x 5 (stride 16) at 11520, alive 0..10
+  h0 5 (stride 16) at 12800, alive 0..10
+  h1 40 (stride 48) at 0, alive 0..10
+  h2 40 (stride 48) at 3840, alive 0..10
+  h3 7 (stride 16) at 14080, alive 0..10
+  h4 3 (stride 16) at 15360, alive 0..10
+  d_out 3 (stride 16) at 16640, alive 0..10
+  d3 7 (stride 16) at 17920, alive 0..10
+  d2 40 (stride 48) at 7680, alive 0..10
+  gather - -> x
+  activation x -> h0 5x5 relu
+  dense h0 -> h1 5x40 relu
+  activation h1 -> h2 40x40 tanh
+  dense h2 -> h3 40x7 sigmoid
+  dense h3 -> h4 7x3
+  loss h4 -> d_out
+  input_gradient d_out -> d3 with h3 7x3 sigmoid
+  input_gradient d3 -> d2 with h2 40x7 tanh
+  activation_gradient - -> d2 with h1 5x40 relu
+= check_loss
+)";
+
+const char* const kGradients = R"(  weight_gradient h3 -> - with d_out 7x3 by 4/7 then regularize
+  weight_gradient h2 -> - with d3 40x7 sigmoid by 8/40 then regularize
+  bias_gradient d3 -> - 40x7 sigmoid by 7/7 then regularize
+  weight_gradient h0 -> - with d2 5x40 relu by 4/5 then regularize
+  bias_gradient d2 -> - 5x40 relu by 40/40 then regularize
+)";
+
+TEST(PlanText, Gradient) {
+  EXPECT_EQ(text_of(PlanKind::gradient, LossKind::softmax_cross_entropy),
+            std::string("gradient") + kUpToLoss + kGradients);
+}
+
+TEST(PlanText, CheckedTraining) {
+  EXPECT_EQ(text_of(PlanKind::checked, LossKind::softmax_cross_entropy),
+            std::string("checked") + kUpToLoss + kGradients + R"(= check_gradient
+  update_weight h3 -> - with d_out 7x3 by 4/7 then update
+  update_weight h2 -> - with d3 40x7 sigmoid by 8/40 then update
+  update_weight d3 -> - 40x7 sigmoid by 7/7 then update
+  update_weight h0 -> - with d2 5x40 relu by 4/5 then update
+  update_weight d2 -> - 5x40 relu by 40/40 then update
+)");
+}
+
+TEST(PlanText, OneLayer) {
+  const Model<double> model({.input_dim = 512, .layers = {Dense{.units = 2, .activation = Tanh{}}}});
+  EXPECT_EQ(describe(plan_of(model, PlanKind::training, LossKind::mse, 9)), R"(training of 9 rows, 39168 bytes
+  x 512 (stride 520) at 0, alive 0..5
+  h0 2 (stride 8) at 37440, alive 0..5
+  y 2 (stride 8) at 38016, alive 0..5
+  d_out 2 (stride 8) at 38592, alive 0..5
+  gather - -> x
+  dense x -> h0 512x2 tanh
+  gather_targets - -> y
+  loss h0 -> d_out
+  activation_gradient - -> d_out with h0 512x2 tanh
+= check_loss
+  weight_gradient x -> - with d_out 512x2 tanh by 32/512 then update
+  bias_gradient d_out -> - 512x2 tanh by 2/2 then update
+)");
+}
+
+// ---- properties over random models ----
+
+class Choice {
+ public:
+  explicit Choice(std::uint32_t seed) : state_(seed * 2654435761u + 1u) {}
+  Index below(Index n) {
+    state_ = state_ * 1664525u + 1013904223u;
+    return static_cast<Index>(state_ >> 10) % n;
+  }
+
+ private:
+  std::uint32_t state_;
+};
+
+ModelConfig random_config(std::uint32_t seed) {
+  constexpr Index kWidths[] = {1, 2, 7, 16, 33, 64, 200, 1024};
+  const Activation activations[] = {Identity{}, ReLU{}, LeakyReLU{}, Tanh{}, Sigmoid{}};
+  Choice choice(seed);
+  ModelConfig config;
+  config.input_dim = kWidths[choice.below(8)];
+  const Index layers = 1 + choice.below(6);
+  for (Index i = 0; i < layers; ++i) {
+    if (choice.below(3) == 0)
+      std::visit([&](auto layer) { config.layers.push_back(layer); }, activations[choice.below(5)]);
+    Dense dense{.units = kWidths[choice.below(8)], .activation = activations[choice.below(5)]};
+    if (choice.below(3) == 0) dense.use_bias = false;
+    config.layers.push_back(dense);
+  }
+  return config;
+}
+
+// Calls test(model, plan) for every kind, loss and batch size of many models of either element type.
+template <class Test>
+void for_each_plan(Test test) {
+  for (std::uint32_t seed = 0; seed < 60; ++seed) {
+    const ModelConfig config = random_config(seed);
+    const Model<float> f32(config);
+    const Model<double> f64(config);
+    for (const PlanKind kind : kKinds) {
+      for (const LossKind loss : {LossKind::softmax_cross_entropy, LossKind::mse}) {
+        for (const Index batch : {1, 8, 13, 128}) {
+          SCOPED_TRACE("model " + std::to_string(seed));
+          test(f32.parameter_infos(), plan_of(f32, kind, loss, batch));
+          test(f64.parameter_infos(), plan_of(f64, kind, loss, batch));
+          if (::testing::Test::HasFatalFailure()) return;
+        }
+      }
+    }
+  }
+}
+
+using Parameters = std::vector<ParameterInfo>;
+
+TEST(Plan, BuffersAliveTogetherDoNotOverlap) {
+  for_each_plan([](const Parameters&, const Plan& plan) {
+    const auto end_of = [&](const Buffer& b) { return b.offset + plan.batch * b.stride * b.element_size; };
+    for (const Buffer& a : plan.buffers) {
+      if (a.external) continue;
+      ASSERT_TRUE(a.offset >= 0 && a.offset % kAlignment == 0 && end_of(a) <= plan.arena_bytes) << describe(plan);
+      ASSERT_TRUE(a.stride >= a.width && a.stride * a.element_size % kAlignment == 0) << describe(plan);
+      for (const Buffer& b : plan.buffers) {
+        if (&a == &b || b.external || a.first > b.last || b.first > a.last) continue;
+        ASSERT_TRUE(end_of(a) <= b.offset || end_of(b) <= a.offset) << a.name << " and " << b.name << "\n"
+                                                                    << describe(plan);
+      }
+    }
+  });
+}
+
+// The steps cut by rows are the units of time; whatever is cut by parameters comes behind the last of them.
+TEST(Plan, EveryStepFindsItsBuffersAliveAndFilled) {
+  for_each_plan([](const Parameters&, const Plan& plan) {
+    std::vector<bool> filled(plan.buffers.size(), false);
+    int time = 0;
+    const auto expect_alive = [&](int buffer, bool reads) {
+      if (buffer == kNone) return;
+      const Buffer& b = plan.buffers[static_cast<std::size_t>(buffer)];
+      ASSERT_TRUE(b.first <= time && time <= b.last) << b.name << " at " << time << "\n" << describe(plan);
+      ASSERT_TRUE(!reads || filled[static_cast<std::size_t>(buffer)]) << b.name << "\n" << describe(plan);
+    };
+    if (!trains(plan.kind)) filled[static_cast<std::size_t>(plan.input_buffer)] = true;
+    for (const Step& step : plan.steps) {
+      expect_alive(step.input, true);
+      expect_alive(step.gate, true);
+      if (step.kind == StepKind::loss && trains(plan.kind)) expect_alive(plan.target_buffer, true);
+      expect_alive(step.output, step.kind == StepKind::activation_gradient);
+      if (step.output != kNone) filled[static_cast<std::size_t>(step.output)] = true;
+      if (step.cut == Cut::batch_rows) ++time;
+    }
+  });
+}
+
+// With the one at the end of each step, which is the executor's, training has two barriers a step.
+TEST(Plan, Barriers) {
+  for_each_plan([](const Parameters&, const Plan& plan) {
+    const auto barriers = std::count_if(plan.steps.begin(), plan.steps.end(), [](const Step& s) { return s.barrier; });
+    const int expected = !trains(plan.kind) ? 0 : plan.kind == PlanKind::checked ? 2 : 1;
+    ASSERT_EQ(barriers, expected) << describe(plan);
+    // Rows are carried up to the barrier without another, parameters come behind it.
+    bool behind = false;
+    for (const Step& step : plan.steps) {
+      behind = behind || step.barrier;
+      ASSERT_EQ(step.cut == Cut::batch_rows, !behind) << describe(plan);
+    }
+  });
+}
+
+TEST(Plan, TheInputOfTheFirstDenseHasNoGradient) {
+  for_each_plan([](const Parameters& parameters, const Plan& plan) {
+    Index denses = 0, input_gradients = 0;
+    for (const Step& step : plan.steps) {
+      denses += step.kind == StepKind::dense;
+      input_gradients += step.kind == StepKind::input_gradient;
+      ASSERT_FALSE(step.kind == StepKind::input_gradient && step.weight == parameters.front().offset) << describe(plan);
+    }
+    ASSERT_EQ(input_gradients, trains(plan.kind) ? denses - 1 : 0) << describe(plan);
+  });
+}
+
+// The blocks of the steps that `wanted` picks cover each parameter element once, and none of the padding.
+template <class Wanted>
+void expect_covered(const Parameters& parameters, const Plan& plan, Wanted wanted) {
+  const ParameterInfo& last = parameters.back();
+  std::vector<int> times(static_cast<std::size_t>(last.offset + last.rows * last.cols), 0);
+  std::vector<int> slots(static_cast<std::size_t>(plan.sum_slots), 0);
+  for (const Step& step : plan.steps) {
+    if (!wanted(step)) continue;
+    const Index offset = step.kind == StepKind::bias_gradient ? step.bias : step.weight;
+    for (Index b = 0; b < block_count(step.extent, step.block); ++b) {
+      ++slots.at(static_cast<std::size_t>(step.first_sum + b));
+      const Index begin = b * step.block, end = std::min(begin + step.block, step.extent);
+      ASSERT_LE((end - begin) * step.row_elements, plan.block_elements);
+      ASSERT_LT(begin, end);
+      for (Index i = begin * step.row_elements; i < end * step.row_elements; ++i)
+        ++times.at(static_cast<std::size_t>(offset + i));
+    }
+  }
+  ASSERT_TRUE(std::all_of(slots.begin(), slots.end(), [](int n) { return n == 1; })) << describe(plan);
+  for (const ParameterInfo& info : parameters) {
+    for (Index i = info.offset; i < info.offset + info.rows * info.cols; ++i) --times[static_cast<std::size_t>(i)];
+  }
+  ASSERT_TRUE(std::all_of(times.begin(), times.end(), [](int n) { return n == 0; })) << describe(plan);
+}
+
+TEST(Plan, ParameterBlocksTileEveryParameter) {
+  for_each_plan([](const Parameters& parameters, const Plan& plan) {
+    if (!trains(plan.kind)) return;
+    const auto updates = [](const Step& s) { return s.cut == Cut::parameter && s.after == After::update; };
+    const auto regularizes = [](const Step& s) { return s.cut == Cut::parameter && s.after == After::regularize; };
+    if (plan.kind != PlanKind::gradient) expect_covered(parameters, plan, updates);
+    if (plan.kind != PlanKind::training) expect_covered(parameters, plan, regularizes);
+    for (const Step& step : plan.steps) {
+      ASSERT_TRUE(step.kind != StepKind::weight_gradient || step.regularized);
+      ASSERT_TRUE(step.kind != StepKind::bias_gradient || !step.regularized);
+    }
+  });
+}
+
+// How parameters are cut decides the order of sums, so it must not follow from how many rows there happen to be.
+TEST(Plan, TheCutDoesNotDependOnTheBatch) {
+  const Model<float> model(random_config(5));
+  const Plan small = plan_of(model, PlanKind::training, LossKind::mse, 1);
+  const Plan large = plan_of(model, PlanKind::training, LossKind::mse, 1000);
+  ASSERT_EQ(small.steps.size(), large.steps.size());
+  for (std::size_t i = 0; i < small.steps.size(); ++i) EXPECT_EQ(small.steps[i].block, large.steps[i].block);
+}
+
+}  // namespace
+}  // namespace stoop

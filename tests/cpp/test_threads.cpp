@@ -1,0 +1,267 @@
+// What threads must not change: the same bits for any team, in concurrent trainings and after a fork; and the
+// floating-point mode of the caller, which a team sets for itself only.
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <thread>
+
+#include <stoop/error.hpp>
+#include <stoop/runtime.hpp>
+#include <stoop/trainer.hpp>
+
+#include "test_helpers.hpp"
+
+#if defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define STOOP_TEST_TSAN 1
+#endif
+#elif defined(__SANITIZE_THREAD__)
+#define STOOP_TEST_TSAN 1
+#endif
+
+namespace stoop {
+namespace {
+
+const Loss kLosses[] = {SoftmaxCrossEntropy{}, MeanSquaredError{}};
+
+struct Shape {
+  ModelConfig config;
+  Index rows, batch;
+};
+
+// From less than a row block to more than a team of 8 has work for; widths around and above the blocks of parameters.
+const std::vector<Shape>& shapes() {
+  static const std::vector<Shape> kShapes = {
+      {{.input_dim = 1, .layers = {Dense{1}}}, 5, 2},
+      {{.input_dim = 4, .layers = {Tanh{}, Dense{9, ReLU{}}, Sigmoid{}, Dense{3}}}, 61, 20},
+      {{.input_dim = 33, .layers = {Dense{70, Tanh{}}, Dense{65, LeakyReLU{}}, Dense{10}}}, 300, 64},
+      {{.input_dim = 130, .layers = {Dense{.units = 300, .activation = ReLU{}, .use_bias = false}, Dense{17}}},
+       290,
+       97},
+  };
+  return kShapes;
+}
+
+// Everything a training computes.
+template <class T>
+struct Outcome {
+  std::vector<T> parameters, predictions;
+  std::vector<double> loss, grad_norm;
+  Metrics metrics;
+
+  bool same_bits_as(const Outcome& other) const {
+    return same_bits<T>(parameters, other.parameters) && same_bits<T>(predictions, other.predictions) &&
+           same_bits<double>(loss, other.loss) && same_bits<double>(grad_norm, other.grad_norm) &&
+           metrics.loss == other.metrics.loss;
+  }
+};
+
+template <class T>
+Outcome<T> train(const Shape& shape, const TrainerConfig& config, Index epochs = 2) {
+  Model<T> model(shape.config);
+  const Samples<T> samples(shape.rows, model.input_dim(), model.output_dim());
+  Trainer<T> trainer(model, config);
+  const History history =
+      trainer.fit(samples.x(), samples.y(config.loss), {.epochs = epochs, .batch_size = shape.batch});
+  return {parameters_of(model), predictions_of(model, samples.x()), history.loss, history.grad_norm,
+          trainer.evaluate(samples.x(), samples.y(config.loss))};
+}
+
+template <class T>
+class Threads : public ::testing::Test {};
+using ElementTypes = ::testing::Types<float, double>;
+TYPED_TEST_SUITE(Threads, ElementTypes);
+
+TYPED_TEST(Threads, TheSameBitsForAnyTeam) {
+  using T = TypeParam;
+  for (const Shape& shape : shapes()) {
+    for (const Loss& loss : kLosses) {
+      for (const Optimizer& optimizer : {Optimizer{SGD{.momentum = 0.9, .nesterov = true}}, Optimizer{Adam{}}}) {
+        TrainerConfig config{.loss = loss, .optimizer = optimizer, .l2 = 0.01, .num_threads = 1};
+        const Outcome<T> alone = train<T>(shape, config);
+        for (const int threads : {1, 2, 3, 8}) {
+          config.num_threads = threads;
+          EXPECT_TRUE(train<T>(shape, config).same_bits_as(alone))
+              << threads << " threads, input_dim " << shape.config.input_dim << ", " << name_of(kind_of(loss));
+        }
+      }
+    }
+  }
+}
+
+TYPED_TEST(Threads, StepsAndGradientsHaveTheSameBitsForAnyTeam) {
+  using T = TypeParam;
+  for (const Shape& shape : shapes()) {
+    std::vector<T> first, first_gradient;
+    for (const int threads : {1, 2, 3, 8}) {
+      Model<T> model(shape.config);
+      const Samples<T> samples(shape.batch, model.input_dim(), model.output_dim());
+      Trainer<T> trainer(model, {.loss = MeanSquaredError{}, .l2 = 0.01, .num_threads = threads});
+      std::vector<T> gradient(model.parameter_block().size());
+      for (int i = 0; i < 3; ++i) trainer.step(samples.x(), samples.y(MeanSquaredError{}));
+      trainer.loss_and_grad(samples.x(), samples.y(MeanSquaredError{}), gradient);
+      if (threads == 1) first = parameters_of(model), first_gradient = gradient;
+      EXPECT_TRUE(same_bits<T>(first, parameters_of(model))) << threads << " threads";
+      EXPECT_TRUE(same_bits<T>(first_gradient, gradient)) << threads << " threads";
+    }
+  }
+}
+
+// Sets the process-wide limit for one scope.
+class WithThreads {
+ public:
+  explicit WithThreads(int n) : old_(get_num_threads()) { set_num_threads(n); }
+  ~WithThreads() { set_num_threads(old_); }
+
+ private:
+  int old_;
+};
+
+TYPED_TEST(Threads, PredictionsHaveTheSameBitsForAnyTeam) {
+  using T = TypeParam;
+  const Model<T> model({.input_dim = 60, .layers = {Dense{200, Tanh{}}, Dense{31}}});
+  const Samples<T> samples(1500, 60, 31);
+  std::vector<T> first;
+  for (const int threads : {1, 2, 3, 8}) {
+    const WithThreads limit(threads);
+    const std::vector<T> out = predictions_of(model, samples.x());
+    if (threads == 1) first = out;
+    EXPECT_TRUE(same_bits<T>(first, out)) << threads << " threads";
+  }
+}
+
+// With num_threads unset, the size of the team is found out by measuring and may change from step to step.
+TYPED_TEST(Threads, TheSameBitsForATeamOfItsOwnChoice) {
+  using T = TypeParam;
+  const Shape shape{{.input_dim = 64, .layers = {Dense{128, Tanh{}}, Dense{10}}}, 4000, 64};
+  Outcome<T> first;
+  for (const int threads : {1, 2, 3, 8}) {
+    const WithThreads limit(threads);
+    const Outcome<T> outcome = train<T>(shape, {}, 3);
+    if (threads == 1) first = outcome;
+    EXPECT_TRUE(same_bits<T>(outcome.parameters, first.parameters)) << "at most " << threads << " threads";
+    EXPECT_TRUE(outcome.same_bits_as(first)) << "what is reported, at most " << threads << " threads";
+  }
+}
+
+// ---- several users in one process ----
+
+TYPED_TEST(Threads, ConcurrentTrainingsDoNotMeet) {
+  using T = TypeParam;
+  for (const int team : {1, 2}) {
+    const TrainerConfig config{.num_threads = team};
+    const Outcome<T> alone[] = {train<T>(shapes()[2], config, 5), train<T>(shapes()[3], config, 5)};
+    Outcome<T> together[2];
+    std::thread other([&] { together[1] = train<T>(shapes()[3], config, 5); });
+    together[0] = train<T>(shapes()[2], config, 5);
+    other.join();
+    for (int i = 0; i < 2; ++i)
+      EXPECT_TRUE(together[i].same_bits_as(alone[i])) << "training " << i << ", teams of " << team;
+  }
+}
+
+TYPED_TEST(Threads, OneModelPredictsForSeveralThreads) {
+  using T = TypeParam;
+  const Model<T> model({.input_dim = 20, .layers = {Dense{50, Tanh{}}, Dense{7}}});
+  const Samples<T> samples(200, 20, 7);
+  const std::vector<T> alone = predictions_of(model, samples.x());
+  std::vector<T> results[3];
+  std::vector<std::thread> users;
+  for (std::vector<T>& result : results) {
+    users.emplace_back([&] {
+      for (int i = 0; i < 20; ++i) result = predictions_of(model, samples.x());
+    });
+  }
+  for (std::thread& user : users) user.join();
+  for (const std::vector<T>& result : results) EXPECT_TRUE(same_bits<T>(result, alone));
+}
+
+// ---- fork ----
+
+// Runs work() in a forked child; its exit status, or -1 when it did not end by itself within 30 seconds.
+template <class Work>
+int status_of_child(Work work) {
+  const pid_t child = ::fork();
+  if (child == 0) {
+    ::alarm(30);
+    int status = 3;
+    try {
+      status = work() ? 0 : 2;
+    } catch (...) {
+    }
+    ::_exit(status);
+  }
+  int status = 0;
+  EXPECT_EQ(::waitpid(child, &status, 0), child);
+  return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+TYPED_TEST(Threads, AChildForkedAfterTrainingWorks) {
+#if defined(STOOP_TEST_TSAN)
+  GTEST_SKIP() << "ThreadSanitizer does not follow a fork of a process with threads";
+#endif
+  using T = TypeParam;
+  const Shape& shape = shapes()[2];
+  const TrainerConfig config{.num_threads = 2};
+  const Outcome<T> parent = train<T>(shape, config);
+  EXPECT_EQ(status_of_child([&] { return train<T>(shape, config).same_bits_as(parent); }), 0) << "the child";
+  EXPECT_TRUE(train<T>(shape, config).same_bits_as(parent)) << "the parent after it";
+  const auto grandchild = [&] {
+    return status_of_child([&] { return train<T>(shape, config).same_bits_as(parent); }) == 0;
+  };
+  EXPECT_EQ(status_of_child(grandchild), 0);
+}
+
+// ---- flush to zero ----
+
+// True where this thread computes with denormal numbers: both as operands and as results.
+bool denormals_work() {
+  volatile double normal = std::numeric_limits<double>::min(), denormal = std::numeric_limits<double>::denorm_min();
+  volatile float small = std::numeric_limits<float>::min();
+  return normal / 2 > 0 && denormal * 2 > 0 && small / 4 > 0 && normal / 2 * 2 == normal;
+}
+
+TYPED_TEST(Threads, TheCallersFloatingPointModeIsRestored) {
+  using T = TypeParam;
+  ASSERT_TRUE(denormals_work());
+  const Samples<T> samples(64, 4, 3);
+  for (const int threads : {1, 2}) {
+    Model<T> model({.input_dim = 4, .layers = {Dense{9}, Dense{3}}});
+    Trainer<T> trainer(model, {.num_threads = threads});
+    trainer.fit(samples.x(), samples.classes, {.batch_size = 8});
+    EXPECT_TRUE(denormals_work()) << "after fit";
+    trainer.step(samples.x(), samples.classes);
+    EXPECT_TRUE(denormals_work()) << "after step";
+    trainer.evaluate(samples.x(), samples.classes);
+    predictions_of(model, samples.x());
+    EXPECT_TRUE(denormals_work()) << "after evaluate and predict";
+    model.parameter("1.bias").data[0] = kNaN<T>;
+    EXPECT_THROW(trainer.fit(samples.x(), samples.classes), NonFiniteLossError);
+    EXPECT_TRUE(denormals_work()) << "after an error";
+  }
+}
+
+TYPED_TEST(Threads, CallbacksComputeInTheCallersMode) {
+  using T = TypeParam;
+  const Samples<T> samples(50000, 4, 3);
+  Model<T> model({.input_dim = 4, .layers = {Dense{9}, Dense{3}}});
+  Trainer<T> trainer(model, {.num_threads = 2});
+  int called = 0, in_mode = 0;
+  const auto start = std::chrono::steady_clock::now();
+  FitOptions<T> options{.epochs = 1 << 30, .batch_size = 1};
+  options.on_progress = [&](const Progress&) {
+    in_mode += denormals_work();
+    return ++called < 2;
+  };
+  options.on_epoch = [&](const EpochResult&) {
+    return denormals_work() && std::chrono::steady_clock::now() - start < std::chrono::seconds(10);
+  };
+  trainer.fit(samples.x(), samples.classes, options);
+  EXPECT_EQ(called, 2);
+  EXPECT_EQ(in_mode, called);
+}
+
+}  // namespace
+}  // namespace stoop
