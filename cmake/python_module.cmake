@@ -7,6 +7,7 @@ pybind11_add_module(_core MODULE NO_EXTRAS
   python/bindings/module.cpp
   python/bindings/bind_gradcheck.cpp
   python/bindings/bind_model.cpp
+  python/bindings/bind_optimizers.cpp
   python/bindings/bind_runtime.cpp
   python/bindings/bind_trainer.cpp
 )

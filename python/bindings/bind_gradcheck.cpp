@@ -24,7 +24,7 @@ py::dict to_dict(const ParameterCheck& check) {
 }
 
 py::dict check_gradient(const Model<double>& model, std::string_view loss, const Array<double>& x, const py::array& y,
-                        double l2, double eps) {
+                        double l2, double eps, Index sample) {
   const MatrixView<const double> input = matrix_view("gradcheck", x);
   const TargetsView<double> targets("gradcheck", y);
   const Loss parsed_loss = loss_from_json(loss);
@@ -38,7 +38,7 @@ py::dict check_gradient(const Model<double>& model, std::string_view loss, const
   };
   {
     const ReleasedGil released;
-    result = gradcheck(model, parsed_loss, input, targets.get(), l2, eps, keep_going);
+    result = gradcheck(model, parsed_loss, input, targets.get(), l2, eps, sample, keep_going);
   }
   if (raised) std::rethrow_exception(raised);
   py::dict per_parameter;
@@ -54,7 +54,7 @@ py::dict check_gradient(const Model<double>& model, std::string_view loss, const
 
 void bind_gradcheck(py::module_& m) {
   m.def("gradcheck", &check_gradient, py::arg("model"), py::arg("loss"), py::arg("x").noconvert(),
-        py::arg("y").noconvert(), py::arg("l2"), py::arg("eps"));
+        py::arg("y").noconvert(), py::arg("l2"), py::arg("eps"), py::arg("sample"));
 }
 
 }  // namespace stoop::python

@@ -36,6 +36,12 @@ py::dict parameters(const py::object& self) {
 }
 
 template <class T>
+py::dict buffers(const py::object& self) {
+  auto& model = self.cast<Model<T>&>();
+  return parameter_views(model.buffer_infos(), model.buffer_block().data(), self);
+}
+
+template <class T>
 void bind_model_of(py::module_& m, const char* name) {
   py::class_<Model<T>>(m, name)
       .def(py::init([](std::string_view config) { return Model<T>(model_config_from_json(config)); }),
@@ -45,6 +51,7 @@ void bind_model_of(py::module_& m, const char* name) {
       .def_property_readonly("num_parameters", &Model<T>::num_parameters)
       .def("config", [](const Model<T>& model) { return to_json(model.config()); })
       .def("parameters", &parameters<T>)
+      .def("buffers", &buffers<T>)
       .def("predict", &predict<T>, py::arg("x").noconvert())
       .def("save", &Model<T>::save, py::arg("path"), ReleaseGil())
       .def_static("load", &Model<T>::load, py::arg("path"), ReleaseGil())

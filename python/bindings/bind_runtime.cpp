@@ -138,6 +138,9 @@ void bind_runtime(py::module_& m) {
   m.def(
       "loss_takes_classes", [](std::string_view loss) { return takes_classes(kind_of(loss_from_json(loss))); },
       py::arg("loss"));
+  m.def(
+      "loss_has_accuracy", [](std::string_view loss) { return has_accuracy(kind_of(loss_from_json(loss))); },
+      py::arg("loss"));
 }
 
 }  // namespace stoop::python

@@ -3,7 +3,9 @@
 #include <atomic>
 #include <optional>
 #include <stdexcept>
+#include <string>
 #include <string_view>
+#include <tuple>
 #include <utility>
 
 #include <pybind11/pybind11.h>
@@ -14,6 +16,7 @@
 #include "bindings.hpp"
 #include "gil.hpp"
 #include "io/config_json.hpp"
+#include "learning_rate.hpp"
 #include "numpy_view.hpp"
 
 namespace stoop::python {
@@ -21,8 +24,14 @@ namespace {
 
 template <class T>
 struct TrainerHandle {
-  TrainerHandle(Model<T>& trained, std::string_view config)
-      : model(trained), trainer(trained, trainer_config_from_json(config)) {}
+  TrainerHandle(Model<T>& trained, std::string_view config, const std::optional<PythonRate>& rate)
+      : model(trained), trainer(trained, config_from(config, rate)) {}
+
+  static TrainerConfig config_from(std::string_view text, const std::optional<PythonRate>& rate) {
+    TrainerConfig config = trainer_config_from_json(text);
+    if (rate) set_learning_rate(config.optimizer, learning_rate_from(*rate));
+    return config;
+  }
 
   Model<T>& model;
   Trainer<T> trainer;
@@ -87,14 +96,15 @@ class Callbacks {
 };
 
 template <class T>
-using Validation = std::optional<std::pair<Array<T>, py::array>>;
+using Validation = std::optional<std::tuple<Array<T>, py::array, Weights<T>>>;
 
 template <class T>
-void fit(TrainerHandle<T>& self, const Array<T>& x, const py::array& y, Index epochs, Index batch_size, bool shuffle,
-         const Validation<T>& validation, py::object on_epoch, py::object on_progress) {
+void fit(TrainerHandle<T>& self, const Array<T>& x, const py::array& y, const Weights<T>& weights, Index epochs,
+         Index batch_size, bool shuffle, const Validation<T>& validation, py::object on_epoch,
+         py::object on_progress) {
   const Exclusive exclusive(self.busy);
   const MatrixView<const T> input = matrix_view("fit", x);
-  const TargetsView<T> targets("fit", y);
+  const TargetsView<T> targets("fit", y, weights);
   Callbacks callbacks(std::move(on_epoch), std::move(on_progress));
   FitOptions<T> options;
   options.epochs = epochs;
@@ -102,8 +112,9 @@ void fit(TrainerHandle<T>& self, const Array<T>& x, const py::array& y, Index ep
   options.shuffle = shuffle;
   std::optional<TargetsView<T>> validation_targets;
   if (validation) {
-    validation_targets.emplace("validation_data", validation->second);
-    options.validation_x = matrix_view("validation_data", validation->first);
+    const auto& [validation_x, validation_y, validation_weights] = *validation;
+    validation_targets.emplace("validation_data", validation_y, validation_weights);
+    options.validation_x = matrix_view("validation_data", validation_x);
     options.validation_y = validation_targets->get();
   }
   options.on_epoch = [&callbacks](const EpochResult& result) { return callbacks.epoch(result); };
@@ -116,36 +127,37 @@ void fit(TrainerHandle<T>& self, const Array<T>& x, const py::array& y, Index ep
 }
 
 template <class T>
-double step(TrainerHandle<T>& self, const Array<T>& x, const py::array& y) {
+double step(TrainerHandle<T>& self, const Array<T>& x, const py::array& y, const Weights<T>& weights) {
   const Exclusive exclusive(self.busy);
   const MatrixView<const T> input = matrix_view("step", x);
-  const TargetsView<T> targets("step", y);
+  const TargetsView<T> targets("step", y, weights);
   const ReleasedGil released;
   return self.trainer.step(input, targets.get());
 }
 
 // All gradients are views of one block, laid out like the parameters.
 template <class T>
-py::tuple loss_and_grad(TrainerHandle<T>& self, const Array<T>& x, const py::array& y) {
+py::tuple loss_and_grad(TrainerHandle<T>& self, const Array<T>& x, const py::array& y, const Weights<T>& weights,
+                        bool training, bool dropout) {
   const Exclusive exclusive(self.busy);
   const MatrixView<const T> input = matrix_view("loss_and_grad", x);
-  const TargetsView<T> targets("loss_and_grad", y);
+  const TargetsView<T> targets("loss_and_grad", y, weights);
   const std::size_t size = self.model.parameter_block().size();
   py::array_t<T> block(static_cast<py::ssize_t>(size));
   T* data = block.mutable_data();
   double loss = 0.0;
   {
     const ReleasedGil released;
-    loss = self.trainer.loss_and_grad(input, targets.get(), {data, size});
+    loss = self.trainer.loss_and_grad(input, targets.get(), {data, size}, {training, dropout});
   }
   return py::make_tuple(loss, parameter_views(self.model.parameter_infos(), data, block));
 }
 
 template <class T>
-py::dict evaluate(TrainerHandle<T>& self, const Array<T>& x, const py::array& y) {
+py::dict evaluate(TrainerHandle<T>& self, const Array<T>& x, const py::array& y, const Weights<T>& weights) {
   const Exclusive exclusive(self.busy);
   const MatrixView<const T> input = matrix_view("evaluate", x);
-  const TargetsView<T> targets("evaluate", y);
+  const TargetsView<T> targets("evaluate", y, weights);
   Metrics metrics;
   {
     const ReleasedGil released;
@@ -157,18 +169,36 @@ py::dict evaluate(TrainerHandle<T>& self, const Array<T>& x, const py::array& y)
   return dict;
 }
 
+// Views of the moving average; they keep the trainer alive.
+template <class T>
+py::dict ema_parameters(const py::object& self) {
+  auto& handle = self.cast<TrainerHandle<T>&>();
+  const std::span<T> block = handle.trainer.ema_block();
+  return block.empty() ? py::dict() : parameter_views(handle.model.parameter_infos(), block.data(), self);
+}
+
+template <class T>
+void swap_ema(TrainerHandle<T>& self) {
+  const Exclusive exclusive(self.busy);
+  self.trainer.swap_ema();
+}
+
 template <class T>
 void bind_trainer_of(py::module_& m, const char* name) {
   using Handle = TrainerHandle<T>;
   const auto x = py::arg("x").noconvert();
   const auto y = py::arg("y").noconvert();
+  const auto weights = py::arg("weights").noconvert() = py::none();
   py::class_<Handle>(m, name)
-      .def(py::init<Model<T>&, std::string_view>(), py::arg("model"), py::arg("config"), py::keep_alive<1, 2>())
-      .def("fit", &fit<T>, x, y, py::arg("epochs"), py::arg("batch_size"), py::arg("shuffle"),
+      .def(py::init<Model<T>&, std::string_view, const std::optional<PythonRate>&>(), py::arg("model"),
+           py::arg("config"), py::arg("rate"), py::keep_alive<1, 2>())
+      .def("fit", &fit<T>, x, y, py::arg("weights").noconvert(), py::arg("epochs"), py::arg("batch_size"), py::arg("shuffle"),
            py::arg("validation").noconvert(), py::arg("on_epoch"), py::arg("on_progress"))
-      .def("step", &step<T>, x, y)
-      .def("loss_and_grad", &loss_and_grad<T>, x, y)
-      .def("evaluate", &evaluate<T>, x, y)
+      .def("step", &step<T>, x, y, weights)
+      .def("loss_and_grad", &loss_and_grad<T>, x, y, weights, py::arg("training"), py::arg("dropout"))
+      .def("evaluate", &evaluate<T>, x, y, weights)
+      .def("ema_parameters", &ema_parameters<T>)
+      .def("swap_ema", &swap_ema<T>)
       .def_property_readonly("epoch", [](const Handle& self) { return self.trainer.epoch(); })
       .def_property_readonly("steps", [](const Handle& self) { return self.trainer.steps(); })
       .def("config", [](const Handle& self) { return to_json(self.trainer.config()); });

@@ -7,5 +7,6 @@ PYBIND11_MODULE(_core, m) {
   stoop::python::bind_runtime(m);
   stoop::python::bind_model(m);
   stoop::python::bind_trainer(m);
+  stoop::python::bind_optimizers(m);
   stoop::python::bind_gradcheck(m);
 }

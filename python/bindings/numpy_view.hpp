@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <limits>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -44,12 +45,16 @@ inline std::vector<std::int32_t> narrow_classes(const char* where, std::span<con
   return narrowed;
 }
 
-// Targets that borrow from a NumPy array: (n) int32 or int64 classes, or (n, n_outputs) values of type T.
-// The array must outlive it.
+// A weight per sample, or none.
+template <class T>
+using Weights = std::optional<Array<T>>;
+
+// Targets that borrow from NumPy arrays: (n) int32 or int64 classes, or (n, n_outputs) values of type T, and (n)
+// weights. The arrays must outlive it.
 template <class T>
 class TargetsView {
  public:
-  TargetsView(const char* where, const py::array& y) {
+  TargetsView(const char* where, const py::array& y, const Weights<T>& weights = std::nullopt) {
     const auto size = static_cast<std::size_t>(y.size());
     if (py::isinstance<Array<std::int32_t>>(y) && y.ndim() == 1) {
       targets_ = std::span(static_cast<const std::int32_t*>(y.data()), size);
@@ -63,6 +68,7 @@ class TargetsView {
                        "expected (n) int32 or int64 classes, or (n, n_outputs) values of the model's dtype",
                        "convert it first");
     }
+    if (weights) targets_.weights = {weights->data(), static_cast<std::size_t>(weights->size())};
   }
   TargetsView(const TargetsView&) = delete;
   TargetsView& operator=(const TargetsView&) = delete;

@@ -103,6 +103,48 @@ def value_targets(
     return _contiguous(array, dtype)
 
 
+def softmax_targets(where: str, y: npt.ArrayLike, dtype: np.dtype[Any], samples: int, columns: int) -> Any:
+    """Return y as `class_targets` does, or rows of probabilities as `value_targets` does if it has two dimensions.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As those two. The core checks that rows sum to 1.
+    """
+    if getattr(y, "ndim", 1) != 1 or (isinstance(y, list | tuple) and len(y) and np.ndim(y[0]) == 1):
+        array = _to_numpy(where, y, "y")
+        if array.ndim == 2 and array.shape[1] == columns:
+            return value_targets(where, array, dtype, samples, columns)
+    return class_targets(where, y, samples)
+
+
+def sample_weights(where: str, weights: npt.ArrayLike, dtype: np.dtype[Any], samples: int) -> Any:
+    """Return weights as a contiguous ``(n_samples,)`` array of `dtype`; the core checks that they are >= 0.
+
+    Raises
+    ------
+    TypeError
+        For strings, objects, complex numbers, dates.
+    ValueError
+        For the wrong rank or length.
+    """
+    array = _to_numpy(where, weights, "sample_weight")
+    _check_real(where, array, "sample_weight")
+    if array.ndim != 1:
+        expected = f"expected ({samples},), one weight per row of X"
+        hint = "use sample_weight.ravel()" if array.size == samples else "give one weight per sample"
+        raise ValueError(message(where, _describe("sample_weight", array), expected, hint))
+    _check_length(where, array, samples, "sample_weight")
+    return _contiguous(array, dtype)
+
+
+def flag(where: str, name: str, value: Any) -> bool:
+    """Return `value` as a bool; TypeError for anything but True and False."""
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(message(where, f"{name} is {value!r}", "expected True or False", "use one of them"))
+    return bool(value)
+
+
 def integer(where: str, name: str, value: Any, minimum: int, maximum: int = 2**63 - 1) -> int:
     """Return `value` as an int in [minimum, maximum]; TypeError for a bool or a float, ValueError outside."""
     expected = f"expected an integer in [{minimum}, {maximum}]"

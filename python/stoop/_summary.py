@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from stoop.layers import Dense, Layer
+from stoop.layers import Dense, Layer, Residual, matrix_products, output_width
 
 if TYPE_CHECKING:
     from stoop.model import Model
@@ -16,10 +16,8 @@ def summarize(model: "Model") -> str:
     width, flops_total = model.input_dim, 0
     parameters = model.parameters()
     for index, layer in enumerate(model.layers):
-        flops = 0
-        if isinstance(layer, Dense):
-            flops = 2 * width * layer.units
-            width = layer.units
+        flops = sum(2 * rows * cols for rows, cols in matrix_products(layer, width))
+        width = output_width(layer, width)
         count = sum(array.size for name, array in parameters.items() if name.partition(".")[0] == str(index))
         rows.append((f"{index} {_label(layer)}", f"(n, {width})", f"{count:,}", f"{flops:,}"))
         flops_total += flops
@@ -34,6 +32,8 @@ def summarize(model: "Model") -> str:
 
 
 def _label(layer: Layer) -> str:
+    if isinstance(layer, Residual):
+        return f"Residual({', '.join(_label(inner) for inner in layer.layers)})"
     if not isinstance(layer, Dense):
         return repr(layer)
     if layer.activation is None:

@@ -3,73 +3,46 @@
 Everything is checked when a layer is made, so a typing error shows on the line where it is.
 """
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
 
 from stoop import _core
-from stoop._checks import integer, real
+from stoop._checks import flag, integer, real
 from stoop._errors import message
+from stoop.activations import (
+    ELU,
+    GELU,
+    Activation,
+    Identity,
+    LeakyReLU,
+    ReLU,
+    Sigmoid,
+    SiLU,
+    Softplus,
+    Tanh,
+    activation_from_config,
+)
 from stoop.initializers import Initializer, as_initializer
 
-
-@dataclass(frozen=True)
-class Activation:
-    """Base of the element-wise layers, which are also what ``Dense(activation=...)`` takes. Use a subclass."""
-
-    type_name: ClassVar[str]
-
-    def to_config(self) -> str | dict[str, Any]:
-        """Return the form that is stored in a model file."""
-        return self.type_name
-
-
-@dataclass(frozen=True)
-class Identity(Activation):
-    """``output = input``."""
-
-    type_name: ClassVar[str] = "identity"
-
-
-@dataclass(frozen=True)
-class ReLU(Activation):
-    """``output = max(0, input)``. Nair & Hinton 2010. The gradient at 0 is 0."""
-
-    type_name: ClassVar[str] = "relu"
-
-
-@dataclass(frozen=True)
-class LeakyReLU(Activation):
-    """``output = input`` where positive, else ``negative_slope * input``. Maas et al. 2013.
-
-    Parameters
-    ----------
-    negative_slope : float, default 0.01
-        Slope for negative inputs, >= 0.
-    """
-
-    type_name: ClassVar[str] = "leaky_relu"
-    negative_slope: float = 0.01
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "negative_slope", real("LeakyReLU", "negative_slope", self.negative_slope, 0.0))
-
-    def to_config(self) -> str | dict[str, Any]:
-        """Return the form that is stored in a model file."""
-        return {"type": self.type_name, "negative_slope": self.negative_slope}
-
-
-@dataclass(frozen=True)
-class Tanh(Activation):
-    """``output = tanh(input)``."""
-
-    type_name: ClassVar[str] = "tanh"
-
-
-@dataclass(frozen=True)
-class Sigmoid(Activation):
-    """``output = 1 / (1 + exp(-input))``."""
-
-    type_name: ClassVar[str] = "sigmoid"
+__all__ = [
+    "ELU",
+    "GELU",
+    "Activation",
+    "BatchNorm",
+    "Dense",
+    "Dropout",
+    "Identity",
+    "Layer",
+    "LayerNorm",
+    "LeakyReLU",
+    "ReLU",
+    "Residual",
+    "SiLU",
+    "Sigmoid",
+    "Softplus",
+    "Tanh",
+]
 
 
 @dataclass(frozen=True)
@@ -81,13 +54,18 @@ class Dense:
     units : int
         Number of outputs, >= 1.
     activation : str or activation layer, optional
-        ``"relu"``, ``"leaky_relu"``, ``"tanh"``, ``"sigmoid"``, ``"identity"`` or an object such as
-        ``LeakyReLU(0.2)``. None: identity.
+        ``"relu"``, ``"leaky_relu"``, ``"elu"``, ``"gelu"``, ``"silu"``, ``"softplus"``, ``"tanh"``, ``"sigmoid"``,
+        ``"identity"`` or an object such as ``LeakyReLU(0.2)``. None: identity.
     use_bias : bool, optional
-        None: True.
+        None: True, but False directly before a `BatchNorm`, where a bias has no effect.
     kernel_init : str or Initializer, optional
         None: ``he_normal`` where the activation that follows is ReLU-like, else ``glorot_uniform``.
     bias_init : str or Initializer, default "zeros"
+    trainable : bool, default True
+        False: weight and bias stay as they are.
+    l1, l2 : float, optional
+        Of this weight, >= 0; ``l1 * sum(abs(weight))`` and ``l2/2 * sum(weight**2)`` are added to the loss. None:
+        those of the `Trainer`.
 
     Raises
     ------
@@ -103,14 +81,22 @@ class Dense:
     use_bias: bool | None = None
     kernel_init: str | Initializer | None = None
     bias_init: str | Initializer = field(default="zeros")
+    trainable: bool = True
+    l1: float | None = None
+    l2: float | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "units", integer("Dense", "units", self.units, 1))
         _check_activation(self.activation)
-        _check_use_bias(self.use_bias)
+        if self.use_bias is not None:
+            _set_flag(self, "use_bias")
         if self.kernel_init is not None:
             as_initializer("Dense", self.kernel_init)
         as_initializer("Dense", self.bias_init)
+        _set_flag(self, "trainable")
+        for name in ("l1", "l2"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, real("Dense", name, getattr(self, name), 0.0))
 
     def to_config(self) -> dict[str, Any]:
         """Return the form that is stored in a model file."""
@@ -123,21 +109,217 @@ class Dense:
             "use_bias": self.use_bias,
             "kernel_init": kernel_init,
             "bias_init": as_initializer("Dense", self.bias_init).to_config(),
+            "trainable": self.trainable,
+            "l1": self.l1,
+            "l2": self.l2,
         }
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "Dense":
         """Rebuild a layer from `to_config`."""
-        activation, kernel_init, bias_init = config["activation"], config["kernel_init"], config["bias_init"]
+        arguments = {key: value for key, value in config.items() if key != "type"}
+        activation = arguments.get("activation", "identity")
         if isinstance(activation, dict):
             activation = activation_from_config(activation)
-        return cls(
-            units=config["units"],
-            activation=None if activation == "identity" else activation,
-            use_bias=config["use_bias"],
-            kernel_init=Initializer.from_config(kernel_init) if isinstance(kernel_init, dict) else kernel_init,
-            bias_init=Initializer.from_config(bias_init) if isinstance(bias_init, dict) else bias_init,
-        )
+        arguments["activation"] = None if activation == "identity" else activation
+        for name in ("kernel_init", "bias_init"):
+            if isinstance(arguments.get(name), dict):
+                arguments[name] = Initializer.from_config(arguments[name])
+        return cls(**arguments)
+
+
+@dataclass(frozen=True)
+class BatchNorm:
+    """``gamma * (input - mean) / sqrt(variance + eps) + beta`` for each column. Ioffe & Szegedy 2015, algorithms 1, 2.
+
+    In training, mean and (biased) variance are those of the batch, of at least two samples, and the running ones
+    follow: ``running = momentum*running + (1-momentum)*batch``. Inference uses the running ones. Parameters ``gamma``
+    and ``beta``, buffers ``running_mean`` and ``running_var``, each ``(features,)``.
+
+    Parameters
+    ----------
+    momentum : float, default 0.9
+        In [0, 1].
+    eps : float, default 1e-5
+        Added to the variance, > 0.
+    trainable : bool, default True
+        False: gamma and beta stay as they are; the running statistics still follow.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For a value outside its range, or of another kind.
+    """
+
+    type_name: ClassVar[str] = "batch_norm"
+    momentum: float = 0.9
+    eps: float = 1e-5
+    trainable: bool = True
+
+    def __post_init__(self) -> None:
+        if self.momentum != 1:
+            object.__setattr__(self, "momentum", real("BatchNorm", "momentum", self.momentum, 0.0, 1.0))
+        _set_eps(self)
+        _set_flag(self, "trainable")
+
+
+@dataclass(frozen=True)
+class LayerNorm:
+    """``gamma * (input - mean) / sqrt(variance + eps) + beta``, mean and variance of each row.
+
+    Ba, Kiros & Hinton 2016, eq. 3 and 4; the biased variance. The same in training and inference, for any number of
+    samples. Parameters ``gamma`` and ``beta``, each ``(features,)``.
+
+    Parameters
+    ----------
+    eps : float, default 1e-5
+        Added to the variance, > 0.
+    trainable : bool, default True
+        False: gamma and beta stay as they are.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For a value outside its range, or of another kind.
+    """
+
+    type_name: ClassVar[str] = "layer_norm"
+    eps: float = 1e-5
+    trainable: bool = True
+
+    def __post_init__(self) -> None:
+        _set_eps(self)
+        _set_flag(self, "trainable")
+
+
+@dataclass(frozen=True)
+class Dropout:
+    """Zeroes each element with probability `rate` in training and divides the others by ``1 - rate``.
+
+    Srivastava et al. 2014, section 10 (inverted): the expectation stays. The identity at inference. The mask is a
+    function of the trainer's seed, the layer, the update and the element, never of the number of threads.
+
+    Parameters
+    ----------
+    rate : float
+        Fraction dropped, in [0, 1); keep_prob is ``1 - rate``.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For a value outside its range, or no number.
+    """
+
+    type_name: ClassVar[str] = "dropout"
+    rate: float
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "rate", real("Dropout", "rate", self.rate, 0.0, 1.0))
+
+
+@dataclass(frozen=True)
+class Residual:
+    """``output = input + f(input)``, f the layers in order. He et al. 2016, eq. 1 and 2.
+
+    Where the widths differ, the input goes through a projection ``(in_features, out_features)`` without bias, eq. 2,
+    initialised by ``glorot_uniform``. Parameters are named ``"<block>.<layer>.weight"`` and
+    ``"<block>.projection.weight"``. Blocks may hold blocks.
+
+    Parameters
+    ----------
+    layers : iterable of layer specs
+        At least one.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For an empty list, or something that is no layer.
+    """
+
+    type_name: ClassVar[str] = "residual"
+    layers: "tuple[Layer, ...]"
+
+    def __init__(self, layers: "Iterable[Layer]") -> None:
+        object.__setattr__(self, "layers", check_layers("Residual", layers))
+
+
+Layer = Dense | BatchNorm | LayerNorm | Dropout | Residual | Activation
+
+_LAYERS: dict[str, type[BatchNorm] | type[LayerNorm] | type[Dropout]] = {
+    c.type_name: c for c in (BatchNorm, LayerNorm, Dropout)
+}
+
+
+def check_layers(where: str, layers: Any) -> tuple[Layer, ...]:
+    """Return `layers` as a tuple of layer specs.
+
+    Raises
+    ------
+    ValueError
+        For an empty list.
+    TypeError
+        For anything that is no layer.
+    """
+    if isinstance(layers, Layer):
+        layers = [layers]
+    try:
+        specs = tuple(layers)
+    except TypeError:
+        given = f"layers is {layers!r}"
+        raise TypeError(message(where, given, "expected a list of layers", "give [stoop.Dense(...), ...]")) from None
+    if not specs:
+        raise ValueError(message(where, "layers is empty", "expected at least one layer", "give [stoop.Dense(...)]"))
+    for index, layer in enumerate(specs):
+        if not isinstance(layer, Layer):
+            given = f"layer {index} is {layer!r}"
+            hint = f"write {layer.__name__}(...)" if isinstance(layer, type) else "replace it"
+            raise TypeError(message(where, given, "expected a layer such as stoop.Dense(8)", hint))
+    return specs
+
+
+def layer_to_config(layer: Layer) -> dict[str, Any]:
+    """Return ``{"type": name, ...}``, the form that is stored in a model file and handed to the core."""
+    if isinstance(layer, Residual):
+        return {"type": layer.type_name, "layers": [layer_to_config(inner) for inner in layer.layers]}
+    if isinstance(layer, BatchNorm | LayerNorm | Dropout):
+        return {"type": layer.type_name, **asdict(layer)}
+    config = layer.to_config()
+    return {"type": config} if isinstance(config, str) else config
+
+
+def layer_from_config(config: dict[str, Any]) -> Layer:
+    """Rebuild a layer from `layer_to_config`."""
+    name = config["type"]
+    if name == Dense.type_name:
+        return Dense.from_config(config)
+    if name == Residual.type_name:
+        return Residual([layer_from_config(inner) for inner in config["layers"]])
+    if name in _LAYERS:
+        return _LAYERS[name](**{key: value for key, value in config.items() if key != "type"})
+    return activation_from_config(config)
+
+
+def output_width(layer: Layer, width: int) -> int:
+    """Return the columns of the output for `width` columns of input."""
+    if isinstance(layer, Dense):
+        return layer.units
+    if isinstance(layer, Residual):
+        for inner in layer.layers:
+            width = output_width(inner, width)
+    return width
+
+
+def matrix_products(layer: Layer, width: int) -> list[tuple[int, int]]:
+    """Return ``(in_features, units)`` of each matrix product of a layer for `width` columns of input."""
+    if isinstance(layer, Dense):
+        return [(width, layer.units)]
+    if not isinstance(layer, Residual):
+        return []
+    products, inside = [], width
+    for inner in layer.layers:
+        products += matrix_products(inner, inside)
+        inside = output_width(inner, inside)
+    return [*products, (width, inside)] if inside != width else products
 
 
 def _check_activation(activation: object) -> None:
@@ -148,30 +330,10 @@ def _check_activation(activation: object) -> None:
         raise TypeError(message("Dense", f"activation is {activation!r}", expected, 'for example "relu"'))
 
 
-def _check_use_bias(use_bias: object) -> None:
-    if not (use_bias is None or isinstance(use_bias, bool)):
-        raise TypeError(
-            message("Dense", f"use_bias is {use_bias!r}", "expected True, False or None", "use one of them")
-        )
+def _set_flag(layer: Layer, name: str) -> None:
+    object.__setattr__(layer, name, flag(type(layer).__name__, name, getattr(layer, name)))
 
 
-Layer = Dense | Activation
-
-_ACTIVATIONS: dict[str, type[Activation]] = {c.type_name: c for c in (Identity, ReLU, LeakyReLU, Tanh, Sigmoid)}
-
-
-def activation_from_config(config: dict[str, Any]) -> Activation:
-    """Rebuild an activation layer from ``{"type": name, ...}``."""
-    arguments = {key: value for key, value in config.items() if key != "type"}
-    return _ACTIVATIONS[_core.check_name("activation", config["type"])](**arguments)
-
-
-def layer_to_config(layer: Layer) -> dict[str, Any]:
-    """Return ``{"type": name, ...}``, the form that is stored in a model file and handed to the core."""
-    config = layer.to_config()
-    return {"type": config} if isinstance(config, str) else config
-
-
-def layer_from_config(config: dict[str, Any]) -> Layer:
-    """Rebuild a layer from `layer_to_config`."""
-    return Dense.from_config(config) if config["type"] == Dense.type_name else activation_from_config(config)
+def _set_eps(layer: BatchNorm | LayerNorm) -> None:
+    eps = real(type(layer).__name__, "eps", layer.eps, 0.0, open_low=True)
+    object.__setattr__(layer, "eps", eps)

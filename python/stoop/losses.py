@@ -1,23 +1,54 @@
-"""Losses. Each is the mean over the samples of a batch; give the name or an object as ``loss``."""
+"""Losses. Each is the mean over the samples of a batch; give the name or an object as ``loss``.
+
+With sample weights it is the weighted mean, divided by the sum of the weights.
+"""
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import ClassVar
 
 from stoop import _core
+from stoop._checks import real
 from stoop._errors import message
 
 
 @dataclass(frozen=True)
 class SoftmaxCrossEntropy:
-    """``mean(logsumexp(logits) - logits[class])``, for integer classes; Bridle 1990.
+    """``mean(logsumexp(logits) - sum(t * logits))``; Bridle 1990.
 
-    Logits ``(n, n_classes)``, targets ``(n,)`` integers in ``[0, n_classes)``. Value and gradient
-    ``(softmax(logits) - one_hot) / n`` come from one pass that shifts each row by its maximum, so logits of 1e4
-    are safe. The model must end without a softmax. Name: ``"softmax_cross_entropy"``.
+    Logits ``(n, n_classes)``; targets ``(n,)`` integers in ``[0, n_classes)``, for which t is the one-hot row, or
+    ``(n, n_classes)`` rows of probabilities. Value and gradient ``(softmax(logits) - t) / n`` come from one pass that
+    shifts each row by its maximum, so logits of 1e4 are safe. The model must end without a softmax. Name:
+    ``"softmax_cross_entropy"``.
+
+    Parameters
+    ----------
+    label_smoothing : float, default 0.0
+        ``t = (1 - label_smoothing) * t + label_smoothing / n_classes``, in [0, 1); Szegedy et al. 2016, section 7.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For a value outside its range, or no number.
     """
 
     type_name: ClassVar[str] = "softmax_cross_entropy"
+    label_smoothing: float = 0.0
+
+    def __post_init__(self) -> None:
+        value = real("SoftmaxCrossEntropy", "label_smoothing", self.label_smoothing, 0.0, 1.0)
+        object.__setattr__(self, "label_smoothing", value)
+
+
+@dataclass(frozen=True)
+class BinaryCrossEntropy:
+    """``mean(max(z, 0) - z*t + log(1 + exp(-abs(z))))`` over samples and columns, on logits z; Cox 1958.
+
+    Targets t ``(n, n_outputs)`` in [0, 1], several columns for multi-label; ``(n,)`` labels or probabilities will do
+    for one column. The model must end without a sigmoid. Name: ``"binary_cross_entropy"``.
+    """
+
+    type_name: ClassVar[str] = "binary_cross_entropy"
 
 
 @dataclass(frozen=True)
@@ -27,11 +58,44 @@ class MeanSquaredError:
     type_name: ClassVar[str] = "mse"
 
 
-Loss = SoftmaxCrossEntropy | MeanSquaredError
+@dataclass(frozen=True)
+class MeanAbsoluteError:
+    """``mean(abs(output - target))`` over samples and output columns; targets ``(n, n_outputs)``. Name: ``"mae"``.
 
-_LOSSES: dict[str, type[SoftmaxCrossEntropy] | type[MeanSquaredError]] = {
-    "softmax_cross_entropy": SoftmaxCrossEntropy,
-    "mse": MeanSquaredError,
+    The gradient is 0 where output and target are equal.
+    """
+
+    type_name: ClassVar[str] = "mae"
+
+
+@dataclass(frozen=True)
+class Huber:
+    """``d**2 / 2`` where ``abs(d) <= delta``, else ``delta * (abs(d) - delta/2)``, d = output - target; Huber 1964.
+
+    The mean over samples and output columns; targets ``(n, n_outputs)``. Name: ``"huber"``.
+
+    Parameters
+    ----------
+    delta : float, default 1.0
+        Where the loss becomes linear, > 0.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For a value outside its range, or no number.
+    """
+
+    type_name: ClassVar[str] = "huber"
+    delta: float = 1.0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "delta", real("Huber", "delta", self.delta, 0.0, open_low=True))
+
+
+Loss = SoftmaxCrossEntropy | BinaryCrossEntropy | MeanSquaredError | MeanAbsoluteError | Huber
+
+_LOSSES: dict[str, type[Loss]] = {
+    c.type_name: c for c in (SoftmaxCrossEntropy, BinaryCrossEntropy, MeanSquaredError, MeanAbsoluteError, Huber)
 }
 
 
@@ -55,4 +119,4 @@ def as_loss(where: str, loss: object) -> Loss:
 
 def loss_to_json(loss: Loss) -> str:
     """Return the form that the core reads."""
-    return json.dumps({"type": loss.type_name})
+    return json.dumps({"type": loss.type_name, **asdict(loss)})

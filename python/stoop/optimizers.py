@@ -1,15 +1,89 @@
-"""Optimizers. `g` is the gradient with the l2 term in it, `w` a parameter, `t` counts updates from 1."""
+"""Optimizers. `g` is the gradient with the l1 and l2 terms in it, `w` a parameter, `t` counts updates from 1.
 
-from dataclasses import asdict, dataclass
+``learning_rate`` is a float > 0, an object of `stoop.schedules`, or any callable ``t -> float`` of the updates made
+before, t = 0, 1, 2, ... All that is accumulated starts at 0; eps is added outside the square root. An optimizer given
+to a `Trainer` is a description, the state is the trainer's; ``optimizer.step`` updates bare arrays and keeps state of
+its own for them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import numpy.typing as npt
+
 from stoop import _core
-from stoop._checks import real
+from stoop._array_step import ArrayStates
+from stoop._checks import flag, real
 from stoop._errors import message
+from stoop.schedules import as_learning_rate, learning_rate_to_config
+
+LearningRate = Any  # float | Schedule | Callable[[int], float]; kept as a float or a Schedule
+
+
+
+class Optimizer:
+    """Base of all optimizers. Use a subclass."""
+
+    type_name: ClassVar[str]
+    learning_rate: LearningRate
+
+    def step(self, parameters: Sequence[npt.NDArray[Any]], gradients: Sequence[npt.ArrayLike]) -> None:
+        """Update bare arrays in place, one gradient for each.
+
+        State and the count of updates are kept in this object for this list of arrays, as long as the arrays live;
+        another list starts anew. A schedule counts updates, also one by epochs. Weight decay is for all arrays.
+
+        Parameters
+        ----------
+        parameters : sequence of ndarray
+            Writable, contiguous, all float32 or all float64, of any shape; views will do.
+        gradients : sequence of array_like
+            Of the same shapes; copied where of another dtype or layout.
+
+        Raises
+        ------
+        TypeError
+            For a parameter that is no array of float32 or float64.
+        ValueError
+            For one that is read-only or strided, shapes or lengths that do not fit, or an invalid learning rate.
+            Nothing is changed then.
+        """
+        states = self.__dict__.get("_states")
+        if states is None:
+            states = ArrayStates(self)
+            self.__dict__["_states"] = states  # not a field: equality, repr and copies leave it out
+        states.step(parameters, gradients)
+
+    def to_config(self) -> dict[str, Any]:
+        """Return ``{"type": name, ...}``, the form that the core reads; a Python function is a placeholder there."""
+        config: dict[str, Any] = {"type": self.type_name}
+        config |= {name: value for name, value in vars(self).items() if name != "_states"}
+        config["learning_rate"] = learning_rate_to_config(self.learning_rate)
+        return config
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_states"}
+
+    def _check(self, *decays: str) -> None:
+        """Check the learning rate, the factors in [0, 1) named, and eps."""
+        where = type(self).__name__
+        rate = as_learning_rate(where, "learning_rate", self.learning_rate)
+        object.__setattr__(self, "learning_rate", rate)
+        for name in decays:
+            object.__setattr__(self, name, real(where, name, getattr(self, name), 0.0, 1.0))
+        if "eps" in vars(self):
+            object.__setattr__(self, "eps", real(where, "eps", vars(self)["eps"], 0.0, open_low=True))
+
+    def _check_flag(self, name: str) -> None:
+        object.__setattr__(self, name, flag(type(self).__name__, name, getattr(self, name)))
+
+    def _check_not_negative(self, name: str) -> None:
+        object.__setattr__(self, name, real(type(self).__name__, name, getattr(self, name), 0.0))
 
 
 @dataclass(frozen=True)
-class SGD:
+class SGD(Optimizer):
     """Gradient descent: ``v = momentum*v + (1-dampening)*g; w -= learning_rate*v``.
 
     Momentum: Polyak 1964. Nesterov 1983, in the form of Bengio et al. 2013, eq. 7, is
@@ -18,32 +92,98 @@ class SGD:
 
     Parameters
     ----------
-    learning_rate : float, default 0.01
+    learning_rate : float, schedule or callable, default 0.01
         > 0.
     momentum, dampening : float, default 0.0
-        In [0, 1); dampening may also be any value in [0, 1].
+        In [0, 1); dampening may also be 1.
     nesterov : bool, default False
+        Needs a momentum and no dampening.
 
     Raises
     ------
     ValueError, TypeError
-        For a value outside its range, or no number.
+        For a value outside its range, or of another kind.
     """
 
     type_name: ClassVar[str] = "sgd"
-    learning_rate: float = 0.01
+    learning_rate: LearningRate = 0.01
     momentum: float = 0.0
     nesterov: bool = False
     dampening: float = 0.0
 
     def __post_init__(self) -> None:
-        _check_field(self, "learning_rate", 0.0, float("inf"), open_low=True)
-        _check_field(self, "momentum", 0.0, 1.0)
-        _check_field(self, "dampening", 0.0, 1.0)
+        self._check("momentum")
+        self._check_flag("nesterov")
+        if self.dampening != 1:
+            object.__setattr__(self, "dampening", real("SGD", "dampening", self.dampening, 0.0, 1.0))
+        if self.nesterov and (self.momentum == 0.0 or self.dampening != 0.0):
+            given = f"nesterov with momentum {self.momentum:g} and dampening {self.dampening:g}"
+            hint = "give a momentum such as 0.9, or leave nesterov out"
+            raise ValueError(message("SGD", given, "expected momentum > 0 and dampening 0", hint))
 
 
 @dataclass(frozen=True)
-class Adam:
+class AdaGrad(Optimizer):
+    """``s += g**2; w -= learning_rate * g / (sqrt(s) + eps)``. Duchi, Hazan & Singer 2011, the diagonal form.
+
+    Parameters
+    ----------
+    learning_rate : float, schedule or callable, default 0.01
+        > 0.
+    eps : float, default 1e-10
+        > 0.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For a value outside its range, or of another kind.
+    """
+
+    type_name: ClassVar[str] = "adagrad"
+    learning_rate: LearningRate = 0.01
+    eps: float = 1e-10
+
+    def __post_init__(self) -> None:
+        self._check()
+
+
+@dataclass(frozen=True)
+class RMSProp(Optimizer):
+    """``v = rho*v + (1-rho)*g**2; w -= learning_rate * g / (sqrt(v) + eps)``. Tieleman & Hinton 2012.
+
+    Parameters
+    ----------
+    learning_rate : float, schedule or callable, default 0.001
+        > 0.
+    rho : float, default 0.9
+        In [0, 1).
+    eps : float, default 1e-8
+        > 0.
+    momentum : float, default 0.0
+        In [0, 1): ``b = momentum*b + g / (sqrt(v) + eps); w -= learning_rate*b``.
+    centered : bool, default False
+        ``v - a**2`` in place of v, with ``a = rho*a + (1-rho)*g``; Graves 2013, eq. 38-40.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For a value outside its range, or of another kind.
+    """
+
+    type_name: ClassVar[str] = "rmsprop"
+    learning_rate: LearningRate = 0.001
+    rho: float = 0.9
+    eps: float = 1e-8
+    momentum: float = 0.0
+    centered: bool = False
+
+    def __post_init__(self) -> None:
+        self._check("rho", "momentum")
+        self._check_flag("centered")
+
+
+@dataclass(frozen=True)
+class Adam(Optimizer):
     """Adam, Kingma & Ba 2015, algorithm 1.
 
     ``m = beta1*m + (1-beta1)*g; v = beta2*v + (1-beta2)*g**2``, then
@@ -51,35 +191,141 @@ class Adam:
 
     Parameters
     ----------
-    learning_rate : float, default 0.001
+    learning_rate : float, schedule or callable, default 0.001
         > 0.
     beta1, beta2 : float, default 0.9 and 0.999
         Decay of the two averages, in [0, 1).
     eps : float, default 1e-8
         Added outside the square root, > 0.
+    amsgrad : bool, default False
+        The largest v so far in place of v; Reddi, Kale & Kumar 2018, algorithm 2.
 
     Raises
     ------
     ValueError, TypeError
-        For a value outside its range, or no number.
+        For a value outside its range, or of another kind.
     """
 
     type_name: ClassVar[str] = "adam"
-    learning_rate: float = 0.001
+    learning_rate: LearningRate = 0.001
     beta1: float = 0.9
     beta2: float = 0.999
     eps: float = 1e-8
+    amsgrad: bool = False
 
     def __post_init__(self) -> None:
-        _check_field(self, "learning_rate", 0.0, float("inf"), open_low=True)
-        _check_field(self, "beta1", 0.0, 1.0)
-        _check_field(self, "beta2", 0.0, 1.0)
-        _check_field(self, "eps", 0.0, float("inf"), open_low=True)
+        self._check("beta1", "beta2")
+        self._check_flag("amsgrad")
 
 
-Optimizer = SGD | Adam
+@dataclass(frozen=True)
+class AdamW(Optimizer):
+    """`Adam` with ``w -= learning_rate * weight_decay * w`` beside it. Loshchilov & Hutter 2019, algorithm 2.
 
-_OPTIMIZERS: dict[str, type[SGD] | type[Adam]] = {"sgd": SGD, "adam": Adam}
+    Parameters
+    ----------
+    learning_rate : float, schedule or callable, default 0.001
+        > 0.
+    beta1, beta2 : float, default 0.9 and 0.999
+        Decay of the two averages, in [0, 1).
+    eps : float, default 1e-8
+        > 0.
+    amsgrad : bool, default False
+        As in `Adam`.
+    weight_decay : float, default 0.01
+        Of the weights of Dense only, >= 0.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For a value outside its range, or of another kind.
+    """
+
+    type_name: ClassVar[str] = "adamw"
+    learning_rate: LearningRate = 0.001
+    beta1: float = 0.9
+    beta2: float = 0.999
+    eps: float = 1e-8
+    amsgrad: bool = False
+    weight_decay: float = 0.01
+
+    def __post_init__(self) -> None:
+        self._check("beta1", "beta2")
+        self._check_flag("amsgrad")
+        self._check_not_negative("weight_decay")
+
+
+@dataclass(frozen=True)
+class Nadam(Optimizer):
+    """`Adam` with Nesterov's momentum, Dozat 2016, algorithm 2.
+
+    With ``mu_t = beta1 * (1 - 0.96**(t*momentum_decay) / 2)`` and ``p_t`` the product of ``mu_1 .. mu_t``:
+    ``w -= learning_rate * ((1-mu_t)/(1-p_t)*g + mu_{t+1}/(1-p_{t+1})*m) / (sqrt(v/(1-beta2**t)) + eps)``.
+
+    Parameters
+    ----------
+    learning_rate : float, schedule or callable, default 0.001
+        > 0.
+    beta1, beta2 : float, default 0.9 and 0.999
+        Decay of the two averages, in [0, 1).
+    eps : float, default 1e-8
+        > 0.
+    momentum_decay : float, default 0.004
+        >= 0.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For a value outside its range, or of another kind.
+    """
+
+    type_name: ClassVar[str] = "nadam"
+    learning_rate: LearningRate = 0.001
+    beta1: float = 0.9
+    beta2: float = 0.999
+    eps: float = 1e-8
+    momentum_decay: float = 0.004
+
+    def __post_init__(self) -> None:
+        self._check("beta1", "beta2")
+        self._check_not_negative("momentum_decay")
+
+
+@dataclass(frozen=True)
+class Lion(Optimizer):
+    """``w -= learning_rate * (sign(beta1*m + (1-beta1)*g) + weight_decay*w); m = beta2*m + (1-beta2)*g``.
+
+    Chen et al. 2023, algorithm 2. Rates are 3 to 10 times smaller than those of Adam.
+
+    Parameters
+    ----------
+    learning_rate : float, schedule or callable, default 1e-4
+        > 0.
+    beta1, beta2 : float, default 0.9 and 0.99
+        In [0, 1).
+    weight_decay : float, default 0.0
+        Of the weights of Dense only, >= 0.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For a value outside its range, or of another kind.
+    """
+
+    type_name: ClassVar[str] = "lion"
+    learning_rate: LearningRate = 1e-4
+    beta1: float = 0.9
+    beta2: float = 0.99
+    weight_decay: float = 0.0
+
+    def __post_init__(self) -> None:
+        self._check("beta1", "beta2")
+        self._check_not_negative("weight_decay")
+
+
+_OPTIMIZERS: dict[str, type[Optimizer]] = {
+    c.type_name: c for c in (SGD, AdaGrad, RMSProp, Adam, AdamW, Nadam, Lion)
+}
 
 
 def as_optimizer(where: str, optimizer: object) -> Optimizer:
@@ -98,13 +344,3 @@ def as_optimizer(where: str, optimizer: object) -> Optimizer:
         return optimizer
     expected = "expected a name or an object of stoop.optimizers"
     raise TypeError(message(where, f"optimizer is {optimizer!r}", expected, "for example stoop.optimizers.Adam(1e-3)"))
-
-
-def optimizer_to_config(optimizer: Optimizer) -> dict[str, Any]:
-    """Return ``{"type": name, ...}``, the form that the core reads."""
-    return {"type": optimizer.type_name, **asdict(optimizer)}
-
-
-def _check_field(optimizer: Any, name: str, low: float, high: float, *, open_low: bool = False) -> None:
-    value = real(type(optimizer).__name__, name, getattr(optimizer, name), low, high, open_low=open_low)
-    object.__setattr__(optimizer, name, value)

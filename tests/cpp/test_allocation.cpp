@@ -119,9 +119,16 @@ TEST(TrainingExecutor, RunAllocatesNothing) {
     for (const PlanKind kind : {PlanKind::training, PlanKind::checked, PlanKind::gradient}) {
       Model<float> model = make_model();
       std::vector<float> gradient(model.parameter_block().size());
-      TrainingExecutor<float> executor(
-          build_plan({kind, &model.config(), model.parameter_infos(), LossKind::softmax_cross_entropy, 16}),
-          table_under_test<float>());
+      const Graph graph = build_graph(model.config(), kAlignment / static_cast<Index>(sizeof(float)));
+      PlanRequest request;
+      request.kind = kind;
+      request.graph = &graph;
+      request.loss = LossKind::softmax_cross_entropy;
+      request.class_targets = true;
+      request.batch = 17;  // a last batch of one is merged into the one before it
+      TrainingExecutor<float> executor(build_plan(request), table_under_test<float>());
+      const std::vector<double> rates(samples.classes.size(), 0.01);
+      AlignedBuffer<float> running(static_cast<Index>(model.buffer_block().size()));
       TrainingRun<float> run;
       run.data.x = samples.x();
       run.data.classes = samples.classes.data();
@@ -129,7 +136,9 @@ TEST(TrainingExecutor, RunAllocatesNothing) {
       run.batch = 16;
       run.parameters = model.parameter_block().data();
       run.gradient = gradient.data();
+      run.running = running.data();
       run.optimizer = SGD{};
+      run.learning_rates = rates.data();
       run.threads = threads;
       executor.reserve_threads(threads);
       ASSERT_GT(executor.run(run).steps, 0);  // starts the threads

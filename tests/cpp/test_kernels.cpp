@@ -107,8 +107,16 @@ TYPED_TEST(Kernels, ExpIsWithinFourUlps) {
   const std::vector<std::int32_t> classes(static_cast<std::size_t>(rows), 0);
   std::vector<T> grad(logits.size());
   double loss = 0.0, correct = 0.0;
-  table_under_test<T>().loss[static_cast<int>(LossKind::softmax_cross_entropy)](
-      {rows, 2, logits.data(), 2, classes.data(), nullptr, 0, grad.data(), 2, T(1), &loss, &correct});
+  LossArgs<T> args{};
+  args.rows = rows;
+  args.cols = args.ld_output = args.ld_grad = 2;
+  args.output = logits.data();
+  args.classes = classes.data();
+  args.grad = grad.data();
+  args.grad_scale = T(1);
+  args.loss = &loss;
+  args.correct = &correct;
+  table_under_test<T>().loss[static_cast<int>(LossKind::softmax_cross_entropy)](args);
   double worst = 0.0;
   for (std::size_t i = 1; i < logits.size(); i += 2) {
     const Wide<T> e = std::exp(static_cast<Wide<T>>(logits[i]));

@@ -20,7 +20,15 @@ bool trains(PlanKind kind) { return kind != PlanKind::inference && kind != PlanK
 
 template <class T>
 Plan plan_of(const Model<T>& model, PlanKind kind, LossKind loss, Index batch) {
-  return build_plan({kind, &model.config(), model.parameter_infos(), loss, batch, sizeof(T), GemmProvider::native});
+  const Graph graph = build_graph(model.config(), kAlignment / static_cast<Index>(sizeof(T)));
+  PlanRequest request;
+  request.kind = kind;
+  request.graph = &graph;
+  request.loss = loss;
+  request.class_targets = takes_classes(loss);
+  request.batch = batch;
+  request.element_size = sizeof(T);
+  return build_plan(request);
 }
 
 // Activations of their own before the first and after an activated layer, one that is fused, and a layer without bias.
@@ -176,7 +184,8 @@ class Choice {
   std::uint32_t state_;
 };
 
-ModelConfig random_config(std::uint32_t seed) {
+// With `any_layer` also normalisations, dropout and residual blocks, which need more barriers.
+ModelConfig random_config(std::uint32_t seed, bool any_layer = false) {
   constexpr Index kWidths[] = {1, 2, 7, 16, 33, 64, 200, 1024};
   const Activation activations[] = {Identity{}, ReLU{}, LeakyReLU{}, Tanh{}, Sigmoid{}};
   Choice choice(seed);
@@ -189,15 +198,19 @@ ModelConfig random_config(std::uint32_t seed) {
     Dense dense{.units = kWidths[choice.below(8)], .activation = activations[choice.below(5)]};
     if (choice.below(3) == 0) dense.use_bias = false;
     config.layers.push_back(dense);
+    if (!any_layer) continue;
+    const Layer others[] = {BatchNorm{}, LayerNorm{}, Dropout{0.3}, Residual{{Dense{.units = dense.units}, Tanh{}}},
+                            Residual{{BatchNorm{}, Dense{.units = 5}, GELU{}}}, SiLU{}};
+    if (const Index pick = choice.below(8); pick < 6) config.layers.push_back(others[pick]);
   }
   return config;
 }
 
 // Calls test(model, plan) for every kind, loss and batch size of many models of either element type.
 template <class Test>
-void for_each_plan(Test test) {
+void for_each_plan(Test test, bool any_layer = false) {
   for (std::uint32_t seed = 0; seed < 60; ++seed) {
-    const ModelConfig config = random_config(seed);
+    const ModelConfig config = random_config(seed, any_layer);
     const Model<float> f32(config);
     const Model<double> f64(config);
     for (const PlanKind kind : kKinds) {
@@ -217,7 +230,9 @@ using Parameters = std::vector<ParameterInfo>;
 
 TEST(Plan, BuffersAliveTogetherDoNotOverlap) {
   for_each_plan([](const Parameters&, const Plan& plan) {
-    const auto end_of = [&](const Buffer& b) { return b.offset + plan.batch * b.stride * b.element_size; };
+    const auto end_of = [&](const Buffer& b) {
+      return b.offset + (b.rows > 0 ? b.rows : plan.batch) * b.stride * b.element_size;
+    };
     for (const Buffer& a : plan.buffers) {
       if (a.external) continue;
       ASSERT_TRUE(a.offset >= 0 && a.offset % kAlignment == 0 && end_of(a) <= plan.arena_bytes) << describe(plan);
@@ -228,10 +243,15 @@ TEST(Plan, BuffersAliveTogetherDoNotOverlap) {
                                                                     << describe(plan);
       }
     }
-  });
+  }, true);
 }
 
-// The steps cut by rows are the units of time; whatever is cut by parameters comes behind the last of them.
+bool works_in_place(StepKind kind) {
+  return kind == StepKind::activation_gradient || kind == StepKind::dropout_gradient ||
+         kind == StepKind::batch_norm_gradient || kind == StepKind::add_gradient;
+}
+
+// The steps cut by rows or columns are the units of time; whatever is cut by parameters comes behind the last of them.
 TEST(Plan, EveryStepFindsItsBuffersAliveAndFilled) {
   for_each_plan([](const Parameters&, const Plan& plan) {
     std::vector<bool> filled(plan.buffers.size(), false);
@@ -247,11 +267,16 @@ TEST(Plan, EveryStepFindsItsBuffersAliveAndFilled) {
       expect_alive(step.input, true);
       expect_alive(step.gate, true);
       if (step.kind == StepKind::loss && trains(plan.kind)) expect_alive(plan.target_buffer, true);
-      expect_alive(step.output, step.kind == StepKind::activation_gradient);
-      if (step.output != kNone) filled[static_cast<std::size_t>(step.output)] = true;
-      if (step.cut == Cut::batch_rows) ++time;
+      expect_alive(step.statistics, step.kind != StepKind::batch_norm && step.kind != StepKind::layer_norm);
+      expect_alive(step.mask, step.kind == StepKind::dropout_gradient);
+      expect_alive(step.sums, step.kind == StepKind::stored_gradient);
+      expect_alive(step.output, works_in_place(step.kind));
+      for (const int buffer : {step.output, step.statistics, step.mask, step.sums}) {
+        if (buffer != kNone) filled[static_cast<std::size_t>(buffer)] = true;
+      }
+      if (step.cut == Cut::rows || step.cut == Cut::columns) ++time;
     }
-  });
+  }, true);
 }
 
 // With the one at the end of each step, which is the executor's, training has two barriers a step.
@@ -264,7 +289,7 @@ TEST(Plan, Barriers) {
     bool behind = false;
     for (const Step& step : plan.steps) {
       behind = behind || step.barrier;
-      ASSERT_EQ(step.cut == Cut::batch_rows, !behind) << describe(plan);
+      ASSERT_EQ(step.cut == Cut::rows, !behind) << describe(plan);
     }
   });
 }
@@ -275,7 +300,7 @@ TEST(Plan, TheInputOfTheFirstDenseHasNoGradient) {
     for (const Step& step : plan.steps) {
       denses += step.kind == StepKind::dense;
       input_gradients += step.kind == StepKind::input_gradient;
-      ASSERT_FALSE(step.kind == StepKind::input_gradient && step.weight == parameters.front().offset) << describe(plan);
+      ASSERT_FALSE(step.kind == StepKind::input_gradient && step.parameter == parameters.front().offset) << describe(plan);
     }
     ASSERT_EQ(input_gradients, trains(plan.kind) ? denses - 1 : 0) << describe(plan);
   });
@@ -289,7 +314,7 @@ void expect_covered(const Parameters& parameters, const Plan& plan, Wanted wante
   std::vector<int> slots(static_cast<std::size_t>(plan.sum_slots), 0);
   for (const Step& step : plan.steps) {
     if (!wanted(step)) continue;
-    const Index offset = step.kind == StepKind::bias_gradient ? step.bias : step.weight;
+    const Index offset = step.parameter;
     for (Index b = 0; b < block_count(step.extent, step.block); ++b) {
       ++slots.at(static_cast<std::size_t>(step.first_sum + b));
       const Index begin = b * step.block, end = std::min(begin + step.block, step.extent);
@@ -317,7 +342,7 @@ TEST(Plan, ParameterBlocksTileEveryParameter) {
       ASSERT_TRUE(step.kind != StepKind::weight_gradient || step.regularized);
       ASSERT_TRUE(step.kind != StepKind::bias_gradient || !step.regularized);
     }
-  });
+  }, true);
 }
 
 // How parameters are cut decides the order of sums, so it must not follow from how many rows there happen to be.

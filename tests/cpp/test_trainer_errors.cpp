@@ -109,7 +109,7 @@ TYPED_TEST(TrainingErrors, BadTargetsChangeNothing) {
     classes[5] = bad;
     expect_refused<T, ValueError>(softmax, samples.x(), classes, "class " + std::to_string(bad) + " at row 5");
   }
-  expect_refused<T, TypeError>(softmax, samples.x(), samples.y(mse), "class indices");
+  expect_refused<T, ValueError>(softmax, samples.x(), samples.y(mse), "expected probabilities from 0 to 1");
   expect_refused<T, TypeError>(mse, samples.x(), samples.y(softmax), "mse takes values");
   expect_refused<T, ValueError>(softmax, samples.x(), Targets<T>{}, "y has 0 rows");
   expect_refused<T, TypeError>(mse, samples.x(), Targets<T>{}, "mse takes values");

@@ -36,10 +36,10 @@ struct Parameter {
     args.n = size();
     args.weight = weight.data() + shift;
     args.grad = grad.data() + shift;
-    args.state0 = state_count(optimizer) > 0 ? state0.data() + shift : nullptr;
-    args.state1 = state_count(optimizer) > 1 ? state1.data() + shift : nullptr;
+    args.state[0] = state_count(optimizer) > 0 ? state0.data() + shift : nullptr;
+    args.state[1] = state_count(optimizer) > 1 ? state1.data() + shift : nullptr;
     args.l2 = l2;
-    set_rates(args, optimizer, t);
+    set_rates(args, optimizer, learning_rate_of(optimizer), t);
     args.weight_sum_of_squares = &weight_sum;
     args.grad_sum_of_squares = &grad_sum;
     table.update[static_cast<int>(kind_of(optimizer))](args);
@@ -55,7 +55,7 @@ struct Element {
 template <class W>
 Element<W> updated(const Optimizer& optimizer, W t, W g, Element<W> e) {
   if (const SGD* sgd = std::get_if<SGD>(&optimizer)) {
-    const W lr = sgd->learning_rate, momentum = sgd->momentum;
+    const W lr = sgd->learning_rate(0), momentum = sgd->momentum;
     const W old = state_count(optimizer) > 0 ? e.state0 : W(0);
     const W v = momentum * old + (1 - static_cast<W>(sgd->dampening)) * g;
     const W step = sgd->nesterov ? g + momentum * v : v;
@@ -65,7 +65,7 @@ Element<W> updated(const Optimizer& optimizer, W t, W g, Element<W> e) {
   const W beta1 = adam.beta1, beta2 = adam.beta2;
   const W m = beta1 * e.state0 + (1 - beta1) * g, v = beta2 * e.state1 + (1 - beta2) * g * g;
   const W m_hat = m / (1 - std::pow(beta1, t)), v_hat = v / (1 - std::pow(beta2, t));
-  return {e.weight - static_cast<W>(adam.learning_rate) * m_hat / (std::sqrt(v_hat) + static_cast<W>(adam.eps)), m, v};
+  return {e.weight - static_cast<W>(adam.learning_rate(0)) * m_hat / (std::sqrt(v_hat) + static_cast<W>(adam.eps)), m, v};
 }
 
 // How far one update may be from the formula, relative to the numbers in it. Adam's 1 - beta2^t loses the digits that
@@ -160,8 +160,9 @@ TYPED_TEST(Updates, RegularizeAddsThePenaltyToTheGradientOnly) {
     for (const double l2 : {0.0, 0.375}) {
       Parameter<T> p(n, 1);
       const Parameter<T> before = p;
-      table_under_test<T>().regularize(
-          {n, p.weight.data() + 1, p.grad.data() + 1, static_cast<T>(l2), &p.weight_sum, &p.grad_sum});
+      double magnitudes = 0.0;
+      table_under_test<T>().regularize({n, p.weight.data() + 1, p.grad.data() + 1, T(0), static_cast<T>(l2), T(0),
+                                        &p.weight_sum, &magnitudes, &p.grad_sum});
       Wide<T> weight_sum = 0, grad_sum = 0;
       for (std::size_t i = 1; i <= static_cast<std::size_t>(n); ++i) {
         const Wide<T> w = before.weight[i], g = before.grad[i] + static_cast<Wide<T>>(l2) * w;

@@ -48,8 +48,9 @@ int useful_threads(double flops, int limit) {
 template <class T>
 class TeamRun {
  public:
-  TeamRun(TrainingExecutor<T>& executor, const TrainingRun<T>& run)
-      : executor_(executor),
+  TeamRun(TrainingExecutor<T>& executor, const TrainingRun<T>& run, const TrainingResult& so_far)
+      : result(so_far),
+        executor_(executor),
         plan_(executor.plan_),
         ops_(*executor.ops_),
         run_(run),
@@ -249,7 +250,7 @@ class TeamRun {
     result.steps += 1;
     if (run_.poller == nullptr || !run_.poller->is_due()) return;
     const FlushToZero::Paused paused(mode);  // what is called computes as its caller did
-    if (!run_.poller->keep_going(run_.first + result.samples)) stop_ = result.interrupted = true;
+    if (!run_.poller->keep_going(result.samples)) stop_ = result.interrupted = true;
   }
 
   // Thread 0, behind the step's last barrier, when all sums of squares are there; they are overwritten only behind the
@@ -298,8 +299,8 @@ void TrainingExecutor<T>::reserve_threads(int threads) {
 }
 
 template <class T>
-TrainingResult TrainingExecutor<T>::run(const TrainingRun<T>& run) {
-  TeamRun<T> team(*this, run);
+TrainingResult TrainingExecutor<T>::run(const TrainingRun<T>& run, const TrainingResult& so_far) {
+  TeamRun<T> team(*this, run, so_far);
   run_team(run.threads, [&](int thread, int size, const FlushToZero& mode) { team.work(thread, size, mode); });
   return team.result;
 }

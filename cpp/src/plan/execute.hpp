@@ -90,17 +90,6 @@ struct TrainingResult {
   bool non_finite_gradient = false;  // PlanKind::training: the last of `steps` was applied and spoiled the parameters
 
   bool stopped() const { return interrupted || non_finite_loss || non_finite_gradient; }
-  void add(const TrainingResult& part) {
-    loss_sum += part.loss_sum;
-    weight_sum += part.weight_sum;
-    correct += part.correct;
-    grad_norm_sum += part.grad_norm_sum;
-    samples += part.samples;
-    steps += part.steps;
-    interrupted = part.interrupted;
-    non_finite_loss = part.non_finite_loss;
-    non_finite_gradient = part.non_finite_gradient;
-  }
 };
 
 // Updates a run over `samples` rows makes. `merges`: a last batch of one row goes with the one before it.
@@ -115,7 +104,8 @@ class TrainingExecutor {
   const Plan& plan() const { return plan_; }
   // Makes room for a team of this size.
   void reserve_threads(int threads);
-  TrainingResult run(const TrainingRun<T>& run);
+  // Goes on adding to `so_far`, so that the sums do not depend on how an epoch is cut into runs.
+  TrainingResult run(const TrainingRun<T>& run, const TrainingResult& so_far = {});
 
  private:
   template <class>

@@ -2,10 +2,14 @@
 
 #include <stoop/gradcheck.hpp>
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <cstdint>
 
 #include <stoop/error.hpp>
+
+#include "../plan/graph.hpp"
 
 namespace stoop {
 namespace {
@@ -57,10 +61,30 @@ double central_difference(Trainer<double>& trainer, const MatrixView<const doubl
   return (above - below) / (2.0 * eps);
 }
 
+// By position: whether an update would change the parameter.
+std::vector<bool> trained_parameters(const Model<double>& model) {
+  const Graph graph = build_graph(model.config(), 1);
+  std::vector<bool> trained(graph.parameters.size(), true);
+  for (const Node& node : graph.nodes) {
+    if (node.weight != kNone) trained[static_cast<std::size_t>(node.weight)] = node.trainable;
+    if (node.bias != kNone) trained[static_cast<std::size_t>(node.bias)] = node.trainable;
+  }
+  return trained;
+}
+
+// Element k of `count` that are spread over n: one in each of `count` equal parts, at a place that changes from part to
+// part so that no column of a weight is missed.
+Index spread(Index k, Index count, Index n) {
+  if (count == n) return k;
+  const Index begin = k * n / count, size = (k + 1) * n / count - begin;
+  return begin + static_cast<Index>((static_cast<std::uint64_t>(k) * 0x9E3779B97F4A7C15u) >> 33) % size;
+}
+
 }  // namespace
 
 GradcheckResult gradcheck(const Model<double>& model, const Loss& loss, MatrixView<const double> x,
-                          const Targets<double>& y, double l2, double eps, const std::function<bool()>& keep_going) {
+                          const Targets<double>& y, double l2, double eps, Index sample,
+                          const std::function<bool()>& keep_going) {
   if (!(eps > 0.0) || !std::isfinite(eps)) {
     throw_value_error("gradcheck", "eps=" + std::to_string(eps), "expected a finite number > 0", "1e-6 suits float64");
   }
@@ -73,12 +97,18 @@ GradcheckResult gradcheck(const Model<double>& model, const Loss& loss, MatrixVi
   GradcheckResult result;
   Norms total;
   Patience patience(keep_going);
-  for (const ParameterInfo& info : probe.parameter_infos()) {
+  const std::vector<bool> trained = trained_parameters(probe);
+  for (std::size_t p = 0; p < trained.size(); ++p) {
+    if (!trained[p]) continue;
+    const ParameterInfo& info = probe.parameter_infos()[p];
     ParameterCheck check{.name = info.name};
     Norms norms;
     double worst = -1.0;
-    for (Index i = 0; i < info.rows * info.cols; ++i) {
+    const Index elements = info.rows * info.cols;
+    const Index count = sample > 0 ? std::min(sample, elements) : elements;
+    for (Index k = 0; k < count; ++k) {
       if (!patience.lasts()) return result;
+      const Index i = spread(k, count, elements);
       const std::size_t element = static_cast<std::size_t>(info.offset + i);
       const double grad = gradient[element];
       const double approx = central_difference(trainer, x, y, parameters[element], eps);

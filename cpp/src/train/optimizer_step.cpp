@@ -113,7 +113,9 @@ void ParameterUpdater<T>::step(std::span<const std::span<T>> parameters,
   Index elements = 0;
   for (const Index n : impl_->sizes) elements += n;
   const int threads = static_cast<int>(std::clamp<Index>(elements / kElementsPerThread, 1, get_num_threads()));
-  run_team(threads, [&](int thread, int team, const FlushToZero&) { impl_->update(parameters, gradients, rates, thread, team); });
+  run_team(threads, [&](int thread, int team, const FlushToZero&) {
+    impl_->update(parameters, gradients, rates, thread, team);
+  });
   ++impl_->steps;
 }
 

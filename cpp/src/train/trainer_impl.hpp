@@ -200,11 +200,11 @@ struct Trainer<T>::Impl {
       const Index segment = std::min(tuner.steps(), block_count(samples - run.first, rows));
       run.last = std::min(run.first + segment * rows, samples);
       const auto start = std::chrono::steady_clock::now();
-      const TrainingResult part = executor.run(run);
-      tuner.record(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(), part.steps);
-      run.updates_done += part.steps;
-      run.learning_rates += run.learning_rates == nullptr ? 0 : part.steps;
-      total.add(part);
+      const Index done = total.steps;
+      total = executor.run(run, total);
+      tuner.record(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(), total.steps - done);
+      run.updates_done += total.steps - done;
+      run.learning_rates += run.learning_rates == nullptr ? 0 : total.steps - done;
     }
     run.learning_rates -= run.learning_rates == nullptr ? 0 : total.steps;
     return total;

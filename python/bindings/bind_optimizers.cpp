@@ -1,0 +1,88 @@
+// Optimizers on bare arrays, the values of schedules, and the exponentially weighted average.
+#include <cmath>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <stoop/optimizer_step.hpp>
+
+#include "bindings.hpp"
+#include "gil.hpp"
+#include "learning_rate.hpp"
+#include "numpy_view.hpp"
+
+namespace stoop::python {
+namespace {
+
+template <class T>
+ParameterUpdater<T> make_updater(const std::string& config, const std::optional<PythonRate>& rate) {
+  return ParameterUpdater<T>(optimizer_from(config, rate));
+}
+
+template <class T>
+void update(ParameterUpdater<T>& self, std::vector<Array<T>> parameters, const std::vector<Array<T>>& gradients) {
+  std::vector<std::span<T>> targets;
+  std::vector<std::span<const T>> sources;
+  for (Array<T>& array : parameters) targets.emplace_back(array.mutable_data(), static_cast<std::size_t>(array.size()));
+  for (const Array<T>& array : gradients) sources.emplace_back(array.data(), static_cast<std::size_t>(array.size()));
+  const ReleasedGil released;
+  self.step(targets, sources);
+}
+
+template <class T>
+void bind_updater_of(py::module_& m, const char* name) {
+  py::class_<ParameterUpdater<T>>(m, name)
+      .def(py::init(&make_updater<T>), py::arg("config"), py::arg("rate"))
+      .def("step", &update<T>, py::arg("parameters").noconvert(), py::arg("gradients").noconvert())
+      .def_property_readonly("steps", &ParameterUpdater<T>::steps);
+}
+
+Array<double> rates(const std::string& schedule, const std::optional<PythonRate>& custom, Index first, Index count) {
+  const LearningRate rate =
+      custom ? learning_rate_from(*custom)
+             : schedule_of(optimizer_from("{\"type\": \"sgd\", \"learning_rate\": " + schedule + "}", std::nullopt));
+  Array<double> values(count);
+  double* out = values.mutable_data();
+  for (Index i = 0; i < count; ++i) out[i] = rate(first + i);
+  return values;
+}
+
+// average_t = average_{t-1} + a * (x_t - average_{t-1}) for each column, with a = 1 - beta; the bias is corrected by
+// a = (1 - beta) / (1 - beta^t), which is the same as dividing by 1 - beta^t but leaves constants as they are.
+Array<double> ewa(const Array<double>& x, double beta, bool bias_correction) {
+  const MatrixView<const double> input = matrix_view("ewa", x);
+  Array<double> out({input.rows, input.cols});
+  double* average = out.mutable_data();
+  const ReleasedGil released;
+  std::vector<double> state(static_cast<std::size_t>(input.cols), 0.0);
+  double weight = 0.0;  // 1 - beta^t
+  for (Index t = 0; t < input.rows; ++t) {
+    weight = beta * weight + (1.0 - beta);
+    const double* row = input.data + t * input.stride;
+    for (Index j = 0; j < input.cols; ++j) {
+      double& value = state[static_cast<std::size_t>(j)];
+      if (bias_correction) {
+        value = t == 0 ? row[j] : value + (1.0 - beta) / weight * (row[j] - value);
+      } else {
+        value = beta * value + (1.0 - beta) * row[j];
+      }
+      average[t * input.cols + j] = value;
+    }
+  }
+  return out;
+}
+
+}  // namespace
+
+void bind_optimizers(py::module_& m) {
+  bind_updater_of<float>(m, "ParameterUpdaterFloat32");
+  bind_updater_of<double>(m, "ParameterUpdaterFloat64");
+  m.def("schedule_rates", &rates, py::arg("schedule"), py::arg("rate"), py::arg("first"), py::arg("count"));
+  m.def("ewa", &ewa, py::arg("x").noconvert(), py::arg("beta"), py::arg("bias_correction"));
+}
+
+}  // namespace stoop::python

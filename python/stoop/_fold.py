@@ -1,0 +1,72 @@
+"""Batch normalisation with fixed statistics is a linear map: it becomes part of the Dense before it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from stoop._checks import FloatArray
+from stoop._errors import message
+from stoop.activations import Identity
+from stoop.layers import BatchNorm, Dense, Layer, Residual
+
+Arrays = dict[str, npt.NDArray[Any]]
+
+
+def folded(
+    layers: Sequence[Layer], parameters: Mapping[str, FloatArray], buffers: Mapping[str, FloatArray], prefix: str = ""
+) -> tuple[list[Layer], Arrays, Arrays]:
+    """Return layers, parameters and buffers without BatchNorm; names start with `prefix`.
+
+    Raises
+    ------
+    ValueError
+        For a BatchNorm that does not directly follow a Dense without activation.
+    """
+    out: list[Layer] = []
+    values: Arrays = {}
+    for index, layer in enumerate(layers):
+        old, new = f"{prefix}{index}.", f"{len(out)}."
+        if isinstance(layer, BatchNorm):
+            _check_foldable(f"{prefix}{index}", out)
+            out[-1] = replace(out[-1], use_bias=True)
+            _fold(values, f"{len(out) - 1}.", _under(old, parameters) | _under(old, buffers), layer.eps)
+            continue
+        own = _under(old, parameters)
+        if isinstance(layer, Residual):
+            inner, arrays, _ = folded(layer.layers, parameters, buffers, old)
+            own = arrays | {name: array for name, array in own.items() if name.startswith("projection.")}
+            layer = Residual(inner)
+        elif isinstance(layer, Dense):
+            layer = replace(layer, use_bias="bias" in own)
+        out.append(layer)
+        values |= {new + name: array for name, array in own.items()}
+    return out, values, {}
+
+
+def _under(prefix: str, arrays: Mapping[str, FloatArray]) -> Arrays:
+    return {name[len(prefix) :]: array for name, array in arrays.items() if name.startswith(prefix)}
+
+
+def _check_foldable(name: str, before: Sequence[Layer]) -> None:
+    last = before[-1] if before else None
+    plain = (None, "identity", Identity())
+    if isinstance(last, Dense) and last.activation in plain:
+        return
+    given = f"the BatchNorm of layer {name} follows {'nothing' if last is None else last}"
+    expected = "expected a Dense without activation directly before it"
+    hint = "only then is it part of a weight: put it there, or keep this model as it is"
+    raise ValueError(message("fold_batch_norm", given, expected, hint))
+
+
+def _fold(values: Arrays, dense: str, norm: Arrays, eps: float) -> None:
+    weight = values[dense + "weight"]
+    mean, var, gamma, beta = (
+        norm[name].astype(np.float64) for name in ("running_mean", "running_var", "gamma", "beta")
+    )
+    scale = gamma / np.sqrt(var + eps)
+    bias = values.get(dense + "bias", np.zeros_like(mean))
+    values[dense + "weight"] = (weight * scale).astype(weight.dtype)
+    values[dense + "bias"] = ((bias - mean) * scale + beta).astype(weight.dtype)

@@ -1,0 +1,113 @@
+"""The element-wise layers, each also what ``Dense(activation=...)`` takes by name or as an object."""
+
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
+
+from stoop import _core
+from stoop._checks import real
+
+
+@dataclass(frozen=True)
+class Activation:
+    """Base of the element-wise layers, which are also what ``Dense(activation=...)`` takes. Use a subclass."""
+
+    type_name: ClassVar[str]
+
+    def to_config(self) -> str | dict[str, Any]:
+        """Return the form that is stored in a model file."""
+        arguments = asdict(self)
+        return {"type": self.type_name, **arguments} if arguments else self.type_name
+
+
+@dataclass(frozen=True)
+class Identity(Activation):
+    """``output = input``."""
+
+    type_name: ClassVar[str] = "identity"
+
+
+@dataclass(frozen=True)
+class ReLU(Activation):
+    """``output = max(0, input)``. Nair & Hinton 2010. The gradient at 0 is 0."""
+
+    type_name: ClassVar[str] = "relu"
+
+
+@dataclass(frozen=True)
+class LeakyReLU(Activation):
+    """``output = input`` where positive, else ``negative_slope * input``. Maas et al. 2013.
+
+    Parameters
+    ----------
+    negative_slope : float, default 0.01
+        Slope for negative inputs, >= 0.
+    """
+
+    type_name: ClassVar[str] = "leaky_relu"
+    negative_slope: float = 0.01
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "negative_slope", real("LeakyReLU", "negative_slope", self.negative_slope, 0.0))
+
+
+@dataclass(frozen=True)
+class ELU(Activation):
+    """``output = input`` where positive, else ``alpha * (exp(input) - 1)``. Clevert et al. 2016, eq. 16.
+
+    Parameters
+    ----------
+    alpha : float, default 1.0
+        The limit for very negative inputs is -alpha; >= 0.
+    """
+
+    type_name: ClassVar[str] = "elu"
+    alpha: float = 1.0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "alpha", real("ELU", "alpha", self.alpha, 0.0))
+
+
+@dataclass(frozen=True)
+class GELU(Activation):
+    """``output = input/2 * (1 + erf(input / sqrt(2)))``, exact. Hendrycks & Gimpel 2016, section 2."""
+
+    type_name: ClassVar[str] = "gelu"
+
+
+@dataclass(frozen=True)
+class SiLU(Activation):
+    """``output = input / (1 + exp(-input))``, also called swish. Elfwing et al. 2018, eq. 6."""
+
+    type_name: ClassVar[str] = "silu"
+
+
+@dataclass(frozen=True)
+class Softplus(Activation):
+    """``output = log(1 + exp(input))``, without overflow. Dugas et al. 2001."""
+
+    type_name: ClassVar[str] = "softplus"
+
+
+@dataclass(frozen=True)
+class Tanh(Activation):
+    """``output = tanh(input)``."""
+
+    type_name: ClassVar[str] = "tanh"
+
+
+@dataclass(frozen=True)
+class Sigmoid(Activation):
+    """``output = 1 / (1 + exp(-input))``."""
+
+    type_name: ClassVar[str] = "sigmoid"
+
+
+ACTIVATIONS: dict[str, type[Activation]] = {
+    c.type_name: c for c in (Identity, ReLU, LeakyReLU, Tanh, Sigmoid, ELU, GELU, SiLU, Softplus)
+}
+
+
+def activation_from_config(config: dict[str, Any]) -> Activation:
+    """Rebuild an activation layer from ``{"type": name, ...}``."""
+    arguments = {key: value for key, value in config.items() if key != "type"}
+    return ACTIVATIONS[_core.check_name("activation", config["type"])](**arguments)

@@ -1,0 +1,288 @@
+"""The same networks, losses, optimizers and schedules in PyTorch, for the differential test.
+
+Parameters are kept as PyTorch keeps them (a weight is (out_features, in_features)) under the names that stoop gives
+them. Gradients come from autograd, updates from torch.optim wherever its convention is ours. Where it is not, the
+update is written out: SGD with dampening, which torch.optim leaves out of the very first step, and Lion, which it
+does not have. The running variance of BatchNorm is written out for the same reason: PyTorch takes the unbiased one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+
+import stoop
+
+torch.set_num_threads(1)  # these models are tiny
+
+Tensors = dict[str, torch.Tensor]
+
+ACTIVATIONS: dict[str, Callable[..., torch.Tensor]] = {
+    "Identity": lambda x, _: x,
+    "ReLU": lambda x, _: F.relu(x),
+    "LeakyReLU": lambda x, layer: F.leaky_relu(x, layer.negative_slope),
+    "ELU": lambda x, layer: F.elu(x, layer.alpha),
+    "GELU": lambda x, _: F.gelu(x, approximate="none"),
+    "SiLU": lambda x, _: F.silu(x),
+    "Sigmoid": lambda x, _: torch.sigmoid(x),
+    "Tanh": lambda x, _: torch.tanh(x),
+    "Softplus": lambda x, _: F.softplus(x),
+}
+_BY_NAME = {
+    "identity": stoop.Identity,
+    "relu": stoop.ReLU,
+    "leaky_relu": stoop.LeakyReLU,
+    "elu": stoop.ELU,
+    "gelu": stoop.GELU,
+    "silu": stoop.SiLU,
+    "sigmoid": stoop.Sigmoid,
+    "tanh": stoop.Tanh,
+    "softplus": stoop.Softplus,
+}
+
+
+class Network:
+    """A twin of a stoop.Model with copies of its parameters, and its frozen layers."""
+
+    def __init__(self, model: Any) -> None:
+        self.layers = model.layers
+        self.parameters: Tensors = {
+            name: torch.tensor(np.array(value.T)).requires_grad_() for name, value in model.parameters().items()
+        }
+        self.buffers: Tensors = {name: torch.tensor(np.array(value)) for name, value in model.buffers().items()}
+        self.frozen = {
+            name for name in self.parameters if not getattr(self._layer_of(name.split(".")), "trainable", True)
+        }
+
+    def _layer_of(self, path: Sequence[str], layers: Any = None) -> Any:
+        layer = (self.layers if layers is None else layers)[int(path[0])]
+        return self._layer_of(path[1:], layer.layers) if len(path) > 2 and path[1].isdigit() else layer
+
+    @property
+    def trainable(self) -> Tensors:
+        return {name: value for name, value in self.parameters.items() if name not in self.frozen}
+
+    @property
+    def weights(self) -> Tensors:
+        """What is regularised: the weights of Dense, a projection's among them."""
+        return {name: value for name, value in self.parameters.items() if name.endswith(".weight")}
+
+    def forward(self, x: torch.Tensor, *, training: bool) -> torch.Tensor:
+        return self._chain(self.layers, "", x, training)
+
+    def _chain(self, layers: Any, prefix: str, x: torch.Tensor, training: bool) -> torch.Tensor:
+        for i, layer in enumerate(layers):
+            x = self._apply(layer, f"{prefix}{i}", x, training)
+        return x
+
+    def _apply(self, layer: Any, path: str, x: torch.Tensor, training: bool) -> torch.Tensor:
+        kind = type(layer).__name__
+        if kind == "Dense":
+            x = F.linear(x, self.parameters[f"{path}.weight"], self.parameters.get(f"{path}.bias"))
+            activation = layer.activation
+            if activation is None:
+                return x
+            activation = _BY_NAME[activation]() if isinstance(activation, str) else activation
+            return ACTIVATIONS[type(activation).__name__](x, activation)
+        if kind == "BatchNorm":
+            return self._batch_norm(layer, path, x, training)
+        if kind == "LayerNorm":
+            gamma, beta = self.parameters[f"{path}.gamma"], self.parameters[f"{path}.beta"]
+            return F.layer_norm(x, x.shape[1:], gamma, beta, layer.eps)
+        if kind == "Residual":
+            branch = self._chain(layer.layers, f"{path}.", x, training)
+            projection = self.parameters.get(f"{path}.projection.weight")
+            return branch + (x if projection is None else F.linear(x, projection))
+        return ACTIVATIONS[kind](x, layer)
+
+    def _batch_norm(self, layer: Any, path: str, x: torch.Tensor, training: bool) -> torch.Tensor:
+        gamma, beta = self.parameters[f"{path}.gamma"], self.parameters[f"{path}.beta"]
+        mean, variance = self.buffers[f"{path}.running_mean"], self.buffers[f"{path}.running_var"]
+        if not training:
+            return F.batch_norm(x, mean, variance, gamma, beta, training=False, eps=layer.eps)
+        with torch.no_grad():
+            mean.lerp_(x.mean(dim=0), 1.0 - layer.momentum)
+            variance.lerp_(x.var(dim=0, correction=0), 1.0 - layer.momentum)
+        return F.batch_norm(x, None, None, gamma, beta, training=True, eps=layer.eps)
+
+
+# ---- losses: one value per sample, then the weighted mean ----
+
+
+def per_sample(loss: Any, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    kind = type(loss).__name__
+    if kind == "SoftmaxCrossEntropy":
+        return F.cross_entropy(output, target, label_smoothing=loss.label_smoothing, reduction="none")
+    functions: dict[str, Callable[[], torch.Tensor]] = {
+        "BinaryCrossEntropy": lambda: F.binary_cross_entropy_with_logits(output, target, reduction="none"),
+        "MeanSquaredError": lambda: F.mse_loss(output, target, reduction="none"),
+        "MeanAbsoluteError": lambda: F.l1_loss(output, target, reduction="none"),
+        "Huber": lambda: F.huber_loss(output, target, reduction="none", delta=loss.delta),
+    }
+    return functions[kind]().mean(dim=1)
+
+
+def weighted_mean(values: torch.Tensor, weights: torch.Tensor | None) -> torch.Tensor:
+    return values.mean() if weights is None else (values * weights).sum() / weights.sum()
+
+
+# ---- optimizers: a function of the learning rate that makes one update from the gradients ----
+
+Update = Callable[[float], None]
+
+
+def make_update(optimizer: Any, network: Network) -> Update:
+    decayed = [value for name, value in network.trainable.items() if name in network.weights]
+    others = [value for name, value in network.trainable.items() if name not in network.weights]
+    decay = getattr(optimizer, "weight_decay", 0.0)
+    groups = [{"params": decayed, "weight_decay": decay}, {"params": others, "weight_decay": 0.0}]
+    groups = [group for group in groups if group["params"]]
+    kind = type(optimizer).__name__
+    if kind == "Lion":
+        return _lion(optimizer, groups)
+    if kind == "SGD" and optimizer.dampening:
+        return _dampened_sgd(optimizer, groups)
+    twin = _torch_optimizer(kind, optimizer, groups)
+
+    def update(lr: float) -> None:
+        for group in twin.param_groups:
+            group["lr"] = lr
+        twin.step()
+
+    return update
+
+
+def _torch_optimizer(kind: str, ours: Any, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
+    if kind == "SGD":
+        return torch.optim.SGD(groups, lr=1.0, momentum=ours.momentum, nesterov=ours.nesterov)
+    if kind == "AdaGrad":
+        return torch.optim.Adagrad(groups, lr=1.0, eps=ours.eps)
+    if kind == "RMSProp":
+        return torch.optim.RMSprop(
+            groups, lr=1.0, alpha=ours.rho, eps=ours.eps, momentum=ours.momentum, centered=ours.centered
+        )
+    adam: dict[str, Any] = {"lr": 1.0, "betas": (ours.beta1, ours.beta2), "eps": ours.eps}
+    if kind == "Nadam":
+        return torch.optim.NAdam(groups, **adam, momentum_decay=getattr(ours, "momentum_decay", 0.004))
+    return {"Adam": torch.optim.Adam, "AdamW": torch.optim.AdamW}[kind](groups, **adam, amsgrad=ours.amsgrad)
+
+
+def _each(groups: list[dict[str, Any]]) -> Iterator[tuple[torch.Tensor, float]]:
+    for group in groups:
+        for parameter in group["params"]:
+            yield parameter, group["weight_decay"]
+
+
+def _dampened_sgd(ours: Any, groups: list[dict[str, Any]]) -> Update:
+    velocities = [torch.zeros_like(parameter) for parameter, _ in _each(groups)]
+
+    @torch.no_grad()
+    def update(lr: float) -> None:
+        for (parameter, _), v in zip(_each(groups), velocities):
+            g = parameter.grad
+            v.mul_(ours.momentum).add_(g, alpha=1.0 - ours.dampening)
+            parameter.sub_(lr * (g + ours.momentum * v if ours.nesterov else v))
+
+    return update
+
+
+def _lion(ours: Any, groups: list[dict[str, Any]]) -> Update:
+    """Chen et al. 2023, algorithm 2."""
+    means = [torch.zeros_like(parameter) for parameter, _ in _each(groups)]
+
+    @torch.no_grad()
+    def update(lr: float) -> None:
+        for (parameter, decay), m in zip(_each(groups), means):
+            g = parameter.grad
+            direction = torch.sign(ours.beta1 * m + (1.0 - ours.beta1) * g)
+            parameter.sub_(lr * (direction + decay * parameter))
+            m.mul_(ours.beta2).add_(g, alpha=1.0 - ours.beta2)
+
+    return update
+
+
+# ---- schedules: the learning rate of update t = 0, 1, 2, ... ----
+
+
+def rate_at(schedule: Any, t: int) -> float:
+    if isinstance(schedule, int | float):
+        return float(schedule)
+    kind, s = type(schedule).__name__, schedule
+    formulas: dict[str, Callable[[], float]] = {
+        "Constant": lambda: s.lr,
+        "Step": lambda: s.lr * s.factor ** (t // s.every),
+        "Piecewise": lambda: s.values[sum(t >= boundary for boundary in s.boundaries)],
+        "Exponential": lambda: s.lr * s.decay ** (t / s.every),
+        "InverseTime": lambda: s.lr / (1.0 + s.decay * t),
+        "Power": lambda: s.lr / (t + 1) ** s.exponent,
+        "InverseSqrt": lambda: s.lr / math.sqrt(t + 1),
+        "Linear": lambda: s.lr + (s.end - s.lr) * min(t / s.steps, 1.0),
+        "Polynomial": lambda: s.end + (s.lr - s.end) * (1.0 - min(t / s.steps, 1.0)) ** s.power,
+        "Cosine": lambda: s.end + (s.lr - s.end) * (1.0 + math.cos(math.pi * min(t / s.steps, 1.0))) / 2.0,
+        "Warmup": lambda: (
+            rate_at(s.schedule, 0) * (t + 1) / s.steps if t < s.steps else rate_at(s.schedule, t - s.steps)
+        ),
+        "OneCycle": lambda: _one_cycle(s, t),
+    }
+    return float(formulas[kind]() if kind in formulas else schedule(t))
+
+
+def _one_cycle(s: Any, t: int) -> float:
+    """PyTorch's own; it has no rate behind the last step."""
+    optimizer = torch.optim.SGD([torch.zeros(1)], lr=1.0)
+    scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, s.max_lr, total_steps=s.steps, cycle_momentum=False)
+    for _ in range(min(t, s.steps - 1)):
+        optimizer.step()
+        scheduler.step()
+    return scheduler.get_last_lr()[0]
+
+
+# ---- training ----
+
+
+class Trainer:
+    """One update after another, in the order of stoop: penalties, clip_value, clip_norm, optimizer."""
+
+    def __init__(
+        self,
+        network: Network,
+        loss: Any,
+        optimizer: Any,
+        *,
+        l1: float = 0.0,
+        l2: float = 0.0,
+        clip_norm: float | None = None,
+        clip_value: float | None = None,
+    ) -> None:
+        self.network, self.loss, self.l1, self.l2 = network, loss, l1, l2
+        self.clip_norm, self.clip_value = clip_norm, clip_value
+        self.schedule = optimizer.learning_rate
+        self.update = make_update(optimizer, network)
+        self.t = 0
+
+    def step(self, X: npt.NDArray, y: npt.NDArray, weights: npt.NDArray | None = None) -> float:
+        """One update; returns the objective before it."""
+        output = self.network.forward(torch.from_numpy(X), training=True)
+        values = per_sample(self.loss, output, torch.from_numpy(y))
+        objective = weighted_mean(values, None if weights is None else torch.from_numpy(weights))
+        for weight in self.network.weights.values():
+            objective = objective + self.l1 * weight.abs().sum() + self.l2 / 2.0 * (weight**2).sum()
+        trainable = list(self.network.trainable.values())
+        for parameter, grad in zip(trainable, torch.autograd.grad(objective, trainable, allow_unused=True)):
+            parameter.grad = torch.zeros_like(parameter) if grad is None else grad
+        if self.clip_value is not None:
+            torch.nn.utils.clip_grad_value_(trainable, self.clip_value)
+        if self.clip_norm is not None:
+            # clip_grad_norm_ adds 1e-6 to the norm that it divides by.
+            norm = math.sqrt(sum(float((p.grad.double() ** 2).sum()) for p in trainable))
+            for parameter in trainable:
+                parameter.grad.mul_(min(1.0, self.clip_norm / norm))
+        self.update(rate_at(self.schedule, self.t))
+        self.t += 1
+        return objective.item()
