@@ -12,32 +12,58 @@ except ImportError as error:
         "install it with `pip install .` in the source folder, and do not import from inside that folder."
     ) from error
 
-from stoop import data, initializers, layers, losses, metrics, optimizers, plotting
+from stoop import data, initializers, layers, losses, metrics, optimizers, plotting, schedules
 from stoop._core import CheckpointError, NonFiniteLossError
+from stoop.averages import ewa
 from stoop.config import get_num_threads, num_threads, set_num_threads, show_config
 from stoop.gradcheck import GradcheckResult, ParameterCheck, gradcheck
 from stoop.history import History
-from stoop.layers import Dense, Identity, LeakyReLU, ReLU, Sigmoid, Tanh
+from stoop.layers import (
+    ELU,
+    GELU,
+    BatchNorm,
+    Dense,
+    Dropout,
+    Identity,
+    LayerNorm,
+    LeakyReLU,
+    ReLU,
+    Residual,
+    Sigmoid,
+    SiLU,
+    Softplus,
+    Tanh,
+)
+from stoop.minimization import minimize
 from stoop.model import Model, load_model
 from stoop.trainer import Trainer
 
 __version__: str = _core.build_info()["version"]
 
 __all__ = [
+    "ELU",
+    "GELU",
+    "BatchNorm",
     "CheckpointError",
     "Dense",
+    "Dropout",
     "GradcheckResult",
     "History",
     "Identity",
+    "LayerNorm",
     "LeakyReLU",
     "Model",
     "NonFiniteLossError",
     "ParameterCheck",
     "ReLU",
+    "Residual",
+    "SiLU",
     "Sigmoid",
+    "Softplus",
     "Tanh",
     "Trainer",
     "data",
+    "ewa",
     "get_num_threads",
     "gradcheck",
     "initializers",
@@ -45,9 +71,11 @@ __all__ = [
     "load_model",
     "losses",
     "metrics",
+    "minimize",
     "num_threads",
     "optimizers",
     "plotting",
+    "schedules",
     "set_num_threads",
     "show_config",
 ]

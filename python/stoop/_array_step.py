@@ -41,7 +41,8 @@ class ArrayStates:
         if len(parameters) != len(gradients) or not parameters:
             given = f"{len(parameters)} parameters and {len(gradients)} gradients"
             raise ValueError(message(_WHERE, given, "expected one gradient for each", "give them in the same order"))
-        checked = [_check_parameter(i, array, getattr(parameters[0], "dtype", None)) for i, array in enumerate(parameters)]
+        dtype = getattr(parameters[0], "dtype", None)
+        checked = [_check_parameter(i, array, dtype) for i, array in enumerate(parameters)]
         grads = [_check_gradient(i, own, grad) for i, (own, grad) in enumerate(zip(parameters, gradients))]
         key = (parameters[0].dtype.char, *((array.__array_interface__["data"][0], array.size) for array in checked))
         entry = self._updaters.get(key)

@@ -13,6 +13,9 @@ import numpy.typing as npt
 F = TypeVar("F", np.float32, np.float64)
 Path = str | PathLike[str]
 Classes = npt.NDArray[np.int32] | npt.NDArray[np.int64]  # (n)
+# A learning rate that Python gives: the function of t, what t counts, (steps, per) of each Warmup around it, innermost
+# first. The JSON holds a placeholder then.
+PythonRate = tuple[Callable[[int], float], str, list[tuple[int, str]]]
 
 class NonFiniteLossError(ArithmeticError):
     step: int  # updates made before the one that failed
@@ -31,6 +34,7 @@ class _Model(Generic[F]):  # stands for both classes below; does not exist at ru
     def num_parameters(self) -> int: ...
     def config(self) -> str: ...
     def parameters(self) -> dict[str, npt.NDArray[F]]: ...  # writable views that keep the model alive
+    def buffers(self) -> dict[str, npt.NDArray[F]]: ...  # likewise
     def predict(self, x: npt.NDArray[F]) -> npt.NDArray[F]: ...  # GIL released
     def save(self, path: Path) -> None: ...
     @staticmethod
@@ -41,25 +45,33 @@ class ModelFloat32(_Model[np.float32]): ...
 class ModelFloat64(_Model[np.float64]): ...
 
 class _Trainer(Generic[F]):  # RuntimeError when entered again while it runs
-    def __init__(self, model: _Model[F], config: str) -> None: ...  # JSON; keeps the model alive
+    def __init__(self, model: _Model[F], config: str, rate: PythonRate | None) -> None: ...  # JSON; keeps the model
     def fit(
         self,
         x: npt.NDArray[F],
         y: npt.NDArray[F] | Classes,  # classes, or (n, n_outputs) values of the model's dtype
+        weights: npt.NDArray[F] | None,  # (n)
         epochs: int,
         batch_size: int,
         shuffle: bool,
-        validation: tuple[npt.NDArray[F], npt.NDArray[F] | Classes] | None,
+        validation: tuple[npt.NDArray[F], npt.NDArray[F] | Classes, npt.NDArray[F] | None] | None,
         on_epoch: Callable[[dict[str, Any]], bool] | None,  # the fields of EpochResult; False ends the fit
         on_progress: Callable[[int, int, int], object] | None,  # epoch, samples done, samples
     ) -> None: ...  # raises what a callback raised, or KeyboardInterrupt, after the running step
-    def step(self, x: npt.NDArray[F], y: npt.NDArray[F] | Classes) -> float: ...
+    def step(self, x: npt.NDArray[F], y: npt.NDArray[F] | Classes, weights: npt.NDArray[F] | None = None) -> float: ...
     def loss_and_grad(
-        self, x: npt.NDArray[F], y: npt.NDArray[F] | Classes
+        self,
+        x: npt.NDArray[F],
+        y: npt.NDArray[F] | Classes,
+        weights: npt.NDArray[F] | None,
+        training: bool,
+        dropout: bool,
     ) -> tuple[float, dict[str, npt.NDArray[F]]]: ...
     def evaluate(
-        self, x: npt.NDArray[F], y: npt.NDArray[F] | Classes
+        self, x: npt.NDArray[F], y: npt.NDArray[F] | Classes, weights: npt.NDArray[F] | None = None
     ) -> dict[str, float]: ...  # loss, accuracy (NaN where the loss has none)
+    def ema_parameters(self) -> dict[str, npt.NDArray[F]]: ...  # writable views that keep the trainer alive
+    def swap_ema(self) -> None: ...
     @property
     def epoch(self) -> int: ...
     @property
@@ -69,11 +81,29 @@ class _Trainer(Generic[F]):  # RuntimeError when entered again while it runs
 class TrainerFloat32(_Trainer[np.float32]): ...
 class TrainerFloat64(_Trainer[np.float64]): ...
 
+class _ParameterUpdater(Generic[F]):
+    def __init__(self, config: str, rate: PythonRate | None) -> None: ...  # JSON of the optimizer
+    def step(
+        self, parameters: list[npt.NDArray[F]], gradients: list[npt.NDArray[F]]
+    ) -> None: ...  # in place; row-major
+    @property
+    def steps(self) -> int: ...
+
+class ParameterUpdaterFloat32(_ParameterUpdater[np.float32]): ...
+class ParameterUpdaterFloat64(_ParameterUpdater[np.float64]): ...
+
+def schedule_rates(
+    schedule: str, rate: PythonRate | None, first: int, count: int
+) -> npt.NDArray[np.float64]: ...  # JSON
+def ewa(
+    x: npt.NDArray[np.float64], beta: float, bias_correction: bool
+) -> npt.NDArray[np.float64]: ...  # (n, columns), each column by itself
 def file_dtype(path: Path) -> str: ...
 def check_name(
     kind: str, name: str
 ) -> str: ...  # kind: activation | initializer | loss | optimizer; suggests the nearest
 def loss_takes_classes(loss: str) -> bool: ...  # JSON
+def loss_has_accuracy(loss: str) -> bool: ...  # JSON
 def gradcheck(
     model: ModelFloat64,
     loss: str,  # JSON
@@ -81,6 +111,7 @@ def gradcheck(
     y: npt.NDArray[np.float64] | Classes,
     l2: float,
     eps: float,
+    sample: int,  # elements of each parameter, 0: all
 ) -> dict[str, Any]: ...  # relative_error, passed, per_parameter: name -> the fields of ParameterCheck
 def set_num_threads(n: int) -> None: ...
 def get_num_threads() -> int: ...

@@ -17,8 +17,8 @@ Arrays = dict[str, npt.NDArray[Any]]
 
 def folded(
     layers: Sequence[Layer], parameters: Mapping[str, FloatArray], buffers: Mapping[str, FloatArray], prefix: str = ""
-) -> tuple[list[Layer], Arrays, Arrays]:
-    """Return layers, parameters and buffers without BatchNorm; names start with `prefix`.
+) -> tuple[list[Layer], Arrays]:
+    """Return layers and parameters without BatchNorm; the names given start with `prefix`.
 
     Raises
     ------
@@ -30,31 +30,28 @@ def folded(
     for index, layer in enumerate(layers):
         old, new = f"{prefix}{index}.", f"{len(out)}."
         if isinstance(layer, BatchNorm):
-            _check_foldable(f"{prefix}{index}", out)
-            out[-1] = replace(out[-1], use_bias=True)
+            out[-1:] = [replace(_foldable(f"{prefix}{index}", out), use_bias=True)]
             _fold(values, f"{len(out) - 1}.", _under(old, parameters) | _under(old, buffers), layer.eps)
             continue
         own = _under(old, parameters)
         if isinstance(layer, Residual):
-            inner, arrays, _ = folded(layer.layers, parameters, buffers, old)
+            inner, arrays = folded(layer.layers, parameters, buffers, old)
             own = arrays | {name: array for name, array in own.items() if name.startswith("projection.")}
             layer = Residual(inner)
-        elif isinstance(layer, Dense):
-            layer = replace(layer, use_bias="bias" in own)
         out.append(layer)
         values |= {new + name: array for name, array in own.items()}
-    return out, values, {}
+    return out, values
 
 
 def _under(prefix: str, arrays: Mapping[str, FloatArray]) -> Arrays:
     return {name[len(prefix) :]: array for name, array in arrays.items() if name.startswith(prefix)}
 
 
-def _check_foldable(name: str, before: Sequence[Layer]) -> None:
+def _foldable(name: str, before: Sequence[Layer]) -> Dense:
     last = before[-1] if before else None
     plain = (None, "identity", Identity())
     if isinstance(last, Dense) and last.activation in plain:
-        return
+        return last
     given = f"the BatchNorm of layer {name} follows {'nothing' if last is None else last}"
     expected = "expected a Dense without activation directly before it"
     hint = "only then is it part of a weight: put it there, or keep this model as it is"

@@ -6,12 +6,13 @@ import numpy as np
 import numpy.typing as npt
 
 from stoop import _core
-from stoop._checks import class_targets, features, real, value_targets
+from stoop._checks import features, integer, real, softmax_targets, value_targets
 from stoop._errors import message
 from stoop.losses import Loss, as_loss, loss_to_json
 from stoop.model import Model
 
-_TOLERANCE = 1e-7
+_TOLERANCE = 1e-7  # of the core's GradcheckResult::passed
+_WRONG = 1e-3  # around 1e-5 rounding or a kink of ReLU may be the reason
 
 
 @dataclass(frozen=True)
@@ -26,12 +27,19 @@ class ParameterCheck:
         Element with the largest absolute difference.
     worst_analytic, worst_numeric : float
         The two values there.
+    verdict : str
+        As in `GradcheckResult`.
     """
 
     relative_error: float
     worst_index: tuple[int, ...]
     worst_analytic: float
     worst_numeric: float
+
+    @property
+    def verdict(self) -> str:
+        """In words, from the relative error."""
+        return _verdict(self.relative_error)
 
 
 @dataclass(frozen=True)
@@ -43,34 +51,58 @@ class GradcheckResult:
     relative_error : float
         Over all parameters together.
     per_parameter : dict of str to ParameterCheck
+        The parameters that are trained.
     passed : bool
         ``relative_error < 1e-7``.
+    verdict : str
+        "right" below 1e-7, "look" below 1e-3 (about 1e-5 may be rounding or a kink of ReLU), else "wrong".
+    worst : str
+        Name of the parameter with the largest relative error, empty where nothing is trained.
     """
 
     relative_error: float
     per_parameter: dict[str, ParameterCheck]
     passed: bool
 
+    @property
+    def verdict(self) -> str:
+        """In words, from the relative error."""
+        return _verdict(self.relative_error)
+
+    @property
+    def worst(self) -> str:
+        """Name of the parameter with the largest relative error."""
+        checks = self.per_parameter
+        return max(checks, key=lambda name: checks[name].relative_error, default="")
+
     def __str__(self) -> str:
         verdict = "passed" if self.passed else "FAILED"
         width = max(len(name) for name in ("parameter", *self.per_parameter))
         lines = [
-            f"gradcheck {verdict}: relative error {self.relative_error:.2e} (limit {_TOLERANCE:.0e})",
-            f"{'parameter':<{width}}  {'relative error':>14}  {'analytic':>13}  {'numeric':>13}  at",
+            f"gradcheck {verdict}: {self.verdict}, relative error {self.relative_error:.2e} (limit {_TOLERANCE:.0e})",
+            f"{'parameter':<{width}}  {'relative error':>14}  {'analytic':>13}  {'numeric':>13}  worst element",
         ]
         for name, check in self.per_parameter.items():
             values = f"{check.relative_error:14.2e}  {check.worst_analytic:13.6e}  {check.worst_numeric:13.6e}"
-            lines.append(f"{name:<{width}}  {values}  {list(check.worst_index)}")
+            lines.append(f"{name:<{width}}  {values}  {list(check.worst_index)}  {check.verdict}")
         return "\n".join(lines)
 
 
 def gradcheck(
-    model: Model, loss: str | Loss, X: npt.ArrayLike, y: npt.ArrayLike, l2: float = 0.0, eps: float = 1e-6
+    model: Model,
+    loss: str | Loss,
+    X: npt.ArrayLike,
+    y: npt.ArrayLike,
+    l2: float = 0.0,
+    eps: float = 1e-6,
+    sample: int | None = None,
 ) -> GradcheckResult:
-    """Compare the gradient with ``(loss(w + eps) - loss(w - eps)) / (2*eps)`` for every element of every parameter.
+    """Compare the gradient with ``(loss(w + eps) - loss(w - eps)) / (2*eps)``, element by element.
 
     A copy of the model in float64 is checked, so the model itself is left alone. Two passes per element: meant for
-    small models and a few samples. Away from the kinks of ReLU the error is of order eps**2 plus rounding.
+    small models and a few samples, or a `sample` of the elements. Layers with ``trainable=False`` are skipped,
+    dropout is off, BatchNorm uses the statistics of X. Away from the kinks of ReLU the error is of order eps**2 plus
+    rounding.
 
     Parameters
     ----------
@@ -83,6 +115,8 @@ def gradcheck(
         As in `Trainer`, >= 0.
     eps : float, default 1e-6
         Half the distance of the two differences, > 0.
+    sample : int, optional
+        Check at most this many elements of each parameter, spread over it, >= 1. None: all.
 
     Returns
     -------
@@ -100,17 +134,24 @@ def gradcheck(
     loss_json = loss_to_json(as_loss("gradcheck", loss))
     x = features("gradcheck", X, double.dtype, double.input_dim)
     if _core.loss_takes_classes(loss_json):
-        targets = class_targets("gradcheck", y, x.shape[0])
+        targets = softmax_targets("gradcheck", y, double.dtype, x.shape[0], double.output_dim)
     else:
         targets = value_targets("gradcheck", y, double.dtype, x.shape[0], double.output_dim)
     l2 = real("gradcheck", "l2", l2, 0.0)
     eps = real("gradcheck", "eps", eps, 0.0, open_low=True)
+    count = 0 if sample is None else integer("gradcheck", "sample", sample, 1)
     core = double._core
     assert isinstance(core, _core.ModelFloat64)
-    result = _core.gradcheck(core, loss_json, x, targets, l2, eps)
+    result = _core.gradcheck(core, loss_json, x, targets, l2, eps, count)
     shapes = {name: array.shape for name, array in double.parameters().items()}
     checks = {}
     for name, fields in result["per_parameter"].items():
         index = tuple(int(i) for i in np.unravel_index(fields.pop("worst_index"), shapes[name]))
         checks[name] = ParameterCheck(worst_index=index, **fields)
     return GradcheckResult(result["relative_error"], checks, result["passed"])
+
+
+def _verdict(relative_error: float) -> str:
+    if relative_error < _TOLERANCE:
+        return "right"
+    return "look" if relative_error < _WRONG else "wrong"

@@ -228,9 +228,9 @@ class Model:
         """
         from stoop._fold import folded
 
-        layers, parameters, buffers = folded(self.layers, self.parameters(), self.buffers())
+        layers, parameters = folded(self.layers, self.parameters(), self.buffers())
         model = Model(layers, self._input_dim, dtype=self._dtype)
-        model.load_state_dict({**parameters, **buffers})
+        model.load_state_dict(parameters)
         return model
 
     def copy(self) -> Model:

@@ -21,7 +21,6 @@ from stoop.schedules import as_learning_rate, learning_rate_to_config
 LearningRate = Any  # float | Schedule | Callable[[int], float]; kept as a float or a Schedule
 
 
-
 class Optimizer:
     """Base of all optimizers. Use a subclass."""
 
@@ -323,9 +322,7 @@ class Lion(Optimizer):
         self._check_not_negative("weight_decay")
 
 
-_OPTIMIZERS: dict[str, type[Optimizer]] = {
-    c.type_name: c for c in (SGD, AdaGrad, RMSProp, Adam, AdamW, Nadam, Lion)
-}
+_OPTIMIZERS: dict[str, type[Optimizer]] = {c.type_name: c for c in (SGD, AdaGrad, RMSProp, Adam, AdamW, Nadam, Lion)}
 
 
 def as_optimizer(where: str, optimizer: object) -> Optimizer:

@@ -9,6 +9,7 @@ before the epoch starts.
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, ClassVar
 
 import numpy as np
@@ -164,7 +165,7 @@ class Piecewise(Schedule):
             given = f"{len(rates)} values and {len(starts)} boundaries"
             hint = "give the rate before, between and after them"
             raise ValueError(message("Piecewise", given, "expected one value more than boundaries", hint))
-        if any(later <= earlier for earlier, later in zip(starts, starts[1:])):
+        if any(later <= earlier for earlier, later in pairwise(starts)):
             given = f"boundaries {list(starts)} are not in order"
             raise ValueError(message("Piecewise", given, "expected each above the one before", "sort them"))
 
@@ -433,9 +434,10 @@ class Custom(Schedule):
 
     def __post_init__(self) -> None:
         self._check([])
-        if not callable(self.function):
+        function: Any = self.function
+        if not callable(function):
             expected = "expected a callable t -> float"
-            raise TypeError(message("Custom", f"function is {self.function!r}", expected, "give a function"))
+            raise TypeError(message("Custom", f"function is {function!r}", expected, "give a function"))
 
     def to_config(self) -> dict[str, Any]:
         """Return a placeholder: a function has no form that the core could read."""
@@ -449,7 +451,7 @@ class Custom(Schedule):
         TypeError
             If the function returns no number.
         """
-        value = self.function(t)
+        value: Any = self.function(t)
         try:
             return float(value)
         except (TypeError, ValueError):

@@ -1,22 +1,36 @@
 """Trainer: gradient descent on mini-batches. Whole epochs run in the core with the GIL released."""
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from stoop import _core
-from stoop._checks import FloatArray, class_targets, features, integer, real, thread_count, value_targets
+from stoop._checks import (
+    FloatArray,
+    class_targets,
+    features,
+    integer,
+    real,
+    sample_weights,
+    softmax_targets,
+    thread_count,
+    value_targets,
+)
 from stoop._checks import seed as checked_seed
 from stoop._errors import message, unknown_name
+from stoop._weights import class_weights, split_off
 from stoop.history import History
-from stoop.losses import Loss, as_loss, loss_to_json
+from stoop.losses import BinaryCrossEntropy, Loss, as_loss, loss_to_json
 from stoop.model import Model
-from stoop.optimizers import Adam, Optimizer, as_optimizer, optimizer_to_config
+from stoop.optimizers import Adam, Optimizer, as_optimizer
 from stoop.progress import EpochTable
+from stoop.schedules import python_rate
 
 _METRICS = ("accuracy",)
+_LAST_BATCH = ("keep", "drop", "merge")
 _DEFAULT_OPTIMIZER = Adam(learning_rate=1e-3)
 
 
@@ -31,12 +45,28 @@ class Trainer:
         A name or an object of `stoop.losses`.
     optimizer : str or optimizer, default ``Adam(learning_rate=1e-3)``
         A name or an object of `stoop.optimizers`.
-    l2 : float, default 0.0
-        Adds ``l2/2 * sum(weight**2)`` to the loss, weights of Dense only, >= 0.
+    l1, l2 : float, default 0.0
+        Add ``l1 * sum(abs(weight))`` and ``l2/2 * sum(weight**2)`` to the loss, weights of Dense only, >= 0; a layer
+        with its own goes by that.
+    clip_norm : float, optional
+        The gradient of all parameters together, regularisation included, is scaled down to this L2 norm, > 0;
+        Pascanu, Mikolov & Bengio 2013, algorithm 1.
+    clip_value : float, optional
+        Before that, each element of the gradient is cut to [-clip_value, clip_value], > 0.
+    accumulate : int, default 1
+        Batches whose gradients make one update, the same as one batch of all their samples, >= 1.
+    ema : float, optional
+        Keeps a moving average of the parameters, ``average = ema*average + (1-ema)*parameters`` after each update,
+        in [0, 1); see `ema_parameters` and `swap_ema`. Polyak & Juditsky 1992, exponentially weighted.
+    max_norm : float, optional
+        After an update the incoming weights of each unit are scaled down to this L2 norm, > 0;
+        Srivastava et al. 2014, section 5.1.
+    precision : {"float32"}, default "float32"
+        Of the arithmetic; a float64 model computes in float64.
     num_threads : int, optional
         None: chosen from the work of a step, at most `stoop.get_num_threads`.
     seed : int, default 0
-        Of the shuffling, which is a function of the seed and the epoch alone.
+        Of the shuffling, a function of the seed and the epoch, and of dropout.
 
     Attributes
     ----------
@@ -55,7 +85,14 @@ class Trainer:
         loss: str | Loss = "softmax_cross_entropy",
         optimizer: str | Optimizer = _DEFAULT_OPTIMIZER,
         *,
+        l1: float = 0.0,
         l2: float = 0.0,
+        clip_norm: float | None = None,
+        clip_value: float | None = None,
+        accumulate: int = 1,
+        ema: float | None = None,
+        max_norm: float | None = None,
+        precision: str = "float32",
         num_threads: int | None = None,
         seed: int = 0,
     ) -> None:
@@ -68,14 +105,24 @@ class Trainer:
         loss_json = loss_to_json(self.loss)
         config = {
             "loss": json.loads(loss_json),
-            "optimizer": optimizer_to_config(self.optimizer),
+            "optimizer": self.optimizer.to_config(),
+            "l1": real("Trainer", "l1", l1, 0.0),
             "l2": real("Trainer", "l2", l2, 0.0),
+            "clip_norm": _limit("clip_norm", clip_norm),
+            "clip_value": _limit("clip_value", clip_value),
+            "max_norm": _limit("max_norm", max_norm),
+            "accumulate": integer("Trainer", "accumulate", accumulate, 1),
+            "ema": None if ema is None else real("Trainer", "ema", ema, 0.0, 1.0),
             "num_threads": 0 if num_threads is None else thread_count("Trainer", "num_threads", num_threads),
             "seed": checked_seed("Trainer", seed),
         }
+        _check_precision(precision, model.dtype.name)
         make: Any = _core.TrainerFloat64 if model.dtype.itemsize == 8 else _core.TrainerFloat32
-        self._core: _core._Trainer[Any] = make(model._core, json.dumps(config))
+        self._core: _core._Trainer[Any] = make(
+            model._core, json.dumps(config), python_rate(self.optimizer.learning_rate)
+        )
         self._takes_classes = _core.loss_takes_classes(loss_json)
+        self._has_accuracy = _core.loss_has_accuracy(loss_json)
         self._dtype = model.dtype
         self._input_dim = model.input_dim
         self._output_dim = model.output_dim
@@ -86,11 +133,15 @@ class Trainer:
         y: npt.ArrayLike,
         epochs: int = 10,
         batch_size: int = 128,
-        validation_data: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
+        validation_data: tuple[npt.ArrayLike, ...] | None = None,
         *,
+        validation_split: float = 0.0,
         shuffle: bool = True,
+        sample_weight: npt.ArrayLike | None = None,
+        class_weight: Mapping[int, float] | npt.ArrayLike | None = None,
         metrics: Iterable[str] = _METRICS,
         verbose: int = 1,
+        last_batch: str = "keep",
     ) -> History:
         """Train on mini-batches of X and y; called again, it goes on from where it is.
 
@@ -99,19 +150,31 @@ class Trainer:
         X : array_like, (n_samples, input_dim)
             Read only, never copied where it is row-major and of the model's dtype.
         y : array_like, (n_samples,) or (n_samples, n_outputs)
-            Integer classes, or values for a regression loss; ``(n_samples,)`` values will do for one output.
+            Integer classes, or values for the other losses; ``(n_samples,)`` values will do for one output. Softmax
+            cross-entropy also takes rows of probabilities, binary cross-entropy labels 0 and 1 or probabilities.
         epochs : int, default 10
             Passes over X, >= 1.
         batch_size : int, default 128
             Samples per update, >= 1; the last batch of an epoch may be smaller.
-        validation_data : (X, y), optional
+        validation_data : (X, y) or (X, y, sample_weight), optional
             Evaluated after each epoch.
+        validation_split : float, default 0.0
+            In [0, 1): this share of the samples, the last ones as they are given, is not trained on but validated
+            with. Shuffle sorted data first, or use `stoop.data.train_test_split`.
         shuffle : bool, default True
             A new order each epoch.
+        sample_weight : array_like, (n_samples,), optional
+            >= 0; the loss of a batch is the weighted mean, divided by the sum of its weights. 0 leaves a sample out.
+        class_weight : dict or array_like, (n_classes,), optional
+            Weight by class, multiplied with `sample_weight`; classes that a dict leaves out weigh 1. For integer
+            class targets (for binary cross-entropy: integer labels of one column) only.
         metrics : iterable of str, default ("accuracy",)
-            What is recorded beside the loss; "accuracy" is left out for losses that do not take classes.
+            What is recorded beside the loss; "accuracy" is left out for losses other than the cross-entropies.
         verbose : {0, 1, 2}, default 1
             0: silent. 1: a table of epochs, with a live line on a terminal. 2: the table alone.
+        last_batch : {"keep"}, default "keep"
+            A last batch with fewer samples is trained on like the others. With a BatchNorm a last batch of one
+            sample joins the one before it, because one sample has no variance.
 
         Returns
         -------
@@ -129,8 +192,14 @@ class Trainer:
         """
         epochs = integer("fit", "epochs", epochs, 1)
         batch_size = integer("fit", "batch_size", batch_size, 1)
-        x, targets = self._batch("fit", X, y)
+        _check_last_batch(last_batch)
+        x, targets, weights = self._batch("fit", X, y, sample_weight)
         validation = None if validation_data is None else self._validation(validation_data)
+        split = real("fit", "validation_split", validation_split, 0.0, 1.0)
+        if split > 0.0:
+            (x, targets, weights), validation = split_off(split, (x, targets, weights), validation)
+        if class_weight is not None:
+            weights = self._class_weights(class_weight, y, targets, weights)
         history = History(self._history_keys(metrics, validated=validation is not None))
         self.history = history
         table = EpochTable(history, self.epoch, epochs, live=verbose == 1) if verbose else None
@@ -138,6 +207,7 @@ class Trainer:
             self._core.fit(
                 x,
                 targets,
+                weights,
                 epochs,
                 batch_size,
                 bool(shuffle),
@@ -150,60 +220,99 @@ class Trainer:
                 table.close()
         return history
 
-    def step(self, X: npt.ArrayLike, y: npt.ArrayLike) -> float:
+    def step(self, X: npt.ArrayLike, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None) -> float:
         """Make one update on this batch and return the loss before it, regularisation included.
+
+        Parameters
+        ----------
+        X, y, sample_weight : array_like
+            As in `fit`.
 
         Raises
         ------
         ValueError, TypeError, NonFiniteLossError
             As `fit`; nothing is changed then.
         """
-        x, targets = self._batch("step", X, y)
-        return self._core.step(x, targets)
+        x, targets, weights = self._batch("step", X, y, sample_weight)
+        return self._core.step(x, targets, weights)
 
     def loss_and_grad(
         self,
         X: npt.ArrayLike,
         y: npt.ArrayLike,
-        training: bool = True,  # noqa: ARG002
+        training: bool = True,
+        dropout: bool = False,
+        sample_weight: npt.ArrayLike | None = None,
     ) -> tuple[float, dict[str, FloatArray]]:
-        """Return the loss of this batch and its gradient; nothing is updated.
+        """Return the loss of this batch and its gradient; nothing is updated, running statistics included.
 
         Parameters
         ----------
         X, y : array_like
             As in `fit`.
         training : bool, default True
-            Without effect for the layers there are: none behaves differently in training.
+            BatchNorm normalises with the statistics of this batch. False: with the running ones.
+        dropout : bool, default False
+            Dropout drops, with the mask of the update that would come next. False: it does nothing.
+        sample_weight : array_like, (n_samples,), optional
+            As in `fit`.
 
         Returns
         -------
         loss : float
             Regularisation included.
         gradient : dict of str to ndarray
-            Names and shapes of `Model.parameters`; the arrays share one block.
+            Names and shapes of `Model.parameters`; the arrays share one block. Zero for layers with
+            ``trainable=False``.
 
         Raises
         ------
         ValueError, TypeError
             For data that cannot be used.
         """
-        x, targets = self._batch("loss_and_grad", X, y)
-        return self._core.loss_and_grad(x, targets)
+        x, targets, weights = self._batch("loss_and_grad", X, y, sample_weight)
+        return self._core.loss_and_grad(x, targets, weights, bool(training), bool(dropout))
 
-    def evaluate(self, X: npt.ArrayLike, y: npt.ArrayLike) -> dict[str, float]:
-        """Return ``{"loss": ..., "accuracy": ...}`` in inference mode; accuracy for losses that take classes only.
+    def evaluate(
+        self, X: npt.ArrayLike, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None
+    ) -> dict[str, float]:
+        """Return ``{"loss": ..., "accuracy": ...}`` in inference mode; accuracy for the cross-entropies only.
+
+        The loss is the weighted mean with regularisation; accuracy, the share of samples (for binary cross-entropy: of
+        labels) predicted right, counts all samples alike.
+
+        Parameters
+        ----------
+        X, y, sample_weight : array_like
+            As in `fit`.
 
         Raises
         ------
         ValueError, TypeError
             For data that cannot be used.
         """
-        x, targets = self._batch("evaluate", X, y)
-        values = self._core.evaluate(x, targets)
-        if not self._takes_classes:
+        x, targets, weights = self._batch("evaluate", X, y, sample_weight)
+        values = self._core.evaluate(x, targets, weights)
+        if not self._has_accuracy:
             del values["accuracy"]
         return values
+
+    def ema_parameters(self) -> dict[str, FloatArray]:
+        """Return the moving average of the parameters by name: writable views, empty without `ema`."""
+        return self._core.ema_parameters()
+
+    def swap_ema(self) -> None:
+        """Put the moving average into the model and its parameters aside, or back.
+
+        `Model.predict`, `Model.save` and `evaluate` then use the average; training needs the parameters and refuses
+        to go on until they are back. Running statistics of BatchNorm are not averaged.
+
+        Raises
+        ------
+        ValueError
+            If the trainer was made without `ema`.
+        """
+        self._core.swap_ema()
 
     @property
     def epoch(self) -> int:
@@ -218,26 +327,41 @@ class Trainer:
     def __repr__(self) -> str:
         return f"Trainer({self.model!r}, {self.loss!r}, {self.optimizer!r}, epoch={self.epoch}, steps={self.steps})"
 
-    def _batch(self, where: str, X: npt.ArrayLike, y: npt.ArrayLike) -> tuple[Any, Any]:
+    def _batch(self, where: str, X: npt.ArrayLike, y: npt.ArrayLike, weight: npt.ArrayLike | None) -> tuple[Any, ...]:
         x = features(where, X, self._dtype, self._input_dim)
+        weights = None if weight is None else sample_weights(where, weight, self._dtype, x.shape[0])
         if self._takes_classes:
-            return x, class_targets(where, y, x.shape[0])
-        return x, value_targets(where, y, self._dtype, x.shape[0], self._output_dim)
+            return x, softmax_targets(where, y, self._dtype, x.shape[0], self._output_dim), weights
+        return x, value_targets(where, y, self._dtype, x.shape[0], self._output_dim), weights
 
-    def _validation(self, validation_data: Any) -> tuple[Any, Any]:
+    def _validation(self, validation_data: Any) -> tuple[Any, ...]:
         try:
-            X, y = validation_data
+            X, y, *weight = validation_data
+            (weight,) = weight or (None,)
         except (TypeError, ValueError):
             given = f"validation_data is a {type(validation_data).__name__}"
-            raise TypeError(message("fit", given, "expected a pair (X, y)", "give validation_data=(X, y)")) from None
-        return self._batch("fit, validation_data", X, y)
+            expected = "expected a pair (X, y) or (X, y, sample_weight)"
+            raise TypeError(message("fit", given, expected, "give validation_data=(X, y)")) from None
+        return self._batch("fit, validation_data", X, y, weight)
+
+    def _class_weights(self, class_weight: Any, y: npt.ArrayLike, targets: Any, weights: Any) -> Any:
+        if self._takes_classes and targets.ndim == 1:
+            return class_weights(class_weight, targets, self._output_dim, weights, self._dtype)
+        if isinstance(self.loss, BinaryCrossEntropy) and self._output_dim == 1:
+            array = np.asarray(y)
+            column = array[:, 0] if array.ndim == 2 else array
+            labels = class_targets("fit, class_weight", column, column.shape[0])[: targets.shape[0]]
+            return class_weights(class_weight, labels, 2, weights, self._dtype)
+        given = f"class_weight with {self.loss.type_name} and y of shape {targets.shape}"
+        expected = "expected integer class targets, one per sample"
+        raise ValueError(message("fit", given, expected, "use sample_weight"))
 
     def _history_keys(self, metrics: Iterable[str], *, validated: bool) -> list[str]:
         names = (metrics,) if isinstance(metrics, str) else tuple(metrics)
         for name in names:
             if name not in _METRICS:
                 raise ValueError(unknown_name("fit", "metric", str(name), _METRICS))
-        measured = ["loss", "accuracy"] if "accuracy" in names and self._takes_classes else ["loss"]
+        measured = ["loss", "accuracy"] if "accuracy" in names and self._has_accuracy else ["loss"]
         if validated:
             measured += [f"val_{key}" for key in measured]
         return [*measured, "learning_rate", "grad_norm", "samples_per_second"]
@@ -251,3 +375,29 @@ def _record(history: History, table: EpochTable | None) -> Callable[[dict[str, A
         return True
 
     return on_epoch
+
+
+def _limit(name: str, value: float | None) -> float | None:
+    return None if value is None else real("Trainer", name, value, 0.0, open_low=True)
+
+
+def _check_precision(precision: str, dtype: str) -> None:
+    if precision in ("float32", dtype):
+        return
+    if precision == "bfloat16":
+        given, expected = 'precision "bfloat16"', 'expected "float32"'
+        raise ValueError(message("Trainer", given, expected, "mixed precision is not available in this version"))
+    if precision == "float64":
+        given, expected = f'precision "float64" with a model of {dtype}', 'expected "float32"'
+        raise ValueError(message("Trainer", given, expected, 'make the model with dtype="float64"'))
+    raise ValueError(unknown_name("Trainer", "precision", str(precision), ("float32",)))
+
+
+def _check_last_batch(last_batch: str) -> None:
+    if last_batch == "keep":
+        return
+    if last_batch in _LAST_BATCH:
+        given, expected = f'last_batch "{last_batch}"', 'expected "keep", the others are not available in this version'
+        hint = "cut X to a multiple of batch_size; with BatchNorm a last batch of one sample is merged anyway"
+        raise ValueError(message("fit", given, expected, hint))
+    raise ValueError(unknown_name("fit", "last_batch", str(last_batch), _LAST_BATCH))

@@ -127,6 +127,7 @@ TEST(TrainingExecutor, RunAllocatesNothing) {
       request.class_targets = true;
       request.batch = 17;  // a last batch of one is merged into the one before it
       TrainingExecutor<float> executor(build_plan(request), table_under_test<float>());
+      const Optimizer optimizer = SGD{};
       const std::vector<double> rates(samples.classes.size(), 0.01);
       AlignedBuffer<float> running(static_cast<Index>(model.buffer_block().size()));
       TrainingRun<float> run;
@@ -137,7 +138,7 @@ TEST(TrainingExecutor, RunAllocatesNothing) {
       run.parameters = model.parameter_block().data();
       run.gradient = gradient.data();
       run.running = running.data();
-      run.optimizer = SGD{};
+      run.optimizer = &optimizer;
       run.learning_rates = rates.data();
       run.threads = threads;
       executor.reserve_threads(threads);

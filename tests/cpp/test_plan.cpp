@@ -43,97 +43,97 @@ std::string text_of(PlanKind kind, LossKind loss) { return describe(plan_of(smal
 TEST(PlanText, Inference) {
   EXPECT_EQ(text_of(PlanKind::inference, LossKind::mse), R"(inference of 20 rows, 7680 bytes
   x 5 (stride 16) external
-  h0 5 (stride 16) at 3840, alive 0..1
-  h1 40 (stride 48) at 0, alive 1..2
-  h2 40 (stride 48) at 3840, alive 2..3
-  h3 7 (stride 16) at 0, alive 3..4
-  h4 3 (stride 16) external
-  activation x -> h0 5x5 relu
-  dense h0 -> h1 5x40 relu
-  activation h1 -> h2 40x40 tanh
-  dense h2 -> h3 40x7 sigmoid
-  dense h3 -> h4 7x3
+  h1 5 (stride 16) at 3840, alive 0..1
+  h2 40 (stride 48) at 0, alive 1..2
+  h4 40 (stride 48) at 3840, alive 2..3
+  h5 7 (stride 16) at 0, alive 3..4
+  h7 3 (stride 16) external
+  activation x -> h1 5x5 relu
+  dense h1 -> h2 5x40 relu
+  activation h2 -> h4 40x40 tanh
+  dense h4 -> h5 40x7 sigmoid
+  dense h5 -> h7 7x3
 )");
 }
 
 TEST(PlanText, Evaluation) {
   EXPECT_EQ(text_of(PlanKind::evaluation, LossKind::mse), R"(evaluation of 20 rows, 7680 bytes
   x 5 (stride 16) external
-  h0 5 (stride 16) at 3840, alive 0..1
-  h1 40 (stride 48) at 0, alive 1..2
-  h2 40 (stride 48) at 3840, alive 2..3
-  h3 7 (stride 16) at 0, alive 3..4
-  h4 3 (stride 16) at 1280, alive 4..5
-  activation x -> h0 5x5 relu
-  dense h0 -> h1 5x40 relu
-  activation h1 -> h2 40x40 tanh
-  dense h2 -> h3 40x7 sigmoid
-  dense h3 -> h4 7x3
-  loss h4 -> -
+  h1 5 (stride 16) at 3840, alive 0..1
+  h2 40 (stride 48) at 0, alive 1..2
+  h4 40 (stride 48) at 3840, alive 2..3
+  h5 7 (stride 16) at 0, alive 3..4
+  h7 3 (stride 16) at 1280, alive 4..5
+  activation x -> h1 5x5 relu
+  dense h1 -> h2 5x40 relu
+  activation h2 -> h4 40x40 tanh
+  dense h4 -> h5 40x7 sigmoid
+  dense h5 -> h7 7x3
+  loss h7 -> -
 )");
 }
 
 TEST(PlanText, TrainingWithValuesAsTargets) {
   EXPECT_EQ(text_of(PlanKind::training, LossKind::mse), R"(training of 20 rows, 20480 bytes
   x 5 (stride 16) at 11520, alive 0..11
-  h0 5 (stride 16) at 12800, alive 0..11
-  h1 40 (stride 48) at 0, alive 0..11
-  h2 40 (stride 48) at 3840, alive 0..11
-  h3 7 (stride 16) at 14080, alive 0..11
-  h4 3 (stride 16) at 15360, alive 0..11
+  h1 5 (stride 16) at 12800, alive 0..11
+  h2 40 (stride 48) at 0, alive 0..11
+  h4 40 (stride 48) at 3840, alive 0..11
+  h5 7 (stride 16) at 14080, alive 0..11
+  h7 3 (stride 16) at 15360, alive 0..11
   y 3 (stride 16) at 16640, alive 0..11
   d_out 3 (stride 16) at 17920, alive 0..11
-  d3 7 (stride 16) at 19200, alive 0..11
-  d2 40 (stride 48) at 7680, alive 0..11
+  d6 7 (stride 16) at 19200, alive 0..11
+  d4 40 (stride 48) at 7680, alive 0..11
   gather - -> x
-  activation x -> h0 5x5 relu
-  dense h0 -> h1 5x40 relu
-  activation h1 -> h2 40x40 tanh
-  dense h2 -> h3 40x7 sigmoid
-  dense h3 -> h4 7x3
+  activation x -> h1 5x5 relu
+  dense h1 -> h2 5x40 relu
+  activation h2 -> h4 40x40 tanh
+  dense h4 -> h5 40x7 sigmoid
+  dense h5 -> h7 7x3
   gather_targets - -> y
-  loss h4 -> d_out
-  input_gradient d_out -> d3 with h3 7x3 sigmoid
-  input_gradient d3 -> d2 with h2 40x7 tanh
-  activation_gradient - -> d2 with h1 5x40 relu
+  loss h7 -> d_out
+  input_gradient d_out -> d6 with h5 7x3 sigmoid
+  input_gradient d6 -> d4 with h4 40x7 tanh
+  activation_gradient - -> d4 with h2 5x40 relu
 = check_loss
-  weight_gradient h3 -> - with d_out 7x3 by 4/7 then update
-  weight_gradient h2 -> - with d3 40x7 sigmoid by 8/40 then update
-  bias_gradient d3 -> - 40x7 sigmoid by 7/7 then update
-  weight_gradient h0 -> - with d2 5x40 relu by 4/5 then update
-  bias_gradient d2 -> - 5x40 relu by 40/40 then update
+  weight_gradient d_out -> - with h5 7x3 by 4/7 then update
+  weight_gradient d6 -> - with h4 40x7 by 8/40 then update
+  bias_gradient d6 -> - with h4 40x7 by 7/7 then update
+  weight_gradient d4 -> - with h1 5x40 by 4/5 then update
+  bias_gradient d4 -> - with h1 5x40 by 40/40 then update
 )");
 }
 
 // The steps up to check_loss, buffers included, which all kinds of training with classes share.
 const char* const kUpToLoss = R"( of 20 rows, 19200 bytes
   x 5 (stride 16) at 11520, alive 0..10
-  h0 5 (stride 16) at 12800, alive 0..10
-  h1 40 (stride 48) at 0, alive 0..10
-  h2 40 (stride 48) at 3840, alive 0..10
-  h3 7 (stride 16) at 14080, alive 0..10
-  h4 3 (stride 16) at 15360, alive 0..10
+  h1 5 (stride 16) at 12800, alive 0..10
+  h2 40 (stride 48) at 0, alive 0..10
+  h4 40 (stride 48) at 3840, alive 0..10
+  h5 7 (stride 16) at 14080, alive 0..10
+  h7 3 (stride 16) at 15360, alive 0..10
   d_out 3 (stride 16) at 16640, alive 0..10
-  d3 7 (stride 16) at 17920, alive 0..10
-  d2 40 (stride 48) at 7680, alive 0..10
+  d6 7 (stride 16) at 17920, alive 0..10
+  d4 40 (stride 48) at 7680, alive 0..10
   gather - -> x
-  activation x -> h0 5x5 relu
-  dense h0 -> h1 5x40 relu
-  activation h1 -> h2 40x40 tanh
-  dense h2 -> h3 40x7 sigmoid
-  dense h3 -> h4 7x3
-  loss h4 -> d_out
-  input_gradient d_out -> d3 with h3 7x3 sigmoid
-  input_gradient d3 -> d2 with h2 40x7 tanh
-  activation_gradient - -> d2 with h1 5x40 relu
+  activation x -> h1 5x5 relu
+  dense h1 -> h2 5x40 relu
+  activation h2 -> h4 40x40 tanh
+  dense h4 -> h5 40x7 sigmoid
+  dense h5 -> h7 7x3
+  loss h7 -> d_out
+  input_gradient d_out -> d6 with h5 7x3 sigmoid
+  input_gradient d6 -> d4 with h4 40x7 tanh
+  activation_gradient - -> d4 with h2 5x40 relu
 = check_loss
 )";
 
-const char* const kGradients = R"(  weight_gradient h3 -> - with d_out 7x3 by 4/7 then regularize
-  weight_gradient h2 -> - with d3 40x7 sigmoid by 8/40 then regularize
-  bias_gradient d3 -> - 40x7 sigmoid by 7/7 then regularize
-  weight_gradient h0 -> - with d2 5x40 relu by 4/5 then regularize
-  bias_gradient d2 -> - 5x40 relu by 40/40 then regularize
+const char* const kGradients = R"(  weight_gradient d_out -> - with h5 7x3 by 4/7 then regularize
+  weight_gradient d6 -> - with h4 40x7 by 8/40 then regularize
+  bias_gradient d6 -> - with h4 40x7 by 7/7 then regularize
+  weight_gradient d4 -> - with h1 5x40 by 4/5 then regularize
+  bias_gradient d4 -> - with h1 5x40 by 40/40 then regularize
 )";
 
 TEST(PlanText, Gradient) {
@@ -144,11 +144,11 @@ TEST(PlanText, Gradient) {
 TEST(PlanText, CheckedTraining) {
   EXPECT_EQ(text_of(PlanKind::checked, LossKind::softmax_cross_entropy),
             std::string("checked") + kUpToLoss + kGradients + R"(= check_gradient
-  update_weight h3 -> - with d_out 7x3 by 4/7 then update
-  update_weight h2 -> - with d3 40x7 sigmoid by 8/40 then update
-  update_weight d3 -> - 40x7 sigmoid by 7/7 then update
-  update_weight h0 -> - with d2 5x40 relu by 4/5 then update
-  update_weight d2 -> - 5x40 relu by 40/40 then update
+  update_parameter d_out -> - with h5 7x3 by 4/7 then update
+  update_parameter d6 -> - with h4 40x7 by 8/40 then update
+  update_parameter d6 -> - with h4 40x7 by 7/7 then update
+  update_parameter d4 -> - with h1 5x40 by 4/5 then update
+  update_parameter d4 -> - with h1 5x40 by 40/40 then update
 )");
 }
 
@@ -156,17 +156,17 @@ TEST(PlanText, OneLayer) {
   const Model<double> model({.input_dim = 512, .layers = {Dense{.units = 2, .activation = Tanh{}}}});
   EXPECT_EQ(describe(plan_of(model, PlanKind::training, LossKind::mse, 9)), R"(training of 9 rows, 39168 bytes
   x 512 (stride 520) at 0, alive 0..5
-  h0 2 (stride 8) at 37440, alive 0..5
+  h1 2 (stride 8) at 37440, alive 0..5
   y 2 (stride 8) at 38016, alive 0..5
   d_out 2 (stride 8) at 38592, alive 0..5
   gather - -> x
-  dense x -> h0 512x2 tanh
+  dense x -> h1 512x2 tanh
   gather_targets - -> y
-  loss h0 -> d_out
-  activation_gradient - -> d_out with h0 512x2 tanh
+  loss h1 -> d_out
+  activation_gradient - -> d_out with h1 512x2 tanh
 = check_loss
-  weight_gradient x -> - with d_out 512x2 tanh by 32/512 then update
-  bias_gradient d_out -> - 512x2 tanh by 2/2 then update
+  weight_gradient d_out -> - with x 512x2 by 32/512 then update
+  bias_gradient d_out -> - with x 512x2 by 2/2 then update
 )");
 }
 

@@ -2,8 +2,8 @@
 
 Parameters are kept as PyTorch keeps them (a weight is (out_features, in_features)) under the names that stoop gives
 them. Gradients come from autograd, updates from torch.optim wherever its convention is ours. Where it is not, the
-update is written out: SGD with dampening, which torch.optim leaves out of the very first step, and Lion, which it
-does not have. The running variance of BatchNorm is written out for the same reason: PyTorch takes the unbiased one.
+update is written out: SGD with dampening, which torch.optim leaves out of the very first step, Nadam, whose product of
+momenta it keeps in float32, and Lion, which it does not have. The running variance of BatchNorm is written out for the same reason: PyTorch takes the unbiased one.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ ACTIVATIONS: dict[str, Callable[..., torch.Tensor]] = {
     "Tanh": lambda x, _: torch.tanh(x),
     "Softplus": lambda x, _: F.softplus(x),
 }
-_BY_NAME = {
+BY_NAME = {
     "identity": stoop.Identity,
     "relu": stoop.ReLU,
     "leaky_relu": stoop.LeakyReLU,
@@ -61,8 +61,9 @@ class Network:
         }
 
     def _layer_of(self, path: Sequence[str], layers: Any = None) -> Any:
+        """The layer of ["2", "0", "weight"]; the Residual itself for its projection."""
         layer = (self.layers if layers is None else layers)[int(path[0])]
-        return self._layer_of(path[1:], layer.layers) if len(path) > 2 and path[1].isdigit() else layer
+        return self._layer_of(path[1:], layer.layers) if path[1].isdigit() else layer
 
     @property
     def trainable(self) -> Tensors:
@@ -72,6 +73,17 @@ class Network:
     def weights(self) -> Tensors:
         """What is regularised: the weights of Dense, a projection's among them."""
         return {name: value for name, value in self.parameters.items() if name.endswith(".weight")}
+
+    def penalty(self, l1: float, l2: float) -> torch.Tensor:
+        total = torch.zeros(())
+        for name, weight in self.weights.items():
+            layer = self._layer_of(name.split("."))
+            here = {"l1": l1, "l2": l2}
+            for key in here:
+                if getattr(layer, key, None) is not None:
+                    here[key] = getattr(layer, key)
+            total = total + here["l1"] * weight.abs().sum() + here["l2"] / 2.0 * (weight**2).sum()
+        return total
 
     def forward(self, x: torch.Tensor, *, training: bool) -> torch.Tensor:
         return self._chain(self.layers, "", x, training)
@@ -88,7 +100,7 @@ class Network:
             activation = layer.activation
             if activation is None:
                 return x
-            activation = _BY_NAME[activation]() if isinstance(activation, str) else activation
+            activation = BY_NAME[activation]() if isinstance(activation, str) else activation
             return ACTIVATIONS[type(activation).__name__](x, activation)
         if kind == "BatchNorm":
             return self._batch_norm(layer, path, x, training)
@@ -146,6 +158,8 @@ def make_update(optimizer: Any, network: Network) -> Update:
     kind = type(optimizer).__name__
     if kind == "Lion":
         return _lion(optimizer, groups)
+    if kind == "Nadam":
+        return _nadam(optimizer, groups)
     if kind == "SGD" and optimizer.dampening:
         return _dampened_sgd(optimizer, groups)
     twin = _torch_optimizer(kind, optimizer, groups)
@@ -168,8 +182,6 @@ def _torch_optimizer(kind: str, ours: Any, groups: list[dict[str, Any]]) -> torc
             groups, lr=1.0, alpha=ours.rho, eps=ours.eps, momentum=ours.momentum, centered=ours.centered
         )
     adam: dict[str, Any] = {"lr": 1.0, "betas": (ours.beta1, ours.beta2), "eps": ours.eps}
-    if kind == "Nadam":
-        return torch.optim.NAdam(groups, **adam, momentum_decay=getattr(ours, "momentum_decay", 0.004))
     return {"Adam": torch.optim.Adam, "AdamW": torch.optim.AdamW}[kind](groups, **adam, amsgrad=ours.amsgrad)
 
 
@@ -188,6 +200,32 @@ def _dampened_sgd(ours: Any, groups: list[dict[str, Any]]) -> Update:
             g = parameter.grad
             v.mul_(ours.momentum).add_(g, alpha=1.0 - ours.dampening)
             parameter.sub_(lr * (g + ours.momentum * v if ours.nesterov else v))
+
+    return update
+
+
+def _nadam(ours: Any, groups: list[dict[str, Any]]) -> Update:
+    """Dozat 2016, algorithm 2, as in torch.optim.NAdam."""
+    means = [torch.zeros_like(parameter) for parameter, _ in _each(groups)]
+    squares = [torch.zeros_like(parameter) for parameter, _ in _each(groups)]
+    t, product = 0, 1.0
+
+    def momentum_at(t: int) -> float:
+        return ours.beta1 * (1.0 - 0.5 * 0.96 ** (t * ours.momentum_decay))
+
+    @torch.no_grad()
+    def update(lr: float) -> None:
+        nonlocal t, product
+        t += 1
+        now, following = momentum_at(t), momentum_at(t + 1)
+        product *= now
+        for (parameter, _), m, v in zip(_each(groups), means, squares):
+            g = parameter.grad
+            m.mul_(ours.beta1).add_(g, alpha=1.0 - ours.beta1)
+            v.mul_(ours.beta2).addcmul_(g, g, value=1.0 - ours.beta2)
+            denominator = (v / (1.0 - ours.beta2**t)).sqrt() + ours.eps
+            step = (1.0 - now) / (1.0 - product) * g + following / (1.0 - product * following) * m
+            parameter.sub_(lr * step / denominator)
 
     return update
 
@@ -217,7 +255,7 @@ def rate_at(schedule: Any, t: int) -> float:
     formulas: dict[str, Callable[[], float]] = {
         "Constant": lambda: s.lr,
         "Step": lambda: s.lr * s.factor ** (t // s.every),
-        "Piecewise": lambda: s.values[sum(t >= boundary for boundary in s.boundaries)],
+        "Piecewise": lambda: s.rates[sum(t >= boundary for boundary in s.boundaries)],
         "Exponential": lambda: s.lr * s.decay ** (t / s.every),
         "InverseTime": lambda: s.lr / (1.0 + s.decay * t),
         "Power": lambda: s.lr / (t + 1) ** s.exponent,
@@ -229,8 +267,10 @@ def rate_at(schedule: Any, t: int) -> float:
             rate_at(s.schedule, 0) * (t + 1) / s.steps if t < s.steps else rate_at(s.schedule, t - s.steps)
         ),
         "OneCycle": lambda: _one_cycle(s, t),
+        "Custom": lambda: s.function(t),
+        "function": lambda: schedule(t),
     }
-    return float(formulas[kind]() if kind in formulas else schedule(t))
+    return float(formulas[kind]())
 
 
 def _one_cycle(s: Any, t: int) -> float:
@@ -247,7 +287,7 @@ def _one_cycle(s: Any, t: int) -> float:
 
 
 class Trainer:
-    """One update after another, in the order of stoop: penalties, clip_value, clip_norm, optimizer."""
+    """An update in the order of stoop: penalties, clip_value, clip_norm, optimizer, max_norm, average."""
 
     def __init__(
         self,
@@ -259,30 +299,44 @@ class Trainer:
         l2: float = 0.0,
         clip_norm: float | None = None,
         clip_value: float | None = None,
+        max_norm: float | None = None,
+        ema: float | None = None,
     ) -> None:
         self.network, self.loss, self.l1, self.l2 = network, loss, l1, l2
-        self.clip_norm, self.clip_value = clip_norm, clip_value
+        self.clip_norm, self.clip_value, self.max_norm, self.ema = clip_norm, clip_value, max_norm, ema
+        self.average = {name: value.detach().clone() for name, value in network.parameters.items()}
         self.schedule = optimizer.learning_rate
         self.update = make_update(optimizer, network)
         self.t = 0
+        self.grad_norms: list[float] = []  # of each update, before clip_norm
 
     def step(self, X: npt.NDArray, y: npt.NDArray, weights: npt.NDArray | None = None) -> float:
         """One update; returns the objective before it."""
         output = self.network.forward(torch.from_numpy(X), training=True)
         values = per_sample(self.loss, output, torch.from_numpy(y))
         objective = weighted_mean(values, None if weights is None else torch.from_numpy(weights))
-        for weight in self.network.weights.values():
-            objective = objective + self.l1 * weight.abs().sum() + self.l2 / 2.0 * (weight**2).sum()
+        objective = objective + self.network.penalty(self.l1, self.l2)
         trainable = list(self.network.trainable.values())
         for parameter, grad in zip(trainable, torch.autograd.grad(objective, trainable, allow_unused=True)):
             parameter.grad = torch.zeros_like(parameter) if grad is None else grad
         if self.clip_value is not None:
             torch.nn.utils.clip_grad_value_(trainable, self.clip_value)
-        if self.clip_norm is not None:
-            # clip_grad_norm_ adds 1e-6 to the norm that it divides by.
-            norm = math.sqrt(sum(float((p.grad.double() ** 2).sum()) for p in trainable))
-            for parameter in trainable:
-                parameter.grad.mul_(min(1.0, self.clip_norm / norm))
+        norm = math.sqrt(sum(float((p.grad.double() ** 2).sum()) for p in trainable))
+        if self.clip_norm is not None and norm > self.clip_norm:
+            for parameter in trainable:  # clip_grad_norm_ adds 1e-6 to the norm that it divides by
+                parameter.grad.mul_(self.clip_norm / norm)
+        self.grad_norms.append(norm)
         self.update(rate_at(self.schedule, self.t))
+        self._after_update()
         self.t += 1
         return objective.item()
+
+    @torch.no_grad()
+    def _after_update(self) -> None:
+        if self.max_norm is not None:
+            for name, weight in self.network.weights.items():
+                if name not in self.network.frozen:
+                    weight.copy_(torch.renorm(weight, 2, 0, self.max_norm))
+        if self.ema is not None:
+            for name, value in self.network.parameters.items():
+                self.average[name].lerp_(value, 1.0 - self.ema)

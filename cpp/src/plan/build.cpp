@@ -345,7 +345,7 @@ class Builder {
       case NodeKind::dense:
         return backward_dense(i);
       case NodeKind::activation:
-        if (!planned(i).skipped) gate(i, node(i).activation);
+        if (!planned(i).skipped && !planned(i).gated) gate(i, node(i).activation);
         return pass(planned(i).grad, node(i).input);
       case NodeKind::dropout:
         return backward_dropout(i);
@@ -415,8 +415,8 @@ class Builder {
     Step step = start_step(StepKind::input_gradient, cut, i);
     step.input = p.grad;
     step.output = add_buffer(numbered("d", before), node(i).in_features);
-    if (const int gated = fused_source(before); gated != kNone) {
-      set_activation(step, planned(gated).fused);
+    if (const int gated = gated_source(before); gated != kNone) {
+      set_activation(step, node(gated).kind == NodeKind::dense ? planned(gated).fused : node(gated).activation);
       step.gate = planned(gated).saved;
       planned(gated).gated = true;
     }
@@ -427,10 +427,12 @@ class Builder {
     pass(step.output, before);
   }
 
-  // The dense whose fused activation node `i` stands for, where only a chain of single readers lies between.
-  int fused_source(int i) {
-    if (node(i).kind != NodeKind::activation || !planned(i).skipped || graph_.consumers(i) != 1) return kNone;
-    return node(i).input;
+  // The node whose activation's derivative can be multiplied in with the product that makes the gradient of node i's
+  // output: the dense that has computed it, or i itself. Only where that product is all there is to the gradient.
+  int gated_source(int i) {
+    if (node(i).kind != NodeKind::activation || graph_.consumers(i) != 1) return kNone;
+    if (planned(i).skipped) return node(i).input;
+    return derivative_from_output(kind_of(node(i).activation)) ? i : kNone;
   }
 
   void backward_dropout(int i) {

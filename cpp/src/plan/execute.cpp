@@ -113,7 +113,7 @@ class TeamRun {
     T* block = context.scratch + executor_.gemm_scratch_;
     UpdateArgs<T> rates{};
     if (plan_.kind != PlanKind::gradient) {
-      set_rates(rates, run_.optimizer, run_.learning_rates[batch.updates], run_.updates_done + batch.updates + 1);
+      set_rates(rates, *run_.optimizer, run_.learning_rates[batch.updates], run_.updates_done + batch.updates + 1);
     }
     for (const Step& step : plan_.steps) {
       if (step.barrier) barrier_.wait(team);

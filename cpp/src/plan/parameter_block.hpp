@@ -25,7 +25,7 @@ struct ParameterBlocks {
   const TrainingRun<T>& run;
   double* penalties;     // by block: its part of the regularisation term of the loss
   double* grad_squares;  // by block: the sum of squares of the gradient, regularisation included
-  const std::size_t optimizer = static_cast<std::size_t>(kind_of(run.optimizer));
+  const std::size_t optimizer = run.optimizer == nullptr ? 0 : static_cast<std::size_t>(kind_of(*run.optimizer));
 
   // Block b of a step; `scratch` holds a block, `rates` what set_rates gave.
   void work(const StepContext<T>& context, const Step& step, const Batch& batch, Index b, T* scratch,

@@ -141,7 +141,7 @@ struct Trainer<T>::Impl {
     start_average();
     TrainingRun<T> run = make_run(x, y, batch);
     for (int i = 0; i < kMostStates; ++i) run.state[i] = state[i].data();
-    run.optimizer = config.optimizer;
+    run.optimizer = &config.optimizer;
     run.learning_rates = rates.data();
     run.clip_norm = config.clip_norm.value_or(0.0);
     run.clip_value = config.clip_value.value_or(0.0);

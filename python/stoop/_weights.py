@@ -1,0 +1,76 @@
+"""Weights by class, and the part of the samples that is kept for validation."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from stoop._checks import integer, real
+from stoop._errors import message
+
+_WHERE = "fit"
+Batch = tuple[Any, ...]  # X, y, weights or None
+
+
+def class_weights(
+    class_weight: Any, classes: npt.NDArray[Any], n_classes: int, weights: Any, dtype: np.dtype[Any]
+) -> npt.NDArray[Any]:
+    """Return ``weights * table[classes]``, with the table that a dict or array means.
+
+    Raises
+    ------
+    ValueError
+        For a class that does not exist, a table of another length or a negative weight.
+    TypeError
+        For weights that are no numbers.
+    """
+    table = _table(class_weight, n_classes)
+    if classes.size and not 0 <= classes.min() <= classes.max() < n_classes:
+        given = f"y holds classes from {classes.min()} to {classes.max()}"
+        expected = f"expected 0 <= class < {n_classes}"
+        raise ValueError(message(_WHERE, given, expected, "number the classes from 0"))
+    by_sample: npt.NDArray[Any] = table[classes]
+    if weights is not None:
+        by_sample = by_sample * weights
+    return by_sample.astype(dtype, copy=False)
+
+
+def _table(class_weight: Any, n_classes: int) -> npt.NDArray[np.float64]:
+    table = np.ones(n_classes)
+    if isinstance(class_weight, Mapping):
+        for key, value in class_weight.items():
+            index = integer(_WHERE, "a class of class_weight", key, 0, n_classes - 1)
+            table[index] = real(_WHERE, f"class_weight[{index}]", value, 0.0)
+        return table
+    values: npt.NDArray[Any] = np.asarray(class_weight)
+    if values.shape != (n_classes,):
+        given = f"class_weight has shape {values.shape}"
+        hint = "give a dict {class: weight} or one weight per class"
+        raise ValueError(message(_WHERE, given, f"expected ({n_classes},), one weight per class", hint))
+    for index in range(n_classes):
+        table[index] = real(_WHERE, f"class_weight[{index}]", values[index], 0.0)
+    return table
+
+
+def split_off(share: float, batch: Batch, validation: Batch | None) -> tuple[Batch, Batch]:
+    """Return all samples but the last `share` of them, and those.
+
+    Raises
+    ------
+    ValueError
+        If validation data are there already, or one of the parts would be empty.
+    """
+    if validation is not None:
+        given = "validation_data and validation_split are both given"
+        raise ValueError(message(_WHERE, given, "expected one of them", "leave one out"))
+    samples = batch[0].shape[0]
+    kept = samples - int(samples * share)
+    if not 0 < kept < samples:
+        given = f"validation_split is {share:g} for {samples} samples"
+        raise ValueError(message(_WHERE, given, "expected at least one sample in both parts", "change it"))
+
+    def part(rows: slice) -> Batch:
+        return tuple(None if array is None else array[rows] for array in batch)
+
+    return part(slice(kept)), part(slice(kept, None))

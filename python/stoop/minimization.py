@@ -1,0 +1,102 @@
+"""Minimising any cost of NumPy arrays with the optimizers that train networks."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from stoop._checks import integer
+from stoop._core import NonFiniteLossError
+from stoop._errors import message
+from stoop.optimizers import Optimizer, as_optimizer
+
+Parameters = npt.NDArray[Any] | Sequence[npt.NDArray[Any]]
+
+
+def minimize(
+    cost: Any, params: Parameters, optimizer: str | Optimizer, steps: int
+) -> npt.NDArray[np.float64]:
+    """Make `steps` updates of `params`, in place, by the gradient that `cost` returns.
+
+    Parameters
+    ----------
+    cost : callable
+        ``cost(params) -> (value, gradients)``: a number, and one gradient for each array of params, of its shape.
+    params : list of ndarray, or one ndarray
+        Writable, contiguous, float32 or float64. Handed to `cost` as they are given; for a single array `cost` may
+        return the gradient itself in place of a list.
+    optimizer : str or optimizer
+        A name or an object of `stoop.optimizers`; its state for these arrays goes on in another call.
+    steps : int
+        Number of updates, >= 1.
+
+    Returns
+    -------
+    ndarray, (steps,)
+        The cost before each update, float64.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For arrays or gradients that cannot be used, see ``optimizer.step``.
+    NonFiniteLossError
+        If the cost becomes NaN or infinite; the params are those of that cost.
+
+    Examples
+    --------
+    The minimum of ``w**2 - 10*w + 25`` is at w = 5:
+
+    >>> import numpy as np
+    >>> import stoop
+    >>> coefficients = np.array([1.0, -10.0, 25.0])
+    >>> def cost(params):
+    ...     (w,) = params
+    ...     a, b, c = coefficients
+    ...     return a * w**2 + b * w + c, [2 * a * w + b]
+    >>> w = np.array(0.0)
+    >>> history = stoop.minimize(cost, [w], stoop.optimizers.SGD(learning_rate=0.1), steps=200)
+    >>> round(float(w), 6)
+    5.0
+    """
+    chosen = as_optimizer("minimize", optimizer)
+    if not callable(cost):
+        expected = "expected a function of params"
+        raise TypeError(message("minimize", f"cost is {cost!r}", expected, "return (value, [gradients]) from it"))
+    count = integer("minimize", "steps", steps, 1)
+    arrays = [params] if isinstance(params, np.ndarray) else params
+    values = np.empty(count)
+    for step in range(count):
+        values[step], gradients = _evaluate(cost, params)
+        if not math.isfinite(values[step]):
+            _refuse_value(float(values[step]), step)
+        if isinstance(params, np.ndarray) and not isinstance(gradients, list | tuple):
+            gradients = [gradients]
+        chosen.step(arrays, gradients)
+    return values
+
+
+def _evaluate(cost: Any, params: Any) -> tuple[float, Any]:
+    result = cost(params)
+    try:
+        value, gradients = result
+        return _scalar(value), gradients
+    except (TypeError, ValueError):
+        given = f"cost returned {result!r}"
+        raise TypeError(message("minimize", given, "expected (value, [gradients])", "return both")) from None
+
+
+def _scalar(value: Any) -> float:
+    array = np.asarray(value)
+    if array.size != 1:
+        raise ValueError(message("minimize", f"value of shape {array.shape}", "expected one number", "sum it"))
+    return float(array.reshape(()))
+
+
+def _refuse_value(value: float, step: int) -> None:
+    cause = "the learning rate is probably too large: lower it" if step else "the cost of the first params: change them"
+    error = NonFiniteLossError(message("minimize", f"the cost is {value} at step {step}", "expected a number", cause))
+    error.step = step
+    error.cause = cause
+    raise error
