@@ -199,8 +199,12 @@ ModelConfig random_config(std::uint32_t seed, bool any_layer = false) {
     if (choice.below(3) == 0) dense.use_bias = false;
     config.layers.push_back(dense);
     if (!any_layer) continue;
-    const Layer others[] = {BatchNorm{}, LayerNorm{}, Dropout{0.3}, Residual{{Dense{.units = dense.units}, Tanh{}}},
-                            Residual{{BatchNorm{}, Dense{.units = 5}, GELU{}}}, SiLU{}};
+    const Layer others[] = {BatchNorm{},
+                            LayerNorm{},
+                            Dropout{0.3},
+                            Residual{{Dense{.units = dense.units}, Tanh{}}},
+                            Residual{{BatchNorm{}, Dense{.units = 5}, GELU{}}},
+                            SiLU{}};
     if (const Index pick = choice.below(8); pick < 6) config.layers.push_back(others[pick]);
   }
   return config;
@@ -229,21 +233,23 @@ void for_each_plan(Test test, bool any_layer = false) {
 using Parameters = std::vector<ParameterInfo>;
 
 TEST(Plan, BuffersAliveTogetherDoNotOverlap) {
-  for_each_plan([](const Parameters&, const Plan& plan) {
-    const auto end_of = [&](const Buffer& b) {
-      return b.offset + (b.rows > 0 ? b.rows : plan.batch) * b.stride * b.element_size;
-    };
-    for (const Buffer& a : plan.buffers) {
-      if (a.external) continue;
-      ASSERT_TRUE(a.offset >= 0 && a.offset % kAlignment == 0 && end_of(a) <= plan.arena_bytes) << describe(plan);
-      ASSERT_TRUE(a.stride >= a.width && a.stride * a.element_size % kAlignment == 0) << describe(plan);
-      for (const Buffer& b : plan.buffers) {
-        if (&a == &b || b.external || a.first > b.last || b.first > a.last) continue;
-        ASSERT_TRUE(end_of(a) <= b.offset || end_of(b) <= a.offset) << a.name << " and " << b.name << "\n"
-                                                                    << describe(plan);
-      }
-    }
-  }, true);
+  for_each_plan(
+      [](const Parameters&, const Plan& plan) {
+        const auto end_of = [&](const Buffer& b) {
+          return b.offset + (b.rows > 0 ? b.rows : plan.batch) * b.stride * b.element_size;
+        };
+        for (const Buffer& a : plan.buffers) {
+          if (a.external) continue;
+          ASSERT_TRUE(a.offset >= 0 && a.offset % kAlignment == 0 && end_of(a) <= plan.arena_bytes) << describe(plan);
+          ASSERT_TRUE(a.stride >= a.width && a.stride * a.element_size % kAlignment == 0) << describe(plan);
+          for (const Buffer& b : plan.buffers) {
+            if (&a == &b || b.external || a.first > b.last || b.first > a.last) continue;
+            ASSERT_TRUE(end_of(a) <= b.offset || end_of(b) <= a.offset) << a.name << " and " << b.name << "\n"
+                                                                        << describe(plan);
+          }
+        }
+      },
+      true);
 }
 
 bool works_in_place(StepKind kind) {
@@ -253,30 +259,32 @@ bool works_in_place(StepKind kind) {
 
 // The steps cut by rows or columns are the units of time; whatever is cut by parameters comes behind the last of them.
 TEST(Plan, EveryStepFindsItsBuffersAliveAndFilled) {
-  for_each_plan([](const Parameters&, const Plan& plan) {
-    std::vector<bool> filled(plan.buffers.size(), false);
-    int time = 0;
-    const auto expect_alive = [&](int buffer, bool reads) {
-      if (buffer == kNone) return;
-      const Buffer& b = plan.buffers[static_cast<std::size_t>(buffer)];
-      ASSERT_TRUE(b.first <= time && time <= b.last) << b.name << " at " << time << "\n" << describe(plan);
-      ASSERT_TRUE(!reads || filled[static_cast<std::size_t>(buffer)]) << b.name << "\n" << describe(plan);
-    };
-    if (!trains(plan.kind)) filled[static_cast<std::size_t>(plan.input_buffer)] = true;
-    for (const Step& step : plan.steps) {
-      expect_alive(step.input, true);
-      expect_alive(step.gate, true);
-      if (step.kind == StepKind::loss && trains(plan.kind)) expect_alive(plan.target_buffer, true);
-      expect_alive(step.statistics, step.kind != StepKind::batch_norm && step.kind != StepKind::layer_norm);
-      expect_alive(step.mask, step.kind == StepKind::dropout_gradient);
-      expect_alive(step.sums, step.kind == StepKind::stored_gradient);
-      expect_alive(step.output, works_in_place(step.kind));
-      for (const int buffer : {step.output, step.statistics, step.mask, step.sums}) {
-        if (buffer != kNone) filled[static_cast<std::size_t>(buffer)] = true;
-      }
-      if (step.cut == Cut::rows || step.cut == Cut::columns) ++time;
-    }
-  }, true);
+  for_each_plan(
+      [](const Parameters&, const Plan& plan) {
+        std::vector<bool> filled(plan.buffers.size(), false);
+        int time = 0;
+        const auto expect_alive = [&](int buffer, bool reads) {
+          if (buffer == kNone) return;
+          const Buffer& b = plan.buffers[static_cast<std::size_t>(buffer)];
+          ASSERT_TRUE(b.first <= time && time <= b.last) << b.name << " at " << time << "\n" << describe(plan);
+          ASSERT_TRUE(!reads || filled[static_cast<std::size_t>(buffer)]) << b.name << "\n" << describe(plan);
+        };
+        if (!trains(plan.kind)) filled[static_cast<std::size_t>(plan.input_buffer)] = true;
+        for (const Step& step : plan.steps) {
+          expect_alive(step.input, true);
+          expect_alive(step.gate, true);
+          if (step.kind == StepKind::loss && trains(plan.kind)) expect_alive(plan.target_buffer, true);
+          expect_alive(step.statistics, step.kind != StepKind::batch_norm && step.kind != StepKind::layer_norm);
+          expect_alive(step.mask, step.kind == StepKind::dropout_gradient);
+          expect_alive(step.sums, step.kind == StepKind::stored_gradient);
+          expect_alive(step.output, works_in_place(step.kind));
+          for (const int buffer : {step.output, step.statistics, step.mask, step.sums}) {
+            if (buffer != kNone) filled[static_cast<std::size_t>(buffer)] = true;
+          }
+          if (step.cut == Cut::rows || step.cut == Cut::columns) ++time;
+        }
+      },
+      true);
 }
 
 // With the one at the end of each step, which is the executor's, training has two barriers a step.
@@ -300,7 +308,8 @@ TEST(Plan, TheInputOfTheFirstDenseHasNoGradient) {
     for (const Step& step : plan.steps) {
       denses += step.kind == StepKind::dense;
       input_gradients += step.kind == StepKind::input_gradient;
-      ASSERT_FALSE(step.kind == StepKind::input_gradient && step.parameter == parameters.front().offset) << describe(plan);
+      ASSERT_FALSE(step.kind == StepKind::input_gradient && step.parameter == parameters.front().offset)
+          << describe(plan);
     }
     ASSERT_EQ(input_gradients, trains(plan.kind) ? denses - 1 : 0) << describe(plan);
   });
@@ -332,17 +341,19 @@ void expect_covered(const Parameters& parameters, const Plan& plan, Wanted wante
 }
 
 TEST(Plan, ParameterBlocksTileEveryParameter) {
-  for_each_plan([](const Parameters& parameters, const Plan& plan) {
-    if (!trains(plan.kind)) return;
-    const auto updates = [](const Step& s) { return s.cut == Cut::parameter && s.after == After::update; };
-    const auto regularizes = [](const Step& s) { return s.cut == Cut::parameter && s.after == After::regularize; };
-    if (plan.kind != PlanKind::gradient) expect_covered(parameters, plan, updates);
-    if (plan.kind != PlanKind::training) expect_covered(parameters, plan, regularizes);
-    for (const Step& step : plan.steps) {
-      ASSERT_TRUE(step.kind != StepKind::weight_gradient || step.regularized);
-      ASSERT_TRUE(step.kind != StepKind::bias_gradient || !step.regularized);
-    }
-  }, true);
+  for_each_plan(
+      [](const Parameters& parameters, const Plan& plan) {
+        if (!trains(plan.kind)) return;
+        const auto updates = [](const Step& s) { return s.cut == Cut::parameter && s.after == After::update; };
+        const auto regularizes = [](const Step& s) { return s.cut == Cut::parameter && s.after == After::regularize; };
+        if (plan.kind != PlanKind::gradient) expect_covered(parameters, plan, updates);
+        if (plan.kind != PlanKind::training) expect_covered(parameters, plan, regularizes);
+        for (const Step& step : plan.steps) {
+          ASSERT_TRUE(step.kind != StepKind::weight_gradient || step.regularized);
+          ASSERT_TRUE(step.kind != StepKind::bias_gradient || !step.regularized);
+        }
+      },
+      true);
 }
 
 // How parameters are cut decides the order of sums, so it must not follow from how many rows there happen to be.

@@ -65,7 +65,8 @@ Element<W> updated(const Optimizer& optimizer, W t, W g, Element<W> e) {
   const W beta1 = adam.beta1, beta2 = adam.beta2;
   const W m = beta1 * e.state0 + (1 - beta1) * g, v = beta2 * e.state1 + (1 - beta2) * g * g;
   const W m_hat = m / (1 - std::pow(beta1, t)), v_hat = v / (1 - std::pow(beta2, t));
-  return {e.weight - static_cast<W>(adam.learning_rate(0)) * m_hat / (std::sqrt(v_hat) + static_cast<W>(adam.eps)), m, v};
+  return {e.weight - static_cast<W>(adam.learning_rate(0)) * m_hat / (std::sqrt(v_hat) + static_cast<W>(adam.eps)), m,
+          v};
 }
 
 // How far one update may be from the formula, relative to the numbers in it. Adam's 1 - beta2^t loses the digits that

@@ -133,7 +133,7 @@ class Draw:
         initializers = stoop.initializers
         bias = self.one("zeros", initializers.normal(0.3), initializers.constant(0.1))
         if self.chance(0.1):
-            arguments["trainable"] = False
+            arguments.setdefault("trainable", False)
         if self.chance(0.1):
             arguments["l2"] = self.between(1e-3, 1e-1)
         if self.chance(0.1):
@@ -164,7 +164,7 @@ class Draw:
             self.bends = False
 
     def layer_norm_block(self) -> Iterator[Any]:
-        units = self.width()
+        units = max(self.width(), 2)  # one column is its own mean: no gradient but rounding
         yield self.dense(units)
         yield stoop.LayerNorm(eps=self.norm_eps(units))
         yield self.as_layer(self.activation())

@@ -335,8 +335,9 @@ class Trainer:
     def _after_update(self) -> None:
         if self.max_norm is not None:
             for name, weight in self.network.weights.items():
-                if name not in self.network.frozen:
-                    weight.copy_(torch.renorm(weight, 2, 0, self.max_norm))
+                if name not in self.network.frozen:  # torch.renorm adds 1e-7 to the norm that it divides by
+                    norm = weight.norm(dim=1, keepdim=True)
+                    weight.mul_(torch.where(norm > self.max_norm, self.max_norm / norm, torch.ones_like(norm)))
         if self.ema is not None:
             for name, value in self.network.parameters.items():
                 self.average[name].lerp_(value, 1.0 - self.ema)

@@ -30,7 +30,7 @@ struct GradcheckResult {
 // trained, or for `sample` of each, spread over it, where it has more (0: all).
 // `model` is left as it was. `keep_going` is asked at most every 50 ms; false ends the check with what is done.
 GradcheckResult gradcheck(const Model<double>& model, const Loss& loss, MatrixView<const double> x,
-                          const Targets<double>& y, double l2 = 0.0, double eps = 1e-6,
-                          Index sample = 0, const std::function<bool()>& keep_going = {});
+                          const Targets<double>& y, double l2 = 0.0, double eps = 1e-6, Index sample = 0,
+                          const std::function<bool()>& keep_going = {});
 
 }  // namespace stoop

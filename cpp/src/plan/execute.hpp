@@ -61,7 +61,7 @@ struct TrainingRun {
   T* running = nullptr;        // statistics of batch normalisation
   T* gradient = nullptr;       // laid out as the parameters; not used by PlanKind::training
   T loss_parameter = T(0);
-  const Optimizer* optimizer = nullptr;  // of plans that update
+  const Optimizer* optimizer = nullptr;    // of plans that update
   const double* learning_rates = nullptr;  // one for each update of this run; not used by PlanKind::gradient
   double l1 = 0.0;
   double l2 = 0.0;

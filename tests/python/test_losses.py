@@ -1,0 +1,320 @@
+"""Losses against independent formulas, weights of samples and classes, and what is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import stoop
+from helpers import refused, unchanged
+
+OUTPUTS = 4
+
+
+def log_softmax(z: npt.NDArray) -> npt.NDArray:
+    z = z - z.max(axis=1, keepdims=True)
+    return z - np.log(np.exp(z).sum(axis=1, keepdims=True))
+
+
+def softmax(z: npt.NDArray, t: npt.NDArray, smoothing: float = 0.0) -> npt.NDArray:
+    rows = np.eye(z.shape[1])[t] if t.ndim == 1 else t
+    rows = (1 - smoothing) * rows + smoothing / z.shape[1]
+    return -(rows * log_softmax(z)).sum(axis=1)
+
+
+def bce(z: npt.NDArray, t: npt.NDArray) -> npt.NDArray:
+    p = 1 / (1 + np.exp(-z))
+    return -(t * np.log(p) + (1 - t) * np.log(1 - p)).mean(axis=1)
+
+
+def huber(z: npt.NDArray, t: npt.NDArray, delta: float) -> npt.NDArray:
+    d = abs(z - t)
+    return np.where(d <= delta, d**2 / 2, delta * (d - delta / 2)).mean(axis=1)
+
+
+def rows_of_probabilities(rng: np.random.Generator, n: int) -> npt.NDArray:
+    return rng.dirichlet(np.ones(OUTPUTS), n)
+
+
+# name -> (loss, loss of each sample, targets)
+CASES: dict[str, tuple[Any, Callable[..., npt.NDArray], Callable[[np.random.Generator, int], npt.NDArray]]] = {
+    "classes": ("softmax_cross_entropy", softmax, lambda rng, n: rng.integers(OUTPUTS, size=n)),
+    "probabilities": ("softmax_cross_entropy", softmax, rows_of_probabilities),
+    "smoothed classes": (
+        stoop.losses.SoftmaxCrossEntropy(label_smoothing=0.2),
+        lambda z, t: softmax(z, t, 0.2),
+        lambda rng, n: rng.integers(OUTPUTS, size=n),
+    ),
+    "smoothed probabilities": (
+        stoop.losses.SoftmaxCrossEntropy(label_smoothing=0.2),
+        lambda z, t: softmax(z, t, 0.2),
+        rows_of_probabilities,
+    ),
+    "binary": ("binary_cross_entropy", bce, lambda rng, n: rng.integers(2, size=(n, OUTPUTS))),
+    "binary probabilities": (stoop.losses.BinaryCrossEntropy(), bce, lambda rng, n: rng.random((n, OUTPUTS))),
+    "mse": ("mse", lambda z, t: ((z - t) ** 2).mean(axis=1), lambda rng, n: rng.standard_normal((n, OUTPUTS))),
+    "mae": ("mae", lambda z, t: abs(z - t).mean(axis=1), lambda rng, n: rng.standard_normal((n, OUTPUTS))),
+    "huber": ("huber", lambda z, t: huber(z, t, 1.0), lambda rng, n: rng.standard_normal((n, OUTPUTS))),
+    "huber, delta": (
+        stoop.losses.Huber(delta=0.3),
+        lambda z, t: huber(z, t, 0.3),
+        lambda rng, n: rng.standard_normal((n, OUTPUTS)),
+    ),
+}
+
+
+def make_trainer(loss: Any, dtype: str = "float64", outputs: int = OUTPUTS, **arguments: Any) -> stoop.Trainer:
+    model = stoop.Model([stoop.Dense(6, activation="tanh"), stoop.Dense(outputs)], input_dim=3, dtype=dtype, seed=1)
+    return stoop.Trainer(model, loss, **arguments)
+
+
+def make_batch(case: str, n: int = 17) -> tuple[npt.NDArray, npt.NDArray]:
+    rng = np.random.default_rng(2)
+    return rng.standard_normal((n, 3)), CASES[case][2](rng, n)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("case", CASES)
+def test_value(case: str, weighted: bool, dtype: str) -> None:
+    loss, by_sample, _ = CASES[case]
+    trainer = make_trainer(loss, dtype, l2=0.1, l1=0.01)
+    X, y = make_batch(case)
+    weight = np.random.default_rng(3).random(len(X)) if weighted else None
+    z = np.asarray(trainer.model.predict(X), np.float64)
+    weights = [p for name, p in trainer.model.parameters().items() if name.endswith("weight")]
+    penalty = sum(0.05 * np.sum(w.astype("f8") ** 2) + 0.01 * np.sum(abs(w)) for w in weights)
+    expected = np.average(by_sample(z, y), weights=weight) + penalty
+    rel = 1e-10 if dtype == "float64" else 1e-5
+    assert trainer.loss_and_grad(X, y, sample_weight=weight)[0] == pytest.approx(expected, rel=rel)
+    assert trainer.evaluate(X, y, sample_weight=weight)["loss"] == pytest.approx(expected, rel=rel)
+    assert trainer.step(X, y, sample_weight=weight) == pytest.approx(expected, rel=rel)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_gradient(case: str) -> None:
+    loss = CASES[case][0]
+    X, y = make_batch(case)
+    result = stoop.gradcheck(make_trainer(loss).model, loss, X, y, l2=0.1)
+    assert result.passed, str(result)
+    assert result.verdict == "right"
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_weight_of_zero_drops_a_sample_exactly(case: str) -> None:
+    loss = CASES[case][0]
+    X, y = make_batch(case, 20)
+    weight = np.r_[np.ones(13), np.zeros(7)]
+    trainers = make_trainer(loss), make_trainer(loss)
+    whole, grads = trainers[0].loss_and_grad(X, y, sample_weight=weight)
+    part, expected = trainers[1].loss_and_grad(X[:13], y[:13])
+    assert whole == pytest.approx(part, rel=1e-14)
+    for name, grad in grads.items():
+        np.testing.assert_allclose(grad, expected[name], rtol=1e-12, atol=1e-16)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_weights_are_relative(case: str) -> None:
+    loss = CASES[case][0]
+    X, y = make_batch(case)
+    weight = np.random.default_rng(3).random(len(X))
+    trainer = make_trainer(loss)
+    for factor in (1e-3, 7.0):
+        assert trainer.loss_and_grad(X, y, sample_weight=factor * weight)[0] == pytest.approx(
+            trainer.loss_and_grad(X, y, sample_weight=weight)[0], rel=1e-12
+        )
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.integers(0, 4), min_size=OUTPUTS, max_size=OUTPUTS), st.integers(0, 1000))
+def test_class_weight_equals_repeated_samples(counts: list[int], seed: int) -> None:
+    """A whole number of copies of each sample, in one batch, is the same as a weight of that number."""
+    rng = np.random.default_rng(seed)
+    X, y = rng.standard_normal((30, 3)), rng.integers(OUTPUTS, size=30)
+    times = np.array(counts)[y]
+    if times.sum() == 0:
+        return
+    results = []
+    for class_weight in (dict(enumerate(counts)), np.array(counts, float)):
+        trainer = make_trainer("softmax_cross_entropy")
+        history = trainer.fit(X, y, epochs=3, batch_size=30, verbose=0, class_weight=class_weight)
+        results.append((history["loss"], trainer.model.state_dict()))
+    trainer = make_trainer("softmax_cross_entropy")
+    repeated, classes = X.repeat(times, axis=0), y.repeat(times)
+    history = trainer.fit(repeated, classes, epochs=3, batch_size=len(classes), verbose=0)
+    for loss, state in results:
+        np.testing.assert_allclose(loss, history["loss"], rtol=1e-9)
+        for name, value in trainer.model.state_dict().items():
+            np.testing.assert_allclose(state[name], value, rtol=1e-6, atol=1e-9)
+
+
+def test_class_weight_multiplies_sample_weight() -> None:
+    X, y = make_batch("classes", 24)
+    weight = np.random.default_rng(0).random(24)
+    table = np.array([1.0, 2.0, 0.5, 3.0])
+    fits: list[dict[str, Any]] = [
+        {"sample_weight": weight, "class_weight": {1: 2, 2: 0.5, 3: 3}},
+        {"sample_weight": weight * table[y]},
+    ]
+    losses = []
+    for arguments in fits:
+        trainer = make_trainer("softmax_cross_entropy")
+        losses.append(trainer.fit(X, y, epochs=3, batch_size=7, verbose=0, **arguments)["loss"])
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-12)
+
+
+def test_class_weight_of_binary_labels() -> None:
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((20, 3)), rng.integers(2, size=20)
+    losses = []
+    for arguments in ({"class_weight": {0: 1, 1: 3}}, {"sample_weight": np.where(y == 1, 3.0, 1.0)}):
+        trainer = make_trainer("binary_cross_entropy", outputs=1)
+        losses.append(trainer.fit(X, y, epochs=2, verbose=0, **arguments)["loss"])
+    assert losses[0] == losses[1]
+    with refused(TypeError, "float64"):
+        make_trainer("binary_cross_entropy", outputs=1).fit(X, y.astype(float), class_weight={1: 2}, verbose=0)
+
+
+def test_labels_of_one_column() -> None:
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((50, 3)), rng.integers(2, size=50)
+    losses = {
+        make_trainer("binary_cross_entropy", outputs=1).evaluate(X, labels)["loss"]
+        for labels in (y, y.astype(bool), y.astype(float), y[:, None], y.tolist(), y.astype("u1"))
+    }
+    assert len(losses) == 1
+    trainer = make_trainer("binary_cross_entropy", outputs=1)
+    assert trainer.evaluate(X, y)["accuracy"] == np.mean(trainer.model.predict_classes(X) == y)
+    history = trainer.fit(X, y, epochs=2, validation_data=(X, y), verbose=0)
+    assert {"accuracy", "val_accuracy"} <= set(history)
+
+
+def test_two_class_softmax_is_logistic_regression() -> None:
+    """log(1 + exp(-(z1 - z0))): the same loss, and the gradient of the difference."""
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((40, 3)), rng.integers(2, size=40)
+    two = stoop.Model([stoop.Dense(2)], input_dim=3, dtype="float64")
+    one = stoop.Model([stoop.Dense(1)], input_dim=3, dtype="float64")
+    w = two.parameters()["0.weight"]
+    one.load_state_dict({"0.weight": (w[:, 1] - w[:, 0])[:, None], "0.bias": np.zeros(1)})
+    softmax_loss, softmax_grad = stoop.Trainer(two).loss_and_grad(X, y)
+    binary_loss, binary_grad = stoop.Trainer(one, "binary_cross_entropy").loss_and_grad(X, y)
+    assert softmax_loss == pytest.approx(binary_loss, rel=1e-12)
+    np.testing.assert_allclose(softmax_grad["0.weight"][:, 1:], binary_grad["0.weight"], rtol=1e-10)
+
+
+@given(st.floats(-1e4, 1e4), st.integers(0, 100))
+def test_softmax_is_shift_invariant(shift: float, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    X, y = rng.standard_normal((9, 3)), rng.integers(OUTPUTS, size=9)
+    model = stoop.Model([stoop.Dense(OUTPUTS)], input_dim=3, dtype="float64")
+    trainer = stoop.Trainer(model)
+    before, proba = trainer.loss_and_grad(X, y), model.predict_proba(X)
+    model.parameters()["0.bias"][...] += shift
+    after = trainer.loss_and_grad(X, y)
+    assert after[0] == pytest.approx(before[0], rel=1e-9)
+    for name, grad in before[1].items():
+        np.testing.assert_allclose(after[1][name], grad, rtol=1e-7, atol=1e-10)
+    np.testing.assert_allclose(model.predict_proba(X), proba, rtol=1e-8, atol=1e-12)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_extreme_outputs_give_limits(case: str) -> None:
+    trainer = make_trainer(CASES[case][0], "float32")
+    X, y = make_batch(case)
+    for scale in (1e4, -1e4):
+        trainer.model.parameters()["1.bias"][...] = scale * np.linspace(-1, 1, OUTPUTS)
+        loss, grads = trainer.loss_and_grad(X, y)
+        assert np.isfinite(loss)
+        assert all(np.all(np.isfinite(grad)) for grad in grads.values())
+
+
+# ---- fit ----
+
+
+def test_validation_split_keeps_the_last_samples() -> None:
+    X, y = make_batch("classes", 20)
+    weight = np.random.default_rng(0).random(20)
+    first, second = make_trainer("softmax_cross_entropy"), make_trainer("softmax_cross_entropy")
+    a = first.fit(X, y, epochs=2, batch_size=4, validation_split=0.25, sample_weight=weight, verbose=0)
+    validation = X[15:], y[15:], weight[15:]
+    b = second.fit(
+        X[:15], y[:15], epochs=2, batch_size=4, validation_data=validation, sample_weight=weight[:15], verbose=0
+    )
+    for key in ("loss", "val_loss", "accuracy", "val_accuracy"):
+        assert a[key] == b[key]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "exception", "pattern"),
+    [
+        ({"sample_weight": np.ones(16)}, ValueError, "16"),
+        ({"sample_weight": np.ones((17, 2))}, ValueError, "shape"),
+        ({"sample_weight": np.r_[np.ones(16), -1]}, ValueError, "-1"),
+        ({"sample_weight": np.r_[np.ones(16), np.nan]}, ValueError, "row 16"),
+        ({"sample_weight": np.zeros(17)}, ValueError, "0"),
+        ({"sample_weight": ["a"] * 17}, TypeError, "sample_weight"),
+        ({"class_weight": np.ones(3)}, ValueError, "class_weight"),
+        ({"class_weight": {4: 1.0}}, ValueError, "class"),
+        ({"class_weight": {0: -1.0}}, ValueError, "class_weight"),
+        ({"class_weight": {"a": 1.0}}, TypeError, "class"),
+        ({"class_weight": 2.0}, ValueError, "class_weight"),
+        ({"validation_split": 1.0}, ValueError, "validation_split"),
+        ({"validation_split": 0.01}, ValueError, "validation_split"),
+        ({"validation_split": 0.5, "validation_data": (np.ones((2, 3)), [0, 1])}, ValueError, "both"),
+        ({"last_batch": "drop"}, ValueError, "drop"),
+        ({"last_batch": "kep"}, ValueError, "keep"),
+    ],
+)
+def test_fit_refuses(arguments: dict[str, Any], exception: type[Exception], pattern: str) -> None:
+    trainer = make_trainer("softmax_cross_entropy")
+    X, y = make_batch("classes")
+    with unchanged(trainer), refused(exception, pattern):
+        trainer.fit(X, y, epochs=1, verbose=0, **arguments)
+
+
+@pytest.mark.parametrize(
+    ("loss", "y", "pattern"),
+    [
+        ("softmax_cross_entropy", np.full((17, OUTPUTS), 0.5), "sums to 2"),
+        ("softmax_cross_entropy", np.tile([2.0, -1.0, 0.0, 0.0], (17, 1)), "0 to 1"),
+        ("binary_cross_entropy", np.full((17, OUTPUTS), 1.5), "0 to 1"),
+        ("binary_cross_entropy", np.ones(17, int), r"\(n_samples, 4\)"),
+        ("huber", np.ones((17, 3)), "columns|n_samples"),
+    ],
+)
+def test_targets_that_do_not_fit(loss: str, y: npt.NDArray, pattern: str) -> None:
+    trainer = make_trainer(loss)
+    X, _ = make_batch("classes")
+    with unchanged(trainer), refused(ValueError, pattern):
+        trainer.step(X, y)
+
+
+def test_class_weight_needs_classes() -> None:
+    X, y = make_batch("mse")
+    with refused(ValueError, "class_weight"):
+        make_trainer("mse").fit(X, y, class_weight={0: 1.0}, verbose=0)
+    X, y = make_batch("probabilities")
+    with refused(ValueError, "class_weight"):
+        make_trainer("softmax_cross_entropy").fit(X, y, class_weight={0: 1.0}, verbose=0)
+
+
+@pytest.mark.parametrize(
+    ("make", "exception"),
+    [
+        (lambda: stoop.losses.SoftmaxCrossEntropy(1.0), ValueError),
+        (lambda: stoop.losses.SoftmaxCrossEntropy(-0.1), ValueError),
+        (lambda: stoop.losses.SoftmaxCrossEntropy("0.1"), TypeError),
+        (lambda: stoop.losses.Huber(0.0), ValueError),
+        (lambda: stoop.losses.Huber(float("inf")), ValueError),
+    ],
+)
+def test_bad_settings(make: Callable[[], Any], exception: type[Exception]) -> None:
+    with refused(exception):
+        make()

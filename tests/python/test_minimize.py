@@ -1,0 +1,159 @@
+"""stoop.minimize on costs whose minimum is known, and stoop.ewa against its recurrence."""
+
+from __future__ import annotations
+
+import doctest
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+import stoop
+from helpers import refused
+from stoop import minimization
+
+OPTIMIZERS = {
+    "sgd": stoop.optimizers.SGD(0.1),
+    "momentum": stoop.optimizers.SGD(0.05, momentum=0.5),
+    "nesterov": stoop.optimizers.SGD(0.05, momentum=0.5, nesterov=True),
+    "adagrad": stoop.optimizers.AdaGrad(4.0),
+    "rmsprop": stoop.optimizers.RMSProp(stoop.schedules.Exponential(0.3, 0.98)),
+    "adam": stoop.optimizers.Adam(stoop.schedules.Exponential(0.5, 0.99)),
+    "adamw": stoop.optimizers.AdamW(stoop.schedules.Exponential(0.5, 0.99), weight_decay=0.0),
+    "nadam": stoop.optimizers.Nadam(stoop.schedules.Exponential(0.5, 0.99)),
+    "lion": stoop.optimizers.Lion(lambda t: 0.3 * 0.99**t),
+}
+
+
+def quadratic(a: float, b: float, c: float) -> Callable[[Any], tuple[Any, list[Any]]]:
+    def cost(params: Any) -> tuple[Any, list[Any]]:
+        (w,) = params
+        return a * w**2 + b * w + c, [2 * a * w + b]
+
+    return cost
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("coefficients", "minimum"), [((1, -10, 25), 5.0), ((1, -20, 100), 10.0)])
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_the_textbook_example(name: str, coefficients: tuple[float, float, float], minimum: float, dtype: str) -> None:
+    w = np.zeros((), dtype)
+    history = stoop.minimize(quadratic(*coefficients), [w], OPTIMIZERS[name], steps=1000)
+    assert history.shape == (1000,)
+    assert history.dtype == np.float64
+    assert history[0] == coefficients[2]
+    assert float(w) == pytest.approx(minimum, abs=1e-2)
+    assert w.dtype == dtype
+
+
+def test_sgd_is_exact() -> None:
+    """Each step of rate 0.1 leaves 0.8 of the distance."""
+    w = np.array([0.0])
+    history = stoop.minimize(quadratic(1, -10, 25), [w], "sgd", steps=3)  # its rate is 0.01
+    np.testing.assert_allclose(w, 5 - 5 * 0.98**3)
+    np.testing.assert_allclose(history, 25 * 0.98 ** (2 * np.arange(3)))
+
+
+def test_several_arrays_and_a_single_one() -> None:
+    target = np.arange(6.0).reshape(2, 3)
+
+    def cost(params: Any) -> tuple[float, list[Any]]:
+        a, b = params
+        return float(np.sum((a - target) ** 2) + np.sum((b + 1) ** 2)), [2 * (a - target), 2 * (b + 1)]
+
+    a, b = np.zeros((2, 3)), np.zeros(2)
+    stoop.minimize(cost, [a, b], stoop.optimizers.SGD(0.1), steps=200)
+    np.testing.assert_allclose(a, target, atol=1e-9)
+    np.testing.assert_allclose(b, -1, atol=1e-9)
+    w = np.zeros(3)
+    stoop.minimize(lambda w: (np.sum((w - 2) ** 2), 2 * (w - 2)), w, stoop.optimizers.SGD(0.1), steps=200)
+    np.testing.assert_allclose(w, 2, atol=1e-9)
+
+
+def test_a_cost_that_is_not_finite() -> None:
+    w = np.array([1.0])
+    with pytest.raises(stoop.NonFiniteLossError) as caught:
+        stoop.minimize(lambda p: (float("nan"), [p[0]]), [w], "adam", steps=3)
+    assert caught.value.step == 0
+    assert w == 1.0
+
+
+@pytest.mark.parametrize(
+    ("call", "exception", "pattern"),
+    [
+        (lambda: stoop.minimize(3, [np.zeros(1)], "sgd", 1), TypeError, "cost"),
+        (lambda: stoop.minimize(lambda p: 3.0, [np.zeros(1)], "sgd", 1), TypeError, "gradients"),
+        (lambda: stoop.minimize(lambda p: (p[0], [p[0]]), [np.zeros(2)], "sgd", 1), TypeError, "cost"),
+        (lambda: stoop.minimize(lambda p: (1.0, [1.0, 2.0]), [np.zeros(1)], "sgd", 1), ValueError, "2 gradients"),
+        (lambda: stoop.minimize(lambda p: (1.0, [1.0]), [3.0], "sgd", 1), TypeError, "float"),
+        (lambda: stoop.minimize(lambda p: (1.0, [1.0]), [np.zeros(1)], "sgdd", 1), ValueError, "sgd"),
+        (lambda: stoop.minimize(lambda p: (1.0, [1.0]), [np.zeros(1)], "sgd", 0), ValueError, "steps"),
+    ],
+)
+def test_bad_arguments(call: Callable[[], Any], exception: type[Exception], pattern: str) -> None:
+    with refused(exception, pattern):
+        call()
+
+
+def test_the_example_of_the_docstring() -> None:
+    assert doctest.testmod(minimization).failed == 0
+
+
+# ---- ewa ----
+
+
+def recurrence(x: npt.NDArray, beta: float, *, corrected: bool) -> npt.NDArray:
+    out, v = np.empty(x.shape), np.zeros(x.shape[1:])
+    for t in range(len(x)):
+        v = beta * v + (1 - beta) * x[t]
+        out[t] = v / (1 - beta ** (t + 1)) if corrected else v
+    return out
+
+
+@pytest.mark.parametrize("corrected", [True, False])
+@pytest.mark.parametrize("shape", [(50,), (50, 3), (10, 2, 2), (1,), (0,)])
+@pytest.mark.parametrize("beta", [0.0, 0.5, 0.9, 0.999])
+def test_ewa(beta: float, shape: tuple[int, ...], corrected: bool) -> None:
+    x = np.random.default_rng(0).standard_normal(shape)
+    average = stoop.ewa(x, beta, bias_correction=corrected)
+    assert average.shape == shape
+    assert average.dtype == np.float64
+    np.testing.assert_allclose(average, recurrence(x, beta, corrected=corrected), rtol=1e-10, atol=1e-12)
+
+
+@given(value=st.floats(-1e300, 1e300), beta=st.floats(0, 0.999999), n=st.integers(1, 200))
+def test_bias_correction_is_exact_on_constants(value: float, beta: float, n: int) -> None:
+    assert np.all(stoop.ewa(np.full(n, value), beta) == value)
+
+
+@given(hnp.arrays(np.float64, st.integers(1, 60), elements=st.floats(-1e6, 1e6)), st.floats(0, 0.99))
+def test_ewa_stays_in_the_range_of_the_data(x: npt.NDArray, beta: float) -> None:
+    average = stoop.ewa(x, beta)
+    slack = 1e-9 * (1 + abs(x).max())
+    assert x.min() - slack <= average.min()
+    assert average.max() <= x.max() + slack
+
+
+def test_ewa_of_a_long_sequence_is_fast() -> None:
+    assert stoop.ewa(np.ones(2_000_000, np.float32), 0.99)[-1] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("call", "exception"),
+    [
+        (lambda: stoop.ewa([1.0], 1.0), ValueError),
+        (lambda: stoop.ewa([1.0], -0.1), ValueError),
+        (lambda: stoop.ewa([1.0], "0.9"), TypeError),
+        (lambda: stoop.ewa(3.0, 0.9), ValueError),
+        (lambda: stoop.ewa(["a"], 0.9), TypeError),
+        (lambda: stoop.ewa([1.0], 0.9, bias_correction=1), TypeError),
+    ],
+)
+def test_bad_arguments_of_ewa(call: Callable[[], Any], exception: type[Exception]) -> None:
+    with refused(exception):
+        call()

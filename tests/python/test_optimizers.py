@@ -1,0 +1,311 @@
+"""Every optimizer against its formula in NumPy, on bare arrays and inside a trainer, and what step() refuses."""
+
+from __future__ import annotations
+
+import copy
+import gc
+import pickle
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+import stoop
+from helpers import make_data, refused
+from stoop import optimizers
+
+# ---- one textbook formula each: (w, g, t from 1, state) -> new w; the state is a dict that starts empty ----
+
+
+def sgd(
+    w: Any, g: Any, t: int, s: dict, lr: float, momentum: float = 0, nesterov: bool = False, dampening: float = 0
+) -> Any:
+    s["v"] = momentum * s.get("v", 0) + (1 - dampening) * g
+    return w - lr * (g + momentum * s["v"] if nesterov else s["v"])
+
+
+def adagrad(w: Any, g: Any, t: int, s: dict, lr: float, eps: float = 1e-10) -> Any:
+    s["s"] = s.get("s", 0) + g**2
+    return w - lr * g / (np.sqrt(s["s"]) + eps)
+
+
+def rmsprop(
+    w: Any,
+    g: Any,
+    t: int,
+    s: dict,
+    lr: float,
+    rho: float = 0.9,
+    eps: float = 1e-8,
+    momentum: float = 0,
+    centered: bool = False,
+) -> Any:
+    s["v"] = rho * s.get("v", 0) + (1 - rho) * g**2
+    s["a"] = rho * s.get("a", 0) + (1 - rho) * g
+    step = g / (np.sqrt(s["v"] - s["a"] ** 2 if centered else s["v"]) + eps)
+    s["b"] = momentum * s.get("b", 0) + step
+    return w - lr * s["b"]
+
+
+def adam(
+    w: Any,
+    g: Any,
+    t: int,
+    s: dict,
+    lr: float,
+    beta1: float = 0.9,
+    beta2: float = 0.999,
+    eps: float = 1e-8,
+    amsgrad: bool = False,
+    weight_decay: float = 0,
+) -> Any:
+    s["m"] = beta1 * s.get("m", 0) + (1 - beta1) * g
+    s["v"] = beta2 * s.get("v", 0) + (1 - beta2) * g**2
+    s["top"] = np.maximum(s.get("top", 0), s["v"]) if amsgrad else s["v"]
+    m, v = s["m"] / (1 - beta1**t), s["top"] / (1 - beta2**t)
+    return w - lr * weight_decay * w - lr * m / (np.sqrt(v) + eps)
+
+
+def nadam(
+    w: Any,
+    g: Any,
+    t: int,
+    s: dict,
+    lr: float,
+    beta1: float = 0.9,
+    beta2: float = 0.999,
+    eps: float = 1e-8,
+    momentum_decay: float = 0.004,
+) -> Any:
+    def mu(i: int) -> float:
+        return beta1 * (1 - 0.5 * 0.96 ** (i * momentum_decay))
+
+    s["p"] = s.get("p", 1.0) * mu(t)
+    s["m"] = beta1 * s.get("m", 0) + (1 - beta1) * g
+    s["v"] = beta2 * s.get("v", 0) + (1 - beta2) * g**2
+    m = (1 - mu(t)) / (1 - s["p"]) * g + mu(t + 1) / (1 - s["p"] * mu(t + 1)) * s["m"]
+    return w - lr * m / (np.sqrt(s["v"] / (1 - beta2**t)) + eps)
+
+
+def lion(
+    w: Any, g: Any, t: int, s: dict, lr: float, beta1: float = 0.9, beta2: float = 0.99, weight_decay: float = 0
+) -> Any:
+    m = s.get("m", 0)
+    s["m"] = beta2 * m + (1 - beta2) * g
+    return w - lr * (np.sign(beta1 * m + (1 - beta1) * g) + weight_decay * w)
+
+
+CASES: dict[str, tuple[str, Callable[..., Any], dict[str, Any]]] = {
+    "sgd": ("SGD", sgd, {}),
+    "momentum": ("SGD", sgd, {"momentum": 0.9}),
+    "nesterov": ("SGD", sgd, {"momentum": 0.9, "nesterov": True}),
+    "averaged": ("SGD", sgd, {"momentum": 0.9, "dampening": 0.9}),
+    "adagrad": ("AdaGrad", adagrad, {}),
+    "rmsprop": ("RMSProp", rmsprop, {}),
+    "rmsprop momentum": ("RMSProp", rmsprop, {"momentum": 0.8, "rho": 0.8}),
+    "rmsprop centered": ("RMSProp", rmsprop, {"centered": True, "eps": 1e-3}),
+    "rmsprop both": ("RMSProp", rmsprop, {"centered": True, "momentum": 0.5, "eps": 1e-3}),
+    "adam": ("Adam", adam, {}),
+    "amsgrad": ("Adam", adam, {"amsgrad": True, "beta2": 0.5}),
+    "adamw": ("AdamW", adam, {"weight_decay": 0.1}),
+    "adamw amsgrad": ("AdamW", adam, {"weight_decay": 0.1, "amsgrad": True, "beta2": 0.5}),
+    "nadam": ("Nadam", nadam, {}),
+    "lion": ("Lion", lion, {}),
+    "lion decay": ("Lion", lion, {"weight_decay": 0.1}),
+}
+TOLERANCE = {"float32": 2e-5, "float64": 1e-11}
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("case", CASES)
+def test_bare_arrays(case: str, dtype: str) -> None:
+    name, rule, arguments = CASES[case]
+    rng = np.random.default_rng(1)
+    optimizer = getattr(optimizers, name)(stoop.schedules.Exponential(0.02, 0.95), **arguments)
+    shapes = [(7, 5), (3,), (), (1, 1), (2, 3, 4)]
+    arrays = [rng.standard_normal(shape).astype(dtype) for shape in shapes]
+    expected = [array.astype(np.float64) for array in arrays]
+    states: list[dict] = [{} for _ in shapes]
+    for t in range(1, 13):
+        grads = [rng.standard_normal(shape).astype(dtype) for shape in shapes]
+        optimizer.step(arrays, grads)
+        lr = 0.02 * 0.95 ** (t - 1)
+        expected = [
+            rule(w, g.astype(np.float64), t, s, lr, **arguments)
+            for w, g, s in zip(expected, grads, states, strict=True)
+        ]
+    for array, wanted in zip(arrays, expected, strict=True):
+        assert array.dtype == dtype
+        np.testing.assert_allclose(array, wanted, rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype])
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_trainer_follows_the_same_formula(case: str) -> None:
+    """Weight decay is for weights alone; the gradients are the trainer's own."""
+    name, rule, arguments = CASES[case]
+    model = stoop.Model([stoop.Dense(6, activation="tanh"), stoop.Dense(3)], input_dim=4, dtype="float64")
+    trainer = stoop.Trainer(model, optimizer=getattr(optimizers, name)(0.02, **arguments), l2=0.01, l1=0.001)
+    X, y = make_data("softmax_cross_entropy", 20, 4, 3, "float64")
+    states: dict[str, dict] = {name: {} for name in model.parameters()}
+    for t in range(1, 8):
+        _, grads = trainer.loss_and_grad(X, y)
+        expected = {}
+        for key, w in model.parameters().items():
+            own = dict(arguments)
+            if key.endswith("bias") and "weight_decay" in own:
+                own["weight_decay"] = 0.0
+            expected[key] = rule(w.copy(), grads[key], t, states[key], 0.02, **own)
+        trainer.step(X, y)
+        for key, w in model.parameters().items():
+            np.testing.assert_allclose(w, expected[key], rtol=1e-10, atol=1e-12, err_msg=key)
+
+
+@given(
+    hnp.arrays(np.float64, st.integers(1, 40), elements=st.floats(-1e3, 1e3).filter(lambda g: abs(g) > 1e-3)),
+    st.floats(1e-6, 1.0),
+)
+def test_the_first_step_of_adam_has_size_lr(g: npt.NDArray, lr: float) -> None:
+    for make in (optimizers.Adam, lambda rate: optimizers.AdamW(rate, weight_decay=0.0), optimizers.Lion):
+        w = np.zeros(len(g))
+        make(lr).step([w], [g])
+        np.testing.assert_allclose(w, -lr * np.sign(g), rtol=2e-5)
+
+
+@given(hnp.arrays(np.float64, st.integers(1, 20), elements=st.floats(-10, 10)), st.floats(0, 0.99))
+def test_dampening_makes_an_average_of_the_gradients(g: npt.NDArray, beta: float) -> None:
+    """v of SGD(momentum=beta, dampening=beta) is stoop.ewa without correction."""
+    w, optimizer = np.zeros(()), optimizers.SGD(1.0, momentum=beta, dampening=beta)
+    moved = []
+    for value in g:
+        before = float(w)
+        optimizer.step([w], [value])
+        moved.append(before - float(w))
+    if beta > 0:
+        np.testing.assert_allclose(moved, stoop.ewa(g, beta, bias_correction=False), atol=1e-9)
+
+
+# ---- arrays and state ----
+
+
+def test_views_and_layouts() -> None:
+    block = np.zeros(10)
+    optimizers.SGD(1.0).step([block[:4], block[6:]], [np.ones(4), 2 * np.ones(4)])
+    np.testing.assert_array_equal(block, [-1] * 4 + [0] * 2 + [-2] * 4)
+    transposed = np.zeros((3, 2)).T  # column-major, yet contiguous
+    g = np.arange(6.0).reshape(2, 3)
+    optimizers.SGD(1.0).step([transposed], [g])
+    np.testing.assert_array_equal(transposed, -g)
+    w = np.zeros((2, 3), np.float32)
+    optimizers.SGD(1.0).step([w], [np.asfortranarray(g)])
+    np.testing.assert_array_equal(w, -g)
+    optimizers.SGD(1.0).step([w], [g.astype(int).tolist()])
+    np.testing.assert_array_equal(w, -2 * g)
+
+
+def test_state_belongs_to_the_list_of_arrays() -> None:
+    optimizer = optimizers.Adam(0.1)
+    a, b, c = np.zeros(3), np.zeros(3), np.zeros(3)
+    for _ in range(5):
+        optimizer.step([a], [np.ones(3)])
+    optimizer.step([b], [np.ones(3)])  # a list of its own: its first step
+    fresh = optimizers.Adam(0.1)
+    fresh.step([c], [np.ones(3)])
+    np.testing.assert_array_equal(b, c)
+    optimizer.step([a[:]], [np.ones(3)])  # the same memory: the sixth
+    for _ in range(6):
+        fresh.step([c], [np.ones(3)])
+    assert a[0] == pytest.approx(-0.6)
+
+
+def test_state_is_forgotten_with_the_arrays() -> None:
+    optimizer = optimizers.Adam(0.1)
+    for _ in range(50):
+        w = np.zeros(1000)  # most likely at the same address each time
+        optimizer.step([w], [np.ones(1000)])
+        np.testing.assert_allclose(w, -0.1, rtol=1e-6)
+        del w
+        gc.collect()
+    assert len(optimizer.__dict__["_states"]._updaters) == 0
+
+
+def test_optimizers_are_values() -> None:
+    for name, _, arguments in CASES.values():
+        optimizer = getattr(optimizers, name)(0.1, **arguments)
+        equal = getattr(optimizers, name)(0.1, **arguments)
+        optimizer.step([np.zeros(2)], [np.ones(2)])
+        assert optimizer == equal
+        assert hash(optimizer) == hash(equal)
+        assert repr(optimizer) == repr(equal)
+        assert pickle.loads(pickle.dumps(optimizer)) == copy.deepcopy(optimizer) == equal
+
+
+def test_many_elements_and_any_number_of_threads() -> None:
+    results = []
+    rng = np.random.default_rng(0)
+    g = rng.standard_normal(1_000_003).astype(np.float32)
+    for threads in (1, 2, 3):
+        with stoop.num_threads(threads):
+            w, optimizer = np.zeros_like(g), optimizers.Adam(0.1)
+            for _ in range(2):
+                optimizer.step([w], [g])
+            results.append(w)
+    assert results[0].tobytes() == results[1].tobytes() == results[2].tobytes()
+
+
+def read_only() -> npt.NDArray:
+    array = np.zeros(3)
+    array.flags.writeable = False
+    return array
+
+
+@pytest.mark.parametrize(
+    ("parameters", "gradients", "exception", "pattern"),
+    [
+        (lambda: [np.zeros(6)[::2]], [np.zeros(3)], ValueError, "strided"),
+        (lambda: [np.zeros((4, 4))[:, :2]], [np.zeros((4, 2))], ValueError, "strided"),
+        (lambda: [read_only()], [np.zeros(3)], ValueError, "read-only"),
+        (lambda: [np.zeros(3, int)], [np.zeros(3)], TypeError, "int64"),
+        (lambda: [[1.0, 2.0]], [np.zeros(2)], TypeError, "list"),
+        (lambda: [3.0], [1.0], TypeError, "float"),
+        (lambda: np.zeros(3), [np.zeros(3)], TypeError, "list of arrays"),
+        (lambda: [np.zeros(3)], [np.zeros(4)], ValueError, r"\(4,\)"),
+        (lambda: [np.zeros((2, 3))], [np.zeros((3, 2))], ValueError, r"\(3, 2\)"),
+        (lambda: [np.zeros(3)], [], ValueError, "0 gradients"),
+        (list, [], ValueError, "0 parameters"),
+        (lambda: [np.zeros(3), np.zeros(3, np.float32)], [np.zeros(3)] * 2, TypeError, "float32"),
+        (lambda: [np.zeros(3)], [np.zeros(3, complex)], TypeError, "complex"),
+    ],
+)
+def test_step_refuses(parameters: Callable[[], Any], gradients: Any, exception: type[Exception], pattern: str) -> None:
+    with refused(exception, pattern):
+        optimizers.Adam().step(parameters(), gradients)
+
+
+@pytest.mark.parametrize(
+    ("make", "exception", "pattern"),
+    [
+        (lambda: optimizers.AdaGrad(eps=0.0), ValueError, "eps"),
+        (lambda: optimizers.RMSProp(rho=1.0), ValueError, "rho"),
+        (lambda: optimizers.RMSProp(centered=1), TypeError, "centered"),
+        (lambda: optimizers.Adam(amsgrad="yes"), TypeError, "amsgrad"),
+        (lambda: optimizers.AdamW(weight_decay=-1.0), ValueError, "weight_decay"),
+        (lambda: optimizers.Nadam(momentum_decay=-1.0), ValueError, "momentum_decay"),
+        (lambda: optimizers.Lion(beta2=1.0), ValueError, "beta2"),
+        (lambda: optimizers.Lion(learning_rate=0.0), ValueError, "learning_rate"),
+        (lambda: optimizers.SGD(nesterov=True), ValueError, "momentum"),
+    ],
+)
+def test_bad_settings(make: Callable[[], Any], exception: type[Exception], pattern: str) -> None:
+    with refused(exception, pattern):
+        make()
+
+
+@pytest.mark.parametrize("name", ["sgd", "adagrad", "rmsprop", "adam", "adamw", "nadam", "lion"])
+def test_names(name: str) -> None:
+    model = stoop.Model([stoop.Dense(2)], input_dim=3)
+    assert stoop.Trainer(model, optimizer=name).optimizer.type_name == name

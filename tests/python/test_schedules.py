@@ -1,0 +1,176 @@
+"""Schedules against independent formulas, their composition, and the rates a trainer really uses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import stoop
+from helpers import make_data, refused, unchanged
+from stoop import schedules
+
+T = np.arange(40.0)
+
+
+def half_cosine(start: float, end: float, x: Any) -> Any:
+    return end + (start - end) * (1 + np.cos(np.pi * x)) / 2
+
+
+def one_cycle(top: float, steps: int, t: float) -> float:
+    peak = 0.3 * steps - 1
+    if t >= steps - 1:
+        return top / 25 / 1e4
+    if t <= peak:
+        return float(half_cosine(top / 25, top, t / peak))
+    return float(half_cosine(top, top / 25 / 1e4, (t - peak) / (steps - 1 - peak)))
+
+
+CASES: dict[str, tuple[Any, Any]] = {
+    "constant": (schedules.Constant(0.3), np.full(40, 0.3)),
+    "step": (schedules.Step(0.4, factor=0.5, every=7), 0.4 * 0.5 ** (T // 7)),
+    "piecewise": (schedules.Piecewise([5, 20], [0.1, 0.2, 0.05]), np.repeat([0.1, 0.2, 0.05], [5, 15, 20])),
+    "exponential": (schedules.Exponential(0.4, 0.9), 0.4 * 0.9**T),
+    "exponential, every": (schedules.Exponential(0.4, 0.5, every=8), 0.4 * 0.5 ** (T / 8)),
+    "inverse_time": (schedules.InverseTime(0.4, 0.1), 0.4 / (1 + 0.1 * T)),
+    "power": (schedules.Power(0.4, 0.7), 0.4 / (T + 1) ** 0.7),
+    "inverse_sqrt": (schedules.InverseSqrt(0.4), 0.4 / np.sqrt(T + 1)),
+    "linear": (schedules.Linear(0.4, 0.1, 25), np.interp(T, [0, 25], [0.4, 0.1])),
+    "polynomial": (schedules.Polynomial(0.4, 0.1, 25, power=2.0), 0.1 + 0.3 * (1 - np.minimum(T, 25) / 25) ** 2),
+    "cosine": (schedules.Cosine(0.4, 25), half_cosine(0.4, 0.0, np.minimum(T, 25) / 25)),
+    "cosine, end": (schedules.Cosine(0.4, steps=25, end=0.1), half_cosine(0.4, 0.1, np.minimum(T, 25) / 25)),
+    "one_cycle": (schedules.OneCycle(0.4, 30), [one_cycle(0.4, 30, t) for t in T]),
+    "warmup of a number": (schedules.Warmup(0.4, 10), np.minimum((T + 1) / 10, 1) * 0.4),
+    "warmup of a schedule": (
+        schedules.Warmup(schedules.Exponential(0.4, 0.9), steps=10),
+        np.where(T < 10, 0.4 * (T + 1) / 10, 0.4 * 0.9 ** (T - 10)),
+    ),
+    "custom": (schedules.Custom(lambda t: 0.5 / (t + 2)), 0.5 / (T + 2)),
+    "warmup of a function": (
+        schedules.Warmup(lambda t: 0.4 / (1 + t), steps=10),
+        np.where(T < 10, 0.4 * (T + 1) / 10, 0.4 / (1 + np.maximum(T - 10, 0))),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_values(case: str) -> None:
+    schedule, expected = CASES[case]
+    values = schedule.values(40)
+    assert values.dtype == np.float64
+    np.testing.assert_allclose(values, expected, rtol=1e-12)
+    assert [schedule(t) for t in (0, 7, 39)] == [values[0], values[7], values[39]]
+    assert schedule.values(0).shape == (0,)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_trainer_uses_them(case: str) -> None:
+    """SGD with a gradient of 1 moves by exactly the rate."""
+    schedule, expected = CASES[case]
+    model = stoop.Model([stoop.Dense(1, kernel_init="zeros", use_bias=False)], input_dim=1, dtype="float64")
+    trainer = stoop.Trainer(model, "mae", stoop.optimizers.SGD(schedule))
+    weight = model.parameters()["0.weight"]
+    X, y = np.ones((4, 1)), np.full((4, 1), -100.0)
+    for t in range(3):
+        before = weight[0, 0]
+        trainer.step(X, y)
+        assert before - weight[0, 0] == pytest.approx(expected[t], rel=1e-9)
+    history = trainer.fit(X, y, epochs=2, batch_size=1, verbose=0)
+    np.testing.assert_allclose(history["learning_rate"], [expected[6], expected[10]], rtol=1e-12)
+    np.testing.assert_allclose(-weight[0, 0], np.sum(expected[:11]), rtol=1e-9)
+
+
+def test_per_epoch() -> None:
+    X, y = make_data("mse", 12, 3, 2)
+    for schedule in (
+        schedules.Step(0.1, 0.5, every=2, per="epoch"),
+        schedules.Custom(lambda t: 0.1 * 0.5 ** (t // 2), per="epoch"),
+    ):
+        trainer = stoop.Trainer(stoop.Model([stoop.Dense(2)], input_dim=3), "mse", stoop.optimizers.SGD(schedule))
+        history = trainer.fit(X, y, epochs=5, batch_size=4, verbose=0)
+        np.testing.assert_allclose(history["learning_rate"], [0.1, 0.1, 0.05, 0.05, 0.025])
+
+
+def test_a_callable_is_asked_for_each_update_once() -> None:
+    asked: list[int] = []
+
+    def rate(t: int) -> float:
+        asked.append(t)
+        return 0.01
+
+    X, y = make_data("mse", 12, 3, 2)
+    trainer = stoop.Trainer(stoop.Model([stoop.Dense(2)], input_dim=3), "mse", stoop.optimizers.SGD(rate))
+    trainer.fit(X, y, epochs=2, batch_size=4, verbose=0)
+    trainer.step(X, y)
+    assert asked == list(range(7))
+
+
+@pytest.mark.parametrize(
+    ("function", "exception"),
+    [
+        (lambda t: 1 / 0, ZeroDivisionError),
+        (lambda t: "fast", TypeError),
+        (lambda t: None, TypeError),
+        (lambda t: float("nan"), ValueError),
+        (lambda t: -1.0, ValueError),
+    ],
+)
+def test_a_callable_that_fails_changes_nothing(function: Callable[[int], Any], exception: type[Exception]) -> None:
+    X, y = make_data("mse", 12, 3, 2)
+    trainer = stoop.Trainer(stoop.Model([stoop.Dense(2)], input_dim=3), "mse", stoop.optimizers.Adam(function))
+    with unchanged(trainer), pytest.raises(exception):
+        trainer.fit(X, y, epochs=1, verbose=0)
+    with unchanged(trainer), pytest.raises(exception):
+        trainer.step(X, y)
+
+
+@given(lr=st.floats(1e-6, 10), steps=st.integers(1, 500), t=st.integers(0, 2000), end=st.floats(0, 1))
+def test_cosine_linear_and_polynomial_stay_between_their_ends(lr: float, steps: int, t: int, end: float) -> None:
+    for schedule in (
+        schedules.Cosine(lr, steps, end),
+        schedules.Linear(lr, end, steps),
+        schedules.Polynomial(lr, end, steps, 2.0),
+    ):
+        low, high = min(lr, end), max(lr, end)
+        assert low - 1e-12 <= schedule(t) <= high * (1 + 1e-12)
+        assert schedule(0) == pytest.approx(lr)
+        if t >= steps:
+            assert schedule(t) == pytest.approx(end, abs=1e-15)
+
+
+@pytest.mark.parametrize(
+    ("make", "exception", "pattern"),
+    [
+        (lambda: schedules.Constant(-0.1), ValueError, "lr"),
+        (lambda: schedules.Constant("0.1"), TypeError, "lr"),
+        (lambda: schedules.Constant(float("nan")), ValueError, "lr"),
+        (lambda: schedules.Step(0.1), ValueError, "every"),
+        (lambda: schedules.Step(0.1, every=2.5), TypeError, "every"),
+        (lambda: schedules.Step(0.1, factor=0.0, every=2), ValueError, "factor"),
+        (lambda: schedules.Piecewise([3], [0.1]), ValueError, "1 values and 1 boundaries"),
+        (lambda: schedules.Piecewise([3, 3], [0.1, 0.2, 0.3]), ValueError, "order"),
+        (lambda: schedules.Piecewise(3, [0.1]), TypeError, "boundaries"),
+        (lambda: schedules.Cosine(0.1, 0), ValueError, "steps"),
+        (lambda: schedules.Cosine(0.1, 10, per="epochs"), ValueError, '"epoch"'),
+        (lambda: schedules.Warmup("fast", 3), TypeError, "schedule"),
+        (lambda: schedules.OneCycle(0.1, 10, pct_start=1.5), ValueError, "pct_start"),
+        (lambda: schedules.Custom(0.1), TypeError, "function"),
+        (lambda: stoop.optimizers.SGD(schedules.Cosine), TypeError, r"Cosine\(\.\.\.\)"),
+        (lambda: schedules.Constant(0.1)(-1), ValueError, "t is -1"),
+        (lambda: schedules.Constant(0.1).values(2.5), TypeError, "n is 2.5"),
+    ],
+)
+def test_bad_arguments(make: Callable[[], Any], exception: type[Exception], pattern: str) -> None:
+    with refused(exception, pattern):
+        make()
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_they_are_values(case: str) -> None:
+    schedule, _ = CASES[case]
+    hash(schedule)
+    assert stoop.optimizers.Adam(schedule) == stoop.optimizers.Adam(schedule)
