@@ -248,7 +248,7 @@ class TeamRun {
     }
     if (run_.poller == nullptr || !run_.poller->is_due()) return;
     const FlushToZero::Paused paused(mode);  // what is called computes as its caller did
-    if (!run_.poller->keep_going(run_.first + result.samples)) stop_ = result.interrupted = true;
+    if (!run_.poller->keep_going(result.samples)) stop_ = result.interrupted = true;
   }
 
   // Thread 0, behind the step's last barrier, when all sums of squares are there; they are overwritten only behind the
@@ -294,8 +294,9 @@ void TrainingExecutor<T>::reserve_threads(int threads) {
 }
 
 template <class T>
-TrainingResult TrainingExecutor<T>::run(const TrainingRun<T>& run) {
+TrainingResult TrainingExecutor<T>::run(const TrainingRun<T>& run, const TrainingResult& so_far) {
   TeamRun<T> team(*this, run);
+  team.result = so_far;
   run_team(run.threads, [&](int thread, int size, const FlushToZero& mode) { team.work(thread, size, mode); });
   return team.result;
 }

@@ -75,16 +75,6 @@ struct TrainingResult {
   bool non_finite_gradient = false;  // PlanKind::training: the last of `steps` was applied and spoiled the parameters
 
   bool stopped() const { return interrupted || non_finite_loss || non_finite_gradient; }
-  void add(const TrainingResult& part) {
-    loss_sum += part.loss_sum;
-    correct += part.correct;
-    grad_norm_sum += part.grad_norm_sum;
-    samples += part.samples;
-    steps += part.steps;
-    interrupted = part.interrupted;
-    non_finite_loss = part.non_finite_loss;
-    non_finite_gradient = part.non_finite_gradient;
-  }
 };
 
 // Owns the memory of training with one plan; nothing is allocated by run().
@@ -96,7 +86,8 @@ class TrainingExecutor {
   const Plan& plan() const { return plan_; }
   // Makes room for a team of this size.
   void reserve_threads(int threads);
-  TrainingResult run(const TrainingRun<T>& run);
+  // Goes on adding to `so_far`, so that sums do not depend on where a run was divided.
+  TrainingResult run(const TrainingRun<T>& run, const TrainingResult& so_far = {});
 
  private:
   template <class>

@@ -129,10 +129,11 @@ struct Trainer<T>::Impl {
       const Index segment = std::min(tuner.steps(), block_count(samples - run.first, run.batch));
       run.last = std::min(run.first + segment * run.batch, samples);
       const auto start = std::chrono::steady_clock::now();
-      const TrainingResult part = executor.run(run);
-      tuner.record(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(), part.steps);
-      run.updates_done += part.steps;
-      total.add(part);
+      const Index steps_before = total.steps;
+      total = executor.run(run, total);
+      const Index made = total.steps - steps_before;
+      tuner.record(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(), made);
+      run.updates_done += made;
     }
     return total;
   }
