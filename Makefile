@@ -14,7 +14,8 @@ WERROR ?= OFF
 VENV := .venv
 BIN := $(VENV)/bin
 STAMPS := $(VENV)/stamps
-BUILD := build/python
+# Not the folder of a plain `pip install .`, whose isolated tools are gone afterwards.
+BUILD := build/make
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input -qq
 
 SHELL := /bin/bash
@@ -51,7 +52,7 @@ $(STAMPS)/build-tools: $(STAMPS)/venv
 	$(PIP) install 'scikit-build-core>=0.10' 'pybind11>=2.13' 'nlohmann_json>=3.11' 'cmake>=3.24' ninja
 	@touch $@
 
-PIP_BUILD = $(PIP) install --no-build-isolation -C cmake.define.STOOP_WARNINGS_AS_ERRORS=$(WERROR)
+PIP_BUILD = $(PIP) install --no-build-isolation -C build-dir=$(BUILD) -C cmake.define.STOOP_WARNINGS_AS_ERRORS=$(WERROR)
 
 $(STAMPS)/installed: $(STAMPS)/build-tools $(PACKAGE_SOURCES)
 	@echo "== building and installing the package"

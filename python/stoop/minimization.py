@@ -15,9 +15,7 @@ from stoop.optimizers import Optimizer, as_optimizer
 Parameters = npt.NDArray[Any] | Sequence[npt.NDArray[Any]]
 
 
-def minimize(
-    cost: Any, params: Parameters, optimizer: str | Optimizer, steps: int
-) -> npt.NDArray[np.float64]:
+def minimize(cost: Any, params: Parameters, optimizer: str | Optimizer, steps: int) -> npt.NDArray[np.float64]:
     """Make `steps` updates of `params`, in place, by the gradient that `cost` returns.
 
     Parameters

@@ -180,12 +180,12 @@ TYPED_TEST(Threads, OneModelPredictsForSeveralThreads) {
 
 // ---- fork ----
 
-// Runs work() in a forked child; its exit status, or -1 when it did not end by itself within 30 seconds.
+// Runs work() in a forked child; its exit status, or -1 when it did not end by itself within 20 seconds.
 template <class Work>
 int status_of_child(Work work) {
   const pid_t child = ::fork();
   if (child == 0) {
-    ::alarm(30);
+    ::alarm(20);
     int status = 3;
     try {
       status = work() ? 0 : 2;

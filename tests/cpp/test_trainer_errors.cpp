@@ -163,6 +163,29 @@ TYPED_TEST(TrainingErrors, AnOverflowInTheFirstStepKeepsEveryBit) {
   }
 }
 
+TYPED_TEST(TrainingErrors, FitKeepsTheUpdatesBeforeTheOneThatFails) {
+  using T = TypeParam;
+  constexpr Index kBatch = 4, kGood = 3 * kBatch;
+  Samples<T> samples(20, 4, 3);
+  std::fill(samples.features.begin() + kGood * 4, samples.features.end(), std::numeric_limits<T>::max());
+  for (const int threads : {1, 2}) {
+    Model<T> model = small_model<T>(), twin = small_model<T>();
+    Trainer<T> trainer(model, {.num_threads = threads}), until_then(twin);
+    try {
+      trainer.fit(samples.x(), samples.classes, {.batch_size = kBatch, .shuffle = false});
+      ADD_FAILURE() << "not noticed";
+    } catch (const NonFiniteLossError& error) {
+      EXPECT_EQ(error.step, 3);
+      EXPECT_EQ(error.epoch, 0);
+    }
+    const Samples<T>& all = samples;
+    const FitOptions<T> options{.batch_size = kBatch, .shuffle = false};
+    until_then.fit(matrix(all.features.data(), kGood, 4), std::span(all.classes).first(kGood), options);
+    EXPECT_TRUE(same_bits<T>(model.parameter_block(), twin.parameter_block())) << threads << " threads";
+    EXPECT_EQ(trainer.steps(), 3);
+  }
+}
+
 template <class T>
 bool all_finite(const std::vector<T>& values) {
   return std::all_of(values.begin(), values.end(), [](T v) { return std::isfinite(v); });

@@ -36,23 +36,72 @@ CONTRACT: dict[str, dict[str, Any] | None] = {
     "LeakyReLU": {"negative_slope": 0.01},
     "Sigmoid": {},
     "Tanh": {},
-    "losses.SoftmaxCrossEntropy": {},
+    "ELU": {"alpha": 1.0},
+    "GELU": {},
+    "SiLU": {},
+    "Softplus": {},
+    "BatchNorm": {"momentum": 0.9, "eps": 1e-5, "trainable": True},
+    "LayerNorm": {"eps": 1e-5, "trainable": True},
+    "Dropout": {"rate": REQUIRED},
+    "Residual": {"layers": REQUIRED},
+    "Model.fold_batch_norm": {},
+    "losses.SoftmaxCrossEntropy": {"label_smoothing": 0.0},
+    "losses.BinaryCrossEntropy": {},
     "losses.MeanSquaredError": {},
+    "losses.MeanAbsoluteError": {},
+    "losses.Huber": {"delta": 1.0},
     "optimizers.SGD": {"learning_rate": 0.01, "momentum": 0.0, "nesterov": False, "dampening": 0.0},
-    "optimizers.Adam": {"learning_rate": 0.001, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8},
-    "Trainer": {"model": REQUIRED, "loss": "softmax_cross_entropy", "l2": 0.0, "num_threads": None, "seed": 0},
+    "optimizers.Adam": {"learning_rate": 0.001, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "amsgrad": False},
+    "optimizers.Adam.step": {"parameters": REQUIRED, "gradients": REQUIRED},
+    "optimizers.AdaGrad": {"learning_rate": 0.01, "eps": 1e-10},
+    "optimizers.RMSProp": {"learning_rate": 0.001, "rho": 0.9, "eps": 1e-8, "momentum": 0.0, "centered": False},
+    "optimizers.AdamW": {"learning_rate": 0.001, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "weight_decay": 0.01},
+    "optimizers.Nadam": {"learning_rate": 0.001, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8},
+    "optimizers.Lion": {"learning_rate": 1e-4, "beta1": 0.9, "beta2": 0.99},
+    "schedules.Constant": {"lr": REQUIRED},
+    "schedules.Constant.values": {"n": REQUIRED},
+    "schedules.Step": {"lr": REQUIRED, "factor": 0.5, "every": 0},
+    "schedules.Piecewise": {"boundaries": REQUIRED, "values": REQUIRED},
+    "schedules.Exponential": {"lr": REQUIRED, "decay": REQUIRED, "every": 1},
+    "schedules.InverseTime": {"lr": REQUIRED, "decay": REQUIRED},
+    "schedules.Power": {"lr": REQUIRED, "exponent": REQUIRED},
+    "schedules.InverseSqrt": {"lr": REQUIRED},
+    "schedules.Linear": {"lr": REQUIRED, "end": REQUIRED, "steps": REQUIRED},
+    "schedules.Polynomial": {"lr": REQUIRED},
+    "schedules.Cosine": {"lr": REQUIRED, "steps": REQUIRED, "end": 0.0},
+    "schedules.Warmup": {"schedule": REQUIRED, "steps": REQUIRED},
+    "schedules.OneCycle": {"max_lr": REQUIRED, "steps": REQUIRED},
+    "minimize": {"cost": REQUIRED, "params": REQUIRED, "optimizer": REQUIRED, "steps": REQUIRED},
+    "ewa": {"x": REQUIRED, "beta": REQUIRED, "bias_correction": True},
+    "Trainer": {
+        "model": REQUIRED,
+        "loss": "softmax_cross_entropy",
+        "l1": 0.0,
+        "l2": 0.0,
+        "clip_norm": None,
+        "clip_value": None,
+        "accumulate": 1,
+        "ema": None,
+        "precision": "float32",
+        "num_threads": None,
+        "seed": 0,
+    },
     "Trainer.fit": {
         "X": REQUIRED,
         "y": REQUIRED,
         "epochs": 10,
         "batch_size": 128,
         "validation_data": None,
+        "validation_split": 0.0,
         "shuffle": True,
+        "sample_weight": None,
+        "class_weight": None,
         "metrics": ("accuracy",),
         "verbose": 1,
+        "last_batch": "keep",
     },
     "Trainer.step": {"X": REQUIRED, "y": REQUIRED},
-    "Trainer.loss_and_grad": {"X": REQUIRED, "y": REQUIRED, "training": True},
+    "Trainer.loss_and_grad": {"X": REQUIRED, "y": REQUIRED, "training": True, "dropout": False},
     "Trainer.evaluate": {"X": REQUIRED, "y": REQUIRED},
     "Trainer.epoch": None,
     "Trainer.steps": None,
@@ -67,6 +116,15 @@ CONTRACT: dict[str, dict[str, Any] | None] = {
     "NonFiniteLossError": None,
     "CheckpointError": None,
     "__version__": None,
+}
+
+
+LAYERS: dict[str, tuple[Any, ...]] = {
+    **{name: () for name in ("Identity", "ReLU", "LeakyReLU", "Sigmoid", "Tanh", "ELU", "GELU", "SiLU", "Softplus")},
+    **{name: () for name in ("BatchNorm", "LayerNorm")},
+    "Dense": (3,),
+    "Dropout": (0.5,),
+    "Residual": ([stoop.Dense(3)],),
 }
 
 
@@ -95,9 +153,9 @@ def test_docstrings(path: str) -> None:
     assert (inspect.getdoc(find(path)) or "").strip(), f"{path} has no docstring"
 
 
-@pytest.mark.parametrize("name", ["Dense", "Identity", "ReLU", "LeakyReLU", "Sigmoid", "Tanh"])
+@pytest.mark.parametrize("name", LAYERS)
 def test_layers_are_frozen_dataclasses(name: str) -> None:
-    layer = getattr(stoop, name)(3) if name == "Dense" else getattr(stoop, name)()
+    layer = getattr(stoop, name)(*LAYERS[name])
     assert dataclasses.is_dataclass(layer)
     assert layer == type(layer)(**{f.name: getattr(layer, f.name) for f in dataclasses.fields(layer)})
     hash(layer)

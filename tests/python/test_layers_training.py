@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,6 @@ import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.special import erf
 
 import stoop
 from helpers import bits, make_data, refused, unchanged
@@ -22,7 +22,7 @@ FEATURES, OUTPUTS = 5, 3
 ACTIVATIONS: dict[str, tuple[Any, Callable[[npt.NDArray], npt.NDArray]]] = {
     "elu": (stoop.ELU(), lambda z: np.where(z > 0, z, np.expm1(np.minimum(z, 0)))),
     "elu, alpha": (stoop.ELU(alpha=0.3), lambda z: np.where(z > 0, z, 0.3 * np.expm1(np.minimum(z, 0)))),
-    "gelu": (stoop.GELU(), lambda z: z / 2 * (1 + erf(z / np.sqrt(2)))),
+    "gelu": (stoop.GELU(), lambda z: z / 2 * (1 + np.vectorize(math.erf)(z / np.sqrt(2)))),
     "silu": (stoop.SiLU(), lambda z: z / (1 + np.exp(-z))),
     "softplus": (stoop.Softplus(), lambda z: np.logaddexp(0, z)),
 }
@@ -77,7 +77,7 @@ def test_activations(case: str) -> None:
     z = X @ model.parameters()["0.weight"]
     np.testing.assert_allclose(model(X), f(z), rtol=1e-12, atol=1e-14)
     apart = make_model([stoop.Dense(4), layer])
-    np.testing.assert_allclose(apart(X), model(X) if apart.layers[1] != stoop.Softplus() else apart(X), rtol=1e-9)
+    np.testing.assert_allclose(apart(X), model(X), rtol=1e-12)
 
 
 @pytest.mark.parametrize("stack", STACKS)
@@ -104,8 +104,7 @@ def test_gradcheck_skips_what_is_frozen_and_samples() -> None:
     assert sampled.verdict in ("right", "look")
     assert sampled.worst in sampled.per_parameter
     assert sampled.verdict in str(sampled)
-    coarse = stoop.gradcheck(make_model("dropout"), "softmax_cross_entropy", X, y, eps=0.5)
-    assert coarse.verdict == "wrong" or coarse.relative_error < 1e-3
+    assert stoop.gradcheck(make_model("dropout"), "softmax_cross_entropy", X, y, eps=1.0).verdict == "wrong"
     with refused(ValueError, "sample"):
         stoop.gradcheck(wide, "softmax_cross_entropy", X, y, sample=0)
 
@@ -209,12 +208,11 @@ def test_dropout_keeps_the_expectation(rate: float) -> None:
     X = np.ones((n, width))
     trainer = stoop.Trainer(model, "mae")
     _, grads = trainer.loss_and_grad(X, np.full((n, 1), -1e9), dropout=True)
-    assert grads["0.weight" if "0.weight" in grads else "1.weight"].mean() == pytest.approx(
-        1.0, abs=5 * np.sqrt(rate / (1 - rate) / (n * width))
-    )
+    deviation = np.sqrt(rate / (1 - rate) / (n * width))
+    assert grads["1.weight"].mean() == pytest.approx(1.0, abs=5 * deviation)
     kept = grads["1.weight"] * n * (1 - rate)
     np.testing.assert_allclose(kept, np.round(kept), atol=1e-6)  # counts of kept samples
-    np.testing.assert_array_equal(trainer.loss_and_grad(X, np.full((n, 1), -1e9))[1]["1.weight"], 1.0)
+    np.testing.assert_allclose(trainer.loss_and_grad(X, np.full((n, 1), -1e9))[1]["1.weight"], 1.0, rtol=1e-12)
     assert model(X)[0, 0] == width  # the identity at inference
 
 
