@@ -111,6 +111,8 @@ def softmax_targets(where: str, y: npt.ArrayLike, dtype: np.dtype[Any], samples:
     TypeError, ValueError
         As those two. The core checks that rows sum to 1.
     """
+    if type(y) is np.ndarray and y.ndim == 1:
+        return class_targets(where, y, samples)
     if getattr(y, "ndim", 1) != 1 or (isinstance(y, list | tuple) and len(y) and np.ndim(y[0]) == 1):
         array = _to_numpy(where, y, "y")
         if array.ndim == 2 and array.shape[1] == columns:

@@ -120,8 +120,8 @@ CONTRACT: dict[str, dict[str, Any] | None] = {
 
 
 LAYERS: dict[str, tuple[Any, ...]] = {
-    **{name: () for name in ("Identity", "ReLU", "LeakyReLU", "Sigmoid", "Tanh", "ELU", "GELU", "SiLU", "Softplus")},
-    **{name: () for name in ("BatchNorm", "LayerNorm")},
+    **dict.fromkeys(("Identity", "ReLU", "LeakyReLU", "Sigmoid", "Tanh", "ELU", "GELU", "SiLU", "Softplus"), ()),
+    **dict.fromkeys(("BatchNorm", "LayerNorm"), ()),
     "Dense": (3,),
     "Dropout": (0.5,),
     "Residual": ([stoop.Dense(3)],),

@@ -2,8 +2,9 @@
 
 Parameters are kept as PyTorch keeps them (a weight is (out_features, in_features)) under the names that stoop gives
 them. Gradients come from autograd, updates from torch.optim wherever its convention is ours. Where it is not, the
-update is written out: SGD with dampening, which torch.optim leaves out of the very first step, Nadam, whose product of
-momenta it keeps in float32, and Lion, which it does not have. The running variance of BatchNorm is written out for the same reason: PyTorch takes the unbiased one.
+update is written out: SGD with dampening, which torch.optim leaves out of the very first step; Nadam, of which it
+keeps the product of momenta in float32; and Lion, which it does not have. The running variance of BatchNorm is written
+out for the same reason: PyTorch takes the unbiased one.
 """
 
 from __future__ import annotations
