@@ -45,15 +45,17 @@ class EpochTable:
         self._live = live and self._stream.isatty()
         self._line_shown = False
         self._started = time.perf_counter()
-        self._write_row("epoch", [_COLUMNS[key] for key in self._keys])
+        self._headed = False
 
     def row(self) -> None:
         """Write the row of the newest epoch."""
+        self._head()
         values = [_format(key, self._history[key][-1]) for key in self._keys]
         self._write_row(f"{self._history.epochs[-1]}/{self._last}", values)
 
     def update(self, epoch: int, done: int, samples: int) -> None:
         """Redraw the progress line: `done` of `samples` in epoch `epoch`, which is counted from 0."""
+        self._head()
         if not self._live:
             return
         part = done / samples if samples else 1.0
@@ -70,6 +72,12 @@ class EpochTable:
         """Wipe the progress line."""
         self._wipe()
         self._stream.flush()
+
+    def _head(self) -> None:
+        # Not before something runs: a fit that is refused prints nothing.
+        if not self._headed:
+            self._headed = True
+            self._write_row("epoch", [_COLUMNS[key] for key in self._keys])
 
     def _write_row(self, epoch: str, values: Sequence[str]) -> None:
         self._wipe()

@@ -201,7 +201,7 @@ class Trainer:
         if class_weight is not None:
             weights = self._class_weights(class_weight, y, targets, weights)
         history = History(self._history_keys(metrics, validated=validation is not None))
-        self.history = history
+        earlier, self.history = self.history, history
         table = EpochTable(history, self.epoch, epochs, live=verbose == 1) if verbose else None
         try:
             self._core.fit(
@@ -215,6 +215,10 @@ class Trainer:
                 _record(history, table),
                 None if table is None else table.update,
             )
+        except (ValueError, TypeError, RuntimeError):  # refused: nothing has changed, the history included
+            if not history.epochs:
+                self.history = earlier
+            raise
         finally:
             if table is not None:
                 table.close()

@@ -41,8 +41,10 @@ std::string_view nearest_name(std::string_view name, std::span<const std::string
   std::string_view nearest;
   std::size_t smallest = 0;
   for (const std::string_view candidate : valid) {
-    const std::size_t distance = edit_distance(given, lower(candidate));
-    const bool similar = 2 * distance <= std::max(given.size(), candidate.size()) + 1;  // "sdg" is near "sgd"
+    // A name cut short ("softmax") is nearer than one mistyped; "sdg" is near "sgd".
+    const bool begins = given.size() >= 2 && lower(candidate).starts_with(given);
+    const std::size_t distance = begins ? 0 : edit_distance(given, lower(candidate));
+    const bool similar = 2 * distance <= std::max(given.size(), candidate.size()) + 1;
     if (similar && (nearest.empty() || distance < smallest)) {
       nearest = candidate;
       smallest = distance;

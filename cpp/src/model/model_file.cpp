@@ -7,6 +7,7 @@
 
 #include "../io/config_json.hpp"
 #include "../io/safetensors.hpp"
+#include "../plan/graph.hpp"
 
 namespace stoop {
 namespace {
@@ -41,6 +42,22 @@ ModelConfig config_of(const TensorFile& file) {
   }
 }
 
+// The tensors of the file are those of the architecture.
+void check_shapes(const TensorFile& file, const Graph& graph) {
+  const std::size_t expected = graph.parameters.size() + graph.buffers.size();
+  if (file.tensors.size() != expected) {
+    refuse(file.path, "has " + std::to_string(file.tensors.size()) + " tensors",
+           "expected " + std::to_string(expected));
+  }
+  for (const auto* block : {&graph.parameters, &graph.buffers}) {
+    for (const GraphParameter& parameter : *block) {
+      const ParameterInfo& info = parameter.info;
+      if (file.tensor(info.name).shape == shape_of(info)) continue;
+      refuse(file.path, "has a " + info.name + " of another shape", "expected its layer's");
+    }
+  }
+}
+
 template <class T>
 void fill(const TensorFile& file, const std::vector<ParameterInfo>& infos, T* block) {
   for (const ParameterInfo& info : infos) {
@@ -49,9 +66,6 @@ void fill(const TensorFile& file, const std::vector<ParameterInfo>& infos, T* bl
       throw_type_error(
           "load_model", file.path.string() + " holds " + (kDType<T> == DType::float32 ? "float64" : "float32"),
           kDType<T> == DType::float32 ? "expected float32" : "expected float64", "load it as a model of its own dtype");
-    }
-    if (tensor.shape != shape_of(info)) {
-      refuse(file.path, "has a " + info.name + " of another shape", "expected its layer's");
     }
     std::memcpy(block + info.offset, tensor.data.data(), tensor.data.size());
   }
@@ -76,15 +90,13 @@ Model<T> Model<T>::load(const std::filesystem::path& path) {
   const TensorFile file = load_tensors(path);
   Model model = [&] {
     try {
-      return Model(config_of(file));
+      ModelConfig config = config_of(file);
+      check_shapes(file, build_graph(config, 1));  // before memory is taken for what a damaged file may ask for
+      return Model(std::move(config));
     } catch (const ValueError& error) {
       refuse(path, std::string("has an architecture that cannot be built: ") + error.what(), "expected valid layers");
     }
   }();
-  const std::size_t expected = model.parameter_infos().size() + model.buffer_infos().size();
-  if (file.tensors.size() != expected) {
-    refuse(path, "has " + std::to_string(file.tensors.size()) + " tensors", "expected " + std::to_string(expected));
-  }
   fill(file, model.parameter_infos(), model.parameter_block().data());
   fill(file, model.buffer_infos(), model.buffer_block().data());
   return model;

@@ -6,7 +6,9 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <exception>
 #include <limits>
+#include <mutex>
 
 #include <stoop/runtime.hpp>
 
@@ -355,10 +357,19 @@ InferenceResult run_inference(const InferenceRun<T>& run) {
   const Index samples = run.data.x.rows, chunks = block_count(samples, plan.batch);
   const bool evaluates = plan.kind == PlanKind::evaluation;
   std::vector<InferenceResult> parts(evaluates ? static_cast<std::size_t>(chunks) : 0);
+  std::exception_ptr failure;  // nothing may be thrown out of a team; memory is all that can fail
+  std::mutex failing;
   run_team(static_cast<int>(std::min<Index>(run.threads, chunks)), [&](int thread, int team, const FlushToZero&) {
     const Index scratch_bytes = scratch_elements(*run.ops, plan, plan.batch) * static_cast<Index>(sizeof(T));
     const Index bound_bytes = static_cast<Index>(plan.buffers.size() * sizeof(BoundBuffer<T>));
-    std::byte* memory = workspace(plan.arena_bytes + scratch_bytes + bound_bytes);
+    std::byte* memory = nullptr;
+    try {
+      memory = workspace(plan.arena_bytes + scratch_bytes + bound_bytes);
+    } catch (...) {
+      const std::lock_guard lock(failing);
+      failure = std::current_exception();
+      return;
+    }
     const std::span bound(reinterpret_cast<BoundBuffer<T>*>(memory + plan.arena_bytes + scratch_bytes),
                           plan.buffers.size());
     bind_buffers(plan, memory, bound.data());
@@ -375,6 +386,7 @@ InferenceResult run_inference(const InferenceRun<T>& run) {
       infer_chunk<T>(run, context, bound, start, rows, evaluates ? parts[static_cast<std::size_t>(c)] : unused);
     }
   });
+  if (failure) std::rethrow_exception(failure);
   InferenceResult total;
   for (const InferenceResult& part : parts) {
     total.loss_sum += part.loss_sum;
