@@ -25,13 +25,17 @@ class TeamTuner {
   Index steps() const {
     if (!tunes_) return std::numeric_limits<Index>::max();
     if (probing()) return probe_steps_;
-    const double hold = std::max(kHold, kHoldPerProbe * probing_seconds_);
-    return std::max(probe_steps_, static_cast<Index>(hold / std::min(seconds_[kTeam], seconds_[kAlone])));
+    const double left = hold() - held_seconds_;
+    return std::max(probe_steps_, static_cast<Index>(left / std::min(seconds_[kTeam], seconds_[kAlone])));
   }
 
   void record(double seconds, Index steps) {
     if (!tunes_ || steps == 0) return;
-    if (!probing()) return start_probing();
+    if (!probing()) {
+      held_seconds_ += seconds;  // over as many epochs as it takes
+      if (held_seconds_ >= hold()) start_probing();
+      return;
+    }
     double& best = seconds_[candidate()];
     best = std::min(best, seconds / static_cast<double>(steps));
     probing_seconds_ += seconds;
@@ -49,6 +53,7 @@ class TeamTuner {
   static constexpr double kHold = 0.25;           // seconds until the next look, and at least this many times
   static constexpr double kHoldPerProbe = 100.0;  // as long as looking took
 
+  double hold() const { return std::max(kHold, kHoldPerProbe * probing_seconds_); }
   bool probing() const { return probe_ < kProbes; }
   std::size_t candidate() const {
     if (probing()) return probe_ % 2 == 0 ? kTeam : kAlone;
@@ -56,7 +61,7 @@ class TeamTuner {
   }
   void start_probing() {
     probe_ = 0;
-    probing_seconds_ = 0.0;
+    probing_seconds_ = held_seconds_ = 0.0;
     seconds_.fill(std::numeric_limits<double>::infinity());
   }
 
@@ -66,6 +71,7 @@ class TeamTuner {
   int probe_ = 0;
   Index probed_steps_ = 0;
   double probing_seconds_ = 0.0;
+  double held_seconds_ = 0.0;
   std::array<double, 2> seconds_{std::numeric_limits<double>::infinity(), std::numeric_limits<double>::infinity()};
 };
 

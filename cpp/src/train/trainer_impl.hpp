@@ -112,7 +112,19 @@ struct Trainer<T>::Impl {
                       "give more samples, or use LayerNorm, which needs no batch");
   }
 
+  // A model that was assigned other layers has left this trainer's plans behind.
+  void check_layout(std::string_view where) const {
+    const auto& infos = model.parameter_infos();
+    const auto same = [](const ParameterInfo& info, const GraphParameter& planned) {
+      return info.name == planned.info.name && info.rows == planned.info.rows && info.cols == planned.info.cols;
+    };
+    if (std::equal(infos.begin(), infos.end(), graph.parameters.begin(), graph.parameters.end(), same)) return;
+    throw_value_error(where, "the model has other layers than when this trainer was made", "expected the same",
+                      "make a new Trainer");
+  }
+
   void check(std::string_view where, const MatrixView<const T>& x, const Targets<T>& y) const {
+    check_layout(where);
     check_samples(where, x, model.input_dim());
     check_targets(where, y, loss(), x.rows, model.output_dim());
     check_weights(where, y.weights, x.rows);
