@@ -67,6 +67,15 @@ class _Trainer(Generic[F]):  # RuntimeError when entered again while it runs
         training: bool,
         dropout: bool,
     ) -> tuple[float, dict[str, npt.NDArray[F]]]: ...
+    def hessian_vector_product(
+        self,
+        x: npt.NDArray[F],
+        y: npt.NDArray[F] | Classes,
+        weights: npt.NDArray[F] | None,
+        direction: dict[str, npt.NDArray[F]],  # an array for each parameter
+        training: bool,
+        dropout: bool,
+    ) -> dict[str, npt.NDArray[F]]: ...
     def evaluate(
         self, x: npt.NDArray[F], y: npt.NDArray[F] | Classes, weights: npt.NDArray[F] | None = None
     ) -> dict[str, float]: ...  # loss, accuracy (NaN where the loss has none)

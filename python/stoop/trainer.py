@@ -13,6 +13,7 @@ from stoop._checks import (
     class_targets,
     features,
     integer,
+    like_parameters,
     real,
     sample_weights,
     softmax_targets,
@@ -276,6 +277,43 @@ class Trainer:
         """
         x, targets, weights = self._batch("loss_and_grad", X, y, sample_weight)
         return self._core.loss_and_grad(x, targets, weights, bool(training), bool(dropout))
+
+    def hessian_vector_product(
+        self,
+        X: npt.ArrayLike,
+        y: npt.ArrayLike,
+        direction: Mapping[str, npt.ArrayLike],
+        training: bool = True,
+        dropout: bool = False,
+        sample_weight: npt.ArrayLike | None = None,
+    ) -> dict[str, FloatArray]:
+        """Return the Hessian of the loss of this batch times a vector, exact but for rounding.
+
+        Forward-over-reverse differentiation, Pearlmutter 1994, section 3: about the cost of two gradients. The loss is
+        that of `loss_and_grad`, l2 included; what has no second derivative (relu at 0, mae, l1) counts as straight.
+
+        Parameters
+        ----------
+        X, y, training, dropout, sample_weight
+            As in `loss_and_grad`.
+        direction : mapping of str to array_like
+            The vector: names and shapes of `Model.parameters`. Names that are left out are zero, and so is what it
+            holds of layers with ``trainable=False``.
+
+        Returns
+        -------
+        dict of str to ndarray
+            Names and shapes of `Model.parameters`; the arrays share one block. Zero for layers with
+            ``trainable=False``.
+
+        Raises
+        ------
+        ValueError, TypeError
+            For data that cannot be used, an unknown name or another shape.
+        """
+        x, targets, weights = self._batch("hessian_vector_product", X, y, sample_weight)
+        along = like_parameters("hessian_vector_product", "direction", direction, self.model.parameters())
+        return self._core.hessian_vector_product(x, targets, weights, along, bool(training), bool(dropout))
 
     def evaluate(
         self, X: npt.ArrayLike, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None

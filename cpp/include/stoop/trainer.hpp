@@ -120,6 +120,12 @@ class Trainer {
   // statistics included. An empty gradient asks for the loss alone.
   double loss_and_grad(MatrixView<const T> x, const Targets<T>& y, std::span<T> gradient, GradientMode mode = {});
 
+  // The Hessian of that loss times `direction`, both laid out as Model::parameter_block(), exact but for rounding
+  // (Pearlmutter 1994); elements of parameters that are not trained are neither read nor set. What has no second
+  // derivative, like relu at 0 and l1, counts as straight.
+  void hessian_vector_product(MatrixView<const T> x, const Targets<T>& y, std::span<const T> direction,
+                              std::span<T> product, GradientMode mode = {});
+
   // Loss (regularisation included) and accuracy in inference mode.
   Metrics evaluate(MatrixView<const T> x, const Targets<T>& y);
 

@@ -60,9 +60,10 @@ struct TrainingRun {
   T* average = nullptr;        // moving average of the parameters, laid out like them, or null
   T* running = nullptr;        // statistics of batch normalisation
   T* gradient = nullptr;       // laid out as the parameters; not used by PlanKind::training
+  const T* direction = nullptr;  // of PlanKind::curvature, whose `gradient` is the Hessian times this
   T loss_parameter = T(0);
   const Optimizer* optimizer = nullptr;    // of plans that update
-  const double* learning_rates = nullptr;  // one for each update of this run; not used by PlanKind::gradient
+  const double* learning_rates = nullptr;  // one for each update of this run; used by plans that update
   double l1 = 0.0;
   double l2 = 0.0;
   double fixed_penalty = 0.0;  // of weights that no step visits, added to the loss

@@ -146,19 +146,32 @@ template <class T>
 double Trainer<T>::loss_and_grad(MatrixView<const T> x, const Targets<T>& y, std::span<T> gradient, GradientMode mode) {
   impl_->check("Trainer.loss_and_grad", x, y);
   if (mode.training) impl_->check_batch("Trainer.loss_and_grad", x.rows, x.rows);
-  if (!gradient.empty() && static_cast<Index>(gradient.size()) != impl_->parameter_count()) {
-    throw_value_error("Trainer.loss_and_grad", "gradient has " + std::to_string(gradient.size()) + " elements",
-                      "expected " + std::to_string(impl_->parameter_count()),
-                      "give it the size of Model::parameter_block()");
-  }
+  if (!gradient.empty()) impl_->check_block("Trainer.loss_and_grad", "gradient", gradient.size());
   std::fill(gradient.begin(), gradient.end(), T(0));  // padding, and layers that are not trainable
   TrainingRun<T> run = impl_->make_run(x, y, x.rows);
   run.gradient = gradient.data();
   if (gradient.empty()) run.fixed_penalty = impl_->penalty(Weights::all);  // nothing else visits the weights
-  const TrainingResult result = impl_->execute(impl_->gradient_executor(mode, x.rows, y, !gradient.empty()), run);
+  const auto question = gradient.empty() ? Impl::Question::loss : Impl::Question::gradient;
+  const TrainingResult result = impl_->ask(question, mode, run, y);
   // A run that stopped at a non-finite loss has no gradient; the caller sees the loss as it is.
   if (result.non_finite_loss) std::fill(gradient.begin(), gradient.end(), std::numeric_limits<T>::quiet_NaN());
   return result.non_finite_loss ? kNaN : result.loss_sum / result.weight_sum;
+}
+
+template <class T>
+void Trainer<T>::hessian_vector_product(MatrixView<const T> x, const Targets<T>& y, std::span<const T> direction,
+                                        std::span<T> product, GradientMode mode) {
+  constexpr const char* kWhere = "Trainer.hessian_vector_product";
+  impl_->check(kWhere, x, y);
+  if (mode.training) impl_->check_batch(kWhere, x.rows, x.rows);
+  impl_->check_block(kWhere, "direction", direction.size());
+  impl_->check_block(kWhere, "product", product.size());
+  std::fill(product.begin(), product.end(), T(0));
+  TrainingRun<T> run = impl_->make_run(x, y, x.rows);
+  run.direction = direction.data();
+  run.gradient = product.data();
+  const TrainingResult result = impl_->ask(Impl::Question::curvature, mode, run, y);
+  if (result.non_finite_loss) std::fill(product.begin(), product.end(), std::numeric_limits<T>::quiet_NaN());
 }
 
 template <class T>

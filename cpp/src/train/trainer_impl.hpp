@@ -47,11 +47,11 @@ struct Trainer<T>::Impl {
   AlignedBuffer<T> average;   // of the parameters, or the parameters while the average is in the model
   bool swapped = false;
   std::vector<double> rates;                          // of the updates of an epoch
-  std::unique_ptr<TrainingExecutor<T>> executors[4];  // training, checked, gradient, loss alone
+  std::unique_ptr<TrainingExecutor<T>> executors[5];  // training, checked, gradient, curvature, loss alone
   Plan evaluation;
   std::vector<std::int32_t> order;
   std::vector<T> saved;   // what an update changes, as it was at the start of the epoch
-  GradientMode modes[2];  // of the last two executors
+  GradientMode modes[5];  // of the executors, where they have one
   Index epoch = 0;
   Index steps = 0;
   TeamTuner tuner{1, 0.0};  // for teams of up to tuned_limit and steps of tuned_flops
@@ -88,20 +88,44 @@ struct Trainer<T>::Impl {
     return *slot;
   }
 
-  // The executor of gradients alone, with the layers behaving as `wanted` says.
-  TrainingExecutor<T>& gradient_executor(const GradientMode& wanted, Index batch, const Targets<T>& y, bool backward) {
-    auto& slot = executors[backward ? 2 : 3];
-    GradientMode& mode = modes[backward ? 0 : 1];
+  // What is asked about the objective without an update.
+  enum class Question { loss, gradient, curvature };
+
+  // The executor that answers it, with the layers behaving as `wanted` says.
+  TrainingExecutor<T>& executor(Question question, const GradientMode& wanted, Index batch, const Targets<T>& y) {
+    const std::size_t place = question == Question::gradient ? 2 : question == Question::curvature ? 3 : 4;
+    auto& slot = executors[place];
+    GradientMode& mode = modes[place];
     const bool fits = slot != nullptr && slot->plan().batch >= batch && mode.training == wanted.training &&
                       mode.dropout == wanted.dropout && slot->plan().class_targets != y.has_values;
     if (fits) return *slot;
-    PlanRequest settings = plan_request(PlanKind::gradient, batch, !y.has_values);
+    PlanRequest settings = plan_request(question == Question::curvature ? PlanKind::curvature : PlanKind::gradient,
+                                        batch, !y.has_values);
     settings.batch_statistics = wanted.training;
     settings.dropout = wanted.dropout;
-    settings.backward = backward;
+    settings.backward = question != Question::loss;
     mode = wanted;
     slot = std::make_unique<TrainingExecutor<T>>(build_plan(settings), ops);
     return *slot;
+  }
+
+  // Rows of a walk where all of `rows` are one batch: layers that need them together get them together.
+  Index walk_rows(Index rows, const GradientMode& mode) const {
+    constexpr Index kWalkRows = 1024;
+    return mode.training && has_node(graph, NodeKind::batch_norm) ? rows : std::min(rows, kWalkRows);
+  }
+
+  // The whole of x as one batch.
+  TrainingResult ask(Question question, const GradientMode& mode, TrainingRun<T>& run, const Targets<T>& y) {
+    run.batch = walk_rows(run.data.x.rows, mode);
+    run.accumulate = block_count(run.data.x.rows, run.batch);
+    return execute(executor(question, mode, run.batch, y), run);
+  }
+
+  void check_block(std::string_view where, const char* what, std::size_t size) const {
+    if (static_cast<Index>(size) == parameter_count()) return;
+    throw_value_error(where, std::string(what) + " has " + std::to_string(size) + " elements",
+                      "expected " + std::to_string(parameter_count()), "give it the size of Model::parameter_block()");
   }
 
   // The variance of one sample is zero whatever it is.
