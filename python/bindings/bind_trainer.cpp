@@ -14,6 +14,7 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <stoop/diagnose.hpp>
 #include <stoop/trainer.hpp>
 
 #include "bindings.hpp"
@@ -178,6 +179,32 @@ py::dict hessian_vector_product(TrainerHandle<T>& self, const Array<T>& x, const
 }
 
 template <class T>
+py::dict critical_point(TrainerHandle<T>& self, const Array<T>& x, const py::array& y, const Weights<T>& weights,
+                        bool training, int iterations, double gradient_tolerance, double curvature_tolerance,
+                        double plateau_tolerance) {
+  const Exclusive exclusive(self.busy);
+  const MatrixView<const T> input = matrix_view("critical_point", x);
+  const TargetsView<T> targets("critical_point", y, weights);
+  CriticalPointOptions options{gradient_tolerance, curvature_tolerance, plateau_tolerance, iterations, {}};
+  options.mode.training = training;
+  CriticalPoint point;
+  {
+    const ReleasedGil released;
+    point = stoop::critical_point(self.trainer, input, targets.get(), options);
+  }
+  py::dict dict;
+  dict["kind"] = name_of(point.kind);
+  dict["loss"] = point.loss;
+  dict["gradient_norm"] = point.gradient_norm;
+  dict["smallest_eigenvalue"] = point.smallest_eigenvalue;
+  dict["largest_eigenvalue"] = point.largest_eigenvalue;
+  dict["smallest_residual"] = point.smallest_residual;
+  dict["largest_residual"] = point.largest_residual;
+  dict["products"] = point.products;
+  return dict;
+}
+
+template <class T>
 py::dict evaluate(TrainerHandle<T>& self, const Array<T>& x, const py::array& y, const Weights<T>& weights) {
   const Exclusive exclusive(self.busy);
   const MatrixView<const T> input = matrix_view("evaluate", x);
@@ -222,6 +249,8 @@ void bind_trainer_of(py::module_& m, const char* name) {
       .def("loss_and_grad", &loss_and_grad<T>, x, y, weights, py::arg("training"), py::arg("dropout"))
       .def("hessian_vector_product", &hessian_vector_product<T>, x, y, weights, py::arg("direction").noconvert(),
            py::arg("training"), py::arg("dropout"))
+      .def("critical_point", &critical_point<T>, x, y, weights, py::arg("training"), py::arg("iterations"),
+           py::arg("gradient_tolerance"), py::arg("curvature_tolerance"), py::arg("plateau_tolerance"))
       .def("evaluate", &evaluate<T>, x, y, weights)
       .def("ema_parameters", &ema_parameters<T>)
       .def("swap_ema", &swap_ema<T>)

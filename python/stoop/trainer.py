@@ -156,7 +156,8 @@ class Trainer:
         epochs : int, default 10
             Passes over X, >= 1.
         batch_size : int, default 128
-            Samples per update, >= 1; the last batch of an epoch may be smaller.
+            Samples per update, >= 1; the last batch of an epoch may be smaller. LBFGS and NewtonCG need all of them,
+            ``len(X)``, and make one iteration an epoch; the history's learning_rate is then the length of the step.
         validation_data : (X, y) or (X, y, sample_weight), optional
             Evaluated after each epoch.
         validation_split : float, default 0.0
@@ -368,6 +369,11 @@ class Trainer:
 
     def __repr__(self) -> str:
         return f"Trainer({self.model!r}, {self.loss!r}, {self.optimizer!r}, epoch={self.epoch}, steps={self.steps})"
+
+    def _critical_point(self, X: npt.ArrayLike, y: npt.ArrayLike, weight: Any, *options: Any) -> dict[str, Any]:
+        """For `stoop.diagnose.critical_point`, which documents the options."""
+        x, targets, weights = self._batch("critical_point", X, y, weight)
+        return self._core.critical_point(x, targets, weights, *options)
 
     def _batch(self, where: str, X: npt.ArrayLike, y: npt.ArrayLike, weight: npt.ArrayLike | None) -> tuple[Any, ...]:
         x = features(where, X, self._dtype, self._input_dim)

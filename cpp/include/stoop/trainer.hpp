@@ -110,6 +110,8 @@ class Trainer {
   ~Trainer();
 
   // Trains on x (n, input_dim) and y in mini-batches; the last one may be smaller. Goes on from where it is.
+  // With LBFGS and NewtonCG an epoch is one iteration on all samples, batch_size must be at least their number, and
+  // `learning_rate` of the result is the length of the step taken.
   // Throws ValueError / TypeError before anything is changed, NonFiniteLossError with the last good parameters kept.
   History fit(MatrixView<const T> x, const Targets<T>& y, const FitOptions<T>& options = {});
 
@@ -138,6 +140,7 @@ class Trainer {
   // needs the parameters themselves and throws ValueError meanwhile. Running statistics are not averaged.
   void swap_ema();
 
+  const Model<T>& model() const;
   Index epoch() const;  // epochs completed
   Index steps() const;  // updates made
   const TrainerConfig& config() const;

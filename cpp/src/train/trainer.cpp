@@ -17,8 +17,7 @@ constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 
 template <class T>
 Trainer<T>::Trainer(Model<T>& model, TrainerConfig config) {
-  check_config(config);
-  impl_ = std::make_unique<Impl>(model, config);
+  impl_ = std::make_unique<Impl>(model, std::move(config));
 }
 template <class T>
 Trainer<T>::Trainer(Trainer&&) noexcept = default;
@@ -87,37 +86,20 @@ void check_options(const FitOptions<T>& options) {
 }  // namespace
 
 template <class T>
-History Trainer<T>::fit(MatrixView<const T> x, const Targets<T>& y, const FitOptions<T>& options) {
-  check_options(options);
-  impl_->check_not_swapped("Trainer.fit");
-  impl_->check("Trainer.fit", x, y);
+History Trainer<T>::Impl::run_epochs(const FitOptions<T>& options,
+                                     const std::function<EpochResult(bool& interrupted)>& run_one) {
   const bool has_validation = options.validation_x.has_value();
-  if (has_validation) impl_->check("Trainer.fit validation_data", *options.validation_x, options.validation_y);
-
-  const Index batch = std::min(options.batch_size, x.rows);
-  impl_->check_batch("Trainer.fit", x.rows, batch);
-  const bool merges = has_node(impl_->graph, NodeKind::batch_norm);  // a last batch of one sample
-  const bool checked = needs_all_gradients(impl_->config);
-  TrainingExecutor<T>& executor =
-      impl_->executor(checked ? PlanKind::checked : PlanKind::training, batch + (merges ? 1 : 0), y);
-  if (options.shuffle) impl_->order.resize(static_cast<std::size_t>(x.rows));
-  const Index accumulate = impl_->config.accumulate;
-  impl_->rates.resize(static_cast<std::size_t>(update_count(x.rows, batch, accumulate, merges)));
-  TrainingRun<T> run = impl_->make_update_run(x, y, batch, checked);
-  run.accumulate = accumulate;
-  Poller poller([&](Index done) { return options.on_progress({impl_->epoch, done, x.rows}); });
-  if (options.on_progress) run.poller = &poller;
   History history;
   for (Index i = 0; i < options.epochs; ++i) {
-    impl_->tabulate(options.tabulate);
-    EpochResult result = impl_->run_epoch(executor, run, options.shuffle, history.interrupted);
+    tabulate(options.tabulate);
+    EpochResult result = run_one(history.interrupted);
     if (history.interrupted) break;
     if (has_validation) {
-      const Metrics metrics = impl_->evaluate(*options.validation_x, options.validation_y);
+      const Metrics metrics = evaluate(*options.validation_x, options.validation_y);
       result.val_loss = metrics.loss;
       result.val_accuracy = metrics.accuracy;
     }
-    append(history, result, has_accuracy(impl_->loss()), has_validation);
+    append(history, result, has_accuracy(loss()), has_validation);
     if (options.on_epoch && !options.on_epoch(result)) {
       history.interrupted = true;
       break;
@@ -127,12 +109,38 @@ History Trainer<T>::fit(MatrixView<const T> x, const Targets<T>& y, const FitOpt
 }
 
 template <class T>
+History Trainer<T>::fit(MatrixView<const T> x, const Targets<T>& y, const FitOptions<T>& options) {
+  check_options(options);
+  impl_->check_not_swapped("Trainer.fit");
+  impl_->check("Trainer.fit", x, y);
+  if (options.validation_x) impl_->check("Trainer.fit validation_data", *options.validation_x, options.validation_y);
+
+  const Index batch = std::min(options.batch_size, x.rows);
+  impl_->check_batch("Trainer.fit", x.rows, batch);
+  Poller poller([&](Index done) { return options.on_progress({impl_->epoch, done, x.rows}); });
+  if (impl_->full_batch) return impl_->fit_full_batch(x, y, options, options.on_progress ? &poller : nullptr);
+  const bool merges = has_node(impl_->graph, NodeKind::batch_norm);  // a last batch of one sample
+  const bool checked = needs_all_gradients(impl_->config);
+  TrainingExecutor<T>& executor =
+      impl_->executor(checked ? PlanKind::checked : PlanKind::training, batch + (merges ? 1 : 0), y);
+  if (options.shuffle) impl_->order.resize(static_cast<std::size_t>(x.rows));
+  const Index accumulate = impl_->config.accumulate;
+  impl_->rates.resize(static_cast<std::size_t>(update_count(x.rows, batch, accumulate, merges)));
+  TrainingRun<T> run = impl_->make_update_run(x, y, batch, checked);
+  run.accumulate = accumulate;
+  if (options.on_progress) run.poller = &poller;
+  return impl_->run_epochs(
+      options, [&](bool& interrupted) { return impl_->run_epoch(executor, run, options.shuffle, interrupted); });
+}
+
+template <class T>
 double Trainer<T>::step(MatrixView<const T> x, const Targets<T>& y) {
   impl_->check_not_swapped("Trainer.step");
   impl_->check("Trainer.step", x, y);
   impl_->check_batch("Trainer.step", x.rows, x.rows);
   impl_->rates.resize(1);
   impl_->tabulate({});
+  if (impl_->full_batch) return impl_->step_full_batch(x, y);
   TrainingRun<T> run = impl_->make_update_run(x, y, x.rows, true);
   const TrainingResult result = impl_->execute(impl_->executor(PlanKind::checked, x.rows, y), run);
   if (result.non_finite_loss) {
@@ -220,6 +228,10 @@ void Trainer<T>::swap_ema() {
   impl_->swapped = !impl_->swapped;
 }
 
+template <class T>
+const Model<T>& Trainer<T>::model() const {
+  return impl_->model;
+}
 template <class T>
 Index Trainer<T>::epoch() const {
   return impl_->epoch;

@@ -10,6 +10,7 @@
 #include <memory>
 #include <span>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include <stoop/error.hpp>
@@ -19,6 +20,7 @@
 #include "../plan/execute.hpp"
 #include "../plan/tuner.hpp"
 #include "dataset.hpp"
+#include "full_batch.hpp"
 #include "settings.hpp"
 
 namespace stoop {
@@ -27,13 +29,17 @@ template <class T>
 struct Trainer<T>::Impl {
   Impl(Model<T>& trained, TrainerConfig settings)
       : model(trained),
-        config(settings),
+        config(std::move(settings)),
         graph(build_graph(model.config(), kAlignment / static_cast<Index>(sizeof(T)))),
         provider(select_gemm_provider()),
         ops(active_table<T>()) {
+    check_config(config, graph);
     const Index size = parameter_count();
     for (int i = 0; i < state_count(config.optimizer); ++i) state[i].reset(size);
     if (config.ema) average.reset(size);
+    if (is_full_batch(kind_of(config.optimizer))) {
+      full_batch = std::make_unique<FullBatchOptimizer<T>>(config.optimizer);
+    }
     start_average();
   }
 
@@ -47,14 +53,16 @@ struct Trainer<T>::Impl {
   AlignedBuffer<T> average;   // of the parameters, or the parameters while the average is in the model
   bool swapped = false;
   std::vector<double> rates;                          // of the updates of an epoch
-  std::unique_ptr<TrainingExecutor<T>> executors[5];  // training, checked, gradient, curvature, loss alone
+  std::unique_ptr<TrainingExecutor<T>> executors[6];  // training, checked, gradient, curvature, loss, statistics
   Plan evaluation;
   std::vector<std::int32_t> order;
   std::vector<T> saved;   // what an update changes, as it was at the start of the epoch
-  GradientMode modes[5];  // of the executors, where they have one
+  GradientMode modes[6];  // of the executors, where they have one
   Index epoch = 0;
   Index steps = 0;
   TeamTuner tuner{1, 0.0};  // for teams of up to tuned_limit and steps of tuned_flops
+  std::unique_ptr<FullBatchOptimizer<T>> full_batch;  // where the optimizer is one
+  double last_correct = 0.0;                          // samples, of the last evaluation for it
   int tuned_limit = 0;
   double tuned_flops = 0.0;
 
@@ -89,11 +97,11 @@ struct Trainer<T>::Impl {
   }
 
   // What is asked about the objective without an update.
-  enum class Question { loss, gradient, curvature };
+  enum class Question { gradient = 2, curvature, loss, statistics };  // the last: of the layers, by their momentum
 
   // The executor that answers it, with the layers behaving as `wanted` says.
   TrainingExecutor<T>& executor(Question question, const GradientMode& wanted, Index batch, const Targets<T>& y) {
-    const std::size_t place = question == Question::gradient ? 2 : question == Question::curvature ? 3 : 4;
+    const auto place = static_cast<std::size_t>(question);
     auto& slot = executors[place];
     GradientMode& mode = modes[place];
     const bool fits = slot != nullptr && slot->plan().batch >= batch && mode.training == wanted.training &&
@@ -104,6 +112,7 @@ struct Trainer<T>::Impl {
     settings.batch_statistics = wanted.training;
     settings.dropout = wanted.dropout;
     settings.backward = question != Question::loss;
+    settings.update_statistics = question == Question::statistics;
     mode = wanted;
     slot = std::make_unique<TrainingExecutor<T>>(build_plan(settings), ops);
     return *slot;
@@ -270,6 +279,15 @@ struct Trainer<T>::Impl {
     std::copy_n(from, average.size(), average.data());
   }
 
+  // ---- trainer_full_batch.cpp ----
+  History fit_full_batch(const MatrixView<const T>& x, const Targets<T>& y, const FitOptions<T>& options,
+                         Poller* poller);
+  double step_full_batch(const MatrixView<const T>& x, const Targets<T>& y);
+  Objective<T> make_objective(const MatrixView<const T>& x, const Targets<T>& y, Poller* poller);
+  EpochResult run_iteration(const MatrixView<const T>& x, const Targets<T>& y, const Objective<T>& objective,
+                            bool& interrupted);
+  // ---- trainer.cpp ----
+  History run_epochs(const FitOptions<T>& options, const std::function<EpochResult(bool& interrupted)>& run_one);
   EpochResult run_epoch(TrainingExecutor<T>& executor, TrainingRun<T>& run, bool shuffled, bool& interrupted);
   Metrics evaluate(const MatrixView<const T>& x, const Targets<T>& y);
 };
