@@ -45,10 +45,11 @@ TEST(ModelJson, EveryLayerAndFieldRoundTrips) {
   Dense dense{.units = 8, .activation = LeakyReLU{0.1 + 0.2}, .use_bias = false};
   dense.kernel_init = Initializer{InitializerKind::normal, 1.0 / 3.0};
   dense.bias_init = {InitializerKind::constant, -5e-324};
-  const ModelConfig config{
-      .input_dim = 4,
-      .layers = {dense, Dense{.units = 3}, Identity{}, ReLU{}, LeakyReLU{1e-300}, Tanh{}, Sigmoid{}},
-      .seed = kMaxSeed};
+  Dense orthogonal{.units = 3};
+  orthogonal.kernel_init = Initializer{InitializerKind::orthogonal, 0.5};
+  const ModelConfig config{.input_dim = 4,
+                           .layers = {dense, orthogonal, Identity{}, ReLU{}, LeakyReLU{1e-300}, Tanh{}, Sigmoid{}},
+                           .seed = kMaxSeed};
   const ModelConfig again = model_config_from_json(to_json(config));
   EXPECT_EQ(again.input_dim, 4);
   EXPECT_EQ(again.seed, kMaxSeed);
@@ -62,6 +63,7 @@ TEST(ModelJson, EveryLayerAndFieldRoundTrips) {
   EXPECT_EQ(read.use_bias, false);
   EXPECT_EQ(read.kernel_init->kind, InitializerKind::normal);
   EXPECT_EQ(read.kernel_init->value, 1.0 / 3.0);
+  EXPECT_EQ(std::get<Dense>(again.layers[1]).kernel_init->value, 0.5);
   EXPECT_EQ(read.bias_init.kind, InitializerKind::constant);
   EXPECT_EQ(read.bias_init.value, -5e-324);
   EXPECT_EQ(std::get<LeakyReLU>(again.layers[4]).negative_slope, 1e-300);
@@ -83,6 +85,11 @@ TEST(ModelJson, LeftOutKeysMeanDefaults) {
   EXPECT_FALSE(dense.use_bias.has_value());
   EXPECT_FALSE(dense.kernel_init.has_value());
   EXPECT_EQ(dense.bias_init.kind, InitializerKind::zeros);
+  for (const char* gain_is_one : {R"("orthogonal")", R"({"type": "orthogonal"})"}) {
+    const Dense given = dense_from(R"({"type": "dense", "units": 2, "kernel_init": )" + std::string(gain_is_one) + "}");
+    EXPECT_EQ(given.kernel_init->kind, InitializerKind::orthogonal);
+    EXPECT_EQ(given.kernel_init->value, 1.0);
+  }
   EXPECT_EQ(model_config_from_json(with_layer(R"({"type": "relu"})")).seed, 0u);
 }
 

@@ -49,13 +49,13 @@ TEST(Names, ActivationNamesAndKindsMatchTheVariant) {
 TEST(Names, InitializersRoundTrip) {
   const std::vector<std::string_view> names = {"zeros",     "ones",           "constant",      "normal",
                                                "uniform",   "glorot_uniform", "glorot_normal", "he_uniform",
-                                               "he_normal", "lecun_uniform",  "lecun_normal"};
+                                               "he_normal", "lecun_uniform",  "lecun_normal",  "orthogonal"};
   for (std::size_t i = 0; i < names.size(); ++i) {
     const auto kind = static_cast<InitializerKind>(i);
     EXPECT_EQ(name_of(kind), names[i]);
     EXPECT_EQ(initializer_kind_from_name(names[i]), kind);
   }
-  EXPECT_EQ(name_of(InitializerKind::lecun_normal), "lecun_normal");
+  EXPECT_EQ(name_of(InitializerKind::orthogonal), "orthogonal");
 }
 
 TEST(Names, LossesAndOptimizersRoundTrip) {

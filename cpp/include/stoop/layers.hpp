@@ -44,11 +44,13 @@ enum class InitializerKind {
   he_normal,
   lecun_uniform,  // variance 1 / fan_in                LeCun et al. 1998, section 4.6
   lecun_normal,
+  orthogonal,  // rows or columns, whichever are fewer, are orthogonal and `value` long; variance value^2 / max(fan_in,
+               // fan_out)   Saxe, McClelland & Ganguli 2014
 };
 
 struct Initializer {
   InitializerKind kind = InitializerKind::zeros;
-  double value = 0.0;  // of constant (the value), normal (its standard deviation) and uniform (its limit)
+  double value = 1.0;  // of constant, normal (its standard deviation), uniform (its limit) and orthogonal (its gain)
 };
 
 // ---- layers ----

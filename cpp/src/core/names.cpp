@@ -25,13 +25,13 @@ constexpr std::array kLayerNames = {"dense"sv,      "identity"sv,   "relu"sv,   
                                     "batch_norm"sv, "layer_norm"sv, "dropout"sv, "residual"sv};
 constexpr std::array kInitializerNames = {
     "zeros"sv,         "ones"sv,       "constant"sv,  "normal"sv,        "uniform"sv,      "glorot_uniform"sv,
-    "glorot_normal"sv, "he_uniform"sv, "he_normal"sv, "lecun_uniform"sv, "lecun_normal"sv,
+    "glorot_normal"sv, "he_uniform"sv, "he_normal"sv, "lecun_uniform"sv, "lecun_normal"sv, "orthogonal"sv,
 };
 constexpr std::array kLossNames = {"softmax_cross_entropy"sv, "binary_cross_entropy"sv, "mse"sv, "mae"sv, "huber"sv};
 constexpr std::array kOptimizerNames = {"sgd"sv, "adagrad"sv, "rmsprop"sv, "adam"sv, "adamw"sv, "nadam"sv, "lion"sv};
 
 static_assert(kActivationNames.size() == kActivationCount);
-static_assert(kInitializerNames.size() == static_cast<std::size_t>(InitializerKind::lecun_normal) + 1);
+static_assert(kInitializerNames.size() == static_cast<std::size_t>(InitializerKind::orthogonal) + 1);
 static_assert(kLayerNames.size() == std::variant_size_v<Layer>);
 static_assert(kLossNames.size() == kLossCount);
 static_assert(kOptimizerNames.size() == kOptimizerCount);

@@ -13,9 +13,10 @@ namespace stoop {
 enum class Key { required, optional };
 
 // Initialisers that are not complete without Initializer::value.
-inline bool takes_value(InitializerKind kind) {
+inline bool needs_value(InitializerKind kind) {
   return kind == InitializerKind::constant || kind == InitializerKind::normal || kind == InitializerKind::uniform;
 }
+inline bool takes_value(InitializerKind kind) { return needs_value(kind) || kind == InitializerKind::orthogonal; }
 
 // The keys of a schedule beside "type" and "per". Custom has none: it is never read or written.
 template <class Schedule, class Visit>
@@ -70,7 +71,9 @@ void visit_fields(Object& object, const Visit& visit) {
   } else if constexpr (std::is_same_v<T, Residual>) {
     visit("layers", object.layers, Key::required);
   } else if constexpr (std::is_same_v<T, Initializer>) {
-    if (takes_value(object.kind)) visit("value", object.value, Key::required);
+    if (takes_value(object.kind)) {
+      visit("value", object.value, needs_value(object.kind) ? Key::required : Key::optional);
+    }
   } else if constexpr (std::is_same_v<T, Dense>) {
     visit("units", object.units, Key::required);
     visit("activation", object.activation, Key::optional);

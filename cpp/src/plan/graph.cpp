@@ -24,10 +24,11 @@ void check_number(bool valid, std::string_view where, const std::string& path, c
 }
 
 void check_initializer(const Initializer& initializer, const std::string& path) {
-  const bool scale = initializer.kind == InitializerKind::normal || initializer.kind == InitializerKind::uniform;
+  const bool scale = initializer.kind == InitializerKind::normal || initializer.kind == InitializerKind::uniform ||
+                     initializer.kind == InitializerKind::orthogonal;
   check_number(std::isfinite(initializer.value) && (!scale || initializer.value >= 0.0), name_of(initializer.kind),
                path, "value", initializer.value, scale ? "expected a finite number >= 0" : "expected a finite number",
-               "give the constant, the standard deviation or the limit");
+               "give the constant, the standard deviation, the limit or the gain");
 }
 
 void check_penalty(const std::optional<double>& factor, const std::string& path, const char* name) {
