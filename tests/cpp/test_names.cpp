@@ -11,6 +11,7 @@
 #include <stoop/layers.hpp>
 #include <stoop/losses.hpp>
 #include <stoop/optimizers.hpp>
+#include <stoop/trainer.hpp>
 
 namespace stoop {
 namespace {
@@ -44,6 +45,13 @@ TEST(Names, ActivationNamesAndKindsMatchTheVariant) {
     const auto kind = static_cast<ActivationKind>(i);
     EXPECT_EQ(kind_of(activation_from_name(name_of(kind))), kind);
   }
+}
+
+TEST(Names, LastBatches) {
+  EXPECT_EQ(last_batch_from_name("keep"), LastBatch::keep);
+  EXPECT_EQ(last_batch_from_name("drop"), LastBatch::drop);
+  EXPECT_EQ(last_batch_from_name("merge"), LastBatch::merge);
+  EXPECT_NE(message_of([] { last_batch_from_name("marge"); }).find("did you mean \"merge\"?"), std::string::npos);
 }
 
 TEST(Names, InitializersRoundTrip) {

@@ -12,6 +12,7 @@
 #include <stoop/layers.hpp>
 #include <stoop/losses.hpp>
 #include <stoop/optimizers.hpp>
+#include <stoop/trainer.hpp>
 
 namespace stoop {
 namespace {
@@ -27,6 +28,7 @@ constexpr std::array kInitializerNames = {
     "zeros"sv,         "ones"sv,       "constant"sv,  "normal"sv,        "uniform"sv,      "glorot_uniform"sv,
     "glorot_normal"sv, "he_uniform"sv, "he_normal"sv, "lecun_uniform"sv, "lecun_normal"sv, "orthogonal"sv,
 };
+constexpr std::array kLastBatchNames = {"keep"sv, "drop"sv, "merge"sv};
 constexpr std::array kLossNames = {"softmax_cross_entropy"sv, "binary_cross_entropy"sv, "mse"sv, "mae"sv, "huber"sv};
 constexpr std::array kOptimizerNames = {"sgd"sv, "adagrad"sv, "rmsprop"sv, "adam"sv, "adamw"sv, "nadam"sv, "lion"sv};
 
@@ -175,6 +177,10 @@ Loss loss_from_name(std::string_view name, std::string_view where) {
 
 Optimizer optimizer_from_name(std::string_view name, std::string_view where) {
   return make_alternative<Optimizer>(find_name(kOptimizerNames, where, "optimizer", name));
+}
+
+LastBatch last_batch_from_name(std::string_view name, std::string_view where) {
+  return static_cast<LastBatch>(find_name(kLastBatchNames, where, "last_batch", name));
 }
 
 double parameter_of(const Activation& activation) {
