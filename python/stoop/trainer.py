@@ -194,9 +194,7 @@ class Trainer:
         """
         epochs = integer("fit", "epochs", epochs, 1)
         batch_size = integer("fit", "batch_size", batch_size, 1)
-        if not isinstance(last_batch, str):
-            given = f"last_batch is {last_batch!r}"
-            raise TypeError(message("fit", given, "expected one of keep, drop, merge", 'for example "keep"'))
+        _check_last_batch(last_batch)
         x, targets, weights = self._batch("fit", X, y, sample_weight)
         validation = None if validation_data is None else self._validation(validation_data)
         split = real("fit", "validation_split", validation_split, 0.0, 1.0)
@@ -400,3 +398,9 @@ def _check_precision(precision: str, dtype: str) -> None:
         given, expected = f'precision "float64" with a model of {dtype}', 'expected "float32"'
         raise ValueError(message("Trainer", given, expected, 'make the model with dtype="float64"'))
     raise ValueError(unknown_name("Trainer", "precision", str(precision), ("float32",)))
+
+
+def _check_last_batch(last_batch: object) -> None:
+    if not isinstance(last_batch, str):  # the core knows the names
+        given = f"last_batch is {last_batch!r}"
+        raise TypeError(message("fit", given, "expected one of keep, drop, merge", 'for example "keep"'))

@@ -41,6 +41,38 @@ Dense dense_from(const std::string& layer) {
 
 // ---- models ----
 
+// Written only where it is false, so that files without it mean what they meant.
+TEST(ModelJson, EveryLayerTakesTrainable) {
+  const auto layers_of = [](bool trainable) {
+    return std::vector<Layer>{Identity{trainable},
+                              ReLU{trainable},
+                              LeakyReLU{.trainable = trainable},
+                              Tanh{trainable},
+                              Sigmoid{trainable},
+                              ELU{.trainable = trainable},
+                              GELU{trainable},
+                              SiLU{trainable},
+                              Softplus{trainable},
+                              Dropout{.rate = 0.5, .trainable = trainable},
+                              Residual{.layers = {Dense{3}}, .trainable = trainable},
+                              Dense{.units = 3, .activation = ReLU{trainable}}};
+  };
+  const auto flags_of = [](const ModelConfig& config) {
+    std::vector<bool> flags;
+    for (const Layer& layer : config.layers)
+      flags.push_back(std::visit([](const auto& l) { return l.trainable; }, layer));
+    flags.back() = std::get<ReLU>(std::get<Dense>(config.layers.back()).activation).trainable;
+    return flags;
+  };
+  for (const bool trainable : {true, false}) {
+    const std::string text = to_json(ModelConfig{.input_dim = 3, .layers = layers_of(trainable), .seed = 0});
+    EXPECT_EQ(flags_of(model_config_from_json(text)), std::vector<bool>(12, trainable)) << text;
+  }
+  const ModelConfig plain{.input_dim = 3, .layers = {ReLU{}, Dropout{}, Residual{{ReLU{}}}}, .seed = 0};
+  EXPECT_EQ(to_json(plain), R"({"input_dim":3,"seed":0,"layers":[{"type":"relu"},{"type":"dropout","rate":0.5},)"
+                            R"({"type":"residual","layers":[{"type":"relu"}]}]})");
+}
+
 TEST(ModelJson, EveryLayerAndFieldRoundTrips) {
   Dense dense{.units = 8, .activation = LeakyReLU{0.1 + 0.2}, .use_bias = false};
   dense.kernel_init = Initializer{InitializerKind::normal, 1.0 / 3.0};
@@ -143,7 +175,7 @@ TEST(ModelJson, RefusesWrongLayersWithTheirPath) {
       {R"({"type": "dens"})", "did you mean \"dense\"?"},
       {R"({"type": "dense"})", "[model.layers.0] the key \"units\" is missing"},
       {R"({"type": "dense", "unit": 3})", "[model.layers.0] unknown key \"unit\"; expected one of type, units,"},
-      {R"({"type": "relu", "negative_slope": 0.1})", "unknown key \"negative_slope\"; expected one of type;"},
+      {R"({"type": "relu", "negative_slope": 0.1})", "unknown key \"negative_slope\"; expected one of type, trainable;"},
       {R"({"type": "leaky_relu", "negative_slope": "a"})", "[model.layers.0.negative_slope] got \"a\"; expected a"},
       {R"({"type": "leaky_relu", "negative_slope": true})", "got true; expected a number"},
       {R"({"type": "relu"}, {"type": "dense", "units": 3, "use_bias": 1})", "[model.layers.1.use_bias] got 1;"},

@@ -9,8 +9,9 @@
 
 namespace stoop {
 
-// Whether a key may be left out, which means the default of the member.
-enum class Key { required, optional };
+// Whether a key may be left out, which means the default of the member. `if_false`: it may, and a true one is not
+// written.
+enum class Key { required, optional, if_false };
 
 // Initialisers that are not complete without Initializer::value.
 inline bool needs_value(InitializerKind kind) {
@@ -57,8 +58,10 @@ void visit_fields(Object& object, const Visit& visit) {
   using T = std::remove_const_t<Object>;
   if constexpr (std::is_same_v<T, LeakyReLU>) {
     visit("negative_slope", object.negative_slope, Key::optional);
+    visit("trainable", object.trainable, Key::if_false);
   } else if constexpr (std::is_same_v<T, ELU>) {
     visit("alpha", object.alpha, Key::optional);
+    visit("trainable", object.trainable, Key::if_false);
   } else if constexpr (std::is_same_v<T, BatchNorm>) {
     visit("momentum", object.momentum, Key::optional);
     visit("eps", object.eps, Key::optional);
@@ -68,8 +71,12 @@ void visit_fields(Object& object, const Visit& visit) {
     visit("trainable", object.trainable, Key::optional);
   } else if constexpr (std::is_same_v<T, Dropout>) {
     visit("rate", object.rate, Key::required);
+    visit("trainable", object.trainable, Key::if_false);
   } else if constexpr (std::is_same_v<T, Residual>) {
     visit("layers", object.layers, Key::required);
+    visit("trainable", object.trainable, Key::if_false);
+  } else if constexpr (std::is_constructible_v<Activation, T>) {  // those without a number
+    visit("trainable", object.trainable, Key::if_false);
   } else if constexpr (std::is_same_v<T, Initializer>) {
     if (takes_value(object.kind)) {
       visit("value", object.value, needs_value(object.kind) ? Key::required : Key::optional);

@@ -303,9 +303,12 @@ void check_writable(const char* key, double value) {
 
 template <class Object>
 void write_fields(const Object& object, OrderedJson& out) {
-  visit_fields(object, [&](const char* key, const auto& field, Key) {
+  visit_fields(object, [&](const char* key, const auto& field, Key presence) {
     if constexpr (std::is_same_v<decltype(field), const double&>) {
       check_writable(key, field);
+    }
+    if constexpr (std::is_same_v<decltype(field), const bool&>) {
+      if (presence == Key::if_false && field) return;
     }
     out[key] = write(field);
   });
