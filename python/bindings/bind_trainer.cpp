@@ -104,7 +104,8 @@ using Validation = std::optional<std::tuple<Array<T>, py::array, Weights<T>>>;
 
 template <class T>
 void fit(TrainerHandle<T>& self, const Array<T>& x, const py::array& y, const Weights<T>& weights, Index epochs,
-         Index batch_size, bool shuffle, const Validation<T>& validation, py::object on_epoch, py::object on_progress) {
+         Index batch_size, bool shuffle, const Validation<T>& validation, py::object on_epoch, py::object on_progress,
+         std::string_view last_batch) {
   const Exclusive exclusive(self.busy);
   const MatrixView<const T> input = matrix_view("fit", x);
   const TargetsView<T> targets("fit", y, weights);
@@ -113,6 +114,7 @@ void fit(TrainerHandle<T>& self, const Array<T>& x, const py::array& y, const We
   options.epochs = epochs;
   options.batch_size = batch_size;
   options.shuffle = shuffle;
+  options.last_batch = last_batch_from_name(last_batch, "fit");
   std::optional<TargetsView<T>> validation_targets;
   if (validation) {
     const auto& [validation_x, validation_y, validation_weights] = *validation;
@@ -244,7 +246,8 @@ void bind_trainer_of(py::module_& m, const char* name) {
       .def(py::init<Model<T>&, std::string_view, const std::optional<PythonRate>&>(), py::arg("model"),
            py::arg("config"), py::arg("rate"), py::keep_alive<1, 2>())
       .def("fit", &fit<T>, x, y, py::arg("weights").noconvert(), py::arg("epochs"), py::arg("batch_size"),
-           py::arg("shuffle"), py::arg("validation").noconvert(), py::arg("on_epoch"), py::arg("on_progress"))
+           py::arg("shuffle"), py::arg("validation").noconvert(), py::arg("on_epoch"), py::arg("on_progress"),
+           py::arg("last_batch"))
       .def("step", &step<T>, x, y, weights)
       .def("loss_and_grad", &loss_and_grad<T>, x, y, weights, py::arg("training"), py::arg("dropout"))
       .def("hessian_vector_product", &hessian_vector_product<T>, x, y, weights, py::arg("direction").noconvert(),

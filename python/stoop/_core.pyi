@@ -57,6 +57,7 @@ class _Trainer(Generic[F]):  # RuntimeError when entered again while it runs
         validation: tuple[npt.NDArray[F], npt.NDArray[F] | Classes, npt.NDArray[F] | None] | None,
         on_epoch: Callable[[dict[str, Any]], bool] | None,  # the fields of EpochResult; False ends the fit
         on_progress: Callable[[int, int, int], object] | None,  # epoch, samples done, samples
+        last_batch: str,  # keep | drop | merge
     ) -> None: ...  # raises what a callback raised, or KeyboardInterrupt, after the running step
     def step(self, x: npt.NDArray[F], y: npt.NDArray[F] | Classes, weights: npt.NDArray[F] | None = None) -> float: ...
     def loss_and_grad(

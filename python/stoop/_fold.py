@@ -37,7 +37,7 @@ def folded(
         if isinstance(layer, Residual):
             inner, arrays = folded(layer.layers, parameters, buffers, old)
             own = arrays | {name: array for name, array in own.items() if name.startswith("projection.")}
-            layer = Residual(inner)
+            layer = Residual(inner, layer.trainable)
         out.append(layer)
         values |= {new + name: array for name, array in own.items()}
     return out, values
@@ -49,8 +49,7 @@ def _under(prefix: str, arrays: Mapping[str, FloatArray]) -> Arrays:
 
 def _foldable(name: str, before: Sequence[Layer]) -> Dense:
     last = before[-1] if before else None
-    plain = (None, "identity", Identity())
-    if isinstance(last, Dense) and last.activation in plain:
+    if isinstance(last, Dense) and (last.activation in (None, "identity") or isinstance(last.activation, Identity)):
         return last
     given = f"the BatchNorm of layer {name} follows {'nothing' if last is None else last}"
     expected = "expected a Dense without activation directly before it"

@@ -1,7 +1,9 @@
 """The table that `Model.summary` returns."""
 
+from dataclasses import fields
 from typing import TYPE_CHECKING
 
+from stoop.activations import Activation
 from stoop.layers import Dense, Layer, Residual, matrix_products, output_width
 
 if TYPE_CHECKING:
@@ -33,12 +35,15 @@ def summarize(model: "Model") -> str:
 
 def _label(layer: Layer) -> str:
     if isinstance(layer, Residual):
-        return f"Residual({', '.join(_label(inner) for inner in layer.layers)})"
-    if not isinstance(layer, Dense):
-        return repr(layer)
-    if layer.activation is None:
-        return f"Dense({layer.units})"
-    return f"Dense({layer.units}, {layer.activation})"
+        parts = [_label(inner) for inner in layer.layers]
+    elif isinstance(layer, Dense):
+        activation = _label(layer.activation) if isinstance(layer.activation, Activation) else layer.activation
+        parts = [str(layer.units)] + ([] if activation is None else [activation])
+    else:
+        parts = [f"{f.name}={getattr(layer, f.name)}" for f in fields(layer) if f.name != "trainable"]
+    if not layer.trainable:
+        parts.append("trainable=False")
+    return f"{type(layer).__name__}({', '.join(parts)})"
 
 
 def _aligned(rows: list[tuple[str, str, str, str]]) -> list[str]:

@@ -1,39 +1,53 @@
 """The element-wise layers, each also what ``Dense(activation=...)`` takes by name or as an object."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
 
 from stoop import _core
-from stoop._checks import real
+from stoop._checks import flag, real
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Activation:
-    """Base of the element-wise layers, which are also what ``Dense(activation=...)`` takes. Use a subclass."""
+    """Base of the element-wise layers, which are also what ``Dense(activation=...)`` takes. Use a subclass.
+
+    Each takes ``trainable=True`` by keyword, like every layer; there is nothing to train in them.
+    """
 
     type_name: ClassVar[str]
+    trainable: bool = field(default=True, kw_only=True)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "trainable", flag(type(self).__name__, "trainable", self.trainable))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in self._arguments().items())})"
+
+    def _arguments(self) -> dict[str, Any]:
+        """What is worth mentioning: the number, if there is one, and that the layer is not trained."""
+        return {name: value for name, value in asdict(self).items() if name != "trainable" or not value}
 
     def to_config(self) -> str | dict[str, Any]:
         """Return the form that is stored in a model file."""
-        arguments = asdict(self)
+        arguments = self._arguments()
         return {"type": self.type_name, **arguments} if arguments else self.type_name
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Identity(Activation):
     """``output = input``."""
 
     type_name: ClassVar[str] = "identity"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ReLU(Activation):
     """``output = max(0, input)``. Nair & Hinton 2010. The gradient at 0 is 0."""
 
     type_name: ClassVar[str] = "relu"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class LeakyReLU(Activation):
     """``output = input`` where positive, else ``negative_slope * input``. Maas et al. 2013.
 
@@ -47,10 +61,11 @@ class LeakyReLU(Activation):
     negative_slope: float = 0.01
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         object.__setattr__(self, "negative_slope", real("LeakyReLU", "negative_slope", self.negative_slope, 0.0))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ELU(Activation):
     """``output = input`` where positive, else ``alpha * (exp(input) - 1)``. Clevert et al. 2016, eq. 16.
 
@@ -64,38 +79,39 @@ class ELU(Activation):
     alpha: float = 1.0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         object.__setattr__(self, "alpha", real("ELU", "alpha", self.alpha, 0.0))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class GELU(Activation):
     """``output = input/2 * (1 + erf(input / sqrt(2)))``, exact. Hendrycks & Gimpel 2016, section 2."""
 
     type_name: ClassVar[str] = "gelu"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SiLU(Activation):
     """``output = input / (1 + exp(-input))``, also called swish. Elfwing et al. 2018, eq. 6."""
 
     type_name: ClassVar[str] = "silu"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Softplus(Activation):
     """``output = log(1 + exp(input))``, without overflow. Dugas et al. 2001."""
 
     type_name: ClassVar[str] = "softplus"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Tanh(Activation):
     """``output = tanh(input)``."""
 
     type_name: ClassVar[str] = "tanh"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Sigmoid(Activation):
     """``output = 1 / (1 + exp(-input))``."""
 

@@ -8,6 +8,7 @@ name                               variance                    source
 glorot_uniform, glorot_normal      2 / (fan_in + fan_out)      Glorot & Bengio 2010, eq. 16
 he_uniform, he_normal              2 / fan_in                  He et al. 2015, eq. 10
 lecun_uniform, lecun_normal        1 / fan_in                  LeCun et al. 1998, section 4.6
+orthogonal                         1 / max(fan_in, fan_out)    Saxe, McClelland & Ganguli 2014
 =================================  ==========================  =================================
 
 The draws depend on the seed of the model and on the position only, never on the number of threads.
@@ -20,7 +21,7 @@ from stoop import _core
 from stoop._checks import real
 from stoop._errors import message
 
-_WITH_VALUE = ("constant", "normal", "uniform")
+_WITH_VALUE = ("constant", "normal", "uniform", "orthogonal")
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,8 @@ class Initializer:
     name : str
         One of the names of this module.
     value : float, optional
-        The value of ``constant``, the standard deviation of ``normal``, the limit of ``uniform``; no others take one.
+        The value of ``constant``, the standard deviation of ``normal``, the limit of ``uniform``, the gain of
+        ``orthogonal`` (None: 1); no others take one.
 
     Raises
     ------
@@ -45,6 +47,8 @@ class Initializer:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "name", _core.check_name("initializer", self.name))
+        if self.name == "orthogonal" and self.value is None:
+            object.__setattr__(self, "value", 1.0)
         if (self.value is not None) != (self.name in _WITH_VALUE):
             given = f"{self.name} with value {self.value}"
             expected = f"expected a value for {', '.join(_WITH_VALUE)} and for no other"
@@ -91,6 +95,15 @@ def uniform(limit: float) -> Initializer:
     return Initializer("uniform", real("uniform", "limit", limit, 0.0))
 
 
+def orthogonal(gain: float = 1.0) -> Initializer:
+    """Orthogonal rows or columns, whichever are fewer, each of length `gain`, >= 0.
+
+    Uniform over all such matrices. A product with a square one keeps the length of every input: the start that
+    Saxe, McClelland & Ganguli 2014 advise for deep networks, with ``gain=2**0.5`` before a ReLU.
+    """
+    return Initializer("orthogonal", real("orthogonal", "gain", gain, 0.0))
+
+
 def as_initializer(where: str, value: object) -> Initializer:
     """Return the initialiser that a name or object means; TypeError for anything else."""
     if isinstance(value, Initializer):
@@ -98,4 +111,5 @@ def as_initializer(where: str, value: object) -> Initializer:
     if isinstance(value, str):
         return Initializer(value)
     expected = "expected a name or an object of stoop.initializers"
-    raise TypeError(message(where, f"initialiser {value!r}", expected, 'for example "he_normal"'))
+    hint = f"write {value.__name__}(...)" if callable(value) and hasattr(value, "__name__") else 'try "he_normal"'
+    raise TypeError(message(where, f"initialiser {value!r}", expected, hint))

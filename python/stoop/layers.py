@@ -203,6 +203,8 @@ class Dropout:
     ----------
     rate : float
         Fraction dropped, in [0, 1); keep_prob is ``1 - rate``.
+    trainable : bool, default True
+        Accepted like in every layer; there is nothing to train.
 
     Raises
     ------
@@ -212,8 +214,10 @@ class Dropout:
 
     type_name: ClassVar[str] = "dropout"
     rate: float
+    trainable: bool = True
 
     def __post_init__(self) -> None:
+        _set_flag(self, "trainable")
         object.__setattr__(self, "rate", real("Dropout", "rate", self.rate, 0.0, 1.0))
 
 
@@ -229,18 +233,23 @@ class Residual:
     ----------
     layers : iterable of layer specs
         At least one.
+    trainable : bool, default True
+        False: all parameters within stay as they are, those of the projection and of inner blocks too.
 
     Raises
     ------
     ValueError, TypeError
-        For an empty list, or something that is no layer.
+        For an empty list, something that is no layer, or another kind of `trainable`.
     """
 
     type_name: ClassVar[str] = "residual"
     layers: "tuple[Layer, ...]"
+    trainable: bool = True
 
-    def __init__(self, layers: "Iterable[Layer]") -> None:
+    def __init__(self, layers: "Iterable[Layer]", trainable: bool = True) -> None:
         object.__setattr__(self, "layers", check_layers("Residual", layers))
+        object.__setattr__(self, "trainable", trainable)
+        _set_flag(self, "trainable")
 
 
 Layer = Dense | BatchNorm | LayerNorm | Dropout | Residual | Activation
@@ -280,7 +289,8 @@ def check_layers(where: str, layers: Any) -> tuple[Layer, ...]:
 def layer_to_config(layer: Layer) -> dict[str, Any]:
     """Return ``{"type": name, ...}``, the form that is stored in a model file and handed to the core."""
     if isinstance(layer, Residual):
-        return {"type": layer.type_name, "layers": [layer_to_config(inner) for inner in layer.layers]}
+        inner = [layer_to_config(inner) for inner in layer.layers]
+        return {"type": layer.type_name, "layers": inner, "trainable": layer.trainable}
     if isinstance(layer, BatchNorm | LayerNorm | Dropout):
         return {"type": layer.type_name, **asdict(layer)}
     config = layer.to_config()
@@ -293,7 +303,7 @@ def layer_from_config(config: dict[str, Any]) -> Layer:
     if name == Dense.type_name:
         return Dense.from_config(config)
     if name == Residual.type_name:
-        return Residual([layer_from_config(inner) for inner in config["layers"]])
+        return Residual([layer_from_config(inner) for inner in config["layers"]], config.get("trainable", True))
     if name in _LAYERS:
         return _LAYERS[name](**{key: value for key, value in config.items() if key != "type"})
     return activation_from_config(config)

@@ -31,7 +31,6 @@ from stoop.progress import EpochTable
 from stoop.schedules import python_rate
 
 _METRICS = ("accuracy",)
-_LAST_BATCH = ("keep", "drop", "merge")
 _DEFAULT_OPTIMIZER = Adam(learning_rate=1e-3)
 
 
@@ -156,8 +155,8 @@ class Trainer:
         epochs : int, default 10
             Passes over X, >= 1.
         batch_size : int, default 128
-            Samples per update, >= 1; the last batch of an epoch may be smaller. LBFGS and NewtonCG need all of them,
-            ``len(X)``, and make one iteration an epoch; the history's learning_rate is then the length of the step.
+            Samples per update, >= 1; for what does not fill a batch see `last_batch`. LBFGS and NewtonCG need all of
+            them, ``len(X)``, and make one iteration an epoch; the history's learning_rate is then the step's length.
         validation_data : (X, y) or (X, y, sample_weight), optional
             Evaluated after each epoch.
         validation_split : float, default 0.0
@@ -174,9 +173,12 @@ class Trainer:
             What is recorded beside the loss; "accuracy" is left out for losses other than the cross-entropies.
         verbose : {0, 1, 2}, default 1
             0: silent. 1: a table of epochs, with a live line on a terminal. 2: the table alone.
-        last_batch : {"keep"}, default "keep"
-            A last batch with fewer samples is trained on like the others. With a BatchNorm a last batch of one
-            sample joins the one before it, because one sample has no variance.
+        last_batch : {"keep", "drop", "merge"}, default "keep"
+            What becomes of the samples that do not fill a last batch. "keep": they are a smaller batch, whose update
+            counts like the others; with a BatchNorm one sample alone joins the batch before it, because it has no
+            variance. "drop": they are left out of the epoch, with `shuffle` others each time. "merge": they join the
+            batch before them, which then has up to ``2*batch_size - 1`` samples. The loss of the history is the mean
+            over the samples that were trained on.
 
         Returns
         -------
@@ -216,6 +218,7 @@ class Trainer:
                 validation,
                 _record(history, table),
                 None if table is None else table.update,
+                last_batch,
             )
         except (ValueError, TypeError, RuntimeError):  # refused: nothing has changed, the history included
             if not history.epochs:
@@ -441,11 +444,7 @@ def _check_precision(precision: str, dtype: str) -> None:
     raise ValueError(unknown_name("Trainer", "precision", str(precision), ("float32",)))
 
 
-def _check_last_batch(last_batch: str) -> None:
-    if last_batch == "keep":
-        return
-    if last_batch in _LAST_BATCH:
-        given, expected = f'last_batch "{last_batch}"', 'expected "keep", the others are not available in this version'
-        hint = "cut X to a multiple of batch_size; with BatchNorm a last batch of one sample is merged anyway"
-        raise ValueError(message("fit", given, expected, hint))
-    raise ValueError(unknown_name("fit", "last_batch", str(last_batch), _LAST_BATCH))
+def _check_last_batch(last_batch: object) -> None:
+    if not isinstance(last_batch, str):  # the core knows the names
+        given = f"last_batch is {last_batch!r}"
+        raise TypeError(message("fit", given, "expected one of keep, drop, merge", 'for example "keep"'))

@@ -41,14 +41,47 @@ Dense dense_from(const std::string& layer) {
 
 // ---- models ----
 
+// Written only where it is false, so that files without it mean what they meant.
+TEST(ModelJson, EveryLayerTakesTrainable) {
+  const auto layers_of = [](bool trainable) {
+    return std::vector<Layer>{Identity{trainable},
+                              ReLU{trainable},
+                              LeakyReLU{.trainable = trainable},
+                              Tanh{trainable},
+                              Sigmoid{trainable},
+                              ELU{.trainable = trainable},
+                              GELU{trainable},
+                              SiLU{trainable},
+                              Softplus{trainable},
+                              Dropout{.rate = 0.5, .trainable = trainable},
+                              Residual{.layers = {Dense{3}}, .trainable = trainable},
+                              Dense{.units = 3, .activation = ReLU{trainable}}};
+  };
+  const auto flags_of = [](const ModelConfig& config) {
+    std::vector<bool> flags;
+    for (const Layer& layer : config.layers)
+      flags.push_back(std::visit([](const auto& l) { return l.trainable; }, layer));
+    flags.back() = std::get<ReLU>(std::get<Dense>(config.layers.back()).activation).trainable;
+    return flags;
+  };
+  for (const bool trainable : {true, false}) {
+    const std::string text = to_json(ModelConfig{.input_dim = 3, .layers = layers_of(trainable), .seed = 0});
+    EXPECT_EQ(flags_of(model_config_from_json(text)), std::vector<bool>(12, trainable)) << text;
+  }
+  const ModelConfig plain{.input_dim = 3, .layers = {ReLU{}, Dropout{}, Residual{{ReLU{}}}}, .seed = 0};
+  EXPECT_EQ(to_json(plain), R"({"input_dim":3,"seed":0,"layers":[{"type":"relu"},{"type":"dropout","rate":0.5},)"
+                            R"({"type":"residual","layers":[{"type":"relu"}]}]})");
+}
+
 TEST(ModelJson, EveryLayerAndFieldRoundTrips) {
   Dense dense{.units = 8, .activation = LeakyReLU{0.1 + 0.2}, .use_bias = false};
   dense.kernel_init = Initializer{InitializerKind::normal, 1.0 / 3.0};
   dense.bias_init = {InitializerKind::constant, -5e-324};
-  const ModelConfig config{
-      .input_dim = 4,
-      .layers = {dense, Dense{.units = 3}, Identity{}, ReLU{}, LeakyReLU{1e-300}, Tanh{}, Sigmoid{}},
-      .seed = kMaxSeed};
+  Dense orthogonal{.units = 3};
+  orthogonal.kernel_init = Initializer{InitializerKind::orthogonal, 0.5};
+  const ModelConfig config{.input_dim = 4,
+                           .layers = {dense, orthogonal, Identity{}, ReLU{}, LeakyReLU{1e-300}, Tanh{}, Sigmoid{}},
+                           .seed = kMaxSeed};
   const ModelConfig again = model_config_from_json(to_json(config));
   EXPECT_EQ(again.input_dim, 4);
   EXPECT_EQ(again.seed, kMaxSeed);
@@ -62,6 +95,7 @@ TEST(ModelJson, EveryLayerAndFieldRoundTrips) {
   EXPECT_EQ(read.use_bias, false);
   EXPECT_EQ(read.kernel_init->kind, InitializerKind::normal);
   EXPECT_EQ(read.kernel_init->value, 1.0 / 3.0);
+  EXPECT_EQ(std::get<Dense>(again.layers[1]).kernel_init->value, 0.5);
   EXPECT_EQ(read.bias_init.kind, InitializerKind::constant);
   EXPECT_EQ(read.bias_init.value, -5e-324);
   EXPECT_EQ(std::get<LeakyReLU>(again.layers[4]).negative_slope, 1e-300);
@@ -83,6 +117,11 @@ TEST(ModelJson, LeftOutKeysMeanDefaults) {
   EXPECT_FALSE(dense.use_bias.has_value());
   EXPECT_FALSE(dense.kernel_init.has_value());
   EXPECT_EQ(dense.bias_init.kind, InitializerKind::zeros);
+  for (const char* gain_is_one : {R"("orthogonal")", R"({"type": "orthogonal"})"}) {
+    const Dense given = dense_from(R"({"type": "dense", "units": 2, "kernel_init": )" + std::string(gain_is_one) + "}");
+    EXPECT_EQ(given.kernel_init->kind, InitializerKind::orthogonal);
+    EXPECT_EQ(given.kernel_init->value, 1.0);
+  }
   EXPECT_EQ(model_config_from_json(with_layer(R"({"type": "relu"})")).seed, 0u);
 }
 
@@ -136,7 +175,7 @@ TEST(ModelJson, RefusesWrongLayersWithTheirPath) {
       {R"({"type": "dens"})", "did you mean \"dense\"?"},
       {R"({"type": "dense"})", "[model.layers.0] the key \"units\" is missing"},
       {R"({"type": "dense", "unit": 3})", "[model.layers.0] unknown key \"unit\"; expected one of type, units,"},
-      {R"({"type": "relu", "negative_slope": 0.1})", "unknown key \"negative_slope\"; expected one of type;"},
+      {R"({"type": "relu", "negative_slope": 0.1})", "unknown key \"negative_slope\"; expected one of type, trainable;"},
       {R"({"type": "leaky_relu", "negative_slope": "a"})", "[model.layers.0.negative_slope] got \"a\"; expected a"},
       {R"({"type": "leaky_relu", "negative_slope": true})", "got true; expected a number"},
       {R"({"type": "relu"}, {"type": "dense", "units": 3, "use_bias": 1})", "[model.layers.1.use_bias] got 1;"},

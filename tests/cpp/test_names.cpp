@@ -11,6 +11,7 @@
 #include <stoop/layers.hpp>
 #include <stoop/losses.hpp>
 #include <stoop/optimizers.hpp>
+#include <stoop/trainer.hpp>
 
 namespace stoop {
 namespace {
@@ -46,16 +47,23 @@ TEST(Names, ActivationNamesAndKindsMatchTheVariant) {
   }
 }
 
+TEST(Names, LastBatches) {
+  EXPECT_EQ(last_batch_from_name("keep"), LastBatch::keep);
+  EXPECT_EQ(last_batch_from_name("drop"), LastBatch::drop);
+  EXPECT_EQ(last_batch_from_name("merge"), LastBatch::merge);
+  EXPECT_NE(message_of([] { last_batch_from_name("marge"); }).find("did you mean \"merge\"?"), std::string::npos);
+}
+
 TEST(Names, InitializersRoundTrip) {
   const std::vector<std::string_view> names = {"zeros",     "ones",           "constant",      "normal",
                                                "uniform",   "glorot_uniform", "glorot_normal", "he_uniform",
-                                               "he_normal", "lecun_uniform",  "lecun_normal"};
+                                               "he_normal", "lecun_uniform",  "lecun_normal",  "orthogonal"};
   for (std::size_t i = 0; i < names.size(); ++i) {
     const auto kind = static_cast<InitializerKind>(i);
     EXPECT_EQ(name_of(kind), names[i]);
     EXPECT_EQ(initializer_kind_from_name(names[i]), kind);
   }
-  EXPECT_EQ(name_of(InitializerKind::lecun_normal), "lecun_normal");
+  EXPECT_EQ(name_of(InitializerKind::orthogonal), "orthogonal");
 }
 
 TEST(Names, LossesAndOptimizersRoundTrip) {

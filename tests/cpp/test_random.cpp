@@ -111,7 +111,7 @@ struct Promise {
   double limit;  // of the absolute value
 };
 
-constexpr Index kFanIn = 300, kFanOut = 100;
+constexpr Index kFanIn = 1250, kFanOut = 800;  // 10^6 draws
 
 std::vector<double> drawn(const Initializer& initializer, std::uint64_t seed, std::uint32_t which) {
   std::vector<double> values(kFanIn * kFanOut);
@@ -131,6 +131,7 @@ TEST(Initialize, KeepsThePromisedVariance) {
       {{Kind::he_normal}, kHe, kNone},
       {{Kind::lecun_uniform}, kLecun, std::sqrt(3.0 * kLecun)},
       {{Kind::lecun_normal}, kLecun, kNone},
+      {{Kind::orthogonal, 1.5}, 1.5 * 1.5 / kFanIn, kNone},
   };
   for (const Promise& promise : promises) {
     SCOPED_TRACE(std::string(name_of(promise.initializer.kind)));
@@ -147,8 +148,70 @@ TEST(Initialize, KeepsThePromisedVariance) {
     EXPECT_NEAR(variance / promise.variance, 1.0, 4.0 * std::sqrt(2.0 / n));
     EXPECT_LE(largest, promise.limit);
     // The kurtosis tells a normal (3) from a uniform (1.8) distribution.
-    EXPECT_NEAR(fourth / n / (variance * variance), promise.limit == kNone ? 3.0 : 1.8, 0.15);
+    EXPECT_NEAR(fourth / n / (variance * variance), promise.limit == kNone ? 3.0 : 1.8, 0.03);
   }
+}
+
+// The Gram matrix of the rows or columns, whichever are fewer, is gain^2 times the identity.
+template <class T>
+void expect_orthogonal(Index rows, Index cols, double gain, double tolerance) {
+  std::vector<T> weight(static_cast<std::size_t>(rows * cols));
+  initialize({InitializerKind::orthogonal, gain}, 5, 2, rows, cols, weight.data());
+  const Index count = std::min(rows, cols), length = std::max(rows, cols);
+  const Index next = rows <= cols ? cols : 1, step = rows <= cols ? 1 : cols;  // from vector to vector, within one
+  double worst = 0.0;
+  for (Index a = 0; a < count; ++a) {
+    for (Index b = 0; b <= a; ++b) {
+      double product = 0.0;
+      for (Index i = 0; i < length; ++i) {
+        product += static_cast<double>(weight[static_cast<std::size_t>(a * next + i * step)]) *
+                   static_cast<double>(weight[static_cast<std::size_t>(b * next + i * step)]);
+      }
+      worst = std::max(worst, std::abs(product - (a == b ? gain * gain : 0.0)));
+    }
+  }
+  EXPECT_LT(worst, tolerance * gain * gain) << rows << " x " << cols;
+}
+
+TEST(Initialize, OrthogonalOfAnyShape) {
+  const std::pair<Index, Index> shapes[] = {{1, 1}, {1, 7}, {7, 1}, {2, 2}, {5, 3}, {3, 5}, {65, 64}, {300, 40}};
+  for (const auto& [rows, cols] : shapes) {
+    expect_orthogonal<float>(rows, cols, 1.0, 1e-5);
+    expect_orthogonal<double>(rows, cols, 1.0, 1e-12);
+    expect_orthogonal<double>(rows, cols, 3.0, 1e-12);
+  }
+  expect_orthogonal<float>(1000, 300, 1.0, 1e-5);
+  expect_orthogonal<double>(300, 1000, 1.0, 1e-12);
+  expect_orthogonal<double>(256, 256, 1.0, 1e-12);
+}
+
+// Every rotation and reflection is as likely as any other: E[trace] = 0, E[trace^2] = 1, and half are reflections. An
+// orthogonalisation without the right signs favours some.
+TEST(Initialize, OrthogonalIsUniformOverTheGroup) {
+  constexpr int kSeeds = 20000;
+  double trace_sum = 0.0, trace_squares = 0.0, determinants = 0.0;
+  for (int seed = 0; seed < kSeeds; ++seed) {
+    double q[9];
+    initialize({InitializerKind::orthogonal}, static_cast<std::uint64_t>(seed), 0, 3, 3, q);
+    const double trace = q[0] + q[4] + q[8];
+    trace_sum += trace;
+    trace_squares += trace * trace;
+    determinants +=
+        q[0] * (q[4] * q[8] - q[5] * q[7]) - q[1] * (q[3] * q[8] - q[5] * q[6]) + q[2] * (q[3] * q[7] - q[4] * q[6]);
+  }
+  const double error = 1.0 / std::sqrt(double{kSeeds});
+  EXPECT_NEAR(trace_sum / kSeeds, 0.0, 5.0 * error);
+  EXPECT_NEAR(trace_squares / kSeeds, 1.0, 10.0 * error);  // the fourth moment of the trace is 3
+  EXPECT_NEAR(determinants / kSeeds, 0.0, 5.0 * error);
+}
+
+TEST(Initialize, OrthogonalIsAFunctionOfItsSeedAndTheGainScalesIt) {
+  const std::vector<double> values = drawn({InitializerKind::orthogonal}, 1, 0);
+  EXPECT_EQ(values, drawn({InitializerKind::orthogonal, 1.0}, 1, 0));
+  EXPECT_NE(values, drawn({InitializerKind::orthogonal}, 2, 0));
+  EXPECT_NE(values, drawn({InitializerKind::orthogonal}, 1, 1));
+  const std::vector<double> doubled = drawn({InitializerKind::orthogonal, 2.0}, 1, 0);
+  for (std::size_t i = 0; i < values.size(); ++i) ASSERT_EQ(doubled[i], 2.0 * values[i]);
 }
 
 TEST(Initialize, ConstantsAreExact) {

@@ -99,6 +99,31 @@ TYPED_TEST(Training, APartialLastBatchIsWeightedByItsRows) {
   EXPECT_NEAR(history.loss[0], all, 10 * kEps<T> * all);
 }
 
+// The rows that do not fill a batch: 3 of 11, in batches of 4.
+TYPED_TEST(Training, TheLastBatchIsKeptDroppedOrMerged) {
+  using T = TypeParam;
+  const Samples<T> samples(11, 4, 3);
+  struct Case {
+    LastBatch last_batch;
+    std::vector<Index> ends;
+  };
+  for (const Case& expected :
+       {Case{LastBatch::keep, {4, 8, 11}}, {LastBatch::drop, {4, 8}}, {LastBatch::merge, {4, 11}}}) {
+    Model<T> model = small_model<T>(), stepwise = small_model<T>();
+    Trainer<T> trainer(model), other(stepwise);
+    trainer.fit(samples.x(), samples.classes, {.batch_size = 4, .shuffle = false, .last_batch = expected.last_batch});
+    Index begin = 0;
+    for (const Index end : expected.ends) {
+      const auto rows = static_cast<std::size_t>(end - begin);
+      other.step(matrix(samples.features.data() + begin * 4, end - begin, 4),
+                 std::span(samples.classes).subspan(static_cast<std::size_t>(begin), rows));
+      begin = end;
+    }
+    EXPECT_EQ(trainer.steps(), other.steps());
+    EXPECT_TRUE(same_bits<T>(model.parameter_block(), stepwise.parameter_block()));
+  }
+}
+
 TYPED_TEST(Training, RowsMayLieApart) {
   using T = TypeParam;
   const Samples<T> samples(50, 4, 3);

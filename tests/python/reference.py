@@ -191,6 +191,17 @@ def step(network: Network, optimizer: Optimizer, loss: str, x: Array, y: npt.NDA
     return value
 
 
+def batches(samples: int, batch_size: int, last_batch: str) -> list[slice]:
+    """The rows of each batch of an epoch: whole ones, then what `last_batch` does with the rest."""
+    whole, rest = divmod(samples, batch_size)
+    ends = [batch_size * (i + 1) for i in range(whole)]
+    if rest and last_batch == "keep":
+        ends.append(samples)
+    if rest and last_batch == "merge":
+        ends[-1:] = [samples]
+    return [slice(start, end) for start, end in zip([0, *ends], ends, strict=False)]
+
+
 def fit(
     network: Network,
     optimizer: Optimizer,
@@ -201,19 +212,21 @@ def fit(
     epochs: int,
     batch_size: int,
     l2: float = 0.0,
+    last_batch: str = "keep",
 ) -> list[Epoch]:
-    """Mini-batches in the order of the rows; the last one may be smaller."""
+    """Mini-batches in the order of the rows."""
     history = []
     for _ in range(epochs):
         total = correct = 0.0
         norms = []
-        for start in range(0, len(x), batch_size):
-            rows = slice(start, start + batch_size)
+        seen = 0
+        for rows in batches(len(x), batch_size, last_batch):
+            seen += len(x[rows])
             if loss == "softmax_cross_entropy":
                 correct += np.sum(network.forward(x[rows])[0].argmax(axis=1) == y[rows])
             value, grads = network.loss_and_grad(loss, x[rows], y[rows], l2)
             optimizer.step(network.parameters, grads)
             total += value * len(x[rows])
             norms.append(np.sqrt(sum(np.sum(g**2) for g in grads.values())))
-        history.append(Epoch(total / len(x), correct / len(x), float(np.mean(norms))))
+        history.append(Epoch(total / seen, correct / seen, float(np.mean(norms))))
     return history

@@ -31,19 +31,19 @@ CONTRACT: dict[str, dict[str, Any] | None] = {
     "Model.copy": {},
     "load_model": None,
     "Dense": {"units": REQUIRED, "activation": None, "use_bias": None, "kernel_init": None, "bias_init": "zeros"},
-    "Identity": {},
-    "ReLU": {},
-    "LeakyReLU": {"negative_slope": 0.01},
-    "Sigmoid": {},
-    "Tanh": {},
-    "ELU": {"alpha": 1.0},
-    "GELU": {},
-    "SiLU": {},
-    "Softplus": {},
+    "Identity": {"trainable": True},
+    "ReLU": {"trainable": True},
+    "LeakyReLU": {"negative_slope": 0.01, "trainable": True},
+    "Sigmoid": {"trainable": True},
+    "Tanh": {"trainable": True},
+    "ELU": {"alpha": 1.0, "trainable": True},
+    "GELU": {"trainable": True},
+    "SiLU": {"trainable": True},
+    "Softplus": {"trainable": True},
     "BatchNorm": {"momentum": 0.9, "eps": 1e-5, "trainable": True},
     "LayerNorm": {"eps": 1e-5, "trainable": True},
-    "Dropout": {"rate": REQUIRED},
-    "Residual": {"layers": REQUIRED},
+    "Dropout": {"rate": REQUIRED, "trainable": True},
+    "Residual": {"layers": REQUIRED, "trainable": True},
     "Model.fold_batch_norm": {},
     "losses.SoftmaxCrossEntropy": {"label_smoothing": 0.0},
     "losses.BinaryCrossEntropy": {},
@@ -161,6 +161,21 @@ def test_layers_are_frozen_dataclasses(name: str) -> None:
     hash(layer)
     with pytest.raises(dataclasses.FrozenInstanceError):
         layer.units = 4
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_every_layer_takes_trainable(name: str) -> None:
+    make = getattr(stoop, name)
+    assert make(*LAYERS[name]).trainable is True
+    frozen = make(*LAYERS[name], trainable=False)
+    assert frozen.trainable is False
+    assert frozen != make(*LAYERS[name])
+    assert "trainable=False" in repr(frozen)
+    with pytest.raises(TypeError, match=rf"\[{name}\] trainable is 1; expected True or False; "):
+        make(*LAYERS[name], trainable=1)
+    model = stoop.Model([frozen, stoop.Dense(3, activation=stoop.ReLU(trainable=False))], input_dim=2)
+    assert model.copy().layers == model.layers
+    assert "trainable=False" in model.summary().splitlines()[3]
 
 
 def test_errors() -> None:

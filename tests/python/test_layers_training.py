@@ -257,6 +257,31 @@ def test_frozen_layers_stay() -> None:
         assert np.array_equal(value, before[name]) == (not name.startswith("2.")), name
 
 
+def test_a_frozen_block_keeps_all_parameters_within() -> None:
+    """Projection and inner blocks included; what is outside trains, with the gradient it has anyway."""
+
+    def make(trainable: bool) -> stoop.Model:
+        inner = stoop.Residual([stoop.Dense(8, "gelu"), stoop.LayerNorm()])
+        block = stoop.Residual([stoop.Dense(8), stoop.BatchNorm(), inner], trainable=trainable)
+        return make_model([stoop.Dense(6, "tanh"), block, stoop.Dense(OUTPUTS)])
+
+    X, y = data()
+    model = make(trainable=False)
+    trainer = stoop.Trainer(model, optimizer=stoop.optimizers.SGD(0.1), l2=0.01)
+    value, grads = trainer.loss_and_grad(X, y)
+    expected_value, expected = stoop.Trainer(make(trainable=True), l2=0.01).loss_and_grad(X, y)
+    assert value == pytest.approx(expected_value, rel=1e-14)
+    assert "1.projection.weight" in grads
+    assert "1.2.1.gamma" in grads
+    before, running = model.state_dict(), model.buffers()["1.1.running_mean"].copy()
+    trainer.fit(X, y, epochs=2, batch_size=8, verbose=0)
+    for name, now in model.parameters().items():
+        frozen = name.startswith("1.")
+        assert np.array_equal(now, before[name]) == frozen, name
+        np.testing.assert_allclose(grads[name], 0.0 if frozen else expected[name], rtol=1e-12)
+    assert not np.array_equal(running, model.buffers()["1.1.running_mean"]), "as with BatchNorm(trainable=False)"
+
+
 # ---- models ----
 
 

@@ -268,8 +268,6 @@ def test_validation_split_keeps_the_last_samples() -> None:
         ({"validation_split": 1.0}, ValueError, "validation_split"),
         ({"validation_split": 0.01}, ValueError, "validation_split"),
         ({"validation_split": 0.5, "validation_data": (np.ones((2, 3)), [0, 1])}, ValueError, "both"),
-        ({"last_batch": "drop"}, ValueError, "drop"),
-        ({"last_batch": "kep"}, ValueError, "keep"),
     ],
 )
 def test_fit_refuses(arguments: dict[str, Any], exception: type[Exception], pattern: str) -> None:

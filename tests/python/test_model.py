@@ -201,9 +201,15 @@ def variance(name: str, fan_in: int, fan_out: int) -> float:
     return {"glorot": 2 / (fan_in + fan_out), "he": 2 / fan_in, "lecun": 1 / fan_in}[family]
 
 
-def weight_of(kernel_init: Any = None, activation: str | None = None, fan_in: int = 300, fan_out: int = 500) -> Any:
+def weight_of(
+    kernel_init: Any = None,
+    activation: str | None = None,
+    fan_in: int = 1000,
+    fan_out: int = 1200,
+    dtype: str = "float64",
+) -> Any:
     layers = [stoop.Dense(fan_out, activation=activation, kernel_init=kernel_init)]
-    return stoop.Model(layers, input_dim=fan_in, dtype="float64").parameters()["0.weight"]
+    return stoop.Model(layers, input_dim=fan_in, dtype=dtype).parameters()["0.weight"]
 
 
 def assert_distribution(weight: Any, expected: float, *, uniform: bool) -> None:
@@ -221,7 +227,48 @@ def assert_distribution(weight: Any, expected: float, *, uniform: bool) -> None:
 
 @pytest.mark.parametrize("name", INITIALIZERS)
 def test_initializers(name: str) -> None:
-    assert_distribution(weight_of(name), variance(name, 300, 500), uniform=name.endswith("uniform"))
+    assert_distribution(weight_of(name), variance(name, 1000, 1200), uniform=name.endswith("uniform"))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("gain", [1.0, 0.3])
+@pytest.mark.parametrize("shape", [(1, 1), (1, 9), (9, 1), (6, 6), (17, 5), (1000, 300), (300, 1000)], ids=str)
+def test_the_orthogonal_initializer(shape: tuple[int, int], gain: float, dtype: str) -> None:
+    """Saxe, McClelland & Ganguli 2014: rows or columns, whichever are fewer, are orthogonal and `gain` long."""
+    weight = weight_of(stoop.initializers.orthogonal(gain), None, *shape, dtype).astype("float64")
+    gram = weight @ weight.T if shape[0] <= shape[1] else weight.T @ weight
+    tolerance = 1e-5 if dtype == "float32" else 1e-12
+    np.testing.assert_allclose(gram / gain**2, np.eye(min(shape)), rtol=0, atol=tolerance)
+    np.testing.assert_allclose(np.mean(weight**2), gain**2 / max(shape), rtol=tolerance)
+
+
+def test_the_orthogonal_initializer_by_name_and_by_seed() -> None:
+    orthogonal = stoop.initializers.orthogonal
+    weight = weight_of("orthogonal", None, 30, 20)
+    np.testing.assert_array_equal(weight, weight_of(orthogonal(), None, 30, 20))
+    np.testing.assert_array_equal(2.0 * weight, weight_of(orthogonal(gain=2.0), None, 30, 20))
+    assert stoop.initializers.Initializer("orthogonal") == orthogonal()
+    narrow = weight_of("orthogonal", None, 30, 20, "float32")
+    np.testing.assert_array_equal(narrow, weight.astype("float32"))
+    twins = stoop.Model([stoop.Dense(6, kernel_init="orthogonal")] * 2, input_dim=6).parameters()
+    assert not np.array_equal(twins["0.weight"], twins["1.weight"])
+    for gain, error in ((-1.0, ValueError), (float("nan"), ValueError), ("1", TypeError)):
+        with refused(error, "gain"):
+            orthogonal(gain)
+    with refused(TypeError, r"orthogonal\(\.\.\.\)"):
+        stoop.Dense(3, kernel_init=orthogonal)
+
+
+def test_initializers_are_saved_with_the_model(tmp_path: Path) -> None:
+    given = stoop.initializers
+    layers = [
+        stoop.Dense(4, kernel_init=given.orthogonal(0.5), bias_init=given.constant(0.1)),
+        stoop.Dense(3, kernel_init="orthogonal", bias_init=given.orthogonal()),
+    ]
+    stoop.Model(layers, input_dim=5).save(tmp_path / "m.safetensors")
+    first, second = stoop.load_model(tmp_path / "m.safetensors").layers
+    assert (first.kernel_init, first.bias_init) == (given.orthogonal(0.5), given.constant(0.1))
+    assert (second.kernel_init, second.bias_init) == (given.orthogonal(), given.orthogonal())
 
 
 @pytest.mark.parametrize(
@@ -237,12 +284,12 @@ def test_initializers(name: str) -> None:
 )
 def test_the_default_initializer_follows_the_activation(activation: str | None, name: str) -> None:
     weight = weight_of(activation=activation)
-    assert_distribution(weight, variance(name, 300, 500), uniform=name.endswith("uniform"))
+    assert_distribution(weight, variance(name, 1000, 1200), uniform=name.endswith("uniform"))
     np.testing.assert_array_equal(weight, weight_of(name, activation))
 
 
 def test_the_default_initializer_follows_an_activation_layer() -> None:
-    model = stoop.Model([stoop.Dense(500), stoop.ReLU()], input_dim=300, dtype="float64")
+    model = stoop.Model([stoop.Dense(1200), stoop.ReLU()], input_dim=1000, dtype="float64")
     np.testing.assert_array_equal(model.parameters()["0.weight"], weight_of("he_normal"))
 
 

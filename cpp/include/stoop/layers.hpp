@@ -11,19 +11,37 @@
 namespace stoop {
 
 // ---- activations: each is a layer of its own and the `activation` of a Dense ----
-struct Identity {};
-struct ReLU {};
+// Every layer takes `trainable`; those without parameters for the sake of programs that set it on all.
+struct Identity {
+  bool trainable = true;
+};
+struct ReLU {
+  bool trainable = true;
+};
 struct LeakyReLU {
   double negative_slope = 0.01;
+  bool trainable = true;
 };
-struct Tanh {};
-struct Sigmoid {};
+struct Tanh {
+  bool trainable = true;
+};
+struct Sigmoid {
+  bool trainable = true;
+};
 struct ELU {
   double alpha = 1.0;  // the limit for very negative inputs is -alpha
+  bool trainable = true;
 };
-struct GELU {};  // exact, by erf
-struct SiLU {};
-struct Softplus {};
+// Exact, by erf.
+struct GELU {
+  bool trainable = true;
+};
+struct SiLU {
+  bool trainable = true;
+};
+struct Softplus {
+  bool trainable = true;
+};
 
 using Activation = std::variant<Identity, ReLU, LeakyReLU, Tanh, Sigmoid, ELU, GELU, SiLU, Softplus>;
 
@@ -44,11 +62,13 @@ enum class InitializerKind {
   he_normal,
   lecun_uniform,  // variance 1 / fan_in                LeCun et al. 1998, section 4.6
   lecun_normal,
+  orthogonal,  // rows or columns, whichever are fewer, are orthogonal and `value` long; variance value^2 / max(fan_in,
+               // fan_out)   Saxe, McClelland & Ganguli 2014
 };
 
 struct Initializer {
   InitializerKind kind = InitializerKind::zeros;
-  double value = 0.0;  // of constant (the value), normal (its standard deviation) and uniform (its limit)
+  double value = 1.0;  // of constant, normal (its standard deviation), uniform (its limit) and orthogonal (its gain)
 };
 
 // ---- layers ----
@@ -81,6 +101,7 @@ struct LayerNorm {
 // (Srivastava et al. 2014, inverted); the identity at inference.
 struct Dropout {
   double rate = 0.5;
+  bool trainable = true;
 };
 
 struct Residual;
@@ -92,6 +113,7 @@ using Layer = std::variant<Dense, Identity, ReLU, LeakyReLU, Tanh, Sigmoid, ELU,
 // bias, named "projection" (He et al. 2016, eq. 1 and 2).
 struct Residual {
   std::vector<Layer> layers;
+  bool trainable = true;  // false: all parameters within stay as they are, the projection's as well
 };
 
 // ---- names, one table each ----

@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <string_view>
 #include <vector>
 
 #include <stoop/losses.hpp>
@@ -79,11 +80,20 @@ struct Progress {
   Index samples = 0;
 };
 
+// What becomes of the samples that do not fill a last batch.
+enum class LastBatch {
+  keep,   // a smaller batch; with a BatchNorm one of a single sample joins the batch before it
+  drop,   // left out of the epoch; with `shuffle` others each time
+  merge,  // joins the batch before it, which then has up to 2 * batch_size - 1 samples
+};
+LastBatch last_batch_from_name(std::string_view name, std::string_view where = "last_batch");
+
 template <class T>
 struct FitOptions {
   Index epochs = 1;
   Index batch_size = 128;
   bool shuffle = true;
+  LastBatch last_batch = LastBatch::keep;
   std::optional<MatrixView<const T>> validation_x{};
   Targets<T> validation_y{};
   // Called after each epoch; false ends the fit.
@@ -109,7 +119,7 @@ class Trainer {
   Trainer(Trainer&&) noexcept;
   ~Trainer();
 
-  // Trains on x (n, input_dim) and y in mini-batches; the last one may be smaller. Goes on from where it is.
+  // Trains on x (n, input_dim) and y in mini-batches. Goes on from where it is.
   // With LBFGS and NewtonCG an epoch is one iteration on all samples, batch_size must be at least their number, and
   // `learning_rate` of the result is the length of the step taken.
   // Throws ValueError / TypeError before anything is changed, NonFiniteLossError with the last good parameters kept.

@@ -12,6 +12,7 @@
 #include <stoop/layers.hpp>
 #include <stoop/losses.hpp>
 #include <stoop/optimizers.hpp>
+#include <stoop/trainer.hpp>
 
 namespace stoop {
 namespace {
@@ -25,13 +26,14 @@ constexpr std::array kLayerNames = {"dense"sv,      "identity"sv,   "relu"sv,   
                                     "batch_norm"sv, "layer_norm"sv, "dropout"sv, "residual"sv};
 constexpr std::array kInitializerNames = {
     "zeros"sv,         "ones"sv,       "constant"sv,  "normal"sv,        "uniform"sv,      "glorot_uniform"sv,
-    "glorot_normal"sv, "he_uniform"sv, "he_normal"sv, "lecun_uniform"sv, "lecun_normal"sv,
+    "glorot_normal"sv, "he_uniform"sv, "he_normal"sv, "lecun_uniform"sv, "lecun_normal"sv, "orthogonal"sv,
 };
+constexpr std::array kLastBatchNames = {"keep"sv, "drop"sv, "merge"sv};
 constexpr std::array kLossNames = {"softmax_cross_entropy"sv, "binary_cross_entropy"sv, "mse"sv, "mae"sv, "huber"sv};
 constexpr std::array kOptimizerNames = {"sgd"sv, "adagrad"sv, "rmsprop"sv, "adam"sv, "adamw"sv, "nadam"sv, "lion"sv, "lbfgs"sv, "newton_cg"sv};
 
 static_assert(kActivationNames.size() == kActivationCount);
-static_assert(kInitializerNames.size() == static_cast<std::size_t>(InitializerKind::lecun_normal) + 1);
+static_assert(kInitializerNames.size() == static_cast<std::size_t>(InitializerKind::orthogonal) + 1);
 static_assert(kLayerNames.size() == std::variant_size_v<Layer>);
 static_assert(kLossNames.size() == kLossCount);
 static_assert(kOptimizerNames.size() == kOptimizerCount);
@@ -196,6 +198,10 @@ Loss loss_from_name(std::string_view name, std::string_view where) {
 
 Optimizer optimizer_from_name(std::string_view name, std::string_view where) {
   return make_alternative<Optimizer>(find_name(kOptimizerNames, where, "optimizer", name));
+}
+
+LastBatch last_batch_from_name(std::string_view name, std::string_view where) {
+  return static_cast<LastBatch>(find_name(kLastBatchNames, where, "last_batch", name));
 }
 
 double parameter_of(const Activation& activation) {

@@ -9,13 +9,15 @@
 
 namespace stoop {
 
-// Whether a key may be left out, which means the default of the member.
-enum class Key { required, optional };
+// Whether a key may be left out, which means the default of the member. `if_false`: it may, and a true one is not
+// written.
+enum class Key { required, optional, if_false };
 
 // Initialisers that are not complete without Initializer::value.
-inline bool takes_value(InitializerKind kind) {
+inline bool needs_value(InitializerKind kind) {
   return kind == InitializerKind::constant || kind == InitializerKind::normal || kind == InitializerKind::uniform;
 }
+inline bool takes_value(InitializerKind kind) { return needs_value(kind) || kind == InitializerKind::orthogonal; }
 
 // The keys of a schedule beside "type" and "per". Custom has none: it is never read or written.
 template <class Schedule, class Visit>
@@ -56,8 +58,10 @@ void visit_fields(Object& object, const Visit& visit) {
   using T = std::remove_const_t<Object>;
   if constexpr (std::is_same_v<T, LeakyReLU>) {
     visit("negative_slope", object.negative_slope, Key::optional);
+    visit("trainable", object.trainable, Key::if_false);
   } else if constexpr (std::is_same_v<T, ELU>) {
     visit("alpha", object.alpha, Key::optional);
+    visit("trainable", object.trainable, Key::if_false);
   } else if constexpr (std::is_same_v<T, BatchNorm>) {
     visit("momentum", object.momentum, Key::optional);
     visit("eps", object.eps, Key::optional);
@@ -67,10 +71,16 @@ void visit_fields(Object& object, const Visit& visit) {
     visit("trainable", object.trainable, Key::optional);
   } else if constexpr (std::is_same_v<T, Dropout>) {
     visit("rate", object.rate, Key::required);
+    visit("trainable", object.trainable, Key::if_false);
   } else if constexpr (std::is_same_v<T, Residual>) {
     visit("layers", object.layers, Key::required);
+    visit("trainable", object.trainable, Key::if_false);
+  } else if constexpr (std::is_constructible_v<Activation, T>) {  // those without a number
+    visit("trainable", object.trainable, Key::if_false);
   } else if constexpr (std::is_same_v<T, Initializer>) {
-    if (takes_value(object.kind)) visit("value", object.value, Key::required);
+    if (takes_value(object.kind)) {
+      visit("value", object.value, needs_value(object.kind) ? Key::required : Key::optional);
+    }
   } else if constexpr (std::is_same_v<T, Dense>) {
     visit("units", object.units, Key::required);
     visit("activation", object.activation, Key::optional);

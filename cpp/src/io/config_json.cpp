@@ -186,7 +186,7 @@ void read(const json& value, const std::string& where, Initializer& out) {
   const bool is_name = value.is_string();
   out.kind = initializer_kind_from_name(is_name ? value.get<std::string>() : read_type(value, where), where);
   if (!is_name) return read_fields(value, where, out, {"type"});
-  if (takes_value(out.kind)) {
+  if (needs_value(out.kind)) {
     const std::string name(name_of(out.kind));
     refuse(where, value, "expected an object, because " + name + " needs a value",
            "write {\"type\": \"" + name + "\", \"value\": 0.1}");
@@ -303,9 +303,12 @@ void check_writable(const char* key, double value) {
 
 template <class Object>
 void write_fields(const Object& object, OrderedJson& out) {
-  visit_fields(object, [&](const char* key, const auto& field, Key) {
+  visit_fields(object, [&](const char* key, const auto& field, Key presence) {
     if constexpr (std::is_same_v<decltype(field), const double&>) {
       check_writable(key, field);
+    }
+    if constexpr (std::is_same_v<decltype(field), const bool&>) {
+      if (presence == Key::if_false && field) return;
     }
     out[key] = write(field);
   });

@@ -14,6 +14,7 @@ namespace stoop {
 
 // {"input_dim": 4, "seed": 0, "layers": [{"type": "dense", "units": 8, "activation": "relu",
 //  "use_bias": null, "kernel_init": null, "bias_init": "zeros"}, {"type": "leaky_relu", "negative_slope": 0.01}]}
+// Any layer may have "trainable": false.
 // An activation with parameters is an object: {"type": "leaky_relu", "negative_slope": 0.2}; so is an initialiser
 // with one: {"type": "normal", "value": 0.1}.
 std::string to_json(const ModelConfig& config);

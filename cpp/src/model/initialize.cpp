@@ -2,10 +2,12 @@
 
 #include "initialize.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <numeric>
 #include <utility>
 
+#include "../plan/arena.hpp"
 #include "../random/philox.hpp"
 
 namespace stoop {
@@ -45,6 +47,8 @@ Draw draw_of(const Initializer& initializer, double fan_in, double fan_out) {
       return uniform_of_variance(1.0 / fan_in);
     case InitializerKind::lecun_normal:
       return normal_of_variance(1.0 / fan_in);
+    case InitializerKind::orthogonal:
+      return {Distribution::normal, 1.0};  // what is then orthogonalised
   }
   return {Distribution::constant, 0.0};
 }
@@ -62,6 +66,58 @@ std::pair<double, double> draw_pair(const Draw& draw_kind, std::uint64_t seed, s
   return {radius * std::cos(kTwoPi * v), radius * std::sin(kTwoPi * v)};
 }
 
+// The sum runs in kLanes parts, whatever the instruction set, so that its bits are always the same.
+double dot(const double* a, const double* b, Index n) {
+  constexpr Index kLanes = 8;
+  double parts[kLanes] = {};
+  Index i = 0;
+  for (; i + kLanes <= n; i += kLanes) {
+    for (Index lane = 0; lane < kLanes; ++lane) parts[lane] += a[i + lane] * b[i + lane];
+  }
+  for (; i < n; ++i) parts[0] += a[i] * b[i];
+  return ((parts[0] + parts[4]) + (parts[2] + parts[6])) + ((parts[1] + parts[5]) + (parts[3] + parts[7]));
+}
+
+// vector -= (vector . other) other, for each of the unit vectors [begin, end) before it.
+void project_out(double* vectors, Index v, Index begin, Index end, Index length) {
+  double* vector = vectors + v * length;
+  for (Index earlier = begin; earlier < end; ++earlier) {
+    const double* other = vectors + earlier * length;
+    const double along = dot(vector, other, length);
+    for (Index i = 0; i < length; ++i) vector[i] -= along * other[i];
+  }
+}
+
+// Makes `count` vectors (count, length) orthonormal, count <= length: modified Gram-Schmidt, each projection made twice
+// ("twice is enough", Giraud, Langou & Rozloznik 2005). A vector keeps its side of the ones before it, so that normal
+// draws become uniform over the orthogonal group (Mezzadri 2007, section 4). Panels share what is read from memory.
+void orthonormalize(double* vectors, Index count, Index length) {
+  constexpr Index kPanel = 16;
+  for (Index panel = 0; panel < count; panel += kPanel) {
+    const Index end = std::min(panel + kPanel, count);
+    for (int pass = 0; pass < 2; ++pass) {
+      for (Index earlier = 0; earlier < panel; ++earlier) {
+        for (Index v = panel; v < end; ++v) project_out(vectors, v, earlier, earlier + 1, length);
+      }
+    }
+    for (Index v = panel; v < end; ++v) {
+      for (int pass = 0; pass < 2; ++pass) project_out(vectors, v, panel, v, length);
+      double* vector = vectors + v * length;
+      const double norm = std::sqrt(dot(vector, vector, length));
+      for (Index i = 0; i < length; ++i) vector[i] /= norm;
+    }
+  }
+}
+
+template <class T>
+void fill(const Draw& kind, std::uint64_t seed, std::uint32_t which, Index n, T* out) {
+  for (Index i = 0; i < n; i += 2) {
+    const auto [first, second] = draw_pair(kind, seed, which, static_cast<std::uint64_t>(i / 2));
+    out[i] = static_cast<T>(first);
+    if (i + 1 < n) out[i + 1] = static_cast<T>(second);
+  }
+}
+
 }  // namespace
 
 template <class T>
@@ -73,10 +129,15 @@ void initialize(const Initializer& initializer, std::uint64_t seed, std::uint32_
     for (Index i = 0; i < n; ++i) out[i] = static_cast<T>(kind.scale);
     return;
   }
-  for (Index i = 0; i < n; i += 2) {
-    const auto [first, second] = draw_pair(kind, seed, which, static_cast<std::uint64_t>(i / 2));
-    out[i] = static_cast<T>(first);
-    if (i + 1 < n) out[i + 1] = static_cast<T>(second);
+  if (initializer.kind != InitializerKind::orthogonal) return fill(kind, seed, which, n, out);
+  AlignedBuffer<double> vectors(n);
+  fill(kind, seed, which, n, vectors.data());
+  const bool wide = rows <= cols;  // the vectors are rows, else columns
+  orthonormalize(vectors.data(), std::min(rows, cols), std::max(rows, cols));
+  for (Index i = 0; i < rows; ++i) {
+    for (Index j = 0; j < cols; ++j) {
+      out[i * cols + j] = static_cast<T>(initializer.value * vectors.data()[wide ? i * cols + j : j * rows + i]);
+    }
   }
 }
 

@@ -26,16 +26,16 @@ void bind_buffers(const Plan& plan, std::byte* arena, BoundBuffer<T>* bound) {
   }
 }
 
-// A last batch of one sample has no variance: where that matters it is merged into the batch before it.
-Index batch_rows(Index left, Index batch, bool merges) {
-  return merges && left == batch + 1 ? left : std::min(batch, left);
+// A last batch of up to `merged` rows goes with the one before it.
+Index batch_rows(Index left, Index batch, Index merged) {
+  return left <= batch + merged ? left : std::min(batch, left);
 }
 
 }  // namespace
 
-Index update_count(Index samples, Index batch, Index accumulate, bool merges) {
+Index update_count(Index samples, Index batch, Index accumulate, Index merged) {
   Index batches = 0;
-  for (Index done = 0; done < samples; ++batches) done += batch_rows(samples - done, batch, merges);
+  for (Index done = 0; done < samples; ++batches) done += batch_rows(samples - done, batch, merged);
   return block_count(batches, accumulate);
 }
 
@@ -97,11 +97,11 @@ class TeamRun {
     if (batch.start == batch.update_end) {
       batch.update_start = batch.start;
       for (Index i = 0; i < run_.accumulate && batch.update_end < samples; ++i) {
-        batch.update_end += batch_rows(samples - batch.update_end, run_.batch, plan_.batch_statistics);
+        batch.update_end += batch_rows(samples - batch.update_end, run_.batch, run_.merged);
       }
       ++batch.updates;
     }
-    batch.rows = batch_rows(samples - batch.start, run_.batch, plan_.batch_statistics);
+    batch.rows = batch_rows(samples - batch.start, run_.batch, run_.merged);
     return true;
   }
 

@@ -55,6 +55,7 @@ struct TrainingRun {
   Index first = 0;  // the run is over the samples [first, last) of the order, in batches
   Index last = 0;
   Index batch = 0;
+  Index merged = 0;  // a last batch of up to this many rows goes with the one before it
   T* parameters = nullptr;
   T* state[kMostStates] = {};  // of the optimizer, laid out as the parameters
   T* average = nullptr;        // moving average of the parameters, laid out like them, or null
@@ -93,8 +94,8 @@ struct TrainingResult {
   bool stopped() const { return interrupted || non_finite_loss || non_finite_gradient; }
 };
 
-// Updates a run over `samples` rows makes. `merges`: a last batch of one row goes with the one before it.
-Index update_count(Index samples, Index batch, Index accumulate, bool merges);
+// Updates that a run over `samples` rows makes.
+Index update_count(Index samples, Index batch, Index accumulate, Index merged);
 
 // Owns the memory of training with one plan; nothing is allocated by run().
 template <class T>

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <utility>
 
 #include <stoop/error.hpp>
 
@@ -24,10 +25,11 @@ void check_number(bool valid, std::string_view where, const std::string& path, c
 }
 
 void check_initializer(const Initializer& initializer, const std::string& path) {
-  const bool scale = initializer.kind == InitializerKind::normal || initializer.kind == InitializerKind::uniform;
+  const bool scale = initializer.kind == InitializerKind::normal || initializer.kind == InitializerKind::uniform ||
+                     initializer.kind == InitializerKind::orthogonal;
   check_number(std::isfinite(initializer.value) && (!scale || initializer.value >= 0.0), name_of(initializer.kind),
                path, "value", initializer.value, scale ? "expected a finite number >= 0" : "expected a finite number",
-               "give the constant, the standard deviation or the limit");
+               "give the constant, the standard deviation, the limit or the gain");
 }
 
 void check_penalty(const std::optional<double>& factor, const std::string& path, const char* name) {
@@ -129,7 +131,7 @@ class GraphBuilder {
   void add_dense(int input, Index units, const std::string& path, const Initializer& kernel, const Initializer* bias,
                  bool trainable) {
     Node& node = add_node(NodeKind::dense, units, input);
-    node.trainable = trainable;
+    node.trainable = trainable_ && trainable;
     node.weight = add_parameter(path + ".weight", node.in_features, units, 2, true, kernel);
     if (bias != nullptr) node.bias = add_parameter(path + ".bias", 1, units, 1, false, *bias);
   }
@@ -173,7 +175,7 @@ class GraphBuilder {
                  "1e-5 is usual");
     Node& node = add_node(kind, width(), last());
     node.eps = eps;
-    node.trainable = trainable;
+    node.trainable = trainable_ && trainable;
     const Initializer zeros{InitializerKind::zeros, 0.0}, ones{InitializerKind::ones, 0.0};
     node.weight = add_parameter(path + ".gamma", 1, node.out_features, 1, false, ones);
     node.bias = add_parameter(path + ".beta", 1, node.out_features, 1, false, zeros);
@@ -192,6 +194,7 @@ class GraphBuilder {
                         "give the layers of f in output = input + f(input)");
     }
     const int skipped = last();
+    const bool outer = std::exchange(trainable_, trainable_ && block.trainable);
     add_layers(block.layers, path + ".");
     const int branch = last();
     const Index in = graph_.nodes[static_cast<std::size_t>(skipped)].out_features, out = width();
@@ -200,6 +203,7 @@ class GraphBuilder {
       add_dense(skipped, out, path + ".projection", {InitializerKind::glorot_uniform, 0.0}, nullptr, true);
       other = last();
     }
+    trainable_ = outer;
     add_node(NodeKind::add, out, other).other = branch;
   }
 
@@ -212,6 +216,7 @@ class GraphBuilder {
 
   const ModelConfig& config_;
   const Index alignment_;
+  bool trainable_ = true;  // false within a Residual that is not
   Graph graph_;
 };
 

@@ -72,7 +72,7 @@ void append(History& history, const EpochResult& result, bool has_accuracy, bool
 }
 
 template <class T>
-void check_options(const FitOptions<T>& options) {
+void check_options(const FitOptions<T>& options, Index rows) {
   if (options.epochs < 1) {
     throw_value_error("Trainer.fit", "epochs=" + std::to_string(options.epochs), "expected at least 1",
                       "give the number of passes over X");
@@ -81,6 +81,19 @@ void check_options(const FitOptions<T>& options) {
     throw_value_error("Trainer.fit", "batch_size=" + std::to_string(options.batch_size), "expected at least 1",
                       "32 to 512 is usual; len(X) is full-batch descent");
   }
+  if (options.last_batch == LastBatch::drop && rows < options.batch_size) {
+    throw_value_error("Trainer.fit",
+                      "last_batch is \"drop\" and X has " + std::to_string(rows) +
+                          " rows for batch_size=" + std::to_string(options.batch_size),
+                      "expected at least one whole batch, nothing would remain",
+                      "lower batch_size, or keep the last batch");
+  }
+}
+
+// The last batch joins the one before it if it has up to this many rows: one row alone has no variance.
+Index merged_rows(LastBatch last_batch, Index batch, bool needs_variance) {
+  if (last_batch == LastBatch::merge) return batch - 1;
+  return needs_variance ? 1 : 0;
 }
 
 }  // namespace
@@ -110,23 +123,25 @@ History Trainer<T>::Impl::run_epochs(const FitOptions<T>& options,
 
 template <class T>
 History Trainer<T>::fit(MatrixView<const T> x, const Targets<T>& y, const FitOptions<T>& options) {
-  check_options(options);
+  check_options(options, x.rows);
   impl_->check_not_swapped("Trainer.fit");
   impl_->check("Trainer.fit", x, y);
   if (options.validation_x) impl_->check("Trainer.fit validation_data", *options.validation_x, options.validation_y);
-
-  const Index batch = std::min(options.batch_size, x.rows);
+  const Index batch = std::min(options.batch_size, x.rows), rest = x.rows % batch;
   impl_->check_batch("Trainer.fit", x.rows, batch);
-  Poller poller([&](Index done) { return options.on_progress({impl_->epoch, done, x.rows}); });
+  const Index merged = merged_rows(options.last_batch, batch, has_node(impl_->graph, NodeKind::batch_norm));
+  const Index samples = x.rows - (options.last_batch == LastBatch::drop ? rest : 0);  // of an epoch
+  Poller poller([&](Index done) { return options.on_progress({impl_->epoch, done, samples}); });
   if (impl_->full_batch) return impl_->fit_full_batch(x, y, options, options.on_progress ? &poller : nullptr);
-  const bool merges = has_node(impl_->graph, NodeKind::batch_norm);  // a last batch of one sample
   const bool checked = needs_all_gradients(impl_->config);
   TrainingExecutor<T>& executor =
-      impl_->executor(checked ? PlanKind::checked : PlanKind::training, batch + (merges ? 1 : 0), y);
+      impl_->executor(checked ? PlanKind::checked : PlanKind::training, batch + std::min(merged, rest), y);
   if (options.shuffle) impl_->order.resize(static_cast<std::size_t>(x.rows));
   const Index accumulate = impl_->config.accumulate;
-  impl_->rates.resize(static_cast<std::size_t>(update_count(x.rows, batch, accumulate, merges)));
+  impl_->rates.resize(static_cast<std::size_t>(update_count(samples, batch, accumulate, merged)));
   TrainingRun<T> run = impl_->make_update_run(x, y, batch, checked);
+  run.data.x.rows = samples;
+  run.merged = merged;
   run.accumulate = accumulate;
   if (options.on_progress) run.poller = &poller;
   return impl_->run_epochs(
