@@ -94,8 +94,8 @@ Array<double> ewa(const Array<double>& x, double beta, bool bias_correction) {
 void bind_optimizers(py::module_& m) {
   bind_updater_of<float>(m, "ParameterUpdaterFloat32");
   bind_updater_of<double>(m, "ParameterUpdaterFloat64");
-  m.def("minimize", &minimize_point, py::arg("config"), py::arg("rate"), py::arg("point").noconvert(),
-        py::arg("cost"), py::arg("steps"));
+  m.def("minimize", &minimize_point, py::arg("config"), py::arg("rate"), py::arg("point").noconvert(), py::arg("cost"),
+        py::arg("steps"));
   m.def("schedule_rates", &rates, py::arg("schedule"), py::arg("rate"), py::arg("first"), py::arg("count"));
   m.def("ewa", &ewa, py::arg("x").noconvert(), py::arg("beta"), py::arg("bias_correction"));
 }

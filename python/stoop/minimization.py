@@ -100,7 +100,9 @@ def _iterate(
         value, gradients = _evaluate(cost, params)
         if isinstance(params, np.ndarray) and not isinstance(gradients, list | tuple):
             gradients = [gradients]
-        checked = [check_gradient(i, array, grad) for i, (array, grad) in enumerate(zip(arrays, gradients, strict=True))]
+        checked = [
+            check_gradient(i, array, grad) for i, (array, grad) in enumerate(zip(arrays, gradients, strict=True))
+        ]
         gradient[...] = np.concatenate([grad.ravel() for grad in checked])
         return value
 

@@ -325,7 +325,7 @@ class Lion(Optimizer):
 class FullBatchOptimizer(Optimizer):
     """Base of the optimizers of the full batch, whose update is an iteration with a line search."""
 
-    def step(self, parameters: Sequence[npt.NDArray[Any]], gradients: Sequence[npt.ArrayLike]) -> None:
+    def step(self, parameters: Any, gradients: Any) -> None:  # noqa: ARG002
         """Refuse: a line search needs the cost, not a gradient alone. Use `stoop.minimize` or a `Trainer`."""
         given, expected = f"{type(self).__name__}.step with gradients alone", "expected an optimizer of single updates"
         raise TypeError(message("optimizer.step", given, expected, "use stoop.minimize, or a Trainer"))

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from helpers import refused, relative_error
-from test_gradcheck_core import ACTIVATIONS, FEATURES, LOSSES, OUTPUTS, PLACES, SAMPLES, make_model, make_targets
 
 import stoop
+from helpers import refused, relative_error
+from test_gradcheck_core import ACTIVATIONS, FEATURES, LOSSES, OUTPUTS, PLACES, SAMPLES, make_model, make_targets
 
 LIMIT = 1e-6
 
@@ -205,8 +205,10 @@ def test_newton_leaves_a_saddle_where_the_gradient_is_zero() -> None:
     bias[...] = y.mean()
     trainer = stoop.Trainer(model, loss="mse", optimizer=stoop.optimizers.NewtonCG())
     at_start = stoop.diagnose.critical_point(trainer, X, y)
-    assert at_start.kind == "saddle" and at_start.gradient_norm < 1e-12
-    assert at_start.smallest_eigenvalue < -0.1 and at_start.smallest_residual < 1e-8
+    assert at_start.kind == "saddle"
+    assert at_start.gradient_norm < 1e-12
+    assert at_start.smallest_eigenvalue < -0.1
+    assert at_start.smallest_residual < 1e-8
     history = trainer.fit(X, y, epochs=60, batch_size=80, verbose=0)
     assert history["loss"][-1] < 0.01 * history["loss"][0]
     lost = stoop.Trainer(model.copy(), loss="mse", optimizer=stoop.optimizers.LBFGS())
@@ -320,7 +322,8 @@ def test_eigenvalues_are_those_of_the_whole_hessian() -> None:
     found = stoop.diagnose.critical_point(trainer, X, y, iterations=size)
     np.testing.assert_allclose(found.smallest_eigenvalue, eigenvalues[0], atol=1e-9)
     np.testing.assert_allclose(found.largest_eigenvalue, eigenvalues[-1], atol=1e-9)
-    assert found.kind == "slope" and "slope" in str(found)
+    assert found.kind == "slope"
+    assert "slope" in str(found)
 
 
 def test_minimum_and_plateau() -> None:
@@ -329,7 +332,8 @@ def test_minimum_and_plateau() -> None:
     trainer.fit(X, y, epochs=400, batch_size=len(X), verbose=0)
     before = flat(model.parameters())
     found = stoop.diagnose.critical_point(trainer, X, y)
-    assert found.kind == "minimum" and found.smallest_eigenvalue > 0.0
+    assert found.kind == "minimum"
+    assert found.smallest_eigenvalue > 0.0
     assert np.array_equal(flat(model.parameters()), before)
     # Sigmoids driven to their ends pass on neither gradient nor curvature.
     layers = [stoop.Dense(4, activation="sigmoid", bias_init=stoop.initializers.constant(-60.0)), stoop.Dense(1)]
@@ -363,7 +367,8 @@ def test_minimize_solves_rosenbrock() -> None:
     w = np.full(10, -1.2)
     values = stoop.minimize(rosenbrock, w, stoop.optimizers.LBFGS(), 120)
     np.testing.assert_allclose(w, 1.0, atol=1e-8)
-    assert values.shape == (120,) and np.all(np.diff(values) <= 1e-14)
+    assert values.shape == (120,)
+    assert np.all(np.diff(values) <= 1e-14)
 
 
 def test_minimize_over_several_arrays_and_layouts() -> None:

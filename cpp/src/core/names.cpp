@@ -30,7 +30,8 @@ constexpr std::array kInitializerNames = {
 };
 constexpr std::array kLastBatchNames = {"keep"sv, "drop"sv, "merge"sv};
 constexpr std::array kLossNames = {"softmax_cross_entropy"sv, "binary_cross_entropy"sv, "mse"sv, "mae"sv, "huber"sv};
-constexpr std::array kOptimizerNames = {"sgd"sv, "adagrad"sv, "rmsprop"sv, "adam"sv, "adamw"sv, "nadam"sv, "lion"sv, "lbfgs"sv, "newton_cg"sv};
+constexpr std::array kOptimizerNames = {"sgd"sv,   "adagrad"sv, "rmsprop"sv, "adam"sv,     "adamw"sv,
+                                        "nadam"sv, "lion"sv,    "lbfgs"sv,   "newton_cg"sv};
 
 static_assert(kActivationNames.size() == kActivationCount);
 static_assert(kInitializerNames.size() == static_cast<std::size_t>(InitializerKind::orthogonal) + 1);

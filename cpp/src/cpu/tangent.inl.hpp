@@ -271,8 +271,7 @@ void softmax_cross_entropy_tangent(const LossTangentArgs<T>& args) noexcept {
     double total = 1.0;
     if (of.classes == nullptr) total = target_sums(z, of.targets + i * of.ld_targets, of.cols, largest).total;
     const double weight = of.weights == nullptr ? 1.0 : static_cast<double>(of.weights[i]);
-    const double scale =
-        weight * static_cast<double>(of.grad_scale) * ((1.0 - smoothing) * total + smoothing) / sum;
+    const double scale = weight * static_cast<double>(of.grad_scale) * ((1.0 - smoothing) * total + smoothing) / sum;
     const T mean = static_cast<T>(1.0 / sum) * row_sum<T>(of.cols, [&](Index j, int lanes) {
                      return load_lanes(grad + j, lanes) * load_lanes(t_z + j, lanes);
                    });

@@ -57,10 +57,10 @@ struct TrainingRun {
   Index batch = 0;
   Index merged = 0;  // a last batch of up to this many rows goes with the one before it
   T* parameters = nullptr;
-  T* state[kMostStates] = {};  // of the optimizer, laid out as the parameters
-  T* average = nullptr;        // moving average of the parameters, laid out like them, or null
-  T* running = nullptr;        // statistics of batch normalisation
-  T* gradient = nullptr;       // laid out as the parameters; not used by PlanKind::training
+  T* state[kMostStates] = {};    // of the optimizer, laid out as the parameters
+  T* average = nullptr;          // moving average of the parameters, laid out like them, or null
+  T* running = nullptr;          // statistics of batch normalisation
+  T* gradient = nullptr;         // laid out as the parameters; not used by PlanKind::training
   const T* direction = nullptr;  // of PlanKind::curvature, whose `gradient` is the Hessian times this
   T loss_parameter = T(0);
   const Optimizer* optimizer = nullptr;    // of plans that update

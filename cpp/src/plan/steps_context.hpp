@@ -14,7 +14,7 @@ struct StepContext {
   const BoundBuffer<T>* buffers = nullptr;
   const T* parameters = nullptr;
   const T* direction = nullptr;  // laid out like the parameters; of plans of kind `curvature`
-  T* running = nullptr;  // statistics of the batch normalisations, laid out as Model::buffer_block()
+  T* running = nullptr;          // statistics of the batch normalisations, laid out as Model::buffer_block()
   T* scratch = nullptr;
   std::uint64_t seed = 0;  // of dropout, with the number of this update
   std::uint64_t update = 0;

@@ -60,7 +60,7 @@ struct Trainer<T>::Impl {
   GradientMode modes[6];  // of the executors, where they have one
   Index epoch = 0;
   Index steps = 0;
-  TeamTuner tuner{1, 0.0};  // for teams of up to tuned_limit and steps of tuned_flops
+  TeamTuner tuner{1, 0.0};                            // for teams of up to tuned_limit and steps of tuned_flops
   std::unique_ptr<FullBatchOptimizer<T>> full_batch;  // where the optimizer is one
   double last_correct = 0.0;                          // samples, of the last evaluation for it
   int tuned_limit = 0;
@@ -107,8 +107,8 @@ struct Trainer<T>::Impl {
     const bool fits = slot != nullptr && slot->plan().batch >= batch && mode.training == wanted.training &&
                       mode.dropout == wanted.dropout && slot->plan().class_targets != y.has_values;
     if (fits) return *slot;
-    PlanRequest settings = plan_request(question == Question::curvature ? PlanKind::curvature : PlanKind::gradient,
-                                        batch, !y.has_values);
+    PlanRequest settings =
+        plan_request(question == Question::curvature ? PlanKind::curvature : PlanKind::gradient, batch, !y.has_values);
     settings.batch_statistics = wanted.training;
     settings.dropout = wanted.dropout;
     settings.backward = question != Question::loss;
