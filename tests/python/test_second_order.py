@@ -194,6 +194,19 @@ def test_a_quadratic_is_solved_exactly(name: str) -> None:
     np.testing.assert_allclose(model.parameters()["0.weight"], expected, rtol=1e-7)
 
 
+def test_lbfgs_gets_lower_than_adam_in_ten_times_the_passes() -> None:
+    """By passes over the data; bench/lbfgs.py compares by time, on digits."""
+    model, X, y = small_problem()
+    trainer = stoop.Trainer(model, optimizer=stoop.optimizers.LBFGS(), l2=0.01)
+    trainer.fit(X, y, epochs=100, batch_size=len(X), verbose=0)
+    reached = trainer.loss_and_grad(X, y)[0]
+    for rate in (1e-2, 1e-3):
+        model, _, _ = small_problem()
+        adam = stoop.Trainer(model, optimizer=stoop.optimizers.Adam(rate), l2=0.01)
+        history = adam.fit(X, y, epochs=1500, batch_size=len(X), verbose=0)
+        assert min(history["loss"]) > reached + 1e-7
+
+
 def test_newton_leaves_a_saddle_where_the_gradient_is_zero() -> None:
     """All weights zero is a critical point of a tanh network; gradient descent would stay for ever."""
     rng = np.random.default_rng(23)
