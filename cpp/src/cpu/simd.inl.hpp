@@ -191,3 +191,52 @@ inline void store_lanes(T* p, Vec<T> v, int n) {
     store_partial(p, v, n);
   }
 }
+
+// ---- columns of matrices too large for the caches ----
+// A kernel that goes through columns row by row takes them in strips of a few lines. Each row of a strip is on another
+// page; no prefetcher of a machine follows that, so lines are asked for many rows ahead, and into L2, which can wait
+// for more of them at a time than L1. Wider strips are no better: prefetchers then fetch what lies behind the strip.
+constexpr Index kStripBytes = 256;
+constexpr Index kRowsAhead = 64, kWrittenRowsAhead = 32;
+constexpr Index kLargeBytes = 4 << 20;  // smaller matrices are as fast without, from L2 or L3
+
+template <class T>
+constexpr Index kStripColumns = kStripBytes / static_cast<Index>(sizeof(T));
+
+// A strip whose rows can be asked for; no row of it if its matrix is small.
+template <class T>
+struct StripAhead {
+  const T* strip;
+  Index ld, rows;
+
+  // GCC drops calls of a function that only prefetches, as one without effect, unless it is inlined at once.
+  [[gnu::always_inline]] void ask(Index row) const {
+    if (row >= rows) return;
+    const char* line = reinterpret_cast<const char*>(strip + row * ld);
+    STOOP_UNROLL
+    for (Index byte = 0; byte < kStripBytes; byte += 64) __builtin_prefetch(line + byte, 0, 2);
+  }
+};
+
+template <class T>
+inline StripAhead<T> strip_ahead(const T* strip, Index ld, Index rows, bool wanted) {
+  const bool large = rows * ld * static_cast<Index>(sizeof(T)) > kLargeBytes;
+  return {strip, ld, wanted && large ? rows : 0};
+}
+
+// Calls body(first column, columns) for strips.
+template <class T, class Body>
+inline void for_each_strip(Index cols, Body body) {
+  for (Index j = 0; j < cols; j += kStripColumns<T>) body(j, cols - j < kStripColumns<T> ? cols - j : kStripColumns<T>);
+}
+
+// Calls body<width>(first column, lanes) for groups of up to four vectors of columns, so that several sums are in
+// flight at once; lanes of the last vector: `lanes`.
+template <class T, class Body>
+inline void for_each_group_of_vectors(Index cols, Body body) {
+  constexpr Index L = kLanes<T>;
+  Index j = 0;
+  for (; j + 4 * L <= cols; j += 4 * L) body.template operator()<4>(j, kLanes<T>);
+  for (; j + L <= cols; j += L) body.template operator()<1>(j, kLanes<T>);
+  if (j < cols) body.template operator()<1>(j, static_cast<int>(cols - j));
+}
