@@ -9,52 +9,34 @@
 namespace stoop::bench {
 namespace {
 
-// The triad of STREAM, written in place (a += s * b): without a separate destination no cache line is read merely to be
-// overwritten, so the bytes counted are the bytes that move. 3 streams.
-double triad_gbs(Array<float>& a, const Array<float>& b, Index n) {
-  float* sum = a.data();
-  const float* addend = b.data();
-  const double start = thread_seconds();
-  for (Index i = 0; i < n; ++i) sum[i] += 1e-3f * addend[i];
-  benchmark::ClobberMemory();
-  return 3e-9 * sizeof(float) * static_cast<double>(n) / (thread_seconds() - start);
-}
-
-MachineLimits measure_limits() {
-  constexpr Index kElements = 25'000'000;  // 100 MB an array, beyond any last-level cache
-  constexpr int kRepetitions = 15;         // the best counts: a limit is not lowered by what else the machine does
-  MachineLimits result;
-  Array<float> a(kElements);
-  const Array<float> b(kElements);
-  for (int i = 0; i < kRepetitions; ++i) {
-    result.fma_gflops_float = std::max(result.fma_gflops_float, measure_fma_peak<float>(1));
-    result.fma_gflops_double = std::max(result.fma_gflops_double, measure_fma_peak<double>(1));
-    result.memory_gbs = std::max(result.memory_gbs, triad_gbs(a, b, kElements));
+std::string stream_text(bool from_memory, int threads) {
+  constexpr int kRepetitions = 60;
+  std::string text;
+  for (int m = 0; m < kMixCount; ++m) {
+    double best = 0.0;
+    for (int i = 0; i < kRepetitions; ++i) best = std::max(best, stream_gbs(static_cast<Mix>(m), from_memory, threads));
+    char one[48];
+    std::snprintf(one, sizeof one, "%s%s %.1f", m == 0 ? "" : ", ", kMixNames[m], best);
+    text += one;
   }
-  return result;
+  return text + " GB/s";
 }
 
 void describe_machine() {
   char peaks[96];
   std::snprintf(peaks, sizeof peaks, "float %.1f GFLOP/s, double %.1f GFLOP/s", limits().fma_gflops_float,
                 limits().fma_gflops_double);
-  char memory[32];
-  std::snprintf(memory, sizeof memory, "%.1f GB/s", limits().memory_gbs);
   const BlasInfo blas = blas_info();
   benchmark::AddCustomContext("stoop", build_info().version + ", " + build_info().compiler);
   benchmark::AddCustomContext("instruction set", active_isa());
   benchmark::AddCustomContext("BLAS", blas.loaded ? blas.config : "none (" + blas.error + ")");
   benchmark::AddCustomContext("FMA peak, 1 thread", peaks);
-  benchmark::AddCustomContext("memory, triad in place, 1 thread", memory);
+  benchmark::AddCustomContext("L2 cache, 1 thread", stream_text(false, 1));
+  benchmark::AddCustomContext("memory, 1 thread", stream_text(true, 1));
+  if (usable_cores() > 1) benchmark::AddCustomContext("memory, 2 threads", stream_text(true, 2));
 }
 
 }  // namespace
-
-const MachineLimits& limits() {
-  static const MachineLimits measured = measure_limits();
-  return measured;
-}
-
 }  // namespace stoop::bench
 
 int main(int argc, char** argv) {
@@ -63,7 +45,10 @@ int main(int argc, char** argv) {
   stoop::bench::describe_machine();
   stoop::bench::register_gemm();
   stoop::bench::register_activation();
+  stoop::bench::register_loss();
+  stoop::bench::register_normalization();
   stoop::bench::register_optimizer();
+  stoop::bench::register_rows();
   benchmark::RunSpecifiedBenchmarks();
   benchmark::Shutdown();
   return 0;

@@ -1,50 +1,95 @@
-// One update of all parameters: SGD with momentum and Adam, in the L2 cache and in memory.
-// Name: optimizer/<kind>/<parameters>.
-#include <algorithm>
-#include <iterator>
-
-#include "bench_support.hpp"
+// What is done to parameters: an update by every optimizer, regularisation, the limit on column norms.
+// Names: optimizer/<rule>/<parameters>/..., regularize/<what>/..., limit_norm/<what>/...
+#include "bench_memory.hpp"
+#include "plan/rates.hpp"
 
 namespace stoop::bench {
 namespace {
 
-constexpr Index kInCache = 32 * 1024;  // Adam: 512 KiB
 constexpr Index kInMemory = 25'000'000;
 
-// SGD reads weight, gradient and velocity and writes weight and velocity: 5 streams. Adam has one more state: 7.
-void run_update(benchmark::State& state, OptimizerKind kind, Index n) {
-  const bool is_adam = kind == OptimizerKind::adam;
-  Array<float> weight(n), velocity(n, 0.0, 1e-3), second_moment(is_adam ? n : 0, 0.0, 1e-3);
-  const Array<float> grad(n);
-  double weight_sum = 0.0, grad_sum = 0.0;
-  UpdateArgs<float> args{};
-  args.n = n;
-  args.weight = weight.data(), args.grad = grad.data();
-  args.state0 = velocity.data(), args.state1 = is_adam ? second_moment.data() : nullptr;
-  args.l2 = 1e-4f;
-  args.weight_sum_of_squares = &weight_sum, args.grad_sum_of_squares = &grad_sum;
-  const float sgd_rates[] = {1e-6f, 0.9f, 1.0f, 0.0f};
-  const float adam_rates[] = {1e-6f, 0.9f, 0.999f, 1e-8f, 1.0f, 0.1f, 0.001f};
-  if (is_adam) {
-    std::copy(std::begin(adam_rates), std::end(adam_rates), args.rate);
-  } else {
-    std::copy(std::begin(sgd_rates), std::end(sgd_rates), args.rate);
-  }
-  const auto kernel = active_table<float>().update[static_cast<int>(kind)];
-  const double seconds = time_kernel(state, [&] { kernel(args); });
-  benchmark::DoNotOptimize(weight_sum + grad_sum);
-  const double streams = is_adam ? 7.0 : 5.0;
-  set_memory_counters(state, seconds, streams * sizeof(float) * static_cast<double>(n), n == kInMemory);
+struct Rule {
+  const char* name;
+  Optimizer settings;
+};
+
+const std::vector<Rule> kRules = {
+    {"sgd", SGD{}},
+    {"sgd_momentum", SGD{.momentum = 0.9}},
+    {"sgd_nesterov", SGD{.momentum = 0.9, .nesterov = true}},
+    {"adagrad", AdaGrad{}},
+    {"rmsprop", RMSProp{}},
+    {"rmsprop_momentum", RMSProp{.momentum = 0.9}},
+    {"rmsprop_centered", RMSProp{.centered = true}},
+    {"rmsprop_centered_momentum", RMSProp{.momentum = 0.9, .centered = true}},
+    {"adam", Adam{}},
+    {"adam_amsgrad", Adam{.amsgrad = true}},
+    {"adamw", AdamW{}},
+    {"nadam", Nadam{}},
+    {"lion", Lion{}},
+};
+
+// Reads weight, gradient and state, writes weight and state: 3 streams, and 2 for each array of state.
+void run_update(benchmark::State& state, const Case& c, const Optimizer& settings) {
+  Matrices weight(c);
+  const Matrices grad(c);
+  std::vector<Matrices> states;
+  for (int i = 0; i < state_count(settings); ++i) states.emplace_back(c, 0.0, 1e-3);
+  const auto kernel = active_table<float>().update[static_cast<int>(kind_of(settings))];
+  const Traffic traffic{c.bytes(3.0 + 2.0 * state_count(settings)), Mix::in_place};
+  measure(state, c, traffic, {c.cols(), 16}, [&](Index set, Index begin, Index end) {
+    double weight_sum = 0.0, grad_sum = 0.0;
+    UpdateArgs<float> args{};
+    set_rates(args, settings, 1e-6, 1000);
+    args.n = end - begin;
+    args.weight = weight.at(set, begin), args.grad = grad.at(set, begin);
+    for (std::size_t i = 0; i < states.size(); ++i) args.state[i] = states[i].at(set, begin);
+    args.l2 = 1e-4f;
+    args.weight_sum_of_squares = &weight_sum, args.grad_sum_of_squares = &grad_sum;
+    kernel(args);
+    benchmark::DoNotOptimize(weight_sum + grad_sum);
+  });
+}
+
+// Reads weight and gradient, writes the gradient: 3 streams.
+void run_regularize(benchmark::State& state, const Case& c, bool everything) {
+  const Matrices weight(c);
+  Matrices grad(c);
+  const auto kernel = active_table<float>().regularize;
+  measure(state, c, {c.bytes(3), Mix::in_place}, {c.cols(), 16}, [&](Index set, Index begin, Index end) {
+    double squares = 0.0, magnitudes = 0.0, grad_squares = 0.0;
+    kernel({end - begin, weight.at(set, begin), grad.at(set, begin), everything ? 1e-6f : 0.0f, 1e-6f,
+            everything ? 1.0f : 0.0f, &squares, &magnitudes, &grad_squares});
+    benchmark::DoNotOptimize(squares + magnitudes + grad_squares);
+  });
+}
+
+// Reads the weight, and writes it where a norm is above the limit: 1 or 2 streams. Every norm is above a negative
+// limit, in each call again; the weights then change their signs.
+void run_limit_norm(benchmark::State& state, const Case& c, bool above) {
+  Matrices weight(c);
+  const auto kernel = active_table<float>().limit_norm;
+  const Traffic traffic{c.bytes(above ? 2 : 1), above ? Mix::in_place : Mix::read};
+  measure(state, c, traffic, by_columns(c), [&](Index set, Index begin, Index end) {
+    kernel({c.rows(), end - begin, weight.at(set, begin), c.stride(), above ? -1.0 : 1e9});
+  });
 }
 
 }  // namespace
 
 void register_optimizer() {
-  for (const Index n : {kInCache, kInMemory}) {
-    for (const OptimizerKind kind : {OptimizerKind::sgd, OptimizerKind::adam}) {
-      const std::string name = "optimizer/" + std::string(name_of(kind)) + "/" + std::to_string(n);
-      benchmark::RegisterBenchmark(name.c_str(), run_update, kind, n)->Unit(benchmark::kMicrosecond);
-    }
+  for (const Rule& rule : kRules) {
+    const Index in_cache = kL2Bytes / 4 / (2 + state_count(rule.settings)) / 16 * 16;
+    add_cases(std::string("optimizer/") + rule.name, {1, in_cache}, {1, kInMemory},
+              [settings = rule.settings](auto& s, auto& c) { run_update(s, c, settings); });
+  }
+  for (const bool everything : {false, true}) {
+    add_cases(everything ? "regularize/l1_l2_clip" : "regularize/l2", {1, kL2Bytes / 8}, {1, kInMemory},
+              [everything](auto& s, auto& c) { run_regularize(s, c, everything); });
+  }
+  for (const bool above : {false, true}) {
+    add_cases(above ? "limit_norm/above" : "limit_norm/within", {384, 128}, kLargeMatrix,
+              [above](auto& s, auto& c) { run_limit_norm(s, c, above); });
   }
 }
 

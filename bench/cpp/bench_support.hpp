@@ -1,5 +1,5 @@
-// What the benchmarks share: the limits of the machine, aligned arrays, and the counters that relate one to the other.
-// Kernels are serial, so every figure and every limit is that of one thread.
+// What the benchmarks share: aligned arrays, the limits of the machine, and the counters that relate a kernel to them.
+// Kernels are serial; benchmarks of those bound by memory share them out among threads as a plan does (bench_memory.hpp).
 #pragma once
 
 #include <benchmark/benchmark.h>
@@ -19,13 +19,29 @@
 
 namespace stoop::bench {
 
-// Measured at the start of the program.
+// In what proportion a kernel reads and writes. A store to a line that was not read first makes the processor read it,
+// so writing to other memory than was read costs more than the bytes counted say: each mix has a limit of its own.
+enum class Mix {
+  read,      // sum += a
+  copy,      // c = s * a: STREAM's "scale", 2 streams counted
+  triad,     // c = a + s * b: STREAM's "triad", 3 streams counted
+  in_place,  // a += s * b: 3 streams, and no more than those move
+};
+inline constexpr int kMixCount = 4;
+inline constexpr const char* kMixNames[kMixCount] = {"read", "copy", "triad", "in place"};
+
+// The multiply-add peak of one thread, measured at the start of the program.
 struct MachineLimits {
   double fma_gflops_float = 0.0;
   double fma_gflops_double = 0.0;
-  double memory_gbs = 0.0;  // triad in place, see measure_limits()
 };
 const MachineLimits& limits();
+
+// GB/s of the loop that `mix` stands for: over a part, the next in each call, of arrays of 100 MB each, or over arrays
+// of kL2Bytes together.
+double stream_gbs(Mix mix, bool from_memory, int threads);
+
+inline constexpr Index kL2Bytes = 192 * 1024;  // what a benchmark of the L2 cache touches: more than L1, less than L2
 
 template <class T>
 double fma_peak() {
@@ -85,16 +101,12 @@ double time_kernel(benchmark::State& state, const Kernel& kernel) {
   return (thread_seconds() - start) / static_cast<double>(state.iterations());
 }
 
-// `bytes`: the fewest that must be read and written. The share makes sense only for arrays larger than the caches.
-inline void set_memory_counters(benchmark::State& state, double seconds, double bytes, bool from_memory) {
-  const double gbs = bytes / seconds * 1e-9;
-  state.counters["GB/s"] = gbs;
-  if (from_memory) state.counters["share_of_memory"] = gbs / limits().memory_gbs;
-}
-
 // Each adds its benchmarks to the run.
 void register_gemm();
 void register_activation();
+void register_loss();
+void register_normalization();
 void register_optimizer();
+void register_rows();
 
 }  // namespace stoop::bench

@@ -1,33 +1,46 @@
 // Losses over a block of rows: value and gradient with respect to the outputs in one pass.
 // The gradient is that of the weighted batch mean: row i carries weight_i * grad_scale, grad_scale = 1 / sum(weights).
 
-// What argmax would pick: the first of the largest.
+// The largest of a row; lanes behind its end do not count.
+template <class T>
+inline T row_maximum(const T* x, Index cols) {
+  constexpr Index L = kLanes<T>;
+  const T kInfinity = __builtin_inf();
+  Vec<T> largest[4];  // several, so that one maximum need not wait for the one before
+  STOOP_UNROLL
+  for (int v = 0; v < 4; ++v) largest[v] = broadcast(-kInfinity);
+  Index start = 0;
+  for (; start + 4 * L <= cols; start += 4 * L) {
+    STOOP_UNROLL
+    for (int v = 0; v < 4; ++v) largest[v] = maximum<T>(largest[v], load(x + start + v * L));
+  }
+  for_each_vector<T>(cols - start, [&](Index j, int lanes) {
+    const Vec<T> next = load_lanes(x + start + j, lanes);
+    largest[0] = maximum<T>(largest[0], select<T>(first_lanes<T>(lanes), next, largest[0]));
+  });
+  return max_lane<T>(maximum<T>(maximum<T>(largest[0], largest[1]), maximum<T>(largest[2], largest[3])));
+}
+
+// The first element that equals `value`, n if none does.
+template <class T>
+inline Index first_equal(const T* x, Index n, T value) {
+  Index j = 0;
+  while (j + kLanes<T> <= n && !any_lane<T>(load(x + j) == broadcast(value))) j += kLanes<T>;
+  while (j < n && !(x[j] == value)) ++j;
+  return j;
+}
+
+// What argmax would pick: the first of the largest; 0 where that is NaN.
 template <class T>
 inline Index first_largest(const T* x, Index cols) {
-  Index best = 0;
-  for (Index j = 1; j < cols; ++j) best = x[j] > x[best] ? j : best;
-  return best;
+  const Index first = first_equal(x, cols, row_maximum(x, cols));
+  return first < cols ? first : 0;
 }
 
 // Whether argmax of the outputs is the target; `largest` is their maximum.
 template <class T>
 inline bool is_argmax(const T* output, Index target, T largest) {
-  if (!(output[target] == largest)) return false;
-  for (Index j = 0; j < target; ++j) {
-    if (output[j] == largest) return false;
-  }
-  return true;
-}
-
-// The largest of a row; lanes behind its end do not count.
-template <class T>
-inline T row_maximum(const T* x, Index cols) {
-  const T kInfinity = __builtin_inf();
-  Vec<T> largest = broadcast(-kInfinity);
-  for_each_vector<T>(cols, [&](Index j, int lanes) {
-    largest = maximum<T>(largest, select<T>(first_lanes<T>(lanes), load_lanes(x + j, lanes), largest));
-  });
-  return max_lane<T>(largest);
+  return output[target] == largest && first_equal(output, target, largest) == target;
 }
 
 // z shifted by its largest element, so that no exponential overflows and their sum is at least 1; exp(z) goes to
@@ -36,7 +49,7 @@ template <class T>
 inline double sum_of_exponentials(const T* z, Index cols, T largest, T* exponentials) {
   Vec<T> sum{};
   for_each_vector<T>(cols, [&](Index j, int lanes) {
-    const Vec<T> e = vector_exp<T>(load_lanes(z + j, lanes) - largest);
+    const Vec<T> e = vector_exp_of_negative<T>(load_lanes(z + j, lanes) - largest);
     sum += select<T>(first_lanes<T>(lanes), e, Vec<T>{});
     if (exponentials != nullptr) store_lanes(exponentials + j, e, lanes);
   });
@@ -120,7 +133,7 @@ template <class T, LossKind kKind>
 inline ValueAndSlope<T> element_loss(Vec<T> z, Vec<T> t, [[maybe_unused]] T delta) {
   const Vec<T> d = z - t;
   if constexpr (kKind == LossKind::binary_cross_entropy) {
-    const Vec<T> e = vector_exp<T>(z < Vec<T>{} ? z : -z);
+    const Vec<T> e = vector_exp_of_negative<T>(z < Vec<T>{} ? z : -z);
     const Vec<T> positive = z < Vec<T>{} ? Vec<T>{} : z;
     const Vec<T> sigmoid = (z < Vec<T>{} ? e : broadcast(T(1))) / (T(1) + e);
     return {positive - z * t + vector_log1p<T>(e), sigmoid - t};

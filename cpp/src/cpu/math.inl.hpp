@@ -14,6 +14,7 @@ struct ExpConstants<float> {
   // ln2 in two parts, the high one with so few bits that its product with an exponent is exact.
   static constexpr float kLn2High = 0.693359375f, kLn2Low = -2.12194440e-4f;
   static constexpr float kLowest = -104.0f, kHighest = 89.0f;  // outside, the result is 0 or inf
+  static constexpr float kLowestNormal = -87.0f;               // above it, the result is a normal number
   static constexpr float kTanhLimit = 10.0f;                   // beyond, tanh rounds to 1
   static constexpr int kMantissaBits = 23, kBias = 127;
   // (expm1(r) - r) / r^2 on |r| <= 0.347, degree 5, error 2^-31.9.
@@ -24,6 +25,7 @@ struct ExpConstants<double> {
   static constexpr double kRound = 6755399441055744.0;  // 1.5 * 2^52
   static constexpr double kLn2High = 6.93147180369123816490e-01, kLn2Low = 1.90821492927058770002e-10;
   static constexpr double kLowest = -746.0, kHighest = 710.0;
+  static constexpr double kLowestNormal = -708.0;
   static constexpr double kTanhLimit = 20.0;
   static constexpr int kMantissaBits = 52, kBias = 1023;
   // The same, degree 10, error 2^-61.7.
@@ -108,6 +110,15 @@ inline Vec<T> vector_exp(Vec<T> x) {
   using C = ExpConstants<T>;
   x = minimum<T>(broadcast(C::kHighest), maximum<T>(broadcast(C::kLowest), x));
   return exp_of_reduced<T>(reduce_by_ln2<T>(x));
+}
+
+// exp(x) for x <= 0, cheaper: results near the least normal number and below are 0, so that 2^n is one factor.
+template <class T>
+inline Vec<T> vector_exp_of_negative(Vec<T> x) {
+  using C = ExpConstants<T>;
+  const Reduced<T> s = reduce_by_ln2<T>(x);
+  const Vec<T> result = (expm1_polynomial<T>(s.r) + T(1)) * power_of_two<T>(s.n);
+  return x < C::kLowestNormal ? Vec<T>{} : result;
 }
 
 template <class T>

@@ -1,115 +1,188 @@
 // Batch and layer normalisation. y = gamma * xhat + beta with xhat = (x - mean) / sqrt(variance + eps).
-// Means and variances are taken in two passes, which loses nothing when the mean is large; each column (row) is added
-// from first to last, so its bits do not depend on the slice.
+// Means and variances are taken in two passes, which loses nothing when the mean is large. Those of a column are of
+// panels of its rows, merged from the first to the last, so its bits do not depend on the slice.
 
-// Calls strip(j, width) for runs of up to four vectors of columns, so that several sums are in flight at once;
-// lanes of the last vector: `lanes`.
-template <class T, class Strip>
-inline void for_each_strip(Index cols, Strip strip) {
-  constexpr Index L = kLanes<T>;
-  Index j = 0;
-  for (; j + 4 * L <= cols; j += 4 * L) strip.template operator()<4>(j, kLanes<T>);
-  for (; j + L <= cols; j += L) strip.template operator()<1>(j, kLanes<T>);
-  if (j < cols) strip.template operator()<1>(j, static_cast<int>(cols - j));
+constexpr Index kPanelRows = 64;  // a panel of a strip stays in L1 between its two passes
+
+// Adds rows [begin, end) of a strip to args.mean and, in args.variance, to the sum of squared deviations from it
+// (Chan, Golub & LeVeque 1983, eq. 2.1).
+template <class T, bool kLarge>
+inline void add_panel(const BatchNormArgs<T>& args, Index first, Index cols, Index begin, Index end) {
+  const T* strip = args.input + first;
+  const T rows = static_cast<T>(end - begin), share = rows / static_cast<T>(end);
+  const T weight = static_cast<T>(begin) * share;
+  for_each_group_of_vectors<T>(cols, [&]<int kWidth>(Index j, int lanes) {
+    const auto at = [&](Index i, int v) { return load_lanes(strip + i * args.ld_input + j + v * kLanes<T>, lanes); };
+    Vec<T> mean[kWidth] = {}, squares[kWidth] = {};
+    const StripAhead<T, kLarge> ahead{strip, args.ld_input, j == 0 ? args.rows : 0};
+    for (Index i = begin; i < end; ++i) {
+      ahead.ask(i + kRowsAhead);
+      STOOP_UNROLL
+      for (int v = 0; v < kWidth; ++v) mean[v] += at(i, v);
+    }
+    STOOP_UNROLL
+    for (int v = 0; v < kWidth; ++v) mean[v] *= T(1) / rows;
+    for (Index i = begin; i < end; ++i) {
+      STOOP_UNROLL
+      for (int v = 0; v < kWidth; ++v) {
+        const Vec<T> centred = at(i, v) - mean[v];
+        squares[v] += centred * centred;
+      }
+    }
+    STOOP_UNROLL
+    for (int v = 0; v < kWidth; ++v) {
+      T* mean_so_far = args.mean + first + j + v * kLanes<T>;
+      T* squares_so_far = args.variance + first + j + v * kLanes<T>;
+      if (begin > 0) {
+        const Vec<T> before = load_lanes(mean_so_far, lanes), shift = mean[v] - before;
+        mean[v] = before + shift * share;
+        squares[v] += load_lanes(squares_so_far, lanes) + shift * shift * weight;
+      }
+      if (end == args.rows) squares[v] *= T(1) / static_cast<T>(end);
+      store_lanes(mean_so_far, mean[v], lanes);
+      store_lanes(squares_so_far, squares[v], lanes);
+    }
+  });
 }
 
-// Ioffe & Szegedy 2015, algorithm 1. 3 reads and 1 write of the slice, which a column strip keeps in cache.
-template <class T>
-void batch_norm_forward(const BatchNormArgs<T>& args) noexcept {
-  const T inverse_rows = T(1) / static_cast<T>(args.rows);
-  for_each_strip<T>(args.cols, [&]<int kWidth>(Index j, int lanes) {
-    Vec<T> mean[kWidth] = {}, variance[kWidth] = {};
-    const auto at = [&](const T* base, Index ld, Index i, int v) {
-      return load_lanes(base + i * ld + j + v * kLanes<T>, lanes);
-    };
-    if (args.fixed_statistics) {
+// Ioffe & Szegedy 2015, algorithm 1. From memory 1 read and 1 write of the slice; two more reads come from caches.
+template <class T, bool kLarge>
+inline void batch_norm_forward_of(const BatchNormArgs<T>& args) {
+  for_each_strip<T>(args.cols, [&](Index first, Index cols) {
+    const T* input = args.input + first;
+    T* output = args.output + first;
+    for (Index i = 0; i < args.rows && !args.fixed_statistics; i += kPanelRows) {
+      add_panel<T, kLarge>(args, first, cols, i, args.rows - i < kPanelRows ? args.rows : i + kPanelRows);
+    }
+    for_each_group_of_vectors<T>(cols, [&]<int kWidth>(Index j, int lanes) {
+      Vec<T> mean[kWidth], scale[kWidth], shift[kWidth];
+      STOOP_UNROLL
       for (int v = 0; v < kWidth; ++v) {
-        mean[v] = at(args.mean, 0, 0, v);
-        variance[v] = at(args.variance, 0, 0, v);
+        const Index column = first + j + v * kLanes<T>;
+        mean[v] = load_lanes(args.mean + column, lanes);
+        const Vec<T> variance = load_lanes(args.variance + column, lanes);
+        scale[v] = load_lanes(args.gamma + column, lanes) / square_root<T>(variance + args.eps);
+        shift[v] = load_lanes(args.beta + column, lanes);
       }
-    } else {
-      for (Index i = 0; i < args.rows; ++i) {
-        STOOP_UNROLL
-        for (int v = 0; v < kWidth; ++v) mean[v] += at(args.input, args.ld_input, i, v);
-      }
-      for (int v = 0; v < kWidth; ++v) mean[v] *= inverse_rows;
-      for (Index i = 0; i < args.rows; ++i) {
+      const StripAhead<T, kLarge> output_ahead{output, args.ld_output, j == 0 ? args.rows : 0};
+      const StripAhead<T, kLarge> input_ahead{input, args.ld_input, j == 0 && args.fixed_statistics ? args.rows : 0};
+      const Index rows = args.rows, ld_input = args.ld_input, ld_output = args.ld_output;
+      const T* x = input + j;
+      T* y = output + j;
+      for (Index i = 0; i < rows; ++i, x += ld_input, y += ld_output) {
+        output_ahead.ask(i + kWrittenRowsAhead);
+        input_ahead.ask(i + kRowsAhead);
         STOOP_UNROLL
         for (int v = 0; v < kWidth; ++v) {
-          const Vec<T> centred = at(args.input, args.ld_input, i, v) - mean[v];
-          variance[v] += centred * centred;
+          const Vec<T> centred = load_lanes(x + v * kLanes<T>, lanes) - mean[v];
+          store_lanes(y + v * kLanes<T>, centred * scale[v] + shift[v], lanes);
         }
       }
-      for (int v = 0; v < kWidth; ++v) {
-        variance[v] *= inverse_rows;
-        store_lanes(args.mean + j + v * kLanes<T>, mean[v], lanes);
-        store_lanes(args.variance + j + v * kLanes<T>, variance[v], lanes);
-      }
-    }
-    Vec<T> scale[kWidth], shift[kWidth];
-    for (int v = 0; v < kWidth; ++v) {
-      scale[v] = at(args.gamma, 0, 0, v) / square_root<T>(variance[v] + args.eps);
-      shift[v] = at(args.beta, 0, 0, v);
-    }
-    for (Index i = 0; i < args.rows; ++i) {
+    });
+  });
+}
+
+template <class T>
+void batch_norm_forward(const BatchNormArgs<T>& args) noexcept {
+  if (is_large<T>(args.rows, args.ld_input)) return batch_norm_forward_of<T, true>(args);
+  batch_norm_forward_of<T, false>(args);
+}
+
+// dbeta = sum(dy), dgamma = sum(dy * xhat) of a strip. The first strip is asked for here, rows ahead; the others were
+// while the strip before was written.
+template <class T, bool kLarge>
+inline void batch_norm_sums(const BatchNormArgs<T>& args, Index first, Index cols) {
+  const T* input = args.input + first;
+  const T* grad = args.output + first;
+  for_each_group_of_vectors<T>(cols, [&]<int kWidth>(Index j, int lanes) {
+    Vec<T> mean[kWidth], grad_beta[kWidth] = {}, products[kWidth] = {};
+    STOOP_UNROLL
+    for (int v = 0; v < kWidth; ++v) mean[v] = load_lanes(args.mean + first + j + v * kLanes<T>, lanes);
+    const StripAhead<T, kLarge> input_ahead{input, args.ld_input, first == 0 && j == 0 ? args.rows : 0};
+    const StripAhead<T, kLarge> grad_ahead{grad, args.ld_output, first == 0 && j == 0 ? args.rows : 0};
+    const Index rows = args.rows, ld_input = args.ld_input, ld_grad = args.ld_output;
+    const T *x = input + j, *dy = grad + j;
+    for (Index i = 0; i < rows; ++i, x += ld_input, dy += ld_grad) {
+      input_ahead.ask(i + kRowsAhead);
+      grad_ahead.ask(i + kRowsAhead);
       STOOP_UNROLL
       for (int v = 0; v < kWidth; ++v) {
-        store_lanes(args.output + i * args.ld_output + j + v * kLanes<T>,
-                    (at(args.input, args.ld_input, i, v) - mean[v]) * scale[v] + shift[v], lanes);
+        const Vec<T> g = load_lanes(dy + v * kLanes<T>, lanes);
+        grad_beta[v] += g;
+        products[v] += g * (load_lanes(x + v * kLanes<T>, lanes) - mean[v]);
       }
+    }
+    STOOP_UNROLL
+    for (int v = 0; v < kWidth; ++v) {
+      const Index column = first + j + v * kLanes<T>;
+      const Vec<T> deviation = square_root<T>(load_lanes(args.variance + column, lanes) + args.eps);
+      store_lanes(args.grad_beta + column, grad_beta[v], lanes);
+      store_lanes(args.grad_gamma + column, products[v] / deviation, lanes);
     }
   });
 }
 
-// dbeta = sum(dy), dgamma = sum(dy * xhat),
 // dx = gamma / sqrt(variance + eps) * (dy - dbeta/rows - xhat * dgamma/rows); without the means for fixed statistics.
+// From memory 2 reads and 1 write of the slice; two more reads come from caches.
+template <class T, bool kLarge>
+inline void batch_norm_backward_of(const BatchNormArgs<T>& args) {
+  const T inverse_rows = args.fixed_statistics ? T(0) : T(1) / static_cast<T>(args.rows);
+  for_each_strip<T>(args.cols, [&](Index first, Index cols) {
+    batch_norm_sums<T, kLarge>(args, first, cols);
+    const T* input = args.input + first;
+    T* grad = args.output + first;
+    const Index next = first + cols;
+    for_each_group_of_vectors<T>(cols, [&]<int kWidth>(Index j, int lanes) {
+      Vec<T> mean[kWidth], scale[kWidth], shift[kWidth], slope[kWidth];
+      STOOP_UNROLL
+      for (int v = 0; v < kWidth; ++v) {
+        const Index column = first + j + v * kLanes<T>;
+        mean[v] = load_lanes(args.mean + column, lanes);
+        const Vec<T> inverse = T(1) / square_root<T>(load_lanes(args.variance + column, lanes) + args.eps);
+        scale[v] = load_lanes(args.gamma + column, lanes) * inverse;
+        shift[v] = load_lanes(args.grad_beta + column, lanes) * inverse_rows;
+        slope[v] = load_lanes(args.grad_gamma + column, lanes) * inverse_rows * inverse;
+      }
+      const bool more = j == 0 && next < args.cols;
+      const StripAhead<T, kLarge> next_input{args.input + next, args.ld_input, more ? args.rows : 0};
+      const StripAhead<T, kLarge> next_grad{args.output + next, args.ld_output, more ? args.rows : 0};
+      const Index rows = args.rows, ld_input = args.ld_input, ld_grad = args.ld_output;
+      const T* x = input + j;
+      T* dy = grad + j;
+      for (Index i = 0; i < rows; ++i, x += ld_input, dy += ld_grad) {
+        next_input.ask(i);
+        next_grad.ask(i);
+        STOOP_UNROLL
+        for (int v = 0; v < kWidth; ++v) {
+          const Vec<T> centred = load_lanes(x + v * kLanes<T>, lanes) - mean[v];
+          const Vec<T> g = load_lanes(dy + v * kLanes<T>, lanes);
+          store_lanes(dy + v * kLanes<T>, (g - shift[v] - centred * slope[v]) * scale[v], lanes);
+        }
+      }
+    });
+  });
+}
+
 template <class T>
 void batch_norm_backward(const BatchNormArgs<T>& args) noexcept {
-  const T inverse_rows = args.fixed_statistics ? T(0) : T(1) / static_cast<T>(args.rows);
-  for_each_strip<T>(args.cols, [&]<int kWidth>(Index j, int lanes) {
-    const auto at = [&](const T* base, Index ld, Index i, int v) {
-      return load_lanes(base + i * ld + j + v * kLanes<T>, lanes);
-    };
-    Vec<T> mean[kWidth], inverse[kWidth], grad_beta[kWidth] = {}, grad_gamma[kWidth] = {};
-    for (int v = 0; v < kWidth; ++v) {
-      mean[v] = at(args.mean, 0, 0, v);
-      inverse[v] = T(1) / square_root<T>(at(args.variance, 0, 0, v) + args.eps);
-    }
-    for (Index i = 0; i < args.rows; ++i) {
-      STOOP_UNROLL
-      for (int v = 0; v < kWidth; ++v) {
-        const Vec<T> dy = at(args.output, args.ld_output, i, v);
-        grad_beta[v] += dy;
-        grad_gamma[v] += dy * ((at(args.input, args.ld_input, i, v) - mean[v]) * inverse[v]);
-      }
-    }
-    Vec<T> scale[kWidth], shift[kWidth], slope[kWidth];
-    for (int v = 0; v < kWidth; ++v) {
-      store_lanes(args.grad_beta + j + v * kLanes<T>, grad_beta[v], lanes);
-      store_lanes(args.grad_gamma + j + v * kLanes<T>, grad_gamma[v], lanes);
-      scale[v] = at(args.gamma, 0, 0, v) * inverse[v];
-      shift[v] = grad_beta[v] * inverse_rows;
-      slope[v] = grad_gamma[v] * inverse_rows * inverse[v];
-    }
-    for (Index i = 0; i < args.rows; ++i) {
-      STOOP_UNROLL
-      for (int v = 0; v < kWidth; ++v) {
-        const Vec<T> centred = at(args.input, args.ld_input, i, v) - mean[v];
-        const Vec<T> dy = at(args.output, args.ld_output, i, v);
-        store_lanes(args.output + i * args.ld_output + j + v * kLanes<T>,
-                    (dy - shift[v] - centred * slope[v]) * scale[v], lanes);
-      }
-    }
-  });
+  if (is_large<T>(args.rows, args.ld_input)) return batch_norm_backward_of<T, true>(args);
+  batch_norm_backward_of<T, false>(args);
 }
 
-// Sum over the lanes in use of value(j, lanes), in T and in a fixed order.
+// Sum over the lanes in use of value(j, lanes), in T and in a fixed order, several vectors in flight.
 template <class T, class Value>
 inline T row_sum(Index cols, Value value) {
-  Vec<T> sum{};
-  for_each_vector<T>(cols,
-                     [&](Index j, int lanes) { sum += select<T>(first_lanes<T>(lanes), value(j, lanes), Vec<T>{}); });
-  return static_cast<T>(sum_lanes<T>(sum));
+  constexpr Index L = kLanes<T>;
+  Vec<T> sum[4] = {};
+  Index start = 0;
+  for (; start + 4 * L <= cols; start += 4 * L) {
+    STOOP_UNROLL
+    for (int v = 0; v < 4; ++v) sum[v] += value(start + v * L, kLanes<T>);
+  }
+  for_each_vector<T>(cols - start, [&](Index j, int lanes) {
+    sum[0] += select<T>(first_lanes<T>(lanes), value(start + j, lanes), Vec<T>{});
+  });
+  return static_cast<T>(sum_lanes<T>((sum[0] + sum[1]) + (sum[2] + sum[3])));
 }
 
 // Ba, Kiros & Hinton 2016, eq. 4.
@@ -157,17 +230,36 @@ void layer_norm_backward(const LayerNormArgs<T>& args) noexcept {
 }
 
 // dgamma (cols) = sum over the rows of dy * xhat, each column from the first row to the last.
+template <class T, bool kLarge>
+inline void layer_norm_gamma_of(const LayerNormArgs<T>& args) {
+  for_each_strip<T>(args.cols, [&](Index first, Index cols) {
+    const T* input = args.input + first;
+    const T* grad = args.grad + first;
+    for_each_group_of_vectors<T>(cols, [&]<int kWidth>(Index j, int lanes) {
+      Vec<T> sum[kWidth] = {};
+      const StripAhead<T, kLarge> input_ahead{input, args.ld_input, j == 0 ? args.rows : 0};
+      const StripAhead<T, kLarge> grad_ahead{grad, args.ld_grad, j == 0 ? args.rows : 0};
+      for (Index i = 0; i < args.rows; ++i) {
+        input_ahead.ask(i + kRowsAhead);
+        grad_ahead.ask(i + kRowsAhead);
+        const T mean = args.statistics[i * args.ld_statistics], inverse = args.statistics[i * args.ld_statistics + 1];
+        STOOP_UNROLL
+        for (int v = 0; v < kWidth; ++v) {
+          const Index column = j + v * kLanes<T>;
+          const Vec<T> centred = load_lanes(input + i * args.ld_input + column, lanes) - mean;
+          sum[v] += load_lanes(grad + i * args.ld_grad + column, lanes) * (centred * inverse);
+        }
+      }
+      STOOP_UNROLL
+      for (int v = 0; v < kWidth; ++v) store_lanes(args.grad_gamma + first + j + v * kLanes<T>, sum[v], lanes);
+    });
+  });
+}
+
 template <class T>
 void layer_norm_gamma(const LayerNormArgs<T>& args) noexcept {
-  for_each_vector<T>(args.cols, [&](Index j, int lanes) {
-    Vec<T> sum{};
-    for (Index i = 0; i < args.rows; ++i) {
-      const T mean = args.statistics[i * args.ld_statistics], inverse = args.statistics[i * args.ld_statistics + 1];
-      sum += load_lanes(args.grad + i * args.ld_grad + j, lanes) *
-             ((load_lanes(args.input + i * args.ld_input + j, lanes) - mean) * inverse);
-    }
-    store_lanes(args.grad_gamma + j, sum, lanes);
-  });
+  if (is_large<T>(args.rows, args.ld_input)) return layer_norm_gamma_of<T, true>(args);
+  layer_norm_gamma_of<T, false>(args);
 }
 
 // Running statistics: an exponentially weighted average.

@@ -1,26 +1,28 @@
 // Column sums and row gathering.
 
-// Each column is added from the first row to the last, four vectors of columns at a time to hide the latency of addition.
-template <class T, int kWidth>
-inline void column_sum_strip(const ColumnSumArgs<T>& args, Index j) {
-  Vec<T> sum[kWidth] = {};
-  for (Index i = 0; i < args.rows; ++i) {
-    STOOP_UNROLL
-    for (int v = 0; v < kWidth; ++v) sum[v] += load(args.a + i * args.lda + j + v * kLanes<T>);
-  }
-  for (int v = 0; v < kWidth; ++v) store(args.sum + j + v * kLanes<T>, sum[v]);
+// Each column is added from the first row to the last.
+template <class T, bool kLarge>
+inline void column_sum_of(const ColumnSumArgs<T>& args) {
+  for_each_strip<T>(args.cols, [&](Index first, Index cols) {
+    const T* strip = args.a + first;
+    for_each_group_of_vectors<T>(cols, [&]<int kWidth>(Index j, int lanes) {
+      Vec<T> sum[kWidth] = {};
+      const StripAhead<T, kLarge> ahead{strip, args.lda, j == 0 ? args.rows : 0};
+      for (Index i = 0; i < args.rows; ++i) {
+        ahead.ask(i + kRowsAhead);
+        STOOP_UNROLL
+        for (int v = 0; v < kWidth; ++v) sum[v] += load_lanes(strip + i * args.lda + j + v * kLanes<T>, lanes);
+      }
+      STOOP_UNROLL
+      for (int v = 0; v < kWidth; ++v) store_lanes(args.sum + first + j + v * kLanes<T>, sum[v], lanes);
+    });
+  });
 }
 
 template <class T>
 void column_sum(const ColumnSumArgs<T>& args) noexcept {
-  Index j = 0;
-  for (; j + 4 * kLanes<T> <= args.cols; j += 4 * kLanes<T>) column_sum_strip<T, 4>(args, j);
-  for (; j + kLanes<T> <= args.cols; j += kLanes<T>) column_sum_strip<T, 1>(args, j);
-  if (j == args.cols) return;
-  const int lanes = static_cast<int>(args.cols - j);
-  Vec<T> sum{};
-  for (Index i = 0; i < args.rows; ++i) sum += load_partial(args.a + i * args.lda + j, lanes);
-  store_partial(args.sum + j, sum, lanes);
+  if (is_large<T>(args.rows, args.lda)) return column_sum_of<T, true>(args);
+  column_sum_of<T, false>(args);
 }
 
 template <class T>

@@ -155,19 +155,69 @@ inline Vec<T> square_root(Vec<T> v) {
 #endif
 }
 
-// Sum of the lanes in double, from the first lane to the last.
+// Sum of the lanes in double, in an order of the instruction set. Halves are added to halves where vectors are wide: a
+// chain of additions as long as the vector would be felt in short rows.
 template <class T>
 inline double sum_lanes(Vec<T> v) {
+#if defined(__AVX512F__)
+  if constexpr (sizeof(T) == 4) {
+    const __m256 high = _mm512_extractf32x8_ps((__m512)v, 1);
+    return _mm512_reduce_add_pd(_mm512_cvtps_pd(_mm512_castps512_ps256((__m512)v)) + _mm512_cvtps_pd(high));
+  } else {
+    return _mm512_reduce_add_pd((__m512d)v);
+  }
+#elif defined(__AVX2__)
+  __m256d wide;
+  if constexpr (sizeof(T) == 4) {
+    const __m128 high = _mm256_extractf128_ps((__m256)v, 1);
+    wide = _mm256_cvtps_pd(_mm256_castps256_ps128((__m256)v)) + _mm256_cvtps_pd(high);
+  } else {
+    wide = (__m256d)v;
+  }
+  const __m128d narrow = _mm256_castpd256_pd128(wide) + _mm256_extractf128_pd(wide, 1);
+  return narrow[0] + narrow[1];
+#else
   double s = 0.0;
   for (int i = 0; i < kLanes<T>; ++i) s += static_cast<double>(v[i]);
   return s;
+#endif
 }
 
+// The largest lane, where none is NaN.
 template <class T>
 inline T max_lane(Vec<T> v) {
+#if defined(__AVX512F__)
+  if constexpr (sizeof(T) == 4) {
+    return _mm512_reduce_max_ps((__m512)v);
+  } else {
+    return _mm512_reduce_max_pd((__m512d)v);
+  }
+#else
+#if defined(__AVX2__)
+  if constexpr (sizeof(T) == 4) {
+    const __m128 m = _mm_max_ps(_mm256_castps256_ps128((__m256)v), _mm256_extractf128_ps((__m256)v, 1));
+    const T a = m[0] > m[2] ? m[0] : m[2], b = m[1] > m[3] ? m[1] : m[3];
+    return a > b ? a : b;
+  }
+#endif
   T m = v[0];
   for (int i = 1; i < kLanes<T>; ++i) m = v[i] > m ? v[i] : m;
   return m;
+#endif
+}
+
+// Whether all ones stand in some lane, of a mask of all or no ones in each.
+template <class T>
+inline bool any_lane(IntVec<T> mask) {
+#if defined(__AVX512F__)
+  return _mm512_test_epi32_mask((__m512i)mask, (__m512i)mask) != 0;
+#elif defined(__AVX2__)
+  return _mm256_testz_si256((__m256i)mask, (__m256i)mask) == 0;
+#else
+  IntLane<T> any = 0;
+  for (int i = 0; i < kLanes<T>; ++i) any |= mask[i];
+  return any != 0;
+#endif
 }
 
 // Calls body(offset, lanes) for vectors of a run of n elements; lanes is smaller than a vector in the last call only.
@@ -190,4 +240,55 @@ inline void store_lanes(T* p, Vec<T> v, int n) {
   } else {
     store_partial(p, v, n);
   }
+}
+
+// ---- columns of matrices too large for the caches ----
+// A kernel that goes through columns row by row takes them in strips of a few lines. Each row of a strip is on another
+// page; no prefetcher of a machine follows that, so lines are asked for many rows ahead, and into L2, which can wait
+// for more of them at a time than L1. Wider strips are no better: prefetchers then fetch what lies behind the strip.
+constexpr Index kStripBytes = 256;
+constexpr Index kRowsAhead = 64, kWrittenRowsAhead = 32;
+constexpr Index kLargeBytes = 4 << 20;  // smaller matrices are as fast without, from L2 or L3
+
+template <class T>
+constexpr Index kStripColumns = kStripBytes / static_cast<Index>(sizeof(T));
+
+// Kernels have a text for large matrices and one without the branches that asking takes, chosen by this.
+template <class T>
+inline bool is_large(Index rows, Index ld) {
+  return rows * ld * static_cast<Index>(sizeof(T)) > kLargeBytes;
+}
+
+// A strip whose rows can be asked for; `rows` is 0 where that is not wanted.
+template <class T, bool kLarge>
+struct StripAhead {
+  const T* strip;
+  Index ld, rows;
+
+  // GCC drops calls of a function that only prefetches, as one without effect, unless it is inlined at once.
+  [[gnu::always_inline]] void ask([[maybe_unused]] Index row) const {
+    if constexpr (kLarge) {
+      if (row >= rows) return;
+      const char* line = reinterpret_cast<const char*>(strip + row * ld);
+      STOOP_UNROLL
+      for (Index byte = 0; byte < kStripBytes; byte += 64) __builtin_prefetch(line + byte, 0, 2);
+    }
+  }
+};
+
+// Calls body(first column, columns) for strips.
+template <class T, class Body>
+inline void for_each_strip(Index cols, Body body) {
+  for (Index j = 0; j < cols; j += kStripColumns<T>) body(j, cols - j < kStripColumns<T> ? cols - j : kStripColumns<T>);
+}
+
+// Calls body<width>(first column, lanes) for groups of up to four vectors of columns, so that several sums are in
+// flight at once; lanes of the last vector: `lanes`.
+template <class T, class Body>
+inline void for_each_group_of_vectors(Index cols, Body body) {
+  constexpr Index L = kLanes<T>;
+  Index j = 0;
+  for (; j + 4 * L <= cols; j += 4 * L) body.template operator()<4>(j, kLanes<T>);
+  for (; j + L <= cols; j += L) body.template operator()<1>(j, kLanes<T>);
+  if (j < cols) body.template operator()<1>(j, static_cast<int>(cols - j));
 }
