@@ -346,7 +346,7 @@ def test_minimum_and_plateau() -> None:
     before = flat(model.parameters())
     found = stoop.diagnose.critical_point(trainer, X, y)
     assert found.kind == "minimum"
-    assert found.smallest_eigenvalue > 0.0
+    assert found.smallest_eigenvalue > -1e-9  # 0: a softmax does not change with a shift of all its inputs
     assert np.array_equal(flat(model.parameters()), before)
     # Sigmoids driven to their ends pass on neither gradient nor curvature.
     layers = [stoop.Dense(4, activation="sigmoid", bias_init=stoop.initializers.constant(-60.0)), stoop.Dense(1)]

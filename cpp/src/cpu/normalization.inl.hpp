@@ -4,6 +4,12 @@
 
 constexpr Index kPanelRows = 64;  // a panel of a strip stays in L1 between its two passes
 
+// f'(y) * grad of the activation behind a normalisation, whose f is y for y > 0, else slope * y.
+template <class T>
+inline Vec<T> gate_by_sign(Vec<T> y, Vec<T> grad, T slope) {
+  return y > Vec<T>{} ? grad : slope * grad;
+}
+
 // Adds rows [begin, end) of a strip to args.mean and, in args.variance, to the sum of squared deviations from it
 // (Chan, Golub & LeVeque 1983, eq. 2.1).
 template <class T, bool kLarge>
@@ -67,6 +73,7 @@ inline void batch_norm_forward_of(const BatchNormArgs<T>& args) {
       const StripAhead<T, kLarge> output_ahead{output, args.ld_output, j == 0 ? args.rows : 0};
       const StripAhead<T, kLarge> input_ahead{input, args.ld_input, j == 0 && args.fixed_statistics ? args.rows : 0};
       const Index rows = args.rows, ld_input = args.ld_input, ld_output = args.ld_output;
+      const T slope = args.slope;
       const T* x = input + j;
       T* y = output + j;
       for (Index i = 0; i < rows; ++i, x += ld_input, y += ld_output) {
@@ -75,7 +82,8 @@ inline void batch_norm_forward_of(const BatchNormArgs<T>& args) {
         STOOP_UNROLL
         for (int v = 0; v < kWidth; ++v) {
           const Vec<T> centred = load_lanes(x + v * kLanes<T>, lanes) - mean[v];
-          store_lanes(y + v * kLanes<T>, centred * scale[v] + shift[v], lanes);
+          const Vec<T> normalised = centred * scale[v] + shift[v];
+          store_lanes(y + v * kLanes<T>, gate_by_sign(normalised, normalised, slope), lanes);
         }
       }
     });
@@ -95,21 +103,29 @@ inline void batch_norm_sums(const BatchNormArgs<T>& args, Index first, Index col
   const T* input = args.input + first;
   const T* grad = args.output + first;
   for_each_group_of_vectors<T>(cols, [&]<int kWidth>(Index j, int lanes) {
-    Vec<T> mean[kWidth], grad_beta[kWidth] = {}, products[kWidth] = {};
+    Vec<T> mean[kWidth], scale[kWidth], beta[kWidth], grad_beta[kWidth] = {}, products[kWidth] = {};
     STOOP_UNROLL
-    for (int v = 0; v < kWidth; ++v) mean[v] = load_lanes(args.mean + first + j + v * kLanes<T>, lanes);
+    for (int v = 0; v < kWidth; ++v) {
+      const Index column = first + j + v * kLanes<T>;
+      mean[v] = load_lanes(args.mean + column, lanes);
+      beta[v] = load_lanes(args.beta + column, lanes);
+      const Vec<T> variance = load_lanes(args.variance + column, lanes);
+      scale[v] = load_lanes(args.gamma + column, lanes) / square_root<T>(variance + args.eps);
+    }
     const StripAhead<T, kLarge> input_ahead{input, args.ld_input, first == 0 && j == 0 ? args.rows : 0};
     const StripAhead<T, kLarge> grad_ahead{grad, args.ld_output, first == 0 && j == 0 ? args.rows : 0};
     const Index rows = args.rows, ld_input = args.ld_input, ld_grad = args.ld_output;
+    const T slope = args.slope;
     const T *x = input + j, *dy = grad + j;
     for (Index i = 0; i < rows; ++i, x += ld_input, dy += ld_grad) {
       input_ahead.ask(i + kRowsAhead);
       grad_ahead.ask(i + kRowsAhead);
       STOOP_UNROLL
       for (int v = 0; v < kWidth; ++v) {
-        const Vec<T> g = load_lanes(dy + v * kLanes<T>, lanes);
+        const Vec<T> centred = load_lanes(x + v * kLanes<T>, lanes) - mean[v];
+        const Vec<T> g = gate_by_sign(centred * scale[v] + beta[v], load_lanes(dy + v * kLanes<T>, lanes), slope);
         grad_beta[v] += g;
-        products[v] += g * (load_lanes(x + v * kLanes<T>, lanes) - mean[v]);
+        products[v] += g * centred;
       }
     }
     STOOP_UNROLL
@@ -133,20 +149,22 @@ inline void batch_norm_backward_of(const BatchNormArgs<T>& args) {
     T* grad = args.output + first;
     const Index next = first + cols;
     for_each_group_of_vectors<T>(cols, [&]<int kWidth>(Index j, int lanes) {
-      Vec<T> mean[kWidth], scale[kWidth], shift[kWidth], slope[kWidth];
+      Vec<T> mean[kWidth], scale[kWidth], beta[kWidth], mean_grad[kWidth], mean_product[kWidth];
       STOOP_UNROLL
       for (int v = 0; v < kWidth; ++v) {
         const Index column = first + j + v * kLanes<T>;
         mean[v] = load_lanes(args.mean + column, lanes);
-        const Vec<T> inverse = T(1) / square_root<T>(load_lanes(args.variance + column, lanes) + args.eps);
-        scale[v] = load_lanes(args.gamma + column, lanes) * inverse;
-        shift[v] = load_lanes(args.grad_beta + column, lanes) * inverse_rows;
-        slope[v] = load_lanes(args.grad_gamma + column, lanes) * inverse_rows * inverse;
+        beta[v] = load_lanes(args.beta + column, lanes);
+        const Vec<T> deviation = square_root<T>(load_lanes(args.variance + column, lanes) + args.eps);
+        scale[v] = load_lanes(args.gamma + column, lanes) / deviation;
+        mean_grad[v] = load_lanes(args.grad_beta + column, lanes) * inverse_rows;
+        mean_product[v] = load_lanes(args.grad_gamma + column, lanes) * inverse_rows / deviation;
       }
       const bool more = j == 0 && next < args.cols;
       const StripAhead<T, kLarge> next_input{args.input + next, args.ld_input, more ? args.rows : 0};
       const StripAhead<T, kLarge> next_grad{args.output + next, args.ld_output, more ? args.rows : 0};
       const Index rows = args.rows, ld_input = args.ld_input, ld_grad = args.ld_output;
+      const T slope = args.slope;
       const T* x = input + j;
       T* dy = grad + j;
       for (Index i = 0; i < rows; ++i, x += ld_input, dy += ld_grad) {
@@ -155,8 +173,8 @@ inline void batch_norm_backward_of(const BatchNormArgs<T>& args) {
         STOOP_UNROLL
         for (int v = 0; v < kWidth; ++v) {
           const Vec<T> centred = load_lanes(x + v * kLanes<T>, lanes) - mean[v];
-          const Vec<T> g = load_lanes(dy + v * kLanes<T>, lanes);
-          store_lanes(dy + v * kLanes<T>, (g - shift[v] - centred * slope[v]) * scale[v], lanes);
+          const Vec<T> g = gate_by_sign(centred * scale[v] + beta[v], load_lanes(dy + v * kLanes<T>, lanes), slope);
+          store_lanes(dy + v * kLanes<T>, (g - mean_grad[v] - centred * mean_product[v]) * scale[v], lanes);
         }
       }
     });

@@ -120,7 +120,8 @@ struct ColumnSumArgs {
   T* sum;
 };
 
-// Batch normalisation of a slice of columns over all rows of the batch.
+// Batch normalisation of a slice of columns over all rows of the batch, and what a relu-like activation makes of it:
+// y for y > 0, else slope * y. Backward finds the sign of y again, from what it reads anyway.
 template <class T>
 struct BatchNormArgs {
   Index rows, cols;
@@ -136,6 +137,7 @@ struct BatchNormArgs {
   T* grad_gamma;  // (cols), written by backward
   T* grad_beta;   // (cols)
   T eps;
+  T slope = T(1);         // 1: no activation, 0: relu, else that of leaky_relu
   bool fixed_statistics;  // mean and variance are not functions of the input
 };
 

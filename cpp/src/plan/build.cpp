@@ -207,12 +207,24 @@ class Builder {
     push(step);
   }
 
-  // The activation that follows node i and nothing else reads, if its derivative does not need the product itself.
-  int fusable_activation(int i) const {
+  // The activation that follows node i, which nothing else reads.
+  int following_activation(int i) const {
     const int next = i + 1;
     if (next >= node_count() || node(next).kind != NodeKind::activation || node(next).input != i) return kNone;
-    if (graph_.consumers(i) != 1 || request_.kind == PlanKind::curvature) return kNone;
-    return !trains_ || derivative_from_output(kind_of(node(next).activation)) ? next : kNone;
+    return graph_.consumers(i) != 1 || request_.kind == PlanKind::curvature ? kNone : next;
+  }
+
+  // The same for a dense: the derivative must not need the product itself.
+  int fusable_activation(int i) const {
+    const int next = following_activation(i);
+    if (next == kNone || (trains_ && !derivative_from_output(kind_of(node(next).activation)))) return kNone;
+    return next;
+  }
+
+  // Activations that a batch normalisation computes with its output and takes back from it.
+  static bool has_sign_of_input(const Activation& activation) {
+    const ActivationKind kind = kind_of(activation);
+    return kind == ActivationKind::identity || kind == ActivationKind::relu || kind == ActivationKind::leaky_relu;
   }
 
   double product_flops(const Node& n) const {
@@ -225,12 +237,22 @@ class Builder {
     planned(i).value = planned(node(i).input).value;
   }
 
-  // An elementwise step from the input's value to a buffer of its own.
-  Step start_elementwise(StepKind kind, int i) {
+  // An elementwise step from the input's value to a buffer of its own, or in place.
+  Step start_elementwise(StepKind kind, int i, bool own_buffer = true) {
     Step step = start_step(kind, cut_of(planned(node(i).input).value), i);
     step.input = planned(node(i).input).value;
-    step.output = planned(i).value = add_buffer(numbered("h", i), node(i).out_features);
+    planned(i).value = own_buffer ? add_buffer(numbered("h", i), node(i).out_features) : step.input;
+    step.output = planned(i).value;
     return step;
+  }
+
+  // Whether anything but the next node needs the value of node i: another node, a derivative, or a tangent.
+  bool is_kept(int i) const {
+    if (graph_.consumers(i) != 1 || request_.kind == PlanKind::curvature) return true;
+    if (node(i).kind != NodeKind::activation) return false;
+    const NodePlan& p = nodes_[index(i)];
+    if (p.skipped) return node(node(i).input).kind == NodeKind::dense;  // whose derivative is taken from it
+    return p.saved == p.value;
   }
 
   void forward_activation(int i) {
@@ -243,7 +265,7 @@ class Builder {
 
   void forward_dropout(int i) {
     if (!trains_ || !request_.dropout) return skip(i);
-    Step step = start_elementwise(StepKind::dropout, i);
+    Step step = start_elementwise(StepKind::dropout, i, is_kept(node(i).input));
     step.mask = planned(i).mask = add_mask(i);
     push(step);
   }
@@ -252,6 +274,11 @@ class Builder {
     const bool batch = uses_batch_statistics();
     plan_.batch_statistics = plan_.batch_statistics || batch;
     Step step = start_step(StepKind::batch_norm, trains_ ? Cut::columns : Cut::rows, i);
+    if (const int next = following_activation(i); next != kNone && has_sign_of_input(node(next).activation)) {
+      planned(i).fused = node(next).activation;
+      planned(next).skipped = true;
+      set_activation(step, node(next).activation);
+    }
     step.input = planned(node(i).input).value;
     step.output = planned(i).value = add_buffer(numbered("h", i), node(i).out_features);
     if (batch) step.statistics = planned(i).statistics = add_buffer(numbered("stats", i), node(i).out_features, 2);
@@ -393,7 +420,7 @@ class Builder {
   int gated_source(int i) {
     if (node(i).kind != NodeKind::activation || graph_.consumers(i) != 1) return kNone;
     if (request_.kind == PlanKind::curvature) return kNone;
-    if (planned(i).skipped) return node(i).input;
+    if (planned(i).skipped) return node(node(i).input).kind == NodeKind::dense ? node(i).input : kNone;
     return derivative_from_output(kind_of(node(i).activation)) ? i : kNone;
   }
 
@@ -413,6 +440,7 @@ class Builder {
     step.output = planned(i).grad;
     step.statistics = planned(i).statistics;
     step.sums = add_buffer(numbered("sums", i), node(i).out_features, 2);
+    set_activation(step, planned(i).fused);
     step.running_mean = graph_.buffers[index(node(i).running_mean)].info.offset;
     step.running_var = graph_.buffers[index(node(i).running_var)].info.offset;
     push(step);

@@ -85,6 +85,13 @@ void run_activation(const StepContext<T>& context, const Step& step, const Slice
   (forward ? context.ops->activation_forward : context.ops->activation_backward)[kind](args);
 }
 
+// Of the activation computed with a batch normalisation, for outputs below 0.
+template <class T>
+T slope_of(const Step& step) {
+  if (step.activation == ActivationKind::identity) return T(1);
+  return step.activation == ActivationKind::relu ? T(0) : static_cast<T>(step.activation_parameter);
+}
+
 template <class T>
 void run_batch_norm(const StepContext<T>& context, const Step& step, const Slice& slice) {
   const bool fixed = step.statistics == kNone;
@@ -101,6 +108,7 @@ void run_batch_norm(const StepContext<T>& context, const Step& step, const Slice
   args.variance =
       fixed ? context.running + step.running_var + slice.column : context.at(step.statistics, 1, slice.column);
   args.eps = static_cast<T>(step.eps);
+  args.slope = slope_of<T>(step);
   args.fixed_statistics = fixed;
   if (step.kind == StepKind::batch_norm) return context.ops->batch_norm_forward(args);
   args.grad_gamma = context.at(step.sums, 0, slice.column);
