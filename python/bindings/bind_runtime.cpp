@@ -1,7 +1,6 @@
 // Threads, instruction sets, BLAS, build facts, names, and how exceptions of the core look in Python.
 #include <cerrno>
 #include <exception>
-#include <filesystem>
 #include <string>
 #include <string_view>
 
@@ -42,11 +41,22 @@ void raise_non_finite_loss(const NonFiniteLossError& error) {
   PyErr_SetObject(non_finite_loss_error, instance.ptr());
 }
 
+// Messages and paths may hold bytes that are no UTF-8, because file names may.
+py::object text_of(const std::string& text) {
+  PyObject* decoded = PyUnicode_DecodeUTF8(text.data(), static_cast<py::ssize_t>(text.size()), "backslashreplace");
+  if (decoded == nullptr) throw py::error_already_set();
+  return py::reinterpret_steal<py::object>(decoded);
+}
+
+void raise(PyObject* type, const std::exception& error) { PyErr_SetObject(type, text_of(error.what()).ptr()); }
+
 // OSError picks its own subclass (FileNotFoundError, PermissionError, ...) from errno.
 void raise_os_error(const FileError& error) {
   const int number = error.code().value();
   const py::object type = py::reinterpret_borrow<py::object>(PyExc_OSError);
-  const py::object filename = py::cast(std::filesystem::path(error.path).string());
+  PyObject* decoded = PyUnicode_DecodeFSDefaultAndSize(error.path.data(), static_cast<py::ssize_t>(error.path.size()));
+  if (decoded == nullptr) throw py::error_already_set();
+  const py::object filename = py::reinterpret_steal<py::object>(decoded);
   py::object instance = type(number, error.code().message(), filename);
   PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(instance.ptr())), instance.ptr());
 }
@@ -59,11 +69,11 @@ void translate(std::exception_ptr pending) {
   } catch (const FileError& error) {
     raise_os_error(error);
   } catch (const CheckpointError& error) {
-    PyErr_SetString(checkpoint_error, error.what());
+    raise(checkpoint_error, error);
   } catch (const TypeError& error) {
-    PyErr_SetString(PyExc_TypeError, error.what());
+    raise(PyExc_TypeError, error);
   } catch (const ValueError& error) {
-    PyErr_SetString(PyExc_ValueError, error.what());
+    raise(PyExc_ValueError, error);
   }
 }
 

@@ -205,7 +205,9 @@ class Model:
             view[...] = values[name]
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write layers and parameters to a safetensors file. A failed save leaves an old file as it was.
+        """Write layers and parameters to a safetensors file.
+
+        A failed save leaves an old file as it was. A link is followed, and a file that is replaced keeps its mode.
 
         Raises
         ------
