@@ -3,6 +3,7 @@
 #include <exception>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
@@ -86,6 +87,12 @@ std::string check_name(std::string_view kind, std::string_view name) {
                     "expected activation, initializer, loss or optimizer", "use one of these");
 }
 
+void refuse_name(std::string_view where, std::string_view what, std::string_view name,
+                 const std::vector<std::string>& valid) {
+  const std::vector<std::string_view> names(valid.begin(), valid.end());
+  throw_unknown_name(where, what, name, names);
+}
+
 py::dict blas_dict() {
   const BlasInfo info = blas_info();
   py::dict dict;
@@ -145,6 +152,7 @@ void bind_runtime(py::module_& m) {
   m.def("build_info", &build_dict);
   m.def("measure_fma_peak", &fma_peak, py::arg("dtype"), py::arg("threads"));
   m.def("check_name", &check_name, py::arg("kind"), py::arg("name"));
+  m.def("refuse_name", &refuse_name, py::arg("where"), py::arg("what"), py::arg("name"), py::arg("valid"));
   m.def(
       "loss_takes_classes", [](std::string_view loss) { return takes_classes(kind_of(loss_from_json(loss))); },
       py::arg("loss"));

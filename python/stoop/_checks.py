@@ -71,6 +71,8 @@ def class_targets(where: str, y: npt.ArrayLike, samples: int, name: str = "y") -
         expected = "expected 1 dimension, (n_samples,) class indices"
         raise ValueError(message(where, _describe(name, array), expected, hint))
     _check_length(where, array, samples, name)
+    if array.dtype == np.uint64:
+        _check_fits_int64(where, array, name)
     return _contiguous(array, np.dtype(np.int64) if array.dtype != np.int32 else array.dtype)
 
 
@@ -229,6 +231,14 @@ def _refuse_class_dtype(where: str, array: npt.NDArray[Any], name: str) -> None:
         hint = f"number the classes with np.unique({name}, return_inverse=True)"
     expected = "expected integer class indices 0 .. n_outputs-1"
     raise TypeError(message(where, f"{name} has dtype {array.dtype}", expected, hint))
+
+
+def _check_fits_int64(where: str, array: npt.NDArray[Any], name: str) -> None:
+    too_large = np.flatnonzero(array > np.iinfo(np.int64).max)
+    if len(too_large):
+        given = f"class {array[too_large[0]]} at row {too_large[0]}"
+        expected = "expected class indices 0 .. n_outputs-1"
+        raise ValueError(message(where, given, expected, f"check {name}, or renumber the classes"))
 
 
 def _check_not_empty(where: str, array: npt.NDArray[Any], name: str) -> None:

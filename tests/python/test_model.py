@@ -116,6 +116,9 @@ def test_state_dict_round_trip() -> None:
         (lambda state: state.update({"4.bias": np.zeros(3)}), r"4\.bias"),
         (lambda state: state.update({"3.bias": np.array(["a", "b", "c"])}), r"3\.bias"),
         (lambda state: state.update({"3.bias": np.zeros(3, complex)}), r"3\.bias"),
+        (lambda state: state.update({"3.bias": np.array([0, np.nan, 0])}), r"3\.bias has NaN at \(1,\)"),
+        (lambda state: state.update({"0.weight": np.full((6, 8), -np.inf)}), r"0\.weight has an infinity at \(0, 0\)"),
+        (lambda state: state.update({"3.bias": np.array([1e300, 0, 0])}), r"3\.bias has an infinity"),
     ],
 )
 def test_load_state_dict_takes_all_or_nothing(change: Any, pattern: str) -> None:
@@ -126,6 +129,13 @@ def test_load_state_dict_takes_all_or_nothing(change: Any, pattern: str) -> None
     with refused((ValueError, TypeError), pattern):
         model.load_state_dict(state)
     assert bits(model) == before
+
+
+def test_a_model_that_is_not_finite_can_still_be_copied() -> None:
+    model = make_model()
+    model.parameters()["3.bias"][0] = np.nan
+    for twin in (model.copy(), copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        assert bits(twin) == bits(model)
 
 
 # ---- predictions ----

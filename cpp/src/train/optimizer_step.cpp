@@ -29,6 +29,7 @@ template <class T>
 struct ParameterUpdater<T>::Impl {
   explicit Impl(Optimizer wanted) : optimizer(std::move(wanted)), ops(active_table<T>()) {
     validate(optimizer);
+    check_eps<T>(optimizer, kWhere);
     kernel = ops.update[static_cast<std::size_t>(kind_of(optimizer))];
   }
 

@@ -184,6 +184,12 @@ struct Trainer<T>::Impl {
 
   double penalty(Weights which) const { return penalty_of<T>(config, graph, model.parameter_block().data(), which); }
 
+  // Of an update whose loss or gradient is not finite, when the parameters are the last good ones again.
+  [[noreturn]] void refuse_update(std::string_view where, double rate, Index updates_before) const {
+    const std::string cause = cause_of_overflow<T>(config, graph, model.parameter_block().data(), rate, updates_before);
+    throw NonFiniteLossError(steps, epoch, cause, where);
+  }
+
   void check_not_swapped(std::string_view where) const {
     if (!swapped) return;
     throw_value_error(where, "the model holds the average of its parameters", "expected the parameters themselves",
