@@ -111,6 +111,8 @@ def gradcheck(
     loss: str,  # JSON
     x: npt.NDArray[np.float64],
     y: npt.NDArray[np.float64] | Classes,
+    weights: npt.NDArray[np.float64] | None,
+    l1: float,
     l2: float,
     eps: float,
     sample: int,  # elements of each parameter, 0: all
