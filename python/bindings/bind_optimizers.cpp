@@ -8,6 +8,7 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <stoop/minimize.hpp>
 #include <stoop/optimizer_step.hpp>
 
 #include "bindings.hpp"
@@ -39,6 +40,18 @@ void bind_updater_of(py::module_& m, const char* name) {
       .def(py::init(&make_updater<T>), py::arg("config"), py::arg("rate"))
       .def("step", &update<T>, py::arg("parameters").noconvert(), py::arg("gradients").noconvert())
       .def_property_readonly("steps", &ParameterUpdater<T>::steps);
+}
+
+// `cost` writes the gradient at `point`, which it shares, into its argument and returns the value. It holds the GIL, and
+// what it raises passes through the core.
+std::vector<double> minimize_point(const std::string& config, const std::optional<PythonRate>& rate,
+                                   Array<double> point, const py::function& cost, Index steps) {
+  const auto call = [&](std::span<const double>, std::span<double> gradient) {
+    const Array<double> out({static_cast<py::ssize_t>(gradient.size())}, gradient.data(), py::none());
+    return cost(out).cast<double>();
+  };
+  return minimize(call, {point.mutable_data(), static_cast<std::size_t>(point.size())}, optimizer_from(config, rate),
+                  steps);
 }
 
 Array<double> rates(const std::string& schedule, const std::optional<PythonRate>& custom, Index first, Index count) {
@@ -81,6 +94,8 @@ Array<double> ewa(const Array<double>& x, double beta, bool bias_correction) {
 void bind_optimizers(py::module_& m) {
   bind_updater_of<float>(m, "ParameterUpdaterFloat32");
   bind_updater_of<double>(m, "ParameterUpdaterFloat64");
+  m.def("minimize", &minimize_point, py::arg("config"), py::arg("rate"), py::arg("point").noconvert(), py::arg("cost"),
+        py::arg("steps"));
   m.def("schedule_rates", &rates, py::arg("schedule"), py::arg("rate"), py::arg("first"), py::arg("count"));
   m.def("ewa", &ewa, py::arg("x").noconvert(), py::arg("beta"), py::arg("bias_correction"));
 }

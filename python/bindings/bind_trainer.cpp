@@ -1,16 +1,20 @@
 // Trainer<T> as TrainerFloat32 and TrainerFloat64. The GIL is free while the core works; Ctrl-C and callbacks take it
 // back for a moment.
+#include <algorithm>
 #include <atomic>
+#include <map>
 #include <optional>
 #include <stdexcept>
 #include <string>
 #include <string_view>
 #include <tuple>
 #include <utility>
+#include <vector>
 
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <stoop/diagnose.hpp>
 #include <stoop/trainer.hpp>
 
 #include "bindings.hpp"
@@ -154,6 +158,54 @@ py::tuple loss_and_grad(TrainerHandle<T>& self, const Array<T>& x, const py::arr
   return py::make_tuple(loss, parameter_views(self.model.parameter_infos(), data, block));
 }
 
+// `direction` has an array for each parameter, of its shape: the Python layer sees to that.
+template <class T>
+py::dict hessian_vector_product(TrainerHandle<T>& self, const Array<T>& x, const py::array& y,
+                                const Weights<T>& weights, const std::map<std::string, Array<T>>& direction,
+                                bool training, bool dropout) {
+  const Exclusive exclusive(self.busy);
+  const MatrixView<const T> input = matrix_view("hessian_vector_product", x);
+  const TargetsView<T> targets("hessian_vector_product", y, weights);
+  const std::size_t size = self.model.parameter_block().size();
+  std::vector<T> along(size, T(0));
+  for (const ParameterInfo& info : self.model.parameter_infos()) {
+    std::copy_n(direction.at(info.name).data(), info.rows * info.cols, along.begin() + info.offset);
+  }
+  py::array_t<T> block(static_cast<py::ssize_t>(size));
+  T* data = block.mutable_data();
+  {
+    const ReleasedGil released;
+    self.trainer.hessian_vector_product(input, targets.get(), along, {data, size}, {training, dropout});
+  }
+  return parameter_views(self.model.parameter_infos(), data, block);
+}
+
+template <class T>
+py::dict critical_point(TrainerHandle<T>& self, const Array<T>& x, const py::array& y, const Weights<T>& weights,
+                        bool training, int iterations, double gradient_tolerance, double curvature_tolerance,
+                        double plateau_tolerance) {
+  const Exclusive exclusive(self.busy);
+  const MatrixView<const T> input = matrix_view("critical_point", x);
+  const TargetsView<T> targets("critical_point", y, weights);
+  CriticalPointOptions options{gradient_tolerance, curvature_tolerance, plateau_tolerance, iterations, {}};
+  options.mode.training = training;
+  CriticalPoint point;
+  {
+    const ReleasedGil released;
+    point = stoop::critical_point(self.trainer, input, targets.get(), options);
+  }
+  py::dict dict;
+  dict["kind"] = name_of(point.kind);
+  dict["loss"] = point.loss;
+  dict["gradient_norm"] = point.gradient_norm;
+  dict["smallest_eigenvalue"] = point.smallest_eigenvalue;
+  dict["largest_eigenvalue"] = point.largest_eigenvalue;
+  dict["smallest_residual"] = point.smallest_residual;
+  dict["largest_residual"] = point.largest_residual;
+  dict["products"] = point.products;
+  return dict;
+}
+
 template <class T>
 py::dict evaluate(TrainerHandle<T>& self, const Array<T>& x, const py::array& y, const Weights<T>& weights) {
   const Exclusive exclusive(self.busy);
@@ -198,6 +250,10 @@ void bind_trainer_of(py::module_& m, const char* name) {
            py::arg("last_batch"))
       .def("step", &step<T>, x, y, weights)
       .def("loss_and_grad", &loss_and_grad<T>, x, y, weights, py::arg("training"), py::arg("dropout"))
+      .def("hessian_vector_product", &hessian_vector_product<T>, x, y, weights, py::arg("direction").noconvert(),
+           py::arg("training"), py::arg("dropout"))
+      .def("critical_point", &critical_point<T>, x, y, weights, py::arg("training"), py::arg("iterations"),
+           py::arg("gradient_tolerance"), py::arg("curvature_tolerance"), py::arg("plateau_tolerance"))
       .def("evaluate", &evaluate<T>, x, y, weights)
       .def("ema_parameters", &ema_parameters<T>)
       .def("swap_ema", &swap_ema<T>)

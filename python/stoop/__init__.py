@@ -12,7 +12,7 @@ except ImportError as error:
         "install it with `pip install .` in the source folder, and do not import from inside that folder."
     ) from error
 
-from stoop import data, initializers, layers, losses, metrics, optimizers, plotting, schedules
+from stoop import data, diagnose, initializers, layers, losses, metrics, optimizers, plotting, schedules
 from stoop._core import CheckpointError, NonFiniteLossError
 from stoop.averages import ewa
 from stoop.config import get_num_threads, num_threads, set_num_threads, show_config
@@ -63,6 +63,7 @@ __all__ = [
     "Tanh",
     "Trainer",
     "data",
+    "diagnose",
     "ewa",
     "get_num_threads",
     "gradcheck",

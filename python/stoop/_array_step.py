@@ -42,8 +42,8 @@ class ArrayStates:
             given = f"{len(parameters)} parameters and {len(gradients)} gradients"
             raise ValueError(message(_WHERE, given, "expected one gradient for each", "give them in the same order"))
         dtype = getattr(parameters[0], "dtype", None)
-        checked = [_check_parameter(i, array, dtype) for i, array in enumerate(parameters)]
-        grads = [_check_gradient(i, own, grad) for i, (own, grad) in enumerate(zip(parameters, gradients))]
+        checked = [check_parameter(i, array, dtype) for i, array in enumerate(parameters)]
+        grads = [check_gradient(i, own, grad) for i, (own, grad) in enumerate(zip(parameters, gradients))]
         key = (parameters[0].dtype.char, *((array.__array_interface__["data"][0], array.size) for array in checked))
         entry = self._updaters.get(key)
         if entry is None:
@@ -76,7 +76,7 @@ def _hold(owner: Any, forget: Any) -> Any:
         return owner  # kept alive instead
 
 
-def _check_parameter(position: int, array: Any, dtype: Any) -> Array:
+def check_parameter(position: int, array: Any, dtype: Any) -> Array:
     """Return the elements as one row-major array that shares their memory."""
     name = f"parameter {position}"
     if not isinstance(array, np.ndarray):
@@ -99,7 +99,7 @@ def _check_parameter(position: int, array: Any, dtype: Any) -> Array:
     return array if flags.c_contiguous else array.T
 
 
-def _check_gradient(position: int, parameter: Array, gradient: npt.ArrayLike) -> Array:
+def check_gradient(position: int, parameter: Array, gradient: npt.ArrayLike) -> Array:
     array = np.asarray(gradient)
     if array.dtype.kind not in "fiu":
         given = f"gradient {position} has dtype {array.dtype}"

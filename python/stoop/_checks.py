@@ -6,12 +6,13 @@ because ``Trainer.step`` on a small model takes only microseconds.
 
 import operator
 import os
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from stoop._errors import message
+from stoop._errors import message, refuse_name
 
 FloatArray = npt.NDArray[np.float32] | npt.NDArray[np.float64]
 ClassArray = npt.NDArray[np.int32] | npt.NDArray[np.int64]
@@ -258,3 +259,30 @@ def _contiguous(array: npt.NDArray[Any], dtype: np.dtype[Any]) -> npt.NDArray[An
     # A float64 value beyond float32 becomes infinite here; the core then refuses it with its row and column.
     with np.errstate(over="ignore"):
         return np.require(array, dtype=dtype, requirements=["C", "A"])
+
+
+def like_parameters(where: str, name: str, values: Any, parameters: dict[str, FloatArray]) -> dict[str, Any]:
+    """Return a row-major array for each parameter, of its shape and dtype; zero where `values` has none.
+
+    Raises
+    ------
+    TypeError
+        For anything but a mapping, or values that are not real numbers.
+    ValueError
+        For a name that is no parameter, or another shape.
+    """
+    if not isinstance(values, Mapping):
+        given = f"{name} is a {type(values).__name__}"
+        raise TypeError(message(where, given, "expected a mapping of names to arrays", "see model.parameters()"))
+    for key in values:
+        if key not in parameters:
+            refuse_name(where, f"parameter in {name}", str(key), tuple(parameters))
+    arrays = {}
+    for key, parameter in parameters.items():
+        array = _to_numpy(where, values.get(key, np.zeros_like(parameter)), f"{name}[{key!r}]")
+        _check_real(where, array, f"{name}[{key!r}]")
+        if array.shape != parameter.shape:
+            given, expected = _describe(f"{name}[{key!r}]", array), f"expected the shape {parameter.shape}"
+            raise ValueError(message(where, given, expected, "give an array like the parameter"))
+        arrays[key] = _contiguous(array, parameter.dtype)
+    return arrays

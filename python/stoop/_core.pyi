@@ -68,9 +68,29 @@ class _Trainer(Generic[F]):  # RuntimeError when entered again while it runs
         training: bool,
         dropout: bool,
     ) -> tuple[float, dict[str, npt.NDArray[F]]]: ...
+    def hessian_vector_product(
+        self,
+        x: npt.NDArray[F],
+        y: npt.NDArray[F] | Classes,
+        weights: npt.NDArray[F] | None,
+        direction: dict[str, npt.NDArray[F]],  # an array for each parameter
+        training: bool,
+        dropout: bool,
+    ) -> dict[str, npt.NDArray[F]]: ...
     def evaluate(
         self, x: npt.NDArray[F], y: npt.NDArray[F] | Classes, weights: npt.NDArray[F] | None = None
     ) -> dict[str, float]: ...  # loss, accuracy (NaN where the loss has none)
+    def critical_point(
+        self,
+        x: npt.NDArray[F],
+        y: npt.NDArray[F] | Classes,
+        weights: npt.NDArray[F] | None,
+        training: bool,
+        iterations: int,
+        gradient_tolerance: float,
+        curvature_tolerance: float,
+        plateau_tolerance: float,
+    ) -> dict[str, Any]: ...  # the fields of CriticalPoint
     def ema_parameters(self) -> dict[str, npt.NDArray[F]]: ...  # writable views that keep the trainer alive
     def swap_ema(self) -> None: ...
     @property
@@ -93,6 +113,14 @@ class _ParameterUpdater(Generic[F]):
 class ParameterUpdaterFloat32(_ParameterUpdater[np.float32]): ...
 class ParameterUpdaterFloat64(_ParameterUpdater[np.float64]): ...
 
+# Updates `point` in place; `cost` writes the gradient at `point` into its argument and returns the value.
+def minimize(
+    config: str,  # JSON of the optimizer
+    rate: PythonRate | None,
+    point: npt.NDArray[np.float64],
+    cost: Callable[[npt.NDArray[np.float64]], float],
+    steps: int,
+) -> list[float]: ...  # the cost before each
 def schedule_rates(
     schedule: str, rate: PythonRate | None, first: int, count: int
 ) -> npt.NDArray[np.float64]: ...  # JSON

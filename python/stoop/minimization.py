@@ -1,5 +1,6 @@
 """Minimising any cost of NumPy arrays with the optimizers that train networks."""
 
+import json
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -7,10 +8,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from stoop import _core
+from stoop._array_step import check_gradient, check_parameter
 from stoop._checks import integer
 from stoop._core import NonFiniteLossError
 from stoop._errors import message
-from stoop.optimizers import Optimizer, as_optimizer
+from stoop.optimizers import FullBatchOptimizer, Optimizer, as_optimizer
+from stoop.schedules import python_rate
 
 Parameters = npt.NDArray[Any] | Sequence[npt.NDArray[Any]]
 
@@ -26,7 +30,9 @@ def minimize(cost: Any, params: Parameters, optimizer: str | Optimizer, steps: i
         Writable, contiguous, float32 or float64. Handed to `cost` as they are given; for a single array `cost` may
         return the gradient itself in place of a list.
     optimizer : str or optimizer
-        A name or an object of `stoop.optimizers`; its state for these arrays goes on in another call.
+        A name or an object of `stoop.optimizers`; its state for these arrays goes on in another call. With LBFGS,
+        which starts anew in every call, a step is an iteration with several calls of `cost`. NewtonCG is refused: it
+        needs Hessian-vector products.
     steps : int
         Number of updates, >= 1.
 
@@ -64,6 +70,8 @@ def minimize(cost: Any, params: Parameters, optimizer: str | Optimizer, steps: i
         raise TypeError(message("minimize", f"cost is {cost!r}", expected, "return (value, [gradients]) from it"))
     count = integer("minimize", "steps", steps, 1)
     arrays = [params] if isinstance(params, np.ndarray) else params
+    if isinstance(chosen, FullBatchOptimizer):
+        return _iterate(cost, params, arrays, chosen, count)
     values = np.empty(count)
     for step in range(count):
         values[step], gradients = _evaluate(cost, params)
@@ -73,6 +81,38 @@ def minimize(cost: Any, params: Parameters, optimizer: str | Optimizer, steps: i
             gradients = [gradients]
         chosen.step(arrays, gradients)
     return values
+
+
+def _iterate(
+    cost: Any, params: Any, arrays: Sequence[npt.NDArray[Any]], optimizer: Optimizer, steps: int
+) -> npt.NDArray[np.float64]:
+    """Minimise over all arrays as one float64 vector; `params` follow it."""
+    views = [check_parameter(i, array, getattr(arrays[0], "dtype", None)) for i, array in enumerate(arrays)]
+    point = np.concatenate([view.ravel() for view in views], dtype=np.float64)
+    cuts = np.cumsum([view.size for view in views])[:-1]
+
+    def put() -> None:
+        for view, part in zip(views, np.split(point, cuts)):
+            view[...] = part.reshape(view.shape)
+
+    def flat_cost(gradient: npt.NDArray[np.float64]) -> float:
+        put()
+        value, gradients = _evaluate(cost, params)
+        if isinstance(params, np.ndarray) and not isinstance(gradients, list | tuple):
+            gradients = [gradients]
+        checked = [
+            check_gradient(i, array, grad) for i, (array, grad) in enumerate(zip(arrays, gradients, strict=True))
+        ]
+        gradient[...] = np.concatenate([grad.ravel() for grad in checked])
+        return value
+
+    try:
+        values = _core.minimize(
+            json.dumps(optimizer.to_config()), python_rate(optimizer.learning_rate), point, flat_cost, steps
+        )
+    finally:
+        put()
+    return np.array(values)
 
 
 def _evaluate(cost: Any, params: Any) -> tuple[float, Any]:

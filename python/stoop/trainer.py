@@ -14,6 +14,7 @@ from stoop._checks import (
     features,
     flag,
     integer,
+    like_parameters,
     real,
     sample_weights,
     softmax_targets,
@@ -155,7 +156,8 @@ class Trainer:
         epochs : int, default 10
             Passes over X, >= 1.
         batch_size : int, default 128
-            Samples per update, >= 1; for what does not fill a batch see `last_batch`.
+            Samples per update, >= 1; for what does not fill a batch see `last_batch`. LBFGS and NewtonCG need all of
+            them, ``len(X)``, and make one iteration an epoch; the history's learning_rate is then the step's length.
         validation_data : (X, y) or (X, y, sample_weight), optional
             Evaluated after each epoch.
         validation_split : float, default 0.0
@@ -285,6 +287,43 @@ class Trainer:
         dropout = flag("loss_and_grad", "dropout", dropout)
         return self._core.loss_and_grad(x, targets, weights, training, dropout)
 
+    def hessian_vector_product(
+        self,
+        X: npt.ArrayLike,
+        y: npt.ArrayLike,
+        direction: Mapping[str, npt.ArrayLike],
+        training: bool = True,
+        dropout: bool = False,
+        sample_weight: npt.ArrayLike | None = None,
+    ) -> dict[str, FloatArray]:
+        """Return the Hessian of the loss of this batch times a vector, exact but for rounding.
+
+        Forward-over-reverse differentiation, Pearlmutter 1994, section 3: about the cost of two gradients. The loss is
+        that of `loss_and_grad`, l2 included; what has no second derivative (relu at 0, mae, l1) counts as straight.
+
+        Parameters
+        ----------
+        X, y, training, dropout, sample_weight
+            As in `loss_and_grad`.
+        direction : mapping of str to array_like
+            The vector: names and shapes of `Model.parameters`. Names that are left out are zero, and so is what it
+            holds of layers with ``trainable=False``.
+
+        Returns
+        -------
+        dict of str to ndarray
+            Names and shapes of `Model.parameters`; the arrays share one block. Zero for layers with
+            ``trainable=False``.
+
+        Raises
+        ------
+        ValueError, TypeError
+            For data that cannot be used, an unknown name or another shape.
+        """
+        x, targets, weights = self._batch("hessian_vector_product", X, y, sample_weight)
+        along = like_parameters("hessian_vector_product", "direction", direction, self.model.parameters())
+        return self._core.hessian_vector_product(x, targets, weights, along, bool(training), bool(dropout))
+
     def evaluate(
         self, X: npt.ArrayLike, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None
     ) -> dict[str, float]:
@@ -338,6 +377,11 @@ class Trainer:
 
     def __repr__(self) -> str:
         return f"Trainer({self.model!r}, {self.loss!r}, {self.optimizer!r}, epoch={self.epoch}, steps={self.steps})"
+
+    def _critical_point(self, X: npt.ArrayLike, y: npt.ArrayLike, weight: Any, *options: Any) -> dict[str, Any]:
+        """For `stoop.diagnose.critical_point`, which documents the options."""
+        x, targets, weights = self._batch("critical_point", X, y, weight)
+        return self._core.critical_point(x, targets, weights, *options)
 
     def _batch(self, where: str, X: npt.ArrayLike, y: npt.ArrayLike, weight: npt.ArrayLike | None) -> tuple[Any, ...]:
         x = features(where, X, self._dtype, self._input_dim)

@@ -80,12 +80,17 @@ void expect_complete(const OpTable<T>& table, Isa isa) {
   EXPECT_GE(table.gemm_col_tile, 1);
   EXPECT_GE(table.fma_loop_flops, 1);
   EXPECT_TRUE(table.gemm_scratch_elements && table.gemm && table.gemm_epilogue && table.regularize &&
-              table.column_sum && table.gather && table.fma_loop);
+              table.batch_norm_tangent && table.batch_norm_gradient_tangent && table.layer_norm_tangent &&
+              table.layer_norm_gradient_tangent && table.layer_norm_gamma_tangent && table.column_sum && table.gather &&
+              table.fma_loop);
   for (int i = 0; i < kActivationCount; ++i) {
-    EXPECT_TRUE(table.activation_forward[i] && table.activation_backward[i]) << "activation " << i;
+    EXPECT_TRUE(table.activation_forward[i] && table.activation_backward[i] && table.activation_tangent[i])
+        << "activation " << i;
   }
-  for (int i = 0; i < kLossCount; ++i) EXPECT_TRUE(table.loss[i]) << "loss " << i;
-  for (int i = 0; i < kOptimizerCount; ++i) EXPECT_TRUE(table.update[i]) << "optimizer " << i;
+  for (int i = 0; i < kLossCount; ++i) EXPECT_TRUE(table.loss[i] && table.loss_tangent[i]) << "loss " << i;
+  for (int i = 0; i < kOptimizerCount; ++i) {
+    EXPECT_EQ(table.update[i] == nullptr, is_full_batch(static_cast<OptimizerKind>(i))) << "optimizer " << i;
+  }
 }
 
 TEST(OpTable, EveryEntryOfEverySupportedIsaIsFilled) {

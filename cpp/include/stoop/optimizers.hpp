@@ -76,14 +76,35 @@ struct Lion {
   double weight_decay = 0.0;
 };
 
-using Optimizer = std::variant<SGD, AdaGrad, RMSProp, Adam, AdamW, Nadam, Lion>;
+// ---- of the full batch: an update is an iteration, learning_rate the first step length that its line search tries ----
+
+// Limited-memory BFGS (Nocedal & Wright 2006, algorithm 7.5) with a line search for the strong Wolfe conditions
+// (algorithms 3.5 and 3.6).
+struct LBFGS {
+  LearningRate learning_rate = 1.0;
+  int history_size = 10;     // pairs of step and change of gradient, each two arrays of parameter size
+  int max_evaluations = 25;  // of value and gradient, in a line search
+};
+
+// Newton's method: conjugate gradients on Hessian-vector products until a direction of negative curvature, which is
+// then taken (Nocedal & Wright 2006, algorithm 7.1); where the gradient is shorter than saddle_tolerance, a step along
+// the most negative curvature (More & Sorensen 1979), found by Lanczos' method.
+struct NewtonCG {
+  LearningRate learning_rate = 1.0;
+  int cg_iterations = 50;  // products of an update at most
+  int max_evaluations = 25;
+  double saddle_tolerance = 1e-6;
+};
+
+using Optimizer = std::variant<SGD, AdaGrad, RMSProp, Adam, AdamW, Nadam, Lion, LBFGS, NewtonCG>;
 
 // The same order as the alternatives of Optimizer.
-enum class OptimizerKind { sgd, adagrad, rmsprop, adam, adamw, nadam, lion };
+enum class OptimizerKind { sgd, adagrad, rmsprop, adam, adamw, nadam, lion, lbfgs, newton_cg };
 inline constexpr int kOptimizerCount = static_cast<int>(std::variant_size_v<Optimizer>);
 
 std::string_view name_of(OptimizerKind kind);
 OptimizerKind kind_of(const Optimizer& optimizer);
+bool is_full_batch(OptimizerKind kind);  // LBFGS and NewtonCG: iterations on all samples, in place of updates
 const LearningRate& schedule_of(const Optimizer& optimizer);
 void set_learning_rate(Optimizer& optimizer, LearningRate learning_rate);
 double learning_rate_of(const Optimizer& optimizer);  // of the first update

@@ -8,7 +8,9 @@
 #include <stoop/schedules.hpp>
 #include <stoop/optimizers.hpp>
 #include <stoop/optimizer_step.hpp>
+#include <stoop/minimize.hpp>
 #include <stoop/model.hpp>
 #include <stoop/trainer.hpp>
 #include <stoop/gradcheck.hpp>
+#include <stoop/diagnose.hpp>
 #include <stoop/runtime.hpp>

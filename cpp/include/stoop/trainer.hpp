@@ -120,6 +120,8 @@ class Trainer {
   ~Trainer();
 
   // Trains on x (n, input_dim) and y in mini-batches. Goes on from where it is.
+  // With LBFGS and NewtonCG an epoch is one iteration on all samples, batch_size must be at least their number, and
+  // `learning_rate` of the result is the length of the step taken.
   // Throws ValueError / TypeError before anything is changed, NonFiniteLossError with the last good parameters kept.
   History fit(MatrixView<const T> x, const Targets<T>& y, const FitOptions<T>& options = {});
 
@@ -129,6 +131,12 @@ class Trainer {
   // The loss of this batch and its gradient, laid out as Model::parameter_block(); nothing is updated, running
   // statistics included. An empty gradient asks for the loss alone.
   double loss_and_grad(MatrixView<const T> x, const Targets<T>& y, std::span<T> gradient, GradientMode mode = {});
+
+  // The Hessian of that loss times `direction`, both laid out as Model::parameter_block(), exact but for rounding
+  // (Pearlmutter 1994); elements of parameters that are not trained are neither read nor set. What has no second
+  // derivative, like relu at 0 and l1, counts as straight.
+  void hessian_vector_product(MatrixView<const T> x, const Targets<T>& y, std::span<const T> direction,
+                              std::span<T> product, GradientMode mode = {});
 
   // Loss (regularisation included) and accuracy in inference mode.
   Metrics evaluate(MatrixView<const T> x, const Targets<T>& y);
@@ -142,6 +150,7 @@ class Trainer {
   // needs the parameters themselves and throws ValueError meanwhile. Running statistics are not averaged.
   void swap_ema();
 
+  const Model<T>& model() const;
   Index epoch() const;  // epochs completed
   Index steps() const;  // updates made
   const TrainerConfig& config() const;

@@ -29,7 +29,8 @@ constexpr std::array kInitializerNames = {
 };
 constexpr std::array kLastBatchNames = {"keep"sv, "drop"sv, "merge"sv};
 constexpr std::array kLossNames = {"softmax_cross_entropy"sv, "binary_cross_entropy"sv, "mse"sv, "mae"sv, "huber"sv};
-constexpr std::array kOptimizerNames = {"sgd"sv, "adagrad"sv, "rmsprop"sv, "adam"sv, "adamw"sv, "nadam"sv, "lion"sv};
+constexpr std::array kOptimizerNames = {"sgd"sv,   "adagrad"sv, "rmsprop"sv, "adam"sv,     "adamw"sv,
+                                        "nadam"sv, "lion"sv,    "lbfgs"sv,   "newton_cg"sv};
 
 static_assert(kActivationNames.size() == kActivationCount);
 static_assert(kInitializerNames.size() == static_cast<std::size_t>(InitializerKind::orthogonal) + 1);
@@ -133,6 +134,24 @@ void check_range(const Lion& lion) {
   check_weight_decay("Lion", lion.weight_decay);
 }
 
+void check_count(std::string_view where, std::string_view name, int value, std::string_view usual) {
+  check(value >= 1, where, name, value, "expected at least 1", usual);
+}
+
+void check_range(const LBFGS& lbfgs) {
+  validate(lbfgs.learning_rate, "LBFGS");
+  check_count("LBFGS", "history_size", lbfgs.history_size, "5 to 20 is usual");
+  check_count("LBFGS", "max_evaluations", lbfgs.max_evaluations, "25 is usual");
+}
+
+void check_range(const NewtonCG& newton) {
+  validate(newton.learning_rate, "NewtonCG");
+  check_count("NewtonCG", "cg_iterations", newton.cg_iterations, "50 is usual");
+  check_count("NewtonCG", "max_evaluations", newton.max_evaluations, "25 is usual");
+  check(std::isfinite(newton.saddle_tolerance) && newton.saddle_tolerance >= 0, "NewtonCG", "saddle_tolerance",
+        newton.saddle_tolerance, "expected a finite number, at least 0", "1e-6 is usual");
+}
+
 int states_of(const SGD& sgd) { return sgd.momentum != 0 ? 1 : 0; }
 int states_of(const AdaGrad&) { return 1; }
 int states_of(const RMSProp& rmsprop) { return 1 + (rmsprop.centered ? 1 : 0) + (rmsprop.momentum != 0 ? 1 : 0); }
@@ -140,6 +159,8 @@ int states_of(const Adam& adam) { return adam.amsgrad ? 3 : 2; }
 int states_of(const AdamW& adamw) { return adamw.amsgrad ? 3 : 2; }
 int states_of(const Nadam&) { return 2; }
 int states_of(const Lion&) { return 1; }
+int states_of(const LBFGS&) { return 0; }  // theirs is not of a fixed size
+int states_of(const NewtonCG&) { return 0; }
 
 }  // namespace
 
@@ -151,6 +172,7 @@ std::string_view name_of(OptimizerKind kind) { return name_in(kOptimizerNames, k
 ActivationKind kind_of(const Activation& activation) { return static_cast<ActivationKind>(activation.index()); }
 LossKind kind_of(const Loss& loss) { return static_cast<LossKind>(loss.index()); }
 OptimizerKind kind_of(const Optimizer& optimizer) { return static_cast<OptimizerKind>(optimizer.index()); }
+bool is_full_batch(OptimizerKind kind) { return kind == OptimizerKind::lbfgs || kind == OptimizerKind::newton_cg; }
 
 Activation activation_from_name(std::string_view name, std::string_view where) {
   return make_alternative<Activation>(find_name(kActivationNames, where, "activation", name));

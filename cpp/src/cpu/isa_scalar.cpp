@@ -19,6 +19,7 @@ constexpr int kGemmVectors = 2;
 #include "reduce.inl.hpp"
 #include "normalization.inl.hpp"
 #include "dropout.inl.hpp"
+#include "tangent.inl.hpp"
 #include "gemm.inl.hpp"
 #include "table.inl.hpp"
 

@@ -34,12 +34,19 @@ constexpr OpTable<T> make_table() {
   for (int i = 0; i < kActivationCount; ++i) {
     table.activation_forward[i] = kActivationForward<T>[i];
     table.activation_backward[i] = kActivationBackward<T>[i];
+    table.activation_tangent[i] = kActivationTangent<T>[i];
   }
   table.loss[static_cast<int>(LossKind::softmax_cross_entropy)] = softmax_cross_entropy<T>;
   table.loss[static_cast<int>(LossKind::binary_cross_entropy)] = elementwise_loss<T, LossKind::binary_cross_entropy>;
   table.loss[static_cast<int>(LossKind::mse)] = elementwise_loss<T, LossKind::mse>;
   table.loss[static_cast<int>(LossKind::mae)] = elementwise_loss<T, LossKind::mae>;
   table.loss[static_cast<int>(LossKind::huber)] = elementwise_loss<T, LossKind::huber>;
+  table.loss_tangent[static_cast<int>(LossKind::softmax_cross_entropy)] = softmax_cross_entropy_tangent<T>;
+  table.loss_tangent[static_cast<int>(LossKind::binary_cross_entropy)] =
+      elementwise_loss_tangent<T, LossKind::binary_cross_entropy>;
+  table.loss_tangent[static_cast<int>(LossKind::mse)] = elementwise_loss_tangent<T, LossKind::mse>;
+  table.loss_tangent[static_cast<int>(LossKind::mae)] = elementwise_loss_tangent<T, LossKind::mae>;
+  table.loss_tangent[static_cast<int>(LossKind::huber)] = elementwise_loss_tangent<T, LossKind::huber>;
   table.update[static_cast<int>(OptimizerKind::sgd)] = sgd_update<T>;
   table.update[static_cast<int>(OptimizerKind::adagrad)] = adagrad_update<T>;
   table.update[static_cast<int>(OptimizerKind::rmsprop)] = rmsprop_update<T>;
@@ -56,6 +63,11 @@ constexpr OpTable<T> make_table() {
   table.layer_norm_forward = layer_norm_forward<T>;
   table.layer_norm_backward = layer_norm_backward<T>;
   table.layer_norm_gamma = layer_norm_gamma<T>;
+  table.batch_norm_tangent = batch_norm_tangent<T>;
+  table.batch_norm_gradient_tangent = batch_norm_gradient_tangent<T>;
+  table.layer_norm_tangent = layer_norm_tangent<T>;
+  table.layer_norm_gradient_tangent = layer_norm_gradient_tangent<T>;
+  table.layer_norm_gamma_tangent = layer_norm_gamma_tangent<T>;
   table.dropout_forward = dropout_forward<T>;
   table.dropout_backward = dropout_backward<T>;
   table.add = add<T>;

@@ -124,6 +124,15 @@ void visit_fields(Object& object, const Visit& visit) {
     visit("beta1", object.beta1, Key::optional);
     visit("beta2", object.beta2, Key::optional);
     visit("weight_decay", object.weight_decay, Key::optional);
+  } else if constexpr (std::is_same_v<T, LBFGS>) {
+    visit("learning_rate", object.learning_rate, Key::optional);
+    visit("history_size", object.history_size, Key::optional);
+    visit("max_evaluations", object.max_evaluations, Key::optional);
+  } else if constexpr (std::is_same_v<T, NewtonCG>) {
+    visit("learning_rate", object.learning_rate, Key::optional);
+    visit("cg_iterations", object.cg_iterations, Key::optional);
+    visit("max_evaluations", object.max_evaluations, Key::optional);
+    visit("saddle_tolerance", object.saddle_tolerance, Key::optional);
   } else if constexpr (schedules::HasPer<T>) {
     visit_schedule(object, visit);
     visit("per", object.per, Key::optional);

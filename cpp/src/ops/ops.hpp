@@ -206,6 +206,62 @@ struct GatherArgs {
   Index ld_output;
 };
 
+// ---- tangents: derivatives in a direction, for Hessian-vector products ----
+
+// output = f'(x) * input + f''(x) * tangent * grad; the second term where grad is given. output may be input.
+template <class T>
+struct ActivationTangentArgs {
+  Index rows, cols;
+  const T* x;  // what f was applied to
+  Index ld_x;
+  const T* input;  // the tangent of x, or of the gradient of f(x)
+  Index ld_input;
+  T* output;
+  Index ld_output;
+  const T* tangent;  // of x, or null: zero
+  Index ld_tangent;
+  const T* grad;  // of f(x), or null
+  Index ld_grad;
+  T parameter;
+};
+
+// The tangents of a batch or layer normalisation of a slice.
+template <class T>
+struct NormTangentArgs {
+  Index rows, cols;
+  const T* x;  // (rows, cols)
+  Index ld_x;
+  const T* tangent;  // of x, or null: zero
+  Index ld_tangent;
+  const T* gamma;          // (cols)
+  const T* gamma_tangent;  // (cols), or null: zero
+  const T* beta_tangent;   // (cols), or null: zero
+  // Batch: (cols) each, mean and variance, and the tangents of mean and of inverse = 1/sqrt(variance + eps), null where
+  // the statistics are fixed. Layer: (rows, 2), mean and inverse, and their tangents. Forward writes the tangents.
+  const T* mean;
+  const T* variance;
+  T* mean_tangent;
+  T* inverse_tangent;
+  Index ld_statistics;
+  T eps;
+  const T* grad;  // (rows, cols) of the output; backward
+  Index ld_grad;
+  const T* grad_tangent;  // (rows, cols); batch: `output`
+  Index ld_grad_tangent;
+  T* output;  // the tangent of the output; backward: of the gradient of x
+  Index ld_output;
+  T* grad_gamma;  // (cols), the tangents of these gradients
+  T* grad_beta;
+};
+
+// grad = the Hessian of the loss with respect to the outputs, times `tangent`; value and `correct` are left alone.
+template <class T>
+struct LossTangentArgs {
+  LossArgs<T> loss;
+  const T* tangent;  // (rows, cols) of the outputs
+  Index ld_tangent;
+};
+
 // Who computes a matrix product: the micro-kernels here, or a BLAS loaded at run time (its epilogue is gemm_epilogue).
 enum class GemmProvider { native, blas };
 
@@ -224,7 +280,9 @@ struct OpTable {
   void (*gemm_epilogue)(const GemmArgs<T>&) noexcept;  // the epilogue alone, for products made elsewhere
   void (*activation_forward[kActivationCount])(const ActivationArgs<T>&) noexcept;
   void (*activation_backward[kActivationCount])(const ActivationArgs<T>&) noexcept;
+  void (*activation_tangent[kActivationCount])(const ActivationTangentArgs<T>&) noexcept;
   void (*loss[kLossCount])(const LossArgs<T>&) noexcept;
+  void (*loss_tangent[kLossCount])(const LossTangentArgs<T>&) noexcept;
   void (*update[kOptimizerCount])(const UpdateArgs<T>&) noexcept;
   void (*regularize)(const RegularizeArgs<T>&) noexcept;
   void (*limit_norm)(const LimitNormArgs<T>&) noexcept;
@@ -235,6 +293,11 @@ struct OpTable {
   void (*layer_norm_forward)(const LayerNormArgs<T>&) noexcept;
   void (*layer_norm_backward)(const LayerNormArgs<T>&) noexcept;
   void (*layer_norm_gamma)(const LayerNormArgs<T>&) noexcept;
+  void (*batch_norm_tangent)(const NormTangentArgs<T>&) noexcept;
+  void (*batch_norm_gradient_tangent)(const NormTangentArgs<T>&) noexcept;
+  void (*layer_norm_tangent)(const NormTangentArgs<T>&) noexcept;
+  void (*layer_norm_gradient_tangent)(const NormTangentArgs<T>&) noexcept;
+  void (*layer_norm_gamma_tangent)(const NormTangentArgs<T>&) noexcept;
   void (*dropout_forward)(const DropoutArgs<T>&) noexcept;
   void (*dropout_backward)(const DropoutArgs<T>&) noexcept;
   void (*add)(const AddArgs<T>&) noexcept;

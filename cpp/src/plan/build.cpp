@@ -13,7 +13,9 @@
 #include <utility>
 
 #include "arena.hpp"
+#include "hazards.hpp"
 #include "plan.hpp"
+#include "tangent.hpp"
 
 namespace stoop {
 namespace {
@@ -26,38 +28,6 @@ Index padded_stride(Index width, Index element_size) {
   if (bytes % 4096 == 0) bytes += kAlignment;
   return bytes / element_size;
 }
-
-// How a step touches a buffer: in the rows or columns of its own share, or beyond it.
-enum class Reach { rows, columns, all };
-
-struct Access {
-  int buffer;
-  Reach reach;
-  bool write;
-};
-
-// Remembers what was touched since the last barrier.
-class Hazards {
- public:
-  bool conflicts(const std::vector<Access>& accesses) const {
-    for (const Access& now : accesses) {
-      for (const Access& before : since_barrier_) {
-        if (now.buffer != before.buffer || now.buffer == kNone || (!now.write && !before.write)) continue;
-        if (now.reach == Reach::all || now.reach != before.reach) return true;
-      }
-    }
-    return false;
-  }
-  void barrier() { since_barrier_.clear(); }
-  void add(const std::vector<Access>& accesses) {
-    since_barrier_.insert(since_barrier_.end(), accesses.begin(), accesses.end());
-  }
-
- private:
-  std::vector<Access> since_barrier_;
-};
-
-Reach reach_of(Cut cut) { return cut == Cut::rows ? Reach::rows : Reach::columns; }
 
 // What the plan decides about a node of the graph.
 struct NodePlan {
@@ -144,12 +114,10 @@ class Builder {
   }
 
   // Appends the step, with a barrier in front where it needs one; each step is a unit of time for the buffers.
-  void push(Step step, const std::vector<Access>& accesses) {
-    step.barrier = trains_ && hazards_.conflicts(accesses);
-    if (step.barrier) hazards_.barrier();
-    hazards_.add(accesses);
+  void push(Step step) {
+    const std::vector<Access> accesses = accesses_of(step);
+    step.barrier = trains_ && hazards_.needs_barrier(accesses);
     for (const Access& access : accesses) {
-      if (access.buffer == kNone) continue;
       plan_.buffers[index(access.buffer)].last = time_;
       if (access.write) cuts_.resize(plan_.buffers.size(), Cut::rows), cuts_[index(access.buffer)] = step.cut;
     }
@@ -222,7 +190,7 @@ class Builder {
     if (!trains_) return;
     Step step = start_step(StepKind::gather, Cut::rows, kNone);
     step.output = planned(i).value;
-    push(step, {{step.output, Reach::rows, true}});
+    push(step);
   }
 
   void forward_dense(int i) {
@@ -236,14 +204,14 @@ class Builder {
     step.input = planned(node(i).input).value;
     step.output = planned(i).value = planned(i).saved = add_buffer(numbered("h", i), node(i).out_features);
     plan_.flops += product_flops(node(i));
-    push(step, {{step.input, cut == Cut::rows ? Reach::rows : Reach::all, false}, {step.output, reach_of(cut), true}});
+    push(step);
   }
 
   // The activation that follows node i and nothing else reads, if its derivative does not need the product itself.
   int fusable_activation(int i) const {
     const int next = i + 1;
     if (next >= node_count() || node(next).kind != NodeKind::activation || node(next).input != i) return kNone;
-    if (graph_.consumers(i) != 1) return kNone;
+    if (graph_.consumers(i) != 1 || request_.kind == PlanKind::curvature) return kNone;
     return !trains_ || derivative_from_output(kind_of(node(next).activation)) ? next : kNone;
   }
 
@@ -270,16 +238,14 @@ class Builder {
     Step step = start_elementwise(StepKind::activation, i);
     set_activation(step, node(i).activation);
     planned(i).saved = derivative_from_output(step.activation) ? step.output : step.input;
-    const Reach reach = reach_of(step.cut);
-    push(step, {{step.input, reach, false}, {step.output, reach, true}});
+    push(step);
   }
 
   void forward_dropout(int i) {
     if (!trains_ || !request_.dropout) return skip(i);
     Step step = start_elementwise(StepKind::dropout, i);
     step.mask = planned(i).mask = add_mask(i);
-    const Reach reach = reach_of(step.cut);
-    push(step, {{step.input, reach, false}, {step.output, reach, true}, {step.mask, reach, true}});
+    push(step);
   }
 
   void forward_batch_norm(int i) {
@@ -291,8 +257,7 @@ class Builder {
     if (batch) step.statistics = planned(i).statistics = add_buffer(numbered("stats", i), node(i).out_features, 2);
     step.running_mean = graph_.buffers[index(node(i).running_mean)].info.offset;
     step.running_var = graph_.buffers[index(node(i).running_var)].info.offset;
-    const Reach reach = reach_of(step.cut);
-    push(step, {{step.input, reach, false}, {step.output, reach, true}, {step.statistics, reach, true}});
+    push(step);
   }
 
   void forward_layer_norm(int i) {
@@ -300,8 +265,7 @@ class Builder {
     step.input = planned(node(i).input).value;
     step.output = planned(i).value = add_buffer(numbered("h", i), node(i).out_features);
     step.statistics = planned(i).statistics = add_buffer(numbered("stats", i), 2);
-    push(step,
-         {{step.input, Reach::rows, false}, {step.output, Reach::rows, true}, {step.statistics, Reach::rows, true}});
+    push(step);
   }
 
   void forward_add(int i) {
@@ -309,7 +273,7 @@ class Builder {
     step.input = planned(node(i).input).value;
     step.gate = planned(node(i).other).value;
     step.output = planned(i).value = add_buffer(numbered("h", i), node(i).out_features);
-    push(step, {{step.input, Reach::rows, false}, {step.gate, Reach::rows, false}, {step.output, Reach::rows, true}});
+    push(step);
   }
 
   void loss() {
@@ -319,13 +283,11 @@ class Builder {
     if (trains_ && !request_.class_targets) {
       Step gather = start_step(StepKind::gather_targets, Cut::rows, kNone);
       gather.output = plan_.target_buffer = add_buffer("y", plan_.output_dim);
-      push(gather, {{gather.output, Reach::rows, true}});
+      push(gather);
     }
     if (trains_ && request_.backward)
       step.output = planned(node_count() - 1).grad = add_buffer("d_out", plan_.output_dim);
-    push(step, {{step.input, Reach::rows, false},
-                {plan_.target_buffer, Reach::rows, false},
-                {step.output, Reach::rows, true}});
+    push(step);
   }
 
   // ---- backward ----
@@ -334,6 +296,7 @@ class Builder {
     for (int i = node_count() - 1; i > 0 && request_.backward; --i) {
       if (planned(i).needs_grad) backward(i);
     }
+    if (request_.kind == PlanKind::curvature) add_tangents(plan_, parameter_steps_, graph_);
     Step check = start_step(StepKind::check_loss, Cut::everyone, kNone);
     check.barrier = true;
     plan_.steps.push_back(check);
@@ -367,7 +330,7 @@ class Builder {
     set_activation(step, activation);
     step.gate = planned(i).saved;
     step.output = planned(i).grad;
-    push(step, {{step.gate, reach_of(step.cut), false}, {step.output, reach_of(step.cut), true}});
+    push(step);
   }
 
   // Hands the gradient in `buffer` to node `to`, which adds up what all its consumers give.
@@ -389,7 +352,7 @@ class Builder {
     step.input = from;
     step.output = output;
     step.out_features = node(to).out_features;
-    push(step, {{from, reach_of(step.cut), false}, {output, reach_of(step.cut), true}});
+    push(step);
     return output;
   }
 
@@ -421,9 +384,7 @@ class Builder {
       planned(gated).gated = true;
     }
     plan_.flops += product_flops(node(i));
-    push(step, {{step.input, cut == Cut::rows ? Reach::rows : Reach::all, false},
-                {step.gate, reach_of(cut), false},
-                {step.output, reach_of(cut), true}});
+    push(step);
     pass(step.output, before);
   }
 
@@ -431,6 +392,7 @@ class Builder {
   // output: the dense that has computed it, or i itself. Only where that product is all there is to the gradient.
   int gated_source(int i) {
     if (node(i).kind != NodeKind::activation || graph_.consumers(i) != 1) return kNone;
+    if (request_.kind == PlanKind::curvature) return kNone;
     if (planned(i).skipped) return node(i).input;
     return derivative_from_output(kind_of(node(i).activation)) ? i : kNone;
   }
@@ -440,7 +402,7 @@ class Builder {
       Step step = start_step(StepKind::dropout_gradient, cut_of(planned(i).grad), i);
       step.output = planned(i).grad;
       step.mask = planned(i).mask;
-      push(step, {{step.mask, reach_of(step.cut), false}, {step.output, reach_of(step.cut), true}});
+      push(step);
     }
     pass(planned(i).grad, node(i).input);
   }
@@ -453,13 +415,10 @@ class Builder {
     step.sums = add_buffer(numbered("sums", i), node(i).out_features, 2);
     step.running_mean = graph_.buffers[index(node(i).running_mean)].info.offset;
     step.running_var = graph_.buffers[index(node(i).running_var)].info.offset;
-    push(step, {{step.input, Reach::columns, false},
-                {step.statistics, Reach::columns, false},
-                {step.sums, Reach::columns, true},
-                {step.output, Reach::columns, true}});
+    push(step);
     add_vector_step(StepKind::stored_gradient, i, node(i).weight, step.sums, 0);
     add_vector_step(StepKind::stored_gradient, i, node(i).bias, step.sums, 1);
-    if (step.statistics != kNone && updates()) add_statistics_step(i, step.statistics);
+    if (step.statistics != kNone && (updates() || request_.update_statistics)) add_statistics_step(i, step.statistics);
     pass(step.output, node(i).input);
   }
 
@@ -473,10 +432,7 @@ class Builder {
     step.gate = planned(i).grad;
     step.statistics = planned(i).statistics;
     step.output = add_buffer(numbered("d", before), node(before).out_features);
-    push(step, {{step.input, Reach::rows, false},
-                {step.gate, Reach::rows, false},
-                {step.statistics, Reach::rows, false},
-                {step.output, Reach::rows, true}});
+    push(step);
     pass(step.output, before);
   }
 

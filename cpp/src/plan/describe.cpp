@@ -8,7 +8,7 @@ namespace stoop {
 namespace {
 
 const char* name_of(PlanKind kind) {
-  constexpr const char* kNames[] = {"inference", "evaluation", "training", "checked", "gradient"};
+  constexpr const char* kNames[] = {"inference", "evaluation", "training", "checked", "gradient", "curvature"};
   return kNames[static_cast<int>(kind)];
 }
 
@@ -37,7 +37,14 @@ const char* name_of(StepKind kind) {
                                     "check_gradient",
                                     "update_parameter",
                                     "limit_norm",
-                                    "update_statistics"};
+                                    "update_statistics",
+                                    "activation_tangent",
+                                    "batch_norm_tangent",
+                                    "batch_norm_gradient_tangent",
+                                    "layer_norm_tangent",
+                                    "layer_norm_gradient_tangent",
+                                    "gamma_gradient_tangent",
+                                    "loss_tangent"};
   return kNames[static_cast<int>(kind)];
 }
 

@@ -64,6 +64,7 @@ class TeamRun {
     context.ops = &ops_;
     context.buffers = executor_.bound_.data();
     context.parameters = run_.parameters;
+    context.direction = run_.direction;
     context.scratch = executor_.scratch_.data() + thread * executor_.thread_scratch_;
     context.running = run_.running;
     context.seed = run_.seed;
@@ -114,7 +115,7 @@ class TeamRun {
     const Index rows = batch.rows;
     T* block = context.scratch + executor_.gemm_scratch_;
     UpdateArgs<T> rates{};
-    if (plan_.kind != PlanKind::gradient) {
+    if (run_.learning_rates != nullptr) {
       set_rates(rates, *run_.optimizer, run_.learning_rates[batch.updates], run_.updates_done + batch.updates + 1);
     }
     for (const Step& step : plan_.steps) {
@@ -148,6 +149,8 @@ class TeamRun {
         return gather(context, step.output, run_.data.values, batch.start, slice.row, slice.row_end);
       case StepKind::loss:
         return loss(context, step, batch, slice.row, slice.row_end);
+      case StepKind::loss_tangent:
+        return loss_tangent(context, step, batch, slice);
       case StepKind::limit_norm:
         return blocks_.limit_norm(step, slice);
       default:
@@ -184,28 +187,40 @@ class TeamRun {
       if (run_.data.weights != nullptr) executor_.weights_[static_cast<std::size_t>(i)] = run_.data.weights[from];
     }
     for (Index i = begin; i < end; i += kRowBlock) {
-      LossArgs<T> args{};
-      args.rows = std::min(kRowBlock, end - i);
-      args.cols = step.out_features;
-      args.output = context.at(step.input, i);
-      args.ld_output = context.stride(step.input);
-      if (plan_.class_targets) {
-        args.classes = executor_.classes_.data() + i;
-      } else {
-        args.targets = context.at(plan_.target_buffer, i);
-        args.ld_targets = context.stride(plan_.target_buffer);
-      }
-      if (run_.data.weights != nullptr) args.weights = executor_.weights_.data() + i;
-      if (step.output != kNone) {
-        args.grad = context.at(step.output, i);
-        args.ld_grad = context.stride(step.output);
-      }
-      args.grad_scale = weight > 0.0 ? static_cast<T>(1.0 / weight) : T(0);  // a batch without weight changes nothing
-      args.parameter = run_.loss_parameter;
-      args.loss = &executor_.losses_[static_cast<std::size_t>(i / kRowBlock)];
-      args.correct = &executor_.correct_[static_cast<std::size_t>(i / kRowBlock)];
+      const LossArgs<T> args = loss_args(context, step, weight, i, std::min(kRowBlock, end - i));
       ops_.loss[static_cast<int>(plan_.loss)](args);
     }
+  }
+
+  void loss_tangent(const StepContext<T>& context, const Step& step, const Batch& batch, const Slice& slice) {
+    const LossArgs<T> args = loss_args(context, step, weight_of_update(batch), slice.row, slice.rows());
+    ops_.loss_tangent[static_cast<int>(plan_.loss)](
+        {args, context.at(step.tangent, slice.row), context.stride(step.tangent)});
+  }
+
+  // Of the rows from `i` on; `weight` is that of the update.
+  LossArgs<T> loss_args(const StepContext<T>& context, const Step& step, double weight, Index i, Index rows) {
+    LossArgs<T> args{};
+    args.rows = rows;
+    args.cols = step.out_features;
+    args.output = context.at(step.input, i);
+    args.ld_output = context.stride(step.input);
+    if (plan_.class_targets) {
+      args.classes = executor_.classes_.data() + i;
+    } else {
+      args.targets = context.at(plan_.target_buffer, i);
+      args.ld_targets = context.stride(plan_.target_buffer);
+    }
+    if (run_.data.weights != nullptr) args.weights = executor_.weights_.data() + i;
+    if (step.output != kNone) {
+      args.grad = context.at(step.output, i);
+      args.ld_grad = context.stride(step.output);
+    }
+    args.grad_scale = weight > 0.0 ? static_cast<T>(1.0 / weight) : T(0);  // a batch without weight changes nothing
+    args.parameter = run_.loss_parameter;
+    args.loss = &executor_.losses_[static_cast<std::size_t>(i / kRowBlock)];
+    args.correct = &executor_.correct_[static_cast<std::size_t>(i / kRowBlock)];
+    return args;
   }
 
   // Each thread adds the same numbers in the same order, so all decide alike without another barrier.

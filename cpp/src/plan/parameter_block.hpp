@@ -37,10 +37,11 @@ struct ParameterBlocks {
     const bool stored = plan.kind != PlanKind::training;  // all gradients are kept
     T* grad = stored ? run.gradient + offset : scratch;
     if (step.kind != StepKind::update_parameter) {
-      T* fresh = batch.is_first() ? grad : scratch;
+      const bool adds = step.adds || !batch.is_first();
+      T* fresh = adds ? scratch : grad;
       run_parameter_gradient(context, step, batch.rows, begin, end, fresh);
-      if (!batch.is_first()) ops.add({1, n, fresh, n, grad, n, false});
-      if (!batch.is_last()) return;
+      if (adds) ops.add({1, n, fresh, n, grad, n, false});
+      if (!batch.is_last() || step.after == After::nothing) return;
     }
     const bool asked = step.after == After::regularize;
     const bool fused = !asked && !stored && l1_of(step) == 0.0 && run.clip_value == 0.0;
@@ -63,9 +64,10 @@ struct ParameterBlocks {
   static double term(double factor, double sum) { return factor == 0.0 ? 0.0 : factor * sum; }
 
   void regularize(const Step& step, Index n, Index offset, T* grad, Index slot) const {
-    const double l1 = l1_of(step), l2 = l2_of(step);
+    const bool along = plan.kind == PlanKind::curvature;  // then l2 is all the terms there are, and `grad` a product
+    const double l1 = along ? 0.0 : l1_of(step), l2 = l2_of(step);
     double squares = 0.0, magnitudes = 0.0;
-    ops.regularize({n, run.parameters + offset, grad, static_cast<T>(l1), static_cast<T>(l2),
+    ops.regularize({n, (along ? run.direction : run.parameters) + offset, grad, static_cast<T>(l1), static_cast<T>(l2),
                     static_cast<T>(run.clip_value), &squares, &magnitudes, grad_squares + slot});
     penalties[slot] = term(0.5 * l2, squares) + term(l1, magnitudes);
   }

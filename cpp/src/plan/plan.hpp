@@ -22,6 +22,7 @@ enum class PlanKind {
   training,    // each parameter is updated as soon as its gradient is there
   checked,     // all gradients first, then a check of their norm, then the updates
   gradient,    // gradients only
+  curvature,   // the gradient's derivative in a direction: the Hessian times a vector
 };
 
 enum class StepKind {
@@ -50,6 +51,14 @@ enum class StepKind {
   update_parameter,     // the optimizer on a parameter whose gradient is complete
   limit_norm,           // columns of an updated weight are scaled down to the largest norm allowed
   update_statistics,    // running = momentum * running + (1 - momentum) * batch
+  // Of plans of kind `curvature`, where a tangent is the derivative of a buffer in the direction of the run.
+  activation_tangent,           // output = f'(gate) * input + f''(gate) * tangent * primal
+  batch_norm_tangent,           // output = the tangent of the output
+  batch_norm_gradient_tangent,  // output = the tangent of the gradient of the layer's input, in place
+  layer_norm_tangent,
+  layer_norm_gradient_tangent,  // the same from `gate`, the tangent of the gradient of the output
+  gamma_gradient_tangent,       // of a layer_norm
+  loss_tangent,                 // output = the tangent of the loss's gradient
 };
 
 // How a step is divided. A block is a property of the plan, so that sums are cut alike for any number of threads.
@@ -88,6 +97,10 @@ struct Step {
   int statistics = kNone;
   int sums = kNone;
   int mask = kNone;
+  int tangent = kNone;  // of what the layer read, kNone: zero
+  int primal = kNone;   // the gradient whose tangent is computed
+  int tangent_statistics = kNone;
+  bool along = false;  // the parameters are those of the direction (for tangents of normalisations: these move too)
   Index in_features = 0;
   Index out_features = 0;
   Index parameter = kNone;  // offset in elements: the weight, gamma, or the vector that is updated
@@ -109,6 +122,7 @@ struct Step {
   bool regularized = false;
   std::optional<double> l1, l2;  // unset: those of the run
   After after = After::nothing;
+  bool adds = false;    // to the gradient that is there
   Index first_sum = 0;  // slot of block 0 in the sums of squares
 };
 
@@ -142,7 +156,8 @@ struct PlanRequest {
   // Of plans that compute gradients: what the layers do that behave differently in training.
   bool dropout = true;
   bool batch_statistics = true;
-  bool limit_norm = false;  // of the columns of each weight, after its update
+  bool update_statistics = false;  // running statistics are updated though parameters are not
+  bool limit_norm = false;         // of the columns of each weight, after its update
 };
 
 Plan build_plan(const PlanRequest& request);

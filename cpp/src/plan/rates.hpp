@@ -66,6 +66,10 @@ inline UpdateRates rates_of(const Lion& lion, double lr, Index) {
   return {{lr, lion.beta1, lion.beta2, 1.0 - lion.beta1, 1.0 - lion.beta2}, lr * lion.weight_decay};
 }
 
+// Of the full batch: no update kernel.
+inline UpdateRates rates_of(const LBFGS&, double, Index) { return {}; }
+inline UpdateRates rates_of(const NewtonCG&, double, Index) { return {}; }
+
 // For update t, counted from 1, at learning rate lr. The gradient is taken as it is until grad_scale is set.
 template <class T>
 void set_rates(UpdateArgs<T>& args, const Optimizer& optimizer, double lr, Index t) {

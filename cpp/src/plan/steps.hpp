@@ -5,39 +5,16 @@
 #include <cstdint>
 
 #include "../random/philox.hpp"
-#include "execute.hpp"
+#include "steps_context.hpp"
+#include "tangent_steps.hpp"
 
 namespace stoop {
 
-// What a thread needs to run steps: where the buffers and parameters are, and memory of its own.
+// The parameters of a product, or the direction they move in.
 template <class T>
-struct StepContext {
-  const OpTable<T>* ops = nullptr;
-  const BoundBuffer<T>* buffers = nullptr;
-  const T* parameters = nullptr;
-  T* running = nullptr;  // statistics of the batch normalisations, laid out as Model::buffer_block()
-  T* scratch = nullptr;
-  std::uint64_t seed = 0;  // of dropout, with the number of this update
-  std::uint64_t update = 0;
-  Index first_row = 0;  // of this batch among the rows of the update
-
-  T* at(int buffer, Index row, Index column = 0) const {
-    return buffers[buffer].data + row * buffers[buffer].stride + column;
-  }
-  Index stride(int buffer) const { return buffers[buffer].stride; }
-  std::uint8_t* mask(int buffer, Index row) const {
-    return reinterpret_cast<std::uint8_t*>(buffers[buffer].data) + row * buffers[buffer].stride;
-  }
-};
-
-// The part of a step's output that one call works on.
-struct Slice {
-  Index row, row_end;
-  Index column, column_end;
-
-  Index rows() const { return row_end - row; }
-  Index columns() const { return column_end - column; }
-};
+const T* product_parameters(const StepContext<T>& context, const Step& step) {
+  return step.along ? context.direction : context.parameters;
+}
 
 template <class T>
 void run_gemm(const StepContext<T>& context, GemmProvider provider, const GemmArgs<T>& args) {
@@ -56,14 +33,14 @@ void run_dense(const StepContext<T>& context, const Step& step, const Slice& sli
   args.k = step.in_features;
   args.a = context.at(step.input, slice.row);
   args.lda = context.stride(step.input);
-  args.b = context.parameters + step.parameter + slice.column;
+  args.b = product_parameters(context, step) + step.parameter + slice.column;
   args.ldb = step.out_features;
   args.c = context.at(step.output, slice.row, slice.column);
   args.ldc = context.stride(step.output);
   args.epilogue = Epilogue::activate;
   args.activation = step.activation;
   args.activation_parameter = static_cast<T>(step.activation_parameter);
-  args.bias = step.bias == kNone ? nullptr : context.parameters + step.bias + slice.column;
+  args.bias = step.bias == kNone ? nullptr : product_parameters(context, step) + step.bias + slice.column;
   args.scratch = context.scratch;
   run_gemm(context, step.provider, args);
 }
@@ -78,7 +55,7 @@ void run_input_gradient(const StepContext<T>& context, const Step& step, const S
   args.k = step.out_features;
   args.a = context.at(step.input, slice.row);
   args.lda = context.stride(step.input);
-  args.b = context.parameters + step.parameter + slice.column * step.out_features;
+  args.b = product_parameters(context, step) + step.parameter + slice.column * step.out_features;
   args.ldb = step.out_features;
   args.c = context.at(step.output, slice.row, slice.column);
   args.ldc = context.stride(step.output);
@@ -210,7 +187,7 @@ void run_slice(const StepContext<T>& context, const Step& step, const Slice& sli
     case StepKind::add_gradient:
       return run_add(context, step.input, step.output, slice, false);
     default:
-      return;
+      return run_tangent(context, step, slice);
   }
 }
 
@@ -237,6 +214,11 @@ void run_parameter_gradient(const StepContext<T>& context, const Step& step, Ind
       args.grad += begin;
       args.grad_gamma = grad;
       return context.ops->layer_norm_gamma(args);
+    }
+    case StepKind::gamma_gradient_tangent: {
+      NormTangentArgs<T> args = layer_norm_tangent_args(context, step, {0, rows, begin, end});
+      args.grad_gamma = grad;
+      return context.ops->layer_norm_gamma_tangent(args);
     }
     default:
       break;

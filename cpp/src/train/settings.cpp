@@ -31,9 +31,26 @@ void check_limit(const char* name, const std::optional<double>& value) {
                "leave it out to set no limit");
 }
 
+// LBFGS and NewtonCG compare values and gradients of one function from update to update.
+void check_full_batch(const TrainerConfig& config, const Graph& graph) {
+  const OptimizerKind kind = kind_of(config.optimizer);
+  if (!is_full_batch(kind)) return;
+  const auto refuse = [&](const std::string& given) {
+    throw_value_error("Trainer", given + " with the optimizer " + std::string(name_of(kind)),
+                      "expected a function that stays the same while it is minimised",
+                      "leave it out, or use an optimizer of mini-batches such as Adam");
+  };
+  if (has_node(graph, NodeKind::dropout)) refuse("a Dropout");
+  if (config.clip_norm) refuse("clip_norm");
+  if (config.clip_value) refuse("clip_value");
+  if (config.max_norm) refuse("max_norm");
+  if (config.accumulate > 1) refuse("accumulate=" + std::to_string(config.accumulate));
+}
+
 }  // namespace
 
-void check_config(const TrainerConfig& config) {
+void check_config(const TrainerConfig& config, const Graph& graph) {
+  check_full_batch(config, graph);
   validate(config.optimizer);
   validate(config.loss);
   check_penalty("l1", config.l1);
@@ -67,6 +84,19 @@ void check_eps(const Optimizer& optimizer, const char* where) {
 }
 
 bool needs_all_gradients(const TrainerConfig& config) { return config.clip_norm.has_value() || config.accumulate > 1; }
+
+std::vector<bool> trained_elements(const Graph& graph) {
+  std::vector<bool> trained(static_cast<std::size_t>(graph.parameter_elements), false);
+  for (const Node& node : graph.nodes) {
+    for (const int parameter : {node.weight, node.bias}) {
+      if (parameter == kNone || !node.trainable) continue;
+      const ParameterInfo& info = graph.parameters[static_cast<std::size_t>(parameter)].info;
+      const auto first = trained.begin() + info.offset;
+      std::fill(first, first + info.rows * info.cols, true);
+    }
+  }
+  return trained;
+}
 
 template <class T>
 double penalty_of(const TrainerConfig& config, const Graph& graph, const T* parameters, Weights which) {

@@ -3,6 +3,7 @@
 
 #include <span>
 #include <string>
+#include <vector>
 
 #include <stoop/trainer.hpp>
 
@@ -10,8 +11,11 @@
 
 namespace stoop {
 
-// Throws ValueError for a number outside its range.
-void check_config(const TrainerConfig& config);
+// Throws ValueError for a number outside its range, and for what an optimizer of the full batch cannot do.
+void check_config(const TrainerConfig& config, const Graph& graph);
+
+// By element of Model::parameter_block(): whether training changes it.
+std::vector<bool> trained_elements(const Graph& graph);
 
 // Throws ValueError for an eps that is zero in T: it would not keep a zero gradient from 0/0.
 template <class T>

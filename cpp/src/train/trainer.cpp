@@ -17,9 +17,7 @@ constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 
 template <class T>
 Trainer<T>::Trainer(Model<T>& model, TrainerConfig config) {
-  check_config(config);
-  check_eps<T>(config.optimizer, "Trainer");
-  impl_ = std::make_unique<Impl>(model, config);
+  impl_ = std::make_unique<Impl>(model, std::move(config));
 }
 template <class T>
 Trainer<T>::Trainer(Trainer&&) noexcept = default;
@@ -101,17 +99,40 @@ Index merged_rows(LastBatch last_batch, Index batch, bool needs_variance) {
 }  // namespace
 
 template <class T>
+History Trainer<T>::Impl::run_epochs(const FitOptions<T>& options,
+                                     const std::function<EpochResult(bool& interrupted)>& run_one) {
+  const bool has_validation = options.validation_x.has_value();
+  History history;
+  for (Index i = 0; i < options.epochs; ++i) {
+    tabulate(options.tabulate);
+    EpochResult result = run_one(history.interrupted);
+    if (history.interrupted) break;
+    if (has_validation) {
+      const Metrics metrics = evaluate(*options.validation_x, options.validation_y);
+      result.val_loss = metrics.loss;
+      result.val_accuracy = metrics.accuracy;
+    }
+    append(history, result, has_accuracy(loss()), has_validation);
+    if (options.on_epoch && !options.on_epoch(result)) {
+      history.interrupted = true;
+      break;
+    }
+  }
+  return history;
+}
+
+template <class T>
 History Trainer<T>::fit(MatrixView<const T> x, const Targets<T>& y, const FitOptions<T>& options) {
   check_options(options, x.rows);
   impl_->check_not_swapped("Trainer.fit");
   impl_->check("Trainer.fit", x, y);
-  const bool has_validation = options.validation_x.has_value();
-  if (has_validation) impl_->check("Trainer.fit validation_data", *options.validation_x, options.validation_y);
-
+  if (options.validation_x) impl_->check("Trainer.fit validation_data", *options.validation_x, options.validation_y);
   const Index batch = std::min(options.batch_size, x.rows), rest = x.rows % batch;
   impl_->check_batch("Trainer.fit", x.rows, batch);
   const Index merged = merged_rows(options.last_batch, batch, has_node(impl_->graph, NodeKind::batch_norm));
   const Index samples = x.rows - (options.last_batch == LastBatch::drop ? rest : 0);  // of an epoch
+  Poller poller([&](Index done) { return options.on_progress({impl_->epoch, done, samples}); });
+  if (impl_->full_batch) return impl_->fit_full_batch(x, y, options, options.on_progress ? &poller : nullptr);
   const bool checked = needs_all_gradients(impl_->config);
   TrainingExecutor<T>& executor =
       impl_->executor(checked ? PlanKind::checked : PlanKind::training, batch + std::min(merged, rest), y);
@@ -122,25 +143,9 @@ History Trainer<T>::fit(MatrixView<const T> x, const Targets<T>& y, const FitOpt
   run.data.x.rows = samples;
   run.merged = merged;
   run.accumulate = accumulate;
-  Poller poller([&](Index done) { return options.on_progress({impl_->epoch, done, samples}); });
   if (options.on_progress) run.poller = &poller;
-  History history;
-  for (Index i = 0; i < options.epochs; ++i) {
-    impl_->tabulate(options.tabulate);
-    EpochResult result = impl_->run_epoch(executor, run, options.shuffle, history.interrupted);
-    if (history.interrupted) break;
-    if (has_validation) {
-      const Metrics metrics = impl_->evaluate(*options.validation_x, options.validation_y);
-      result.val_loss = metrics.loss;
-      result.val_accuracy = metrics.accuracy;
-    }
-    append(history, result, has_accuracy(impl_->loss()), has_validation);
-    if (options.on_epoch && !options.on_epoch(result)) {
-      history.interrupted = true;
-      break;
-    }
-  }
-  return history;
+  return impl_->run_epochs(
+      options, [&](bool& interrupted) { return impl_->run_epoch(executor, run, options.shuffle, interrupted); });
 }
 
 template <class T>
@@ -150,6 +155,7 @@ double Trainer<T>::step(MatrixView<const T> x, const Targets<T>& y) {
   impl_->check_batch("Trainer.step", x.rows, x.rows);
   impl_->rates.resize(1);
   impl_->tabulate({});
+  if (impl_->full_batch) return impl_->step_full_batch(x, y);
   TrainingRun<T> run = impl_->make_update_run(x, y, x.rows, true);
   const TrainingResult result = impl_->execute(impl_->executor(PlanKind::checked, x.rows, y), run);
   if (result.non_finite_loss) impl_->refuse_update("step", impl_->rates[0], impl_->steps);
@@ -161,19 +167,32 @@ template <class T>
 double Trainer<T>::loss_and_grad(MatrixView<const T> x, const Targets<T>& y, std::span<T> gradient, GradientMode mode) {
   impl_->check("Trainer.loss_and_grad", x, y);
   if (mode.training) impl_->check_batch("Trainer.loss_and_grad", x.rows, x.rows);
-  if (!gradient.empty() && static_cast<Index>(gradient.size()) != impl_->parameter_count()) {
-    throw_value_error("Trainer.loss_and_grad", "gradient has " + std::to_string(gradient.size()) + " elements",
-                      "expected " + std::to_string(impl_->parameter_count()),
-                      "give it the size of Model::parameter_block()");
-  }
+  if (!gradient.empty()) impl_->check_block("Trainer.loss_and_grad", "gradient", gradient.size());
   std::fill(gradient.begin(), gradient.end(), T(0));  // padding, and layers that are not trainable
   TrainingRun<T> run = impl_->make_run(x, y, x.rows);
   run.gradient = gradient.data();
   if (gradient.empty()) run.fixed_penalty = impl_->penalty(Weights::all);  // nothing else visits the weights
-  const TrainingResult result = impl_->execute(impl_->gradient_executor(mode, x.rows, y, !gradient.empty()), run);
+  const auto question = gradient.empty() ? Impl::Question::loss : Impl::Question::gradient;
+  const TrainingResult result = impl_->ask(question, mode, run, y);
   // A run that stopped at a non-finite loss has no gradient; the caller sees the loss as it is.
   if (result.non_finite_loss) std::fill(gradient.begin(), gradient.end(), std::numeric_limits<T>::quiet_NaN());
   return result.non_finite_loss ? kNaN : result.loss_sum / result.weight_sum;
+}
+
+template <class T>
+void Trainer<T>::hessian_vector_product(MatrixView<const T> x, const Targets<T>& y, std::span<const T> direction,
+                                        std::span<T> product, GradientMode mode) {
+  constexpr const char* kWhere = "Trainer.hessian_vector_product";
+  impl_->check(kWhere, x, y);
+  if (mode.training) impl_->check_batch(kWhere, x.rows, x.rows);
+  impl_->check_block(kWhere, "direction", direction.size());
+  impl_->check_block(kWhere, "product", product.size());
+  std::fill(product.begin(), product.end(), T(0));
+  TrainingRun<T> run = impl_->make_run(x, y, x.rows);
+  run.direction = direction.data();
+  run.gradient = product.data();
+  const TrainingResult result = impl_->ask(Impl::Question::curvature, mode, run, y);
+  if (result.non_finite_loss) std::fill(product.begin(), product.end(), std::numeric_limits<T>::quiet_NaN());
 }
 
 template <class T>
@@ -222,6 +241,10 @@ void Trainer<T>::swap_ema() {
   impl_->swapped = !impl_->swapped;
 }
 
+template <class T>
+const Model<T>& Trainer<T>::model() const {
+  return impl_->model;
+}
 template <class T>
 Index Trainer<T>::epoch() const {
   return impl_->epoch;

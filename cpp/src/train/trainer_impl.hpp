@@ -10,6 +10,7 @@
 #include <memory>
 #include <span>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include <stoop/error.hpp>
@@ -19,6 +20,7 @@
 #include "../plan/execute.hpp"
 #include "../plan/tuner.hpp"
 #include "dataset.hpp"
+#include "full_batch.hpp"
 #include "settings.hpp"
 
 namespace stoop {
@@ -27,13 +29,18 @@ template <class T>
 struct Trainer<T>::Impl {
   Impl(Model<T>& trained, TrainerConfig settings)
       : model(trained),
-        config(settings),
+        config(std::move(settings)),
         graph(build_graph(model.config(), kAlignment / static_cast<Index>(sizeof(T)))),
         provider(select_gemm_provider()),
         ops(active_table<T>()) {
+    check_config(config, graph);
+    check_eps<T>(config.optimizer, "Trainer");
     const Index size = parameter_count();
     for (int i = 0; i < state_count(config.optimizer); ++i) state[i].reset(size);
     if (config.ema) average.reset(size);
+    if (is_full_batch(kind_of(config.optimizer))) {
+      full_batch = std::make_unique<FullBatchOptimizer<T>>(config.optimizer);
+    }
     start_average();
   }
 
@@ -47,14 +54,16 @@ struct Trainer<T>::Impl {
   AlignedBuffer<T> average;   // of the parameters, or the parameters while the average is in the model
   bool swapped = false;
   std::vector<double> rates;                          // of the updates of an epoch
-  std::unique_ptr<TrainingExecutor<T>> executors[4];  // training, checked, gradient, loss alone
+  std::unique_ptr<TrainingExecutor<T>> executors[6];  // training, checked, gradient, curvature, loss, statistics
   Plan evaluation;
   std::vector<std::int32_t> order;
   std::vector<T> saved;   // what an update changes, as it was at the start of the epoch
-  GradientMode modes[2];  // of the last two executors
+  GradientMode modes[6];  // of the executors, where they have one
   Index epoch = 0;
   Index steps = 0;
-  TeamTuner tuner{1, 0.0};  // for teams of up to tuned_limit and steps of tuned_flops
+  TeamTuner tuner{1, 0.0};                            // for teams of up to tuned_limit and steps of tuned_flops
+  std::unique_ptr<FullBatchOptimizer<T>> full_batch;  // where the optimizer is one
+  double last_correct = 0.0;                          // samples, of the last evaluation for it
   int tuned_limit = 0;
   double tuned_flops = 0.0;
 
@@ -88,20 +97,45 @@ struct Trainer<T>::Impl {
     return *slot;
   }
 
-  // The executor of gradients alone, with the layers behaving as `wanted` says.
-  TrainingExecutor<T>& gradient_executor(const GradientMode& wanted, Index batch, const Targets<T>& y, bool backward) {
-    auto& slot = executors[backward ? 2 : 3];
-    GradientMode& mode = modes[backward ? 0 : 1];
+  // What is asked about the objective without an update.
+  enum class Question { gradient = 2, curvature, loss, statistics };  // the last: of the layers, by their momentum
+
+  // The executor that answers it, with the layers behaving as `wanted` says.
+  TrainingExecutor<T>& executor(Question question, const GradientMode& wanted, Index batch, const Targets<T>& y) {
+    const auto place = static_cast<std::size_t>(question);
+    auto& slot = executors[place];
+    GradientMode& mode = modes[place];
     const bool fits = slot != nullptr && slot->plan().batch >= batch && mode.training == wanted.training &&
                       mode.dropout == wanted.dropout && slot->plan().class_targets != y.has_values;
     if (fits) return *slot;
-    PlanRequest settings = plan_request(PlanKind::gradient, batch, !y.has_values);
+    PlanRequest settings =
+        plan_request(question == Question::curvature ? PlanKind::curvature : PlanKind::gradient, batch, !y.has_values);
     settings.batch_statistics = wanted.training;
     settings.dropout = wanted.dropout;
-    settings.backward = backward;
+    settings.backward = question != Question::loss;
+    settings.update_statistics = question == Question::statistics;
     mode = wanted;
     slot = std::make_unique<TrainingExecutor<T>>(build_plan(settings), ops);
     return *slot;
+  }
+
+  // Rows of a walk where all of `rows` are one batch: layers that need them together get them together.
+  Index walk_rows(Index rows, const GradientMode& mode) const {
+    constexpr Index kWalkRows = 1024;
+    return mode.training && has_node(graph, NodeKind::batch_norm) ? rows : std::min(rows, kWalkRows);
+  }
+
+  // The whole of x as one batch.
+  TrainingResult ask(Question question, const GradientMode& mode, TrainingRun<T>& run, const Targets<T>& y) {
+    run.batch = walk_rows(run.data.x.rows, mode);
+    run.accumulate = block_count(run.data.x.rows, run.batch);
+    return execute(executor(question, mode, run.batch, y), run);
+  }
+
+  void check_block(std::string_view where, const char* what, std::size_t size) const {
+    if (static_cast<Index>(size) == parameter_count()) return;
+    throw_value_error(where, std::string(what) + " has " + std::to_string(size) + " elements",
+                      "expected " + std::to_string(parameter_count()), "give it the size of Model::parameter_block()");
   }
 
   // The variance of one sample is zero whatever it is.
@@ -252,6 +286,15 @@ struct Trainer<T>::Impl {
     std::copy_n(from, average.size(), average.data());
   }
 
+  // ---- trainer_full_batch.cpp ----
+  History fit_full_batch(const MatrixView<const T>& x, const Targets<T>& y, const FitOptions<T>& options,
+                         Poller* poller);
+  double step_full_batch(const MatrixView<const T>& x, const Targets<T>& y);
+  Objective<T> make_objective(const MatrixView<const T>& x, const Targets<T>& y, Poller* poller);
+  EpochResult run_iteration(const MatrixView<const T>& x, const Targets<T>& y, const Objective<T>& objective,
+                            std::string_view where, bool& interrupted);
+  // ---- trainer.cpp ----
+  History run_epochs(const FitOptions<T>& options, const std::function<EpochResult(bool& interrupted)>& run_one);
   EpochResult run_epoch(TrainingExecutor<T>& executor, TrainingRun<T>& run, bool shuffled, bool& interrupted);
   Metrics evaluate(const MatrixView<const T>& x, const Targets<T>& y);
 };

@@ -1,0 +1,51 @@
+// What kind of point training has come to.
+#pragma once
+
+#include <string_view>
+
+#include <stoop/trainer.hpp>
+
+namespace stoop {
+
+enum class PointKind {
+  slope,    // the gradient is not small: no critical point
+  minimum,  // no direction of negative curvature
+  saddle,   // curvature of both signs
+  maximum,  // no direction of positive curvature
+  plateau,  // no curvature to speak of
+};
+
+std::string_view name_of(PointKind kind);
+
+struct CriticalPointOptions {
+  double gradient_tolerance = 1e-3;   // longest gradient that counts as none
+  double curvature_tolerance = 1e-4;  // smallest eigenvalue that counts, as a part of the largest in size
+  double plateau_tolerance = 1e-6;    // largest eigenvalue that counts as none
+  int iterations = 80;                // of Lanczos' method, a Hessian-vector product each
+  GradientMode mode{};
+};
+
+struct CriticalPoint {
+  PointKind kind = PointKind::slope;
+  double loss = 0.0;
+  double gradient_norm = 0.0;
+  double smallest_eigenvalue = 0.0;
+  double largest_eigenvalue = 0.0;
+  // norm(H v - eigenvalue * v) with |v| = 1: an eigenvalue of the Hessian is within it.
+  double smallest_residual = 0.0;
+  double largest_residual = 0.0;
+  Index products = 0;  // Hessian-vector products made
+};
+
+// Gradient and extreme eigenvalues of the Hessian of Trainer::loss_and_grad's loss with respect to the parameters that
+// are trained. Nothing is changed.
+template <class T>
+CriticalPoint critical_point(Trainer<T>& trainer, MatrixView<const T> x, const Targets<T>& y,
+                             const CriticalPointOptions& options = {});
+
+extern template CriticalPoint critical_point(Trainer<float>&, MatrixView<const float>, const Targets<float>&,
+                                             const CriticalPointOptions&);
+extern template CriticalPoint critical_point(Trainer<double>&, MatrixView<const double>, const Targets<double>&,
+                                             const CriticalPointOptions&);
+
+}  // namespace stoop

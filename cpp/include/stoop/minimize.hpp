@@ -1,0 +1,21 @@
+// Minimising any function with the optimizers that train networks.
+#pragma once
+
+#include <functional>
+#include <span>
+#include <vector>
+
+#include <stoop/optimizers.hpp>
+#include <stoop/types.hpp>
+
+namespace stoop {
+
+// The value at `point`; writes the gradient there, of the same size.
+using Cost = std::function<double(std::span<const double> point, std::span<double> gradient)>;
+
+// Makes `steps` updates of `point`, in place, or iterations where the optimizer is LBFGS; returns the cost before each.
+// Throws ValueError for NewtonCG, which needs Hessian-vector products, and NonFiniteLossError when the cost becomes
+// infinite or NaN; LBFGS leaves the best point then, as it does when the cost throws.
+std::vector<double> minimize(const Cost& cost, std::span<double> point, const Optimizer& optimizer, Index steps);
+
+}  // namespace stoop

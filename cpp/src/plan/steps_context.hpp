@@ -1,0 +1,41 @@
+// What running a step needs: where things lie, and which part of its output a call works on.
+#pragma once
+
+#include <cstdint>
+
+#include "execute.hpp"
+
+namespace stoop {
+
+// What a thread needs to run steps: where the buffers and parameters are, and memory of its own.
+template <class T>
+struct StepContext {
+  const OpTable<T>* ops = nullptr;
+  const BoundBuffer<T>* buffers = nullptr;
+  const T* parameters = nullptr;
+  const T* direction = nullptr;  // laid out like the parameters; of plans of kind `curvature`
+  T* running = nullptr;          // statistics of the batch normalisations, laid out as Model::buffer_block()
+  T* scratch = nullptr;
+  std::uint64_t seed = 0;  // of dropout, with the number of this update
+  std::uint64_t update = 0;
+  Index first_row = 0;  // of this batch among the rows of the update
+
+  T* at(int buffer, Index row, Index column = 0) const {
+    return buffers[buffer].data + row * buffers[buffer].stride + column;
+  }
+  Index stride(int buffer) const { return buffers[buffer].stride; }
+  std::uint8_t* mask(int buffer, Index row) const {
+    return reinterpret_cast<std::uint8_t*>(buffers[buffer].data) + row * buffers[buffer].stride;
+  }
+};
+
+// The part of a step's output that one call works on.
+struct Slice {
+  Index row, row_end;
+  Index column, column_end;
+
+  Index rows() const { return row_end - row; }
+  Index columns() const { return column_end - column; }
+};
+
+}  // namespace stoop

@@ -1,0 +1,80 @@
+#include <stoop/diagnose.hpp>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <span>
+#include <vector>
+
+#include <stoop/error.hpp>
+
+#include "../plan/arena.hpp"
+#include "settings.hpp"
+#include "spectrum.hpp"
+#include "vectors.hpp"
+
+namespace stoop {
+namespace {
+
+PointKind kind_of(const CriticalPoint& point, const CriticalPointOptions& options) {
+  if (!(point.gradient_norm <= options.gradient_tolerance)) return PointKind::slope;
+  const double low = point.smallest_eigenvalue, high = point.largest_eigenvalue;
+  const double size = std::max(std::abs(low), std::abs(high));
+  if (size <= options.plateau_tolerance) return PointKind::plateau;
+  const double counts = options.curvature_tolerance * size;
+  if (low >= -counts) return PointKind::minimum;
+  return high <= counts ? PointKind::maximum : PointKind::saddle;
+}
+
+void check(const CriticalPointOptions& options) {
+  const auto refuse = [](const char* name, const std::string& value, const char* expected) {
+    throw_value_error("critical_point", std::string(name) + "=" + value, expected, "leave it out for the default");
+  };
+  if (options.iterations < 1) refuse("iterations", std::to_string(options.iterations), "expected at least 1");
+  const std::array<std::pair<const char*, double>, 3> tolerances{{
+      {"gradient_tolerance", options.gradient_tolerance},
+      {"curvature_tolerance", options.curvature_tolerance},
+      {"plateau_tolerance", options.plateau_tolerance},
+  }};
+  for (const auto& [name, value] : tolerances) {
+    if (!(value >= 0.0) || !std::isfinite(value)) refuse(name, std::to_string(value), "expected a finite number >= 0");
+  }
+}
+
+}  // namespace
+
+std::string_view name_of(PointKind kind) {
+  constexpr std::array<std::string_view, 5> kNames = {"slope", "minimum", "saddle", "maximum", "plateau"};
+  return kNames[static_cast<std::size_t>(kind)];
+}
+
+template <class T>
+CriticalPoint critical_point(Trainer<T>& trainer, MatrixView<const T> x, const Targets<T>& y,
+                             const CriticalPointOptions& options) {
+  constexpr std::uint64_t kSeed = 1;
+  check(options);
+  const Graph graph = build_graph(trainer.model().config(), kAlignment / static_cast<Index>(sizeof(T)));
+  std::vector<T> gradient(trainer.model().parameter_block().size());
+  CriticalPoint point;
+  point.loss = trainer.loss_and_grad(x, y, gradient, options.mode);
+  point.gradient_norm = norm<T>(gradient);
+  if (!std::isfinite(point.gradient_norm)) return point;
+  const auto multiply = [&](std::span<const T> direction, std::span<T> product) {
+    trainer.hessian_vector_product(x, y, direction, product, options.mode);
+  };
+  const Spectrum ends = extreme_eigenvalues<T>(multiply, trained_elements(graph), options.iterations, kSeed);
+  point.smallest_eigenvalue = ends.smallest;
+  point.largest_eigenvalue = ends.largest;
+  point.smallest_residual = ends.smallest_residual;
+  point.largest_residual = ends.largest_residual;
+  point.products = ends.products;
+  point.kind = kind_of(point, options);
+  return point;
+}
+
+template CriticalPoint critical_point(Trainer<float>&, MatrixView<const float>, const Targets<float>&,
+                                      const CriticalPointOptions&);
+template CriticalPoint critical_point(Trainer<double>&, MatrixView<const double>, const Targets<double>&,
+                                      const CriticalPointOptions&);
+
+}  // namespace stoop

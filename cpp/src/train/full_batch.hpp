@@ -1,0 +1,68 @@
+// LBFGS and Newton's method on any objective: one iteration is a direction and a line search.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <vector>
+
+#include <stoop/optimizers.hpp>
+#include <stoop/types.hpp>
+
+namespace stoop {
+
+// A function of `point`, which the optimizer moves; what is called sees where it is.
+template <class T>
+struct Objective {
+  std::span<T> point;
+  std::vector<bool> free;  // which elements count; the gradient and the products are zero in the others
+  std::function<double(std::span<T> gradient)> value_and_gradient;
+  std::function<void(std::span<const T> direction, std::span<T> product)> hessian_vector;  // NewtonCG's
+  std::function<bool()> keep_going;  // may be empty; false ends the iteration where it began
+};
+
+struct Iteration {
+  double value = 0.0;  // before it
+  double grad_norm = 0.0;
+  double step = 0.0;         // length of the direction gone; 0: it stayed
+  bool interrupted = false;  // it stayed, for keep_going said no
+};
+
+template <class T>
+class FullBatchOptimizer {
+ public:
+  explicit FullBatchOptimizer(const Optimizer& optimizer) : optimizer_(optimizer) {}
+
+  // The next iteration asks for value and gradient anew: the objective or the point is another.
+  void forget_point() { known_ = false; }
+  // Evaluates the point if it is not known yet, so that the last call of value_and_gradient was there.
+  void look(const Objective<T>& objective);
+  // One iteration. The last call of value_and_gradient was at the point where it ends. The objective is finite at the
+  // first point, or value is not finite and nothing is done.
+  Iteration iterate(const Objective<T>& objective, double first_step);
+
+ private:
+  struct Pair {
+    std::vector<T> step, change;  // s = w' - w, y = g' - g
+    double product = 0.0;         // s . y
+  };
+
+  void choose_lbfgs_direction();
+  void choose_newton_direction(const Objective<T>& objective, const NewtonCG& newton);
+  bool escape(const Objective<T>& objective, const NewtonCG& newton, Iteration& result);
+  bool search(const Objective<T>& objective, double first_step, int most_evaluations, Iteration& result);
+  double evaluate(const Objective<T>& objective, double step);
+  void accept(double value);
+  void go_back(const Objective<T>& objective);
+  void remember(const Objective<T>& objective, int history_size);
+
+  Optimizer optimizer_;
+  bool known_ = false;      // value_ and gradient_ are those of the point
+  bool exhausted_ = false;  // no step from here gets lower
+  bool interrupted_ = false;
+  double value_ = 0.0;
+  std::vector<T> gradient_, direction_, origin_, trial_;
+  std::vector<Pair> pairs_;  // LBFGS: oldest first
+};
+
+}  // namespace stoop

@@ -1,0 +1,59 @@
+#include <stoop/minimize.hpp>
+
+#include <cmath>
+#include <string>
+
+#include <stoop/error.hpp>
+#include <stoop/optimizer_step.hpp>
+
+#include "full_batch.hpp"
+#include "settings.hpp"
+
+namespace stoop {
+namespace {
+
+double checked(double value, Index step) {
+  if (std::isfinite(value)) return value;
+  throw NonFiniteLossError(
+      step, 0,
+      step == 0 ? "the cost of the first point: start elsewhere" : "the learning rate is probably too large: lower it",
+      "minimize");
+}
+
+std::vector<double> iterate(const Cost& cost, std::span<double> point, const Optimizer& optimizer, Index steps) {
+  Objective<double> objective;
+  objective.point = point;
+  objective.value_and_gradient = [&](std::span<double> gradient) { return cost(point, gradient); };
+  FullBatchOptimizer<double> full_batch(optimizer);
+  std::vector<double> values;
+  for (Index i = 0; i < steps; ++i) {
+    const double rate = schedule_of(optimizer)(i);
+    check_rates({&rate, 1}, i);
+    values.push_back(checked(full_batch.iterate(objective, rate).value, i));
+  }
+  return values;
+}
+
+}  // namespace
+
+std::vector<double> minimize(const Cost& cost, std::span<double> point, const Optimizer& optimizer, Index steps) {
+  constexpr const char* kWhere = "minimize";
+  validate(optimizer);
+  if (steps < 1) throw_value_error(kWhere, "steps=" + std::to_string(steps), "expected at least 1", "give the updates");
+  if (kind_of(optimizer) == OptimizerKind::newton_cg) {
+    throw_value_error(kWhere, "newton_cg with a cost that gives no Hessian-vector products",
+                      "expected another optimizer", "use LBFGS, which needs gradients alone");
+  }
+  if (is_full_batch(kind_of(optimizer))) return iterate(cost, point, optimizer, steps);
+  ParameterUpdater<double> updater(optimizer);
+  std::vector<double> values, gradient(point.size());
+  for (Index i = 0; i < steps; ++i) {
+    values.push_back(checked(cost(point, gradient), i));
+    const std::span<double> parameters[] = {point};
+    const std::span<const double> gradients[] = {gradient};
+    updater.step(parameters, gradients);
+  }
+  return values;
+}
+
+}  // namespace stoop

@@ -1,0 +1,416 @@
+"""Hessian-vector products: every layer with every activation and loss, against differences of gradients.
+
+The oracle is (gradient(w + eps*v) - gradient(w - eps*v)) / (2*eps) in float64, whose error is some 1e-9.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+import stoop
+from helpers import refused, relative_error
+from test_gradcheck_core import ACTIVATIONS, FEATURES, LOSSES, OUTPUTS, PLACES, SAMPLES, make_model, make_targets
+
+LIMIT = 1e-6
+
+
+def flat(arrays: dict[str, npt.NDArray]) -> npt.NDArray:
+    return np.concatenate([array.ravel() for array in arrays.values()])
+
+
+def draw(rng: np.random.Generator, model: Any) -> dict[str, npt.NDArray]:
+    return {name: rng.standard_normal(value.shape) for name, value in model.parameters().items()}
+
+
+def difference_of_gradients(
+    trainer: Any, X: Any, y: Any, v: dict[str, npt.NDArray], eps: float = 1e-5, **mode: Any
+) -> npt.NDArray:
+    parameters = trainer.model.parameters()
+    kept = {name: value.copy() for name, value in parameters.items()}
+    sides = []
+    for sign in (1.0, -1.0):
+        for name, value in parameters.items():
+            value[...] = kept[name] + sign * eps * v[name]
+        sides.append(flat(trainer.loss_and_grad(X, y, **mode)[1]))
+    for name, value in parameters.items():
+        value[...] = kept[name]
+    return (sides[0] - sides[1]) / (2.0 * eps)
+
+
+def without_frozen(model: Any, v: dict[str, npt.NDArray]) -> dict[str, npt.NDArray]:
+    frozen = {str(i) for i, layer in enumerate(model.layers) if not getattr(layer, "trainable", True)}
+    return {name: np.zeros_like(value) if name.split(".")[0] in frozen else value for name, value in v.items()}
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("place", PLACES)
+def test_against_differences_of_gradients(place: str, activation: str, loss: str) -> None:
+    rng = np.random.default_rng(11)
+    function, targets = LOSSES[loss]
+    X, y = rng.standard_normal((SAMPLES, FEATURES)), make_targets(targets, rng)
+    weights = rng.uniform(0.2, 2.0, SAMPLES)
+    model = make_model(place, activation, None, seed=1)
+    trainer = stoop.Trainer(model, loss=function, optimizer=stoop.optimizers.SGD(0.01), l2=0.1)
+    trainer.fit(X, y, epochs=2, batch_size=SAMPLES, verbose=0)
+    v = draw(rng, model)
+    for mode in ({"training": True}, {"training": False}, {"training": True, "dropout": True}):
+        expected = difference_of_gradients(
+            trainer, X, y, without_frozen(model, v), eps=1e-6, sample_weight=weights, **mode
+        )
+        product = flat(trainer.hessian_vector_product(X, y, v, sample_weight=weights, **mode))
+        assert np.linalg.norm(expected) > 1e-3
+        assert relative_error(product, expected) < LIMIT, mode
+
+
+def deep_model(dtype: str = "float64") -> Any:
+    layers = [
+        stoop.Dense(16), stoop.BatchNorm(), stoop.GELU(), stoop.Dropout(0.3),
+        stoop.Residual([stoop.LayerNorm(), stoop.Dense(33, activation="tanh"), stoop.Dense(20)]),
+        stoop.SiLU(), stoop.Dense(9, activation="softplus"), stoop.Dense(OUTPUTS),
+    ]  # fmt: skip
+    return stoop.Model(layers, input_dim=FEATURES, seed=4, dtype=dtype)
+
+
+def test_is_symmetric_and_linear() -> None:
+    rng = np.random.default_rng(12)
+    X, y = rng.standard_normal((50, FEATURES)), rng.integers(OUTPUTS, size=50)
+    model = deep_model()
+    trainer = stoop.Trainer(model, l2=0.01)
+    u, v = draw(rng, model), draw(rng, model)
+    hu, hv = (flat(trainer.hessian_vector_product(X, y, d)) for d in (u, v))
+    assert abs(flat(v) @ hu - flat(u) @ hv) < 1e-12 * np.linalg.norm(hu) * np.linalg.norm(flat(v))
+    both = {name: 2.0 * u[name] - 3.0 * v[name] for name in u}
+    assert relative_error(flat(trainer.hessian_vector_product(X, y, both)), 2.0 * hu - 3.0 * hv) < 1e-12
+
+
+def test_float32_is_near_float64() -> None:
+    rng = np.random.default_rng(13)
+    X, y = rng.standard_normal((130, FEATURES)), rng.integers(OUTPUTS, size=130)
+    wide, narrow = deep_model(), deep_model("float32")
+    for name, value in narrow.parameters().items():
+        wide.parameters()[name][...] = value
+    v = draw(rng, wide)
+    expected = flat(stoop.Trainer(wide).hessian_vector_product(X, y, v))
+    product = flat(stoop.Trainer(narrow).hessian_vector_product(X, y, v))
+    assert product.dtype == np.float32
+    assert relative_error(product, expected) < 1e-4
+
+
+def test_rows_in_several_walks_and_any_number_of_threads() -> None:
+    """2,500 rows are walked in three parts when no layer needs them together; the bits do not depend on the team."""
+    rng = np.random.default_rng(14)
+    X, y = rng.standard_normal((2500, FEATURES)), rng.integers(OUTPUTS, size=2500)
+    layers = [stoop.Dense(40, activation="gelu"), stoop.LayerNorm(), stoop.Dense(OUTPUTS)]
+    model = stoop.Model(layers, input_dim=FEATURES, dtype="float64")
+    v = draw(rng, model)
+    products = [
+        flat(stoop.Trainer(model, num_threads=threads).hessian_vector_product(X, y, v)) for threads in (1, 2, 3, 5)
+    ]
+    assert all(product.tobytes() == products[0].tobytes() for product in products)
+    assert relative_error(products[0], difference_of_gradients(stoop.Trainer(model), X, y, v)) < LIMIT
+    deep = deep_model()
+    v = draw(rng, deep)
+    products = [
+        flat(stoop.Trainer(deep, num_threads=threads).hessian_vector_product(X, y, v, dropout=True))
+        for threads in (1, 2, 4)
+    ]
+    assert all(product.tobytes() == products[0].tobytes() for product in products)
+
+
+def test_of_a_quadratic_is_the_matrix() -> None:
+    """Linear regression: the Hessian of mean (x @ w - y)^2 is 2/n X^T X."""
+    rng = np.random.default_rng(15)
+    X, y = rng.standard_normal((40, 6)), rng.standard_normal((40, 1))
+    model = stoop.Model([stoop.Dense(1, use_bias=False)], input_dim=6, dtype="float64")
+    trainer = stoop.Trainer(model, loss="mse")
+    v = rng.standard_normal((6, 1))
+    product = trainer.hessian_vector_product(X, y, {"0.weight": v})["0.weight"]
+    np.testing.assert_allclose(product, 2.0 / 40 * X.T @ (X @ v), rtol=1e-13)
+
+
+def test_all_frozen_is_zero() -> None:
+    model = stoop.Model([stoop.Dense(2, trainable=False)], input_dim=FEATURES, dtype="float64")
+    product = stoop.Trainer(model, loss="mse").hessian_vector_product(
+        np.ones((3, FEATURES)), np.ones((3, 2)), {"0.weight": np.ones((FEATURES, 2))}
+    )
+    assert not np.any(flat(product))
+
+
+def test_refuses_other_names_and_shapes() -> None:
+    trainer = stoop.Trainer(stoop.Model([stoop.Dense(2)], input_dim=3), loss="mse")
+    X, y = np.ones((4, 3), np.float32), np.ones((4, 2), np.float32)
+    with refused(ValueError, "0.weigth", "0.weight"):
+        trainer.hessian_vector_product(X, y, {"0.weigth": np.ones((3, 2))})
+    with refused(ValueError, r"\(3, 2\)"):
+        trainer.hessian_vector_product(X, y, {"0.weight": np.ones((2, 3))})
+    with refused(TypeError, "mapping"):
+        trainer.hessian_vector_product(X, y, np.ones(8))
+    assert not np.any(flat(trainer.hessian_vector_product(X, y, {})))
+
+
+# ---- LBFGS and NewtonCG ----
+
+FULL_BATCH = {"lbfgs": stoop.optimizers.LBFGS(), "newton_cg": stoop.optimizers.NewtonCG()}
+
+
+def small_problem(dtype: str = "float64", samples: int = 120) -> tuple[Any, npt.NDArray, npt.NDArray]:
+    rng = np.random.default_rng(21)
+    X = rng.standard_normal((samples, 5)).astype(dtype)
+    y = (X[:, 0] * X[:, 1] > 0).astype(np.int64) + (X[:, 2] > 0.5)
+    model = stoop.Model([stoop.Dense(12, activation="tanh"), stoop.Dense(3)], input_dim=5, seed=3, dtype=dtype)
+    return model, X, y
+
+
+@pytest.mark.parametrize("name", FULL_BATCH)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_regularised_network_converges(name: str, dtype: str) -> None:
+    """To a gradient of rounding size, and the loss never rises; first-order training is nowhere near."""
+    model, X, y = small_problem(dtype)
+    trainer = stoop.Trainer(model, optimizer=FULL_BATCH[name], l2=0.01)
+    history = trainer.fit(X, y, epochs=400 if name == "lbfgs" else 60, batch_size=len(X), shuffle=False, verbose=0)
+    loss = np.array(history["loss"])
+    noise = 1e-6 if dtype == "float32" else 1e-12
+    assert np.all(np.diff(loss) <= noise)
+    assert history["grad_norm"][-1] < (1e-4 if dtype == "float32" else 1e-8)
+    assert trainer.epoch == trainer.steps == len(loss)
+    again = trainer.fit(X, y, epochs=1, batch_size=len(X), verbose=0)
+    assert abs(again["loss"][0] - trainer.loss_and_grad(X, y)[0]) <= noise
+
+
+@pytest.mark.parametrize("name", FULL_BATCH)
+def test_a_quadratic_is_solved_exactly(name: str) -> None:
+    """Least squares, with the solution of numpy.linalg.lstsq."""
+    rng = np.random.default_rng(22)
+    X, y = rng.standard_normal((60, 7)), rng.standard_normal((60, 1))
+    model = stoop.Model([stoop.Dense(1, use_bias=False)], input_dim=7, dtype="float64")
+    trainer = stoop.Trainer(model, loss="mse", optimizer=FULL_BATCH[name])
+    trainer.fit(X, y, epochs=40 if name == "lbfgs" else 10, batch_size=60, verbose=0)
+    expected = np.linalg.lstsq(X, y, rcond=None)[0]
+    np.testing.assert_allclose(model.parameters()["0.weight"], expected, rtol=1e-7)
+
+
+def test_lbfgs_gets_lower_than_adam_in_ten_times_the_passes() -> None:
+    """By passes over the data; bench/lbfgs.py compares by time, on digits."""
+    model, X, y = small_problem()
+    trainer = stoop.Trainer(model, optimizer=stoop.optimizers.LBFGS(), l2=0.01)
+    trainer.fit(X, y, epochs=100, batch_size=len(X), verbose=0)
+    reached = trainer.loss_and_grad(X, y)[0]
+    for rate in (1e-2, 1e-3):
+        model, _, _ = small_problem()
+        adam = stoop.Trainer(model, optimizer=stoop.optimizers.Adam(rate), l2=0.01)
+        history = adam.fit(X, y, epochs=1500, batch_size=len(X), verbose=0)
+        assert min(history["loss"]) > reached + 1e-7
+
+
+def test_newton_leaves_a_saddle_where_the_gradient_is_zero() -> None:
+    """All weights zero is a critical point of a tanh network; gradient descent would stay for ever."""
+    rng = np.random.default_rng(23)
+    X = rng.standard_normal((80, 3))
+    y = X[:, :1] * 2.0 - X[:, 1:2]
+    layers = [stoop.Dense(6, activation="tanh", kernel_init="zeros"), stoop.Dense(1, kernel_init="zeros")]
+    model = stoop.Model(layers, input_dim=3, dtype="float64")
+    bias = model.parameters()["1.bias"]
+    bias[...] = y.mean()
+    trainer = stoop.Trainer(model, loss="mse", optimizer=stoop.optimizers.NewtonCG())
+    at_start = stoop.diagnose.critical_point(trainer, X, y)
+    assert at_start.kind == "saddle"
+    assert at_start.gradient_norm < 1e-12
+    assert at_start.smallest_eigenvalue < -0.1
+    assert at_start.smallest_residual < 1e-8
+    history = trainer.fit(X, y, epochs=60, batch_size=80, verbose=0)
+    assert history["loss"][-1] < 0.01 * history["loss"][0]
+    lost = stoop.Trainer(model.copy(), loss="mse", optimizer=stoop.optimizers.LBFGS())
+    for value in lost.model.parameters().values():
+        value[...] = 0.0
+    lost.model.parameters()["1.bias"][...] = y.mean()
+    stuck = lost.fit(X, y, epochs=5, batch_size=80, verbose=0)
+    assert stuck["loss"][-1] == stuck["loss"][0]
+
+
+def test_batch_norm_and_frozen_layers_in_full_batch_training() -> None:
+    _, X, y = small_problem()
+    layers = [stoop.Dense(8, trainable=False), stoop.Dense(8), stoop.BatchNorm(), stoop.ReLU(), stoop.Dense(3)]
+    model = stoop.Model(layers, input_dim=5, seed=1, dtype="float64")
+    frozen = model.parameters()["0.weight"].copy()
+    trainer = stoop.Trainer(model, optimizer=stoop.optimizers.LBFGS(), l2=0.01, ema=0.5)
+    mean, var, loss = np.zeros(8), np.ones(8), []
+    for _ in range(40):
+        loss.append(trainer.step(X, y))
+        p = model.parameters()
+        inputs = (X @ p["0.weight"] + p["0.bias"]) @ p["1.weight"]
+        mean, var = 0.9 * mean + 0.1 * inputs.mean(axis=0), 0.9 * var + 0.1 * inputs.var(axis=0)
+    assert loss[-1] < 0.5 * loss[0]
+    assert np.array_equal(model.parameters()["0.weight"], frozen)
+    np.testing.assert_allclose(model.buffers()["2.running_mean"], mean, rtol=1e-12)
+    np.testing.assert_allclose(model.buffers()["2.running_var"], var, rtol=1e-12)
+    assert not np.array_equal(trainer.ema_parameters()["4.weight"], model.parameters()["4.weight"])
+
+
+@pytest.mark.parametrize("name", FULL_BATCH)
+def test_same_bits_for_any_number_of_threads(name: str) -> None:
+    results = []
+    for threads in (1, 2, 3):
+        model, X, y = small_problem("float32")
+        stoop.Trainer(model, optimizer=FULL_BATCH[name], num_threads=threads).fit(
+            X, y, epochs=8, batch_size=len(X), verbose=0
+        )
+        results.append(flat(model.parameters()).tobytes())
+    assert len(set(results)) == 1
+
+
+def test_history_counts_accuracy_before_each_iteration() -> None:
+    model, X, y = small_problem()
+    trainer = stoop.Trainer(model, optimizer=stoop.optimizers.LBFGS())
+    expected, lengths = [], []
+    for _ in range(12):
+        expected.append(np.mean(model.predict_classes(X) == y))
+        before = flat(model.parameters())
+        trainer.step(X, y)
+        lengths.append(np.linalg.norm(flat(model.parameters()) - before))
+    fresh, _, _ = small_problem()
+    history = stoop.Trainer(fresh, optimizer=stoop.optimizers.LBFGS()).fit(
+        X, y, epochs=12, batch_size=len(X), verbose=0
+    )
+    np.testing.assert_allclose(history["accuracy"], expected)
+    np.testing.assert_allclose(history["learning_rate"], lengths, rtol=1e-9)
+    np.testing.assert_allclose(flat(fresh.parameters()), flat(model.parameters()))
+
+
+def test_refusals_of_full_batch_training() -> None:
+    model, X, y = small_problem()
+    trainer = stoop.Trainer(model, optimizer="lbfgs")
+    before = flat(model.parameters())
+    with refused(ValueError, "batch_size=32", "full batch"):
+        trainer.fit(X, y, batch_size=32, verbose=0)
+    for arguments in ({"clip_norm": 1.0}, {"clip_value": 1.0}, {"max_norm": 1.0}, {"accumulate": 2}):
+        with refused(ValueError, next(iter(arguments))):
+            stoop.Trainer(model, optimizer="newton_cg", **arguments)
+    with refused(ValueError, "Dropout"):
+        stoop.Trainer(
+            stoop.Model([stoop.Dropout(0.5), stoop.Dense(3)], input_dim=5), optimizer=stoop.optimizers.LBFGS()
+        )
+    with refused(TypeError, "minimize"):
+        stoop.optimizers.LBFGS().step([np.zeros(3)], [np.zeros(3)])
+    with refused(ValueError, "history_size"):
+        stoop.optimizers.LBFGS(history_size=0)
+    with refused(ValueError, "newton_cg", "LBFGS"):
+        stoop.minimize(lambda w: (float(w @ w), 2 * w), np.ones(3), stoop.optimizers.NewtonCG(), 3)
+    assert np.array_equal(flat(model.parameters()), before)
+
+
+def test_a_first_loss_that_is_no_number_changes_nothing() -> None:
+    model, X, y = small_problem("float32")
+    for value in model.parameters().values():
+        value *= 1e30
+    before = flat(model.parameters())
+    trainer = stoop.Trainer(model, loss="mse", optimizer="lbfgs")
+    with pytest.raises(stoop.NonFiniteLossError):
+        trainer.fit(X, np.eye(3, dtype=np.float32)[y], batch_size=len(X), verbose=0)
+    assert np.array_equal(flat(model.parameters()), before)
+
+
+# ---- critical points ----
+
+
+def test_eigenvalues_are_those_of_the_whole_hessian() -> None:
+    model, X, y = small_problem(samples=30)
+    trainer = stoop.Trainer(model, l2=0.1)
+    size = flat(model.parameters()).size
+    hessian = np.empty((size, size))
+    for i in range(size):
+        unit, at = {}, 0
+        for name, value in model.parameters().items():
+            part = np.zeros(value.size)
+            if at <= i < at + value.size:
+                part[i - at] = 1.0
+            unit[name], at = part.reshape(value.shape), at + value.size
+        hessian[i] = flat(trainer.hessian_vector_product(X, y, unit))
+    assert relative_error(hessian, hessian.T) < 1e-13
+    eigenvalues = np.linalg.eigvalsh(hessian)
+    found = stoop.diagnose.critical_point(trainer, X, y, iterations=size)
+    np.testing.assert_allclose(found.smallest_eigenvalue, eigenvalues[0], atol=1e-9)
+    np.testing.assert_allclose(found.largest_eigenvalue, eigenvalues[-1], atol=1e-9)
+    assert found.kind == "slope"
+    assert "slope" in str(found)
+
+
+def test_minimum_and_plateau() -> None:
+    model, X, y = small_problem()
+    trainer = stoop.Trainer(model, optimizer="lbfgs", l2=0.01)
+    trainer.fit(X, y, epochs=400, batch_size=len(X), verbose=0)
+    before = flat(model.parameters())
+    found = stoop.diagnose.critical_point(trainer, X, y)
+    assert found.kind == "minimum"
+    assert found.smallest_eigenvalue > 0.0
+    assert np.array_equal(flat(model.parameters()), before)
+    # Sigmoids driven to their ends pass on neither gradient nor curvature.
+    layers = [stoop.Dense(4, activation="sigmoid", bias_init=stoop.initializers.constant(-60.0)), stoop.Dense(1)]
+    flat_model = stoop.Model(layers, input_dim=5, dtype="float64")
+    flat_model.parameters()["1.weight"][...] = 0.0
+    saturated = stoop.Trainer(flat_model, loss="mae")
+    assert stoop.diagnose.critical_point(saturated, X, np.zeros((len(X), 1)), gradient_tolerance=2.0).kind == "plateau"
+
+
+def test_maximum() -> None:
+    """At w = 0 the gelu of w and of -w have opposite slopes and both curve towards 0, away from the targets."""
+    model = stoop.Model([stoop.Dense(1, use_bias=False, activation="gelu")], input_dim=1, dtype="float64")
+    model.parameters()["0.weight"][...] = 0.0
+    X, y = np.array([[1.0], [-1.0]]), np.array([[-5.0], [-5.0]])
+    assert stoop.diagnose.critical_point(stoop.Trainer(model, loss="mse"), X, y).kind == "minimum"
+    assert stoop.diagnose.critical_point(stoop.Trainer(model, loss="mse"), X, -y).kind == "maximum"
+
+
+# ---- minimize ----
+
+
+def rosenbrock(w: npt.NDArray) -> tuple[float, npt.NDArray]:
+    a, b = w[1:] - w[:-1] ** 2, 1.0 - w[:-1]
+    gradient = np.zeros_like(w)
+    gradient[1:] += 200.0 * a
+    gradient[:-1] += -400.0 * w[:-1] * a - 2.0 * b
+    return float(np.sum(100.0 * a**2 + b**2)), gradient
+
+
+def test_minimize_solves_rosenbrock() -> None:
+    w = np.full(10, -1.2)
+    values = stoop.minimize(rosenbrock, w, stoop.optimizers.LBFGS(), 120)
+    np.testing.assert_allclose(w, 1.0, atol=1e-8)
+    assert values.shape == (120,)
+    assert np.all(np.diff(values) <= 1e-14)
+
+
+def test_minimize_over_several_arrays_and_layouts() -> None:
+    target = np.arange(6.0).reshape(2, 3)
+    a, b = np.asfortranarray(np.zeros((2, 3))), np.zeros(4, dtype=np.float64)
+
+    def cost(params: Any) -> tuple[float, list[npt.NDArray]]:
+        first, second = params
+        return (
+            float(np.sum((first - target) ** 2) + 3.0 * np.sum((second - 2.0) ** 2)),
+            [2.0 * (first - target), 6.0 * (second - 2.0)],
+        )
+
+    stoop.minimize(cost, [a, b], "lbfgs", 20)
+    np.testing.assert_allclose(a, target, atol=1e-9)
+    np.testing.assert_allclose(b, 2.0, atol=1e-9)
+
+
+def test_minimize_keeps_the_best_point_when_the_cost_raises() -> None:
+    calls = []
+
+    def cost(w: npt.NDArray) -> tuple[float, npt.NDArray]:
+        calls.append(w.copy())
+        if len(calls) == 6:
+            raise RuntimeError("stop here")
+        return rosenbrock(w)
+
+    w = np.full(3, -1.2)
+    with pytest.raises(RuntimeError, match="stop here"):
+        stoop.minimize(cost, w, "lbfgs", 50)
+    assert rosenbrock(w)[0] <= rosenbrock(calls[0])[0]
+    assert not np.array_equal(w, calls[-1])
