@@ -3,6 +3,7 @@
 #include <string_view>
 
 #include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
 
 #include <stoop/gradcheck.hpp>
 
@@ -24,9 +25,9 @@ py::dict to_dict(const ParameterCheck& check) {
 }
 
 py::dict check_gradient(const Model<double>& model, std::string_view loss, const Array<double>& x, const py::array& y,
-                        double l2, double eps, Index sample) {
+                        const Weights<double>& weights, double l1, double l2, double eps, Index sample) {
   const MatrixView<const double> input = matrix_view("gradcheck", x);
-  const TargetsView<double> targets("gradcheck", y);
+  const TargetsView<double> targets("gradcheck", y, weights);
   const Loss parsed_loss = loss_from_json(loss);
   GradcheckResult result;
   std::exception_ptr raised;  // KeyboardInterrupt, kept until the core has returned
@@ -38,7 +39,8 @@ py::dict check_gradient(const Model<double>& model, std::string_view loss, const
   };
   {
     const ReleasedGil released;
-    result = gradcheck(model, parsed_loss, input, targets.get(), l2, eps, sample, keep_going);
+    result = gradcheck(model, parsed_loss, input, targets.get(),
+                       {.l1 = l1, .l2 = l2, .eps = eps, .sample = sample, .keep_going = keep_going});
   }
   if (raised) std::rethrow_exception(raised);
   py::dict per_parameter;
@@ -54,7 +56,8 @@ py::dict check_gradient(const Model<double>& model, std::string_view loss, const
 
 void bind_gradcheck(py::module_& m) {
   m.def("gradcheck", &check_gradient, py::arg("model"), py::arg("loss"), py::arg("x").noconvert(),
-        py::arg("y").noconvert(), py::arg("l2"), py::arg("eps"), py::arg("sample"));
+        py::arg("y").noconvert(), py::arg("weights").noconvert(), py::arg("l1"), py::arg("l2"), py::arg("eps"),
+        py::arg("sample"));
 }
 
 }  // namespace stoop::python

@@ -1,9 +1,9 @@
 // Threads, instruction sets, BLAS, build facts, names, and how exceptions of the core look in Python.
 #include <cerrno>
 #include <exception>
-#include <filesystem>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
@@ -42,11 +42,22 @@ void raise_non_finite_loss(const NonFiniteLossError& error) {
   PyErr_SetObject(non_finite_loss_error, instance.ptr());
 }
 
+// Messages and paths may hold bytes that are no UTF-8, because file names may.
+py::object text_of(const std::string& text) {
+  PyObject* decoded = PyUnicode_DecodeUTF8(text.data(), static_cast<py::ssize_t>(text.size()), "backslashreplace");
+  if (decoded == nullptr) throw py::error_already_set();
+  return py::reinterpret_steal<py::object>(decoded);
+}
+
+void raise(PyObject* type, const std::exception& error) { PyErr_SetObject(type, text_of(error.what()).ptr()); }
+
 // OSError picks its own subclass (FileNotFoundError, PermissionError, ...) from errno.
 void raise_os_error(const FileError& error) {
   const int number = error.code().value();
   const py::object type = py::reinterpret_borrow<py::object>(PyExc_OSError);
-  const py::object filename = py::cast(std::filesystem::path(error.path).string());
+  PyObject* decoded = PyUnicode_DecodeFSDefaultAndSize(error.path.data(), static_cast<py::ssize_t>(error.path.size()));
+  if (decoded == nullptr) throw py::error_already_set();
+  const py::object filename = py::reinterpret_steal<py::object>(decoded);
   py::object instance = type(number, error.code().message(), filename);
   PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(instance.ptr())), instance.ptr());
 }
@@ -59,11 +70,11 @@ void translate(std::exception_ptr pending) {
   } catch (const FileError& error) {
     raise_os_error(error);
   } catch (const CheckpointError& error) {
-    PyErr_SetString(checkpoint_error, error.what());
+    raise(checkpoint_error, error);
   } catch (const TypeError& error) {
-    PyErr_SetString(PyExc_TypeError, error.what());
+    raise(PyExc_TypeError, error);
   } catch (const ValueError& error) {
-    PyErr_SetString(PyExc_ValueError, error.what());
+    raise(PyExc_ValueError, error);
   }
 }
 
@@ -74,6 +85,12 @@ std::string check_name(std::string_view kind, std::string_view name) {
   if (kind == "optimizer") return std::string(name_of(kind_of(optimizer_from_name(name))));
   throw_value_error("check_name", "kind \"" + std::string(kind) + "\"",
                     "expected activation, initializer, loss or optimizer", "use one of these");
+}
+
+void refuse_name(std::string_view where, std::string_view what, std::string_view name,
+                 const std::vector<std::string>& valid) {
+  const std::vector<std::string_view> names(valid.begin(), valid.end());
+  throw_unknown_name(where, what, name, names);
 }
 
 py::dict blas_dict() {
@@ -135,6 +152,7 @@ void bind_runtime(py::module_& m) {
   m.def("build_info", &build_dict);
   m.def("measure_fma_peak", &fma_peak, py::arg("dtype"), py::arg("threads"));
   m.def("check_name", &check_name, py::arg("kind"), py::arg("name"));
+  m.def("refuse_name", &refuse_name, py::arg("where"), py::arg("what"), py::arg("name"), py::arg("valid"));
   m.def(
       "loss_takes_classes", [](std::string_view loss) { return takes_classes(kind_of(loss_from_json(loss))); },
       py::arg("loss"));

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from stoop._errors import message, unknown_name
+from stoop._errors import message, refuse_name
 
 FloatArray = npt.NDArray[np.float32] | npt.NDArray[np.float64]
 ClassArray = npt.NDArray[np.int32] | npt.NDArray[np.int64]
@@ -72,6 +72,8 @@ def class_targets(where: str, y: npt.ArrayLike, samples: int, name: str = "y") -
         expected = "expected 1 dimension, (n_samples,) class indices"
         raise ValueError(message(where, _describe(name, array), expected, hint))
     _check_length(where, array, samples, name)
+    if array.dtype == np.uint64:
+        _check_fits_int64(where, array, name)
     return _contiguous(array, np.dtype(np.int64) if array.dtype != np.int32 else array.dtype)
 
 
@@ -232,6 +234,14 @@ def _refuse_class_dtype(where: str, array: npt.NDArray[Any], name: str) -> None:
     raise TypeError(message(where, f"{name} has dtype {array.dtype}", expected, hint))
 
 
+def _check_fits_int64(where: str, array: npt.NDArray[Any], name: str) -> None:
+    too_large = np.flatnonzero(array > np.iinfo(np.int64).max)
+    if len(too_large):
+        given = f"class {array[too_large[0]]} at row {too_large[0]}"
+        expected = "expected class indices 0 .. n_outputs-1"
+        raise ValueError(message(where, given, expected, f"check {name}, or renumber the classes"))
+
+
 def _check_not_empty(where: str, array: npt.NDArray[Any], name: str) -> None:
     if array.shape[0] == 0:
         raise ValueError(
@@ -266,7 +276,7 @@ def like_parameters(where: str, name: str, values: Any, parameters: dict[str, Fl
         raise TypeError(message(where, given, "expected a mapping of names to arrays", "see model.parameters()"))
     for key in values:
         if key not in parameters:
-            raise ValueError(unknown_name(where, f"parameter in {name}", str(key), tuple(parameters)))
+            refuse_name(where, f"parameter in {name}", str(key), tuple(parameters))
     arrays = {}
     for key, parameter in parameters.items():
         array = _to_numpy(where, values.get(key, np.zeros_like(parameter)), f"{name}[{key!r}]")

@@ -5,7 +5,7 @@ Arrays must be row-major and of the exact dtype; nothing is converted here but i
 
 from collections.abc import Callable
 from os import PathLike
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NoReturn, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -131,6 +131,7 @@ def file_dtype(path: Path) -> str: ...
 def check_name(
     kind: str, name: str
 ) -> str: ...  # kind: activation | initializer | loss | optimizer; suggests the nearest
+def refuse_name(where: str, what: str, name: str, valid: list[str]) -> NoReturn: ...  # ValueError, suggests the nearest
 def loss_takes_classes(loss: str) -> bool: ...  # JSON
 def loss_has_accuracy(loss: str) -> bool: ...  # JSON
 def gradcheck(
@@ -138,6 +139,8 @@ def gradcheck(
     loss: str,  # JSON
     x: npt.NDArray[np.float64],
     y: npt.NDArray[np.float64] | Classes,
+    weights: npt.NDArray[np.float64] | None,
+    l1: float,
     l2: float,
     eps: float,
     sample: int,  # elements of each parameter, 0: all

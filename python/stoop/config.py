@@ -11,7 +11,7 @@ import numpy as np
 from stoop import _core
 from stoop._blas import register_blas
 from stoop._checks import thread_count
-from stoop._errors import unknown_name
+from stoop._errors import refuse_name
 
 
 def set_num_threads(n: int) -> None:
@@ -68,7 +68,7 @@ def show_config(mode: Literal["stdout", "dicts"] = "stdout") -> dict[str, Any] |
         For another mode.
     """
     if mode not in ("stdout", "dicts"):
-        raise ValueError(unknown_name("show_config", "mode", str(mode), ("stdout", "dicts")))
+        refuse_name("show_config", "mode", str(mode), ("stdout", "dicts"))
     config = _collect()
     if mode == "dicts":
         return config

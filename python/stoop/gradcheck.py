@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stoop import _core
-from stoop._checks import features, integer, real, softmax_targets, value_targets
+from stoop._checks import features, integer, real, sample_weights, softmax_targets, value_targets
 from stoop._errors import message
 from stoop.losses import Loss, as_loss, loss_to_json
 from stoop.model import Model
@@ -96,6 +96,9 @@ def gradcheck(
     l2: float = 0.0,
     eps: float = 1e-6,
     sample: int | None = None,
+    *,
+    l1: float = 0.0,
+    sample_weight: npt.ArrayLike | None = None,
 ) -> GradcheckResult:
     """Compare the gradient with ``(loss(w + eps) - loss(w - eps)) / (2*eps)``, element by element.
 
@@ -117,6 +120,10 @@ def gradcheck(
         Half the distance of the two differences, > 0.
     sample : int, optional
         Check at most this many elements of each parameter, spread over it, >= 1. None: all.
+    l1 : float, default 0.0
+        As in `Trainer`, >= 0. Has a kink where a weight is 0.
+    sample_weight : array_like, (n_samples,), optional
+        As in `Trainer.fit`.
 
     Returns
     -------
@@ -130,19 +137,20 @@ def gradcheck(
     if not isinstance(model, Model):
         raise TypeError(message("gradcheck", f"model is {model!r}", "expected a stoop.Model", "build one first"))
     double = Model(model.layers, model.input_dim, dtype="float64")
-    double.load_state_dict(model.state_dict())
+    double._assign(double._fitting(model.state_dict()))
     loss_json = loss_to_json(as_loss("gradcheck", loss))
     x = features("gradcheck", X, double.dtype, double.input_dim)
     if _core.loss_takes_classes(loss_json):
         targets = softmax_targets("gradcheck", y, double.dtype, x.shape[0], double.output_dim)
     else:
         targets = value_targets("gradcheck", y, double.dtype, x.shape[0], double.output_dim)
-    l2 = real("gradcheck", "l2", l2, 0.0)
+    weights = None if sample_weight is None else sample_weights("gradcheck", sample_weight, double.dtype, x.shape[0])
+    l1, l2 = real("gradcheck", "l1", l1, 0.0), real("gradcheck", "l2", l2, 0.0)
     eps = real("gradcheck", "eps", eps, 0.0, open_low=True)
     count = 0 if sample is None else integer("gradcheck", "sample", sample, 1)
     core = double._core
     assert isinstance(core, _core.ModelFloat64)
-    result = _core.gradcheck(core, loss_json, x, targets, l2, eps, count)
+    result = _core.gradcheck(core, loss_json, x, targets, weights, l1, l2, eps, count)
     shapes = {name: array.shape for name, array in double.parameters().items()}
     checks = {}
     for name, fields in result["per_parameter"].items():

@@ -14,7 +14,7 @@ from stoop import _core
 from stoop._blas import register_blas
 from stoop._checks import FloatArray, features, file_path, integer
 from stoop._checks import seed as checked_seed
-from stoop._errors import message, unknown_name
+from stoop._errors import message, refuse_name
 from stoop.layers import Layer, check_layers, layer_from_config, layer_to_config, matrix_products, output_width
 
 _CORES: dict[str, type[_core._Model[Any]]] = {"float32": _core.ModelFloat32, "float64": _core.ModelFloat64}
@@ -191,21 +191,32 @@ class Model:
         Raises
         ------
         ValueError, TypeError
-            For a missing or unexpected name, another shape, or values that are not real numbers. Nothing is changed
-            then.
+            For a missing or unexpected name, another shape, or values that are not finite real numbers. Nothing is
+            changed then.
         """
+        values = self._fitting(state)
+        for name, array in values.items():
+            _check_finite(name, array)
+        self._assign(values)
+
+    def _fitting(self, state: Mapping[str, npt.ArrayLike]) -> dict[str, npt.NDArray[Any]]:
+        """Return the arrays of `state` in this model's dtype."""
         own = {**self.parameters(), **self.buffers()}
         if set(own) != set(state):
             missing = ", ".join(sorted(set(own) - set(state))) or "none"
             extra = ", ".join(sorted(set(state) - set(own))) or "none"
             given = f"names differ (missing: {missing}; unexpected: {extra})"
             raise ValueError(message("load_state_dict", given, "expected those of this model", "compare the layers"))
-        values = {name: _check_state(name, state[name], own[name]) for name in own}
-        for name, view in own.items():
+        return {name: _check_state(name, state[name], own[name]) for name in own}
+
+    def _assign(self, values: Mapping[str, npt.NDArray[Any]]) -> None:
+        for name, view in {**self.parameters(), **self.buffers()}.items():
             view[...] = values[name]
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write layers and parameters to a safetensors file. A failed save leaves an old file as it was.
+        """Write layers and parameters to a safetensors file.
+
+        A failed save leaves an old file as it was. A link is followed, and a file that is replaced keeps its mode.
 
         Raises
         ------
@@ -230,7 +241,7 @@ class Model:
 
         layers, parameters = folded(self.layers, self.parameters(), self.buffers())
         model = Model(layers, self._input_dim, dtype=self._dtype)
-        model.load_state_dict(parameters)
+        model._assign(model._fitting(parameters))
         return model
 
     def copy(self) -> Model:
@@ -263,7 +274,7 @@ def load_model(path: str | os.PathLike[str]) -> Model:
 
 def _restore(config: str, dtype: str, state: dict[str, FloatArray]) -> Model:
     model = Model._from_core(_new_core(dtype, config))
-    model.load_state_dict(state)
+    model._assign(model._fitting(state))
     return model
 
 
@@ -278,7 +289,7 @@ def _check_dtype(dtype: npt.DTypeLike) -> str:
     except TypeError:
         name = str(dtype)
     if name not in _CORES:
-        raise ValueError(unknown_name("Model", "dtype", name, tuple(_CORES)))
+        refuse_name("Model", "dtype", name, tuple(_CORES))
     return name
 
 
@@ -290,4 +301,14 @@ def _check_state(name: str, value: npt.ArrayLike, own: FloatArray) -> npt.NDArra
     if array.dtype.kind not in "fiu":
         given = f"{name} has dtype {array.dtype}"
         raise TypeError(message("load_state_dict", given, "expected real numbers", "convert it first"))
-    return array.astype(own.dtype)
+    with np.errstate(over="ignore"):  # becomes an infinity, which is then refused
+        return array.astype(own.dtype)
+
+
+def _check_finite(name: str, array: npt.NDArray[Any]) -> None:
+    bad = np.argwhere(~np.isfinite(array))
+    if len(bad):
+        index = tuple(int(i) for i in bad[0])
+        given = f"{name} has {'NaN' if np.isnan(array[index]) else 'an infinity'} at {index}"
+        expected = f"expected finite numbers within {array.dtype}"
+        raise ValueError(message("load_state_dict", given, expected, "take a state from before it went wrong"))

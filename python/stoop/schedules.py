@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from stoop import _core
 from stoop._checks import integer, real
-from stoop._errors import message, unknown_name
+from stoop._errors import message, refuse_name
 
 # The function, what t counts, and (steps, per) of each Warmup around it, the innermost first.
 PythonRate = tuple[Callable[[int], float], str, list[tuple[int, str]]]
@@ -66,7 +66,7 @@ class Schedule:
         for name in counts:
             object.__setattr__(self, name, integer(where, name, getattr(self, name), 1))
         if self.per not in _PER:
-            raise ValueError(unknown_name(where, "per", str(self.per), _PER))
+            refuse_name(where, "per", str(self.per), _PER)
 
     def _check_positive(self, *names: str) -> None:
         for name in names:

@@ -12,6 +12,7 @@ from stoop._checks import (
     FloatArray,
     class_targets,
     features,
+    flag,
     integer,
     like_parameters,
     real,
@@ -21,7 +22,7 @@ from stoop._checks import (
     value_targets,
 )
 from stoop._checks import seed as checked_seed
-from stoop._errors import message, unknown_name
+from stoop._errors import message, refuse_name
 from stoop._weights import class_weights, split_off
 from stoop.history import History
 from stoop.losses import BinaryCrossEntropy, Loss, as_loss, loss_to_json
@@ -171,7 +172,7 @@ class Trainer:
             class targets (for binary cross-entropy: integer labels of one column) only.
         metrics : iterable of str, default ("accuracy",)
             What is recorded beside the loss; "accuracy" is left out for losses other than the cross-entropies.
-        verbose : {0, 1, 2}, default 1
+        verbose : {0, 1, 2} or bool, default 1
             0: silent. 1: a table of epochs, with a live line on a terminal. 2: the table alone.
         last_batch : {"keep", "drop", "merge"}, default "keep"
             What becomes of the samples that do not fill a last batch. "keep": they are a smaller batch, whose update
@@ -197,6 +198,8 @@ class Trainer:
         epochs = integer("fit", "epochs", epochs, 1)
         batch_size = integer("fit", "batch_size", batch_size, 1)
         _check_last_batch(last_batch)
+        shuffle = flag("fit", "shuffle", shuffle)
+        verbose = int(verbose) if isinstance(verbose, bool) else integer("fit", "verbose", verbose, 0, 2)
         x, targets, weights = self._batch("fit", X, y, sample_weight)
         validation = None if validation_data is None else self._validation(validation_data)
         split = real("fit", "validation_split", validation_split, 0.0, 1.0)
@@ -214,7 +217,7 @@ class Trainer:
                 weights,
                 epochs,
                 batch_size,
-                bool(shuffle),
+                shuffle,
                 validation,
                 _record(history, table),
                 None if table is None else table.update,
@@ -280,7 +283,9 @@ class Trainer:
             For data that cannot be used.
         """
         x, targets, weights = self._batch("loss_and_grad", X, y, sample_weight)
-        return self._core.loss_and_grad(x, targets, weights, bool(training), bool(dropout))
+        training = flag("loss_and_grad", "training", training)
+        dropout = flag("loss_and_grad", "dropout", dropout)
+        return self._core.loss_and_grad(x, targets, weights, training, dropout)
 
     def hessian_vector_product(
         self,
@@ -408,10 +413,7 @@ class Trainer:
         raise ValueError(message("fit", given, expected, "use sample_weight"))
 
     def _history_keys(self, metrics: Iterable[str], *, validated: bool) -> list[str]:
-        names = (metrics,) if isinstance(metrics, str) else tuple(metrics)
-        for name in names:
-            if name not in _METRICS:
-                raise ValueError(unknown_name("fit", "metric", str(name), _METRICS))
+        names = _metric_names(metrics)
         measured = ["loss", "accuracy"] if "accuracy" in names and self._has_accuracy else ["loss"]
         if validated:
             measured += [f"val_{key}" for key in measured]
@@ -441,7 +443,21 @@ def _check_precision(precision: str, dtype: str) -> None:
     if precision == "float64":
         given, expected = f'precision "float64" with a model of {dtype}', 'expected "float32"'
         raise ValueError(message("Trainer", given, expected, 'make the model with dtype="float64"'))
-    raise ValueError(unknown_name("Trainer", "precision", str(precision), ("float32",)))
+    refuse_name("Trainer", "precision", str(precision), ("float32",))
+
+
+def _metric_names(metrics: Any) -> tuple[str, ...]:
+    try:
+        names = (metrics,) if isinstance(metrics, str) else tuple(metrics)
+    except TypeError:
+        names = (None,)
+    for name in names:
+        if not isinstance(name, str):
+            hint = 'give ("accuracy",), or () for the loss alone'
+            raise TypeError(message("fit", f"metrics is {metrics!r}", "expected names of metrics", hint))
+        if name not in _METRICS:
+            refuse_name("fit", "metric", name, _METRICS)
+    return names
 
 
 def _check_last_batch(last_batch: object) -> None:

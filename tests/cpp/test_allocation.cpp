@@ -74,8 +74,10 @@ void* kept(void* memory) {
 }
 
 Model<float> make_model() {
-  return Model<float>(
-      {.input_dim = 20, .layers = {Dense{.units = 64, .activation = Tanh{}}, ReLU{}, Dense{.units = 5}}});
+  return Model<float>({.input_dim = 20,
+                       .layers = {Dense{.units = 64, .activation = Tanh{}}, ReLU{}, Dense{48}, BatchNorm{}, GELU{},
+                                  Dropout{.rate = 0.2}, Residual{{Dense{32, ReLU{}}, LayerNorm{}, Dense{40}}},
+                                  Residual{{Dropout{.rate = 0.1}, Dense{40}}}, Dense{.units = 5}}});
 }
 
 const Loss kLosses[] = {SoftmaxCrossEntropy{}, MeanSquaredError{}};
@@ -114,7 +116,7 @@ TEST(Fit, StepsAllocateNothing) {
 }
 
 TEST(TrainingExecutor, RunAllocatesNothing) {
-  const Samples<float> samples(100, 20, 5);
+  const Samples<float> samples(97, 20, 5);
   for (const int threads : {1, 2, 3}) {
     for (const PlanKind kind : {PlanKind::training, PlanKind::checked, PlanKind::gradient}) {
       Model<float> model = make_model();
@@ -135,6 +137,7 @@ TEST(TrainingExecutor, RunAllocatesNothing) {
       run.data.classes = samples.classes.data();
       run.last = run.data.x.rows;
       run.batch = 16;
+      run.merged = 1;
       run.parameters = model.parameter_block().data();
       run.gradient = gradient.data();
       run.running = running.data();

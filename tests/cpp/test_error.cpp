@@ -83,6 +83,13 @@ TEST(Error, NonFiniteLossErrorCarriesStepEpochAndCause) {
   for (const char* part : {"[fit] ", "step 120", "epoch 3", "the learning rate is too large."}) {
     EXPECT_NE(text.find(part), std::string::npos) << part << " in " << text;
   }
+  EXPECT_EQ(std::string(NonFiniteLossError(0, 0, "x", "step").what()).find("[step] "), 0u);
+}
+
+TEST(Error, NumbersAreShownInTheirShortestForm) {
+  EXPECT_EQ(number_text(0.001), "0.001");
+  EXPECT_EQ(number_text(1e300), "1e+300");
+  EXPECT_EQ(number_text(-3.0), "-3");
 }
 
 }  // namespace

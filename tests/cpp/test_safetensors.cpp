@@ -3,6 +3,7 @@
 
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -312,6 +313,88 @@ TEST_F(Safetensors, FailedSaveLeavesTheOldFile) {
 
   EXPECT_EQ(error_number, EFBIG);
   EXPECT_EQ(file_text(), before);
+  EXPECT_EQ(files_in_directory(), 1u);
+}
+
+TEST_F(Safetensors, SaveWritesThroughASymbolicLink) {
+  const fs::path real = directory_ / "real.safetensors", second = directory_ / "second";
+  save_tensors(real, {}, {{"version", "old"}});
+  fs::create_symlink("real.safetensors", path_);
+  fs::create_symlink(path_, second);
+  for (const fs::path& link : {path_, second}) {
+    save_tensors(link, some_tensors(), {{"version", link.filename().string()}});
+    EXPECT_TRUE(fs::is_symlink(link));
+    EXPECT_FALSE(fs::is_symlink(real));
+    EXPECT_EQ(load_tensors(real).metadata.at("version"), link.filename().string());
+  }
+  fs::remove(real);  // a link to what is not there yet
+  save_tensors(path_, some_tensors(), {});
+  EXPECT_TRUE(fs::is_symlink(path_));
+  EXPECT_EQ(load_tensors(real).tensors.size(), 3u);
+  EXPECT_EQ(files_in_directory(), 3u);
+  fs::create_symlink("b", directory_ / "a");
+  fs::create_symlink("a", directory_ / "b");
+  EXPECT_EQ(errno_of_save(directory_ / "a"), ELOOP);
+  EXPECT_EQ(files_in_directory(), 5u);
+}
+
+TEST_F(Safetensors, SaveKeepsTheModeOfTheFile) {
+  const ::mode_t before = ::umask(022);
+  save_tensors(path_, {}, {});
+  EXPECT_EQ(fs::status(path_).permissions(), fs::perms(0644));
+  for (const unsigned mode : {0600u, 0640u, 0664u, 0777u}) {
+    ASSERT_EQ(::chmod(path_.c_str(), mode), 0);
+    save_tensors(path_, some_tensors(), {});
+    EXPECT_EQ(fs::status(path_).permissions(), fs::perms(mode));
+  }
+  ::umask(before);
+}
+
+// Saves over and over until it is killed.
+void save_for_ever(const fs::path& path) {
+  const std::vector<float> large(1'000'000, 1.0f);
+  for (;;) save_tensors(path, std::vector<TensorToSave>{{"w", DType::float32, {1'000'000}, large.data()}}, {});
+}
+
+TEST_F(Safetensors, TheNextSaveRemovesWhatAKilledOneLeft) {
+  const auto kill_in_a_save = [&](const fs::path& target) {
+    const std::size_t files = files_in_directory();
+    for (int attempt = 0; attempt < 200; ++attempt) {
+      const pid_t child = ::fork();
+      if (child == 0) save_for_ever(target);
+      ::usleep(static_cast<unsigned>(5000 + 100 * attempt));
+      ::kill(child, SIGKILL);
+      ::waitpid(child, nullptr, 0);
+      if (files_in_directory() > files) break;
+    }
+  };
+  save_tensors(path_, {}, {});
+  kill_in_a_save(path_);
+  ASSERT_EQ(files_in_directory(), 2u) << "no attempt was killed while it wrote";
+  save_tensors(directory_ / "other", {}, {});  // of another file: not its business
+  EXPECT_EQ(files_in_directory(), 3u);
+  save_tensors(path_, some_tensors(), {});
+  EXPECT_EQ(files_in_directory(), 2u);
+}
+
+TEST_F(Safetensors, ProcessesThatSaveAtOnceLeaveEachOtherAlone) {
+  std::vector<pid_t> children;
+  for (int i = 0; i < 4; ++i) {
+    const pid_t child = ::fork();
+    if (child == 0) {
+      for (int n = 0; n < 100; ++n) {
+        if (errno_of_save(path_) != 0) ::_exit(1);
+      }
+      ::_exit(0);
+    }
+    children.push_back(child);
+  }
+  for (const pid_t child : children) {
+    int status = 0;
+    ::waitpid(child, &status, 0);
+    EXPECT_EQ(status, 0) << "a save failed";
+  }
+  EXPECT_EQ(load_tensors(path_).tensors.size(), 3u);
   EXPECT_EQ(files_in_directory(), 1u);
 }
 

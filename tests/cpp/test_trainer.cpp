@@ -227,7 +227,7 @@ TEST(Gradcheck, EveryActivationAndLossWithL2) {
       Model<double> stacked({.input_dim = 4, .layers = layers, .seed = 5});
       for (const Model<double>* checked : {&model, &stacked}) {
         const std::vector<double> before = parameters_of(*checked);
-        const GradcheckResult result = gradcheck(*checked, loss, samples.x(), samples.y(loss), 0.1);
+        const GradcheckResult result = gradcheck(*checked, loss, samples.x(), samples.y(loss), {.l1 = 0.02, .l2 = 0.1});
         EXPECT_TRUE(result.passed);
         EXPECT_LT(result.relative_error, 1e-7) << name_of(kind_of(activation)) << ", " << name_of(kind_of(loss));
         EXPECT_EQ(result.per_parameter.size(), checked->parameter_infos().size());
@@ -244,7 +244,7 @@ TEST(Gradcheck, SeesAGradientThatIsWrong) {
   const Model<double> model(
       {.input_dim = 4, .layers = {Dense{.units = 5, .activation = ReLU{}, .kernel_init = Initializer{}}, Dense{3}}});
   EXPECT_FALSE(gradcheck(model, SoftmaxCrossEntropy{}, samples.x(), samples.classes).passed);
-  EXPECT_THROW(gradcheck(model, SoftmaxCrossEntropy{}, samples.x(), samples.classes, 0.0, 0.0), ValueError);
+  EXPECT_THROW(gradcheck(model, SoftmaxCrossEntropy{}, samples.x(), samples.classes, {.eps = 0.0}), ValueError);
 }
 
 // ---- callbacks ----

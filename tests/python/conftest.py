@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import os
+import gzip
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 import stoop
-from helpers import REPOSITORY
 
 
 @pytest.fixture(autouse=True)
@@ -25,10 +26,43 @@ def rng() -> np.random.Generator:
     return np.random.default_rng(0)
 
 
+# Five columns and seven rows of each digit, a number a row, the leftmost pixel its highest bit.
+GLYPHS = (
+    (14, 17, 19, 21, 25, 17, 14),
+    (4, 12, 4, 4, 4, 4, 14),
+    (14, 17, 1, 2, 4, 8, 31),
+    (31, 2, 4, 2, 1, 17, 14),
+    (2, 6, 10, 18, 31, 2, 2),
+    (31, 16, 30, 1, 1, 17, 14),
+    (6, 8, 16, 30, 17, 17, 14),
+    (31, 1, 2, 4, 8, 8, 8),
+    (14, 17, 17, 14, 17, 17, 14),
+    (14, 17, 17, 15, 1, 2, 12),
+)
+
+
+def draw_digits(samples: int, rng: np.random.Generator) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
+    """Digits of 15 x 21 pixels somewhere on 28 x 28, some of whose pixels are missing, on a little noise."""
+    labels = rng.integers(10, size=samples).astype(np.uint8)
+    images = np.zeros((samples, 28, 28))
+    for image, label in zip(images, labels, strict=True):
+        rows = np.array(GLYPHS[label])[:, None] >> np.arange(4, -1, -1) & 1
+        top, left = rng.integers(2, 6), rng.integers(4, 10)
+        image[top : top + 21, left : left + 15] = np.kron(rows, np.ones((3, 3)))
+    images *= rng.uniform(0.5, 1.0, (samples, 1, 1)) * (rng.random(images.shape) > 0.1)
+    return (255 * np.maximum(images, 0.2 * rng.random(images.shape))).astype(np.uint8), labels
+
+
+def write_idx(path: Path, array: npt.NDArray[np.uint8]) -> None:
+    header = struct.pack(f">BBBB{array.ndim}I", 0, 0, 8, array.ndim, *array.shape)
+    path.write_bytes(gzip.compress(header + array.tobytes(), compresslevel=1))
+
+
 @pytest.fixture(scope="session")
-def digits_folder() -> Path:
-    """The folder with the real digits (MNIST layout), named by STOOP_DATA or beside the checkout."""
-    folder = Path(os.environ.get("STOOP_DATA", REPOSITORY.parent / "shared" / "data"))
-    if not (folder / "t10k-images-idx3-ubyte.gz").exists():
-        pytest.skip("no real digits: set STOOP_DATA to a folder with t10k-images-idx3-ubyte.gz and its labels")
+def digits_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in the layout of MNIST with 2,000 drawn digits as t10k, and nothing else."""
+    folder = tmp_path_factory.mktemp("digits")
+    images, labels = draw_digits(2000, np.random.default_rng(5))
+    write_idx(folder / "t10k-images-idx3-ubyte.gz", images)
+    write_idx(folder / "t10k-labels-idx1-ubyte.gz", labels)
     return folder

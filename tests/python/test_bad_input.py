@@ -122,7 +122,11 @@ BAD_CLASSES: dict[str, tuple[Callable[[npt.NDArray], Any], Any, tuple[str, ...]]
     "too large": (lambda y: np.r_[y[:-1], OUTPUTS], ValueError, ("3", r"\b19\b")),
     "negative": (lambda y: np.r_[y[:4], -1, y[5:]], ValueError, ("-1", r"\b4\b")),
     "wraps to 0 in 32 bits": (lambda y: np.r_[y[:-1], 2**32], ValueError, (str(2**32),)),
-    "wraps to -1 in 64 bits": (lambda y: np.r_[y[:-1].astype("u8"), np.uint64(2**64 - 1)], ValueError, ()),
+    "wraps to -1 in 64 bits": (
+        lambda y: np.r_[y[:-1].astype("u8"), np.uint64(2**64 - 1)],
+        ValueError,
+        (str(2**64 - 1), r"row\D*19\b"),
+    ),
     "float": (lambda y: y.astype("float32"), NOT_A_NUMBER, ("float32",)),
     "fractions": (lambda y: y + 0.5, NOT_A_NUMBER, ("float64",)),
     "nan": (lambda y: np.full(len(y), np.nan), NOT_A_NUMBER, ()),
@@ -187,6 +191,17 @@ def test_bad_values(call: Call, case: str) -> None:
         ("epochs", 10**30, NOT_A_NUMBER),
         ("epochs", 1.5, NOT_A_NUMBER),
         ("epochs", "ten", NOT_A_NUMBER),
+        ("verbose", -1, ValueError),
+        ("verbose", 3, ValueError),
+        ("verbose", "yes", TypeError),
+        ("verbose", None, TypeError),
+        ("verbose", 0.5, TypeError),
+        ("shuffle", 1, TypeError),
+        ("shuffle", "no", TypeError),
+        ("shuffle", None, TypeError),
+        ("metrics", None, TypeError),
+        ("metrics", 3, TypeError),
+        ("metrics", ("accuracy", None), TypeError),
         ("validation_data", (), NOT_A_NUMBER),
         ("validation_data", (np.zeros((2, FEATURES)),), NOT_A_NUMBER),
         ("validation_data", 3, NOT_A_NUMBER),
@@ -197,6 +212,21 @@ def test_bad_arguments_of_fit(argument: str, value: object, exception: Any) -> N
     X, y = make_data("softmax_cross_entropy", SAMPLES, FEATURES, OUTPUTS)
     with unchanged(trainer), refused(exception, argument):
         trainer.fit(X, y, **{"epochs": 1, "batch_size": 8, "verbose": 0, argument: value})
+
+
+def test_verbose_may_be_a_bool(capfd: pytest.CaptureFixture[str]) -> None:
+    X, y = make_data("softmax_cross_entropy", SAMPLES, FEATURES, OUTPUTS)
+    make_trainer().fit(X, y, epochs=1, verbose=False)
+    assert capfd.readouterr() == ("", "")
+    make_trainer().fit(X, y, epochs=1, verbose=True, metrics="accuracy")
+    assert "accuracy" in capfd.readouterr().out
+
+
+@pytest.mark.parametrize("argument", ["training", "dropout"])
+def test_flags_of_loss_and_grad(argument: str) -> None:
+    X, y = make_data("softmax_cross_entropy", SAMPLES, FEATURES, OUTPUTS)
+    with refused(TypeError, argument):
+        make_trainer().loss_and_grad(X, y, **{argument: "yes"})
 
 
 def test_a_batch_larger_than_the_data_is_one_batch() -> None:

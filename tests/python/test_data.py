@@ -74,11 +74,11 @@ def test_missing_idx_file(tmp_path: Path) -> None:
         stoop.data.load_idx(tmp_path)
 
 
-def test_real_digits(digits_folder: Path) -> None:
+def test_a_folder_in_the_layout_of_mnist(digits_folder: Path) -> None:
     images = stoop.data.load_idx(digits_folder / "t10k-images-idx3-ubyte.gz")
     labels = stoop.data.load_idx(digits_folder / "t10k-labels-idx1-ubyte.gz")
-    assert images.shape == (10_000, 28, 28)
-    assert labels.shape == (10_000,)
+    assert images.shape == (2000, 28, 28)
+    assert labels.shape == (2000,)
     assert images.dtype == labels.dtype == np.uint8
     assert set(labels.tolist()) == set(range(10))
 

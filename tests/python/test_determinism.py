@@ -189,6 +189,28 @@ def test_every_sample_is_seen_once_an_epoch_in_a_new_order() -> None:
     assert len(set(history["grad_norm"])) == 4, "the batches of all epochs are alike"
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("settings", [{}, {"clip_norm": 0.5, "accumulate": 3, "ema": 0.9}], ids=["fused", "checked"])
+def test_a_team_that_changes_in_mid_run_gives_the_same_bits(settings: dict[str, Any], dtype: str) -> None:
+    """An automatic team is tried at two sizes in turns, a few steps each, and then kept for a while: many small steps
+    see it change within an epoch and across epochs, with the masks of dropout, statistics and partial sums going on."""
+    X, y = make_data("softmax_cross_entropy", 6000, 32, 8, dtype)
+
+    def run(threads: int) -> tuple[dict[str, bytes], dict[str, bytes], list[float], list[float]]:
+        stoop.set_num_threads(threads)
+        block = stoop.Residual([stoop.Dense(96, activation="gelu"), stoop.LayerNorm()])
+        layers = [stoop.Dense(96), stoop.BatchNorm(), stoop.ReLU(), stoop.Dropout(0.2), block, stoop.Dense(8)]
+        model = stoop.Model(layers, input_dim=32, dtype=dtype)
+        trainer = stoop.Trainer(model, l2=1e-4, **settings)
+        history = trainer.fit(X, y, epochs=4, batch_size=48, verbose=0)
+        statistics = {name: value.tobytes() for name, value in model.buffers().items()}
+        return bits(model), statistics, history["loss"], history["grad_norm"]
+
+    expected = run(1)
+    for threads in THREADS:
+        assert run(threads) == expected, f"up to {threads} threads"
+
+
 def test_models_trained_in_parallel_threads() -> None:
     expected = train()
     results: list[dict[str, bytes]] = []

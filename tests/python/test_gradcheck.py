@@ -7,7 +7,7 @@ import pytest
 
 import reference
 import stoop
-from helpers import ACTIVATION_LAYERS, LOSSES, bits, make_data
+from helpers import ACTIVATION_LAYERS, LOSSES, bits, make_data, refused
 
 FEATURES, OUTPUTS = 6, 4
 
@@ -41,6 +41,30 @@ def test_every_layer_activation_and_loss(activation: str, place: str, loss: str,
     assert 0 <= result.relative_error < 1e-7
     assert set(result.per_parameter) == set(model.parameters())
     assert bits(model) == before
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_l1_and_sample_weights(loss: str) -> None:
+    """They are in what is checked: the report for other ones is another."""
+    layers = [stoop.Dense(8, activation="tanh"), stoop.Dense(OUTPUTS)]
+    model = stoop.Model(layers, input_dim=FEATURES, seed=1, dtype="float64")
+    X, y = make_data(loss, 15, FEATURES, OUTPUTS, "float64", seed=2)
+    weights = np.random.default_rng(3).uniform(0.0, 2.0, 15)
+    numeric = set()
+    for arguments in ({}, {"l1": 0.1}, {"sample_weight": weights}, {"l1": 0.1, "l2": 0.2, "sample_weight": weights}):
+        result = stoop.gradcheck(model, loss, X, y, **arguments)
+        assert result.passed
+        numeric.add(result.per_parameter["0.weight"].worst_numeric)
+        grads = stoop.Trainer(model, loss=loss, l1=arguments.get("l1", 0.0), l2=arguments.get("l2", 0.0)).loss_and_grad(
+            X, y, sample_weight=arguments.get("sample_weight")
+        )[1]
+        for name, check in result.per_parameter.items():
+            assert check.worst_analytic == pytest.approx(grads[name][check.worst_index], rel=1e-12)
+    assert len(numeric) == 4
+    with refused(ValueError, "l1"):
+        stoop.gradcheck(model, loss, X, y, l1=-1.0)
+    with refused(ValueError, "sample_weight"):
+        stoop.gradcheck(model, loss, X, y, sample_weight=weights[:3])
 
 
 def test_a_slope_of_leaky_relu_of_its_own() -> None:

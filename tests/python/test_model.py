@@ -6,8 +6,10 @@ import copy
 import dataclasses
 import gc
 import math
+import os
 import pickle
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -114,6 +116,9 @@ def test_state_dict_round_trip() -> None:
         (lambda state: state.update({"4.bias": np.zeros(3)}), r"4\.bias"),
         (lambda state: state.update({"3.bias": np.array(["a", "b", "c"])}), r"3\.bias"),
         (lambda state: state.update({"3.bias": np.zeros(3, complex)}), r"3\.bias"),
+        (lambda state: state.update({"3.bias": np.array([0, np.nan, 0])}), r"3\.bias has NaN at \(1,\)"),
+        (lambda state: state.update({"0.weight": np.full((6, 8), -np.inf)}), r"0\.weight has an infinity at \(0, 0\)"),
+        (lambda state: state.update({"3.bias": np.array([1e300, 0, 0])}), r"3\.bias has an infinity"),
     ],
 )
 def test_load_state_dict_takes_all_or_nothing(change: Any, pattern: str) -> None:
@@ -124,6 +129,13 @@ def test_load_state_dict_takes_all_or_nothing(change: Any, pattern: str) -> None
     with refused((ValueError, TypeError), pattern):
         model.load_state_dict(state)
     assert bits(model) == before
+
+
+def test_a_model_that_is_not_finite_can_still_be_copied() -> None:
+    model = make_model()
+    model.parameters()["3.bias"][0] = np.nan
+    for twin in (model.copy(), copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        assert bits(twin) == bits(model)
 
 
 # ---- predictions ----
@@ -363,6 +375,47 @@ def test_a_failed_save_leaves_the_old_file(tmp_path: Path) -> None:
     assert "m.safetensors" in run_python("-c", code, path).stdout
     assert list(tmp_path.iterdir()) == [path]
     assert bits(stoop.load_model(path)) == bits(make_model())
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs links and modes")
+def test_saving_follows_a_link_and_keeps_the_mode(tmp_path: Path) -> None:
+    real, link = tmp_path / "real.safetensors", tmp_path / "link.safetensors"
+    make_model(seed=1).save(real)
+    real.chmod(0o640)
+    link.symlink_to(real.name)
+    make_model(seed=2).save(link)
+    assert link.is_symlink()
+    assert real.stat().st_mode & 0o777 == 0o640
+    assert bits(stoop.load_model(real)) == bits(make_model(seed=2))
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="file names are any bytes on Linux only")
+def test_names_of_files_need_not_be_utf8(tmp_path: Path) -> None:
+    path = os.fsencode(tmp_path) + b"/\xff\xfe.safetensors"
+    for name in (path, os.fsdecode(path)):
+        make_model().save(name)
+        assert bits(stoop.load_model(name)) == bits(make_model())
+    missing = os.fsdecode(os.fsencode(tmp_path) + b"/\xff-missing")
+    with pytest.raises(FileNotFoundError) as caught:
+        stoop.load_model(missing)
+    assert caught.value.filename == missing
+    assert "missing" in str(caught.value)
+    Path(os.fsdecode(path)).write_bytes(b"damaged")
+    with refused(stoop.CheckpointError, r"\\xff\\xfe\.safetensors", "7 bytes"):
+        stoop.load_model(path)
+
+
+def test_loading_draws_no_parameters(tmp_path: Path) -> None:
+    """Drawing these takes a hundred times as long as reading them."""
+    start = time.perf_counter()
+    model = stoop.Model([stoop.Dense(1000, kernel_init="orthogonal")], input_dim=1000)
+    drawing = time.perf_counter() - start
+    model.save(tmp_path / "m.safetensors")
+    start = time.perf_counter()
+    loaded = stoop.load_model(tmp_path / "m.safetensors")
+    assert time.perf_counter() - start < 0.5 * drawing
+    assert bits(loaded) == bits(model)
 
 
 @pytest.mark.parametrize(

@@ -309,8 +309,11 @@ def test_a_first_loss_that_is_no_number_changes_nothing() -> None:
         value *= 1e30
     before = flat(model.parameters())
     trainer = stoop.Trainer(model, loss="mse", optimizer="lbfgs")
-    with pytest.raises(stoop.NonFiniteLossError):
-        trainer.fit(X, np.eye(3, dtype=np.float32)[y], batch_size=len(X), verbose=0)
+    targets = np.eye(3, dtype=np.float32)[y]
+    with pytest.raises(stoop.NonFiniteLossError, match=r"\[fit\] .*first outputs"):
+        trainer.fit(X, targets, batch_size=len(X), verbose=0)
+    with pytest.raises(stoop.NonFiniteLossError, match=r"\[step\] .*first outputs"):
+        trainer.step(X, targets)
     assert np.array_equal(flat(model.parameters()), before)
 
 

@@ -170,6 +170,40 @@ def test_a_model_that_is_not_finite_is_refused_at_once() -> None:
     assert trainer.steps == 0
 
 
+@pytest.mark.parametrize("call", ["step", "fit"])
+def test_a_non_finite_loss_names_its_cause_and_the_call(call: str) -> None:
+    X, y = make_data("mse", 100, 8, 4)
+
+    def cause(trainer: Any) -> str:
+        with pytest.raises(stoop.NonFiniteLossError) as caught:
+            trainer.step(X, y) if call == "step" else trainer.fit(X, y, epochs=3, batch_size=10, verbose=0)
+        assert str(caught.value).startswith(f"[{call}] ")
+        return caught.value.cause
+
+    trainer = make_trainer("mse")
+    trainer.step(X, y)
+    trainer.model.parameters()["1.bias"][2] = np.nan
+    assert "1.bias" in cause(trainer)
+    for penalty in ({"l2": 1e300}, {"l1": 1e39}):
+        trainer = make_trainer("mse", **penalty)
+        [(name, value)] = penalty.items()
+        assert f"{name}={value:g}" in cause(trainer)
+    trainer = make_trainer("mse", optimizer=stoop.optimizers.SGD(1e-9))
+    trainer.model.parameters()["1.weight"][...] = 1e38
+    assert "first outputs" in cause(trainer)
+
+
+def test_an_eps_that_is_zero_in_the_dtype_is_refused() -> None:
+    """Where a gradient is 0 the update would be 0/0, and NaN from then on."""
+    for optimizer in (stoop.optimizers.Adam(eps=1e-46), stoop.optimizers.RMSProp(eps=1e-42)):
+        with refused(ValueError, r"eps=1e-4[26] with float32", "1e-8"):
+            make_trainer(optimizer=optimizer)
+        double = stoop.Model([stoop.Dense(4)], input_dim=8, dtype="float64")
+        stoop.Trainer(double, optimizer=optimizer)
+        with refused(ValueError, "eps=1e-4"):
+            optimizer.step([np.ones(3, np.float32)], [np.zeros(3, np.float32)])
+
+
 def test_training_goes_on_after_a_non_finite_loss() -> None:
     X, y = make_data("mse", 100, 8, 4)
     trainer = make_trainer("mse", optimizer=stoop.optimizers.SGD(0.1, momentum=0.9))

@@ -44,7 +44,7 @@ struct FileError : std::system_error {
 
 // The loss (or a gradient) became infinite or NaN; the model keeps its last good parameters. Python: stoop.NonFiniteLossError.
 struct NonFiniteLossError : std::runtime_error {
-  NonFiniteLossError(Index step, Index epoch, std::string cause);
+  NonFiniteLossError(Index step, Index epoch, std::string cause, std::string_view where = "fit");
   Index step;         // updates that are in the parameters as they are kept
   Index epoch;        // epochs completed by then
   std::string cause;  // the likely reason, in words
@@ -52,6 +52,9 @@ struct NonFiniteLossError : std::runtime_error {
 
 // The text in double quotes for a message: cut when long, control characters replaced.
 std::string in_quotes(std::string_view text);
+
+// The shortest text that reads back as this number.
+std::string number_text(double value);
 
 // `[where] given; expected; hint.` An empty part is left out.
 std::string format_error(std::string_view where, std::string_view given, std::string_view expected,

@@ -26,11 +26,17 @@ struct GradcheckResult {
   bool passed = false;  // relative_error < 1e-7
 };
 
+struct GradcheckOptions {
+  double l1 = 0.0;  // as in TrainerConfig
+  double l2 = 0.0;
+  double eps = 1e-6;                   // half the distance of the two differences
+  Index sample = 0;                    // elements of each parameter, spread over it; 0: all
+  std::function<bool()> keep_going{};  // asked at most every 50 ms; false ends the check with what is done
+};
+
 // Compares loss_and_grad with (loss(w + eps) - loss(w - eps)) / (2 eps) for every element of the parameters that are
-// trained, or for `sample` of each, spread over it, where it has more (0: all).
-// `model` is left as it was. `keep_going` is asked at most every 50 ms; false ends the check with what is done.
+// trained. `model` is left as it was.
 GradcheckResult gradcheck(const Model<double>& model, const Loss& loss, MatrixView<const double> x,
-                          const Targets<double>& y, double l2 = 0.0, double eps = 1e-6, Index sample = 0,
-                          const std::function<bool()>& keep_going = {});
+                          const Targets<double>& y, const GradcheckOptions& options = {});
 
 }  // namespace stoop

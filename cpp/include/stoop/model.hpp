@@ -64,7 +64,11 @@ class Model {
   static Model load(const std::filesystem::path& path);
 
  private:
+  // With all parameters zero, for those who set them.
+  static Model without_values(ModelConfig config);
+
   struct Impl;
+  explicit Model(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
   template <class>
   friend class Trainer;

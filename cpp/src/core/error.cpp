@@ -3,6 +3,8 @@
 #include <stoop/error.hpp>
 
 #include <algorithm>
+#include <array>
+#include <charconv>
 #include <cstddef>
 #include <utility>
 #include <vector>
@@ -68,8 +70,8 @@ FileError::FileError(int error_number, std::string file, const std::string& what
     : std::system_error(error_number, std::generic_category(), what_failed + " '" + file + "'"),
       path(std::move(file)) {}
 
-NonFiniteLossError::NonFiniteLossError(Index at_step, Index at_epoch, std::string likely_cause)
-    : std::runtime_error(format_error("fit",
+NonFiniteLossError::NonFiniteLossError(Index at_step, Index at_epoch, std::string likely_cause, std::string_view where)
+    : std::runtime_error(format_error(where,
                                       "the loss or its gradient is not finite at step " + std::to_string(at_step) +
                                           " (epoch " + std::to_string(at_epoch) + ")",
                                       "expected finite numbers, the last good parameters are kept",
@@ -90,6 +92,13 @@ std::string in_quotes(std::string_view text) {
   const auto is_control = [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7F; };
   std::replace_if(result.begin(), result.end(), is_control, '?');
   return result;
+}
+
+std::string number_text(double value) {
+  std::array<char, 32> text;
+  const auto [end, error] = std::to_chars(text.data(), text.data() + text.size(), value);
+  static_cast<void>(error);  // the shortest form of a double has at most 24 characters
+  return std::string(text.data(), end);
 }
 
 std::string format_error(std::string_view where, std::string_view given, std::string_view expected,

@@ -1,7 +1,6 @@
 // The names of activations, initialisers, losses and optimizers, one table each, and what follows from a kind alone.
 // Kinds and alternatives of a variant share their order: a kind is the index of its alternative.
 #include <array>
-#include <charconv>
 #include <cmath>
 #include <cstddef>
 #include <string>
@@ -66,11 +65,7 @@ Variant make_alternative(std::size_t index) {
 
 void check(bool valid, std::string_view where, std::string_view name, double value, std::string_view expected,
            std::string_view hint) {
-  if (valid) return;
-  std::array<char, 32> text;
-  const auto [end, error] = std::to_chars(text.data(), text.data() + text.size(), value);
-  static_cast<void>(error);  // the shortest form of a double has at most 24 characters
-  throw_value_error(where, std::string(name) + " is " + std::string(text.data(), end), expected, hint);
+  if (!valid) throw_value_error(where, std::string(name) + " is " + number_text(value), expected, hint);
 }
 
 // A factor of a running mean.

@@ -3,6 +3,7 @@
 #include "safetensors.hpp"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -14,6 +15,7 @@
 #include <cstdint>
 #include <cstring>
 #include <optional>
+#include <system_error>
 #include <utility>
 
 #include <stoop/error.hpp>
@@ -25,7 +27,7 @@ namespace {
 
 static_assert(std::endian::native == std::endian::little, "the format is little-endian and is read without swapping");
 
-constexpr Index kAlignment = 64;
+constexpr Index kDataAlignment = 64;  // of the tensors in a file
 constexpr Index kLengthBytes = 8;
 constexpr Index kMaxHeaderBytes = 100'000'000;    // the limit of the reference implementation
 constexpr Index kMaxChunkBytes = Index{1} << 30;  // macOS refuses to read or write more than INT_MAX at once
@@ -102,52 +104,116 @@ class File {
   std::filesystem::path path_;  // the one to name in messages
 };
 
-// A new file beside `target`; removed again unless it was renamed to it.
+// The file that a chain of symbolic links ends in, whether it exists or not.
+std::filesystem::path follow_links(const std::filesystem::path& link) {
+  constexpr int kMostLinks = 40;  // the kernel's limit
+  std::filesystem::path path = link;
+  for (int i = 0; i < kMostLinks; ++i) {
+    std::error_code error;
+    if (!std::filesystem::is_symlink(std::filesystem::symlink_status(path, error))) return path;
+    const std::filesystem::path next = std::filesystem::read_symlink(path, error);
+    if (error) throw FileError(error.value(), link.string(), "cannot follow");
+    path = path.parent_path() / next;
+  }
+  throw FileError(ELOOP, link.string(), "cannot follow");
+}
+
+// A new file beside the one that `given` names or links to; removed again unless it was renamed to it. It stays locked
+// for as long as it is in use, which tells it from one that a killed process has left behind.
 class TemporaryFile {
  public:
-  explicit TemporaryFile(const std::filesystem::path& target) : target_(target), file_(create(), target) {}
+  explicit TemporaryFile(const std::filesystem::path& given)
+      : given_(given), target_(follow_links(given)), mode_(mode_of(target_)), file_(create(), given) {}
   TemporaryFile(const TemporaryFile&) = delete;
   TemporaryFile& operator=(const TemporaryFile&) = delete;
   ~TemporaryFile() {
     if (!renamed_) ::unlink(path_.c_str());
+    ::close(lock_);
   }
 
   const File& file() const { return file_; }
 
   void rename_to_target() {
+    if (mode_) ::fchmod(lock_, *mode_);  // where the file system has no modes there is nothing to keep
     file_.finish();
-    if (::rename(path_.c_str(), target_.c_str()) != 0) throw FileError(errno, target_.string(), "cannot replace");
+    if (::rename(path_.c_str(), target_.c_str()) != 0) throw FileError(errno, given_.string(), "cannot replace");
     renamed_ = true;
     sync_directory();
   }
 
  private:
-  // The name does not hold the target's, which may already be as long as the file system allows.
+  static std::optional<::mode_t> mode_of(const std::filesystem::path& path) {
+    struct stat status{};
+    if (::stat(path.c_str(), &status) != 0) return std::nullopt;
+    return status.st_mode & 07777;
+  }
+
+  std::filesystem::path directory() const { return target_.has_parent_path() ? target_.parent_path() : "."; }
+
+  // The name holds a digest (FNV-1a) of the target's, which may itself be as long as the file system allows.
+  std::string prefix() const {
+    std::uint64_t digest = 0xcbf29ce484222325u;
+    for (const char c : target_.filename().string()) digest = (digest ^ static_cast<unsigned char>(c)) * 0x100000001b3u;
+    return ".stoop-" + std::to_string(digest) + "-";
+  }
+
+  static bool lock(int descriptor) { return ::flock(descriptor, LOCK_EX | LOCK_NB) == 0; }
+  static bool has_name(int descriptor) {
+    struct stat status{};
+    return ::fstat(descriptor, &status) == 0 && status.st_nlink > 0;
+  }
+
+  // What saves of this target that were killed have left.
+  void remove_leftovers() const {
+    std::error_code error;  // a folder that cannot be read stays as it is
+    for (std::filesystem::directory_iterator entry(directory(), error), end; !error && entry != end;
+         entry.increment(error)) {
+      const std::string name = entry->path().filename().string();
+      if (!name.starts_with(prefix()) || !name.ends_with(kSuffix)) continue;
+      const int descriptor = ::open(entry->path().c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+      if (descriptor < 0) continue;
+      if (lock(descriptor) && has_name(descriptor)) ::unlink(entry->path().c_str());
+      ::close(descriptor);
+    }
+  }
+
   int create() {
     static std::atomic<unsigned> counter{0};
-    constexpr int kAttempts = 1000;  // leftovers of crashed processes may be in the way
+    constexpr int kAttempts = 1000;  // another save may take a new file for a leftover before it is locked
+    remove_leftovers();
+    int error = 0;
     for (int attempt = 0; attempt < kAttempts; ++attempt) {
-      const std::string name = ".stoop-" + std::to_string(::getpid()) + "-" + std::to_string(counter++) + ".tmp";
-      path_ = target_.parent_path() / name;
-      const int descriptor = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-      if (descriptor >= 0) return descriptor;
-      if (errno != EEXIST && errno != EINTR) break;
+      path_ =
+          target_.parent_path() / (prefix() + std::to_string(::getpid()) + "-" + std::to_string(counter++) + kSuffix);
+      const int descriptor = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode_ ? 0600 : 0666);
+      error = errno;
+      if (descriptor < 0 && error != EEXIST && error != EINTR) break;
+      if (descriptor < 0) continue;
+      const bool taken = (!lock(descriptor) && errno == EWOULDBLOCK) || !has_name(descriptor);
+      lock_ = taken ? -1 : ::fcntl(descriptor, F_DUPFD_CLOEXEC, 0);  // holds the lock when the file is closed
+      if (lock_ >= 0) return descriptor;
+      error = taken ? EAGAIN : errno;
+      ::close(descriptor);
+      ::unlink(path_.c_str());
     }
-    throw FileError(errno, target_.string(), "cannot create a file for");
+    throw FileError(error, given_.string(), "cannot create a file for");
   }
 
   // Makes the rename survive a power cut. Not every file system can; the new file is in place either way.
   void sync_directory() const {
-    const std::filesystem::path parent = target_.parent_path();
-    const int descriptor = ::open(parent.empty() ? "." : parent.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    const int descriptor = ::open(directory().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (descriptor < 0) return;
     ::fsync(descriptor);
     ::close(descriptor);
   }
 
-  std::filesystem::path target_;
+  static constexpr const char* kSuffix = ".tmp";
+  std::filesystem::path given_;   // the one to name in messages
+  std::filesystem::path target_;  // what it names or links to
+  std::optional<::mode_t> mode_;  // of the file that is replaced
   std::filesystem::path path_;
-  File file_;  // after path_, which create() sets
+  int lock_ = -1;
+  File file_;  // after the others, which create() sets
   bool renamed_ = false;
 };
 
@@ -187,7 +253,7 @@ TensorHeader layout_of(std::span<const TensorToSave> tensors, const std::map<std
 std::string encode(const TensorHeader& header) {
   std::string json = to_json(header);
   const auto unpadded = kLengthBytes + static_cast<Index>(json.size());
-  json.append(static_cast<std::size_t>((kAlignment - unpadded % kAlignment) % kAlignment), ' ');
+  json.append(static_cast<std::size_t>((kDataAlignment - unpadded % kDataAlignment) % kDataAlignment), ' ');
   const std::uint64_t length = json.size();
   if (static_cast<Index>(length) > kMaxHeaderBytes) {
     throw_value_error("save", "names and metadata take " + std::to_string(length) + " bytes",
@@ -268,7 +334,7 @@ void save_tensors(const std::filesystem::path& path, std::span<const TensorToSav
   temporary.rename_to_target();
 }
 
-TensorFile load_tensors(const std::filesystem::path& path) {
+TensorFile load_tensors(const std::filesystem::path& path, Contents contents) {
   const std::string name = path.string();
   const File file(open_for_reading(path), path);
   const Index file_bytes = file.size();
@@ -280,6 +346,7 @@ TensorFile load_tensors(const std::filesystem::path& path) {
   for (TensorEntry& entry : header.tensors) {
     const DType dtype = dtype_of(entry, name);
     result.tensors.push_back({std::move(entry.name), dtype, std::move(entry.shape), {}});
+    if (contents == Contents::header) continue;
     std::vector<std::byte>& data = result.tensors.back().data;
     data.resize(static_cast<std::size_t>(entry.end - entry.begin));
     file.read(data.data(), entry.end - entry.begin);

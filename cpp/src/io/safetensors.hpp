@@ -20,7 +20,8 @@ struct TensorToSave {
   const void* data = nullptr;  // contiguous
 };
 
-// Data starts on a multiple of 64 bytes. Throws FileError.
+// Data starts on a multiple of 64 bytes. A link is followed, a file that is replaced keeps its mode, and what a killed
+// save of this file has left is removed. Throws FileError.
 void save_tensors(const std::filesystem::path& path, std::span<const TensorToSave> tensors,
                   const std::map<std::string, std::string>& metadata);
 
@@ -39,8 +40,10 @@ struct TensorFile {
   std::filesystem::path path;
 };
 
-// Throws FileError when it cannot be read, CheckpointError when it is not a whole safetensors file
+enum class Contents { header, all };
+
+// Of the header alone the tensors have no data. Throws FileError when it cannot be read, CheckpointError when it is not a whole safetensors file
 // (truncated, sizes that disagree, overlapping or out-of-range tensors, a header that is no JSON, an unknown dtype).
-TensorFile load_tensors(const std::filesystem::path& path);
+TensorFile load_tensors(const std::filesystem::path& path, Contents contents = Contents::all);
 
 }  // namespace stoop

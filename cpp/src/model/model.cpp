@@ -32,14 +32,16 @@ struct Model<T>::Impl {
   const OpTable<T>* ops = nullptr;
   Plan few, many;  // inference plans by how many rows are asked for
 
-  explicit Impl(ModelConfig settings)
+  Impl(ModelConfig settings, bool draws)
       : config(std::move(settings)),
         graph(build_graph(config, kAlignment / static_cast<Index>(sizeof(T)))),
         parameter_block(graph.parameter_elements),
         buffer_block(graph.buffer_elements),
         ops(&active_table<T>()) {
-    fill(graph.parameters, parameter_block.data(), parameters);
-    fill(graph.buffers, buffer_block.data(), buffers);
+    for (const GraphParameter& parameter : graph.parameters) parameters.push_back(parameter.info);
+    for (const GraphParameter& buffer : graph.buffers) buffers.push_back(buffer.info);
+    if (draws) fill(graph.parameters, parameter_block.data());
+    if (draws) fill(graph.buffers, buffer_block.data());
     PlanRequest request;
     request.graph = &graph;
     request.element_size = sizeof(T);
@@ -50,12 +52,11 @@ struct Model<T>::Impl {
     many = build_plan(request);
   }
 
-  void fill(const std::vector<GraphParameter>& from, T* block, std::vector<ParameterInfo>& infos) {
+  void fill(const std::vector<GraphParameter>& from, T* block) {
     for (std::size_t i = 0; i < from.size(); ++i) {
       const ParameterInfo& info = from[i].info;
       initialize(from[i].initializer, config.seed, static_cast<std::uint32_t>(i), info.rows, info.cols,
                  block + info.offset);
-      infos.push_back(info);
     }
   }
 
@@ -70,7 +71,13 @@ struct Model<T>::Impl {
 };
 
 template <class T>
-Model<T>::Model(ModelConfig config) : impl_(std::make_unique<Impl>(std::move(config))) {}
+Model<T>::Model(ModelConfig config) : impl_(std::make_unique<Impl>(std::move(config), true)) {}
+template <class T>
+Model<T>::Model(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+template <class T>
+Model<T> Model<T>::without_values(ModelConfig config) {
+  return Model(std::make_unique<Impl>(std::move(config), false));
+}
 
 template <class T>
 Model<T>::Model(const Model& other) : impl_(std::make_unique<Impl>(*other.impl_)) {}

@@ -59,7 +59,7 @@ void check_shapes(const TensorFile& file, const Graph& graph) {
 }
 
 template <class T>
-void fill(const TensorFile& file, const std::vector<ParameterInfo>& infos, T* block) {
+void copy_values(const TensorFile& file, const std::vector<ParameterInfo>& infos, T* block) {
   for (const ParameterInfo& info : infos) {
     const LoadedTensor& tensor = file.tensor(info.name);
     if (tensor.dtype != kDType<T>) {
@@ -92,18 +92,18 @@ Model<T> Model<T>::load(const std::filesystem::path& path) {
     try {
       ModelConfig config = config_of(file);
       check_shapes(file, build_graph(config, 1));  // before memory is taken for what a damaged file may ask for
-      return Model(std::move(config));
+      return without_values(std::move(config));
     } catch (const ValueError& error) {
       refuse(path, std::string("has an architecture that cannot be built: ") + error.what(), "expected valid layers");
     }
   }();
-  fill(file, model.parameter_infos(), model.parameter_block().data());
-  fill(file, model.buffer_infos(), model.buffer_block().data());
+  copy_values(file, model.parameter_infos(), model.parameter_block().data());
+  copy_values(file, model.buffer_infos(), model.buffer_block().data());
   return model;
 }
 
 DType file_dtype(const std::filesystem::path& path) {
-  const TensorFile file = load_tensors(path);
+  const TensorFile file = load_tensors(path, Contents::header);
   if (file.tensors.empty()) refuse(path, "holds no tensors", "expected a file written by Model.save");
   return file.tensors.front().dtype;
 }

@@ -3,7 +3,6 @@
 #include "graph.hpp"
 
 #include <algorithm>
-#include <charconv>
 #include <cmath>
 #include <utility>
 
@@ -19,9 +18,7 @@ constexpr Index kMostUnits = Index{1} << 31;
 void check_number(bool valid, std::string_view where, const std::string& path, const char* name, double value,
                   std::string_view expected, std::string_view hint) {
   if (valid) return;
-  char text[32];
-  const auto end = std::to_chars(text, text + sizeof text, value).ptr;  // the shortest form
-  throw_value_error(where, "layer " + path + " has " + name + "=" + std::string(text, end), expected, hint);
+  throw_value_error(where, "layer " + path + " has " + name + "=" + number_text(value), expected, hint);
 }
 
 void check_initializer(const Initializer& initializer, const std::string& path) {

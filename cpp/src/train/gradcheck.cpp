@@ -3,13 +3,12 @@
 #include <stoop/gradcheck.hpp>
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <cstdint>
 
 #include <stoop/error.hpp>
 
-#include "../plan/graph.hpp"
+#include "../plan/execute.hpp"
 
 namespace stoop {
 namespace {
@@ -30,23 +29,6 @@ struct Norms {
     const double scale = std::sqrt(numeric) + std::sqrt(analytic);
     return scale == 0.0 ? 0.0 : std::sqrt(difference) / scale;
   }
-};
-
-// Asks at most every 50 ms whether to go on.
-class Patience {
- public:
-  explicit Patience(const std::function<bool()>& keep_going) : keep_going_(keep_going) {}
-  bool lasts() {
-    const auto now = Clock::now();
-    if (!keep_going_ || now - last_ < std::chrono::milliseconds(50)) return true;
-    last_ = now;
-    return keep_going_();
-  }
-
- private:
-  using Clock = std::chrono::steady_clock;
-  const std::function<bool()>& keep_going_;
-  Clock::time_point last_ = Clock::now();
 };
 
 // (loss(w + eps) - loss(w - eps)) / (2 eps) of one element.
@@ -83,20 +65,20 @@ Index spread(Index k, Index count, Index n) {
 }  // namespace
 
 GradcheckResult gradcheck(const Model<double>& model, const Loss& loss, MatrixView<const double> x,
-                          const Targets<double>& y, double l2, double eps, Index sample,
-                          const std::function<bool()>& keep_going) {
+                          const Targets<double>& y, const GradcheckOptions& options) {
+  const double eps = options.eps;
   if (!(eps > 0.0) || !std::isfinite(eps)) {
-    throw_value_error("gradcheck", "eps=" + std::to_string(eps), "expected a finite number > 0", "1e-6 suits float64");
+    throw_value_error("gradcheck", "eps=" + number_text(eps), "expected a finite number > 0", "1e-6 suits float64");
   }
   Model<double> probe(model);
-  Trainer<double> trainer(probe, {.loss = loss, .optimizer = SGD{}, .l2 = l2});
+  Trainer<double> trainer(probe, {.loss = loss, .optimizer = SGD{}, .l1 = options.l1, .l2 = options.l2});
   const std::span<double> parameters = probe.parameter_block();
   std::vector<double> gradient(parameters.size());
   trainer.loss_and_grad(x, y, gradient);
 
   GradcheckResult result;
   Norms total;
-  Patience patience(keep_going);
+  Poller poller([&](Index) { return options.keep_going(); });
   const std::vector<bool> trained = trained_parameters(probe);
   for (std::size_t p = 0; p < trained.size(); ++p) {
     if (!trained[p]) continue;
@@ -105,9 +87,9 @@ GradcheckResult gradcheck(const Model<double>& model, const Loss& loss, MatrixVi
     Norms norms;
     double worst = -1.0;
     const Index elements = info.rows * info.cols;
-    const Index count = sample > 0 ? std::min(sample, elements) : elements;
+    const Index count = options.sample > 0 ? std::min(options.sample, elements) : elements;
     for (Index k = 0; k < count; ++k) {
-      if (!patience.lasts()) return result;
+      if (options.keep_going && poller.is_due() && !poller.keep_going(0)) return result;
       const Index i = spread(k, count, elements);
       const std::size_t element = static_cast<std::size_t>(info.offset + i);
       const double grad = gradient[element];

@@ -16,7 +16,8 @@ double checked(double value, Index step) {
   if (std::isfinite(value)) return value;
   throw NonFiniteLossError(
       step, 0,
-      step == 0 ? "the cost of the first point: start elsewhere" : "the learning rate is probably too large: lower it");
+      step == 0 ? "the cost of the first point: start elsewhere" : "the learning rate is probably too large: lower it",
+      "minimize");
 }
 
 std::vector<double> iterate(const Cost& cost, std::span<double> point, const Optimizer& optimizer, Index steps) {

@@ -29,6 +29,7 @@ template <class T>
 struct ParameterUpdater<T>::Impl {
   explicit Impl(Optimizer wanted) : optimizer(std::move(wanted)), ops(active_table<T>()) {
     validate(optimizer);
+    check_eps<T>(optimizer, kWhere);
     if (is_full_batch(kind_of(optimizer))) {
       throw_value_error(kWhere, std::string(name_of(kind_of(optimizer))) + " needs the cost, not a gradient alone",
                         "expected an optimizer of single updates", "use minimize, or a Trainer");

@@ -2,15 +2,22 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
+#include <optional>
 
 #include <stoop/error.hpp>
 #include <stoop/runtime.hpp>
 
+#include "dataset.hpp"
+
 namespace stoop {
 namespace {
 
+template <class T>
+constexpr const char* kTypeName = sizeof(T) == 4 ? "float32" : "float64";
+
 void check_number(bool valid, const char* name, double value, std::string_view expected, std::string_view hint) {
-  if (!valid) throw_value_error("Trainer", std::string(name) + "=" + std::to_string(value), expected, hint);
+  if (!valid) throw_value_error("Trainer", std::string(name) + "=" + number_text(value), expected, hint);
 }
 
 void check_penalty(const char* name, double value) {
@@ -63,6 +70,19 @@ void check_config(const TrainerConfig& config, const Graph& graph) {
   }
 }
 
+template <class T>
+void check_eps(const Optimizer& optimizer, const char* where) {
+  constexpr double kLeast = static_cast<double>(std::numeric_limits<T>::min());  // less is flushed to zero
+  const auto check = [&](const auto& alternative) {
+    if constexpr (requires { alternative.eps; }) {
+      if (alternative.eps >= kLeast) return;
+      throw_value_error(where, "eps=" + number_text(alternative.eps) + " with " + kTypeName<T> + ", where it is 0",
+                        "expected at least " + number_text(kLeast), "1e-8 is usual");
+    }
+  };
+  std::visit(check, optimizer);
+}
+
 bool needs_all_gradients(const TrainerConfig& config) { return config.clip_norm.has_value() || config.accumulate > 1; }
 
 std::vector<bool> trained_elements(const Graph& graph) {
@@ -100,19 +120,57 @@ double penalty_of(const TrainerConfig& config, const Graph& graph, const T* para
 void check_rates(std::span<const double> rates, Index first) {
   for (std::size_t i = 0; i < rates.size(); ++i) {
     if (std::isfinite(rates[i]) && rates[i] >= 0.0) continue;
-    throw_value_error("learning_rate",
-                      "the schedule gives " + std::to_string(rates[i]) + " for update " +
-                          std::to_string(first + static_cast<Index>(i)),
-                      "expected a finite number >= 0", "check the function");
+    throw_value_error(
+        "learning_rate",
+        "the schedule gives " + number_text(rates[i]) + " for update " + std::to_string(first + static_cast<Index>(i)),
+        "expected a finite number >= 0", "check the function");
   }
 }
 
-std::string cause_of_overflow(double learning_rate, Index steps) {
+namespace {
+
+// "l2=1e+300" where a penalty or its gradient leaves the range of T, else nothing.
+template <class T>
+std::string overflowing_penalty(const TrainerConfig& config, const Graph& graph, const T* parameters) {
+  constexpr double kLargest = static_cast<double>(std::numeric_limits<T>::max());
+  for (const Node& node : graph.nodes) {
+    if (node.kind != NodeKind::dense) continue;
+    const double l1 = node.l1.value_or(config.l1), l2 = node.l2.value_or(config.l2);
+    const T* weight = parameters + graph.parameters[static_cast<std::size_t>(node.weight)].info.offset;
+    double largest = 1.0;
+    for (Index i = 0; i < node.in_features * node.out_features; ++i) {
+      largest = std::max(largest, std::abs(static_cast<double>(weight[i])));
+    }
+    const double elements = static_cast<double>(node.in_features) * static_cast<double>(node.out_features);
+    if (l1 > kLargest || !std::isfinite(l1 * largest * elements)) return "l1=" + number_text(l1);
+    if (l2 * largest > kLargest || !std::isfinite(l2 * largest * largest * elements)) return "l2=" + number_text(l2);
+  }
+  return {};
+}
+
+}  // namespace
+
+template <class T>
+std::string cause_of_overflow(const TrainerConfig& config, const Graph& graph, const T* parameters,
+                              double learning_rate, Index steps) {
+  for (const GraphParameter& parameter : graph.parameters) {
+    const ParameterInfo& info = parameter.info;
+    const auto size = static_cast<std::size_t>(info.rows * info.cols);
+    if (!is_finite(std::span<const T>(parameters + info.offset, size))) {
+      return "the parameter " + info.name + " was NaN or infinite before this update: set it to good values";
+    }
+  }
+  const std::string penalty = overflowing_penalty(config, graph, parameters);
+  if (!penalty.empty()) return penalty + " makes the penalty overflow " + kTypeName<T> + ": lower it";
   if (steps == 0) return "the first outputs already overflow: standardise X, or start from smaller weights";
-  return "the learning rate " + std::to_string(learning_rate) +
+  return "the learning rate " + number_text(learning_rate) +
          " is probably too large for this model: lower it, or standardise X";
 }
 
+template void check_eps<float>(const Optimizer&, const char*);
+template void check_eps<double>(const Optimizer&, const char*);
+template std::string cause_of_overflow(const TrainerConfig&, const Graph&, const float*, double, Index);
+template std::string cause_of_overflow(const TrainerConfig&, const Graph&, const double*, double, Index);
 template double penalty_of(const TrainerConfig&, const Graph&, const float*, Weights);
 template double penalty_of(const TrainerConfig&, const Graph&, const double*, Weights);
 

@@ -17,6 +17,10 @@ void check_config(const TrainerConfig& config, const Graph& graph);
 // By element of Model::parameter_block(): whether training changes it.
 std::vector<bool> trained_elements(const Graph& graph);
 
+// Throws ValueError for an eps that is zero in T: it would not keep a zero gradient from 0/0.
+template <class T>
+void check_eps(const Optimizer& optimizer, const char* where);
+
 // Whether updates need all gradients first.
 bool needs_all_gradients(const TrainerConfig& config);
 
@@ -30,7 +34,9 @@ double penalty_of(const TrainerConfig& config, const Graph& graph, const T* para
 // Throws ValueError for a rate that is negative or not finite; rates[i] is that of update `first` + i.
 void check_rates(std::span<const double> rates, Index first);
 
-// The most likely reason of a loss that is not finite, from when it happened.
-std::string cause_of_overflow(double learning_rate, Index steps);
+// The most likely reason of a loss that is not finite, from the parameters before it and when it happened.
+template <class T>
+std::string cause_of_overflow(const TrainerConfig& config, const Graph& graph, const T* parameters,
+                              double learning_rate, Index steps);
 
 }  // namespace stoop

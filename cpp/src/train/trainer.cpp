@@ -39,10 +39,10 @@ EpochResult Trainer<T>::Impl::run_epoch(TrainingExecutor<T>& executor, TrainingR
   // An update that was applied before its gradient, or what it left, was found to be no number.
   if (result.non_finite_gradient || !is_finite(model.parameter_block())) {
     restore();
-    throw NonFiniteLossError(steps, epoch, cause_of_overflow(last_rate, steps + result.steps));
+    refuse_update("fit", last_rate, steps + result.steps);
   }
   steps += result.steps;
-  if (result.non_finite_loss) throw NonFiniteLossError(steps, epoch, cause_of_overflow(last_rate, steps));
+  if (result.non_finite_loss) refuse_update("fit", last_rate, steps);
   interrupted = result.interrupted;
 
   EpochResult out;
@@ -158,9 +158,7 @@ double Trainer<T>::step(MatrixView<const T> x, const Targets<T>& y) {
   if (impl_->full_batch) return impl_->step_full_batch(x, y);
   TrainingRun<T> run = impl_->make_update_run(x, y, x.rows, true);
   const TrainingResult result = impl_->execute(impl_->executor(PlanKind::checked, x.rows, y), run);
-  if (result.non_finite_loss) {
-    throw NonFiniteLossError(impl_->steps, impl_->epoch, cause_of_overflow(impl_->rates[0], impl_->steps));
-  }
+  if (result.non_finite_loss) impl_->refuse_update("step", impl_->rates[0], impl_->steps);
   impl_->steps += 1;
   return result.loss_sum / result.weight_sum;
 }

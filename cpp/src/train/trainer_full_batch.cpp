@@ -36,13 +36,13 @@ Objective<T> Trainer<T>::Impl::make_objective(const MatrixView<const T>& x, cons
 
 template <class T>
 EpochResult Trainer<T>::Impl::run_iteration(const MatrixView<const T>& x, const Targets<T>& y,
-                                            const Objective<T>& objective, bool& interrupted) {
+                                            const Objective<T>& objective, std::string_view where, bool& interrupted) {
   const auto start = std::chrono::steady_clock::now();
   full_batch->look(objective);
   const double correct = last_correct;
   const Iteration iteration = full_batch->iterate(objective, rates[0]);
   if (!std::isfinite(iteration.value) || !std::isfinite(iteration.grad_norm)) {
-    throw NonFiniteLossError(steps, epoch, cause_of_overflow(rates[0], 0));
+    refuse_update(where, rates[0], 0);
   }
   interrupted = iteration.interrupted;
   if (iteration.step == 0.0) last_correct = correct;  // it stayed where that was
@@ -85,7 +85,7 @@ History Trainer<T>::Impl::fit_full_batch(const MatrixView<const T>& x, const Tar
   const Objective<T> objective = make_objective(x, y, poller);
   full_batch->forget_point();
   return run_epochs(options, [&](bool& interrupted) {
-    const EpochResult result = run_iteration(x, y, objective, interrupted);
+    const EpochResult result = run_iteration(x, y, objective, "fit", interrupted);
     if (!interrupted) ++epoch;
     return result;
   });
@@ -95,7 +95,7 @@ template <class T>
 double Trainer<T>::Impl::step_full_batch(const MatrixView<const T>& x, const Targets<T>& y) {
   bool interrupted = false;
   full_batch->forget_point();
-  return run_iteration(x, y, make_objective(x, y, nullptr), interrupted).loss;
+  return run_iteration(x, y, make_objective(x, y, nullptr), "step", interrupted).loss;
 }
 
 template History Trainer<float>::Impl::fit_full_batch(const MatrixView<const float>&, const Targets<float>&,

@@ -34,6 +34,7 @@ struct Trainer<T>::Impl {
         provider(select_gemm_provider()),
         ops(active_table<T>()) {
     check_config(config, graph);
+    check_eps<T>(config.optimizer, "Trainer");
     const Index size = parameter_count();
     for (int i = 0; i < state_count(config.optimizer); ++i) state[i].reset(size);
     if (config.ema) average.reset(size);
@@ -217,6 +218,12 @@ struct Trainer<T>::Impl {
 
   double penalty(Weights which) const { return penalty_of<T>(config, graph, model.parameter_block().data(), which); }
 
+  // Of an update whose loss or gradient is not finite, when the parameters are the last good ones again.
+  [[noreturn]] void refuse_update(std::string_view where, double rate, Index updates_before) const {
+    const std::string cause = cause_of_overflow<T>(config, graph, model.parameter_block().data(), rate, updates_before);
+    throw NonFiniteLossError(steps, epoch, cause, where);
+  }
+
   void check_not_swapped(std::string_view where) const {
     if (!swapped) return;
     throw_value_error(where, "the model holds the average of its parameters", "expected the parameters themselves",
@@ -285,7 +292,7 @@ struct Trainer<T>::Impl {
   double step_full_batch(const MatrixView<const T>& x, const Targets<T>& y);
   Objective<T> make_objective(const MatrixView<const T>& x, const Targets<T>& y, Poller* poller);
   EpochResult run_iteration(const MatrixView<const T>& x, const Targets<T>& y, const Objective<T>& objective,
-                            bool& interrupted);
+                            std::string_view where, bool& interrupted);
   // ---- trainer.cpp ----
   History run_epochs(const FitOptions<T>& options, const std::function<EpochResult(bool& interrupted)>& run_one);
   EpochResult run_epoch(TrainingExecutor<T>& executor, TrainingRun<T>& run, bool shuffled, bool& interrupted);
