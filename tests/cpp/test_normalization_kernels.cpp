@@ -16,9 +16,9 @@ TYPED_TEST_SUITE(NormalizationKernels, ElementTypes);
 struct Size {
   Index rows, cols, ld;
 };
-constexpr Size kSizes[] = {{2, 1, 1},     {5, 3, 4},      {63, 17, 17},   {64, 37, 40},
-                           {65, 64, 64},  {128, 65, 70},  {200, 131, 131}, {130, 160, 176},
-                           {1400, 96, 800}};  // the last is beyond 4 MB
+constexpr Size kSizes[] = {
+    {2, 1, 1},     {5, 3, 4},       {63, 17, 17},    {64, 37, 40},   {65, 64, 64},
+    {128, 65, 70}, {200, 131, 131}, {130, 160, 176}, {1400, 96, 800}};  // the last is beyond 4 MB
 
 constexpr double kOffset = 100.0;  // of the input's mean, in units of its half range
 
@@ -46,8 +46,12 @@ struct BatchNormResult {
 template <class T>
 BatchNormResult<T> run(const BatchNormData<T>& data, const std::vector<Index>& cuts) {
   const auto cols = static_cast<std::size_t>(data.size.cols);
-  BatchNormResult<T> result{std::vector<T>(data.input.size(), T(77)), data.grad,           std::vector<T>(cols),
-                            std::vector<T>(cols),                     std::vector<T>(cols), std::vector<T>(cols)};
+  BatchNormResult<T> result{std::vector<T>(data.input.size(), T(77)),
+                            data.grad,
+                            std::vector<T>(cols),
+                            std::vector<T>(cols),
+                            std::vector<T>(cols),
+                            std::vector<T>(cols)};
   for (std::size_t c = 0; c + 1 < cuts.size(); ++c) {
     const Index first = cuts[c];
     BatchNormArgs<T> args{};
