@@ -50,8 +50,9 @@ struct NamedFunction {
   Elementary function;
 };
 constexpr NamedFunction kFunctions[kElementaryCount] = {
-    {"exp", Elementary::exp},   {"log", Elementary::log}, {"log1p", Elementary::log1p},     {"expm1", Elementary::expm1},
-    {"tanh", Elementary::tanh}, {"erf", Elementary::erf}, {"sigmoid", Elementary::sigmoid},
+    {"exp", Elementary::exp},         {"log", Elementary::log},   {"log1p", Elementary::log1p},
+    {"expm1", Elementary::expm1},     {"tanh", Elementary::tanh}, {"erf", Elementary::erf},
+    {"sigmoid", Elementary::sigmoid},
 };
 
 // Reads x, writes y: 2 streams.
@@ -59,9 +60,8 @@ void run_elementary(benchmark::State& state, const Case& c, Elementary function)
   const Matrices x(c, 0.1, 3.0);  // where all are defined
   Matrices y(c);
   const auto kernel = active_table<float>().elementary[static_cast<int>(function)];
-  measure(
-      state, c, {c.bytes(2), Mix::copy}, {c.cols(), 16},
-      [&](Index set, Index begin, Index end) { kernel(end - begin, x.at(set, begin), y.at(set, begin)); });
+  measure(state, c, {c.bytes(2), Mix::copy}, {c.cols(), 16},
+          [&](Index set, Index begin, Index end) { kernel(end - begin, x.at(set, begin), y.at(set, begin)); });
 }
 
 }  // namespace

@@ -96,9 +96,9 @@ const MachineLimits& limits() {
 }
 
 double stream_gbs(Mix mix, bool from_memory, int threads) {
-  constexpr Index kElements = 25'000'000;   // 100 MB an array, beyond any last-level cache,
+  constexpr Index kElements = 25'000'000;  // 100 MB an array, beyond any last-level cache,
   constexpr Index kParts = 6, kLines = kElements / kLineElements / kParts;  // in parts: short calls meet fewer others
-  constexpr int kCallsInCache = 50;  // of some microseconds each
+  constexpr int kCallsInCache = 50;                                         // of some microseconds each
   static Array<float> a(kElements), b(kElements), c(kElements);
   static Index part = 0;
   Arrays x{reinterpret_cast<Line*>(a.data()), reinterpret_cast<Line*>(b.data()), reinterpret_cast<Line*>(c.data())};

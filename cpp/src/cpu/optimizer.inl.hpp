@@ -190,29 +190,51 @@ void regularize(const RegularizeArgs<T>& args) noexcept {
 }
 
 // Each column is added from the first row to the last, in double from one run of rows to the next.
+template <class T, bool kLarge>
+inline void limit_norm_of(const LimitNormArgs<T>& args) {
+  const Index rows = args.rows, ld = args.ld_weight;
+  for_each_strip<T>(args.cols, [&](Index first, Index cols) {
+    for_each_group_of_vectors<T>(cols, [&]<int kWidth>(Index j, int lanes) {
+      T* weight = args.weight + first + j;
+      const StripAhead<T, kLarge> ahead{weight, ld, j == 0 ? rows : 0};
+      double squares[kWidth * kLanes<T>] = {};
+      for (Index start = 0; start < rows; start += kVectorsPerSum) {
+        const Index end = rows - start < kVectorsPerSum ? rows : start + kVectorsPerSum;
+        Vec<T> sum[kWidth] = {};
+        for (Index i = start; i < end; ++i) {
+          ahead.ask(i + kRowsAhead);
+          STOOP_UNROLL
+          for (int v = 0; v < kWidth; ++v) {
+            const Vec<T> w = load_lanes(weight + i * ld + v * kLanes<T>, lanes);
+            sum[v] += w * w;
+          }
+        }
+        T lane_sums[kWidth * kLanes<T>];
+        STOOP_UNROLL
+        for (int v = 0; v < kWidth; ++v) store(lane_sums + v * kLanes<T>, sum[v]);
+        for (int lane = 0; lane < kWidth * kLanes<T>; ++lane) squares[lane] += static_cast<double>(lane_sums[lane]);
+      }
+      T scale[kWidth * kLanes<T>];
+      bool any = false;
+      for (int lane = 0; lane < kWidth * kLanes<T>; ++lane) {
+        const double norm = __builtin_sqrt(squares[lane]);
+        const bool above = norm > args.limit && (kWidth > 1 || lane < lanes);
+        scale[lane] = above ? static_cast<T>(args.limit / norm) : T(1);
+        any = any || above;
+      }
+      for (Index i = 0; any && i < rows; ++i) {
+        STOOP_UNROLL
+        for (int v = 0; v < kWidth; ++v) {
+          T* w = weight + i * ld + v * kLanes<T>;
+          store_lanes(w, load_lanes(w, lanes) * load(scale + v * kLanes<T>), lanes);
+        }
+      }
+    });
+  });
+}
+
 template <class T>
 void limit_norm(const LimitNormArgs<T>& args) noexcept {
-  for_each_vector<T>(args.cols, [&](Index j, int lanes) {
-    double squares[kLanes<T>] = {};
-    for (Index start = 0; start < args.rows; start += kVectorsPerSum) {
-      const Index end = args.rows - start < kVectorsPerSum ? args.rows : start + kVectorsPerSum;
-      Vec<T> sum{};
-      for (Index i = start; i < end; ++i) {
-        const Vec<T> w = load_lanes(args.weight + i * args.ld_weight + j, lanes);
-        sum += w * w;
-      }
-      for (int lane = 0; lane < kLanes<T>; ++lane) squares[lane] += static_cast<double>(sum[lane]);
-    }
-    Vec<T> scale = broadcast(T(1));
-    bool any = false;
-    for (int lane = 0; lane < lanes; ++lane) {
-      const double norm = __builtin_sqrt(squares[lane]);
-      if (norm > args.limit) scale[lane] = static_cast<T>(args.limit / norm), any = true;
-    }
-    if (!any) return;
-    for (Index i = 0; i < args.rows; ++i) {
-      T* w = args.weight + i * args.ld_weight + j;
-      store_lanes(w, load_lanes(w, lanes) * scale, lanes);
-    }
-  });
+  if (is_large<T>(args.rows, args.ld_weight)) return limit_norm_of<T, true>(args);
+  limit_norm_of<T, false>(args);
 }

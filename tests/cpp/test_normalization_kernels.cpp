@@ -1,0 +1,158 @@
+// Batch normalisation, column sums and the gamma of layer normalisation of STOOP_ISA against plain loops in a wider
+// type: rows around the panels in which statistics are merged, columns around vectors and strips, and a matrix large
+// enough for the text that asks for its lines in advance.
+#include <gtest/gtest.h>
+
+#include "test_helpers.hpp"
+
+namespace stoop {
+namespace {
+
+template <class T>
+class NormalizationKernels : public ::testing::Test {};
+using ElementTypes = ::testing::Types<float, double>;
+TYPED_TEST_SUITE(NormalizationKernels, ElementTypes);
+
+struct Size {
+  Index rows, cols, ld;
+};
+constexpr Size kSizes[] = {
+    {2, 1, 1},     {5, 3, 4},       {63, 17, 17},    {64, 37, 40},   {65, 64, 64},
+    {128, 65, 70}, {200, 131, 131}, {130, 160, 176}, {1400, 96, 800}};  // the last is beyond 4 MB
+
+constexpr double kOffset = 100.0;  // of the input's mean, in units of its half range
+
+template <class T>
+struct BatchNormData {
+  Size size;
+  std::vector<T> input, grad, gamma, beta;
+
+  explicit BatchNormData(Size s)
+      : size(s),
+        input(numbers<T>(s.rows * s.ld, 1)),
+        grad(numbers<T>(s.rows * s.ld, 2)),
+        gamma(numbers<T>(s.cols, 3)),
+        beta(numbers<T>(s.cols, 4)) {
+    for (T& x : input) x += static_cast<T>(kOffset);
+  }
+};
+
+template <class T>
+struct BatchNormResult {
+  std::vector<T> output, grad, mean, variance, grad_gamma, grad_beta;
+};
+
+// Forward and backward, on columns [cuts[i], cuts[i + 1]) at a time.
+template <class T>
+BatchNormResult<T> run(const BatchNormData<T>& data, const std::vector<Index>& cuts) {
+  const auto cols = static_cast<std::size_t>(data.size.cols);
+  BatchNormResult<T> result{std::vector<T>(data.input.size(), T(77)),
+                            data.grad,
+                            std::vector<T>(cols),
+                            std::vector<T>(cols),
+                            std::vector<T>(cols),
+                            std::vector<T>(cols)};
+  for (std::size_t c = 0; c + 1 < cuts.size(); ++c) {
+    const Index first = cuts[c];
+    BatchNormArgs<T> args{};
+    args.rows = data.size.rows, args.cols = cuts[c + 1] - first;
+    args.input = data.input.data() + first, args.ld_input = data.size.ld;
+    args.output = result.output.data() + first, args.ld_output = data.size.ld;
+    args.gamma = data.gamma.data() + first, args.beta = data.beta.data() + first;
+    args.mean = result.mean.data() + first, args.variance = result.variance.data() + first;
+    args.grad_gamma = result.grad_gamma.data() + first, args.grad_beta = result.grad_beta.data() + first;
+    args.eps = T(1e-5);
+    table_under_test<T>().batch_norm_forward(args);
+    args.output = result.grad.data() + first;
+    table_under_test<T>().batch_norm_backward(args);
+  }
+  return result;
+}
+
+// One column in a wider type.
+template <class T>
+void expect_column(const BatchNormData<T>& data, const BatchNormResult<T>& got, Index j) {
+  using W = Wide<T>;
+  const auto [rows, cols, ld] = data.size;
+  const auto at = [&, stride = ld](const std::vector<T>& a, Index i) {
+    return static_cast<W>(a[static_cast<std::size_t>(i * stride + j)]);
+  };
+  const auto column = static_cast<std::size_t>(j);
+  const W n = static_cast<W>(rows), gamma = data.gamma[column], beta = data.beta[column];
+  W mean = 0, variance = 0, grad_beta = 0, grad_gamma = 0;
+  for (Index i = 0; i < rows; ++i) mean += at(data.input, i) / n;
+  for (Index i = 0; i < rows; ++i) variance += (at(data.input, i) - mean) * (at(data.input, i) - mean) / n;
+  const W deviation = std::sqrt(variance + W(1e-5));
+  for (Index i = 0; i < rows; ++i) {
+    grad_beta += at(data.grad, i);
+    grad_gamma += at(data.grad, i) * (at(data.input, i) - mean) / deviation;
+  }
+  // The mean is rounded to kOffset * eps, which shifts all normalised values of the column alike.
+  const double tolerance = 16 * kOffset * kEps<T> / static_cast<double>(deviation);
+  EXPECT_NEAR(static_cast<double>(got.mean[column]), static_cast<double>(mean), 4 * kOffset * kEps<T>);
+  EXPECT_NEAR(static_cast<double>(got.variance[column]), static_cast<double>(variance), 64 * kEps<T>);
+  EXPECT_NEAR(static_cast<double>(got.grad_beta[column]), static_cast<double>(grad_beta), kEps<T> * 4 * double(rows));
+  EXPECT_NEAR(static_cast<double>(got.grad_gamma[column]), static_cast<double>(grad_gamma), tolerance * double(rows));
+  for (Index i = 0; i < rows; ++i) {
+    const W normalised = (at(data.input, i) - mean) / deviation;
+    const W dx = gamma / deviation * (at(data.grad, i) - grad_beta / n - normalised * grad_gamma / n);
+    EXPECT_NEAR(static_cast<double>(at(got.output, i)), static_cast<double>(gamma * normalised + beta), tolerance);
+    EXPECT_NEAR(static_cast<double>(at(got.grad, i)), static_cast<double>(dx), 4 * tolerance / double(deviation));
+  }
+}
+
+TYPED_TEST(NormalizationKernels, BatchNormMatchesPlainLoops) {
+  for (const Size size : kSizes) {
+    SCOPED_TRACE(testing::Message() << size.rows << " x " << size.cols);
+    const BatchNormData<TypeParam> data(size);
+    const auto result = run(data, {0, size.cols});
+    for (Index j = 0; j < size.cols; ++j) expect_column(data, result, j);
+  }
+}
+
+TYPED_TEST(NormalizationKernels, BatchNormDoesNotDependOnTheSlice) {
+  for (const Size size : kSizes) {
+    if (size.cols < 3) continue;
+    SCOPED_TRACE(testing::Message() << size.rows << " x " << size.cols);
+    const BatchNormData<TypeParam> data(size);
+    const auto whole = run(data, {0, size.cols}), parts = run(data, {0, 1, size.cols / 2, size.cols});
+    using Values = std::span<const TypeParam>;
+    EXPECT_TRUE(same_bits(Values(whole.output), Values(parts.output)));
+    EXPECT_TRUE(same_bits(Values(whole.grad), Values(parts.grad)));
+    EXPECT_TRUE(same_bits(Values(whole.variance), Values(parts.variance)));
+    EXPECT_TRUE(same_bits(Values(whole.grad_gamma), Values(parts.grad_gamma)));
+  }
+}
+
+// Both add each column from the first row to the last.
+TYPED_TEST(NormalizationKernels, ColumnsAreAddedInOrder) {
+  using T = TypeParam;
+  for (const auto& [rows, cols, ld] : kSizes) {
+    SCOPED_TRACE(testing::Message() << rows << " x " << cols);
+    const std::vector<T> a = numbers<T>(rows * ld, 5), grad = numbers<T>(rows * ld, 6);
+    std::vector<T> statistics(static_cast<std::size_t>(2 * rows), T(0.5));
+    std::vector<T> sum(static_cast<std::size_t>(cols)), gamma(sum.size());
+    table_under_test<T>().column_sum({rows, cols, a.data(), ld, sum.data()});
+    LayerNormArgs<T> args{};
+    args.rows = rows, args.cols = cols;
+    args.input = a.data(), args.ld_input = ld;
+    args.grad = grad.data(), args.ld_grad = ld;
+    args.statistics = statistics.data(), args.ld_statistics = 2;
+    args.grad_gamma = gamma.data();
+    table_under_test<T>().layer_norm_gamma(args);
+    for (Index j = 0; j < cols; ++j) {
+      T want = 0;
+      Wide<T> want_gamma = 0;
+      for (Index i = 0; i < rows; ++i) {
+        const auto place = static_cast<std::size_t>(i * ld + j);
+        want += a[place];
+        want_gamma += Wide<T>(grad[place]) * (Wide<T>(a[place]) - Wide<T>(0.5)) * Wide<T>(0.5);
+      }
+      EXPECT_EQ(sum[static_cast<std::size_t>(j)], want);
+      EXPECT_NEAR(double(gamma[static_cast<std::size_t>(j)]), double(want_gamma), kEps<T> * double(rows));
+    }
+  }
+}
+
+}  // namespace
+}  // namespace stoop
