@@ -67,7 +67,7 @@ class LeakyReLU(Activation):
 
 @dataclass(frozen=True, repr=False)
 class ELU(Activation):
-    """``output = input`` where positive, else ``alpha * (exp(input) - 1)``. Clevert et al. 2016, eq. 16.
+    """``output = input`` where positive, else ``alpha * (exp(input) - 1)``. Clevert et al. 2016, section 3.
 
     Parameters
     ----------

@@ -298,8 +298,9 @@ class Trainer:
     ) -> dict[str, FloatArray]:
         """Return the Hessian of the loss of this batch times a vector, exact but for rounding.
 
-        Forward-over-reverse differentiation, Pearlmutter 1994, section 3: about the cost of two gradients. The loss is
-        that of `loss_and_grad`, l2 included; what has no second derivative (relu at 0, mae, l1) counts as straight.
+        Forward over reverse, Pearlmutter 1994, section 3: the cost of two to three and a half gradients.
+        The loss is that of `loss_and_grad`, l2 included; what has no second derivative (relu at 0, mae, l1) counts as
+        straight.
 
         Parameters
         ----------

@@ -6,7 +6,7 @@
 //   leaky_relu  x, slope*x for x < 0      y      1 for y > 0, else slope     Maas, Hannun & Ng 2013, eq. 2
 //   tanh        tanh(x)                   y      1 - y^2                     LeCun et al. 1998, section 4.4
 //   sigmoid     1 / (1 + exp(-x))         y      y * (1 - y)
-//   elu         x, a*expm1(x) for x <= 0  y      1 for y > 0, else y + a     Clevert et al. 2016, eq. 15
+//   elu         x, a*expm1(x) for x <= 0  y      1 for y > 0, else y + a     Clevert et al. 2016, section 3
 //   gelu        x * Phi(x)                x      Phi(x) + x * phi(x)         Hendrycks & Gimpel 2016, eq. 1
 //   silu        x * sigmoid(x)            x      s * (1 + x * (1 - s))       Elfwing 2018; Ramachandran 2017
 //   softplus    log(1 + exp(x))           y      1 - exp(-y)                 Dugas et al. 2001; Glorot et al. 2011

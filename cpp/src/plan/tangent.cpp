@@ -17,6 +17,7 @@ class Differentiator {
 
   void run(std::vector<Step>& parameter_steps) {
     const std::vector<Step> steps = std::exchange(plan_.steps, {});
+    for (const Step& step : parameter_steps) plan_.flops -= product_flops(step);
     for (const Step& step : steps) {
       if (overwrites_what_its_tangent_reads(step.kind)) differentiate(step);
       push(step);
@@ -29,6 +30,16 @@ class Differentiator {
   static std::size_t index(int i) { return static_cast<std::size_t>(i); }
   static bool overwrites_what_its_tangent_reads(StepKind kind) {
     return kind == StepKind::activation_gradient || kind == StepKind::batch_norm_gradient;
+  }
+
+  // Of the parameter gradients only the tangents are computed.
+  double product_flops(const Step& step) const {
+    if (step.kind != StepKind::dense && step.kind != StepKind::input_gradient &&
+        step.kind != StepKind::weight_gradient) {
+      return 0.0;
+    }
+    return 2.0 * static_cast<double>(plan_.batch) * static_cast<double>(step.in_features) *
+           static_cast<double>(step.out_features);
   }
 
   void push(Step step) {
@@ -106,6 +117,7 @@ class Differentiator {
     of_input.input = tangent(step.input);
     of_weight.along = true;
     of_weight.output = of_input.output = new_tangent(step.output);
+    plan_.flops += product_flops(step) * ((moves ? 1.0 : 0.0) + (is_trained(step) ? 1.0 : 0.0));
     if (moves) push(of_input);
     if (!is_trained(step)) return;
     if (!moves) return push(of_weight);
@@ -199,6 +211,7 @@ class Differentiator {
       step.primal = gradient;
     }
     const bool both = step.kind == StepKind::weight_gradient && tangent(input) != kNone;
+    plan_.flops += product_flops(step) * (both ? 2.0 : 1.0);
     Step second = step;
     if (both) step.after = After::nothing;
     out.push_back(step);

@@ -102,8 +102,8 @@ void FullBatchOptimizer<T>::remember(const Objective<T>& objective, int history_
   if (pair.product > kEps * dot<T>(pair.change, pair.change)) pairs_.push_back(std::move(pair));
 }
 
-// Conjugate gradients on H z = -g, to a residual of min(1/2, sqrt|g|) |g|; a direction of negative curvature ends them
-// and, being one of descent, is taken itself (Nocedal & Wright 2006, algorithm 7.1, with the longer step of 3.4).
+// Conjugate gradients on H z = -g, to a residual of min(1/2, sqrt|g|) |g| (Nocedal & Wright 2006, algorithm 7.1). A
+// direction of negative curvature ends them; being one of descent it is taken itself, not what came before it.
 template <class T>
 void FullBatchOptimizer<T>::choose_newton_direction(const Objective<T>& objective, const NewtonCG& newton) {
   std::vector<T> residual = gradient_, conjugate = gradient_, product(gradient_.size());
@@ -132,18 +132,24 @@ void FullBatchOptimizer<T>::choose_newton_direction(const Objective<T>& objectiv
 // Where the gradient says nothing: along the most negative curvature, if there is any, as far as the value falls by a
 // part of what that curvature promises (More & Sorensen 1979).
 template <class T>
-bool FullBatchOptimizer<T>::escape(const Objective<T>& objective, const NewtonCG& newton, Iteration& result) {
+bool FullBatchOptimizer<T>::escape(const Objective<T>& objective, const NewtonCG& newton, double first_step,
+                                   Iteration& result) {
   constexpr std::uint64_t kSeed = 0;
   constexpr int kMostHalvings = 60;
   direction_.resize(gradient_.size());
-  const Spectrum ends =
-      extreme_eigenvalues<T>(objective.hessian_vector, objective.free, newton.cg_iterations, kSeed, direction_);
+  const auto keep_going = [&] {
+    if (objective.keep_going && !interrupted_) interrupted_ = !objective.keep_going();
+    return !interrupted_;
+  };
+  const Spectrum ends = extreme_eigenvalues<T>(objective.hessian_vector, objective.free, newton.cg_iterations, kSeed,
+                                               direction_, keep_going);
+  if (interrupted_) return false;
   const double flat = std::sqrt(kNoise<T>) * std::max(std::abs(ends.smallest), std::abs(ends.largest));
   if (!(ends.smallest < -flat)) return false;
   if (dot<T>(gradient_, direction_) > 0.0) scale<T>(direction_, -1.0);
   const double start = value_;
   const auto is_enough = [&](double step, double value) { return value < start + 0.1 * ends.smallest * step * step; };
-  double step = 1.0;
+  double step = first_step;
   for (int i = 0; i < kMostHalvings && !interrupted_; ++i, step *= 0.5) {
     const double value = evaluate(objective, step);
     if (!is_enough(step, value)) continue;
@@ -156,12 +162,43 @@ bool FullBatchOptimizer<T>::escape(const Objective<T>& objective, const NewtonCG
 }
 
 template <class T>
+bool FullBatchOptimizer<T>::iterate_newton(const Objective<T>& objective, const NewtonCG& newton, double first_step,
+                                           Iteration& result) {
+  if (result.grad_norm <= newton.saddle_tolerance && !convex_) {
+    if (escape(objective, newton, first_step, result)) return true;
+    if (interrupted_) return false;
+    convex_ = true;
+  }
+  if (result.grad_norm <= kNoise<T> * std::max(1.0, std::abs(value_))) return false;  // nothing but rounding is left
+  choose_newton_direction(objective, newton);
+  return !interrupted_ && search(objective, first_step, newton.max_evaluations, result);
+}
+
+template <class T>
+bool FullBatchOptimizer<T>::iterate_lbfgs(const Objective<T>& objective, const LBFGS& lbfgs, double first_step,
+                                          Iteration& result) {
+  // Without a history nothing is known of the scale: the first step is not longer than first_step.
+  const auto try_direction = [&] {
+    choose_lbfgs_direction();
+    const double step = pairs_.empty() ? first_step * std::min(1.0, 1.0 / result.grad_norm) : first_step;
+    return search(objective, step, lbfgs.max_evaluations, result);
+  };
+  bool moved = try_direction();
+  if (!moved && !interrupted_ && !pairs_.empty()) {
+    pairs_.clear();
+    moved = try_direction();
+  }
+  if (moved) remember(objective, lbfgs.history_size);
+  return moved;
+}
+
+template <class T>
 void FullBatchOptimizer<T>::look(const Objective<T>& objective) {
   if (known_) return;
   gradient_.resize(objective.point.size());
   value_ = objective.value_and_gradient(gradient_);
   known_ = true;
-  exhausted_ = false;
+  exhausted_ = convex_ = false;
 }
 
 template <class T>
@@ -172,24 +209,9 @@ Iteration FullBatchOptimizer<T>::iterate(const Objective<T>& objective, double f
   look(objective);
   Iteration result{value_, norm<T>(gradient_), 0.0, false};
   if (exhausted_ || !std::isfinite(value_) || !std::isfinite(result.grad_norm)) return result;
-  bool moved = false;
-  if (const auto* newton = std::get_if<NewtonCG>(&optimizer_)) {
-    if (result.grad_norm <= newton->saddle_tolerance) moved = escape(objective, *newton, result);
-    if (!moved && !interrupted_) choose_newton_direction(objective, *newton);
-    if (!moved && !interrupted_) moved = search(objective, first_step, newton->max_evaluations, result);
-  } else {
-    const LBFGS& lbfgs = std::get<LBFGS>(optimizer_);
-    choose_lbfgs_direction();
-    // Without a history nothing is known of the scale: the first step changes no parameter by more than first_step.
-    const auto careful = [&] { return first_step * std::min(1.0, 1.0 / result.grad_norm); };
-    moved = search(objective, pairs_.empty() ? careful() : first_step, lbfgs.max_evaluations, result);
-    if (!moved && !interrupted_ && !pairs_.empty()) {
-      pairs_.clear();
-      choose_lbfgs_direction();
-      moved = search(objective, careful(), lbfgs.max_evaluations, result);
-    }
-    if (moved) remember(objective, lbfgs.history_size);
-  }
+  const auto* newton = std::get_if<NewtonCG>(&optimizer_);
+  const bool moved = newton != nullptr ? iterate_newton(objective, *newton, first_step, result)
+                                       : iterate_lbfgs(objective, std::get<LBFGS>(optimizer_), first_step, result);
   result.interrupted = interrupted_;
   exhausted_ = !moved && !interrupted_;
   return result;

@@ -49,7 +49,9 @@ class FullBatchOptimizer {
 
   void choose_lbfgs_direction();
   void choose_newton_direction(const Objective<T>& objective, const NewtonCG& newton);
-  bool escape(const Objective<T>& objective, const NewtonCG& newton, Iteration& result);
+  bool escape(const Objective<T>& objective, const NewtonCG& newton, double first_step, Iteration& result);
+  bool iterate_newton(const Objective<T>& objective, const NewtonCG& newton, double first_step, Iteration& result);
+  bool iterate_lbfgs(const Objective<T>& objective, const LBFGS& lbfgs, double first_step, Iteration& result);
   bool search(const Objective<T>& objective, double first_step, int most_evaluations, Iteration& result);
   double evaluate(const Objective<T>& objective, double step);
   void accept(double value);
@@ -59,6 +61,7 @@ class FullBatchOptimizer {
   Optimizer optimizer_;
   bool known_ = false;      // value_ and gradient_ are those of the point
   bool exhausted_ = false;  // no step from here gets lower
+  bool convex_ = false;     // where the gradient is short no negative curvature was found
   bool interrupted_ = false;
   double value_ = 0.0;
   std::vector<T> gradient_, direction_, origin_, trial_;

@@ -19,7 +19,7 @@ struct LineSearch {
 
 // Nocedal & Wright 2006, algorithms 3.5 and 3.6, with c1 = 1e-4 and c2 = 0.9: value <= start.value + c1*step*slope and
 // |slope| <= c2*|start.slope|. Where values differ by rounding only, which is `noise` of their size, the approximate
-// conditions of Hager & Zhang 2005, eq. 2.9, take their place. `start.slope` < 0. `at` evaluates; a value that is not
+// conditions of Hager & Zhang 2005, section 4, take their place. `start.slope` < 0. `at` evaluates; a value that is not
 // finite counts as too far.
 LineSearch line_search(const std::function<LineSample(double)>& at, const LineSample& start, double first_step,
                        int most_evaluations, double noise);

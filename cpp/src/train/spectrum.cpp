@@ -79,11 +79,12 @@ struct Krylov {
 
 template <class T>
 Krylov<T> build_basis(const std::function<void(std::span<const T>, std::span<T>)>& multiply, std::vector<T> start,
-                      int iterations) {
+                      int iterations, const std::function<bool()>& keep_going) {
   Krylov<T> krylov;
   std::vector<T> w = std::move(start);
   double size = 0.0;  // of the matrix, as far as seen
   for (int k = 0; k < iterations; ++k) {
+    if (k > 0 && keep_going && !keep_going()) break;
     krylov.basis.push_back(w);
     multiply(krylov.basis.back(), w);
     krylov.diagonal.push_back(dot<T>(krylov.basis.back(), w));
@@ -103,11 +104,12 @@ Krylov<T> build_basis(const std::function<void(std::span<const T>, std::span<T>)
 
 template <class T>
 Spectrum extreme_eigenvalues(const std::function<void(std::span<const T>, std::span<T>)>& multiply,
-                             const std::vector<bool>& free, int iterations, std::uint64_t seed, std::span<T> lowest) {
+                             const std::vector<bool>& free, int iterations, std::uint64_t seed, std::span<T> lowest,
+                             const std::function<bool()>& keep_going) {
   const auto dimensions = static_cast<int>(std::count(free.begin(), free.end(), true));
   std::fill(lowest.begin(), lowest.end(), T(0));
   if (dimensions == 0) return {};
-  const Krylov<T> krylov = build_basis<T>(multiply, random_direction<T>(free, seed), std::min(iterations, dimensions));
+  const Krylov<T> krylov = build_basis<T>(multiply, random_direction<T>(free, seed), std::min(iterations, dimensions), keep_going);
   const std::size_t size = krylov.basis.size();
   Matrix a(size, std::vector<double>(size, 0.0));
   for (std::size_t k = 0; k < size; ++k) {
@@ -121,14 +123,20 @@ Spectrum extreme_eigenvalues(const std::function<void(std::span<const T>, std::s
     if (a[k][k] > a[last][last]) last = k;
   }
   for (std::size_t k = 0; k < size && !lowest.empty(); ++k) add_scaled<T>(lowest, vectors[k][first], krylov.basis[k]);
-  const double rest = krylov.beside.back();
-  return {a[first][first], a[last][last], std::abs(rest * vectors[size - 1][first]),
-          std::abs(rest * vectors[size - 1][last]), static_cast<Index>(size)};
+  // What rounding leaves of the products is in the residual, too.
+  const double rounding = static_cast<double>(std::numeric_limits<T>::epsilon()) *
+                          std::max(std::abs(a[first][first]), std::abs(a[last][last]));
+  const auto residual = [&](std::size_t k) {
+    return std::max(rounding, std::abs(krylov.beside.back() * vectors[size - 1][k]));
+  };
+  return {a[first][first], a[last][last], residual(first), residual(last), static_cast<Index>(size)};
 }
 
 template Spectrum extreme_eigenvalues(const std::function<void(std::span<const float>, std::span<float>)>&,
-                                      const std::vector<bool>&, int, std::uint64_t, std::span<float>);
+                                      const std::vector<bool>&, int, std::uint64_t, std::span<float>,
+                                      const std::function<bool()>&);
 template Spectrum extreme_eigenvalues(const std::function<void(std::span<const double>, std::span<double>)>&,
-                                      const std::vector<bool>&, int, std::uint64_t, std::span<double>);
+                                      const std::vector<bool>&, int, std::uint64_t, std::span<double>,
+                                      const std::function<bool()>&);
 
 }  // namespace stoop
