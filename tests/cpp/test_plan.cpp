@@ -13,8 +13,8 @@
 namespace stoop {
 namespace {
 
-constexpr PlanKind kKinds[] = {PlanKind::inference, PlanKind::evaluation, PlanKind::training, PlanKind::checked,
-                               PlanKind::gradient};
+constexpr PlanKind kKinds[] = {PlanKind::inference, PlanKind::evaluation, PlanKind::training,
+                               PlanKind::checked,   PlanKind::gradient,   PlanKind::curvature};
 
 bool trains(PlanKind kind) { return kind != PlanKind::inference && kind != PlanKind::evaluation; }
 

@@ -109,7 +109,8 @@ Spectrum extreme_eigenvalues(const std::function<void(std::span<const T>, std::s
   const auto dimensions = static_cast<int>(std::count(free.begin(), free.end(), true));
   std::fill(lowest.begin(), lowest.end(), T(0));
   if (dimensions == 0) return {};
-  const Krylov<T> krylov = build_basis<T>(multiply, random_direction<T>(free, seed), std::min(iterations, dimensions), keep_going);
+  const Krylov<T> krylov =
+      build_basis<T>(multiply, random_direction<T>(free, seed), std::min(iterations, dimensions), keep_going);
   const std::size_t size = krylov.basis.size();
   Matrix a(size, std::vector<double>(size, 0.0));
   for (std::size_t k = 0; k < size; ++k) {

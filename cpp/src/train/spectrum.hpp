@@ -20,10 +20,11 @@ struct Spectrum {
 
 // Lanczos 1950, with every vector orthogonalised against all before it (Golub & Van Loan 2013, section 10.3.1):
 // `iterations` products, fewer where the space is exhausted. The starting vector is drawn from `seed` and is zero where
-// `free` is false, which the matrix must keep. `lowest`, if not empty, gets the vector of the smallest eigenvalue.
+// `free` is false, which the matrix must keep. `lowest`, if not empty, gets the vector of the smallest
+// eigenvalue. `keep_going` is asked before each product but the first; false ends the iterations with what is known.
 template <class T>
 Spectrum extreme_eigenvalues(const std::function<void(std::span<const T>, std::span<T>)>& multiply,
                              const std::vector<bool>& free, int iterations, std::uint64_t seed,
-                             std::span<T> lowest = {});
+                             std::span<T> lowest = {}, const std::function<bool()>& keep_going = {});
 
 }  // namespace stoop
