@@ -323,7 +323,10 @@ class Builder {
     for (int i = node_count() - 1; i > 0 && request_.backward; --i) {
       if (planned(i).needs_grad) backward(i);
     }
-    if (request_.kind == PlanKind::curvature) add_tangents(plan_, parameter_steps_, graph_);
+    if (request_.kind == PlanKind::curvature) {
+      add_tangents(plan_, parameter_steps_, graph_);
+      time_ = static_cast<int>(plan_.steps.size());
+    }
     Step check = start_step(StepKind::check_loss, Cut::everyone, kNone);
     check.barrier = true;
     plan_.steps.push_back(check);
