@@ -371,9 +371,9 @@ class LBFGS(FullBatchOptimizer):
 class NewtonCG(FullBatchOptimizer):
     """Newton's method by conjugate gradients on exact Hessian-vector products, Nocedal & Wright 2006, algorithm 7.1.
 
-    A direction of negative curvature that the conjugate gradients meet is taken itself; where the gradient is shorter than
-    `saddle_tolerance`, the step is along the most negative curvature, found by Lanczos' method (More & Sorensen 1979).
-    For `Trainer.fit` with ``batch_size=len(X)``, where an epoch is one iteration. The model must have no Dropout.
+    A direction of negative curvature that the conjugate gradients meet is taken itself; where the gradient is shorter
+    than `saddle_tolerance`, the step is along the most negative curvature, found by Lanczos' method (More & Sorensen
+    1979). For `Trainer.fit` with ``batch_size=len(X)``, where an epoch is one iteration. The model must have no Dropout.
 
     Parameters
     ----------
