@@ -373,7 +373,8 @@ class NewtonCG(FullBatchOptimizer):
 
     A direction of negative curvature that the conjugate gradients meet is taken itself; where the gradient is shorter
     than `saddle_tolerance`, the step is along the most negative curvature, found by Lanczos' method (More & Sorensen
-    1979). For `Trainer.fit` with ``batch_size=len(X)``, where an epoch is one iteration. The model must have no Dropout.
+    1979). For `Trainer.fit` with ``batch_size=len(X)``, where an epoch is one iteration. The model must have no
+    Dropout.
 
     Parameters
     ----------
