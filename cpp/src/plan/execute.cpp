@@ -144,9 +144,9 @@ class TeamRun {
   void run_step(const StepContext<T>& context, const Step& step, const Batch& batch, const Slice& slice) {
     switch (step.kind) {
       case StepKind::gather:
-        return gather(context, step.output, run_.data.x, batch.start, slice.row, slice.row_end);
+        return gather(context, step.output, run_.data.x, batch, slice.row, slice.row_end);
       case StepKind::gather_targets:
-        return gather(context, step.output, run_.data.values, batch.start, slice.row, slice.row_end);
+        return gather(context, step.output, run_.data.values, batch, slice.row, slice.row_end);
       case StepKind::loss:
         return loss(context, step, batch, slice.row, slice.row_end);
       case StepKind::loss_tangent:
@@ -158,12 +158,20 @@ class TeamRun {
     }
   }
 
-  void gather(const StepContext<T>& context, int output, const MatrixView<const T>& from, Index start, Index begin,
-              Index end) {
+  void gather(const StepContext<T>& context, int output, const MatrixView<const T>& from, const Batch& batch,
+              Index begin, Index end) {
     const std::int32_t* order = run_.data.order;
-    const Index first = start + begin;
+    const Index first = batch.start + begin;
     ops_.gather({end - begin, from.cols, order == nullptr ? from.data + first * from.stride : from.data, from.stride,
                  order == nullptr ? nullptr : order + first, context.at(output, begin), context.stride(output)});
+    if (order != nullptr) ask_for_rows(from, order, first + batch.rows, std::min(end - begin, kRowsAsked));
+  }
+
+  // The beginnings of the rows that this thread takes next lie anywhere: they come while the step is computed.
+  static constexpr Index kRowsAsked = 128;
+  void ask_for_rows(const MatrixView<const T>& from, const std::int32_t* order, Index first, Index rows) const {
+    const Index last = std::min(first + rows, run_.last);
+    for (Index i = first; i < last; ++i) __builtin_prefetch(from.data + order[i] * from.stride, 0, 2);
   }
 
   Index sample(Index i) const { return run_.data.order == nullptr ? i : run_.data.order[i]; }
