@@ -21,6 +21,10 @@ inline void column_sum_of(const ColumnSumArgs<T>& args) {
 
 template <class T>
 void column_sum(const ColumnSumArgs<T>& args) noexcept {
+  if (args.rows == 0) {
+    for (Index j = 0; j < args.cols; ++j) args.sum[j] = T(0);
+    return;
+  }
   if (is_large<T>(args.rows, args.lda)) return column_sum_of<T, true>(args);
   column_sum_of<T, false>(args);
 }

@@ -13,10 +13,10 @@ Objective<T> Trainer<T>::Impl::make_objective(const MatrixView<const T>& x, cons
   Objective<T> objective;
   objective.point = model.parameter_block();
   objective.free = trained_elements(graph);
-  objective.value_and_gradient = [this, x, y](std::span<T> gradient) {
-    std::fill(gradient.begin(), gradient.end(), T(0));
+  objective.value_and_gradient = [this, x, y](std::span<T> out) {
+    std::fill(out.begin(), out.end(), T(0));
     TrainingRun<T> run = make_run(x, y, x.rows);
-    run.gradient = gradient.data();
+    run.gradient = out.data();
     const TrainingResult result = ask(Question::gradient, GradientMode{}, run, y);
     last_correct = result.correct;
     return result.non_finite_loss ? std::numeric_limits<double>::quiet_NaN() : result.loss_sum / result.weight_sum;
