@@ -9,6 +9,8 @@ constexpr const char* kIsaName = "avx2";
 constexpr int kVectorBytes = 32;
 constexpr int kGemmRows = 4;
 constexpr int kGemmVectors = 3;
+constexpr int kGemmDepth = 256;          // most rows of a panel of b, which stays in the first-level cache
+constexpr int kGemmPackBytes = 1 << 15;  // a larger b is copied, panel by panel
 
 #include "simd.inl.hpp"
 #include "math.inl.hpp"
@@ -20,6 +22,8 @@ constexpr int kGemmVectors = 3;
 #include "normalization.inl.hpp"
 #include "dropout.inl.hpp"
 #include "tangent.inl.hpp"
+#include "gemm_kernel.inl.hpp"
+#include "gemm_pack.inl.hpp"
 #include "gemm.inl.hpp"
 #include "table.inl.hpp"
 

@@ -9,6 +9,8 @@ constexpr const char* kIsaName = "avx512";
 constexpr int kVectorBytes = 64;
 constexpr int kGemmRows = 8;
 constexpr int kGemmVectors = 3;
+constexpr int kGemmDepth = 512;          // most rows of a panel of b, which passes through the first-level cache
+constexpr int kGemmPackBytes = 1 << 17;  // a larger b is copied, panel by panel
 
 #include "simd.inl.hpp"
 #include "math.inl.hpp"
@@ -20,6 +22,8 @@ constexpr int kGemmVectors = 3;
 #include "normalization.inl.hpp"
 #include "dropout.inl.hpp"
 #include "tangent.inl.hpp"
+#include "gemm_kernel.inl.hpp"
+#include "gemm_pack.inl.hpp"
 #include "gemm.inl.hpp"
 #include "table.inl.hpp"
 

@@ -38,6 +38,12 @@ inline Vec<T> load(const T* p) {
   return v;
 }
 
+// Asks for the cache line of p, which is not accessed and need not exist.
+template <class T>
+inline void prefetch(const T* p) {
+  __builtin_prefetch(p, 0, 2);
+}
+
 template <class T>
 inline void store(T* p, Vec<T> v) {
   __builtin_memcpy(p, &v, sizeof v);
