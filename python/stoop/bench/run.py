@@ -1,0 +1,282 @@
+"""The rounds of the comparison: `stoop bench --help`.
+
+Every engine first proves that it trains. Then the engines take turns in rounds, so that a disturbance of the machine
+hits all of them alike; a figure is the median over the rounds.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from math import inf
+from pathlib import Path
+
+from stoop import _core
+from stoop._errors import message
+from stoop.bench.engine import packages_to_install
+from stoop.bench.report import (
+    THREAD_VARIABLES,
+    Case,
+    Report,
+    environment_warnings,
+    machine_line,
+    steering_environment,
+)
+from stoop.bench.worker import EngineError, OutOfTimeError, Preparation, UnsupportedError, Worker
+from stoop.bench.workloads import WORKLOADS, Workload
+
+SETTLE_SECONDS = 0.05  # threads of the engine before have gone to sleep by then
+CLOSING_SECONDS = 5.0  # to end the workers, report and draw
+OUT_OF_TIME = "out of time (--minutes)"
+# Left out unless asked for: compiling takes longer than everything else together.
+SLOW_TO_START = ("pytorch-compile",)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the command line says."""
+
+    workloads: Sequence[str]
+    engines: Sequence[str]
+    named: bool  # the engines were given by name: one that is not installed is an error
+    threads: int
+    seconds: float  # to measure each engine on each workload
+    rounds: int
+    minutes: float | None  # for everything
+    full: bool  # epochs of full length, every engine
+    json: Path | None = None
+    plot: Path | None = None
+
+
+class _Limits:
+    """FMA peak and memory bandwidth of the machine: the best of all measurements of the run."""
+
+    def __init__(self, threads: int) -> None:
+        self._threads = threads
+        self.fma_peak = self.memory_bandwidth = 0.0
+
+    def measure(self) -> None:
+        self.fma_peak = max(self.fma_peak, _core.measure_fma_peak("float32", self._threads))
+        self.memory_bandwidth = max(self.memory_bandwidth, _core.measure_memory_bandwidth(self._threads))
+
+
+def run(settings: Settings) -> int:
+    """Measure, print the table, write what was asked for; the exit status: 1 if an engine failed."""
+    _check(settings)
+    absent = {engine: reason for engine in settings.engines if (reason := _why_absent(engine, settings))}
+    environment = steering_environment()
+    for warning in environment_warnings(environment):
+        _progress(f"warning: {warning}")
+    started = datetime.now(timezone.utc)
+    with _same_for_all(settings.threads):
+        comparison = _Comparison(settings, [engine for engine in settings.engines if engine not in absent])
+        cases = comparison.run()
+    report = Report(
+        date=started.strftime("%Y-%m-%d %H:%M UTC"),
+        machine=machine_line(),
+        environment=environment,
+        threads=settings.threads,
+        fma_peak=comparison.limits.fma_peak,
+        memory_bandwidth=comparison.limits.memory_bandwidth,
+        protocol=_protocol(settings),
+        absent=absent,
+        cases=cases,
+    )
+    sys.stdout.write(f"{report.markdown()}\n")
+    _write(report, settings)
+    return int(any(case.status == "failed" for case in cases))
+
+
+class _Comparison:
+    """The workers, which stay from one workload to the next, and the time that is left."""
+
+    def __init__(self, settings: Settings, engines: Sequence[str]) -> None:
+        self._settings, self._engines = settings, engines
+        self._end = inf if settings.minutes is None else time.monotonic() + 60 * settings.minutes - CLOSING_SECONDS
+        self._workers: dict[str, Worker] = {}
+        self.limits = _Limits(settings.threads)
+
+    def run(self) -> list[Case]:
+        names = self._settings.workloads
+        cases: list[Case] = []
+        try:
+            for number, name in enumerate(names):
+                share = (self._end - time.monotonic()) / (len(names) - number)
+                full = WORKLOADS[name]
+                workload = full if self._settings.full else full.shortened()
+                cases += self._compare(workload, end=time.monotonic() + share)
+        finally:
+            for worker in self._workers.values():
+                worker.close()
+        return cases
+
+    def _compare(self, workload: Workload, end: float) -> list[Case]:
+        """One case per engine. After the time `end` no round begins, but for the first."""
+        self.limits.measure()
+        cases: list[Case] = []
+        one_round = 0.0  # seconds: from one epoch of each engine, then from the round before
+        for engine in self._engines:
+            case, seconds = self._prepare(workload, engine, reserve=1.2 * one_round)
+            cases.append(case)
+            one_round += seconds
+        for number in range(self._settings.rounds):
+            began = time.monotonic()
+            if number > 0:
+                if began + one_round > end:
+                    break
+                self.limits.measure()
+            shift = number % max(1, len(cases))  # no engine always runs behind the same neighbour
+            for case in cases[shift:] + cases[:shift]:
+                if case.status == "measured" and case.engine in self._workers:
+                    self._sample(case, workload)
+            one_round = time.monotonic() - began
+        for case in cases:
+            if case.status == "measured" and not case.microseconds:
+                case.status, case.reason = "skipped", OUT_OF_TIME
+        return cases
+
+    def _prepare(self, workload: Workload, engine: str, reserve: float) -> tuple[Case, float]:
+        """Return a case without samples and the seconds that one will take; `reserve` is left for the other engines."""
+        left = self._end - time.monotonic() - reserve
+        if left <= 0:
+            return Case(workload.name, engine, "skipped", OUT_OF_TIME), 0.0
+        try:
+            if engine not in self._workers:
+                self._workers[engine] = Worker(engine, self._settings.threads)
+            found = self._workers[engine].prepare(workload, left)
+        except UnsupportedError as error:
+            _progress(f"{workload.name}, {engine}: skipped, {error}")
+            return Case(workload.name, engine, "skipped", str(error)), 0.0
+        except (EngineError, OutOfTimeError) as error:
+            case = Case(workload.name, engine, "failed")
+            self._give_up(case, error)
+            return case, 0.0
+        _progress(f"{workload.name}, {engine}: loss {found.constant_loss:.3g} -> {found.trained_loss:.3g}")
+        case = _case(workload, engine, found, self._settings.seconds / self._settings.rounds)
+        return case, case.epochs_per_sample * found.epoch_seconds + SETTLE_SECONDS
+
+    def _sample(self, case: Case, workload: Workload) -> None:
+        time.sleep(SETTLE_SECONDS)
+        try:
+            left = self._end - time.monotonic()
+            seconds = self._workers[case.engine].sample(case.epochs_per_sample, left)
+        except (EngineError, OutOfTimeError) as error:
+            self._give_up(case, error)
+        else:
+            case.microseconds.append(1e6 * seconds / (case.epochs_per_sample * workload.steps_per_epoch))
+
+    def _give_up(self, case: Case, error: Exception) -> None:
+        """Note why there are no (more) samples; the next workload starts with a fresh worker."""
+        if isinstance(error, OutOfTimeError) and self._end < inf:
+            if not case.microseconds:
+                case.status, case.reason = "skipped", OUT_OF_TIME
+        else:
+            case.status, case.reason = "failed", str(error)
+        _progress(f"{case.workload}, {case.engine}: {case.status}, {case.reason or OUT_OF_TIME}")
+        if worker := self._workers.pop(case.engine, None):
+            worker.close()
+
+
+def _case(workload: Workload, engine: str, found: Preparation, sample_seconds: float) -> Case:
+    return Case(
+        workload.name,
+        engine,
+        "measured",
+        version=found.version,
+        constant_loss=found.constant_loss,
+        trained_loss=found.trained_loss,
+        epochs_per_sample=max(1, round(sample_seconds / found.epoch_seconds)),
+    )
+
+
+def _check(settings: Settings) -> None:
+    usable = _core.usable_cores()
+    if settings.threads > usable:
+        given, expected = f"--threads is {settings.threads}", f"expected 1 to {usable} usable cores"
+        raise ValueError(message("bench", given, expected, "leave it out to use all"))
+    missing = {package for engine in settings.engines for package in packages_to_install(engine)}
+    if settings.named and missing:
+        given = f"not installed: {', '.join(sorted(missing))}"
+        hint = f"pip install {' '.join(sorted(missing))}"
+        raise ImportError(message("bench", given, "expected the libraries of all --engines", hint))
+    # What would fail after the measurements fails before them.
+    if settings.json is not None:
+        settings.json.parent.mkdir(parents=True, exist_ok=True)
+        settings.json.touch()
+    if settings.plot is not None:
+        from stoop.bench import plot
+
+        plot.check_matplotlib()
+        settings.plot.mkdir(parents=True, exist_ok=True)
+
+
+def _why_absent(engine: str, settings: Settings) -> str | None:
+    if packages := packages_to_install(engine):
+        return f"not installed (pip install {' '.join(packages)})"
+    if engine in SLOW_TO_START and not (settings.named or settings.full):
+        return f"not in the default set, it compiles for minutes (--engines {engine} or --full)"
+    return None
+
+
+@contextmanager
+def _same_for_all(threads: int) -> Iterator[None]:
+    """Same CPUs, same thread count and no GPU for all workers, which inherit this before they load any library."""
+    settings = dict.fromkeys(THREAD_VARIABLES, str(threads)) | {"JAX_PLATFORMS": "cpu"}
+    before = {name: os.environ.get(name) for name in settings}
+    cpus = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None
+    os.environ.update(settings)
+    if cpus is not None:
+        os.sched_setaffinity(0, _choose_cpus(cpus, threads))
+    try:
+        yield
+    finally:
+        if cpus is not None:
+            os.sched_setaffinity(0, cpus)
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _choose_cpus(usable: set[int], count: int) -> list[int]:
+    """One CPU of each core first: a second one adds little, yet would count as a thread."""
+    taken: Counter[str] = Counter()  # of each core
+    order: list[tuple[int, int]] = []
+    for cpu in sorted(usable):
+        siblings = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list")
+        core = siblings.read_text() if siblings.exists() else str(cpu)
+        order.append((taken[core], cpu))
+        taken[core] += 1
+    return [cpu for _, cpu in sorted(order)[:count]]
+
+
+def _protocol(settings: Settings) -> str:
+    epochs = "epochs of full length" if settings.full else "epochs shortened to a few tenths of a second"
+    end = "" if settings.minutes is None else f", within {settings.minutes:g} minutes in all"
+    return (
+        f"for each engine on each workload: {settings.seconds:g} s or more in at most {settings.rounds} samples, "
+        f"{epochs}{end}"
+    )
+
+
+def _write(report: Report, settings: Settings) -> None:
+    if settings.json is not None:
+        report.write(settings.json)
+        sys.stdout.write(f"\nraw samples: {os.path.relpath(settings.json)}\n")
+    if settings.plot is not None:
+        from stoop.bench import plot
+
+        paths = plot.draw(report, settings.plot)
+        sys.stdout.write(f"plots: {', '.join(os.path.relpath(path) for path in paths)}\n")
+
+
+def _progress(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
