@@ -16,7 +16,7 @@ from helpers import refused, run_python
 from stoop.bench import run as rounds
 from stoop.bench.engine import ENGINES, packages_to_install
 from stoop.bench.report import Case, Report, environment_warnings, steering_environment
-from stoop.bench.worker import EngineError, OutOfTimeError, Preparation
+from stoop.bench.worker import EngineError, OutOfTimeError, Preparation, UnsupportedError
 from stoop.bench.workloads import WORKLOADS, constant_loss, make_data, mean_loss
 
 RL_TINY_FLOPS = 2 * 64 * (3 * (8 * 64 + 64 * 64 + 64 * 4) - 8 * 64)
@@ -39,7 +39,7 @@ def test_memory_bandwidth_is_plausible() -> None:
 def make_report(**microseconds: list[float]) -> Report:
     cases = [Case("rl_tiny", name, "measured", version=name, microseconds=m) for name, m in microseconds.items()]
     cases.append(Case("rl_tiny", "sklearn", "failed", "it broke"))
-    return Report("today", "a machine", {"OPENBLAS_CORETYPE": "Haswell"}, 2, 400.0, 40.0, "so it went", {}, cases)
+    return Report("today", "a machine", {"OPENBLAS_CORETYPE": "Haswell"}, 2, 400.0, 40.0, 0.5, "so it went", {}, cases)
 
 
 def test_median_spread_and_flops() -> None:
@@ -73,6 +73,7 @@ def test_markdown() -> None:
     for line in ("FMA peak 400 GFLOP/s; memory 40.0 GB/s", "so it went", "OPENBLAS_CORETYPE=Haswell"):
         assert line in text
     assert "warning: OPENBLAS_CORETYPE is set" in text
+    assert "warning: other processes used 0.5 cores" in text
     assert "- rl_tiny, sklearn: it broke" in text
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("|")]
     assert rows[2] == ["rl_tiny", "stoop", "11.0", "1.0", "2", "163.8", "41%", "1.00"]
@@ -115,9 +116,16 @@ class FakeWorker:
         self.engine, self.samples = engine, 0
         self.log.append(f"start {engine}")
 
+    def version(self, timeout: float) -> str:
+        if self.engine == "sklearn":
+            raise UnsupportedError("does not load")
+        return f"{self.engine} 1"
+
     def prepare(self, workload: Any, timeout: float) -> Preparation:
+        if timeout <= 0:
+            raise OutOfTimeError
         self.steps = workload.steps_per_epoch
-        return Preparation(f"{self.engine} 1", 1.0, 0.5, self.speeds[self.engine] * self.steps / 1e6)
+        return Preparation(1.0, 0.5, self.speeds[self.engine] * self.steps / 1e6)
 
     def sample(self, epochs: int, timeout: float) -> float:
         self.samples += 1
@@ -133,15 +141,18 @@ class FakeWorker:
 def compare(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Case]]:
     monkeypatch.setattr(rounds, "Worker", FakeWorker)
     monkeypatch.setattr(rounds, "SETTLE_SECONDS", 0.0)
-    monkeypatch.setattr(rounds._Limits, "measure", lambda _: None)
+    monkeypatch.setattr(rounds._Machine, "measure", lambda _: None)
     monkeypatch.setattr(FakeWorker, "speeds", {"stoop": 10.0, "jax": 40.0})
     monkeypatch.setattr(FakeWorker, "log", [])
 
     def call(minutes: float | None = None, **troubles: Callable[[int], None]) -> list[Case]:
         monkeypatch.setattr(FakeWorker, "troubles", troubles)
-        engines = ("stoop", "jax")
+        engines = ("stoop", "sklearn", "jax")
         settings = rounds.Settings(("rl_tiny", "letter"), engines, True, 1, 0.3, 3, minutes, full=True)
-        return rounds._Comparison(settings, engines).run()
+        comparison = rounds._Comparison(settings, engines)
+        cases = comparison.run()
+        assert comparison.absent == {"sklearn": "does not load"}
+        return cases
 
     return call
 
@@ -157,7 +168,7 @@ def test_engines_take_turns(compare: Callable[..., list[Case]]) -> None:
     samples = [entry.split()[1] for entry in FakeWorker.log if entry.startswith("sample")]
     assert samples[:6] == ["stoop", "jax", "jax", "stoop", "stoop", "jax"]
     assert [entry for entry in FakeWorker.log if "sample" not in entry] == [
-        *("start stoop", "start jax", "close stoop", "close jax")
+        *("start stoop", "start sklearn", "start jax", "close sklearn", "close stoop", "close jax")
     ]
 
 

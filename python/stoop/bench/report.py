@@ -14,6 +14,7 @@ from typing import Literal
 from stoop.bench.workloads import WORKLOADS
 
 REFERENCE = "stoop"  # the engine that ratios refer to
+BUSY_FROM = 0.1  # cores
 # Set by the harness itself, whatever the caller has set.
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "STOOP_NUM_THREADS")
 _STEERING = (
@@ -65,6 +66,7 @@ class Report:
     threads: int
     fma_peak: float  # GFLOP/s on these threads, the best of the run
     memory_bandwidth: float  # GB/s on these threads, read and written, the best of the run
+    busy_cores: float  # used by other processes, on average
     protocol: str  # what was run, in words
     absent: dict[str, str]  # engine -> why it was not run at all
     cases: list[Case]
@@ -93,13 +95,23 @@ class Report:
         lines = [self.machine_line(), ", ".join(sorted({case.version for case in self.measured})), self.protocol]
         if self.environment:
             lines.append("environment: " + ", ".join(f"{k}={v}" for k, v in self.environment.items()))
-        lines += [f"warning: {warning}" for warning in environment_warnings(self.environment)]
+        lines += [f"warning: {warning}" for warning in self.warnings()]
         lines += ["", *_table(_COLUMNS, [self._row(case) for case in self.measured])]
         absent = [f"- {engine}: {reason}" for engine, reason in self.absent.items()]
         absent += [
             f"- {case.workload}, {case.engine}: {case.reason}" for case in self.cases if case not in self.measured
         ]
         return "\n".join([*lines, "", "Not measured:", *absent] if absent else lines)
+
+    def warnings(self) -> list[str]:
+        """Return what speaks against the figures."""
+        warnings = environment_warnings(self.environment)
+        if self.busy_cores > BUSY_FROM:
+            warnings.append(
+                f"other processes used {self.busy_cores:.1f} cores: an engine whose threads wait for each other loses "
+                "far more by that than one that works on a single thread; repeat this on an idle machine"
+            )
+        return warnings
 
     def machine_line(self) -> str:
         """Return on what the figures were measured, with the limits of the machine in the same run."""

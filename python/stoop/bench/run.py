@@ -28,10 +28,11 @@ from stoop.bench.report import (
     machine_line,
     steering_environment,
 )
-from stoop.bench.worker import EngineError, OutOfTimeError, Preparation, UnsupportedError, Worker
+from stoop.bench.worker import EngineError, OutOfTimeError, UnsupportedError, Worker
 from stoop.bench.workloads import WORKLOADS, Workload
 
 SETTLE_SECONDS = 0.05  # threads of the engine before have gone to sleep by then
+BUSY_SECONDS = 0.2  # long against the ticks in which the system counts
 CLOSING_SECONDS = 5.0  # to end the workers, report and draw
 OUT_OF_TIME = "out of time (--minutes)"
 # Left out unless asked for: compiling takes longer than everything else together.
@@ -54,16 +55,26 @@ class Settings:
     plot: Path | None = None
 
 
-class _Limits:
-    """FMA peak and memory bandwidth of the machine: the best of all measurements of the run."""
+class _Machine:
+    """Its FMA peak and memory bandwidth, the best of all measurements of the run, and how busy others keep it."""
 
     def __init__(self, threads: int) -> None:
         self._threads = threads
         self.fma_peak = self.memory_bandwidth = 0.0
+        self._busy: list[float] = []
 
     def measure(self) -> None:
+        """Measure all; no engine is at work meanwhile."""
+        before = _cpu_seconds()
+        time.sleep(BUSY_SECONDS)
+        self._busy.append((_cpu_seconds() - before) / BUSY_SECONDS)
         self.fma_peak = max(self.fma_peak, _core.measure_fma_peak("float32", self._threads))
         self.memory_bandwidth = max(self.memory_bandwidth, _core.measure_memory_bandwidth(self._threads))
+
+    @property
+    def busy_cores(self) -> float:
+        """How many cores other processes used, on average over the run."""
+        return sum(self._busy) / max(1, len(self._busy))
 
 
 def run(settings: Settings) -> int:
@@ -82,10 +93,11 @@ def run(settings: Settings) -> int:
         machine=machine_line(),
         environment=environment,
         threads=settings.threads,
-        fma_peak=comparison.limits.fma_peak,
-        memory_bandwidth=comparison.limits.memory_bandwidth,
+        fma_peak=comparison.machine.fma_peak,
+        memory_bandwidth=comparison.machine.memory_bandwidth,
+        busy_cores=comparison.machine.busy_cores,
         protocol=_protocol(settings),
-        absent=absent,
+        absent=absent | comparison.absent,
         cases=cases,
     )
     sys.stdout.write(f"{report.markdown()}\n")
@@ -100,37 +112,59 @@ class _Comparison:
         self._settings, self._engines = settings, engines
         self._end = inf if settings.minutes is None else time.monotonic() + 60 * settings.minutes - CLOSING_SECONDS
         self._workers: dict[str, Worker] = {}
-        self.limits = _Limits(settings.threads)
+        self.machine = _Machine(settings.threads)
+        self.absent: dict[str, str] = {}  # engine -> why it cannot be run at all
+        self._versions: dict[str, str] = {}
 
     def run(self) -> list[Case]:
-        names = self._settings.workloads
+        """Measure everything; each workload gets an equal share of the time that is left."""
         cases: list[Case] = []
+        last, names = self._end, self._settings.workloads
         try:
+            self._start()
             for number, name in enumerate(names):
-                share = (self._end - time.monotonic()) / (len(names) - number)
-                full = WORKLOADS[name]
-                workload = full if self._settings.full else full.shortened()
-                cases += self._compare(workload, end=time.monotonic() + share)
+                now = time.monotonic()
+                self._end = now + (last - now) / (len(names) - number)
+                workload = WORKLOADS[name]
+                cases += self._compare(workload if self._settings.full else workload.shortened())
         finally:
             for worker in self._workers.values():
                 worker.close()
         return cases
 
-    def _compare(self, workload: Workload, end: float) -> list[Case]:
-        """One case per engine. After the time `end` no round begins, but for the first."""
-        self.limits.measure()
+    def _start(self) -> None:
+        """All libraries load at the same time."""
+        for engine in self._engines:
+            self._workers[engine] = Worker(engine, self._settings.threads)
+        self._engines = [engine for engine in self._engines if self._is_there(engine)]
+
+    def _is_there(self, engine: str) -> bool:
+        try:
+            self._versions[engine] = self._workers[engine].version(self._end - time.monotonic())
+        except (UnsupportedError, EngineError, OutOfTimeError) as error:
+            self.absent[engine] = str(error)
+            self._workers.pop(engine).close()
+            _progress(f"{engine}: skipped, {error}")
+            return False
+        return True
+
+    def _compare(self, workload: Workload) -> list[Case]:
+        """One case per engine. In time that runs out no round begins, but for the first."""
+        self.machine.measure()
         cases: list[Case] = []
         one_round = 0.0  # seconds: from one epoch of each engine, then from the round before
-        for engine in self._engines:
-            case, seconds = self._prepare(workload, engine, reserve=1.2 * one_round)
+        for number, engine in enumerate(self._engines):
+            left = self._end - time.monotonic() - 1.2 * one_round
+            # A slow engine may take twice its share, for others take less than theirs.
+            case, seconds = self._prepare(workload, engine, left * min(1.0, 2.0 / (len(self._engines) - number)))
             cases.append(case)
             one_round += seconds
         for number in range(self._settings.rounds):
             began = time.monotonic()
             if number > 0:
-                if began + one_round > end:
+                if began + one_round > self._end:
                     break
-                self.limits.measure()
+                self.machine.measure()
             shift = number % max(1, len(cases))  # no engine always runs behind the same neighbour
             for case in cases[shift:] + cases[:shift]:
                 if case.status == "measured" and case.engine in self._workers:
@@ -141,24 +175,24 @@ class _Comparison:
                 case.status, case.reason = "skipped", OUT_OF_TIME
         return cases
 
-    def _prepare(self, workload: Workload, engine: str, reserve: float) -> tuple[Case, float]:
-        """Return a case without samples and the seconds that one will take; `reserve` is left for the other engines."""
-        left = self._end - time.monotonic() - reserve
-        if left <= 0:
-            return Case(workload.name, engine, "skipped", OUT_OF_TIME), 0.0
+    def _prepare(self, workload: Workload, engine: str, timeout: float) -> tuple[Case, float]:
+        """Return a case without samples and the seconds that one will take."""
+        case = Case(workload.name, engine, "measured", version=self._versions[engine])
         try:
-            if engine not in self._workers:
+            if engine not in self._workers:  # had to be ended
                 self._workers[engine] = Worker(engine, self._settings.threads)
-            found = self._workers[engine].prepare(workload, left)
+            found = self._workers[engine].prepare(workload, timeout)
         except UnsupportedError as error:
+            case.status, case.reason = "skipped", str(error)
             _progress(f"{workload.name}, {engine}: skipped, {error}")
-            return Case(workload.name, engine, "skipped", str(error)), 0.0
+            return case, 0.0
         except (EngineError, OutOfTimeError) as error:
-            case = Case(workload.name, engine, "failed")
             self._give_up(case, error)
             return case, 0.0
         _progress(f"{workload.name}, {engine}: loss {found.constant_loss:.3g} -> {found.trained_loss:.3g}")
-        case = _case(workload, engine, found, self._settings.seconds / self._settings.rounds)
+        case.constant_loss, case.trained_loss = found.constant_loss, found.trained_loss
+        sample_seconds = self._settings.seconds / self._settings.rounds
+        case.epochs_per_sample = max(1, round(sample_seconds / found.epoch_seconds))
         return case, case.epochs_per_sample * found.epoch_seconds + SETTLE_SECONDS
 
     def _sample(self, case: Case, workload: Workload) -> None:
@@ -181,18 +215,6 @@ class _Comparison:
         _progress(f"{case.workload}, {case.engine}: {case.status}, {case.reason or OUT_OF_TIME}")
         if worker := self._workers.pop(case.engine, None):
             worker.close()
-
-
-def _case(workload: Workload, engine: str, found: Preparation, sample_seconds: float) -> Case:
-    return Case(
-        workload.name,
-        engine,
-        "measured",
-        version=found.version,
-        constant_loss=found.constant_loss,
-        trained_loss=found.trained_loss,
-        epochs_per_sample=max(1, round(sample_seconds / found.epoch_seconds)),
-    )
 
 
 def _check(settings: Settings) -> None:
@@ -243,6 +265,18 @@ def _same_for_all(threads: int) -> Iterator[None]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
+
+
+def _cpu_seconds() -> float:
+    """Return what all processes of the machine have used on the CPUs of this one; other systems: 0."""
+    stat = Path("/proc/stat")
+    if not stat.exists() or not hasattr(os, "sched_getaffinity"):
+        return 0.0
+    names = {f"cpu{cpu}" for cpu in os.sched_getaffinity(0)}
+    lines = [line.split() for line in stat.read_text().splitlines()]
+    # user, nice, system, (idle, iowait,) irq, softirq, steal
+    ticks = sum(int(f) for name, *fields in lines if name in names for f in fields[:3] + fields[5:8])
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def _choose_cpus(usable: set[int], count: int) -> list[int]:

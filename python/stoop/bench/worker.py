@@ -36,14 +36,13 @@ class OutOfTimeError(RuntimeError):
 class Preparation:
     """What is known once an engine has shown that it trains."""
 
-    version: str
     constant_loss: float  # of the best constant prediction
     trained_loss: float
     epoch_seconds: float
 
 
 class Worker:
-    """The parent's end of one engine."""
+    """The parent's end of one engine, which starts to import its library at once."""
 
     def __init__(self, engine: str, threads: int) -> None:
         context = multiprocessing.get_context("spawn")
@@ -52,6 +51,12 @@ class Worker:
         self._process.start()
         self._waiting = False  # for an answer
         child.close()
+
+    def version(self, timeout: float = ANSWER_TIMEOUT_SECONDS) -> str:
+        """Wait until the library is there; return its name and version."""
+        answer = self._ask(timeout, "version")
+        assert isinstance(answer, str)
+        return answer
 
     def prepare(self, workload: Workload, timeout: float = ANSWER_TIMEOUT_SECONDS) -> Preparation:
         """Build the network, train it and check that the loss fell; what was built before is dropped."""
@@ -93,27 +98,37 @@ class _Session:
     """The worker's end: the same methods, executed."""
 
     def __init__(self, engine: str, threads: int) -> None:
-        self._engine_name, self._threads = engine, threads
+        self._threads = threads
         self._engine: Engine | None = None
+        self._engine_class: type[Engine] | str
+        try:
+            self._engine_class = load_engine(engine)
+        except ImportError as error:
+            self._engine_class = f"does not load ({error})"
+
+    def version(self) -> str:
+        return self._loaded().version()
 
     def prepare(self, workload: Workload) -> Preparation:
-        try:
-            engine_class = load_engine(self._engine_name)
-        except ImportError as error:
-            raise UnsupportedError(f"does not load ({error})") from error
+        engine_class = self._loaded()
         if reason := engine_class.missing(workload):
             raise UnsupportedError(reason)
         self._engine = None  # its memory is needed
         x, y = make_data(workload)
         self._engine = engine_class(workload, x, y, self._threads)
         constant, trained = _learn(self._engine, workload, x, y)  # warms up and compiles as well
-        return Preparation(engine_class.version(), constant, trained, epoch_seconds=self.sample(1))
+        return Preparation(constant, trained, epoch_seconds=self.sample(1))
 
     def sample(self, epochs: int) -> float:
         assert self._engine is not None
         start = time.perf_counter()
         self._engine.run(epochs)
         return time.perf_counter() - start
+
+    def _loaded(self) -> type[Engine]:
+        if isinstance(self._engine_class, str):
+            raise UnsupportedError(self._engine_class)
+        return self._engine_class
 
 
 def _learn(engine: Engine, workload: Workload, x: Array, y: Array) -> tuple[float, float]:
