@@ -123,6 +123,11 @@ double fma_peak(std::string_view dtype, int threads) {
                     "use one of these");
 }
 
+double memory_bandwidth(int threads) {
+  const ReleasedGil released;
+  return measure_memory_bandwidth(threads);
+}
+
 }  // namespace
 
 void bind_errors(py::module_& m) {
@@ -151,6 +156,7 @@ void bind_runtime(py::module_& m) {
   m.def("blas_info", &blas_dict);
   m.def("build_info", &build_dict);
   m.def("measure_fma_peak", &fma_peak, py::arg("dtype"), py::arg("threads"));
+  m.def("measure_memory_bandwidth", &memory_bandwidth, py::arg("threads"));
   m.def("check_name", &check_name, py::arg("kind"), py::arg("name"));
   m.def("refuse_name", &refuse_name, py::arg("where"), py::arg("what"), py::arg("name"), py::arg("valid"));
   m.def(

@@ -154,3 +154,4 @@ def set_blas_path(path: str) -> None: ...
 def blas_info() -> dict[str, Any]: ...  # loaded, path, config, error
 def build_info() -> dict[str, Any]: ...  # version, compiler, flags, build_type, openmp, cuda
 def measure_fma_peak(dtype: str, threads: int) -> float: ...  # GFLOP/s
+def measure_memory_bandwidth(threads: int) -> float: ...  # GB/s, reads and writes

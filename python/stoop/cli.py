@@ -1,11 +1,23 @@
 """The ``stoop`` command; ``python -m stoop`` is the same."""
 
 import argparse
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from stoop.config import show_config
+
+
+class _BenchDefaults(NamedTuple):
+    seconds: float
+    rounds: int
+    minutes: float | None
+
+
+_SHORT = _BenchDefaults(seconds=1.0, rounds=3, minutes=2.0)  # for the table of one's own machine
+_FULL = _BenchDefaults(seconds=5.0, rounds=7, minutes=None)  # for figures to quote
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -14,6 +26,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if options.command == "info":
             show_config()
+        elif options.command == "bench":
+            return _bench(options)
         else:
             from stoop import demo
 
@@ -37,10 +51,75 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument(
         "--out", type=Path, default=Path("out"), metavar="DIR", help="where to write (default: %(default)s)"
     )
+    _add_bench(commands.add_parser("bench", help="time training steps beside other libraries"))
     return parser
+
+
+def _add_bench(parser: argparse.ArgumentParser) -> None:
+    from stoop.bench.engine import ENGINES
+    from stoop.bench.workloads import WORKLOADS
+
+    parser.description = "Training speed of stoop and of the other libraries that are installed, side by side."
+    parser.add_argument(
+        "--workloads", nargs="+", choices=list(WORKLOADS), default=list(WORKLOADS), metavar="NAME",
+        help=f"any of: {', '.join(WORKLOADS)} (default: all)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--engines", nargs="+", choices=list(ENGINES), metavar="NAME",
+        help=f"any of: {', '.join(ENGINES)} (default: those installed; pytorch-compile only with --full)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--threads", type=_positive_integer, metavar="N", help="threads of every engine (default: the usable cores)"
+    )
+    parser.add_argument(
+        "--seconds", type=_positive_number, metavar="S",
+        help=f"time to measure each engine on each workload (default: {_SHORT.seconds}, full: {_FULL.seconds})",
+    )  # fmt: skip
+    parser.add_argument(
+        "--rounds", type=_positive_integer, metavar="N",
+        help=f"samples of each engine, at most (default: {_SHORT.rounds}, full: {_FULL.rounds})",
+    )  # fmt: skip
+    parser.add_argument(
+        "--minutes", type=_positive_number, metavar="M",
+        help=f"limit of the whole run (default: {_SHORT.minutes}, full: none)",
+    )  # fmt: skip
+    parser.add_argument("--full", action="store_true", help="epochs of full length, every engine, no limit of time")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="where to write the raw samples")
+    parser.add_argument("--plot", type=Path, metavar="FOLDER", help="where to draw one PNG per workload")
+
+
+def _bench(options: argparse.Namespace) -> int:
+    from stoop import _core
+    from stoop.bench.engine import ENGINES
+    from stoop.bench.run import Settings, run
+
+    defaults = _FULL if options.full else _SHORT
+    settings = Settings(
+        workloads=tuple(dict.fromkeys(options.workloads)),
+        engines=tuple(dict.fromkeys(options.engines or ENGINES)),
+        named=options.engines is not None,
+        threads=options.threads or _core.usable_cores(),
+        seconds=options.seconds or defaults.seconds,
+        rounds=options.rounds or defaults.rounds,
+        minutes=options.minutes or defaults.minutes,
+        full=options.full,
+        json=options.json,
+        plot=options.plot,
+    )
+    return run(settings)
 
 
 def _positive_integer(text: str) -> int:
     if not text.isdecimal() or int(text) == 0:
         raise argparse.ArgumentTypeError(f"{text!r} is not an integer >= 1")
     return int(text)
+
+
+def _positive_number(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0.0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return value

@@ -1,4 +1,4 @@
-// Thread limits, the report of what is in use, and the measured peak.
+// Thread limits, the report of what is in use, and the measured limits.
 #include <stoop/runtime.hpp>
 
 #include <gtest/gtest.h>
@@ -102,6 +102,16 @@ TEST(FmaPeak, EveryIsa) {
     EXPECT_GT(gflops, 0.1);
     RecordProperty(isa + "_gflops", std::to_string(gflops));
   }
+}
+
+TEST(MemoryBandwidth, IsPlausible) {
+  for (const int threads : {1, 2}) {
+    const double gbs = measure_memory_bandwidth(threads);
+    EXPECT_GT(gbs, 0.1);
+    EXPECT_LT(gbs, 5000.0);
+  }
+  EXPECT_THROW(measure_memory_bandwidth(0), ValueError);
+  EXPECT_THROW(measure_memory_bandwidth(kMostThreads + 1), ValueError);
 }
 
 }  // namespace

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import json
 import re
 from pathlib import Path
 
@@ -22,7 +24,9 @@ def test_info() -> None:
 
 def test_help_and_mistakes() -> None:
     assert "demo" in run_python("-m", "stoop", "--help").stdout
-    for arguments in (["dmeo"], ["demo", "--no-such-option"], ["demo", "--epochs", "many"]):
+    mistakes = [["dmeo"], ["demo", "--no-such-option"], ["demo", "--epochs", "many"]]
+    mistakes += [["bench", "--workloads", "rl_tinny"], ["bench", "--engines", "torch"], ["bench", "--seconds", "-1"]]
+    for arguments in mistakes:
         done = run_python("-m", "stoop", *arguments, check=False)
         assert done.returncode == 2
         assert "Traceback" not in done.stderr
@@ -85,3 +89,49 @@ def test_demo_with_bad_data(tmp_path: Path) -> None:
         assert done.returncode != 0
         assert "Traceback" not in done.stderr
         assert folder.name in done.stderr
+
+
+QUICK_BENCH = ("-m", "stoop", "bench", "--workloads", "rl_tiny", "--seconds", "0.2", "--rounds", "1")
+
+
+def test_bench(tmp_path: Path) -> None:
+    file = tmp_path / "new" / "out.json"
+    shown = run_python(
+        *QUICK_BENCH, "--engines", "stoop", "--json", file, timeout=120, OPENBLAS_CORETYPE="Haswell"
+    ).stdout
+    for word in ("FMA peak", "GB/s", f"stoop {stoop.__version__}", "| rl_tiny", "out.json"):
+        assert word in shown, f"{word} not in\n{shown}"
+    assert re.search("warning: OPENBLAS_CORETYPE", shown)
+    content = json.loads(file.read_text(encoding="utf-8"))
+    assert content["fma_peak"] > 0
+    assert content["memory_bandwidth"] > 0
+    assert content["environment"]["OPENBLAS_CORETYPE"] == "Haswell"
+    [case] = content["cases"]
+    assert case["status"] == "measured"
+    assert case["trained_loss"] < 0.8 * case["constant_loss"]
+    assert len(case["microseconds"]) == 1
+    assert case["median"] > 0
+    assert case["times_slower_than_reference"] == 1
+
+
+def test_bench_draws(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="Matplotlib is not installed")
+    run_python(*QUICK_BENCH, "--engines", "stoop", "--plot", tmp_path / "plots", timeout=120)
+    [figure] = (tmp_path / "plots").iterdir()
+    assert figure.name == "rl_tiny.png"
+    assert figure.read_bytes().startswith(PNG)
+
+
+def test_bench_refuses_what_it_cannot_run(tmp_path: Path) -> None:
+    cases = [(("--threads", "1000"), "usable cores")]
+    if importlib.util.find_spec("torch") is None:
+        cases.append((("--engines", "stoop", "pytorch"), "pip install torch"))
+    occupied = tmp_path / "file"
+    occupied.touch()
+    cases.append((("--json", str(occupied / "out.json")), "file"))
+    for arguments, expected in cases:
+        done = run_python(*QUICK_BENCH, *arguments, check=False)
+        assert done.returncode == 1
+        assert done.stderr.startswith("stoop: ")
+        assert expected in done.stderr
+        assert "Traceback" not in done.stderr

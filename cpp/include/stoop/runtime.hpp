@@ -48,4 +48,8 @@ BuildInfo build_info();
 template <class T>
 double measure_fma_peak(int threads);
 
+// Memory bandwidth in GB/s (10^9 bytes, read and written) of `threads` threads, each on a slice of its own of arrays that
+// no cache holds: 256 MB, more from 9 threads on, at most 2 GB. Takes about 0.2 s.
+double measure_memory_bandwidth(int threads);
+
 }  // namespace stoop

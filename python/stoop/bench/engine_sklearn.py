@@ -6,11 +6,13 @@ import numpy as np
 import sklearn
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 
-from engine import Engine
-from workloads import MOMENTUM, Array, Workload
+from stoop.bench.engine import Engine
+from stoop.bench.workloads import MOMENTUM, Array, Workload
 
 
 class SklearnEngine(Engine):
+    """MLPClassifier or MLPRegressor."""
+
     @staticmethod
     def version() -> str:
         return f"scikit-learn {sklearn.__version__}"

@@ -1,28 +1,33 @@
 """PyTorch on the CPU, eager and with torch.compile, tuned as its performance guide advises.
 
-Fused optimizers, gradients set to None, batches of one shape drawn by index_select from a shuffled permutation (a
-DataLoader is slower for arrays that fit in memory).
+Fused optimizers, gradients set to None, denormal numbers flushed to zero, batches of one shape drawn by index_select
+from a shuffled permutation (a DataLoader is slower for arrays that fit in memory).
 """
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Callable
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from engine import Engine
-from workloads import MOMENTUM, Array, Workload
+from stoop.bench.engine import Engine
+from stoop.bench.workloads import MOMENTUM, Array, Workload
 
 
 class EagerEngine(Engine):
+    """One kernel after the other, as written."""
+
     @staticmethod
     def version() -> str:
         return f"PyTorch {torch.__version__}"
 
     def __init__(self, workload: Workload, x: Array, y: Array, threads: int) -> None:
         torch.set_num_threads(threads)
+        torch.set_flush_denormal(True)
         torch.manual_seed(0)
         self._x, self._y = torch.from_numpy(x), torch.from_numpy(y)
         self._batch_size = workload.batch_size
@@ -41,7 +46,7 @@ class EagerEngine(Engine):
             for batch in torch.randperm(len(self._x)).view(-1, self._batch_size):
                 loss = self._objective(self._x.index_select(0, batch), self._y.index_select(0, batch))
                 self._optimizer.zero_grad(set_to_none=True)
-                loss.backward()  # type: ignore[no-untyped-call]
+                loss.backward()
                 self._optimizer.step()
 
     def predict(self, x: Array) -> Array:
@@ -55,9 +60,21 @@ class EagerEngine(Engine):
 
 
 class CompiledEngine(EagerEngine):
+    """torch.compile generates and compiles C++ for the network."""
+
     @staticmethod
     def version() -> str:
         return f"PyTorch {torch.__version__} compiled"
+
+    @staticmethod
+    def missing(workload: Workload) -> str | None:
+        del workload
+        compiler = os.environ.get("CXX", "g++")
+        return None if shutil.which(compiler) else f"torch.compile needs a C++ compiler, {compiler} is not there"
+
+    def __init__(self, workload: Workload, x: Array, y: Array, threads: int) -> None:
+        torch.compiler.reset()  # what was compiled for another workload in this process
+        super().__init__(workload, x, y, threads)
 
     def _make_objective(self) -> Callable[[Tensor, Tensor], Tensor]:
         # Network and loss in one graph, so that the compiler may fuse across them.

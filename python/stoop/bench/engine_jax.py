@@ -1,7 +1,8 @@
 """JAX with optax: one jitted training step, or a jitted lax.scan over the steps of an epoch.
 
 Parameters and optimizer state are donated, the data stays on the device and each batch is gathered inside the jitted
-function. The number of threads follows the CPU affinity of the process, which the harness sets.
+function (mode="clip" spares it a pass that would write NaN for indices out of bounds). The number of threads follows
+the CPU affinity of the process, which the harness sets.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from engine import Engine
-from workloads import MOMENTUM, Array, Workload
+from stoop.bench.engine import Engine
+from stoop.bench.workloads import MOMENTUM, Array, Workload
 
 Tree = Any  # a nest of lists and dicts of arrays
 BATCH_NORM_MOMENTUM = 0.9
@@ -54,14 +55,14 @@ class _JaxEngine(Engine):
         for _ in range(epochs):
             order = self._rng.permutation(len(self._x)).astype(np.int32)
             self._run_epoch(order.reshape(-1, self._workload.batch_size))
-        jax.block_until_ready(self._state.params)  # type: ignore[no-untyped-call]
+        jax.block_until_ready(self._state.params)
 
     def predict(self, x: Array) -> Array:
         outputs, _ = self._forward(self._state.params, self._state.running, jnp.asarray(x), self._state.key)
         return np.asarray(outputs)
 
     def _run_epoch(self, batches: Array) -> None:
-        """Trains on the rows of X given by `batches` (steps, batch_size)."""
+        """Train on the rows of X given by `batches` (steps, batch_size)."""
         raise NotImplementedError
 
     def _step(self, state: State, x: jax.Array, y: jax.Array, batch: jax.Array) -> State:
@@ -69,9 +70,14 @@ class _JaxEngine(Engine):
 
         def objective(params: Tree) -> tuple[jax.Array, Tree]:
             outputs, running = _forward(
-                self._workload, params, state.running, jnp.take(x, batch, axis=0), dropout_key, training=True
+                self._workload,
+                params,
+                state.running,
+                jnp.take(x, batch, axis=0, mode="clip"),
+                dropout_key,
+                training=True,
             )
-            return _loss(self._workload, outputs, jnp.take(y, batch, axis=0)), running
+            return _loss(self._workload, outputs, jnp.take(y, batch, axis=0, mode="clip")), running
 
         grads, running = jax.grad(objective, has_aux=True)(state.params)
         updates, optimizer = self._optimizer.update(grads, state.optimizer, state.params)
@@ -79,6 +85,8 @@ class _JaxEngine(Engine):
 
 
 class StepEngine(_JaxEngine):
+    """One call of a jitted function for each step."""
+
     def __init__(self, workload: Workload, x: Array, y: Array, threads: int) -> None:
         super().__init__(workload, x, y, threads)
         self._jitted_step = jax.jit(self._step, donate_argnums=0)
@@ -89,6 +97,8 @@ class StepEngine(_JaxEngine):
 
 
 class ScanEngine(_JaxEngine):
+    """One call of a jitted function for each epoch."""
+
     @staticmethod
     def version() -> str:
         return f"JAX {jax.__version__} lax.scan"
@@ -129,7 +139,7 @@ def _init(workload: Workload, rng: np.random.Generator) -> tuple[Tree, Tree]:
 def _forward(
     workload: Workload, params: Tree, running: Tree, x: jax.Array, key: jax.Array, *, training: bool
 ) -> tuple[jax.Array, Tree]:
-    """Outputs and the new running statistics."""
+    """Return outputs and the new running statistics."""
     activation = jax.nn.relu if workload.activation == "relu" else jnp.tanh
     new_running = []
     for i, layer in enumerate(params[:-1]):

@@ -7,41 +7,34 @@ from typing import Any
 import numpy as np
 
 import stoop
-from engine import Engine
-from workloads import MOMENTUM, Array, Workload
+from stoop.bench.engine import Engine
+from stoop.bench.workloads import MOMENTUM, Array, Workload
 
 
 class StoopEngine(Engine):
+    """Default settings throughout."""
+
     @staticmethod
     def version() -> str:
         return f"stoop {stoop.__version__} ({stoop._core.active_isa()})"
 
-    @staticmethod
-    def missing(workload: Workload) -> str | None:
-        needed = {"BatchNorm": workload.batch_norm, "Dropout": workload.dropout > 0}
-        absent = [name for name, needs in needed.items() if needs and not hasattr(stoop, name)]
-        return f"stoop {stoop.__version__} has no {' and no '.join(absent)} yet" if absent else None
-
     def __init__(self, workload: Workload, x: Array, y: Array, threads: int) -> None:
+        stoop.set_num_threads(threads)
         self._x, self._y = x, y
         self._batch_size = workload.batch_size
-        self._threads = threads
         self._model = stoop.Model(_layers(workload), input_dim=workload.widths[0], seed=0)
-        optimizer = (
+        optimizer: Any = (
             stoop.optimizers.Adam(workload.learning_rate)
             if workload.optimizer == "adam"
             else stoop.optimizers.SGD(workload.learning_rate, momentum=MOMENTUM)
         )
-        self._trainer = stoop.Trainer(self._model, loss=workload.loss, optimizer=optimizer, num_threads=threads, seed=0)
+        self._trainer = stoop.Trainer(self._model, loss=workload.loss, optimizer=optimizer, seed=0)
 
     def run(self, epochs: int) -> None:
         self._trainer.fit(self._x, self._y, epochs=epochs, batch_size=self._batch_size, verbose=0)
 
     def predict(self, x: Array) -> Array:
         return np.asarray(self._model.predict(x))
-
-    def fma_peak(self) -> float | None:
-        return float(stoop._core.measure_fma_peak("float32", self._threads))
 
 
 def _layers(workload: Workload) -> list[Any]:

@@ -1,0 +1,189 @@
+"""From raw samples to figures: medians, ratios, the Markdown table and the JSON file."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from statistics import median
+from typing import Literal
+
+from stoop.bench.workloads import WORKLOADS
+
+REFERENCE = "stoop"  # the engine that ratios refer to
+BUSY_FROM = 0.1  # cores
+# Set by the harness itself, whatever the caller has set.
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "STOOP_NUM_THREADS")
+_STEERING = (
+    *("OPENBLAS_", "MKL_", "OMP_", "GOMP_", "KMP_", "ATEN_", "DNNL_", "ONEDNN_", "TORCHINDUCTOR_", "XLA_"),
+    *("JAX_ENABLE_", "JAX_DEFAULT_", "NPY_", "STOOP_", "MALLOC_", "LD_PRELOAD"),
+)
+_COLUMNS = ("workload", "engine", "us a step", "+/-", "samples", "GFLOP/s", "share of peak", f"time / {REFERENCE}'s")
+
+
+@dataclass
+class Case:
+    """One engine on one workload."""
+
+    workload: str
+    engine: str
+    status: Literal["measured", "skipped", "failed"]
+    reason: str = ""  # why it was skipped or failed
+    version: str = ""
+    constant_loss: float | None = None
+    trained_loss: float | None = None
+    epochs_per_sample: int = 0
+    microseconds: list[float] = field(default_factory=list)  # per step, one sample a round
+
+    @property
+    def median(self) -> float:
+        """Of the samples."""
+        return median(self.microseconds)
+
+    @property
+    def spread(self) -> float | None:
+        """Median absolute deviation of the samples; None of a single one."""
+        if len(self.microseconds) < 2:
+            return None
+        return median(abs(sample - self.median) for sample in self.microseconds)
+
+    @property
+    def gflops(self) -> float:
+        """Of the matrix products, in GFLOP/s."""
+        return WORKLOADS[self.workload].flops_per_step / self.median / 1e3
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything one run of the comparison found out."""
+
+    date: str
+    machine: str
+    environment: dict[str, str]  # variables that steer an engine
+    threads: int
+    fma_peak: float  # GFLOP/s on these threads, the best of the run
+    memory_bandwidth: float  # GB/s on these threads, read and written, the best of the run
+    busy_cores: float  # used by other processes, on average
+    protocol: str  # what was run, in words
+    absent: dict[str, str]  # engine -> why it was not run at all
+    cases: list[Case]
+
+    @property
+    def measured(self) -> list[Case]:
+        """The cases with figures."""
+        return [case for case in self.cases if case.status == "measured"]
+
+    def write(self, path: Path) -> None:
+        """Write JSON with the raw samples, so that any figure can be made again."""
+        content = asdict(self)
+        for entry, case in zip(content["cases"], self.cases, strict=True):
+            if case.status == "measured":
+                entry |= {
+                    "median": case.median,
+                    "spread": case.spread,
+                    "gflops": case.gflops,
+                    "share_of_peak": case.gflops / self.fma_peak,
+                    "times_slower_than_reference": self.ratio(case),
+                }
+        path.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+
+    def markdown(self) -> str:
+        """Return the machine line, a row for each case measured and a line for each that was not."""
+        lines = [self.machine_line(), ", ".join(sorted({case.version for case in self.measured})), self.protocol]
+        if self.environment:
+            lines.append("environment: " + ", ".join(f"{k}={v}" for k, v in self.environment.items()))
+        lines += [f"warning: {warning}" for warning in self.warnings()]
+        lines += ["", *_table(_COLUMNS, [self._row(case) for case in self.measured])]
+        absent = [f"- {engine}: {reason}" for engine, reason in self.absent.items()]
+        absent += [
+            f"- {case.workload}, {case.engine}: {case.reason}" for case in self.cases if case not in self.measured
+        ]
+        return "\n".join([*lines, "", "Not measured:", *absent] if absent else lines)
+
+    def warnings(self) -> list[str]:
+        """Return what speaks against the figures."""
+        warnings = environment_warnings(self.environment)
+        if self.busy_cores > BUSY_FROM:
+            warnings.append(
+                f"other processes used {self.busy_cores:.1f} cores: an engine whose threads wait for each other loses "
+                "far more by that than one that works on a single thread; repeat this on an idle machine"
+            )
+        return warnings
+
+    def machine_line(self) -> str:
+        """Return on what the figures were measured, with the limits of the machine in the same run."""
+        return (
+            f"{self.machine}; threads: {self.threads}; float32 FMA peak {self.fma_peak:.0f} GFLOP/s; "
+            f"memory {self.memory_bandwidth:.1f} GB/s; {self.date}"
+        )
+
+    def peak_microseconds(self, workload: str) -> float:
+        """Return the time of a step if all of its matrix products ran at the FMA peak and nothing else took any."""
+        return WORKLOADS[workload].flops_per_step / self.fma_peak / 1e3
+
+    def ratio(self, case: Case) -> float | None:
+        """Median over the rounds of this engine's time over the reference's in the same round.
+
+        Paired, because the speed of a machine drifts more between rounds than within one. The last round may have
+        ended early.
+        """
+        for other in self.measured:
+            if (other.workload, other.engine) == (case.workload, REFERENCE):
+                return median(a / b for a, b in zip(case.microseconds, other.microseconds, strict=False))
+        return None
+
+    def _row(self, case: Case) -> tuple[str, ...]:
+        ratio = self.ratio(case)
+        return (
+            case.workload,
+            case.engine,
+            f"{case.median:,.1f}",
+            "-" if case.spread is None else f"{case.spread:,.1f}",
+            f"{len(case.microseconds)}",
+            f"{case.gflops:,.1f}",
+            f"{case.gflops / self.fma_peak:.0%}",
+            "-" if ratio is None else f"{ratio:.2f}",
+        )
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of a Markdown table, padded so that it can be read as it is; all but two columns are numbers."""
+    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+
+    def line(cells: Sequence[str]) -> str:
+        padded = [
+            text.ljust(width) if i < 2 else text.rjust(width) for i, (text, width) in enumerate(zip(cells, widths))
+        ]
+        return f"| {' | '.join(padded)} |"
+
+    rules = ["-" * width if i < 2 else "-" * (width - 1) + ":" for i, width in enumerate(widths)]
+    return [line(header), line(rules), *map(line, rows)]
+
+
+def steering_environment() -> dict[str, str]:
+    """Return what the caller has set that changes how fast an engine is; of a path only that it is one."""
+    found = {name: value for name, value in sorted(os.environ.items()) if name.startswith(_STEERING)}
+    return {name: "(a path)" if os.sep in value else value for name, value in found.items()}
+
+
+def environment_warnings(environment: dict[str, str]) -> list[str]:
+    """Return a sentence on each variable that is not overwritten by the harness."""
+    return [
+        f"{name} is set, which changes the speed of every engine that reads it; unset it to compare defaults"
+        for name in environment
+        if name not in THREAD_VARIABLES
+    ]
+
+
+def machine_line() -> str:
+    """Return CPU, cores, operating system and Python; no host name."""
+    cpu = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        names = [line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
+        cpu = names[0] if names else cpu
+    cores = os.cpu_count()
+    return f"{cpu}, {cores} cores, {platform.system()} {platform.machine()}, Python {platform.python_version()}"

@@ -1,0 +1,316 @@
+"""The rounds of the comparison: `stoop bench --help`.
+
+Every engine first proves that it trains. Then the engines take turns in rounds, so that a disturbance of the machine
+hits all of them alike; a figure is the median over the rounds.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from math import inf
+from pathlib import Path
+
+from stoop import _core
+from stoop._errors import message
+from stoop.bench.engine import packages_to_install
+from stoop.bench.report import (
+    THREAD_VARIABLES,
+    Case,
+    Report,
+    environment_warnings,
+    machine_line,
+    steering_environment,
+)
+from stoop.bench.worker import EngineError, OutOfTimeError, UnsupportedError, Worker
+from stoop.bench.workloads import WORKLOADS, Workload
+
+SETTLE_SECONDS = 0.05  # threads of the engine before have gone to sleep by then
+BUSY_SECONDS = 0.2  # long against the ticks in which the system counts
+CLOSING_SECONDS = 5.0  # to end the workers, report and draw
+OUT_OF_TIME = "out of time (--minutes)"
+# Left out unless asked for: compiling takes longer than everything else together.
+SLOW_TO_START = ("pytorch-compile",)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the command line says."""
+
+    workloads: Sequence[str]
+    engines: Sequence[str]
+    named: bool  # the engines were given by name: one that is not installed is an error
+    threads: int
+    seconds: float  # to measure each engine on each workload
+    rounds: int
+    minutes: float | None  # for everything
+    full: bool  # epochs of full length, every engine
+    json: Path | None = None
+    plot: Path | None = None
+
+
+class _Machine:
+    """Its FMA peak and memory bandwidth, the best of all measurements of the run, and how busy others keep it."""
+
+    def __init__(self, threads: int) -> None:
+        self._threads = threads
+        self.fma_peak = self.memory_bandwidth = 0.0
+        self._busy: list[float] = []
+
+    def measure(self) -> None:
+        """Measure all; no engine is at work meanwhile."""
+        before = _cpu_seconds()
+        time.sleep(BUSY_SECONDS)
+        self._busy.append((_cpu_seconds() - before) / BUSY_SECONDS)
+        self.fma_peak = max(self.fma_peak, _core.measure_fma_peak("float32", self._threads))
+        self.memory_bandwidth = max(self.memory_bandwidth, _core.measure_memory_bandwidth(self._threads))
+
+    @property
+    def busy_cores(self) -> float:
+        """How many cores other processes used, on average over the run."""
+        return sum(self._busy) / max(1, len(self._busy))
+
+
+def run(settings: Settings) -> int:
+    """Measure, print the table, write what was asked for; the exit status: 1 if an engine failed."""
+    _check(settings)
+    absent = {engine: reason for engine in settings.engines if (reason := _why_absent(engine, settings))}
+    environment = steering_environment()
+    for warning in environment_warnings(environment):
+        _progress(f"warning: {warning}")
+    started = datetime.now(timezone.utc)
+    with _same_for_all(settings.threads):
+        comparison = _Comparison(settings, [engine for engine in settings.engines if engine not in absent])
+        cases = comparison.run()
+    report = Report(
+        date=started.strftime("%Y-%m-%d %H:%M UTC"),
+        machine=machine_line(),
+        environment=environment,
+        threads=settings.threads,
+        fma_peak=comparison.machine.fma_peak,
+        memory_bandwidth=comparison.machine.memory_bandwidth,
+        busy_cores=comparison.machine.busy_cores,
+        protocol=_protocol(settings),
+        absent=absent | comparison.absent,
+        cases=cases,
+    )
+    sys.stdout.write(f"{report.markdown()}\n")
+    _write(report, settings)
+    return int(any(case.status == "failed" for case in cases))
+
+
+class _Comparison:
+    """The workers, which stay from one workload to the next, and the time that is left."""
+
+    def __init__(self, settings: Settings, engines: Sequence[str]) -> None:
+        self._settings, self._engines = settings, engines
+        self._end = inf if settings.minutes is None else time.monotonic() + 60 * settings.minutes - CLOSING_SECONDS
+        self._workers: dict[str, Worker] = {}
+        self.machine = _Machine(settings.threads)
+        self.absent: dict[str, str] = {}  # engine -> why it cannot be run at all
+        self._versions: dict[str, str] = {}
+
+    def run(self) -> list[Case]:
+        """Measure everything; each workload gets an equal share of the time that is left."""
+        cases: list[Case] = []
+        last, names = self._end, self._settings.workloads
+        try:
+            self._start()
+            for number, name in enumerate(names):
+                now = time.monotonic()
+                self._end = now + (last - now) / (len(names) - number)
+                workload = WORKLOADS[name]
+                cases += self._compare(workload if self._settings.full else workload.shortened())
+        finally:
+            for worker in self._workers.values():
+                worker.close()
+        return cases
+
+    def _start(self) -> None:
+        """All libraries load at the same time."""
+        for engine in self._engines:
+            self._workers[engine] = Worker(engine, self._settings.threads)
+        self._engines = [engine for engine in self._engines if self._is_there(engine)]
+
+    def _is_there(self, engine: str) -> bool:
+        try:
+            self._versions[engine] = self._workers[engine].version(self._end - time.monotonic())
+        except (UnsupportedError, EngineError, OutOfTimeError) as error:
+            self.absent[engine] = str(error)
+            self._workers.pop(engine).close()
+            _progress(f"{engine}: skipped, {error}")
+            return False
+        return True
+
+    def _compare(self, workload: Workload) -> list[Case]:
+        """One case per engine. In time that runs out no round begins, but for the first."""
+        self.machine.measure()
+        cases: list[Case] = []
+        one_round = 0.0  # seconds: from one epoch of each engine, then from the round before
+        for number, engine in enumerate(self._engines):
+            left = self._end - time.monotonic() - 1.2 * one_round
+            # A slow engine may take twice its share, for others take less than theirs.
+            case, seconds = self._prepare(workload, engine, left * min(1.0, 2.0 / (len(self._engines) - number)))
+            cases.append(case)
+            one_round += seconds
+        for number in range(self._settings.rounds):
+            began = time.monotonic()
+            if number > 0:
+                if began + one_round > self._end:
+                    break
+                self.machine.measure()
+            shift = number % max(1, len(cases))  # no engine always runs behind the same neighbour
+            for case in cases[shift:] + cases[:shift]:
+                if case.status == "measured" and case.engine in self._workers:
+                    self._sample(case, workload)
+            one_round = time.monotonic() - began
+        for case in cases:
+            if case.status == "measured" and not case.microseconds:
+                case.status, case.reason = "skipped", OUT_OF_TIME
+        return cases
+
+    def _prepare(self, workload: Workload, engine: str, timeout: float) -> tuple[Case, float]:
+        """Return a case without samples and the seconds that one will take."""
+        case = Case(workload.name, engine, "measured", version=self._versions[engine])
+        try:
+            if engine not in self._workers:  # had to be ended
+                self._workers[engine] = Worker(engine, self._settings.threads)
+            found = self._workers[engine].prepare(workload, timeout)
+        except UnsupportedError as error:
+            case.status, case.reason = "skipped", str(error)
+            _progress(f"{workload.name}, {engine}: skipped, {error}")
+            return case, 0.0
+        except (EngineError, OutOfTimeError) as error:
+            self._give_up(case, error)
+            return case, 0.0
+        _progress(f"{workload.name}, {engine}: loss {found.constant_loss:.3g} -> {found.trained_loss:.3g}")
+        case.constant_loss, case.trained_loss = found.constant_loss, found.trained_loss
+        sample_seconds = self._settings.seconds / self._settings.rounds
+        case.epochs_per_sample = max(1, round(sample_seconds / found.epoch_seconds))
+        return case, case.epochs_per_sample * found.epoch_seconds + SETTLE_SECONDS
+
+    def _sample(self, case: Case, workload: Workload) -> None:
+        time.sleep(SETTLE_SECONDS)
+        try:
+            left = self._end - time.monotonic()
+            seconds = self._workers[case.engine].sample(case.epochs_per_sample, left)
+        except (EngineError, OutOfTimeError) as error:
+            self._give_up(case, error)
+        else:
+            case.microseconds.append(1e6 * seconds / (case.epochs_per_sample * workload.steps_per_epoch))
+
+    def _give_up(self, case: Case, error: Exception) -> None:
+        """Note why there are no (more) samples; the next workload starts with a fresh worker."""
+        if isinstance(error, OutOfTimeError) and self._end < inf:
+            if not case.microseconds:
+                case.status, case.reason = "skipped", OUT_OF_TIME
+        else:
+            case.status, case.reason = "failed", str(error)
+        _progress(f"{case.workload}, {case.engine}: {case.status}, {case.reason or OUT_OF_TIME}")
+        if worker := self._workers.pop(case.engine, None):
+            worker.close()
+
+
+def _check(settings: Settings) -> None:
+    usable = _core.usable_cores()
+    if settings.threads > usable:
+        given, expected = f"--threads is {settings.threads}", f"expected 1 to {usable} usable cores"
+        raise ValueError(message("bench", given, expected, "leave it out to use all"))
+    missing = {package for engine in settings.engines for package in packages_to_install(engine)}
+    if settings.named and missing:
+        given = f"not installed: {', '.join(sorted(missing))}"
+        hint = f"pip install {' '.join(sorted(missing))}"
+        raise ImportError(message("bench", given, "expected the libraries of all --engines", hint))
+    # What would fail after the measurements fails before them.
+    if settings.json is not None:
+        settings.json.parent.mkdir(parents=True, exist_ok=True)
+        settings.json.touch()
+    if settings.plot is not None:
+        from stoop.bench import plot
+
+        plot.check_matplotlib()
+        settings.plot.mkdir(parents=True, exist_ok=True)
+
+
+def _why_absent(engine: str, settings: Settings) -> str | None:
+    if packages := packages_to_install(engine):
+        return f"not installed (pip install {' '.join(packages)})"
+    if engine in SLOW_TO_START and not (settings.named or settings.full):
+        return f"not in the default set, it compiles for minutes (--engines {engine} or --full)"
+    return None
+
+
+@contextmanager
+def _same_for_all(threads: int) -> Iterator[None]:
+    """Same CPUs, same thread count and no GPU for all workers, which inherit this before they load any library."""
+    settings = dict.fromkeys(THREAD_VARIABLES, str(threads)) | {"JAX_PLATFORMS": "cpu"}
+    before = {name: os.environ.get(name) for name in settings}
+    cpus = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None
+    os.environ.update(settings)
+    if cpus is not None:
+        os.sched_setaffinity(0, _choose_cpus(cpus, threads))
+    try:
+        yield
+    finally:
+        if cpus is not None:
+            os.sched_setaffinity(0, cpus)
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _cpu_seconds() -> float:
+    """Return what all processes of the machine have used on the CPUs of this one; other systems: 0."""
+    stat = Path("/proc/stat")
+    if not stat.exists() or not hasattr(os, "sched_getaffinity"):
+        return 0.0
+    names = {f"cpu{cpu}" for cpu in os.sched_getaffinity(0)}
+    lines = [line.split() for line in stat.read_text().splitlines()]
+    # user, nice, system, (idle, iowait,) irq, softirq, steal
+    ticks = sum(int(f) for name, *fields in lines if name in names for f in fields[:3] + fields[5:8])
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def _choose_cpus(usable: set[int], count: int) -> list[int]:
+    """One CPU of each core first: a second one adds little, yet would count as a thread."""
+    taken: Counter[str] = Counter()  # of each core
+    order: list[tuple[int, int]] = []
+    for cpu in sorted(usable):
+        siblings = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list")
+        core = siblings.read_text() if siblings.exists() else str(cpu)
+        order.append((taken[core], cpu))
+        taken[core] += 1
+    return [cpu for _, cpu in sorted(order)[:count]]
+
+
+def _protocol(settings: Settings) -> str:
+    epochs = "epochs of full length" if settings.full else "epochs shortened to a few tenths of a second"
+    end = "" if settings.minutes is None else f", within {settings.minutes:g} minutes in all"
+    return (
+        f"for each engine on each workload: {settings.seconds:g} s or more in at most {settings.rounds} samples, "
+        f"{epochs}{end}"
+    )
+
+
+def _write(report: Report, settings: Settings) -> None:
+    if settings.json is not None:
+        report.write(settings.json)
+        sys.stdout.write(f"\nraw samples: {os.path.relpath(settings.json)}\n")
+    if settings.plot is not None:
+        from stoop.bench import plot
+
+        paths = plot.draw(report, settings.plot)
+        sys.stdout.write(f"plots: {', '.join(os.path.relpath(path) for path in paths)}\n")
+
+
+def _progress(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
