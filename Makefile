@@ -114,7 +114,7 @@ test-pytorch: $(STAMPS)/installed $(STAMPS)/extra-test $(STAMPS)/torch
 # ---- benchmarks ----
 
 bench: $(STAMPS)/installed $(STAMPS)/extra-bench $(STAMPS)/torch
-	$(BIN)/python bench/peers/run.py
+	$(BIN)/stoop bench --full --json bench/results/peers-$$(date -u +%Y%m%d-%H%M%S).json --plot build/bench
 
 bench-cpp: $(STAMPS)/installed
 	@bash tests/tools/system_packages.sh cpp-bench

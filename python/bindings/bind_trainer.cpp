@@ -187,13 +187,21 @@ py::dict critical_point(TrainerHandle<T>& self, const Array<T>& x, const py::arr
   const Exclusive exclusive(self.busy);
   const MatrixView<const T> input = matrix_view("critical_point", x);
   const TargetsView<T> targets("critical_point", y, weights);
-  CriticalPointOptions options{gradient_tolerance, curvature_tolerance, plateau_tolerance, iterations, {}};
+  GuardedCalls guarded;
+  CriticalPointOptions options{gradient_tolerance, curvature_tolerance, plateau_tolerance, iterations, {}, {}};
   options.mode.training = training;
+  options.keep_going = [&guarded] {
+    return guarded([] {
+      check_signals();
+      return true;
+    });
+  };
   CriticalPoint point;
   {
     const ReleasedGil released;
     point = stoop::critical_point(self.trainer, input, targets.get(), options);
   }
+  guarded.rethrow();
   py::dict dict;
   dict["kind"] = name_of(point.kind);
   dict["loss"] = point.loss;

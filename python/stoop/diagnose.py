@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy.typing as npt
 
-from stoop._checks import integer, real
+from stoop._checks import flag, integer, real
+from stoop._errors import message
 from stoop.trainer import Trainer
 
 
@@ -97,12 +98,14 @@ def critical_point(
     'minimum'
     """
     where = "critical_point"
+    if not isinstance(trainer, Trainer):
+        raise TypeError(message(where, f"trainer is {trainer!r}", "expected a stoop.Trainer", "make one for the model"))
     found: dict[str, Any] = trainer._critical_point(
         X,
         y,
         sample_weight,
-        bool(training),
-        integer(where, "iterations", iterations, 1),
+        flag(where, "training", training),
+        integer(where, "iterations", iterations, 1, 2**31 - 1),
         real(where, "gradient_tolerance", gradient_tolerance, 0.0),
         real(where, "curvature_tolerance", curvature_tolerance, 0.0),
         real(where, "plateau_tolerance", plateau_tolerance, 0.0),

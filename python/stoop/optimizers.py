@@ -331,7 +331,7 @@ class FullBatchOptimizer(Optimizer):
         raise TypeError(message("optimizer.step", given, expected, "use stoop.minimize, or a Trainer"))
 
     def _check_count(self, name: str) -> None:
-        object.__setattr__(self, name, integer(type(self).__name__, name, getattr(self, name), 1))
+        object.__setattr__(self, name, integer(type(self).__name__, name, getattr(self, name), 1, 2**31 - 1))
 
 
 @dataclass(frozen=True)

@@ -166,7 +166,8 @@ class Trainer:
         shuffle : bool, default True
             A new order each epoch.
         sample_weight : array_like, (n_samples,), optional
-            >= 0; the loss of a batch is the weighted mean, divided by the sum of its weights. 0 leaves a sample out.
+            >= 0; the loss of a batch is the weighted mean, divided by the sum of its weights. 0 leaves a sample out
+            (of the loss: the statistics of a BatchNorm are of all samples alike).
         class_weight : dict or array_like, (n_classes,), optional
             Weight by class, multiplied with `sample_weight`; classes that a dict leaves out weigh 1. For integer
             class targets (for binary cross-entropy: integer labels of one column) only.
@@ -322,8 +323,9 @@ class Trainer:
             For data that cannot be used, an unknown name or another shape.
         """
         x, targets, weights = self._batch("hessian_vector_product", X, y, sample_weight)
-        along = like_parameters("hessian_vector_product", "direction", direction, self.model.parameters())
-        return self._core.hessian_vector_product(x, targets, weights, along, bool(training), bool(dropout))
+        where = "hessian_vector_product"
+        along = like_parameters(where, "direction", direction, self.model.parameters())
+        return self._core.hessian_vector_product(x, targets, weights, along, flag(where, "training", training), flag(where, "dropout", dropout))
 
     def evaluate(
         self, X: npt.ArrayLike, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None

@@ -1,6 +1,7 @@
 // What kind of point training has come to.
 #pragma once
 
+#include <functional>
 #include <string_view>
 
 #include <stoop/trainer.hpp>
@@ -23,6 +24,7 @@ struct CriticalPointOptions {
   double plateau_tolerance = 1e-6;    // largest eigenvalue that counts as none
   int iterations = 80;                // of Lanczos' method, a Hessian-vector product each
   GradientMode mode{};
+  std::function<bool()> keep_going{};  // asked before each product but the first; false ends with what is known
 };
 
 struct CriticalPoint {

@@ -525,6 +525,7 @@ class Builder {
   void add_statistics_step(int i, int statistics) {
     Step step = start_step(StepKind::update_statistics, Cut::parameter, i);
     step.statistics = statistics;
+    if (request_.update_statistics) step.momentum = 0.0;  // of the whole batch: they are exact
     step.running_mean = graph_.buffers[index(node(i).running_mean)].info.offset;
     step.running_var = graph_.buffers[index(node(i).running_var)].info.offset;
     step.extent = step.block = node(i).out_features;

@@ -100,6 +100,7 @@ class TeamRun {
         batch.update_end += batch_rows(samples - batch.update_end, run_.batch, run_.merged);
       }
       ++batch.updates;
+      batch.weight = weight_of_update(batch);
     }
     batch.rows = batch_rows(samples - batch.start, run_.batch, run_.merged);
     return true;
@@ -188,7 +189,7 @@ class TeamRun {
 
   // Per row block, so that the partial sums are the same for any team.
   void loss(const StepContext<T>& context, const Step& step, const Batch& batch, Index begin, Index end) {
-    const double weight = weight_of_update(batch);
+    const double weight = batch.weight;
     for (Index i = begin; i < end; ++i) {
       const Index from = sample(batch.start + i);
       if (plan_.class_targets) executor_.classes_[static_cast<std::size_t>(i)] = run_.data.classes[from];
@@ -201,7 +202,7 @@ class TeamRun {
   }
 
   void loss_tangent(const StepContext<T>& context, const Step& step, const Batch& batch, const Slice& slice) {
-    const LossArgs<T> args = loss_args(context, step, weight_of_update(batch), slice.row, slice.rows());
+    const LossArgs<T> args = loss_args(context, step, batch.weight, slice.row, slice.rows());
     ops_.loss_tangent[static_cast<int>(plan_.loss)](
         {args, context.at(step.tangent, slice.row), context.stride(step.tangent)});
   }
@@ -240,7 +241,7 @@ class TeamRun {
     const bool finite = std::isfinite(loss);
     if (thread == 0) {
       result.non_finite_loss = !finite;
-      weight_ = weight_of_update(batch);
+      weight_ = batch.weight;
       loss_ = (batch.is_first() ? 0.0 : loss_) + loss;
     }
     return finite;

@@ -156,7 +156,7 @@ struct PlanRequest {
   // Of plans that compute gradients: what the layers do that behave differently in training.
   bool dropout = true;
   bool batch_statistics = true;
-  bool update_statistics = false;  // running statistics are updated though parameters are not
+  bool update_statistics = false;  // running statistics become those of the batch, though no parameter is updated
   bool limit_norm = false;         // of the columns of each weight, after its update
 };
 

@@ -18,6 +18,7 @@ namespace {
 
 PointKind kind_of(const CriticalPoint& point, const CriticalPointOptions& options) {
   if (!(point.gradient_norm <= options.gradient_tolerance)) return PointKind::slope;
+  if (!std::isfinite(point.smallest_eigenvalue) || !std::isfinite(point.largest_eigenvalue)) return PointKind::slope;
   const double low = point.smallest_eigenvalue, high = point.largest_eigenvalue;
   const double size = std::max(std::abs(low), std::abs(high));
   if (size <= options.plateau_tolerance) return PointKind::plateau;
@@ -62,7 +63,8 @@ CriticalPoint critical_point(Trainer<T>& trainer, MatrixView<const T> x, const T
   const auto multiply = [&](std::span<const T> direction, std::span<T> product) {
     trainer.hessian_vector_product(x, y, direction, product, options.mode);
   };
-  const Spectrum ends = extreme_eigenvalues<T>(multiply, trained_elements(graph), options.iterations, kSeed);
+  const Spectrum ends = extreme_eigenvalues<T>(multiply, trained_elements(graph), options.iterations, kSeed, {},
+                                               options.keep_going);
   point.smallest_eigenvalue = ends.smallest;
   point.largest_eigenvalue = ends.largest;
   point.smallest_residual = ends.smallest_residual;

@@ -213,7 +213,7 @@ Iteration FullBatchOptimizer<T>::iterate(const Objective<T>& objective, double f
   const bool moved = newton != nullptr ? iterate_newton(objective, *newton, first_step, result)
                                        : iterate_lbfgs(objective, std::get<LBFGS>(optimizer_), first_step, result);
   result.interrupted = interrupted_;
-  exhausted_ = !moved && !interrupted_;
+  exhausted_ = !moved && !interrupted_ && first_step > 0.0;
   return result;
 }
 

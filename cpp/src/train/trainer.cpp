@@ -37,7 +37,7 @@ EpochResult Trainer<T>::Impl::run_epoch(TrainingExecutor<T>& executor, TrainingR
   const TrainingResult result = execute(executor, run);
   const double last_rate = rates[static_cast<std::size_t>(std::max<Index>(result.steps, 1) - 1)];
   // An update that was applied before its gradient, or what it left, was found to be no number.
-  if (result.non_finite_gradient || !is_finite(model.parameter_block())) {
+  if (result.non_finite_gradient || !is_finite(model.parameter_block()) || !is_finite(model.buffer_block())) {
     restore();
     refuse_update("fit", last_rate, steps + result.steps);
   }

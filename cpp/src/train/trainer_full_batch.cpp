@@ -55,7 +55,7 @@ EpochResult Trainer<T>::Impl::run_iteration(const MatrixView<const T>& x, const 
   out.learning_rate = iteration.step;
   out.grad_norm = iteration.grad_norm;
   if (!interrupted) {
-    if (iteration.step > 0.0 && has_node(graph, NodeKind::batch_norm)) {
+    if (has_node(graph, NodeKind::batch_norm)) {  // whose batch is all there is: inference gets exactly its statistics
       TrainingRun<T> run = make_run(x, y, x.rows);
       gradient.reserve(parameter_count());
       run.gradient = gradient.data();

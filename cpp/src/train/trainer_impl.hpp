@@ -98,7 +98,7 @@ struct Trainer<T>::Impl {
   }
 
   // What is asked about the objective without an update.
-  enum class Question { gradient = 2, curvature, loss, statistics };  // the last: of the layers, by their momentum
+  enum class Question { gradient = 2, curvature, loss, statistics };  // the last: of the layers, which keep them
 
   // The executor that answers it, with the layers behaving as `wanted` says.
   TrainingExecutor<T>& executor(Question question, const GradientMode& wanted, Index batch, const Targets<T>& y) {
