@@ -325,7 +325,9 @@ class Trainer:
         x, targets, weights = self._batch("hessian_vector_product", X, y, sample_weight)
         where = "hessian_vector_product"
         along = like_parameters(where, "direction", direction, self.model.parameters())
-        return self._core.hessian_vector_product(x, targets, weights, along, flag(where, "training", training), flag(where, "dropout", dropout))
+        return self._core.hessian_vector_product(
+            x, targets, weights, along, flag(where, "training", training), flag(where, "dropout", dropout)
+        )
 
     def evaluate(
         self, X: npt.ArrayLike, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None

@@ -63,8 +63,8 @@ CriticalPoint critical_point(Trainer<T>& trainer, MatrixView<const T> x, const T
   const auto multiply = [&](std::span<const T> direction, std::span<T> product) {
     trainer.hessian_vector_product(x, y, direction, product, options.mode);
   };
-  const Spectrum ends = extreme_eigenvalues<T>(multiply, trained_elements(graph), options.iterations, kSeed, {},
-                                               options.keep_going);
+  const Spectrum ends =
+      extreme_eigenvalues<T>(multiply, trained_elements(graph), options.iterations, kSeed, {}, options.keep_going);
   point.smallest_eigenvalue = ends.smallest;
   point.largest_eigenvalue = ends.largest;
   point.smallest_residual = ends.smallest_residual;
