@@ -1,4 +1,4 @@
-// Matrix products per provider and form, on the layers of the workloads of bench/peers and on cubes.
+// Matrix products per provider and form, on the layers of the workloads of stoop bench and on cubes.
 // Name: gemm/<type>/<provider>/<form>/<workload>:<m>x<n>x<k>. Checked against plain loops before it is timed.
 #include <cmath>
 

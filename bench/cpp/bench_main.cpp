@@ -49,6 +49,7 @@ int main(int argc, char** argv) {
   stoop::bench::register_normalization();
   stoop::bench::register_optimizer();
   stoop::bench::register_rows();
+  stoop::bench::register_tangent();
   benchmark::RunSpecifiedBenchmarks();
   benchmark::Shutdown();
   return 0;

@@ -108,5 +108,6 @@ void register_loss();
 void register_normalization();
 void register_optimizer();
 void register_rows();
+void register_tangent();
 
 }  // namespace stoop::bench
