@@ -1,4 +1,4 @@
-// Matrix products per provider and form, on the slices that a thread gets of the workloads of bench/peers, and on cubes.
+// Matrix products per provider and form, on the slices that threads get of the workloads of bench/peers, and on cubes.
 // Name: gemm/<type>/<provider>/<form>/<workload>[/<threads>]:<m>x<n>x<k>. Checked against plain loops before it is timed.
 #include <algorithm>
 #include <cmath>
@@ -142,7 +142,8 @@ void add_layer(const Network& network, std::size_t layer, Index threads) {
     add<float>(name, {GemmForm::nt, back_by_columns ? batch : batch / threads, back_by_columns ? in / threads : in, out,
                       out_stride, out, in_stride});
   }
-  if (threads == 1) add<float>(network.name, {GemmForm::tn, weight_rows(in, out), out, batch, in_stride, out_stride, out});
+  if (threads > 1) return;  // a block of a weight is the same for any team
+  add<float>(network.name, {GemmForm::tn, weight_rows(in, out), out, batch, in_stride, out_stride, out});
 }
 
 }  // namespace
