@@ -1,5 +1,5 @@
 // Matrix products per provider and form, on the slices that threads get of the workloads of bench/peers, and on cubes.
-// Name: gemm/<type>/<provider>/<form>/<workload>[/<threads>]:<m>x<n>x<k>. Checked against plain loops before it is timed.
+// Name: gemm/<type>/<provider>/<form>/<workload>[/<threads>]:<m>x<n>x<k>. Checked against plain loops before timing.
 #include <algorithm>
 #include <cmath>
 

@@ -199,8 +199,8 @@ TYPED_TEST(Gemm, SeveralBlocksOfK) {
   }
 }
 
-// Operands are copied: b from some rows of a and some 100 KiB on, while the first tile of a panel is computed; a of form
-// tn with many columns of b. The copy has several panels, whole and ragged, and several blocks of k.
+// Operands are copied: b from some rows of a and some 100 KiB on, while the first tile of a panel is computed; a of
+// form tn with many columns of b. The copy has several panels, whole and ragged, and several blocks of k.
 TYPED_TEST(Gemm, PackedOperands) {
   for (const GemmForm form : kForms) {
     TestFixture::expect_native({form, 65, 200, 300});
