@@ -1,5 +1,6 @@
-// Matrix products per provider and form, on the layers of the workloads of stoop bench and on cubes.
-// Name: gemm/<type>/<provider>/<form>/<workload>:<m>x<n>x<k>. Checked against plain loops before it is timed.
+// Matrix products per provider and form, on the slices that threads get of the workloads of stoop bench, and on cubes.
+// Name: gemm/<type>/<provider>/<form>/<workload>[/<threads>]:<m>x<n>x<k>. Checked against plain loops before timing.
+#include <algorithm>
 #include <cmath>
 
 #include "bench_support.hpp"
@@ -13,6 +14,7 @@ enum class Provider { native, blas };
 struct Product {
   GemmForm form;
   Index m, n, k;
+  Index lda = 0, ldb = 0, ldc = 0;  // 0: contiguous
 };
 
 const char* name_of(Provider provider) { return provider == Provider::native ? "native" : "blas"; }
@@ -67,15 +69,18 @@ bool is_right(const GemmArgs<T>& args) {
 
 template <class T>
 void run_gemm(benchmark::State& state, Provider provider, Product product) {
-  const auto [form, m, n, k] = product;
-  const Array<T> a(m * k), b(k * n);
-  Array<T> c(m * n), scratch(active_table<T>().gemm_scratch_elements(m, n, k));
+  const auto [form, m, n, k, given_lda, given_ldb, given_ldc] = product;
+  const Index lda = given_lda > 0 ? given_lda : (form == GemmForm::tn ? m : k);
+  const Index ldb = given_ldb > 0 ? given_ldb : (form == GemmForm::nt ? k : n);
+  const Index ldc = given_ldc > 0 ? given_ldc : n;
+  const Array<T> a((form == GemmForm::tn ? k : m) * lda), b((form == GemmForm::nt ? n : k) * ldb);
+  Array<T> c(m * ldc), scratch(active_table<T>().gemm_scratch_elements(m, n, k));
   GemmArgs<T> args{};  // no epilogue
   args.form = form;
   args.m = m, args.n = n, args.k = k;
-  args.a = a.data(), args.lda = form == GemmForm::tn ? m : k;
-  args.b = b.data(), args.ldb = form == GemmForm::nt ? k : n;
-  args.c = c.data(), args.ldc = n;
+  args.a = a.data(), args.lda = lda;
+  args.b = b.data(), args.ldb = ldb;
+  args.c = c.data(), args.ldc = ldc;
   args.scratch = scratch.data();
   multiply(provider, args);
   if (!is_right(args)) {
@@ -103,22 +108,50 @@ struct Network {
   const char* name;
   Index batch_size;
   std::vector<Index> widths;  // equal layers once
+  bool batch_norm;            // its products are cut by columns, those of the last layer apart
 };
 
 const std::vector<Network> kNetworks = {
-    {"rl_tiny", 64, {8, 64, 64, 4}},       {"letter", 128, {16, 128, 128, 26}}, {"mnist", 128, {784, 512, 256, 10}},
-    {"wide", 512, {1024, 2048, 2048, 10}}, {"deep", 256, {64, 128, 128, 10}},
+    {"rl_tiny", 64, {8, 64, 64, 4}, false},        {"letter", 128, {16, 128, 128, 26}, true},
+    {"mnist_plain", 128, {784, 512, 256, 10}, false}, {"wide", 512, {1024, 2048, 2048, 10}, false},
+    {"deep", 256, {64, 128, 128, 10}, true},
 };
+
+// As in plan/build.cpp: how far apart the rows of a buffer lie, and the rows of a weight whose gradient is one product.
+Index buffer_stride(Index width) {
+  const Index stride = (width + 15) / 16 * 16;
+  return stride % 1024 == 0 ? stride + 16 : stride;
+}
+
+Index weight_rows(Index in, Index out) {
+  const Index tile = in >= 32 ? 8 : 4;
+  const Index even = ((in + 15) / 16 + tile - 1) / tile * tile;
+  return std::min({even, std::max(tile, (Index{1} << 17) / out / tile * tile), in});
+}
+
+// The products of one layer of a step by a team of `threads`.
+void add_layer(const Network& network, std::size_t layer, Index threads) {
+  const Index in = network.widths[layer], out = network.widths[layer + 1], batch = network.batch_size;
+  const bool last = layer + 2 == network.widths.size();
+  const bool by_columns = network.batch_norm && !last, back_by_columns = network.batch_norm && layer > 0;
+  const std::string name = std::string(network.name) + "/" + std::to_string(threads);
+  const Index in_stride = buffer_stride(in), out_stride = buffer_stride(out);
+  add<float>(name, {GemmForm::nn, by_columns ? batch : batch / threads, by_columns ? out / threads : out, in, in_stride,
+                    out, out_stride});
+  if (layer > 0) {
+    add<float>(name, {GemmForm::nt, back_by_columns ? batch : batch / threads, back_by_columns ? in / threads : in, out,
+                      out_stride, out, in_stride});
+  }
+  if (threads > 1) return;  // a block of a weight is the same for any team
+  add<float>(network.name, {GemmForm::tn, weight_rows(in, out), out, batch, in_stride, out_stride, out});
+}
 
 }  // namespace
 
 void register_gemm() {
-  for (const auto& [name, batch, widths] : kNetworks) {
-    for (std::size_t i = 0; i + 1 < widths.size(); ++i) {
-      const Index in = widths[i], out = widths[i + 1];
-      add<float>(name, {GemmForm::nn, batch, out, in});             // forward
-      if (i > 0) add<float>(name, {GemmForm::nt, batch, in, out});  // gradient of the input
-      add<float>(name, {GemmForm::tn, in, out, batch});             // gradient of the weight
+  for (const Network& network : kNetworks) {
+    for (std::size_t layer = 0; layer + 1 < network.widths.size(); ++layer) {
+      for (const Index threads : {1, 2}) add_layer(network, layer, threads);
     }
   }
   for (const Index size : {64, 128, 2048}) {

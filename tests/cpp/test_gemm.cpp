@@ -55,7 +55,9 @@ class Product {
         c_(c.m, c.n, c, 3),
         gate_(c.m, c.n, c, 4),
         bias_(1, c.n, c, 5),
-        scratch_(table_under_test<T>().gemm_scratch_elements(c.m, c.n, c.k)) {
+        scratch_size_(table_under_test<T>().gemm_scratch_elements(c.m, c.n, c.k)),
+        scratch_(scratch_size_ + kGuard) {
+    std::fill_n(scratch_.data() + scratch_size_, kGuard, kCanary);
     args_.form = c.form;
     args_.m = c.m, args_.n = c.n, args_.k = c.k;
     args_.a = a_.data(), args_.lda = a_.ld;
@@ -79,6 +81,16 @@ class Product {
   }
 
   void run_native() { run_native(0, case_.m); }
+  // The columns [begin, end) of c alone.
+  void run_native_columns(Index begin, Index end) {
+    GemmArgs<T> args = args_;
+    args.n = end - begin;
+    args.b += begin * (case_.form == GemmForm::nt ? args.ldb : 1);
+    args.c += begin;
+    if (args.bias != nullptr) args.bias += begin;
+    if (args.gate != nullptr) args.gate += begin;
+    table_under_test<T>().gemm(args);
+  }
   // The rows [begin, end) of c alone.
   void run_native(Index begin, Index end) {
     GemmArgs<T> args = args_;
@@ -99,6 +111,11 @@ class Product {
   T& b(Index p, Index j) { return case_.form == GemmForm::nt ? b_.at(j, p) : b_.at(p, j); }
   T& c(Index i, Index j) { return c_.at(i, j); }
 
+  bool scratch_end_is_untouched() const {
+    const T* end = scratch_.data() + scratch_size_;
+    return std::all_of(end, end + kGuard, [](T x) { return x == kCanary; });
+  }
+
   // Compares all of c with a triple loop and everything around it with the canary.
   void expect_right() {
     const Index begin = c_.shift;
@@ -115,6 +132,7 @@ class Product {
 
  private:
   static constexpr T kCanary = T(1234.5);
+  static constexpr Index kGuard = 64;  // elements behind the scratch
 
   void expect_element(Index i, Index j) {
     Wide<T> sum = 0, size = 0;
@@ -137,6 +155,7 @@ class Product {
 
   Case case_;
   Operand<T> a_, b_, c_, gate_, bias_;
+  Index scratch_size_;
   AlignedBuffer<T> scratch_;
   GemmArgs<T> args_{};
 };
@@ -169,9 +188,10 @@ TYPED_TEST(Gemm, MatchesATripleLoopAroundTileEdges) {
   }
 }
 
+// A block has at most 512 p's (256 with AVX2).
 TYPED_TEST(Gemm, SeveralBlocksOfK) {
   for (const GemmForm form : kForms) {
-    for (const Index k : {255, 256, 257, 511, 512, 513, 700}) {
+    for (const Index k : {255, 256, 257, 511, 512, 513, 700, 1025}) {
       TestFixture::expect_native({form, 9, 50, k});
       TestFixture::expect_native({form, 1, 3, k, 3, 1});
       if (this->HasFatalFailure()) return;
@@ -179,14 +199,47 @@ TYPED_TEST(Gemm, SeveralBlocksOfK) {
   }
 }
 
-// Above these sizes operands are copied: b with enough rows of a (and far apart), a transposed with many columns of b.
+// Operands are copied: b from some rows of a and some 100 KiB on, while the first tile of a panel is computed; a of
+// form tn with many columns of b. The copy has several panels, whole and ragged, and several blocks of k.
 TYPED_TEST(Gemm, PackedOperands) {
   for (const GemmForm form : kForms) {
     TestFixture::expect_native({form, 65, 200, 300});
     TestFixture::expect_native({form, 33, 209, 270, 700, 1});
     TestFixture::expect_native({form, 15, 17, 258, 2000, 3});
+    TestFixture::expect_native({form, 16, 3, 600, 509, 1});
+    TestFixture::expect_native({form, 9, 97, 1030, 64});
     TestFixture::expect_native({form, 37, 1, 40, 4096, 0});
     if (this->HasFatalFailure()) return;
+  }
+}
+
+// A block has at most 512 rows; every block has the gate, the bias and the copies of its own rows.
+TYPED_TEST(Gemm, SeveralBlocksOfRows) {
+  for (const GemmForm form : kForms) {
+    for (const Case& c : {Case{form, 512, 5, 3}, Case{form, 513, 19, 30, 3, 1}, Case{form, 1030, 33, 11}}) {
+      Product<TypeParam> activated(c), gated(c);
+      activated.use_activation(ActivationKind::tanh, true);
+      gated.use_gate(ActivationKind::sigmoid);
+      for (Product<TypeParam>* product : {&activated, &gated}) {
+        product->clear();
+        product->run_native();
+        product->expect_right();
+      }
+      if (this->HasFatalFailure()) return;
+    }
+    TestFixture::expect_native({form, 514, 130, 70, 200});
+  }
+}
+
+// The scratch that a product asks for is enough for it: what lies behind stays as it was.
+TYPED_TEST(Gemm, ScratchIsEnough) {
+  for (const GemmForm form : kForms) {
+    for (const Case& c : {Case{form, 513, 210, 600}, Case{form, 7, 200, 33, 900}, Case{form, 1, 49, 5}}) {
+      Product<TypeParam> product(c);
+      product.clear();
+      product.run_native();
+      EXPECT_TRUE(product.scratch_end_is_untouched()) << c;
+    }
   }
 }
 
@@ -229,7 +282,7 @@ TYPED_TEST(Gemm, NaNSurvivesTheFusedReLU) {
   }
 }
 
-// Every cut of the rows in two, and row by row, gives the bits of the whole.
+// Every cut of the rows in two, and row by row, gives the bits of the whole; so do cuts of the columns.
 template <class T>
 void expect_slice_invariant(Product<T>& product, const Case& c) {
   product.clear();
@@ -247,12 +300,19 @@ void expect_slice_invariant(Product<T>& product, const Case& c) {
   product.clear();
   for (Index i = 0; i < c.m; ++i) product.run_native(i, i + 1);
   expect_whole(c.m);
+  for (Index split = 1; split < c.n; split += 7) {
+    product.clear();
+    product.run_native_columns(0, split);
+    product.run_native_columns(split, c.n);
+    ASSERT_TRUE(same_bits<T>(whole, product.memory())) << c << ", columns cut at " << split;
+  }
 }
 
 TYPED_TEST(Gemm, BitsDoNotDependOnTheSlice) {
   for (const GemmForm form : kForms) {
-    // The second is packed when whole and not packed in small slices.
-    for (const Case& c : {Case{form, 41, 53, 70}, Case{form, 67, 203, 300, 200}, Case{form, 17, 3, 600, 1, 1}}) {
+    // The second is packed when whole and not packed in small slices; the last has several blocks of rows when whole.
+    for (const Case& c :
+         {Case{form, 41, 53, 70}, Case{form, 67, 203, 300, 200}, Case{form, 17, 3, 600, 1, 1}, Case{form, 515, 3, 2}}) {
       Product<TypeParam> plain(c);
       expect_slice_invariant(plain, c);
       for (const ActivationKind kind : {ActivationKind::relu, ActivationKind::tanh, ActivationKind::sigmoid}) {

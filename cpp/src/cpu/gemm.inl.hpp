@@ -61,7 +61,7 @@ struct Panel {
   Index j, cols;
 };
 
-// While tile number `i` of this panel is computed, vector i of the next one is fetched. In form nt the packing does that.
+// While tile number `i` of this panel is computed, vector i of the next one is fetched. In form nt the packing does it.
 template <class T>
 inline void fetch_ahead(const GemmArgs<T>& g, const Panel& panel, Index i, Tile<T>& tile) {
   const bool last_panel = panel.j + panel.cols == g.n;
