@@ -112,7 +112,7 @@ struct Network {
 };
 
 const std::vector<Network> kNetworks = {
-    {"rl_tiny", 64, {8, 64, 64, 4}, false},        {"letter", 128, {16, 128, 128, 26}, true},
+    {"rl_tiny", 64, {8, 64, 64, 4}, false},           {"letter", 128, {16, 128, 128, 26}, true},
     {"mnist_plain", 128, {784, 512, 256, 10}, false}, {"wide", 512, {1024, 2048, 2048, 10}, false},
     {"deep", 256, {64, 128, 128, 10}, true},
 };
