@@ -27,14 +27,20 @@ void run_activation(benchmark::State& state, const Case& c, ActivationKind kind,
   });
 }
 
-// Reads the outputs, their tangent and, but for classes, the targets, and writes a gradient.
+// Streams of the kernel of a loss: the tangent and the gradient, the outputs where the curvature depends on them, and
+// the targets where it does on those as well (huber).
+double streams_of(LossKind kind) {
+  if (kind == LossKind::mse || kind == LossKind::mae) return 2;
+  return kind == LossKind::huber ? 4 : 3;
+}
+
 void run_loss(benchmark::State& state, const Case& c, LossKind kind) {
   const bool classes = kind == LossKind::softmax_cross_entropy;
   const Matrices outputs(c), tangent(c), targets(c, 0.0, 1.0);
   Matrices grad(c);
   const std::vector<std::int32_t> labels(static_cast<std::size_t>(c.rows()), 0);
   const auto kernel = active_table<float>().loss_tangent[static_cast<int>(kind)];
-  measure(state, c, {c.bytes(classes ? 3 : 4), Mix::triad}, by_rows(c), [&](Index set, Index begin, Index end) {
+  measure(state, c, {c.bytes(streams_of(kind)), Mix::triad}, by_rows(c), [&](Index set, Index begin, Index end) {
     const Index at = begin * c.stride();
     LossTangentArgs<float> args{};
     args.loss.rows = end - begin, args.loss.cols = c.cols();
