@@ -14,10 +14,10 @@ void run_gather(benchmark::State& state, const Case& c) {
   const auto rows = static_cast<std::uint32_t>(c.rows());  // a power of two: then the factor makes a permutation
   std::vector<std::int32_t> order(rows);
   for (std::uint32_t i = 0; i < rows; ++i) order[i] = static_cast<std::int32_t>(i * 2654435761u % rows);
-  const auto kernel = active_table<float>().gather;
+  const auto kernel = active_table<float>().gather[static_cast<int>(InputType::float32)];
   const Index ld = c.stride();
   measure(state, c, {c.bytes(2), Mix::copy}, by_rows(c), [&](Index set, Index begin, Index end) {
-    kernel({end - begin, c.cols(), input.at(set), ld, order.data() + begin, output.at(set, begin * ld), ld});
+    kernel({end - begin, c.cols(), input.at(set), ld, order.data() + begin, output.at(set, begin * ld), ld, 1, 0});
   });
 }
 

@@ -24,9 +24,9 @@ py::dict to_dict(const ParameterCheck& check) {
   return dict;
 }
 
-py::dict check_gradient(const Model<double>& model, std::string_view loss, const Array<double>& x, const py::array& y,
+py::dict check_gradient(const Model<double>& model, std::string_view loss, const py::array& x, const py::array& y,
                         const Weights<double>& weights, double l1, double l2, double eps, Index sample) {
-  const MatrixView<const double> input = matrix_view("gradcheck", x);
+  const InputView input = input_view("gradcheck", x);
   const TargetsView<double> targets("gradcheck", y, weights);
   const Loss parsed_loss = loss_from_json(loss);
   GradcheckResult result;

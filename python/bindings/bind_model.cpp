@@ -19,8 +19,8 @@ namespace {
 using ReleaseGil = py::call_guard<ReleasedGil>;
 
 template <class T>
-Array<T> predict(const Model<T>& model, const Array<T>& x) {
-  const MatrixView<const T> input = matrix_view("predict", x);
+Array<T> predict(const Model<T>& model, const py::array& x) {
+  const InputView input = input_view("predict", x);
   Array<T> out({input.rows, model.output_dim()});
   const MatrixView<T> output = matrix(out.mutable_data(), input.rows, model.output_dim());
   const ReleasedGil released;
@@ -49,6 +49,8 @@ void bind_model_of(py::module_& m, const char* name) {
       .def_property_readonly("input_dim", &Model<T>::input_dim)
       .def_property_readonly("output_dim", &Model<T>::output_dim)
       .def_property_readonly("num_parameters", &Model<T>::num_parameters)
+      .def_property_readonly("input_scale", [](const Model<T>& model) { return model.config().input_scale; })
+      .def_property_readonly("input_shift", [](const Model<T>& model) { return model.config().input_shift; })
       .def("config", [](const Model<T>& model) { return to_json(model.config()); })
       .def("parameters", &parameters<T>)
       .def("buffers", &buffers<T>)

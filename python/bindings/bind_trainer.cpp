@@ -100,14 +100,14 @@ class Callbacks {
 };
 
 template <class T>
-using Validation = std::optional<std::tuple<Array<T>, py::array, Weights<T>>>;
+using Validation = std::optional<std::tuple<py::array, py::array, Weights<T>>>;
 
 template <class T>
-void fit(TrainerHandle<T>& self, const Array<T>& x, const py::array& y, const Weights<T>& weights, Index epochs,
+void fit(TrainerHandle<T>& self, const py::array& x, const py::array& y, const Weights<T>& weights, Index epochs,
          Index batch_size, bool shuffle, const Validation<T>& validation, py::object on_epoch, py::object on_progress,
          std::string_view last_batch) {
   const Exclusive exclusive(self.busy);
-  const MatrixView<const T> input = matrix_view("fit", x);
+  const InputView input = input_view("fit", x);
   const TargetsView<T> targets("fit", y, weights);
   Callbacks callbacks(std::move(on_epoch), std::move(on_progress));
   FitOptions<T> options;
@@ -119,7 +119,7 @@ void fit(TrainerHandle<T>& self, const Array<T>& x, const py::array& y, const We
   if (validation) {
     const auto& [validation_x, validation_y, validation_weights] = *validation;
     validation_targets.emplace("validation_data", validation_y, validation_weights);
-    options.validation_x = matrix_view("validation_data", validation_x);
+    options.validation_x = input_view("validation_data", validation_x);
     options.validation_y = validation_targets->get();
   }
   options.on_epoch = [&callbacks](const EpochResult& result) { return callbacks.epoch(result); };
@@ -132,9 +132,9 @@ void fit(TrainerHandle<T>& self, const Array<T>& x, const py::array& y, const We
 }
 
 template <class T>
-double step(TrainerHandle<T>& self, const Array<T>& x, const py::array& y, const Weights<T>& weights) {
+double step(TrainerHandle<T>& self, const py::array& x, const py::array& y, const Weights<T>& weights) {
   const Exclusive exclusive(self.busy);
-  const MatrixView<const T> input = matrix_view("step", x);
+  const InputView input = input_view("step", x);
   const TargetsView<T> targets("step", y, weights);
   const ReleasedGil released;
   return self.trainer.step(input, targets.get());
@@ -142,10 +142,10 @@ double step(TrainerHandle<T>& self, const Array<T>& x, const py::array& y, const
 
 // All gradients are views of one block, laid out like the parameters.
 template <class T>
-py::tuple loss_and_grad(TrainerHandle<T>& self, const Array<T>& x, const py::array& y, const Weights<T>& weights,
+py::tuple loss_and_grad(TrainerHandle<T>& self, const py::array& x, const py::array& y, const Weights<T>& weights,
                         bool training, bool dropout) {
   const Exclusive exclusive(self.busy);
-  const MatrixView<const T> input = matrix_view("loss_and_grad", x);
+  const InputView input = input_view("loss_and_grad", x);
   const TargetsView<T> targets("loss_and_grad", y, weights);
   const std::size_t size = self.model.parameter_block().size();
   py::array_t<T> block(static_cast<py::ssize_t>(size));
@@ -160,11 +160,11 @@ py::tuple loss_and_grad(TrainerHandle<T>& self, const Array<T>& x, const py::arr
 
 // `direction` has an array for each parameter, of its shape: the Python layer sees to that.
 template <class T>
-py::dict hessian_vector_product(TrainerHandle<T>& self, const Array<T>& x, const py::array& y,
+py::dict hessian_vector_product(TrainerHandle<T>& self, const py::array& x, const py::array& y,
                                 const Weights<T>& weights, const std::map<std::string, Array<T>>& direction,
                                 bool training, bool dropout) {
   const Exclusive exclusive(self.busy);
-  const MatrixView<const T> input = matrix_view("hessian_vector_product", x);
+  const InputView input = input_view("hessian_vector_product", x);
   const TargetsView<T> targets("hessian_vector_product", y, weights);
   const std::size_t size = self.model.parameter_block().size();
   std::vector<T> along(size, T(0));
@@ -181,11 +181,11 @@ py::dict hessian_vector_product(TrainerHandle<T>& self, const Array<T>& x, const
 }
 
 template <class T>
-py::dict critical_point(TrainerHandle<T>& self, const Array<T>& x, const py::array& y, const Weights<T>& weights,
+py::dict critical_point(TrainerHandle<T>& self, const py::array& x, const py::array& y, const Weights<T>& weights,
                         bool training, int iterations, double gradient_tolerance, double curvature_tolerance,
                         double plateau_tolerance) {
   const Exclusive exclusive(self.busy);
-  const MatrixView<const T> input = matrix_view("critical_point", x);
+  const InputView input = input_view("critical_point", x);
   const TargetsView<T> targets("critical_point", y, weights);
   GuardedCalls guarded;
   CriticalPointOptions options{gradient_tolerance, curvature_tolerance, plateau_tolerance, iterations, {}, {}};
@@ -215,9 +215,9 @@ py::dict critical_point(TrainerHandle<T>& self, const Array<T>& x, const py::arr
 }
 
 template <class T>
-py::dict evaluate(TrainerHandle<T>& self, const Array<T>& x, const py::array& y, const Weights<T>& weights) {
+py::dict evaluate(TrainerHandle<T>& self, const py::array& x, const py::array& y, const Weights<T>& weights) {
   const Exclusive exclusive(self.busy);
-  const MatrixView<const T> input = matrix_view("evaluate", x);
+  const InputView input = input_view("evaluate", x);
   const TargetsView<T> targets("evaluate", y, weights);
   Metrics metrics;
   {

@@ -32,6 +32,38 @@ MatrixView<const T> matrix_view(const char* where, const Array<T>& array) {
   return matrix<const T>(array.data(), array.shape(0), array.shape(1));
 }
 
+// Whether the memory is that of a file (numpy.memmap, or an array made from an mmap), views of one included.
+inline bool is_mapped(const py::array& array) {
+  py::object base = array.base() ? py::reinterpret_borrow<py::object>(array.base()) : py::none();
+  while (py::isinstance<py::array>(base)) base = base.attr("base");
+  if (PyMemoryView_Check(base.ptr())) base = base.attr("obj");
+  return !base.is_none() && py::isinstance(base, py::module_::import("mmap").attr("mmap"));
+}
+
+// Samples of any type that the core reads in place; rows may be apart, their elements not.
+inline InputView input_view(const char* where, const py::array& array) {
+  if (array.ndim() != 2) {
+    throw_value_error(where, "an array with " + std::to_string(array.ndim()) + " dimensions", "expected 2 dimensions",
+                      "give (n_samples, n_columns)");
+  }
+  const py::ssize_t rows = array.shape(0), cols = array.shape(1), size = array.itemsize();
+  const py::ssize_t stride = rows > 1 ? array.strides(0) : cols * size;
+  if ((cols > 1 && array.strides(1) != size) || stride % size != 0 || stride < cols * size) {
+    throw_value_error(where, "rows of X that do not lie one behind the other", "expected row-major order",
+                      "use numpy.ascontiguousarray");
+  }
+  const auto view = [&]<class T>(const T* data) {
+    InputView x = MatrixView<const T>{data, rows, cols, stride / size};
+    x.mapped = is_mapped(array);
+    return x;
+  };
+  if (py::isinstance<py::array_t<float>>(array)) return view(static_cast<const float*>(array.data()));
+  if (py::isinstance<py::array_t<double>>(array)) return view(static_cast<const double*>(array.data()));
+  if (py::isinstance<py::array_t<std::uint8_t>>(array)) return view(static_cast<const std::uint8_t*>(array.data()));
+  throw_type_error(where, "X is an array of " + std::string(py::str(array.dtype())),
+                   "expected float32, float64 or uint8", "convert it first");
+}
+
 // int64 is NumPy's integer, int32 the core's: narrowing here spares the caller a NumPy pass per step.
 inline std::vector<std::int32_t> narrow_classes(const char* where, std::span<const std::int64_t> classes) {
   std::vector<std::int32_t> narrowed(classes.size());

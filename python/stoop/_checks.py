@@ -20,11 +20,14 @@ ClassArray = npt.NDArray[np.int32] | npt.NDArray[np.int64]
 _MAX_THREADS = 1024  # kMostThreads of the core
 _REAL_KINDS = "fiub"
 _INTEGER_KINDS = "iub"
+_INPUT_DTYPES = (np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.uint8))
 _CLASS_DTYPES = (np.dtype(np.int64), np.dtype(np.int32))
 
 
 def features(where: str, X: npt.ArrayLike, dtype: np.dtype[Any], columns: int, name: str = "X") -> Any:
-    """Return X as a row-major ``(n_samples, columns)`` array of `dtype`, itself where it already is one.
+    """Return X as a ``(n_samples, columns)`` array that the core reads: itself where it can be, else one of `dtype`.
+
+    The core takes float32, float64 and uint8 whose rows do not overlap and are contiguous, and converts as it reads.
 
     Raises
     ------
@@ -46,7 +49,14 @@ def features(where: str, X: npt.ArrayLike, dtype: np.dtype[Any], columns: int, n
         expected = f"expected {columns} columns, (n_samples, {columns})"
         raise ValueError(message(where, _describe(name, array), expected, f"check the columns of {name} and input_dim"))
     _check_not_empty(where, array, name)
-    return _contiguous(array, dtype)
+    return array if _is_readable(array) else _contiguous(array, dtype)
+
+
+def _is_readable(array: npt.NDArray[Any]) -> bool:
+    size, (rows, columns), (row, column) = array.itemsize, array.shape, array.strides
+    contiguous = columns == 1 or column == size
+    apart = rows == 1 or (row >= columns * size and row % size == 0)
+    return array.dtype in _INPUT_DTYPES and contiguous and apart and bool(array.flags.aligned)
 
 
 def class_targets(where: str, y: npt.ArrayLike, samples: int, name: str = "y") -> Any:

@@ -1,6 +1,6 @@
 """The compiled core. Private: use the classes of the package, which check, convert and document.
 
-Arrays must be row-major and of the exact dtype; nothing is converted here but int64 classes.
+Arrays must be row-major and of the exact dtype; nothing is converted here but samples and int64 classes.
 """
 
 from collections.abc import Callable
@@ -12,6 +12,8 @@ import numpy.typing as npt
 
 F = TypeVar("F", np.float32, np.float64)
 Path = str | PathLike[str]
+# (n, input_dim), rows contiguous, read in place; a numpy.memmap page by page
+Samples = npt.NDArray[np.float32] | npt.NDArray[np.float64] | npt.NDArray[np.uint8]
 Classes = npt.NDArray[np.int32] | npt.NDArray[np.int64]  # (n)
 # A learning rate that Python gives: the function of t, what t counts, (steps, per) of each Warmup around it, innermost
 # first. The JSON holds a placeholder then.
@@ -29,13 +31,17 @@ class _Model(Generic[F]):  # stands for both classes below; does not exist at ru
     @property
     def input_dim(self) -> int: ...
     @property
+    def input_scale(self) -> float: ...
+    @property
+    def input_shift(self) -> float: ...
+    @property
     def output_dim(self) -> int: ...
     @property
     def num_parameters(self) -> int: ...
     def config(self) -> str: ...
     def parameters(self) -> dict[str, npt.NDArray[F]]: ...  # writable views that keep the model alive
     def buffers(self) -> dict[str, npt.NDArray[F]]: ...  # likewise
-    def predict(self, x: npt.NDArray[F]) -> npt.NDArray[F]: ...  # GIL released
+    def predict(self, x: Samples) -> npt.NDArray[F]: ...  # GIL released
     def save(self, path: Path) -> None: ...
     @staticmethod
     def load(path: Path) -> _Model[F]: ...
@@ -48,21 +54,21 @@ class _Trainer(Generic[F]):  # RuntimeError when entered again while it runs
     def __init__(self, model: _Model[F], config: str, rate: PythonRate | None) -> None: ...  # JSON; keeps the model
     def fit(
         self,
-        x: npt.NDArray[F],
+        x: Samples,
         y: npt.NDArray[F] | Classes,  # classes, or (n, n_outputs) values of the model's dtype
         weights: npt.NDArray[F] | None,  # (n)
         epochs: int,
         batch_size: int,
         shuffle: bool,
-        validation: tuple[npt.NDArray[F], npt.NDArray[F] | Classes, npt.NDArray[F] | None] | None,
+        validation: tuple[Samples, npt.NDArray[F] | Classes, npt.NDArray[F] | None] | None,
         on_epoch: Callable[[dict[str, Any]], bool] | None,  # the fields of EpochResult; False ends the fit
         on_progress: Callable[[int, int, int], object] | None,  # epoch, samples done, samples
         last_batch: str,  # keep | drop | merge
     ) -> None: ...  # raises what a callback raised, or KeyboardInterrupt, after the running step
-    def step(self, x: npt.NDArray[F], y: npt.NDArray[F] | Classes, weights: npt.NDArray[F] | None = None) -> float: ...
+    def step(self, x: Samples, y: npt.NDArray[F] | Classes, weights: npt.NDArray[F] | None = None) -> float: ...
     def loss_and_grad(
         self,
-        x: npt.NDArray[F],
+        x: Samples,
         y: npt.NDArray[F] | Classes,
         weights: npt.NDArray[F] | None,
         training: bool,
@@ -70,7 +76,7 @@ class _Trainer(Generic[F]):  # RuntimeError when entered again while it runs
     ) -> tuple[float, dict[str, npt.NDArray[F]]]: ...
     def hessian_vector_product(
         self,
-        x: npt.NDArray[F],
+        x: Samples,
         y: npt.NDArray[F] | Classes,
         weights: npt.NDArray[F] | None,
         direction: dict[str, npt.NDArray[F]],  # an array for each parameter
@@ -78,11 +84,11 @@ class _Trainer(Generic[F]):  # RuntimeError when entered again while it runs
         dropout: bool,
     ) -> dict[str, npt.NDArray[F]]: ...
     def evaluate(
-        self, x: npt.NDArray[F], y: npt.NDArray[F] | Classes, weights: npt.NDArray[F] | None = None
+        self, x: Samples, y: npt.NDArray[F] | Classes, weights: npt.NDArray[F] | None = None
     ) -> dict[str, float]: ...  # loss, accuracy (NaN where the loss has none)
     def critical_point(
         self,
-        x: npt.NDArray[F],
+        x: Samples,
         y: npt.NDArray[F] | Classes,
         weights: npt.NDArray[F] | None,
         training: bool,
@@ -137,7 +143,7 @@ def loss_has_accuracy(loss: str) -> bool: ...  # JSON
 def gradcheck(
     model: ModelFloat64,
     loss: str,  # JSON
-    x: npt.NDArray[np.float64],
+    x: Samples,
     y: npt.NDArray[np.float64] | Classes,
     weights: npt.NDArray[np.float64] | None,
     l1: float,

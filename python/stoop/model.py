@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from stoop import _core
 from stoop._blas import register_blas
-from stoop._checks import FloatArray, features, file_path, integer
+from stoop._checks import FloatArray, features, file_path, integer, real
 from stoop._checks import seed as checked_seed
 from stoop._errors import message, refuse_name
 from stoop.layers import Layer, check_layers, layer_from_config, layer_to_config, matrix_products, output_width
@@ -29,6 +29,10 @@ class Model:
         At least one, for example ``[stoop.Dense(128, activation="relu"), stoop.Dense(10)]``.
     input_dim : int
         Columns of the input, >= 1.
+    input_scale, input_shift : float, default 1.0 and 0.0
+        The first layer sees ``X * input_scale + input_shift``, in training and prediction alike, whatever the dtype of
+        X; rounded once. ``input_scale=1/255`` turns uint8 images into numbers from 0 to 1 without a copy of them. Both
+        are part of the model's file; the scale is not 0.
     seed : int, default 0
         Of the initial parameters; the same seed gives the same bits on any number of threads.
     dtype : {"float32", "float64"}, default "float32"
@@ -41,13 +45,22 @@ class Model:
     """
 
     def __init__(
-        self, layers: Iterable[Layer], input_dim: int, seed: int = 0, dtype: npt.DTypeLike = "float32"
+        self,
+        layers: Iterable[Layer],
+        input_dim: int,
+        seed: int = 0,
+        dtype: npt.DTypeLike = "float32",
+        *,
+        input_scale: float = 1.0,
+        input_shift: float = 0.0,
     ) -> None:
         self._layers = check_layers("Model", layers)
         config = {
             "input_dim": integer("Model", "input_dim", input_dim, 1),
             "seed": checked_seed("Model", seed),
             "layers": [layer_to_config(layer) for layer in self._layers],
+            "input_scale": real("Model", "input_scale", input_scale, -np.inf),
+            "input_shift": real("Model", "input_shift", input_shift, -np.inf),
         }
         self._adopt(_new_core(_check_dtype(dtype), json.dumps(config)))
 
@@ -74,7 +87,8 @@ class Model:
         Parameters
         ----------
         X : array_like, (n_samples, input_dim)
-            Read only; copied once where it is not row-major or of another dtype.
+            Read only. float32, float64 and uint8 whose rows are contiguous are read where they lie and converted a
+            few rows at a time; everything else is copied once.
         batch_size : int, optional
             Rows per pass, to bound the memory for activations. None: as the core sees fit.
 
@@ -155,6 +169,16 @@ class Model:
     def input_dim(self) -> int:
         """Columns of the input."""
         return self._input_dim
+
+    @property
+    def input_scale(self) -> float:
+        """What inputs are multiplied with."""
+        return self._core.input_scale
+
+    @property
+    def input_shift(self) -> float:
+        """What is then added to them."""
+        return self._core.input_shift
 
     @property
     def output_dim(self) -> int:
@@ -240,9 +264,13 @@ class Model:
         from stoop._fold import folded
 
         layers, parameters = folded(self.layers, self.parameters(), self.buffers())
-        model = Model(layers, self._input_dim, dtype=self._dtype)
+        model = Model(layers, self._input_dim, dtype=self._dtype, **self._input_scaling)
         model._assign(model._fitting(parameters))
         return model
+
+    @property
+    def _input_scaling(self) -> dict[str, float]:
+        return {"input_scale": self.input_scale, "input_shift": self.input_shift}
 
     def copy(self) -> Model:
         """Return a model of its own with the same layers and parameters."""

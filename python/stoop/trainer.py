@@ -149,7 +149,10 @@ class Trainer:
         Parameters
         ----------
         X : array_like, (n_samples, input_dim)
-            Read only, never copied where it is row-major and of the model's dtype.
+            Read only. float32, float64 and uint8 whose rows are contiguous are never copied: each batch is converted as
+            its rows are gathered, times `Model.input_scale` plus `Model.input_shift`. Everything else is copied once.
+            A `numpy.memmap` may be larger than memory: the pages of coming batches are read in advance, and values are
+            checked as they are read, so that a NaN ends the fit when its row is met (ValueError).
         y : array_like, (n_samples,) or (n_samples, n_outputs)
             Integer classes, or values for the other losses; ``(n_samples,)`` values will do for one output. Softmax
             cross-entropy also takes rows of probabilities, binary cross-entropy labels 0 and 1 or probabilities.
@@ -190,7 +193,8 @@ class Trainer:
         Raises
         ------
         ValueError, TypeError
-            For data that cannot be used; nothing is changed then.
+            For data that cannot be used; nothing is changed then, except that a value of a `numpy.memmap` that is not
+            finite leaves the updates before its batch in place (with a BatchNorm, those before its epoch).
         NonFiniteLossError
             If the loss became NaN or infinite; the model keeps its last good parameters.
         KeyboardInterrupt

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <string>
 
 #include "test_helpers.hpp"
@@ -215,21 +216,48 @@ TYPED_TEST(Kernels, ColumnSum) {
   }
 }
 
+// Values of which some are rounded on the way to float.
+template <class From>
+std::vector<From> stored_values(Index count) {
+  if constexpr (sizeof(From) == 1) {
+    std::vector<From> bytes(static_cast<std::size_t>(count));
+    for (std::size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<From>(i * 37 % 256);
+    return bytes;
+  } else {
+    return numbers<From>(count, 6, 300.0);
+  }
+}
+
+// Bit for bit what converting first and one fused multiply-add give, for every width, a stride, and rows in any order.
+template <class T, class From>
+void expect_gathered(T scale, T shift) {
+  const std::vector<std::int32_t> index = {4, 0, 0, 3};
+  const bool as_is = scale == T(1) && shift == T(0);
+  for (Index cols = 1; cols <= 70; ++cols) {
+    const Index ld = cols + 2, from_ld = cols + 3, rows = static_cast<Index>(index.size());
+    const std::vector<From> input = stored_values<From>(4 * from_ld + cols);  // ends with the last row
+    for (const std::int32_t* order : {index.data(), static_cast<const std::int32_t*>(nullptr)}) {
+      std::vector<T> output(static_cast<std::size_t>(rows * ld), T(77)), want = output;
+      table_under_test<T>().gather[static_cast<int>(kInputType<From>)](
+          {rows, cols, input.data(), from_ld, order, output.data(), ld, scale, shift});
+      for (Index i = 0; i < rows * ld; ++i) {
+        if (i % ld >= cols) continue;
+        const Index row = order == nullptr ? i / ld : order[i / ld];
+        const T x = static_cast<T>(input[static_cast<std::size_t>(row * from_ld + i % ld)]);
+        want[static_cast<std::size_t>(i)] = as_is ? x : std::fma(x, scale, shift);
+      }
+      ASSERT_TRUE(same_bits<T>(output, want)) << cols << " columns, type " << static_cast<int>(kInputType<From>);
+    }
+  }
+}
+
 TYPED_TEST(Kernels, Gather) {
   using T = TypeParam;
-  const std::vector<std::int32_t> index = {4, 0, 0, 3};
-  for (Index cols = 1; cols <= kLongest; ++cols) {
-    const Index ld = cols + 2, rows = static_cast<Index>(index.size());
-    const std::vector<T> input = numbers<T>(5 * ld, 6);
-    for (const std::int32_t* order : {index.data(), static_cast<const std::int32_t*>(nullptr)}) {
-      std::vector<T> output(static_cast<std::size_t>(rows * ld), T(77));
-      table_under_test<T>().gather({rows, cols, input.data(), ld, order, output.data(), ld});
-      for (Index i = 0; i < rows * ld; ++i) {
-        const Index row = order == nullptr ? i / ld : order[i / ld];
-        const T want = i % ld < cols ? input[static_cast<std::size_t>(row * ld + i % ld)] : T(77);
-        ASSERT_EQ(output[static_cast<std::size_t>(i)], want) << "at " << i << ", " << cols << " columns";
-      }
-    }
+  const T scalings[][2] = {{1, 0}, {T(1) / T(255), 0}, {T(2) / T(255), -1}, {1, T(0.1)}, {T(-0.3), T(1e-3)}};
+  for (const auto& [scale, shift] : scalings) {
+    expect_gathered<T, float>(scale, shift);
+    expect_gathered<T, double>(scale, shift);
+    expect_gathered<T, std::uint8_t>(scale, shift);
   }
 }
 

@@ -81,8 +81,9 @@ void expect_complete(const OpTable<T>& table, Isa isa) {
   EXPECT_GE(table.fma_loop_flops, 1);
   EXPECT_TRUE(table.gemm_scratch_elements && table.gemm && table.gemm_epilogue && table.regularize &&
               table.batch_norm_tangent && table.batch_norm_gradient_tangent && table.layer_norm_tangent &&
-              table.layer_norm_gradient_tangent && table.layer_norm_gamma_tangent && table.column_sum && table.gather &&
+              table.layer_norm_gradient_tangent && table.layer_norm_gamma_tangent && table.column_sum &&
               table.fma_loop);
+  for (int i = 0; i < kInputTypeCount; ++i) EXPECT_TRUE(table.gather[i]) << "input type " << i;
   for (int i = 0; i < kActivationCount; ++i) {
     EXPECT_TRUE(table.activation_forward[i] && table.activation_backward[i] && table.activation_tangent[i])
         << "activation " << i;

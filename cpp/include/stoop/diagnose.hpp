@@ -42,12 +42,12 @@ struct CriticalPoint {
 // Gradient and extreme eigenvalues of the Hessian of Trainer::loss_and_grad's loss with respect to the parameters that
 // are trained. Nothing is changed.
 template <class T>
-CriticalPoint critical_point(Trainer<T>& trainer, MatrixView<const T> x, const Targets<T>& y,
+CriticalPoint critical_point(Trainer<T>& trainer, const InputView& x, const Targets<T>& y,
                              const CriticalPointOptions& options = {});
 
-extern template CriticalPoint critical_point(Trainer<float>&, MatrixView<const float>, const Targets<float>&,
+extern template CriticalPoint critical_point(Trainer<float>&, const InputView&, const Targets<float>&,
                                              const CriticalPointOptions&);
-extern template CriticalPoint critical_point(Trainer<double>&, MatrixView<const double>, const Targets<double>&,
+extern template CriticalPoint critical_point(Trainer<double>&, const InputView&, const Targets<double>&,
                                              const CriticalPointOptions&);
 
 }  // namespace stoop

@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include <stoop/input.hpp>
 #include <stoop/layers.hpp>
 #include <stoop/types.hpp>
 
@@ -18,6 +19,10 @@ struct ModelConfig {
   Index input_dim = 0;
   std::vector<Layer> layers;
   std::uint64_t seed = 0;
+  // What the first layer sees of an input x, of whatever type: x * input_scale + input_shift, rounded once to the element
+  // type, as are the two numbers. 1/255 and 0 make bytes numbers from 0 to 1.
+  double input_scale = 1.0;
+  double input_shift = 0.0;
 };
 
 // One named parameter inside the block: weight is (rows, cols), a bias has rows = 1 and rank 1.
@@ -57,7 +62,7 @@ class Model {
   std::span<const T> buffer_block() const;
 
   // Outputs of the network in inference mode: x (n, input_dim) -> out (n, output_dim). Reentrant.
-  void predict(MatrixView<const T> x, MatrixView<T> out) const;
+  void predict(const InputView& x, MatrixView<T> out) const;
 
   // safetensors with the architecture as JSON in the metadata. A failed save leaves the old file.
   void save(const std::filesystem::path& path) const;

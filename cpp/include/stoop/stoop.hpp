@@ -2,6 +2,7 @@
 #pragma once
 
 #include <stoop/types.hpp>
+#include <stoop/input.hpp>
 #include <stoop/error.hpp>
 #include <stoop/layers.hpp>
 #include <stoop/losses.hpp>

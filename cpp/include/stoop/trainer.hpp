@@ -94,7 +94,7 @@ struct FitOptions {
   Index batch_size = 128;
   bool shuffle = true;
   LastBatch last_batch = LastBatch::keep;
-  std::optional<MatrixView<const T>> validation_x{};
+  std::optional<InputView> validation_x{};
   Targets<T> validation_y{};
   // Called after each epoch; false ends the fit.
   std::function<bool(const EpochResult&)> on_epoch{};
@@ -123,23 +123,23 @@ class Trainer {
   // With LBFGS and NewtonCG an epoch is one iteration on all samples, batch_size must be at least their number, and
   // `learning_rate` of the result is the length of the step taken.
   // Throws ValueError / TypeError before anything is changed, NonFiniteLossError with the last good parameters kept.
-  History fit(MatrixView<const T> x, const Targets<T>& y, const FitOptions<T>& options = {});
+  History fit(const InputView& x, const Targets<T>& y, const FitOptions<T>& options = {});
 
   // One update on this batch; returns the loss before it (regularisation included).
-  double step(MatrixView<const T> x, const Targets<T>& y);
+  double step(const InputView& x, const Targets<T>& y);
 
   // The loss of this batch and its gradient, laid out as Model::parameter_block(); nothing is updated, running
   // statistics included. An empty gradient asks for the loss alone.
-  double loss_and_grad(MatrixView<const T> x, const Targets<T>& y, std::span<T> gradient, GradientMode mode = {});
+  double loss_and_grad(const InputView& x, const Targets<T>& y, std::span<T> gradient, GradientMode mode = {});
 
   // The Hessian of that loss times `direction`, both laid out as Model::parameter_block(), exact but for rounding
   // (Pearlmutter 1994); elements of parameters that are not trained are neither read nor set. What has no second
   // derivative, like relu at 0 and l1, counts as straight.
-  void hessian_vector_product(MatrixView<const T> x, const Targets<T>& y, std::span<const T> direction,
+  void hessian_vector_product(const InputView& x, const Targets<T>& y, std::span<const T> direction,
                               std::span<T> product, GradientMode mode = {});
 
   // Loss (regularisation included) and accuracy in inference mode.
-  Metrics evaluate(MatrixView<const T> x, const Targets<T>& y);
+  Metrics evaluate(const InputView& x, const Targets<T>& y);
 
   // The learning rate or schedule from the next update on; t goes on counting.
   void set_learning_rate(LearningRate learning_rate);

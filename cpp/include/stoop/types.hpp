@@ -13,6 +13,15 @@ enum class DType { float32, float64 };
 template <class T>
 inline constexpr DType kDType = sizeof(T) == 4 ? DType::float32 : DType::float64;
 
+// What a matrix of samples may hold, whatever the element type of the model.
+enum class InputType { float32, float64, uint8 };
+inline constexpr int kInputTypeCount = 3;
+
+template <class T>
+inline constexpr InputType kInputType = sizeof(T) == 1   ? InputType::uint8
+                                        : sizeof(T) == 4 ? InputType::float32
+                                                         : InputType::float64;
+
 // A row-major matrix that somebody else owns.
 template <class T>
 struct MatrixView {

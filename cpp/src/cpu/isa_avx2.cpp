@@ -19,6 +19,7 @@ constexpr int kGemmPackBytes = 1 << 15;  // a larger b is copied, panel by panel
 #include "loss.inl.hpp"
 #include "optimizer.inl.hpp"
 #include "reduce.inl.hpp"
+#include "gather.inl.hpp"
 #include "normalization.inl.hpp"
 #include "dropout.inl.hpp"
 #include "tangent.inl.hpp"

@@ -1,4 +1,4 @@
-// Column sums and row gathering.
+// Column sums.
 
 // Each column is added from the first row to the last.
 template <class T, bool kLarge>
@@ -27,26 +27,4 @@ void column_sum(const ColumnSumArgs<T>& args) noexcept {
   }
   if (is_large<T>(args.rows, args.lda)) return column_sum_of<T, true>(args);
   column_sum_of<T, false>(args);
-}
-
-// Rows that are taken in any order lie where no prefetcher looks: each is asked for while one some rows, at most 4 KB,
-// before it is copied.
-template <class T>
-void gather(const GatherArgs<T>& args) noexcept {
-  constexpr Index kBytes = 4096, kLine = 64, kMostRows = 16;
-  const Index row_bytes = args.cols * static_cast<Index>(sizeof(T));
-  const Index ahead = kBytes / row_bytes < 1 ? 1 : kBytes / row_bytes > kMostRows ? kMostRows : kBytes / row_bytes;
-  const auto row = [&](Index i) { return args.input + (args.index == nullptr ? i : args.index[i]) * args.ld_input; };
-  const auto ask = [&](Index i) {
-    if (i >= args.rows) return;
-    const char* from = reinterpret_cast<const char*>(row(i));
-    for (Index byte = 0; byte < row_bytes; byte += kLine) __builtin_prefetch(from + byte);
-  };
-  for (Index i = 0; i < ahead; ++i) ask(i);
-  for (Index i = 0; i < args.rows; ++i) {
-    ask(i + ahead);
-    const T* from = row(i);
-    T* to = args.output + i * args.ld_output;
-    for_each_vector<T>(args.cols, [&](Index j, int lanes) { store_lanes(to + j, load_lanes(from + j, lanes), lanes); });
-  }
 }

@@ -10,8 +10,8 @@
 namespace stoop {
 
 // Whether a key may be left out, which means the default of the member. `if_false`: it may, and a true one is not
-// written.
-enum class Key { required, optional, if_false };
+// written; `unwritten`: it may, and it is not written.
+enum class Key { required, optional, if_false, unwritten };
 
 // Initialisers that are not complete without Initializer::value.
 inline bool needs_value(InitializerKind kind) {
@@ -140,6 +140,9 @@ void visit_fields(Object& object, const Visit& visit) {
     visit("input_dim", object.input_dim, Key::required);
     visit("seed", object.seed, Key::optional);
     visit("layers", object.layers, Key::required);
+    // Left out where they change nothing: older versions read such files.
+    visit("input_scale", object.input_scale, object.input_scale == 1.0 ? Key::unwritten : Key::optional);
+    visit("input_shift", object.input_shift, object.input_shift == 0.0 ? Key::unwritten : Key::optional);
   } else if constexpr (std::is_same_v<T, TrainerConfig>) {
     visit("loss", object.loss, Key::optional);
     visit("optimizer", object.optimizer, Key::optional);

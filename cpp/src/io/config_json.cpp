@@ -310,6 +310,7 @@ void write_fields(const Object& object, OrderedJson& out) {
     if constexpr (std::is_same_v<decltype(field), const bool&>) {
       if (presence == Key::if_false && field) return;
     }
+    if (presence == Key::unwritten) return;
     out[key] = write(field);
   });
 }

@@ -3,6 +3,8 @@
 #include <stoop/model.hpp>
 
 #include <algorithm>
+#include <cmath>
+#include <limits>
 
 #include <stoop/error.hpp>
 #include <stoop/runtime.hpp>
@@ -18,6 +20,21 @@ namespace {
 // Rows a thread takes through the network at a time: enough to reuse the weights, few enough to stay in cache.
 constexpr Index kManyRows = 128;
 constexpr Index kFewRows = 8;
+
+// As numbers of T they must be usable: a scale of 0 would leave nothing of the input.
+template <class T>
+void check_input_scaling(const ModelConfig& config) {
+  const T scale = static_cast<T>(config.input_scale), shift = static_cast<T>(config.input_shift);
+  const std::string in = kDType<T> == DType::float32 ? " in float32" : " in float64";
+  if (!std::isfinite(scale) || std::abs(scale) < std::numeric_limits<T>::min()) {
+    throw_value_error("Model", "input_scale=" + number_text(config.input_scale),
+                      "expected a finite number" + in + ", not 0", "1/255 makes bytes numbers from 0 to 1");
+  }
+  if (!std::isfinite(shift)) {
+    throw_value_error("Model", "input_shift=" + number_text(config.input_shift), "expected a finite number" + in,
+                      "it is added after the multiplication by input_scale");
+  }
+}
 
 }  // namespace
 
@@ -38,6 +55,7 @@ struct Model<T>::Impl {
         parameter_block(graph.parameter_elements),
         buffer_block(graph.buffer_elements),
         ops(&active_table<T>()) {
+    check_input_scaling<T>(config);
     for (const GraphParameter& parameter : graph.parameters) parameters.push_back(parameter.info);
     for (const GraphParameter& buffer : graph.buffers) buffers.push_back(buffer.info);
     if (draws) fill(graph.parameters, parameter_block.data());
@@ -145,8 +163,8 @@ MatrixView<const T> Model<T>::parameter(std::string_view name) const {
 }
 
 template <class T>
-void Model<T>::predict(MatrixView<const T> x, MatrixView<T> out) const {
-  if (x.rows > 0) check_samples("Model.predict", x, impl_->config.input_dim);
+void Model<T>::predict(const InputView& x, MatrixView<T> out) const {
+  if (x.rows > 0) check_samples<T>("Model.predict", x, impl_->config.input_dim);
   if (out.rows != x.rows || out.cols != impl_->graph.output_dim() || out.stride < out.cols) {
     throw_value_error("Model.predict", "out is " + std::to_string(out.rows) + " x " + std::to_string(out.cols),
                       "expected " + std::to_string(x.rows) + " x " + std::to_string(impl_->graph.output_dim()),
@@ -159,10 +177,12 @@ void Model<T>::predict(MatrixView<const T> x, MatrixView<T> out) const {
   run.parameters = impl_->parameter_block.data();
   run.running = impl_->buffer_block.data();
   run.data.x = x;
+  run.data.scale = static_cast<T>(impl_->config.input_scale);
+  run.data.shift = static_cast<T>(impl_->config.input_shift);
   run.out = out;
   const double flops = impl_->many.flops / static_cast<double>(kManyRows) * static_cast<double>(x.rows);
   run.threads = useful_threads(flops, get_num_threads());
-  run_inference(run);
+  refuse_bad_row<T>("Model.predict", x, run_inference(run).non_finite_row);
 }
 
 template class Model<float>;

@@ -197,15 +197,17 @@ struct AverageArgs {
   T momentum;
 };
 
-// output row i = input row index[i] (index null: row i).
+// output row i = T(input row index[i]) * scale + shift (index null: row i), rounded once; with a scale of 1 and a shift
+// of 0 the row as it is.
 template <class T>
 struct GatherArgs {
   Index rows, cols;
-  const T* input;
-  Index ld_input;
+  const void* input;  // of the type whose kernel is called
+  Index ld_input;     // elements
   const int32_t* index;
-  T* output;
+  T* output;  // (rows, cols)
   Index ld_output;
+  T scale, shift;
 };
 
 // ---- tangents: derivatives in a direction, for Hessian-vector products ----
@@ -289,7 +291,7 @@ struct OpTable {
   void (*regularize)(const RegularizeArgs<T>&) noexcept;
   void (*limit_norm)(const LimitNormArgs<T>&) noexcept;
   void (*column_sum)(const ColumnSumArgs<T>&) noexcept;
-  void (*gather)(const GatherArgs<T>&) noexcept;
+  void (*gather[kInputTypeCount])(const GatherArgs<T>&) noexcept;
   void (*batch_norm_forward)(const BatchNormArgs<T>&) noexcept;
   void (*batch_norm_backward)(const BatchNormArgs<T>&) noexcept;
   void (*layer_norm_forward)(const LayerNormArgs<T>&) noexcept;

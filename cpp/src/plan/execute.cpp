@@ -4,6 +4,7 @@
 #include "execute.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cmath>
 #include <exception>
@@ -12,6 +13,7 @@
 
 #include <stoop/runtime.hpp>
 
+#include "input_rows.hpp"
 #include "parameter_block.hpp"
 #include "rates.hpp"
 #include "team.hpp"
@@ -29,6 +31,13 @@ void bind_buffers(const Plan& plan, std::byte* arena, BoundBuffer<T>* bound) {
 // A last batch of up to `merged` rows goes with the one before it.
 Index batch_rows(Index left, Index batch, Index merged) {
   return left <= batch + merged ? left : std::min(batch, left);
+}
+
+// Sets `first` to `row` if that comes before it; kNone stands for no row.
+void keep_first(std::atomic<Index>& first, Index row) {
+  Index seen = first.load(std::memory_order_relaxed);
+  while ((seen == kNone || row < seen) && !first.compare_exchange_weak(seen, row, std::memory_order_relaxed)) {
+  }
 }
 
 }  // namespace
@@ -73,6 +82,9 @@ class TeamRun {
     while (next(batch)) {
       context.update = static_cast<std::uint64_t>(run_.updates_done + batch.updates);
       context.first_row = batch.start - batch.update_start;
+      if (run_.read_ahead != nullptr) {
+        run_.read_ahead->ask(batch.start, batch.start + batch.rows, thread, team);
+      }
       if (!walk(context, batch, thread, team)) return;
       if (thread == 0) finish_batch(batch, mode);
       barrier_.wait(team);
@@ -145,9 +157,10 @@ class TeamRun {
   void run_step(const StepContext<T>& context, const Step& step, const Batch& batch, const Slice& slice) {
     switch (step.kind) {
       case StepKind::gather:
-        return gather(context, step.output, run_.data.x, batch, slice.row, slice.row_end);
+        gather(context, step.output, run_.data.x, batch, slice, run_.data.scale, run_.data.shift);
+        return run_.data.x.mapped ? look_for_bad_rows(batch, slice) : void();
       case StepKind::gather_targets:
-        return gather(context, step.output, run_.data.values, batch, slice.row, slice.row_end);
+        return gather(context, step.output, run_.data.values, batch, slice, T(1), T(0));
       case StepKind::loss:
         return loss(context, step, batch, slice.row, slice.row_end);
       case StepKind::loss_tangent:
@@ -159,20 +172,29 @@ class TeamRun {
     }
   }
 
-  void gather(const StepContext<T>& context, int output, const MatrixView<const T>& from, const Batch& batch,
-              Index begin, Index end) {
+  void gather(const StepContext<T>& context, int output, const InputView& from, const Batch& batch, const Slice& slice,
+              T scale, T shift) {
     const std::int32_t* order = run_.data.order;
-    const Index first = batch.start + begin;
-    ops_.gather({end - begin, from.cols, order == nullptr ? from.data + first * from.stride : from.data, from.stride,
-                 order == nullptr ? nullptr : order + first, context.at(output, begin), context.stride(output)});
-    if (order != nullptr) ask_for_rows(from, order, first + batch.rows, std::min(end - begin, kRowsAsked));
+    const Index first = batch.start + slice.row;
+    ops_.gather[static_cast<int>(from.type)]({slice.rows(), from.cols, order == nullptr ? from.row(first) : from.data,
+                                              from.stride, order == nullptr ? nullptr : order + first,
+                                              context.at(output, slice.row), context.stride(output), scale, shift});
+    if (order != nullptr) ask_for_rows(from, order, first + batch.rows, std::min(slice.rows(), kRowsAsked));
+  }
+
+  // Of rows that have just been read. All threads learn of the first of a batch behind the barrier of check_loss.
+  void look_for_bad_rows(const Batch& batch, const Slice& slice) {
+    for (Index i = slice.row; i < slice.row_end; ++i) {
+      const Index row = sample(batch.start + i);
+      if (!is_finite_row<T>(run_.data.x, row)) keep_first(bad_row_, row);
+    }
   }
 
   // The beginnings of the rows that this thread takes next lie anywhere: they come while the step is computed.
   static constexpr Index kRowsAsked = 128;
-  void ask_for_rows(const MatrixView<const T>& from, const std::int32_t* order, Index first, Index rows) const {
+  void ask_for_rows(const InputView& from, const std::int32_t* order, Index first, Index rows) const {
     const Index last = std::min(first + rows, run_.last);
-    for (Index i = first; i < last; ++i) __builtin_prefetch(from.data + order[i] * from.stride, 0, 2);
+    for (Index i = first; i < last; ++i) __builtin_prefetch(from.row(order[i]), 0, 2);
   }
 
   Index sample(Index i) const { return run_.data.order == nullptr ? i : run_.data.order[i]; }
@@ -235,6 +257,10 @@ class TeamRun {
   // Each thread adds the same numbers in the same order, so all decide alike without another barrier.
   bool check_loss(const Batch& batch, int thread) {
     if (spoiled_) return false;
+    if (const Index bad_row = bad_row_.load(std::memory_order_relaxed); bad_row != kNone) {
+      if (thread == 0) result.non_finite_row = bad_row;
+      return false;
+    }
     double loss = 0.0;
     for (Index b = 0; b < block_count(batch.rows, kRowBlock); ++b)
       loss += executor_.losses_[static_cast<std::size_t>(b)];
@@ -268,6 +294,7 @@ class TeamRun {
 
   // Thread 0, before the step's last barrier: the others read stop_ behind it.
   void finish_batch(const Batch& batch, const FlushToZero& mode) {
+    if (run_.read_ahead != nullptr) run_.read_ahead->advance(batch.start + batch.rows);
     result.samples += batch.rows;
     for (Index b = 0; b < block_count(batch.rows, kRowBlock); ++b) {
       result.correct += executor_.correct_[static_cast<std::size_t>(b)];
@@ -296,6 +323,7 @@ class TeamRun {
   const TrainingRun<T>& run_;
   const ParameterBlocks<T> blocks_;
   TeamBarrier barrier_;
+  std::atomic<Index> bad_row_{kNone};
   double loss_ = 0.0;     // of the update so far, weighted sum over the samples; thread 0's
   double weight_ = 0.0;   // of all samples of the update
   bool stop_ = false;     // written by thread 0 before a barrier, read by all behind it
@@ -342,13 +370,44 @@ std::byte* workspace(Index bytes) {
   return memory.data();
 }
 
-// Runs rows [start, start + rows) through the plan in this thread's own arena.
+// Whether rows of x are what the plan reads, where they lie.
+template <class T>
+bool is_read_in_place(const Dataset<T>& data) {
+  return data.x.type == kInputType<T> && data.scale == T(1) && data.shift == T(0);
+}
+
+template <class T>
+Index converted_stride(const Dataset<T>& data) {
+  return is_read_in_place(data) ? 0 : round_up(data.x.cols, kAlignment / static_cast<Index>(sizeof(T)));
+}
+
+// Rows [start, start + rows) of x: themselves, or converted into `memory`.
+template <class T>
+BoundBuffer<T> bind_input(const InferenceRun<T>& run, Index start, Index rows, T* memory) {
+  const InputView& x = run.data.x;
+  if (is_read_in_place(run.data)) return {const_cast<T*>(static_cast<const T*>(x.row(start))), x.stride};
+  const Index stride = converted_stride(run.data);
+  run.ops->gather[static_cast<int>(x.type)](
+      {rows, x.cols, x.row(start), x.stride, nullptr, memory, stride, run.data.scale, run.data.shift});
+  return {memory, stride};
+}
+
+// Asks for the pages of rows that follow these among those of this thread, and notes the first row that is not finite.
+template <class T>
+void prepare_mapped_rows(const InputView& x, Range rows, Range mine, std::atomic<Index>& bad_row) {
+  const Index last = std::min(mine.end, x.rows), ahead = rows_ahead(x, false);
+  const Index asked = rows.begin == mine.begin ? rows.begin : std::min(rows.begin + ahead, last);
+  ask_in_sequence(x, asked, std::min(rows.end + ahead, last), last);
+  for (Index i = rows.begin; i < rows.end; ++i) {
+    if (!is_finite_row<T>(x, i)) keep_first(bad_row, i);
+  }
+}
+
+// Runs rows [start, start + rows) through the plan in this thread's own arena; the input is bound.
 template <class T>
 void infer_chunk(const InferenceRun<T>& run, StepContext<T>& context, std::span<BoundBuffer<T>> bound, Index start,
                  Index rows, InferenceResult& result) {
   const Plan& plan = *run.plan;
-  bound[static_cast<std::size_t>(plan.input_buffer)] = {const_cast<T*>(run.data.x.data) + start * run.data.x.stride,
-                                                        run.data.x.stride};
   if (plan.kind == PlanKind::inference) {
     bound[static_cast<std::size_t>(plan.output_buffer)] = {run.out.data + start * run.out.stride, run.out.stride};
   }
@@ -380,33 +439,41 @@ InferenceResult run_inference(const InferenceRun<T>& run) {
   const Plan& plan = *run.plan;
   const Index samples = run.data.x.rows, chunks = block_count(samples, plan.batch);
   const bool evaluates = plan.kind == PlanKind::evaluation;
+  std::atomic<Index> bad_row{kNone};
   std::vector<InferenceResult> parts(evaluates ? static_cast<std::size_t>(chunks) : 0);
   std::exception_ptr failure;  // nothing may be thrown out of a team; memory is all that can fail
   std::mutex failing;
   run_team(static_cast<int>(std::min<Index>(run.threads, chunks)), [&](int thread, int team, const FlushToZero&) {
-    const Index scratch_bytes = scratch_elements(*run.ops, plan, plan.batch) * static_cast<Index>(sizeof(T));
+    constexpr Index kSize = sizeof(T);
+    const Index input_end = plan.arena_bytes + plan.batch * converted_stride(run.data) * kSize;
+    const Index scratch_end = input_end + scratch_elements(*run.ops, plan, plan.batch) * kSize;
     const Index bound_bytes = static_cast<Index>(plan.buffers.size() * sizeof(BoundBuffer<T>));
     std::byte* memory = nullptr;
     try {
-      memory = workspace(plan.arena_bytes + scratch_bytes + bound_bytes);
+      memory = workspace(scratch_end + bound_bytes);
     } catch (...) {
       const std::lock_guard lock(failing);
       failure = std::current_exception();
       return;
     }
-    const std::span bound(reinterpret_cast<BoundBuffer<T>*>(memory + plan.arena_bytes + scratch_bytes),
-                          plan.buffers.size());
+    const std::span bound(reinterpret_cast<BoundBuffer<T>*>(memory + scratch_end), plan.buffers.size());
     bind_buffers(plan, memory, bound.data());
     StepContext<T> context;
     context.ops = run.ops;
     context.buffers = bound.data();
     context.parameters = run.parameters;
     context.running = const_cast<T*>(run.running);  // only read by an inference plan
-    context.scratch = reinterpret_cast<T*>(memory + plan.arena_bytes);
+    context.scratch = reinterpret_cast<T*>(memory + input_end);
     const Range mine = share(chunks, thread, team);
     for (Index c = mine.begin; c < mine.end; ++c) {
       InferenceResult unused;
       const Index start = c * plan.batch, rows = std::min(plan.batch, samples - start);
+      if (run.data.x.mapped) {
+        prepare_mapped_rows<T>(run.data.x, {start, start + rows}, {mine.begin * plan.batch, mine.end * plan.batch},
+                               bad_row);
+      }
+      bound[static_cast<std::size_t>(plan.input_buffer)] =
+          bind_input<T>(run, start, rows, reinterpret_cast<T*>(memory + plan.arena_bytes));
       infer_chunk<T>(run, context, bound, start, rows, evaluates ? parts[static_cast<std::size_t>(c)] : unused);
     }
   });
@@ -416,6 +483,7 @@ InferenceResult run_inference(const InferenceRun<T>& run) {
     total.loss_sum += part.loss_sum;
     total.correct += part.correct;
   }
+  total.non_finite_row = bad_row.load();
   return total;
 }
 

@@ -8,18 +8,21 @@
 #include <utility>
 #include <vector>
 
+#include <stoop/input.hpp>
 #include <stoop/optimizers.hpp>
 #include <stoop/trainer.hpp>
 
 #include "arena.hpp"
 #include "plan.hpp"
+#include "read_ahead.hpp"
 
 namespace stoop {
 
 // The samples a run takes, in `order` (null: as they lie).
 template <class T>
 struct Dataset {
-  MatrixView<const T> x;
+  InputView x;
+  T scale = T(1), shift = T(0);           // of x
   const std::int32_t* classes = nullptr;  // (x.rows), or null: the targets are `values`
   MatrixView<const T> values;             // (x.rows, outputs)
   const T* weights = nullptr;             // (x.rows), or null: all are 1
@@ -78,6 +81,7 @@ struct TrainingRun {
   Index updates_done = 0;
   int threads = 1;
   Poller* poller = nullptr;
+  ReadAhead* read_ahead = nullptr;  // of an x that is mapped
 };
 
 struct TrainingResult {
@@ -90,8 +94,12 @@ struct TrainingResult {
   bool interrupted = false;          // the poller said no
   bool non_finite_loss = false;      // the step after `steps` was not applied
   bool non_finite_gradient = false;  // PlanKind::training: the last of `steps` was applied and spoiled the parameters
+  // Of a mapped x, a row that holds a value that is not finite, the first of its batch: the update was not applied.
+  Index non_finite_row = kNone;
 
-  bool stopped() const { return interrupted || non_finite_loss || non_finite_gradient; }
+  bool stopped() const {
+    return interrupted || non_finite_loss || non_finite_gradient || non_finite_row != kNone;
+  }
 };
 
 // Updates that a run over `samples` rows makes.
@@ -142,6 +150,7 @@ struct InferenceRun {
 struct InferenceResult {
   double loss_sum = 0.0;  // weighted
   double correct = 0.0;
+  Index non_finite_row = kNone;  // of a mapped x; nothing else counts then
 };
 
 template <class T>

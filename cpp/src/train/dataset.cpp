@@ -1,14 +1,15 @@
-// The checks of samples and targets. Finding out that all is finite is one pass of integer operations that the compiler
-// vectorises; only when it fails is the place looked for.
+// The checks of samples and targets. Only where a row is not finite is the place looked for.
 
 #include "dataset.hpp"
 
-#include <bit>
 #include <cmath>
 #include <limits>
 #include <string>
 
 #include <stoop/error.hpp>
+
+#include "../plan/graph.hpp"
+#include "../plan/input_rows.hpp"
 
 namespace stoop {
 namespace {
@@ -17,40 +18,40 @@ std::string shape_text(Index rows, Index cols) {
   return "(" + std::to_string(rows) + ", " + std::to_string(cols) + ")";
 }
 
-template <class T>
-bool all_finite(const T* row, Index cols) {
-  using Bits = std::conditional_t<sizeof(T) == 4, std::uint32_t, std::uint64_t>;
-  constexpr Bits kExponent = std::bit_cast<Bits>(std::numeric_limits<T>::infinity());
-  bool found = false;
-  for (Index j = 0; j < cols; ++j) found |= (std::bit_cast<Bits>(row[j]) & kExponent) == kExponent;
-  return !found;
+double element(const InputView& x, Index i, Index j) {
+  if (x.type == InputType::uint8) return static_cast<const std::uint8_t*>(x.row(i))[j];
+  if (x.type == InputType::float32) return static_cast<const float*>(x.row(i))[j];
+  return static_cast<const double*>(x.row(i))[j];
 }
 
 template <class T>
-void check_finite(std::string_view where, const char* name, const MatrixView<const T>& x) {
+[[noreturn]] void refuse_row(std::string_view where, const char* name, const InputView& x, Index i) {
+  Index j = 0;
+  while (std::isfinite(static_cast<T>(element(x, i, j)))) ++j;
+  throw_value_error(where,
+                    std::string(name) + " has " + (std::isnan(element(x, i, j)) ? "NaN" : "an infinity") + " at row " +
+                        std::to_string(i) + ", column " + std::to_string(j),
+                    "expected finite numbers", "remove or replace it");
+}
+
+template <class T>
+void check_finite(std::string_view where, const char* name, const InputView& x) {
+  if (x.type == InputType::uint8) return;
   for (Index i = 0; i < x.rows; ++i) {
-    const T* row = x.data + i * x.stride;
-    if (all_finite(row, x.cols)) continue;
-    Index j = 0;
-    while (std::isfinite(row[j])) ++j;
-    throw_value_error(where,
-                      std::string(name) + " has " + (std::isnan(row[j]) ? "NaN" : "an infinity") + " at row " +
-                          std::to_string(i) + ", column " + std::to_string(j),
-                      "expected finite numbers", "remove or replace it");
+    if (!is_finite_row<T>(x, i)) refuse_row<T>(where, name, x, i);
   }
 }
 
 }  // namespace
 
-template <class T>
-void check_shape(std::string_view where, const MatrixView<const T>& x, Index cols) {
+void check_shape(std::string_view where, const InputView& x, Index cols) {
   if (x.cols == cols && x.rows >= 0 && x.stride >= x.cols) return;
   throw_value_error(where, "X has shape " + shape_text(x.rows, x.cols),
                     "expected (n_samples, " + std::to_string(cols) + ")", "give one column per input of the model");
 }
 
 template <class T>
-void check_samples(std::string_view where, const MatrixView<const T>& x, Index cols) {
+void check_samples(std::string_view where, const InputView& x, Index cols) {
   check_shape(where, x, cols);
   if (x.rows == 0) {
     throw_value_error(where, "X is empty, shape " + shape_text(x.rows, x.cols), "expected at least one row",
@@ -60,12 +61,17 @@ void check_samples(std::string_view where, const MatrixView<const T>& x, Index c
     throw_value_error(where, "X has " + std::to_string(x.rows) + " rows", "expected fewer than 2^31",
                       "train on parts of it");
   }
-  check_finite(where, "X", x);
+  if (!x.mapped) check_finite<T>(where, "X", x);
+}
+
+template <class T>
+void refuse_bad_row(std::string_view where, const InputView& x, Index row) {
+  if (row != kNone) refuse_row<T>(where, "X", x, row);
 }
 
 template <class T>
 bool is_finite(std::span<const T> values) {
-  return all_finite(values.data(), static_cast<Index>(values.size()));
+  return all_finite<T>(values.data(), static_cast<Index>(values.size()));
 }
 
 namespace {
@@ -120,7 +126,7 @@ void check_targets(std::string_view where, const Targets<T>& y, LossKind loss, I
     throw_value_error(where, "y has shape " + shape_text(y.values.rows, y.values.cols),
                       "expected " + shape_text(rows, outputs), "give one column per output of the model");
   }
-  check_finite(where, "y", y.values);
+  check_finite<T>(where, "y", y.values);
   const bool softmax = loss == LossKind::softmax_cross_entropy;
   if (softmax || loss == LossKind::binary_cross_entropy) check_probabilities(where, y.values, softmax);
 }
@@ -149,10 +155,10 @@ template bool is_finite(std::span<const float>);
 template bool is_finite(std::span<const double>);
 template void check_weights(std::string_view, std::span<const float>, Index);
 template void check_weights(std::string_view, std::span<const double>, Index);
-template void check_shape(std::string_view, const MatrixView<const float>&, Index);
-template void check_shape(std::string_view, const MatrixView<const double>&, Index);
-template void check_samples(std::string_view, const MatrixView<const float>&, Index);
-template void check_samples(std::string_view, const MatrixView<const double>&, Index);
+template void check_samples<float>(std::string_view, const InputView&, Index);
+template void check_samples<double>(std::string_view, const InputView&, Index);
+template void refuse_bad_row<float>(std::string_view, const InputView&, Index);
+template void refuse_bad_row<double>(std::string_view, const InputView&, Index);
 template void check_targets(std::string_view, const Targets<float>&, LossKind, Index, Index);
 template void check_targets(std::string_view, const Targets<double>&, LossKind, Index, Index);
 

@@ -10,12 +10,16 @@
 namespace stoop {
 
 // `cols` columns and a stride that holds them.
-template <class T>
-void check_shape(std::string_view where, const MatrixView<const T>& x, Index cols);
+void check_shape(std::string_view where, const InputView& x, Index cols);
 
-// The shape, at least one row, and finite values (row and column of the first that is not are named).
+// The shape, at least one row, and values that are finite as numbers of T (row and column of the first that is not are
+// named), unless x is mapped: whoever reads its rows checks them.
 template <class T>
-void check_samples(std::string_view where, const MatrixView<const T>& x, Index cols);
+void check_samples(std::string_view where, const InputView& x, Index cols);
+
+// The error for this row of a mapped x, unless it is kNone.
+template <class T>
+void refuse_bad_row(std::string_view where, const InputView& x, Index row);
 
 template <class T>
 bool is_finite(std::span<const T> values);

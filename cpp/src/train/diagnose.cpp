@@ -50,7 +50,7 @@ std::string_view name_of(PointKind kind) {
 }
 
 template <class T>
-CriticalPoint critical_point(Trainer<T>& trainer, MatrixView<const T> x, const Targets<T>& y,
+CriticalPoint critical_point(Trainer<T>& trainer, const InputView& x, const Targets<T>& y,
                              const CriticalPointOptions& options) {
   constexpr std::uint64_t kSeed = 1;
   check(options);
@@ -74,9 +74,9 @@ CriticalPoint critical_point(Trainer<T>& trainer, MatrixView<const T> x, const T
   return point;
 }
 
-template CriticalPoint critical_point(Trainer<float>&, MatrixView<const float>, const Targets<float>&,
+template CriticalPoint critical_point(Trainer<float>&, const InputView&, const Targets<float>&,
                                       const CriticalPointOptions&);
-template CriticalPoint critical_point(Trainer<double>&, MatrixView<const double>, const Targets<double>&,
+template CriticalPoint critical_point(Trainer<double>&, const InputView&, const Targets<double>&,
                                       const CriticalPointOptions&);
 
 }  // namespace stoop

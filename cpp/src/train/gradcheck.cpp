@@ -32,7 +32,7 @@ struct Norms {
 };
 
 // (loss(w + eps) - loss(w - eps)) / (2 eps) of one element.
-double central_difference(Trainer<double>& trainer, const MatrixView<const double>& x, const Targets<double>& y,
+double central_difference(Trainer<double>& trainer, const InputView& x, const Targets<double>& y,
                           double& w, double eps) {
   const double at = w;
   w = at + eps;
@@ -64,7 +64,7 @@ Index spread(Index k, Index count, Index n) {
 
 }  // namespace
 
-GradcheckResult gradcheck(const Model<double>& model, const Loss& loss, MatrixView<const double> x,
+GradcheckResult gradcheck(const Model<double>& model, const Loss& loss, const InputView& x,
                           const Targets<double>& y, const GradcheckOptions& options) {
   const double eps = options.eps;
   if (!(eps > 0.0) || !std::isfinite(eps)) {

@@ -39,9 +39,11 @@ EpochResult Trainer<T>::Impl::run_epoch(TrainingExecutor<T>& executor, TrainingR
   // An update that was applied before its gradient, or what it left, was found to be no number.
   if (result.non_finite_gradient || !is_finite(model.parameter_block()) || !is_finite(model.buffer_block())) {
     restore();
+    refuse_bad_row<T>("Trainer.fit", run.data.x, result.non_finite_row);
     refuse_update("fit", last_rate, steps + result.steps);
   }
   steps += result.steps;
+  refuse_bad_row<T>("Trainer.fit", run.data.x, result.non_finite_row);
   if (result.non_finite_loss) refuse_update("fit", last_rate, steps);
   interrupted = result.interrupted;
 
@@ -108,7 +110,7 @@ History Trainer<T>::Impl::run_epochs(const FitOptions<T>& options,
     EpochResult result = run_one(history.interrupted);
     if (history.interrupted) break;
     if (has_validation) {
-      const Metrics metrics = evaluate(*options.validation_x, options.validation_y);
+      const Metrics metrics = evaluate("Trainer.fit validation_data", *options.validation_x, options.validation_y);
       result.val_loss = metrics.loss;
       result.val_accuracy = metrics.accuracy;
     }
@@ -122,7 +124,7 @@ History Trainer<T>::Impl::run_epochs(const FitOptions<T>& options,
 }
 
 template <class T>
-History Trainer<T>::fit(MatrixView<const T> x, const Targets<T>& y, const FitOptions<T>& options) {
+History Trainer<T>::fit(const InputView& x, const Targets<T>& y, const FitOptions<T>& options) {
   check_options(options, x.rows);
   impl_->check_not_swapped("Trainer.fit");
   impl_->check("Trainer.fit", x, y);
@@ -149,7 +151,9 @@ History Trainer<T>::fit(MatrixView<const T> x, const Targets<T>& y, const FitOpt
 }
 
 template <class T>
-double Trainer<T>::step(MatrixView<const T> x, const Targets<T>& y) {
+double Trainer<T>::step(const InputView& batch, const Targets<T>& y) {
+  InputView x = batch;
+  x.mapped = false;  // all of it is read at once: its values are checked before running statistics could be spoilt
   impl_->check_not_swapped("Trainer.step");
   impl_->check("Trainer.step", x, y);
   impl_->check_batch("Trainer.step", x.rows, x.rows);
@@ -164,7 +168,7 @@ double Trainer<T>::step(MatrixView<const T> x, const Targets<T>& y) {
 }
 
 template <class T>
-double Trainer<T>::loss_and_grad(MatrixView<const T> x, const Targets<T>& y, std::span<T> gradient, GradientMode mode) {
+double Trainer<T>::loss_and_grad(const InputView& x, const Targets<T>& y, std::span<T> gradient, GradientMode mode) {
   impl_->check("Trainer.loss_and_grad", x, y);
   if (mode.training) impl_->check_batch("Trainer.loss_and_grad", x.rows, x.rows);
   if (!gradient.empty()) impl_->check_block("Trainer.loss_and_grad", "gradient", gradient.size());
@@ -180,7 +184,7 @@ double Trainer<T>::loss_and_grad(MatrixView<const T> x, const Targets<T>& y, std
 }
 
 template <class T>
-void Trainer<T>::hessian_vector_product(MatrixView<const T> x, const Targets<T>& y, std::span<const T> direction,
+void Trainer<T>::hessian_vector_product(const InputView& x, const Targets<T>& y, std::span<const T> direction,
                                         std::span<T> product, GradientMode mode) {
   constexpr const char* kWhere = "Trainer.hessian_vector_product";
   impl_->check(kWhere, x, y);
@@ -196,7 +200,7 @@ void Trainer<T>::hessian_vector_product(MatrixView<const T> x, const Targets<T>&
 }
 
 template <class T>
-Metrics Trainer<T>::Impl::evaluate(const MatrixView<const T>& x, const Targets<T>& y) {
+Metrics Trainer<T>::Impl::evaluate(std::string_view where, const InputView& x, const Targets<T>& y) {
   if (evaluation.steps.empty()) evaluation = build_plan(plan_request(PlanKind::evaluation, kEvaluationRows, false));
   InferenceRun<T> run;
   run.plan = &evaluation;
@@ -204,18 +208,19 @@ Metrics Trainer<T>::Impl::evaluate(const MatrixView<const T>& x, const Targets<T
   run.parameters = model.parameter_block().data();
   run.running = model.buffer_block().data();
   run.loss_parameter = static_cast<T>(parameter_of(config.loss));
-  run.data = {x, y.has_values ? nullptr : y.classes.data(), y.values, y.weights.empty() ? nullptr : y.weights.data()};
+  run.data = make_run(x, y, kEvaluationRows).data;
   run.threads = threads_for(evaluation.flops / kEvaluationRows * static_cast<double>(x.rows));
   const InferenceResult result = run_inference(run);
+  refuse_bad_row<T>(where, x, result.non_finite_row);
   const double rows = static_cast<double>(x.rows);
   const double weight = y.weights.empty() ? rows : std::accumulate(y.weights.begin(), y.weights.end(), 0.0);
   return {result.loss_sum / weight + penalty(Weights::all), has_accuracy(loss()) ? result.correct / rows : kNaN};
 }
 
 template <class T>
-Metrics Trainer<T>::evaluate(MatrixView<const T> x, const Targets<T>& y) {
+Metrics Trainer<T>::evaluate(const InputView& x, const Targets<T>& y) {
   impl_->check("Trainer.evaluate", x, y);
-  return impl_->evaluate(x, y);
+  return impl_->evaluate("Trainer.evaluate", x, y);
 }
 
 template <class T>

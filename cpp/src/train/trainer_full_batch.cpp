@@ -9,7 +9,7 @@
 namespace stoop {
 
 template <class T>
-Objective<T> Trainer<T>::Impl::make_objective(const MatrixView<const T>& x, const Targets<T>& y, Poller* poller) {
+Objective<T> Trainer<T>::Impl::make_objective(const InputView& x, const Targets<T>& y, Poller* poller) {
   Objective<T> objective;
   objective.point = model.parameter_block();
   objective.free = trained_elements(graph);
@@ -35,7 +35,7 @@ Objective<T> Trainer<T>::Impl::make_objective(const MatrixView<const T>& x, cons
 }
 
 template <class T>
-EpochResult Trainer<T>::Impl::run_iteration(const MatrixView<const T>& x, const Targets<T>& y,
+EpochResult Trainer<T>::Impl::run_iteration(const InputView& x, const Targets<T>& y,
                                             const Objective<T>& objective, std::string_view where, bool& interrupted) {
   const auto start = std::chrono::steady_clock::now();
   full_batch->look(objective);
@@ -73,7 +73,7 @@ EpochResult Trainer<T>::Impl::run_iteration(const MatrixView<const T>& x, const 
 }
 
 template <class T>
-History Trainer<T>::Impl::fit_full_batch(const MatrixView<const T>& x, const Targets<T>& y,
+History Trainer<T>::Impl::fit_full_batch(const InputView& x, const Targets<T>& y,
                                          const FitOptions<T>& options, Poller* poller) {
   if (options.batch_size < x.rows) {
     throw_value_error("Trainer.fit",
@@ -92,17 +92,17 @@ History Trainer<T>::Impl::fit_full_batch(const MatrixView<const T>& x, const Tar
 }
 
 template <class T>
-double Trainer<T>::Impl::step_full_batch(const MatrixView<const T>& x, const Targets<T>& y) {
+double Trainer<T>::Impl::step_full_batch(const InputView& x, const Targets<T>& y) {
   bool interrupted = false;
   full_batch->forget_point();
   return run_iteration(x, y, make_objective(x, y, nullptr), "step", interrupted).loss;
 }
 
-template History Trainer<float>::Impl::fit_full_batch(const MatrixView<const float>&, const Targets<float>&,
+template History Trainer<float>::Impl::fit_full_batch(const InputView&, const Targets<float>&,
                                                       const FitOptions<float>&, Poller*);
-template History Trainer<double>::Impl::fit_full_batch(const MatrixView<const double>&, const Targets<double>&,
+template History Trainer<double>::Impl::fit_full_batch(const InputView&, const Targets<double>&,
                                                        const FitOptions<double>&, Poller*);
-template double Trainer<float>::Impl::step_full_batch(const MatrixView<const float>&, const Targets<float>&);
-template double Trainer<double>::Impl::step_full_batch(const MatrixView<const double>&, const Targets<double>&);
+template double Trainer<float>::Impl::step_full_batch(const InputView&, const Targets<float>&);
+template double Trainer<double>::Impl::step_full_batch(const InputView&, const Targets<double>&);
 
 }  // namespace stoop

@@ -57,6 +57,7 @@ struct Trainer<T>::Impl {
   std::unique_ptr<TrainingExecutor<T>> executors[6];  // training, checked, gradient, curvature, loss, statistics
   Plan evaluation;
   std::vector<std::int32_t> order;
+  ReadAhead pages;  // of a mapped X
   std::vector<T> saved;   // what an update changes, as it was at the start of the epoch
   GradientMode modes[6];  // of the executors, where they have one
   Index epoch = 0;
@@ -129,7 +130,9 @@ struct Trainer<T>::Impl {
   TrainingResult ask(Question question, const GradientMode& mode, TrainingRun<T>& run, const Targets<T>& y) {
     run.batch = walk_rows(run.data.x.rows, mode);
     run.accumulate = block_count(run.data.x.rows, run.batch);
-    return execute(executor(question, mode, run.batch, y), run);
+    const TrainingResult result = execute(executor(question, mode, run.batch, y), run);
+    refuse_bad_row<T>("Trainer", run.data.x, result.non_finite_row);
+    return result;
   }
 
   void check_block(std::string_view where, const char* what, std::size_t size) const {
@@ -157,16 +160,18 @@ struct Trainer<T>::Impl {
                       "make a new Trainer");
   }
 
-  void check(std::string_view where, const MatrixView<const T>& x, const Targets<T>& y) const {
+  void check(std::string_view where, const InputView& x, const Targets<T>& y) const {
     check_layout(where);
-    check_samples(where, x, model.input_dim());
+    check_samples<T>(where, x, model.input_dim());
     check_targets(where, y, loss(), x.rows, model.output_dim());
     check_weights(where, y.weights, x.rows);
   }
 
-  TrainingRun<T> make_run(const MatrixView<const T>& x, const Targets<T>& y, Index batch) {
+  TrainingRun<T> make_run(const InputView& x, const Targets<T>& y, Index batch) {
     TrainingRun<T> run;
     run.data.x = x;
+    run.data.scale = static_cast<T>(model.config().input_scale);
+    run.data.shift = static_cast<T>(model.config().input_shift);
     run.data.classes = y.has_values ? nullptr : y.classes.data();
     run.data.values = y.values;
     run.data.weights = y.weights.empty() ? nullptr : y.weights.data();
@@ -183,7 +188,7 @@ struct Trainer<T>::Impl {
   }
 
   // A run that changes the parameters.
-  TrainingRun<T> make_update_run(const MatrixView<const T>& x, const Targets<T>& y, Index batch, bool keeps_gradient) {
+  TrainingRun<T> make_update_run(const InputView& x, const Targets<T>& y, Index batch, bool keeps_gradient) {
     start_average();
     TrainingRun<T> run = make_run(x, y, batch);
     for (int i = 0; i < kMostStates; ++i) run.state[i] = state[i].data();
@@ -238,6 +243,12 @@ struct Trainer<T>::Impl {
     tuned_flops = flops;
   }
 
+  // Whose pages are asked for where X is mapped.
+  void read_ahead(TrainingRun<T>& run) {
+    run.read_ahead = run.data.x.mapped ? &pages : nullptr;
+    if (run.data.x.mapped) pages.start(run.data.x, run.data.order, run.data.x.rows);
+  }
+
   // The whole run, in segments between which the size of the team may change.
   TrainingResult execute(TrainingExecutor<T>& executor, TrainingRun<T>& run) {
     const double of_row = executor.plan().flops / static_cast<double>(executor.plan().batch);
@@ -245,6 +256,7 @@ struct Trainer<T>::Impl {
     const int limit = threads_for(flops);
     tune_for(limit, flops);
     executor.reserve_threads(limit);
+    read_ahead(run);
     const Index samples = run.data.x.rows, rows = run.batch * run.accumulate;  // of an update
     TrainingResult total;
     for (run.first = 0; run.first < samples && !total.stopped(); run.first = total.samples) {
@@ -287,16 +299,16 @@ struct Trainer<T>::Impl {
   }
 
   // ---- trainer_full_batch.cpp ----
-  History fit_full_batch(const MatrixView<const T>& x, const Targets<T>& y, const FitOptions<T>& options,
+  History fit_full_batch(const InputView& x, const Targets<T>& y, const FitOptions<T>& options,
                          Poller* poller);
-  double step_full_batch(const MatrixView<const T>& x, const Targets<T>& y);
-  Objective<T> make_objective(const MatrixView<const T>& x, const Targets<T>& y, Poller* poller);
-  EpochResult run_iteration(const MatrixView<const T>& x, const Targets<T>& y, const Objective<T>& objective,
+  double step_full_batch(const InputView& x, const Targets<T>& y);
+  Objective<T> make_objective(const InputView& x, const Targets<T>& y, Poller* poller);
+  EpochResult run_iteration(const InputView& x, const Targets<T>& y, const Objective<T>& objective,
                             std::string_view where, bool& interrupted);
   // ---- trainer.cpp ----
   History run_epochs(const FitOptions<T>& options, const std::function<EpochResult(bool& interrupted)>& run_one);
   EpochResult run_epoch(TrainingExecutor<T>& executor, TrainingRun<T>& run, bool shuffled, bool& interrupted);
-  Metrics evaluate(const MatrixView<const T>& x, const Targets<T>& y);
+  Metrics evaluate(std::string_view where, const InputView& x, const Targets<T>& y);
 };
 
 }  // namespace stoop

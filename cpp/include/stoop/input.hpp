@@ -1,0 +1,37 @@
+// The samples that a Trainer and a Model take: a row-major matrix of floats, doubles or bytes, read where it lies.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include <stoop/types.hpp>
+
+namespace stoop {
+
+// Numbers of another type than the model's are rounded to it, row by row, as they are copied into a batch; a byte is a
+// number from 0 to 255. All are then multiplied and shifted as ModelConfig says.
+struct InputView {
+  InputView() = default;
+  InputView(MatrixView<const float> x) : InputView(x, InputType::float32) {}
+  InputView(MatrixView<const double> x) : InputView(x, InputType::float64) {}
+  InputView(MatrixView<const std::uint8_t> x) : InputView(x, InputType::uint8) {}
+
+  const void* data = nullptr;  // (rows, cols) elements of `type`
+  InputType type = InputType::float32;
+  Index rows = 0;
+  Index cols = 0;
+  Index stride = 0;  // elements from one row to the next, >= cols
+  // The matrix is a file mapped into memory, perhaps larger than that: no pass over all of it is made before training.
+  // Values are checked as their rows are read, and the pages of rows that are taken soon are asked for in advance.
+  bool mapped = false;
+
+  Index element_size() const { return type == InputType::uint8 ? 1 : type == InputType::float32 ? 4 : 8; }
+  const void* row(Index i) const { return static_cast<const std::byte*>(data) + i * stride * element_size(); }
+
+ private:
+  template <class Element>
+  InputView(MatrixView<const Element> x, InputType of)
+      : data(x.data), type(of), rows(x.rows), cols(x.cols), stride(x.stride) {}
+};
+
+}  // namespace stoop

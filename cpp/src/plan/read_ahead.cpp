@@ -1,0 +1,98 @@
+#include "read_ahead.hpp"
+
+#if defined(__unix__) || defined(__APPLE__)
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <unistd.h>
+#define STOOP_HAS_MADVISE 1
+#endif
+
+#include <algorithm>
+
+namespace stoop {
+namespace {
+
+// Far enough for the queue of a disk to stay full while a step is computed, near enough to be still there when used.
+constexpr Index kAheadBytes = 16 << 20;
+constexpr Index kChunkBytes = 1 << 20;  // of a request in sequence
+constexpr int kBatchesPerLook = 8;
+
+#if defined(STOOP_HAS_MADVISE)
+std::uintptr_t page_size() {
+  static const auto size = static_cast<std::uintptr_t>(sysconf(_SC_PAGESIZE));
+  return size;
+}
+
+// A refusal changes nothing: the pages are then read when they are touched.
+void ask_for_bytes(const void* data, Index begin, Index end) {
+  const std::uintptr_t address = reinterpret_cast<std::uintptr_t>(data);
+  const std::uintptr_t from = (address + static_cast<std::uintptr_t>(begin)) / page_size() * page_size();
+  madvise(reinterpret_cast<void*>(from), address + static_cast<std::uintptr_t>(end) - from, MADV_WILLNEED);
+}
+
+// Pages read for this process, by its own requests and by faults.
+long disk_reads() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return usage.ru_majflt + usage.ru_inblock;
+}
+#else
+std::uintptr_t page_size() { return 4096; }
+void ask_for_bytes(const void*, Index, Index) {}
+long disk_reads() { return 0; }
+#endif
+
+Index stride_bytes(const InputView& x) { return x.stride * x.element_size(); }
+
+}  // namespace
+
+void ask_in_sequence(const InputView& x, Index begin, Index end, Index last) noexcept {
+  if (begin >= end) return;
+  const Index stride = stride_bytes(x);
+  const Index from = begin * stride / kChunkBytes * kChunkBytes;
+  const Index to = end < last ? end * stride / kChunkBytes * kChunkBytes
+                              : (last - 1) * stride + x.cols * x.element_size();
+  if (from < to) ask_for_bytes(x.data, from, to);
+}
+
+Index rows_ahead(const InputView& x, bool scattered) noexcept {
+  const Index least = scattered ? static_cast<Index>(page_size()) : 1;
+  return std::max<Index>(kAheadBytes / std::max(stride_bytes(x), least), 1);
+}
+
+void ReadAhead::start(const InputView& x, const std::int32_t* order, Index samples) noexcept {
+  if (x.data != x_.data || order == nullptr) resident_ = false;
+  x_ = x;
+  order_ = order;
+  samples_ = samples;
+  ahead_ = rows_ahead(x, order != nullptr);
+  asked_ = 0;
+}
+
+void ReadAhead::ask(Index begin, Index end, int thread, int team) const noexcept {
+  const Index from = std::max(asked_, begin), to = std::min(end + ahead_, samples_);
+  if (resident_ || from >= to) return;
+  if (order_ == nullptr) {
+    if (thread == 0) ask_in_sequence(x_, from, to, samples_);
+    return;
+  }
+  const Index stride = stride_bytes(x_), row_bytes = x_.cols * x_.element_size(), count = to - from;
+  for (Index i = from + count * thread / team; i < from + count * (thread + 1) / team; ++i) {
+    ask_for_bytes(x_.data, order_[i] * stride, order_[i] * stride + row_bytes);
+  }
+}
+
+void ReadAhead::advance(Index end) noexcept {
+  if (!resident_) asked_ = std::min(end + ahead_, samples_);
+  if (order_ == nullptr || ++batches_ < kBatchesPerLook) return;
+  batches_ = 0;
+  resident_ = !reads_from_disk();
+}
+
+bool ReadAhead::reads_from_disk() noexcept {
+  const long before = reads_;
+  reads_ = disk_reads();
+  return reads_ != before;
+}
+
+}  // namespace stoop
