@@ -26,11 +26,16 @@ def summarize(model: "Model") -> str:
     rows.append(("total", "", f"{model.num_parameters:,}", f"{flops_total:,}"))
     return "\n".join(
         [
-            f"Model with input (n, {model.input_dim}), {model.dtype}",
+            f"Model with input (n, {model.input_dim}){_scaling(model)}, {model.dtype}",
             *_aligned(rows),
             "FLOPs: matrix products of one forward pass; a multiply-add counts as two.",
         ]
     )
+
+
+def _scaling(model: "Model") -> str:
+    scale = "" if model.input_scale == 1.0 else f" * {model.input_scale:g}"
+    return scale if model.input_shift == 0.0 else f"{scale} + {model.input_shift:g}"
 
 
 def _label(layer: Layer) -> str:

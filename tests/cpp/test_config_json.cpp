@@ -73,6 +73,19 @@ TEST(ModelJson, EveryLayerTakesTrainable) {
                             R"({"type":"residual","layers":[{"type":"relu"}]}]})");
 }
 
+// Written only where they change something, so that files without them are read by versions that do not know them.
+TEST(ModelJson, InputScalingIsLeftOutWhereItDoesNothing) {
+  const ModelConfig plain{.input_dim = 3, .layers = {ReLU{}}};
+  EXPECT_EQ(to_json(plain), R"({"input_dim":3,"seed":0,"layers":[{"type":"relu"}]})");
+  ModelConfig scaled = plain;
+  scaled.input_scale = 1.0 / 255.0;
+  scaled.input_shift = -0.5;
+  const ModelConfig again = model_config_from_json(to_json(scaled));
+  EXPECT_EQ(again.input_scale, scaled.input_scale);
+  EXPECT_EQ(again.input_shift, scaled.input_shift);
+  EXPECT_EQ(model_config_from_json(to_json(plain)).input_scale, 1.0);
+}
+
 TEST(ModelJson, EveryLayerAndFieldRoundTrips) {
   Dense dense{.units = 8, .activation = LeakyReLU{0.1 + 0.2}, .use_bias = false};
   dense.kernel_init = Initializer{InitializerKind::normal, 1.0 / 3.0};

@@ -49,6 +49,11 @@ TEST(ModelConfig, IllFormedOnesAreRefusedWithAReason) {
   expect_refusal({.input_dim = 2, .layers = {Dense{.units = 3, .kernel_init = infinite}}}, "constant", "inf");
   expect_refusal({.input_dim = 2, .layers = {Dense{.units = 3, .bias_init = negative}}}, "normal",
                  "expected a finite number >= 0");
+  for (const double bad : {0.0, kNaN<double>, HUGE_VAL, 1e300, 1e-300}) {
+    expect_refusal({.input_dim = 2, .layers = {Dense{3}}, .input_scale = bad}, "Model", "input_scale=");
+    if (bad == 0.0 || bad == 1e-300) continue;
+    expect_refusal({.input_dim = 2, .layers = {Dense{3}}, .input_shift = bad}, "Model", "input_shift=");
+  }
 }
 
 // Sizes whose product leaves 64 bits, or the memory of any machine: an exception, no wild pointer.

@@ -12,9 +12,12 @@ namespace stoop {
 // number from 0 to 255. All are then multiplied and shifted as ModelConfig says.
 struct InputView {
   InputView() = default;
-  InputView(MatrixView<const float> x) : InputView(x, InputType::float32) {}
-  InputView(MatrixView<const double> x) : InputView(x, InputType::float64) {}
-  InputView(MatrixView<const std::uint8_t> x) : InputView(x, InputType::uint8) {}
+  InputView(const float* x, Index r, Index c, Index ld) : InputView(x, InputType::float32, r, c, ld) {}
+  InputView(const double* x, Index r, Index c, Index ld) : InputView(x, InputType::float64, r, c, ld) {}
+  InputView(const std::uint8_t* x, Index r, Index c, Index ld) : InputView(x, InputType::uint8, r, c, ld) {}
+  InputView(MatrixView<const float> x) : InputView(x.data, x.rows, x.cols, x.stride) {}
+  InputView(MatrixView<const double> x) : InputView(x.data, x.rows, x.cols, x.stride) {}
+  InputView(MatrixView<const std::uint8_t> x) : InputView(x.data, x.rows, x.cols, x.stride) {}
 
   const void* data = nullptr;  // (rows, cols) elements of `type`
   InputType type = InputType::float32;
@@ -29,9 +32,8 @@ struct InputView {
   const void* row(Index i) const { return static_cast<const std::byte*>(data) + i * stride * element_size(); }
 
  private:
-  template <class Element>
-  InputView(MatrixView<const Element> x, InputType of)
-      : data(x.data), type(of), rows(x.rows), cols(x.cols), stride(x.stride) {}
+  InputView(const void* x, InputType of, Index r, Index c, Index ld)
+      : data(x), type(of), rows(r), cols(c), stride(ld) {}
 };
 
 }  // namespace stoop

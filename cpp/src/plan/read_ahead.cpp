@@ -23,11 +23,16 @@ std::uintptr_t page_size() {
   return size;
 }
 
-// A refusal changes nothing: the pages are then read when they are touched.
+// A refusal changes nothing: the pages are then read when they are touched. Linux forgets what a request has beyond the
+// read-ahead window of the disk, which is 128 KB unless somebody has changed it.
 void ask_for_bytes(const void* data, Index begin, Index end) {
+  constexpr std::uintptr_t kRequestBytes = 128 << 10;
   const std::uintptr_t address = reinterpret_cast<std::uintptr_t>(data);
-  const std::uintptr_t from = (address + static_cast<std::uintptr_t>(begin)) / page_size() * page_size();
-  madvise(reinterpret_cast<void*>(from), address + static_cast<std::uintptr_t>(end) - from, MADV_WILLNEED);
+  const std::uintptr_t last = address + static_cast<std::uintptr_t>(end);
+  std::uintptr_t from = (address + static_cast<std::uintptr_t>(begin)) / page_size() * page_size();
+  for (; from < last; from += kRequestBytes) {
+    madvise(reinterpret_cast<void*>(from), std::min(last - from, kRequestBytes), MADV_WILLNEED);
+  }
 }
 
 // Pages read for this process, by its own requests and by faults.
