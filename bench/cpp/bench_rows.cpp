@@ -7,13 +7,32 @@
 namespace stoop::bench {
 namespace {
 
+// A permutation of the rows, of which there are a power of two: then the factor makes one.
+std::vector<std::int32_t> permutation(const Case& c) {
+  const auto rows = static_cast<std::uint32_t>(c.rows());
+  std::vector<std::int32_t> order(rows);
+  for (std::uint32_t i = 0; i < rows; ++i) order[i] = static_cast<std::int32_t>(i * 2654435761u % rows);
+  return order;
+}
+
+// The same from bytes that are scaled: reads a quarter of what it writes.
+void run_gather_bytes(benchmark::State& state, const Case& c) {
+  const Index ld = c.stride();
+  const std::vector<std::uint8_t> input(static_cast<std::size_t>(c.sets() * c.rows() * ld), 7);
+  Matrices output(c);
+  const std::vector<std::int32_t> order = permutation(c);
+  const auto kernel = active_table<float>().gather[static_cast<int>(InputType::uint8)];
+  measure(state, c, {c.bytes(1) * 1.25, Mix::copy}, by_rows(c), [&](Index set, Index begin, Index end) {
+    kernel({end - begin, c.cols(), input.data() + set * c.rows() * ld, ld, order.data() + begin,
+            output.at(set, begin * ld), ld, 1.0f / 255.0f, 0.0f});
+  });
+}
+
 // Reads rows in a random order, writes them in sequence: 2 streams.
 void run_gather(benchmark::State& state, const Case& c) {
   const Matrices input(c);
   Matrices output(c);
-  const auto rows = static_cast<std::uint32_t>(c.rows());  // a power of two: then the factor makes a permutation
-  std::vector<std::int32_t> order(rows);
-  for (std::uint32_t i = 0; i < rows; ++i) order[i] = static_cast<std::int32_t>(i * 2654435761u % rows);
+  const std::vector<std::int32_t> order = permutation(c);
   const auto kernel = active_table<float>().gather[static_cast<int>(InputType::float32)];
   const Index ld = c.stride();
   measure(state, c, {c.bytes(2), Mix::copy}, by_rows(c), [&](Index set, Index begin, Index end) {
@@ -80,6 +99,7 @@ void run_dropout(benchmark::State& state, const Case& c, bool forward) {
 
 void register_rows() {
   add_cases("gather", kSmallMatrix, kLargeMatrix, run_gather);
+  add_cases("gather_bytes", kSmallMatrix, kLargeMatrix, run_gather_bytes);
   add_cases("add", kSmallMatrix, kLargeMatrix, [](auto& s, auto& c) { run_add(s, c, false); });
   add_cases("copy", kSmallMatrix, kLargeMatrix, [](auto& s, auto& c) { run_add(s, c, true); });
   add_cases("average", {1, kL2Bytes / 8}, {1, 25'000'000}, run_average);

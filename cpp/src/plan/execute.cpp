@@ -179,7 +179,6 @@ class TeamRun {
     ops_.gather[static_cast<int>(from.type)]({slice.rows(), from.cols, order == nullptr ? from.row(first) : from.data,
                                               from.stride, order == nullptr ? nullptr : order + first,
                                               context.at(output, slice.row), context.stride(output), scale, shift});
-    if (order != nullptr) ask_for_rows(from, order, first + batch.rows, std::min(slice.rows(), kRowsAsked));
   }
 
   // Of rows that have just been read. All threads learn of the first of a batch behind the barrier of check_loss.
@@ -188,13 +187,6 @@ class TeamRun {
       const Index row = sample(batch.start + i);
       if (!is_finite_row<T>(run_.data.x, row)) keep_first(bad_row_, row);
     }
-  }
-
-  // The beginnings of the rows that this thread takes next lie anywhere: they come while the step is computed.
-  static constexpr Index kRowsAsked = 128;
-  void ask_for_rows(const InputView& from, const std::int32_t* order, Index first, Index rows) const {
-    const Index last = std::min(first + rows, run_.last);
-    for (Index i = first; i < last; ++i) __builtin_prefetch(from.row(order[i]), 0, 2);
   }
 
   Index sample(Index i) const { return run_.data.order == nullptr ? i : run_.data.order[i]; }

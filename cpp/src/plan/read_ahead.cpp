@@ -15,6 +15,7 @@ namespace {
 // Far enough for the queue of a disk to stay full while a step is computed, near enough to be still there when used.
 constexpr Index kAheadBytes = 16 << 20;
 constexpr Index kChunkBytes = 1 << 20;  // of a request in sequence
+constexpr Index kFillBytes = 64 << 20;  // of a matrix that fits into memory, beside each batch
 constexpr int kBatchesPerLook = 8;
 
 #if defined(STOOP_HAS_MADVISE)
@@ -35,6 +36,12 @@ void ask_for_bytes(const void* data, Index begin, Index end) {
   }
 }
 
+// A matrix of up to half the memory of the machine; where less may be used, one pass is made in vain.
+bool fits_into_memory(Index bytes) {
+  static const Index memory = static_cast<Index>(sysconf(_SC_PHYS_PAGES)) * static_cast<Index>(page_size());
+  return bytes <= memory / 2;
+}
+
 // Pages read for this process, by its own requests and by faults.
 long disk_reads() {
   rusage usage{};
@@ -44,6 +51,7 @@ long disk_reads() {
 #else
 std::uintptr_t page_size() { return 4096; }
 void ask_for_bytes(const void*, Index, Index) {}
+bool fits_into_memory(Index) { return false; }
 long disk_reads() { return 0; }
 #endif
 
@@ -66,8 +74,10 @@ Index rows_ahead(const InputView& x, bool scattered) noexcept {
 }
 
 void ReadAhead::start(const InputView& x, const std::int32_t* order, Index samples) noexcept {
-  if (x.data != x_.data || order == nullptr) resident_ = false;
+  const bool same = x.data == x_.data && x.rows == x_.rows && x.stride == x_.stride;
   x_ = x;
+  if (!same) filled_ = fits_into_memory(bytes()) ? 0 : bytes();
+  if (!same || order == nullptr) resident_ = false;
   order_ = order;
   samples_ = samples;
   ahead_ = rows_ahead(x, order != nullptr);
@@ -76,19 +86,22 @@ void ReadAhead::start(const InputView& x, const std::int32_t* order, Index sampl
 
 void ReadAhead::ask(Index begin, Index end, int thread, int team) const noexcept {
   const Index from = std::max(asked_, begin), to = std::min(end + ahead_, samples_);
-  if (resident_ || from >= to) return;
+  if (resident_) return;
   if (order_ == nullptr) {
     if (thread == 0) ask_in_sequence(x_, from, to, samples_);
     return;
   }
-  const Index stride = stride_bytes(x_), row_bytes = x_.cols * x_.element_size(), count = to - from;
+  const Index stride = stride_bytes(x_), row_bytes = x_.cols * x_.element_size(), count = std::max<Index>(to - from, 0);
   for (Index i = from + count * thread / team; i < from + count * (thread + 1) / team; ++i) {
     ask_for_bytes(x_.data, order_[i] * stride, order_[i] * stride + row_bytes);
   }
+  const Index last = (x_.rows - 1) * stride + row_bytes, share = kFillBytes / team;  // behind the rows, which are needed now
+  ask_for_bytes(x_.data, std::min(filled_ + thread * share, last), std::min(filled_ + (thread + 1) * share, last));
 }
 
 void ReadAhead::advance(Index end) noexcept {
   if (!resident_) asked_ = std::min(end + ahead_, samples_);
+  if (!resident_ && order_ != nullptr) filled_ = std::min(filled_ + kFillBytes, bytes());
   if (order_ == nullptr || ++batches_ < kBatchesPerLook) return;
   batches_ = 0;
   resident_ = !reads_from_disk();

@@ -15,7 +15,8 @@ void ask_in_sequence(const InputView& x, Index begin, Index end, Index last) noe
 Index rows_ahead(const InputView& x, bool scattered) noexcept;
 
 // For one epoch after the other over the rows of a matrix, in order or in a permutation. In a permutation each row takes
-// a system call, which would be felt in small steps: while the process reads nothing from a disk, none is made.
+// a system call, which would be felt in small steps: while the process reads nothing from a disk, none is made. A matrix
+// that should fit into memory is also read once in sequence, which is faster than page by page.
 class ReadAhead {
  public:
   // Before each epoch. order (samples), or null: as they lie.
@@ -27,12 +28,14 @@ class ReadAhead {
 
  private:
   bool reads_from_disk() noexcept;
+  Index bytes() const { return x_.rows * x_.stride * x_.element_size(); }
 
   InputView x_;
   const std::int32_t* order_ = nullptr;
   Index samples_ = 0;
   Index ahead_ = 0;        // rows
   Index asked_ = 0;        // up to this position of the order
+  Index filled_ = 0;       // bytes of the matrix, in sequence
   bool resident_ = false;  // what is taken seems to be in memory
   int batches_ = 0;        // since it was last looked
   long reads_ = 0;         // of the process, then
