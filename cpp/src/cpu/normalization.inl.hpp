@@ -2,7 +2,8 @@
 // Means and variances are taken in two passes, which loses nothing when the mean is large. Those of a column are of
 // panels of its rows, merged from the first to the last, so its bits do not depend on the slice.
 
-constexpr Index kPanelRows = 64;  // a panel of a strip stays in L1 between its two passes
+constexpr Index kPanelRows = 64;     // a panel of a strip stays in L1 between its two passes
+constexpr Index kRowsPerSum = 1024;  // sums of more rows are added up run by run: rounding grows with the longest chain
 
 // f'(y) * grad of the activation behind a normalisation, whose f is y for y > 0, else slope * y.
 template <class T>
@@ -116,15 +117,24 @@ inline void batch_norm_sums(const BatchNormArgs<T>& args, Index first, Index col
     const Index rows = args.rows, ld_input = args.ld_input, ld_grad = args.ld_output;
     const T slope = args.slope;
     const T *x = input + j, *dy = grad + j;
-    for (Index i = 0; i < rows; ++i, x += ld_input, dy += ld_grad) {
-      input_ahead.ask(i + kRowsAhead);
-      grad_ahead.ask(i + kRowsAhead);
+    for (Index start = 0; start < rows; start += kRowsPerSum) {
+      const Index end = rows - start < kRowsPerSum ? rows : start + kRowsPerSum;
+      Vec<T> run_grad_beta[kWidth] = {}, run_products[kWidth] = {};
+      for (Index i = start; i < end; ++i, x += ld_input, dy += ld_grad) {
+        input_ahead.ask(i + kRowsAhead);
+        grad_ahead.ask(i + kRowsAhead);
+        STOOP_UNROLL
+        for (int v = 0; v < kWidth; ++v) {
+          const Vec<T> centred = load_lanes(x + v * kLanes<T>, lanes) - mean[v];
+          const Vec<T> g = gate_by_sign(centred * scale[v] + beta[v], load_lanes(dy + v * kLanes<T>, lanes), slope);
+          run_grad_beta[v] += g;
+          run_products[v] += g * centred;
+        }
+      }
       STOOP_UNROLL
       for (int v = 0; v < kWidth; ++v) {
-        const Vec<T> centred = load_lanes(x + v * kLanes<T>, lanes) - mean[v];
-        const Vec<T> g = gate_by_sign(centred * scale[v] + beta[v], load_lanes(dy + v * kLanes<T>, lanes), slope);
-        grad_beta[v] += g;
-        products[v] += g * centred;
+        grad_beta[v] += run_grad_beta[v];
+        products[v] += run_products[v];
       }
     }
     STOOP_UNROLL
