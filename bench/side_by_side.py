@@ -69,7 +69,7 @@ def main() -> int:
             shares.append(min(steps_per_second(trainers, batch, options.seconds)) / alone)
         share = statistics.median(shares)
         lowest = min(lowest, share)
-        print(f"{name}: the slowest of {options.trainings} at {share:.2f} of its speed alone ({alone:,.0f} steps a second)")
+        print(f"{name}: the slowest of {options.trainings} at {share:.2f} of its speed alone, {alone:,.0f} steps/s")
     return int(lowest < 0.9)
 
 

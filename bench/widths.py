@@ -11,6 +11,7 @@ than cores are there on purpose: threads that have to share a core must not mult
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import time
 from pathlib import Path
@@ -59,8 +60,9 @@ def sweep(widths: range, threads: int, rounds: int) -> dict[int, float]:
 def jumps(seconds: dict[int, float]) -> list[tuple[float, int]]:
     """Return (jump, width) of each width against the one before it, the largest first."""
     widths = sorted(seconds)
-    pairs = zip(widths[:-1], widths[1:], strict=True)
-    return sorted(((seconds[b] / seconds[a] / (flops(b) / flops(a)), b) for a, b in pairs), reverse=True)
+    return sorted(
+        ((seconds[b] / seconds[a] / (flops(b) / flops(a)), b) for a, b in itertools.pairwise(widths)), reverse=True
+    )
 
 
 def main() -> int:
