@@ -10,6 +10,7 @@
 #include "../ops/select.hpp"
 #include "../plan/execute.hpp"
 #include "../train/dataset.hpp"
+#include "../train/settings.hpp"
 #include "initialize.hpp"
 
 namespace stoop {
@@ -38,6 +39,7 @@ struct Model<T>::Impl {
         parameter_block(graph.parameter_elements),
         buffer_block(graph.buffer_elements),
         ops(&active_table<T>()) {
+    check_eps<T>(graph);
     for (const GraphParameter& parameter : graph.parameters) parameters.push_back(parameter.info);
     for (const GraphParameter& buffer : graph.buffers) buffers.push_back(buffer.info);
     if (draws) fill(graph.parameters, parameter_block.data());
