@@ -211,16 +211,11 @@ TEST(CriticalPoint, KindsByEigenvaluesAndTheirResiduals) {
   };
   const Case cases[] = {
       {-1.0, 2.0, 3.0, 5.0, PointKind::saddle},  // proven by curvature of both signs
-      {0.5, 0.4, 3.0, 9.0, PointKind::minimum},
-      {0.5, 0.6, 3.0, 0.0, PointKind::undecided},
-      {0.0, 1.0e-4, 1.0, 0.0, PointKind::minimum},
-      {0.0, 1.1e-4, 1.0, 0.0, PointKind::undecided},
-      {-3.0, 9.0, -0.5, 0.4, PointKind::maximum},
-      {-3.0, 9.0, -0.5, 0.6, PointKind::undecided},
-      {1e-9, 1e-9, 1e-7, 1e-8, PointKind::plateau},
-      {1e-9, 1e-3, 1e-7, 1e-8, PointKind::undecided},
-      {1e-9, 1e-8, 1e-7, 1e-3, PointKind::undecided},
-      {NAN, 0.0, 1.0, 0.0, PointKind::undecided},
+      {0.5, 0.4, 3.0, 9.0, PointKind::minimum},       {0.5, 0.6, 3.0, 0.0, PointKind::undecided},
+      {0.0, 1.0e-4, 1.0, 0.0, PointKind::minimum},    {0.0, 1.1e-4, 1.0, 0.0, PointKind::undecided},
+      {-3.0, 9.0, -0.5, 0.4, PointKind::maximum},     {-3.0, 9.0, -0.5, 0.6, PointKind::undecided},
+      {1e-9, 1e-9, 1e-7, 1e-8, PointKind::plateau},   {1e-9, 1e-3, 1e-7, 1e-8, PointKind::undecided},
+      {1e-9, 1e-8, 1e-7, 1e-3, PointKind::undecided}, {NAN, 0.0, 1.0, 0.0, PointKind::undecided},
   };
   for (const Case& c : cases) {
     CriticalPoint point;

@@ -9,11 +9,11 @@
 namespace stoop {
 
 enum class PointKind {
-  slope,    // the gradient is not small: no critical point
-  minimum,  // no direction of negative curvature
-  saddle,   // curvature of both signs
-  maximum,  // no direction of positive curvature
-  plateau,  // no curvature to speak of
+  slope,      // the gradient is not small: no critical point
+  minimum,    // no direction of negative curvature
+  saddle,     // curvature of both signs
+  maximum,    // no direction of positive curvature
+  plateau,    // no curvature to speak of
   undecided,  // the eigenvalues found are not near enough to those of the Hessian to say
 };
 

@@ -65,7 +65,7 @@ struct LossArgs {
   const T* targets;        // (rows, cols)
   Index ld_targets;
   const double* weights;  // (rows), or null: all are 1
-  T* grad;           // (rows, cols) or null: no gradient wanted
+  T* grad;                // (rows, cols) or null: no gradient wanted
   Index ld_grad;
   T grad_scale;     // 1 / sum of the weights of the batch
   T parameter;      // label_smoothing or delta

@@ -12,7 +12,7 @@ struct Batch {
   Index rows = 0;
   Index update_start = 0;  // all rows of the update
   Index update_end = 0;
-  Index updates = -1;   // before this one, in this run
+  Index updates = -1;        // before this one, in this run
   double weight = 0.0;       // of all samples of the update
   double weight_unit = 1.0;  // what the kernels count weights in: about as much, so that T holds them and their inverse
 

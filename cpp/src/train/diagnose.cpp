@@ -34,8 +34,7 @@ void check(const CriticalPointOptions& options) {
 }  // namespace
 
 std::string_view name_of(PointKind kind) {
-  constexpr std::array<std::string_view, 6> kNames = {"slope",   "minimum", "saddle",
-                                                      "maximum", "plateau", "undecided"};
+  constexpr std::array<std::string_view, 6> kNames = {"slope", "minimum", "saddle", "maximum", "plateau", "undecided"};
   return kNames[static_cast<std::size_t>(kind)];
 }
 

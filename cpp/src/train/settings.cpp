@@ -83,21 +83,6 @@ void check_eps(const Optimizer& optimizer, const char* where) {
   std::visit(check, optimizer);
 }
 
-template <class T>
-void check_eps(const Graph& graph) {
-  constexpr double kLeast = static_cast<double>(std::numeric_limits<T>::min());
-  constexpr double kMost = static_cast<double>(std::numeric_limits<T>::max());
-  for (const Node& node : graph.nodes) {
-    const bool batch = node.kind == NodeKind::batch_norm;
-    if ((!batch && node.kind != NodeKind::layer_norm) || (node.eps >= kLeast && node.eps <= kMost)) continue;
-    const std::string& gamma = graph.parameters[static_cast<std::size_t>(node.weight)].info.name;
-    throw_value_error(batch ? "BatchNorm" : "LayerNorm",
-                      "layer " + gamma.substr(0, gamma.rfind('.')) + " has eps=" + number_text(node.eps) + " with " +
-                          kTypeName<T> + ", where it is " + (node.eps < kLeast ? "0" : "infinite"),
-                      "expected " + number_text(kLeast) + " to " + number_text(kMost), "1e-5 is usual");
-  }
-}
-
 bool needs_all_gradients(const TrainerConfig& config) { return config.clip_norm.has_value() || config.accumulate > 1; }
 
 std::vector<bool> trained_elements(const Graph& graph) {
@@ -184,8 +169,6 @@ std::string cause_of_overflow(const TrainerConfig& config, const Graph& graph, c
 
 template void check_eps<float>(const Optimizer&, const char*);
 template void check_eps<double>(const Optimizer&, const char*);
-template void check_eps<float>(const Graph&);
-template void check_eps<double>(const Graph&);
 template std::string cause_of_overflow(const TrainerConfig&, const Graph&, const float*, double, Index);
 template std::string cause_of_overflow(const TrainerConfig&, const Graph&, const double*, double, Index);
 template double penalty_of(const TrainerConfig&, const Graph&, const float*, Weights);

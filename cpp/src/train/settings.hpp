@@ -20,9 +20,6 @@ std::vector<bool> trained_elements(const Graph& graph);
 // Throws ValueError for an eps that is zero in T: it would not keep a zero gradient from 0/0.
 template <class T>
 void check_eps(const Optimizer& optimizer, const char* where);
-// The same of the normalisations of a model, whose variance may be 0.
-template <class T>
-void check_eps(const Graph& graph);
 
 // Whether updates need all gradients first.
 bool needs_all_gradients(const TrainerConfig& config);

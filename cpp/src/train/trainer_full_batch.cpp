@@ -83,8 +83,7 @@ History Trainer<T>::Impl::fit_full_batch(const MatrixView<const T>& x, const Tar
   rates.resize(1);
   const Objective<T> objective = make_objective(x, y, poller);
   full_batch->forget_point();
-  return run_epochs(options,
-                    [&](bool& interrupted) { return run_iteration(x, y, objective, "fit", interrupted); });
+  return run_epochs(options, [&](bool& interrupted) { return run_iteration(x, y, objective, "fit", interrupted); });
 }
 
 template <class T>

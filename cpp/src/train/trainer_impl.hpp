@@ -61,8 +61,8 @@ struct Trainer<T>::Impl {
   Plan evaluation;
   std::vector<std::int32_t> order;
   std::vector<double> weights;  // of the samples of a call that is not `fit`
-  std::vector<T> saved;   // what an update changes, as it was at the start of the epoch
-  GradientMode modes[6];  // of the executors, where they have one
+  std::vector<T> saved;         // what an update changes, as it was at the start of the epoch
+  GradientMode modes[6];        // of the executors, where they have one
   Index epoch = 0;
   Index steps = 0;
   TeamTuner tuner{1, 0.0};                            // for teams of up to tuned_limit and steps of tuned_flops
