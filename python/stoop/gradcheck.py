@@ -136,7 +136,7 @@ def gradcheck(
     """
     if not isinstance(model, Model):
         raise TypeError(message("gradcheck", f"model is {model!r}", "expected a stoop.Model", "build one first"))
-    double = Model(model.layers, model.input_dim, dtype="float64", **model._input_scaling)
+    double = model._with_layers(model.layers, "float64")
     double._assign(double._fitting(model.state_dict()))
     loss_json = loss_to_json(as_loss("gradcheck", loss))
     x = features("gradcheck", X, double.dtype, double.input_dim)

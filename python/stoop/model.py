@@ -266,13 +266,13 @@ class Model:
         from stoop._fold import folded
 
         layers, parameters = folded(self.layers, self.parameters(), self.buffers())
-        model = Model(layers, self._input_dim, dtype=self._dtype, **self._input_scaling)
+        model = self._with_layers(layers, self._dtype)
         model._assign(model._fitting(parameters))
         return model
 
-    @property
-    def _input_scaling(self) -> dict[str, float]:
-        return {"input_scale": self.input_scale, "input_shift": self.input_shift}
+    def _with_layers(self, layers: Iterable[Layer], dtype: npt.DTypeLike) -> Model:
+        """Return a new model that takes the same inputs."""
+        return Model(layers, self._input_dim, dtype=dtype, input_scale=self.input_scale, input_shift=self.input_shift)
 
     def copy(self) -> Model:
         """Return a model of its own with the same layers and parameters."""

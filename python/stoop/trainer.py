@@ -1,7 +1,7 @@
 """Trainer: gradient descent on mini-batches. Whole epochs run in the core with the GIL released."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -162,7 +162,7 @@ class Trainer:
             Samples per update, >= 1; for what does not fill a batch see `last_batch`. LBFGS and NewtonCG need all of
             them, ``len(X)``, and make one iteration an epoch; the history's learning_rate is then the step's length.
         validation_data : (X, y) or (X, y, sample_weight), optional
-            Evaluated after each epoch.
+            Evaluated after each epoch; a `numpy.memmap` is read once before, to check its values.
         validation_split : float, default 0.0
             In [0, 1): this share of the samples, the last ones as they are given, is not trained on but validated
             with. Shuffle sorted data first, or use `stoop.data.train_test_split`.
@@ -224,7 +224,8 @@ class Trainer:
                 batch_size,
                 shuffle,
                 validation,
-                _record(history, table),
+                history._record(),
+                None if table is None else table.row,
                 None if table is None else table.update,
                 last_batch,
             )
@@ -427,16 +428,6 @@ class Trainer:
         if validated:
             measured += [f"val_{key}" for key in measured]
         return [*measured, "learning_rate", "grad_norm", "samples_per_second"]
-
-
-def _record(history: History, table: EpochTable | None) -> Callable[[dict[str, Any]], bool]:
-    def on_epoch(result: dict[str, Any]) -> bool:
-        history.append(result)
-        if table is not None:
-            table.row()
-        return True
-
-    return on_epoch
 
 
 def _limit(name: str, value: float | None) -> float | None:

@@ -1,6 +1,7 @@
 // The samples that a Trainer and a Model take: a row-major matrix of floats, doubles or bytes, read where it lies.
 #pragma once
 
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 
@@ -15,9 +16,12 @@ struct InputView {
   InputView(const float* x, Index r, Index c, Index ld) : InputView(x, InputType::float32, r, c, ld) {}
   InputView(const double* x, Index r, Index c, Index ld) : InputView(x, InputType::float64, r, c, ld) {}
   InputView(const std::uint8_t* x, Index r, Index c, Index ld) : InputView(x, InputType::uint8, r, c, ld) {}
-  InputView(MatrixView<const float> x) : InputView(x.data, x.rows, x.cols, x.stride) {}
-  InputView(MatrixView<const double> x) : InputView(x.data, x.rows, x.cols, x.stride) {}
-  InputView(MatrixView<const std::uint8_t> x) : InputView(x.data, x.rows, x.cols, x.stride) {}
+  template <class Element>
+    requires(std::same_as<Element, float> || std::same_as<Element, double> || std::same_as<Element, std::uint8_t>)
+  InputView(MatrixView<Element> x) : InputView(x.data, x.rows, x.cols, x.stride) {}
+  template <class Element>
+    requires(std::same_as<Element, float> || std::same_as<Element, double> || std::same_as<Element, std::uint8_t>)
+  InputView(MatrixView<const Element> x) : InputView(x.data, x.rows, x.cols, x.stride) {}
 
   const void* data = nullptr;  // (rows, cols) elements of `type`
   InputType type = InputType::float32;

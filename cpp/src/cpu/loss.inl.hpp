@@ -44,11 +44,13 @@ inline bool is_argmax(const T* output, Index target, T largest) {
 }
 
 // z shifted by its largest element, so that no exponential overflows and their sum is at least 1; exp(z) goes to
-// `exponentials` where that is not null.
+// `exponentials` where that is not null. Rows are read twice, and only the second reading has work to hide a fetch from
+// memory behind: there the next row, `ahead` elements on, is asked for.
 template <class T>
-inline double sum_of_exponentials(const T* z, Index cols, T largest, T* exponentials) {
+inline double sum_of_exponentials(const T* z, Index cols, T largest, T* exponentials, Index ahead) {
   Vec<T> sum{};
   for_each_vector<T>(cols, [&](Index j, int lanes) {
+    prefetch(z + j + ahead);
     const Vec<T> e = vector_exp_of_negative<T>(load_lanes(z + j, lanes) - largest);
     sum += select<T>(first_lanes<T>(lanes), e, Vec<T>{});
     if (exponentials != nullptr) store_lanes(exponentials + j, e, lanes);
@@ -56,15 +58,16 @@ inline double sum_of_exponentials(const T* z, Index cols, T largest, T* exponent
   return sum_lanes<T>(sum);
 }
 
-// sum_j t_j and sum_j t_j * (z_j - largest) of a row of targets.
+// sum_j t_j and sum_j t_j * (z_j - largest) of a row of targets; the next row is asked for.
 struct TargetSums {
   double total, logits;
 };
 
 template <class T>
-inline TargetSums target_sums(const T* z, const T* targets, Index cols, T largest) {
+inline TargetSums target_sums(const T* z, const T* targets, Index cols, T largest, Index ahead) {
   Vec<T> total{}, logits{};
   for_each_vector<T>(cols, [&](Index j, int lanes) {
+    prefetch(targets + j + ahead);
     const Vec<T> t = load_lanes(targets + j, lanes);  // zero behind the end
     total += t;
     logits += t * (load_lanes(z + j, lanes) - largest);
@@ -95,17 +98,17 @@ void softmax_cross_entropy(const LossArgs<T>& args) noexcept {
     T* grad = args.grad == nullptr ? nullptr : args.grad + i * args.ld_grad;
     const Index label = args.classes == nullptr ? first_largest(targets, args.cols) : args.classes[i];
     const T largest = row_maximum(z, args.cols);
-    const double sum = sum_of_exponentials(z, args.cols, largest, grad);
+    const double sum = sum_of_exponentials(z, args.cols, largest, grad, args.ld_output);
     TargetSums t{1.0, static_cast<double>(z[label]) - static_cast<double>(largest)};
-    if (targets != nullptr) t = target_sums(z, targets, args.cols, largest);
+    if (targets != nullptr) t = target_sums(z, targets, args.cols, largest, args.ld_targets);
     const double total = keep * t.total + smoothing;
     double inner = keep * t.logits;
     if (smoothing > 0.0) inner += share * sum_of_shifted(z, args.cols, largest);
-    const T weight = args.weights == nullptr ? T(1) : args.weights[i];
-    loss += static_cast<double>(weight) * (__builtin_log(sum) * total - inner);
+    const double weight = args.weights == nullptr ? 1.0 : args.weights[i];
+    loss += weight * (__builtin_log(sum) * total - inner);
     correct += is_argmax(z, label, largest) ? 1.0 : 0.0;
     if (grad == nullptr) continue;
-    const double row_scale = static_cast<double>(weight) * static_cast<double>(args.grad_scale);
+    const double row_scale = weight * static_cast<double>(args.grad_scale);
     const T scale = static_cast<T>(row_scale * total / sum), even = static_cast<T>(row_scale * share);
     const T hot = static_cast<T>(row_scale * keep);
     for_each_vector<T>(args.cols, [&](Index j, int lanes) {
@@ -158,8 +161,8 @@ void elementwise_loss(const LossArgs<T>& args) noexcept {
     const T* output = args.output + i * args.ld_output;
     const T* target = args.targets + i * args.ld_targets;
     T* grad = args.grad == nullptr ? nullptr : args.grad + i * args.ld_grad;
-    const T weight = args.weights == nullptr ? T(1) : args.weights[i];
-    const T scale = weight * args.grad_scale * inverse_cols;
+    const double weight = args.weights == nullptr ? 1.0 : args.weights[i];
+    const T scale = static_cast<T>(weight) * args.grad_scale * inverse_cols;
     Vec<T> sum{}, right{};
     for_each_vector<T>(args.cols, [&](Index j, int lanes) {
       const Vec<T> z = load_lanes(output + j, lanes), t = load_lanes(target + j, lanes);
@@ -171,7 +174,7 @@ void elementwise_loss(const LossArgs<T>& args) noexcept {
       }
       if (grad != nullptr) store_lanes(grad + j, element.slope * scale, lanes);
     });
-    loss += static_cast<double>(weight) * sum_lanes<T>(sum) / static_cast<double>(args.cols);
+    loss += weight * sum_lanes<T>(sum) / static_cast<double>(args.cols);
     correct += sum_lanes<T>(right) / static_cast<double>(args.cols);
   }
   *args.loss = loss;

@@ -25,7 +25,7 @@ struct Dataset {
   T scale = T(1), shift = T(0);           // of x
   const std::int32_t* classes = nullptr;  // (x.rows), or null: the targets are `values`
   MatrixView<const T> values;             // (x.rows, outputs)
-  const T* weights = nullptr;             // (x.rows), or null: all are 1
+  const double* weights = nullptr;        // (x.rows), the largest about 1, or null: all are 1
   const std::int32_t* order = nullptr;    // (x.rows)
 };
 
@@ -97,9 +97,7 @@ struct TrainingResult {
   // Of a mapped x, a row that holds a value that is not finite, the first of its batch: the update was not applied.
   Index non_finite_row = kNone;
 
-  bool stopped() const {
-    return interrupted || non_finite_loss || non_finite_gradient || non_finite_row != kNone;
-  }
+  bool stopped() const { return interrupted || non_finite_loss || non_finite_gradient || non_finite_row != kNone; }
 };
 
 // Updates that a run over `samples` rows makes.
@@ -128,8 +126,8 @@ class TrainingExecutor {
   AlignedBuffer<T> scratch_;  // per thread: packing for products, then one parameter block
   Index gemm_scratch_ = 0;
   Index thread_scratch_ = 0;
-  std::vector<std::int32_t> classes_;  // of the batch
-  std::vector<T> weights_;
+  std::vector<std::int32_t> classes_;          // of the batch
+  std::vector<double> weights_;                // in units of Batch::weight_unit
   std::vector<double> losses_, correct_;       // per row block
   std::vector<double> penalties_, grad_sums_;  // per parameter block
 };

@@ -63,8 +63,8 @@ void ask_in_sequence(const InputView& x, Index begin, Index end, Index last) noe
   if (begin >= end) return;
   const Index stride = stride_bytes(x);
   const Index from = begin * stride / kChunkBytes * kChunkBytes;
-  const Index to = end < last ? end * stride / kChunkBytes * kChunkBytes
-                              : (last - 1) * stride + x.cols * x.element_size();
+  const Index to =
+      end < last ? end * stride / kChunkBytes * kChunkBytes : (last - 1) * stride + x.cols * x.element_size();
   if (from < to) ask_for_bytes(x.data, from, to);
 }
 
@@ -95,7 +95,8 @@ void ReadAhead::ask(Index begin, Index end, int thread, int team) const noexcept
   for (Index i = from + count * thread / team; i < from + count * (thread + 1) / team; ++i) {
     ask_for_bytes(x_.data, order_[i] * stride, order_[i] * stride + row_bytes);
   }
-  const Index last = (x_.rows - 1) * stride + row_bytes, share = kFillBytes / team;  // behind the rows, which are needed now
+  const Index last = (x_.rows - 1) * stride + row_bytes,
+              share = kFillBytes / team;  // behind the rows, which are needed now
   ask_for_bytes(x_.data, std::min(filled_ + thread * share, last), std::min(filled_ + (thread + 1) * share, last));
 }
 

@@ -1,7 +1,8 @@
-// The checks of samples and targets. Only where a row is not finite is the place looked for.
+// The checks of samples and targets. Only when something is not finite is the place looked for.
 
 #include "dataset.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <string>
@@ -151,6 +152,18 @@ void check_weights(std::string_view where, std::span<const T> weights, Index row
   throw_value_error(where, "all sample weights are 0", "expected a positive sum", "give some samples a weight");
 }
 
+template <class T>
+const double* relative_weights(std::span<const T> weights, std::vector<double>& out) {
+  if (weights.empty()) return nullptr;
+  int exponent = 0;
+  std::frexp(static_cast<double>(*std::max_element(weights.begin(), weights.end())), &exponent);
+  // In two steps, since the power alone may be infinite.
+  const double half = std::ldexp(1.0, -(exponent / 2)), rest = std::ldexp(1.0, -(exponent - exponent / 2));
+  out.resize(weights.size());
+  for (std::size_t i = 0; i < weights.size(); ++i) out[i] = static_cast<double>(weights[i]) * half * rest;
+  return out.data();
+}
+
 template bool is_finite(std::span<const float>);
 template bool is_finite(std::span<const double>);
 template void check_weights(std::string_view, std::span<const float>, Index);
@@ -159,6 +172,8 @@ template void check_samples<float>(std::string_view, const InputView&, Index);
 template void check_samples<double>(std::string_view, const InputView&, Index);
 template void refuse_bad_row<float>(std::string_view, const InputView&, Index);
 template void refuse_bad_row<double>(std::string_view, const InputView&, Index);
+template const double* relative_weights(std::span<const float>, std::vector<double>&);
+template const double* relative_weights(std::span<const double>, std::vector<double>&);
 template void check_targets(std::string_view, const Targets<float>&, LossKind, Index, Index);
 template void check_targets(std::string_view, const Targets<double>&, LossKind, Index, Index);
 

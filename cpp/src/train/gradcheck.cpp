@@ -32,8 +32,8 @@ struct Norms {
 };
 
 // (loss(w + eps) - loss(w - eps)) / (2 eps) of one element.
-double central_difference(Trainer<double>& trainer, const InputView& x, const Targets<double>& y,
-                          double& w, double eps) {
+double central_difference(Trainer<double>& trainer, const InputView& x, const Targets<double>& y, double& w,
+                          double eps) {
   const double at = w;
   w = at + eps;
   const double above = trainer.loss_and_grad(x, y, {});
@@ -64,8 +64,8 @@ Index spread(Index k, Index count, Index n) {
 
 }  // namespace
 
-GradcheckResult gradcheck(const Model<double>& model, const Loss& loss, const InputView& x,
-                          const Targets<double>& y, const GradcheckOptions& options) {
+GradcheckResult gradcheck(const Model<double>& model, const Loss& loss, const InputView& x, const Targets<double>& y,
+                          const GradcheckOptions& options) {
   const double eps = options.eps;
   if (!(eps > 0.0) || !std::isfinite(eps)) {
     throw_value_error("gradcheck", "eps=" + number_text(eps), "expected a finite number > 0", "1e-6 suits float64");

@@ -25,8 +25,8 @@ template <class T>
 Trainer<T>::~Trainer() = default;
 
 template <class T>
-EpochResult Trainer<T>::Impl::run_epoch(TrainingExecutor<T>& executor, TrainingRun<T>& run, bool shuffled,
-                                        bool& interrupted) {
+std::optional<EpochResult> Trainer<T>::Impl::run_epoch(TrainingExecutor<T>& executor, TrainingRun<T>& run,
+                                                       bool shuffled, bool& interrupted) {
   const auto start = std::chrono::steady_clock::now();
   run.updates_done = steps;
   if (shuffled) {
@@ -46,6 +46,7 @@ EpochResult Trainer<T>::Impl::run_epoch(TrainingExecutor<T>& executor, TrainingR
   refuse_bad_row<T>("Trainer.fit", run.data.x, result.non_finite_row);
   if (result.non_finite_loss) refuse_update("fit", last_rate, steps);
   interrupted = result.interrupted;
+  if (result.samples < run.data.x.rows) return std::nullopt;
 
   EpochResult out;
   const double samples = static_cast<double>(result.samples);
@@ -57,7 +58,6 @@ EpochResult Trainer<T>::Impl::run_epoch(TrainingExecutor<T>& executor, TrainingR
   out.grad_norm = result.grad_norm_sum / static_cast<double>(result.steps);
   out.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   out.samples_per_second = samples / out.seconds;
-  if (!interrupted) ++epoch;
   return out;
 }
 
@@ -101,24 +101,21 @@ Index merged_rows(LastBatch last_batch, Index batch, bool needs_variance) {
 }  // namespace
 
 template <class T>
-History Trainer<T>::Impl::run_epochs(const FitOptions<T>& options,
-                                     const std::function<EpochResult(bool& interrupted)>& run_one) {
+History Trainer<T>::Impl::run_epochs(const FitOptions<T>& options, const RunOne& run_one) {
   const bool has_validation = options.validation_x.has_value();
   History history;
-  for (Index i = 0; i < options.epochs; ++i) {
+  for (Index i = 0; i < options.epochs && !history.interrupted; ++i) {
     tabulate(options.tabulate);
-    EpochResult result = run_one(history.interrupted);
-    if (history.interrupted) break;
+    std::optional<EpochResult> result = run_one(history.interrupted);
+    if (!result) break;
     if (has_validation) {
-      const Metrics metrics = evaluate("Trainer.fit validation_data", *options.validation_x, options.validation_y);
-      result.val_loss = metrics.loss;
-      result.val_accuracy = metrics.accuracy;
+      const Metrics metrics = evaluate(*options.validation_x, options.validation_y);
+      result->val_loss = metrics.loss;
+      result->val_accuracy = metrics.accuracy;
     }
-    append(history, result, has_accuracy(loss()), has_validation);
-    if (options.on_epoch && !options.on_epoch(result)) {
-      history.interrupted = true;
-      break;
-    }
+    append(history, *result, has_accuracy(loss()), has_validation);
+    ++epoch;
+    if (options.on_epoch && !options.on_epoch(*result)) history.interrupted = true;
   }
   return history;
 }
@@ -128,7 +125,11 @@ History Trainer<T>::fit(const InputView& x, const Targets<T>& y, const FitOption
   check_options(options, x.rows);
   impl_->check_not_swapped("Trainer.fit");
   impl_->check("Trainer.fit", x, y);
-  if (options.validation_x) impl_->check("Trainer.fit validation_data", *options.validation_x, options.validation_y);
+  if (options.validation_x) {
+    InputView validation = *options.validation_x;
+    validation.mapped = false;  // what is wrong with it should not be found after an epoch
+    impl_->check("Trainer.fit validation_data", validation, options.validation_y);
+  }
   const Index batch = std::min(options.batch_size, x.rows), rest = x.rows % batch;
   impl_->check_batch("Trainer.fit", x.rows, batch);
   const Index merged = merged_rows(options.last_batch, batch, has_node(impl_->graph, NodeKind::batch_norm));
@@ -141,7 +142,8 @@ History Trainer<T>::fit(const InputView& x, const Targets<T>& y, const FitOption
   if (options.shuffle) impl_->order.resize(static_cast<std::size_t>(x.rows));
   const Index accumulate = impl_->config.accumulate;
   impl_->rates.resize(static_cast<std::size_t>(update_count(samples, batch, accumulate, merged)));
-  TrainingRun<T> run = impl_->make_update_run(x, y, batch, checked);
+  std::vector<double> weights;  // of its own, since on_epoch may call the trainer
+  TrainingRun<T> run = impl_->make_update_run(x, y, batch, checked, weights);
   run.data.x.rows = samples;
   run.merged = merged;
   run.accumulate = accumulate;
@@ -153,14 +155,14 @@ History Trainer<T>::fit(const InputView& x, const Targets<T>& y, const FitOption
 template <class T>
 double Trainer<T>::step(const InputView& batch, const Targets<T>& y) {
   InputView x = batch;
-  x.mapped = false;  // all of it is read at once: its values are checked before running statistics could be spoilt
+  x.mapped = false;  // all of it is read at once anyway: checked first, like any other
   impl_->check_not_swapped("Trainer.step");
   impl_->check("Trainer.step", x, y);
   impl_->check_batch("Trainer.step", x.rows, x.rows);
   impl_->rates.resize(1);
   impl_->tabulate({});
   if (impl_->full_batch) return impl_->step_full_batch(x, y);
-  TrainingRun<T> run = impl_->make_update_run(x, y, x.rows, true);
+  TrainingRun<T> run = impl_->make_update_run(x, y, x.rows, true, impl_->weights);
   const TrainingResult result = impl_->execute(impl_->executor(PlanKind::checked, x.rows, y), run);
   if (result.non_finite_loss) impl_->refuse_update("step", impl_->rates[0], impl_->steps);
   impl_->steps += 1;
@@ -173,7 +175,7 @@ double Trainer<T>::loss_and_grad(const InputView& x, const Targets<T>& y, std::s
   if (mode.training) impl_->check_batch("Trainer.loss_and_grad", x.rows, x.rows);
   if (!gradient.empty()) impl_->check_block("Trainer.loss_and_grad", "gradient", gradient.size());
   std::fill(gradient.begin(), gradient.end(), T(0));  // padding, and layers that are not trainable
-  TrainingRun<T> run = impl_->make_run(x, y, x.rows);
+  TrainingRun<T> run = impl_->make_run(x, y, x.rows, impl_->weights);
   run.gradient = gradient.data();
   if (gradient.empty()) run.fixed_penalty = impl_->penalty(Weights::all);  // nothing else visits the weights
   const auto question = gradient.empty() ? Impl::Question::loss : Impl::Question::gradient;
@@ -192,7 +194,7 @@ void Trainer<T>::hessian_vector_product(const InputView& x, const Targets<T>& y,
   impl_->check_block(kWhere, "direction", direction.size());
   impl_->check_block(kWhere, "product", product.size());
   std::fill(product.begin(), product.end(), T(0));
-  TrainingRun<T> run = impl_->make_run(x, y, x.rows);
+  TrainingRun<T> run = impl_->make_run(x, y, x.rows, impl_->weights);
   run.direction = direction.data();
   run.gradient = product.data();
   const TrainingResult result = impl_->ask(Impl::Question::curvature, mode, run, y);
@@ -200,7 +202,7 @@ void Trainer<T>::hessian_vector_product(const InputView& x, const Targets<T>& y,
 }
 
 template <class T>
-Metrics Trainer<T>::Impl::evaluate(std::string_view where, const InputView& x, const Targets<T>& y) {
+Metrics Trainer<T>::Impl::evaluate(const InputView& x, const Targets<T>& y) {
   if (evaluation.steps.empty()) evaluation = build_plan(plan_request(PlanKind::evaluation, kEvaluationRows, false));
   InferenceRun<T> run;
   run.plan = &evaluation;
@@ -208,19 +210,20 @@ Metrics Trainer<T>::Impl::evaluate(std::string_view where, const InputView& x, c
   run.parameters = model.parameter_block().data();
   run.running = model.buffer_block().data();
   run.loss_parameter = static_cast<T>(parameter_of(config.loss));
-  run.data = make_run(x, y, kEvaluationRows).data;
+  run.data = make_run(x, y, kEvaluationRows, weights).data;
   run.threads = threads_for(evaluation.flops / kEvaluationRows * static_cast<double>(x.rows));
   const InferenceResult result = run_inference(run);
-  refuse_bad_row<T>(where, x, result.non_finite_row);
+  refuse_bad_row<T>("Trainer.evaluate", x, result.non_finite_row);
   const double rows = static_cast<double>(x.rows);
-  const double weight = y.weights.empty() ? rows : std::accumulate(y.weights.begin(), y.weights.end(), 0.0);
+  const double* relative = run.data.weights;
+  const double weight = relative == nullptr ? rows : std::accumulate(relative, relative + x.rows, 0.0);
   return {result.loss_sum / weight + penalty(Weights::all), has_accuracy(loss()) ? result.correct / rows : kNaN};
 }
 
 template <class T>
 Metrics Trainer<T>::evaluate(const InputView& x, const Targets<T>& y) {
   impl_->check("Trainer.evaluate", x, y);
-  return impl_->evaluate("Trainer.evaluate", x, y);
+  return impl_->evaluate(x, y);
 }
 
 template <class T>
