@@ -204,7 +204,7 @@ TEST(ReadAhead, InAnyOrderTheRowsOfTheNextBatchesAreAskedForOneByOne) {
   const Index ahead = rows_ahead(file.view(), true), batch = 100;
   std::vector<std::int32_t> order(MappedFile::kRows);
   for (std::size_t i = 0; i < order.size(); ++i) order[i] = static_cast<std::int32_t>(i * 2731 % order.size());
-  ReadAhead pages;
+  ReadAhead pages(0);
   pages.start(file.view(), order.data(), MappedFile::kRows);
   for (int thread = 0; thread < 3; ++thread) pages.ask(0, batch, thread, 3);
   EXPECT_TRUE(file.becomes_resident(0, batch + ahead, &order));
@@ -216,6 +216,16 @@ TEST(ReadAhead, InAnyOrderTheRowsOfTheNextBatchesAreAskedForOneByOne) {
     pages.ask(end, end + batch, 0, 1);
   }
   EXPECT_TRUE(file.becomes_resident(0, MappedFile::kRows, &order));
+}
+
+TEST(ReadAhead, AFileThatFitsIntoMemoryIsReadThroughBesideTheFirstBatches) {
+  const MappedFile file;
+  std::vector<std::int32_t> order(MappedFile::kRows);
+  for (std::size_t i = 0; i < order.size(); ++i) order[i] = static_cast<std::int32_t>(i);
+  ReadAhead pages(MappedFile::kRows * MappedFile::kCols);
+  pages.start(file.view(), order.data(), MappedFile::kRows);
+  for (int thread = 0; thread < 2; ++thread) pages.ask(0, 100, thread, 2);
+  EXPECT_TRUE(file.becomes_resident(0, MappedFile::kRows));
 }
 
 #endif

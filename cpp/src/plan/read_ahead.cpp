@@ -36,10 +36,9 @@ void ask_for_bytes(const void* data, Index begin, Index end) {
   }
 }
 
-// A matrix of up to half the memory of the machine; where less may be used, one pass is made in vain.
-bool fits_into_memory(Index bytes) {
-  static const Index memory = static_cast<Index>(sysconf(_SC_PHYS_PAGES)) * static_cast<Index>(page_size());
-  return bytes <= memory / 2;
+Index machine_memory() {
+  static const Index bytes = static_cast<Index>(sysconf(_SC_PHYS_PAGES)) * static_cast<Index>(page_size());
+  return bytes;
 }
 
 // Pages read for this process, by its own requests and by faults.
@@ -51,7 +50,7 @@ long disk_reads() {
 #else
 std::uintptr_t page_size() { return 4096; }
 void ask_for_bytes(const void*, Index, Index) {}
-bool fits_into_memory(Index) { return false; }
+Index machine_memory() { return 0; }
 long disk_reads() { return 0; }
 #endif
 
@@ -73,10 +72,12 @@ Index rows_ahead(const InputView& x, bool scattered) noexcept {
   return std::max<Index>(kAheadBytes / std::max(stride_bytes(x), least), 1);
 }
 
+ReadAhead::ReadAhead() noexcept : memory_(machine_memory() / 2) {}
+
 void ReadAhead::start(const InputView& x, const std::int32_t* order, Index samples) noexcept {
   const bool same = x.data == x_.data && x.rows == x_.rows && x.stride == x_.stride;
   x_ = x;
-  if (!same) filled_ = fits_into_memory(bytes()) ? 0 : bytes();
+  if (!same) filled_ = bytes() <= memory_ ? 0 : bytes();
   if (!same || order == nullptr) resident_ = false;
   order_ = order;
   samples_ = samples;
@@ -92,11 +93,11 @@ void ReadAhead::ask(Index begin, Index end, int thread, int team) const noexcept
     return;
   }
   const Index stride = stride_bytes(x_), row_bytes = x_.cols * x_.element_size(), count = std::max<Index>(to - from, 0);
+  // Rows first: they are needed now.
   for (Index i = from + count * thread / team; i < from + count * (thread + 1) / team; ++i) {
     ask_for_bytes(x_.data, order_[i] * stride, order_[i] * stride + row_bytes);
   }
-  const Index last = (x_.rows - 1) * stride + row_bytes,
-              share = kFillBytes / team;  // behind the rows, which are needed now
+  const Index last = (x_.rows - 1) * stride + row_bytes, share = kFillBytes / team;
   ask_for_bytes(x_.data, std::min(filled_ + thread * share, last), std::min(filled_ + (thread + 1) * share, last));
 }
 

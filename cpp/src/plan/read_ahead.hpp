@@ -19,6 +19,10 @@ Index rows_ahead(const InputView& x, bool scattered) noexcept;
 // that should fit into memory is also read once in sequence, which is faster than page by page.
 class ReadAhead {
  public:
+  // memory: bytes that matrices may take.
+  explicit ReadAhead(Index memory) noexcept : memory_(memory) {}
+  // Half of the machine's. Where less may be used, one pass over a matrix is made in vain.
+  ReadAhead() noexcept;
   // Before each epoch. order (samples), or null: as they lie.
   void start(const InputView& x, const std::int32_t* order, Index samples) noexcept;
   // Called by every thread of a team before it takes its rows of the batch [begin, end) of the order.
@@ -30,6 +34,7 @@ class ReadAhead {
   bool reads_from_disk() noexcept;
   Index bytes() const { return x_.rows * x_.stride * x_.element_size(); }
 
+  Index memory_;
   InputView x_;
   const std::int32_t* order_ = nullptr;
   Index samples_ = 0;
