@@ -1,0 +1,26 @@
+// X
+#include "isa_prelude.hpp"
+
+namespace stoop {
+namespace amx_bf16 {
+namespace {
+
+constexpr int kVectorBytes = 64;
+
+#include "simd.inl.hpp"
+#include "math.inl.hpp"
+#include "special.inl.hpp"
+#include "activation.inl.hpp"
+#include "gemm_epilogue.inl.hpp"
+#include "bfloat16_pack.inl.hpp"
+#include "bfloat16_amx.inl.hpp"
+#include "bfloat16.inl.hpp"
+
+constexpr Bfloat16Table kTable = {"amx_bf16", gemm_scratch, gemm_bfloat16, dot_loop, kDotLoopFlops};
+
+}  // namespace
+}  // namespace amx_bf16
+
+const Bfloat16Table& amx_bf16_table() { return amx_bf16::kTable; }
+
+}  // namespace stoop
