@@ -89,6 +89,8 @@ class Product {
     args_.gate = gate_.data(), args_.ld_gate = gate_.ld;
   }
 
+  void set_same_b() { args_.same_b = true; }
+
   void run() { run_rows(0, case_.m); }
   // The columns [begin, end) of c alone.
   void run_columns(Index begin, Index end) {

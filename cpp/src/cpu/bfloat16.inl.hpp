@@ -10,7 +10,8 @@
 
 constexpr Index kDepthBlocks = 16;     // most blocks of a run of k: two panels of b stay close to the core
 constexpr Index kMostLineBlocks = 32;  // of a run of rows: as much of a as stays in the second-level cache
-constexpr Index kPanelElements = kColumnBlocks * kDepthBlocks * kBlockElements;
+constexpr Index kPanelElements = kPanelBlocks * kDepthBlocks * kBlockElements;
+constexpr Index kMostKeptPanels = (Index{1} << 21) / kPanelElements;  // 4 MB
 
 // One panel of c in one run of k: columns [j, j + cols), p's [p, p + depth).
 struct Panel {
@@ -48,8 +49,8 @@ struct Feeder {
   Source source;
   uint16_t* target;
   Index column_blocks, depth_blocks;
-  Index column = 0, depth = 0;  // the block that is next, in blocks
-  Index credit = 0, calls;      // a block is due when the calls so far have paid for it
+  Index column, depth;  // the block that is next, in blocks
+  Index credit, calls;  // a block is due when the calls so far have paid for it
 
   void feed() {
     credit += column_blocks * depth_blocks;
@@ -59,12 +60,10 @@ struct Feeder {
     while (depth < depth_blocks) pack_next();
   }
 
- private:
-  // Both blocks of the same p's come together: where the columns of a p are neighbours, so are their cache lines.
+  // All blocks of the same p's come together: where the columns of a p are neighbours, so are their cache lines.
   void pack_next() {
     if (depth >= depth_blocks) return;
     uint16_t* block = target + (column * depth_blocks + depth) * kBlockElements;
-    fetch_ahead();
     if (source.contiguous) {
       pack_block<true, true>(source, column * kBlockLines, depth * kBlockDepth, block);
     } else {
@@ -72,89 +71,95 @@ struct Feeder {
     }
     if (++column == column_blocks) column = 0, ++depth;
   }
-
-  // Asks for the block that comes kAhead blocks of k later.
-  void fetch_ahead() const {
-    constexpr Index kAhead = 2;
-    const Index p = (depth + kAhead) * kBlockDepth;
-    if (source.contiguous) {
-      const float* data = source.data + column * kBlockLines * source.ld + p;
-      for (Index i = 0; i < kBlockLines; ++i) prefetch(data + i * source.ld), prefetch(data + i * source.ld + 16);
-    } else {
-      const float* data = source.data + p * source.ld + column * kBlockLines;
-      for (Index i = 0; i < kBlockDepth; ++i) prefetch(data + i * source.ld);
-    }
-  }
 };
 
+// For a panel behind the last p there is nothing to do.
 inline Feeder feeder_of(const GemmArgs<float>& g, const Panel& panel, uint16_t* target, Index calls) {
-  return {part_of_b(g, panel), target, blocks_of(panel.cols, kBlockLines), blocks_of(panel.depth, kBlockDepth),
-          0,                   0,      0,                                  calls};
+  Feeder feeder{};
+  feeder.source = part_of_b(g, panel);
+  feeder.target = target;
+  feeder.column_blocks = blocks_of(panel.cols, kBlockLines);
+  feeder.depth_blocks = blocks_of(panel.depth, kBlockDepth);
+  feeder.calls = calls;
+  return feeder;
 }
 
 // All tiles of one panel; meanwhile the feeder copies the next one.
 inline void run_panel(const GemmArgs<float>& g, const Panel& panel, const uint16_t* packed_a, const uint16_t* packed_b,
                       Feeder& feeder) {
-  constexpr Index kRows = kRowBlocks * kBlockLines;
+  constexpr Index kRows = kRowBlocks * kBlockLines, kColumns = kColumnBlocks * kBlockLines;
   Tile tile{};
   tile.depth = blocks_of(panel.depth, kBlockDepth);
-  tile.b = packed_b;
   tile.ldc = g.ldc;
-  tile.cols = panel.cols;
   tile.accumulate = panel.p != 0;
-  tile.bias = g.bias == nullptr ? nullptr : g.bias + panel.j;
   const bool last = panel.p + panel.depth == g.k;
   const bool finishes = last && g.epilogue != Epilogue::none && g.activation != ActivationKind::identity;
-  for (Index i = 0; i < g.m; i += kRows) {
-    tile.a = packed_a + i * tile.depth * kBlockDepth;
-    tile.c = g.c + i * g.ldc + panel.j;
-    tile.rows = g.m - i < kRows ? g.m - i : kRows;
-    run_tile(tile, feeder);
-    if (finishes) finish_tile(g, i, tile.rows, panel.j, panel.cols);
+  for (Index j = panel.j; j < panel.j + panel.cols; j += kColumns) {
+    const Index left = panel.j + panel.cols - j;
+    tile.cols = left < kColumns ? left : kColumns;
+    tile.b = packed_b + (j - panel.j) * tile.depth * kBlockDepth;
+    tile.bias = g.bias == nullptr ? nullptr : g.bias + j;
+    for (Index i = 0; i < g.m; i += kRows) {
+      tile.a = packed_a + i * tile.depth * kBlockDepth;
+      tile.c = g.c + i * g.ldc + j;
+      tile.rows = g.m - i < kRows ? g.m - i : kRows;
+      run_tile(tile, feeder);
+      if (finishes) finish_tile(g, i, tile.rows, j, tile.cols);
+    }
   }
   feeder.pack_all();
 }
 
-// One run of rows, all columns.
-inline void run_rows(const GemmArgs<float>& g) {
-  constexpr Index kColumns = kColumnBlocks * kBlockLines;
+// Panels of b in all runs of k.
+inline Index panels_of(Index n, Index k) {
+  return blocks_of(n, kPanelBlocks * kBlockLines) * blocks_of(k, kDepthBlocks * kBlockDepth);
+}
+
+// A b of few panels is copied whole, into a place of its own for each panel, and the copy serves all runs of rows and
+// further calls with the same b. Of a larger one two panels are there at a time.
+inline bool keeps_b(Index n, Index k) { return panels_of(n, k) <= kMostKeptPanels; }
+
+// One run of rows, all columns. `packed`: the scratch holds the copy of b.
+inline void run_rows(const GemmArgs<float>& g, bool packed) {
+  constexpr Index kColumns = kPanelBlocks * kBlockLines, kDepth = kDepthBlocks * kBlockDepth;
+  const Index places = keeps_b(g.n, g.k) ? panels_of(g.n, g.k) : 2;
   uint16_t* packed_b = reinterpret_cast<uint16_t*>(g.scratch);
-  uint16_t* packed_a = packed_b + 2 * kPanelElements;
-  const Index tiles = blocks_of(g.m, kRowBlocks * kBlockLines), most = kDepthBlocks * kBlockDepth;
+  uint16_t* packed_a = packed_b + places * kPanelElements;
   const auto panel_at = [&](Index p, Index j) {
-    return Panel{p, g.k - p < most ? g.k - p : most, j, g.n - j < kColumns ? g.n - j : kColumns};
+    return Panel{p, g.k - p < kDepth ? g.k - p : kDepth, j, g.n - j < kColumns ? g.n - j : kColumns};
   };
   Panel panel = panel_at(0, 0);
-  feeder_of(g, panel, packed_b, 1).pack_all();
-  Index number = 0;
-  while (panel.p < g.k) {
+  if (!packed) feeder_of(g, panel, packed_b, 1).pack_all();
+  for (Index number = 0; panel.p < g.k; ++number) {
     if (panel.j == 0) pack_a(g, panel.p, panel.depth, packed_a);
     const bool ends_run = panel.j + panel.cols == g.n;
     const Panel next = panel_at(ends_run ? panel.p + panel.depth : panel.p, ends_run ? 0 : panel.j + panel.cols);
+    const Index tiles =
+        blocks_of(g.m, kRowBlocks * kBlockLines) * blocks_of(panel.cols, kColumnBlocks * kBlockLines);
     const Index calls = tiles * blocks_of(panel.depth, kBlockDepth);
-    Feeder feeder = feeder_of(g, next, packed_b + (number + 1) % 2 * kPanelElements, calls);
-    run_panel(g, panel, packed_a, packed_b + number % 2 * kPanelElements, feeder);
+    Feeder feeder = feeder_of(g, next, packed_b + (number + 1) % places * kPanelElements, calls);
+    if (packed) feeder.depth_blocks = 0;
+    run_panel(g, panel, packed_a, packed_b + number % places * kPanelElements, feeder);
     panel = next;
-    ++number;
   }
 }
 
 Index gemm_scratch(Index m, Index n, Index k) noexcept {
-  (void)n;
   const Index lines = blocks_of(m, kBlockLines), depth = blocks_of(k, kBlockDepth);
-  return 2 * kPanelElements / 2 + (lines < kMostLineBlocks ? lines : kMostLineBlocks) *
-                                      (depth < kDepthBlocks ? depth : kDepthBlocks) * kBlockFloats;
+  const Index places = keeps_b(n, k) ? panels_of(n, k) : 2;
+  return places * kPanelElements / 2 + (lines < kMostLineBlocks ? lines : kMostLineBlocks) *
+                                           (depth < kDepthBlocks ? depth : kDepthBlocks) * kBlockFloats;
 }
 
 void gemm_bfloat16(const GemmArgs<float>& g) noexcept {
-  const TileUnit unit;
   constexpr Index kMostLines = kMostLineBlocks * kBlockLines;
+  const TileUnit unit;
   for (Index i = 0; i < g.m && g.n > 0; i += kMostLines) {
     GemmArgs<float> rows = g;
     rows.m = g.m - i < kMostLines ? g.m - i : kMostLines;
     rows.a += g.form == GemmForm::tn ? i : i * g.lda;
     rows.c += i * g.ldc;
     if (g.gate != nullptr) rows.gate += i * g.ld_gate;
-    run_rows(rows);
+    run_rows(rows, keeps_b(g.n, g.k) && (g.same_b || i > 0));
   }
 }

@@ -5,8 +5,9 @@
 // The shape of the tiles is state of the thread: it is loaded at the start of a product and released at its end, so
 // that nobody else pays for saving the registers (8 KB) at a switch of threads.
 
-constexpr Index kRowBlocks = 2;     // of a tile
-constexpr Index kColumnBlocks = 2;  // of a tile, and of a panel
+constexpr Index kRowBlocks = 2;  // of a tile
+constexpr Index kColumnBlocks = 2;
+constexpr Index kPanelBlocks = 4;  // of a panel: 256 bytes of a row come from memory one after the other
 
 // Intel SDM, volume 1, table 18-2: the palette, then bytes per row at 16 and rows at 48 for each of the 8 registers.
 struct TileShapes {

@@ -1,8 +1,9 @@
 // Tiles by AVX512-BF16: vdpbf16ps adds the products of 16 pairs to 16 float32 sums. 8 rows x 3 vectors of sums stay in
 // registers; a block of rows is two such tiles. Denormal numbers count as zero, whatever the thread's mode.
 
-constexpr Index kRowBlocks = 1;     // of a tile
-constexpr Index kColumnBlocks = 3;  // of a tile, and of a panel
+constexpr Index kRowBlocks = 1;  // of a tile
+constexpr Index kColumnBlocks = 3;
+constexpr Index kPanelBlocks = 3;  // of a panel
 constexpr int kTileRows = 8;
 
 // Nothing to prepare; the twin of the one in bfloat16_amx.inl.hpp.

@@ -1,4 +1,5 @@
-// X
+// Products in bfloat16 by the tile unit of AMX (Intel Sapphire Rapids and later), beside the kernels of isa_avx512.cpp.
+// Rounding needs AVX512-BF16, which these CPUs have as well. The epilogue is that of the float32 products.
 #include "isa_prelude.hpp"
 
 namespace stoop {

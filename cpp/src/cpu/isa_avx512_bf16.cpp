@@ -1,4 +1,5 @@
-// X
+// Products in bfloat16 by AVX512-BF16 (AMD Zen 4 and later; Intel Cooper Lake, Sapphire Rapids and later), beside the
+// kernels of isa_avx512.cpp. The epilogue is that of the float32 products.
 #include "isa_prelude.hpp"
 
 namespace stoop {

@@ -42,6 +42,8 @@ struct GemmArgs {
   const T* gate;  // (m, n), rows ld_gate apart, or null
   Index ld_gate;
   T* scratch;  // gemm_scratch_elements(m, n, k) elements, 64-byte aligned, one per thread
+  // `scratch` is as a call with the same form, b, n and k has left it: a copy of b need not be made again.
+  bool same_b = false;
 };
 
 // rows of `input` (rows, cols) -> output = f(input); backward: grad = grad * f'(.) from what f saved.

@@ -248,6 +248,7 @@ void run_parameter_gradient(const StepContext<T>& context, const Step& step, Ind
   args.ldc = step.out_features;
   args.epilogue = Epilogue::none;
   args.scratch = context.scratch;
+  args.same_b = context.same_step;
   run_gemm(context, step.provider, args);
 }
 
