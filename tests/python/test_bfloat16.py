@@ -17,8 +17,10 @@ needs_bfloat16 = pytest.mark.skipif(not WAYS, reason=LACKING)
 each_way = pytest.mark.parametrize("way", WAYS or [pytest.param("", marks=pytest.mark.skip(reason=LACKING))])
 
 
-def make_trainer(precision: str, widths: tuple[int, ...] = (19, 64, 48, 5), **arguments: Any) -> stoop.Trainer:
-    layers = [stoop.Dense(n, activation="relu") for n in widths[1:-1]] + [stoop.Dense(widths[-1])]
+def make_trainer(
+    precision: str, widths: tuple[int, ...] = (19, 64, 48, 5), activation: str = "relu", **arguments: Any
+) -> stoop.Trainer:
+    layers = [stoop.Dense(n, activation=activation) for n in widths[1:-1]] + [stoop.Dense(widths[-1])]
     model = stoop.Model(layers, input_dim=widths[0], seed=arguments.get("seed", 0))
     return stoop.Trainer(model, precision=precision, **arguments)
 
@@ -63,12 +65,13 @@ def test_same_bits_for_any_number_of_threads(way: str, monkeypatch: pytest.Monke
 def test_gradients_are_rounded_a_little(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STOOP_BFLOAT16", way)
     X, y = make_data("softmax_cross_entropy", 300, 19, 5)
-    rounded = make_trainer("bfloat16").loss_and_grad(X, y)
-    exact = make_trainer("float32").loss_and_grad(X, y)
+    # Without a kink, where rounding may change which side a value is on.
+    rounded = make_trainer("bfloat16", activation="tanh").loss_and_grad(X, y)
+    exact = make_trainer("float32", activation="tanh").loss_and_grad(X, y)
     assert 0 < abs(rounded[0] - exact[0]) < 2**-8 * exact[0]
     for name, gradient in exact[1].items():
-        # Each operand is within 2**-9; a relu whose input changes its sign adds to that.
-        assert 0 < relative_error(rounded[1][name], gradient) < 2**-5, name
+        # Each operand is within 2**-9, and a gradient comes through at most five products, two operands each.
+        assert 0 < relative_error(rounded[1][name], gradient) < 10 * 2**-9, name
 
 
 @needs_bfloat16
