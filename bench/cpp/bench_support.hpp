@@ -8,6 +8,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstdlib>
 #include <memory>
 #include <new>
 #include <string>
@@ -16,6 +17,7 @@
 #include <stoop/types.hpp>
 
 #include "ops/select.hpp"
+#include "plan/arena.hpp"
 
 namespace stoop::bench {
 
@@ -61,12 +63,12 @@ const OpTable<T>& active_table() {
   return op_table<T>(select_isa());
 }
 
-// n elements on a 64-byte boundary, uniform in [low, high).
+// n elements on a 64-byte boundary, uniform in [low, high), in the pages that models and plans get.
 template <class T>
 class Array {
  public:
-  explicit Array(Index n, double low = -1.0, double high = 1.0)
-      : data_(static_cast<T*>(::operator new(bytes(n), kAlignment))) {
+  explicit Array(Index n, double low = -1.0, double high = 1.0) : data_(static_cast<T*>(allocate_aligned(bytes(n)))) {
+    if (data_ == nullptr) throw std::bad_alloc();
     std::uint64_t random = 1;  // Knuth's generator: the large arrays are filled often, and <random> is slow
     for (Index i = 0; i < n; ++i) {
       random = random * 6364136223846793005u + 1442695040888963407u;
@@ -77,10 +79,9 @@ class Array {
   const T* data() const { return data_.get(); }
 
  private:
-  static constexpr std::align_val_t kAlignment{64};
-  static std::size_t bytes(Index n) { return static_cast<std::size_t>(n > 0 ? n : 1) * sizeof(T); }
+  static Index bytes(Index n) { return (n > 0 ? n : 1) * static_cast<Index>(sizeof(T)); }
   struct Free {
-    void operator()(T* data) const { ::operator delete(data, kAlignment); }
+    void operator()(T* data) const { std::free(data); }
   };
   std::unique_ptr<T[], Free> data_;
 };

@@ -120,6 +120,24 @@ TYPED_TEST(Gemm, EveryEpilogue) {
   }
 }
 
+TYPED_TEST(Gemm, OneRow) {
+  for (const GemmForm form : kForms) {
+    for (const Index n : {1, 15, 16, 17, 384, 385, 1030}) {
+      for (const Index k : {1, 31, 32, 33, 200}) {
+        Product<TypeParam> relu({form, 1, n, k}), tanh({form, 1, n, k, 3, 1});
+        relu.use_activation(ActivationKind::relu, true);
+        tanh.use_activation(ActivationKind::tanh, false);
+        for (Product<TypeParam>* product : {&relu, &tanh}) {
+          product->clear();
+          product->run_native();
+          product->expect_right();
+        }
+        if (this->HasFatalFailure()) return;
+      }
+    }
+  }
+}
+
 TYPED_TEST(Gemm, NaNSurvivesTheFusedReLU) {
   Product<TypeParam> product({GemmForm::nn, 5, 37, 300});
   product.use_activation(ActivationKind::relu, true);
@@ -132,9 +150,10 @@ TYPED_TEST(Gemm, NaNSurvivesTheFusedReLU) {
 
 TYPED_TEST(Gemm, BitsDoNotDependOnTheSlice) {
   for (const GemmForm form : kForms) {
-    // The second is packed when whole and not packed in small slices; the last has several blocks of rows when whole.
-    for (const Case& c :
-         {Case{form, 41, 53, 70}, Case{form, 67, 203, 300, 200}, Case{form, 17, 3, 600, 1, 1}, Case{form, 515, 3, 2}}) {
+    // The second is packed when whole and not packed in small slices; the fourth has several blocks of rows when whole;
+    // a row of the last alone has several of its wide tiles and of its short blocks of k.
+    for (const Case& c : {Case{form, 41, 53, 70}, Case{form, 67, 203, 300, 200}, Case{form, 17, 3, 600, 1, 1},
+                          Case{form, 515, 3, 2}, Case{form, 2, 903, 70, 1, 1}}) {
       Product<TypeParam> plain(c);
       expect_slice_invariant(plain, c);
       for (const ActivationKind kind : {ActivationKind::relu, ActivationKind::tanh, ActivationKind::sigmoid}) {

@@ -124,6 +124,16 @@ TYPED_TEST(NormalizationKernels, BatchNormDoesNotDependOnTheSlice) {
   }
 }
 
+// Runs of 1,024 rows and the sums of 977 runs: half an epsilon for each addition that a number goes through.
+TYPED_TEST(NormalizationKernels, BatchNormSumsOfManyRows) {
+  using T = TypeParam;
+  BatchNormData<T> data({1'000'000, 1, 1});
+  for (T& g : data.grad) g = T(0.1);
+  const auto result = run(data, {0, 1});
+  const double rows = static_cast<double>(data.size.rows), want = rows * static_cast<double>(T(0.1));
+  EXPECT_NEAR(static_cast<double>(result.grad_beta[0]), want, 1000 * kEps<T> * want);
+}
+
 // Both add each column from the first row to the last.
 TYPED_TEST(NormalizationKernels, ColumnsAreAddedInOrder) {
   using T = TypeParam;

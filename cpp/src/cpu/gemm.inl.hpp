@@ -108,6 +108,35 @@ inline void run_panel(const GemmArgs<T>& g, const Panel& panel, const T* packed_
   });
 }
 
+// A row times b as it lies. Blocks of k are short, so that b is read from its beginning to its end.
+template <class T>
+inline void run_one_row(const GemmArgs<T>& g) {
+  constexpr Index L = kLanes<T>, kDepth = 32;
+  const Index vectors = (g.n + L - 1) / L;
+  Tile<T> tile{};
+  tile.a_row = tile.a_p = 1;
+  tile.b_p = g.ldb;
+  tile.ldc = g.ldc;
+  for_each_run(g.k, kDepth, [&](Index p0, Index p1) {
+    const bool last = p1 == g.k;
+    tile.depth = p1 - p0;
+    tile.a = g.a + p0;
+    tile.accumulate = p0 != 0;
+    tile.relu = last && g.epilogue == Epilogue::activate && g.activation == ActivationKind::relu;
+    for_each_run(vectors, kRowVectors, [&](Index first, Index end) {
+      const Index j = first * L, stop = end * L < g.n ? end * L : g.n;
+      tile.b = g.b + p0 * g.ldb + j;
+      tile.ahead = tile.c = g.c + j;
+      tile.bias = g.bias == nullptr ? nullptr : g.bias + j;
+      tile.last_lanes = static_cast<int>(stop - (end - 1) * L);
+      const RowKernels<T>& kernels =
+          tile.last_lanes == L ? kRowKernels<T, BSource::whole> : kRowKernels<T, BSource::ragged>;
+      kernels.kernel[end - first - 1](tile);
+      if (last && needs_finish(g)) finish_tile(g, 0, 1, j, stop - j);
+    });
+  });
+}
+
 // One block of rows, all columns.
 template <class T>
 inline void run_rows(const GemmArgs<T>& g) {
@@ -132,6 +161,7 @@ inline void run_rows(const GemmArgs<T>& g) {
 
 template <class T>
 void gemm(const GemmArgs<T>& g) noexcept {
+  if (g.m == 1 && g.form == GemmForm::nn) return run_one_row(g);
   for_each_run(g.m, kMostRows, [&](Index i, Index end) {
     GemmArgs<T> rows = g;
     rows.m = end - i;

@@ -140,6 +140,23 @@ template <class T, BSource kB, bool kUnitA>
 constexpr MicroKernels<T> kMicroKernels =
     make_micro_kernels<T, kB, kUnitA>(std::make_integer_sequence<int, kGemmRows * kGemmVectors>{});
 
+// A row alone times a matrix is bound by reading it: tiles as wide as the registers hold take long pieces of its rows,
+// which prefetchers follow. [vectors - 1]
+constexpr int kRowVectors = kGemmRows * kGemmVectors;
+
+template <class T>
+struct RowKernels {
+  MicroKernel<T> kernel[kRowVectors];
+};
+
+template <class T, BSource kB, int... kI>
+constexpr RowKernels<T> make_row_kernels(std::integer_sequence<int, kI...>) {
+  return {{micro_kernel<T, 1, kI + 1, kB, true>...}};
+}
+
+template <class T, BSource kB>
+constexpr RowKernels<T> kRowKernels = make_row_kernels<T, kB>(std::make_integer_sequence<int, kRowVectors>{});
+
 template <class T, bool kUnitA>
 inline const MicroKernels<T>& micro_kernels(BSource b) {
   if (b == BSource::whole) return kMicroKernels<T, BSource::whole, kUnitA>;

@@ -44,11 +44,13 @@ inline bool is_argmax(const T* output, Index target, T largest) {
 }
 
 // z shifted by its largest element, so that no exponential overflows and their sum is at least 1; exp(z) goes to
-// `exponentials` where that is not null.
+// `exponentials` where that is not null. Rows are read twice, and only the second reading has work to hide a fetch from
+// memory behind: there the next row, `ahead` elements on, is asked for.
 template <class T>
-inline double sum_of_exponentials(const T* z, Index cols, T largest, T* exponentials) {
+inline double sum_of_exponentials(const T* z, Index cols, T largest, T* exponentials, Index ahead) {
   Vec<T> sum{};
   for_each_vector<T>(cols, [&](Index j, int lanes) {
+    prefetch(z + j + ahead);
     const Vec<T> e = vector_exp_of_negative<T>(load_lanes(z + j, lanes) - largest);
     sum += select<T>(first_lanes<T>(lanes), e, Vec<T>{});
     if (exponentials != nullptr) store_lanes(exponentials + j, e, lanes);
@@ -56,15 +58,16 @@ inline double sum_of_exponentials(const T* z, Index cols, T largest, T* exponent
   return sum_lanes<T>(sum);
 }
 
-// sum_j t_j and sum_j t_j * (z_j - largest) of a row of targets.
+// sum_j t_j and sum_j t_j * (z_j - largest) of a row of targets; the next row is asked for.
 struct TargetSums {
   double total, logits;
 };
 
 template <class T>
-inline TargetSums target_sums(const T* z, const T* targets, Index cols, T largest) {
+inline TargetSums target_sums(const T* z, const T* targets, Index cols, T largest, Index ahead) {
   Vec<T> total{}, logits{};
   for_each_vector<T>(cols, [&](Index j, int lanes) {
+    prefetch(targets + j + ahead);
     const Vec<T> t = load_lanes(targets + j, lanes);  // zero behind the end
     total += t;
     logits += t * (load_lanes(z + j, lanes) - largest);
@@ -95,9 +98,9 @@ void softmax_cross_entropy(const LossArgs<T>& args) noexcept {
     T* grad = args.grad == nullptr ? nullptr : args.grad + i * args.ld_grad;
     const Index label = args.classes == nullptr ? first_largest(targets, args.cols) : args.classes[i];
     const T largest = row_maximum(z, args.cols);
-    const double sum = sum_of_exponentials(z, args.cols, largest, grad);
+    const double sum = sum_of_exponentials(z, args.cols, largest, grad, args.ld_output);
     TargetSums t{1.0, static_cast<double>(z[label]) - static_cast<double>(largest)};
-    if (targets != nullptr) t = target_sums(z, targets, args.cols, largest);
+    if (targets != nullptr) t = target_sums(z, targets, args.cols, largest, args.ld_targets);
     const double total = keep * t.total + smoothing;
     double inner = keep * t.logits;
     if (smoothing > 0.0) inner += share * sum_of_shifted(z, args.cols, largest);

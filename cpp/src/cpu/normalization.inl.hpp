@@ -2,7 +2,8 @@
 // Means and variances are taken in two passes, which loses nothing when the mean is large. Those of a column are of
 // panels of its rows, merged from the first to the last, so its bits do not depend on the slice.
 
-constexpr Index kPanelRows = 64;  // a panel of a strip stays in L1 between its two passes
+constexpr Index kPanelRows = 64;     // a panel of a strip stays in L1 between its two passes
+constexpr Index kRowsPerSum = 1024;  // sums of more rows are added up run by run: rounding grows with the longest chain
 
 // f'(y) * grad of the activation behind a normalisation, whose f is y for y > 0, else slope * y.
 template <class T>
@@ -96,8 +97,7 @@ void batch_norm_forward(const BatchNormArgs<T>& args) noexcept {
   batch_norm_forward_of<T, false>(args);
 }
 
-// dbeta = sum(dy), dgamma = sum(dy * xhat) of a strip. The first strip is asked for here, rows ahead; the others were
-// while the strip before was written.
+// dbeta = sum(dy), dgamma = sum(dy * xhat) of a strip.
 template <class T, bool kLarge>
 inline void batch_norm_sums(const BatchNormArgs<T>& args, Index first, Index cols) {
   const T* input = args.input + first;
@@ -112,20 +112,29 @@ inline void batch_norm_sums(const BatchNormArgs<T>& args, Index first, Index col
       const Vec<T> variance = load_lanes(args.variance + column, lanes);
       scale[v] = load_lanes(args.gamma + column, lanes) / square_root<T>(variance + args.eps);
     }
-    const StripAhead<T, kLarge> input_ahead{input, args.ld_input, first == 0 && j == 0 ? args.rows : 0};
-    const StripAhead<T, kLarge> grad_ahead{grad, args.ld_output, first == 0 && j == 0 ? args.rows : 0};
+    const StripAhead<T, kLarge> input_ahead{input, args.ld_input, j == 0 ? args.rows : 0};
+    const StripAhead<T, kLarge> grad_ahead{grad, args.ld_output, j == 0 ? args.rows : 0};
     const Index rows = args.rows, ld_input = args.ld_input, ld_grad = args.ld_output;
     const T slope = args.slope;
     const T *x = input + j, *dy = grad + j;
-    for (Index i = 0; i < rows; ++i, x += ld_input, dy += ld_grad) {
-      input_ahead.ask(i + kRowsAhead);
-      grad_ahead.ask(i + kRowsAhead);
+    for (Index start = 0; start < rows; start += kRowsPerSum) {
+      const Index end = rows - start < kRowsPerSum ? rows : start + kRowsPerSum;
+      Vec<T> run_grad_beta[kWidth] = {}, run_products[kWidth] = {};
+      for (Index i = start; i < end; ++i, x += ld_input, dy += ld_grad) {
+        input_ahead.ask(i + kRowsAhead);
+        grad_ahead.ask(i + kRowsAhead);
+        STOOP_UNROLL
+        for (int v = 0; v < kWidth; ++v) {
+          const Vec<T> centred = load_lanes(x + v * kLanes<T>, lanes) - mean[v];
+          const Vec<T> g = gate_by_sign(centred * scale[v] + beta[v], load_lanes(dy + v * kLanes<T>, lanes), slope);
+          run_grad_beta[v] += g;
+          run_products[v] += g * centred;
+        }
+      }
       STOOP_UNROLL
       for (int v = 0; v < kWidth; ++v) {
-        const Vec<T> centred = load_lanes(x + v * kLanes<T>, lanes) - mean[v];
-        const Vec<T> g = gate_by_sign(centred * scale[v] + beta[v], load_lanes(dy + v * kLanes<T>, lanes), slope);
-        grad_beta[v] += g;
-        products[v] += g * centred;
+        grad_beta[v] += run_grad_beta[v];
+        products[v] += run_products[v];
       }
     }
     STOOP_UNROLL
@@ -139,7 +148,8 @@ inline void batch_norm_sums(const BatchNormArgs<T>& args, Index first, Index col
 }
 
 // dx = gamma / sqrt(variance + eps) * (dy - dbeta/rows - xhat * dgamma/rows); without the means for fixed statistics.
-// From memory 2 reads and 1 write of the slice; two more reads come from caches.
+// From memory 2 reads and 1 write of the slice; two more reads come from caches: from the last row to the first, so that
+// of two strips larger than a cache at least the rows read last are still there.
 template <class T, bool kLarge>
 inline void batch_norm_backward_of(const BatchNormArgs<T>& args) {
   const T inverse_rows = args.fixed_statistics ? T(0) : T(1) / static_cast<T>(args.rows);
@@ -147,7 +157,6 @@ inline void batch_norm_backward_of(const BatchNormArgs<T>& args) {
     batch_norm_sums<T, kLarge>(args, first, cols);
     const T* input = args.input + first;
     T* grad = args.output + first;
-    const Index next = first + cols;
     for_each_group_of_vectors<T>(cols, [&]<int kWidth>(Index j, int lanes) {
       Vec<T> mean[kWidth], scale[kWidth], beta[kWidth], mean_grad[kWidth], mean_product[kWidth];
       STOOP_UNROLL
@@ -160,16 +169,15 @@ inline void batch_norm_backward_of(const BatchNormArgs<T>& args) {
         mean_grad[v] = load_lanes(args.grad_beta + column, lanes) * inverse_rows;
         mean_product[v] = load_lanes(args.grad_gamma + column, lanes) * inverse_rows / deviation;
       }
-      const bool more = j == 0 && next < args.cols;
-      const StripAhead<T, kLarge> next_input{args.input + next, args.ld_input, more ? args.rows : 0};
-      const StripAhead<T, kLarge> next_grad{args.output + next, args.ld_output, more ? args.rows : 0};
+      const StripAhead<T, kLarge> input_ahead{input, args.ld_input, j == 0 ? args.rows : 0};
+      const StripAhead<T, kLarge> grad_ahead{grad, args.ld_output, j == 0 ? args.rows : 0};
       const Index rows = args.rows, ld_input = args.ld_input, ld_grad = args.ld_output;
       const T slope = args.slope;
-      const T* x = input + j;
-      T* dy = grad + j;
-      for (Index i = 0; i < rows; ++i, x += ld_input, dy += ld_grad) {
-        next_input.ask(i);
-        next_grad.ask(i);
+      const T* x = input + j + (rows - 1) * ld_input;
+      T* dy = grad + j + (rows - 1) * ld_grad;
+      for (Index i = rows - 1; i >= 0; --i, x -= ld_input, dy -= ld_grad) {
+        input_ahead.ask(i - kRowsAhead);
+        grad_ahead.ask(i - kRowsAhead);
         STOOP_UNROLL
         for (int v = 0; v < kWidth; ++v) {
           const Vec<T> centred = load_lanes(x + v * kLanes<T>, lanes) - mean[v];

@@ -274,7 +274,7 @@ struct StripAhead {
   // GCC drops calls of a function that only prefetches, as one without effect, unless it is inlined at once.
   [[gnu::always_inline]] void ask([[maybe_unused]] Index row) const {
     if constexpr (kLarge) {
-      if (row >= rows) return;
+      if (row < 0 || row >= rows) return;
       const char* line = reinterpret_cast<const char*>(strip + row * ld);
       STOOP_UNROLL
       for (Index byte = 0; byte < kStripBytes; byte += 64) __builtin_prefetch(line + byte, 0, 2);

@@ -267,9 +267,11 @@ void softmax_cross_entropy_tangent(const LossTangentArgs<T>& args) noexcept {
     const T* t_z = args.tangent + i * args.ld_tangent;
     T* grad = of.grad + i * of.ld_grad;
     const T largest = row_maximum(z, of.cols);
-    const double sum = sum_of_exponentials(z, of.cols, largest, grad);
+    const double sum = sum_of_exponentials(z, of.cols, largest, grad, of.ld_output);
     double total = 1.0;
-    if (of.classes == nullptr) total = target_sums(z, of.targets + i * of.ld_targets, of.cols, largest).total;
+    if (of.classes == nullptr) {
+      total = target_sums(z, of.targets + i * of.ld_targets, of.cols, largest, of.ld_targets).total;
+    }
     const double weight = of.weights == nullptr ? 1.0 : static_cast<double>(of.weights[i]);
     const double scale = weight * static_cast<double>(of.grad_scale) * ((1.0 - smoothing) * total + smoothing) / sum;
     const T mean = static_cast<T>(1.0 / sum) * row_sum<T>(of.cols, [&](Index j, int lanes) {
