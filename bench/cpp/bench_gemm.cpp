@@ -35,8 +35,9 @@ bool is_there(Provider provider) {
   if (provider == Provider::native) return true;
   if (provider == Provider::blas) return blas_available();
   const std::vector<Bfloat16Isa> ways = supported_bfloat16();
-  return sizeof(T) == sizeof(float) &&
-         std::any_of(ways.begin(), ways.end(), [&](Bfloat16Isa way) { return name_of(provider) == std::string(name_of(way)); });
+  return sizeof(T) == sizeof(float) && std::any_of(ways.begin(), ways.end(), [&](Bfloat16Isa way) {
+           return name_of(provider) == std::string(name_of(way));
+         });
 }
 
 template <class T>

@@ -142,8 +142,9 @@ TEST_P(Bfloat16, ACopyOfBServesFurtherCalls) {
 // 1 + 2^-8 lies between 1 and 1 + 2^-7: the tie goes to the even mantissa. One more bit goes up.
 TEST_P(Bfloat16, RoundsToTheNearestTiesToEven) {
   const float up = 0x1.02p0f, tie = 0x1.01p0f, above = 0x1.010002p0f, odd_tie = 0x1.03p0f;
-  const float cases[][2] = {{tie, 1.0f}, {above, up}, {odd_tie, 0x1.04p0f}, {-tie, -1.0f}, {up, up}, {-above, -up},
-                            {3e38f, rounded(3e38f)}, {std::numeric_limits<float>::max(), kInfinity<float>}};
+  const float cases[][2] = {
+      {tie, 1.0f}, {above, up},   {odd_tie, 0x1.04p0f},    {-tie, -1.0f},
+      {up, up},    {-above, -up}, {3e38f, rounded(3e38f)}, {std::numeric_limits<float>::max(), kInfinity<float>}};
   for (const GemmForm form : kForms) {
     for (const auto& [given, want] : cases) {
       for (const bool in_a : {true, false}) {

@@ -129,7 +129,7 @@ TYPED_TEST(Gemm, OneRow) {
         tanh.use_activation(ActivationKind::tanh, false);
         for (Product<TypeParam>* product : {&relu, &tanh}) {
           product->clear();
-          product->run_native();
+          product->run();
           product->expect_right();
         }
         if (this->HasFatalFailure()) return;

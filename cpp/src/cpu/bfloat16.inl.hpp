@@ -134,8 +134,7 @@ inline void run_rows(const GemmArgs<float>& g, bool packed) {
     if (panel.j == 0) pack_a(g, panel.p, panel.depth, packed_a);
     const bool ends_run = panel.j + panel.cols == g.n;
     const Panel next = panel_at(ends_run ? panel.p + panel.depth : panel.p, ends_run ? 0 : panel.j + panel.cols);
-    const Index tiles =
-        blocks_of(g.m, kRowBlocks * kBlockLines) * blocks_of(panel.cols, kColumnBlocks * kBlockLines);
+    const Index tiles = blocks_of(g.m, kRowBlocks * kBlockLines) * blocks_of(panel.cols, kColumnBlocks * kBlockLines);
     const Index calls = tiles * blocks_of(panel.depth, kBlockDepth);
     Feeder feeder = feeder_of(g, next, packed_b + (number + 1) % places * kPanelElements, calls);
     if (packed) feeder.depth_blocks = 0;

@@ -19,9 +19,7 @@ struct Source {
   bool contiguous;  // the p's of a line are neighbours in memory, else the lines of a p are
 };
 
-inline __mmask16 first_of_16(Index n) {
-  return static_cast<__mmask16>(n >= 16 ? 0xffff : n <= 0 ? 0 : (1u << n) - 1u);
-}
+inline __mmask16 first_of_16(Index n) { return static_cast<__mmask16>(n >= 16 ? 0xffff : n <= 0 ? 0 : (1u << n) - 1u); }
 
 inline __m512i round_to_pairs(__m512 first, __m512 second) { return (__m512i)_mm512_cvtne2ps_pbh(second, first); }
 

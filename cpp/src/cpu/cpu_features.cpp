@@ -31,8 +31,8 @@ constexpr std::uint32_t kLeaf7Avx2 = 1u << 5;
 constexpr std::uint32_t kLeaf7Avx512 = (1u << 16) | (1u << 17) | (1u << 30) | (1u << 31);  // F, DQ, BW, VL
 constexpr std::uint32_t kLeaf7Amx = (1u << 22) | (1u << 24);                               // AMX-BF16, AMX-TILE
 constexpr std::uint32_t kLeaf71Avx512Bf16 = 1u << 5;
-constexpr std::uint64_t kStateYmm = 0x06;                                                  // xmm and ymm
-constexpr std::uint64_t kStateZmm = 0xe6;  // and opmask, upper halves of zmm0-15, zmm16-31
+constexpr std::uint64_t kStateYmm = 0x06;                       // xmm and ymm
+constexpr std::uint64_t kStateZmm = 0xe6;                       // and opmask, upper halves of zmm0-15, zmm16-31
 constexpr std::uint64_t kStateTiles = (1u << 17) | (1u << 18);  // tile configuration and data
 
 template <class U>

@@ -89,8 +89,7 @@ void check_precision(Precision precision) {
   if (precision == Precision::float32 || name_of(precision) == kTypeName<T>) return;
   const bool halved = precision == Precision::bfloat16;
   if (halved && sizeof(T) == sizeof(float)) return;
-  throw_value_error("Trainer",
-                    "precision " + in_quotes(name_of(precision)) + " with a model of " + kTypeName<T>,
+  throw_value_error("Trainer", "precision " + in_quotes(name_of(precision)) + " with a model of " + kTypeName<T>,
                     halved ? "expected a model of float32" : "expected \"float32\" or \"bfloat16\"",
                     halved ? "make the model in float32, or leave precision out" : "make the model in float64");
 }

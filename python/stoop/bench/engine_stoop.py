@@ -30,7 +30,9 @@ class StoopEngine(Engine):
             if workload.optimizer == "adam"
             else stoop.optimizers.SGD(workload.learning_rate, momentum=MOMENTUM)
         )
-        self._trainer = stoop.Trainer(self._model, loss=workload.loss, optimizer=optimizer, precision=self._precision, seed=0)
+        self._trainer = stoop.Trainer(
+            self._model, loss=workload.loss, optimizer=optimizer, precision=self._precision, seed=0
+        )
 
     def run(self, epochs: int) -> None:
         self._trainer.fit(self._x, self._y, epochs=epochs, batch_size=self._batch_size, verbose=0)
