@@ -139,6 +139,20 @@ TEST_P(Bfloat16, ACopyOfBServesFurtherCalls) {
   }
 }
 
+// A thread's scratch is made for the largest batch, and smaller ones come as well.
+TEST_P(Bfloat16, ScratchForALargerProductIsEnoughForASmaller) {
+  for (const Index n : {1, 48, 700, 2048, 5000}) {
+    Index before = 0;
+    for (const Index k : {1, 64, 512, 513, 2048, 4096, 100'000}) {
+      const Index elements = kernel_.scratch_elements(64, n, k);
+      EXPECT_GE(elements, before) << n << ", " << k;
+      EXPECT_GE(elements, kernel_.scratch_elements(64, n / 2, k)) << n << ", " << k;
+      EXPECT_GE(elements, kernel_.scratch_elements(9, n, k)) << n << ", " << k;
+      before = elements;
+    }
+  }
+}
+
 // 1 + 2^-8 lies between 1 and 1 + 2^-7: the tie goes to the even mantissa. One more bit goes up.
 TEST_P(Bfloat16, RoundsToTheNearestTiesToEven) {
   const float up = 0x1.02p0f, tie = 0x1.01p0f, above = 0x1.010002p0f, odd_tie = 0x1.03p0f;

@@ -122,7 +122,7 @@ inline bool keeps_b(Index n, Index k) { return panels_of(n, k) <= kMostKeptPanel
 // One run of rows, all columns. `packed`: the scratch holds the copy of b.
 inline void run_rows(const GemmArgs<float>& g, bool packed) {
   constexpr Index kColumns = kPanelBlocks * kBlockLines, kDepth = kDepthBlocks * kBlockDepth;
-  const Index places = keeps_b(g.n, g.k) ? panels_of(g.n, g.k) : 2;
+  const Index panels = panels_of(g.n, g.k), places = keeps_b(g.n, g.k) && panels > 1 ? panels : 2;
   uint16_t* packed_b = reinterpret_cast<uint16_t*>(g.scratch);
   uint16_t* packed_a = packed_b + places * kPanelElements;
   const auto panel_at = [&](Index p, Index j) {
@@ -143,9 +143,10 @@ inline void run_rows(const GemmArgs<float>& g, bool packed) {
   }
 }
 
+// Enough for smaller products too, which may keep a b where this one does not.
 Index gemm_scratch(Index m, Index n, Index k) noexcept {
   const Index lines = blocks_of(m, kBlockLines), depth = blocks_of(k, kBlockDepth);
-  const Index places = keeps_b(n, k) ? panels_of(n, k) : 2;
+  const Index kept = keeps_b(n, k) ? panels_of(n, k) : kMostKeptPanels, places = kept < 2 ? 2 : kept;
   return places * kPanelElements / 2 + (lines < kMostLineBlocks ? lines : kMostLineBlocks) *
                                            (depth < kDepthBlocks ? depth : kDepthBlocks) * kBlockFloats;
 }
