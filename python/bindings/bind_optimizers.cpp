@@ -50,8 +50,12 @@ std::vector<double> minimize_point(const std::string& config, const std::optiona
     const Array<double> out({static_cast<py::ssize_t>(gradient.size())}, gradient.data(), py::none());
     return cost(out).cast<double>();
   };
+  const auto keep_going = [] {
+    check_signals();
+    return true;
+  };
   return minimize(call, {point.mutable_data(), static_cast<std::size_t>(point.size())}, optimizer_from(config, rate),
-                  steps);
+                  steps, keep_going);
 }
 
 Array<double> rates(const std::string& schedule, const std::optional<PythonRate>& custom, Index first, Index count) {

@@ -61,12 +61,22 @@ class Exclusive {
 
 class Callbacks {
  public:
-  Callbacks(py::object on_epoch, py::object on_progress)
-      : on_epoch_(std::move(on_epoch)), on_progress_(std::move(on_progress)) {}
+  Callbacks(const py::dict& record, py::object on_epoch, py::object on_progress)
+      : record_(record), on_epoch_(std::move(on_epoch)), on_progress_(std::move(on_progress)) {}
 
+  // An epoch is recorded whatever has come in meanwhile, and by the core: a signal interrupts Python code anywhere, and
+  // the lists would not be of one length.
   bool epoch(const EpochResult& result) {
-    if (on_epoch_.is_none()) return true;
-    return guarded_([&] { return on_epoch_(to_dict(result)).template cast<bool>(); });
+    guarded_.even_after([&] {
+      const py::dict values = to_dict(result);
+      for (const auto& [key, list] : record_) py::reinterpret_borrow<py::list>(list).append(values[key]);
+      return true;
+    });
+    return guarded_([&] {
+      check_signals();
+      if (!on_epoch_.is_none()) on_epoch_();
+      return true;
+    });
   }
 
   bool progress(const Progress& progress) {
@@ -82,18 +92,18 @@ class Callbacks {
  private:
   static py::dict to_dict(const EpochResult& result) {
     py::dict dict;
-    dict["epoch"] = result.epoch;
+    dict["epoch"] = result.epoch + 1;
     dict["loss"] = result.loss;
     dict["accuracy"] = result.accuracy;
     dict["val_loss"] = result.val_loss;
     dict["val_accuracy"] = result.val_accuracy;
     dict["learning_rate"] = result.learning_rate;
     dict["grad_norm"] = result.grad_norm;
-    dict["seconds"] = result.seconds;
     dict["samples_per_second"] = result.samples_per_second;
     return dict;
   }
 
+  py::dict record_;  // by name of a field: the list that gets its values
   py::object on_epoch_;
   py::object on_progress_;
   GuardedCalls guarded_;
@@ -104,12 +114,12 @@ using Validation = std::optional<std::tuple<Array<T>, py::array, Weights<T>>>;
 
 template <class T>
 void fit(TrainerHandle<T>& self, const Array<T>& x, const py::array& y, const Weights<T>& weights, Index epochs,
-         Index batch_size, bool shuffle, const Validation<T>& validation, py::object on_epoch, py::object on_progress,
-         std::string_view last_batch) {
+         Index batch_size, bool shuffle, const Validation<T>& validation, const py::dict& record, py::object on_epoch,
+         py::object on_progress, std::string_view last_batch) {
   const Exclusive exclusive(self.busy);
   const MatrixView<const T> input = matrix_view("fit", x);
   const TargetsView<T> targets("fit", y, weights);
-  Callbacks callbacks(std::move(on_epoch), std::move(on_progress));
+  Callbacks callbacks(record, std::move(on_epoch), std::move(on_progress));
   FitOptions<T> options;
   options.epochs = epochs;
   options.batch_size = batch_size;
@@ -254,8 +264,8 @@ void bind_trainer_of(py::module_& m, const char* name) {
       .def(py::init<Model<T>&, std::string_view, const std::optional<PythonRate>&>(), py::arg("model"),
            py::arg("config"), py::arg("rate"), py::keep_alive<1, 2>())
       .def("fit", &fit<T>, x, y, py::arg("weights").noconvert(), py::arg("epochs"), py::arg("batch_size"),
-           py::arg("shuffle"), py::arg("validation").noconvert(), py::arg("on_epoch"), py::arg("on_progress"),
-           py::arg("last_batch"))
+           py::arg("shuffle"), py::arg("validation").noconvert(), py::arg("record"), py::arg("on_epoch"),
+           py::arg("on_progress"), py::arg("last_batch"))
       .def("step", &step<T>, x, y, weights)
       .def("loss_and_grad", &loss_and_grad<T>, x, y, weights, py::arg("training"), py::arg("dropout"))
       .def("hessian_vector_product", &hessian_vector_product<T>, x, y, weights, py::arg("direction").noconvert(),

@@ -64,12 +64,17 @@ class GuardedCalls {
   // The value of `call`, a bool; false from the first one on that raised.
   template <class Call>
   bool operator()(Call&& call) noexcept {
-    if (raised_) return false;
+    return !raised_ && even_after(call);
+  }
+
+  // Also called when one before has raised, whose exception remains.
+  template <class Call>
+  bool even_after(Call&& call) noexcept {
     const HeldGil held;
     try {
-      return call();
+      return call() && !raised_;
     } catch (...) {
-      raised_ = std::current_exception();
+      if (!raised_) raised_ = std::current_exception();
       return false;
     }
   }

@@ -34,16 +34,8 @@ class ArrayStates:
 
     def step(self, parameters: Sequence[Array], gradients: Sequence[npt.ArrayLike]) -> None:
         """Check the arrays and update them; see ``Optimizer.step``."""
-        for name, arrays in (("parameters", parameters), ("gradients", gradients)):
-            if not isinstance(arrays, list | tuple):
-                given = f"{name} is a {type(arrays).__name__}"
-                raise TypeError(message(_WHERE, given, "expected a list of arrays", "call step([w, b], [dw, db])"))
-        if len(parameters) != len(gradients) or not parameters:
-            given = f"{len(parameters)} parameters and {len(gradients)} gradients"
-            raise ValueError(message(_WHERE, given, "expected one gradient for each", "give them in the same order"))
-        dtype = getattr(parameters[0], "dtype", None)
-        checked = [check_parameter(i, array, dtype) for i, array in enumerate(parameters)]
-        grads = [check_gradient(i, own, grad) for i, (own, grad) in enumerate(zip(parameters, gradients))]
+        checked = check_parameters(parameters)
+        grads = check_gradients(parameters, gradients)
         key = (parameters[0].dtype.char, *((array.__array_interface__["data"][0], array.size) for array in checked))
         entry = self._updaters.get(key)
         if entry is None:
@@ -76,8 +68,43 @@ def _hold(owner: Any, forget: Any) -> Any:
         return owner  # kept alive instead
 
 
-def check_parameter(position: int, array: Any, dtype: Any) -> Array:
-    """Return the elements as one row-major array that shares their memory."""
+def check_parameters(parameters: Any) -> list[Array]:
+    """Return each as one row-major array that shares its memory.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For anything but a list of arrays of one dtype, float32 or float64, that can be updated in place.
+    """
+    _check_list("parameters", parameters)
+    if not parameters:
+        raise ValueError(message(_WHERE, "0 parameters", "expected at least one array", "call step([w, b], [dw, db])"))
+    dtype = getattr(parameters[0], "dtype", None)
+    return [_check_parameter(i, array, dtype) for i, array in enumerate(parameters)]
+
+
+def check_gradients(parameters: Sequence[Array], gradients: Any) -> list[Array]:
+    """Return a gradient for each of the checked parameters, row-major and of its dtype.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For another number of them, other shapes, or what is not real.
+    """
+    _check_list("gradients", gradients)
+    if len(parameters) != len(gradients):
+        given = f"{len(parameters)} parameters and {len(gradients)} gradients"
+        raise ValueError(message(_WHERE, given, "expected one gradient for each", "give them in the same order"))
+    return [_check_gradient(i, own, grad) for i, (own, grad) in enumerate(zip(parameters, gradients))]
+
+
+def _check_list(name: str, arrays: Any) -> None:
+    if not isinstance(arrays, list | tuple):
+        given = f"{name} is a {type(arrays).__name__}"
+        raise TypeError(message(_WHERE, given, "expected a list of arrays", "call step([w, b], [dw, db])"))
+
+
+def _check_parameter(position: int, array: Any, dtype: Any) -> Array:
     name = f"parameter {position}"
     if not isinstance(array, np.ndarray):
         given = f"{name} is a {type(array).__name__}, which cannot be changed in place"
@@ -99,7 +126,7 @@ def check_parameter(position: int, array: Any, dtype: Any) -> Array:
     return array if flags.c_contiguous else array.T
 
 
-def check_gradient(position: int, parameter: Array, gradient: npt.ArrayLike) -> Array:
+def _check_gradient(position: int, parameter: Array, gradient: npt.ArrayLike) -> Array:
     array = np.asarray(gradient)
     if array.dtype.kind not in "fiu":
         given = f"gradient {position} has dtype {array.dtype}"

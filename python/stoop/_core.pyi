@@ -55,7 +55,8 @@ class _Trainer(Generic[F]):  # RuntimeError when entered again while it runs
         batch_size: int,
         shuffle: bool,
         validation: tuple[npt.NDArray[F], npt.NDArray[F] | Classes, npt.NDArray[F] | None] | None,
-        on_epoch: Callable[[dict[str, Any]], bool] | None,  # the fields of EpochResult; False ends the fit
+        record: dict[str, list[Any]],  # by field of EpochResult, "epoch" from 1: gets a value after each epoch
+        on_epoch: Callable[[], object] | None,
         on_progress: Callable[[int, int, int], object] | None,  # epoch, samples done, samples
         last_batch: str,  # keep | drop | merge
     ) -> None: ...  # raises what a callback raised, or KeyboardInterrupt, after the running step

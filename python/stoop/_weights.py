@@ -16,7 +16,9 @@ Batch = tuple[Any, ...]  # X, y, weights or None
 def class_weights(
     class_weight: Any, classes: npt.NDArray[Any], n_classes: int, weights: Any, dtype: np.dtype[Any]
 ) -> npt.NDArray[Any]:
-    """Return ``weights * table[classes]``, with the table that a dict or array means.
+    """Return ``weights * table[classes]``, with the table that a dict or array means, divided by a power of two.
+
+    Only ratios count; the largest is brought to between 1 and 2, where every dtype holds it.
 
     Raises
     ------
@@ -33,6 +35,9 @@ def class_weights(
     by_sample: npt.NDArray[Any] = table[classes]
     if weights is not None:
         by_sample = by_sample * weights
+    largest = by_sample.max()
+    if np.isfinite(largest):  # the core refuses what is not
+        by_sample = np.ldexp(by_sample, 1 - np.frexp(largest)[1])
     return by_sample.astype(dtype, copy=False)
 
 

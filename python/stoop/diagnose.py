@@ -16,8 +16,9 @@ class CriticalPoint:
 
     Attributes
     ----------
-    kind : {"minimum", "saddle", "maximum", "plateau", "slope"}
-        "slope": the gradient is not small, so this is no critical point.
+    kind : {"minimum", "saddle", "maximum", "plateau", "slope", "undecided"}
+        "slope": the gradient is not small, so this is no critical point. "undecided": the residuals are too large to
+        exclude curvature that would speak against each of the others; ask with more `iterations`.
     loss : float
         Regularisation included.
     gradient_norm : float
@@ -64,6 +65,10 @@ def critical_point(
     The extreme eigenvalues of the Hessian are found by Lanczos' method (Lanczos 1950; Golub & Van Loan 2013, section
     10.3.1) on exact Hessian-vector products. Wide networks have many directions without curvature at a minimum: an
     eigenvalue counts as negative only beyond `curvature_tolerance`. Nothing is changed.
+
+    What Lanczos finds is the curvature in some direction, so curvature of both signs proves a saddle, exact or not. A
+    minimum, maximum or plateau needs ends of the spectrum without the curvature that would speak against it, their
+    residuals included; where these are too large, the answer is "undecided".
 
     Parameters
     ----------

@@ -43,11 +43,9 @@ class History(Mapping[str, list[float]]):
         last = ", ".join(f"{key}={values[-1]:.4g}" for key, values in self.items() if values)
         return f"History({len(self.epochs)} epochs{': ' if last else ''}{last})"
 
-    def append(self, result: Mapping[str, Any]) -> None:
-        """Add one epoch; `result` holds ``epoch`` (from 0) and a value for every key."""
-        self.epochs.append(int(result["epoch"]) + 1)
-        for key, values in self._columns.items():
-            values.append(float(result[key]))
+    def _record(self) -> dict[str, list[Any]]:
+        """Return the lists that the core adds to, "epoch" among them."""
+        return {"epoch": self.epochs, **self._columns}
 
     def to_csv(self, path: str | os.PathLike[str]) -> None:
         """Write a header and one row per epoch; the first column is ``epoch``.

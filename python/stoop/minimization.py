@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stoop import _core
-from stoop._array_step import check_gradient, check_parameter
+from stoop._array_step import check_gradients, check_parameters
 from stoop._checks import integer
 from stoop._core import NonFiniteLossError
 from stoop._errors import message
@@ -70,24 +70,23 @@ def minimize(cost: Any, params: Parameters, optimizer: str | Optimizer, steps: i
         raise TypeError(message("minimize", f"cost is {cost!r}", expected, "return (value, [gradients]) from it"))
     count = integer("minimize", "steps", steps, 1)
     arrays = [params] if isinstance(params, np.ndarray) else params
+    views = check_parameters(arrays)
     if isinstance(chosen, FullBatchOptimizer):
-        return _iterate(cost, params, arrays, chosen, count)
+        return _iterate(cost, params, views, chosen, count)
     values = np.empty(count)
     for step in range(count):
         values[step], gradients = _evaluate(cost, params)
         if not math.isfinite(values[step]):
             _refuse_value(float(values[step]), step)
-        if isinstance(params, np.ndarray) and not isinstance(gradients, list | tuple):
-            gradients = [gradients]
         chosen.step(arrays, gradients)
     return values
 
 
 def _iterate(
-    cost: Any, params: Any, arrays: Sequence[npt.NDArray[Any]], optimizer: Optimizer, steps: int
+    cost: Any, params: Any, views: list[npt.NDArray[Any]], optimizer: Optimizer, steps: int
 ) -> npt.NDArray[np.float64]:
-    """Minimise over all arrays as one float64 vector; `params` follow it."""
-    views = [check_parameter(i, array, getattr(arrays[0], "dtype", None)) for i, array in enumerate(arrays)]
+    """Minimise over all arrays as one float64 vector; `params`, whose memory the views share, follow it."""
+    arrays = [params] if isinstance(params, np.ndarray) else params
     point = np.concatenate([view.ravel() for view in views], dtype=np.float64)
     cuts = np.cumsum([view.size for view in views])[:-1]
 
@@ -98,12 +97,7 @@ def _iterate(
     def flat_cost(gradient: npt.NDArray[np.float64]) -> float:
         put()
         value, gradients = _evaluate(cost, params)
-        if isinstance(params, np.ndarray) and not isinstance(gradients, list | tuple):
-            gradients = [gradients]
-        checked = [
-            check_gradient(i, array, grad) for i, (array, grad) in enumerate(zip(arrays, gradients, strict=True))
-        ]
-        gradient[...] = np.concatenate([grad.ravel() for grad in checked])
+        gradient[...] = np.concatenate([grad.ravel() for grad in check_gradients(arrays, gradients)])
         return value
 
     try:
@@ -119,10 +113,13 @@ def _evaluate(cost: Any, params: Any) -> tuple[float, Any]:
     result = cost(params)
     try:
         value, gradients = result
-        return _scalar(value), gradients
+        value = _scalar(value)
     except (TypeError, ValueError):
         given = f"cost returned {result!r}"
         raise TypeError(message("minimize", given, "expected (value, [gradients])", "return both")) from None
+    if isinstance(params, np.ndarray) and not isinstance(gradients, list | tuple):
+        gradients = [gradients]
+    return value, gradients
 
 
 def _scalar(value: Any) -> float:

@@ -1,7 +1,7 @@
 """Trainer: gradient descent on mini-batches. Whole epochs run in the core with the GIL released."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -225,7 +225,8 @@ class Trainer:
                 batch_size,
                 shuffle,
                 validation,
-                _record(history, table),
+                history._record(),
+                None if table is None else table.row,
                 None if table is None else table.update,
                 last_batch,
             )
@@ -428,16 +429,6 @@ class Trainer:
         if validated:
             measured += [f"val_{key}" for key in measured]
         return [*measured, "learning_rate", "grad_norm", "samples_per_second"]
-
-
-def _record(history: History, table: EpochTable | None) -> Callable[[dict[str, Any]], bool]:
-    def on_epoch(result: dict[str, Any]) -> bool:
-        history.append(result)
-        if table is not None:
-            table.row()
-        return True
-
-    return on_epoch
 
 
 def _limit(name: str, value: float | None) -> float | None:

@@ -115,6 +115,29 @@ TEST(Fit, StepsAllocateNothing) {
   }
 }
 
+// After the iterations that fill the history of LBFGS, with NewtonCG after one of each kind.
+TEST(FullBatch, IterationsAllocateNothingOnceWarm) {
+  constexpr int kWarm = 16, kCounted = 15;  // the columns of the history grow after iteration 16 and 32
+  const Samples<float> samples(50, 20, 5);
+  for (const Optimizer& optimizer :
+       {Optimizer{LBFGS{.history_size = 4}}, Optimizer{NewtonCG{}}, Optimizer{NewtonCG{.saddle_tolerance = 1e3}}}) {
+    for (const Loss& loss : kLosses) {
+      Model<float> model(
+          {.input_dim = 20, .layers = {Dense{16, Tanh{}}, BatchNorm{}, Dense{8, SiLU{}}, LayerNorm{}, Dense{5}}});
+      Trainer<float> trainer(model, {.loss = loss, .optimizer = optimizer, .l2 = 0.01, .ema = 0.9, .num_threads = 1});
+      long before = 0, after = 0;
+      FitOptions<float> options{.epochs = kWarm + kCounted, .batch_size = 50};
+      options.on_epoch = [&](const EpochResult& result) {
+        if (result.epoch + 1 == kWarm + 1) before = g_allocations;
+        after = g_allocations;
+        return true;
+      };
+      trainer.fit(samples.x(), samples.y(loss), options);
+      EXPECT_EQ(after, before) << name_of(kind_of(optimizer)) << ", " << name_of(kind_of(loss));
+    }
+  }
+}
+
 TEST(TrainingExecutor, RunAllocatesNothing) {
   const Samples<float> samples(97, 20, 5);
   for (const int threads : {1, 2, 3}) {

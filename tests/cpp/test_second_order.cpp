@@ -193,15 +193,40 @@ TEST(ExtremeEigenvalues, OfADiagonalMatrixOnTheFreeElements) {
     for (std::size_t i = 0; i < kSize; ++i) product[i] = free[i] ? value(i) * v[i] : 0.0;
   };
   std::vector<double> lowest(kSize);
-  const Spectrum whole = extreme_eigenvalues<double>(multiply, free, 100, 1, lowest);
+  const Spectrum whole = Lanczos<double>().extreme_eigenvalues(multiply, free, 100, 1, lowest);
   EXPECT_NEAR(whole.smallest, value(1), 1e-10);
   EXPECT_NEAR(whole.largest, value(kSize - 1), 1e-10);
   EXPECT_NEAR(std::abs(lowest[1]), 1.0, 1e-8);
   EXPECT_LE(whole.products, static_cast<Index>(kSize - 2));
-  const Spectrum part = extreme_eigenvalues<double>(multiply, free, 12, 1);
+  const Spectrum part = Lanczos<double>().extreme_eigenvalues(multiply, free, 12, 1);
   EXPECT_NEAR(part.smallest, value(1), part.smallest_residual + 1e-12);  // the residual is an honest bound
   EXPECT_EQ(part.products, 12);
-  EXPECT_EQ(extreme_eigenvalues<double>(multiply, std::vector<bool>(kSize, false), 5, 1).products, 0);
+  EXPECT_EQ(Lanczos<double>().extreme_eigenvalues(multiply, std::vector<bool>(kSize, false), 5, 1).products, 0);
+}
+
+TEST(CriticalPoint, KindsByEigenvaluesAndTheirResiduals) {
+  struct Case {
+    double smallest, smallest_residual, largest, largest_residual;
+    PointKind kind;
+  };
+  const Case cases[] = {
+      {-1.0, 2.0, 3.0, 5.0, PointKind::saddle},  // proven by curvature of both signs
+      {0.5, 0.4, 3.0, 9.0, PointKind::minimum},       {0.5, 0.6, 3.0, 0.0, PointKind::undecided},
+      {0.0, 1.0e-4, 1.0, 0.0, PointKind::minimum},    {0.0, 1.1e-4, 1.0, 0.0, PointKind::undecided},
+      {-3.0, 9.0, -0.5, 0.4, PointKind::maximum},     {-3.0, 9.0, -0.5, 0.6, PointKind::undecided},
+      {1e-9, 1e-9, 1e-7, 1e-8, PointKind::plateau},   {1e-9, 1e-3, 1e-7, 1e-8, PointKind::undecided},
+      {1e-9, 1e-8, 1e-7, 1e-3, PointKind::undecided}, {NAN, 0.0, 1.0, 0.0, PointKind::undecided},
+  };
+  for (const Case& c : cases) {
+    CriticalPoint point;
+    point.smallest_eigenvalue = c.smallest;
+    point.smallest_residual = c.smallest_residual;
+    point.largest_eigenvalue = c.largest;
+    point.largest_residual = c.largest_residual;
+    EXPECT_EQ(name_of(kind_of(point)), name_of(c.kind)) << c.smallest << ", " << c.smallest_residual;
+    point.gradient_norm = 1.0;
+    EXPECT_EQ(name_of(kind_of(point)), "slope");
+  }
 }
 
 TEST(CriticalPoint, RefusesTolerancesThatAreNone) {
@@ -233,6 +258,21 @@ TEST(Minimize, RosenbrocksValley) {
   EXPECT_NEAR(w[0], 1.0, 1e-3);
   EXPECT_THROW(minimize(rosenbrock, w, NewtonCG{}, 3), ValueError);
   EXPECT_THROW(minimize(rosenbrock, w, LBFGS{}, 0), ValueError);
+}
+
+TEST(Minimize, AsksWhetherToGoOnThoughLbfgsHasConverged) {
+  for (const Optimizer& optimizer : {Optimizer{LBFGS{}}, Optimizer{SGD{}}}) {
+    std::vector<double> w = {0.0};
+    int asked = 0;
+    const auto cost = [](std::span<const double> at, std::span<double> gradient) {
+      gradient[0] = 2.0 * at[0] - 10.0;
+      return (at[0] - 5.0) * (at[0] - 5.0);
+    };
+    const auto values = minimize(cost, w, optimizer, 100'000'000, [&] { return ++asked < 3; });
+    EXPECT_EQ(asked, 3);
+    EXPECT_LT(values.size(), 100'000'000u);
+    EXPECT_NEAR(w[0], 5.0, 1e-6);
+  }
 }
 
 }  // namespace

@@ -271,6 +271,38 @@ TYPED_TEST(Training, OnEpochSeesEachEpochAndStops) {
   EXPECT_EQ(trainer.epoch(), 3);
 }
 
+// An epoch is one update here, so a stop after any of them is one at the end of an epoch.
+TYPED_TEST(Training, AStopAtTheEndOfAnEpochLeavesItInTheHistory) {
+  using T = TypeParam;
+  const Samples<T> samples(20, 4, 3);
+  for (const bool validated : {false, true}) {
+    for (const Optimizer& optimizer : {Optimizer{SGD{}}, Optimizer{LBFGS{}}}) {
+      Model<T> model = small_model<T>();
+      Trainer<T> trainer(model, {.optimizer = optimizer});
+      FitOptions<T> options{.epochs = 1 << 30, .batch_size = 20};
+      if (validated) options.validation_x = samples.x();
+      options.validation_y = samples.classes;
+      bool asked = false;
+      const auto start = std::chrono::steady_clock::now();
+      options.on_progress = [&](const Progress&) {
+        asked = true;
+        return false;
+      };
+      std::size_t seen = 0;
+      options.on_epoch = [&](const EpochResult& result) {
+        EXPECT_EQ(static_cast<Index>(++seen), result.epoch + 1);
+        return std::chrono::steady_clock::now() - start < std::chrono::seconds(5);
+      };
+      const History history = trainer.fit(samples.x(), samples.classes, options);
+      EXPECT_TRUE(asked) << "not in 5 s";
+      EXPECT_EQ(history.loss.size(), seen);
+      EXPECT_EQ(history.val_loss.size(), validated ? seen : 0);
+      EXPECT_EQ(trainer.epoch(), static_cast<Index>(seen));
+      EXPECT_EQ(trainer.steps(), trainer.epoch());
+    }
+  }
+}
+
 // Also where each epoch is shorter than the interval of 50 ms at which on_progress is asked.
 TYPED_TEST(Training, OnProgressStopsAtAStep) {
   using T = TypeParam;

@@ -132,6 +132,42 @@ TYPED_TEST(TrainingErrors, BadOptionsChangeNothing) {
       loss, [&](Trainer<T>& t) { t.loss_and_grad(samples.x(), samples.classes, gradient); }, "gradient has 3 elements");
 }
 
+// As many parameters, of the same names and shapes.
+TYPED_TEST(TrainingErrors, AModelThatWasGivenOtherLayersIsRefused) {
+  using T = TypeParam;
+  const Samples<T> samples(20, 4, 3);
+  const std::vector<Layer> layers = {Dense{9, ReLU{}}, BatchNorm{}, Residual{{Dense{9, ELU{0.5}}}}, Dense{3}};
+  std::vector<std::vector<Layer>> others(5, layers);
+  std::get<Dense>(others[0][0]).activation = Tanh{};
+  std::get<BatchNorm>(others[1][1]).eps = 1e-3;
+  std::get<Residual>(others[2][2]).layers = {Dense{9, ELU{0.25}}};
+  std::get<Dense>(others[3][3]).l2 = 0.1;
+  others[4].insert(others[4].begin() + 3, Dropout{0.5});
+  Model<T> model({.input_dim = 4, .layers = layers});
+  Trainer<T> trainer(model);
+  std::vector<T> gradient(model.parameter_block().size());
+  trainer.step(samples.x(), samples.classes);
+  for (const auto& other : others) {
+    model = Model<T>({.input_dim = 4, .layers = other, .seed = 7});
+    EXPECT_THROW(trainer.step(samples.x(), samples.classes), ValueError);
+    EXPECT_THROW(trainer.fit(samples.x(), samples.classes), ValueError);
+    EXPECT_THROW(trainer.evaluate(samples.x(), samples.classes), ValueError);
+    EXPECT_THROW(trainer.loss_and_grad(samples.x(), samples.classes, gradient), ValueError);
+  }
+  model = Model<T>({.input_dim = 4, .layers = layers, .seed = 7});
+  EXPECT_TRUE(std::isfinite(trainer.step(samples.x(), samples.classes)));
+}
+
+TYPED_TEST(TrainingErrors, AnEpsOfANormalisationThatIsZeroIsRefused) {
+  using T = TypeParam;
+  const double least = static_cast<double>(std::numeric_limits<T>::min());
+  for (const double eps : {least / 2, 0.0, HUGE_VAL}) {
+    EXPECT_THROW(Model<T>({.input_dim = 4, .layers = {BatchNorm{.eps = eps}, Dense{3}}}), ValueError) << eps;
+    EXPECT_THROW(Model<T>({.input_dim = 4, .layers = {Residual{{LayerNorm{.eps = eps}}}, Dense{3}}}), ValueError);
+  }
+  EXPECT_NO_THROW(Model<T>({.input_dim = 4, .layers = {BatchNorm{.eps = least}, LayerNorm{.eps = least}, Dense{3}}}));
+}
+
 // ---- non-finite losses ----
 
 // Samples so large that the outputs overflow at once.
@@ -244,6 +280,32 @@ TYPED_TEST(TrainingErrors, AStepThatFailsChangesNothingAndTheNextWorks) {
     }
     EXPECT_TRUE(same_bits<T>(model.parameter_block(), twin.parameter_block()));
     EXPECT_EQ(trainer.steps(), 3);
+  }
+}
+
+// Samples whose variance is infinite, so that all outputs of a batch normalisation are 0: finite, but wrong.
+TYPED_TEST(TrainingErrors, RunningStatisticsThatOverflowAreNoticed) {
+  using T = TypeParam;
+  const Samples<T> good(20, 4, 3);
+  Samples<T> bad = good;
+  for (T& v : bad.features) v *= std::sqrt(std::numeric_limits<T>::max()) * 100;
+  for (const Optimizer& optimizer : {Optimizer{SGD{.momentum = 0.9}}, Optimizer{Adam{}}, Optimizer{LBFGS{}}}) {
+    for (const int threads : {1, 2}) {
+      const auto make = [] { return Model<T>({.input_dim = 4, .layers = {BatchNorm{}, Dense{3}}, .seed = 2}); };
+      Model<T> model = make(), twin = make();
+      const TrainerConfig config{.optimizer = optimizer, .ema = 0.5, .num_threads = threads};
+      Trainer<T> trainer(model, config), undisturbed(twin, config);
+      for (int i = 0; i < 3; ++i) {
+        trainer.step(good.x(), good.classes);
+        undisturbed.step(good.x(), good.classes);
+        EXPECT_THROW(trainer.step(bad.x(), bad.classes), NonFiniteLossError);
+        EXPECT_THROW(trainer.fit(bad.x(), bad.classes, {.batch_size = 20}), NonFiniteLossError);
+      }
+      EXPECT_TRUE(same_bits<T>(model.parameter_block(), twin.parameter_block()));
+      EXPECT_TRUE(same_bits<T>(model.buffer_block(), twin.buffer_block()));
+      EXPECT_TRUE(same_bits<T>(trainer.ema_block(), undisturbed.ema_block()));
+      EXPECT_EQ(trainer.steps(), 3);
+    }
   }
 }
 

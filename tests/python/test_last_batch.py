@@ -161,7 +161,7 @@ def test_progress_reaches_the_end_of_what_is_trained_on() -> None:
     X, y = make_data("softmax_cross_entropy", 3000, FEATURES, OUTPUTS)
     seen: list[tuple[int, int, int]] = []
     trainer = make_trainer()
-    trainer._core.fit(X, y, None, 600, 17, False, None, None, lambda *p: seen.append(p), "drop")
+    trainer._core.fit(X, y, None, 600, 17, False, None, {}, None, lambda *p: seen.append(p), "drop")
     assert seen, "the fit is too short for a report"
     assert {samples for _, _, samples in seen} == {3000 // 17 * 17}
     assert all(done <= samples for _, done, samples in seen)

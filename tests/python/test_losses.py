@@ -133,6 +133,59 @@ def test_weights_are_relative(case: str) -> None:
         )
 
 
+# Exact multiples of the weights, some so small or so large that their sum or its inverse is no normal number.
+SIZES = {
+    "float32": [2.0**-149, 2.0**-130, 2.0**-40, 2.0**124, 2.0**125],
+    "float64": [2.0**-1074, 2.0**-1025, 2.0**300, 2.0**1021],
+}
+
+
+def everything_with(weight: npt.NDArray, case: str, dtype: str) -> list[Any]:
+    """What a trainer makes of these weights, in all its ways."""
+    loss = CASES[case][0]
+    X, y = make_batch(case)
+    trainer = make_trainer(loss, dtype, l2=0.01, accumulate=2)
+    history = trainer.fit(X, y, 2, 5, (X, y, weight), sample_weight=weight, verbose=0)
+    found: list[Any] = [history[key] for key in ("loss", "val_loss", "grad_norm")]
+    found.append(trainer.step(X, y, sample_weight=weight))
+    value, grads = trainer.loss_and_grad(X, y, sample_weight=weight)
+    found += [value, *grads.values()]
+    found += trainer.hessian_vector_product(X, y, grads, sample_weight=weight).values()
+    found += trainer.evaluate(X, y, sample_weight=weight).values()
+    found += trainer.model.state_dict().values()
+    full_batch = make_trainer(loss, dtype, optimizer=stoop.optimizers.LBFGS())
+    found.append(full_batch.fit(X, y, 2, len(X), sample_weight=weight, verbose=0)["loss"])
+    if dtype == "float64":
+        found.append(stoop.gradcheck(trainer.model, loss, X, y, sample_weight=weight, sample=2).relative_error)
+    return found
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("case", CASES)
+def test_weights_of_any_size_are_the_same_to_the_bit(case: str, dtype: str) -> None:
+    weight = np.random.default_rng(3).integers(0, 8, 17).astype(dtype)
+    expected = everything_with(weight, case, dtype)
+    assert all(np.all(np.isfinite(value)) for value in expected)
+    for factor in SIZES[dtype]:
+        for found, value in zip(everything_with(weight * np.dtype(dtype).type(factor), case, dtype), expected):
+            np.testing.assert_array_equal(found, value, err_msg=f"weights times {factor}")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("factor", [2.0**-1000, 2.0**-200, 2.0**150, 2.0**1000])
+def test_class_weights_of_any_size_are_the_same_to_the_bit(factor: float, dtype: str) -> None:
+    X, y = make_batch("classes", 24)
+    table = np.array([1.0, 3.0, 0.0, 0.7])
+    results = []
+    for class_weight in (table, factor * table, dict(enumerate(factor * table))):
+        trainer = make_trainer("softmax_cross_entropy", dtype)
+        loss = trainer.fit(X, y, epochs=2, batch_size=7, verbose=0, class_weight=class_weight)["loss"]
+        results.append([np.array(loss), *trainer.model.state_dict().values()])
+    for found in results[1:]:
+        for a, b in zip(found, results[0]):
+            np.testing.assert_array_equal(a, b)
+
+
 @settings(max_examples=25, deadline=None)
 @given(st.lists(st.integers(0, 4), min_size=OUTPUTS, max_size=OUTPUTS), st.integers(0, 1000))
 def test_class_weight_equals_repeated_samples(counts: list[int], seed: int) -> None:

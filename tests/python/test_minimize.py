@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import doctest
+import os
+import signal
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -98,6 +101,51 @@ def test_a_cost_that_is_not_finite() -> None:
 def test_bad_arguments(call: Callable[[], Any], exception: type[Exception], pattern: str) -> None:
     with refused(exception, pattern):
         call()
+
+
+BAD_ARRAYS: dict[str, Callable[[], Any]] = {
+    "no arrays": lambda: ([], []),
+    "a dict": lambda: ({"w": np.zeros(2)}, [np.zeros(2)]),
+    "a number": lambda: ([np.zeros(2), 3.0], [np.zeros(2), 1.0]),
+    "integers": lambda: ([np.zeros(2, int)], [np.zeros(2)]),
+    "two dtypes": lambda: ([np.zeros(2), np.zeros(2, np.float32)], [np.zeros(2), np.zeros(2)]),
+    "a view": lambda: ([np.zeros((4, 4))[:, :2]], [np.zeros((4, 2))]),
+    "read only": lambda: ([np.broadcast_to(0.0, (2,))], [np.zeros(2)]),
+    "too few gradients": lambda: ([np.zeros(2), np.zeros(2)], [np.zeros(2)]),
+    "too many gradients": lambda: ([np.zeros(2)], [np.zeros(2), np.zeros(2)]),
+    "another shape": lambda: ([np.zeros(2)], [np.zeros(3)]),
+    "strings": lambda: ([np.zeros(2)], [np.array(["a", "b"])]),
+    "gradients in a dict": lambda: ([np.zeros(2)], {"w": np.zeros(2)}),
+}
+
+
+@pytest.mark.parametrize("case", BAD_ARRAYS)
+def test_every_optimizer_refuses_arrays_with_the_words_of_step(case: str) -> None:
+    params, gradients = BAD_ARRAYS[case]()
+    with pytest.raises((ValueError, TypeError)) as expected:
+        stoop.optimizers.SGD().step(params, gradients)
+    for optimizer in ("sgd", "lbfgs"):
+        params, gradients = BAD_ARRAYS[case]()
+        with pytest.raises(expected.type) as found:
+            stoop.minimize(lambda _, g=gradients: (1.0, g), params, optimizer, 3)
+        assert str(found.value) == str(expected.value), optimizer
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends a POSIX signal")
+def test_a_signal_stops_lbfgs_that_has_converged() -> None:
+    """A timer of the system, since no other Python thread runs meanwhile."""
+    w = np.zeros(1)
+    before = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    start = time.perf_counter()
+    signal.setitimer(signal.ITIMER_REAL, 0.2)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            stoop.minimize(quadratic(1, -10, 25), [w], "lbfgs", steps=10**8)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        signal.signal(signal.SIGALRM, before)
+    assert time.perf_counter() - start < 1.0
+    assert w[0] == pytest.approx(5.0)
 
 
 def test_the_example_of_the_docstring() -> None:

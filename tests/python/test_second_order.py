@@ -366,6 +366,33 @@ def test_maximum() -> None:
     assert stoop.diagnose.critical_point(stoop.Trainer(model, loss="mse"), X, -y).kind == "maximum"
 
 
+def test_what_lanczos_has_not_found_out_is_undecided() -> None:
+    """One product gives one number between the ends of the spectrum; it proves a sign, not that there is no other."""
+    layers = [stoop.Dense(6, activation="tanh", use_bias=False), stoop.Dense(3, use_bias=False)]
+    X = np.random.default_rng(0).standard_normal((40, 4))
+    model = stoop.Model(layers, input_dim=4, dtype="float64", seed=3)
+    y = np.argmax(model.predict(X), axis=1)
+    trainer = stoop.Trainer(model, optimizer="lbfgs", l2=0.01)
+    trainer.fit(X, y, epochs=400, batch_size=len(X), verbose=0)
+    few = stoop.diagnose.critical_point(trainer, X, y, iterations=2)
+    assert few.smallest_residual > few.smallest_eigenvalue
+    assert few.kind == "undecided"
+    assert "undecided" in str(few)
+    assert stoop.diagnose.critical_point(trainer, X, y, iterations=60).kind == "minimum"
+
+
+def test_a_saddle_needs_no_exact_eigenvalues() -> None:
+    """A quotient of Rayleigh below zero is curvature below zero, however far it is from an eigenvalue."""
+    model, X, _ = small_problem()
+    for value in model.parameters().values():
+        value[...] = 0.0
+    y = X[:, :3] - X[:, :3].mean(axis=0)
+    trainer = stoop.Trainer(model, loss="mse")
+    few = stoop.diagnose.critical_point(trainer, X, y, iterations=4)
+    assert few.smallest_residual > 1e-3 * abs(few.smallest_eigenvalue)
+    assert few.kind == stoop.diagnose.critical_point(trainer, X, y).kind == "saddle"
+
+
 # ---- minimize ----
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import stoop
-from helpers import bits, make_data, refused, relative_error, run_python
+from helpers import bits, make_data, refused, relative_error, run_python, unchanged
 
 COLUMNS = ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "grad_norm", "samples_per_second")
 
@@ -243,6 +243,76 @@ def test_ctrl_c_stops_after_the_running_step(width: int, samples: int) -> None:
     assert np.isfinite(trainer.step(X[:128], y[:128]))
     assert trainer.steps == before[1] + 1
     assert bits(model) != before[0]
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "lbfgs"])
+@pytest.mark.parametrize("call", ["step", "fit"])
+def test_running_statistics_that_overflow_are_noticed(call: str, optimizer: str) -> None:
+    """A variance of 1e50 is infinite in float32; what it is divided by makes outputs, loss and gradient finite."""
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((20, 3)).astype(np.float32), rng.integers(2, size=20)
+    model = stoop.Model([stoop.BatchNorm(), stoop.Dense(2)], input_dim=3)
+    trainer = stoop.Trainer(model, optimizer=optimizer, ema=0.9)
+    trainer.step(X, y)
+    before = {name: value.copy() for name, value in (model.state_dict() | trainer.ema_parameters()).items()}
+    arguments: dict[str, Any] = {"batch_size": 20, "verbose": 0} if call == "fit" else {}
+    with unchanged(trainer), pytest.raises(stoop.NonFiniteLossError, match="standardise X"):
+        getattr(trainer, call)(X * np.float32(1e25), y, **arguments)
+    for name, value in (model.state_dict() | trainer.ema_parameters()).items():
+        np.testing.assert_array_equal(value, before[name], err_msg=name)
+    fresh = stoop.Trainer(stoop.Model([stoop.BatchNorm(), stoop.Dense(2)], input_dim=3), optimizer=optimizer, ema=0.9)
+    fresh.step(X, y)
+    assert trainer.step(X, y) == fresh.step(X, y)
+
+
+@pytest.mark.parametrize("layer", [stoop.BatchNorm, stoop.LayerNorm])
+def test_an_eps_of_a_normalisation_that_is_no_normal_number_is_refused(layer: Any) -> None:
+    name = layer.__name__
+    for dtype, eps in (("float32", 1e-46), ("float32", 1e-39), ("float32", 1e39), ("float64", 1e-310)):
+        for layers, path in (
+            ([stoop.Dense(3), layer(eps=eps), stoop.Dense(2)], "layer 1 "),
+            ([stoop.Residual([stoop.ReLU(), layer(eps=eps)]), stoop.Dense(2)], "layer 0.1 "),
+        ):
+            with refused(ValueError, rf"\[{name}\] {path}has eps=1e.*{dtype}", "1e-5"):
+                stoop.Model(layers, input_dim=3, dtype=dtype)
+    stoop.Model([layer(eps=1e-46), stoop.Dense(2)], input_dim=3, dtype="float64")
+    stoop.Model([layer(eps=1.2e-38), stoop.Dense(2)], input_dim=3)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends a POSIX signal")
+@pytest.mark.parametrize("verbose", [0, 2])
+@pytest.mark.parametrize("validated", [False, True])
+@pytest.mark.parametrize("optimizer", ["adam", "lbfgs"])
+def test_ctrl_c_leaves_no_epoch_out_of_the_history(optimizer: str, validated: bool, verbose: int) -> None:
+    """An epoch is one update here, so every epoch that was trained must be in it."""
+    X, y = make_data("softmax_cross_entropy", 200, 8, 4)
+    for delay in (0.15, 0.16, 0.21):
+        trainer = make_trainer(optimizer=optimizer)
+        timer = threading.Timer(delay, os.kill, (os.getpid(), signal.SIGINT))
+        timer.start()
+        with pytest.raises(KeyboardInterrupt):
+            trainer.fit(X, y, 10**7, len(X), (X, y) if validated else None, verbose=verbose)
+        timer.join()
+        history = trainer.history
+        assert trainer.epoch == trainer.steps > 0
+        assert history.epochs == list(range(1, trainer.epoch + 1))
+        assert all(len(values) == trainer.epoch for values in history.values())
+        assert trainer.fit(X, y, 1, len(X), verbose=0).epochs == [trainer.steps]
+
+
+def test_an_exception_while_an_epoch_is_shown_leaves_it_in_the_history(monkeypatch: pytest.MonkeyPatch) -> None:
+    X, y = make_data("softmax_cross_entropy", 200, 8, 4)
+    trainer = make_trainer()
+
+    def fail(_: Any) -> None:
+        raise OSError("the terminal is gone")
+
+    monkeypatch.setattr("stoop.progress.EpochTable.row", fail)
+    with pytest.raises(OSError, match="terminal"):
+        trainer.fit(X, y, verbose=2)
+    assert trainer.epoch == 1
+    assert trainer.history.epochs == [1]
+    assert np.isfinite(trainer.history["loss"]).all()
 
 
 @pytest.mark.skipif(os.name != "posix", reason="sends a POSIX signal")

@@ -9,11 +9,12 @@
 namespace stoop {
 
 enum class PointKind {
-  slope,    // the gradient is not small: no critical point
-  minimum,  // no direction of negative curvature
-  saddle,   // curvature of both signs
-  maximum,  // no direction of positive curvature
-  plateau,  // no curvature to speak of
+  slope,      // the gradient is not small: no critical point
+  minimum,    // no direction of negative curvature
+  saddle,     // curvature of both signs
+  maximum,    // no direction of positive curvature
+  plateau,    // no curvature to speak of
+  undecided,  // the eigenvalues found are not near enough to those of the Hessian to say
 };
 
 std::string_view name_of(PointKind kind);
@@ -38,6 +39,11 @@ struct CriticalPoint {
   double largest_residual = 0.0;
   Index products = 0;  // Hessian-vector products made
 };
+
+// What follows from the numbers of `point`. A found eigenvalue is the curvature in some direction, so its sign is proven
+// whatever its residual: two of opposite signs make a saddle. That there is no curvature of a sign takes an end of the
+// spectrum whose residual does not reach to that sign, else the point is `undecided`.
+PointKind kind_of(const CriticalPoint& point, const CriticalPointOptions& options = {});
 
 // Gradient and extreme eigenvalues of the Hessian of Trainer::loss_and_grad's loss with respect to the parameters that
 // are trained. Nothing is changed.

@@ -1,4 +1,5 @@
-// Layers, activations and initialisers as plain data. Nothing here computes: the plan reads these once.
+// Layers, activations and initialisers as plain data that can be compared. Nothing here computes: the plan reads these
+// once.
 #pragma once
 
 #include <optional>
@@ -14,33 +15,42 @@ namespace stoop {
 // Every layer takes `trainable`; those without parameters for the sake of programs that set it on all.
 struct Identity {
   bool trainable = true;
+  bool operator==(const Identity&) const = default;
 };
 struct ReLU {
   bool trainable = true;
+  bool operator==(const ReLU&) const = default;
 };
 struct LeakyReLU {
   double negative_slope = 0.01;
   bool trainable = true;
+  bool operator==(const LeakyReLU&) const = default;
 };
 struct Tanh {
   bool trainable = true;
+  bool operator==(const Tanh&) const = default;
 };
 struct Sigmoid {
   bool trainable = true;
+  bool operator==(const Sigmoid&) const = default;
 };
 struct ELU {
   double alpha = 1.0;  // the limit for very negative inputs is -alpha
   bool trainable = true;
+  bool operator==(const ELU&) const = default;
 };
 // Exact, by erf.
 struct GELU {
   bool trainable = true;
+  bool operator==(const GELU&) const = default;
 };
 struct SiLU {
   bool trainable = true;
+  bool operator==(const SiLU&) const = default;
 };
 struct Softplus {
   bool trainable = true;
+  bool operator==(const Softplus&) const = default;
 };
 
 using Activation = std::variant<Identity, ReLU, LeakyReLU, Tanh, Sigmoid, ELU, GELU, SiLU, Softplus>;
@@ -69,6 +79,7 @@ enum class InitializerKind {
 struct Initializer {
   InitializerKind kind = InitializerKind::zeros;
   double value = 1.0;  // of constant, normal (its standard deviation), uniform (its limit) and orthogonal (its gain)
+  bool operator==(const Initializer&) const = default;
 };
 
 // ---- layers ----
@@ -81,6 +92,7 @@ struct Dense {
   Initializer bias_init{};
   bool trainable = true;             // false: the parameters stay as they are
   std::optional<double> l1{}, l2{};  // of this weight; unset: those of the trainer
+  bool operator==(const Dense&) const = default;
 };
 
 // gamma * (input - mean) / sqrt(variance + eps) + beta for each column (Ioffe & Szegedy 2015, algorithms 1 and 2).
@@ -89,12 +101,14 @@ struct BatchNorm {
   double momentum = 0.9;
   double eps = 1e-5;
   bool trainable = true;
+  bool operator==(const BatchNorm&) const = default;
 };
 
 // The same for each row, without running statistics (Ba, Kiros & Hinton 2016, eq. 3 and 4).
 struct LayerNorm {
   double eps = 1e-5;
   bool trainable = true;
+  bool operator==(const LayerNorm&) const = default;
 };
 
 // In training each element is zeroed with probability `rate` and the others are divided by 1 - rate
@@ -102,6 +116,7 @@ struct LayerNorm {
 struct Dropout {
   double rate = 0.5;
   bool trainable = true;
+  bool operator==(const Dropout&) const = default;
 };
 
 struct Residual;
@@ -114,6 +129,7 @@ using Layer = std::variant<Dense, Identity, ReLU, LeakyReLU, Tanh, Sigmoid, ELU,
 struct Residual {
   std::vector<Layer> layers;
   bool trainable = true;  // false: all parameters within stay as they are, the projection's as well
+  bool operator==(const Residual& other) const;
 };
 
 // ---- names, one table each ----

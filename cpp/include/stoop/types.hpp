@@ -2,6 +2,7 @@
 // MatrixView is a bare aggregate so that the per-instruction-set files can use it without emitting inline functions.
 #pragma once
 
+#include <concepts>
 #include <cstdint>
 
 namespace stoop {
@@ -20,6 +21,13 @@ struct MatrixView {
   Index rows = 0;
   Index cols = 0;
   Index stride = 0;  // elements from one row to the next, >= cols
+
+  // What may be written may be read.
+  template <class U>
+    requires(std::same_as<U, const T> && !std::same_as<U, T>)
+  constexpr operator MatrixView<U>() const {
+    return {data, rows, cols, stride};
+  }
 };
 
 // A view of `rows * cols` contiguous elements.

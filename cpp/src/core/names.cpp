@@ -222,6 +222,10 @@ bool is_relu_like(ActivationKind kind) {
          kind == ActivationKind::gelu || kind == ActivationKind::silu;
 }
 
+bool Residual::operator==(const Residual& other) const {
+  return layers == other.layers && trainable == other.trainable;
+}
+
 std::optional<Activation> as_activation(const Layer& layer) {
   return std::visit(
       [](const auto& alternative) -> std::optional<Activation> {

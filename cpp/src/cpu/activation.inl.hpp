@@ -19,7 +19,7 @@
 template <class T>
 inline Vec<T> softplus(Vec<T> x) {
   // log(1 + exp(x)) without overflow, and without cancellation at either end.
-  return maximum<T>(Vec<T>{}, x) + vector_log1p<T>(vector_exp<T>(-absolute<T>(x)));
+  return maximum<T>(Vec<T>{}, x) + vector_log1p_of_fraction<T>(vector_exp<T>(-absolute<T>(x)));
 }
 
 // x * Phi(x) = max(x, 0) - |x| * (1 - Phi(|x|)): what is subtracted is at most half of x, so nothing cancels.

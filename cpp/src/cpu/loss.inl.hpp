@@ -104,11 +104,11 @@ void softmax_cross_entropy(const LossArgs<T>& args) noexcept {
     const double total = keep * t.total + smoothing;
     double inner = keep * t.logits;
     if (smoothing > 0.0) inner += share * sum_of_shifted(z, args.cols, largest);
-    const T weight = args.weights == nullptr ? T(1) : args.weights[i];
-    loss += static_cast<double>(weight) * (__builtin_log(sum) * total - inner);
+    const double weight = args.weights == nullptr ? 1.0 : args.weights[i];
+    loss += weight * (__builtin_log(sum) * total - inner);
     correct += is_argmax(z, label, largest) ? 1.0 : 0.0;
     if (grad == nullptr) continue;
-    const double row_scale = static_cast<double>(weight) * static_cast<double>(args.grad_scale);
+    const double row_scale = weight * static_cast<double>(args.grad_scale);
     const T scale = static_cast<T>(row_scale * total / sum), even = static_cast<T>(row_scale * share);
     const T hot = static_cast<T>(row_scale * keep);
     for_each_vector<T>(args.cols, [&](Index j, int lanes) {
@@ -161,8 +161,8 @@ void elementwise_loss(const LossArgs<T>& args) noexcept {
     const T* output = args.output + i * args.ld_output;
     const T* target = args.targets + i * args.ld_targets;
     T* grad = args.grad == nullptr ? nullptr : args.grad + i * args.ld_grad;
-    const T weight = args.weights == nullptr ? T(1) : args.weights[i];
-    const T scale = weight * args.grad_scale * inverse_cols;
+    const double weight = args.weights == nullptr ? 1.0 : args.weights[i];
+    const T scale = static_cast<T>(weight) * args.grad_scale * inverse_cols;
     Vec<T> sum{}, right{};
     for_each_vector<T>(args.cols, [&](Index j, int lanes) {
       const Vec<T> z = load_lanes(output + j, lanes), t = load_lanes(target + j, lanes);
@@ -174,7 +174,7 @@ void elementwise_loss(const LossArgs<T>& args) noexcept {
       }
       if (grad != nullptr) store_lanes(grad + j, element.slope * scale, lanes);
     });
-    loss += static_cast<double>(weight) * sum_lanes<T>(sum) / static_cast<double>(args.cols);
+    loss += weight * sum_lanes<T>(sum) / static_cast<double>(args.cols);
     correct += sum_lanes<T>(right) / static_cast<double>(args.cols);
   }
   *args.loss = loss;

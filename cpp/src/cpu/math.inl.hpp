@@ -174,6 +174,17 @@ struct LogConstants<double> {
                                     0.28571428742392346, 0.3999999999941483,  0.6666666666666734};
 };
 
+// n * log(2) + log(1 + f) + tail for sqrt(1/2) <= 1 + f <= sqrt(2), with f to its last digit.
+template <class T>
+inline Vec<T> log_of_reduced(Vec<T> f, Vec<T> n, Vec<T> tail) {
+  using E = ExpConstants<T>;
+  const Vec<T> s = f / (f + T(2));
+  const Vec<T> z = s * s;
+  const Vec<T> half_square = T(0.5) * (f * f);
+  const Vec<T> rest = s * (half_square + z * polynomial<T>(z, LogConstants<T>::kLog)) + (n * E::kLn2Low + tail);
+  return n * E::kLn2High + (f - (half_square - rest));
+}
+
 // log(x) + tail for a normal x > 0 and a tail no larger than that of one ulp of x; `shift` is taken from n.
 template <class T>
 inline Vec<T> log_plus(Vec<T> x, Vec<T> tail, Vec<T> shift) {
@@ -185,11 +196,7 @@ inline Vec<T> log_plus(Vec<T> x, Vec<T> tail, Vec<T> shift) {
   const IntVec<T> exponent = (IntVec<T>)biased;
   const Vec<T> f = (Vec<T>)(bits - (exponent << E::kMantissaBits) + C::kOne) - T(1);
   const Vec<T> n = ((Vec<T>)(exponent + C::kRoundBits) - (E::kRound + static_cast<T>(E::kBias))) - shift;
-  const Vec<T> s = f / (f + T(2));
-  const Vec<T> z = s * s;
-  const Vec<T> half_square = T(0.5) * (f * f);
-  const Vec<T> rest = s * (half_square + z * polynomial<T>(z, C::kLog)) + (n * E::kLn2Low + tail);
-  return n * E::kLn2High + (f - (half_square - rest));
+  return log_of_reduced<T>(f, n, tail);
 }
 
 template <class T>
@@ -216,4 +223,12 @@ inline Vec<T> vector_log1p(Vec<T> x) {
   result = x < kInfinity ? result : x;
   result = x < T(-1) ? broadcast(static_cast<T>(__builtin_nan(""))) : result;
   return x == T(-1) ? broadcast(-kInfinity) : result;
+}
+
+// log(1 + x) for 0 <= x <= 1, with one division less: beyond sqrt(2) - 1 it is log(2) + log(1 + (x - 1)/2), where x - 1
+// is exact from 1/2 on and below loses less than a quarter of an ulp of the result.
+template <class T>
+inline Vec<T> vector_log1p_of_fraction(Vec<T> x) {
+  const auto upper = x > static_cast<T>(0.41421356237309504880);
+  return log_of_reduced<T>(upper ? T(0.5) * (x - T(1)) : x, upper ? broadcast(T(1)) : Vec<T>{}, Vec<T>{});
 }

@@ -272,7 +272,7 @@ void softmax_cross_entropy_tangent(const LossTangentArgs<T>& args) noexcept {
     if (of.classes == nullptr) {
       total = target_sums(z, of.targets + i * of.ld_targets, of.cols, largest, of.ld_targets).total;
     }
-    const double weight = of.weights == nullptr ? 1.0 : static_cast<double>(of.weights[i]);
+    const double weight = of.weights == nullptr ? 1.0 : of.weights[i];
     const double scale = weight * static_cast<double>(of.grad_scale) * ((1.0 - smoothing) * total + smoothing) / sum;
     const T mean = static_cast<T>(1.0 / sum) * row_sum<T>(of.cols, [&](Index j, int lanes) {
                      return load_lanes(grad + j, lanes) * load_lanes(t_z + j, lanes);
@@ -302,7 +302,7 @@ template <class T, LossKind kKind>
 void elementwise_loss_tangent(const LossTangentArgs<T>& args) noexcept {
   const LossArgs<T>& of = args.loss;
   for (Index i = 0; i < of.rows; ++i) {
-    const T weight = of.weights == nullptr ? T(1) : of.weights[i];
+    const T weight = of.weights == nullptr ? T(1) : static_cast<T>(of.weights[i]);
     const T scale = weight * of.grad_scale / static_cast<T>(of.cols);
     for_each_vector<T>(of.cols, [&](Index j, int lanes) {
       const Vec<T> curvature =

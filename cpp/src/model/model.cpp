@@ -38,6 +38,7 @@ struct Model<T>::Impl {
         parameter_block(graph.parameter_elements),
         buffer_block(graph.buffer_elements),
         ops(&active_table<T>()) {
+    check_eps(graph, sizeof(T));
     for (const GraphParameter& parameter : graph.parameters) parameters.push_back(parameter.info);
     for (const GraphParameter& buffer : graph.buffers) buffers.push_back(buffer.info);
     if (draws) fill(graph.parameters, parameter_block.data());

@@ -66,8 +66,8 @@ struct LossArgs {
   const int32_t* classes;  // (rows), or null: `targets` holds rows of values
   const T* targets;        // (rows, cols)
   Index ld_targets;
-  const T* weights;  // (rows), or null: all are 1
-  T* grad;           // (rows, cols) or null: no gradient wanted
+  const double* weights;  // (rows), or null: all are 1
+  T* grad;                // (rows, cols) or null: no gradient wanted
   Index ld_grad;
   T grad_scale;     // 1 / sum of the weights of the batch
   T parameter;      // label_smoothing or delta

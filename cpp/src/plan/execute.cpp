@@ -12,6 +12,7 @@
 
 #include <stoop/runtime.hpp>
 
+#include "finite.hpp"
 #include "parameter_block.hpp"
 #include "rates.hpp"
 #include "team.hpp"
@@ -101,6 +102,7 @@ class TeamRun {
       }
       ++batch.updates;
       batch.weight = weight_of_update(batch);
+      if (run_.data.weights != nullptr) batch.weight_unit = power_of_two_above(batch.weight);
     }
     batch.rows = batch_rows(samples - batch.start, run_.batch, run_.merged);
     return true;
@@ -137,7 +139,7 @@ class TeamRun {
           context.same_step = b > blocks.begin;
           blocks_.work(context, step, batch, b, block, rates);
         }
-      } else if (!(step.kind == StepKind::check_loss ? check_loss(batch, thread)
+      } else if (!(step.kind == StepKind::check_loss ? check_loss(context, batch, thread)
                                                      : check_gradient(batch, rates, thread))) {
         return false;
       }
@@ -185,33 +187,40 @@ class TeamRun {
     if (run_.data.weights == nullptr) return static_cast<double>(batch.update_end - batch.update_start);
     double sum = 0.0;
     for (Index i = batch.update_start; i < batch.update_end; ++i) {
-      sum += static_cast<double>(run_.data.weights[sample(i)]);
+      sum += run_.data.weights[sample(i)];
     }
     return sum;
   }
 
+  // Dividing by a power of two changes no digit.
+  static double power_of_two_above(double weight) {
+    int exponent = 0;
+    std::frexp(weight, &exponent);
+    return std::ldexp(1.0, exponent);
+  }
+
   // Per row block, so that the partial sums are the same for any team.
   void loss(const StepContext<T>& context, const Step& step, const Batch& batch, Index begin, Index end) {
-    const double weight = batch.weight;
     for (Index i = begin; i < end; ++i) {
       const Index from = sample(batch.start + i);
       if (plan_.class_targets) executor_.classes_[static_cast<std::size_t>(i)] = run_.data.classes[from];
-      if (run_.data.weights != nullptr) executor_.weights_[static_cast<std::size_t>(i)] = run_.data.weights[from];
+      if (run_.data.weights == nullptr) continue;
+      executor_.weights_[static_cast<std::size_t>(i)] = run_.data.weights[from] / batch.weight_unit;
     }
     for (Index i = begin; i < end; i += kRowBlock) {
-      const LossArgs<T> args = loss_args(context, step, weight, i, std::min(kRowBlock, end - i));
+      const LossArgs<T> args = loss_args(context, step, batch, i, std::min(kRowBlock, end - i));
       ops_.loss[static_cast<int>(plan_.loss)](args);
     }
   }
 
   void loss_tangent(const StepContext<T>& context, const Step& step, const Batch& batch, const Slice& slice) {
-    const LossArgs<T> args = loss_args(context, step, batch.weight, slice.row, slice.rows());
+    const LossArgs<T> args = loss_args(context, step, batch, slice.row, slice.rows());
     ops_.loss_tangent[static_cast<int>(plan_.loss)](
         {args, context.at(step.tangent, slice.row), context.stride(step.tangent)});
   }
 
-  // Of the rows from `i` on; `weight` is that of the update.
-  LossArgs<T> loss_args(const StepContext<T>& context, const Step& step, double weight, Index i, Index rows) {
+  // Of the rows from `i` on.
+  LossArgs<T> loss_args(const StepContext<T>& context, const Step& step, const Batch& batch, Index i, Index rows) {
     LossArgs<T> args{};
     args.rows = rows;
     args.cols = step.out_features;
@@ -228,24 +237,26 @@ class TeamRun {
       args.grad = context.at(step.output, i);
       args.ld_grad = context.stride(step.output);
     }
-    args.grad_scale = weight > 0.0 ? static_cast<T>(1.0 / weight) : T(0);  // a batch without weight changes nothing
+    // A batch without weight changes nothing.
+    args.grad_scale = batch.weight > 0.0 ? static_cast<T>(batch.weight_unit / batch.weight) : T(0);
     args.parameter = run_.loss_parameter;
     args.loss = &executor_.losses_[static_cast<std::size_t>(i / kRowBlock)];
     args.correct = &executor_.correct_[static_cast<std::size_t>(i / kRowBlock)];
     return args;
   }
 
-  // Each thread adds the same numbers in the same order, so all decide alike without another barrier.
-  bool check_loss(const Batch& batch, int thread) {
+  // Each thread adds the same numbers in the same order, so all decide alike without another barrier. An infinite
+  // variance counts as well: what is divided by it is finite, but wrong.
+  bool check_loss(const StepContext<T>& context, const Batch& batch, int thread) {
     if (spoiled_) return false;
     double loss = 0.0;
     for (Index b = 0; b < block_count(batch.rows, kRowBlock); ++b)
       loss += executor_.losses_[static_cast<std::size_t>(b)];
-    const bool finite = std::isfinite(loss);
+    const bool finite = std::isfinite(loss) && has_finite_statistics(context);
     if (thread == 0) {
       result.non_finite_loss = !finite;
       weight_ = batch.weight;
-      loss_ = (batch.is_first() ? 0.0 : loss_) + loss;
+      loss_ = (batch.is_first() ? 0.0 : loss_) + loss * batch.weight_unit;
     }
     return finite;
   }
@@ -261,6 +272,17 @@ class TeamRun {
     const bool finite = std::isfinite(norm) && longest < kMostChange;
     if (thread == 0 && !finite) result.non_finite_loss = true;
     return finite;
+  }
+
+  // Of the batch; the running ones, a mean of these and of what they were, then stay finite as well.
+  bool has_finite_statistics(const StepContext<T>& context) const {
+    for (const Step& step : plan_.steps) {
+      if (step.kind != StepKind::batch_norm || step.statistics == kNone) continue;
+      for (const Index row : {0, 1}) {
+        if (!all_finite(context.at(step.statistics, row), step.out_features)) return false;
+      }
+    }
+    return true;
   }
 
   static double sum(const std::vector<double>& parts) {

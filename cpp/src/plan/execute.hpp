@@ -22,7 +22,7 @@ struct Dataset {
   MatrixView<const T> x;
   const std::int32_t* classes = nullptr;  // (x.rows), or null: the targets are `values`
   MatrixView<const T> values;             // (x.rows, outputs)
-  const T* weights = nullptr;             // (x.rows), or null: all are 1
+  const double* weights = nullptr;        // (x.rows), the largest about 1, or null: all are 1
   const std::int32_t* order = nullptr;    // (x.rows)
 };
 
@@ -120,8 +120,8 @@ class TrainingExecutor {
   AlignedBuffer<T> scratch_;  // per thread: packing for products, then one parameter block
   Index gemm_scratch_ = 0;
   Index thread_scratch_ = 0;
-  std::vector<std::int32_t> classes_;  // of the batch
-  std::vector<T> weights_;
+  std::vector<std::int32_t> classes_;          // of the batch
+  std::vector<double> weights_;                // in units of Batch::weight_unit
   std::vector<double> losses_, correct_;       // per row block
   std::vector<double> penalties_, grad_sums_;  // per parameter block
 };

@@ -12,8 +12,9 @@ struct Batch {
   Index rows = 0;
   Index update_start = 0;  // all rows of the update
   Index update_end = 0;
-  Index updates = -1;   // before this one, in this run
-  double weight = 0.0;  // of all samples of the update
+  Index updates = -1;        // before this one, in this run
+  double weight = 0.0;       // of all samples of the update
+  double weight_unit = 1.0;  // what the kernels count weights in: about as much, so that T holds them and their inverse
 
   bool is_first() const { return start == update_start; }
   bool is_last() const { return start + rows == update_end; }

@@ -1,29 +1,21 @@
-// The checks of samples and targets. Finding out that all is finite is one pass of integer operations that the compiler
-// vectorises; only when it fails is the place looked for.
+// The checks of samples and targets. Only when something is not finite is the place looked for.
 
 #include "dataset.hpp"
 
-#include <bit>
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <string>
 
 #include <stoop/error.hpp>
 
+#include "../plan/finite.hpp"
+
 namespace stoop {
 namespace {
 
 std::string shape_text(Index rows, Index cols) {
   return "(" + std::to_string(rows) + ", " + std::to_string(cols) + ")";
-}
-
-template <class T>
-bool all_finite(const T* row, Index cols) {
-  using Bits = std::conditional_t<sizeof(T) == 4, std::uint32_t, std::uint64_t>;
-  constexpr Bits kExponent = std::bit_cast<Bits>(std::numeric_limits<T>::infinity());
-  bool found = false;
-  for (Index j = 0; j < cols; ++j) found |= (std::bit_cast<Bits>(row[j]) & kExponent) == kExponent;
-  return !found;
 }
 
 template <class T>
@@ -145,10 +137,24 @@ void check_weights(std::string_view where, std::span<const T> weights, Index row
   throw_value_error(where, "all sample weights are 0", "expected a positive sum", "give some samples a weight");
 }
 
+template <class T>
+const double* relative_weights(std::span<const T> weights, std::vector<double>& out) {
+  if (weights.empty()) return nullptr;
+  int exponent = 0;
+  std::frexp(static_cast<double>(*std::max_element(weights.begin(), weights.end())), &exponent);
+  // In two steps, since the power alone may be infinite.
+  const double half = std::ldexp(1.0, -(exponent / 2)), rest = std::ldexp(1.0, -(exponent - exponent / 2));
+  out.resize(weights.size());
+  for (std::size_t i = 0; i < weights.size(); ++i) out[i] = static_cast<double>(weights[i]) * half * rest;
+  return out.data();
+}
+
 template bool is_finite(std::span<const float>);
 template bool is_finite(std::span<const double>);
 template void check_weights(std::string_view, std::span<const float>, Index);
 template void check_weights(std::string_view, std::span<const double>, Index);
+template const double* relative_weights(std::span<const float>, std::vector<double>&);
+template const double* relative_weights(std::span<const double>, std::vector<double>&);
 template void check_shape(std::string_view, const MatrixView<const float>&, Index);
 template void check_shape(std::string_view, const MatrixView<const double>&, Index);
 template void check_samples(std::string_view, const MatrixView<const float>&, Index);

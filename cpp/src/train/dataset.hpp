@@ -3,6 +3,7 @@
 
 #include <span>
 #include <string_view>
+#include <vector>
 
 #include <stoop/losses.hpp>
 #include <stoop/trainer.hpp>
@@ -32,5 +33,10 @@ void check_targets(std::string_view where, const Targets<T>& y, LossKind loss, I
 // One finite weight >= 0 per sample, or none; not all zero.
 template <class T>
 void check_weights(std::string_view where, std::span<const T> weights, Index rows);
+
+// The weights in `out`, all divided by the power of two that brings the largest to between 1/2 and 1: only their ratios
+// count, and so neither their sum nor its inverse leaves the range, whatever their size. Null for no weights.
+template <class T>
+const double* relative_weights(std::span<const T> weights, std::vector<double>& out);
 
 }  // namespace stoop

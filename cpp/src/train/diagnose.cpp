@@ -16,17 +16,6 @@
 namespace stoop {
 namespace {
 
-PointKind kind_of(const CriticalPoint& point, const CriticalPointOptions& options) {
-  if (!(point.gradient_norm <= options.gradient_tolerance)) return PointKind::slope;
-  if (!std::isfinite(point.smallest_eigenvalue) || !std::isfinite(point.largest_eigenvalue)) return PointKind::slope;
-  const double low = point.smallest_eigenvalue, high = point.largest_eigenvalue;
-  const double size = std::max(std::abs(low), std::abs(high));
-  if (size <= options.plateau_tolerance) return PointKind::plateau;
-  const double counts = options.curvature_tolerance * size;
-  if (low >= -counts) return PointKind::minimum;
-  return high <= counts ? PointKind::maximum : PointKind::saddle;
-}
-
 void check(const CriticalPointOptions& options) {
   const auto refuse = [](const char* name, const std::string& value, const char* expected) {
     throw_value_error("critical_point", std::string(name) + "=" + value, expected, "leave it out for the default");
@@ -45,8 +34,22 @@ void check(const CriticalPointOptions& options) {
 }  // namespace
 
 std::string_view name_of(PointKind kind) {
-  constexpr std::array<std::string_view, 5> kNames = {"slope", "minimum", "saddle", "maximum", "plateau"};
+  constexpr std::array<std::string_view, 6> kNames = {"slope", "minimum", "saddle", "maximum", "plateau", "undecided"};
   return kNames[static_cast<std::size_t>(kind)];
+}
+
+PointKind kind_of(const CriticalPoint& point, const CriticalPointOptions& options) {
+  if (!(point.gradient_norm <= options.gradient_tolerance)) return PointKind::slope;
+  const double low = point.smallest_eigenvalue, high = point.largest_eigenvalue;
+  if (!std::isfinite(low) || !std::isfinite(high)) return PointKind::undecided;
+  const double least = low - point.smallest_residual, most = high + point.largest_residual;
+  if (std::max(std::abs(low), std::abs(high)) <= options.plateau_tolerance) {
+    return std::max(-least, most) <= options.plateau_tolerance ? PointKind::plateau : PointKind::undecided;
+  }
+  const double counts = options.curvature_tolerance * std::max(std::abs(low), std::abs(high));
+  if (low < -counts && high > counts) return PointKind::saddle;
+  if (least >= -counts) return PointKind::minimum;
+  return most <= counts ? PointKind::maximum : PointKind::undecided;
 }
 
 template <class T>
@@ -67,8 +70,8 @@ CriticalPoint critical_point(Trainer<T>& trainer, MatrixView<const T> x, const T
   const auto multiply = [&](std::span<const T> direction, std::span<T> product) {
     trainer.hessian_vector_product(x, y, direction, product, options.mode);
   };
-  const Spectrum ends =
-      extreme_eigenvalues<T>(multiply, trained_elements(graph), options.iterations, kSeed, {}, options.keep_going);
+  const Spectrum ends = Lanczos<T>().extreme_eigenvalues(multiply, trained_elements(graph), options.iterations, kSeed,
+                                                         {}, options.keep_going);
   point.smallest_eigenvalue = ends.smallest;
   point.largest_eigenvalue = ends.largest;
   point.smallest_residual = ends.smallest_residual;

@@ -2,12 +2,12 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <limits>
 #include <utility>
 #include <variant>
 
 #include "line_search.hpp"
-#include "spectrum.hpp"
 #include "vectors.hpp"
 
 namespace stoop {
@@ -55,7 +55,7 @@ bool FullBatchOptimizer<T>::search(const Objective<T>& objective, double first_s
     const double value = evaluate(objective, step);
     return LineSample{step, value, interrupted_ ? value : dot<T>(trial_, direction_)};
   };
-  const LineSearch found = line_search(at, start, first_step, most_evaluations, kNoise<T>);
+  const LineSearch found = line_search(std::ref(at), start, first_step, most_evaluations, kNoise<T>);
   if (interrupted_ || found.accepted.step == 0.0) {
     go_back(objective);
     return false;
@@ -68,64 +68,72 @@ bool FullBatchOptimizer<T>::search(const Objective<T>& objective, double first_s
 // direction_ = -H g with the H of the pairs: the two loops of Nocedal & Wright 2006, algorithm 7.4.
 template <class T>
 void FullBatchOptimizer<T>::choose_lbfgs_direction() {
-  std::vector<double> alpha(pairs_.size());
   direction_ = gradient_;
-  for (std::size_t i = pairs_.size(); i-- > 0;) {
-    alpha[i] = dot<T>(pairs_[i].step, direction_) / pairs_[i].product;
-    add_scaled<T>(direction_, -alpha[i], pairs_[i].change);
+  for (std::size_t i = known_pairs_; i-- > 0;) {
+    Pair& p = pair(i);
+    p.weight = dot<T>(p.step, direction_) / p.product;
+    add_scaled<T>(direction_, -p.weight, p.change);
   }
-  if (!pairs_.empty()) {
-    const Pair& last = pairs_.back();
+  if (known_pairs_ > 0) {
+    const Pair& last = pair(known_pairs_ - 1);
     scale<T>(direction_, last.product / dot<T>(last.change, last.change));
   }
-  for (std::size_t i = 0; i < pairs_.size(); ++i) {
-    const double beta = dot<T>(pairs_[i].change, direction_) / pairs_[i].product;
-    add_scaled<T>(direction_, alpha[i] - beta, pairs_[i].step);
+  for (std::size_t i = 0; i < known_pairs_; ++i) {
+    const Pair& p = pair(i);
+    const double beta = dot<T>(p.change, direction_) / p.product;
+    add_scaled<T>(direction_, p.weight - beta, p.step);
   }
   scale<T>(direction_, -1.0);
 }
 
-// After a step: trial_ holds the gradient from before it. A pair that would not keep H positive definite is left out.
+// After a step: trial_ holds the gradient from before it, and direction_ is needed no more; the pair is made in these
+// two and then takes the place of the oldest. One that would not keep H positive definite is left out.
 template <class T>
-void FullBatchOptimizer<T>::remember(const Objective<T>& objective, int history_size) {
-  Pair pair;
-  if (pairs_.size() >= static_cast<std::size_t>(history_size)) {
-    pair = std::move(pairs_.front());
-    pairs_.erase(pairs_.begin());
-  }
-  pair.step.assign(objective.point.begin(), objective.point.end());
-  add_scaled<T>(pair.step, -1.0, origin_);
-  pair.change = gradient_;
-  add_scaled<T>(pair.change, -1.0, trial_);
-  pair.product = dot<T>(pair.step, pair.change);
+void FullBatchOptimizer<T>::remember(const Objective<T>& objective) {
+  std::copy(objective.point.begin(), objective.point.end(), direction_.begin());
+  add_scaled<T>(direction_, -1.0, origin_);
+  for (std::size_t i = 0; i < trial_.size(); ++i) trial_[i] = gradient_[i] - trial_[i];
+  const double product = dot<T>(direction_, trial_);
   constexpr double kEps = static_cast<double>(std::numeric_limits<T>::epsilon());
-  if (pair.product > kEps * dot<T>(pair.change, pair.change)) pairs_.push_back(std::move(pair));
+  if (!(product > kEps * dot<T>(trial_, trial_))) return;
+  if (known_pairs_ == pairs_.size()) {
+    oldest_ = (oldest_ + 1) % pairs_.size();
+  } else {
+    ++known_pairs_;
+  }
+  Pair& newest = pair(known_pairs_ - 1);
+  newest.step.resize(direction_.size());
+  newest.change.resize(trial_.size());
+  newest.step.swap(direction_);
+  newest.change.swap(trial_);
+  newest.product = product;
 }
 
 // Conjugate gradients on H z = -g, to a residual of min(1/2, sqrt|g|) |g| (Nocedal & Wright 2006, algorithm 7.1). A
 // direction of negative curvature ends them; being one of descent it is taken itself, not what came before it.
 template <class T>
 void FullBatchOptimizer<T>::choose_newton_direction(const Objective<T>& objective, const NewtonCG& newton) {
-  std::vector<T> residual = gradient_, conjugate = gradient_, product(gradient_.size());
-  scale<T>(conjugate, -1.0);
+  residual_ = conjugate_ = gradient_;
+  product_.resize(gradient_.size());
+  scale<T>(conjugate_, -1.0);
   direction_.assign(gradient_.size(), T(0));
-  double square = dot<T>(residual, residual);
+  double square = dot<T>(residual_, residual_);
   const double size = std::sqrt(square), goal = std::min(0.5, std::sqrt(size)) * size;
   for (int i = 0; i < newton.cg_iterations && std::sqrt(square) > goal; ++i) {
     if (objective.keep_going && !objective.keep_going()) interrupted_ = true;
     if (interrupted_) return;
-    objective.hessian_vector(conjugate, product);
-    const double curvature = dot<T>(conjugate, product);
-    if (!(curvature > kNoise<T> * dot<T>(conjugate, conjugate))) {
-      if (curvature < 0.0 || i == 0) direction_ = conjugate;
+    objective.hessian_vector(conjugate_, product_);
+    const double curvature = dot<T>(conjugate_, product_);
+    if (!(curvature > kNoise<T> * dot<T>(conjugate_, conjugate_))) {
+      if (curvature < 0.0 || i == 0) direction_ = conjugate_;
       return;
     }
     const double alpha = square / curvature;
-    add_scaled<T>(direction_, alpha, conjugate);
-    add_scaled<T>(residual, alpha, product);
-    const double before = std::exchange(square, dot<T>(residual, residual));
-    scale<T>(conjugate, square / before);
-    add_scaled<T>(conjugate, -1.0, residual);
+    add_scaled<T>(direction_, alpha, conjugate_);
+    add_scaled<T>(residual_, alpha, product_);
+    const double before = std::exchange(square, dot<T>(residual_, residual_));
+    scale<T>(conjugate_, square / before);
+    add_scaled<T>(conjugate_, -1.0, residual_);
   }
 }
 
@@ -141,8 +149,8 @@ bool FullBatchOptimizer<T>::escape(const Objective<T>& objective, const NewtonCG
     if (objective.keep_going && !interrupted_) interrupted_ = !objective.keep_going();
     return !interrupted_;
   };
-  const Spectrum ends = extreme_eigenvalues<T>(objective.hessian_vector, objective.free, newton.cg_iterations, kSeed,
-                                               direction_, keep_going);
+  const Spectrum ends = lanczos_.extreme_eigenvalues(objective.hessian_vector, objective.free, newton.cg_iterations,
+                                                     kSeed, direction_, std::ref(keep_going));
   if (interrupted_) return false;
   const double flat = std::sqrt(kNoise<T>) * std::max(std::abs(ends.smallest), std::abs(ends.largest));
   if (!(ends.smallest < -flat)) return false;
@@ -178,17 +186,18 @@ template <class T>
 bool FullBatchOptimizer<T>::iterate_lbfgs(const Objective<T>& objective, const LBFGS& lbfgs, double first_step,
                                           Iteration& result) {
   // Without a history nothing is known of the scale: the first step is not longer than first_step.
+  pairs_.resize(static_cast<std::size_t>(lbfgs.history_size));
   const auto try_direction = [&] {
     choose_lbfgs_direction();
-    const double step = pairs_.empty() ? first_step * std::min(1.0, 1.0 / result.grad_norm) : first_step;
+    const double step = known_pairs_ == 0 ? first_step * std::min(1.0, 1.0 / result.grad_norm) : first_step;
     return search(objective, step, lbfgs.max_evaluations, result);
   };
   bool moved = try_direction();
-  if (!moved && !interrupted_ && !pairs_.empty()) {
-    pairs_.clear();
+  if (!moved && !interrupted_ && known_pairs_ > 0) {
+    known_pairs_ = 0;
     moved = try_direction();
   }
-  if (moved) remember(objective, lbfgs.history_size);
+  if (moved) remember(objective);
   return moved;
 }
 
@@ -203,12 +212,12 @@ void FullBatchOptimizer<T>::look(const Objective<T>& objective) {
 
 template <class T>
 Iteration FullBatchOptimizer<T>::iterate(const Objective<T>& objective, double first_step) {
-  interrupted_ = false;
+  interrupted_ = objective.keep_going && !objective.keep_going();  // also where nothing is left to evaluate
   origin_.assign(objective.point.begin(), objective.point.end());
   trial_.resize(origin_.size());
   look(objective);
-  Iteration result{value_, norm<T>(gradient_), 0.0, false};
-  if (exhausted_ || !std::isfinite(value_) || !std::isfinite(result.grad_norm)) return result;
+  Iteration result{value_, norm<T>(gradient_), 0.0, interrupted_};
+  if (interrupted_ || exhausted_ || !std::isfinite(value_) || !std::isfinite(result.grad_norm)) return result;
   const auto* newton = std::get_if<NewtonCG>(&optimizer_);
   const bool moved = newton != nullptr ? iterate_newton(objective, *newton, first_step, result)
                                        : iterate_lbfgs(objective, std::get<LBFGS>(optimizer_), first_step, result);

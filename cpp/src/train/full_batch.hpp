@@ -1,4 +1,5 @@
-// LBFGS and Newton's method on any objective: one iteration is a direction and a line search.
+// LBFGS and Newton's method on any objective: one iteration is a direction and a line search. Vectors are kept from one
+// iteration to the next, so that only the first ones allocate.
 #pragma once
 
 #include <cstdint>
@@ -8,6 +9,8 @@
 
 #include <stoop/optimizers.hpp>
 #include <stoop/types.hpp>
+
+#include "spectrum.hpp"
 
 namespace stoop {
 
@@ -45,7 +48,11 @@ class FullBatchOptimizer {
   struct Pair {
     std::vector<T> step, change;  // s = w' - w, y = g' - g
     double product = 0.0;         // s . y
+    double weight = 0.0;          // of `step` in the direction that is being made
   };
+
+  // A ring: the pair with `age` pairs older than it.
+  Pair& pair(std::size_t age) { return pairs_[(oldest_ + age) % pairs_.size()]; }
 
   void choose_lbfgs_direction();
   void choose_newton_direction(const Objective<T>& objective, const NewtonCG& newton);
@@ -56,7 +63,7 @@ class FullBatchOptimizer {
   double evaluate(const Objective<T>& objective, double step);
   void accept(double value);
   void go_back(const Objective<T>& objective);
-  void remember(const Objective<T>& objective, int history_size);
+  void remember(const Objective<T>& objective);
 
   Optimizer optimizer_;
   bool known_ = false;      // value_ and gradient_ are those of the point
@@ -65,7 +72,10 @@ class FullBatchOptimizer {
   bool interrupted_ = false;
   double value_ = 0.0;
   std::vector<T> gradient_, direction_, origin_, trial_;
-  std::vector<Pair> pairs_;  // LBFGS: oldest first
+  std::vector<Pair> pairs_;  // LBFGS: as many as are remembered, `known_pairs_` of them from `oldest_` on
+  std::size_t oldest_ = 0, known_pairs_ = 0;
+  std::vector<T> residual_, conjugate_, product_;  // NewtonCG: of the conjugate gradients
+  Lanczos<T> lanczos_;
 };
 
 }  // namespace stoop

@@ -6,6 +6,7 @@
 #include <stoop/error.hpp>
 #include <stoop/optimizer_step.hpp>
 
+#include "../plan/execute.hpp"
 #include "full_batch.hpp"
 #include "settings.hpp"
 
@@ -20,13 +21,14 @@ double checked(double value, Index step) {
       "minimize");
 }
 
-std::vector<double> iterate(const Cost& cost, std::span<double> point, const Optimizer& optimizer, Index steps) {
+std::vector<double> iterate(const Cost& cost, std::span<double> point, const Optimizer& optimizer, Index steps,
+                            const std::function<bool()>& keeps_going) {
   Objective<double> objective;
   objective.point = point;
   objective.value_and_gradient = [&](std::span<double> gradient) { return cost(point, gradient); };
   FullBatchOptimizer<double> full_batch(optimizer);
   std::vector<double> values;
-  for (Index i = 0; i < steps; ++i) {
+  for (Index i = 0; i < steps && keeps_going(); ++i) {
     const double rate = schedule_of(optimizer)(i);
     check_rates({&rate, 1}, i);
     values.push_back(checked(full_batch.iterate(objective, rate).value, i));
@@ -36,7 +38,8 @@ std::vector<double> iterate(const Cost& cost, std::span<double> point, const Opt
 
 }  // namespace
 
-std::vector<double> minimize(const Cost& cost, std::span<double> point, const Optimizer& optimizer, Index steps) {
+std::vector<double> minimize(const Cost& cost, std::span<double> point, const Optimizer& optimizer, Index steps,
+                             const std::function<bool()>& keep_going) {
   constexpr const char* kWhere = "minimize";
   validate(optimizer);
   if (steps < 1) throw_value_error(kWhere, "steps=" + std::to_string(steps), "expected at least 1", "give the updates");
@@ -44,10 +47,12 @@ std::vector<double> minimize(const Cost& cost, std::span<double> point, const Op
     throw_value_error(kWhere, "newton_cg with a cost that gives no Hessian-vector products",
                       "expected another optimizer", "use LBFGS, which needs gradients alone");
   }
-  if (is_full_batch(kind_of(optimizer))) return iterate(cost, point, optimizer, steps);
+  Poller poller([&](Index) { return keep_going(); });
+  const auto keeps_going = [&] { return !keep_going || !poller.is_due() || poller.keep_going(0); };
+  if (is_full_batch(kind_of(optimizer))) return iterate(cost, point, optimizer, steps, keeps_going);
   ParameterUpdater<double> updater(optimizer);
   std::vector<double> values, gradient(point.size());
-  for (Index i = 0; i < steps; ++i) {
+  for (Index i = 0; i < steps && keeps_going(); ++i) {
     values.push_back(checked(cost(point, gradient), i));
     const std::span<double> parameters[] = {point};
     const std::span<const double> gradients[] = {gradient};

@@ -25,8 +25,8 @@ template <class T>
 Trainer<T>::~Trainer() = default;
 
 template <class T>
-EpochResult Trainer<T>::Impl::run_epoch(TrainingExecutor<T>& executor, TrainingRun<T>& run, bool shuffled,
-                                        bool& interrupted) {
+std::optional<EpochResult> Trainer<T>::Impl::run_epoch(TrainingExecutor<T>& executor, TrainingRun<T>& run,
+                                                       bool shuffled, bool& interrupted) {
   const auto start = std::chrono::steady_clock::now();
   run.updates_done = steps;
   if (shuffled) {
@@ -44,6 +44,7 @@ EpochResult Trainer<T>::Impl::run_epoch(TrainingExecutor<T>& executor, TrainingR
   steps += result.steps;
   if (result.non_finite_loss) refuse_update("fit", last_rate, steps);
   interrupted = result.interrupted;
+  if (result.samples < run.data.x.rows) return std::nullopt;
 
   EpochResult out;
   const double samples = static_cast<double>(result.samples);
@@ -55,7 +56,6 @@ EpochResult Trainer<T>::Impl::run_epoch(TrainingExecutor<T>& executor, TrainingR
   out.grad_norm = result.grad_norm_sum / static_cast<double>(result.steps);
   out.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   out.samples_per_second = samples / out.seconds;
-  if (!interrupted) ++epoch;
   return out;
 }
 
@@ -99,24 +99,21 @@ Index merged_rows(LastBatch last_batch, Index batch, bool needs_variance) {
 }  // namespace
 
 template <class T>
-History Trainer<T>::Impl::run_epochs(const FitOptions<T>& options,
-                                     const std::function<EpochResult(bool& interrupted)>& run_one) {
+History Trainer<T>::Impl::run_epochs(const FitOptions<T>& options, const RunOne& run_one) {
   const bool has_validation = options.validation_x.has_value();
   History history;
-  for (Index i = 0; i < options.epochs; ++i) {
+  for (Index i = 0; i < options.epochs && !history.interrupted; ++i) {
     tabulate(options.tabulate);
-    EpochResult result = run_one(history.interrupted);
-    if (history.interrupted) break;
+    std::optional<EpochResult> result = run_one(history.interrupted);
+    if (!result) break;
     if (has_validation) {
       const Metrics metrics = evaluate(*options.validation_x, options.validation_y);
-      result.val_loss = metrics.loss;
-      result.val_accuracy = metrics.accuracy;
+      result->val_loss = metrics.loss;
+      result->val_accuracy = metrics.accuracy;
     }
-    append(history, result, has_accuracy(loss()), has_validation);
-    if (options.on_epoch && !options.on_epoch(result)) {
-      history.interrupted = true;
-      break;
-    }
+    append(history, *result, has_accuracy(loss()), has_validation);
+    ++epoch;
+    if (options.on_epoch && !options.on_epoch(*result)) history.interrupted = true;
   }
   return history;
 }
@@ -139,7 +136,8 @@ History Trainer<T>::fit(MatrixView<const T> x, const Targets<T>& y, const FitOpt
   if (options.shuffle) impl_->order.resize(static_cast<std::size_t>(x.rows));
   const Index accumulate = impl_->config.accumulate;
   impl_->rates.resize(static_cast<std::size_t>(update_count(samples, batch, accumulate, merged)));
-  TrainingRun<T> run = impl_->make_update_run(x, y, batch, checked);
+  std::vector<double> weights;  // of its own, since on_epoch may call the trainer
+  TrainingRun<T> run = impl_->make_update_run(x, y, batch, checked, weights);
   run.data.x.rows = samples;
   run.merged = merged;
   run.accumulate = accumulate;
@@ -156,7 +154,7 @@ double Trainer<T>::step(MatrixView<const T> x, const Targets<T>& y) {
   impl_->rates.resize(1);
   impl_->tabulate({});
   if (impl_->full_batch) return impl_->step_full_batch(x, y);
-  TrainingRun<T> run = impl_->make_update_run(x, y, x.rows, true);
+  TrainingRun<T> run = impl_->make_update_run(x, y, x.rows, true, impl_->weights);
   const TrainingResult result = impl_->execute(impl_->executor(PlanKind::checked, x.rows, y), run);
   if (result.non_finite_loss) impl_->refuse_update("step", impl_->rates[0], impl_->steps);
   impl_->steps += 1;
@@ -169,7 +167,7 @@ double Trainer<T>::loss_and_grad(MatrixView<const T> x, const Targets<T>& y, std
   if (mode.training) impl_->check_batch("Trainer.loss_and_grad", x.rows, x.rows);
   if (!gradient.empty()) impl_->check_block("Trainer.loss_and_grad", "gradient", gradient.size());
   std::fill(gradient.begin(), gradient.end(), T(0));  // padding, and layers that are not trainable
-  TrainingRun<T> run = impl_->make_run(x, y, x.rows);
+  TrainingRun<T> run = impl_->make_run(x, y, x.rows, impl_->weights);
   run.gradient = gradient.data();
   if (gradient.empty()) run.fixed_penalty = impl_->penalty(Weights::all);  // nothing else visits the weights
   const auto question = gradient.empty() ? Impl::Question::loss : Impl::Question::gradient;
@@ -188,7 +186,7 @@ void Trainer<T>::hessian_vector_product(MatrixView<const T> x, const Targets<T>&
   impl_->check_block(kWhere, "direction", direction.size());
   impl_->check_block(kWhere, "product", product.size());
   std::fill(product.begin(), product.end(), T(0));
-  TrainingRun<T> run = impl_->make_run(x, y, x.rows);
+  TrainingRun<T> run = impl_->make_run(x, y, x.rows, impl_->weights);
   run.direction = direction.data();
   run.gradient = product.data();
   const TrainingResult result = impl_->ask(Impl::Question::curvature, mode, run, y);
@@ -204,11 +202,12 @@ Metrics Trainer<T>::Impl::evaluate(const MatrixView<const T>& x, const Targets<T
   run.parameters = model.parameter_block().data();
   run.running = model.buffer_block().data();
   run.loss_parameter = static_cast<T>(parameter_of(config.loss));
-  run.data = {x, y.has_values ? nullptr : y.classes.data(), y.values, y.weights.empty() ? nullptr : y.weights.data()};
+  const double* relative = relative_weights(y.weights, weights);
+  run.data = {x, y.has_values ? nullptr : y.classes.data(), y.values, relative};
   run.threads = threads_for(evaluation.flops / kEvaluationRows * static_cast<double>(x.rows));
   const InferenceResult result = run_inference(run);
   const double rows = static_cast<double>(x.rows);
-  const double weight = y.weights.empty() ? rows : std::accumulate(y.weights.begin(), y.weights.end(), 0.0);
+  const double weight = relative == nullptr ? rows : std::accumulate(relative, relative + x.rows, 0.0);
   return {result.loss_sum / weight + penalty(Weights::all), has_accuracy(loss()) ? result.correct / rows : kNaN};
 }
 

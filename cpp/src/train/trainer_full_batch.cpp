@@ -15,7 +15,7 @@ Objective<T> Trainer<T>::Impl::make_objective(const MatrixView<const T>& x, cons
   objective.free = trained_elements(graph);
   objective.value_and_gradient = [this, x, y](std::span<T> out) {
     std::fill(out.begin(), out.end(), T(0));
-    TrainingRun<T> run = make_run(x, y, x.rows);
+    TrainingRun<T> run = make_run(x, y, x.rows, weights);
     run.gradient = out.data();
     const TrainingResult result = ask(Question::gradient, GradientMode{}, run, y);
     last_correct = result.correct;
@@ -23,7 +23,7 @@ Objective<T> Trainer<T>::Impl::make_objective(const MatrixView<const T>& x, cons
   };
   objective.hessian_vector = [this, x, y](std::span<const T> direction, std::span<T> product) {
     std::fill(product.begin(), product.end(), T(0));
-    TrainingRun<T> run = make_run(x, y, x.rows);
+    TrainingRun<T> run = make_run(x, y, x.rows, weights);
     run.direction = direction.data();
     run.gradient = product.data();
     ask(Question::curvature, GradientMode{}, run, y);
@@ -35,8 +35,9 @@ Objective<T> Trainer<T>::Impl::make_objective(const MatrixView<const T>& x, cons
 }
 
 template <class T>
-EpochResult Trainer<T>::Impl::run_iteration(const MatrixView<const T>& x, const Targets<T>& y,
-                                            const Objective<T>& objective, std::string_view where, bool& interrupted) {
+std::optional<EpochResult> Trainer<T>::Impl::run_iteration(const MatrixView<const T>& x, const Targets<T>& y,
+                                                           const Objective<T>& objective, std::string_view where,
+                                                           bool& interrupted) {
   const auto start = std::chrono::steady_clock::now();
   full_batch->look(objective);
   const double correct = last_correct;
@@ -45,6 +46,7 @@ EpochResult Trainer<T>::Impl::run_iteration(const MatrixView<const T>& x, const 
     refuse_update(where, rates[0], 0);
   }
   interrupted = iteration.interrupted;
+  if (interrupted) return std::nullopt;
   if (iteration.step == 0.0) last_correct = correct;  // it stayed where that was
   EpochResult out;
   const double samples = static_cast<double>(x.rows);
@@ -54,19 +56,16 @@ EpochResult Trainer<T>::Impl::run_iteration(const MatrixView<const T>& x, const 
   out.val_loss = out.val_accuracy = std::numeric_limits<double>::quiet_NaN();
   out.learning_rate = iteration.step;
   out.grad_norm = iteration.grad_norm;
-  if (!interrupted) {
-    if (has_node(graph, NodeKind::batch_norm)) {  // whose batch is all there is: inference gets exactly its statistics
-      TrainingRun<T> run = make_run(x, y, x.rows);
-      gradient.reserve(parameter_count());
-      run.gradient = gradient.data();
-      ask(Question::statistics, GradientMode{}, run, y);
-    }
-    const auto block = model.parameter_block();
-    if (config.ema) {
-      ops.average({parameter_count(), average.data(), block.data(), static_cast<T>(*config.ema)});
-    }
-    ++steps;
+  if (has_node(graph, NodeKind::batch_norm)) {  // whose batch is all there is: inference gets exactly its statistics
+    TrainingRun<T> run = make_run(x, y, x.rows, weights);
+    gradient.reserve(parameter_count());
+    run.gradient = gradient.data();
+    ask(Question::statistics, GradientMode{}, run, y);
   }
+  if (config.ema) {
+    ops.average({parameter_count(), average.data(), model.parameter_block().data(), static_cast<T>(*config.ema)});
+  }
+  ++steps;
   out.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   out.samples_per_second = samples / out.seconds;
   return out;
@@ -84,18 +83,14 @@ History Trainer<T>::Impl::fit_full_batch(const MatrixView<const T>& x, const Tar
   rates.resize(1);
   const Objective<T> objective = make_objective(x, y, poller);
   full_batch->forget_point();
-  return run_epochs(options, [&](bool& interrupted) {
-    const EpochResult result = run_iteration(x, y, objective, "fit", interrupted);
-    if (!interrupted) ++epoch;
-    return result;
-  });
+  return run_epochs(options, [&](bool& interrupted) { return run_iteration(x, y, objective, "fit", interrupted); });
 }
 
 template <class T>
 double Trainer<T>::Impl::step_full_batch(const MatrixView<const T>& x, const Targets<T>& y) {
   bool interrupted = false;
   full_batch->forget_point();
-  return run_iteration(x, y, make_objective(x, y, nullptr), "step", interrupted).loss;
+  return run_iteration(x, y, make_objective(x, y, nullptr), "step", interrupted)->loss;
 }
 
 template History Trainer<float>::Impl::fit_full_batch(const MatrixView<const float>&, const Targets<float>&,

@@ -8,6 +8,7 @@
 #include <functional>
 #include <limits>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string_view>
 #include <utility>
@@ -29,6 +30,7 @@ template <class T>
 struct Trainer<T>::Impl {
   Impl(Model<T>& trained, TrainerConfig settings)
       : model(trained),
+        layers(trained.config().layers),
         config(std::move(settings)),
         graph(build_graph(model.config(), kAlignment / static_cast<Index>(sizeof(T)))),
         provider(select_gemm_provider()),
@@ -45,6 +47,7 @@ struct Trainer<T>::Impl {
   }
 
   Model<T>& model;
+  const std::vector<Layer> layers;  // of the model when the plans were made
   TrainerConfig config;
   Graph graph;
   GemmProvider provider;
@@ -57,8 +60,9 @@ struct Trainer<T>::Impl {
   std::unique_ptr<TrainingExecutor<T>> executors[6];  // training, checked, gradient, curvature, loss, statistics
   Plan evaluation;
   std::vector<std::int32_t> order;
-  std::vector<T> saved;   // what an update changes, as it was at the start of the epoch
-  GradientMode modes[6];  // of the executors, where they have one
+  std::vector<double> weights;  // of the samples of a call that is not `fit`
+  std::vector<T> saved;         // what an update changes, as it was at the start of the epoch
+  GradientMode modes[6];        // of the executors, where they have one
   Index epoch = 0;
   Index steps = 0;
   TeamTuner tuner{1, 0.0};                            // for teams of up to tuned_limit and steps of tuned_flops
@@ -162,11 +166,7 @@ struct Trainer<T>::Impl {
 
   // A model that was assigned other layers has left this trainer's plans behind.
   void check_layout(std::string_view where) const {
-    const auto& infos = model.parameter_infos();
-    const auto same = [](const ParameterInfo& info, const GraphParameter& planned) {
-      return info.name == planned.info.name && info.rows == planned.info.rows && info.cols == planned.info.cols;
-    };
-    if (std::equal(infos.begin(), infos.end(), graph.parameters.begin(), graph.parameters.end(), same)) return;
+    if (model.config().layers == layers && model.input_dim() == graph.nodes.front().out_features) return;
     throw_value_error(where, "the model has other layers than when this trainer was made", "expected the same",
                       "make a new Trainer");
   }
@@ -178,12 +178,14 @@ struct Trainer<T>::Impl {
     check_weights(where, y.weights, x.rows);
   }
 
-  TrainingRun<T> make_run(const MatrixView<const T>& x, const Targets<T>& y, Index batch) {
+  // `relative` gets the weights as the run needs them.
+  TrainingRun<T> make_run(const MatrixView<const T>& x, const Targets<T>& y, Index batch,
+                          std::vector<double>& relative) {
     TrainingRun<T> run;
     run.data.x = x;
     run.data.classes = y.has_values ? nullptr : y.classes.data();
     run.data.values = y.values;
-    run.data.weights = y.weights.empty() ? nullptr : y.weights.data();
+    run.data.weights = relative_weights(y.weights, relative);
     run.loss_parameter = static_cast<T>(parameter_of(config.loss));
     run.batch = batch;
     run.parameters = model.parameter_block().data();
@@ -197,9 +199,10 @@ struct Trainer<T>::Impl {
   }
 
   // A run that changes the parameters.
-  TrainingRun<T> make_update_run(const MatrixView<const T>& x, const Targets<T>& y, Index batch, bool keeps_gradient) {
+  TrainingRun<T> make_update_run(const MatrixView<const T>& x, const Targets<T>& y, Index batch, bool keeps_gradient,
+                                 std::vector<double>& relative) {
     start_average();
-    TrainingRun<T> run = make_run(x, y, batch);
+    TrainingRun<T> run = make_run(x, y, batch, relative);
     for (int i = 0; i < kMostStates; ++i) run.state[i] = state[i].data();
     run.optimizer = &config.optimizer;
     run.learning_rates = rates.data();
@@ -305,11 +308,14 @@ struct Trainer<T>::Impl {
                          Poller* poller);
   double step_full_batch(const MatrixView<const T>& x, const Targets<T>& y);
   Objective<T> make_objective(const MatrixView<const T>& x, const Targets<T>& y, Poller* poller);
-  EpochResult run_iteration(const MatrixView<const T>& x, const Targets<T>& y, const Objective<T>& objective,
-                            std::string_view where, bool& interrupted);
+  std::optional<EpochResult> run_iteration(const MatrixView<const T>& x, const Targets<T>& y,
+                                           const Objective<T>& objective, std::string_view where, bool& interrupted);
   // ---- trainer.cpp ----
-  History run_epochs(const FitOptions<T>& options, const std::function<EpochResult(bool& interrupted)>& run_one);
-  EpochResult run_epoch(TrainingExecutor<T>& executor, TrainingRun<T>& run, bool shuffled, bool& interrupted);
+  // An epoch that was interrupted before its end has no result.
+  using RunOne = std::function<std::optional<EpochResult>(bool& interrupted)>;
+  History run_epochs(const FitOptions<T>& options, const RunOne& run_one);
+  std::optional<EpochResult> run_epoch(TrainingExecutor<T>& executor, TrainingRun<T>& run, bool shuffled,
+                                       bool& interrupted);
   Metrics evaluate(const MatrixView<const T>& x, const Targets<T>& y);
 };
 

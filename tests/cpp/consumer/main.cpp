@@ -114,7 +114,8 @@ Digits make_digits(Index rows, std::uint32_t seed) {
 }
 
 stoop::Model<float> train_digits() {
-  const Digits train = make_digits(1500, 1), test = make_digits(300, 2);
+  const Digits train = make_digits(1500, 1);
+  Digits test = make_digits(300, 2);
   stoop::Model<float> model(
       {.input_dim = 64,
        .layers = {stoop::Dense{48}, stoop::ReLU{}, stoop::Dense{32, stoop::LeakyReLU{0.1}}, stoop::Dense{10}},
@@ -124,7 +125,7 @@ stoop::Model<float> train_digits() {
                                         .l2 = 1e-4});
   const stoop::History history = trainer.fit(
       train.x.view(), train.y, {.epochs = 8, .batch_size = 64, .validation_x = test.x.view(), .validation_y = test.y});
-  const stoop::Metrics metrics = trainer.evaluate(test.x.view(), test.y);
+  const stoop::Metrics metrics = trainer.evaluate(test.x.writable_view(), test.y);  // what may be written may be read
   std::printf("digits: loss %.3f -> %.3f, test accuracy %.3f\n", history.loss.front(), history.loss.back(),
               metrics.accuracy);
   require(history.loss.size() == 8 && history.val_accuracy.size() == 8, "one value per epoch");
