@@ -1,7 +1,9 @@
 // Matrix products per provider and form, on the slices that threads get of the workloads of stoop bench, and on cubes.
+// Those of bfloat16 beside the peak of their own dot products.
 // Name: gemm/<type>/<provider>/<form>/<workload>[/<threads>]:<m>x<n>x<k>. Checked against plain loops before timing.
 #include <algorithm>
 #include <cmath>
+#include <type_traits>
 
 #include "bench_support.hpp"
 #include "cpu/gemm_blas.hpp"
@@ -9,7 +11,7 @@
 namespace stoop::bench {
 namespace {
 
-enum class Provider { native, blas };
+enum class Provider { native, blas, amx_bf16, avx512_bf16 };  // the last two round operands to bfloat16
 
 struct Product {
   GemmForm form;
@@ -17,7 +19,37 @@ struct Product {
   Index lda = 0, ldb = 0, ldc = 0;  // 0: contiguous
 };
 
-const char* name_of(Provider provider) { return provider == Provider::native ? "native" : "blas"; }
+const char* name_of(Provider provider) {
+  constexpr const char* kNames[] = {"native", "blas", "amx_bf16", "avx512_bf16"};
+  return kNames[static_cast<int>(provider)];
+}
+
+bool rounds(Provider provider) { return provider == Provider::amx_bf16 || provider == Provider::avx512_bf16; }
+
+const Bfloat16Table& bfloat16_of(Provider provider) {
+  return bfloat16_table(provider == Provider::amx_bf16 ? Bfloat16Isa::amx_bf16 : Bfloat16Isa::avx512_bf16);
+}
+
+template <class T>
+bool is_there(Provider provider) {
+  if (provider == Provider::native) return true;
+  if (provider == Provider::blas) return blas_available();
+  const std::vector<Bfloat16Isa> ways = supported_bfloat16();
+  return sizeof(T) == sizeof(float) && std::any_of(ways.begin(), ways.end(), [&](Bfloat16Isa way) {
+           return name_of(provider) == std::string(name_of(way));
+         });
+}
+
+template <class T>
+Index scratch_elements(Provider provider, Index m, Index n, Index k) {
+  return rounds(provider) ? bfloat16_of(provider).gemm_scratch_elements(m, n, k)
+                          : active_table<T>().gemm_scratch_elements(m, n, k);
+}
+
+template <class T>
+double peak_of(Provider provider) {
+  return rounds(provider) ? dot_peak(bfloat16_of(provider)) : fma_peak<T>();
+}
 
 const char* name_of(GemmForm form) {
   switch (form) {
@@ -35,6 +67,8 @@ template <class T>
 void multiply(Provider provider, const GemmArgs<T>& args) {
   if (provider == Provider::blas) {
     blas_gemm(args);
+  } else if (rounds(provider)) {
+    if constexpr (std::is_same_v<T, float>) bfloat16_of(provider).gemm(args);
   } else {
     active_table<T>().gemm(args);
   }
@@ -54,9 +88,10 @@ double reference(const GemmArgs<T>& args, Index i, Index j) {
 
 // Spot check of elements spread over c, edges included; operands are in [-1, 1).
 template <class T>
-bool is_right(const GemmArgs<T>& args) {
+bool is_right(const GemmArgs<T>& args, bool rounded) {
   constexpr Index kPoints = 5;
-  const double tolerance = (sizeof(T) == 4 ? 1e-6 : 1e-14) * static_cast<double>(args.k);
+  const double of_a_term = rounded ? 0x1p-8 : sizeof(T) == 4 ? 1e-6 : 1e-14;
+  const double tolerance = of_a_term * static_cast<double>(args.k);
   for (Index p = 0; p < kPoints; ++p) {
     for (Index q = 0; q < kPoints; ++q) {
       const Index i = (args.m - 1) * p / (kPoints - 1), j = (args.n - 1) * q / (kPoints - 1);
@@ -74,7 +109,7 @@ void run_gemm(benchmark::State& state, Provider provider, Product product) {
   const Index ldb = given_ldb > 0 ? given_ldb : (form == GemmForm::nt ? k : n);
   const Index ldc = given_ldc > 0 ? given_ldc : n;
   const Array<T> a((form == GemmForm::tn ? k : m) * lda), b((form == GemmForm::nt ? n : k) * ldb);
-  Array<T> c(m * ldc), scratch(active_table<T>().gemm_scratch_elements(m, n, k));
+  Array<T> c(m * ldc), scratch(scratch_elements<T>(provider, m, n, k));
   GemmArgs<T> args{};  // no epilogue
   args.form = form;
   args.m = m, args.n = n, args.k = k;
@@ -83,20 +118,20 @@ void run_gemm(benchmark::State& state, Provider provider, Product product) {
   args.c = c.data(), args.ldc = ldc;
   args.scratch = scratch.data();
   multiply(provider, args);
-  if (!is_right(args)) {
+  if (!is_right(args, rounds(provider))) {
     state.SkipWithError("wrong product");
     return;
   }
   const double seconds = time_kernel(state, [&] { multiply(provider, args); });
   const double gflops = 2e-9 * static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k) / seconds;
   state.counters["GFLOP/s"] = gflops;
-  state.counters["share_of_peak"] = gflops / fma_peak<T>();
+  state.counters["share_of_peak"] = gflops / peak_of<T>(provider);
 }
 
 template <class T>
 void add(const std::string& what, Product product) {
-  for (const Provider provider : {Provider::native, Provider::blas}) {
-    if (provider == Provider::blas && !blas_available()) continue;
+  for (const Provider provider : {Provider::native, Provider::blas, Provider::amx_bf16, Provider::avx512_bf16}) {
+    if (!is_there<T>(provider)) continue;
     const std::string name = std::string("gemm/") + dtype_name<T>() + "/" + name_of(provider) + "/" +
                              name_of(product.form) + "/" + what + ":" + std::to_string(product.m) + "x" +
                              std::to_string(product.n) + "x" + std::to_string(product.k);

@@ -2,6 +2,7 @@
 // Bytes are counted as STREAM does (McCalpin 1995): what the loop names, not what caches add to it.
 #include <algorithm>
 #include <chrono>
+#include <map>
 
 #include <stoop/runtime.hpp>
 
@@ -93,6 +94,22 @@ MachineLimits measure_limits() {
 const MachineLimits& limits() {
   static const MachineLimits measured = measure_limits();
   return measured;
+}
+
+double dot_peak(const Bfloat16Table& table) {
+  constexpr Index kIterations = 20'000;
+  constexpr int kRepetitions = 50;
+  static std::map<const Bfloat16Table*, double> measured;
+  double& peak = measured[&table];
+  if (peak > 0.0) return peak;
+  Array<float> sink(64, 0.0, 1.0);
+  for (int i = 0; i < kRepetitions; ++i) {
+    const double start = thread_seconds();
+    table.dot_loop(kIterations, sink.data());
+    const double flops = static_cast<double>(kIterations * table.dot_loop_flops);
+    peak = std::max(peak, 1e-9 * flops / (thread_seconds() - start));
+  }
+  return peak;
 }
 
 double stream_gbs(Mix mix, bool from_memory, int threads) {

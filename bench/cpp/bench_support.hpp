@@ -39,6 +39,9 @@ struct MachineLimits {
 };
 const MachineLimits& limits();
 
+// GFLOP/s of one thread that does nothing but such dot products.
+double dot_peak(const Bfloat16Table& table);
+
 // GB/s of the loop that `mix` stands for: over a part, the next in each call, of arrays of 100 MB each, or over arrays
 // of kL2Bytes together.
 double stream_gbs(Mix mix, bool from_memory, int threads);

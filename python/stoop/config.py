@@ -75,7 +75,7 @@ def show_config(mode: Literal["stdout", "dicts"] = "stdout") -> dict[str, Any] |
     for section, entries in config.items():
         sys.stdout.write(f"{section}\n")
         for key, value in entries.items():
-            sys.stdout.write(f"  {key:<14} {_text(value)}\n")
+            sys.stdout.write(f"  {key:<18} {_text(value)}\n")
     return None
 
 
@@ -97,7 +97,13 @@ def _collect() -> dict[str, Any]:
     return {
         "stoop": {"version": build["version"], "python": platform.python_version(), "numpy": np.__version__},
         "build": {key: build[key] for key in ("compiler", "flags", "build_type", "openmp")},
-        "cpu": {"isa": _core.active_isa(), "isa_available": _core.available_isas(), "machine": platform.machine()},
+        "cpu": {
+            "isa": _core.active_isa(),
+            "isa_available": _core.available_isas(),
+            "bfloat16": _core.active_bfloat16() or "not available",
+            "bfloat16_available": _core.available_bfloat16(),
+            "machine": platform.machine(),
+        },
         "threads": {"num_threads": get_num_threads(), "usable_cores": _core.usable_cores()},
         "blas": {key: blas[key] for key in ("loaded", "path", "config", "error")},
         "cuda": {"available": build["cuda"]},

@@ -62,8 +62,12 @@ class Trainer:
     max_norm : float, optional
         After an update the incoming weights of each unit are scaled down to this L2 norm, > 0;
         Srivastava et al. 2014, section 5.1.
-    precision : {"float32"}, default "float32"
-        Of the arithmetic; a float64 model computes in float64.
+    precision : {"float32", "float64", "bfloat16"}, default "float32"
+        Of the arithmetic; a float64 model computes in float64, whichever of these two is given. "bfloat16", for float32
+        models on CPUs with AVX512-BF16 or AMX-BF16: `fit`, `step` and `loss_and_grad` round what enters their matrix
+        products to bfloat16 (8 bits of mantissa; Kalamkar et al. 2019, section 3); sums, parameters, gradients,
+        optimizer state and everything else stay float32. `evaluate`, validation, `hessian_vector_product` and
+        `Model.predict` compute in float32. `stoop.show_config` says whether it is available.
     num_threads : int, optional
         None: chosen from the work of a step, at most `stoop.get_num_threads`.
     seed : int, default 0
@@ -77,7 +81,8 @@ class Trainer:
     Raises
     ------
     ValueError, TypeError
-        For an unknown name (the nearest is suggested) or a value outside its range.
+        For an unknown name (the nearest is suggested), a value outside its range, or a precision that the model, the
+        CPU or the instruction set forced by ``STOOP_ISA`` does not have.
     """
 
     def __init__(
@@ -114,10 +119,10 @@ class Trainer:
             "max_norm": _limit("max_norm", max_norm),
             "accumulate": integer("Trainer", "accumulate", accumulate, 1),
             "ema": None if ema is None else real("Trainer", "ema", ema, 0.0, 1.0),
+            "precision": _checked_precision(precision),
             "num_threads": 0 if num_threads is None else thread_count("Trainer", "num_threads", num_threads),
             "seed": checked_seed("Trainer", seed),
         }
-        _check_precision(precision, model.dtype.name)
         make: Any = _core.TrainerFloat64 if model.dtype.itemsize == 8 else _core.TrainerFloat32
         self._core: _core._Trainer[Any] = make(
             model._core, json.dumps(config), python_rate(self.optimizer.learning_rate)
@@ -434,16 +439,11 @@ def _limit(name: str, value: float | None) -> float | None:
     return None if value is None else real("Trainer", name, value, 0.0, open_low=True)
 
 
-def _check_precision(precision: str, dtype: str) -> None:
-    if precision in ("float32", dtype):
-        return
-    if precision == "bfloat16":
-        given, expected = 'precision "bfloat16"', 'expected "float32"'
-        raise ValueError(message("Trainer", given, expected, "mixed precision is not available in this version"))
-    if precision == "float64":
-        given, expected = f'precision "float64" with a model of {dtype}', 'expected "float32"'
-        raise ValueError(message("Trainer", given, expected, 'make the model with dtype="float64"'))
-    refuse_name("Trainer", "precision", str(precision), ("float32",))
+def _checked_precision(precision: object) -> str:
+    if not isinstance(precision, str):  # the core knows the names
+        given, expected = f"precision is {precision!r}", "expected a name"
+        raise TypeError(message("Trainer", given, expected, 'give "float32" or "bfloat16"'))
+    return precision
 
 
 def _metric_names(metrics: Any) -> tuple[str, ...]:

@@ -59,12 +59,42 @@ TEST(X86Supports, NeedsEachExtension) {
   }
 }
 
+constexpr std::uint32_t kAmx = (1u << 22) | (1u << 24);
+constexpr std::uint32_t kAvx512Bf16 = 1u << 5;
+constexpr std::uint64_t kZmmAndTiles = 0xe7 | (1u << 17) | (1u << 18);
+
+TEST(X86Supports, ProductsOfBfloat16) {
+  const X86Registers full{kFmaOsxsaveAvx, kAvx2 | kAvx512All, kZmmAndTiles, kAmx, kAvx512Bf16};
+  EXPECT_TRUE(x86_supports(Bfloat16Isa::amx_bf16, full));
+  EXPECT_TRUE(x86_supports(Bfloat16Isa::avx512_bf16, full));
+  for (const std::uint64_t bit : {17u, 18u}) {  // tiles that the system does not save
+    X86Registers registers = full;
+    registers.xcr0 &= ~(std::uint64_t{1} << bit);
+    EXPECT_FALSE(x86_supports(Bfloat16Isa::amx_bf16, registers)) << "xcr0 bit " << bit;
+    EXPECT_TRUE(x86_supports(Bfloat16Isa::avx512_bf16, registers)) << "xcr0 bit " << bit;
+  }
+  for (const unsigned bit : {22u, 24u}) {
+    X86Registers registers = full;
+    registers.leaf7_edx &= ~(1u << bit);
+    EXPECT_FALSE(x86_supports(Bfloat16Isa::amx_bf16, registers)) << "leaf 7 edx bit " << bit;
+    EXPECT_TRUE(x86_supports(Bfloat16Isa::avx512_bf16, registers)) << "leaf 7 edx bit " << bit;
+  }
+  for (const auto spoil : {+[](X86Registers& r) { r.leaf7_1_eax = 0; }, +[](X86Registers& r) { r.xcr0 &= ~0xe0u; },
+                           +[](X86Registers& r) { r.leaf7_ebx &= ~(1u << 30); }}) {
+    X86Registers registers = full;
+    spoil(registers);
+    EXPECT_FALSE(x86_supports(Bfloat16Isa::amx_bf16, registers));
+    EXPECT_FALSE(x86_supports(Bfloat16Isa::avx512_bf16, registers));
+  }
+}
+
 TEST(CpuSupports, AgreesWithTheCompiler) {
   EXPECT_TRUE(cpu_supports(Isa::scalar));
 #if defined(__x86_64__)
   EXPECT_EQ(cpu_supports(Isa::avx2), __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"));
   EXPECT_EQ(cpu_supports(Isa::avx512), __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
                                            __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl"));
+  EXPECT_EQ(cpu_supports(Bfloat16Isa::avx512_bf16), cpu_supports(Isa::avx512) && __builtin_cpu_supports("avx512bf16"));
   EXPECT_FALSE(cpu_supports(Isa::neon));
   EXPECT_EQ(cpu_vendor().size(), 12u);
 #elif defined(__aarch64__)

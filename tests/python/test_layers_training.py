@@ -498,7 +498,7 @@ def test_bad_layers(make: Callable[[], Any], exception: type[Exception], pattern
         ({"accumulate": 0}, ValueError),
         ({"accumulate": 1.5}, TypeError),
         ({"ema": 1.0}, ValueError),
-        ({"precision": "bfloat16"}, ValueError),
+        ({"precision": 16}, TypeError),
         ({"precision": "flaot32"}, ValueError),
         ({"precision": "float64"}, ValueError),
     ],

@@ -22,6 +22,11 @@ int usable_cores();
 std::vector<std::string> available_isas();
 std::string active_isa();
 
+// How products in bfloat16 can be computed here, best first: "amx_bf16", "avx512_bf16"; empty: not at all. The active
+// one is the best or STOOP_BFLOAT16, empty where there is none.
+std::vector<std::string> available_bfloat16();
+std::string active_bfloat16();
+
 struct BlasInfo {
   bool loaded = false;
   std::string path;    // empty when none was found

@@ -15,6 +15,14 @@
 
 namespace stoop {
 
+// Of the arithmetic. float32: that of the model's elements, which float64 also is for a Trainer<double>. bfloat16, of a
+// Trainer<float> on CPUs with AVX512-BF16 or AMX-BF16: what enters the matrix products of fit, step and loss_and_grad is
+// rounded to bfloat16, while their sums, the parameters, the gradients and everything else stay float32. Evaluation, also
+// that of validation data, and second derivatives are computed in float32.
+enum class Precision { float32, float64, bfloat16 };
+std::string_view name_of(Precision precision);
+Precision precision_from_name(std::string_view name, std::string_view where = "precision");
+
 struct TrainerConfig {
   Loss loss = SoftmaxCrossEntropy{};
   Optimizer optimizer = Adam{};
@@ -31,6 +39,7 @@ struct TrainerConfig {
   // A moving average of the parameters is kept: average = ema*average + (1-ema)*parameters after each update, from
   // the first parameters on (Polyak & Juditsky 1992, exponentially weighted).
   std::optional<double> ema{};
+  Precision precision = Precision::float32;
   int num_threads = 0;     // 0: chosen from the work of a step, at most get_num_threads()
   std::uint64_t seed = 0;  // of the shuffling and of dropout
 };

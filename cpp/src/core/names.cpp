@@ -28,6 +28,7 @@ constexpr std::array kInitializerNames = {
     "glorot_normal"sv, "he_uniform"sv, "he_normal"sv, "lecun_uniform"sv, "lecun_normal"sv, "orthogonal"sv,
 };
 constexpr std::array kLastBatchNames = {"keep"sv, "drop"sv, "merge"sv};
+constexpr std::array kPrecisionNames = {"float32"sv, "float64"sv, "bfloat16"sv};
 constexpr std::array kLossNames = {"softmax_cross_entropy"sv, "binary_cross_entropy"sv, "mse"sv, "mae"sv, "huber"sv};
 constexpr std::array kOptimizerNames = {"sgd"sv,   "adagrad"sv, "rmsprop"sv, "adam"sv,     "adamw"sv,
                                         "nadam"sv, "lion"sv,    "lbfgs"sv,   "newton_cg"sv};
@@ -169,6 +170,8 @@ std::string_view name_of(InitializerKind kind) { return name_in(kInitializerName
 std::string_view name_of(LossKind kind) { return name_in(kLossNames, kind); }
 std::string_view name_of(OptimizerKind kind) { return name_in(kOptimizerNames, kind); }
 
+std::string_view name_of(Precision precision) { return name_in(kPrecisionNames, precision); }
+
 ActivationKind kind_of(const Activation& activation) { return static_cast<ActivationKind>(activation.index()); }
 LossKind kind_of(const Loss& loss) { return static_cast<LossKind>(loss.index()); }
 OptimizerKind kind_of(const Optimizer& optimizer) { return static_cast<OptimizerKind>(optimizer.index()); }
@@ -194,6 +197,10 @@ Loss loss_from_name(std::string_view name, std::string_view where) {
 
 Optimizer optimizer_from_name(std::string_view name, std::string_view where) {
   return make_alternative<Optimizer>(find_name(kOptimizerNames, where, "optimizer", name));
+}
+
+Precision precision_from_name(std::string_view name, std::string_view where) {
+  return static_cast<Precision>(find_name(kPrecisionNames, where, "precision", name));
 }
 
 LastBatch last_batch_from_name(std::string_view name, std::string_view where) {

@@ -122,6 +122,14 @@ std::vector<std::string> available_isas() {
 
 std::string active_isa() { return name_of(select_isa()); }
 
+std::vector<std::string> available_bfloat16() {
+  std::vector<std::string> names;
+  for (const Bfloat16Isa isa : supported_bfloat16()) names.emplace_back(name_of(isa));
+  return names;
+}
+
+std::string active_bfloat16() { return supported_bfloat16().empty() ? "" : name_of(select_bfloat16()); }
+
 void set_blas_path(std::string path) { set_preferred_blas(std::move(path)); }
 
 BlasInfo blas_info() { return load_blas(); }

@@ -15,6 +15,8 @@
 #endif
 #if defined(__linux__)
 #include <sched.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 #endif
 
 namespace stoop {
@@ -27,8 +29,11 @@ constexpr std::uint32_t kLeaf1Osxsave = 1u << 27;
 constexpr std::uint32_t kLeaf1Avx = 1u << 28;
 constexpr std::uint32_t kLeaf7Avx2 = 1u << 5;
 constexpr std::uint32_t kLeaf7Avx512 = (1u << 16) | (1u << 17) | (1u << 30) | (1u << 31);  // F, DQ, BW, VL
-constexpr std::uint64_t kStateYmm = 0x06;                                                  // xmm and ymm
-constexpr std::uint64_t kStateZmm = 0xe6;  // and opmask, upper halves of zmm0-15, zmm16-31
+constexpr std::uint32_t kLeaf7Amx = (1u << 22) | (1u << 24);                               // AMX-BF16, AMX-TILE
+constexpr std::uint32_t kLeaf71Avx512Bf16 = 1u << 5;
+constexpr std::uint64_t kStateYmm = 0x06;                       // xmm and ymm
+constexpr std::uint64_t kStateZmm = 0xe6;                       // and opmask, upper halves of zmm0-15, zmm16-31
+constexpr std::uint64_t kStateTiles = (1u << 17) | (1u << 18);  // tile configuration and data
 
 template <class U>
 constexpr bool has_all(U value, U bits) {
@@ -44,7 +49,12 @@ X86Registers read_x86_registers() {
   unsigned edx = 0;
   if (!__get_cpuid(1, &eax, &ebx, &ecx, &edx)) return registers;
   registers.leaf1_ecx = ecx;
-  if (__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx)) registers.leaf7_ebx = ebx;
+  if (__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx)) {
+    registers.leaf7_ebx = ebx;
+    registers.leaf7_edx = edx;
+    const bool has_subleaf = eax >= 1;
+    if (has_subleaf && __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx)) registers.leaf7_1_eax = eax;
+  }
   if (has_all(registers.leaf1_ecx, kLeaf1Osxsave)) {
     // As assembly: the intrinsic would need -mxsave for the whole file.
     unsigned low = 0;
@@ -53,6 +63,23 @@ X86Registers read_x86_registers() {
     registers.xcr0 = (static_cast<std::uint64_t>(high) << 32) | low;
   }
   return registers;
+}
+
+const X86Registers& x86_registers() {
+  static const X86Registers registers = read_x86_registers();
+  return registers;
+}
+
+// Linux 5.16 and later: Documentation/arch/x86/xstate.rst.
+constexpr int kGetSupported = 0x1021, kRequestPermission = 0x1023, kTileData = 18;
+
+bool system_offers_tiles() {
+#if defined(__linux__)
+  std::uint64_t features = 0;
+  return syscall(SYS_arch_prctl, kGetSupported, &features) == 0 && (features >> kTileData & 1) != 0;
+#else
+  return false;
+#endif
 }
 
 std::string read_vendor() {
@@ -147,14 +174,36 @@ bool x86_supports(Isa isa, const X86Registers& registers) {
   return false;
 }
 
+bool x86_supports(Bfloat16Isa isa, const X86Registers& registers) {
+  const bool dot = x86_supports(Isa::avx512, registers) && has_all(registers.leaf7_1_eax, kLeaf71Avx512Bf16);
+  if (isa == Bfloat16Isa::avx512_bf16) return dot;
+  return dot && has_all(registers.leaf7_edx, kLeaf7Amx) && has_all(registers.xcr0, kStateTiles);
+}
+
 bool cpu_supports(Isa isa) {
 #if defined(STOOP_X86)
-  static const X86Registers registers = read_x86_registers();
-  return x86_supports(isa, registers);
+  return x86_supports(isa, x86_registers());
 #elif defined(__aarch64__)
   return isa == Isa::scalar || isa == Isa::neon;
 #else
   return isa == Isa::scalar;
+#endif
+}
+
+bool cpu_supports([[maybe_unused]] Bfloat16Isa isa) {
+#if defined(STOOP_X86)
+  return x86_supports(isa, x86_registers()) && (isa != Bfloat16Isa::amx_bf16 || system_offers_tiles());
+#else
+  return false;
+#endif
+}
+
+bool allow_tiles() {
+#if defined(STOOP_X86) && defined(__linux__)
+  static const bool allowed = syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+  return allowed;
+#else
+  return false;
 #endif
 }
 

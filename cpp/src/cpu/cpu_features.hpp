@@ -16,6 +16,14 @@ namespace stoop {
 // avx2 is AVX2 + FMA; avx512 is AVX-512 F, DQ, BW, VL + FMA. No other extension may be used by those files.
 bool cpu_supports(Isa isa);
 
+// The same for products in bfloat16: avx512_bf16 is AVX512-BF16 beside avx512, amx_bf16 is AMX-TILE and AMX-BF16 beside
+// avx512_bf16. The tiles of AMX also need allow_tiles().
+bool cpu_supports(Bfloat16Isa isa);
+
+// Asks Linux for the tile registers of AMX, which it gives to processes that ask only, and for good: their signal frames
+// grow. False where it refuses. Once a process; later calls return the first answer.
+bool allow_tiles();
+
 // "AuthenticAMD", "GenuineIntel", ...; empty where there is no cpuid.
 std::string_view cpu_vendor();
 
@@ -24,8 +32,11 @@ struct X86Registers {
   std::uint32_t leaf1_ecx = 0;
   std::uint32_t leaf7_ebx = 0;
   std::uint64_t xcr0 = 0;  // 0 where OSXSAVE is off
+  std::uint32_t leaf7_edx = 0;
+  std::uint32_t leaf7_1_eax = 0;  // of subleaf 1; 0 where there is none
 };
 bool x86_supports(Isa isa, const X86Registers& registers);
+bool x86_supports(Bfloat16Isa isa, const X86Registers& registers);
 
 // Cores in the affinity mask, cut by the cgroup quota rounded up; at least 1.
 int count_usable_cores();

@@ -153,6 +153,7 @@ void visit_fields(Object& object, const Visit& visit) {
     visit("max_norm", object.max_norm, Key::optional);
     visit("accumulate", object.accumulate, Key::optional);
     visit("ema", object.ema, Key::optional);
+    visit("precision", object.precision, Key::optional);
     visit("num_threads", object.num_threads, Key::optional);
     visit("seed", object.seed, Key::optional);
   } else {

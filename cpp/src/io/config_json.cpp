@@ -128,6 +128,7 @@ void read(const json& value, const std::string& where, T& out);
 void read(const json& value, const std::string& where, Initializer& out);
 void read(const json& value, const std::string& where, Layer& out);
 void read(const json& value, const std::string& where, schedules::Per& out);
+void read(const json& value, const std::string& where, Precision& out);
 void read(const json& value, const std::string& where, LearningRate& out);
 
 template <class T>
@@ -198,6 +199,12 @@ void read(const json& value, const std::string& where, schedules::Per& out) {
   read(value, where, name);
   if (name != "step" && name != "epoch") refuse(where, value, "expected \"step\" or \"epoch\"", "say what t counts");
   out = name == "step" ? schedules::Per::step : schedules::Per::epoch;
+}
+
+void read(const json& value, const std::string& where, Precision& out) {
+  std::string name;
+  read(value, where, name);
+  out = precision_from_name(name, where);
 }
 
 void read(const json& value, const std::string& where, LearningRate& out) {
@@ -280,6 +287,8 @@ OrderedJson write(const T& value);
 OrderedJson write(const Initializer& value);
 OrderedJson write(const Layer& value);
 OrderedJson write(const LearningRate& value);
+
+OrderedJson write(const Precision& value) { return name_of(value); }
 
 OrderedJson write(const schedules::Per& value) { return value == schedules::Per::step ? "step" : "epoch"; }
 

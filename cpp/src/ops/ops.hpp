@@ -41,7 +41,9 @@ struct GemmArgs {
   const T* bias;  // (n) or null
   const T* gate;  // (m, n), rows ld_gate apart, or null
   Index ld_gate;
-  T* scratch;  // gemm_scratch_elements(n, k) elements, 64-byte aligned, one per thread
+  T* scratch;  // gemm_scratch_elements(m, n, k) elements, 64-byte aligned, one per thread
+  // `scratch` is as a call with the same form, b, n and k has left it: a copy of b need not be made again.
+  bool same_b = false;
 };
 
 // rows of `input` (rows, cols) -> output = f(input); backward: grad = grad * f'(.) from what f saved.
@@ -266,8 +268,18 @@ struct LossTangentArgs {
   Index ld_tangent;
 };
 
-// Who computes a matrix product: the micro-kernels here, or a BLAS loaded at run time (its epilogue is gemm_epilogue).
-enum class GemmProvider { native, blas };
+// Who computes a matrix product: the micro-kernels here, a BLAS loaded at run time (its epilogue is gemm_epilogue), or
+// kernels that round both operands to bfloat16 (OpTable::bfloat16).
+enum class GemmProvider { native, blas, bfloat16 };
+
+// Products of float32 matrices whose elements are rounded to bfloat16 on the way in; sums and results are float32.
+struct Bfloat16Table {
+  const char* name;
+  Index (*gemm_scratch_elements)(Index m, Index n, Index k) noexcept;
+  void (*gemm)(const GemmArgs<float>&) noexcept;
+  void (*dot_loop)(Index iterations, float* sink) noexcept;  // dot_loop_flops per iteration, to measure the peak
+  Index dot_loop_flops;
+};
 
 // The elementary functions that kernels are made of, as entries of their own for tests and benchmarks.
 enum class Elementary { exp, log, log1p, expm1, tanh, erf, sigmoid };
@@ -282,6 +294,7 @@ struct OpTable {
   void (*gemm)(const GemmArgs<T>&) noexcept;
   void (*gemm_blas)(const GemmArgs<T>&) noexcept;      // null where no BLAS is loaded
   void (*gemm_epilogue)(const GemmArgs<T>&) noexcept;  // the epilogue alone, for products made elsewhere
+  const Bfloat16Table* bfloat16;                       // null where none was asked for
   void (*activation_forward[kActivationCount])(const ActivationArgs<T>&) noexcept;
   void (*activation_backward[kActivationCount])(const ActivationArgs<T>&) noexcept;
   void (*activation_tangent[kActivationCount])(const ActivationTangentArgs<T>&) noexcept;

@@ -1,6 +1,7 @@
 // (CPU, STOOP_ISA) -> table of kernels. The only file that names all backends.
 #include "select.hpp"
 
+#include <algorithm>
 #include <cstdlib>
 #include <iterator>
 #include <string>
@@ -46,6 +47,27 @@ constexpr Backend kBackends[] = {
     {Isa::scalar, "scalar", scalar_table_f32, scalar_table_f64},
 };
 
+struct Bfloat16Backend {
+  Bfloat16Isa isa;
+  const char* name;
+  const Bfloat16Table& (*table)();  // null: not compiled in
+};
+
+constexpr Bfloat16Backend kBfloat16Backends[] = {
+#if defined(STOOP_HAVE_AMX_BF16)
+    {Bfloat16Isa::amx_bf16, "amx_bf16", amx_bf16_table},
+#else
+    {Bfloat16Isa::amx_bf16, "amx_bf16", nullptr},
+#endif
+#if defined(STOOP_HAVE_AVX512_BF16)
+    {Bfloat16Isa::avx512_bf16, "avx512_bf16", avx512_bf16_table},
+#else
+    {Bfloat16Isa::avx512_bf16, "avx512_bf16", nullptr},
+#endif
+};
+
+const Bfloat16Backend& backend_of(Bfloat16Isa isa) { return kBfloat16Backends[static_cast<std::size_t>(isa)]; }
+
 const Backend& backend_of(Isa isa) {
   for (const Backend& backend : kBackends) {
     if (backend.isa == isa) return backend;
@@ -75,9 +97,30 @@ std::string usable_names() {
   return names;
 }
 
+// Why there is none: an instruction set that was asked for and a CPU that lacks the instructions need other remedies.
+[[noreturn]] void refuse_bfloat16() {
+  constexpr const char* kWhere = "precision bfloat16";
+  constexpr const char* kHint = "use precision float32";
+  for (const Bfloat16Backend& backend : kBfloat16Backends) {
+    if (backend.table == nullptr) continue;
+    if (cpu_supports(backend.isa)) {
+      throw_value_error(kWhere, std::string("the kernels in use are those of ") + name_of(select_isa()),
+                        "expected avx512, beside which such products are computed",
+                        "unset STOOP_ISA, or use precision float32");
+    }
+    if (backend.isa == Bfloat16Isa::avx512_bf16) {
+      throw_value_error(kWhere, "this CPU (or its operating system) does not support such products",
+                        "expected one with AVX512-BF16 or AMX-BF16", kHint);
+    }
+  }
+  throw_value_error(kWhere, "such products are not compiled into this build",
+                    "expected one for x86-64, with AVX512-BF16 or AMX-BF16", kHint);
+}
+
 }  // namespace
 
 const char* name_of(Isa isa) { return backend_of(isa).name; }
+const char* name_of(Bfloat16Isa isa) { return backend_of(isa).name; }
 
 std::vector<Isa> supported_isas() {
   std::vector<Isa> isas;
@@ -95,6 +138,39 @@ Isa select_isa() {
   }
   throw_value_error("STOOP_ISA", "the environment variable is " + refusal(wanted), "expected one of " + usable_names(),
                     "unset it to use the best one");
+}
+
+std::vector<Bfloat16Isa> supported_bfloat16() {
+  std::vector<Bfloat16Isa> isas;
+  if (select_isa() != Isa::avx512) return isas;
+  for (const Bfloat16Backend& backend : kBfloat16Backends) {
+    if (backend.table != nullptr && cpu_supports(backend.isa)) isas.push_back(backend.isa);
+  }
+  return isas;
+}
+
+Bfloat16Isa select_bfloat16() {
+  const std::vector<Bfloat16Isa> usable = supported_bfloat16();
+  if (usable.empty()) refuse_bfloat16();
+  const char* wanted = std::getenv("STOOP_BFLOAT16");
+  if (wanted == nullptr || *wanted == '\0') return usable.front();
+  std::string names;
+  for (const Bfloat16Isa isa : usable) {
+    if (std::string_view(wanted) == name_of(isa)) return isa;
+    names += (names.empty() ? "" : ", ") + std::string(name_of(isa));
+  }
+  throw_value_error("STOOP_BFLOAT16", "the environment variable is \"" + std::string(wanted) + "\"",
+                    "expected one of " + names + " on this CPU", "unset it to use the best one");
+}
+
+const Bfloat16Table& bfloat16_table(Bfloat16Isa isa) {
+  const std::vector<Bfloat16Isa> usable = supported_bfloat16();
+  if (std::find(usable.begin(), usable.end(), isa) == usable.end()) refuse_bfloat16();
+  if (isa == Bfloat16Isa::amx_bf16 && !allow_tiles()) {
+    throw_value_error("precision bfloat16", "the system refuses the tile registers of AMX to this process",
+                      "expected to be given them", "set STOOP_BFLOAT16=avx512_bf16, or use precision float32");
+  }
+  return backend_of(isa).table();
 }
 
 template <class T>

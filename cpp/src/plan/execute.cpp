@@ -126,7 +126,7 @@ class TeamRun {
   }
 
   // One walk through the plan. False: a check has ended the run, for all threads alike.
-  bool walk(const StepContext<T>& context, const Batch& batch, int thread, int team) {
+  bool walk(StepContext<T>& context, const Batch& batch, int thread, int team) {
     const Index rows = batch.rows;
     T* block = context.scratch + executor_.gemm_scratch_;
     UpdateArgs<T> rates{};
@@ -147,7 +147,10 @@ class TeamRun {
         if (slice.column < slice.column_end) run_step(context, step, batch, slice);
       } else if (step.cut == Cut::parameter) {
         const Range blocks = share(block_count(step.extent, step.block), thread, team);
-        for (Index b = blocks.begin; b < blocks.end; ++b) blocks_.work(context, step, batch, b, block, rates);
+        for (Index b = blocks.begin; b < blocks.end; ++b) {
+          context.same_step = b > blocks.begin;
+          blocks_.work(context, step, batch, b, block, rates);
+        }
       } else if (!(step.kind == StepKind::check_loss ? check_loss(context, batch, thread)
                                                      : check_gradient(batch, rates, thread))) {
         return false;

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <type_traits>
 
 #include "../random/philox.hpp"
 #include "steps_context.hpp"
@@ -19,6 +20,9 @@ const T* product_parameters(const StepContext<T>& context, const Step& step) {
 template <class T>
 void run_gemm(const StepContext<T>& context, GemmProvider provider, const GemmArgs<T>& args) {
   if (provider == GemmProvider::native) return context.ops->gemm(args);
+  if constexpr (std::is_same_v<T, float>) {
+    if (provider == GemmProvider::bfloat16) return context.ops->bfloat16->gemm(args);
+  }
   context.ops->gemm_blas(args);
   context.ops->gemm_epilogue(args);
 }
@@ -244,19 +248,24 @@ void run_parameter_gradient(const StepContext<T>& context, const Step& step, Ind
   args.ldc = step.out_features;
   args.epilogue = Epilogue::none;
   args.scratch = context.scratch;
+  args.same_b = context.same_step;
   run_gemm(context, step.provider, args);
 }
 
 // The most scratch a product of this step needs for `rows` rows.
 template <class T>
 Index scratch_elements(const OpTable<T>& ops, const Step& step, Index rows) {
+  const auto elements = [&](Index m, Index n, Index k) {
+    if (step.provider == GemmProvider::bfloat16) return ops.bfloat16->gemm_scratch_elements(m, n, k);
+    return ops.gemm_scratch_elements(m, n, k);
+  };
   switch (step.kind) {
     case StepKind::dense:
-      return ops.gemm_scratch_elements(rows, step.out_features, step.in_features);
+      return elements(rows, step.out_features, step.in_features);
     case StepKind::input_gradient:
-      return ops.gemm_scratch_elements(rows, step.in_features, step.out_features);
+      return elements(rows, step.in_features, step.out_features);
     case StepKind::weight_gradient:
-      return ops.gemm_scratch_elements(step.block, step.out_features, rows);
+      return elements(step.block, step.out_features, rows);
     default:
       return 0;
   }

@@ -57,6 +57,10 @@ CriticalPoint critical_point(Trainer<T>& trainer, const InputView& x, const Targ
                              const CriticalPointOptions& options) {
   constexpr std::uint64_t kSeed = 1;
   check(options);
+  if (trainer.config().precision == Precision::bfloat16) {
+    throw_value_error("critical_point", "a trainer with precision bfloat16", "expected an exact gradient",
+                      "give a trainer of this model with precision float32");
+  }
   const Graph graph = build_graph(trainer.model().config(), kAlignment / static_cast<Index>(sizeof(T)));
   std::vector<T> gradient(trainer.model().parameter_block().size());
   CriticalPoint point;

@@ -45,6 +45,7 @@ void check_full_batch(const TrainerConfig& config, const Graph& graph) {
   if (config.clip_value) refuse("clip_value");
   if (config.max_norm) refuse("max_norm");
   if (config.accumulate > 1) refuse("accumulate=" + std::to_string(config.accumulate));
+  if (config.precision == Precision::bfloat16) refuse("precision bfloat16, whose rounding has steps,");
 }
 
 }  // namespace
@@ -81,6 +82,16 @@ void check_eps(const Optimizer& optimizer, const char* where) {
     }
   };
   std::visit(check, optimizer);
+}
+
+template <class T>
+void check_precision(Precision precision) {
+  if (precision == Precision::float32 || name_of(precision) == kTypeName<T>) return;
+  const bool halved = precision == Precision::bfloat16;
+  if (halved && sizeof(T) == sizeof(float)) return;
+  throw_value_error("Trainer", "precision " + in_quotes(name_of(precision)) + " with a model of " + kTypeName<T>,
+                    halved ? "expected a model of float32" : "expected \"float32\" or \"bfloat16\"",
+                    halved ? "make the model in float32, or leave precision out" : "make the model in float64");
 }
 
 bool needs_all_gradients(const TrainerConfig& config) { return config.clip_norm.has_value() || config.accumulate > 1; }
@@ -167,6 +178,8 @@ std::string cause_of_overflow(const TrainerConfig& config, const Graph& graph, c
          " is probably too large for this model: lower it, or standardise X";
 }
 
+template void check_precision<float>(Precision);
+template void check_precision<double>(Precision);
 template void check_eps<float>(const Optimizer&, const char*);
 template void check_eps<double>(const Optimizer&, const char*);
 template std::string cause_of_overflow(const TrainerConfig&, const Graph&, const float*, double, Index);

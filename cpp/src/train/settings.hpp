@@ -14,6 +14,10 @@ namespace stoop {
 // Throws ValueError for a number outside its range, and for what an optimizer of the full batch cannot do.
 void check_config(const TrainerConfig& config, const Graph& graph);
 
+// Throws ValueError where a Trainer<T> cannot compute so; whether the CPU can is not looked at.
+template <class T>
+void check_precision(Precision precision);
+
 // By element of Model::parameter_block(): whether training changes it.
 std::vector<bool> trained_elements(const Graph& graph);
 

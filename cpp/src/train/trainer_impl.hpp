@@ -34,7 +34,7 @@ struct Trainer<T>::Impl {
         config(std::move(settings)),
         graph(build_graph(model.config(), kAlignment / static_cast<Index>(sizeof(T)))),
         provider(select_gemm_provider()),
-        ops(active_table<T>()) {
+        ops(kernels_for(config.precision)) {
     check_config(config, graph);
     check_eps<T>(config.optimizer, "Trainer");
     const Index size = parameter_count();
@@ -51,7 +51,7 @@ struct Trainer<T>::Impl {
   TrainerConfig config;
   Graph graph;
   GemmProvider provider;
-  const OpTable<T>& ops;
+  const OpTable<T> ops;
   AlignedBuffer<T> state[kMostStates];
   AlignedBuffer<T> gradient;  // of checked steps
   AlignedBuffer<T> average;   // of the parameters, or the parameters while the average is in the model
@@ -75,6 +75,20 @@ struct Trainer<T>::Impl {
   Index parameter_count() const { return static_cast<Index>(model.parameter_block().size()); }
   LossKind loss() const { return kind_of(config.loss); }
 
+  // Those in use, with products in bfloat16 where they are asked for; a precision that cannot be had is refused.
+  static OpTable<T> kernels_for(Precision precision) {
+    check_precision<T>(precision);
+    OpTable<T> table = active_table<T>();
+    if (precision == Precision::bfloat16) table.bfloat16 = &bfloat16_table(select_bfloat16());
+    return table;
+  }
+
+  // What the user asks of the model, and second derivatives, are not rounded.
+  GemmProvider provider_of(PlanKind kind) const {
+    const bool trains = kind == PlanKind::training || kind == PlanKind::checked || kind == PlanKind::gradient;
+    return trains && config.precision == Precision::bfloat16 ? GemmProvider::bfloat16 : provider;
+  }
+
   PlanRequest plan_request(PlanKind kind, Index batch, bool class_targets) const {
     PlanRequest request;
     request.kind = kind;
@@ -83,7 +97,7 @@ struct Trainer<T>::Impl {
     request.class_targets = class_targets;
     request.batch = batch;
     request.element_size = sizeof(T);
-    request.provider = provider;
+    request.provider = provider_of(kind);
     request.limit_norm = config.max_norm.has_value();
     return request;
   }

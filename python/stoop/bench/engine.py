@@ -26,7 +26,9 @@ _JAX = {"jax": "jax", "optax": "optax"}
 
 ENGINES = {
     "stoop": Entry("engine_stoop", "StoopEngine", {}),
+    "stoop-bf16": Entry("engine_stoop", "Bfloat16Engine", {}),
     "pytorch": Entry("engine_pytorch", "EagerEngine", _TORCH),
+    "pytorch-bf16": Entry("engine_pytorch", "AutocastEngine", _TORCH),
     "pytorch-compile": Entry("engine_pytorch", "CompiledEngine", _TORCH),
     "jax": Entry("engine_jax", "StepEngine", _JAX),
     "jax-scan": Entry("engine_jax", "ScanEngine", _JAX),

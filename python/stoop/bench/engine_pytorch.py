@@ -59,6 +59,23 @@ class EagerEngine(Engine):
         return lambda x, y: self._criterion(self._model(x), y)
 
 
+class AutocastEngine(EagerEngine):
+    """Products of bfloat16 in training, by autocast; predictions in float32."""
+
+    @staticmethod
+    def version() -> str:
+        return f"PyTorch {torch.__version__} bf16 autocast"
+
+    def _make_objective(self) -> Callable[[Tensor, Tensor], Tensor]:
+        objective = super()._make_objective()
+
+        def rounded(x: Tensor, y: Tensor) -> Tensor:
+            with torch.autocast("cpu", dtype=torch.bfloat16):
+                return objective(x, y)
+
+        return rounded
+
+
 class CompiledEngine(EagerEngine):
     """torch.compile generates and compiles C++ for the network."""
 

@@ -14,6 +14,8 @@ from stoop.bench.workloads import MOMENTUM, Array, Workload
 class StoopEngine(Engine):
     """Default settings throughout."""
 
+    _precision = "float32"
+
     @staticmethod
     def version() -> str:
         return f"stoop {stoop.__version__} ({stoop._core.active_isa()})"
@@ -28,13 +30,30 @@ class StoopEngine(Engine):
             if workload.optimizer == "adam"
             else stoop.optimizers.SGD(workload.learning_rate, momentum=MOMENTUM)
         )
-        self._trainer = stoop.Trainer(self._model, loss=workload.loss, optimizer=optimizer, seed=0)
+        self._trainer = stoop.Trainer(
+            self._model, loss=workload.loss, optimizer=optimizer, precision=self._precision, seed=0
+        )
 
     def run(self, epochs: int) -> None:
         self._trainer.fit(self._x, self._y, epochs=epochs, batch_size=self._batch_size, verbose=0)
 
     def predict(self, x: Array) -> Array:
         return np.asarray(self._model.predict(x))
+
+
+class Bfloat16Engine(StoopEngine):
+    """Products of bfloat16 in training; predictions in float32."""
+
+    _precision = "bfloat16"
+
+    @staticmethod
+    def version() -> str:
+        return f"stoop {stoop.__version__} (bfloat16: {stoop._core.active_bfloat16() or 'not available'})"
+
+    @staticmethod
+    def missing(workload: Workload) -> str | None:
+        del workload
+        return None if stoop._core.active_bfloat16() else "this CPU has no AVX512-BF16 or AMX-BF16"
 
 
 def _layers(workload: Workload) -> list[Any]:

@@ -35,8 +35,12 @@ SETTLE_SECONDS = 0.05  # threads of the engine before have gone to sleep by then
 BUSY_SECONDS = 0.2  # long against the ticks in which the system counts
 CLOSING_SECONDS = 5.0  # to end the workers, report and draw
 OUT_OF_TIME = "out of time (--minutes)"
-# Left out unless asked for: compiling takes longer than everything else together.
-SLOW_TO_START = ("pytorch-compile",)
+# Left out unless asked for, and why.
+ON_REQUEST = {
+    "pytorch-compile": "it compiles for minutes",
+    "stoop-bf16": "it rounds to bfloat16",
+    "pytorch-bf16": "it rounds to bfloat16",
+}
 
 
 @dataclass(frozen=True)
@@ -241,8 +245,8 @@ def _check(settings: Settings) -> None:
 def _why_absent(engine: str, settings: Settings) -> str | None:
     if packages := packages_to_install(engine):
         return f"not installed (pip install {' '.join(packages)})"
-    if engine in SLOW_TO_START and not (settings.named or settings.full):
-        return f"not in the default set, it compiles for minutes (--engines {engine} or --full)"
+    if engine in ON_REQUEST and not (settings.named or settings.full):
+        return f"not in the default set, {ON_REQUEST[engine]} (--engines {engine} or --full)"
     return None
 
 

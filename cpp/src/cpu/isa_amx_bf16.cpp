@@ -1,0 +1,27 @@
+// Products in bfloat16 by the tile unit of AMX (Intel Sapphire Rapids and later), beside the kernels of isa_avx512.cpp.
+// Rounding needs AVX512-BF16, which these CPUs have as well. The epilogue is that of the float32 products.
+#include "isa_prelude.hpp"
+
+namespace stoop {
+namespace amx_bf16 {
+namespace {
+
+constexpr int kVectorBytes = 64;
+
+#include "simd.inl.hpp"
+#include "math.inl.hpp"
+#include "special.inl.hpp"
+#include "activation.inl.hpp"
+#include "gemm_epilogue.inl.hpp"
+#include "bfloat16_pack.inl.hpp"
+#include "bfloat16_amx.inl.hpp"
+#include "bfloat16.inl.hpp"
+
+constexpr Bfloat16Table kTable = {"amx_bf16", gemm_scratch, gemm_bfloat16, dot_loop, kDotLoopFlops};
+
+}  // namespace
+}  // namespace amx_bf16
+
+const Bfloat16Table& amx_bf16_table() { return amx_bf16::kTable; }
+
+}  // namespace stoop
