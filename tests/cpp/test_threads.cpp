@@ -132,6 +132,30 @@ TYPED_TEST(Threads, PredictionsHaveTheSameBitsForAnyTeam) {
   }
 }
 
+// Few rows are cut by columns, more by rows; the first network has every layer and outputs that are no whole blocks.
+TYPED_TEST(Threads, FewRowsHaveTheSameBitsForAnyTeam) {
+  using T = TypeParam;
+  const Residual block{{Dense{300, Tanh{}}, LayerNorm{}, Dense{600}}};
+  const ModelConfig configs[] = {
+      {.input_dim = 700, .layers = {Dense{600}, BatchNorm{}, ReLU{}, block, Dropout{0.5}, GELU{}, Dense{35}}},
+      {.input_dim = 784, .layers = {Dense{512, ReLU{}}, Dense{256, ReLU{}}, Dense{1}}}};
+  for (const ModelConfig& config : configs) {
+    const Model<T> model(config);
+    const Samples<T> samples(130, config.input_dim, 1);
+    for (const Index rows : {1, 2, 7, 8, 9, 31, 128, 130}) {
+      const MatrixView<const T> x{samples.x().data, rows, samples.x().cols, samples.x().stride};
+      std::vector<T> first;
+      for (const int threads : {1, 2, 3, 8}) {
+        const WithThreads limit(threads);
+        if (threads == 1) first = predictions_of(model, x);
+        for (int call = 0; call < 3; ++call) {  // a team is used from the second on
+          EXPECT_TRUE(same_bits<T>(first, predictions_of(model, x))) << rows << " rows, " << threads << " threads";
+        }
+      }
+    }
+  }
+}
+
 // With num_threads unset, the size of the team is found out by measuring and may change from step to step.
 TYPED_TEST(Threads, TheSameBitsForATeamOfItsOwnChoice) {
   using T = TypeParam;

@@ -1,4 +1,4 @@
-// A team of threads walks the plan for a whole run of steps: each thread takes its share of every step's blocks, and
+// Training: a team of threads walks the plan for a whole run of steps: each thread takes its share of every step's blocks, and
 // all meet where a step says so. How a step is cut is the plan's; the team only deals the blocks out.
 
 #include "execute.hpp"
@@ -7,11 +7,7 @@
 #include <atomic>
 #include <chrono>
 #include <cmath>
-#include <exception>
 #include <limits>
-#include <mutex>
-
-#include <stoop/runtime.hpp>
 
 #include "finite.hpp"
 #include "input_rows.hpp"
@@ -22,23 +18,9 @@
 namespace stoop {
 namespace {
 
-template <class T>
-void bind_buffers(const Plan& plan, std::byte* arena, BoundBuffer<T>* bound) {
-  for (const Buffer& b : plan.buffers) {
-    *bound++ = {b.external ? nullptr : reinterpret_cast<T*>(arena + b.offset), b.stride};
-  }
-}
-
 // A last batch of up to `merged` rows goes with the one before it.
 Index batch_rows(Index left, Index batch, Index merged) {
   return left <= batch + merged ? left : std::min(batch, left);
-}
-
-// Sets `first` to `row` if that comes before it; kNone stands for no row.
-void keep_first(std::atomic<Index>& first, Index row) {
-  Index seen = first.load(std::memory_order_relaxed);
-  while ((seen == kNone || row < seen) && !first.compare_exchange_weak(seen, row, std::memory_order_relaxed)) {
-  }
 }
 
 }  // namespace
@@ -54,8 +36,6 @@ int useful_threads(double flops, int limit) {
   return static_cast<int>(std::clamp(flops / kFlopsPerThread, 1.0, static_cast<double>(limit)));
 }
 
-// ---- training ----
-
 // One call of TrainingExecutor::run: what its threads share.
 template <class T>
 class TeamRun {
@@ -67,7 +47,7 @@ class TeamRun {
         ops_(*executor.ops_),
         run_(run),
         blocks_{plan_, ops_, run_, executor.penalties_.data(), executor.grad_sums_.data()},
-        barrier_(run.threads <= cores()) {}
+        barrier_(may_spin(run.threads)) {}
 
   void work(int thread, int team, const FlushToZero& mode) {
     StepContext<T> context;
@@ -97,11 +77,6 @@ class TeamRun {
   TrainingResult result;
 
  private:
-  static int cores() {
-    static const int count = usable_cores();  // found out by reading files
-    return count;
-  }
-
   // The rows that follow, and at the end of an update those of the next. False: there are none.
   bool next(Batch& batch) const {
     const Index samples = run_.data.x.rows;
@@ -376,137 +351,7 @@ TrainingResult TrainingExecutor<T>::run(const TrainingRun<T>& run, const Trainin
   return team.result;
 }
 
-// ---- inference ----
-
-namespace {
-
-// Grows to what the largest model needs and stays with its thread, so that a call for one row allocates nothing.
-std::byte* workspace(Index bytes) {
-  thread_local AlignedBuffer<std::byte> memory;
-  memory.reserve(bytes);
-  return memory.data();
-}
-
-// Whether rows of x are what the plan reads, where they lie.
-template <class T>
-bool is_read_in_place(const Dataset<T>& data) {
-  return data.x.type == kInputType<T> && data.scale == T(1) && data.shift == T(0);
-}
-
-template <class T>
-Index converted_stride(const Dataset<T>& data) {
-  return is_read_in_place(data) ? 0 : round_up(data.x.cols, kAlignment / static_cast<Index>(sizeof(T)));
-}
-
-// Rows [start, start + rows) of x: themselves, or converted into `memory`.
-template <class T>
-BoundBuffer<T> bind_input(const InferenceRun<T>& run, Index start, Index rows, T* memory) {
-  const InputView& x = run.data.x;
-  if (is_read_in_place(run.data)) return {const_cast<T*>(static_cast<const T*>(x.row(start))), x.stride};
-  const Index stride = converted_stride(run.data);
-  run.ops->gather[static_cast<int>(x.type)](
-      {rows, x.cols, x.row(start), x.stride, nullptr, memory, stride, run.data.scale, run.data.shift});
-  return {memory, stride};
-}
-
-// Asks for the pages of rows that follow these among those of this thread, and notes the first row that is not finite.
-template <class T>
-void prepare_mapped_rows(const InputView& x, Range rows, Range mine, std::atomic<Index>& bad_row) {
-  const Index last = std::min(mine.end, x.rows), ahead = rows_ahead(x, false);
-  const Index asked = rows.begin == mine.begin ? rows.begin : std::min(rows.begin + ahead, last);
-  ask_in_sequence(x, asked, std::min(rows.end + ahead, last), last);
-  for (Index i = rows.begin; i < rows.end; ++i) {
-    if (!is_finite_row<T>(x, i)) keep_first(bad_row, i);
-  }
-}
-
-// Runs rows [start, start + rows) through the plan in this thread's own arena; the input is bound.
-template <class T>
-void infer_chunk(const InferenceRun<T>& run, StepContext<T>& context, std::span<BoundBuffer<T>> bound, Index start,
-                 Index rows, InferenceResult& result) {
-  const Plan& plan = *run.plan;
-  if (plan.kind == PlanKind::inference) {
-    bound[static_cast<std::size_t>(plan.output_buffer)] = {run.out.data + start * run.out.stride, run.out.stride};
-  }
-  for (const Step& step : plan.steps) {
-    if (step.kind != StepKind::loss) {
-      run_slice(context, step, {0, rows, 0, output_columns(step)});
-    } else {
-      LossArgs<T> args{};
-      args.rows = rows;
-      args.cols = step.out_features;
-      args.output = context.at(step.input, 0);
-      args.ld_output = context.stride(step.input);
-      args.classes = run.data.classes == nullptr ? nullptr : run.data.classes + start;
-      args.targets = run.data.values.data == nullptr ? nullptr : run.data.values.data + start * run.data.values.stride;
-      args.ld_targets = run.data.values.stride;
-      args.weights = run.data.weights == nullptr ? nullptr : run.data.weights + start;
-      args.parameter = run.loss_parameter;
-      args.loss = &result.loss_sum;
-      args.correct = &result.correct;
-      run.ops->loss[static_cast<int>(plan.loss)](args);
-    }
-  }
-}
-
-}  // namespace
-
-template <class T>
-InferenceResult run_inference(const InferenceRun<T>& run) {
-  const Plan& plan = *run.plan;
-  const Index samples = run.data.x.rows, chunks = block_count(samples, plan.batch);
-  const bool evaluates = plan.kind == PlanKind::evaluation;
-  std::atomic<Index> bad_row{kNone};
-  std::vector<InferenceResult> parts(evaluates ? static_cast<std::size_t>(chunks) : 0);
-  std::exception_ptr failure;  // nothing may be thrown out of a team; memory is all that can fail
-  std::mutex failing;
-  run_team(static_cast<int>(std::min<Index>(run.threads, chunks)), [&](int thread, int team, const FlushToZero&) {
-    constexpr Index kSize = sizeof(T);
-    const Index input_end = plan.arena_bytes + plan.batch * converted_stride(run.data) * kSize;
-    const Index scratch_end = input_end + scratch_elements(*run.ops, plan, plan.batch) * kSize;
-    const Index bound_bytes = static_cast<Index>(plan.buffers.size() * sizeof(BoundBuffer<T>));
-    std::byte* memory = nullptr;
-    try {
-      memory = workspace(scratch_end + bound_bytes);
-    } catch (...) {
-      const std::lock_guard lock(failing);
-      failure = std::current_exception();
-      return;
-    }
-    const std::span bound(reinterpret_cast<BoundBuffer<T>*>(memory + scratch_end), plan.buffers.size());
-    bind_buffers(plan, memory, bound.data());
-    StepContext<T> context;
-    context.ops = run.ops;
-    context.buffers = bound.data();
-    context.parameters = run.parameters;
-    context.running = const_cast<T*>(run.running);  // only read by an inference plan
-    context.scratch = reinterpret_cast<T*>(memory + input_end);
-    const Range mine = share(chunks, thread, team);
-    for (Index c = mine.begin; c < mine.end; ++c) {
-      InferenceResult unused;
-      const Index start = c * plan.batch, rows = std::min(plan.batch, samples - start);
-      if (run.data.x.mapped) {
-        prepare_mapped_rows<T>(run.data.x, {start, start + rows}, {mine.begin * plan.batch, mine.end * plan.batch},
-                               bad_row);
-      }
-      bound[static_cast<std::size_t>(plan.input_buffer)] =
-          bind_input<T>(run, start, rows, reinterpret_cast<T*>(memory + plan.arena_bytes));
-      infer_chunk<T>(run, context, bound, start, rows, evaluates ? parts[static_cast<std::size_t>(c)] : unused);
-    }
-  });
-  if (failure) std::rethrow_exception(failure);
-  InferenceResult total;
-  for (const InferenceResult& part : parts) {
-    total.loss_sum += part.loss_sum;
-    total.correct += part.correct;
-  }
-  total.non_finite_row = bad_row.load();
-  return total;
-}
-
 template class TrainingExecutor<float>;
 template class TrainingExecutor<double>;
-template InferenceResult run_inference(const InferenceRun<float>& run);
-template InferenceResult run_inference(const InferenceRun<double>& run);
 
 }  // namespace stoop

@@ -1,11 +1,19 @@
 // What running a step needs: where things lie, and which part of its output a call works on.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 #include "execute.hpp"
 
 namespace stoop {
+
+template <class T>
+void bind_buffers(const Plan& plan, std::byte* arena, BoundBuffer<T>* bound) {
+  for (const Buffer& b : plan.buffers) {
+    *bound++ = {b.external ? nullptr : reinterpret_cast<T*>(arena + b.offset), b.stride};
+  }
+}
 
 // What a thread needs to run steps: where the buffers and parameters are, and memory of its own.
 template <class T>

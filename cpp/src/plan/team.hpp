@@ -9,6 +9,7 @@
 #include <atomic>
 #include <mutex>
 
+#include <stoop/runtime.hpp>
 #include <stoop/types.hpp>
 
 #if defined(__x86_64__)
@@ -52,6 +53,12 @@ class TeamBarrier {
   alignas(64) std::atomic<int> arrived_{0};
   alignas(64) std::atomic<unsigned> generation_{0};
 };
+
+// Whether waiting threads of a team of this size may spin: not if they would keep others of it from a core.
+inline bool may_spin(int threads) {
+  static const int cores = usable_cores();  // found out by reading files
+  return threads <= cores;
+}
 
 // Denormal numbers cost a hundred cycles each, and as weights decay they come in crowds: they are flushed to zero while
 // a team works, and the thread's mode is restored afterwards.
