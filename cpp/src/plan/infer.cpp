@@ -105,7 +105,8 @@ struct Walk {
 
   void bind(const InferenceRun<T>& run, Range rows) const {
     const Plan& plan = *run.plan;
-    bound[static_cast<std::size_t>(plan.input_buffer)] = bind_input<T>(run, rows.begin, rows.end - rows.begin, converted);
+    bound[static_cast<std::size_t>(plan.input_buffer)] =
+        bind_input<T>(run, rows.begin, rows.end - rows.begin, converted);
     if (plan.kind != PlanKind::inference) return;
     bound[static_cast<std::size_t>(plan.output_buffer)] = {run.out.data + rows.begin * run.out.stride, run.out.stride};
   }
