@@ -481,6 +481,10 @@ class Builder {
     return std::min({even, most, in_features});
   }
 
+  // A product of few rows reads its other operand for them alone: small blocks of a thread share one product, as long as
+  // the gradient stays in the second-level cache.
+  static constexpr Index kGroupElements = 1 << 15;
+
   void add_parameter_step(Step step, int parameter) {
     step.cut = Cut::parameter;
     step.after = request_.kind == PlanKind::training ? After::update : After::regularize;
@@ -490,7 +494,9 @@ class Builder {
     step.l2 = node(step.node).l2;
     step.first_sum = plan_.sum_slots;
     plan_.sum_slots += block_count(step.extent, step.block);
-    plan_.block_elements = std::max(plan_.block_elements, step.block * step.row_elements);
+    const Index elements = step.block * step.row_elements;
+    step.group = std::clamp(kGroupElements / elements, Index{1}, block_count(step.extent, step.block));
+    plan_.block_elements = std::max(plan_.block_elements, step.group * elements);
     parameter_steps_.push_back(step);
   }
 

@@ -122,9 +122,9 @@ class TeamRun {
         if (slice.column < slice.column_end) run_step(context, step, batch, slice);
       } else if (step.cut == Cut::parameter) {
         const Range blocks = share(block_count(step.extent, step.block), thread, team);
-        for (Index b = blocks.begin; b < blocks.end; ++b) {
+        for (Index b = blocks.begin; b < blocks.end; b += step.group) {
           context.same_step = b > blocks.begin;
-          blocks_.work(context, step, batch, b, block, rates);
+          blocks_.work(context, step, batch, {b, std::min(b + step.group, blocks.end)}, block, rates);
         }
       } else if (!(step.kind == StepKind::check_loss ? check_loss(context, batch, thread)
                                                      : check_gradient(batch, rates, thread))) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "steps.hpp"
+#include "team.hpp"
 
 namespace stoop {
 
@@ -29,13 +30,12 @@ struct ParameterBlocks {
   double* grad_squares;  // by block: the sum of squares of the gradient, regularisation included
   const std::size_t optimizer = run.optimizer == nullptr ? 0 : static_cast<std::size_t>(kind_of(*run.optimizer));
 
-  // Block b of a step; `scratch` holds a block, `rates` what set_rates gave.
-  void work(const StepContext<T>& context, const Step& step, const Batch& batch, Index b, T* scratch,
+  // Some blocks of a step, whose gradient is one product; `scratch` holds them, `rates` is what set_rates gave.
+  void work(const StepContext<T>& context, const Step& step, const Batch& batch, const Range& blocks, T* scratch,
             const UpdateArgs<T>& rates) const {
-    const Index begin = b * step.block, end = std::min(begin + step.block, step.extent);
+    const Index begin = blocks.begin * step.block, end = std::min(blocks.end * step.block, step.extent);
     if (step.kind == StepKind::update_statistics) return update_statistics(context, step, begin, end);
     const Index offset = step.parameter + begin * step.row_elements, n = (end - begin) * step.row_elements;
-    const Index slot = step.first_sum + b;
     const bool stored = plan.kind != PlanKind::training;  // all gradients are kept
     T* grad = stored ? run.gradient + offset : scratch;
     if (step.kind != StepKind::update_parameter) {
@@ -45,10 +45,10 @@ struct ParameterBlocks {
       if (adds) ops.add({1, n, fresh, n, grad, n, false});
       if (!batch.is_last() || step.after == After::nothing) return;
     }
-    const bool asked = step.after == After::regularize;
-    const bool fused = !asked && !stored && l1_of(step) == 0.0 && run.clip_value == 0.0;
-    if (asked || (!stored && !fused)) regularize(step, n, offset, grad, slot);
-    if (!asked) update(step, n, offset, grad, slot, fused, rates);
+    const Index size = step.block * step.row_elements;
+    for (Index b = blocks.begin, done = 0; b < blocks.end; ++b, done += size) {
+      finish(step, std::min(size, n - done), offset + done, grad + done, step.first_sum + b, rates);
+    }
   }
 
   // Columns of a weight whose norm is too large are scaled down, after all blocks of it are updated.
@@ -64,6 +64,14 @@ struct ParameterBlocks {
 
   // A factor of 0 times a sum that is not finite is no penalty.
   static double term(double factor, double sum) { return factor == 0.0 ? 0.0 : factor * sum; }
+
+  // What follows the gradient of one block.
+  void finish(const Step& step, Index n, Index offset, T* grad, Index slot, const UpdateArgs<T>& rates) const {
+    const bool stored = plan.kind != PlanKind::training, asked = step.after == After::regularize;
+    const bool fused = !asked && !stored && l1_of(step) == 0.0 && run.clip_value == 0.0;
+    if (asked || (!stored && !fused)) regularize(step, n, offset, grad, slot);
+    if (!asked) update(step, n, offset, grad, slot, fused, rates);
+  }
 
   void regularize(const Step& step, Index n, Index offset, T* grad, Index slot) const {
     const bool along = plan.kind == PlanKind::curvature;  // then l2 is all the terms there are, and `grad` a product

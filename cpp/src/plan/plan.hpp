@@ -118,6 +118,7 @@ struct Step {
   // ---- Cut::parameter ----
   Index extent = 0;  // rows of the weight, or elements of the vector
   Index block = 0;
+  Index group = 1;         // blocks of one thread whose gradient is one product, at most
   Index row_elements = 1;  // parameter elements per unit of extent
   bool regularized = false;
   std::optional<double> l1, l2;  // unset: those of the run
@@ -140,7 +141,7 @@ struct Plan {
   int target_buffer = kNone;
   Index arena_bytes = 0;
   Index sum_slots = 0;       // sums of squares, one per parameter block
-  Index block_elements = 0;  // the largest parameter block
+  Index block_elements = 0;  // the largest group of parameter blocks
   double flops = 0.0;        // of the matrix products of a full batch
 };
 

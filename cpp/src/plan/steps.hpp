@@ -265,7 +265,7 @@ Index scratch_elements(const OpTable<T>& ops, const Step& step, Index rows) {
     case StepKind::input_gradient:
       return elements(rows, step.in_features, step.out_features);
     case StepKind::weight_gradient:
-      return elements(step.block, step.out_features, rows);
+      return elements(step.group * step.block, step.out_features, rows);
     default:
       return 0;
   }
