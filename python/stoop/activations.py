@@ -35,7 +35,7 @@ class Activation:
 
 @dataclass(frozen=True, repr=False)
 class Identity(Activation):
-    """``output = input``."""
+    """``output = input``, by definition."""
 
     type_name: ClassVar[str] = "identity"
 
@@ -106,14 +106,14 @@ class Softplus(Activation):
 
 @dataclass(frozen=True, repr=False)
 class Tanh(Activation):
-    """``output = tanh(input)``."""
+    """``output = tanh(input)``. LeCun et al. 1998, section 4.4."""
 
     type_name: ClassVar[str] = "tanh"
 
 
 @dataclass(frozen=True, repr=False)
 class Sigmoid(Activation):
-    """``output = 1 / (1 + exp(-input))``."""
+    """``output = 1 / (1 + exp(-input))``. Rumelhart, Hinton & Williams 1986, eq. 2."""
 
     type_name: ClassVar[str] = "sigmoid"
 

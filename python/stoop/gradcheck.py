@@ -107,7 +107,7 @@ def gradcheck(
     A copy of the model in float64 is checked, so the model itself is left alone. Two passes per element: meant for
     small models and a few samples, or a `sample` of the elements. Layers with ``trainable=False`` are skipped,
     dropout is off, BatchNorm uses the statistics of X. Away from the kinks of ReLU the error is of order eps**2 plus
-    rounding.
+    rounding. Goodfellow, Bengio & Courville 2016, section 11.5.
 
     Parameters
     ----------

@@ -14,7 +14,7 @@ from stoop._errors import message
 
 @dataclass(frozen=True)
 class SoftmaxCrossEntropy:
-    """``mean(logsumexp(logits) - sum(t * logits))``; Bridle 1990.
+    """``mean(logsumexp(logits) - sum(t * logits))``; Bridle 1990; Goodfellow et al. 2016, eq. 6.29 and 6.30.
 
     Logits ``(n, n_classes)``; targets ``(n,)`` integers in ``[0, n_classes)``, for which t is the one-hot row, or
     ``(n, n_classes)`` rows of probabilities. Value and gradient ``(softmax(logits) - t) / n`` come from one pass that
@@ -53,7 +53,10 @@ class BinaryCrossEntropy:
 
 @dataclass(frozen=True)
 class MeanSquaredError:
-    """``mean((output - target)**2)`` over samples and output columns; targets ``(n, n_outputs)``. Name: ``"mse"``."""
+    """``mean((output - target)**2)`` over samples and output columns; targets ``(n, n_outputs)``. Name: ``"mse"``.
+
+    Goodfellow, Bengio & Courville 2016, section 6.2.1.2.
+    """
 
     type_name: ClassVar[str] = "mse"
 
@@ -62,7 +65,7 @@ class MeanSquaredError:
 class MeanAbsoluteError:
     """``mean(abs(output - target))`` over samples and output columns; targets ``(n, n_outputs)``. Name: ``"mae"``.
 
-    The gradient is 0 where output and target are equal.
+    Goodfellow, Bengio & Courville 2016, section 6.2.1.2. The gradient is 0 where output and target are equal.
     """
 
     type_name: ClassVar[str] = "mae"

@@ -90,8 +90,8 @@ class Optimizer:
 class SGD(Optimizer):
     """Gradient descent: ``v = momentum*v + (1-dampening)*g; w -= learning_rate*v``.
 
-    Momentum: Polyak 1964. Nesterov 1983, in the form of Bengio et al. 2013, eq. 7, is
-    ``w -= learning_rate*(g + momentum*v)``.
+    Momentum: Polyak 1964; Sutskever et al. 2013, eq. 1 and 2. Nesterov 1983, in the form of Bengio et al. 2013, eq. 7,
+    is ``w -= learning_rate*(g + momentum*v)``.
     ``dampening=momentum`` makes v the exponentially weighted average of g.
 
     Parameters
@@ -128,7 +128,9 @@ class SGD(Optimizer):
 
 @dataclass(frozen=True)
 class AdaGrad(Optimizer):
-    """``s += g**2; w -= learning_rate * g / (sqrt(s) + eps)``. Duchi, Hazan & Singer 2011, the diagonal form.
+    """``s += g**2; w -= learning_rate * g / (sqrt(s) + eps)``. Duchi, Hazan & Singer 2011, eq. 1.
+
+    The diagonal form.
 
     Parameters
     ----------
@@ -153,7 +155,9 @@ class AdaGrad(Optimizer):
 
 @dataclass(frozen=True)
 class RMSProp(Optimizer):
-    """``v = rho*v + (1-rho)*g**2; w -= learning_rate * g / (sqrt(v) + eps)``. Tieleman & Hinton 2012.
+    """``v = rho*v + (1-rho)*g**2; w -= learning_rate * g / (sqrt(v) + eps)``.
+
+    Tieleman & Hinton 2012, lecture 6.5, slide 29.
 
     Parameters
     ----------
@@ -166,7 +170,7 @@ class RMSProp(Optimizer):
     momentum : float, default 0.0
         In [0, 1): ``b = momentum*b + g / (sqrt(v) + eps); w -= learning_rate*b``.
     centered : bool, default False
-        ``v - a**2`` in place of v, with ``a = rho*a + (1-rho)*g``; Graves 2013, eq. 38-40.
+        ``v - a**2`` in place of v, with ``a = rho*a + (1-rho)*g``; Graves 2013, eq. 38-45.
 
     Raises
     ------

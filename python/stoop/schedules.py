@@ -76,7 +76,7 @@ class Schedule:
 
 @dataclass(frozen=True)
 class Constant(Schedule):
-    """``lr``, always.
+    """``lr``, always; by definition.
 
     Parameters
     ----------
@@ -100,7 +100,7 @@ class Constant(Schedule):
 
 @dataclass(frozen=True)
 class Step(Schedule):
-    """A staircase: ``lr * factor**(t // every)``.
+    """A staircase: ``lr * factor**(t // every)``; by definition.
 
     Parameters
     ----------
@@ -131,7 +131,7 @@ class Step(Schedule):
 
 @dataclass(frozen=True)
 class Piecewise(Schedule):
-    """``values[i]`` from ``boundaries[i-1]`` on and before ``boundaries[i]``.
+    """``values[i]`` from ``boundaries[i-1]`` on and before ``boundaries[i]``; by definition.
 
     The rates are kept as `rates`, because `values` is the method of every schedule.
 
@@ -177,7 +177,7 @@ class Piecewise(Schedule):
 
 @dataclass(frozen=True)
 class Exponential(Schedule):
-    """``lr * decay**(t / every)``, smooth between.
+    """``lr * decay**(t / every)``, smooth between; by definition.
 
     Parameters
     ----------
@@ -233,7 +233,7 @@ class InverseTime(Schedule):
 
 @dataclass(frozen=True)
 class Power(Schedule):
-    """``lr / (t + 1)**exponent``.
+    """``lr / (t + 1)**exponent``; by definition.
 
     Parameters
     ----------
@@ -258,7 +258,7 @@ class Power(Schedule):
 
 @dataclass(frozen=True)
 class InverseSqrt(Schedule):
-    """``lr / sqrt(t + 1)``.
+    """``lr / sqrt(t + 1)``; Zinkevich 2003, theorem 1.
 
     Parameters
     ----------
@@ -283,6 +283,8 @@ class InverseSqrt(Schedule):
 @dataclass(frozen=True)
 class Linear(Schedule):
     """A straight line from `lr` at t = 0 to `end` at t = steps, and `end` from there on.
+
+    Goodfellow, Bengio & Courville 2016, eq. 8.14.
 
     Parameters
     ----------
@@ -310,7 +312,7 @@ class Linear(Schedule):
 
 @dataclass(frozen=True)
 class Polynomial(Schedule):
-    """``end + (lr - end) * (1 - t/steps)**power``, and `end` from t = steps on.
+    """``end + (lr - end) * (1 - t/steps)**power``, and `end` from t = steps on; by definition.
 
     Parameters
     ----------

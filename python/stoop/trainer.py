@@ -48,14 +48,15 @@ class Trainer:
         A name or an object of `stoop.optimizers`.
     l1, l2 : float, default 0.0
         Add ``l1 * sum(abs(weight))`` and ``l2/2 * sum(weight**2)`` to the loss, weights of Dense only, >= 0; a layer
-        with its own goes by that.
+        with its own goes by that. Tibshirani 1996; Hoerl & Kennard 1970.
     clip_norm : float, optional
         The gradient of all parameters together, regularisation included, is scaled down to this L2 norm, > 0;
         Pascanu, Mikolov & Bengio 2013, algorithm 1.
     clip_value : float, optional
-        Before that, each element of the gradient is cut to [-clip_value, clip_value], > 0.
+        Before that, each element of the gradient is cut to [-clip_value, clip_value], > 0;
+        Goodfellow, Bengio & Courville 2016, section 10.11.1.
     accumulate : int, default 1
-        Batches whose gradients make one update, the same as one batch of all their samples, >= 1.
+        Batches whose gradients make one update, by definition the same as one batch of all their samples, >= 1.
     ema : float, optional
         Keeps a moving average of the parameters, ``average = ema*average + (1-ema)*parameters`` after each update,
         in [0, 1); see `ema_parameters` and `swap_ema`. Polyak & Juditsky 1992, exponentially weighted.

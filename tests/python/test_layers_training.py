@@ -129,6 +129,38 @@ def test_batch_norm_has_zero_mean_and_unit_variance(n: int, seed: int, scale: fl
     np.testing.assert_allclose(outputs.var(axis=0), X.var(axis=0) / (X.var(axis=0) + 1e-12), rtol=1e-6)
 
 
+@settings(max_examples=30, deadline=None)
+@given(st.integers(2, 60), st.integers(0, 1000), st.floats(0.1, 50), st.floats(-20, 20))
+def test_batch_norm_in_training_has_zero_mean_and_unit_variance(n: int, seed: int, scale: float, shift: float) -> None:
+    """A readout of zeros, a column for each sample: with the identity as targets its gradient is the output itself."""
+    X = shift + scale * np.random.default_rng(seed).standard_normal((n, FEATURES))
+    eps = 1e-3
+    model = stoop.Model([stoop.BatchNorm(eps=eps), stoop.Dense(n, kernel_init="zeros")], FEATURES, dtype="float64")
+    _, grads = stoop.Trainer(model, "mse").loss_and_grad(X, np.eye(n), training=True)
+    outputs = -grads["1.weight"].T * n**2 / 2
+    var = X.var(axis=0)
+    np.testing.assert_allclose(outputs.mean(axis=0), 0, atol=1e-11)
+    np.testing.assert_allclose(outputs.var(axis=0), var / (var + eps), rtol=1e-9)
+    np.testing.assert_allclose(outputs, (X - X.mean(axis=0)) / np.sqrt(var + eps), rtol=1e-9, atol=1e-10)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(3, 60), st.integers(0, 1000))
+def test_batch_norm_passes_no_shift_and_no_scale_back(n: int, seed: int) -> None:
+    """The output depends on neither, so the input gradient sums to 0 over the batch, times the input as well."""
+    rng = np.random.default_rng(seed)
+    layers = [stoop.Dense(6, use_bias=True), stoop.BatchNorm(eps=1e-14), stoop.Tanh(), stoop.Dense(OUTPUTS)]
+    model = make_model(layers, seed=seed)
+    p = model.parameters()
+    p["1.gamma"][...] = rng.uniform(0.5, 2.0, 6)
+    X, y = rng.standard_normal((n, FEATURES)), rng.integers(0, OUTPUTS, n)
+    _, grads = stoop.Trainer(model).loss_and_grad(X, y, training=True)
+    size = np.linalg.norm(grads["0.weight"])
+    assert size > 1e-3
+    np.testing.assert_allclose(grads["0.bias"], 0, atol=1e-11 * size)
+    np.testing.assert_allclose(np.sum(p["0.weight"] * grads["0.weight"], axis=0), 0, atol=1e-11 * size)
+
+
 def test_batch_norm_running_statistics() -> None:
     model = stoop.Model([stoop.BatchNorm(momentum=0.8), stoop.Dense(OUTPUTS)], FEATURES, dtype="float64")
     trainer = stoop.Trainer(model)
