@@ -1,8 +1,10 @@
 // Optimizers on bare arrays, the values of schedules, and the exponentially weighted average.
+#include <atomic>
 #include <cmath>
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <pybind11/pybind11.h>
@@ -20,26 +22,33 @@ namespace stoop::python {
 namespace {
 
 template <class T>
-ParameterUpdater<T> make_updater(const std::string& config, const std::optional<PythonRate>& rate) {
-  return ParameterUpdater<T>(optimizer_from(config, rate));
-}
+struct UpdaterHandle {
+  UpdaterHandle(const std::string& config, const std::optional<PythonRate>& rate)
+      : updater(optimizer_from(config, rate)) {}
+
+  ParameterUpdater<T> updater;
+  std::atomic_flag busy;
+};
 
 template <class T>
-void update(ParameterUpdater<T>& self, std::vector<Array<T>> parameters, const std::vector<Array<T>>& gradients) {
+void update(UpdaterHandle<T>& self, std::vector<Array<T>> parameters, const std::vector<Array<T>>& gradients,
+            std::string_view where) {
+  const Exclusive exclusive(self.busy, where, "this optimizer is already updating these arrays",
+                            "use arrays of their own for each thread");
   std::vector<std::span<T>> targets;
   std::vector<std::span<const T>> sources;
   for (Array<T>& array : parameters) targets.emplace_back(array.mutable_data(), static_cast<std::size_t>(array.size()));
   for (const Array<T>& array : gradients) sources.emplace_back(array.data(), static_cast<std::size_t>(array.size()));
   const ReleasedGil released;
-  self.step(targets, sources);
+  self.updater.step(targets, sources);
 }
 
 template <class T>
 void bind_updater_of(py::module_& m, const char* name) {
-  py::class_<ParameterUpdater<T>>(m, name)
-      .def(py::init(&make_updater<T>), py::arg("config"), py::arg("rate"))
-      .def("step", &update<T>, py::arg("parameters").noconvert(), py::arg("gradients").noconvert())
-      .def_property_readonly("steps", &ParameterUpdater<T>::steps);
+  py::class_<UpdaterHandle<T>>(m, name)
+      .def(py::init<const std::string&, const std::optional<PythonRate>&>(), py::arg("config"), py::arg("rate"))
+      .def("step", &update<T>, py::arg("parameters").noconvert(), py::arg("gradients").noconvert(), py::arg("where"))
+      .def_property_readonly("steps", [](const UpdaterHandle<T>& self) { return self.updater.steps(); });
 }
 
 // `cost` writes the gradient at `point`, which it shares, into its argument and returns the value. It holds the GIL, and

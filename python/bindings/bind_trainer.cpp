@@ -4,7 +4,6 @@
 #include <atomic>
 #include <map>
 #include <optional>
-#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <tuple>
@@ -37,26 +36,11 @@ struct TrainerHandle {
     return config;
   }
 
+  Exclusive enter() { return {busy, "Trainer", "this trainer is already running", "use one Trainer per thread"}; }
+
   Model<T>& model;
   Trainer<T> trainer;
   std::atomic_flag busy;
-};
-
-// With the GIL free another thread could enter the same trainer, as could a callback: both would share its arena.
-class Exclusive {
- public:
-  explicit Exclusive(std::atomic_flag& busy) : busy_(busy) {
-    if (busy_.test_and_set(std::memory_order_acquire)) {
-      throw std::runtime_error(
-          "[Trainer] this trainer is already running; expected one call at a time; use one Trainer per thread.");
-    }
-  }
-  ~Exclusive() { busy_.clear(std::memory_order_release); }
-  Exclusive(const Exclusive&) = delete;
-  Exclusive& operator=(const Exclusive&) = delete;
-
- private:
-  std::atomic_flag& busy_;
 };
 
 class Callbacks {
@@ -116,7 +100,7 @@ template <class T>
 void fit(TrainerHandle<T>& self, const py::array& x, const py::array& y, const Weights<T>& weights, Index epochs,
          Index batch_size, bool shuffle, const Validation<T>& validation, const py::dict& record, py::object on_epoch,
          py::object on_progress, std::string_view last_batch) {
-  const Exclusive exclusive(self.busy);
+  const Exclusive exclusive = self.enter();
   const InputView input = input_view("fit", x);
   const TargetsView<T> targets("fit", y, weights);
   Callbacks callbacks(record, std::move(on_epoch), std::move(on_progress));
@@ -143,7 +127,7 @@ void fit(TrainerHandle<T>& self, const py::array& x, const py::array& y, const W
 
 template <class T>
 double step(TrainerHandle<T>& self, const py::array& x, const py::array& y, const Weights<T>& weights) {
-  const Exclusive exclusive(self.busy);
+  const Exclusive exclusive = self.enter();
   const InputView input = input_view("step", x);
   const TargetsView<T> targets("step", y, weights);
   const ReleasedGil released;
@@ -154,7 +138,7 @@ double step(TrainerHandle<T>& self, const py::array& x, const py::array& y, cons
 template <class T>
 py::tuple loss_and_grad(TrainerHandle<T>& self, const py::array& x, const py::array& y, const Weights<T>& weights,
                         bool training, bool dropout) {
-  const Exclusive exclusive(self.busy);
+  const Exclusive exclusive = self.enter();
   const InputView input = input_view("loss_and_grad", x);
   const TargetsView<T> targets("loss_and_grad", y, weights);
   const std::size_t size = self.model.parameter_block().size();
@@ -173,7 +157,7 @@ template <class T>
 py::dict hessian_vector_product(TrainerHandle<T>& self, const py::array& x, const py::array& y,
                                 const Weights<T>& weights, const std::map<std::string, Array<T>>& direction,
                                 bool training, bool dropout) {
-  const Exclusive exclusive(self.busy);
+  const Exclusive exclusive = self.enter();
   const InputView input = input_view("hessian_vector_product", x);
   const TargetsView<T> targets("hessian_vector_product", y, weights);
   const std::size_t size = self.model.parameter_block().size();
@@ -194,7 +178,7 @@ template <class T>
 py::dict critical_point(TrainerHandle<T>& self, const py::array& x, const py::array& y, const Weights<T>& weights,
                         bool training, int iterations, double gradient_tolerance, double curvature_tolerance,
                         double plateau_tolerance) {
-  const Exclusive exclusive(self.busy);
+  const Exclusive exclusive = self.enter();
   const InputView input = input_view("critical_point", x);
   const TargetsView<T> targets("critical_point", y, weights);
   GuardedCalls guarded;
@@ -226,7 +210,7 @@ py::dict critical_point(TrainerHandle<T>& self, const py::array& x, const py::ar
 
 template <class T>
 py::dict evaluate(TrainerHandle<T>& self, const py::array& x, const py::array& y, const Weights<T>& weights) {
-  const Exclusive exclusive(self.busy);
+  const Exclusive exclusive = self.enter();
   const InputView input = input_view("evaluate", x);
   const TargetsView<T> targets("evaluate", y, weights);
   Metrics metrics;
@@ -250,7 +234,7 @@ py::dict ema_parameters(const py::object& self) {
 
 template <class T>
 void swap_ema(TrainerHandle<T>& self) {
-  const Exclusive exclusive(self.busy);
+  const Exclusive exclusive = self.enter();
   self.trainer.swap_ema();
 }
 

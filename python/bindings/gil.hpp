@@ -1,14 +1,19 @@
-// Letting go of the GIL, taking it back and calling Python from the running core.
+// Letting go of the GIL, taking it back, keeping others out meanwhile and calling Python from the running core.
 //
 // Until Python 3.13 a daemon thread that then asks for the GIL is unwound by pthread_exit. Frames of the core and of
 // pybind11 must not be unwound without the GIL, so the thread hangs instead, which Python 3.14 does by itself.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <exception>
+#include <stdexcept>
+#include <string_view>
 #include <thread>
 
 #include <pybind11/pybind11.h>
+
+#include <stoop/error.hpp>
 
 #ifdef __GLIBCXX__
 #include <cxxabi.h>
@@ -55,6 +60,23 @@ class HeldGil {
 
  private:
   PyGILState_STATE state_{};
+};
+
+// With the GIL free another thread could enter the same object, as could a callback: both would share its memory. `busy`
+// says that somebody is in it; RuntimeError then, with a message of these parts.
+class Exclusive {
+ public:
+  Exclusive(std::atomic_flag& busy, std::string_view where, std::string_view given, std::string_view hint)
+      : busy_(busy) {
+    if (!busy_.test_and_set(std::memory_order_acquire)) return;
+    throw std::runtime_error(format_error(where, given, "expected one call at a time", hint));
+  }
+  ~Exclusive() { busy_.clear(std::memory_order_release); }
+  Exclusive(const Exclusive&) = delete;
+  Exclusive& operator=(const Exclusive&) = delete;
+
+ private:
+  std::atomic_flag& busy_;
 };
 
 // Calls into Python from the running core. What Python raises is kept until the core has returned, because nothing may

@@ -1,23 +1,25 @@
-"""The state that an optimizer keeps for bare arrays: one updater of the core per list of arrays."""
+"""The state that an optimizer keeps for bare arrays: one updater of the core per list of arrays; checks of those."""
 
 from __future__ import annotations
 
 import json
 import weakref
+from bisect import bisect_left
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from stoop import _core
+from stoop._checks import to_numpy
 from stoop._errors import message
 from stoop.schedules import python_rate
 
 if TYPE_CHECKING:
     from stoop.optimizers import Optimizer
 
-_WHERE = "optimizer.step"
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
 Array = npt.NDArray[Any]
@@ -30,19 +32,22 @@ class ArrayStates:
     def __init__(self, optimizer: Optimizer) -> None:
         self._config = json.dumps(optimizer.to_config())
         self._rate = python_rate(optimizer.learning_rate)
-        self._updaters: dict[Key, tuple[_core._ParameterUpdater[Any], list[Any]]] = {}
+        self._updaters: dict[Key, _Entry] = {}
 
-    def step(self, parameters: Sequence[Array], gradients: Sequence[npt.ArrayLike]) -> None:
+    def step(self, where: str, parameters: Sequence[Array], gradients: Sequence[npt.ArrayLike]) -> None:
         """Check the arrays and update them; see ``Optimizer.step``."""
-        checked = check_parameters(parameters)
-        grads = check_gradients(parameters, gradients)
+        checked = check_parameters(where, parameters)
+        self.update(where, parameters, checked, check_gradients(where, parameters, gradients))
+
+    def update(self, where: str, parameters: Sequence[Array], checked: list[Array], gradients: list[Array]) -> None:
+        """Update the parameters by what `check_parameters` and `check_gradients` returned."""
         key = (parameters[0].dtype.char, *((array.__array_interface__["data"][0], array.size) for array in checked))
         entry = self._updaters.get(key)
         if entry is None:
-            entry = self._add(key, parameters)
-        entry[0].step(checked, grads)
+            entry = self._add(key, parameters, Extents(where, checked))
+        entry.updater.step(checked, entry.extents.apart(where, gradients), where)
 
-    def _add(self, key: Key, parameters: Sequence[Array]) -> tuple[_core._ParameterUpdater[Any], list[Any]]:
+    def _add(self, key: Key, parameters: Sequence[Array], extents: Extents) -> _Entry:
         double = parameters[0].dtype.itemsize == 8
         make: Any = _core.ParameterUpdaterFloat64 if double else _core.ParameterUpdaterFloat32
         updaters = self._updaters
@@ -51,8 +56,60 @@ class ArrayStates:
         def forget(_: object) -> None:
             updaters.pop(key, None)
 
-        updaters[key] = make(self._config, self._rate), [_hold(_owner(array), forget) for array in parameters]
-        return updaters[key]
+        owners = [_hold(_owner(array), forget) for array in parameters]
+        return updaters.setdefault(key, _Entry(make(self._config, self._rate), owners, extents))
+
+
+class Extents:
+    """Where parameters lie in memory: no two in the same place, for an update is of one element by one gradient.
+
+    Raises
+    ------
+    ValueError
+        For two that share memory.
+    """
+
+    def __init__(self, where: str, parameters: Sequence[Array]) -> None:
+        spans = sorted((*_span(array), i) for i, array in enumerate(parameters) if array.size)
+        for (_, end, i), (start, _, j) in pairwise(spans):
+            if start < end:
+                given = f"parameters {min(i, j)} and {max(i, j)} share memory"
+                hint = "give each element once: the whole array, or parts that do not overlap"
+                raise ValueError(message(where, given, "expected arrays that do not overlap", hint))
+        self._starts = [start for start, _, _ in spans]
+        self._spans = spans
+
+    def apart(self, where: str, gradients: Sequence[Array]) -> list[Array]:
+        """Return the gradients, a copy of one that lies exactly where its own parameter does.
+
+        Raises
+        ------
+        ValueError
+            For one that overlaps a parameter in any other way: the update would change it while it is read.
+        """
+        return [self._apart(where, i, gradient) for i, gradient in enumerate(gradients)]
+
+    def _apart(self, where: str, position: int, gradient: Array) -> Array:
+        start, end = _span(gradient)
+        nearest = bisect_left(self._starts, end) - 1  # the last that begins before the gradient ends
+        if not gradient.size or nearest < 0 or self._spans[nearest][1] <= start:
+            return gradient
+        if self._spans[nearest] == (start, end, position):
+            return np.array(gradient)
+        given = f"gradient {position} shares memory with parameter {self._spans[nearest][2]}"
+        raise ValueError(message(where, given, "expected gradients of their own memory", "give a copy of the gradient"))
+
+
+class _Entry(NamedTuple):
+    updater: _core._ParameterUpdater[Any]
+    owners: list[Any]
+    extents: Extents
+
+
+def _span(array: Array) -> tuple[int, int]:
+    """Return the first address of a contiguous array and the one behind its last byte."""
+    start: int = array.__array_interface__["data"][0]
+    return start, start + array.nbytes
 
 
 def _owner(array: Any) -> Any:
@@ -68,7 +125,7 @@ def _hold(owner: Any, forget: Any) -> Any:
         return owner  # kept alive instead
 
 
-def check_parameters(parameters: Any) -> list[Array]:
+def check_parameters(where: str, parameters: Any) -> list[Array]:
     """Return each as one row-major array that shares its memory.
 
     Raises
@@ -76,14 +133,14 @@ def check_parameters(parameters: Any) -> list[Array]:
     TypeError, ValueError
         For anything but a list of arrays of one dtype, float32 or float64, that can be updated in place.
     """
-    _check_list("parameters", parameters)
+    _check_list(where, "parameters", parameters)
     if not parameters:
-        raise ValueError(message(_WHERE, "0 parameters", "expected at least one array", "call step([w, b], [dw, db])"))
+        raise ValueError(message(where, "0 parameters", "expected at least one array", "give a list such as [w, b]"))
     dtype = getattr(parameters[0], "dtype", None)
-    return [_check_parameter(i, array, dtype) for i, array in enumerate(parameters)]
+    return [_check_parameter(where, i, array, dtype) for i, array in enumerate(parameters)]
 
 
-def check_gradients(parameters: Sequence[Array], gradients: Any) -> list[Array]:
+def check_gradients(where: str, parameters: Sequence[Array], gradients: Any) -> list[Array]:
     """Return a gradient for each of the checked parameters, row-major and of its dtype.
 
     Raises
@@ -91,49 +148,50 @@ def check_gradients(parameters: Sequence[Array], gradients: Any) -> list[Array]:
     TypeError, ValueError
         For another number of them, other shapes, or what is not real.
     """
-    _check_list("gradients", gradients)
+    _check_list(where, "gradients", gradients)
     if len(parameters) != len(gradients):
         given = f"{len(parameters)} parameters and {len(gradients)} gradients"
-        raise ValueError(message(_WHERE, given, "expected one gradient for each", "give them in the same order"))
-    return [_check_gradient(i, own, grad) for i, (own, grad) in enumerate(zip(parameters, gradients))]
+        raise ValueError(message(where, given, "expected one gradient for each", "give them in the same order"))
+    return [_check_gradient(where, i, own, grad) for i, (own, grad) in enumerate(zip(parameters, gradients))]
 
 
-def _check_list(name: str, arrays: Any) -> None:
+def _check_list(where: str, name: str, arrays: Any) -> None:
     if not isinstance(arrays, list | tuple):
+        example = "[w, b]" if name == "parameters" else "[dw, db]"
         given = f"{name} is a {type(arrays).__name__}"
-        raise TypeError(message(_WHERE, given, "expected a list of arrays", "call step([w, b], [dw, db])"))
+        raise TypeError(message(where, given, "expected a list of arrays", f"give a list such as {example}"))
 
 
-def _check_parameter(position: int, array: Any, dtype: Any) -> Array:
+def _check_parameter(where: str, position: int, array: Any, dtype: Any) -> Array:
     name = f"parameter {position}"
     if not isinstance(array, np.ndarray):
         given = f"{name} is a {type(array).__name__}, which cannot be changed in place"
-        raise TypeError(message(_WHERE, given, "expected a NumPy array", "use np.array(value, dtype=float)"))
+        raise TypeError(message(where, given, "expected a NumPy array", "use np.array(value, dtype=float)"))
     if array.dtype not in _FLOATS:
         given, hint = f"{name} has dtype {array.dtype}", "create it with dtype float32 or float64"
-        raise TypeError(message(_WHERE, given, "expected float32 or float64", hint))
+        raise TypeError(message(where, given, "expected float32 or float64", hint))
     if array.dtype != dtype:
         given = f"{name} has dtype {array.dtype} and parameter 0 {dtype}"
-        raise TypeError(message(_WHERE, given, "expected one dtype for all", "use one optimizer for each dtype"))
+        raise TypeError(message(where, given, "expected one dtype for all", "use one optimizer for each dtype"))
     flags = array.flags
     if not flags.writeable:
         hint = "update a copy that is writable"
-        raise ValueError(message(_WHERE, f"{name} is read-only", "expected an array that can be changed", hint))
+        raise ValueError(message(where, f"{name} is read-only", "expected an array that can be changed", hint))
     if not (flags.c_contiguous or flags.f_contiguous) or not flags.aligned:
         given = f"{name} is a strided view, strides {array.strides} for shape {array.shape}"
         hint = "copying it would leave your array as it is: update a contiguous array and assign it to the view"
-        raise ValueError(message(_WHERE, given, "expected contiguous elements", hint))
+        raise ValueError(message(where, given, "expected contiguous elements", hint))
     return array if flags.c_contiguous else array.T
 
 
-def _check_gradient(position: int, parameter: Array, gradient: npt.ArrayLike) -> Array:
-    array = np.asarray(gradient)
+def _check_gradient(where: str, position: int, parameter: Array, gradient: npt.ArrayLike) -> Array:
+    array = to_numpy(where, gradient, f"gradient {position}")
     if array.dtype.kind not in "fiu":
         given = f"gradient {position} has dtype {array.dtype}"
-        raise TypeError(message(_WHERE, given, "expected real numbers", "convert it first"))
+        raise TypeError(message(where, given, "expected real numbers", "convert it first"))
     if array.shape != parameter.shape and not array.size == parameter.size == 1:
         given = f"gradient {position} has shape {array.shape} and its parameter {parameter.shape}"
-        raise ValueError(message(_WHERE, given, "expected equal shapes", "check how the gradient was made"))
+        raise ValueError(message(where, given, "expected equal shapes", "check how the gradient was made"))
     if array.ndim == parameter.ndim and not parameter.flags.c_contiguous:
         array = array.T
     return np.require(array, parameter.dtype, ["C", "A"])

@@ -40,7 +40,7 @@ def features(where: str, X: npt.ArrayLike, dtype: np.dtype[Any], columns: int, n
         flags = X.flags
         if flags.c_contiguous and flags.aligned:
             return X
-    array = _to_numpy(where, X, name)
+    array = to_numpy(where, X, name)
     _check_real(where, array, name)
     if array.ndim != 2:
         hint = f"use {name}.reshape(1, -1) for one sample" if array.ndim == 1 else f"flatten {name} to rows"
@@ -74,7 +74,7 @@ def class_targets(where: str, y: npt.ArrayLike, samples: int, name: str = "y") -
         flags = y.flags
         if flags.c_contiguous and flags.aligned:
             return y
-    array = _to_numpy(where, y, name)
+    array = to_numpy(where, y, name)
     if array.dtype.kind not in _INTEGER_KINDS:
         _refuse_class_dtype(where, array, name)
     if array.ndim != 1:
@@ -103,7 +103,7 @@ def value_targets(
         flags = y.flags
         if flags.c_contiguous and flags.aligned:
             return y
-    array = _to_numpy(where, y, name)
+    array = to_numpy(where, y, name)
     _check_real(where, array, name)
     if array.ndim == 1 and columns == 1:
         array = array.reshape(-1, 1)
@@ -127,7 +127,7 @@ def softmax_targets(where: str, y: npt.ArrayLike, dtype: np.dtype[Any], samples:
     if type(y) is np.ndarray and y.ndim == 1:
         return class_targets(where, y, samples)
     if getattr(y, "ndim", 1) != 1 or (isinstance(y, list | tuple) and len(y) and np.ndim(y[0]) == 1):
-        array = _to_numpy(where, y, "y")
+        array = to_numpy(where, y, "y")
         if array.ndim == 2 and array.shape[1] == columns:
             return value_targets(where, array, dtype, samples, columns)
     return class_targets(where, y, samples)
@@ -143,7 +143,7 @@ def sample_weights(where: str, weights: npt.ArrayLike, dtype: np.dtype[Any], sam
     ValueError
         For the wrong rank or length.
     """
-    array = _to_numpy(where, weights, "sample_weight")
+    array = to_numpy(where, weights, "sample_weight")
     _check_real(where, array, "sample_weight")
     if array.ndim != 1:
         expected = f"expected ({samples},), one weight per row of X"
@@ -151,6 +151,15 @@ def sample_weights(where: str, weights: npt.ArrayLike, dtype: np.dtype[Any], sam
         raise ValueError(message(where, _describe("sample_weight", array), expected, hint))
     _check_length(where, array, samples, "sample_weight")
     return _contiguous(array, dtype)
+
+
+def check_finite(where: str, name: str, array: npt.NDArray[Any], hint: str) -> None:
+    """Refuse an array that holds NaN or an infinity, with ValueError."""
+    bad = np.argwhere(~np.isfinite(array))
+    if len(bad):
+        index = tuple(int(i) for i in bad[0])
+        given = f"{name} has {'NaN' if np.isnan(array[index]) else 'an infinity'} at {index}"
+        raise ValueError(message(where, given, f"expected finite numbers within {array.dtype}", hint))
 
 
 def flag(where: str, name: str, value: Any) -> bool:
@@ -209,7 +218,16 @@ def real(where: str, name: str, value: Any, low: float, high: float = float("inf
     return number
 
 
-def _to_numpy(where: str, values: Any, name: str) -> npt.NDArray[Any]:
+def to_numpy(where: str, values: Any, name: str) -> npt.NDArray[Any]:
+    """Return `values` as an array, itself where it is one.
+
+    Raises
+    ------
+    TypeError
+        For a sparse matrix.
+    ValueError
+        For rows of different lengths.
+    """
     if isinstance(values, np.ndarray):
         return values
     if hasattr(values, "toarray") and hasattr(values, "nnz"):
@@ -289,7 +307,7 @@ def like_parameters(where: str, name: str, values: Any, parameters: dict[str, Fl
             refuse_name(where, f"parameter in {name}", str(key), tuple(parameters))
     arrays = {}
     for key, parameter in parameters.items():
-        array = _to_numpy(where, values.get(key, np.zeros_like(parameter)), f"{name}[{key!r}]")
+        array = to_numpy(where, values.get(key, np.zeros_like(parameter)), f"{name}[{key!r}]")
         _check_real(where, array, f"{name}[{key!r}]")
         if array.shape != parameter.shape:
             given, expected = _describe(f"{name}[{key!r}]", array), f"expected the shape {parameter.shape}"

@@ -112,8 +112,8 @@ class TrainerFloat64(_Trainer[np.float64]): ...
 class _ParameterUpdater(Generic[F]):
     def __init__(self, config: str, rate: PythonRate | None) -> None: ...  # JSON of the optimizer
     def step(
-        self, parameters: list[npt.NDArray[F]], gradients: list[npt.NDArray[F]]
-    ) -> None: ...  # in place; row-major
+        self, parameters: list[npt.NDArray[F]], gradients: list[npt.NDArray[F]], where: str
+    ) -> None: ...  # in place; row-major; RuntimeError while another thread is in it
     @property
     def steps(self) -> int: ...
 

@@ -23,15 +23,16 @@ def folded(
     Raises
     ------
     ValueError
-        For a BatchNorm that does not directly follow a Dense without activation.
+        For a BatchNorm that does not directly follow a Dense without activation; an Identity between them is none.
     """
     out: list[Layer] = []
     values: Arrays = {}
     for index, layer in enumerate(layers):
         old, new = f"{prefix}{index}.", f"{len(out)}."
         if isinstance(layer, BatchNorm):
-            out[-1:] = [replace(_foldable(f"{prefix}{index}", out), use_bias=True)]
-            _fold(values, f"{len(out) - 1}.", _under(old, parameters) | _under(old, buffers), layer.eps)
+            dense, position = _foldable(f"{prefix}{index}", out)
+            out[position] = replace(dense, use_bias=True)
+            _fold(values, f"{position}.", _under(old, parameters) | _under(old, buffers), layer.eps)
             continue
         own = _under(old, parameters)
         if isinstance(layer, Residual):
@@ -47,10 +48,13 @@ def _under(prefix: str, arrays: Mapping[str, FloatArray]) -> Arrays:
     return {name[len(prefix) :]: array for name, array in arrays.items() if name.startswith(prefix)}
 
 
-def _foldable(name: str, before: Sequence[Layer]) -> Dense:
-    last = before[-1] if before else None
+def _foldable(name: str, before: Sequence[Layer]) -> tuple[Dense, int]:
+    position = len(before) - 1
+    while position >= 0 and isinstance(before[position], Identity):
+        position -= 1
+    last = before[position] if position >= 0 else None
     if isinstance(last, Dense) and (last.activation in (None, "identity") or isinstance(last.activation, Identity)):
-        return last
+        return last, position
     given = f"the BatchNorm of layer {name} follows {'nothing' if last is None else last}"
     expected = "expected a Dense without activation directly before it"
     hint = "only then is it part of a weight: put it there, or keep this model as it is"

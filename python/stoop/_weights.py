@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from stoop._checks import integer, real
+from stoop._checks import integer, real, to_numpy
 from stoop._errors import message
 
 _WHERE = "fit"
@@ -48,7 +48,7 @@ def _table(class_weight: Any, n_classes: int) -> npt.NDArray[np.float64]:
             index = integer(_WHERE, "a class of class_weight", key, 0, n_classes - 1)
             table[index] = real(_WHERE, f"class_weight[{index}]", value, 0.0)
         return table
-    values: npt.NDArray[Any] = np.asarray(class_weight)
+    values: npt.NDArray[Any] = to_numpy(_WHERE, class_weight, "class_weight")
     if values.shape != (n_classes,):
         given = f"class_weight has shape {values.shape}"
         hint = "give a dict {class: weight} or one weight per class"

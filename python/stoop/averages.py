@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stoop import _core
-from stoop._checks import flag, real
+from stoop._checks import flag, real, to_numpy
 from stoop._errors import message
 
 
@@ -34,7 +34,7 @@ def ewa(x: npt.ArrayLike, beta: float, bias_correction: bool = True) -> npt.NDAr
     ValueError, TypeError
         For values that are no real numbers, a single number, or beta outside its range.
     """
-    array: npt.NDArray[Any] = np.asarray(x)
+    array: npt.NDArray[Any] = to_numpy("ewa", x, "x")
     if array.dtype.kind not in "fiub":
         raise TypeError(message("ewa", f"x has dtype {array.dtype}", "expected real numbers", "convert it first"))
     if array.ndim == 0:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from stoop._checks import file_path, real
+from stoop._checks import file_path, real, to_numpy
 from stoop._checks import seed as checked_seed
 from stoop._errors import message
 
@@ -81,7 +81,7 @@ def train_test_split(
     ValueError, TypeError
         If X and y differ in length, or a part would be empty.
     """
-    inputs, targets = np.asarray(X), np.asarray(y)
+    inputs, targets = to_numpy("train_test_split", X, "X"), to_numpy("train_test_split", y, "y")
     if inputs.ndim == 0 or targets.ndim == 0 or len(inputs) != len(targets):
         given = f"X has shape {inputs.shape}, y {targets.shape}"
         raise ValueError(message("train_test_split", given, "expected as many rows in y as in X", "compare them"))
@@ -172,7 +172,7 @@ def _stratified(order: npt.NDArray[np.int64], y: npt.NDArray[Any], n_test: int) 
 
 
 def _columns(values: npt.ArrayLike, index: int) -> npt.NDArray[Any]:
-    array = np.asarray(values)
+    array = to_numpy("standardize", values, f"array {index}")
     if array.dtype.kind not in "fiub":
         given = f"array {index} has dtype {array.dtype}"
         raise TypeError(message("standardize", given, "expected real numbers", "convert it first"))

@@ -90,7 +90,8 @@ def critical_point(
     Raises
     ------
     ValueError, TypeError
-        For data that cannot be used, or a value outside its range.
+        For data that cannot be used, a value outside its range, or where a parameter, the loss or the gradient is not
+        finite.
 
     Examples
     --------

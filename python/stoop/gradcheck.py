@@ -1,18 +1,19 @@
 """Gradient checking: the analytic gradient against two-sided differences, in float64."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from stoop import _core
-from stoop._checks import features, integer, real, sample_weights, softmax_targets, value_targets
+from stoop._checks import check_finite, features, integer, real, sample_weights, softmax_targets, value_targets
 from stoop._errors import message
 from stoop.losses import Loss, as_loss, loss_to_json
 from stoop.model import Model
 
 _TOLERANCE = 1e-7  # of the core's GradcheckResult::passed
-_WRONG = 1e-3  # around 1e-5 rounding or a kink of ReLU may be the reason
+_VERDICTS = ((_TOLERANCE, "right"), (1e-5, "probably right"), (1e-3, "look"))  # below which it is one; else "wrong"
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,8 @@ class GradcheckResult:
     passed : bool
         ``relative_error < 1e-7``.
     verdict : str
-        "right" below 1e-7, "look" below 1e-3 (about 1e-5 may be rounding or a kink of ReLU), else "wrong".
+        "right" below 1e-7; "probably right" below 1e-5, as rounding leaves it; "look" below 1e-3, where it may be a
+        kink of ReLU or a mistake in a small term; else "wrong".
     worst : str
         Name of the parameter with the largest relative error, empty where nothing is trained.
     """
@@ -132,12 +134,14 @@ def gradcheck(
     Raises
     ------
     ValueError, TypeError
-        For data or values that cannot be used.
+        For data or values that cannot be used, parameters that are not finite, or a loss or gradient that is not.
     """
     if not isinstance(model, Model):
         raise TypeError(message("gradcheck", f"model is {model!r}", "expected a stoop.Model", "build one first"))
     double = model._with_layers(model.layers, "float64")
     double._assign(double._fitting(model.state_dict()))
+    for name, array in model.parameters().items():
+        check_finite("gradcheck", name, array, "take parameters from before they went wrong")
     loss_json = loss_to_json(as_loss("gradcheck", loss))
     x = features("gradcheck", X, double.dtype, double.input_dim)
     if _core.loss_takes_classes(loss_json):
@@ -151,6 +155,9 @@ def gradcheck(
     core = double._core
     assert isinstance(core, _core.ModelFloat64)
     result = _core.gradcheck(core, loss_json, x, targets, weights, l1, l2, eps, count)
+    if not math.isfinite(result["relative_error"]):
+        given, hint = "a loss or gradient that is not finite", "scale X, y or the parameters down"
+        raise ValueError(message("gradcheck", given, "expected finite numbers", hint))
     shapes = {name: array.shape for name, array in double.parameters().items()}
     checks = {}
     for name, fields in result["per_parameter"].items():
@@ -160,6 +167,4 @@ def gradcheck(
 
 
 def _verdict(relative_error: float) -> str:
-    if relative_error < _TOLERANCE:
-        return "right"
-    return "look" if relative_error < _WRONG else "wrong"
+    return next((verdict for limit, verdict in _VERDICTS if relative_error < limit), "wrong")

@@ -3,6 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
+from stoop._checks import to_numpy
 from stoop._errors import message
 
 
@@ -49,7 +50,7 @@ def confusion_matrix(
 def _pair(
     where: str, y_true: npt.ArrayLike, y_pred: npt.ArrayLike
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    true, pred = np.asarray(y_true), np.asarray(y_pred)
+    true, pred = to_numpy(where, y_true, "y_true"), to_numpy(where, y_pred, "y_pred")
     if true.shape != pred.shape or true.ndim != 1 or true.size == 0:
         given = f"shapes {true.shape} and {pred.shape}"
         raise ValueError(message(where, given, "expected two equal (n_samples,), not empty", "compare the arrays"))

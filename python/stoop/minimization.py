@@ -3,19 +3,20 @@
 import json
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
 
 from stoop import _core
-from stoop._array_step import check_gradients, check_parameters
+from stoop._array_step import Extents, check_gradients, check_parameters
 from stoop._checks import integer
 from stoop._core import NonFiniteLossError
 from stoop._errors import message
 from stoop.optimizers import FullBatchOptimizer, Optimizer, as_optimizer
 from stoop.schedules import python_rate
 
+_WHERE = "minimize"
 Parameters = npt.NDArray[Any] | Sequence[npt.NDArray[Any]]
 
 
@@ -27,8 +28,8 @@ def minimize(cost: Any, params: Parameters, optimizer: str | Optimizer, steps: i
     cost : callable
         ``cost(params) -> (value, gradients)``: a number, and one gradient for each array of params, of its shape.
     params : list of ndarray, or one ndarray
-        Writable, contiguous, float32 or float64. Handed to `cost` as they are given; for a single array `cost` may
-        return the gradient itself in place of a list.
+        Writable, contiguous, float32 or float64, no two sharing memory. Handed to `cost` as they are given; for a
+        single array `cost` may return the gradient itself in place of a list.
     optimizer : str or optimizer
         A name or an object of `stoop.optimizers`; its state for these arrays goes on in another call. With LBFGS,
         which starts anew in every call, a step is an iteration with several calls of `cost`. NewtonCG is refused: it
@@ -46,7 +47,8 @@ def minimize(cost: Any, params: Parameters, optimizer: str | Optimizer, steps: i
     ValueError, TypeError
         For arrays or gradients that cannot be used, see ``optimizer.step``.
     NonFiniteLossError
-        If the cost becomes NaN or infinite; the params are those of that cost.
+        If the cost or its gradient becomes NaN or infinite. The params are those of that cost, without an update by
+        it; LBFGS has not gone there, unless they were the first.
 
     Examples
     --------
@@ -64,29 +66,39 @@ def minimize(cost: Any, params: Parameters, optimizer: str | Optimizer, steps: i
     >>> round(float(w), 6)
     5.0
     """
-    chosen = as_optimizer("minimize", optimizer)
+    chosen = as_optimizer(_WHERE, optimizer)
     if not callable(cost):
         expected = "expected a function of params"
-        raise TypeError(message("minimize", f"cost is {cost!r}", expected, "return (value, [gradients]) from it"))
-    count = integer("minimize", "steps", steps, 1)
-    arrays = [params] if isinstance(params, np.ndarray) else params
-    views = check_parameters(arrays)
+        raise TypeError(message(_WHERE, f"cost is {cost!r}", expected, "return (value, [gradients]) from it"))
+    count = integer(_WHERE, "steps", steps, 1)
+    views = check_parameters(_WHERE, [params] if isinstance(params, np.ndarray) else params)
+    Extents(_WHERE, views)
     if isinstance(chosen, FullBatchOptimizer):
         return _iterate(cost, params, views, chosen, count)
+    arrays, states = _listed(params), chosen._array_states()
     values = np.empty(count)
     for step in range(count):
         values[step], gradients = _evaluate(cost, params)
         if not math.isfinite(values[step]):
-            _refuse_value(float(values[step]), step)
-        chosen.step(arrays, gradients)
+            _refuse(f"the cost is {float(values[step])}", step)
+        checked = check_gradients(_WHERE, arrays, gradients)
+        for position, gradient in enumerate(checked):
+            if not np.isfinite(gradient).all():
+                _refuse(f"gradient {position} is not finite", step)
+        states.update(_WHERE, arrays, views, checked)
     return values
+
+
+def _listed(params: Any) -> list[npt.NDArray[Any]]:
+    """Return the arrays in a list of its own, which stays as it is whatever `cost` does to that of the caller."""
+    return [params] if isinstance(params, np.ndarray) else list(params)
 
 
 def _iterate(
     cost: Any, params: Any, views: list[npt.NDArray[Any]], optimizer: Optimizer, steps: int
 ) -> npt.NDArray[np.float64]:
     """Minimise over all arrays as one float64 vector; `params`, whose memory the views share, follow it."""
-    arrays = [params] if isinstance(params, np.ndarray) else params
+    arrays = _listed(params)
     point = np.concatenate([view.ravel() for view in views], dtype=np.float64)
     cuts = np.cumsum([view.size for view in views])[:-1]
 
@@ -97,7 +109,7 @@ def _iterate(
     def flat_cost(gradient: npt.NDArray[np.float64]) -> float:
         put()
         value, gradients = _evaluate(cost, params)
-        gradient[...] = np.concatenate([grad.ravel() for grad in check_gradients(arrays, gradients)])
+        gradient[...] = np.concatenate([grad.ravel() for grad in check_gradients(_WHERE, arrays, gradients)])
         return value
 
     try:
@@ -116,7 +128,7 @@ def _evaluate(cost: Any, params: Any) -> tuple[float, Any]:
         value = _scalar(value)
     except (TypeError, ValueError):
         given = f"cost returned {result!r}"
-        raise TypeError(message("minimize", given, "expected (value, [gradients])", "return both")) from None
+        raise TypeError(message(_WHERE, given, "expected (value, [gradients])", "return both")) from None
     if isinstance(params, np.ndarray) and not isinstance(gradients, list | tuple):
         gradients = [gradients]
     return value, gradients
@@ -125,13 +137,14 @@ def _evaluate(cost: Any, params: Any) -> tuple[float, Any]:
 def _scalar(value: Any) -> float:
     array = np.asarray(value)
     if array.size != 1:
-        raise ValueError(message("minimize", f"value of shape {array.shape}", "expected one number", "sum it"))
+        raise ValueError(message(_WHERE, f"value of shape {array.shape}", "expected one number", "sum it"))
     return float(array.reshape(()))
 
 
-def _refuse_value(value: float, step: int) -> None:
+def _refuse(given: str, step: int) -> NoReturn:
     cause = "the learning rate is probably too large: lower it" if step else "the cost of the first params: change them"
-    error = NonFiniteLossError(message("minimize", f"the cost is {value} at step {step}", "expected a number", cause))
+    error = NonFiniteLossError(message(_WHERE, f"{given} at step {step}", "expected finite numbers", cause))
     error.step = step
+    error.epoch = 0
     error.cause = cause
     raise error

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from stoop import _core
 from stoop._blas import register_blas
-from stoop._checks import FloatArray, features, file_path, integer, real
+from stoop._checks import FloatArray, check_finite, features, file_path, integer, real, to_numpy
 from stoop._checks import seed as checked_seed
 from stoop._errors import message, refuse_name
 from stoop.layers import Layer, check_layers, layer_from_config, layer_to_config, matrix_products, output_width
@@ -222,7 +222,7 @@ class Model:
         """
         values = self._fitting(state)
         for name, array in values.items():
-            _check_finite(name, array)
+            check_finite("load_state_dict", name, array, "take a state from before it went wrong")
         self._assign(values)
 
     def _fitting(self, state: Mapping[str, npt.ArrayLike]) -> dict[str, npt.NDArray[Any]]:
@@ -261,7 +261,8 @@ class Model:
         Raises
         ------
         ValueError
-            For a BatchNorm that is not directly after a Dense without activation: it cannot be folded.
+            For a BatchNorm that is not directly after a Dense without activation: it cannot be folded. An Identity
+            between them does not matter.
         """
         from stoop._fold import folded
 
@@ -324,7 +325,7 @@ def _check_dtype(dtype: npt.DTypeLike) -> str:
 
 
 def _check_state(name: str, value: npt.ArrayLike, own: FloatArray) -> npt.NDArray[Any]:
-    array: npt.NDArray[Any] = np.asarray(value)
+    array: npt.NDArray[Any] = to_numpy("load_state_dict", value, name)
     if array.shape != own.shape:
         given = f"{name} has shape {array.shape}"
         raise ValueError(message("load_state_dict", given, f"expected {own.shape}", "compare the layers"))
@@ -333,12 +334,3 @@ def _check_state(name: str, value: npt.ArrayLike, own: FloatArray) -> npt.NDArra
         raise TypeError(message("load_state_dict", given, "expected real numbers", "convert it first"))
     with np.errstate(over="ignore"):  # becomes an infinity, which is then refused
         return array.astype(own.dtype)
-
-
-def _check_finite(name: str, array: npt.NDArray[Any]) -> None:
-    bad = np.argwhere(~np.isfinite(array))
-    if len(bad):
-        index = tuple(int(i) for i in bad[0])
-        given = f"{name} has {'NaN' if np.isnan(array[index]) else 'an infinity'} at {index}"
-        expected = f"expected finite numbers within {array.dtype}"
-        raise ValueError(message("load_state_dict", given, expected, "take a state from before it went wrong"))

@@ -36,23 +36,28 @@ class Optimizer:
         Parameters
         ----------
         parameters : sequence of ndarray
-            Writable, contiguous, all float32 or all float64, of any shape; views will do.
+            Writable, contiguous, all float32 or all float64, of any shape; views will do. No two share memory.
         gradients : sequence of array_like
-            Of the same shapes; copied where of another dtype or layout.
+            Of the same shapes; copied where of another dtype or layout. One may be its own parameter, as for a cost of
+            ``w**2 / 2``, and is copied then; it shares no memory with a parameter otherwise.
 
         Raises
         ------
         TypeError
             For a parameter that is no array of float32 or float64.
         ValueError
-            For one that is read-only or strided, shapes or lengths that do not fit, or an invalid learning rate.
-            Nothing is changed then.
+            For one that is read-only or strided, arrays that share memory, shapes or lengths that do not fit, or an
+            invalid learning rate. Nothing is changed then.
+        RuntimeError
+            While another thread updates these arrays with this optimizer.
         """
-        states = self.__dict__.get("_states")
-        if states is None:
-            states = ArrayStates(self)
-            self.__dict__["_states"] = states  # not a field: equality, repr and copies leave it out
-        states.step(parameters, gradients)
+        self._array_states().step("optimizer.step", parameters, gradients)
+
+    def _array_states(self) -> ArrayStates:
+        if "_states" not in self.__dict__:  # not a field: equality, repr and copies leave it out
+            self.__dict__.setdefault("_states", ArrayStates(self))
+        states: ArrayStates = self.__dict__["_states"]
+        return states
 
     def to_config(self) -> dict[str, Any]:
         """Return ``{"type": name, ...}``, the form that the core reads; a Python function is a placeholder there."""

@@ -3,6 +3,7 @@
 
 #include <cmath>
 #include <functional>
+#include <limits>
 #include <numbers>
 
 #include <stoop/diagnose.hpp>
@@ -237,6 +238,17 @@ TEST(CriticalPoint, RefusesTolerancesThatAreNone) {
   EXPECT_THROW(critical_point(trainer, problem.input(), y, {.iterations = 0}), ValueError);
 }
 
+TEST(CriticalPoint, RefusesWhatIsNotFinite) {
+  Problem<double> problem;
+  Trainer<double> trainer(problem.model, {.loss = MeanSquaredError{}});
+  const std::vector<double> values(problem.values.size(), 1e300);
+  const Targets<double> far = matrix<const double>(values.data(), kSamples, kOutputs);
+  EXPECT_THROW(critical_point(trainer, problem.input(), far), ValueError);
+  problem.model.parameter_block()[0] = std::numeric_limits<double>::quiet_NaN();
+  const Targets<double> y = matrix<const double>(problem.values.data(), kSamples, kOutputs);
+  EXPECT_THROW(critical_point(trainer, problem.input(), y), ValueError);
+}
+
 // ---- minimize ----
 
 double rosenbrock(std::span<const double> w, std::span<double> gradient) {
@@ -258,6 +270,38 @@ TEST(Minimize, RosenbrocksValley) {
   EXPECT_NEAR(w[0], 1.0, 1e-3);
   EXPECT_THROW(minimize(rosenbrock, w, NewtonCG{}, 3), ValueError);
   EXPECT_THROW(minimize(rosenbrock, w, LBFGS{}, 0), ValueError);
+}
+
+TEST(Minimize, RefusesAGradientThatIsNotFinite) {
+  constexpr double kBad[] = {std::numeric_limits<double>::quiet_NaN(), std::numeric_limits<double>::infinity()};
+  for (const Optimizer& optimizer : {Optimizer{LBFGS{}}, Optimizer{SGD{.learning_rate = 0.5}}, Optimizer{Adam{}}}) {
+    for (const double bad : kBad) {
+      std::vector<double> w = {1.0, 2.0};
+      const auto cost = [bad](std::span<const double>, std::span<double> gradient) {
+        gradient[0] = bad;
+        gradient[1] = 1.0;
+        return 1.0;
+      };
+      EXPECT_THROW(minimize(cost, w, optimizer, 5), NonFiniteLossError);
+      EXPECT_EQ(w, (std::vector<double>{1.0, 2.0}));
+    }
+  }
+}
+
+TEST(Minimize, KeepsThePointWhoseGradientIsNotFinite) {
+  std::vector<double> w = {0.0};
+  int calls = 0;
+  const auto cost = [&calls](std::span<const double>, std::span<double> gradient) {
+    gradient[0] = ++calls == 4 ? std::numeric_limits<double>::quiet_NaN() : 1.0;
+    return 1.0;
+  };
+  try {
+    minimize(cost, w, SGD{.learning_rate = 0.5}, 9);
+    ADD_FAILURE() << "no error";
+  } catch (const NonFiniteLossError& error) {
+    EXPECT_EQ(error.step, 3);
+  }
+  EXPECT_EQ(w[0], -1.5);
 }
 
 TEST(Minimize, AsksWhetherToGoOnThoughLbfgsHasConverged) {

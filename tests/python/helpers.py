@@ -81,10 +81,12 @@ MESSAGE = re.compile(r"\[[^\]]+\] .+; .+; .+[.?]", re.DOTALL)
 
 
 @contextmanager
-def refused(exception: type[Exception] | tuple[type[Exception], ...], *patterns: str) -> Iterator[None]:
+def refused(
+    exception: type[Exception] | tuple[type[Exception], ...], *patterns: str
+) -> Iterator[pytest.ExceptionInfo[Any]]:
     """The block raises `exception` with a message of the common form in which every pattern is found."""
     with pytest.raises(exception) as caught:
-        yield
+        yield caught
     message = str(caught.value)
     assert MESSAGE.fullmatch(message), message
     for pattern in patterns:

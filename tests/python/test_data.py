@@ -129,6 +129,16 @@ def test_a_split_of_different_lengths_is_refused() -> None:
         stoop.data.train_test_split(np.zeros((10, 2)), np.zeros(9))
 
 
+def test_rows_of_different_lengths_are_refused() -> None:
+    ragged = [[1.0], [1.0, 2.0]]
+    with refused(ValueError, "train_test_split", "X is a list that is no array"):
+        stoop.data.train_test_split(ragged, np.zeros(2))
+    with refused(ValueError, "standardize", "array 1 is a list that is no array"):
+        stoop.data.standardize(np.ones((2, 2)), ragged)
+    with refused(ValueError, "confusion_matrix", "y_pred is a list that is no array"):
+        stoop.metrics.confusion_matrix([0, 1], ragged)
+
+
 # ---- standardize ----
 
 

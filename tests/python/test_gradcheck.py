@@ -114,6 +114,48 @@ def test_a_kink_is_detected() -> None:
     assert result.relative_error == pytest.approx(1.0, abs=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("relative_error", "verdict"),
+    [
+        (0.0, "right"),
+        (9.9e-8, "right"),
+        (1e-7, "probably right"),
+        (9.9e-6, "probably right"),
+        (1e-5, "look"),
+        (9.9e-4, "look"),
+        (1e-3, "wrong"),
+        (1.0, "wrong"),
+    ],
+)
+def test_verdicts(relative_error: float, verdict: str) -> None:
+    check = stoop.ParameterCheck(relative_error, (0,), 0.0, 0.0)
+    result = stoop.GradcheckResult(relative_error, {"0.weight": check}, passed=relative_error < 1e-7)
+    assert check.verdict == result.verdict == verdict
+    assert f": {verdict}, relative error" in str(result)
+
+
+def test_verdicts_of_coarse_differences() -> None:
+    """The error of two-sided differences grows with eps**2, through every verdict."""
+    model = stoop.Model([stoop.Dense(8, activation="tanh"), stoop.Dense(OUTPUTS)], input_dim=FEATURES, dtype="float64")
+    X, y = make_data("mse", 15, FEATURES, OUTPUTS, "float64")
+    found = [stoop.gradcheck(model, "mse", X, y, eps=eps) for eps in (1e-5, 3e-3, 3e-2, 1.0)]
+    assert [result.verdict for result in found] == ["right", "probably right", "look", "wrong"]
+    assert [result.passed for result in found] == [True, False, False, False]
+
+
+def test_what_is_not_finite_is_refused() -> None:
+    model = stoop.Model([stoop.Dense(3, activation="tanh"), stoop.Dense(OUTPUTS)], input_dim=FEATURES)
+    X, y = make_data("mse", 15, FEATURES, OUTPUTS)
+    with refused(ValueError, "gradcheck", "loss or gradient"):
+        stoop.gradcheck(model, "mse", X, np.full(y.shape, 1e200))
+    model.parameters()["1.bias"][2] = np.inf
+    with refused(ValueError, "gradcheck", r"1\.bias has an infinity at \(2,\)"):
+        stoop.gradcheck(model, "mse", X, y)
+    model.parameters()["0.weight"][1, 2] = np.nan
+    with refused(ValueError, "gradcheck", r"0\.weight has NaN at \(1, 2\)"):
+        stoop.gradcheck(model, "mse", X, y)
+
+
 def test_float32_models_are_checked_in_float64() -> None:
     model = stoop.Model([stoop.Dense(8, activation="tanh"), stoop.Dense(OUTPUTS)], input_dim=FEATURES)
     before = bits(model)

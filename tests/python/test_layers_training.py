@@ -369,6 +369,8 @@ FOLDABLE: dict[str, list[Any]] = {
         stoop.Dense(OUTPUTS),
     ],
     "in a block": [stoop.Dense(6), stoop.BatchNorm(), STACKS["projected"][0], stoop.Dense(OUTPUTS)],
+    "after an identity": [stoop.Dense(6), stoop.Identity(), stoop.BatchNorm(), stoop.ReLU(), stoop.Dense(OUTPUTS)],
+    "after two": [stoop.Dense(6), stoop.BatchNorm(), stoop.Identity(), stoop.Identity(), stoop.BatchNorm()],
     "none": [stoop.Dense(6, "relu"), stoop.Dense(OUTPUTS)],
 }
 
@@ -398,6 +400,8 @@ def test_fold_batch_norm(case: str, dtype: str) -> None:
         [stoop.BatchNorm(), stoop.Dense(3)],
         [stoop.Dense(3, activation="relu"), stoop.BatchNorm()],
         [stoop.Dense(3), stoop.Dropout(0.1), stoop.BatchNorm()],
+        [stoop.Identity(), stoop.BatchNorm(), stoop.Dense(3)],
+        [stoop.Dense(3, activation="relu"), stoop.Identity(), stoop.BatchNorm()],
         [stoop.Dense(3), stoop.Residual([stoop.BatchNorm(), stoop.Dense(3)])],
     ],
 )

@@ -326,6 +326,7 @@ def test_validation_split_keeps_the_last_samples() -> None:
         ({"class_weight": {0: -1.0}}, ValueError, "class_weight"),
         ({"class_weight": {"a": 1.0}}, TypeError, "class"),
         ({"class_weight": 2.0}, ValueError, "class_weight"),
+        ({"class_weight": [[1.0], [1.0, 2.0]]}, ValueError, "class_weight is a list that is no array"),
         ({"validation_split": 1.0}, ValueError, "validation_split"),
         ({"validation_split": 0.01}, ValueError, "validation_split"),
         ({"validation_split": 0.5, "validation_data": (np.ones((2, 3)), [0, 1])}, ValueError, "both"),

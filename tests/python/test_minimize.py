@@ -86,6 +86,44 @@ def test_a_cost_that_is_not_finite() -> None:
     assert w == 1.0
 
 
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", [*OPTIMIZERS, "lbfgs"])
+def test_a_gradient_that_is_not_finite(name: str, dtype: str, bad: float) -> None:
+    """The value is, so only the gradient can tell."""
+    a, b = np.ones(3, dtype), np.array([[2.0]], dtype)
+    with refused(stoop.NonFiniteLossError, r"\[minimize\]", "not finite", "step 0") as caught:
+        gradients = [np.zeros(3), np.array([[bad]])]
+        stoop.minimize(lambda p: (1.0, gradients), [a, b], OPTIMIZERS.get(name, name), 5)
+    assert caught.value.step == caught.value.epoch == 0
+    np.testing.assert_array_equal(a, 1.0)
+    np.testing.assert_array_equal(b, 2.0)
+
+
+def test_a_gradient_that_is_not_finite_later_on() -> None:
+    """The params are those of the cost that failed: finite, and three updates from the start."""
+    w = np.array([0.0])
+    seen = []
+
+    def cost(params: Any) -> tuple[float, list[Any]]:
+        seen.append(float(params[0][0]))
+        return 1.0, [np.array([np.nan if len(seen) == 4 else 1.0])]
+
+    with refused(stoop.NonFiniteLossError, "gradient 0", "step 3", "learning rate") as caught:
+        stoop.minimize(cost, [w], stoop.optimizers.SGD(0.5), steps=9)
+    assert caught.value.step == 3
+    assert w[0] == seen[-1] == -1.5
+
+
+def test_lbfgs_does_not_go_where_the_gradient_is_not_finite() -> None:
+    def cost(w: npt.NDArray) -> tuple[float, npt.NDArray]:
+        return float(w[0]), np.array([1.0 if w[0] > -1.0 else np.nan])
+
+    w = np.array([2.0])
+    values = stoop.minimize(cost, w, "lbfgs", steps=10)
+    assert -1.0 < w[0] <= values[-1] < values[0] == 2.0
+
+
 @pytest.mark.parametrize(
     ("call", "exception", "pattern"),
     [
@@ -96,6 +134,9 @@ def test_a_cost_that_is_not_finite() -> None:
         (lambda: stoop.minimize(lambda p: (1.0, [1.0]), [3.0], "sgd", 1), TypeError, "float"),
         (lambda: stoop.minimize(lambda p: (1.0, [1.0]), [np.zeros(1)], "sgdd", 1), ValueError, "sgd"),
         (lambda: stoop.minimize(lambda p: (1.0, [1.0]), [np.zeros(1)], "sgd", 0), ValueError, "steps"),
+        (lambda: stoop.minimize(lambda p: (1.0, [[[1.0], [1.0, 2.0]]]), [np.zeros(2)], "sgd", 1), ValueError, "rows"),
+        (lambda: stoop.minimize(lambda p: (1.0, [[[1.0], [1.0, 2.0]]]), [np.zeros(2)], "lbfgs", 1), ValueError, "rows"),
+        (lambda: stoop.minimize(lambda p: ([[1.0], [1.0, 2.0]], [1.0]), [np.zeros(1)], "sgd", 1), TypeError, "cost"),
     ],
 )
 def test_bad_arguments(call: Callable[[], Any], exception: type[Exception], pattern: str) -> None:
@@ -116,19 +157,34 @@ BAD_ARRAYS: dict[str, Callable[[], Any]] = {
     "another shape": lambda: ([np.zeros(2)], [np.zeros(3)]),
     "strings": lambda: ([np.zeros(2)], [np.array(["a", "b"])]),
     "gradients in a dict": lambda: ([np.zeros(2)], {"w": np.zeros(2)}),
+    "ragged": lambda: ([np.zeros(2)], [[[1.0], [1.0, 2.0]]]),
+    "parameters that overlap": lambda: ([(block := np.zeros(10))[:7], block[3:]], [np.zeros(7), np.zeros(7)]),
 }
 
 
 @pytest.mark.parametrize("case", BAD_ARRAYS)
-def test_every_optimizer_refuses_arrays_with_the_words_of_step(case: str) -> None:
+def test_every_optimizer_refuses_arrays_as_step_does(case: str) -> None:
+    """In the same words but for the place, and without a word of step, which the caller did not call."""
     params, gradients = BAD_ARRAYS[case]()
-    with pytest.raises((ValueError, TypeError)) as expected:
+    with refused((ValueError, TypeError), r"\[optimizer.step\]") as expected:
         stoop.optimizers.SGD().step(params, gradients)
+    text = str(expected.value).replace("[optimizer.step]", "[minimize]")
+    assert "step" not in text
     for optimizer in ("sgd", "lbfgs"):
         params, gradients = BAD_ARRAYS[case]()
         with pytest.raises(expected.type) as found:
             stoop.minimize(lambda _, g=gradients: (1.0, g), params, optimizer, 3)
-        assert str(found.value) == str(expected.value), optimizer
+        assert str(found.value) == text, optimizer
+
+
+def test_a_gradient_may_be_its_parameter_but_not_overlap_it() -> None:
+    """The gradient of w**2 / 2 is w."""
+    w = np.arange(4.0)
+    stoop.minimize(lambda p: (float(p[0] @ p[0]) / 2, [p[0]]), [w], stoop.optimizers.SGD(0.5), steps=2)
+    np.testing.assert_array_equal(w, np.arange(4.0) / 4)
+    block = np.arange(5.0)
+    with refused(ValueError, r"\[minimize\]", "gradient 0 shares memory"):
+        stoop.minimize(lambda p: (1.0, [block[:-1]]), [block[1:]], "sgd", steps=2)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="sends a POSIX signal")
@@ -199,6 +255,7 @@ def test_ewa_of_a_long_sequence_is_fast() -> None:
         (lambda: stoop.ewa([1.0], "0.9"), TypeError),
         (lambda: stoop.ewa(3.0, 0.9), ValueError),
         (lambda: stoop.ewa(["a"], 0.9), TypeError),
+        (lambda: stoop.ewa([[1.0], [1.0, 2.0]], 0.9), ValueError),
         (lambda: stoop.ewa([1.0], 0.9, bias_correction=1), TypeError),
     ],
 )

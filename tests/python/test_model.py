@@ -119,6 +119,7 @@ def test_state_dict_round_trip() -> None:
         (lambda state: state.update({"3.bias": np.array([0, np.nan, 0])}), r"3\.bias has NaN at \(1,\)"),
         (lambda state: state.update({"0.weight": np.full((6, 8), -np.inf)}), r"0\.weight has an infinity at \(0, 0\)"),
         (lambda state: state.update({"3.bias": np.array([1e300, 0, 0])}), r"3\.bias has an infinity"),
+        (lambda state: state.update({"0.weight": [[1.0], [1.0, 2.0]]}), r"0\.weight is a list that is no array"),
     ],
 )
 def test_load_state_dict_takes_all_or_nothing(change: Any, pattern: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import gc
 import pickle
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -279,11 +280,91 @@ def read_only() -> npt.NDArray:
         (list, [], ValueError, "0 parameters"),
         (lambda: [np.zeros(3), np.zeros(3, np.float32)], [np.zeros(3)] * 2, TypeError, "float32"),
         (lambda: [np.zeros(3)], [np.zeros(3, complex)], TypeError, "complex"),
+        (lambda: [np.zeros(3)], [[[1.0], [1.0, 2.0]]], ValueError, "gradient 0 is a list that is no array"),
     ],
 )
 def test_step_refuses(parameters: Callable[[], Any], gradients: Any, exception: type[Exception], pattern: str) -> None:
     with refused(exception, pattern):
         optimizers.Adam().step(parameters(), gradients)
+
+
+def overlapping() -> dict[str, tuple[list[Any], list[Any], str]]:
+    block, other = np.zeros(20), np.zeros((4, 5))
+    return {
+        "parts": ([block[:12], block[8:]], [np.ones(12), np.ones(12)], "parameters 0 and 1"),
+        "by one element": ([block[9:], other, block[:10]], [np.ones(11), other + 1, np.ones(10)], "parameters 0 and 2"),
+        "twice the same": ([other, block, other], [other + 1, np.ones(20), other + 1], "parameters 0 and 2"),
+        "one within": ([block, block[4:5]], [np.ones(20), np.ones(1)], "parameters 0 and 1"),
+        "the gradient later": ([block[:-1]], [block[1:]], "gradient 0 .* parameter 0"),
+        "the gradient earlier": ([block[1:]], [block[:-1]], "gradient 0 .* parameter 0"),
+        "of another": ([other, block[:10]], [block[9:].repeat(2)[:20].reshape(4, 5), block[9:19]], "gradient 1"),
+        "exchanged": ([block[:10], block[10:]], [block[10:], block[:10]], "gradient 0 .* parameter 1"),
+    }
+
+
+@pytest.mark.parametrize("case", overlapping())
+def test_arrays_that_share_memory_are_refused(case: str) -> None:
+    """At the first update and when the optimizer knows the parameters; nothing is changed."""
+    parameters, gradients, pattern = overlapping()[case]
+    optimizer = optimizers.Adam()
+    if pattern.startswith("gradient"):
+        optimizer.step(parameters, [np.ones_like(array) for array in parameters])
+    before = [array.copy() for array in parameters]
+    with refused(ValueError, pattern, "memory"):
+        optimizer.step(parameters, gradients)
+    for array, kept in zip(parameters, before, strict=True):
+        np.testing.assert_array_equal(array, kept)
+
+
+def test_neighbours_and_empty_arrays_share_no_memory() -> None:
+    block, w = np.zeros(10), np.zeros(10)
+    parameters = [block[6:], block[:0], block[:4], block[5:5], block[4:6]]
+    optimizers.SGD(1.0).step(parameters, [np.ones(4), np.ones(0), block[6:] + 1, w[:0], np.ones(2)])
+    np.testing.assert_array_equal(block, -1.0)
+    optimizers.SGD(1.0).step([w[:5]], [w[5:]])  # not a part of a parameter
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("case", CASES)
+def test_a_gradient_may_be_its_parameter(case: str, dtype: str) -> None:
+    name, _, arguments = CASES[case]
+    w = np.linspace(0.1, 1.0, 40_000, dtype=dtype).reshape(200, 200).T
+    expected = w.copy()
+    same, apart = (getattr(optimizers, name)(0.1, **arguments) for _ in range(2))
+    for _ in range(3):
+        same.step([w], [w])
+        apart.step([expected], [expected.copy()])
+    np.testing.assert_array_equal(w, expected)
+
+
+def test_one_optimizer_does_not_update_the_same_arrays_twice_at_once() -> None:
+    """The first call waits within the core, where it asks for the learning rate, until the second has been refused."""
+    inside, may_end = threading.Event(), threading.Event()
+    calls = []
+
+    def rate(t: int) -> float:
+        calls.append(threading.current_thread())
+        if threading.current_thread() is first:
+            inside.set()
+            may_end.wait(30)
+        return 0.5
+
+    optimizer, w, other = optimizers.SGD(rate), np.zeros(3), np.zeros(3)
+    first = threading.Thread(target=lambda: optimizer.step([w], [np.ones(3)]))
+    first.start()
+    try:
+        assert inside.wait(30)
+        with refused(RuntimeError, r"\[optimizer.step\]", "thread"):
+            optimizer.step([w], [np.ones(3)])
+        with refused(RuntimeError, r"\[minimize\]", "thread"):
+            stoop.minimize(lambda p: (1.0, [np.ones(3)]), [w], optimizer, steps=1)
+        optimizer.step([other], [np.ones(3)])
+    finally:
+        may_end.set()
+        first.join()
+    optimizer.step([w], [np.ones(3)])
+    np.testing.assert_array_equal(w, -1.0)
+    np.testing.assert_array_equal(other, -0.5)
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,7 @@ struct CriticalPoint {
 PointKind kind_of(const CriticalPoint& point, const CriticalPointOptions& options = {});
 
 // Gradient and extreme eigenvalues of the Hessian of Trainer::loss_and_grad's loss with respect to the parameters that
-// are trained. Nothing is changed.
+// are trained. Nothing is changed. Throws ValueError where a parameter, the loss or the gradient is not finite.
 template <class T>
 CriticalPoint critical_point(Trainer<T>& trainer, const InputView& x, const Targets<T>& y,
                              const CriticalPointOptions& options = {});

@@ -14,9 +14,10 @@ namespace stoop {
 using Cost = std::function<double(std::span<const double> point, std::span<double> gradient)>;
 
 // Makes `steps` updates of `point`, in place, or iterations where the optimizer is LBFGS; returns the cost before each.
-// Throws ValueError for NewtonCG, which needs Hessian-vector products, and NonFiniteLossError when the cost becomes
-// infinite or NaN; LBFGS leaves the best point then, as it does when the cost throws. `keep_going` is asked between
-// updates at most every 50 ms; false ends with the updates so far.
+// Throws ValueError for NewtonCG, which needs Hessian-vector products, and NonFiniteLossError when the cost or its
+// gradient becomes infinite or NaN; the point is that of this cost then, without an update by it. LBFGS does not go to
+// such a point, and leaves the best one when the cost throws. `keep_going` is asked between updates at most every
+// 50 ms; false ends with the updates so far.
 std::vector<double> minimize(const Cost& cost, std::span<double> point, const Optimizer& optimizer, Index steps,
                              const std::function<bool()>& keep_going = {});
 

@@ -31,6 +31,23 @@ void check(const CriticalPointOptions& options) {
   }
 }
 
+// Where the parameters are finite, and what they give is not, the loss itself has left the range of T.
+template <class T>
+[[noreturn]] void refuse_non_finite(const Model<T>& model) {
+  for (const ParameterInfo& info : model.parameter_infos()) {
+    const T* values = model.parameter_block().data() + info.offset;
+    const T* end = values + info.rows * info.cols;
+    const T* bad = std::find_if_not(values, end, [](T value) { return std::isfinite(value); });
+    if (bad == end) continue;
+    throw_value_error("critical_point",
+                      "the parameter " + info.name + " is " + number_text(static_cast<double>(*bad)) + " at element " +
+                          std::to_string(bad - values),
+                      "expected finite parameters", "take parameters from before they went wrong");
+  }
+  throw_value_error("critical_point", "a loss or gradient that is not finite", "expected finite numbers",
+                    "scale x, y or the parameters down");
+}
+
 }  // namespace
 
 std::string_view name_of(PointKind kind) {
@@ -66,7 +83,7 @@ CriticalPoint critical_point(Trainer<T>& trainer, const InputView& x, const Targ
   CriticalPoint point;
   point.loss = trainer.loss_and_grad(x, y, gradient, options.mode);
   point.gradient_norm = norm<T>(gradient);
-  if (!std::isfinite(point.gradient_norm)) return point;
+  if (!std::isfinite(point.loss) || !std::isfinite(point.gradient_norm)) refuse_non_finite(trainer.model());
   const auto multiply = [&](std::span<const T> direction, std::span<T> product) {
     trainer.hessian_vector_product(x, y, direction, product, options.mode);
   };

@@ -13,12 +13,23 @@
 namespace stoop {
 namespace {
 
-double checked(double value, Index step) {
-  if (std::isfinite(value)) return value;
+// The value, where it and the gradient are finite; `size` is the norm of the gradient, or any number made of it.
+double checked(double value, double size, Index step) {
+  if (std::isfinite(value) && std::isfinite(size)) return value;
   throw NonFiniteLossError(
       step, 0,
       step == 0 ? "the cost of the first point: start elsewhere" : "the learning rate is probably too large: lower it",
       "minimize");
+}
+
+// Not finite where an element is not: a sum could overflow, and this cannot.
+double largest(std::span<const double> gradient) {
+  double result = 0.0;
+  for (const double value : gradient) {
+    if (!(std::abs(value) <= result)) result = std::abs(value);
+    if (!std::isfinite(value)) break;
+  }
+  return result;
 }
 
 std::vector<double> iterate(const Cost& cost, std::span<double> point, const Optimizer& optimizer, Index steps,
@@ -31,7 +42,8 @@ std::vector<double> iterate(const Cost& cost, std::span<double> point, const Opt
   for (Index i = 0; i < steps && keeps_going(); ++i) {
     const double rate = schedule_of(optimizer)(i);
     check_rates({&rate, 1}, i);
-    values.push_back(checked(full_batch.iterate(objective, rate).value, i));
+    const Iteration iteration = full_batch.iterate(objective, rate);
+    values.push_back(checked(iteration.value, iteration.grad_norm, i));
   }
   return values;
 }
@@ -53,7 +65,8 @@ std::vector<double> minimize(const Cost& cost, std::span<double> point, const Op
   ParameterUpdater<double> updater(optimizer);
   std::vector<double> values, gradient(point.size());
   for (Index i = 0; i < steps && keeps_going(); ++i) {
-    values.push_back(checked(cost(point, gradient), i));
+    const double value = cost(point, gradient);
+    values.push_back(checked(value, largest(gradient), i));
     const std::span<double> parameters[] = {point};
     const std::span<const double> gradients[] = {gradient};
     updater.step(parameters, gradients);
