@@ -105,7 +105,8 @@ struct Walk {
 
   void bind(const InferenceRun<T>& run, Range rows) const {
     const Plan& plan = *run.plan;
-    bound[static_cast<std::size_t>(plan.input_buffer)] = bind_input<T>(run, rows.begin, rows.end - rows.begin, converted);
+    bound[static_cast<std::size_t>(plan.input_buffer)] =
+        bind_input<T>(run, rows.begin, rows.end - rows.begin, converted);
     if (plan.kind != PlanKind::inference) return;
     bound[static_cast<std::size_t>(plan.output_buffer)] = {run.out.data + rows.begin * run.out.stride, run.out.stride};
   }
@@ -146,7 +147,7 @@ class TeamAtHand {
   const bool alone_, awake_;
 };
 
-// All rows through the plan by a team, a barrier behind each step.
+// All rows through the plan by a team, a barrier between steps.
 template <class T>
 void infer_together(const InferenceRun<T>& run) {
   const Walk<T> walk(run, run.threads);
@@ -162,7 +163,7 @@ void infer_together(const InferenceRun<T>& run) {
       const Index begin = blocks.begin * kColumnBlock;
       const Index end = whole_rows ? columns : std::min(blocks.end * kColumnBlock, columns);
       if (blocks.begin < blocks.end) run_slice(context, step, {0, run.data.x.rows, begin, end});
-      barrier.wait(team);
+      if (&step != &run.plan->steps.back()) barrier.wait(team);  // the team itself waits for all at its end
     }
   });
 }
