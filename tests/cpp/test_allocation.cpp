@@ -5,6 +5,7 @@
 
 #include <atomic>
 
+#include "io/config_json.hpp"
 #include "plan/execute.hpp"
 #include "test_helpers.hpp"
 
@@ -81,7 +82,6 @@ Model<float> make_model() {
 }
 
 const Loss kLosses[] = {SoftmaxCrossEntropy{}, MeanSquaredError{}};
-const Optimizer kOptimizers[] = {SGD{.momentum = 0.9}, Adam{}};
 
 TEST(Counter, SeesEveryWayToAllocate) {
   EXPECT_EQ(allocations([] { free(kept(malloc(10))); }), 1);
@@ -92,24 +92,60 @@ TEST(Counter, SeesEveryWayToAllocate) {
   EXPECT_EQ(allocations([] { kept(AlignedBuffer<double>(10).data()); }), 1);
 }
 
+// Every optimizer of mini-batches, every loss, every setting of an update, and all of these settings at once.
+std::vector<TrainerConfig> update_configs() {
+  std::vector<TrainerConfig> configs;
+  for (const Optimizer& optimizer : std::initializer_list<Optimizer>{
+           SGD{}, SGD{.momentum = 0.9, .nesterov = true}, AdaGrad{}, RMSProp{.momentum = 0.9, .centered = true}, Adam{},
+           Adam{.amsgrad = true}, AdamW{}, Nadam{}, Lion{},
+           SGD{.learning_rate = schedules::Cosine{.lr = 0.1, .steps = 50}}}) {
+    configs.push_back({.optimizer = optimizer});
+  }
+  for (const Loss& loss : std::initializer_list<Loss>{SoftmaxCrossEntropy{0.1}, BinaryCrossEntropy{},
+                                                      MeanSquaredError{}, MeanAbsoluteError{}, Huber{}}) {
+    configs.push_back({.loss = loss});
+  }
+  for (const TrainerConfig& config :
+       {TrainerConfig{.l1 = 0.01}, TrainerConfig{.l2 = 0.01}, TrainerConfig{.clip_norm = 0.1},
+        TrainerConfig{.clip_value = 0.01}, TrainerConfig{.max_norm = 0.5}, TrainerConfig{.accumulate = 3},
+        TrainerConfig{.ema = 0.9}}) {
+    configs.push_back(config);
+  }
+  configs.push_back({.optimizer = AdamW{.amsgrad = true},
+                     .l1 = 0.01,
+                     .l2 = 0.01,
+                     .clip_norm = 0.1,
+                     .clip_value = 0.01,
+                     .max_norm = 0.5,
+                     .accumulate = 2,
+                     .ema = 0.9});
+  return configs;
+}
+
 // What fit allocates is independent of how many steps it makes.
 TEST(Fit, StepsAllocateNothing) {
   constexpr Index kBatch = 8, kEpochs = 2;
-  const auto allocations_of_fit = [&](Index steps, int threads, const Loss& loss, const Optimizer& optimizer) {
-    const Samples<float> samples(steps * kBatch, 20, 5);
+  const auto allocations_of_fit = [&](Index steps, bool weighted, const TrainerConfig& config) {
+    Samples<float> samples(steps * kBatch, 20, 5);
+    for (float& v : samples.values) v = std::abs(v);  // labels
+    const std::vector<float> weights(samples.classes.size(), 2.0f);
     Model<float> model = make_model();
-    Trainer<float> trainer(model, {.loss = loss, .optimizer = optimizer, .l2 = 0.01, .num_threads = threads});
+    Trainer<float> trainer(model, config);
     FitOptions<float> options{.epochs = kEpochs, .batch_size = kBatch};
     options.on_progress = [](const Progress&) { return true; };
-    return allocations([&] { trainer.fit(samples.x(), samples.y(loss), options); });
+    Targets<float> y = samples.y(config.loss);
+    if (weighted) y.weights = weights;
+    return allocations([&] { trainer.fit(samples.x(), y, options); });
   };
   for (const int threads : {1, 2, 3}) {
-    allocations_of_fit(5, threads, kLosses[0], kOptimizers[0]);  // the first team of a size starts its threads
-    for (const Loss& loss : kLosses) {
-      for (const Optimizer& optimizer : kOptimizers) {
-        const long few = allocations_of_fit(5, threads, loss, optimizer);
+    allocations_of_fit(5, false, {.num_threads = threads});  // the first team of a size starts its threads
+    for (TrainerConfig config : update_configs()) {
+      config.num_threads = threads;
+      for (const bool weighted : {false, true}) {
+        const long few = allocations_of_fit(5, weighted, config);
         EXPECT_GT(few, 0);
-        EXPECT_EQ(few, allocations_of_fit(500, threads, loss, optimizer)) << threads << " threads";
+        EXPECT_EQ(few, allocations_of_fit(100, weighted, config))
+            << threads << " threads, " << weighted << ", " << to_json(config);
       }
     }
   }

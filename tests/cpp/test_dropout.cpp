@@ -68,5 +68,27 @@ TYPED_TEST(Dropouts, MaskIsThatOfPhiloxForAnySliceAndForwardIsBackward) {
   }
 }
 
+// 1 - rate is 1 there, and 2^32 no threshold.
+TYPED_TEST(Dropouts, ATinyRateKeepsEverything) {
+  using T = TypeParam;
+  constexpr Index kCols = 203;
+  const std::vector<T> x = numbers<T>(kCols, 1);
+  for (const double rate : {1e-300, 1e-20, 1e-17}) {
+    std::vector<T> y(x.size());
+    std::vector<std::uint8_t> mask(64);
+    DropoutArgs<T> args{};
+    args.rows = 1;
+    args.cols = args.ld_input = args.ld_output = kCols;
+    args.input = x.data();
+    args.output = y.data();
+    args.mask = mask.data();
+    args.ld_mask = static_cast<Index>(mask.size());
+    args.seed = kSeed;
+    args.rate = rate;
+    table_under_test<T>().dropout_forward(args);
+    EXPECT_EQ(y, x) << rate;
+  }
+}
+
 }  // namespace
 }  // namespace stoop

@@ -170,6 +170,22 @@ TEST(PlanText, OneLayer) {
 )");
 }
 
+// No gradient goes to the batch normalisation, but its running statistics follow the batch.
+TEST(PlanText, FrozenBatchNormFirst) {
+  const Model<double> model({.input_dim = 3, .layers = {BatchNorm{.trainable = false}, Dense{2}}});
+  const std::string text = describe(plan_of(model, PlanKind::training, LossKind::mse, 9));
+  EXPECT_EQ(text.substr(text.find("  gather")), R"(  gather - -> x
+= batch_norm by columns x -> h1 3x3
+= dense h1 -> h2 3x2
+  gather_targets - -> y
+  loss h2 -> d_out
+= check_loss
+  weight_gradient d_out -> - with h1 3x2 by 3/3 then update
+  bias_gradient d_out -> - with h1 3x2 by 2/2 then update
+  update_statistics - -> - 3x3 by 3/3
+)");
+}
+
 // ---- properties over random models ----
 
 class Choice {
@@ -358,6 +374,32 @@ TEST(Plan, ParameterBlocksTileEveryParameter) {
         }
       },
       true);
+}
+
+// Once for each batch normalisation, behind the barrier, whatever is trained; a plan that updates nothing has none.
+TEST(Plan, StatisticsFollowThoughLayersAreFrozen) {
+  for (std::uint32_t seed = 0; seed < 60; ++seed) {
+    for (const Index frozen : {0, 1, 1000}) {
+      ModelConfig config = random_config(seed, true);
+      config.layers.insert(config.layers.begin(), BatchNorm{});
+      for (std::size_t i = 0; i < config.layers.size() && i < static_cast<std::size_t>(frozen); ++i) {
+        std::visit([](auto& layer) { layer.trainable = false; }, config.layers[i]);
+      }
+      for (const PlanKind kind : kKinds) {
+        const Plan plan = plan_of(Model<float>(config), kind, LossKind::mse, 13);
+        std::vector<int> pending;
+        bool behind = false;
+        for (const Step& step : plan.steps) {
+          behind = behind || step.kind == StepKind::check_loss;
+          if (step.kind == StepKind::batch_norm && step.statistics != kNone) pending.push_back(step.statistics);
+          if (step.kind != StepKind::update_statistics) continue;
+          ASSERT_TRUE(behind) << describe(plan);
+          ASSERT_EQ(std::erase(pending, step.statistics), 1u) << describe(plan);
+        }
+        ASSERT_EQ(pending.empty(), kind != PlanKind::gradient && kind != PlanKind::curvature) << describe(plan);
+      }
+    }
+  }
 }
 
 // How parameters are cut decides the order of sums, so it must not follow from how many rows there happen to be.

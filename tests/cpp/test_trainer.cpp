@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <functional>
 
 #include <stoop/error.hpp>
 #include <stoop/gradcheck.hpp>
@@ -269,6 +270,63 @@ TYPED_TEST(Training, OnEpochSeesEachEpochAndStops) {
   EXPECT_EQ(history.loss, losses);
   EXPECT_TRUE(history.interrupted);
   EXPECT_EQ(trainer.epoch(), 3);
+}
+
+// One fit whose on_epoch trains on other samples is as many fits of one epoch with that training between them.
+TYPED_TEST(Training, OnEpochMayCallTheTrainer) {
+  using T = TypeParam;
+  const Samples<T> samples(30, 4, 3), more(64, 4, 3, 7), fewer(11, 4, 3, 8);
+  const LearningRate schedule = schedules::Exponential{.lr = 0.1, .decay = 0.9};
+  const TrainerConfig configs[] = {{.optimizer = SGD{.learning_rate = schedule, .momentum = 0.9}},
+                                   {.optimizer = Adam{.learning_rate = schedule}, .clip_norm = 1.0, .ema = 0.9},
+                                   {.optimizer = Adam{}, .accumulate = 2},
+                                   {.optimizer = LBFGS{}},
+                                   {.optimizer = NewtonCG{}}};
+  for (const TrainerConfig& config : configs) {
+    const bool full_batch = is_full_batch(kind_of(config.optimizer));
+    const std::function<void(Trainer<T>&, Model<T>&)> calls[] = {
+        [&](Trainer<T>& t, Model<T>&) { t.step(more.x(), more.classes); },
+        [&](Trainer<T>& t, Model<T>&) { t.step(fewer.x(), fewer.classes); },
+        [&](Trainer<T>& t, Model<T>&) {
+          t.fit(fewer.x(), fewer.classes, {.epochs = 2, .batch_size = full_batch ? 11 : 3});
+        },
+        [&](Trainer<T>& t, Model<T>&) { t.fit(more.x(), more.classes, {.batch_size = 64}); },
+        [](Trainer<T>&, Model<T>& m) {
+          for (T& v : m.parameter_block()) v *= T(0.5);
+        },
+        [](Trainer<T>&, Model<T>& m) { m = small_model<T>(); }};
+    for (const auto& call : calls) {
+      Model<T> model = small_model<T>(), twin = small_model<T>();
+      Trainer<T> trainer(model, config), separate(twin, config);
+      FitOptions<T> options{.epochs = 3, .batch_size = full_batch ? 30 : 8};
+      options.on_epoch = [&](const EpochResult&) { return call(trainer, model), true; };
+      const History history = trainer.fit(samples.x(), samples.classes, options);
+      std::vector<double> losses;
+      for (int i = 0; i < 3; ++i) {
+        losses.push_back(separate.fit(samples.x(), samples.classes, {.batch_size = options.batch_size}).loss[0]);
+        call(separate, twin);
+      }
+      EXPECT_EQ(history.loss, losses) << name_of(kind_of(config.optimizer));
+      EXPECT_TRUE(same_bits<T>(model.parameter_block(), twin.parameter_block())) << name_of(kind_of(config.optimizer));
+      EXPECT_EQ(trainer.steps(), separate.steps());
+    }
+  }
+}
+
+TYPED_TEST(Training, OnEpochMayNotLeaveTheModelUnfitForTheNextEpoch) {
+  using T = TypeParam;
+  const Samples<T> samples(30, 4, 3);
+  Model<T> model = small_model<T>();
+  Trainer<T> trainer(model, {.ema = 0.9});
+  FitOptions<T> options{.epochs = 2};
+  options.on_epoch = [&](const EpochResult&) { return trainer.swap_ema(), true; };
+  EXPECT_THROW(trainer.fit(samples.x(), samples.classes, options), ValueError);
+  trainer.swap_ema();
+  options.on_epoch = [&](const EpochResult&) { return model = small_model<T>(ReLU{}), true; };
+  EXPECT_THROW(trainer.fit(samples.x(), samples.classes, options), ValueError);
+  model = small_model<T>();
+  options.on_epoch = [&](const EpochResult&) { return model = small_model<T>(), true; };
+  EXPECT_EQ(trainer.fit(samples.x(), samples.classes, options).loss.size(), 2u);
 }
 
 // An epoch is one update here, so a stop after any of them is one at the end of an epoch.

@@ -318,6 +318,35 @@ TYPED_TEST(TrainingErrors, LossAndGradReportsANonFiniteLossAsItIs) {
   for (T& v : model.parameter_block()) v *= 100;
   EXPECT_FALSE(std::isfinite(trainer.loss_and_grad(samples.x(), samples.classes, gradient)));
   EXPECT_TRUE(std::isnan(gradient[0]));
+  // A mean of squares that overflows is infinite, not NaN.
+  Model<T> linear({.input_dim = 4, .layers = {Dense{3}}});
+  Trainer<T> squares(linear, {.loss = MeanSquaredError{}});
+  Samples<T> far(20, 4, 3);
+  for (T& v : far.values) v = std::sqrt(std::numeric_limits<T>::max()) * T(16);
+  gradient.assign(linear.parameter_block().size(), T(1));
+  EXPECT_EQ(squares.loss_and_grad(far.x(), far.y(MeanSquaredError{}), gradient), HUGE_VAL);
+  EXPECT_EQ(squares.loss_and_grad(far.x(), far.y(MeanSquaredError{}), {}), HUGE_VAL);
+  EXPECT_TRUE(std::isnan(gradient[0]));
+}
+
+// Nothing is infinite there, and the error says so.
+TYPED_TEST(TrainingErrors, AStepThatIsTooLongIsCalledSo) {
+  using T = TypeParam;
+  const Samples<T> samples(20, 4, 3);
+  Model<T> model = small_model<T>();
+  const double rate = static_cast<double>(std::numeric_limits<T>::max()) / 1e6;
+  Trainer<T> trainer(model, {.optimizer = Adam{.learning_rate = rate}, .clip_norm = 100.0});
+  for (const bool step : {false, true}) {
+    try {
+      step ? void(trainer.step(samples.x(), samples.classes)) : void(trainer.fit(samples.x(), samples.classes));
+      ADD_FAILURE() << "not refused";
+    } catch (const NonFiniteLossError& error) {
+      const std::string text = error.what();
+      EXPECT_NE(text.find("the learning rate times the norm of the gradient is"), std::string::npos) << text;
+      EXPECT_EQ(text.find("is not finite"), std::string::npos) << text;
+      EXPECT_NE(error.cause.find("learning rate"), std::string::npos) << text;
+    }
+  }
 }
 
 }  // namespace

@@ -315,6 +315,66 @@ def test_a_frozen_block_keeps_all_parameters_within() -> None:
     assert not np.array_equal(running, model.buffers()["1.1.running_mean"]), "as with BatchNorm(trainable=False)"
 
 
+FROZEN_FIRST: dict[str, tuple[list[Any], str, str | None]] = {  # layers, the BatchNorm, the frozen Dense before it
+    "batch norm": ([stoop.BatchNorm(momentum=0.0, trainable=False), stoop.Dense(OUTPUTS)], "0", None),
+    "nothing is trained": (
+        [stoop.BatchNorm(momentum=0.0, trainable=False), stoop.Dense(OUTPUTS, trainable=False)],
+        "0",
+        None,
+    ),
+    "dense, batch norm": (
+        [
+            stoop.Dense(6, trainable=False),
+            stoop.BatchNorm(momentum=0.0, trainable=False),
+            stoop.ReLU(),
+            stoop.Dense(OUTPUTS),
+        ],
+        "1",
+        "0",
+    ),
+    "block": (
+        [stoop.Residual([stoop.Dense(6), stoop.BatchNorm(momentum=0.0)], trainable=False), stoop.Dense(OUTPUTS)],
+        "0.1",
+        "0.0",
+    ),
+}
+WAYS: dict[str, Callable[[stoop.Model, npt.NDArray, npt.NDArray], Any]] = {
+    "step": lambda model, X, y: stoop.Trainer(model).step(X, y),
+    "fit": lambda model, X, y: stoop.Trainer(model).fit(X, y, batch_size=len(X), verbose=0),
+    "clip_norm": lambda model, X, y: stoop.Trainer(model, clip_norm=1.0).fit(X, y, batch_size=len(X), verbose=0),
+    "LBFGS": lambda model, X, y: stoop.Trainer(model, optimizer="lbfgs").fit(X, y, batch_size=len(X), verbose=0),
+    "NewtonCG": lambda model, X, y: stoop.Trainer(model, optimizer="newton_cg").step(X, y),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("stack", FROZEN_FIRST)
+def test_running_statistics_follow_where_nothing_before_is_trained(stack: str, way: str) -> None:
+    """Seen through momentum 0; with nothing asked of the gradient there, the way back does not come so far."""
+    layers, norm, dense = FROZEN_FIRST[stack]
+    model = make_model(layers)
+    X, y = data()
+    X = 20 + 3 * X
+    h = X if dense is None else X @ model.parameters()[f"{dense}.weight"]
+    frozen = {name: p.copy() for name, p in model.parameters().items() if name.startswith(f"{norm}.")}
+    WAYS[way](model, X, y)
+    np.testing.assert_allclose(model.buffers()[f"{norm}.running_mean"], h.mean(axis=0), rtol=1e-10)
+    np.testing.assert_allclose(model.buffers()[f"{norm}.running_var"], h.var(axis=0), rtol=1e-10)
+    for name, before in frozen.items():
+        assert np.array_equal(model.parameters()[name], before), name
+
+
+def test_a_frozen_batch_norm_first_evaluates_as_it_trains() -> None:
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 2, 400)
+    X = (20 + rng.standard_normal((400, 4)) + 2 * y[:, None]).astype(np.float32)
+    model = stoop.Model([stoop.BatchNorm(trainable=False), stoop.Dense(2)], 4, seed=0)
+    trainer = stoop.Trainer(model, "softmax_cross_entropy", stoop.optimizers.Adam(0.01))
+    history = trainer.fit(X, y, epochs=30, verbose=0)
+    assert history["accuracy"][-1] > 0.9
+    assert trainer.evaluate(X, y)["accuracy"] == pytest.approx(history["accuracy"][-1], abs=0.03)
+
+
 # ---- models ----
 
 

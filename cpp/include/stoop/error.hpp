@@ -42,9 +42,11 @@ struct FileError : std::system_error {
   std::string path;
 };
 
-// The loss (or a gradient) became infinite or NaN; the model keeps its last good parameters. Python: stoop.NonFiniteLossError.
+// The loss or a gradient became infinite or NaN, or an update so long that the parameters might (`what` says which);
+// the model keeps its last good parameters. Python: stoop.NonFiniteLossError.
 struct NonFiniteLossError : std::runtime_error {
-  NonFiniteLossError(Index step, Index epoch, std::string cause, std::string_view where = "fit");
+  NonFiniteLossError(Index step, Index epoch, std::string cause, std::string_view where = "fit",
+                     std::string_view what = "the loss or its gradient is not finite");
   Index step;         // updates that are in the parameters as they are kept
   Index epoch;        // epochs completed by then
   std::string cause;  // the likely reason, in words

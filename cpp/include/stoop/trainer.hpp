@@ -105,9 +105,11 @@ struct FitOptions {
   LastBatch last_batch = LastBatch::keep;
   std::optional<InputView> validation_x{};
   Targets<T> validation_y{};
-  // Called after each epoch; false ends the fit.
+  // Called after each epoch; false ends the fit. May call this trainer, also to train, and change the parameters of the
+  // model: the next epoch goes on from there. ValueError if the model then has other layers or holds the average.
   std::function<bool(const EpochResult&)> on_epoch{};
-  // Called on the calling thread at a step boundary at most every 50 ms; false stops after that step. Must not throw.
+  // Called on the calling thread at a step boundary at most every 50 ms; false stops after that step. Must neither
+  // throw nor call this trainer.
   std::function<bool(const Progress&)> on_progress{};
   // Fills in the learning rates of the updates first, first + 1, ... of an epoch before it runs, in place of the
   // optimizer's.
@@ -138,7 +140,8 @@ class Trainer {
   double step(const InputView& x, const Targets<T>& y);
 
   // The loss of this batch and its gradient, laid out as Model::parameter_block(); nothing is updated, running
-  // statistics included. An empty gradient asks for the loss alone.
+  // statistics included. An empty gradient asks for the loss alone. A loss that is infinite or NaN is returned, with a
+  // gradient of NaN; it is NaN as well where statistics of a batch overflow.
   double loss_and_grad(const InputView& x, const Targets<T>& y, std::span<T> gradient, GradientMode mode = {});
 
   // The Hessian of that loss times `direction`, both laid out as Model::parameter_block(), exact but for rounding

@@ -70,12 +70,12 @@ FileError::FileError(int error_number, std::string file, const std::string& what
     : std::system_error(error_number, std::generic_category(), what_failed + " '" + file + "'"),
       path(std::move(file)) {}
 
-NonFiniteLossError::NonFiniteLossError(Index at_step, Index at_epoch, std::string likely_cause, std::string_view where)
-    : std::runtime_error(format_error(where,
-                                      "the loss or its gradient is not finite at step " + std::to_string(at_step) +
-                                          " (epoch " + std::to_string(at_epoch) + ")",
-                                      "expected finite numbers, the last good parameters are kept",
-                                      "likely cause: " + likely_cause)),
+NonFiniteLossError::NonFiniteLossError(Index at_step, Index at_epoch, std::string likely_cause, std::string_view where,
+                                       std::string_view what)
+    : std::runtime_error(format_error(
+          where,
+          std::string(what) + " at step " + std::to_string(at_step) + " (epoch " + std::to_string(at_epoch) + ")",
+          "expected finite numbers, the last good parameters are kept", "likely cause: " + likely_cause)),
       step(at_step),
       epoch(at_epoch),
       cause(std::move(likely_cause)) {}

@@ -96,10 +96,15 @@ inline void for_each_group(const DropoutArgs<T>& args, Body body) {
   }
 }
 
+// Words below it are kept. A rate too small to tell 1 - rate from 1 drops but the largest word.
+inline uint32_t dropout_threshold(double keep) {
+  return keep < 1.0 ? static_cast<uint32_t>(keep * 4294967296.0) : 0xFFFFFFFFu;
+}
+
 template <class T>
 void dropout_forward(const DropoutArgs<T>& args) noexcept {
   const double keep = 1.0 - args.rate;
-  const uint32_t threshold = static_cast<uint32_t>(keep * 4294967296.0);
+  const uint32_t threshold = dropout_threshold(keep);
   const T scale = static_cast<T>(1.0 / keep);
   for (Index i = 0; i < args.rows; ++i) {
     for_each_group(args, [&](Index j, Index count, Index column) {

@@ -52,10 +52,10 @@ void visit_schedule(Schedule& schedule, const Visit& visit) {
   }
 }
 
-// Calls visit(key, member, Key) for every key an object has beside "type".
-template <class Object, class Visit>
-void visit_fields(Object& object, const Visit& visit) {
-  using T = std::remove_const_t<Object>;
+// The keys of a layer beside "type".
+template <class LayerType, class Visit>
+void visit_layer(LayerType& object, const Visit& visit) {
+  using T = std::remove_const_t<LayerType>;
   if constexpr (std::is_same_v<T, LeakyReLU>) {
     visit("negative_slope", object.negative_slope, Key::optional);
     visit("trainable", object.trainable, Key::if_false);
@@ -75,12 +75,6 @@ void visit_fields(Object& object, const Visit& visit) {
   } else if constexpr (std::is_same_v<T, Residual>) {
     visit("layers", object.layers, Key::required);
     visit("trainable", object.trainable, Key::if_false);
-  } else if constexpr (std::is_constructible_v<Activation, T>) {  // those without a number
-    visit("trainable", object.trainable, Key::if_false);
-  } else if constexpr (std::is_same_v<T, Initializer>) {
-    if (takes_value(object.kind)) {
-      visit("value", object.value, needs_value(object.kind) ? Key::required : Key::optional);
-    }
   } else if constexpr (std::is_same_v<T, Dense>) {
     visit("units", object.units, Key::required);
     visit("activation", object.activation, Key::optional);
@@ -90,26 +84,29 @@ void visit_fields(Object& object, const Visit& visit) {
     visit("trainable", object.trainable, Key::optional);
     visit("l1", object.l1, Key::optional);
     visit("l2", object.l2, Key::optional);
-  } else if constexpr (std::is_same_v<T, SoftmaxCrossEntropy>) {
-    visit("label_smoothing", object.label_smoothing, Key::optional);
-  } else if constexpr (std::is_same_v<T, Huber>) {
-    visit("delta", object.delta, Key::optional);
-  } else if constexpr (std::is_same_v<T, SGD>) {
-    visit("learning_rate", object.learning_rate, Key::optional);
+  } else {  // an activation without a number
+    static_assert(std::is_constructible_v<Activation, T>, "list the keys of this layer here");
+    visit("trainable", object.trainable, Key::if_false);
+  }
+}
+
+// The same of an optimizer.
+template <class OptimizerType, class Visit>
+void visit_optimizer(OptimizerType& object, const Visit& visit) {
+  using T = std::remove_const_t<OptimizerType>;
+  visit("learning_rate", object.learning_rate, Key::optional);
+  if constexpr (std::is_same_v<T, SGD>) {
     visit("momentum", object.momentum, Key::optional);
     visit("nesterov", object.nesterov, Key::optional);
     visit("dampening", object.dampening, Key::optional);
   } else if constexpr (std::is_same_v<T, AdaGrad>) {
-    visit("learning_rate", object.learning_rate, Key::optional);
     visit("eps", object.eps, Key::optional);
   } else if constexpr (std::is_same_v<T, RMSProp>) {
-    visit("learning_rate", object.learning_rate, Key::optional);
     visit("rho", object.rho, Key::optional);
     visit("eps", object.eps, Key::optional);
     visit("momentum", object.momentum, Key::optional);
     visit("centered", object.centered, Key::optional);
   } else if constexpr (std::is_same_v<T, Adam> || std::is_same_v<T, AdamW> || std::is_same_v<T, Nadam>) {
-    visit("learning_rate", object.learning_rate, Key::optional);
     visit("beta1", object.beta1, Key::optional);
     visit("beta2", object.beta2, Key::optional);
     visit("eps", object.eps, Key::optional);
@@ -120,22 +117,40 @@ void visit_fields(Object& object, const Visit& visit) {
     }
     if constexpr (std::is_same_v<T, AdamW>) visit("weight_decay", object.weight_decay, Key::optional);
   } else if constexpr (std::is_same_v<T, Lion>) {
-    visit("learning_rate", object.learning_rate, Key::optional);
     visit("beta1", object.beta1, Key::optional);
     visit("beta2", object.beta2, Key::optional);
     visit("weight_decay", object.weight_decay, Key::optional);
   } else if constexpr (std::is_same_v<T, LBFGS>) {
-    visit("learning_rate", object.learning_rate, Key::optional);
     visit("history_size", object.history_size, Key::optional);
     visit("max_evaluations", object.max_evaluations, Key::optional);
   } else if constexpr (std::is_same_v<T, NewtonCG>) {
-    visit("learning_rate", object.learning_rate, Key::optional);
     visit("cg_iterations", object.cg_iterations, Key::optional);
     visit("max_evaluations", object.max_evaluations, Key::optional);
     visit("saddle_tolerance", object.saddle_tolerance, Key::optional);
-  } else if constexpr (schedules::HasPer<T>) {
+  } else {
+    static_assert(std::is_void_v<T>, "list the keys of this optimizer here");
+  }
+}
+
+// Calls visit(key, member, Key) for every key an object has beside "type".
+template <class Object, class Visit>
+void visit_fields(Object& object, const Visit& visit) {
+  using T = std::remove_const_t<Object>;
+  if constexpr (schedules::HasPer<T>) {
     visit_schedule(object, visit);
     visit("per", object.per, Key::optional);
+  } else if constexpr (std::is_constructible_v<Layer, T>) {
+    visit_layer(object, visit);
+  } else if constexpr (std::is_constructible_v<Optimizer, T>) {
+    visit_optimizer(object, visit);
+  } else if constexpr (std::is_same_v<T, Initializer>) {
+    if (takes_value(object.kind)) {
+      visit("value", object.value, needs_value(object.kind) ? Key::required : Key::optional);
+    }
+  } else if constexpr (std::is_same_v<T, SoftmaxCrossEntropy>) {
+    visit("label_smoothing", object.label_smoothing, Key::optional);
+  } else if constexpr (std::is_same_v<T, Huber>) {
+    visit("delta", object.delta, Key::optional);
   } else if constexpr (std::is_same_v<T, ModelConfig>) {
     visit("input_dim", object.input_dim, Key::required);
     visit("seed", object.seed, Key::optional);

@@ -323,6 +323,7 @@ class Builder {
     for (int i = node_count() - 1; i > 0 && request_.backward; --i) {
       if (planned(i).needs_grad) backward(i);
     }
+    if (updates() || request_.update_statistics) follow_statistics();
     if (request_.kind == PlanKind::curvature) {
       add_tangents(plan_, parameter_steps_, graph_);
       time_ = static_cast<int>(plan_.steps.size());
@@ -449,7 +450,6 @@ class Builder {
     push(step);
     add_vector_step(StepKind::stored_gradient, i, node(i).weight, step.sums, 0);
     add_vector_step(StepKind::stored_gradient, i, node(i).bias, step.sums, 1);
-    if (step.statistics != kNone && (updates() || request_.update_statistics)) add_statistics_step(i, step.statistics);
     pass(step.output, node(i).input);
   }
 
@@ -528,14 +528,18 @@ class Builder {
     add_parameter_step(step, parameter);
   }
 
-  void add_statistics_step(int i, int statistics) {
-    Step step = start_step(StepKind::update_statistics, Cut::parameter, i);
-    step.statistics = statistics;
-    if (request_.update_statistics) step.momentum = 0.0;  // of the whole batch: they are exact
-    step.running_mean = graph_.buffers[index(node(i).running_mean)].info.offset;
-    step.running_var = graph_.buffers[index(node(i).running_var)].info.offset;
-    step.extent = step.block = node(i).out_features;
-    parameter_steps_.push_back(step);
+  // Of every batch normalisation, though the way back may not come so far: it ends where nothing before is trained.
+  void follow_statistics() {
+    for (int i = 0; i < node_count(); ++i) {
+      if (node(i).kind != NodeKind::batch_norm || planned(i).statistics == kNone) continue;
+      Step step = start_step(StepKind::update_statistics, Cut::parameter, i);
+      step.statistics = planned(i).statistics;
+      if (request_.update_statistics) step.momentum = 0.0;  // of the whole batch: they are exact
+      step.running_mean = graph_.buffers[index(node(i).running_mean)].info.offset;
+      step.running_var = graph_.buffers[index(node(i).running_var)].info.offset;
+      step.extent = step.block = node(i).out_features;
+      parameter_steps_.push_back(step);
+    }
   }
 
   // Checked training: the norm of all gradients is known before the first update.

@@ -247,11 +247,18 @@ class TeamRun {
       loss += executor_.losses_[static_cast<std::size_t>(b)];
     const bool finite = std::isfinite(loss) && has_finite_statistics(context);
     if (thread == 0) {
-      result.non_finite_loss = !finite;
       weight_ = batch.weight;
       loss_ = (batch.is_first() ? 0.0 : loss_) + loss * batch.weight_unit;
+      if (!finite) stop_at_loss(std::isfinite(loss) ? std::numeric_limits<double>::quiet_NaN() : loss_);
     }
     return finite;
+  }
+
+  // Of an update that is not made; a finite loss from statistics that are not is worth nothing.
+  void stop_at_loss(double loss) {
+    result.non_finite_loss = true;
+    result.loss_sum += loss;
+    result.weight_sum += weight_;
   }
 
   // The same for the norm of the whole gradient, which the update scales down to clip_norm; also refused is a step so
@@ -264,6 +271,7 @@ class TeamRun {
     const double longest = std::max(clipped ? run_.clip_norm : norm, 1.0) * run_.learning_rates[batch.updates];
     const bool finite = std::isfinite(norm) && longest < kMostChange;
     if (thread == 0 && !finite) result.non_finite_loss = true;
+    if (thread == 0 && !finite && std::isfinite(norm)) result.too_long = longest;
     return finite;
   }
 

@@ -9,6 +9,7 @@
 #include <stoop/error.hpp>
 
 #include "../plan/execute.hpp"
+#include "settings.hpp"
 
 namespace stoop {
 namespace {
@@ -43,17 +44,6 @@ double central_difference(Trainer<double>& trainer, const InputView& x, const Ta
   return (above - below) / (2.0 * eps);
 }
 
-// By position: whether an update would change the parameter.
-std::vector<bool> trained_parameters(const Model<double>& model) {
-  const Graph graph = build_graph(model.config(), 1);
-  std::vector<bool> trained(graph.parameters.size(), true);
-  for (const Node& node : graph.nodes) {
-    if (node.weight != kNone) trained[static_cast<std::size_t>(node.weight)] = node.trainable;
-    if (node.bias != kNone) trained[static_cast<std::size_t>(node.bias)] = node.trainable;
-  }
-  return trained;
-}
-
 // Element k of `count` that are spread over n: one in each of `count` equal parts, at a place that changes from part to
 // part so that no column of a weight is missed.
 Index spread(Index k, Index count, Index n) {
@@ -79,10 +69,10 @@ GradcheckResult gradcheck(const Model<double>& model, const Loss& loss, const In
   GradcheckResult result;
   Norms total;
   Poller poller([&](Index) { return options.keep_going(); });
-  const std::vector<bool> trained = trained_parameters(probe);
-  for (std::size_t p = 0; p < trained.size(); ++p) {
-    if (!trained[p]) continue;
-    const ParameterInfo& info = probe.parameter_infos()[p];
+  const std::vector<bool> trained =
+      trained_elements(build_graph(probe.config(), kAlignment / static_cast<Index>(sizeof(double))));
+  for (const ParameterInfo& info : probe.parameter_infos()) {
+    if (!trained[static_cast<std::size_t>(info.offset)]) continue;
     ParameterCheck check{.name = info.name};
     Norms norms;
     double worst = -1.0;

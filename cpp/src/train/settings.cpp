@@ -178,6 +178,19 @@ std::string cause_of_overflow(const TrainerConfig& config, const Graph& graph, c
          " is probably too large for this model: lower it, or standardise X";
 }
 
+template <class T>
+std::string long_step(double length) {
+  return "the learning rate times the norm of the gradient is " + number_text(length) + ", too near to the largest " +
+         kTypeName<T>;
+}
+
+std::string cause_of_long_step(double learning_rate) {
+  return "the learning rate " + number_text(learning_rate) + " is too large, or the loss too steep: lower it, or " +
+         "standardise X and y";
+}
+
+template std::string long_step<float>(double);
+template std::string long_step<double>(double);
 template void check_precision<float>(Precision);
 template void check_precision<double>(Precision);
 template void check_eps<float>(const Optimizer&, const char*);

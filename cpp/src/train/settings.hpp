@@ -43,4 +43,9 @@ template <class T>
 std::string cause_of_overflow(const TrainerConfig& config, const Graph& graph, const T* parameters,
                               double learning_rate, Index steps);
 
+// What is wrong with an update whose rate times the norm of the gradient is `length`, and why.
+template <class T>
+std::string long_step(double length);
+std::string cause_of_long_step(double learning_rate);
+
 }  // namespace stoop

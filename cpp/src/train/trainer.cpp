@@ -35,16 +35,16 @@ std::optional<EpochResult> Trainer<T>::Impl::run_epoch(TrainingExecutor<T>& exec
   }
   save();
   const TrainingResult result = execute(executor, run);
-  const double last_rate = rates[static_cast<std::size_t>(std::max<Index>(result.steps, 1) - 1)];
+  const double last_rate = run.learning_rates[std::max<Index>(result.steps, 1) - 1];
   // An update that was applied before its gradient, or what it left, was found to be no number.
   if (result.non_finite_gradient || !is_finite(model.parameter_block()) || !is_finite(model.buffer_block())) {
     restore();
     refuse_bad_row<T>("Trainer.fit", run.data.x, result.non_finite_row);
-    refuse_update("fit", last_rate, steps + result.steps);
+    refuse_update("fit", last_rate, result, steps + result.steps);
   }
   steps += result.steps;
   refuse_bad_row<T>("Trainer.fit", run.data.x, result.non_finite_row);
-  if (result.non_finite_loss) refuse_update("fit", last_rate, steps);
+  if (result.non_finite_loss) refuse_update("fit", last_rate, result, steps);
   interrupted = result.interrupted;
   if (result.samples < run.data.x.rows) return std::nullopt;
 
@@ -100,13 +100,17 @@ Index merged_rows(LastBatch last_batch, Index batch, bool needs_variance) {
 
 }  // namespace
 
+// on_epoch may call the trainer: the next epoch finds only what is its own, `rates`, as the last one left it.
 template <class T>
-History Trainer<T>::Impl::run_epochs(const FitOptions<T>& options, const RunOne& run_one) {
+History Trainer<T>::Impl::run_epochs(const FitOptions<T>& options, Index updates, const RunOne& run_one) {
   const bool has_validation = options.validation_x.has_value();
+  std::vector<double> rates(static_cast<std::size_t>(updates));
   History history;
   for (Index i = 0; i < options.epochs && !history.interrupted; ++i) {
-    tabulate(options.tabulate);
-    std::optional<EpochResult> result = run_one(history.interrupted);
+    check_layout("Trainer.fit");
+    check_not_swapped("Trainer.fit");
+    tabulate(options.tabulate, rates);
+    std::optional<EpochResult> result = run_one(rates, history.interrupted);
     if (!result) break;
     if (has_validation) {
       const Metrics metrics = evaluate(*options.validation_x, options.validation_y);
@@ -137,19 +141,21 @@ History Trainer<T>::fit(const InputView& x, const Targets<T>& y, const FitOption
   Poller poller([&](Index done) { return options.on_progress({impl_->epoch, done, samples}); });
   if (impl_->full_batch) return impl_->fit_full_batch(x, y, options, options.on_progress ? &poller : nullptr);
   const bool checked = needs_all_gradients(impl_->config);
-  TrainingExecutor<T>& executor =
-      impl_->executor(checked ? PlanKind::checked : PlanKind::training, batch + std::min(merged, rest), y);
-  if (options.shuffle) impl_->order.resize(static_cast<std::size_t>(x.rows));
   const Index accumulate = impl_->config.accumulate;
-  impl_->rates.resize(static_cast<std::size_t>(update_count(samples, batch, accumulate, merged)));
-  std::vector<double> weights;  // of its own, since on_epoch may call the trainer
-  TrainingRun<T> run = impl_->make_update_run(x, y, batch, checked, weights);
-  run.data.x.rows = samples;
-  run.merged = merged;
-  run.accumulate = accumulate;
-  if (options.on_progress) run.poller = &poller;
-  return impl_->run_epochs(
-      options, [&](bool& interrupted) { return impl_->run_epoch(executor, run, options.shuffle, interrupted); });
+  std::vector<double> weights;  // of its own, since callbacks may call the trainer
+  const auto run_one = [&](std::span<const double> rates, bool& interrupted) {
+    TrainingExecutor<T>& executor =
+        impl_->executor(checked ? PlanKind::checked : PlanKind::training, batch + std::min(merged, rest), y);
+    if (options.shuffle) impl_->order.resize(static_cast<std::size_t>(x.rows));
+    TrainingRun<T> run = impl_->make_update_run(x, y, batch, checked, weights);
+    run.learning_rates = rates.data();
+    run.data.x.rows = samples;
+    run.merged = merged;
+    run.accumulate = accumulate;
+    if (options.on_progress) run.poller = &poller;
+    return impl_->run_epoch(executor, run, options.shuffle, interrupted);
+  };
+  return impl_->run_epochs(options, update_count(samples, batch, accumulate, merged), run_one);
 }
 
 template <class T>
@@ -159,12 +165,13 @@ double Trainer<T>::step(const InputView& batch, const Targets<T>& y) {
   impl_->check_not_swapped("Trainer.step");
   impl_->check("Trainer.step", x, y);
   impl_->check_batch("Trainer.step", x.rows, x.rows);
-  impl_->rates.resize(1);
-  impl_->tabulate({});
-  if (impl_->full_batch) return impl_->step_full_batch(x, y);
+  double rate = 0.0;
+  impl_->tabulate({}, {&rate, 1});
+  if (impl_->full_batch) return impl_->step_full_batch(x, y, rate);
   TrainingRun<T> run = impl_->make_update_run(x, y, x.rows, true, impl_->weights);
+  run.learning_rates = &rate;
   const TrainingResult result = impl_->execute(impl_->executor(PlanKind::checked, x.rows, y), run);
-  if (result.non_finite_loss) impl_->refuse_update("step", impl_->rates[0], impl_->steps);
+  if (result.non_finite_loss) impl_->refuse_update("step", rate, result, impl_->steps);
   impl_->steps += 1;
   return result.loss_sum / result.weight_sum;
 }
@@ -180,9 +187,9 @@ double Trainer<T>::loss_and_grad(const InputView& x, const Targets<T>& y, std::s
   if (gradient.empty()) run.fixed_penalty = impl_->penalty(Weights::all);  // nothing else visits the weights
   const auto question = gradient.empty() ? Impl::Question::loss : Impl::Question::gradient;
   const TrainingResult result = impl_->ask(question, mode, run, y);
-  // A run that stopped at a non-finite loss has no gradient; the caller sees the loss as it is.
+  // A run that stopped at a non-finite loss has no gradient; the loss is the sum that was found there.
   if (result.non_finite_loss) std::fill(gradient.begin(), gradient.end(), std::numeric_limits<T>::quiet_NaN());
-  return result.non_finite_loss ? kNaN : result.loss_sum / result.weight_sum;
+  return result.loss_sum / result.weight_sum;
 }
 
 template <class T>

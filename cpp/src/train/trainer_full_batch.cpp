@@ -1,5 +1,6 @@
 // What a Trainer does for LBFGS and NewtonCG: its objective, and an epoch, which is one of their iterations.
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <limits>
@@ -36,14 +37,14 @@ Objective<T> Trainer<T>::Impl::make_objective(const InputView& x, const Targets<
 
 template <class T>
 std::optional<EpochResult> Trainer<T>::Impl::run_iteration(const InputView& x, const Targets<T>& y,
-                                                           const Objective<T>& objective, std::string_view where,
-                                                           bool& interrupted) {
+                                                           const Objective<T>& objective, double rate,
+                                                           std::string_view where, bool& interrupted) {
   const auto start = std::chrono::steady_clock::now();
   full_batch->look(objective);
   const double correct = last_correct;
-  const Iteration iteration = full_batch->iterate(objective, rates[0]);
+  const Iteration iteration = full_batch->iterate(objective, rate);
   if (!std::isfinite(iteration.value) || !std::isfinite(iteration.grad_norm)) {
-    refuse_update(where, rates[0], 0);
+    refuse_update(where, rate, {}, 0);
   }
   interrupted = iteration.interrupted;
   if (interrupted) return std::nullopt;
@@ -80,24 +81,34 @@ History Trainer<T>::Impl::fit_full_batch(const InputView& x, const Targets<T>& y
                           " samples with the optimizer " + std::string(name_of(kind_of(config.optimizer))),
                       "expected the full batch", "give batch_size=" + std::to_string(x.rows) + ", shuffle=false");
   }
-  rates.resize(1);
-  const Objective<T> objective = make_objective(x, y, poller);
-  full_batch->forget_point();
-  return run_epochs(options, [&](bool& interrupted) { return run_iteration(x, y, objective, "fit", interrupted); });
+  Objective<T> objective = make_objective(x, y, poller);
+  std::vector<T> left;  // the parameters as an iteration leaves them: on_epoch may change them, or assign the model
+  History history = run_epochs(options, 1, [&](std::span<const double> rates, bool& interrupted) {
+    objective.point = model.parameter_block();
+    const std::span<T> now = objective.point;
+    if (!std::equal(now.begin(), now.end(), left.begin(), left.end())) full_batch->forget_point();
+    const std::optional<EpochResult> result = run_iteration(x, y, objective, rates[0], "fit", interrupted);
+    left.assign(now.begin(), now.end());
+    return result;
+  });
+  full_batch->forget_point();  // this may be within another fit, on other samples
+  return history;
 }
 
 template <class T>
-double Trainer<T>::Impl::step_full_batch(const InputView& x, const Targets<T>& y) {
+double Trainer<T>::Impl::step_full_batch(const InputView& x, const Targets<T>& y, double rate) {
   bool interrupted = false;
   full_batch->forget_point();
-  return run_iteration(x, y, make_objective(x, y, nullptr), "step", interrupted)->loss;
+  const double loss = run_iteration(x, y, make_objective(x, y, nullptr), rate, "step", interrupted)->loss;
+  full_batch->forget_point();  // this may be within a fit, on other samples
+  return loss;
 }
 
 template History Trainer<float>::Impl::fit_full_batch(const InputView&, const Targets<float>&, const FitOptions<float>&,
                                                       Poller*);
 template History Trainer<double>::Impl::fit_full_batch(const InputView&, const Targets<double>&,
                                                        const FitOptions<double>&, Poller*);
-template double Trainer<float>::Impl::step_full_batch(const InputView&, const Targets<float>&);
-template double Trainer<double>::Impl::step_full_batch(const InputView&, const Targets<double>&);
+template double Trainer<float>::Impl::step_full_batch(const InputView&, const Targets<float>&, double);
+template double Trainer<double>::Impl::step_full_batch(const InputView&, const Targets<double>&, double);
 
 }  // namespace stoop

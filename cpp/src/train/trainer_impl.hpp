@@ -56,7 +56,6 @@ struct Trainer<T>::Impl {
   AlignedBuffer<T> gradient;  // of checked steps
   AlignedBuffer<T> average;   // of the parameters, or the parameters while the average is in the model
   bool swapped = false;
-  std::vector<double> rates;                          // of the updates of an epoch
   std::unique_ptr<TrainingExecutor<T>> executors[6];  // training, checked, gradient, curvature, loss, statistics
   Plan evaluation;
   std::vector<std::int32_t> order;
@@ -202,14 +201,13 @@ struct Trainer<T>::Impl {
     return run;
   }
 
-  // A run that changes the parameters.
+  // A run that changes the parameters, but for its learning rates.
   TrainingRun<T> make_update_run(const InputView& x, const Targets<T>& y, Index batch, bool keeps_gradient,
                                  std::vector<double>& relative) {
     start_average();
     TrainingRun<T> run = make_run(x, y, batch, relative);
     for (int i = 0; i < kMostStates; ++i) run.state[i] = state[i].data();
     run.optimizer = &config.optimizer;
-    run.learning_rates = rates.data();
     run.clip_norm = config.clip_norm.value_or(0.0);
     run.clip_value = config.clip_value.value_or(0.0);
     run.max_norm = config.max_norm.value_or(0.0);
@@ -227,7 +225,7 @@ struct Trainer<T>::Impl {
   }
 
   // The learning rates of the next updates, as many as `rates` has places.
-  void tabulate(const std::function<void(Index, std::span<double>)>& custom) {
+  void tabulate(const std::function<void(Index, std::span<double>)>& custom, std::span<double> rates) const {
     if (custom) {
       custom(steps, rates);
     } else {
@@ -239,8 +237,11 @@ struct Trainer<T>::Impl {
 
   double penalty(Weights which) const { return penalty_of<T>(config, graph, model.parameter_block().data(), which); }
 
-  // Of an update whose loss or gradient is not finite, when the parameters are the last good ones again.
-  [[noreturn]] void refuse_update(std::string_view where, double rate, Index updates_before) const {
+  // Of an update that cannot be made, or should not have been, when the parameters are the last good ones again.
+  [[noreturn]] void refuse_update(std::string_view where, double rate, const TrainingResult& result,
+                                  Index updates_before) const {
+    if (result.too_long > 0.0)
+      throw NonFiniteLossError(steps, epoch, cause_of_long_step(rate), where, long_step<T>(result.too_long));
     const std::string cause = cause_of_overflow<T>(config, graph, model.parameter_block().data(), rate, updates_before);
     throw NonFiniteLossError(steps, epoch, cause, where);
   }
@@ -316,14 +317,14 @@ struct Trainer<T>::Impl {
 
   // ---- trainer_full_batch.cpp ----
   History fit_full_batch(const InputView& x, const Targets<T>& y, const FitOptions<T>& options, Poller* poller);
-  double step_full_batch(const InputView& x, const Targets<T>& y);
+  double step_full_batch(const InputView& x, const Targets<T>& y, double rate);
   Objective<T> make_objective(const InputView& x, const Targets<T>& y, Poller* poller);
   std::optional<EpochResult> run_iteration(const InputView& x, const Targets<T>& y, const Objective<T>& objective,
-                                           std::string_view where, bool& interrupted);
+                                           double rate, std::string_view where, bool& interrupted);
   // ---- trainer.cpp ----
   // An epoch that was interrupted before its end has no result.
-  using RunOne = std::function<std::optional<EpochResult>(bool& interrupted)>;
-  History run_epochs(const FitOptions<T>& options, const RunOne& run_one);
+  using RunOne = std::function<std::optional<EpochResult>(std::span<const double> rates, bool& interrupted)>;
+  History run_epochs(const FitOptions<T>& options, Index updates, const RunOne& run_one);
   std::optional<EpochResult> run_epoch(TrainingExecutor<T>& executor, TrainingRun<T>& run, bool shuffled,
                                        bool& interrupted);
   Metrics evaluate(const InputView& x, const Targets<T>& y);
