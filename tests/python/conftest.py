@@ -10,8 +10,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
+from hypothesis import settings
 
 import stoop
+
+# On a busy machine an example takes as long as it takes.
+settings.register_profile("stoop", deadline=None)
+settings.load_profile("stoop")
 
 
 @pytest.fixture(autouse=True)
