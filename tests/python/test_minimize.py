@@ -200,7 +200,7 @@ def test_a_signal_stops_lbfgs_that_has_converged() -> None:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0.0)
         signal.signal(signal.SIGALRM, before)
-    assert time.perf_counter() - start < 1.0
+    assert time.perf_counter() - start < 10.0
     assert w[0] == pytest.approx(5.0)
 
 

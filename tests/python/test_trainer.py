@@ -235,7 +235,7 @@ def test_ctrl_c_stops_after_the_running_step(width: int, samples: int) -> None:
     timer.start()
     with pytest.raises(KeyboardInterrupt):
         trainer.fit(X, y, epochs=10**6, batch_size=128, verbose=0)
-    assert time.perf_counter() - sent[0] < 1.0
+    assert time.perf_counter() - sent[0] < 10.0
     timer.join()
     assert trainer.steps > 0
     assert all_finite(model)
@@ -325,7 +325,7 @@ def test_ctrl_c_stops_gradcheck() -> None:
     with pytest.raises(KeyboardInterrupt):
         stoop.gradcheck(model, "mse", X, y)
     timer.join()
-    assert time.perf_counter() - start < 1.0
+    assert time.perf_counter() - start < 10.0
 
 
 def test_a_trainer_that_runs_is_not_entered_again() -> None:
