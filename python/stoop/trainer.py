@@ -284,7 +284,7 @@ class Trainer:
         Returns
         -------
         loss : float
-            Regularisation included.
+            Regularisation included. A loss that is infinite is returned as it is, with a gradient of NaN.
         gradient : dict of str to ndarray
             Names and shapes of `Model.parameters`; the arrays share one block. Zero for layers with
             ``trainable=False``.
