@@ -4,7 +4,7 @@
 #   make bench      against PyTorch, JAX and scikit-learn; bench-cpp: the kernels alone
 #   make docs       the HTML documentation, warnings are errors
 #   make lint       formatting, types, layering
-#   make sanitize   the C++ tests under ASan + UBSan and under TSan
+#   make sanitize   the C++ tests under ASan + UBSan, those of teams under TSan
 #   make clean      removes .venv and build/
 # PYTHON=python3.12 make ... picks the interpreter; WERROR=ON makes compiler warnings errors.
 

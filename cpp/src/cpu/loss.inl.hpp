@@ -139,7 +139,7 @@ inline ValueAndSlope<T> element_loss(Vec<T> z, Vec<T> t, [[maybe_unused]] T delt
     const Vec<T> e = vector_exp_of_negative<T>(z < Vec<T>{} ? z : -z);
     const Vec<T> positive = z < Vec<T>{} ? Vec<T>{} : z;
     const Vec<T> sigmoid = (z < Vec<T>{} ? e : broadcast(T(1))) / (T(1) + e);
-    return {positive - z * t + vector_log1p<T>(e), sigmoid - t};
+    return {positive - z * t + vector_log1p_of_fraction<T>(e), sigmoid - t};
   } else if constexpr (kKind == LossKind::mse) {
     return {d * d, d + d};
   } else if constexpr (kKind == LossKind::mae) {

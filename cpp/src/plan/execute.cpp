@@ -1,5 +1,5 @@
-// Training: a team of threads walks the plan for a whole run of steps: each thread takes its share of every step's blocks, and
-// all meet where a step says so. How a step is cut is the plan's; the team only deals the blocks out.
+// Training: a team of threads walks the plan for a whole run of steps. Each thread takes its share of every step's
+// blocks, and all meet where a step says so. How a step is cut is the plan's; the team only deals the blocks out.
 
 #include "execute.hpp"
 

@@ -1,4 +1,4 @@
-// Inference: rows through a plan whose steps no row of which needs another. Many rows are cut into chunks, each of which
+// Inference: rows through a plan in which no row needs another. Many rows are cut into chunks, each of which
 // a thread takes through the network alone, in an arena of its own. Few rows are cut by columns instead: all threads
 // work on every step, each with its part of the weights, which is what a step of few rows has to read.
 
