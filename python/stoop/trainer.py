@@ -400,9 +400,9 @@ class Trainer:
         return self._core.critical_point(x, targets, weights, *options)
 
     def _batch(self, where: str, X: npt.ArrayLike, y: npt.ArrayLike, weight: npt.ArrayLike | None) -> tuple[Any, ...]:
-        if self._core.takes(X, y):
-            x, targets = X, y
-        else:
+        x: Any = X
+        targets: Any = y
+        if not self._core.takes(X, y):
             x = features(where, X, self._dtype, self._input_dim)
             check = softmax_targets if self._takes_classes else value_targets
             targets = check(where, y, self._dtype, x.shape[0], self._output_dim)
