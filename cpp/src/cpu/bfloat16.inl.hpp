@@ -10,8 +10,11 @@
 
 constexpr Index kDepthBlocks = 16;     // most blocks of a run of k: two panels of b stay close to the core
 constexpr Index kMostLineBlocks = 32;  // of a run of rows: as much of a as stays in the second-level cache
+constexpr Index kMostLines = kMostLineBlocks * kBlockLines;
+constexpr Index kRows = kRowBlocks * kBlockLines, kColumns = kColumnBlocks * kBlockLines;  // of a tile
 constexpr Index kPanelElements = kPanelBlocks * kDepthBlocks * kBlockElements;
 constexpr Index kMostKeptPanels = (Index{1} << 21) / kPanelElements;  // 4 MB
+constexpr Index kFewPanels = kMostKeptPanels / 8;
 
 // One panel of c in one run of k: columns [j, j + cols), p's [p, p + depth).
 struct Panel {
@@ -44,6 +47,19 @@ inline void pack_a(const GemmArgs<float>& g, Index p, Index depth, uint16_t* tar
   }
 }
 
+// The tile of `data`, which has the shape of c, at (i, j); null: nothing is fetched.
+inline Fetcher fetcher_of(const float* data, Index ld, const GemmArgs<float>& g, Index i, Index j, Index calls) {
+  if (data == nullptr) return {};
+  const Index rows = g.m - i < kRows ? g.m - i : kRows, cols = g.n - j < kColumns ? g.n - j : kColumns;
+  return {data + i * ld + j, ld, cols, rows, blocks_of(rows, calls)};
+}
+
+// The tile that is computed behind the one at (i, j); behind the last column come the first of the next run of k.
+inline Fetcher fetcher_behind(const GemmArgs<float>& g, Index i, Index j, Index calls) {
+  if (i + kRows < g.m) return fetcher_of(g.c, g.ldc, g, i + kRows, j, calls);
+  return fetcher_of(g.c, g.ldc, g, 0, j + kColumns < g.n ? j + kColumns : 0, calls);
+}
+
 // Copies a panel of b in small portions: feed() is called once for every block of k of every tile.
 struct Feeder {
   Source source;
@@ -60,7 +76,7 @@ struct Feeder {
     while (depth < depth_blocks) pack_next();
   }
 
-  // All blocks of the same p's come together: where the columns of a p are neighbours, so are their cache lines.
+  // What lies together in memory comes together: the p's of a column, or the columns of the same p's.
   void pack_next() {
     if (depth >= depth_blocks) return;
     uint16_t* block = target + (column * depth_blocks + depth) * kBlockElements;
@@ -69,7 +85,11 @@ struct Feeder {
     } else {
       pack_block<false, false>(source, column * kBlockLines, depth * kBlockDepth, block);
     }
-    if (++column == column_blocks) column = 0, ++depth;
+    if (!source.contiguous) {
+      if (++column == column_blocks) column = 0, ++depth;
+    } else if (++depth == depth_blocks && ++column < column_blocks) {
+      depth = 0;
+    }
   }
 };
 
@@ -87,7 +107,6 @@ inline Feeder feeder_of(const GemmArgs<float>& g, const Panel& panel, uint16_t* 
 // All tiles of one panel; meanwhile the feeder copies the next one.
 inline void run_panel(const GemmArgs<float>& g, const Panel& panel, const uint16_t* packed_a, const uint16_t* packed_b,
                       Feeder& feeder) {
-  constexpr Index kRows = kRowBlocks * kBlockLines, kColumns = kColumnBlocks * kBlockLines;
   Tile tile{};
   tile.depth = blocks_of(panel.depth, kBlockDepth);
   tile.ldc = g.ldc;
@@ -103,6 +122,8 @@ inline void run_panel(const GemmArgs<float>& g, const Panel& panel, const uint16
       tile.a = packed_a + i * tile.depth * kBlockDepth;
       tile.c = g.c + i * g.ldc + j;
       tile.rows = g.m - i < kRows ? g.m - i : kRows;
+      tile.next_c = fetcher_behind(g, i, j, tile.depth);
+      tile.gate = fetcher_of(finishes ? g.gate : nullptr, g.ld_gate, g, i, j, tile.depth);
       run_tile(tile, feeder);
       if (finishes) finish_tile(g, i, tile.rows, j, tile.cols);
     }
@@ -116,18 +137,25 @@ inline Index panels_of(Index n, Index k) {
   return blocks_of(n, kPanelBlocks * kBlockLines) * blocks_of(k, kDepthBlocks * kBlockDepth);
 }
 
-// A b of few panels is copied whole, into a place of its own for each panel, and the copy serves all runs of rows and
-// further calls with the same b. Of a larger one two panels are there at a time.
-inline bool keeps_b(Index n, Index k) { return panels_of(n, k) <= kMostKeptPanels; }
+// A b of few panels is copied whole where the copy serves further calls, or further runs of rows. Calls that share a b
+// are those for the gradient of a weight, and of any form where the copy is small enough to stay close to the core. Of
+// any other b two panels are there at a time: a copy that nobody reads again would drive a and c from the cache.
+inline bool may_keep_b(Index n, Index k) { return panels_of(n, k) <= kMostKeptPanels; }
 
-// One run of rows, all columns. `packed`: the scratch holds the copy of b.
-inline void run_rows(const GemmArgs<float>& g, bool packed) {
-  constexpr Index kColumns = kPanelBlocks * kBlockLines, kDepth = kDepthBlocks * kBlockDepth;
-  const Index panels = panels_of(g.n, g.k), places = keeps_b(g.n, g.k) && panels > 1 ? panels : 2;
+inline bool shares_b(const GemmArgs<float>& g) {
+  return may_keep_b(g.n, g.k) && (g.form == GemmForm::tn || panels_of(g.n, g.k) <= kFewPanels);
+}
+
+inline bool keeps_b(const GemmArgs<float>& g) { return shares_b(g) || (g.m > kMostLines && may_keep_b(g.n, g.k)); }
+
+// One run of rows, all columns. `keeps`: the copy of b is kept; `packed`: it is there already.
+inline void run_rows(const GemmArgs<float>& g, bool keeps, bool packed) {
+  constexpr Index kCols = kPanelBlocks * kBlockLines, kDepth = kDepthBlocks * kBlockDepth;
+  const Index panels = panels_of(g.n, g.k), places = keeps && panels > 1 ? panels : 2;
   uint16_t* packed_b = reinterpret_cast<uint16_t*>(g.scratch);
   uint16_t* packed_a = packed_b + places * kPanelElements;
   const auto panel_at = [&](Index p, Index j) {
-    return Panel{p, g.k - p < kDepth ? g.k - p : kDepth, j, g.n - j < kColumns ? g.n - j : kColumns};
+    return Panel{p, g.k - p < kDepth ? g.k - p : kDepth, j, g.n - j < kCols ? g.n - j : kCols};
   };
   Panel panel = panel_at(0, 0);
   if (!packed) feeder_of(g, panel, packed_b, 1).pack_all();
@@ -135,7 +163,7 @@ inline void run_rows(const GemmArgs<float>& g, bool packed) {
     if (panel.j == 0) pack_a(g, panel.p, panel.depth, packed_a);
     const bool ends_run = panel.j + panel.cols == g.n;
     const Panel next = panel_at(ends_run ? panel.p + panel.depth : panel.p, ends_run ? 0 : panel.j + panel.cols);
-    const Index tiles = blocks_of(g.m, kRowBlocks * kBlockLines) * blocks_of(panel.cols, kColumnBlocks * kBlockLines);
+    const Index tiles = blocks_of(g.m, kRows) * blocks_of(panel.cols, kColumns);
     const Index calls = tiles * blocks_of(panel.depth, kBlockDepth);
     Feeder feeder = feeder_of(g, next, packed_b + (number + 1) % places * kPanelElements, calls);
     if (packed) feeder.depth_blocks = 0;
@@ -147,17 +175,17 @@ inline void run_rows(const GemmArgs<float>& g, bool packed) {
 // Enough for smaller products too, which may keep a b where this one does not.
 Index gemm_scratch(Index m, Index n, Index k) noexcept {
   const Index lines = blocks_of(m, kBlockLines), depth = blocks_of(k, kBlockDepth);
-  const Index kept = keeps_b(n, k) ? panels_of(n, k) : kMostKeptPanels, places = kept < 2 ? 2 : kept;
+  const Index kept = may_keep_b(n, k) ? panels_of(n, k) : kMostKeptPanels, places = kept < 2 ? 2 : kept;
   return places * kPanelElements / 2 + (lines < kMostLineBlocks ? lines : kMostLineBlocks) *
                                            (depth < kDepthBlocks ? depth : kDepthBlocks) * kBlockFloats;
 }
 
 void gemm_bfloat16(const GemmArgs<float>& g) noexcept {
-  constexpr Index kMostLines = kMostLineBlocks * kBlockLines;
+  const bool keeps = keeps_b(g), copied = shares_b(g) && g.same_b;
   const TileUnit unit;
   for (Index i = 0; i < g.m && g.n > 0; i += kMostLines) {
     BatchNormArgs<float> sums;
-    run_rows(rows_of(g, i, g.m - i < kMostLines ? g.m - i : kMostLines, sums),
-             keeps_b(g.n, g.k) && (g.same_b || i > 0));
+    const GemmArgs<float> rows = rows_of(g, i, g.m - i < kMostLines ? g.m - i : kMostLines, sums);
+    run_rows(rows, keeps, copied || (keeps && i > 0));
   }
 }

@@ -7,7 +7,7 @@
 
 constexpr Index kRowBlocks = 2;  // of a tile
 constexpr Index kColumnBlocks = 2;
-constexpr Index kPanelBlocks = 4;  // of a panel: 256 bytes of a row come from memory one after the other
+constexpr Index kPanelBlocks = 8;  // of a panel: 512 bytes of a row come from memory one after the other
 
 // Intel SDM, volume 1, table 18-2: the palette, then bytes per row at 16 and rows at 48 for each of the 8 registers.
 struct TileShapes {
@@ -64,14 +64,17 @@ inline void store_sums(float* c, Index bytes) {
   if constexpr (kR == 2 && kC == 2) _tile_stored(3, at(1, 1), bytes);
 }
 
+// Of a every block is wanted once for a tile of columns, of b again for all rows below: a passes by the first-level
+// cache, which holds the 32 KB of b but not both.
 template <int kR, int kC, class Feeder>
 inline void multiply_blocks(const Tile& tile, Feeder& feeder) {
   constexpr Index kBytes = kBlockDepth * sizeof(uint16_t);
   const Index next = tile.depth * kBlockElements;
   const uint16_t* a = tile.a;
   const uint16_t* b = tile.b;
+  Fetcher next_c = tile.next_c, gate = tile.gate;
   for (Index d = 0; d < tile.depth; ++d) {
-    _tile_loadd(4, a, kBytes);
+    _tile_stream_loadd(4, a, kBytes);
     _tile_loadd(6, b, kBytes);
     _tile_dpbf16ps(0, 4, 6);
     if constexpr (kC == 2) {
@@ -79,12 +82,14 @@ inline void multiply_blocks(const Tile& tile, Feeder& feeder) {
       _tile_dpbf16ps(1, 4, 7);
     }
     if constexpr (kR == 2) {
-      _tile_loadd(5, a + next, kBytes);
+      _tile_stream_loadd(5, a + next, kBytes);
       _tile_dpbf16ps(2, 5, 6);
     }
     if constexpr (kR == 2 && kC == 2) _tile_dpbf16ps(3, 5, 7);
     a += kBlockElements;
     b += kBlockElements;
+    next_c.fetch<true>();
+    gate.fetch<false>();
     feeder.feed();
   }
 }

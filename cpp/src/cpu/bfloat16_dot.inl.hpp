@@ -64,7 +64,12 @@ template <int kVectors, class Feed>
 
 template <int kVectors, class Feeder>
 inline void run_halves(const Tile& tile, Feeder& feeder) {
-  run_half<kVectors>(tile, [&] { feeder.feed(); });
+  Fetcher next_c = tile.next_c, gate = tile.gate;
+  run_half<kVectors>(tile, [&] {
+    next_c.fetch<true>();
+    gate.fetch<false>();
+    feeder.feed();
+  });
   if (tile.rows <= kTileRows) return;
   Tile second = tile;
   second.a += kTileRows * kBlockDepth;

@@ -112,6 +112,22 @@ inline void pack_block(const Source& source, Index line, Index p, uint16_t* bloc
 
 inline Index blocks_of(Index n, Index size) { return (n + size - 1) / size; }
 
+// Asks for the lines of a tile of some matrix, a portion of its rows at a time. A tile has more instructions than a core
+// looks ahead, so by itself it would ask for what the next tile needs no sooner than it needs it.
+struct Fetcher {
+  const float* row;  // the next one
+  Index ld, cols;
+  Index rows;  // still to come
+  Index portion;
+
+  template <bool kWrites>
+  void fetch() {
+    for (Index i = portion; i > 0 && rows > 0; --i, --rows, row += ld) {
+      for (Index j = 0; j < cols; j += 16) __builtin_prefetch(row + j, kWrites, 3);
+    }
+  }
+};
+
 // A tile of c: rows x cols of it = or += a @ b. Block (r, d) of a is at a + (r * depth + d) * kBlockElements, of b
 // likewise.
 struct Tile {
@@ -123,4 +139,6 @@ struct Tile {
   Index rows, cols;
   bool accumulate;    // go on from what c holds
   const float* bias;  // (cols), to start from (null: from zero); ignored with accumulate
+  Fetcher next_c,
+      gate;  // asked for meanwhile, a portion with each block: what is written next, what is read behind this
 };
