@@ -4,30 +4,29 @@
 namespace stoop::bench {
 namespace {
 
-enum class BatchNorm { forward, fixed, backward };
+using BatchNormKernel = void (*)(const BatchNormArgs<float>&) noexcept;
 
-// Forward reads the input and writes the output: 2 streams. Backward reads the input and the gradient, which it writes
-// in place: 3. Columns are shared among the threads.
-void run_batch_norm(benchmark::State& state, const Case& c, BatchNorm what) {
-  const bool backward = what == BatchNorm::backward;
+// Rows are shared among the threads, as a plan does; a product takes the sums (moments, sums) in its epilogue where it
+// makes the rows, panel by panel.
+void run_batch_norm(benchmark::State& state, const Case& c, BatchNormKernel kernel, Traffic traffic, bool fixed) {
   const double limit = 1.7320508075688772;  // of the uniform distribution with variance 1
   const Matrices input(c, -limit, limit);
   Matrices output(c);
   const Array<float> ones(c.cols(), 1.0, 1.0), zeros(c.cols(), 0.0, 0.0);
   Array<float> mean(c.cols(), 0.0, 0.0), variance(c.cols(), 1.0, 1.0), grad_gamma(c.cols()), grad_beta(c.cols());
-  const auto& table = active_table<float>();
-  const auto kernel = backward ? table.batch_norm_backward : table.batch_norm_forward;
-  const Traffic traffic = backward ? Traffic{c.bytes(3), Mix::in_place} : Traffic{c.bytes(2), Mix::copy};
-  measure(state, c, traffic, by_columns(c), [&](Index set, Index begin, Index end) {
+  Array<float> partials(most_statistics_groups(c.rows()) * kMomentSums * c.cols(), 0.0, 0.0);
+  measure(state, c, traffic, {c.rows(), statistics_group(c.rows())}, [&](Index set, Index begin, Index end) {
     BatchNormArgs<float> args{};
-    args.rows = c.rows(), args.cols = end - begin;
-    args.input = input.at(set, begin), args.output = output.at(set, begin);
+    args.rows = end - begin, args.cols = c.cols();
+    args.first_row = begin, args.batch_rows = c.rows();
+    args.input = input.at(set, begin * c.stride()), args.output = output.at(set, begin * c.stride());
     args.ld_input = args.ld_output = c.stride();
-    args.gamma = ones.data() + begin, args.beta = zeros.data() + begin;
-    args.mean = mean.data() + begin, args.variance = variance.data() + begin;
-    args.grad_gamma = grad_gamma.data() + begin, args.grad_beta = grad_beta.data() + begin;
-    args.eps = backward ? 0.0f : 1e-5f;
-    args.fixed_statistics = what == BatchNorm::fixed;
+    args.gamma = ones.data(), args.beta = zeros.data();
+    if (begin == 0 || fixed || traffic.mix != Mix::copy) args.mean = mean.data(), args.variance = variance.data();
+    args.partials = partials.data(), args.ld_partials = c.cols();
+    if (begin == 0) args.grad_gamma = grad_gamma.data(), args.grad_beta = grad_beta.data();
+    args.eps = 1e-5f;
+    args.fixed_statistics = fixed;
     kernel(args);
   });
 }
@@ -75,15 +74,21 @@ void run_layer_norm(benchmark::State& state, const Case& c, LayerNorm what) {
 }  // namespace
 
 void register_normalization() {
-  const auto add_batch_norm = [](const char* name, BatchNorm what) {
-    add_cases(name, kSmallMatrix, kLargeMatrix, [what](auto& s, auto& c) { run_batch_norm(s, c, what); });
+  // `streams`: of (rows, cols), what the kernel cannot do without.
+  const auto add_batch_norm = [](const char* name, BatchNormKernel kernel, double streams, Mix mix,
+                                 bool fixed = false) {
+    add_cases(name, kSmallMatrix, kLargeMatrix,
+              [=](auto& s, auto& c) { run_batch_norm(s, c, kernel, {c.bytes(streams), mix}, fixed); });
   };
   const auto add_layer_norm = [](const char* name, LayerNorm what) {
     add_cases(name, kSmallMatrix, kLargeMatrix, [what](auto& s, auto& c) { run_layer_norm(s, c, what); });
   };
-  add_batch_norm("batch_norm/forward", BatchNorm::forward);
-  add_batch_norm("batch_norm/forward_fixed", BatchNorm::fixed);
-  add_batch_norm("batch_norm/backward", BatchNorm::backward);
+  const auto& table = active_table<float>();
+  add_batch_norm("batch_norm/moments", table.batch_norm_moments, 1, Mix::read);
+  add_batch_norm("batch_norm/forward", table.batch_norm_forward, 2, Mix::copy);
+  add_batch_norm("batch_norm/forward_fixed", table.batch_norm_forward, 2, Mix::copy, true);
+  add_batch_norm("batch_norm/sums", table.batch_norm_sums, 2, Mix::read);
+  add_batch_norm("batch_norm/backward", table.batch_norm_backward, 3, Mix::in_place);
   add_layer_norm("layer_norm/forward", LayerNorm::forward);
   add_layer_norm("layer_norm/backward", LayerNorm::backward);
   add_layer_norm("layer_norm/gamma", LayerNorm::gamma);

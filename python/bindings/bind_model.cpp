@@ -55,6 +55,9 @@ void bind_model_of(py::module_& m, const char* name) {
       .def("parameters", &parameters<T>)
       .def("buffers", &buffers<T>)
       .def("predict", &predict<T>, py::arg("x").noconvert())
+      .def(
+          "takes", [](const Model<T>& model, const py::object& x) { return are_ready_samples(x, model.input_dim()); },
+          py::arg("x"))
       .def("save", &Model<T>::save, py::arg("path"), ReleaseGil())
       .def_static("load", &Model<T>::load, py::arg("path"), ReleaseGil())
       .def("copy", [](const Model<T>& model) { return Model<T>(model); }, ReleaseGil());

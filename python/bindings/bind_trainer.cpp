@@ -125,6 +125,15 @@ void fit(TrainerHandle<T>& self, const py::array& x, const py::array& y, const W
   callbacks.rethrow();
 }
 
+// Whether a batch needs neither conversion nor any check but those of the core.
+template <class T>
+bool takes(const TrainerHandle<T>& self, const py::object& x, const py::object& y) {
+  if (!are_ready_samples(x, self.model.input_dim())) return false;
+  const Index samples = py::reinterpret_borrow<py::array>(x).shape(0);
+  const LossKind loss = kind_of(self.trainer.config().loss);
+  return are_ready_targets<T>(y, samples, self.model.output_dim(), loss);
+}
+
 template <class T>
 double step(TrainerHandle<T>& self, const py::array& x, const py::array& y, const Weights<T>& weights) {
   const Exclusive exclusive = self.enter();
@@ -251,6 +260,7 @@ void bind_trainer_of(py::module_& m, const char* name) {
            py::arg("shuffle"), py::arg("validation").noconvert(), py::arg("record"), py::arg("on_epoch"),
            py::arg("on_progress"), py::arg("last_batch"))
       .def("step", &step<T>, x, y, weights)
+      .def("takes", &takes<T>, py::arg("x"), py::arg("y"))
       .def("loss_and_grad", &loss_and_grad<T>, x, y, weights, py::arg("training"), py::arg("dropout"))
       .def("hessian_vector_product", &hessian_vector_product<T>, x, y, weights, py::arg("direction").noconvert(),
            py::arg("training"), py::arg("dropout"))

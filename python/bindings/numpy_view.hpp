@@ -34,10 +34,37 @@ MatrixView<const T> matrix_view(const char* where, const Array<T>& array) {
 
 // Whether the memory is that of a file (numpy.memmap, or an array made from an mmap), views of one included.
 inline bool is_mapped(const py::array& array) {
-  py::object base = array.base() ? py::reinterpret_borrow<py::object>(array.base()) : py::none();
-  while (py::isinstance<py::array>(base)) base = base.attr("base");
+  py::object base = array.base();
+  while (base && py::isinstance<py::array>(base)) base = py::reinterpret_borrow<py::array>(base).base();
+  if (!base) return false;
   if (PyMemoryView_Check(base.ptr())) base = base.attr("obj");
   return !base.is_none() && py::isinstance(base, py::module_::import("mmap").attr("mmap"));
+}
+
+// Whether an object is an array of this type and rank that the core reads as it is.
+template <class T>
+bool is_ready(const py::handle& object, py::ssize_t rank) {
+  if (!py::isinstance<py::array>(object)) return false;
+  const auto array = py::reinterpret_borrow<py::array>(object);
+  const bool aligned = (array.flags() & py::detail::npy_api::NPY_ARRAY_ALIGNED_) != 0;
+  return array.ndim() == rank && aligned && py::isinstance<Array<T>>(object);
+}
+
+// Whether the checks of the Python layer would let samples through as they are. It asks here first: in a small step, or
+// in the prediction of one row, its own checks are a tenth of the time.
+inline bool are_ready_samples(const py::handle& x, Index cols) {
+  if (!is_ready<float>(x, 2) && !is_ready<double>(x, 2) && !is_ready<std::uint8_t>(x, 2)) return false;
+  const auto array = py::reinterpret_borrow<py::array>(x);
+  return array.shape(0) > 0 && array.shape(1) == cols;
+}
+
+// The same for targets of that many rows: values of the model's type T, or class indices where the loss takes them.
+template <class T>
+bool are_ready_targets(const py::handle& y, Index rows, Index outputs, LossKind loss) {
+  const bool values = is_ready<T>(y, 2);
+  if (!values && !(takes_classes(loss) && (is_ready<std::int64_t>(y, 1) || is_ready<std::int32_t>(y, 1)))) return false;
+  const auto array = py::reinterpret_borrow<py::array>(y);
+  return array.shape(0) == rows && (!values || array.shape(1) == outputs);
 }
 
 // Samples of any type that the core reads in place; rows may be apart, their elements not.
@@ -88,12 +115,12 @@ class TargetsView {
  public:
   TargetsView(const char* where, const py::array& y, const Weights<T>& weights = std::nullopt) {
     const auto size = static_cast<std::size_t>(y.size());
-    if (py::isinstance<Array<std::int32_t>>(y) && y.ndim() == 1) {
+    if (y.ndim() == 1 && py::isinstance<Array<std::int32_t>>(y)) {
       targets_ = std::span(static_cast<const std::int32_t*>(y.data()), size);
-    } else if (py::isinstance<Array<std::int64_t>>(y) && y.ndim() == 1) {
+    } else if (y.ndim() == 1 && py::isinstance<Array<std::int64_t>>(y)) {
       narrowed_ = narrow_classes(where, {static_cast<const std::int64_t*>(y.data()), size});
       targets_ = std::span<const std::int32_t>(narrowed_);
-    } else if (py::isinstance<Array<T>>(y) && y.ndim() == 2) {
+    } else if (y.ndim() == 2 && py::isinstance<Array<T>>(y)) {
       targets_ = matrix<const T>(static_cast<const T*>(y.data()), y.shape(0), y.shape(1));
     } else {
       throw_type_error(where, "y is an array of " + std::string(py::str(y.dtype())),

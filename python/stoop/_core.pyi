@@ -41,6 +41,7 @@ class _Model(Generic[F]):  # stands for both classes below; does not exist at ru
     def config(self) -> str: ...
     def parameters(self) -> dict[str, npt.NDArray[F]]: ...  # writable views that keep the model alive
     def buffers(self) -> dict[str, npt.NDArray[F]]: ...  # likewise
+    def takes(self, x: object) -> bool: ...  # whether predict takes it without a check or a conversion before
     def predict(self, x: Samples) -> npt.NDArray[F]: ...  # GIL released
     def save(self, path: Path) -> None: ...
     @staticmethod
@@ -66,6 +67,8 @@ class _Trainer(Generic[F]):  # RuntimeError when entered again while it runs
         on_progress: Callable[[int, int, int], object] | None,  # epoch, samples done, samples
         last_batch: str,  # keep | drop | merge
     ) -> None: ...  # raises what a callback raised, or KeyboardInterrupt, after the running step
+    # Whether the methods below take them without a check or a conversion before.
+    def takes(self, x: object, y: object) -> bool: ...
     def step(self, x: Samples, y: npt.NDArray[F] | Classes, weights: npt.NDArray[F] | None = None) -> float: ...
     def loss_and_grad(
         self,

@@ -104,7 +104,7 @@ class Model:
         ValueError, TypeError
             For the wrong rank, dtype, column count, or an empty X.
         """
-        x = features("predict", X, self._dtype, self._input_dim)
+        x: Any = X if self._core.takes(X) else features("predict", X, self._dtype, self._input_dim)
         if batch_size is None:
             return self._core.predict(x)
         rows = integer("predict", "batch_size", batch_size, 1)

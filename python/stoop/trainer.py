@@ -400,11 +400,14 @@ class Trainer:
         return self._core.critical_point(x, targets, weights, *options)
 
     def _batch(self, where: str, X: npt.ArrayLike, y: npt.ArrayLike, weight: npt.ArrayLike | None) -> tuple[Any, ...]:
-        x = features(where, X, self._dtype, self._input_dim)
+        x: Any = X
+        targets: Any = y
+        if not self._core.takes(X, y):
+            x = features(where, X, self._dtype, self._input_dim)
+            check = softmax_targets if self._takes_classes else value_targets
+            targets = check(where, y, self._dtype, x.shape[0], self._output_dim)
         weights = None if weight is None else sample_weights(where, weight, self._dtype, x.shape[0])
-        if self._takes_classes:
-            return x, softmax_targets(where, y, self._dtype, x.shape[0], self._output_dim), weights
-        return x, value_targets(where, y, self._dtype, x.shape[0], self._output_dim), weights
+        return x, targets, weights
 
     def _validation(self, validation_data: Any) -> tuple[Any, ...]:
         try:

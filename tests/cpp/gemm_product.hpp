@@ -111,11 +111,18 @@ class Product {
     if (args.gate != nullptr) args.gate += begin * args.ld_gate;
     kernel_.gemm(args);
   }
+  // All of c, with the sums of a batch normalisation in the epilogue.
+  void run(const BatchNormArgs<T>& sums) {
+    args_.sums = &sums;
+    run();
+    args_.sums = nullptr;
+  }
   // All of c by another kernel.
   void run(void (*gemm)(const GemmArgs<T>&) noexcept) { gemm(args_); }
 
   void clear() { std::fill(c_.memory.begin(), c_.memory.end(), kCanary); }
   const std::vector<T>& memory() const { return c_.memory; }
+  const GemmArgs<T>& args() const { return args_; }
   T& a(Index i, Index p) { return case_.form == GemmForm::tn ? a_.at(p, i) : a_.at(i, p); }
   T& b(Index p, Index j) { return case_.form == GemmForm::nt ? b_.at(j, p) : b_.at(p, j); }
   T& c(Index i, Index j) { return c_.at(i, j); }
@@ -169,6 +176,43 @@ class Product {
   AlignedBuffer<T> scratch_;
   GemmArgs<T> args_{};
 };
+
+// The sums that a product takes of its result for a batch normalisation have the bits of those taken afterwards. The
+// product is of the last rows of a batch, about from the second group on.
+template <class T>
+void expect_sums_in_epilogue(const Case& c, const GemmKernel<T>& kernel = {}) {
+  Product<T> product(c, kernel);
+  const bool forward = c.form == GemmForm::nn;
+  if (forward) product.use_activation(ActivationKind::tanh, true);
+  Operand<T> x(c.m, c.n, c, 6), columns(4, c.n, c, 7);
+  for (Index j = 0; j < c.n; ++j) columns.at(0, j) += T(2);  // variances
+  BatchNormArgs<T> args{};
+  args.rows = c.m, args.cols = c.n;
+  args.first_row = statistics_group(c.m + 64);
+  args.batch_rows = c.m + args.first_row;
+  args.input = x.data(), args.ld_input = x.ld;
+  args.variance = &columns.at(0, 0), args.mean = &columns.at(1, 0);
+  args.gamma = &columns.at(2, 0), args.beta = &columns.at(3, 0);
+  args.slope = T(0.25);
+  args.ld_partials = c.n + 1;
+  std::vector<T> fused(static_cast<std::size_t>(most_statistics_groups(args.batch_rows) * kMomentSums * (c.n + 1)),
+                       T(7));
+  std::vector<T> alone = fused;
+  args.partials = fused.data();
+  product.clear();
+  product.run(args);
+  args.partials = alone.data();
+  T* result = const_cast<T*>(product.args().c);
+  if (forward) {
+    args.input = result, args.ld_input = product.args().ldc;
+    table_under_test<T>().batch_norm_moments(args);
+  } else {
+    args.output = result, args.ld_output = product.args().ldc;
+    table_under_test<T>().batch_norm_sums(args);
+  }
+  EXPECT_TRUE(same_bits<T>(fused, alone)) << c;
+  EXPECT_TRUE(std::any_of(alone.begin(), alone.end(), [](T sum) { return sum != T(7); })) << c;
+}
 
 // Every cut of the rows in two, and row by row, gives the bits of the whole; so do cuts of the columns.
 template <class T>

@@ -104,6 +104,14 @@ TEST_P(Bfloat16, EveryEpilogue) {
   }
 }
 
+TEST_P(Bfloat16, SumsOfABatchNormalisation) {
+  for (const GemmForm form : {GemmForm::nn, GemmForm::nt}) {
+    for (const Case& c : {Case{form, 1, 1, 1}, Case{form, 13, 65, 300, 3, 1}, Case{form, 600, 150, 700}}) {
+      expect_sums_in_epilogue(c, kernel_);
+    }
+  }
+}
+
 TEST_P(Bfloat16, BitsDoNotDependOnTheSlice) {
   for (const GemmForm form : kForms) {
     for (const Case& c : {Case{form, 41, 53, 70}, Case{form, 67, 103, 1100, 200}, Case{form, 515, 3, 2}}) {

@@ -120,6 +120,16 @@ TYPED_TEST(Gemm, EveryEpilogue) {
   }
 }
 
+TYPED_TEST(Gemm, SumsOfABatchNormalisation) {
+  for (const GemmForm form : {GemmForm::nn, GemmForm::nt}) {
+    for (const Case& c :
+         {Case{form, 1, 1, 1}, Case{form, 1, 200, 5}, Case{form, 7, 17, 3}, Case{form, 13, 65, 300, 3, 1},
+          Case{form, 128, 128, 64}, Case{form, 530, 50, 700, 2}, Case{form, 1100, 49, 9}}) {
+      expect_sums_in_epilogue<TypeParam>(c);
+    }
+  }
+}
+
 TYPED_TEST(Gemm, OneRow) {
   for (const GemmForm form : kForms) {
     for (const Index n : {1, 15, 16, 17, 384, 385, 1030}) {
@@ -189,6 +199,9 @@ TYPED_TEST(Gemm, BlasWithTheSeparateEpilogueAgrees) {
         }
         if (this->HasFatalFailure()) return;
       }
+    }
+    if (form != GemmForm::tn) {
+      expect_sums_in_epilogue<TypeParam>({form, 65, 33, 300, 1}, {.gemm = blas_with_epilogue<TypeParam>});
     }
   }
 }

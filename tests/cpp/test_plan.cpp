@@ -170,13 +170,18 @@ TEST(PlanText, OneLayer) {
 )");
 }
 
+std::string steps_of(const Plan& plan) {
+  const std::string text = describe(plan);
+  return text.substr(text.find("  gather"));
+}
+
 // No gradient goes to the batch normalisation, but its running statistics follow the batch.
 TEST(PlanText, FrozenBatchNormFirst) {
   const Model<double> model({.input_dim = 3, .layers = {BatchNorm{.trainable = false}, Dense{2}}});
-  const std::string text = describe(plan_of(model, PlanKind::training, LossKind::mse, 9));
-  EXPECT_EQ(text.substr(text.find("  gather")), R"(  gather - -> x
-= batch_norm by columns x -> h1 3x3
-= dense h1 -> h2 3x2
+  EXPECT_EQ(steps_of(plan_of(model, PlanKind::training, LossKind::mse, 9)), R"(  gather - -> x
+  batch_moments x -> - 3x3
+= batch_norm x -> h1 3x3
+  dense h1 -> h2 3x2
   gather_targets - -> y
   loss h2 -> d_out
 = check_loss
@@ -184,6 +189,78 @@ TEST(PlanText, FrozenBatchNormFirst) {
   bias_gradient d_out -> - with h1 3x2 by 2/2 then update
   update_statistics - -> - 3x3 by 3/3
 )");
+}
+
+// The sums of a batch normalisation are taken with the products (+), one barrier each for those of all rows; one more
+// for the statistics of the last, which the thread with the first rows has written.
+TEST(PlanText, BatchNormBetweenDenses) {
+  const Model<float> model(
+      {.input_dim = 2,
+       .layers = {Dense{16}, BatchNorm{}, ReLU{}, Dropout{0.5}, Dense{16}, BatchNorm{}, LeakyReLU{}, Dense{3}}});
+  const Plan plan = plan_of(model, PlanKind::training, LossKind::softmax_cross_entropy, 300);
+  EXPECT_EQ(steps_of(plan), R"(  gather - -> x
+  dense x -> h1 2x16
++ batch_moments h1 -> - 16x16
+= batch_norm h1 -> h2 16x16 relu
+  dropout h2 -> h2 16x16
+  dense h2 -> h5 16x16
++ batch_moments h5 -> - 16x16
+= batch_norm h5 -> h6 16x16 leaky_relu
+  dense h6 -> h8 16x3
+  loss h8 -> d_out
+= input_gradient d_out -> d7 16x3
++ batch_sums h5 -> - with d7 16x16 leaky_relu
+= batch_norm_gradient h5 -> d7 16x16 leaky_relu
+  input_gradient d7 -> d4 16x16
+  dropout_gradient - -> d4 16x16
+  batch_sums h1 -> - with d4 16x16 relu
+= batch_norm_gradient h1 -> d4 16x16 relu
+= check_loss
+  weight_gradient d_out -> - with h6 16x3 by 4/16 then update
+  bias_gradient d_out -> - with h6 16x3 by 3/3 then update
+  stored_gradient d7 -> - with h5 16x16 by 16/16 then update
+  stored_gradient d7 -> - with h5 16x16 by 16/16 then update
+  weight_gradient d7 -> - with h2 16x16 by 4/16 then update
+  stored_gradient d4 -> - with h1 16x16 by 16/16 then update
+  stored_gradient d4 -> - with h1 16x16 by 16/16 then update
+  weight_gradient d4 -> - with x 2x16 by 2/2 then update
+  update_statistics - -> - 16x16 by 16/16
+  update_statistics - -> - 16x16 by 16/16
+)");
+  for (const Buffer& buffer : plan.buffers) {  // 300 rows are 13 groups of 24, but 128 would be 16 of 8
+    const Index sums = buffer.name.starts_with("moments") ? kMomentSums : kGradientSums;
+    const bool is_sums = buffer.name.starts_with("moments") || buffer.name.starts_with("gradients");
+    EXPECT_TRUE(!is_sums || buffer.rows == 16 * sums) << buffer.name << " " << buffer.rows;
+  }
+}
+
+// A weight larger than the rows that go in and out is not read by every thread; what follows takes the cut along.
+TEST(PlanText, LargeWeightsByColumns) {
+  const Model<float> model(
+      {.input_dim = 256, .layers = {Dense{256}, BatchNorm{}, Tanh{}, Dense{256}, ReLU{}, Dense{3}}});
+  EXPECT_EQ(steps_of(plan_of(model, PlanKind::gradient, LossKind::softmax_cross_entropy, 120)), R"(  gather - -> x
+= dense by columns x -> h1 256x256
++ batch_moments by columns h1 -> - 256x256
+  batch_norm by columns h1 -> h2 256x256
+  activation by columns h2 -> h3 256x256 tanh
+= dense by columns h3 -> h4 256x256 relu
+= dense h4 -> h6 256x3
+  loss h6 -> d_out
+  input_gradient d_out -> d5 with h4 256x3 relu
+= input_gradient by columns d5 -> d3 with h3 256x256 tanh
+  batch_sums by columns h1 -> - with d3 256x256
+  batch_norm_gradient by columns h1 -> d3 256x256
+= check_loss
+  weight_gradient d_out -> - with h4 256x3 by 16/256 then regularize
+  bias_gradient d_out -> - with h4 256x3 by 3/3 then regularize
+  weight_gradient d5 -> - with h3 256x256 by 16/256 then regularize
+  bias_gradient d5 -> - with h3 256x256 by 64/256 then regularize
+  stored_gradient d3 -> - with h1 256x256 by 64/256 then regularize
+  stored_gradient d3 -> - with h1 256x256 by 64/256 then regularize
+  weight_gradient d3 -> - with x 256x256 by 16/256 then regularize
+)");
+  const Plan many = plan_of(model, PlanKind::gradient, LossKind::softmax_cross_entropy, 128);
+  EXPECT_TRUE(std::none_of(many.steps.begin(), many.steps.end(), [](const Step& s) { return s.cut == Cut::columns; }));
 }
 
 // ---- properties over random models ----
@@ -293,10 +370,12 @@ TEST(Plan, EveryStepFindsItsBuffersAliveAndFilled) {
           expect_alive(step.primal, true);
           if (step.kind == StepKind::loss && trains(plan.kind)) expect_alive(plan.target_buffer, true);
           expect_alive(step.statistics, step.kind != StepKind::batch_norm && step.kind != StepKind::layer_norm);
+          const bool sums_groups = step.kind == StepKind::batch_moments || step.kind == StepKind::batch_sums;
+          expect_alive(step.partials, !sums_groups);
           expect_alive(step.mask, step.kind == StepKind::dropout_gradient);
           expect_alive(step.sums, step.kind == StepKind::stored_gradient);
           expect_alive(step.output, works_in_place(step.kind));
-          for (const int buffer : {step.output, step.statistics, step.mask, step.sums}) {
+          for (const int buffer : {step.output, step.statistics, step.partials, step.mask, step.sums}) {
             if (buffer != kNone) filled[static_cast<std::size_t>(buffer)] = true;
           }
           if (step.cut == Cut::rows || step.cut == Cut::columns) ++time;
@@ -305,9 +384,11 @@ TEST(Plan, EveryStepFindsItsBuffersAliveAndFilled) {
       true);
 }
 
-// With the one at the end of each step, which is the executor's, training has two barriers a step.
+// With the one at the end of each step, which is the executor's, training has two barriers a step where all products
+// are cut by rows.
 TEST(Plan, Barriers) {
   for_each_plan([](const Parameters&, const Plan& plan) {
+    if (std::any_of(plan.steps.begin(), plan.steps.end(), [](const Step& s) { return s.cut == Cut::columns; })) return;
     const auto barriers = std::count_if(plan.steps.begin(), plan.steps.end(), [](const Step& s) { return s.barrier; });
     const int expected = !trains(plan.kind) ? 0 : plan.kind == PlanKind::checked ? 2 : 1;
     ASSERT_EQ(barriers, expected) << describe(plan);

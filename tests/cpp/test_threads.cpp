@@ -11,6 +11,7 @@
 #include <stoop/runtime.hpp>
 #include <stoop/trainer.hpp>
 
+#include "plan/tuner.hpp"
 #include "test_helpers.hpp"
 
 #if defined(__has_feature)
@@ -285,6 +286,17 @@ TYPED_TEST(Threads, CallbacksComputeInTheCallersMode) {
   trainer.fit(samples.x(), samples.classes, options);
   EXPECT_EQ(called, 2);
   EXPECT_EQ(in_mode, called);
+}
+
+// A trainer that makes single steps must not go by the luckiest of them.
+TEST(TeamTuner, ComparesMeansOfStepsHoweverTheyAreCounted) {
+  TeamTuner tuner(2, 1e6);
+  for (int i = 0; tuner.steps() == 8; ++i) {
+    ASSERT_LT(i, 48);
+    const bool team = tuner.threads() == 2;
+    tuner.record(!team ? 20e-6 : i % 8 == 3 ? 10e-6 : 25e-6, 1);
+  }
+  EXPECT_EQ(tuner.threads(), 1);
 }
 
 }  // namespace

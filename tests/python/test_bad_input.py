@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import struct
 from collections.abc import Callable
@@ -14,6 +15,7 @@ import pytest
 
 import stoop
 from helpers import bits, make_data, refused, unchanged
+from stoop import _checks
 
 FEATURES, OUTPUTS, SAMPLES = 6, 3, 20
 NOT_A_NUMBER = (ValueError, TypeError)  # which of the two is a matter of taste
@@ -408,6 +410,49 @@ def test_y_in_unusual_forms(loss: str, form: str) -> None:
     for trainer, targets in ((plain, y), (other, FORMS[form](y))):
         trainer.fit(X, targets, epochs=3, batch_size=8, verbose=0)
     assert bits(other.model) == bits(plain.model)
+
+
+# What the core is asked to take without the checks of Python.
+CANDIDATES: dict[str, Callable[[npt.NDArray], Any]] = {
+    "plain": lambda a: a,
+    **FORMS,
+    **{dtype: lambda a, dtype=dtype: a.astype(dtype) for dtype in ("f2", "f4", "f8", "u1", "i4", "i8", "u8", "?")},
+    "one axis less": lambda a: a[0],
+    "one axis more": lambda a: a[..., None],
+    "an axis in front": lambda a: a[None],
+    "a column less": lambda a: np.ascontiguousarray(a[..., :-1]),
+    "a row less": lambda a: a[:-1],
+    "empty": lambda a: a[:0],
+    "None": lambda a: None,
+}
+
+
+def is_left_alone(trainer: Any, X: Any, y: Any) -> bool:
+    check = _checks.value_targets if trainer.loss.type_name == "mse" else _checks.softmax_targets
+    dtype = trainer.model.dtype
+    try:
+        return _checks.features("", X, dtype, FEATURES) is X and check("", y, dtype, len(X), OUTPUTS) is y
+    except (ValueError, TypeError):
+        return False
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("targets", ["classes", "probabilities", "values"])
+def test_the_core_takes_only_what_the_checks_would_leave_alone(targets: str, dtype: str) -> None:
+    trainer = make_trainer("mse" if targets == "values" else "softmax_cross_entropy", dtype=dtype)
+    X, y = make_data("softmax_cross_entropy" if targets == "classes" else "mse", SAMPLES, FEATURES, OUTPUTS, dtype)
+    taken = set()
+    for x_form, y_form in itertools.product(CANDIDATES, CANDIDATES):
+        given = CANDIDATES[x_form](X), CANDIDATES[y_form](y)
+        if trainer._core.takes(*given):
+            assert is_left_alone(trainer, *given), (x_form, y_form)
+            assert trainer.model._core.takes(given[0]), x_form
+            taken.add((x_form, y_form))
+        elif trainer.model._core.takes(given[0]):
+            assert is_left_alone(trainer, given[0], y[: len(given[0])]), x_form
+    of_y = ("i4", "i8") if targets == "classes" else ("f4",) if dtype == "float32" else ("f8",)
+    for x_form in ("plain", "read-only", "f4", "f8", "u1"):
+        assert {(x_form, y_form) for y_form in ("plain", "read-only", *of_y)} <= taken
 
 
 @pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"])

@@ -118,6 +118,18 @@ def test_rows_that_are_apart_are_read_in_place(layout: str, stored: str) -> None
     assert stoop._checks.features("fit", X, np.dtype("float32"), 37) is X
 
 
+@pytest.mark.parametrize("between", [np.nan, 1.0])
+@pytest.mark.parametrize("stored", ["float32", "float64"])
+def test_a_nan_counts_in_rows_that_are_apart_but_not_between_them(stored: str, between: float) -> None:
+    wide = np.ones((SAMPLES, 60), stored)
+    wide[:, 37:] = between
+    X = wide[:, :37]
+    assert np.isfinite(make_model().predict(X)).all()
+    X[-1, 36] = np.nan
+    with refused(ValueError, "nan", rf"row {SAMPLES - 1}\b", r"column 36\b"):
+        make_model().predict(X)
+
+
 # ---- the scale and the shift ----
 
 

@@ -108,6 +108,7 @@ inline void run_panel(const GemmArgs<float>& g, const Panel& panel, const uint16
     }
   }
   feeder.pack_all();
+  if (last && g.sums != nullptr) finish_panel(g, panel.j, panel.cols);
 }
 
 // Panels of b in all runs of k.
@@ -155,11 +156,8 @@ void gemm_bfloat16(const GemmArgs<float>& g) noexcept {
   constexpr Index kMostLines = kMostLineBlocks * kBlockLines;
   const TileUnit unit;
   for (Index i = 0; i < g.m && g.n > 0; i += kMostLines) {
-    GemmArgs<float> rows = g;
-    rows.m = g.m - i < kMostLines ? g.m - i : kMostLines;
-    rows.a += g.form == GemmForm::tn ? i : i * g.lda;
-    rows.c += i * g.ldc;
-    if (g.gate != nullptr) rows.gate += i * g.ld_gate;
-    run_rows(rows, keeps_b(g.n, g.k) && (g.same_b || i > 0));
+    BatchNormArgs<float> sums;
+    run_rows(rows_of(g, i, g.m - i < kMostLines ? g.m - i : kMostLines, sums),
+             keeps_b(g.n, g.k) && (g.same_b || i > 0));
   }
 }

@@ -106,6 +106,7 @@ inline void run_panel(const GemmArgs<T>& g, const Panel& panel, const T* packed_
       kernels = &micro_kernels<T>(source, !transposed_a);
     }
   });
+  if (last && g.sums != nullptr) finish_panel(g, panel.j, panel.cols);
 }
 
 // A row times b as it lies. Blocks of k are short, so that b is read from its beginning to its end.
@@ -133,6 +134,7 @@ inline void run_one_row(const GemmArgs<T>& g) {
           tile.last_lanes == L ? kRowKernels<T, BSource::whole> : kRowKernels<T, BSource::ragged>;
       kernels.kernel[end - first - 1](tile);
       if (last && needs_finish(g)) finish_tile(g, 0, 1, j, stop - j);
+      if (last && g.sums != nullptr) finish_panel(g, j, stop - j);
     });
   });
 }
@@ -163,11 +165,7 @@ template <class T>
 void gemm(const GemmArgs<T>& g) noexcept {
   if (g.m == 1 && g.form == GemmForm::nn) return run_one_row(g);
   for_each_run(g.m, kMostRows, [&](Index i, Index end) {
-    GemmArgs<T> rows = g;
-    rows.m = end - i;
-    rows.a += g.form == GemmForm::tn ? i : i * g.lda;
-    rows.c += i * g.ldc;
-    if (g.gate != nullptr) rows.gate += i * g.ld_gate;
-    run_rows(rows);
+    BatchNormArgs<T> sums;
+    run_rows(rows_of(g, i, end - i, sums));
   });
 }

@@ -12,6 +12,44 @@ inline void finish_tile(const GemmArgs<T>& g, Index i, Index rows, Index j, Inde
   }
 }
 
+// The sums of a batch normalisation of columns [j, j + cols) of c, all rows of g.
+template <class T>
+inline void finish_panel(const GemmArgs<T>& g, Index j, Index cols) {
+  BatchNormArgs<T> part = *g.sums;
+  part.rows = g.m;
+  part.cols = cols;
+  part.partials += j;
+  if (g.form == GemmForm::nn) {
+    part.input = g.c + j;
+    part.ld_input = g.ldc;
+    return batch_norm_moments(part);
+  }
+  part.input += j;
+  part.gamma += j;
+  part.beta += j;
+  part.mean += j;
+  part.variance += j;
+  part.output = g.c + j;
+  part.ld_output = g.ldc;
+  batch_norm_sums(part);
+}
+
+// `count` rows of c from row i on, with what belongs to them; `sums` is where theirs are described.
+template <class T>
+inline GemmArgs<T> rows_of(const GemmArgs<T>& g, Index i, Index count, BatchNormArgs<T>& sums) {
+  GemmArgs<T> rows = g;
+  rows.m = count;
+  rows.a += g.form == GemmForm::tn ? i : i * g.lda;
+  rows.c += i * g.ldc;
+  if (g.gate != nullptr) rows.gate += i * g.ld_gate;
+  if (g.sums == nullptr) return rows;
+  sums = *g.sums;
+  sums.first_row += i;
+  if (g.form == GemmForm::nt) sums.input += i * sums.ld_input;
+  rows.sums = &sums;
+  return rows;
+}
+
 // The whole epilogue on a product that another provider has left in c.
 template <class T>
 void gemm_epilogue(const GemmArgs<T>& g) noexcept {
@@ -24,4 +62,5 @@ void gemm_epilogue(const GemmArgs<T>& g) noexcept {
     }
   }
   if (g.epilogue != Epilogue::none && g.activation != ActivationKind::identity) finish_tile(g, 0, g.m, 0, g.n);
+  if (g.sums != nullptr) finish_panel(g, 0, g.n);
 }

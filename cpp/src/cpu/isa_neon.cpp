@@ -20,6 +20,7 @@ constexpr int kGemmPackBytes = 1 << 17;  // a larger b is copied, panel by panel
 #include "optimizer.inl.hpp"
 #include "reduce.inl.hpp"
 #include "gather.inl.hpp"
+#include "batch_norm.inl.hpp"
 #include "normalization.inl.hpp"
 #include "dropout.inl.hpp"
 #include "tangent.inl.hpp"

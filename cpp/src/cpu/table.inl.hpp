@@ -60,7 +60,9 @@ constexpr OpTable<T> make_table() {
   table.gather[static_cast<int>(InputType::float32)] = gather<T, float>;
   table.gather[static_cast<int>(InputType::float64)] = gather<T, double>;
   table.gather[static_cast<int>(InputType::uint8)] = gather<T, uint8_t>;
+  table.batch_norm_moments = batch_norm_moments<T>;
   table.batch_norm_forward = batch_norm_forward<T>;
+  table.batch_norm_sums = batch_norm_sums<T>;
   table.batch_norm_backward = batch_norm_backward<T>;
   table.layer_norm_forward = layer_norm_forward<T>;
   table.layer_norm_backward = layer_norm_backward<T>;

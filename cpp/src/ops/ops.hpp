@@ -25,6 +25,48 @@ enum class Epilogue {
   gate,      // c = c * f'(.), f' computed from the saved activation output `gate` (m, n)
 };
 
+// The rows of a batch whose sums are taken together, before those of all groups are added up: a property of the batch, so
+// that the sums are the same however it is cut. At most 16 groups up to 1024 rows, whole blocks of 8.
+constexpr Index statistics_group(Index batch_rows) {
+  const Index even = (batch_rows + 127) / 128 * 8;
+  return even < 64 ? even : 64;
+}
+// The most groups that any batch of up to so many rows has.
+constexpr Index most_statistics_groups(Index batch_rows) {
+  const Index groups = (batch_rows + statistics_group(batch_rows) - 1) / statistics_group(batch_rows);
+  return batch_rows > 128 && groups < 16 ? 16 : groups;
+}
+inline constexpr Index kMomentSums = 3;    // rows of `partials` a group has: of batch_norm_moments,
+inline constexpr Index kGradientSums = 2;  // of batch_norm_sums
+
+// Batch normalisation of a slice of the batch, and what a relu-like activation makes of it: y for y > 0, else slope * y.
+// Backward finds the sign of y again, from what it reads anyway.
+// Forward: batch_norm_moments on all slices of the batch, then batch_norm_forward; backward: batch_norm_sums, then
+// batch_norm_backward. Slices of rows begin at multiples of a group for the first of the two, or follow each other on
+// one thread.
+template <class T>
+struct BatchNormArgs {
+  Index rows, cols;
+  Index first_row;   // of the slice, in the batch
+  Index batch_rows;  // of the whole batch
+  const T* input;    // (rows, cols)
+  Index ld_input;
+  T* output;  // (rows, cols); backward: the gradient, in place, which batch_norm_sums only reads
+  Index ld_output;
+  const T* gamma;  // (cols)
+  const T* beta;   // (cols)
+  // Forward reads these two with fixed_statistics and else writes them unless they are null; backward reads them.
+  T* mean;      // (cols)
+  T* variance;  // (cols), biased
+  T* partials;  // of the batch: (groups, kMomentSums or kGradientSums, cols), rows ld_partials apart
+  Index ld_partials;
+  T* grad_gamma;  // (cols), written by backward unless null
+  T* grad_beta;   // (cols)
+  T eps;
+  T slope = T(1);         // 1: no activation, 0: relu, else that of leaky_relu
+  bool fixed_statistics;  // mean and variance are not functions of the input
+};
+
 template <class T>
 struct GemmArgs {
   GemmForm form;
@@ -44,6 +86,9 @@ struct GemmArgs {
   T* scratch;  // gemm_scratch_elements(m, n, k) elements, 64-byte aligned, one per thread
   // `scratch` is as a call with the same form, b, n and k has left it: a copy of b need not be made again.
   bool same_b = false;
+  // Where not null, the sums of a batch normalisation are taken of c, panel by panel: in form nn batch_norm_moments with
+  // c as the input, in form nt batch_norm_sums with c as the gradient. Its pointers are those of c's first element.
+  const BatchNormArgs<T>* sums = nullptr;
 };
 
 // rows of `input` (rows, cols) -> output = f(input); backward: grad = grad * f'(.) from what f saved.
@@ -120,27 +165,6 @@ struct ColumnSumArgs {
   const T* a;
   Index lda;
   T* sum;
-};
-
-// Batch normalisation of a slice of columns over all rows of the batch, and what a relu-like activation makes of it:
-// y for y > 0, else slope * y. Backward finds the sign of y again, from what it reads anyway.
-template <class T>
-struct BatchNormArgs {
-  Index rows, cols;
-  const T* input;  // (rows, cols)
-  Index ld_input;
-  T* output;  // (rows, cols); backward: the gradient, in place
-  Index ld_output;
-  const T* gamma;  // (cols)
-  const T* beta;   // (cols)
-  // Forward reads these two with fixed_statistics and writes them otherwise; backward reads them.
-  T* mean;        // (cols)
-  T* variance;    // (cols), biased
-  T* grad_gamma;  // (cols), written by backward
-  T* grad_beta;   // (cols)
-  T eps;
-  T slope = T(1);         // 1: no activation, 0: relu, else that of leaky_relu
-  bool fixed_statistics;  // mean and variance are not functions of the input
 };
 
 // Layer normalisation of rows.
@@ -305,7 +329,9 @@ struct OpTable {
   void (*limit_norm)(const LimitNormArgs<T>&) noexcept;
   void (*column_sum)(const ColumnSumArgs<T>&) noexcept;
   void (*gather[kInputTypeCount])(const GatherArgs<T>&) noexcept;
+  void (*batch_norm_moments)(const BatchNormArgs<T>&) noexcept;
   void (*batch_norm_forward)(const BatchNormArgs<T>&) noexcept;
+  void (*batch_norm_sums)(const BatchNormArgs<T>&) noexcept;
   void (*batch_norm_backward)(const BatchNormArgs<T>&) noexcept;
   void (*layer_norm_forward)(const LayerNormArgs<T>&) noexcept;
   void (*layer_norm_backward)(const LayerNormArgs<T>&) noexcept;

@@ -3,8 +3,9 @@
 // Fusion: an activation whose derivative follows from its output is computed in the epilogue of the product before it,
 // and the derivative in the epilogue of the product that makes the gradient it multiplies.
 //
-// The cut: steps are divided by rows of the batch, so that a thread carries its rows from layer to layer; a batch
-// normalisation needs all rows, so it and what leads to it (the product, its activation) are divided by columns.
+// The cut: steps are divided by rows of the batch, so that a thread carries its rows from layer to layer, and products
+// with a large weight by columns. What works element by element takes the cut of what it reads; so does a batch
+// normalisation, which finds the sums of all rows in groups.
 //
 // Barriers: one stands where a step reads or overwrites what another thread's share of an earlier step has written or
 // read since the last barrier. Without batch normalisation that leaves two a step of training.
@@ -35,7 +36,9 @@ struct NodePlan {
   int saved = kNone;  // what the derivative of the activation is computed from,
   int statistics = kNone;
   int sums = kNone;
+  int partials = kNone;
   int mask = kNone;
+  bool summed = false;   // the sums its gradient needs are taken with the product that makes `grad`
   int grad = kNone;      // and the gradient with respect to the output
   Activation fused{};    // activation computed with the product
   bool gated = false;    // f' of that activation is in `grad` already
@@ -113,14 +116,26 @@ class Builder {
     step.activation_parameter = parameter_of(activation);
   }
 
-  // Appends the step, with a barrier in front where it needs one; each step is a unit of time for the buffers.
-  void push(Step step) {
-    const std::vector<Access> accesses = accesses_of(step);
+  // Appends the step, with a barrier in front where it needs one; each step is a unit of time for the buffers. `epilogue`
+  // is done within the step, so the barrier is for both.
+  void push(Step step, const Step* epilogue = nullptr) {
+    std::vector<Access> accesses = accesses_of(step);
+    if (epilogue != nullptr) {
+      const std::vector<Access> more = accesses_of(*epilogue);
+      accesses.insert(accesses.end(), more.begin(), more.end());
+    }
     step.barrier = trains_ && hazards_.needs_barrier(accesses);
-    for (const Access& access : accesses) {
+    step.takes_next = epilogue != nullptr;
+    append(step);
+    if (epilogue != nullptr) append(*epilogue);
+  }
+
+  void append(const Step& step) {
+    for (const Access& access : accesses_of(step)) {
       plan_.buffers[index(access.buffer)].last = time_;
       if (access.write) cuts_.resize(plan_.buffers.size(), Cut::rows), cuts_[index(access.buffer)] = step.cut;
     }
+    plan_.grouped = plan_.grouped || step.partials != kNone;
     ++time_;
     plan_.steps.push_back(step);
   }
@@ -128,23 +143,13 @@ class Builder {
   // The cut under which a buffer was last written.
   Cut cut_of(int buffer) const { return index(buffer) < cuts_.size() ? cuts_[index(buffer)] : Cut::rows; }
 
-  // Nodes that work element by element take the cut of what they read, so no barrier comes between.
-  static bool is_elementwise(NodeKind kind) { return kind == NodeKind::activation || kind == NodeKind::dropout; }
-
-  // Whether what is computed for node i goes, element by element, into a batch normalisation.
-  bool feeds_batch_norm(int i) const {
-    for (int j = i + 1; j < node_count(); ++j) {
-      if (node(j).input != i) continue;
-      if (node(j).kind == NodeKind::batch_norm) return uses_batch_statistics();
-      return is_elementwise(node(j).kind) && feeds_batch_norm(j);
-    }
-    return false;
-  }
-
-  // Whether the gradient of node i's output goes, element by element, into the gradient of a batch normalisation.
-  bool comes_from_batch_norm(int i) const {
-    if (node(i).kind == NodeKind::batch_norm) return true;
-    return is_elementwise(node(i).kind) && comes_from_batch_norm(node(i).input);
+  // By rows every thread reads all of the weight, by columns all of the rows. What is read comes from other cores or from
+  // memory, so the smaller of the two is shared, unless the weight is too small to repay the barrier.
+  Cut product_cut(const Node& n) const {
+    constexpr Index kLeastElements = 1 << 16;
+    const Index weight = n.in_features * n.out_features;
+    const bool columns = weight >= kLeastElements && weight > request_.batch * (n.in_features + n.out_features);
+    return trains_ && columns ? Cut::columns : Cut::rows;
   }
 
   bool uses_batch_statistics() const { return trains_ && request_.batch_statistics; }
@@ -194,8 +199,7 @@ class Builder {
   }
 
   void forward_dense(int i) {
-    const Cut cut = feeds_batch_norm(i) ? Cut::columns : Cut::rows;
-    Step step = start_step(StepKind::dense, cut, i);
+    Step step = start_step(StepKind::dense, product_cut(node(i)), i);
     if (const int next = fusable_activation(i); next != kNone) {
       planned(i).fused = node(next).activation;
       planned(next).skipped = true;
@@ -271,20 +275,47 @@ class Builder {
   }
 
   void forward_batch_norm(int i) {
-    const bool batch = uses_batch_statistics();
-    plan_.batch_statistics = plan_.batch_statistics || batch;
-    Step step = start_step(StepKind::batch_norm, trains_ ? Cut::columns : Cut::rows, i);
+    int partials = kNone;
+    if (uses_batch_statistics()) {
+      plan_.batch_statistics = true;
+      partials = forward_moments(i);
+      planned(i).statistics = add_buffer(numbered("stats", i), node(i).out_features, 2);
+    }
     if (const int next = following_activation(i); next != kNone && has_sign_of_input(node(next).activation)) {
       planned(i).fused = node(next).activation;
       planned(next).skipped = true;
-      set_activation(step, node(next).activation);
     }
-    step.input = planned(node(i).input).value;
+    Step step = start_batch_norm(StepKind::batch_norm, i);
+    step.partials = partials;
     step.output = planned(i).value = add_buffer(numbered("h", i), node(i).out_features);
-    if (batch) step.statistics = planned(i).statistics = add_buffer(numbered("stats", i), node(i).out_features, 2);
+    push(step);
+  }
+
+  // A step of a batch normalisation, cut as its input is.
+  Step start_batch_norm(StepKind kind, int i) {
+    const int input = planned(node(i).input).value;
+    Step step = start_step(kind, cut_of(input), i);
+    step.input = input;
+    step.statistics = planned(i).statistics;
+    set_activation(step, planned(i).fused);
     step.running_mean = graph_.buffers[index(node(i).running_mean)].info.offset;
     step.running_var = graph_.buffers[index(node(i).running_var)].info.offset;
+    return step;
+  }
+
+  int add_partials(const char* name, int i, Index sums) {
+    return add_buffer(numbered(name, i), node(i).out_features, sums * most_statistics_groups(request_.batch));
+  }
+
+  // In the epilogue of the product that makes the input, if it is one. Returns the buffer.
+  int forward_moments(int i) {
+    Step step = start_batch_norm(StepKind::batch_moments, i);
+    step.partials = add_partials("moments", i, kMomentSums);
     push(step);
+    Step& before = plan_.steps[plan_.steps.size() - 2];
+    const bool of_product = before.kind == StepKind::dense && before.output == step.input;
+    before.takes_next = of_product && request_.kind != PlanKind::curvature;
+    return step.partials;
   }
 
   void forward_layer_norm(int i) {
@@ -405,8 +436,7 @@ class Builder {
     add_weight_steps(i);
     const int before = node(i).input;
     if (!planned(before).needs_grad) return;
-    const Cut cut = comes_from_batch_norm(before) ? Cut::columns : Cut::rows;
-    Step step = start_step(StepKind::input_gradient, cut, i);
+    Step step = start_step(StepKind::input_gradient, product_cut(node(i)), i);
     step.input = p.grad;
     step.output = add_buffer(numbered("d", before), node(i).in_features);
     if (const int gated = gated_source(before); gated != kNone) {
@@ -415,8 +445,32 @@ class Builder {
       planned(gated).gated = true;
     }
     plan_.flops += product_flops(node(i));
-    push(step);
+    if (const int summed = summed_source(before); summed != kNone) {
+      const Step sums = start_sums(summed, step.output, step.cut);
+      planned(summed).summed = true;
+      push(step, &sums);
+    } else {
+      push(step);
+    }
     pass(step.output, before);
+  }
+
+  // The batch normalisation whose sums can be taken with the product that makes the gradient of node i's output: i
+  // itself, or the one that has computed i. Only where that product is all there is to the gradient.
+  int summed_source(int i) {
+    if (graph_.consumers(i) != 1 || request_.kind == PlanKind::curvature) return kNone;
+    if (node(i).kind == NodeKind::activation && planned(i).skipped) i = node(i).input;
+    return node(i).kind == NodeKind::batch_norm ? i : kNone;
+  }
+
+  // The sums that the gradient of batch normalisation i needs, from the gradient of its output.
+  Step start_sums(int i, int gradient, Cut cut) {
+    if (planned(i).partials == kNone) planned(i).partials = add_partials("gradients", i, kGradientSums);
+    Step step = start_batch_norm(StepKind::batch_sums, i);
+    step.cut = cut;
+    step.gate = gradient;
+    step.partials = planned(i).partials;
+    return step;
   }
 
   // The node whose activation's derivative can be multiplied in with the product that makes the gradient of node i's
@@ -439,14 +493,13 @@ class Builder {
   }
 
   void backward_batch_norm(int i) {
-    Step step = start_step(StepKind::batch_norm_gradient, Cut::columns, i);
-    step.input = planned(node(i).input).value;
-    step.output = planned(i).grad;
-    step.statistics = planned(i).statistics;
+    const int gradient = planned(i).grad;
+    if (!planned(i).summed) push(start_sums(i, gradient, cut_of(gradient)));
+    Step step = start_batch_norm(StepKind::batch_norm_gradient, i);
+    step.cut = cut_of(gradient);
+    step.output = gradient;
+    step.partials = planned(i).partials;
     step.sums = add_buffer(numbered("sums", i), node(i).out_features, 2);
-    set_activation(step, planned(i).fused);
-    step.running_mean = graph_.buffers[index(node(i).running_mean)].info.offset;
-    step.running_var = graph_.buffers[index(node(i).running_var)].info.offset;
     push(step);
     add_vector_step(StepKind::stored_gradient, i, node(i).weight, step.sums, 0);
     add_vector_step(StepKind::stored_gradient, i, node(i).bias, step.sums, 1);

@@ -17,6 +17,7 @@ const char* name_of(StepKind kind) {
                                     "gather_targets",
                                     "dense",
                                     "activation",
+                                    "batch_moments",
                                     "batch_norm",
                                     "layer_norm",
                                     "dropout",
@@ -27,6 +28,7 @@ const char* name_of(StepKind kind) {
                                     "add_gradient",
                                     "activation_gradient",
                                     "dropout_gradient",
+                                    "batch_sums",
                                     "batch_norm_gradient",
                                     "layer_norm_gradient",
                                     "input_gradient",
@@ -57,8 +59,8 @@ std::string buffer_name(const Plan& plan, int buffer) {
   return buffer == kNone ? "-" : plan.buffers[static_cast<std::size_t>(buffer)].name;
 }
 
-void describe_step(std::ostream& out, const Plan& plan, const Step& step) {
-  out << (step.barrier ? "= " : "  ") << name_of(step.kind);
+void describe_step(std::ostream& out, const Plan& plan, const Step& step, bool taken) {
+  out << (step.barrier ? "= " : taken ? "+ " : "  ") << name_of(step.kind);
   if (step.cut == Cut::columns) out << " by columns";
   if (step.cut != Cut::everyone) {
     out << " " << buffer_name(plan, step.input) << " -> " << buffer_name(plan, step.output);
@@ -83,7 +85,11 @@ std::string describe(const Plan& plan) {
       out << " at " << b.offset << ", alive " << b.first << ".." << b.last << "\n";
     }
   }
-  for (const Step& step : plan.steps) describe_step(out, plan, step);
+  bool taken = false;
+  for (const Step& step : plan.steps) {
+    describe_step(out, plan, step, taken);
+    taken = step.takes_next;
+  }
   return out.str();
 }
 

@@ -8,6 +8,7 @@
 #include <chrono>
 #include <cmath>
 #include <limits>
+#include <utility>
 
 #include "finite.hpp"
 #include "input_rows.hpp"
@@ -62,6 +63,7 @@ class TeamRun {
     batch.start = batch.update_end = run_.first;
     while (next(batch)) {
       context.update = static_cast<std::uint64_t>(run_.updates_done + batch.updates);
+      context.rows = batch.rows;
       context.first_row = batch.start - batch.update_start;
       if (run_.read_ahead != nullptr) {
         run_.read_ahead->ask(batch.start, batch.start + batch.rows, thread, team);
@@ -108,12 +110,15 @@ class TeamRun {
     if (run_.learning_rates != nullptr) {
       set_rates(rates, *run_.optimizer, run_.learning_rates[batch.updates], run_.updates_done + batch.updates + 1);
     }
+    const Index row_block = plan_.grouped ? statistics_group(rows) : kRowBlock;
+    bool taken = false;  // by the step before
     for (const Step& step : plan_.steps) {
+      if (std::exchange(taken, step.takes_next)) continue;
       if (step.barrier) barrier_.wait(team);
       if (!batch.is_last() && is_of_update(step.kind)) continue;
       if (step.cut == Cut::rows) {
-        const Range blocks = share(block_count(rows, kRowBlock), thread, team);
-        const Slice slice{blocks.begin * kRowBlock, std::min(blocks.end * kRowBlock, rows), 0, output_columns(step)};
+        const Range blocks = share(block_count(rows, row_block), thread, team);
+        const Slice slice{blocks.begin * row_block, std::min(blocks.end * row_block, rows), 0, output_columns(step)};
         if (slice.row < slice.row_end) run_step(context, step, batch, slice);
       } else if (step.cut == Cut::columns) {
         const Index columns = output_columns(step);

@@ -17,20 +17,26 @@ struct Access {
   bool write;
 };
 
-// A product by columns needs whole rows of its input; everything else stays within its share.
+// A product by columns needs whole rows of its input, and the statistics of a batch that is cut by rows need the sums of
+// all groups of rows; the thread with the first rows writes them. Everything else stays within its share.
 inline std::vector<Access> accesses_of(const Step& step) {
   const Reach own = step.cut == Cut::rows ? Reach::rows : Reach::columns;
   const bool product = step.kind == StepKind::dense || step.kind == StepKind::input_gradient;
+  const bool summed = step.kind == StepKind::batch_moments || step.kind == StepKind::batch_sums;
+  const bool merged = step.kind == StepKind::batch_norm || step.kind == StepKind::batch_norm_gradient;
+  const bool forward = step.kind == StepKind::batch_norm || step.kind == StepKind::layer_norm;
+  const Reach of_columns = merged && step.cut == Cut::rows ? Reach::all : own;
   std::vector<Access> accesses;
   const auto touch = [&](int buffer, Reach reach, bool write) {
     if (buffer != kNone) accesses.push_back({buffer, reach, write});
   };
   touch(step.input, product && step.cut == Cut::columns ? Reach::all : own, false);
   for (const int read : {step.gate, step.tangent, step.primal}) touch(read, own, false);
-  // Statistics and masks are only read on the way back, but by the same cut.
-  for (const int written : {step.output, step.statistics, step.tangent_statistics, step.sums, step.mask}) {
-    touch(written, own, true);
-  }
+  touch(step.statistics, forward ? of_columns : own, forward);
+  touch(step.partials, summed ? own : of_columns, summed);
+  touch(step.sums, of_columns, true);
+  // Masks are only read on the way back, but by the same cut.
+  for (const int written : {step.output, step.tangent_statistics, step.mask}) touch(written, own, true);
   return accesses;
 }
 

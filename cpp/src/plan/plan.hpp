@@ -30,6 +30,7 @@ enum class StepKind {
   gather_targets,  // rows of y -> the target buffer
   dense,           // output = f(input @ weight + bias)
   activation,      // output = f(input)
+  batch_moments,   // of the columns of the input, by groups of rows -> `partials`
   batch_norm,      // output = normalised input, the statistics -> `statistics`
   layer_norm,
   dropout,              // output = input * mask / (1 - rate), the mask -> `mask`
@@ -40,6 +41,7 @@ enum class StepKind {
   add_gradient,         // output += input
   activation_gradient,  // output *= f'(.), f' from `gate`
   dropout_gradient,     // output *= mask / (1 - rate)
+  batch_sums,           // of the gradient `gate` of a batch_norm of `input`, by groups of rows -> `partials`
   batch_norm_gradient,  // output = gradient of the layer's input, in place; those of gamma and beta -> `sums`
   layer_norm_gradient,  // output = gradient of the layer's input
   input_gradient,       // output = input @ weight^T, then *= f'(.) of the node before, from `gate`
@@ -96,6 +98,8 @@ struct Step {
   int gate = kNone;
   int statistics = kNone;
   int sums = kNone;
+  int partials = kNone;     // sums of groups of rows of a batch normalisation
+  bool takes_next = false;  // the step behind is done in the epilogue of this one
   int mask = kNone;
   int tangent = kNone;  // of what the layer read, kNone: zero
   int primal = kNone;   // the gradient whose tangent is computed
@@ -134,6 +138,7 @@ struct Plan {
   Index batch = 0;  // the most rows a run may have
   Index output_dim = 0;
   bool batch_statistics = false;  // some layer normalises with the statistics of the batch
+  bool grouped = false;           // some step has sums of groups of rows: rows are cut between groups
   std::vector<Buffer> buffers;
   std::vector<Step> steps;
   int input_buffer = kNone;   // what the first layer reads

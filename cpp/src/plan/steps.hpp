@@ -27,6 +27,75 @@ void run_gemm(const StepContext<T>& context, GemmProvider provider, const GemmAr
   context.ops->gemm_epilogue(args);
 }
 
+// Of the activation computed with a batch normalisation, for outputs below 0.
+template <class T>
+T slope_of(const Step& step) {
+  if (step.activation == ActivationKind::identity) return T(1);
+  return step.activation == ActivationKind::relu ? T(0) : static_cast<T>(step.activation_parameter);
+}
+
+// The part of a batch normalisation that all its steps share. `input` and, backward, `gradient`: buffers.
+template <class T>
+BatchNormArgs<T> batch_norm_args(const StepContext<T>& context, const Step& step, const Slice& slice, int gradient) {
+  const bool fixed = step.statistics == kNone;
+  BatchNormArgs<T> args{};
+  args.rows = slice.rows();
+  args.cols = slice.columns();
+  args.first_row = slice.row;
+  args.batch_rows = context.rows;
+  args.input = context.at(step.input, slice.row, slice.column);
+  args.ld_input = context.stride(step.input);
+  if (gradient != kNone) {
+    args.output = context.at(gradient, slice.row, slice.column);
+    args.ld_output = context.stride(gradient);
+  }
+  args.gamma = context.parameters + step.parameter + slice.column;
+  args.beta = context.parameters + step.bias + slice.column;
+  args.mean = fixed ? context.running + step.running_mean + slice.column : context.at(step.statistics, 0, slice.column);
+  args.variance =
+      fixed ? context.running + step.running_var + slice.column : context.at(step.statistics, 1, slice.column);
+  if (step.partials != kNone) {
+    args.partials = context.at(step.partials, 0, slice.column);
+    args.ld_partials = context.stride(step.partials);
+  }
+  args.eps = static_cast<T>(step.eps);
+  args.slope = slope_of<T>(step);
+  args.fixed_statistics = fixed;
+  return args;
+}
+
+template <class T>
+void run_batch_norm(const StepContext<T>& context, const Step& step, const Slice& slice) {
+  switch (step.kind) {
+    case StepKind::batch_moments:
+      return context.ops->batch_norm_moments(batch_norm_args(context, step, slice, kNone));
+    case StepKind::batch_sums:
+      return context.ops->batch_norm_sums(batch_norm_args(context, step, slice, step.gate));
+    default:
+      break;
+  }
+  BatchNormArgs<T> args = batch_norm_args(context, step, slice, step.output);
+  const bool keeps = slice.row == 0;  // one thread writes what all find out
+  if (step.kind == StepKind::batch_norm) {
+    if (!keeps && !args.fixed_statistics) args.mean = args.variance = nullptr;
+    return context.ops->batch_norm_forward(args);
+  }
+  if (keeps) args.grad_gamma = context.at(step.sums, 0, slice.column);
+  if (keeps) args.grad_beta = context.at(step.sums, 1, slice.column);
+  context.ops->batch_norm_backward(args);
+}
+
+// Runs the product of `step`, with the sums in its epilogue that the step behind it asks for.
+template <class T>
+void run_product(const StepContext<T>& context, const Step& step, const Slice& slice, GemmArgs<T>& args) {
+  args.scratch = context.scratch;
+  if (!step.takes_next) return run_gemm(context, step.provider, args);
+  const Step& next = (&step)[1];
+  const BatchNormArgs<T> sums = batch_norm_args(context, next, slice, next.gate);
+  args.sums = &sums;
+  run_gemm(context, step.provider, args);
+}
+
 // output = f(input @ weight + bias).
 template <class T>
 void run_dense(const StepContext<T>& context, const Step& step, const Slice& slice) {
@@ -45,8 +114,7 @@ void run_dense(const StepContext<T>& context, const Step& step, const Slice& sli
   args.activation = step.activation;
   args.activation_parameter = static_cast<T>(step.activation_parameter);
   args.bias = step.bias == kNone ? nullptr : product_parameters(context, step) + step.bias + slice.column;
-  args.scratch = context.scratch;
-  run_gemm(context, step.provider, args);
+  run_product(context, step, slice, args);
 }
 
 // output = (input @ weight^T) * f'(gate): the gradient one node back; columns are those of the node's input.
@@ -70,8 +138,7 @@ void run_input_gradient(const StepContext<T>& context, const Step& step, const S
     args.gate = context.at(step.gate, slice.row, slice.column);
     args.ld_gate = context.stride(step.gate);
   }
-  args.scratch = context.scratch;
-  run_gemm(context, step.provider, args);
+  run_product(context, step, slice, args);
 }
 
 template <class T>
@@ -87,37 +154,6 @@ void run_activation(const StepContext<T>& context, const Step& step, const Slice
                                static_cast<T>(step.activation_parameter)};
   const int kind = static_cast<int>(step.activation);
   (forward ? context.ops->activation_forward : context.ops->activation_backward)[kind](args);
-}
-
-// Of the activation computed with a batch normalisation, for outputs below 0.
-template <class T>
-T slope_of(const Step& step) {
-  if (step.activation == ActivationKind::identity) return T(1);
-  return step.activation == ActivationKind::relu ? T(0) : static_cast<T>(step.activation_parameter);
-}
-
-template <class T>
-void run_batch_norm(const StepContext<T>& context, const Step& step, const Slice& slice) {
-  const bool fixed = step.statistics == kNone;
-  BatchNormArgs<T> args{};
-  args.rows = slice.rows();
-  args.cols = slice.columns();
-  args.input = context.at(step.input, slice.row, slice.column);
-  args.ld_input = context.stride(step.input);
-  args.output = context.at(step.output, slice.row, slice.column);
-  args.ld_output = context.stride(step.output);
-  args.gamma = context.parameters + step.parameter + slice.column;
-  args.beta = context.parameters + step.bias + slice.column;
-  args.mean = fixed ? context.running + step.running_mean + slice.column : context.at(step.statistics, 0, slice.column);
-  args.variance =
-      fixed ? context.running + step.running_var + slice.column : context.at(step.statistics, 1, slice.column);
-  args.eps = static_cast<T>(step.eps);
-  args.slope = slope_of<T>(step);
-  args.fixed_statistics = fixed;
-  if (step.kind == StepKind::batch_norm) return context.ops->batch_norm_forward(args);
-  args.grad_gamma = context.at(step.sums, 0, slice.column);
-  args.grad_beta = context.at(step.sums, 1, slice.column);
-  context.ops->batch_norm_backward(args);
 }
 
 template <class T>
@@ -181,7 +217,9 @@ void run_slice(const StepContext<T>& context, const Step& step, const Slice& sli
     case StepKind::activation:
     case StepKind::activation_gradient:
       return run_activation(context, step, slice);
+    case StepKind::batch_moments:
     case StepKind::batch_norm:
+    case StepKind::batch_sums:
     case StepKind::batch_norm_gradient:
       return run_batch_norm(context, step, slice);
     case StepKind::layer_norm:

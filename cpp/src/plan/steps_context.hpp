@@ -26,6 +26,7 @@ struct StepContext {
   T* scratch = nullptr;
   std::uint64_t seed = 0;  // of dropout, with the number of this update
   std::uint64_t update = 0;
+  Index rows = 0;          // of this batch
   Index first_row = 0;     // of this batch among the rows of the update
   bool same_step = false;  // `scratch` is as an earlier block of the same parameter step has left it
 

@@ -161,6 +161,10 @@ class Differentiator {
     step.tangent = tangent(step.input);
     step.tangent_statistics = new_tangent(step.statistics);
     step.along = is_trained(step);
+    if (step.kind == StepKind::batch_norm || step.kind == StepKind::batch_norm_gradient) {
+      step.cut = Cut::columns;  // all rows of one are added up by one thread
+      step.partials = kNone;
+    }
     if (step.kind == StepKind::batch_norm) step.kind = StepKind::batch_norm_tangent;
     if (step.kind == StepKind::layer_norm) step.kind = StepKind::layer_norm_tangent;
     if (step.kind == StepKind::batch_norm_gradient) {

@@ -36,11 +36,13 @@ class TeamTuner {
       if (held_seconds_ >= hold()) start_probing();
       return;
     }
-    double& best = seconds_[candidate()];
-    best = std::min(best, seconds / static_cast<double>(steps));
     probing_seconds_ += seconds;
+    look_seconds_ += seconds;
     probed_steps_ += steps;
     if (probed_steps_ < probe_steps_) return;
+    double& best = seconds_[candidate()];
+    best = std::min(best, look_seconds_ / static_cast<double>(probed_steps_));
+    look_seconds_ = 0.0;
     probed_steps_ = 0;
     ++probe_;
   }
@@ -69,7 +71,8 @@ class TeamTuner {
   bool tunes_ = false;
   Index probe_steps_ = 8;
   int probe_ = 0;
-  Index probed_steps_ = 0;
+  Index probed_steps_ = 0;     // of this look
+  double look_seconds_ = 0.0;  // which they took
   double probing_seconds_ = 0.0;
   double held_seconds_ = 0.0;
   std::array<double, 2> seconds_{std::numeric_limits<double>::infinity(), std::numeric_limits<double>::infinity()};
