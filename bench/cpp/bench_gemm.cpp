@@ -152,7 +152,8 @@ const std::vector<Network> kNetworks = {
     {"deep", 256, {64, 128, 128, 10}, true},
 };
 
-// As in plan/build.cpp: how far apart the rows of a buffer lie, and the rows of a weight whose gradient is one product.
+// How far apart the rows of a buffer lie, as padded_stride in plan/builder.hpp has it, and the rows of a weight whose
+// gradient is one product, as weight_block in plan/build_parameters.cpp.
 Index buffer_stride(Index width) {
   const Index stride = (width + 15) / 16 * 16;
   return stride % 1024 == 0 ? stride + 16 : stride;

@@ -47,6 +47,7 @@ int main(int argc, char** argv) {
   stoop::bench::register_activation();
   stoop::bench::register_loss();
   stoop::bench::register_normalization();
+  stoop::bench::register_team();
   stoop::bench::register_optimizer();
   stoop::bench::register_rows();
   stoop::bench::register_tangent();

@@ -110,6 +110,7 @@ void register_gemm();
 void register_activation();
 void register_loss();
 void register_normalization();
+void register_team();
 void register_optimizer();
 void register_rows();
 void register_tangent();

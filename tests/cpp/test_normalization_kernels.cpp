@@ -151,6 +151,23 @@ TYPED_TEST(NormalizationKernels, BatchNormDoesNotDependOnTheSlice) {
   }
 }
 
+// The sums of a group are of differences from its first row. If that is far from the others, so are they all from it,
+// and what is left of their squares has n times the rounding error, for a group of n rows.
+TYPED_TEST(NormalizationKernels, BatchNormMomentsWithAnOutlierFirst) {
+  using T = TypeParam;
+  for (const Index rows : {8, 100, 1100}) {
+    BatchNormData<T> data({rows, 1, 1});
+    for (Index i = 0; i < rows; i += statistics_group(rows)) data.input[static_cast<std::size_t>(i)] = T(1e5);
+    const auto result = run(data);
+    Wide<T> mean = 0, variance = 0;
+    for (const T x : data.input) mean += Wide<T>(x) / static_cast<Wide<T>>(rows);
+    for (const T x : data.input) variance += (Wide<T>(x) - mean) * (Wide<T>(x) - mean) / static_cast<Wide<T>>(rows);
+    const double n = static_cast<double>(statistics_group(rows));
+    EXPECT_NEAR(static_cast<double>(result.mean[0]), static_cast<double>(mean), 1e5 * kEps<T>) << rows;
+    EXPECT_NEAR(static_cast<double>(result.variance[0] / variance), 1.0, 2 * n * kEps<T>) << rows;
+  }
+}
+
 // Groups of 64 rows, runs of 64 groups, and the sums of 245 runs: half an epsilon for each addition on the way.
 TYPED_TEST(NormalizationKernels, BatchNormSumsOfManyRows) {
   using T = TypeParam;

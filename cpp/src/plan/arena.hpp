@@ -56,10 +56,13 @@ class AlignedBuffer {
   ~AlignedBuffer() { std::free(data_); }
 
   void reset(Index size) {
-    const Index bytes = size * static_cast<Index>(sizeof(T));
-    void* fresh = size > 0 ? allocate_aligned(bytes) : nullptr;
+    reset_untouched(size);
+    if (size > 0) std::memset(data_, 0, static_cast<std::size_t>(size) * sizeof(T));
+  }
+  // Not zeroed: large memory lies where the thread runs that touches it first.
+  void reset_untouched(Index size) {
+    void* fresh = size > 0 ? allocate_aligned(size * static_cast<Index>(sizeof(T))) : nullptr;
     if (size > 0 && fresh == nullptr) throw_out_of_memory(size, sizeof(T));
-    if (fresh != nullptr) std::memset(fresh, 0, static_cast<std::size_t>(bytes));
     std::free(data_);
     data_ = static_cast<T*>(fresh);
     size_ = size;

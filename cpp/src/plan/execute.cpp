@@ -339,7 +339,6 @@ template <class T>
 TrainingExecutor<T>::TrainingExecutor(Plan plan, const OpTable<T>& ops)
     : plan_(std::move(plan)),
       ops_(&ops),
-      arena_(plan_.arena_bytes),
       gemm_scratch_(scratch_elements(ops, plan_, plan_.batch)),
       thread_scratch_(gemm_scratch_ + round_up(plan_.block_elements, kAlignment)),
       classes_(static_cast<std::size_t>(plan_.batch)),
@@ -349,12 +348,26 @@ TrainingExecutor<T>::TrainingExecutor(Plan plan, const OpTable<T>& ops)
       penalties_(static_cast<std::size_t>(plan_.sum_slots)),
       grad_sums_(penalties_.size()) {
   bound_.resize(plan_.buffers.size());
-  bind_buffers(plan_, arena_.data(), bound_.data());
 }
 
+// Each thread zeroes what it will use, so that with several memories (NUMA) it lies in its own.
 template <class T>
 void TrainingExecutor<T>::reserve_threads(int threads) {
-  scratch_.reserve(thread_scratch_ * threads);
+  const bool first = arena_.size() == 0, more = scratch_.size() < thread_scratch_ * threads;
+  if (!first && !more) return;
+  if (more) scratch_.reset_untouched(thread_scratch_ * threads);
+  if (first) arena_.reset_untouched(plan_.arena_bytes);  // last: it says that all is there
+  run_team(threads, [&](int thread, int team, const FlushToZero&) {
+    for (int t = thread; more && t < threads; t += team) {
+      std::fill_n(scratch_.data() + t * thread_scratch_, thread_scratch_, T(0));
+    }
+    for (const Buffer& b : plan_.buffers) {
+      const Range rows = share(first ? b.rows > 0 ? b.rows : plan_.batch : 0, thread, team);
+      const Index row_bytes = b.stride * b.element_size;
+      std::fill_n(arena_.data() + b.offset + rows.begin * row_bytes, (rows.end - rows.begin) * row_bytes, std::byte{0});
+    }
+  });
+  if (first) bind_buffers(plan_, arena_.data(), bound_.data());
 }
 
 template <class T>

@@ -111,7 +111,7 @@ class TrainingExecutor {
   TrainingExecutor(Plan plan, const OpTable<T>& ops);
 
   const Plan& plan() const { return plan_; }
-  // Makes room for a team of this size.
+  // Makes room for a team of this size, before run().
   void reserve_threads(int threads);
   // Goes on adding to `so_far`, so that the sums do not depend on how an epoch is cut into runs.
   TrainingResult run(const TrainingRun<T>& run, const TrainingResult& so_far = {});
