@@ -112,8 +112,8 @@ inline void pack_block(const Source& source, Index line, Index p, uint16_t* bloc
 
 inline Index blocks_of(Index n, Index size) { return (n + size - 1) / size; }
 
-// Asks for the lines of a tile of some matrix, a portion of its rows at a time. A tile has more instructions than a core
-// looks ahead, so by itself it would ask for what the next tile needs no sooner than it needs it.
+// Asks for the lines of a tile of some matrix, a portion of its rows at a time. A tile has more instructions than a
+// core looks ahead, so by itself it would ask for what the next tile needs no sooner than it needs it.
 struct Fetcher {
   const float* row;  // the next one
   Index ld, cols;
