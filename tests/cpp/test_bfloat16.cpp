@@ -147,6 +147,26 @@ TEST_P(Bfloat16, ACopyOfBServesFurtherCalls) {
   }
 }
 
+// Of more panels a copy is kept for further calls in form tn, and for several runs of rows of one call in any form: that
+// one is not what a call of one run of rows has left.
+TEST_P(Bfloat16, ALargeCopyOfBServesFurtherCallsInFormTn) {
+  for (const GemmForm form : kForms) {
+    const Case c{form, 600, 300, 1100};
+    Product<float> product(c, kernel_);
+    product.clear();
+    product.run();
+    const std::vector<float> whole = product.memory();
+    product.clear();
+    product.run_rows(0, 9);
+    if (form == GemmForm::tn) product.b(0, 0) = product.b(1099, 299) = kNaN<float>;
+    product.set_same_b();
+    product.run_rows(9, 17);
+    product.run_rows(17, c.m);
+    EXPECT_TRUE(same_bits<float>(whole, product.memory())) << c;
+    EXPECT_TRUE(product.scratch_end_is_untouched()) << c;
+  }
+}
+
 // A thread's scratch is made for the largest batch, and smaller ones come as well.
 TEST_P(Bfloat16, ScratchForALargerProductIsEnoughForASmaller) {
   for (const Index n : {1, 48, 700, 2048, 5000}) {
