@@ -143,13 +143,12 @@ struct Network {
   const char* name;
   Index batch_size;
   std::vector<Index> widths;  // equal layers once
-  bool batch_norm;            // its products are cut by columns, those of the last layer apart
 };
 
 const std::vector<Network> kNetworks = {
-    {"rl_tiny", 64, {8, 64, 64, 4}, false},           {"letter", 128, {16, 128, 128, 26}, true},
-    {"mnist_plain", 128, {784, 512, 256, 10}, false}, {"wide", 512, {1024, 2048, 2048, 10}, false},
-    {"deep", 256, {64, 128, 128, 10}, true},
+    {"rl_tiny", 64, {8, 64, 64, 4}},           {"letter", 128, {16, 128, 128, 26}},
+    {"mnist_plain", 128, {784, 512, 256, 10}}, {"wide", 512, {1024, 2048, 2048, 10}},
+    {"deep", 256, {64, 128, 128, 10}},
 };
 
 // How far apart the rows of a buffer lie, as padded_stride in plan/builder.hpp has it, and the rows of a weight whose
@@ -168,14 +167,13 @@ Index weight_rows(Index in, Index out) {
 // The products of one layer of a step by a team of `threads`.
 void add_layer(const Network& network, std::size_t layer, Index threads) {
   const Index in = network.widths[layer], out = network.widths[layer + 1], batch = network.batch_size;
-  const bool last = layer + 2 == network.widths.size();
-  const bool by_columns = network.batch_norm && !last, back_by_columns = network.batch_norm && layer > 0;
+  const bool by_columns = in * out >= Index{1} << 16 && in * out > batch * (in + out);
   const std::string name = std::string(network.name) + "/" + std::to_string(threads);
   const Index in_stride = buffer_stride(in), out_stride = buffer_stride(out);
   add<float>(name, {GemmForm::nn, by_columns ? batch : batch / threads, by_columns ? out / threads : out, in, in_stride,
                     out, out_stride});
   if (layer > 0) {
-    add<float>(name, {GemmForm::nt, back_by_columns ? batch : batch / threads, back_by_columns ? in / threads : in, out,
+    add<float>(name, {GemmForm::nt, by_columns ? batch : batch / threads, by_columns ? in / threads : in, out,
                       out_stride, out, in_stride});
   }
   if (threads > 1) return;  // a block of a weight is the same for any team

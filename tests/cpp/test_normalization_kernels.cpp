@@ -46,7 +46,7 @@ struct BatchNormResult {
 template <class T>
 BatchNormResult<T> run(const BatchNormData<T>& data, const std::vector<Index>& row_cuts,
                        const std::vector<Index>& column_cuts) {
-  const auto [rows, cols, ld] = data.size;
+  const Index rows = data.size.rows, cols = data.size.cols, ld = data.size.ld;
   const auto columns = static_cast<std::size_t>(cols);
   BatchNormResult<T> result{std::vector<T>(data.input.size(), T(77)),
                             data.grad,

@@ -33,6 +33,7 @@ struct Shape {
 };
 
 // From less than a row block to more than a team of 8 has work for; widths around and above the blocks of parameters.
+// The last two have batch normalisations: between products cut by rows, in groups of 24 of them, and by columns.
 const std::vector<Shape>& shapes() {
   static const std::vector<Shape> kShapes = {
       {{.input_dim = 1, .layers = {Dense{1}}}, 5, 2},
@@ -41,6 +42,15 @@ const std::vector<Shape>& shapes() {
       {{.input_dim = 130, .layers = {Dense{.units = 300, .activation = ReLU{}, .use_bias = false}, Dense{17}}},
        290,
        97},
+      {{.input_dim = 20,
+        .layers = {BatchNorm{}, Dense{33}, BatchNorm{}, LeakyReLU{}, Residual{{Dense{33}, BatchNorm{}, Tanh{}}},
+                   Dense{5}}},
+       700,
+       300},
+      {{.input_dim = 40,
+        .layers = {Dense{300}, BatchNorm{}, ReLU{}, Dropout{0.2}, Dense{300, Tanh{}}, BatchNorm{}, Dense{3}}},
+       130,
+       50},
   };
   return kShapes;
 }

@@ -93,7 +93,7 @@ inline void merge_moments(const BatchNormArgs<T>& args, Index j, int lanes, Vec<
   variance *= T(1) / static_cast<T>(args.batch_rows);
 }
 
-// Calls body(first column, columns, vector by vector) for chunks of columns; `part` is the slice of args.
+// Calls body(first column, columns) for chunks of columns.
 template <class T, class Body>
 inline void for_each_chunk(const BatchNormArgs<T>& args, Body body) {
   for (Index j = 0; j < args.cols; j += kChunkColumns) {

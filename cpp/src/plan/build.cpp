@@ -10,7 +10,7 @@
 // normalisation, which finds the sums of all rows in groups.
 //
 // Barriers: one stands where a step reads or overwrites what another thread's share of an earlier step has written or
-// read since the last barrier. Without batch normalisation that leaves two a step of training.
+// read since the last barrier. With products by rows and no batch normalisation that leaves two a step of training.
 
 #include <utility>
 

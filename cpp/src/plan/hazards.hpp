@@ -35,7 +35,7 @@ inline std::vector<Access> accesses_of(const Step& step) {
   touch(step.statistics, forward ? of_columns : own, forward);
   touch(step.partials, summed ? own : of_columns, summed);
   touch(step.sums, of_columns, true);
-  // Masks are only read on the way back, but by the same cut.
+  // Masks are only read on the way back; taken for written, they cost a barrier at most.
   for (const int written : {step.output, step.tangent_statistics, step.mask}) touch(written, own, true);
   return accesses;
 }

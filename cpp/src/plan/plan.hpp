@@ -66,7 +66,7 @@ enum class StepKind {
 // How a step is divided. A block is a property of the plan, so that sums are cut alike for any number of threads.
 enum class Cut {
   rows,       // of the batch, kRowBlock at a time
-  columns,    // of the output, kColumnBlock at a time: what needs all rows, like the statistics of a batch
+  columns,    // of the output, kColumnBlock at a time: products with a large weight, and what needs all rows
   parameter,  // `block` rows of the weight, or elements of a vector
   everyone,   // not divided: each thread does all of it
 };
