@@ -165,7 +165,7 @@ class MappedFile {
   }
   // Reading goes on behind the request.
   bool becomes_resident(Index begin, Index end, const std::vector<std::int32_t>* order = nullptr) const {
-    for (int tries = 0; tries < 1000; ++tries) {
+    for (int tries = 0; tries < 500; ++tries) {
       if (resident(begin, end, order) == end - begin) return true;
       usleep(10000);
     }
@@ -179,53 +179,59 @@ class MappedFile {
   bool forgets_;
 };
 
+// Requests are advice, which a busy kernel may refuse: of three files one must be read as asked.
+template <class Body>
+void expect_on_one_of_three(Body body) {
+  for (int i = 0; i < 3; ++i) {
+    if (body(MappedFile())) return;
+  }
+  FAIL() << "what was asked for is not in memory";
+}
+
 TEST(ReadAhead, InSequenceTheNextRowsAreAskedFor) {
-  const MappedFile file;
-  const Index ahead = rows_ahead(file.view(), false);
-  ASSERT_LT(4 * ahead, 3 * MappedFile::kRows);
-  ReadAhead pages;
-  pages.start(file.view(), nullptr, MappedFile::kRows);
-  pages.ask(0, 100, 0, 2);
-  EXPECT_TRUE(file.becomes_resident(0, ahead));
-  if (file.forgets()) {
-    EXPECT_EQ(file.resident(ahead + 200, MappedFile::kRows), 0);
-  }
-  pages.advance(100);
-  pages.ask(100, ahead, 1, 2);  // not this thread's
-  if (file.forgets()) {
-    EXPECT_EQ(file.resident(ahead + 200, MappedFile::kRows), 0);
-  }
-  pages.ask(100, ahead, 0, 2);
-  EXPECT_TRUE(file.becomes_resident(ahead, 2 * ahead - 200));
+  expect_on_one_of_three([](const MappedFile& file) {
+    const Index ahead = rows_ahead(file.view(), false);
+    EXPECT_LT(4 * ahead, 3 * MappedFile::kRows);
+    ReadAhead pages;
+    pages.start(file.view(), nullptr, MappedFile::kRows);
+    pages.ask(0, 100, 0, 2);
+    if (!file.becomes_resident(0, ahead)) return false;
+    EXPECT_TRUE(!file.forgets() || file.resident(ahead + 200, MappedFile::kRows) == 0);
+    pages.advance(100);
+    pages.ask(100, ahead, 1, 2);  // not this thread's
+    EXPECT_TRUE(!file.forgets() || file.resident(ahead + 200, MappedFile::kRows) == 0);
+    pages.ask(100, ahead, 0, 2);
+    return file.becomes_resident(ahead, 2 * ahead - 200);
+  });
 }
 
 TEST(ReadAhead, InAnyOrderTheRowsOfTheNextBatchesAreAskedForOneByOne) {
-  const MappedFile file;
-  const Index ahead = rows_ahead(file.view(), true), batch = 100;
   std::vector<std::int32_t> order(MappedFile::kRows);
   for (std::size_t i = 0; i < order.size(); ++i) order[i] = static_cast<std::int32_t>(i * 2731 % order.size());
-  ReadAhead pages(0);
-  pages.start(file.view(), order.data(), MappedFile::kRows);
-  for (int thread = 0; thread < 3; ++thread) pages.ask(0, batch, thread, 3);
-  EXPECT_TRUE(file.becomes_resident(0, batch + ahead, &order));
-  if (file.forgets()) {
-    EXPECT_EQ(file.resident(batch + ahead, MappedFile::kRows, &order), 0);
-  }
-  for (Index end = batch; end < MappedFile::kRows; end += batch) {
-    pages.advance(end);
-    pages.ask(end, end + batch, 0, 1);
-  }
-  EXPECT_TRUE(file.becomes_resident(0, MappedFile::kRows, &order));
+  expect_on_one_of_three([&](const MappedFile& file) {
+    const Index ahead = rows_ahead(file.view(), true), batch = 100;
+    ReadAhead pages(0);
+    pages.start(file.view(), order.data(), MappedFile::kRows);
+    for (int thread = 0; thread < 3; ++thread) pages.ask(0, batch, thread, 3);
+    if (!file.becomes_resident(0, batch + ahead, &order)) return false;
+    EXPECT_TRUE(!file.forgets() || file.resident(batch + ahead, MappedFile::kRows, &order) == 0);
+    for (Index end = batch; end < MappedFile::kRows; end += batch) {
+      pages.advance(end);
+      pages.ask(end, end + batch, 0, 1);
+    }
+    return file.becomes_resident(0, MappedFile::kRows, &order);
+  });
 }
 
 TEST(ReadAhead, AFileThatFitsIntoMemoryIsReadThroughBesideTheFirstBatches) {
-  const MappedFile file;
   std::vector<std::int32_t> order(MappedFile::kRows);
   for (std::size_t i = 0; i < order.size(); ++i) order[i] = static_cast<std::int32_t>(i);
-  ReadAhead pages(MappedFile::kRows * MappedFile::kCols);
-  pages.start(file.view(), order.data(), MappedFile::kRows);
-  for (int thread = 0; thread < 2; ++thread) pages.ask(0, 100, thread, 2);
-  EXPECT_TRUE(file.becomes_resident(0, MappedFile::kRows));
+  expect_on_one_of_three([&](const MappedFile& file) {
+    ReadAhead pages(MappedFile::kRows * MappedFile::kCols);
+    pages.start(file.view(), order.data(), MappedFile::kRows);
+    for (int thread = 0; thread < 2; ++thread) pages.ask(0, 100, thread, 2);
+    return file.becomes_resident(0, MappedFile::kRows);
+  });
 }
 
 #endif
