@@ -12,6 +12,8 @@ from helpers import ACTIVATION_LAYERS, DTYPES, LOSSES, make_data, make_optimizer
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 
+import torch_reference  # noqa: E402
+
 torch.set_num_threads(1)  # these models are tiny
 
 FEATURES, HIDDEN, OUTPUTS, BATCH = 9, 21, 4, 40
@@ -72,6 +74,49 @@ def test_ten_steps(activation: str, loss: str, optimizer: str, dtype: str) -> No
         weight, bias = linear.weight.detach().numpy().T, linear.bias.detach().numpy()
         assert relative_error(model.parameters()[f"{i}.weight"], weight) < TOLERANCE[dtype]
         assert relative_error(model.parameters()[f"{i}.bias"], bias) < TOLERANCE[dtype]
+
+
+BATCH_NORMS = {
+    "first": [stoop.BatchNorm(), stoop.Dense(33), stoop.Dense(OUTPUTS)],
+    "twice": [stoop.Dense(17), stoop.BatchNorm(), stoop.BatchNorm(), stoop.Dense(OUTPUTS)],
+    "around an activation": [stoop.Dense(50, activation="tanh"), stoop.BatchNorm(), stoop.GELU(), stoop.Dense(OUTPUTS)],
+    "in a residual block": [
+        stoop.Dense(20),
+        stoop.Residual([stoop.BatchNorm(), stoop.ReLU(), stoop.Dense(20), stoop.BatchNorm()]),
+        stoop.BatchNorm(),
+        stoop.LeakyReLU(0.1),
+        stoop.Dense(OUTPUTS),
+    ],
+    "between large weights": [
+        stoop.Dense(300),
+        stoop.BatchNorm(),
+        stoop.ReLU(),
+        stoop.Dense(300, activation="tanh"),
+        stoop.BatchNorm(),
+        stoop.Dense(OUTPUTS),
+    ],
+}
+
+
+@pytest.mark.parametrize("batch", [9, 128, 129, 300, 1025])  # around where groups of rows change in size
+@pytest.mark.parametrize("place", BATCH_NORMS)
+def test_batch_norm(place: str, batch: int) -> None:
+    model = stoop.Model(BATCH_NORMS[place], input_dim=FEATURES, seed=5, dtype="float64")
+    network = torch_reference.Network(model)
+    loss, optimizer = stoop.losses.SoftmaxCrossEntropy(), stoop.optimizers.SGD(0.02, momentum=0.9)
+    twin = torch_reference.Trainer(network, loss, optimizer, l2=L2)
+    X, y = make_data("softmax_cross_entropy", 3 * batch, FEATURES, OUTPUTS, "float64")
+    X += 100.0  # of which the statistics must lose nothing
+    expected = [twin.step(X[i : i + batch], y[i : i + batch]) for i in range(0, len(X), batch)]
+    trainer = stoop.Trainer(model, loss=loss, optimizer=optimizer, l2=L2)
+    history = trainer.fit(X, y, epochs=1, batch_size=batch, shuffle=False, verbose=0)
+    assert relative_error(history["loss"][0], np.mean(expected)) < 1e-9
+    for name, value in model.parameters().items():
+        want = network.parameters[name].detach().numpy()
+        # Not relative: the shift of a batch norm before another has no gradient but rounding.
+        np.testing.assert_allclose(value, want.T if value.ndim == 2 else want, rtol=0, atol=1e-10, err_msg=name)
+    outputs = network.forward(torch.from_numpy(X), training=False).detach().numpy()
+    assert relative_error(model.predict(X), outputs) < 1e-9
 
 
 def test_tensors_are_accepted() -> None:
