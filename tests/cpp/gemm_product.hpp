@@ -178,7 +178,7 @@ class Product {
 };
 
 // The sums that a product takes of its result for a batch normalisation have the bits of those taken afterwards. The
-// product is of the last rows of a batch, about from the second group on.
+// product is of the last rows of a batch, the first of which may lie within a group.
 template <class T>
 void expect_sums_in_epilogue(const Case& c, const GemmKernel<T>& kernel = {}) {
   Product<T> product(c, kernel);
@@ -202,7 +202,7 @@ void expect_sums_in_epilogue(const Case& c, const GemmKernel<T>& kernel = {}) {
   product.clear();
   product.run(args);
   args.partials = alone.data();
-  T* result = const_cast<T*>(product.args().c);
+  T* result = product.args().c;
   if (forward) {
     args.input = result, args.ld_input = product.args().ldc;
     table_under_test<T>().batch_norm_moments(args);

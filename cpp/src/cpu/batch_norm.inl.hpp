@@ -6,7 +6,7 @@
 // up the groups, from the first to the last, and then goes through its rows once. Within a group each column is added
 // row by row, so no bit depends on the slices that a batch is cut into.
 
-constexpr Index kRowsAsked = 8;       // rows: a line of a matrix beyond the caches is asked for so much earlier
+constexpr Index kRowsAsked = 8;       // from the row that is read to the one that is asked for
 constexpr Index kChunkColumns = 512;  // what is derived from the sums of so many columns lies on the stack
 
 // f'(y) * grad of the activation behind a normalisation, whose f is y for y > 0, else slope * y.
@@ -22,10 +22,10 @@ inline void for_each_four_rows(Index begin, Index end, Body body) {
   for (; begin < end; ++begin) body.template operator()<1>(begin);
 }
 
-// GCC drops calls of a function that only prefetches, unless it is inlined at once.
+// Of a matrix beyond the caches.
 template <bool kLarge, class T>
 [[gnu::always_inline]] inline void ask([[maybe_unused]] const T* line) {
-  if constexpr (kLarge) __builtin_prefetch(line, 0, 2);
+  if constexpr (kLarge) prefetch(line);
 }
 
 // Calls body(first row, end, partials of the group, whether the group begins here) for the groups of a slice.
@@ -146,7 +146,16 @@ void batch_norm_forward(const BatchNormArgs<T>& args) noexcept {
   batch_norm_forward_of<T, false>(args);
 }
 
-// What a gradient needs of each column of a chunk to find f' of the activation again.
+// What a gradient needs of a vector of columns to find f' of the activation again.
+template <class T>
+struct GateVector {
+  Vec<T> mean, scale, beta;
+
+  // The gradient before the activation.
+  Vec<T> of(Vec<T> centred, Vec<T> grad, T slope) const { return gate_by_sign(centred * scale + beta, grad, slope); }
+};
+
+// The same of each column of a chunk.
 template <class T>
 struct GateColumns {
   alignas(kVectorBytes) T mean[kChunkColumns], scale[kChunkColumns];
@@ -157,6 +166,9 @@ struct GateColumns {
     store_lanes(mean + j, load_lanes(args.mean + column, lanes), lanes);
     store_lanes(scale + j, load_lanes(args.gamma + column, lanes) / deviation, lanes);
     return deviation;
+  }
+  GateVector<T> at(Index j, const T* beta, int lanes) const {
+    return {load_lanes(mean + j, lanes), load_lanes(scale + j, lanes), load_lanes(beta + j, lanes)};
   }
 };
 
@@ -181,15 +193,14 @@ inline void batch_norm_sums_of(const BatchNormArgs<T>& args) {
         const T* x = args.input + i * ld_input + first;
         const T* dy = args.output + i * ld_grad + first;
         for_each_vector<T>(cols, [&](Index j, int lanes) {
-          const Vec<T> mean = load_lanes(columns.mean + j, lanes), scale = load_lanes(columns.scale + j, lanes);
-          const Vec<T> beta = load_lanes(args.beta + first + j, lanes);
+          const GateVector<T> gate = columns.at(j, args.beta + first, lanes);
           Vec<T> s = load_lanes(sum + j, lanes), p = load_lanes(product + j, lanes);
           STOOP_UNROLL
           for (int r = 0; r < kRows; ++r) {
             ask<kLarge>(x + (r + kRowsAsked) * ld_input + j);
             ask<kLarge>(dy + (r + kRowsAsked) * ld_grad + j);
-            const Vec<T> centred = load_lanes(x + r * ld_input + j, lanes) - mean;
-            const Vec<T> g = gate_by_sign(centred * scale + beta, load_lanes(dy + r * ld_grad + j, lanes), slope);
+            const Vec<T> centred = load_lanes(x + r * ld_input + j, lanes) - gate.mean;
+            const Vec<T> g = gate.of(centred, load_lanes(dy + r * ld_grad + j, lanes), slope);
             s += g;
             p += g * centred;
           }
@@ -249,16 +260,15 @@ inline void batch_norm_backward_of(const BatchNormArgs<T>& args) {
       const T* x = args.input + i * ld_input + first;
       T* dy = args.output + i * ld_grad + first;
       for_each_vector<T>(cols, [&](Index j, int lanes) {
-        const Vec<T> mean = load_lanes(columns.mean + j, lanes), scale = load_lanes(columns.scale + j, lanes);
-        const Vec<T> beta = load_lanes(args.beta + first + j, lanes);
+        const GateVector<T> gate = columns.at(j, args.beta + first, lanes);
         const Vec<T> mean_grad = load_lanes(mean_grads + j, lanes), mean_product = load_lanes(mean_products + j, lanes);
         STOOP_UNROLL
         for (int r = 0; r < kRows; ++r) {
           ask<kLarge>(x + (r + kRowsAsked) * ld_input + j);
           ask<kLarge>(dy + (r + kRowsAsked) * ld_grad + j);
-          const Vec<T> centred = load_lanes(x + r * ld_input + j, lanes) - mean;
-          const Vec<T> g = gate_by_sign(centred * scale + beta, load_lanes(dy + r * ld_grad + j, lanes), slope);
-          store_lanes(dy + r * ld_grad + j, (g - mean_grad - centred * mean_product) * scale, lanes);
+          const Vec<T> centred = load_lanes(x + r * ld_input + j, lanes) - gate.mean;
+          const Vec<T> g = gate.of(centred, load_lanes(dy + r * ld_grad + j, lanes), slope);
+          store_lanes(dy + r * ld_grad + j, (g - mean_grad - centred * mean_product) * gate.scale, lanes);
         }
       });
     });

@@ -139,6 +139,6 @@ struct Tile {
   Index rows, cols;
   bool accumulate;    // go on from what c holds
   const float* bias;  // (cols), to start from (null: from zero); ignored with accumulate
-  Fetcher next_c,
-      gate;  // asked for meanwhile, a portion with each block: what is written next, what is read behind this
+  // Asked for meanwhile, a portion with each block: what is written next, and what is read behind this tile.
+  Fetcher next_c, gate;
 };

@@ -38,9 +38,10 @@ inline Vec<T> load(const T* p) {
   return v;
 }
 
-// Asks for the cache line of p, which is not accessed and need not exist.
+// Asks for the cache line of p, which is not accessed and need not exist. GCC drops calls of a function that only
+// prefetches, as one without effect, unless it is inlined at once.
 template <class T>
-inline void prefetch(const T* p) {
+[[gnu::always_inline]] inline void prefetch(const T* p) {
   __builtin_prefetch(p, 0, 2);
 }
 
@@ -271,13 +272,12 @@ struct StripAhead {
   const T* strip;
   Index ld, rows;
 
-  // GCC drops calls of a function that only prefetches, as one without effect, unless it is inlined at once.
   [[gnu::always_inline]] void ask([[maybe_unused]] Index row) const {
     if constexpr (kLarge) {
       if (row < 0 || row >= rows) return;
       const char* line = reinterpret_cast<const char*>(strip + row * ld);
       STOOP_UNROLL
-      for (Index byte = 0; byte < kStripBytes; byte += 64) __builtin_prefetch(line + byte, 0, 2);
+      for (Index byte = 0; byte < kStripBytes; byte += 64) prefetch(line + byte);
     }
   }
 };

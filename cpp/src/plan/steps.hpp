@@ -34,9 +34,9 @@ T slope_of(const Step& step) {
   return step.activation == ActivationKind::relu ? T(0) : static_cast<T>(step.activation_parameter);
 }
 
-// The part of a batch normalisation that all its steps share. `input` and, backward, `gradient`: buffers.
+// What all steps of a batch normalisation share. `output`: the buffer of the values, backward of the gradient.
 template <class T>
-BatchNormArgs<T> batch_norm_args(const StepContext<T>& context, const Step& step, const Slice& slice, int gradient) {
+BatchNormArgs<T> batch_norm_args(const StepContext<T>& context, const Step& step, const Slice& slice, int output) {
   const bool fixed = step.statistics == kNone;
   BatchNormArgs<T> args{};
   args.rows = slice.rows();
@@ -45,9 +45,9 @@ BatchNormArgs<T> batch_norm_args(const StepContext<T>& context, const Step& step
   args.batch_rows = context.rows;
   args.input = context.at(step.input, slice.row, slice.column);
   args.ld_input = context.stride(step.input);
-  if (gradient != kNone) {
-    args.output = context.at(gradient, slice.row, slice.column);
-    args.ld_output = context.stride(gradient);
+  if (output != kNone) {
+    args.output = context.at(output, slice.row, slice.column);
+    args.ld_output = context.stride(output);
   }
   args.gamma = context.parameters + step.parameter + slice.column;
   args.beta = context.parameters + step.bias + slice.column;
