@@ -51,6 +51,7 @@ struct GemmKernel {
   void (*gemm)(const GemmArgs<T>&) noexcept = table_under_test<T>().gemm;
   Index (*scratch_elements)(Index m, Index n, Index k) = table_under_test<T>().gemm_scratch_elements;
   T (*round)(T) = [](T x) { return x; };  // of each element of an operand
+  bool slice_invariant = true;
 };
 
 template <class T>
@@ -111,11 +112,30 @@ class Product {
     if (args.gate != nullptr) args.gate += begin * args.ld_gate;
     kernel_.gemm(args);
   }
-  // All of c, with the sums of a batch normalisation in the epilogue.
-  void run(const BatchNormArgs<T>& sums) {
+  // All of c, with the sums of a batch normalisation in the epilogue, and a dropout where there is one.
+  void run(const BatchNormArgs<T>& sums, const DropoutArgs<T>* dropout) {
     args_.sums = &sums;
+    args_.dropout = dropout;
     run();
     args_.sums = nullptr;
+    args_.dropout = nullptr;
+  }
+  // Of all of c the rows from `row` on, and of these the columns from `column` on, with a dropout in the epilogue that
+  // is described from the first element of c on.
+  void run(const DropoutArgs<T>& whole, Index row, Index rows, Index column, Index columns) {
+    GemmArgs<T> args = args_;
+    DropoutArgs<T> dropout = whole;
+    dropout.output += row * dropout.ld_output + column;
+    dropout.mask += row * dropout.ld_mask;
+    dropout.column += column;
+    args.dropout = &dropout;
+    args.m = rows, args.n = columns;
+    args.a += row * (case_.form == GemmForm::tn ? 1 : args.lda);
+    args.b += column * (case_.form == GemmForm::nt ? args.ldb : 1);
+    args.c += row * args.ldc + column;
+    if (args.bias != nullptr) args.bias += column;
+    if (args.gate != nullptr) args.gate += row * args.ld_gate + column;
+    kernel_.gemm(args);
   }
   // All of c by another kernel.
   void run(void (*gemm)(const GemmArgs<T>&) noexcept) { gemm(args_); }
@@ -177,10 +197,11 @@ class Product {
   GemmArgs<T> args_{};
 };
 
-// The sums that a product takes of its result for a batch normalisation have the bits of those taken afterwards. The
-// product is of the last rows of a batch, the first of which may lie within a group.
+// The sums that a product takes of its result for a batch normalisation have the bits of those taken afterwards, behind
+// a dropout in the same epilogue if `dropped`. The product is of the last rows of a batch, the first of which may lie
+// within a group.
 template <class T>
-void expect_sums_in_epilogue(const Case& c, const GemmKernel<T>& kernel = {}) {
+void expect_sums_in_epilogue(const Case& c, bool dropped, const GemmKernel<T>& kernel = {}) {
   Product<T> product(c, kernel);
   const bool forward = c.form == GemmForm::nn;
   if (forward) product.use_activation(ActivationKind::tanh, true);
@@ -199,10 +220,16 @@ void expect_sums_in_epilogue(const Case& c, const GemmKernel<T>& kernel = {}) {
                        T(7));
   std::vector<T> alone = fused;
   args.partials = fused.data();
-  product.clear();
-  product.run(args);
-  args.partials = alone.data();
   T* result = product.args().c;
+  std::vector<std::uint8_t> mask(static_cast<std::size_t>(c.m * (c.n / 8 + 1)));
+  for (std::size_t i = 0; i < mask.size(); ++i) mask[i] = static_cast<std::uint8_t>(i * 37);
+  DropoutArgs<T> dropout{};
+  dropout.output = result, dropout.ld_output = product.args().ldc;
+  dropout.mask = mask.data(), dropout.ld_mask = c.n / 8 + 1;
+  dropout.rate = 0.25;
+  product.clear();
+  product.run(args, dropped ? &dropout : nullptr);
+  args.partials = alone.data();
   if (forward) {
     args.input = result, args.ld_input = product.args().ldc;
     table_under_test<T>().batch_norm_moments(args);
@@ -212,6 +239,69 @@ void expect_sums_in_epilogue(const Case& c, const GemmKernel<T>& kernel = {}) {
   }
   EXPECT_TRUE(same_bits<T>(fused, alone)) << c;
   EXPECT_TRUE(std::any_of(alone.begin(), alone.end(), [](T sum) { return sum != T(7); })) << c;
+}
+
+// A dropout in the epilogue has the bits of the kernels one after the other: product, activation, dropout; or product,
+// dropout, gate. Forward its output may be a matrix of its own. The cuts are those a plan makes: rows anywhere, columns
+// at multiples of 16.
+template <class T>
+void expect_dropout_in_epilogue(const Case& c, Epilogue epilogue, ActivationKind kind, bool own_output,
+                                const GemmKernel<T>& kernel = {}) {
+  const OpTable<T>& table = table_under_test<T>();
+  Product<T> product(c, kernel);
+  if (epilogue == Epilogue::activate) product.use_activation(kind, true);
+  product.clear();
+  product.run();
+  if (epilogue == Epilogue::gate) product.use_gate(kind);  // of which the product above knows nothing
+  const GemmArgs<T>& g = product.args();
+  const std::vector<T> before = product.memory();
+  std::vector<T> own(product.memory().size(), T(7));
+  std::vector<std::uint8_t> mask(static_cast<std::size_t>(c.m * (c.n / 8 + 9)));
+  DropoutArgs<T> dropout{};
+  dropout.rows = c.m, dropout.cols = c.n;
+  dropout.input = g.c, dropout.ld_input = g.ldc;
+  dropout.output = own_output ? own.data() + c.shift : g.c, dropout.ld_output = g.ldc;
+  dropout.mask = mask.data(), dropout.ld_mask = c.n / 8 + 9;
+  dropout.row = 5, dropout.column = 56;
+  dropout.seed = 11;
+  dropout.rate = 0.4;
+  table.dropout_forward(dropout);
+  if (epilogue == Epilogue::gate) {
+    table.activation_backward[static_cast<int>(kind)](
+        {c.m, c.n, g.gate, g.ld_gate, g.c, g.ldc, g.activation_parameter});
+  }
+  const std::vector<T> want = product.memory(), want_own = own;
+  EXPECT_TRUE(c.m * c.n < 8 || own_output || !same_bits<T>(want, before)) << c << ": nothing was dropped";
+  const auto expect_wanted = [&](const char* cut) {
+    EXPECT_TRUE(same_bits<T>(want, product.memory())) << c << ", " << name_of(kind) << ", " << cut;
+    EXPECT_TRUE(same_bits<T>(want_own, own)) << c << ", " << name_of(kind) << ", " << cut;
+    product.clear();
+    std::fill(own.begin(), own.end(), T(7));
+  };
+  product.clear();
+  std::fill(own.begin(), own.end(), T(7));
+  product.run(dropout, 0, c.m, 0, c.n);
+  expect_wanted("whole");
+  if (!kernel.slice_invariant) return;
+  const Index row = c.m / 3, column = c.n / 2 / 16 * 16;
+  product.run(dropout, 0, row, 0, c.n);
+  product.run(dropout, row, c.m - row, 0, c.n);
+  expect_wanted("rows");
+  if (column > 0) product.run(dropout, 0, c.m, 0, column);
+  product.run(dropout, 0, c.m, column, c.n - column);
+  expect_wanted("columns");
+}
+
+// All that a plan makes of a dropout and a product.
+template <class T>
+void expect_dropouts_in_epilogue(const Case& c, const GemmKernel<T>& kernel = {}) {
+  for (const ActivationKind kind : {ActivationKind::identity, ActivationKind::relu, ActivationKind::tanh}) {
+    for (const bool own_output : {false, true}) {
+      expect_dropout_in_epilogue(c, Epilogue::activate, kind, own_output, kernel);
+    }
+    expect_dropout_in_epilogue(c, Epilogue::gate, kind, false, kernel);
+  }
+  expect_dropout_in_epilogue(c, Epilogue::none, ActivationKind::identity, false, kernel);
 }
 
 // Every cut of the rows in two, and row by row, gives the bits of the whole; so do cuts of the columns.

@@ -35,7 +35,7 @@ class Bfloat16 : public ::testing::TestWithParam<Bfloat16Isa> {
       GTEST_SKIP() << "this CPU has no " << name_of(GetParam());
     }
     const Bfloat16Table& table = bfloat16_table(GetParam());
-    kernel_ = {table.gemm, table.gemm_scratch_elements, rounded};
+    kernel_ = {.gemm = table.gemm, .scratch_elements = table.gemm_scratch_elements, .round = rounded};
   }
   void expect_right(const Case& c) {
     Product<float> product(c, kernel_);
@@ -107,7 +107,15 @@ TEST_P(Bfloat16, EveryEpilogue) {
 TEST_P(Bfloat16, SumsOfABatchNormalisation) {
   for (const GemmForm form : {GemmForm::nn, GemmForm::nt}) {
     for (const Case& c : {Case{form, 1, 1, 1}, Case{form, 13, 65, 300, 3, 1}, Case{form, 600, 150, 700}}) {
-      expect_sums_in_epilogue(c, kernel_);
+      for (const bool dropped : {false, true}) expect_sums_in_epilogue(c, dropped, kernel_);
+    }
+  }
+}
+
+TEST_P(Bfloat16, Dropout) {
+  for (const GemmForm form : kForms) {
+    for (const Case& c : {Case{form, 1, 1, 1}, Case{form, 13, 65, 600, 3, 1}, Case{form, 520, 150, 40}}) {
+      expect_dropouts_in_epilogue(c, kernel_);
     }
   }
 }

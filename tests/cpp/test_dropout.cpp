@@ -28,12 +28,12 @@ TYPED_TEST_SUITE(Dropouts, ElementTypes);
 
 TYPED_TEST(Dropouts, MaskIsThatOfPhiloxForAnySliceAndForwardIsBackward) {
   using T = TypeParam;
-  constexpr Index kRows = 5, kCols = 203, kMaskBytes = 64;
+  constexpr Index kRows = 11, kCols = 203, kMaskBytes = 64;
   const OpTable<T>& table = table_under_test<T>();
   const std::vector<T> x = numbers<T>(kRows * kCols, 1);
   for (const Index split : {Index{0}, Index{8}, Index{64}, Index{136}}) {
     std::vector<T> y(x.size()), grad = x;
-    std::vector<std::uint8_t> mask(static_cast<std::size_t>(kRows * kMaskBytes));
+    std::vector<std::uint8_t> mask(static_cast<std::size_t>(kRows * kMaskBytes), 0xA5), alone = mask;
     const auto run = [&](Index first, Index last) {
       DropoutArgs<T> args{};
       args.rows = kRows;
@@ -54,9 +54,13 @@ TYPED_TEST(Dropouts, MaskIsThatOfPhiloxForAnySliceAndForwardIsBackward) {
       table.dropout_forward(args);
       args.output = grad.data() + first;
       table.dropout_backward(args);
+      args.mask = alone.data();
+      table.dropout_mask(args);
     };
     run(0, split);
     run(split, kCols);
+    EXPECT_EQ(mask, alone);
+    for (Index i = 0; i < kRows; ++i) EXPECT_EQ(mask[static_cast<std::size_t>(i * kMaskBytes + (kCols + 7) / 8)], 0xA5);
     const T scale = static_cast<T>(1.0 / (1.0 - kRate));
     for (Index i = 0; i < kRows; ++i) {
       for (Index j = 0; j < kCols; ++j) {

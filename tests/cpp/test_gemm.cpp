@@ -125,7 +125,17 @@ TYPED_TEST(Gemm, SumsOfABatchNormalisation) {
     for (const Case& c :
          {Case{form, 1, 1, 1}, Case{form, 1, 200, 5}, Case{form, 7, 17, 3}, Case{form, 13, 65, 300, 3, 1},
           Case{form, 128, 128, 64}, Case{form, 530, 50, 700, 2}, Case{form, 1100, 49, 9}}) {
-      expect_sums_in_epilogue<TypeParam>(c);
+      for (const bool dropped : {false, true}) expect_sums_in_epilogue<TypeParam>(c, dropped);
+    }
+  }
+}
+
+TYPED_TEST(Gemm, Dropout) {
+  for (const GemmForm form : kForms) {
+    for (const Case& c :
+         {Case{form, 1, 1, 1}, Case{form, 1, 400, 40}, Case{form, 7, 17, 3}, Case{form, 13, 65, 600, 3, 1},
+          Case{form, 64, 130, 70}, Case{form, 530, 50, 20, 2}, Case{form, 33, 209, 270, 700, 1}}) {
+      expect_dropouts_in_epilogue<TypeParam>(c);
     }
   }
 }
@@ -201,8 +211,10 @@ TYPED_TEST(Gemm, BlasWithTheSeparateEpilogueAgrees) {
       }
     }
     if (form != GemmForm::tn) {
-      expect_sums_in_epilogue<TypeParam>({form, 65, 33, 300, 1}, {.gemm = blas_with_epilogue<TypeParam>});
+      expect_sums_in_epilogue<TypeParam>({form, 65, 33, 300, 1}, true, {.gemm = blas_with_epilogue<TypeParam>});
     }
+    expect_dropouts_in_epilogue<TypeParam>({form, 65, 83, 300, 1},
+                                           {.gemm = blas_with_epilogue<TypeParam>, .slice_invariant = false});
   }
 }
 

@@ -112,7 +112,7 @@ inline void run_panel(const GemmArgs<float>& g, const Panel& panel, const uint16
   tile.ldc = g.ldc;
   tile.accumulate = panel.p != 0;
   const bool last = panel.p + panel.depth == g.k;
-  const bool finishes = last && g.epilogue != Epilogue::none && g.activation != ActivationKind::identity;
+  const bool finishes = last && needs_finish(g, false);
   for (Index j = panel.j; j < panel.j + panel.cols; j += kColumns) {
     const Index left = panel.j + panel.cols - j;
     tile.cols = left < kColumns ? left : kColumns;
@@ -125,7 +125,7 @@ inline void run_panel(const GemmArgs<float>& g, const Panel& panel, const uint16
       tile.next_c = fetcher_behind(g, i, j, tile.depth);
       tile.gate = fetcher_of(finishes ? g.gate : nullptr, g.ld_gate, g, i, j, tile.depth);
       run_tile(tile, feeder);
-      if (finishes) finish_tile(g, i, tile.rows, j, tile.cols);
+      if (finishes) finish_tile(g, i, tile.rows, j, tile.cols, false);
     }
   }
   feeder.pack_all();
@@ -184,8 +184,8 @@ void gemm_bfloat16(const GemmArgs<float>& g) noexcept {
   const bool keeps = keeps_b(g), copied = shares_b(g) && g.same_b;
   const TileUnit unit;
   for (Index i = 0; i < g.m && g.n > 0; i += kMostLines) {
-    BatchNormArgs<float> sums;
-    const GemmArgs<float> rows = rows_of(g, i, g.m - i < kMostLines ? g.m - i : kMostLines, sums);
+    EpilogueParts<float> parts;
+    const GemmArgs<float> rows = rows_of(g, i, g.m - i < kMostLines ? g.m - i : kMostLines, parts);
     run_rows(rows, keeps, copied || (keeps && i > 0));
   }
 }

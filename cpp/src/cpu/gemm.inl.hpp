@@ -37,12 +37,6 @@ Index gemm_scratch_elements(Index m, Index n, Index k) {
   return depth * (kGemmVectors * kLanes<T> + rows) + kLanes<T>;
 }
 
-template <class T>
-inline bool needs_finish(const GemmArgs<T>& g) {
-  if (g.epilogue == Epilogue::none || g.activation == ActivationKind::identity) return false;
-  return g.epilogue == Epilogue::gate || g.activation != ActivationKind::relu;
-}
-
 // One panel of c in one block of k: columns [j, j + cols), p's [p0, p1).
 struct Panel {
   Index p0, p1;
@@ -98,7 +92,7 @@ inline void run_panel(const GemmArgs<T>& g, const Panel& panel, const T* packed_
     tile.c = g.c + i * g.ldc + panel.j;
     fetch_ahead(g, panel, number++, tile);
     kernels->kernel[rows - 1][vectors - 1](tile);
-    if (last && needs_finish(g)) finish_tile(g, i, rows, panel.j, panel.cols);
+    if (last && needs_finish(g, tile.relu)) finish_tile(g, i, rows, panel.j, panel.cols, tile.relu);
     if (source == BSource::copied) {  // from here on the copy is read
       tile.b = packed_b;
       tile.b_p = vectors * kLanes<T>;
@@ -133,7 +127,7 @@ inline void run_one_row(const GemmArgs<T>& g) {
       const RowKernels<T>& kernels =
           tile.last_lanes == L ? kRowKernels<T, BSource::whole> : kRowKernels<T, BSource::ragged>;
       kernels.kernel[end - first - 1](tile);
-      if (last && needs_finish(g)) finish_tile(g, 0, 1, j, stop - j);
+      if (last && needs_finish(g, tile.relu)) finish_tile(g, 0, 1, j, stop - j, tile.relu);
       if (last && g.sums != nullptr) finish_panel(g, j, stop - j);
     });
   });
@@ -165,7 +159,7 @@ template <class T>
 void gemm(const GemmArgs<T>& g) noexcept {
   if (g.m == 1 && g.form == GemmForm::nn) return run_one_row(g);
   for_each_run(g.m, kMostRows, [&](Index i, Index end) {
-    BatchNormArgs<T> sums;
-    run_rows(rows_of(g, i, end - i, sums));
+    EpilogueParts<T> parts;
+    run_rows(rows_of(g, i, end - i, parts));
   });
 }

@@ -1,15 +1,39 @@
-// What follows a product, for every text that computes one: activation, or the derivative of one.
+// What follows a product, for every text that computes one: activation, or the derivative of one; dropout; the sums of a
+// batch normalisation. All but the sums tile by tile, these by panels of all rows.
 
-// The epilogue but for the bias, on rows x cols of c from (i, j) on.
+// Whether finish_tile has anything to do. `activated`: the activation is in c already.
 template <class T>
-inline void finish_tile(const GemmArgs<T>& g, Index i, Index rows, Index j, Index cols) {
+inline bool needs_finish(const GemmArgs<T>& g, bool activated) {
+  if (g.dropout != nullptr) return true;
+  return !activated && g.epilogue != Epilogue::none && g.activation != ActivationKind::identity;
+}
+
+template <class T>
+inline void drop_tile(const GemmArgs<T>& g, Index i, Index rows, Index j, Index cols) {
+  DropoutArgs<T> part = *g.dropout;
+  part.rows = rows;
+  part.cols = cols;
+  part.column += j;
+  part.mask += i * part.ld_mask;
+  part.output += i * part.ld_output + j;
+  apply_mask(part, g.c + i * g.ldc + j, g.ldc);
+}
+
+// The epilogue but for the bias and the sums, on rows x cols of c from (i, j) on. Dropout comes behind an activation, so
+// backward it comes before the derivative.
+template <class T>
+inline void finish_tile(const GemmArgs<T>& g, Index i, Index rows, Index j, Index cols, bool activated) {
   const int kind = static_cast<int>(g.activation);
+  const bool forward = g.epilogue == Epilogue::activate;
+  const bool does_nothing = activated || g.activation == ActivationKind::identity;
   T* c = g.c + i * g.ldc + j;
-  if (g.epilogue == Epilogue::activate) {
+  if (g.dropout != nullptr && !forward) drop_tile(g, i, rows, j, cols);
+  if (forward && !does_nothing) {
     kActivationForward<T>[kind]({rows, cols, c, g.ldc, c, g.ldc, g.activation_parameter});
-  } else {
+  } else if (g.epilogue == Epilogue::gate && !does_nothing) {
     kActivationBackward<T>[kind]({rows, cols, g.gate + i * g.ld_gate + j, g.ld_gate, c, g.ldc, g.activation_parameter});
   }
+  if (g.dropout != nullptr && forward) drop_tile(g, i, rows, j, cols);
 }
 
 // The sums of a batch normalisation of columns [j, j + cols) of c, all rows of g.
@@ -34,33 +58,49 @@ inline void finish_panel(const GemmArgs<T>& g, Index j, Index cols) {
   batch_norm_sums(part);
 }
 
-// `count` rows of c from row i on, with what belongs to them; `sums` is where theirs are described.
+// Where what belongs to some rows of a product is described.
 template <class T>
-inline GemmArgs<T> rows_of(const GemmArgs<T>& g, Index i, Index count, BatchNormArgs<T>& sums) {
+struct EpilogueParts {
+  BatchNormArgs<T> sums;
+  DropoutArgs<T> dropout;
+};
+
+// `count` rows of c from row i on, with what belongs to them.
+template <class T>
+inline GemmArgs<T> rows_of(const GemmArgs<T>& g, Index i, Index count, EpilogueParts<T>& parts) {
   GemmArgs<T> rows = g;
   rows.m = count;
   rows.a += g.form == GemmForm::tn ? i : i * g.lda;
   rows.c += i * g.ldc;
   if (g.gate != nullptr) rows.gate += i * g.ld_gate;
-  if (g.sums == nullptr) return rows;
-  sums = *g.sums;
-  sums.first_row += i;
-  if (g.form == GemmForm::nt) sums.input += i * sums.ld_input;
-  rows.sums = &sums;
+  if (g.dropout != nullptr) {
+    parts.dropout = *g.dropout;
+    parts.dropout.mask += i * g.dropout->ld_mask;
+    parts.dropout.output += i * g.dropout->ld_output;
+    rows.dropout = &parts.dropout;
+  }
+  if (g.sums != nullptr) {
+    parts.sums = *g.sums;
+    parts.sums.first_row += i;
+    if (g.form == GemmForm::nt) parts.sums.input += i * g.sums->ld_input;
+    rows.sums = &parts.sums;
+  }
   return rows;
 }
 
-// The whole epilogue on a product that another provider has left in c.
+// The whole epilogue on a product that another provider has left in c, a few rows at a time.
 template <class T>
 void gemm_epilogue(const GemmArgs<T>& g) noexcept {
-  if (g.bias != nullptr) {
-    for (Index i = 0; i < g.m; ++i) {
+  constexpr Index kRows = 8;
+  for (Index first = 0; first < g.m; first += kRows) {
+    const Index rows = g.m - first < kRows ? g.m - first : kRows;
+    for (Index i = first; g.bias != nullptr && i < first + rows; ++i) {
       T* c = g.c + i * g.ldc;
       for_each_vector<T>(g.n, [&](Index j, int lanes) {
         store_lanes(c + j, load_lanes(c + j, lanes) + load_lanes(g.bias + j, lanes), lanes);
       });
     }
+    if (needs_finish(g, false)) finish_tile(g, first, rows, 0, g.n, false);
   }
-  if (g.epilogue != Epilogue::none && g.activation != ActivationKind::identity) finish_tile(g, 0, g.m, 0, g.n);
   if (g.sums != nullptr) finish_panel(g, 0, g.n);
 }

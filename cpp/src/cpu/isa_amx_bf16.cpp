@@ -13,6 +13,7 @@ constexpr int kVectorBytes = 64;
 #include "special.inl.hpp"
 #include "activation.inl.hpp"
 #include "batch_norm.inl.hpp"
+#include "dropout.inl.hpp"
 #include "gemm_epilogue.inl.hpp"
 #include "bfloat16_pack.inl.hpp"
 #include "bfloat16_amx.inl.hpp"

@@ -72,6 +72,7 @@ constexpr OpTable<T> make_table() {
   table.layer_norm_tangent = layer_norm_tangent<T>;
   table.layer_norm_gradient_tangent = layer_norm_gradient_tangent<T>;
   table.layer_norm_gamma_tangent = layer_norm_gamma_tangent<T>;
+  table.dropout_mask = dropout_mask<T>;
   table.dropout_forward = dropout_forward<T>;
   table.dropout_backward = dropout_backward<T>;
   table.add = add<T>;

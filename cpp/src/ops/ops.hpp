@@ -67,6 +67,25 @@ struct BatchNormArgs {
   bool fixed_statistics;  // mean and variance are not functions of the input
 };
 
+// Inverted dropout of a slice; element (i, j) is kept iff its random number, a function of the key and of
+// (row + i, column + j), is below the threshold. `column` is a multiple of 8. dropout_mask makes the mask alone,
+// dropout_forward makes and applies it, dropout_backward applies it.
+template <class T>
+struct DropoutArgs {
+  Index rows, cols;
+  const T* input;  // (rows, cols); backward: null, `output` is the gradient, in place
+  Index ld_input;
+  T* output;
+  Index ld_output;
+  uint8_t* mask;  // (rows, bytes): bit column + j of a row is element j; written forward, read backward
+  Index ld_mask;
+  Index row, column;  // of the first element
+  uint64_t seed;
+  uint32_t stream, layer;
+  uint64_t step;
+  double rate;  // dropped fraction
+};
+
 template <class T>
 struct GemmArgs {
   GemmForm form;
@@ -86,8 +105,12 @@ struct GemmArgs {
   T* scratch;  // gemm_scratch_elements(m, n, k) elements, 64-byte aligned, one per thread
   // `scratch` is as a call with the same form, b, n and k has left it: a copy of b need not be made again.
   bool same_b = false;
+  // Where not null, c is dropped out by a mask that is there: with Epilogue::activate behind the activation, to `output`
+  // (m, n), which may be c; else before the gate, `output` being c. Read of it are output, mask, column and rate.
+  const DropoutArgs<T>* dropout = nullptr;
   // Where not null, the sums of a batch normalisation are taken of c, panel by panel: in form nn batch_norm_moments with
-  // c as the input, in form nt batch_norm_sums with c as the gradient. Its pointers are those of c's first element.
+  // c as the input, in form nt batch_norm_sums with c as the gradient. Its pointers are those of c's first element. Sums
+  // come last, of what all else has left in c.
   const BatchNormArgs<T>* sums = nullptr;
 };
 
@@ -183,24 +206,6 @@ struct LayerNormArgs {
   Index ld_statistics;
   T eps;
   T* grad_gamma;  // (cols), layer_norm_gamma: sum over the rows of grad * normalised input
-};
-
-// Inverted dropout of a slice; element (i, j) is kept iff its random number, a function of the key and of
-// (row + i, column + j), is below the threshold. `column` is a multiple of 8.
-template <class T>
-struct DropoutArgs {
-  Index rows, cols;
-  const T* input;  // (rows, cols); backward: null, `output` is the gradient, in place
-  Index ld_input;
-  T* output;
-  Index ld_output;
-  uint8_t* mask;  // (rows, bytes): bit j of a row is element j; written forward, read backward
-  Index ld_mask;
-  Index row, column;  // of the first element
-  uint64_t seed;
-  uint32_t stream, layer;
-  uint64_t step;
-  double rate;  // dropped fraction
 };
 
 // output = input + output, or output = input where `copy`.
@@ -341,6 +346,7 @@ struct OpTable {
   void (*layer_norm_tangent)(const NormTangentArgs<T>&) noexcept;
   void (*layer_norm_gradient_tangent)(const NormTangentArgs<T>&) noexcept;
   void (*layer_norm_gamma_tangent)(const NormTangentArgs<T>&) noexcept;
+  void (*dropout_mask)(const DropoutArgs<T>&) noexcept;
   void (*dropout_forward)(const DropoutArgs<T>&) noexcept;
   void (*dropout_backward)(const DropoutArgs<T>&) noexcept;
   void (*add)(const AddArgs<T>&) noexcept;
