@@ -191,6 +191,43 @@ TEST(PlanText, FrozenBatchNormFirst) {
 )");
 }
 
+// A dropout is done with the product before it (+), backward with the one behind it. It overwrites what it drops, unless
+// the derivative needs more than a sign; of two in a row the second stands apart.
+TEST(PlanText, DropoutBetweenDenses) {
+  const Model<float> model({.input_dim = 2,
+                            .layers = {Dense{16, ReLU{}}, Dropout{0.5}, Dense{8, Tanh{}}, Dropout{0.5}, Dense{4},
+                                       Dropout{0.1}, Dropout{0.2}, BatchNorm{}, Dense{7}, GELU{}, Dropout{0.5}, Dense{3}}});
+  const std::string steps = steps_of(plan_of(model, PlanKind::gradient, LossKind::softmax_cross_entropy, 20));
+  EXPECT_EQ(steps.substr(0, steps.find("= check_loss")), R"(  gather - -> x
+  dense x -> h1 2x16 relu
++ dropout h1 -> h1 16x16
+  dense h1 -> h4 16x8 tanh
++ dropout h4 -> h6 8x8
+  dense h6 -> h7 8x4
++ dropout h7 -> h7 4x4
+  dropout h7 -> h7 4x4
+  batch_moments h7 -> - 4x4
+= batch_norm h7 -> h10 4x4
+  dense h10 -> h11 4x7
+  activation h11 -> h12 7x7 gelu
+  dropout h12 -> h12 7x7
+  dense h12 -> h14 7x3
+  loss h14 -> d_out
+  input_gradient d_out -> d13 7x3
++ dropout_gradient - -> d13 7x7
+  activation_gradient - -> d13 with h11 7x7 gelu
+= input_gradient d13 -> d10 4x7
++ batch_sums h7 -> - with d10 4x4
+= batch_norm_gradient h7 -> d10 4x4
+  dropout_gradient - -> d10 4x4
+  dropout_gradient - -> d10 4x4
+  input_gradient d10 -> d6 with h4 8x4 tanh
++ dropout_gradient - -> d6 8x8
+  input_gradient d6 -> d3 with h1 16x8 relu
++ dropout_gradient - -> d3 16x16
+)");
+}
+
 // The sums of a batch normalisation are taken with the products (+), one barrier each for those of all rows; one more
 // for the statistics of the last, which the thread with the first rows has written.
 TEST(PlanText, BatchNormBetweenDenses) {
@@ -212,8 +249,8 @@ TEST(PlanText, BatchNormBetweenDenses) {
 + batch_sums h5 -> - with d7 16x16 leaky_relu
 = batch_norm_gradient h5 -> d7 16x16 leaky_relu
   input_gradient d7 -> d4 16x16
-  dropout_gradient - -> d4 16x16
-  batch_sums h1 -> - with d4 16x16 relu
++ dropout_gradient - -> d4 16x16
++ batch_sums h1 -> - with d4 16x16 relu
 = batch_norm_gradient h1 -> d4 16x16 relu
 = check_loss
   weight_gradient d_out -> - with h6 16x3 by 4/16 then update

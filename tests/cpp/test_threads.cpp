@@ -33,7 +33,8 @@ struct Shape {
 };
 
 // From less than a row block to more than a team of 8 has work for; widths around and above the blocks of parameters.
-// The last two have batch normalisations: between products cut by rows, in groups of 24 of them, and by columns.
+// Two have batch normalisations: between products cut by rows, in groups of 24 of them, and by columns. The last has
+// dropouts in the epilogues of either.
 const std::vector<Shape>& shapes() {
   static const std::vector<Shape> kShapes = {
       {{.input_dim = 1, .layers = {Dense{1}}}, 5, 2},
@@ -49,6 +50,11 @@ const std::vector<Shape>& shapes() {
        300},
       {{.input_dim = 40,
         .layers = {Dense{300}, BatchNorm{}, ReLU{}, Dropout{0.2}, Dense{300, Tanh{}}, BatchNorm{}, Dense{3}}},
+       130,
+       50},
+      {{.input_dim = 40,
+        .layers = {Dense{300, ReLU{}}, Dropout{0.5}, Dense{300, Tanh{}}, Dropout{0.2}, Dense{150}, Dropout{0.1},
+                   BatchNorm{}, Dense{3}}},
        130,
        50},
   };

@@ -1,6 +1,6 @@
 // The way back: the steps that compute the gradient with respect to each node's output, last node first. Decides what
-// is done in the epilogue of the product that makes a gradient: the derivative of the activation before it
-// (gated_source), and the sums of a batch normalisation (summed_source).
+// is done in the epilogue of the product that makes a gradient: the mask of a dropout before it, then the derivative of
+// an activation (gated_source), then the sums of a batch normalisation (summed_source).
 
 #include "builder.hpp"
 
@@ -86,20 +86,38 @@ void PlanBuilder::backward_dense(int i) {
   Step step = start_step(StepKind::input_gradient, product_cut(node(i)), i);
   step.input = p.grad;
   step.output = add_buffer(numbered("d", before), node(i).in_features);
-  if (const int gated = gated_source(before); gated != kNone) {
+  std::vector<Step> epilogue;
+  int source = before;
+  if (is_dropped_with_product(before)) {
+    epilogue.push_back(start_dropout_gradient(before, step.output, step.cut));
+    planned(before).dropped = true;
+    source = node(before).input;
+  }
+  if (const int gated = gated_source(source); gated != kNone) {
     set_activation(step, node(gated).kind == NodeKind::dense ? planned(gated).fused : node(gated).activation);
     step.gate = planned(gated).saved;
     planned(gated).gated = true;
   }
   plan_.flops += product_flops(node(i));
-  if (const int summed = summed_source(before); summed != kNone) {
-    const Step sums = start_sums(summed, step.output, step.cut);
+  if (const int summed = summed_source(source); summed != kNone) {
+    epilogue.push_back(start_sums(summed, step.output, step.cut));
     planned(summed).summed = true;
-    push(step, &sums);
-  } else {
-    push(step);
   }
+  push(step, epilogue);
   pass(step.output, before);
+}
+
+// Whether node i is a dropout, and a product all there is to the gradient of its output.
+bool PlanBuilder::is_dropped_with_product(int i) const {
+  if (node(i).kind != NodeKind::dropout || nodes_[index(i)].skipped) return false;
+  return graph_.consumers(i) == 1 && request_.kind != PlanKind::curvature;
+}
+
+Step PlanBuilder::start_dropout_gradient(int i, int gradient, Cut cut) {
+  Step step = start_step(StepKind::dropout_gradient, cut, i);
+  step.output = gradient;
+  step.mask = planned(i).mask;
+  return step;
 }
 
 // The batch normalisation whose sums can be taken with the product that makes the gradient of node i's output: i
@@ -130,12 +148,8 @@ int PlanBuilder::gated_source(int i) {
 }
 
 void PlanBuilder::backward_dropout(int i) {
-  if (!planned(i).skipped) {
-    Step step = start_step(StepKind::dropout_gradient, cut_of(planned(i).grad), i);
-    step.output = planned(i).grad;
-    step.mask = planned(i).mask;
-    push(step);
-  }
+  const int gradient = planned(i).grad;
+  if (!planned(i).skipped && !planned(i).dropped) push(start_dropout_gradient(i, gradient, cut_of(gradient)));
   pass(planned(i).grad, node(i).input);
 }
 

@@ -6,7 +6,9 @@
 namespace stoop {
 namespace {
 
-// Activations that a batch normalisation computes with its output and takes back from it.
+// Activations whose derivative follows from the sign of the output: a batch normalisation computes them with its own and
+// finds that sign again, and a dropout may overwrite their output. What it keeps has the same sign; what it drops has a
+// gradient of zero, whatever the derivative.
 bool has_sign_of_input(const Activation& activation) {
   const ActivationKind kind = kind_of(activation);
   return kind == ActivationKind::identity || kind == ActivationKind::relu || kind == ActivationKind::leaky_relu;
@@ -102,6 +104,7 @@ bool PlanBuilder::is_kept(int i) const {
   if (graph_.consumers(i) != 1 || request_.kind == PlanKind::curvature) return true;
   if (node(i).kind != NodeKind::activation) return false;
   const NodePlan& p = nodes_[index(i)];
+  if (has_sign_of_input(node(i).activation)) return false;
   if (p.skipped) return node(node(i).input).kind == NodeKind::dense;  // whose derivative is taken from it
   return p.saved == p.value;
 }
@@ -118,7 +121,7 @@ void PlanBuilder::forward_dropout(int i) {
   if (!trains_ || !request_.dropout) return skip(i);
   Step step = start_elementwise(StepKind::dropout, i, is_kept(node(i).input));
   step.mask = planned(i).mask = add_mask(i);
-  push(step);
+  push_behind_dense(step);
 }
 
 void PlanBuilder::forward_batch_norm(int i) {
@@ -138,14 +141,11 @@ void PlanBuilder::forward_batch_norm(int i) {
   push(step);
 }
 
-// In the epilogue of the product that makes the input, if it is one. Returns the buffer.
+// Returns the buffer of the sums.
 int PlanBuilder::forward_moments(int i) {
   Step step = start_batch_norm(StepKind::batch_moments, i);
   step.partials = add_partials("moments", i, kMomentSums);
-  push(step);
-  Step& before = plan_.steps[plan_.steps.size() - 2];
-  const bool of_product = before.kind == StepKind::dense && before.output == step.input;
-  before.takes_next = of_product && request_.kind != PlanKind::curvature;
+  push_behind_dense(step);
   return step.partials;
 }
 

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstddef>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -38,6 +39,7 @@ struct NodePlan {
   int grad = kNone;      // and the gradient with respect to the output
   Activation fused{};    // activation computed with the product
   bool gated = false;    // f' of that activation is in `grad` already
+  bool dropped = false;  // the mask of this dropout is
   bool summed = false;   // the sums its gradient needs are taken with the product that makes `grad`
   bool skipped = false;  // does nothing here: its value is its input's
   bool needs_grad = false;
@@ -85,6 +87,8 @@ class PlanBuilder {
   int copy_gradient(int from, int to, StepKind kind, int output);
   void backward_add(int i);
   void backward_dense(int i);
+  bool is_dropped_with_product(int i) const;
+  Step start_dropout_gradient(int i, int gradient, Cut cut);
   int summed_source(int i);
   Step start_sums(int i, int gradient, Cut cut);
   int gated_source(int i);
@@ -188,17 +192,31 @@ class PlanBuilder {
   }
 
   // Appends the step, with a barrier in front where it needs one; each step is a unit of time for the buffers.
-  // `epilogue` is done within the step, so the barrier is for both.
-  void push(Step step, const Step* epilogue = nullptr) {
+  // The `epilogue` is done within the step, so the barrier is for all of them.
+  void push(Step step, std::span<const Step> epilogue = {}) {
     std::vector<Access> accesses = accesses_of(step);
-    if (epilogue != nullptr) {
-      const std::vector<Access> more = accesses_of(*epilogue);
+    for (const Step& taken : epilogue) {
+      const std::vector<Access> more = accesses_of(taken);
       accesses.insert(accesses.end(), more.begin(), more.end());
     }
     step.barrier = trains_ && hazards_.needs_barrier(accesses);
-    step.takes_next = epilogue != nullptr;
+    step.takes = static_cast<int>(epilogue.size());
+    last_ = plan_.steps.size();
     append(step);
-    if (epilogue != nullptr) append(*epilogue);
+    for (const Step& taken : epilogue) append(taken);
+  }
+
+  // Appends a step that works on the output of a dense: in its epilogue, if nothing else has been appended since. That
+  // has one dropout, and then the sums of a batch normalisation.
+  void push_behind_dense(const Step& step) {
+    const std::size_t dense = last_;
+    push(step);
+    Step& before = plan_.steps[dense];
+    const bool of_dense = before.kind == StepKind::dense && before.output == step.input;
+    if (!of_dense || request_.kind == PlanKind::curvature) return;
+    if (step.kind == StepKind::dropout && before.takes > 0) return;
+    before.takes += 1;
+    last_ = dense;
   }
 
   void append(const Step& step) {
@@ -217,6 +235,7 @@ class PlanBuilder {
   Plan plan_;
   Hazards hazards_;
   std::vector<Cut> cuts_;  // by buffer
+  std::size_t last_ = 0;   // the last step that no other takes
   std::vector<Step> parameter_steps_;
   const bool trains_ = request_.kind != PlanKind::inference && request_.kind != PlanKind::evaluation;
   int time_ = 0;

@@ -85,10 +85,10 @@ std::string describe(const Plan& plan) {
       out << " at " << b.offset << ", alive " << b.first << ".." << b.last << "\n";
     }
   }
-  bool taken = false;
+  int taken = 0;
   for (const Step& step : plan.steps) {
-    describe_step(out, plan, step, taken);
-    taken = step.takes_next;
+    describe_step(out, plan, step, taken > 0);
+    taken = taken > 0 ? taken - 1 : step.takes;
   }
   return out.str();
 }

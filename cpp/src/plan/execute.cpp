@@ -111,9 +111,10 @@ class TeamRun {
       set_rates(rates, *run_.optimizer, run_.learning_rates[batch.updates], run_.updates_done + batch.updates + 1);
     }
     const Index row_block = plan_.grouped ? statistics_group(rows) : kRowBlock;
-    bool taken = false;  // by the step before
+    int taken = 0;  // steps that one before has done
     for (const Step& step : plan_.steps) {
-      if (std::exchange(taken, step.takes_next)) continue;
+      if (taken-- > 0) continue;
+      taken = step.takes;
       if (step.barrier) barrier_.wait(team);
       if (!batch.is_last() && is_of_update(step.kind)) continue;
       if (step.cut == Cut::rows) {

@@ -98,8 +98,8 @@ struct Step {
   int gate = kNone;
   int statistics = kNone;
   int sums = kNone;
-  int partials = kNone;     // sums of groups of rows of a batch normalisation
-  bool takes_next = false;  // the step behind is done in the epilogue of this one
+  int partials = kNone;  // sums of groups of rows of a batch normalisation
+  int takes = 0;         // so many steps behind are done in the epilogue of this one
   int mask = kNone;
   int tangent = kNone;  // of what the layer read, kNone: zero
   int primal = kNone;   // the gradient whose tangent is computed

@@ -85,18 +85,51 @@ void run_batch_norm(const StepContext<T>& context, const Step& step, const Slice
   context.ops->batch_norm_backward(args);
 }
 
-// Runs the product of `step`, with the sums in its epilogue that the step behind it asks for.
+template <class T>
+DropoutArgs<T> dropout_args(const StepContext<T>& context, const Step& step, const Slice& slice) {
+  DropoutArgs<T> args{};
+  args.rows = slice.rows();
+  args.cols = slice.columns();
+  if (step.kind == StepKind::dropout) {
+    args.input = context.at(step.input, slice.row, slice.column);
+    args.ld_input = context.stride(step.input);
+  }
+  args.output = context.at(step.output, slice.row, slice.column);
+  args.ld_output = context.stride(step.output);
+  args.mask = context.mask(step.mask, slice.row);
+  args.ld_mask = context.stride(step.mask);
+  args.row = context.first_row + slice.row;
+  args.column = slice.column;
+  args.seed = context.seed;
+  args.stream = static_cast<std::uint32_t>(Stream::dropout);
+  args.layer = static_cast<std::uint32_t>(step.node);
+  args.step = context.update;
+  args.rate = step.rate;
+  return args;
+}
+
+// Runs the product of `step`, with the steps behind it that it does in its epilogue: a dropout, whose mask a product
+// forward makes beforehand, and sums.
 template <class T>
 void run_product(const StepContext<T>& context, const Step& step, const Slice& slice, GemmArgs<T>& args) {
   args.scratch = context.scratch;
-  if (!step.takes_next) return run_gemm(context, step.provider, args);
-  const Step& next = (&step)[1];
-  const BatchNormArgs<T> sums = batch_norm_args(context, next, slice, next.gate);
-  args.sums = &sums;
+  BatchNormArgs<T> sums;
+  DropoutArgs<T> dropout;
+  for (int i = 1; i <= step.takes; ++i) {
+    const Step& taken = (&step)[i];
+    if (taken.mask != kNone) {
+      dropout = dropout_args(context, taken, slice);
+      if (taken.kind == StepKind::dropout) context.ops->dropout_mask(dropout);
+      args.dropout = &dropout;
+    } else {
+      sums = batch_norm_args(context, taken, slice, taken.gate);
+      args.sums = &sums;
+    }
+  }
   run_gemm(context, step.provider, args);
 }
 
-// output = f(input @ weight + bias).
+// output = f(input @ weight + bias), and what is taken.
 template <class T>
 void run_dense(const StepContext<T>& context, const Step& step, const Slice& slice) {
   GemmArgs<T> args{};
@@ -117,7 +150,8 @@ void run_dense(const StepContext<T>& context, const Step& step, const Slice& sli
   run_product(context, step, slice, args);
 }
 
-// output = (input @ weight^T) * f'(gate): the gradient one node back; columns are those of the node's input.
+// output = (input @ weight^T) * f'(gate): the gradient one node back; columns are those of the node's input. A dropout
+// that is taken comes before f', sums behind it.
 template <class T>
 void run_input_gradient(const StepContext<T>& context, const Step& step, const Slice& slice) {
   GemmArgs<T> args{};
@@ -179,28 +213,6 @@ LayerNormArgs<T> layer_norm_args(const StepContext<T>& context, const Step& step
 }
 
 template <class T>
-void run_dropout(const StepContext<T>& context, const Step& step, const Slice& slice) {
-  DropoutArgs<T> args{};
-  args.rows = slice.rows();
-  args.cols = slice.columns();
-  args.output = context.at(step.output, slice.row, slice.column);
-  args.ld_output = context.stride(step.output);
-  args.mask = context.mask(step.mask, slice.row);
-  args.ld_mask = context.stride(step.mask);
-  args.row = context.first_row + slice.row;
-  args.column = slice.column;
-  args.seed = context.seed;
-  args.stream = static_cast<std::uint32_t>(Stream::dropout);
-  args.layer = static_cast<std::uint32_t>(step.node);
-  args.step = context.update;
-  args.rate = step.rate;
-  if (step.kind == StepKind::dropout_gradient) return context.ops->dropout_backward(args);
-  args.input = context.at(step.input, slice.row, slice.column);
-  args.ld_input = context.stride(step.input);
-  context.ops->dropout_forward(args);
-}
-
-template <class T>
 void run_add(const StepContext<T>& context, int input, int output, const Slice& slice, bool copy) {
   context.ops->add({slice.rows(), slice.columns(), context.at(input, slice.row, slice.column), context.stride(input),
                     context.at(output, slice.row, slice.column), context.stride(output), copy});
@@ -227,8 +239,9 @@ void run_slice(const StepContext<T>& context, const Step& step, const Slice& sli
     case StepKind::layer_norm_gradient:
       return context.ops->layer_norm_backward(layer_norm_args(context, step, slice.row, slice.rows()));
     case StepKind::dropout:
+      return context.ops->dropout_forward(dropout_args(context, step, slice));
     case StepKind::dropout_gradient:
-      return run_dropout(context, step, slice);
+      return context.ops->dropout_backward(dropout_args(context, step, slice));
     case StepKind::add:
       run_add(context, step.input, step.output, slice, true);
       return run_add(context, step.gate, step.output, slice, false);
