@@ -194,9 +194,10 @@ TEST(PlanText, FrozenBatchNormFirst) {
 // A dropout is done with the product before it (+), backward with the one behind it. It overwrites what it drops, unless
 // the derivative needs more than a sign; of two in a row the second stands apart.
 TEST(PlanText, DropoutBetweenDenses) {
-  const Model<float> model({.input_dim = 2,
-                            .layers = {Dense{16, ReLU{}}, Dropout{0.5}, Dense{8, Tanh{}}, Dropout{0.5}, Dense{4},
-                                       Dropout{0.1}, Dropout{0.2}, BatchNorm{}, Dense{7}, GELU{}, Dropout{0.5}, Dense{3}}});
+  const Model<float> model(
+      {.input_dim = 2,
+       .layers = {Dense{16, ReLU{}}, Dropout{0.5}, Dense{8, Tanh{}}, Dropout{0.5}, Dense{4}, Dropout{0.1}, Dropout{0.2},
+                  BatchNorm{}, Dense{7}, GELU{}, Dropout{0.5}, Dense{3}}});
   const std::string steps = steps_of(plan_of(model, PlanKind::gradient, LossKind::softmax_cross_entropy, 20));
   EXPECT_EQ(steps.substr(0, steps.find("= check_loss")), R"(  gather - -> x
   dense x -> h1 2x16 relu
