@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from helpers import REPOSITORY
+from helpers import REPOSITORY, run_python
+from stoop import _core
 
 SCRIPT = REPOSITORY / "bench" / "choose_provider.py"
 spec = importlib.util.spec_from_file_location("choose_provider", SCRIPT)
@@ -76,3 +77,30 @@ def test_the_file_holds_what_the_script_would_write() -> None:
         assert len(speeds) == len(choose_provider.CLASSES)
         source = text.split(f"// {isa}:begin\n// ")[1].split("\n")[0]
         assert choose_provider.replace(text, isa, choose_provider.render(isa, speeds, source)) == text
+
+
+# Trains 37-12-5 in whole batches of 64 and prints the parameters, in hexadecimal digits.
+TRAIN = """
+import numpy as np
+import stoop
+
+rng = np.random.default_rng(0)
+X, y = rng.standard_normal((256, 37), np.float32), rng.integers(5, size=256)
+model = stoop.Model([stoop.Dense(12, activation="relu"), stoop.Dense(5)], input_dim=37)
+stoop.Trainer(model).fit(X, y, epochs=2, batch_size=64, verbose=0)
+print([p.tobytes().hex() for p in model.parameters().values()])
+"""
+PRODUCTS = (("nn", "up to 16"), ("tn", "up to 16"), ("nn", "up to 8"), ("nt", "up to 16"), ("tn", "up to 8"))
+
+
+@pytest.mark.parametrize("isa", [isa for isa in _core.available_isas() if isa in ("avx512", "avx2")])
+def test_training_goes_by_the_table(isa: str) -> None:
+    speeds = choose_provider.parse(choose_provider.TABLE.read_text(encoding="utf-8"), isa)
+    places = [choose_provider.CLASSES.index((*product, "below 2 MFLOP")) for product in PRODUCTS]
+    chosen = {choose_provider.choose(speeds[place]) for place in places}
+    native, blas, auto = (
+        run_python("-c", TRAIN, STOOP_ISA=isa, STOOP_GEMM=provider).stdout for provider in ("native", "blas", "auto")
+    )
+    assert native != blas
+    assert (auto == native) == (chosen == {"native"})
+    assert (auto == blas) == (chosen == {"blas"})
