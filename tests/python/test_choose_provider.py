@@ -93,7 +93,8 @@ print([p.tobytes().hex() for p in model.parameters().values()])
 PRODUCTS = (("nn", "up to 16"), ("tn", "up to 16"), ("nn", "up to 8"), ("nt", "up to 16"), ("tn", "up to 8"))
 
 
-@pytest.mark.parametrize("isa", [isa for isa in _core.available_isas() if isa in ("avx512", "avx2")])
+# Not avx2: there OpenBLAS sums a weight's gradient in the order of `native`, so the bits do not tell which it was.
+@pytest.mark.parametrize("isa", [isa for isa in _core.available_isas() if isa == "avx512"])
 def test_training_goes_by_the_table(isa: str) -> None:
     speeds = choose_provider.parse(choose_provider.TABLE.read_text(encoding="utf-8"), isa)
     places = [choose_provider.CLASSES.index((*product, "below 2 MFLOP")) for product in PRODUCTS]
