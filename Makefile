@@ -32,7 +32,7 @@ PACKAGE_SOURCES := CMakeLists.txt pyproject.toml $(wildcard README.md LICENSE) \
   $(shell find cpp python cmake -type f -not -name '*.pyc' 2>/dev/null)
 CXX_FILES = $(shell find cpp python/bindings tests/cpp bench/cpp -name '*.cpp' -o -name '*.hpp')
 
-.PHONY: help demo test test-cpp test-python test-pytorch bench bench-cpp docs lint format sanitize asan tsan install clean
+.PHONY: help demo test test-cpp test-python test-pytorch bench bench-program bench-cpp choose-provider docs lint format sanitize asan tsan install clean
 help:
 	@sed -n '2,9s/^# \{0,1\}//p' Makefile
 
@@ -116,11 +116,18 @@ test-pytorch: $(STAMPS)/installed $(STAMPS)/extra-test $(STAMPS)/torch
 bench: $(STAMPS)/installed $(STAMPS)/extra-bench $(STAMPS)/torch
 	$(BIN)/stoop bench --full --json bench/results/peers-$$(date -u +%Y%m%d-%H%M%S).json --plot build/bench
 
-bench-cpp: $(STAMPS)/installed
+bench-program: $(STAMPS)/installed
 	@bash tests/tools/system_packages.sh cpp-bench
 	@cmake -S . -B $(BUILD) -DSTOOP_BUILD_BENCHMARKS=ON > build/configure.log || { cat build/configure.log; exit 1; }
 	cmake --build $(BUILD) --target stoop_bench
-	STOOP_BLAS="$(BLAS)" $(BUILD)/bench/cpp/stoop_bench
+
+# But for those of choose-provider, which are many.
+bench-cpp: bench-program
+	STOOP_BLAS="$(BLAS)" $(BUILD)/bench/cpp/stoop_bench --benchmark_filter=-^choice/
+
+# The table of STOOP_GEMM=auto, for the instruction sets of this machine.
+choose-provider: bench-program
+	STOOP_BLAS="$(BLAS)" $(BIN)/python bench/choose_provider.py
 
 # ---- documentation and checks ----
 

@@ -44,6 +44,7 @@ int main(int argc, char** argv) {
   if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 1;
   stoop::bench::describe_machine();
   stoop::bench::register_gemm();
+  stoop::bench::register_choice();
   stoop::bench::register_activation();
   stoop::bench::register_loss();
   stoop::bench::register_normalization();

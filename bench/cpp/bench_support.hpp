@@ -107,6 +107,7 @@ double time_kernel(benchmark::State& state, const Kernel& kernel) {
 
 // Each adds its benchmarks to the run.
 void register_gemm();
+void register_choice();
 void register_activation();
 void register_loss();
 void register_normalization();

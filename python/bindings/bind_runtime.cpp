@@ -154,6 +154,7 @@ void bind_runtime(py::module_& m) {
   m.def("active_isa", &active_isa);
   m.def("available_bfloat16", &available_bfloat16);
   m.def("active_bfloat16", &active_bfloat16);
+  m.def("active_gemm", &active_gemm);
   m.def("set_blas_path", &set_blas_path, py::arg("path"));
   m.def("blas_info", &blas_dict);
   m.def("build_info", &build_dict);

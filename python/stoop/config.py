@@ -102,6 +102,7 @@ def _collect() -> dict[str, Any]:
             "isa_available": _core.available_isas(),
             "bfloat16": _core.active_bfloat16() or "not available",
             "bfloat16_available": _core.available_bfloat16(),
+            "products": _core.active_gemm(),
             "machine": platform.machine(),
         },
         "threads": {"num_threads": get_num_threads(), "usable_cores": _core.usable_cores()},

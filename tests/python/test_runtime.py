@@ -23,8 +23,8 @@ from stoop import _core
 results = []
 for dtype in ("float32", "float64"):
     rng = np.random.default_rng(0)
-    X, y = rng.standard_normal((300, 37)).astype(dtype), rng.integers(10, size=300)
-    layers = [stoop.Dense(67, activation="tanh"), stoop.Dense(33, activation="relu"), stoop.Dense(10)]
+    X, y = rng.standard_normal((300, 37)).astype(dtype), rng.integers(5, size=300)
+    layers = [stoop.Dense(67, activation="tanh"), stoop.Dense(33, activation="relu"), stoop.Dense(10), stoop.Dense(5)]
     model = stoop.Model(layers, input_dim=37, dtype=dtype)
     history = stoop.Trainer(model, optimizer=stoop.optimizers.SGD(0.05, momentum=0.9)).fit(
         X, y, epochs=3, batch_size=64, verbose=0
@@ -115,7 +115,7 @@ def test_an_unknown_instruction_set_is_an_error_that_lists_the_valid_ones() -> N
             assert name in done.stderr
 
 
-@pytest.mark.parametrize("provider", ["native", "blas"])
+@pytest.mark.parametrize("provider", ["native", "blas", "auto"])
 def test_each_provider_trains_alike(scalar: list[list[list[float]]], provider: str) -> None:
     assert_close(train(STOOP_GEMM=provider)[2], scalar)
 
@@ -124,7 +124,7 @@ def test_an_unknown_provider_is_an_error() -> None:
     done = run_python("-c", TRAIN, check=False, STOOP_GEMM="magic")
     assert done.returncode == 1
     assert "ValueError: [" in done.stderr
-    for word in ("STOOP_GEMM", "native", "blas"):
+    for word in ("STOOP_GEMM", "native", "blas", "auto"):
         assert word in done.stderr
 
 
@@ -132,6 +132,23 @@ def test_a_blas_that_cannot_be_loaded() -> None:
     done = run_python("-c", TRAIN, check=False, STOOP_GEMM="blas", STOOP_BLAS="/nowhere/libcblas.so")
     assert done.returncode == 1
     assert "/nowhere/libcblas.so" in done.stderr
+
+
+def products(**environment: str) -> str:
+    code = "import stoop; print(stoop.show_config('dicts')['cpu']['products'])"
+    return run_python("-c", code, **environment).stdout.strip()
+
+
+def test_auto_is_native_without_a_blas() -> None:
+    nowhere = {"STOOP_GEMM": "auto", "STOOP_BLAS": "/nowhere/libcblas.so"}
+    assert train(**nowhere) == train(STOOP_GEMM="native")
+    assert products(**nowhere) == "native"
+
+
+def test_the_provider_is_shown() -> None:
+    assert products(STOOP_GEMM="") == "native"
+    for provider in ("native", "blas", "auto"):
+        assert products(STOOP_GEMM=provider) == provider
 
 
 def test_show_config(capsys: pytest.CaptureFixture[str]) -> None:

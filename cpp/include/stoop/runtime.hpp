@@ -27,6 +27,9 @@ std::string active_isa();
 std::vector<std::string> available_bfloat16();
 std::string active_bfloat16();
 
+// Who computes matrix products, as STOOP_GEMM says: "native", "blas", "auto"; "native" for auto without a BLAS.
+std::string active_gemm();
+
 struct BlasInfo {
   bool loaded = false;
   std::string path;    // empty when none was found

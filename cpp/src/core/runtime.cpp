@@ -130,6 +130,8 @@ std::vector<std::string> available_bfloat16() {
 
 std::string active_bfloat16() { return supported_bfloat16().empty() ? "" : name_of(select_bfloat16()); }
 
+std::string active_gemm() { return name_of(select_gemm_provider()); }
+
 void set_blas_path(std::string path) { set_preferred_blas(std::move(path)); }
 
 BlasInfo blas_info() { return load_blas(); }

@@ -65,6 +65,7 @@ struct Model<T>::Impl {
     request.graph = &graph;
     request.element_size = sizeof(T);
     request.provider = select_gemm_provider();
+    request.table = product_table(ops->name);
     request.batch = kFewRows;
     few = build_plan(request);
     request.batch = kManyRows;

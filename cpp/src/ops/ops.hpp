@@ -298,8 +298,9 @@ struct LossTangentArgs {
 };
 
 // Who computes a matrix product: the micro-kernels here, a BLAS loaded at run time (its epilogue is gemm_epilogue), or
-// kernels that round both operands to bfloat16 (OpTable::bfloat16).
-enum class GemmProvider { native, blas, bfloat16 };
+// kernels that round both operands to bfloat16 (OpTable::bfloat16). `automatic` is for requests only: the plan takes one
+// of the first two for each product (plan/product_choice.hpp).
+enum class GemmProvider { native, blas, bfloat16, automatic };
 
 // Products of float32 matrices whose elements are rounded to bfloat16 on the way in; sums and results are float32.
 struct Bfloat16Table {

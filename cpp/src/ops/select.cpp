@@ -122,6 +122,11 @@ std::string usable_names() {
 const char* name_of(Isa isa) { return backend_of(isa).name; }
 const char* name_of(Bfloat16Isa isa) { return backend_of(isa).name; }
 
+const char* name_of(GemmProvider provider) {
+  constexpr const char* kNames[] = {"native", "blas", "bfloat16", "auto"};
+  return kNames[static_cast<int>(provider)];
+}
+
 std::vector<Isa> supported_isas() {
   std::vector<Isa> isas;
   for (const Backend& backend : kBackends) {
@@ -188,10 +193,13 @@ const OpTable<T>& op_table(Isa isa) {
 }
 
 GemmProvider select_gemm_provider() {
-  constexpr std::string_view kNames[] = {"native", "blas"};
   const char* wanted = std::getenv("STOOP_GEMM");
-  if (wanted == nullptr || *wanted == '\0' || kNames[0] == wanted) return GemmProvider::native;
-  if (kNames[1] != wanted) throw_unknown_name("STOOP_GEMM", "provider", wanted, kNames);
+  if (wanted == nullptr || *wanted == '\0') return GemmProvider::native;
+  const std::string_view names[] = {name_of(GemmProvider::native), name_of(GemmProvider::blas),
+                                    name_of(GemmProvider::automatic)};
+  if (wanted == names[0]) return GemmProvider::native;
+  if (wanted == names[2]) return blas_available() ? GemmProvider::automatic : GemmProvider::native;
+  if (wanted != names[1]) throw_unknown_name("STOOP_GEMM", "provider", wanted, names);
   if (!blas_available()) {
     throw_value_error("STOOP_GEMM", "blas was asked for, but " + load_blas().error, "expected a CBLAS that loads",
                       "set STOOP_BLAS to the path of one, or unset STOOP_GEMM");

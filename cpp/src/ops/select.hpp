@@ -16,6 +16,7 @@ enum class Bfloat16Isa { amx_bf16, avx512_bf16 };
 
 const char* name_of(Isa isa);
 const char* name_of(Bfloat16Isa isa);
+const char* name_of(GemmProvider provider);
 
 // Compiled in and supported by this CPU, best first.
 std::vector<Isa> supported_isas();
@@ -36,10 +37,11 @@ Bfloat16Isa select_bfloat16();
 // The products of one of supported_bfloat16(). ValueError for another, or where the system refuses what they need.
 const Bfloat16Table& bfloat16_table(Bfloat16Isa isa);
 
-// STOOP_GEMM=native|blas, native when unset; an unknown value, or blas where none can be loaded, is a ValueError.
+// STOOP_GEMM=native|blas|auto, native when unset, and for auto where no BLAS can be loaded; an unknown value, or blas
+// where none can be loaded, is a ValueError.
 GemmProvider select_gemm_provider();
 
-// The kernels of select_isa(), with gemm_blas filled in when select_gemm_provider() asks for it.
+// The kernels of select_isa(), with gemm_blas filled in unless select_gemm_provider() is native.
 template <class T>
 const OpTable<T>& active_table();
 

@@ -11,6 +11,9 @@
 //
 // Barriers: one stands where a step reads or overwrites what another thread's share of an earlier step has written or
 // read since the last barrier. With products by rows and no batch normalisation that leaves two a step of training.
+//
+// Who computes a product, where that is left to its shape, is decided last: by the whole batch, not by what is a
+// thread's share, so that a plan is the same for any number of threads.
 
 #include <utility>
 
@@ -18,6 +21,27 @@
 #include "tangent.hpp"
 
 namespace stoop {
+namespace {
+
+GemmProvider provider_of(const PlanRequest& request, const Step& step) {
+  const bool covered = request.table != nullptr && request.element_size == sizeof(float) && request.batch >= kLeastRows;
+  const auto of_form = [&](GemmForm form) {
+    const std::size_t place = product_class(form, request.batch, step.in_features, step.out_features);
+    return covered ? (*request.table)[place].provider : GemmProvider::native;
+  };
+  switch (step.kind) {
+    case StepKind::dense:
+      return of_form(GemmForm::nn);
+    case StepKind::input_gradient:
+      return of_form(GemmForm::nt);
+    case StepKind::weight_gradient:
+      return of_form(GemmForm::tn);
+    default:
+      return GemmProvider::native;
+  }
+}
+
+}  // namespace
 
 Plan PlanBuilder::build() {
   forward();
@@ -33,6 +57,9 @@ Plan PlanBuilder::build() {
     if (request_.kind == PlanKind::checked) finish_gradients();
     if (request_.limit_norm && updates()) limit_norms();
     for (Buffer& buffer : plan_.buffers) buffer.first = 0, buffer.last = time_;  // all is read again at the end
+  }
+  if (request_.provider == GemmProvider::automatic) {
+    for (Step& step : plan_.steps) step.provider = provider_of(request_, step);
   }
   plan_.arena_bytes = layout_arena(plan_.buffers, request_.batch);
   return std::move(plan_);

@@ -13,6 +13,7 @@
 
 #include "../ops/ops.hpp"
 #include "graph.hpp"
+#include "product_choice.hpp"
 
 namespace stoop {
 
@@ -158,7 +159,8 @@ struct PlanRequest {
   Index batch = 0;
   Index element_size = sizeof(float);
   GemmProvider provider = GemmProvider::native;
-  bool backward = true;  // false: a plan of kind `gradient` stops at the loss
+  const ProductTable* table = nullptr;  // of a provider that is automatic; null: native throughout
+  bool backward = true;                 // false: a plan of kind `gradient` stops at the loss
   // Of plans that compute gradients: what the layers do that behave differently in training.
   bool dropout = true;
   bool batch_statistics = true;

@@ -97,6 +97,7 @@ struct Trainer<T>::Impl {
     request.batch = batch;
     request.element_size = sizeof(T);
     request.provider = provider_of(kind);
+    request.table = product_table(ops.name);
     request.limit_norm = config.max_norm.has_value();
     return request;
   }
