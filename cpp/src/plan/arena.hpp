@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdlib>
 #include <cstring>
+#include <span>
 #include <utility>
 
 #if defined(__linux__)
@@ -75,6 +76,7 @@ class AlignedBuffer {
   T* data() { return data_; }
   const T* data() const { return data_; }
   Index size() const { return size_; }
+  std::span<T> elements() { return {data_, static_cast<std::size_t>(size_)}; }
 
  private:
   T* data_ = nullptr;

@@ -15,9 +15,11 @@ template <class T, class From>
 bool all_finite_as(const From* values, Index n) {
   using Bits = std::conditional_t<sizeof(T) == 4, std::uint32_t, std::uint64_t>;
   constexpr Bits kExponent = std::bit_cast<Bits>(std::numeric_limits<T>::infinity());
-  bool found = false;
-  for (Index j = 0; j < n; ++j) found |= (std::bit_cast<Bits>(static_cast<T>(values[j])) & kExponent) == kExponent;
-  return !found;
+  Bits found = 0;  // as wide as the numbers: a bool would be narrowed at every element
+  for (Index j = 0; j < n; ++j) {
+    found |= Bits((std::bit_cast<Bits>(static_cast<T>(values[j])) & kExponent) == kExponent ? ~Bits(0) : Bits(0));
+  }
+  return found == 0;
 }
 
 template <class T>

@@ -147,23 +147,45 @@ class TeamAtHand {
   const bool alone_, awake_;
 };
 
+// Calls body(first column, end) for what one thread takes of a step's columns: an even part, or, where the rows of a
+// weight are 1 or 2 KB long, every `team`-th of some strips, beginning at another one in every step. A part of such rows
+// falls on a part of the sets of a cache; with strips it is another part for the next weight.
+template <class T, class Body>
+void for_each_strip(Index columns, int thread, int team, std::size_t turn, Body body) {
+  constexpr Index kMostColumns = 128;
+  const Index bytes = columns * static_cast<Index>(sizeof(T));
+  const bool conflicts = bytes == 1024 || bytes == 2048;
+  const Index strips = conflicts ? block_count(columns, kMostColumns * team) * team : team;
+  const Index first =
+      conflicts ? static_cast<Index>((static_cast<std::size_t>(thread) + turn) % static_cast<std::size_t>(team))
+                : thread;
+  for (Index strip = first; strip < strips; strip += team) {
+    const Range blocks = share(block_count(columns, kColumnBlock), static_cast<int>(strip), static_cast<int>(strips));
+    if (blocks.begin < blocks.end) body(blocks.begin * kColumnBlock, std::min(blocks.end * kColumnBlock, columns));
+  }
+}
+
 // All rows through the plan by a team, a barrier between steps.
 template <class T>
 void infer_together(const InferenceRun<T>& run) {
   const Walk<T> walk(run, run.threads);
   walk.bind(run, {0, run.data.x.rows});
+  const std::vector<Step>& steps = run.plan->steps;
   TeamBarrier barrier(may_spin(run.threads));
   run_team(run.threads, [&](int thread, int team, const FlushToZero&) {
     StepContext<T> context = walk.context;
     context.scratch = walk.scratch + thread * walk.scratch_size;
-    for (const Step& step : run.plan->steps) {
-      const Index columns = output_columns(step);
-      const bool whole_rows = step.kind == StepKind::layer_norm;  // it needs all columns of a row
-      const Range blocks = share(whole_rows ? 1 : block_count(columns, kColumnBlock), thread, team);
-      const Index begin = blocks.begin * kColumnBlock;
-      const Index end = whole_rows ? columns : std::min(blocks.end * kColumnBlock, columns);
-      if (blocks.begin < blocks.end) run_slice(context, step, {0, run.data.x.rows, begin, end});
-      if (&step != &run.plan->steps.back()) barrier.wait(team);  // the team itself waits for all at its end
+    for (std::size_t i = 0; i < steps.size(); ++i) {
+      const auto run_columns = [&](Index begin, Index end) {
+        run_slice(context, steps[i], {0, run.data.x.rows, begin, end});
+      };
+      const Index columns = output_columns(steps[i]);
+      if (steps[i].kind != StepKind::layer_norm) {
+        for_each_strip<T>(columns, thread, team, i, run_columns);
+      } else if (thread == 0) {  // it needs all columns of a row
+        run_columns(0, columns);
+      }
+      if (i + 1 < steps.size()) barrier.wait(team);  // the team itself waits for all at its end
     }
   });
 }

@@ -6,6 +6,7 @@
 #include <pthread.h>
 #endif
 
+#include <algorithm>
 #include <atomic>
 #include <mutex>
 
@@ -139,6 +140,19 @@ struct Range {
 // A thread's part of `blocks`.
 inline Range share(Index blocks, int thread, int team) {
   return {blocks * thread / team, blocks * (thread + 1) / team};
+}
+
+// As many threads as are worth waking to pass over so much memory.
+inline int threads_for_elements(Index elements, int most) {
+  constexpr Index kElementsPerThread = 1 << 17;
+  return static_cast<int>(std::clamp<Index>(elements / kElementsPerThread, 1, most));
+}
+
+// Calls body(part) for the parts of [0, elements), on up to `most` threads.
+template <class Body>
+void share_elements(Index elements, int most, const Body& body) {
+  run_team(threads_for_elements(elements, most),
+           [&](int thread, int team, const FlushToZero&) { body(share(elements, thread, team)); });
 }
 
 }  // namespace stoop

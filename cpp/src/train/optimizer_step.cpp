@@ -21,7 +21,6 @@ namespace {
 
 constexpr const char* kWhere = "optimizer.step";
 constexpr Index kBlock = 1 << 14;              // elements of a call
-constexpr Index kElementsPerThread = 1 << 17;  // what is worth waking a thread for
 
 }  // namespace
 
@@ -117,8 +116,7 @@ void ParameterUpdater<T>::step(std::span<const std::span<T>> parameters,
   set_rates(rates, impl_->optimizer, rate, impl_->steps + 1);
   Index elements = 0;
   for (const Index n : impl_->sizes) elements += n;
-  const int threads = static_cast<int>(std::clamp<Index>(elements / kElementsPerThread, 1, get_num_threads()));
-  run_team(threads, [&](int thread, int team, const FlushToZero&) {
+  run_team(threads_for_elements(elements, get_num_threads()), [&](int thread, int team, const FlushToZero&) {
     impl_->update(parameters, gradients, rates, thread, team);
   });
   ++impl_->steps;

@@ -37,7 +37,7 @@ std::optional<EpochResult> Trainer<T>::Impl::run_epoch(TrainingExecutor<T>& exec
   const TrainingResult result = execute(executor, run);
   const double last_rate = run.learning_rates[std::max<Index>(result.steps, 1) - 1];
   // An update that was applied before its gradient, or what it left, was found to be no number.
-  if (result.non_finite_gradient || !is_finite(model.parameter_block()) || !is_finite(model.buffer_block())) {
+  if (result.non_finite_gradient || !is_intact()) {
     restore();
     refuse_bad_row<T>("Trainer.fit", run.data.x, result.non_finite_row);
     refuse_update("fit", last_rate, result, steps + result.steps);
@@ -241,7 +241,7 @@ void Trainer<T>::set_learning_rate(LearningRate learning_rate) {
 
 template <class T>
 std::span<T> Trainer<T>::ema_block() {
-  return {impl_->average.data(), static_cast<std::size_t>(impl_->average.size())};
+  return impl_->average.elements();
 }
 
 template <class T>

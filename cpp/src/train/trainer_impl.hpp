@@ -61,7 +61,7 @@ struct Trainer<T>::Impl {
   std::vector<std::int32_t> order;
   ReadAhead pages;              // of a mapped X
   std::vector<double> weights;  // of the samples of a call that is not `fit`
-  std::vector<T> saved;         // what an update changes, as it was at the start of the epoch
+  AlignedBuffer<T> saved;       // what an update changes, as it was at the start of the epoch
   GradientMode modes[6];        // of the executors, where they have one
   Index epoch = 0;
   Index steps = 0;
@@ -101,6 +101,8 @@ struct Trainer<T>::Impl {
     request.limit_norm = config.max_norm.has_value();
     return request;
   }
+
+  int most_threads() const { return config.num_threads > 0 ? config.num_threads : get_num_threads(); }
 
   // Threads for batches of this many rows: as told, or as many as the work feeds.
   int threads_for(double flops) const {
@@ -292,30 +294,11 @@ struct Trainer<T>::Impl {
     return total;
   }
 
-  // Everything an update changes, copied out or back.
-  void save() {
-    const auto block = model.parameter_block();
-    saved.assign(block.begin(), block.end());
-    const auto running = model.buffer_block();
-    saved.insert(saved.end(), running.begin(), running.end());
-    for (const auto& s : state) saved.insert(saved.end(), s.data(), s.data() + s.size());
-    saved.insert(saved.end(), average.data(), average.data() + average.size());
-  }
-  void restore() {
-    const T* from = saved.data();
-    const auto block = model.parameter_block();
-    std::copy_n(from, block.size(), block.begin());
-    from += block.size();
-    const auto running = model.buffer_block();
-    std::copy_n(from, running.size(), running.begin());
-    from += running.size();
-    for (auto& s : state) {
-      std::copy_n(from, s.size(), s.data());
-      from += s.size();
-    }
-    std::copy_n(from, average.size(), average.data());
-  }
-
+  // ---- trainer_rollback.cpp ----
+  std::vector<std::span<T>> changed_blocks();
+  void save();
+  void restore();
+  bool is_intact();
   // ---- trainer_full_batch.cpp ----
   History fit_full_batch(const InputView& x, const Targets<T>& y, const FitOptions<T>& options, Poller* poller);
   double step_full_batch(const InputView& x, const Targets<T>& y, double rate);
