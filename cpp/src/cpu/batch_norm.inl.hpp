@@ -6,7 +6,7 @@
 // up the groups, from the first to the last, and then goes through its rows once. Within a group each column is added
 // row by row, so no bit depends on the slices that a batch is cut into.
 
-constexpr Index kRowsAsked = 8;       // from the row that is read to the one that is asked for
+constexpr Index kRowsAsked = 8;                           // from the row that is read to the one that is asked for
 constexpr int kGateVectors = kVectorBytes == 64 ? 4 : 2;  // whose sums and what they need fit the registers
 constexpr Index kChunkBytes = 8192;  // of a row: what is derived from the sums of its columns lies on the stack
 template <class T>
@@ -61,9 +61,8 @@ inline void for_each_sum(Index cols, Index begin, Index end, Body body) {
       for_each_vector<T>(cols, [&](Index j, int lanes) { body.template operator()<1>(j, lanes, i, Index{kRows}); });
     });
   } else {
-    for_each_group_of_vectors<T, kMost>(cols, [&]<int kWidth>(Index j, int lanes) {
-      body.template operator()<kWidth>(j, lanes, begin, end - begin);
-    });
+    for_each_group_of_vectors<T, kMost>(
+        cols, [&]<int kWidth>(Index j, int lanes) { body.template operator()<kWidth>(j, lanes, begin, end - begin); });
   }
 }
 
