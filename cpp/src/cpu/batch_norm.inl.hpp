@@ -6,8 +6,11 @@
 // up the groups, from the first to the last, and then goes through its rows once. Within a group each column is added
 // row by row, so no bit depends on the slices that a batch is cut into.
 
-constexpr Index kRowsAsked = 8;       // from the row that is read to the one that is asked for
-constexpr Index kChunkColumns = 512;  // what is derived from the sums of so many columns lies on the stack
+constexpr Index kRowsAsked = 8;                           // from the row that is read to the one that is asked for
+constexpr int kGateVectors = kVectorBytes == 64 ? 4 : 2;  // whose sums and what they need fit the registers
+constexpr Index kChunkBytes = 8192;  // of a row: what is derived from the sums of its columns lies on the stack
+template <class T>
+constexpr Index kChunkColumns = kChunkBytes / static_cast<Index>(sizeof(T));
 
 // f'(y) * grad of the activation behind a normalisation, whose f is y for y > 0, else slope * y.
 template <class T>
@@ -28,99 +31,143 @@ template <bool kLarge, class T>
   if constexpr (kLarge) prefetch(line);
 }
 
+// Whether sums go through the rows in the order of memory and ask for lines. The columns of a panel, which a product has
+// just made, are in a cache anyway.
+template <class T>
+inline bool is_beyond_cache(const BatchNormArgs<T>& args) {
+  constexpr Index kCacheBytes = 1 << 20;
+  return args.cols > 4 * kLanes<T> && args.batch_rows * args.ld_input * static_cast<Index>(sizeof(T)) > kCacheBytes;
+}
+
 // Calls body(first row, end, partials of the group, whether the group begins here) for the groups of a slice.
 template <class T, class Body>
 inline void for_each_statistics_group(const BatchNormArgs<T>& args, Index sums, Body body) {
-  const Index size = statistics_group(args.batch_rows);
-  for (Index i = 0; i < args.rows;) {
-    const Index row = args.first_row + i, group = row / size, left = (group + 1) * size - row;
-    const Index end = left < args.rows - i ? i + left : args.rows;
-    body(i, end, args.partials + group * sums * args.ld_partials, row % size == 0);
-    i = end;
+  const Index size = statistics_group(args.batch_rows), first = args.first_row / size;
+  T* partials = args.partials + first * sums * args.ld_partials;
+  Index end = (first + 1) * size - args.first_row;
+  bool begins = args.first_row % size == 0;
+  for (Index i = 0; i < args.rows; i = end, end += size, partials += sums * args.ld_partials, begins = true) {
+    if (end > args.rows) end = args.rows;
+    body(i, end, partials, begins);
+  }
+}
+
+// Calls body<vectors>(first column, lanes, first row, rows), in an order that suits sums of columns: from a cache a few
+// vectors of columns at a time with all rows, so that their sums stay in registers; else in the order of memory.
+template <class T, bool kLarge, int kMost, class Body>
+inline void for_each_sum(Index cols, Index begin, Index end, Body body) {
+  if constexpr (kLarge) {
+    for_each_four_rows(begin, end, [&]<int kRows>(Index i) {
+      for_each_vector<T>(cols, [&](Index j, int lanes) { body.template operator()<1>(j, lanes, i, Index{kRows}); });
+    });
+  } else {
+    for_each_group_of_vectors<T, kMost>(
+        cols, [&]<int kWidth>(Index j, int lanes) { body.template operator()<kWidth>(j, lanes, begin, end - begin); });
   }
 }
 
 // For each group and column: the first row's value, and the sums of the differences from it and of their squares. Small
 // where all values are large, which sums of the values themselves would not survive; with n rows in a group the squares
 // are at most n times the sum of squared deviations from the mean (Chan, Golub & LeVeque 1983, sec. 3).
-template <class T>
-void batch_norm_moments(const BatchNormArgs<T>& args) noexcept {
-  const Index cols = args.cols, ld = args.ld_input;
-  for_each_statistics_group(args, kMomentSums, [&](Index begin, Index end, T* origin, bool begins) {
-    T* sum = origin + args.ld_partials;
-    T* squares = sum + args.ld_partials;
-    if (begins) {
-      for_each_vector<T>(cols, [&](Index j, int lanes) {
-        store_lanes(origin + j, load_lanes(args.input + begin * ld + j, lanes), lanes);
-        store_lanes(sum + j, Vec<T>{}, lanes);
-        store_lanes(squares + j, Vec<T>{}, lanes);
-      });
-    }
-    for_each_four_rows(begin, end, [&]<int kRows>(Index i) {
-      const T* x = args.input + i * ld;
-      for_each_vector<T>(cols, [&](Index j, int lanes) {
-        const Vec<T> first = load_lanes(origin + j, lanes);
-        Vec<T> s = load_lanes(sum + j, lanes), q = load_lanes(squares + j, lanes);
+template <class T, bool kLarge>
+inline void batch_norm_moments_of(const BatchNormArgs<T>& args) {
+  const Index cols = args.cols, ld = args.ld_input, ld_partials = args.ld_partials;
+  for_each_statistics_group(args, kMomentSums, [&](Index begin, Index end, T* partials, bool begins) {
+    const T* input = args.input;
+    for_each_sum<T, kLarge, 4>(cols, begin, end, [&]<int kWidth>(Index j, int lanes, Index i, Index rows) {
+      constexpr Index L = kLanes<T>;
+      const T* x = input + i * ld + j;
+      T* origin = partials + j;
+      T* sum = origin + ld_partials;
+      T* squares = sum + ld_partials;
+      const bool starts = begins && i == begin;
+      Vec<T> first[kWidth], s[kWidth] = {}, q[kWidth] = {};
+      STOOP_UNROLL
+      for (int v = 0; v < kWidth; ++v) {
+        first[v] = load_lanes((starts ? x : origin) + v * L, lanes);
+        if (starts) store_lanes(origin + v * L, first[v], lanes);
+        if (!starts) s[v] = load_lanes(sum + v * L, lanes), q[v] = load_lanes(squares + v * L, lanes);
+      }
+      for (Index r = 0; r < rows; ++r, x += ld) {
+        ask<kLarge>(x + kRowsAsked * ld);
         STOOP_UNROLL
-        for (int r = 0; r < kRows; ++r) {
-          const Vec<T> difference = load_lanes(x + r * ld + j, lanes) - first;
-          s += difference;
-          q += difference * difference;
+        for (int v = 0; v < kWidth; ++v) {
+          const Vec<T> difference = load_lanes(x + v * L, lanes) - first[v];
+          s[v] += difference;
+          q[v] += difference * difference;
         }
-        store_lanes(sum + j, s, lanes);
-        store_lanes(squares + j, q, lanes);
-      });
+      }
+      STOOP_UNROLL
+      for (int v = 0; v < kWidth; ++v) {
+        store_lanes(sum + v * L, s[v], lanes);
+        store_lanes(squares + v * L, q[v], lanes);
+      }
     });
   });
 }
 
-// Mean and biased variance of the batch in the vector of columns at j: the groups' merged one by one (Chan, Golub &
-// LeVeque 1983, eq. 2.1).
 template <class T>
-inline void merge_moments(const BatchNormArgs<T>& args, Index j, int lanes, Vec<T>& mean, Vec<T>& variance) {
-  const Index size = statistics_group(args.batch_rows);
-  mean = variance = Vec<T>{};
+void batch_norm_moments(const BatchNormArgs<T>& args) noexcept {
+  if (is_beyond_cache(args)) return batch_norm_moments_of<T, true>(args);
+  batch_norm_moments_of<T, false>(args);
+}
+
+// Mean and biased variance of the batch in the vectors of columns from j on: the groups' merged one by one (Chan, Golub
+// & LeVeque 1983, eq. 2.1).
+template <class T, int kWidth>
+inline void merge_moments(const BatchNormArgs<T>& args, Index j, int lanes, Vec<T>* mean, Vec<T>* variance) {
+  const Index batch_rows = args.batch_rows, ld = args.ld_partials, size = statistics_group(batch_rows);
+  Vec<T> m[kWidth] = {}, squares[kWidth] = {};
   const T* partials = args.partials + j;
-  for (Index before = 0; before < args.batch_rows; before += size, partials += kMomentSums * args.ld_partials) {
-    const Index rows = args.batch_rows - before < size ? args.batch_rows - before : size;
-    const T n = static_cast<T>(rows), share = n / static_cast<T>(before + rows);
-    const Vec<T> sum = load_lanes(partials + args.ld_partials, lanes), mean_difference = sum * (T(1) / n);
-    const Vec<T> deviations = load_lanes(partials + 2 * args.ld_partials, lanes) - sum * mean_difference;
-    const Vec<T> shift = load_lanes(partials, lanes) + mean_difference - mean;
-    mean += shift * share;
-    variance += maximum<T>(Vec<T>{}, deviations) + shift * shift * (static_cast<T>(before) * share);
+  for (Index before = 0; before < batch_rows; before += size, partials += kMomentSums * ld) {
+    const Index rows = batch_rows - before < size ? batch_rows - before : size;
+    const T n = static_cast<T>(rows), inverse = T(1) / n, share = n / static_cast<T>(before + rows);
+    const T weight = static_cast<T>(before) * share;
+    STOOP_UNROLL
+    for (int v = 0; v < kWidth; ++v) {
+      const T* origin = partials + v * kLanes<T>;
+      const Vec<T> sum = load_lanes(origin + ld, lanes), mean_difference = sum * inverse;
+      const Vec<T> deviations = load_lanes(origin + 2 * ld, lanes) - sum * mean_difference;
+      const Vec<T> shift = load_lanes(origin, lanes) + mean_difference - m[v];
+      m[v] += shift * share;
+      squares[v] += maximum<T>(Vec<T>{}, deviations) + shift * shift * weight;
+    }
   }
-  variance *= T(1) / static_cast<T>(args.batch_rows);
+  STOOP_UNROLL
+  for (int v = 0; v < kWidth; ++v) mean[v] = m[v], variance[v] = squares[v] * (T(1) / static_cast<T>(batch_rows));
 }
 
 // Calls body(first column, columns) for chunks of columns.
 template <class T, class Body>
 inline void for_each_chunk(const BatchNormArgs<T>& args, Body body) {
-  for (Index j = 0; j < args.cols; j += kChunkColumns) {
-    body(j, args.cols - j < kChunkColumns ? args.cols - j : kChunkColumns);
+  for (Index j = 0; j < args.cols; j += kChunkColumns<T>) {
+    body(j, args.cols - j < kChunkColumns<T> ? args.cols - j : kChunkColumns<T>);
   }
 }
 
 // 1 read and 1 write of the slice.
 template <class T, bool kLarge>
 inline void batch_norm_forward_of(const BatchNormArgs<T>& args) {
-  alignas(kVectorBytes) T means[kChunkColumns], scales[kChunkColumns];
+  alignas(kVectorBytes) T means[kChunkColumns<T>], scales[kChunkColumns<T>];
   const Index ld_input = args.ld_input, ld_output = args.ld_output;
   const T slope = args.slope;
   for_each_chunk(args, [&](Index first, Index cols) {
-    for_each_vector<T>(cols, [&](Index j, int lanes) {
-      const Index column = first + j;
-      Vec<T> mean, variance;
-      if (args.fixed_statistics) {
-        mean = load_lanes(args.mean + column, lanes);
-        variance = load_lanes(args.variance + column, lanes);
-      } else {
-        merge_moments(args, column, lanes, mean, variance);
-        if (args.mean != nullptr) store_lanes(args.mean + column, mean, lanes);
-        if (args.variance != nullptr) store_lanes(args.variance + column, variance, lanes);
+    for_each_group_of_vectors<T>(cols, [&]<int kWidth>(Index j, int lanes) {
+      Vec<T> mean[kWidth], variance[kWidth];
+      if (!args.fixed_statistics) merge_moments<T, kWidth>(args, first + j, lanes, mean, variance);
+      STOOP_UNROLL
+      for (int v = 0; v < kWidth; ++v) {
+        const Index i = j + v * kLanes<T>, column = first + i;
+        if (args.fixed_statistics) {
+          mean[v] = load_lanes(args.mean + column, lanes);
+          variance[v] = load_lanes(args.variance + column, lanes);
+        } else {
+          if (args.mean != nullptr) store_lanes(args.mean + column, mean[v], lanes);
+          if (args.variance != nullptr) store_lanes(args.variance + column, variance[v], lanes);
+        }
+        store_lanes(means + i, mean[v], lanes);
+        store_lanes(scales + i, load_lanes(args.gamma + column, lanes) / square_root<T>(variance[v] + args.eps), lanes);
       }
-      store_lanes(means + j, mean, lanes);
-      store_lanes(scales + j, load_lanes(args.gamma + column, lanes) / square_root<T>(variance + args.eps), lanes);
     });
     for_each_four_rows(0, args.rows, [&]<int kRows>(Index i) {
       const T* x = args.input + i * ld_input + first;
@@ -158,7 +205,7 @@ struct GateVector {
 // The same of each column of a chunk.
 template <class T>
 struct GateColumns {
-  alignas(kVectorBytes) T mean[kChunkColumns], scale[kChunkColumns];
+  alignas(kVectorBytes) T mean[kChunkColumns<T>], scale[kChunkColumns<T>];
 
   // Returns sqrt(variance + eps) of the vector of columns at `column`, j in this chunk.
   Vec<T> set(const BatchNormArgs<T>& args, Index column, Index j, int lanes) {
@@ -176,37 +223,41 @@ struct GateColumns {
 template <class T, bool kLarge>
 inline void batch_norm_sums_of(const BatchNormArgs<T>& args) {
   GateColumns<T> columns;
-  const Index ld_input = args.ld_input, ld_grad = args.ld_output;
+  const Index ld_input = args.ld_input, ld_grad = args.ld_output, ld_partials = args.ld_partials;
   const T slope = args.slope;
   for_each_chunk(args, [&](Index first, Index cols) {
     for_each_vector<T>(cols, [&](Index j, int lanes) { columns.set(args, first + j, j, lanes); });
     for_each_statistics_group(args, kGradientSums, [&](Index begin, Index end, T* partials, bool begins) {
-      T* sum = partials + first;
-      T* product = sum + args.ld_partials;
-      if (begins) {
-        for_each_vector<T>(cols, [&](Index j, int lanes) {
-          store_lanes(sum + j, Vec<T>{}, lanes);
-          store_lanes(product + j, Vec<T>{}, lanes);
-        });
-      }
-      for_each_four_rows(begin, end, [&]<int kRows>(Index i) {
-        const T* x = args.input + i * ld_input + first;
-        const T* dy = args.output + i * ld_grad + first;
-        for_each_vector<T>(cols, [&](Index j, int lanes) {
-          const GateVector<T> gate = columns.at(j, args.beta + first, lanes);
-          Vec<T> s = load_lanes(sum + j, lanes), p = load_lanes(product + j, lanes);
+      for_each_sum<T, kLarge, kGateVectors>(cols, begin, end, [&]<int kWidth>(Index j, int lanes, Index i, Index rows) {
+        constexpr Index L = kLanes<T>;
+        const T* x = args.input + i * ld_input + first + j;
+        const T* dy = args.output + i * ld_grad + first + j;
+        T* sum = partials + first + j;
+        T* product = sum + ld_partials;
+        GateVector<T> gate[kWidth];
+        Vec<T> s[kWidth] = {}, p[kWidth] = {};
+        STOOP_UNROLL
+        for (int v = 0; v < kWidth; ++v) {
+          gate[v] = columns.at(j + v * L, args.beta + first, lanes);
+          if (begins && i == begin) continue;
+          s[v] = load_lanes(sum + v * L, lanes), p[v] = load_lanes(product + v * L, lanes);
+        }
+        for (Index r = 0; r < rows; ++r, x += ld_input, dy += ld_grad) {
+          ask<kLarge>(x + kRowsAsked * ld_input);
+          ask<kLarge>(dy + kRowsAsked * ld_grad);
           STOOP_UNROLL
-          for (int r = 0; r < kRows; ++r) {
-            ask<kLarge>(x + (r + kRowsAsked) * ld_input + j);
-            ask<kLarge>(dy + (r + kRowsAsked) * ld_grad + j);
-            const Vec<T> centred = load_lanes(x + r * ld_input + j, lanes) - gate.mean;
-            const Vec<T> g = gate.of(centred, load_lanes(dy + r * ld_grad + j, lanes), slope);
-            s += g;
-            p += g * centred;
+          for (int v = 0; v < kWidth; ++v) {
+            const Vec<T> centred = load_lanes(x + v * L, lanes) - gate[v].mean;
+            const Vec<T> g = gate[v].of(centred, load_lanes(dy + v * L, lanes), slope);
+            s[v] += g;
+            p[v] += g * centred;
           }
-          store_lanes(sum + j, s, lanes);
-          store_lanes(product + j, p, lanes);
-        });
+        }
+        STOOP_UNROLL
+        for (int v = 0; v < kWidth; ++v) {
+          store_lanes(sum + v * L, s[v], lanes);
+          store_lanes(product + v * L, p[v], lanes);
+        }
       });
     });
   });
@@ -214,27 +265,33 @@ inline void batch_norm_sums_of(const BatchNormArgs<T>& args) {
 
 template <class T>
 void batch_norm_sums(const BatchNormArgs<T>& args) noexcept {
-  if (is_large<T>(args.batch_rows, args.ld_input)) return batch_norm_sums_of<T, true>(args);
+  if (is_beyond_cache(args)) return batch_norm_sums_of<T, true>(args);
   batch_norm_sums_of<T, false>(args);
 }
 
 // The two sums of the whole batch. Groups are added up run by run: rounding grows with the longest chain.
-template <class T>
-inline void merge_sums(const BatchNormArgs<T>& args, Index j, int lanes, Vec<T>& sum, Vec<T>& product) {
+template <class T, int kWidth>
+inline void merge_sums(const BatchNormArgs<T>& args, Index j, int lanes, Vec<T>* sum, Vec<T>* product) {
   constexpr Index kGroupsPerRun = 64;
   const Index size = statistics_group(args.batch_rows), groups = (args.batch_rows + size - 1) / size;
-  sum = product = Vec<T>{};
+  const Index ld = args.ld_partials;
+  const T* partials = args.partials + j;
+  Vec<T> s[kWidth] = {}, p[kWidth] = {};
   for (Index group = 0; group < groups;) {
     const Index end = groups - group < kGroupsPerRun ? groups : group + kGroupsPerRun;
-    Vec<T> run_sum{}, run_product{};
-    for (; group < end; ++group) {
-      const T* partials = args.partials + group * kGradientSums * args.ld_partials + j;
-      run_sum += load_lanes(partials, lanes);
-      run_product += load_lanes(partials + args.ld_partials, lanes);
+    Vec<T> run_sum[kWidth] = {}, run_product[kWidth] = {};
+    for (; group < end; ++group, partials += kGradientSums * ld) {
+      STOOP_UNROLL
+      for (int v = 0; v < kWidth; ++v) {
+        run_sum[v] += load_lanes(partials + v * kLanes<T>, lanes);
+        run_product[v] += load_lanes(partials + ld + v * kLanes<T>, lanes);
+      }
     }
-    sum += run_sum;
-    product += run_product;
+    STOOP_UNROLL
+    for (int v = 0; v < kWidth; ++v) s[v] += run_sum[v], p[v] += run_product[v];
   }
+  STOOP_UNROLL
+  for (int v = 0; v < kWidth; ++v) sum[v] = s[v], product[v] = p[v];
 }
 
 // dbeta = sum(dy), dgamma = sum(dy * xhat), dx = gamma / sqrt(variance + eps) * (dy - dbeta/rows - xhat * dgamma/rows);
@@ -242,19 +299,23 @@ inline void merge_sums(const BatchNormArgs<T>& args, Index j, int lanes, Vec<T>&
 template <class T, bool kLarge>
 inline void batch_norm_backward_of(const BatchNormArgs<T>& args) {
   GateColumns<T> columns;
-  alignas(kVectorBytes) T mean_grads[kChunkColumns], mean_products[kChunkColumns];
+  alignas(kVectorBytes) T mean_grads[kChunkColumns<T>], mean_products[kChunkColumns<T>];
   const Index ld_input = args.ld_input, ld_grad = args.ld_output;
   const T slope = args.slope, inverse_rows = args.fixed_statistics ? T(0) : T(1) / static_cast<T>(args.batch_rows);
   for_each_chunk(args, [&](Index first, Index cols) {
-    for_each_vector<T>(cols, [&](Index j, int lanes) {
-      const Vec<T> deviation = columns.set(args, first + j, j, lanes);
-      Vec<T> sum, product;
-      merge_sums(args, first + j, lanes, sum, product);
-      product /= deviation;
-      if (args.grad_beta != nullptr) store_lanes(args.grad_beta + first + j, sum, lanes);
-      if (args.grad_gamma != nullptr) store_lanes(args.grad_gamma + first + j, product, lanes);
-      store_lanes(mean_grads + j, sum * inverse_rows, lanes);
-      store_lanes(mean_products + j, product * inverse_rows / deviation, lanes);
+    for_each_group_of_vectors<T>(cols, [&]<int kWidth>(Index j, int lanes) {
+      Vec<T> sum[kWidth], product[kWidth];
+      merge_sums<T, kWidth>(args, first + j, lanes, sum, product);
+      STOOP_UNROLL
+      for (int v = 0; v < kWidth; ++v) {
+        const Index i = j + v * kLanes<T>, column = first + i;
+        const Vec<T> deviation = columns.set(args, column, i, lanes);
+        product[v] /= deviation;
+        if (args.grad_beta != nullptr) store_lanes(args.grad_beta + column, sum[v], lanes);
+        if (args.grad_gamma != nullptr) store_lanes(args.grad_gamma + column, product[v], lanes);
+        store_lanes(mean_grads + i, sum[v] * inverse_rows, lanes);
+        store_lanes(mean_products + i, product[v] * inverse_rows / deviation, lanes);
+      }
     });
     for_each_four_rows(0, args.rows, [&]<int kRows>(Index i) {
       const T* x = args.input + i * ld_input + first;

@@ -288,13 +288,16 @@ inline void for_each_strip(Index cols, Body body) {
   for (Index j = 0; j < cols; j += kStripColumns<T>) body(j, cols - j < kStripColumns<T> ? cols - j : kStripColumns<T>);
 }
 
-// Calls body<width>(first column, lanes) for groups of up to four vectors of columns, so that several sums are in
+// Calls body<width>(first column, lanes) for groups of up to kMost vectors of columns, so that several sums are in
 // flight at once; lanes of the last vector: `lanes`.
-template <class T, class Body>
+template <class T, int kMost = 4, class Body>
 inline void for_each_group_of_vectors(Index cols, Body body) {
   constexpr Index L = kLanes<T>;
   Index j = 0;
-  for (; j + 4 * L <= cols; j += 4 * L) body.template operator()<4>(j, kLanes<T>);
+  for (; j + kMost * L <= cols; j += kMost * L) body.template operator()<kMost>(j, kLanes<T>);
+  if constexpr (kMost > 2) {
+    if (j + 2 * L <= cols) body.template operator()<2>(j, kLanes<T>), j += 2 * L;
+  }
   for (; j + L <= cols; j += L) body.template operator()<1>(j, kLanes<T>);
   if (j < cols) body.template operator()<1>(j, static_cast<int>(cols - j));
 }
