@@ -20,7 +20,7 @@ namespace stoop {
 namespace {
 
 constexpr const char* kWhere = "optimizer.step";
-constexpr Index kBlock = 1 << 14;              // elements of a call
+constexpr Index kBlock = 1 << 14;  // elements of a call
 
 }  // namespace
 
