@@ -143,6 +143,17 @@ def test_a_non_finite_loss_keeps_the_last_good_parameters(optimizer: Any, rate: 
     assert bits(model) == bits(twin)
 
 
+def test_large_blocks_are_put_back_by_all_threads() -> None:
+    """Of more elements than one thread copies alone: every part, and the ends of each, are those from before."""
+    X, y = make_data("mse", 4, 301, 2003)
+    model = stoop.Model([stoop.Dense(2003)], input_dim=301)
+    before = bits(model)
+    trainer = stoop.Trainer(model, loss="mse", optimizer=stoop.optimizers.Adam(3e38), num_threads=2)
+    with pytest.raises(stoop.NonFiniteLossError):
+        trainer.fit(X, y, epochs=1, batch_size=4, verbose=0)
+    assert bits(model) == before
+
+
 @pytest.mark.parametrize("rate", [1e4, 1e12, 1e20, 3e38])
 @pytest.mark.parametrize("optimizer", [stoop.optimizers.SGD, stoop.optimizers.Adam])
 def test_step_keeps_the_last_good_parameters(optimizer: Any, rate: float) -> None:
