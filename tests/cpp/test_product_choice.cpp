@@ -59,11 +59,13 @@ TEST(ProductTable, TheBlasOnlyWhereItWinsByFivePercent) {
 
 // ---- plans ----
 
-// The BLAS in every second class, so that neighbours differ.
-ProductTable striped(std::size_t first) {
+// The BLAS in every second class, so that neighbours differ; in one form in the others, so that this form differs from
+// the other two.
+ProductTable striped(GemmForm other) {
   ProductTable table{};
   for (std::size_t i = 0; i < table.size(); ++i) {
-    table[i] = {1.0, i % 2 == first ? GemmProvider::blas : GemmProvider::native};
+    const bool first = i / (kColumnClasses * kWorkClasses) == static_cast<std::size_t>(other);
+    table[i] = {1.0, (i % 2 == 0) == first ? GemmProvider::blas : GemmProvider::native};
   }
   return table;
 }
@@ -116,8 +118,8 @@ void expect_provider_everywhere(const Plan& plan, GemmProvider provider, const c
 TEST(PlanProviders, AutomaticIsWhatTheTableSays) {
   constexpr PlanKind kKinds[] = {PlanKind::inference, PlanKind::evaluation, PlanKind::training,
                                  PlanKind::checked,   PlanKind::gradient,   PlanKind::curvature};
-  for (const std::size_t first : {std::size_t{0}, std::size_t{1}}) {
-    const ProductTable table = striped(first);
+  for (const GemmForm other : kForms) {
+    const ProductTable table = striped(other);
     for (const PlanKind kind : kKinds) {
       const Plan plan = plan_of({.kind = kind, .table = &table});
       int counts[2] = {0, 0};
@@ -144,7 +146,7 @@ TEST(PlanProviders, NativeWhereTheTableSaysNothing) {
 }
 
 TEST(PlanProviders, TheTableIsForAutomaticAlone) {
-  const ProductTable table = striped(0);
+  const ProductTable table = striped(GemmForm::nn);
   for (const GemmProvider provider : {GemmProvider::native, GemmProvider::blas, GemmProvider::bfloat16}) {
     expect_provider_everywhere(plan_of({.provider = provider, .table = &table}), provider, "asked for by name");
   }
