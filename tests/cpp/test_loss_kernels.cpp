@@ -12,6 +12,7 @@ struct LossProblem {
   Index rows, cols, ld;
   std::vector<T> output, targets, grad;
   std::vector<std::int32_t> classes;
+  std::vector<double> weights{};  // none: all 1
   double loss = -1.0, correct = -1.0;
 
   LossProblem(Index r, Index c, Index gap, double scale)
@@ -39,7 +40,9 @@ struct LossProblem {
     args.classes = classes.data();
     args.targets = targets.data(), args.ld_targets = ld;
     args.grad = with_gradient ? grad.data() : nullptr, args.ld_grad = ld;
+    args.weights = weights.empty() ? nullptr : weights.data();
     args.grad_scale = T(0.25);
+    args.parameter = kind == LossKind::huber ? T(1) : T(0);
     args.loss = &loss, args.correct = &correct;
     table.loss[static_cast<int>(kind)](args);
   }
@@ -82,7 +85,7 @@ class Losses : public ::testing::Test {
 using ElementTypes = ::testing::Types<float, double>;
 TYPED_TEST_SUITE(Losses, ElementTypes);
 
-constexpr Index kWidths[] = {1, 2, 3, 4, 5, 7, 8, 9, 10, 15, 16, 17, 31, 32, 33, 53};
+constexpr Index kWidths[] = {1, 2, 3, 4, 5, 7, 8, 9, 10, 15, 16, 17, 31, 32, 33, 53, 64, 79, 131};
 
 TYPED_TEST(Losses, SoftmaxCrossEntropyValueAndGradient) {
   using T = TypeParam;
@@ -139,10 +142,49 @@ TYPED_TEST(Losses, MeanSquaredErrorValueAndGradient) {
   }
 }
 
+// Beyond delta = 1 and within it, and where nothing is wrong; every row with a weight of its own.
+TYPED_TEST(Losses, AbsoluteErrorAndHuberValueAndGradient) {
+  using T = TypeParam;
+  constexpr Index kRows = 5;
+  for (const Index cols : kWidths) {
+    for (const LossKind kind : {LossKind::mae, LossKind::huber}) {
+      LossProblem<T> p(kRows, cols, 3, 2.0);
+      p.weights = {0.5, 2.0, 0.0, 1.0, 3.0};
+      for (std::size_t i = 0; i < p.output.size(); i += 3) p.output[i] = p.targets[i];
+      p.run(table_under_test<T>(), kind);
+      Wide<T> loss = 0;
+      for (Index i = 0; i < kRows; ++i) {
+        const Wide<T> weight = p.weights[static_cast<std::size_t>(i)];
+        for (Index j = 0; j < cols; ++j) {
+          const Wide<T> d = p.z(i, j) - p.t(i, j), size = std::abs(d), sign = (d > 0) - (d < 0);
+          const bool linear = kind == LossKind::mae || size > 1;
+          loss += weight * (kind == LossKind::mae ? size : linear ? size - Wide<T>(0.5) : d * d / 2) / cols;
+          const double want = static_cast<double>(weight * (linear ? sign : d) / cols / 4);
+          ASSERT_NEAR(p.g(i, j), want, 8 * kEps<T>) << name_of(kind) << ", " << cols << " columns";
+        }
+      }
+      const double tolerance = (static_cast<double>(cols) + 4.0) * kEps<T> * static_cast<double>(loss);
+      ASSERT_NEAR(p.loss, static_cast<double>(loss), tolerance) << name_of(kind) << ", " << cols << " columns";
+      this->expect_gap_untouched(p);
+    }
+  }
+}
+
+TYPED_TEST(Losses, AbsoluteErrorOfNaNIsNaN) {
+  using T = TypeParam;
+  for (const LossKind kind : {LossKind::mae, LossKind::huber}) {
+    LossProblem<T> p(1, 21, 0, 2.0);
+    p.output[18] = kNaN<T>;
+    p.run(table_under_test<T>(), kind);
+    EXPECT_TRUE(std::isnan(p.loss)) << name_of(kind);
+    EXPECT_TRUE(std::isnan(p.g(0, 18))) << name_of(kind);
+  }
+}
+
 TYPED_TEST(Losses, TheValueIsTheSameWithoutAGradient) {
   using T = TypeParam;
-  for (const LossKind kind : {this->kSoftmax, this->kMse}) {
-    LossProblem<T> with(5, 21, 0, 3.0), without = with;
+  for (const LossKind kind : {this->kSoftmax, LossKind::binary_cross_entropy, this->kMse, LossKind::mae}) {
+    LossProblem<T> with(5, 77, 0, 3.0), without = with;
     with.run(table_under_test<T>(), kind);
     without.run(table_under_test<T>(), kind, false);
     EXPECT_EQ(with.loss, without.loss);

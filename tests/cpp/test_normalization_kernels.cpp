@@ -1,4 +1,4 @@
-// Batch normalisation, column sums and the gamma of layer normalisation of STOOP_ISA against plain loops in a wider
+// Batch normalisation, column sums and layer normalisation of STOOP_ISA against plain loops in a wider
 // type: rows around the groups in which statistics are merged, columns around vectors, chunks and strips, and a matrix
 // large enough for the text that asks for its lines in advance.
 #include <gtest/gtest.h>
@@ -204,6 +204,85 @@ TYPED_TEST(NormalizationKernels, ColumnsAreAddedInOrder) {
       }
       EXPECT_EQ(sum[static_cast<std::size_t>(j)], want);
       EXPECT_NEAR(double(gamma[static_cast<std::size_t>(j)]), double(want_gamma), kEps<T> * double(rows));
+    }
+  }
+}
+
+template <class T>
+struct LayerNormData {
+  Index rows, cols, ld;
+  std::vector<T> input, grad, gamma, beta;
+  std::vector<T> output, grad_input, statistics;
+
+  LayerNormData(Index r, Index c)
+      : rows(r),
+        cols(c),
+        ld(c + 3),
+        input(numbers<T>(r * ld, 1)),
+        grad(numbers<T>(r * ld, 2)),
+        gamma(numbers<T>(c, 3)),
+        beta(numbers<T>(c, 4)),
+        output(input.size(), T(77)),
+        grad_input(output),
+        statistics(static_cast<std::size_t>(2 * r)) {}
+
+  // The rows [begin, end), forward and backward.
+  void run(Index begin, Index end) {
+    LayerNormArgs<T> args{};
+    args.rows = end - begin, args.cols = cols;
+    args.input = input.data() + begin * ld, args.ld_input = ld;
+    args.gamma = gamma.data(), args.beta = beta.data();
+    args.output = output.data() + begin * ld, args.ld_output = ld;
+    args.statistics = statistics.data() + 2 * begin, args.ld_statistics = 2;
+    args.eps = T(0.01);
+    table_under_test<T>().layer_norm_forward(args);
+    args.grad = grad.data() + begin * ld, args.ld_grad = ld;
+    args.output = grad_input.data() + begin * ld;
+    table_under_test<T>().layer_norm_backward(args);
+  }
+  Wide<T> at(const std::vector<T>& matrix, Index i, Index j) const {
+    return matrix[static_cast<std::size_t>(i * ld + j)];
+  }
+  void expect_row(Index i) const {
+    const Wide<T> n = static_cast<Wide<T>>(cols);
+    Wide<T> mean = 0, variance = 0, mean_grad = 0, slope = 0;
+    for (Index j = 0; j < cols; ++j) mean += at(input, i, j) / n;
+    for (Index j = 0; j < cols; ++j) variance += (at(input, i, j) - mean) * (at(input, i, j) - mean) / n;
+    const Wide<T> inverse = 1 / std::sqrt(variance + Wide<T>(T(0.01)));
+    const auto xhat = [&](Index j) { return (at(input, i, j) - mean) * inverse; };
+    const auto scaled = [&](Index j) { return at(grad, i, j) * gamma[static_cast<std::size_t>(j)]; };
+    for (Index j = 0; j < cols; ++j) mean_grad += scaled(j) / n, slope += scaled(j) * xhat(j) / n;
+    const double tolerance = 4.0 * static_cast<double>(inverse) * (8.0 + static_cast<double>(n)) * kEps<T>;
+    for (Index j = 0; j < cols; ++j) {
+      const auto column = static_cast<std::size_t>(j);
+      EXPECT_NEAR(double(at(output, i, j)), double(xhat(j) * gamma[column] + beta[column]), tolerance)
+          << i << ", " << j;
+      const Wide<T> want = (scaled(j) - mean_grad - xhat(j) * slope) * inverse;
+      EXPECT_NEAR(double(at(grad_input, i, j)), double(want), tolerance) << i << ", " << j;
+    }
+    for (Index j = cols; j < ld; ++j) {
+      EXPECT_EQ(at(output, i, j), Wide<T>(77)) << i << ", " << j;
+      EXPECT_EQ(at(grad_input, i, j), Wide<T>(77)) << i << ", " << j;
+    }
+  }
+};
+
+// Several rows are normalised together, unless they are wide: neither changes the bits of a row.
+TYPED_TEST(NormalizationKernels, LayerNormOfAnySlice) {
+  using T = TypeParam;
+  constexpr Index kRows = 11;
+  for (const Index cols : {1, 5, 16, 37, 64, 131, 530}) {
+    SCOPED_TRACE(testing::Message() << cols << " columns");
+    LayerNormData<T> whole(kRows, cols);
+    whole.run(0, kRows);
+    for (Index i = 0; i < kRows; ++i) whole.expect_row(i);
+    for (Index cut = 1; cut < kRows; ++cut) {
+      LayerNormData<T> cut_in_two(kRows, cols);
+      cut_in_two.run(0, cut);
+      cut_in_two.run(cut, kRows);
+      EXPECT_TRUE(same_bits<T>(cut_in_two.output, whole.output)) << cut;
+      EXPECT_TRUE(same_bits<T>(cut_in_two.grad_input, whole.grad_input)) << cut;
+      EXPECT_TRUE(same_bits<T>(cut_in_two.statistics, whole.statistics)) << cut;
     }
   }
 }

@@ -143,10 +143,10 @@ inline ValueAndSlope<T> element_loss(Vec<T> z, Vec<T> t, [[maybe_unused]] T delt
   } else if constexpr (kKind == LossKind::mse) {
     return {d * d, d + d};
   } else if constexpr (kKind == LossKind::mae) {
-    const Vec<T> sign = d > Vec<T>{} ? broadcast(T(1)) : (d < Vec<T>{} ? broadcast(T(-1)) : d);  // NaN stays NaN
-    return {d < Vec<T>{} ? -d : d, sign};
+    const Vec<T> size = absolute<T>(d);
+    return {size, size > Vec<T>{} ? with_sign_of<T>(broadcast(T(1)), d) : d};  // NaN stays NaN
   } else {
-    const Vec<T> size = d < Vec<T>{} ? -d : d;
+    const Vec<T> size = absolute<T>(d);
     const Vec<T> slope = maximum<T>(broadcast(-delta), minimum<T>(broadcast(delta), d));
     return {size > delta ? delta * (size - T(0.5) * delta) : T(0.5) * d * d, slope};
   }
@@ -155,28 +155,29 @@ inline ValueAndSlope<T> element_loss(Vec<T> z, Vec<T> t, [[maybe_unused]] T delt
 // loss = mean_j of element_loss; `correct` (binary_cross_entropy) is the share of columns with z > 0 where t > 1/2.
 template <class T, LossKind kKind>
 void elementwise_loss(const LossArgs<T>& args) noexcept {
-  const T inverse_cols = T(1) / static_cast<T>(args.cols);
-  double loss = 0.0, correct = 0.0;
+  constexpr int kSums = kKind == LossKind::binary_cross_entropy ? 2 : 1;
+  const double cols = static_cast<double>(args.cols);
+  const T inverse_cols = T(1) / static_cast<T>(args.cols), parameter = args.parameter;
+  Vec<double> loss{}, correct{};  // lanes are added when all rows are
   for (Index i = 0; i < args.rows; ++i) {
     const T* output = args.output + i * args.ld_output;
     const T* target = args.targets + i * args.ld_targets;
     T* grad = args.grad == nullptr ? nullptr : args.grad + i * args.ld_grad;
     const double weight = args.weights == nullptr ? 1.0 : args.weights[i];
     const T scale = static_cast<T>(weight) * args.grad_scale * inverse_cols;
-    Vec<T> sum{}, right{};
-    for_each_vector<T>(args.cols, [&](Index j, int lanes) {
+    const VecSums<T, kSums> sums = sums_of_vectors<T, kSums>(args.cols, [&](Index j, int lanes) -> VecSums<T, kSums> {
       const Vec<T> z = load_lanes(output + j, lanes), t = load_lanes(target + j, lanes);
-      const ValueAndSlope<T> element = element_loss<T, kKind>(z, t, args.parameter);
-      sum += select<T>(first_lanes<T>(lanes), element.value, Vec<T>{});
-      if constexpr (kKind == LossKind::binary_cross_entropy) {
-        const IntVec<T> agree = (z > Vec<T>{}) == (t > broadcast(T(0.5)));
-        right += select<T>(agree & first_lanes<T>(lanes), broadcast(T(1)), Vec<T>{});
-      }
+      const ValueAndSlope<T> element = element_loss<T, kKind>(z, t, parameter);
       if (grad != nullptr) store_lanes(grad + j, element.slope * scale, lanes);
+      if constexpr (kSums == 2) {
+        return {{element.value, select<T>((z > Vec<T>{}) == (t > broadcast(T(0.5))), broadcast(T(1)), Vec<T>{})}};
+      } else {
+        return {{element.value}};
+      }
     });
-    loss += weight * sum_lanes<T>(sum) / static_cast<double>(args.cols);
-    correct += sum_lanes<T>(right) / static_cast<double>(args.cols);
+    loss += weight * add_pairs_of_lanes<T>(sums.of[0]);
+    if constexpr (kSums == 2) correct += add_pairs_of_lanes<T>(sums.of[1]);
   }
-  *args.loss = loss;
-  *args.correct = correct;
+  *args.loss = sum_lanes<double>(loss) / cols;
+  *args.correct = sum_lanes<double>(correct) / cols;
 }

@@ -1,62 +1,81 @@
 // Layer normalisation, and small elementwise kernels around normalisations.
 // y = gamma * xhat + beta with xhat = (x - mean) / sqrt(variance + eps).
 
-// Sum over the lanes in use of value(j, lanes), in T and in a fixed order, several vectors in flight.
+// Of one value.
 template <class T, class Value>
 inline T row_sum(Index cols, Value value) {
-  constexpr Index L = kLanes<T>;
-  Vec<T> sum[4] = {};
-  Index start = 0;
-  for (; start + 4 * L <= cols; start += 4 * L) {
-    STOOP_UNROLL
-    for (int v = 0; v < 4; ++v) sum[v] += value(start + v * L, kLanes<T>);
-  }
-  for_each_vector<T>(cols - start, [&](Index j, int lanes) {
-    sum[0] += select<T>(first_lanes<T>(lanes), value(start + j, lanes), Vec<T>{});
-  });
-  return static_cast<T>(sum_lanes<T>((sum[0] + sum[1]) + (sum[2] + sum[3])));
+  const auto one = [&](Index j, int lanes) -> VecSums<T, 1> { return {{value(j, lanes)}}; };
+  return static_cast<T>(sum_lanes<T>(sums_of_vectors<T, 1>(cols, one).of[0]));
 }
 
-// Ba, Kiros & Hinton 2016, eq. 4.
-template <class T>
-void layer_norm_forward(const LayerNormArgs<T>& args) noexcept {
-  const T inverse_cols = T(1) / static_cast<T>(args.cols);
-  for (Index i = 0; i < args.rows; ++i) {
-    const T* x = args.input + i * args.ld_input;
-    const T mean = inverse_cols * row_sum<T>(args.cols, [&](Index j, int lanes) { return load_lanes(x + j, lanes); });
-    const T variance = inverse_cols * row_sum<T>(args.cols, [&](Index j, int lanes) {
-                         const Vec<T> centred = load_lanes(x + j, lanes) - mean;
+// Mean and 1/sqrt(variance + eps) of kRows rows, which go to the statistics. Each pass is over all rows before the next:
+// adding the lanes of a sum is a long chain, and other rows are worked on meanwhile.
+template <class T, int kRows>
+inline void normalise_rows(const LayerNormArgs<T>& args, Index first) {
+  const Index cols = args.cols;
+  const T inverse_cols = T(1) / static_cast<T>(cols);
+  const T* gamma = args.gamma;
+  const T* beta = args.beta;
+  const T* input = args.input + first * args.ld_input;
+  T mean[kRows], inverse[kRows];
+  for (int r = 0; r < kRows; ++r) {
+    const T* x = input + r * args.ld_input;
+    mean[r] = inverse_cols * row_sum<T>(cols, [&](Index j, int lanes) { return load_lanes(x + j, lanes); });
+  }
+  for (int r = 0; r < kRows; ++r) {
+    const T* x = input + r * args.ld_input;
+    const T variance = inverse_cols * row_sum<T>(cols, [&](Index j, int lanes) {
+                         const Vec<T> centred = load_lanes(x + j, lanes) - mean[r];
                          return centred * centred;
                        });
-    const T inverse = T(1) / square_root<T>(broadcast(variance + args.eps))[0];
-    args.statistics[i * args.ld_statistics] = mean;
-    args.statistics[i * args.ld_statistics + 1] = inverse;
-    for_each_vector<T>(args.cols, [&](Index j, int lanes) {
-      const Vec<T> normalised = (load_lanes(x + j, lanes) - mean) * inverse;
-      store_lanes(args.output + i * args.ld_output + j,
-                  normalised * load_lanes(args.gamma + j, lanes) + load_lanes(args.beta + j, lanes), lanes);
+    inverse[r] = T(1) / square_root(variance + args.eps);
+  }
+  for (int r = 0; r < kRows; ++r) {
+    const T* x = input + r * args.ld_input;
+    T* y = args.output + (first + r) * args.ld_output;
+    T* statistics = args.statistics + (first + r) * args.ld_statistics;
+    statistics[0] = mean[r];
+    statistics[1] = inverse[r];
+    for_each_vector<T>(cols, [&](Index j, int lanes) {
+      const Vec<T> normalised = (load_lanes(x + j, lanes) - mean[r]) * inverse[r];
+      store_lanes(y + j, normalised * load_lanes(gamma + j, lanes) + load_lanes(beta + j, lanes), lanes);
     });
   }
+}
+
+// Ba, Kiros & Hinton 2016, eq. 4. Wide rows go alone: prefetchers follow one better than several.
+template <class T>
+void layer_norm_forward(const LayerNormArgs<T>& args) noexcept {
+  constexpr int kTogether = 4;
+  constexpr Index kMostBytes = 2048;  // of a row
+  Index i = 0;
+  if (args.cols * static_cast<Index>(sizeof(T)) <= kMostBytes) {
+    for (; i + kTogether <= args.rows; i += kTogether) normalise_rows<T, kTogether>(args, i);
+  }
+  for (; i < args.rows; ++i) normalise_rows<T, 1>(args, i);
 }
 
 // With g = dy * gamma: dx = (g - mean(g) - xhat * mean(g * xhat)) / sqrt(variance + eps).
 template <class T>
 void layer_norm_backward(const LayerNormArgs<T>& args) noexcept {
-  const T inverse_cols = T(1) / static_cast<T>(args.cols);
+  const Index cols = args.cols;
+  const T inverse_cols = T(1) / static_cast<T>(cols);
+  const T* gamma = args.gamma;
   for (Index i = 0; i < args.rows; ++i) {
     const T* x = args.input + i * args.ld_input;
     const T* dy = args.grad + i * args.ld_grad;
+    T* dx = args.output + i * args.ld_output;
     const T mean = args.statistics[i * args.ld_statistics], inverse = args.statistics[i * args.ld_statistics + 1];
-    const auto scaled = [&](Index j, int lanes) {
-      return load_lanes(dy + j, lanes) * load_lanes(args.gamma + j, lanes);
-    };
+    const auto scaled = [&](Index j, int lanes) { return load_lanes(dy + j, lanes) * load_lanes(gamma + j, lanes); };
     const auto normalised = [&](Index j, int lanes) { return (load_lanes(x + j, lanes) - mean) * inverse; };
-    const T mean_grad = inverse_cols * row_sum<T>(args.cols, scaled);
-    const T slope = inverse_cols *
-                    row_sum<T>(args.cols, [&](Index j, int lanes) { return scaled(j, lanes) * normalised(j, lanes); });
-    for_each_vector<T>(args.cols, [&](Index j, int lanes) {
-      store_lanes(args.output + i * args.ld_output + j,
-                  (scaled(j, lanes) - mean_grad - normalised(j, lanes) * slope) * inverse, lanes);
+    const VecSums<T, 2> sums = sums_of_vectors<T, 2>(cols, [&](Index j, int lanes) -> VecSums<T, 2> {
+      const Vec<T> g = scaled(j, lanes);
+      return {{g, g * normalised(j, lanes)}};
+    });
+    const T mean_grad = inverse_cols * static_cast<T>(sum_lanes<T>(sums.of[0]));
+    const T slope = inverse_cols * static_cast<T>(sum_lanes<T>(sums.of[1]));
+    for_each_vector<T>(cols, [&](Index j, int lanes) {
+      store_lanes(dx + j, (scaled(j, lanes) - mean_grad - normalised(j, lanes) * slope) * inverse, lanes);
     });
   }
 }

@@ -162,25 +162,40 @@ inline Vec<T> square_root(Vec<T> v) {
 #endif
 }
 
+// Compilers know no instruction of the vector extensions for one lane alone; that of a whole vector takes as long as
+// several of a lane.
+inline float square_root(float x) { return __builtin_sqrtf(x); }
+inline double square_root(double x) { return __builtin_sqrt(x); }
+
+// Twice as many lanes as a vector of double has are added in pairs, so that many vectors can be added up before their
+// lanes are.
+template <class T>
+inline Vec<double> add_pairs_of_lanes(Vec<T> v) {
+  if constexpr (sizeof(T) == 8) {
+    return v;
+  } else {
+#if defined(__AVX512F__)
+    const __m256 high = _mm512_extractf32x8_ps((__m512)v, 1);
+    return (Vec<double>)(_mm512_cvtps_pd(_mm512_castps512_ps256((__m512)v)) + _mm512_cvtps_pd(high));
+#elif defined(__AVX2__)
+    const __m128 high = _mm256_extractf128_ps((__m256)v, 1);
+    return (Vec<double>)(_mm256_cvtps_pd(_mm256_castps256_ps128((__m256)v)) + _mm256_cvtps_pd(high));
+#else
+    Vec<double> wide{};
+    for (int i = 0; i < kLanes<T>; ++i) wide[i / 2] += static_cast<double>(v[i]);
+    return wide;
+#endif
+  }
+}
+
 // Sum of the lanes in double, in an order of the instruction set. Halves are added to halves where vectors are wide: a
 // chain of additions as long as the vector would be felt in short rows.
 template <class T>
 inline double sum_lanes(Vec<T> v) {
 #if defined(__AVX512F__)
-  if constexpr (sizeof(T) == 4) {
-    const __m256 high = _mm512_extractf32x8_ps((__m512)v, 1);
-    return _mm512_reduce_add_pd(_mm512_cvtps_pd(_mm512_castps512_ps256((__m512)v)) + _mm512_cvtps_pd(high));
-  } else {
-    return _mm512_reduce_add_pd((__m512d)v);
-  }
+  return _mm512_reduce_add_pd((__m512d)add_pairs_of_lanes<T>(v));
 #elif defined(__AVX2__)
-  __m256d wide;
-  if constexpr (sizeof(T) == 4) {
-    const __m128 high = _mm256_extractf128_ps((__m256)v, 1);
-    wide = _mm256_cvtps_pd(_mm256_castps256_ps128((__m256)v)) + _mm256_cvtps_pd(high);
-  } else {
-    wide = (__m256d)v;
-  }
+  const __m256d wide = (__m256d)add_pairs_of_lanes<T>(v);
   const __m128d narrow = _mm256_castpd256_pd128(wide) + _mm256_extractf128_pd(wide, 1);
   return narrow[0] + narrow[1];
 #else
@@ -247,6 +262,33 @@ inline void store_lanes(T* p, Vec<T> v, int n) {
   } else {
     store_partial(p, v, n);
   }
+}
+
+// Sums over a row of the vectors that value(j, lanes) gives, in T and in a fixed order, several in flight; lanes behind
+// the end of the row do not count.
+template <class T, int kSums>
+struct VecSums {
+  Vec<T> of[kSums];
+};
+
+template <class T, int kSums, class Value>
+inline VecSums<T, kSums> sums_of_vectors(Index cols, Value value) {
+  constexpr Index L = kLanes<T>;
+  VecSums<T, kSums> sum[4] = {};
+  Index start = 0;
+  for (; start + 4 * L <= cols; start += 4 * L) {
+    STOOP_UNROLL
+    for (int v = 0; v < 4; ++v) {
+      const VecSums<T, kSums> next = value(start + v * L, kLanes<T>);
+      for (int s = 0; s < kSums; ++s) sum[v].of[s] += next.of[s];
+    }
+  }
+  for_each_vector<T>(cols - start, [&](Index j, int lanes) {
+    const VecSums<T, kSums> next = value(start + j, lanes);
+    for (int s = 0; s < kSums; ++s) sum[0].of[s] += select<T>(first_lanes<T>(lanes), next.of[s], Vec<T>{});
+  });
+  for (int s = 0; s < kSums; ++s) sum[0].of[s] = (sum[0].of[s] + sum[1].of[s]) + (sum[2].of[s] + sum[3].of[s]);
+  return sum[0];
 }
 
 // ---- columns of matrices too large for the caches ----
