@@ -3,7 +3,8 @@
 // How to read it: gemm() cuts k into blocks (so that a panel of b stays in cache), n into panels a few vectors wide and
 // m into tiles of a few rows; run_panel() computes the tiles of one panel, each with one call of a micro-kernel
 // (gemm_kernel.inl.hpp). Copies ("packing", gemm_pack.inl.hpp) are made of what would be read in the wrong order: b in
-// form nt, a in form tn, and b where its rows would evict each other.
+// form nt, a in form tn, and b where its rows would evict each other. A weight gradient of few columns takes a way of
+// its own at the end: run_turned() computes its transpose.
 //
 // Every element of c is bias + a[0]*b[0] + a[1]*b[1] + ... in that order, whatever the cut: its bits depend on neither
 // tile nor slice. FLOPs: 2*m*n*k.
