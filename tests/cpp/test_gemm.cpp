@@ -79,6 +79,22 @@ TYPED_TEST(Gemm, SeveralBlocksOfRows) {
   }
 }
 
+// They are computed as their transposes, some in several blocks of rows or of k; slices of few rows are not.
+TYPED_TEST(Gemm, WeightGradientsOfFewColumns) {
+  constexpr GemmForm form = GemmForm::tn;
+  for (const Case& c :
+       {Case{form, 64, 1, 40}, Case{form, 33, 2, 129, 5, 1}, Case{form, 16, 3, 300}, Case{form, 515, 10, 600, 3},
+        Case{form, 1030, 1, 9}, Case{form, 100, 17, 1030, 1, 1}, Case{form, 131, 64, 513}}) {
+    Product<TypeParam> product(c);
+    product.clear();
+    product.run();
+    product.expect_right();
+    EXPECT_TRUE(product.scratch_end_is_untouched()) << c;
+    expect_slice_invariant(product, c);
+    if (this->HasFatalFailure()) return;
+  }
+}
+
 // The scratch that a product asks for is enough for it: what lies behind stays as it was.
 TYPED_TEST(Gemm, ScratchIsEnough) {
   for (const GemmForm form : kForms) {

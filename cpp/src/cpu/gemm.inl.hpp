@@ -3,7 +3,8 @@
 // How to read it: gemm() cuts k into blocks (so that a panel of b stays in cache), n into panels a few vectors wide and
 // m into tiles of a few rows; run_panel() computes the tiles of one panel, each with one call of a micro-kernel
 // (gemm_kernel.inl.hpp). Copies ("packing", gemm_pack.inl.hpp) are made of what would be read in the wrong order: b in
-// form nt, a in form tn, and b where its rows would evict each other.
+// form nt, a in form tn, and b where its rows would evict each other. A weight gradient of few columns takes a way of
+// its own at the end: run_turned() computes its transpose.
 //
 // Every element of c is bias + a[0]*b[0] + a[1]*b[1] + ... in that order, whatever the cut: its bits depend on neither
 // tile nor slice. FLOPs: 2*m*n*k.
@@ -19,6 +20,9 @@ constexpr Index kMostRows = 512;            // of a block: as much of a as stays
 constexpr Index kPackRows = 2 * kGemmRows;  // fewer rows do not repay a copy of b
 
 template <class T>
+constexpr Index kMostTurned = 4 * kLanes<T>;  // columns of a weight gradient that is computed as its transpose
+
+template <class T>
 inline bool packs_a(const GemmArgs<T>& g) {
   return g.form == GemmForm::tn && g.n > 4 * kGemmVectors * kLanes<T>;
 }
@@ -30,11 +34,24 @@ inline bool packs_b(const GemmArgs<T>& g) {
 }
 
 template <class T>
+constexpr Index whole_vectors(Index count) {
+  return (count + kLanes<T> - 1) / kLanes<T> * kLanes<T>;
+}
+
+// Whether a weight gradient is computed as its transpose: where its columns leave lanes empty that its rows fill, or a is
+// deep, of which the tiles of c take but a piece of each row. Against it stands the transposing, as dear as 24 p's more.
+template <class T>
+inline bool is_turned(const GemmArgs<T>& g) {
+  if (g.form != GemmForm::tn || g.n > kMostTurned<T> || g.bias != nullptr || needs_finish(g, false)) return false;
+  return 8 * (g.k + 24) * whole_vectors<T>(g.m) * g.n <= 9 * g.k * whole_vectors<T>(g.n) * g.m;
+}
+
+template <class T>
 Index gemm_scratch_elements(Index m, Index n, Index k) {
-  (void)n;
   const Index depth = k < kGemmDepth ? k : kGemmDepth;
   const Index rows = m < kMostRows ? m : kMostRows;
-  return depth * (kGemmVectors * kLanes<T> + rows) + kLanes<T>;
+  const Index turned = n > kMostTurned<T> ? 0 : whole_vectors<T>(n) * whole_vectors<T>(rows);
+  return turned + depth * (kGemmVectors * kLanes<T> + rows) + kLanes<T>;
 }
 
 // One panel of c in one block of k: columns [j, j + cols), p's [p0, p1).
@@ -155,11 +172,35 @@ inline void run_rows(const GemmArgs<T>& g) {
   });
 }
 
+// The same by way of the transpose: op(b)^T op(a)^T has the rows of c in its lanes. Both are of form tn.
+template <class T>
+inline void run_turned(const GemmArgs<T>& g) {
+  constexpr Index L = kLanes<T>;
+  const Index stride = whole_vectors<T>(g.m);
+  GemmArgs<T> turned = g;
+  turned.m = g.n, turned.n = g.m;
+  turned.a = g.b, turned.lda = g.ldb;
+  turned.b = g.a, turned.ldb = g.lda;
+  turned.c = g.scratch, turned.ldc = stride;
+  turned.scratch = g.scratch + whole_vectors<T>(g.n) * stride;
+  run_rows(turned);
+  alignas(64) T square[L * L];
+  for (Index i = 0; i < g.m; i += L) {
+    const Index rows = g.m - i < L ? g.m - i : L;
+    for (Index j = 0; j < g.n; j += L) {
+      transpose_square(turned.c + j * stride + i, stride, square, L);
+      const int lanes = static_cast<int>(g.n - j < L ? g.n - j : L);
+      for (Index r = 0; r < rows; ++r) store_lanes(g.c + (i + r) * g.ldc + j, load(square + r * L), lanes);
+    }
+  }
+}
+
 template <class T>
 void gemm(const GemmArgs<T>& g) noexcept {
   if (g.m == 1 && g.form == GemmForm::nn) return run_one_row(g);
   for_each_run(g.m, kMostRows, [&](Index i, Index end) {
     EpilogueParts<T> parts;
-    run_rows(rows_of(g, i, end - i, parts));
+    const GemmArgs<T> rows = rows_of(g, i, end - i, parts);
+    is_turned(rows) ? run_turned(rows) : run_rows(rows);
   });
 }

@@ -51,18 +51,18 @@ using enum GemmProvider;
 // 2026-11-27, Intel(R) Xeon(R) Processor; OpenBLAS 0.3.34.481.3 (SkylakeX)
 inline constexpr ProductTable kAvx512 = {{
     // work below 2 MFLOP, below 32 MFLOP, more
-    {0.58, blas},    {1.06, native},  {1.19, native},  // nn, up to 8 columns
-    {1.17, native},  {1.63, native},  {1.59, native},  // nn, up to 16 columns
-    {1.23, native},  {1.39, native},  {1.35, native},  // nn, up to 64 columns
-    {1.11, native},  {1.43, native},  {1.25, native},  // nn, more columns
-    {0.30, blas},    {1.11, native},  {1.14, native},  // nt, up to 8 columns
-    {1.30, native},  {1.61, native},  {1.64, native},  // nt, up to 16 columns
-    {1.52, native},  {1.46, native},  {1.33, native},  // nt, up to 64 columns
-    {1.68, native},  {1.38, native},  {1.14, native},  // nt, more columns
-    {0.26, blas},    {0.58, blas},    {0.40, blas},    // tn, up to 8 columns
-    {0.59, blas},    {0.96, native},  {0.92, blas},    // tn, up to 16 columns
-    {0.96, native},  {1.10, native},  {0.93, blas},    // tn, up to 64 columns
-    {0.94, blas},    {1.27, native},  {1.22, native},  // tn, more columns
+    {0.62, blas},    {1.09, native},  {1.17, native},  // nn, up to 8 columns
+    {1.18, native},  {1.63, native},  {1.59, native},  // nn, up to 16 columns
+    {1.22, native},  {1.42, native},  {1.30, native},  // nn, up to 64 columns
+    {1.14, native},  {1.45, native},  {1.22, native},  // nn, more columns
+    {0.33, blas},    {1.10, native},  {1.13, native},  // nt, up to 8 columns
+    {1.32, native},  {1.59, native},  {1.61, native},  // nt, up to 16 columns
+    {1.49, native},  {1.46, native},  {1.30, native},  // nt, up to 64 columns
+    {1.62, native},  {1.36, native},  {1.13, native},  // nt, more columns
+    {0.77, blas},    {2.12, native},  {1.57, native},  // tn, up to 8 columns
+    {1.05, native},  {1.87, native},  {1.78, native},  // tn, up to 16 columns
+    {0.95, blas},    {1.20, native},  {1.37, native},  // tn, up to 64 columns
+    {0.96, native},  {1.26, native},  {1.24, native},  // tn, more columns
 }};
 // avx512:end
 
@@ -70,18 +70,18 @@ inline constexpr ProductTable kAvx512 = {{
 // 2026-11-27, Intel(R) Xeon(R) Processor; OpenBLAS 0.3.34.481.3 (Haswell)
 inline constexpr ProductTable kAvx2 = {{
     // work below 2 MFLOP, below 32 MFLOP, more
-    {1.26, native},  {1.03, native},  {1.14, native},  // nn, up to 8 columns
-    {1.37, native},  {1.30, native},  {1.23, native},  // nn, up to 16 columns
-    {1.25, native},  {1.09, native},  {1.12, native},  // nn, up to 64 columns
-    {1.15, native},  {1.07, native},  {1.01, native},  // nn, more columns
-    {1.06, native},  {1.01, native},  {1.11, native},  // nt, up to 8 columns
-    {1.21, native},  {1.23, native},  {1.22, native},  // nt, up to 16 columns
-    {1.12, native},  {1.05, native},  {1.06, native},  // nt, up to 64 columns
-    {1.01, native},  {0.99, native},  {0.98, native},  // nt, more columns
-    {0.82, blas},    {0.78, blas},    {0.74, blas},    // tn, up to 8 columns
-    {0.93, blas},    {0.92, blas},    {0.89, blas},    // tn, up to 16 columns
-    {0.93, blas},    {0.90, blas},    {0.90, blas},    // tn, up to 64 columns
-    {0.83, blas},    {0.91, blas},    {0.94, blas},    // tn, more columns
+    {1.26, native},  {1.03, native},  {1.11, native},  // nn, up to 8 columns
+    {1.38, native},  {1.29, native},  {1.23, native},  // nn, up to 16 columns
+    {1.24, native},  {1.08, native},  {1.10, native},  // nn, up to 64 columns
+    {1.14, native},  {1.05, native},  {1.00, native},  // nn, more columns
+    {1.07, native},  {1.01, native},  {1.07, native},  // nt, up to 8 columns
+    {1.21, native},  {1.23, native},  {1.23, native},  // nt, up to 16 columns
+    {1.11, native},  {1.06, native},  {1.05, native},  // nt, up to 64 columns
+    {1.00, native},  {0.99, native},  {0.98, native},  // nt, more columns
+    {2.24, native},  {1.51, native},  {1.28, native},  // tn, up to 8 columns
+    {1.17, native},  {1.27, native},  {1.35, native},  // tn, up to 16 columns
+    {0.92, blas},    {0.95, blas},    {1.03, native},  // tn, up to 64 columns
+    {0.82, blas},    {0.88, blas},    {0.94, blas},    // tn, more columns
 }};
 // avx2:end
 // clang-format on
