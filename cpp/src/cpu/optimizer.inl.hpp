@@ -163,24 +163,26 @@ inline Vec<T> cut(Vec<T> v, T limit) {
 
 template <class T>
 void regularize(const RegularizeArgs<T>& args) noexcept {
-  const T l1 = args.l1, l2 = args.l2, clip_value = args.clip_value;
   double weight_sum = 0.0, magnitude_sum = 0.0, grad_sum = 0.0;
   for (Index start = 0; start < args.n; start += kVectorsPerSum * kLanes<T>) {
     const Index left = args.n - start;
     const Index count = left < kVectorsPerSum * kLanes<T> ? left : kVectorsPerSum * kLanes<T>;
-    const T* weight = args.weight + start;
-    T* grad = args.grad + start;
-    const VecSums<T, 3> sums = sums_of_vectors<T, 3>(count, [&](Index j, int lanes) -> VecSums<T, 3> {
-      const Vec<T> w = load_lanes(weight + j, lanes);
-      Vec<T> g = load_lanes(grad + j, lanes) + l2 * w;
-      if (l1 != T(0)) g += l1 * sign_of<T>(w);
-      if (clip_value > T(0)) g = cut<T>(g, clip_value);
-      store_lanes(grad + j, g, lanes);
-      return {{w * w, absolute<T>(w), g * g}};
+    SquareSums<T> sums;
+    Vec<T> magnitudes{};
+    for_each_vector<T>(count, [&](Index offset, int lanes) {
+      const Index j = start + offset;
+      const Vec<T> w = load_lanes(args.weight + j, lanes), sign = sign_of<T>(w);
+      Vec<T> g = load_lanes(args.grad + j, lanes) + args.l2 * w;
+      if (args.l1 != T(0)) g += args.l1 * sign;
+      if (args.clip_value > T(0)) g = cut<T>(g, args.clip_value);
+      sums.weight += w * w;
+      sums.grad += g * g;
+      magnitudes += w * sign;
+      store_lanes(args.grad + j, g, lanes);
     });
-    weight_sum += sum_lanes<T>(sums.of[0]);
-    magnitude_sum += sum_lanes<T>(sums.of[1]);
-    grad_sum += sum_lanes<T>(sums.of[2]);
+    weight_sum += sum_lanes<T>(sums.weight);
+    magnitude_sum += sum_lanes<T>(magnitudes);
+    grad_sum += sum_lanes<T>(sums.grad);
   }
   *args.weight_sum_of_squares = weight_sum;
   *args.weight_sum_of_magnitudes = magnitude_sum;
