@@ -1,10 +1,14 @@
-// Matrix products, c (m, n) = op(a) @ op(b), with the epilogue applied to each tile while it is in cache.
+// Matrix products, c (m, n) = op(a) @ op(b), with the epilogue applied to each tile while it is in cache. Matrices are
+// row-major; the form says how the operands lie:
+//   nn  a (m, k), b (k, n)  forward          nt  a (m, k), b (n, k)  input gradient
+//   tn  a (k, m), b (k, n)  weight gradient
 //
-// How to read it: gemm() cuts k into blocks (so that a panel of b stays in cache), n into panels a few vectors wide and
-// m into tiles of a few rows; run_panel() computes the tiles of one panel, each with one call of a micro-kernel
-// (gemm_kernel.inl.hpp). Copies ("packing", gemm_pack.inl.hpp) are made of what would be read in the wrong order: b in
-// form nt, a in form tn, and b where its rows would evict each other. A weight gradient of few columns takes a way of
-// its own at the end: run_turned() computes its transpose.
+// How to read it: gemm() cuts the rows of c into blocks; run_rows() cuts k into runs (so that a panel of b stays in
+// cache) and n into panels a few vectors wide; run_panel() cuts the block's rows into tiles of a few rows, each a call of
+// a micro-kernel (gemm_kernel.inl.hpp) with the epilogue behind it (gemm_epilogue.inl.hpp). Copies ("packing",
+// gemm_pack.inl.hpp) are made of what would be read in the wrong order: b in form nt, a in form tn, and b where its rows
+// would evict each other. Two shapes go ways of their own: a row alone, run_one_row(), and weight gradients of few
+// columns, run_turned(), which computes their transpose.
 //
 // Every element of c is bias + a[0]*b[0] + a[1]*b[1] + ... in that order, whatever the cut: its bits depend on neither
 // tile nor slice. FLOPs: 2*m*n*k.
@@ -60,7 +64,8 @@ struct Panel {
   Index j, cols;
 };
 
-// While tile number `i` of this panel is computed, vector i of the next one is fetched. In form nt the packing does it.
+// While tile number `i` of this panel is computed, vector i of the next one is fetched; behind the last panel that is the
+// first of the next run of k. In form nt the packing does it.
 template <class T>
 inline void fetch_ahead(const GemmArgs<T>& g, const Panel& panel, Index i, Tile<T>& tile) {
   const bool last_panel = panel.j + panel.cols == g.n;
@@ -71,11 +76,10 @@ inline void fetch_ahead(const GemmArgs<T>& g, const Panel& panel, Index i, Tile<
   tile.ahead_p = any ? g.ldb : 0;
 }
 
-// All tiles of one panel.
+// What the tiles of a panel have in common.
 template <class T>
-inline void run_panel(const GemmArgs<T>& g, const Panel& panel, const T* packed_a, T* packed_b) {
-  const int vectors = static_cast<int>((panel.cols + kLanes<T> - 1) / kLanes<T>);
-  const bool last = panel.p1 == g.k, transposed_a = g.form == GemmForm::tn;
+inline Tile<T> tile_of_panel(const GemmArgs<T>& g, const Panel& panel, T* packed_b) {
+  const Index vectors = (panel.cols + kLanes<T> - 1) / kLanes<T>;
   Tile<T> tile{};
   tile.depth = panel.p1 - panel.p0;
   tile.a_p = tile.a_row = g.lda;
@@ -83,16 +87,31 @@ inline void run_panel(const GemmArgs<T>& g, const Panel& panel, const T* packed_
   tile.b_p = g.ldb;
   tile.copy = packed_b;
   tile.ldc = g.ldc;
-  tile.last_lanes = static_cast<int>(panel.cols) - (vectors - 1) * kLanes<T>;
+  tile.last_lanes = static_cast<int>(panel.cols - (vectors - 1) * kLanes<T>);
   tile.accumulate = panel.p0 != 0;
   tile.bias = g.bias == nullptr ? nullptr : g.bias + panel.j;
-  tile.relu = last && g.epilogue == Epilogue::activate && g.activation == ActivationKind::relu;
+  tile.relu = panel.p1 == g.k && g.epilogue == Epilogue::activate && g.activation == ActivationKind::relu;
+  return tile;
+}
+
+// The tiles after this read the copy of b.
+template <class T>
+inline BSource read_copy(Tile<T>& tile, Index vectors) {
+  tile.b = tile.copy;
+  tile.b_p = vectors * kLanes<T>;
+  return BSource::whole;
+}
+
+// All tiles of one panel.
+template <class T>
+inline void run_panel(const GemmArgs<T>& g, const Panel& panel, const T* packed_a, T* packed_b) {
+  const Index vectors = (panel.cols + kLanes<T> - 1) / kLanes<T>;
+  const bool last = panel.p1 == g.k, transposed_a = g.form == GemmForm::tn;
+  Tile<T> tile = tile_of_panel(g, panel, packed_b);
   BSource source = tile.last_lanes == kLanes<T> ? BSource::whole : BSource::ragged;
   if (g.form == GemmForm::nt) {
-    tile.b_p = vectors * kLanes<T>;
-    pack_transposed(tile.b, g.ldb, tile.depth, panel.cols, tile.b_p, packed_b);
-    tile.b = packed_b;
-    source = BSource::whole;
+    pack_transposed(tile.b, g.ldb, tile.depth, panel.cols, vectors * kLanes<T>, packed_b);
+    source = read_copy(tile, vectors);
   } else if (packs_b(g)) {
     source = BSource::copied;
   }
@@ -110,10 +129,8 @@ inline void run_panel(const GemmArgs<T>& g, const Panel& panel, const T* packed_
     fetch_ahead(g, panel, number++, tile);
     kernels->kernel[rows - 1][vectors - 1](tile);
     if (last && needs_finish(g, tile.relu)) finish_tile(g, i, rows, panel.j, panel.cols, tile.relu);
-    if (source == BSource::copied) {  // from here on the copy is read
-      tile.b = packed_b;
-      tile.b_p = vectors * kLanes<T>;
-      source = BSource::whole;
+    if (source == BSource::copied) {
+      source = read_copy(tile, vectors);
       kernels = &micro_kernels<T>(source, !transposed_a);
     }
   });
