@@ -4,6 +4,7 @@ What is used as it is need not come here: the core's `takes` tells so in a fract
 ``Trainer.step`` and ``Model.predict`` of small models.
 """
 
+import math
 import operator
 import os
 from collections.abc import Mapping
@@ -191,14 +192,15 @@ def file_path(where: str, path: str | os.PathLike[str]) -> str:
 def real(where: str, name: str, value: Any, low: float, high: float = float("inf"), *, open_low: bool = False) -> float:
     """Return `value` as a finite float in [low, high), or (low, high); TypeError if it is no number."""
     bracket = "(" if open_low else "["
-    expected = f"expected a number in {bracket}{low:g}, {high:g})"
+    within = f"number in {bracket}{low:g}, {high:g})"
+    expected = "expected a " + ("finite number" if math.isinf(low) else within)
     if isinstance(value, str | bytes | bool | np.bool_):
         raise TypeError(message(where, f"{name} is {value!r}", expected, f"give {name} as a float"))
     try:
         number = float(value)
     except (TypeError, ValueError):
         raise TypeError(message(where, f"{name} is {value!r}", expected, f"give {name} as a float")) from None
-    if not (low <= number < high) or (open_low and number == low):
+    if not (low <= number < high) or number == -math.inf or (open_low and number == low):
         raise ValueError(message(where, f"{name} is {number:g}", expected, f"change {name}"))
     return number
 

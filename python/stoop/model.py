@@ -19,8 +19,6 @@ from stoop.layers import Layer, check_layers, layer_from_config, layer_to_config
 
 _CORES: dict[str, type[_core._Model[Any]]] = {"float32": _core.ModelFloat32, "float64": _core.ModelFloat64}
 
-_LARGEST = float(np.finfo(np.float64).max)
-
 
 class Model:
     """A stack of layers with its parameters.
@@ -61,8 +59,8 @@ class Model:
             "input_dim": integer("Model", "input_dim", input_dim, 1),
             "seed": checked_seed("Model", seed),
             "layers": [layer_to_config(layer) for layer in self._layers],
-            "input_scale": real("Model", "input_scale", input_scale, -_LARGEST),
-            "input_shift": real("Model", "input_shift", input_shift, -_LARGEST),
+            "input_scale": real("Model", "input_scale", input_scale, -np.inf),
+            "input_shift": real("Model", "input_shift", input_shift, -np.inf),
         }
         self._adopt(_new_core(_check_dtype(dtype), json.dumps(config)))
 

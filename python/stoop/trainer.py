@@ -200,7 +200,7 @@ class Trainer:
         ------
         ValueError, TypeError
             For data that cannot be used; nothing is changed then, except that a value of a `numpy.memmap` that is not
-            finite leaves the updates before its batch in place (with a BatchNorm, those before its epoch).
+            finite leaves the updates before its batch in place.
         NonFiniteLossError
             If the loss became NaN or infinite; the model keeps its last good parameters.
         KeyboardInterrupt

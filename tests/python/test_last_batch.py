@@ -91,6 +91,17 @@ def test_accumulated_batches(last_batch: str, accumulate: int) -> None:
     assert_parameters_close(trainer.model.parameters(), stepwise.model.parameters(), 1e-12)
 
 
+@pytest.mark.parametrize("accumulate", [100, 2**31, 2**62, 2**63 - 1])
+def test_more_batches_than_there_are_make_one_update(accumulate: int) -> None:
+    X, y = make_data("mse", 45, FEATURES, OUTPUTS, "float64")
+    trainer, stepwise = (make_trainer("mse", dtype="float64", accumulate=a) for a in (accumulate, 1))
+    for _ in range(2):
+        trainer.fit(X, y, epochs=1, batch_size=8, verbose=0)
+        stepwise.step(X, y)
+    assert trainer.steps == 2
+    assert_parameters_close(trainer.model.parameters(), stepwise.model.parameters(), 1e-12)
+
+
 def test_a_schedule_counts_the_updates_that_are_made() -> None:
     X, y = make_data("mse", 45, FEATURES, OUTPUTS)
     for last_batch, updates in (("keep", 3), ("drop", 2), ("merge", 2)):

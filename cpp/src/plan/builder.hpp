@@ -207,7 +207,7 @@ class PlanBuilder {
   }
 
   // Appends a step that works on the output of a dense: in its epilogue, if nothing else has been appended since. That
-  // has one dropout, and then the sums of a batch normalisation.
+  // has one dropout, and then the sums of a batch normalisation, and no barrier within.
   void push_behind_dense(const Step& step) {
     const std::size_t dense = last_;
     push(step);
@@ -215,6 +215,7 @@ class PlanBuilder {
     const bool of_dense = before.kind == StepKind::dense && before.output == step.input;
     if (!of_dense || request_.kind == PlanKind::curvature) return;
     if (step.kind == StepKind::dropout && before.takes > 0) return;
+    if (plan_.steps.back().barrier) return;
     before.takes += 1;
     last_ = dense;
   }

@@ -10,7 +10,8 @@
 
 namespace stoop {
 
-// A running mean's weights of the old and the new: 1 - beta is taken in double, as 1 - 0.999f is off by 1e-5.
+// rate: in the order that each rates_of gives; 1 - beta is taken here, in double, since 1 - 0.999f is off by 1e-5.
+// decay: of the weights, apart from the gradient.
 struct UpdateRates {
   double rate[8] = {};
   double decay = 0.0;

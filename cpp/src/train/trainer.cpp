@@ -141,7 +141,7 @@ History Trainer<T>::fit(const InputView& x, const Targets<T>& y, const FitOption
   Poller poller([&](Index done) { return options.on_progress({impl_->epoch, done, samples}); });
   if (impl_->full_batch) return impl_->fit_full_batch(x, y, options, options.on_progress ? &poller : nullptr);
   const bool checked = needs_all_gradients(impl_->config);
-  const Index accumulate = impl_->config.accumulate;
+  const Index accumulate = std::min(impl_->config.accumulate, block_count(samples, batch));  // no more than there are
   std::vector<double> weights;  // of its own, since callbacks may call the trainer
   const auto run_one = [&](std::span<const double> rates, bool& interrupted) {
     TrainingExecutor<T>& executor =
