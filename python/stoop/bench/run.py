@@ -117,6 +117,7 @@ class _Comparison:
     def __init__(self, settings: Settings, engines: Sequence[str]) -> None:
         self._settings, self._engines = settings, engines
         self._end = inf if settings.minutes is None else time.monotonic() + 60 * settings.minutes - CLOSING_SECONDS
+        self._last = self._end  # of the run; _end becomes that of a workload
         self._workers: dict[str, Worker] = {}
         self.machine = _Machine(settings.threads)
         self.absent: dict[str, str] = {}  # engine -> why it cannot be run at all
@@ -183,10 +184,12 @@ class _Comparison:
             case = self._prepare(workload, engine, left * min(1.0, 2.0 / (len(self._engines) - number)))
             cases.append(case)
             if case.status == "measured":
-                self._sample(case, workload)
+                self._sample(case, workload, self._end)
 
     def _more_rounds(self, name: str, found: dict[str, list[Case]]) -> None:
-        """The other rounds; none begins in which one of the engines would run out of time."""
+        """The other rounds. None begins that would not fit; one that has begun may end late, for a worker that is ended
+        for it would lose what it has built for all workloads.
+        """
         workload, cases = self._workload(name), [case for case in found[name] if case.status == "measured"]
         epoch = {case.engine: 1e-6 * case.microseconds[0] * workload.steps_per_epoch for case in cases}
         one_round = sum(case.epochs_per_sample * epoch[case.engine] + SETTLE_SECONDS for case in cases)
@@ -202,13 +205,13 @@ class _Comparison:
             shift = number % max(1, len(cases))  # no engine always runs behind the same neighbour
             for case in cases[shift:] + cases[:shift]:
                 if case.status == "measured" and case.engine in self._workers:
-                    self._sample(case, workload)
+                    self._sample(case, workload, self._last)
             one_round = time.monotonic() - began
 
     def _resume(self, case: Case, workload: Workload) -> bool:
         """Go back to what was built for this workload; whether that is done."""
         try:
-            self._worker(case.engine).resume(workload, self._end - time.monotonic())
+            self._worker(case.engine).resume(workload, self._last - time.monotonic())
         except (UnsupportedError, EngineError, OutOfTimeError) as error:
             self._give_up(case, error)
             return False
@@ -237,10 +240,10 @@ class _Comparison:
         case.epochs_per_sample = max(1, round(sample_seconds / found.epoch_seconds))
         return case
 
-    def _sample(self, case: Case, workload: Workload) -> None:
+    def _sample(self, case: Case, workload: Workload, end: float) -> None:
         time.sleep(SETTLE_SECONDS)
         try:
-            left = self._end - time.monotonic()
+            left = end - time.monotonic()
             seconds = self._workers[case.engine].sample(case.epochs_per_sample, left)
         except (EngineError, OutOfTimeError) as error:
             self._give_up(case, error)
