@@ -52,6 +52,8 @@ int main(int argc, char** argv) {
   stoop::bench::register_optimizer();
   stoop::bench::register_rows();
   stoop::bench::register_tangent();
+  stoop::bench::register_predict();
+  stoop::bench::register_gather_share();
   benchmark::RunSpecifiedBenchmarks();
   benchmark::Shutdown();
   return 0;

@@ -115,5 +115,7 @@ void register_team();
 void register_optimizer();
 void register_rows();
 void register_tangent();
+void register_predict();
+void register_gather_share();
 
 }  // namespace stoop::bench

@@ -22,7 +22,9 @@ _FULL = _BenchDefaults(seconds=5.0, rounds=7, minutes=None)  # for figures to qu
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status: 0, 1 for an error, 130 after Ctrl-C."""
-    options = _parser().parse_args(arguments)
+    options, unknown = _parser().parse_known_args(arguments)
+    if unknown:
+        options.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     try:
         if options.command == "info":
             show_config()
@@ -52,6 +54,8 @@ def _parser() -> argparse.ArgumentParser:
         "--out", type=Path, default=Path("out"), metavar="DIR", help="where to write (default: %(default)s)"
     )
     _add_bench(commands.add_parser("bench", help="time training steps beside other libraries"))
+    for command in commands.choices.values():
+        command.set_defaults(parser=command)  # whose usage an option that it does not know shows
     return parser
 
 

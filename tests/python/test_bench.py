@@ -121,11 +121,14 @@ class FakeWorker:
             raise UnsupportedError("does not load")
         return f"{self.engine} 1"
 
-    def prepare(self, workload: Any, timeout: float) -> Preparation:
+    def prepare(self, workload: Any, keep: bool, timeout: float) -> Preparation:
         if timeout <= 0:
             raise OutOfTimeError
         self.steps = workload.steps_per_epoch
         return Preparation(1.0, 0.5, self.speeds[self.engine] * self.steps / 1e6)
+
+    def resume(self, workload: Any, timeout: float) -> None:
+        self.steps = workload.steps_per_epoch
 
     def sample(self, epochs: int, timeout: float) -> float:
         self.samples += 1
@@ -185,12 +188,13 @@ def test_a_broken_engine_does_not_end_the_run(compare: Callable[..., list[Case]]
 
 def test_time_runs_out(compare: Callable[..., list[Case]]) -> None:
     def be_slow(sample: int) -> None:
-        if sample == 2:
+        if sample == 3:  # the second of the first workload
             raise OutOfTimeError
 
     cases = compare(minutes=10.0, jax=be_slow)
     assert len(cases[1].microseconds) == 1  # what was measured stays
     assert cases[1].status == "measured"
+    assert len(cases[3].microseconds) == 3  # by a fresh worker
     none_left = compare(minutes=0.01)
     assert [(case.status, case.reason) for case in none_left] == [("skipped", rounds.OUT_OF_TIME)] * 4
 
@@ -223,6 +227,81 @@ def test_engines_that_are_not_run_are_listed(monkeypatch: pytest.MonkeyPatch) ->
     with refused(ImportError, "pip install optax"):
         rounds._check(settings(named=True))
     assert packages_to_install("stoop") == []
+
+
+class FakeClock:
+    """Stands in for the module `time`."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+PREPARATION_SECONDS = {"rl_tiny": 1.0, "mnist": 9.0, "wide": 9.0}
+SAMPLE_SECONDS = 1.0
+
+
+class SlowWorker:
+    """Takes a time on the clock for each answer; what is built outlives no worker and, without `keep`, no task."""
+
+    clock: ClassVar[FakeClock]
+    log: ClassVar[list[tuple[str, str, str]]]
+
+    def __init__(self, engine: str, threads: int) -> None:
+        self.engine, self.built, self.name = engine, set[str](), ""
+
+    def version(self, timeout: float) -> str:
+        return f"{self.engine} 1"
+
+    def work(self, what: str, seconds: float, timeout: float) -> None:
+        self.clock.now += min(seconds, max(0.0, timeout))
+        if seconds > timeout:
+            raise OutOfTimeError
+        self.log.append((what, self.name, self.engine))
+
+    def prepare(self, workload: Any, keep: bool, timeout: float) -> Preparation:
+        self.name, self.steps = workload.name, workload.steps_per_epoch
+        self.built = {self.name} | (self.built if keep else set())
+        self.work("prepare", PREPARATION_SECONDS[self.name], timeout)
+        return Preparation(1.0, 0.5, SAMPLE_SECONDS)
+
+    def resume(self, workload: Any, timeout: float) -> None:
+        assert workload.name in self.built
+        self.name, self.steps = workload.name, workload.steps_per_epoch
+        self.work("resume", SAMPLE_SECONDS, timeout)
+
+    def sample(self, epochs: int, timeout: float) -> float:
+        self.work("sample", epochs * SAMPLE_SECONDS, timeout)
+        return epochs * SAMPLE_SECONDS
+
+    def close(self) -> None: ...
+
+
+@pytest.mark.parametrize(("seconds", "later"), [(47.0, 0), (1000.0, 2), (None, 2)])
+def test_the_first_round_of_every_task_comes_first(
+    monkeypatch: pytest.MonkeyPatch, seconds: float | None, later: int
+) -> None:
+    clock = FakeClock()
+    monkeypatch.setattr(rounds, "time", clock)
+    monkeypatch.setattr(rounds, "Worker", SlowWorker)
+    monkeypatch.setattr(rounds._Machine, "measure", lambda _: None)
+    monkeypatch.setattr(SlowWorker, "clock", clock, raising=False)
+    monkeypatch.setattr(SlowWorker, "log", [], raising=False)
+    names, engines = tuple(PREPARATION_SECONDS), ("stoop", "jax")
+    minutes = None if seconds is None else (seconds + rounds.CLOSING_SECONDS) / 60
+    cases = rounds._Comparison(rounds.Settings(names, engines, True, 1, 0.3, 3, minutes, full=False), engines).run()
+    assert [(case.workload, case.engine) for case in cases] == [(name, engine) for name in names for engine in engines]
+    assert [(case.status, len(case.microseconds)) for case in cases] == [("measured", 1 + later)] * 6
+    first = [(what, name, engine) for name in names for engine in engines for what in ("prepare", "sample")]
+    assert (SlowWorker.log[:12] == first) == (seconds is not None)
+    assert SlowWorker.log[:4] == first[:4]
+    # A run without limit stays with a task, whose memory the next one then has.
+    assert len([entry for entry in SlowWorker.log if entry[0] == "resume"]) == (6 if seconds == 1000.0 else 0)
 
 
 # ---- tasks ----

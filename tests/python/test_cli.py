@@ -33,6 +33,14 @@ def test_help_and_mistakes() -> None:
         assert "usage" in done.stderr
 
 
+def test_an_unknown_option_shows_the_usage_of_its_command() -> None:
+    for arguments in (["bench", "--minutez", "1"], ["demo", "--seed", "1"], ["info", "--all"]):
+        done = run_python("-m", "stoop", *arguments, check=False)
+        assert done.returncode == 2
+        assert done.stderr.startswith(f"usage: stoop {arguments[0]} ")
+        assert f"unrecognized arguments: {' '.join(arguments[1:])}" in done.stderr
+
+
 def check_files(folder: Path) -> Path:
     for name in ("learning_curve.png", "confusion_matrix.png"):
         content = (folder / name).read_bytes()
@@ -128,7 +136,12 @@ def test_bench_refuses_what_it_cannot_run(tmp_path: Path) -> None:
         cases.append((("--engines", "stoop", "pytorch"), "pip install torch"))
     occupied = tmp_path / "file"
     occupied.touch()
-    cases.append((("--json", str(occupied / "out.json")), "file"))
+    cases.append((("--json", str(occupied / "out.json")), f"[bench] --json is {occupied / 'out.json'}, which cannot"))
+    cases.append(
+        (("--json", str(tmp_path)), f"[bench] --json is the folder {tmp_path}; expected a file to write; name")
+    )
+    if importlib.util.find_spec("matplotlib") is not None:
+        cases.append((("--plot", str(occupied)), f"[bench] --plot is {occupied}, which cannot be made a folder"))
     for arguments, expected in cases:
         done = run_python(*QUICK_BENCH, *arguments, check=False)
         assert done.returncode == 1

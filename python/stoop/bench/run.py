@@ -10,7 +10,7 @@ import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -41,6 +41,8 @@ ON_REQUEST = {
     "stoop-bf16": "it rounds to bfloat16",
     "pytorch-bf16": "it rounds to bfloat16",
 }
+
+_Visit = Callable[[str, dict[str, list[Case]]], None]  # to a workload, with the cases of all
 
 
 @dataclass(frozen=True)
@@ -115,26 +117,42 @@ class _Comparison:
     def __init__(self, settings: Settings, engines: Sequence[str]) -> None:
         self._settings, self._engines = settings, engines
         self._end = inf if settings.minutes is None else time.monotonic() + 60 * settings.minutes - CLOSING_SECONDS
+        self._last = self._end  # of the run; _end becomes that of a workload
         self._workers: dict[str, Worker] = {}
         self.machine = _Machine(settings.threads)
         self.absent: dict[str, str] = {}  # engine -> why it cannot be run at all
         self._versions: dict[str, str] = {}
+        self._current = ""  # the workload that the workers are at
 
     def run(self) -> list[Case]:
-        """Measure everything; each workload gets an equal share of the time that is left."""
-        cases: list[Case] = []
-        last, names = self._end, self._settings.workloads
+        """Measure everything.
+
+        In limited time the first round of every workload comes before the second one of any, and each workload gets an
+        equal share of the time that is left. Then what was built has to stay; else it goes with its workload.
+        """
+        found: dict[str, list[Case]] = {}
+        names = list(self._settings.workloads)
         try:
             self._start()
-            for number, name in enumerate(names):
-                now = time.monotonic()
-                self._end = now + (last - now) / (len(names) - number)
-                workload = WORKLOADS[name]
-                cases += self._compare(workload if self._settings.full else workload.shortened())
+            if self._settings.minutes is None:
+                for name in names:
+                    self._first_round(name, found)
+                    self._more_rounds(name, found)
+            else:
+                self._share_out(names, found, self._first_round)
+                self._share_out(names, found, self._more_rounds)
         finally:
             for worker in self._workers.values():
                 worker.close()
-        return cases
+        return [case for name in names for case in found[name]]
+
+    def _share_out(self, names: list[str], found: dict[str, list[Case]], visit: _Visit) -> None:
+        last = self._end
+        for number, name in enumerate(names):
+            now = time.monotonic()
+            self._end = now + (last - now) / (len(names) - number)
+            visit(name, found)
+        self._end = last
 
     def _start(self) -> None:
         """All libraries load at the same time."""
@@ -152,57 +170,80 @@ class _Comparison:
             return False
         return True
 
-    def _compare(self, workload: Workload) -> list[Case]:
-        """One case per engine. In time that runs out no round begins, but for the first."""
+    def _workload(self, name: str) -> Workload:
+        return WORKLOADS[name] if self._settings.full else WORKLOADS[name].shortened()
+
+    def _first_round(self, name: str, found: dict[str, list[Case]]) -> None:
+        """One case per engine, sampled as soon as the engine is prepared: what is late costs no earlier figure."""
         self.machine.measure()
-        cases: list[Case] = []
-        one_round = 0.0  # seconds: from one epoch of each engine, then from the round before
+        workload, cases = self._workload(name), found.setdefault(name, [])
+        self._current = name
         for number, engine in enumerate(self._engines):
-            left = self._end - time.monotonic() - 1.2 * one_round
+            left = self._end - time.monotonic()
             # A slow engine may take twice its share, for others take less than theirs.
-            case, seconds = self._prepare(workload, engine, left * min(1.0, 2.0 / (len(self._engines) - number)))
+            case = self._prepare(workload, engine, left * min(1.0, 2.0 / (len(self._engines) - number)))
             cases.append(case)
-            one_round += seconds
-        for number in range(self._settings.rounds):
+            if case.status == "measured":
+                self._sample(case, workload, self._end)
+
+    def _more_rounds(self, name: str, found: dict[str, list[Case]]) -> None:
+        """The other rounds. None begins that would not fit; one that has begun may end late, for a worker that is ended
+        for it would lose what it has built for all workloads.
+        """
+        workload, cases = self._workload(name), [case for case in found[name] if case.status == "measured"]
+        epoch = {case.engine: 1e-6 * case.microseconds[0] * workload.steps_per_epoch for case in cases}
+        one_round = sum(case.epochs_per_sample * epoch[case.engine] + SETTLE_SECONDS for case in cases)
+        if self._settings.rounds == 1 or time.monotonic() + sum(epoch.values()) + one_round > self._end:
+            return
+        cases = [case for case in cases if name == self._current or self._resume(case, workload)]
+        self._current = name
+        for number in range(1, self._settings.rounds):
             began = time.monotonic()
-            if number > 0:
-                if began + one_round > self._end:
-                    break
-                self.machine.measure()
+            if began + one_round > self._end:
+                break
+            self.machine.measure()
             shift = number % max(1, len(cases))  # no engine always runs behind the same neighbour
             for case in cases[shift:] + cases[:shift]:
                 if case.status == "measured" and case.engine in self._workers:
-                    self._sample(case, workload)
+                    self._sample(case, workload, self._last)
             one_round = time.monotonic() - began
-        for case in cases:
-            if case.status == "measured" and not case.microseconds:
-                case.status, case.reason = "skipped", OUT_OF_TIME
-        return cases
 
-    def _prepare(self, workload: Workload, engine: str, timeout: float) -> tuple[Case, float]:
-        """Return a case without samples and the seconds that one will take."""
+    def _resume(self, case: Case, workload: Workload) -> bool:
+        """Go back to what was built for this workload; whether that is done."""
+        try:
+            self._worker(case.engine).resume(workload, self._last - time.monotonic())
+        except (UnsupportedError, EngineError, OutOfTimeError) as error:
+            self._give_up(case, error)
+            return False
+        return True
+
+    def _worker(self, engine: str) -> Worker:
+        if engine not in self._workers:  # had to be ended
+            self._workers[engine] = Worker(engine, self._settings.threads)
+        return self._workers[engine]
+
+    def _prepare(self, workload: Workload, engine: str, timeout: float) -> Case:
+        """Return a case without samples."""
         case = Case(workload.name, engine, "measured", version=self._versions[engine])
         try:
-            if engine not in self._workers:  # had to be ended
-                self._workers[engine] = Worker(engine, self._settings.threads)
-            found = self._workers[engine].prepare(workload, timeout)
+            found = self._worker(engine).prepare(workload, self._settings.minutes is not None, timeout)
         except UnsupportedError as error:
             case.status, case.reason = "skipped", str(error)
             _progress(f"{workload.name}, {engine}: skipped, {error}")
-            return case, 0.0
+            return case
         except (EngineError, OutOfTimeError) as error:
             self._give_up(case, error)
-            return case, 0.0
+            return case
         _progress(f"{workload.name}, {engine}: loss {found.constant_loss:.3g} -> {found.trained_loss:.3g}")
         case.constant_loss, case.trained_loss = found.constant_loss, found.trained_loss
         sample_seconds = self._settings.seconds / self._settings.rounds
         case.epochs_per_sample = max(1, round(sample_seconds / found.epoch_seconds))
-        return case, case.epochs_per_sample * found.epoch_seconds + SETTLE_SECONDS
+        return case
 
-    def _sample(self, case: Case, workload: Workload) -> None:
+    def _sample(self, case: Case, workload: Workload, end: float) -> None:
         time.sleep(SETTLE_SECONDS)
         try:
-            left = self._end - time.monotonic()
+            left = end - time.monotonic()
             seconds = self._workers[case.engine].sample(case.epochs_per_sample, left)
         except (EngineError, OutOfTimeError) as error:
             self._give_up(case, error)
@@ -233,13 +274,32 @@ def _check(settings: Settings) -> None:
         raise ImportError(message("bench", given, "expected the libraries of all --engines", hint))
     # What would fail after the measurements fails before them.
     if settings.json is not None:
-        settings.json.parent.mkdir(parents=True, exist_ok=True)
-        settings.json.touch()
+        _check_file(settings.json)
     if settings.plot is not None:
         from stoop.bench import plot
 
         plot.check_matplotlib()
-        settings.plot.mkdir(parents=True, exist_ok=True)
+        _check_folder(settings.plot)
+
+
+def _check_file(path: Path) -> None:
+    if path.is_dir():
+        given, hint = f"--json is the folder {path}", f"name a file in it, such as {path / 'bench.json'}"
+        raise ValueError(message("bench", given, "expected a file to write", hint))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.open("a").close()
+    except OSError as error:
+        given = f"--json is {path}, which cannot be written ({error.strerror})"
+        raise ValueError(message("bench", given, "expected a file to write", "name another one")) from error
+
+
+def _check_folder(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        given = f"--plot is {path}, which cannot be made a folder ({error.strerror})"
+        raise ValueError(message("bench", given, "expected a folder to write to", "name another one")) from error
 
 
 def _why_absent(engine: str, settings: Settings) -> str | None:

@@ -58,11 +58,15 @@ class Worker:
         assert isinstance(answer, str)
         return answer
 
-    def prepare(self, workload: Workload, timeout: float = ANSWER_TIMEOUT_SECONDS) -> Preparation:
-        """Build the network, train it and check that the loss fell; what was built before is dropped."""
-        answer = self._ask(timeout, "prepare", workload)
+    def prepare(self, workload: Workload, keep: bool, timeout: float = ANSWER_TIMEOUT_SECONDS) -> Preparation:
+        """Build the network, train it and check that the loss fell; what was built before stays only with `keep`."""
+        answer = self._ask(timeout, "prepare", workload, keep)
         assert isinstance(answer, Preparation)
         return answer
+
+    def resume(self, workload: Workload, timeout: float = ANSWER_TIMEOUT_SECONDS) -> None:
+        """Go back to a workload prepared before, by another worker if need be, with an epoch that is not timed."""
+        self._ask(timeout, "resume", workload)
 
     def sample(self, epochs: int, timeout: float = ANSWER_TIMEOUT_SECONDS) -> float:
         """Return the seconds that training for `epochs` took."""
@@ -99,7 +103,8 @@ class _Session:
 
     def __init__(self, engine: str, threads: int) -> None:
         self._threads = threads
-        self._engine: Engine | None = None
+        self._engine: Engine | None = None  # of the workload at hand
+        self._built: dict[str, Engine] = {}
         self._engine_class: type[Engine] | str
         try:
             self._engine_class = load_engine(engine)
@@ -109,15 +114,23 @@ class _Session:
     def version(self) -> str:
         return self._loaded().version()
 
-    def prepare(self, workload: Workload) -> Preparation:
+    def prepare(self, workload: Workload, keep: bool) -> Preparation:
         engine_class = self._loaded()
         if reason := engine_class.missing(workload):
             raise UnsupportedError(reason)
-        self._engine = None  # its memory is needed
+        if not keep:
+            self._engine = None  # its memory is needed
+            self._built.clear()
         x, y = make_data(workload)
-        self._engine = engine_class(workload, x, y, self._threads)
+        self._engine = self._built[workload.name] = engine_class(workload, x, y, self._threads)
         constant, trained = _learn(self._engine, workload, x, y)  # warms up and compiles as well
         return Preparation(constant, trained, epoch_seconds=self.sample(1))
+
+    def resume(self, workload: Workload) -> None:
+        if workload.name not in self._built:
+            self.prepare(workload, keep=True)
+        self._engine = self._built[workload.name]
+        self.sample(1)  # caches, and compilers that forget
 
     def sample(self, epochs: int) -> float:
         assert self._engine is not None
