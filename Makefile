@@ -32,7 +32,7 @@ PACKAGE_SOURCES := CMakeLists.txt pyproject.toml $(wildcard README.md LICENSE) \
   $(shell find cpp python cmake -type f -not -name '*.pyc' 2>/dev/null)
 CXX_FILES = $(shell find cpp python/bindings tests/cpp bench/cpp -name '*.cpp' -o -name '*.hpp')
 
-.PHONY: help demo test test-cpp test-python test-pytorch bench bench-program bench-cpp choose-provider docs lint format sanitize asan tsan install clean
+.PHONY: help demo test test-cpp test-python test-pytorch bench picture bench-program bench-cpp choose-provider docs lint format sanitize asan tsan install clean
 help:
 	@sed -n '2,9s/^# \{0,1\}//p' Makefile
 
@@ -115,6 +115,11 @@ test-pytorch: $(STAMPS)/installed $(STAMPS)/extra-test $(STAMPS)/torch
 
 bench: $(STAMPS)/installed $(STAMPS)/extra-bench $(STAMPS)/torch
 	$(BIN)/stoop bench --full --json bench/results/peers-$$(date -u +%Y%m%d-%H%M%S).json --plot build/bench
+
+# The picture on the front page, from the figures of a run that are kept beside it.
+picture: $(STAMPS)/installed $(STAMPS)/extra-demo
+	$(BIN)/stoop bench --from docs/images/overview.json --plot build/picture > /dev/null
+	cp build/picture/overview.svg build/picture/overview-dark.svg docs/images/
 
 bench-program: $(STAMPS)/installed
 	@bash tests/tools/system_packages.sh cpp-bench

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from stoop import __version__
 from stoop.config import show_config
 
 
@@ -21,10 +22,17 @@ _FULL = _BenchDefaults(seconds=5.0, rounds=7, minutes=None)  # for figures to qu
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit status: 0, 1 for an error, 130 after Ctrl-C."""
-    options, unknown = _parser().parse_known_args(arguments)
+    """Run the command line and return its exit status: 0, 1 for an error, 130 after Ctrl-C.
+
+    Without a command it prints the help.
+    """
+    parser = _parser()
+    options, unknown = parser.parse_known_args(arguments)
     if unknown:
         options.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+    if options.command is None:
+        parser.print_help()
+        return 0
     try:
         if options.command == "info":
             show_config()
@@ -44,10 +52,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="stoop", description="Fast training of dense neural networks on a CPU.")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="command")
-    commands.add_parser("info", help="show version, instruction set, threads and BLAS")
+    parser = argparse.ArgumentParser(
+        prog="stoop",
+        description="Fast training of dense neural networks on a CPU.",
+        epilog="`stoop COMMAND --help` lists the options of a command.",
+    )
+    parser.add_argument("--version", action="version", version=f"stoop {__version__}", help="show the version and exit")
+    parser.set_defaults(parser=parser)
+    commands = parser.add_subparsers(dest="command", title="commands", metavar="COMMAND")
+    info = commands.add_parser("info", help="show version, instruction set, threads and BLAS")
+    info.description = "What Stoop runs on: version, compiler, instruction set, threads, BLAS. Add it to a bug report."
     demo = commands.add_parser("demo", help="train a classifier of handwritten digits and show the result")
+    demo.description = (
+        "Train a classifier of handwritten digits (those of scikit-learn, or IDX files), print how well and how fast, "
+        "and write the learning curve, the confusion matrix and the model."
+    )
     demo.add_argument("--data", type=Path, metavar="DIR", help="folder of IDX files in the layout of MNIST")
     demo.add_argument("--epochs", type=_positive_integer, metavar="N", help="passes over the training data")
     demo.add_argument(
@@ -65,7 +84,7 @@ def _add_bench(parser: argparse.ArgumentParser) -> None:
 
     parser.description = "Training speed of stoop and of the other libraries that are installed, side by side."
     parser.add_argument(
-        "--workloads", nargs="+", choices=list(WORKLOADS), default=list(WORKLOADS), metavar="NAME",
+        "--workloads", nargs="+", choices=list(WORKLOADS), metavar="NAME",
         help=f"any of: {', '.join(WORKLOADS)} (default: all)",
     )  # fmt: skip
     parser.add_argument(
@@ -89,17 +108,30 @@ def _add_bench(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--full", action="store_true", help="epochs of full length, every engine, no limit of time")
     parser.add_argument("--json", type=Path, metavar="FILE", help="where to write the raw samples")
-    parser.add_argument("--plot", type=Path, metavar="FOLDER", help="where to draw one PNG per workload")
+    parser.add_argument(
+        "--plot", type=Path, metavar="FOLDER",
+        help="where to draw one PNG per workload and, of several, an overview (SVG, for light and dark pages)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--from", dest="source", type=Path, metavar="FILE",
+        help="measure nothing: show, and with --plot draw, what an earlier run wrote with --json",
+    )  # fmt: skip
 
 
 def _bench(options: argparse.Namespace) -> int:
     from stoop import _core
     from stoop.bench.engine import ENGINES
-    from stoop.bench.run import Settings, run
+    from stoop.bench.run import Settings, run, show
+    from stoop.bench.workloads import WORKLOADS
 
+    if options.source is not None:
+        measuring = ("workloads", "engines", "threads", "seconds", "rounds", "minutes", "full", "json")
+        if given := [f"--{name}" for name in measuring if getattr(options, name)]:
+            options.parser.error(f"--from measures nothing, so it cannot go with {', '.join(given)}")
+        return show(options.source, options.plot)
     defaults = _FULL if options.full else _SHORT
     settings = Settings(
-        workloads=tuple(dict.fromkeys(options.workloads)),
+        workloads=tuple(dict.fromkeys(options.workloads or WORKLOADS)),
         engines=tuple(dict.fromkeys(options.engines or ENGINES)),
         named=options.engines is not None,
         threads=options.threads or _core.usable_cores(),

@@ -75,7 +75,8 @@ def show_config(mode: Literal["stdout", "dicts"] = "stdout") -> dict[str, Any] |
     for section, entries in config.items():
         sys.stdout.write(f"{section}\n")
         for key, value in entries.items():
-            sys.stdout.write(f"  {key:<18} {_text(value)}\n")
+            if value != "":  # such as the error of a BLAS that was loaded
+                sys.stdout.write(f"  {key.replace('_', ' '):<19} {_text(value)}\n")
     return None
 
 
@@ -116,4 +117,4 @@ def _text(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, list):
         return ", ".join(value)
-    return str(value) or "-"
+    return str(value)

@@ -6,15 +6,18 @@ import json
 import os
 import platform
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from statistics import median
-from typing import Literal
+from typing import Any, Literal
 
+from stoop._errors import message
 from stoop.bench.workloads import WORKLOADS
 
 REFERENCE = "stoop"  # the engine that ratios refer to
 BUSY_FROM = 0.1  # cores
+SIX_DIGITS = 99_999.5  # microseconds, as they are rounded
+TEN_MILLISECONDS = 1e4  # microseconds
 # Set by the harness itself, whatever the caller has set.
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "STOOP_NUM_THREADS")
 _STEERING = (
@@ -76,6 +79,32 @@ class Report:
         """The cases with figures."""
         return [case for case in self.cases if case.status == "measured"]
 
+    @property
+    def status(self) -> int:
+        """Of the run as a command: 1 if an engine failed, else 0."""
+        return int(any(case.status == "failed" for case in self.cases))
+
+    @classmethod
+    def read(cls, path: Path) -> Report:
+        """Read what `write` has written.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be read.
+        ValueError
+            If it holds something else.
+        """
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            cases = [Case(**_known(Case, entry)) for entry in content["cases"]]
+            report = cls(**_known(cls, content) | {"cases": cases})
+            report.markdown()
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            given = f"{path} is no record of a benchmark ({type(error).__name__}: {error})"
+            raise ValueError(message("bench", given, "expected a file that --json wrote", "name one")) from error
+        return report
+
     def write(self, path: Path) -> None:
         """Write JSON with the raw samples, so that any figure can be made again."""
         content = asdict(self)
@@ -135,18 +164,43 @@ class Report:
                 return median(a / b for a, b in zip(case.microseconds, other.microseconds, strict=False))
         return None
 
+    def milliseconds(self, case: Case) -> bool:
+        """Whether the times of this case are shown in ms.
+
+        They are from 10 ms on, where some engine needs six digits of microseconds for the same workload: figures that
+        are compared then have one unit, and none has fewer than three digits.
+        """
+        medians = [other.median for other in self.measured if other.workload == case.workload]
+        return max(medians) >= SIX_DIGITS and case.median >= TEN_MILLISECONDS
+
+    def time(self, case: Case) -> str:
+        """Return the median: a number of us, or a number of ms with its unit."""
+        return _time(case.median, self.milliseconds(case))
+
     def _row(self, case: Case) -> tuple[str, ...]:
         ratio = self.ratio(case)
         return (
             case.workload,
             case.engine,
-            f"{case.median:,.1f}",
-            "-" if case.spread is None else f"{case.spread:,.1f}",
+            self.time(case),
+            "-" if case.spread is None else _time(case.spread, self.milliseconds(case)),
             f"{len(case.microseconds)}",
             f"{case.gflops:,.1f}",
             f"{case.gflops / self.fma_peak:.0%}",
             "-" if ratio is None else f"{ratio:.2f}",
         )
+
+
+def _known(kind: type, entry: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a dataclass, without the figures that `Report.write` adds to them."""
+    return {known.name: entry[known.name] for known in fields(kind)}
+
+
+def _time(microseconds: float, in_milliseconds: bool) -> str:
+    if not in_milliseconds:
+        return f"{microseconds:,.1f}"
+    milliseconds = microseconds / 1e3
+    return f"{milliseconds:,.1f} ms" if milliseconds >= 9.95 else f"{milliseconds:.2f} ms"
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

@@ -108,7 +108,18 @@ def run(settings: Settings) -> int:
     )
     sys.stdout.write(f"{report.markdown()}\n")
     _write(report, settings)
-    return int(any(case.status == "failed" for case in cases))
+    return report.status
+
+
+def show(source: Path, plot: Path | None) -> int:
+    """Print the table of a run that `source` records, and draw it; the exit status of that run."""
+    if plot is not None:
+        _check_plot(plot)
+    report = Report.read(source)
+    sys.stdout.write(f"{report.markdown()}\n")
+    if plot is not None:
+        _draw(report, plot)
+    return report.status
 
 
 class _Comparison:
@@ -276,10 +287,7 @@ def _check(settings: Settings) -> None:
     if settings.json is not None:
         _check_file(settings.json)
     if settings.plot is not None:
-        from stoop.bench import plot
-
-        plot.check_matplotlib()
-        _check_folder(settings.plot)
+        _check_plot(settings.plot)
 
 
 def _check_file(path: Path) -> None:
@@ -294,7 +302,10 @@ def _check_file(path: Path) -> None:
         raise ValueError(message("bench", given, "expected a file to write", "name another one")) from error
 
 
-def _check_folder(path: Path) -> None:
+def _check_plot(path: Path) -> None:
+    from stoop.bench import plot
+
+    plot.check_matplotlib()
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -369,10 +380,14 @@ def _write(report: Report, settings: Settings) -> None:
         report.write(settings.json)
         sys.stdout.write(f"\nraw samples: {os.path.relpath(settings.json)}\n")
     if settings.plot is not None:
-        from stoop.bench import plot
+        _draw(report, settings.plot)
 
-        paths = plot.draw(report, settings.plot)
-        sys.stdout.write(f"plots: {', '.join(os.path.relpath(path) for path in paths)}\n")
+
+def _draw(report: Report, folder: Path) -> None:
+    from stoop.bench import plot
+
+    paths = plot.draw(report, folder)
+    sys.stdout.write(f"plots: {', '.join(os.path.relpath(path) for path in paths)}\n")
 
 
 def _progress(text: str) -> None:
