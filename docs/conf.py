@@ -1,6 +1,10 @@
 """Sphinx configuration. `make docs` builds with warnings as errors."""
 
+import sys
 from importlib.metadata import version as installed_version
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent / "_ext"))
 
 project = "Stoop"
 author = "the Stoop developers"
@@ -12,7 +16,7 @@ extensions = [
     "numpydoc",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
-    "sphinx.ext.mathjax",
+    "local_mathjax",
 ]
 exclude_patterns = ["_build"]
 default_role = "py:obj"  # `Model.predict` in a docstring becomes a link where it names something documented
