@@ -36,6 +36,7 @@ html_static_path = ["_static"]
 html_css_files = ["stoop.css"]
 html_show_sourcelink = False
 html_show_sphinx = False
+html_sidebars = {page: [] for page in ("index", "search", "genindex", "py-modindex")}  # which are in no section
 html_theme_options = {
     "show_toc_level": 2,
     "navigation_with_keys": False,
