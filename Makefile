@@ -138,6 +138,7 @@ choose-provider: bench-program
 
 docs: $(STAMPS)/installed $(STAMPS)/extra-docs
 	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
+	$(BIN)/python tests/tools/check_pages.py docs/_build/html
 	@echo "open docs/_build/html/index.html"
 
 lint: $(STAMPS)/lint

@@ -26,7 +26,6 @@ myst_heading_anchors = 3
 
 autodoc_typehints = "none"  # the docstrings say it in words
 autodoc_member_order = "bysource"
-autodoc_preserve_defaults = True
 numpydoc_show_class_members = False  # each page lists its members itself
 add_module_names = False
 
