@@ -64,7 +64,7 @@ def draw_overview(report: Report, path: Path, *, dark: bool) -> None:
 
     text, grid = ("#e6e6e6", "#4a4a4a") if dark else (_TEXT, "#d4d4d4")
     workloads = list(dict.fromkeys(case.workload for case in report.measured))[::-1]
-    figure = _figure(7.2, 1.5 + 0.34 * len(workloads))
+    figure = _figure(5.6, 1.4 + 0.34 * len(workloads))
     axes = figure.add_subplot()
     for engine, (label, light_color, dark_color, marker) in SHOWN.items():
         found = [(report.ratio(case), case.workload) for case in report.measured if case.engine == engine]
@@ -79,8 +79,8 @@ def draw_overview(report: Report, path: Path, *, dark: bool) -> None:
     axes.tick_params(colors=text)
     axes.set_yticks(range(len(workloads)), [_row_label(report, workload) for workload in workloads])
     axes.set_ylim(-0.5, len(workloads) - 0.5)
-    axes.set_xlabel("time of a training step, Stoop = 1 (logarithmic; right: slower than Stoop)", color=text)
-    figure.legend(loc="outside upper center", ncols=3, frameon=False, fontsize=9, labelcolor=text)
+    axes.set_xlabel("time of a training step, Stoop = 1 (right: slower)", color=text)
+    figure.legend(loc="outside upper center", ncols=3, frameon=False, fontsize=9, labelcolor=text, columnspacing=1.2)
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": "stoop", "font.family": "sans-serif"}):
         figure.savefig(path, transparent=True, metadata={"Date": None})
 
