@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import inspect
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -47,6 +48,15 @@ def test_a_good_page_passes() -> None:
 def test_a_fault_is_found(page: str, fault: str) -> None:
     [found] = check_pages.faults(GOOD + page)
     assert fault in found
+
+
+def test_broken_links_are_found(tmp_path: Path) -> None:
+    (tmp_path / "a.html").write_text('<h1 id="top">A</h1><a href="b.html#there">b</a><a class="x" href="#top">top</a>')
+    (tmp_path / "b.html").write_text('<section id="there"></section><a href="https://example.org/x#y">elsewhere</a>')
+    assert check_pages.main(tmp_path) == 0
+    for link in ("c.html", "b.html#gone", "#gone"):
+        (tmp_path / "b.html").write_text(f'<section id="there"></section><a href="{link}">x</a>')
+        assert check_pages.main(tmp_path) == 1
 
 
 def callables() -> Iterator[tuple[str, Any]]:
