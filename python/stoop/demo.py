@@ -99,7 +99,7 @@ def _report_speed(model: Model, history: History) -> None:
     threads = get_num_threads()
     peak = _core.measure_fma_peak("float32", threads)
     _say(f"training speed    {speed:,.0f} samples/s")
-    share = f"{achieved / peak:.1%} of the FMA peak of {threads} threads, {peak:.0f}"
+    share = f"{achieved / peak:.1%} of the FMA peak of {threads} threads, {peak:.0f} GFLOP/s"
     _say(f"arithmetic        {achieved:.1f} GFLOP/s, {share}")
 
 
