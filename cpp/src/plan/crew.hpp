@@ -214,6 +214,9 @@ class Crew {
     if (waiting_.load(std::memory_order_seq_cst) > 0) phase_.notify_all();
   }
 
+  // Others may have followed it and ended as well.
+  bool is_over(std::uint32_t number) const { return !is_before(over_.load(std::memory_order_relaxed), number); }
+
   // Until the next phase, which it sets; takes the shares of workers that do not come. False: the job is over.
   bool meet(const Job& job, int worker, std::uint32_t& phase, int& patience) {
     int waited = 0;
@@ -232,7 +235,7 @@ class Crew {
       pause_thread();
     }
     phase = phase_.load(std::memory_order_acquire);
-    if (over_.load(std::memory_order_relaxed) == job.number) return false;
+    if (is_over(job.number)) return false;
     if (worker == 0 && dismissed_.load(std::memory_order_relaxed) && !seclusion_.still_on()) {
       dismissed_.store(false, std::memory_order_relaxed);
       call(job.workers);
@@ -295,7 +298,7 @@ class Crew {
     const std::uint32_t number = job_.load(std::memory_order_acquire);
     const Job job = job_at(number);
     const std::uint32_t phase = phase_.load(std::memory_order_acquire);
-    if (over_.load(std::memory_order_relaxed) == number || job_.load(std::memory_order_relaxed) != number) return;
+    if (is_over(number) || job_.load(std::memory_order_relaxed) != number) return;
     if (worker < job.workers) take_part(job, worker, phase);
   }
 
