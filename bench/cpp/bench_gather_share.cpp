@@ -71,8 +71,8 @@ class GatherShare {
   void gather(std::vector<double>& seconds) {
     for (Index batch = 0; batch < kBatches; ++batch) {
       std::vector<double> of_thread(static_cast<std::size_t>(threads_), 0.0);
-      run_team(threads_, [&](int thread, int team, const FlushToZero&) {
-        const Range part = share(kBatch / kGrain, thread, team);
+      run_shares(threads_, [&](int thread, int shares) {
+        const Range part = share(kBatch / kGrain, thread, shares);
         const double start = thread_seconds();
         gather_rows(batch * kBatch, part.begin * kGrain, part.end * kGrain);
         of_thread[static_cast<std::size_t>(thread)] = thread_seconds() - start;

@@ -7,6 +7,7 @@
 #include <stoop/runtime.hpp>
 
 #include "bench_support.hpp"
+#include "plan/team.hpp"
 
 // The widest vectors of the machine; without them, the loops in the L2 cache are bound by the number of instructions.
 #if defined(__x86_64__) && defined(__linux__)
@@ -70,11 +71,10 @@ void run_loop(Mix mix, const Arrays& x, Index begin, Index lines) {
 
 double loop_gbs(Mix mix, const Arrays& x, Index lines, int threads, int calls) {
   const auto start = std::chrono::steady_clock::now();
-#pragma omp parallel for num_threads(threads) schedule(static, 1) if (threads > 1)
-  for (int thread = 0; thread < threads; ++thread) {
-    const Index begin = lines * thread / threads, end = lines * (thread + 1) / threads;
-    for (int i = 0; i < calls; ++i) run_loop(mix, x, begin, end - begin);
-  }
+  run_shares(threads, [&](int thread, int shares) {
+    const Range part = share(lines, thread, shares);
+    for (int i = 0; i < calls; ++i) run_loop(mix, x, part.begin, part.end - part.begin);
+  });
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return 64e-9 * kStreams[static_cast<int>(mix)] * static_cast<double>(lines) * calls / seconds;
 }

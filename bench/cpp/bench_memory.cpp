@@ -29,8 +29,8 @@ void run_share(const Cut& cut, int thread, int team, Index set, const SliceBody&
 // In the floating-point mode of training, which flushes denormal numbers: gelu makes them of large inputs.
 double time_calls(const Case& c, const Cut& cut, Index set, Index calls, const SliceBody& body) {
   const double start = seconds_now();
-  run_team(c.threads, [&](int thread, int team, const FlushToZero&) {
-    for (Index i = 0; i < calls; ++i) run_share(cut, thread, team, set, body);
+  run_shares(c.threads, [&](int number, int shares) {
+    for (Index i = 0; i < calls; ++i) run_share(cut, number, shares, set, body);
   });
   benchmark::ClobberMemory();
   return (seconds_now() - start) / static_cast<double>(calls);

@@ -1,5 +1,5 @@
-// What two threads cost each other: a barrier, and lines that the other thread has just written. These bound small
-// networks, whose steps are a few microseconds: names team/barrier, team/lines/<order>/<bytes>.
+// What two threads cost each other: a meeting, and lines that the other thread has just written. These bound small
+// networks, whose steps are a few microseconds: names team/meeting, team/lines/<order>/<bytes>.
 #include <algorithm>
 #include <chrono>
 #include <vector>
@@ -17,27 +17,39 @@ double nanoseconds_since(Clock::time_point start) {
   return std::chrono::duration<double, std::nano>(Clock::now() - start).count();
 }
 
-// Calls body(thread) on two threads; false if the machine does not give two.
+// A job in which two threads meet again and again; `body(share, phase)` is what they do in between.
 template <class Body>
-bool on_two_threads(const Body& body) {
-  int size = 0;
-  run_team(2, [&](int thread, int team, const FlushToZero&) {
-    if (thread == 0) size = team;
-    if (team == 2) body(thread);
-  });
-  return size == 2;
+class Meetings final : public Work {
+ public:
+  Meetings(Index phases, const Body& body) : phases_(phases), body_(body) {}
+  bool run(int share, Index phase, int) noexcept override {
+    body_(share, phase);
+    return phase + 1 < phases_;
+  }
+
+ private:
+  const Index phases_;
+  const Body& body_;
+};
+
+// False if the machine does not give two threads.
+template <class Body>
+bool on_two_threads(Index phases, const Body& body) {
+  Team team(2);
+  if (team.size() != 2) return false;
+  Meetings<Body> meetings(phases, body);
+  team.run(2, meetings);
+  return true;
 }
 
-void run_barrier(benchmark::State& state) {
-  constexpr int kWaits = 2000;
+void run_meeting(benchmark::State& state) {
+  constexpr Index kMeetings = 2000;
   double best = 1e30;
   for (auto _ : state) {
-    TeamBarrier barrier(true);
-    const bool two = on_two_threads([&](int thread) {
-      barrier.wait(2);
-      const auto start = Clock::now();
-      for (int i = 0; i < kWaits; ++i) barrier.wait(2);
-      if (thread == 0) best = std::min(best, nanoseconds_since(start) / kWaits);
+    Clock::time_point start;
+    const bool two = on_two_threads(kMeetings + 1, [&](int share, Index phase) {
+      if (share == 0 && phase == 1) start = Clock::now();
+      if (share == 0 && phase == kMeetings) best = std::min(best, nanoseconds_since(start) / (kMeetings - 1));
     });
     if (!two) return state.SkipWithError("there is one thread only");
   }
@@ -60,7 +72,7 @@ std::vector<Index> reading_order(Index lines, bool as_product) {
   return order;
 }
 
-// One thread writes whole lines, a barrier, the other reads one number of each: the fastest and the middle of many turns.
+// One thread writes whole lines, they meet, the other reads one number of each: the fastest and the middle of many turns.
 void run_lines(benchmark::State& state, Index lines, bool as_product) {
   constexpr int kTurns = 200;
   Array<float> data(lines * kLineFloats, 0.0, 1.0);
@@ -69,22 +81,17 @@ void run_lines(benchmark::State& state, Index lines, bool as_product) {
   times.reserve(kTurns);
   for (auto _ : state) {
     times.clear();
-    TeamBarrier barrier(true);
-    const bool two = on_two_threads([&](int thread) {
-      for (int turn = 0; turn < kTurns; ++turn) {
-        if (thread == 1) {
-          for (Index i = 0; i < lines * kLineFloats; ++i) data.data()[i] += 1.0f;
-        }
-        barrier.wait(2);
-        if (thread == 0) {
-          const auto start = Clock::now();
-          float sum = 0.0f;
-          for (const Index line : order) sum += data.data()[line * kLineFloats];
-          benchmark::DoNotOptimize(sum);
-          times.push_back(nanoseconds_since(start));
-        }
-        barrier.wait(2);
+    const bool two = on_two_threads(2 * kTurns, [&](int share, Index phase) {
+      const bool writes = phase % 2 == 0;
+      if (share == 1 && writes) {
+        for (Index i = 0; i < lines * kLineFloats; ++i) data.data()[i] += 1.0f;
       }
+      if (share != 0 || writes) return;
+      const auto start = Clock::now();
+      float sum = 0.0f;
+      for (const Index line : order) sum += data.data()[line * kLineFloats];
+      benchmark::DoNotOptimize(sum);
+      times.push_back(nanoseconds_since(start));
     });
     if (!two) return state.SkipWithError("there is one thread only");
   }
@@ -97,7 +104,7 @@ void run_lines(benchmark::State& state, Index lines, bool as_product) {
 }  // namespace
 
 void register_team() {
-  benchmark::RegisterBenchmark("team/barrier", run_barrier)->Unit(benchmark::kMicrosecond);
+  benchmark::RegisterBenchmark("team/meeting", run_meeting)->Unit(benchmark::kMicrosecond);
   for (const Index bytes : {8 << 10, 32 << 10, 128 << 10}) {
     for (const bool as_product : {false, true}) {
       const std::string name =

@@ -110,7 +110,6 @@ py::dict build_dict() {
   dict["compiler"] = info.compiler;
   dict["flags"] = info.flags;
   dict["build_type"] = info.build_type;
-  dict["openmp"] = info.openmp;
   dict["cuda"] = info.cuda;
   return dict;
 }
@@ -160,6 +159,7 @@ void bind_runtime(py::module_& m) {
   m.def("build_info", &build_dict);
   m.def("measure_fma_peak", &fma_peak, py::arg("dtype"), py::arg("threads"));
   m.def("measure_memory_bandwidth", &memory_bandwidth, py::arg("threads"));
+  m.def("measure_core_latency", &measure_core_latency, py::call_guard<ReleasedGil>());
   m.def("check_name", &check_name, py::arg("kind"), py::arg("name"));
   m.def("refuse_name", &refuse_name, py::arg("where"), py::arg("what"), py::arg("name"), py::arg("valid"));
   m.def(

@@ -165,6 +165,7 @@ def active_bfloat16() -> str: ...  # empty: there is none
 def active_gemm() -> str: ...
 def set_blas_path(path: str) -> None: ...
 def blas_info() -> dict[str, Any]: ...  # loaded, path, config, error
-def build_info() -> dict[str, Any]: ...  # version, compiler, flags, build_type, openmp, cuda
+def build_info() -> dict[str, Any]: ...  # version, compiler, flags, build_type, cuda
 def measure_fma_peak(dtype: str, threads: int) -> float: ...  # GFLOP/s
 def measure_memory_bandwidth(threads: int) -> float: ...  # GB/s, reads and writes
+def measure_core_latency() -> float: ...  # nanoseconds from core to core and back, NaN with one core

@@ -97,7 +97,7 @@ def _collect() -> dict[str, Any]:
     blas = _core.blas_info()
     return {
         "stoop": {"version": build["version"], "python": platform.python_version(), "numpy": np.__version__},
-        "build": {key: build[key] for key in ("compiler", "flags", "build_type", "openmp")},
+        "build": {key: build[key] for key in ("compiler", "flags", "build_type")},
         "cpu": {
             "isa": _core.active_isa(),
             "isa_available": _core.available_isas(),
@@ -106,7 +106,11 @@ def _collect() -> dict[str, Any]:
             "products": _core.active_gemm(),
             "machine": platform.machine(),
         },
-        "threads": {"num_threads": get_num_threads(), "usable_cores": _core.usable_cores()},
+        "threads": {
+            "num_threads": get_num_threads(),
+            "usable_cores": _core.usable_cores(),
+            "core_latency_ns": round(_core.measure_core_latency(), 1),
+        },
         "blas": {key: blas[key] for key in ("loaded", "path", "config", "error")},
         "cuda": {"available": build["cuda"]},
     }

@@ -119,7 +119,7 @@ def test_one_file_starts_threads() -> None:
         for path in CPP_FILES
         if re.search(r"#\s*pragma\s+omp\s+parallel|std::j?thread\b(?!::)|\bpthread_create\b", code_of(path))
     }
-    assert users - {"core/runtime.cpp"} == {"plan/team.hpp"}
+    assert users - {"core/runtime.cpp"} == {"plan/crew.hpp"}
 
 
 def test_no_process_wide_openmp_setting() -> None:

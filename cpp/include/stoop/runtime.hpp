@@ -47,7 +47,6 @@ struct BuildInfo {
   std::string compiler;
   std::string flags;
   std::string build_type;
-  bool openmp = false;
   bool cuda = false;
 };
 BuildInfo build_info();
@@ -59,5 +58,10 @@ double measure_fma_peak(int threads);
 // Memory bandwidth in GB/s (10^9 bytes, read and written) of `threads` threads, each on a slice of its own of arrays that
 // no cache holds: 256 MB, more from 9 threads on, at most 2 GB. Takes about 0.2 s.
 double measure_memory_bandwidth(int threads);
+
+// Nanoseconds that one line of cache takes from a core to another and back, the fastest of some milliseconds: about 100
+// where the two share a cache, several times as much where they do not. It decides what a second thread is worth to a small
+// network, and on a virtual machine it changes within minutes. NaN where only one core is usable.
+double measure_core_latency();
 
 }  // namespace stoop

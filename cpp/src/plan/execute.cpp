@@ -1,5 +1,5 @@
-// Training: a team of threads walks the plan for a whole run of steps. Each thread takes its share of every step's
-// blocks, and all meet where a step says so. How a step is cut is the plan's; the team only deals the blocks out.
+// Training: a team walks the plan for a whole run of steps. Each share of the team has its part of every step's blocks,
+// and all meet where a step says so. How a step is cut is the plan's; the team only deals the blocks out.
 
 #include "execute.hpp"
 
@@ -37,43 +37,51 @@ int useful_threads(double flops, int limit) {
   return static_cast<int>(std::clamp(flops / kFlopsPerThread, 1.0, static_cast<double>(limit)));
 }
 
-// One call of TrainingExecutor::run: what its threads share.
+// How far a share of the team has come.
 template <class T>
-class TeamRun {
+struct alignas(128) TrainingExecutor<T>::Place {
+  StepContext<T> context;
+  Batch batch;
+  UpdateArgs<T> rates{};
+  bool in_batch = false;
+  bool met = false;      // the meeting before the step is over
+  std::size_t step = 0;  // of the plan
+  int taken = 0;         // steps to come that one before has done
+};
+
+// One call of TrainingExecutor::run: what its threads share. Each share of the team walks the whole plan with its part of
+// every step's blocks; it leaves off where all must meet, and whoever claims it goes on from there in the next phase.
+template <class T>
+class TeamRun final : public Work {
  public:
-  TeamRun(TrainingExecutor<T>& executor, const TrainingRun<T>& run, const TrainingResult& so_far)
+  TeamRun(TrainingExecutor<T>& executor, const TrainingRun<T>& run, const TrainingResult& so_far, int shares)
       : result(so_far),
         executor_(executor),
         plan_(executor.plan_),
         ops_(*executor.ops_),
         run_(run),
-        blocks_{plan_, ops_, run_, executor.penalties_.data(), executor.grad_sums_.data()},
-        barrier_(may_spin(run.threads)) {}
+        shares_(shares),
+        blocks_{plan_, ops_, run_, executor.penalties_.data(), executor.grad_sums_.data()} {
+    for (int share = 0; share < shares; ++share) place_of(share) = beginning(share);
+  }
 
-  void work(int thread, int team, const FlushToZero& mode) {
-    StepContext<T> context;
-    context.ops = &ops_;
-    context.buffers = executor_.bound_.data();
-    context.parameters = run_.parameters;
-    context.direction = run_.direction;
-    context.scratch = executor_.scratch_.data() + thread * executor_.thread_scratch_;
-    context.running = run_.running;
-    context.seed = run_.seed;
-    Batch batch;
-    batch.start = batch.update_end = run_.first;
-    while (next(batch)) {
-      context.update = static_cast<std::uint64_t>(run_.updates_done + batch.updates);
-      context.rows = batch.rows;
-      context.first_row = batch.start - batch.update_start;
-      if (run_.read_ahead != nullptr) {
-        run_.read_ahead->ask(batch.start, batch.start + batch.rows, thread, team);
-      }
-      if (!walk(context, batch, thread, team)) return;
-      if (thread == 0) finish_batch(batch, mode);
-      barrier_.wait(team);
-      if (thread == 0 && batch.is_last()) add_sums();
-      if (stop_) return;
+  bool run(int share, Index, int) noexcept override {
+    Place& place = place_of(share);
+    if (!place.in_batch) {
+      if (share == 0 && place.batch.is_last() && place.batch.rows > 0) add_sums();
+      if (stop_ || !begin_batch(place, share)) return false;
     }
+    switch (walk(place, share)) {
+      case Walked::to_meeting:
+        return true;
+      case Walked::to_stop:
+        return false;
+      case Walked::to_end:
+        break;
+    }
+    place.in_batch = false;
+    if (share == 0) finish_batch(place.batch);
+    return true;
   }
 
   TrainingResult result;
@@ -102,40 +110,97 @@ class TeamRun {
     return kind == StepKind::check_gradient || kind == StepKind::update_parameter || kind == StepKind::limit_norm;
   }
 
-  // One walk through the plan. False: a check has ended the run, for all threads alike.
-  bool walk(StepContext<T>& context, const Batch& batch, int thread, int team) {
-    const Index rows = batch.rows;
-    T* block = context.scratch + executor_.gemm_scratch_;
-    UpdateArgs<T> rates{};
-    if (run_.learning_rates != nullptr) {
-      set_rates(rates, *run_.optimizer, run_.learning_rates[batch.updates], run_.updates_done + batch.updates + 1);
+  using Place = typename TrainingExecutor<T>::Place;
+  enum class Walked {
+    to_meeting,  // all shares must have come as far
+    to_end,      // of the batch
+    to_stop,     // a check has ended the run, for all shares alike
+  };
+
+  Place& place_of(int share) { return executor_.places_[static_cast<std::size_t>(share)]; }
+
+  Place beginning(int share) const {
+    Place place;
+    StepContext<T>& context = place.context;
+    context.ops = &ops_;
+    context.buffers = executor_.bound_.data();
+    context.parameters = run_.parameters;
+    context.direction = run_.direction;
+    context.scratch = executor_.scratch_.data() + share * executor_.thread_scratch_;
+    context.running = run_.running;
+    context.seed = run_.seed;
+    place.batch.start = place.batch.update_end = run_.first;
+    return place;
+  }
+
+  // False: there is no batch any more.
+  bool begin_batch(Place& place, int share) const {
+    Batch& batch = place.batch;
+    if (!next(batch)) return false;
+    place.context.update = static_cast<std::uint64_t>(run_.updates_done + batch.updates);
+    place.context.rows = batch.rows;
+    place.context.first_row = batch.start - batch.update_start;
+    if (run_.read_ahead != nullptr) {
+      run_.read_ahead->ask(batch.start, batch.start + batch.rows, share, shares_);
     }
-    const Index row_block = plan_.grouped ? statistics_group(rows) : kRowBlock;
-    int taken = 0;  // steps that one before has done
-    for (const Step& step : plan_.steps) {
-      if (taken-- > 0) continue;
-      taken = step.takes;
-      if (step.barrier) barrier_.wait(team);
-      if (!batch.is_last() && is_of_update(step.kind)) continue;
-      if (step.cut == Cut::rows) {
-        const Range blocks = share(block_count(rows, row_block), thread, team);
-        const Slice slice{blocks.begin * row_block, std::min(blocks.end * row_block, rows), 0, output_columns(step)};
-        if (slice.row < slice.row_end) run_step(context, step, batch, slice);
-      } else if (step.cut == Cut::columns) {
-        const Index columns = output_columns(step);
-        const Range blocks = share(block_count(columns, kColumnBlock), thread, team);
-        const Slice slice{0, rows, blocks.begin * kColumnBlock, std::min(blocks.end * kColumnBlock, columns)};
-        if (slice.column < slice.column_end) run_step(context, step, batch, slice);
-      } else if (step.cut == Cut::parameter) {
-        const Range blocks = share(block_count(step.extent, step.block), thread, team);
-        for (Index b = blocks.begin; b < blocks.end; b += step.group) {
-          context.same_step = b > blocks.begin;
-          blocks_.work(context, step, batch, {b, std::min(b + step.group, blocks.end)}, block, rates);
-        }
-      } else if (!(step.kind == StepKind::check_loss ? check_loss(context, batch, thread)
-                                                     : check_gradient(batch, rates, thread))) {
-        return false;
+    place.rates = {};
+    if (run_.learning_rates != nullptr) {
+      set_rates(place.rates, *run_.optimizer, run_.learning_rates[batch.updates],
+                run_.updates_done + batch.updates + 1);
+    }
+    place.in_batch = true;
+    place.step = 0;
+    place.taken = 0;
+    return true;
+  }
+
+  // Through the plan, from where the share has left off.
+  Walked walk(Place& place, int share) {
+    const std::vector<Step>& steps = plan_.steps;
+    for (; place.step < steps.size(); ++place.step) {
+      const Step& step = steps[place.step];
+      if (place.taken > 0) {
+        --place.taken;
+        continue;
       }
+      if (step.barrier && !place.met) {
+        place.met = true;
+        return Walked::to_meeting;
+      }
+      place.met = false;
+      place.taken = step.takes;
+      if (!place.batch.is_last() && is_of_update(step.kind)) continue;
+      if (!run_part(place, step, share)) return Walked::to_stop;
+    }
+    return Walked::to_end;
+  }
+
+  // The part of a step that a share has. False: a check has ended the run.
+  bool run_part(Place& place, const Step& step, int share) {
+    StepContext<T>& context = place.context;
+    const Batch& batch = place.batch;
+    const Index rows = batch.rows;
+    if (step.cut == Cut::rows) {
+      const Index row_block = plan_.grouped ? statistics_group(rows) : kRowBlock;
+      const Range blocks = stoop::share(block_count(rows, row_block), share, shares_);
+      const Slice slice{blocks.begin * row_block, std::min(blocks.end * row_block, rows), 0, output_columns(step)};
+      if (slice.row < slice.row_end) run_step(context, step, batch, slice);
+    } else if (step.cut == Cut::columns) {
+      const Index columns = output_columns(step);
+      const Range blocks = stoop::share(block_count(columns, kColumnBlock), share, shares_);
+      const Slice slice{0, rows, blocks.begin * kColumnBlock, std::min(blocks.end * kColumnBlock, columns)};
+      if (slice.column < slice.column_end) run_step(context, step, batch, slice);
+    } else if (step.cut == Cut::parameter) {
+      T* block = context.scratch + executor_.gemm_scratch_;
+      const Range blocks = stoop::share(block_count(step.extent, step.block), share, shares_);
+      for (Index b = blocks.begin; b < blocks.end; b += step.group) {
+        context.same_step = b > blocks.begin;
+        blocks_.work(context, step, batch, {b, std::min(b + step.group, blocks.end)}, block, place.rates);
+      }
+    } else if (step.kind == StepKind::check_loss) {
+      return check_loss(context, batch, share);
+    } else {
+      return check_gradient(batch, place.rates, share);
     }
     return true;
   }
@@ -167,7 +232,7 @@ class TeamRun {
                                               context.at(output, slice.row), context.stride(output), scale, shift});
   }
 
-  // Of rows that have just been read. All threads learn of the first of a batch behind the barrier of check_loss.
+  // Of rows that have just been read. All shares learn of the first of a batch after the meeting of check_loss.
   void look_for_bad_rows(const Batch& batch, const Slice& slice) {
     for (Index i = slice.row; i < slice.row_end; ++i) {
       const Index row = sample(batch.start + i);
@@ -177,7 +242,7 @@ class TeamRun {
 
   Index sample(Index i) const { return run_.data.order == nullptr ? i : run_.data.order[i]; }
 
-  // What the update's loss is divided by. Each thread adds all weights, in their order, rather than wait for a sum.
+  // What the update's loss is divided by. Each share adds all weights, in their order, rather than wait for a sum.
   double weight_of_update(const Batch& batch) const {
     if (run_.data.weights == nullptr) return static_cast<double>(batch.update_end - batch.update_start);
     double sum = 0.0;
@@ -240,19 +305,19 @@ class TeamRun {
     return args;
   }
 
-  // Each thread adds the same numbers in the same order, so all decide alike without another barrier. An infinite
+  // Each share adds the same numbers in the same order, so all decide alike without another meeting. An infinite
   // variance counts as well: what is divided by it is finite, but wrong.
-  bool check_loss(const StepContext<T>& context, const Batch& batch, int thread) {
+  bool check_loss(const StepContext<T>& context, const Batch& batch, int share) {
     if (spoiled_) return false;
     if (const Index bad_row = bad_row_.load(std::memory_order_relaxed); bad_row != kNone) {
-      if (thread == 0) result.non_finite_row = bad_row;
+      if (share == 0) result.non_finite_row = bad_row;
       return false;
     }
     double loss = 0.0;
     for (Index b = 0; b < block_count(batch.rows, kRowBlock); ++b)
       loss += executor_.losses_[static_cast<std::size_t>(b)];
     const bool finite = std::isfinite(loss) && has_finite_statistics(context);
-    if (thread == 0) {
+    if (share == 0) {
       weight_ = batch.weight;
       loss_ = (batch.is_first() ? 0.0 : loss_) + loss * batch.weight_unit;
       if (!finite) stop_at_loss(std::isfinite(loss) ? std::numeric_limits<double>::quiet_NaN() : loss_);
@@ -269,15 +334,15 @@ class TeamRun {
 
   // The same for the norm of the whole gradient, which the update scales down to clip_norm; also refused is a step so
   // long that the parameters would overflow.
-  bool check_gradient(const Batch& batch, UpdateArgs<T>& rates, int thread) {
+  bool check_gradient(const Batch& batch, UpdateArgs<T>& rates, int share) {
     constexpr double kMostChange = 1e-8 * static_cast<double>(std::numeric_limits<T>::max());
     const double norm = std::sqrt(sum(executor_.grad_sums_));
     const bool clipped = run_.clip_norm > 0.0 && norm > run_.clip_norm;
     if (clipped) rates.grad_scale = static_cast<T>(run_.clip_norm / norm);
     const double longest = std::max(clipped ? run_.clip_norm : norm, 1.0) * run_.learning_rates[batch.updates];
     const bool finite = std::isfinite(norm) && longest < kMostChange;
-    if (thread == 0 && !finite) result.non_finite_loss = true;
-    if (thread == 0 && !finite && std::isfinite(norm)) result.too_long = longest;
+    if (share == 0 && !finite) result.non_finite_loss = true;
+    if (share == 0 && !finite && std::isfinite(norm)) result.too_long = longest;
     return finite;
   }
 
@@ -298,8 +363,8 @@ class TeamRun {
     return total;
   }
 
-  // Thread 0, before the step's last barrier: the others read stop_ behind it.
-  void finish_batch(const Batch& batch, const FlushToZero& mode) {
+  // Share 0, before the last meeting of the batch: the others read stop_ after it.
+  void finish_batch(const Batch& batch) {
     if (run_.read_ahead != nullptr) run_.read_ahead->advance(batch.start + batch.rows);
     result.samples += batch.rows;
     for (Index b = 0; b < block_count(batch.rows, kRowBlock); ++b) {
@@ -308,12 +373,12 @@ class TeamRun {
     if (!batch.is_last()) return;
     result.steps += 1;
     if (run_.poller == nullptr || !run_.poller->is_due()) return;
-    const FlushToZero::Paused paused(mode);  // what is called computes as its caller did
+    const FlushToZero::Paused paused(mode_);  // what is called computes as its caller did
     if (!run_.poller->keep_going(result.samples)) stop_ = result.interrupted = true;
   }
 
-  // Thread 0, behind the step's last barrier, when all sums of squares are there; they are overwritten only behind the
-  // next step's first barrier, which needs this thread.
+  // Share 0, after the last meeting of the batch, when all sums of squares are there; they are overwritten only after the
+  // first meeting of the next batch, which needs this share.
   void add_sums() {
     const double penalty = run_.fixed_penalty + sum(executor_.penalties_);
     const double squares = sum(executor_.grad_sums_);
@@ -327,12 +392,13 @@ class TeamRun {
   const Plan& plan_;
   const OpTable<T>& ops_;
   const TrainingRun<T>& run_;
+  const int shares_;
   const ParameterBlocks<T> blocks_;
-  TeamBarrier barrier_;
+  const FlushToZero mode_;  // of the thread that called
   std::atomic<Index> bad_row_{kNone};
-  double loss_ = 0.0;     // of the update so far, weighted sum over the samples; thread 0's
+  double loss_ = 0.0;     // of the update so far, weighted sum over the samples; share 0 writes it
   double weight_ = 0.0;   // of all samples of the update
-  bool stop_ = false;     // written by thread 0 before a barrier, read by all behind it
+  bool stop_ = false;     // written by share 0 before a meeting, read by all after it
   bool spoiled_ = false;  // the same: the last update had a non-finite gradient
 };
 
@@ -351,31 +417,35 @@ TrainingExecutor<T>::TrainingExecutor(Plan plan, const OpTable<T>& ops)
   bound_.resize(plan_.buffers.size());
 }
 
+template <class T>
+TrainingExecutor<T>::~TrainingExecutor() = default;
+
 // Each thread zeroes what it will use, so that with several memories (NUMA) it lies in its own.
 template <class T>
 void TrainingExecutor<T>::reserve_threads(int threads) {
-  const bool first = arena_.size() == 0, more = scratch_.size() < thread_scratch_ * threads;
+  const bool first = arena_.size() == 0, more = static_cast<int>(places_.size()) < threads;
   if (!first && !more) return;
   if (more) scratch_.reset_untouched(thread_scratch_ * threads);
-  if (first) arena_.reset_untouched(plan_.arena_bytes);  // last: it says that all is there
-  run_team(threads, [&](int thread, int team, const FlushToZero&) {
-    for (int t = thread; more && t < threads; t += team) {
-      std::fill_n(scratch_.data() + t * thread_scratch_, thread_scratch_, T(0));
-    }
+  if (first) arena_.reset_untouched(plan_.arena_bytes);
+  run_shares(threads, [&](int number, int shares) {
+    const Range own = share(more ? threads : 0, number, shares);
+    std::fill_n(scratch_.data() + own.begin * thread_scratch_, (own.end - own.begin) * thread_scratch_, T(0));
     for (const Buffer& b : plan_.buffers) {
-      const Range rows = share(first ? b.rows > 0 ? b.rows : plan_.batch : 0, thread, team);
+      const Range rows = share(first ? b.rows > 0 ? b.rows : plan_.batch : 0, number, shares);
       const Index row_bytes = b.stride * b.element_size;
       std::fill_n(arena_.data() + b.offset + rows.begin * row_bytes, (rows.end - rows.begin) * row_bytes, std::byte{0});
     }
   });
   if (first) bind_buffers(plan_, arena_.data(), bound_.data());
+  if (more) places_.resize(static_cast<std::size_t>(threads));  // last: it says that all is there
 }
 
 template <class T>
 TrainingResult TrainingExecutor<T>::run(const TrainingRun<T>& run, const TrainingResult& so_far) {
-  TeamRun<T> team(*this, run, so_far);
-  run_team(run.threads, [&](int thread, int size, const FlushToZero& mode) { team.work(thread, size, mode); });
-  return team.result;
+  Team team(run.threads);
+  TeamRun<T> work(*this, run, so_far, team.size());
+  team.run(team.size(), work, Team::First::caller);  // share 0 asks the poller
+  return work.result;
 }
 
 template class TrainingExecutor<float>;

@@ -109,6 +109,7 @@ template <class T>
 class TrainingExecutor {
  public:
   TrainingExecutor(Plan plan, const OpTable<T>& ops);
+  ~TrainingExecutor();
 
   const Plan& plan() const { return plan_; }
   // Makes room for a team of this size, before run().
@@ -119,6 +120,7 @@ class TrainingExecutor {
  private:
   template <class>
   friend class TeamRun;
+  struct Place;
 
   Plan plan_;
   const OpTable<T>* ops_;
@@ -131,6 +133,7 @@ class TrainingExecutor {
   std::vector<double> weights_;                // in units of Batch::weight_unit
   std::vector<double> losses_, correct_;       // per row block
   std::vector<double> penalties_, grad_sums_;  // per parameter block
+  std::vector<Place> places_;                  // per share of a team
 };
 
 // Rows of x through an inference plan, or an evaluation plan whose loss is added up (`out` is then not used).

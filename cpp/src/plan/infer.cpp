@@ -125,119 +125,168 @@ void infer_chunk(const InferenceRun<T>& run, const Walk<T>& walk, Range rows, In
   }
 }
 
-// Whether a team for few rows is at hand. Threads that have gone to sleep take longer to wake than one row takes, and
-// where several threads predict at a time they have the cores already; the bits are the same in either case.
-class TeamAtHand {
- public:
-  TeamAtHand() : alone_(callers_.fetch_add(1) == 0), awake_(Clock::now() - last_call_ < kAwake) {}
-  ~TeamAtHand() {
-    last_call_ = Clock::now();
-    callers_.fetch_sub(1);
-  }
-  TeamAtHand(const TeamAtHand&) = delete;
-  TeamAtHand& operator=(const TeamAtHand&) = delete;
-  explicit operator bool() const { return alone_ && awake_; }
-
- private:
-  using Clock = std::chrono::steady_clock;
-  static constexpr auto kAwake = std::chrono::milliseconds(2);
-  static inline std::atomic<int> callers_{0};
-  static inline thread_local Clock::time_point last_call_{};
-
-  const bool alone_, awake_;
-};
-
-// Calls body(first column, end) for what one thread takes of a step's columns: an even part, or, where the rows of a
-// weight are 1 or 2 KB long, every `team`-th of some strips, beginning at another one in every step. A part of such rows
+// Calls body(first column, end) for what one share has of a step's columns: an even part, or, where the rows of a
+// weight are 1 or 2 KB long, every `shares`-th of some strips, beginning at another one in every step. A part of such rows
 // falls on a part of the sets of a cache; with strips it is another part for the next weight.
 template <class T, class Body>
-void for_each_strip(Index columns, int thread, int team, std::size_t turn, Body body) {
+void for_each_strip(Index columns, int number, int shares, Index turn, Body body) {
   constexpr Index kMostColumns = 128;
   const Index bytes = columns * static_cast<Index>(sizeof(T));
   const bool conflicts = bytes == 1024 || bytes == 2048;
-  const Index strips = conflicts ? block_count(columns, kMostColumns * team) * team : team;
-  const Index first =
-      conflicts ? static_cast<Index>((static_cast<std::size_t>(thread) + turn) % static_cast<std::size_t>(team))
-                : thread;
-  for (Index strip = first; strip < strips; strip += team) {
+  const Index strips = conflicts ? block_count(columns, kMostColumns * shares) * shares : shares;
+  for (Index strip = conflicts ? (number + turn) % shares : number; strip < strips; strip += shares) {
     const Range blocks = share(block_count(columns, kColumnBlock), static_cast<int>(strip), static_cast<int>(strips));
     if (blocks.begin < blocks.end) body(blocks.begin * kColumnBlock, std::min(blocks.end * kColumnBlock, columns));
   }
 }
 
-// All rows through the plan by a team, a barrier between steps.
+// Few rows through the plan, a phase for each step, whose columns are shared.
 template <class T>
-void infer_together(const InferenceRun<T>& run) {
-  const Walk<T> walk(run, run.threads);
-  walk.bind(run, {0, run.data.x.rows});
-  const std::vector<Step>& steps = run.plan->steps;
-  TeamBarrier barrier(may_spin(run.threads));
-  run_team(run.threads, [&](int thread, int team, const FlushToZero&) {
-    StepContext<T> context = walk.context;
-    context.scratch = walk.scratch + thread * walk.scratch_size;
-    for (std::size_t i = 0; i < steps.size(); ++i) {
-      const auto run_columns = [&](Index begin, Index end) {
-        run_slice(context, steps[i], {0, run.data.x.rows, begin, end});
-      };
-      const Index columns = output_columns(steps[i]);
-      if (steps[i].kind != StepKind::layer_norm) {
-        for_each_strip<T>(columns, thread, team, i, run_columns);
-      } else if (thread == 0) {  // it needs all columns of a row
-        run_columns(0, columns);
-      }
-      if (i + 1 < steps.size()) barrier.wait(team);  // the team itself waits for all at its end
+class Together final : public Work {
+ public:
+  Together(const InferenceRun<T>& run, int shares) : run_(run), shares_(shares), walk_(run, shares) {
+    walk_.bind(run, {0, run.data.x.rows});
+  }
+
+  bool run(int number, Index phase, int) noexcept override {
+    const std::vector<Step>& steps = run_.plan->steps;
+    const Step& step = steps[static_cast<std::size_t>(phase)];
+    StepContext<T> context = walk_.context;
+    context.scratch = walk_.scratch + number * walk_.scratch_size;
+    const auto run_columns = [&](Index begin, Index end) {
+      run_slice(context, step, {0, run_.data.x.rows, begin, end});
+    };
+    const Index columns = output_columns(step);
+    if (step.kind != StepKind::layer_norm) {
+      for_each_strip<T>(columns, number, shares_, phase, run_columns);
+    } else if (number == 0) {  // it needs all columns of a row
+      run_columns(0, columns);
     }
-  });
+    return phase + 1 < static_cast<Index>(steps.size());
+  }
+
+ private:
+  const InferenceRun<T>& run_;
+  const int shares_;
+  const Walk<T> walk_;
+};
+
+// Many rows, in chunks that one thread takes through the whole plan. Each share has chunks that lie together.
+template <class T>
+class InChunks final : public Work {
+ public:
+  InChunks(const InferenceRun<T>& run, Index size, int workers)
+      : run_(run),
+        evaluates_(run.plan->kind == PlanKind::evaluation),
+        size_(size),
+        chunks_(block_count(run.data.x.rows, size)),
+        workers_(workers),
+        shares_(static_cast<int>(std::min<Index>(chunks_, workers * kSharesOfWorker))),
+        parts_(evaluates_ ? static_cast<std::size_t>(chunks_) : 0) {}
+
+  int shares() const { return shares_; }
+
+  // Nothing may be thrown out of a team; memory is all that can fail.
+  bool run(int number, Index, int) noexcept override {
+    try {
+      const Walk<T> walk(run_, 1);
+      const Range chunks = share(chunks_, number, shares_);
+      for (Index c = chunks.begin; c < chunks.end; ++c) infer(walk, c, chunks_of_owner(number));
+    } catch (...) {
+      const std::lock_guard lock(failing_);
+      failure_ = std::current_exception();
+    }
+    return false;
+  }
+
+  InferenceResult result() const {
+    if (failure_) std::rethrow_exception(failure_);
+    InferenceResult total;
+    for (const InferenceResult& part : parts_) {
+      total.loss_sum += part.loss_sum;
+      total.correct += part.correct;
+    }
+    total.non_finite_row = bad_row_.load();
+    return total;
+  }
+
+ private:
+  // More than one, so that a thread that comes late or not at all leaves little to wait for.
+  static constexpr Index kSharesOfWorker = 16;
+
+  // Chunks that one thread takes in turn unless others help it.
+  Range chunks_of_owner(int number) const {
+    const int owner = static_cast<int>((Index{number} + 1) * workers_ - 1) / shares_;
+    const Range shares = share(shares_, owner, workers_);
+    return {share(chunks_, static_cast<int>(shares.begin), shares_).begin,
+            share(chunks_, static_cast<int>(shares.end) - 1, shares_).end};
+  }
+
+  void infer(const Walk<T>& walk, Index chunk, const Range& mine) {
+    const Range rows{chunk * size_, std::min((chunk + 1) * size_, run_.data.x.rows)};
+    if (run_.data.x.mapped) {
+      prepare_mapped_rows<T>(run_.data.x, rows, {mine.begin * size_, mine.end * size_}, bad_row_);
+    }
+    InferenceResult unused;
+    infer_chunk<T>(run_, walk, rows, evaluates_ ? parts_[static_cast<std::size_t>(chunk)] : unused);
+  }
+
+  const InferenceRun<T>& run_;
+  const bool evaluates_;
+  const Index size_, chunks_;
+  const int workers_, shares_;
+  std::vector<InferenceResult> parts_;  // of the chunks, added in their order
+  std::atomic<Index> bad_row_{kNone};
+  std::exception_ptr failure_;
+  std::mutex failing_;
+};
+
+// Rows of a chunk: of one size where sums are cut by chunks.
+template <class T>
+Index chunk_rows(const InferenceRun<T>& run, int threads) {
+  if (run.plan->kind == PlanKind::evaluation) return run.plan->batch;
+  return std::min(run.plan->batch, round_up(block_count(run.data.x.rows, threads), kRowBlock));
 }
 
-// Each thread takes chunks of rows.
 template <class T>
-InferenceResult infer_in_chunks(const InferenceRun<T>& run) {
-  const Plan& plan = *run.plan;
-  const Index samples = run.data.x.rows;
-  const bool evaluates = plan.kind == PlanKind::evaluation;  // whose sums are cut by chunks of one size
-  const Index even = round_up(block_count(samples, run.threads), kRowBlock);
-  const Index size = evaluates ? plan.batch : std::min(plan.batch, even), chunks = block_count(samples, size);
-  std::atomic<Index> bad_row{kNone};
-  std::vector<InferenceResult> parts(evaluates ? static_cast<std::size_t>(chunks) : 0);
-  std::exception_ptr failure;  // nothing may be thrown out of a team; memory is all that can fail
-  std::mutex failing;
-  run_team(static_cast<int>(std::min<Index>(run.threads, chunks)), [&](int thread, int team, const FlushToZero&) {
-    try {
-      const Walk<T> walk(run, 1);
-      const Range mine = share(chunks, thread, team);
-      for (Index c = mine.begin; c < mine.end; ++c) {
-        InferenceResult unused;
-        const Range rows{c * size, std::min((c + 1) * size, samples)};
-        if (run.data.x.mapped) {
-          prepare_mapped_rows<T>(run.data.x, rows, {mine.begin * size, mine.end * size}, bad_row);
-        }
-        infer_chunk<T>(run, walk, rows, evaluates ? parts[static_cast<std::size_t>(c)] : unused);
-      }
-    } catch (...) {
-      const std::lock_guard lock(failing);
-      failure = std::current_exception();
-    }
-  });
-  if (failure) std::rethrow_exception(failure);
-  InferenceResult total;
-  for (const InferenceResult& part : parts) {
-    total.loss_sum += part.loss_sum;
-    total.correct += part.correct;
-  }
-  total.non_finite_row = bad_row.load();
-  return total;
+InferenceResult infer_in_chunks(const InferenceRun<T>& run, Team& team) {
+  InChunks<T> work(run, chunk_rows(run, team.size()), team.size());
+  team.run(work.shares(), work);
+  return work.result();
 }
+
+// Whether this thread's last call with few rows has just ended: more will follow, and a team is worth waking for them.
+class RepeatedCall {
+ public:
+  RepeatedCall() : soon_(Clock::now() - last_end_ < std::chrono::microseconds(40)) {}
+  ~RepeatedCall() { last_end_ = Clock::now(); }
+  RepeatedCall(const RepeatedCall&) = delete;
+  RepeatedCall& operator=(const RepeatedCall&) = delete;
+  explicit operator bool() const { return soon_; }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  static inline thread_local Clock::time_point last_end_{};
+  const bool soon_;
+};
 
 }  // namespace
 
 template <class T>
 InferenceResult run_inference(const InferenceRun<T>& run) {
-  const bool few = run.data.x.rows <= kRowBlock && run.plan->kind == PlanKind::inference;
-  if (!few || run.threads == 1 || run.data.x.mapped) return infer_in_chunks(run);
-  const TeamAtHand team;
-  if (!team) return infer_in_chunks(run);
-  infer_together(run);
+  const bool few = run.data.x.rows <= kRowBlock && run.plan->kind == PlanKind::inference && !run.data.x.mapped;
+  if (!few || run.threads == 1) {
+    Team team(static_cast<int>(std::min<Index>(run.threads, block_count(run.data.x.rows, kRowBlock))));
+    return infer_in_chunks(run, team);
+  }
+  const RepeatedCall repeated;
+  Team team(run.threads);
+  if (team.size() == 1 || !(repeated || team.is_awake())) {
+    Team alone(1);
+    return infer_in_chunks(run, alone);
+  }
+  Together<T> work(run, team.size());
+  team.run(team.size(), work);
   return {};
 }
 

@@ -1,14 +1,12 @@
-// Teams of threads: the only file that starts them. A team's barrier and what a thread sets while it works in one.
+// Teams: several threads work on one job, cut into shares that whoever has a core claims. team.cpp starts the threads.
+//
+// A job goes through phases. In each phase every share is run once, and all shares of a phase are done before the next
+// begins. A share belongs to a thread, so that it finds its data in cache, but another thread takes it where the owner does
+// not come: no call waits for a thread that has no core, unless that thread was stopped in the middle of a share. Who
+// computes a share does not matter for the bits, because a share is a property of the job.
 #pragma once
 
-#include <omp.h>
-#if defined(__unix__) || defined(__APPLE__)
-#include <pthread.h>
-#endif
-
 #include <algorithm>
-#include <atomic>
-#include <mutex>
 
 #include <stoop/runtime.hpp>
 #include <stoop/types.hpp>
@@ -18,48 +16,6 @@
 #endif
 
 namespace stoop {
-
-// Counts arrivals; the last one opens the barrier. Waiters spin for some 25 microseconds, which covers the uneven ends of a
-// step's phases, then sleep in the kernel. Only std::atomic is used, so thread sanitizers see the order it makes.
-class TeamBarrier {
- public:
-  explicit TeamBarrier(bool may_spin) : spins_(may_spin ? 1000 : 0) {}
-
-  void wait(int team_size) {
-    if (team_size == 1) return;
-    const unsigned generation = generation_.load(std::memory_order_acquire);
-    if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == team_size) {
-      arrived_.store(0, std::memory_order_relaxed);
-      generation_.fetch_add(1, std::memory_order_acq_rel);
-      generation_.notify_all();
-      return;
-    }
-    for (int i = 0; i < spins_; ++i) {
-      if (generation_.load(std::memory_order_acquire) != generation) return;
-      pause();
-    }
-    generation_.wait(generation, std::memory_order_acquire);
-  }
-
- private:
-  static void pause() {
-#if defined(__x86_64__)
-    _mm_pause();
-#elif defined(__aarch64__)
-    asm volatile("yield");
-#endif
-  }
-
-  const int spins_;
-  alignas(64) std::atomic<int> arrived_{0};
-  alignas(64) std::atomic<unsigned> generation_{0};
-};
-
-// Whether waiting threads of a team of this size may spin: not if they would keep others of it from a core.
-inline bool may_spin(int threads) {
-  static const int cores = usable_cores();  // found out by reading files
-  return threads <= cores;
-}
 
 // Denormal numbers cost a hundred cycles each, and as weights decay they come in crowds: they are flushed to zero while
 // a team works, and the thread's mode is restored afterwards.
@@ -107,39 +63,76 @@ class FlushToZero {
   const Mode saved_;
 };
 
-inline std::atomic<bool> g_forked{false};
+// What a team does.
+class Work {
+ public:
+  // Runs `share` through `phase`, which counts from 0. True: there is another phase; all shares of a phase say the same.
+  // `worker` is the thread: 0 is the one that called Team::run.
+  virtual bool run(int share, Index phase, int worker) noexcept = 0;
 
-// A forked child has none of its parent's threads, and the OpenMP runtime would wait for them: it works alone.
-inline void watch_for_forks() {
-#if defined(__unix__) || defined(__APPLE__)
-  static std::once_flag once;
-  std::call_once(once, [] { pthread_atfork(nullptr, nullptr, [] { g_forked.store(true); }); });
-#endif
-}
+ protected:
+  ~Work() = default;
+};
 
-// Calls body(thread, team size, mode of the thread) on a team of at most `threads`.
+class Crew;
+class Crews;
+
+// Threads on loan, at most `threads` with the calling one: fewer where other calls have the cores, where no more threads
+// can be made, and for a while after threads of a team were stopped for so long that one alone is faster.
+class Team {
+ public:
+  explicit Team(int threads);
+  ~Team();
+  Team(const Team&) = delete;
+  Team& operator=(const Team&) = delete;
+
+  int size() const { return size_; }
+  // Whether its threads look out for work; otherwise they sleep and take some 50 microseconds to come.
+  bool is_awake() const;
+
+  static constexpr int kMostShares = 0xffff;
+  // Who may run the share 0: a job that calls out to the user does so on the user's thread.
+  enum class First { anyone, caller };
+  // Runs all phases of `work`. Meanwhile denormals are flushed to zero.
+  void run(int shares, Work& work, First first = First::anyone);
+
+ private:
+  Crews* lender_ = nullptr;
+  Crew* crew_ = nullptr;  // null: the calling thread works alone
+  int size_ = 1;
+};
+
+// For tests: called by each thread of a team that is about to look for shares. A function that waits stands for a thread
+// that has no core. Null, as at the start: nothing is called.
+void set_team_arrival_hook(void (*hook)());
+
+// Calls body(share, shares) once for each of as many shares as the team has threads, at most `threads`.
 template <class Body>
-void run_team(int threads, const Body& body) {
-  watch_for_forks();
-  if (threads <= 1 || g_forked.load()) {
-    const FlushToZero mode;
-    body(0, 1, mode);
-    return;
-  }
-#pragma omp parallel num_threads(threads)
-  {
-    const FlushToZero mode;
-    body(omp_get_thread_num(), omp_get_num_threads(), mode);
-  }
+void run_shares(int threads, const Body& body) {
+  class Once final : public Work {
+   public:
+    Once(const Body& body, int shares) : body_(body), shares_(shares) {}
+    bool run(int share, Index, int) noexcept override {
+      body_(share, shares_);
+      return false;
+    }
+
+   private:
+    const Body& body_;
+    const int shares_;
+  };
+  Team team(threads);
+  Once once(body, team.size());
+  team.run(team.size(), once);
 }
 
 struct Range {
   Index begin, end;
 };
 
-// A thread's part of `blocks`.
-inline Range share(Index blocks, int thread, int team) {
-  return {blocks * thread / team, blocks * (thread + 1) / team};
+// A share's part of `blocks`.
+inline Range share(Index blocks, int number, int shares) {
+  return {blocks * number / shares, blocks * (number + 1) / shares};
 }
 
 // As many threads as are worth waking to pass over so much memory.
@@ -151,8 +144,8 @@ inline int threads_for_elements(Index elements, int most) {
 // Calls body(part) for the parts of [0, elements), on up to `most` threads.
 template <class Body>
 void share_elements(Index elements, int most, const Body& body) {
-  run_team(threads_for_elements(elements, most),
-           [&](int thread, int team, const FlushToZero&) { body(share(elements, thread, team)); });
+  run_shares(threads_for_elements(elements, most),
+             [&](int number, int shares) { body(share(elements, number, shares)); });
 }
 
 }  // namespace stoop

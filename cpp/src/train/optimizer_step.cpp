@@ -116,9 +116,8 @@ void ParameterUpdater<T>::step(std::span<const std::span<T>> parameters,
   set_rates(rates, impl_->optimizer, rate, impl_->steps + 1);
   Index elements = 0;
   for (const Index n : impl_->sizes) elements += n;
-  run_team(threads_for_elements(elements, get_num_threads()), [&](int thread, int team, const FlushToZero&) {
-    impl_->update(parameters, gradients, rates, thread, team);
-  });
+  run_shares(threads_for_elements(elements, get_num_threads()),
+             [&](int number, int shares) { impl_->update(parameters, gradients, rates, number, shares); });
   ++impl_->steps;
 }
 

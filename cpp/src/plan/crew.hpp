@@ -1,0 +1,346 @@
+// A caller and the threads that help it with one job after another; see team.hpp for what a job is. team.cpp lends crews.
+//
+// Each worker has a range of shares of its own in each phase. It claims them from the front with one atomic operation on
+// a line that is nearly always its own; a worker that has nothing left takes shares from the end of others' ranges. The
+// one who finishes the last share of a phase opens the next.
+#pragma once
+
+#include <pthread.h>
+#include <signal.h>
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <new>
+#include <system_error>
+#include <thread>
+
+#include "team.hpp"
+
+namespace stoop {
+
+inline void pause_thread() {
+#if defined(__x86_64__)
+  _mm_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
+// Counts of phases and jobs wrap around.
+inline bool is_before(std::uint32_t a, std::uint32_t b) { return static_cast<std::int32_t>(a - b) < 0; }
+
+// What is left of a worker's range of shares in a phase, as one word that is exchanged at once.
+struct Claims {
+  std::uint32_t phase;
+  std::uint32_t begin, end;  // 16 bits each
+
+  std::uint64_t word() const { return std::uint64_t{phase} << 32 | begin << 16 | end; }
+  static Claims of(std::uint64_t word) {
+    return {static_cast<std::uint32_t>(word >> 32), static_cast<std::uint32_t>(word >> 16) & 0xffffu,
+            static_cast<std::uint32_t>(word) & 0xffffu};
+  }
+};
+
+// When the calling thread should work alone for a while: threads that were stopped in the middle of a share have made it
+// wait for longer than they have helped.
+class Seclusion {
+ public:
+  using Clock = std::chrono::steady_clock;
+
+  bool is_on() const { return is_on_; }
+  // Asked from time to time while it is on; it ends by itself.
+  bool still_on() {
+    if (is_on_ && Clock::now() >= until_) is_on_ = false;
+    return is_on_;
+  }
+  // A wait that began after `worked`, the time since the job began or since the last such wait.
+  void record_wait(Clock::duration worked, Clock::time_point end, Clock::duration waited) {
+    if (waited < kShortest || waited < worked / 2) return;
+    // Again so soon: the cores are still busy.
+    hold_ = end - until_ < hold_ ? std::min<Clock::duration>(2 * hold_, kLongestHold) : Clock::duration(kHold);
+    until_ = end + hold_;
+    is_on_ = true;
+  }
+
+ private:
+  // Time slices of the scheduler are some milliseconds; a wait that is shorter comes from uneven shares.
+  static constexpr auto kShortest = std::chrono::microseconds(200);
+  static constexpr auto kHold = std::chrono::milliseconds(60);
+  static constexpr auto kLongestHold = std::chrono::milliseconds(1000);
+
+  bool is_on_ = false;
+  Clock::duration hold_{kHold};
+  Clock::time_point until_{};
+};
+
+class Crew {
+ public:
+  Crew(int capacity, int cores)
+      : capacity_(capacity), cores_(cores), lines_(new Line[static_cast<std::size_t>(capacity)]) {}
+
+  int capacity() const { return capacity_; }
+  // Whether none of the first `workers` sleeps.
+  bool is_awake(int workers) const {
+    for (int i = 1; i < workers; ++i) {
+      if (lines_[static_cast<std::size_t>(i)].asleep.load(std::memory_order_relaxed)) return false;
+    }
+    return true;
+  }
+  // Whether the last calls show that the calling thread is better off alone.
+  bool is_secluded() { return seclusion_.still_on(); }
+
+  // Makes threads until the crew has `workers`, the caller included; returns how many it has.
+  int grow(int workers) {
+    while (workers_ < std::min(workers, capacity_)) {
+      if (!start_thread(workers_)) break;
+      ++workers_;
+    }
+    return workers_;
+  }
+
+  // On the calling thread and up to `workers` - 1 others.
+  void run(int workers, int shares, Work& work, bool first_is_callers) {
+    const std::uint32_t number = job_.load(std::memory_order_relaxed) + 1;
+    forget_old_claims();
+    const std::uint32_t phase = phase_.load(std::memory_order_relaxed);
+    // A thread that still looks at the last job and reads one of these learns with it that the last job is over.
+    work_.store(&work, std::memory_order_release);
+    first_phase_.store(phase, std::memory_order_release);
+    shares_.store(shares, std::memory_order_release);
+    team_.store(workers, std::memory_order_release);
+    first_is_callers_.store(first_is_callers, std::memory_order_release);
+    dismissed_.store(false, std::memory_order_relaxed);
+    job_.store(number, std::memory_order_release);
+    call(workers);
+    since_ = Seclusion::Clock::now();
+    take_part(job_at(number), 0, phase);
+  }
+
+ private:
+  struct Job {
+    Work* work;
+    std::uint32_t number, first_phase;
+    int shares, workers;
+    bool first_is_callers;
+    int spins;
+  };
+  struct alignas(128) Line {  // of one worker
+    std::atomic<std::uint64_t> claims{0};
+    std::atomic<std::uint32_t> calls{0};
+    std::atomic<bool> asleep{false};
+  };
+  // Of pauses, some 25 to 50 ns each: how long a thread looks out before it sleeps, and before it takes what another
+  // thread has not begun.
+  static constexpr int kSpins = 1000, kPatience = 40;
+
+  Line& line_of(int worker) const { return lines_[static_cast<std::size_t>(worker)]; }
+
+  // What is known of the job with this number.
+  Job job_at(std::uint32_t number) const {
+    Job job{};
+    job.number = number;
+    job.work = work_.load(std::memory_order_acquire);
+    job.first_phase = first_phase_.load(std::memory_order_acquire);
+    job.shares = shares_.load(std::memory_order_acquire);
+    job.workers = team_.load(std::memory_order_acquire);
+    job.first_is_callers = first_is_callers_.load(std::memory_order_acquire);
+    job.spins = job.workers <= cores_ ? kSpins : 0;  // else they would keep each other from a core
+    return job;
+  }
+
+  // ---- claims ----
+
+  // What is left of the range of `owner`: all of it, if nobody has claimed any in this phase.
+  static Claims left_of(const Job& job, int owner, std::uint32_t phase, std::uint64_t word) {
+    const Claims claims = Claims::of(word);
+    if (!is_before(claims.phase, phase)) return claims;
+    const Range all = share(job.shares, owner, job.workers);
+    return {phase, static_cast<std::uint32_t>(all.begin), static_cast<std::uint32_t>(all.end)};
+  }
+
+  // A share of the range of `owner`, or -1: the first if it is one's own, else the last.
+  int claim(const Job& job, int owner, std::uint32_t phase, bool own) {
+    std::atomic<std::uint64_t>& line = line_of(owner).claims;
+    std::uint64_t word = line.load(std::memory_order_relaxed);
+    for (;;) {
+      Claims claims = left_of(job, owner, phase, word);
+      if (claims.phase != phase || claims.begin == claims.end) return -1;
+      const std::uint32_t number = own ? claims.begin++ : --claims.end;
+      if (line.compare_exchange_weak(word, claims.word(), std::memory_order_acq_rel, std::memory_order_relaxed)) {
+        return static_cast<int>(number);
+      }
+    }
+  }
+
+  int claim_from_others(const Job& job, int worker, std::uint32_t phase) {
+    for (int i = 1; i < job.workers; ++i) {
+      const int owner = (worker + i) % job.workers;
+      if (owner == 0 && job.first_is_callers) continue;
+      if (const int number = claim(job, owner, phase, false); number >= 0) return number;
+    }
+    return -1;
+  }
+
+  // Words of workers that had no share for so long that the count of phases has wrapped around would look new.
+  void forget_old_claims() {
+    constexpr std::uint32_t kLong = 1u << 28;
+    const std::uint32_t phase = phase_.load(std::memory_order_relaxed);
+    if (phase - forgotten_at_ < kLong) return;
+    for (int i = 0; i < capacity_; ++i) {
+      line_of(i).claims.store(Claims{phase - 1, 0, 0}.word(), std::memory_order_relaxed);
+    }
+    forgotten_at_ = phase;
+  }
+
+  // ---- phases ----
+
+  void take_part(const Job& job, int worker, std::uint32_t phase) {
+    int patience = std::min(kPatience, job.spins);
+    for (;;) {
+      const bool helps = worker == 0 || !dismissed_.load(std::memory_order_relaxed);
+      for (int number; helps && (number = claim(job, worker, phase, true)) >= 0;) run_share(job, number, phase, worker);
+      if (!helps || !meet(job, worker, phase, patience)) return;
+    }
+  }
+
+  void run_share(const Job& job, int number, std::uint32_t phase, int worker) {
+    const bool more = job.work->run(number, static_cast<Index>(phase - job.first_phase), worker);
+    if (done_.fetch_add(1, std::memory_order_acq_rel) + 1 < job.shares) return;
+    done_.store(0, std::memory_order_relaxed);
+    if (!more) over_.store(job.number, std::memory_order_relaxed);
+    phase_.store(phase + 1, std::memory_order_seq_cst);
+    if (waiting_.load(std::memory_order_seq_cst) > 0) phase_.notify_all();
+  }
+
+  // Others may have followed it and ended as well.
+  bool is_over(std::uint32_t number) const { return !is_before(over_.load(std::memory_order_relaxed), number); }
+
+  // Until the next phase, which it sets; takes the shares of workers that do not come. False: the job is over.
+  bool meet(const Job& job, int worker, std::uint32_t& phase, int& patience) {
+    int waited = 0;
+    while (phase_.load(std::memory_order_acquire) == phase) {
+      if (waited++ >= patience) {
+        if (const int number = claim_from_others(job, worker, phase); number >= 0) {
+          patience = 0;  // who is not there now will hardly come for the next phase
+          run_share(job, number, phase, worker);
+          waited = 0;
+          continue;
+        }
+        patience = std::min(kPatience, job.spins);  // all are at work
+        wait_for_end(job, worker, phase, waited);
+        break;
+      }
+      pause_thread();
+    }
+    phase = phase_.load(std::memory_order_acquire);
+    if (is_over(job.number)) return false;
+    if (worker == 0 && dismissed_.load(std::memory_order_relaxed) && !seclusion_.still_on()) {
+      dismissed_.store(false, std::memory_order_relaxed);
+      call(job.workers);
+    }
+    return true;
+  }
+
+  // Of a phase whose shares are all claimed.
+  void wait_for_end(const Job& job, int worker, std::uint32_t phase, int waited) {
+    for (; waited < job.spins; ++waited) {
+      if (phase_.load(std::memory_order_acquire) != phase) return;
+      pause_thread();
+    }
+    const auto start = worker == 0 ? Seclusion::Clock::now() : Seclusion::Clock::time_point{};
+    waiting_.fetch_add(1, std::memory_order_seq_cst);
+    phase_.wait(phase, std::memory_order_acquire);
+    waiting_.fetch_sub(1, std::memory_order_relaxed);
+    if (worker != 0) return;
+    const auto end = Seclusion::Clock::now();
+    seclusion_.record_wait(start - since_, end, end - start);
+    since_ = end;
+    dismissed_.store(seclusion_.is_on(), std::memory_order_relaxed);
+  }
+
+  // ---- threads ----
+
+  void call(int workers) {
+    for (int i = 1; i < workers; ++i) {
+      Line& line = line_of(i);
+      line.calls.fetch_add(1, std::memory_order_seq_cst);
+      if (line.asleep.load(std::memory_order_seq_cst)) line.calls.notify_one();
+    }
+  }
+
+  // The life of a thread. It starts as if it had been called.
+  void serve(int worker) {
+    const FlushToZero mode;
+    Line& line = line_of(worker);
+    for (std::uint32_t seen = line.calls.load(std::memory_order_acquire) - 1;;) {
+      wait_for_call(line, seen);
+      seen = line.calls.load(std::memory_order_acquire);
+      if (void (*hook)() = arrival_hook.load(std::memory_order_relaxed)) hook();
+      help(worker);
+    }
+  }
+
+  static void wait_for_call(Line& line, std::uint32_t seen) {
+    for (int i = 0; i < kSpins; ++i) {
+      if (line.calls.load(std::memory_order_acquire) != seen) return;
+      pause_thread();
+    }
+    line.asleep.store(true, std::memory_order_seq_cst);
+    line.calls.wait(seen, std::memory_order_seq_cst);
+    line.asleep.store(false, std::memory_order_relaxed);
+  }
+
+  // With the job that is there, if any. What was read of it belongs together if it has neither ended before the phase was
+  // read nor been followed by another; should it end later, all shares of that phase are claimed, and no claim succeeds.
+  void help(int worker) {
+    const std::uint32_t number = job_.load(std::memory_order_acquire);
+    const Job job = job_at(number);
+    const std::uint32_t phase = phase_.load(std::memory_order_acquire);
+    if (is_over(number) || job_.load(std::memory_order_relaxed) != number) return;
+    if (worker < job.workers) take_part(job, worker, phase);
+  }
+
+  // Signals are for the threads of the program.
+  bool start_thread(int worker) {
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    bool started = true;
+    try {
+      std::thread([this, worker] { serve(worker); }).detach();
+    } catch (const std::system_error&) {
+      started = false;
+    } catch (const std::bad_alloc&) {
+      started = false;
+    }
+    pthread_sigmask(SIG_SETMASK, &before, nullptr);
+    return started;
+  }
+
+ public:
+  static inline std::atomic<void (*)()> arrival_hook{nullptr};
+
+ private:
+  const int capacity_, cores_;
+  int workers_ = 1;
+  std::uint32_t forgotten_at_ = 0;
+  Seclusion seclusion_;
+  Seclusion::Clock::time_point since_{};  // the job began, or the caller last waited
+  const std::unique_ptr<Line[]> lines_;   // by worker
+  // Written when a job begins.
+  alignas(128) std::atomic<std::uint32_t> job_{0};
+  std::atomic<std::uint32_t> first_phase_{1};
+  std::atomic<Work*> work_{nullptr};
+  std::atomic<int> shares_{0}, team_{0};
+  std::atomic<bool> first_is_callers_{false}, dismissed_{false};
+  // Written by each share.
+  alignas(128) std::atomic<int> done_{0};
+  std::atomic<int> waiting_{0};  // threads that sleep until the next phase
+  // Written once a phase.
+  alignas(128) std::atomic<std::uint32_t> phase_{1};
+  std::atomic<std::uint32_t> over_{0};  // the last job that has ended
+};
+
+}  // namespace stoop

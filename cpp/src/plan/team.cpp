@@ -1,0 +1,111 @@
+// Lends crews to calls: the only place that owns threads.
+
+#include "team.hpp"
+
+#include <mutex>
+#include <vector>
+
+#include "crew.hpp"
+
+namespace stoop {
+
+// The crews of this process. They are never deleted: their threads sleep until the process ends.
+class Crews {
+ public:
+  struct Loan {
+    Crew* crew;
+    int size;
+  };
+
+  // At most `threads`, and no more than the cores that other loans leave.
+  Loan lend(int threads) {
+    const std::lock_guard lock(mutex_);
+    if (lent_ > 0) threads = std::min(threads, std::max(1, cores() - lent_));
+    if (threads <= 1) return {nullptr, 1};
+    Crew* crew = take(threads);
+    if (crew == nullptr) return {nullptr, 1};
+    const int size = crew->is_secluded() ? 1 : std::min(crew->grow(threads), threads);
+    if (size == 1) {
+      idle_.push_back(crew);
+      return {nullptr, 1};
+    }
+    lent_ += size;
+    return {crew, size};
+  }
+
+  void take_back(Crew* crew, int size) {
+    const std::lock_guard lock(mutex_);
+    idle_.push_back(crew);
+    lent_ -= size;
+  }
+
+ private:
+  static int cores() {
+    static const int count = usable_cores();  // found out by reading files
+    return count;
+  }
+
+  // The one that was used last, since it may be awake; null without memory.
+  Crew* take(int threads) {
+    for (auto place = idle_.rbegin(); place != idle_.rend(); ++place) {
+      Crew* crew = *place;
+      if (crew->capacity() < threads) continue;
+      idle_.erase(std::next(place).base());
+      return crew;
+    }
+    try {
+      idle_.reserve(++made_);  // so that no later call allocates
+      return new Crew(std::max(threads, cores()), cores());
+    } catch (const std::bad_alloc&) {
+      return nullptr;
+    }
+  }
+
+  std::mutex mutex_;
+  std::vector<Crew*> idle_;
+  std::size_t made_ = 0;
+  int lent_ = 0;  // threads, the callers' included
+};
+
+namespace {
+
+// Replaced in a forked child, where none of the threads is left and the lock may be held by one of them.
+std::atomic<Crews*>& crews() {
+  static std::atomic<Crews*> instance{new Crews};
+  return instance;
+}
+
+[[maybe_unused]] const int g_watches_for_forks = [] {
+  crews();
+  return pthread_atfork(nullptr, nullptr, [] { crews().store(new Crews); });
+}();
+
+}  // namespace
+
+Team::Team(int threads) {
+  if (threads <= 1) return;
+  lender_ = crews().load(std::memory_order_acquire);
+  const Crews::Loan loan = lender_->lend(threads);
+  crew_ = loan.crew;
+  size_ = loan.size;
+}
+
+Team::~Team() {
+  const bool forked = lender_ != crews().load(std::memory_order_acquire);
+  if (crew_ != nullptr && !forked) lender_->take_back(crew_, size_);
+}
+
+bool Team::is_awake() const { return crew_ != nullptr && crew_->is_awake(size_); }
+
+void Team::run(int shares, Work& work, First first) {
+  const FlushToZero mode;
+  if (crew_ != nullptr && shares > 1) return crew_->run(size_, shares, work, first == First::caller);
+  bool more = true;
+  for (Index phase = 0; more; ++phase) {
+    for (int number = 0; number < shares; ++number) more = work.run(number, phase, 0);
+  }
+}
+
+void set_team_arrival_hook(void (*hook)()) { Crew::arrival_hook.store(hook); }
+
+}  // namespace stoop
