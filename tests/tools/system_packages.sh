@@ -46,7 +46,7 @@ case "$1" in
     may_install || exit 0
     version=$(apt-cache depends clang 2> /dev/null | sed -n 's/.*Depends: clang-\([0-9]*\)$/\1/p' | head -n 1)
     version=${version:-14}
-    install_packages "clang-$version" "libomp-$version-dev" "libclang-rt-$version-dev"
+    install_packages "clang-$version" "libclang-rt-$version-dev"
     ;;
   *)
     echo "system_packages.sh: unknown group '$1'" >&2
