@@ -26,6 +26,7 @@ from pathlib import Path
 import numpy as np
 
 import stoop
+from stoop import _core
 
 NETWORKS = {"4-64-64-2": (4, 64, 64, 2), "784-512-256-10": (784, 512, 256, 10)}
 ROWS = (1, 8, 64, 256, 1000, 5000)
@@ -93,7 +94,7 @@ def measure(name: str, widths: tuple[int, ...], rows: int, options: argparse.Nam
 
 def latency() -> str:
     """Return what a line of cache takes from core to core and back."""
-    measured = getattr(stoop._core, "measure_core_latency", None)
+    measured = getattr(_core, "measure_core_latency", None)
     return "unknown" if measured is None else f"{measured():.0f} ns"
 
 
@@ -112,7 +113,7 @@ def main() -> int:
     if len(os.sched_getaffinity(0)) < 2:
         parser.error("this process may use one core only; two are needed")
     worst, cells = 0.0, []
-    print(f"stoop {stoop.__version__}, {stoop.show_config()['isa']['active']}; core to core and back: {latency()}")
+    print(f"stoop {stoop.__version__}, {stoop.show_config('dicts')['cpu']['isa']}; core to core and back: {latency()}")
     print(f"{'call':14}{'network':>16}{'rows':>6}" + "".join(f"{load:>18}" for load in options.loads))
     for name in options.calls:
         for network in options.networks:

@@ -28,6 +28,21 @@ inline void pause_thread() {
 #endif
 }
 
+// Looks out for `done` for some 50 microseconds, which covers the uneven ends of phases and the time between two calls of a
+// loop. How long a pause takes differs from 14 to 50 ns.
+template <class Done>
+bool spin_until(const Done& done) {
+  using Clock = std::chrono::steady_clock;
+  const auto give_up = Clock::now() + std::chrono::microseconds(50);
+  do {
+    for (int i = 0; i < 128; ++i) {
+      if (done()) return true;
+      pause_thread();
+    }
+  } while (Clock::now() < give_up);
+  return false;
+}
+
 // Counts of phases and jobs wrap around.
 inline bool is_before(std::uint32_t a, std::uint32_t b) { return static_cast<std::int32_t>(a - b) < 0; }
 
@@ -124,16 +139,16 @@ class Crew {
     std::uint32_t number, first_phase;
     int shares, workers;
     bool first_is_callers;
-    int spins;
+    bool spins;  // else its threads would keep each other from a core
+    int patience() const { return spins ? kPatience : 0; }
   };
   struct alignas(128) Line {  // of one worker
     std::atomic<std::uint64_t> claims{0};
     std::atomic<std::uint32_t> calls{0};
     std::atomic<bool> asleep{false};
   };
-  // Of pauses, some 25 to 50 ns each: how long a thread looks out before it sleeps, and before it takes what another
-  // thread has not begun.
-  static constexpr int kSpins = 1000, kPatience = 40;
+  // Pauses, about a microsecond: how long a thread waits before it takes what another thread has not begun.
+  static constexpr int kPatience = 40;
 
   Line& line_of(int worker) const { return lines_[static_cast<std::size_t>(worker)]; }
 
@@ -146,7 +161,7 @@ class Crew {
     job.shares = shares_.load(std::memory_order_acquire);
     job.workers = team_.load(std::memory_order_acquire);
     job.first_is_callers = first_is_callers_.load(std::memory_order_acquire);
-    job.spins = job.workers <= cores_ ? kSpins : 0;  // else they would keep each other from a core
+    job.spins = job.workers <= cores_;
     return job;
   }
 
@@ -197,7 +212,7 @@ class Crew {
   // ---- phases ----
 
   void take_part(const Job& job, int worker, std::uint32_t phase) {
-    int patience = std::min(kPatience, job.spins);
+    int patience = job.patience();
     for (;;) {
       const bool helps = worker == 0 || !dismissed_.load(std::memory_order_relaxed);
       for (int number; helps && (number = claim(job, worker, phase, true)) >= 0;) run_share(job, number, phase, worker);
@@ -228,8 +243,8 @@ class Crew {
           waited = 0;
           continue;
         }
-        patience = std::min(kPatience, job.spins);  // all are at work
-        wait_for_end(job, worker, phase, waited);
+        patience = job.patience();  // all are at work
+        wait_for_end(job, worker, phase);
         break;
       }
       pause_thread();
@@ -244,11 +259,8 @@ class Crew {
   }
 
   // Of a phase whose shares are all claimed.
-  void wait_for_end(const Job& job, int worker, std::uint32_t phase, int waited) {
-    for (; waited < job.spins; ++waited) {
-      if (phase_.load(std::memory_order_acquire) != phase) return;
-      pause_thread();
-    }
+  void wait_for_end(const Job& job, int worker, std::uint32_t phase) {
+    if (job.spins && spin_until([&] { return phase_.load(std::memory_order_acquire) != phase; })) return;
     const auto start = worker == 0 ? Seclusion::Clock::now() : Seclusion::Clock::time_point{};
     waiting_.fetch_add(1, std::memory_order_seq_cst);
     phase_.wait(phase, std::memory_order_acquire);
@@ -283,10 +295,7 @@ class Crew {
   }
 
   static void wait_for_call(Line& line, std::uint32_t seen) {
-    for (int i = 0; i < kSpins; ++i) {
-      if (line.calls.load(std::memory_order_acquire) != seen) return;
-      pause_thread();
-    }
+    if (spin_until([&] { return line.calls.load(std::memory_order_acquire) != seen; })) return;
     line.asleep.store(true, std::memory_order_seq_cst);
     line.calls.wait(seen, std::memory_order_seq_cst);
     line.asleep.store(false, std::memory_order_relaxed);
