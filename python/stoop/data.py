@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from stoop._checks import file_path, real, to_numpy
+from stoop._arrays import real_numbers, to_numpy
+from stoop._checks import file_path, real
 from stoop._checks import seed as checked_seed
 from stoop._errors import message
 
@@ -172,10 +173,7 @@ def _stratified(order: npt.NDArray[np.int64], y: npt.NDArray[Any], n_test: int) 
 
 
 def _columns(values: npt.ArrayLike, index: int) -> npt.NDArray[Any]:
-    array = to_numpy("standardize", values, f"array {index}")
-    if array.dtype.kind not in "fiub":
-        given = f"array {index} has dtype {array.dtype}"
-        raise TypeError(message("standardize", given, "expected real numbers", "convert it first"))
+    array = real_numbers("standardize", values, f"array {index}")
     if array.ndim != 2 or len(array) == 0:
         given = f"array {index} has shape {array.shape}"
         raise ValueError(message("standardize", given, "expected (n_samples, n_features), not empty", "reshape it"))

@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from stoop._checks import to_numpy
+from stoop._arrays import to_numpy
 from stoop._errors import message
 
 
