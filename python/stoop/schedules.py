@@ -3,7 +3,8 @@
 A schedule is a function of t: the count of updates 0, 1, 2, ... (``per="step"``) or of epochs (``per="epoch"``). It
 goes on counting over all calls of ``Trainer.fit``. ``schedule(t)`` is one rate, ``schedule.values(n)`` the first n, to
 be plotted. Any Python callable ``t -> float`` may stand in for a schedule; it is asked for all updates of an epoch
-before the epoch starts.
+before the epoch starts. A function of the epoch, ``Custom(function, per="epoch")``, is asked once for each epoch of
+``Trainer.fit``; ``Trainer.step``, which knows no end of an epoch, asks it in each call.
 """
 
 import json
@@ -423,6 +424,7 @@ class Custom(Schedule):
     function : callable
         ``function(t) -> float``, >= 0.
     per : {"step", "epoch"}, default "step"
+        Asked once for each update, or once for each epoch of a fit.
 
     Raises
     ------
@@ -451,14 +453,16 @@ class Custom(Schedule):
         Raises
         ------
         TypeError
-            If the function returns no number.
+            If the function returns no number. What the function raises passes through.
         """
         value: Any = self.function(t)
         try:
-            return float(value)
+            if not isinstance(value, str | bytes | bool | np.bool_):
+                return float(value.item() if isinstance(value, np.ndarray) else value)
         except (TypeError, ValueError):
-            given = f"the function of t returned {value!r} for t = {t}"
-            raise TypeError(message("learning_rate", given, "expected a number", "return a float")) from None
+            pass
+        given = f"the function of t returned {value!r} for t = {t}"
+        raise TypeError(message("learning_rate", given, "expected a number", "return a float"))
 
 
 @dataclass(frozen=True)
@@ -507,6 +511,9 @@ def as_learning_rate(where: str, name: str, value: Any) -> float | Schedule:
         raise TypeError(message(where, given, "expected a number or a schedule", hint))
     if callable(value):
         return Custom(value)
+    if isinstance(value, str):  # scikit-learn names its schedules
+        given, hint = f"{name} is {value!r}", "give a schedule such as stoop.schedules.Cosine(1e-3, steps=1000)"
+        raise TypeError(message(where, given, "expected a number or a schedule", hint))
     return real(where, name, value, 0.0, _INFINITY, open_low=True)
 
 
