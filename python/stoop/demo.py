@@ -1,6 +1,7 @@
 """``stoop demo``: trains a classifier of handwritten digits, measures it, draws it and saves it."""
 
 import time
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -153,7 +154,9 @@ def _idx_task(folder: Path) -> Task:
     (train_images, y_train), (val_images, y_val), (test_images, y_test) = parts
     shifted = _shifted(train_images) if len(train_images) <= _FEW_IMAGES else []
     images = (train_images, val_images, test_images, *shifted)
-    X_train, X_val, X_test, *copies = standardize(*(array.reshape(len(array), -1) for array in images))
+    with warnings.catch_warnings():  # of pixels at the border that have ink in a few test images alone
+        warnings.simplefilter("ignore", UserWarning)
+        X_train, X_val, X_test, *copies = standardize(*(array.reshape(len(array), -1) for array in images))
     train = np.concatenate([X_train, *copies])
     # Where next to no image has ink, the deviation is so tiny that a stroke is thousands of them: learn to ignore it.
     inked = np.count_nonzero(train_images, axis=0).ravel()
