@@ -254,6 +254,14 @@ def _contiguous(array: npt.NDArray[Any], dtype: np.dtype[Any]) -> npt.NDArray[An
         return np.require(array, dtype=dtype, requirements=["C", "A"])
 
 
+def fraction(where: str, name: str, value: Any) -> float:
+    """Return `value` as a float in [0, 1], both included; TypeError if it is no number."""
+    number = real(where, name, value, -math.inf)
+    if not 0.0 <= number <= 1.0:
+        raise ValueError(message(where, f"{name} is {number:g}", "expected a number in [0, 1]", f"change {name}"))
+    return number
+
+
 def like_parameters(where: str, name: str, values: Any, parameters: dict[str, FloatArray]) -> dict[str, Any]:
     """Return a row-major array for each parameter, of its shape and dtype; zero where `values` has none.
 

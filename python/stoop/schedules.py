@@ -9,7 +9,7 @@ before the epoch starts. A function of the epoch, ``Custom(function, per="epoch"
 
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import InitVar, dataclass, field
 from itertools import pairwise
 from typing import Any, ClassVar
 
@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stoop import _core
-from stoop._checks import integer, real
+from stoop._checks import fraction, integer, real
 from stoop._errors import message, refuse_name
 
 # The function, what t counts, and (steps, per) of each Warmup around it, the innermost first.
@@ -134,7 +134,8 @@ class Step(Schedule):
 class Piecewise(Schedule):
     """``values[i]`` from ``boundaries[i-1]`` on and before ``boundaries[i]``; by definition.
 
-    The rates are kept as `rates`, because `values` is the method of every schedule.
+    The rates are kept as `rates`, because `values` is the method of every schedule. ``dataclasses.replace`` takes new
+    ones as `values`.
 
     Parameters
     ----------
@@ -152,10 +153,14 @@ class Piecewise(Schedule):
 
     type_name: ClassVar[str] = "piecewise"
     boundaries: tuple[int, ...]
-    rates: tuple[float, ...]
+    values: InitVar[Any]  # the argument alone: read from an object, it is the method
+    rates: tuple[float, ...] = field(init=False)
     per: str = "step"
 
     def __init__(self, boundaries: Iterable[int], values: Iterable[float], per: str = "step") -> None:
+        source = getattr(values, "__self__", None)
+        if isinstance(source, Piecewise):  # the method `values`, which dataclasses.replace hands on
+            values = source.rates
         starts = tuple(integer("Piecewise", "a boundary", b, 0) for b in _sequence("boundaries", boundaries))
         rates = tuple(real("Piecewise", "a value", v, 0.0) for v in _sequence("values", values))
         object.__setattr__(self, "boundaries", starts)
@@ -169,6 +174,9 @@ class Piecewise(Schedule):
         if any(later <= earlier for earlier, later in pairwise(starts)):
             given = f"boundaries {list(starts)} are not in order"
             raise ValueError(message("Piecewise", given, "expected each above the one before", "sort them"))
+
+    def __repr__(self) -> str:
+        return f"Piecewise(boundaries={self.boundaries!r}, values={self.rates!r}, per={self.per!r})"
 
     def to_config(self) -> dict[str, Any]:
         """Return ``{"type": name, ...}``, the form that the core reads."""
@@ -411,8 +419,7 @@ class OneCycle(Schedule):
     def __post_init__(self) -> None:
         self._check(["max_lr"], ["steps"])
         self._check_positive("div_factor", "final_div_factor")
-        if self.pct_start != 1:
-            object.__setattr__(self, "pct_start", real("OneCycle", "pct_start", self.pct_start, 0.0, 1.0))
+        object.__setattr__(self, "pct_start", fraction("OneCycle", "pct_start", self.pct_start))
 
 
 @dataclass(frozen=True)
