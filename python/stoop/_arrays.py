@@ -192,12 +192,11 @@ def _numbers_of(where: str, array: npt.NDArray[Any], name: str) -> npt.NDArray[A
 
 
 def _integers_of(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    for dtype in (np.int64, np.uint64):
-        try:
-            return array.astype(dtype)
-        except OverflowError:
-            pass
-    return array.astype(np.float64)
+    flat = array.ravel().tolist()
+    low, high = min(flat), max(flat)
+    if low >= -(2**63) and high < 2**63:
+        return array.astype(np.int64)
+    return array.astype(np.uint64 if low >= 0 and high < 2**64 else np.float64)
 
 
 # ---- what is refused ----

@@ -137,10 +137,10 @@ def _warn_of_constants(arrays: list[npt.NDArray[Any]], used: Statistics) -> None
         part = array[:, places]
         varying = places[(part != part[0]).any(axis=0) | (part[0] != arrays[0][0, places])]
         if len(varying):
-            given = f"{len(varying)} columns of array {index} vary where the training rows are constant, first {varying[0]}"
-            hint = "leave those columns out, or see stats=True for all that are constant"
-            text = message(_WHERE, given, "expected the same columns to be constant: they are shifted, not scaled", hint)
-            warnings.warn(text, stacklevel=3)
+            given = f"{len(varying)} columns of array {index} vary where the training rows are constant"
+            expected = "expected the same columns to be constant, for they are shifted and not scaled"
+            hint = f"look at column {varying[0]}, leave such columns out, or see stats=True for all that are constant"
+            warnings.warn(message(_WHERE, given, expected, hint), stacklevel=3)
             return
 
 

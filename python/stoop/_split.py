@@ -147,8 +147,8 @@ def _classes(stratify: Any, n: int) -> npt.NDArray[np.int64]:
     """Return the number of the class of each sample, counted from 0."""
     array = to_numpy(_WHERE, stratify, "stratify")
     if array.ndim not in (1, 2) or len(array) != n:
-        given = f"stratify has shape {array.shape}"
-        raise ValueError(message(_WHERE, given, f"expected ({n},) classes, one per row of X", "give y, or leave it out"))
+        given, expected = f"stratify has shape {array.shape}", f"expected ({n},) classes, one per row of X"
+        raise ValueError(message(_WHERE, given, expected, "give y, or leave it out"))
     try:
         axis = 0 if array.ndim == 2 and array.dtype.kind != "O" else None
         if array.ndim == 2 and axis is None:
@@ -160,9 +160,7 @@ def _classes(stratify: Any, n: int) -> npt.NDArray[np.int64]:
         raise TypeError(message(_WHERE, given, "expected classes of one kind", hint)) from None
 
 
-def _stratified(
-    order: npt.NDArray[np.int64], classes: npt.NDArray[np.int64], counts: _Counts
-) -> npt.NDArray[np.int64]:
+def _stratified(order: npt.NDArray[np.int64], classes: npt.NDArray[np.int64], counts: _Counts) -> npt.NDArray[np.int64]:
     """Reorder: first the test part, then the training part, each with every class in proportion."""
     sizes = np.bincount(classes)
     if sizes.min() < 2:
@@ -187,7 +185,7 @@ def _stratified(
 def _shares(sizes: npt.NDArray[np.int64], count: int) -> npt.NDArray[np.int64]:
     """Return `count` in proportion to `sizes`; the largest remainders are rounded up."""
     quota = sizes * (count / max(int(sizes.sum()), 1))
-    take = np.floor(quota).astype(np.int64)
+    take: npt.NDArray[np.int64] = np.floor(quota).astype(np.int64)
     take[np.argsort(take - quota, kind="stable")[: count - int(take.sum())]] += 1
     return take
 

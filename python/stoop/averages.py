@@ -1,7 +1,5 @@
 """The exponentially weighted average of a sequence."""
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 

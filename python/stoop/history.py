@@ -74,7 +74,7 @@ class History(dict[str, list[float]]):
         raise TypeError(message("History", "a change of a history", "expected to be read alone", hint))
 
     # A history says what happened; a new one is made by adding.
-    __setitem__ = __delitem__ = __ior__ = update = setdefault = pop = popitem = clear = _refuse  # type: ignore[assignment]
+    __setitem__ = __delitem__ = __ior__ = update = setdefault = pop = popitem = clear = _refuse
 
     def copy(self) -> "History":
         """Return a history of its own with the same values."""

@@ -81,8 +81,8 @@ def _pair(where: str, y_true: npt.ArrayLike, y_pred: npt.ArrayLike) -> tuple[npt
         given, hint = f"shapes {true.shape} and {pred.shape}", "compare the arrays"
         for array, name in ((pred, "y_pred"), (true, "y_true")):
             if array.ndim == 2 and array.size:
-                columns = array.shape[1]
-                hint = f"use {name}.ravel()" if columns == 1 else f"use {name}.argmax(axis=1), or model.predict_classes(X)"
+                one = array.shape[1] == 1
+                hint = f"use {name}.ravel()" if one else f"use {name}.argmax(axis=1), or model.predict_classes(X)"
         raise ValueError(message(where, given, "expected two equal (n_samples,), not empty", hint))
     return true, pred
 

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from stoop import _core
-from stoop._arrays import to_numpy
 from stoop._array_step import Extents, check_gradients, check_parameters
+from stoop._arrays import to_numpy
 from stoop._checks import integer
 from stoop._core import NonFiniteLossError
 from stoop._errors import message

@@ -62,12 +62,8 @@ PLACES: dict[str, Callable[[Callable[[Any], Any]], Any]] = {
     "class_weight": lambda w: stoop.Trainer(make_model(2)).fit(
         make_x(), CLASSES, epochs=1, class_weight=w(np.array([1.0, 2.0])), verbose=0
     ),
-    "validation X": lambda w: make_trainer().fit(
-        make_x(), Y, epochs=1, validation_data=(w(make_x()), Y), verbose=0
-    ),
-    "validation y": lambda w: make_trainer().fit(
-        make_x(), Y, epochs=1, validation_data=(make_x(), w(Y)), verbose=0
-    ),
+    "validation X": lambda w: make_trainer().fit(make_x(), Y, epochs=1, validation_data=(w(make_x()), Y), verbose=0),
+    "validation y": lambda w: make_trainer().fit(make_x(), Y, epochs=1, validation_data=(make_x(), w(Y)), verbose=0),
     "validation weights": lambda w: make_trainer().fit(
         make_x(), Y, epochs=1, validation_data=(make_x(), Y, w(Y)), verbose=0
     ),

@@ -174,7 +174,9 @@ def test_fractions_up_to_one(make: Callable[[Any], Any], value: Any) -> None:
     make(0)
 
 
-@pytest.mark.parametrize(("name", "value"), [("normal", "0.1"), ("normal", -1.0), ("constant", np.nan), ("uniform", [1])])
+@pytest.mark.parametrize(
+    ("name", "value"), [("normal", "0.1"), ("normal", -1.0), ("constant", np.nan), ("uniform", [1])]
+)
 def test_the_value_of_an_initializer_is_checked(name: str, value: Any) -> None:
     with refused((ValueError, TypeError), "value"):
         initializers.Initializer(name, value)

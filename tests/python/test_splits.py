@@ -118,7 +118,7 @@ def test_objects_and_missing_values_are_left_as_they_are() -> None:
         ([[[0]]] * 10, {}, ("stratify has shape",)),
     ],
 )
-def test_classes_that_cannot_be_kept_in_proportion(y: Any, arguments: dict[str, Any], patterns: tuple[str, ...]) -> None:
+def test_classes_that_cannot_be_split(y: Any, arguments: dict[str, Any], patterns: tuple[str, ...]) -> None:
     with refused((ValueError, TypeError), r"\[train_test_split\]", *patterns):
         split(np.zeros(10), np.zeros(10), stratify=np.array(y, object) if None in y else y, **arguments)
 
@@ -126,8 +126,9 @@ def test_classes_that_cannot_be_kept_in_proportion(y: Any, arguments: dict[str, 
 @pytest.mark.parametrize(
     "arguments",
     [
-        {"test_size": 0.9, "train_size": 0.2}, {"test_size": 60, "train_size": 60}, {"train_size": 0}, {"train_size": 100},
-        {"train_size": 1.5}, {"train_size": -0.1}, {"test_size": True}, {"train_size": "half"}, {"test_size": 0.999},
+        {"test_size": 0.9, "train_size": 0.2}, {"test_size": 60, "train_size": 60}, {"train_size": 0},
+        {"train_size": 100}, {"train_size": 1.5}, {"train_size": -0.1}, {"test_size": True},
+        {"train_size": "half"}, {"test_size": 0.999},
         {"stratify": np.zeros(99)}, {"stratify": 3},
     ],
 )  # fmt: skip

@@ -86,7 +86,7 @@ def test_a_constant_column_that_varies_later_is_warned_of() -> None:
     train[:, 0] = other[:, 0] = np.arange(5)
     standardize(train, other)  # the same constant: nothing is lost
     other[3, 2] = 1000.0
-    with pytest.warns(UserWarning, match=r"\[standardize\] 1 columns of array 1 vary .* first 2; .* stats=True"):
+    with pytest.warns(UserWarning, match=r"\[standardize\] 1 columns of array 1 vary .* column 2, .* stats=True"):
         standardize(train, other)
     with pytest.warns(UserWarning, match="array 1 vary"):
         standardize(train, np.full((2, 3), 2.0))

@@ -79,7 +79,7 @@ SAME: dict[str, dict[str, str]] = {
     "metrics": {"accuracy": "acc acuracy binary_accuracy Accuracy"},
     "per": {"step": "steps batch update iteration", "epoch": "epochs Epoch"},
 }
-PAIRS = [(what, name, meant) for what, table in SAME.items() for meant, names in table.items() for name in names.split()]
+PAIRS = [(what, name, meant) for what in SAME for meant, names in SAME[what].items() for name in names.split()]
 
 
 @pytest.mark.parametrize(("what", "name", "meant"), PAIRS)

@@ -65,7 +65,8 @@ constexpr Foreign kForeign[] = {
     {"loss", "meansquarederror meansquareerror squarederror squared square l2 quadratic leastsquares", "mse"},
     {"loss", "meanabsoluteerror absoluteerror absolute l1 leastabsolutedeviation", "mae"},
     {"loss", "smoothl1", "huber"},
-    {"loss", "rmse rootmeansquarederror", "", "use mse, whose minimum is the same, and take the root of what it reports"},
+    {"loss", "rmse rootmeansquarederror", "",
+     "use mse, whose minimum is the same, and take the root of what it reports"},
     {"loss",
      "mape msle rmsle sse sae hinge squaredhinge categoricalhinge kl kld kldiv kldivergence poisson "
      "poissonnll gaussiannll cosine cosinesimilarity cosineembedding focal sigmoidfocal logcosh quantile pinball ctc "
@@ -75,8 +76,7 @@ constexpr Foreign kForeign[] = {
     {"optimizer", "stochasticgradientdescent", "sgd"},
     {"optimizer", "gd gradientdescent batchgradientdescent steepestdescent", "",
      "use sgd; batch_size=len(X) makes it gradient descent on all samples"},
-    {"optimizer", "momentum sgdm sgdmomentum sgdwithmomentum heavyball", "",
-     "use stoop.optimizers.SGD(momentum=0.9)"},
+    {"optimizer", "momentum sgdm sgdmomentum sgdwithmomentum heavyball", "", "use stoop.optimizers.SGD(momentum=0.9)"},
     {"optimizer", "nesterov nag sgdnesterov nesterovmomentum", "",
      "use stoop.optimizers.SGD(momentum=0.9, nesterov=True)"},
     {"optimizer", "amsgrad", "", "use stoop.optimizers.Adam(amsgrad=True)"},
