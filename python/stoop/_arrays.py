@@ -4,8 +4,9 @@ An ordinary array passes through untouched. A mask is refused, since the numbers
 (pandas, polars, Arrow) is read column by column, and objects become numbers where all of them are numbers.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Mapping, Sequence
-from decimal import Decimal
 from numbers import Integral, Real
 from typing import Any, NoReturn
 
@@ -15,7 +16,6 @@ import numpy.typing as npt
 from stoop._errors import message
 
 REAL_KINDS = "fiub"
-_NUMBERS = (Real, Decimal, np.bool_)
 _CONTAINERS = (list, tuple)
 _CONVERSION_ERRORS = (TypeError, RuntimeError, BufferError, AttributeError, NotImplementedError)
 
@@ -38,7 +38,7 @@ def to_numpy(where: str, values: Any, name: str) -> npt.NDArray[Any]:
         array = _table_to_numpy(where, values, name)
     else:
         array = _to_plain(where, values, name)
-        if array.ndim == 0 and array.dtype.kind == "O" and not isinstance(values, _NUMBERS):
+        if array.ndim == 0 and array.dtype.kind == "O" and not _is_number(type(values)):
             _refuse_no_array(where, values, name)
     return _numbers_of(where, array, name) if array.dtype.kind == "O" else array
 
@@ -178,7 +178,7 @@ def _numbers_of(where: str, array: npt.NDArray[Any], name: str) -> npt.NDArray[A
     if array.dtype.kind != "O":
         return array
     types = set(map(type, array.ravel().tolist()))
-    if not types or not all(issubclass(kind, _NUMBERS) for kind in types):
+    if not types or not all(map(_is_number, types)):
         return array
     if all(issubclass(kind, bool | np.bool_) for kind in types):
         return array.astype(bool)
@@ -189,6 +189,11 @@ def _numbers_of(where: str, array: npt.NDArray[Any], name: str) -> npt.NDArray[A
     except (OverflowError, ValueError) as error:
         given = f"{name} holds an object that float64 cannot hold ({error})"
         raise ValueError(message(where, given, "expected finite numbers", f"check the largest of {name}")) from None
+
+
+def _is_number(kind: type) -> bool:
+    # decimal.Decimal is no Real, and an import of it would be a millisecond of every program's.
+    return issubclass(kind, Real | np.bool_) or (kind.__module__, kind.__name__) == ("decimal", "Decimal")
 
 
 def _integers_of(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -234,7 +239,7 @@ _TEXT_NUMBER_HINT = "convert that column to numbers first, .astype(float)"
 def _first_stranger(array: npt.NDArray[Any]) -> tuple[tuple[int, ...], str]:
     """Return where the first object that is no number is, and what to do about it."""
     flat = array.ravel().tolist()
-    fine = {kind for kind in set(map(type, flat)) if issubclass(kind, _NUMBERS)}
+    fine = {kind for kind in set(map(type, flat)) if _is_number(kind)}
     position = next(index for index, value in enumerate(flat) if type(value) not in fine)
     value, place = flat[position], np.unravel_index(position, array.shape)
     hint = _OBJECT_HINT

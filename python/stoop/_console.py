@@ -4,6 +4,8 @@ What the stream lacks is done without, and a character that its encoding lacks i
 `print` otherwise; a `Console` falls silent where writing fails, because training is worth more than its table.
 """
 
+from __future__ import annotations
+
 import os
 import shutil
 import sys

@@ -1,8 +1,9 @@
 """Columns with mean 0 and deviation 1, by the statistics of the training rows alone."""
 
+from __future__ import annotations
+
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,6 @@ _BLOCK_ELEMENTS = 1 << 17  # 1 MB of float64, about a second-level cache
 _LARGE_EXPONENT = 400  # the square of a number beyond 2**400, or below 2**-400, comes near the end of float64
 
 
-@dataclass(frozen=True, eq=False)
 class Statistics:
     """What `standardize` used: ``(x - mean) / std``. ``mean, std = used`` takes it apart.
 
@@ -31,9 +31,15 @@ class Statistics:
         Which these are.
     """
 
-    mean: npt.NDArray[np.float64]
-    std: npt.NDArray[np.float64]
-    constant: npt.NDArray[np.bool_]
+    def __init__(
+        self, mean: npt.NDArray[np.float64], std: npt.NDArray[np.float64], constant: npt.NDArray[np.bool_]
+    ) -> None:
+        self.mean = mean
+        self.std = std
+        self.constant = constant
+
+    def __repr__(self) -> str:
+        return f"Statistics({len(self.mean)} columns, {int(self.constant.sum())} of them constant)"
 
     def __iter__(self) -> Iterator[npt.NDArray[np.float64]]:
         return iter((self.mean, self.std))

@@ -1,7 +1,9 @@
 """Random splits of rows into a training and a test part."""
 
+from __future__ import annotations
+
 import math
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -19,11 +21,6 @@ class _Default(float):
     """A default that can be told from the same number when it is given."""
 
     __slots__ = ()
-
-
-class _Counts(NamedTuple):
-    train: int
-    test: int
 
 
 def train_test_split(
@@ -73,11 +70,11 @@ def train_test_split(
         if len(array) != n:
             given = f"X has {n} rows, {_name_of(index)} {len(array)}"
             raise ValueError(message(_WHERE, given, "expected as many rows in each", "compare them"))
-    counts = _counts(n, test_size, train_size)
+    n_train, n_test = _counts(n, test_size, train_size)
     order = np.random.default_rng(_chosen_seed(seed, random_state)).permutation(n)
     if stratify is not None and stratify is not False:
-        order = _stratified(order, _classes(y if stratify is True else stratify, n), counts)
-    test, train = order[: counts.test], order[counts.test : counts.test + counts.train]
+        order = _stratified(order, _classes(y if stratify is True else stratify, n), n_train, n_test)
+    test, train = order[:n_test], order[n_test : n_test + n_train]
     return tuple(part for array in arrays for part in (_take(array, train), _take(array, test)))
 
 
@@ -121,7 +118,7 @@ def _chosen_seed(seed: Any, random_state: Any) -> int:
     return checked_seed(_WHERE, 0 if seed is None and random_state is None else random_state if seed is None else seed)
 
 
-def _counts(n: int, test_size: Any, train_size: Any) -> _Counts:
+def _counts(n: int, test_size: Any, train_size: Any) -> tuple[int, int]:
     test = _count("test_size", test_size, n, math.ceil)
     train = n - test
     if train_size is not None:
@@ -131,7 +128,7 @@ def _counts(n: int, test_size: Any, train_size: Any) -> _Counts:
         given = f"test_size={test_size}" if train_size is None else f"test_size={test_size} and train_size={train_size}"
         expected = "expected shares in (0, 1) or ints that leave samples in both parts"
         raise ValueError(message(_WHERE, f"{given} of {n} samples", expected, "change test_size"))
-    return _Counts(train, test)
+    return train, test
 
 
 def _count(name: str, size: Any, n: int, rounded: Any) -> int:
@@ -160,25 +157,27 @@ def _classes(stratify: Any, n: int) -> npt.NDArray[np.int64]:
         raise TypeError(message(_WHERE, given, "expected classes of one kind", hint)) from None
 
 
-def _stratified(order: npt.NDArray[np.int64], classes: npt.NDArray[np.int64], counts: _Counts) -> npt.NDArray[np.int64]:
+def _stratified(
+    order: npt.NDArray[np.int64], classes: npt.NDArray[np.int64], n_train: int, n_test: int
+) -> npt.NDArray[np.int64]:
     """Reorder: first the test part, then the training part, each with every class in proportion."""
     sizes = np.bincount(classes)
     if sizes.min() < 2:
         given = f"the least populated class has {sizes.min()} sample, too few for both parts"
         _refuse_class(given, "expected at least 2 samples of each class", "join rare classes, or leave stratify out")
-    for name, count in (("test", counts.test), ("train", counts.train)):
+    for name, count in (("test", n_test), ("train", n_train)):
         if count < len(sizes):
             given = f"the {name} part has {count} samples for {len(sizes)} classes"
             _refuse_class(given, "expected at least one for each class", f"raise {name}_size, or leave stratify out")
     shuffled = classes[order]
-    n_test = _shares(sizes, counts.test)
-    n_train = np.minimum(_shares(sizes, counts.train), sizes - n_test)
-    n_train += _shares(sizes - n_test - n_train, counts.train - int(n_train.sum()))
+    to_test = _shares(sizes, n_test)
+    to_train = np.minimum(_shares(sizes, n_train), sizes - to_test)
+    to_train += _shares(sizes - to_test - to_train, n_train - int(to_train.sum()))
     test, train = np.zeros(len(order), bool), np.zeros(len(order), bool)
     for index in range(len(sizes)):
         places = np.flatnonzero(shuffled == index)
-        test[places[: n_test[index]]] = True
-        train[places[n_test[index] : n_test[index] + n_train[index]]] = True
+        test[places[: to_test[index]]] = True
+        train[places[to_test[index] : to_test[index] + to_train[index]]] = True
     return np.concatenate([order[test], order[train]])
 
 

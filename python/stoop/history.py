@@ -1,5 +1,7 @@
 """What `Trainer.fit` returns: one list of floats per measured quantity, one value per epoch."""
 
+from __future__ import annotations
+
 import csv
 import math
 import os
@@ -39,7 +41,7 @@ class History(dict[str, list[float]]):
         self.epochs: list[int] = []
 
     @classmethod
-    def _of(cls, epochs: Sequence[int], columns: Mapping[str, Sequence[float]]) -> "History":
+    def _of(cls, epochs: Sequence[int], columns: Mapping[str, Sequence[float]]) -> History:
         history = cls(tuple(columns))
         history.epochs.extend(epochs)
         for key, values in columns.items():
@@ -49,7 +51,7 @@ class History(dict[str, list[float]]):
     def __missing__(self, key: str) -> NoReturn:
         raise KeyError(f"{key!r} was not recorded; this history has {', '.join(self)}")
 
-    def __add__(self, other: object) -> "History":
+    def __add__(self, other: object) -> History:
         if not isinstance(other, History):
             return NotImplemented
         keys = {**self, **other}
@@ -61,7 +63,7 @@ class History(dict[str, list[float]]):
         offset = self.epochs[-1] - other.epochs[0] + 1 if overlap else 0
         return History._of([*self.epochs, *(epoch + offset for epoch in other.epochs)], columns)
 
-    def __radd__(self, other: object) -> "History":
+    def __radd__(self, other: object) -> History:
         if isinstance(other, int) and other == 0:  # what sum() starts with
             return History._of(self.epochs, self)
         return NotImplemented
@@ -76,7 +78,7 @@ class History(dict[str, list[float]]):
     # A history says what happened; a new one is made by adding.
     __setitem__ = __delitem__ = __ior__ = update = setdefault = pop = popitem = clear = _refuse
 
-    def copy(self) -> "History":
+    def copy(self) -> History:
         """Return a history of its own with the same values."""
         return History._of(self.epochs, self)
 

@@ -1,5 +1,7 @@
 """Measures of a finished prediction, on NumPy arrays."""
 
+from __future__ import annotations
+
 from typing import Any
 
 import numpy as np

@@ -1,5 +1,7 @@
 """Figures of a training run. Matplotlib is imported when one is drawn, without pyplot and its global state."""
 
+from __future__ import annotations
+
 import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -25,7 +27,7 @@ Curves = History | Mapping[str, Sequence[float]] | Sequence[History] | Any  # An
 
 def learning_curve(
     history: Curves, path: str | os.PathLike[str] | None = None, title: str = "Learning curve"
-) -> "Figure":
+) -> Figure:
     """Draw loss and, if recorded, accuracy by epoch, for training and validation.
 
     Parameters
@@ -66,7 +68,7 @@ def confusion_matrix(
     path: str | os.PathLike[str] | None = None,
     labels: Sequence[str] | None = None,
     title: str = "Confusion matrix",
-) -> "Figure":
+) -> Figure:
     """Draw how often each class (row) was predicted as each class (column); colour is the share of the row.
 
     Parameters
@@ -133,7 +135,7 @@ def _as_history(given: Any) -> History:
     return History._of([int(epoch) for epoch in epochs], {key: column.tolist() for key, column in columns.items()})
 
 
-def _figure(width: float, height: float) -> "Figure":
+def _figure(width: float, height: float) -> Figure:
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
@@ -144,7 +146,7 @@ def _figure(width: float, height: float) -> "Figure":
     return figure
 
 
-def _curve_panel(axes: "Axes", history: History, key: str, label: str) -> None:
+def _curve_panel(axes: Axes, history: History, key: str, label: str) -> None:
     from matplotlib.ticker import MaxNLocator
 
     epochs = history.epochs
@@ -163,7 +165,7 @@ def _curve_panel(axes: "Axes", history: History, key: str, label: str) -> None:
     axes.legend(frameon=False, fontsize=9, labelcolor=_TEXT)
 
 
-def _style(axes: "Axes", *, grid: bool) -> None:
+def _style(axes: Axes, *, grid: bool) -> None:
     for side, spine in axes.spines.items():
         spine.set_visible(grid and side in ("left", "bottom"))
         spine.set_color("#9a9a9a")
@@ -173,7 +175,7 @@ def _style(axes: "Axes", *, grid: bool) -> None:
         axes.set_axisbelow(True)
 
 
-def _finished(figure: "Figure", path: str | os.PathLike[str] | None) -> "Figure":
+def _finished(figure: Figure, path: str | os.PathLike[str] | None) -> Figure:
     if path is not None:
         figure.savefig(path)
     return figure
