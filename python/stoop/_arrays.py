@@ -7,6 +7,7 @@ An ordinary array passes through untouched. A mask is refused, since the numbers
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from numbers import Integral, Real
 from typing import Any, NoReturn
 
@@ -99,9 +100,8 @@ def _to_plain(where: str, values: Any, name: str) -> npt.NDArray[Any]:
         given = f"{name} is a sparse {type(values).__name__}"
         method = next(m for m in ("toarray", "todense", "to_dense") if hasattr(values, m))
         raise TypeError(message(where, given, "expected a dense array", f"use {name}.{method}()"))
-    if isinstance(values, _CONTAINERS) and np.ma.MaskedArray in set(map(type, values)):
-        for index, row in enumerate(values):  # NumPy would stack the numbers and drop the masks
-            refuse_masked(where, row, f"{name}[{index}]")
+    if isinstance(values, _CONTAINERS):
+        _refuse_masked_items(where, values, name)
     try:
         if not hasattr(values, "__array__") and hasattr(values, "__dlpack__"):
             return np.from_dlpack(values)
@@ -115,6 +115,18 @@ def _to_plain(where: str, values: Any, name: str) -> npt.NDArray[Any]:
         raise TypeError(message(where, given, "expected an array in the memory of the CPU", hint)) from error
     refuse_masked(where, array, name)
     return np.asarray(array)
+
+
+def _refuse_masked_items(where: str, values: Sequence[Any], name: str) -> None:
+    """Refuse masked rows, which NumPy would stack without their masks, and masked elements, which would become NaN."""
+    kinds = set(map(type, values))
+    if kinds and all(issubclass(kind, _CONTAINERS) for kind in kinds):
+        kinds |= set(map(type, chain.from_iterable(values)))
+    if not any(issubclass(kind, np.ma.MaskedArray) for kind in kinds):
+        return
+    for index, row in enumerate(values):
+        for item in (row, *row) if isinstance(row, _CONTAINERS) else (row,):
+            refuse_masked(where, item, f"{name}[{index}]")
 
 
 def _is_sparse(values: Any) -> bool:
@@ -143,10 +155,21 @@ def _table_to_numpy(where: str, table: Any, name: str) -> npt.NDArray[Any]:
     columns = [_numbers_of(where, column, name) for column in _columns_of(table)]
     if not columns or any(column.dtype.kind not in REAL_KINDS for column in columns):
         return _objects(columns, table)
+    _refuse_missing(where, columns, table, name)
     out = np.empty((len(columns[0]), len(columns)), np.result_type(*(column.dtype for column in columns)))
     for index, column in enumerate(columns):
         out[:, index] = column
     return out
+
+
+def _refuse_missing(where: str, columns: Sequence[npt.NDArray[Any]], table: Any, name: str) -> None:
+    """Refuse NaN, which is what a missing value of a nullable column becomes, by the name of its column."""
+    for index, column in enumerate(columns):
+        missing = np.isnan(column) if column.dtype.kind == "f" else ()
+        if np.any(missing):
+            place = _place((int(np.argmax(missing)), index), 2, column_labels(table))
+            given = f"{name} has no value (NaN) in {place.rstrip(',')}"
+            raise ValueError(message(where, given, "expected a number in each row", _MISSING_HINT))
 
 
 def _columns_of(table: Any) -> list[npt.NDArray[Any]]:
@@ -178,8 +201,10 @@ def _numbers_of(where: str, array: npt.NDArray[Any], name: str) -> npt.NDArray[A
     if array.dtype.kind != "O":
         return array
     types = set(map(type, array.ravel().tolist()))
-    if not types or not all(map(_is_number, types)):
+    if not all(map(_is_number, types)):
         return array
+    if not types:  # nothing in it: the checks of the shape say so
+        return array.astype(np.float64)
     if all(issubclass(kind, bool | np.bool_) for kind in types):
         return array.astype(bool)
     try:

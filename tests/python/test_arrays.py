@@ -123,7 +123,8 @@ def test_masks_in_disguise() -> None:
             return masked(make_x())
 
     record = np.ma.array([(1.0, 2.0)], dtype=[("a", "f8"), ("b", "f8")], mask=[(False, True)])
-    for X in (Variable(), list(masked(make_x())), tuple(masked(make_x())), record):
+    row = [1.0, np.ma.masked, 2.0]
+    for X in (Variable(), list(masked(make_x())), tuple(masked(make_x())), record, [row, row], (row,), row):
         with refused(ValueError, "masked"):
             make_model().predict(X)
 
@@ -258,7 +259,7 @@ def test_a_column_that_is_no_number_is_named(kind: str) -> None:
 def test_a_missing_value_of_a_nullable_column_is_named(frame: pd.DataFrame) -> None:
     frame = frame.copy()
     frame.loc[1, "c"] = pd.NA
-    with refused((ValueError, TypeError), "row 1", r"column 2\b"):
+    with refused((ValueError, TypeError), "row 1", r"column 2 \('c'\)", "fill"):
         make_trainer().evaluate(frame, np.zeros(3))
     with refused((ValueError, TypeError), "missing|no value"):
         stoop.Trainer(make_model(4)).evaluate(AS_NUMBERS, frame["c"])
@@ -290,6 +291,14 @@ def test_what_is_no_array_is_named(kind: str) -> None:
     make, hint = NO_ARRAYS[kind]
     with refused(TypeError, r"\[predict\]", hint):
         make_model().predict(make())
+
+
+@pytest.mark.parametrize(
+    "empty", [TABLE.astype(object).iloc[:0], TABLE.iloc[:, :0], np.empty((0, 3), object), pl.DataFrame(), pa.table({})]
+)
+def test_tables_without_rows_or_columns(empty: Any) -> None:
+    with refused(ValueError, r"\[predict\] X (is empty|has shape)"):
+        make_model().predict(empty)
 
 
 def test_an_array_that_cannot_be_read() -> None:
