@@ -74,7 +74,7 @@ SAME: dict[str, dict[str, str]] = {
         "lecun_normal": "LecunNormal",
     },
     "precision": {"float32": "fp32 float single", "float64": "double fp64", "bfloat16": "bf16 mixed_bfloat16"},
-    "dtype": {"float32": "fp32 flaot32", "float64": "fp64 flaot64"},
+    "dtype": {"float32": "fp32 flaot32 torch.float32", "float64": "fp64 flaot64"},
     "last_batch": {"drop": "drop_last discard", "keep": "keep_last", "merge": "marge"},
     "metrics": {"accuracy": "acc acuracy binary_accuracy Accuracy"},
     "per": {"step": "steps batch update iteration", "epoch": "epochs Epoch"},

@@ -124,8 +124,8 @@ constexpr Foreign kForeign[] = {
     {"precision", "double fp64 f64 64", "float64"},
     {"precision", "bf16 brainfloat bf16mixed mixedbfloat16", "bfloat16"},
     {"precision", "float16 fp16 f16 half 16 16mixed mixedfloat16 mixed tf32 tensorfloat32 float8 int8", ""},
-    {"dtype", "float fp32 f32 single 32", "float32"},
-    {"dtype", "double fp64 f64 64", "float64"},
+    {"dtype", "float fp32 f32 single 32 torchfloat32 torchfloat", "float32"},
+    {"dtype", "double fp64 f64 64 torchfloat64 torchdouble", "float64"},
     {"dtype", "bfloat16 bf16", "", "use a float32 model and Trainer(precision=\"bfloat16\")"},
     {"dtype", "float16 fp16 f16 half 16 float128 longdouble", ""},
 
