@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _TRAIN, _VALIDATION, _TEXT, _GRID = "#1f6fb4", "#e0702a", "#2b2b2b", "#e3e3e3"
 _DPI = 160
 _WHERE = "learning_curve"
+_DRAWN = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy")  # what else a table holds may be of any kind
 
 Curves = History | Mapping[str, Sequence[float]] | Sequence[History] | Any  # Any: a data frame
 
@@ -125,10 +126,10 @@ def _as_history(given: Any) -> History:
         hint = "give what Trainer.fit returned"
         raise TypeError(message(_WHERE, f"history is a {type(given).__name__}", "expected a History or a dict", hint))
     keys = list(given) if isinstance(given, Mapping) else list(given.columns)
-    columns = {str(key): real_numbers(_WHERE, given[key], f"history[{key!r}]") for key in keys}
+    columns = {key: real_numbers(_WHERE, given[key], f"history[{key!r}]") for key in _DRAWN if key in keys}
     lengths = {key: column.shape for key, column in columns.items()}
     if "loss" not in columns or len(set(lengths.values())) > 1 or columns["loss"].ndim != 1:
-        shapes = ", ".join(f"{key} {shape}" for key, shape in lengths.items()) or "nothing"
+        shapes = ", ".join(f"{key} {shape}" for key, shape in lengths.items()) or "nothing to draw"
         expected, hint = 'expected "loss" and others of the same length, (n_epochs,)', "give what Trainer.fit returned"
         raise ValueError(message(_WHERE, f"history holds {shapes}", expected, hint))
     epochs = columns.pop("epoch", np.arange(1, len(columns["loss"]) + 1))

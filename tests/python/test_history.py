@@ -133,6 +133,7 @@ FORMS: dict[str, Callable[[Path], Any]] = {
     "dict": lambda _: dict(fits()[1]),
     "dict of arrays": lambda _: {key: np.array(values) for key, values in fits()[1].items()},
     "pandas": lambda _: pd.DataFrame(sum(fits())),
+    "with a column of names": lambda _: pd.DataFrame(fits()[0]).assign(run="first"),
     "polars": lambda _: pl.DataFrame(fits()[1]),
     "of a file": lambda folder: from_csv(folder, sum(fits())),
     "loss alone": lambda _: {"loss": [3, 2, 1]},
