@@ -41,10 +41,11 @@ inline bool is_mapped(const py::array& array) {
   return !base.is_none() && py::isinstance(base, py::module_::import("mmap").attr("mmap"));
 }
 
-// Whether an object is an array of this type and rank that the core reads as it is.
+// Whether an object is an array of this type and rank that the core reads as it is. Subclasses are not: the Python layer
+// has to see them, because a masked array says of some of its numbers that they are none.
 template <class T>
 bool is_ready(const py::handle& object, py::ssize_t rank) {
-  if (!py::isinstance<py::array>(object)) return false;
+  if (Py_TYPE(object.ptr()) != py::detail::npy_api::get().PyArray_Type_) return false;
   const auto array = py::reinterpret_borrow<py::array>(object);
   const bool aligned = (array.flags() & py::detail::npy_api::NPY_ARRAY_ALIGNED_) != 0;
   return array.ndim() == rank && aligned && py::isinstance<Array<T>>(object);

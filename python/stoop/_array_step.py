@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stoop import _core
-from stoop._checks import to_numpy
+from stoop._arrays import real_numbers, refuse_masked
 from stoop._errors import message
 from stoop.schedules import python_rate
 
@@ -167,6 +167,7 @@ def _check_parameter(where: str, position: int, array: Any, dtype: Any) -> Array
     if not isinstance(array, np.ndarray):
         given = f"{name} is a {type(array).__name__}, which cannot be changed in place"
         raise TypeError(message(where, given, "expected a NumPy array", "use np.array(value, dtype=float)"))
+    refuse_masked(where, array, name)
     if array.dtype not in _FLOATS:
         given, hint = f"{name} has dtype {array.dtype}", "create it with dtype float32 or float64"
         raise TypeError(message(where, given, "expected float32 or float64", hint))
@@ -185,10 +186,7 @@ def _check_parameter(where: str, position: int, array: Any, dtype: Any) -> Array
 
 
 def _check_gradient(where: str, position: int, parameter: Array, gradient: npt.ArrayLike) -> Array:
-    array = to_numpy(where, gradient, f"gradient {position}")
-    if array.dtype.kind not in "fiu":
-        given = f"gradient {position} has dtype {array.dtype}"
-        raise TypeError(message(where, given, "expected real numbers", "convert it first"))
+    array = real_numbers(where, gradient, f"gradient {position}")
     if array.shape != parameter.shape and not array.size == parameter.size == 1:
         given = f"gradient {position} has shape {array.shape} and its parameter {parameter.shape}"
         raise ValueError(message(where, given, "expected equal shapes", "check how the gradient was made"))

@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from stoop._arrays import real_numbers, to_numpy
 from stoop._errors import message, refuse_name
 
 FloatArray = npt.NDArray[np.float32] | npt.NDArray[np.float64]
 ClassArray = npt.NDArray[np.int32] | npt.NDArray[np.int64]
 
 _MAX_THREADS = 1024  # kMostThreads of the core
-_REAL_KINDS = "fiub"
 _INTEGER_KINDS = "iub"
 _INPUT_DTYPES = (np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.uint8))
 
@@ -36,10 +36,9 @@ def features(where: str, X: npt.ArrayLike, dtype: np.dtype[Any], columns: int, n
     ValueError
         For the wrong rank, column count or an empty array.
     """
-    array = to_numpy(where, X, name)
-    _check_real(where, array, name)
+    array = real_numbers(where, X, name)
     if array.ndim != 2:
-        hint = f"use {name}.reshape(1, -1) for one sample" if array.ndim == 1 else f"flatten {name} to rows"
+        hint = _shape_hint(name, array, columns)
         raise ValueError(message(where, _describe(name, array), f"expected 2 dimensions (n_samples, {columns})", hint))
     if array.shape[1] != columns:
         expected = f"expected {columns} columns, (n_samples, {columns})"
@@ -91,8 +90,7 @@ def value_targets(
     ValueError
         For the wrong rank, length or column count.
     """
-    array = to_numpy(where, y, name)
-    _check_real(where, array, name)
+    array = real_numbers(where, y, name)
     if array.ndim == 1 and columns == 1:
         array = array.reshape(-1, 1)
     if array.ndim != 2 or array.shape[1] != columns:
@@ -112,11 +110,10 @@ def softmax_targets(where: str, y: npt.ArrayLike, dtype: np.dtype[Any], samples:
     TypeError, ValueError
         As those two. The core checks that rows sum to 1.
     """
-    if getattr(y, "ndim", 1) != 1 or (isinstance(y, list | tuple) and len(y) and np.ndim(y[0]) == 1):
-        array = to_numpy(where, y, "y")
-        if array.ndim == 2 and array.shape[1] == columns:
-            return value_targets(where, array, dtype, samples, columns)
-    return class_targets(where, y, samples)
+    array = to_numpy(where, y, "y")
+    if array.ndim == 2 and array.shape[1] == columns:
+        return value_targets(where, y if array.dtype.kind == "O" else array, dtype, samples, columns)
+    return class_targets(where, array, samples)
 
 
 def sample_weights(where: str, weights: npt.ArrayLike, dtype: np.dtype[Any], samples: int) -> Any:
@@ -129,8 +126,7 @@ def sample_weights(where: str, weights: npt.ArrayLike, dtype: np.dtype[Any], sam
     ValueError
         For the wrong rank or length.
     """
-    array = to_numpy(where, weights, "sample_weight")
-    _check_real(where, array, "sample_weight")
+    array = real_numbers(where, weights, "sample_weight")
     if array.ndim != 1:
         expected = f"expected ({samples},), one weight per row of X"
         hint = "use sample_weight.ravel()" if array.size == samples else "give one weight per sample"
@@ -205,43 +201,23 @@ def real(where: str, name: str, value: Any, low: float, high: float = float("inf
     return number
 
 
-def to_numpy(where: str, values: Any, name: str) -> npt.NDArray[Any]:
-    """Return `values` as an array, itself where it is one.
-
-    Raises
-    ------
-    TypeError
-        For a sparse matrix.
-    ValueError
-        For rows of different lengths.
-    """
-    if isinstance(values, np.ndarray):
-        return values
-    if hasattr(values, "toarray") and hasattr(values, "nnz"):
-        given = f"{name} is a sparse {type(values).__name__}"
-        raise TypeError(message(where, given, "expected a dense array", f"use {name}.toarray()"))
-    if not hasattr(values, "__array__") and hasattr(values, "__dlpack__"):
-        return np.from_dlpack(values)
-    try:
-        return np.asarray(values)
-    except ValueError as error:
-        given = f"{name} is a {type(values).__name__} that is no array ({error})"
-        raise ValueError(message(where, given, "expected rows of equal length", f"check the rows of {name}")) from error
-
-
 def _describe(name: str, array: npt.NDArray[Any]) -> str:
     return f"{name} has shape {array.shape}"
 
 
-def _check_real(where: str, array: npt.NDArray[Any], name: str) -> None:
-    if array.dtype.kind not in _REAL_KINDS:
-        given = f"{name} has dtype {array.dtype}"
-        hint = "take the real part" if array.dtype.kind == "c" else f"encode {name} as numbers first"
-        raise TypeError(message(where, given, "expected real numbers (floats, integers or booleans)", hint))
+def _shape_hint(name: str, array: npt.NDArray[Any], columns: int) -> str:
+    if array.ndim == 0:
+        return "give an array with a row for each sample"
+    if array.ndim == 1:
+        many = columns == 1 and array.size > 1
+        return f"use {name}.reshape(-1, 1), one column" if many else f"use {name}.reshape(1, -1) for one sample"
+    return f"give each sample one row, {name}.reshape(len({name}), -1)"
 
 
 def _refuse_class_dtype(where: str, array: npt.NDArray[Any], name: str) -> None:
-    if array.dtype.kind == "f":
+    if array.dtype.kind == "f" and np.isnan(array).any():
+        hint = "leave out the rows with a missing class (NaN), or give them a class of their own"
+    elif array.dtype.kind == "f":
         hint = f"use {name}.astype(int), or a regression loss such as mse if these are values"
     else:
         hint = f"number the classes with np.unique({name}, return_inverse=True)"
@@ -278,6 +254,14 @@ def _contiguous(array: npt.NDArray[Any], dtype: np.dtype[Any]) -> npt.NDArray[An
         return np.require(array, dtype=dtype, requirements=["C", "A"])
 
 
+def fraction(where: str, name: str, value: Any) -> float:
+    """Return `value` as a float in [0, 1], both included; TypeError if it is no number."""
+    number = real(where, name, value, -math.inf)
+    if not 0.0 <= number <= 1.0:
+        raise ValueError(message(where, f"{name} is {number:g}", "expected a number in [0, 1]", f"change {name}"))
+    return number
+
+
 def like_parameters(where: str, name: str, values: Any, parameters: dict[str, FloatArray]) -> dict[str, Any]:
     """Return a row-major array for each parameter, of its shape and dtype; zero where `values` has none.
 
@@ -296,8 +280,7 @@ def like_parameters(where: str, name: str, values: Any, parameters: dict[str, Fl
             refuse_name(where, f"parameter in {name}", str(key), tuple(parameters))
     arrays = {}
     for key, parameter in parameters.items():
-        array = to_numpy(where, values.get(key, np.zeros_like(parameter)), f"{name}[{key!r}]")
-        _check_real(where, array, f"{name}[{key!r}]")
+        array = real_numbers(where, values.get(key, np.zeros_like(parameter)), f"{name}[{key!r}]")
         if array.shape != parameter.shape:
             given, expected = _describe(f"{name}[{key!r}]", array), f"expected the shape {parameter.shape}"
             raise ValueError(message(where, given, expected, "give an array like the parameter"))

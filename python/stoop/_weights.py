@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from stoop._checks import integer, real, to_numpy
+from stoop._arrays import to_numpy
+from stoop._checks import integer, real
 from stoop._errors import message
 
 _WHERE = "fit"

@@ -1,12 +1,11 @@
 """The exponentially weighted average of a sequence."""
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 
 from stoop import _core
-from stoop._checks import flag, real, to_numpy
+from stoop._arrays import real_numbers
+from stoop._checks import flag, real
 from stoop._errors import message
 
 
@@ -34,9 +33,7 @@ def ewa(x: npt.ArrayLike, beta: float, bias_correction: bool = True) -> npt.NDAr
     ValueError, TypeError
         For values that are no real numbers, a single number, or beta outside its range.
     """
-    array: npt.NDArray[Any] = to_numpy("ewa", x, "x")
-    if array.dtype.kind not in "fiub":
-        raise TypeError(message("ewa", f"x has dtype {array.dtype}", "expected real numbers", "convert it first"))
+    array = real_numbers("ewa", x, "x")
     if array.ndim == 0:
         raise ValueError(message("ewa", "x is a single number", "expected a sequence", "give an array (n,)"))
     columns = int(np.prod(array.shape[1:]))

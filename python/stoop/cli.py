@@ -2,12 +2,14 @@
 
 import argparse
 import math
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from stoop import __version__
+from stoop._console import say
 from stoop.config import show_config
 
 
@@ -42,11 +44,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             from stoop import demo
 
             demo.run(options.data, options.epochs, options.out)
+    except BrokenPipeError:  # whoever read the output wants no more; Python would complain once more at its exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except (OSError, ValueError, ImportError) as error:
-        print(f"stoop: {error}", file=sys.stderr)
+        say(f"stoop: {error}", "stderr")
         return 1
     except KeyboardInterrupt:
-        print("stoop: interrupted", file=sys.stderr)
+        say("stoop: interrupted", "stderr")
         return 130
     return 0
 

@@ -1,7 +1,6 @@
 """What stoop runs on: threads, instruction set, BLAS, build."""
 
 import platform
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
@@ -11,6 +10,7 @@ import numpy as np
 from stoop import _core
 from stoop._blas import register_blas
 from stoop._checks import thread_count
+from stoop._console import say
 from stoop._errors import refuse_name
 
 
@@ -73,10 +73,10 @@ def show_config(mode: Literal["stdout", "dicts"] = "stdout") -> dict[str, Any] |
     if mode == "dicts":
         return config
     for section, entries in config.items():
-        sys.stdout.write(f"{section}\n")
+        say(section)
         for key, value in entries.items():
             if value != "":  # such as the error of a BLAS that was loaded
-                sys.stdout.write(f"  {key.replace('_', ' '):<19} {_text(value)}\n")
+                say(f"  {key.replace('_', ' '):<19} {_text(value)}")
     return None
 
 

@@ -1,7 +1,7 @@
 """``stoop demo``: trains a classifier of handwritten digits, measures it, draws it and saves it."""
 
-import sys
 import time
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stoop import _core, plotting
+from stoop._console import say
 from stoop._errors import message
 from stoop.config import get_num_threads, machine_line
 from stoop.data import load_idx, standardize, train_test_split
@@ -61,28 +62,23 @@ def run(folder: Path | None, epochs: int | None, out: Path) -> float:
         If scikit-learn or matplotlib is missing.
     """
     started = time.perf_counter()
-    _say(machine_line())
+    say(machine_line())
     task = _digits_task() if folder is None else _idx_task(folder)
     n_classes = int(task.train[1].max()) + 1
     layers = [*(Dense(units, activation="relu") for units in task.hidden), Dense(n_classes)]
     model = Model(layers, input_dim=task.train[0].shape[1], seed=0)
     trainer = Trainer(model, optimizer=Adam(task.learning_rate), l2=task.l2)
-    _say(f"{task.name}: {_describe_parts(task)}\n{model}, Adam, batch {task.batch_size}\n")
+    say(f"{task.name}: {_describe_parts(task)}\n{model}, Adam, batch {task.batch_size}\n")
     history = trainer.fit(
         *task.train, epochs=epochs or task.epochs, batch_size=task.batch_size, validation_data=task.validation
     )
     X_test, y_test = task.test
     test = trainer.evaluate(X_test, y_test)
-    _say(f"\ntest accuracy     {test['accuracy']:.2%} of {len(y_test):,} samples (loss {test['loss']:.4f})")
+    say(f"\ntest accuracy     {test['accuracy']:.2%} of {len(y_test):,} samples (loss {test['loss']:.4f})")
     _report_speed(model, history)
     _write_results(out, model, history, task)
-    _say(f"total time        {time.perf_counter() - started:.2f} s")
+    say(f"total time        {time.perf_counter() - started:.2f} s")
     return test["accuracy"]
-
-
-def _say(text: str) -> None:
-    sys.stdout.write(f"{text}\n")
-    sys.stdout.flush()
 
 
 def _describe_parts(task: Task) -> str:
@@ -98,9 +94,9 @@ def _report_speed(model: Model, history: History) -> None:
     achieved = speed * training_flops_per_sample(model) / 1e9
     threads = get_num_threads()
     peak = _core.measure_fma_peak("float32", threads)
-    _say(f"training speed    {speed:,.0f} samples/s")
+    say(f"training speed    {speed:,.0f} samples/s")
     share = f"{achieved / peak:.1%} of the FMA peak of {threads} threads, {peak:.0f} GFLOP/s"
-    _say(f"arithmetic        {achieved:.1f} GFLOP/s, {share}")
+    say(f"arithmetic        {achieved:.1f} GFLOP/s, {share}")
 
 
 def training_flops_per_sample(model: Model) -> int:
@@ -120,7 +116,7 @@ def _write_results(out: Path, model: Model, history: History, task: Task) -> Non
     plotting.confusion_matrix(
         y_test, model.predict_classes(X_test), out / "confusion_matrix.png", title=f"Confusion matrix: {task.name}"
     )
-    _say(f"written           {out}/learning_curve.png, confusion_matrix.png, digits.safetensors")
+    say(f"written           {out}/learning_curve.png, confusion_matrix.png, digits.safetensors")
 
 
 def _digits_task() -> Task:
@@ -158,7 +154,9 @@ def _idx_task(folder: Path) -> Task:
     (train_images, y_train), (val_images, y_val), (test_images, y_test) = parts
     shifted = _shifted(train_images) if len(train_images) <= _FEW_IMAGES else []
     images = (train_images, val_images, test_images, *shifted)
-    X_train, X_val, X_test, *copies = standardize(*(array.reshape(len(array), -1) for array in images))
+    with warnings.catch_warnings():  # of pixels at the border that have ink in a few test images alone
+        warnings.simplefilter("ignore", UserWarning)
+        X_train, X_val, X_test, *copies = standardize(*(array.reshape(len(array), -1) for array in images))
     train = np.concatenate([X_train, *copies])
     # Where next to no image has ink, the deviation is so tiny that a stroke is thousands of them: learn to ignore it.
     inked = np.count_nonzero(train_images, axis=0).ravel()

@@ -1,21 +1,34 @@
 """What `Trainer.fit` returns: one list of floats per measured quantity, one value per epoch."""
 
+from __future__ import annotations
+
 import csv
+import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from stoop._checks import file_path
+from stoop._errors import message
+
+# The order of the columns of a sum; others come after these.
+_ORDER = ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "grad_norm", "samples_per_second")
 
 
-class History(Mapping[str, list[float]]):
+class History(dict[str, list[float]]):
     """Read-only mapping from a quantity to its values, one per epoch.
+
+    It is a dict, so that ``pandas.DataFrame(history)`` and ``json.dumps(history)`` take it as it is.
 
     Keys, in this order: ``loss`` (sample-weighted mean of the objective seen by each update, before that update,
     regularisation included), ``accuracy``, ``val_loss``, ``val_accuracy`` (after the epoch, in inference mode),
     ``learning_rate``, ``grad_norm`` (mean over the updates of the global L2 norm of the gradient),
     ``samples_per_second``. The accuracies are there for losses that take classes, ``val_*`` with validation data.
+
+    ``h1 + h2`` is the history of one fit after another, ``sum(histories)`` of several. It has the columns of both; a
+    quantity that one of them lacks is NaN for its epochs. Where the second does not count on from the first (another
+    trainer made it), its epochs are numbered on from there.
 
     Attributes
     ----------
@@ -24,20 +37,53 @@ class History(Mapping[str, list[float]]):
     """
 
     def __init__(self, keys: Sequence[str]) -> None:
+        super().__init__((key, []) for key in keys)
         self.epochs: list[int] = []
-        self._columns: dict[str, list[float]] = {key: [] for key in keys}
 
-    def __getitem__(self, key: str) -> list[float]:
-        try:
-            return self._columns[key]
-        except KeyError:
-            raise KeyError(f"{key!r} was not recorded; this history has {', '.join(self)}") from None
+    @classmethod
+    def _of(cls, epochs: Sequence[int], columns: Mapping[str, Sequence[float]]) -> History:
+        history = cls(tuple(columns))
+        history.epochs.extend(epochs)
+        for key, values in columns.items():
+            history[key].extend(values)
+        return history
 
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._columns)
+    def __missing__(self, key: str) -> NoReturn:
+        raise KeyError(f"{key!r} was not recorded; this history has {', '.join(self)}")
 
-    def __len__(self) -> int:
-        return len(self._columns)
+    def __add__(self, other: object) -> History:
+        if not isinstance(other, History):
+            return NotImplemented
+        keys = {**self, **other}
+        known = [key for key in _ORDER if key in keys]
+        columns = {
+            key: self._column(key) + other._column(key) for key in [*known, *(key for key in keys if key not in _ORDER)]
+        }
+        overlap = bool(self.epochs and other.epochs) and other.epochs[0] <= self.epochs[-1]
+        offset = self.epochs[-1] - other.epochs[0] + 1 if overlap else 0
+        return History._of([*self.epochs, *(epoch + offset for epoch in other.epochs)], columns)
+
+    def __radd__(self, other: object) -> History:
+        if isinstance(other, int) and other == 0:  # what sum() starts with
+            return History._of(self.epochs, self)
+        return NotImplemented
+
+    def _column(self, key: str) -> list[float]:
+        return list(self[key]) if key in self else [math.nan] * len(self.epochs)
+
+    def _refuse(self, *_: Any, **__: Any) -> NoReturn:
+        hint = "change a copy, dict(history)"
+        raise TypeError(message("History", "a change of a history", "expected to be read alone", hint))
+
+    # A history says what happened; a new one is made by adding.
+    __setitem__ = __delitem__ = __ior__ = update = setdefault = pop = popitem = clear = _refuse
+
+    def copy(self) -> History:
+        """Return a history of its own with the same values."""
+        return History._of(self.epochs, self)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return History._of, (self.epochs, dict(self))
 
     def __repr__(self) -> str:
         last = ", ".join(f"{key}={values[-1]:.4g}" for key, values in self.items() if values)
@@ -45,7 +91,7 @@ class History(Mapping[str, list[float]]):
 
     def _record(self) -> dict[str, list[Any]]:
         """Return the lists that the core adds to, "epoch" among them."""
-        return {"epoch": self.epochs, **self._columns}
+        return {"epoch": self.epochs, **self}
 
     def to_csv(self, path: str | os.PathLike[str]) -> None:
         """Write a header and one row per epoch; the first column is ``epoch``.

@@ -38,8 +38,8 @@ class Initializer:
 
     Raises
     ------
-    ValueError
-        For an unknown name, or a value where none belongs or is missing.
+    ValueError, TypeError
+        For an unknown name, a value where none belongs or is missing, or one that cannot be.
     """
 
     name: str
@@ -53,6 +53,9 @@ class Initializer:
             given = f"{self.name} with value {self.value}"
             expected = f"expected a value for {', '.join(_WITH_VALUE)} and for no other"
             raise ValueError(message("Initializer", given, expected, f"use stoop.initializers.{self.name}"))
+        if self.value is not None:
+            low = float("-inf") if self.name == "constant" else 0.0
+            object.__setattr__(self, "value", real("Initializer", "value", self.value, low))
 
     def __call__(self) -> "Initializer":
         """Return itself, so that ``he_normal()`` and ``he_normal`` mean the same."""

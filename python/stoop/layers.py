@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
 
 from stoop import _core
-from stoop._checks import flag, integer, real
+from stoop._checks import flag, fraction, integer, real
 from stoop._errors import message
 from stoop.activations import (
     ELU,
@@ -157,8 +157,7 @@ class BatchNorm:
     trainable: bool = True
 
     def __post_init__(self) -> None:
-        if self.momentum != 1:
-            object.__setattr__(self, "momentum", real("BatchNorm", "momentum", self.momentum, 0.0, 1.0))
+        object.__setattr__(self, "momentum", fraction("BatchNorm", "momentum", self.momentum))
         _set_eps(self)
         _set_flag(self, "trainable")
 

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from stoop import _core
 from stoop._array_step import Extents, check_gradients, check_parameters
+from stoop._arrays import to_numpy
 from stoop._checks import integer
 from stoop._core import NonFiniteLossError
 from stoop._errors import message
@@ -135,7 +136,7 @@ def _evaluate(cost: Any, params: Any) -> tuple[float, Any]:
 
 
 def _scalar(value: Any) -> float:
-    array = np.asarray(value)
+    array = to_numpy(_WHERE, value, "the cost")
     if array.size != 1:
         raise ValueError(message(_WHERE, f"value of shape {array.shape}", "expected one number", "sum it"))
     return float(array.reshape(()))

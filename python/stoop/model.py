@@ -11,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from stoop import _core
+from stoop._arrays import real_numbers
 from stoop._blas import register_blas
-from stoop._checks import FloatArray, check_finite, features, file_path, integer, real, to_numpy
+from stoop._checks import FloatArray, check_finite, features, file_path, integer, real
 from stoop._checks import seed as checked_seed
 from stoop._errors import message, refuse_name
 from stoop.layers import Layer, check_layers, layer_from_config, layer_to_config, matrix_products, output_width
@@ -323,12 +324,9 @@ def _check_dtype(dtype: npt.DTypeLike) -> str:
 
 
 def _check_state(name: str, value: npt.ArrayLike, own: FloatArray) -> npt.NDArray[Any]:
-    array: npt.NDArray[Any] = to_numpy("load_state_dict", value, name)
+    array = real_numbers("load_state_dict", value, name)
     if array.shape != own.shape:
         given = f"{name} has shape {array.shape}"
         raise ValueError(message("load_state_dict", given, f"expected {own.shape}", "compare the layers"))
-    if array.dtype.kind not in "fiu":
-        given = f"{name} has dtype {array.dtype}"
-        raise TypeError(message("load_state_dict", given, "expected real numbers", "convert it first"))
     with np.errstate(over="ignore"):  # becomes an infinity, which is then refused
         return array.astype(own.dtype)

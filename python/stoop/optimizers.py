@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from stoop import _core
 from stoop._array_step import ArrayStates
-from stoop._checks import flag, integer, real
+from stoop._checks import flag, fraction, integer, real
 from stoop._errors import message
 from stoop.schedules import as_learning_rate, learning_rate_to_config
 
@@ -118,8 +118,7 @@ class SGD(Optimizer):
     def __post_init__(self) -> None:
         self._check("momentum")
         self._check_flag("nesterov")
-        if self.dampening != 1:
-            object.__setattr__(self, "dampening", real("SGD", "dampening", self.dampening, 0.0, 1.0))
+        object.__setattr__(self, "dampening", fraction("SGD", "dampening", self.dampening))
         if self.nesterov and (self.momentum == 0.0 or self.dampening != 0.0):
             given = f"nesterov with momentum {self.momentum:g} and dampening {self.dampening:g}"
             hint = "give a momentum such as 0.9, or leave nesterov out"

@@ -1,12 +1,15 @@
 """Figures of a training run. Matplotlib is imported when one is drawn, without pyplot and its global state."""
 
+from __future__ import annotations
+
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from stoop._arrays import is_table, real_numbers
 from stoop._errors import message
 from stoop.history import History
 from stoop.metrics import confusion_matrix as count_confusions
@@ -17,17 +20,23 @@ if TYPE_CHECKING:
 
 _TRAIN, _VALIDATION, _TEXT, _GRID = "#1f6fb4", "#e0702a", "#2b2b2b", "#e3e3e3"
 _DPI = 160
+_WHERE = "learning_curve"
+_DRAWN = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy")  # what else a table holds may be of any kind
+
+Curves = History | Mapping[str, Sequence[float]] | Sequence[History] | Any  # Any: a data frame
 
 
 def learning_curve(
-    history: History, path: str | os.PathLike[str] | None = None, title: str = "Learning curve"
-) -> "Figure":
+    history: Curves, path: str | os.PathLike[str] | None = None, title: str = "Learning curve"
+) -> Figure:
     """Draw loss and, if recorded, accuracy by epoch, for training and validation.
 
     Parameters
     ----------
-    history : History
-        With at least one epoch.
+    history : History, dict, data frame, or list of these
+        With at least one epoch and the key ``loss``. A dict or data frame (of ``History.to_csv`` too) may have the
+        numbers of its epochs under ``epoch``; they are 1, 2, ... otherwise. Those of a list are drawn one after
+        another, as their sum is.
     path : path, optional
         Where to write it as PNG (or PDF, SVG by the suffix).
     title : str, default "Learning curve"
@@ -38,13 +47,14 @@ def learning_curve(
 
     Raises
     ------
-    ValueError
-        If the history is empty.
+    ValueError, TypeError
+        If the history is empty, has no losses, or columns of different lengths or without numbers.
     ImportError
         If matplotlib is not installed.
     """
+    history = _as_history(history)
     if not history.epochs:
-        raise ValueError(message("learning_curve", "the history is empty", "expected at least one epoch", "fit first"))
+        raise ValueError(message(_WHERE, "the history is empty", "expected at least one epoch", "fit first"))
     panels = [("loss", "loss")] + ([("accuracy", "accuracy")] if "accuracy" in history else [])
     figure = _figure(4.6 * len(panels), 3.7)
     figure.suptitle(title, x=0.015, ha="left", fontsize=12, fontweight="bold", color=_TEXT)
@@ -59,7 +69,7 @@ def confusion_matrix(
     path: str | os.PathLike[str] | None = None,
     labels: Sequence[str] | None = None,
     title: str = "Confusion matrix",
-) -> "Figure":
+) -> Figure:
     """Draw how often each class (row) was predicted as each class (column); colour is the share of the row.
 
     Parameters
@@ -106,7 +116,27 @@ def confusion_matrix(
     return _finished(figure, path)
 
 
-def _figure(width: float, height: float) -> "Figure":
+def _as_history(given: Any) -> History:
+    """Return what stands for a history as one."""
+    if isinstance(given, History):
+        return given
+    if isinstance(given, Sequence) and not isinstance(given, str):
+        return sum((_as_history(part) for part in given), History(()))
+    if not (isinstance(given, Mapping) or is_table(given)):
+        hint = "give what Trainer.fit returned"
+        raise TypeError(message(_WHERE, f"history is a {type(given).__name__}", "expected a History or a dict", hint))
+    keys = list(given) if isinstance(given, Mapping) else list(given.columns)
+    columns = {key: real_numbers(_WHERE, given[key], f"history[{key!r}]") for key in _DRAWN if key in keys}
+    lengths = {key: column.shape for key, column in columns.items()}
+    if "loss" not in columns or len(set(lengths.values())) > 1 or columns["loss"].ndim != 1:
+        shapes = ", ".join(f"{key} {shape}" for key, shape in lengths.items()) or "nothing to draw"
+        expected, hint = 'expected "loss" and others of the same length, (n_epochs,)', "give what Trainer.fit returned"
+        raise ValueError(message(_WHERE, f"history holds {shapes}", expected, hint))
+    epochs = columns.pop("epoch", np.arange(1, len(columns["loss"]) + 1))
+    return History._of([int(epoch) for epoch in epochs], {key: column.tolist() for key, column in columns.items()})
+
+
+def _figure(width: float, height: float) -> Figure:
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
@@ -117,7 +147,7 @@ def _figure(width: float, height: float) -> "Figure":
     return figure
 
 
-def _curve_panel(axes: "Axes", history: History, key: str, label: str) -> None:
+def _curve_panel(axes: Axes, history: History, key: str, label: str) -> None:
     from matplotlib.ticker import MaxNLocator
 
     epochs = history.epochs
@@ -136,7 +166,7 @@ def _curve_panel(axes: "Axes", history: History, key: str, label: str) -> None:
     axes.legend(frameon=False, fontsize=9, labelcolor=_TEXT)
 
 
-def _style(axes: "Axes", *, grid: bool) -> None:
+def _style(axes: Axes, *, grid: bool) -> None:
     for side, spine in axes.spines.items():
         spine.set_visible(grid and side in ("left", "bottom"))
         spine.set_color("#9a9a9a")
@@ -146,7 +176,7 @@ def _style(axes: "Axes", *, grid: bool) -> None:
         axes.set_axisbelow(True)
 
 
-def _finished(figure: "Figure", path: str | os.PathLike[str] | None) -> "Figure":
+def _finished(figure: Figure, path: str | os.PathLike[str] | None) -> Figure:
     if path is not None:
         figure.savefig(path)
     return figure

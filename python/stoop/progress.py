@@ -1,11 +1,11 @@
 """The table of epochs that `Trainer.fit` prints, with a live line below it where the output is a terminal."""
 
-import shutil
 import sys
 import time
 from collections.abc import Sequence
-from typing import TextIO
+from typing import Any
 
+from stoop._console import Console, line_width
 from stoop.history import History
 
 _COLUMNS = {
@@ -31,18 +31,18 @@ class EpochTable:
         Epochs of this fit.
     live : bool, default True
         False: no progress line, even on a terminal.
-    stream : file, optional
-        None: the standard output of the moment.
+    stream : object with ``write``, optional
+        None: the standard output of the moment; nothing is written where there is none, or where writing fails.
     """
 
     def __init__(
-        self, history: History, first_epoch: int, epochs: int, *, live: bool = True, stream: TextIO | None = None
+        self, history: History, first_epoch: int, epochs: int, *, live: bool = True, stream: Any = None
     ) -> None:
-        self._stream = sys.stdout if stream is None else stream
+        self._console = Console(sys.stdout if stream is None else stream)
         self._history = history
         self._first, self._last = first_epoch, first_epoch + epochs
         self._keys = [key for key in _COLUMNS if key in history]
-        self._live = live and self._stream.isatty()
+        self._live = live and self._console.is_terminal
         self._line_shown = False
         self._started = time.perf_counter()
         self._headed = False
@@ -59,19 +59,18 @@ class EpochTable:
         if not self._live:
             return
         part = done / samples if samples else 1.0
-        line = f"{epoch + 1}/{self._last} {_bar(part, self._stream.encoding)} {done:,}/{samples:,} samples"
+        line = f"{epoch + 1}/{self._last} {_bar(part, lines=self._console.shows_lines)} {done:,}/{samples:,} samples"
         total = (epoch - self._first + part) / (self._last - self._first)
         if total > 0.0:
             line += f", {_duration((time.perf_counter() - self._started) * (1.0 / total - 1.0))} left"
         # A line that wraps could not be wiped again.
-        width = shutil.get_terminal_size().columns - 1
-        self._write(f"\r{line[:width]}\x1b[K")
+        self._console.write(f"\r{line[: line_width()]}\x1b[K")
         self._line_shown = True
 
     def close(self) -> None:
         """Wipe the progress line."""
         self._wipe()
-        self._stream.flush()
+        self._console.close()
 
     def _head(self) -> None:
         # Not before something runs: a fit that is refused prints nothing.
@@ -84,17 +83,12 @@ class EpochTable:
         widths = [max(len(_COLUMNS[key]), 9) + 2 for key in self._keys]
         first = max(len(f"{self._last}/{self._last}"), len("epoch")) + 1
         cells = "".join(f"{value:>{width}}" for value, width in zip(values, widths))
-        self._write(f"{epoch:>{first}}{cells}\n")
+        self._console.write(f"{epoch:>{first}}{cells}\n")
 
     def _wipe(self) -> None:
         if self._line_shown:
-            self._write("\r\x1b[K")
+            self._console.write("\r\x1b[K")
             self._line_shown = False
-
-    def _write(self, text: str) -> None:
-        self._stream.write(text)
-        if self._live:
-            self._stream.flush()
 
 
 def _format(key: str, value: float) -> str:
@@ -103,8 +97,8 @@ def _format(key: str, value: float) -> str:
     return f"{value:.4f}" if value == 0.0 or 1e-3 <= abs(value) < 1e5 else f"{value:.2e}"
 
 
-def _bar(part: float, encoding: str | None) -> str:
-    full, empty = ("━", "─") if (encoding or "").lower().startswith("utf") else ("#", "-")
+def _bar(part: float, *, lines: bool) -> str:
+    full, empty = ("━", "─") if lines else ("#", "-")
     filled = round(part * _BAR_WIDTH)
     return full * filled + empty * (_BAR_WIDTH - filled)
 

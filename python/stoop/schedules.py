@@ -3,12 +3,13 @@
 A schedule is a function of t: the count of updates 0, 1, 2, ... (``per="step"``) or of epochs (``per="epoch"``). It
 goes on counting over all calls of ``Trainer.fit``. ``schedule(t)`` is one rate, ``schedule.values(n)`` the first n, to
 be plotted. Any Python callable ``t -> float`` may stand in for a schedule; it is asked for all updates of an epoch
-before the epoch starts.
+before the epoch starts. A function of the epoch, ``Custom(function, per="epoch")``, is asked once for each epoch of
+``Trainer.fit``; ``Trainer.step``, which knows no end of an epoch, asks it in each call.
 """
 
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import InitVar, dataclass, field
 from itertools import pairwise
 from typing import Any, ClassVar
 
@@ -16,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stoop import _core
-from stoop._checks import integer, real
+from stoop._checks import fraction, integer, real
 from stoop._errors import message, refuse_name
 
 # The function, what t counts, and (steps, per) of each Warmup around it, the innermost first.
@@ -133,7 +134,8 @@ class Step(Schedule):
 class Piecewise(Schedule):
     """``values[i]`` from ``boundaries[i-1]`` on and before ``boundaries[i]``; by definition.
 
-    The rates are kept as `rates`, because `values` is the method of every schedule.
+    The rates are kept as `rates`, because `values` is the method of every schedule. ``dataclasses.replace`` takes new
+    ones as `values`.
 
     Parameters
     ----------
@@ -151,10 +153,14 @@ class Piecewise(Schedule):
 
     type_name: ClassVar[str] = "piecewise"
     boundaries: tuple[int, ...]
-    rates: tuple[float, ...]
+    values: InitVar[Any]  # the argument alone: read from an object, it is the method
+    rates: tuple[float, ...] = field(init=False)
     per: str = "step"
 
     def __init__(self, boundaries: Iterable[int], values: Iterable[float], per: str = "step") -> None:
+        source = getattr(values, "__self__", None)
+        if isinstance(source, Piecewise):  # the method `values`, which dataclasses.replace hands on
+            values = source.rates
         starts = tuple(integer("Piecewise", "a boundary", b, 0) for b in _sequence("boundaries", boundaries))
         rates = tuple(real("Piecewise", "a value", v, 0.0) for v in _sequence("values", values))
         object.__setattr__(self, "boundaries", starts)
@@ -168,6 +174,9 @@ class Piecewise(Schedule):
         if any(later <= earlier for earlier, later in pairwise(starts)):
             given = f"boundaries {list(starts)} are not in order"
             raise ValueError(message("Piecewise", given, "expected each above the one before", "sort them"))
+
+    def __repr__(self) -> str:
+        return f"Piecewise(boundaries={self.boundaries!r}, values={self.rates!r}, per={self.per!r})"
 
     def to_config(self) -> dict[str, Any]:
         """Return ``{"type": name, ...}``, the form that the core reads."""
@@ -410,8 +419,7 @@ class OneCycle(Schedule):
     def __post_init__(self) -> None:
         self._check(["max_lr"], ["steps"])
         self._check_positive("div_factor", "final_div_factor")
-        if self.pct_start != 1:
-            object.__setattr__(self, "pct_start", real("OneCycle", "pct_start", self.pct_start, 0.0, 1.0))
+        object.__setattr__(self, "pct_start", fraction("OneCycle", "pct_start", self.pct_start))
 
 
 @dataclass(frozen=True)
@@ -423,6 +431,7 @@ class Custom(Schedule):
     function : callable
         ``function(t) -> float``, >= 0.
     per : {"step", "epoch"}, default "step"
+        Asked once for each update, or once for each epoch of a fit.
 
     Raises
     ------
@@ -451,14 +460,16 @@ class Custom(Schedule):
         Raises
         ------
         TypeError
-            If the function returns no number.
+            If the function returns no number. What the function raises passes through.
         """
         value: Any = self.function(t)
         try:
-            return float(value)
+            if not isinstance(value, str | bytes | bool | np.bool_):
+                return float(value.item() if isinstance(value, np.ndarray) else value)
         except (TypeError, ValueError):
-            given = f"the function of t returned {value!r} for t = {t}"
-            raise TypeError(message("learning_rate", given, "expected a number", "return a float")) from None
+            pass
+        given = f"the function of t returned {value!r} for t = {t}"
+        raise TypeError(message("learning_rate", given, "expected a number", "return a float"))
 
 
 @dataclass(frozen=True)
@@ -507,6 +518,9 @@ def as_learning_rate(where: str, name: str, value: Any) -> float | Schedule:
         raise TypeError(message(where, given, "expected a number or a schedule", hint))
     if callable(value):
         return Custom(value)
+    if isinstance(value, str):  # scikit-learn names its schedules
+        given, hint = f"{name} is {value!r}", "give a schedule such as stoop.schedules.Cosine(1e-3, steps=1000)"
+        raise TypeError(message(where, given, "expected a number or a schedule", hint))
     return real(where, name, value, 0.0, _INFINITY, open_low=True)
 
 

@@ -4,10 +4,10 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from stoop import _core
+from stoop._arrays import to_numpy
 from stoop._checks import (
     FloatArray,
     class_targets,
@@ -423,7 +423,7 @@ class Trainer:
         if self._takes_classes and targets.ndim == 1:
             return class_weights(class_weight, targets, self._output_dim, weights, self._dtype)
         if isinstance(self.loss, BinaryCrossEntropy) and self._output_dim == 1:
-            array = np.asarray(y)
+            array = to_numpy("fit", y, "y")
             column = array[:, 0] if array.ndim == 2 else array
             labels = class_targets("fit, class_weight", column, column.shape[0])[: targets.shape[0]]
             return class_weights(class_weight, labels, 2, weights, self._dtype)

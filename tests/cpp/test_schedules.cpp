@@ -1,5 +1,6 @@
 // Schedules against their closed forms, and what a Trainer makes of them.
 #include <cmath>
+#include <functional>
 #include <limits>
 #include <numbers>
 #include <string>
@@ -196,6 +197,49 @@ TEST(Schedules, TrainerCountsEpochsWhereAsked) {
   for (int t = 0; t < 6; ++t) expected -= 0.2 * std::pow(0.5, t / 2) * 2 * expected;
   EXPECT_NEAR(line.weight(), expected, 1e-14);
   EXPECT_EQ(history.learning_rate, (std::vector<double>{0.2, 0.1, 0.05}));
+}
+
+// Six samples in batches of two: three updates an epoch.
+std::vector<Index> asked_by_fits(const std::function<LearningRate(Custom)>& around, int fits) {
+  std::vector<Index> asked;
+  const auto ask = [&](Index t) {
+    asked.push_back(t);
+    return 0.01;
+  };
+  Model<float> model({.input_dim = 1, .layers = {Dense{1}}});
+  Trainer<float> trainer(
+      model, {.loss = MeanSquaredError{}, .optimizer = SGD{.learning_rate = around(Custom{ask, Per::epoch})}});
+  const std::vector<float> x(6, 0.5f);
+  const auto view = matrix(x.data(), 6, 1);
+  for (int i = 0; i < fits; ++i) trainer.fit(view, view, {.epochs = 2, .batch_size = 2});
+  return asked;
+}
+
+TEST(Schedules, AFunctionOfTheEpochIsAskedOnceAnEpoch) {
+  EXPECT_EQ(asked_by_fits([](const Custom& custom) { return custom; }, 2), (std::vector<Index>{0, 1, 2, 3}));
+}
+
+TEST(Schedules, AFunctionOfTheEpochInAWarmup) {
+  const auto epochs = [](const Custom& custom) { return Warmup{.schedule = custom, .steps = 2, .per = Per::epoch}; };
+  EXPECT_EQ(asked_by_fits(epochs, 2), (std::vector<Index>{0, 0, 0, 1}));
+  const auto steps = [](const Custom& custom) { return Warmup{.schedule = custom, .steps = 4}; };
+  EXPECT_EQ(asked_by_fits(steps, 2), (std::vector<Index>{0, 0, 1, 2, 3}));  // the warmup ends within epoch 1
+}
+
+TEST(Schedules, FillGivesTheRatesOfAtOneByOne) {
+  const auto custom = [](Per per) { return Custom{[](Index t) { return 1.0 / static_cast<double>(t + 1); }, per}; };
+  for (const Per outer : {Per::step, Per::epoch}) {
+    for (const Per inner : {Per::step, Per::epoch}) {
+      for (const LearningRate& rate : {LearningRate(custom(inner)), LearningRate(Cosine{1.0, 9, 0.1, inner}),
+                                       LearningRate(Warmup{custom(inner), 5, outer})}) {
+        for (const Index epoch : {0, 3, 7}) {
+          std::vector<double> rates(11);
+          rate.fill(2, epoch, rates);
+          for (Index i = 0; i < 11; ++i) EXPECT_EQ(rates[static_cast<std::size_t>(i)], rate.at(2 + i, epoch));
+        }
+      }
+    }
+  }
 }
 
 TEST(Schedules, TabulatedRatesReplaceTheOptimizers) {

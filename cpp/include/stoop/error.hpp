@@ -70,7 +70,7 @@ std::string format_error(std::string_view where, std::string_view given, std::st
 [[noreturn]] void throw_checkpoint_error(std::string_view where, std::string_view given, std::string_view expected,
                                          std::string_view hint);
 
-// Refuses `name`, listing `valid` and suggesting the nearest of them.
+// Refuses `name`, listing `valid` and suggesting what was probably meant.
 [[noreturn]] void throw_unknown_name(std::string_view where, std::string_view what, std::string_view name,
                                      std::span<const std::string_view> valid);
 

@@ -5,6 +5,7 @@
 #include <concepts>
 #include <functional>
 #include <memory>
+#include <span>
 #include <string_view>
 #include <variant>
 #include <vector>
@@ -37,6 +38,8 @@ class LearningRate {
   double operator()(Index t) const { return at(t, t); }
   // At update `step` (from 0) in epoch `epoch` (from 0).
   double at(Index step, Index epoch) const;
+  // The rates of out.size() updates from `step` on, all of them in `epoch`; a function of the epoch is asked once.
+  void fill(Index step, Index epoch, std::span<double> out) const;
   // The first n rates, t = 0 .. n-1.
   std::vector<double> values(Index n) const;
 
@@ -141,7 +144,8 @@ struct OneCycle {
   Per per = Per::step;
 };
 
-// Any function of t. It cannot be written to a file.
+// Any function of t, asked once for each update, or with Per::epoch once for each epoch of a fit. It cannot be written to
+// a file.
 struct Custom {
   std::function<double(Index)> function;
   Per per = Per::step;

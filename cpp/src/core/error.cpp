@@ -7,53 +7,13 @@
 #include <charconv>
 #include <cstddef>
 #include <utility>
-#include <vector>
+
+#include "suggestions.hpp"
 
 namespace stoop {
 namespace {
 
 constexpr std::size_t kMaxQuotedBytes = 80;
-
-std::string lower(std::string_view text) {
-  std::string result(text);
-  for (char& c : result) {
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  }
-  return result;
-}
-
-// Insertions, deletions and substitutions that turn `a` into `b` (Levenshtein 1966), one row at a time.
-std::size_t edit_distance(std::string_view a, std::string_view b) {
-  std::vector<std::size_t> row(b.size() + 1);
-  for (std::size_t j = 0; j <= b.size(); ++j) row[j] = j;
-  for (std::size_t i = 1; i <= a.size(); ++i) {
-    std::size_t diagonal = std::exchange(row[0], i);
-    for (std::size_t j = 1; j <= b.size(); ++j) {
-      const std::size_t substituted = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
-      diagonal = row[j];
-      row[j] = std::min({row[j] + 1, row[j - 1] + 1, substituted});
-    }
-  }
-  return row.back();
-}
-
-// The valid name with the smallest distance; empty when even that one has little in common with `name`.
-std::string_view nearest_name(std::string_view name, std::span<const std::string_view> valid) {
-  const std::string given = lower(name.substr(0, kMaxQuotedBytes));
-  std::string_view nearest;
-  std::size_t smallest = 0;
-  for (const std::string_view candidate : valid) {
-    // A name cut short ("softmax") is nearer than one mistyped; "sdg" is near "sgd".
-    const bool begins = given.size() >= 2 && lower(candidate).starts_with(given);
-    const std::size_t distance = begins ? 0 : edit_distance(given, lower(candidate));
-    const bool similar = 2 * distance <= std::max(given.size(), candidate.size()) + 1;
-    if (similar && (nearest.empty() || distance < smallest)) {
-      nearest = candidate;
-      smallest = distance;
-    }
-  }
-  return nearest;
-}
 
 std::string join(std::span<const std::string_view> names) {
   std::string result;
@@ -139,10 +99,8 @@ void throw_checkpoint_error(std::string_view where, std::string_view given, std:
 
 void throw_unknown_name(std::string_view where, std::string_view what, std::string_view name,
                         std::span<const std::string_view> valid) {
-  const std::string_view nearest = nearest_name(name, valid);
   const std::string given = "unknown " + std::string(what) + " " + in_quotes(name);
-  const std::string hint = nearest.empty() ? "use one of these names" : "did you mean " + in_quotes(nearest) + "?";
-  throw_value_error(where, given, "expected one of " + join(valid), hint);
+  throw_value_error(where, given, "expected one of " + join(valid), suggest(what, name, valid));
 }
 
 }  // namespace stoop

@@ -152,6 +152,31 @@ void check_ranges(const Custom& s, std::string_view where) {
   if (!s.function) throw_value_error(where, "an empty function", "expected one from t to a rate", "give a function");
 }
 
+// ---- the rates of updates in a row ----
+
+template <class S>
+void fill(const S& s, Index step, Index epoch, std::span<double> out) {
+  if (s.per == Per::epoch) {
+    std::fill(out.begin(), out.end(), value_at(s, epoch));
+  } else {
+    for (std::size_t i = 0; i < out.size(); ++i) out[i] = value_at(s, step + static_cast<Index>(i));
+  }
+}
+
+double rising(const Warmup& s, double first, Index t) { return first * real(t + 1) / real(s.steps); }
+
+void fill(const Warmup& s, Index step, Index epoch, std::span<double> out) {
+  const bool by_epoch = s.per == Per::epoch;
+  if (by_epoch && epoch >= s.steps) return s.schedule.fill(step, epoch - s.steps, out);
+  const Index count = static_cast<Index>(out.size());
+  const Index rises = by_epoch ? count : std::clamp<Index>(s.steps - step, 0, count);
+  const double first = rises > 0 ? s.schedule(0) : 0.0;
+  for (Index i = 0; i < rises; ++i) {
+    out[static_cast<std::size_t>(i)] = rising(s, first, by_epoch ? epoch : step + i);
+  }
+  s.schedule.fill(step + rises - s.steps, epoch, out.subspan(static_cast<std::size_t>(rises)));
+}
+
 }  // namespace
 
 std::string_view name_of(const Schedule& schedule) {
@@ -174,21 +199,14 @@ Schedule schedule_from_name(std::string_view name, std::string_view where) {
 LearningRate::LearningRate(double lr) : LearningRate(schedules::Constant{.lr = lr}) {}
 
 double LearningRate::at(Index step, Index epoch) const {
-  using schedules::Per;
-  const auto value = [&](const auto& schedule) {
-    const bool by_epoch = schedule.per == Per::epoch;
-    const Index t = by_epoch ? epoch : step;
-    if constexpr (std::is_same_v<decltype(schedule), const schedules::Warmup&>) {
-      if (t < schedule.steps) {
-        return schedule.schedule(0) * static_cast<double>(t + 1) / static_cast<double>(schedule.steps);
-      }
-      return by_epoch ? schedule.schedule.at(step, epoch - schedule.steps)
-                      : schedule.schedule.at(step - schedule.steps, epoch);
-    } else {
-      return schedules::value_at(schedule, t);
-    }
-  };
-  return std::visit(value, held_->schedule);
+  double rate = 0.0;
+  fill(step, epoch, {&rate, 1});
+  return rate;
+}
+
+void LearningRate::fill(Index step, Index epoch, std::span<double> out) const {
+  if (out.empty()) return;
+  std::visit([&](const auto& schedule) { schedules::fill(schedule, step, epoch, out); }, held_->schedule);
 }
 
 std::vector<double> LearningRate::values(Index n) const {

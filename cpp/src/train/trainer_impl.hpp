@@ -232,8 +232,7 @@ struct Trainer<T>::Impl {
     if (custom) {
       custom(steps, rates);
     } else {
-      const LearningRate& schedule = schedule_of(config.optimizer);
-      for (std::size_t i = 0; i < rates.size(); ++i) rates[i] = schedule.at(steps + static_cast<Index>(i), epoch);
+      schedule_of(config.optimizer).fill(steps, epoch, rates);
     }
     check_rates(rates, steps);
   }

@@ -7,7 +7,6 @@ hits all of them alike; a figure is the median over the rounds.
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -18,6 +17,7 @@ from math import inf
 from pathlib import Path
 
 from stoop import _core
+from stoop._console import say
 from stoop._errors import message
 from stoop.bench.engine import packages_to_install
 from stoop.bench.report import (
@@ -106,7 +106,7 @@ def run(settings: Settings) -> int:
         absent=absent | comparison.absent,
         cases=cases,
     )
-    sys.stdout.write(f"{report.markdown()}\n")
+    say(report.markdown())
     _write(report, settings)
     return report.status
 
@@ -116,7 +116,7 @@ def show(source: Path, plot: Path | None) -> int:
     if plot is not None:
         _check_plot(plot)
     report = Report.read(source)
-    sys.stdout.write(f"{report.markdown()}\n")
+    say(report.markdown())
     if plot is not None:
         _draw(report, plot)
     return report.status
@@ -378,7 +378,7 @@ def _protocol(settings: Settings) -> str:
 def _write(report: Report, settings: Settings) -> None:
     if settings.json is not None:
         report.write(settings.json)
-        sys.stdout.write(f"\nraw samples: {os.path.relpath(settings.json)}\n")
+        say(f"\nraw samples: {os.path.relpath(settings.json)}")
     if settings.plot is not None:
         _draw(report, settings.plot)
 
@@ -387,9 +387,8 @@ def _draw(report: Report, folder: Path) -> None:
     from stoop.bench import plot
 
     paths = plot.draw(report, folder)
-    sys.stdout.write(f"plots: {', '.join(os.path.relpath(path) for path in paths)}\n")
+    say(f"plots: {', '.join(os.path.relpath(path) for path in paths)}")
 
 
 def _progress(text: str) -> None:
-    sys.stderr.write(f"{text}\n")
-    sys.stderr.flush()
+    say(text, "stderr")
