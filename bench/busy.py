@@ -1,13 +1,13 @@
 """Calls with two threads beside busy processes: how much longer they take than with one thread.
 
-    python bench/busy.py [--loads none one two both] [--calls predict step ...] [--seconds 0.4] [--rounds 3] [--json FILE]
+    python bench/busy.py [--loads none one two both] [--calls predict step ...] [--rows 1 256] [--json FILE]
 
-A busy process does nothing but compute, on a core that it is pinned to: "one" and "two" are such processes on the other
-core than the one this process begins on, "both" is one on each of the two. Every cell is the mean time of a call with two
-threads over that with one, both measured by turns for `--seconds` a round, the median of the rounds; beside it the time
-with one thread. Below 1.5 is the aim for "one" and "two". The time for one line of cache to go from core to core and back
-is measured before and after, because the gain of a second thread on an idle machine depends on it. `--absolute` prints the
-times with two threads instead, to compare two versions of Stoop on an idle machine.
+A busy process does nothing but compute, on a core that it is pinned to: "one" and "two" are so many processes on one
+of the two cores, "both" is one on each. Every cell is the mean time of a call with two threads over that with one,
+both measured by turns, the median of the rounds; in parentheses the time with one thread. 1.5 is the most that passes
+beside processes on one core. The time for a line of cache to go from core to core and back is measured before and
+after, because the gain of a second thread depends on it. `--absolute` prints the times with two threads, to compare
+two versions of Stoop.
 """
 
 from __future__ import annotations
@@ -84,11 +84,9 @@ def microseconds(call: Callable[[], object], seconds: float) -> float:
 def measure(name: str, widths: tuple[int, ...], rows: int, options: argparse.Namespace) -> tuple[float, float]:
     """Return microseconds with one thread and with two: medians of rounds that take turns."""
     calls = [make_call(name, widths, rows, threads) for threads in (1, 2)]
-    rounds = []
     for call in calls:
         call()
-    for _ in range(options.rounds):
-        rounds.append([microseconds(call, options.seconds) for call in calls])
+    rounds = [[microseconds(call, options.seconds) for call in calls] for _ in range(options.rounds)]
     return statistics.median(one for one, _ in rounds), statistics.median(two for _, two in rounds)
 
 

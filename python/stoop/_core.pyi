@@ -168,4 +168,4 @@ def blas_info() -> dict[str, Any]: ...  # loaded, path, config, error
 def build_info() -> dict[str, Any]: ...  # version, compiler, flags, build_type, cuda
 def measure_fma_peak(dtype: str, threads: int) -> float: ...  # GFLOP/s
 def measure_memory_bandwidth(threads: int) -> float: ...  # GB/s, reads and writes
-def measure_core_latency() -> float: ...  # nanoseconds from core to core and back, NaN with one core
+def measure_core_latency() -> float: ...  # nanoseconds from core to core and back, NaN if unknown

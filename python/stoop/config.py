@@ -109,7 +109,7 @@ def _collect() -> dict[str, Any]:
         "threads": {
             "num_threads": get_num_threads(),
             "usable_cores": _core.usable_cores(),
-            "core_latency_ns": round(_core.measure_core_latency(), 1),
+            "core_latency_ns": round(_core.measure_core_latency(), 1),  # to another core and back, NaN: unknown
         },
         "blas": {key: blas[key] for key in ("loaded", "path", "config", "error")},
         "cuda": {"available": build["cuda"]},

@@ -301,7 +301,8 @@ TYPED_TEST_SUITE(TeamCalls, ElementTypes);
 template <class T>
 std::vector<T> results_of_calls(int threads) {
   set_num_threads(threads);
-  Model<T> model({.input_dim = 40, .layers = {Dense{300}, BatchNorm{}, ReLU{}, Dropout{0.2}, Dense{300, Tanh{}}, Dense{3}}});
+  Model<T> model(
+      {.input_dim = 40, .layers = {Dense{300}, BatchNorm{}, ReLU{}, Dropout{0.2}, Dense{300, Tanh{}}, Dense{3}}});
   const Samples<T> samples(500, 40, 3);
   Trainer<T> trainer(model, {.clip_norm = 1.0, .num_threads = threads});
   trainer.fit(samples.x(), samples.classes, {.epochs = 2, .batch_size = 64});
@@ -338,7 +339,8 @@ TEST(Team, IsSmallerWhereNoMoreThreadsCanBeMade) {
     ::alarm(60);
     rlim_t pages = 0;
     std::ifstream("/proc/self/statm") >> pages;
-    const rlim_t bytes = pages * static_cast<rlim_t>(::sysconf(_SC_PAGESIZE)) + (36 << 20);  // the stacks of four threads
+    const rlim_t bytes =
+        pages * static_cast<rlim_t>(::sysconf(_SC_PAGESIZE)) + (36 << 20);  // the stacks of four threads
     const rlimit little{bytes, bytes};
     ::setrlimit(RLIMIT_AS, &little);
     Team team(64);

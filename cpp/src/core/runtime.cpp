@@ -5,6 +5,7 @@
 #include <atomic>
 #include <charconv>
 #include <chrono>
+#include <cmath>
 #include <cstdlib>
 #include <limits>
 #include <memory>
@@ -195,7 +196,8 @@ double measure_memory_bandwidth(int threads) {
 
 double measure_core_latency() {
   if (usable_cores() < 2) return std::numeric_limits<double>::quiet_NaN();
-  constexpr int kRounds = 40, kTurns = 1000;  // a round is short against a time slice, and one undisturbed round will do
+  constexpr int kRounds = 40,
+                kTurns = 1000;  // a round is short against a time slice, and one undisturbed round will do
   alignas(128) std::atomic<int> turn{0};
   double fastest = std::numeric_limits<double>::infinity();
   for (int round = 0; round < kRounds; ++round) {
@@ -215,7 +217,7 @@ double measure_core_latency() {
     });
     fastest = std::min(fastest, seconds / (kTurns - 1));
   }
-  return 1e9 * fastest;
+  return std::isfinite(fastest) ? 1e9 * fastest : std::numeric_limits<double>::quiet_NaN();
 }
 
 }  // namespace stoop

@@ -73,6 +73,7 @@ class Report:
     protocol: str  # what was run, in words
     absent: dict[str, str]  # engine -> why it was not run at all
     cases: list[Case]
+    core_latency: list[float] = field(default_factory=list)  # ns from core to core and back, as it changed in the run
 
     @property
     def measured(self) -> list[Case]:
@@ -132,6 +133,12 @@ class Report:
         ]
         return "\n".join([*lines, "", "Not measured:", *absent] if absent else lines)
 
+    def _latency_text(self) -> str:
+        if not self.core_latency:
+            return ""
+        low, high = min(self.core_latency), max(self.core_latency)
+        return f", core to core and back {low:.0f} to {high:.0f} ns"
+
     def warnings(self) -> list[str]:
         """Return what speaks against the figures."""
         warnings = environment_warnings(self.environment)
@@ -146,7 +153,7 @@ class Report:
         """Return on what the figures were measured, with the limits of the machine in the same run."""
         return (
             f"{self.machine}; threads: {self.threads}; float32 FMA peak {self.fma_peak:.0f} GFLOP/s; "
-            f"memory {self.memory_bandwidth:.1f} GB/s; {self.date}"
+            f"memory {self.memory_bandwidth:.1f} GB/s{self._latency_text()}; {self.date}"
         )
 
     def peak_microseconds(self, workload: str) -> float:

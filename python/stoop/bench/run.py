@@ -6,6 +6,7 @@ hits all of them alike; a figure is the median over the rounds.
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections import Counter
@@ -67,6 +68,7 @@ class _Machine:
     def __init__(self, threads: int) -> None:
         self._threads = threads
         self.fma_peak = self.memory_bandwidth = 0.0
+        self.core_latency: list[float] = []  # of a virtual machine it changes within minutes
         self._busy: list[float] = []
 
     def measure(self) -> None:
@@ -76,6 +78,8 @@ class _Machine:
         self._busy.append((_cpu_seconds() - before) / BUSY_SECONDS)
         self.fma_peak = max(self.fma_peak, _core.measure_fma_peak("float32", self._threads))
         self.memory_bandwidth = max(self.memory_bandwidth, _core.measure_memory_bandwidth(self._threads))
+        if math.isfinite(latency := _core.measure_core_latency()):
+            self.core_latency.append(latency)
 
     @property
     def busy_cores(self) -> float:
@@ -105,6 +109,7 @@ def run(settings: Settings) -> int:
         protocol=_protocol(settings),
         absent=absent | comparison.absent,
         cases=cases,
+        core_latency=comparison.machine.core_latency,
     )
     say(report.markdown())
     _write(report, settings)
