@@ -15,7 +15,15 @@ from stoop._blas import register_blas
 from stoop._checks import FloatArray, check_finite, features, file_path, integer, real, to_numpy
 from stoop._checks import seed as checked_seed
 from stoop._errors import message, refuse_name
-from stoop.layers import Layer, check_layers, layer_from_config, layer_to_config, matrix_products, output_width
+from stoop.layers import (
+    Layer,
+    check_layers,
+    check_nesting,
+    layer_from_config,
+    layer_to_config,
+    matrix_products,
+    output_width,
+)
 
 _CORES: dict[str, type[_core._Model[Any]]] = {"float32": _core.ModelFloat32, "float64": _core.ModelFloat64}
 
@@ -55,6 +63,7 @@ class Model:
         input_shift: float = 0.0,
     ) -> None:
         self._layers = check_layers("Model", layers)
+        check_nesting("Model", self._layers)
         config = {
             "input_dim": integer("Model", "input_dim", input_dim, 1),
             "seed": checked_seed("Model", seed),
@@ -297,8 +306,7 @@ def load_model(path: str | os.PathLike[str]) -> Model:
         If it is damaged or no model file.
     """
     register_blas()
-    path = file_path("load_model", path)
-    return Model._from_core(_CORES[_core.file_dtype(path)].load(path))
+    return Model._from_core(_core.load_model(file_path("load_model", path)))
 
 
 def _restore(config: str, dtype: str, state: dict[str, FloatArray]) -> Model:

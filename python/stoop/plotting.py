@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from stoop._checks import file_path
 from stoop._errors import message
 from stoop.history import History
 from stoop.metrics import confusion_matrix as count_confusions
@@ -148,5 +149,5 @@ def _style(axes: "Axes", *, grid: bool) -> None:
 
 def _finished(figure: "Figure", path: str | os.PathLike[str] | None) -> "Figure":
     if path is not None:
-        figure.savefig(path)
+        figure.savefig(file_path("savefig", path) if isinstance(path, str | bytes | os.PathLike) else path)
     return figure
