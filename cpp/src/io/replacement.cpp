@@ -105,12 +105,15 @@ File Replacement::create() {
   for (int number = 0; number < kMostAtOnce; ++number) {
     path_ = candidate(number);
     int descriptor = claim(path_);
-    if (descriptor < 0 && errno == EEXIST && remove_leftover(path_)) descriptor = claim(path_);
+    error = errno;
+    if (descriptor < 0 && error == EEXIST && remove_leftover(path_)) {
+      descriptor = claim(path_);
+      error = errno;
+    }
     if (descriptor >= 0) {
       remove_leftovers(number);
       return File(descriptor, given_);
     }
-    error = errno;
     if (error != EEXIST && error != EINTR) break;
   }
   throw FileError(error == EEXIST ? EAGAIN : error, given_.string(), "cannot create a file for");
