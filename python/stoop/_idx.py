@@ -87,7 +87,7 @@ def _read_header(path: str, file: BinaryIO | gzip.GzipFile) -> tuple[np.dtype[np
 
 def _fill(array: npt.NDArray[np.generic], file: BinaryIO | gzip.GzipFile) -> int:
     """Read into the array, as far as the file goes, and return how many bytes that were."""
-    data = memoryview(array.reshape(-1).view(np.uint8))
+    data = array.reshape(-1).view(np.uint8).data
     position = 0
     while position < len(data):
         count = file.readinto(data[position : position + _CHUNK])  # type: ignore[union-attr]

@@ -34,7 +34,8 @@ class Model:
     Parameters
     ----------
     layers : iterable of layer specs
-        At least one, for example ``[stoop.Dense(128, activation="relu"), stoop.Dense(10)]``.
+        At least one, for example ``[stoop.Dense(128, activation="relu"), stoop.Dense(10)]``. At most 100,000, those
+        within a `Residual` included.
     input_dim : int
         Columns of the input, >= 1.
     input_scale, input_shift : float, default 1.0 and 0.0
@@ -249,12 +250,16 @@ class Model:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write layers and parameters to a safetensors file.
 
-        A failed save leaves an old file as it was. A link is followed, and a file that is replaced keeps its mode.
+        A failed save leaves an old file as it was, and so does one that is killed. A link is followed. A file that is
+        replaced keeps its mode and, where the process may give files away, its owner. A file that is mounted by itself
+        cannot be replaced as a whole: it is overwritten, once all of the new content is on the disk.
 
         Raises
         ------
         OSError
-            If the file cannot be written.
+            If the file cannot be written; PermissionError if it is read-only, to root as well.
+        ValueError, TypeError
+            For what is no path.
         """
         self._core.save(file_path("save", path))
 
@@ -298,12 +303,16 @@ class Model:
 def load_model(path: str | os.PathLike[str]) -> Model:
     """Read a model that `Model.save`, or the C++ library, wrote.
 
+    The file is opened once, and its header is checked as a whole before any parameter is read into its place.
+
     Raises
     ------
     OSError
         If the file cannot be read (FileNotFoundError, PermissionError, ...).
     CheckpointError
         If it is damaged or no model file.
+    ValueError, TypeError
+        For what is no path.
     """
     register_blas()
     return Model._from_core(_core.load_model(file_path("load_model", path)))

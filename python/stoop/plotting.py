@@ -149,5 +149,5 @@ def _style(axes: "Axes", *, grid: bool) -> None:
 
 def _finished(figure: "Figure", path: str | os.PathLike[str] | None) -> "Figure":
     if path is not None:
-        figure.savefig(file_path("savefig", path) if isinstance(path, str | bytes | os.PathLike) else path)
+        figure.savefig(path if hasattr(path, "write") else file_path("savefig", path))
     return figure

@@ -117,10 +117,8 @@ def test_all_of_a_long_model_takes_time_in_proportion(tmp_path: Path) -> None:
 @linux
 def test_a_large_header_costs_memory_in_proportion(tmp_path: Path) -> None:
     """It took eleven times its size."""
-    entries = (
-        f'"layers.{i}.weight":{{"dtype":"F32","shape":[1,1],"data_offsets":[{4 * i},{4 * i + 4}]}}' for i in range(320_000)
-    )
-    header = "{" + ",".join(entries) + "}"
+    entry = '"layers.{}.weight":{{"dtype":"F32","shape":[1,1],"data_offsets":[{},{}]}}'
+    header = "{" + ",".join(entry.format(i, 4 * i, 4 * i + 4) for i in range(320_000)) + "}"
     path = tmp_path / "large.safetensors"
     write_file(path, header)
     with path.open("r+b") as file:
@@ -301,13 +299,14 @@ def test_more_nested_blocks_are_refused_by_name(depth: int) -> None:
             call(layers[1])
 
 
-@pytest.mark.parametrize("depth", [7, 20])
+@pytest.mark.parametrize("depth", [7, 20, 900])
 def test_a_file_with_more_nested_blocks_is_refused_by_name(tmp_path: Path, depth: int) -> None:
     layer = '{"type":"residual","layers":[' * depth + '{"type":"dense","units":2}' + "]}" * depth
     write_file(tmp_path / "m.safetensors", header_with(config_with(layer)))
-    with refused(stoop.CheckpointError, f"layer 0 nests Residual {depth} deep; expected at most 6"):
+    expected = f"layer 0 nests Residual {depth} deep; expected at most 6" if depth < 30 else "Residual .* up to 6 deep"
+    with refused(stoop.CheckpointError, expected):
         stoop.load_model(tmp_path / "m.safetensors")
-    with refused(ValueError, f"layer 0 nests Residual {depth} deep; expected at most 6"):
+    with refused(ValueError, expected):
         stoop._core.ModelFloat64(config_with(layer))
 
 
@@ -365,7 +364,7 @@ def test_root_leaves_a_file_to_its_owner(tmp_path: Path) -> None:
 
 def can_mount() -> bool:
     probe = ["unshare", "-rm", "mount", "-t", "tmpfs", "none", "/mnt"]
-    return shutil.which("unshare") is not None and subprocess.run(probe, check=False, capture_output=True).returncode == 0
+    return bool(shutil.which("unshare")) and subprocess.run(probe, check=False, capture_output=True).returncode == 0
 
 
 @pytest.mark.skipif(sys.platform != "linux" or not can_mount(), reason="needs mounts in a namespace of its own")

@@ -24,9 +24,13 @@ namespace {
 
 using OrderedJson = nlohmann::ordered_json;  // for writing: keys stay as visited
 
-constexpr JsonLimits kConfigLimits{.depth = 64, .values = 2'000'000};  // of kMostLayers layers with all their keys
-constexpr JsonLimits kHeaderLimits{.depth = 8, .values = 100'000};     // the values are those of one tensor, or the metadata
-constexpr std::size_t kMostTensors = 1'000'000;                         // models of kMostLayers layers have half of them
+static_assert(kMostNestedResiduals == 6);
+// The values are those of kMostLayers layers with all their keys.
+constexpr JsonLimits kConfigLimits{
+    .depth = 64, .values = 2'000'000, .when_deep = "Residual may be nested up to 6 deep, each takes two levels"};
+// The values are those of one tensor, or of the metadata.
+constexpr JsonLimits kHeaderLimits{.depth = 8, .values = 100'000, .when_deep = "check where it comes from"};
+constexpr std::size_t kMostTensors = 1'000'000;  // models of kMostLayers layers have half of them
 constexpr std::size_t kMostDimensions = 64;
 constexpr std::string_view kMetadataKey = "__metadata__";
 constexpr std::string_view kHeader = "safetensors header";

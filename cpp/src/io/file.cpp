@@ -22,8 +22,7 @@ std::size_t chunk(Index bytes) { return static_cast<std::size_t>(std::min(bytes,
 
 File::File(int descriptor, std::filesystem::path path) : descriptor_(descriptor), path_(std::move(path)) {}
 
-File::File(File&& other) noexcept
-    : descriptor_(std::exchange(other.descriptor_, -1)), path_(std::move(other.path_)) {}
+File::File(File&& other) noexcept : descriptor_(std::exchange(other.descriptor_, -1)), path_(std::move(other.path_)) {}
 
 File::~File() {
   if (descriptor_ >= 0) ::close(descriptor_);
@@ -35,7 +34,8 @@ File File::open_to_read(const std::filesystem::path& path) {
   File file(descriptor, path);
   struct stat status{};
   if (::fstat(descriptor, &status) != 0) throw FileError(errno, path.string(), "cannot read");
-  if (!S_ISREG(status.st_mode)) throw FileError(S_ISDIR(status.st_mode) ? EISDIR : EINVAL, path.string(), "cannot read");
+  if (!S_ISREG(status.st_mode))
+    throw FileError(S_ISDIR(status.st_mode) ? EISDIR : EINVAL, path.string(), "cannot read");
   return file;
 }
 

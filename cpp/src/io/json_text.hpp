@@ -20,8 +20,9 @@
 namespace stoop {
 
 struct JsonLimits {
-  int depth;           // far more than a configuration has; keeps hostile text from nesting without end
-  std::size_t values;  // a short text could otherwise fill the memory: "[]," costs twenty times its length
+  int depth;                   // far more than a text of this kind has; keeps hostile text from nesting without end
+  std::size_t values;          // a short text could otherwise fill the memory: "[]," costs twenty times its length
+  std::string_view when_deep;  // what to do about too much depth
 };
 
 [[noreturn]] inline void throw_not_json(std::string_view where, std::size_t byte) {
@@ -164,7 +165,7 @@ class TreeBuilder {
   bool open(Json&& value) {
     if (static_cast<int>(open_.size()) == limits_.depth) {
       throw_value_error(where_, "the JSON text is nested too deeply",
-                        "expected at most " + std::to_string(limits_.depth) + " levels", "check where it comes from");
+                        "expected at most " + std::to_string(limits_.depth) + " levels", limits_.when_deep);
     }
     open_.push_back(place(std::move(value)));
     return true;

@@ -35,12 +35,12 @@ class Replacement {
   void overwrite_target() const;
   void sync_directory() const;
 
-  std::filesystem::path given_;       // the one to name in messages
-  std::filesystem::path target_;      // what it names or links to
-  std::optional<struct stat> old_;    // of the file that is replaced
-  std::filesystem::path path_;        // of the new file, until it is renamed
-  int lock_ = -1;                     // holds a lock on it, which tells it from what a killed process has left
-  File file_;                         // after the others, which create() uses
+  std::filesystem::path given_;     // the one to name in messages
+  std::filesystem::path target_;    // what it names or links to
+  std::optional<struct stat> old_;  // of the file that is replaced
+  std::filesystem::path path_;      // of the new file, until it is renamed
+  int lock_ = -1;                   // holds a lock on it, which tells it from what a killed process has left
+  File file_;                       // after the others, which create() uses
   bool renamed_ = false;
 };
 

@@ -32,9 +32,8 @@ class Placed {
       const std::vector<const Buffer*>& then = by_time_[static_cast<std::size_t>(time)];
       found.insert(found.end(), then.begin(), then.end());
     }
-    std::sort(found.begin(), found.end(), [](const Buffer* a, const Buffer* b) {
-      return std::pair(a->offset, a) < std::pair(b->offset, b);
-    });
+    std::sort(found.begin(), found.end(),
+              [](const Buffer* a, const Buffer* b) { return std::pair(a->offset, a) < std::pair(b->offset, b); });
     found.erase(std::unique(found.begin(), found.end()), found.end());
     return found;
   }

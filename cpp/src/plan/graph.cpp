@@ -88,9 +88,9 @@ class GraphBuilder {
         for (const Layer& inner : block->layers) open.emplace_back(&inner, depth + 1);
       }
       if (deepest > kMostNestedResiduals) {
-        throw_value_error("Model", "layer " + std::to_string(i) + " nests Residual " + std::to_string(deepest) + " deep",
-                          "expected at most " + std::to_string(kMostNestedResiduals),
-                          "put the inner layers one after another");
+        throw_value_error(
+            "Model", "layer " + std::to_string(i) + " nests Residual " + std::to_string(deepest) + " deep",
+            "expected at most " + std::to_string(kMostNestedResiduals), "put the inner layers one after another");
       }
     }
     if (count <= kMostLayers) return;
