@@ -138,6 +138,15 @@ def test_what_a_text_unfolds_to_is_limited(tmp_path: Path, piece: str) -> None:
 
 
 @linux
+@pytest.mark.parametrize("endless", ['{"a', '{"a\\\\\\"', '{"a":1', "[t"])
+def test_a_token_without_end_costs_memory_in_proportion(tmp_path: Path, endless: str) -> None:
+    path = tmp_path / "endless.safetensors"
+    write_file(path, endless + "1" * (90 * MIB))
+    code = MEASURE + "try: stoop.load_model(sys.argv[1])\nexcept stoop.CheckpointError: print(grown())"
+    assert int(run_python("-c", code, path).stdout) < 3 * 90
+
+
+@linux
 @pytest.mark.parametrize("metadata", ['"format":"pt"', '"stoop.format":"2","stoop.model":"{}"'])
 def test_a_foreign_file_is_refused_before_its_data_is_read(tmp_path: Path, metadata: str) -> None:
     path = tmp_path / "foreign.safetensors"

@@ -24,8 +24,7 @@ namespace {
 
 using OrderedJson = nlohmann::ordered_json;  // for writing: keys stay as visited
 
-static_assert(kMostNestedResiduals == 6);
-// The values are those of kMostLayers layers with all their keys.
+static_assert(kMostNestedResiduals == 6);  // see below; the values are those of kMostLayers layers with all their keys
 constexpr JsonLimits kConfigLimits{
     .depth = 64, .values = 2'000'000, .when_deep = "Residual may be nested up to 6 deep, each takes two levels"};
 // The values are those of one tensor, or of the metadata.

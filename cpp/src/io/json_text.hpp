@@ -55,13 +55,37 @@ class JsonBytes {
     before_ += length_;
     position_ = 0;
     length_ = read_(block_.data(), kBlock);
+    for (std::size_t i = 0; i < length_; ++i) measure(block_[i]);
     const void* zero = length_ == 0 ? nullptr : std::memchr(block_.data(), 0, length_);
     if (zero == nullptr) return;
     throw_not_json(where_, before_ + static_cast<std::size_t>(static_cast<const char*>(zero) - block_.data()) + 1);
   }
 
+  // The parser holds a text or number several times before it is done with it, so those without end are stopped here.
+  void measure(char c) {
+    if (in_text_) {
+      const bool ends = c == '"' && !escaped_;
+      escaped_ = c == '\\' && !escaped_;
+      if (ends) in_text_ = false, token_ = 0;
+    } else if (c == '"') {
+      in_text_ = true, token_ = 0;
+    } else if (std::string_view("{}[]:, \t\r\n").find(c) != std::string_view::npos) {
+      token_ = 0;
+    }
+    if (++token_ <= (in_text_ ? kLongestText : kLongestNumber)) return;
+    throw_value_error(where_,
+                      in_text_ ? "the JSON text holds a very long string" : "the JSON text holds a very long number",
+                      "expected at most " + std::to_string(in_text_ ? kLongestText : kLongestNumber) + " bytes",
+                      "check where it comes from");
+  }
+
+  static constexpr std::size_t kLongestText = std::size_t{1} << 26;  // of kMostLayers layers: half of it
+  static constexpr std::size_t kLongestNumber = 1000;
+
   ReadBytes read_;
   std::string_view where_;
+  bool in_text_ = false, escaped_ = false;
+  std::size_t token_ = 0;  // bytes of the token so far
   std::vector<char> block_;
   std::size_t position_ = 0, length_ = 0, before_ = 0;
 };
