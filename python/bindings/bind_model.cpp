@@ -2,10 +2,13 @@
 #include <filesystem>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <variant>
 
 #include <pybind11/pybind11.h>
 #include <pybind11/stl/filesystem.h>
 
+#include <stoop/layers.hpp>
 #include <stoop/model.hpp>
 
 #include "bindings.hpp"
@@ -59,12 +62,15 @@ void bind_model_of(py::module_& m, const char* name) {
           "takes", [](const Model<T>& model, const py::object& x) { return are_ready_samples(x, model.input_dim()); },
           py::arg("x"))
       .def("save", &Model<T>::save, py::arg("path"), ReleaseGil())
-      .def_static("load", &Model<T>::load, py::arg("path"), ReleaseGil())
       .def("copy", [](const Model<T>& model) { return Model<T>(model); }, ReleaseGil());
 }
 
-std::string dtype_of_file(const std::filesystem::path& path) {
-  return file_dtype(path) == DType::float32 ? "float32" : "float64";
+py::object load(const std::filesystem::path& path) {
+  auto model = [&path] {
+    const ReleasedGil released;
+    return load_model(path);
+  }();
+  return std::visit([](auto& loaded) { return py::cast(std::move(loaded)); }, model);
 }
 
 }  // namespace
@@ -72,7 +78,8 @@ std::string dtype_of_file(const std::filesystem::path& path) {
 void bind_model(py::module_& m) {
   bind_model_of<float>(m, "ModelFloat32");
   bind_model_of<double>(m, "ModelFloat64");
-  m.def("file_dtype", &dtype_of_file, py::arg("path"), ReleaseGil());
+  m.def("load_model", &load, py::arg("path"));
+  m.attr("MOST_NESTED_RESIDUALS") = kMostNestedResiduals;
 }
 
 }  // namespace stoop::python

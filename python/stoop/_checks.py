@@ -182,6 +182,12 @@ def file_path(where: str, path: str | os.PathLike[str]) -> str:
         raise TypeError(message(where, given, expected, 'for example "model.safetensors"')) from None
     if "\0" in text:
         raise ValueError(message(where, f"path {text!r} holds a NUL character", expected, "remove it"))
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError:
+        given = f"path {text!r} holds a character that no file name can have"
+        hint = "for a name that is no text give its bytes, or what os.fsdecode makes of them"
+        raise ValueError(message(where, given, expected, hint)) from None
     return text
 
 

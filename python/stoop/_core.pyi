@@ -44,8 +44,6 @@ class _Model(Generic[F]):  # stands for both classes below; does not exist at ru
     def takes(self, x: object) -> bool: ...  # whether predict takes it without a check or a conversion before
     def predict(self, x: Samples) -> npt.NDArray[F]: ...  # GIL released
     def save(self, path: Path) -> None: ...
-    @staticmethod
-    def load(path: Path) -> _Model[F]: ...
     def copy(self) -> _Model[F]: ...
 
 class ModelFloat32(_Model[np.float32]): ...
@@ -137,7 +135,10 @@ def schedule_rates(
 def ewa(
     x: npt.NDArray[np.float64], beta: float, bias_correction: bool
 ) -> npt.NDArray[np.float64]: ...  # (n, columns), each column by itself
-def file_dtype(path: Path) -> str: ...
+def load_model(path: Path) -> ModelFloat32 | ModelFloat64: ...  # GIL released
+
+MOST_NESTED_RESIDUALS: int
+
 def check_name(
     kind: str, name: str
 ) -> str: ...  # kind: activation | initializer | loss | optimizer; suggests the nearest

@@ -18,7 +18,7 @@ Arrays = dict[str, npt.NDArray[Any]]
 def folded(
     layers: Sequence[Layer], parameters: Mapping[str, FloatArray], buffers: Mapping[str, FloatArray], prefix: str = ""
 ) -> tuple[list[Layer], Arrays]:
-    """Return layers and parameters without BatchNorm; the names given start with `prefix`.
+    """Return layers and parameters without BatchNorm; `prefix` is what a message puts before the names given.
 
     Raises
     ------
@@ -27,16 +27,16 @@ def folded(
     """
     out: list[Layer] = []
     values: Arrays = {}
+    owned, statistics = _by_layer(parameters), _by_layer(buffers)
     for index, layer in enumerate(layers):
-        old, new = f"{prefix}{index}.", f"{len(out)}."
+        own, running, new = owned.get(str(index), {}), statistics.get(str(index), {}), f"{len(out)}."
         if isinstance(layer, BatchNorm):
             dense, position = _foldable(f"{prefix}{index}", out)
             out[position] = replace(dense, use_bias=True)
-            _fold(values, f"{position}.", _under(old, parameters) | _under(old, buffers), layer.eps)
+            _fold(values, f"{position}.", own | running, layer.eps)
             continue
-        own = _under(old, parameters)
         if isinstance(layer, Residual):
-            inner, arrays = folded(layer.layers, parameters, buffers, old)
+            inner, arrays = folded(layer.layers, own, running, f"{prefix}{index}.")
             own = arrays | {name: array for name, array in own.items() if name.startswith("projection.")}
             layer = Residual(inner, layer.trainable)
         out.append(layer)
@@ -44,8 +44,13 @@ def folded(
     return out, values
 
 
-def _under(prefix: str, arrays: Mapping[str, FloatArray]) -> Arrays:
-    return {name[len(prefix) :]: array for name, array in arrays.items() if name.startswith(prefix)}
+def _by_layer(arrays: Mapping[str, FloatArray]) -> dict[str, Arrays]:
+    """Return the arrays of each layer by what follows its index in their names."""
+    layers: dict[str, Arrays] = {}
+    for name, array in arrays.items():
+        index, _, rest = name.partition(".")
+        layers.setdefault(index, {})[rest] = array
+    return layers
 
 
 def _foldable(name: str, before: Sequence[Layer]) -> tuple[Dense, int]:

@@ -1,5 +1,6 @@
 """The table that `Model.summary` returns."""
 
+from collections import Counter
 from dataclasses import fields
 from typing import TYPE_CHECKING
 
@@ -16,12 +17,13 @@ def summarize(model: "Model") -> str:
     """Return one row per layer and the totals; a multiply-add counts as two FLOPs."""
     rows = [_HEADINGS]
     width, flops_total = model.input_dim, 0
-    parameters = model.parameters()
+    counts: Counter[str] = Counter()
+    for name, array in model.parameters().items():
+        counts[name.partition(".")[0]] += array.size
     for index, layer in enumerate(model.layers):
         flops = sum(2 * rows * cols for rows, cols in matrix_products(layer, width))
         width = output_width(layer, width)
-        count = sum(array.size for name, array in parameters.items() if name.partition(".")[0] == str(index))
-        rows.append((f"{index} {_label(layer)}", f"(n, {width})", f"{count:,}", f"{flops:,}"))
+        rows.append((f"{index} {_label(layer)}", f"(n, {width})", f"{counts[str(index)]:,}", f"{flops:,}"))
         flops_total += flops
     rows.append(("total", "", f"{model.num_parameters:,}", f"{flops_total:,}"))
     return "\n".join(

@@ -3,8 +3,9 @@
 Everything is checked when a layer is made, so a typing error shows on the line where it is.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import chain
 from typing import Any, ClassVar
 
 from stoop import _core
@@ -226,7 +227,7 @@ class Residual:
 
     Where the widths differ, the input goes through a projection ``(in_features, out_features)`` without bias, eq. 2,
     initialised by ``glorot_uniform``. Parameters are named ``"<block>.<layer>.weight"`` and
-    ``"<block>.projection.weight"``. Blocks may hold blocks.
+    ``"<block>.projection.weight"``. Blocks may hold blocks; a `Model` takes them nested up to 6 deep.
 
     Parameters
     ----------
@@ -249,6 +250,11 @@ class Residual:
         object.__setattr__(self, "layers", check_layers("Residual", layers))
         object.__setattr__(self, "trainable", trainable)
         _set_flag(self, "trainable")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copy and pickle what a model can hold: beyond that, the recursion over the blocks would have no limit."""
+        check_nesting("Residual", (self,))
+        return Residual, (self.layers, self.trainable)
 
 
 Layer = Dense | BatchNorm | LayerNorm | Dropout | Residual | Activation
@@ -283,6 +289,23 @@ def check_layers(where: str, layers: Any) -> tuple[Layer, ...]:
             hint = f"write {layer.__name__}(...)" if isinstance(layer, type) else "replace it"
             raise TypeError(message(where, given, "expected a layer such as stoop.Dense(8)", hint))
     return specs
+
+
+def check_nesting(where: str, layers: Sequence[Layer]) -> None:
+    """Refuse layers that nest `Residual` deeper than the core and model files take it, with ValueError."""
+    for index, layer in enumerate(layers):
+        depth, inner = 0, _blocks((layer,))
+        while inner:
+            depth += 1
+            inner = _blocks(tuple(chain.from_iterable(block.layers for block in inner)))
+        if depth > _core.MOST_NESTED_RESIDUALS:
+            given = f"layer {index} nests Residual {depth} deep"
+            expected = f"expected at most {_core.MOST_NESTED_RESIDUALS}"
+            raise ValueError(message(where, given, expected, "put the inner layers one after another"))
+
+
+def _blocks(layers: Iterable[Layer]) -> list[Residual]:
+    return [layer for layer in layers if isinstance(layer, Residual)]
 
 
 def layer_to_config(layer: Layer) -> dict[str, Any]:

@@ -16,7 +16,15 @@ from stoop._blas import register_blas
 from stoop._checks import FloatArray, check_finite, features, file_path, integer, real
 from stoop._checks import seed as checked_seed
 from stoop._errors import message, refuse_name
-from stoop.layers import Layer, check_layers, layer_from_config, layer_to_config, matrix_products, output_width
+from stoop.layers import (
+    Layer,
+    check_layers,
+    check_nesting,
+    layer_from_config,
+    layer_to_config,
+    matrix_products,
+    output_width,
+)
 
 _CORES: dict[str, type[_core._Model[Any]]] = {"float32": _core.ModelFloat32, "float64": _core.ModelFloat64}
 
@@ -27,7 +35,8 @@ class Model:
     Parameters
     ----------
     layers : iterable of layer specs
-        At least one, for example ``[stoop.Dense(128, activation="relu"), stoop.Dense(10)]``.
+        At least one, for example ``[stoop.Dense(128, activation="relu"), stoop.Dense(10)]``. At most 100,000, those
+        within a `Residual` included.
     input_dim : int
         Columns of the input, >= 1.
     input_scale, input_shift : float, default 1.0 and 0.0
@@ -56,6 +65,7 @@ class Model:
         input_shift: float = 0.0,
     ) -> None:
         self._layers = check_layers("Model", layers)
+        check_nesting("Model", self._layers)
         config = {
             "input_dim": integer("Model", "input_dim", input_dim, 1),
             "seed": checked_seed("Model", seed),
@@ -241,12 +251,16 @@ class Model:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write layers and parameters to a safetensors file.
 
-        A failed save leaves an old file as it was. A link is followed, and a file that is replaced keeps its mode.
+        A failed save leaves an old file as it was, and so does one that is killed. A link is followed. A file that is
+        replaced keeps its mode and, where the process may give files away, its owner. A file that is mounted by itself
+        cannot be replaced as a whole: it is overwritten, once all of the new content is on the disk.
 
         Raises
         ------
         OSError
-            If the file cannot be written.
+            If the file cannot be written; PermissionError if it is read-only, to root as well.
+        ValueError, TypeError
+            For what is no path.
         """
         self._core.save(file_path("save", path))
 
@@ -290,16 +304,19 @@ class Model:
 def load_model(path: str | os.PathLike[str]) -> Model:
     """Read a model that `Model.save`, or the C++ library, wrote.
 
+    The file is opened once, and its header is checked as a whole before any parameter is read into its place.
+
     Raises
     ------
     OSError
         If the file cannot be read (FileNotFoundError, PermissionError, ...).
     CheckpointError
         If it is damaged or no model file.
+    ValueError, TypeError
+        For what is no path.
     """
     register_blas()
-    path = file_path("load_model", path)
-    return Model._from_core(_CORES[_core.file_dtype(path)].load(path))
+    return Model._from_core(_core.load_model(file_path("load_model", path)))
 
 
 def _restore(config: str, dtype: str, state: dict[str, FloatArray]) -> Model:

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stoop._arrays import is_table, real_numbers
+from stoop._checks import file_path
 from stoop._errors import message
 from stoop.history import History
 from stoop.metrics import confusion_matrix as count_confusions
@@ -178,5 +179,5 @@ def _style(axes: Axes, *, grid: bool) -> None:
 
 def _finished(figure: Figure, path: str | os.PathLike[str] | None) -> Figure:
     if path is not None:
-        figure.savefig(path)
+        figure.savefig(path if hasattr(path, "write") else file_path("savefig", path))
     return figure

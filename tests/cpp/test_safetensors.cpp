@@ -19,6 +19,8 @@
 
 #include <stoop/error.hpp>
 
+#include "tensor_file.hpp"
+
 namespace stoop {
 namespace {
 
@@ -96,7 +98,7 @@ std::vector<TensorToSave> some_tensors() {
 TEST_F(Safetensors, RoundTripKeepsEveryBit) {
   const std::map<std::string, std::string> metadata = {{"stoop", "{\"layers\":[]}"}, {"note", "\u00e9\n"}};
   save_tensors(path_, some_tensors(), metadata);
-  const TensorFile file = load_tensors(path_);
+  const LoadedFile file = load_tensors(path_);
   EXPECT_EQ(file.metadata, metadata);
   EXPECT_EQ(file.path, path_);
   ASSERT_EQ(file.tensors.size(), 3u);
@@ -127,14 +129,14 @@ TEST_F(Safetensors, DataStartsAligned) {
 
 TEST_F(Safetensors, NothingAtAllIsAFileToo) {
   save_tensors(path_, {}, {});
-  const TensorFile file = load_tensors(path_);
+  const LoadedFile file = load_tensors(path_);
   EXPECT_TRUE(file.tensors.empty());
   EXPECT_TRUE(file.metadata.empty());
 }
 
 TEST_F(Safetensors, MissingTensorIsNamed) {
   save_tensors(path_, some_tensors(), {});
-  const TensorFile file = load_tensors(path_);
+  const LoadedFile file = load_tensors(path_);
   try {
     file.tensor("1.bias");
     FAIL();
@@ -146,7 +148,7 @@ TEST_F(Safetensors, MissingTensorIsNamed) {
 TEST_F(Safetensors, ReadsAFileOfAnotherWriter) {
   // Keys in another order, tensors not in the order of their bytes, no padding.
   write_raw(R"({"b":{"shape":[1],"data_offsets":[4,8],"dtype":"F32"},)" + entry("c", "[1]", "[0,4]") + "}", "abcdefgh");
-  const TensorFile file = load_tensors(path_);
+  const LoadedFile file = load_tensors(path_);
   EXPECT_EQ(std::memcmp(file.tensor("b").data.data(), "efgh", 4), 0);
   EXPECT_EQ(std::memcmp(file.tensor("c").data.data(), "abcd", 4), 0);
 }

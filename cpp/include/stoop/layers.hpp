@@ -132,6 +132,10 @@ struct Residual {
   bool operator==(const Residual& other) const;
 };
 
+// What a model may have at most; files that hold more are refused as well.
+inline constexpr int kMostNestedResiduals = 6;  // a Residual within a Residual counts as 2
+inline constexpr Index kMostLayers = 100'000;   // those within a Residual count too
+
 // ---- names, one table each ----
 std::string_view name_of(ActivationKind kind);
 std::string_view name_of(InitializerKind kind);

@@ -7,6 +7,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <variant>
 #include <vector>
 
 #include <stoop/input.hpp>
@@ -14,6 +15,14 @@
 #include <stoop/types.hpp>
 
 namespace stoop {
+
+template <class T>
+class Model;
+class TensorFile;
+
+// The model of a file, of the element type that the file holds. FileError when it cannot be read; CheckpointError when it
+// is damaged or no model file.
+std::variant<Model<float>, Model<double>> load_model(const std::filesystem::path& path);
 
 struct ModelConfig {
   Index input_dim = 0;
@@ -64,13 +73,16 @@ class Model {
   // Outputs of the network in inference mode: x (n, input_dim) -> out (n, output_dim). Reentrant.
   void predict(const InputView& x, MatrixView<T> out) const;
 
-  // safetensors with the architecture as JSON in the metadata. A failed save leaves the old file.
+  // safetensors with the architecture as JSON in the metadata. A failed save leaves the old file; one that is read-only is
+  // refused (FileError), others keep their mode and, where the process may give files away, their owner.
   void save(const std::filesystem::path& path) const;
   static Model load(const std::filesystem::path& path);
 
  private:
   // With all parameters zero, for those who set them.
   static Model without_values(ModelConfig config);
+  static Model read(const TensorFile& file);
+  friend std::variant<Model<float>, Model<double>> load_model(const std::filesystem::path& path);
 
   struct Impl;
   explicit Model(std::unique_ptr<Impl> impl);

@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cmath>
 #include <concepts>
-#include <limits>
 #include <optional>
 #include <set>
 #include <type_traits>
@@ -17,15 +16,23 @@
 #include <stoop/error.hpp>
 
 #include "config_fields.hpp"
+#include "json_text.hpp"
+#include "json_values.inl.hpp"
 
 namespace stoop {
 namespace {
 
-using nlohmann::json;
 using OrderedJson = nlohmann::ordered_json;  // for writing: keys stay as visited
 
-constexpr int kMaxDepth = 16;  // far more than a configuration has; keeps hostile text from nesting without end
+static_assert(kMostNestedResiduals == 6);  // see below; the values are those of kMostLayers layers with all their keys
+constexpr JsonLimits kConfigLimits{
+    .depth = 64, .values = 2'000'000, .when_deep = "Residual may be nested up to 6 deep, each takes two levels"};
+// The values are those of one tensor, or of the metadata.
+constexpr JsonLimits kHeaderLimits{.depth = 8, .values = 100'000, .when_deep = "check where it comes from"};
+constexpr std::size_t kMostTensors = 1'000'000;  // models of kMostLayers layers have half of them
+constexpr std::size_t kMostDimensions = 64;
 constexpr std::string_view kMetadataKey = "__metadata__";
+constexpr std::string_view kHeader = "safetensors header";
 
 // Written as a name alone, or as an object with "type" and the keys of that type.
 template <class T>
@@ -33,94 +40,18 @@ concept Named = std::same_as<T, Activation> || std::same_as<T, Loss> || std::sam
 
 // ---- reading: `where` is the path of keys, for the message ----
 
-// A string is cut and a container only named: the value may be anything a file holds.
-std::string describe(const json& value) {
-  if (value.is_string()) return in_quotes(value.get_ref<const std::string&>());
-  if (value.is_object()) return "an object";
-  if (value.is_array()) return "an array";
-  return value.dump();
-}
-
-[[noreturn]] void refuse(const std::string& where, const json& value, std::string_view expected,
-                         std::string_view hint) {
-  throw_value_error(where, "got " + describe(value), expected, hint);
-}
-
-// Duplicate keys are refused here because the parsed value would silently keep the last one.
-json parse(std::string_view text, std::string_view where) {
-  std::vector<std::set<std::string>> keys_of_open_objects;
-  const auto check = [&](int depth, json::parse_event_t event, json& parsed) {
-    if (depth > kMaxDepth) {
-      throw_value_error(where, "the JSON text is nested too deeply",
-                        "expected at most " + std::to_string(kMaxDepth) + " levels", "check where it comes from");
-    }
-    if (event == json::parse_event_t::object_start) keys_of_open_objects.emplace_back();
-    if (event == json::parse_event_t::object_end) keys_of_open_objects.pop_back();
-    if (event == json::parse_event_t::key) {
-      const std::string& key = parsed.get_ref<const std::string&>();
-      if (!keys_of_open_objects.back().insert(key).second) {
-        throw_value_error(where, "the key " + in_quotes(key) + " is there twice", "expected each key once",
-                          "remove one of the two");
-      }
-    }
-    return true;
+ReadBytes bytes_of(std::string_view text) {
+  return [text](char* into, std::size_t most) mutable {
+    const std::size_t count = text.copy(into, most);
+    text.remove_prefix(count);
+    return count;
   };
-  try {
-    return json::parse(text, check);
-  } catch (const json::parse_error& error) {
-    throw_value_error(where, "the text stops being JSON at byte " + std::to_string(error.byte),
-                      "expected one JSON object in UTF-8", "check where it comes from");
-  } catch (const json::exception&) {
-    throw_value_error(where, "the JSON text holds a number that is too large", "expected numbers a float64 can hold",
-                      "check where it comes from");
-  }
 }
 
-void require_object(const json& value, const std::string& where) {
-  if (!value.is_object()) refuse(where, value, "expected an object", "write {\"key\": value, ...}");
-}
-
-void check_keys(const json& object, const std::string& where, const std::vector<std::string_view>& valid) {
-  for (const auto& [key, value] : object.items()) {
-    if (std::find(valid.begin(), valid.end(), key) == valid.end()) throw_unknown_name(where, "key", key, valid);
-  }
-}
-
-const json& at(const json& object, const std::string& where, std::string_view key) {
-  const auto found = object.find(key);
-  if (found != object.end()) return *found;
-  throw_value_error(where, "the key " + in_quotes(key) + " is missing", "expected it to be given", "add it");
-}
-
-void read(const json& value, const std::string& where, std::string& out) {
-  if (!value.is_string()) refuse(where, value, "expected a string", "write it in double quotes");
-  out = value.get<std::string>();
-}
-
-void read(const json& value, const std::string& where, bool& out) {
-  if (!value.is_boolean()) refuse(where, value, "expected true or false", "write it without quotes");
-  out = value.get<bool>();
-}
-
-void read(const json& value, const std::string& where, double& out) {
-  if (!value.is_number()) refuse(where, value, "expected a number", "write it without quotes, for example 0.001");
-  out = value.get<double>();
-}
-
-// A real integer: true, 1.0 and "1" are none.
-template <std::integral Integer>
-void read(const json& value, const std::string& where, Integer& out) {
-  if (value.is_number_unsigned() && std::in_range<Integer>(value.get<std::uint64_t>())) {
-    out = static_cast<Integer>(value.get<std::uint64_t>());
-  } else if (value.is_number_integer() && !value.is_number_unsigned() &&
-             std::in_range<Integer>(value.get<std::int64_t>())) {
-    out = static_cast<Integer>(value.get<std::int64_t>());
-  } else {
-    using Limits = std::numeric_limits<Integer>;
-    refuse(where, value,
-           "expected a whole number from " + std::to_string(Limits::min()) + " to " + std::to_string(Limits::max()),
-           "write it without quotes or decimal point");
-  }
+json parse(std::string_view text, std::string_view where) {
+  TreeBuilder<json> builder(where, kConfigLimits);
+  read_json(bytes_of(text), where, builder);
+  return std::move(builder.root());
 }
 
 template <Named T>
@@ -236,6 +167,10 @@ TensorEntry read_tensor(const json& value, const std::string& where, const std::
   TensorEntry entry{.name = name, .dtype = {}, .shape = {}};
   std::vector<Index> offsets;
   read(at(value, where, "dtype"), where + ".dtype", entry.dtype);
+  if (const json& shape = at(value, where, "shape"); shape.size() > kMostDimensions) {
+    throw_value_error(where + ".shape", "got " + std::to_string(shape.size()) + " numbers",
+                      "expected at most " + std::to_string(kMostDimensions), "check where it comes from");
+  }
   read(at(value, where, "shape"), where + ".shape", entry.shape);
   read(at(value, where, "data_offsets"), where + ".data_offsets", offsets);
   if (offsets.size() != 2) {
@@ -247,19 +182,57 @@ TensorEntry read_tensor(const json& value, const std::string& where, const std::
   return entry;
 }
 
-TensorHeader read_header(std::string_view text, std::string_view where) {
-  const json root = parse(text, where);
-  require_object(root, std::string(where));
-  TensorHeader header;
-  for (const auto& [name, value] : root.items()) {
-    const std::string path = std::string(where) + ": " + in_quotes(name);
-    if (name != kMetadataKey) {
-      header.tensors.push_back(read_tensor(value, path, name));
-      continue;
+void read_metadata(json& value, const std::string& where, std::map<std::string, std::string>& out) {
+  require_object(value, where);
+  for (auto& [key, entry] : value.get_ref<json::object_t&>()) {
+    if (!entry.is_string()) {
+      refuse(where + "." + in_quotes(key), entry, "expected a string", "write it in double quotes");
     }
-    require_object(value, path);
-    for (const auto& [key, entry] : value.items()) read(entry, path + "." + in_quotes(key), header.metadata[key]);
+    out.emplace(key, std::move(entry.get_ref<std::string&>()));
   }
+}
+
+[[noreturn]] void refuse_second(std::string_view where, const std::string& name) {
+  throw_value_error(where, "the key " + in_quotes(name) + " is there twice", "expected each key once",
+                    "remove one of the two");
+}
+
+void check_names(const std::vector<TensorEntry>& tensors, std::string_view where) {
+  std::vector<const std::string*> names;
+  for (const TensorEntry& entry : tensors) names.push_back(&entry.name);
+  std::sort(names.begin(), names.end(), [](const auto* a, const auto* b) { return *a < *b; });
+  const auto second =
+      std::adjacent_find(names.begin(), names.end(), [](const auto* a, const auto* b) { return *a == *b; });
+  if (second != names.end()) refuse_second(where, **second);
+}
+
+// Each member is read as soon as it is complete, so that only what a header holds takes memory, not its text. What a
+// member says is complained about at the end, when the whole is known to be JSON with each key once.
+TensorHeader read_header(ReadBytes bytes, const std::string& where) {
+  TensorHeader header;
+  std::optional<ValueError> mistake;
+  bool has_metadata = false;
+  TreeBuilder<json> builder(where, kHeaderLimits, [&](std::string& name, json& value) {
+    const bool is_metadata = name == kMetadataKey;
+    if (is_metadata && std::exchange(has_metadata, true)) refuse_second(where, name);
+    if (header.tensors.size() == kMostTensors) {
+      throw_value_error(where, "there are more than " + std::to_string(kMostTensors) + " tensors", "expected fewer",
+                        "check where it comes from");
+    }
+    TensorEntry entry{.name = name, .dtype = {}, .shape = {}};
+    if (!mistake) try {
+        const std::string path = where + ": " + in_quotes(name);
+        if (is_metadata) read_metadata(value, path, header.metadata);
+        if (!is_metadata) entry = read_tensor(value, path, name);
+      } catch (const ValueError& error) {
+        mistake = error;
+      }
+    if (!is_metadata) header.tensors.push_back(std::move(entry));
+  });
+  read_json(std::move(bytes), where, builder);
+  require_object(builder.root(), where);
+  check_names(header.tensors, where);
+  if (mistake) throw ValueError(*mistake);
   std::sort(header.tensors.begin(), header.tensors.end(), [](const TensorEntry& a, const TensorEntry& b) {
     return std::pair(a.begin, a.end) < std::pair(b.begin, b.end);
   });
@@ -396,26 +369,31 @@ Loss loss_from_json(std::string_view text) {
   return loss;
 }
 
+// Piece by piece: an object of the library would be searched for each name.
 std::string to_json(const TensorHeader& header) {
-  OrderedJson out = OrderedJson::object();
-  if (!header.metadata.empty()) out[kMetadataKey] = header.metadata;
+  std::set<std::string_view> names = {kMetadataKey};
+  std::string out = "{";
+  if (!header.metadata.empty()) out = "{\"" + std::string(kMetadataKey) + "\":" + dump(header.metadata, kHeader);
   for (const TensorEntry& entry : header.tensors) {
-    if (entry.name == kMetadataKey || out.contains(entry.name)) {
-      throw_value_error("safetensors header", "a second entry " + in_quotes(entry.name),
+    if (!names.insert(entry.name).second) {
+      throw_value_error(kHeader, "a second entry " + in_quotes(entry.name),
                         "expected each name once, and none to be " + std::string(kMetadataKey), "rename the tensor");
     }
-    OrderedJson& tensor = out[entry.name];
-    tensor["dtype"] = entry.dtype;
-    tensor["shape"] = entry.shape;
-    tensor["data_offsets"] = {entry.begin, entry.end};
+    OrderedJson tensor = {{"dtype", entry.dtype}, {"shape", entry.shape}, {"data_offsets", {entry.begin, entry.end}}};
+    if (out.size() > 1) out += ',';
+    out += dump(entry.name, kHeader) + ':' + dump(tensor, kHeader);
   }
-  return dump(out, "safetensors header");
+  return out + '}';
 }
 
-TensorHeader tensor_header_from_json(std::string_view text, std::string_view where) try {
-  return read_header(text, where);
+TensorHeader tensor_header_from_json(ReadBytes bytes, const std::string& where) try {
+  return read_header(std::move(bytes), where);
 } catch (const ValueError& error) {
   throw CheckpointError(error.what());
+}
+
+TensorHeader tensor_header_from_json(std::string_view text, const std::string& where) {
+  return tensor_header_from_json(bytes_of(text), where);
 }
 
 }  // namespace stoop

@@ -2,6 +2,8 @@
 // nlohmann/json is included by config_json.cpp alone.
 #pragma once
 
+#include <cstddef>
+#include <functional>
 #include <map>
 #include <string>
 #include <string_view>
@@ -43,8 +45,12 @@ struct TensorHeader {
 };
 
 std::string to_json(const TensorHeader& header);
+// Gives the next bytes of a text, at most so many; 0 at its end.
+using ReadBytes = std::function<std::size_t(char* into, std::size_t most)>;
+
 // Tensors come in the order of their bytes. CheckpointError, whose message opens with `where`: damaged JSON, a name
 // given twice, missing or unknown keys, wrong types. Whether the numbers make sense is for safetensors.cpp to check.
-TensorHeader tensor_header_from_json(std::string_view text, std::string_view where = "safetensors header");
+TensorHeader tensor_header_from_json(ReadBytes bytes, const std::string& where);
+TensorHeader tensor_header_from_json(std::string_view text, const std::string& where = "safetensors header");
 
 }  // namespace stoop

@@ -1,26 +1,18 @@
 // Trusts nothing a file says before it is checked against the size of the file, so that a damaged or hostile one costs
-// neither memory nor more than an error. Writing follows the rule of databases: temporary file, fsync, rename, fsync.
+// neither memory nor more than an error. The header is read and checked as a whole before any data is.
 #include "safetensors.hpp"
-
-#include <fcntl.h>
-#include <sys/file.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <array>
-#include <atomic>
 #include <bit>
-#include <cerrno>
 #include <cstdint>
 #include <cstring>
 #include <optional>
-#include <system_error>
 #include <utility>
 
 #include <stoop/error.hpp>
 
-#include "config_json.hpp"
+#include "replacement.hpp"
 
 namespace stoop {
 namespace {
@@ -29,8 +21,7 @@ static_assert(std::endian::native == std::endian::little, "the format is little-
 
 constexpr Index kDataAlignment = 64;  // of the tensors in a file
 constexpr Index kLengthBytes = 8;
-constexpr Index kMaxHeaderBytes = 100'000'000;    // the limit of the reference implementation
-constexpr Index kMaxChunkBytes = Index{1} << 30;  // macOS refuses to read or write more than INT_MAX at once
+constexpr Index kMaxHeaderBytes = 100'000'000;  // the limit of the reference implementation
 
 struct DTypeInfo {
   const char* name;
@@ -47,188 +38,6 @@ std::optional<Index> byte_count(const std::vector<Index>& shape, Index element_b
     if (size < 0 || __builtin_mul_overflow(bytes, size, &bytes)) return std::nullopt;
   }
   return bytes;
-}
-
-// ---- files ----
-
-class File {
- public:
-  File(int descriptor, const std::filesystem::path& path) : descriptor_(descriptor), path_(path) {}
-  File(const File&) = delete;
-  File& operator=(const File&) = delete;
-  ~File() {
-    if (descriptor_ >= 0) ::close(descriptor_);
-  }
-
-  void read(void* data, Index bytes) const {
-    auto* cursor = static_cast<std::byte*>(data);
-    while (bytes > 0) {
-      const ssize_t done = ::read(descriptor_, cursor, static_cast<std::size_t>(std::min(bytes, kMaxChunkBytes)));
-      if (done < 0 && errno == EINTR) continue;
-      if (done < 0) throw FileError(errno, path_.string(), "cannot read");
-      if (done == 0) {
-        throw_checkpoint_error(path_.string(), "the file became shorter while it was read", "expected a file at rest",
-                               "wait until whatever writes it is done");
-      }
-      cursor += done;
-      bytes -= done;
-    }
-  }
-
-  void write(const void* data, Index bytes) const {
-    const auto* cursor = static_cast<const std::byte*>(data);
-    while (bytes > 0) {
-      const ssize_t done = ::write(descriptor_, cursor, static_cast<std::size_t>(std::min(bytes, kMaxChunkBytes)));
-      if (done < 0 && errno == EINTR) continue;
-      if (done < 0) throw FileError(errno, path_.string(), "cannot write");
-      cursor += done;
-      bytes -= done;
-    }
-  }
-
-  // To the disk, then closed: a network file system reports some failures at no earlier moment.
-  void finish() {
-    if (::fsync(descriptor_) != 0) throw FileError(errno, path_.string(), "cannot write");
-    const bool closed = ::close(std::exchange(descriptor_, -1)) == 0 || errno == EINTR;
-    if (!closed) throw FileError(errno, path_.string(), "cannot write");
-  }
-
-  Index size() const {
-    struct stat status{};
-    if (::fstat(descriptor_, &status) != 0) throw FileError(errno, path_.string(), "cannot read");
-    return static_cast<Index>(status.st_size);
-  }
-
- private:
-  int descriptor_;
-  std::filesystem::path path_;  // the one to name in messages
-};
-
-// The file that a chain of symbolic links ends in, whether it exists or not.
-std::filesystem::path follow_links(const std::filesystem::path& link) {
-  constexpr int kMostLinks = 40;  // the kernel's limit
-  std::filesystem::path path = link;
-  for (int i = 0; i < kMostLinks; ++i) {
-    std::error_code error;
-    if (!std::filesystem::is_symlink(std::filesystem::symlink_status(path, error))) return path;
-    const std::filesystem::path next = std::filesystem::read_symlink(path, error);
-    if (error) throw FileError(error.value(), link.string(), "cannot follow");
-    path = path.parent_path() / next;
-  }
-  throw FileError(ELOOP, link.string(), "cannot follow");
-}
-
-// A new file beside the one that `given` names or links to; removed again unless it was renamed to it. It stays locked
-// for as long as it is in use, which tells it from one that a killed process has left behind.
-class TemporaryFile {
- public:
-  explicit TemporaryFile(const std::filesystem::path& given)
-      : given_(given), target_(follow_links(given)), mode_(mode_of(target_)), file_(create(), given) {}
-  TemporaryFile(const TemporaryFile&) = delete;
-  TemporaryFile& operator=(const TemporaryFile&) = delete;
-  ~TemporaryFile() {
-    if (!renamed_) ::unlink(path_.c_str());
-    ::close(lock_);
-  }
-
-  const File& file() const { return file_; }
-
-  void rename_to_target() {
-    if (mode_) ::fchmod(lock_, *mode_);  // where the file system has no modes there is nothing to keep
-    file_.finish();
-    if (::rename(path_.c_str(), target_.c_str()) != 0) throw FileError(errno, given_.string(), "cannot replace");
-    renamed_ = true;
-    sync_directory();
-  }
-
- private:
-  static std::optional<::mode_t> mode_of(const std::filesystem::path& path) {
-    struct stat status{};
-    if (::stat(path.c_str(), &status) != 0) return std::nullopt;
-    return status.st_mode & 07777;
-  }
-
-  std::filesystem::path directory() const { return target_.has_parent_path() ? target_.parent_path() : "."; }
-
-  // The name holds a digest (FNV-1a) of the target's, which may itself be as long as the file system allows.
-  std::string prefix() const {
-    std::uint64_t digest = 0xcbf29ce484222325u;
-    for (const char c : target_.filename().string()) digest = (digest ^ static_cast<unsigned char>(c)) * 0x100000001b3u;
-    return ".stoop-" + std::to_string(digest) + "-";
-  }
-
-  static bool lock(int descriptor) { return ::flock(descriptor, LOCK_EX | LOCK_NB) == 0; }
-  static bool has_name(int descriptor) {
-    struct stat status{};
-    return ::fstat(descriptor, &status) == 0 && status.st_nlink > 0;
-  }
-
-  // What saves of this target that were killed have left.
-  void remove_leftovers() const {
-    std::error_code error;  // a folder that cannot be read stays as it is
-    for (std::filesystem::directory_iterator entry(directory(), error), end; !error && entry != end;
-         entry.increment(error)) {
-      const std::string name = entry->path().filename().string();
-      if (!name.starts_with(prefix()) || !name.ends_with(kSuffix)) continue;
-      const int descriptor = ::open(entry->path().c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-      if (descriptor < 0) continue;
-      if (lock(descriptor) && has_name(descriptor)) ::unlink(entry->path().c_str());
-      ::close(descriptor);
-    }
-  }
-
-  int create() {
-    static std::atomic<unsigned> counter{0};
-    constexpr int kAttempts = 1000;  // another save may take a new file for a leftover before it is locked
-    remove_leftovers();
-    int error = 0;
-    for (int attempt = 0; attempt < kAttempts; ++attempt) {
-      path_ =
-          target_.parent_path() / (prefix() + std::to_string(::getpid()) + "-" + std::to_string(counter++) + kSuffix);
-      const int descriptor = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode_ ? 0600 : 0666);
-      error = errno;
-      if (descriptor < 0 && error != EEXIST && error != EINTR) break;
-      if (descriptor < 0) continue;
-      const bool taken = (!lock(descriptor) && errno == EWOULDBLOCK) || !has_name(descriptor);
-      lock_ = taken ? -1 : ::fcntl(descriptor, F_DUPFD_CLOEXEC, 0);  // holds the lock when the file is closed
-      if (lock_ >= 0) return descriptor;
-      error = taken ? EAGAIN : errno;
-      ::close(descriptor);
-      ::unlink(path_.c_str());
-    }
-    throw FileError(error, given_.string(), "cannot create a file for");
-  }
-
-  // Makes the rename survive a power cut. Not every file system can; the new file is in place either way.
-  void sync_directory() const {
-    const int descriptor = ::open(directory().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (descriptor < 0) return;
-    ::fsync(descriptor);
-    ::close(descriptor);
-  }
-
-  static constexpr const char* kSuffix = ".tmp";
-  std::filesystem::path given_;   // the one to name in messages
-  std::filesystem::path target_;  // what it names or links to
-  std::optional<::mode_t> mode_;  // of the file that is replaced
-  std::filesystem::path path_;
-  int lock_ = -1;
-  File file_;  // after the others, which create() sets
-  bool renamed_ = false;
-};
-
-// Opening a pipe would wait for ever, and a rename would silently replace it, or a device, by a file.
-void refuse_special_file(const std::filesystem::path& path, const std::string& what_fails) {
-  struct stat status{};
-  if (::stat(path.c_str(), &status) != 0 || S_ISREG(status.st_mode)) return;
-  throw FileError(S_ISDIR(status.st_mode) ? EISDIR : EINVAL, path.string(), what_fails);
-}
-
-int open_for_reading(const std::filesystem::path& path) {
-  refuse_special_file(path, "cannot read");
-  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (descriptor < 0) throw FileError(errno, path.string(), "cannot read");
-  return descriptor;
 }
 
 // ---- the header ----
@@ -268,20 +77,28 @@ std::string encode(const TensorHeader& header) {
   throw_checkpoint_error(file, given, expected, "the file is damaged or not safetensors, save or copy it again");
 }
 
-std::string read_header_text(const File& file, const std::string& name, Index file_bytes) {
+// Bytes of the header, which follow those of its length.
+Index header_length(const File& file, const std::string& name, Index file_bytes) {
   if (file_bytes < kLengthBytes) {
     throw_damaged(name, "the file has " + std::to_string(file_bytes) + " bytes", "expected at least 8");
   }
   std::uint64_t length = 0;
-  file.read(&length, kLengthBytes);
+  file.read(&length, kLengthBytes, 0);
   const Index limit = std::min(file_bytes - kLengthBytes, kMaxHeaderBytes);
   if (length > static_cast<std::uint64_t>(limit)) {
     throw_damaged(name, "the header claims " + std::to_string(length) + " bytes",
                   "expected at most " + std::to_string(limit) + " in a file of " + std::to_string(file_bytes));
   }
-  std::string text(static_cast<std::size_t>(length), '\0');
-  file.read(text.data(), static_cast<Index>(length));
-  return text;
+  return static_cast<Index>(length);
+}
+
+ReadBytes header_bytes(const File& file, Index length) {
+  return [&file, length, position = Index{0}](char* into, std::size_t most) mutable {
+    const Index count = std::min(static_cast<Index>(most), length - position);
+    file.read(into, count, kLengthBytes + position);
+    position += count;
+    return static_cast<std::size_t>(count);
+  };
 }
 
 DType dtype_of(const TensorEntry& entry, const std::string& file) {
@@ -325,42 +142,27 @@ void save_tensors(const std::filesystem::path& path, std::span<const TensorToSav
                   const std::map<std::string, std::string>& metadata) {
   const TensorHeader header = layout_of(tensors, metadata);
   const std::string encoded = encode(header);
-  refuse_special_file(path, "cannot replace");
-  TemporaryFile temporary(path);
-  temporary.file().write(encoded.data(), static_cast<Index>(encoded.size()));
+  Replacement replacement(path);
+  replacement.file().write(encoded.data(), static_cast<Index>(encoded.size()));
   for (std::size_t i = 0; i < tensors.size(); ++i) {
-    temporary.file().write(tensors[i].data, header.tensors[i].end - header.tensors[i].begin);
+    replacement.file().write(tensors[i].data, header.tensors[i].end - header.tensors[i].begin);
   }
-  temporary.rename_to_target();
+  replacement.commit();
 }
 
-TensorFile load_tensors(const std::filesystem::path& path, Contents contents) {
+TensorFile::TensorFile(const std::filesystem::path& path) : file_(File::open_to_read(path)) {
   const std::string name = path.string();
-  const File file(open_for_reading(path), path);
-  const Index file_bytes = file.size();
-  const std::string text = read_header_text(file, name, file_bytes);
-  TensorHeader header = tensor_header_from_json(text, name);
-  check_layout(header, file_bytes - kLengthBytes - static_cast<Index>(text.size()), name);
-
-  TensorFile result{.tensors = {}, .metadata = std::move(header.metadata), .path = path};
-  for (TensorEntry& entry : header.tensors) {
-    const DType dtype = dtype_of(entry, name);
-    result.tensors.push_back({std::move(entry.name), dtype, std::move(entry.shape), {}});
-    if (contents == Contents::header) continue;
-    std::vector<std::byte>& data = result.tensors.back().data;
-    data.resize(static_cast<std::size_t>(entry.end - entry.begin));
-    file.read(data.data(), entry.end - entry.begin);
-  }
-  return result;
+  const Index file_bytes = file_.size();
+  const Index length = header_length(file_, name, file_bytes);
+  header_ = tensor_header_from_json(header_bytes(file_, length), name);
+  data_ = kLengthBytes + length;
+  check_layout(header_, file_bytes - data_, name);
 }
 
-const LoadedTensor& TensorFile::tensor(const std::string& name) const {
-  for (const LoadedTensor& candidate : tensors) {
-    if (candidate.name == name) return candidate;
-  }
-  throw_checkpoint_error(path.string(), "there is no tensor " + in_quotes(name),
-                         "expected it among the " + std::to_string(tensors.size()) + " of the file",
-                         "check that the file was written for this architecture");
+DType TensorFile::dtype(const TensorEntry& tensor) const { return dtype_of(tensor, path().string()); }
+
+void TensorFile::read(const TensorEntry& tensor, void* data) const {
+  file_.read(data, tensor.end - tensor.begin, data_ + tensor.begin);
 }
 
 }  // namespace stoop

@@ -1,8 +1,6 @@
 // Reading and writing safetensors files: 8-byte little-endian header length, JSON header, data.
-// A file is written beside its target, flushed to disk and renamed over it, so a failed save leaves the old file.
 #pragma once
 
-#include <cstddef>
 #include <filesystem>
 #include <map>
 #include <span>
@@ -10,6 +8,9 @@
 #include <vector>
 
 #include <stoop/types.hpp>
+
+#include "config_json.hpp"
+#include "file.hpp"
 
 namespace stoop {
 
@@ -20,30 +21,30 @@ struct TensorToSave {
   const void* data = nullptr;  // contiguous
 };
 
-// Data starts on a multiple of 64 bytes. A link is followed, a file that is replaced keeps its mode, and what a killed
-// save of this file has left is removed. Throws FileError.
+// Data starts on a multiple of 64 bytes. The file is written beside its target and takes its place as a whole
+// (replacement.hpp), so a failed save leaves the old one. Throws FileError.
 void save_tensors(const std::filesystem::path& path, std::span<const TensorToSave> tensors,
                   const std::map<std::string, std::string>& metadata);
 
-struct LoadedTensor {
-  std::string name;
-  DType dtype = DType::float32;
-  std::vector<Index> shape;
-  std::vector<std::byte> data;
+// A file that is open, of which the header has been read and checked: the tensors cover its data without gap or overlap,
+// and are of the size that their shapes say. Data is read where it is wanted.
+class TensorFile {
+ public:
+  // Throws FileError when it cannot be read, CheckpointError when it is not a whole safetensors file (truncated, sizes
+  // that disagree, overlapping or out-of-range tensors, a header that is no JSON, an unknown dtype).
+  explicit TensorFile(const std::filesystem::path& path);
+
+  const std::filesystem::path& path() const { return file_.path(); }
+  const std::vector<TensorEntry>& tensors() const { return header_.tensors; }  // in the order of their bytes
+  const std::map<std::string, std::string>& metadata() const { return header_.metadata; }
+  DType dtype(const TensorEntry& tensor) const;
+  // All of the tensor's bytes.
+  void read(const TensorEntry& tensor, void* data) const;
+
+ private:
+  File file_;
+  TensorHeader header_;
+  Index data_ = 0;  // where it begins
 };
-
-struct TensorFile {
-  std::vector<LoadedTensor> tensors;
-  std::map<std::string, std::string> metadata;
-  // Throws CheckpointError naming the file when there is none of that name.
-  const LoadedTensor& tensor(const std::string& name) const;
-  std::filesystem::path path;
-};
-
-enum class Contents { header, all };
-
-// Of the header alone the tensors have no data. Throws FileError when it cannot be read, CheckpointError when it is not a whole safetensors file
-// (truncated, sizes that disagree, overlapping or out-of-range tensors, a header that is no JSON, an unknown dtype).
-TensorFile load_tensors(const std::filesystem::path& path, Contents contents = Contents::all);
 
 }  // namespace stoop

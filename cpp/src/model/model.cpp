@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numeric>
 
 #include <stoop/error.hpp>
 #include <stoop/runtime.hpp>
@@ -44,6 +45,7 @@ struct Model<T>::Impl {
   Graph graph;
   std::vector<ParameterInfo> parameters;
   std::vector<ParameterInfo> buffers;
+  std::vector<std::size_t> by_name;  // places in `parameters`
   AlignedBuffer<T> parameter_block;
   AlignedBuffer<T> buffer_block;
   const OpTable<T>* ops = nullptr;
@@ -59,6 +61,10 @@ struct Model<T>::Impl {
     check_eps(graph, sizeof(T));
     for (const GraphParameter& parameter : graph.parameters) parameters.push_back(parameter.info);
     for (const GraphParameter& buffer : graph.buffers) buffers.push_back(buffer.info);
+    by_name.resize(parameters.size());
+    std::iota(by_name.begin(), by_name.end(), std::size_t{0});
+    std::sort(by_name.begin(), by_name.end(),
+              [this](std::size_t a, std::size_t b) { return parameters[a].name < parameters[b].name; });
     if (draws) fill(graph.parameters, parameter_block.data());
     if (draws) fill(graph.buffers, buffer_block.data());
     PlanRequest request;
@@ -81,9 +87,9 @@ struct Model<T>::Impl {
   }
 
   const ParameterInfo& find(std::string_view name) const {
-    for (const ParameterInfo& info : parameters) {
-      if (info.name == name) return info;
-    }
+    const auto found = std::lower_bound(by_name.begin(), by_name.end(), name,
+                                        [this](std::size_t i, auto wanted) { return parameters[i].name < wanted; });
+    if (found != by_name.end() && parameters[*found].name == name) return parameters[*found];
     std::vector<std::string_view> names;
     for (const ParameterInfo& info : parameters) names.push_back(info.name);
     throw_unknown_name("Model.parameter", "parameter", name, names);

@@ -1,6 +1,8 @@
 // A model as a safetensors file: one tensor per parameter, the architecture as JSON under "stoop.model".
 
-#include <cstring>
+#include <string_view>
+#include <unordered_map>
+#include <utility>
 
 #include <stoop/error.hpp>
 #include <stoop/model.hpp>
@@ -26,49 +28,72 @@ std::vector<Index> shape_of(const ParameterInfo& info) {
 }
 
 ModelConfig config_of(const TensorFile& file) {
-  const auto format = file.metadata.find(kFormatKey);
-  const auto config = file.metadata.find(kModelKey);
-  if (format == file.metadata.end() || config == file.metadata.end()) {
-    refuse(file.path, "has no stoop architecture in its metadata", "expected a file written by Model.save");
+  const auto format = file.metadata().find(kFormatKey);
+  const auto config = file.metadata().find(kModelKey);
+  if (format == file.metadata().end() || config == file.metadata().end()) {
+    refuse(file.path(), "has no stoop architecture in its metadata", "expected a file written by Model.save");
   }
   if (format->second != kFormat) {
-    refuse(file.path, "has format " + format->second, std::string("expected format ") + kFormat);
+    refuse(file.path(), "has format " + in_quotes(format->second), std::string("expected format ") + kFormat);
   }
   try {
     return model_config_from_json(config->second);
   } catch (const std::invalid_argument& error) {
-    refuse(file.path, std::string("has an architecture that cannot be built: ") + error.what(),
+    refuse(file.path(), std::string("has an architecture that cannot be built: ") + error.what(),
            "expected layers this version knows");
   }
 }
 
+using TensorsByName = std::unordered_map<std::string_view, const TensorEntry*>;
+
+const TensorEntry& find(const TensorsByName& tensors, const std::string& name, const std::filesystem::path& path) {
+  const auto found = tensors.find(name);
+  if (found != tensors.end()) return *found->second;
+  throw_checkpoint_error(path.string(), "there is no tensor " + in_quotes(name),
+                         "expected it among the " + std::to_string(tensors.size()) + " of the file",
+                         "check that the file was written for this architecture");
+}
+
 // The tensors of the file are those of the architecture.
-void check_shapes(const TensorFile& file, const Graph& graph) {
+TensorsByName check_tensors(const TensorFile& file, const Graph& graph, DType dtype) {
   const std::size_t expected = graph.parameters.size() + graph.buffers.size();
-  if (file.tensors.size() != expected) {
-    refuse(file.path, "has " + std::to_string(file.tensors.size()) + " tensors",
+  if (file.tensors().size() != expected) {
+    refuse(file.path(), "has " + std::to_string(file.tensors().size()) + " tensors",
            "expected " + std::to_string(expected));
+  }
+  TensorsByName tensors;
+  for (const TensorEntry& tensor : file.tensors()) {
+    tensors.emplace(tensor.name, &tensor);
+    if (file.dtype(tensor) != dtype) refuse(file.path(), "holds float32 and float64", "expected one of the two");
   }
   for (const auto* block : {&graph.parameters, &graph.buffers}) {
     for (const GraphParameter& parameter : *block) {
       const ParameterInfo& info = parameter.info;
-      if (file.tensor(info.name).shape == shape_of(info)) continue;
-      refuse(file.path, "has a " + info.name + " of another shape", "expected its layer's");
+      if (find(tensors, info.name, file.path()).shape == shape_of(info)) continue;
+      refuse(file.path(), "has a " + info.name + " of another shape", "expected its layer's");
     }
   }
+  return tensors;
 }
 
 template <class T>
-void copy_values(const TensorFile& file, const std::vector<ParameterInfo>& infos, T* block) {
-  for (const ParameterInfo& info : infos) {
-    const LoadedTensor& tensor = file.tensor(info.name);
-    if (tensor.dtype != kDType<T>) {
-      throw_type_error(
-          "load_model", file.path.string() + " holds " + (kDType<T> == DType::float32 ? "float64" : "float32"),
-          kDType<T> == DType::float32 ? "expected float32" : "expected float64", "load it as a model of its own dtype");
-    }
-    std::memcpy(block + info.offset, tensor.data.data(), tensor.data.size());
-  }
+void read_values(const TensorFile& file, const TensorsByName& tensors, const std::vector<ParameterInfo>& infos,
+                 T* block) {
+  for (const ParameterInfo& info : infos) file.read(find(tensors, info.name, file.path()), block + info.offset);
+}
+
+// Of the first tensor: that it is the dtype of all is checked with their shapes.
+DType dtype_of(const TensorFile& file) {
+  if (file.tensors().empty()) refuse(file.path(), "holds no tensors", "expected a file written by Model.save");
+  return file.dtype(file.tensors().front());
+}
+
+template <class T>
+void check_dtype(const TensorFile& file) {
+  if (dtype_of(file) == kDType<T>) return;
+  const bool single = kDType<T> == DType::float32;
+  throw_type_error("load_model", file.path().string() + " holds " + (single ? "float64" : "float32"),
+                   single ? "expected float32" : "expected float64", "load it as a model of its own dtype");
 }
 
 }  // namespace
@@ -86,30 +111,37 @@ void Model<T>::save(const std::filesystem::path& path) const {
 }
 
 template <class T>
-Model<T> Model<T>::load(const std::filesystem::path& path) {
-  const TensorFile file = load_tensors(path);
-  Model model = [&] {
-    try {
-      ModelConfig config = config_of(file);
-      check_shapes(file, build_graph(config, 1));  // before memory is taken for what a damaged file may ask for
-      return without_values(std::move(config));
-    } catch (const ValueError& error) {
-      refuse(path, std::string("has an architecture that cannot be built: ") + error.what(), "expected valid layers");
-    }
-  }();
-  copy_values(file, model.parameter_infos(), model.parameter_block().data());
-  copy_values(file, model.buffer_infos(), model.buffer_block().data());
+Model<T> Model<T>::read(const TensorFile& file) try {
+  ModelConfig config = config_of(file);
+  check_dtype<T>(file);
+  const TensorsByName tensors =  // before memory is taken for what a damaged file may ask for
+      check_tensors(file, build_graph(config, 1), kDType<T>);
+  Model model = without_values(std::move(config));
+  read_values(file, tensors, model.parameter_infos(), model.parameter_block().data());
+  read_values(file, tensors, model.buffer_infos(), model.buffer_block().data());
   return model;
+} catch (const ValueError& error) {
+  refuse(file.path(), std::string("has an architecture that cannot be built: ") + error.what(),
+         "expected valid layers");
 }
 
-DType file_dtype(const std::filesystem::path& path) {
-  const TensorFile file = load_tensors(path, Contents::header);
-  if (file.tensors.empty()) refuse(path, "holds no tensors", "expected a file written by Model.save");
-  return file.tensors.front().dtype;
+template <class T>
+Model<T> Model<T>::load(const std::filesystem::path& path) {
+  return read(TensorFile(path));
 }
+
+std::variant<Model<float>, Model<double>> load_model(const std::filesystem::path& path) {
+  const TensorFile file(path);
+  if (dtype_of(file) == DType::float32) return Model<float>::read(file);
+  return Model<double>::read(file);
+}
+
+DType file_dtype(const std::filesystem::path& path) { return dtype_of(TensorFile(path)); }
 
 template void Model<float>::save(const std::filesystem::path&) const;
 template void Model<double>::save(const std::filesystem::path&) const;
+template Model<float> Model<float>::read(const TensorFile&);
+template Model<double> Model<double>::read(const TensorFile&);
 template Model<float> Model<float>::load(const std::filesystem::path&);
 template Model<double> Model<double>::load(const std::filesystem::path&);
 

@@ -4,14 +4,61 @@
 #include "arena.hpp"
 
 #include <algorithm>
+#include <limits>
 #include <numeric>
+#include <utility>
+#include <vector>
 
 #include "plan.hpp"
 
 namespace stoop {
 namespace {
 
-bool alive_together(const Buffer& a, const Buffer& b) { return a.first <= b.last && b.first <= a.last; }
+// The buffers that have a place, found by when they are alive: each has few neighbours in time, however long the chain.
+// As long as all are alive at one time, as in training, they lie one after another and need not be found.
+class Placed {
+ public:
+  explicit Placed(int last_time) : by_time_(static_cast<std::size_t>(last_time) + 1) {}
+
+  bool all_alive_with(const Buffer& buffer) const {
+    return std::max(latest_first_, buffer.first) <= std::min(earliest_last_, buffer.last);
+  }
+
+  // By offset.
+  std::vector<const Buffer*> alive_with(const Buffer& buffer) {
+    for (const Buffer* earlier : std::exchange(together_, {})) note_times(*earlier);
+    std::vector<const Buffer*> found;
+    for (int time = buffer.first; time <= buffer.last; ++time) {
+      const std::vector<const Buffer*>& then = by_time_[static_cast<std::size_t>(time)];
+      found.insert(found.end(), then.begin(), then.end());
+    }
+    std::sort(found.begin(), found.end(),
+              [](const Buffer* a, const Buffer* b) { return std::pair(a->offset, a) < std::pair(b->offset, b); });
+    found.erase(std::unique(found.begin(), found.end()), found.end());
+    return found;
+  }
+
+  void add(const Buffer& buffer) {
+    latest_first_ = std::max(latest_first_, buffer.first);
+    earliest_last_ = std::min(earliest_last_, buffer.last);
+    if (latest_first_ <= earliest_last_) {
+      together_.push_back(&buffer);
+    } else {
+      note_times(buffer);
+    }
+  }
+
+ private:
+  void note_times(const Buffer& buffer) {
+    for (int time = buffer.first; time <= buffer.last; ++time) {
+      by_time_[static_cast<std::size_t>(time)].push_back(&buffer);
+    }
+  }
+
+  std::vector<const Buffer*> together_;              // until the first that is not alive with all of them
+  std::vector<std::vector<const Buffer*>> by_time_;  // afterwards
+  int latest_first_ = 0, earliest_last_ = std::numeric_limits<int>::max();
+};
 
 }  // namespace
 
@@ -23,20 +70,24 @@ Index layout_arena(std::span<Buffer> buffers, Index rows) {
   std::iota(order.begin(), order.end(), std::size_t{0});
   std::stable_sort(order.begin(), order.end(),
                    [&](std::size_t a, std::size_t b) { return bytes_of(buffers[a]) > bytes_of(buffers[b]); });
-  std::vector<const Buffer*> placed;  // sorted by offset
+  int last_time = 0;
+  for (const Buffer& buffer : buffers) last_time = std::max(last_time, buffer.last);
+  Placed placed(last_time);
   Index total = 0;
   for (const std::size_t i : order) {
     Buffer& buffer = buffers[i];
     if (buffer.external) continue;
     Index offset = 0;
-    for (const Buffer* other : placed) {
-      if (!alive_together(buffer, *other)) continue;
-      if (offset + bytes_of(buffer) <= other->offset) break;
-      offset = std::max(offset, other->offset + bytes_of(*other));
+    if (placed.all_alive_with(buffer)) {
+      offset = total;
+    } else {
+      for (const Buffer* other : placed.alive_with(buffer)) {
+        if (offset + bytes_of(buffer) <= other->offset) break;
+        offset = std::max(offset, other->offset + bytes_of(*other));
+      }
     }
     buffer.offset = offset;
-    const auto by_offset = [](const Buffer* a, const Buffer* b) { return a->offset < b->offset; };
-    placed.insert(std::upper_bound(placed.begin(), placed.end(), &buffer, by_offset), &buffer);
+    placed.add(buffer);
     total = std::max(total, offset + bytes_of(buffer));
   }
   return total;

@@ -46,7 +46,7 @@ void PlanBuilder::gate(int i, const Activation& activation) {
 void PlanBuilder::pass(int buffer, int to) {
   NodePlan& target = planned(to);
   if (!target.needs_grad) return;
-  if (graph_.consumers(to) == 1) {
+  if (node(to).consumers == 1) {
     target.grad = buffer;
   } else if (target.grad == kNone) {
     target.grad =
@@ -68,7 +68,7 @@ int PlanBuilder::copy_gradient(int from, int to, StepKind kind, int output) {
 void PlanBuilder::backward_add(int i) {
   // The branch may work on its gradient in place, so the other side gets a copy unless nothing is to be done there.
   const int skipped = node(i).input;
-  if (planned(skipped).needs_grad && graph_.consumers(skipped) == 1) {
+  if (planned(skipped).needs_grad && node(skipped).consumers == 1) {
     const int buffer = add_buffer(numbered("d", skipped), node(skipped).out_features);
     pass(copy_gradient(planned(i).grad, skipped, StepKind::copy_gradient, buffer), skipped);
   } else {
@@ -110,7 +110,7 @@ void PlanBuilder::backward_dense(int i) {
 // Whether node i is a dropout, and a product all there is to the gradient of its output.
 bool PlanBuilder::is_dropped_with_product(int i) const {
   if (node(i).kind != NodeKind::dropout || nodes_[index(i)].skipped) return false;
-  return graph_.consumers(i) == 1 && request_.kind != PlanKind::curvature;
+  return node(i).consumers == 1 && request_.kind != PlanKind::curvature;
 }
 
 Step PlanBuilder::start_dropout_gradient(int i, int gradient, Cut cut) {
@@ -123,7 +123,7 @@ Step PlanBuilder::start_dropout_gradient(int i, int gradient, Cut cut) {
 // The batch normalisation whose sums can be taken with the product that makes the gradient of node i's output: i
 // itself, or the one that has computed i. Only where that product is all there is to the gradient.
 int PlanBuilder::summed_source(int i) {
-  if (graph_.consumers(i) != 1 || request_.kind == PlanKind::curvature) return kNone;
+  if (node(i).consumers != 1 || request_.kind == PlanKind::curvature) return kNone;
   if (node(i).kind == NodeKind::activation && planned(i).skipped) i = node(i).input;
   return node(i).kind == NodeKind::batch_norm ? i : kNone;
 }
@@ -141,7 +141,7 @@ Step PlanBuilder::start_sums(int i, int gradient, Cut cut) {
 // The node whose activation's derivative can be multiplied in with the product that makes the gradient of node i's
 // output: the dense that has computed it, or i itself. Only where that product is all there is to the gradient.
 int PlanBuilder::gated_source(int i) {
-  if (node(i).kind != NodeKind::activation || graph_.consumers(i) != 1) return kNone;
+  if (node(i).kind != NodeKind::activation || node(i).consumers != 1) return kNone;
   if (request_.kind == PlanKind::curvature) return kNone;
   if (planned(i).skipped) return node(node(i).input).kind == NodeKind::dense ? node(i).input : kNone;
   return derivative_from_output(kind_of(node(i).activation)) ? i : kNone;

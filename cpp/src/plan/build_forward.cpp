@@ -75,7 +75,7 @@ void PlanBuilder::forward_dense(int i) {
 int PlanBuilder::following_activation(int i) const {
   const int next = i + 1;
   if (next >= node_count() || node(next).kind != NodeKind::activation || node(next).input != i) return kNone;
-  return graph_.consumers(i) != 1 || request_.kind == PlanKind::curvature ? kNone : next;
+  return node(i).consumers != 1 || request_.kind == PlanKind::curvature ? kNone : next;
 }
 
 // The same for a dense: the derivative must not need the product itself.
@@ -101,7 +101,7 @@ Step PlanBuilder::start_elementwise(StepKind kind, int i, bool own_buffer) {
 
 // Whether anything but the next node needs the value of node i: another node, a derivative, or a tangent.
 bool PlanBuilder::is_kept(int i) const {
-  if (graph_.consumers(i) != 1 || request_.kind == PlanKind::curvature) return true;
+  if (node(i).consumers != 1 || request_.kind == PlanKind::curvature) return true;
   if (node(i).kind != NodeKind::activation) return false;
   const NodePlan& p = nodes_[index(i)];
   if (has_sign_of_input(node(i).activation)) return false;

@@ -51,6 +51,7 @@ class GraphBuilder {
 
   Graph build() {
     check_input();
+    check_extent();
     Node input;
     input.in_features = input.out_features = config_.input_dim;
     graph_.nodes.push_back(input);
@@ -60,6 +61,7 @@ class GraphBuilder {
       throw_value_error("Model", std::to_string(config_.layers.size()) + " layers without a Dense among them",
                         "expected at least one Dense", "add the output layer, Dense(number of outputs)");
     }
+    count_consumers();
     return std::move(graph_);
   }
 
@@ -68,6 +70,32 @@ class GraphBuilder {
     if (config_.input_dim >= 1 && config_.input_dim <= kMostUnits) return;
     throw_value_error("Model", "input_dim=" + std::to_string(config_.input_dim), "expected 1 to 2^31",
                       "give the number of columns of X");
+  }
+
+  // Before anything walks the layers by recursion, which has no end but the stack's.
+  void check_extent() const {
+    Index count = 0;
+    for (std::size_t i = 0; i < config_.layers.size(); ++i) {
+      int deepest = 0;
+      std::vector<std::pair<const Layer*, int>> open = {{&config_.layers[i], 0}};
+      while (!open.empty()) {
+        const auto [layer, depth] = open.back();
+        open.pop_back();
+        ++count;
+        const auto* block = std::get_if<Residual>(layer);
+        if (block == nullptr) continue;
+        deepest = std::max(deepest, depth + 1);
+        for (const Layer& inner : block->layers) open.emplace_back(&inner, depth + 1);
+      }
+      if (deepest > kMostNestedResiduals) {
+        throw_value_error(
+            "Model", "layer " + std::to_string(i) + " nests Residual " + std::to_string(deepest) + " deep",
+            "expected at most " + std::to_string(kMostNestedResiduals), "put the inner layers one after another");
+      }
+    }
+    if (count <= kMostLayers) return;
+    throw_value_error("Model", std::to_string(count) + " layers", "expected at most " + std::to_string(kMostLayers),
+                      "those within a Residual count too; make fewer, wider layers");
   }
 
   int last() const { return static_cast<int>(graph_.nodes.size()) - 1; }
@@ -205,6 +233,14 @@ class GraphBuilder {
     add_node(NodeKind::add, out, other).other = branch;
   }
 
+  void count_consumers() {
+    for (const Node& node : graph_.nodes) {
+      for (const int read : {node.input, node.other}) {
+        if (read != kNone) ++graph_.nodes[static_cast<std::size_t>(read)].consumers;
+      }
+    }
+  }
+
   // What is left of the alternatives of Layer: the activations.
   template <class ActivationLayer>
   void add(const ActivationLayer& layer, const Layers&, std::size_t, const std::string& path) {
@@ -219,12 +255,6 @@ class GraphBuilder {
 };
 
 }  // namespace
-
-int Graph::consumers(int node) const {
-  int count = 0;
-  for (const Node& other : nodes) count += (other.input == node ? 1 : 0) + (other.other == node ? 1 : 0);
-  return count;
-}
 
 void check_eps(const Graph& graph, Index element_size) {
   const bool single = element_size == sizeof(float);

@@ -19,6 +19,7 @@ struct Node {
   NodeKind kind = NodeKind::input;
   int input = kNone;  // node
   int other = kNone;  // the second operand of add
+  int consumers = 0;  // how often other nodes read it
   Index in_features = 0;
   Index out_features = 0;
   // Positions in Graph::parameters and Graph::buffers.
@@ -48,7 +49,6 @@ struct Graph {
   Index buffer_elements = 0;
 
   Index output_dim() const { return nodes.back().out_features; }
-  int consumers(int node) const;
 };
 
 // Parameters start on multiples of `alignment` elements. Throws ValueError for layers that cannot be built.

@@ -2,6 +2,8 @@
 // by another thread's share of an earlier step.
 #pragma once
 
+#include <array>
+#include <cstddef>
 #include <vector>
 
 #include "plan.hpp"
@@ -40,29 +42,44 @@ inline std::vector<Access> accesses_of(const Step& step) {
   return accesses;
 }
 
-// Remembers what was touched since the last barrier.
+// Remembers what was touched since the last barrier, by buffer: there may be very many steps without one.
 class Hazards {
  public:
   // Whether a barrier must stand before this step; one is then taken to be there.
   bool needs_barrier(const std::vector<Access>& accesses) {
     const bool barrier = conflicts(accesses);
-    if (barrier) since_barrier_.clear();
-    since_barrier_.insert(since_barrier_.end(), accesses.begin(), accesses.end());
+    if (barrier) ++barriers_;
+    for (const Access& now : accesses) {
+      const auto buffer = static_cast<std::size_t>(now.buffer);
+      if (touched_.size() <= buffer) touched_.resize(buffer + 1);
+      if (touched_[buffer].barriers != barriers_) touched_[buffer] = {barriers_, {}};
+      touched_[buffer].by_reach[static_cast<std::size_t>(now.reach)] |= now.write ? kWritten : kRead;
+    }
     return barrier;
   }
 
  private:
+  static constexpr unsigned char kRead = 1, kWritten = 2;
+  struct Touched {
+    int barriers = 0;  // how many stood before
+    std::array<unsigned char, 3> by_reach{};
+  };
+
   bool conflicts(const std::vector<Access>& accesses) const {
     for (const Access& now : accesses) {
-      for (const Access& before : since_barrier_) {
-        if (now.buffer != before.buffer || (!now.write && !before.write)) continue;
-        if (now.reach == Reach::all || now.reach != before.reach) return true;
+      const auto buffer = static_cast<std::size_t>(now.buffer);
+      if (buffer >= touched_.size() || touched_[buffer].barriers != barriers_) continue;
+      for (std::size_t reach = 0; reach < touched_[buffer].by_reach.size(); ++reach) {
+        const bool beyond = now.reach == Reach::all || static_cast<std::size_t>(now.reach) != reach;
+        const unsigned char before = touched_[buffer].by_reach[reach];
+        if (beyond && (now.write ? before != 0 : (before & kWritten) != 0)) return true;
       }
     }
     return false;
   }
 
-  std::vector<Access> since_barrier_;
+  std::vector<Touched> touched_;  // by buffer
+  int barriers_ = 0;
 };
 
 }  // namespace stoop

@@ -1,0 +1,229 @@
+// Reads JSON text into a tree within limits, in time and memory proportional to the text. The parser of the library
+// calls TreeBuilder for each piece; its own builder with a filter walks an array again for each of its elements.
+// `Json` is nlohmann::json, which config_json.cpp includes.
+#pragma once
+
+#include <cstddef>
+#include <cstring>
+#include <functional>
+#include <iterator>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <stoop/error.hpp>
+
+#include "config_json.hpp"
+
+namespace stoop {
+
+struct JsonLimits {
+  int depth;                   // far more than a text of this kind has; keeps hostile text from nesting without end
+  std::size_t values;          // a short text could otherwise fill the memory: "[]," costs twenty times its length
+  std::string_view when_deep;  // what to do about too much depth
+};
+
+[[noreturn]] inline void throw_not_json(std::string_view where, std::size_t byte) {
+  throw_value_error(where, "the text stops being JSON at byte " + std::to_string(byte),
+                    "expected one JSON object in UTF-8", "check where it comes from");
+}
+
+// The bytes of a text for the parser, a block at a time.
+class JsonBytes {
+ public:
+  JsonBytes(ReadBytes read, std::string_view where) : read_(std::move(read)), where_(where), block_(kBlock) {
+    fill();
+    if (std::string_view(block_.data(), length_).starts_with("\xEF\xBB\xBF")) {
+      throw_value_error(where_, "the text begins with a byte-order mark", "expected JSON in UTF-8 without one",
+                        "write it without");
+    }
+  }
+
+  bool at_end() const { return position_ == length_; }
+  const char& current() const { return block_[position_]; }
+  void advance() {
+    if (++position_ == length_) fill();
+  }
+
+ private:
+  static constexpr std::size_t kBlock = std::size_t{1} << 16;
+
+  // The parser takes a zero byte for the end of the text, whatever follows.
+  void fill() {
+    before_ += length_;
+    position_ = 0;
+    length_ = read_(block_.data(), kBlock);
+    for (std::size_t i = 0; i < length_; ++i) measure(block_[i]);
+    const void* zero = length_ == 0 ? nullptr : std::memchr(block_.data(), 0, length_);
+    if (zero == nullptr) return;
+    throw_not_json(where_, before_ + static_cast<std::size_t>(static_cast<const char*>(zero) - block_.data()) + 1);
+  }
+
+  // The parser holds a text or number several times before it is done with it, so those without end are stopped here.
+  void measure(char c) {
+    if (in_text_) {
+      const bool ends = c == '"' && !escaped_;
+      escaped_ = c == '\\' && !escaped_;
+      if (ends) in_text_ = false, token_ = 0;
+    } else if (c == '"') {
+      in_text_ = true, token_ = 0;
+    } else if (std::string_view("{}[]:, \t\r\n").find(c) != std::string_view::npos) {
+      token_ = 0;
+    }
+    if (++token_ <= (in_text_ ? kLongestText : kLongestNumber)) return;
+    throw_value_error(where_,
+                      in_text_ ? "the JSON text holds a very long string" : "the JSON text holds a very long number",
+                      "expected at most " + std::to_string(in_text_ ? kLongestText : kLongestNumber) + " bytes",
+                      "check where it comes from");
+  }
+
+  static constexpr std::size_t kLongestText = std::size_t{1} << 26;  // of kMostLayers layers: half of it
+  static constexpr std::size_t kLongestNumber = 1000;
+
+  ReadBytes read_;
+  std::string_view where_;
+  bool in_text_ = false, escaped_ = false;
+  std::size_t token_ = 0;  // bytes of the token so far
+  std::vector<char> block_;
+  std::size_t position_ = 0, length_ = 0, before_ = 0;
+};
+
+class JsonByteIterator {
+ public:
+  using iterator_category = std::input_iterator_tag;
+  using value_type = char;
+  using difference_type = std::ptrdiff_t;
+  using pointer = const char*;
+  using reference = const char&;
+
+  JsonByteIterator() = default;  // the end
+  explicit JsonByteIterator(JsonBytes& bytes) : bytes_(&bytes) {}
+  reference operator*() const { return bytes_->current(); }
+  JsonByteIterator& operator++() {
+    bytes_->advance();
+    return *this;
+  }
+  bool operator==(const JsonByteIterator& other) const { return at_end() == other.at_end(); }
+
+ private:
+  bool at_end() const { return bytes_ == nullptr || bytes_->at_end(); }
+  JsonBytes* bytes_ = nullptr;
+};
+
+// Duplicate keys are refused because the tree would silently keep one of them. With `on_member` the members of the
+// outermost object are handed out one by one and not kept; whether their names repeat is for the caller to see.
+template <class Json>
+class TreeBuilder {
+ public:
+  using OnMember = std::function<void(std::string& name, Json& value)>;
+
+  TreeBuilder(std::string_view where, JsonLimits limits, OnMember on_member = {})
+      : where_(where), limits_(limits), on_member_(std::move(on_member)) {}
+
+  Json& root() { return root_; }
+
+  // ---- called by the parser ----
+
+  bool null() { return scalar(Json()); }
+  bool boolean(bool value) { return scalar(Json(value)); }
+  bool number_integer(typename Json::number_integer_t value) { return scalar(Json(value)); }
+  bool number_unsigned(typename Json::number_unsigned_t value) { return scalar(Json(value)); }
+  bool number_float(typename Json::number_float_t value, const std::string&) { return scalar(Json(value)); }
+  bool string(std::string& value) { return scalar(Json(std::move(value))); }
+  bool binary(typename Json::binary_t&) { return false; }  // JSON text has none
+  bool start_object(std::size_t) { return open(Json::object()); }
+  bool start_array(std::size_t) { return open(Json::array()); }
+  bool end_object() { return close(); }
+  bool end_array() { return close(); }
+
+  bool key(std::string& name) {
+    if (is_member()) {
+      name_ = std::move(name);
+      return true;
+    }
+    const auto [slot, is_new] = open_.back()->template get_ref<typename Json::object_t&>().try_emplace(name);
+    if (!is_new) {
+      throw_value_error(where_, "the key " + in_quotes(name) + " is there twice", "expected each key once",
+                        "remove one of the two");
+    }
+    slot_ = &slot->second;
+    return true;
+  }
+
+  bool parse_error(std::size_t byte, const std::string&, const typename Json::exception& error) {
+    if (error.id != kOutOfRange) throw_not_json(where_, byte);
+    throw_value_error(where_, "the JSON text holds a number that is too large", "expected numbers a float64 can hold",
+                      "check where it comes from");
+  }
+
+ private:
+  static constexpr int kOutOfRange = 406;  // the library's number for a number beyond float64
+
+  // Whether the next value is a member of the outermost object that is handed out.
+  bool is_member() const { return on_member_ && open_.size() == 1 && root_.is_object(); }
+
+  // Where a value goes: a member of an object, an element of an array, or the whole text.
+  Json* place(Json&& value) {
+    if (++values_ > limits_.values) {
+      throw_value_error(where_, "the JSON text holds more than " + std::to_string(limits_.values) + " values",
+                        "expected fewer", "check where it comes from");
+    }
+    Json* target = &root_;
+    if (is_member()) {
+      target = &member_;
+    } else if (!open_.empty()) {
+      target = open_.back()->is_object() ? slot_ : &open_.back()->emplace_back();
+    }
+    *target = std::move(value);
+    return target;
+  }
+
+  bool scalar(Json&& value) {
+    place(std::move(value));
+    hand_out();
+    return true;
+  }
+
+  bool open(Json&& value) {
+    if (static_cast<int>(open_.size()) == limits_.depth) {
+      throw_value_error(where_, "the JSON text is nested too deeply",
+                        "expected at most " + std::to_string(limits_.depth) + " levels", limits_.when_deep);
+    }
+    open_.push_back(place(std::move(value)));
+    return true;
+  }
+
+  bool close() {
+    open_.pop_back();
+    hand_out();
+    return true;
+  }
+
+  void hand_out() {
+    if (!is_member()) return;
+    on_member_(name_, member_);
+    member_ = Json();
+    values_ = 0;
+  }
+
+  std::string_view where_;
+  JsonLimits limits_;
+  OnMember on_member_;
+  Json root_;
+  Json member_;
+  std::string name_;         // of the member
+  Json* slot_ = nullptr;     // of the last key
+  std::vector<Json*> open_;  // objects and arrays, from the outside to the inside
+  std::size_t values_ = 0;
+};
+
+// The whole of a text, as one value.
+template <class Json>
+void read_json(ReadBytes read, std::string_view where, TreeBuilder<Json>& builder) {
+  JsonBytes bytes(std::move(read), where);
+  Json::sax_parse(JsonByteIterator(bytes), JsonByteIterator(), &builder);
+}
+
+}  // namespace stoop
