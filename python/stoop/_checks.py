@@ -242,7 +242,10 @@ def _check_real(where: str, array: npt.NDArray[Any], name: str) -> None:
 
 def _refuse_class_dtype(where: str, array: npt.NDArray[Any], name: str) -> None:
     if array.dtype.kind == "f":
-        hint = f"use {name}.astype(int), or a regression loss such as mse if these are values"
+        whole = array.size > 0 and bool((array == np.floor(array)).all())
+        hint = 'these look like values: give the Trainer loss="mse"'
+        if whole:
+            hint = f"use {name}.astype(int), or a regression loss such as mse if these are values"
     else:
         hint = f"number the classes with np.unique({name}, return_inverse=True)"
     expected = "expected integer class indices 0 .. n_outputs-1"

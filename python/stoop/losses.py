@@ -117,7 +117,10 @@ def as_loss(where: str, loss: object) -> Loss:
     if isinstance(loss, Loss):
         return loss
     expected = "expected a name or an object of stoop.losses"
-    raise TypeError(message(where, f"loss is {loss!r}", expected, 'for example "softmax_cross_entropy"'))
+    hint = 'for example "softmax_cross_entropy"'
+    if loss in _LOSSES.values():
+        hint = f"give an object, {loss.__name__}()"  # type: ignore[attr-defined]
+    raise TypeError(message(where, f"loss is {loss!r}", expected, hint))
 
 
 def loss_to_json(loss: Loss) -> str:

@@ -53,5 +53,7 @@ def _pair(
     true, pred = to_numpy(where, y_true, "y_true"), to_numpy(where, y_pred, "y_pred")
     if true.shape != pred.shape or true.ndim != 1 or true.size == 0:
         given = f"shapes {true.shape} and {pred.shape}"
-        raise ValueError(message(where, given, "expected two equal (n_samples,), not empty", "compare the arrays"))
+        column = any(array.ndim == 2 and array.shape[1] == 1 for array in (true, pred))
+        hint = "use model.predict(X).ravel() or y.ravel(): a column" if column else "compare the arrays"
+        raise ValueError(message(where, given, "expected two equal (n_samples,), not empty", hint))
     return true, pred

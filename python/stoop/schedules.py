@@ -6,6 +6,7 @@ be plotted. Any Python callable ``t -> float`` may stand in for a schedule; it i
 before the epoch starts.
 """
 
+import copy
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stoop import _core
+from stoop._callables import WeakCall, check_picklable
 from stoop._checks import integer, real
 from stoop._errors import message, refuse_name
 
@@ -445,6 +447,20 @@ class Custom(Schedule):
         """Return a placeholder: a function has no form that the core could read."""
         return {"type": Constant.type_name, "lr": 0.0}
 
+    def __getstate__(self) -> dict[str, Any]:
+        check_picklable("learning_rate", self.function)
+        return dict(vars(self))
+
+    def __copy__(self) -> "Custom":
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Custom":
+        twin = object.__new__(Custom)
+        memo[id(self)] = twin  # before the function, which may refer to what refers to this
+        object.__setattr__(twin, "per", self.per)
+        object.__setattr__(twin, "function", copy.deepcopy(self.function, memo))
+        return twin
+
     def checked(self, t: int) -> float:
         """Return ``function(t)`` as a float.
 
@@ -523,7 +539,7 @@ def python_rate(learning_rate: float | Schedule) -> PythonRate | None:
         learning_rate = as_learning_rate("Warmup", "schedule", learning_rate.schedule)
     if not isinstance(learning_rate, Custom):
         return None
-    return learning_rate.checked, learning_rate.per, warmups[::-1]
+    return WeakCall(learning_rate.checked), learning_rate.per, warmups[::-1]
 
 
 def _plain(value: Any) -> Any:

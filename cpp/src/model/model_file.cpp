@@ -1,6 +1,7 @@
 // A model as a safetensors file: one tensor per parameter, the architecture as JSON under "stoop.model".
 
 #include <cstring>
+#include <utility>
 
 #include <stoop/error.hpp>
 #include <stoop/model.hpp>
@@ -92,7 +93,10 @@ Model<T> Model<T>::load(const std::filesystem::path& path) {
     try {
       ModelConfig config = config_of(file);
       check_shapes(file, build_graph(config, 1));  // before memory is taken for what a damaged file may ask for
-      return without_values(std::move(config));
+      const std::optional<OutputKind> output = std::exchange(config.output, std::nullopt);
+      Model loaded = without_values(std::move(config));
+      if (output) loaded.set_output_by_training(*output);  // training may set it anew, for another loss
+      return loaded;
     } catch (const ValueError& error) {
       refuse(path, std::string("has an architecture that cannot be built: ") + error.what(), "expected valid layers");
     }
