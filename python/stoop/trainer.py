@@ -251,14 +251,21 @@ class Trainer(Settings):
             return self._run(data, last_batch, history, table)
 
     def _run(self, data: tuple[Any, ...], last_batch: str, history: History, table: EpochTable | None) -> History:
+        x, targets, weights, epochs, batch_size, shuffle, validation = data
         earlier, self._history = self._history, history
         try:
             self._core.fit(
-                *data,
-                record=history._record(),
-                on_epoch=None if table is None else table.row,
-                on_progress=None if table is None else table.update,
-                last_batch=last_batch,
+                x,
+                targets,
+                weights,
+                epochs,
+                batch_size,
+                shuffle,
+                validation,
+                history._record(),
+                None if table is None else table.row,
+                None if table is None else table.update,
+                last_batch,
             )
         except (ValueError, TypeError, RuntimeError):  # refused: nothing has changed, the history included
             if not history.epochs:
