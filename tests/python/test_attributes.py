@@ -263,10 +263,11 @@ def test_an_optimizer_whose_learning_rate_refers_to_it_is_freed() -> None:
         def __call__(self, t: int) -> float:
             return 0.1 / (1 + t)
 
+    w = np.zeros(3)  # outlives the optimizer, which keeps state for it
+
     def make() -> tuple[Any, Any]:
         rate = Rate()
         rate.optimizer = optimizer = stoop.optimizers.Adam(rate)
-        w = np.zeros(3)
         optimizer.step([w], [np.ones(3)])
         optimizer.step([w], [np.ones(3)])
         return weakref.ref(rate), weakref.ref(optimizer)
