@@ -91,7 +91,8 @@ bool are_ready_targets(const py::handle& y, Index rows, Index outputs, LossKind 
   const auto array = py::reinterpret_borrow<py::array>(y);
   if (array.shape(0) != rows || (values && array.shape(1) != outputs)) return false;
   if (!values) {
-    return is_ready<std::int64_t>(y, 1) ? are_indices<std::int64_t>(array, outputs) : are_indices<std::int32_t>(array, outputs);
+    return is_ready<std::int64_t>(y, 1) ? are_indices<std::int64_t>(array, outputs)
+                                        : are_indices<std::int32_t>(array, outputs);
   }
   return loss != LossKind::binary_cross_entropy || outputs > 1 || are_probabilities<T>(array);
 }

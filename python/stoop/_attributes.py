@@ -1,9 +1,10 @@
 """Attributes that would do nothing are refused: names that nobody reads, and settings that are fixed."""
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NoReturn
 
 from stoop import _core
+from stoop._checks import FloatArray
 from stoop._errors import message
 
 
@@ -20,7 +21,7 @@ class Guarded:
         object.__setattr__(self, name, value)
 
 
-def _refuse(kind: type[Guarded], name: str) -> None:
+def _refuse(kind: type[Guarded], name: str) -> NoReturn:
     where, known = kind.__name__, ", ".join(kind._settable)
     if name in kind._hints or hasattr(kind, name):
         hint = kind._hints.get(name, f"make a new {where} with another")
@@ -29,3 +30,32 @@ def _refuse(kind: type[Guarded], name: str) -> None:
         _core.refuse_name(where, "attribute", name, list(kind._settable))
     except ValueError as error:
         raise AttributeError(str(error)) from None
+    raise AssertionError
+
+
+class Views(dict[str, FloatArray]):
+    """Views of live arrays by name. One that is put in place of another would change this dict alone: refused."""
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        if value is not self.get(name):  # ``views[name] -= step`` puts back what it has changed in place
+            _refuse_entry(name)
+
+    def update(self, *_: Any, **__: Any) -> NoReturn:
+        """Refuse."""
+        _refuse_entry("update")
+
+    def __ior__(self, _: Any) -> NoReturn:  # type: ignore[misc]
+        _refuse_entry("|=")
+
+    def setdefault(self, name: str, _: Any = None) -> NoReturn:
+        """Refuse."""
+        _refuse_entry(name)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return dict, (list(self.items()),)
+
+
+def _refuse_entry(name: str) -> NoReturn:
+    given, expected = f"{name!r} is assigned to what parameters() returned", "expected values within the arrays"
+    hint = 'write into one, parameters()["0.weight"][...] = values, or use load_state_dict'
+    raise TypeError(message("parameters", given, expected, hint))

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stoop import _core
+from stoop._attributes import Views
 from stoop._blas import register_blas
 from stoop._checks import FloatArray, check_finite, features, file_path, integer, real, to_numpy
 from stoop._checks import seed as checked_seed
@@ -135,14 +136,14 @@ class Model(OutputMeaning):
         ``"<block>.<layer>.weight"``. Writing into a view changes the model, training
         changes the view. The views keep the parameters alive.
         """
-        return self._core.parameters()
+        return Views(self._core.parameters())
 
     def buffers(self) -> dict[str, FloatArray]:
         """Return ``{"1.running_mean": view, "1.running_var": view, ...}`` of the BatchNorm layers, each ``(units,)``.
 
         Writable views of the live statistics, as `parameters`; inference uses them, training changes them.
         """
-        return self._core.buffers()
+        return Views(self._core.buffers())
 
     @property
     def num_parameters(self) -> int:

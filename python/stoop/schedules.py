@@ -9,7 +9,7 @@ before the epoch starts.
 import copy
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import InitVar, dataclass, field
 from itertools import pairwise
 from typing import Any, ClassVar
 
@@ -153,10 +153,14 @@ class Piecewise(Schedule):
 
     type_name: ClassVar[str] = "piecewise"
     boundaries: tuple[int, ...]
-    rates: tuple[float, ...]
+    values: InitVar[Iterable[float]]
+    rates: tuple[float, ...] = field(init=False)
     per: str = "step"
 
     def __init__(self, boundaries: Iterable[int], values: Iterable[float], per: str = "step") -> None:
+        owner = getattr(values, "__self__", None)
+        if isinstance(owner, Piecewise):  # dataclasses.replace asks for an attribute of the argument's name: the method
+            values = owner.rates
         starts = tuple(integer("Piecewise", "a boundary", b, 0) for b in _sequence("boundaries", boundaries))
         rates = tuple(real("Piecewise", "a value", v, 0.0) for v in _sequence("values", values))
         object.__setattr__(self, "boundaries", starts)
@@ -170,6 +174,9 @@ class Piecewise(Schedule):
         if any(later <= earlier for earlier, later in pairwise(starts)):
             given = f"boundaries {list(starts)} are not in order"
             raise ValueError(message("Piecewise", given, "expected each above the one before", "sort them"))
+
+    def __repr__(self) -> str:
+        return f"Piecewise(boundaries={self.boundaries!r}, values={self.rates!r}, per={self.per!r})"
 
     def to_config(self) -> dict[str, Any]:
         """Return ``{"type": name, ...}``, the form that the core reads."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import gc
+import pickle
 import weakref
 from typing import Any
 
@@ -275,3 +278,88 @@ def test_an_optimizer_whose_learning_rate_refers_to_it_is_freed() -> None:
     dead = make()
     gc.collect()
     assert [reference() for reference in dead] == [None, None]
+
+
+# ---- other mistakes that were silent, or answered badly ----
+
+
+def test_an_array_put_in_place_of_a_view_is_refused() -> None:
+    trainer = make_trainer(ema=0.5)
+    trainer.step(X, Y)
+    for views in (trainer.model.parameters(), trainer.ema_parameters()):
+        before = {name: array.copy() for name, array in views.items()}
+        with refused(TypeError, "0.weight", r"\[\.\.\.\]"):
+            views["0.weight"] = np.zeros((FEATURES, 8), "float32")
+        with refused(TypeError, "0.wieght"):
+            views["0.wieght"] = before["0.weight"]
+        with refused(TypeError, "update"):
+            views.update(before)
+        with refused(TypeError, "load_state_dict"):
+            views |= before
+        views["0.weight"] += 1.0
+        np.testing.assert_array_equal(views["0.weight"], before["0.weight"] + 1)
+        assert type(copy.deepcopy(views)) is type(pickle.loads(pickle.dumps(views))) is dict
+
+
+def test_buffers_are_views_too() -> None:
+    model = stoop.Model([stoop.Dense(3), stoop.BatchNorm()], input_dim=FEATURES)
+    with refused(TypeError, "running_mean"):
+        model.buffers()["1.running_mean"] = np.ones(3)
+    state = model.state_dict()  # copies: a plain dict
+    state["1.running_mean"] = np.ones(3)
+    model.load_state_dict(state)
+    assert model.buffers()["1.running_mean"].tolist() == [1, 1, 1]
+
+
+def test_piecewise_is_copied_and_written_like_the_others() -> None:
+    piecewise = stoop.schedules.Piecewise([10, 20], [0.1, 0.01, 0.001])
+    by_epoch = dataclasses.replace(piecewise, per="epoch")
+    assert by_epoch == stoop.schedules.Piecewise([10, 20], [0.1, 0.01, 0.001], per="epoch")
+    other = dataclasses.replace(piecewise, boundaries=[5], values=[1.0, 0.5])
+    assert other.values(6).tolist() == [1.0] * 5 + [0.5]
+    assert copy.deepcopy(piecewise) == pickle.loads(pickle.dumps(piecewise)) == piecewise
+    assert hash(copy.copy(piecewise)) == hash(piecewise)
+
+
+SPECS = [
+    stoop.Dense(3, activation="relu", kernel_init=stoop.initializers.normal(0.1), use_bias=False),
+    stoop.Residual([stoop.Dense(3), stoop.LeakyReLU(0.2)], trainable=False),
+    stoop.BatchNorm(0.8),
+    stoop.LayerNorm(1e-4),
+    stoop.Dropout(0.5),
+    stoop.ELU(0.5),
+    stoop.losses.SoftmaxCrossEntropy(0.1),
+    stoop.losses.Huber(2.0),
+    *(make() for make in stoop.optimizers._OPTIMIZERS.values()),
+    stoop.schedules.Constant(0.1),
+    stoop.schedules.Step(0.1, 0.5, 3),
+    stoop.schedules.Piecewise([3], [0.1, 0.2], "epoch"),
+    stoop.schedules.Exponential(0.1, 0.5),
+    stoop.schedules.InverseTime(0.1, 0.5),
+    stoop.schedules.Power(0.1, 0.5),
+    stoop.schedules.InverseSqrt(0.1),
+    stoop.schedules.Linear(0.1, 0.01, 5),
+    stoop.schedules.Polynomial(0.1, 0.01, 5),
+    stoop.schedules.Cosine(0.1, 5),
+    stoop.schedules.Warmup(stoop.schedules.Cosine(0.1, 5), 3),
+    stoop.schedules.OneCycle(0.1, 5),
+]
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=lambda spec: type(spec).__name__)
+def test_what_is_written_can_be_evaluated_and_replaced(spec: Any) -> None:
+    names = {**vars(stoop), **vars(stoop.layers), **vars(stoop.losses), **vars(stoop.initializers)}
+    names |= vars(stoop.optimizers) | vars(stoop.schedules)
+    assert eval(repr(spec), names) == spec
+    assert dataclasses.replace(spec) == spec
+    assert copy.deepcopy(spec) == pickle.loads(pickle.dumps(spec)) == spec
+
+
+def test_a_rate_of_percent_is_named() -> None:
+    with refused(ValueError, "50", r"0\.5 for 50 percent"):
+        stoop.Dropout(50)
+
+
+def test_validation_data_the_wrong_way_round() -> None:
+    with refused(ValueError, r"\(48,\) and \(48, 4\)", r"\(X, y\)"):
+        make_trainer().fit(X, Y, validation_data=(Y, X), verbose=0)

@@ -217,6 +217,13 @@ def test_names_that_a_refused_fit_told_are_taken_back() -> None:
     assert trainer.model.classes is None
 
 
+def test_validation_has_the_classes_of_the_training() -> None:
+    X, indices = make_data()
+    trainer = make_trainer()
+    with refused(TypeError, "validation_data", "names"):
+        trainer.fit(X, indices, epochs=1, verbose=0, validation_data=(X, np.array(["a", "b", "c"])[indices]))
+
+
 def test_names_can_be_given() -> None:
     X, indices = make_data()
     trainer = make_trainer(classes=["c", "a", "b"])

@@ -49,7 +49,7 @@ struct Model<T>::Impl {
   AlignedBuffer<T> buffer_block;
   const OpTable<T>* ops = nullptr;
   bool output_given = false;  // not by training
-  Plan few, many;  // inference plans by how many rows are asked for
+  Plan few, many;             // inference plans by how many rows are asked for
 
   Impl(ModelConfig settings, bool draws)
       : config(std::move(settings)),

@@ -13,8 +13,9 @@
 namespace stoop {
 namespace {
 
-constexpr std::array<std::string_view, 13> kClassTypes = {"str",   "object", "bool",   "int8",   "int16",   "int32", "int64",
-                                                          "uint8", "uint16", "uint32", "uint64", "float32", "float64"};
+constexpr std::array<std::string_view, 13> kClassTypes = {"str",    "object",  "bool",   "int8",   "int16",
+                                                          "int32",  "int64",   "uint8",  "uint16", "uint32",
+                                                          "uint64", "float32", "float64"};
 
 // Whether the whole of `name` is a number of this type.
 template <class Number>
@@ -43,7 +44,8 @@ bool is_of_type(std::string_view name, std::string_view dtype) {
 void check_output(const std::optional<OutputKind>& output, Index outputs) {
   if (output != OutputKind::softmax || outputs != 1) return;
   throw_value_error("Model", "output is \"softmax\" with one output, whose softmax is always 1",
-                    "expected \"sigmoid\" or \"identity\"", "give the last Dense a unit for each class, or say \"sigmoid\"");
+                    "expected \"sigmoid\" or \"identity\"",
+                    "give the last Dense a unit for each class, or say \"sigmoid\"");
 }
 
 void check_classes(const std::optional<ClassNames>& classes, Index outputs) {
@@ -53,7 +55,8 @@ void check_classes(const std::optional<ClassNames>& classes, Index outputs) {
   }
   const auto expected = static_cast<std::size_t>(outputs == 1 ? 2 : outputs);
   if (classes->names.size() != expected) {
-    throw_value_error("classes", std::to_string(classes->names.size()) + " names for " + std::to_string(outputs) +
+    throw_value_error("classes",
+                      std::to_string(classes->names.size()) + " names for " + std::to_string(outputs) +
                           (outputs == 1 ? " output" : " outputs"),
                       "expected " + std::to_string(expected), "name each class once, in the order of the outputs");
   }

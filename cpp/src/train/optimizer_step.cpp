@@ -130,7 +130,8 @@ UpdaterState<T> ParameterUpdater<T>::state() const {
   out.sizes = impl_->sizes;
   for (int s = 0; s < state_count(impl_->optimizer); ++s) {
     auto& arrays = out.arrays.emplace_back();
-    for (const AlignedBuffer<T>& array : impl_->state[s]) arrays.emplace_back(array.data(), array.data() + array.size());
+    for (const AlignedBuffer<T>& array : impl_->state[s])
+      arrays.emplace_back(array.data(), array.data() + array.size());
   }
   return out;
 }

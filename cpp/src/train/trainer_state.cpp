@@ -71,7 +71,8 @@ void Trainer<T>::Impl::check_state(const TrainingState<T>& given) const {
   check_size("elements of the parameters", given.parameters.size(), size);
   check_size("elements of the buffers", given.buffers.size(), model.buffer_block().size());
   check_size("elements of the average", given.average.size(), config.ema ? size : 0);
-  for (const std::vector<T>& array : given.optimizer) check_size("elements of the optimizer's state", array.size(), size);
+  for (const std::vector<T>& array : given.optimizer)
+    check_size("elements of the optimizer's state", array.size(), size);
   const std::size_t arrays = given.optimizer.size();
   if (const auto* lbfgs = std::get_if<LBFGS>(&config.optimizer)) {
     if (arrays % 2 == 0 && arrays / 2 <= static_cast<std::size_t>(lbfgs->history_size)) return;
