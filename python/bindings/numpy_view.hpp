@@ -65,9 +65,10 @@ template <class Integer>
 bool are_indices(const py::array& classes, Index outputs) {
   using Bits = std::make_unsigned_t<Integer>;
   const auto* values = static_cast<const Integer*>(classes.data());
+  const py::ssize_t size = classes.size();
   const auto last = static_cast<Bits>(outputs - 1);
   Bits all = 0;
-  for (py::ssize_t i = 0; i < classes.size(); ++i) {
+  for (py::ssize_t i = 0; i < size; ++i) {
     const auto v = static_cast<Bits>(values[i]);
     all |= v | (last - v);
   }
@@ -78,8 +79,9 @@ bool are_indices(const py::array& classes, Index outputs) {
 template <class T>
 bool are_probabilities(const py::array& labels) {
   const auto* values = static_cast<const T*>(labels.data());
+  const py::ssize_t size = labels.size();
   bool all = true;
-  for (py::ssize_t i = 0; i < labels.size(); ++i) all &= values[i] >= T(0) && values[i] <= T(1);
+  for (py::ssize_t i = 0; i < size; ++i) all &= values[i] >= T(0) && values[i] <= T(1);
   return all;
 }
 
@@ -91,8 +93,8 @@ bool are_ready_targets(const py::handle& y, Index rows, Index outputs, LossKind 
   const auto array = py::reinterpret_borrow<py::array>(y);
   if (array.shape(0) != rows || (values && array.shape(1) != outputs)) return false;
   if (!values) {
-    return is_ready<std::int64_t>(y, 1) ? are_indices<std::int64_t>(array, outputs)
-                                        : are_indices<std::int32_t>(array, outputs);
+    return array.itemsize() == 8 ? are_indices<std::int64_t>(array, outputs)
+                                 : are_indices<std::int32_t>(array, outputs);
   }
   return loss != LossKind::binary_cross_entropy || outputs > 1 || are_probabilities<T>(array);
 }
