@@ -249,7 +249,20 @@ void swap_ema(TrainerHandle<T>& self) {
 
 template <class T>
 void set_learning_rate(TrainerHandle<T>& self, const std::string& rate, const std::optional<PythonRate>& function) {
+  const Exclusive exclusive = self.enter();
   self.trainer.set_learning_rate(learning_rate_of(rate, function));
+}
+
+template <class T>
+void set_penalties(TrainerHandle<T>& self, double l1, double l2) {
+  const Exclusive exclusive = self.enter();
+  self.trainer.set_penalties(l1, l2);
+}
+
+template <class T>
+void set_clipping(TrainerHandle<T>& self, std::optional<double> norm, std::optional<double> value) {
+  const Exclusive exclusive = self.enter();
+  self.trainer.set_clipping(norm, value);
 }
 
 // What is not in the model: its parameters and buffers are carried with it.
@@ -304,9 +317,8 @@ void bind_trainer_of(py::module_& m, const char* name) {
       .def("ema_parameters", &ema_parameters<T>)
       .def("swap_ema", &swap_ema<T>)
       .def("set_learning_rate", &set_learning_rate<T>, py::arg("rate"), py::arg("function"))
-      .def("set_penalties", [](Handle& self, double l1, double l2) { self.trainer.set_penalties(l1, l2); })
-      .def("set_clipping", [](Handle& self, std::optional<double> norm,
-                              std::optional<double> value) { self.trainer.set_clipping(norm, value); })
+      .def("set_penalties", &set_penalties<T>, py::arg("l1"), py::arg("l2"))
+      .def("set_clipping", &set_clipping<T>, py::arg("norm"), py::arg("value"))
       .def("state", &state<T>)
       .def("set_state", &set_state<T>, py::arg("optimizer"), py::arg("average"), py::arg("swapped"), py::arg("epoch"),
            py::arg("steps"))

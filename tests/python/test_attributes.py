@@ -110,6 +110,23 @@ def test_clipping_of_a_full_batch_optimizer_is_refused() -> None:
     assert trainer.clip_norm is None
 
 
+def test_a_trainer_that_runs_is_not_set() -> None:
+    caught: list[str] = []
+
+    def rate(_: int) -> float:
+        for name, value in (("learning_rate", 1.0), ("l1", 1.0), ("l2", 1.0), ("clip_norm", 1.0), ("clip_value", 1.0)):
+            before = getattr(trainer, name)
+            with refused(RuntimeError, "already running"):
+                setattr(trainer, name, value)
+            assert getattr(trainer, name) is before
+            caught.append(name)
+        return 0.1
+
+    trainer = make_trainer(optimizer=stoop.optimizers.SGD(rate))
+    trainer.step(X, Y)
+    assert caught == list(SETTINGS)
+
+
 @pytest.mark.parametrize(
     ("name", "pattern"),
     [

@@ -33,7 +33,8 @@ void Trainer<T>::set_penalties(double l1, double l2) {
   next.l1 = l1;
   next.l2 = l2;
   check_config(next, impl_->graph);
-  impl_->config = std::move(next);
+  impl_->config.l1 = l1;
+  impl_->config.l2 = l2;
 }
 
 template <class T>
@@ -42,7 +43,8 @@ void Trainer<T>::set_clipping(std::optional<double> clip_norm, std::optional<dou
   next.clip_norm = clip_norm;
   next.clip_value = clip_value;
   check_config(next, impl_->graph);
-  impl_->config = std::move(next);
+  impl_->config.clip_norm = clip_norm;
+  impl_->config.clip_value = clip_value;
 }
 
 template <class T>
