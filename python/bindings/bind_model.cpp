@@ -1,11 +1,14 @@
 // Model<T> as ModelFloat32 and ModelFloat64: built from JSON, parameters shared with NumPy.
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <variant>
+#include <vector>
 
 #include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
 #include <pybind11/stl/filesystem.h>
 
 #include <stoop/layers.hpp>
@@ -44,6 +47,30 @@ py::dict buffers(const py::object& self) {
   return parameter_views(model.buffer_infos(), model.buffer_block().data(), self);
 }
 
+using NamesAndType = std::pair<std::vector<std::string>, std::string>;
+
+template <class T>
+std::optional<NamesAndType> classes(const Model<T>& model) {
+  const std::optional<ClassNames>& classes = model.config().classes;
+  return classes ? std::optional(NamesAndType(classes->names, classes->dtype)) : std::nullopt;
+}
+
+template <class T>
+void set_classes(Model<T>& model, const std::optional<NamesAndType>& classes) {
+  model.set_classes(classes ? std::optional(ClassNames{classes->first, classes->second}) : std::nullopt);
+}
+
+template <class T>
+std::optional<std::string> output(const Model<T>& model) {
+  const std::optional<OutputKind> output = model.config().output;
+  return output ? std::optional(std::string(name_of(*output))) : std::nullopt;
+}
+
+template <class T>
+void set_output(Model<T>& model, const std::optional<std::string>& name) {
+  model.set_output(name ? std::optional(output_from_name(*name, "Model")) : std::nullopt);
+}
+
 template <class T>
 void bind_model_of(py::module_& m, const char* name) {
   py::class_<Model<T>>(m, name)
@@ -54,6 +81,11 @@ void bind_model_of(py::module_& m, const char* name) {
       .def_property_readonly("num_parameters", &Model<T>::num_parameters)
       .def_property_readonly("input_scale", [](const Model<T>& model) { return model.config().input_scale; })
       .def_property_readonly("input_shift", [](const Model<T>& model) { return model.config().input_shift; })
+      .def_property("output", &output<T>, &set_output<T>)
+      .def_property("classes", &classes<T>, &set_classes<T>)
+      .def("set_output_by_training",
+           [](Model<T>& model, std::string_view name) { model.set_output_by_training(output_from_name(name)); })
+      .def_property_readonly("output_is_given", &Model<T>::output_is_given)
       .def("config", [](const Model<T>& model) { return to_json(model.config()); })
       .def("parameters", &parameters<T>)
       .def("buffers", &buffers<T>)

@@ -44,10 +44,33 @@ void update(UpdaterHandle<T>& self, std::vector<Array<T>> parameters, const std:
 }
 
 template <class T>
+py::tuple state(UpdaterHandle<T>& self) {
+  const Exclusive exclusive(self.busy, "optimizer", "this optimizer is updating arrays", "copy it between updates");
+  const UpdaterState<T> state = self.updater.state();
+  py::list all;
+  for (const auto& arrays : state.arrays) {
+    py::list copies;
+    for (const std::vector<T>& array : arrays) copies.append(copied(array));
+    all.append(copies);
+  }
+  return py::make_tuple(all, state.sizes, state.steps);
+}
+
+template <class T>
+void set_state(UpdaterHandle<T>& self, const std::vector<std::vector<Array<T>>>& arrays, std::vector<Index> sizes,
+               Index steps) {
+  UpdaterState<T> state{{}, std::move(sizes), steps};
+  for (const std::vector<Array<T>>& of_state : arrays) state.arrays.push_back(copied(of_state));
+  self.updater.set_state(state);
+}
+
+template <class T>
 void bind_updater_of(py::module_& m, const char* name) {
   py::class_<UpdaterHandle<T>>(m, name)
       .def(py::init<const std::string&, const std::optional<PythonRate>&>(), py::arg("config"), py::arg("rate"))
       .def("step", &update<T>, py::arg("parameters").noconvert(), py::arg("gradients").noconvert(), py::arg("where"))
+      .def("state", &state<T>)
+      .def("set_state", &set_state<T>, py::arg("arrays"), py::arg("sizes"), py::arg("steps"))
       .def_property_readonly("steps", [](const UpdaterHandle<T>& self) { return self.updater.steps(); });
 }
 
@@ -68,9 +91,7 @@ std::vector<double> minimize_point(const std::string& config, const std::optiona
 }
 
 Array<double> rates(const std::string& schedule, const std::optional<PythonRate>& custom, Index first, Index count) {
-  const LearningRate rate =
-      custom ? learning_rate_from(*custom)
-             : schedule_of(optimizer_from("{\"type\": \"sgd\", \"learning_rate\": " + schedule + "}", std::nullopt));
+  const LearningRate rate = learning_rate_of(schedule, custom);
   Array<double> values(count);
   double* out = values.mutable_data();
   for (Index i = 0; i < count; ++i) out[i] = rate(first + i);

@@ -248,6 +248,53 @@ void swap_ema(TrainerHandle<T>& self) {
 }
 
 template <class T>
+void set_learning_rate(TrainerHandle<T>& self, const std::string& rate, const std::optional<PythonRate>& function) {
+  const Exclusive exclusive = self.enter();
+  self.trainer.set_learning_rate(learning_rate_of(rate, function));
+}
+
+template <class T>
+void set_penalties(TrainerHandle<T>& self, double l1, double l2) {
+  const Exclusive exclusive = self.enter();
+  self.trainer.set_penalties(l1, l2);
+}
+
+template <class T>
+void set_clipping(TrainerHandle<T>& self, std::optional<double> norm, std::optional<double> value) {
+  const Exclusive exclusive = self.enter();
+  self.trainer.set_clipping(norm, value);
+}
+
+// What is not in the model: its parameters and buffers are carried with it.
+template <class T>
+py::dict state(TrainerHandle<T>& self) {
+  const Exclusive exclusive = self.enter();
+  const TrainingState<T> state = self.trainer.state();
+  py::list arrays;
+  for (const std::vector<T>& array : state.optimizer) arrays.append(copied(array));
+  py::dict dict;
+  dict["optimizer"] = arrays;
+  dict["average"] = copied(state.average);
+  dict["swapped"] = state.swapped;
+  dict["epoch"] = state.epoch;
+  dict["steps"] = state.steps;
+  return dict;
+}
+
+template <class T>
+void set_state(TrainerHandle<T>& self, const std::vector<Array<T>>& optimizer, const Array<T>& average, bool swapped,
+               Index epoch, Index steps) {
+  const Exclusive exclusive = self.enter();
+  TrainingState<T> state = self.trainer.state();
+  state.optimizer = copied(optimizer);
+  state.average = copied(average);
+  state.swapped = swapped;
+  state.epoch = epoch;
+  state.steps = steps;
+  self.trainer.set_state(state);
+}
+
+template <class T>
 void bind_trainer_of(py::module_& m, const char* name) {
   using Handle = TrainerHandle<T>;
   const auto x = py::arg("x").noconvert();
@@ -269,6 +316,12 @@ void bind_trainer_of(py::module_& m, const char* name) {
       .def("evaluate", &evaluate<T>, x, y, weights)
       .def("ema_parameters", &ema_parameters<T>)
       .def("swap_ema", &swap_ema<T>)
+      .def("set_learning_rate", &set_learning_rate<T>, py::arg("rate"), py::arg("function"))
+      .def("set_penalties", &set_penalties<T>, py::arg("l1"), py::arg("l2"))
+      .def("set_clipping", &set_clipping<T>, py::arg("norm"), py::arg("value"))
+      .def("state", &state<T>)
+      .def("set_state", &set_state<T>, py::arg("optimizer"), py::arg("average"), py::arg("swapped"), py::arg("epoch"),
+           py::arg("steps"))
       .def_property_readonly("epoch", [](const Handle& self) { return self.trainer.epoch(); })
       .def_property_readonly("steps", [](const Handle& self) { return self.trainer.steps(); })
       .def("config", [](const Handle& self) { return to_json(self.trainer.config()); });

@@ -49,4 +49,10 @@ inline Optimizer optimizer_from(const std::string& config, const std::optional<P
   return optimizer;
 }
 
+// The learning rate or schedule of the JSON text, or the function where one is given.
+inline LearningRate learning_rate_of(const std::string& rate, const std::optional<PythonRate>& function) {
+  if (function) return learning_rate_from(*function);
+  return schedule_of(optimizer_from("{\"type\": \"sgd\", \"learning_rate\": " + rate + "}", std::nullopt));
+}
+
 }  // namespace stoop::python

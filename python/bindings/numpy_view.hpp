@@ -6,6 +6,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include <pybind11/numpy.h>
@@ -59,13 +60,44 @@ inline bool are_ready_samples(const py::handle& x, Index cols) {
   return array.shape(0) > 0 && array.shape(1) == cols;
 }
 
+// Whether integers are all class indices 0 .. outputs - 1: others may be names. The sum of bits tells it without a
+// branch: v or outputs-1 - v has the highest bit set where v is outside.
+template <class Integer>
+bool are_indices(const py::array& classes, Index outputs) {
+  using Bits = std::make_unsigned_t<Integer>;
+  const auto* values = static_cast<const Integer*>(classes.data());
+  const py::ssize_t size = classes.size();
+  const auto last = static_cast<Bits>(outputs - 1);
+  Bits all = 0;
+  for (py::ssize_t i = 0; i < size; ++i) {
+    const auto v = static_cast<Bits>(values[i]);
+    all |= v | (last - v);
+  }
+  return all >> (8 * sizeof(Bits) - 1) == 0;
+}
+
+// Whether numbers are all from 0 to 1: a label of one output may have other names.
+template <class T>
+bool are_probabilities(const py::array& labels) {
+  const auto* values = static_cast<const T*>(labels.data());
+  const py::ssize_t size = labels.size();
+  bool all = true;
+  for (py::ssize_t i = 0; i < size; ++i) all &= values[i] >= T(0) && values[i] <= T(1);
+  return all;
+}
+
 // The same for targets of that many rows: values of the model's type T, or class indices where the loss takes them.
 template <class T>
 bool are_ready_targets(const py::handle& y, Index rows, Index outputs, LossKind loss) {
   const bool values = is_ready<T>(y, 2);
   if (!values && !(takes_classes(loss) && (is_ready<std::int64_t>(y, 1) || is_ready<std::int32_t>(y, 1)))) return false;
   const auto array = py::reinterpret_borrow<py::array>(y);
-  return array.shape(0) == rows && (!values || array.shape(1) == outputs);
+  if (array.shape(0) != rows || (values && array.shape(1) != outputs)) return false;
+  if (!values) {
+    return array.itemsize() == 8 ? are_indices<std::int64_t>(array, outputs)
+                                 : are_indices<std::int32_t>(array, outputs);
+  }
+  return loss != LossKind::binary_cross_entropy || outputs > 1 || are_probabilities<T>(array);
 }
 
 // Samples of any type that the core reads in place; rows may be apart, their elements not.
@@ -139,6 +171,23 @@ class TargetsView {
   std::vector<std::int32_t> narrowed_;
   Targets<T> targets_;
 };
+
+template <class T>
+py::array_t<T> copied(const std::vector<T>& values) {
+  return py::array_t<T>(static_cast<py::ssize_t>(values.size()), values.data());
+}
+
+template <class T>
+std::vector<T> copied(const Array<T>& values) {
+  return {values.data(), values.data() + values.size()};
+}
+
+template <class T>
+std::vector<std::vector<T>> copied(const std::vector<Array<T>>& arrays) {
+  std::vector<std::vector<T>> out;
+  for (const Array<T>& array : arrays) out.push_back(copied(array));
+  return out;
+}
 
 // Name -> writable view into `block`, which is laid out as Model::parameter_block(); `base` keeps the block alive.
 template <class T>

@@ -23,13 +23,16 @@ if TYPE_CHECKING:
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
 Array = npt.NDArray[Any]
+State = tuple[list[list[Array]], list[int], int]  # by state and by array; sizes of the arrays; updates made
+Snapshot = tuple[str, State]  # dtype character first
 Key = tuple[str | tuple[int, int], ...]  # dtype, address and size of each array
 
 
 class ArrayStates:
     """Updaters by the memory they update; forgotten when that memory is."""
 
-    def __init__(self, optimizer: Optimizer) -> None:
+    def __init__(self, optimizer: Optimizer, copied: Sequence[Snapshot]) -> None:
+        self._copied = list(copied)  # which no arrays have claimed yet
         self._config = json.dumps(optimizer.to_config())
         self._rate = python_rate(optimizer.learning_rate)
         self._updaters: dict[Key, _Entry] = {}
@@ -57,7 +60,19 @@ class ArrayStates:
             updaters.pop(key, None)
 
         owners = [_hold(_owner(array), forget) for array in parameters]
-        return updaters.setdefault(key, _Entry(make(self._config, self._rate), owners, extents))
+        updater = make(self._config, self._rate)
+        sizes = [array.size for array in parameters]
+        for place, (dtype, (arrays, known, steps)) in enumerate(self._copied):
+            if dtype == parameters[0].dtype.char and known == sizes:
+                updater.set_state(arrays, known, steps)
+                del self._copied[place]
+                break
+        return updaters.setdefault(key, _Entry(updater, owners, extents))
+
+    def snapshots(self) -> list[Snapshot]:
+        """Return copies of the state of all lists of arrays, the oldest first, for a copy of the optimizer."""
+        living = [(str(key[0]), entry.updater.state()) for key, entry in list(self._updaters.items())]
+        return self._copied + [(dtype, state) for dtype, state in living if state[2] > 0]
 
 
 class Extents:

@@ -224,7 +224,10 @@ def _refuse_class_dtype(where: str, array: npt.NDArray[Any], name: str) -> None:
     if array.dtype.kind == "f" and np.isnan(array).any():
         hint = "leave out the rows with a missing class (NaN), or give them a class of their own"
     elif array.dtype.kind == "f":
-        hint = f"use {name}.astype(int), or a regression loss such as mse if these are values"
+        whole = array.size > 0 and bool((array == np.floor(array)).all())
+        hint = 'these look like values: give the Trainer loss="mse"'
+        if whole:
+            hint = f"use {name}.astype(int), or a regression loss such as mse if these are values"
     else:
         hint = f"number the classes with np.unique({name}, return_inverse=True)"
     expected = "expected integer class indices 0 .. n_outputs-1"

@@ -8,16 +8,18 @@ import numpy.typing as npt
 
 from stoop._arrays import to_numpy
 from stoop._checks import integer, real
-from stoop._errors import message
+from stoop._errors import message, refuse_name
 
 _WHERE = "fit"
 Batch = tuple[Any, ...]  # X, y, weights or None
 
 
 def class_weights(
-    class_weight: Any, classes: npt.NDArray[Any], n_classes: int, weights: Any, dtype: np.dtype[Any]
+    class_weight: Any, classes: npt.NDArray[Any], names: list[Any] | int, weights: Any, dtype: np.dtype[Any]
 ) -> npt.NDArray[Any]:
-    """Return ``weights * table[classes]``, with the table that a dict or array means, divided by a power of two.
+    """Return ``weights * table[classes]``, with the table that `class_weight` means, divided by a power of two.
+
+    `classes` are indices; `names` are those of the classes, or how many classes there are where they have none.
 
     Only ratios count; the largest is brought to between 1 and 2, where every dtype holds it.
 
@@ -28,11 +30,15 @@ def class_weights(
     TypeError
         For weights that are no numbers.
     """
-    table = _table(class_weight, n_classes)
+    n_classes = names if isinstance(names, int) else len(names)
     if classes.size and not 0 <= classes.min() <= classes.max() < n_classes:
         given = f"y holds classes from {classes.min()} to {classes.max()}"
         expected = f"expected 0 <= class < {n_classes}"
         raise ValueError(message(_WHERE, given, expected, "number the classes from 0"))
+    if isinstance(class_weight, str):
+        table = _balanced(class_weight, classes, n_classes)
+    else:
+        table = _table(class_weight, names, n_classes)
     by_sample: npt.NDArray[Any] = table[classes]
     if weights is not None:
         by_sample = by_sample * weights
@@ -42,12 +48,20 @@ def class_weights(
     return by_sample.astype(dtype, copy=False)
 
 
-def _table(class_weight: Any, n_classes: int) -> npt.NDArray[np.float64]:
+def _balanced(name: str, classes: npt.NDArray[Any], n_classes: int) -> npt.NDArray[np.float64]:
+    """Return a weight that makes the classes that occur count alike, as in scikit-learn."""
+    if name != "balanced":
+        refuse_name(_WHERE, "class_weight", name, ("balanced",))
+    counts = np.bincount(classes, minlength=n_classes)
+    table: npt.NDArray[np.float64] = len(classes) / (n_classes * np.maximum(counts, 1.0))
+    return table
+
+
+def _table(class_weight: Any, names: list[Any] | int, n_classes: int) -> npt.NDArray[np.float64]:
     table = np.ones(n_classes)
     if isinstance(class_weight, Mapping):
         for key, value in class_weight.items():
-            index = integer(_WHERE, "a class of class_weight", key, 0, n_classes - 1)
-            table[index] = real(_WHERE, f"class_weight[{index}]", value, 0.0)
+            table[_place(key, names)] = real(_WHERE, f"class_weight[{key!r}]", value, 0.0)
         return table
     values: npt.NDArray[Any] = to_numpy(_WHERE, class_weight, "class_weight")
     if values.shape != (n_classes,):
@@ -57,6 +71,16 @@ def _table(class_weight: Any, n_classes: int) -> npt.NDArray[np.float64]:
     for index in range(n_classes):
         table[index] = real(_WHERE, f"class_weight[{index}]", values[index], 0.0)
     return table
+
+
+def _place(key: Any, names: list[Any] | int) -> int:
+    if isinstance(names, int):
+        return integer(_WHERE, "a class of class_weight", key, 0, names - 1)
+    if key in names:
+        return names.index(key)
+    shown = ", ".join(repr(name) for name in names[:5]) + (", ..." if len(names) > 5 else "")
+    given, expected = f"class_weight has a class {key!r}", f"expected classes among {shown}"
+    raise ValueError(message(_WHERE, given, expected, "name them as in y"))
 
 
 def split_off(share: float, batch: Batch, validation: Batch | None) -> tuple[Batch, Batch]:

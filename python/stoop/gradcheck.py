@@ -7,8 +7,9 @@ import numpy as np
 import numpy.typing as npt
 
 from stoop import _core
-from stoop._checks import check_finite, features, integer, real, sample_weights, softmax_targets, value_targets
+from stoop._checks import check_finite, features, integer, real, sample_weights
 from stoop._errors import message
+from stoop._labels import TargetReader
 from stoop.losses import Loss, as_loss, loss_to_json
 from stoop.model import Model
 
@@ -142,19 +143,17 @@ def gradcheck(
     double._assign(double._fitting(model.state_dict()))
     for name, array in model.parameters().items():
         check_finite("gradcheck", name, array, "take parameters from before they went wrong")
-    loss_json = loss_to_json(as_loss("gradcheck", loss))
+    checked_loss = as_loss("gradcheck", loss)
     x = features("gradcheck", X, double.dtype, double.input_dim)
-    if _core.loss_takes_classes(loss_json):
-        targets = softmax_targets("gradcheck", y, double.dtype, x.shape[0], double.output_dim)
-    else:
-        targets = value_targets("gradcheck", y, double.dtype, x.shape[0], double.output_dim)
+    reader = TargetReader(double, checked_loss)
+    targets, _ = reader.read("gradcheck", y, x.shape[0], may_name=double.output is None)
     weights = None if sample_weight is None else sample_weights("gradcheck", sample_weight, double.dtype, x.shape[0])
     l1, l2 = real("gradcheck", "l1", l1, 0.0), real("gradcheck", "l2", l2, 0.0)
     eps = real("gradcheck", "eps", eps, 0.0, open_low=True)
     count = 0 if sample is None else integer("gradcheck", "sample", sample, 1)
     core = double._core
     assert isinstance(core, _core.ModelFloat64)
-    result = _core.gradcheck(core, loss_json, x, targets, weights, l1, l2, eps, count)
+    result = _core.gradcheck(core, loss_to_json(checked_loss), x, targets, weights, l1, l2, eps, count)
     if not math.isfinite(result["relative_error"]):
         given, hint = "a loss or gradient that is not finite", "scale X, y or the parameters down"
         raise ValueError(message("gradcheck", given, "expected finite numbers", hint))

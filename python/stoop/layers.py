@@ -218,6 +218,10 @@ class Dropout:
 
     def __post_init__(self) -> None:
         _set_flag(self, "trainable")
+        if type(self.rate) in (int, float) and 1 < self.rate <= 100:
+            given = f"rate is {self.rate:g}"
+            hint = f"give the fraction that is dropped: {self.rate / 100:g} for {self.rate:g} percent"
+            raise ValueError(message("Dropout", given, "expected a number in [0, 1)", hint))
         object.__setattr__(self, "rate", real("Dropout", "rate", self.rate, 0.0, 1.0))
 
 

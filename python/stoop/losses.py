@@ -17,9 +17,9 @@ class SoftmaxCrossEntropy:
     """``mean(logsumexp(logits) - sum(t * logits))``; Bridle 1990; Goodfellow et al. 2016, eq. 6.29 and 6.30.
 
     Logits ``(n, n_classes)``; targets ``(n,)`` integers in ``[0, n_classes)``, for which t is the one-hot row, or
-    ``(n, n_classes)`` rows of probabilities. Value and gradient ``(softmax(logits) - t) / n`` come from one pass that
-    shifts each row by its maximum, so logits of 1e4 are safe. The model must end without a softmax. Name:
-    ``"softmax_cross_entropy"``.
+    ``(n, n_classes)`` rows of probabilities, each adding up to 1 to within 1e-3; at least two classes. Value and
+    gradient ``(softmax(logits) - t) / n`` come from one pass that shifts each row by its maximum, so logits of 1e4 are
+    safe. The model must end without a softmax. Name: ``"softmax_cross_entropy"``.
 
     Parameters
     ----------
@@ -117,7 +117,10 @@ def as_loss(where: str, loss: object) -> Loss:
     if isinstance(loss, Loss):
         return loss
     expected = "expected a name or an object of stoop.losses"
-    raise TypeError(message(where, f"loss is {loss!r}", expected, 'for example "softmax_cross_entropy"'))
+    hint = 'for example "softmax_cross_entropy"'
+    if loss in _LOSSES.values():
+        hint = f"give an object, {loss.__name__}()"  # type: ignore[attr-defined]
+    raise TypeError(message(where, f"loss is {loss!r}", expected, hint))
 
 
 def loss_to_json(loss: Loss) -> str:

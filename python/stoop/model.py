@@ -5,17 +5,19 @@ from __future__ import annotations  # the stub's _core._Model does not exist at 
 import json
 import os
 from collections.abc import Iterable, Mapping
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from stoop import _core
 from stoop._arrays import real_numbers
+from stoop._attributes import Views
 from stoop._blas import register_blas
 from stoop._checks import FloatArray, check_finite, features, file_path, integer, real
 from stoop._checks import seed as checked_seed
 from stoop._errors import message, refuse_name
+from stoop._outputs import OutputMeaning
 from stoop.layers import (
     Layer,
     check_layers,
@@ -29,7 +31,7 @@ from stoop.layers import (
 _CORES: dict[str, type[_core._Model[Any]]] = {"float32": _core.ModelFloat32, "float64": _core.ModelFloat64}
 
 
-class Model:
+class Model(OutputMeaning):
     """A stack of layers with its parameters.
 
     Parameters
@@ -47,11 +49,21 @@ class Model:
         Of the initial parameters; the same seed gives the same bits on any number of threads.
     dtype : {"float32", "float64"}, default "float32"
         Of parameters, inputs and outputs.
+    output : {"softmax", "sigmoid", "identity"}, optional
+        What the outputs mean, for `predict_proba` and `predict_classes`: logits of classes that exclude each other,
+        logits of labels by themselves (of one label: of the second of two classes), or values. None: training sets it
+        by its loss. One that is given stays.
+    classes : array_like, (n_classes,), optional
+        Names of the classes in the order of the outputs, two for one output: strings, integers or booleans. None: the
+        labels of the first training, sorted, if they are not the integers 0 .. n-1.
 
     Raises
     ------
     ValueError, TypeError
-        For an empty or ill-formed list of layers, a size < 1 or another dtype.
+        For an empty or ill-formed list of layers, a size < 1, another dtype, an output of softmax with one column, or
+        names that do not fit the outputs.
+    AttributeError
+        When an attribute is set that does not exist or is fixed; `output` and `classes` can be set.
     """
 
     def __init__(
@@ -63,6 +75,8 @@ class Model:
         *,
         input_scale: float = 1.0,
         input_shift: float = 0.0,
+        output: str | None = None,
+        classes: npt.ArrayLike | None = None,
     ) -> None:
         self._layers = check_layers("Model", layers)
         check_nesting("Model", self._layers)
@@ -74,11 +88,14 @@ class Model:
             "input_shift": real("Model", "input_shift", input_shift, -np.inf),
         }
         self._adopt(_new_core(_check_dtype(dtype), json.dumps(config)))
+        self.output = output
+        self.classes = classes
 
     def _adopt(self, core: _core._Model[Any]) -> None:
         self._core = core
         self._dtype = np.dtype(np.float64 if isinstance(core, _core.ModelFloat64) else np.float32)
         self._input_dim = core.input_dim
+        self._read_classes()
 
     @classmethod
     def _from_core(cls, core: _core._Model[Any], layers: tuple[Layer, ...] | None = None) -> Model:
@@ -106,7 +123,8 @@ class Model:
         Returns
         -------
         ndarray, (n_samples, output_dim)
-            Of the model's dtype. For a classifier these are logits.
+            Of the model's dtype, two dimensions for one output as well: compare it with y of shape (n_samples,) as
+            ``model.predict(X).ravel()``. For a classifier these are logits.
 
         Raises
         ------
@@ -122,34 +140,6 @@ class Model:
             out[begin : begin + rows] = self._core.predict(x[begin : begin + rows])
         return out
 
-    def predict_proba(self, X: npt.ArrayLike) -> FloatArray:
-        """Return probabilities, (n_samples, output_dim): the softmax of each row, or the sigmoid for one column.
-
-        Raises
-        ------
-        ValueError, TypeError
-            As `predict`.
-        """
-        outputs: Any = self.predict(X)
-        if outputs.shape[1] == 1:
-            return cast("FloatArray", np.exp(-np.logaddexp(outputs.dtype.type(0), -outputs)))
-        outputs -= outputs.max(axis=1, keepdims=True)  # the largest exponent becomes 0: nothing can overflow
-        np.exp(outputs, out=outputs)
-        outputs /= outputs.sum(axis=1, keepdims=True)
-        return cast("FloatArray", outputs)
-
-    def predict_classes(self, X: npt.ArrayLike) -> npt.NDArray[np.int64]:
-        """Return class indices, (n_samples,): the largest output of each row, or ``output > 0`` for one column.
-
-        Raises
-        ------
-        ValueError, TypeError
-            As `predict`.
-        """
-        outputs = self.predict(X)
-        classes: npt.NDArray[Any] = outputs[:, 0] > 0 if outputs.shape[1] == 1 else outputs.argmax(axis=1)
-        return classes.astype(np.int64, copy=False)
-
     def parameters(self) -> dict[str, FloatArray]:
         """Return ``{"0.weight": view, "1.gamma": view, ...}``: writable views of the live parameters, not copies.
 
@@ -157,14 +147,14 @@ class Model:
         ``"<block>.<layer>.weight"``. Writing into a view changes the model, training
         changes the view. The views keep the parameters alive.
         """
-        return self._core.parameters()
+        return Views(self._core.parameters())
 
     def buffers(self) -> dict[str, FloatArray]:
         """Return ``{"1.running_mean": view, "1.running_var": view, ...}`` of the BatchNorm layers, each ``(units,)``.
 
         Writable views of the live statistics, as `parameters`; inference uses them, training changes them.
         """
-        return self._core.buffers()
+        return Views(self._core.buffers())
 
     @property
     def num_parameters(self) -> int:
@@ -286,14 +276,18 @@ class Model:
 
     def _with_layers(self, layers: Iterable[Layer], dtype: npt.DTypeLike) -> Model:
         """Return a new model that takes the same inputs."""
-        return Model(layers, self._input_dim, dtype=dtype, input_scale=self.input_scale, input_shift=self.input_shift)
+        model = Model(layers, self._input_dim, dtype=dtype, input_scale=self.input_scale, input_shift=self.input_shift)
+        model._core.classes = self._core.classes
+        model._set_output(self.output, given=self._core.output_is_given)
+        model._read_classes()
+        return model
 
     def copy(self) -> Model:
         """Return a model of its own with the same layers and parameters."""
         return Model._from_core(self._core.copy(), self._layers)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _restore, (self._core.config(), self._dtype.name, self.state_dict())
+        return _restore, (self._core.config(), self._dtype.name, self.state_dict(), self._core.output_is_given)
 
     def __repr__(self) -> str:
         units = [output_width(layer, 0) for layer in self._layers]
@@ -319,8 +313,11 @@ def load_model(path: str | os.PathLike[str]) -> Model:
     return Model._from_core(_core.load_model(file_path("load_model", path)))
 
 
-def _restore(config: str, dtype: str, state: dict[str, FloatArray]) -> Model:
-    model = Model._from_core(_new_core(dtype, config))
+def _restore(config: str, dtype: str, state: dict[str, FloatArray], output_is_given: bool = True) -> Model:
+    settings = json.loads(config)
+    output = settings.pop("output", None)
+    model = Model._from_core(_new_core(dtype, json.dumps(settings)))
+    model._set_output(output, given=output_is_given)
     model._assign(model._fitting(state))
     return model
 

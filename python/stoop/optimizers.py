@@ -32,6 +32,8 @@ class Optimizer:
 
         State and the count of updates are kept in this object for this list of arrays, as long as the arrays live;
         another list starts anew. A schedule counts updates, also one by epochs. Weight decay is for all arrays.
+        A copy (by `copy` or `pickle`) has a copy of the state, and goes on from it with the first list of arrays of the
+        same dtype and sizes that it is given; ``dataclasses.replace(optimizer)`` starts anew.
 
         Parameters
         ----------
@@ -54,20 +56,25 @@ class Optimizer:
         self._array_states().step("optimizer.step", parameters, gradients)
 
     def _array_states(self) -> ArrayStates:
-        if "_states" not in self.__dict__:  # not a field: equality, repr and copies leave it out
-            self.__dict__.setdefault("_states", ArrayStates(self))
+        if "_states" not in self.__dict__:  # not a field: equality and repr leave it out
+            self.__dict__.setdefault("_states", ArrayStates(self, self.__dict__.pop("_copied", [])))
         states: ArrayStates = self.__dict__["_states"]
         return states
 
     def to_config(self) -> dict[str, Any]:
         """Return ``{"type": name, ...}``, the form that the core reads; a Python function is a placeholder there."""
         config: dict[str, Any] = {"type": self.type_name}
-        config |= {name: value for name, value in vars(self).items() if name != "_states"}
+        config |= self._settings()
         config["learning_rate"] = learning_rate_to_config(self.learning_rate)
         return config
 
+    def _settings(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if not name.startswith("_")}
+
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name != "_states"}
+        states: ArrayStates | None = self.__dict__.get("_states")
+        copied = self.__dict__.get("_copied", []) if states is None else states.snapshots()
+        return self._settings() | ({"_copied": copied} if copied else {})
 
     def _check(self, *decays: str) -> None:
         """Check the learning rate, the factors in [0, 1) named, and eps."""
@@ -434,4 +441,7 @@ def as_optimizer(where: str, optimizer: object) -> Optimizer:
     if isinstance(optimizer, Optimizer):
         return optimizer
     expected = "expected a name or an object of stoop.optimizers"
-    raise TypeError(message(where, f"optimizer is {optimizer!r}", expected, "for example stoop.optimizers.Adam(1e-3)"))
+    hint = "for example stoop.optimizers.Adam(1e-3)"
+    if isinstance(optimizer, type) and issubclass(optimizer, Optimizer):
+        hint = f"give an object, {optimizer.__name__}(learning_rate=...)"
+    raise TypeError(message(where, f"optimizer is {optimizer!r}", expected, hint))

@@ -7,6 +7,7 @@ before the epoch starts. A function of the epoch, ``Custom(function, per="epoch"
 ``Trainer.fit``; ``Trainer.step``, which knows no end of an epoch, asks it in each call.
 """
 
+import copy
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import InitVar, dataclass, field
@@ -17,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stoop import _core
+from stoop._callables import WeakCall, check_picklable
 from stoop._checks import fraction, integer, real
 from stoop._errors import message, refuse_name
 
@@ -454,6 +456,20 @@ class Custom(Schedule):
         """Return a placeholder: a function has no form that the core could read."""
         return {"type": Constant.type_name, "lr": 0.0}
 
+    def __getstate__(self) -> dict[str, Any]:
+        check_picklable("learning_rate", self.function)
+        return dict(vars(self))
+
+    def __copy__(self) -> "Custom":
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Custom":
+        twin = object.__new__(Custom)
+        memo[id(self)] = twin  # before the function, which may refer to what refers to this
+        object.__setattr__(twin, "per", self.per)
+        object.__setattr__(twin, "function", copy.deepcopy(self.function, memo))
+        return twin
+
     def checked(self, t: int) -> float:
         """Return ``function(t)`` as a float.
 
@@ -537,7 +553,7 @@ def python_rate(learning_rate: float | Schedule) -> PythonRate | None:
         learning_rate = as_learning_rate("Warmup", "schedule", learning_rate.schedule)
     if not isinstance(learning_rate, Custom):
         return None
-    return learning_rate.checked, learning_rate.per, warmups[::-1]
+    return WeakCall(learning_rate.checked), learning_rate.per, warmups[::-1]
 
 
 def _plain(value: Any) -> Any:

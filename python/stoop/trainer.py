@@ -1,42 +1,40 @@
 """Trainer: gradient descent on mini-batches. Whole epochs run in the core with the GIL released."""
 
-import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy.typing as npt
 
-from stoop import _core
-from stoop._arrays import to_numpy
+from stoop._attributes import Views
 from stoop._checks import (
     FloatArray,
-    class_targets,
-    features,
     flag,
     integer,
     like_parameters,
     real,
     sample_weights,
-    softmax_targets,
     thread_count,
-    value_targets,
 )
 from stoop._checks import seed as checked_seed
-from stoop._errors import message, refuse_name
-from stoop._weights import class_weights, split_off
+from stoop._errors import message
+from stoop._settings import checked_limit, checked_penalties, checked_precision, warn_of_last_activation
+from stoop._training import Training, check_last_batch
+from stoop._weights import split_off
 from stoop.history import History
-from stoop.losses import BinaryCrossEntropy, Loss, as_loss, loss_to_json
+from stoop.losses import Loss, as_loss
 from stoop.model import Model
 from stoop.optimizers import Adam, Optimizer, as_optimizer
 from stoop.progress import EpochTable
-from stoop.schedules import python_rate
 
-_METRICS = ("accuracy",)
 _DEFAULT_OPTIMIZER = Adam(learning_rate=1e-3)
 
 
-class Trainer:
+class Trainer(Training):
     """Trains one model.
+
+    `learning_rate`, `l1`, `l2`, `clip_norm` and `clip_value` can be set as attributes and hold from the next `step`, or
+    epoch of `fit`, on. A trainer can be copied and pickled with its model and all that training carries on, so that the
+    copy goes on to the same bits; a learning rate that is a function must be one that pickle can take.
 
     Parameters
     ----------
@@ -78,12 +76,21 @@ class Trainer:
     ----------
     history : History
         Of the newest `fit`, also when that was interrupted.
+    model, loss, optimizer and the settings by name
+        As given; fixed but for those named above.
 
     Raises
     ------
     ValueError, TypeError
         For an unknown name (the nearest is suggested), a value outside its range, or a precision that the model, the
-        CPU or the instruction set forced by ``STOOP_ISA`` does not have.
+        CPU or the instruction set forced by ``STOOP_ISA`` does not have. Also for softmax cross-entropy of one output.
+    AttributeError
+        When an attribute is set that does not exist or is fixed.
+
+    Warns
+    -----
+    UserWarning
+        For a last layer such as a sigmoid before a cross-entropy, which takes logits.
     """
 
     def __init__(
@@ -105,34 +112,23 @@ class Trainer:
     ) -> None:
         if not isinstance(model, Model):
             raise TypeError(message("Trainer", f"model is {model!r}", "expected a stoop.Model", "build one first"))
-        self.model = model
-        self.loss = as_loss("Trainer", loss)
-        self.optimizer = as_optimizer("Trainer", optimizer)
-        self.history = History(())
-        loss_json = loss_to_json(self.loss)
-        config = {
-            "loss": json.loads(loss_json),
-            "optimizer": self.optimizer.to_config(),
-            "l1": real("Trainer", "l1", l1, 0.0),
-            "l2": real("Trainer", "l2", l2, 0.0),
-            "clip_norm": _limit("clip_norm", clip_norm),
-            "clip_value": _limit("clip_value", clip_value),
-            "max_norm": _limit("max_norm", max_norm),
+        self._model = model
+        self._loss = as_loss("Trainer", loss)
+        self._optimizer = as_optimizer("Trainer", optimizer)
+        self._history = History(())
+        self._config = {
+            **checked_penalties(l1, l2),
+            "clip_norm": checked_limit("clip_norm", clip_norm),
+            "clip_value": checked_limit("clip_value", clip_value),
+            "max_norm": checked_limit("max_norm", max_norm),
             "accumulate": integer("Trainer", "accumulate", accumulate, 1),
             "ema": None if ema is None else real("Trainer", "ema", ema, 0.0, 1.0),
-            "precision": _checked_precision(precision),
+            "precision": checked_precision(precision),
             "num_threads": 0 if num_threads is None else thread_count("Trainer", "num_threads", num_threads),
             "seed": checked_seed("Trainer", seed),
         }
-        make: Any = _core.TrainerFloat64 if model.dtype.itemsize == 8 else _core.TrainerFloat32
-        self._core: _core._Trainer[Any] = make(
-            model._core, json.dumps(config), python_rate(self.optimizer.learning_rate)
-        )
-        self._takes_classes = _core.loss_takes_classes(loss_json)
-        self._has_accuracy = _core.loss_has_accuracy(loss_json)
-        self._dtype = model.dtype
-        self._input_dim = model.input_dim
-        self._output_dim = model.output_dim
+        self._build()
+        warn_of_last_activation(model.layers, self._loss)
 
     def fit(
         self,
@@ -145,8 +141,8 @@ class Trainer:
         validation_split: float = 0.0,
         shuffle: bool = True,
         sample_weight: npt.ArrayLike | None = None,
-        class_weight: Mapping[int, float] | npt.ArrayLike | None = None,
-        metrics: Iterable[str] = _METRICS,
+        class_weight: Mapping[Any, float] | npt.ArrayLike | str | None = None,
+        metrics: Iterable[str] = ("accuracy",),
         verbose: int = 1,
         last_batch: str = "keep",
     ) -> History:
@@ -160,8 +156,11 @@ class Trainer:
             A `numpy.memmap` may be larger than memory: the pages of coming batches are read in advance, and values are
             checked as they are read, so that a NaN ends the fit when its row is met (ValueError).
         y : array_like, (n_samples,) or (n_samples, n_outputs)
-            Integer classes, or values for the other losses; ``(n_samples,)`` values will do for one output. Softmax
-            cross-entropy also takes rows of probabilities, binary cross-entropy labels 0 and 1 or probabilities.
+            Class labels for the cross-entropies: the integers 0 .. n-1, or any other integers, strings or booleans,
+            whose names the first training gives `Model.classes` (sorted; those of a categorical column in its order).
+            Softmax cross-entropy also takes rows of probabilities, which add up to 1 to within 1e-3, binary
+            cross-entropy probabilities, and labels 0 and 1 by column where there are several outputs. Values for the
+            other losses; ``(n_samples,)`` will do for one output.
         epochs : int, default 10
             Passes over X, >= 1.
         batch_size : int, default 128
@@ -177,9 +176,10 @@ class Trainer:
         sample_weight : array_like, (n_samples,), optional
             >= 0; the loss of a batch is the weighted mean, divided by the sum of its weights. 0 leaves a sample out
             (of the loss: the statistics of a BatchNorm are of all samples alike).
-        class_weight : dict or array_like, (n_classes,), optional
-            Weight by class, multiplied with `sample_weight`; classes that a dict leaves out weigh 1. For integer
-            class targets (for binary cross-entropy: integer labels of one column) only.
+        class_weight : dict, array_like (n_classes,) or "balanced", optional
+            Weight by class, multiplied with `sample_weight`; classes that a dict, by name or index, leaves out weigh 1.
+            "balanced": ``n_samples / (n_classes * count)`` of the samples that are trained on. For class labels (for
+            binary cross-entropy: of one output) only.
         metrics : iterable of str, default ("accuracy",)
             What is recorded beside the loss; "accuracy" is left out for losses other than the cross-entropies.
         verbose : {0, 1, 2} or bool, default 1
@@ -208,19 +208,25 @@ class Trainer:
         """
         epochs = integer("fit", "epochs", epochs, 1)
         batch_size = integer("fit", "batch_size", batch_size, 1)
-        _check_last_batch(last_batch)
+        check_last_batch(last_batch)
         shuffle = flag("fit", "shuffle", shuffle)
         verbose = int(verbose) if isinstance(verbose, bool) else integer("fit", "verbose", verbose, 0, 2)
-        x, targets, weights = self._batch("fit", X, y, sample_weight)
-        validation = None if validation_data is None else self._validation(validation_data)
-        split = real("fit", "validation_split", validation_split, 0.0, 1.0)
-        if split > 0.0:
-            (x, targets, weights), validation = split_off(split, (x, targets, weights), validation)
-        if class_weight is not None:
-            weights = self._class_weights(class_weight, y, targets, weights)
-        history = History(self._history_keys(metrics, validated=validation is not None))
-        earlier, self.history = self.history, history
-        table = EpochTable(history, self.epoch, epochs, live=verbose == 1) if verbose else None
+        with self._names_kept():
+            x, targets, weights = self._batch("fit", X, y, sample_weight, learn=True)
+            validation = None if validation_data is None else self._validation(validation_data)
+            split = real("fit", "validation_split", validation_split, 0.0, 1.0)
+            if split > 0.0:
+                (x, targets, weights), validation = split_off(split, (x, targets, weights), validation)
+            if class_weight is not None:
+                weights = self._class_weights(class_weight, y, targets, weights)
+            history = History(self._history_keys(metrics, validated=validation is not None))
+            table = EpochTable(history, self.epoch, epochs, live=verbose == 1) if verbose else None
+            data = (x, targets, weights, epochs, batch_size, shuffle, validation)
+            return self._run(data, last_batch, history, table)
+
+    def _run(self, data: tuple[Any, ...], last_batch: str, history: History, table: EpochTable | None) -> History:
+        x, targets, weights, epochs, batch_size, shuffle, validation = data
+        earlier, self._history = self._history, history
         try:
             self._core.fit(
                 x,
@@ -237,7 +243,7 @@ class Trainer:
             )
         except (ValueError, TypeError, RuntimeError):  # refused: nothing has changed, the history included
             if not history.epochs:
-                self.history = earlier
+                self._history = earlier
             raise
         finally:
             if table is not None:
@@ -257,8 +263,11 @@ class Trainer:
         ValueError, TypeError, NonFiniteLossError
             As `fit`; nothing is changed then.
         """
-        x, targets, weights = self._batch("step", X, y, sample_weight)
-        return self._core.step(x, targets, weights)
+        if self._model._classes is None and self._core.takes(X, y):
+            weights = None if sample_weight is None else sample_weights("step", sample_weight, self._dtype, len(X))  # type: ignore[arg-type]
+            return self._core.step(X, y, weights)  # type: ignore[arg-type]
+        with self._names_kept():
+            return self._core.step(*self._batch("step", X, y, sample_weight, learn=True))
 
     def loss_and_grad(
         self,
@@ -366,7 +375,7 @@ class Trainer:
 
     def ema_parameters(self) -> dict[str, FloatArray]:
         """Return the moving average of the parameters by name: writable views, empty without `ema`."""
-        return self._core.ema_parameters()
+        return Views(self._core.ema_parameters())
 
     def swap_ema(self) -> None:
         """Put the moving average into the model and its parameters aside, or back.
@@ -382,89 +391,9 @@ class Trainer:
         self._core.swap_ema()
 
     @property
-    def epoch(self) -> int:
-        """Epochs completed, over all calls of `fit`."""
-        return self._core.epoch
-
-    @property
-    def steps(self) -> int:
-        """Updates made."""
-        return self._core.steps
+    def history(self) -> History:
+        """Of the newest `fit`, also when that was interrupted."""
+        return self._history
 
     def __repr__(self) -> str:
         return f"Trainer({self.model!r}, {self.loss!r}, {self.optimizer!r}, epoch={self.epoch}, steps={self.steps})"
-
-    def _critical_point(self, X: npt.ArrayLike, y: npt.ArrayLike, weight: Any, *options: Any) -> dict[str, Any]:
-        """For `stoop.diagnose.critical_point`, which documents the options."""
-        x, targets, weights = self._batch("critical_point", X, y, weight)
-        return self._core.critical_point(x, targets, weights, *options)
-
-    def _batch(self, where: str, X: npt.ArrayLike, y: npt.ArrayLike, weight: npt.ArrayLike | None) -> tuple[Any, ...]:
-        x: Any = X
-        targets: Any = y
-        if not self._core.takes(X, y):
-            x = features(where, X, self._dtype, self._input_dim)
-            check = softmax_targets if self._takes_classes else value_targets
-            targets = check(where, y, self._dtype, x.shape[0], self._output_dim)
-        weights = None if weight is None else sample_weights(where, weight, self._dtype, x.shape[0])
-        return x, targets, weights
-
-    def _validation(self, validation_data: Any) -> tuple[Any, ...]:
-        try:
-            X, y, *weight = validation_data
-            (weight,) = weight or (None,)
-        except (TypeError, ValueError):
-            given = f"validation_data is a {type(validation_data).__name__}"
-            expected = "expected a pair (X, y) or (X, y, sample_weight)"
-            raise TypeError(message("fit", given, expected, "give validation_data=(X, y)")) from None
-        return self._batch("fit, validation_data", X, y, weight)
-
-    def _class_weights(self, class_weight: Any, y: npt.ArrayLike, targets: Any, weights: Any) -> Any:
-        if self._takes_classes and targets.ndim == 1:
-            return class_weights(class_weight, targets, self._output_dim, weights, self._dtype)
-        if isinstance(self.loss, BinaryCrossEntropy) and self._output_dim == 1:
-            array = to_numpy("fit", y, "y")
-            column = array[:, 0] if array.ndim == 2 else array
-            labels = class_targets("fit, class_weight", column, column.shape[0])[: targets.shape[0]]
-            return class_weights(class_weight, labels, 2, weights, self._dtype)
-        given = f"class_weight with {self.loss.type_name} and y of shape {targets.shape}"
-        expected = "expected integer class targets, one per sample"
-        raise ValueError(message("fit", given, expected, "use sample_weight"))
-
-    def _history_keys(self, metrics: Iterable[str], *, validated: bool) -> list[str]:
-        names = _metric_names(metrics)
-        measured = ["loss", "accuracy"] if "accuracy" in names and self._has_accuracy else ["loss"]
-        if validated:
-            measured += [f"val_{key}" for key in measured]
-        return [*measured, "learning_rate", "grad_norm", "samples_per_second"]
-
-
-def _limit(name: str, value: float | None) -> float | None:
-    return None if value is None else real("Trainer", name, value, 0.0, open_low=True)
-
-
-def _checked_precision(precision: object) -> str:
-    if not isinstance(precision, str):  # the core knows the names
-        given, expected = f"precision is {precision!r}", "expected a name"
-        raise TypeError(message("Trainer", given, expected, 'give "float32" or "bfloat16"'))
-    return precision
-
-
-def _metric_names(metrics: Any) -> tuple[str, ...]:
-    try:
-        names = (metrics,) if isinstance(metrics, str) else tuple(metrics)
-    except TypeError:
-        names = (None,)
-    for name in names:
-        if not isinstance(name, str):
-            hint = 'give ("accuracy",), or () for the loss alone'
-            raise TypeError(message("fit", f"metrics is {metrics!r}", "expected names of metrics", hint))
-        if name not in _METRICS:
-            refuse_name("fit", "metric", name, _METRICS)
-    return names
-
-
-def _check_last_batch(last_batch: object) -> None:
-    if not isinstance(last_batch, str):  # the core knows the names
-        given = f"last_batch is {last_batch!r}"
-        raise TypeError(message("fit", given, "expected one of keep, drop, merge", 'for example "keep"'))

@@ -51,7 +51,8 @@ for name, (widths, batch_size, samples) in shapes.items():
             X = rng.standard_normal((samples, widths[0])).astype(dtype)
             y = rng.standard_normal((samples, widths[-1])).astype(dtype)
             if loss == "softmax_cross_entropy":
-                y = rng.integers(widths[-1], size=samples)
+                y = rng.integers(max(widths[-1], 2), size=samples)
+                loss = loss if widths[-1] > 1 else "binary_cross_entropy"
             layers = [stoop.Dense(n, activation=activation) for n in widths[1:-1]] + [stoop.Dense(widths[-1])]
             model = stoop.Model(layers, input_dim=widths[0], dtype=dtype)
             trainer = stoop.Trainer(

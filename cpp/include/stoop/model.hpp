@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -12,9 +13,26 @@
 
 #include <stoop/input.hpp>
 #include <stoop/layers.hpp>
+#include <stoop/losses.hpp>
 #include <stoop/types.hpp>
 
 namespace stoop {
+
+// What the outputs mean: logits of classes that exclude each other (their softmax is the probabilities), one logit for
+// each column by itself (its sigmoid is the probability of that label; one column is the second of two classes), or values.
+enum class OutputKind { softmax, sigmoid, identity };
+std::string_view name_of(OutputKind output);  // "softmax", "sigmoid", "identity"
+OutputKind output_from_name(std::string_view name, std::string_view where = "output");
+OutputKind output_of(LossKind loss);  // what a loss takes outputs for
+
+// The names of the classes in the order of the outputs; two for one output, of which it says how likely the second is.
+// All are text here. `dtype` says as what they are given back by those who have types for it, as Python has: "str",
+// "object" (strings), "bool" ("False", "True"), NumPy's integers ("int64", ...), "float32" and "float64" (whole numbers).
+struct ClassNames {
+  std::vector<std::string> names;
+  std::string dtype = "str";
+  bool operator==(const ClassNames&) const = default;
+};
 
 template <class T>
 class Model;
@@ -32,6 +50,9 @@ struct ModelConfig {
   // type, as are the two numbers. 1/255 and 0 make bytes numbers from 0 to 1.
   double input_scale = 1.0;
   double input_shift = 0.0;
+  // Nothing here says that the output is not known yet: training sets it from its loss.
+  std::optional<OutputKind> output{};
+  std::optional<ClassNames> classes{};
 };
 
 // One named parameter inside the block: weight is (rows, cols), a bias has rows = 1 and rank 1.
@@ -69,6 +90,14 @@ class Model {
   const std::vector<ParameterInfo>& buffer_infos() const;
   std::span<T> buffer_block();
   std::span<const T> buffer_block() const;
+
+  // Both are part of config() and of the file; `output` given here or in the config is kept by training. ValueError for
+  // a softmax of one output, or names that do not fit the outputs.
+  void set_output(std::optional<OutputKind> output);
+  void set_classes(std::optional<ClassNames> classes);
+  // For who trains: sets the output unless it was given.
+  void set_output_by_training(OutputKind output);
+  bool output_is_given() const;
 
   // Outputs of the network in inference mode: x (n, input_dim) -> out (n, output_dim). Reentrant.
   void predict(const InputView& x, MatrixView<T> out) const;

@@ -3,11 +3,20 @@
 
 #include <memory>
 #include <span>
+#include <vector>
 
 #include <stoop/optimizers.hpp>
 #include <stoop/types.hpp>
 
 namespace stoop {
+
+// What has been accumulated for a list of arrays: arrays[s][i] is state s of parameter i.
+template <class T>
+struct UpdaterState {
+  std::vector<std::vector<std::vector<T>>> arrays;
+  std::vector<Index> sizes;  // of the parameters
+  Index steps = 0;
+};
 
 // Keeps an optimizer's state for a list of arrays and its count of updates.
 template <class T>
@@ -27,6 +36,9 @@ class ParameterUpdater {
   // Forgets state, count and lengths.
   void reset();
   Index steps() const;  // updates made
+  // A copy of the state, and one of the same optimizer to go on from. ValueError for that of another.
+  UpdaterState<T> state() const;
+  void set_state(const UpdaterState<T>& state);
   const Optimizer& optimizer() const;
 
  private:

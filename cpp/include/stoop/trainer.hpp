@@ -122,6 +122,20 @@ struct GradientMode {
   bool dropout = false;  // Dropout drops, with the mask of the update that would come next
 };
 
+// What training carries from one update to the next, beside the configurations of model and trainer: with these it goes on
+// to the same bits, for all else (shuffling, dropout, schedules) is a function of seed, epoch and step. Arrays are laid
+// out as Model::parameter_block() but for `buffers`, as Model::buffer_block().
+template <class T>
+struct TrainingState {
+  std::vector<T> parameters;
+  std::vector<T> buffers;
+  std::vector<std::vector<T>> optimizer;  // what it accumulates; for LBFGS pairs of step and change, the oldest first
+  std::vector<T> average;                 // with ema; the parameters themselves while `swapped`
+  bool swapped = false;                   // the model holds the average
+  Index epoch = 0;
+  Index steps = 0;
+};
+
 template <class T>
 class Trainer {
  public:
@@ -130,7 +144,8 @@ class Trainer {
   Trainer(Trainer&&) noexcept;
   ~Trainer();
 
-  // Trains on x (n, input_dim) and y in mini-batches. Goes on from where it is.
+  // Trains on x (n, input_dim) and y in mini-batches. Goes on from where it is. Like `step`, sets Model::config().output
+  // by its loss, unless it was given.
   // With LBFGS and NewtonCG an epoch is one iteration on all samples, batch_size must be at least their number, and
   // `learning_rate` of the result is the length of the step taken.
   // Throws ValueError / TypeError before anything is changed, NonFiniteLossError with the last good parameters kept.
@@ -155,6 +170,14 @@ class Trainer {
 
   // The learning rate or schedule from the next update on; t goes on counting.
   void set_learning_rate(LearningRate learning_rate);
+  // The penalties, and the limits of the gradient, of TrainerConfig from the next update of `step` or epoch of `fit` on.
+  void set_penalties(double l1, double l2);
+  void set_clipping(std::optional<double> clip_norm, std::optional<double> clip_value);
+
+  // A copy of what training carries on, and a trainer of the same configuration that goes on from one. ValueError for a
+  // state of another configuration; nothing is changed then.
+  TrainingState<T> state() const;
+  void set_state(const TrainingState<T>& state);
 
   // The moving average of the parameters, laid out as Model::parameter_block(); empty without `ema`.
   std::span<T> ema_block();

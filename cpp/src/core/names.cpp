@@ -29,6 +29,7 @@ constexpr std::array kInitializerNames = {
 };
 constexpr std::array kLastBatchNames = {"keep"sv, "drop"sv, "merge"sv};
 constexpr std::array kPrecisionNames = {"float32"sv, "float64"sv, "bfloat16"sv};
+constexpr std::array kOutputNames = {"softmax"sv, "sigmoid"sv, "identity"sv};
 constexpr std::array kLossNames = {"softmax_cross_entropy"sv, "binary_cross_entropy"sv, "mse"sv, "mae"sv, "huber"sv};
 constexpr std::array kOptimizerNames = {"sgd"sv,   "adagrad"sv, "rmsprop"sv, "adam"sv,     "adamw"sv,
                                         "nadam"sv, "lion"sv,    "lbfgs"sv,   "newton_cg"sv};
@@ -171,6 +172,7 @@ std::string_view name_of(LossKind kind) { return name_in(kLossNames, kind); }
 std::string_view name_of(OptimizerKind kind) { return name_in(kOptimizerNames, kind); }
 
 std::string_view name_of(Precision precision) { return name_in(kPrecisionNames, precision); }
+std::string_view name_of(OutputKind output) { return name_in(kOutputNames, output); }
 
 ActivationKind kind_of(const Activation& activation) { return static_cast<ActivationKind>(activation.index()); }
 LossKind kind_of(const Loss& loss) { return static_cast<LossKind>(loss.index()); }
@@ -207,6 +209,10 @@ LastBatch last_batch_from_name(std::string_view name, std::string_view where) {
   return static_cast<LastBatch>(find_name(kLastBatchNames, where, "last_batch", name));
 }
 
+OutputKind output_from_name(std::string_view name, std::string_view where) {
+  return static_cast<OutputKind>(find_name(kOutputNames, where, "output", name));
+}
+
 double parameter_of(const Activation& activation) {
   if (const auto* leaky = std::get_if<LeakyReLU>(&activation)) return leaky->negative_slope;
   if (const auto* elu = std::get_if<ELU>(&activation)) return elu->alpha;
@@ -239,6 +245,11 @@ std::optional<Activation> as_activation(const Layer& layer) {
 }
 
 bool takes_classes(LossKind kind) { return kind == LossKind::softmax_cross_entropy; }
+
+OutputKind output_of(LossKind loss) {
+  if (loss == LossKind::softmax_cross_entropy) return OutputKind::softmax;
+  return loss == LossKind::binary_cross_entropy ? OutputKind::sigmoid : OutputKind::identity;
+}
 
 bool has_accuracy(LossKind kind) {
   return kind == LossKind::softmax_cross_entropy || kind == LossKind::binary_cross_entropy;

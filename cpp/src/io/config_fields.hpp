@@ -158,6 +158,11 @@ void visit_fields(Object& object, const Visit& visit) {
     // Left out where they change nothing: older versions read such files.
     visit("input_scale", object.input_scale, object.input_scale == 1.0 ? Key::unwritten : Key::optional);
     visit("input_shift", object.input_shift, object.input_shift == 0.0 ? Key::unwritten : Key::optional);
+    visit("output", object.output, object.output ? Key::optional : Key::unwritten);
+    visit("classes", object.classes, object.classes ? Key::optional : Key::unwritten);
+  } else if constexpr (std::is_same_v<T, ClassNames>) {
+    visit("dtype", object.dtype, Key::optional);
+    visit("names", object.names, Key::required);
   } else if constexpr (std::is_same_v<T, TrainerConfig>) {
     visit("loss", object.loss, Key::optional);
     visit("optimizer", object.optimizer, Key::optional);

@@ -60,6 +60,8 @@ void read(const json& value, const std::string& where, Initializer& out);
 void read(const json& value, const std::string& where, Layer& out);
 void read(const json& value, const std::string& where, schedules::Per& out);
 void read(const json& value, const std::string& where, Precision& out);
+void read(const json& value, const std::string& where, OutputKind& out);
+void read(const json& value, const std::string& where, ClassNames& out);
 void read(const json& value, const std::string& where, LearningRate& out);
 
 template <class T>
@@ -137,6 +139,14 @@ void read(const json& value, const std::string& where, Precision& out) {
   read(value, where, name);
   out = precision_from_name(name, where);
 }
+
+void read(const json& value, const std::string& where, OutputKind& out) {
+  std::string name;
+  read(value, where, name);
+  out = output_from_name(name, where);
+}
+
+void read(const json& value, const std::string& where, ClassNames& out) { read_fields(value, where, out, {}); }
 
 void read(const json& value, const std::string& where, LearningRate& out) {
   if (value.is_number()) {
@@ -260,8 +270,12 @@ OrderedJson write(const T& value);
 OrderedJson write(const Initializer& value);
 OrderedJson write(const Layer& value);
 OrderedJson write(const LearningRate& value);
+OrderedJson write(const ClassNames& value);
+
+OrderedJson write(const std::string& value) { return value; }
 
 OrderedJson write(const Precision& value) { return name_of(value); }
+OrderedJson write(const OutputKind& value) { return name_of(value); }
 
 OrderedJson write(const schedules::Per& value) { return value == schedules::Per::step ? "step" : "epoch"; }
 
@@ -330,6 +344,12 @@ OrderedJson write(const LearningRate& value) {
   }
   const std::string_view name = schedules::name_of(schedule);
   return std::visit([&](const auto& alternative) { return write_typed(name, alternative); }, schedule);
+}
+
+OrderedJson write(const ClassNames& value) {
+  OrderedJson out = OrderedJson::object();
+  write_fields(value, out);
+  return out;
 }
 
 OrderedJson write(const Layer& value) {

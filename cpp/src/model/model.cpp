@@ -14,6 +14,7 @@
 #include "../plan/execute.hpp"
 #include "../train/dataset.hpp"
 #include "initialize.hpp"
+#include "outputs.hpp"
 
 namespace stoop {
 namespace {
@@ -49,7 +50,8 @@ struct Model<T>::Impl {
   AlignedBuffer<T> parameter_block;
   AlignedBuffer<T> buffer_block;
   const OpTable<T>* ops = nullptr;
-  Plan few, many;  // inference plans by how many rows are asked for
+  bool output_given = false;  // not by training
+  Plan few, many;             // inference plans by how many rows are asked for
 
   Impl(ModelConfig settings, bool draws)
       : config(std::move(settings)),
@@ -58,6 +60,9 @@ struct Model<T>::Impl {
         buffer_block(graph.buffer_elements),
         ops(&active_table<T>()) {
     check_input_scaling<T>(config);
+    check_output(config.output, graph.output_dim());
+    check_classes(config.classes, graph.output_dim());
+    output_given = config.output.has_value();
     check_eps(graph, sizeof(T));
     for (const GraphParameter& parameter : graph.parameters) parameters.push_back(parameter.info);
     for (const GraphParameter& buffer : graph.buffers) buffers.push_back(buffer.info);
@@ -168,6 +173,26 @@ template <class T>
 MatrixView<const T> Model<T>::parameter(std::string_view name) const {
   const ParameterInfo& info = impl_->find(name);
   return matrix(static_cast<const T*>(impl_->parameter_block.data()) + info.offset, info.rows, info.cols);
+}
+
+template <class T>
+void Model<T>::set_output(std::optional<OutputKind> output) {
+  check_output(output, output_dim());
+  impl_->config.output = output;
+  impl_->output_given = output.has_value();
+}
+template <class T>
+void Model<T>::set_classes(std::optional<ClassNames> classes) {
+  check_classes(classes, output_dim());
+  impl_->config.classes = std::move(classes);
+}
+template <class T>
+void Model<T>::set_output_by_training(OutputKind output) {
+  if (!impl_->output_given) impl_->config.output = output;
+}
+template <class T>
+bool Model<T>::output_is_given() const {
+  return impl_->output_given;
 }
 
 template <class T>

@@ -1,5 +1,6 @@
 // A model as a safetensors file: one tensor per parameter, the architecture as JSON under "stoop.model".
 
+#include <optional>
 #include <string_view>
 #include <unordered_map>
 #include <utility>
@@ -116,7 +117,9 @@ Model<T> Model<T>::read(const TensorFile& file) try {
   check_dtype<T>(file);
   const TensorsByName tensors =  // before memory is taken for what a damaged file may ask for
       check_tensors(file, build_graph(config, 1), kDType<T>);
+  const std::optional<OutputKind> output = std::exchange(config.output, std::nullopt);
   Model model = without_values(std::move(config));
+  if (output) model.set_output_by_training(*output);  // training may set it anew, for another loss
   read_values(file, tensors, model.parameter_infos(), model.parameter_block().data());
   read_values(file, tensors, model.buffer_infos(), model.buffer_block().data());
   return model;

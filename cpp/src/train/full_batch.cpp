@@ -226,6 +226,30 @@ Iteration FullBatchOptimizer<T>::iterate(const Objective<T>& objective, double f
   return result;
 }
 
+template <class T>
+std::vector<std::vector<T>> FullBatchOptimizer<T>::memory() const {
+  std::vector<std::vector<T>> arrays;
+  for (std::size_t age = 0; age < known_pairs_; ++age) {
+    const Pair& p = pairs_[(oldest_ + age) % pairs_.size()];
+    arrays.push_back(p.step);
+    arrays.push_back(p.change);
+  }
+  return arrays;
+}
+
+template <class T>
+void FullBatchOptimizer<T>::set_memory(const std::vector<std::vector<T>>& memory) {
+  forget_point();
+  oldest_ = 0;
+  known_pairs_ = memory.size() / 2;
+  if (const auto* lbfgs = std::get_if<LBFGS>(&optimizer_)) pairs_.resize(static_cast<std::size_t>(lbfgs->history_size));
+  for (std::size_t i = 0; i < known_pairs_; ++i) {
+    pairs_[i].step = memory[2 * i];
+    pairs_[i].change = memory[2 * i + 1];
+    pairs_[i].product = dot<T>(pairs_[i].step, pairs_[i].change);
+  }
+}
+
 template class FullBatchOptimizer<float>;
 template class FullBatchOptimizer<double>;
 

@@ -44,6 +44,10 @@ class FullBatchOptimizer {
   // first point, or value is not finite and nothing is done.
   Iteration iterate(const Objective<T>& objective, double first_step);
 
+  // What it remembers of earlier iterations: step and change of each pair, the oldest first.
+  std::vector<std::vector<T>> memory() const;
+  void set_memory(const std::vector<std::vector<T>>& memory);
+
  private:
   struct Pair {
     std::vector<T> step, change;  // s = w' - w, y = g' - g

@@ -122,6 +122,41 @@ void ParameterUpdater<T>::step(std::span<const std::span<T>> parameters,
 }
 
 template <class T>
+UpdaterState<T> ParameterUpdater<T>::state() const {
+  UpdaterState<T> out;
+  out.steps = impl_->steps;
+  if (out.steps == 0) return out;
+  out.sizes = impl_->sizes;
+  for (int s = 0; s < state_count(impl_->optimizer); ++s) {
+    auto& arrays = out.arrays.emplace_back();
+    for (const AlignedBuffer<T>& array : impl_->state[s])
+      arrays.emplace_back(array.data(), array.data() + array.size());
+  }
+  return out;
+}
+
+template <class T>
+void ParameterUpdater<T>::set_state(const UpdaterState<T>& given) {
+  bool fits = given.steps == 0 || given.arrays.size() == static_cast<std::size_t>(state_count(impl_->optimizer));
+  const auto same = [](const std::vector<T>& array, Index n) { return static_cast<Index>(array.size()) == n; };
+  for (const auto& arrays : given.arrays) {
+    fits = fits && std::equal(arrays.begin(), arrays.end(), given.sizes.begin(), given.sizes.end(), same);
+  }
+  if (!fits) {
+    throw_value_error(kWhere, "a state of another optimizer or of other arrays", "expected that of this optimizer",
+                      "give what `state` returned");
+  }
+  impl_->sizes = given.sizes;
+  for (std::size_t s = 0; s < given.arrays.size(); ++s) {
+    impl_->state[s].clear();
+    for (const std::vector<T>& array : given.arrays[s]) {
+      std::copy(array.begin(), array.end(), impl_->state[s].emplace_back(static_cast<Index>(array.size())).data());
+    }
+  }
+  impl_->steps = given.steps;
+}
+
+template <class T>
 void ParameterUpdater<T>::reset() {
   impl_->steps = 0;
 }

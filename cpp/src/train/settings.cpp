@@ -50,7 +50,18 @@ void check_full_batch(const TrainerConfig& config, const Graph& graph) {
 
 }  // namespace
 
+// The softmax of one output is 1 whatever it is: the loss would be 0 and nothing be learned.
+void check_outputs(const TrainerConfig& config, const Graph& graph) {
+  if (kind_of(config.loss) != LossKind::softmax_cross_entropy || graph.output_dim() != 1) return;
+  throw_value_error(
+      "Trainer", "one output with softmax_cross_entropy, for which it is always right",
+      "expected an output for each class",
+      "use binary_cross_entropy for two classes with one output, mse for values, or give the last Dense a "
+      "unit for each class");
+}
+
 void check_config(const TrainerConfig& config, const Graph& graph) {
+  check_outputs(config, graph);
   check_full_batch(config, graph);
   validate(config.optimizer);
   validate(config.loss);

@@ -110,6 +110,7 @@ History Trainer<T>::Impl::run_epochs(const FitOptions<T>& options, Index updates
     check_layout("Trainer.fit");
     check_not_swapped("Trainer.fit");
     tabulate(options.tabulate, rates);
+    model.set_output_by_training(output_of(loss()));
     std::optional<EpochResult> result = run_one(rates, history.interrupted);
     if (!result) break;
     if (has_validation) {
@@ -140,10 +141,10 @@ History Trainer<T>::fit(const InputView& x, const Targets<T>& y, const FitOption
   const Index samples = x.rows - (options.last_batch == LastBatch::drop ? rest : 0);  // of an epoch
   Poller poller([&](Index done) { return options.on_progress({impl_->epoch, done, samples}); });
   if (impl_->full_batch) return impl_->fit_full_batch(x, y, options, options.on_progress ? &poller : nullptr);
-  const bool checked = needs_all_gradients(impl_->config);
   const Index accumulate = std::min(impl_->config.accumulate, block_count(samples, batch));  // no more than there are
   std::vector<double> weights;  // of its own, since callbacks may call the trainer
   const auto run_one = [&](std::span<const double> rates, bool& interrupted) {
+    const bool checked = needs_all_gradients(impl_->config);  // which a callback may have changed
     TrainingExecutor<T>& executor =
         impl_->executor(checked ? PlanKind::checked : PlanKind::training, batch + std::min(merged, rest), y);
     if (options.shuffle) impl_->order.resize(static_cast<std::size_t>(x.rows));
@@ -167,6 +168,7 @@ double Trainer<T>::step(const InputView& batch, const Targets<T>& y) {
   impl_->check_batch("Trainer.step", x.rows, x.rows);
   double rate = 0.0;
   impl_->tabulate({}, {&rate, 1});
+  impl_->model.set_output_by_training(output_of(impl_->loss()));
   if (impl_->full_batch) return impl_->step_full_batch(x, y, rate);
   TrainingRun<T> run = impl_->make_update_run(x, y, x.rows, true, impl_->weights);
   run.learning_rates = &rate;
@@ -231,12 +233,6 @@ template <class T>
 Metrics Trainer<T>::evaluate(const InputView& x, const Targets<T>& y) {
   impl_->check("Trainer.evaluate", x, y);
   return impl_->evaluate(x, y);
-}
-
-template <class T>
-void Trainer<T>::set_learning_rate(LearningRate learning_rate) {
-  validate(learning_rate, "Trainer.set_learning_rate");
-  stoop::set_learning_rate(impl_->config.optimizer, std::move(learning_rate));
 }
 
 template <class T>

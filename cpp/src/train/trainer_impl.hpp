@@ -293,6 +293,8 @@ struct Trainer<T>::Impl {
     return total;
   }
 
+  // ---- trainer_state.cpp ----
+  void check_state(const TrainingState<T>& given) const;
   // ---- trainer_rollback.cpp ----
   std::vector<std::span<T>> changed_blocks();
   void save();

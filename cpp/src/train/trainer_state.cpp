@@ -1,0 +1,112 @@
+// What of a Trainer can be taken out and put back, and which settings can be changed while it lives.
+
+#include <algorithm>
+#include <type_traits>
+
+#include "trainer_impl.hpp"
+
+namespace stoop {
+namespace {
+
+template <class Block>
+auto copy_of(const Block& block) {
+  return std::vector<std::remove_cv_t<typename Block::element_type>>(block.begin(), block.end());
+}
+
+void check_size(std::string_view what, std::size_t given, std::size_t expected) {
+  if (given == expected) return;
+  throw_value_error("Trainer.set_state", std::string(what) + ": " + std::to_string(given),
+                    "expected " + std::to_string(expected), "give the state of a trainer of the same configuration");
+}
+
+}  // namespace
+
+template <class T>
+void Trainer<T>::set_learning_rate(LearningRate learning_rate) {
+  validate(learning_rate, "Trainer.set_learning_rate");
+  stoop::set_learning_rate(impl_->config.optimizer, std::move(learning_rate));
+}
+
+template <class T>
+void Trainer<T>::set_penalties(double l1, double l2) {
+  TrainerConfig next = impl_->config;
+  next.l1 = l1;
+  next.l2 = l2;
+  check_config(next, impl_->graph);
+  impl_->config.l1 = l1;
+  impl_->config.l2 = l2;
+}
+
+template <class T>
+void Trainer<T>::set_clipping(std::optional<double> clip_norm, std::optional<double> clip_value) {
+  TrainerConfig next = impl_->config;
+  next.clip_norm = clip_norm;
+  next.clip_value = clip_value;
+  check_config(next, impl_->graph);
+  impl_->config.clip_norm = clip_norm;
+  impl_->config.clip_value = clip_value;
+}
+
+template <class T>
+TrainingState<T> Trainer<T>::state() const {
+  const Impl& impl = *impl_;
+  TrainingState<T> state;
+  state.parameters = copy_of(impl.model.parameter_block());
+  state.buffers = copy_of(impl.model.buffer_block());
+  state.average.assign(impl.average.data(), impl.average.data() + impl.average.size());
+  state.swapped = impl.swapped;
+  state.epoch = impl.epoch;
+  state.steps = impl.steps;
+  if (impl.full_batch) {
+    state.optimizer = impl.full_batch->memory();
+  } else {
+    for (int i = 0; i < state_count(impl.config.optimizer); ++i) {
+      state.optimizer.emplace_back(impl.state[i].data(), impl.state[i].data() + impl.state[i].size());
+    }
+  }
+  return state;
+}
+
+template <class T>
+void Trainer<T>::Impl::check_state(const TrainingState<T>& given) const {
+  const auto size = static_cast<std::size_t>(parameter_count());
+  check_size("elements of the parameters", given.parameters.size(), size);
+  check_size("elements of the buffers", given.buffers.size(), model.buffer_block().size());
+  check_size("elements of the average", given.average.size(), config.ema ? size : 0);
+  for (const std::vector<T>& array : given.optimizer)
+    check_size("elements of the optimizer's state", array.size(), size);
+  const std::size_t arrays = given.optimizer.size();
+  if (const auto* lbfgs = std::get_if<LBFGS>(&config.optimizer)) {
+    if (arrays % 2 == 0 && arrays / 2 <= static_cast<std::size_t>(lbfgs->history_size)) return;
+  }
+  check_size("arrays of the optimizer's state", arrays, static_cast<std::size_t>(state_count(config.optimizer)));
+}
+
+template <class T>
+void Trainer<T>::set_state(const TrainingState<T>& given) {
+  Impl& impl = *impl_;
+  impl.check_state(given);
+  std::copy(given.parameters.begin(), given.parameters.end(), impl.model.parameter_block().begin());
+  std::copy(given.buffers.begin(), given.buffers.end(), impl.model.buffer_block().begin());
+  std::copy(given.average.begin(), given.average.end(), impl.average.data());
+  impl.swapped = given.swapped && impl.config.ema.has_value();
+  impl.epoch = given.epoch;
+  impl.steps = given.steps;
+  if (impl.full_batch) return impl.full_batch->set_memory(given.optimizer);
+  for (std::size_t i = 0; i < given.optimizer.size(); ++i) {
+    std::copy(given.optimizer[i].begin(), given.optimizer[i].end(), impl.state[i].data());
+  }
+}
+
+template void Trainer<float>::set_learning_rate(LearningRate);
+template void Trainer<double>::set_learning_rate(LearningRate);
+template void Trainer<float>::set_penalties(double, double);
+template void Trainer<double>::set_penalties(double, double);
+template void Trainer<float>::set_clipping(std::optional<double>, std::optional<double>);
+template void Trainer<double>::set_clipping(std::optional<double>, std::optional<double>);
+template TrainingState<float> Trainer<float>::state() const;
+template TrainingState<double> Trainer<double>::state() const;
+template void Trainer<float>::set_state(const TrainingState<float>&);
+template void Trainer<double>::set_state(const TrainingState<double>&);
+
+}  // namespace stoop

@@ -1,0 +1,275 @@
+"""Class labels of any kind: which names they have, and the class indices that training needs.
+
+Integers 0 .. n-1 are indices and need no names. Other integers, booleans and strings do: the names are sorted, those
+of a categorical column in its own order, and the model keeps them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from stoop._checks import class_targets, softmax_targets, to_numpy, value_targets
+from stoop._errors import message, warn
+from stoop.losses import BinaryCrossEntropy, Loss, SoftmaxCrossEntropy
+
+if TYPE_CHECKING:
+    from stoop.model import Model
+
+Array = npt.NDArray[Any]
+_SHOWN = 5  # names in a message
+
+
+class TargetReader:
+    """Turns y into what the core takes, by the loss and by the names that the model's classes have."""
+
+    def __init__(self, model: Model, loss: Loss) -> None:
+        self._model = model
+        self._softmax = isinstance(loss, SoftmaxCrossEntropy)
+        binary = isinstance(loss, BinaryCrossEntropy) and model.output_dim == 1
+        self._n_classes = model.output_dim if self._softmax else 2 if binary else 0  # 0: values, or labels by column
+        self._noted = False
+
+    def read(self, where: str, y: Any, samples: int, *, may_name: bool) -> tuple[Any, Array | None]:
+        """Return targets for the core, and the names of their classes if it was `y` that told them.
+
+        Raises
+        ------
+        ValueError
+            For the wrong rank or length, a label that is none of the model's classes, or another number of classes
+            than the model has outputs.
+        TypeError
+            For what is no label or value, or names where `may_name` says that there can be none.
+        """
+        if self._n_classes == 0 or self._are_rows(y):
+            return self._plain(where, y, samples), None
+        labels = self._labels(where, y)
+        places = self._model._class_places
+        if places is not None:
+            return self._targets(_encode(where, labels, places), where, samples), None
+        names = _names(where, y, labels, self._n_classes, indices_only=self._softmax)
+        if names is None or (not may_name and labels.dtype.kind in "biuf"):
+            return self._plain(where, labels, samples), None
+        if not may_name:
+            given = f"y holds names, {_shown(names)}, and the model has none for its classes"
+            hint = "set model.classes to the names in the order of the outputs"
+            raise TypeError(
+                message(where, given, "expected class indices, or the names that it was trained with", hint)
+            )
+        _check_count(where, labels, names, self._n_classes, self._model.output_dim)
+        indices = _encode(where, labels, {name: i for i, name in enumerate(names.tolist())})
+        return self._targets(indices, where, samples), names
+
+    def indices(self, y: Any, targets: Array) -> Array:
+        """Return the class index of each sample, for weights by class: from what `read` made of y.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For targets that are no classes, such as probabilities.
+        """
+        if self._n_classes == 0 or (self._softmax and targets.ndim != 1):
+            given = f"class_weight with y of shape {targets.shape}"
+            expected = "expected class labels, one per sample"
+            raise ValueError(message("fit", given, expected, "use sample_weight"))
+        if self._softmax:
+            return targets
+        if self._model._class_places is None:
+            labels = self._labels("fit, class_weight", y)
+            indices: Array = class_targets("fit, class_weight", labels, labels.shape[0])
+            return indices[: targets.shape[0]]
+        return targets[:, 0].astype(np.int64)
+
+    @property
+    def n_classes(self) -> int:
+        """Number of classes, 0 where the targets are values."""
+        return self._n_classes
+
+    def _are_rows(self, y: Any) -> bool:
+        """Whether y has a column for each of several classes: rows of probabilities."""
+        shape: tuple[int, ...] = tuple(getattr(y, "shape", ()))
+        if isinstance(y, list | tuple) and len(y) and isinstance(y[0], list | tuple | np.ndarray):
+            shape = (len(y), *np.shape(y[0]))
+        return self._softmax and len(shape) == 2 and shape[1] != 1
+
+    def _plain(self, where: str, y: Any, samples: int) -> Any:
+        dtype, columns = self._model.dtype, self._model.output_dim
+        check = softmax_targets if self._softmax else value_targets
+        return check(where, y, dtype, samples, columns)
+
+    def _targets(self, indices: Array, where: str, samples: int) -> Any:
+        if self._softmax:
+            return class_targets(where, indices, samples)
+        return value_targets(where, indices, self._model.dtype, samples, 1)
+
+    def _labels(self, where: str, y: Any) -> Array:
+        """Return y as an array; a column as one dimension, with a note where that is not how classes are given."""
+        labels = to_numpy(where, y, "y")
+        if isinstance(y, list | tuple) and labels.dtype.kind in "US" and not all(isinstance(v, str) for v in y):
+            labels = np.array(y, object)  # NumPy would make text of numbers
+        if labels.ndim != 2 or labels.shape[1] != 1:
+            return labels
+        if self._softmax and not self._noted and labels.dtype.kind != "f":
+            self._noted = True
+            given, expected = f"y has shape {labels.shape}", "expected (n_samples,) classes"
+            warn(message(where, given, expected, "it is taken as y.ravel(); give that to be clear"))
+        return labels[:, 0]
+
+
+def _names(where: str, y: Any, labels: Array, n_classes: int, *, indices_only: bool) -> Array | None:
+    """Return the names of the classes in y, or None where they are indices, probabilities or no labels at all."""
+    kind = labels.dtype.kind
+    if labels.ndim != 1 or labels.size == 0:
+        return None
+    categories = getattr(getattr(y, "dtype", None), "categories", None)
+    if categories is not None:
+        return _categories(where, np.asarray(categories), labels, n_classes)
+    if kind == "b":
+        return np.array([False, True]) if n_classes == 2 else None
+    if kind in "iu":
+        return None if labels.min() >= 0 and labels.max() < n_classes else np.unique(labels)
+    if kind == "f":
+        whole = not indices_only and bool(np.isfinite(labels).all() and (labels == np.floor(labels)).all())
+        return np.unique(labels) if whole and (labels.min() < 0 or labels.max() > 1) else None
+    if kind in "UT":
+        return np.unique(labels)
+    return _names_of_objects(where, labels) if kind == "O" else None
+
+
+def _categories(where: str, categories: Array, labels: Array, n_classes: int) -> Array | None:
+    """Return the categories in their order, without those that do not occur where the model has no output for them."""
+    if labels.dtype.kind == "O":
+        _refuse_missing(where, labels)
+    if categories.dtype.kind in "iu" and categories.min() >= 0 and categories.max() < n_classes:
+        return None
+    if len(categories) == n_classes:
+        return categories
+    present = set(labels.tolist())
+    return categories[[value in present for value in categories.tolist()]]
+
+
+def _names_of_objects(where: str, labels: Array) -> Array:
+    _refuse_missing(where, labels)
+    kinds = {type(value) for value in labels}
+    if all(issubclass(kind, str) for kind in kinds):
+        return np.array(sorted(set(labels.tolist())), object)
+    if all(issubclass(kind, bool | np.bool_) for kind in kinds):
+        return np.array([False, True])
+    if all(issubclass(kind, int | np.integer) and kind is not bool for kind in kinds):
+        return np.unique(labels.astype(np.int64))
+    shown = ", ".join(sorted(kind.__name__ for kind in kinds))
+    raise TypeError(
+        message(where, f"y holds objects of {shown}", "expected labels of one kind: strings, integers or booleans",
+                "use y.astype(str)")
+    )  # fmt: skip
+
+
+def _refuse_missing(where: str, labels: Array) -> None:
+    """Refuse None, NaN and pandas.NA, which equal nothing, not even themselves."""
+    for row, value in enumerate(labels):
+        if (
+            value is None
+            or type(value).__name__ in ("NAType", "NaTType")
+            or (isinstance(value, float) and value != value)
+        ):
+            given = f"y holds {value!r} at row {row}"
+            raise TypeError(
+                message(where, given, "expected a label for each sample", "leave such rows out, or name them")
+            )
+
+
+def _encode(where: str, labels: Array, places: dict[Any, int]) -> Array:
+    """Return the place of each label among the names."""
+    if labels.ndim != 1:
+        given, expected = f"y has shape {labels.shape}", "expected (n_samples,) labels"
+        raise ValueError(message(where, given, expected, "give one label per sample"))
+    if labels.dtype.kind == "O":
+        values, inverse = labels.tolist(), None
+    else:
+        unique, inverse = np.unique(labels, return_inverse=True)
+        values = unique.tolist()
+    try:
+        found = [places.get(value, -1) for value in values]
+    except TypeError:  # a list within an array of objects cannot be looked up
+        raise TypeError(message(where, "y holds lists", "expected labels", "give one label per sample")) from None
+    indices = np.array(found, np.int64)
+    if inverse is not None:
+        indices = indices[inverse]
+    unknown = np.flatnonzero(indices < 0)
+    if len(unknown):
+        row = int(unknown[0])
+        given = f"y holds {labels[row : row + 1].tolist()[0]!r} at row {row}"
+        expected = f"expected one of the model's classes, {_shown(list(places))}"
+        raise ValueError(message(where, given, expected, "check y, or set model.classes = None and train anew"))
+    return indices
+
+
+def _check_count(where: str, labels: Array, names: Array, n_classes: int, outputs: int) -> None:
+    if len(names) == n_classes:
+        return
+    given = f"y holds {len(names)} class{'es' * (len(names) > 1)}, {_shown(names)}"
+    if labels.dtype.kind in "iu":
+        row = int(np.flatnonzero((labels < 0) | (labels >= n_classes))[0])
+        given = f"class {labels[row]} at row {row}, of {len(names)} in all, {_shown(names)}"
+    expected = (
+        f"expected {n_classes} classes for {outputs} output{'s' * (outputs > 1)}, as labels or as 0 to {n_classes - 1}"
+    )
+    if len(names) < n_classes:
+        hint = "name those that are missing too: model.classes = [...], in the order of the outputs"
+    elif outputs == 1:
+        hint = f"use softmax_cross_entropy and stoop.Dense({len(names)}) as the last layer"
+    else:
+        hint = f"give the last Dense {len(names)} units, or check y"
+    raise ValueError(message(where, given, expected, hint))
+
+
+def _shown(names: Any) -> str:
+    values = names if isinstance(names, list) else names.tolist()
+    return ", ".join(repr(value) for value in values[:_SHOWN]) + (", ..." if len(values) > _SHOWN else "")
+
+
+# ---- names as the model's file keeps them: text, and the dtype to give them back in ----
+
+_KEPT = ("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float32", "float64")
+
+
+def names_to_text(where: str, classes: Any) -> tuple[list[str], str]:
+    """Return the names as text and their dtype.
+
+    Raises
+    ------
+    TypeError
+        For names that are neither strings nor whole numbers nor booleans.
+    ValueError
+        For text that is not Unicode.
+    """
+    names = to_numpy(where, classes, "classes")
+    if isinstance(classes, list | tuple) and not all(isinstance(v, str) for v in classes) and names.dtype.kind == "U":
+        names = np.array(classes, object)  # refused below: NumPy made text of numbers
+    kind, dtype = names.dtype.kind, names.dtype.name
+    strings = kind in "UT" or (kind == "O" and all(isinstance(value, str) for value in names.ravel()))
+    whole = kind == "f" and dtype in _KEPT and bool((names == np.floor(names)).all() and np.isfinite(names).all())
+    if names.ndim != 1 or not (strings or whole or (kind in "biu" and dtype in _KEPT)):
+        given = f"classes has dtype {names.dtype} and shape {names.shape}"
+        expected = "expected (n_classes,) strings, whole numbers or booleans"
+        raise TypeError(message(where, given, expected, "use np.asarray(classes).astype(str)"))
+    text = [str(int(value)) if whole else str(value) for value in names.tolist()]
+    for name in text:
+        if not name.isascii() and any("\ud800" <= character <= "\udfff" for character in name):
+            given = f"the class {name!r} has half of a character"
+            raise ValueError(message(where, given, "expected Unicode text", "check how y was decoded"))
+    return text, ("object" if kind == "O" else "str") if strings else dtype
+
+
+def names_from_text(names: list[str], dtype: str) -> Array:
+    """Return the names as an array of their dtype, read-only."""
+    if dtype == "bool":
+        array = np.array([name == "True" for name in names])
+    elif dtype in ("str", "object"):
+        array = np.array(names, None if dtype == "str" else object)
+    else:
+        array = np.array([int(name) for name in names], object).astype(dtype)
+    array.flags.writeable = False
+    return array

@@ -1,0 +1,144 @@
+"""What a model's outputs mean: softmax, sigmoid or values, and the names of the classes."""
+
+from __future__ import annotations  # the stub's _core._Model does not exist at run time
+
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Any, ClassVar, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from stoop._attributes import Guarded
+from stoop._checks import FloatArray
+from stoop._errors import message
+from stoop._labels import names_from_text, names_to_text
+
+if TYPE_CHECKING:
+    from stoop import _core
+
+
+class OutputMeaning(Guarded):
+    """The part of a `stoop.Model` that turns outputs into probabilities, classes and labels."""
+
+    _settable: ClassVar[tuple[str, ...]] = ("output", "classes")
+    _hints: ClassVar[dict[str, str]] = {
+        "training": "predict is inference, fit is training: there is no mode to set",
+        "trainable": "give trainable=False to layers",
+        "weights": "write into the arrays of model.parameters()",
+        "loss": "give it to the Trainer",
+        "optimizer": "give it to the Trainer",
+    }
+
+    _core: _core._Model[Any]
+    _classes: npt.NDArray[Any] | None
+    _class_places: dict[Any, int] | None
+
+    @property
+    @abstractmethod
+    def output_dim(self) -> int:
+        """Columns of the output."""
+
+    @abstractmethod
+    def predict(self, X: npt.ArrayLike, batch_size: int | None = None) -> FloatArray:
+        """Return the outputs of the last layer."""
+
+    def predict_proba(self, X: npt.ArrayLike) -> FloatArray:
+        """Return probabilities, (n_samples, n_classes), by what `output` says.
+
+        "softmax": the softmax of each row. "sigmoid": of one output the probabilities of the first and the second
+        class, (n_samples, 2); of several the sigmoid of each column, (n_samples, output_dim). None, before any
+        training: the softmax, or for one column its sigmoid, (n_samples, 1).
+
+        Raises
+        ------
+        ValueError, TypeError
+            As `predict`, and for an output of "identity": values have no probabilities.
+        """
+        output = self._output_for("predict_proba")
+        outputs: Any = self.predict(X)
+        if output == "sigmoid":
+            if self.output is not None and outputs.shape[1] == 1:
+                outputs = np.concatenate([-outputs, outputs], axis=1)
+            return cast("FloatArray", np.exp(-np.logaddexp(outputs.dtype.type(0), -outputs)))
+        outputs -= outputs.max(axis=1, keepdims=True)  # the largest exponent becomes 0: nothing can overflow
+        np.exp(outputs, out=outputs)
+        outputs /= outputs.sum(axis=1, keepdims=True)
+        return cast("FloatArray", outputs)
+
+    def predict_classes(self, X: npt.ArrayLike) -> npt.NDArray[np.int64]:
+        """Return class indices, by what `output` says.
+
+        "softmax", or None for several columns: the largest output of each row, (n_samples,). "sigmoid", or None for one
+        column: ``output > 0``, (n_samples,) of one output, (n_samples, output_dim) of several.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As `predict`, and for an output of "identity": values are no classes.
+        """
+        output = self._output_for("predict_classes")
+        outputs: npt.NDArray[Any] = self.predict(X)
+        if output == "softmax":
+            return np.asarray(outputs.argmax(axis=1), np.int64)
+        classes: npt.NDArray[np.int64] = (outputs > 0).astype(np.int64)
+        return classes[:, 0] if classes.shape[1] == 1 else classes
+
+    def predict_labels(self, X: npt.ArrayLike) -> npt.NDArray[Any]:
+        """Return the name of each sample's class, (n_samples,), of the dtype of `classes`.
+
+        Without names the class indices, as `predict_classes`.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As `predict_classes`, and for names of labels that do not exclude each other.
+        """
+        indices = self.predict_classes(X)
+        if self._classes is None:
+            return indices
+        if indices.ndim == 2:
+            given = f"{indices.shape[1]} labels that do not exclude each other"
+            hint = "use predict_classes: a column of 0 and 1 for each of model.classes"
+            raise ValueError(message("predict_labels", given, "expected one class per sample", hint))
+        return self._classes[indices]
+
+    def _output_for(self, where: str) -> str:
+        output = self.output
+        if output == "identity":
+            given = "the outputs are values, by the loss of the training or as set"
+            hint = 'use predict, or set model.output = "softmax" or "sigmoid" if they are logits'
+            raise ValueError(message(where, given, "expected logits of classes", hint))
+        return output or ("sigmoid" if self.output_dim == 1 else "softmax")
+
+    @property
+    def output(self) -> str | None:
+        """What the outputs mean: "softmax", "sigmoid", "identity", or None as long as nothing says it."""
+        return self._core.output
+
+    @output.setter
+    def output(self, value: object) -> None:
+        if not (value is None or isinstance(value, str)):
+            expected = 'expected "softmax", "sigmoid", "identity" or None'
+            raise TypeError(message("Model", f"output is {value!r}", expected, "give one of them"))
+        self._core.output = value
+
+    @property
+    def classes(self) -> npt.NDArray[Any] | None:
+        """Names of the classes in the order of the outputs, read-only, or None where they are 0 .. n-1."""
+        return self._classes
+
+    @classes.setter
+    def classes(self, names: npt.ArrayLike | None) -> None:
+        self._core.classes = None if names is None else names_to_text("Model", names)
+        self._read_classes()
+
+    def _read_classes(self) -> None:
+        kept = self._core.classes
+        self._classes = None if kept is None else names_from_text(*kept)
+        self._class_places = None if self._classes is None else {c: i for i, c in enumerate(self._classes.tolist())}
+
+    def _set_output(self, output: str | None, *, given: bool) -> None:
+        if given:
+            self._core.output = output
+        elif output is not None:
+            self._core.set_output_by_training(output)

@@ -1,0 +1,194 @@
+"""What a Trainer is set to: its checks, and the settings that can be changed while it lives."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from stoop._attributes import Guarded
+from stoop._checks import real
+from stoop._errors import message, warn
+from stoop.activations import Activation, Identity
+from stoop.layers import Dense, Dropout, Layer
+from stoop.losses import BinaryCrossEntropy, Loss, SoftmaxCrossEntropy
+from stoop.optimizers import Optimizer
+from stoop.schedules import as_learning_rate, learning_rate_to_config, python_rate
+
+if TYPE_CHECKING:
+    from stoop import _core
+    from stoop.model import Model
+
+_OF_FIT = ("epochs", "batch_size", "shuffle", "verbose", "metrics", "class_weight", "sample_weight", "last_batch")
+_OF_OPTIMIZER = ("momentum", "nesterov", "beta1", "beta2", "eps", "weight_decay", "rho")
+
+
+class Settings(Guarded):
+    """The settings of a Trainer as attributes. Those that can be set hold from the next update or epoch on."""
+
+    _settable: ClassVar[tuple[str, ...]] = ("learning_rate", "l1", "l2", "clip_norm", "clip_value")
+    _hints: ClassVar[dict[str, str]] = {
+        "lr": "set learning_rate",
+        **dict.fromkeys(_OF_FIT, "give it to fit"),
+        **dict.fromkeys(_OF_OPTIMIZER, "make a new Trainer with another optimizer"),
+        "history": "fit returns it",
+        "epoch": "it counts what was trained: make a new Trainer to start anew",
+        "steps": "it counts what was trained: make a new Trainer to start anew",
+    }
+    _model: Model
+    _loss: Loss
+    _optimizer: Optimizer
+    _config: dict[str, Any]
+    _core: _core._Trainer[Any]
+
+    @property
+    def model(self) -> Model:
+        """The model that is trained."""
+        return self._model
+
+    @property
+    def loss(self) -> Loss:
+        """The loss, an object of `stoop.losses`."""
+        return self._loss
+
+    @property
+    def optimizer(self) -> Optimizer:
+        """The optimizer, an object of `stoop.optimizers`, with the learning rate that holds now."""
+        return self._optimizer
+
+    @property
+    def learning_rate(self) -> Any:
+        """The learning rate, schedule or function of the optimizer; one that is set goes on counting updates.
+
+        Raises
+        ------
+        ValueError, TypeError
+            For one that an optimizer would refuse.
+        """
+        return self._optimizer.learning_rate
+
+    @learning_rate.setter
+    def learning_rate(self, value: Any) -> None:
+        rate = as_learning_rate("Trainer", "learning_rate", value)
+        optimizer = replace(self._optimizer, learning_rate=rate)  # type: ignore[type-var]
+        self._core.set_learning_rate(json.dumps(learning_rate_to_config(rate)), python_rate(rate))
+        self._optimizer = optimizer
+
+    @property
+    def l1(self) -> float:
+        """Factor of ``sum(abs(weight))``, >= 0."""
+        return float(self._config["l1"])
+
+    @l1.setter
+    def l1(self, value: float) -> None:
+        self._set_penalties(l1=value, l2=self.l2)
+
+    @property
+    def l2(self) -> float:
+        """Factor of ``sum(weight**2) / 2``, >= 0."""
+        return float(self._config["l2"])
+
+    @l2.setter
+    def l2(self, value: float) -> None:
+        self._set_penalties(l1=self.l1, l2=value)
+
+    @property
+    def clip_norm(self) -> float | None:
+        """Largest L2 norm of the gradient, > 0, or None."""
+        limit: float | None = self._config["clip_norm"]
+        return limit
+
+    @clip_norm.setter
+    def clip_norm(self, value: float | None) -> None:
+        self._set_clipping(clip_norm=value, clip_value=self.clip_value)
+
+    @property
+    def clip_value(self) -> float | None:
+        """Largest element of the gradient, > 0, or None."""
+        limit: float | None = self._config["clip_value"]
+        return limit
+
+    @clip_value.setter
+    def clip_value(self, value: float | None) -> None:
+        self._set_clipping(clip_norm=self.clip_norm, clip_value=value)
+
+    @property
+    def accumulate(self) -> int:
+        """Batches whose gradients make one update."""
+        return int(self._config["accumulate"])
+
+    @property
+    def ema(self) -> float | None:
+        """Decay of the moving average of the parameters, or None."""
+        decay: float | None = self._config["ema"]
+        return decay
+
+    @property
+    def max_norm(self) -> float | None:
+        """Largest L2 norm of the incoming weights of a unit, or None."""
+        limit: float | None = self._config["max_norm"]
+        return limit
+
+    @property
+    def precision(self) -> str:
+        """Precision of the arithmetic."""
+        return str(self._config["precision"])
+
+    @property
+    def num_threads(self) -> int | None:
+        """Threads as given, or None."""
+        return int(self._config["num_threads"]) or None
+
+    @property
+    def seed(self) -> int:
+        """Seed of the shuffling and of dropout."""
+        return int(self._config["seed"])
+
+    def _set_penalties(self, l1: float, l2: float) -> None:
+        new = checked_penalties(l1, l2)
+        self._core.set_penalties(new["l1"], new["l2"])
+        self._config.update(new)
+
+    def _set_clipping(self, clip_norm: float | None, clip_value: float | None) -> None:
+        norm, value = checked_limit("clip_norm", clip_norm), checked_limit("clip_value", clip_value)
+        self._core.set_clipping(norm, value)
+        self._config.update(clip_norm=norm, clip_value=value)
+
+
+def checked_penalties(l1: float, l2: float) -> dict[str, float]:
+    """Return both by name, each a float >= 0."""
+    return {"l1": real("Trainer", "l1", l1, 0.0), "l2": real("Trainer", "l2", l2, 0.0)}
+
+
+def checked_limit(name: str, value: float | None) -> float | None:
+    """Return a float > 0, or None."""
+    return None if value is None else real("Trainer", name, value, 0.0, open_low=True)
+
+
+def checked_precision(precision: object) -> str:
+    """Return a name; the core knows which there are."""
+    if not isinstance(precision, str):
+        given, expected = f"precision is {precision!r}", "expected a name"
+        raise TypeError(message("Trainer", given, expected, 'give "float32" or "bfloat16"'))
+    return precision
+
+
+def warn_of_last_activation(layers: tuple[Layer, ...], loss: Loss) -> None:
+    """Warn where the last layer bounds the outputs that a cross-entropy takes for logits."""
+    if not isinstance(loss, SoftmaxCrossEntropy | BinaryCrossEntropy):
+        return
+    last = next((layer for layer in reversed(layers) if not isinstance(layer, Dropout | Identity)), None)
+    activation = last.activation if isinstance(last, Dense) else last
+    name = activation if isinstance(activation, str) else getattr(activation, "type_name", None)
+    if not isinstance(activation, str | Activation) or name not in _BOUNDED:
+        return
+    given = f"the last layer is a {name} and {loss.type_name} takes logits, {_BOUNDED[name]}"
+    warn(message("Trainer", given, "expected outputs of any sign and size", "leave the activation out"))
+
+
+_BOUNDED = {
+    "sigmoid": "to which it applies the sigmoid or softmax itself: twice is slow to learn and never sure",
+    "tanh": "which this keeps within -1 and 1: no class becomes nearly certain",
+    "relu": "which this keeps from being negative: units at 0 do not learn",
+    "softplus": "which this keeps from being negative",
+}

@@ -1,0 +1,137 @@
+"""The part of a Trainer that users do not call: what it is built from, copies, and how it reads its data."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy.typing as npt
+
+from stoop import _core
+from stoop._checks import features, sample_weights
+from stoop._errors import message, refuse_name
+from stoop._labels import TargetReader
+from stoop._settings import Settings
+from stoop._weights import class_weights
+from stoop.losses import loss_to_json
+from stoop.schedules import python_rate
+
+_METRICS = ("accuracy",)
+# These change nothing, so that labels of a model that was never trained may be taken for its classes to be.
+_GUESSING = ("loss_and_grad", "hessian_vector_product", "critical_point")
+
+
+class Training(Settings):
+    """What `stoop.Trainer` builds on."""
+
+    @property
+    def epoch(self) -> int:
+        """Epochs completed, over all calls of `fit`."""
+        return self._core.epoch
+
+    @property
+    def steps(self) -> int:
+        """Updates made."""
+        return self._core.steps
+
+    def _build(self) -> None:
+        loss_json = loss_to_json(self._loss)
+        make: Any = _core.TrainerFloat64 if self._model.dtype.itemsize == 8 else _core.TrainerFloat32
+        config = {"loss": json.loads(loss_json), "optimizer": self._optimizer.to_config(), **self._config}
+        rate = python_rate(self._optimizer.learning_rate)
+        self._core: _core._Trainer[Any] = make(self._model._core, json.dumps(config), rate)
+        self._has_accuracy = _core.loss_has_accuracy(loss_json)
+        self._targets = TargetReader(self._model, self._loss)
+        self._dtype = self._model.dtype
+        self._input_dim = self._model.input_dim
+
+    def __getstate__(self) -> dict[str, Any]:
+        kept = {name: value for name, value in vars(self).items() if name not in ("_core", "_targets")}
+        return {**kept, "_state": self._core.state()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        carried = state["_state"]
+        vars(self).update({name: value for name, value in state.items() if name != "_state"})
+        self._build()
+        self._core.set_state(**carried)
+
+    def _critical_point(self, X: npt.ArrayLike, y: npt.ArrayLike, weight: Any, *options: Any) -> dict[str, Any]:
+        """For `stoop.diagnose.critical_point`, which documents the options."""
+        x, targets, weights = self._batch("critical_point", X, y, weight)
+        return self._core.critical_point(x, targets, weights, *options)
+
+    def _batch(
+        self, where: str, X: npt.ArrayLike, y: npt.ArrayLike, weight: npt.ArrayLike | None, *, learn: bool = False
+    ) -> tuple[Any, ...]:
+        """Return what the core takes; with `learn` the model gets the names of classes that y tells."""
+        x: Any = X
+        targets: Any = y
+        if self._model._classes is not None or not self._core.takes(X, y):
+            x = features(where, X, self._dtype, self._input_dim)
+            may_name = self.steps == 0 if learn else where in _GUESSING and self._model.output is None
+            targets, names = self._targets.read(where, y, x.shape[0], may_name=may_name)
+            if learn and names is not None:
+                self._model.classes = names
+        weights = None if weight is None else sample_weights(where, weight, self._dtype, x.shape[0])
+        return x, targets, weights
+
+    def _validation(self, validation_data: Any) -> tuple[Any, ...]:
+        try:
+            X, y, *weight = validation_data
+            (weight,) = weight or (None,)
+        except (TypeError, ValueError):
+            given = f"validation_data is a {type(validation_data).__name__}"
+            expected = "expected a pair (X, y) or (X, y, sample_weight)"
+            raise TypeError(message("fit", given, expected, "give validation_data=(X, y)")) from None
+        of_x, of_y = (tuple(getattr(array, "shape", ())) for array in (X, y))
+        if len(of_x) == 1 and of_y[1:] == (self._input_dim,):
+            given, expected = f"validation_data has shapes {of_x} and {of_y}", "expected X first, then y"
+            raise ValueError(message("fit", given, expected, "give validation_data=(X, y)"))
+        return self._batch("fit, validation_data", X, y, weight)
+
+    def _class_weights(self, class_weight: Any, y: npt.ArrayLike, targets: Any, weights: Any) -> Any:
+        classes = self._targets.indices(y, targets)
+        names = self._model.classes
+        known = self._targets.n_classes if names is None else names.tolist()
+        return class_weights(class_weight, classes, known, weights, self._dtype)
+
+    @contextmanager
+    def _names_kept(self) -> Iterator[None]:
+        """Take names that the model's classes get inside back, unless something was trained."""
+        names, steps = self._model.classes, self.steps
+        try:
+            yield
+        except BaseException:
+            if self.steps == steps and self._model.classes is not names:
+                self._model.classes = names
+            raise
+
+    def _history_keys(self, metrics: Iterable[str], *, validated: bool) -> list[str]:
+        names = _metric_names(metrics)
+        measured = ["loss", "accuracy"] if "accuracy" in names and self._has_accuracy else ["loss"]
+        if validated:
+            measured += [f"val_{key}" for key in measured]
+        return [*measured, "learning_rate", "grad_norm", "samples_per_second"]
+
+
+def _metric_names(metrics: Any) -> tuple[str, ...]:
+    try:
+        names = (metrics,) if isinstance(metrics, str) else tuple(metrics)
+    except TypeError:
+        names = (None,)
+    for name in names:
+        if not isinstance(name, str):
+            hint = 'give ("accuracy",), or () for the loss alone'
+            raise TypeError(message("fit", f"metrics is {metrics!r}", "expected names of metrics", hint))
+        if name not in _METRICS:
+            refuse_name("fit", "metric", name, _METRICS)
+    return names
+
+
+def check_last_batch(last_batch: object) -> None:
+    """Refuse what is no name, with TypeError; the core knows the names."""
+    if not isinstance(last_batch, str):
+        given = f"last_batch is {last_batch!r}"
+        raise TypeError(message("fit", given, "expected one of keep, drop, merge", 'for example "keep"'))

@@ -1,0 +1,344 @@
+"""Class labels of any kind: names, their file, their errors, weights by name."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+import stoop
+from helpers import bits, refused
+
+FEATURES, SAMPLES = 4, 60
+
+NAMES: dict[str, Any] = {
+    "strings": np.array(["bird", "cat", "dog"]),
+    "objects": np.array(["bird", "cat", "dog"], object),
+    "integers": np.array([3, 7, 100]),
+    "negative integers": np.array([-1, 0, 1], "int8"),
+    "from 1": np.array([1, 2, 3], "int32"),
+    "large integers": np.array([0, 2**40, 2**64 - 1], "uint64"),
+    "not ASCII": np.array(["Zürich", "naïve", "日本"]),
+}
+
+
+def make_data(n_classes: int = 3) -> tuple[npt.NDArray, npt.NDArray]:
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((SAMPLES, FEATURES)).astype("float32")
+    return X, np.arange(SAMPLES) % n_classes
+
+
+def make_trainer(outputs: int = 3, loss: str = "softmax_cross_entropy", **options: Any) -> Any:
+    model = stoop.Model([stoop.Dense(8, activation="tanh"), stoop.Dense(outputs)], input_dim=FEATURES, **options)
+    return stoop.Trainer(model, loss=loss)
+
+
+@pytest.mark.parametrize("kind", NAMES)
+def test_labels_train_like_the_indices_of_their_names(kind: str, tmp_path: Path) -> None:
+    X, indices = make_data()
+    names = NAMES[kind]
+    y = names[indices]
+    plain, named = make_trainer(), make_trainer()
+    plain.fit(X, indices, epochs=3, batch_size=16, validation_data=(X[:20], indices[:20]), verbose=0)
+    named.fit(X, y, epochs=3, batch_size=16, validation_data=(X[:20], y[:20]), verbose=0)
+    assert bits(plain.model) == bits(named.model)
+    assert plain.history["val_accuracy"] == named.history["val_accuracy"]
+    assert plain.evaluate(X, indices) == named.evaluate(X, y)
+    assert plain.step(X, indices) == named.step(X, y)
+    assert plain.loss_and_grad(X, indices)[0] == named.loss_and_grad(X, y)[0]
+    assert plain.model.classes is None
+    order = np.sort(names) if kind == "not ASCII" else names
+    np.testing.assert_array_equal(named.model.classes, order)
+    named.model.save(tmp_path / "m.safetensors")
+    for model in (named.model, stoop.load_model(tmp_path / "m.safetensors"), named.model.copy()):
+        labels = model.predict_labels(X)
+        assert labels.dtype == names.dtype
+        np.testing.assert_array_equal(labels, order[model.predict_classes(X)])
+    np.testing.assert_array_equal(plain.model.predict_labels(X), plain.model.predict_classes(X))
+
+
+def test_two_classes_of_one_output() -> None:
+    X, indices = make_data(2)
+    plain = make_trainer(1, "binary_cross_entropy")
+    plain.fit(X, indices, epochs=2, verbose=0, class_weight={1: 3.0})
+    for names in (["no", "yes"], [-1, 1], [False, True], [-1.0, 1.0], [1, 2]):
+        named = make_trainer(1, "binary_cross_entropy")
+        y = np.array(names)[indices]
+        named.fit(X, y, epochs=2, verbose=0, class_weight={names[1]: 3.0})
+        assert bits(plain.model) == bits(named.model), names
+        assert named.evaluate(X, y[:, None]) == plain.evaluate(X, indices)
+        assert named.model.classes.tolist() == names
+        assert named.model.predict_labels(X).dtype == y.dtype
+        np.testing.assert_array_equal(named.model.predict_labels(X), np.array(names)[plain.model.predict_classes(X)])
+
+
+def test_labels_minus_one_and_one_as_a_column_of_floats() -> None:
+    X, indices = make_data(2)
+    y = (2 * indices - 1).astype("float32")[:, None]
+    trainer = make_trainer(1, "binary_cross_entropy")
+    trainer.fit(X, y, epochs=1, verbose=0)
+    assert trainer.model.classes.tolist() == [-1.0, 1.0]
+
+
+def test_booleans_of_two_outputs() -> None:
+    X, indices = make_data(2)
+    trainer = make_trainer(2)
+    trainer.fit(X, indices.astype(bool), epochs=1, verbose=0)
+    assert trainer.model.classes.dtype == bool
+    assert trainer.model.predict_labels(X).dtype == bool
+    assert trainer.evaluate(X, indices) == trainer.evaluate(X, indices == 1)
+
+
+def test_lists_and_a_validation_split() -> None:
+    X, indices = make_data()
+    trainer = make_trainer()
+    trainer.fit(X, [["a", "b", "c"][i] for i in indices], epochs=1, validation_split=0.2, verbose=0)
+    assert trainer.model.classes.tolist() == ["a", "b", "c"]
+    assert len(trainer.history["val_accuracy"]) == 1
+
+
+def test_columns_of_data_frames() -> None:
+    pandas = pytest.importorskip("pandas")
+    X, indices = make_data()
+    names = np.array(["low", "middle", "high"])
+    for column in (pandas.Series(names[indices]), pandas.Series(names[indices]).astype("string")):
+        trainer = make_trainer()
+        trainer.fit(X, column, epochs=1, verbose=0)
+        assert trainer.model.classes.tolist() == ["high", "low", "middle"]
+    ordered = pandas.Series(pandas.Categorical(names[indices], categories=list(names), ordered=True))
+    trainer = make_trainer()
+    trainer.fit(X, ordered, epochs=1, verbose=0)
+    assert trainer.model.classes.tolist() == ["low", "middle", "high"]
+    spare = pandas.Series(pandas.Categorical(names[indices], categories=[*names, "none"]))
+    trainer = make_trainer()
+    trainer.fit(X, spare, epochs=1, verbose=0)
+    assert trainer.model.classes.tolist() == ["low", "middle", "high"]
+
+
+def test_a_categorical_column_without_pandas() -> None:
+    class Type:
+        categories = np.array(["low", "high", "never"], object)
+
+    class Column:
+        dtype = Type()
+        values = np.array(["low", "high"], object)[np.arange(SAMPLES) % 2]
+
+        def __array__(self, dtype: Any = None, copy: Any = None) -> npt.NDArray:
+            return self.values
+
+    X, _ = make_data()
+    for outputs, names in ((2, ["low", "high"]), (3, ["low", "high", "never"])):
+        trainer = make_trainer(outputs)
+        trainer.fit(X, Column(), epochs=1, verbose=0)
+        assert trainer.model.classes.tolist() == names
+
+
+@pytest.mark.parametrize("call", ["fit", "step", "evaluate", "loss_and_grad", "validation_data"])
+def test_an_unknown_label_is_named(call: str) -> None:
+    X, indices = make_data()
+    y = np.array(["a", "b", "c"])[indices]
+    trainer = make_trainer()
+    trainer.fit(X, y, epochs=1, verbose=0)
+    wrong = y.copy()
+    wrong[7] = "z"
+    before = bits(trainer.model)
+    with refused(ValueError, "'z'", "row 7", "'a', 'b', 'c'"):
+        if call == "validation_data":
+            trainer.fit(X, y, epochs=1, verbose=0, validation_data=(X, wrong))
+        else:
+            getattr(trainer, call)(X, wrong)
+    with refused(ValueError, "0", "'a', 'b', 'c'"):  # indices are no names
+        trainer.step(X, indices)
+    assert bits(trainer.model) == before
+    assert trainer.model.classes.tolist() == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize(
+    ("outputs", "loss", "y", "patterns"),
+    [
+        (3, "softmax_cross_entropy", ["a", "b"] * 30, ("2 classes", "3 outputs", "model.classes")),
+        (3, "softmax_cross_entropy", ["a", "b", "c", "d"] * 15, ("4 classes", "3 outputs", "4 units")),
+        (3, "softmax_cross_entropy", [0, 1, 2, 3] * 15, ("class 3 at row 3", "4")),
+        (3, "softmax_cross_entropy", [0, 5] * 30, ("class 5 at row 1", "2")),
+        (1, "binary_cross_entropy", ["a", "b", "c"] * 20, ("3 classes", "softmax_cross_entropy", r"Dense\(3\)")),
+        (1, "binary_cross_entropy", ["a"] * 60, ("1 class,", "2 classes")),
+    ],
+)
+def test_another_number_of_classes_than_outputs(outputs: int, loss: str, y: Any, patterns: tuple[str, ...]) -> None:
+    X, _ = make_data()
+    trainer = make_trainer(outputs, loss)
+    with refused(ValueError, *patterns):
+        trainer.fit(X, np.array(y), epochs=1, verbose=0)
+    assert trainer.model.classes is None
+    assert trainer.model.output is None
+
+
+@pytest.mark.parametrize(
+    ("y", "pattern"),
+    [
+        (np.array(["a", None, "b"] * 20, object), "None at row 1"),
+        (np.array(["a", float("nan"), "b"] * 20, object), "nan at row 1"),
+        (np.array(["a", 1, True] * 20, object), "bool, int, str"),
+        (["a", 1, "b"] * 20, "int, str"),
+        (np.array([b"a", b"b", b"c"] * 20), "S1"),
+        (np.array([[1], [2, 3]] * 30, object), "list"),
+    ],
+    ids=["None", "nan", "mixed", "a mixed list", "bytes", "lists"],
+)
+def test_what_is_no_label(y: Any, pattern: str) -> None:
+    X, _ = make_data()
+    trainer = make_trainer()
+    with refused(TypeError, pattern):
+        trainer.fit(X, y, epochs=1, verbose=0)
+    assert trainer.model.classes is None
+
+
+def test_a_column_of_classes_is_taken_with_one_note() -> None:
+    X, indices = make_data()
+    trainer, plain = make_trainer(), make_trainer()
+    with pytest.warns(UserWarning, match=r"\(60, 1\).*ravel") as record:
+        first = trainer.step(X, indices[:, None])
+    assert record[0].filename == __file__
+    assert first == plain.step(X, indices)
+    assert trainer.step(X, indices[:, None]) == plain.step(X, indices)  # a second warning would be an error
+
+
+def test_names_that_a_refused_fit_told_are_taken_back() -> None:
+    X, indices = make_data()
+    trainer = make_trainer()
+    with refused(ValueError, "NaN"):
+        trainer.fit(np.full_like(X, np.nan), np.array(["a", "b", "c"])[indices], verbose=0)
+    assert trainer.model.classes is None
+    trainer.fit(X, indices, epochs=1, verbose=0)
+    assert trainer.model.classes is None
+
+
+def test_validation_has_the_classes_of_the_training() -> None:
+    X, indices = make_data()
+    trainer = make_trainer()
+    with refused(TypeError, "validation_data", "names"):
+        trainer.fit(X, indices, epochs=1, verbose=0, validation_data=(X, np.array(["a", "b", "c"])[indices]))
+
+
+def test_names_can_be_given() -> None:
+    X, indices = make_data()
+    trainer = make_trainer(classes=["c", "a", "b"])
+    few = np.array(["a", "a", "c"])
+    trainer.step(X[:3], few)  # not all of them are there
+    assert trainer.model.classes.tolist() == ["c", "a", "b"]
+    plain = make_trainer()
+    plain.step(X[:3], [1, 1, 0])
+    assert bits(plain.model) == bits(trainer.model)
+    trainer.model.classes = [10, 20, 30]
+    assert trainer.model.predict_labels(X).tolist() == [10 * (i + 1) for i in trainer.model.predict_classes(X)]
+    trainer.model.classes = None
+    assert trainer.evaluate(X, indices)["loss"] > 0
+
+
+@pytest.mark.parametrize(
+    ("classes", "exception", "pattern"),
+    [
+        (["a", "b"], ValueError, "2 names for 3 outputs"),
+        (["a", "b", "a"], ValueError, "twice"),
+        ([0.5, 1.0, 2.0], TypeError, "float64"),
+        ("abc", TypeError, r"\(\)"),
+        ([["a", "b", "c"]], TypeError, r"\(1, 3\)"),
+        (["a", 1, 2], TypeError, "object"),
+        (["a", "b", "\ud800"], ValueError, "half of a character"),
+    ],
+)
+def test_bad_names(classes: Any, exception: Any, pattern: str) -> None:
+    with refused(exception, pattern):
+        make_trainer(classes=classes)
+    model = make_trainer().model
+    with refused(exception, pattern):
+        model.classes = classes
+    assert model.classes is None
+
+
+def test_indices_stay_what_they_are_after_training() -> None:
+    X, indices = make_data()
+    trainer = make_trainer()
+    trainer.fit(X, indices, epochs=1, verbose=0)
+    with refused(TypeError, "'a', 'b', 'c'", "model.classes"):
+        trainer.fit(X, np.array(["a", "b", "c"])[indices], epochs=1, verbose=0)
+    with refused(ValueError, "3"):
+        trainer.evaluate(X, indices + 1)
+    trainer.model.classes = ["a", "b", "c"]
+    trainer.fit(X, np.array(["a", "b", "c"])[indices], epochs=1, verbose=0)
+
+
+def test_gradients_before_training_know_names() -> None:
+    X, indices = make_data()
+    y = np.array(["a", "b", "c"])[indices]
+    trainer, plain = make_trainer(dtype="float64"), make_trainer(dtype="float64")
+    assert trainer.loss_and_grad(X, y)[0] == plain.loss_and_grad(X, indices)[0]
+    assert stoop.gradcheck(trainer.model, "softmax_cross_entropy", X, y).passed
+    direction = trainer.model.state_dict()
+    np.testing.assert_array_equal(
+        trainer.hessian_vector_product(X, y, direction)["0.weight"],
+        plain.hessian_vector_product(X, indices, direction)["0.weight"],
+    )
+    assert stoop.diagnose.critical_point(trainer, X, y).loss == stoop.diagnose.critical_point(plain, X, indices).loss
+    assert trainer.model.classes is None  # nothing was trained
+    with refused(TypeError, "names"):
+        trainer.evaluate(X, y)
+
+
+def test_weights_by_name_and_balanced() -> None:
+    X, _ = make_data()
+    indices = np.array([0] * 40 + [1] * 15 + [2] * 5)
+    y = np.array(["a", "b", "c"])[indices]
+    weights = SAMPLES / (3 * np.bincount(indices))
+
+    def train(targets: Any, class_weight: Any) -> bytes:
+        trainer = make_trainer()
+        trainer.fit(X, targets, epochs=2, batch_size=16, verbose=0, class_weight=class_weight)
+        return bits(trainer.model)
+
+    expected = train(indices, weights)
+    assert train(indices, "balanced") == expected
+    assert train(y, "balanced") == expected
+    assert train(y, dict(zip(["a", "b", "c"], weights))) == expected
+    assert train(y, weights) == expected
+    trainer = make_trainer()
+    with refused(ValueError, "'d'", "'a', 'b', 'c'"):
+        trainer.fit(X, y, verbose=0, class_weight={"d": 1.0})
+    with refused(ValueError, "balanced"):
+        trainer.fit(X, y, verbose=0, class_weight="balance")
+
+
+def test_balanced_counts_the_samples_that_are_trained_on() -> None:
+    X, _ = make_data()
+    indices = np.array([0] * 20 + [1] * 28 + [0] * 12)
+    split, part = make_trainer(2), make_trainer(2)
+    split.fit(X, indices, epochs=1, verbose=0, class_weight="balanced", validation_split=0.2, shuffle=False)
+    part.fit(X[:48], indices[:48], epochs=1, verbose=0, class_weight="balanced", shuffle=False)
+    assert bits(split.model) == bits(part.model)
+
+
+def test_names_go_along_with_a_folded_model() -> None:
+    model = stoop.Model([stoop.Dense(3), stoop.BatchNorm()], input_dim=FEATURES)
+    X, indices = make_data()
+    stoop.Trainer(model).fit(X, np.array(["a", "b", "c"])[indices], epochs=1, verbose=0)
+    folded = model.fold_batch_norm()
+    assert folded.classes.tolist() == ["a", "b", "c"]
+    assert folded.output == "softmax"
+
+
+def test_indices_are_taken_without_a_detour(monkeypatch: pytest.MonkeyPatch) -> None:
+    X, indices = make_data()
+    trainer = make_trainer()
+
+    def detour(*_: object, **__: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(trainer._targets, "read", detour)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        trainer.step(X, indices)
+        trainer.step(X, indices.astype("int32"))
