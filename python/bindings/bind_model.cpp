@@ -84,7 +84,7 @@ void bind_model_of(py::module_& m, const char* name) {
       .def_property("output", &output<T>, &set_output<T>)
       .def_property("classes", &classes<T>, &set_classes<T>)
       .def("set_output_by_training",
-           [](Model<T>& model, std::string_view name) { model.set_output_by_training(output_from_name(name)); })
+           [](Model<T>& model, std::string_view output) { model.set_output_by_training(output_from_name(output)); })
       .def_property_readonly("output_is_given", &Model<T>::output_is_given)
       .def("config", [](const Model<T>& model) { return to_json(model.config()); })
       .def("parameters", &parameters<T>)

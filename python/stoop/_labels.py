@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from stoop._checks import class_targets, softmax_targets, to_numpy, value_targets
+from stoop._arrays import to_numpy
+from stoop._checks import class_targets, softmax_targets, value_targets
 from stoop._errors import message, warn
 from stoop.losses import BinaryCrossEntropy, Loss, SoftmaxCrossEntropy
 

@@ -83,12 +83,9 @@ def _pair(where: str, y_true: npt.ArrayLike, y_pred: npt.ArrayLike) -> tuple[npt
         given, hint = f"shapes {true.shape} and {pred.shape}", "compare the arrays"
         for array, name in ((pred, "y_pred"), (true, "y_true")):
             if array.ndim == 2 and array.size:
-                one = array.shape[1] == 1
-                hint = (
-                    f"use {name}.ravel(), as in model.predict(X).ravel()"
-                    if one
-                    else f"use {name}.argmax(axis=1), or model.predict_classes(X)"
-                )
+                hint = f"use {name}.argmax(axis=1), or model.predict_classes(X)"
+                if array.shape[1] == 1:
+                    hint = f"use {name}.ravel(), as in model.predict(X).ravel()"
         raise ValueError(message(where, given, "expected two equal (n_samples,), not empty", hint))
     return true, pred
 
