@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from stoop._checks import integer, real, to_numpy
+from stoop._checks import by_power_of_two, integer, real, to_numpy
 from stoop._errors import message
 
 _WHERE = "fit"
@@ -18,7 +18,8 @@ def class_weights(
 ) -> npt.NDArray[Any]:
     """Return ``weights * table[classes]``, with the table that a dict or array means, divided by a power of two.
 
-    Only ratios count; the largest is brought to between 1 and 2, where every dtype holds it.
+    Only ratios count; the largest is brought to between 1 and 2, where every dtype holds it. So are both factors, whose
+    product could otherwise be too large or too small for float64.
 
     Raises
     ------
@@ -32,12 +33,9 @@ def class_weights(
         given = f"y holds classes from {classes.min()} to {classes.max()}"
         expected = f"expected 0 <= class < {n_classes}"
         raise ValueError(message(_WHERE, given, expected, "number the classes from 0"))
-    by_sample: npt.NDArray[Any] = table[classes]
+    by_sample = by_power_of_two(table[classes])
     if weights is not None:
-        by_sample = by_sample * weights
-    largest = by_sample.max()
-    if np.isfinite(largest):  # the core refuses what is not
-        by_sample = np.ldexp(by_sample, 1 - np.frexp(largest)[1])
+        by_sample = by_power_of_two(by_sample * by_power_of_two(weights.astype(np.float64)))
     return by_sample.astype(dtype, copy=False)
 
 

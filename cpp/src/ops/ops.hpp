@@ -190,6 +190,10 @@ struct ColumnSumArgs {
   T* sum;
 };
 
+// What a layer normalisation keeps of a row: mean, inverse, rest and scale, normalised = (x*scale - mean - rest)*inverse.
+// Rest is 0 and scale 1, and inverse 1/sqrt(variance + eps), unless the mean needs more digits or the row overflows.
+inline constexpr Index kRowStatistics = 4;
+
 // Layer normalisation of rows.
 template <class T>
 struct LayerNormArgs {
@@ -202,7 +206,7 @@ struct LayerNormArgs {
   Index ld_output;
   const T* grad;  // (rows, cols), backward: the gradient of the output
   Index ld_grad;
-  T* statistics;  // (rows, 2): mean and 1/sqrt(variance + eps), written forward, read backward
+  T* statistics;  // (rows, kRowStatistics), written forward, read backward
   Index ld_statistics;
   T eps;
   T* grad_gamma;  // (cols), layer_norm_gamma: sum over the rows of grad * normalised input
@@ -272,7 +276,8 @@ struct NormTangentArgs {
   const T* gamma_tangent;  // (cols), or null: zero
   const T* beta_tangent;   // (cols), or null: zero
   // Batch: (cols) each, mean and variance, and the tangents of mean and of inverse = 1/sqrt(variance + eps), null where
-  // the statistics are fixed. Layer: (rows, 2), mean and inverse, and their tangents. Forward writes the tangents.
+  // the statistics are fixed. Layer: `mean` is (rows, kRowStatistics), and `mean_tangent` holds the tangents of mean and
+  // inverse in its first two columns. Forward writes the tangents.
   const T* mean;
   const T* variance;
   T* mean_tangent;
