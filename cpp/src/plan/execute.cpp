@@ -14,6 +14,7 @@
 #include "input_rows.hpp"
 #include "parameter_block.hpp"
 #include "rates.hpp"
+#include "squared_gradient.hpp"
 #include "team.hpp"
 
 namespace stoop {
@@ -47,7 +48,8 @@ class TeamRun {
         plan_(executor.plan_),
         ops_(*executor.ops_),
         run_(run),
-        blocks_{plan_, ops_, run_, executor.penalties_.data(), executor.grad_sums_.data()},
+        blocks_{plan_, ops_, run_, executor.penalties_.data(), executor.grad_sums_.data(),
+                executor.grad_norms_.data()},
         barrier_(may_spin(run.threads)) {}
 
   void work(int thread, int team, const FlushToZero& mode) {
@@ -268,17 +270,32 @@ class TeamRun {
   }
 
   // The same for the norm of the whole gradient, which the update scales down to clip_norm; also refused is a step so
-  // long that the parameters would overflow.
+  // long that the parameters would overflow, and one whose squares would.
   bool check_gradient(const Batch& batch, UpdateArgs<T>& rates, int thread) {
     constexpr double kMostChange = 1e-8 * static_cast<double>(std::numeric_limits<T>::max());
-    const double norm = std::sqrt(sum(executor_.grad_sums_));
+    const double norm = gradient_norm();
     const bool clipped = run_.clip_norm > 0.0 && norm > run_.clip_norm;
-    if (clipped) rates.grad_scale = static_cast<T>(run_.clip_norm / norm);
-    const double longest = std::max(clipped ? run_.clip_norm : norm, 1.0) * run_.learning_rates[batch.updates];
-    const bool finite = std::isfinite(norm) && longest < kMostChange;
+    if (clipped) set_scale(rates, run_.clip_norm, norm);
+    const double used = clipped ? run_.clip_norm : norm;
+    const double longest = std::max(used, 1.0) * run_.learning_rates[batch.updates];
+    const bool steep = std::isfinite(norm) && used > kSteep<T> && overflows_squares(rates);
+    const bool finite = std::isfinite(norm) && longest < kMostChange && !steep;
     if (thread == 0 && !finite) result.non_finite_loss = true;
-    if (thread == 0 && !finite && std::isfinite(norm)) result.too_long = longest;
+    if (thread == 0 && steep) result.too_steep = norm;
+    if (thread == 0 && !finite && !steep && std::isfinite(norm)) result.too_long = longest;
     return finite;
+  }
+
+  // Of the whole gradient, which is all there before an update of it begins.
+  bool overflows_squares(const UpdateArgs<T>& rates) const {
+    for (const Step& step : plan_.steps) {
+      if (step.kind != StepKind::update_parameter) continue;
+      const T* accumulated = run_.state[0] == nullptr ? nullptr : run_.state[0] + step.parameter;
+      const SquaredGradient<T> gradient{run_.gradient + step.parameter, accumulated, step.extent * step.row_elements,
+                                        rates.grad_scale, rates.grad_scale_rest};
+      if (stoop::overflows_squares(*run_.optimizer, gradient)) return true;
+    }
+    return false;
   }
 
   // Of the batch; the running ones, a mean of these and of what they were, then stay finite as well.
@@ -296,6 +313,20 @@ class TeamRun {
     double total = 0.0;
     for (const double part : parts) total += part;
     return total;
+  }
+
+  // The root of the sum of all squares, or where double does not hold these, of the squares of the blocks' norms.
+  double gradient_norm() const {
+    constexpr double kLeast = 0x1p-952;  // of a sum none of whose squares are lost
+    const std::vector<double>& sums = executor_.grad_sums_;
+    const double total = sum(sums);
+    const auto is_held = [](double squares) { return squares >= kLeast && std::isfinite(squares); };
+    if (is_held(total)) return std::sqrt(total);
+    double norm = 0.0;
+    for (std::size_t i = 0; i < sums.size(); ++i) {
+      norm = std::hypot(norm, is_held(sums[i]) ? std::sqrt(sums[i]) : executor_.grad_norms_[i]);
+    }
+    return norm;
   }
 
   // Thread 0, before the step's last barrier: the others read stop_ behind it.
@@ -316,11 +347,12 @@ class TeamRun {
   // next step's first barrier, which needs this thread.
   void add_sums() {
     const double penalty = run_.fixed_penalty + sum(executor_.penalties_);
-    const double squares = sum(executor_.grad_sums_);
+    const double norm = gradient_norm();
     result.loss_sum += loss_ + penalty * weight_;
     result.weight_sum += weight_;
-    result.grad_norm_sum += std::sqrt(squares);
-    spoiled_ = result.non_finite_gradient = !std::isfinite(squares) || !std::isfinite(penalty);
+    result.grad_norm_sum += norm;
+    result.largest_norm = std::max(result.largest_norm, norm);
+    spoiled_ = result.non_finite_gradient = !std::isfinite(norm) || !std::isfinite(penalty);
   }
 
   TrainingExecutor<T>& executor_;
@@ -347,7 +379,8 @@ TrainingExecutor<T>::TrainingExecutor(Plan plan, const OpTable<T>& ops)
       losses_(static_cast<std::size_t>(block_count(plan_.batch, kRowBlock))),
       correct_(losses_.size()),
       penalties_(static_cast<std::size_t>(plan_.sum_slots)),
-      grad_sums_(penalties_.size()) {
+      grad_sums_(penalties_.size()),
+      grad_norms_(penalties_.size()) {
   bound_.resize(plan_.buffers.size());
 }
 

@@ -11,10 +11,13 @@
 
 #include "../ops/select.hpp"
 #include "../plan/arena.hpp"
+#include "../plan/finite.hpp"
 #include "../plan/plan.hpp"
 #include "../plan/rates.hpp"
+#include "../plan/squared_gradient.hpp"
 #include "../plan/team.hpp"
 #include "settings.hpp"
+#include "vectors.hpp"
 
 namespace stoop {
 namespace {
@@ -74,6 +77,19 @@ struct ParameterUpdater<T>::Impl {
                       "make a new optimizer for them, or reset this one");
   }
 
+  // A pass of its own, since nothing may be changed by then; the optimizers that need none are spared it.
+  void check_squares(std::span<const std::span<const T>> gradients) const {
+    if (!squares_gradients(optimizer)) return;
+    for (std::size_t i = 0; i < gradients.size(); ++i) {
+      const auto n = static_cast<Index>(gradients[i].size());
+      if (!any_above(gradients[i].data(), n, static_cast<T>(kSteep<T>))) continue;
+      const T* accumulated = steps > 0 ? state[0][i].data() : nullptr;
+      if (!overflows_squares(optimizer, SquaredGradient<T>{gradients[i].data(), accumulated, n, T(1), T(1)})) continue;
+      throw NonFiniteLossError(steps, 0, cause_of_steep_gradient(), kWhere,
+                               steep_gradient<T>(optimizer, norm<T>(gradients[i])));
+    }
+  }
+
   void update(std::span<const std::span<T>> parameters, std::span<const std::span<const T>> gradients,
               const UpdateArgs<T>& rates, int thread, int team) {
     for (std::size_t i = 0; i < parameters.size(); ++i) {
@@ -109,6 +125,7 @@ template <class T>
 void ParameterUpdater<T>::step(std::span<const std::span<T>> parameters,
                                std::span<const std::span<const T>> gradients) {
   impl_->check(parameters, gradients);
+  impl_->check_squares(gradients);
   const double rate = schedule_of(impl_->optimizer)(impl_->steps);
   check_rates({&rate, 1}, impl_->steps);
   if (impl_->steps == 0) impl_->start(parameters);

@@ -189,6 +189,19 @@ std::string cause_of_long_step(double learning_rate) {
          "standardise X and y";
 }
 
+template <class T>
+std::string steep_gradient(const Optimizer& optimizer, double norm) {
+  const std::string name(name_of(kind_of(optimizer)));
+  return "the gradient, of norm " + number_text(norm) + ", has an element whose square is beyond " + kTypeName<T> +
+         ", and " + name + ", which divides by the root of such squares, would never move that parameter again";
+}
+
+std::string cause_of_steep_gradient() {
+  return "X, y or the parameters are too large: standardise X and y, or limit the gradient (clip_norm, clip_value)";
+}
+
+template std::string steep_gradient<float>(const Optimizer&, double);
+template std::string steep_gradient<double>(const Optimizer&, double);
 template std::string long_step<float>(double);
 template std::string long_step<double>(double);
 template void check_precision<float>(Precision);

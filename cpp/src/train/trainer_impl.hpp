@@ -245,6 +245,9 @@ struct Trainer<T>::Impl {
                                   Index updates_before) const {
     if (result.too_long > 0.0)
       throw NonFiniteLossError(steps, epoch, cause_of_long_step(rate), where, long_step<T>(result.too_long));
+    if (result.too_steep > 0.0)
+      throw NonFiniteLossError(steps, epoch, cause_of_steep_gradient(), where,
+                               steep_gradient<T>(config.optimizer, result.too_steep));
     const std::string cause = cause_of_overflow<T>(config, graph, model.parameter_block().data(), rate, updates_before);
     throw NonFiniteLossError(steps, epoch, cause, where);
   }
@@ -299,6 +302,7 @@ struct Trainer<T>::Impl {
   void save();
   void restore();
   bool is_intact();
+  bool has_infinite_state() const;
   // ---- trainer_full_batch.cpp ----
   History fit_full_batch(const InputView& x, const Targets<T>& y, const FitOptions<T>& options, Poller* poller);
   double step_full_batch(const InputView& x, const Targets<T>& y, double rate);
