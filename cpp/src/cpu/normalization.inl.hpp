@@ -48,11 +48,6 @@ template <class T>
 constexpr T kScaleOfHugeRows = sizeof(T) == 4 ? T(0x1p-96) : T(0x1p-768);
 
 template <class T>
-inline bool is_finite_number(T x) {
-  return x - x == T(0);
-}
-
-template <class T>
 [[gnu::noinline]] RowStatistics<T> careful_statistics(const T* x, Index cols, T eps) {
   const T inverse_cols = T(1) / static_cast<T>(cols);
   for (T scale = T(1);; scale = kScaleOfHugeRows<T>) {

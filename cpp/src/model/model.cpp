@@ -10,6 +10,7 @@
 #include <stoop/runtime.hpp>
 
 #include "../ops/select.hpp"
+#include "../plan/element_range.hpp"
 #include "../plan/execute.hpp"
 #include "../train/dataset.hpp"
 #include "initialize.hpp"
@@ -56,7 +57,7 @@ struct Model<T>::Impl {
         buffer_block(graph.buffer_elements),
         ops(&active_table<T>()) {
     check_input_scaling<T>(config);
-    check_eps(graph, sizeof(T));
+    check_numbers(ElementRange(sizeof(T)), graph);
     for (const GraphParameter& parameter : graph.parameters) parameters.push_back(parameter.info);
     for (const GraphParameter& buffer : graph.buffers) buffers.push_back(buffer.info);
     if (draws) fill(graph.parameters, parameter_block.data());

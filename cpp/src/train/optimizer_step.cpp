@@ -3,6 +3,7 @@
 #include <stoop/optimizer_step.hpp>
 
 #include <algorithm>
+#include <atomic>
 #include <string>
 #include <vector>
 
@@ -11,6 +12,7 @@
 
 #include "../ops/select.hpp"
 #include "../plan/arena.hpp"
+#include "../plan/element_range.hpp"
 #include "../plan/finite.hpp"
 #include "../plan/plan.hpp"
 #include "../plan/rates.hpp"
@@ -31,7 +33,7 @@ template <class T>
 struct ParameterUpdater<T>::Impl {
   explicit Impl(Optimizer wanted) : optimizer(std::move(wanted)), ops(active_table<T>()) {
     validate(optimizer);
-    check_eps<T>(optimizer, kWhere);
+    check_numbers(ElementRange(sizeof(T)), optimizer, kWhere);
     if (is_full_batch(kind_of(optimizer))) {
       throw_value_error(kWhere, std::string(name_of(kind_of(optimizer))) + " needs the cost, not a gradient alone",
                         "expected an optimizer of single updates", "use minimize, or a Trainer");
@@ -82,7 +84,12 @@ struct ParameterUpdater<T>::Impl {
     if (!squares_gradients(optimizer)) return;
     for (std::size_t i = 0; i < gradients.size(); ++i) {
       const auto n = static_cast<Index>(gradients[i].size());
-      if (!any_above(gradients[i].data(), n, static_cast<T>(kSteep<T>))) continue;
+      std::atomic<bool> steep{false};
+      share_elements(n, get_num_threads(), [&](const Range& part) {
+        const T* first = gradients[i].data() + part.begin;
+        if (any_above(first, part.end - part.begin, static_cast<T>(kSteep<T>))) steep.store(true);
+      });
+      if (!steep.load()) continue;
       const T* accumulated = steps > 0 ? state[0][i].data() : nullptr;
       if (!overflows_squares(optimizer, SquaredGradient<T>{gradients[i].data(), accumulated, n, T(1), T(1)})) continue;
       throw NonFiniteLossError(steps, 0, cause_of_steep_gradient(), kWhere,

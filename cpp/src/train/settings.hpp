@@ -21,10 +21,6 @@ void check_precision(Precision precision);
 // By element of Model::parameter_block(): whether training changes it.
 std::vector<bool> trained_elements(const Graph& graph);
 
-// Throws ValueError for an eps that is zero in T: it would not keep a zero gradient from 0/0.
-template <class T>
-void check_eps(const Optimizer& optimizer, const char* where);
-
 // Whether updates need all gradients first.
 bool needs_all_gradients(const TrainerConfig& config);
 

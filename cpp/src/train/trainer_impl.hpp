@@ -18,6 +18,7 @@
 #include <stoop/runtime.hpp>
 
 #include "../ops/select.hpp"
+#include "../plan/element_range.hpp"
 #include "../plan/execute.hpp"
 #include "../plan/tuner.hpp"
 #include "dataset.hpp"
@@ -36,7 +37,7 @@ struct Trainer<T>::Impl {
         provider(select_gemm_provider()),
         ops(kernels_for(config.precision)) {
     check_config(config, graph);
-    check_eps<T>(config.optimizer, "Trainer");
+    check_numbers(ElementRange(sizeof(T)), config);
     const Index size = parameter_count();
     for (int i = 0; i < state_count(config.optimizer); ++i) state[i].reset(size);
     if (config.ema) average.reset(size);
