@@ -322,9 +322,6 @@ TYPED_TEST(ExtremeNumbers, LossesBeyondTheTypeThatDoubleHolds) {
   EXPECT_EQ(loss_of<T>(Huber{}, {big, T(0)}, {-big, T(0)}, &grad), double(big));
   EXPECT_EQ(grad[0], T(0.5));
   EXPECT_EQ(loss_of<T>(BinaryCrossEntropy{}, {big, big}, {T(0), T(0)}, &grad), double(big));
-  const double square = double(kHuge<T>) * double(kHuge<T>);
-  EXPECT_EQ(loss_of<T>(MeanSquaredError{}, {kHuge<T>, T(0)}, {T(0), T(0)}, &grad), 0.5 * square);
-  EXPECT_EQ(grad[0], kHuge<T>);
 }
 
 }  // namespace

@@ -181,8 +181,6 @@ inline NumberAndSlope careful_element_loss(double z, double t, [[maybe_unused]] 
   if constexpr (kKind == LossKind::binary_cross_entropy) {
     const double e = __builtin_exp(-__builtin_fabs(z));
     return {(z < 0.0 ? 0.0 : z) - z * t + __builtin_log1p(e), (z < 0.0 ? e : 1.0) / (1.0 + e) - t};
-  } else if constexpr (kKind == LossKind::mse) {
-    return {d * d, d + d};
   } else if constexpr (kKind == LossKind::mae) {
     return {size, size > 0.0 ? sign : d};
   } else {
@@ -237,7 +235,9 @@ void elementwise_loss(const LossArgs<T>& args) noexcept {
     if constexpr (kSums == 2) correct += add_pairs_of_lanes<T>(sums.of[1]);
   }
   double total = sum_lanes<double>(loss);
-  if (!is_finite_number(total)) total = careful_elementwise_loss<T, kKind>(args);
+  if constexpr (kKind != LossKind::mse) {  // a mean of squares that T does not hold is infinite
+    if (!is_finite_number(total)) total = careful_elementwise_loss<T, kKind>(args);
+  }
   *args.loss = total / cols;
   *args.correct = sum_lanes<double>(correct) / cols;
 }

@@ -184,7 +184,7 @@ inline Normalised<T> normalised(const NormTangentArgs<T>& args, const RowTangent
   return {c * s.of.inverse, (t_x * s.of.scale - s.t_mean) * s.of.inverse + c * s.t_r};
 }
 
-// t_mean = mean(t_x), t_r = -r^3 * mean(c * t_c), in an order in which r^3 cannot overflow.
+// t_mean = mean(t_x), t_r = -r^3 * mean(c * t_c), also where r^3 alone would overflow.
 template <class T>
 inline void row_statistics_tangent(const NormTangentArgs<T>& args, Index i) {
   const RowStatistics<T> s = row_statistics(args.mean + i * args.ld_statistics);
@@ -197,11 +197,12 @@ inline void row_statistics_tangent(const NormTangentArgs<T>& args, Index i) {
              row_sum<T>(args.cols, [&](Index j, int lanes) { return load_lanes(t_x + j, lanes) * s.scale; });
     product = inverse_cols * row_sum<T>(args.cols, [&](Index j, int lanes) {
                 const Vec<T> c = (load_lanes(x + j, lanes) * s.scale - s.mean) - s.rest;
-                return c * r * (load_lanes(t_x + j, lanes) * s.scale - t_mean);
+                return c * (load_lanes(t_x + j, lanes) * s.scale - t_mean);
               });
   }
   args.mean_tangent[i * args.ld_statistics] = t_mean;
-  args.mean_tangent[i * args.ld_statistics + 1] = -(product * r * r);
+  const T cube = r * r * r;
+  args.mean_tangent[i * args.ld_statistics + 1] = is_finite_number(cube) ? -cube * product : -(product * r * r * r);
 }
 
 template <class T>

@@ -25,6 +25,10 @@ Index batch_rows(Index left, Index batch, Index merged) {
   return left <= batch + merged ? left : std::min(batch, left);
 }
 
+// Of the parameters in one update: beyond, they would soon overflow.
+template <class T>
+constexpr double kMostChange = 1e-8 * static_cast<double>(std::numeric_limits<T>::max());
+
 }  // namespace
 
 Index update_count(Index samples, Index batch, Index accumulate, Index merged) {
@@ -73,7 +77,7 @@ class TeamRun {
       if (!walk(context, batch, thread, team)) return;
       if (thread == 0) finish_batch(batch, mode);
       barrier_.wait(team);
-      if (thread == 0 && batch.is_last()) add_sums();
+      if (thread == 0 && batch.is_last()) add_sums(batch);
       if (stop_) return;
     }
   }
@@ -272,14 +276,13 @@ class TeamRun {
   // The same for the norm of the whole gradient, which the update scales down to clip_norm; also refused is a step so
   // long that the parameters would overflow, and one whose squares would.
   bool check_gradient(const Batch& batch, UpdateArgs<T>& rates, int thread) {
-    constexpr double kMostChange = 1e-8 * static_cast<double>(std::numeric_limits<T>::max());
     const double norm = gradient_norm();
     const bool clipped = run_.clip_norm > 0.0 && norm > run_.clip_norm;
     if (clipped) set_scale(rates, run_.clip_norm, norm);
     const double used = clipped ? run_.clip_norm : norm;
     const double longest = std::max(used, 1.0) * run_.learning_rates[batch.updates];
     const bool steep = std::isfinite(norm) && used > kSteep<T> && overflows_squares(rates);
-    const bool finite = std::isfinite(norm) && longest < kMostChange && !steep;
+    const bool finite = std::isfinite(norm) && longest < kMostChange<T> && !steep;
     if (thread == 0 && !finite) result.non_finite_loss = true;
     if (thread == 0 && steep) result.too_steep = norm;
     if (thread == 0 && !finite && !steep && std::isfinite(norm)) result.too_long = longest;
@@ -345,14 +348,19 @@ class TeamRun {
 
   // Thread 0, behind the step's last barrier, when all sums of squares are there; they are overwritten only behind the
   // next step's first barrier, which needs this thread.
-  void add_sums() {
+  void add_sums(const Batch& batch) {
     const double penalty = run_.fixed_penalty + sum(executor_.penalties_);
     const double norm = gradient_norm();
     result.loss_sum += loss_ + penalty * weight_;
     result.weight_sum += weight_;
     result.grad_norm_sum += norm;
     result.largest_norm = std::max(result.largest_norm, norm);
-    spoiled_ = result.non_finite_gradient = !std::isfinite(norm) || !std::isfinite(penalty);
+    const bool finite = std::isfinite(norm) && std::isfinite(penalty);
+    if (finite && plan_.kind == PlanKind::training && !squares_gradients(*run_.optimizer)) {
+      const double longest = std::max(norm, 1.0) * run_.learning_rates[batch.updates];
+      if (longest >= kMostChange<T>) result.too_long = longest;
+    }
+    spoiled_ = result.non_finite_gradient = !finite || result.too_long > 0.0;
   }
 
   TrainingExecutor<T>& executor_;

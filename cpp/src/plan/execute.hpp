@@ -94,7 +94,7 @@ struct TrainingResult {
   Index steps = 0;                   // updates made
   bool interrupted = false;          // the poller said no
   bool non_finite_loss = false;      // the step after `steps` was not applied; its loss is in loss_sum, or NaN
-  double too_long = 0.0;             // the same without anything infinite: rate times norm of that step, else 0
+  double too_long = 0.0;             // of either without anything infinite: rate times norm of that step, else 0
   double too_steep = 0.0;            // the same: the norm of a gradient whose squares the optimizer cannot hold, else 0
   bool non_finite_gradient = false;  // PlanKind::training: the last of `steps` was applied and spoiled the parameters
   // Of a mapped x, a row that holds a value that is not finite, the first of its batch: the update was not applied.
