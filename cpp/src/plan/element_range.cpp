@@ -49,7 +49,6 @@ void ElementRange::refuse_vanishing_square(const Option& option) const {
 }
 
 void ElementRange::refuse_one(const Option& option) const {
-  refuse_vanishing(option);
   if (option.value >= 1.0 || option.value < below_one_ + 0.5 * (1.0 - below_one_)) return;
   refuse(option, "it is 1", "expected at most " + number_text(below_one_));
 }

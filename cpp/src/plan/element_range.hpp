@@ -30,7 +30,7 @@ class ElementRange {
   void refuse_vanishing(const Option& option) const;         // 0, which it is not
   void refuse_unheld(const Option& option) const;            // 0, which it is not, or infinity
   void refuse_vanishing_square(const Option& option) const;  // infinity, or of its square 0
-  void refuse_one(const Option& option) const;               // 0, which it is not, or 1, which it is below
+  void refuse_one(const Option& option) const;               // 1, which it is below
 
  private:
   [[noreturn]] void refuse(const Option& option, std::string_view becomes, const std::string& expected) const;

@@ -92,7 +92,7 @@ struct ParameterUpdater<T>::Impl {
       if (!steep.load()) continue;
       const T* accumulated = steps > 0 ? state[0][i].data() : nullptr;
       if (!overflows_squares(optimizer, SquaredGradient<T>{gradients[i].data(), accumulated, n, T(1), T(1)})) continue;
-      throw NonFiniteLossError(steps, 0, cause_of_steep_gradient(), kWhere,
+      throw NonFiniteLossError(steps, 0, cause_of_steep_gradient(schedule_of(optimizer)(steps), steps), kWhere,
                                steep_gradient<T>(optimizer, norm<T>(gradients[i])));
     }
   }

@@ -183,8 +183,10 @@ std::string steep_gradient(const Optimizer& optimizer, double norm) {
          ", and " + name + ", which divides by the root of such squares, would never move that parameter again";
 }
 
-std::string cause_of_steep_gradient() {
-  return "X, y or the parameters are too large: standardise X and y, or limit the gradient (clip_norm, clip_value)";
+std::string cause_of_steep_gradient(double learning_rate, Index steps) {
+  const std::string remedy = "standardise X and y, or limit the gradient (clip_norm, clip_value)";
+  if (steps == 0) return "X, y or the parameters are too large: " + remedy;
+  return "the learning rate " + number_text(learning_rate) + " is probably too large: lower it, " + remedy;
 }
 
 template std::string steep_gradient<float>(const Optimizer&, double);

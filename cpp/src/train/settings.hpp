@@ -44,9 +44,9 @@ template <class T>
 std::string long_step(double length);
 std::string cause_of_long_step(double learning_rate);
 
-// What is wrong with a gradient of this norm, if the optimizer squares it, and why.
+// What is wrong with a gradient of this norm, if the optimizer squares it, and why, after so many updates.
 template <class T>
 std::string steep_gradient(const Optimizer& optimizer, double norm);
-std::string cause_of_steep_gradient();
+std::string cause_of_steep_gradient(double learning_rate, Index steps);
 
 }  // namespace stoop

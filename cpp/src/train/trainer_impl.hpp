@@ -247,7 +247,7 @@ struct Trainer<T>::Impl {
     if (result.too_long > 0.0)
       throw NonFiniteLossError(steps, epoch, cause_of_long_step(rate), where, long_step<T>(result.too_long));
     if (result.too_steep > 0.0)
-      throw NonFiniteLossError(steps, epoch, cause_of_steep_gradient(), where,
+      throw NonFiniteLossError(steps, epoch, cause_of_steep_gradient(rate, updates_before), where,
                                steep_gradient<T>(config.optimizer, result.too_steep));
     const std::string cause = cause_of_overflow<T>(config, graph, model.parameter_block().data(), rate, updates_before);
     throw NonFiniteLossError(steps, epoch, cause, where);
