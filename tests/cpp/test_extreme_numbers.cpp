@@ -215,8 +215,8 @@ TYPED_TEST(ExtremeNumbers, TheNormOfAGradientOfAnySize) {
       std::vector<T> regularized = grad;
       double weights = 0.0, magnitudes = 0.0;
       Sums<T> sums;
-      table_under_test<T>().regularize({n, weight.data(), regularized.data(), T(0), T(0), T(0), &weights, &magnitudes,
-                                        &sums.grad, &sums.norm});
+      table_under_test<T>().regularize(
+          {n, weight.data(), regularized.data(), T(0), T(0), T(0), &weights, &magnitudes, &sums.grad, &sums.norm});
       EXPECT_NEAR(sums.root(), want, 1e-5 * want) << size;
       if (sizeof(T) == 8) continue;
       EXPECT_NEAR(sums.grad, want * want, 1e-5 * want * want) << size;
@@ -271,7 +271,8 @@ TYPED_TEST(ExtremeNumbers, ColumnsOfAnySizeAreLimited) {
 // ---- losses ----
 
 template <class T>
-double loss_of(const Loss& loss, std::vector<T> outputs, const std::vector<T>& targets, std::vector<T>* grad = nullptr) {
+double loss_of(const Loss& loss, std::vector<T> outputs, const std::vector<T>& targets,
+               std::vector<T>* grad = nullptr) {
   double value = -1.0, correct = -1.0;
   std::vector<T> gradient(outputs.size());
   LossArgs<T> args{};

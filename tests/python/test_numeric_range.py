@@ -1,5 +1,5 @@
-"""Numbers at the ends of what the element type holds: weights of any size, rows that a LayerNorm cannot square, gradients
-whose squares overflow or vanish, logits that span more than the type, options that are zero in it."""
+"""Numbers at the ends of what the element type holds: weights of any size, rows that a LayerNorm cannot square,
+gradients whose squares overflow or vanish, logits that span more than the type, options that are zero in it."""
 
 from __future__ import annotations
 
@@ -62,12 +62,14 @@ def test_gradcheck_with_weights_of_any_size(scale: float) -> None:
 @pytest.mark.parametrize("dtype", FLOAT)
 def test_class_weights_times_sample_weights_of_any_size(dtype: str) -> None:
     rng = np.random.default_rng(1)
-    X, y, weight, table = rng.standard_normal((20, 3)), np.arange(20) % 3, rng.random(20) + 0.5, np.array([1.0, 2.0, 4.0])
+    X, y, weight = rng.standard_normal((20, 3)), np.arange(20) % 3, rng.random(20) + 0.5
+    table = np.array([1.0, 2.0, 4.0])
 
     def losses(by_sample: Any, by_class: Any) -> Any:
         model = stoop.Model([stoop.Dense(3)], input_dim=3, dtype=dtype)
         trainer = stoop.Trainer(model, optimizer=stoop.optimizers.SGD(0.1))
-        return trainer.fit(X, y, epochs=3, batch_size=7, verbose=0, sample_weight=by_sample, class_weight=by_class)["loss"]
+        weights: dict[str, Any] = {"sample_weight": by_sample, "class_weight": by_class}
+        return trainer.fit(X, y, epochs=3, batch_size=7, verbose=0, **weights)["loss"]
 
     want = losses(weight, table)
     for factor in (2.0**300, 2.0**-300, 2.0**1000, 2.0**-1000):
@@ -86,7 +88,7 @@ def test_small_weights_vanish_beside_large_ones() -> None:
 @pytest.mark.parametrize("dtype", ["f4", "f8", "i8"])
 @pytest.mark.parametrize(("bad", "text"), [(-1, "-1"), (np.nan, "nan"), (np.inf, "inf"), (-1e300, r"-1e\+300")])
 def test_weights_that_are_none_are_refused(dtype: str, bad: float, text: str) -> None:
-    if dtype == "i8" and bad != -1 or (dtype == "f4" and bad == -1e300):
+    if (dtype == "i8" and bad != -1) or (dtype == "f4" and bad == -1e300):
         return
     weight = np.array([1, bad, 1], dtype)
     with refused(ValueError, rf"sample_weight is {text} at row 1", "leaves a sample out"):
@@ -112,7 +114,7 @@ def norm_model(dtype: str, columns: int, *, residual: bool = False) -> stoop.Mod
 
 def rows(dtype: str, columns: int) -> dict[str, Any]:
     rng = np.random.default_rng(columns)
-    largest, huge = np.finfo(dtype).max, HUGE[dtype]
+    largest, huge, plain = np.finfo(dtype).max, HUGE[dtype], np.array(3e9, dtype)
     unit = rng.uniform(-1, 1, (9, columns))
     made = {
         "huge": unit * huge,
@@ -120,7 +122,7 @@ def rows(dtype: str, columns: int) -> dict[str, Any]:
         "tiny": unit * 1e-30,
         "equal": np.repeat(10 ** rng.uniform(-3, 30, (9, 1)) / 3, columns, axis=1),
         "mixed": np.where(unit > 0.5, huge, unit),
-        "neighbours": np.where(unit > 0, np.nextafter(np.array(3e9, dtype), np.array(1e10, dtype)), np.array(3e9, dtype)),
+        "neighbours": np.where(unit > 0, np.nextafter(plain, 2 * plain), plain),
     }
     return {what: values.astype(dtype) for what, values in made.items()}
 
@@ -197,10 +199,12 @@ def test_clip_norm_of_gradients_of_any_size(dtype: str, size: str, call: str) ->
     np.testing.assert_allclose(trainer.model.parameters()["0.weight"], 0.1 * limit / np.sqrt(2), rtol=1e-5)
 
 
-@pytest.mark.parametrize("settings", [{}, {"l2": 1e-3}, {"l1": 1e-3}, {"accumulate": 2}, {"clip_norm": 0.5}, {"max_norm": 2.0}])
+@pytest.mark.parametrize(
+    "settings", [{}, {"l2": 1e-3}, {"l1": 1e-3}, {"accumulate": 2}, {"clip_norm": 0.5}, {"max_norm": 2.0}]
+)
 @pytest.mark.parametrize("size", [1.0, "huge", "tiny"])
 @pytest.mark.parametrize("dtype", FLOAT)
-def test_the_norm_in_the_history_and_the_update_without_clipping(dtype: str, size: Any, settings: dict[str, Any]) -> None:
+def test_the_norm_in_the_history_and_the_update(dtype: str, size: Any, settings: dict[str, Any]) -> None:
     value = {"huge": HUGE, "tiny": TINY}.get(size, {dtype: 1.0})[dtype]
     model = stoop.Model([stoop.Dense(1, use_bias=False)], input_dim=300, dtype=dtype)
     model.parameters()["0.weight"][...] = 0
@@ -234,10 +238,12 @@ def test_a_gradient_that_would_freeze_the_optimizer_is_named(dtype: str, name: s
         "centered": lambda: stoop.optimizers.RMSProp(0.1, centered=True),
     }
     optimizer = optimizers.get(name, lambda: getattr(stoop.optimizers, name)(0.1))()
-    settings: dict[str, Any] = {"clipped": {"clip_norm": HUGE[dtype] / 2}, "accumulated": {"accumulate": 2}}.get(call, {})
+    settings_of: dict[str, Any] = {"clipped": {"clip_norm": HUGE[dtype] / 2}, "accumulated": {"accumulate": 2}}
+    settings = settings_of.get(call, {})
     trainer = linear(dtype, inputs=2, optimizer=optimizer, **settings)
     X, y = np.full((4, 2), HUGE[dtype], dtype), np.full(4, np.finfo(dtype).max / 1e6, dtype)
-    with pytest.raises(stoop.NonFiniteLossError, match=rf"square is beyond {dtype}.*(X, y|learning rate).*clip_norm") as caught:
+    words = rf"square is beyond {dtype}.*(X, y|learning rate).*clip_norm"
+    with pytest.raises(stoop.NonFiniteLossError, match=words) as caught:
         trainer.step(X, y) if call == "step" else trainer.fit(X, y, epochs=2, batch_size=2, verbose=0)
     assert caught.value.step == 0
     assert not trainer.model.parameters()["0.weight"].any(), "the last good parameters are kept"

@@ -193,8 +193,8 @@ inline void row_statistics_tangent(const NormTangentArgs<T>& args, Index i) {
   T t_mean = T(0), product = T(0);
   if (args.tangent != nullptr) {
     const T* t_x = args.tangent + i * args.ld_tangent;
-    t_mean = inverse_cols *
-             row_sum<T>(args.cols, [&](Index j, int lanes) { return load_lanes(t_x + j, lanes) * s.scale; });
+    t_mean =
+        inverse_cols * row_sum<T>(args.cols, [&](Index j, int lanes) { return load_lanes(t_x + j, lanes) * s.scale; });
     product = inverse_cols * row_sum<T>(args.cols, [&](Index j, int lanes) {
                 const Vec<T> c = (load_lanes(x + j, lanes) * s.scale - s.mean) - s.rest;
                 return c * (load_lanes(t_x + j, lanes) * s.scale - t_mean);

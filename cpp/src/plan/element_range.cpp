@@ -44,7 +44,10 @@ void ElementRange::refuse_unheld(const Option& option) const {
 void ElementRange::refuse_vanishing_square(const Option& option) const {
   const double least = std::sqrt(least_);
   if (option.value >= least && option.value <= most_) return;
-  refuse(option, option.value > most_ ? "it is infinite" : option.value < least_ ? "it is 0" : "its square is 0",
+  refuse(option,
+         option.value > most_    ? "it is infinite"
+         : option.value < least_ ? "it is 0"
+                                 : "its square is 0",
          "expected " + number_text(least) + " to " + number_text(most_));
 }
 
@@ -75,8 +78,8 @@ void check_node(const ElementRange& range, const Graph& graph, const Node& node)
   }
   if (node.kind == NodeKind::activation || node.kind == NodeKind::dense) {
     const bool leaky = std::holds_alternative<LeakyReLU>(node.activation);
-    range.refuse_unheld({leaky ? "LeakyReLU" : "ELU", leaky ? "negative_slope" : "alpha",
-                         parameter_of(node.activation), leaky ? "0.01 is usual" : "1 is usual"});
+    range.refuse_unheld({leaky ? "LeakyReLU" : "ELU", leaky ? "negative_slope" : "alpha", parameter_of(node.activation),
+                         leaky ? "0.01 is usual" : "1 is usual"});
   }
 }
 

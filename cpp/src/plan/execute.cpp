@@ -52,8 +52,7 @@ class TeamRun {
         plan_(executor.plan_),
         ops_(*executor.ops_),
         run_(run),
-        blocks_{plan_, ops_, run_, executor.penalties_.data(), executor.grad_sums_.data(),
-                executor.grad_norms_.data()},
+        blocks_{plan_, ops_, run_, executor.penalties_.data(), executor.grad_sums_.data(), executor.grad_norms_.data()},
         barrier_(may_spin(run.threads)) {}
 
   void work(int thread, int team, const FlushToZero& mode) {

@@ -129,9 +129,9 @@ class TrainingExecutor {
   AlignedBuffer<T> scratch_;  // per thread: packing for products, then one parameter block
   Index gemm_scratch_ = 0;
   Index thread_scratch_ = 0;
-  std::vector<std::int32_t> classes_;          // of the batch
-  std::vector<double> weights_;                // in units of Batch::weight_unit
-  std::vector<double> losses_, correct_;       // per row block
+  std::vector<std::int32_t> classes_;                       // of the batch
+  std::vector<double> weights_;                             // in units of Batch::weight_unit
+  std::vector<double> losses_, correct_;                    // per row block
   std::vector<double> penalties_, grad_sums_, grad_norms_;  // per parameter block
 };
 

@@ -70,7 +70,8 @@ bool Trainer<T>::Impl::is_intact() {
 template <class T>
 bool Trainer<T>::Impl::has_infinite_state() const {
   for (const AlignedBuffer<T>& s : state) {
-    if (s.size() > 0 && !is_finite_block<T>({s.data(), static_cast<std::size_t>(s.size())}, most_threads())) return true;
+    if (s.size() > 0 && !is_finite_block<T>({s.data(), static_cast<std::size_t>(s.size())}, most_threads()))
+      return true;
   }
   return false;
 }
