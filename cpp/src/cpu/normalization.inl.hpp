@@ -76,6 +76,20 @@ inline void write_normalised(const LayerNormArgs<T>& args, Index i, const RowSta
   });
 }
 
+// Of rows [first, first + rows), of which some may be ordinary.
+template <class T>
+[[gnu::noinline]] void normalise_carefully(const LayerNormArgs<T>& args, Index first, int rows, const bool* ordinary) {
+  for (Index i = first; i < first + rows; ++i) {
+    if (ordinary[i - first]) {
+      write_normalised<T, true>(args, i, row_statistics(args.statistics + i * args.ld_statistics));
+    } else {
+      const RowStatistics<T> row = careful_statistics(args.input + i * args.ld_input, args.cols, args.eps);
+      keep_statistics(args, i, row);
+      write_normalised<T, false>(args, i, row);
+    }
+  }
+}
+
 // kRows rows. Each pass is over all rows before the next: adding the lanes of a sum is a long chain, and other rows are
 // worked on meanwhile.
 template <class T, int kRows>
@@ -83,32 +97,26 @@ inline void normalise_rows(const LayerNormArgs<T>& args, Index first) {
   const Index cols = args.cols;
   const T inverse_cols = T(1) / static_cast<T>(cols);
   const T* input = args.input + first * args.ld_input;
-  RowStatistics<T> row[kRows];
+  T mean[kRows], inverse[kRows];
+  bool ordinary[kRows], all = true;
   for (int r = 0; r < kRows; ++r) {
     const T* x = input + r * args.ld_input;
-    const T mean = inverse_cols * row_sum<T>(cols, [&](Index j, int lanes) { return load_lanes(x + j, lanes); });
-    row[r] = {mean, T(0), T(0), T(1)};
+    mean[r] = inverse_cols * row_sum<T>(cols, [&](Index j, int lanes) { return load_lanes(x + j, lanes); });
   }
   for (int r = 0; r < kRows; ++r) {
     const T* x = input + r * args.ld_input;
-    const T mean = row[r].mean;
     const T variance = inverse_cols * row_sum<T>(cols, [&](Index j, int lanes) {
-                         const Vec<T> centred = load_lanes(x + j, lanes) - mean;
+                         const Vec<T> centred = load_lanes(x + j, lanes) - mean[r];
                          return centred * centred;
                        });
-    row[r].inverse = T(1) / square_root(variance + args.eps);
-    const T ratio = mean * row[r].inverse;
-    const bool ordinary = ratio <= kMostMeanPerDeviation<T> && -ratio <= kMostMeanPerDeviation<T>;
-    if (!ordinary || !is_finite_number(variance)) row[r] = careful_statistics(x, cols, args.eps);
+    inverse[r] = T(1) / square_root(variance + args.eps);
+    const T ratio = mean[r] * inverse[r];  // of a variance that is infinite: 0, or NaN
+    ordinary[r] = ratio <= kMostMeanPerDeviation<T> && -ratio <= kMostMeanPerDeviation<T> && inverse[r] > T(0);
+    all = all && ordinary[r];
   }
-  for (int r = 0; r < kRows; ++r) {
-    keep_statistics(args, first + r, row[r]);
-    if (row[r].is_ordinary()) {
-      write_normalised<T, true>(args, first + r, row[r]);
-    } else {
-      write_normalised<T, false>(args, first + r, row[r]);
-    }
-  }
+  for (int r = 0; r < kRows; ++r) keep_statistics(args, first + r, {mean[r], inverse[r], T(0), T(1)});
+  if (!all) return normalise_carefully(args, first, kRows, ordinary);
+  for (int r = 0; r < kRows; ++r) write_normalised<T, true>(args, first + r, {mean[r], inverse[r], T(0), T(1)});
 }
 
 // Ba, Kiros & Hinton 2016, eq. 4. Wide rows go alone: prefetchers follow one better than several.

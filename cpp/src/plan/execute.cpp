@@ -317,19 +317,7 @@ class TeamRun {
     return total;
   }
 
-  // The root of the sum of all squares, or where double does not hold these, of the squares of the blocks' norms.
-  double gradient_norm() const {
-    constexpr double kLeast = 0x1p-952;  // of a sum none of whose squares are lost
-    const std::vector<double>& sums = executor_.grad_sums_;
-    const double total = sum(sums);
-    const auto is_held = [](double squares) { return squares >= kLeast && std::isfinite(squares); };
-    if (is_held(total)) return std::sqrt(total);
-    double norm = 0.0;
-    for (std::size_t i = 0; i < sums.size(); ++i) {
-      norm = std::hypot(norm, is_held(sums[i]) ? std::sqrt(sums[i]) : executor_.grad_norms_[i]);
-    }
-    return norm;
-  }
+  double gradient_norm() const { return norm_of_blocks(executor_.grad_sums_, executor_.grad_norms_); }
 
   // Thread 0, before the step's last barrier: the others read stop_ behind it.
   void finish_batch(const Batch& batch, const FlushToZero& mode) {

@@ -1,13 +1,29 @@
-// Optimizers that divide by the root of squared gradients: a square beyond the element type would make that root
+// Sums of squares of gradients, and what becomes of them where the element type, or double, does not hold the squares.
+// Optimizers that divide by the root of squared gradients need care: a square beyond the element type would make that root
 // infinite, and the parameter would never move again, without a sign of it.
 #pragma once
 
 #include <cmath>
-#include <limits>
+#include <span>
 
 #include <stoop/optimizers.hpp>
 
 namespace stoop {
+
+// The root of the sum of all squares, given those of blocks; where double does not hold these, of the squares of norms[i],
+// the norms of such blocks.
+inline double norm_of_blocks(std::span<const double> sums, std::span<const double> norms) {
+  constexpr double kLeast = 0x1p-952;  // of a sum none of whose squares are lost
+  const auto is_held = [](double squares) { return squares >= kLeast && std::isfinite(squares); };
+  double total = 0.0;
+  for (const double sum : sums) total += sum;
+  if (is_held(total)) return std::sqrt(total);
+  double norm = 0.0;
+  for (std::size_t i = 0; i < sums.size(); ++i) {
+    norm = std::hypot(norm, is_held(sums[i]) ? std::sqrt(sums[i]) : norms[i]);
+  }
+  return norm;
+}
 
 // No element of a gradient of this norm, or of thousands of millions of them added up, has a square beyond T.
 template <class T>
