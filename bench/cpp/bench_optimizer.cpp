@@ -59,7 +59,7 @@ void run_regularize(benchmark::State& state, const Case& c, bool everything) {
   measure(state, c, {c.bytes(3), Mix::in_place}, {c.cols(), 16}, [&](Index set, Index begin, Index end) {
     double squares = 0.0, magnitudes = 0.0, grad_squares = 0.0;
     kernel({end - begin, weight.at(set, begin), grad.at(set, begin), everything ? 1e-6f : 0.0f, 1e-6f,
-            everything ? 1.0f : 0.0f, &squares, &magnitudes, &grad_squares});
+            everything ? 1.0f : 0.0f, &squares, &magnitudes, &grad_squares, nullptr});
     benchmark::DoNotOptimize(squares + magnitudes + grad_squares);
   });
 }

@@ -69,7 +69,7 @@ void run_norm(benchmark::State& state, const Case& c, Norm what) {
   Matrices output(c);
   const Array<float> ones(c.cols(), 1.0, 1.0), zeros(c.cols(), 0.0, 0.0);
   const Index longest = std::max(c.rows(), c.cols());
-  Array<float> statistics(2 * longest, 1.0, 1.0), tangents(2 * longest, 0.0, 0.0);
+  Array<float> statistics(kRowStatistics * longest, 1.0, 1.0), tangents(kRowStatistics * longest, 0.0, 0.0);
   Array<float> grad_gamma(c.cols()), grad_beta(c.cols());
   const auto& table = active_table<float>();
   const auto kernel = what == Norm::batch            ? table.batch_norm_tangent
@@ -88,11 +88,11 @@ void run_norm(benchmark::State& state, const Case& c, Norm what) {
     args.ld_x = args.ld_tangent = args.ld_grad = args.ld_grad_tangent = args.ld_output = c.stride();
     args.gamma = ones.data() + column, args.gamma_tangent = ones.data() + column;
     args.beta_tangent = zeros.data() + column;
-    args.mean = batch ? zeros.data() + column : statistics.data() + 2 * row;
+    args.mean = batch ? zeros.data() + column : statistics.data() + kRowStatistics * row;
     args.variance = ones.data() + column;
-    args.mean_tangent = tangents.data() + (batch ? column : 2 * row);
+    args.mean_tangent = tangents.data() + (batch ? column : kRowStatistics * row);
     args.inverse_tangent = tangents.data() + c.cols() + column;
-    args.ld_statistics = 2;
+    args.ld_statistics = kRowStatistics;
     args.eps = 1e-5f;
     args.grad_gamma = grad_gamma.data() + column, args.grad_beta = grad_beta.data() + column;
     kernel(args);

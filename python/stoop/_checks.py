@@ -117,14 +117,17 @@ def softmax_targets(where: str, y: npt.ArrayLike, dtype: np.dtype[Any], samples:
 
 
 def sample_weights(where: str, weights: npt.ArrayLike, dtype: np.dtype[Any], samples: int) -> Any:
-    """Return weights as a contiguous ``(n_samples,)`` array of `dtype`; the core checks that they are >= 0.
+    """Return weights as a contiguous ``(n_samples,)`` array of `dtype`, which holds their ratios whatever their size.
+
+    Those of `dtype` are returned as they are, and the core checks that they are >= 0. Others are divided by a power of
+    two before they are rounded.
 
     Raises
     ------
     TypeError
         For strings, objects, complex numbers, dates.
     ValueError
-        For the wrong rank or length.
+        For the wrong rank or length, and for what is negative, NaN or infinite.
     """
     array = real_numbers(where, weights, "sample_weight")
     if array.ndim != 1:
@@ -132,7 +135,24 @@ def sample_weights(where: str, weights: npt.ArrayLike, dtype: np.dtype[Any], sam
         hint = "use sample_weight.ravel()" if array.size == samples else "give one weight per sample"
         raise ValueError(message(where, _describe("sample_weight", array), expected, hint))
     _check_length(where, array, samples, "sample_weight")
-    return _contiguous(array, dtype)
+    if array.dtype == dtype:
+        return _contiguous(array, dtype)
+    wide = array.astype(np.result_type(array.dtype, np.float64))
+    bad = np.flatnonzero(~((wide >= 0) & np.isfinite(wide)))
+    if len(bad):
+        given = f"sample_weight is {wide[bad[0]]:g} at row {bad[0]}"
+        hint = "a weight of 0 leaves a sample out"
+        raise ValueError(message(where, given, "expected a finite number >= 0", hint))
+    return _contiguous(by_power_of_two(wide), dtype)
+
+
+def by_power_of_two(weights: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return `weights` divided by the power of two that brings the largest to between 1 and 2: no digit changes."""
+    largest = weights.max()
+    if not np.isfinite(largest):  # the core refuses it
+        return weights
+    scaled: npt.NDArray[Any] = np.ldexp(weights, 1 - np.frexp(largest)[1])
+    return scaled
 
 
 def check_finite(where: str, name: str, array: npt.NDArray[Any], hint: str) -> None:

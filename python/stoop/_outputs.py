@@ -60,7 +60,8 @@ class OutputMeaning(Guarded):
             if self.output is not None and outputs.shape[1] == 1:
                 outputs = np.concatenate([-outputs, outputs], axis=1)
             return cast("FloatArray", np.exp(-np.logaddexp(outputs.dtype.type(0), -outputs)))
-        outputs -= outputs.max(axis=1, keepdims=True)  # the largest exponent becomes 0: nothing can overflow
+        with np.errstate(over="ignore"):  # a difference beyond the dtype is -inf, and its exponential 0
+            outputs -= outputs.max(axis=1, keepdims=True)  # the largest exponent becomes 0: nothing else can overflow
         np.exp(outputs, out=outputs)
         outputs /= outputs.sum(axis=1, keepdims=True)
         return cast("FloatArray", outputs)

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stoop._arrays import to_numpy
-from stoop._checks import integer, real
+from stoop._checks import by_power_of_two, integer, real
 from stoop._errors import message, refuse_name
 
 _WHERE = "fit"
@@ -21,7 +21,8 @@ def class_weights(
 
     `classes` are indices; `names` are those of the classes, or how many classes there are where they have none.
 
-    Only ratios count; the largest is brought to between 1 and 2, where every dtype holds it.
+    Only ratios count; the largest is brought to between 1 and 2, where every dtype holds it. So are both factors, whose
+    product could otherwise be too large or too small for float64.
 
     Raises
     ------
@@ -39,12 +40,9 @@ def class_weights(
         table = _balanced(class_weight, classes, n_classes)
     else:
         table = _table(class_weight, names, n_classes)
-    by_sample: npt.NDArray[Any] = table[classes]
+    by_sample = by_power_of_two(table[classes])
     if weights is not None:
-        by_sample = by_sample * weights
-    largest = by_sample.max()
-    if np.isfinite(largest):  # the core refuses what is not
-        by_sample = np.ldexp(by_sample, 1 - np.frexp(largest)[1])
+        by_sample = by_power_of_two(by_sample * by_power_of_two(weights.astype(np.float64)))
     return by_sample.astype(dtype, copy=False)
 
 

@@ -184,14 +184,15 @@ TYPED_TEST(NormalizationKernels, ColumnsAreAddedInOrder) {
   for (const auto& [rows, cols, ld] : kSizes) {
     SCOPED_TRACE(testing::Message() << rows << " x " << cols);
     const std::vector<T> a = numbers<T>(rows * ld, 5), grad = numbers<T>(rows * ld, 6);
-    std::vector<T> statistics(static_cast<std::size_t>(2 * rows), T(0.5));
+    std::vector<T> statistics;
+    for (Index i = 0; i < rows; ++i) statistics.insert(statistics.end(), {T(0.5), T(0.5), T(0), T(1)});
     std::vector<T> sum(static_cast<std::size_t>(cols)), gamma(sum.size());
     table_under_test<T>().column_sum({rows, cols, a.data(), ld, sum.data()});
     LayerNormArgs<T> args{};
     args.rows = rows, args.cols = cols;
     args.input = a.data(), args.ld_input = ld;
     args.grad = grad.data(), args.ld_grad = ld;
-    args.statistics = statistics.data(), args.ld_statistics = 2;
+    args.statistics = statistics.data(), args.ld_statistics = kRowStatistics;
     args.grad_gamma = gamma.data();
     table_under_test<T>().layer_norm_gamma(args);
     for (Index j = 0; j < cols; ++j) {
@@ -224,7 +225,7 @@ struct LayerNormData {
         beta(numbers<T>(c, 4)),
         output(input.size(), T(77)),
         grad_input(output),
-        statistics(static_cast<std::size_t>(2 * r)) {}
+        statistics(static_cast<std::size_t>(kRowStatistics * r)) {}
 
   // The rows [begin, end), forward and backward.
   void run(Index begin, Index end) {
@@ -233,7 +234,7 @@ struct LayerNormData {
     args.input = input.data() + begin * ld, args.ld_input = ld;
     args.gamma = gamma.data(), args.beta = beta.data();
     args.output = output.data() + begin * ld, args.ld_output = ld;
-    args.statistics = statistics.data() + 2 * begin, args.ld_statistics = 2;
+    args.statistics = statistics.data() + kRowStatistics * begin, args.ld_statistics = kRowStatistics;
     args.eps = T(0.01);
     table_under_test<T>().layer_norm_forward(args);
     args.grad = grad.data() + begin * ld, args.ld_grad = ld;

@@ -163,7 +163,7 @@ TYPED_TEST(Updates, RegularizeAddsThePenaltyToTheGradientOnly) {
       const Parameter<T> before = p;
       double magnitudes = 0.0;
       table_under_test<T>().regularize({n, p.weight.data() + 1, p.grad.data() + 1, T(0), static_cast<T>(l2), T(0),
-                                        &p.weight_sum, &magnitudes, &p.grad_sum});
+                                        &p.weight_sum, &magnitudes, &p.grad_sum, nullptr});
       Wide<T> weight_sum = 0, grad_sum = 0;
       for (std::size_t i = 1; i <= static_cast<std::size_t>(n); ++i) {
         const Wide<T> w = before.weight[i], g = before.grad[i] + static_cast<Wide<T>>(l2) * w;

@@ -85,6 +85,18 @@ inline double sum_of_shifted(const T* z, Index cols, T largest) {
   return sum_lanes<T>(sum);
 }
 
+// factor * sum_j t_j * (z_j - largest), every t_j 1 where targets are null, of logits that span more than T holds: in
+// double, and without the terms whose t is 0.
+template <class T>
+[[gnu::noinline]] double careful_logits(const T* z, const T* targets, Index cols, T largest, double factor) {
+  double half = 0.0;
+  for (Index j = 0; j < cols; ++j) {
+    const double t = targets == nullptr ? 1.0 : static_cast<double>(targets[j]);
+    if (t != 0.0) half += factor * t * (0.5 * static_cast<double>(z[j]) - 0.5 * static_cast<double>(largest));
+  }
+  return 2.0 * half;
+}
+
 // loss = log(sum_j exp(z_j)) * sum_j t_j - sum_j t_j z_j, grad = softmax(z) * sum_j t_j - t   (Bridle 1990),
 // t the one-hot row of the class or the row of targets, smoothed: (1-s)*t + s/cols.
 template <class T>
@@ -102,8 +114,14 @@ void softmax_cross_entropy(const LossArgs<T>& args) noexcept {
     TargetSums t{1.0, static_cast<double>(z[label]) - static_cast<double>(largest)};
     if (targets != nullptr) t = target_sums(z, targets, args.cols, largest, args.ld_targets);
     const double total = keep * t.total + smoothing;
+    if (targets != nullptr && !is_finite_number(t.logits)) {
+      t.logits = careful_logits(z, targets, args.cols, largest, 1.0);
+    }
     double inner = keep * t.logits;
-    if (smoothing > 0.0) inner += share * sum_of_shifted(z, args.cols, largest);
+    if (smoothing > 0.0) {
+      const double all = share * sum_of_shifted(z, args.cols, largest);
+      inner += is_finite_number(all) ? all : careful_logits<T>(z, nullptr, args.cols, largest, share);
+    }
     const double weight = args.weights == nullptr ? 1.0 : args.weights[i];
     loss += weight * (__builtin_log(sum) * total - inner);
     correct += is_argmax(z, label, largest) ? 1.0 : 0.0;
@@ -152,6 +170,44 @@ inline ValueAndSlope<T> element_loss(Vec<T> z, Vec<T> t, [[maybe_unused]] T delt
   }
 }
 
+// The same of one element, in double.
+struct NumberAndSlope {
+  double value, slope;
+};
+
+template <LossKind kKind>
+inline NumberAndSlope careful_element_loss(double z, double t, [[maybe_unused]] double delta) {
+  const double d = z - t, size = __builtin_fabs(d), sign = __builtin_copysign(1.0, d);
+  if constexpr (kKind == LossKind::binary_cross_entropy) {
+    const double e = __builtin_exp(-__builtin_fabs(z));
+    return {(z < 0.0 ? 0.0 : z) - z * t + __builtin_log1p(e), (z < 0.0 ? e : 1.0) / (1.0 + e) - t};
+  } else if constexpr (kKind == LossKind::mae) {
+    return {size, size > 0.0 ? sign : d};
+  } else {
+    return size > delta ? NumberAndSlope{delta * (size - 0.5 * delta), sign * delta} : NumberAndSlope{0.5 * d * d, d};
+  }
+}
+
+// The weighted sum over a block where the loss leaves the range of T: double may hold it. Elements of the gradient that
+// T did not hold on the way are made again.
+template <class T, LossKind kKind>
+[[gnu::noinline]] double careful_elementwise_loss(const LossArgs<T>& args) {
+  double loss = 0.0;
+  for (Index i = 0; i < args.rows; ++i) {
+    const double weight = args.weights == nullptr ? 1.0 : args.weights[i];
+    const double scale = weight * static_cast<double>(args.grad_scale) / static_cast<double>(args.cols);
+    for (Index j = 0; j < args.cols; ++j) {
+      const NumberAndSlope element = careful_element_loss<kKind>(
+          static_cast<double>(args.output[i * args.ld_output + j]),
+          static_cast<double>(args.targets[i * args.ld_targets + j]), static_cast<double>(args.parameter));
+      loss += weight * element.value;
+      T* grad = args.grad == nullptr ? nullptr : args.grad + i * args.ld_grad + j;
+      if (grad != nullptr && !is_finite_number(*grad)) *grad = static_cast<T>(element.slope * scale);
+    }
+  }
+  return loss;
+}
+
 // loss = mean_j of element_loss; `correct` (binary_cross_entropy) is the share of columns with z > 0 where t > 1/2.
 template <class T, LossKind kKind>
 void elementwise_loss(const LossArgs<T>& args) noexcept {
@@ -178,6 +234,10 @@ void elementwise_loss(const LossArgs<T>& args) noexcept {
     loss += weight * add_pairs_of_lanes<T>(sums.of[0]);
     if constexpr (kSums == 2) correct += add_pairs_of_lanes<T>(sums.of[1]);
   }
-  *args.loss = sum_lanes<double>(loss) / cols;
+  double total = sum_lanes<double>(loss);
+  if constexpr (kKind != LossKind::mse) {  // a mean of squares that T does not hold is infinite
+    if (!is_finite_number(total)) total = careful_elementwise_loss<T, kKind>(args);
+  }
+  *args.loss = total / cols;
   *args.correct = sum_lanes<double>(correct) / cols;
 }

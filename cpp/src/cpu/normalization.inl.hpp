@@ -8,16 +8,97 @@ inline T row_sum(Index cols, Value value) {
   return static_cast<T>(sum_lanes<T>(sums_of_vectors<T, 1>(cols, one).of[0]));
 }
 
-// Mean and 1/sqrt(variance + eps) of kRows rows, which go to the statistics. Each pass is over all rows before the next:
-// adding the lanes of a sum is a long chain, and other rows are worked on meanwhile.
+// What is kept of a row: xhat = (x * scale - mean - rest) * inverse. An ordinary row has a scale of 1 and a rest of 0.
+template <class T>
+struct RowStatistics {
+  T mean, inverse, rest, scale;
+
+  bool is_ordinary() const { return rest == T(0) && scale == T(1); }
+};
+
+template <class T>
+inline RowStatistics<T> row_statistics(const T* statistics) {
+  return {statistics[0], statistics[1], statistics[2], statistics[3]};
+}
+
+template <class T>
+inline void keep_statistics(const LayerNormArgs<T>& args, Index i, const RowStatistics<T>& row) {
+  T* statistics = args.statistics + i * args.ld_statistics;
+  statistics[0] = row.mean;
+  statistics[1] = row.inverse;
+  statistics[2] = row.rest;
+  statistics[3] = row.scale;
+}
+
+template <class T, bool kOrdinary>
+inline Vec<T> normalised(const RowStatistics<T>& row, Vec<T> x) {
+  if constexpr (kOrdinary) {
+    return (x - row.mean) * row.inverse;
+  } else {
+    return ((x * row.scale - row.mean) - row.rest) * row.inverse;
+  }
+}
+
+// A mean is wrong by some units in its last place, which must be small beside the deviation it is subtracted for; and a
+// variance that overflows would make all of a row 0. Of rows where that counts, `mean` is the first element, `rest` the
+// mean of the differences from it, and where their squares overflow the row is scaled by a power of two.
+template <class T>
+constexpr T kMostMeanPerDeviation = T(64);
+template <class T>
+constexpr T kScaleOfHugeRows = sizeof(T) == 4 ? T(0x1p-96) : T(0x1p-768);
+
+template <class T>
+[[gnu::noinline]] RowStatistics<T> careful_statistics(const T* x, Index cols, T eps) {
+  const T inverse_cols = T(1) / static_cast<T>(cols);
+  for (T scale = T(1);; scale = kScaleOfHugeRows<T>) {
+    const T first = x[0] * scale;
+    const auto difference = [&](Index j, int lanes) { return load_lanes(x + j, lanes) * scale - first; };
+    const T rest = inverse_cols * row_sum<T>(cols, difference);
+    const T variance = inverse_cols * row_sum<T>(cols, [&](Index j, int lanes) {
+                         const Vec<T> centred = difference(j, lanes) - rest;
+                         return centred * centred;
+                       });
+    if (scale != T(1) || is_finite_number(variance)) {
+      return {first, T(1) / square_root(variance + scale * (scale * eps)), rest, scale};
+    }
+  }
+}
+
+template <class T, bool kOrdinary>
+inline void write_normalised(const LayerNormArgs<T>& args, Index i, const RowStatistics<T>& row) {
+  const T* x = args.input + i * args.ld_input;
+  T* y = args.output + i * args.ld_output;
+  const T* gamma = args.gamma;
+  const T* beta = args.beta;
+  for_each_vector<T>(args.cols, [&](Index j, int lanes) {
+    const Vec<T> xhat = normalised<T, kOrdinary>(row, load_lanes(x + j, lanes));
+    store_lanes(y + j, xhat * load_lanes(gamma + j, lanes) + load_lanes(beta + j, lanes), lanes);
+  });
+}
+
+// Of rows [first, first + rows), of which some may be ordinary.
+template <class T>
+[[gnu::noinline]] void normalise_carefully(const LayerNormArgs<T>& args, Index first, int rows, const bool* ordinary) {
+  for (Index i = first; i < first + rows; ++i) {
+    if (ordinary[i - first]) {
+      write_normalised<T, true>(args, i, row_statistics(args.statistics + i * args.ld_statistics));
+    } else {
+      const RowStatistics<T> row = careful_statistics(args.input + i * args.ld_input, args.cols, args.eps);
+      keep_statistics(args, i, row);
+      write_normalised<T, false>(args, i, row);
+    }
+  }
+}
+
+// kRows rows. Each pass is over all rows before the next: adding the lanes of a sum is a long chain, and other rows are
+// worked on meanwhile.
 template <class T, int kRows>
 inline void normalise_rows(const LayerNormArgs<T>& args, Index first) {
   const Index cols = args.cols;
   const T inverse_cols = T(1) / static_cast<T>(cols);
-  const T* gamma = args.gamma;
-  const T* beta = args.beta;
   const T* input = args.input + first * args.ld_input;
   T mean[kRows], inverse[kRows];
+  bool ordinary[kRows], all = true;
   for (int r = 0; r < kRows; ++r) {
     const T* x = input + r * args.ld_input;
     mean[r] = inverse_cols * row_sum<T>(cols, [&](Index j, int lanes) { return load_lanes(x + j, lanes); });
@@ -29,18 +110,13 @@ inline void normalise_rows(const LayerNormArgs<T>& args, Index first) {
                          return centred * centred;
                        });
     inverse[r] = T(1) / square_root(variance + args.eps);
+    const T ratio = mean[r] * inverse[r];  // of a variance that is infinite: 0, or NaN
+    ordinary[r] = ratio <= kMostMeanPerDeviation<T> && -ratio <= kMostMeanPerDeviation<T> && inverse[r] > T(0);
+    all = all && ordinary[r];
   }
-  for (int r = 0; r < kRows; ++r) {
-    const T* x = input + r * args.ld_input;
-    T* y = args.output + (first + r) * args.ld_output;
-    T* statistics = args.statistics + (first + r) * args.ld_statistics;
-    statistics[0] = mean[r];
-    statistics[1] = inverse[r];
-    for_each_vector<T>(cols, [&](Index j, int lanes) {
-      const Vec<T> normalised = (load_lanes(x + j, lanes) - mean[r]) * inverse[r];
-      store_lanes(y + j, normalised * load_lanes(gamma + j, lanes) + load_lanes(beta + j, lanes), lanes);
-    });
-  }
+  for (int r = 0; r < kRows; ++r) keep_statistics(args, first + r, {mean[r], inverse[r], T(0), T(1)});
+  if (!all) return normalise_carefully(args, first, kRows, ordinary);
+  for (int r = 0; r < kRows; ++r) write_normalised<T, true>(args, first + r, {mean[r], inverse[r], T(0), T(1)});
 }
 
 // Ba, Kiros & Hinton 2016, eq. 4. Wide rows go alone: prefetchers follow one better than several.
@@ -55,28 +131,39 @@ void layer_norm_forward(const LayerNormArgs<T>& args) noexcept {
   for (; i < args.rows; ++i) normalise_rows<T, 1>(args, i);
 }
 
-// With g = dy * gamma: dx = (g - mean(g) - xhat * mean(g * xhat)) / sqrt(variance + eps).
-template <class T>
-void layer_norm_backward(const LayerNormArgs<T>& args) noexcept {
+template <class T, bool kOrdinary>
+inline void layer_norm_backward_of(const LayerNormArgs<T>& args, Index i, const RowStatistics<T>& row) {
   const Index cols = args.cols;
   const T inverse_cols = T(1) / static_cast<T>(cols);
   const T* gamma = args.gamma;
+  const T* x = args.input + i * args.ld_input;
+  const T* dy = args.grad + i * args.ld_grad;
+  T* dx = args.output + i * args.ld_output;
+  const auto scaled = [&](Index j, int lanes) { return load_lanes(dy + j, lanes) * load_lanes(gamma + j, lanes); };
+  const auto xhat = [&](Index j, int lanes) { return normalised<T, kOrdinary>(row, load_lanes(x + j, lanes)); };
+  const VecSums<T, 2> sums = sums_of_vectors<T, 2>(cols, [&](Index j, int lanes) -> VecSums<T, 2> {
+    const Vec<T> g = scaled(j, lanes);
+    return {{g, g * xhat(j, lanes)}};
+  });
+  const T mean_grad = inverse_cols * static_cast<T>(sum_lanes<T>(sums.of[0]));
+  const T slope = inverse_cols * static_cast<T>(sum_lanes<T>(sums.of[1]));
+  for_each_vector<T>(cols, [&](Index j, int lanes) {
+    Vec<T> g = (scaled(j, lanes) - mean_grad - xhat(j, lanes) * slope) * row.inverse;
+    if constexpr (!kOrdinary) g *= row.scale;
+    store_lanes(dx + j, g, lanes);
+  });
+}
+
+// With g = dy * gamma: dx = (g - mean(g) - xhat * mean(g * xhat)) / sqrt(variance + eps).
+template <class T>
+void layer_norm_backward(const LayerNormArgs<T>& args) noexcept {
   for (Index i = 0; i < args.rows; ++i) {
-    const T* x = args.input + i * args.ld_input;
-    const T* dy = args.grad + i * args.ld_grad;
-    T* dx = args.output + i * args.ld_output;
-    const T mean = args.statistics[i * args.ld_statistics], inverse = args.statistics[i * args.ld_statistics + 1];
-    const auto scaled = [&](Index j, int lanes) { return load_lanes(dy + j, lanes) * load_lanes(gamma + j, lanes); };
-    const auto normalised = [&](Index j, int lanes) { return (load_lanes(x + j, lanes) - mean) * inverse; };
-    const VecSums<T, 2> sums = sums_of_vectors<T, 2>(cols, [&](Index j, int lanes) -> VecSums<T, 2> {
-      const Vec<T> g = scaled(j, lanes);
-      return {{g, g * normalised(j, lanes)}};
-    });
-    const T mean_grad = inverse_cols * static_cast<T>(sum_lanes<T>(sums.of[0]));
-    const T slope = inverse_cols * static_cast<T>(sum_lanes<T>(sums.of[1]));
-    for_each_vector<T>(cols, [&](Index j, int lanes) {
-      store_lanes(dx + j, (scaled(j, lanes) - mean_grad - normalised(j, lanes) * slope) * inverse, lanes);
-    });
+    const RowStatistics<T> row = row_statistics(args.statistics + i * args.ld_statistics);
+    if (row.is_ordinary()) {
+      layer_norm_backward_of<T, true>(args, i, row);
+    } else {
+      layer_norm_backward_of<T, false>(args, i, row);
+    }
   }
 }
 
@@ -93,12 +180,19 @@ inline void layer_norm_gamma_of(const LayerNormArgs<T>& args) {
       for (Index i = 0; i < args.rows; ++i) {
         input_ahead.ask(i + kRowsAhead);
         grad_ahead.ask(i + kRowsAhead);
-        const T mean = args.statistics[i * args.ld_statistics], inverse = args.statistics[i * args.ld_statistics + 1];
-        STOOP_UNROLL
-        for (int v = 0; v < kWidth; ++v) {
-          const Index column = j + v * kLanes<T>;
-          const Vec<T> centred = load_lanes(input + i * args.ld_input + column, lanes) - mean;
-          sum[v] += load_lanes(grad + i * args.ld_grad + column, lanes) * (centred * inverse);
+        const RowStatistics<T> row = row_statistics(args.statistics + i * args.ld_statistics);
+        const auto add_row = [&]<bool kOrdinary>() {
+          STOOP_UNROLL
+          for (int v = 0; v < kWidth; ++v) {
+            const Index column = j + v * kLanes<T>;
+            const Vec<T> xhat = normalised<T, kOrdinary>(row, load_lanes(input + i * args.ld_input + column, lanes));
+            sum[v] += load_lanes(grad + i * args.ld_grad + column, lanes) * xhat;
+          }
+        };
+        if (row.is_ordinary()) {
+          add_row.template operator()<true>();
+        } else {
+          add_row.template operator()<false>();
         }
       }
       STOOP_UNROLL

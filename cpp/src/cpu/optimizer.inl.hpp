@@ -9,6 +9,57 @@ struct SquareSums {
   Vec<T> weight{}, grad{};
 };
 
+// Sums of squares of T that are neither infinite nor made of squares that were too small for T.
+template <class T>
+inline bool is_reliable(double sum) {
+  constexpr double kLeast = sizeof(T) == 4 ? 0x1p-85 : 0x1p-952;
+  return sum >= kLeast && sum < __builtin_inf();
+}
+
+// The sum of squares is sum * unit^2, unit a power of two.
+struct ScaledSum {
+  double sum, unit;
+
+  double norm() const { return __builtin_sqrt(sum) * unit; }
+};
+
+// Of value(j) for j < n, in double and at leisure, whatever their size. NaN where one is not finite.
+template <class Value>
+[[gnu::noinline]] ScaledSum careful_sum_of_squares(Index n, Value value) {
+  constexpr double kLarge = 0x1p400, kSmall = 0x1p-400, kUnit = 0x1p600;
+  double largest = 0.0;
+  for (Index j = 0; j < n; ++j) {
+    const double size = __builtin_fabs(static_cast<double>(value(j)));
+    if (!(size < __builtin_inf())) return {__builtin_nan(""), 1.0};
+    largest = size > largest ? size : largest;
+  }
+  const double unit = largest > kLarge ? kUnit : largest < kSmall ? 1.0 / kUnit : 1.0, inverse = 1.0 / unit;
+  double sum = 0.0;
+  for (Index j = 0; j < n; ++j) {
+    const double v = static_cast<double>(value(j)) * inverse;
+    sum += v * v;
+  }
+  return {sum, unit};
+}
+
+// The sums of a block that its vectors gave, and where these cannot be relied on what is right: a square of a float is
+// infinite from 1.8e19 on and 0 below 1e-23. value(j) gives an element of the gradient.
+template <class T, class Value>
+inline void finish_gradient_sum(Index n, double sum, double* sum_of_squares, double* norm, Value value) {
+  *sum_of_squares = sum;
+  if (norm == nullptr || is_reliable<T>(sum)) return;
+  const ScaledSum right = careful_sum_of_squares(n, value);
+  *sum_of_squares = right.sum * right.unit * right.unit;
+  *norm = right.norm();
+}
+
+template <class T>
+inline double finish_weight_sum(Index n, const T* weight, double sum) {
+  if (sum < __builtin_inf()) return sum;
+  const ScaledSum right = careful_sum_of_squares(n, [&](Index j) { return weight[j]; });
+  return right.sum * right.unit * right.unit;
+}
+
 // Calls update(offset, lanes, weight, scaled gradient with the l2 term) for each vector and adds up the squares.
 template <class T, class Update>
 inline void for_each_update(const UpdateArgs<T>& args, Update update) {
@@ -22,7 +73,7 @@ inline void for_each_update(const UpdateArgs<T>& args, Update update) {
       const Index j = start + offset;
       const Vec<T> w = load_lanes(args.weight + j, lanes);
       Vec<T> g = load_lanes(args.grad + j, lanes);
-      if (scaled) g *= args.grad_scale;
+      if (scaled) g = (g * args.grad_scale) * args.grad_scale_rest;
       g += args.l2 * w;
       sums.weight += w * w;
       sums.grad += g * g;
@@ -31,8 +82,11 @@ inline void for_each_update(const UpdateArgs<T>& args, Update update) {
     weight_sum += sum_lanes<T>(sums.weight);
     grad_sum += sum_lanes<T>(sums.grad);
   }
-  *args.weight_sum_of_squares = weight_sum;
-  *args.grad_sum_of_squares = grad_sum;
+  *args.weight_sum_of_squares = args.l2 == T(0) ? weight_sum : finish_weight_sum(args.n, args.weight, weight_sum);
+  finish_gradient_sum<T>(args.n, grad_sum, args.grad_sum_of_squares, args.grad_norm, [&](Index j) {
+    const T g = scaled ? (args.grad[j] * args.grad_scale) * args.grad_scale_rest : args.grad[j];
+    return args.l2 == T(0) ? g : g + args.l2 * args.weight[j];  // of the new weight: see UpdateArgs
+  });
 }
 
 // v = momentum*v + (1-dampening)*g;  w -= lr*v, with nesterov w -= lr*(g + momentum*v).
@@ -184,9 +238,28 @@ void regularize(const RegularizeArgs<T>& args) noexcept {
     magnitude_sum += sum_lanes<T>(magnitudes);
     grad_sum += sum_lanes<T>(sums.grad);
   }
-  *args.weight_sum_of_squares = weight_sum;
+  *args.weight_sum_of_squares = finish_weight_sum(args.n, args.weight, weight_sum);
   *args.weight_sum_of_magnitudes = magnitude_sum;
-  *args.grad_sum_of_squares = grad_sum;
+  finish_gradient_sum<T>(args.n, grad_sum, args.grad_sum_of_squares, args.grad_norm,
+                         [&](Index j) { return args.grad[j]; });
+}
+
+// Whether the squares of a column, or what it would be scaled by, are beyond what T holds.
+template <class T>
+inline bool needs_care(double squares, double limit) {
+  constexpr double kLeastScale = sizeof(T) == 4 ? 0x1p-120 : 0x1p-1000;
+  const double least_square = limit * limit;
+  if (!is_reliable<T>(squares)) return !(squares < __builtin_inf()) || !is_reliable<T>(least_square);
+  return limit < kLeastScale * __builtin_sqrt(squares);
+}
+
+template <class T>
+[[gnu::noinline]] void limit_column(T* weight, Index rows, Index ld, double limit) {
+  const double norm = careful_sum_of_squares(rows, [&](Index i) { return weight[i * ld]; }).norm();
+  if (!(norm > limit)) return;
+  for (Index i = 0; i < rows; ++i) {
+    weight[i * ld] = static_cast<T>(static_cast<double>(weight[i * ld]) / norm * limit);
+  }
 }
 
 // Each column is added from the first row to the last, in double from one run of rows to the next.
@@ -217,6 +290,10 @@ inline void limit_norm_of(const LimitNormArgs<T>& args) {
       T scale[kWidth * kLanes<T>];
       bool any = false;
       for (int lane = 0; lane < kWidth * kLanes<T>; ++lane) {
+        if (needs_care<T>(squares[lane], args.limit) && (kWidth > 1 || lane < lanes)) {
+          limit_column(weight + lane, rows, ld, args.limit);
+          squares[lane] = 0.0;
+        }
         const double norm = __builtin_sqrt(squares[lane]);
         const bool above = norm > args.limit && (kWidth > 1 || lane < lanes);
         scale[lane] = above ? static_cast<T>(args.limit / norm) : T(1);

@@ -240,6 +240,11 @@ inline bool any_lane(IntVec<T> mask) {
 #endif
 }
 
+template <class T>
+inline bool is_finite_number(T x) {
+  return x - x == T(0);
+}
+
 // Calls body(offset, lanes) for vectors of a run of n elements; lanes is smaller than a vector in the last call only.
 template <class T, class Body>
 inline void for_each_vector(Index n, Body body) {

@@ -164,41 +164,51 @@ void batch_norm_gradient_tangent(const NormTangentArgs<T>& args) noexcept {
   });
 }
 
-// One row of a layer normalisation.
+// One row of a layer normalisation, and the tangents of its statistics: those of x and dx count scaled like the row.
 template <class T>
 struct RowTangents {
-  T mean, r, t_mean, t_r;
+  RowStatistics<T> of;
+  T t_mean, t_r;
 };
 
 template <class T>
 inline RowTangents<T> row_tangents(const NormTangentArgs<T>& args, Index i) {
   const Index at = i * args.ld_statistics;
-  return {args.mean[at], args.mean[at + 1], args.mean_tangent[at], args.mean_tangent[at + 1]};
+  return {row_statistics(args.mean + at), args.mean_tangent[at], args.mean_tangent[at + 1]};
 }
 
 template <class T>
 inline Normalised<T> normalised(const NormTangentArgs<T>& args, const RowTangents<T>& s, Index i, Index j, int lanes) {
-  const Vec<T> c = load_lanes(args.x + i * args.ld_x + j, lanes) - s.mean;
+  const Vec<T> c = (load_lanes(args.x + i * args.ld_x + j, lanes) * s.of.scale - s.of.mean) - s.of.rest;
   const Vec<T> t_x = load_or_zero(args.tangent == nullptr ? nullptr : args.tangent + i * args.ld_tangent + j, lanes);
-  return {c * s.r, (t_x - s.t_mean) * s.r + c * s.t_r};
+  return {c * s.of.inverse, (t_x * s.of.scale - s.t_mean) * s.of.inverse + c * s.t_r};
+}
+
+// t_mean = mean(t_x), t_r = -r^3 * mean(c * t_c), also where r^3 alone would overflow.
+template <class T>
+inline void row_statistics_tangent(const NormTangentArgs<T>& args, Index i) {
+  const RowStatistics<T> s = row_statistics(args.mean + i * args.ld_statistics);
+  const T* x = args.x + i * args.ld_x;
+  const T inverse_cols = T(1) / static_cast<T>(args.cols), r = s.inverse;
+  T t_mean = T(0), product = T(0);
+  if (args.tangent != nullptr) {
+    const T* t_x = args.tangent + i * args.ld_tangent;
+    t_mean =
+        inverse_cols * row_sum<T>(args.cols, [&](Index j, int lanes) { return load_lanes(t_x + j, lanes) * s.scale; });
+    product = inverse_cols * row_sum<T>(args.cols, [&](Index j, int lanes) {
+                const Vec<T> c = (load_lanes(x + j, lanes) * s.scale - s.mean) - s.rest;
+                return c * (load_lanes(t_x + j, lanes) * s.scale - t_mean);
+              });
+  }
+  args.mean_tangent[i * args.ld_statistics] = t_mean;
+  const T cube = r * r * r;
+  args.mean_tangent[i * args.ld_statistics + 1] = is_finite_number(cube) ? -cube * product : -(product * r * r * r);
 }
 
 template <class T>
 void layer_norm_tangent(const NormTangentArgs<T>& args) noexcept {
-  const T inverse_cols = T(1) / static_cast<T>(args.cols);
   for (Index i = 0; i < args.rows; ++i) {
-    const T* x = args.x + i * args.ld_x;
-    const T mean = args.mean[i * args.ld_statistics], r = args.mean[i * args.ld_statistics + 1];
-    T t_mean = T(0), product = T(0);
-    if (args.tangent != nullptr) {
-      const T* t_x = args.tangent + i * args.ld_tangent;
-      t_mean = inverse_cols * row_sum<T>(args.cols, [&](Index j, int lanes) { return load_lanes(t_x + j, lanes); });
-      product = inverse_cols * row_sum<T>(args.cols, [&](Index j, int lanes) {
-                  return (load_lanes(x + j, lanes) - mean) * (load_lanes(t_x + j, lanes) - t_mean);
-                });
-    }
-    args.mean_tangent[i * args.ld_statistics] = t_mean;
-    args.mean_tangent[i * args.ld_statistics + 1] = -(r * r * r) * product;
+    row_statistics_tangent(args, i);
     const RowTangents<T> s = row_tangents(args, i);
     for_each_vector<T>(args.cols, [&](Index j, int lanes) {
       const Normalised<T> xhat = normalised(args, s, i, j, lanes);
@@ -236,7 +246,8 @@ void layer_norm_gradient_tangent(const NormTangentArgs<T>& args) noexcept {
       const Normalised<T> g = scaled(j, lanes), h = xhat(j, lanes);
       const Vec<T> u = g.value - mean - h.value * slope;
       const Vec<T> t_u = g.tangent - t_mean - h.tangent * slope - h.value * t_slope;
-      store_lanes(args.output + i * args.ld_output + j, s.t_r * u + s.r * t_u, lanes);
+      const Vec<T> t_dx = s.t_r * u + s.of.inverse * t_u;
+      store_lanes(args.output + i * args.ld_output + j, t_dx * s.of.scale, lanes);
     });
   }
 }

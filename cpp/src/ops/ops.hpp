@@ -143,7 +143,8 @@ struct LossArgs {
   double* correct;  // rows predicted right, or their share of right labels; not weighted
 };
 
-// One pass over n elements: g = grad_scale*grad + l2*w, then the update. Sums are of the values before the update.
+// One pass over n elements: g = grad_scale*grad_scale_rest*grad + l2*w, then the update. Sums are of the values before
+// the update, but where T does not hold the squares and l2 is not 0: then w is what the update made of it.
 template <class T>
 struct UpdateArgs {
   Index n;
@@ -151,11 +152,13 @@ struct UpdateArgs {
   const T* grad;          // (n), without the l2 term
   T* state[kMostStates];  // (n) each, null past those the optimizer keeps
   T grad_scale;
+  T grad_scale_rest = T(1);  // 1, unless T does not hold their product
   T l2;
   T decay;    // w -= decay*w: decoupled weight decay, lr*weight_decay, of the optimizers that have it
   T rate[8];  // what each optimizer puts there: plan/rates.hpp
   double* weight_sum_of_squares;  // sum(w^2)
   double* grad_sum_of_squares;    // sum(g^2)
+  double* grad_norm;              // its root where double, or T, holds no such sum; else not written; null: not wanted
 };
 
 // grad += l1*sign(weight) + l2*weight, then cut to [-clip_value, clip_value], with the sums that follow from it: for
@@ -170,6 +173,7 @@ struct RegularizeArgs {
   double* weight_sum_of_squares;
   double* weight_sum_of_magnitudes;
   double* grad_sum_of_squares;  // after the cut; not finite if any element was not
+  double* grad_norm;            // as in UpdateArgs
 };
 
 // Columns of a weight (rows, cols) whose L2 norm is above `limit` are scaled down to it.
@@ -190,6 +194,10 @@ struct ColumnSumArgs {
   T* sum;
 };
 
+// What a layer normalisation keeps of a row: mean, inverse, rest and scale, normalised = (x*scale - mean - rest)*inverse.
+// Rest is 0 and scale 1, and inverse 1/sqrt(variance + eps), unless the mean needs more digits or the row overflows.
+inline constexpr Index kRowStatistics = 4;
+
 // Layer normalisation of rows.
 template <class T>
 struct LayerNormArgs {
@@ -202,7 +210,7 @@ struct LayerNormArgs {
   Index ld_output;
   const T* grad;  // (rows, cols), backward: the gradient of the output
   Index ld_grad;
-  T* statistics;  // (rows, 2): mean and 1/sqrt(variance + eps), written forward, read backward
+  T* statistics;  // (rows, kRowStatistics), written forward, read backward
   Index ld_statistics;
   T eps;
   T* grad_gamma;  // (cols), layer_norm_gamma: sum over the rows of grad * normalised input
@@ -272,7 +280,8 @@ struct NormTangentArgs {
   const T* gamma_tangent;  // (cols), or null: zero
   const T* beta_tangent;   // (cols), or null: zero
   // Batch: (cols) each, mean and variance, and the tangents of mean and of inverse = 1/sqrt(variance + eps), null where
-  // the statistics are fixed. Layer: (rows, 2), mean and inverse, and their tangents. Forward writes the tangents.
+  // the statistics are fixed. Layer: `mean` is (rows, kRowStatistics), and `mean_tangent` holds the tangents of mean and
+  // inverse in its first two columns. Forward writes the tangents.
   const T* mean;
   const T* variance;
   T* mean_tangent;

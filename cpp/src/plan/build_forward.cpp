@@ -153,7 +153,7 @@ void PlanBuilder::forward_layer_norm(int i) {
   Step step = start_step(StepKind::layer_norm, Cut::rows, i);
   step.input = planned(node(i).input).value;
   step.output = planned(i).value = add_buffer(numbered("h", i), node(i).out_features);
-  step.statistics = planned(i).statistics = add_buffer(numbered("stats", i), 2);
+  step.statistics = planned(i).statistics = add_buffer(numbered("stats", i), kRowStatistics);
   push(step);
 }
 

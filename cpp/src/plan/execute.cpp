@@ -14,6 +14,7 @@
 #include "input_rows.hpp"
 #include "parameter_block.hpp"
 #include "rates.hpp"
+#include "squared_gradient.hpp"
 #include "team.hpp"
 
 namespace stoop {
@@ -23,6 +24,10 @@ namespace {
 Index batch_rows(Index left, Index batch, Index merged) {
   return left <= batch + merged ? left : std::min(batch, left);
 }
+
+// Of the parameters in one update: beyond, they would soon overflow.
+template <class T>
+constexpr double kMostChange = 1e-8 * static_cast<double>(std::numeric_limits<T>::max());
 
 }  // namespace
 
@@ -61,14 +66,14 @@ class TeamRun final : public Work {
         ops_(*executor.ops_),
         run_(run),
         shares_(shares),
-        blocks_{plan_, ops_, run_, executor.penalties_.data(), executor.grad_sums_.data()} {
+        blocks_{plan_, ops_, run_, executor.penalties_.data(), executor.grad_sums_.data(), executor.grad_norms_.data()} {
     for (int share = 0; share < shares; ++share) place_of(share) = beginning(share);
   }
 
   bool run(int share, Index, int) noexcept override {
     Place& place = place_of(share);
     if (!place.in_batch) {
-      if (share == 0 && place.batch.is_last() && place.batch.rows > 0) add_sums();
+      if (share == 0 && place.batch.is_last() && place.batch.rows > 0) add_sums(place.batch);
       if (stop_ || !begin_batch(place, share)) return false;
     }
     switch (walk(place, share)) {
@@ -333,17 +338,31 @@ class TeamRun final : public Work {
   }
 
   // The same for the norm of the whole gradient, which the update scales down to clip_norm; also refused is a step so
-  // long that the parameters would overflow.
+  // long that the parameters would overflow, and one whose squares would.
   bool check_gradient(const Batch& batch, UpdateArgs<T>& rates, int share) {
-    constexpr double kMostChange = 1e-8 * static_cast<double>(std::numeric_limits<T>::max());
-    const double norm = std::sqrt(sum(executor_.grad_sums_));
+    const double norm = gradient_norm();
     const bool clipped = run_.clip_norm > 0.0 && norm > run_.clip_norm;
-    if (clipped) rates.grad_scale = static_cast<T>(run_.clip_norm / norm);
-    const double longest = std::max(clipped ? run_.clip_norm : norm, 1.0) * run_.learning_rates[batch.updates];
-    const bool finite = std::isfinite(norm) && longest < kMostChange;
+    if (clipped) set_scale(rates, run_.clip_norm, norm);
+    const double used = clipped ? run_.clip_norm : norm;
+    const double longest = std::max(used, 1.0) * run_.learning_rates[batch.updates];
+    const bool steep = std::isfinite(norm) && used > kSteep<T> && overflows_squares(rates);
+    const bool finite = std::isfinite(norm) && longest < kMostChange<T> && !steep;
     if (share == 0 && !finite) result.non_finite_loss = true;
-    if (share == 0 && !finite && std::isfinite(norm)) result.too_long = longest;
+    if (share == 0 && steep) result.too_steep = norm;
+    if (share == 0 && !finite && !steep && std::isfinite(norm)) result.too_long = longest;
     return finite;
+  }
+
+  // Of the whole gradient, which is all there before an update of it begins.
+  bool overflows_squares(const UpdateArgs<T>& rates) const {
+    for (const Step& step : plan_.steps) {
+      if (step.kind != StepKind::update_parameter) continue;
+      const T* accumulated = run_.state[0] == nullptr ? nullptr : run_.state[0] + step.parameter;
+      const SquaredGradient<T> gradient{run_.gradient + step.parameter, accumulated, step.extent * step.row_elements,
+                                        rates.grad_scale, rates.grad_scale_rest};
+      if (stoop::overflows_squares(*run_.optimizer, gradient)) return true;
+    }
+    return false;
   }
 
   // Of the batch; the running ones, a mean of these and of what they were, then stay finite as well.
@@ -363,6 +382,8 @@ class TeamRun final : public Work {
     return total;
   }
 
+  double gradient_norm() const { return norm_of_blocks(executor_.grad_sums_, executor_.grad_norms_); }
+
   // Share 0, before the last meeting of the batch: the others read stop_ after it.
   void finish_batch(const Batch& batch) {
     if (run_.read_ahead != nullptr) run_.read_ahead->advance(batch.start + batch.rows);
@@ -379,13 +400,19 @@ class TeamRun final : public Work {
 
   // Share 0, after the last meeting of the batch, when all sums of squares are there; they are overwritten only after the
   // first meeting of the next batch, which needs this share.
-  void add_sums() {
+  void add_sums(const Batch& batch) {
     const double penalty = run_.fixed_penalty + sum(executor_.penalties_);
-    const double squares = sum(executor_.grad_sums_);
+    const double norm = gradient_norm();
     result.loss_sum += loss_ + penalty * weight_;
     result.weight_sum += weight_;
-    result.grad_norm_sum += std::sqrt(squares);
-    spoiled_ = result.non_finite_gradient = !std::isfinite(squares) || !std::isfinite(penalty);
+    result.grad_norm_sum += norm;
+    result.largest_norm = std::max(result.largest_norm, norm);
+    const bool finite = std::isfinite(norm) && std::isfinite(penalty);
+    if (finite && plan_.kind == PlanKind::training && !squares_gradients(*run_.optimizer)) {
+      const double longest = std::max(norm, 1.0) * run_.learning_rates[batch.updates];
+      if (longest >= kMostChange<T>) result.too_long = longest;
+    }
+    spoiled_ = result.non_finite_gradient = !finite || result.too_long > 0.0;
   }
 
   TrainingExecutor<T>& executor_;
@@ -413,7 +440,8 @@ TrainingExecutor<T>::TrainingExecutor(Plan plan, const OpTable<T>& ops)
       losses_(static_cast<std::size_t>(block_count(plan_.batch, kRowBlock))),
       correct_(losses_.size()),
       penalties_(static_cast<std::size_t>(plan_.sum_slots)),
-      grad_sums_(penalties_.size()) {
+      grad_sums_(penalties_.size()),
+      grad_norms_(penalties_.size()) {
   bound_.resize(plan_.buffers.size());
 }
 

@@ -89,11 +89,13 @@ struct TrainingResult {
   double weight_sum = 0.0;  // of the samples; their number where no weights are given
   double correct = 0.0;
   double grad_norm_sum = 0.0;  // over the steps
+  double largest_norm = 0.0;   // of the gradients of updates
   Index samples = 0;
   Index steps = 0;                   // updates made
   bool interrupted = false;          // the poller said no
   bool non_finite_loss = false;      // the step after `steps` was not applied; its loss is in loss_sum, or NaN
-  double too_long = 0.0;             // the same without anything infinite: rate times norm of that step, else 0
+  double too_long = 0.0;             // of either without anything infinite: rate times norm of that step, else 0
+  double too_steep = 0.0;            // the same: the norm of a gradient whose squares the optimizer cannot hold, else 0
   bool non_finite_gradient = false;  // PlanKind::training: the last of `steps` was applied and spoiled the parameters
   // Of a mapped x, a row that holds a value that is not finite, the first of its batch: the update was not applied.
   Index non_finite_row = kNone;
@@ -129,11 +131,11 @@ class TrainingExecutor {
   AlignedBuffer<T> scratch_;  // per thread: packing for products, then one parameter block
   Index gemm_scratch_ = 0;
   Index thread_scratch_ = 0;
-  std::vector<std::int32_t> classes_;          // of the batch
-  std::vector<double> weights_;                // in units of Batch::weight_unit
-  std::vector<double> losses_, correct_;       // per row block
-  std::vector<double> penalties_, grad_sums_;  // per parameter block
-  std::vector<Place> places_;                  // per share of a team
+  std::vector<std::int32_t> classes_;                       // of the batch
+  std::vector<double> weights_;                             // in units of Batch::weight_unit
+  std::vector<double> losses_, correct_;                    // per row block
+  std::vector<double> penalties_, grad_sums_, grad_norms_;  // per parameter block
+  std::vector<Place> places_;                               // per share of a team
 };
 
 // Rows of x through an inference plan, or an evaluation plan whose loss is added up (`out` is then not used).

@@ -1,4 +1,4 @@
-// Whether numbers are finite, in one pass of integer operations that the compiler vectorises.
+// Whether numbers are finite, or not too large, in one pass of integer operations that the compiler vectorises.
 #pragma once
 
 #include <bit>
@@ -25,6 +25,20 @@ bool all_finite_as(const From* values, Index n) {
 template <class T>
 bool all_finite(const T* values, Index n) {
   return all_finite_as<T>(values, n);
+}
+
+// Whether the magnitude of any is above `limit`, or any is NaN; limit > 0. The bits of positive numbers, taken as
+// integers, are in the order of the numbers.
+template <class T>
+bool any_above(const T* values, Index n, T limit) {
+  using Bits = std::conditional_t<sizeof(T) == 4, std::int32_t, std::int64_t>;
+  constexpr Bits kMagnitude = std::numeric_limits<Bits>::max();
+  const Bits most = std::bit_cast<Bits>(limit);
+  Bits found = 0;
+  for (Index j = 0; j < n; ++j) {
+    found |= Bits((std::bit_cast<Bits>(values[j]) & kMagnitude) > most ? -1 : 0);
+  }
+  return found != 0;
 }
 
 }  // namespace stoop

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <utility>
 
 #include <stoop/error.hpp>
@@ -255,23 +254,6 @@ class GraphBuilder {
 };
 
 }  // namespace
-
-void check_eps(const Graph& graph, Index element_size) {
-  const bool single = element_size == sizeof(float);
-  const double least = single ? static_cast<double>(std::numeric_limits<float>::min())  // less is flushed to zero
-                              : std::numeric_limits<double>::min();
-  const double most =
-      single ? static_cast<double>(std::numeric_limits<float>::max()) : std::numeric_limits<double>::max();
-  for (const Node& node : graph.nodes) {
-    const bool batch = node.kind == NodeKind::batch_norm;
-    if ((!batch && node.kind != NodeKind::layer_norm) || (node.eps >= least && node.eps <= most)) continue;
-    const std::string& gamma = graph.parameters[static_cast<std::size_t>(node.weight)].info.name;
-    throw_value_error(batch ? "BatchNorm" : "LayerNorm",
-                      "layer " + gamma.substr(0, gamma.rfind('.')) + " has eps=" + number_text(node.eps) + " with " +
-                          (single ? "float32" : "float64") + ", where it is " + (node.eps < least ? "0" : "infinite"),
-                      "expected " + number_text(least) + " to " + number_text(most), "1e-5 is usual");
-  }
-}
 
 bool has_node(const Graph& graph, NodeKind kind) {
   return std::any_of(graph.nodes.begin(), graph.nodes.end(), [kind](const Node& node) { return node.kind == kind; });

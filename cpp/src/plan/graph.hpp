@@ -54,10 +54,6 @@ struct Graph {
 // Parameters start on multiples of `alignment` elements. Throws ValueError for layers that cannot be built.
 Graph build_graph(const ModelConfig& config, Index alignment);
 
-// Throws ValueError for a normalisation whose eps the element type does not hold as a normal number: it would not keep
-// a variance of zero from 0/0.
-void check_eps(const Graph& graph, Index element_size);
-
 // Whether the model has a layer of this kind.
 bool has_node(const Graph& graph, NodeKind kind);
 

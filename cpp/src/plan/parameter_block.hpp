@@ -28,6 +28,7 @@ struct ParameterBlocks {
   const TrainingRun<T>& run;
   double* penalties;     // by block: its part of the regularisation term of the loss
   double* grad_squares;  // by block: the sum of squares of the gradient, regularisation included
+  double* grad_norms;    // by block: its root, where that sum leaves the range of double
   const std::size_t optimizer = run.optimizer == nullptr ? 0 : static_cast<std::size_t>(kind_of(*run.optimizer));
 
   // Some blocks of a step, whose gradient is one product; `scratch` holds them, `rates` is what set_rates gave.
@@ -68,9 +69,18 @@ struct ParameterBlocks {
   // What follows the gradient of one block.
   void finish(const Step& step, Index n, Index offset, T* grad, Index slot, const UpdateArgs<T>& rates) const {
     const bool stored = plan.kind != PlanKind::training, asked = step.after == After::regularize;
-    const bool fused = !asked && !stored && l1_of(step) == 0.0 && run.clip_value == 0.0;
+    const bool fused =
+        !asked && !stored && l1_of(step) == 0.0 && run.clip_value == 0.0 && (l2_of(step) == 0.0 || is_steady(slot));
     if (asked || (!stored && !fused)) regularize(step, n, offset, grad, slot);
     if (!asked) update(step, n, offset, grad, slot, fused, rates);
+  }
+
+  // Whether the sums of the update before were of a usual size. An update adds its own up as it goes, and where these
+  // are found to be wrong the weights of their l2 terms are gone; they are taken before it instead.
+  bool is_steady(Index slot) const {
+    constexpr double kLeast = sizeof(T) == 4 ? 1e-20 : 1e-270, kMost = 1.0 / kLeast;
+    const double squares = grad_squares[slot], penalty = penalties[slot];
+    return squares > kLeast && squares < kMost && penalty < kMost;
   }
 
   void regularize(const Step& step, Index n, Index offset, T* grad, Index slot) const {
@@ -78,7 +88,7 @@ struct ParameterBlocks {
     const double l1 = along ? 0.0 : l1_of(step), l2 = l2_of(step);
     double squares = 0.0, magnitudes = 0.0;
     ops.regularize({n, (along ? run.direction : run.parameters) + offset, grad, static_cast<T>(l1), static_cast<T>(l2),
-                    static_cast<T>(run.clip_value), &squares, &magnitudes, grad_squares + slot});
+                    static_cast<T>(run.clip_value), &squares, &magnitudes, grad_squares + slot, grad_norms + slot});
     penalties[slot] = term(0.5 * l2, squares) + term(l1, magnitudes);
   }
 
@@ -96,6 +106,7 @@ struct ParameterBlocks {
     if (!step.regularized) args.decay = T(0);
     args.weight_sum_of_squares = &weight_squares;
     args.grad_sum_of_squares = fused ? grad_squares + slot : &unused;
+    args.grad_norm = fused ? grad_norms + slot : nullptr;
     ops.update[optimizer](args);
     if (fused) penalties[slot] = term(0.5 * l2, weight_squares);
     if (!limits_norm(step)) average(offset, n);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cmath>
+#include <limits>
 
 #include <stoop/optimizers.hpp>
 
@@ -78,7 +79,17 @@ void set_rates(UpdateArgs<T>& args, const Optimizer& optimizer, double lr, Index
       std::visit([&](const auto& alternative) { return rates_of(alternative, lr, t); }, optimizer);
   for (int i = 0; i < 8; ++i) args.rate[i] = static_cast<T>(rates.rate[i]);
   args.decay = static_cast<T>(rates.decay);
-  args.grad_scale = T(1);
+  args.grad_scale = args.grad_scale_rest = T(1);
+}
+
+// From now on the gradient is scaled from this norm to that. Where T does not hold their ratio, in two factors.
+template <class T>
+void set_scale(UpdateArgs<T>& args, double to, double from) {
+  constexpr double kFactor = sizeof(T) == 4 ? 0x1p-100 : 0x1p-900;
+  const double ratio = to / from;
+  const bool held = ratio >= static_cast<double>(std::numeric_limits<T>::min());
+  args.grad_scale = held ? static_cast<T>(ratio) : static_cast<T>(kFactor);
+  args.grad_scale_rest = held ? T(1) : static_cast<T>(to / (from * kFactor));
 }
 
 }  // namespace stoop

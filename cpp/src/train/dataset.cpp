@@ -148,8 +148,9 @@ void check_weights(std::string_view where, std::span<const T> weights, Index row
   for (std::size_t i = 0; i < weights.size(); ++i) {
     sum += static_cast<double>(weights[i]);
     if (weights[i] >= T(0) && std::isfinite(weights[i])) continue;
-    throw_value_error(where, "sample_weight is " + std::to_string(weights[i]) + " at row " + std::to_string(i),
-                      "expected a finite number >= 0", "a weight of 0 leaves a sample out");
+    throw_value_error(
+        where, "sample_weight is " + number_text(static_cast<double>(weights[i])) + " at row " + std::to_string(i),
+        "expected a finite number >= 0", "a weight of 0 leaves a sample out");
   }
   if (sum > 0.0) return;
   throw_value_error(where, "all sample weights are 0", "expected a positive sum", "give some samples a weight");

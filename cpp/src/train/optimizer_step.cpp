@@ -3,6 +3,7 @@
 #include <stoop/optimizer_step.hpp>
 
 #include <algorithm>
+#include <atomic>
 #include <string>
 #include <vector>
 
@@ -11,10 +12,14 @@
 
 #include "../ops/select.hpp"
 #include "../plan/arena.hpp"
+#include "../plan/element_range.hpp"
+#include "../plan/finite.hpp"
 #include "../plan/plan.hpp"
 #include "../plan/rates.hpp"
+#include "../plan/squared_gradient.hpp"
 #include "../plan/team.hpp"
 #include "settings.hpp"
+#include "vectors.hpp"
 
 namespace stoop {
 namespace {
@@ -28,7 +33,7 @@ template <class T>
 struct ParameterUpdater<T>::Impl {
   explicit Impl(Optimizer wanted) : optimizer(std::move(wanted)), ops(active_table<T>()) {
     validate(optimizer);
-    check_eps<T>(optimizer, kWhere);
+    check_numbers(ElementRange(sizeof(T)), optimizer, kWhere);
     if (is_full_batch(kind_of(optimizer))) {
       throw_value_error(kWhere, std::string(name_of(kind_of(optimizer))) + " needs the cost, not a gradient alone",
                         "expected an optimizer of single updates", "use minimize, or a Trainer");
@@ -74,6 +79,24 @@ struct ParameterUpdater<T>::Impl {
                       "make a new optimizer for them, or reset this one");
   }
 
+  // A pass of its own, since nothing may be changed by then; the optimizers that need none are spared it.
+  void check_squares(std::span<const std::span<const T>> gradients) const {
+    if (!squares_gradients(optimizer)) return;
+    for (std::size_t i = 0; i < gradients.size(); ++i) {
+      const auto n = static_cast<Index>(gradients[i].size());
+      std::atomic<bool> steep{false};
+      share_elements(n, get_num_threads(), [&](const Range& part) {
+        const T* first = gradients[i].data() + part.begin;
+        if (any_above(first, part.end - part.begin, static_cast<T>(kSteep<T>))) steep.store(true);
+      });
+      if (!steep.load()) continue;
+      const T* accumulated = steps > 0 ? state[0][i].data() : nullptr;
+      if (!overflows_squares(optimizer, SquaredGradient<T>{gradients[i].data(), accumulated, n, T(1), T(1)})) continue;
+      throw NonFiniteLossError(steps, 0, cause_of_steep_gradient(schedule_of(optimizer)(steps), steps), kWhere,
+                               steep_gradient<T>(optimizer, norm<T>(gradients[i])));
+    }
+  }
+
   void update(std::span<const std::span<T>> parameters, std::span<const std::span<const T>> gradients,
               const UpdateArgs<T>& rates, int thread, int team) {
     for (std::size_t i = 0; i < parameters.size(); ++i) {
@@ -109,6 +132,7 @@ template <class T>
 void ParameterUpdater<T>::step(std::span<const std::span<T>> parameters,
                                std::span<const std::span<const T>> gradients) {
   impl_->check(parameters, gradients);
+  impl_->check_squares(gradients);
   const double rate = schedule_of(impl_->optimizer)(impl_->steps);
   check_rates({&rate, 1}, impl_->steps);
   if (impl_->steps == 0) impl_->start(parameters);

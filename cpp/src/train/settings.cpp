@@ -83,19 +83,6 @@ void check_config(const TrainerConfig& config, const Graph& graph) {
 }
 
 template <class T>
-void check_eps(const Optimizer& optimizer, const char* where) {
-  constexpr double kLeast = static_cast<double>(std::numeric_limits<T>::min());  // less is flushed to zero
-  const auto check = [&](const auto& alternative) {
-    if constexpr (requires { alternative.eps; }) {
-      if (alternative.eps >= kLeast) return;
-      throw_value_error(where, "eps=" + number_text(alternative.eps) + " with " + kTypeName<T> + ", where it is 0",
-                        "expected at least " + number_text(kLeast), "1e-8 is usual");
-    }
-  };
-  std::visit(check, optimizer);
-}
-
-template <class T>
 void check_precision(Precision precision) {
   if (precision == Precision::float32 || name_of(precision) == kTypeName<T>) return;
   const bool halved = precision == Precision::bfloat16;
@@ -200,12 +187,25 @@ std::string cause_of_long_step(double learning_rate) {
          "standardise X and y";
 }
 
+template <class T>
+std::string steep_gradient(const Optimizer& optimizer, double norm) {
+  const std::string name(name_of(kind_of(optimizer)));
+  return "the gradient, of norm " + number_text(norm) + ", has an element whose square is beyond " + kTypeName<T> +
+         ", and " + name + ", which divides by the root of such squares, would never move that parameter again";
+}
+
+std::string cause_of_steep_gradient(double learning_rate, Index steps) {
+  const std::string remedy = "standardise X and y, or limit the gradient (clip_norm, clip_value)";
+  if (steps == 0) return "X, y or the parameters are too large: " + remedy;
+  return "the learning rate " + number_text(learning_rate) + " is probably too large: lower it, " + remedy;
+}
+
+template std::string steep_gradient<float>(const Optimizer&, double);
+template std::string steep_gradient<double>(const Optimizer&, double);
 template std::string long_step<float>(double);
 template std::string long_step<double>(double);
 template void check_precision<float>(Precision);
 template void check_precision<double>(Precision);
-template void check_eps<float>(const Optimizer&, const char*);
-template void check_eps<double>(const Optimizer&, const char*);
 template std::string cause_of_overflow(const TrainerConfig&, const Graph&, const float*, double, Index);
 template std::string cause_of_overflow(const TrainerConfig&, const Graph&, const double*, double, Index);
 template double penalty_of(const TrainerConfig&, const Graph&, const float*, Weights);

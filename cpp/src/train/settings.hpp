@@ -21,10 +21,6 @@ void check_precision(Precision precision);
 // By element of Model::parameter_block(): whether training changes it.
 std::vector<bool> trained_elements(const Graph& graph);
 
-// Throws ValueError for an eps that is zero in T: it would not keep a zero gradient from 0/0.
-template <class T>
-void check_eps(const Optimizer& optimizer, const char* where);
-
 // Whether updates need all gradients first.
 bool needs_all_gradients(const TrainerConfig& config);
 
@@ -47,5 +43,10 @@ std::string cause_of_overflow(const TrainerConfig& config, const Graph& graph, c
 template <class T>
 std::string long_step(double length);
 std::string cause_of_long_step(double learning_rate);
+
+// What is wrong with a gradient of this norm, if the optimizer squares it, and why, after so many updates.
+template <class T>
+std::string steep_gradient(const Optimizer& optimizer, double norm);
+std::string cause_of_steep_gradient(double learning_rate, Index steps);
 
 }  // namespace stoop

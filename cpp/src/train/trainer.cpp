@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "../model/initialize.hpp"
+#include "../plan/squared_gradient.hpp"
 #include "trainer_impl.hpp"
 
 namespace stoop {
@@ -34,10 +35,13 @@ std::optional<EpochResult> Trainer<T>::Impl::run_epoch(TrainingExecutor<T>& exec
     run.data.order = order.data();
   }
   save();
-  const TrainingResult result = execute(executor, run);
+  TrainingResult result = execute(executor, run);
   const double last_rate = run.learning_rates[std::max<Index>(result.steps, 1) - 1];
+  const bool intact = !result.non_finite_gradient && is_intact();
+  const bool stuck = intact && result.largest_norm > kSteep<T> && has_infinite_state();
+  if (stuck) result.too_steep = result.largest_norm;
   // An update that was applied before its gradient, or what it left, was found to be no number.
-  if (result.non_finite_gradient || !is_intact()) {
+  if (!intact || stuck) {
     restore();
     refuse_bad_row<T>("Trainer.fit", run.data.x, result.non_finite_row);
     refuse_update("fit", last_rate, result, steps + result.steps);

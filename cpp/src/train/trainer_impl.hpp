@@ -18,6 +18,7 @@
 #include <stoop/runtime.hpp>
 
 #include "../ops/select.hpp"
+#include "../plan/element_range.hpp"
 #include "../plan/execute.hpp"
 #include "../plan/tuner.hpp"
 #include "dataset.hpp"
@@ -35,8 +36,7 @@ struct Trainer<T>::Impl {
         graph(build_graph(model.config(), kAlignment / static_cast<Index>(sizeof(T)))),
         provider(select_gemm_provider()),
         ops(kernels_for(config.precision)) {
-    check_config(config, graph);
-    check_eps<T>(config.optimizer, "Trainer");
+    check_settings(config);
     const Index size = parameter_count();
     for (int i = 0; i < state_count(config.optimizer); ++i) state[i].reset(size);
     if (config.ema) average.reset(size);
@@ -70,6 +70,11 @@ struct Trainer<T>::Impl {
   double last_correct = 0.0;                          // samples, of the last evaluation for it
   int tuned_limit = 0;
   double tuned_flops = 0.0;
+
+  void check_settings(const TrainerConfig& settings) const {
+    check_config(settings, graph);
+    check_numbers(ElementRange(sizeof(T)), settings);
+  }
 
   Index parameter_count() const { return static_cast<Index>(model.parameter_block().size()); }
   LossKind loss() const { return kind_of(config.loss); }
@@ -244,6 +249,9 @@ struct Trainer<T>::Impl {
                                   Index updates_before) const {
     if (result.too_long > 0.0)
       throw NonFiniteLossError(steps, epoch, cause_of_long_step(rate), where, long_step<T>(result.too_long));
+    if (result.too_steep > 0.0)
+      throw NonFiniteLossError(steps, epoch, cause_of_steep_gradient(rate, updates_before), where,
+                               steep_gradient<T>(config.optimizer, result.too_steep));
     const std::string cause = cause_of_overflow<T>(config, graph, model.parameter_block().data(), rate, updates_before);
     throw NonFiniteLossError(steps, epoch, cause, where);
   }
@@ -300,6 +308,7 @@ struct Trainer<T>::Impl {
   void save();
   void restore();
   bool is_intact();
+  bool has_infinite_state() const;
   // ---- trainer_full_batch.cpp ----
   History fit_full_batch(const InputView& x, const Targets<T>& y, const FitOptions<T>& options, Poller* poller);
   double step_full_batch(const InputView& x, const Targets<T>& y, double rate);

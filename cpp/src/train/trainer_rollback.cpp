@@ -66,6 +66,18 @@ bool Trainer<T>::Impl::is_intact() {
   return is_finite_block<T>(model.parameter_block(), most_threads()) && is_finite_block<T>(model.buffer_block(), 1);
 }
 
+// Whether the optimizer has met a square beyond T: what is divided by its root stays as it is for good.
+template <class T>
+bool Trainer<T>::Impl::has_infinite_state() const {
+  for (const AlignedBuffer<T>& s : state) {
+    if (s.size() > 0 && !is_finite_block<T>({s.data(), static_cast<std::size_t>(s.size())}, most_threads()))
+      return true;
+  }
+  return false;
+}
+
+template bool Trainer<float>::Impl::has_infinite_state() const;
+template bool Trainer<double>::Impl::has_infinite_state() const;
 template void Trainer<float>::Impl::save();
 template void Trainer<double>::Impl::save();
 template void Trainer<float>::Impl::restore();

@@ -24,7 +24,10 @@ void check_size(std::string_view what, std::size_t given, std::size_t expected) 
 template <class T>
 void Trainer<T>::set_learning_rate(LearningRate learning_rate) {
   validate(learning_rate, "Trainer.set_learning_rate");
-  stoop::set_learning_rate(impl_->config.optimizer, std::move(learning_rate));
+  TrainerConfig next = impl_->config;
+  stoop::set_learning_rate(next.optimizer, std::move(learning_rate));
+  impl_->check_settings(next);
+  impl_->config = std::move(next);
 }
 
 template <class T>
@@ -32,7 +35,7 @@ void Trainer<T>::set_penalties(double l1, double l2) {
   TrainerConfig next = impl_->config;
   next.l1 = l1;
   next.l2 = l2;
-  check_config(next, impl_->graph);
+  impl_->check_settings(next);
   impl_->config.l1 = l1;
   impl_->config.l2 = l2;
 }
@@ -42,7 +45,7 @@ void Trainer<T>::set_clipping(std::optional<double> clip_norm, std::optional<dou
   TrainerConfig next = impl_->config;
   next.clip_norm = clip_norm;
   next.clip_value = clip_value;
-  check_config(next, impl_->graph);
+  impl_->check_settings(next);
   impl_->config.clip_norm = clip_norm;
   impl_->config.clip_value = clip_value;
 }

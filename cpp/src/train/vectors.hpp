@@ -22,9 +22,15 @@ double dot(std::span<const T> a, std::span<const T> b) {
   return total;
 }
 
+// Also where double does not hold the squares.
 template <class T>
 double norm(std::span<const T> a) {
-  return std::sqrt(dot(a, a));
+  constexpr double kLeast = 0x1p-952;
+  const double squares = dot(a, a);
+  if (squares >= kLeast && std::isfinite(squares)) return std::sqrt(squares);
+  double size = 0.0;
+  for (const T value : a) size = std::hypot(size, static_cast<double>(value));
+  return size;
 }
 
 // y += factor * x.

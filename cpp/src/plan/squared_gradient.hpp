@@ -1,0 +1,56 @@
+// Sums of squares of gradients, and what becomes of them where the element type, or double, does not hold the squares.
+// Optimizers that divide by the root of squared gradients need care: a square beyond the element type would make that root
+// infinite, and the parameter would never move again, without a sign of it.
+#pragma once
+
+#include <cmath>
+#include <span>
+
+#include <stoop/optimizers.hpp>
+
+namespace stoop {
+
+// The root of the sum of all squares, given those of blocks; where double does not hold these, of the squares of norms[i],
+// the norms of such blocks.
+inline double norm_of_blocks(std::span<const double> sums, std::span<const double> norms) {
+  constexpr double kLeast = 0x1p-952;  // of a sum none of whose squares are lost
+  const auto is_held = [](double squares) { return squares >= kLeast && std::isfinite(squares); };
+  double total = 0.0;
+  for (const double sum : sums) total += sum;
+  if (is_held(total)) return std::sqrt(total);
+  double norm = 0.0;
+  for (std::size_t i = 0; i < sums.size(); ++i) {
+    norm = std::hypot(norm, is_held(sums[i]) ? std::sqrt(sums[i]) : norms[i]);
+  }
+  return norm;
+}
+
+// No element of a gradient of this norm, or of thousands of millions of them added up, has a square beyond T.
+template <class T>
+constexpr double kSteep = sizeof(T) == 4 ? 1e13 : 1e148;
+
+inline bool squares_gradients(const Optimizer& optimizer) {
+  return std::visit([](const auto& alternative) { return requires { alternative.eps; }; }, optimizer);
+}
+
+// Of a parameter: its gradient, times both scales, and the squares that AdaGrad has added up so far.
+template <class T>
+struct SquaredGradient {
+  const T* grad;         // (n)
+  const T* accumulated;  // (n), the optimizer's first state, or null
+  Index n;
+  T scale, scale_rest;
+};
+
+template <class T>
+bool overflows_squares(const Optimizer& optimizer, const SquaredGradient<T>& gradient) {
+  if (!squares_gradients(optimizer)) return false;
+  const bool adds_up = std::holds_alternative<AdaGrad>(optimizer) && gradient.accumulated != nullptr;
+  for (Index j = 0; j < gradient.n; ++j) {
+    const T g = (gradient.grad[j] * gradient.scale) * gradient.scale_rest;
+    if (std::isinf(g * g + (adds_up ? gradient.accumulated[j] : T(0)))) return true;
+  }
+  return false;
+}
+
+}  // namespace stoop
