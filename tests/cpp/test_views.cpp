@@ -111,10 +111,10 @@ TYPED_TEST(Views, EvaluateProbabilities) {
 TYPED_TEST(Views, CriticalPoint) {
   auto model = this->model();
   Trainer<TypeParam> trainer(model, this->config());
-  const CriticalPoint got = critical_point<TypeParam>(trainer, this->bare(this->x, kInputs),
-                                                      this->bare(this->y, kOutputs));
-  const CriticalPoint expected = critical_point<TypeParam>(trainer, this->whole(this->x, kInputs),
-                                                           this->whole(this->y, kOutputs));
+  const CriticalPoint got =
+      critical_point<TypeParam>(trainer, this->bare(this->x, kInputs), this->bare(this->y, kOutputs));
+  const CriticalPoint expected =
+      critical_point<TypeParam>(trainer, this->whole(this->x, kInputs), this->whole(this->y, kOutputs));
   EXPECT_EQ(got.loss, expected.loss);
   EXPECT_EQ(got.largest_eigenvalue, expected.largest_eigenvalue);
 }
@@ -159,8 +159,9 @@ TYPED_TEST(Views, FitOfAMappedMatrix) {
 TEST(ViewsOfDouble, Gradcheck) {
   const Model<double> model({.input_dim = kInputs, .layers = {Dense{4, Tanh{}}, Dense{kOutputs}}});
   const auto x = numbers<double>(kRows * kInputs, 1), y = numbers<double>(kRows * kOutputs, 2);
-  const GradcheckResult result = gradcheck(model, MeanSquaredError{}, MatrixView<const double>{x.data(), kRows, kInputs},
-                                           MatrixView<const double>{y.data(), kRows, kOutputs});
+  const GradcheckResult result =
+      gradcheck(model, MeanSquaredError{}, MatrixView<const double>{x.data(), kRows, kInputs},
+                MatrixView<const double>{y.data(), kRows, kOutputs});
   EXPECT_TRUE(result.passed) << result.relative_error;
 }
 
@@ -185,10 +186,13 @@ TEST(ViewsOfDouble, AStrideBelowTheColumnsIsNamed) {
     const MatrixView<const double> bad_x{x.data(), kRows, kInputs, stride};
     const MatrixView<const double> bad_y{y.data(), kRows, kOutputs, stride};
     const std::string number = "stride " + std::to_string(stride);
-    EXPECT_NE(message_of([&] { trainer.step(bad_x, good_y); }).find("X has 5 columns and " + number), std::string::npos);
-    EXPECT_NE(message_of([&] { trainer.step(good_x, bad_y); }).find("y has 3 columns and " + number), std::string::npos);
-    EXPECT_NE(message_of([&] { model.predict(good_x, {y.data(), kRows, kOutputs, stride}); })
-                  .find("out has 3 columns and " + number),
+    EXPECT_NE(message_of([&] { trainer.step(bad_x, good_y); }).find("X has 5 columns and " + number),
+              std::string::npos);
+    EXPECT_NE(message_of([&] { trainer.step(good_x, bad_y); }).find("y has 3 columns and " + number),
+              std::string::npos);
+    EXPECT_NE(message_of([&] {
+                model.predict(good_x, {y.data(), kRows, kOutputs, stride});
+              }).find("out has 3 columns and " + number),
               std::string::npos);
   }
 }

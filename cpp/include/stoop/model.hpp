@@ -36,7 +36,7 @@ struct ParameterInfo {
 };
 
 template <class T>
-class Model {
+class STOOP_API Model {
  public:
   // Builds the layers and draws the parameters. Throws ValueError for an empty or ill-formed config.
   explicit Model(ModelConfig config);
@@ -70,17 +70,17 @@ class Model {
 
  private:
   // With all parameters zero, for those who set them.
-  static Model without_values(ModelConfig config);
+  STOOP_PRIVATE static Model without_values(ModelConfig config);
 
-  struct Impl;
-  explicit Model(std::unique_ptr<Impl> impl);
+  struct STOOP_PRIVATE Impl;
+  STOOP_PRIVATE explicit Model(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
   template <class>
   friend class Trainer;
 };
 
 // The element type a model file holds.
-DType file_dtype(const std::filesystem::path& path);
+STOOP_API DType file_dtype(const std::filesystem::path& path);
 
 extern template class Model<float>;
 extern template class Model<double>;

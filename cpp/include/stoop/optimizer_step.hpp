@@ -11,7 +11,7 @@ namespace stoop {
 
 // Keeps an optimizer's state for a list of arrays and its count of updates.
 template <class T>
-class ParameterUpdater {
+class STOOP_API ParameterUpdater {
  public:
   explicit ParameterUpdater(Optimizer optimizer);
   ParameterUpdater(ParameterUpdater&&) noexcept;
@@ -30,7 +30,7 @@ class ParameterUpdater {
   const Optimizer& optimizer() const;
 
  private:
-  struct Impl;
+  struct STOOP_PRIVATE Impl;
   std::unique_ptr<Impl> impl_;
 };
 

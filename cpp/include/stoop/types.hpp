@@ -2,6 +2,8 @@
 // MatrixView is a bare aggregate so that the per-instruction-set files can use it without emitting inline functions.
 #pragma once
 
+#include <stoop/api.hpp>
+
 #include <concepts>
 #include <cstdint>
 

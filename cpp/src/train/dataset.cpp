@@ -50,9 +50,9 @@ void check_finite(std::string_view where, const char* name, const InputView& x) 
 
 void check_stride(std::string_view where, std::string_view name, Index stride, Index cols) {
   if (stride >= cols) return;
-  throw_value_error(where,
-                    std::string(name) + " has " + std::to_string(cols) + " columns and stride " + std::to_string(stride),
-                    "expected a stride of at least the number of columns", "leave the stride 0 for contiguous rows");
+  throw_value_error(
+      where, std::string(name) + " has " + std::to_string(cols) + " columns and stride " + std::to_string(stride),
+      "expected a stride of at least the number of columns", "leave the stride 0 for contiguous rows");
 }
 
 void check_shape(std::string_view where, const InputView& x, Index cols) {
