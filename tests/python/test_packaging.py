@@ -10,6 +10,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
+
 from helpers import REPOSITORY
 
 VENDORED = REPOSITORY / "third_party" / "nlohmann_json"

@@ -40,7 +40,8 @@ class Progress:
 def main(command: list[str]) -> int:
     """Run the command; its exit status."""
     start, progress, said = time.monotonic(), Progress(), []
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace") as run:
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    with subprocess.Popen(command, text=True, errors="replace", **pipes) as run:
         assert run.stdout is not None
         for line in run.stdout:
             said.append(line)

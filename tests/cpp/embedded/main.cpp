@@ -62,8 +62,8 @@ int main() {
       "Model", [] { stoop::Model<float>({.input_dim = 0, .layers = {stoop::Dense{1}}}); });
   good &= throws_each<stoop::TypeError, std::invalid_argument>("throw_type_error",
                                                                [] { stoop::throw_type_error("a", "b", "c", "d"); });
-  good &= throws_each<stoop::OutOfMemory, std::bad_alloc>("throw_out_of_memory",
-                                                          [] { stoop::throw_out_of_memory(1, 4); });
+  good &=
+      throws_each<stoop::OutOfMemory, std::bad_alloc>("throw_out_of_memory", [] { stoop::throw_out_of_memory(1, 4); });
   good &= throws_each<stoop::CheckpointError, std::runtime_error>(
       "throw_checkpoint_error", [] { stoop::throw_checkpoint_error("a", "b", "c", "d"); });
   good &= throws_each<stoop::FileError, std::system_error>("load",
