@@ -16,7 +16,8 @@ BIN := $(VENV)/bin
 STAMPS := $(VENV)/stamps
 # Not the folder of a plain `pip install .`, whose isolated tools are gone afterwards.
 BUILD := build/make
-PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input -qq
+PIP_LOUD := $(BIN)/python -m pip --disable-pip-version-check --no-input
+PIP := $(PIP_LOUD) -qq
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -29,7 +30,7 @@ export CMAKE_GENERATOR := Ninja
 
 # What the installed package is made of: a change reinstalls it.
 PACKAGE_SOURCES := CMakeLists.txt pyproject.toml $(wildcard README.md LICENSE) \
-  $(shell find cpp python cmake -type f -not -name '*.pyc' 2>/dev/null)
+  $(shell find cpp python cmake third_party -type f -not -name '*.pyc' 2>/dev/null)
 CXX_FILES = $(shell find cpp python/bindings tests/cpp bench/cpp -name '*.cpp' -o -name '*.hpp')
 
 .PHONY: help demo test test-cpp test-python test-pytorch bench picture bench-program bench-cpp choose-provider docs lint format sanitize asan tsan install clean
@@ -49,14 +50,15 @@ $(STAMPS)/venv:
 # The build requirements live in .venv, without pip's isolation, so that builds are incremental.
 $(STAMPS)/build-tools: $(STAMPS)/venv
 	@bash tests/tools/system_packages.sh compiler
-	$(PIP) install 'scikit-build-core>=0.10' 'pybind11>=2.13' 'nlohmann_json>=3.11' 'cmake>=3.24' ninja
+	$(PIP) install 'scikit-build-core>=0.10' 'pybind11>=2.13' 'cmake>=3.24' ninja
 	@touch $@
 
-PIP_BUILD = $(PIP) install --no-build-isolation -C build-dir=$(BUILD) -C cmake.define.STOOP_WARNINGS_AS_ERRORS=$(WERROR)
+PIP_OPTIONS = --no-build-isolation -C build-dir=$(BUILD) -C cmake.define.STOOP_WARNINGS_AS_ERRORS=$(WERROR)
+PIP_BUILD = $(PIP) install $(PIP_OPTIONS)
 
 $(STAMPS)/installed: $(STAMPS)/build-tools $(PACKAGE_SOURCES)
-	@echo "== building and installing the package"
-	$(PIP_BUILD) .
+	@echo "== compiling the C++ core and installing the package: some two minutes at first, seconds after a change"
+	@$(BIN)/python tests/tools/build_progress.py $(PIP_LOUD) install -v $(PIP_OPTIONS) .
 	@touch $@
 install: $(STAMPS)/installed
 

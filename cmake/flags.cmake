@@ -18,8 +18,16 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   list(APPEND STOOP_WARNING_FLAGS -Wno-restrict)
 endif()
 
+# A parent project without a build type has no flags for speed, and keeps none. Our own files are optimised all the same.
+if(NOT stoop_multi_config AND NOT CMAKE_BUILD_TYPE AND NOT CMAKE_CXX_FLAGS MATCHES "-O")
+  list(PREPEND STOOP_MATH_FLAGS -O3)
+endif()
+
+# UNITY_BUILD: files have flags and names of their own, whatever a parent project sets.
 function(stoop_set_flags target)
-  set_target_properties(${target} PROPERTIES CXX_STANDARD 20 CXX_STANDARD_REQUIRED ON CXX_EXTENSIONS OFF)
+  set_target_properties(${target} PROPERTIES
+    CXX_STANDARD 20 CXX_STANDARD_REQUIRED ON CXX_EXTENSIONS OFF
+    UNITY_BUILD OFF)
   target_compile_options(${target} PRIVATE
     ${STOOP_MATH_FLAGS}
     ${STOOP_WARNING_FLAGS}

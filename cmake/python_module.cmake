@@ -14,6 +14,6 @@ pybind11_add_module(_core MODULE NO_EXTRAS
 target_include_directories(_core PRIVATE python/bindings)
 # config_json.hpp is the one private header the bindings use: configurations cross the boundary as JSON text.
 target_include_directories(_core PRIVATE cpp/src)
-target_link_libraries(_core PRIVATE stoop::stoop)
+target_link_libraries(_core PRIVATE stoop::private)
 stoop_set_flags(_core)
 install(TARGETS _core LIBRARY DESTINATION stoop COMPONENT python)

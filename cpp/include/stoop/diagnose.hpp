@@ -17,7 +17,7 @@ enum class PointKind {
   undecided,  // the eigenvalues found are not near enough to those of the Hessian to say
 };
 
-std::string_view name_of(PointKind kind);
+STOOP_API std::string_view name_of(PointKind kind);
 
 struct CriticalPointOptions {
   double gradient_tolerance = 1e-3;   // longest gradient that counts as none
@@ -43,13 +43,13 @@ struct CriticalPoint {
 // What follows from the numbers of `point`. A found eigenvalue is the curvature in some direction, so its sign is proven
 // whatever its residual: two of opposite signs make a saddle. That there is no curvature of a sign takes an end of the
 // spectrum whose residual does not reach to that sign, else the point is `undecided`.
-PointKind kind_of(const CriticalPoint& point, const CriticalPointOptions& options = {});
+STOOP_API PointKind kind_of(const CriticalPoint& point, const CriticalPointOptions& options = {});
 
 // Gradient and extreme eigenvalues of the Hessian of Trainer::loss_and_grad's loss with respect to the parameters that
 // are trained. Nothing is changed. Throws ValueError where a parameter, the loss or the gradient is not finite.
 template <class T>
-CriticalPoint critical_point(Trainer<T>& trainer, const InputView& x, const Targets<T>& y,
-                             const CriticalPointOptions& options = {});
+STOOP_API CriticalPoint critical_point(Trainer<T>& trainer, const InputView& x, const Targets<T>& y,
+                                       const CriticalPointOptions& options = {});
 
 extern template CriticalPoint critical_point(Trainer<float>&, const InputView&, const Targets<float>&,
                                              const CriticalPointOptions&);

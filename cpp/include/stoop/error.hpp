@@ -15,36 +15,36 @@
 namespace stoop {
 
 // The caller gave a value that cannot be used. Python: ValueError.
-struct ValueError : std::invalid_argument {
+struct STOOP_API ValueError : std::invalid_argument {
   using std::invalid_argument::invalid_argument;
 };
 
 // The caller gave something of the wrong kind (dtype, targets of another sort). Python: TypeError.
-struct TypeError : std::invalid_argument {
+struct STOOP_API TypeError : std::invalid_argument {
   using std::invalid_argument::invalid_argument;
 };
 
 // A model or checkpoint file that is damaged or does not fit. Python: stoop.CheckpointError.
-struct CheckpointError : std::runtime_error {
+struct STOOP_API CheckpointError : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
 // Memory for a model or a batch could not be had. Python: MemoryError.
-struct OutOfMemory : std::bad_alloc {
+struct STOOP_API OutOfMemory : std::bad_alloc {
   explicit OutOfMemory(std::string text) : message(std::move(text)) {}
   const char* what() const noexcept override { return message.c_str(); }
   std::string message;
 };
 
 // The operating system refused a file. Python: OSError with errno and the file name.
-struct FileError : std::system_error {
+struct STOOP_API FileError : std::system_error {
   FileError(int error_number, std::string path, const std::string& what_failed);
   std::string path;
 };
 
 // The loss or a gradient became infinite or NaN, or an update so long that the parameters might (`what` says which);
 // the model keeps its last good parameters. Python: stoop.NonFiniteLossError.
-struct NonFiniteLossError : std::runtime_error {
+struct STOOP_API NonFiniteLossError : std::runtime_error {
   NonFiniteLossError(Index step, Index epoch, std::string cause, std::string_view where = "fit",
                      std::string_view what = "the loss or its gradient is not finite");
   Index step;         // updates that are in the parameters as they are kept
@@ -53,25 +53,25 @@ struct NonFiniteLossError : std::runtime_error {
 };
 
 // The text in double quotes for a message: cut when long, control characters replaced.
-std::string in_quotes(std::string_view text);
+STOOP_API std::string in_quotes(std::string_view text);
 
 // The shortest text that reads back as this number.
-std::string number_text(double value);
+STOOP_API std::string number_text(double value);
 
 // `[where] given; expected; hint.` An empty part is left out.
-std::string format_error(std::string_view where, std::string_view given, std::string_view expected,
-                         std::string_view hint);
-
-[[noreturn]] void throw_value_error(std::string_view where, std::string_view given, std::string_view expected,
-                                    std::string_view hint);
-[[noreturn]] void throw_type_error(std::string_view where, std::string_view given, std::string_view expected,
+STOOP_API std::string format_error(std::string_view where, std::string_view given, std::string_view expected,
                                    std::string_view hint);
-[[noreturn]] void throw_out_of_memory(Index elements, Index element_size);
-[[noreturn]] void throw_checkpoint_error(std::string_view where, std::string_view given, std::string_view expected,
-                                         std::string_view hint);
+
+[[noreturn]] STOOP_API void throw_value_error(std::string_view where, std::string_view given, std::string_view expected,
+                                              std::string_view hint);
+[[noreturn]] STOOP_API void throw_type_error(std::string_view where, std::string_view given, std::string_view expected,
+                                             std::string_view hint);
+[[noreturn]] STOOP_API void throw_out_of_memory(Index elements, Index element_size);
+[[noreturn]] STOOP_API void throw_checkpoint_error(std::string_view where, std::string_view given,
+                                                   std::string_view expected, std::string_view hint);
 
 // Refuses `name`, listing `valid` and suggesting what was probably meant.
-[[noreturn]] void throw_unknown_name(std::string_view where, std::string_view what, std::string_view name,
-                                     std::span<const std::string_view> valid);
+[[noreturn]] STOOP_API void throw_unknown_name(std::string_view where, std::string_view what, std::string_view name,
+                                               std::span<const std::string_view> valid);
 
 }  // namespace stoop

@@ -36,7 +36,7 @@ struct GradcheckOptions {
 
 // Compares loss_and_grad with (loss(w + eps) - loss(w - eps)) / (2 eps) for every element of the parameters that are
 // trained. `model` is left as it was.
-GradcheckResult gradcheck(const Model<double>& model, const Loss& loss, const InputView& x, const Targets<double>& y,
-                          const GradcheckOptions& options = {});
+STOOP_API GradcheckResult gradcheck(const Model<double>& model, const Loss& loss, const InputView& x,
+                                    const Targets<double>& y, const GradcheckOptions& options = {});
 
 }  // namespace stoop

@@ -27,17 +27,18 @@ struct InputView {
   InputType type = InputType::float32;
   Index rows = 0;
   Index cols = 0;
-  Index stride = 0;  // elements from one row to the next, >= cols
+  Index stride = 0;  // elements from one row to the next, >= cols; 0: the rows are contiguous
   // The matrix is a file mapped into memory, perhaps larger than that: no pass over all of it is made before training.
   // Values are checked as their rows are read, and the pages of rows that are taken soon are asked for in advance.
   bool mapped = false;
 
   Index element_size() const { return type == InputType::uint8 ? 1 : type == InputType::float32 ? 4 : 8; }
-  const void* row(Index i) const { return static_cast<const std::byte*>(data) + i * stride * element_size(); }
+  Index row_stride() const { return stride == 0 ? cols : stride; }
+  const void* row(Index i) const { return static_cast<const std::byte*>(data) + i * row_stride() * element_size(); }
 
  private:
   InputView(const void* x, InputType of, Index r, Index c, Index ld)
-      : data(x), type(of), rows(r), cols(c), stride(ld) {}
+      : data(x), type(of), rows(r), cols(c), stride(ld == 0 ? c : ld) {}
 };
 
 }  // namespace stoop

@@ -129,7 +129,7 @@ using Layer = std::variant<Dense, Identity, ReLU, LeakyReLU, Tanh, Sigmoid, ELU,
 struct Residual {
   std::vector<Layer> layers;
   bool trainable = true;  // false: all parameters within stay as they are, the projection's as well
-  bool operator==(const Residual& other) const;
+  STOOP_API bool operator==(const Residual& other) const;
 };
 
 // What a model may have at most; files that hold more are refused as well.
@@ -137,21 +137,21 @@ inline constexpr int kMostNestedResiduals = 6;  // a Residual within a Residual 
 inline constexpr Index kMostLayers = 100'000;   // those within a Residual count too
 
 // ---- names, one table each ----
-std::string_view name_of(ActivationKind kind);
-std::string_view name_of(InitializerKind kind);
-std::string_view name_of(const Layer& layer);
-ActivationKind kind_of(const Activation& activation);
-double parameter_of(const Activation& activation);  // negative_slope of LeakyReLU, alpha of ELU, else 0
-bool is_relu_like(ActivationKind kind);             // relu, leaky_relu, elu, gelu, silu
-bool derivative_from_output(ActivationKind kind);   // else its kernel needs the input: gelu, silu
+STOOP_API std::string_view name_of(ActivationKind kind);
+STOOP_API std::string_view name_of(InitializerKind kind);
+STOOP_API std::string_view name_of(const Layer& layer);
+STOOP_API ActivationKind kind_of(const Activation& activation);
+STOOP_API double parameter_of(const Activation& activation);  // negative_slope of LeakyReLU, alpha of ELU, else 0
+STOOP_API bool is_relu_like(ActivationKind kind);             // relu, leaky_relu, elu, gelu, silu
+STOOP_API bool derivative_from_output(ActivationKind kind);   // else its kernel needs the input: gelu, silu
 
 // Throws ValueError with the nearest valid name; `where` is what the message opens with.
-Activation activation_from_name(std::string_view name, std::string_view where = "activation");
-InitializerKind initializer_kind_from_name(std::string_view name, std::string_view where = "initializer");
+STOOP_API Activation activation_from_name(std::string_view name, std::string_view where = "activation");
+STOOP_API InitializerKind initializer_kind_from_name(std::string_view name, std::string_view where = "initializer");
 
-Layer layer_from_name(std::string_view name, std::string_view where = "layer");
+STOOP_API Layer layer_from_name(std::string_view name, std::string_view where = "layer");
 
 // The activation a layer is, if it is one.
-std::optional<Activation> as_activation(const Layer& layer);
+STOOP_API std::optional<Activation> as_activation(const Layer& layer);
 
 }  // namespace stoop

@@ -5,6 +5,8 @@
 #include <string_view>
 #include <variant>
 
+#include <stoop/api.hpp>
+
 namespace stoop {
 
 // -sum_j t_j log softmax(z)_j (Bridle 1990). Targets: class indices, or rows of probabilities. With label smoothing
@@ -33,14 +35,15 @@ using Loss = std::variant<SoftmaxCrossEntropy, BinaryCrossEntropy, MeanSquaredEr
 enum class LossKind { softmax_cross_entropy, binary_cross_entropy, mse, mae, huber };
 inline constexpr int kLossCount = static_cast<int>(std::variant_size_v<Loss>);
 
-std::string_view name_of(LossKind kind);
-LossKind kind_of(const Loss& loss);
-bool takes_classes(LossKind kind);      // targets may be class indices
-bool has_accuracy(LossKind kind);       // outputs are compared with classes or labels
-double parameter_of(const Loss& loss);  // label_smoothing of SoftmaxCrossEntropy, delta of Huber, else 0
+STOOP_API std::string_view name_of(LossKind kind);
+STOOP_API LossKind kind_of(const Loss& loss);
+STOOP_API bool takes_classes(LossKind kind);      // targets may be class indices
+STOOP_API bool has_accuracy(LossKind kind);       // outputs are compared with classes or labels
+STOOP_API double parameter_of(const Loss& loss);  // label_smoothing of SoftmaxCrossEntropy, delta of Huber, else 0
 
 // Throws ValueError for a label_smoothing or delta outside its range.
-void validate(const Loss& loss);
-Loss loss_from_name(std::string_view name, std::string_view where = "loss");  // ValueError with the nearest valid name
+STOOP_API void validate(const Loss& loss);
+STOOP_API Loss loss_from_name(std::string_view name,
+                              std::string_view where = "loss");  // ValueError with the nearest valid name
 
 }  // namespace stoop

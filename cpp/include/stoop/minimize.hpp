@@ -18,7 +18,7 @@ using Cost = std::function<double(std::span<const double> point, std::span<doubl
 // gradient becomes infinite or NaN; the point is that of this cost then, without an update by it. LBFGS does not go to
 // such a point, and leaves the best one when the cost throws. `keep_going` is asked between updates at most every
 // 50 ms; false ends with the updates so far.
-std::vector<double> minimize(const Cost& cost, std::span<double> point, const Optimizer& optimizer, Index steps,
-                             const std::function<bool()>& keep_going = {});
+STOOP_API std::vector<double> minimize(const Cost& cost, std::span<double> point, const Optimizer& optimizer,
+                                       Index steps, const std::function<bool()>& keep_going = {});
 
 }  // namespace stoop

@@ -21,9 +21,9 @@ namespace stoop {
 // What the outputs mean: logits of classes that exclude each other (their softmax is the probabilities), one logit for
 // each column by itself (its sigmoid is the probability of that label; one column is the second of two classes), or values.
 enum class OutputKind { softmax, sigmoid, identity };
-std::string_view name_of(OutputKind output);  // "softmax", "sigmoid", "identity"
-OutputKind output_from_name(std::string_view name, std::string_view where = "output");
-OutputKind output_of(LossKind loss);  // what a loss takes outputs for
+STOOP_API std::string_view name_of(OutputKind output);  // "softmax", "sigmoid", "identity"
+STOOP_API OutputKind output_from_name(std::string_view name, std::string_view where = "output");
+STOOP_API OutputKind output_of(LossKind loss);  // what a loss takes outputs for
 
 // The names of the classes in the order of the outputs; two for one output, of which it says how likely the second is.
 // All are text here. `dtype` says as what they are given back by those who have types for it, as Python has: "str",
@@ -40,7 +40,7 @@ class TensorFile;
 
 // The model of a file, of the element type that the file holds. FileError when it cannot be read; CheckpointError when it
 // is damaged or no model file.
-std::variant<Model<float>, Model<double>> load_model(const std::filesystem::path& path);
+STOOP_API std::variant<Model<float>, Model<double>> load_model(const std::filesystem::path& path);
 
 struct ModelConfig {
   Index input_dim = 0;
@@ -66,7 +66,7 @@ struct ParameterInfo {
 };
 
 template <class T>
-class Model {
+class STOOP_API Model {
  public:
   // Builds the layers and draws the parameters. Throws ValueError for an empty or ill-formed config.
   explicit Model(ModelConfig config);
@@ -109,19 +109,19 @@ class Model {
 
  private:
   // With all parameters zero, for those who set them.
-  static Model without_values(ModelConfig config);
-  static Model read(const TensorFile& file);
+  STOOP_PRIVATE static Model without_values(ModelConfig config);
+  STOOP_PRIVATE static Model read(const TensorFile& file);
   friend std::variant<Model<float>, Model<double>> load_model(const std::filesystem::path& path);
 
-  struct Impl;
-  explicit Model(std::unique_ptr<Impl> impl);
+  struct STOOP_PRIVATE Impl;
+  STOOP_PRIVATE explicit Model(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
   template <class>
   friend class Trainer;
 };
 
 // The element type a model file holds.
-DType file_dtype(const std::filesystem::path& path);
+STOOP_API DType file_dtype(const std::filesystem::path& path);
 
 extern template class Model<float>;
 extern template class Model<double>;

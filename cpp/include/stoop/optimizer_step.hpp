@@ -20,7 +20,7 @@ struct UpdaterState {
 
 // Keeps an optimizer's state for a list of arrays and its count of updates.
 template <class T>
-class ParameterUpdater {
+class STOOP_API ParameterUpdater {
  public:
   explicit ParameterUpdater(Optimizer optimizer);
   ParameterUpdater(ParameterUpdater&&) noexcept;
@@ -42,7 +42,7 @@ class ParameterUpdater {
   const Optimizer& optimizer() const;
 
  private:
-  struct Impl;
+  struct STOOP_PRIVATE Impl;
   std::unique_ptr<Impl> impl_;
 };
 

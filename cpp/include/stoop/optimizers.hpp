@@ -102,18 +102,18 @@ using Optimizer = std::variant<SGD, AdaGrad, RMSProp, Adam, AdamW, Nadam, Lion, 
 enum class OptimizerKind { sgd, adagrad, rmsprop, adam, adamw, nadam, lion, lbfgs, newton_cg };
 inline constexpr int kOptimizerCount = static_cast<int>(std::variant_size_v<Optimizer>);
 
-std::string_view name_of(OptimizerKind kind);
-OptimizerKind kind_of(const Optimizer& optimizer);
-bool is_full_batch(OptimizerKind kind);  // LBFGS and NewtonCG: iterations on all samples, in place of updates
-const LearningRate& schedule_of(const Optimizer& optimizer);
-void set_learning_rate(Optimizer& optimizer, LearningRate learning_rate);
-double learning_rate_of(const Optimizer& optimizer);  // of the first update
+STOOP_API std::string_view name_of(OptimizerKind kind);
+STOOP_API OptimizerKind kind_of(const Optimizer& optimizer);
+STOOP_API bool is_full_batch(OptimizerKind kind);  // LBFGS and NewtonCG: iterations on all samples, in place of updates
+STOOP_API const LearningRate& schedule_of(const Optimizer& optimizer);
+STOOP_API void set_learning_rate(Optimizer& optimizer, LearningRate learning_rate);
+STOOP_API double learning_rate_of(const Optimizer& optimizer);  // of the first update
 // Arrays of parameter size it keeps, at most kMostStates: SGD 0 or 1, Adam 2, with amsgrad 3, ...
-int state_count(const Optimizer& optimizer);
+STOOP_API int state_count(const Optimizer& optimizer);
 inline constexpr int kMostStates = 3;
-Optimizer optimizer_from_name(std::string_view name, std::string_view where = "optimizer");
+STOOP_API Optimizer optimizer_from_name(std::string_view name, std::string_view where = "optimizer");
 
 // Throws ValueError for a rate, momentum or beta outside its range.
-void validate(const Optimizer& optimizer);
+STOOP_API void validate(const Optimizer& optimizer);
 
 }  // namespace stoop

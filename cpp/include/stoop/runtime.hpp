@@ -4,6 +4,8 @@
 #include <string>
 #include <vector>
 
+#include <stoop/api.hpp>
+
 namespace stoop {
 
 // No setting may ask for more threads than this.
@@ -12,23 +14,23 @@ inline constexpr int kMostThreads = 1024;
 // Upper limit of threads for training and prediction in this process (1 to
 // kMostThreads). It starts as STOOP_NUM_THREADS or, unset,
 // as usable_cores(); a small step uses fewer.
-void set_num_threads(int n);
-int get_num_threads();
+STOOP_API void set_num_threads(int n);
+STOOP_API int get_num_threads();
 
 // Cores this process may use: the affinity mask, cut by the cgroup CPU quota (rounded up), at least 1.
-int usable_cores();
+STOOP_API int usable_cores();
 
 // Instruction sets compiled in and supported by this CPU, best first; the active one is the best or STOOP_ISA.
-std::vector<std::string> available_isas();
-std::string active_isa();
+STOOP_API std::vector<std::string> available_isas();
+STOOP_API std::string active_isa();
 
 // How products in bfloat16 can be computed here, best first: "amx_bf16", "avx512_bf16"; empty: not at all. The active
 // one is the best or STOOP_BFLOAT16, empty where there is none.
-std::vector<std::string> available_bfloat16();
-std::string active_bfloat16();
+STOOP_API std::vector<std::string> available_bfloat16();
+STOOP_API std::string active_bfloat16();
 
 // Who computes matrix products, as STOOP_GEMM says: "native", "blas", "auto"; "native" for auto without a BLAS.
-std::string active_gemm();
+STOOP_API std::string active_gemm();
 
 struct BlasInfo {
   bool loaded = false;
@@ -38,9 +40,9 @@ struct BlasInfo {
 };
 
 // Where to look for a CBLAS before the system's names; STOOP_BLAS goes first. Has an effect until the first use.
-void set_blas_path(std::string path);
+STOOP_API void set_blas_path(std::string path);
 // Loads the library if that was not done yet.
-BlasInfo blas_info();
+STOOP_API BlasInfo blas_info();
 
 struct BuildInfo {
   std::string version;
@@ -49,20 +51,20 @@ struct BuildInfo {
   std::string build_type;
   bool cuda = false;
 };
-BuildInfo build_info();
+STOOP_API BuildInfo build_info();
 
 // Fused multiply-add peak in GFLOP/s of the active instruction set on `threads` threads, measured for about 30 ms.
 template <class T>
-double measure_fma_peak(int threads);
+STOOP_API double measure_fma_peak(int threads);
 
 // Memory bandwidth in GB/s (10^9 bytes, read and written) of `threads` threads, each on a slice of its own of arrays that
 // no cache holds: 256 MB, more from 9 threads on, at most 2 GB. Takes about 0.2 s.
-double measure_memory_bandwidth(int threads);
+STOOP_API double measure_memory_bandwidth(int threads);
 
 // Nanoseconds that one line of cache takes from a core to another and back, the fastest of some milliseconds: about 100
 // where the two share a cache, several times as much where they do not. It decides what a second thread is worth to a small
 // network, and on a virtual machine it changes within minutes. NaN where only one core is
 // usable, or others keep one of them all the time.
-double measure_core_latency();
+STOOP_API double measure_core_latency();
 
 }  // namespace stoop

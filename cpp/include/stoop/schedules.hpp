@@ -30,18 +30,18 @@ concept HasPer = requires(S schedule) {
 // `.learning_rate = schedules::Cosine{.lr = 1e-3, .steps = 10'000}`. Copies share what they hold.
 class LearningRate {
  public:
-  LearningRate(double lr);
+  STOOP_API LearningRate(double lr);
   template <schedules::HasPer S>
   LearningRate(S schedule);
 
   // At t, whatever the schedule counts.
   double operator()(Index t) const { return at(t, t); }
   // At update `step` (from 0) in epoch `epoch` (from 0).
-  double at(Index step, Index epoch) const;
+  STOOP_API double at(Index step, Index epoch) const;
   // The rates of out.size() updates from `step` on, all of them in `epoch`; a function of the epoch is asked once.
-  void fill(Index step, Index epoch, std::span<double> out) const;
+  STOOP_API void fill(Index step, Index epoch, std::span<double> out) const;
   // The first n rates, t = 0 .. n-1.
-  std::vector<double> values(Index n) const;
+  STOOP_API std::vector<double> values(Index n) const;
 
   struct Held;
   const Held& held() const { return *held_; }
@@ -154,9 +154,9 @@ struct Custom {
 using Schedule = std::variant<Constant, Step, Piecewise, Exponential, InverseTime, Power, InverseSqrt, Linear,
                               Polynomial, Cosine, Warmup, OneCycle, Custom>;
 
-std::string_view name_of(const Schedule& schedule);  // "constant", "step", ...
+STOOP_API std::string_view name_of(const Schedule& schedule);  // "constant", "step", ...
 // ValueError with the nearest valid name; "custom" is none.
-Schedule schedule_from_name(std::string_view name, std::string_view where = "learning_rate");
+STOOP_API Schedule schedule_from_name(std::string_view name, std::string_view where = "learning_rate");
 
 }  // namespace schedules
 
@@ -168,6 +168,6 @@ template <schedules::HasPer S>
 LearningRate::LearningRate(S schedule) : held_(std::make_shared<const Held>(Held{std::move(schedule)})) {}
 
 // Throws ValueError for a rate, factor or count outside its range; `where` opens the message about a plain number.
-void validate(const LearningRate& learning_rate, std::string_view where = "learning_rate");
+STOOP_API void validate(const LearningRate& learning_rate, std::string_view where = "learning_rate");
 
 }  // namespace stoop

@@ -1,6 +1,7 @@
 // Everything an application needs. The order of the includes is the order in which to read them.
 #pragma once
 
+#include <stoop/api.hpp>
 #include <stoop/types.hpp>
 #include <stoop/input.hpp>
 #include <stoop/error.hpp>

@@ -20,8 +20,8 @@ namespace stoop {
 // rounded to bfloat16, while their sums, the parameters, the gradients and everything else stay float32. Evaluation, also
 // that of validation data, and second derivatives are computed in float32.
 enum class Precision { float32, float64, bfloat16 };
-std::string_view name_of(Precision precision);
-Precision precision_from_name(std::string_view name, std::string_view where = "precision");
+STOOP_API std::string_view name_of(Precision precision);
+STOOP_API Precision precision_from_name(std::string_view name, std::string_view where = "precision");
 
 struct TrainerConfig {
   Loss loss = SoftmaxCrossEntropy{};
@@ -95,7 +95,7 @@ enum class LastBatch {
   drop,   // left out of the epoch; with `shuffle` others each time
   merge,  // joins the batch before it, which then has up to 2 * batch_size - 1 samples
 };
-LastBatch last_batch_from_name(std::string_view name, std::string_view where = "last_batch");
+STOOP_API LastBatch last_batch_from_name(std::string_view name, std::string_view where = "last_batch");
 
 template <class T>
 struct FitOptions {
@@ -137,7 +137,7 @@ struct TrainingState {
 };
 
 template <class T>
-class Trainer {
+class STOOP_API Trainer {
  public:
   // Keeps a reference to `model`, which must outlive it.
   explicit Trainer(Model<T>& model, TrainerConfig config = {});
@@ -191,7 +191,7 @@ class Trainer {
   const TrainerConfig& config() const;
 
  private:
-  struct Impl;
+  struct STOOP_PRIVATE Impl;
   std::unique_ptr<Impl> impl_;
 };
 

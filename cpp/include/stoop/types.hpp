@@ -2,6 +2,8 @@
 // MatrixView is a bare aggregate so that the per-instruction-set files can use it without emitting inline functions.
 #pragma once
 
+#include <stoop/api.hpp>
+
 #include <concepts>
 #include <cstdint>
 
@@ -23,13 +25,15 @@ inline constexpr InputType kInputType = sizeof(T) == 1   ? InputType::uint8
                                         : sizeof(T) == 4 ? InputType::float32
                                                          : InputType::float64;
 
-// A row-major matrix that somebody else owns.
+// A row-major matrix that somebody else owns. MatrixView<const float>{data, rows, cols} has contiguous rows.
 template <class T>
 struct MatrixView {
   T* data = nullptr;  // (rows, cols)
   Index rows = 0;
   Index cols = 0;
-  Index stride = 0;  // elements from one row to the next, >= cols
+  Index stride = 0;  // elements from one row to the next, >= cols; 0: the rows are contiguous
+
+  constexpr Index row_stride() const { return stride == 0 ? cols : stride; }
 
   // What may be written may be read.
   template <class U>

@@ -199,21 +199,22 @@ bool Model<T>::output_is_given() const {
 template <class T>
 void Model<T>::predict(const InputView& x, MatrixView<T> out) const {
   if (x.rows > 0) check_samples<T>("Model.predict", x, impl_->config.input_dim);
-  if (out.rows != x.rows || out.cols != impl_->graph.output_dim() || out.stride < out.cols) {
+  if (out.rows != x.rows || out.cols != impl_->graph.output_dim()) {
     throw_value_error("Model.predict", "out is " + std::to_string(out.rows) + " x " + std::to_string(out.cols),
                       "expected " + std::to_string(x.rows) + " x " + std::to_string(impl_->graph.output_dim()),
                       "one row per sample, one column per output");
   }
+  check_stride("Model.predict", "out", out.row_stride(), out.cols);
   if (x.rows == 0) return;
   InferenceRun<T> run;
   run.plan = x.rows <= kFewRows ? &impl_->few : &impl_->many;
   run.ops = impl_->ops;
   run.parameters = impl_->parameter_block.data();
   run.running = impl_->buffer_block.data();
-  run.data.x = x;
+  run.data.x = with_stride(x);
   run.data.scale = static_cast<T>(impl_->config.input_scale);
   run.data.shift = static_cast<T>(impl_->config.input_shift);
-  run.out = out;
+  run.out = with_stride(out);
   const double flops = impl_->many.flops / static_cast<double>(kManyRows) * static_cast<double>(x.rows);
   run.threads = useful_threads(flops, get_num_threads());
   refuse_bad_row<T>("Model.predict", x, run_inference(run).non_finite_row);

@@ -40,7 +40,7 @@ void check_finite(std::string_view where, const char* name, const InputView& x) 
   if (x.type == InputType::uint8) return;
   InputView line = x;  // all rows, where they lie one behind the other: the rows of a small model are short
   line.cols = line.stride = x.rows * x.cols;
-  if (x.stride == x.cols && is_finite_row<T>(line, 0)) return;
+  if (x.row_stride() == x.cols && is_finite_row<T>(line, 0)) return;
   for (Index i = 0; i < x.rows; ++i) {
     if (!is_finite_row<T>(x, i)) refuse_row<T>(where, name, x, i);
   }
@@ -48,8 +48,15 @@ void check_finite(std::string_view where, const char* name, const InputView& x) 
 
 }  // namespace
 
+void check_stride(std::string_view where, std::string_view name, Index stride, Index cols) {
+  if (stride >= cols) return;
+  throw_value_error(
+      where, std::string(name) + " has " + std::to_string(cols) + " columns and stride " + std::to_string(stride),
+      "expected a stride of at least the number of columns", "leave the stride 0 for contiguous rows");
+}
+
 void check_shape(std::string_view where, const InputView& x, Index cols) {
-  if (x.cols == cols && x.rows >= 0 && x.stride >= x.cols) return;
+  if (x.cols == cols && x.rows >= 0) return check_stride(where, "X", x.row_stride(), cols);
   throw_value_error(where, "X has shape " + shape_text(x.rows, x.cols),
                     "expected (n_samples, " + std::to_string(cols) + ")", "give one column per input of the model");
 }
@@ -102,7 +109,7 @@ void check_probabilities(std::string_view where, const MatrixView<const T>& y, b
   for (Index i = 0; i < y.rows; ++i) {
     double sum = 0.0;
     for (Index j = 0; j < y.cols; ++j) {
-      const double p = static_cast<double>(y.data[i * y.stride + j]);
+      const double p = static_cast<double>(y.data[i * y.row_stride() + j]);
       sum += p;
       if (p >= 0.0 && p <= 1.0) continue;
       throw_value_error(where,
@@ -126,10 +133,11 @@ void check_targets(std::string_view where, const Targets<T>& y, LossKind loss, I
                       "expected one target per sample", "check how they were split");
   }
   if (!y.has_values) return check_classes(where, y.classes, outputs);
-  if (y.values.cols != outputs || y.values.stride < y.values.cols) {
+  if (y.values.cols != outputs) {
     throw_value_error(where, "y has shape " + shape_text(y.values.rows, y.values.cols),
                       "expected " + shape_text(rows, outputs), "give one column per output of the model");
   }
+  check_stride(where, "y", y.values.row_stride(), outputs);
   check_finite<T>(where, "y", y.values);
   const bool softmax = loss == LossKind::softmax_cross_entropy;
   if (softmax || loss == LossKind::binary_cross_entropy) check_probabilities(where, y.values, softmax);

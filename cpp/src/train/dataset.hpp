@@ -10,6 +10,16 @@
 
 namespace stoop {
 
+// The same view with its stride written out, as all that reads rows wants it.
+template <class View>
+View with_stride(View view) {
+  view.stride = view.row_stride();
+  return view;
+}
+
+// Refuses a stride that does not hold the columns of `name`.
+void check_stride(std::string_view where, std::string_view name, Index stride, Index cols);
+
 // `cols` columns and a stride that holds them.
 void check_shape(std::string_view where, const InputView& x, Index cols);
 

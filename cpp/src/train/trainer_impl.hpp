@@ -191,11 +191,11 @@ struct Trainer<T>::Impl {
   // `relative` gets the weights as the run needs them.
   TrainingRun<T> make_run(const InputView& x, const Targets<T>& y, Index batch, std::vector<double>& relative) {
     TrainingRun<T> run;
-    run.data.x = x;
+    run.data.x = with_stride(x);
     run.data.scale = static_cast<T>(model.config().input_scale);
     run.data.shift = static_cast<T>(model.config().input_shift);
     run.data.classes = y.has_values ? nullptr : y.classes.data();
-    run.data.values = y.values;
+    run.data.values = with_stride(y.values);
     run.data.weights = relative_weights(y.weights, relative);
     run.loss_parameter = static_cast<T>(parameter_of(config.loss));
     run.batch = batch;
