@@ -198,7 +198,10 @@ class TeamRun {
   void loss(const StepContext<T>& context, const Step& step, const Batch& batch, Index begin, Index end) {
     for (Index i = begin; i < end; ++i) {
       const Index from = sample(batch.start + i);
-      if (plan_.class_targets) executor_.classes_[static_cast<std::size_t>(i)] = run_.data.classes[from];
+      if (plan_.class_targets) {
+        executor_.classes_[static_cast<std::size_t>(i)] =
+            read_label(run_.data.classes, from, step.out_features, bad_label_);
+      }
       if (run_.data.weights == nullptr) continue;
       executor_.weights_[static_cast<std::size_t>(i)] = run_.data.weights[from] / batch.weight_unit;
     }
@@ -244,8 +247,11 @@ class TeamRun {
   // variance counts as well: what is divided by it is finite, but wrong.
   bool check_loss(const StepContext<T>& context, const Batch& batch, int thread) {
     if (spoiled_) return false;
-    if (const Index bad_row = bad_row_.load(std::memory_order_relaxed); bad_row != kNone) {
+    const Index bad_row = bad_row_.load(std::memory_order_relaxed);
+    const Index bad_label = bad_label_.load(std::memory_order_relaxed);
+    if (bad_row != kNone || bad_label != kNone) {
       if (thread == 0) result.non_finite_row = bad_row;
+      if (thread == 0) result.bad_label = BadLabel::unpacked(bad_label);
       return false;
     }
     double loss = 0.0;
@@ -329,7 +335,7 @@ class TeamRun {
   const TrainingRun<T>& run_;
   const ParameterBlocks<T> blocks_;
   TeamBarrier barrier_;
-  std::atomic<Index> bad_row_{kNone};
+  std::atomic<Index> bad_row_{kNone}, bad_label_{kNone};
   double loss_ = 0.0;     // of the update so far, weighted sum over the samples; thread 0's
   double weight_ = 0.0;   // of all samples of the update
   bool stop_ = false;     // written by thread 0 before a barrier, read by all behind it

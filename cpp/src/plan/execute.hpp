@@ -13,6 +13,7 @@
 #include <stoop/trainer.hpp>
 
 #include "arena.hpp"
+#include "input_rows.hpp"
 #include "plan.hpp"
 #include "read_ahead.hpp"
 
@@ -97,8 +98,11 @@ struct TrainingResult {
   bool non_finite_gradient = false;  // PlanKind::training: the last of `steps` was applied and spoiled the parameters
   // Of a mapped x, a row that holds a value that is not finite, the first of its batch: the update was not applied.
   Index non_finite_row = kNone;
+  BadLabel bad_label{};  // read in the batch after the last that counts; the update was not applied
 
-  bool stopped() const { return interrupted || non_finite_loss || non_finite_gradient || non_finite_row != kNone; }
+  bool stopped() const {
+    return interrupted || non_finite_loss || non_finite_gradient || non_finite_row != kNone || bad_label.row != kNone;
+  }
 };
 
 // Updates that a run over `samples` rows makes.
@@ -150,6 +154,7 @@ struct InferenceResult {
   double loss_sum = 0.0;  // weighted
   double correct = 0.0;
   Index non_finite_row = kNone;  // of a mapped x; nothing else counts then
+  BadLabel bad_label{};          // the same
 };
 
 template <class T>

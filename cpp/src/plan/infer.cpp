@@ -57,16 +57,17 @@ void prepare_mapped_rows(const InputView& x, Range rows, Range mine, std::atomic
   }
 }
 
+// `labels` are those of the rows.
 template <class T>
 LossArgs<T> loss_args(const InferenceRun<T>& run, const StepContext<T>& context, const Step& step, Range rows,
-                      InferenceResult& result) {
+                      const std::int32_t* labels, InferenceResult& result) {
   const Index start = rows.begin;
   LossArgs<T> args{};
   args.rows = rows.end - start;
   args.cols = step.out_features;
   args.output = context.at(step.input, 0);
   args.ld_output = context.stride(step.input);
-  args.classes = run.data.classes == nullptr ? nullptr : run.data.classes + start;
+  args.classes = run.data.classes == nullptr ? nullptr : labels;
   args.targets = run.data.values.data == nullptr ? nullptr : run.data.values.data + start * run.data.values.stride;
   args.ld_targets = run.data.values.stride;
   args.weights = run.data.weights == nullptr ? nullptr : run.data.weights + start;
@@ -76,12 +77,14 @@ LossArgs<T> loss_args(const InferenceRun<T>& run, const StepContext<T>& context,
   return args;
 }
 
-// The memory of one walk through the plan: arena, converted rows, scratch for each of `threads`, places of buffers.
+// The memory of one walk through the plan: arena, converted rows, scratch for each of `threads`, places of buffers, and
+// labels of a chunk.
 template <class T>
 struct Walk {
   std::span<BoundBuffer<T>> bound;
   T* converted;
   StepContext<T> context;
+  std::int32_t* labels;
   T* scratch;
   Index scratch_size;
 
@@ -91,10 +94,13 @@ struct Walk {
     scratch_size = scratch_elements(*run.ops, plan, plan.batch);
     const Index input_end = plan.arena_bytes + plan.batch * converted_stride(run.data) * kSize;
     const Index scratch_end = input_end + threads * scratch_size * kSize;
-    std::byte* memory = workspace(scratch_end + static_cast<Index>(plan.buffers.size() * sizeof(BoundBuffer<T>)));
+    const Index bound_end = scratch_end + static_cast<Index>(plan.buffers.size() * sizeof(BoundBuffer<T>));
+    const Index label_bytes = run.data.classes == nullptr ? 0 : plan.batch * static_cast<Index>(sizeof *labels);
+    std::byte* memory = workspace(bound_end + label_bytes);
     converted = reinterpret_cast<T*>(memory + plan.arena_bytes);
     scratch = reinterpret_cast<T*>(memory + input_end);
     bound = {reinterpret_cast<BoundBuffer<T>*>(memory + scratch_end), plan.buffers.size()};
+    labels = reinterpret_cast<std::int32_t*>(memory + bound_end);
     bind_buffers(plan, memory, bound.data());
     context.ops = run.ops;
     context.buffers = bound.data();
@@ -114,13 +120,17 @@ struct Walk {
 
 // Rows through the plan by one thread.
 template <class T>
-void infer_chunk(const InferenceRun<T>& run, const Walk<T>& walk, Range rows, InferenceResult& result) {
+void infer_chunk(const InferenceRun<T>& run, const Walk<T>& walk, Range rows, std::atomic<Index>& bad_label,
+                 InferenceResult& result) {
   walk.bind(run, rows);
   for (const Step& step : run.plan->steps) {
     if (step.kind != StepKind::loss) {
       run_slice(walk.context, step, {0, rows.end - rows.begin, 0, output_columns(step)});
     } else {
-      run.ops->loss[static_cast<int>(run.plan->loss)](loss_args(run, walk.context, step, rows, result));
+      for (Index i = rows.begin; run.data.classes != nullptr && i < rows.end; ++i) {
+        walk.labels[i - rows.begin] = read_label(run.data.classes, i, step.out_features, bad_label);
+      }
+      run.ops->loss[static_cast<int>(run.plan->loss)](loss_args(run, walk.context, step, rows, walk.labels, result));
     }
   }
 }
@@ -198,7 +208,7 @@ InferenceResult infer_in_chunks(const InferenceRun<T>& run) {
   const bool evaluates = plan.kind == PlanKind::evaluation;  // whose sums are cut by chunks of one size
   const Index even = round_up(block_count(samples, run.threads), kRowBlock);
   const Index size = evaluates ? plan.batch : std::min(plan.batch, even), chunks = block_count(samples, size);
-  std::atomic<Index> bad_row{kNone};
+  std::atomic<Index> bad_row{kNone}, bad_label{kNone};
   std::vector<InferenceResult> parts(evaluates ? static_cast<std::size_t>(chunks) : 0);
   std::exception_ptr failure;  // nothing may be thrown out of a team; memory is all that can fail
   std::mutex failing;
@@ -212,7 +222,7 @@ InferenceResult infer_in_chunks(const InferenceRun<T>& run) {
         if (run.data.x.mapped) {
           prepare_mapped_rows<T>(run.data.x, rows, {mine.begin * size, mine.end * size}, bad_row);
         }
-        infer_chunk<T>(run, walk, rows, evaluates ? parts[static_cast<std::size_t>(c)] : unused);
+        infer_chunk<T>(run, walk, rows, bad_label, evaluates ? parts[static_cast<std::size_t>(c)] : unused);
       }
     } catch (...) {
       const std::lock_guard lock(failing);
@@ -226,6 +236,7 @@ InferenceResult infer_in_chunks(const InferenceRun<T>& run) {
     total.correct += part.correct;
   }
   total.non_finite_row = bad_row.load();
+  total.bad_label = BadLabel::unpacked(bad_label.load());
   return total;
 }
 

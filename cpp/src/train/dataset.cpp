@@ -27,12 +27,18 @@ double element(const InputView& x, Index i, Index j) {
 
 template <class T>
 [[noreturn]] void refuse_row(std::string_view where, const char* name, const InputView& x, Index i) {
-  Index j = 0;
-  while (std::isfinite(static_cast<T>(element(x, i, j)))) ++j;
-  throw_value_error(where,
-                    std::string(name) + " has " + (std::isnan(element(x, i, j)) ? "NaN" : "an infinity") + " at row " +
-                        std::to_string(i) + ", column " + std::to_string(j),
-                    "expected finite numbers", "remove or replace it");
+  const std::string row = " at row " + std::to_string(i);
+  for (Index j = 0; j < x.cols; ++j) {
+    const double value = element(x, i, j);
+    if (std::isfinite(static_cast<T>(value))) continue;
+    throw_value_error(where,
+                      std::string(name) + " has " + (std::isnan(value) ? "NaN" : "an infinity") + row + ", column " +
+                          std::to_string(j),
+                      "expected finite numbers", "remove or replace it");
+  }
+  throw_value_error(where, std::string(name) + " had NaN or an infinity" + row + " and has changed since",
+                    "expected finite numbers that stay as they are",
+                    "give a copy if another thread or process writes to it");
 }
 
 template <class T>
@@ -80,6 +86,10 @@ bool is_finite(std::span<const T> values) {
 
 namespace {
 
+std::string label_text(Index label, Index row) {
+  return "class " + std::to_string(label) + " at row " + std::to_string(row);
+}
+
 [[noreturn]] void refuse_sort(std::string_view where, bool has_values, LossKind loss) {
   throw_type_error(where, std::string("y holds ") + (has_values ? "values" : "class indices"),
                    std::string(name_of(loss)) + " takes values",
@@ -88,8 +98,9 @@ namespace {
 
 void check_classes(std::string_view where, std::span<const std::int32_t> classes, Index outputs) {
   for (std::size_t i = 0; i < classes.size(); ++i) {
-    if (classes[i] >= 0 && classes[i] < outputs) continue;
-    throw_value_error(where, "class " + std::to_string(classes[i]) + " at row " + std::to_string(i),
+    const std::int32_t label = read_once(classes[i]);
+    if (label >= 0 && label < outputs) continue;
+    throw_value_error(where, label_text(label, static_cast<Index>(i)),
                       "expected 0 to " + std::to_string(outputs - 1) + ", one class per output of the model",
                       "renumber the classes or give the last Dense more units");
   }
@@ -133,6 +144,13 @@ void check_targets(std::string_view where, const Targets<T>& y, LossKind loss, I
   check_finite<T>(where, "y", y.values);
   const bool softmax = loss == LossKind::softmax_cross_entropy;
   if (softmax || loss == LossKind::binary_cross_entropy) check_probabilities(where, y.values, softmax);
+}
+
+void refuse_bad_label(std::string_view where, const BadLabel& bad, Index outputs) {
+  if (bad.row == kNone) return;
+  throw_value_error(where, label_text(bad.label, bad.row) + ", which has changed since the call began",
+                    "expected labels that stay as they are, 0 to " + std::to_string(outputs - 1),
+                    "give a copy of y if another thread or process writes to it");
 }
 
 template <class T>

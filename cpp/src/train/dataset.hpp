@@ -8,6 +8,8 @@
 #include <stoop/losses.hpp>
 #include <stoop/trainer.hpp>
 
+#include "../plan/input_rows.hpp"
+
 namespace stoop {
 
 // `cols` columns and a stride that holds them.
@@ -21,6 +23,9 @@ void check_samples(std::string_view where, const InputView& x, Index cols);
 // The error for this row of a mapped x, unless it is kNone.
 template <class T>
 void refuse_bad_row(std::string_view where, const InputView& x, Index row);
+
+// The error for a label that has changed since check_targets saw it, unless there is none.
+void refuse_bad_label(std::string_view where, const BadLabel& bad, Index outputs);
 
 template <class T>
 bool is_finite(std::span<const T> values);

@@ -39,11 +39,11 @@ std::optional<EpochResult> Trainer<T>::Impl::run_epoch(TrainingExecutor<T>& exec
   // An update that was applied before its gradient, or what it left, was found to be no number.
   if (result.non_finite_gradient || !is_intact()) {
     restore();
-    refuse_bad_row<T>("Trainer.fit", run.data.x, result.non_finite_row);
+    refuse_bad_data("Trainer.fit", run.data.x, result);
     refuse_update("fit", last_rate, result, steps + result.steps);
   }
   steps += result.steps;
-  refuse_bad_row<T>("Trainer.fit", run.data.x, result.non_finite_row);
+  refuse_bad_data("Trainer.fit", run.data.x, result);
   if (result.non_finite_loss) refuse_update("fit", last_rate, result, steps);
   interrupted = result.interrupted;
   if (result.samples < run.data.x.rows) return std::nullopt;
@@ -171,6 +171,7 @@ double Trainer<T>::step(const InputView& batch, const Targets<T>& y) {
   TrainingRun<T> run = impl_->make_update_run(x, y, x.rows, true, impl_->weights);
   run.learning_rates = &rate;
   const TrainingResult result = impl_->execute(impl_->executor(PlanKind::checked, x.rows, y), run);
+  impl_->refuse_bad_data("Trainer.step", x, result);
   if (result.non_finite_loss) impl_->refuse_update("step", rate, result, impl_->steps);
   impl_->steps += 1;
   return result.loss_sum / result.weight_sum;
@@ -220,7 +221,7 @@ Metrics Trainer<T>::Impl::evaluate(const InputView& x, const Targets<T>& y) {
   run.data = make_run(x, y, kEvaluationRows, weights).data;
   run.threads = threads_for(evaluation.flops / kEvaluationRows * static_cast<double>(x.rows));
   const InferenceResult result = run_inference(run);
-  refuse_bad_row<T>("Trainer.evaluate", x, result.non_finite_row);
+  refuse_bad_data("Trainer.evaluate", x, result);
   const double rows = static_cast<double>(x.rows);
   const double* relative = run.data.weights;
   const double weight = relative == nullptr ? rows : std::accumulate(relative, relative + x.rows, 0.0);

@@ -151,7 +151,7 @@ struct Trainer<T>::Impl {
     run.batch = walk_rows(run.data.x.rows, mode);
     run.accumulate = block_count(run.data.x.rows, run.batch);
     const TrainingResult result = execute(executor(question, mode, run.batch, y), run);
-    refuse_bad_row<T>("Trainer", run.data.x, result.non_finite_row);
+    refuse_bad_data("Trainer", run.data.x, result);
     return result;
   }
 
@@ -181,6 +181,13 @@ struct Trainer<T>::Impl {
     check_samples<T>(where, x, model.input_dim());
     check_targets(where, y, loss(), x.rows, model.output_dim());
     check_weights(where, y.weights, x.rows);
+  }
+
+  // What was found as it was read, by a run of training or of inference.
+  template <class Result>
+  void refuse_bad_data(std::string_view where, const InputView& x, const Result& result) const {
+    refuse_bad_row<T>(where, x, result.non_finite_row);
+    refuse_bad_label(where, result.bad_label, model.output_dim());
   }
 
   // `relative` gets the weights as the run needs them.
