@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include <stoop/error.hpp>
 #include <stoop/input.hpp>
 #include <stoop/layers.hpp>
 #include <stoop/types.hpp>
@@ -61,8 +62,9 @@ class Model {
   std::span<T> buffer_block();
   std::span<const T> buffer_block() const;
 
-  // Outputs of the network in inference mode: x (n, input_dim) -> out (n, output_dim). Reentrant.
-  void predict(const InputView& x, MatrixView<T> out) const;
+  // Outputs of the network in inference mode: x (n, input_dim) -> out (n, output_dim). Reentrant. Interrupted: `out` holds
+  // some of them.
+  void predict(const InputView& x, MatrixView<T> out, const KeepGoing& keep_going = {}) const;
 
   // safetensors with the architecture as JSON in the metadata. A failed save leaves the old file.
   void save(const std::filesystem::path& path) const;

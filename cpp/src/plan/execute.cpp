@@ -10,21 +10,15 @@
 #include <limits>
 #include <utility>
 
+#include "batches.hpp"
 #include "finite.hpp"
+#include "halt.hpp"
 #include "input_rows.hpp"
 #include "parameter_block.hpp"
 #include "rates.hpp"
 #include "team.hpp"
 
 namespace stoop {
-namespace {
-
-// A last batch of up to `merged` rows goes with the one before it.
-Index batch_rows(Index left, Index batch, Index merged) {
-  return left <= batch + merged ? left : std::min(batch, left);
-}
-
-}  // namespace
 
 Index update_count(Index samples, Index batch, Index accumulate, Index merged) {
   Index batches = 0;
@@ -48,6 +42,7 @@ class TeamRun {
         ops_(*executor.ops_),
         run_(run),
         blocks_{plan_, ops_, run_, executor.penalties_.data(), executor.grad_sums_.data()},
+        halt_(run.stops_within ? run.poller : nullptr),
         barrier_(may_spin(run.threads)) {}
 
   void work(int thread, int team, const FlushToZero& mode) {
@@ -59,17 +54,20 @@ class TeamRun {
     context.scratch = executor_.scratch_.data() + thread * executor_.thread_scratch_;
     context.running = run_.running;
     context.seed = run_.seed;
+    Member member{thread, team, mode};
     Batch batch;
     batch.start = batch.update_end = run_.first;
-    while (next(batch)) {
+    while (next_batch(run_, batch)) {
       context.update = static_cast<std::uint64_t>(run_.updates_done + batch.updates);
       context.rows = batch.rows;
       context.first_row = batch.start - batch.update_start;
       if (run_.read_ahead != nullptr) {
         run_.read_ahead->ask(batch.start, batch.start + batch.rows, thread, team);
       }
-      if (!walk(context, batch, thread, team)) return;
-      if (thread == 0) finish_batch(batch, mode);
+      const bool whole = walk(context, batch, member);
+      if (thread == 0) result.interrupted = halt_.has_come();
+      if (!whole) return;
+      if (thread == 0) finish_batch(batch, member);
       barrier_.wait(team);
       if (thread == 0 && batch.is_last()) add_sums();
       if (stop_) return;
@@ -79,32 +77,24 @@ class TeamRun {
   TrainingResult result;
 
  private:
-  // The rows that follow, and at the end of an update those of the next. False: there are none.
-  bool next(Batch& batch) const {
-    const Index samples = run_.data.x.rows;
-    batch.start += batch.rows;
-    if (batch.start >= run_.last && batch.start == batch.update_end) return false;
-    if (batch.start == batch.update_end) {
-      batch.update_start = batch.start;
-      for (Index i = 0; i < run_.accumulate && batch.update_end < samples; ++i) {
-        batch.update_end += batch_rows(samples - batch.update_end, run_.batch, run_.merged);
-      }
-      ++batch.updates;
-      batch.weight = weight_of_update(batch);
-      if (run_.data.weights != nullptr) batch.weight_unit = power_of_two_above(batch.weight);
-    }
-    batch.rows = batch_rows(samples - batch.start, run_.batch, run_.merged);
-    return true;
-  }
-
   // What is done once for an update, not for every batch of it.
   static bool is_of_update(StepKind kind) {
     return kind == StepKind::check_gradient || kind == StepKind::update_parameter || kind == StepKind::limit_norm;
   }
 
-  // One walk through the plan. False: a check has ended the run, for all threads alike.
-  bool walk(StepContext<T>& context, const Batch& batch, int thread, int team) {
+  // All have done what is before; false: the run ends, for all threads alike.
+  bool meet(Member& member, bool may_halt) {
+    if (may_halt) halt_.before_barrier(member);
+    barrier_.wait(member.team);
+    ++member.barriers;
+    return !may_halt || !halt_.ends_after_barrier(member);
+  }
+
+  // One walk through the plan. False: a check or the poller has ended the run, for all threads alike.
+  bool walk(StepContext<T>& context, const Batch& batch, Member& member) {
+    const int thread = member.thread, team = member.team;
     const Index rows = batch.rows;
+    bool may_halt = halt_.may_come();
     T* block = context.scratch + executor_.gemm_scratch_;
     UpdateArgs<T> rates{};
     if (run_.learning_rates != nullptr) {
@@ -115,12 +105,12 @@ class TeamRun {
     for (const Step& step : plan_.steps) {
       if (taken-- > 0) continue;
       taken = step.takes;
-      if (step.barrier) barrier_.wait(team);
+      if (step.barrier && !meet(member, may_halt)) return false;
       if (!batch.is_last() && is_of_update(step.kind)) continue;
       if (step.cut == Cut::rows) {
         const Range blocks = share(block_count(rows, row_block), thread, team);
         const Slice slice{blocks.begin * row_block, std::min(blocks.end * row_block, rows), 0, output_columns(step)};
-        if (slice.row < slice.row_end) run_step(context, step, batch, slice);
+        if (slice.row < slice.row_end) run_rows(context, step, batch, slice, may_halt ? &member : nullptr);
       } else if (step.cut == Cut::columns) {
         const Index columns = output_columns(step);
         const Range blocks = share(block_count(columns, kColumnBlock), thread, team);
@@ -128,16 +118,31 @@ class TeamRun {
         if (slice.column < slice.column_end) run_step(context, step, batch, slice);
       } else if (step.cut == Cut::parameter) {
         const Range blocks = share(block_count(step.extent, step.block), thread, team);
-        for (Index b = blocks.begin; b < blocks.end; b += step.group) {
+        for (Index b = blocks.begin; b < blocks.end && (!may_halt || halt_.goes_on(member)); b += step.group) {
           context.same_step = b > blocks.begin;
           blocks_.work(context, step, batch, {b, std::min(b + step.group, blocks.end)}, block, rates);
         }
       } else if (!(step.kind == StepKind::check_loss ? check_loss(context, batch, thread)
                                                      : check_gradient(batch, rates, thread))) {
         return false;
+      } else if (step.kind == StepKind::check_gradient) {
+        may_halt = false;  // updates follow
       }
     }
     return true;
+  }
+
+  // A slice of rows; for a member that may be halted a long one in pieces of whole blocks.
+  void run_rows(const StepContext<T>& context, const Step& step, const Batch& batch, Slice slice,
+                const Member* member) {
+    if (member == nullptr) return run_step(context, step, batch, slice);
+    constexpr Index kRows = 1024;
+    const Index block = plan_.grouped ? statistics_group(batch.rows) : kRowBlock;
+    const Index rows = block_count(kRows, block) * block, end = slice.row_end;
+    for (; slice.row < end && halt_.goes_on(*member); slice.row = slice.row_end) {
+      slice.row_end = std::min(slice.row + rows, end);
+      run_step(context, step, batch, slice);
+    }
   }
 
   void run_step(const StepContext<T>& context, const Step& step, const Batch& batch, const Slice& slice) {
@@ -170,34 +175,15 @@ class TeamRun {
   // Of rows that have just been read. All threads learn of the first of a batch behind the barrier of check_loss.
   void look_for_bad_rows(const Batch& batch, const Slice& slice) {
     for (Index i = slice.row; i < slice.row_end; ++i) {
-      const Index row = sample(batch.start + i);
+      const Index row = run_.data.sample(batch.start + i);
       if (!is_finite_row<T>(run_.data.x, row)) keep_first(bad_row_, row);
     }
-  }
-
-  Index sample(Index i) const { return run_.data.order == nullptr ? i : run_.data.order[i]; }
-
-  // What the update's loss is divided by. Each thread adds all weights, in their order, rather than wait for a sum.
-  double weight_of_update(const Batch& batch) const {
-    if (run_.data.weights == nullptr) return static_cast<double>(batch.update_end - batch.update_start);
-    double sum = 0.0;
-    for (Index i = batch.update_start; i < batch.update_end; ++i) {
-      sum += run_.data.weights[sample(i)];
-    }
-    return sum;
-  }
-
-  // Dividing by a power of two changes no digit.
-  static double power_of_two_above(double weight) {
-    int exponent = 0;
-    std::frexp(weight, &exponent);
-    return std::ldexp(1.0, exponent);
   }
 
   // Per row block, so that the partial sums are the same for any team.
   void loss(const StepContext<T>& context, const Step& step, const Batch& batch, Index begin, Index end) {
     for (Index i = begin; i < end; ++i) {
-      const Index from = sample(batch.start + i);
+      const Index from = run_.data.sample(batch.start + i);
       if (plan_.class_targets) {
         executor_.classes_[static_cast<std::size_t>(i)] =
             read_label(run_.data.classes, from, step.out_features, bad_label_);
@@ -305,16 +291,18 @@ class TeamRun {
   }
 
   // Thread 0, before the step's last barrier: the others read stop_ behind it.
-  void finish_batch(const Batch& batch, const FlushToZero& mode) {
+  void finish_batch(const Batch& batch, const Member& member) {
     if (run_.read_ahead != nullptr) run_.read_ahead->advance(batch.start + batch.rows);
     result.samples += batch.rows;
     for (Index b = 0; b < block_count(batch.rows, kRowBlock); ++b) {
       result.correct += executor_.correct_[static_cast<std::size_t>(b)];
     }
+    if (halt_.may_come() && !batch.is_last()) result.interrupted = !halt_.goes_on(member);
+    stop_ = result.interrupted;
     if (!batch.is_last()) return;
     result.steps += 1;
-    if (run_.poller == nullptr || !run_.poller->is_due()) return;
-    const FlushToZero::Paused paused(mode);  // what is called computes as its caller did
+    if (run_.poller == nullptr || run_.stops_within || !run_.poller->is_due()) return;
+    const FlushToZero::Paused paused(member.mode);  // what is called computes as its caller did
     if (!run_.poller->keep_going(result.samples)) stop_ = result.interrupted = true;
   }
 
@@ -334,6 +322,7 @@ class TeamRun {
   const OpTable<T>& ops_;
   const TrainingRun<T>& run_;
   const ParameterBlocks<T> blocks_;
+  Halt halt_;
   TeamBarrier barrier_;
   std::atomic<Index> bad_row_{kNone}, bad_label_{kNone};
   double loss_ = 0.0;     // of the update so far, weighted sum over the samples; thread 0's

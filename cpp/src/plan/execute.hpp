@@ -28,6 +28,8 @@ struct Dataset {
   MatrixView<const T> values;             // (x.rows, outputs)
   const double* weights = nullptr;        // (x.rows), the largest about 1, or null: all are 1
   const std::int32_t* order = nullptr;    // (x.rows)
+
+  Index sample(Index i) const { return order == nullptr ? i : order[i]; }
 };
 
 // Where a buffer of the plan lies in a run.
@@ -37,20 +39,29 @@ struct BoundBuffer {
   Index stride = 0;
 };
 
-// Asks a callback whether to go on, which is due every 50 ms.
+// Asks a callback whether to go on, which is due every 50 ms. Of the thread that made the call.
 class Poller {
  public:
   explicit Poller(std::function<bool(Index)> ask) : ask_(std::move(ask)) {}
-  bool is_due() const { return Clock::now() - last_ >= std::chrono::milliseconds(50); }
+  explicit Poller(const std::function<bool()>& ask) : ask_([&ask](Index) { return ask(); }) {}
+
+  // The time runs from the first call on: who makes a Poller and needs none has not looked at the clock.
+  bool is_due() {
+    const Clock::time_point now = Clock::now();
+    if (last_ == Clock::time_point{}) last_ = now;
+    return now - last_ >= std::chrono::milliseconds(50);
+  }
   bool keep_going(Index samples_done) {
     last_ = Clock::now();
     return ask_(samples_done);
   }
+  // Asks if that is due.
+  bool goes_on(Index samples_done = 0) { return !is_due() || keep_going(samples_done); }
 
  private:
   using Clock = std::chrono::steady_clock;
   std::function<bool(Index)> ask_;
-  Clock::time_point last_ = Clock::now();
+  Clock::time_point last_{};
 };
 
 template <class T>
@@ -82,6 +93,9 @@ struct TrainingRun {
   Index updates_done = 0;
   int threads = 1;
   Poller* poller = nullptr;
+  // The poller is asked at any time, and its no ends the run at once: of runs that change nothing before their end. Else it
+  // is asked between updates.
+  bool stops_within = false;
   ReadAhead* read_ahead = nullptr;  // of an x that is mapped
 };
 
@@ -92,7 +106,7 @@ struct TrainingResult {
   double grad_norm_sum = 0.0;  // over the steps
   Index samples = 0;
   Index steps = 0;                   // updates made
-  bool interrupted = false;          // the poller said no
+  bool interrupted = false;          // the poller said no; nothing else counts where it stopped within an update
   bool non_finite_loss = false;      // the step after `steps` was not applied; its loss is in loss_sum, or NaN
   double too_long = 0.0;             // the same without anything infinite: rate times norm of that step, else 0
   bool non_finite_gradient = false;  // PlanKind::training: the last of `steps` was applied and spoiled the parameters
@@ -148,6 +162,7 @@ struct InferenceRun {
   Dataset<T> data;
   MatrixView<T> out;
   int threads = 1;
+  Poller* poller = nullptr;
 };
 
 struct InferenceResult {
@@ -155,6 +170,7 @@ struct InferenceResult {
   double correct = 0.0;
   Index non_finite_row = kNone;  // of a mapped x; nothing else counts then
   BadLabel bad_label{};          // the same
+  bool interrupted = false;      // the same: the poller said no
 };
 
 template <class T>

@@ -200,6 +200,35 @@ void infer_together(const InferenceRun<T>& run) {
   });
 }
 
+// Whether to go on, asked between chunks. The calling thread, number 0, asks the poller; what it was told is for all.
+template <class T>
+class Continuing {
+ public:
+  explicit Continuing(const InferenceRun<T>& run) : poller_(run.poller), every_(chunks_between(run)) {}
+
+  // Before the chunk with this number of those of the thread; the first is not asked for.
+  bool operator()(Index chunk, int thread, const FlushToZero& mode) {
+    if (poller_ == nullptr || chunk % every_ != 0 || chunk == 0) return true;
+    if (thread == 0 && poller_->is_due()) {
+      const FlushToZero::Paused paused(mode);  // what is called computes as its caller did
+      if (!poller_->keep_going(0)) stopped_.store(true, std::memory_order_relaxed);
+    }
+    return !has_stopped();
+  }
+  bool has_stopped() const { return stopped_.load(std::memory_order_relaxed); }
+
+ private:
+  // Reading the clock takes as long as some thousand operations of a product. Rows of a file may be slow to come.
+  static Index chunks_between(const InferenceRun<T>& run) {
+    constexpr double kFlops = 1e6;
+    return run.data.x.mapped ? 1 : std::max<Index>(static_cast<Index>(kFlops / (1.0 + run.plan->flops)), 1);
+  }
+
+  Poller* const poller_;
+  const Index every_;
+  std::atomic<bool> stopped_{false};
+};
+
 // Each thread takes chunks of rows.
 template <class T>
 InferenceResult infer_in_chunks(const InferenceRun<T>& run) {
@@ -212,11 +241,12 @@ InferenceResult infer_in_chunks(const InferenceRun<T>& run) {
   std::vector<InferenceResult> parts(evaluates ? static_cast<std::size_t>(chunks) : 0);
   std::exception_ptr failure;  // nothing may be thrown out of a team; memory is all that can fail
   std::mutex failing;
-  run_team(static_cast<int>(std::min<Index>(run.threads, chunks)), [&](int thread, int team, const FlushToZero&) {
+  Continuing<T> goes_on(run);
+  run_team(static_cast<int>(std::min<Index>(run.threads, chunks)), [&](int thread, int team, const FlushToZero& mode) {
     try {
       const Walk<T> walk(run, 1);
       const Range mine = share(chunks, thread, team);
-      for (Index c = mine.begin; c < mine.end; ++c) {
+      for (Index c = mine.begin; c < mine.end && goes_on(c - mine.begin, thread, mode); ++c) {
         InferenceResult unused;
         const Range rows{c * size, std::min((c + 1) * size, samples)};
         if (run.data.x.mapped) {
@@ -237,6 +267,7 @@ InferenceResult infer_in_chunks(const InferenceRun<T>& run) {
   }
   total.non_finite_row = bad_row.load();
   total.bad_label = BadLabel::unpacked(bad_label.load());
+  total.interrupted = goes_on.has_stopped();
   return total;
 }
 

@@ -10,7 +10,6 @@
 #include <stoop/error.hpp>
 
 #include "../plan/graph.hpp"
-#include "../plan/input_rows.hpp"
 
 namespace stoop {
 namespace {
@@ -41,14 +40,26 @@ template <class T>
                     "give a copy if another thread or process writes to it");
 }
 
+// Of the rows [begin, end).
 template <class T>
-void check_finite(std::string_view where, const char* name, const InputView& x) {
-  if (x.type == InputType::uint8) return;
+void check_finite(std::string_view where, const char* name, const InputView& x, Index begin, Index end) {
   InputView line = x;  // all rows, where they lie one behind the other: the rows of a small model are short
-  line.cols = line.stride = x.rows * x.cols;
+  line.data = x.row(begin);
+  line.cols = line.stride = (end - begin) * x.cols;
   if (x.stride == x.cols && is_finite_row<T>(line, 0)) return;
-  for (Index i = 0; i < x.rows; ++i) {
+  for (Index i = begin; i < end; ++i) {
     if (!is_finite_row<T>(x, i)) refuse_row<T>(where, name, x, i);
+  }
+}
+
+template <class T>
+void check_finite(std::string_view where, const char* name, const InputView& x, Poller* poller = nullptr) {
+  constexpr Index kElements = 1 << 18;  // between two questions: a fraction of a millisecond, or 1 MB of a slow disk
+  if (x.type == InputType::uint8) return;
+  const Index rows = poller == nullptr ? x.rows : std::max<Index>(kElements / std::max<Index>(x.cols, 1), 1);
+  for (Index i = 0; i < x.rows; i += rows) {
+    if (i > 0 && poller != nullptr && !poller->goes_on()) throw_interrupted(where);
+    check_finite<T>(where, name, x, i, std::min(i + rows, x.rows));
   }
 }
 
@@ -61,7 +72,7 @@ void check_shape(std::string_view where, const InputView& x, Index cols) {
 }
 
 template <class T>
-void check_samples(std::string_view where, const InputView& x, Index cols) {
+void check_samples(std::string_view where, const InputView& x, Index cols, Poller* poller) {
   check_shape(where, x, cols);
   if (x.rows == 0) {
     throw_value_error(where, "X is empty, shape " + shape_text(x.rows, x.cols), "expected at least one row",
@@ -71,7 +82,7 @@ void check_samples(std::string_view where, const InputView& x, Index cols) {
     throw_value_error(where, "X has " + std::to_string(x.rows) + " rows", "expected fewer than 2^31",
                       "train on parts of it");
   }
-  if (!x.mapped) check_finite<T>(where, "X", x);
+  if (!x.mapped) check_finite<T>(where, "X", x, poller);
 }
 
 template <class T>
@@ -189,8 +200,8 @@ template bool is_finite(std::span<const float>);
 template bool is_finite(std::span<const double>);
 template void check_weights(std::string_view, std::span<const float>, Index);
 template void check_weights(std::string_view, std::span<const double>, Index);
-template void check_samples<float>(std::string_view, const InputView&, Index);
-template void check_samples<double>(std::string_view, const InputView&, Index);
+template void check_samples<float>(std::string_view, const InputView&, Index, Poller*);
+template void check_samples<double>(std::string_view, const InputView&, Index, Poller*);
 template void refuse_bad_row<float>(std::string_view, const InputView&, Index);
 template void refuse_bad_row<double>(std::string_view, const InputView&, Index);
 template const double* relative_weights(std::span<const float>, std::vector<double>&);

@@ -8,7 +8,7 @@
 #include <stoop/losses.hpp>
 #include <stoop/trainer.hpp>
 
-#include "../plan/input_rows.hpp"
+#include "../plan/execute.hpp"
 
 namespace stoop {
 
@@ -16,9 +16,9 @@ namespace stoop {
 void check_shape(std::string_view where, const InputView& x, Index cols);
 
 // The shape, at least one row, and values that are finite as numbers of T (row and column of the first that is not are
-// named), unless x is mapped: whoever reads its rows checks them.
+// named), unless x is mapped: whoever reads its rows checks them. Where there is a poller it is asked: Interrupted.
 template <class T>
-void check_samples(std::string_view where, const InputView& x, Index cols);
+void check_samples(std::string_view where, const InputView& x, Index cols, Poller* poller = nullptr);
 
 // The error for this row of a mapped x, unless it is kNone.
 template <class T>
