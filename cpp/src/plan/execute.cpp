@@ -10,6 +10,8 @@
 #include <limits>
 #include <utility>
 
+#include <stoop/error.hpp>
+
 #include "batches.hpp"
 #include "finite.hpp"
 #include "halt.hpp"
@@ -115,7 +117,8 @@ class TeamRun {
         const Index columns = output_columns(step);
         const Range blocks = share(block_count(columns, kColumnBlock), thread, team);
         const Slice slice{0, rows, blocks.begin * kColumnBlock, std::min(blocks.end * kColumnBlock, columns)};
-        if (slice.column < slice.column_end) run_step(context, step, batch, slice);
+        const bool product = step.kind == StepKind::dense || step.kind == StepKind::input_gradient;  // others add up rows
+        if (slice.column < slice.column_end) run_rows(context, step, batch, slice, may_halt && product ? &member : nullptr);
       } else if (step.cut == Cut::parameter) {
         const Range blocks = share(block_count(step.extent, step.block), thread, team);
         for (Index b = blocks.begin; b < blocks.end && (!may_halt || halt_.goes_on(member)); b += step.group) {
@@ -132,7 +135,7 @@ class TeamRun {
     return true;
   }
 
-  // A slice of rows; for a member that may be halted a long one in pieces of whole blocks.
+  // A slice; for a member that may be halted a long one in pieces of whole blocks of rows.
   void run_rows(const StepContext<T>& context, const Step& step, const Batch& batch, Slice slice,
                 const Member* member) {
     if (member == nullptr) return run_step(context, step, batch, slice);
@@ -348,21 +351,30 @@ TrainingExecutor<T>::TrainingExecutor(Plan plan, const OpTable<T>& ops)
 
 // Each thread zeroes what it will use, so that with several memories (NUMA) it lies in its own.
 template <class T>
-void TrainingExecutor<T>::reserve_threads(int threads) {
+void TrainingExecutor<T>::reserve_threads(int threads, Poller* poller) {
+  constexpr Index kPieceBytes = 1 << 22;
   const bool first = arena_.size() == 0, more = scratch_.size() < thread_scratch_ * threads;
   if (!first && !more) return;
   if (more) scratch_.reset_untouched(thread_scratch_ * threads);
   if (first) arena_.reset_untouched(plan_.arena_bytes);  // last: it says that all is there
-  run_team(threads, [&](int thread, int team, const FlushToZero&) {
+  Halt halt(poller);
+  run_team(threads, [&](int thread, int team, const FlushToZero& mode) {
+    const Member member{thread, team, mode};
     for (int t = thread; more && t < threads; t += team) {
       std::fill_n(scratch_.data() + t * thread_scratch_, thread_scratch_, T(0));
     }
     for (const Buffer& b : plan_.buffers) {
       const Range rows = share(first ? b.rows > 0 ? b.rows : plan_.batch : 0, thread, team);
-      const Index row_bytes = b.stride * b.element_size;
-      std::fill_n(arena_.data() + b.offset + rows.begin * row_bytes, (rows.end - rows.begin) * row_bytes, std::byte{0});
+      const Index row_bytes = b.stride * b.element_size, piece = block_count(kPieceBytes, row_bytes);
+      for (Index r = rows.begin; r < rows.end && (poller == nullptr || halt.goes_on(member)); r += piece) {
+        std::fill_n(arena_.data() + b.offset + r * row_bytes, std::min(piece, rows.end - r) * row_bytes, std::byte{0});
+      }
     }
   });
+  if (halt.has_come()) {
+    arena_ = {};
+    throw_interrupted("Trainer");
+  }
   if (first) bind_buffers(plan_, arena_.data(), bound_.data());
 }
 

@@ -129,8 +129,8 @@ class TrainingExecutor {
   TrainingExecutor(Plan plan, const OpTable<T>& ops);
 
   const Plan& plan() const { return plan_; }
-  // Makes room for a team of this size, before run().
-  void reserve_threads(int threads);
+  // Makes room for a team of this size, before run(). Where there is a poller it is asked: Interrupted.
+  void reserve_threads(int threads, Poller* poller = nullptr);
   // Goes on adding to `so_far`, so that the sums do not depend on how an epoch is cut into runs.
   TrainingResult run(const TrainingRun<T>& run, const TrainingResult& so_far = {});
 

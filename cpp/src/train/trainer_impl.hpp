@@ -284,11 +284,11 @@ struct Trainer<T>::Impl {
     const double flops = of_row * static_cast<double>(run.batch);
     const int limit = threads_for(flops);
     tune_for(limit, flops);
-    executor.reserve_threads(limit);
     read_ahead(run);
     constexpr double kShort = 1e8;  // flops: some milliseconds at most, in which nobody need be asked
     const bool is_short = of_row * static_cast<double>(run.data.x.rows) < kShort && !run.data.x.mapped;
     if (run.stops_within && is_short) run.poller = nullptr;
+    executor.reserve_threads(limit, run.stops_within ? run.poller : nullptr);
     const Index samples = run.data.x.rows, rows = run.batch * run.accumulate;  // of an update
     TrainingResult total;
     for (run.first = 0; run.first < samples && !total.stopped(); run.first = total.samples) {
