@@ -40,8 +40,12 @@ Model<T> copy(const py::object& self) {
 template <class T>
 void save(const py::object& self, const std::filesystem::path& path) {
   const auto& model = self.cast<const Model<T>&>();
-  const ReleasedGil released;
-  model.save(path);
+  without_gil([&](const KeepGoing& keep_going) { model.save(path, keep_going); });
+}
+
+template <class T>
+Model<T> load(const std::filesystem::path& path) {
+  return without_gil([&](const KeepGoing& keep_going) { return Model<T>::load(path, keep_going); });
 }
 
 // The views' base is the Python object, so that they keep the model alive.
@@ -75,7 +79,7 @@ void bind_model_of(py::module_& m, const char* name) {
           "takes", [](const Model<T>& model, const py::object& x) { return are_ready_samples(x, model.input_dim()); },
           py::arg("x"))
       .def("save", &save<T>, py::arg("path"))
-      .def_static("load", &Model<T>::load, py::arg("path"), ReleaseGil())
+      .def_static("load", &load<T>, py::arg("path"))
       .def("copy", &copy<T>);
 }
 

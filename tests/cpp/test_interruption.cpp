@@ -1,7 +1,9 @@
 // What happens to a call meanwhile: keep_going says no, or somebody changes the labels.
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <cmath>
+#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -81,12 +83,25 @@ TEST(Interruption, LeavesTheBitsAsTheyAre) {
   EXPECT_TRUE(same_bits<float>(asked, plain));
 }
 
+// 384 MB, which takes some hundred milliseconds.
+TEST(Interruption, OfASaveOrLoadLeavesNothing) {
+  const std::filesystem::path path = std::filesystem::temp_directory_path() / "stoop-interruption.safetensors";
+  const Model<float> small({.input_dim = 2, .layers = {Dense{3}}}), large({.input_dim = 12'000, .layers = {Dense{8'000}}});
+  small.save(path);
+  const auto refuse = [] { return false; };
+  EXPECT_THROW(large.save(path, refuse), Interrupted);
+  EXPECT_TRUE(same_bits<float>(Model<float>::load(path, refuse).parameter_block(), small.parameter_block()));
+  large.save(path, [] { return true; });
+  EXPECT_THROW(Model<float>::load(path, refuse), Interrupted);
+  std::filesystem::remove(path);
+}
+
 TEST(ChangingLabels, AreRefusedWhenTheyAreRead) {
   for (const std::int32_t label : {1'000'000'000, -1'000'000'000, 3}) {
     Work work;
     Trainer<float> trainer(work.model);
     FitOptions<float> options{.epochs = 1 << 30, .batch_size = 100};
-    options.on_progress = [&](const Progress&) { return work.y[777] = label, true; };
+    options.on_progress = [&](const Progress&) { return std::atomic_ref(work.y[777]).store(label), true; };
     try {
       trainer.fit(work.inputs(), work.y, options);
       FAIL() << "not noticed";
@@ -102,7 +117,7 @@ TEST(ChangingLabels, OfAnEvaluationAndOfAGradientAreRefused) {
   Work work;
   Trainer<float> trainer(work.model);
   std::vector<float> gradient(work.model.parameter_block().size());
-  const auto change = [&] { return work.y.back() = 1'000'000'000, true; };
+  const auto change = [&] { return std::atomic_ref(work.y.back()).store(1'000'000'000), true; };
   EXPECT_THROW(trainer.loss_and_grad(work.inputs(), work.y, gradient, {.training = false}, change), ValueError);
   work.y.back() = 1;
   EXPECT_THROW(trainer.step(work.inputs(), work.y, change), ValueError);

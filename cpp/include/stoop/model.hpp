@@ -66,9 +66,9 @@ class Model {
   // some of them.
   void predict(const InputView& x, MatrixView<T> out, const KeepGoing& keep_going = {}) const;
 
-  // safetensors with the architecture as JSON in the metadata. A failed save leaves the old file.
-  void save(const std::filesystem::path& path) const;
-  static Model load(const std::filesystem::path& path);
+  // safetensors with the architecture as JSON in the metadata. A failed or interrupted save leaves the old file.
+  void save(const std::filesystem::path& path, const KeepGoing& keep_going = {}) const;
+  static Model load(const std::filesystem::path& path, const KeepGoing& keep_going = {});
 
  private:
   // With all parameters zero, for those who set them.

@@ -20,6 +20,7 @@
 
 #include <stoop/error.hpp>
 
+#include "asking.hpp"
 #include "config_json.hpp"
 
 namespace stoop {
@@ -30,7 +31,7 @@ static_assert(std::endian::native == std::endian::little, "the format is little-
 constexpr Index kDataAlignment = 64;  // of the tensors in a file
 constexpr Index kLengthBytes = 8;
 constexpr Index kMaxHeaderBytes = 100'000'000;    // the limit of the reference implementation
-constexpr Index kMaxChunkBytes = Index{1} << 30;  // macOS refuses to read or write more than INT_MAX at once
+constexpr Index kMaxChunkBytes = Index{1} << 24;  // read or written between two questions whether to go on
 
 struct DTypeInfo {
   const char* name;
@@ -63,6 +64,7 @@ class File {
   void read(void* data, Index bytes) const {
     auto* cursor = static_cast<std::byte*>(data);
     while (bytes > 0) {
+      Asking::ask_to_go_on();
       const ssize_t done = ::read(descriptor_, cursor, static_cast<std::size_t>(std::min(bytes, kMaxChunkBytes)));
       if (done < 0 && errno == EINTR) continue;
       if (done < 0) throw FileError(errno, path_.string(), "cannot read");
@@ -78,6 +80,7 @@ class File {
   void write(const void* data, Index bytes) const {
     const auto* cursor = static_cast<const std::byte*>(data);
     while (bytes > 0) {
+      Asking::ask_to_go_on();
       const ssize_t done = ::write(descriptor_, cursor, static_cast<std::size_t>(std::min(bytes, kMaxChunkBytes)));
       if (done < 0 && errno == EINTR) continue;
       if (done < 0) throw FileError(errno, path_.string(), "cannot write");

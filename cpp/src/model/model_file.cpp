@@ -5,6 +5,7 @@
 #include <stoop/error.hpp>
 #include <stoop/model.hpp>
 
+#include "../io/asking.hpp"
 #include "../io/config_json.hpp"
 #include "../io/safetensors.hpp"
 #include "../plan/graph.hpp"
@@ -74,7 +75,8 @@ void copy_values(const TensorFile& file, const std::vector<ParameterInfo>& infos
 }  // namespace
 
 template <class T>
-void Model<T>::save(const std::filesystem::path& path) const {
+void Model<T>::save(const std::filesystem::path& path, const KeepGoing& keep_going) const {
+  const Asking asking(keep_going, "Model.save");
   std::vector<TensorToSave> tensors;
   for (const ParameterInfo& info : parameter_infos()) {
     tensors.push_back({info.name, kDType<T>, shape_of(info), parameter_block().data() + info.offset});
@@ -86,7 +88,8 @@ void Model<T>::save(const std::filesystem::path& path) const {
 }
 
 template <class T>
-Model<T> Model<T>::load(const std::filesystem::path& path) {
+Model<T> Model<T>::load(const std::filesystem::path& path, const KeepGoing& keep_going) {
+  const Asking asking(keep_going, "load_model");
   const TensorFile file = load_tensors(path);
   Model model = [&] {
     try {
@@ -108,9 +111,9 @@ DType file_dtype(const std::filesystem::path& path) {
   return file.tensors.front().dtype;
 }
 
-template void Model<float>::save(const std::filesystem::path&) const;
-template void Model<double>::save(const std::filesystem::path&) const;
-template Model<float> Model<float>::load(const std::filesystem::path&);
-template Model<double> Model<double>::load(const std::filesystem::path&);
+template void Model<float>::save(const std::filesystem::path&, const KeepGoing&) const;
+template void Model<double>::save(const std::filesystem::path&, const KeepGoing&) const;
+template Model<float> Model<float>::load(const std::filesystem::path&, const KeepGoing&);
+template Model<double> Model<double>::load(const std::filesystem::path&, const KeepGoing&);
 
 }  // namespace stoop

@@ -39,7 +39,7 @@ struct BadLabel {
 };
 
 // A number that others may write to meanwhile, read once: the compiler must not read it again after a check.
-inline std::int32_t read_once(const std::int32_t& number) { return *static_cast<const volatile std::int32_t*>(&number); }
+inline std::int32_t read_once(const std::int32_t& number) { return __atomic_load_n(&number, __ATOMIC_RELAXED); }
 
 // The label of a row. It is in range when the call begins, but the memory is the caller's, and another thread or process
 // may write there: it is looked at when it is read, because the kernels use it as an index. 0 for one that is no class,
