@@ -235,8 +235,8 @@ py::dict evaluate(const py::object& object, const py::array& x, const py::array&
   const InputView input = input_view("evaluate", x);
   const Pin pin(x);
   const TargetsView<T> targets("evaluate", y, weights);
-  const Metrics metrics = without_gil(
-      [&](const KeepGoing& keep_going) { return self.trainer.evaluate(input, targets.get(), keep_going); });
+  const Metrics metrics =
+      without_gil([&](const KeepGoing& keep_going) { return self.trainer.evaluate(input, targets.get(), keep_going); });
   py::dict dict;
   dict["loss"] = metrics.loss;
   dict["accuracy"] = metrics.accuracy;

@@ -20,7 +20,8 @@ struct Work {
   static constexpr Index kRows = 20'000, kInputs = 64;
   std::vector<float> x = numbers<float>(kRows * kInputs, 1);
   std::vector<std::int32_t> y = std::vector<std::int32_t>(kRows, 1);
-  Model<float> model{{.input_dim = kInputs, .layers = {Dense{1024, Tanh{}}, BatchNorm{}, Dense{1024, Tanh{}}, Dense{3}}}};
+  Model<float> model{
+      {.input_dim = kInputs, .layers = {Dense{1024, Tanh{}}, BatchNorm{}, Dense{1024, Tanh{}}, Dense{3}}}};
 
   MatrixView<const float> inputs(Index rows = kRows) const { return matrix(x.data(), rows, kInputs); }
 };
@@ -86,7 +87,8 @@ TEST(Interruption, LeavesTheBitsAsTheyAre) {
 // 384 MB, which takes some hundred milliseconds.
 TEST(Interruption, OfASaveOrLoadLeavesNothing) {
   const std::filesystem::path path = std::filesystem::temp_directory_path() / "stoop-interruption.safetensors";
-  const Model<float> small({.input_dim = 2, .layers = {Dense{3}}}), large({.input_dim = 12'000, .layers = {Dense{8'000}}});
+  const Model<float> small({.input_dim = 2, .layers = {Dense{3}}}),
+      large({.input_dim = 12'000, .layers = {Dense{8'000}}});
   small.save(path);
   const auto refuse = [] { return false; };
   EXPECT_THROW(large.save(path, refuse), Interrupted);

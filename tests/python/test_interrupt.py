@@ -9,6 +9,7 @@ import os
 from pathlib import Path
 
 import pytest
+
 from helpers import run_python
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="sends a POSIX signal")

@@ -117,8 +117,10 @@ class TeamRun {
         const Index columns = output_columns(step);
         const Range blocks = share(block_count(columns, kColumnBlock), thread, team);
         const Slice slice{0, rows, blocks.begin * kColumnBlock, std::min(blocks.end * kColumnBlock, columns)};
-        const bool product = step.kind == StepKind::dense || step.kind == StepKind::input_gradient;  // others add up rows
-        if (slice.column < slice.column_end) run_rows(context, step, batch, slice, may_halt && product ? &member : nullptr);
+        const bool product =
+            step.kind == StepKind::dense || step.kind == StepKind::input_gradient;  // others add up rows
+        if (slice.column < slice.column_end)
+          run_rows(context, step, batch, slice, may_halt && product ? &member : nullptr);
       } else if (step.cut == Cut::parameter) {
         const Range blocks = share(block_count(step.extent, step.block), thread, team);
         for (Index b = blocks.begin; b < blocks.end && (!may_halt || halt_.goes_on(member)); b += step.group) {

@@ -46,7 +46,8 @@ inline std::int32_t read_once(const std::int32_t& number) { return __atomic_load
 // of which `bad` keeps the first.
 inline std::int32_t read_label(const std::int32_t* labels, Index row, Index classes, std::atomic<Index>& bad) {
   const std::int32_t label = read_once(labels[row]);
-  if (label >= 0 && label < classes) [[likely]] return label;
+  if (label >= 0 && label < classes) [[likely]]
+    return label;
   keep_first(bad, BadLabel::packed(row, label));
   return 0;
 }
