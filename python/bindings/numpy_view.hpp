@@ -32,6 +32,9 @@ MatrixView<const T> matrix_view(const char* where, const Array<T>& array) {
   return matrix<const T>(array.data(), array.shape(0), array.shape(1));
 }
 
+// The table of NumPy's functions, which is looked up once.
+inline void load_numpy() { py::detail::npy_api::get(); }
+
 // Whether the memory is that of a file (numpy.memmap, or an array made from an mmap), views of one included.
 inline bool is_mapped(const py::array& array) {
   py::object base = array.base();
