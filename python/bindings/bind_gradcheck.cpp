@@ -1,5 +1,4 @@
 // gradcheck: the result crosses as a dict, which gradcheck.py turns into a dataclass.
-#include <exception>
 #include <string_view>
 
 #include <pybind11/pybind11.h>
@@ -24,25 +23,17 @@ py::dict to_dict(const ParameterCheck& check) {
   return dict;
 }
 
-py::dict check_gradient(const Model<double>& model, std::string_view loss, const py::array& x, const py::array& y,
+py::dict check_gradient(const py::object& self, std::string_view loss, const py::array& x, const py::array& y,
                         const Weights<double>& weights, double l1, double l2, double eps, Index sample) {
+  const auto& model = self.cast<const Model<double>&>();
   const InputView input = input_view("gradcheck", x);
   const TargetsView<double> targets("gradcheck", y, weights);
   const Loss parsed_loss = loss_from_json(loss);
-  GradcheckResult result;
-  std::exception_ptr raised;  // KeyboardInterrupt, kept until the core has returned
-  const auto keep_going = [&raised] {
-    const HeldGil held;
-    if (PyErr_CheckSignals() == 0) return true;
-    raised = std::make_exception_ptr(py::error_already_set());
-    return false;
-  };
-  {
-    const ReleasedGil released;
-    result = gradcheck(model, parsed_loss, input, targets.get(),
-                       {.l1 = l1, .l2 = l2, .eps = eps, .sample = sample, .keep_going = keep_going});
-  }
-  if (raised) std::rethrow_exception(raised);
+  const Pin pin(x);
+  const GradcheckResult result = without_gil([&](const KeepGoing& keep_going) {
+    return gradcheck(model, parsed_loss, input, targets.get(),
+                     {.l1 = l1, .l2 = l2, .eps = eps, .sample = sample, .keep_going = keep_going});
+  });
   py::dict per_parameter;
   for (const ParameterCheck& check : result.per_parameter) per_parameter[py::str(check.name)] = to_dict(check);
   py::dict dict;

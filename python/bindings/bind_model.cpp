@@ -24,14 +24,29 @@ namespace {
 
 using ReleaseGil = py::call_guard<ReleasedGil>;
 
+// These take the object itself, so that it lives as long as the core is in it, whatever others let go of.
 template <class T>
-Array<T> predict(const Model<T>& model, const py::array& x) {
+Array<T> predict(const py::object& self, const py::array& x) {
+  const auto& model = self.cast<const Model<T>&>();
+  const Pin pin(x);
   const InputView input = input_view("predict", x);
   Array<T> out({input.rows, model.output_dim()});
   const MatrixView<T> output = matrix(out.mutable_data(), input.rows, model.output_dim());
-  const ReleasedGil released;
-  model.predict(input, output);
+  without_gil([&](const KeepGoing& keep_going) { model.predict(input, output, keep_going); });
   return out;
+}
+
+template <class T>
+Model<T> copy(const py::object& self) {
+  const auto& model = self.cast<const Model<T>&>();
+  const ReleasedGil released;
+  return model;
+}
+
+template <class T>
+void save(const py::object& self, const std::filesystem::path& path) {
+  const auto& model = self.cast<const Model<T>&>();
+  without_gil([&](const KeepGoing& keep_going) { model.save(path, keep_going); });
 }
 
 // The views' base is the Python object, so that they keep the model alive.
@@ -93,15 +108,12 @@ void bind_model_of(py::module_& m, const char* name) {
       .def(
           "takes", [](const Model<T>& model, const py::object& x) { return are_ready_samples(x, model.input_dim()); },
           py::arg("x"))
-      .def("save", &Model<T>::save, py::arg("path"), ReleaseGil())
-      .def("copy", [](const Model<T>& model) { return Model<T>(model); }, ReleaseGil());
+      .def("save", &save<T>, py::arg("path"))
+      .def("copy", &copy<T>);
 }
 
 py::object load(const std::filesystem::path& path) {
-  auto model = [&path] {
-    const ReleasedGil released;
-    return load_model(path);
-  }();
+  auto model = without_gil([&](const KeepGoing& keep_going) { return load_model(path, keep_going); });
   return std::visit([](auto& loaded) { return py::cast(std::move(loaded)); }, model);
 }
 

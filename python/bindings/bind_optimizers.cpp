@@ -1,4 +1,5 @@
 // Optimizers on bare arrays, the values of schedules, and the exponentially weighted average.
+#include <algorithm>
 #include <atomic>
 #include <cmath>
 #include <optional>
@@ -31,14 +32,18 @@ struct UpdaterHandle {
 };
 
 template <class T>
-void update(UpdaterHandle<T>& self, std::vector<Array<T>> parameters, const std::vector<Array<T>>& gradients,
+void update(const py::object& object, std::vector<Array<T>> parameters, const std::vector<Array<T>>& gradients,
             std::string_view where) {
+  auto& self = object.cast<UpdaterHandle<T>&>();
   const Exclusive exclusive(self.busy, where, "this optimizer is already updating these arrays",
                             "use arrays of their own for each thread");
   std::vector<std::span<T>> targets;
   std::vector<std::span<const T>> sources;
   for (Array<T>& array : parameters) targets.emplace_back(array.mutable_data(), static_cast<std::size_t>(array.size()));
   for (const Array<T>& array : gradients) sources.emplace_back(array.data(), static_cast<std::size_t>(array.size()));
+  std::vector<Pin> pins;
+  for (const Array<T>& array : parameters) pins.emplace_back(array);
+  for (const Array<T>& array : gradients) pins.emplace_back(array);
   const ReleasedGil released;
   self.updater.step(targets, sources);
 }
@@ -75,12 +80,14 @@ void bind_updater_of(py::module_& m, const char* name) {
 }
 
 // `cost` writes the gradient at `point`, which it shares, into its argument and returns the value. It holds the GIL, and
-// what it raises passes through the core.
+// what it raises passes through the core. Its argument is an array of its own, since a traceback may keep it.
 std::vector<double> minimize_point(const std::string& config, const std::optional<PythonRate>& rate,
                                    Array<double> point, const py::function& cost, Index steps) {
   const auto call = [&](std::span<const double>, std::span<double> gradient) {
-    const Array<double> out({static_cast<py::ssize_t>(gradient.size())}, gradient.data(), py::none());
-    return cost(out).cast<double>();
+    const Array<double> out(static_cast<py::ssize_t>(gradient.size()));
+    const double value = call_python(cost, out).cast<double>();
+    std::copy_n(out.data(), gradient.size(), gradient.begin());
+    return value;
   };
   const auto keep_going = [] {
     check_signals();

@@ -43,6 +43,8 @@ struct TrainerHandle {
   std::atomic_flag busy;
 };
 
+// The functions below take the object itself, so that it lives as long as the core is in it, whatever others let go of.
+
 class Callbacks {
  public:
   Callbacks(const py::dict& record, py::object on_epoch, py::object on_progress)
@@ -58,7 +60,7 @@ class Callbacks {
     });
     return guarded_([&] {
       check_signals();
-      if (!on_epoch_.is_none()) on_epoch_();
+      if (!on_epoch_.is_none()) call_python(on_epoch_);
       return true;
     });
   }
@@ -66,7 +68,15 @@ class Callbacks {
   bool progress(const Progress& progress) {
     return guarded_([&] {
       check_signals();
-      if (!on_progress_.is_none()) on_progress_(progress.epoch, progress.samples_done, progress.samples);
+      if (on_progress_.is_none()) return true;
+      call_python(on_progress_, progress.epoch, progress.samples_done, progress.samples);
+      return true;
+    });
+  }
+
+  bool keep_going() {
+    return guarded_([] {
+      check_signals();
       return true;
     });
   }
@@ -97,11 +107,13 @@ template <class T>
 using Validation = std::optional<std::tuple<py::array, py::array, Weights<T>>>;
 
 template <class T>
-void fit(TrainerHandle<T>& self, const py::array& x, const py::array& y, const Weights<T>& weights, Index epochs,
+void fit(const py::object& object, const py::array& x, const py::array& y, const Weights<T>& weights, Index epochs,
          Index batch_size, bool shuffle, const Validation<T>& validation, const py::dict& record, py::object on_epoch,
          py::object on_progress, std::string_view last_batch) {
+  auto& self = object.cast<TrainerHandle<T>&>();
   const Exclusive exclusive = self.enter();
   const InputView input = input_view("fit", x);
+  const Pin pin(x);
   const TargetsView<T> targets("fit", y, weights);
   Callbacks callbacks(record, std::move(on_epoch), std::move(on_progress));
   FitOptions<T> options;
@@ -110,17 +122,21 @@ void fit(TrainerHandle<T>& self, const py::array& x, const py::array& y, const W
   options.shuffle = shuffle;
   options.last_batch = last_batch_from_name(last_batch, "fit");
   std::optional<TargetsView<T>> validation_targets;
+  std::optional<Pin> validation_pin;
   if (validation) {
     const auto& [validation_x, validation_y, validation_weights] = *validation;
+    validation_pin.emplace(validation_x);
     validation_targets.emplace("validation_data", validation_y, validation_weights);
     options.validation_x = input_view("validation_data", validation_x);
     options.validation_y = validation_targets->get();
   }
   options.on_epoch = [&callbacks](const EpochResult& result) { return callbacks.epoch(result); };
   options.on_progress = [&callbacks](const Progress& progress) { return callbacks.progress(progress); };
-  {
+  options.keep_going = [&callbacks] { return callbacks.keep_going(); };
+  try {
     const ReleasedGil released;
     self.trainer.fit(input, targets.get(), options);
+  } catch (const Interrupted&) {  // while the data were checked; what came in is kept
   }
   callbacks.rethrow();
 }
@@ -135,39 +151,42 @@ bool takes(const TrainerHandle<T>& self, const py::object& x, const py::object& 
 }
 
 template <class T>
-double step(TrainerHandle<T>& self, const py::array& x, const py::array& y, const Weights<T>& weights) {
+double step(const py::object& object, const py::array& x, const py::array& y, const Weights<T>& weights) {
+  auto& self = object.cast<TrainerHandle<T>&>();
   const Exclusive exclusive = self.enter();
   const InputView input = input_view("step", x);
+  const Pin pin(x);
   const TargetsView<T> targets("step", y, weights);
-  const ReleasedGil released;
-  return self.trainer.step(input, targets.get());
+  return without_gil([&](const KeepGoing& keep_going) { return self.trainer.step(input, targets.get(), keep_going); });
 }
 
 // All gradients are views of one block, laid out like the parameters.
 template <class T>
-py::tuple loss_and_grad(TrainerHandle<T>& self, const py::array& x, const py::array& y, const Weights<T>& weights,
+py::tuple loss_and_grad(const py::object& object, const py::array& x, const py::array& y, const Weights<T>& weights,
                         bool training, bool dropout) {
+  auto& self = object.cast<TrainerHandle<T>&>();
   const Exclusive exclusive = self.enter();
   const InputView input = input_view("loss_and_grad", x);
+  const Pin pin(x);
   const TargetsView<T> targets("loss_and_grad", y, weights);
   const std::size_t size = self.model.parameter_block().size();
   py::array_t<T> block(static_cast<py::ssize_t>(size));
   T* data = block.mutable_data();
-  double loss = 0.0;
-  {
-    const ReleasedGil released;
-    loss = self.trainer.loss_and_grad(input, targets.get(), {data, size}, {training, dropout});
-  }
+  const double loss = without_gil([&](const KeepGoing& keep_going) {
+    return self.trainer.loss_and_grad(input, targets.get(), {data, size}, {training, dropout}, keep_going);
+  });
   return py::make_tuple(loss, parameter_views(self.model.parameter_infos(), data, block));
 }
 
 // `direction` has an array for each parameter, of its shape: the Python layer sees to that.
 template <class T>
-py::dict hessian_vector_product(TrainerHandle<T>& self, const py::array& x, const py::array& y,
+py::dict hessian_vector_product(const py::object& object, const py::array& x, const py::array& y,
                                 const Weights<T>& weights, const std::map<std::string, Array<T>>& direction,
                                 bool training, bool dropout) {
+  auto& self = object.cast<TrainerHandle<T>&>();
   const Exclusive exclusive = self.enter();
   const InputView input = input_view("hessian_vector_product", x);
+  const Pin pin(x);
   const TargetsView<T> targets("hessian_vector_product", y, weights);
   const std::size_t size = self.model.parameter_block().size();
   std::vector<T> along(size, T(0));
@@ -176,35 +195,27 @@ py::dict hessian_vector_product(TrainerHandle<T>& self, const py::array& x, cons
   }
   py::array_t<T> block(static_cast<py::ssize_t>(size));
   T* data = block.mutable_data();
-  {
-    const ReleasedGil released;
-    self.trainer.hessian_vector_product(input, targets.get(), along, {data, size}, {training, dropout});
-  }
+  without_gil([&](const KeepGoing& keep_going) {
+    self.trainer.hessian_vector_product(input, targets.get(), along, {data, size}, {training, dropout}, keep_going);
+  });
   return parameter_views(self.model.parameter_infos(), data, block);
 }
 
 template <class T>
-py::dict critical_point(TrainerHandle<T>& self, const py::array& x, const py::array& y, const Weights<T>& weights,
+py::dict critical_point(const py::object& object, const py::array& x, const py::array& y, const Weights<T>& weights,
                         bool training, int iterations, double gradient_tolerance, double curvature_tolerance,
                         double plateau_tolerance) {
+  auto& self = object.cast<TrainerHandle<T>&>();
   const Exclusive exclusive = self.enter();
   const InputView input = input_view("critical_point", x);
+  const Pin pin(x);
   const TargetsView<T> targets("critical_point", y, weights);
-  GuardedCalls guarded;
   CriticalPointOptions options{gradient_tolerance, curvature_tolerance, plateau_tolerance, iterations, {}, {}};
   options.mode.training = training;
-  options.keep_going = [&guarded] {
-    return guarded([] {
-      check_signals();
-      return true;
-    });
-  };
-  CriticalPoint point;
-  {
-    const ReleasedGil released;
-    point = stoop::critical_point(self.trainer, input, targets.get(), options);
-  }
-  guarded.rethrow();
+  const CriticalPoint point = without_gil([&](const KeepGoing& keep_going) {
+    options.keep_going = keep_going;
+    return stoop::critical_point(self.trainer, input, targets.get(), options);
+  });
   py::dict dict;
   dict["kind"] = name_of(point.kind);
   dict["loss"] = point.loss;
@@ -218,15 +229,14 @@ py::dict critical_point(TrainerHandle<T>& self, const py::array& x, const py::ar
 }
 
 template <class T>
-py::dict evaluate(TrainerHandle<T>& self, const py::array& x, const py::array& y, const Weights<T>& weights) {
+py::dict evaluate(const py::object& object, const py::array& x, const py::array& y, const Weights<T>& weights) {
+  auto& self = object.cast<TrainerHandle<T>&>();
   const Exclusive exclusive = self.enter();
   const InputView input = input_view("evaluate", x);
+  const Pin pin(x);
   const TargetsView<T> targets("evaluate", y, weights);
-  Metrics metrics;
-  {
-    const ReleasedGil released;
-    metrics = self.trainer.evaluate(input, targets.get());
-  }
+  const Metrics metrics =
+      without_gil([&](const KeepGoing& keep_going) { return self.trainer.evaluate(input, targets.get(), keep_going); });
   py::dict dict;
   dict["loss"] = metrics.loss;
   dict["accuracy"] = metrics.accuracy;

@@ -1,7 +1,8 @@
 // Letting go of the GIL, taking it back, keeping others out meanwhile and calling Python from the running core.
 //
-// Until Python 3.13 a daemon thread that then asks for the GIL is unwound by pthread_exit. Frames of the core and of
-// pybind11 must not be unwound without the GIL, so the thread hangs instead, which Python 3.14 does by itself.
+// The interpreter may end while daemon threads are in the core. A thread that asks for the GIL afterwards never gets it:
+// until Python 3.13 it is unwound by pthread_exit, or finds what it would need freed. Frames of the core and of pybind11 must
+// not be unwound without the GIL, so it is parked here for the rest of the process, as Python 3.14 does by itself.
 #pragma once
 
 #include <atomic>
@@ -10,6 +11,8 @@
 #include <stdexcept>
 #include <string_view>
 #include <thread>
+#include <type_traits>
+#include <utility>
 
 #include <pybind11/pybind11.h>
 
@@ -21,46 +24,82 @@
 
 namespace stoop::python {
 
-template <class Attach>
-void attach_or_hang(Attach&& attach) {
-#ifdef __GLIBCXX__
-  try {
-    attach();
-  } catch (const abi::__forced_unwind&) {
-    for (;;) std::this_thread::sleep_for(std::chrono::hours(1));
-  }
+[[noreturn]] inline void park() {
+  for (;;) std::this_thread::sleep_for(std::chrono::hours(1));
+}
+
+inline bool is_ending() {
+#if PY_VERSION_HEX >= 0x030D0000
+  return Py_IsFinalizing() != 0;
 #else
-  attach();
+  return _Py_IsFinalizing() != 0;
 #endif
 }
 
-// The GIL is free as long as this lives.
+// Calls what may ask for the GIL. As close to the C API as can be: what is alive between here and there is destroyed.
+template <class Call>
+void call_or_park(Call&& call) {
+#ifdef __GLIBCXX__
+  try {
+    call();
+  } catch (const abi::__forced_unwind&) {
+    park();
+  }
+#else
+  call();
+#endif
+}
+
+// Of a thread that is within ReleasedGil.
+inline thread_local PyThreadState* released_state = nullptr;
+
+inline void take_gil(PyThreadState* state) {
+  if (is_ending()) park();
+  call_or_park([state] { PyEval_RestoreThread(state); });
+}
+
+// The GIL is free as long as this lives; but the thread that ends the interpreter keeps it, for nobody else may have it.
 class ReleasedGil {
  public:
-  ReleasedGil() : state_(PyEval_SaveThread()) {}
+  ReleasedGil() : outer_(std::exchange(released_state, is_ending() ? nullptr : PyEval_SaveThread())) {}
   ~ReleasedGil() {
-    attach_or_hang([this] { PyEval_RestoreThread(state_); });
+    if (released_state != nullptr) take_gil(released_state);
+    released_state = outer_;
   }
   ReleasedGil(const ReleasedGil&) = delete;
   ReleasedGil& operator=(const ReleasedGil&) = delete;
 
  private:
-  PyThreadState* state_;
+  PyThreadState* const outer_;
 };
 
-// The GIL is held as long as this lives, in a thread that let go of it.
+// The GIL is held as long as this lives, also by a thread that let go of it. With the thread state of then, which is that of
+// its interpreter.
 class HeldGil {
  public:
-  HeldGil() {
-    attach_or_hang([this] { state_ = PyGILState_Ensure(); });
+  HeldGil() : state_(std::exchange(released_state, nullptr)) {
+    if (state_ != nullptr) take_gil(state_);
   }
-  ~HeldGil() { PyGILState_Release(state_); }
+  ~HeldGil() {
+    if (state_ != nullptr) PyEval_SaveThread();
+    released_state = state_;
+  }
   HeldGil(const HeldGil&) = delete;
   HeldGil& operator=(const HeldGil&) = delete;
 
  private:
-  PyGILState_STATE state_{};
+  PyThreadState* const state_;
 };
+
+// What the function returns; in between other threads may have the GIL, and the interpreter may end.
+template <class... Arguments>
+pybind11::object call_python(const pybind11::handle& function, Arguments&&... arguments) {
+  const pybind11::tuple packed = pybind11::make_tuple(std::forward<Arguments>(arguments)...);
+  PyObject* result = nullptr;
+  call_or_park([&] { result = PyObject_Call(function.ptr(), packed.ptr(), nullptr); });
+  if (result == nullptr) throw pybind11::error_already_set();
+  return pybind11::reinterpret_steal<pybind11::object>(result);
+}
 
 // With the GIL free another thread could enter the same object, as could a callback: both would share its memory. `busy`
 // says that somebody is in it; RuntimeError then, with a message of these parts.
@@ -79,6 +118,11 @@ class Exclusive {
   std::atomic_flag& busy_;
 };
 
+// Runs the handlers of signals that came in, as the interpreter does between two statements: Ctrl-C raises.
+inline void check_signals() {
+  if (PyErr_CheckSignals() != 0) throw pybind11::error_already_set();
+}
+
 // Calls into Python from the running core. What Python raises is kept until the core has returned, because nothing may
 // be thrown through a training step.
 class GuardedCalls {
@@ -94,7 +138,9 @@ class GuardedCalls {
   bool even_after(Call&& call) noexcept {
     const HeldGil held;
     try {
-      return call() && !raised_;
+      bool goes_on = false;
+      call_or_park([&] { goes_on = call(); });
+      return goes_on && !raised_;
     } catch (...) {
       if (!raised_) raised_ = std::current_exception();
       return false;
@@ -109,9 +155,34 @@ class GuardedCalls {
   std::exception_ptr raised_;
 };
 
-// Runs the handlers of signals that came in, as the interpreter does between two statements: Ctrl-C raises.
-inline void check_signals() {
-  if (PyErr_CheckSignals() != 0) throw pybind11::error_already_set();
+// Calls `call(keep_going)` without the GIL. What keep_going asks for is whether a signal has come in: a handler that raises,
+// as that of Ctrl-C does, ends the call. In other threads than the main one there are no signals, as in all of Python.
+template <class Call>
+auto without_gil(Call&& call) {
+  GuardedCalls guarded;
+  const KeepGoing keep_going = [&guarded] {
+    return guarded([] {
+      check_signals();
+      return true;
+    });
+  };
+  const auto run = [&] {
+    const ReleasedGil released;
+    return call(keep_going);
+  };
+  try {
+    if constexpr (std::is_void_v<decltype(run())>) {
+      run();
+      guarded.rethrow();
+    } else {
+      auto result = run();
+      guarded.rethrow();  // where the core ends with what it has
+      return result;
+    }
+  } catch (const Interrupted&) {
+    guarded.rethrow();
+    throw;
+  }
 }
 
 }  // namespace stoop::python

@@ -33,7 +33,7 @@ inline LearningRate learning_rate_from(const PythonRate& rate) {
   LearningRate result = schedules::Custom{.function =
                                               [call = function](Index t) {
                                                 const HeldGil held;
-                                                return call(t).template cast<double>();
+                                                return call_python(call, t).template cast<double>();
                                               },
                                           .per = per_from_name(per)};
   for (const auto& [steps, warmup_per] : warmups) {

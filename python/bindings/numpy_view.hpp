@@ -33,14 +33,36 @@ MatrixView<const T> matrix_view(const char* where, const Array<T>& array) {
   return matrix<const T>(array.data(), array.shape(0), array.shape(1));
 }
 
+// The table of NumPy's functions, which is looked up once.
+inline void load_numpy() { py::detail::npy_api::get(); }
+
 // Whether the memory is that of a file (numpy.memmap, or an array made from an mmap), views of one included.
 inline bool is_mapped(const py::array& array) {
   py::object base = array.base();
   while (base && py::isinstance<py::array>(base)) base = py::reinterpret_borrow<py::array>(base).base();
   if (!base) return false;
   if (PyMemoryView_Check(base.ptr())) base = base.attr("obj");
-  return !base.is_none() && py::isinstance(base, py::module_::import("mmap").attr("mmap"));
+  PyObject* const module = PyDict_GetItemString(PyImport_GetModuleDict(), "mmap");  // not imported: there can be none
+  return module != nullptr && !base.is_none() && py::isinstance(base, py::handle(module).attr("mmap"));
 }
+
+// Keeps the memory of an array where it is while the GIL is free. NumPy frees it in `resize`, also under a view, if it is told
+// not to count references (refcheck=False), but never while there is a weak one.
+class Pin {
+ public:
+  explicit Pin(const py::array& array) {
+    py::handle owner = array;
+    for (py::handle base = owner; base && py::isinstance<py::array>(base);) {
+      owner = base;
+      base = py::detail::array_proxy(owner.ptr())->base;
+    }
+    weak_ = py::reinterpret_steal<py::object>(PyWeakref_NewRef(owner.ptr(), nullptr));
+    if (!weak_) throw py::error_already_set();
+  }
+
+ private:
+  py::object weak_;
+};
 
 // Whether an object is an array of this type and rank that the core reads as it is. Subclasses are not: the Python layer
 // has to see them, because a masked array says of some of its numbers that they are none.
@@ -100,7 +122,7 @@ bool are_ready_targets(const py::handle& y, Index rows, Index outputs, LossKind 
   return loss != LossKind::binary_cross_entropy || outputs > 1 || are_probabilities<T>(array);
 }
 
-// Samples of any type that the core reads in place; rows may be apart, their elements not.
+// Samples of any type that the core reads in place; rows may be apart, their elements not. Pin the array as well.
 inline InputView input_view(const char* where, const py::array& array) {
   if (array.ndim() != 2) {
     throw_value_error(where, "an array with " + std::to_string(array.ndim()) + " dimensions", "expected 2 dimensions",
@@ -128,9 +150,10 @@ inline InputView input_view(const char* where, const py::array& array) {
 inline std::vector<std::int32_t> narrow_classes(const char* where, std::span<const std::int64_t> classes) {
   std::vector<std::int32_t> narrowed(classes.size());
   for (std::size_t row = 0; row < classes.size(); ++row) {
-    narrowed[row] = static_cast<std::int32_t>(classes[row]);
-    if (narrowed[row] != classes[row]) {
-      throw_value_error(where, "y holds class " + std::to_string(classes[row]) + " in row " + std::to_string(row),
+    const std::int64_t label = classes[row];
+    narrowed[row] = static_cast<std::int32_t>(label);
+    if (narrowed[row] != label) {
+      throw_value_error(where, "y holds class " + std::to_string(label) + " in row " + std::to_string(row),
                         "expected 0 <= class < n_outputs", "number the classes from 0");
     }
   }
@@ -142,7 +165,7 @@ template <class T>
 using Weights = std::optional<Array<T>>;
 
 // Targets that borrow from NumPy arrays: (n) int32 or int64 classes, or (n, n_outputs) values of type T, and (n)
-// weights. The arrays must outlive it.
+// weights. The arrays must outlive it, and are pinned.
 template <class T>
 class TargetsView {
  public:
@@ -150,17 +173,21 @@ class TargetsView {
     const auto size = static_cast<std::size_t>(y.size());
     if (y.ndim() == 1 && py::isinstance<Array<std::int32_t>>(y)) {
       targets_ = std::span(static_cast<const std::int32_t*>(y.data()), size);
+      pin_.emplace(y);
     } else if (y.ndim() == 1 && py::isinstance<Array<std::int64_t>>(y)) {
       narrowed_ = narrow_classes(where, {static_cast<const std::int64_t*>(y.data()), size});
       targets_ = std::span<const std::int32_t>(narrowed_);
     } else if (y.ndim() == 2 && py::isinstance<Array<T>>(y)) {
       targets_ = matrix<const T>(static_cast<const T*>(y.data()), y.shape(0), y.shape(1));
+      pin_.emplace(y);
     } else {
       throw_type_error(where, "y is an array of " + std::string(py::str(y.dtype())),
                        "expected (n) int32 or int64 classes, or (n, n_outputs) values of the model's dtype",
                        "convert it first");
     }
-    if (weights) targets_.weights = {weights->data(), static_cast<std::size_t>(weights->size())};
+    if (!weights) return;
+    targets_.weights = {weights->data(), static_cast<std::size_t>(weights->size())};
+    weights_pin_.emplace(*weights);
   }
   TargetsView(const TargetsView&) = delete;
   TargetsView& operator=(const TargetsView&) = delete;
@@ -170,6 +197,7 @@ class TargetsView {
  private:
   std::vector<std::int32_t> narrowed_;
   Targets<T> targets_;
+  std::optional<Pin> pin_, weights_pin_;
 };
 
 template <class T>

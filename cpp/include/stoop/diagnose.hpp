@@ -25,7 +25,9 @@ struct CriticalPointOptions {
   double plateau_tolerance = 1e-6;    // largest eigenvalue that counts as none
   int iterations = 80;                // of Lanczos' method, a Hessian-vector product each
   GradientMode mode{};
-  std::function<bool()> keep_going{};  // asked before each product but the first; false ends with what is known
+  // Asked before each product but the first, when false ends with what is known, and while a long one or the gradient is
+  // computed, when it throws Interrupted.
+  KeepGoing keep_going{};
 };
 
 struct CriticalPoint {

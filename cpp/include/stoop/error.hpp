@@ -3,6 +3,7 @@
 #pragma once
 
 #include <new>
+#include <functional>
 #include <span>
 #include <stdexcept>
 #include <string>
@@ -52,6 +53,15 @@ struct STOOP_API NonFiniteLossError : std::runtime_error {
   std::string cause;  // the likely reason, in words
 };
 
+// The caller's KeepGoing said no: the call has ended without what it was for, and has changed nothing.
+struct STOOP_API Interrupted : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+// What a long call asks on the thread that made it, at most every 50 ms: false ends the call with Interrupted. A call of
+// less than some milliseconds does not ask. Must neither throw nor call the same object. Empty: the call goes on.
+using KeepGoing = std::function<bool()>;
+
 // The text in double quotes for a message: cut when long, control characters replaced.
 STOOP_API std::string in_quotes(std::string_view text);
 
@@ -66,6 +76,7 @@ STOOP_API std::string format_error(std::string_view where, std::string_view give
                                               std::string_view hint);
 [[noreturn]] STOOP_API void throw_type_error(std::string_view where, std::string_view given, std::string_view expected,
                                              std::string_view hint);
+[[noreturn]] STOOP_API void throw_interrupted(std::string_view where);
 [[noreturn]] STOOP_API void throw_out_of_memory(Index elements, Index element_size);
 [[noreturn]] STOOP_API void throw_checkpoint_error(std::string_view where, std::string_view given,
                                                    std::string_view expected, std::string_view hint);

@@ -29,9 +29,9 @@ struct GradcheckResult {
 struct GradcheckOptions {
   double l1 = 0.0;  // as in TrainerConfig
   double l2 = 0.0;
-  double eps = 1e-6;                   // half the distance of the two differences
-  Index sample = 0;                    // elements of each parameter, spread over it; 0: all
-  std::function<bool()> keep_going{};  // asked at most every 50 ms; false ends the check with what is done
+  double eps = 1e-6;       // half the distance of the two differences
+  Index sample = 0;        // elements of each parameter, spread over it; 0: all
+  KeepGoing keep_going{};  // asked at most every 50 ms; false ends the check with what is done
 };
 
 // Compares loss_and_grad with (loss(w + eps) - loss(w - eps)) / (2 eps) for every element of the parameters that are

@@ -11,6 +11,7 @@
 #include <variant>
 #include <vector>
 
+#include <stoop/error.hpp>
 #include <stoop/input.hpp>
 #include <stoop/layers.hpp>
 #include <stoop/losses.hpp>
@@ -40,7 +41,8 @@ class TensorFile;
 
 // The model of a file, of the element type that the file holds. FileError when it cannot be read; CheckpointError when it
 // is damaged or no model file.
-STOOP_API std::variant<Model<float>, Model<double>> load_model(const std::filesystem::path& path);
+STOOP_API std::variant<Model<float>, Model<double>> load_model(const std::filesystem::path& path,
+                                                               const KeepGoing& keep_going = {});
 
 struct ModelConfig {
   Index input_dim = 0;
@@ -99,19 +101,20 @@ class STOOP_API Model {
   void set_output_by_training(OutputKind output);
   bool output_is_given() const;
 
-  // Outputs of the network in inference mode: x (n, input_dim) -> out (n, output_dim). Reentrant.
-  void predict(const InputView& x, MatrixView<T> out) const;
+  // Outputs of the network in inference mode: x (n, input_dim) -> out (n, output_dim). Reentrant. Interrupted: `out` holds
+  // some of them.
+  void predict(const InputView& x, MatrixView<T> out, const KeepGoing& keep_going = {}) const;
 
-  // safetensors with the architecture as JSON in the metadata. A failed save leaves the old file; one that is read-only is
-  // refused (FileError), others keep their mode and, where the process may give files away, their owner.
-  void save(const std::filesystem::path& path) const;
-  static Model load(const std::filesystem::path& path);
+  // safetensors with the architecture as JSON in the metadata. A failed or interrupted save leaves the old file; one that is
+  // read-only is refused (FileError), others keep their mode and, where the process may give files away, their owner.
+  void save(const std::filesystem::path& path, const KeepGoing& keep_going = {}) const;
+  static Model load(const std::filesystem::path& path, const KeepGoing& keep_going = {});
 
  private:
   // With all parameters zero, for those who set them.
   STOOP_PRIVATE static Model without_values(ModelConfig config);
   STOOP_PRIVATE static Model read(const TensorFile& file);
-  friend std::variant<Model<float>, Model<double>> load_model(const std::filesystem::path& path);
+  friend std::variant<Model<float>, Model<double>> load_model(const std::filesystem::path&, const KeepGoing&);
 
   struct STOOP_PRIVATE Impl;
   STOOP_PRIVATE explicit Model(std::unique_ptr<Impl> impl);

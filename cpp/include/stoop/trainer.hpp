@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include <stoop/error.hpp>
 #include <stoop/losses.hpp>
 #include <stoop/model.hpp>
 #include <stoop/optimizers.hpp>
@@ -111,6 +112,9 @@ struct FitOptions {
   // Called on the calling thread at a step boundary at most every 50 ms; false stops after that step. Must neither
   // throw nor call this trainer.
   std::function<bool(const Progress&)> on_progress{};
+  // Asked while the data are checked, when false throws Interrupted, and during the validation, when it ends the fit: the
+  // epoch stays in the history with a val_loss and val_accuracy of NaN.
+  KeepGoing keep_going{};
   // Fills in the learning rates of the updates first, first + 1, ... of an epoch before it runs, in place of the
   // optimizer's.
   std::function<void(Index first, std::span<double>)> tabulate{};
@@ -151,22 +155,23 @@ class STOOP_API Trainer {
   // Throws ValueError / TypeError before anything is changed, NonFiniteLossError with the last good parameters kept.
   History fit(const InputView& x, const Targets<T>& y, const FitOptions<T>& options = {});
 
-  // One update on this batch; returns the loss before it (regularisation included).
-  double step(const InputView& x, const Targets<T>& y);
+  // One update on this batch; returns the loss before it (regularisation included). Interrupted: without the update.
+  double step(const InputView& x, const Targets<T>& y, const KeepGoing& keep_going = {});
 
   // The loss of this batch and its gradient, laid out as Model::parameter_block(); nothing is updated, running
   // statistics included. An empty gradient asks for the loss alone. A loss that is infinite or NaN is returned, with a
   // gradient of NaN; it is NaN as well where statistics of a batch overflow.
-  double loss_and_grad(const InputView& x, const Targets<T>& y, std::span<T> gradient, GradientMode mode = {});
+  double loss_and_grad(const InputView& x, const Targets<T>& y, std::span<T> gradient, GradientMode mode = {},
+                       const KeepGoing& keep_going = {});
 
   // The Hessian of that loss times `direction`, both laid out as Model::parameter_block(), exact but for rounding
   // (Pearlmutter 1994); elements of parameters that are not trained are neither read nor set. What has no second
   // derivative, like relu at 0 and l1, counts as straight.
   void hessian_vector_product(const InputView& x, const Targets<T>& y, std::span<const T> direction,
-                              std::span<T> product, GradientMode mode = {});
+                              std::span<T> product, GradientMode mode = {}, const KeepGoing& keep_going = {});
 
   // Loss (regularisation included) and accuracy in inference mode.
-  Metrics evaluate(const InputView& x, const Targets<T>& y);
+  Metrics evaluate(const InputView& x, const Targets<T>& y, const KeepGoing& keep_going = {});
 
   // The learning rate or schedule from the next update on; t goes on counting.
   void set_learning_rate(LearningRate learning_rate);

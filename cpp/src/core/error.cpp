@@ -86,6 +86,10 @@ void throw_type_error(std::string_view where, std::string_view given, std::strin
   throw TypeError(format_error(where, given, expected, hint));
 }
 
+void throw_interrupted(std::string_view where) {
+  throw Interrupted(format_error(where, "keep_going returned false", "", ""));
+}
+
 void throw_out_of_memory(Index elements, Index element_size) {
   throw OutOfMemory(format_error("memory",
                                  std::to_string(elements) + " elements of " + std::to_string(element_size) + " bytes",

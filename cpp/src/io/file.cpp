@@ -11,10 +11,12 @@
 
 #include <stoop/error.hpp>
 
+#include "asking.hpp"
+
 namespace stoop {
 namespace {
 
-constexpr Index kMaxChunkBytes = Index{1} << 30;  // macOS refuses to read or write more than INT_MAX at once
+constexpr Index kMaxChunkBytes = Index{1} << 24;  // between two questions whether to go on
 
 std::size_t chunk(Index bytes) { return static_cast<std::size_t>(std::min(bytes, kMaxChunkBytes)); }
 
@@ -42,6 +44,7 @@ File File::open_to_read(const std::filesystem::path& path) {
 void File::read(void* data, Index bytes, Index position) const {
   auto* cursor = static_cast<std::byte*>(data);
   while (bytes > 0) {
+    Asking::ask_to_go_on();
     const ssize_t done = ::pread(descriptor_, cursor, chunk(bytes), static_cast<off_t>(position));
     if (done < 0 && errno == EINTR) continue;
     if (done < 0) throw FileError(errno, path_.string(), "cannot read");
@@ -58,6 +61,7 @@ void File::read(void* data, Index bytes, Index position) const {
 void File::write(const void* data, Index bytes) const {
   const auto* cursor = static_cast<const std::byte*>(data);
   while (bytes > 0) {
+    Asking::ask_to_go_on();
     const ssize_t done = ::write(descriptor_, cursor, chunk(bytes));
     if (done < 0 && errno == EINTR) continue;
     if (done < 0) throw FileError(errno, path_.string(), "cannot write");

@@ -197,8 +197,10 @@ bool Model<T>::output_is_given() const {
 }
 
 template <class T>
-void Model<T>::predict(const InputView& x, MatrixView<T> out) const {
-  if (x.rows > 0) check_samples<T>("Model.predict", x, impl_->config.input_dim);
+void Model<T>::predict(const InputView& x, MatrixView<T> out, const KeepGoing& keep_going) const {
+  Poller poller(keep_going);
+  Poller* const asked = keep_going ? &poller : nullptr;
+  if (x.rows > 0) check_samples<T>("Model.predict", x, impl_->config.input_dim, asked);
   if (out.rows != x.rows || out.cols != impl_->graph.output_dim()) {
     throw_value_error("Model.predict", "out is " + std::to_string(out.rows) + " x " + std::to_string(out.cols),
                       "expected " + std::to_string(x.rows) + " x " + std::to_string(impl_->graph.output_dim()),
@@ -217,7 +219,10 @@ void Model<T>::predict(const InputView& x, MatrixView<T> out) const {
   run.out = with_stride(out);
   const double flops = impl_->many.flops / static_cast<double>(kManyRows) * static_cast<double>(x.rows);
   run.threads = useful_threads(flops, get_num_threads());
-  refuse_bad_row<T>("Model.predict", x, run_inference(run).non_finite_row);
+  run.poller = asked;
+  const InferenceResult result = run_inference(run);
+  if (result.interrupted) throw_interrupted("Model.predict");
+  refuse_bad_row<T>("Model.predict", x, result.non_finite_row);
 }
 
 template class Model<float>;

@@ -8,6 +8,7 @@
 #include <stoop/error.hpp>
 #include <stoop/model.hpp>
 
+#include "../io/asking.hpp"
 #include "../io/config_json.hpp"
 #include "../io/safetensors.hpp"
 #include "../plan/graph.hpp"
@@ -100,7 +101,8 @@ void check_dtype(const TensorFile& file) {
 }  // namespace
 
 template <class T>
-void Model<T>::save(const std::filesystem::path& path) const {
+void Model<T>::save(const std::filesystem::path& path, const KeepGoing& keep_going) const {
+  const Asking asking(keep_going, "Model.save");
   std::vector<TensorToSave> tensors;
   for (const ParameterInfo& info : parameter_infos()) {
     tensors.push_back({info.name, kDType<T>, shape_of(info), parameter_block().data() + info.offset});
@@ -129,11 +131,13 @@ Model<T> Model<T>::read(const TensorFile& file) try {
 }
 
 template <class T>
-Model<T> Model<T>::load(const std::filesystem::path& path) {
+Model<T> Model<T>::load(const std::filesystem::path& path, const KeepGoing& keep_going) {
+  const Asking asking(keep_going, "load_model");
   return read(TensorFile(path));
 }
 
-std::variant<Model<float>, Model<double>> load_model(const std::filesystem::path& path) {
+std::variant<Model<float>, Model<double>> load_model(const std::filesystem::path& path, const KeepGoing& keep_going) {
+  const Asking asking(keep_going, "load_model");
   const TensorFile file(path);
   if (dtype_of(file) == DType::float32) return Model<float>::read(file);
   return Model<double>::read(file);
@@ -141,11 +145,11 @@ std::variant<Model<float>, Model<double>> load_model(const std::filesystem::path
 
 DType file_dtype(const std::filesystem::path& path) { return dtype_of(TensorFile(path)); }
 
-template void Model<float>::save(const std::filesystem::path&) const;
-template void Model<double>::save(const std::filesystem::path&) const;
+template void Model<float>::save(const std::filesystem::path&, const KeepGoing&) const;
+template void Model<double>::save(const std::filesystem::path&, const KeepGoing&) const;
 template Model<float> Model<float>::read(const TensorFile&);
 template Model<double> Model<double>::read(const TensorFile&);
-template Model<float> Model<float>::load(const std::filesystem::path&);
-template Model<double> Model<double>::load(const std::filesystem::path&);
+template Model<float> Model<float>::load(const std::filesystem::path&, const KeepGoing&);
+template Model<double> Model<double>::load(const std::filesystem::path&, const KeepGoing&);
 
 }  // namespace stoop

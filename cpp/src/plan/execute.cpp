@@ -10,7 +10,11 @@
 #include <limits>
 #include <utility>
 
+#include <stoop/error.hpp>
+
+#include "batches.hpp"
 #include "finite.hpp"
+#include "halt.hpp"
 #include "input_rows.hpp"
 #include "parameter_block.hpp"
 #include "rates.hpp"
@@ -19,11 +23,6 @@
 
 namespace stoop {
 namespace {
-
-// A last batch of up to `merged` rows goes with the one before it.
-Index batch_rows(Index left, Index batch, Index merged) {
-  return left <= batch + merged ? left : std::min(batch, left);
-}
 
 // Of the parameters in one update: beyond, they would soon overflow.
 template <class T>
@@ -49,9 +48,10 @@ struct alignas(128) TrainingExecutor<T>::Place {
   Batch batch;
   UpdateArgs<T> rates{};
   bool in_batch = false;
-  bool met = false;      // the meeting before the step is over
-  std::size_t step = 0;  // of the plan
-  int taken = 0;         // steps to come that one before has done
+  bool may_halt = false;  // the run may end here without more ado
+  bool met = false;       // the meeting before the step is over
+  std::size_t step = 0;   // of the plan
+  int taken = 0;          // steps to come that one before has done
 };
 
 // One call of TrainingExecutor::run: what its threads share. Each share of the team walks the whole plan with its part of
@@ -66,18 +66,21 @@ class TeamRun final : public Work {
         ops_(*executor.ops_),
         run_(run),
         shares_(shares),
-        blocks_{plan_, ops_, run_, executor.penalties_.data(), executor.grad_sums_.data(), executor.grad_norms_.data()} {
+        blocks_{plan_, ops_, run_, executor.penalties_.data(), executor.grad_sums_.data(), executor.grad_norms_.data()},
+        halt_(run.stops_within ? run.poller : nullptr, mode_) {
     for (int share = 0; share < shares; ++share) place_of(share) = beginning(share);
   }
 
-  bool run(int share, Index, int) noexcept override {
+  bool run(int share, Index phase, int) noexcept override {
     Place& place = place_of(share);
+    if (halt_.ends_before(phase)) return false;
     if (!place.in_batch) {
       if (share == 0 && place.batch.is_last() && place.batch.rows > 0) add_sums(place.batch);
       if (stop_ || !begin_batch(place, share)) return false;
     }
     switch (walk(place, share)) {
       case Walked::to_meeting:
+        if (place.may_halt) halt_.before_meeting(share, phase);
         return true;
       case Walked::to_stop:
         return false;
@@ -89,27 +92,11 @@ class TeamRun final : public Work {
     return true;
   }
 
+  bool was_halted() const { return halt_.has_come(); }
+
   TrainingResult result;
 
  private:
-  // The rows that follow, and at the end of an update those of the next. False: there are none.
-  bool next(Batch& batch) const {
-    const Index samples = run_.data.x.rows;
-    batch.start += batch.rows;
-    if (batch.start >= run_.last && batch.start == batch.update_end) return false;
-    if (batch.start == batch.update_end) {
-      batch.update_start = batch.start;
-      for (Index i = 0; i < run_.accumulate && batch.update_end < samples; ++i) {
-        batch.update_end += batch_rows(samples - batch.update_end, run_.batch, run_.merged);
-      }
-      ++batch.updates;
-      batch.weight = weight_of_update(batch);
-      if (run_.data.weights != nullptr) batch.weight_unit = power_of_two_above(batch.weight);
-    }
-    batch.rows = batch_rows(samples - batch.start, run_.batch, run_.merged);
-    return true;
-  }
-
   // What is done once for an update, not for every batch of it.
   static bool is_of_update(StepKind kind) {
     return kind == StepKind::check_gradient || kind == StepKind::update_parameter || kind == StepKind::limit_norm;
@@ -141,7 +128,7 @@ class TeamRun final : public Work {
   // False: there is no batch any more.
   bool begin_batch(Place& place, int share) const {
     Batch& batch = place.batch;
-    if (!next(batch)) return false;
+    if (!next_batch(run_, batch)) return false;
     place.context.update = static_cast<std::uint64_t>(run_.updates_done + batch.updates);
     place.context.rows = batch.rows;
     place.context.first_row = batch.start - batch.update_start;
@@ -154,6 +141,7 @@ class TeamRun final : public Work {
                 run_.updates_done + batch.updates + 1);
     }
     place.in_batch = true;
+    place.may_halt = halt_.may_come();
     place.step = 0;
     place.taken = 0;
     return true;
@@ -189,25 +177,41 @@ class TeamRun final : public Work {
       const Index row_block = plan_.grouped ? statistics_group(rows) : kRowBlock;
       const Range blocks = stoop::share(block_count(rows, row_block), share, shares_);
       const Slice slice{blocks.begin * row_block, std::min(blocks.end * row_block, rows), 0, output_columns(step)};
-      if (slice.row < slice.row_end) run_step(context, step, batch, slice);
+      if (slice.row < slice.row_end) run_rows(place, step, slice, share);
     } else if (step.cut == Cut::columns) {
       const Index columns = output_columns(step);
       const Range blocks = stoop::share(block_count(columns, kColumnBlock), share, shares_);
       const Slice slice{0, rows, blocks.begin * kColumnBlock, std::min(blocks.end * kColumnBlock, columns)};
-      if (slice.column < slice.column_end) run_step(context, step, batch, slice);
+      if (slice.column < slice.column_end) run_rows(place, step, slice, share);
     } else if (step.cut == Cut::parameter) {
       T* block = context.scratch + executor_.gemm_scratch_;
       const Range blocks = stoop::share(block_count(step.extent, step.block), share, shares_);
-      for (Index b = blocks.begin; b < blocks.end; b += step.group) {
+      for (Index b = blocks.begin; b < blocks.end && goes_on(place, share); b += step.group) {
         context.same_step = b > blocks.begin;
         blocks_.work(context, step, batch, {b, std::min(b + step.group, blocks.end)}, block, place.rates);
       }
     } else if (step.kind == StepKind::check_loss) {
       return check_loss(context, batch, share);
     } else {
+      place.may_halt = false;  // updates follow
       return check_gradient(batch, place.rates, share);
     }
     return true;
+  }
+
+  bool goes_on(const Place& place, int share) { return !place.may_halt || halt_.goes_on(share); }
+
+  // A slice; where the run may be halted, a long one in pieces of whole blocks of rows, unless it adds up rows.
+  void run_rows(const Place& place, const Step& step, Slice slice, int share) {
+    constexpr Index kRows = 1024;
+    const bool divides = step.cut == Cut::rows || step.kind == StepKind::dense || step.kind == StepKind::input_gradient;
+    if (!place.may_halt || !divides) return run_step(place.context, step, place.batch, slice);
+    const Index block = plan_.grouped ? statistics_group(place.batch.rows) : kRowBlock;
+    const Index rows = block_count(kRows, block) * block, end = slice.row_end;
+    for (; slice.row < end && halt_.goes_on(share); slice.row = slice.row_end) {
+      slice.row_end = std::min(slice.row + rows, end);
+      run_step(place.context, step, place.batch, slice);
+    }
   }
 
   void run_step(const StepContext<T>& context, const Step& step, const Batch& batch, const Slice& slice) {
@@ -240,35 +244,19 @@ class TeamRun final : public Work {
   // Of rows that have just been read. All shares learn of the first of a batch after the meeting of check_loss.
   void look_for_bad_rows(const Batch& batch, const Slice& slice) {
     for (Index i = slice.row; i < slice.row_end; ++i) {
-      const Index row = sample(batch.start + i);
+      const Index row = run_.data.sample(batch.start + i);
       if (!is_finite_row<T>(run_.data.x, row)) keep_first(bad_row_, row);
     }
-  }
-
-  Index sample(Index i) const { return run_.data.order == nullptr ? i : run_.data.order[i]; }
-
-  // What the update's loss is divided by. Each share adds all weights, in their order, rather than wait for a sum.
-  double weight_of_update(const Batch& batch) const {
-    if (run_.data.weights == nullptr) return static_cast<double>(batch.update_end - batch.update_start);
-    double sum = 0.0;
-    for (Index i = batch.update_start; i < batch.update_end; ++i) {
-      sum += run_.data.weights[sample(i)];
-    }
-    return sum;
-  }
-
-  // Dividing by a power of two changes no digit.
-  static double power_of_two_above(double weight) {
-    int exponent = 0;
-    std::frexp(weight, &exponent);
-    return std::ldexp(1.0, exponent);
   }
 
   // Per row block, so that the partial sums are the same for any team.
   void loss(const StepContext<T>& context, const Step& step, const Batch& batch, Index begin, Index end) {
     for (Index i = begin; i < end; ++i) {
-      const Index from = sample(batch.start + i);
-      if (plan_.class_targets) executor_.classes_[static_cast<std::size_t>(i)] = run_.data.classes[from];
+      const Index from = run_.data.sample(batch.start + i);
+      if (plan_.class_targets) {
+        executor_.classes_[static_cast<std::size_t>(i)] =
+            read_label(run_.data.classes, from, step.out_features, bad_label_);
+      }
       if (run_.data.weights == nullptr) continue;
       executor_.weights_[static_cast<std::size_t>(i)] = run_.data.weights[from] / batch.weight_unit;
     }
@@ -314,8 +302,11 @@ class TeamRun final : public Work {
   // variance counts as well: what is divided by it is finite, but wrong.
   bool check_loss(const StepContext<T>& context, const Batch& batch, int share) {
     if (spoiled_) return false;
-    if (const Index bad_row = bad_row_.load(std::memory_order_relaxed); bad_row != kNone) {
+    const Index bad_row = bad_row_.load(std::memory_order_relaxed);
+    const Index bad_label = bad_label_.load(std::memory_order_relaxed);
+    if (bad_row != kNone || bad_label != kNone) {
       if (share == 0) result.non_finite_row = bad_row;
+      if (share == 0) result.bad_label = BadLabel::unpacked(bad_label);
       return false;
     }
     double loss = 0.0;
@@ -391,9 +382,10 @@ class TeamRun final : public Work {
     for (Index b = 0; b < block_count(batch.rows, kRowBlock); ++b) {
       result.correct += executor_.correct_[static_cast<std::size_t>(b)];
     }
+    if (halt_.may_come()) stop_ = batch.is_last() ? halt_.has_come() : !halt_.goes_on(0);
     if (!batch.is_last()) return;
     result.steps += 1;
-    if (run_.poller == nullptr || !run_.poller->is_due()) return;
+    if (run_.poller == nullptr || run_.stops_within || !run_.poller->is_due()) return;
     const FlushToZero::Paused paused(mode_);  // what is called computes as its caller did
     if (!run_.poller->keep_going(result.samples)) stop_ = result.interrupted = true;
   }
@@ -422,7 +414,8 @@ class TeamRun final : public Work {
   const int shares_;
   const ParameterBlocks<T> blocks_;
   const FlushToZero mode_;  // of the thread that called
-  std::atomic<Index> bad_row_{kNone};
+  Halt halt_;
+  std::atomic<Index> bad_row_{kNone}, bad_label_{kNone};
   double loss_ = 0.0;     // of the update so far, weighted sum over the samples; share 0 writes it
   double weight_ = 0.0;   // of all samples of the update
   bool stop_ = false;     // written by share 0 before a meeting, read by all after it
@@ -450,20 +443,30 @@ TrainingExecutor<T>::~TrainingExecutor() = default;
 
 // Each thread zeroes what it will use, so that with several memories (NUMA) it lies in its own.
 template <class T>
-void TrainingExecutor<T>::reserve_threads(int threads) {
+void TrainingExecutor<T>::reserve_threads(int threads, Poller* poller) {
+  constexpr Index kPieceBytes = 1 << 22;
   const bool first = arena_.size() == 0, more = static_cast<int>(places_.size()) < threads;
   if (!first && !more) return;
   if (more) scratch_.reset_untouched(thread_scratch_ * threads);
   if (first) arena_.reset_untouched(plan_.arena_bytes);
-  run_shares(threads, [&](int number, int shares) {
+  const FlushToZero mode;
+  Halt halt(poller, mode);
+  const auto touch = [&](int number, int shares) {
     const Range own = share(more ? threads : 0, number, shares);
     std::fill_n(scratch_.data() + own.begin * thread_scratch_, (own.end - own.begin) * thread_scratch_, T(0));
     for (const Buffer& b : plan_.buffers) {
       const Range rows = share(first ? b.rows > 0 ? b.rows : plan_.batch : 0, number, shares);
-      const Index row_bytes = b.stride * b.element_size;
-      std::fill_n(arena_.data() + b.offset + rows.begin * row_bytes, (rows.end - rows.begin) * row_bytes, std::byte{0});
+      const Index row_bytes = b.stride * b.element_size, piece = block_count(kPieceBytes, row_bytes);
+      for (Index r = rows.begin; r < rows.end && (poller == nullptr || halt.goes_on(number)); r += piece) {
+        std::fill_n(arena_.data() + b.offset + r * row_bytes, std::min(piece, rows.end - r) * row_bytes, std::byte{0});
+      }
     }
-  });
+  };
+  run_shares(threads, touch, Team::First::caller);
+  if (halt.has_come()) {
+    arena_ = {};
+    throw_interrupted("Trainer");
+  }
   if (first) bind_buffers(plan_, arena_.data(), bound_.data());
   if (more) places_.resize(static_cast<std::size_t>(threads));  // last: it says that all is there
 }
@@ -473,6 +476,7 @@ TrainingResult TrainingExecutor<T>::run(const TrainingRun<T>& run, const Trainin
   Team team(run.threads);
   TeamRun<T> work(*this, run, so_far, team.size());
   team.run(team.size(), work, Team::First::caller);  // share 0 asks the poller
+  if (work.was_halted()) work.result.interrupted = true;
   return work.result;
 }
 

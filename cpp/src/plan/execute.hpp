@@ -13,6 +13,7 @@
 #include <stoop/trainer.hpp>
 
 #include "arena.hpp"
+#include "input_rows.hpp"
 #include "plan.hpp"
 #include "read_ahead.hpp"
 
@@ -27,6 +28,8 @@ struct Dataset {
   MatrixView<const T> values;             // (x.rows, outputs)
   const double* weights = nullptr;        // (x.rows), the largest about 1, or null: all are 1
   const std::int32_t* order = nullptr;    // (x.rows)
+
+  Index sample(Index i) const { return order == nullptr ? i : order[i]; }
 };
 
 // Where a buffer of the plan lies in a run.
@@ -36,20 +39,29 @@ struct BoundBuffer {
   Index stride = 0;
 };
 
-// Asks a callback whether to go on, which is due every 50 ms.
+// Asks a callback whether to go on, which is due every 50 ms. Of the thread that made the call.
 class Poller {
  public:
   explicit Poller(std::function<bool(Index)> ask) : ask_(std::move(ask)) {}
-  bool is_due() const { return Clock::now() - last_ >= std::chrono::milliseconds(50); }
+  explicit Poller(const std::function<bool()>& ask) : ask_([&ask](Index) { return ask(); }) {}
+
+  // The time runs from the first call on: who makes a Poller and needs none has not looked at the clock.
+  bool is_due() {
+    const Clock::time_point now = Clock::now();
+    if (last_ == Clock::time_point{}) last_ = now;
+    return now - last_ >= std::chrono::milliseconds(50);
+  }
   bool keep_going(Index samples_done) {
     last_ = Clock::now();
     return ask_(samples_done);
   }
+  // Asks if that is due.
+  bool goes_on(Index samples_done = 0) { return !is_due() || keep_going(samples_done); }
 
  private:
   using Clock = std::chrono::steady_clock;
   std::function<bool(Index)> ask_;
-  Clock::time_point last_ = Clock::now();
+  Clock::time_point last_{};
 };
 
 template <class T>
@@ -81,6 +93,9 @@ struct TrainingRun {
   Index updates_done = 0;
   int threads = 1;
   Poller* poller = nullptr;
+  // The poller is asked at any time, and its no ends the run at once: of runs that change nothing before their end. Else it
+  // is asked between updates.
+  bool stops_within = false;
   ReadAhead* read_ahead = nullptr;  // of an x that is mapped
 };
 
@@ -92,15 +107,18 @@ struct TrainingResult {
   double largest_norm = 0.0;   // of the gradients of updates
   Index samples = 0;
   Index steps = 0;                   // updates made
-  bool interrupted = false;          // the poller said no
+  bool interrupted = false;          // the poller said no; nothing else counts where it stopped within an update
   bool non_finite_loss = false;      // the step after `steps` was not applied; its loss is in loss_sum, or NaN
   double too_long = 0.0;             // of either without anything infinite: rate times norm of that step, else 0
   double too_steep = 0.0;            // the same: the norm of a gradient whose squares the optimizer cannot hold, else 0
   bool non_finite_gradient = false;  // PlanKind::training: the last of `steps` was applied and spoiled the parameters
   // Of a mapped x, a row that holds a value that is not finite, the first of its batch: the update was not applied.
   Index non_finite_row = kNone;
+  BadLabel bad_label{};  // read in the batch after the last that counts; the update was not applied
 
-  bool stopped() const { return interrupted || non_finite_loss || non_finite_gradient || non_finite_row != kNone; }
+  bool stopped() const {
+    return interrupted || non_finite_loss || non_finite_gradient || non_finite_row != kNone || bad_label.row != kNone;
+  }
 };
 
 // Updates that a run over `samples` rows makes.
@@ -114,8 +132,8 @@ class TrainingExecutor {
   ~TrainingExecutor();
 
   const Plan& plan() const { return plan_; }
-  // Makes room for a team of this size, before run().
-  void reserve_threads(int threads);
+  // Makes room for a team of this size, before run(). Where there is a poller it is asked: Interrupted.
+  void reserve_threads(int threads, Poller* poller = nullptr);
   // Goes on adding to `so_far`, so that the sums do not depend on how an epoch is cut into runs.
   TrainingResult run(const TrainingRun<T>& run, const TrainingResult& so_far = {});
 
@@ -149,12 +167,15 @@ struct InferenceRun {
   Dataset<T> data;
   MatrixView<T> out;
   int threads = 1;
+  Poller* poller = nullptr;
 };
 
 struct InferenceResult {
   double loss_sum = 0.0;  // weighted
   double correct = 0.0;
   Index non_finite_row = kNone;  // of a mapped x; nothing else counts then
+  BadLabel bad_label{};          // the same
+  bool interrupted = false;      // the same: the poller said no
 };
 
 template <class T>

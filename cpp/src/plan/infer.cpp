@@ -57,16 +57,17 @@ void prepare_mapped_rows(const InputView& x, Range rows, Range mine, std::atomic
   }
 }
 
+// `labels` are those of the rows.
 template <class T>
 LossArgs<T> loss_args(const InferenceRun<T>& run, const StepContext<T>& context, const Step& step, Range rows,
-                      InferenceResult& result) {
+                      const std::int32_t* labels, InferenceResult& result) {
   const Index start = rows.begin;
   LossArgs<T> args{};
   args.rows = rows.end - start;
   args.cols = step.out_features;
   args.output = context.at(step.input, 0);
   args.ld_output = context.stride(step.input);
-  args.classes = run.data.classes == nullptr ? nullptr : run.data.classes + start;
+  args.classes = run.data.classes == nullptr ? nullptr : labels;
   args.targets = run.data.values.data == nullptr ? nullptr : run.data.values.data + start * run.data.values.stride;
   args.ld_targets = run.data.values.stride;
   args.weights = run.data.weights == nullptr ? nullptr : run.data.weights + start;
@@ -76,12 +77,14 @@ LossArgs<T> loss_args(const InferenceRun<T>& run, const StepContext<T>& context,
   return args;
 }
 
-// The memory of one walk through the plan: arena, converted rows, scratch for each of `threads`, places of buffers.
+// The memory of one walk through the plan: arena, converted rows, scratch for each of `threads`, places of buffers, and
+// labels of a chunk.
 template <class T>
 struct Walk {
   std::span<BoundBuffer<T>> bound;
   T* converted;
   StepContext<T> context;
+  std::int32_t* labels;
   T* scratch;
   Index scratch_size;
 
@@ -91,10 +94,13 @@ struct Walk {
     scratch_size = scratch_elements(*run.ops, plan, plan.batch);
     const Index input_end = plan.arena_bytes + plan.batch * converted_stride(run.data) * kSize;
     const Index scratch_end = input_end + threads * scratch_size * kSize;
-    std::byte* memory = workspace(scratch_end + static_cast<Index>(plan.buffers.size() * sizeof(BoundBuffer<T>)));
+    const Index bound_end = scratch_end + static_cast<Index>(plan.buffers.size() * sizeof(BoundBuffer<T>));
+    const Index label_bytes = run.data.classes == nullptr ? 0 : plan.batch * static_cast<Index>(sizeof *labels);
+    std::byte* memory = workspace(bound_end + label_bytes);
     converted = reinterpret_cast<T*>(memory + plan.arena_bytes);
     scratch = reinterpret_cast<T*>(memory + input_end);
     bound = {reinterpret_cast<BoundBuffer<T>*>(memory + scratch_end), plan.buffers.size()};
+    labels = reinterpret_cast<std::int32_t*>(memory + bound_end);
     bind_buffers(plan, memory, bound.data());
     context.ops = run.ops;
     context.buffers = bound.data();
@@ -114,13 +120,17 @@ struct Walk {
 
 // Rows through the plan by one thread.
 template <class T>
-void infer_chunk(const InferenceRun<T>& run, const Walk<T>& walk, Range rows, InferenceResult& result) {
+void infer_chunk(const InferenceRun<T>& run, const Walk<T>& walk, Range rows, std::atomic<Index>& bad_label,
+                 InferenceResult& result) {
   walk.bind(run, rows);
   for (const Step& step : run.plan->steps) {
     if (step.kind != StepKind::loss) {
       run_slice(walk.context, step, {0, rows.end - rows.begin, 0, output_columns(step)});
     } else {
-      run.ops->loss[static_cast<int>(run.plan->loss)](loss_args(run, walk.context, step, rows, result));
+      for (Index i = rows.begin; run.data.classes != nullptr && i < rows.end; ++i) {
+        walk.labels[i - rows.begin] = read_label(run.data.classes, i, step.out_features, bad_label);
+      }
+      run.ops->loss[static_cast<int>(run.plan->loss)](loss_args(run, walk.context, step, rows, walk.labels, result));
     }
   }
 }
@@ -171,6 +181,36 @@ class Together final : public Work {
   const Walk<T> walk_;
 };
 
+// Whether to go on, asked before each chunk. The calling thread, worker 0, asks the poller; what it was told is for all.
+template <class T>
+class Continuing {
+ public:
+  explicit Continuing(const InferenceRun<T>& run) : poller_(run.poller), every_(chunks_between(run)) {}
+
+  bool operator()(int worker) {
+    if (poller_ == nullptr) return true;
+    if (worker == 0 && ++asked_ > 1 && asked_ % every_ == 0 && poller_->is_due()) {
+      const FlushToZero::Paused paused(mode_);  // what is called computes as its caller did
+      if (!poller_->keep_going(0)) stopped_.store(true, std::memory_order_relaxed);
+    }
+    return !has_stopped();
+  }
+  bool has_stopped() const { return stopped_.load(std::memory_order_relaxed); }
+
+ private:
+  // Reading the clock takes as long as some thousand operations of a product. Rows of a file may be slow to come.
+  static Index chunks_between(const InferenceRun<T>& run) {
+    constexpr double kFlops = 1e6;
+    return run.data.x.mapped ? 1 : std::max<Index>(static_cast<Index>(kFlops / (1.0 + run.plan->flops)), 1);
+  }
+
+  Poller* const poller_;
+  const Index every_;
+  const FlushToZero mode_;  // of the calling thread
+  Index asked_ = 0;         // by worker 0
+  std::atomic<bool> stopped_{false};
+};
+
 // Many rows, in chunks that one thread takes through the whole plan. Each share has chunks that lie together.
 template <class T>
 class InChunks final : public Work {
@@ -182,16 +222,17 @@ class InChunks final : public Work {
         chunks_(block_count(run.data.x.rows, size)),
         workers_(workers),
         shares_(static_cast<int>(std::min<Index>(chunks_, workers * kSharesOfWorker))),
-        parts_(evaluates_ ? static_cast<std::size_t>(chunks_) : 0) {}
+        parts_(evaluates_ ? static_cast<std::size_t>(chunks_) : 0),
+        goes_on_(run) {}
 
   int shares() const { return shares_; }
 
   // Nothing may be thrown out of a team; memory is all that can fail.
-  bool run(int number, Index, int) noexcept override {
+  bool run(int number, Index, int worker) noexcept override {
     try {
       const Walk<T> walk(run_, 1);
       const Range chunks = share(chunks_, number, shares_);
-      for (Index c = chunks.begin; c < chunks.end; ++c) infer(walk, c, chunks_of_owner(number));
+      for (Index c = chunks.begin; c < chunks.end && goes_on_(worker); ++c) infer(walk, c, chunks_of_owner(number));
     } catch (...) {
       const std::lock_guard lock(failing_);
       failure_ = std::current_exception();
@@ -207,6 +248,8 @@ class InChunks final : public Work {
       total.correct += part.correct;
     }
     total.non_finite_row = bad_row_.load();
+    total.bad_label = BadLabel::unpacked(bad_label_.load());
+    total.interrupted = goes_on_.has_stopped();
     return total;
   }
 
@@ -228,7 +271,7 @@ class InChunks final : public Work {
       prepare_mapped_rows<T>(run_.data.x, rows, {mine.begin * size_, mine.end * size_}, bad_row_);
     }
     InferenceResult unused;
-    infer_chunk<T>(run_, walk, rows, evaluates_ ? parts_[static_cast<std::size_t>(chunk)] : unused);
+    infer_chunk<T>(run_, walk, rows, bad_label_, evaluates_ ? parts_[static_cast<std::size_t>(chunk)] : unused);
   }
 
   const InferenceRun<T>& run_;
@@ -236,7 +279,8 @@ class InChunks final : public Work {
   const Index size_, chunks_;
   const int workers_, shares_;
   std::vector<InferenceResult> parts_;  // of the chunks, added in their order
-  std::atomic<Index> bad_row_{kNone};
+  Continuing<T> goes_on_;
+  std::atomic<Index> bad_row_{kNone}, bad_label_{kNone};
   std::exception_ptr failure_;
   std::mutex failing_;
 };

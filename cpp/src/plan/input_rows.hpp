@@ -1,7 +1,8 @@
-// Rows of an InputView, which a run reads in the type they are stored in.
+// Rows of an InputView, which a run reads in the type they are stored in, and labels, which others may change meanwhile.
 #pragma once
 
 #include <atomic>
+#include <cstdint>
 
 #include <stoop/input.hpp>
 
@@ -22,6 +23,33 @@ inline void keep_first(std::atomic<Index>& first, Index row) {
   Index seen = first.load(std::memory_order_relaxed);
   while ((seen == kNone || row < seen) && !first.compare_exchange_weak(seen, row, std::memory_order_relaxed)) {
   }
+}
+
+// A label that was no class when a run read it, as one number, so that threads can agree on the first: rows are fewer
+// than 2^31. What kNone is, is none.
+struct BadLabel {
+  Index row = kNone;
+  std::int32_t label = 0;
+
+  static Index packed(Index row, std::int32_t label) { return row << 32 | static_cast<std::uint32_t>(label); }
+  static BadLabel unpacked(Index number) {
+    if (number == kNone) return {};
+    return {number >> 32, static_cast<std::int32_t>(static_cast<std::uint32_t>(number))};
+  }
+};
+
+// A number that others may write to meanwhile, read once: the compiler must not read it again after a check.
+inline std::int32_t read_once(const std::int32_t& number) { return __atomic_load_n(&number, __ATOMIC_RELAXED); }
+
+// The label of a row. It is in range when the call begins, but the memory is the caller's, and another thread or process
+// may write there: it is looked at when it is read, because the kernels use it as an index. 0 for one that is no class,
+// of which `bad` keeps the first.
+inline std::int32_t read_label(const std::int32_t* labels, Index row, Index classes, std::atomic<Index>& bad) {
+  const std::int32_t label = read_once(labels[row]);
+  if (label >= 0 && label < classes) [[likely]]
+    return label;
+  keep_first(bad, BadLabel::packed(row, label));
+  return 0;
 }
 
 }  // namespace stoop

@@ -2,24 +2,11 @@
 // regularisation, the optimizer, the moving average. No threads here.
 #pragma once
 
+#include "batches.hpp"
 #include "steps.hpp"
 #include "team.hpp"
 
 namespace stoop {
-
-// The rows of one walk through the plan. Where gradients are accumulated, several of them make an update.
-struct Batch {
-  Index start = 0;
-  Index rows = 0;
-  Index update_start = 0;  // all rows of the update
-  Index update_end = 0;
-  Index updates = -1;        // before this one, in this run
-  double weight = 0.0;       // of all samples of the update
-  double weight_unit = 1.0;  // what the kernels count weights in: about as much, so that T holds them and their inverse
-
-  bool is_first() const { return start == update_start; }
-  bool is_last() const { return start + rows == update_end; }
-};
 
 template <class T>
 struct ParameterBlocks {

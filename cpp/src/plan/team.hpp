@@ -108,7 +108,7 @@ void set_team_arrival_hook(void (*hook)());
 
 // Calls body(share, shares) once for each of as many shares as the team has threads, at most `threads`.
 template <class Body>
-void run_shares(int threads, const Body& body) {
+void run_shares(int threads, const Body& body, Team::First first = Team::First::anyone) {
   class Once final : public Work {
    public:
     Once(const Body& body, int shares) : body_(body), shares_(shares) {}
@@ -123,7 +123,7 @@ void run_shares(int threads, const Body& body) {
   };
   Team team(threads);
   Once once(body, team.size());
-  team.run(team.size(), once);
+  team.run(team.size(), once, first);
 }
 
 struct Range {

@@ -10,7 +10,6 @@
 #include <stoop/error.hpp>
 
 #include "../plan/graph.hpp"
-#include "../plan/input_rows.hpp"
 
 namespace stoop {
 namespace {
@@ -27,22 +26,40 @@ double element(const InputView& x, Index i, Index j) {
 
 template <class T>
 [[noreturn]] void refuse_row(std::string_view where, const char* name, const InputView& x, Index i) {
-  Index j = 0;
-  while (std::isfinite(static_cast<T>(element(x, i, j)))) ++j;
-  throw_value_error(where,
-                    std::string(name) + " has " + (std::isnan(element(x, i, j)) ? "NaN" : "an infinity") + " at row " +
-                        std::to_string(i) + ", column " + std::to_string(j),
-                    "expected finite numbers", "remove or replace it");
+  const std::string row = " at row " + std::to_string(i);
+  for (Index j = 0; j < x.cols; ++j) {
+    const double value = element(x, i, j);
+    if (std::isfinite(static_cast<T>(value))) continue;
+    throw_value_error(where,
+                      std::string(name) + " has " + (std::isnan(value) ? "NaN" : "an infinity") + row + ", column " +
+                          std::to_string(j),
+                      "expected finite numbers", "remove or replace it");
+  }
+  throw_value_error(where, std::string(name) + " had NaN or an infinity" + row + " and has changed since",
+                    "expected finite numbers that stay as they are",
+                    "give a copy if another thread or process writes to it");
+}
+
+// Of the rows [begin, end).
+template <class T>
+void check_finite(std::string_view where, const char* name, const InputView& x, Index begin, Index end) {
+  InputView line = x;  // all rows, where they lie one behind the other: the rows of a small model are short
+  line.data = x.row(begin);
+  line.cols = line.stride = (end - begin) * x.cols;
+  if (x.row_stride() == x.cols && is_finite_row<T>(line, 0)) return;
+  for (Index i = begin; i < end; ++i) {
+    if (!is_finite_row<T>(x, i)) refuse_row<T>(where, name, x, i);
+  }
 }
 
 template <class T>
-void check_finite(std::string_view where, const char* name, const InputView& x) {
+void check_finite(std::string_view where, const char* name, const InputView& x, Poller* poller = nullptr) {
+  constexpr Index kElements = 1 << 18;  // between two questions: a fraction of a millisecond, or 1 MB of a slow disk
   if (x.type == InputType::uint8) return;
-  InputView line = x;  // all rows, where they lie one behind the other: the rows of a small model are short
-  line.cols = line.stride = x.rows * x.cols;
-  if (x.row_stride() == x.cols && is_finite_row<T>(line, 0)) return;
-  for (Index i = 0; i < x.rows; ++i) {
-    if (!is_finite_row<T>(x, i)) refuse_row<T>(where, name, x, i);
+  const Index rows = poller == nullptr ? x.rows : std::max<Index>(kElements / std::max<Index>(x.cols, 1), 1);
+  for (Index i = 0; i < x.rows; i += rows) {
+    if (i > 0 && poller != nullptr && !poller->goes_on()) throw_interrupted(where);
+    check_finite<T>(where, name, x, i, std::min(i + rows, x.rows));
   }
 }
 
@@ -62,7 +79,7 @@ void check_shape(std::string_view where, const InputView& x, Index cols) {
 }
 
 template <class T>
-void check_samples(std::string_view where, const InputView& x, Index cols) {
+void check_samples(std::string_view where, const InputView& x, Index cols, Poller* poller) {
   check_shape(where, x, cols);
   if (x.rows == 0) {
     throw_value_error(where, "X is empty, shape " + shape_text(x.rows, x.cols), "expected at least one row",
@@ -72,7 +89,7 @@ void check_samples(std::string_view where, const InputView& x, Index cols) {
     throw_value_error(where, "X has " + std::to_string(x.rows) + " rows", "expected fewer than 2^31",
                       "train on parts of it");
   }
-  if (!x.mapped) check_finite<T>(where, "X", x);
+  if (!x.mapped) check_finite<T>(where, "X", x, poller);
 }
 
 template <class T>
@@ -87,6 +104,10 @@ bool is_finite(std::span<const T> values) {
 
 namespace {
 
+std::string label_text(Index label, Index row) {
+  return "class " + std::to_string(label) + " at row " + std::to_string(row);
+}
+
 [[noreturn]] void refuse_sort(std::string_view where, bool has_values, LossKind loss) {
   throw_type_error(where, std::string("y holds ") + (has_values ? "values" : "class indices"),
                    std::string(name_of(loss)) + " takes values",
@@ -95,8 +116,9 @@ namespace {
 
 void check_classes(std::string_view where, std::span<const std::int32_t> classes, Index outputs) {
   for (std::size_t i = 0; i < classes.size(); ++i) {
-    if (classes[i] >= 0 && classes[i] < outputs) continue;
-    throw_value_error(where, "class " + std::to_string(classes[i]) + " at row " + std::to_string(i),
+    const std::int32_t label = read_once(classes[i]);
+    if (label >= 0 && label < outputs) continue;
+    throw_value_error(where, label_text(label, static_cast<Index>(i)),
                       "expected 0 to " + std::to_string(outputs - 1) + ", one class per output of the model",
                       "renumber the classes or give the last Dense more units");
   }
@@ -143,6 +165,13 @@ void check_targets(std::string_view where, const Targets<T>& y, LossKind loss, I
   if (softmax || loss == LossKind::binary_cross_entropy) check_probabilities(where, y.values, softmax);
 }
 
+void refuse_bad_label(std::string_view where, const BadLabel& bad, Index outputs) {
+  if (bad.row == kNone) return;
+  throw_value_error(where, label_text(bad.label, bad.row) + ", which has changed since the call began",
+                    "expected labels that stay as they are, 0 to " + std::to_string(outputs - 1),
+                    "give a copy of y if another thread or process writes to it");
+}
+
 template <class T>
 void check_weights(std::string_view where, std::span<const T> weights, Index rows) {
   if (weights.empty()) return;
@@ -180,8 +209,8 @@ template bool is_finite(std::span<const float>);
 template bool is_finite(std::span<const double>);
 template void check_weights(std::string_view, std::span<const float>, Index);
 template void check_weights(std::string_view, std::span<const double>, Index);
-template void check_samples<float>(std::string_view, const InputView&, Index);
-template void check_samples<double>(std::string_view, const InputView&, Index);
+template void check_samples<float>(std::string_view, const InputView&, Index, Poller*);
+template void check_samples<double>(std::string_view, const InputView&, Index, Poller*);
 template void refuse_bad_row<float>(std::string_view, const InputView&, Index);
 template void refuse_bad_row<double>(std::string_view, const InputView&, Index);
 template const double* relative_weights(std::span<const float>, std::vector<double>&);

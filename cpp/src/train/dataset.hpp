@@ -8,6 +8,8 @@
 #include <stoop/losses.hpp>
 #include <stoop/trainer.hpp>
 
+#include "../plan/execute.hpp"
+
 namespace stoop {
 
 // The same view with its stride written out, as all that reads rows wants it.
@@ -24,13 +26,16 @@ void check_stride(std::string_view where, std::string_view name, Index stride, I
 void check_shape(std::string_view where, const InputView& x, Index cols);
 
 // The shape, at least one row, and values that are finite as numbers of T (row and column of the first that is not are
-// named), unless x is mapped: whoever reads its rows checks them.
+// named), unless x is mapped: whoever reads its rows checks them. Where there is a poller it is asked: Interrupted.
 template <class T>
-void check_samples(std::string_view where, const InputView& x, Index cols);
+void check_samples(std::string_view where, const InputView& x, Index cols, Poller* poller = nullptr);
 
 // The error for this row of a mapped x, unless it is kNone.
 template <class T>
 void refuse_bad_row(std::string_view where, const InputView& x, Index row);
+
+// The error for a label that has changed since check_targets saw it, unless there is none.
+void refuse_bad_label(std::string_view where, const BadLabel& bad, Index outputs);
 
 template <class T>
 bool is_finite(std::span<const T> values);

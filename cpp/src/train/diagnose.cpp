@@ -81,11 +81,11 @@ CriticalPoint critical_point(Trainer<T>& trainer, const InputView& x, const Targ
   const Graph graph = build_graph(trainer.model().config(), kAlignment / static_cast<Index>(sizeof(T)));
   std::vector<T> gradient(trainer.model().parameter_block().size());
   CriticalPoint point;
-  point.loss = trainer.loss_and_grad(x, y, gradient, options.mode);
+  point.loss = trainer.loss_and_grad(x, y, gradient, options.mode, options.keep_going);
   point.gradient_norm = norm<T>(gradient);
   if (!std::isfinite(point.loss) || !std::isfinite(point.gradient_norm)) refuse_non_finite(trainer.model());
   const auto multiply = [&](std::span<const T> direction, std::span<T> product) {
-    trainer.hessian_vector_product(x, y, direction, product, options.mode);
+    trainer.hessian_vector_product(x, y, direction, product, options.mode, options.keep_going);
   };
   const Spectrum ends = Lanczos<T>().extreme_eigenvalues(multiply, trained_elements(graph), options.iterations, kSeed,
                                                          {}, options.keep_going);

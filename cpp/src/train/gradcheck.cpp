@@ -34,12 +34,12 @@ struct Norms {
 
 // (loss(w + eps) - loss(w - eps)) / (2 eps) of one element.
 double central_difference(Trainer<double>& trainer, const InputView& x, const Targets<double>& y, double& w,
-                          double eps) {
-  const double at = w;
+                          const GradcheckOptions& options) {
+  const double at = w, eps = options.eps;
   w = at + eps;
-  const double above = trainer.loss_and_grad(x, y, {});
+  const double above = trainer.loss_and_grad(x, y, {}, {}, options.keep_going);
   w = at - eps;
-  const double below = trainer.loss_and_grad(x, y, {});
+  const double below = trainer.loss_and_grad(x, y, {}, {}, options.keep_going);
   w = at;
   return (above - below) / (2.0 * eps);
 }
@@ -52,23 +52,17 @@ Index spread(Index k, Index count, Index n) {
   return begin + static_cast<Index>((static_cast<std::uint64_t>(k) * 0x9E3779B97F4A7C15u) >> 33) % size;
 }
 
-}  // namespace
-
-GradcheckResult gradcheck(const Model<double>& model, const Loss& loss, const InputView& x, const Targets<double>& y,
-                          const GradcheckOptions& options) {
-  const double eps = options.eps;
-  if (!(eps > 0.0) || !std::isfinite(eps)) {
-    throw_value_error("gradcheck", "eps=" + number_text(eps), "expected a finite number > 0", "1e-6 suits float64");
-  }
+// Into `result`, as far as it comes before keep_going says no: Interrupted.
+void check_elements(const Model<double>& model, const Loss& loss, const InputView& x, const Targets<double>& y,
+                    const GradcheckOptions& options, GradcheckResult& result) {
   Model<double> probe(model);
   Trainer<double> trainer(probe, {.loss = loss, .optimizer = SGD{}, .l1 = options.l1, .l2 = options.l2});
   const std::span<double> parameters = probe.parameter_block();
   std::vector<double> gradient(parameters.size());
-  trainer.loss_and_grad(x, y, gradient);
+  trainer.loss_and_grad(x, y, gradient, {}, options.keep_going);
 
-  GradcheckResult result;
   Norms total;
-  Poller poller([&](Index) { return options.keep_going(); });
+  Poller poller(options.keep_going);
   const std::vector<bool> trained =
       trained_elements(build_graph(probe.config(), kAlignment / static_cast<Index>(sizeof(double))));
   for (const ParameterInfo& info : probe.parameter_infos()) {
@@ -79,11 +73,11 @@ GradcheckResult gradcheck(const Model<double>& model, const Loss& loss, const In
     const Index elements = info.rows * info.cols;
     const Index count = options.sample > 0 ? std::min(options.sample, elements) : elements;
     for (Index k = 0; k < count; ++k) {
-      if (options.keep_going && poller.is_due() && !poller.keep_going(0)) return result;
+      if (options.keep_going && !poller.goes_on()) throw_interrupted("gradcheck");
       const Index i = spread(k, count, elements);
       const std::size_t element = static_cast<std::size_t>(info.offset + i);
       const double grad = gradient[element];
-      const double approx = central_difference(trainer, x, y, parameters[element], eps);
+      const double approx = central_difference(trainer, x, y, parameters[element], options);
       norms.add(approx, grad);
       total.add(approx, grad);
       if (std::abs(approx - grad) > worst) {
@@ -98,6 +92,21 @@ GradcheckResult gradcheck(const Model<double>& model, const Loss& loss, const In
   }
   result.relative_error = total.relative_error();
   result.passed = result.relative_error < kPassed;
+}
+
+}  // namespace
+
+GradcheckResult gradcheck(const Model<double>& model, const Loss& loss, const InputView& x, const Targets<double>& y,
+                          const GradcheckOptions& options) {
+  if (!(options.eps > 0.0) || !std::isfinite(options.eps)) {
+    throw_value_error("gradcheck", "eps=" + number_text(options.eps), "expected a finite number > 0",
+                      "1e-6 suits float64");
+  }
+  GradcheckResult result;
+  try {
+    check_elements(model, loss, x, y, options, result);
+  } catch (const Interrupted&) {  // what is done stays
+  }
   return result;
 }
 

@@ -43,11 +43,11 @@ std::optional<EpochResult> Trainer<T>::Impl::run_epoch(TrainingExecutor<T>& exec
   // An update that was applied before its gradient, or what it left, was found to be no number.
   if (!intact || stuck) {
     restore();
-    refuse_bad_row<T>("Trainer.fit", run.data.x, result.non_finite_row);
+    refuse_bad_data("Trainer.fit", run.data.x, result);
     refuse_update("fit", last_rate, result, steps + result.steps);
   }
   steps += result.steps;
-  refuse_bad_row<T>("Trainer.fit", run.data.x, result.non_finite_row);
+  refuse_bad_data("Trainer.fit", run.data.x, result);
   if (result.non_finite_loss) refuse_update("fit", last_rate, result, steps);
   interrupted = result.interrupted;
   if (result.samples < run.data.x.rows) return std::nullopt;
@@ -104,6 +104,20 @@ Index merged_rows(LastBatch last_batch, Index batch, bool needs_variance) {
 
 }  // namespace
 
+// An epoch whose validation is interrupted keeps NaN for what was not measured.
+template <class T>
+void Trainer<T>::Impl::validate(const FitOptions<T>& options, EpochResult& result, bool& interrupted) {
+  Poller poller(options.keep_going);
+  try {
+    const Metrics metrics =
+        evaluate(*options.validation_x, options.validation_y, options.keep_going ? &poller : nullptr);
+    result.val_loss = metrics.loss;
+    result.val_accuracy = metrics.accuracy;
+  } catch (const Interrupted&) {
+    interrupted = true;
+  }
+}
+
 // on_epoch may call the trainer: the next epoch finds only what is its own, `rates`, as the last one left it.
 template <class T>
 History Trainer<T>::Impl::run_epochs(const FitOptions<T>& options, Index updates, const RunOne& run_one) {
@@ -117,11 +131,7 @@ History Trainer<T>::Impl::run_epochs(const FitOptions<T>& options, Index updates
     model.set_output_by_training(output_of(loss()));
     std::optional<EpochResult> result = run_one(rates, history.interrupted);
     if (!result) break;
-    if (has_validation) {
-      const Metrics metrics = evaluate(*options.validation_x, options.validation_y);
-      result->val_loss = metrics.loss;
-      result->val_accuracy = metrics.accuracy;
-    }
+    if (has_validation) validate(options, *result, history.interrupted);
     append(history, *result, has_accuracy(loss()), has_validation);
     ++epoch;
     if (options.on_epoch && !options.on_epoch(*result)) history.interrupted = true;
@@ -133,17 +143,20 @@ template <class T>
 History Trainer<T>::fit(const InputView& x, const Targets<T>& y, const FitOptions<T>& options) {
   check_options(options, x.rows);
   impl_->check_not_swapped("Trainer.fit");
-  impl_->check("Trainer.fit", x, y);
+  Poller checking(options.keep_going);
+  Poller* const asked = options.keep_going ? &checking : nullptr;
+  impl_->check("Trainer.fit", x, y, asked);
   if (options.validation_x) {
     InputView validation = *options.validation_x;
     validation.mapped = false;  // what is wrong with it should not be found after an epoch
-    impl_->check("Trainer.fit validation_data", validation, options.validation_y);
+    impl_->check("Trainer.fit validation_data", validation, options.validation_y, asked);
   }
   const Index batch = std::min(options.batch_size, x.rows), rest = x.rows % batch;
   impl_->check_batch("Trainer.fit", x.rows, batch);
   const Index merged = merged_rows(options.last_batch, batch, has_node(impl_->graph, NodeKind::batch_norm));
   const Index samples = x.rows - (options.last_batch == LastBatch::drop ? rest : 0);  // of an epoch
   Poller poller([&](Index done) { return options.on_progress({impl_->epoch, done, samples}); });
+  poller.is_due();  // its time begins now
   if (impl_->full_batch) return impl_->fit_full_batch(x, y, options, options.on_progress ? &poller : nullptr);
   const Index accumulate = std::min(impl_->config.accumulate, block_count(samples, batch));  // no more than there are
   std::vector<double> weights;  // of its own, since callbacks may call the trainer
@@ -164,32 +177,42 @@ History Trainer<T>::fit(const InputView& x, const Targets<T>& y, const FitOption
 }
 
 template <class T>
-double Trainer<T>::step(const InputView& batch, const Targets<T>& y) {
+double Trainer<T>::step(const InputView& batch, const Targets<T>& y, const KeepGoing& keep_going) {
+  Poller poller(keep_going);
+  Poller* const asked = keep_going ? &poller : nullptr;
   InputView x = batch;
   x.mapped = false;  // all of it is read at once anyway: checked first, like any other
   impl_->check_not_swapped("Trainer.step");
-  impl_->check("Trainer.step", x, y);
+  impl_->check("Trainer.step", x, y, asked);
   impl_->check_batch("Trainer.step", x.rows, x.rows);
   double rate = 0.0;
   impl_->tabulate({}, {&rate, 1});
   impl_->model.set_output_by_training(output_of(impl_->loss()));
-  if (impl_->full_batch) return impl_->step_full_batch(x, y, rate);
+  if (impl_->full_batch) return impl_->step_full_batch(x, y, rate, asked);
   TrainingRun<T> run = impl_->make_update_run(x, y, x.rows, true, impl_->weights);
   run.learning_rates = &rate;
+  run.poller = asked;
+  run.stops_within = asked != nullptr;
   const TrainingResult result = impl_->execute(impl_->executor(PlanKind::checked, x.rows, y), run);
+  if (result.interrupted) throw_interrupted("Trainer.step");
+  impl_->refuse_bad_data("Trainer.step", x, result);
   if (result.non_finite_loss) impl_->refuse_update("step", rate, result, impl_->steps);
   impl_->steps += 1;
   return result.loss_sum / result.weight_sum;
 }
 
 template <class T>
-double Trainer<T>::loss_and_grad(const InputView& x, const Targets<T>& y, std::span<T> gradient, GradientMode mode) {
-  impl_->check("Trainer.loss_and_grad", x, y);
+double Trainer<T>::loss_and_grad(const InputView& x, const Targets<T>& y, std::span<T> gradient, GradientMode mode,
+                                 const KeepGoing& keep_going) {
+  Poller poller(keep_going);
+  Poller* const asked = keep_going ? &poller : nullptr;
+  impl_->check("Trainer.loss_and_grad", x, y, asked);
   if (mode.training) impl_->check_batch("Trainer.loss_and_grad", x.rows, x.rows);
   if (!gradient.empty()) impl_->check_block("Trainer.loss_and_grad", "gradient", gradient.size());
   std::fill(gradient.begin(), gradient.end(), T(0));  // padding, and layers that are not trainable
   TrainingRun<T> run = impl_->make_run(x, y, x.rows, impl_->weights);
   run.gradient = gradient.data();
+  run.poller = asked;
   if (gradient.empty()) run.fixed_penalty = impl_->penalty(Weights::all);  // nothing else visits the weights
   const auto question = gradient.empty() ? Impl::Question::loss : Impl::Question::gradient;
   const TrainingResult result = impl_->ask(question, mode, run, y);
@@ -200,9 +223,11 @@ double Trainer<T>::loss_and_grad(const InputView& x, const Targets<T>& y, std::s
 
 template <class T>
 void Trainer<T>::hessian_vector_product(const InputView& x, const Targets<T>& y, std::span<const T> direction,
-                                        std::span<T> product, GradientMode mode) {
+                                        std::span<T> product, GradientMode mode, const KeepGoing& keep_going) {
   constexpr const char* kWhere = "Trainer.hessian_vector_product";
-  impl_->check(kWhere, x, y);
+  Poller poller(keep_going);
+  Poller* const asked = keep_going ? &poller : nullptr;
+  impl_->check(kWhere, x, y, asked);
   if (mode.training) impl_->check_batch(kWhere, x.rows, x.rows);
   impl_->check_block(kWhere, "direction", direction.size());
   impl_->check_block(kWhere, "product", product.size());
@@ -210,12 +235,13 @@ void Trainer<T>::hessian_vector_product(const InputView& x, const Targets<T>& y,
   TrainingRun<T> run = impl_->make_run(x, y, x.rows, impl_->weights);
   run.direction = direction.data();
   run.gradient = product.data();
+  run.poller = asked;
   const TrainingResult result = impl_->ask(Impl::Question::curvature, mode, run, y);
   if (result.non_finite_loss) std::fill(product.begin(), product.end(), std::numeric_limits<T>::quiet_NaN());
 }
 
 template <class T>
-Metrics Trainer<T>::Impl::evaluate(const InputView& x, const Targets<T>& y) {
+Metrics Trainer<T>::Impl::evaluate(const InputView& x, const Targets<T>& y, Poller* poller) {
   if (evaluation.steps.empty()) evaluation = build_plan(plan_request(PlanKind::evaluation, kEvaluationRows, false));
   InferenceRun<T> run;
   run.plan = &evaluation;
@@ -225,8 +251,10 @@ Metrics Trainer<T>::Impl::evaluate(const InputView& x, const Targets<T>& y) {
   run.loss_parameter = static_cast<T>(parameter_of(config.loss));
   run.data = make_run(x, y, kEvaluationRows, weights).data;
   run.threads = threads_for(evaluation.flops / kEvaluationRows * static_cast<double>(x.rows));
+  run.poller = poller;
   const InferenceResult result = run_inference(run);
-  refuse_bad_row<T>("Trainer.evaluate", x, result.non_finite_row);
+  if (result.interrupted) throw_interrupted("Trainer.evaluate");
+  refuse_bad_data("Trainer.evaluate", x, result);
   const double rows = static_cast<double>(x.rows);
   const double* relative = run.data.weights;
   const double weight = relative == nullptr ? rows : std::accumulate(relative, relative + x.rows, 0.0);
@@ -234,9 +262,11 @@ Metrics Trainer<T>::Impl::evaluate(const InputView& x, const Targets<T>& y) {
 }
 
 template <class T>
-Metrics Trainer<T>::evaluate(const InputView& x, const Targets<T>& y) {
-  impl_->check("Trainer.evaluate", x, y);
-  return impl_->evaluate(x, y);
+Metrics Trainer<T>::evaluate(const InputView& x, const Targets<T>& y, const KeepGoing& keep_going) {
+  Poller poller(keep_going);
+  Poller* const asked = keep_going ? &poller : nullptr;
+  impl_->check("Trainer.evaluate", x, y, asked);
+  return impl_->evaluate(x, y, asked);
 }
 
 template <class T>

@@ -14,35 +14,53 @@ Objective<T> Trainer<T>::Impl::make_objective(const InputView& x, const Targets<
   Objective<T> objective;
   objective.point = model.parameter_block();
   objective.free = trained_elements(graph);
-  objective.value_and_gradient = [this, x, y](std::span<T> out) {
+  objective.value_and_gradient = [this, x, y, poller](std::span<T> out) {
     std::fill(out.begin(), out.end(), T(0));
     TrainingRun<T> run = make_run(x, y, x.rows, weights);
     run.gradient = out.data();
+    run.poller = poller;
     const TrainingResult result = ask(Question::gradient, GradientMode{}, run, y);
     last_correct = result.correct;
     return result.non_finite_loss ? std::numeric_limits<double>::quiet_NaN() : result.loss_sum / result.weight_sum;
   };
-  objective.hessian_vector = [this, x, y](std::span<const T> direction, std::span<T> product) {
+  objective.hessian_vector = [this, x, y, poller](std::span<const T> direction, std::span<T> product) {
     std::fill(product.begin(), product.end(), T(0));
     TrainingRun<T> run = make_run(x, y, x.rows, weights);
     run.direction = direction.data();
     run.gradient = product.data();
+    run.poller = poller;
     ask(Question::curvature, GradientMode{}, run, y);
   };
   if (poller != nullptr) {
-    objective.keep_going = [poller] { return !poller->is_due() || poller->keep_going(0); };
+    objective.keep_going = [poller] { return poller->goes_on(); };
   }
   return objective;
 }
+
+namespace {
+
+// One that keep_going ends leaves the point where it was, also within an evaluation.
+template <class T>
+Iteration iterate(FullBatchOptimizer<T>& optimizer, const Objective<T>& objective, double rate, double& correct,
+                  const double& last_correct) {
+  try {
+    optimizer.look(objective);
+    correct = last_correct;
+    return optimizer.iterate(objective, rate);
+  } catch (const Interrupted&) {
+    return {.interrupted = true};
+  }
+}
+
+}  // namespace
 
 template <class T>
 std::optional<EpochResult> Trainer<T>::Impl::run_iteration(const InputView& x, const Targets<T>& y,
                                                            const Objective<T>& objective, double rate,
                                                            std::string_view where, bool& interrupted) {
   const auto start = std::chrono::steady_clock::now();
-  full_batch->look(objective);
-  const double correct = last_correct;
-  const Iteration iteration = full_batch->iterate(objective, rate);
+  double correct = 0.0;
+  const Iteration iteration = iterate(*full_batch, objective, rate, correct, last_correct);
   if (!std::isfinite(iteration.value) || !std::isfinite(iteration.grad_norm)) {
     refuse_update(where, rate, {}, 0);
   }
@@ -96,19 +114,20 @@ History Trainer<T>::Impl::fit_full_batch(const InputView& x, const Targets<T>& y
 }
 
 template <class T>
-double Trainer<T>::Impl::step_full_batch(const InputView& x, const Targets<T>& y, double rate) {
+double Trainer<T>::Impl::step_full_batch(const InputView& x, const Targets<T>& y, double rate, Poller* poller) {
   bool interrupted = false;
   full_batch->forget_point();
-  const double loss = run_iteration(x, y, make_objective(x, y, nullptr), rate, "step", interrupted)->loss;
+  const auto result = run_iteration(x, y, make_objective(x, y, poller), rate, "step", interrupted);
   full_batch->forget_point();  // this may be within a fit, on other samples
-  return loss;
+  if (!result) throw_interrupted("Trainer.step");
+  return result->loss;
 }
 
 template History Trainer<float>::Impl::fit_full_batch(const InputView&, const Targets<float>&, const FitOptions<float>&,
                                                       Poller*);
 template History Trainer<double>::Impl::fit_full_batch(const InputView&, const Targets<double>&,
                                                        const FitOptions<double>&, Poller*);
-template double Trainer<float>::Impl::step_full_batch(const InputView&, const Targets<float>&, double);
-template double Trainer<double>::Impl::step_full_batch(const InputView&, const Targets<double>&, double);
+template double Trainer<float>::Impl::step_full_batch(const InputView&, const Targets<float>&, double, Poller*);
+template double Trainer<double>::Impl::step_full_batch(const InputView&, const Targets<double>&, double, Poller*);
 
 }  // namespace stoop

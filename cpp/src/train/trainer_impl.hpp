@@ -155,8 +155,10 @@ struct Trainer<T>::Impl {
   TrainingResult ask(Question question, const GradientMode& mode, TrainingRun<T>& run, const Targets<T>& y) {
     run.batch = walk_rows(run.data.x.rows, mode);
     run.accumulate = block_count(run.data.x.rows, run.batch);
+    run.stops_within = run.poller != nullptr;
     const TrainingResult result = execute(executor(question, mode, run.batch, y), run);
-    refuse_bad_row<T>("Trainer", run.data.x, result.non_finite_row);
+    if (result.interrupted) throw_interrupted("Trainer");
+    refuse_bad_data("Trainer", run.data.x, result);
     return result;
   }
 
@@ -181,11 +183,18 @@ struct Trainer<T>::Impl {
                       "make a new Trainer");
   }
 
-  void check(std::string_view where, const InputView& x, const Targets<T>& y) const {
+  void check(std::string_view where, const InputView& x, const Targets<T>& y, Poller* poller = nullptr) const {
     check_layout(where);
-    check_samples<T>(where, x, model.input_dim());
+    check_samples<T>(where, x, model.input_dim(), poller);
     check_targets(where, y, loss(), x.rows, model.output_dim());
     check_weights(where, y.weights, x.rows);
+  }
+
+  // What was found as it was read, by a run of training or of inference.
+  template <class Result>
+  void refuse_bad_data(std::string_view where, const InputView& x, const Result& result) const {
+    refuse_bad_row<T>(where, x, result.non_finite_row);
+    refuse_bad_label(where, result.bad_label, model.output_dim());
   }
 
   // `relative` gets the weights as the run needs them.
@@ -282,8 +291,11 @@ struct Trainer<T>::Impl {
     const double flops = of_row * static_cast<double>(run.batch);
     const int limit = threads_for(flops);
     tune_for(limit, flops);
-    executor.reserve_threads(limit);
     read_ahead(run);
+    constexpr double kShort = 1e8;  // flops: some milliseconds at most, in which nobody need be asked
+    const bool is_short = of_row * static_cast<double>(run.data.x.rows) < kShort && !run.data.x.mapped;
+    if (run.stops_within && is_short) run.poller = nullptr;
+    executor.reserve_threads(limit, run.stops_within ? run.poller : nullptr);
     const Index samples = run.data.x.rows, rows = run.batch * run.accumulate;  // of an update
     TrainingResult total;
     for (run.first = 0; run.first < samples && !total.stopped(); run.first = total.samples) {
@@ -311,17 +323,18 @@ struct Trainer<T>::Impl {
   bool has_infinite_state() const;
   // ---- trainer_full_batch.cpp ----
   History fit_full_batch(const InputView& x, const Targets<T>& y, const FitOptions<T>& options, Poller* poller);
-  double step_full_batch(const InputView& x, const Targets<T>& y, double rate);
+  double step_full_batch(const InputView& x, const Targets<T>& y, double rate, Poller* poller);
   Objective<T> make_objective(const InputView& x, const Targets<T>& y, Poller* poller);
   std::optional<EpochResult> run_iteration(const InputView& x, const Targets<T>& y, const Objective<T>& objective,
                                            double rate, std::string_view where, bool& interrupted);
   // ---- trainer.cpp ----
   // An epoch that was interrupted before its end has no result.
   using RunOne = std::function<std::optional<EpochResult>(std::span<const double> rates, bool& interrupted)>;
+  void validate(const FitOptions<T>& options, EpochResult& result, bool& interrupted);
   History run_epochs(const FitOptions<T>& options, Index updates, const RunOne& run_one);
   std::optional<EpochResult> run_epoch(TrainingExecutor<T>& executor, TrainingRun<T>& run, bool shuffled,
                                        bool& interrupted);
-  Metrics evaluate(const InputView& x, const Targets<T>& y);
+  Metrics evaluate(const InputView& x, const Targets<T>& y, Poller* poller);
 };
 
 }  // namespace stoop

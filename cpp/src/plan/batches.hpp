@@ -1,0 +1,65 @@
+// How a run cuts its samples into batches, and these into updates.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+
+#include "execute.hpp"
+
+namespace stoop {
+
+// The rows of one walk through the plan. Where gradients are accumulated, several of them make an update.
+struct Batch {
+  Index start = 0;
+  Index rows = 0;
+  Index update_start = 0;  // all rows of the update
+  Index update_end = 0;
+  Index updates = -1;        // before this one, in this run
+  double weight = 0.0;       // of all samples of the update
+  double weight_unit = 1.0;  // what the kernels count weights in: about as much, so that T holds them and their inverse
+
+  bool is_first() const { return start == update_start; }
+  bool is_last() const { return start + rows == update_end; }
+};
+
+// A last batch of up to `merged` rows goes with the one before it.
+inline Index batch_rows(Index left, Index batch, Index merged) {
+  return left <= batch + merged ? left : std::min(batch, left);
+}
+
+// What the update's loss is divided by. Each thread adds all weights, in their order, rather than wait for a sum.
+template <class T>
+double weight_of_update(const Dataset<T>& data, const Batch& batch) {
+  if (data.weights == nullptr) return static_cast<double>(batch.update_end - batch.update_start);
+  double sum = 0.0;
+  for (Index i = batch.update_start; i < batch.update_end; ++i) sum += data.weights[data.sample(i)];
+  return sum;
+}
+
+// Dividing by a power of two changes no digit.
+inline double power_of_two_above(double weight) {
+  int exponent = 0;
+  std::frexp(weight, &exponent);
+  return std::ldexp(1.0, exponent);
+}
+
+// The rows that follow, and at the end of an update those of the next. False: there are none.
+template <class T>
+bool next_batch(const TrainingRun<T>& run, Batch& batch) {
+  const Index samples = run.data.x.rows;
+  batch.start += batch.rows;
+  if (batch.start >= run.last && batch.start == batch.update_end) return false;
+  if (batch.start == batch.update_end) {
+    batch.update_start = batch.start;
+    for (Index i = 0; i < run.accumulate && batch.update_end < samples; ++i) {
+      batch.update_end += batch_rows(samples - batch.update_end, run.batch, run.merged);
+    }
+    ++batch.updates;
+    batch.weight = weight_of_update(run.data, batch);
+    if (run.data.weights != nullptr) batch.weight_unit = power_of_two_above(batch.weight);
+  }
+  batch.rows = batch_rows(samples - batch.start, run.batch, run.merged);
+  return true;
+}
+
+}  // namespace stoop
