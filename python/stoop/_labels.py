@@ -212,8 +212,9 @@ def _check_count(where: str, labels: Array, names: Array, n_classes: int, output
         return
     given = f"y holds {len(names)} class{'es' * (len(names) > 1)}, {_shown(names)}"
     if labels.dtype.kind in "iu":
-        row = int(np.flatnonzero((labels < 0) | (labels >= n_classes))[0])
-        given = f"class {labels[row]} at row {row}, of {len(names)} in all, {_shown(names)}"
+        rows = np.flatnonzero((labels < 0) | (labels >= n_classes))
+        if rows.size:  # none, where another thread or process has put them right meanwhile
+            given = f"class {labels[rows[0]]} at row {rows[0]}, of {len(names)} in all, {_shown(names)}"
     expected = (
         f"expected {n_classes} classes for {outputs} output{'s' * (outputs > 1)}, as labels or as 0 to {n_classes - 1}"
     )
