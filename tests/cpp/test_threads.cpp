@@ -310,9 +310,21 @@ TEST(TeamTuner, ComparesMeansOfStepsHoweverTheyAreCounted) {
   for (int i = 0; tuner.steps() == 8; ++i) {
     ASSERT_LT(i, 48);
     const bool team = tuner.threads() == 2;
-    tuner.record(!team ? 20e-6 : i % 8 == 3 ? 10e-6 : 25e-6, 1);
+    tuner.record(!team ? 20e-6 : i % 8 == 3 ? 10e-6 : 25e-6, 1, team ? 2 : 1);
   }
   EXPECT_EQ(tuner.threads(), 1);
+}
+
+// A team that was alone for a while, because its other thread had no core, says nothing of what two threads are worth.
+TEST(TeamTuner, DoesNotTakeASecludedThreadForATeam) {
+  TeamTuner tuner(2, 1e6);
+  for (int i = 0; i < 10; ++i) tuner.record(8 * 20e-6, 8, 1);
+  EXPECT_EQ(tuner.threads(), 2) << "the first look is still to come";
+  for (int look = 0; look < 6; ++look) {
+    const int threads = tuner.threads();
+    tuner.record(threads == 2 ? 8 * 10e-6 : 8 * 20e-6, 8, threads);
+  }
+  EXPECT_EQ(tuner.threads(), 2);
 }
 
 }  // namespace

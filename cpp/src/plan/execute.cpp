@@ -474,6 +474,7 @@ void TrainingExecutor<T>::reserve_threads(int threads, Poller* poller) {
 template <class T>
 TrainingResult TrainingExecutor<T>::run(const TrainingRun<T>& run, const TrainingResult& so_far) {
   Team team(run.threads);
+  threads_used_ = team.size();
   TeamRun<T> work(*this, run, so_far, team.size());
   team.run(team.size(), work, Team::First::caller);  // share 0 asks the poller
   if (work.was_halted()) work.result.interrupted = true;

@@ -136,6 +136,7 @@ class TrainingExecutor {
   void reserve_threads(int threads, Poller* poller = nullptr);
   // Goes on adding to `so_far`, so that the sums do not depend on how an epoch is cut into runs.
   TrainingResult run(const TrainingRun<T>& run, const TrainingResult& so_far = {});
+  int threads_used() const { return threads_used_; }  // by the last run
 
  private:
   template <class>
@@ -149,6 +150,7 @@ class TrainingExecutor {
   AlignedBuffer<T> scratch_;  // per thread: packing for products, then one parameter block
   Index gemm_scratch_ = 0;
   Index thread_scratch_ = 0;
+  int threads_used_ = 0;
   std::vector<std::int32_t> classes_;                       // of the batch
   std::vector<double> weights_;                             // in units of Batch::weight_unit
   std::vector<double> losses_, correct_;                    // per row block

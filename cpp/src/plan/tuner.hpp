@@ -29,8 +29,10 @@ class TeamTuner {
     return std::max(probe_steps_, static_cast<Index>(left / std::min(seconds_[kTeam], seconds_[kAlone])));
   }
 
-  void record(double seconds, Index steps) {
+  // `used`: the threads that the team really had, which may be fewer for a while (Seclusion in crew.hpp).
+  void record(double seconds, Index steps, int used) {
     if (!tunes_ || steps == 0) return;
+    if (probing() && used < threads()) return;  // that was no look at the team
     if (!probing()) {
       held_seconds_ += seconds;  // over as many epochs as it takes
       if (held_seconds_ >= hold()) start_probing();

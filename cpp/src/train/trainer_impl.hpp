@@ -305,7 +305,8 @@ struct Trainer<T>::Impl {
       const auto start = std::chrono::steady_clock::now();
       const Index done = total.steps;
       total = executor.run(run, total);
-      tuner.record(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(), total.steps - done);
+      tuner.record(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(), total.steps - done,
+                   executor.threads_used());
       run.updates_done += total.steps - done;
       run.learning_rates += run.learning_rates == nullptr ? 0 : total.steps - done;
     }
