@@ -167,6 +167,10 @@ TYPED_TEST(Outputs, AStateOfAnotherConfigurationIsRefused) {
   expect_refused([&] { trainer.set_state(adam.state()); }, "arrays of the optimizer's state");
   expect_refused([&] { trainer.set_state(averaged.state()); }, "elements of the average");
   expect_refused([&] { trainer.set_state(small.state()); }, "elements of the parameters");
+  Model<T> wide({.input_dim = 4, .layers = {Dense{.units = 3, .use_bias = false}}});
+  Model<T> tall({.input_dim = 3, .layers = {Dense{.units = 4, .use_bias = false}}});
+  Trainer<T> of_wide(wide, {.optimizer = SGD{}}), of_tall(tall, {.optimizer = SGD{}});
+  expect_refused([&] { of_wide.set_state(of_tall.state()); }, "shapes of the parameters");
   TrainingState<T> state = lbfgs.state();
   state.optimizer.assign(4, std::vector<T>(state.parameters.size()));
   expect_refused([&] { lbfgs.set_state(state); }, "arrays of the optimizer's state");

@@ -97,6 +97,19 @@ def test_a_report_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert done.stdout == f"{report.markdown()}\n"
 
 
+def test_a_record_of_an_older_version_lacks_what_came_later(tmp_path: Path) -> None:
+    report = make_report(rl_tiny={"stoop": 17.7})
+    report.write(tmp_path / "run.json")
+    content = json.loads((tmp_path / "run.json").read_text())
+    del content["core_latency"]
+    (tmp_path / "run.json").write_text(json.dumps(content))
+    assert Report.read(tmp_path / "run.json") == report
+    del content["fma_peak"]
+    (tmp_path / "run.json").write_text(json.dumps(content))
+    with refused(ValueError, "is no record of a benchmark.*fma_peak"):
+        Report.read(tmp_path / "run.json")
+
+
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"cases": [{}]}', '{"cases": 3}'])
 def test_a_file_that_is_no_report(tmp_path: Path, content: str) -> None:
     path = tmp_path / "other.json"

@@ -64,7 +64,9 @@ def callables() -> Iterator[tuple[str, Any]]:
     modules = [getattr(stoop, name) for name in stoop.__all__ if inspect.ismodule(getattr(stoop, name))]
     things = [getattr(stoop, name) for name in stoop.__all__]
     for module in modules:
-        things += [thing for thing in vars(module).values() if getattr(thing, "__module__", "") == module.__name__]
+        # Also what a private module defines and a public one offers, such as train_test_split.
+        places = (module.__name__, "stoop._")
+        things += [thing for thing in vars(module).values() if getattr(thing, "__module__", "").startswith(places)]
     for thing in things:
         if (inspect.isclass(thing) or inspect.isfunction(thing)) and not thing.__name__.startswith("_"):
             yield thing.__qualname__, thing

@@ -131,6 +131,7 @@ struct GradientMode {
 // out as Model::parameter_block() but for `buffers`, as Model::buffer_block().
 template <class T>
 struct TrainingState {
+  std::vector<Index> shapes;  // rows and columns of each parameter in turn: says of which network the arrays are
   std::vector<T> parameters;
   std::vector<T> buffers;
   std::vector<std::vector<T>> optimizer;  // what it accumulates; for LBFGS pairs of step and change, the oldest first

@@ -19,6 +19,25 @@ void check_size(std::string_view what, std::size_t given, std::size_t expected) 
                     "expected " + std::to_string(expected), "give the state of a trainer of the same configuration");
 }
 
+template <class T>
+std::vector<Index> shapes_of(const Model<T>& model) {
+  std::vector<Index> shapes;
+  for (const ParameterInfo& info : model.parameter_infos()) shapes.insert(shapes.end(), {info.rows, info.cols});
+  return shapes;
+}
+
+// Blocks of other networks may be as long, because every parameter in them is padded.
+template <class T>
+void check_shapes(const std::vector<Index>& given, const Model<T>& model) {
+  Index elements = 0;
+  for (std::size_t i = 0; i + 1 < given.size(); i += 2) elements += given[i] * given[i + 1];
+  check_size("elements of the parameters", static_cast<std::size_t>(elements),
+             static_cast<std::size_t>(model.num_parameters()));
+  if (given == shapes_of(model)) return;
+  throw_value_error("Trainer.set_state", "shapes of the parameters are others", "expected those of the trainer's model",
+                    "give the state of a trainer of the same configuration");
+}
+
 }  // namespace
 
 template <class T>
@@ -54,6 +73,7 @@ template <class T>
 TrainingState<T> Trainer<T>::state() const {
   const Impl& impl = *impl_;
   TrainingState<T> state;
+  state.shapes = shapes_of(impl.model);
   state.parameters = copy_of(impl.model.parameter_block());
   state.buffers = copy_of(impl.model.buffer_block());
   state.average.assign(impl.average.data(), impl.average.data() + impl.average.size());
@@ -73,7 +93,8 @@ TrainingState<T> Trainer<T>::state() const {
 template <class T>
 void Trainer<T>::Impl::check_state(const TrainingState<T>& given) const {
   const auto size = static_cast<std::size_t>(parameter_count());
-  check_size("elements of the parameters", given.parameters.size(), size);
+  check_shapes(given.shapes, model);
+  check_size("elements of the block of parameters", given.parameters.size(), size);
   check_size("elements of the buffers", given.buffers.size(), model.buffer_block().size());
   check_size("elements of the average", given.average.size(), config.ema ? size : 0);
   for (const std::vector<T>& array : given.optimizer)

@@ -6,7 +6,7 @@ import json
 import os
 import platform
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from statistics import median
 from typing import Any, Literal
@@ -199,8 +199,13 @@ class Report:
 
 
 def _known(kind: type, entry: dict[str, Any]) -> dict[str, Any]:
-    """The fields of a dataclass, without the figures that `Report.write` adds to them."""
-    return {known.name: entry[known.name] for known in fields(kind)}
+    """The fields of a dataclass, without the figures that `Report.write` adds to them.
+
+    An older record lacks the fields that came later; they have defaults.
+    """
+    needed = [known.name for known in fields(kind) if known.default is MISSING and known.default_factory is MISSING]
+    present = [known.name for known in fields(kind) if known.name in entry]
+    return {name: entry[name] for name in dict.fromkeys([*needed, *present])}
 
 
 def _time(microseconds: float, in_milliseconds: bool) -> str:
