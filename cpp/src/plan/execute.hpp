@@ -121,6 +121,19 @@ struct TrainingResult {
   }
 };
 
+// What the loss of a batch needs, and leaves.
+struct LossMemory {
+  explicit LossMemory(Index rows)
+      : classes(static_cast<std::size_t>(rows)),
+        weights(classes.size()),
+        losses(static_cast<std::size_t>(block_count(rows, kRowBlock))),
+        correct(losses.size()) {}
+
+  std::vector<std::int32_t> classes;
+  std::vector<double> weights;          // in units of Batch::weight_unit
+  std::vector<double> losses, correct;  // per row block
+};
+
 // Updates that a run over `samples` rows makes.
 Index update_count(Index samples, Index batch, Index accumulate, Index merged);
 
@@ -151,9 +164,7 @@ class TrainingExecutor {
   Index gemm_scratch_ = 0;
   Index thread_scratch_ = 0;
   int threads_used_ = 0;
-  std::vector<std::int32_t> classes_;                       // of the batch
-  std::vector<double> weights_;                             // in units of Batch::weight_unit
-  std::vector<double> losses_, correct_;                    // per row block
+  LossMemory loss_memory_;
   std::vector<double> penalties_, grad_sums_, grad_norms_;  // per parameter block
   std::vector<Place> places_;                               // per share of a team
 };

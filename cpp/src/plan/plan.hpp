@@ -1,5 +1,5 @@
 // What a training or inference step does, as plain data without arithmetic or element type: buffers in one arena and an
-// ordered list of steps over them. build.cpp makes a plan once per (model, loss, batch size), execute.cpp walks it.
+// ordered list of steps over them. build.cpp makes a plan once per (model, loss, batch size), team_run.hpp walks it.
 #pragma once
 
 #include <optional>

@@ -1,0 +1,86 @@
+// The loss of a batch in training, block by block of rows, with its gradient or the tangent of that.
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+
+#include "batches.hpp"
+#include "steps_context.hpp"
+
+namespace stoop {
+
+template <class T>
+class BatchLoss {
+ public:
+  BatchLoss(const Plan& plan, const OpTable<T>& ops, const TrainingRun<T>& run, LossMemory& memory)
+      : plan_(plan), ops_(ops), run_(run), memory_(memory) {}
+
+  // Of the rows [begin, end), per row block, so that the partial sums are the same for any team.
+  void compute(const StepContext<T>& context, const Step& step, const Batch& batch, Index begin, Index end) {
+    for (Index i = begin; i < end; ++i) {
+      const auto place = static_cast<std::size_t>(i);
+      const Index from = run_.data.sample(batch.start + i);
+      if (plan_.class_targets) {
+        memory_.classes[place] = read_label(run_.data.classes, from, step.out_features, bad_label_);
+      }
+      if (run_.data.weights != nullptr) memory_.weights[place] = run_.data.weights[from] / batch.weight_unit;
+    }
+    for (Index i = begin; i < end; i += kRowBlock) {
+      const LossArgs<T> args = args_of(context, step, batch, i, std::min(kRowBlock, end - i));
+      ops_.loss[static_cast<int>(plan_.loss)](args);
+    }
+  }
+
+  void compute_tangent(const StepContext<T>& context, const Step& step, const Batch& batch, const Slice& slice) {
+    const LossArgs<T> args = args_of(context, step, batch, slice.row, slice.rows());
+    ops_.loss_tangent[static_cast<int>(plan_.loss)](
+        {args, context.at(step.tangent, slice.row), context.stride(step.tangent)});
+  }
+
+  // In units of Batch::weight_unit.
+  double sum(Index rows) const { return sum_of(memory_.losses, rows); }
+  double correct(Index rows) const { return sum_of(memory_.correct, rows); }
+  // The first label that was no class when it was read, packed; kNone: there is none.
+  Index bad_label() const { return bad_label_.load(std::memory_order_relaxed); }
+
+ private:
+  static double sum_of(const std::vector<double>& blocks, Index rows) {
+    double sum = 0.0;
+    for (Index b = 0; b < block_count(rows, kRowBlock); ++b) sum += blocks[static_cast<std::size_t>(b)];
+    return sum;
+  }
+
+  // Of the rows from `i` on.
+  LossArgs<T> args_of(const StepContext<T>& context, const Step& step, const Batch& batch, Index i, Index rows) {
+    LossArgs<T> args{};
+    args.rows = rows;
+    args.cols = step.out_features;
+    args.output = context.at(step.input, i);
+    args.ld_output = context.stride(step.input);
+    if (plan_.class_targets) {
+      args.classes = memory_.classes.data() + i;
+    } else {
+      args.targets = context.at(plan_.target_buffer, i);
+      args.ld_targets = context.stride(plan_.target_buffer);
+    }
+    if (run_.data.weights != nullptr) args.weights = memory_.weights.data() + i;
+    if (step.output != kNone) {
+      args.grad = context.at(step.output, i);
+      args.ld_grad = context.stride(step.output);
+    }
+    // A batch without weight changes nothing.
+    args.grad_scale = batch.weight > 0.0 ? static_cast<T>(batch.weight_unit / batch.weight) : T(0);
+    args.parameter = run_.loss_parameter;
+    args.loss = &memory_.losses[static_cast<std::size_t>(i / kRowBlock)];
+    args.correct = &memory_.correct[static_cast<std::size_t>(i / kRowBlock)];
+    return args;
+  }
+
+  const Plan& plan_;
+  const OpTable<T>& ops_;
+  const TrainingRun<T>& run_;
+  LossMemory& memory_;
+  std::atomic<Index> bad_label_{kNone};
+};
+
+}  // namespace stoop

@@ -1,0 +1,357 @@
+// Training: a team walks the plan for a whole run of steps. Each share of the team has its part of every step's blocks,
+// and all meet where a step says so. How a step is cut is the plan's; the team only deals the blocks out.
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <limits>
+
+#include "batch_loss.hpp"
+#include "batches.hpp"
+#include "execute.hpp"
+#include "finite.hpp"
+#include "halt.hpp"
+#include "input_rows.hpp"
+#include "parameter_block.hpp"
+#include "rates.hpp"
+#include "squared_gradient.hpp"
+#include "team.hpp"
+
+namespace stoop {
+
+// Of the parameters in one update: beyond, they would soon overflow.
+template <class T>
+inline constexpr double kMostChange = 1e-8 * static_cast<double>(std::numeric_limits<T>::max());
+
+// How far a share of the team has come.
+template <class T>
+struct alignas(128) TrainingExecutor<T>::Place {
+  StepContext<T> context;
+  Batch batch;
+  UpdateArgs<T> rates{};
+  bool in_batch = false;
+  bool may_halt = false;  // the run may end here without more ado
+  bool met = false;       // the meeting before the step is over
+  std::size_t step = 0;   // of the plan
+  int taken = 0;          // steps to come that one before has done
+};
+
+// One call of TrainingExecutor::run: what its threads share. Each share of the team walks the whole plan with its part of
+// every step's blocks; it leaves off where all must meet, and whoever claims it goes on from there in the next phase.
+template <class T>
+class TeamRun final : public Work {
+ public:
+  TeamRun(TrainingExecutor<T>& executor, const TrainingRun<T>& run, const TrainingResult& so_far, int shares)
+      : result(so_far),
+        executor_(executor),
+        plan_(executor.plan_),
+        ops_(*executor.ops_),
+        run_(run),
+        shares_(shares),
+        blocks_{plan_, ops_, run_, executor.penalties_.data(), executor.grad_sums_.data(), executor.grad_norms_.data()},
+        loss_(plan_, ops_, run_, executor.loss_memory_),
+        halt_(run.stops_within ? run.poller : nullptr, mode_) {
+    for (int share = 0; share < shares; ++share) place_of(share) = beginning(share);
+  }
+
+  bool run(int share, Index phase, int) noexcept override {
+    Place& place = place_of(share);
+    if (halt_.ends_before(phase)) return false;
+    if (!place.in_batch) {
+      if (share == 0 && place.batch.is_last() && place.batch.rows > 0) add_sums(place.batch);
+      if (stop_ || !begin_batch(place, share)) return false;
+    }
+    switch (walk(place, share)) {
+      case Walked::to_meeting:
+        if (place.may_halt) halt_.before_meeting(share, phase);
+        return true;
+      case Walked::to_stop:
+        return false;
+      case Walked::to_end:
+        break;
+    }
+    place.in_batch = false;
+    if (share == 0) finish_batch(place.batch);
+    return true;
+  }
+
+  bool was_halted() const { return halt_.has_come(); }
+
+  TrainingResult result;
+
+ private:
+  // What is done once for an update, not for every batch of it.
+  static bool is_of_update(StepKind kind) {
+    return kind == StepKind::check_gradient || kind == StepKind::update_parameter || kind == StepKind::limit_norm;
+  }
+
+  using Place = typename TrainingExecutor<T>::Place;
+  enum class Walked {
+    to_meeting,  // all shares must have come as far
+    to_end,      // of the batch
+    to_stop,     // a check has ended the run, for all shares alike
+  };
+
+  Place& place_of(int share) { return executor_.places_[static_cast<std::size_t>(share)]; }
+
+  Place beginning(int share) const {
+    Place place;
+    StepContext<T>& context = place.context;
+    context.ops = &ops_;
+    context.buffers = executor_.bound_.data();
+    context.parameters = run_.parameters;
+    context.direction = run_.direction;
+    context.scratch = executor_.scratch_.data() + share * executor_.thread_scratch_;
+    context.running = run_.running;
+    context.seed = run_.seed;
+    place.batch.start = place.batch.update_end = run_.first;
+    return place;
+  }
+
+  // False: there is no batch any more.
+  bool begin_batch(Place& place, int share) const {
+    Batch& batch = place.batch;
+    if (!next_batch(run_, batch)) return false;
+    place.context.update = static_cast<std::uint64_t>(run_.updates_done + batch.updates);
+    place.context.rows = batch.rows;
+    place.context.first_row = batch.start - batch.update_start;
+    if (run_.read_ahead != nullptr) {
+      run_.read_ahead->ask(batch.start, batch.start + batch.rows, share, shares_);
+    }
+    place.rates = {};
+    if (run_.learning_rates != nullptr) {
+      set_rates(place.rates, *run_.optimizer, run_.learning_rates[batch.updates],
+                run_.updates_done + batch.updates + 1);
+    }
+    place.in_batch = true;
+    place.may_halt = halt_.may_come();
+    place.step = 0;
+    place.taken = 0;
+    return true;
+  }
+
+  // Through the plan, from where the share has left off.
+  Walked walk(Place& place, int share) {
+    const std::vector<Step>& steps = plan_.steps;
+    for (; place.step < steps.size(); ++place.step) {
+      const Step& step = steps[place.step];
+      if (place.taken > 0) {
+        --place.taken;
+        continue;
+      }
+      if (step.barrier && !place.met) {
+        place.met = true;
+        return Walked::to_meeting;
+      }
+      place.met = false;
+      place.taken = step.takes;
+      if (!place.batch.is_last() && is_of_update(step.kind)) continue;
+      if (!run_part(place, step, share)) return Walked::to_stop;
+    }
+    return Walked::to_end;
+  }
+
+  // The part of a step that a share has. False: a check has ended the run.
+  bool run_part(Place& place, const Step& step, int share) {
+    StepContext<T>& context = place.context;
+    const Batch& batch = place.batch;
+    const Index rows = batch.rows;
+    if (step.cut == Cut::rows) {
+      const Index row_block = plan_.grouped ? statistics_group(rows) : kRowBlock;
+      const Range blocks = stoop::share(block_count(rows, row_block), share, shares_);
+      const Slice slice{blocks.begin * row_block, std::min(blocks.end * row_block, rows), 0, output_columns(step)};
+      if (slice.row < slice.row_end) run_rows(place, step, slice, share);
+    } else if (step.cut == Cut::columns) {
+      const Index columns = output_columns(step);
+      const Range blocks = stoop::share(block_count(columns, kColumnBlock), share, shares_);
+      const Slice slice{0, rows, blocks.begin * kColumnBlock, std::min(blocks.end * kColumnBlock, columns)};
+      if (slice.column < slice.column_end) run_rows(place, step, slice, share);
+    } else if (step.cut == Cut::parameter) {
+      T* block = context.scratch + executor_.gemm_scratch_;
+      const Range blocks = stoop::share(block_count(step.extent, step.block), share, shares_);
+      for (Index b = blocks.begin; b < blocks.end && goes_on(place, share); b += step.group) {
+        context.same_step = b > blocks.begin;
+        blocks_.work(context, step, batch, {b, std::min(b + step.group, blocks.end)}, block, place.rates);
+      }
+    } else if (step.kind == StepKind::check_loss) {
+      return check_loss(context, batch, share);
+    } else {
+      place.may_halt = false;  // updates follow
+      return check_gradient(batch, place.rates, share);
+    }
+    return true;
+  }
+
+  bool goes_on(const Place& place, int share) { return !place.may_halt || halt_.goes_on(share); }
+
+  // A slice; where the run may be halted, a long one in pieces of whole blocks of rows, unless it adds up rows.
+  void run_rows(const Place& place, const Step& step, Slice slice, int share) {
+    constexpr Index kRows = 1024;
+    const bool divides = step.cut == Cut::rows || step.kind == StepKind::dense || step.kind == StepKind::input_gradient;
+    if (!place.may_halt || !divides) return run_step(place.context, step, place.batch, slice);
+    const Index block = plan_.grouped ? statistics_group(place.batch.rows) : kRowBlock;
+    const Index rows = block_count(kRows, block) * block, end = slice.row_end;
+    for (; slice.row < end && halt_.goes_on(share); slice.row = slice.row_end) {
+      slice.row_end = std::min(slice.row + rows, end);
+      run_step(place.context, step, place.batch, slice);
+    }
+  }
+
+  void run_step(const StepContext<T>& context, const Step& step, const Batch& batch, const Slice& slice) {
+    switch (step.kind) {
+      case StepKind::gather:
+        gather(context, step.output, run_.data.x, batch, slice, run_.data.scale, run_.data.shift);
+        return run_.data.x.mapped ? look_for_bad_rows(batch, slice) : void();
+      case StepKind::gather_targets:
+        return gather(context, step.output, run_.data.values, batch, slice, T(1), T(0));
+      case StepKind::loss:
+        return loss_.compute(context, step, batch, slice.row, slice.row_end);
+      case StepKind::loss_tangent:
+        return loss_.compute_tangent(context, step, batch, slice);
+      case StepKind::limit_norm:
+        return blocks_.limit_norm(step, slice);
+      default:
+        return run_slice(context, step, slice);
+    }
+  }
+
+  void gather(const StepContext<T>& context, int output, const InputView& from, const Batch& batch, const Slice& slice,
+              T scale, T shift) {
+    const std::int32_t* order = run_.data.order;
+    const Index first = batch.start + slice.row;
+    ops_.gather[static_cast<int>(from.type)]({slice.rows(), from.cols, order == nullptr ? from.row(first) : from.data,
+                                              from.stride, order == nullptr ? nullptr : order + first,
+                                              context.at(output, slice.row), context.stride(output), scale, shift});
+  }
+
+  // Of rows that have just been read. All shares learn of the first of a batch after the meeting of check_loss.
+  void look_for_bad_rows(const Batch& batch, const Slice& slice) {
+    for (Index i = slice.row; i < slice.row_end; ++i) {
+      const Index row = run_.data.sample(batch.start + i);
+      if (!is_finite_row<T>(run_.data.x, row)) keep_first(bad_row_, row);
+    }
+  }
+
+  // Each share adds the same numbers in the same order, so all decide alike without another meeting. An infinite
+  // variance counts as well: what is divided by it is finite, but wrong.
+  bool check_loss(const StepContext<T>& context, const Batch& batch, int share) {
+    if (spoiled_) return false;
+    const Index bad_row = bad_row_.load(std::memory_order_relaxed);
+    const Index bad_label = loss_.bad_label();
+    if (bad_row != kNone || bad_label != kNone) {
+      if (share == 0) result.non_finite_row = bad_row;
+      if (share == 0) result.bad_label = BadLabel::unpacked(bad_label);
+      return false;
+    }
+    const double loss = loss_.sum(batch.rows);
+    const bool finite = std::isfinite(loss) && has_finite_statistics(context);
+    if (share == 0) {
+      weight_ = batch.weight;
+      update_loss_ = (batch.is_first() ? 0.0 : update_loss_) + loss * batch.weight_unit;
+      if (!finite) stop_at_loss(std::isfinite(loss) ? std::numeric_limits<double>::quiet_NaN() : update_loss_);
+    }
+    return finite;
+  }
+
+  // Of an update that is not made; a finite loss from statistics that are not is worth nothing.
+  void stop_at_loss(double loss) {
+    result.non_finite_loss = true;
+    result.loss_sum += loss;
+    result.weight_sum += weight_;
+  }
+
+  // The same for the norm of the whole gradient, which the update scales down to clip_norm; also refused is a step so
+  // long that the parameters would overflow, and one whose squares would.
+  bool check_gradient(const Batch& batch, UpdateArgs<T>& rates, int share) {
+    const double norm = gradient_norm();
+    const bool clipped = run_.clip_norm > 0.0 && norm > run_.clip_norm;
+    if (clipped) set_scale(rates, run_.clip_norm, norm);
+    const double used = clipped ? run_.clip_norm : norm;
+    const double longest = std::max(used, 1.0) * run_.learning_rates[batch.updates];
+    const bool steep = std::isfinite(norm) && used > kSteep<T> && overflows_squares(rates);
+    const bool finite = std::isfinite(norm) && longest < kMostChange<T> && !steep;
+    if (share == 0 && !finite) result.non_finite_loss = true;
+    if (share == 0 && steep) result.too_steep = norm;
+    if (share == 0 && !finite && !steep && std::isfinite(norm)) result.too_long = longest;
+    return finite;
+  }
+
+  // Of the whole gradient, which is all there before an update of it begins.
+  bool overflows_squares(const UpdateArgs<T>& rates) const {
+    for (const Step& step : plan_.steps) {
+      if (step.kind != StepKind::update_parameter) continue;
+      const T* accumulated = run_.state[0] == nullptr ? nullptr : run_.state[0] + step.parameter;
+      const SquaredGradient<T> gradient{run_.gradient + step.parameter, accumulated, step.extent * step.row_elements,
+                                        rates.grad_scale, rates.grad_scale_rest};
+      if (stoop::overflows_squares(*run_.optimizer, gradient)) return true;
+    }
+    return false;
+  }
+
+  // Of the batch; the running ones, a mean of these and of what they were, then stay finite as well.
+  bool has_finite_statistics(const StepContext<T>& context) const {
+    for (const Step& step : plan_.steps) {
+      if (step.kind != StepKind::batch_norm || step.statistics == kNone) continue;
+      for (const Index row : {0, 1}) {
+        if (!all_finite(context.at(step.statistics, row), step.out_features)) return false;
+      }
+    }
+    return true;
+  }
+
+  static double sum(const std::vector<double>& parts) {
+    double total = 0.0;
+    for (const double part : parts) total += part;
+    return total;
+  }
+
+  double gradient_norm() const { return norm_of_blocks(executor_.grad_sums_, executor_.grad_norms_); }
+
+  // Share 0, before the last meeting of the batch: the others read stop_ after it.
+  void finish_batch(const Batch& batch) {
+    if (run_.read_ahead != nullptr) run_.read_ahead->advance(batch.start + batch.rows);
+    result.samples += batch.rows;
+    result.correct += loss_.correct(batch.rows);
+    if (halt_.may_come()) stop_ = batch.is_last() ? halt_.has_come() : !halt_.goes_on(0);
+    if (!batch.is_last()) return;
+    result.steps += 1;
+    if (run_.poller == nullptr || run_.stops_within || !run_.poller->is_due()) return;
+    const FlushToZero::Paused paused(mode_);  // what is called computes as its caller did
+    if (!run_.poller->keep_going(result.samples)) stop_ = result.interrupted = true;
+  }
+
+  // Share 0, after the last meeting of the batch, when all sums of squares are there; they are overwritten only after the
+  // first meeting of the next batch, which needs this share.
+  void add_sums(const Batch& batch) {
+    const double penalty = run_.fixed_penalty + sum(executor_.penalties_);
+    const double norm = gradient_norm();
+    result.loss_sum += update_loss_ + penalty * weight_;
+    result.weight_sum += weight_;
+    result.grad_norm_sum += norm;
+    result.largest_norm = std::max(result.largest_norm, norm);
+    const bool finite = std::isfinite(norm) && std::isfinite(penalty);
+    if (finite && plan_.kind == PlanKind::training && !squares_gradients(*run_.optimizer)) {
+      const double longest = std::max(norm, 1.0) * run_.learning_rates[batch.updates];
+      if (longest >= kMostChange<T>) result.too_long = longest;
+    }
+    spoiled_ = result.non_finite_gradient = !finite || result.too_long > 0.0;
+  }
+
+  TrainingExecutor<T>& executor_;
+  const Plan& plan_;
+  const OpTable<T>& ops_;
+  const TrainingRun<T>& run_;
+  const int shares_;
+  const ParameterBlocks<T> blocks_;
+  BatchLoss<T> loss_;
+  const FlushToZero mode_;  // of the thread that called
+  Halt halt_;
+  std::atomic<Index> bad_row_{kNone};
+  double update_loss_ = 0.0;  // so far, weighted sum over the samples; share 0 writes it
+  double weight_ = 0.0;       // of all samples of the update
+  bool stop_ = false;         // written by share 0 before a meeting, read by all after it
+  bool spoiled_ = false;      // the same: the last update had a non-finite gradient
+};
+
+}  // namespace stoop
