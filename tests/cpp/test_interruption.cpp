@@ -8,6 +8,7 @@
 #include <vector>
 
 #include <stoop/error.hpp>
+#include <stoop/runtime.hpp>
 #include <stoop/trainer.hpp>
 
 #include "test_helpers.hpp"
@@ -66,12 +67,31 @@ TEST(Interruption, EndsACallThatHasChangedNothing) {
 TEST(Interruption, AsksNobodyInAShortCall) {
   Work work;
   Trainer<float> trainer(work.model);
-  const std::vector<std::int32_t> few(100, 1);
+  const std::vector<std::int32_t> few(4, 1);  // short by the count of operations, whatever the machine does
   const auto refuse = [] { return false; };
-  std::vector<float> out(100 * 3);
-  EXPECT_NO_THROW(trainer.step(work.inputs(100), few, refuse));
-  EXPECT_NO_THROW(trainer.evaluate(work.inputs(100), few, refuse));
-  EXPECT_NO_THROW(work.model.predict(work.inputs(100), matrix(out.data(), 100, 3), refuse));
+  std::vector<float> out(4 * 3);
+  EXPECT_NO_THROW(trainer.step(work.inputs(4), few, refuse));
+  EXPECT_NO_THROW(trainer.evaluate(work.inputs(4), few, refuse));
+  EXPECT_NO_THROW(work.model.predict(work.inputs(4), matrix(out.data(), 4, 3), refuse));
+}
+
+// A signal handler may do so.
+TEST(Interruption, WhoIsAskedMayPredictALargerModel) {
+  Work work;
+  const Model<float> larger({.input_dim = Work::kInputs, .layers = {Dense{3000, Tanh{}}, Dense{2}}});
+  const Index rows = 3000;
+  std::vector<float> plain(rows * 3), out(rows * 3), other(500 * 2);
+  work.model.predict(work.inputs(rows), matrix(plain.data(), rows, 3));
+  int asked = 0;
+  const auto predict = [&] {
+    ++asked;
+    larger.predict(work.inputs(500), matrix(other.data(), 500, 2));
+    return true;
+  };
+  set_num_threads(1);
+  while (asked == 0) work.model.predict(work.inputs(rows), matrix(out.data(), rows, 3), predict);
+  set_num_threads(usable_cores());
+  EXPECT_TRUE(same_bits<float>(out, plain));
 }
 
 // Gradients are the same to the bit whether a poller cuts the work into pieces or not.
@@ -79,8 +99,9 @@ TEST(Interruption, LeavesTheBitsAsTheyAre) {
   Work work;
   Trainer<float> trainer(work.model);
   std::vector<float> asked(work.model.parameter_block().size()), plain(asked.size());
-  trainer.loss_and_grad(work.inputs(), work.y, plain);
-  trainer.loss_and_grad(work.inputs(), work.y, asked, {}, [] { return true; });
+  const std::vector<std::int32_t> y(3000, 1);
+  trainer.loss_and_grad(work.inputs(3000), y, plain);
+  trainer.loss_and_grad(work.inputs(3000), y, asked, {}, [] { return true; });
   EXPECT_TRUE(same_bits<float>(asked, plain));
 }
 
@@ -105,13 +126,13 @@ TEST(ChangingLabels, AreRefusedWhenTheyAreRead) {
     FitOptions<float> options{.epochs = 1 << 30, .batch_size = 100};
     options.on_progress = [&](const Progress&) { return std::atomic_ref(work.y[777]).store(label), true; };
     try {
-      trainer.fit(work.inputs(), work.y, options);
+      trainer.fit(work.inputs(2000), std::span<const std::int32_t>(work.y).first(2000), options);
       FAIL() << "not noticed";
     } catch (const ValueError& error) {
       EXPECT_NE(std::string(error.what()).find("class " + std::to_string(label) + " at row 777"), std::string::npos)
           << error.what();
     }
-    EXPECT_TRUE(std::isfinite(trainer.evaluate(work.inputs(), std::vector<std::int32_t>(Work::kRows, 1)).loss));
+    EXPECT_TRUE(std::isfinite(trainer.evaluate(work.inputs(500), std::vector<std::int32_t>(500, 1)).loss));
   }
 }
 

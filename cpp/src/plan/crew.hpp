@@ -92,10 +92,8 @@ class Seclusion {
 
 class Crew {
  public:
-  Crew(int capacity, int cores)
-      : capacity_(capacity), cores_(cores), lines_(new Line[static_cast<std::size_t>(capacity)]) {}
+  explicit Crew(int cores) : cores_(cores), lines_(new Line[kMostThreads]) {}
 
-  int capacity() const { return capacity_; }
   // Whether none of the first `workers` sleeps.
   bool is_awake(int workers) const {
     for (int i = 1; i < workers; ++i) {
@@ -108,7 +106,7 @@ class Crew {
 
   // Makes threads until the crew has `workers`, the caller included; returns how many it has.
   int grow(int workers) {
-    while (workers_ < std::min(workers, capacity_)) {
+    while (workers_ < workers) {
       if (!start_thread(workers_)) break;
       ++workers_;
     }
@@ -203,7 +201,7 @@ class Crew {
     constexpr std::uint32_t kLong = 1u << 28;
     const std::uint32_t phase = phase_.load(std::memory_order_relaxed);
     if (phase - forgotten_at_ < kLong) return;
-    for (int i = 0; i < capacity_; ++i) {
+    for (int i = 0; i < kMostThreads; ++i) {
       line_of(i).claims.store(Claims{phase - 1, 0, 0}.word(), std::memory_order_relaxed);
     }
     forgotten_at_ = phase;
@@ -332,7 +330,7 @@ class Crew {
   static inline std::atomic<void (*)()> arrival_hook{nullptr};
 
  private:
-  const int capacity_, cores_;
+  const int cores_;
   int workers_ = 1;
   std::uint32_t forgotten_at_ = 0;
   Seclusion seclusion_;

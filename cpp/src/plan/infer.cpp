@@ -9,6 +9,7 @@
 #include <chrono>
 #include <exception>
 #include <mutex>
+#include <utility>
 
 #include "input_rows.hpp"
 #include "steps.hpp"
@@ -17,12 +18,23 @@
 namespace stoop {
 namespace {
 
-// Grows to what the largest model needs and stays with its thread, so that a call for one row allocates nothing.
-std::byte* workspace(Index bytes) {
-  thread_local AlignedBuffer<std::byte> memory;
-  memory.reserve(bytes);
-  return memory.data();
-}
+// Memory that grows to what the largest model needs and stays with its thread, so that a call for one row allocates
+// nothing. A call within a call, from a signal handler or a callback that predicts, finds none and makes its own.
+class Workspace {
+ public:
+  explicit Workspace(Index bytes) : memory_(std::exchange(kept_, {})) { memory_.reserve(bytes); }
+  ~Workspace() {
+    if (kept_.size() < memory_.size()) kept_ = std::move(memory_);
+  }
+  Workspace(const Workspace&) = delete;
+  Workspace& operator=(const Workspace&) = delete;
+
+  std::byte* data() { return memory_.data(); }
+
+ private:
+  static inline thread_local AlignedBuffer<std::byte> kept_;
+  AlignedBuffer<std::byte> memory_;
+};
 
 // Whether rows of x are what the plan reads, where they lie.
 template <class T>
@@ -86,17 +98,17 @@ struct Walk {
   StepContext<T> context;
   std::int32_t* labels;
   T* scratch;
-  Index scratch_size;
+  const Index scratch_size, input_end, scratch_end, bound_end;  // the ends in bytes
+  Workspace workspace;
 
-  Walk(const InferenceRun<T>& run, Index threads) {
+  Walk(const InferenceRun<T>& run, Index threads)
+      : scratch_size(scratch_elements(*run.ops, *run.plan, run.plan->batch)),
+        input_end(run.plan->arena_bytes + run.plan->batch * converted_stride(run.data) * Index{sizeof(T)}),
+        scratch_end(input_end + threads * scratch_size * Index{sizeof(T)}),
+        bound_end(scratch_end + static_cast<Index>(run.plan->buffers.size() * sizeof(BoundBuffer<T>))),
+        workspace(bound_end + label_bytes(run)) {
     const Plan& plan = *run.plan;
-    constexpr Index kSize = sizeof(T);
-    scratch_size = scratch_elements(*run.ops, plan, plan.batch);
-    const Index input_end = plan.arena_bytes + plan.batch * converted_stride(run.data) * kSize;
-    const Index scratch_end = input_end + threads * scratch_size * kSize;
-    const Index bound_end = scratch_end + static_cast<Index>(plan.buffers.size() * sizeof(BoundBuffer<T>));
-    const Index label_bytes = run.data.classes == nullptr ? 0 : plan.batch * static_cast<Index>(sizeof *labels);
-    std::byte* memory = workspace(bound_end + label_bytes);
+    std::byte* const memory = workspace.data();
     converted = reinterpret_cast<T*>(memory + plan.arena_bytes);
     scratch = reinterpret_cast<T*>(memory + input_end);
     bound = {reinterpret_cast<BoundBuffer<T>*>(memory + scratch_end), plan.buffers.size()};
@@ -107,6 +119,10 @@ struct Walk {
     context.parameters = run.parameters;
     context.running = const_cast<T*>(run.running);  // only read by an inference plan
     context.scratch = scratch;
+  }
+
+  static Index label_bytes(const InferenceRun<T>& run) {
+    return run.data.classes == nullptr ? 0 : run.plan->batch * Index{sizeof(std::int32_t)};
   }
 
   void bind(const InferenceRun<T>& run, Range rows) const {

@@ -22,7 +22,7 @@ class Crews {
     const std::lock_guard lock(mutex_);
     if (lent_ > 0) threads = std::min(threads, std::max(1, cores() - lent_));
     if (threads <= 1) return {nullptr, 1};
-    Crew* crew = take(threads);
+    Crew* crew = take();
     if (crew == nullptr) return {nullptr, 1};
     const int size = crew->is_secluded() ? 1 : std::min(crew->grow(threads), threads);
     if (size == 1) {
@@ -46,16 +46,15 @@ class Crews {
   }
 
   // The one that was used last, since it may be awake; null without memory.
-  Crew* take(int threads) {
-    for (auto place = idle_.rbegin(); place != idle_.rend(); ++place) {
-      Crew* crew = *place;
-      if (crew->capacity() < threads) continue;
-      idle_.erase(std::next(place).base());
+  Crew* take() {
+    if (!idle_.empty()) {
+      Crew* const crew = idle_.back();
+      idle_.pop_back();
       return crew;
     }
     try {
       idle_.reserve(++made_);  // so that no later call allocates
-      return new Crew(std::max(threads, cores()), cores());
+      return new Crew(cores());
     } catch (const std::bad_alloc&) {
       return nullptr;
     }

@@ -90,10 +90,9 @@ class Team {
   // Whether its threads look out for work; otherwise they sleep and take some 50 microseconds to come.
   bool is_awake() const;
 
-  static constexpr int kMostShares = 0xffff;
   // Who may run the share 0: a job that calls out to the user does so on the user's thread.
   enum class First { anyone, caller };
-  // Runs all phases of `work`. Meanwhile denormals are flushed to zero.
+  // Runs all phases of `work`, with at most 65,535 shares. Meanwhile denormals are flushed to zero.
   void run(int shares, Work& work, First first = First::anyone);
 
  private:

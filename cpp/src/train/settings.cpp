@@ -171,6 +171,9 @@ std::string cause_of_overflow(const TrainerConfig& config, const Graph& graph, c
   }
   const std::string penalty = overflowing_penalty(config, graph, parameters);
   if (!penalty.empty()) return penalty + " makes the penalty overflow " + kTypeName<T> + ": lower it";
+  if (steps == 0 && !takes_classes(kind_of(config.loss))) {
+    return "the first outputs or y are too large for this loss: standardise X and y, or start from smaller weights";
+  }
   if (steps == 0) return "the first outputs already overflow: standardise X, or start from smaller weights";
   return "the learning rate " + number_text(learning_rate) +
          " is probably too large for this model: lower it, or standardise X";

@@ -92,6 +92,11 @@ TrainingState<T> Trainer<T>::state() const {
 
 template <class T>
 void Trainer<T>::Impl::check_state(const TrainingState<T>& given) const {
+  if (given.epoch < 0 || given.steps < 0) {
+    throw_value_error("Trainer.set_state",
+                      "epoch " + std::to_string(given.epoch) + ", steps " + std::to_string(given.steps),
+                      "expected counts of at least 0", "give a state that Trainer::state() returned");
+  }
   const auto size = static_cast<std::size_t>(parameter_count());
   check_shapes(given.shapes, model);
   check_size("elements of the block of parameters", given.parameters.size(), size);
