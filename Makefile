@@ -111,7 +111,7 @@ test-python: $(STAMPS)/installed $(STAMPS)/extra-test
 
 # Only the tests that need PyTorch.
 test-pytorch: $(STAMPS)/installed $(STAMPS)/extra-test $(STAMPS)/torch
-	$(BIN)/python -m pytest tests/python/test_pytorch.py tests/python/test_differential.py
+	$(BIN)/python -m pytest tests/python/test_pytorch.py tests/python/test_differential.py tests/python/test_processes.py
 
 # ---- benchmarks ----
 
