@@ -117,7 +117,7 @@ class Crew {
   void run(int workers, int shares, Work& work, bool first_is_callers) {
     const std::uint32_t number = job_.load(std::memory_order_relaxed) + 1;
     forget_old_claims();
-    const std::uint32_t phase = phase_.load(std::memory_order_relaxed);
+    const std::uint32_t phase = phase_.load(std::memory_order_relaxed) + 1;
     // A thread that still looks at the last job and reads one of these learns with it that the last job is over.
     work_.store(&work, std::memory_order_release);
     first_phase_.store(phase, std::memory_order_release);
@@ -126,6 +126,7 @@ class Crew {
     first_is_callers_.store(first_is_callers, std::memory_order_release);
     dismissed_.store(false, std::memory_order_relaxed);
     job_.store(number, std::memory_order_release);
+    phase_.store(phase, std::memory_order_release);  // whoever reads it knows which job it is of
     call(workers);
     since_ = Seclusion::Clock::now();
     take_part(job_at(number), 0, phase);
@@ -219,16 +220,17 @@ class Crew {
   }
 
   void run_share(const Job& job, int number, std::uint32_t phase, int worker) {
-    const bool more = job.work->run(number, static_cast<Index>(phase - job.first_phase), worker);
+    const bool more = job.work->run(number, static_cast<Index>(phase - job.first_phase) / 2, worker);
     if (done_.fetch_add(1, std::memory_order_acq_rel) + 1 < job.shares) return;
     done_.store(0, std::memory_order_relaxed);
-    if (!more) over_.store(job.number, std::memory_order_relaxed);
-    phase_.store(phase + 1, std::memory_order_seq_cst);
+    phase_.store(more ? phase + 2 : phase + 1, std::memory_order_seq_cst);
     if (waiting_.load(std::memory_order_seq_cst) > 0) phase_.notify_all();
   }
 
-  // Others may have followed it and ended as well.
-  bool is_over(std::uint32_t number) const { return !is_before(over_.load(std::memory_order_relaxed), number); }
+  // Whether a phase that was read is none of the job, because that is over; others may have followed it.
+  bool is_over(std::uint32_t number, std::uint32_t phase) const {
+    return phase % 2 != 0 || job_.load(std::memory_order_relaxed) != number;
+  }
 
   // Until the next phase, which it sets; takes the shares of workers that do not come. False: the job is over.
   bool meet(const Job& job, int worker, std::uint32_t& phase, int& patience) {
@@ -248,7 +250,7 @@ class Crew {
       pause_thread();
     }
     phase = phase_.load(std::memory_order_acquire);
-    if (is_over(job.number)) return false;
+    if (is_over(job.number, phase)) return false;
     if (worker == 0 && dismissed_.load(std::memory_order_relaxed) && !seclusion_.still_on()) {
       dismissed_.store(false, std::memory_order_relaxed);
       call(job.workers);
@@ -299,14 +301,13 @@ class Crew {
     line.asleep.store(false, std::memory_order_relaxed);
   }
 
-  // With the job that is there, if any. What was read of it belongs together if it has neither ended before the phase was
-  // read nor been followed by another; should it end later, all shares of that phase are claimed, and no claim succeeds.
+  // With the job that is there, if any. What was read of it belongs together if it had not ended when the phase was read;
+  // should it end later, all shares of that phase are claimed, and no claim succeeds.
   void help(int worker) {
     const std::uint32_t number = job_.load(std::memory_order_acquire);
     const Job job = job_at(number);
     const std::uint32_t phase = phase_.load(std::memory_order_acquire);
-    if (is_over(number) || job_.load(std::memory_order_relaxed) != number) return;
-    if (worker < job.workers) take_part(job, worker, phase);
+    if (!is_over(number, phase) && worker < job.workers) take_part(job, worker, phase);
   }
 
   // Signals are for the threads of the program.
@@ -338,16 +339,16 @@ class Crew {
   const std::unique_ptr<Line[]> lines_;   // by worker
   // Written when a job begins.
   alignas(128) std::atomic<std::uint32_t> job_{0};
-  std::atomic<std::uint32_t> first_phase_{1};
+  std::atomic<std::uint32_t> first_phase_{0};
   std::atomic<Work*> work_{nullptr};
   std::atomic<int> shares_{0}, team_{0};
   std::atomic<bool> first_is_callers_{false}, dismissed_{false};
   // Written by each share.
   alignas(128) std::atomic<int> done_{0};
   std::atomic<int> waiting_{0};  // threads that sleep until the next phase
-  // Written once a phase.
+  // Written once a phase: even numbers, and an odd one where a job is over. That both are one number matters: who reads
+  // that a job is over has seen all that was done for it.
   alignas(128) std::atomic<std::uint32_t> phase_{1};
-  std::atomic<std::uint32_t> over_{0};  // the last job that has ended
 };
 
 }  // namespace stoop
