@@ -41,7 +41,7 @@ def to_numpy(where: str, values: Any, name: str) -> npt.NDArray[Any]:
         array = _to_plain(where, values, name)
         if array.ndim == 0 and array.dtype.kind == "O" and not _is_number(type(values)):
             _refuse_no_array(where, values, name)
-    return _numbers_of(where, array, name) if array.dtype.kind == "O" else array
+    return _numbers_of(where, array, name, column_labels(values)) if array.dtype.kind == "O" else array
 
 
 def real_numbers(where: str, values: Any, name: str) -> npt.NDArray[Any]:
@@ -152,7 +152,8 @@ def _table_to_numpy(where: str, table: Any, name: str) -> npt.NDArray[Any]:
     plain = all(isinstance(dtype, np.dtype) and dtype.kind in REAL_KINDS for dtype in dtypes)
     if plain and dtypes and len({dtype.kind == "b" for dtype in dtypes}) == 1:
         return np.asarray(table)  # without a copy where it is one block
-    columns = [_numbers_of(where, column, name) for column in _columns_of(table)]
+    labels = column_labels(table)
+    columns = [_numbers_of(where, column, name, labels, index) for index, column in enumerate(_columns_of(table))]
     if not columns or any(column.dtype.kind not in REAL_KINDS for column in columns):
         return _objects(columns, table)
     _refuse_missing(where, columns, table, name)
@@ -193,10 +194,13 @@ def _objects(columns: Sequence[npt.NDArray[Any]], table: Any) -> npt.NDArray[Any
 # ---- objects ----
 
 
-def _numbers_of(where: str, array: npt.NDArray[Any], name: str) -> npt.NDArray[Any]:
+def _numbers_of(
+    where: str, array: npt.NDArray[Any], name: str, labels: list[Any] | None = None, column: int | None = None
+) -> npt.NDArray[Any]:
     """Return an array of objects as numbers if all of them are real numbers, else as it is.
 
-    Whether they are is asked of their types, once for each type: the elements are passed over in C alone.
+    An error names the place; `labels` are those of `column_labels`, and `column` says which of them the array is.
+    Whether they are numbers is asked of their types, once for each type: the elements are passed over in C alone.
     """
     if array.dtype.kind != "O":
         return array
@@ -211,9 +215,21 @@ def _numbers_of(where: str, array: npt.NDArray[Any], name: str) -> npt.NDArray[A
         if all(issubclass(kind, Integral | np.bool_) for kind in types):
             return _integers_of(array)
         return array.astype(np.float64)
-    except (OverflowError, ValueError) as error:
-        given = f"{name} holds an object that float64 cannot hold ({error})"
+    except (OverflowError, ValueError):
+        beyond = (index for index in np.ndindex(array.shape) if _is_beyond_float(array[index]))
+        found = next(beyond, (0,) * array.ndim)  # the first where another thread has put it right meanwhile
+        place = found if column is None else (*found, column)
+        at = _place(place, len(place), labels).rstrip(",")
+        given = f"{name} holds an object that float64 cannot hold in {at} ({_words(array[found])})"
         raise ValueError(message(where, given, "expected finite numbers", f"check the largest of {name}")) from None
+
+
+def _is_beyond_float(value: Any) -> bool:
+    try:
+        float(value)
+    except (OverflowError, ValueError):
+        return True
+    return False
 
 
 def _is_number(kind: type) -> bool:
@@ -288,7 +304,10 @@ def _reads_as_number(text: str | bytes) -> bool:
 
 
 def _words(value: Any) -> str:
-    text = repr(value)
+    try:
+        text = repr(value)
+    except ValueError:  # Python writes no integers of thousands of digits
+        text = "too long to be shown"
     short = text if len(text) <= 40 else f"{text[:37]}..."
     return f"no value ({short})" if _is_missing(value) else f"{type(value).__name__}, {short}"
 

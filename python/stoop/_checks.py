@@ -222,6 +222,8 @@ def real(where: str, name: str, value: Any, low: float, high: float = float("inf
         number = float(value)
     except (TypeError, ValueError):
         raise TypeError(message(where, f"{name} is {value!r}", expected, f"give {name} as a float")) from None
+    except OverflowError:
+        raise ValueError(message(where, f"{name} is beyond float64", expected, f"change {name}")) from None
     if not (low <= number < high) or number == -math.inf or (open_low and number == low):
         raise ValueError(message(where, f"{name} is {number:g}", expected, f"change {name}"))
     return number

@@ -43,14 +43,14 @@ class Console:
             _write(self._stream, text)
             if self.is_terminal:
                 _flush(self._stream)
-        except (OSError, ValueError):  # a full disk, a broken pipe, a closed file
+        except _STREAM_ERRORS:  # a full disk, a broken pipe, a closed file, a stream of bytes
             self._stream = None
 
     def close(self) -> None:
         """Write out what is buffered."""
         try:
             _flush(self._stream)
-        except (OSError, ValueError):
+        except _STREAM_ERRORS:
             self._stream = None
 
 

@@ -44,9 +44,13 @@ class TargetReader:
         TypeError
             For what is no label or value, or names where `may_name` says that there can be none.
         """
-        if self._n_classes == 0 or self._are_rows(y):
+        if self._n_classes == 0:
+            return self._plain(where, y, samples), None
+        if self._are_rows(y):
+            _refuse_columns_of_text(where, y)
             return self._plain(where, y, samples), None
         labels = self._labels(where, y)
+        _refuse_columns_of_text(where, labels)
         places = self._model._class_places
         if places is not None:
             return self._targets(_encode(where, labels, places), where, samples), None
@@ -63,12 +67,12 @@ class TargetReader:
         indices = _encode(where, labels, {name: i for i, name in enumerate(names.tolist())})
         return self._targets(indices, where, samples), names
 
-    def indices(self, y: Any, targets: Array) -> Array:
+    def indices(self, targets: Array) -> Array:
         """Return the class index of each sample, for weights by class: from what `read` made of y.
 
         Raises
         ------
-        TypeError, ValueError
+        ValueError
             For targets that are no classes, such as probabilities.
         """
         if self._n_classes == 0 or (self._softmax and targets.ndim != 1):
@@ -77,11 +81,12 @@ class TargetReader:
             raise ValueError(message("fit", given, expected, "use sample_weight"))
         if self._softmax:
             return targets
-        if self._model._class_places is None:
-            labels = self._labels("fit, class_weight", y)
-            indices: Array = class_targets("fit, class_weight", labels, labels.shape[0])
-            return indices[: targets.shape[0]]
-        return targets[:, 0].astype(np.int64)
+        classes = targets.reshape(-1)
+        other = np.flatnonzero((classes != 0) & (classes != 1))
+        if len(other):
+            given = f"class_weight with y of {classes[other[0]]:g} at row {other[0]}"
+            raise ValueError(message("fit", given, "expected classes, 0 or 1", "use sample_weight"))
+        return classes.astype(np.int64)
 
     @property
     def n_classes(self) -> int:
@@ -107,9 +112,7 @@ class TargetReader:
 
     def _labels(self, where: str, y: Any) -> Array:
         """Return y as an array; a column as one dimension, with a note where that is not how classes are given."""
-        labels = to_numpy(where, y, "y")
-        if isinstance(y, list | tuple) and labels.dtype.kind in "US" and not all(isinstance(v, str) for v in y):
-            labels = np.array(y, object)  # NumPy would make text of numbers
+        labels = _with_plain_text(y, to_numpy(where, y, "y"))
         if labels.ndim != 2 or labels.shape[1] != 1:
             return labels
         if self._softmax and not self._noted and labels.dtype.kind != "f":
@@ -119,6 +122,31 @@ class TargetReader:
         return labels[:, 0]
 
 
+def _with_plain_text(given: Any, array: Array) -> Array:
+    """Return the array that NumPy made of `given`, where it made other text of an enumeration's members or of numbers.
+
+    A member of ``class Kind(str, Enum)`` is its value as a string, but neither its `str` nor its hash is that of one.
+    """
+    is_list = isinstance(given, list | tuple)
+    if is_list and array.dtype.kind in "US" and not all(type(value) in (str, np.str_) for value in given):
+        array = np.array(given, object)
+    if array.dtype.kind != "O" or all(kind is str or not issubclass(kind, str) for kind in set(map(type, array.flat))):
+        return array
+    out: Array = array.copy()
+    for place, value in enumerate(array.flat):
+        out.flat[place] = str.__str__(value) if isinstance(value, str) else value
+    return out
+
+
+def _refuse_columns_of_text(where: str, y: Any) -> None:
+    array = to_numpy(where, y, "y")
+    if array.ndim < 2:
+        return
+    if array.dtype.kind in "UST" or (array.dtype.kind == "O" and any(isinstance(value, str) for value in array.flat)):
+        given, expected = f"y has shape {array.shape} and holds text", "expected (n_samples,) labels, one per sample"
+        raise ValueError(message(where, given, expected, "give one column of y"))
+
+
 def _names(where: str, y: Any, labels: Array, n_classes: int, *, indices_only: bool) -> Array | None:
     """Return the names of the classes in y, or None where they are indices, probabilities or no labels at all."""
     kind = labels.dtype.kind
@@ -126,7 +154,7 @@ def _names(where: str, y: Any, labels: Array, n_classes: int, *, indices_only: b
         return None
     categories = getattr(getattr(y, "dtype", None), "categories", None)
     if categories is not None:
-        return _categories(where, np.asarray(categories), labels, n_classes)
+        return _categories(where, _with_plain_text(None, np.asarray(categories)), labels, n_classes)
     if kind == "b":
         return np.array([False, True]) if n_classes == 2 else None
     if kind in "iu":
@@ -203,7 +231,7 @@ def _encode(where: str, labels: Array, places: dict[Any, int]) -> Array:
         row = int(unknown[0])
         given = f"y holds {labels[row : row + 1].tolist()[0]!r} at row {row}"
         expected = f"expected one of the model's classes, {_shown(list(places))}"
-        raise ValueError(message(where, given, expected, "check y, or set model.classes = None and train anew"))
+        raise ValueError(message(where, given, expected, "check y, or rename the outputs, model.classes = [...]"))
     return indices
 
 
@@ -214,7 +242,7 @@ def _check_count(where: str, labels: Array, names: Array, n_classes: int, output
     if labels.dtype.kind in "iu":
         rows = np.flatnonzero((labels < 0) | (labels >= n_classes))
         if rows.size:  # none, where another thread or process has put them right meanwhile
-            given = f"class {labels[rows[0]]} at row {rows[0]}, of {len(names)} in all, {_shown(names)}"
+            given += f", and class {labels[rows[0]]} at row {rows[0]} is not within 0 to {n_classes - 1}"
     expected = (
         f"expected {n_classes} classes for {outputs} output{'s' * (outputs > 1)}, as labels or as 0 to {n_classes - 1}"
     )
@@ -247,9 +275,9 @@ def names_to_text(where: str, classes: Any) -> tuple[list[str], str]:
     ValueError
         For text that is not Unicode.
     """
-    names = to_numpy(where, classes, "classes")
-    if isinstance(classes, list | tuple) and not all(isinstance(v, str) for v in classes) and names.dtype.kind == "U":
-        names = np.array(classes, object)  # refused below: NumPy made text of numbers
+    names = _with_plain_text(classes, to_numpy(where, classes, "classes"))
+    if names.dtype.kind == "O" and isinstance(classes, list | tuple) and all(isinstance(v, str) for v in classes):
+        names = names.astype(str)
     kind, dtype = names.dtype.kind, names.dtype.name
     strings = kind in "UT" or (kind == "O" and all(isinstance(value, str) for value in names.ravel()))
     whole = kind == "f" and dtype in _KEPT and bool((names == np.floor(names)).all() and np.isfinite(names).all())

@@ -158,8 +158,11 @@ def _scaled(array: npt.NDArray[Any], used: Statistics, index: int) -> npt.NDArra
     if not np.isfinite(out.sum(dtype=np.float64)) and not np.isfinite(out).all():
         column = int(np.argwhere(~np.isfinite(out))[0][1])
         given = f"array {index} is beyond {out.dtype} in column {column} when it is scaled by {used.std[column]:g}"
-        hint = "check that it has the units of the first array"
-        raise ValueError(message(_WHERE, given, "expected columns like those of the training rows", hint))
+        expected, hint = "expected columns like those of the training rows", "check that it has the units of array 0"
+        if index == 0:
+            given = f"array 0 is beyond {out.dtype} in column {column} when its mean is taken away"
+            expected, hint = f"expected numbers closer together than {np.finfo(out.dtype).max:.2g}", "scale it first"
+        raise ValueError(message(_WHERE, given, expected, hint))
     return out
 
 

@@ -70,12 +70,17 @@ class Training(Settings):
         targets: Any = y
         if self._model._classes is not None or not self._core.takes(X, y):
             x = features(where, X, self._dtype, self._input_dim)
-            may_name = self.steps == 0 if learn else where in _GUESSING and self._model.output is None
+            may_name = self._may_name() if learn else where in _GUESSING and self._model.output is None
             targets, names = self._targets.read(where, y, x.shape[0], may_name=may_name)
             if learn and names is not None:
                 self._model.classes = names
         weights = None if weight is None else sample_weights(where, weight, self._dtype, x.shape[0])
         return x, targets, weights
+
+    def _may_name(self) -> bool:
+        """Whether y may tell the names of classes: not where the outputs are classes of an earlier training."""
+        trained = self._model.output in ("softmax", "sigmoid") and not self._model._core.output_is_given
+        return self.steps == 0 and not trained
 
     def _validation(self, validation_data: Any) -> tuple[Any, ...]:
         try:
@@ -91,21 +96,26 @@ class Training(Settings):
             raise ValueError(message("fit", given, expected, "give validation_data=(X, y)"))
         return self._batch("fit, validation_data", X, y, weight)
 
-    def _class_weights(self, class_weight: Any, y: npt.ArrayLike, targets: Any, weights: Any) -> Any:
-        classes = self._targets.indices(y, targets)
+    def _class_weights(self, class_weight: Any, targets: Any, weights: Any) -> Any:
+        classes = self._targets.indices(targets)
         names = self._model.classes
         known = self._targets.n_classes if names is None else names.tolist()
         return class_weights(class_weight, classes, known, weights, self._dtype)
 
     @contextmanager
     def _names_kept(self) -> Iterator[None]:
-        """Take names that the model's classes get inside back, unless something was trained."""
-        names, steps = self._model.classes, self.steps
+        """Take back the names and the meaning that the outputs get inside, unless something was trained."""
+        model, steps = self._model, self.steps
+        names, output = model.classes, model.output
         try:
             yield
         except BaseException:
-            if self.steps == steps and self._model.classes is not names:
-                self._model.classes = names
+            if self.steps == steps:
+                if model.classes is not names:
+                    model.classes = names
+                if not model._core.output_is_given:
+                    model.output = None
+                    model._set_output(output, given=False)
             raise
 
     def _history_keys(self, metrics: Iterable[str], *, validated: bool) -> list[str]:

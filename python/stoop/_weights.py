@@ -57,6 +57,8 @@ def _balanced(name: str, classes: npt.NDArray[Any], n_classes: int) -> npt.NDArr
 
 def _table(class_weight: Any, names: list[Any] | int, n_classes: int) -> npt.NDArray[np.float64]:
     table = np.ones(n_classes)
+    if _is_labelled(class_weight):
+        class_weight = _by_label(class_weight)
     if isinstance(class_weight, Mapping):
         for key, value in class_weight.items():
             table[_place(key, names)] = real(_WHERE, f"class_weight[{key!r}]", value, 0.0)
@@ -69,6 +71,21 @@ def _table(class_weight: Any, names: list[Any] | int, n_classes: int) -> npt.NDA
     for index in range(n_classes):
         table[index] = real(_WHERE, f"class_weight[{index}]", values[index], 0.0)
     return table
+
+
+def _is_labelled(class_weight: Any) -> bool:
+    """Whether it is a pandas Series with an index of its own, not with the one that numbers its rows from 0."""
+    index: Any = getattr(class_weight, "index", None)
+    if not hasattr(class_weight, "to_dict") or not hasattr(index, "is_unique"):
+        return False
+    return type(index).__name__ != "RangeIndex" or (index.start, index.step) != (0, 1)
+
+
+def _by_label(series: Any) -> Any:
+    if not series.index.is_unique:
+        given = "class_weight is a Series with a label twice in its index"
+        raise ValueError(message(_WHERE, given, "expected one weight per class", "look at class_weight.index"))
+    return series.to_dict()
 
 
 def _place(key: Any, names: list[Any] | int) -> int:

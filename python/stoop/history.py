@@ -28,7 +28,8 @@ class History(dict[str, list[float]]):
 
     ``h1 + h2`` is the history of one fit after another, ``sum(histories)`` of several. It has the columns of both; a
     quantity that one of them lacks is NaN for its epochs. Where the second does not count on from the first (another
-    trainer made it), its epochs are numbered on from there.
+    trainer made it), its epochs are numbered on from there. Lists that were changed and no
+    longer hold one value per epoch cannot be added (ValueError).
 
     Attributes
     ----------
@@ -54,6 +55,8 @@ class History(dict[str, list[float]]):
     def __add__(self, other: object) -> History:
         if not isinstance(other, History):
             return NotImplemented
+        self._check_whole("+")
+        other._check_whole("+")
         keys = {**self, **other}
         known = [key for key in _ORDER if key in keys]
         columns = {
@@ -65,8 +68,17 @@ class History(dict[str, list[float]]):
 
     def __radd__(self, other: object) -> History:
         if isinstance(other, int) and other == 0:  # what sum() starts with
-            return History._of(self.epochs, self)
+            self._check_whole("sum")
+            return self.copy()
         return NotImplemented
+
+    def _check_whole(self, where: str) -> None:
+        """Refuse lists that were changed: what is added to such a history would stand beside the wrong epochs."""
+        for key, values in self.items():
+            if len(values) != len(self.epochs):
+                given = f"{key} has {len(values)} values and epochs {len(self.epochs)}"
+                hint = "change lists of your own, list(history[key])"
+                raise ValueError(message(f"History, {where}", given, "expected a value for each epoch", hint))
 
     def _column(self, key: str) -> list[float]:
         return list(self[key]) if key in self else [math.nan] * len(self.epochs)
@@ -100,7 +112,10 @@ class History(dict[str, list[float]]):
         ------
         OSError
             If the file cannot be written.
+        ValueError
+            For a list that was changed and has no longer one value per epoch.
         """
+        self._check_whole("to_csv")
         with Path(file_path("to_csv", path)).open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             writer.writerow(["epoch", *self])

@@ -178,8 +178,8 @@ class Trainer(Training):
             (of the loss: the statistics of a BatchNorm are of all samples alike).
         class_weight : dict, array_like (n_classes,) or "balanced", optional
             Weight by class, multiplied with `sample_weight`; classes that a dict, by name or index, leaves out weigh 1.
-            "balanced": ``n_samples / (n_classes * count)`` of the samples that are trained on. For class labels (for
-            binary cross-entropy: of one output) only.
+            A pandas Series is a dict unless its index counts from 0. "balanced": ``n_samples / (n_classes * count)``
+            of the samples that are trained on. For class labels (for binary cross-entropy: of one output) only.
         metrics : iterable of str, default ("accuracy",)
             What is recorded beside the loss; "accuracy" is left out for losses other than the cross-entropies.
         verbose : {0, 1, 2} or bool, default 1
@@ -218,7 +218,7 @@ class Trainer(Training):
             if split > 0.0:
                 (x, targets, weights), validation = split_off(split, (x, targets, weights), validation)
             if class_weight is not None:
-                weights = self._class_weights(class_weight, y, targets, weights)
+                weights = self._class_weights(class_weight, targets, weights)
             history = History(self._history_keys(metrics, validated=validation is not None))
             table = EpochTable(history, self.epoch, epochs, live=verbose == 1) if verbose else None
             data = (x, targets, weights, epochs, batch_size, shuffle, validation)

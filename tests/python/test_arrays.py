@@ -322,3 +322,23 @@ def test_the_hint_of_another_rank(shape: tuple[int, ...], hint: str) -> None:
 def test_a_single_column_of_many_rows() -> None:
     with refused(ValueError, r"X\.reshape\(-1, 1\)"):
         stoop.Model([stoop.Dense(1)], input_dim=1).predict(np.zeros(5))
+
+
+@pytest.mark.parametrize("value", [10**400, -(10**5000)], ids=["401 digits", "5001 digits"])
+def test_an_integer_beyond_float64_is_named(value: int) -> None:
+    pandas = pytest.importorskip("pandas")
+    model = stoop.Model([stoop.Dense(1)], input_dim=2)
+    columns = {"age": np.array([1, 2, value], object), "pay": [1.0, 2.0, 3.0]}
+    swapped = {"pay": columns["pay"], "age": columns["age"]}
+    for X, place in (
+        (pandas.DataFrame(columns), r"column 0 \('age'\), row 2 \(int, "),
+        (pandas.DataFrame(swapped), r"column 1 \('age'\), row 2 \(int, "),
+        (np.array([[1.5, value], [2.0, 3.0]], object), r"column 1, row 0 \(int, "),
+    ):
+        with refused(ValueError, "X holds an object", place):
+            model.predict(X)
+    series = pandas.Series(columns["age"], name="age")
+    with refused(ValueError, "y holds an object", r"column 'age', row 2 \(int, "):
+        stoop.Trainer(model, "mse").step(np.zeros((3, 2)), series)
+    with refused(ValueError, "l2", "float64"):
+        stoop.Trainer(model, "mse", l2=value)

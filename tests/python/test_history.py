@@ -171,3 +171,16 @@ def test_learning_curves_of_every_form(tmp_path: Path, form: str) -> None:
 def test_what_is_no_history(given: Any, pattern: str) -> None:
     with refused((ValueError, TypeError), r"\[learning_curve\]", pattern):
         stoop.plotting.learning_curve(given)
+
+
+@pytest.mark.parametrize(
+    "change", [lambda h: h["loss"].clear(), lambda h: h.epochs.append(9)], ids=["values", "epochs"]
+)
+def test_a_list_that_was_changed_is_named_where_it_would_mislead(change: Callable[[Any], Any], tmp_path: Path) -> None:
+    changed, other = fits()[:2]
+    change(changed)
+    for add in (lambda: changed + other, lambda: other + changed, lambda: sum([changed])):
+        with refused(ValueError, "History", r"loss has \d values and epochs \d", "each epoch"):
+            add()
+    with refused(ValueError, "to_csv", "loss has"):
+        changed.to_csv(tmp_path / "history.csv")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import warnings
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,11 @@ NAMES: dict[str, Any] = {
     "large integers": np.array([0, 2**40, 2**64 - 1], "uint64"),
     "not ASCII": np.array(["Zürich", "naïve", "日本"]),
 }
+
+
+class Animal(str, enum.Enum):
+    CAT = "a cat"
+    DOG = "a dog"
 
 
 def make_data(n_classes: int = 3) -> tuple[npt.NDArray, npt.NDArray]:
@@ -163,7 +169,8 @@ def test_an_unknown_label_is_named(call: str) -> None:
         (3, "softmax_cross_entropy", ["a", "b"] * 30, ("2 classes", "3 outputs", "model.classes")),
         (3, "softmax_cross_entropy", ["a", "b", "c", "d"] * 15, ("4 classes", "3 outputs", "4 units")),
         (3, "softmax_cross_entropy", [0, 1, 2, 3] * 15, ("class 3 at row 3", "4")),
-        (3, "softmax_cross_entropy", [0, 5] * 30, ("class 5 at row 1", "2")),
+        (3, "softmax_cross_entropy", [0, 5] * 30, ("2 classes, 0, 5, and class 5 at row 1 is not within 0 to 2;",)),
+        (2, "softmax_cross_entropy", [2] * 60, ("holds 1 class, 2, and class 2 at row 0 is not within 0 to 1;",)),
         (1, "binary_cross_entropy", ["a", "b", "c"] * 20, ("3 classes", "softmax_cross_entropy", r"Dense\(3\)")),
         (1, "binary_cross_entropy", ["a"] * 60, ("1 class,", "2 classes")),
     ],
@@ -342,3 +349,112 @@ def test_indices_are_taken_without_a_detour(monkeypatch: pytest.MonkeyPatch) -> 
         warnings.simplefilter("error")
         trainer.step(X, indices)
         trainer.step(X, indices.astype("int32"))
+
+
+@pytest.mark.parametrize("form", [list, tuple, lambda y: np.array(y, object)], ids=["list", "tuple", "objects"])
+def test_members_of_an_enumeration_of_strings_are_their_values(form: Any) -> None:
+    X, indices = make_data(2)
+    y = form([(Animal.DOG, Animal.CAT)[i] for i in indices])
+    named, plain = make_trainer(2), make_trainer(2)
+    named.fit(X, y, epochs=1, verbose=0, class_weight={Animal.CAT: 2.0})
+    plain.fit(X, 1 - indices, epochs=1, verbose=0, class_weight={0: 2.0})
+    assert named.model.classes.tolist() == ["a cat", "a dog"]
+    assert all(type(name) is str for name in named.model.classes.tolist())
+    assert bits(named.model) == bits(plain.model)
+    assert named.evaluate(X, y) == plain.evaluate(X, 1 - indices)
+    assert make_trainer(2, classes=form(list(Animal))).model.classes.tolist() == ["a cat", "a dog"]
+
+
+@pytest.mark.parametrize("outputs", [1, 2, 3])
+@pytest.mark.parametrize("kind", ["strings", "objects", "list", "table"])
+def test_text_in_two_columns_is_refused_by_its_shape(outputs: int, kind: str) -> None:
+    X, indices = make_data(2)
+    y: Any = np.array(["a", "b"])[np.column_stack([indices, indices])]
+    if kind == "table":
+        y = pytest.importorskip("pandas").DataFrame(y)
+    else:
+        y = {"strings": y, "objects": y.astype(object), "list": y.tolist()}[kind]
+    trainer = make_trainer(outputs, "binary_cross_entropy" if outputs == 1 else "softmax_cross_entropy")
+    with refused(ValueError, r"shape \(60, 2\)", "labels, one per sample"):
+        trainer.fit(X, y, epochs=1, verbose=0)
+
+
+def test_a_series_of_weights_goes_by_its_index() -> None:
+    pandas = pytest.importorskip("pandas")
+    X, indices = make_data()
+    y = np.array(["a", "b", "c"])[indices]
+
+    def train(targets: Any, class_weight: Any) -> bytes:
+        trainer = make_trainer()
+        trainer.fit(X, targets, epochs=1, verbose=0, class_weight=class_weight)
+        return bits(trainer.model)
+
+    expected = train(y, [1.0, 2.0, 3.0])
+    assert train(y, pandas.Series([3.0, 1.0, 2.0], index=["c", "a", "b"])) == expected
+    assert train(indices, pandas.Series([3.0, 1.0, 2.0], index=[2, 0, 1])) == expected
+    assert train(indices, pandas.Series([1.0, 2.0, 3.0])[::-1]) == expected
+    assert train(y, pandas.Series([1.0, 2.0, 3.0])) == expected
+    assert train(y, pandas.Series([2.0, 3.0], index=["b", "c"])) == expected
+    with refused(ValueError, "'d'", "'a', 'b', 'c'"):
+        train(y, pandas.Series([1.0, 2.0, 3.0], index=["a", "b", "d"]))
+    with refused(ValueError, "Series", "twice"):
+        train(y, pandas.Series([1.0, 2.0, 3.0], index=["a", "b", "b"]))
+
+
+def test_balanced_weights_of_float_labels() -> None:
+    X, indices = make_data(2)
+    losses = []
+    for y in (indices, indices.astype("f4"), indices.astype("f8")[:, None], indices.tolist()):
+        trainer = make_trainer(1, "binary_cross_entropy")
+        losses.append(trainer.fit(X, y, epochs=1, verbose=0, class_weight="balanced", validation_split=0.3)["loss"])
+    assert losses == losses[:1] * 4
+
+
+def test_a_trained_model_learns_no_names_from_another_trainer() -> None:
+    X, indices = make_data()
+    y = np.array(["a", "b", "c"])[indices]
+    model = make_trainer().model
+    stoop.Trainer(model).fit(X, indices, epochs=1, verbose=0)
+    before = bits(model)
+    for call in ("fit", "step", "loss_and_grad", "evaluate"):
+        with refused(TypeError, "'a', 'b', 'c'", r"model\.classes"):
+            getattr(stoop.Trainer(model), call)(X, y)
+    with refused(TypeError, r"model\.classes"):
+        stoop.Trainer(model.copy()).fit(X, y, verbose=0)
+    assert (bits(model), model.classes) == (before, None)
+    model.classes = ["a", "b", "c"]
+    stoop.Trainer(model).fit(X, y, epochs=1, verbose=0)
+
+
+@pytest.mark.parametrize("options", [{}, {"output": "softmax"}])
+def test_a_model_that_was_not_trained_on_classes_learns_names(options: Any) -> None:
+    X, indices = make_data()
+    model = make_trainer(**options).model
+    if not options:
+        stoop.Trainer(model, "mse").fit(X, np.zeros((SAMPLES, 3)), epochs=1, verbose=0)
+    stoop.Trainer(model).fit(X, np.array(["a", "b", "c"])[indices], epochs=1, verbose=0)
+    assert model.classes.tolist() == ["a", "b", "c"]
+
+
+def test_names_outlive_a_training_with_values() -> None:
+    X, indices = make_data()
+    trainer = make_trainer()
+    model = trainer.model
+    trainer.fit(X, np.array(["a", "b", "c"])[indices], epochs=1, verbose=0)
+    stoop.Trainer(model, "mse").fit(X, np.eye(3)[indices], epochs=1, verbose=0)
+    assert (model.output, model.classes.tolist()) == ("identity", ["a", "b", "c"])
+    with refused(ValueError, "values"):
+        model.predict_labels(X)
+    model.output = "softmax"
+    assert set(model.predict_labels(X)) <= {"a", "b", "c"}
+
+
+def test_a_fit_that_ends_before_its_first_update_leaves_names_to_be_told() -> None:
+    X, indices = make_data()
+    y = np.array(["a", "b", "c"])[indices]
+    trainer = stoop.Trainer(stoop.Model([stoop.Dense(3)], input_dim=FEATURES))
+    with pytest.raises(stoop.NonFiniteLossError):
+        trainer.fit(np.full_like(X, 3e38), y, epochs=1, verbose=0)
+    assert (trainer.steps, trainer.model.classes, trainer.model.output) == (0, None, None)
+    trainer.fit(X, y, epochs=1, verbose=0)
+    assert trainer.model.classes.tolist() == ["a", "b", "c"]

@@ -238,8 +238,13 @@ def test_class_weight_of_binary_labels() -> None:
         trainer = make_trainer("binary_cross_entropy", outputs=1)
         losses.append(trainer.fit(X, y, epochs=2, verbose=0, **arguments)["loss"])
     assert losses[0] == losses[1]
-    with refused(TypeError, "float64"):
-        make_trainer("binary_cross_entropy", outputs=1).fit(X, y.astype(float), class_weight={1: 2}, verbose=0)
+    for labels in (y.astype(float), y.astype("float32")[:, None], y.astype(bool)):
+        for class_weight in ({0: 1, 1: 3}, [1.0, 3.0]):
+            trainer = make_trainer("binary_cross_entropy", outputs=1)
+            assert trainer.fit(X, labels, epochs=2, verbose=0, class_weight=class_weight)["loss"] == losses[0]
+    trainer = make_trainer("binary_cross_entropy", outputs=1)
+    with refused(ValueError, "class_weight", r"of 0\.5 at row \d", "0 or 1", "sample_weight"):
+        trainer.fit(X, y * 0.5, class_weight="balanced", verbose=0)
 
 
 def test_labels_of_one_column() -> None:

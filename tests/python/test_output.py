@@ -88,6 +88,8 @@ STREAMS: dict[str, Any] = {
     "no encoding": OddEncoding,
     "closed": closed,
     "ascii": ascii_file,
+    "bytes": io.BytesIO,
+    "no write": object,
 }
 
 

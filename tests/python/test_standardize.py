@@ -98,3 +98,10 @@ def test_results_beyond_the_type_are_refused() -> None:
         standardize(tiny, np.array([[1e10]], np.float32))
     with refused(ValueError, "array 1 is beyond float64"):
         standardize(np.array([[1e-200], [2e-200]]), np.array([[1e200]]))
+
+
+def test_training_rows_beyond_the_type_are_not_compared_with_themselves() -> None:
+    rows = np.array([[1.0, 1.7e308], [2.0, -1.7e308], [3.0, -1.7e308], [4.0, -1.7e308]])
+    with refused(ValueError, "array 0 is beyond float64 in column 1", "closer together than 1.8e") as caught:
+        standardize(rows)
+    assert "training rows" not in str(caught.value)
