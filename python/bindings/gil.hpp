@@ -50,7 +50,7 @@ void call_or_park(Call&& call) {
 #endif
 }
 
-// Of a thread that is within ReleasedGil.
+// The state of a thread that is within ReleasedGil, else null.
 inline thread_local PyThreadState* released_state = nullptr;
 
 inline void take_gil(PyThreadState* state) {

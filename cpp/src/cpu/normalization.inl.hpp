@@ -1,7 +1,7 @@
 // Layer normalisation, and small elementwise kernels around normalisations.
 // y = gamma * xhat + beta with xhat = (x - mean) / sqrt(variance + eps).
 
-// Of one value.
+// The sum of value(j) over a row.
 template <class T, class Value>
 inline T row_sum(Index cols, Value value) {
   const auto one = [&](Index j, int lanes) -> VecSums<T, 1> { return {{value(j, lanes)}}; };
@@ -76,7 +76,7 @@ inline void write_normalised(const LayerNormArgs<T>& args, Index i, const RowSta
   });
 }
 
-// Of rows [first, first + rows), of which some may be ordinary.
+// Takes the rows [first, first + rows) that are not ordinary.
 template <class T>
 [[gnu::noinline]] void normalise_carefully(const LayerNormArgs<T>& args, Index first, int rows, const bool* ordinary) {
   for (Index i = first; i < first + rows; ++i) {

@@ -23,7 +23,7 @@ struct ScaledSum {
   double norm() const { return __builtin_sqrt(sum) * unit; }
 };
 
-// Of value(j) for j < n, in double and at leisure, whatever their size. NaN where one is not finite.
+// Sums the squares of value(j) for j < n in double, slowly, whatever their size. NaN where one is not finite.
 template <class Value>
 [[gnu::noinline]] ScaledSum careful_sum_of_squares(Index n, Value value) {
   constexpr double kLarge = 0x1p400, kSmall = 0x1p-400, kUnit = 0x1p600;

@@ -1,4 +1,4 @@
-// Whom the reading and writing of large files asks whether to go on. The loops are far below the call that was given the
+// The reading and writing of large files asks here whether to go on. Its loops are far below the call that was given the
 // answer, in the same thread.
 #pragma once
 

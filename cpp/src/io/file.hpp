@@ -16,7 +16,7 @@ class File {
   File& operator=(const File&) = delete;
   ~File();
 
-  // Of a regular file alone: to open a pipe would wait for ever.
+  // Opens regular files alone: to open a pipe would wait for ever.
   static File open_to_read(const std::filesystem::path& path);
 
   // All of the bytes, from this place in the file on. CheckpointError if the file ends before.

@@ -15,7 +15,7 @@ class BatchLoss {
   BatchLoss(const Plan& plan, const OpTable<T>& ops, const TrainingRun<T>& run, LossMemory& memory)
       : plan_(plan), ops_(ops), run_(run), memory_(memory) {}
 
-  // Of the rows [begin, end), per row block, so that the partial sums are the same for any team.
+  // The loss of the rows [begin, end) is taken by blocks of rows, so that the partial sums are the same for any team.
   void compute(const StepContext<T>& context, const Step& step, const Batch& batch, Index begin, Index end) {
     for (Index i = begin; i < end; ++i) {
       const auto place = static_cast<std::size_t>(i);
@@ -50,7 +50,7 @@ class BatchLoss {
     return sum;
   }
 
-  // Of the rows from `i` on.
+  // What the kernel gets for the rows from `i` on.
   LossArgs<T> args_of(const StepContext<T>& context, const Step& step, const Batch& batch, Index i, Index rows) {
     LossArgs<T> args{};
     args.rows = rows;

@@ -258,7 +258,7 @@ class Crew {
     return true;
   }
 
-  // Of a phase whose shares are all claimed.
+  // Waits for the end of a phase whose shares are all claimed.
   void wait_for_end(const Job& job, int worker, std::uint32_t phase) {
     if (job.spins && spin_until([&] { return phase_.load(std::memory_order_acquire) != phase; })) return;
     const auto start = worker == 0 ? Seclusion::Clock::now() : Seclusion::Clock::time_point{};

@@ -33,7 +33,7 @@ inline bool squares_gradients(const Optimizer& optimizer) {
   return std::visit([](const auto& alternative) { return requires { alternative.eps; }; }, optimizer);
 }
 
-// Of a parameter: its gradient, times both scales, and the squares that AdaGrad has added up so far.
+// What there is of a parameter: its gradient, times both scales, and the squares that AdaGrad has added up so far.
 template <class T>
 struct SquaredGradient {
   const T* grad;         // (n)

@@ -20,7 +20,7 @@
 
 namespace stoop {
 
-// Of the parameters in one update: beyond, they would soon overflow.
+// The most that parameters may change in one update: with more they would soon overflow.
 template <class T>
 inline constexpr double kMostChange = 1e-8 * static_cast<double>(std::numeric_limits<T>::max());
 
@@ -225,7 +225,7 @@ class TeamRun final : public Work {
                                               context.at(output, slice.row), context.stride(output), scale, shift});
   }
 
-  // Of rows that have just been read. All shares learn of the first of a batch after the meeting of check_loss.
+  // Looks at rows that have just been read. All shares learn of the first of a batch after the meeting of check_loss.
   void look_for_bad_rows(const Batch& batch, const Slice& slice) {
     for (Index i = slice.row; i < slice.row_end; ++i) {
       const Index row = run_.data.sample(batch.start + i);
@@ -254,7 +254,7 @@ class TeamRun final : public Work {
     return finite;
   }
 
-  // Of an update that is not made; a finite loss from statistics that are not is worth nothing.
+  // Ends the run before an update; a finite loss from statistics that are not finite is worth nothing.
   void stop_at_loss(double loss) {
     result.non_finite_loss = true;
     result.loss_sum += loss;
@@ -277,7 +277,7 @@ class TeamRun final : public Work {
     return finite;
   }
 
-  // Of the whole gradient, which is all there before an update of it begins.
+  // Whether the square of some element overflows; the whole gradient is there before an update of it begins.
   bool overflows_squares(const UpdateArgs<T>& rates) const {
     for (const Step& step : plan_.steps) {
       if (step.kind != StepKind::update_parameter) continue;
@@ -289,7 +289,7 @@ class TeamRun final : public Work {
     return false;
   }
 
-  // Of the batch; the running ones, a mean of these and of what they were, then stay finite as well.
+  // The statistics of the batch are looked at; the running ones, a mean of these and of what they were, then stay finite as well.
   bool has_finite_statistics(const StepContext<T>& context) const {
     for (const Step& step : plan_.steps) {
       if (step.kind != StepKind::batch_norm || step.statistics == kNone) continue;

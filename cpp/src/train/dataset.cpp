@@ -40,7 +40,7 @@ template <class T>
                     "give a copy if another thread or process writes to it");
 }
 
-// Of the rows [begin, end).
+// Refuses the first of the rows [begin, end) that holds a number that is not finite.
 template <class T>
 void check_finite(std::string_view where, const char* name, const InputView& x, Index begin, Index end) {
   InputView line = x;  // all rows, where they lie one behind the other: the rows of a small model are short
