@@ -1,6 +1,6 @@
 # The front door. Each of these sets up everything it needs in .venv and build/, and takes seconds the second time:
 #   make demo       the main job: train on the digits, draw the curves
-#   make test       all C++ and Python tests
+#   make test       all C++ and Python tests but the slow ones, which make test-all runs as well
 #   make bench      against PyTorch, JAX and scikit-learn; bench-cpp: the kernels alone
 #   make docs       the HTML documentation, warnings are errors
 #   make lint       formatting, types, layering
@@ -33,7 +33,7 @@ PACKAGE_SOURCES := CMakeLists.txt pyproject.toml $(wildcard README.md LICENSE) \
   $(shell find cpp python cmake third_party -type f -not -name '*.pyc' 2>/dev/null)
 CXX_FILES = $(shell find cpp python/bindings tests/cpp bench/cpp -name '*.cpp' -o -name '*.hpp')
 
-.PHONY: help demo test test-cpp test-python test-pytorch bench picture bench-program bench-cpp choose-provider docs lint format sanitize asan tsan install clean
+.PHONY: help demo test test-all test-cpp test-python test-pytorch bench picture bench-program bench-cpp choose-provider docs lint format sanitize asan tsan install clean
 help:
 	@sed -n '2,9s/^# \{0,1\}//p' Makefile
 
@@ -107,7 +107,12 @@ test-cpp: $(STAMPS)/installed
 
 test-python: $(STAMPS)/installed $(STAMPS)/extra-test
 	@echo "== Python tests"
-	STOOP_CONSUMER="$(wildcard $(CURDIR)/$(CONSUMER))" $(BIN)/python -m pytest -q
+	STOOP_CONSUMER="$(wildcard $(CURDIR)/$(CONSUMER))" $(BIN)/python -m pytest -q -m "not slow"
+
+# What takes longer than a minute besides: projects that embed the library, Ctrl-C in every call.
+test-all: test
+	@echo "== slow Python tests"
+	$(BIN)/python -m pytest -q -m slow
 
 # Only the tests that need PyTorch.
 test-pytorch: $(STAMPS)/installed $(STAMPS)/extra-test $(STAMPS)/torch

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import signal
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,10 @@ import stoop
 # On a busy machine an example takes as long as it takes.
 settings.register_profile("stoop", deadline=None)
 settings.load_profile("stoop")
+
+# A shell starts what runs in the background with SIGINT ignored; tests of Ctrl-C would then wait for ever.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

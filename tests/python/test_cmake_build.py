@@ -25,7 +25,10 @@ TOOLS = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH"
 CMAKE, NINJA = shutil.which("cmake", path=TOOLS), shutil.which("ninja", path=TOOLS)
 COMPILER = shutil.which(os.environ.get("CXX") or "c++", path=TOOLS)
 
-pytestmark = pytest.mark.skipif(not (CMAKE and NINJA and COMPILER), reason="needs CMake, Ninja and a C++ compiler")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not (CMAKE and NINJA and COMPILER), reason="needs CMake, Ninja and a C++ compiler"),
+]
 
 # As Debian's nlohmann-json3-dev 3.11.2 says it: the folder of all system headers, twice.
 DEBIAN_PACKAGE = """

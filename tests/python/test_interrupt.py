@@ -12,7 +12,7 @@ import pytest
 
 from helpers import run_python
 
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="sends a POSIX signal")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name != "posix", reason="sends a POSIX signal")]
 
 SETTING = """
 import os, signal, sys, threading, time
