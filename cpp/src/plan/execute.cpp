@@ -61,7 +61,7 @@ void TrainingExecutor<T>::reserve_threads(int threads, Poller* poller) {
   };
   run_shares(threads, touch, Team::First::caller);
   if (halt.has_come()) {
-    arena_ = {};
+    arena_.reset_untouched(0);
     throw_interrupted("Trainer");
   }
   if (first) bind_buffers(plan_, arena_.data(), bound_.data());
