@@ -63,8 +63,8 @@ STOOP_API double measure_memory_bandwidth(int threads);
 
 // Nanoseconds that one line of cache takes from a core to another and back, the fastest of some milliseconds: about 100
 // where the two share a cache, several times as much where they do not. It decides what a second thread is worth to a small
-// network, and on a virtual machine it changes within minutes. NaN where only one core is
-// usable, or others keep one of them all the time.
+// network, and on a virtual machine it changes within minutes. NaN where only one core is usable, or where others keep one
+// of them all the time.
 STOOP_API double measure_core_latency();
 
 }  // namespace stoop
