@@ -54,6 +54,9 @@ class TargetReader:
         places = self._model._class_places
         if places is not None:
             return self._targets(_encode(where, labels, places), where, samples), None
+        if _are_indices(y, labels, self._n_classes):
+            return self._plain(where, labels, samples), None
+        labels = labels.copy()  # names are read more than once, and another thread or process may write to y meanwhile
         names = _names(where, y, labels, self._n_classes, indices_only=self._softmax)
         if names is None or (not may_name and labels.dtype.kind in "biuf"):
             return self._plain(where, labels, samples), None
@@ -147,18 +150,28 @@ def _refuse_columns_of_text(where: str, y: Any) -> None:
         raise ValueError(message(where, given, expected, "give one column of y"))
 
 
+def _are_indices(y: Any, labels: Array, n_classes: int) -> bool:
+    """Whether the labels are class indices, which need no names."""
+    plain = labels.dtype.kind in "iu" and labels.ndim == 1 and labels.size > 0 and _categories_of(y) is None
+    return plain and bool(labels.min() >= 0 and labels.max() < n_classes)
+
+
+def _categories_of(y: Any) -> Any:
+    return getattr(getattr(y, "dtype", None), "categories", None)
+
+
 def _names(where: str, y: Any, labels: Array, n_classes: int, *, indices_only: bool) -> Array | None:
     """Return the names of the classes in y, or None where they are indices, probabilities or no labels at all."""
     kind = labels.dtype.kind
     if labels.ndim != 1 or labels.size == 0:
         return None
-    categories = getattr(getattr(y, "dtype", None), "categories", None)
+    categories = _categories_of(y)
     if categories is not None:
         return _categories(where, _with_plain_text(None, np.asarray(categories)), labels, n_classes)
     if kind == "b":
         return np.array([False, True]) if n_classes == 2 else None
     if kind in "iu":
-        return None if labels.min() >= 0 and labels.max() < n_classes else np.unique(labels)
+        return None if _are_indices(y, labels, n_classes) else np.unique(labels)
     if kind == "f":
         whole = not indices_only and bool(np.isfinite(labels).all() and (labels == np.floor(labels)).all())
         return np.unique(labels) if whole and (labels.min() < 0 or labels.max() > 1) else None
@@ -229,7 +242,7 @@ def _encode(where: str, labels: Array, places: dict[Any, int]) -> Array:
     unknown = np.flatnonzero(indices < 0)
     if len(unknown):
         row = int(unknown[0])
-        given = f"y holds {labels[row : row + 1].tolist()[0]!r} at row {row}"
+        given = f"y holds {values[row if inverse is None else int(inverse[row])]!r} at row {row}"
         expected = f"expected one of the model's classes, {_shown(list(places))}"
         raise ValueError(message(where, given, expected, "check y, or rename the outputs, model.classes = [...]"))
     return indices
@@ -241,7 +254,7 @@ def _check_count(where: str, labels: Array, names: Array, n_classes: int, output
     given = f"y holds {len(names)} class{'es' * (len(names) > 1)}, {_shown(names)}"
     if labels.dtype.kind in "iu":
         rows = np.flatnonzero((labels < 0) | (labels >= n_classes))
-        if rows.size:  # none, where another thread or process has put them right meanwhile
+        if rows.size:  # a categorical column may have such a class without a row
             given += f", and class {labels[rows[0]]} at row {rows[0]} is not within 0 to {n_classes - 1}"
     expected = (
         f"expected {n_classes} classes for {outputs} output{'s' * (outputs > 1)}, as labels or as 0 to {n_classes - 1}"

@@ -458,3 +458,25 @@ def test_a_fit_that_ends_before_its_first_update_leaves_names_to_be_told() -> No
     assert (trainer.steps, trainer.model.classes, trainer.model.output) == (0, None, None)
     trainer.fit(X, y, epochs=1, verbose=0)
     assert trainer.model.classes.tolist() == ["a", "b", "c"]
+
+
+def test_a_message_shows_the_labels_that_were_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another thread or process may write to y between the check of a label and the message about it."""
+    y = np.arange(200) % 3
+    y[130] = 10**9
+    unique = np.unique
+
+    def unique_and_then_changed(*arguments: Any, **options: Any) -> Any:
+        result = unique(*arguments, **options)
+        y[130] = y[0]
+        return result
+
+    monkeypatch.setattr("stoop._labels.np.unique", unique_and_then_changed)
+    trainer = stoop.Trainer(stoop.Model([stoop.Dense(3)], input_dim=2))
+    with pytest.raises(ValueError, match="class 1000000000 at row 130"):
+        trainer.fit(np.zeros((200, 2), np.float32), y, verbose=0)
+    trainer.model.classes = [5, 6, 7]
+    y += 5
+    y[130] = 10**9
+    with pytest.raises(ValueError, match="1000000000 at row 130"):
+        trainer.fit(np.zeros((200, 2), np.float32), y, verbose=0)
