@@ -12,7 +12,7 @@
 #include <stoop/trainer.hpp>
 
 #include "bench_support.hpp"
-#include "plan/team.hpp"
+#include "team/team.hpp"
 
 namespace stoop::bench {
 namespace {

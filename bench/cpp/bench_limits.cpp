@@ -7,7 +7,7 @@
 #include <stoop/runtime.hpp>
 
 #include "bench_support.hpp"
-#include "plan/team.hpp"
+#include "team/team.hpp"
 
 // The widest vectors of the machine; without them, the loops in the L2 cache are bound by the number of instructions.
 #if defined(__x86_64__) && defined(__linux__)

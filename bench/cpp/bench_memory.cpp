@@ -7,7 +7,7 @@
 
 #include <stoop/runtime.hpp>
 
-#include "plan/team.hpp"
+#include "team/team.hpp"
 
 namespace stoop::bench {
 namespace {

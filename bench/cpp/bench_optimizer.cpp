@@ -1,7 +1,7 @@
 // What is done to parameters: an update by every optimizer, regularisation, the limit on column norms.
 // Names: optimizer/<rule>/<parameters>/..., regularize/<what>/..., limit_norm/<what>/...
 #include "bench_memory.hpp"
-#include "plan/rates.hpp"
+#include "run/rates.hpp"
 
 namespace stoop::bench {
 namespace {

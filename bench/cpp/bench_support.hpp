@@ -16,8 +16,8 @@
 
 #include <stoop/types.hpp>
 
-#include "ops/select.hpp"
-#include "plan/arena.hpp"
+#include "cpu/select.hpp"
+#include "base/memory.hpp"
 
 namespace stoop::bench {
 

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "bench_support.hpp"
-#include "plan/team.hpp"
+#include "team/team.hpp"
 
 namespace stoop::bench {
 namespace {

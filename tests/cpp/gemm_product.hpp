@@ -7,7 +7,7 @@
 #include <ostream>
 #include <vector>
 
-#include "plan/arena.hpp"
+#include "base/memory.hpp"
 #include "test_helpers.hpp"
 
 namespace stoop {

@@ -6,7 +6,7 @@
 #include <atomic>
 
 #include "io/config_json.hpp"
-#include "plan/execute.hpp"
+#include "run/execute.hpp"
 #include "test_helpers.hpp"
 
 #if defined(__has_feature)

@@ -1,7 +1,7 @@
 // Dropout on STOOP_ISA: the mask is the one that Philox gives, element by element, whatever slice is asked for.
 #include <gtest/gtest.h>
 
-#include "random/philox.hpp"
+#include "base/philox.hpp"
 #include "test_helpers.hpp"
 
 namespace stoop {

@@ -2,7 +2,7 @@
 // equal, huge, tiny or nearly equal, sums of squares that T does not hold, losses beyond it.
 #include <gtest/gtest.h>
 
-#include "plan/rates.hpp"
+#include "run/rates.hpp"
 #include "test_helpers.hpp"
 
 namespace stoop {

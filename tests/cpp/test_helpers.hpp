@@ -13,7 +13,7 @@
 #include <stoop/layers.hpp>
 #include <stoop/trainer.hpp>
 
-#include "ops/select.hpp"
+#include "cpu/select.hpp"
 
 namespace stoop {
 

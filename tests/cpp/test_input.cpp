@@ -13,7 +13,7 @@
 #include <stoop/error.hpp>
 #include <stoop/trainer.hpp>
 
-#include "plan/read_ahead.hpp"
+#include "data/read_ahead.hpp"
 #include "test_helpers.hpp"
 
 namespace stoop {

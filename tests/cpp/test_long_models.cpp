@@ -13,8 +13,8 @@
 #include <stoop/model.hpp>
 
 #include "io/config_json.hpp"
-#include "plan/arena.hpp"
-#include "plan/graph.hpp"
+#include "base/memory.hpp"
+#include "graph/graph.hpp"
 #include "plan/hazards.hpp"
 #include "plan/plan.hpp"
 

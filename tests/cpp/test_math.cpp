@@ -13,7 +13,7 @@
 #include <type_traits>
 #include <vector>
 
-#include "ops/select.hpp"
+#include "cpu/select.hpp"
 
 namespace stoop {
 namespace {

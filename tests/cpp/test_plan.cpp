@@ -7,7 +7,7 @@
 #include <algorithm>
 #include <string>
 
-#include "plan/arena.hpp"
+#include "base/memory.hpp"
 #include "test_helpers.hpp"
 
 namespace stoop {

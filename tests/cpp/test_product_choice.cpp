@@ -8,8 +8,8 @@
 #include <utility>
 
 #include "cpu/gemm_blas.hpp"
-#include "ops/select.hpp"
-#include "plan/arena.hpp"
+#include "cpu/select.hpp"
+#include "base/memory.hpp"
 #include "plan/plan.hpp"
 #include "test_environment.hpp"
 

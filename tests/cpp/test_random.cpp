@@ -5,8 +5,9 @@
 #include <map>
 #include <set>
 
+#include "data/shuffle.hpp"
 #include "model/initialize.hpp"
-#include "random/philox.hpp"
+#include "base/philox.hpp"
 #include "test_helpers.hpp"
 
 namespace stoop {

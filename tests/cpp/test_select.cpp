@@ -1,5 +1,5 @@
 // The choice of an instruction set and of its table, and STOOP_ISA.
-#include "ops/select.hpp"
+#include "cpu/select.hpp"
 
 #include <gtest/gtest.h>
 

@@ -11,7 +11,7 @@
 #include <stoop/optimizers.hpp>
 #include <stoop/schedules.hpp>
 
-#include "core/suggestions.hpp"
+#include "base/suggestions.hpp"
 
 namespace stoop {
 namespace {

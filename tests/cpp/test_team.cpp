@@ -18,8 +18,8 @@
 #include <stoop/runtime.hpp>
 #include <stoop/trainer.hpp>
 
-#include "plan/crew.hpp"
-#include "plan/team.hpp"
+#include "team/crew.hpp"
+#include "team/team.hpp"
 #include "test_helpers.hpp"
 
 #if defined(__has_feature)

@@ -11,7 +11,7 @@
 #include <stoop/runtime.hpp>
 #include <stoop/trainer.hpp>
 
-#include "plan/tuner.hpp"
+#include "team/tuner.hpp"
 #include "test_helpers.hpp"
 
 #if defined(__has_feature)

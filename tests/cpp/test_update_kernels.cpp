@@ -2,7 +2,7 @@
 // that rates.hpp derives; the l2 term and the sums of squares that ride along.
 #include <gtest/gtest.h>
 
-#include "plan/rates.hpp"
+#include "run/rates.hpp"
 #include "test_helpers.hpp"
 
 namespace stoop {

@@ -1,7 +1,7 @@
-"""Who may include and import whom: the arrows of docs/architecture, checked on the text of the sources.
+"""Who may include and import whom: the rooms of docs/architecture, checked on the text of the sources.
 
     python/stoop -> stoop._core (python/bindings) -> cpp/include/stoop
-    train, model -> plan, ops, io, random        plan -> ops/ops.hpp, random      cpu -> ops/ops.hpp, types
+    a folder of cpp/src -> those above it in ROOMS that it names
 
 Needs no build and no import of the package.
 """
@@ -22,21 +22,24 @@ SOURCES = REPOSITORY / "cpp" / "src"
 BINDINGS = REPOSITORY / "python" / "bindings"
 PACKAGE = REPOSITORY / "python" / "stoop"
 
-# What a file of each folder of cpp/src may include, as prefixes of `folder/file`; `stoop/` is the public interface.
-ALLOWED = {
-    "core": ("stoop/", "core/", "cpu/", "ops/"),  # runtime.cpp reports what the others found
-    "cpu": ("stoop/types.hpp", "stoop/runtime.hpp", "stoop/error.hpp", "cpu/", "ops/ops.hpp", "ops/select.hpp"),
-    "io": ("stoop/", "io/"),
-    # dataset.hpp: the checks of the caller's arrays, which prediction shares with training
-    "model": ("stoop/", "model/", "plan/", "ops/", "io/", "random/", "train/dataset.hpp"),
-    "ops": ("stoop/", "ops/", "cpu/"),
-    "plan": ("stoop/", "plan/", "ops/ops.hpp", "random/"),
-    "random": ("random/",),
-    "train": ("stoop/", "train/", "model/", "plan/", "ops/", "io/", "random/"),
+# The folders of cpp/src, from the bottom up, with those that each may include beside itself and the public interface.
+ROOMS: dict[str, tuple[str, ...]] = {
+    "base": (),
+    "team": ("base",),
+    "spec": ("base",),
+    "io": ("base", "spec"),
+    "graph": ("base", "spec"),
+    "data": ("base", "team"),
+    "ops": ("base", "spec"),
+    "cpu": ("base", "spec", "ops"),
+    "plan": ("base", "spec", "graph", "ops"),
+    "run": ("base", "team", "spec", "data", "ops", "cpu", "plan"),
+    "model": ("base", "team", "spec", "io", "graph", "data", "ops", "cpu", "plan", "run"),
+    "train": ("base", "team", "spec", "io", "graph", "data", "ops", "cpu", "plan", "run", "model"),
 }
 # The kernel text itself, compiled once per instruction set.
 KERNEL_TEXT = re.compile(r"^(isa_\w+\.[ch]pp|tables\.hpp|\w+\.inl\.hpp)$")
-KERNEL_INCLUDES = ("ops/ops.hpp", "cpu/", "stoop/types.hpp", "<stddef.h>", "<stdint.h>")
+KERNEL_INCLUDES = ("ops/ops.hpp", "spec/", "cpu/", "stoop/types.hpp", "<stddef.h>", "<stdint.h>")
 KERNEL_INCLUDES += ("<immintrin.h>", "<arm_neon.h>", "<utility>")
 # From std only types that leave nothing behind in an object file.
 KERNEL_STD = {"integer_sequence", "make_integer_sequence", "index_sequence", "make_index_sequence"}
@@ -93,9 +96,46 @@ def test_public_headers_include_only_public_and_standard_ones(path: Path) -> Non
 
 @pytest.mark.parametrize("path", CPP_FILES, ids=identify)
 def test_sources_include_only_what_their_folder_may(path: Path) -> None:
-    allowed = ALLOWED[path.relative_to(SOURCES).parts[0]]
+    room = path.relative_to(SOURCES).parts[0]
+    allowed = (room, *ROOMS[room])
     for name in includes(path):
-        assert name.startswith(("<", *allowed)), f"{name} is none of {allowed}"
+        assert name.startswith(("<", "stoop/", *(f"{other}/" for other in allowed))), f"{name} is in none of {allowed}"
+
+
+def test_rooms_are_listed_from_the_bottom_up() -> None:
+    assert set(ROOMS) == {path.name for path in SOURCES.iterdir() if path.is_dir()}
+    order = list(ROOMS)
+    for room, others in ROOMS.items():
+        assert all(order.index(other) < order.index(room) for other in others), room
+
+
+def test_no_file_includes_itself_through_others() -> None:
+    graph = {path.relative_to(SOURCES).as_posix(): list(includes(path)) for path in CPP_FILES}
+    graph |= {f"stoop/{path.name}": list(includes(path)) for path in files(PUBLIC, "*.hpp")}
+    assert not cycle_in(graph)
+
+
+def cycle_in(graph: dict[str, list[str]]) -> list[str]:
+    """A path that comes back to its start, or nothing."""
+    done: set[str] = set()
+
+    def walk(name: str, path: list[str]) -> list[str]:
+        if name in path:
+            return [*path[path.index(name) :], name]
+        if name in done:
+            return []
+        for other in graph.get(name, ()):
+            if found := walk(other, [*path, name]):
+                return found
+        done.add(name)
+        return []
+
+    return next((found for name in graph if (found := walk(name, []))), [])
+
+
+def test_cycles_are_found() -> None:
+    assert cycle_in({"a": ["b"], "b": ["c"], "c": ["b"], "d": ["d"]}) == ["b", "c", "b"]
+    assert cycle_in({"a": ["b", "c"], "b": ["c"], "c": []}) == []
 
 
 @pytest.mark.parametrize("path", KERNEL_FILES, ids=identify)
@@ -109,7 +149,7 @@ def test_kernel_text_is_bare(path: Path) -> None:
 
 def test_one_file_names_the_backends() -> None:
     users = {path.relative_to(SOURCES).as_posix() for path in CPP_FILES if "cpu/tables.hpp" in includes(path)}
-    assert {user for user in users if not user.startswith("cpu/isa_")} == {"ops/select.cpp"}
+    assert {user for user in users if not user.startswith("cpu/isa_")} == {"cpu/select.cpp"}
 
 
 def test_one_file_starts_threads() -> None:
@@ -119,7 +159,7 @@ def test_one_file_starts_threads() -> None:
         for path in CPP_FILES
         if re.search(r"#\s*pragma\s+omp\s+parallel|std::j?thread\b(?!::)|\bpthread_create\b", code_of(path))
     }
-    assert users - {"core/runtime.cpp"} == {"plan/crew.hpp"}
+    assert users - {"run/runtime.cpp"} == {"team/crew.hpp"}
 
 
 def test_no_process_wide_openmp_setting() -> None:

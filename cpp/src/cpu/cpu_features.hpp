@@ -8,7 +8,7 @@
 #include <optional>
 #include <string_view>
 
-#include "../ops/select.hpp"
+#include "select.hpp"
 
 namespace stoop {
 

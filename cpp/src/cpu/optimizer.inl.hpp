@@ -1,5 +1,5 @@
 // Optimizer updates: one pass over weight, gradient and state, with the L2 term and the sums of squares on the way.
-// Streams of memory: 3 for weight and gradient, and 2 for each array of state. rate[]: plan/rates.hpp.
+// Streams of memory: 3 for weight and gradient, and 2 for each array of state. rate[]: run/rates.hpp.
 
 // Sums of squares are carried in double from one run of this many vectors to the next, so that they do not drift.
 constexpr Index kVectorsPerSum = 64;

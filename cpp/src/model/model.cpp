@@ -10,10 +10,10 @@
 #include <stoop/error.hpp>
 #include <stoop/runtime.hpp>
 
-#include "../ops/select.hpp"
-#include "../plan/element_range.hpp"
-#include "../plan/execute.hpp"
-#include "../train/dataset.hpp"
+#include "../cpu/select.hpp"
+#include "../graph/element_range.hpp"
+#include "../run/execute.hpp"
+#include "../data/checks.hpp"
 #include "initialize.hpp"
 #include "outputs.hpp"
 

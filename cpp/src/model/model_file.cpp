@@ -11,7 +11,7 @@
 #include "../io/asking.hpp"
 #include "../io/config_json.hpp"
 #include "../io/safetensors.hpp"
-#include "../plan/graph.hpp"
+#include "../graph/graph.hpp"
 
 namespace stoop {
 namespace {

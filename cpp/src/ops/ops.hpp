@@ -155,7 +155,7 @@ struct UpdateArgs {
   T grad_scale_rest = T(1);  // 1, unless T does not hold their product
   T l2;
   T decay;    // w -= decay*w: decoupled weight decay, lr*weight_decay, of the optimizers that have it
-  T rate[8];  // what each optimizer puts there: plan/rates.hpp
+  T rate[8];  // what each optimizer puts there: run/rates.hpp
   double* weight_sum_of_squares;  // sum(w^2)
   double* grad_sum_of_squares;    // sum(g^2)
   double* grad_norm;              // its root where double, or T, holds no such sum; else not written; null: not wanted

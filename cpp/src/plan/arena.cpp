@@ -1,7 +1,7 @@
 // Gives the buffers of a plan their places: the largest first, each at the lowest offset where no buffer that is alive
 // at the same time lies. Greedy, but the order makes it close to optimal for chains of layers.
 
-#include "arena.hpp"
+#include "../base/memory.hpp"
 
 #include <algorithm>
 #include <limits>

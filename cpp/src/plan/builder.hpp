@@ -12,7 +12,7 @@
 #include <utility>
 #include <vector>
 
-#include "arena.hpp"
+#include "../base/memory.hpp"
 #include "hazards.hpp"
 #include "plan.hpp"
 

@@ -12,7 +12,7 @@
 #include <stoop/model.hpp>
 
 #include "../ops/ops.hpp"
-#include "graph.hpp"
+#include "../graph/graph.hpp"
 #include "product_choice.hpp"
 
 namespace stoop {
@@ -172,8 +172,6 @@ Plan build_plan(const PlanRequest& request);
 
 // Gives each buffer that is not external an offset, so that no two alive at the same time overlap; returns the bytes.
 Index layout_arena(std::span<Buffer> buffers, Index rows);
-
-inline Index block_count(Index extent, Index block) { return (extent + block - 1) / block; }
 
 // The plan as text, one line a buffer and a step; the golden tests compare it.
 std::string describe(const Plan& plan);

@@ -8,7 +8,7 @@
 
 #include <stoop/error.hpp>
 
-#include "../plan/arena.hpp"
+#include "../base/memory.hpp"
 #include "settings.hpp"
 #include "spectrum.hpp"
 #include "vectors.hpp"

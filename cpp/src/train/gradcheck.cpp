@@ -8,7 +8,7 @@
 
 #include <stoop/error.hpp>
 
-#include "../plan/execute.hpp"
+#include "../run/execute.hpp"
 #include "settings.hpp"
 
 namespace stoop {

@@ -10,14 +10,14 @@
 #include <stoop/error.hpp>
 #include <stoop/runtime.hpp>
 
-#include "../ops/select.hpp"
-#include "../plan/arena.hpp"
-#include "../plan/element_range.hpp"
-#include "../plan/finite.hpp"
+#include "../cpu/select.hpp"
+#include "../base/memory.hpp"
+#include "../graph/element_range.hpp"
+#include "../base/finite.hpp"
 #include "../plan/plan.hpp"
-#include "../plan/rates.hpp"
-#include "../plan/squared_gradient.hpp"
-#include "../plan/team.hpp"
+#include "../run/rates.hpp"
+#include "../run/squared_gradient.hpp"
+#include "../team/team.hpp"
 #include "settings.hpp"
 #include "vectors.hpp"
 

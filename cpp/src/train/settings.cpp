@@ -8,7 +8,7 @@
 #include <stoop/error.hpp>
 #include <stoop/runtime.hpp>
 
-#include "dataset.hpp"
+#include "../data/checks.hpp"
 
 namespace stoop {
 namespace {

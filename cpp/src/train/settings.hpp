@@ -7,7 +7,7 @@
 
 #include <stoop/trainer.hpp>
 
-#include "../plan/graph.hpp"
+#include "../graph/graph.hpp"
 
 namespace stoop {
 

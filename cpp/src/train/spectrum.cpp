@@ -4,7 +4,7 @@
 #include <cmath>
 #include <limits>
 
-#include "../random/philox.hpp"
+#include "../base/philox.hpp"
 #include "vectors.hpp"
 
 namespace stoop {

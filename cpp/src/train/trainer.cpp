@@ -4,8 +4,8 @@
 #include <limits>
 #include <numeric>
 
-#include "../model/initialize.hpp"
-#include "../plan/squared_gradient.hpp"
+#include "../data/shuffle.hpp"
+#include "../run/squared_gradient.hpp"
 #include "trainer_impl.hpp"
 
 namespace stoop {

@@ -17,11 +17,11 @@
 #include <stoop/error.hpp>
 #include <stoop/runtime.hpp>
 
-#include "../ops/select.hpp"
-#include "../plan/element_range.hpp"
-#include "../plan/execute.hpp"
-#include "../plan/tuner.hpp"
-#include "dataset.hpp"
+#include "../cpu/select.hpp"
+#include "../graph/element_range.hpp"
+#include "../run/execute.hpp"
+#include "../team/tuner.hpp"
+#include "../data/checks.hpp"
 #include "full_batch.hpp"
 #include "settings.hpp"
 

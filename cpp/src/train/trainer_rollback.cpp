@@ -4,8 +4,8 @@
 #include <atomic>
 #include <cstring>
 
-#include "../plan/finite.hpp"
-#include "../plan/team.hpp"
+#include "../base/finite.hpp"
+#include "../team/team.hpp"
 #include "trainer_impl.hpp"
 
 namespace stoop {

@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <type_traits>
 
-#include "../random/philox.hpp"
+#include "../base/philox.hpp"
 #include "steps_context.hpp"
 #include "tangent_steps.hpp"
 

@@ -8,7 +8,7 @@
 
 #include <stoop/error.hpp>
 
-#include "arena.hpp"
+#include "../base/memory.hpp"
 
 namespace stoop {
 namespace {

@@ -6,8 +6,8 @@
 
 #include <stoop/input.hpp>
 
-#include "finite.hpp"
-#include "graph.hpp"
+#include "../base/finite.hpp"
+#include "../base/ranges.hpp"
 
 namespace stoop {
 

@@ -11,9 +11,9 @@
 #include <mutex>
 #include <utility>
 
-#include "input_rows.hpp"
+#include "../data/input_rows.hpp"
 #include "steps.hpp"
-#include "team.hpp"
+#include "../team/team.hpp"
 
 namespace stoop {
 namespace {

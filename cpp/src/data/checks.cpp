@@ -1,6 +1,6 @@
 // The checks of samples and targets. Only when something is not finite is the place looked for.
 
-#include "dataset.hpp"
+#include "checks.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -9,7 +9,7 @@
 
 #include <stoop/error.hpp>
 
-#include "../plan/graph.hpp"
+#include "../base/ranges.hpp"
 
 namespace stoop {
 namespace {

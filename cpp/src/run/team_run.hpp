@@ -10,13 +10,13 @@
 #include "batch_loss.hpp"
 #include "batches.hpp"
 #include "execute.hpp"
-#include "finite.hpp"
-#include "halt.hpp"
-#include "input_rows.hpp"
+#include "../base/finite.hpp"
+#include "../team/halt.hpp"
+#include "../data/input_rows.hpp"
 #include "parameter_block.hpp"
 #include "rates.hpp"
 #include "squared_gradient.hpp"
-#include "team.hpp"
+#include "../team/team.hpp"
 
 namespace stoop {
 

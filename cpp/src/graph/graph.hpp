@@ -9,9 +9,9 @@
 #include <stoop/layers.hpp>
 #include <stoop/model.hpp>
 
-namespace stoop {
+#include "../base/ranges.hpp"
 
-inline constexpr int kNone = -1;
+namespace stoop {
 
 enum class NodeKind { input, dense, activation, batch_norm, layer_norm, dropout, add };
 

@@ -18,7 +18,7 @@
 
 #include "../cpu/cpu_features.hpp"
 #include "../cpu/gemm_blas.hpp"
-#include "../ops/select.hpp"
+#include "../cpu/select.hpp"
 
 #ifndef STOOP_VERSION
 #define STOOP_VERSION "unknown"

@@ -11,6 +11,8 @@
 #include <stoop/runtime.hpp>
 #include <stoop/types.hpp>
 
+#include "../base/ranges.hpp"
+
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
@@ -123,15 +125,6 @@ void run_shares(int threads, const Body& body, Team::First first = Team::First::
   Team team(threads);
   Once once(body, team.size());
   team.run(team.size(), once, first);
-}
-
-struct Range {
-  Index begin, end;
-};
-
-// A share's part of `blocks`.
-inline Range share(Index blocks, int number, int shares) {
-  return {blocks * number / shares, blocks * (number + 1) / shares};
 }
 
 // As many threads as are worth waking to pass over so much memory.

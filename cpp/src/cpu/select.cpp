@@ -10,9 +10,9 @@
 
 #include <stoop/error.hpp>
 
-#include "../cpu/cpu_features.hpp"
-#include "../cpu/gemm_blas.hpp"
-#include "../cpu/tables.hpp"
+#include "cpu_features.hpp"
+#include "gemm_blas.hpp"
+#include "tables.hpp"
 
 namespace stoop {
 namespace {

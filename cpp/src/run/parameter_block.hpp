@@ -4,7 +4,7 @@
 
 #include "batches.hpp"
 #include "steps.hpp"
-#include "team.hpp"
+#include "../team/team.hpp"
 
 namespace stoop {
 

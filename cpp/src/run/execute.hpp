@@ -1,9 +1,7 @@
 // Walks a plan with a team of threads: whole epochs of training, or rows of inference.
 #pragma once
 
-#include <chrono>
 #include <cstdint>
-#include <functional>
 #include <span>
 #include <utility>
 #include <vector>
@@ -12,56 +10,20 @@
 #include <stoop/optimizers.hpp>
 #include <stoop/trainer.hpp>
 
-#include "arena.hpp"
-#include "input_rows.hpp"
-#include "plan.hpp"
-#include "read_ahead.hpp"
+#include "../base/memory.hpp"
+#include "../data/dataset.hpp"
+#include "../data/input_rows.hpp"
+#include "../plan/plan.hpp"
+#include "../team/poller.hpp"
+#include "../data/read_ahead.hpp"
 
 namespace stoop {
-
-// The samples a run takes, in `order` (null: as they lie).
-template <class T>
-struct Dataset {
-  InputView x;
-  T scale = T(1), shift = T(0);           // of x
-  const std::int32_t* classes = nullptr;  // (x.rows), or null: the targets are `values`
-  MatrixView<const T> values;             // (x.rows, outputs)
-  const double* weights = nullptr;        // (x.rows), the largest about 1, or null: all are 1
-  const std::int32_t* order = nullptr;    // (x.rows)
-
-  Index sample(Index i) const { return order == nullptr ? i : order[i]; }
-};
 
 // Where a buffer of the plan lies in a run.
 template <class T>
 struct BoundBuffer {
   T* data = nullptr;
   Index stride = 0;
-};
-
-// Asks a callback whether to go on, which is due every 50 ms. Of the thread that made the call.
-class Poller {
- public:
-  explicit Poller(std::function<bool(Index)> ask) : ask_(std::move(ask)) {}
-  explicit Poller(const std::function<bool()>& ask) : ask_([&ask](Index) { return ask(); }) {}
-
-  // The time runs from the first call on: who makes a Poller and needs none has not looked at the clock.
-  bool is_due() {
-    const Clock::time_point now = Clock::now();
-    if (last_ == Clock::time_point{}) last_ = now;
-    return now - last_ >= std::chrono::milliseconds(50);
-  }
-  bool keep_going(Index samples_done) {
-    last_ = Clock::now();
-    return ask_(samples_done);
-  }
-  // Asks if that is due.
-  bool goes_on(Index samples_done = 0) { return !is_due() || keep_going(samples_done); }
-
- private:
-  using Clock = std::chrono::steady_clock;
-  std::function<bool(Index)> ask_;
-  Clock::time_point last_{};
 };
 
 template <class T>

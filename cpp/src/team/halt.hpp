@@ -5,7 +5,7 @@
 #include <atomic>
 #include <limits>
 
-#include "execute.hpp"
+#include "poller.hpp"
 #include "team.hpp"
 
 namespace stoop {

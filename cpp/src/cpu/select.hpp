@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "ops.hpp"
+#include "../ops/ops.hpp"
 
 namespace stoop {
 

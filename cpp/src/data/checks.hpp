@@ -8,16 +8,11 @@
 #include <stoop/losses.hpp>
 #include <stoop/trainer.hpp>
 
-#include "../plan/execute.hpp"
+#include "../team/poller.hpp"
+#include "dataset.hpp"
+#include "input_rows.hpp"
 
 namespace stoop {
-
-// The same view with its stride written out, as all that reads rows wants it.
-template <class View>
-View with_stride(View view) {
-  view.stride = view.row_stride();
-  return view;
-}
 
 // Refuses a stride that does not hold the columns of `name`.
 void check_stride(std::string_view where, std::string_view name, Index stride, Index cols);

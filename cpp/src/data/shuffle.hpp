@@ -1,0 +1,14 @@
+// The order of the samples in an epoch.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include <stoop/types.hpp>
+
+namespace stoop {
+
+// A uniformly random permutation of 0 .. n-1 (Fisher & Yates, Durstenfeld 1964) for this epoch: a function of the seed.
+void shuffle(std::uint64_t seed, Index epoch, std::span<std::int32_t> order);
+
+}  // namespace stoop
