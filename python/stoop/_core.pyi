@@ -10,6 +10,8 @@ from typing import Any, Generic, NoReturn, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from stoop._fit import FitOptions
+
 F = TypeVar("F", np.float32, np.float64)
 Path = str | PathLike[str]
 # (n, input_dim), rows contiguous, read in place; a numpy.memmap page by page
@@ -61,14 +63,8 @@ class _Trainer(Generic[F]):  # RuntimeError when entered again while it runs
         x: Samples,
         y: npt.NDArray[F] | Classes,  # classes, or (n, n_outputs) values of the model's dtype
         weights: npt.NDArray[F] | None,  # (n)
-        epochs: int,
-        batch_size: int,
-        shuffle: bool,
         validation: tuple[Samples, npt.NDArray[F] | Classes, npt.NDArray[F] | None] | None,
-        record: dict[str, list[Any]],  # by field of EpochResult, "epoch" from 1: gets a value after each epoch
-        on_epoch: Callable[[], object] | None,
-        on_progress: Callable[[int, int, int], object] | None,  # epoch, samples done, samples
-        last_batch: str,  # keep | drop | merge
+        options: FitOptions,  # whose history gets a row after each epoch
     ) -> None: ...  # raises what a callback raised, or KeyboardInterrupt, after the running step
     # Whether the methods below take them without a check or a conversion before.
     def takes(self, x: object, y: object) -> bool: ...

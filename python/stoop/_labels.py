@@ -82,14 +82,14 @@ class TargetReader:
         if self._n_classes == 0 or (self._softmax and targets.ndim != 1):
             given = f"class_weight with y of shape {targets.shape}"
             expected = "expected class labels, one per sample"
-            raise ValueError(message("fit", given, expected, "use sample_weight"))
+            raise ValueError(message("Trainer.fit", given, expected, "use sample_weight"))
         if self._softmax:
             return targets
         classes = targets.reshape(-1)
         other = np.flatnonzero((classes != 0) & (classes != 1))
         if len(other):
             given = f"class_weight with y of {classes[other[0]]:g} at row {other[0]}"
-            raise ValueError(message("fit", given, "expected classes, 0 or 1", "use sample_weight"))
+            raise ValueError(message("Trainer.fit", given, "expected classes, 0 or 1", "use sample_weight"))
         return classes.astype(np.int64)
 
     @property

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from stoop._attributes import Guarded
-from stoop._checks import real
+from stoop._checks import BELOW_ONE, NOT_NEGATIVE, POSITIVE, real
 from stoop._errors import message, warn
 from stoop.activations import Activation, Identity
 from stoop.layers import Dense, Dropout, Layer
@@ -157,12 +157,20 @@ class Settings(Guarded):
 
 def checked_penalties(l1: float, l2: float) -> dict[str, float]:
     """Return both by name, each a float >= 0."""
-    return {"l1": real("Trainer", "l1", l1, 0.0), "l2": real("Trainer", "l2", l2, 0.0)}
+    given = {"l1": l1, "l2": l2}
+    return {name: real("Trainer", name, value, NOT_NEGATIVE, hint="0 turns it off") for name, value in given.items()}
 
 
 def checked_limit(name: str, value: float | None) -> float | None:
     """Return a float > 0, or None."""
-    return None if value is None else real("Trainer", name, value, 0.0, open_low=True)
+    hint = "leave it out to set no limit"
+    return None if value is None else real("Trainer", name, value, POSITIVE, hint=hint)
+
+
+def checked_decay(ema: float | None) -> float | None:
+    """Return a float in [0, 1), or None."""
+    hint = "0.999 is usual, leave it out to keep no average"
+    return None if ema is None else real("Trainer", "ema", ema, BELOW_ONE, hint=hint)
 
 
 def checked_precision(precision: object) -> str:

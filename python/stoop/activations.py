@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
 
 from stoop import _core
-from stoop._checks import flag, real
+from stoop._checks import NOT_NEGATIVE, flag, real
 
 
 @dataclass(frozen=True, repr=False)
@@ -62,7 +62,8 @@ class LeakyReLU(Activation):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        object.__setattr__(self, "negative_slope", real("LeakyReLU", "negative_slope", self.negative_slope, 0.0))
+        slope = real("LeakyReLU", "negative_slope", self.negative_slope, NOT_NEGATIVE)
+        object.__setattr__(self, "negative_slope", slope)
 
 
 @dataclass(frozen=True, repr=False)
@@ -80,7 +81,7 @@ class ELU(Activation):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        object.__setattr__(self, "alpha", real("ELU", "alpha", self.alpha, 0.0))
+        object.__setattr__(self, "alpha", real("ELU", "alpha", self.alpha, NOT_NEGATIVE))
 
 
 @dataclass(frozen=True, repr=False)

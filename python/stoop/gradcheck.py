@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stoop import _core
-from stoop._checks import check_finite, features, integer, real, sample_weights
+from stoop._checks import NOT_NEGATIVE, POSITIVE, check_finite, features, integer, real, sample_weights
 from stoop._errors import message
 from stoop._labels import TargetReader
 from stoop.losses import Loss, as_loss, loss_to_json
@@ -148,8 +148,8 @@ def gradcheck(
     reader = TargetReader(double, checked_loss)
     targets, _ = reader.read("gradcheck", y, x.shape[0], may_name=double.output is None)
     weights = None if sample_weight is None else sample_weights("gradcheck", sample_weight, double.dtype, x.shape[0])
-    l1, l2 = real("gradcheck", "l1", l1, 0.0), real("gradcheck", "l2", l2, 0.0)
-    eps = real("gradcheck", "eps", eps, 0.0, open_low=True)
+    l1, l2 = real("gradcheck", "l1", l1, NOT_NEGATIVE), real("gradcheck", "l2", l2, NOT_NEGATIVE)
+    eps = real("gradcheck", "eps", eps, POSITIVE)
     count = 0 if sample is None else integer("gradcheck", "sample", sample, 1)
     core = double._core
     assert isinstance(core, _core.ModelFloat64)

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from stoop import _core
-from stoop._checks import real
+from stoop._checks import ANY_NUMBER, NOT_NEGATIVE, real
 from stoop._errors import message
 
 _WITH_VALUE = ("constant", "normal", "uniform", "orthogonal")
@@ -54,8 +54,8 @@ class Initializer:
             expected = f"expected a value for {', '.join(_WITH_VALUE)} and for no other"
             raise ValueError(message("Initializer", given, expected, f"use stoop.initializers.{self.name}"))
         if self.value is not None:
-            low = float("-inf") if self.name == "constant" else 0.0
-            object.__setattr__(self, "value", real("Initializer", "value", self.value, low))
+            bounds = ANY_NUMBER if self.name == "constant" else NOT_NEGATIVE
+            object.__setattr__(self, "value", real("Initializer", "value", self.value, bounds))
 
     def __call__(self) -> "Initializer":
         """Return itself, so that ``he_normal()`` and ``he_normal`` mean the same."""
@@ -85,17 +85,17 @@ lecun_normal = Initializer("lecun_normal")
 
 def constant(value: float) -> Initializer:
     """Every element is `value`."""
-    return Initializer("constant", real("constant", "value", value, float("-inf")))
+    return Initializer("constant", real("constant", "value", value))
 
 
 def normal(std: float) -> Initializer:
     """Draws from N(0, std**2), std >= 0."""
-    return Initializer("normal", real("normal", "std", std, 0.0))
+    return Initializer("normal", real("normal", "std", std, NOT_NEGATIVE))
 
 
 def uniform(limit: float) -> Initializer:
     """Draws from U(-limit, limit), limit >= 0."""
-    return Initializer("uniform", real("uniform", "limit", limit, 0.0))
+    return Initializer("uniform", real("uniform", "limit", limit, NOT_NEGATIVE))
 
 
 def orthogonal(gain: float = 1.0) -> Initializer:
@@ -104,7 +104,7 @@ def orthogonal(gain: float = 1.0) -> Initializer:
     Uniform over all such matrices. A product with a square one keeps the length of every input: the start that
     Saxe, McClelland & Ganguli 2014 advise for deep networks, with ``gain=2**0.5`` before a ReLU.
     """
-    return Initializer("orthogonal", real("orthogonal", "gain", gain, 0.0))
+    return Initializer("orthogonal", real("orthogonal", "gain", gain, NOT_NEGATIVE))
 
 
 def as_initializer(where: str, value: object) -> Initializer:

@@ -9,7 +9,7 @@ from itertools import chain
 from typing import Any, ClassVar
 
 from stoop import _core
-from stoop._checks import flag, fraction, integer, real
+from stoop._checks import BELOW_ONE, FRACTION, NOT_NEGATIVE, POSITIVE, flag, integer, real
 from stoop._errors import message
 from stoop.activations import (
     ELU,
@@ -97,7 +97,7 @@ class Dense:
         _set_flag(self, "trainable")
         for name in ("l1", "l2"):
             if getattr(self, name) is not None:
-                object.__setattr__(self, name, real("Dense", name, getattr(self, name), 0.0))
+                object.__setattr__(self, name, real("Dense", name, getattr(self, name), NOT_NEGATIVE))
 
     def to_config(self) -> dict[str, Any]:
         """Return the form that is stored in a model file."""
@@ -158,7 +158,7 @@ class BatchNorm:
     trainable: bool = True
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "momentum", fraction("BatchNorm", "momentum", self.momentum))
+        object.__setattr__(self, "momentum", real("BatchNorm", "momentum", self.momentum, FRACTION))
         _set_eps(self)
         _set_flag(self, "trainable")
 
@@ -222,7 +222,7 @@ class Dropout:
             given = f"rate is {self.rate:g}"
             hint = f"give the fraction that is dropped: {self.rate / 100:g} for {self.rate:g} percent"
             raise ValueError(message("Dropout", given, "expected a number in [0, 1)", hint))
-        object.__setattr__(self, "rate", real("Dropout", "rate", self.rate, 0.0, 1.0))
+        object.__setattr__(self, "rate", real("Dropout", "rate", self.rate, BELOW_ONE))
 
 
 @dataclass(frozen=True)
@@ -371,5 +371,5 @@ def _set_flag(layer: Layer, name: str) -> None:
 
 
 def _set_eps(layer: BatchNorm | LayerNorm) -> None:
-    eps = real(type(layer).__name__, "eps", layer.eps, 0.0, open_low=True)
+    eps = real(type(layer).__name__, "eps", layer.eps, POSITIVE)
     object.__setattr__(layer, "eps", eps)

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import ClassVar
 
 from stoop import _core
-from stoop._checks import real
+from stoop._checks import BELOW_ONE, POSITIVE, real
 from stoop._errors import message
 
 
@@ -36,7 +36,7 @@ class SoftmaxCrossEntropy:
     label_smoothing: float = 0.0
 
     def __post_init__(self) -> None:
-        value = real("SoftmaxCrossEntropy", "label_smoothing", self.label_smoothing, 0.0, 1.0)
+        value = real("SoftmaxCrossEntropy", "label_smoothing", self.label_smoothing, BELOW_ONE)
         object.__setattr__(self, "label_smoothing", value)
 
 
@@ -92,7 +92,7 @@ class Huber:
     delta: float = 1.0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "delta", real("Huber", "delta", self.delta, 0.0, open_low=True))
+        object.__setattr__(self, "delta", real("Huber", "delta", self.delta, POSITIVE))
 
 
 Loss = SoftmaxCrossEntropy | BinaryCrossEntropy | MeanSquaredError | MeanAbsoluteError | Huber

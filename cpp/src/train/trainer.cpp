@@ -44,11 +44,11 @@ std::optional<EpochResult> Trainer<T>::Impl::run_epoch(TrainingExecutor<T>& exec
   if (!intact || stuck) {
     restore();
     refuse_bad_data("Trainer.fit", run.data.x, result);
-    refuse_update("fit", last_rate, result, steps + result.steps);
+    refuse_update("Trainer.fit", last_rate, result, steps + result.steps);
   }
   steps += result.steps;
   refuse_bad_data("Trainer.fit", run.data.x, result);
-  if (result.non_finite_loss) refuse_update("fit", last_rate, result, steps);
+  if (result.non_finite_loss) refuse_update("Trainer.fit", last_rate, result, steps);
   interrupted = result.interrupted;
   if (result.samples < run.data.x.rows) return std::nullopt;
 
@@ -68,6 +68,7 @@ std::optional<EpochResult> Trainer<T>::Impl::run_epoch(TrainingExecutor<T>& exec
 namespace {
 
 void append(History& history, const EpochResult& result, bool has_accuracy, bool has_validation) {
+  history.epochs.push_back(result.epoch);
   history.loss.push_back(result.loss);
   history.learning_rate.push_back(result.learning_rate);
   history.grad_norm.push_back(result.grad_norm);
@@ -123,7 +124,9 @@ template <class T>
 History Trainer<T>::Impl::run_epochs(const FitOptions<T>& options, Index updates, const RunOne& run_one) {
   const bool has_validation = options.validation_x.has_value();
   std::vector<double> rates(static_cast<std::size_t>(updates));
-  History history;
+  History own;
+  History& history = options.history != nullptr ? *options.history : own;
+  history.interrupted = false;
   for (Index i = 0; i < options.epochs && !history.interrupted; ++i) {
     check_layout("Trainer.fit");
     check_not_swapped("Trainer.fit");
@@ -149,7 +152,7 @@ History Trainer<T>::fit(const InputView& x, const Targets<T>& y, const FitOption
   if (options.validation_x) {
     InputView validation = *options.validation_x;
     validation.mapped = false;  // what is wrong with it should not be found after an epoch
-    impl_->check("Trainer.fit validation_data", validation, options.validation_y, asked);
+    impl_->check("Trainer.fit, validation_data", validation, options.validation_y, asked);
   }
   const Index batch = std::min(options.batch_size, x.rows), rest = x.rows % batch;
   impl_->check_batch("Trainer.fit", x.rows, batch);
@@ -196,7 +199,7 @@ double Trainer<T>::step(const InputView& batch, const Targets<T>& y, const KeepG
   const TrainingResult result = impl_->execute(impl_->executor(PlanKind::checked, x.rows, y), run);
   if (result.interrupted) throw_interrupted("Trainer.step");
   impl_->refuse_bad_data("Trainer.step", x, result);
-  if (result.non_finite_loss) impl_->refuse_update("step", rate, result, impl_->steps);
+  if (result.non_finite_loss) impl_->refuse_update("Trainer.step", rate, result, impl_->steps);
   impl_->steps += 1;
   return result.loss_sum / result.weight_sum;
 }

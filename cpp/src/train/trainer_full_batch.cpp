@@ -105,7 +105,7 @@ History Trainer<T>::Impl::fit_full_batch(const InputView& x, const Targets<T>& y
     objective.point = model.parameter_block();
     const std::span<T> now = objective.point;
     if (!std::equal(now.begin(), now.end(), left.begin(), left.end())) full_batch->forget_point();
-    const std::optional<EpochResult> result = run_iteration(x, y, objective, rates[0], "fit", interrupted);
+    const std::optional<EpochResult> result = run_iteration(x, y, objective, rates[0], "Trainer.fit", interrupted);
     left.assign(now.begin(), now.end());
     return result;
   });
@@ -117,7 +117,7 @@ template <class T>
 double Trainer<T>::Impl::step_full_batch(const InputView& x, const Targets<T>& y, double rate, Poller* poller) {
   bool interrupted = false;
   full_batch->forget_point();
-  const auto result = run_iteration(x, y, make_objective(x, y, poller), rate, "step", interrupted);
+  const auto result = run_iteration(x, y, make_objective(x, y, poller), rate, "Trainer.step", interrupted);
   full_batch->forget_point();  // this may be within a fit, on other samples
   if (!result) throw_interrupted("Trainer.step");
   return result->loss;

@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from stoop import _core
 from stoop._array_checks import check_gradients, check_parameters
-from stoop._checks import flag, real
+from stoop._checks import BELOW_ONE, NOT_NEGATIVE, POSITIVE, flag, real
 from stoop._config import Config
 from stoop._errors import message
 from stoop.optimizers._updater import ArrayUpdater, ArrayUpdaters, Updater
@@ -98,15 +98,15 @@ class Optimizer(Config):
         rate = as_learning_rate(where, "learning_rate", self.learning_rate)
         object.__setattr__(self, "learning_rate", rate)
         for name in decays:
-            object.__setattr__(self, name, real(where, name, getattr(self, name), 0.0, 1.0))
+            object.__setattr__(self, name, real(where, name, getattr(self, name), BELOW_ONE))
         if "eps" in vars(self):
-            object.__setattr__(self, "eps", real(where, "eps", vars(self)["eps"], 0.0, open_low=True))
+            object.__setattr__(self, "eps", real(where, "eps", vars(self)["eps"], POSITIVE))
 
     def _check_flag(self, name: str) -> None:
         object.__setattr__(self, name, flag(type(self).__name__, name, getattr(self, name)))
 
     def _check_not_negative(self, name: str) -> None:
-        object.__setattr__(self, name, real(type(self).__name__, name, getattr(self, name), 0.0))
+        object.__setattr__(self, name, real(type(self).__name__, name, getattr(self, name), NOT_NEGATIVE))
 
 
 def as_optimizer(where: str, optimizer: object) -> Optimizer:

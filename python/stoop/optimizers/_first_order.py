@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from stoop._checks import fraction
+from stoop._checks import FRACTION, real
 from stoop._errors import message
 from stoop.optimizers._base import LearningRate, Optimizer
 
@@ -40,7 +40,7 @@ class SGD(Optimizer):
     def __post_init__(self) -> None:
         self._check("momentum")
         self._check_flag("nesterov")
-        object.__setattr__(self, "dampening", fraction("SGD", "dampening", self.dampening))
+        object.__setattr__(self, "dampening", real("SGD", "dampening", self.dampening, FRACTION))
         if self.nesterov and (self.momentum == 0.0 or self.dampening != 0.0):
             given = f"nesterov with momentum {self.momentum:g} and dampening {self.dampening:g}"
             hint = "give a momentum such as 0.9, or leave nesterov out"

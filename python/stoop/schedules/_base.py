@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stoop import _core
-from stoop._checks import integer, real
+from stoop._checks import NOT_NEGATIVE, POSITIVE, integer, real
 from stoop._config import Config
 from stoop._errors import refuse_name
 
@@ -57,7 +57,7 @@ class Schedule(Config):
     def _check(self, rates: Iterable[str], counts: Iterable[str] = ()) -> None:
         where = type(self).__name__
         for name in rates:
-            object.__setattr__(self, name, real(where, name, getattr(self, name), 0.0))
+            object.__setattr__(self, name, real(where, name, getattr(self, name), NOT_NEGATIVE))
         for name in counts:
             object.__setattr__(self, name, integer(where, name, getattr(self, name), 1))
         if self.per not in _PER:
@@ -65,7 +65,7 @@ class Schedule(Config):
 
     def _check_positive(self, *names: str) -> None:
         for name in names:
-            value = real(type(self).__name__, name, getattr(self, name), 0.0, open_low=True)
+            value = real(type(self).__name__, name, getattr(self, name), POSITIVE)
             object.__setattr__(self, name, value)
 
 

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from stoop._callables import WeakCall, check_picklable
-from stoop._checks import real
+from stoop._checks import POSITIVE, real
 from stoop._errors import message
 from stoop.schedules._base import PythonRate, Schedule
 from stoop.schedules._decays import Constant
@@ -134,7 +134,7 @@ def as_learning_rate(where: str, name: str, value: Any) -> float | Schedule:
     if isinstance(value, str):  # scikit-learn names its schedules
         given, hint = f"{name} is {value!r}", "give a schedule such as stoop.schedules.Cosine(1e-3, steps=1000)"
         raise TypeError(message(where, given, "expected a number or a schedule", hint))
-    return real(where, name, value, 0.0, open_low=True)
+    return real(where, name, value, POSITIVE)
 
 
 def python_rate(learning_rate: Any) -> PythonRate | None:

@@ -5,7 +5,7 @@ from dataclasses import InitVar, dataclass, field
 from itertools import pairwise
 from typing import Any, ClassVar
 
-from stoop._checks import integer, real
+from stoop._checks import NOT_NEGATIVE, integer, real
 from stoop._errors import message
 from stoop.schedules._base import Schedule
 
@@ -97,7 +97,7 @@ class Piecewise(Schedule):
         if isinstance(source, Piecewise):  # the method `values`, which dataclasses.replace hands on
             values = source.rates
         starts = tuple(integer("Piecewise", "a boundary", b, 0) for b in _sequence("boundaries", boundaries))
-        rates = tuple(real("Piecewise", "a value", v, 0.0) for v in _sequence("values", values))
+        rates = tuple(real("Piecewise", "a value", v, NOT_NEGATIVE) for v in _sequence("values", values))
         object.__setattr__(self, "boundaries", starts)
         object.__setattr__(self, "rates", rates)
         object.__setattr__(self, "per", per)

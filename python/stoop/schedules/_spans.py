@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from stoop._checks import fraction
+from stoop._checks import FRACTION, real
 from stoop.schedules._base import Schedule
 
 
@@ -137,4 +137,4 @@ class OneCycle(Schedule):
     def __post_init__(self) -> None:
         self._check(["max_lr"], ["steps"])
         self._check_positive("div_factor", "final_div_factor")
-        object.__setattr__(self, "pct_start", fraction("OneCycle", "pct_start", self.pct_start))
+        object.__setattr__(self, "pct_start", real("OneCycle", "pct_start", self.pct_start, FRACTION))
