@@ -39,7 +39,7 @@ Variant alternative_named(std::string_view name, std::string_view where, std::st
 
 // "expected a finite number above 0", "expected 0 <= rate < 1", ...
 template <class Member>
-std::string expected_text(std::string_view key, const Range& range) {
+std::string expected_text(std::string_view key, const Bounds& range) {
   const std::string name(key), low = number_text(range.low), high = number_text(range.high);
   if (std::isfinite(range.high)) {
     return "expected " + low + (range.without_low ? " < " : " <= ") + name + (range.without_high ? " < " : " <= ") + high;

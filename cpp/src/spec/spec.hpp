@@ -36,20 +36,20 @@ enum class Holds {
 };
 
 // Where a number may lie. Numbers are finite in any case.
-struct Range {
+struct Bounds {
   double low, high;
   bool without_low = false, without_high = false;
 };
 
 inline constexpr double kNoLimit = __builtin_inf();
 
-constexpr Range at_least(double low) { return {low, kNoLimit, false, true}; }
-constexpr Range above(double low) { return {low, kNoLimit, true, true}; }
-constexpr Range between(double low, double high) { return {low, high}; }
-constexpr Range from_up_to(double low, double high) { return {low, high, false, true}; }  // high itself is not allowed
-constexpr Range any_number() { return {-kNoLimit, kNoLimit, true, true}; }
+constexpr Bounds at_least(double low) { return {low, kNoLimit, false, true}; }
+constexpr Bounds above(double low) { return {low, kNoLimit, true, true}; }
+constexpr Bounds between(double low, double high) { return {low, high}; }
+constexpr Bounds from_up_to(double low, double high) { return {low, high, false, true}; }  // high itself is not allowed
+constexpr Bounds any_number() { return {-kNoLimit, kNoLimit, true, true}; }
 
-constexpr bool is_within(const Range& range, double value) {
+constexpr bool is_within(const Bounds& range, double value) {
   return (range.without_low ? value > range.low : value >= range.low) &&
          (range.without_high ? value < range.high : value <= range.high);
 }
@@ -60,7 +60,7 @@ template <class Op, class Member>
 struct Field {
   const char* key;
   Member Op::*member;
-  Range range = any_number();
+  Bounds range = any_number();
   const char* hint = "";
   Holds holds = Holds::anything;
   Key presence = Key::optional;
