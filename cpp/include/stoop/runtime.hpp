@@ -11,9 +11,8 @@ namespace stoop {
 // No setting may ask for more threads than this.
 inline constexpr int kMostThreads = 1024;
 
-// Upper limit of threads for training and prediction in this process (1 to
-// kMostThreads). It starts as STOOP_NUM_THREADS or, unset,
-// as usable_cores(); a small step uses fewer.
+// The upper limit of threads for training and prediction in this process, from 1 to kMostThreads. It starts as
+// STOOP_NUM_THREADS or, unset, as usable_cores(). A small step uses fewer.
 STOOP_API void set_num_threads(int n);
 STOOP_API int get_num_threads();
 
@@ -61,10 +60,11 @@ STOOP_API double measure_fma_peak(int threads);
 // no cache holds: 256 MB, more from 9 threads on, at most 2 GB. Takes about 0.2 s.
 STOOP_API double measure_memory_bandwidth(int threads);
 
-// Nanoseconds that one line of cache takes from a core to another and back, the fastest of some milliseconds: about 100
-// where the two share a cache, several times as much where they do not. It decides what a second thread is worth to a small
-// network, and on a virtual machine it changes within minutes. NaN where only one core is usable, or where others keep one
-// of them all the time.
+// Nanoseconds that one line of cache takes from a core to another and back: about 100 where the two share a cache, several
+// times as much where they do not. It decides how much a second thread helps a small network, and on a virtual machine it
+// changes within minutes. Of more than two cores the first is measured with up to four others, and the slowest pair counts.
+// Takes 5 to 20 ms a pair, at most 0.15 s beside busy processes. The two threads are pinned where the system allows it, and
+// end with the call. NaN where only one core is usable, and where other processes never leave both cores free.
 STOOP_API double measure_core_latency();
 
 }  // namespace stoop

@@ -144,18 +144,6 @@ bool lists_cpu(std::string_view controllers) {
   return false;
 }
 
-#if defined(__linux__)
-int count_affinity_cores() {
-  // cpu_set_t ends at 1024 CPUs; the kernel refuses a mask smaller than its own with EINVAL.
-  for (int cpus = 1024; cpus <= 1 << 20; cpus *= 4) {
-    std::vector<cpu_set_t> mask(CPU_ALLOC_SIZE(cpus) / sizeof(cpu_set_t) + 1);
-    const std::size_t bytes = mask.size() * sizeof(cpu_set_t);
-    if (sched_getaffinity(0, bytes, mask.data()) == 0) return CPU_COUNT_S(bytes, mask.data());
-  }
-  return static_cast<int>(std::thread::hardware_concurrency());
-}
-#endif
-
 }  // namespace
 
 bool x86_supports(Isa isa, const X86Registers& registers) {
@@ -243,9 +231,27 @@ int limit_cores(int affinity_cores, std::optional<double> quota) {
   return std::max(1, affinity_cores);
 }
 
+std::vector<int> affinity_cpus() {
+  std::vector<int> cpus;
+#if defined(__linux__)
+  // cpu_set_t ends at 1024 CPUs; the kernel refuses a mask smaller than its own with EINVAL.
+  for (int most = 1024; most <= 1 << 20 && cpus.empty(); most *= 4) {
+    std::vector<cpu_set_t> mask(CPU_ALLOC_SIZE(most) / sizeof(cpu_set_t) + 1);
+    const std::size_t bytes = mask.size() * sizeof(cpu_set_t);
+    if (sched_getaffinity(0, bytes, mask.data()) != 0) continue;
+    for (int cpu = 0; cpu < static_cast<int>(8 * bytes); ++cpu) {
+      if (CPU_ISSET_S(cpu, bytes, mask.data())) cpus.push_back(cpu);
+    }
+  }
+#endif
+  return cpus;
+}
+
 int count_usable_cores() {
 #if defined(__linux__)
-  return limit_cores(count_affinity_cores(), cgroup_cpu_quota(read_text("/proc/self/cgroup"), "/sys/fs/cgroup"));
+  const std::vector<int> cpus = affinity_cpus();
+  const int cores = static_cast<int>(cpus.empty() ? std::thread::hardware_concurrency() : cpus.size());
+  return limit_cores(cores, cgroup_cpu_quota(read_text("/proc/self/cgroup"), "/sys/fs/cgroup"));
 #else
   return limit_cores(static_cast<int>(std::thread::hardware_concurrency()), {});
 #endif

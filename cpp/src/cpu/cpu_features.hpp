@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <optional>
 #include <string_view>
+#include <vector>
 
 #include "select.hpp"
 
@@ -37,6 +38,9 @@ struct X86Registers {
 };
 bool x86_supports(Isa isa, const X86Registers& registers);
 bool x86_supports(Bfloat16Isa isa, const X86Registers& registers);
+
+// The numbers of the CPUs in the affinity mask of the calling thread, ascending; empty where the system has no such mask.
+std::vector<int> affinity_cpus();
 
 // Cores in the affinity mask, cut by the cgroup quota rounded up; at least 1.
 int count_usable_cores();
