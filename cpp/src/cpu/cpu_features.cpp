@@ -1,4 +1,4 @@
-// cpuid and xgetbv on x86-64, nothing to ask on aarch64 (NEON is part of it); affinity and cgroups on Linux.
+// Reads cpuid and xgetbv on x86-64, and affinity mask and cgroups on Linux. aarch64 always has NEON.
 #include "cpu_features.hpp"
 
 #include <algorithm>
@@ -56,7 +56,7 @@ X86Registers read_x86_registers() {
     if (has_subleaf && __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx)) registers.leaf7_1_eax = eax;
   }
   if (has_all(registers.leaf1_ecx, kLeaf1Osxsave)) {
-    // As assembly: the intrinsic would need -mxsave for the whole file.
+    // This is assembly because the intrinsic would need -mxsave for the whole file.
     unsigned low = 0;
     unsigned high = 0;
     __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
@@ -95,7 +95,7 @@ std::string read_text(const fs::path& path) {
   return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
 }
 
-// A file that holds one number; nothing where it is missing or holds something else.
+// Reads a file that holds one number. Returns nothing if it is missing or holds something else.
 std::optional<double> read_number(const fs::path& path) {
   std::ifstream file(path);
   double value = 0.0;
@@ -122,10 +122,10 @@ void keep_smaller(std::optional<double>& best, std::optional<double> candidate) 
   if (candidate && (!best || *candidate < *best)) best = candidate;
 }
 
-// The smallest quota from `mount`/`group` up to `mount` itself: every ancestor's limit holds.
+// Returns the smallest quota from `mount`/`group` up to `mount` itself, since every ancestor's limit applies.
 template <class Quota>
 void walk_up(const fs::path& mount, std::string_view group, Quota quota, std::optional<double>& best) {
-  // "/../x" is how a group outside the container's namespace looks: only the root can be seen.
+  // A group outside the container's namespace looks like "/../x"; only the root can be seen.
   fs::path relative = group.find("..") == std::string_view::npos ? fs::path(group).relative_path() : fs::path();
   while (true) {
     keep_smaller(best, quota(mount / relative));
