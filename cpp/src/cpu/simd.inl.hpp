@@ -166,8 +166,8 @@ inline Vec<T> square_root(Vec<T> v) {
 inline float square_root(float x) { return __builtin_sqrtf(x); }
 inline double square_root(double x) { return __builtin_sqrt(x); }
 
-// Converts the lanes to double; for float, pairs of lanes are added first to have as many. Numbers that are summed this way
-// need their lanes added only once.
+// Returns the lanes in double. A vector of floats has twice as many lanes, so its two halves are converted and added. The
+// lanes of a sum made of such vectors are added only once, at its end.
 template <class T>
 inline Vec<double> add_pairs_of_lanes(Vec<T> v) {
   if constexpr (sizeof(T) == 8) {
