@@ -16,6 +16,7 @@
 #endif
 
 #include "../ops/ops.hpp"
+#include "../spec/optimizers.hpp"
 #include "tables.hpp"
 
 #if defined(__clang__)

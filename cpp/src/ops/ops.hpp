@@ -154,8 +154,8 @@ struct UpdateArgs {
   T grad_scale;
   T grad_scale_rest = T(1);  // 1, unless T does not hold their product
   T l2;
-  T decay;    // w -= decay*w: decoupled weight decay, lr*weight_decay, of the optimizers that have it
-  T rate[8];  // what each optimizer puts there: run/rates.hpp
+  T decay;  // w -= decay*w: decoupled weight decay, lr*weight_decay, of the optimizers that have it
+  const void* rates;              // the Rates<Op> of the optimizer Op whose kernel this is: spec/optimizers.hpp
   double* weight_sum_of_squares;  // sum(w^2)
   double* grad_sum_of_squares;    // sum(g^2)
   double* grad_norm;              // its root where double, or T, holds no such sum; else not written; null: not wanted
