@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             from stoop import demo
 
             demo.run(options.data, options.epochs, options.out)
-    except BrokenPipeError:  # whoever read the output wants no more; Python would complain once more at its exit
+    except BrokenPipeError:  # the reader of the output has closed it; Python would complain once more at its exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (OSError, ValueError, ImportError) as error:

@@ -1,4 +1,4 @@
-"""What stoop runs on: threads, instruction set, BLAS, build."""
+"""Shows and sets what stoop runs on: threads, instruction set, BLAS, build."""
 
 import math
 import platform
