@@ -1,5 +1,5 @@
-// Losses as plain data. The value is the mean over the samples of a batch, weighted where weights are given (divided by
-// their sum); the element-wise losses are means over the output columns as well.
+// Losses as plain data. The value is the mean over the samples of a batch; if weights are given, it is the weighted mean
+// (divided by the sum of the weights). The element-wise losses are means over the output columns as well.
 #pragma once
 
 #include <string_view>
