@@ -1,6 +1,7 @@
 """Hundreds of random configurations, trained for five updates, agree with PyTorch (see torch_reference.py).
 
-A configuration is a function of its number alone. It stays clear of what no two implementations can agree on: a
+A configuration is a function of its number alone, and of the lists below, which do not grow: what is added to the
+package is compared with its twin in test_pytorch.py. It stays clear of what no two implementations can agree on: a
 gradient that is zero but for rounding, whose sign or relative size an optimizer then asks for. Its remarks say where.
 Dropout draws its own numbers; a mask is recovered from the outputs and then given to both.
 """
@@ -16,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+import cases
 import stoop
 from helpers import relative_error
 
@@ -125,7 +127,7 @@ class Draw:
         return name
 
     def as_layer(self, activation: Any) -> Any:
-        return torch_reference.BY_NAME[activation]() if isinstance(activation, str) else activation
+        return cases.registry("activation")[activation]() if isinstance(activation, str) else activation
 
     def dense(self, units: int, activation: Any = None, **arguments: Any) -> Any:
         if activation is None:
@@ -413,12 +415,11 @@ def test_the_configurations_cover_everything() -> None:
                 yield from types(layer.layers)
             if getattr(layer, "activation", None) is not None:
                 activation = layer.activation
-                yield (
-                    torch_reference.BY_NAME[activation] if isinstance(activation, str) else type(activation)
-                ).__name__
+                kind = cases.registry("activation")[activation] if isinstance(activation, str) else type(activation)
+                yield kind.__name__
 
     seen = Counter(name for c in CONFIGURATIONS for name in set(types(c.layers)))
-    for name in ("BatchNorm", "LayerNorm", "Residual", *(a.__name__ for a in torch_reference.BY_NAME.values())):
+    for name in ("BatchNorm", "LayerNorm", "Residual", *(cases.registry("activation")[name].__name__ for name in ACTIVATIONS)):
         assert seen[name] >= 30, name
     rates = Counter(type(c.optimizer.learning_rate).__name__ for c in CONFIGURATIONS)
     assert all(rates[name] >= 10 for name in SCHEDULES if name[0].isupper()), rates

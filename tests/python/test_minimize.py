@@ -16,20 +16,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+import cases
 import stoop
 from helpers import refused
 from stoop import minimization
 
 OPTIMIZERS = {
-    "sgd": stoop.optimizers.SGD(0.1),
-    "momentum": stoop.optimizers.SGD(0.05, momentum=0.5),
-    "nesterov": stoop.optimizers.SGD(0.05, momentum=0.5, nesterov=True),
-    "adagrad": stoop.optimizers.AdaGrad(4.0),
-    "rmsprop": stoop.optimizers.RMSProp(stoop.schedules.Exponential(0.3, 0.98)),
-    "adam": stoop.optimizers.Adam(stoop.schedules.Exponential(0.5, 0.99)),
-    "adamw": stoop.optimizers.AdamW(stoop.schedules.Exponential(0.5, 0.99), weight_decay=0.0),
-    "nadam": stoop.optimizers.Nadam(stoop.schedules.Exponential(0.5, 0.99)),
-    "lion": stoop.optimizers.Lion(lambda t: 0.3 * 0.99**t),
+    name: case.make(case.case.solving, **({"weight_decay": 0.0} if "weight_decay" in case.case.arguments else {}))
+    for name, case in cases.optimizer_cases().items()
 }
 
 

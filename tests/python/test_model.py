@@ -17,12 +17,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+import cases
 import reference
 import stoop
 from helpers import DTYPES, bits, make_data, refused, relative_error, run_python
+from reference_training import Network
 
 FEATURES, OUTPUTS = 6, 3
-INITIALIZERS = ("glorot_uniform", "glorot_normal", "he_uniform", "he_normal", "lecun_uniform", "lecun_normal")
 
 
 def make_model(dtype: str = "float32", outputs: int = OUTPUTS, seed: int = 0) -> Any:
@@ -36,8 +37,7 @@ def make_model(dtype: str = "float32", outputs: int = OUTPUTS, seed: int = 0) ->
 
 
 def forward(model: Any, X: np.ndarray) -> np.ndarray:
-    names = [reference.ACTIVATIONS["relu"], reference.leaky_relu(0.2), reference.ACTIVATIONS["tanh"]]
-    return reference.Network(model.parameters(), names).forward(X)[0]
+    return Network(model.parameters(), ["relu", stoop.LeakyReLU(0.2), "tanh"]).forward(X)[0]
 
 
 # ---- parameters ----
@@ -208,12 +208,6 @@ def test_summary() -> None:
 # ---- the start ----
 
 
-def variance(name: str, fan_in: int, fan_out: int) -> float:
-    """Glorot & Bengio 2010, He et al. 2015, LeCun et al. 1998."""
-    family = name.split("_", maxsplit=1)[0]
-    return {"glorot": 2 / (fan_in + fan_out), "he": 2 / fan_in, "lecun": 1 / fan_in}[family]
-
-
 def weight_of(
     kernel_init: Any = None,
     activation: str | None = None,
@@ -238,9 +232,15 @@ def assert_distribution(weight: Any, expected: float, *, uniform: bool) -> None:
     assert abs(correlation).max() < 6 / math.sqrt(len(weight))
 
 
-@pytest.mark.parametrize("name", INITIALIZERS)
+@pytest.mark.parametrize("name", cases.INITIALIZERS)
 def test_initializers(name: str) -> None:
-    assert_distribution(weight_of(name), variance(name, 1000, 1200), uniform=name.endswith("uniform"))
+    value = cases.INITIALIZERS[name]
+    weight = weight_of(name if value is None else getattr(stoop.initializers, name)(value))
+    expected = reference.INITIALIZERS[name](1000, 1200, value or 0.0)
+    if name.endswith(("uniform", "normal")):
+        assert_distribution(weight, expected, uniform=name.endswith("uniform"))
+    else:
+        assert weight.var() == pytest.approx(expected, rel=1e-2, abs=1e-30)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -284,20 +284,12 @@ def test_initializers_are_saved_with_the_model(tmp_path: Path) -> None:
     assert (second.kernel_init, second.bias_init) == (given.orthogonal(), given.orthogonal())
 
 
-@pytest.mark.parametrize(
-    ("activation", "name"),
-    [
-        (None, "glorot_uniform"),
-        ("identity", "glorot_uniform"),
-        ("tanh", "glorot_uniform"),
-        ("sigmoid", "glorot_uniform"),
-        ("relu", "he_normal"),
-        ("leaky_relu", "he_normal"),
-    ],
-)
-def test_the_default_initializer_follows_the_activation(activation: str | None, name: str) -> None:
+@pytest.mark.parametrize("activation", [None, *cases.ACTIVATIONS])
+def test_the_default_initializer_follows_the_activation(activation: str | None) -> None:
+    name = "glorot_uniform" if activation is None else cases.ACTIVATIONS[activation].start
     weight = weight_of(activation=activation)
-    assert_distribution(weight, variance(name, 1000, 1200), uniform=name.endswith("uniform"))
+    expected = reference.INITIALIZERS[name](1000, 1200, 0.0)
+    assert_distribution(weight, expected, uniform=name.endswith("uniform"))
     np.testing.assert_array_equal(weight, weight_of(name, activation))
 
 

@@ -13,7 +13,7 @@ import pytest
 
 import stoop
 from helpers import refused, relative_error
-from test_gradcheck_core import ACTIVATIONS, FEATURES, LOSSES, OUTPUTS, PLACES, SAMPLES, make_model, make_targets
+from test_gradcheck_core import FEATURES, LOSSES, OUTPUTS, PAIRS, PLACES, SAMPLES, make_data, make_model
 
 LIMIT = 1e-6
 
@@ -46,15 +46,14 @@ def without_frozen(model: Any, v: dict[str, npt.NDArray]) -> dict[str, npt.NDArr
     return {name: np.zeros_like(value) if name.split(".")[0] in frozen else value for name, value in v.items()}
 
 
-@pytest.mark.parametrize("loss", LOSSES)
-@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize(("activation", "loss"), PAIRS)
 @pytest.mark.parametrize("place", PLACES)
 def test_against_differences_of_gradients(place: str, activation: str, loss: str) -> None:
     rng = np.random.default_rng(11)
-    function, targets = LOSSES[loss]
-    X, y = rng.standard_normal((SAMPLES, FEATURES)), make_targets(targets, rng)
+    function = LOSSES[loss].loss
+    X, y, outputs = make_data(LOSSES[loss], rng)
     weights = rng.uniform(0.2, 2.0, SAMPLES)
-    model = make_model(place, activation, None, seed=1)
+    model = make_model(place, activation, None, seed=1, outputs=outputs)
     trainer = stoop.Trainer(model, loss=function, optimizer=stoop.optimizers.SGD(0.01), l2=0.1)
     trainer.fit(X, y, epochs=2, batch_size=SAMPLES, verbose=0)
     v = draw(rng, model)
