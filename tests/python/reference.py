@@ -131,7 +131,7 @@ def mean_loss(loss: Any, output: Array, target: npt.NDArray) -> tuple[float, Arr
     return float(np.mean(values)), grad / len(output)
 
 
-# ---- optimizers: (w, g, t from 1, state, learning rate, arguments) -> new w; the state is a dict that starts empty ----
+# ---- optimizers: (w, g, t from 1, state, learning rate, arguments) -> new w; the state starts as an empty dict ----
 
 State = dict[str, Any]
 
@@ -164,7 +164,15 @@ def moments(g: Any, s: State, beta1: float, beta2: float) -> tuple[Any, Any]:
 
 
 def adam(
-    w: Any, g: Any, t: int, s: State, lr: float, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8, **more: Any
+    w: Any,
+    g: Any,
+    t: int,
+    s: State,
+    lr: float,
+    beta1: float = 0.9,
+    beta2: float = 0.999,
+    eps: float = 1e-8,
+    **more: Any,
 ) -> Any:
     """Kingma & Ba 2015, algorithm 1: eps is outside the square root, both moments are bias-corrected."""
     m, v = moments(g, s, beta1, beta2)
@@ -215,10 +223,18 @@ def half_cosine(start: float, end: float, x: float) -> float:
 
 
 def one_cycle(s: Any, t: int) -> float:
-    peak, start, end = s.pct_start * s.steps - 1.0, s.max_lr / s.div_factor, s.max_lr / s.div_factor / s.final_div_factor
+    peak, start, end = (
+        s.pct_start * s.steps - 1.0,
+        s.max_lr / s.div_factor,
+        s.max_lr / s.div_factor / s.final_div_factor,
+    )
     if t >= s.steps - 1:
         return end
-    return half_cosine(start, s.max_lr, t / peak) if t <= peak else half_cosine(s.max_lr, end, (t - peak) / (s.steps - 1 - peak))
+    return (
+        half_cosine(start, s.max_lr, t / peak)
+        if t <= peak
+        else half_cosine(s.max_lr, end, (t - peak) / (s.steps - 1 - peak))
+    )
 
 
 SCHEDULES: dict[str, Callable[[Any, int], float]] = {

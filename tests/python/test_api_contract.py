@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import cases
+import crossed
 import stoop
 
 REQUIRED = cases.REQUIRED
@@ -98,9 +99,11 @@ CONTRACT: dict[str, dict[str, Any] | None] = {
 }
 
 
-LISTED = {f"{cases.place(kind)}{cases.registry(kind)[name].__name__}": (kind, name) for kind, name in cases.listed()}
-CONTRACT |= {path: cases.contract(*which) for path, which in LISTED.items()}
-LAYERS = {path: cases.call(*which) for path, which in LISTED.items() if which[0] in ("activation", "layer")}
+LISTED = {
+    f"{crossed.place(kind)}{cases.registry(kind)[name].__name__}": (kind, name) for kind, name in crossed.listed()
+}
+CONTRACT |= {path: crossed.contract(*which) for path, which in LISTED.items()}
+LAYERS = {path: crossed.call(*which) for path, which in LISTED.items() if which[0] in ("activation", "layer")}
 
 
 def find(path: str) -> Any:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-import cases
+import crossed
 import stoop
 from helpers import bits, refused
 
@@ -340,7 +340,7 @@ def test_piecewise_is_copied_and_written_like_the_others() -> None:
 
 
 # A function is no text that can be evaluated.
-SPECS = {name: spec for name, spec in cases.everything().items() if "falling" not in name}
+SPECS = {name: spec for name, spec in crossed.everything().items() if "falling" not in name}
 
 
 @pytest.mark.parametrize("name", SPECS)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-import cases
+import crossed
 import stoop
 from helpers import bits, refused
 
@@ -29,8 +29,8 @@ COPIES: dict[str, Callable[[Any], Any]] = {
     "pickle": lambda thing: pickle.loads(pickle.dumps(thing)),
     "an old protocol": lambda thing: pickle.loads(pickle.dumps(thing, protocol=2)),
 }
-SIMPLE = cases.optimizer_cases()
-FULL_BATCH = cases.optimizer_cases(full_batch=True)
+SIMPLE = crossed.optimizer_cases()
+FULL_BATCH = crossed.optimizer_cases(full_batch=True)
 OPTIMIZERS = SIMPLE | FULL_BATCH
 
 
@@ -254,6 +254,7 @@ def test_a_trainer_goes_on_in_another_process(how: str, tmp_path: Path) -> None:
 
 
 # ---- optimizers on bare arrays ----
+
 
 @pytest.mark.parametrize("how", COPIES)
 @pytest.mark.parametrize("name", SIMPLE)

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-import cases
+import crossed
 import stoop
 from helpers import DTYPES
 
@@ -40,9 +40,9 @@ LAYERS: dict[str, list[Any]] = {
         stoop.Dense(40, trainable=False, activation=stoop.LeakyReLU(0.1)),
     ],
 }
-LAYERS |= {name: [stoop.Dense(WIDTH, activation=layer)] for name, layer in cases.activation_layers().items()}
+LAYERS |= {name: [stoop.Dense(WIDTH, activation=layer)] for name, layer in crossed.activation_layers().items()}
 
-OPTIMIZERS = {name: case.make() for name, case in cases.optimizer_cases().items()}
+OPTIMIZERS = {name: case.make() for name, case in crossed.optimizer_cases().items()}
 OPTIMIZERS |= {
     "schedule": stoop.optimizers.Adam(stoop.schedules.Warmup(stoop.schedules.Cosine(0.002, 6), 2)),
     "callable": stoop.optimizers.SGD(lambda t: 0.05 / (1 + t)),
@@ -67,7 +67,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     },
 }
 
-LOSSES = cases.loss_cases()
+LOSSES = crossed.loss_cases()
 CLASSES = "softmax_cross_entropy of classes"
 
 
@@ -93,7 +93,9 @@ def result_bits(
     weights = np.random.default_rng(4).uniform(0.5, 2.0, SAMPLES).astype(dtype) if weighted else None
     outputs = LOSSES[loss].outputs(OUTPUTS)
     model = stoop.Model([*layers, stoop.Dense(outputs)], input_dim=FEATURES, seed=1, dtype=dtype)
-    trainer = stoop.Trainer(model, loss=LOSSES[loss].loss, optimizer=optimizer, num_threads=threads, seed=2, **arguments)
+    trainer = stoop.Trainer(
+        model, loss=LOSSES[loss].loss, optimizer=optimizer, num_threads=threads, seed=2, **arguments
+    )
     history = trainer.fit(X, y, epochs=2, batch_size=BATCH, sample_weight=weights, validation_data=(X, y), verbose=0)
     value, grads = trainer.loss_and_grad(X, y, sample_weight=weights, dropout=True)
     arrays = {f"parameter {name}": array for name, array in model.parameters().items()}

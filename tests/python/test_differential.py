@@ -419,7 +419,12 @@ def test_the_configurations_cover_everything() -> None:
                 yield kind.__name__
 
     seen = Counter(name for c in CONFIGURATIONS for name in set(types(c.layers)))
-    for name in ("BatchNorm", "LayerNorm", "Residual", *(cases.registry("activation")[name].__name__ for name in ACTIVATIONS)):
+    for name in (
+        "BatchNorm",
+        "LayerNorm",
+        "Residual",
+        *(cases.registry("activation")[name].__name__ for name in ACTIVATIONS),
+    ):
         assert seen[name] >= 30, name
     rates = Counter(type(c.optimizer.learning_rate).__name__ for c in CONFIGURATIONS)
     assert all(rates[name] >= 10 for name in SCHEDULES if name[0].isupper()), rates

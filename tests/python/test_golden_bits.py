@@ -1,4 +1,4 @@
-"""What 60 models compute is, bit by bit, what it was: see tests/tools/golden_bits.py, which says what that depends on."""
+"""What 60 models compute is, bit by bit, what it was; tests/tools/golden_bits.py says what that depends on."""
 
 from __future__ import annotations
 

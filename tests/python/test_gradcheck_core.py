@@ -1,7 +1,8 @@
 """The gradients of every layer with every activation, loss and regulariser, at the start and after fifty updates.
 
 No tolerance is wider than the 1e-7 of `stoop.gradcheck`. Differences say nothing where a pre-activation, a difference
-or a weight comes near a kink (of relu, mae or l1 at 0, of huber at delta); the test shows that it is one and draws anew.
+or a weight comes near a kink (of relu, mae or l1 at 0, of huber at delta); the test shows that it is one, and draws
+anew.
 """
 
 from __future__ import annotations
@@ -13,16 +14,16 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-import cases
+import crossed
 import stoop
 
 SAMPLES, FEATURES, UNITS, OUTPUTS = 7, 3, 4, 3
 LIMIT = 1e-7
 
-ACTIVATIONS = cases.activation_layers()
-LOSSES = cases.loss_cases()
+ACTIVATIONS = crossed.activation_layers()
+LOSSES = crossed.loss_cases()
 # Every activation with one of each loss, and every loss with two of the activations.
-PAIRS = [(activation, loss) for activation in ACTIVATIONS for loss in cases.first_of_each(LOSSES)]
+PAIRS = [(activation, loss) for activation in ACTIVATIONS for loss in crossed.first_of_each(LOSSES)]
 PAIRS += [(activation, loss) for activation in ("gelu", "leaky_relu negative_slope=0.2") for loss in LOSSES]
 PAIRS = list(dict.fromkeys(PAIRS))
 
@@ -61,7 +62,7 @@ def make_model(place: str, activation: str, l1: float | None, seed: int, outputs
     return stoop.Model(layers, input_dim=FEATURES, seed=seed, dtype="float64")
 
 
-def make_data(case: cases.LossCase, rng: np.random.Generator) -> tuple[npt.NDArray, npt.NDArray, int]:
+def make_data(case: crossed.LossCase, rng: np.random.Generator) -> tuple[npt.NDArray, npt.NDArray, int]:
     """X, y and the number of outputs."""
     outputs = case.outputs(OUTPUTS)
     return rng.standard_normal((SAMPLES, FEATURES)), case.draw(rng, SAMPLES, outputs), outputs

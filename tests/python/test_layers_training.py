@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import cases
+import crossed
 import reference
 import stoop
 from helpers import bits, make_data, refused, unchanged
@@ -40,7 +41,7 @@ STACKS: dict[str, list[Any]] = {
     ],
     "all activations": [
         stoop.Dense(6),
-        *(layer for name, layer in cases.activation_layers().items() if cases.ACTIVATIONS[name.split()[0]].smooth),
+        *(layer for name, layer in crossed.activation_layers().items() if cases.ACTIVATIONS[name.split()[0]].smooth),
         stoop.Dense(OUTPUTS),
     ],
     "own penalties": [stoop.Dense(6, "tanh", l1=0.01, l2=0.3), stoop.Dense(OUTPUTS, l2=0.0)],
@@ -59,9 +60,9 @@ def data(n: int = 24, dtype: str = "float64") -> tuple[npt.NDArray, npt.NDArray]
 # ---- values and gradients ----
 
 
-@pytest.mark.parametrize("case", cases.activation_layers())
+@pytest.mark.parametrize("case", crossed.activation_layers())
 def test_activations(case: str) -> None:
-    layer = cases.activation_layers()[case]
+    layer = crossed.activation_layers()[case]
     model = make_model([stoop.Dense(4, activation=layer)])
     X = 3 * np.random.default_rng(0).standard_normal((50, FEATURES))
     z = X @ model.parameters()["0.weight"]

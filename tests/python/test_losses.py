@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import cases
+import crossed
 import reference
 import stoop
 from helpers import refused, unchanged
@@ -19,7 +19,7 @@ from helpers import refused, unchanged
 OUTPUTS = 4
 
 
-CASES = cases.loss_cases()
+CASES = crossed.loss_cases()
 CLASSES, ROWS, VALUES = "softmax_cross_entropy of classes", "softmax_cross_entropy of rows", "mse of values"
 
 

@@ -16,14 +16,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-import cases
+import crossed
 import stoop
 from helpers import refused
 from stoop import minimization
 
 OPTIMIZERS = {
     name: case.make(case.case.solving, **({"weight_decay": 0.0} if "weight_decay" in case.case.arguments else {}))
-    for name, case in cases.optimizer_cases().items()
+    for name, case in crossed.optimizer_cases().items()
 }
 
 

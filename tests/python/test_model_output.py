@@ -18,6 +18,8 @@ from helpers import refused
 
 FEATURES = 3
 X = np.random.default_rng(0).standard_normal((40, FEATURES))
+
+
 def make_model(outputs: int = 3, **options: Any) -> Any:
     layers = [stoop.Dense(4, activation="tanh"), stoop.Dense(outputs)]
     return stoop.Model(layers, input_dim=FEATURES, dtype="float64", **options)

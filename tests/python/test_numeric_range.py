@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-import cases
+import crossed
 import stoop
 from helpers import refused
 
@@ -227,7 +227,7 @@ def test_l2_of_huge_weights() -> None:
     assert trainer.fit(X, y, epochs=3, verbose=0)["loss"][0] == pytest.approx(want, rel=1e-6)
 
 
-SQUARING = {name: case for name, case in cases.optimizer_cases().items() if case.case.squares}
+SQUARING = {name: case for name, case in crossed.optimizer_cases().items() if case.case.squares}
 
 
 @pytest.mark.parametrize("call", ["step", "fit", "clipped", "accumulated"])

@@ -17,12 +17,13 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import cases
+import crossed
 import reference
 import stoop
 from helpers import make_data, refused
 from stoop import optimizers
 
-CASES = cases.optimizer_cases()
+CASES = crossed.optimizer_cases()
 TOLERANCE = {"float32": 2e-5, "float64": 1e-11}
 
 

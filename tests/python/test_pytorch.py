@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import cases
+import crossed
 import stoop
 from helpers import DTYPES, make_data, relative_error
 
@@ -23,13 +24,12 @@ TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
 
 
 def has_twin(kind: str, name: str) -> bool:
-    return cases.KINDS[kind][name.split()[0]].twin
+    return cases.KINDS[kind][name.split(maxsplit=1)[0]].twin
 
 
-
-ACTIVATIONS = {name: layer for name, layer in cases.activation_layers().items() if has_twin("activation", name)}
-LOSSES = {name: case for name, case in cases.loss_cases().items() if has_twin("loss", name)}
-OPTIMIZERS = {name: case for name, case in cases.optimizer_cases().items() if has_twin("optimizer", name)}
+ACTIVATIONS = {name: layer for name, layer in crossed.activation_layers().items() if has_twin("activation", name)}
+LOSSES = {name: case for name, case in crossed.loss_cases().items() if has_twin("loss", name)}
+OPTIMIZERS = {name: case for name, case in crossed.optimizer_cases().items() if has_twin("optimizer", name)}
 CLASSES = "softmax_cross_entropy of classes"
 
 # Each with each of the others, the third being that which every network has.

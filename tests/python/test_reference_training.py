@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-import cases
+import crossed
 import reference_training
 import stoop
 from helpers import DTYPES, assert_parameters_close, make_data, relative_error
@@ -16,9 +16,9 @@ from reference_training import Network, Optimizer
 FEATURES, OUTPUTS = 7, 5
 L2 = 0.01
 TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
-ACTIVATIONS = cases.activation_layers()
-LOSSES = cases.loss_cases()
-OPTIMIZERS = cases.optimizer_cases()
+ACTIVATIONS = crossed.activation_layers()
+LOSSES = crossed.loss_cases()
+OPTIMIZERS = crossed.optimizer_cases()
 CLASSES = "softmax_cross_entropy of classes"
 
 # Each with each of the others, the third being that which every network has.
@@ -44,12 +44,12 @@ def make_model(activation: Any, dtype: str, widths: tuple[int, int] = (19, 13), 
     return stoop.Model(layers, input_dim=FEATURES, seed=3, dtype=dtype)
 
 
-def make_oracle(model: Any, activation: Any, optimizer: cases.OptimizerCase) -> tuple[Network, Optimizer]:
+def make_oracle(model: Any, activation: Any, optimizer: crossed.OptimizerCase) -> tuple[Network, Optimizer]:
     network = Network(model.parameters(), [activation, activation, "identity"])
     return network, Optimizer(optimizer.name, optimizer.case.rate, **optimizer.arguments)
 
 
-def data_of(loss: cases.LossCase, samples: int, dtype: str = "float64") -> tuple[Any, Any]:
+def data_of(loss: crossed.LossCase, samples: int, dtype: str = "float64") -> tuple[Any, Any]:
     rng = np.random.default_rng(0)
     X, y = rng.standard_normal((samples, FEATURES)), loss.draw(rng, samples, loss.outputs(OUTPUTS))
     return X.astype(dtype), y if y.dtype.kind == "i" else y.astype(dtype)

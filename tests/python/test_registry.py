@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import cases
+import crossed
 import reference
 import stoop
 from helpers import refused
@@ -44,10 +45,10 @@ def test_every_case_has_its_formula() -> None:
     assert set(reference.OPTIMIZERS) == first_order
 
 
-@pytest.mark.parametrize(("kind", "name"), cases.listed())
+@pytest.mark.parametrize(("kind", "name"), crossed.listed())
 def test_every_class_is_public_and_says_what_it_is(kind: str, name: str) -> None:
     found = cases.registry(kind)[name]
-    module = stoop if kind in ("activation", "layer") else getattr(stoop, cases.place(kind).rstrip("."))
+    module = stoop if kind in ("activation", "layer") else getattr(stoop, crossed.place(kind).rstrip("."))
     assert getattr(module, found.__name__) is found
     if kind in ("activation", "layer"):
         assert found.__name__ in stoop.__all__
@@ -59,9 +60,9 @@ def test_every_class_is_public_and_says_what_it_is(kind: str, name: str) -> None
 
 # ---- configurations and files ----
 
-LAYERS = {**cases.activation_layers(), **cases.calls("layer")}
-SCHEDULES = {name: schedule for name, schedule in cases.calls("schedule").items() if "falling" not in name}
-OPTIMIZERS = cases.optimizer_cases() | cases.optimizer_cases(full_batch=True)
+LAYERS = {**crossed.activation_layers(), **crossed.calls("layer")}
+SCHEDULES = {name: schedule for name, schedule in crossed.calls("schedule").items() if "falling" not in name}
+OPTIMIZERS = crossed.optimizer_cases() | crossed.optimizer_cases(full_batch=True)
 
 
 @pytest.mark.parametrize("trainable", [True, False])
@@ -83,9 +84,9 @@ def config_of(**settings: Any) -> dict[str, Any]:
     return json.loads(stoop.Trainer(model, **settings)._core.config())
 
 
-@pytest.mark.parametrize("name", cases.loss_cases())
+@pytest.mark.parametrize("name", crossed.loss_cases())
 def test_losses_through_the_core(name: str) -> None:
-    loss = cases.loss_cases()[name].loss
+    loss = crossed.loss_cases()[name].loss
     config = config_of(loss=loss)["loss"]  # the name alone where there is nothing but that
     assert (config if vars(loss) else {"type": config}) == {"type": loss.type_name, **vars(loss)}
     assert config_of(loss=loss.type_name)["loss"] == config_of(loss=type(loss)())["loss"]
@@ -95,7 +96,7 @@ def test_losses_through_the_core(name: str) -> None:
 def test_optimizers_through_the_core(name: str) -> None:
     optimizer = OPTIMIZERS[name].make()
     assert config_of(optimizer=optimizer)["optimizer"] == optimizer.to_config()
-    assert set(optimizer.to_config()) == {"type", *cases.contract("optimizer", OPTIMIZERS[name].name)}
+    assert set(optimizer.to_config()) == {"type", *crossed.contract("optimizer", OPTIMIZERS[name].name)}
     assert config_of(optimizer=optimizer.type_name)["optimizer"] == type(optimizer)().to_config()
 
 

@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import cases
+import crossed
 import reference
 import stoop
 from helpers import make_data, refused, unchanged
 from stoop import schedules
 
-CASES = cases.calls("schedule")
+CASES = crossed.calls("schedule")
 
 
 def expected_rates(schedule: Any) -> np.ndarray:

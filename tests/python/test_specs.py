@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import cases
+import crossed
 import stoop
 from helpers import refused
 from stoop import initializers, optimizers, schedules
@@ -23,7 +24,7 @@ NAMES["Initializer"] = initializers.Initializer
 
 
 def specs() -> dict[str, Callable[[], Any]]:
-    made = {name: lambda spec=spec: spec for name, spec in cases.everything().items()}
+    made = {name: lambda spec=spec: spec for name, spec in crossed.everything().items()}
     made["SGD with a schedule"] = lambda: optimizers.SGD(schedules.Warmup(schedules.Piecewise([1], [0.1, 0.2]), 3), 0.9)
     made["Adam after a step"] = used_adam
     made["Dense of objects"] = lambda: stoop.Dense(
@@ -82,7 +83,8 @@ FIELDS = [
     (name, field.name)
     for name, make in SPECS.items()
     for field in dataclasses.fields(make())
-    if isinstance(getattr(make(), field.name), float | bool) and not (field.name == "nesterov" or getattr(make(), "nesterov", False))  # which needs a momentum and no dampening
+    if isinstance(getattr(make(), field.name), float | bool)
+    and not (field.name == "nesterov" or getattr(make(), "nesterov", False))  # which needs a momentum and no dampening
 ]
 
 

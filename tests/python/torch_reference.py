@@ -263,7 +263,9 @@ OPTIMIZERS: dict[str, Callable[[Any, list[dict[str, Any]]], Update]] = {
 
 def rate_at(schedule: Any, t: int) -> float:
     """PyTorch's own where its convention is ours, else that of `reference`."""
-    return one_cycle(schedule, t) if getattr(schedule, "type_name", "") == "one_cycle" else reference.rate_at(schedule, t)
+    return (
+        one_cycle(schedule, t) if getattr(schedule, "type_name", "") == "one_cycle" else reference.rate_at(schedule, t)
+    )
 
 
 def one_cycle(s: Any, t: int) -> float:

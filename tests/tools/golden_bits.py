@@ -164,7 +164,7 @@ def draw_model(draw: Draw, index: int) -> dict[str, Any]:
         "dtype": draw.deal("dtype", ("float32", "float64", "float32")),
         "inputs": draw.one_of({"tiny": (1, 2, 5), "small": (7, 13, 20), "middle": (31, 64), "wide": (300, 513)}[size]),
         "outputs": outputs,
-        "layers": draw_layers(draw, size, norm, dropout) + [("Dense", {"units": outputs})],
+        "layers": [*draw_layers(draw, size, norm, dropout), ("Dense", {"units": outputs})],
         "loss": loss,
         "targets": draw_targets(draw, loss[0]),
         "optimizer": optimizer,
@@ -306,7 +306,7 @@ class FallingRate:
 
 def make_data(model: dict[str, Any], samples: int, seed: int) -> tuple[Any, Any, Any]:
     """X, y and weights of the samples, from numbers that NumPy has frozen."""
-    draws = np.random.RandomState(seed)  # noqa: NPY002
+    draws = np.random.RandomState(seed)
     X: Any = 3.4 * draws.random_sample((samples, model["inputs"])) - 1.7
     if model["input"] == "uint8":
         X = np.floor(75 * (X + 1.7)).astype(np.uint8)
@@ -398,13 +398,13 @@ def second_order(trainer: Any, model: dict[str, Any], part: Any, **how: Any) -> 
     X, y, weights = part
     weighted = {"sample_weight": weights} if model["fit"]["sample_weight"] else {}
     yield "gradient", trainer.loss_and_grad(X, y, **how, **weighted)
-    draws = np.random.RandomState(model["seed"] + 3)  # noqa: NPY002
+    draws = np.random.RandomState(model["seed"] + 3)
     direction = {name: draws.random_sample(value.shape) - 0.5 for name, value in trainer.model.parameters().items()}
     yield "hessian", trainer.hessian_vector_product(X, y, direction, **how, **weighted)
 
 
 def bare_updates(optimizer: Any, model: dict[str, Any]) -> list[Any]:
-    draws = np.random.RandomState(model["seed"] + 4)  # noqa: NPY002
+    draws = np.random.RandomState(model["seed"] + 4)
     arrays = [draws.random_sample(shape).astype(model["dtype"]) for shape in ((37, 5), (300,), ())]
     for _ in range(6):
         gradients = [(draws.random_sample(array.shape) - 0.5).astype(model["dtype"]) for array in arrays]
@@ -483,7 +483,9 @@ def compare(actual: dict[str, list[str]], expected: dict[str, Any]) -> list[str]
         if isa not in expected:
             lines.append(f"{isa}: the file has no hashes of it")
             continue
-        differ = [str(index) for index, pair in enumerate(zip(hashes, expected[isa], strict=True)) if pair[0] != pair[1]]
+        differ = [
+            str(index) for index, pair in enumerate(zip(hashes, expected[isa], strict=True)) if pair[0] != pair[1]
+        ]
         if differ:
             lines.append(f"{isa}: {len(differ)} of {len(hashes)} models differ: {', '.join(differ)}")
     return lines
