@@ -256,3 +256,54 @@ def test_ewa_of_a_long_sequence_is_fast() -> None:
 def test_bad_arguments_of_ewa(call: Callable[[], Any], exception: type[Exception]) -> None:
     with refused(exception):
         call()
+
+
+# ---- minimize ----
+
+
+def rosenbrock(w: npt.NDArray) -> tuple[float, npt.NDArray]:
+    a, b = w[1:] - w[:-1] ** 2, 1.0 - w[:-1]
+    gradient = np.zeros_like(w)
+    gradient[1:] += 200.0 * a
+    gradient[:-1] += -400.0 * w[:-1] * a - 2.0 * b
+    return float(np.sum(100.0 * a**2 + b**2)), gradient
+
+
+def test_minimize_solves_rosenbrock() -> None:
+    w = np.full(10, -1.2)
+    values = stoop.minimize(rosenbrock, w, stoop.optimizers.LBFGS(), 120)
+    np.testing.assert_allclose(w, 1.0, atol=1e-8)
+    assert values.shape == (120,)
+    assert np.all(np.diff(values) <= 1e-14)
+
+
+def test_minimize_over_several_arrays_and_layouts() -> None:
+    target = np.arange(6.0).reshape(2, 3)
+    a, b = np.asfortranarray(np.zeros((2, 3))), np.zeros(4, dtype=np.float64)
+
+    def cost(params: Any) -> tuple[float, list[npt.NDArray]]:
+        first, second = params
+        return (
+            float(np.sum((first - target) ** 2) + 3.0 * np.sum((second - 2.0) ** 2)),
+            [2.0 * (first - target), 6.0 * (second - 2.0)],
+        )
+
+    stoop.minimize(cost, [a, b], "lbfgs", 20)
+    np.testing.assert_allclose(a, target, atol=1e-9)
+    np.testing.assert_allclose(b, 2.0, atol=1e-9)
+
+
+def test_minimize_keeps_the_best_point_when_the_cost_raises() -> None:
+    calls = []
+
+    def cost(w: npt.NDArray) -> tuple[float, npt.NDArray]:
+        calls.append(w.copy())
+        if len(calls) == 6:
+            raise RuntimeError("stop here")
+        return rosenbrock(w)
+
+    w = np.full(3, -1.2)
+    with pytest.raises(RuntimeError, match="stop here"):
+        stoop.minimize(cost, w, "lbfgs", 50)
+    assert rosenbrock(w)[0] <= rosenbrock(calls[0])[0]
+    assert not np.array_equal(w, calls[-1])
