@@ -19,13 +19,6 @@
 
 namespace stoop {
 
-// What the outputs mean: logits of classes that exclude each other (their softmax is the probabilities), one logit for
-// each column by itself (its sigmoid is the probability of that label; one column is the second of two classes), or values.
-enum class OutputKind { softmax, sigmoid, identity };
-STOOP_API std::string_view name_of(OutputKind output);  // "softmax", "sigmoid", "identity"
-STOOP_API OutputKind output_from_name(std::string_view name, std::string_view where = "output");
-STOOP_API OutputKind output_of(LossKind loss);  // what a loss takes outputs for
-
 // The names of the classes in the order of the outputs; two for one output, of which it says how likely the second is.
 // All are text here. `dtype` says as what they are given back by those who have types for it, as Python has: "str",
 // "object" (strings), "bool" ("False", "True"), NumPy's integers ("int64", ...), "float32" and "float64" (whole numbers).

@@ -206,7 +206,7 @@ struct Trainer<T>::Impl {
     run.data.classes = y.has_values ? nullptr : y.classes.data();
     run.data.values = with_stride(y.values);
     run.data.weights = relative_weights(y.weights, relative);
-    run.loss_parameter = static_cast<T>(parameter_of(config.loss));
+    run.loss_numbers = numbers_of(config.loss);
     run.batch = batch;
     run.parameters = model.parameter_block().data();
     run.running = model.buffer_block().data();
