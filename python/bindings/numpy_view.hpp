@@ -131,7 +131,7 @@ inline InputView input_view(const char* where, const py::array& array) {
   const py::ssize_t rows = array.shape(0), cols = array.shape(1), size = array.itemsize();
   const py::ssize_t stride = rows > 1 ? array.strides(0) : cols * size;
   if ((cols > 1 && array.strides(1) != size) || stride % size != 0 || stride < cols * size) {
-    throw_value_error(where, "rows of X that do not lie one behind the other", "expected row-major order",
+    throw_value_error(where, "rows of X that do not lie one after the other", "expected row-major order",
                       "use numpy.ascontiguousarray");
   }
   const auto view = [&]<class T>(const T* data) {

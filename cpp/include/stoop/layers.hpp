@@ -1,5 +1,5 @@
-// Layers, activations and initialisers as plain data that can be compared. Nothing here computes: the plan reads these
-// once.
+// Layers, activations and initialisers as plain data that can be compared. Nothing here computes; a plan is built from
+// them once.
 #pragma once
 
 #include <optional>
@@ -12,7 +12,7 @@
 namespace stoop {
 
 // ---- activations: each is a layer of its own and the `activation` of a Dense ----
-// Every layer takes `trainable`; those without parameters for the sake of programs that set it on all.
+// Every layer has `trainable`, even without parameters, so that programs can set it on all layers.
 struct Identity {
   bool trainable = true;
   bool operator==(const Identity&) const = default;
@@ -130,15 +130,15 @@ template <class... Ops>
 std::variant<Dense, Ops..., BatchNorm, LayerNorm, Dropout, Residual> layers_with(const std::variant<Ops...>&);
 using Layer = decltype(layers_with(Activation()));
 
-// output = input + f(input), f the layers in order; where the widths differ the input goes through a Dense without
+// output = input + f(input), where f is the layers in order. If the widths differ, the input goes through a Dense without
 // bias, named "projection" (He et al. 2016, eq. 1 and 2).
 struct Residual {
   std::vector<Layer> layers;
-  bool trainable = true;  // false: all parameters within stay as they are, the projection's as well
+  bool trainable = true;  // false: all parameters inside stay as they are, and those of the projection
   STOOP_API bool operator==(const Residual& other) const;
 };
 
-// What a model may have at most; files that hold more are refused as well.
+// Limits of a model. Files that hold more are refused as well.
 inline constexpr int kMostNestedResiduals = 6;  // a Residual within a Residual counts as 2
 inline constexpr Index kMostLayers = 100'000;   // those within a Residual count too
 

@@ -1,5 +1,5 @@
-// Losses as plain data. The value is the mean over the samples of a batch, weighted where weights are given (divided by
-// their sum); the element-wise losses are means over the output columns as well.
+// Losses as plain data. The value is the mean over the samples of a batch; if weights are given, it is the weighted mean
+// (divided by the sum of the weights). The element-wise losses are means over the output columns as well.
 #pragma once
 
 #include <string_view>
@@ -49,11 +49,14 @@ STOOP_API void validate(const Loss& loss);
 STOOP_API Loss loss_from_name(std::string_view name,
                               std::string_view where = "loss");  // ValueError with the nearest valid name
 
-// What the outputs mean: logits of classes that exclude each other (their softmax is the probabilities), one logit for
-// each column by itself (its sigmoid is the probability of that label; one column is the second of two classes), or values.
-enum class OutputKind { softmax, sigmoid, identity };
+// The meaning of the outputs.
+enum class OutputKind {
+  softmax,  // logits of classes that exclude each other: their softmax is the probabilities
+  sigmoid,  // one logit for each label: its sigmoid is the probability of the label; a single column is the second class
+  identity,  // values
+};
 STOOP_API std::string_view name_of(OutputKind output);  // "softmax", "sigmoid", "identity"
 STOOP_API OutputKind output_from_name(std::string_view name, std::string_view where = "output");
-STOOP_API OutputKind output_of(LossKind loss);  // what a loss takes outputs for
+STOOP_API OutputKind output_of(LossKind loss);  // the meaning that a loss gives to the outputs
 
 }  // namespace stoop

@@ -22,6 +22,17 @@ void fma_loop(Index iterations, T* sink) noexcept {
   store(sink, total);
 }
 
+// The kernel of each alternative of a variant, in its order; null for optimizers of the full batch.
+template <class T, template <class...> class Variant, class... Op>
+constexpr void fill_updates(OpTable<T>& table, const Variant<Op...>*) {
+  int i = 0;
+  const auto fill = [&]<class One>(const One*) {
+    if constexpr (!FullBatch<One>) table.update[i] = update<T, One>;
+    ++i;
+  };
+  (fill(static_cast<const Op*>(nullptr)), ...);
+}
+
 template <class T>
 constexpr OpTable<T> make_table() {
   OpTable<T> table{};
@@ -40,13 +51,7 @@ constexpr OpTable<T> make_table() {
     table.loss[kIndexIn<Op, Loss>] = loss_kernel<T, Op>;
     table.loss_tangent[kIndexIn<Op, Loss>] = loss_tangent_kernel<T, Op>;
   });
-  table.update[static_cast<int>(OptimizerKind::sgd)] = sgd_update<T>;
-  table.update[static_cast<int>(OptimizerKind::adagrad)] = adagrad_update<T>;
-  table.update[static_cast<int>(OptimizerKind::rmsprop)] = rmsprop_update<T>;
-  table.update[static_cast<int>(OptimizerKind::adam)] = adam_update<T>;
-  table.update[static_cast<int>(OptimizerKind::adamw)] = adam_update<T>;
-  table.update[static_cast<int>(OptimizerKind::nadam)] = nadam_update<T>;
-  table.update[static_cast<int>(OptimizerKind::lion)] = lion_update<T>;
+  fill_updates(table, static_cast<const Optimizer*>(nullptr));
   table.regularize = regularize<T>;
   table.limit_norm = limit_norm<T>;
   table.column_sum = column_sum<T>;

@@ -166,6 +166,8 @@ struct PlanRequest {
   bool batch_statistics = true;
   bool update_statistics = false;  // running statistics become those of the batch, though no parameter is updated
   bool limit_norm = false;         // of the columns of each weight, after its update
+
+  bool operator==(const PlanRequest&) const = default;
 };
 
 Plan build_plan(const PlanRequest& request);

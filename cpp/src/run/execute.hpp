@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <utility>
 #include <vector>
@@ -103,10 +104,10 @@ Index update_count(Index samples, Index batch, Index accumulate, Index merged);
 template <class T>
 class TrainingExecutor {
  public:
-  TrainingExecutor(Plan plan, const OpTable<T>& ops);
+  TrainingExecutor(std::shared_ptr<const Plan> plan, const OpTable<T>& ops);
   ~TrainingExecutor();
 
-  const Plan& plan() const { return plan_; }
+  const Plan& plan() const { return *plan_; }
   // Makes room for a team of this size, before run(). Where there is a poller it is asked: Interrupted.
   void reserve_threads(int threads, Poller* poller = nullptr);
   // Goes on adding to `so_far`, so that the sums do not depend on how an epoch is cut into runs.
@@ -118,7 +119,7 @@ class TrainingExecutor {
   friend class TeamRun;
   struct Place;
 
-  Plan plan_;
+  std::shared_ptr<const Plan> plan_;
   const OpTable<T>* ops_;
   AlignedBuffer<std::byte> arena_;
   std::vector<BoundBuffer<T>> bound_;

@@ -18,9 +18,9 @@ struct ParameterBlocks {
   double* grad_norms;    // by block: its root, where that sum leaves the range of double
   const std::size_t optimizer = run.optimizer == nullptr ? 0 : static_cast<std::size_t>(kind_of(*run.optimizer));
 
-  // Some blocks of a step, whose gradient is one product; `scratch` holds them, `rates` is what set_rates gave.
+  // Some blocks of a step, whose gradient is one product; `scratch` holds them, `common` is what set_rates gave.
   void work(const StepContext<T>& context, const Step& step, const Batch& batch, const Range& blocks, T* scratch,
-            const UpdateArgs<T>& rates) const {
+            const UpdateArgs<T>& common) const {
     const Index begin = blocks.begin * step.block, end = std::min(blocks.end * step.block, step.extent);
     if (step.kind == StepKind::update_statistics) return update_statistics(context, step, begin, end);
     const Index offset = step.parameter + begin * step.row_elements, n = (end - begin) * step.row_elements;
@@ -35,7 +35,7 @@ struct ParameterBlocks {
     }
     const Index size = step.block * step.row_elements;
     for (Index b = blocks.begin, done = 0; b < blocks.end; ++b, done += size) {
-      finish(step, std::min(size, n - done), offset + done, grad + done, step.first_sum + b, rates);
+      finish(step, std::min(size, n - done), offset + done, grad + done, step.first_sum + b, common);
     }
   }
 
@@ -54,12 +54,12 @@ struct ParameterBlocks {
   static double term(double factor, double sum) { return factor == 0.0 ? 0.0 : factor * sum; }
 
   // What follows the gradient of one block.
-  void finish(const Step& step, Index n, Index offset, T* grad, Index slot, const UpdateArgs<T>& rates) const {
+  void finish(const Step& step, Index n, Index offset, T* grad, Index slot, const UpdateArgs<T>& common) const {
     const bool stored = plan.kind != PlanKind::training, asked = step.after == After::regularize;
     const bool fused =
         !asked && !stored && l1_of(step) == 0.0 && run.clip_value == 0.0 && (l2_of(step) == 0.0 || is_steady(slot));
     if (asked || (!stored && !fused)) regularize(step, n, offset, grad, slot);
-    if (!asked) update(step, n, offset, grad, slot, fused, rates);
+    if (!asked) update(step, n, offset, grad, slot, fused, common);
   }
 
   // Whether the sums of the update before were of a usual size. An update adds its own up as it goes, and where these
@@ -81,10 +81,10 @@ struct ParameterBlocks {
 
   // `fused`: the gradient has no regularisation in it yet, and nobody has the sums.
   void update(const Step& step, Index n, Index offset, const T* grad, Index slot, bool fused,
-              const UpdateArgs<T>& rates) const {
+              const UpdateArgs<T>& common) const {
     const double l2 = l2_of(step);
     double weight_squares = 0.0, unused = 0.0;
-    UpdateArgs<T> args = rates;
+    UpdateArgs<T> args = common;
     args.n = n;
     args.weight = run.parameters + offset;
     args.grad = grad;
