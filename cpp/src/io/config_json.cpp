@@ -321,7 +321,10 @@ OrderedJson write_typed(std::string_view type, const Object& object) {
 
 template <Named T>
 OrderedJson write(const T& value) {
-  const std::string_view name = name_of(kind_of(value));
+  const std::string_view name = [&] {
+    if constexpr (std::same_as<T, Optimizer>) return name_of(value);
+    if constexpr (!std::same_as<T, Optimizer>) return name_of(kind_of(value));
+  }();
   OrderedJson out = std::visit([&](const auto& alternative) { return write_typed(name, alternative); }, value);
   return out.size() > 1 ? out : OrderedJson(name);
 }
