@@ -201,7 +201,7 @@ Sums<T> update_sums(const Optimizer& optimizer, std::vector<T> weight, std::vect
   set_rates(args, rates, optimizer, learning_rate_of(optimizer), 1);
   if (clip > 0.0) set_scale(args, 1.0, clip);
   args.weight_sum_of_squares = &sums.weight, args.grad_sum_of_squares = &sums.grad, args.grad_norm = &sums.norm;
-  table_under_test<T>().update[static_cast<int>(kind_of(optimizer))](args);
+  table_under_test<T>().update[optimizer.index()](args);
   return sums;
 }
 

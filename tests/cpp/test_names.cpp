@@ -13,6 +13,8 @@
 #include <stoop/optimizers.hpp>
 #include <stoop/trainer.hpp>
 
+#include "spec/optimizers.hpp"
+
 namespace stoop {
 namespace {
 
@@ -72,11 +74,11 @@ TEST(Names, LossesAndOptimizersRoundTrip) {
   EXPECT_TRUE(std::holds_alternative<SGD>(optimizer_from_name("sgd")));
   EXPECT_TRUE(std::holds_alternative<Adam>(optimizer_from_name("adam")));
   EXPECT_EQ(name_of(kind_of(Loss(MeanSquaredError{}))), "mse");
-  for (int i = 0; i < kOptimizerCount; ++i) {
-    const auto kind = static_cast<OptimizerKind>(i);
-    EXPECT_EQ(kind_of(optimizer_from_name(name_of(kind))), kind);
-  }
-  EXPECT_EQ(name_of(kind_of(Optimizer(RMSProp{}))), "rmsprop");
+  for_each_alternative<Optimizer>([]<class Op>(TypeOf<Op>) {
+    EXPECT_EQ(name_of(Optimizer(Op{})), Spec<Op>::kName);
+    EXPECT_TRUE(std::holds_alternative<Op>(optimizer_from_name(Spec<Op>::kName)));
+  });
+  EXPECT_EQ(name_of(RMSProp{}), "rmsprop");
 }
 
 TEST(Names, UnknownNamesAreRefusedWithTheNearest) {

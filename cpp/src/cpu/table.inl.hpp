@@ -22,15 +22,14 @@ void fma_loop(Index iterations, T* sink) noexcept {
   store(sink, total);
 }
 
-// The kernel of each alternative of a variant, in its order; null for optimizers of the full batch.
-template <class T, template <class...> class Variant, class... Op>
-constexpr void fill_updates(OpTable<T>& table, const Variant<Op...>*) {
+// The kernel of each optimizer; null for those of the full batch.
+template <class T>
+constexpr void fill_updates(OpTable<T>& table) {
   int i = 0;
-  const auto fill = [&]<class One>(const One*) {
-    if constexpr (!FullBatch<One>) table.update[i] = update<T, One>;
+  for_each_alternative<Optimizer>([&]<class Op>(TypeOf<Op>) {
+    if constexpr (!Spec<Op>::kFullBatch) table.update[i] = update<T, Op>;
     ++i;
-  };
-  (fill(static_cast<const Op*>(nullptr)), ...);
+  });
 }
 
 template <class T>
@@ -51,7 +50,7 @@ constexpr OpTable<T> make_table() {
     table.loss[kIndexIn<Op, Loss>] = loss_kernel<T, Op>;
     table.loss_tangent[kIndexIn<Op, Loss>] = loss_tangent_kernel<T, Op>;
   });
-  fill_updates(table, static_cast<const Optimizer*>(nullptr));
+  fill_updates(table);
   table.regularize = regularize<T>;
   table.limit_norm = limit_norm<T>;
   table.column_sum = column_sum<T>;

@@ -12,6 +12,7 @@
 #include "../spec/initializers.hpp"
 #include "../spec/layers.hpp"
 #include "../spec/losses.hpp"
+#include "../spec/optimizers.hpp"
 
 namespace stoop {
 namespace {
@@ -112,22 +113,8 @@ void check_numbers(const ElementRange& range, const ModelConfig& config, const G
   }
 }
 
-// An eps stands beside the root of squared gradients: one whose own square vanishes would be left alone with gradients
-// whose squares do, and make their updates as long as 1/eps.
 void check_numbers(const ElementRange& range, const Optimizer& optimizer, std::string_view where) {
-  const auto check = [&](const auto& of) {
-    const auto factor = [&](const char* name, double value) { range.refuse_one({where, name, value, "0.9 is usual"}); };
-    if constexpr (requires { of.eps; }) range.refuse_vanishing_square({where, "eps", of.eps, "1e-8 is usual"});
-    if constexpr (requires { of.momentum; }) factor("momentum", of.momentum);
-    if constexpr (requires { of.dampening; }) factor("dampening", of.dampening);
-    if constexpr (requires { of.rho; }) factor("rho", of.rho);
-    if constexpr (requires { of.beta1; }) factor("beta1", of.beta1);
-    if constexpr (requires { of.beta2; }) factor("beta2", of.beta2);
-    if constexpr (requires { of.weight_decay; }) {
-      range.refuse_vanishing({where, "weight_decay", of.weight_decay, kOffIsZero});
-    }
-  };
-  std::visit(check, optimizer);
+  std::visit([&](const auto& op) { check_held(range, op, where); }, optimizer);
   // A schedule may well come down to nothing.
   if (const auto* constant = std::get_if<schedules::Constant>(&schedule_of(optimizer).held().schedule)) {
     range.refuse_vanishing({where, "learning_rate", constant->lr, "0.001 to 0.1 is usual"});

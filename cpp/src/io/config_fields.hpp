@@ -11,6 +11,7 @@
 #include "../spec/initializers.hpp"
 #include "../spec/layers.hpp"
 #include "../spec/losses.hpp"
+#include "../spec/optimizers.hpp"
 
 namespace stoop {
 
@@ -49,48 +50,6 @@ void visit_schedule(Schedule& schedule, const Visit& visit) {
   }
 }
 
-// The keys of an optimizer beside "type".
-template <class OptimizerType, class Visit>
-void visit_optimizer(OptimizerType& object, const Visit& visit) {
-  using T = std::remove_const_t<OptimizerType>;
-  visit("learning_rate", object.learning_rate, kOptional);
-  if constexpr (std::is_same_v<T, SGD>) {
-    visit("momentum", object.momentum, kOptional);
-    visit("nesterov", object.nesterov, kOptional);
-    visit("dampening", object.dampening, kOptional);
-  } else if constexpr (std::is_same_v<T, AdaGrad>) {
-    visit("eps", object.eps, kOptional);
-  } else if constexpr (std::is_same_v<T, RMSProp>) {
-    visit("rho", object.rho, kOptional);
-    visit("eps", object.eps, kOptional);
-    visit("momentum", object.momentum, kOptional);
-    visit("centered", object.centered, kOptional);
-  } else if constexpr (std::is_same_v<T, Adam> || std::is_same_v<T, AdamW> || std::is_same_v<T, Nadam>) {
-    visit("beta1", object.beta1, kOptional);
-    visit("beta2", object.beta2, kOptional);
-    visit("eps", object.eps, kOptional);
-    if constexpr (std::is_same_v<T, Nadam>) {
-      visit("momentum_decay", object.momentum_decay, kOptional);
-    } else {
-      visit("amsgrad", object.amsgrad, kOptional);
-    }
-    if constexpr (std::is_same_v<T, AdamW>) visit("weight_decay", object.weight_decay, kOptional);
-  } else if constexpr (std::is_same_v<T, Lion>) {
-    visit("beta1", object.beta1, kOptional);
-    visit("beta2", object.beta2, kOptional);
-    visit("weight_decay", object.weight_decay, kOptional);
-  } else if constexpr (std::is_same_v<T, LBFGS>) {
-    visit("history_size", object.history_size, kOptional);
-    visit("max_evaluations", object.max_evaluations, kOptional);
-  } else if constexpr (std::is_same_v<T, NewtonCG>) {
-    visit("cg_iterations", object.cg_iterations, kOptional);
-    visit("max_evaluations", object.max_evaluations, kOptional);
-    visit("saddle_tolerance", object.saddle_tolerance, kOptional);
-  } else {
-    static_assert(std::is_void_v<T>, "list the keys of this optimizer here");
-  }
-}
-
 template <class T>
 concept HasSpec = requires { Spec<T>::kFields; };
 
@@ -115,8 +74,6 @@ void visit_fields(Object& object, const Visit& visit) {
   } else if constexpr (schedules::HasPer<T>) {
     visit_schedule(object, visit);
     visit("per", object.per, kOptional);
-  } else if constexpr (std::is_constructible_v<Optimizer, T>) {
-    visit_optimizer(object, visit);
   } else if constexpr (std::is_same_v<T, Initializer>) {
     const Key value = spec_of(object.kind).value;
     if (value != Key::if_changed) visit("value", object.value, value == Key::required);

@@ -41,7 +41,7 @@ struct Trainer<T>::Impl {
     const Index size = parameter_count();
     for (int i = 0; i < state_count(config.optimizer); ++i) state[i].reset(size);
     if (config.ema) average.reset(size);
-    if (is_full_batch(kind_of(config.optimizer))) {
+    if (is_full_batch(config.optimizer)) {
       full_batch = std::make_unique<FullBatchOptimizer<T>>(config.optimizer);
     }
     start_average();
