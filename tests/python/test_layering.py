@@ -29,7 +29,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "spec": ("base",),
     "io": ("base", "spec"),
     "graph": ("base", "spec"),
-    "data": ("base", "team"),
+    "data": ("base", "team", "spec"),
     "ops": ("base", "spec"),
     "cpu": ("base", "spec", "ops"),
     "plan": ("base", "spec", "graph", "ops"),

@@ -172,7 +172,7 @@ WAYS: dict[str, Callable[[stoop.Model, npt.NDArray, npt.NDArray], Any]] = {
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("stack", FROZEN_FIRST)
 def test_running_statistics_follow_where_nothing_before_is_trained(stack: str, way: str) -> None:
-    """Seen through momentum 0; with nothing asked of the gradient there, the way back does not come so far."""
+    """Momentum 0 shows the statistics. The backward pass ends above this layer, where nothing before is trained."""
     layers, norm, dense = FROZEN_FIRST[stack]
     model = make_model(layers)
     X, y = data()

@@ -40,7 +40,7 @@ struct TrainingRun {
   T* running = nullptr;          // statistics of batch normalisation
   T* gradient = nullptr;         // laid out as the parameters; not used by PlanKind::training
   const T* direction = nullptr;  // of PlanKind::curvature, whose `gradient` is the Hessian times this
-  T loss_parameter = T(0);
+  Numbers<Loss> loss_numbers;
   const Optimizer* optimizer = nullptr;    // of plans that update
   const double* learning_rates = nullptr;  // one for each update of this run; used by plans that update
   double l1 = 0.0;
@@ -139,7 +139,7 @@ struct InferenceRun {
   const OpTable<T>* ops = nullptr;
   const T* parameters = nullptr;
   const T* running = nullptr;
-  T loss_parameter = T(0);
+  Numbers<Loss> loss_numbers;
   Dataset<T> data;
   MatrixView<T> out;
   int threads = 1;

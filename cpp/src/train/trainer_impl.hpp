@@ -41,7 +41,7 @@ struct Trainer<T>::Impl {
     const Index size = parameter_count();
     for (int i = 0; i < state_count(config.optimizer); ++i) state[i].reset(size);
     if (config.ema) average.reset(size);
-    if (is_full_batch(kind_of(config.optimizer))) {
+    if (is_full_batch(config.optimizer)) {
       full_batch = std::make_unique<FullBatchOptimizer<T>>(config.optimizer);
     }
     start_average();
@@ -194,7 +194,7 @@ struct Trainer<T>::Impl {
     run.data.classes = y.has_values ? nullptr : y.classes.data();
     run.data.values = with_stride(y.values);
     run.data.weights = relative_weights(y.weights, relative);
-    run.loss_parameter = static_cast<T>(parameter_of(config.loss));
+    run.loss_numbers = numbers_of(config.loss);
     run.batch = batch;
     run.parameters = model.parameter_block().data();
     run.running = model.buffer_block().data();
