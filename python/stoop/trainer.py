@@ -207,7 +207,7 @@ class Trainer(Measuring):
         KeyboardInterrupt
             On Ctrl-C, after the running step; the model is usable and `fit` can be called again.
         """
-        hint = "0.2 keeps the last fifth of the samples"
+        hint = "0.2 keeps the last fifth of X"
         split = real(WHERE, "validation_split", validation_split, BELOW_ONE, hint=hint)
         history = History(self._history_keys(metrics, validated=validation_data is not None or split > 0.0))
         options = FitOptions(epochs, batch_size, shuffle, last_batch, verbose, history, self.epoch)

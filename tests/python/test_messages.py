@@ -28,7 +28,7 @@ MESSAGES: dict[str, Callable[[], Any]] = {
     "[Trainer.fit] verbose is 3; expected 0 to 2; 0 prints nothing, 1 a table with a live line, 2 the table alone.": (
         lambda: trainer().fit(X, Y, verbose=3)
     ),
-    "[Trainer.fit] validation_split is 1; expected 0 <= validation_split < 1; 0.2 keeps the last fifth of the samples.": (
+    "[Trainer.fit] validation_split is 1; expected 0 <= validation_split < 1; 0.2 keeps the last fifth of X.": (
         lambda: trainer().fit(X, Y, validation_split=1)
     ),
     "[Trainer] ema is 1; expected 0 <= ema < 1; 0.999 is usual, leave it out to keep no average.": (
