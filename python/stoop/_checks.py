@@ -205,7 +205,7 @@ def flag(where: str, name: str, value: Any) -> bool:
 
 def integer(where: str, name: str, value: Any, minimum: int, maximum: int = _INT64, *, hint: str = "") -> int:
     """Return `value` as an int in [minimum, maximum]; TypeError for a bool or a float, ValueError outside."""
-    expected = f"expected at least {minimum}" if maximum == _INT64 else f"expected {minimum} to {maximum}"
+    expected = f"expected at least {minimum}" if maximum == _INT64 else f"expected {minimum} <= {name} <= {maximum}"
     if isinstance(value, bool | np.bool_) or not hasattr(value, "__index__"):
         raise TypeError(message(where, f"{name} is {value!r}", expected, f"give {name} as an int"))
     number = operator.index(value)

@@ -149,6 +149,10 @@ def load_model(path: Path) -> ModelFloat32 | ModelFloat64: ...  # GIL released
 
 MOST_NESTED_RESIDUALS: int
 
+# By kind in the plural, then by name: {"class": name, "fields": {key: {"type", "required", "default", "hint"}}}, and of
+# numbers "low", "high", "without_low", "without_high", "expected" as well, of names "choices". None: no bound.
+def specs() -> dict[str, dict[str, Any]]: ...
+
 def check_name(
     kind: str, name: str
 ) -> str: ...  # kind: activation | initializer | loss | optimizer; suggests the nearest

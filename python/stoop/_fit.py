@@ -39,7 +39,7 @@ class FitOptions:
             given = f"last_batch is {self.last_batch!r}"
             raise TypeError(message(WHERE, given, "expected one of keep, drop, merge", 'for example "keep"'))
         verbose = int(self.verbose) if isinstance(self.verbose, bool) else self.verbose
-        hint = "0 prints nothing, 1 a table with a live line, 2 the table alone"
+        hint = "0 is silent, 1 shows a table, 2 without a live line"
         self._set("verbose", integer(WHERE, "verbose", verbose, 0, 2, hint=hint))
         live = self.verbose == 1
         self._set("table", EpochTable(self.history, self.first_epoch, self.epochs, live=live) if verbose else None)

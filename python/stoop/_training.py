@@ -15,7 +15,6 @@ from stoop._errors import message, refuse_name
 from stoop._labels import TargetReader
 from stoop._settings import Settings
 from stoop._weights import class_weights
-from stoop.losses import loss_to_json
 from stoop.schedules import python_rate
 
 _METRICS = ("accuracy",)
@@ -37,12 +36,11 @@ class Training(Settings):
         return self._core.steps
 
     def _build(self) -> None:
-        loss_json = loss_to_json(self._loss)
         make: Any = _core.TrainerFloat64 if self._model.dtype.itemsize == 8 else _core.TrainerFloat32
-        config = {"loss": json.loads(loss_json), "optimizer": self._optimizer.to_config(), **self._config}
+        config = {"loss": self._loss.to_config(), "optimizer": self._optimizer.to_config(), **self._config}
         rate = python_rate(self._optimizer.learning_rate)
         self._core: _core._Trainer[Any] = make(self._model._core, json.dumps(config), rate)
-        self._has_accuracy = _core.loss_has_accuracy(loss_json)
+        self._has_accuracy = _core.loss_has_accuracy(json.dumps(config["loss"]))
         self._targets = TargetReader(self._model, self._loss)
         self._dtype = self._model.dtype
         self._input_dim = self._model.input_dim

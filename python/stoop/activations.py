@@ -1,34 +1,39 @@
 """The element-wise layers, each also what ``Dense(activation=...)`` takes by name or as an object."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, ClassVar
 
-from stoop import _core
-from stoop._checks import NOT_NEGATIVE, flag, real
+from stoop._config import Config
+
+
+class Layer(Config, kind="layer"):
+    """Base of all layers. Use a subclass, such as `stoop.Dense`."""
+
+    __module__ = "stoop.layers"
+    _example: ClassVar[str] = "stoop.Dense(8)"
+    trainable: bool
 
 
 @dataclass(frozen=True, repr=False)
-class Activation:
+class Activation(Layer, kind="activation"):
     """Base of the element-wise layers, which are also what ``Dense(activation=...)`` takes. Use a subclass.
 
     Each takes ``trainable=True`` by keyword, like every layer; there is nothing to train in them.
     """
 
-    type_name: ClassVar[str]
+    _example: ClassVar[str] = '"relu"'
     trainable: bool = field(default=True, kw_only=True)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "trainable", flag(type(self).__name__, "trainable", self.trainable))
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in self._arguments().items())})"
 
     def _arguments(self) -> dict[str, Any]:
-        """The number, if there is one, and that the layer is not trained."""
-        return {name: value for name, value in asdict(self).items() if name != "trainable" or not value}
+        """What is worth mentioning: numbers, and what else is not as usual."""
+        usual = {f.name: f.default for f in fields(self) if isinstance(f.default, bool | str)}
+        return {name: value for name, value in asdict(self).items() if name not in usual or value != usual[name]}
 
     def to_config(self) -> str | dict[str, Any]:
-        """Return the form that is stored in a model file."""
+        """Return the form that is stored in a model file: the name alone where there is nothing else to say."""
         arguments = self._arguments()
         return {"type": self.type_name, **arguments} if arguments else self.type_name
 
@@ -60,11 +65,6 @@ class LeakyReLU(Activation):
     type_name: ClassVar[str] = "leaky_relu"
     negative_slope: float = 0.01
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        slope = real("LeakyReLU", "negative_slope", self.negative_slope, NOT_NEGATIVE)
-        object.__setattr__(self, "negative_slope", slope)
-
 
 @dataclass(frozen=True, repr=False)
 class ELU(Activation):
@@ -78,10 +78,6 @@ class ELU(Activation):
 
     type_name: ClassVar[str] = "elu"
     alpha: float = 1.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        object.__setattr__(self, "alpha", real("ELU", "alpha", self.alpha, NOT_NEGATIVE))
 
 
 @dataclass(frozen=True, repr=False)
@@ -119,12 +115,7 @@ class Sigmoid(Activation):
     type_name: ClassVar[str] = "sigmoid"
 
 
-ACTIVATIONS: dict[str, type[Activation]] = {
-    c.type_name: c for c in (Identity, ReLU, LeakyReLU, Tanh, Sigmoid, ELU, GELU, SiLU, Softplus)
-}
-
-
 def activation_from_config(config: dict[str, Any]) -> Activation:
     """Rebuild an activation layer from ``{"type": name, ...}``."""
     arguments = {key: value for key, value in config.items() if key != "type"}
-    return ACTIVATIONS[_core.check_name("activation", config["type"])](**arguments)
+    return Activation._named(config["type"])(**arguments)

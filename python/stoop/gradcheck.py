@@ -1,5 +1,6 @@
 """Gradient checking: the analytic gradient against two-sided differences, in float64."""
 
+import json
 import math
 from dataclasses import dataclass
 
@@ -10,7 +11,7 @@ from stoop import _core
 from stoop._checks import NOT_NEGATIVE, POSITIVE, check_finite, features, integer, real, sample_weights
 from stoop._errors import message
 from stoop._labels import TargetReader
-from stoop.losses import Loss, as_loss, loss_to_json
+from stoop.losses import Loss
 from stoop.model import Model
 
 _TOLERANCE = 1e-7  # of the core's GradcheckResult::passed
@@ -143,7 +144,7 @@ def gradcheck(
     double._assign(double._fitting(model.state_dict()))
     for name, array in model.parameters().items():
         check_finite("gradcheck", name, array, "take parameters from before they went wrong")
-    checked_loss = as_loss("gradcheck", loss)
+    checked_loss = Loss._given("gradcheck", loss)
     x = features("gradcheck", X, double.dtype, double.input_dim)
     reader = TargetReader(double, checked_loss)
     targets, _ = reader.read("gradcheck", y, x.shape[0], may_name=double.output is None)
@@ -153,7 +154,7 @@ def gradcheck(
     count = 0 if sample is None else integer("gradcheck", "sample", sample, 1)
     core = double._core
     assert isinstance(core, _core.ModelFloat64)
-    result = _core.gradcheck(core, loss_to_json(checked_loss), x, targets, weights, l1, l2, eps, count)
+    result = _core.gradcheck(core, json.dumps(checked_loss.to_config()), x, targets, weights, l1, l2, eps, count)
     if not math.isfinite(result["relative_error"]):
         given, hint = "a loss or gradient that is not finite", "scale X, y or the parameters down"
         raise ValueError(message("gradcheck", given, "expected finite numbers", hint))

@@ -3,17 +3,20 @@
 With sample weights it is the weighted mean, divided by the sum of the weights.
 """
 
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import ClassVar
 
-from stoop import _core
-from stoop._checks import BELOW_ONE, POSITIVE, real
-from stoop._errors import message
+from stoop._config import Config
+
+
+class Loss(Config, kind="loss"):
+    """Base of all losses. Use a subclass."""
+
+    _example: ClassVar[str] = '"softmax_cross_entropy"'
 
 
 @dataclass(frozen=True)
-class SoftmaxCrossEntropy:
+class SoftmaxCrossEntropy(Loss):
     """``mean(logsumexp(logits) - sum(t * logits))``; Bridle 1990; Goodfellow et al. 2016, eq. 6.29 and 6.30.
 
     Logits ``(n, n_classes)``; targets ``(n,)`` integers in ``[0, n_classes)``, for which t is the one-hot row, or
@@ -35,13 +38,9 @@ class SoftmaxCrossEntropy:
     type_name: ClassVar[str] = "softmax_cross_entropy"
     label_smoothing: float = 0.0
 
-    def __post_init__(self) -> None:
-        value = real("SoftmaxCrossEntropy", "label_smoothing", self.label_smoothing, BELOW_ONE)
-        object.__setattr__(self, "label_smoothing", value)
-
 
 @dataclass(frozen=True)
-class BinaryCrossEntropy:
+class BinaryCrossEntropy(Loss):
     """``mean(max(z, 0) - z*t + log(1 + exp(-abs(z))))`` over samples and columns, on logits z; Cox 1958.
 
     Targets t ``(n, n_outputs)`` in [0, 1], several columns for multi-label; ``(n,)`` labels or probabilities will do
@@ -52,7 +51,7 @@ class BinaryCrossEntropy:
 
 
 @dataclass(frozen=True)
-class MeanSquaredError:
+class MeanSquaredError(Loss):
     """``mean((output - target)**2)`` over samples and output columns; targets ``(n, n_outputs)``. Name: ``"mse"``.
 
     Goodfellow, Bengio & Courville 2016, section 6.2.1.2.
@@ -62,7 +61,7 @@ class MeanSquaredError:
 
 
 @dataclass(frozen=True)
-class MeanAbsoluteError:
+class MeanAbsoluteError(Loss):
     """``mean(abs(output - target))`` over samples and output columns; targets ``(n, n_outputs)``. Name: ``"mae"``.
 
     Goodfellow, Bengio & Courville 2016, section 6.2.1.2. The gradient is 0 where output and target are equal.
@@ -72,7 +71,7 @@ class MeanAbsoluteError:
 
 
 @dataclass(frozen=True)
-class Huber:
+class Huber(Loss):
     """``d**2 / 2`` where ``abs(d) <= delta``, else ``delta * (abs(d) - delta/2)``, d = output - target; Huber 1964.
 
     The mean over samples and output columns; targets ``(n, n_outputs)``. Name: ``"huber"``.
@@ -90,39 +89,3 @@ class Huber:
 
     type_name: ClassVar[str] = "huber"
     delta: float = 1.0
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "delta", real("Huber", "delta", self.delta, POSITIVE))
-
-
-Loss = SoftmaxCrossEntropy | BinaryCrossEntropy | MeanSquaredError | MeanAbsoluteError | Huber
-
-_LOSSES: dict[str, type[Loss]] = {
-    c.type_name: c for c in (SoftmaxCrossEntropy, BinaryCrossEntropy, MeanSquaredError, MeanAbsoluteError, Huber)
-}
-
-
-def as_loss(where: str, loss: object) -> Loss:
-    """Return the loss that a name or object means.
-
-    Raises
-    ------
-    ValueError
-        For an unknown name; the nearest is suggested.
-    TypeError
-        For anything else.
-    """
-    if isinstance(loss, str):
-        return _LOSSES[_core.check_name("loss", loss)]()
-    if isinstance(loss, Loss):
-        return loss
-    expected = "expected a name or an object of stoop.losses"
-    hint = 'for example "softmax_cross_entropy"'
-    if loss in _LOSSES.values():
-        hint = f"give an object, {loss.__name__}()"  # type: ignore[attr-defined]
-    raise TypeError(message(where, f"loss is {loss!r}", expected, hint))
-
-
-def loss_to_json(loss: Loss) -> str:
-    """Return the form that the core reads."""
-    return json.dumps({"type": loss.type_name, **asdict(loss)})

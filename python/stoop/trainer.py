@@ -21,9 +21,9 @@ from stoop._measuring import Measuring
 from stoop._settings import checked_decay, checked_limit, checked_penalties, checked_precision, warn_of_last_activation
 from stoop._weights import split_off
 from stoop.history import History
-from stoop.losses import Loss, as_loss
+from stoop.losses import Loss
 from stoop.model import Model
-from stoop.optimizers import Adam, Optimizer, as_optimizer
+from stoop.optimizers import Adam, Optimizer
 
 _DEFAULT_OPTIMIZER = Adam(learning_rate=1e-3)
 
@@ -112,8 +112,8 @@ class Trainer(Measuring):
         if not isinstance(model, Model):
             raise TypeError(message("Trainer", f"model is {model!r}", "expected a stoop.Model", "build one first"))
         self._model = model
-        self._loss = as_loss("Trainer", loss)
-        self._optimizer = as_optimizer("Trainer", optimizer)
+        self._loss = Loss._given("Trainer", loss)
+        self._optimizer = Optimizer._given("Trainer", optimizer)
         self._history = History(())
         self._config = {
             **checked_penalties(l1, l2),

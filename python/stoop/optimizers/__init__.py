@@ -6,7 +6,7 @@ to a `Trainer` is a description, the state is the trainer's; ``optimizer.step`` 
 its own for them.
 """
 
-from stoop.optimizers._base import LearningRate, Optimizer, as_optimizer
+from stoop.optimizers._base import LearningRate, Optimizer
 from stoop.optimizers._first_order import SGD, AdaGrad, Adam, AdamW, Lion, Nadam, RMSProp
 from stoop.optimizers._full_batch import LBFGS, FullBatchOptimizer, NewtonCG
 from stoop.optimizers._updater import Updater
@@ -25,5 +25,4 @@ __all__ = [
     "Optimizer",
     "RMSProp",
     "Updater",
-    "as_optimizer",
 ]

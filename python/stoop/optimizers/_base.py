@@ -1,23 +1,23 @@
 """What all optimizers have in common."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy.typing as npt
 
-from stoop import _core
 from stoop._array_checks import check_gradients, check_parameters
 from stoop._checks import BELOW_ONE, NOT_NEGATIVE, POSITIVE, flag, real
 from stoop._config import Config
-from stoop._errors import message
 from stoop.optimizers._updater import ArrayUpdater, ArrayUpdaters, Updater
 from stoop.schedules import as_learning_rate, plain
 
 LearningRate = Any  # float | Schedule | Callable[[int], float]; kept as a float or a Schedule
 
 
-class Optimizer(Config):
+class Optimizer(Config, kind="optimizer"):
     """Base of all optimizers. Use a subclass."""
+
+    _example: ClassVar[str] = "stoop.optimizers.Adam(1e-3)"
 
     learning_rate: LearningRate
 
@@ -107,24 +107,3 @@ class Optimizer(Config):
 
     def _check_not_negative(self, name: str) -> None:
         object.__setattr__(self, name, real(type(self).__name__, name, getattr(self, name), NOT_NEGATIVE))
-
-
-def as_optimizer(where: str, optimizer: object) -> Optimizer:
-    """Return the optimizer that a name (with its defaults) or object means.
-
-    Raises
-    ------
-    ValueError
-        For an unknown name; the nearest is suggested.
-    TypeError
-        For anything else.
-    """
-    if isinstance(optimizer, str):
-        return Optimizer._known[_core.check_name("optimizer", optimizer)]()  # type: ignore[no-any-return]
-    if isinstance(optimizer, Optimizer):
-        return optimizer
-    expected = "expected a name or an object of stoop.optimizers"
-    hint = "for example stoop.optimizers.Adam(1e-3)"
-    if isinstance(optimizer, type) and issubclass(optimizer, Optimizer):
-        hint = f"give an object, {optimizer.__name__}(learning_rate=...)"
-    raise TypeError(message(where, f"optimizer is {optimizer!r}", expected, hint))

@@ -18,7 +18,7 @@ PythonRate = tuple[Callable[[int], float], str, list[tuple[int, str]]]
 _PER = ("step", "epoch")
 
 
-class Schedule(Config):
+class Schedule(Config, kind="schedule"):
     """Base of all schedules. Use a subclass."""
 
     per: str
