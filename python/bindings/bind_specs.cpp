@@ -54,6 +54,7 @@ py::dict spec_of_op() {
   py::dict fields, out;
   for_each_field<Op>([&](const auto& field) { fields[field.key] = spec_of_field(field); });
   out["class"] = Spec<Op>::kClass;
+  if constexpr (requires { Spec<Op>::kHasAccuracy; }) out["has_accuracy"] = Spec<Op>::kHasAccuracy;
   out["fields"] = fields;
   return out;
 }

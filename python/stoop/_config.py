@@ -49,7 +49,8 @@ class Config:
     def __post_init__(self) -> None:
         where = type(self).__name__
         for name, spec in self._spec["fields"].items():
-            self._set(name, checked(where, name, getattr(self, name), spec))
+            if spec["type"] in _CHECKS:  # others, such as layers and schedules, are for the subclass to check
+                self._set(name, checked(where, name, getattr(self, name), spec))
 
     def _set(self, name: str, value: object) -> None:
         object.__setattr__(self, name, value)
@@ -97,16 +98,15 @@ def plain(value: Any) -> Any:
 
 
 def checked(where: str, name: str, value: Any, spec: dict[str, Any]) -> Any:
-    """Return the value of a field as its spec wants it; what is neither number, flag nor name is not looked at.
+    """Return a number, flag or name as the spec of its field wants it; None where the field may be left out.
 
     Raises
     ------
     ValueError, TypeError
         For a value outside its bounds, or of another kind.
     """
-    check = _CHECKS.get(spec["type"])
-    optional = value is None and spec["default"] is None and not spec["required"]
-    return value if check is None or optional else check(where, name, value, spec)
+    optional = spec["default"] is None and not spec["required"]
+    return None if optional and value is None else _CHECKS[spec["type"]](where, name, value, spec)
 
 
 def _integer(where: str, name: str, value: Any, spec: dict[str, Any]) -> int:

@@ -150,15 +150,11 @@ def load_model(path: Path) -> ModelFloat32 | ModelFloat64: ...  # GIL released
 MOST_NESTED_RESIDUALS: int
 
 # By kind in the plural, then by name: {"class": name, "fields": {key: {"type", "required", "default", "hint"}}}, and of
-# numbers "low", "high", "without_low", "without_high", "expected" as well, of names "choices". None: no bound.
+# numbers "low", "high", "without_low", "without_high", "expected" as well, of names "choices". None: no bound. Beside
+# "class" and "fields" a loss has "has_accuracy".
 def specs() -> dict[str, dict[str, Any]]: ...
 
-def check_name(
-    kind: str, name: str
-) -> str: ...  # kind: activation | initializer | loss | optimizer; suggests the nearest
 def refuse_name(where: str, what: str, name: str, valid: list[str]) -> NoReturn: ...  # ValueError, suggests the nearest
-def loss_takes_classes(loss: str) -> bool: ...  # JSON
-def loss_has_accuracy(loss: str) -> bool: ...  # JSON
 def gradcheck(
     model: ModelFloat64,
     loss: str,  # JSON

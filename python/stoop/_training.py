@@ -40,7 +40,7 @@ class Training(Settings):
         config = {"loss": self._loss.to_config(), "optimizer": self._optimizer.to_config(), **self._config}
         rate = python_rate(self._optimizer.learning_rate)
         self._core: _core._Trainer[Any] = make(self._model._core, json.dumps(config), rate)
-        self._has_accuracy = _core.loss_has_accuracy(json.dumps(config["loss"]))
+        self._has_accuracy = self._loss._spec["has_accuracy"]
         self._targets = TargetReader(self._model, self._loss)
         self._dtype = self._model.dtype
         self._input_dim = self._model.input_dim
