@@ -119,7 +119,7 @@ bool are_ready_targets(const py::handle& y, Index rows, Index outputs, LossKind 
     return array.itemsize() == 8 ? are_indices<std::int64_t>(array, outputs)
                                  : are_indices<std::int32_t>(array, outputs);
   }
-  return loss != LossKind::binary_cross_entropy || outputs > 1 || are_probabilities<T>(array);
+  return loss != kind_of<BinaryCrossEntropy>() || outputs > 1 || are_probabilities<T>(array);
 }
 
 // Samples of any type that the core reads in place; rows may be apart, their elements not. Pin the array as well.

@@ -43,7 +43,7 @@ struct Parameter {
     set_rates(args, rates, optimizer, learning_rate_of(optimizer), t);
     args.weight_sum_of_squares = &weight_sum;
     args.grad_sum_of_squares = &grad_sum;
-    table.update[static_cast<int>(kind_of(optimizer))](args);
+    table.update[optimizer.index()](args);
   }
 };
 

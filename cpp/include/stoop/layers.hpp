@@ -55,8 +55,12 @@ struct Softplus {
 
 using Activation = std::variant<Identity, ReLU, LeakyReLU, Tanh, Sigmoid, ELU, GELU, SiLU, Softplus>;
 
-// The same order as the alternatives of Activation; kernels are picked by it.
-enum class ActivationKind { identity, relu, leaky_relu, tanh, sigmoid, elu, gelu, silu, softplus };
+// The place of an alternative in Activation, by which kernels are picked: kind_of<Tanh>().
+enum class ActivationKind : int {};
+template <AlternativeOf<Activation> Op>
+consteval ActivationKind kind_of() {
+  return static_cast<ActivationKind>(kIndexIn<Op, Activation>);
+}
 inline constexpr int kActivationCount = static_cast<int>(std::variant_size_v<Activation>);
 
 // ---- initialisers: the variance each promises is given with fan_in = rows and fan_out = columns of the weight ----
@@ -121,8 +125,10 @@ struct Dropout {
 
 struct Residual;
 
-using Layer = std::variant<Dense, Identity, ReLU, LeakyReLU, Tanh, Sigmoid, ELU, GELU, SiLU, Softplus, BatchNorm,
-                           LayerNorm, Dropout, Residual>;
+// Each alternative of Activation is a layer too.
+template <class... Ops>
+std::variant<Dense, Ops..., BatchNorm, LayerNorm, Dropout, Residual> layers_with(const std::variant<Ops...>&);
+using Layer = decltype(layers_with(Activation()));
 
 // output = input + f(input), where f is the layers in order. If the widths differ, the input goes through a Dense without
 // bias, named "projection" (He et al. 2016, eq. 1 and 2).
@@ -141,9 +147,8 @@ STOOP_API std::string_view name_of(ActivationKind kind);
 STOOP_API std::string_view name_of(InitializerKind kind);
 STOOP_API std::string_view name_of(const Layer& layer);
 STOOP_API ActivationKind kind_of(const Activation& activation);
-STOOP_API double parameter_of(const Activation& activation);  // negative_slope of LeakyReLU, alpha of ELU, else 0
-STOOP_API bool is_relu_like(ActivationKind kind);             // relu, leaky_relu, elu, gelu, silu
-STOOP_API bool derivative_from_output(ActivationKind kind);   // else its kernel needs the input: gelu, silu
+STOOP_API bool is_relu_like(ActivationKind kind);            // He initialisation suits it
+STOOP_API bool derivative_from_output(ActivationKind kind);  // else its kernel needs the input
 
 // Throws ValueError with the nearest valid name; `where` is what the message opens with.
 STOOP_API Activation activation_from_name(std::string_view name, std::string_view where = "activation");

@@ -19,16 +19,6 @@
 
 namespace stoop {
 
-// The meaning of the outputs.
-enum class OutputKind {
-  softmax,  // logits of classes that exclude each other: their softmax is the probabilities
-  sigmoid,  // one logit for each label: its sigmoid is the probability of the label; a single column is the second class
-  identity,  // values
-};
-STOOP_API std::string_view name_of(OutputKind output);  // "softmax", "sigmoid", "identity"
-STOOP_API OutputKind output_from_name(std::string_view name, std::string_view where = "output");
-STOOP_API OutputKind output_of(LossKind loss);  // the meaning that a loss gives to the outputs
-
 // The names of the classes in the order of the outputs. A single output has two classes; it gives the probability of the
 // second. Names are text here. `dtype` is the type in which Python gives them back: "str", "object" (strings), "bool"
 // ("False", "True"), NumPy's integers ("int64", ...), "float32" or "float64" (whole numbers).

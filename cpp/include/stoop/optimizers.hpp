@@ -98,13 +98,10 @@ struct NewtonCG {
 
 using Optimizer = std::variant<SGD, AdaGrad, RMSProp, Adam, AdamW, Nadam, Lion, LBFGS, NewtonCG>;
 
-// The same order as the alternatives of Optimizer.
-enum class OptimizerKind { sgd, adagrad, rmsprop, adam, adamw, nadam, lion, lbfgs, newton_cg };
 inline constexpr int kOptimizerCount = static_cast<int>(std::variant_size_v<Optimizer>);
 
-STOOP_API std::string_view name_of(OptimizerKind kind);
-STOOP_API OptimizerKind kind_of(const Optimizer& optimizer);
-STOOP_API bool is_full_batch(OptimizerKind kind);  // LBFGS and NewtonCG: iterations on all samples, in place of updates
+STOOP_API std::string_view name_of(const Optimizer& optimizer);  // "sgd", ...
+STOOP_API bool is_full_batch(const Optimizer& optimizer);        // iterations on all samples, in place of updates
 STOOP_API const LearningRate& schedule_of(const Optimizer& optimizer);
 STOOP_API void set_learning_rate(Optimizer& optimizer, LearningRate learning_rate);
 STOOP_API double learning_rate_of(const Optimizer& optimizer);  // of the first update

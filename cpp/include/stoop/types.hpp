@@ -6,6 +6,8 @@
 
 #include <concepts>
 #include <cstdint>
+#include <type_traits>
+#include <variant>
 
 namespace stoop {
 
@@ -24,6 +26,19 @@ template <class T>
 inline constexpr InputType kInputType = sizeof(T) == 1   ? InputType::uint8
                                         : sizeof(T) == 4 ? InputType::float32
                                                          : InputType::float64;
+
+// The place of an alternative in a variant; -1 where it is none.
+template <class Op, class Variant>
+inline constexpr int kIndexIn = -1;
+template <class Op, class... Ops>
+inline constexpr int kIndexIn<Op, std::variant<Ops...>> = [] {
+  int index = -1, i = 0;
+  ((std::is_same_v<Op, Ops> ? static_cast<void>(index = i) : void(), ++i), ...);
+  return index;
+}();
+
+template <class Op, class Variant>
+concept AlternativeOf = kIndexIn<Op, Variant> >= 0;
 
 // A row-major matrix that somebody else owns. MatrixView<const float>{data, rows, cols} has contiguous rows.
 template <class T>

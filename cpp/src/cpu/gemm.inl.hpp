@@ -91,7 +91,7 @@ inline Tile<T> tile_of_panel(const GemmArgs<T>& g, const Panel& panel, T* packed
   tile.last_lanes = static_cast<int>(panel.cols - (vectors - 1) * kLanes<T>);
   tile.accumulate = panel.p0 != 0;
   tile.bias = g.bias == nullptr ? nullptr : g.bias + panel.j;
-  tile.relu = panel.p1 == g.k && g.epilogue == Epilogue::activate && g.activation == ActivationKind::relu;
+  tile.relu = panel.p1 == g.k && g.epilogue == Epilogue::activate && g.activation == kind_of<ReLU>();
   return tile;
 }
 
@@ -152,7 +152,7 @@ inline void run_one_row(const GemmArgs<T>& g) {
     tile.depth = p1 - p0;
     tile.a = g.a + p0;
     tile.accumulate = p0 != 0;
-    tile.relu = last && g.epilogue == Epilogue::activate && g.activation == ActivationKind::relu;
+    tile.relu = last && g.epilogue == Epilogue::activate && g.activation == kind_of<ReLU>();
     for_each_run(vectors, kRowVectors, [&](Index first, Index end) {
       const Index j = first * L, stop = end * L < g.n ? end * L : g.n;
       tile.b = g.b + p0 * g.ldb + j;

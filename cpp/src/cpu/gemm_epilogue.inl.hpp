@@ -5,7 +5,7 @@
 template <class T>
 inline bool needs_finish(const GemmArgs<T>& g, bool activated) {
   if (g.dropout != nullptr) return true;
-  return !activated && g.epilogue != Epilogue::none && g.activation != ActivationKind::identity;
+  return !activated && g.epilogue != Epilogue::none && g.activation != kind_of<Identity>();
 }
 
 template <class T>
@@ -25,13 +25,13 @@ template <class T>
 inline void finish_tile(const GemmArgs<T>& g, Index i, Index rows, Index j, Index cols, bool activated) {
   const int kind = static_cast<int>(g.activation);
   const bool forward = g.epilogue == Epilogue::activate;
-  const bool does_nothing = activated || g.activation == ActivationKind::identity;
+  const bool does_nothing = activated || g.activation == kind_of<Identity>();
   T* c = g.c + i * g.ldc + j;
   if (g.dropout != nullptr && !forward) drop_tile(g, i, rows, j, cols);
   if (forward && !does_nothing) {
-    kActivationForward<T>[kind]({rows, cols, c, g.ldc, c, g.ldc, g.activation_parameter});
+    kActivations<T>.forward[kind]({rows, cols, c, g.ldc, c, g.ldc, g.activation_numbers});
   } else if (g.epilogue == Epilogue::gate && !does_nothing) {
-    kActivationBackward<T>[kind]({rows, cols, g.gate + i * g.ld_gate + j, g.ld_gate, c, g.ldc, g.activation_parameter});
+    kActivations<T>.backward[kind]({rows, cols, g.gate + i * g.ld_gate + j, g.ld_gate, c, g.ldc, g.activation_numbers});
   }
   if (g.dropout != nullptr && forward) drop_tile(g, i, rows, j, cols);
 }

@@ -10,6 +10,7 @@
 #include <stoop/error.hpp>
 
 #include "../base/ranges.hpp"
+#include "../spec/losses.hpp"
 
 namespace stoop {
 namespace {
@@ -162,8 +163,8 @@ void check_targets(std::string_view where, const Targets<T>& y, LossKind loss, I
   }
   check_stride(where, "y", y.values.row_stride(), outputs);
   check_finite<T>(where, "y", y.values);
-  const bool softmax = loss == LossKind::softmax_cross_entropy;
-  if (softmax || loss == LossKind::binary_cross_entropy) check_probabilities(where, y.values, softmax);
+  const TargetValues expected = targets_of(loss);
+  if (expected != TargetValues::any) check_probabilities(where, y.values, expected == TargetValues::distributions);
 }
 
 void refuse_bad_label(std::string_view where, const BadLabel& bad, Index outputs) {

@@ -65,7 +65,7 @@ struct Model<T>::Impl {
     check_output(config.output, graph.output_dim());
     check_classes(config.classes, graph.output_dim());
     output_given = config.output.has_value();
-    check_numbers(ElementRange(sizeof(T)), graph);
+    check_numbers(ElementRange(sizeof(T)), config, graph);
     for (const GraphParameter& parameter : graph.parameters) parameters.push_back(parameter.info);
     for (const GraphParameter& buffer : graph.buffers) buffers.push_back(buffer.info);
     by_name.resize(parameters.size());

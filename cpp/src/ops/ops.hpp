@@ -5,10 +5,11 @@
 
 #include <stdint.h>
 
-#include <stoop/layers.hpp>
-#include <stoop/losses.hpp>
 #include <stoop/optimizers.hpp>
 #include <stoop/types.hpp>
+
+#include "../spec/activations.hpp"
+#include "../spec/losses.hpp"
 
 namespace stoop {
 
@@ -100,7 +101,7 @@ struct GemmArgs {
   Index ldc;
   Epilogue epilogue;
   ActivationKind activation;
-  T activation_parameter;
+  Numbers<Activation> activation_numbers;
   const T* bias;  // (n) or null
   const T* gate;  // (m, n), rows ld_gate apart, or null
   Index ld_gate;
@@ -125,7 +126,7 @@ struct ActivationArgs {
   Index ld_input;
   T* output;  // forward: output of f; backward: the gradient, in place
   Index ld_output;
-  T parameter;
+  Numbers<Activation> numbers;
 };
 
 // Value and gradient of the loss over a block of rows, in one pass.
@@ -140,8 +141,8 @@ struct LossArgs {
   const double* weights;  // (rows), or null: all are 1
   T* grad;                // (rows, cols) or null: no gradient wanted
   Index ld_grad;
-  T grad_scale;     // 1 / sum of the weights of the batch
-  T parameter;      // label_smoothing or delta
+  T grad_scale;  // 1 / sum of the weights of the batch
+  Numbers<Loss> numbers;
   double* loss;     // weighted sum over the rows
   double* correct;  // rows predicted right, or their share of right labels; not weighted
 };
@@ -269,7 +270,7 @@ struct ActivationTangentArgs {
   Index ld_tangent;
   const T* grad;  // of f(x), or null
   Index ld_grad;
-  T parameter;
+  Numbers<Activation> numbers;
 };
 
 // The tangents of a batch or layer normalisation of a slice.

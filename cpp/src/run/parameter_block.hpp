@@ -16,7 +16,7 @@ struct ParameterBlocks {
   double* penalties;     // by block: its part of the regularisation term of the loss
   double* grad_squares;  // by block: the sum of squares of the gradient, regularisation included
   double* grad_norms;    // by block: its root, where that sum leaves the range of double
-  const std::size_t optimizer = run.optimizer == nullptr ? 0 : static_cast<std::size_t>(kind_of(*run.optimizer));
+  const std::size_t optimizer = run.optimizer == nullptr ? 0 : run.optimizer->index();
 
   // Computes some blocks of a step, whose gradient is one product. `scratch` holds them, and set_rates has made `common`.
   void work(const StepContext<T>& context, const Step& step, const Batch& batch, const Range& blocks, T* scratch,

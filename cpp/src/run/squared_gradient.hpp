@@ -6,7 +6,7 @@
 #include <cmath>
 #include <span>
 
-#include <stoop/optimizers.hpp>
+#include "../spec/optimizers.hpp"
 
 namespace stoop {
 
@@ -30,10 +30,10 @@ template <class T>
 constexpr double kSteep = sizeof(T) == 4 ? 1e13 : 1e148;
 
 inline bool squares_gradients(const Optimizer& optimizer) {
-  return std::visit([](const auto& alternative) { return requires { alternative.eps; }; }, optimizer);
+  return std::visit([]<class Op>(const Op&) { return Spec<Op>::kSquares != Squares::none; }, optimizer);
 }
 
-// What there is of a parameter: its gradient, times both scales, and the squares that AdaGrad has added up so far.
+// What there is of a parameter: its gradient, times both scales, and the squares that were added up so far.
 template <class T>
 struct SquaredGradient {
   const T* grad;         // (n)
@@ -45,7 +45,8 @@ struct SquaredGradient {
 template <class T>
 bool overflows_squares(const Optimizer& optimizer, const SquaredGradient<T>& gradient) {
   if (!squares_gradients(optimizer)) return false;
-  const bool adds_up = std::holds_alternative<AdaGrad>(optimizer) && gradient.accumulated != nullptr;
+  const auto add_up = []<class Op>(const Op&) { return Spec<Op>::kSquares == Squares::added_up; };
+  const bool adds_up = std::visit(add_up, optimizer) && gradient.accumulated != nullptr;
   for (Index j = 0; j < gradient.n; ++j) {
     const T g = (gradient.grad[j] * gradient.scale) * gradient.scale_rest;
     if (std::isinf(g * g + (adds_up ? gradient.accumulated[j] : T(0)))) return true;

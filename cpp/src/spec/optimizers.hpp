@@ -1,20 +1,153 @@
-// What an update kernel takes of each optimizer: named numbers for update t, counted from 1, at learning rate lr. No
-// std functions, so that the files of each instruction set may include it.
+// What is known of each optimizer beyond its formula, which is in cpu/optimizer.inl.hpp: Spec, its fields and state, and
+// Rates, the numbers that its kernel takes for one update. No std functions, so that the files of each instruction set
+// may include it.
 #pragma once
 
 #include <stoop/optimizers.hpp>
 
+#include "spec.hpp"
+
 namespace stoop {
 
-// Rates<Op>::at(optimizer, lr, t) makes them; `rest` is 1 - beta, which is taken here, in double, since 1 - 0.999f is off
-// by 1e-5. Optimizers of the full batch have no update kernel, and none.
+// What becomes of the squares of gradients. Where the element type does not hold one, its root is infinite, and the
+// parameter never moves again.
+enum class Squares { none, averaged, added_up };
+
+// Each Spec also has states(optimizer): how many arrays of parameter size it keeps.
+struct OptimizerSpec {
+  static constexpr bool kFullBatch = false;  // an update is an iteration on all samples; there is no kernel
+  static constexpr Squares kSquares = Squares::none;
+};
+
+// A factor of a running mean.
+template <class Op>
+constexpr Field<Op, double> factor(const char* key, double Op::* member, const char* hint) {
+  return {key, member, from_up_to(0, 1), hint, Holds::below_one};
+}
+
+// What keeps a division by a root of squared gradients finite.
+template <class Op>
+inline constexpr Field<Op, double> kEps{"eps", &Op::eps, above(0), "1e-8 is usual", Holds::size_of_square};
+
+template <class Op>
+inline constexpr Field<Op, double> kWeightDecay{"weight_decay", &Op::weight_decay, at_least(0),
+                                                "0 turns it off, 0.01 is usual", Holds::not_zero};
+
+template <class Op>
+inline constexpr Field<Op, int> kEvaluations{"max_evaluations", &Op::max_evaluations, at_least(1), "25 is usual"};
+
+template <class Op>
+inline constexpr auto kLearningRate = plain("learning_rate", &Op::learning_rate);
+
+template <>
+struct Spec<SGD> : OptimizerSpec {
+  static constexpr const char* kName = "sgd";
+  static constexpr const char* kClass = "SGD";
+  static constexpr std::tuple kFields{
+      kLearningRate<SGD>, factor("momentum", &SGD::momentum, "0.9 is usual"), plain("nesterov", &SGD::nesterov),
+      Field{"dampening", &SGD::dampening, between(0, 1),
+            "use 0, or the momentum for an exponentially weighted average of the gradients", Holds::below_one}};
+  static constexpr int states(const SGD& sgd) { return sgd.momentum != 0 ? 1 : 0; }
+  static void check(const SGD& sgd);  // nesterov needs a momentum and no dampening
+};
+
+template <>
+struct Spec<AdaGrad> : OptimizerSpec {
+  static constexpr const char* kName = "adagrad";
+  static constexpr const char* kClass = "AdaGrad";
+  static constexpr std::tuple kFields{kLearningRate<AdaGrad>, kEps<AdaGrad>};
+  static constexpr Squares kSquares = Squares::added_up;
+  static constexpr int states(const AdaGrad&) { return 1; }
+};
+
+template <>
+struct Spec<RMSProp> : OptimizerSpec {
+  static constexpr const char* kName = "rmsprop";
+  static constexpr const char* kClass = "RMSProp";
+  static constexpr std::tuple kFields{kLearningRate<RMSProp>, factor("rho", &RMSProp::rho, "0.9 is usual"),
+                                      kEps<RMSProp>, factor("momentum", &RMSProp::momentum, "0 turns it off"),
+                                      plain("centered", &RMSProp::centered)};
+  static constexpr Squares kSquares = Squares::averaged;
+  static constexpr int states(const RMSProp& rmsprop) {
+    return 1 + (rmsprop.centered ? 1 : 0) + (rmsprop.momentum != 0 ? 1 : 0);
+  }
+};
+
+// What Adam has and those that are made like it.
+template <class Op>
+struct AdamSpec : OptimizerSpec {
+  static constexpr Squares kSquares = Squares::averaged;
+  template <class... Field>
+  static constexpr auto fields(const Field&... more) {
+    return std::tuple{kLearningRate<Op>, factor("beta1", &Op::beta1, "0.9 is usual"),
+                      factor("beta2", &Op::beta2, "0.999 is usual"), kEps<Op>, more...};
+  }
+};
+
+template <>
+struct Spec<Adam> : AdamSpec<Adam> {
+  static constexpr const char* kName = "adam";
+  static constexpr const char* kClass = "Adam";
+  static constexpr std::tuple kFields = fields(plain("amsgrad", &Adam::amsgrad));
+  static constexpr int states(const Adam& adam) { return adam.amsgrad ? 3 : 2; }
+};
+
+template <>
+struct Spec<AdamW> : AdamSpec<AdamW> {
+  static constexpr const char* kName = "adamw";
+  static constexpr const char* kClass = "AdamW";
+  static constexpr std::tuple kFields = fields(plain("amsgrad", &AdamW::amsgrad), kWeightDecay<AdamW>);
+  static constexpr int states(const AdamW& adamw) { return adamw.amsgrad ? 3 : 2; }
+};
+
+template <>
+struct Spec<Nadam> : AdamSpec<Nadam> {
+  static constexpr const char* kName = "nadam";
+  static constexpr const char* kClass = "Nadam";
+  static constexpr std::tuple kFields =
+      fields(Field{"momentum_decay", &Nadam::momentum_decay, at_least(0), "0.004 is usual"});
+  static constexpr int states(const Nadam&) { return 2; }
+};
+
+template <>
+struct Spec<Lion> : OptimizerSpec {
+  static constexpr const char* kName = "lion";
+  static constexpr const char* kClass = "Lion";
+  static constexpr std::tuple kFields{kLearningRate<Lion>, factor("beta1", &Lion::beta1, "0.9 is usual"),
+                                      factor("beta2", &Lion::beta2, "0.99 is usual"), kWeightDecay<Lion>};
+  static constexpr int states(const Lion&) { return 1; }
+};
+
+template <>
+struct Spec<LBFGS> : OptimizerSpec {
+  static constexpr const char* kName = "lbfgs";
+  static constexpr const char* kClass = "LBFGS";
+  static constexpr bool kFullBatch = true;
+  static constexpr std::tuple kFields{kLearningRate<LBFGS>,
+                                      Field{"history_size", &LBFGS::history_size, at_least(1), "5 to 20 is usual"},
+                                      kEvaluations<LBFGS>};
+  static constexpr int states(const LBFGS&) { return 0; }  // its state is not of a fixed size
+};
+
+template <>
+struct Spec<NewtonCG> : OptimizerSpec {
+  static constexpr const char* kName = "newton_cg";
+  static constexpr const char* kClass = "NewtonCG";
+  static constexpr bool kFullBatch = true;
+  static constexpr std::tuple kFields{
+      kLearningRate<NewtonCG>, Field{"cg_iterations", &NewtonCG::cg_iterations, at_least(1), "50 is usual"},
+      kEvaluations<NewtonCG>, Field{"saddle_tolerance", &NewtonCG::saddle_tolerance, at_least(0), "1e-6 is usual"}};
+  static constexpr int states(const NewtonCG&) { return 0; }
+};
+
+// ---- what a kernel takes for update t, counted from 1, at learning rate lr: Rates<Op>::at(optimizer, lr, t) ----
+
+// `rest` is 1 - beta, which is taken here, in double, since 1 - 0.999f is off by 1e-5.
 template <class Op>
 struct Rates;
 
 template <class Op>
-concept FullBatch = requires(Op optimizer) { optimizer.max_evaluations; };
-
-template <FullBatch Op>
+  requires Spec<Op>::kFullBatch
 struct Rates<Op> {
   static Rates at(const Op&, double, Index) { return {}; }
 };

@@ -34,11 +34,11 @@ struct ParameterUpdater<T>::Impl {
   explicit Impl(Optimizer wanted) : optimizer(std::move(wanted)), ops(active_table<T>()) {
     validate(optimizer);
     check_numbers(ElementRange(sizeof(T)), optimizer, kWhere);
-    if (is_full_batch(kind_of(optimizer))) {
-      throw_value_error(kWhere, std::string(name_of(kind_of(optimizer))) + " needs the cost, not a gradient alone",
+    if (is_full_batch(optimizer)) {
+      throw_value_error(kWhere, std::string(name_of(optimizer)) + " needs the cost, not a gradient alone",
                         "expected an optimizer of single updates", "use minimize, or a Trainer");
     }
-    kernel = ops.update[static_cast<std::size_t>(kind_of(optimizer))];
+    kernel = ops.update[optimizer.index()];
   }
 
   Optimizer optimizer;

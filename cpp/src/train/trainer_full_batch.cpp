@@ -96,7 +96,7 @@ History Trainer<T>::Impl::fit_full_batch(const InputView& x, const Targets<T>& y
   if (options.batch_size < x.rows) {
     throw_value_error("Trainer.fit",
                       "batch_size=" + std::to_string(options.batch_size) + " of " + std::to_string(x.rows) +
-                          " samples with the optimizer " + std::string(name_of(kind_of(config.optimizer))),
+                          " samples with the optimizer " + std::string(name_of(config.optimizer)),
                       "expected the full batch", "give batch_size=" + std::to_string(x.rows) + ", shuffle=false");
   }
   Objective<T> objective = make_objective(x, y, poller);
