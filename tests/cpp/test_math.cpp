@@ -34,7 +34,7 @@ double ulp_error(T value, Wide<T> exact) {
   return static_cast<double>(std::abs(std::ldexp(static_cast<Wide<T>>(value) - exact, Limits<T>::digits - exponent)));
 }
 
-// Of numbers below the normal range only the order of magnitude is promised, as they may be flushed to zero.
+// Below the normal range only the order of magnitude is promised, since numbers may be flushed to zero.
 template <class T>
 bool is_normal(Wide<T> exact) {
   return std::abs(exact) >= Limits<T>::min() && std::abs(exact) <= Limits<T>::max();
