@@ -6,6 +6,18 @@ from typing import Any, ClassVar
 from stoop import _core
 from stoop._checks import flag, real
 
+__all__ = [
+    "ELU",
+    "GELU",
+    "Identity",
+    "LeakyReLU",
+    "ReLU",
+    "SiLU",
+    "Sigmoid",
+    "Softplus",
+    "Tanh",
+]
+
 
 @dataclass(frozen=True, repr=False)
 class Activation:
@@ -118,9 +130,7 @@ class Sigmoid(Activation):
     type_name: ClassVar[str] = "sigmoid"
 
 
-ACTIVATIONS: dict[str, type[Activation]] = {
-    c.type_name: c for c in (Identity, ReLU, LeakyReLU, Tanh, Sigmoid, ELU, GELU, SiLU, Softplus)
-}
+ACTIVATIONS: dict[str, type[Activation]] = {c.type_name: c for c in Activation.__subclasses__()}
 
 
 def activation_from_config(config: dict[str, Any]) -> Activation:

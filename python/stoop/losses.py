@@ -5,7 +5,8 @@ With sample weights it is the weighted mean, divided by the sum of the weights.
 
 import json
 from dataclasses import asdict, dataclass
-from typing import ClassVar
+from functools import cache
+from typing import Any, ClassVar, get_args
 
 from stoop import _core
 from stoop._checks import real
@@ -97,9 +98,14 @@ class Huber:
 
 Loss = SoftmaxCrossEntropy | BinaryCrossEntropy | MeanSquaredError | MeanAbsoluteError | Huber
 
-_LOSSES: dict[str, type[Loss]] = {
-    c.type_name: c for c in (SoftmaxCrossEntropy, BinaryCrossEntropy, MeanSquaredError, MeanAbsoluteError, Huber)
-}
+_LOSSES: dict[str, type[Loss]] = {c.type_name: c for c in get_args(Loss)}
+
+
+@cache
+def loss_spec(name: str) -> dict[str, Any]:
+    """Return what the core says of a loss: `takes_classes`, `takes_labels`, `outputs_per_target`."""
+    spec: dict[str, Any] = _core.specs()["losses"][name]
+    return spec
 
 
 def as_loss(where: str, loss: object) -> Loss:

@@ -42,7 +42,10 @@ inline constexpr int kLossCount = static_cast<int>(std::variant_size_v<Loss>);
 STOOP_API std::string_view name_of(LossKind kind);
 STOOP_API LossKind kind_of(const Loss& loss);
 STOOP_API bool takes_classes(LossKind kind);  // targets may be class indices
-STOOP_API bool has_accuracy(LossKind kind);   // outputs are compared with classes or labels
+STOOP_API bool takes_labels(
+    LossKind kind);  // targets are labels or probabilities from 0 to 1, a column for each output
+STOOP_API bool has_accuracy(LossKind kind);                    // outputs are compared with classes or labels
+STOOP_API Index target_columns(LossKind kind, Index outputs);  // of rows of targets
 
 // Throws ValueError for a number outside its range.
 STOOP_API void validate(const Loss& loss);

@@ -256,6 +256,8 @@ struct Formula<Huber, T> {
   }
 };
 
+// ---- elementwise losses over a block of rows ----
+
 // Computes the weighted sum over a block whose loss leaves the range of T, since double may hold it. Elements of the
 // gradient whose intermediate values T did not hold are computed again.
 template <class T, class Op>

@@ -8,7 +8,12 @@
 namespace stoop {
 
 // What rows of targets must be.
-enum class TargetValues { any, probabilities, distributions };  // any finite numbers; in [0, 1]; that sum to 1
+enum class TargetValues {
+  any,            // finite numbers
+  not_negative,   // finite numbers >= 0
+  probabilities,  // from 0 to 1
+  distributions,  // from 0 to 1, and each row sums to 1
+};
 
 struct LossSpec {
   static constexpr bool kByRows = false;        // its formula is one of whole rows, not a mean over the columns
@@ -16,6 +21,7 @@ struct LossSpec {
   static constexpr bool kHasAccuracy = false;   // outputs are compared with classes or labels
   static constexpr OutputKind kOutput = OutputKind::identity;
   static constexpr TargetValues kTargets = TargetValues::any;
+  static constexpr Index kOutputsPerTarget = 1;  // columns of outputs for each column of targets
   static constexpr std::tuple<> kFields{};
 };
 
@@ -62,5 +68,6 @@ struct Spec<Huber> : LossSpec {
 
 Numbers<Loss> numbers_of(const Loss& loss);
 TargetValues targets_of(LossKind kind);
+Index outputs_per_target(LossKind kind);
 
 }  // namespace stoop
