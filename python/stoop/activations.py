@@ -9,6 +9,7 @@ from stoop._checks import flag, real
 __all__ = [
     "ELU",
     "GELU",
+    "SELU",
     "Identity",
     "LeakyReLU",
     "ReLU",
@@ -128,6 +129,17 @@ class Sigmoid(Activation):
     """``output = 1 / (1 + exp(-input))``. Rumelhart, Hinton & Williams 1986, eq. 2."""
 
     type_name: ClassVar[str] = "sigmoid"
+
+
+@dataclass(frozen=True, repr=False)
+class SELU(Activation):
+    """``output = 1.0507 * input`` where positive, else ``1.7581 * (exp(input) - 1)``. Klambauer et al. 2017, eq. 2.
+
+    The constants keep mean 0 and variance 1 from layer to layer if the weights start with ``"lecun_normal"`` and X is
+    standardised: ``Dense(64, "selu", kernel_init="lecun_normal")``.
+    """
+
+    type_name: ClassVar[str] = "selu"
 
 
 ACTIVATIONS: dict[str, type[Activation]] = {c.type_name: c for c in Activation.__subclasses__()}

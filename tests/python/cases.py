@@ -76,6 +76,7 @@ ACTIVATIONS = {
     "gelu": Activation(start="he_normal"),
     "silu": Activation(start="he_normal"),
     "softplus": Activation(),
+    "selu": Activation(smooth=False),
 }
 
 

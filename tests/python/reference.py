@@ -51,6 +51,8 @@ def normal_pdf(z: Array) -> Array:
     return np.exp(-(z**2) / 2.0) / math.sqrt(2.0 * math.pi)
 
 
+SELU_ALPHA, SELU_SCALE = 1.6732632423543772848, 1.0507009873554804934  # Klambauer et al. 2017, appendix A
+
 ACTIVATIONS: dict[str, Callable[..., Activation]] = {
     "identity": lambda: Activation(lambda z: z, np.ones_like),
     "relu": lambda: Activation(lambda z: np.maximum(z, 0.0), lambda z: np.where(z > 0, 1.0, 0.0)),
@@ -61,6 +63,10 @@ ACTIVATIONS: dict[str, Callable[..., Activation]] = {
     "gelu": lambda: Activation(lambda z: z * normal_cdf(z), lambda z: normal_cdf(z) + z * normal_pdf(z)),
     "silu": lambda: Activation(lambda z: z * sigmoid(z), lambda z: sigmoid(z) * (1.0 + z * sigmoid(-z))),
     "softplus": lambda: Activation(lambda z: np.logaddexp(0.0, z), sigmoid),
+    "selu": lambda: Activation(
+        lambda z: SELU_SCALE * np.where(z > 0, z, SELU_ALPHA * np.expm1(np.minimum(z, 0.0))),
+        lambda z: SELU_SCALE * np.where(z > 0, 1.0, SELU_ALPHA * np.exp(np.minimum(z, 0.0))),
+    ),
 }
 
 

@@ -36,6 +36,7 @@ ACTIVATIONS: dict[str, Callable[..., torch.Tensor]] = {
     "sigmoid": lambda x, _: torch.sigmoid(x),
     "tanh": lambda x, _: torch.tanh(x),
     "softplus": lambda x, _: F.softplus(x),
+    "selu": lambda x, _: F.selu(x),
 }
 
 

@@ -52,8 +52,13 @@ struct Softplus {
   bool trainable = true;
   bool operator==(const Softplus&) const = default;
 };
+// ELU with the alpha and the scale that keep mean 0 and variance 1 from layer to layer.
+struct SELU {
+  bool trainable = true;
+  bool operator==(const SELU&) const = default;
+};
 
-using Activation = std::variant<Identity, ReLU, LeakyReLU, Tanh, Sigmoid, ELU, GELU, SiLU, Softplus>;
+using Activation = std::variant<Identity, ReLU, LeakyReLU, Tanh, Sigmoid, ELU, GELU, SiLU, Softplus, SELU>;
 
 // The place of an alternative in Activation, by which kernels are picked: kind_of<Tanh>().
 enum class ActivationKind : int {};

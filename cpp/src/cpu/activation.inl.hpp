@@ -10,6 +10,7 @@
 //   gelu        x * Phi(x)                x      Phi(x) + x * phi(x)         Hendrycks & Gimpel 2016, eq. 1
 //   silu        x * sigmoid(x)            x      s * (1 + x * (1 - s))       Elfwing 2018; Ramachandran 2017
 //   softplus    log(1 + exp(x))           y      1 - exp(-y)                 Dugas et al. 2001; Glorot et al. 2011
+//   selu        s*x, s*a*expm1(x) for x <= 0  y  s for y > 0, else y + s*a   Klambauer et al. 2017, eq. 2
 //
 // Phi and phi: the standard normal distribution function, exact by erfc, and density. s: sigmoid(x). slope and a, both
 // >= 0, are numbers of LeakyReLU and ELU. Forward is within 3 ulp for every x (gelu: 8), but that silu is -0 where exp(-x) overflows
@@ -157,6 +158,18 @@ struct Formula<Softplus, T> {
   static Vec<T> value(Vec<T> x, const Softplus&) { return softplus<T>(x); }
   static Vec<T> gate(Vec<T> grad, Vec<T> y, const Softplus&) { return -grad * vector_expm1<T>(-y); }
   static Vec<T> curvature(Vec<T> x, Vec<T>, const Softplus&) { return vector_sigmoid<T>(x) * vector_sigmoid<T>(-x); }
+};
+
+// Klambauer et al. 2017, appendix A: the fixed point of mean 0 and variance 1.
+template <class T>
+struct Formula<SELU, T> {
+  static constexpr T kScale = static_cast<T>(1.0507009873554804934);
+  static constexpr T kLimit = static_cast<T>(1.0507009873554804934 * 1.6732632423543772848);  // scale * alpha
+  static Vec<T> value(Vec<T> x, const SELU&) { return x > Vec<T>{} ? kScale * x : kLimit * vector_expm1<T>(x); }
+  static Vec<T> gate(Vec<T> grad, Vec<T> y, const SELU&) {
+    return grad * (y > Vec<T>{} ? broadcast(kScale) : y + kLimit);
+  }
+  static Vec<T> curvature(Vec<T> x, Vec<T> y, const SELU&) { return x > Vec<T>{} ? Vec<T>{} : y + kLimit; }
 };
 
 // ---- kernels, made of these for each alternative ----

@@ -87,6 +87,12 @@ struct Spec<Softplus> : ActivationSpec {
   static constexpr const char* kClass = "Softplus";
 };
 
+template <>
+struct Spec<SELU> : ActivationSpec {
+  static constexpr const char* kName = "selu";
+  static constexpr const char* kClass = "SELU";
+};
+
 Numbers<Activation> numbers_of(const Activation& activation);
 bool sign_gives_derivative(ActivationKind kind);
 
