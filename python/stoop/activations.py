@@ -12,6 +12,7 @@ __all__ = [
     "SELU",
     "Identity",
     "LeakyReLU",
+    "Mish",
     "ReLU",
     "SiLU",
     "Sigmoid",
@@ -140,6 +141,13 @@ class SELU(Activation):
     """
 
     type_name: ClassVar[str] = "selu"
+
+
+@dataclass(frozen=True, repr=False)
+class Mish(Activation):
+    """``output = input * tanh(log(1 + exp(input)))``. Misra 2019, eq. 2."""
+
+    type_name: ClassVar[str] = "mish"
 
 
 ACTIVATIONS: dict[str, type[Activation]] = {c.type_name: c for c in Activation.__subclasses__()}

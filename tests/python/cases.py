@@ -77,6 +77,7 @@ ACTIVATIONS = {
     "silu": Activation(start="he_normal"),
     "softplus": Activation(),
     "selu": Activation(smooth=False),
+    "mish": Activation(start="he_normal"),
 }
 
 

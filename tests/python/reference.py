@@ -67,6 +67,10 @@ ACTIVATIONS: dict[str, Callable[..., Activation]] = {
         lambda z: SELU_SCALE * np.where(z > 0, z, SELU_ALPHA * np.expm1(np.minimum(z, 0.0))),
         lambda z: SELU_SCALE * np.where(z > 0, 1.0, SELU_ALPHA * np.exp(np.minimum(z, 0.0))),
     ),
+    "mish": lambda: Activation(
+        lambda z: z * np.tanh(np.logaddexp(0.0, z)),
+        lambda z: np.tanh(np.logaddexp(0.0, z)) + z * sigmoid(z) / np.cosh(np.logaddexp(0.0, z)) ** 2,
+    ),
 }
 
 

@@ -37,6 +37,7 @@ ACTIVATIONS: dict[str, Callable[..., torch.Tensor]] = {
     "tanh": lambda x, _: torch.tanh(x),
     "softplus": lambda x, _: F.softplus(x),
     "selu": lambda x, _: F.selu(x),
+    "mish": lambda x, _: F.mish(x),
 }
 
 

@@ -57,8 +57,12 @@ struct SELU {
   bool trainable = true;
   bool operator==(const SELU&) const = default;
 };
+struct Mish {
+  bool trainable = true;
+  bool operator==(const Mish&) const = default;
+};
 
-using Activation = std::variant<Identity, ReLU, LeakyReLU, Tanh, Sigmoid, ELU, GELU, SiLU, Softplus, SELU>;
+using Activation = std::variant<Identity, ReLU, LeakyReLU, Tanh, Sigmoid, ELU, GELU, SiLU, Softplus, SELU, Mish>;
 
 // The place of an alternative in Activation, by which kernels are picked: kind_of<Tanh>().
 enum class ActivationKind : int {};

@@ -11,6 +11,7 @@
 //   silu        x * sigmoid(x)            x      s * (1 + x * (1 - s))       Elfwing 2018; Ramachandran 2017
 //   softplus    log(1 + exp(x))           y      1 - exp(-y)                 Dugas et al. 2001; Glorot et al. 2011
 //   selu        s*x, s*a*expm1(x) for x <= 0  y  s for y > 0, else y + s*a   Klambauer et al. 2017, eq. 2
+//   mish        x * w, w = tanh(log(1 + exp(x)))  x  w + x * (1 - w^2) * sigmoid(x)   Misra 2019, eq. 2
 //
 // Phi and phi: the standard normal distribution function, exact by erfc, and density. s: sigmoid(x). slope and a, both
 // >= 0, are numbers of LeakyReLU and ELU. Forward is within 3 ulp for every x (gelu: 8), but that silu is -0 where exp(-x) overflows
@@ -170,6 +171,39 @@ struct Formula<SELU, T> {
     return grad * (y > Vec<T>{} ? broadcast(kScale) : y + kLimit);
   }
   static Vec<T> curvature(Vec<T> x, Vec<T> y, const SELU&) { return x > Vec<T>{} ? Vec<T>{} : y + kLimit; }
+};
+
+// With e = exp(x) and n = e * (e + 2), mish's w = tanh(log(1 + e)) is n / (n + 2). Beyond `kOne` w rounds to 1; x is kept
+// from both ends, where e would overflow and x * w be -inf * 0.
+template <class T>
+struct MishParts {
+  static constexpr T kOne = sizeof(T) == 4 ? T(20) : T(40);
+  Vec<T> x, e, w, rest;  // rest: 1 / (n + 2)
+
+  static MishParts at(Vec<T> x) {
+    const Vec<T> clamped = minimum<T>(broadcast(kOne), maximum<T>(broadcast(ExpConstants<T>::kLowest), x));
+    const Vec<T> e = vector_exp<T>(clamped), n = e * (e + T(2)), rest = T(1) / (n + T(2));
+    return {clamped, e, n * rest, rest};
+  }
+};
+
+template <class T>
+struct Formula<Mish, T> {
+  static Vec<T> value(Vec<T> x, const Mish&) {
+    return maximum<T>(broadcast(ExpConstants<T>::kLowest), x) * MishParts<T>::at(x).w;
+  }
+  // (1 - w^2) * sigmoid(x) = 4 e (1 + e) / (n + 2)^2.
+  static Vec<T> gate(Vec<T> grad, Vec<T> x, const Mish&) {
+    const MishParts<T> m = MishParts<T>::at(x);
+    return grad * (m.w + m.x * (T(4) * (m.e * m.rest) * ((T(1) + m.e) * m.rest)));
+  }
+  // (1 - w^2) s (2 + x ((1 - s) - 2 w s)), s = sigmoid(x).
+  static Vec<T> curvature(Vec<T> x, Vec<T>, const Mish&) {
+    const MishParts<T> m = MishParts<T>::at(x);
+    const Vec<T> slope = T(4) * (m.e * m.rest) * ((T(1) + m.e) * m.rest);
+    const Vec<T> s = vector_sigmoid<T>(m.x), other = vector_sigmoid<T>(-m.x);
+    return slope * (T(2) + m.x * (other - T(2) * m.w * s));
+  }
 };
 
 // ---- kernels, made of these for each alternative ----

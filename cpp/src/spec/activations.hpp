@@ -93,6 +93,14 @@ struct Spec<SELU> : ActivationSpec {
   static constexpr const char* kClass = "SELU";
 };
 
+template <>
+struct Spec<Mish> : ActivationSpec {
+  static constexpr const char* kName = "mish";
+  static constexpr const char* kClass = "Mish";
+  static constexpr Saves kSaves = Saves::input;
+  static constexpr bool kReluLike = true;
+};
+
 Numbers<Activation> numbers_of(const Activation& activation);
 bool sign_gives_derivative(ActivationKind kind);
 
