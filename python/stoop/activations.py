@@ -10,6 +10,7 @@ __all__ = [
     "ELU",
     "GELU",
     "SELU",
+    "HardSwish",
     "Identity",
     "LeakyReLU",
     "Mish",
@@ -148,6 +149,13 @@ class Mish(Activation):
     """``output = input * tanh(log(1 + exp(input)))``. Misra 2019, eq. 2."""
 
     type_name: ClassVar[str] = "mish"
+
+
+@dataclass(frozen=True, repr=False)
+class HardSwish(Activation):
+    """``output = input * min(max(input + 3, 0), 6) / 6``; gradient 0 at -3 and 1 at 3. Howard et al. 2019."""
+
+    type_name: ClassVar[str] = "hard_swish"
 
 
 ACTIVATIONS: dict[str, type[Activation]] = {c.type_name: c for c in Activation.__subclasses__()}

@@ -78,6 +78,7 @@ ACTIVATIONS = {
     "softplus": Activation(),
     "selu": Activation(smooth=False),
     "mish": Activation(start="he_normal"),
+    "hard_swish": Activation(smooth=False, start="he_normal"),
 }
 
 

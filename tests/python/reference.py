@@ -71,6 +71,10 @@ ACTIVATIONS: dict[str, Callable[..., Activation]] = {
         lambda z: z * np.tanh(np.logaddexp(0.0, z)),
         lambda z: np.tanh(np.logaddexp(0.0, z)) + z * sigmoid(z) / np.cosh(np.logaddexp(0.0, z)) ** 2,
     ),
+    "hard_swish": lambda: Activation(
+        lambda z: z * np.clip(z + 3.0, 0.0, 6.0) / 6.0,
+        lambda z: np.where(z <= -3.0, 0.0, np.where(z >= 3.0, 1.0, (2.0 * z + 3.0) / 6.0)),
+    ),
 }
 
 

@@ -38,6 +38,7 @@ ACTIVATIONS: dict[str, Callable[..., torch.Tensor]] = {
     "softplus": lambda x, _: F.softplus(x),
     "selu": lambda x, _: F.selu(x),
     "mish": lambda x, _: F.mish(x),
+    "hard_swish": lambda x, _: F.hardswish(x),
 }
 
 

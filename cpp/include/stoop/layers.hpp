@@ -61,8 +61,14 @@ struct Mish {
   bool trainable = true;
   bool operator==(const Mish&) const = default;
 };
+// SiLU with a sigmoid of three straight pieces.
+struct HardSwish {
+  bool trainable = true;
+  bool operator==(const HardSwish&) const = default;
+};
 
-using Activation = std::variant<Identity, ReLU, LeakyReLU, Tanh, Sigmoid, ELU, GELU, SiLU, Softplus, SELU, Mish>;
+using Activation =
+    std::variant<Identity, ReLU, LeakyReLU, Tanh, Sigmoid, ELU, GELU, SiLU, Softplus, SELU, Mish, HardSwish>;
 
 // The place of an alternative in Activation, by which kernels are picked: kind_of<Tanh>().
 enum class ActivationKind : int {};

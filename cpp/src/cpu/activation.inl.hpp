@@ -12,6 +12,7 @@
 //   softplus    log(1 + exp(x))           y      1 - exp(-y)                 Dugas et al. 2001; Glorot et al. 2011
 //   selu        s*x, s*a*expm1(x) for x <= 0  y  s for y > 0, else y + s*a   Klambauer et al. 2017, eq. 2
 //   mish        x * w, w = tanh(log(1 + exp(x)))  x  w + x * (1 - w^2) * sigmoid(x)   Misra 2019, eq. 2
+//   hard_swish  0, x*(x+3)/6, x from -3, from 3  x  0, (2x+3)/6, 1       Howard et al. 2019, section 5.2
 //
 // Phi and phi: the standard normal distribution function, exact by erfc, and density. s: sigmoid(x). slope and a, both
 // >= 0, are numbers of LeakyReLU and ELU. Forward is within 3 ulp for every x (gelu: 8), but that silu is -0 where exp(-x) overflows
@@ -203,6 +204,20 @@ struct Formula<Mish, T> {
     const Vec<T> slope = T(4) * (m.e * m.rest) * ((T(1) + m.e) * m.rest);
     const Vec<T> s = vector_sigmoid<T>(m.x), other = vector_sigmoid<T>(-m.x);
     return slope * (T(2) + m.x * (other - T(2) * m.w * s));
+  }
+};
+
+template <class T>
+struct Formula<HardSwish, T> {
+  static constexpr T kSixth = static_cast<T>(1.0 / 6.0);
+  static Vec<T> value(Vec<T> x, const HardSwish&) {
+    return x <= T(-3) ? Vec<T>{} : (x >= T(3) ? x : x * (x + T(3)) * kSixth);
+  }
+  static Vec<T> gate(Vec<T> grad, Vec<T> x, const HardSwish&) {
+    return grad * (x <= T(-3) ? Vec<T>{} : (x >= T(3) ? broadcast(T(1)) : (x + x + T(3)) * kSixth));
+  }
+  static Vec<T> curvature(Vec<T> x, Vec<T>, const HardSwish&) {
+    return absolute<T>(x) < T(3) ? broadcast(T(2) * kSixth) : Vec<T>{};
   }
 };
 

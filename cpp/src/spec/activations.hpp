@@ -101,6 +101,14 @@ struct Spec<Mish> : ActivationSpec {
   static constexpr bool kReluLike = true;
 };
 
+template <>
+struct Spec<HardSwish> : ActivationSpec {
+  static constexpr const char* kName = "hard_swish";
+  static constexpr const char* kClass = "HardSwish";
+  static constexpr Saves kSaves = Saves::input;
+  static constexpr bool kReluLike = true;
+};
+
 Numbers<Activation> numbers_of(const Activation& activation);
 bool sign_gives_derivative(ActivationKind kind);
 
