@@ -15,6 +15,7 @@ __all__ = [
     "LeakyReLU",
     "Mish",
     "ReLU",
+    "ReLU6",
     "SiLU",
     "Sigmoid",
     "Softplus",
@@ -156,6 +157,13 @@ class HardSwish(Activation):
     """``output = input * min(max(input + 3, 0), 6) / 6``; gradient 0 at -3 and 1 at 3. Howard et al. 2019."""
 
     type_name: ClassVar[str] = "hard_swish"
+
+
+@dataclass(frozen=True, repr=False)
+class ReLU6(Activation):
+    """``output = min(max(0, input), 6)``; the gradient is 0 at 0 and at 6. Krizhevsky 2010, section 2.2."""
+
+    type_name: ClassVar[str] = "relu6"
 
 
 ACTIVATIONS: dict[str, type[Activation]] = {c.type_name: c for c in Activation.__subclasses__()}

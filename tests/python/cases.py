@@ -79,6 +79,7 @@ ACTIVATIONS = {
     "selu": Activation(smooth=False),
     "mish": Activation(start="he_normal"),
     "hard_swish": Activation(smooth=False, start="he_normal"),
+    "relu6": Activation(smooth=False, start="he_normal"),
 }
 
 

@@ -75,6 +75,7 @@ ACTIVATIONS: dict[str, Callable[..., Activation]] = {
         lambda z: z * np.clip(z + 3.0, 0.0, 6.0) / 6.0,
         lambda z: np.where(z <= -3.0, 0.0, np.where(z >= 3.0, 1.0, (2.0 * z + 3.0) / 6.0)),
     ),
+    "relu6": lambda: Activation(lambda z: np.clip(z, 0.0, 6.0), lambda z: np.where((z > 0) & (z < 6), 1.0, 0.0)),
 }
 
 

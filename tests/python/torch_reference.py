@@ -39,6 +39,7 @@ ACTIVATIONS: dict[str, Callable[..., torch.Tensor]] = {
     "selu": lambda x, _: F.selu(x),
     "mish": lambda x, _: F.mish(x),
     "hard_swish": lambda x, _: F.hardswish(x),
+    "relu6": lambda x, _: F.relu6(x),
 }
 
 

@@ -68,7 +68,7 @@ struct HardSwish {
 };
 
 using Activation =
-    std::variant<Identity, ReLU, LeakyReLU, Tanh, Sigmoid, ELU, GELU, SiLU, Softplus, SELU, Mish, HardSwish>;
+    std::variant<Identity, ReLU, LeakyReLU, Tanh, Sigmoid, ELU, GELU, SiLU, Softplus, SELU, Mish, HardSwish, ReLU6>;
 
 // The place of an alternative in Activation, by which kernels are picked: kind_of<Tanh>().
 enum class ActivationKind : int {};

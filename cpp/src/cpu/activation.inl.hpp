@@ -13,6 +13,7 @@
 //   selu        s*x, s*a*expm1(x) for x <= 0  y  s for y > 0, else y + s*a   Klambauer et al. 2017, eq. 2
 //   mish        x * w, w = tanh(log(1 + exp(x)))  x  w + x * (1 - w^2) * sigmoid(x)   Misra 2019, eq. 2
 //   hard_swish  0, x*(x+3)/6, x from -3, from 3  x  0, (2x+3)/6, 1       Howard et al. 2019, section 5.2
+//   relu6       min(max(0, x), 6)         y      1 for 0 < y < 6, else 0     Krizhevsky 2010, section 2.2
 //
 // Phi and phi: the standard normal distribution function, exact by erfc, and density. s: sigmoid(x). slope and a, both
 // >= 0, are numbers of LeakyReLU and ELU. Forward is within 3 ulp for every x (gelu: 8), but that silu is -0 where exp(-x) overflows
@@ -218,6 +219,14 @@ struct Formula<HardSwish, T> {
   }
   static Vec<T> curvature(Vec<T> x, Vec<T>, const HardSwish&) {
     return absolute<T>(x) < T(3) ? broadcast(T(2) * kSixth) : Vec<T>{};
+  }
+};
+
+template <class T>
+struct Formula<ReLU6, T> : NoCurvature<T> {
+  static Vec<T> value(Vec<T> x, const ReLU6&) { return minimum<T>(broadcast(T(6)), maximum<T>(Vec<T>{}, x)); }
+  static Vec<T> gate(Vec<T> grad, Vec<T> y, const ReLU6&) {
+    return y > Vec<T>{} ? (y < T(6) ? grad : Vec<T>{}) : Vec<T>{};
   }
 };
 

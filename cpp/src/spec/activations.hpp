@@ -109,6 +109,13 @@ struct Spec<HardSwish> : ActivationSpec {
   static constexpr bool kReluLike = true;
 };
 
+template <>
+struct Spec<ReLU6> : ActivationSpec {
+  static constexpr const char* kName = "relu6";
+  static constexpr const char* kClass = "ReLU6";
+  static constexpr bool kReluLike = true;
+};
+
 Numbers<Activation> numbers_of(const Activation& activation);
 bool sign_gives_derivative(ActivationKind kind);
 
