@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 
 from stoop import _core
 from stoop._checks import flag, real
+from stoop._errors import refuse_name
 
 __all__ = [
     "ELU",
@@ -101,9 +102,28 @@ class ELU(Activation):
 
 @dataclass(frozen=True, repr=False)
 class GELU(Activation):
-    """``output = input/2 * (1 + erf(input / sqrt(2)))``, exact. Hendrycks & Gimpel 2016, section 2."""
+    """``output = input/2 * (1 + erf(input / sqrt(2)))``. Hendrycks & Gimpel 2016, section 2.
+
+    Parameters
+    ----------
+    approximate : {"none", "tanh"}, default "none"
+        "tanh": ``input/2 * (1 + tanh(sqrt(2/pi) * (input + 0.044715 * input**3)))``, which is within 5e-4 of it.
+    """
 
     type_name: ClassVar[str] = "gelu"
+    approximate: str = "none"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        names = _core.specs()["activations"]["gelu"]["fields"]["approximate"]["choices"]
+        if self.approximate not in names:
+            refuse_name("GELU", "approximate", str(self.approximate), names)
+
+    def _arguments(self) -> dict[str, Any]:
+        arguments = super()._arguments()
+        if self.approximate == "none":
+            del arguments["approximate"]  # files of older versions do without it
+        return arguments
 
 
 @dataclass(frozen=True, repr=False)

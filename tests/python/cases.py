@@ -73,7 +73,7 @@ ACTIVATIONS = {
     "tanh": Activation(),
     "sigmoid": Activation(),
     "elu": Activation({"alpha": 1.0}, others=({"alpha": 0.7},), start="he_normal"),
-    "gelu": Activation(start="he_normal"),
+    "gelu": Activation({"approximate": "none"}, others=({"approximate": "tanh"},), start="he_normal"),
     "silu": Activation(start="he_normal"),
     "softplus": Activation(),
     "selu": Activation(smooth=False),

@@ -53,6 +53,20 @@ def normal_pdf(z: Array) -> Array:
 
 SELU_ALPHA, SELU_SCALE = 1.6732632423543772848, 1.0507009873554804934  # Klambauer et al. 2017, appendix A
 
+
+def gelu(approximate: str = "none") -> Activation:
+    if approximate == "none":
+        return Activation(lambda z: z * normal_cdf(z), lambda z: normal_cdf(z) + z * normal_pdf(z))
+
+    def inner(z: Array) -> Array:
+        return np.tanh(math.sqrt(2.0 / math.pi) * (z + 0.044715 * z**3))
+
+    def slope(z: Array) -> Array:
+        return (1.0 - inner(z) ** 2) * math.sqrt(2.0 / math.pi) * (1.0 + 3.0 * 0.044715 * z**2)
+
+    return Activation(lambda z: z / 2.0 * (1.0 + inner(z)), lambda z: (1.0 + inner(z) + z * slope(z)) / 2.0)
+
+
 ACTIVATIONS: dict[str, Callable[..., Activation]] = {
     "identity": lambda: Activation(lambda z: z, np.ones_like),
     "relu": lambda: Activation(lambda z: np.maximum(z, 0.0), lambda z: np.where(z > 0, 1.0, 0.0)),
@@ -60,7 +74,7 @@ ACTIVATIONS: dict[str, Callable[..., Activation]] = {
     "tanh": lambda: Activation(np.tanh, lambda z: 1.0 / np.cosh(z) ** 2),
     "sigmoid": lambda: Activation(sigmoid, lambda z: sigmoid(z) * sigmoid(-z)),
     "elu": elu,
-    "gelu": lambda: Activation(lambda z: z * normal_cdf(z), lambda z: normal_cdf(z) + z * normal_pdf(z)),
+    "gelu": gelu,
     "silu": lambda: Activation(lambda z: z * sigmoid(z), lambda z: sigmoid(z) * (1.0 + z * sigmoid(-z))),
     "softplus": lambda: Activation(lambda z: np.logaddexp(0.0, z), sigmoid),
     "selu": lambda: Activation(

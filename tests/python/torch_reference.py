@@ -31,7 +31,7 @@ ACTIVATIONS: dict[str, Callable[..., torch.Tensor]] = {
     "relu": lambda x, _: F.relu(x),
     "leaky_relu": lambda x, layer: F.leaky_relu(x, layer.negative_slope),
     "elu": lambda x, layer: F.elu(x, layer.alpha),
-    "gelu": lambda x, _: F.gelu(x, approximate="none"),
+    "gelu": lambda x, layer: F.gelu(x, approximate=layer.approximate),
     "silu": lambda x, _: F.silu(x),
     "sigmoid": lambda x, _: torch.sigmoid(x),
     "tanh": lambda x, _: torch.tanh(x),

@@ -39,8 +39,10 @@ struct ELU {
   bool trainable = true;
   bool operator==(const ELU&) const = default;
 };
-// Exact, by erf.
+// By erf, or by tanh, which is within 5e-4 of it.
+enum class GeluApproximation { none, tanh };
 struct GELU {
+  GeluApproximation approximate = GeluApproximation::none;
   bool trainable = true;
   bool operator==(const GELU&) const = default;
 };

@@ -134,11 +134,34 @@ struct Formula<ELU, T> {
   }
 };
 
+// With a tanh in place of erf, x * (1 + tanh(u)) / 2 = x * s, s = sigmoid(v), v = 2u (Hendrycks & Gimpel 2016, section 2):
+// v = 2 sqrt(2/pi) (x + 0.044715 x^3), with its derivatives. x is kept from both ends, where s rounds to 0 or 1.
+template <class T>
+struct TanhGelu {
+  Vec<T> x, s, rest, first, second;  // rest: 1 - s; first and second derivative of v
+
+  static TanhGelu at(Vec<T> given) {
+    constexpr T kFactor = static_cast<T>(1.5957691216057307117), kCubic = static_cast<T>(0.044715);
+    const T limit = -ExpConstants<T>::kLowest;
+    const Vec<T> x = minimum<T>(broadcast(limit), maximum<T>(broadcast(-limit), given)), square = x * x;
+    const Vec<T> v = kFactor * x * (T(1) + kCubic * square);
+    return {x, vector_sigmoid<T>(v), vector_sigmoid<T>(-v), kFactor * (T(1) + T(3) * kCubic * square),
+            T(6) * kFactor * kCubic * x};
+  }
+  static Vec<T> value(Vec<T> given) { return maximum<T>(broadcast(ExpConstants<T>::kLowest), given) * at(given).s; }
+  Vec<T> derivative() const { return s + x * (s * rest) * first; }
+  Vec<T> curvature() const { return s * rest * (T(2) * first + x * ((rest - s) * first * first + second)); }
+};
+
 template <class T>
 struct Formula<GELU, T> {
-  static Vec<T> value(Vec<T> x, const GELU&) { return gelu<T>(x); }
-  static Vec<T> gate(Vec<T> grad, Vec<T> x, const GELU&) { return grad * gelu_derivative<T>(x); }
-  static Vec<T> curvature(Vec<T> x, Vec<T>, const GELU&) {  // phi(x) * (2 - x^2)
+  static bool by_tanh(const GELU& op) { return op.approximate == GeluApproximation::tanh; }
+  static Vec<T> value(Vec<T> x, const GELU& op) { return by_tanh(op) ? TanhGelu<T>::value(x) : gelu<T>(x); }
+  static Vec<T> gate(Vec<T> grad, Vec<T> x, const GELU& op) {
+    return grad * (by_tanh(op) ? TanhGelu<T>::at(x).derivative() : gelu_derivative<T>(x));
+  }
+  static Vec<T> curvature(Vec<T> x, Vec<T>, const GELU& op) {  // exact: phi(x) * (2 - x^2)
+    if (by_tanh(op)) return TanhGelu<T>::at(x).curvature();
     const NormalTail<T> tail = normal_tail<T>(x);
     return static_cast<T>(0.39894228040143267794) * tail.density * (T(2) - tail.t * tail.t);
   }

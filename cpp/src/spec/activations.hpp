@@ -66,11 +66,17 @@ struct Spec<ELU> : ActivationSpec {
 };
 
 template <>
+struct Choices<GeluApproximation> {
+  static constexpr const char* kNames[] = {"none", "tanh"};
+};
+
+template <>
 struct Spec<GELU> : ActivationSpec {
   static constexpr const char* kName = "gelu";
   static constexpr const char* kClass = "GELU";
   static constexpr Saves kSaves = Saves::input;
   static constexpr bool kReluLike = true;
+  static constexpr std::tuple kFields{choice("approximate", &GELU::approximate, "\"none\" is exact", Key::if_changed)};
 };
 
 template <>
