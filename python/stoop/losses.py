@@ -96,7 +96,32 @@ class Huber:
         object.__setattr__(self, "delta", real("Huber", "delta", self.delta, 0.0, open_low=True))
 
 
-Loss = SoftmaxCrossEntropy | BinaryCrossEntropy | MeanSquaredError | MeanAbsoluteError | Huber
+@dataclass(frozen=True)
+class Quantile:
+    """``max(q * d, (q - 1) * d)``, d = target - output: its minimum is the quantile q of the targets.
+
+    Koenker & Bassett 1978, eq. 2.1. The mean over samples and output columns; targets ``(n, n_outputs)``. The gradient
+    is 0 where output and target are equal. Name: ``"quantile"``.
+
+    Parameters
+    ----------
+    q : float, default 0.5
+        The share of targets that should lie below the output, in (0, 1); 0.5 gives the median.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For a value outside its range, or no number.
+    """
+
+    type_name: ClassVar[str] = "quantile"
+    q: float = 0.5
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "q", real("Quantile", "q", self.q, 0.0, 1.0, open_low=True))
+
+
+Loss = SoftmaxCrossEntropy | BinaryCrossEntropy | MeanSquaredError | MeanAbsoluteError | Huber | Quantile
 
 _LOSSES: dict[str, type[Loss]] = {c.type_name: c for c in get_args(Loss)}
 

@@ -128,6 +128,7 @@ LOSSES = {
     "mse": Loss(),
     "mae": Loss(),
     "huber": Loss({"delta": 1.0}, others=({"delta": 0.7},)),
+    "quantile": Loss({"q": 0.5}, others=({"q": 0.9},), twin=False),
 }
 
 

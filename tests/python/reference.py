@@ -144,6 +144,9 @@ LOSSES: dict[str, Loss] = {
         lambda d, delta=1.0: np.where(abs(d) <= delta, d**2 / 2.0, delta * (abs(d) - delta / 2.0)),
         lambda d, delta=1.0: np.clip(d, -delta, delta),
     ),
+    "quantile": by_difference(
+        lambda d, q=0.5: np.maximum(-q * d, (1.0 - q) * d), lambda d, q=0.5: np.where(d < 0, -q, (1.0 - q) * np.sign(d))
+    ),
 }
 
 

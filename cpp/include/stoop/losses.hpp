@@ -29,7 +29,13 @@ struct Huber {
   double delta = 1.0;
 };
 
-using Loss = std::variant<SoftmaxCrossEntropy, BinaryCrossEntropy, MeanSquaredError, MeanAbsoluteError, Huber>;
+// d = target - output: q * d for d > 0, else (q - 1) * d, with gradient 0 where they are equal (Koenker & Bassett 1978).
+struct Quantile {
+  double q = 0.5;
+};
+
+using Loss =
+    std::variant<SoftmaxCrossEntropy, BinaryCrossEntropy, MeanSquaredError, MeanAbsoluteError, Huber, Quantile>;
 
 // The place of an alternative in Loss, by which kernels are picked: kind_of<Huber>().
 enum class LossKind : int {};

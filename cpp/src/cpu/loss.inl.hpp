@@ -256,6 +256,22 @@ struct Formula<Huber, T> {
   }
 };
 
+// With d = t - z: q d for d > 0, else (q - 1) d;  -q, and 1 - q.
+template <class T>
+struct Formula<Quantile, T> {
+  static ValueAndSlope<T> element(Vec<T> z, Vec<T> t, const Quantile& op) {
+    const T q = static_cast<T>(op.q), rest = static_cast<T>(1.0 - op.q);
+    const Vec<T> d = t - z, below = d < Vec<T>{} ? broadcast(rest) : d;  // 0 where d is, and NaN stays NaN
+    return {d > Vec<T>{} ? q * d : -rest * d, d > Vec<T>{} ? broadcast(-q) : below};
+  }
+  static NumberAndSlope careful(double z, double t, const Quantile& op) {
+    const double d = t - z;
+    if (d > 0.0) return {op.q * d, -op.q};
+    return {(op.q - 1.0) * d, d < 0.0 ? 1.0 - op.q : d};
+  }
+  static Vec<T> curvature(Vec<T>, Vec<T>, const Quantile&) { return Vec<T>{}; }
+};
+
 // ---- elementwise losses over a block of rows ----
 
 // Computes the weighted sum over a block whose loss leaves the range of T, since double may hold it. Elements of the

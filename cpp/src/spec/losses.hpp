@@ -66,6 +66,13 @@ struct Spec<Huber> : LossSpec {
   static constexpr std::tuple kFields{Field{"delta", &Huber::delta, above(0), "1 is usual", Holds::not_zero}};
 };
 
+template <>
+struct Spec<Quantile> : LossSpec {
+  static constexpr const char* kName = "quantile";
+  static constexpr const char* kClass = "Quantile";
+  static constexpr std::tuple kFields{Field{"q", &Quantile::q, inside(0, 1), "0.5 is the median", Holds::below_one}};
+};
+
 Numbers<Loss> numbers_of(const Loss& loss);
 TargetValues targets_of(LossKind kind);
 Index outputs_per_target(LossKind kind);
