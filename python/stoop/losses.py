@@ -9,7 +9,7 @@ from functools import cache
 from typing import Any, ClassVar, get_args
 
 from stoop import _core
-from stoop._checks import real
+from stoop._checks import flag, real
 from stoop._errors import message
 
 
@@ -121,7 +121,33 @@ class Quantile:
         object.__setattr__(self, "q", real("Quantile", "q", self.q, 0.0, 1.0, open_low=True))
 
 
-Loss = SoftmaxCrossEntropy | BinaryCrossEntropy | MeanSquaredError | MeanAbsoluteError | Huber | Quantile
+@dataclass(frozen=True)
+class Poisson:
+    """``exp(z) - t*z`` for outputs z that are logs of rates: the negative log-likelihood of counts t but for log(t!).
+
+    Cameron & Trivedi 1998, section 3.2. The mean over samples and output columns; targets ``(n, n_outputs)``, >= 0.
+    With ``log_input=False`` the outputs are the rates: ``z - t*log(z + 1e-8)``, which needs outputs > 0, as after a
+    softplus. Name: ``"poisson"``.
+
+    Parameters
+    ----------
+    log_input : bool, default True
+        Whether the outputs are logs of rates, or rates.
+
+    Raises
+    ------
+    TypeError
+        For another value.
+    """
+
+    type_name: ClassVar[str] = "poisson"
+    log_input: bool = True
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "log_input", flag("Poisson", "log_input", self.log_input))
+
+
+Loss = SoftmaxCrossEntropy | BinaryCrossEntropy | MeanSquaredError | MeanAbsoluteError | Huber | Quantile | Poisson
 
 _LOSSES: dict[str, type[Loss]] = {c.type_name: c for c in get_args(Loss)}
 

@@ -103,6 +103,10 @@ def draw_values(rng: np.random.Generator, samples: int, outputs: int) -> npt.NDA
     return 2.0 * rng.standard_normal((samples, outputs))
 
 
+def draw_counts(rng: np.random.Generator, samples: int, outputs: int) -> npt.NDArray:
+    return rng.poisson(2.0, size=(samples, outputs)).astype(np.float64)
+
+
 @dataclass(frozen=True)
 class Loss(Case):
     targets: dict[str, Draw] = field(default_factory=lambda: {"values": draw_values})
@@ -129,6 +133,7 @@ LOSSES = {
     "mae": Loss(),
     "huber": Loss({"delta": 1.0}, others=({"delta": 0.7},)),
     "quantile": Loss({"q": 0.5}, others=({"q": 0.9},), twin=False),
+    "poisson": Loss({"log_input": True}, targets={"counts": draw_counts}, most=80.0),
 }
 
 

@@ -135,6 +135,14 @@ def by_difference(value: Callable[..., Array], derivative: Callable[..., Array])
     return loss
 
 
+def poisson(output: Array, target: Array, log_input: bool = True) -> tuple[Array, Array]:
+    """exp(z) - t z of logs of rates, z - t log(z) of rates, mean over the columns."""
+    if log_input:
+        return (np.exp(output) - target * output).mean(axis=1), (np.exp(output) - target) / output.shape[1]
+    rate = output + 1e-8
+    return (output - target * np.log(rate)).mean(axis=1), (1.0 - target / rate) / output.shape[1]
+
+
 LOSSES: dict[str, Loss] = {
     "softmax_cross_entropy": softmax_cross_entropy,
     "binary_cross_entropy": binary_cross_entropy,
@@ -147,6 +155,7 @@ LOSSES: dict[str, Loss] = {
     "quantile": by_difference(
         lambda d, q=0.5: np.maximum(-q * d, (1.0 - q) * d), lambda d, q=0.5: np.where(d < 0, -q, (1.0 - q) * np.sign(d))
     ),
+    "poisson": poisson,
 }
 
 

@@ -133,6 +133,9 @@ LOSSES: dict[str, Callable[..., torch.Tensor]] = {
     "mse": lambda _, output, target: F.mse_loss(output, target, reduction="none"),
     "mae": lambda _, output, target: F.l1_loss(output, target, reduction="none"),
     "huber": lambda loss, output, target: F.huber_loss(output, target, reduction="none", delta=loss.delta),
+    "poisson": lambda loss, output, target: F.poisson_nll_loss(
+        output, target, log_input=loss.log_input, reduction="none"
+    ),
 }
 
 

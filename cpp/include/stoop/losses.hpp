@@ -34,8 +34,8 @@ struct Quantile {
   double q = 0.5;
 };
 
-using Loss =
-    std::variant<SoftmaxCrossEntropy, BinaryCrossEntropy, MeanSquaredError, MeanAbsoluteError, Huber, Quantile>;
+using Loss = std::variant<SoftmaxCrossEntropy, BinaryCrossEntropy, MeanSquaredError, MeanAbsoluteError, Huber, Quantile,
+                          Poisson>;
 
 // The place of an alternative in Loss, by which kernels are picked: kind_of<Huber>().
 enum class LossKind : int {};

@@ -272,6 +272,28 @@ struct Formula<Quantile, T> {
   static Vec<T> curvature(Vec<T>, Vec<T>, const Quantile&) { return Vec<T>{}; }
 };
 
+// exp(z) - t z;  exp(z) - t. Of rates: z - t log(z + eps);  1 - t / (z + eps).
+template <class T>
+struct Formula<Poisson, T> {
+  static constexpr double kEps = 1e-8;
+  static ValueAndSlope<T> element(Vec<T> z, Vec<T> t, const Poisson& op) {
+    if (op.log_input) {
+      const Vec<T> rate = vector_exp<T>(z);
+      return {rate - t * z, rate - t};
+    }
+    const Vec<T> rate = z + static_cast<T>(kEps);
+    return {z - t * vector_log<T>(rate), T(1) - t / rate};
+  }
+  static NumberAndSlope careful(double z, double t, const Poisson& op) {
+    if (op.log_input) return {__builtin_exp(z) - t * z, __builtin_exp(z) - t};
+    return {z - t * __builtin_log(z + kEps), 1.0 - t / (z + kEps)};
+  }
+  static Vec<T> curvature(Vec<T> z, Vec<T> t, const Poisson& op) {
+    const Vec<T> rate = z + static_cast<T>(kEps);
+    return op.log_input ? vector_exp<T>(z) : t / rate / rate;
+  }
+};
+
 // ---- elementwise losses over a block of rows ----
 
 // Computes the weighted sum over a block whose loss leaves the range of T, since double may hold it. Elements of the

@@ -73,6 +73,14 @@ struct Spec<Quantile> : LossSpec {
   static constexpr std::tuple kFields{Field{"q", &Quantile::q, inside(0, 1), "0.5 is the median", Holds::below_one}};
 };
 
+template <>
+struct Spec<Poisson> : LossSpec {
+  static constexpr const char* kName = "poisson";
+  static constexpr const char* kClass = "Poisson";
+  static constexpr TargetValues kTargets = TargetValues::not_negative;
+  static constexpr std::tuple kFields{plain("log_input", &Poisson::log_input)};
+};
+
 Numbers<Loss> numbers_of(const Loss& loss);
 TargetValues targets_of(LossKind kind);
 Index outputs_per_target(LossKind kind);
