@@ -147,7 +147,26 @@ class Poisson:
         object.__setattr__(self, "log_input", flag("Poisson", "log_input", self.log_input))
 
 
-Loss = SoftmaxCrossEntropy | BinaryCrossEntropy | MeanSquaredError | MeanAbsoluteError | Huber | Quantile | Poisson
+@dataclass(frozen=True)
+class LogCosh:
+    """``log(cosh(output - target))``: half the square of small differences, the size of large ones less log(2).
+
+    The mean over samples and output columns; targets ``(n, n_outputs)``. By definition. Name: ``"log_cosh"``.
+    """
+
+    type_name: ClassVar[str] = "log_cosh"
+
+
+Loss = (
+    SoftmaxCrossEntropy
+    | BinaryCrossEntropy
+    | MeanSquaredError
+    | MeanAbsoluteError
+    | Huber
+    | Quantile
+    | Poisson
+    | LogCosh
+)
 
 _LOSSES: dict[str, type[Loss]] = {c.type_name: c for c in get_args(Loss)}
 

@@ -134,6 +134,7 @@ LOSSES = {
     "huber": Loss({"delta": 1.0}, others=({"delta": 0.7},)),
     "quantile": Loss({"q": 0.5}, others=({"q": 0.9},), twin=False),
     "poisson": Loss({"log_input": True}, targets={"counts": draw_counts}, most=80.0),
+    "log_cosh": Loss(twin=False),
 }
 
 

@@ -156,6 +156,7 @@ LOSSES: dict[str, Loss] = {
         lambda d, q=0.5: np.maximum(-q * d, (1.0 - q) * d), lambda d, q=0.5: np.where(d < 0, -q, (1.0 - q) * np.sign(d))
     ),
     "poisson": poisson,
+    "log_cosh": by_difference(lambda d: np.logaddexp(d, -d) - math.log(2.0), np.tanh),
 }
 
 

@@ -34,8 +34,11 @@ struct Quantile {
   double q = 0.5;
 };
 
+// log(cosh(output - target)): d^2/2 near 0, |d| - log(2) far from it.
+struct LogCosh {};
+
 using Loss = std::variant<SoftmaxCrossEntropy, BinaryCrossEntropy, MeanSquaredError, MeanAbsoluteError, Huber, Quantile,
-                          Poisson>;
+                          Poisson, LogCosh>;
 
 // The place of an alternative in Loss, by which kernels are picked: kind_of<Huber>().
 enum class LossKind : int {};

@@ -294,6 +294,27 @@ struct Formula<Poisson, T> {
   }
 };
 
+// log(cosh(d)), d = z - t;  tanh(d). Near 0 it is -log(1 - tanh(d)^2)/2, beyond |d| + log(1 + exp(-2|d|)) - log(2): neither
+// cancels there.
+template <class T>
+struct Formula<LogCosh, T> {
+  static ValueAndSlope<T> element(Vec<T> z, Vec<T> t, const LogCosh&) {
+    constexpr T kLog2 = static_cast<T>(0.69314718055994530942);
+    const Vec<T> d = z - t, size = absolute<T>(d), slope = vector_tanh<T>(d);
+    const Vec<T> near = T(-0.5) * vector_log1p<T>(-slope * slope);
+    const Vec<T> far = size + (vector_log1p_of_fraction<T>(vector_exp_of_negative<T>(-size - size)) - kLog2);
+    return {size < T(1) ? near : far, slope};
+  }
+  static NumberAndSlope careful(double z, double t, const LogCosh&) {
+    const double d = z - t, size = __builtin_fabs(d);
+    return {size + __builtin_log1p(__builtin_exp(-2.0 * size)) - 0.69314718055994530942, __builtin_tanh(d)};
+  }
+  static Vec<T> curvature(Vec<T> z, Vec<T> t, const LogCosh&) {  // 1 / cosh(d)^2
+    const Vec<T> d = z - t;
+    return T(4) * vector_sigmoid<T>(d + d) * vector_sigmoid<T>(-d - d);
+  }
+};
+
 // ---- elementwise losses over a block of rows ----
 
 // Computes the weighted sum over a block whose loss leaves the range of T, since double may hold it. Elements of the

@@ -81,6 +81,12 @@ struct Spec<Poisson> : LossSpec {
   static constexpr std::tuple kFields{plain("log_input", &Poisson::log_input)};
 };
 
+template <>
+struct Spec<LogCosh> : LossSpec {
+  static constexpr const char* kName = "log_cosh";
+  static constexpr const char* kClass = "LogCosh";
+};
+
 Numbers<Loss> numbers_of(const Loss& loss);
 TargetValues targets_of(LossKind kind);
 Index outputs_per_target(LossKind kind);
