@@ -157,6 +157,33 @@ class LogCosh:
     type_name: ClassVar[str] = "log_cosh"
 
 
+@dataclass(frozen=True)
+class Focal:
+    """Binary cross-entropy on logits times ``(1 - p)**gamma``, p the probability that the model gives the label.
+
+    Lin et al. 2017, eq. 4, without its alpha (give ``class_weight``): samples that are right already count little. For
+    targets t between 0 and 1, ``1 - p`` is ``s*(1 - t) + (1 - s)*t``, s the sigmoid of the output. The mean over
+    samples and columns; targets ``(n, n_outputs)`` as for ``"binary_cross_entropy"``: labels 0 and 1 by column, and
+    ``(n,)`` labels of any two names for one column. The model must end without a sigmoid. Name: ``"focal"``.
+
+    Parameters
+    ----------
+    gamma : float, default 2.0
+        How little, >= 0; 0 gives the binary cross-entropy.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For a value outside its range, or no number.
+    """
+
+    type_name: ClassVar[str] = "focal"
+    gamma: float = 2.0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "gamma", real("Focal", "gamma", self.gamma, 0.0))
+
+
 Loss = (
     SoftmaxCrossEntropy
     | BinaryCrossEntropy
@@ -166,6 +193,7 @@ Loss = (
     | Quantile
     | Poisson
     | LogCosh
+    | Focal
 )
 
 _LOSSES: dict[str, type[Loss]] = {c.type_name: c for c in get_args(Loss)}

@@ -135,6 +135,12 @@ LOSSES = {
     "quantile": Loss({"q": 0.5}, others=({"q": 0.9},), twin=False),
     "poisson": Loss({"log_input": True}, targets={"counts": draw_counts}, most=80.0),
     "log_cosh": Loss(twin=False),
+    "focal": Loss(
+        {"gamma": 2.0},
+        others=({"gamma": 0.5},),
+        targets={"labels": draw_labels, "probabilities": draw_probabilities},
+        output="sigmoid",
+    ),
 }
 
 

@@ -143,6 +143,15 @@ def poisson(output: Array, target: Array, log_input: bool = True) -> tuple[Array
     return (output - target * np.log(rate)).mean(axis=1), (1.0 - target / rate) / output.shape[1]
 
 
+def focal(output: Array, target: Array, gamma: float = 2.0) -> tuple[Array, Array]:
+    """The binary cross-entropy times (1 - p)^gamma, p the probability of the label; mean over the columns."""
+    p, rest = sigmoid(output), sigmoid(-output)
+    entropy = -target * np.log(p) - (1.0 - target) * np.log(rest)
+    wrong = p * (1.0 - target) + rest * target
+    slope = (p - target) * wrong**gamma + entropy * gamma * wrong ** (gamma - 1.0) * (1.0 - 2.0 * target) * p * rest
+    return (entropy * wrong**gamma).mean(axis=1), slope / output.shape[1]
+
+
 LOSSES: dict[str, Loss] = {
     "softmax_cross_entropy": softmax_cross_entropy,
     "binary_cross_entropy": binary_cross_entropy,
@@ -157,6 +166,7 @@ LOSSES: dict[str, Loss] = {
     ),
     "poisson": poisson,
     "log_cosh": by_difference(lambda d: np.logaddexp(d, -d) - math.log(2.0), np.tanh),
+    "focal": focal,
 }
 
 

@@ -136,6 +136,10 @@ LOSSES: dict[str, Callable[..., torch.Tensor]] = {
     "poisson": lambda loss, output, target: F.poisson_nll_loss(
         output, target, log_input=loss.log_input, reduction="none"
     ),
+    "focal": lambda loss, output, target: (
+        F.binary_cross_entropy_with_logits(output, target, reduction="none")
+        * (torch.sigmoid(output) * (1.0 - target) + torch.sigmoid(-output) * target) ** loss.gamma
+    ),
 }
 
 

@@ -37,8 +37,14 @@ struct Quantile {
 // log(cosh(output - target)): d^2/2 near 0, |d| - log(2) far from it.
 struct LogCosh {};
 
+// Binary cross-entropy on logits times (1 - p)^gamma, p the probability that the outputs give the label (Lin et al. 2017,
+// eq. 4, without alpha). Targets: values in [0, 1], several columns for multi-label.
+struct Focal {
+  double gamma = 2.0;
+};
+
 using Loss = std::variant<SoftmaxCrossEntropy, BinaryCrossEntropy, MeanSquaredError, MeanAbsoluteError, Huber, Quantile,
-                          Poisson, LogCosh>;
+                          Poisson, LogCosh, Focal>;
 
 // The place of an alternative in Loss, by which kernels are picked: kind_of<Huber>().
 enum class LossKind : int {};

@@ -315,6 +315,46 @@ struct Formula<LogCosh, T> {
   }
 };
 
+// With p = sigmoid(z), e the binary cross-entropy and a = p (1 - t) + (1 - p) t, the probability of being wrong: e a^gamma.
+// u = da/dz / a = (1 - 2t) p (1 - p) / a, so the slope is a^gamma (p - t + gamma e u).
+template <class T>
+struct Formula<Focal, T> {
+  struct Parts {
+    Vec<T> p, rest, power, u, entropy, error;  // error: p - t
+  };
+  static Parts at(Vec<T> z, Vec<T> t, T gamma) {
+    constexpr T kLeast = sizeof(T) == 4 ? static_cast<T>(1e-37) : static_cast<T>(1e-300);  // a^gamma is 0 below
+    const Vec<T> p = vector_sigmoid<T>(z), rest = vector_sigmoid<T>(-z);
+    const Vec<T> wrong = maximum<T>(broadcast(kLeast), p * (T(1) - t) + rest * t);
+    const Vec<T> entropy = Formula<BinaryCrossEntropy, T>::element(z, t, {}).value;
+    return {p,
+            rest,
+            vector_exp<T>(gamma * vector_log<T>(wrong)),
+            (T(1) - t - t) * (p * rest / wrong),
+            entropy,
+            p * (T(1) - t) - rest * t};
+  }
+  static ValueAndSlope<T> element(Vec<T> z, Vec<T> t, const Focal& op) {
+    const T gamma = static_cast<T>(op.gamma);
+    const Parts f = at(z, t, gamma);
+    return {f.power * f.entropy, f.power * (f.error + gamma * f.entropy * f.u)};
+  }
+  static NumberAndSlope careful(double z, double t, const Focal& op) {
+    const NumberAndSlope e = Formula<BinaryCrossEntropy, T>::careful(z, t, {});
+    const double p = 1.0 / (1.0 + __builtin_exp(-z)), rest = 1.0 / (1.0 + __builtin_exp(z));
+    const double wrong = __builtin_fmax(1e-300, p * (1.0 - t) + rest * t), power = __builtin_pow(wrong, op.gamma);
+    return {power * e.value, power * (e.slope + op.gamma * e.value * ((1.0 - 2.0 * t) * (p * rest / wrong)))};
+  }
+  // a^gamma (p (1 - p) + 2 gamma u (p - t) + gamma e u ((gamma - 1) u + 1 - 2p)).
+  static Vec<T> curvature(Vec<T> z, Vec<T> t, const Focal& op) {
+    const T gamma = static_cast<T>(op.gamma);
+    const Parts f = at(z, t, gamma);
+    const Vec<T> bend = f.entropy * f.u * ((gamma - T(1)) * f.u + (f.rest - f.p));
+    return f.power * (f.p * f.rest + gamma * (T(2) * f.u * f.error + bend));
+  }
+  static auto is_right(Vec<T> z, Vec<T> t) { return Formula<BinaryCrossEntropy, T>::is_right(z, t); }
+};
+
 // ---- elementwise losses over a block of rows ----
 
 // Computes the weighted sum over a block whose loss leaves the range of T, since double may hold it. Elements of the

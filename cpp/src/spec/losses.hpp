@@ -87,6 +87,16 @@ struct Spec<LogCosh> : LossSpec {
   static constexpr const char* kClass = "LogCosh";
 };
 
+template <>
+struct Spec<Focal> : LossSpec {
+  static constexpr const char* kName = "focal";
+  static constexpr const char* kClass = "Focal";
+  static constexpr bool kHasAccuracy = true;
+  static constexpr OutputKind kOutput = OutputKind::sigmoid;
+  static constexpr TargetValues kTargets = TargetValues::probabilities;
+  static constexpr std::tuple kFields{Field{"gamma", &Focal::gamma, at_least(0), "2 is usual", Holds::size}};
+};
+
 Numbers<Loss> numbers_of(const Loss& loss);
 TargetValues targets_of(LossKind kind);
 Index outputs_per_target(LossKind kind);
