@@ -184,6 +184,19 @@ class Focal:
         object.__setattr__(self, "gamma", real("Focal", "gamma", self.gamma, 0.0))
 
 
+@dataclass(frozen=True)
+class Hinge:
+    """``max(0, 1 - s*z)`` on outputs z, s = -1 for the label 0 and 1 for the label 1; Cortes & Vapnik 1995, section 3.
+
+    The mean over samples and columns; targets ``(n, n_outputs)`` labels 0 and 1 by column. For one column ``(n,)``
+    labels of any two names will do, such as -1 and 1. The sign of an output is the prediction
+    (`Model.predict_labels`); its sigmoid orders the samples, but no probability was fitted. The gradient is 0 from a
+    margin of 1 on. The model must end without an activation. Name: ``"hinge"``.
+    """
+
+    type_name: ClassVar[str] = "hinge"
+
+
 Loss = (
     SoftmaxCrossEntropy
     | BinaryCrossEntropy
@@ -194,6 +207,7 @@ Loss = (
     | Poisson
     | LogCosh
     | Focal
+    | Hinge
 )
 
 _LOSSES: dict[str, type[Loss]] = {c.type_name: c for c in get_args(Loss)}

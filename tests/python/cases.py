@@ -141,6 +141,7 @@ LOSSES = {
         targets={"labels": draw_labels, "probabilities": draw_probabilities},
         output="sigmoid",
     ),
+    "hinge": Loss(targets={"labels": draw_labels}, output="sigmoid", twin=False),
 }
 
 

@@ -152,6 +152,13 @@ def focal(output: Array, target: Array, gamma: float = 2.0) -> tuple[Array, Arra
     return (entropy * wrong**gamma).mean(axis=1), slope / output.shape[1]
 
 
+def hinge(output: Array, target: Array) -> tuple[Array, Array]:
+    """max(0, 1 - s z), s = -1 or 1 for the labels 0 and 1; mean over the columns."""
+    s = 2.0 * target - 1.0
+    margin = 1.0 - s * output
+    return np.maximum(margin, 0.0).mean(axis=1), np.where(margin > 0, -s, 0.0) / output.shape[1]
+
+
 LOSSES: dict[str, Loss] = {
     "softmax_cross_entropy": softmax_cross_entropy,
     "binary_cross_entropy": binary_cross_entropy,
@@ -167,6 +174,7 @@ LOSSES: dict[str, Loss] = {
     "poisson": poisson,
     "log_cosh": by_difference(lambda d: np.logaddexp(d, -d) - math.log(2.0), np.tanh),
     "focal": focal,
+    "hinge": hinge,
 }
 
 

@@ -43,8 +43,12 @@ struct Focal {
   double gamma = 2.0;
 };
 
+// max(0, 1 - s*z), s = 2t - 1: -1 for the label 0 and 1 for the label 1, with gradient 0 where it is 0 (Vapnik 1995; Cortes
+// & Vapnik 1995, section 3). Targets: labels 0 and 1 (values in [0, 1]), several columns for multi-label.
+struct Hinge {};
+
 using Loss = std::variant<SoftmaxCrossEntropy, BinaryCrossEntropy, MeanSquaredError, MeanAbsoluteError, Huber, Quantile,
-                          Poisson, LogCosh, Focal>;
+                          Poisson, LogCosh, Focal, Hinge>;
 
 // The place of an alternative in Loss, by which kernels are picked: kind_of<Huber>().
 enum class LossKind : int {};

@@ -355,6 +355,21 @@ struct Formula<Focal, T> {
   static auto is_right(Vec<T> z, Vec<T> t) { return Formula<BinaryCrossEntropy, T>::is_right(z, t); }
 };
 
+// max(0, 1 - s z), s = 2t - 1;  -s where that is not 0.
+template <class T>
+struct Formula<Hinge, T> {
+  static ValueAndSlope<T> element(Vec<T> z, Vec<T> t, const Hinge&) {
+    const Vec<T> s = t + t - T(1), margin = T(1) - s * z;
+    return {maximum<T>(Vec<T>{}, margin), margin > Vec<T>{} ? -s : Vec<T>{}};
+  }
+  static NumberAndSlope careful(double z, double t, const Hinge&) {
+    const double s = 2.0 * t - 1.0, margin = 1.0 - s * z;
+    return margin > 0.0 ? NumberAndSlope{margin, -s} : NumberAndSlope{margin == margin ? 0.0 : margin, 0.0};
+  }
+  static Vec<T> curvature(Vec<T>, Vec<T>, const Hinge&) { return Vec<T>{}; }
+  static auto is_right(Vec<T> z, Vec<T> t) { return Formula<BinaryCrossEntropy, T>::is_right(z, t); }
+};
+
 // ---- elementwise losses over a block of rows ----
 
 // Computes the weighted sum over a block whose loss leaves the range of T, since double may hold it. Elements of the

@@ -97,6 +97,16 @@ struct Spec<Focal> : LossSpec {
   static constexpr std::tuple kFields{Field{"gamma", &Focal::gamma, at_least(0), "2 is usual", Holds::size}};
 };
 
+// The sign of an output is what it says; its sigmoid orders samples, but is no probability that was fitted.
+template <>
+struct Spec<Hinge> : LossSpec {
+  static constexpr const char* kName = "hinge";
+  static constexpr const char* kClass = "Hinge";
+  static constexpr bool kHasAccuracy = true;
+  static constexpr OutputKind kOutput = OutputKind::sigmoid;
+  static constexpr TargetValues kTargets = TargetValues::probabilities;
+};
+
 Numbers<Loss> numbers_of(const Loss& loss);
 TargetValues targets_of(LossKind kind);
 Index outputs_per_target(LossKind kind);
