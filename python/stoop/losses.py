@@ -197,6 +197,18 @@ class Hinge:
     type_name: ClassVar[str] = "hinge"
 
 
+@dataclass(frozen=True)
+class GaussianNLL:
+    """``(v + (t - m)**2 * exp(-v)) / 2`` for a mean m and the log of a variance v of each target; Nix & Weigend 1994.
+
+    The negative log-likelihood of a normal distribution but for ``log(2*pi)/2``, so the model learns how sure it is.
+    Outputs ``(n, 2*k)``: k means, then their k log variances; targets ``(n, k)``, ``(n,)`` will do for one. The mean
+    over samples and targets. Name: ``"gaussian_nll"``.
+    """
+
+    type_name: ClassVar[str] = "gaussian_nll"
+
+
 Loss = (
     SoftmaxCrossEntropy
     | BinaryCrossEntropy
@@ -208,6 +220,7 @@ Loss = (
     | LogCosh
     | Focal
     | Hinge
+    | GaussianNLL
 )
 
 _LOSSES: dict[str, type[Loss]] = {c.type_name: c for c in get_args(Loss)}

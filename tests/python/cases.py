@@ -107,6 +107,10 @@ def draw_counts(rng: np.random.Generator, samples: int, outputs: int) -> npt.NDA
     return rng.poisson(2.0, size=(samples, outputs)).astype(np.float64)
 
 
+def draw_means(rng: np.random.Generator, samples: int, outputs: int) -> npt.NDArray:
+    return draw_values(rng, samples, outputs // 2)
+
+
 @dataclass(frozen=True)
 class Loss(Case):
     targets: dict[str, Draw] = field(default_factory=lambda: {"values": draw_values})
@@ -142,6 +146,7 @@ LOSSES = {
         output="sigmoid",
     ),
     "hinge": Loss(targets={"labels": draw_labels}, output="sigmoid", twin=False),
+    "gaussian_nll": Loss(multiple=2, targets={"values": draw_means}, most=80.0),
 }
 
 

@@ -159,6 +159,15 @@ def hinge(output: Array, target: Array) -> tuple[Array, Array]:
     return np.maximum(margin, 0.0).mean(axis=1), np.where(margin > 0, -s, 0.0) / output.shape[1]
 
 
+def gaussian_nll(output: Array, target: Array) -> tuple[Array, Array]:
+    """(v + (m - t)^2 exp(-v)) / 2 of means m and log variances v, the halves of the outputs; mean over the means."""
+    m, v = np.split(output, 2, axis=1)
+    d = m - target.reshape(m.shape)
+    values = (v + d**2 * np.exp(-v)) / 2.0
+    grad = np.concatenate([d * np.exp(-v), (1.0 - d**2 * np.exp(-v)) / 2.0], axis=1)
+    return values.mean(axis=1), grad / m.shape[1]
+
+
 LOSSES: dict[str, Loss] = {
     "softmax_cross_entropy": softmax_cross_entropy,
     "binary_cross_entropy": binary_cross_entropy,
@@ -175,6 +184,7 @@ LOSSES: dict[str, Loss] = {
     "log_cosh": by_difference(lambda d: np.logaddexp(d, -d) - math.log(2.0), np.tanh),
     "focal": focal,
     "hinge": hinge,
+    "gaussian_nll": gaussian_nll,
 }
 
 

@@ -140,6 +140,9 @@ LOSSES: dict[str, Callable[..., torch.Tensor]] = {
         F.binary_cross_entropy_with_logits(output, target, reduction="none")
         * (torch.sigmoid(output) * (1.0 - target) + torch.sigmoid(-output) * target) ** loss.gamma
     ),
+    "gaussian_nll": lambda _, output, target: F.gaussian_nll_loss(
+        output.tensor_split(2, 1)[0], target, output.tensor_split(2, 1)[1].exp(), eps=1e-30, reduction="none"
+    ),
 }
 
 

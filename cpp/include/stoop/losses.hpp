@@ -47,8 +47,12 @@ struct Focal {
 // & Vapnik 1995, section 3). Targets: labels 0 and 1 (values in [0, 1]), several columns for multi-label.
 struct Hinge {};
 
+// Half of v + (m - t)^2 * exp(-v), m a mean and v the log of a variance (Nix & Weigend 1994, eq. 5): the negative
+// log-likelihood but for log(2 pi)/2. Outputs: all means, then all log variances; a column of targets for each mean.
+struct GaussianNLL {};
+
 using Loss = std::variant<SoftmaxCrossEntropy, BinaryCrossEntropy, MeanSquaredError, MeanAbsoluteError, Huber, Quantile,
-                          Poisson, LogCosh, Focal, Hinge>;
+                          Poisson, LogCosh, Focal, Hinge, GaussianNLL>;
 
 // The place of an alternative in Loss, by which kernels are picked: kind_of<Huber>().
 enum class LossKind : int {};

@@ -370,6 +370,63 @@ struct Formula<Hinge, T> {
   static auto is_right(Vec<T> z, Vec<T> t) { return Formula<BinaryCrossEntropy, T>::is_right(z, t); }
 };
 
+// Half of v + r^2, r = (m - t) exp(-v/2), for means m and log variances v;  r exp(-v/2), and (1 - r^2)/2. The mean over the
+// means. Squaring last keeps exp(-v) from overflowing before its time.
+template <class T>
+struct Formula<GaussianNLL, T> {
+  struct Parts {
+    Vec<T> v, scale, r;  // scale: 1 / standard deviation
+  };
+  // Of mean j of a row.
+  static Parts at(const T* output, const T* target, Index means, Index j, int lanes) {
+    const Vec<T> v = load_lanes(output + means + j, lanes), scale = vector_exp<T>(T(-0.5) * v);
+    return {v, scale, (load_lanes(output + j, lanes) - load_lanes(target + j, lanes)) * scale};
+  }
+
+  static void rows(const LossArgs<T>& args, const GaussianNLL&) {
+    const Index means = args.cols / 2;
+    double loss = 0.0;
+    for (Index i = 0; i < args.rows; ++i) {
+      const T* output = args.output + i * args.ld_output;
+      const T* target = args.targets + i * args.ld_targets;
+      T* grad = args.grad == nullptr ? nullptr : args.grad + i * args.ld_grad;
+      const double weight = args.weights == nullptr ? 1.0 : args.weights[i];
+      const T scale = static_cast<T>(weight) * args.grad_scale * (T(1) / static_cast<T>(means));
+      Vec<T> sum{};
+      for_each_vector<T>(means, [&](Index j, int lanes) {
+        const Parts g = at(output, target, means, j, lanes);
+        sum += select<T>(first_lanes<T>(lanes), T(0.5) * (g.v + g.r * g.r), Vec<T>{});
+        if (grad == nullptr) return;
+        store_lanes(grad + j, g.r * g.scale * scale, lanes);
+        store_lanes(grad + means + j, T(0.5) * (T(1) - g.r * g.r) * scale, lanes);
+      });
+      loss += weight * sum_lanes<T>(sum);
+    }
+    *args.loss = loss / static_cast<double>(means);
+    *args.correct = 0.0;
+  }
+
+  // With t_m and t_v the tangents: (t_m - (m - t) t_v) exp(-v), and r (r t_v / 2 - t_m exp(-v/2)).
+  static void rows_tangent(const LossTangentArgs<T>& args, const GaussianNLL&) {
+    const LossArgs<T>& of = args.loss;
+    const Index means = of.cols / 2;
+    for (Index i = 0; i < of.rows; ++i) {
+      const T* output = of.output + i * of.ld_output;
+      const T* target = of.targets + i * of.ld_targets;
+      const T* tangent = args.tangent + i * args.ld_tangent;
+      T* grad = of.grad + i * of.ld_grad;
+      const T weight = of.weights == nullptr ? T(1) : static_cast<T>(of.weights[i]);
+      const T scale = weight * of.grad_scale / static_cast<T>(means);
+      for_each_vector<T>(means, [&](Index j, int lanes) {
+        const Parts g = at(output, target, means, j, lanes);
+        const Vec<T> t_m = load_lanes(tangent + j, lanes) * g.scale, t_v = load_lanes(tangent + means + j, lanes);
+        store_lanes(grad + j, (t_m - g.r * t_v) * g.scale * scale, lanes);
+        store_lanes(grad + means + j, g.r * (T(0.5) * g.r * t_v - t_m) * scale, lanes);
+      });
+    }
+  }
+};
+
 // ---- elementwise losses over a block of rows ----
 
 // Computes the weighted sum over a block whose loss leaves the range of T, since double may hold it. Elements of the

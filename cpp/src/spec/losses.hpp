@@ -107,6 +107,14 @@ struct Spec<Hinge> : LossSpec {
   static constexpr TargetValues kTargets = TargetValues::probabilities;
 };
 
+template <>
+struct Spec<GaussianNLL> : LossSpec {
+  static constexpr const char* kName = "gaussian_nll";
+  static constexpr const char* kClass = "GaussianNLL";
+  static constexpr bool kByRows = true;
+  static constexpr Index kOutputsPerTarget = 2;
+};
+
 Numbers<Loss> numbers_of(const Loss& loss);
 TargetValues targets_of(LossKind kind);
 Index outputs_per_target(LossKind kind);
