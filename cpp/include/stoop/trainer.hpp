@@ -115,9 +115,6 @@ struct FitOptions {
   // Asked while the data are checked, when false throws Interrupted, and during the validation, when it ends the fit: the
   // epoch stays in the history with a val_loss and val_accuracy of NaN.
   KeepGoing keep_going{};
-  // Fills in the learning rates of the updates first, first + 1, ... of an epoch before it runs, in place of the
-  // optimizer's.
-  std::function<void(Index first, std::span<double>)> tabulate{};
 };
 
 // How the layers behave that differ between training and inference, where a gradient is asked for.
