@@ -185,7 +185,7 @@ TEST(Executor, RunAllocatesNothing) {
       PlanRequest request;
       request.kind = kind;
       request.graph = &graph;
-      request.loss = LossKind::softmax_cross_entropy;
+      request.loss = kind_of<SoftmaxCrossEntropy>();
       request.class_targets = true;
       request.batch = 17;  // a last batch of one is merged into the one before it
       const std::unique_ptr<Executor<float>> executor =

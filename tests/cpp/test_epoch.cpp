@@ -161,7 +161,7 @@ TYPED_TEST(Epochs, ReturnThatTheDataAreBad) {
   features[4 * 40 + 2] = kNaN<T>;
   InputView x = matrix(static_cast<const T*>(features.data()), Index{103}, Index{4});
   x.mapped = true;  // so that its rows are checked as they are read
-  const Dataset<T> data("test", x, Targets<T>(this->samples_.classes), {4, 3, LossKind::softmax_cross_entropy});
+  const Dataset<T> data("test", x, Targets<T>(this->samples_.classes), {4, 3, kind_of<SoftmaxCrossEntropy>()});
   Session<T> session({});
   Epoch<T> epoch(session.core, data, {.samples = 103, .batch = 8, .shuffle = false}, nullptr);
   EpochEnd end;

@@ -17,7 +17,7 @@ namespace stoop {
 struct DataNeeds {
   Index inputs = 0;
   Index outputs = 0;
-  LossKind loss = LossKind::mse;
+  LossKind loss = kind_of<MeanSquaredError>();
 
   bool operator==(const DataNeeds&) const = default;
 };

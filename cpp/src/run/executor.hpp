@@ -10,6 +10,7 @@
 #include "../data/read_ahead.hpp"
 #include "../data/sample_rows.hpp"
 #include "../plan/plan.hpp"
+#include "../spec/losses.hpp"
 #include "../team/poller.hpp"
 #include "cursor.hpp"
 #include "live_state.hpp"
@@ -24,7 +25,7 @@ struct TrainingRun : StateView<T> {
   Index merged = 0;      // a last batch of up to this many rows goes with the one before it
   Index accumulate = 1;  // batches that make an update
   const T* direction = nullptr;  // of PlanKind::curvature, whose `gradient` is the Hessian times this
-  T loss_parameter = T(0);
+  Numbers<Loss> loss_numbers;
   const Optimizer* optimizer = nullptr;    // of plans that update
   const double* learning_rates = nullptr;  // one for each update of the epoch; used by plans that update
   Index first_update = 0;                  // updates made before the epoch

@@ -4,6 +4,7 @@
 #include "../data/sample_rows.hpp"
 #include "../data/input_rows.hpp"
 #include "../plan/plan.hpp"
+#include "../spec/losses.hpp"
 #include "../team/poller.hpp"
 
 namespace stoop {
@@ -15,7 +16,7 @@ struct InferenceRun {
   const OpTable<T>* ops = nullptr;
   const T* parameters = nullptr;
   const T* running = nullptr;
-  T loss_parameter = T(0);
+  Numbers<Loss> loss_numbers;
   SampleRows<T> data;
   MatrixView<T> out;
   int threads = 1;

@@ -29,7 +29,8 @@ template <class T>
 struct alignas(128) TeamExecutor<T>::Place {
   StepContext<T> context;
   Batch batch;
-  UpdateArgs<T> rates{};
+  UpdateArgs<T> update{};
+  AnyRates rates;  // which `update` points to
   bool in_batch = false;
   bool may_halt = false;  // the run may end here without more ado
   bool met = false;       // the meeting before the step is over
@@ -122,9 +123,9 @@ class TeamRun final : public Work {
     if (run_.read_ahead != nullptr) {
       run_.read_ahead->ask(batch.start, batch.start + batch.rows, share, shares_);
     }
-    place.rates = {};
+    place.update = {};
     if (run_.learning_rates != nullptr) {
-      set_rates(place.rates, *run_.optimizer, run_.learning_rates[batch.updates],
+      set_rates(place.update, place.rates, *run_.optimizer, run_.learning_rates[batch.updates],
                 run_.first_update + batch.updates + 1);
     }
     place.in_batch = true;
@@ -175,13 +176,13 @@ class TeamRun final : public Work {
       const Range blocks = stoop::share(block_count(step.extent, step.block), share, shares_);
       for (Index b = blocks.begin; b < blocks.end && goes_on(place, share); b += step.group) {
         context.same_step = b > blocks.begin;
-        blocks_.work(context, step, batch, {b, std::min(b + step.group, blocks.end)}, block, place.rates);
+        blocks_.work(context, step, batch, {b, std::min(b + step.group, blocks.end)}, block, place.update);
       }
     } else if (step.kind == StepKind::check_loss) {
       return check_loss(context, batch, share);
     } else {
       place.may_halt = false;  // updates follow
-      return check_gradient(batch, place.rates, share);
+      return check_gradient(batch, place.update, share);
     }
     return true;
   }
@@ -266,13 +267,13 @@ class TeamRun final : public Work {
 
   // The same for the norm of the whole gradient, which the update scales down to clip_norm; also refused is a step so
   // long that the parameters would overflow, and one whose squares would.
-  bool check_gradient(const Batch& batch, UpdateArgs<T>& rates, int share) {
+  bool check_gradient(const Batch& batch, UpdateArgs<T>& update, int share) {
     const double norm = gradient_norm();
     const bool clipped = run_.clip_norm > 0.0 && norm > run_.clip_norm;
-    if (clipped) set_scale(rates, run_.clip_norm, norm);
+    if (clipped) set_scale(update, run_.clip_norm, norm);
     const double used = clipped ? run_.clip_norm : norm;
     const double longest = std::max(used, 1.0) * run_.learning_rates[batch.updates];
-    const bool steep = std::isfinite(norm) && used > kSteep<T> && overflows_squares(rates);
+    const bool steep = std::isfinite(norm) && used > kSteep<T> && overflows_squares(update);
     const bool finite = std::isfinite(norm) && longest < kMostChange<T> && !steep;
     if (share == 0 && !finite) outcome.status = RunStatus::not_finite;
     if (share == 0 && steep) outcome.too_steep = norm;
@@ -281,12 +282,12 @@ class TeamRun final : public Work {
   }
 
   // Whether the square of some element overflows; the whole gradient is there before an update of it begins.
-  bool overflows_squares(const UpdateArgs<T>& rates) const {
+  bool overflows_squares(const UpdateArgs<T>& update) const {
     for (const Step& step : plan_.steps) {
       if (step.kind != StepKind::update_parameter) continue;
       const T* accumulated = run_.state[0] == nullptr ? nullptr : run_.state[0] + step.parameter;
       const SquaredGradient<T> gradient{run_.gradient + step.parameter, accumulated, step.extent * step.row_elements,
-                                        rates.grad_scale, rates.grad_scale_rest};
+                                        update.grad_scale, update.grad_scale_rest};
       if (stoop::overflows_squares(*run_.optimizer, gradient)) return true;
     }
     return false;

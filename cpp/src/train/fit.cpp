@@ -109,7 +109,7 @@ void check_full_batch(const TrainerCore<T>& core, const FitOptions<T>& options, 
   if (core.full_batch == nullptr || options.batch_size >= rows) return;
   throw_value_error(kWhere,
                     "batch_size=" + std::to_string(options.batch_size) + " of " + std::to_string(rows) +
-                        " samples with the optimizer " + std::string(name_of(kind_of(core.config.optimizer))),
+                        " samples with the optimizer " + std::string(name_of(core.config.optimizer)),
                     "expected the full batch", "give batch_size=" + std::to_string(rows) + ", shuffle=false");
 }
 
@@ -117,7 +117,7 @@ template <class T>
 History fit_full_batch(TrainerCore<T>& core, const Dataset<T>& data, const FitOptions<T>& options,
                        const Dataset<T>* validation, Poller* poller) {
   Objective<T> objective = core.make_objective(data, poller);
-  std::vector<T> left;  // the parameters as an iteration leaves them: on_epoch may change them, or assign the model
+  std::vector<T> left;  // the parameters after an iteration; on_epoch may change them, or assign the model
   History history = run_epochs<T>(core, options, validation, [&](bool& interrupted) {
     const std::span<T> now = objective.point = core.state.parameters;
     if (!std::equal(now.begin(), now.end(), left.begin(), left.end())) core.full_batch->forget_point();

@@ -1,16 +1,15 @@
-// A copy of what an update changes, to go back to (docs/decisions/0008).
+// Keeps a copy of what an epoch starts from, and puts it back (docs/decisions/0008).
 #pragma once
 
 #include "../run/live_state.hpp"
 
 namespace stoop {
 
-// Arrays are passed over by up to `threads` threads: where they are large, one thread would take longer than a step.
+// Up to `threads` threads share the passes over arrays, since for large arrays one thread would take longer than a step.
 template <class T>
 class Rollback {
  public:
   void save(LiveState<T>& state, int threads);
-  // Back to what was saved.
   void restore(LiveState<T>& state, int threads) const;
 
  private:
@@ -18,11 +17,12 @@ class Rollback {
   Index steps_ = 0;
 };
 
-// Whether the parameters and running statistics are still made of numbers.
+// Returns whether all parameters and running statistics are finite.
 template <class T>
 bool is_intact(const LiveState<T>& state, int threads);
 
-// Whether the optimizer has met a square beyond T: what is divided by its root stays as it is for good.
+// Returns whether the optimizer has met a square beyond T. A parameter whose update is divided by its root would never
+// change again.
 template <class T>
 bool has_infinite_optimizer(const LiveState<T>& state, int threads);
 

@@ -44,7 +44,7 @@ TrainerCore<T>::TrainerCore(Model<T>& trained, TrainerConfig settings)
   const Index size = parameter_count();
   for (int i = 0; i < state_count(config.optimizer); ++i) state.optimizer[i].reset(size);
   if (config.ema) state.average.reset(size);
-  if (is_full_batch(kind_of(config.optimizer))) {
+  if (is_full_batch(config.optimizer)) {
     full_batch = std::make_unique<FullBatchOptimizer<T>>(config.optimizer);
   }
   bind_model("Trainer");
@@ -124,7 +124,7 @@ TrainingRun<T> TrainerCore<T>::make_run(const Dataset<T>& data, Index batch) {
   TrainingRun<T> run;
   static_cast<StateView<T>&>(run) = state.view();
   run.data = rows_of(data);
-  run.loss_parameter = static_cast<T>(parameter_of(config.loss));
+  run.loss_numbers = numbers_of(config.loss);
   run.batch = batch;
   run.seed = config.seed;
   run.l1 = config.l1;
@@ -204,7 +204,7 @@ Metrics TrainerCore<T>::evaluate(const Dataset<T>& data, Poller* poller) {
   run.ops = &ops;
   run.parameters = state.parameters.data();
   run.running = state.running.data();
-  run.loss_parameter = static_cast<T>(parameter_of(config.loss));
+  run.loss_numbers = numbers_of(config.loss);
   run.data = rows_of(data);
   run.threads = threads_for(evaluation->flops / kEvaluationRows * rows, config.num_threads);
   run.poller = poller;

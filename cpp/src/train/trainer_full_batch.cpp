@@ -1,4 +1,4 @@
-// What a Trainer does for LBFGS and NewtonCG: its objective, and an epoch, which is one of their iterations.
+// The part of a Trainer for LBFGS and NewtonCG: its objective, and an epoch, which is one iteration.
 
 #include <algorithm>
 #include <chrono>
@@ -39,7 +39,7 @@ Objective<T> TrainerCore<T>::make_objective(const Dataset<T>& data, Poller* poll
 
 namespace {
 
-// One that keep_going ends leaves the point where it was, also within an evaluation.
+// If keep_going ends an iteration, even within an evaluation, the point stays where it was.
 template <class T>
 Iteration iterate(FullBatchOptimizer<T>& optimizer, const Objective<T>& objective, double rate, double& correct,
                   const double& last_correct) {
@@ -63,7 +63,7 @@ std::optional<EpochResult> TrainerCore<T>::run_iteration(const Dataset<T>& data,
   const Iteration iteration = iterate(*full_batch, objective, rate, correct, last_correct);
   if (!std::isfinite(iteration.value) || !std::isfinite(iteration.grad_norm)) refuse_update(where, rate, {}, 0);
   if (iteration.interrupted) return std::nullopt;
-  if (iteration.step == 0.0) last_correct = correct;  // it stayed where that was
+  if (iteration.step == 0.0) last_correct = correct;  // the point stayed
   EpochResult out;
   const double samples = static_cast<double>(data.rows());
   out.epoch = state.epoch;
@@ -72,7 +72,7 @@ std::optional<EpochResult> TrainerCore<T>::run_iteration(const Dataset<T>& data,
   out.val_loss = out.val_accuracy = std::numeric_limits<double>::quiet_NaN();
   out.learning_rate = iteration.step;
   out.grad_norm = iteration.grad_norm;
-  if (has_batch_norm()) {  // whose batch is all there is: inference gets exactly its statistics
+  if (has_batch_norm()) {  // the batch is all samples, so inference gets exactly its statistics
     state.gradient.reserve(parameter_count());
     TrainingRun<T> run = make_run(data, data.rows());
     ask(Question::statistics, GradientMode{}, run);
