@@ -16,13 +16,16 @@
 // (-2e-37 at x = -89 in float); derivatives, which have zeros, to a few ulp of 1. Limits at +-inf are exact.
 // Memory-bound up to leaky_relu: 2 streams forward, 3 backward. The others are bound by arithmetic while in cache.
 
-// A Formula has
+// What is computed for an alternative of Activation, Loss or Optimizer. That of an activation or a loss is one for each
+// element type T; that of an optimizer has a template for all.
+template <class Op, class T = void>
+struct Formula;
+
+// That of an activation has
 //   value(x, op)          f(x)
 //   gate(grad, saved, op) grad * f'(x), given what Spec<Op>::kSaves says
 //   curvature(x, y, op)   f''(x), with y = f(x), for Hessian-vector products
-// for each alternative of Activation; one that has none of them does not compile.
-template <class Op, class T>
-struct Formula;
+// One without any of them does not compile.
 
 // The alternative that these are the numbers of.
 template <class Op, class Variant>

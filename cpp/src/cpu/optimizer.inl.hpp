@@ -2,9 +2,6 @@
 // Streams of memory: 3 for weight and gradient, and 2 for each array of state. Formula<Op>::update is that of the
 // optimizer Op; its numbers are in Rates<Op>, spec/optimizers.hpp.
 
-template <class Op>
-struct Formula;
-
 // The kernel of the optimizer Op.
 template <class T, class Op>
 void update(const UpdateArgs<T>& args) noexcept {
