@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from stoop._attributes import Guarded
 from stoop._checks import FloatArray
+from stoop._class_names import names_from_text, names_to_text
 from stoop._errors import message
-from stoop._labels import names_from_text, names_to_text
 
 if TYPE_CHECKING:
     from stoop import _core

@@ -347,7 +347,7 @@ SPECS = [
     stoop.ELU(0.5),
     stoop.losses.SoftmaxCrossEntropy(0.1),
     stoop.losses.Huber(2.0),
-    *(make() for make in stoop.optimizers._OPTIMIZERS.values()),
+    *(make() for make in stoop.optimizers.Optimizer._known.values()),
     stoop.schedules.Constant(0.1),
     stoop.schedules.Step(0.1, 0.5, 3),
     stoop.schedules.Piecewise([3], [0.1, 0.2], "epoch"),

@@ -42,7 +42,7 @@ OPTIMIZERS = {
 
 
 def make_optimizer(name: str) -> Any:
-    return stoop.optimizers._OPTIMIZERS[name](**OPTIMIZERS[name])
+    return stoop.optimizers.Optimizer._known[name](**OPTIMIZERS[name])
 
 
 def make_trainer(dtype: str = "float32", dropout: float = 0.3, **options: Any) -> Any:

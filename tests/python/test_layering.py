@@ -138,6 +138,27 @@ def test_cycles_are_found() -> None:
     assert cycle_in({"a": ["b", "c"], "b": ["c"], "c": []}) == []
 
 
+def module_name(path: Path) -> str:
+    parts = ("stoop", *path.relative_to(PACKAGE).with_suffix("").parts)
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def all_imports(path: Path, modules: set[str]) -> Iterator[str]:
+    """Every module of the package that `path` names: inside functions and under `if TYPE_CHECKING` too."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name in modules)
+        elif isinstance(node, ast.ImportFrom):
+            names = (f"{node.module}.{alias.name}" for alias in node.names)
+            yield from (name if name in modules else node.module or "" for name in names)
+
+
+def test_no_module_imports_itself_through_others() -> None:
+    modules = {module_name(path): path for path in files(PACKAGE, "*.py")}
+    known = {*modules, "stoop._core"}
+    assert not cycle_in({name: list(all_imports(path, known)) for name, path in modules.items()})
+
+
 @pytest.mark.parametrize("path", KERNEL_FILES, ids=identify)
 def test_kernel_text_is_bare(path: Path) -> None:
     for name in includes(path):

@@ -231,7 +231,7 @@ def test_state_is_forgotten_with_the_arrays() -> None:
         np.testing.assert_allclose(w, -0.1, rtol=1e-6)
         del w
         gc.collect()
-    assert len(optimizer.__dict__["_states"]._updaters) == 0
+    assert len(optimizer.__dict__["_updaters"]) == 0
 
 
 def test_optimizers_are_values() -> None:
