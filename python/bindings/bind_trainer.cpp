@@ -306,7 +306,7 @@ void bind_trainer_of(py::module_& m, const char* name) {
   const auto weights = py::arg("weights").noconvert() = py::none();
   py::class_<Handle>(m, name)
       .def(py::init<Model<T>&, std::string_view, const PythonRates&>(), py::arg("model"),
-           py::arg("config"), py::arg("rate"), py::keep_alive<1, 2>())
+           py::arg("config"), py::arg("rates"), py::keep_alive<1, 2>())
       .def("fit", &fit<T>, x, y, py::arg("weights").noconvert(), py::arg("epochs"), py::arg("batch_size"),
            py::arg("shuffle"), py::arg("validation").noconvert(), py::arg("record"), py::arg("on_epoch"),
            py::arg("on_progress"), py::arg("last_batch"))
@@ -320,7 +320,7 @@ void bind_trainer_of(py::module_& m, const char* name) {
       .def("evaluate", &evaluate<T>, x, y, weights)
       .def("ema_parameters", &ema_parameters<T>)
       .def("swap_ema", &swap_ema<T>)
-      .def("set_learning_rate", &set_learning_rate<T>, py::arg("rate"), py::arg("function"))
+      .def("set_learning_rate", &set_learning_rate<T>, py::arg("rate"), py::arg("rates"))
       .def("set_penalties", &set_penalties<T>, py::arg("l1"), py::arg("l2"))
       .def("set_clipping", &set_clipping<T>, py::arg("norm"), py::arg("value"))
       .def("state", &state<T>)
