@@ -223,7 +223,7 @@ void run_choice(benchmark::State& state, Provider provider, Product product, Ind
   Operands<float> operands(provider, product);
   const Array<float> bias(product.n), gate(product.m * operands.ldc);
   GemmArgs<float> args = operands.args;
-  args.activation = ActivationKind::relu;
+  args.activation = kind_of<ReLU>();
   if (product.form == GemmForm::nn) {
     args.epilogue = Epilogue::activate;
     args.bias = bias.data();

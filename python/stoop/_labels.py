@@ -98,7 +98,7 @@ class TargetReader:
         return self._n_classes
 
     def _are_rows(self, y: Any) -> bool:
-        """Whether y has a column for each of several classes: rows of probabilities."""
+        """Return whether y has a column for each of several classes: rows of probabilities."""
         shape: tuple[int, ...] = tuple(getattr(y, "shape", ()))
         if isinstance(y, list | tuple) and len(y) and isinstance(y[0], list | tuple | np.ndarray):
             shape = (len(y), *np.shape(y[0]))
@@ -136,7 +136,7 @@ def _refuse_columns_of_text(where: str, y: Any) -> None:
 
 
 def _are_indices(y: Any, labels: Array, n_classes: int) -> bool:
-    """Whether the labels are class indices, which need no names."""
+    """Return whether the labels are class indices, which need no names."""
     plain = labels.dtype.kind in "iu" and labels.ndim == 1 and labels.size > 0 and _categories_of(y) is None
     return plain and bool(labels.min() >= 0 and labels.max() < n_classes)
 

@@ -1,4 +1,4 @@
-"""What a Trainer is set to: its checks, and the settings that can be changed while it lives."""
+"""The settings of a Trainer: their checks, and those that can be changed while it lives."""
 
 from __future__ import annotations
 

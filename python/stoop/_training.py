@@ -24,7 +24,7 @@ _GUESSING = ("loss_and_grad", "hessian_vector_product", "critical_point")
 
 
 class Training(Settings):
-    """What `stoop.Trainer` builds on."""
+    """The base of `stoop.Trainer`."""
 
     @property
     def epoch(self) -> int:
@@ -78,7 +78,7 @@ class Training(Settings):
         return x, targets, weights
 
     def _may_name(self) -> bool:
-        """Whether y may tell the names of classes: not where the outputs are classes of an earlier training."""
+        """Return whether y may give the names of classes: not if the outputs are classes of an earlier training."""
         trained = self._model.output in ("softmax", "sigmoid") and not self._model._core.output_is_given
         return self.steps == 0 and not trained
 

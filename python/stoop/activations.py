@@ -24,7 +24,7 @@ class Activation:
         return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in self._arguments().items())})"
 
     def _arguments(self) -> dict[str, Any]:
-        """What is worth mentioning: the number, if there is one, and that the layer is not trained."""
+        """The number, if there is one, and that the layer is not trained."""
         return {name: value for name, value in asdict(self).items() if name != "trainable" or not value}
 
     def to_config(self) -> str | dict[str, Any]:

@@ -173,12 +173,12 @@ class Model(OutputMeaning):
 
     @property
     def input_scale(self) -> float:
-        """What inputs are multiplied with."""
+        """The number that inputs are multiplied with."""
         return self._core.input_scale
 
     @property
     def input_shift(self) -> float:
-        """What is then added to them."""
+        """The number that is then added to the inputs."""
         return self._core.input_shift
 
     @property

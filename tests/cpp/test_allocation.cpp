@@ -185,10 +185,10 @@ TEST(TrainingExecutor, RunAllocatesNothing) {
       PlanRequest request;
       request.kind = kind;
       request.graph = &graph;
-      request.loss = LossKind::softmax_cross_entropy;
+      request.loss = kind_of<SoftmaxCrossEntropy>();
       request.class_targets = true;
       request.batch = 17;  // a last batch of one is merged into the one before it
-      TrainingExecutor<float> executor(build_plan(request), table_under_test<float>());
+      TrainingExecutor<float> executor(std::make_shared<const Plan>(build_plan(request)), table_under_test<float>());
       const Optimizer optimizer = SGD{};
       const std::vector<double> rates(samples.classes.size(), 0.01);
       AlignedBuffer<float> running(static_cast<Index>(model.buffer_block().size()));
@@ -227,6 +227,23 @@ TEST(Trainer, CallsOnOneBatchAllocateNothingOnceWarm) {
       EXPECT_EQ(allocations(differentiate), 0) << threads << " threads";
     }
   }
+}
+
+// Questions of several kinds by turns keep their plans and memory.
+TEST(Trainer, AlternatingCallsOnOneBatchAllocateNothingOnceWarm) {
+  const Samples<float> samples(16, 20, 5);
+  Model<float> model = make_model();
+  Trainer<float> trainer(model, {.num_threads = 1});
+  std::vector<float> gradient(model.parameter_block().size());
+  const auto ask_each_way = [&] {
+    for (const bool training : {true, false}) {
+      trainer.loss_and_grad(samples.x(), samples.classes, gradient, {.training = training});
+      trainer.loss_and_grad(samples.x(), samples.classes, {}, {.training = training});
+    }
+    trainer.step(samples.x(), samples.classes);
+  };
+  ask_each_way();
+  EXPECT_EQ(allocations(ask_each_way), 0);
 }
 
 TEST(Model, PredictionOfOneRowAllocatesNothingOnceWarm) {

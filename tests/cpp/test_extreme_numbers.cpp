@@ -281,7 +281,7 @@ double loss_of(const Loss& loss, std::vector<T> outputs, const std::vector<T>& t
   args.output = outputs.data(), args.ld_output = args.cols;
   args.targets = targets.data(), args.ld_targets = args.cols;
   args.grad = gradient.data(), args.ld_grad = args.cols;
-  args.grad_scale = T(1), args.parameter = static_cast<T>(parameter_of(loss));
+  args.grad_scale = T(1), args.numbers = numbers_of(loss);
   args.loss = &value, args.correct = &correct;
   table_under_test<T>().loss[static_cast<int>(kind_of(loss))](args);
   if (grad != nullptr) *grad = gradient;

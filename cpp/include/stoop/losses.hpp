@@ -1,11 +1,11 @@
-// Losses as plain data. The value is the mean over the samples of a batch, weighted where weights are given (divided by
-// their sum); the element-wise losses are means over the output columns as well.
+// Losses as plain data. The value is the mean over the samples of a batch; if weights are given, it is the weighted mean
+// (divided by the sum of the weights). The element-wise losses are means over the output columns as well.
 #pragma once
 
 #include <string_view>
 #include <variant>
 
-#include <stoop/api.hpp>
+#include <stoop/types.hpp>
 
 namespace stoop {
 
@@ -31,19 +31,32 @@ struct Huber {
 
 using Loss = std::variant<SoftmaxCrossEntropy, BinaryCrossEntropy, MeanSquaredError, MeanAbsoluteError, Huber>;
 
-// The same order as the alternatives of Loss.
-enum class LossKind { softmax_cross_entropy, binary_cross_entropy, mse, mae, huber };
+// The place of an alternative in Loss, by which kernels are picked: kind_of<Huber>().
+enum class LossKind : int {};
+template <AlternativeOf<Loss> Op>
+consteval LossKind kind_of() {
+  return static_cast<LossKind>(kIndexIn<Op, Loss>);
+}
 inline constexpr int kLossCount = static_cast<int>(std::variant_size_v<Loss>);
 
 STOOP_API std::string_view name_of(LossKind kind);
 STOOP_API LossKind kind_of(const Loss& loss);
-STOOP_API bool takes_classes(LossKind kind);      // targets may be class indices
-STOOP_API bool has_accuracy(LossKind kind);       // outputs are compared with classes or labels
-STOOP_API double parameter_of(const Loss& loss);  // label_smoothing of SoftmaxCrossEntropy, delta of Huber, else 0
+STOOP_API bool takes_classes(LossKind kind);  // targets may be class indices
+STOOP_API bool has_accuracy(LossKind kind);   // outputs are compared with classes or labels
 
-// Throws ValueError for a label_smoothing or delta outside its range.
+// Throws ValueError for a number outside its range.
 STOOP_API void validate(const Loss& loss);
 STOOP_API Loss loss_from_name(std::string_view name,
                               std::string_view where = "loss");  // ValueError with the nearest valid name
+
+// The meaning of the outputs.
+enum class OutputKind {
+  softmax,  // logits of classes that exclude each other: their softmax is the probabilities
+  sigmoid,  // one logit for each label: its sigmoid is the probability of the label; a single column is the second class
+  identity,  // values
+};
+STOOP_API std::string_view name_of(OutputKind output);  // "softmax", "sigmoid", "identity"
+STOOP_API OutputKind output_from_name(std::string_view name, std::string_view where = "output");
+STOOP_API OutputKind output_of(LossKind loss);  // the meaning that a loss gives to the outputs
 
 }  // namespace stoop

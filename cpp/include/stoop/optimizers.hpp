@@ -1,5 +1,5 @@
-// Optimizers as plain data; g is the gradient with the regularisation terms already in it, t counts updates from 1.
-// eps is added outside the square root everywhere, and all that is accumulated starts at 0.
+// Optimizers as plain data. In the formulas g is the gradient, which includes the regularisation terms, and t counts
+// updates from 1. eps is added outside the square root everywhere. All accumulated arrays start at 0.
 #pragma once
 
 #include <string_view>
@@ -76,7 +76,7 @@ struct Lion {
   double weight_decay = 0.0;
 };
 
-// ---- of the full batch: an update is an iteration, learning_rate the first step length that its line search tries ----
+// ---- optimizers of the full batch: an update is an iteration, whose line search tries learning_rate first ----
 
 // Limited-memory BFGS (Nocedal & Wright 2006, algorithm 7.5) with a line search for the strong Wolfe conditions
 // (algorithms 3.5 and 3.6).

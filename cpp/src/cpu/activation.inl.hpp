@@ -12,9 +12,27 @@
 //   softplus    log(1 + exp(x))           y      1 - exp(-y)                 Dugas et al. 2001; Glorot et al. 2011
 //
 // Phi and phi: the standard normal distribution function, exact by erfc, and density. s: sigmoid(x). slope and a, both
-// >= 0, are `parameter`. Forward is within 3 ulp for every x (gelu: 8), but that silu is -0 where exp(-x) overflows
+// >= 0, are numbers of LeakyReLU and ELU. Forward is within 3 ulp for every x (gelu: 8), but that silu is -0 where exp(-x) overflows
 // (-2e-37 at x = -89 in float); derivatives, which have zeros, to a few ulp of 1. Limits at +-inf are exact.
 // Memory-bound up to leaky_relu: 2 streams forward, 3 backward. The others are bound by arithmetic while in cache.
+
+// A Formula has
+//   value(x, op)          f(x)
+//   gate(grad, saved, op) grad * f'(x), given what Spec<Op>::kSaves says
+//   curvature(x, y, op)   f''(x), with y = f(x), for Hessian-vector products
+// for each alternative of Activation; one that has none of them does not compile.
+template <class Op, class T>
+struct Formula;
+
+// The alternative that these are the numbers of.
+template <class Op, class Variant>
+inline Op op_from(const Numbers<Variant>& numbers) {
+  Op op{};
+  [&]<size_t... i>(std::index_sequence<i...>) {
+    ((op.*kMember<Op, i> = static_cast<MemberOf<Op, i>>(numbers.of[i])), ...);
+  }(std::make_index_sequence<kFieldCount<Op>>());
+  return op;
+}
 
 template <class T>
 inline Vec<T> softplus(Vec<T> x) {
@@ -54,94 +72,150 @@ inline Vec<T> silu_derivative(Vec<T> x) {
   return (negative ? smaller : larger) * (T(1) + clamped * (negative ? larger : smaller));
 }
 
-template <class T, ActivationKind kKind>
-inline Vec<T> activate(Vec<T> x, [[maybe_unused]] T parameter) {
-  if constexpr (kKind == ActivationKind::relu) {
-    return maximum<T>(Vec<T>{}, x);
-  } else if constexpr (kKind == ActivationKind::leaky_relu) {
-    return x < Vec<T>{} ? x * parameter : x;
-  } else if constexpr (kKind == ActivationKind::tanh) {
-    return vector_tanh<T>(x);
-  } else if constexpr (kKind == ActivationKind::sigmoid) {
-    return vector_sigmoid<T>(x);
-  } else if constexpr (kKind == ActivationKind::elu) {
-    return x > Vec<T>{} ? x : parameter * vector_expm1<T>(x);
-  } else if constexpr (kKind == ActivationKind::gelu) {
-    return gelu<T>(x);
-  } else if constexpr (kKind == ActivationKind::silu) {
-    return silu<T>(x);
-  } else if constexpr (kKind == ActivationKind::softplus) {
-    return softplus<T>(x);
-  } else {
-    static_assert(kKind == ActivationKind::identity);
-    return x;
-  }
-}
+// What is linear on each side of 0.
+template <class T>
+struct NoCurvature {
+  static Vec<T> curvature(Vec<T>, Vec<T>, const auto&) { return Vec<T>{}; }
+};
 
-// grad * f'(x), given what f saves: y = f(x), or x for gelu and silu.
-template <class T, ActivationKind kKind>
-inline Vec<T> gate(Vec<T> grad, [[maybe_unused]] Vec<T> saved, [[maybe_unused]] T parameter) {
-  if constexpr (kKind == ActivationKind::relu) {
-    return saved > Vec<T>{} ? grad : Vec<T>{};
-  } else if constexpr (kKind == ActivationKind::leaky_relu) {
-    return saved > Vec<T>{} ? grad : grad * parameter;
-  } else if constexpr (kKind == ActivationKind::tanh) {
-    return grad - grad * (saved * saved);
-  } else if constexpr (kKind == ActivationKind::sigmoid) {
-    return grad * (saved - saved * saved);
-  } else if constexpr (kKind == ActivationKind::elu) {
-    return saved > Vec<T>{} ? grad : grad * (saved + parameter);
-  } else if constexpr (kKind == ActivationKind::gelu) {
-    return grad * gelu_derivative<T>(saved);
-  } else if constexpr (kKind == ActivationKind::silu) {
-    return grad * silu_derivative<T>(saved);
-  } else if constexpr (kKind == ActivationKind::softplus) {
-    return -grad * vector_expm1<T>(-saved);
-  } else {
-    static_assert(kKind == ActivationKind::identity);
-    return grad;
-  }
-}
+template <class T>
+struct Formula<Identity, T> : NoCurvature<T> {
+  static Vec<T> value(Vec<T> x, const Identity&) { return x; }
+  static Vec<T> gate(Vec<T> grad, Vec<T>, const Identity&) { return grad; }
+};
 
-template <class T, ActivationKind kKind>
+template <class T>
+struct Formula<ReLU, T> : NoCurvature<T> {
+  static Vec<T> value(Vec<T> x, const ReLU&) { return maximum<T>(Vec<T>{}, x); }
+  static Vec<T> gate(Vec<T> grad, Vec<T> y, const ReLU&) { return y > Vec<T>{} ? grad : Vec<T>{}; }
+};
+
+template <class T>
+struct Formula<LeakyReLU, T> : NoCurvature<T> {
+  static Vec<T> value(Vec<T> x, const LeakyReLU& op) {
+    return x < Vec<T>{} ? x * static_cast<T>(op.negative_slope) : x;
+  }
+  static Vec<T> gate(Vec<T> grad, Vec<T> y, const LeakyReLU& op) {
+    return y > Vec<T>{} ? grad : grad * static_cast<T>(op.negative_slope);
+  }
+};
+
+template <class T>
+struct Formula<Tanh, T> {
+  static Vec<T> value(Vec<T> x, const Tanh&) { return vector_tanh<T>(x); }
+  static Vec<T> gate(Vec<T> grad, Vec<T> y, const Tanh&) { return grad - grad * (y * y); }
+  static Vec<T> curvature(Vec<T>, Vec<T> y, const Tanh&) { return T(-2) * y * (T(1) - y * y); }
+};
+
+template <class T>
+struct Formula<Sigmoid, T> {
+  static Vec<T> value(Vec<T> x, const Sigmoid&) { return vector_sigmoid<T>(x); }
+  static Vec<T> gate(Vec<T> grad, Vec<T> y, const Sigmoid&) { return grad * (y - y * y); }
+  static Vec<T> curvature(Vec<T>, Vec<T> y, const Sigmoid&) { return (y - y * y) * (T(1) - T(2) * y); }
+};
+
+template <class T>
+struct Formula<ELU, T> {
+  static Vec<T> value(Vec<T> x, const ELU& op) {
+    return x > Vec<T>{} ? x : static_cast<T>(op.alpha) * vector_expm1<T>(x);
+  }
+  static Vec<T> gate(Vec<T> grad, Vec<T> y, const ELU& op) {
+    return y > Vec<T>{} ? grad : grad * (y + static_cast<T>(op.alpha));
+  }
+  static Vec<T> curvature(Vec<T> x, Vec<T> y, const ELU& op) {
+    return x > Vec<T>{} ? Vec<T>{} : y + static_cast<T>(op.alpha);
+  }
+};
+
+template <class T>
+struct Formula<GELU, T> {
+  static Vec<T> value(Vec<T> x, const GELU&) { return gelu<T>(x); }
+  static Vec<T> gate(Vec<T> grad, Vec<T> x, const GELU&) { return grad * gelu_derivative<T>(x); }
+  static Vec<T> curvature(Vec<T> x, Vec<T>, const GELU&) {  // phi(x) * (2 - x^2)
+    const NormalTail<T> tail = normal_tail<T>(x);
+    return static_cast<T>(0.39894228040143267794) * tail.density * (T(2) - tail.t * tail.t);
+  }
+};
+
+template <class T>
+struct Formula<SiLU, T> {
+  static Vec<T> value(Vec<T> x, const SiLU&) { return silu<T>(x); }
+  static Vec<T> gate(Vec<T> grad, Vec<T> x, const SiLU&) { return grad * silu_derivative<T>(x); }
+  static Vec<T> curvature(Vec<T> x, Vec<T>, const SiLU&) {  // s (1 - s) (2 + x (1 - 2 s))
+    const T limit = -ExpConstants<T>::kLowest;              // beyond, s (1 - s) is 0 and x could be infinite
+    const Vec<T> clamped = minimum<T>(broadcast(limit), maximum<T>(broadcast(-limit), x));
+    const Vec<T> s = vector_sigmoid<T>(clamped), rest = vector_sigmoid<T>(-clamped);
+    return s * rest * (T(2) + clamped * (rest - s));
+  }
+};
+
+template <class T>
+struct Formula<Softplus, T> {
+  static Vec<T> value(Vec<T> x, const Softplus&) { return softplus<T>(x); }
+  static Vec<T> gate(Vec<T> grad, Vec<T> y, const Softplus&) { return -grad * vector_expm1<T>(-y); }
+  static Vec<T> curvature(Vec<T> x, Vec<T>, const Softplus&) { return vector_sigmoid<T>(x) * vector_sigmoid<T>(-x); }
+};
+
+// ---- kernels, made of these for each alternative ----
+
+template <class T, class Op>
 void activation_forward(const ActivationArgs<T>& args) noexcept {
+  const Op op = op_from<Op>(args.numbers);
   for (Index i = 0; i < args.rows; ++i) {
     const T* x = args.input + i * args.ld_input;
     T* y = args.output + i * args.ld_output;
     for_each_vector<T>(args.cols, [&](Index j, int lanes) {
-      store_lanes(y + j, activate<T, kKind>(load_lanes(x + j, lanes), args.parameter), lanes);
+      store_lanes(y + j, Formula<Op, T>::value(load_lanes(x + j, lanes), op), lanes);
     });
   }
 }
 
-template <class T, ActivationKind kKind>
+template <class T, class Op>
 void activation_backward(const ActivationArgs<T>& args) noexcept {
+  const Op op = op_from<Op>(args.numbers);
   for (Index i = 0; i < args.rows; ++i) {
     const T* saved = args.input + i * args.ld_input;
     T* grad = args.output + i * args.ld_output;
     for_each_vector<T>(args.cols, [&](Index j, int lanes) {
-      store_lanes(grad + j, gate<T, kKind>(load_lanes(grad + j, lanes), load_lanes(saved + j, lanes), args.parameter),
-                  lanes);
+      store_lanes(grad + j, Formula<Op, T>::gate(load_lanes(grad + j, lanes), load_lanes(saved + j, lanes), op), lanes);
+    });
+  }
+}
+
+template <class T, class Op>
+void activation_tangent(const ActivationTangentArgs<T>& args) noexcept {
+  const Op op = op_from<Op>(args.numbers);
+  for (Index i = 0; i < args.rows; ++i) {
+    for_each_vector<T>(args.cols, [&](Index j, int lanes) {
+      const Vec<T> x = load_lanes(args.x + i * args.ld_x + j, lanes);
+      const Vec<T> y = Formula<Op, T>::value(x, op);
+      const Vec<T> input = load_lanes(args.input + i * args.ld_input + j, lanes);
+      Vec<T> out = Formula<Op, T>::gate(input, Spec<Op>::kSaves == Saves::input ? x : y, op);
+      if (args.grad != nullptr && args.tangent != nullptr) {
+        out += Formula<Op, T>::curvature(x, y, op) * load_lanes(args.tangent + i * args.ld_tangent + j, lanes) *
+               load_lanes(args.grad + i * args.ld_grad + j, lanes);
+      }
+      store_lanes(args.output + i * args.ld_output + j, out, lanes);
     });
   }
 }
 
 // Indexed by ActivationKind.
 template <class T>
-using ActivationKernel = void (*)(const ActivationArgs<T>&) noexcept;
+struct ActivationKernels {
+  void (*forward[kActivationCount])(const ActivationArgs<T>&) noexcept;
+  void (*backward[kActivationCount])(const ActivationArgs<T>&) noexcept;
+  void (*tangent[kActivationCount])(const ActivationTangentArgs<T>&) noexcept;
+};
 
 template <class T>
-constexpr ActivationKernel<T> kActivationForward[kActivationCount] = {
-    activation_forward<T, ActivationKind::identity>,   activation_forward<T, ActivationKind::relu>,
-    activation_forward<T, ActivationKind::leaky_relu>, activation_forward<T, ActivationKind::tanh>,
-    activation_forward<T, ActivationKind::sigmoid>,    activation_forward<T, ActivationKind::elu>,
-    activation_forward<T, ActivationKind::gelu>,       activation_forward<T, ActivationKind::silu>,
-    activation_forward<T, ActivationKind::softplus>};
-
-template <class T>
-constexpr ActivationKernel<T> kActivationBackward[kActivationCount] = {
-    activation_backward<T, ActivationKind::identity>,   activation_backward<T, ActivationKind::relu>,
-    activation_backward<T, ActivationKind::leaky_relu>, activation_backward<T, ActivationKind::tanh>,
-    activation_backward<T, ActivationKind::sigmoid>,    activation_backward<T, ActivationKind::elu>,
-    activation_backward<T, ActivationKind::gelu>,       activation_backward<T, ActivationKind::silu>,
-    activation_backward<T, ActivationKind::softplus>};
+constexpr ActivationKernels<T> kActivations = [] {
+  ActivationKernels<T> kernels{};
+  for_each_alternative<Activation>([&]<class Op>(TypeOf<Op>) {
+    constexpr int kind = kIndexIn<Op, Activation>;
+    kernels.forward[kind] = activation_forward<T, Op>;
+    kernels.backward[kind] = activation_backward<T, Op>;
+    kernels.tangent[kind] = activation_tangent<T, Op>;
+  });
+  return kernels;
+}();

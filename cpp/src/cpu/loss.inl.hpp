@@ -100,8 +100,8 @@ template <class T>
 // loss = log(sum_j exp(z_j)) * sum_j t_j - sum_j t_j z_j, grad = softmax(z) * sum_j t_j - t   (Bridle 1990),
 // t the one-hot row of the class or the row of targets, smoothed: (1-s)*t + s/cols.
 template <class T>
-void softmax_cross_entropy(const LossArgs<T>& args) noexcept {
-  const double smoothing = static_cast<double>(args.parameter), keep = 1.0 - smoothing;
+void softmax_cross_entropy(const LossArgs<T>& args, const SoftmaxCrossEntropy& op) {
+  const double smoothing = static_cast<double>(static_cast<T>(op.label_smoothing)), keep = 1.0 - smoothing;
   const double share = smoothing / static_cast<double>(args.cols);
   double loss = 0.0, correct = 0.0;
   for (Index i = 0; i < args.rows; ++i) {
@@ -140,66 +140,134 @@ void softmax_cross_entropy(const LossArgs<T>& args) noexcept {
   *args.correct = correct;
 }
 
+// With p = softmax(z): t_grad = scale * p * (t_z - sum_j p_j t_z_j), scale that of the gradient.
+template <class T>
+void softmax_cross_entropy_tangent(const LossTangentArgs<T>& args, const SoftmaxCrossEntropy& op) {
+  const LossArgs<T>& of = args.loss;
+  const double smoothing = static_cast<double>(static_cast<T>(op.label_smoothing));
+  for (Index i = 0; i < of.rows; ++i) {
+    const T* z = of.output + i * of.ld_output;
+    const T* t_z = args.tangent + i * args.ld_tangent;
+    T* grad = of.grad + i * of.ld_grad;
+    const T largest = row_maximum(z, of.cols);
+    const double sum = sum_of_exponentials(z, of.cols, largest, grad, of.ld_output);
+    double total = 1.0;
+    if (of.classes == nullptr) {
+      total = target_sums(z, of.targets + i * of.ld_targets, of.cols, largest, of.ld_targets).total;
+    }
+    const double weight = of.weights == nullptr ? 1.0 : of.weights[i];
+    const double scale = weight * static_cast<double>(of.grad_scale) * ((1.0 - smoothing) * total + smoothing) / sum;
+    const T mean = static_cast<T>(1.0 / sum) * row_sum<T>(of.cols, [&](Index j, int lanes) {
+                     return load_lanes(grad + j, lanes) * load_lanes(t_z + j, lanes);
+                   });
+    for_each_vector<T>(of.cols, [&](Index j, int lanes) {
+      store_lanes(grad + j, static_cast<T>(scale) * load_lanes(grad + j, lanes) * (load_lanes(t_z + j, lanes) - mean),
+                  lanes);
+    });
+  }
+}
+
+template <class T>
+struct Formula<SoftmaxCrossEntropy, T> {
+  static void rows(const LossArgs<T>& args, const SoftmaxCrossEntropy& op) { softmax_cross_entropy(args, op); }
+  static void rows_tangent(const LossTangentArgs<T>& args, const SoftmaxCrossEntropy& op) {
+    softmax_cross_entropy_tangent(args, op);
+  }
+};
+
+// ---- losses of one element each: the mean over the columns ----
+
 template <class T>
 struct ValueAndSlope {
   Vec<T> value, slope;
 };
-
-// One element's loss and its derivative with respect to the output z:
-//   binary_cross_entropy  max(z, 0) - z*t + log(1 + exp(-|z|))         sigmoid(z) - t
-//   mse                   (z - t)^2                                    2 (z - t)
-//   mae                   |z - t|                                      sign(z - t)
-//   huber                 d^2/2, beyond delta: delta (|d| - delta/2)   d, limited to +-delta
-template <class T, LossKind kKind>
-inline ValueAndSlope<T> element_loss(Vec<T> z, Vec<T> t, [[maybe_unused]] T delta) {
-  const Vec<T> d = z - t;
-  if constexpr (kKind == LossKind::binary_cross_entropy) {
-    const Vec<T> e = vector_exp_of_negative<T>(z < Vec<T>{} ? z : -z);
-    const Vec<T> positive = z < Vec<T>{} ? Vec<T>{} : z;
-    const Vec<T> sigmoid = (z < Vec<T>{} ? e : broadcast(T(1))) / (T(1) + e);
-    return {positive - z * t + vector_log1p_of_fraction<T>(e), sigmoid - t};
-  } else if constexpr (kKind == LossKind::mse) {
-    return {d * d, d + d};
-  } else if constexpr (kKind == LossKind::mae) {
-    const Vec<T> size = absolute<T>(d);
-    return {size, size > Vec<T>{} ? with_sign_of<T>(broadcast(T(1)), d) : d};  // NaN stays NaN
-  } else {
-    const Vec<T> size = absolute<T>(d);
-    const Vec<T> slope = maximum<T>(broadcast(-delta), minimum<T>(broadcast(delta), d));
-    return {size > delta ? delta * (size - T(0.5) * delta) : T(0.5) * d * d, slope};
-  }
-}
 
 // The same of one element, in double.
 struct NumberAndSlope {
   double value, slope;
 };
 
-template <LossKind kKind>
-inline NumberAndSlope careful_element_loss(double z, double t, [[maybe_unused]] double delta) {
-  const double d = z - t, size = __builtin_fabs(d), sign = __builtin_copysign(1.0, d);
-  if constexpr (kKind == LossKind::binary_cross_entropy) {
+// A Formula has, for outputs z and targets t,
+//   element(z, t, op)    the loss and its derivative with respect to z
+//   careful(z, t, op)    the same in double, for sums that T does not hold; without it they are infinite
+//   curvature(z, t, op)  the second derivative
+//   is_right(z, t)       for the accuracy of those that have one: the share of columns where it holds
+// or, where Spec<Op> is no sum of elements, rows(args, op) and rows_tangent(args, op) for a block of rows.
+
+// max(z, 0) - z*t + log(1 + exp(-|z|));  sigmoid(z) - t.
+template <class T>
+struct Formula<BinaryCrossEntropy, T> {
+  static ValueAndSlope<T> element(Vec<T> z, Vec<T> t, const BinaryCrossEntropy&) {
+    const Vec<T> e = vector_exp_of_negative<T>(z < Vec<T>{} ? z : -z);
+    const Vec<T> positive = z < Vec<T>{} ? Vec<T>{} : z;
+    const Vec<T> sigmoid = (z < Vec<T>{} ? e : broadcast(T(1))) / (T(1) + e);
+    return {positive - z * t + vector_log1p_of_fraction<T>(e), sigmoid - t};
+  }
+  static NumberAndSlope careful(double z, double t, const BinaryCrossEntropy&) {
     const double e = __builtin_exp(-__builtin_fabs(z));
     return {(z < 0.0 ? 0.0 : z) - z * t + __builtin_log1p(e), (z < 0.0 ? e : 1.0) / (1.0 + e) - t};
-  } else if constexpr (kKind == LossKind::mae) {
-    return {size, size > 0.0 ? sign : d};
-  } else {
-    return size > delta ? NumberAndSlope{delta * (size - 0.5 * delta), sign * delta} : NumberAndSlope{0.5 * d * d, d};
   }
-}
+  static Vec<T> curvature(Vec<T> z, Vec<T>, const BinaryCrossEntropy&) {
+    return vector_sigmoid<T>(z) * vector_sigmoid<T>(-z);
+  }
+  static auto is_right(Vec<T> z, Vec<T> t) { return (z > Vec<T>{}) == (t > broadcast(T(0.5))); }
+};
+
+// (z - t)^2;  2 (z - t). A mean of squares that T does not hold is infinite.
+template <class T>
+struct Formula<MeanSquaredError, T> {
+  static ValueAndSlope<T> element(Vec<T> z, Vec<T> t, const MeanSquaredError&) {
+    const Vec<T> d = z - t;
+    return {d * d, d + d};
+  }
+  static Vec<T> curvature(Vec<T>, Vec<T>, const MeanSquaredError&) { return broadcast(T(2)); }
+};
+
+// |z - t|;  sign(z - t).
+template <class T>
+struct Formula<MeanAbsoluteError, T> {
+  static ValueAndSlope<T> element(Vec<T> z, Vec<T> t, const MeanAbsoluteError&) {
+    const Vec<T> d = z - t, size = absolute<T>(d);
+    return {size, size > Vec<T>{} ? with_sign_of<T>(broadcast(T(1)), d) : d};  // NaN stays NaN
+  }
+  static NumberAndSlope careful(double z, double t, const MeanAbsoluteError&) {
+    const double d = z - t, size = __builtin_fabs(d);
+    return {size, size > 0.0 ? __builtin_copysign(1.0, d) : d};
+  }
+  static Vec<T> curvature(Vec<T>, Vec<T>, const MeanAbsoluteError&) { return Vec<T>{}; }
+};
+
+// d = z - t: d^2/2, beyond delta: delta (|d| - delta/2);  d, limited to +-delta.
+template <class T>
+struct Formula<Huber, T> {
+  static ValueAndSlope<T> element(Vec<T> z, Vec<T> t, const Huber& op) {
+    const T delta = static_cast<T>(op.delta);
+    const Vec<T> d = z - t, size = absolute<T>(d);
+    const Vec<T> slope = maximum<T>(broadcast(-delta), minimum<T>(broadcast(delta), d));
+    return {size > delta ? delta * (size - T(0.5) * delta) : T(0.5) * d * d, slope};
+  }
+  static NumberAndSlope careful(double z, double t, const Huber& op) {
+    const double delta = static_cast<double>(static_cast<T>(op.delta)), d = z - t, size = __builtin_fabs(d);
+    if (size > delta) return {delta * (size - 0.5 * delta), __builtin_copysign(1.0, d) * delta};
+    return {0.5 * d * d, d};
+  }
+  static Vec<T> curvature(Vec<T> z, Vec<T> t, const Huber& op) {
+    return absolute<T>(z - t) <= static_cast<T>(op.delta) ? broadcast(T(1)) : Vec<T>{};
+  }
+};
 
 // The weighted sum over a block where the loss leaves the range of T: double may hold it. Elements of the gradient that
 // T did not hold on the way are made again.
-template <class T, LossKind kKind>
-[[gnu::noinline]] double careful_elementwise_loss(const LossArgs<T>& args) {
+template <class T, class Op>
+[[gnu::noinline]] double careful_elementwise_loss(const LossArgs<T>& args, const Op& op) {
   double loss = 0.0;
   for (Index i = 0; i < args.rows; ++i) {
     const double weight = args.weights == nullptr ? 1.0 : args.weights[i];
     const double scale = weight * static_cast<double>(args.grad_scale) / static_cast<double>(args.cols);
     for (Index j = 0; j < args.cols; ++j) {
-      const NumberAndSlope element = careful_element_loss<kKind>(
-          static_cast<double>(args.output[i * args.ld_output + j]),
-          static_cast<double>(args.targets[i * args.ld_targets + j]), static_cast<double>(args.parameter));
+      const NumberAndSlope element =
+          Formula<Op, T>::careful(static_cast<double>(args.output[i * args.ld_output + j]),
+                                  static_cast<double>(args.targets[i * args.ld_targets + j]), op);
       loss += weight * element.value;
       T* grad = args.grad == nullptr ? nullptr : args.grad + i * args.ld_grad + j;
       if (grad != nullptr && !is_finite_number(*grad)) *grad = static_cast<T>(element.slope * scale);
@@ -208,12 +276,11 @@ template <class T, LossKind kKind>
   return loss;
 }
 
-// loss = mean_j of element_loss; `correct` (binary_cross_entropy) is the share of columns with z > 0 where t > 1/2.
-template <class T, LossKind kKind>
-void elementwise_loss(const LossArgs<T>& args) noexcept {
-  constexpr int kSums = kKind == LossKind::binary_cross_entropy ? 2 : 1;
+template <class T, class Op>
+void elementwise_loss(const LossArgs<T>& args, const Op& op) {
+  constexpr int kSums = Spec<Op>::kHasAccuracy ? 2 : 1;
   const double cols = static_cast<double>(args.cols);
-  const T inverse_cols = T(1) / static_cast<T>(args.cols), parameter = args.parameter;
+  const T inverse_cols = T(1) / static_cast<T>(args.cols);
   Vec<double> loss{}, correct{};  // lanes are added when all rows are
   for (Index i = 0; i < args.rows; ++i) {
     const T* output = args.output + i * args.ld_output;
@@ -223,10 +290,10 @@ void elementwise_loss(const LossArgs<T>& args) noexcept {
     const T scale = static_cast<T>(weight) * args.grad_scale * inverse_cols;
     const VecSums<T, kSums> sums = sums_of_vectors<T, kSums>(args.cols, [&](Index j, int lanes) -> VecSums<T, kSums> {
       const Vec<T> z = load_lanes(output + j, lanes), t = load_lanes(target + j, lanes);
-      const ValueAndSlope<T> element = element_loss<T, kKind>(z, t, parameter);
+      const ValueAndSlope<T> element = Formula<Op, T>::element(z, t, op);
       if (grad != nullptr) store_lanes(grad + j, element.slope * scale, lanes);
       if constexpr (kSums == 2) {
-        return {{element.value, select<T>((z > Vec<T>{}) == (t > broadcast(T(0.5))), broadcast(T(1)), Vec<T>{})}};
+        return {{element.value, select<T>(Formula<Op, T>::is_right(z, t), broadcast(T(1)), Vec<T>{})}};
       } else {
         return {{element.value}};
       }
@@ -235,9 +302,46 @@ void elementwise_loss(const LossArgs<T>& args) noexcept {
     if constexpr (kSums == 2) correct += add_pairs_of_lanes<T>(sums.of[1]);
   }
   double total = sum_lanes<double>(loss);
-  if constexpr (kKind != LossKind::mse) {  // a mean of squares that T does not hold is infinite
-    if (!is_finite_number(total)) total = careful_elementwise_loss<T, kKind>(args);
+  if constexpr (requires { &Formula<Op, T>::careful; }) {
+    if (!is_finite_number(total)) total = careful_elementwise_loss<T>(args, op);
   }
   *args.loss = total / cols;
   *args.correct = sum_lanes<double>(correct) / cols;
+}
+
+template <class T, class Op>
+void elementwise_loss_tangent(const LossTangentArgs<T>& args, const Op& op) {
+  const LossArgs<T>& of = args.loss;
+  for (Index i = 0; i < of.rows; ++i) {
+    const T weight = of.weights == nullptr ? T(1) : static_cast<T>(of.weights[i]);
+    const T scale = weight * of.grad_scale / static_cast<T>(of.cols);
+    for_each_vector<T>(of.cols, [&](Index j, int lanes) {
+      const Vec<T> curvature = Formula<Op, T>::curvature(load_lanes(of.output + i * of.ld_output + j, lanes),
+                                                         load_lanes(of.targets + i * of.ld_targets + j, lanes), op);
+      store_lanes(of.grad + i * of.ld_grad + j,
+                  curvature * load_lanes(args.tangent + i * args.ld_tangent + j, lanes) * scale, lanes);
+    });
+  }
+}
+
+// ---- the kernels of each alternative of Loss ----
+
+template <class T, class Op>
+void loss_kernel(const LossArgs<T>& args) noexcept {
+  const Op op = op_from<Op>(args.numbers);
+  if constexpr (Spec<Op>::kByRows) {
+    Formula<Op, T>::rows(args, op);
+  } else {
+    elementwise_loss<T>(args, op);
+  }
+}
+
+template <class T, class Op>
+void loss_tangent_kernel(const LossTangentArgs<T>& args) noexcept {
+  const Op op = op_from<Op>(args.loss.numbers);
+  if constexpr (Spec<Op>::kByRows) {
+    Formula<Op, T>::rows_tangent(args, op);
+  } else {
+    elementwise_loss_tangent<T>(args, op);
+  }
 }

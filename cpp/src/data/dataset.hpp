@@ -1,4 +1,4 @@
-// Samples as a run reads them.
+// The samples and targets in the form that a run reads.
 #pragma once
 
 #include <cstdint>
@@ -8,7 +8,7 @@
 
 namespace stoop {
 
-// The same view with its stride written out, as all that reads rows wants it.
+// Returns the same view with its stride written out, which code that reads rows needs.
 template <class View>
 View with_stride(View view) {
   view.stride = view.row_stride();

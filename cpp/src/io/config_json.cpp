@@ -15,7 +15,6 @@
 
 #include <stoop/error.hpp>
 
-#include "../spec/schedules.hpp"
 #include "config_fields.hpp"
 #include "json_text.hpp"
 #include "json_values.inl.hpp"
@@ -81,10 +80,10 @@ void read(const json& value, const std::string& where, std::vector<T>& out) {
 template <class Object>
 void read_fields(const json& value, const std::string& where, Object& out, std::vector<std::string_view> valid) {
   require_object(value, where);
-  visit_fields(out, [&](std::string_view key, const auto&, Key) { valid.push_back(key); });
+  visit_fields(out, [&](std::string_view key, const auto&, auto...) { valid.push_back(key); });
   check_keys(value, where, valid);
-  visit_fields(out, [&](std::string_view key, auto& field, Key presence) {
-    if (presence == Key::required || value.contains(key)) {
+  visit_fields(out, [&](std::string_view key, auto& field, bool is_required, bool = true) {
+    if (is_required || value.contains(key)) {
       read(at(value, where, key), where + "." + std::string(key), field);
     }
   });
@@ -121,7 +120,7 @@ void read(const json& value, const std::string& where, Initializer& out) {
   const bool is_name = value.is_string();
   out.kind = initializer_kind_from_name(is_name ? value.get<std::string>() : read_type(value, where), where);
   if (!is_name) return read_fields(value, where, out, {"type"});
-  if (needs_value(out.kind)) {
+  if (spec_of(out.kind).value == Key::required) {
     const std::string name(name_of(out.kind));
     refuse(where, value, "expected an object, because " + name + " needs a value",
            "write {\"type\": \"" + name + "\", \"value\": 0.1}");
@@ -300,14 +299,9 @@ void check_writable(const char* key, double value) {
 
 template <class Object>
 void write_fields(const Object& object, OrderedJson& out) {
-  visit_fields(object, [&](const char* key, const auto& field, Key presence) {
-    if constexpr (std::is_same_v<decltype(field), const double&>) {
-      check_writable(key, field);
-    }
-    if constexpr (std::is_same_v<decltype(field), const bool&>) {
-      if (presence == Key::if_false && field) return;
-    }
-    if (presence == Key::unwritten) return;
+  visit_fields(object, [&](const char* key, const auto& field, bool, bool is_written = true) {
+    if (!is_written) return;
+    if constexpr (std::is_same_v<decltype(field), const double&>) check_writable(key, field);
     out[key] = write(field);
   });
 }
@@ -322,17 +316,16 @@ OrderedJson write_typed(std::string_view type, const Object& object) {
 
 template <Named T>
 OrderedJson write(const T& value) {
-  const std::string_view name = [&] {
-    if constexpr (std::same_as<T, Optimizer>) return name_of(value);
-    if constexpr (!std::same_as<T, Optimizer>) return name_of(kind_of(value));
-  }();
-  OrderedJson out = std::visit([&](const auto& alternative) { return write_typed(name, alternative); }, value);
-  return out.size() > 1 ? out : OrderedJson(name);
+  const auto write_one = []<class Op>(const Op& op) {
+    OrderedJson out = write_typed(Spec<Op>::kName, op);
+    return out.size() > 1 ? out : OrderedJson(Spec<Op>::kName);
+  };
+  return std::visit(write_one, value);
 }
 
 OrderedJson write(const Initializer& value) {
   const std::string_view name = name_of(value.kind);
-  return takes_value(value.kind) ? write_typed(name, value) : OrderedJson(name);
+  return spec_of(value.kind).value == Key::if_changed ? OrderedJson(name) : write_typed(name, value);
 }
 
 // A rate that stays is a number.

@@ -1,4 +1,4 @@
-// Model<T>: the parameters' layout, their first values and prediction. Saving and loading: model_file.cpp.
+// Model<T>: layout and first values of the parameters, and prediction. model_file.cpp saves and loads.
 
 #include <stoop/model.hpp>
 
@@ -20,11 +20,12 @@
 namespace stoop {
 namespace {
 
-// Rows a thread takes through the network at a time: enough to reuse the weights, few enough to stay in cache.
+// The number of rows that a thread takes through the network at a time: enough to reuse the weights, and few enough to stay
+// in cache.
 constexpr Index kManyRows = 128;
 constexpr Index kFewRows = 8;
 
-// As numbers of T they must be usable: a scale of 0 would leave nothing of the input.
+// Checks that the two numbers can be used as numbers of T. A scale of 0 would leave nothing of the input.
 template <class T>
 void check_input_scaling(const ModelConfig& config) {
   const T scale = static_cast<T>(config.input_scale), shift = static_cast<T>(config.input_shift);
@@ -47,12 +48,12 @@ struct Model<T>::Impl {
   Graph graph;
   std::vector<ParameterInfo> parameters;
   std::vector<ParameterInfo> buffers;
-  std::vector<std::size_t> by_name;  // places in `parameters`
+  std::vector<std::size_t> by_name;  // positions in `parameters`, sorted by name
   AlignedBuffer<T> parameter_block;
   AlignedBuffer<T> buffer_block;
   const OpTable<T>* ops = nullptr;
-  bool output_given = false;  // not by training
-  Plan few, many;             // inference plans by how many rows are asked for
+  bool output_given = false;  // by the caller, not by training
+  Plan few, many;             // inference plans for few and for many rows
 
   Impl(ModelConfig settings, bool draws)
       : config(std::move(settings)),
@@ -64,7 +65,7 @@ struct Model<T>::Impl {
     check_output(config.output, graph.output_dim());
     check_classes(config.classes, graph.output_dim());
     output_given = config.output.has_value();
-    check_numbers(ElementRange(sizeof(T)), graph);
+    check_numbers(ElementRange(sizeof(T)), config, graph);
     for (const GraphParameter& parameter : graph.parameters) parameters.push_back(parameter.info);
     for (const GraphParameter& buffer : graph.buffers) buffers.push_back(buffer.info);
     by_name.resize(parameters.size());

@@ -34,7 +34,7 @@ void PlanBuilder::backward(int i) {
 
 // grad(i) *= f'(.).
 void PlanBuilder::gate(int i, const Activation& activation) {
-  if (kind_of(activation) == ActivationKind::identity) return;
+  if (kind_of(activation) == kind_of<Identity>()) return;
   Step step = start_step(StepKind::activation_gradient, cut_of(planned(i).grad), i);
   set_activation(step, activation);
   step.gate = planned(i).saved;

@@ -176,7 +176,7 @@ class PlanBuilder {
 
   static void set_activation(Step& step, const Activation& activation) {
     step.activation = kind_of(activation);
-    step.activation_parameter = parameter_of(activation);
+    step.activation_numbers = numbers_of(activation);
   }
 
   // The cut under which a buffer was last written.

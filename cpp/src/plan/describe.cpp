@@ -67,7 +67,7 @@ void describe_step(std::ostream& out, const Plan& plan, const Step& step, bool t
   }
   if (step.gate != kNone) out << " with " << buffer_name(plan, step.gate);
   if (step.in_features > 0) out << " " << step.in_features << "x" << step.out_features;
-  if (step.activation != ActivationKind::identity) out << " " << name_of(step.activation);
+  if (step.activation != kind_of<Identity>()) out << " " << name_of(step.activation);
   if (step.cut == Cut::parameter) out << " by " << step.block << "/" << step.extent << name_of(step.after);
   out << "\n";
 }

@@ -110,8 +110,8 @@ struct Step {
   Index out_features = 0;
   Index parameter = kNone;  // offset in elements: the weight, gamma, or the vector that is updated
   Index bias = kNone;       // offset of the bias or beta
-  ActivationKind activation = ActivationKind::identity;
-  double activation_parameter = 0.0;
+  ActivationKind activation = kind_of<Identity>();
+  Numbers<Activation> activation_numbers;
   double eps = 0.0;
   double momentum = 0.0;
   double rate = 0.0;
@@ -134,7 +134,7 @@ struct Step {
 
 struct Plan {
   PlanKind kind = PlanKind::inference;
-  LossKind loss = LossKind::mse;
+  LossKind loss = kind_of<MeanSquaredError>();
   bool class_targets = false;
   Index batch = 0;  // the most rows a run may have
   Index output_dim = 0;
@@ -154,7 +154,7 @@ struct Plan {
 struct PlanRequest {
   PlanKind kind = PlanKind::inference;
   const Graph* graph = nullptr;
-  LossKind loss = LossKind::mse;
+  LossKind loss = kind_of<MeanSquaredError>();
   bool class_targets = false;  // else rows of values
   Index batch = 0;
   Index element_size = sizeof(float);
@@ -166,6 +166,8 @@ struct PlanRequest {
   bool batch_statistics = true;
   bool update_statistics = false;  // running statistics become those of the batch, though no parameter is updated
   bool limit_norm = false;         // of the columns of each weight, after its update
+
+  bool operator==(const PlanRequest&) const = default;
 };
 
 Plan build_plan(const PlanRequest& request);

@@ -70,7 +70,7 @@ class BatchLoss {
     }
     // A batch without weight changes nothing.
     args.grad_scale = batch.weight > 0.0 ? static_cast<T>(batch.weight_unit / batch.weight) : T(0);
-    args.parameter = run_.loss_parameter;
+    args.numbers = run_.loss_numbers;
     args.loss = &memory_.losses[static_cast<std::size_t>(i / kRowBlock)];
     args.correct = &memory_.correct[static_cast<std::size_t>(i / kRowBlock)];
     return args;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <utility>
 #include <vector>
@@ -39,7 +40,7 @@ struct TrainingRun {
   T* running = nullptr;          // statistics of batch normalisation
   T* gradient = nullptr;         // laid out as the parameters; not used by PlanKind::training
   const T* direction = nullptr;  // of PlanKind::curvature, whose `gradient` is the Hessian times this
-  T loss_parameter = T(0);
+  Numbers<Loss> loss_numbers;
   const Optimizer* optimizer = nullptr;    // of plans that update
   const double* learning_rates = nullptr;  // one for each update of this run; used by plans that update
   double l1 = 0.0;
@@ -103,10 +104,10 @@ Index update_count(Index samples, Index batch, Index accumulate, Index merged);
 template <class T>
 class TrainingExecutor {
  public:
-  TrainingExecutor(Plan plan, const OpTable<T>& ops);
+  TrainingExecutor(std::shared_ptr<const Plan> plan, const OpTable<T>& ops);
   ~TrainingExecutor();
 
-  const Plan& plan() const { return plan_; }
+  const Plan& plan() const { return *plan_; }
   // Makes room for a team of this size, before run(). Where there is a poller it is asked: Interrupted.
   void reserve_threads(int threads, Poller* poller = nullptr);
   // Goes on adding to `so_far`, so that the sums do not depend on how an epoch is cut into runs.
@@ -118,7 +119,7 @@ class TrainingExecutor {
   friend class TeamRun;
   struct Place;
 
-  Plan plan_;
+  std::shared_ptr<const Plan> plan_;
   const OpTable<T>* ops_;
   AlignedBuffer<std::byte> arena_;
   std::vector<BoundBuffer<T>> bound_;
@@ -138,7 +139,7 @@ struct InferenceRun {
   const OpTable<T>* ops = nullptr;
   const T* parameters = nullptr;
   const T* running = nullptr;
-  T loss_parameter = T(0);
+  Numbers<Loss> loss_numbers;
   Dataset<T> data;
   MatrixView<T> out;
   int threads = 1;

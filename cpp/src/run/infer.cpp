@@ -83,7 +83,7 @@ LossArgs<T> loss_args(const InferenceRun<T>& run, const StepContext<T>& context,
   args.targets = run.data.values.data == nullptr ? nullptr : run.data.values.data + start * run.data.values.stride;
   args.ld_targets = run.data.values.stride;
   args.weights = run.data.weights == nullptr ? nullptr : run.data.weights + start;
-  args.parameter = run.loss_parameter;
+  args.numbers = run.loss_numbers;
   args.loss = &result.loss_sum;
   args.correct = &result.correct;
   return args;

@@ -30,8 +30,8 @@ void run_gemm(const StepContext<T>& context, GemmProvider provider, const GemmAr
 // Of the activation computed with a batch normalisation, for outputs below 0.
 template <class T>
 T slope_of(const Step& step) {
-  if (step.activation == ActivationKind::identity) return T(1);
-  return step.activation == ActivationKind::relu ? T(0) : static_cast<T>(step.activation_parameter);
+  if (step.activation == kind_of<Identity>()) return T(1);
+  return step.activation == kind_of<ReLU>() ? T(0) : static_cast<T>(step.activation_numbers.of[0]);
 }
 
 // What all steps of a batch normalisation share. `output`: the buffer of the values, backward of the gradient.
@@ -145,7 +145,7 @@ void run_dense(const StepContext<T>& context, const Step& step, const Slice& sli
   args.ldc = context.stride(step.output);
   args.epilogue = Epilogue::activate;
   args.activation = step.activation;
-  args.activation_parameter = static_cast<T>(step.activation_parameter);
+  args.activation_numbers = step.activation_numbers;
   args.bias = step.bias == kNone ? nullptr : product_parameters(context, step) + step.bias + slice.column;
   run_product(context, step, slice, args);
 }
@@ -168,7 +168,7 @@ void run_input_gradient(const StepContext<T>& context, const Step& step, const S
   if (step.gate != kNone) {
     args.epilogue = Epilogue::gate;
     args.activation = step.activation;
-    args.activation_parameter = static_cast<T>(step.activation_parameter);
+    args.activation_numbers = step.activation_numbers;
     args.gate = context.at(step.gate, slice.row, slice.column);
     args.ld_gate = context.stride(step.gate);
   }
@@ -185,7 +185,7 @@ void run_activation(const StepContext<T>& context, const Step& step, const Slice
                                context.stride(input),
                                context.at(step.output, slice.row, slice.column),
                                context.stride(step.output),
-                               static_cast<T>(step.activation_parameter)};
+                               step.activation_numbers};
   const int kind = static_cast<int>(step.activation);
   (forward ? context.ops->activation_forward : context.ops->activation_backward)[kind](args);
 }

@@ -22,7 +22,7 @@ void run_activation_tangent(const StepContext<T>& context, const Step& step, con
     args.grad = context.at(step.primal, slice.row, slice.column);
     args.ld_grad = context.stride(step.primal);
   }
-  args.parameter = static_cast<T>(step.activation_parameter);
+  args.numbers = step.activation_numbers;
   context.ops->activation_tangent[static_cast<int>(step.activation)](args);
 }
 

@@ -46,7 +46,7 @@ class TeamRun final : public Work {
   TeamRun(TrainingExecutor<T>& executor, const TrainingRun<T>& run, const TrainingResult& so_far, int shares)
       : result(so_far),
         executor_(executor),
-        plan_(executor.plan_),
+        plan_(executor.plan()),
         ops_(*executor.ops_),
         run_(run),
         shares_(shares),

@@ -29,24 +29,55 @@ inline constexpr auto kNamesOf = [] {
 // `what` says what was to be named, as in "loss".
 template <class Variant>
 Variant alternative_named(std::string_view name, std::string_view where, std::string_view what) {
-  std::optional<Variant> found;
+  Variant result;
+  bool is_known = false;
   for_each_alternative<Variant>([&]<class Op>(TypeOf<Op>) {
-    if (name == Spec<Op>::kName) found.emplace(Op{});
+    if (name != Spec<Op>::kName) return;
+    result.template emplace<Op>();
+    is_known = true;
   });
-  if (!found) throw_unknown_name(where, what, name, kNamesOf<Variant>);
-  return *std::move(found);
+  if (!is_known) throw_unknown_name(where, what, name, kNamesOf<Variant>);
+  return result;
+}
+
+// What of(TypeOf<Op>()) says of the alternative of that kind.
+template <class Variant, class Kind, class Of>
+auto trait_of(Kind kind, const Of& of) {
+  using First = std::variant_alternative_t<0, Variant>;
+  decltype(of(TypeOf<First>())) found{};
+  for_each_alternative<Variant>([&]<class Op>(TypeOf<Op> type) {
+    if (static_cast<int>(kind) == kIndexIn<Op, Variant>) found = of(type);
+  });
+  return found;
+}
+
+// The numbers that a kernel gets.
+template <class Variant>
+Numbers<Variant> numbers_in(const Variant& variant) {
+  Numbers<Variant> numbers;
+  std::visit(
+      [&]<class Op>(const Op& op) {
+        [&]<std::size_t... i>(std::index_sequence<i...>) {
+          ((numbers.of[i] = static_cast<double>(op.*kMember<Op, i>)), ...);
+        }(std::make_index_sequence<kFieldCount<Op>>());
+      },
+      variant);
+  return numbers;
 }
 
 // "expected a finite number above 0", "expected 0 <= rate < 1", ...
 template <class Member>
-std::string expected_text(std::string_view key, const Bounds& range) {
-  const std::string name(key), low = number_text(range.low), high = number_text(range.high);
-  if (std::isfinite(range.high)) {
-    return "expected " + low + (range.without_low ? " < " : " <= ") + name + (range.without_high ? " < " : " <= ") + high;
+std::string expected_text(std::string_view key, const Bounds& bounds) {
+  const std::string name(key), low = number_text(bounds.low), high = number_text(bounds.high);
+  if (std::isfinite(bounds.high) && !bounds.without_low && !bounds.without_high)
+    return "expected " + low + " to " + high;
+  if (std::isfinite(bounds.high)) {
+    return "expected " + low + (bounds.without_low ? " < " : " <= ") + name + (bounds.without_high ? " < " : " <= ") +
+           high;
   }
   if (std::is_integral_v<Member>) return "expected at least " + low;
-  if (!std::isfinite(range.low)) return "expected a finite number";
-  return "expected a finite number" + std::string(range.without_low ? " above " : ", at least ") + low;
+  if (!std::isfinite(bounds.low)) return "expected a finite number";
+  return "expected a finite number" + std::string(bounds.without_low ? " above " : ", at least ") + low;
 }
 
 template <class Member>
@@ -63,11 +94,11 @@ void check_field(const Op& op, const Field<Op, Member>& field, std::string_view 
       if constexpr (std::is_arithmetic_v<Member>) return std::optional<Member>(op.*field.member);
       if constexpr (!std::is_arithmetic_v<Member>) return op.*field.member;
     }();
-    if (!value || is_within(field.range, static_cast<double>(*value))) return;
-    throw_value_error(Spec<Op>::kClass,
-                      std::string(of) + field.key + (of.empty() ? " is " : "=") +
-                          number_text(static_cast<double>(*value)),
-                      expected_text<std::remove_cvref_t<decltype(*value)>>(field.key, field.range), field.hint);
+    if (!value || is_within(field.bounds, static_cast<double>(*value))) return;
+    throw_value_error(
+        Spec<Op>::kClass,
+        std::string(of) + field.key + (of.empty() ? " is " : "=") + number_text(static_cast<double>(*value)),
+        expected_text<std::remove_cvref_t<decltype(*value)>>(field.key, field.bounds), field.hint);
   }
 }
 

@@ -41,17 +41,17 @@ struct Bounds {
   bool without_low = false, without_high = false;
 };
 
-inline constexpr double kNoLimit = __builtin_inf();
+inline constexpr double kUnbounded = __builtin_inf();
 
-constexpr Bounds at_least(double low) { return {low, kNoLimit, false, true}; }
-constexpr Bounds above(double low) { return {low, kNoLimit, true, true}; }
+constexpr Bounds at_least(double low) { return {low, kUnbounded, false, true}; }
+constexpr Bounds above(double low) { return {low, kUnbounded, true, true}; }
 constexpr Bounds between(double low, double high) { return {low, high}; }
 constexpr Bounds from_up_to(double low, double high) { return {low, high, false, true}; }  // high itself is not allowed
-constexpr Bounds any_number() { return {-kNoLimit, kNoLimit, true, true}; }
+constexpr Bounds any_number() { return {-kUnbounded, kUnbounded, true, true}; }
 
-constexpr bool is_within(const Bounds& range, double value) {
-  return (range.without_low ? value > range.low : value >= range.low) &&
-         (range.without_high ? value < range.high : value <= range.high);
+constexpr bool is_within(const Bounds& bounds, double value) {
+  return (bounds.without_low ? value > bounds.low : value >= bounds.low) &&
+         (bounds.without_high ? value < bounds.high : value <= bounds.high);
 }
 
 // A member that files, Python and messages know by its key. `hint` is what a message suggests.
@@ -59,8 +59,8 @@ constexpr bool is_within(const Bounds& range, double value) {
 template <class Op, class Member>
 struct Field {
   const char* key;
-  Member Op::*member;
-  Bounds range = any_number();
+  Member Op::* member;
+  Bounds bounds = any_number();
   const char* hint = "";
   Holds holds = Holds::anything;
   Key presence = Key::optional;
@@ -70,7 +70,7 @@ Field(const char*, Member Op::*, Rest...) -> Field<Op, Member>;
 
 // A member without a range.
 template <class Op, class Member>
-constexpr Field<Op, Member> plain(const char* key, Member Op::*member, Key presence = Key::optional) {
+constexpr Field<Op, Member> plain(const char* key, Member Op::* member, Key presence = Key::optional) {
   return {key, member, any_number(), "", Holds::anything, presence};
 }
 
@@ -98,6 +98,9 @@ inline constexpr std::size_t kFieldCount = std::tuple_size_v<std::remove_cv_t<de
 template <class Op, std::size_t i>
 inline constexpr auto kMember = std::get<i>(Spec<Op>::kFields).member;
 
+template <class Op, std::size_t i>
+using MemberOf = std::remove_cvref_t<decltype(std::declval<Op>().*kMember<Op, i>)>;
+
 // visit(field) for each field of Op, in order.
 template <class Op, class Visit>
 [[gnu::always_inline]] constexpr void for_each_field(const Visit& visit) {
@@ -106,5 +109,20 @@ template <class Op, class Visit>
   }(std::make_index_sequence<kFieldCount<Op>>());
   if constexpr (requires { Spec<Op>::kTrainable; }) visit(plain("trainable", &Op::trainable, Spec<Op>::kTrainable));
 }
+
+// What a plan and a kernel hold of an alternative: its numbers, in the order of its fields.
+template <class Variant>
+inline constexpr std::size_t kMostFields = 0;
+template <class... Ops>
+inline constexpr std::size_t kMostFields<std::variant<Ops...>> = [] {
+  std::size_t most = 1;
+  ((most = kFieldCount<Ops> > most ? kFieldCount<Ops> : most), ...);
+  return most;
+}();
+
+template <class Variant>
+struct Numbers {
+  double of[kMostFields<Variant>] = {};
+};
 
 }  // namespace stoop

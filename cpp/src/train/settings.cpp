@@ -51,7 +51,7 @@ void check_full_batch(const TrainerConfig& config, const Graph& graph) {
 
 // The softmax of one output is 1 whatever it is: the loss would be 0 and nothing be learned.
 void check_outputs(const TrainerConfig& config, const Graph& graph) {
-  if (kind_of(config.loss) != LossKind::softmax_cross_entropy || graph.output_dim() != 1) return;
+  if (kind_of(config.loss) != kind_of<SoftmaxCrossEntropy>() || graph.output_dim() != 1) return;
   throw_value_error(
       "Trainer", "one output with softmax_cross_entropy, for which it is always right",
       "expected an output for each class",

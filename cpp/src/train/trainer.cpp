@@ -248,7 +248,7 @@ Metrics Trainer<T>::Impl::evaluate(const InputView& x, const Targets<T>& y, Poll
   run.ops = &ops;
   run.parameters = model.parameter_block().data();
   run.running = model.buffer_block().data();
-  run.loss_parameter = static_cast<T>(parameter_of(config.loss));
+  run.loss_numbers = numbers_of(config.loss);
   run.data = make_run(x, y, kEvaluationRows, weights).data;
   run.threads = threads_for(evaluation.flops / kEvaluationRows * static_cast<double>(x.rows));
   run.poller = poller;

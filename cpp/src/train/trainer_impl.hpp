@@ -20,6 +20,7 @@
 #include "../cpu/select.hpp"
 #include "../graph/element_range.hpp"
 #include "../run/execute.hpp"
+#include "../run/plan_cache.hpp"
 #include "../team/tuner.hpp"
 #include "../data/checks.hpp"
 #include "full_batch.hpp"
@@ -56,13 +57,12 @@ struct Trainer<T>::Impl {
   AlignedBuffer<T> gradient;  // of checked steps
   AlignedBuffer<T> average;   // of the parameters, or the parameters while the average is in the model
   bool swapped = false;
-  std::unique_ptr<TrainingExecutor<T>> executors[6];  // training, checked, gradient, curvature, loss, statistics
+  PlanCache<T> plans{ops};
   Plan evaluation;
   std::vector<std::int32_t> order;
   ReadAhead pages;              // of a mapped X
   std::vector<double> weights;  // of the samples of a call that is not `fit`
   AlignedBuffer<T> saved;       // what an update changes, as it was at the start of the epoch
-  GradientMode modes[6];        // of the executors, where they have one
   Index epoch = 0;
   Index steps = 0;
   TeamTuner tuner{1, 0.0};                            // for teams of up to tuned_limit and steps of tuned_flops
@@ -116,33 +116,21 @@ struct Trainer<T>::Impl {
 
   // The executor for batches of up to `batch` rows, kept from call to call.
   TrainingExecutor<T>& executor(PlanKind kind, Index batch, const Targets<T>& y) {
-    auto& slot = executors[static_cast<int>(kind) - static_cast<int>(PlanKind::training)];
-    if (slot == nullptr || slot->plan().batch < batch || slot->plan().class_targets == y.has_values) {
-      slot = std::make_unique<TrainingExecutor<T>>(build_plan(plan_request(kind, batch, !y.has_values)), ops);
-    }
-    return *slot;
+    return plans.executor(plan_request(kind, batch, !y.has_values));
   }
 
   // What is asked about the objective without an update.
-  enum class Question { gradient = 2, curvature, loss, statistics };  // the last: of the layers, which keep them
+  enum class Question { gradient, curvature, loss, statistics };  // the last: of the layers, which keep them
 
-  // The executor that answers it, with the layers behaving as `wanted` says.
-  TrainingExecutor<T>& executor(Question question, const GradientMode& wanted, Index batch, const Targets<T>& y) {
-    const auto place = static_cast<std::size_t>(question);
-    auto& slot = executors[place];
-    GradientMode& mode = modes[place];
-    const bool fits = slot != nullptr && slot->plan().batch >= batch && mode.training == wanted.training &&
-                      mode.dropout == wanted.dropout && slot->plan().class_targets != y.has_values;
-    if (fits) return *slot;
-    PlanRequest settings =
-        plan_request(question == Question::curvature ? PlanKind::curvature : PlanKind::gradient, batch, !y.has_values);
-    settings.batch_statistics = wanted.training;
-    settings.dropout = wanted.dropout;
-    settings.backward = question != Question::loss;
-    settings.update_statistics = question == Question::statistics;
-    mode = wanted;
-    slot = std::make_unique<TrainingExecutor<T>>(build_plan(settings), ops);
-    return *slot;
+  // The executor that answers it, with the layers behaving as `mode` says.
+  TrainingExecutor<T>& executor(Question question, const GradientMode& mode, Index batch, const Targets<T>& y) {
+    const bool curved = question == Question::curvature;
+    PlanRequest request = plan_request(curved ? PlanKind::curvature : PlanKind::gradient, batch, !y.has_values);
+    request.batch_statistics = mode.training;
+    request.dropout = mode.dropout;
+    request.backward = question != Question::loss;
+    request.update_statistics = question == Question::statistics;
+    return plans.executor(request);
   }
 
   // Rows of a walk where all of `rows` are one batch: layers that need them together get them together.
@@ -206,7 +194,7 @@ struct Trainer<T>::Impl {
     run.data.classes = y.has_values ? nullptr : y.classes.data();
     run.data.values = with_stride(y.values);
     run.data.weights = relative_weights(y.weights, relative);
-    run.loss_parameter = static_cast<T>(parameter_of(config.loss));
+    run.loss_numbers = numbers_of(config.loss);
     run.batch = batch;
     run.parameters = model.parameter_block().data();
     run.running = model.buffer_block().data();
