@@ -120,8 +120,8 @@ class Product {
     args_.sums = nullptr;
     args_.dropout = nullptr;
   }
-  // Of all of c the rows from `row` on, and of these the columns from `column` on, with a dropout in the epilogue that
-  // is described from the first element of c on.
+  // Computes the rows of c from `row` on, and of these the columns from `column` on. `whole` describes a dropout in the
+  // epilogue from the first element of c on.
   void run(const DropoutArgs<T>& whole, Index row, Index rows, Index column, Index columns) {
     GemmArgs<T> args = args_;
     DropoutArgs<T> dropout = whole;

@@ -192,7 +192,7 @@ TEST(PlanText, FrozenBatchNormFirst) {
 )");
 }
 
-// A dropout is done with the product before it (+), backward with the one behind it. It overwrites what it drops, unless
+// A dropout is done with the product before it (+), backward with the one after it. It overwrites what it drops, unless
 // the derivative needs more than a sign; of two in a row the second stands apart.
 TEST(PlanText, DropoutBetweenDenses) {
   const Model<float> model(
@@ -389,7 +389,7 @@ bool works_in_place(StepKind kind) {
          kind == StepKind::batch_norm_gradient || kind == StepKind::add_gradient;
 }
 
-// The steps cut by rows or columns are the units of time; whatever is cut by parameters comes behind the last of them.
+// The steps cut by rows or columns are the units of time; steps that are cut by parameters come after the last of them.
 TEST(Plan, EveryStepFindsItsBuffersAliveAndFilled) {
   for_each_plan(
       [](const Parameters&, const Plan& plan) {
@@ -431,7 +431,7 @@ TEST(Plan, Barriers) {
     const auto barriers = std::count_if(plan.steps.begin(), plan.steps.end(), [](const Step& s) { return s.barrier; });
     const int expected = !trains(plan.kind) ? 0 : plan.kind == PlanKind::checked ? 2 : 1;
     ASSERT_EQ(barriers, expected) << describe(plan);
-    // Rows are carried up to the barrier without another, parameters come behind it.
+    // Steps cut by rows run up to the barrier without another; steps cut by parameters come after it.
     bool behind = false;
     for (const Step& step : plan.steps) {
       behind = behind || step.barrier;
@@ -496,7 +496,7 @@ TEST(Plan, ParameterBlocksTileEveryParameter) {
       true);
 }
 
-// Once for each batch normalisation, behind the barrier, whatever is trained; a plan that updates nothing has none.
+// There is one for each batch normalisation, after the barrier, whatever is trained. A plan that updates nothing has none.
 TEST(Plan, StatisticsFollowThoughLayersAreFrozen) {
   for (std::uint32_t seed = 0; seed < 60; ++seed) {
     for (const Index frozen : {0, 1, 1000}) {

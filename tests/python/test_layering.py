@@ -1,4 +1,4 @@
-"""Who may include and import whom: the rooms of docs/architecture, checked on the text of the sources.
+"""Checks on the text of the sources which file may include or import which: the rooms of docs/architecture.md.
 
     python/stoop -> stoop._core (python/bindings) -> cpp/include/stoop
     a folder of cpp/src -> those above it in ROOMS that it names

@@ -25,7 +25,7 @@ inline void for_each_four_rows(Index begin, Index end, Body body) {
   for (; begin < end; ++begin) body.template operator()<1>(begin);
 }
 
-// Of a matrix beyond the caches.
+// For a matrix beyond the caches.
 template <bool kLarge, class T>
 [[gnu::always_inline]] inline void ask([[maybe_unused]] const T* line) {
   if constexpr (kLarge) prefetch(line);

@@ -1,7 +1,7 @@
 // Losses over a block of rows: value and gradient with respect to the outputs in one pass.
 // The gradient is that of the weighted batch mean: row i carries weight_i * grad_scale, grad_scale = 1 / sum(weights).
 
-// The largest of a row; lanes behind its end do not count.
+// Returns the largest element of a row. Lanes after its end do not count.
 template <class T>
 inline T row_maximum(const T* x, Index cols) {
   constexpr Index L = kLanes<T>;
@@ -21,7 +21,7 @@ inline T row_maximum(const T* x, Index cols) {
   return max_lane<T>(maximum<T>(maximum<T>(largest[0], largest[1]), maximum<T>(largest[2], largest[3])));
 }
 
-// The first element that equals `value`, n if none does.
+// Returns the first element that equals `value`, or n if none does.
 template <class T>
 inline Index first_equal(const T* x, Index n, T value) {
   Index j = 0;
@@ -30,22 +30,22 @@ inline Index first_equal(const T* x, Index n, T value) {
   return j;
 }
 
-// What argmax would pick: the first of the largest; 0 where that is NaN.
+// Returns what argmax would pick: the first of the largest elements, or 0 if that is NaN.
 template <class T>
 inline Index first_largest(const T* x, Index cols) {
   const Index first = first_equal(x, cols, row_maximum(x, cols));
   return first < cols ? first : 0;
 }
 
-// Whether argmax of the outputs is the target; `largest` is their maximum.
+// Returns whether argmax of the outputs is the target; `largest` is their maximum.
 template <class T>
 inline bool is_argmax(const T* output, Index target, T largest) {
   return output[target] == largest && first_equal(output, target, largest) == target;
 }
 
-// z shifted by its largest element, so that no exponential overflows and their sum is at least 1; exp(z) goes to
-// `exponentials` where that is not null. Rows are read twice, and only the second reading has work to hide a fetch from
-// memory behind: there the next row, `ahead` elements on, is asked for.
+// Shifts z by its largest element, so that no exponential overflows and their sum is at least 1. exp(z) goes to
+// `exponentials` unless that is null. Rows are read twice, and only the second reading has enough work to hide a fetch from
+// memory: there the next row, `ahead` elements on, is prefetched.
 template <class T>
 inline double sum_of_exponentials(const T* z, Index cols, T largest, T* exponentials, Index ahead) {
   Vec<T> sum{};
@@ -58,7 +58,7 @@ inline double sum_of_exponentials(const T* z, Index cols, T largest, T* exponent
   return sum_lanes<T>(sum);
 }
 
-// sum_j t_j and sum_j t_j * (z_j - largest) of a row of targets; the next row is asked for.
+// Computes sum_j t_j and sum_j t_j * (z_j - largest) for a row of targets, and prefetches the next row.
 struct TargetSums {
   double total, logits;
 };
@@ -68,14 +68,14 @@ inline TargetSums target_sums(const T* z, const T* targets, Index cols, T larges
   Vec<T> total{}, logits{};
   for_each_vector<T>(cols, [&](Index j, int lanes) {
     prefetch(targets + j + ahead);
-    const Vec<T> t = load_lanes(targets + j, lanes);  // zero behind the end
+    const Vec<T> t = load_lanes(targets + j, lanes);  // zero after the end
     total += t;
     logits += t * (load_lanes(z + j, lanes) - largest);
   });
   return {sum_lanes<T>(total), sum_lanes<T>(logits)};
 }
 
-// sum_j (z_j - largest), which label smoothing needs.
+// Computes sum_j (z_j - largest), which label smoothing needs.
 template <class T>
 inline double sum_of_shifted(const T* z, Index cols, T largest) {
   Vec<T> sum{};
@@ -85,8 +85,8 @@ inline double sum_of_shifted(const T* z, Index cols, T largest) {
   return sum_lanes<T>(sum);
 }
 
-// factor * sum_j t_j * (z_j - largest), every t_j 1 where targets are null, of logits that span more than T holds: in
-// double, and without the terms whose t is 0.
+// Computes factor * sum_j t_j * (z_j - largest) for logits that span more than T holds: in double, and without the terms
+// whose t is 0. If targets are null, every t_j is 1.
 template <class T>
 [[gnu::noinline]] double careful_logits(const T* z, const T* targets, Index cols, T largest, double factor) {
   double half = 0.0;
@@ -256,8 +256,8 @@ struct Formula<Huber, T> {
   }
 };
 
-// The weighted sum over a block where the loss leaves the range of T: double may hold it. Elements of the gradient that
-// T did not hold on the way are made again.
+// Computes the weighted sum over a block whose loss leaves the range of T, since double may hold it. Elements of the
+// gradient whose intermediate values T did not hold are computed again.
 template <class T, class Op>
 [[gnu::noinline]] double careful_elementwise_loss(const LossArgs<T>& args, const Op& op) {
   double loss = 0.0;

@@ -30,7 +30,7 @@ struct ScaledSum {
   double norm() const { return __builtin_sqrt(sum) * unit; }
 };
 
-// Sums the squares of value(j) for j < n in double, slowly, whatever their size. NaN where one is not finite.
+// Sums the squares of value(j) for j < n in double, slowly, for numbers of any size. Returns NaN if one is not finite.
 template <class Value>
 [[gnu::noinline]] ScaledSum careful_sum_of_squares(Index n, Value value) {
   constexpr double kLarge = 0x1p400, kSmall = 0x1p-400, kUnit = 0x1p600;
@@ -49,8 +49,8 @@ template <class Value>
   return {sum, unit};
 }
 
-// The sums of a block that its vectors gave, and where these cannot be relied on what is right: a square of a float is
-// infinite from 1.8e19 on and 0 below 1e-23. value(j) gives an element of the gradient.
+// Returns the sums of a block that its vectors gave. If these cannot be relied on, it computes them again: a square of a
+// float is infinite from 1.8e19 on and 0 below 1e-23. value(j) gives an element of the gradient.
 template <class T, class Value>
 inline void finish_gradient_sum(Index n, double sum, double* sum_of_squares, double* norm, Value value) {
   *sum_of_squares = sum;
@@ -202,7 +202,8 @@ template <class T>
 struct Formula<Nadam, T> {
   static void update(const UpdateArgs<T>& args, const Rates<Nadam>& rates) {
     const T beta1 = T(rates.beta1), beta2 = T(rates.beta2), rest1 = T(rates.rest1), rest2 = T(rates.rest2);
-    const T lr_grad = T(rates.lr_grad), lr_mean = T(rates.lr_mean), eps = T(rates.eps), correction = T(rates.correction);
+    const T lr_grad = T(rates.lr_grad), lr_mean = T(rates.lr_mean), eps = T(rates.eps),
+            correction = T(rates.correction);
     for_each_update<T>(args, [&](Index j, int lanes, Vec<T> w, Vec<T> g) {
       const Vec<T> m = beta1 * load_lanes(args.state[0] + j, lanes) + rest1 * g;
       const Vec<T> v = beta2 * load_lanes(args.state[1] + j, lanes) + rest2 * (g * g);
@@ -234,7 +235,7 @@ struct Formula<Lion, T> {
   }
 };
 
-// v cut to [-limit, limit]; what is not finite becomes NaN, so that the sum of squares shows it.
+// Returns v cut to [-limit, limit]. A number that is not finite becomes NaN, so that the sum of squares shows it.
 template <class T>
 inline Vec<T> cut(Vec<T> v, T limit) {
   const Vec<T> most = broadcast(limit);
@@ -270,7 +271,7 @@ void regularize(const RegularizeArgs<T>& args) noexcept {
                          [&](Index j) { return args.grad[j]; });
 }
 
-// Whether the squares of a column, or what it would be scaled by, are beyond what T holds.
+// Returns whether the squares of a column, or the factor that would scale it, are beyond the range of T.
 template <class T>
 inline bool needs_care(double squares, double limit) {
   constexpr double kLeastScale = sizeof(T) == 4 ? 0x1p-120 : 0x1p-1000;

@@ -1,5 +1,5 @@
-// Derivatives in a direction of normalisations: what a Hessian-vector product needs beyond the kernels of training, and
-// the formulas of activations and losses (Pearlmutter 1994). A tangent is written t_; a null tangent is zero.
+// Derivatives in a direction of normalisations, which a Hessian-vector product needs beside the kernels of training and
+// the formulas of activations and losses (Pearlmutter 1994). Tangents are written with t_. A null tangent is zero.
 
 template <class T>
 inline Vec<T> load_or_zero(const T* p, int lanes) {
@@ -8,7 +8,7 @@ inline Vec<T> load_or_zero(const T* p, int lanes) {
 
 // ---- normalisations: y = gamma * xhat + beta with xhat = c * r, c = x - mean, r = 1/sqrt(variance + eps) ----
 
-// One vector of columns: the statistics and, where they follow the batch, their tangents.
+// The statistics of one vector of columns and, if they depend on the batch, their tangents.
 template <class T>
 struct ColumnTangents {
   Vec<T> mean, r, t_mean, t_r, gamma, t_gamma;
@@ -103,7 +103,7 @@ void batch_norm_gradient_tangent(const NormTangentArgs<T>& args) noexcept {
   });
 }
 
-// One row of a layer normalisation, and the tangents of its statistics: those of x and dx count scaled like the row.
+// One row of a layer normalisation and the tangents of its statistics. The tangents of x and dx are scaled like the row.
 template <class T>
 struct RowTangents {
   RowStatistics<T> of;

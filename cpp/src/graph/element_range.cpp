@@ -114,7 +114,7 @@ void check_numbers(const ElementRange& range, const ModelConfig& config, const G
 }
 
 void check_numbers(const ElementRange& range, const Optimizer& optimizer, std::string_view where) {
-  std::visit([&](const auto& of) { check_held(range, of, where); }, optimizer);
+  std::visit([&](const auto& op) { check_held(range, op, where); }, optimizer);
   // A schedule may well come down to nothing.
   if (const auto* constant = std::get_if<schedules::Constant>(&schedule_of(optimizer).held().schedule)) {
     range.refuse_vanishing({where, "learning_rate", constant->lr, "0.001 to 0.1 is usual"});

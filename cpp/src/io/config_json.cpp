@@ -316,11 +316,8 @@ OrderedJson write_typed(std::string_view type, const Object& object) {
 
 template <Named T>
 OrderedJson write(const T& value) {
-  const auto write_one = []<class Op>(const Op& op) {
-    OrderedJson out = write_typed(Spec<Op>::kName, op);
-    return out.size() > 1 ? out : OrderedJson(Spec<Op>::kName);
-  };
-  return std::visit(write_one, value);
+  OrderedJson out = std::visit([]<class Op>(const Op& op) { return write_typed(Spec<Op>::kName, op); }, value);
+  return out.size() > 1 ? out : OrderedJson(out["type"]);
 }
 
 OrderedJson write(const Initializer& value) {
@@ -350,7 +347,7 @@ OrderedJson write(const ClassNames& value) {
 }
 
 OrderedJson write(const Layer& value) {
-  return std::visit([&](const auto& layer) { return write_typed(name_of(value), layer); }, value);
+  return std::visit([]<class Op>(const Op& layer) { return write_typed(Spec<Op>::kName, layer); }, value);
 }
 
 template <class Config>

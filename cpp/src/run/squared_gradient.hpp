@@ -1,6 +1,6 @@
-// Sums of squares of gradients, and what becomes of them where the element type, or double, does not hold the squares.
+// Sums of squares of gradients, also if the element type or double does not hold the squares.
 // Optimizers that divide by the root of squared gradients need care: a square beyond the element type would make that root
-// infinite, and the parameter would never move again, without a sign of it.
+// infinite, and the parameter would silently never change again.
 #pragma once
 
 #include <cmath>
@@ -10,8 +10,8 @@
 
 namespace stoop {
 
-// The root of the sum of all squares, given those of blocks; where double does not hold these, of the squares of norms[i],
-// the norms of such blocks.
+// Returns the root of the sum of all squares, from the sums of blocks. For blocks whose sum double does not hold, norms[i]
+// is the norm of the block.
 inline double norm_of_blocks(std::span<const double> sums, std::span<const double> norms) {
   constexpr double kLeast = 0x1p-952;  // of a sum none of whose squares are lost
   const auto is_held = [](double squares) { return squares >= kLeast && std::isfinite(squares); };
@@ -25,7 +25,7 @@ inline double norm_of_blocks(std::span<const double> sums, std::span<const doubl
   return norm;
 }
 
-// No element of a gradient of this norm, or of thousands of millions of them added up, has a square beyond T.
+// Below this norm no element of a gradient has a square beyond T, even if thousands of millions of squares are added.
 template <class T>
 constexpr double kSteep = sizeof(T) == 4 ? 1e13 : 1e148;
 

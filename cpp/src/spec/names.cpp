@@ -1,9 +1,7 @@
 // Names, and what follows from a kind alone, looked up in the Spec of each alternative.
 // A kind is the index of its alternative in its variant.
 #include <array>
-#include <cmath>
 #include <cstddef>
-#include <string>
 #include <type_traits>
 #include <utility>
 

@@ -21,7 +21,7 @@ struct OptimizerSpec {
 
 // A factor of a running mean.
 template <class Op>
-constexpr Field<Op, double> factor(const char* key, double Op::*member, const char* hint) {
+constexpr Field<Op, double> factor(const char* key, double Op::* member, const char* hint) {
   return {key, member, from_up_to(0, 1), hint, Holds::below_one};
 }
 
@@ -124,9 +124,9 @@ struct Spec<LBFGS> : OptimizerSpec {
   static constexpr const char* kName = "lbfgs";
   static constexpr const char* kClass = "LBFGS";
   static constexpr bool kFullBatch = true;
-  static constexpr std::tuple kFields{
-      kLearningRate<LBFGS>, Field{"history_size", &LBFGS::history_size, at_least(1), "5 to 20 is usual"},
-      kEvaluations<LBFGS>};
+  static constexpr std::tuple kFields{kLearningRate<LBFGS>,
+                                      Field{"history_size", &LBFGS::history_size, at_least(1), "5 to 20 is usual"},
+                                      kEvaluations<LBFGS>};
   static constexpr int states(const LBFGS&) { return 0; }  // its state is not of a fixed size
 };
 
@@ -137,8 +137,7 @@ struct Spec<NewtonCG> : OptimizerSpec {
   static constexpr bool kFullBatch = true;
   static constexpr std::tuple kFields{
       kLearningRate<NewtonCG>, Field{"cg_iterations", &NewtonCG::cg_iterations, at_least(1), "50 is usual"},
-      kEvaluations<NewtonCG>,
-      Field{"saddle_tolerance", &NewtonCG::saddle_tolerance, at_least(0), "1e-6 is usual"}};
+      kEvaluations<NewtonCG>, Field{"saddle_tolerance", &NewtonCG::saddle_tolerance, at_least(0), "1e-6 is usual"}};
   static constexpr int states(const NewtonCG&) { return 0; }
 };
 

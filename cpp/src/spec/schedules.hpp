@@ -23,18 +23,18 @@ constexpr Field<S, double> rate(const char* key, double S::*member, Key presence
 
 // A positive factor.
 template <class S>
-constexpr Field<S, double> positive(const char* key, double S::*member, Key presence = Key::required) {
+constexpr Field<S, double> positive(const char* key, double S::* member, Key presence = Key::required) {
   return {key, member, above(0), "give another", Holds::anything, presence};
 }
 
 // How fast a rate falls.
 template <class S>
-constexpr Field<S, double> fall(const char* key, double S::*member) {
+constexpr Field<S, double> fall(const char* key, double S::* member) {
   return {key, member, at_least(0), "0 keeps the rate as it is", Holds::anything, Key::required};
 }
 
 template <class S>
-constexpr Field<S, Index> count(const char* key, Index S::*member, Key presence = Key::required) {
+constexpr Field<S, Index> count(const char* key, Index S::* member, Key presence = Key::required) {
   return {key, member, at_least(1), "give a number of updates, or of epochs", Holds::anything, presence};
 }
 
@@ -143,8 +143,8 @@ struct Spec<schedules::Linear> {
   using S = schedules::Linear;
   static constexpr const char* kName = "linear";
   static constexpr const char* kClass = "Linear";
-  static constexpr auto kFields = schedules::with_per<S>(
-      schedules::rate("lr", &S::lr), schedules::rate("end", &S::end), schedules::count("steps", &S::steps));
+  static constexpr auto kFields = schedules::with_per<S>(schedules::rate("lr", &S::lr), schedules::rate("end", &S::end),
+                                                         schedules::count("steps", &S::steps));
 };
 
 template <>
@@ -152,9 +152,9 @@ struct Spec<schedules::Polynomial> {
   using S = schedules::Polynomial;
   static constexpr const char* kName = "polynomial";
   static constexpr const char* kClass = "Polynomial";
-  static constexpr auto kFields = schedules::with_per<S>(
-      schedules::rate("lr", &S::lr), schedules::rate("end", &S::end), schedules::count("steps", &S::steps),
-      schedules::positive("power", &S::power, Key::optional));
+  static constexpr auto kFields = schedules::with_per<S>(schedules::rate("lr", &S::lr), schedules::rate("end", &S::end),
+                                                         schedules::count("steps", &S::steps),
+                                                         schedules::positive("power", &S::power, Key::optional));
 };
 
 template <>
@@ -172,8 +172,8 @@ struct Spec<schedules::Warmup> {
   using S = schedules::Warmup;
   static constexpr const char* kName = "warmup";
   static constexpr const char* kClass = "Warmup";
-  static constexpr auto kFields = schedules::with_per<S>(plain("schedule", &S::schedule, Key::required),
-                                                         schedules::count("steps", &S::steps));
+  static constexpr auto kFields =
+      schedules::with_per<S>(plain("schedule", &S::schedule, Key::required), schedules::count("steps", &S::steps));
 };
 
 template <>
@@ -181,12 +181,12 @@ struct Spec<schedules::OneCycle> {
   using S = schedules::OneCycle;
   static constexpr const char* kName = "one_cycle";
   static constexpr const char* kClass = "OneCycle";
-  static constexpr auto kFields = schedules::with_per<S>(
-      schedules::rate("max_lr", &S::max_lr), schedules::count("steps", &S::steps),
-      Field{"pct_start", &S::pct_start, between(0, 1),
-            "it is the share of the steps in which the rate rises, 0.3 is usual"},
-      schedules::positive("div_factor", &S::div_factor, Key::optional),
-      schedules::positive("final_div_factor", &S::final_div_factor, Key::optional));
+  static constexpr auto kFields =
+      schedules::with_per<S>(schedules::rate("max_lr", &S::max_lr), schedules::count("steps", &S::steps),
+                             Field{"pct_start", &S::pct_start, between(0, 1),
+                                   "it is the share of the steps in which the rate rises, 0.3 is usual"},
+                             schedules::positive("div_factor", &S::div_factor, Key::optional),
+                             schedules::positive("final_div_factor", &S::final_div_factor, Key::optional));
 };
 
 // No file can hold it.

@@ -13,7 +13,8 @@
 namespace stoop {
 namespace {
 
-// The value, where it and the gradient are finite; `size` is the norm of the gradient, or any number made of it.
+// Returns the value if it and the gradient are finite. `size` is the norm of the gradient, or any number that is finite
+// exactly if the gradient is.
 double checked(double value, double size, Index step) {
   if (std::isfinite(value) && std::isfinite(size)) return value;
   throw NonFiniteLossError(
@@ -22,7 +23,7 @@ double checked(double value, double size, Index step) {
       "minimize");
 }
 
-// Not finite where an element is not: a sum could overflow, and this cannot.
+// Returns a number that is not finite if an element is not. A sum could overflow; this cannot.
 double largest(std::span<const double> gradient) {
   double result = 0.0;
   for (const double value : gradient) {

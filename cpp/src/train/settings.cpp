@@ -49,7 +49,7 @@ void check_full_batch(const TrainerConfig& config, const Graph& graph) {
 
 }  // namespace
 
-// The softmax of one output is 1 whatever it is: the loss would be 0 and nothing be learned.
+// The softmax of a single output is always 1, so the loss would be 0 and nothing would be learned.
 void check_outputs(const TrainerConfig& config, const Graph& graph) {
   if (kind_of(config.loss) != kind_of<SoftmaxCrossEntropy>() || graph.output_dim() != 1) return;
   throw_value_error(
@@ -137,7 +137,7 @@ void check_rates(std::span<const double> rates, Index first) {
 
 namespace {
 
-// "l2=1e+300" where a penalty or its gradient leaves the range of T, else nothing.
+// Returns "l2=1e+300" if a penalty or its gradient leaves the range of T, else nothing.
 template <class T>
 std::string overflowing_penalty(const TrainerConfig& config, const Graph& graph, const T* parameters) {
   constexpr double kLargest = static_cast<double>(std::numeric_limits<T>::max());

@@ -1,4 +1,4 @@
-// What a Trainer does for LBFGS and NewtonCG: its objective, and an epoch, which is one of their iterations.
+// The part of a Trainer for LBFGS and NewtonCG: its objective, and an epoch, which is one iteration.
 
 #include <algorithm>
 #include <chrono>
@@ -39,7 +39,7 @@ Objective<T> Trainer<T>::Impl::make_objective(const InputView& x, const Targets<
 
 namespace {
 
-// One that keep_going ends leaves the point where it was, also within an evaluation.
+// If keep_going ends an iteration, even within an evaluation, the point stays where it was.
 template <class T>
 Iteration iterate(FullBatchOptimizer<T>& optimizer, const Objective<T>& objective, double rate, double& correct,
                   const double& last_correct) {
@@ -66,7 +66,7 @@ std::optional<EpochResult> Trainer<T>::Impl::run_iteration(const InputView& x, c
   }
   interrupted = iteration.interrupted;
   if (interrupted) return std::nullopt;
-  if (iteration.step == 0.0) last_correct = correct;  // it stayed where that was
+  if (iteration.step == 0.0) last_correct = correct;  // the point stayed
   EpochResult out;
   const double samples = static_cast<double>(x.rows);
   out.epoch = epoch;
@@ -75,7 +75,7 @@ std::optional<EpochResult> Trainer<T>::Impl::run_iteration(const InputView& x, c
   out.val_loss = out.val_accuracy = std::numeric_limits<double>::quiet_NaN();
   out.learning_rate = iteration.step;
   out.grad_norm = iteration.grad_norm;
-  if (has_node(graph, NodeKind::batch_norm)) {  // whose batch is all there is: inference gets exactly its statistics
+  if (has_node(graph, NodeKind::batch_norm)) {  // the batch is all samples, so inference gets exactly its statistics
     TrainingRun<T> run = make_run(x, y, x.rows, weights);
     gradient.reserve(parameter_count());
     run.gradient = gradient.data();
@@ -100,7 +100,7 @@ History Trainer<T>::Impl::fit_full_batch(const InputView& x, const Targets<T>& y
                       "expected the full batch", "give batch_size=" + std::to_string(x.rows) + ", shuffle=false");
   }
   Objective<T> objective = make_objective(x, y, poller);
-  std::vector<T> left;  // the parameters as an iteration leaves them: on_epoch may change them, or assign the model
+  std::vector<T> left;  // the parameters after an iteration; on_epoch may change them, or assign the model
   History history = run_epochs(options, 1, [&](std::span<const double> rates, bool& interrupted) {
     objective.point = model.parameter_block();
     const std::span<T> now = objective.point;

@@ -1,5 +1,5 @@
-// The way back to the start of an epoch (docs/decisions/0008). Blocks are passed over by all threads of the trainer:
-// where they are large, one thread would take longer than a step.
+// Keeps a copy of what an epoch starts from, and puts it back (docs/decisions/0008). All threads of the trainer share the
+// passes over blocks, since for large blocks one thread would take longer than a step.
 
 #include <atomic>
 #include <cstring>
@@ -29,7 +29,7 @@ bool is_finite_block(std::span<const T> block, int threads) {
 
 }  // namespace
 
-// Everything an update changes.
+// Everything that an update changes.
 template <class T>
 std::vector<std::span<T>> Trainer<T>::Impl::changed_blocks() {
   std::vector<std::span<T>> blocks = {model.parameter_block(), model.buffer_block(), average.elements()};
@@ -60,13 +60,14 @@ void Trainer<T>::Impl::restore() {
   }
 }
 
-// Whether what the model holds is still made of numbers.
+// Returns whether all parameters and buffers of the model are finite.
 template <class T>
 bool Trainer<T>::Impl::is_intact() {
   return is_finite_block<T>(model.parameter_block(), most_threads()) && is_finite_block<T>(model.buffer_block(), 1);
 }
 
-// Whether the optimizer has met a square beyond T: what is divided by its root stays as it is for good.
+// Returns whether the optimizer has met a square beyond T. A parameter whose update is divided by its root would never
+// change again.
 template <class T>
 bool Trainer<T>::Impl::has_infinite_state() const {
   for (const AlignedBuffer<T>& s : state) {

@@ -41,7 +41,7 @@ class Machine:
 
     @property
     def busy_cores(self) -> float:
-        """How many cores other processes used, on average over the run."""
+        """The number of cores that other processes used, on average over the run."""
         return sum(self._busy) / max(1, len(self._busy))
 
 

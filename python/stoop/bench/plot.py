@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 LOG_SCALE_FROM = 5.0  # the slowest engine takes this many times as long as the fastest
-# Of the overview: what each engine is called there, its colour on light and on dark pages, and its marker.
+# The name of each engine in the overview, its colour on light and on dark pages, and its marker.
 SHOWN = {
     "pytorch": ("PyTorch, eager", "#c2410c", "#fb923c", "o"),
     "pytorch-compile": ("PyTorch, compiled", "#a16207", "#facc15", "s"),

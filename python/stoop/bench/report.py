@@ -45,7 +45,7 @@ class Case:
 
     @property
     def distances(self) -> list[str]:
-        """Whether the cores were near or far at each sample; "unknown" where that was not measured."""
+        """The distance of the cores at each sample, "near" or "far"; "unknown" where it was not measured."""
         latencies = [*self.core_latency, *[None] * (len(self.microseconds) - len(self.core_latency))]
         return ["unknown" if latency is None else _latency.distance(latency) for latency in latencies]
 
@@ -63,7 +63,7 @@ class Case:
 
     @property
     def gflops(self) -> float:
-        """Of the matrix products, in GFLOP/s."""
+        """The speed of the matrix products in GFLOP/s."""
         return WORKLOADS[self.workload].flops_per_step / self.median / 1e3
 
 
@@ -90,7 +90,7 @@ class Report:
 
     @property
     def status(self) -> int:
-        """Of the run as a command: 1 if an engine failed, else 0."""
+        """The exit status of the run: 1 if an engine failed, else 0."""
         return int(any(case.status == "failed" for case in self.cases))
 
     def distances(self, workload: str | None = None) -> list[str]:
@@ -207,7 +207,7 @@ class Report:
         return None
 
     def milliseconds(self, case: Case) -> bool:
-        """Whether the times of this case are shown in ms.
+        """Return whether the times of this case are shown in ms.
 
         They are from 10 ms on, where some engine needs six digits of microseconds for the same workload: figures that
         are compared then have one unit, and none has fewer than three digits.

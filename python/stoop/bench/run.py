@@ -39,7 +39,7 @@ _Visit = Callable[[str, dict[str, list[Case]]], None]  # to a workload, with the
 
 @dataclass(frozen=True)
 class Settings:
-    """What the command line says."""
+    """The options of the command line."""
 
     workloads: Sequence[str]
     engines: Sequence[str]
@@ -190,7 +190,7 @@ class _Comparison:
             if began + one_round > self._end:
                 break
             self.machine.measure()
-            shift = number % max(1, len(cases))  # no engine always runs behind the same neighbour
+            shift = number % max(1, len(cases))  # no engine always runs after the same one
             for case in cases[shift:] + cases[:shift]:
                 if case.status == "measured" and case.engine in self._workers:
                     self._sample(case, workload, self._last)
@@ -262,7 +262,7 @@ def _check(settings: Settings) -> None:
         given = f"not installed: {', '.join(sorted(missing))}"
         hint = f"pip install {' '.join(sorted(missing))}"
         raise ImportError(message("bench", given, "expected the libraries of all --engines", hint))
-    # What would fail after the measurements fails before them.
+    # These checks would otherwise fail after the measurements.
     if settings.json is not None:
         _check_file(settings.json)
     if settings.plot is not None:
