@@ -8,6 +8,8 @@
 #include "spec/initializers.hpp"
 #include "spec/layers.hpp"
 #include "spec/losses.hpp"
+#include "spec/optimizers.hpp"
+#include "spec/schedules.hpp"
 
 namespace stoop::python {
 namespace {
@@ -45,6 +47,7 @@ py::dict spec_of_field(const Field<Op, Member>& field) {
   out["required"] = field.presence == Key::required;
   out["default"] = py::none();
   if constexpr (std::is_arithmetic_v<Member>) out["default"] = value;
+  if constexpr (std::same_as<Member, LearningRate>) out["default"] = value(0);
   if constexpr (Choice<Member>) {
     py::list names;
     for (const char* name : Choices<Member>::kNames) names.append(name);
@@ -110,6 +113,8 @@ py::dict specs() {
   out["activations"] = specs_of<Activation>();
   out["losses"] = loss_specs();
   out["layers"] = specs_of<Layer>();
+  out["optimizers"] = specs_of<Optimizer>();
+  out["schedules"] = specs_of<schedules::Schedule>();
   out["initializers"] = initializer_specs();
   return out;
 }

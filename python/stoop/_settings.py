@@ -13,7 +13,7 @@ from stoop.activations import Activation, Identity
 from stoop.layers import Dense, Dropout, Layer
 from stoop.losses import Loss, loss_spec
 from stoop.optimizers import Optimizer
-from stoop.schedules import as_learning_rate, plain, python_rate
+from stoop.schedules import as_learning_rate, plain, python_rates
 
 if TYPE_CHECKING:
     from stoop import _core
@@ -71,7 +71,7 @@ class Settings(Guarded):
     def learning_rate(self, value: Any) -> None:
         rate = as_learning_rate("Trainer", "learning_rate", value)
         optimizer = replace(self._optimizer, learning_rate=rate)  # type: ignore[type-var]
-        self._core.set_learning_rate(json.dumps(plain(rate)), python_rate(rate))
+        self._core.set_learning_rate(json.dumps(plain(rate)), python_rates(rate))
         self._optimizer = optimizer
 
     @property

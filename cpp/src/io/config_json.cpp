@@ -378,14 +378,36 @@ Config config_from_json(std::string_view text, const std::string& where) {
   return config;
 }
 
+void place_functions(Optimizer& optimizer, const RateFunctions& functions) {
+  std::span<const std::optional<schedules::Custom>> left = functions;
+  set_learning_rate(optimizer, with_functions(schedule_of(optimizer), left));
+}
+
 }  // namespace
 
 std::string to_json(const ModelConfig& config) { return config_to_json(config, "model"); }
 std::string to_json(const TrainerConfig& config) { return config_to_json(config, "trainer"); }
 
 ModelConfig model_config_from_json(std::string_view text) { return config_from_json<ModelConfig>(text, "model"); }
-TrainerConfig trainer_config_from_json(std::string_view text) {
-  return config_from_json<TrainerConfig>(text, "trainer");
+
+TrainerConfig trainer_config_from_json(std::string_view text, const RateFunctions& functions) {
+  TrainerConfig config = config_from_json<TrainerConfig>(text, "trainer");
+  place_functions(config.optimizer, functions);
+  return config;
+}
+
+Optimizer optimizer_from_json(std::string_view text, const RateFunctions& functions) {
+  Optimizer optimizer;
+  read(parse(text, "optimizer"), "optimizer", optimizer);
+  place_functions(optimizer, functions);
+  return optimizer;
+}
+
+LearningRate learning_rate_from_json(std::string_view text, const RateFunctions& functions) {
+  LearningRate rate = 0.0;
+  read(parse(text, "learning_rate"), "learning_rate", rate);
+  std::span<const std::optional<schedules::Custom>> left = functions;
+  return with_functions(rate, left);
 }
 
 Loss loss_from_json(std::string_view text) {
