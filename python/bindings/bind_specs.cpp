@@ -1,5 +1,7 @@
 // _core.specs(): the names, numbers, defaults and bounds of every kind of thing, from the Spec of each.
+#include <cmath>
 #include <concepts>
+#include <limits>
 #include <optional>
 #include <type_traits>
 
@@ -8,6 +10,8 @@
 #include "spec/initializers.hpp"
 #include "spec/layers.hpp"
 #include "spec/losses.hpp"
+#include "spec/optimizers.hpp"
+#include "spec/schedules.hpp"
 
 namespace stoop::python {
 namespace {
@@ -18,6 +22,7 @@ py::object limit(double value) { return std::isfinite(value) ? py::cast(value) :
 template <class Member>
 const char* type_of(const Member&) {
   if (std::same_as<Member, bool>) return "bool";
+  if (Choice<Member>) return "choice";
   if (std::is_integral_v<Member>) return "int";
   return std::is_floating_point_v<Member> ? "float" : "object";
 }
@@ -35,16 +40,34 @@ py::dict bounds_of(const Bounds& bounds) {
   return out;
 }
 
+// An integer of fewer bits than those of Python ends where its type does.
+template <class Member>
+Bounds bounds_within(Bounds bounds) {
+  if (std::is_same_v<Member, int> && !std::isfinite(bounds.high)) {
+    bounds.high = std::numeric_limits<int>::max();
+    bounds.without_high = false;
+  }
+  return bounds;
+}
+
 template <class Op, class Member>
 py::dict spec_of_field(const Field<Op, Member>& field) {
   const Op defaults{};
   const Member& value = defaults.*field.member;
-  py::dict out = kIsNumber<Member> ? bounds_of(field.bounds) : py::dict();
+  const Bounds bounds = bounds_within<Member>(field.bounds);
+  py::dict out = kIsNumber<Member> ? bounds_of(bounds) : py::dict();
   out["type"] = type_of(value);
   out["required"] = field.presence == Key::required;
+  out["default"] = py::none();
   if constexpr (std::is_arithmetic_v<Member>) out["default"] = value;
-  if constexpr (!std::is_arithmetic_v<Member>) out["default"] = py::none();
-  if constexpr (kIsNumber<Member>) out["expected"] = expected_text<Member>(field.key, field.bounds);
+  if constexpr (std::same_as<Member, LearningRate>) out["default"] = value(0);
+  if constexpr (Choice<Member>) {
+    py::list names;
+    for (const char* name : Choices<Member>::kNames) names.append(name);
+    out["choices"] = names;
+    out["default"] = name_of_choice(value);
+  }
+  if constexpr (kIsNumber<Member>) out["expected"] = expected_text<Member>(field.key, bounds);
   out["hint"] = field.hint;
   return out;
 }
@@ -54,7 +77,6 @@ py::dict spec_of_op() {
   py::dict fields, out;
   for_each_field<Op>([&](const auto& field) { fields[field.key] = spec_of_field(field); });
   out["class"] = Spec<Op>::kClass;
-  if constexpr (requires { Spec<Op>::kHasAccuracy; }) out["has_accuracy"] = Spec<Op>::kHasAccuracy;
   out["fields"] = fields;
   return out;
 }
@@ -86,11 +108,26 @@ py::dict initializer_specs() {
   return out;
 }
 
+// With what a loss takes and gives.
+py::dict loss_specs() {
+  py::dict out = specs_of<Loss>();
+  for_each_alternative<Loss>([&]<class Op>(TypeOf<Op>) {
+    auto spec = out[Spec<Op>::kName].template cast<py::dict>();
+    spec["takes_classes"] = Spec<Op>::kTakesClasses;
+    spec["takes_labels"] = Spec<Op>::kTargets == TargetValues::probabilities;
+    spec["has_accuracy"] = Spec<Op>::kHasAccuracy;
+    spec["outputs_per_target"] = Spec<Op>::kOutputsPerTarget;
+  });
+  return out;
+}
+
 py::dict specs() {
   py::dict out;
   out["activations"] = specs_of<Activation>();
-  out["losses"] = specs_of<Loss>();
+  out["losses"] = loss_specs();
   out["layers"] = specs_of<Layer>();
+  out["optimizers"] = specs_of<Optimizer>();
+  out["schedules"] = specs_of<schedules::Schedule>();
   out["initializers"] = initializer_specs();
   return out;
 }

@@ -8,8 +8,6 @@ from collections.abc import Callable
 from dataclasses import fields
 from typing import Any, ClassVar, TypeVar
 
-from typing_extensions import Self
-
 from stoop import _core
 from stoop._checks import Bounds, flag, integer, real
 from stoop._errors import message, refuse_name
@@ -60,34 +58,34 @@ class Config:
         values = {field.name: plain(getattr(self, field.name)) for field in fields(self)}  # type: ignore[arg-type]
         return {"type": self.type_name, **values}
 
-    @classmethod
-    def _named(cls, name: str) -> type[Self]:
-        """Return the class of that name; ValueError, with the nearest name, if the core has none."""
-        if name not in cls._known:
-            refuse_name(cls._kind, cls._kind, str(name), list(cls._known))
-        found: type[Self] = cls._known[name]
-        return found
 
-    @classmethod
-    def _given(cls, where: str, value: object) -> Self:
-        """Return what a name (with its defaults) or an object means.
+def class_named(kind: type[C], name: str) -> type[C]:
+    """Return the class of that name; ValueError, with the nearest name, if there is none."""
+    if name not in kind._known:
+        refuse_name(kind._kind, kind._kind, str(name), list(kind._known))
+    found: type[C] = kind._known[name]
+    return found
 
-        Raises
-        ------
-        ValueError
-            For an unknown name; the nearest is suggested.
-        TypeError
-            For anything else.
-        """
-        if isinstance(value, str):
-            return cls._named(value)()
-        if isinstance(value, cls):
-            return value
-        hint = f"for example {cls._example}"
-        if isinstance(value, type) and issubclass(value, cls):
-            hint = f"give an object, {value.__name__}(...)"
-        expected = f"expected a name or an object of {cls.__module__}"
-        raise TypeError(message(where, f"{cls._kind} is {value!r}", expected, hint))
+
+def as_config(kind: type[C], where: str, value: object) -> C:
+    """Return what a name (with its defaults) or an object means.
+
+    Raises
+    ------
+    ValueError
+        For an unknown name; the nearest is suggested.
+    TypeError
+        For anything else.
+    """
+    if isinstance(value, str):
+        return class_named(kind, value)()
+    if isinstance(value, kind):
+        return value
+    hint = f"for example {kind._example}"
+    if isinstance(value, type) and issubclass(value, kind):
+        hint = f"give an object, {value.__name__}(...)"
+    expected = f"expected a name or an object of {kind.__module__}"
+    raise TypeError(message(where, f"{kind._kind} is {value!r}", expected, hint))
 
 
 def plain(value: Any) -> Any:

@@ -15,7 +15,7 @@ from stoop._errors import message, refuse_name
 from stoop._labels import TargetReader
 from stoop._settings import Settings
 from stoop._weights import class_weights
-from stoop.schedules import python_rate
+from stoop.schedules import python_rates
 
 _METRICS = ("accuracy",)
 # These change nothing, so that labels of a model that was never trained may be taken for its classes to be.
@@ -38,7 +38,7 @@ class Training(Settings):
     def _build(self) -> None:
         make: Any = _core.TrainerFloat64 if self._model.dtype.itemsize == 8 else _core.TrainerFloat32
         config = {"loss": self._loss.to_config(), "optimizer": self._optimizer.to_config(), **self._config}
-        rate = python_rate(self._optimizer.learning_rate)
+        rate = python_rates(self._optimizer.learning_rate)
         self._core: _core._Trainer[Any] = make(self._model._core, json.dumps(config), rate)
         self._has_accuracy = self._loss._spec["has_accuracy"]
         self._targets = TargetReader(self._model, self._loss)

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from stoop import _core
 from stoop._checks import NOT_NEGATIVE, POSITIVE, check_finite, features, integer, real, sample_weights
+from stoop._config import as_config
 from stoop._errors import message
 from stoop._labels import TargetReader
 from stoop.losses import Loss
@@ -144,7 +145,7 @@ def gradcheck(
     double._assign(double._fitting(model.state_dict()))
     for name, array in model.parameters().items():
         check_finite("gradcheck", name, array, "take parameters from before they went wrong")
-    checked_loss = Loss._given("gradcheck", loss)
+    checked_loss = as_config(Loss, "gradcheck", loss)
     x = features("gradcheck", X, double.dtype, double.input_dim)
     reader = TargetReader(double, checked_loss)
     targets, _ = reader.read("gradcheck", y, x.shape[0], may_name=double.output is None)

@@ -8,42 +8,23 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any, ClassVar
 
-from stoop import _core
+from stoop import _core, activations
+from stoop._config import class_named
 from stoop._errors import message
-from stoop.activations import (
-    ELU,
-    GELU,
-    Activation,
-    Identity,
-    Layer,
-    LeakyReLU,
-    ReLU,
-    Sigmoid,
-    SiLU,
-    Softplus,
-    Tanh,
-    activation_from_config,
-)
+from stoop.activations import *  # noqa: F403  all of its classes are layers
+from stoop.activations import Activation, Layer, activation_from_config
 from stoop.initializers import Initializer, as_initializer
 
 __all__ = [
-    "ELU",
-    "GELU",
     "Activation",
     "BatchNorm",
     "Dense",
     "Dropout",
-    "Identity",
     "Layer",
     "LayerNorm",
-    "LeakyReLU",
-    "ReLU",
     "Residual",
-    "SiLU",
-    "Sigmoid",
-    "Softplus",
-    "Tanh",
 ]
+__all__ += activations.__all__
 
 
 @dataclass(frozen=True)
@@ -55,8 +36,8 @@ class Dense(Layer):
     units : int
         Number of outputs, >= 1.
     activation : str or activation layer, optional
-        ``"relu"``, ``"leaky_relu"``, ``"elu"``, ``"gelu"``, ``"silu"``, ``"softplus"``, ``"tanh"``, ``"sigmoid"``,
-        ``"identity"`` or an object such as ``LeakyReLU(0.2)``. None: identity.
+        A name, ``"relu"``, ``"tanh"`` or that of any other activation, or an object such as ``LeakyReLU(0.2)``. None:
+        identity.
     use_bias : bool, optional
         None: True, but False directly before a `BatchNorm`, where a bias has no effect.
     kernel_init : str or Initializer, optional
@@ -290,7 +271,7 @@ def layer_to_config(layer: Layer) -> dict[str, Any]:
 
 def layer_from_config(config: dict[str, Any]) -> Layer:
     """Rebuild a layer from `layer_to_config`."""
-    kind = Layer._named(config["type"])
+    kind = class_named(Layer, config["type"])
     if kind is Dense:
         return Dense.from_config(config)
     arguments = {key: value for key, value in config.items() if key != "type"}
@@ -324,7 +305,7 @@ def matrix_products(layer: Layer, width: int) -> list[tuple[int, int]]:
 
 def _check_activation(activation: object) -> None:
     if isinstance(activation, str):
-        Activation._named(activation)
+        class_named(Activation, activation)
     elif not (activation is None or isinstance(activation, Activation)):
         expected = "expected a name or an activation layer"
         raise TypeError(message("Dense", f"activation is {activation!r}", expected, 'for example "relu"'))

@@ -12,10 +12,11 @@ from stoop import _core
 from stoop._array_checks import Extents, check_gradients, check_parameters
 from stoop._arrays import to_numpy
 from stoop._checks import integer
+from stoop._config import as_config
 from stoop._core import NonFiniteLossError
 from stoop._errors import message
 from stoop.optimizers import FullBatchOptimizer, Optimizer
-from stoop.schedules import python_rate
+from stoop.schedules import python_rates
 
 _WHERE = "minimize"
 Parameters = npt.NDArray[Any] | Sequence[npt.NDArray[Any]]
@@ -67,7 +68,7 @@ def minimize(cost: Any, params: Parameters, optimizer: str | Optimizer, steps: i
     >>> round(float(w), 6)
     5.0
     """
-    chosen = Optimizer._given(_WHERE, optimizer)
+    chosen = as_config(Optimizer, _WHERE, optimizer)
     if not callable(cost):
         expected = "expected a function of params"
         raise TypeError(message(_WHERE, f"cost is {cost!r}", expected, "return (value, [gradients]) from it"))
@@ -116,7 +117,7 @@ def _iterate(
 
     try:
         values = _core.minimize(
-            json.dumps(optimizer.to_config()), python_rate(optimizer.learning_rate), point, flat_cost, steps
+            json.dumps(optimizer.to_config()), python_rates(optimizer.learning_rate), point, flat_cost, steps
         )
     finally:
         put()

@@ -15,6 +15,7 @@ from stoop._checks import (
     thread_count,
 )
 from stoop._checks import seed as checked_seed
+from stoop._config import as_config
 from stoop._errors import message
 from stoop._fit import WHERE, FitOptions
 from stoop._measuring import Measuring
@@ -112,8 +113,8 @@ class Trainer(Measuring):
         if not isinstance(model, Model):
             raise TypeError(message("Trainer", f"model is {model!r}", "expected a stoop.Model", "build one first"))
         self._model = model
-        self._loss = Loss._given("Trainer", loss)
-        self._optimizer = Optimizer._given("Trainer", optimizer)
+        self._loss = as_config(Loss, "Trainer", loss)
+        self._optimizer = as_config(Optimizer, "Trainer", optimizer)
         self._history = History(())
         self._config = {
             **checked_penalties(l1, l2),

@@ -12,7 +12,7 @@ import pytest
 import cases
 import stoop
 from helpers import refused
-from stoop._config import SPECS, Config, bounds_of
+from stoop._config import SPECS, Config, bounds_of, class_named
 
 KINDS = [kind for kind in ("activation", "layer", "loss", "optimizer", "schedule") if f"{kind}s" in SPECS]
 NAMES = [(kind, name) for kind in KINDS for name in SPECS[f"{kind}s"]]
@@ -28,7 +28,7 @@ def class_of(kind: str, name: str) -> Any:
         "optimizer": stoop.optimizers.Optimizer,
         "schedule": stoop.schedules.Schedule,
     }
-    return bases[kind]._named(name)
+    return class_named(bases[kind], name)
 
 
 @pytest.mark.parametrize(("kind", "name"), NAMES)
@@ -108,9 +108,9 @@ def test_what_the_base_class_gives() -> None:
     class Mine(stoop.losses.Huber):
         """A subclass of a user is what it derives from, and takes no name away."""
 
-    assert stoop.losses.Loss._named("huber") is stoop.losses.Huber
+    assert class_named(stoop.losses.Loss, "huber") is stoop.losses.Huber
     assert Mine(2.0).to_config() == {"type": "huber", "delta": 2.0}
     assert dataclasses.replace(Mine(2.0), delta=3).delta == 3.0
     assert issubclass(stoop.ReLU, stoop.layers.Layer)
-    assert stoop.layers.Layer._named("relu") is stoop.layers.Activation._named("relu") is stoop.ReLU
+    assert class_named(stoop.layers.Layer, "relu") is class_named(stoop.layers.Activation, "relu") is stoop.ReLU
     assert issubclass(stoop.optimizers.Adam, Config)

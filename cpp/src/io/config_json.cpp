@@ -58,6 +58,8 @@ template <Named T>
 void read(const json& value, const std::string& where, T& out);
 void read(const json& value, const std::string& where, Initializer& out);
 void read(const json& value, const std::string& where, Layer& out);
+template <Choice T>
+void read(const json& value, const std::string& where, T& out);
 void read(const json& value, const std::string& where, schedules::Per& out);
 void read(const json& value, const std::string& where, Precision& out);
 void read(const json& value, const std::string& where, OutputKind& out);
@@ -125,6 +127,13 @@ void read(const json& value, const std::string& where, Initializer& out) {
     refuse(where, value, "expected an object, because " + name + " needs a value",
            "write {\"type\": \"" + name + "\", \"value\": 0.1}");
   }
+}
+
+template <Choice T>
+void read(const json& value, const std::string& where, T& out) {
+  std::string name;
+  read(value, where, name);
+  out = choice_named<T>(name, where);
 }
 
 void read(const json& value, const std::string& where, schedules::Per& out) {
@@ -265,6 +274,11 @@ OrderedJson write(const T& value) {
   return value;
 }
 
+template <Choice T>
+OrderedJson write(const T& value) {
+  return name_of_choice(value);
+}
+
 template <Named T>
 OrderedJson write(const T& value);
 OrderedJson write(const Initializer& value);
@@ -364,14 +378,36 @@ Config config_from_json(std::string_view text, const std::string& where) {
   return config;
 }
 
+void place_functions(Optimizer& optimizer, const RateFunctions& functions) {
+  std::span<const std::optional<schedules::Custom>> left = functions;
+  set_learning_rate(optimizer, with_functions(schedule_of(optimizer), left));
+}
+
 }  // namespace
 
 std::string to_json(const ModelConfig& config) { return config_to_json(config, "model"); }
 std::string to_json(const TrainerConfig& config) { return config_to_json(config, "trainer"); }
 
 ModelConfig model_config_from_json(std::string_view text) { return config_from_json<ModelConfig>(text, "model"); }
-TrainerConfig trainer_config_from_json(std::string_view text) {
-  return config_from_json<TrainerConfig>(text, "trainer");
+
+TrainerConfig trainer_config_from_json(std::string_view text, const RateFunctions& functions) {
+  TrainerConfig config = config_from_json<TrainerConfig>(text, "trainer");
+  place_functions(config.optimizer, functions);
+  return config;
+}
+
+Optimizer optimizer_from_json(std::string_view text, const RateFunctions& functions) {
+  Optimizer optimizer;
+  read(parse(text, "optimizer"), "optimizer", optimizer);
+  place_functions(optimizer, functions);
+  return optimizer;
+}
+
+LearningRate learning_rate_from_json(std::string_view text, const RateFunctions& functions) {
+  LearningRate rate = 0.0;
+  read(parse(text, "learning_rate"), "learning_rate", rate);
+  std::span<const std::optional<schedules::Custom>> left = functions;
+  return with_functions(rate, left);
 }
 
 Loss loss_from_json(std::string_view text) {

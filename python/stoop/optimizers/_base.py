@@ -6,10 +6,9 @@ from typing import Any, ClassVar
 import numpy.typing as npt
 
 from stoop._array_checks import check_gradients, check_parameters
-from stoop._checks import BELOW_ONE, NOT_NEGATIVE, POSITIVE, flag, real
 from stoop._config import Config
 from stoop.optimizers._updater import ArrayUpdater, ArrayUpdaters, Updater
-from stoop.schedules import as_learning_rate, plain
+from stoop.schedules import as_learning_rate
 
 LearningRate = Any  # float | Schedule | Callable[[int], float]; kept as a float or a Schedule
 
@@ -20,6 +19,10 @@ class Optimizer(Config, kind="optimizer"):
     _example: ClassVar[str] = "stoop.optimizers.Adam(1e-3)"
 
     learning_rate: LearningRate
+
+    def __post_init__(self) -> None:
+        self._set("learning_rate", as_learning_rate(type(self).__name__, "learning_rate", self.learning_rate))
+        super().__post_init__()
 
     def step(self, parameters: Sequence[npt.NDArray[Any]], gradients: Sequence[npt.ArrayLike]) -> None:
         """Update bare arrays in place, one gradient for each.
@@ -77,33 +80,8 @@ class Optimizer(Config, kind="optimizer"):
         updaters: ArrayUpdaters = self.__dict__["_updaters"]
         return updaters.find(where, self, parameters, views)
 
-    def to_config(self) -> dict[str, Any]:
-        """Return ``{"type": name, ...}``, the form that the core reads; a Python function is a placeholder there."""
-        config: dict[str, Any] = {"type": self.type_name}
-        config |= self._settings()
-        config["learning_rate"] = plain(self.learning_rate)
-        return config
-
-    def _settings(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if not name.startswith("_")}
-
     def __getstate__(self) -> dict[str, Any]:
         updaters: ArrayUpdaters | None = self.__dict__.get("_updaters")
         copied = self.__dict__.get("_copied", []) if updaters is None else updaters.snapshots()
-        return self._settings() | ({"_copied": copied} if copied else {})
-
-    def _check(self, *decays: str) -> None:
-        """Check the learning rate, the factors in [0, 1) named, and eps."""
-        where = type(self).__name__
-        rate = as_learning_rate(where, "learning_rate", self.learning_rate)
-        object.__setattr__(self, "learning_rate", rate)
-        for name in decays:
-            object.__setattr__(self, name, real(where, name, getattr(self, name), BELOW_ONE))
-        if "eps" in vars(self):
-            object.__setattr__(self, "eps", real(where, "eps", vars(self)["eps"], POSITIVE))
-
-    def _check_flag(self, name: str) -> None:
-        object.__setattr__(self, name, flag(type(self).__name__, name, getattr(self, name)))
-
-    def _check_not_negative(self, name: str) -> None:
-        object.__setattr__(self, name, real(type(self).__name__, name, getattr(self, name), NOT_NEGATIVE))
+        settings = {name: value for name, value in vars(self).items() if not name.startswith("_")}
+        return settings | ({"_copied": copied} if copied else {})

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from stoop._checks import FRACTION, real
 from stoop._errors import message
 from stoop.optimizers._base import LearningRate, Optimizer
 
@@ -38,9 +37,7 @@ class SGD(Optimizer):
     dampening: float = 0.0
 
     def __post_init__(self) -> None:
-        self._check("momentum")
-        self._check_flag("nesterov")
-        object.__setattr__(self, "dampening", real("SGD", "dampening", self.dampening, FRACTION))
+        super().__post_init__()
         if self.nesterov and (self.momentum == 0.0 or self.dampening != 0.0):
             given = f"nesterov with momentum {self.momentum:g} and dampening {self.dampening:g}"
             hint = "give a momentum such as 0.9, or leave nesterov out"
@@ -69,9 +66,6 @@ class AdaGrad(Optimizer):
     type_name: ClassVar[str] = "adagrad"
     learning_rate: LearningRate = 0.01
     eps: float = 1e-10
-
-    def __post_init__(self) -> None:
-        self._check()
 
 
 @dataclass(frozen=True)
@@ -106,10 +100,6 @@ class RMSProp(Optimizer):
     momentum: float = 0.0
     centered: bool = False
 
-    def __post_init__(self) -> None:
-        self._check("rho", "momentum")
-        self._check_flag("centered")
-
 
 @dataclass(frozen=True)
 class Adam(Optimizer):
@@ -141,10 +131,6 @@ class Adam(Optimizer):
     beta2: float = 0.999
     eps: float = 1e-8
     amsgrad: bool = False
-
-    def __post_init__(self) -> None:
-        self._check("beta1", "beta2")
-        self._check_flag("amsgrad")
 
 
 @dataclass(frozen=True)
@@ -178,11 +164,6 @@ class AdamW(Optimizer):
     amsgrad: bool = False
     weight_decay: float = 0.01
 
-    def __post_init__(self) -> None:
-        self._check("beta1", "beta2")
-        self._check_flag("amsgrad")
-        self._check_not_negative("weight_decay")
-
 
 @dataclass(frozen=True)
 class Nadam(Optimizer):
@@ -215,10 +196,6 @@ class Nadam(Optimizer):
     eps: float = 1e-8
     momentum_decay: float = 0.004
 
-    def __post_init__(self) -> None:
-        self._check("beta1", "beta2")
-        self._check_not_negative("momentum_decay")
-
 
 @dataclass(frozen=True)
 class Lion(Optimizer):
@@ -246,7 +223,3 @@ class Lion(Optimizer):
     beta1: float = 0.9
     beta2: float = 0.99
     weight_decay: float = 0.0
-
-    def __post_init__(self) -> None:
-        self._check("beta1", "beta2")
-        self._check_not_negative("weight_decay")

@@ -30,9 +30,6 @@ class Constant(Schedule):
     lr: float
     per: str = "step"
 
-    def __post_init__(self) -> None:
-        self._check(["lr"])
-
 
 @dataclass(frozen=True)
 class Step(Schedule):
@@ -59,10 +56,6 @@ class Step(Schedule):
     factor: float = 0.5
     every: int = 0  # refused: there is no usual length
     per: str = "step"
-
-    def __post_init__(self) -> None:
-        self._check(["lr"], ["every"])
-        self._check_positive("factor")
 
 
 @dataclass(frozen=True)
@@ -101,7 +94,7 @@ class Piecewise(Schedule):
         object.__setattr__(self, "boundaries", starts)
         object.__setattr__(self, "rates", rates)
         object.__setattr__(self, "per", per)
-        self._check([])
+        self.__post_init__()
         if len(rates) != len(starts) + 1:
             given = f"{len(rates)} values and {len(starts)} boundaries"
             hint = "give the rate before, between and after them"
@@ -145,10 +138,6 @@ class Exponential(Schedule):
     every: int = 1
     per: str = "step"
 
-    def __post_init__(self) -> None:
-        self._check(["lr"], ["every"])
-        self._check_positive("decay")
-
 
 @dataclass(frozen=True)
 class InverseTime(Schedule):
@@ -170,9 +159,6 @@ class InverseTime(Schedule):
     lr: float
     decay: float
     per: str = "step"
-
-    def __post_init__(self) -> None:
-        self._check(["lr", "decay"])
 
 
 @dataclass(frozen=True)
@@ -196,9 +182,6 @@ class Power(Schedule):
     exponent: float
     per: str = "step"
 
-    def __post_init__(self) -> None:
-        self._check(["lr", "exponent"])
-
 
 @dataclass(frozen=True)
 class InverseSqrt(Schedule):
@@ -219,9 +202,6 @@ class InverseSqrt(Schedule):
     type_name: ClassVar[str] = "inverse_sqrt"
     lr: float
     per: str = "step"
-
-    def __post_init__(self) -> None:
-        self._check(["lr"])
 
 
 def _sequence(name: str, values: Any) -> list[Any]:
