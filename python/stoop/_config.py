@@ -39,7 +39,7 @@ class Config:
             cls._kind, cls._known = kind, {}
         if "type_name" not in vars(cls):
             return
-        cls._spec = SPECS.get(f"{cls._kind}s", {}).get(cls.type_name, {"fields": {}})
+        cls._spec = SPECS[f"{cls._kind}s"][cls.type_name]
         for base in cls.__mro__:
             if "_known" in vars(base):
                 base._known[cls.type_name] = cls  # type: ignore[attr-defined]
@@ -62,7 +62,7 @@ class Config:
 def class_named(kind: type[C], name: str) -> type[C]:
     """Return the class of that name; ValueError, with the nearest name, if there is none."""
     if name not in kind._known:
-        refuse_name(kind._kind, kind._kind, str(name), list(kind._known))
+        refuse_name(kind._kind, kind._kind, str(name), list(SPECS[f"{kind._kind}s"]))
     found: type[C] = kind._known[name]
     return found
 
