@@ -12,7 +12,16 @@ from stoop import _core
 from stoop._checks import Bounds, flag, integer, real
 from stoop._errors import message, refuse_name
 
-SPECS: dict[str, dict[str, Any]] = _core.specs()  # by kind in the plural, then by name
+_KINDS = {
+    "activation": "activations",
+    "initializer": "initializers",
+    "layer": "layers",
+    "loss": "losses",
+    "optimizer": "optimizers",
+    "schedule": "schedules",
+}
+_FOUND = _core.specs()
+SPECS: dict[str, dict[str, Any]] = {kind: _FOUND[kinds] for kind, kinds in _KINDS.items()}  # by kind and name
 
 C = TypeVar("C", bound="Config")
 
@@ -39,7 +48,7 @@ class Config:
             cls._kind, cls._known = kind, {}
         if "type_name" not in vars(cls):
             return
-        cls._spec = SPECS[f"{cls._kind}s"][cls.type_name]
+        cls._spec = SPECS[cls._kind][cls.type_name]
         for base in cls.__mro__:
             if "_known" in vars(base):
                 base._known[cls.type_name] = cls  # type: ignore[attr-defined]
@@ -62,7 +71,7 @@ class Config:
 def class_named(kind: type[C], name: str) -> type[C]:
     """Return the class of that name; ValueError, with the nearest name, if there is none."""
     if name not in kind._known:
-        refuse_name(kind._kind, kind._kind, str(name), list(SPECS[f"{kind._kind}s"]))
+        refuse_name(kind._kind, kind._kind, str(name), list(SPECS[kind._kind]))
     found: type[C] = kind._known[name]
     return found
 

@@ -21,7 +21,7 @@ from stoop._checks import real
 from stoop._config import SPECS, Config, bounds_of, checked
 from stoop._errors import message, refuse_name
 
-_VALUES = {name: spec["fields"].get("value") for name, spec in SPECS["initializers"].items()}
+_VALUES = {name: spec["fields"].get("value") for name, spec in SPECS["initializer"].items()}
 
 
 @dataclass(frozen=True)

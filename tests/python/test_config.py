@@ -15,7 +15,7 @@ from helpers import refused
 from stoop._config import SPECS, Config, bounds_of, class_named
 
 KINDS = ["activation", "layer", "loss", "optimizer", "schedule"]
-NAMES = [(kind, name) for kind in KINDS for name in SPECS[f"{kind}s"]]
+NAMES = [(kind, name) for kind in KINDS for name in SPECS[kind]]
 # What is not one field each: the layers of a Residual, the arguments of Piecewise, whose `values` are a method.
 OTHERWISE = {("layer", "residual"), ("schedule", "piecewise")}
 
@@ -33,9 +33,9 @@ def class_of(kind: str, name: str) -> Any:
 
 @pytest.mark.parametrize(("kind", "name"), NAMES)
 def test_fields_and_defaults(kind: str, name: str) -> None:
-    spec, found = SPECS[f"{kind}s"][name], class_of(kind, name)
+    spec, found = SPECS[kind][name], class_of(kind, name)
     assert found.__name__ == spec["class"]
-    assert (found.type_name, found._spec) == (name, SPECS[f"{found._kind}s"][name])
+    assert (found.type_name, found._spec) == (name, SPECS[found._kind][name])
     arguments = inspect.signature(found).parameters
     names = [n for n in arguments if n != "trainable"], [n for n in spec["fields"] if n != "trainable"]
     if kind == "schedule":  # whose files have an order of their own, and no functions
@@ -54,9 +54,9 @@ def test_fields_and_defaults(kind: str, name: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_classes_are_those_of_the_core(kind: str) -> None:
-    first = class_of(kind, next(iter(SPECS[f"{kind}s"])))
+    first = class_of(kind, next(iter(SPECS[kind])))
     known = stoop.layers.Layer._known if kind == "layer" else first._known
-    assert sorted(known) == sorted(SPECS[f"{kind}s"])
+    assert sorted(known) == sorted(SPECS[kind])
 
 
 def arguments_of(kind: str, name: str) -> dict[str, Any]:
@@ -67,14 +67,14 @@ def arguments_of(kind: str, name: str) -> dict[str, Any]:
 NUMBERS = [
     (kind, name, key)
     for kind, name in NAMES
-    for key, field in SPECS[f"{kind}s"][name]["fields"].items()
+    for key, field in SPECS[kind][name]["fields"].items()
     if field["type"] in ("float", "int") and (kind, name) not in OTHERWISE
 ]
 
 
 @pytest.mark.parametrize(("kind", "name", "key"), NUMBERS)
 def test_bounds_and_hints_are_those_of_the_core(kind: str, name: str, key: str) -> None:
-    field, found = SPECS[f"{kind}s"][name]["fields"][key], class_of(kind, name)
+    field, found = SPECS[kind][name]["fields"][key], class_of(kind, name)
     arguments = arguments_of(kind, name)
     for value in outside(field):
         with refused(ValueError, key) as caught:
@@ -101,7 +101,7 @@ def outside(field: dict[str, Any]) -> list[float]:
 
 def test_the_words_of_a_range() -> None:
     for kind, name, key in NUMBERS:
-        field = SPECS[f"{kind}s"][name]["fields"][key]
+        field = SPECS[kind][name]["fields"][key]
         if field["type"] == "float":
             assert bounds_of(field).words(key) == field["expected"]
 

@@ -13,6 +13,7 @@ import cases
 import crossed
 import reference
 import stoop
+from stoop._config import SPECS
 from stoop.layers import layer_from_config, layer_to_config
 
 
@@ -23,7 +24,7 @@ def test_the_cases_are_the_registry(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["activation", "loss", "optimizer", "initializer"])
 def test_the_core_knows_the_same_names(kind: str) -> None:
-    assert set(stoop._core.specs()[f"{kind}s"]) == set(cases.registry(kind))
+    assert set(SPECS[kind]) == set(cases.registry(kind))
 
 
 def test_every_case_has_its_formula() -> None:
