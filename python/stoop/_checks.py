@@ -41,6 +41,8 @@ class Bounds(NamedTuple):
 
     def words(self, name: str) -> str:
         """Return "expected ..." for the number of that name."""
+        if not (math.isinf(self.high) or self.without_low or self.without_high):
+            return f"expected {self.low:g} to {self.high:g}"
         if not math.isinf(self.high):
             above, below = "<" if self.without_low else "<=", "<" if self.without_high else "<="
             return f"expected {self.low:g} {above} {name} {below} {self.high:g}"
@@ -205,7 +207,7 @@ def flag(where: str, name: str, value: Any) -> bool:
 
 def integer(where: str, name: str, value: Any, minimum: int, maximum: int = _INT64, *, hint: str = "") -> int:
     """Return `value` as an int in [minimum, maximum]; TypeError for a bool or a float, ValueError outside."""
-    expected = f"expected at least {minimum}" if maximum == _INT64 else f"expected {minimum} <= {name} <= {maximum}"
+    expected = f"expected at least {minimum}" if maximum == _INT64 else f"expected {minimum} to {maximum}"
     if isinstance(value, bool | np.bool_) or not hasattr(value, "__index__"):
         raise TypeError(message(where, f"{name} is {value!r}", expected, f"give {name} as an int"))
     number = operator.index(value)

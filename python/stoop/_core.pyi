@@ -139,9 +139,7 @@ def minimize(
     cost: Callable[[npt.NDArray[np.float64]], float],
     steps: int,
 ) -> list[float]: ...  # the cost before each
-def schedule_rates(
-    schedule: str, rates: PythonRates, first: int, count: int
-) -> npt.NDArray[np.float64]: ...  # JSON
+def schedule_rates(schedule: str, rates: PythonRates, first: int, count: int) -> npt.NDArray[np.float64]: ...  # JSON
 def ewa(
     x: npt.NDArray[np.float64], beta: float, bias_correction: bool
 ) -> npt.NDArray[np.float64]: ...  # (n, columns), each column by itself
@@ -153,7 +151,6 @@ MOST_NESTED_RESIDUALS: int
 # numbers "low", "high", "without_low", "without_high", "expected" as well, of names "choices". None: no bound. Beside
 # "class" and "fields" a loss has "has_accuracy".
 def specs() -> dict[str, dict[str, Any]]: ...
-
 def refuse_name(where: str, what: str, name: str, valid: list[str]) -> NoReturn: ...  # ValueError, suggests the nearest
 def gradcheck(
     model: ModelFloat64,

@@ -213,6 +213,11 @@ class Residual(Layer):
         self._set("trainable", trainable)
         self.__post_init__()
 
+    def to_config(self) -> dict[str, Any]:
+        """Return the form that is stored in a model file."""
+        inner = [layer_to_config(layer) for layer in self.layers]
+        return {"type": self.type_name, "layers": inner, "trainable": self.trainable}
+
     def __reduce__(self) -> tuple[Any, ...]:
         """Copy and pickle what a model can hold: beyond that, the recursion over the blocks would have no limit."""
         check_nesting("Residual", (self,))

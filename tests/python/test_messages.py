@@ -25,7 +25,7 @@ MESSAGES: dict[str, Callable[[], Any]] = {
     "[Trainer.fit] batch_size is 0; expected at least 1; 32 to 512 is usual; len(X) is full-batch descent.": (
         lambda: trainer().fit(X, Y, 1, 0)
     ),
-    "[Trainer.fit] verbose is 3; expected 0 <= verbose <= 2; 0 is silent, 1 shows a table, 2 without a live line.": (
+    "[Trainer.fit] verbose is 3; expected 0 to 2; 0 is silent, 1 shows a table, 2 without a live line.": (
         lambda: trainer().fit(X, Y, verbose=3)
     ),
     "[Trainer.fit] validation_split is 1; expected 0 <= validation_split < 1; 0.2 keeps the last fifth of X.": (
