@@ -22,8 +22,8 @@ template <class T>
 struct TrainingRun : StateView<T> {
   SampleRows<T> data;  // those of the epoch, `x.rows` of them
   Index batch = 0;
-  Index merged = 0;      // a last batch of up to this many rows goes with the one before it
-  Index accumulate = 1;  // batches that make an update
+  Index merged = 0;              // a last batch of up to this many rows goes with the one before it
+  Index accumulate = 1;          // batches that make an update
   const T* direction = nullptr;  // of PlanKind::curvature, whose `gradient` is the Hessian times this
   Numbers<Loss> loss_numbers;
   const Optimizer* optimizer = nullptr;    // of plans that update
@@ -40,8 +40,8 @@ struct TrainingRun : StateView<T> {
   std::uint64_t seed = 0;  // of dropout
   int num_threads = 0;     // 0: as many as pay off
   Poller* poller = nullptr;
-  // The poller is asked at any time, and its no ends the run at once: of runs that change nothing before their end. Else it
-  // is asked between updates.
+  // In a run that changes nothing before its end, the poller is asked at any time, and its no ends the run at once. In other
+  // runs it is asked between updates.
   bool stops_within = false;
   ReadAhead* read_ahead = nullptr;  // of an x that is mapped
 };

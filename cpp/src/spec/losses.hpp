@@ -1,4 +1,4 @@
-// What is known of each loss beyond its formula, which is in cpu/loss.inl.hpp.
+// Everything that is known of each loss except its formula, which is in cpu/loss.inl.hpp.
 #pragma once
 
 #include <stoop/losses.hpp>
@@ -7,7 +7,7 @@
 
 namespace stoop {
 
-// What rows of targets must be.
+// The condition for rows of targets.
 enum class TargetValues {
   any,            // finite numbers
   not_negative,   // finite numbers >= 0

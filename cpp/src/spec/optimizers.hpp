@@ -1,6 +1,6 @@
-// What is known of each optimizer beyond its formula, which is in cpu/optimizer.inl.hpp: Spec, its fields and state, and
-// Rates, the numbers that its kernel takes for one update. No std functions, so that the files of each instruction set
-// may include it.
+// Everything that is known of each optimizer except its formula, which is in cpu/optimizer.inl.hpp: Spec has its fields and
+// state, and Rates the numbers that its kernel takes for one update. This file uses no std functions, so that the files of
+// each instruction set may include it.
 #pragma once
 
 #include <stoop/optimizers.hpp>
@@ -9,8 +9,8 @@
 
 namespace stoop {
 
-// What becomes of the squares of gradients. Where the element type does not hold one, its root is infinite, and the
-// parameter never moves again.
+// The use of squares of gradients. If the element type does not hold a square, its root is infinite, and the parameter never
+// changes again.
 enum class Squares { none, averaged, added_up };
 
 // Each Spec also has states(optimizer): how many arrays of parameter size it keeps.
@@ -25,8 +25,8 @@ constexpr Field<Op, double> factor(const char* key, double Op::* member, const c
   return {key, member, from_up_to(0, 1), hint, Holds::below_one};
 }
 
-// What keeps a division by a root of squared gradients finite. One whose own square vanishes would be left alone with
-// gradients whose squares do, and make their updates as long as 1/eps.
+// eps keeps a division by a root of squared gradients finite. If its own square vanished, it alone would remain beside
+// gradients whose squares vanish, and their updates would be as long as 1/eps.
 template <class Op>
 inline constexpr Field<Op, double> kEps{"eps", &Op::eps, above(0), "1e-8 is usual", Holds::size_of_square};
 

@@ -55,7 +55,7 @@ EpochSettings settings_of(const FitOptions<T>& options, const TrainerCore<T>& co
   return how;
 }
 
-// An epoch whose validation is interrupted keeps NaN for what was not measured.
+// If the validation of an epoch is interrupted, the values that were not measured stay NaN.
 template <class T>
 void validate(TrainerCore<T>& core, const Dataset<T>& data, const KeepGoing& keep_going, EpochResult& result,
               bool& interrupted) {

@@ -36,7 +36,7 @@ double Trainer<T>::step(const InputView& batch, const Targets<T>& y, const KeepG
   TrainerCore<T>& core = *impl_;
   Poller poller(keep_going);
   InputView x = batch;
-  x.mapped = false;  // all of it is read at once anyway: checked first, like any other
+  x.mapped = false;  // all of it is read at once, so it is checked first like any other
   core.check_not_swapped(kWhere);
   core.bind_model(kWhere);
   const Dataset<T> data(kWhere, x, y, core.needs(), keep_going ? &poller : nullptr);

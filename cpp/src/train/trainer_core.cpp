@@ -20,7 +20,7 @@ namespace {
 
 constexpr Index kEvaluationRows = 128;
 
-// Those in use, with products in bfloat16 where they are asked for; a precision that cannot be had is refused.
+// Returns the kernels in use, with products in bfloat16 if they are requested. Refuses a precision that the CPU lacks.
 template <class T>
 OpTable<T> kernels_for(Precision precision) {
   check_precision<T>(precision);
@@ -195,8 +195,7 @@ Answer TrainerCore<T>::ask(Question question, const GradientMode& mode, Training
 template <class T>
 Metrics TrainerCore<T>::evaluate(const Dataset<T>& data, Poller* poller) {
   if (evaluation == nullptr) {
-    evaluation =
-        std::make_shared<const Plan>(build_plan(plan_request(PlanKind::evaluation, kEvaluationRows, false)));
+    evaluation = std::make_shared<const Plan>(build_plan(plan_request(PlanKind::evaluation, kEvaluationRows, false)));
   }
   const double rows = static_cast<double>(data.rows());
   InferenceRun<T> run;

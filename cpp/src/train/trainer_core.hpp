@@ -20,7 +20,7 @@
 
 namespace stoop {
 
-// What is asked about the objective without an update.
+// The questions about the objective that need no update.
 enum class Question { gradient, curvature, loss, statistics };  // the last: of the layers, which keep them
 
 struct Answer {
@@ -58,12 +58,12 @@ struct TrainerCore {
 
   // ---- checks: ValueError ----
   void check_settings(const TrainerConfig& settings) const;
-  // A model that was assigned other layers has left this trainer's plans behind. Finds the arrays of the model, which may
+  // If the model was assigned other layers, the plans of this trainer are for the old ones. Finds the arrays of the model, which may
   // have been assigned another one of the same layers.
   void bind_model(std::string_view where);
   void check_not_swapped(std::string_view where) const;
   void check_block(std::string_view where, const char* what, std::size_t size) const;
-  // The variance of one sample is zero whatever it is.
+  // The variance of a single sample is always zero.
   void check_batch(std::string_view where, Index rows, Index batch) const;
 
   // ---- executors ----
@@ -80,7 +80,7 @@ struct TrainerCore {
   void read_ahead(TrainingRun<T>& run);
   // The learning rates of the updates from `first` on, as many as `rates` has places; and says what the outputs mean.
   void prepare_updates(Index first, std::span<double> rates);
-  // Until the first update the average is the parameters, whatever was done to them.
+  // Before the first update the average equals the parameters, whatever was done to them.
   void start_average();
   // All of the samples as one batch, with the layers behaving as `mode` says. Interrupted, and ValueError for bad data.
   Answer ask(Question question, const GradientMode& mode, TrainingRun<T>& run);
@@ -95,7 +95,8 @@ struct TrainerCore {
   // ---- trainer_full_batch.cpp ----
   Objective<T> make_objective(const Dataset<T>& data, Poller* poller);
   // One iteration, which is an epoch; nothing if it was interrupted.
-  std::optional<EpochResult> run_iteration(const Dataset<T>& data, const Objective<T>& objective, std::string_view where);
+  std::optional<EpochResult> run_iteration(const Dataset<T>& data, const Objective<T>& objective,
+                                           std::string_view where);
 };
 
 template <class T>
