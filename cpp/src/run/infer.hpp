@@ -1,4 +1,4 @@
-// Inference: rows through a plan in which no row needs another.
+// Inference: takes rows through a plan in which no row needs another.
 #pragma once
 
 #include "../data/sample_rows.hpp"

@@ -30,8 +30,8 @@ TeamExecutor<T>::TeamExecutor(std::shared_ptr<const Plan> shared, const OpTable<
 template <class T>
 TeamExecutor<T>::~TeamExecutor() = default;
 
-// Makes room for a team of this size. Each thread zeroes what it will use, so that with several memories (NUMA) it lies in
-// its own. False: the poller, if there is one, said no.
+// Makes room for a team of this size. Each thread zeroes the memory that it will use, so that with several memories (NUMA) it
+// lies near the thread. Returns false if there is a poller and it said no.
 template <class T>
 bool TeamExecutor<T>::reserve_threads(int threads, Poller* poller) {
   constexpr Index kPieceBytes = 1 << 22;
@@ -83,10 +83,10 @@ void TeamExecutor<T>::tune_for(int limit, double flops, bool fixed) {
   tuned_flops_ = flops;
 }
 
-// In pieces between which the size of the team may change.
+// Runs in pieces. The size of the team may change between them.
 template <class T>
 RunEnd TeamExecutor<T>::run(const TrainingRun<T>& run, Cursor& cursor, Index until) {
-  constexpr double kShort = 1e8;  // flops: some milliseconds at most, in which nobody need be asked
+  constexpr double kShort = 1e8;  // FLOPs: a run of some milliseconds at most, which need not ask whether to go on
   const InputView& x = run.data.x;
   const double of_row = this->plan().flops / static_cast<double>(this->plan().batch);
   const double of_batch = of_row * static_cast<double>(run.batch);

@@ -74,7 +74,7 @@ struct Spec<RMSProp> : OptimizerSpec {
   }
 };
 
-// What Adam has and those that are made like it.
+// The fields of Adam and of optimizers like it.
 template <class Op>
 struct AdamSpec : OptimizerSpec {
   static constexpr Squares kSquares = Squares::averaged;
@@ -141,9 +141,9 @@ struct Spec<NewtonCG> : OptimizerSpec {
   static constexpr int states(const NewtonCG&) { return 0; }
 };
 
-// ---- what a kernel takes for update t, counted from 1, at learning rate lr: Rates<Op>::at(optimizer, lr, t) ----
+// ---- the numbers that a kernel takes for update t, counted from 1, at learning rate lr: Rates<Op>::at(optimizer, lr, t) ----
 
-// `rest` is 1 - beta, which is taken here, in double, since 1 - 0.999f is off by 1e-5.
+// `rest` is 1 - beta. It is computed here in double, since 1 - 0.999f is off by 1e-5.
 template <class Op>
 struct Rates;
 
@@ -212,7 +212,8 @@ template <>
 struct Rates<Nadam> : MomentRates {
   double lr_grad, lr_mean;  // the learning rate times the factors of g and of its running mean
 
-  // The product of the mu is made anew, so that an update depends on t alone; it stops where 1 minus the product is 1.
+  // The product of the mu is computed again each time, so that an update depends on t alone. It stops when 1 minus the
+  // product is 1.
   static Rates at(const Nadam& nadam, double lr, Index t) {
     const double step = __builtin_pow(0.96, nadam.momentum_decay);
     double power = step, product = 1.0;

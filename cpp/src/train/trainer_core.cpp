@@ -89,7 +89,7 @@ void TrainerCore<T>::check_batch(std::string_view where, Index rows, Index batch
                     "give more samples, or use LayerNorm, which needs no batch");
 }
 
-// What the user asks of the model, and second derivatives, are not rounded to bfloat16.
+// Only training rounds to bfloat16. Prediction, evaluation and second derivatives compute in float32.
 template <class T>
 PlanRequest TrainerCore<T>::plan_request(PlanKind kind, Index batch, bool class_targets) const {
   const bool trains = kind == PlanKind::training || kind == PlanKind::checked || kind == PlanKind::gradient;
@@ -169,7 +169,7 @@ void TrainerCore<T>::start_average() {
   }
 }
 
-// Layers that need all rows together get them together; else the walk goes by parts, to save memory.
+// Layers that need all rows together get them together. Otherwise the walk goes by parts, to save memory.
 template <class T>
 Answer TrainerCore<T>::ask(Question question, const GradientMode& mode, TrainingRun<T>& run) {
   constexpr Index kPart = 1024;

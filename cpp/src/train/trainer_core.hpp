@@ -1,5 +1,5 @@
-// What a Trainer holds, and how it asks its executors. The public calls, which check what they are given and make the
-// errors, are in trainer.cpp and fit.cpp.
+// The members of a Trainer, and its calls of executors. The public calls, which check their arguments and throw the errors,
+// are in trainer.cpp and fit.cpp.
 #pragma once
 
 #include <memory>
