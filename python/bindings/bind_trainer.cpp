@@ -305,8 +305,8 @@ void bind_trainer_of(py::module_& m, const char* name) {
   const auto y = py::arg("y").noconvert();
   const auto weights = py::arg("weights").noconvert() = py::none();
   py::class_<Handle>(m, name)
-      .def(py::init<Model<T>&, std::string_view, const PythonRates&>(), py::arg("model"),
-           py::arg("config"), py::arg("rates"), py::keep_alive<1, 2>())
+      .def(py::init<Model<T>&, std::string_view, const PythonRates&>(), py::arg("model"), py::arg("config"),
+           py::arg("rates"), py::keep_alive<1, 2>())
       .def("fit", &fit<T>, x, y, py::arg("weights").noconvert(), py::arg("epochs"), py::arg("batch_size"),
            py::arg("shuffle"), py::arg("validation").noconvert(), py::arg("record"), py::arg("on_epoch"),
            py::arg("on_progress"), py::arg("last_batch"))
