@@ -90,9 +90,8 @@ void expect_complete(const OpTable<T>& table, Isa isa) {
   }
   for (int i = 0; i < kLossCount; ++i) EXPECT_TRUE(table.loss[i] && table.loss_tangent[i]) << "loss " << i;
   int i = 0;
-  for_each_alternative<Optimizer>([&]<class Op>(TypeOf<Op>) {
-    EXPECT_EQ(table.update[i++] == nullptr, Spec<Op>::kFullBatch) << Spec<Op>::kName;
-  });
+  for_each_alternative<Optimizer>(
+      [&]<class Op>(TypeOf<Op>) { EXPECT_EQ(table.update[i++] == nullptr, Spec<Op>::kFullBatch) << Spec<Op>::kName; });
 }
 
 TEST(OpTable, EveryEntryOfEverySupportedIsaIsFilled) {
