@@ -19,6 +19,7 @@ void bind_buffers(const Plan& plan, std::byte* arena, BoundBuffer<T>* bound) {
 template <class T>
 struct StepContext {
   const OpTable<T>* ops = nullptr;
+  const Step* steps = nullptr;  // of the plan: a product finds there what it does in its epilogue
   const BoundBuffer<T>* buffers = nullptr;
   const T* parameters = nullptr;
   const T* direction = nullptr;  // laid out like the parameters; of plans of kind `curvature`
@@ -47,5 +48,13 @@ struct Slice {
   Index rows() const { return row_end - row; }
   Index columns() const { return column_end - column; }
 };
+
+// How one kind of step is run; a kind without a definition does not compile (steps.hpp). Its base says by what:
+template <StepKind>
+struct Run;
+
+struct BySlices {};  // run(context, step, slice), on a part of the rows or columns of its output
+struct ByBlocks {};  // run(context, step, rows, begin, end, grad): the gradient of a part of a parameter, from all rows
+struct ByWalk {};    // by whoever walks the plan, who has the samples, the losses and the optimizer
 
 }  // namespace stoop
