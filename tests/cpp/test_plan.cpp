@@ -399,7 +399,7 @@ TEST(Plan, EveryStepFindsItsBuffersAliveAndFilled) {
         if (!trains(plan.kind)) filled[static_cast<std::size_t>(plan.input_buffer)] = true;
         for (const Step& step : plan.steps) {
           if (step.kind == StepKind::loss && trains(plan.kind)) expect_alive(plan.target_buffer, true);
-          const std::span<const Touch> touches = rule_of(step.kind).touches;
+          const std::span<const Touch> touches = rule_of(step.kind).touches();
           for (const Touch& touch : touches) expect_alive(step.*touch.operand, touch.use != Use::write);
           for (const Touch& touch : touches) {
             const int buffer = step.*touch.operand;
@@ -422,7 +422,8 @@ TEST(Plan, StepsHaveNoOperandThatTheirRuleDoesNotName) {
         for (const Step& step : plan.steps) {
           const StepRule& rule = rule_of(step.kind);
           for (const auto operand : kOperands) {
-            const bool named = std::any_of(rule.touches.begin(), rule.touches.end(),
+            const std::span<const Touch> touches = rule.touches();
+            const bool named = std::any_of(touches.begin(), touches.end(),
                                            [&](const Touch& touch) { return touch.operand == operand; });
             ASSERT_TRUE(named || step.*operand == kNone) << rule.name << "\n" << describe(plan);
           }

@@ -28,7 +28,7 @@ struct Shown {
 
 Shown shown_of(const Step& step) {
   Shown shown;
-  for (const Touch& touch : rule_of(step.kind).touches) {
+  for (const Touch& touch : rule_of(step.kind).touches()) {
     const int buffer = step.*touch.operand;
     const bool first = touch.operand == &Operands::x || touch.operand == &Operands::grad ||
                        (touch.operand == &Operands::sums && touch.use == Use::read);

@@ -22,7 +22,7 @@ struct Access {
 // Adds what the step touches.
 inline void add_accesses(const Step& step, std::vector<Access>& accesses) {
   const Reach own = step.cut == Cut::rows ? Reach::rows : Reach::columns;
-  for (const Touch& touch : rule_of(step.kind).touches) {
+  for (const Touch& touch : rule_of(step.kind).touches()) {
     const int buffer = step.*touch.operand;
     if (buffer == kNone) continue;
     const bool beyond = touch.extent == (step.cut == Cut::rows ? Extent::whole_columns : Extent::whole_rows);

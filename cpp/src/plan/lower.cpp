@@ -22,12 +22,13 @@ Lowered Lowering::run() {
 Lowered lower(const PlanRequest& request) { return Lowering(request).run(); }
 
 int Lowering::add_buffer(std::string name, Index width, Index rows) {
-  lowered_.buffers.push_back({std::move(name), width, request_.element_size, rows});
+  lowered_.buffers.push_back(
+      {.name = std::move(name), .width = width, .element_size = request_.element_size, .rows = rows});
   return static_cast<int>(lowered_.buffers.size()) - 1;
 }
 
 int Lowering::add_mask(int i) {
-  lowered_.buffers.push_back({numbered("mask", i), (node(i).out_features + 7) / 8, 1});
+  lowered_.buffers.push_back({.name = numbered("mask", i), .width = (node(i).out_features + 7) / 8, .element_size = 1});
   return static_cast<int>(lowered_.buffers.size()) - 1;
 }
 

@@ -1,5 +1,5 @@
 // Lowering: from the graph of the layers to the operations that compute what a plan is for, and the buffers between
-// them. Nothing here depends on how a device divides the work; schedule.hpp decides that for the CPU.
+// them. Nothing here depends on how a device divides the work; schedule.cpp decides that for the CPU.
 //
 // lower_forward.cpp adds the operations of the values and the loss, lower_backward.cpp those of the gradients of values,
 // lower_parameters.cpp those of the parameters; lower.cpp calls them in this order.

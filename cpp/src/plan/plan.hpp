@@ -73,10 +73,10 @@ struct Buffer {
   std::string name;
   Index width = 0;
   Index element_size = 0;
-  Index rows = 0;    // 0: those of the batch
   Index stride = 0;  // elements from one row to the next
   int first = 0;     // the buffer is alive from this step to the last
   int last = 0;
+  Index rows = 0;    // 0: those of the batch
   Index offset = 0;  // bytes
   bool external = false;
 };

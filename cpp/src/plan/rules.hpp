@@ -1,7 +1,10 @@
-// What a plan has to know of a kind of step, whatever its kind: a row of the table that rules.cpp makes of the rules in
-// step_rules.hpp.
+// What there is to know of a kind of step: rules.cpp has one rule for each. How a kind is run on the CPU is in
+// ../run/steps.hpp.
 #pragma once
 
+#include <array>
+#include <cstddef>
+#include <initializer_list>
 #include <optional>
 #include <span>
 
@@ -39,23 +42,39 @@ struct Division {
   int Operands::* operand = nullptr;
 };
 
-struct StepRule {
+class StepRule {
+ public:
+  // Adds the operations of a step's tangent.
+  using Tangent = void (*)(Tangents& tangents, const Operation& operation);
+
+  // `touched`: every operand that the kind has. `form`: of kinds that are a matrix product.
+  constexpr StepRule(const char* its_name, Division divided, Tangent derivative, std::initializer_list<Touch> touched,
+                     std::optional<GemmForm> form = {})
+      : name(its_name), division(divided), tangent(derivative), product(form) {
+    for (const Touch& touch : touched) touches_[count_++] = touch;
+  }
+
+  constexpr std::span<const Touch> touches() const { return {touches_.data(), count_}; }
+
+  // Whether the step overwrites a buffer that it has read.
+  constexpr bool works_in_place() const {
+    for (const Touch& touch : touches()) {
+      if (touch.use == Use::update) return true;
+    }
+    return false;
+  }
+
   const char* name;
-  std::span<const Touch> touches;  // every operand that the kind has, the first that it reads first
   Division division;
-  std::optional<GemmForm> product;                                  // of kinds that are a matrix product
-  void (*tangent)(Tangents& tangents, const Operation& operation);  // adds the operations of its tangent
+  Tangent tangent;
+  std::optional<GemmForm> product;
+
+ private:
+  std::array<Touch, 7> touches_{};
+  std::size_t count_ = 0;
 };
 
 const StepRule& rule_of(StepKind kind);
-
-// Whether a step overwrites a buffer that it has read.
-inline bool works_in_place(const StepRule& rule) {
-  for (const Touch& touch : rule.touches) {
-    if (touch.use == Use::update) return true;
-  }
-  return false;
-}
 
 inline constexpr std::size_t kStepKinds = static_cast<std::size_t>(StepKind::end);
 

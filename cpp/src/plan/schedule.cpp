@@ -1,4 +1,4 @@
-// The decisions about each operation, in the order of the operations.
+// Scheduling: how the threads of the CPU do what lower.hpp says is to be done. Decides, operation by operation:
 //
 // The cut: steps are divided by rows of the batch, so that a thread carries its rows from layer to layer, and products
 // with a large weight by columns. What works element by element takes the cut of what it reads; so does a batch
@@ -14,14 +14,13 @@
 // Who computes a product, where that is left to its shape, is decided by the whole batch, not by what is a thread's
 // share, so that a plan is the same for any number of threads.
 
-#include "schedule.hpp"
-
 #include <algorithm>
 #include <map>
 #include <span>
 
 #include "../base/memory.hpp"
 #include "hazards.hpp"
+#include "lower.hpp"
 
 namespace stoop {
 namespace {
@@ -81,7 +80,7 @@ class Scheduler {
 
   void append(const Step& step) {
     const StepRule& rule = rule_of(step.kind);
-    for (const Touch& touch : rule.touches) {
+    for (const Touch& touch : rule.touches()) {
       const int buffer = step.*touch.operand;
       if (buffer == kNone || touch.use == Use::read) continue;
       const int leader = rule.division.operand == nullptr ? kNone : step.*rule.division.operand;
@@ -226,7 +225,7 @@ void set_lifetimes(Plan& plan) {
   for (Buffer& buffer : plan.buffers) buffer.first = kNone;
   for (const Step& step : plan.steps) {
     if (step.kind == StepKind::check_loss) break;
-    for (const Touch& touch : rule_of(step.kind).touches) {
+    for (const Touch& touch : rule_of(step.kind).touches()) {
       if (step.*touch.operand == kNone) continue;
       Buffer& buffer = plan.buffers[static_cast<std::size_t>(step.*touch.operand)];
       if (buffer.first == kNone) buffer.first = time;
@@ -237,8 +236,6 @@ void set_lifetimes(Plan& plan) {
   if (!trains(plan.kind)) return;
   for (Buffer& buffer : plan.buffers) buffer.first = 0, buffer.last = time;
 }
-
-}  // namespace
 
 Plan schedule(const PlanRequest& request, Lowered lowered) {
   Plan plan;
@@ -260,6 +257,8 @@ Plan schedule(const PlanRequest& request, Lowered lowered) {
   plan.arena_bytes = layout_arena(plan.buffers, request.batch);
   return plan;
 }
+
+}  // namespace
 
 Plan build_plan(const PlanRequest& request) { return schedule(request, lower(request)); }
 

@@ -10,7 +10,7 @@ void add_tangents(Lowered& lowered, std::vector<Operation>& parameter_operations
   Tangents tangents(lowered.buffers, graph);
   for (const Operation& operation : std::exchange(lowered.operations, {})) {
     const StepRule& rule = rule_of(operation.kind);
-    const bool overwrites = works_in_place(rule);  // what the tangent reads
+    const bool overwrites = rule.works_in_place();  // what the tangent reads
     if (overwrites) rule.tangent(tangents, operation);
     tangents.add(operation);
     if (!overwrites) rule.tangent(tangents, operation);

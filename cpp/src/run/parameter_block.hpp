@@ -29,7 +29,7 @@ struct ParameterBlocks {
     if (step.kind != StepKind::update_parameter) {
       const bool adds = step.work.adds || !batch.is_first();
       T* fresh = adds ? scratch : grad;
-      run_parameter_gradient(context, step, batch.rows, begin, end, fresh);
+      run_gradient(context, step, GradientBlock<T>{batch.rows, begin, end, fresh});
       if (adds) ops.add({1, n, fresh, n, grad, n, false});
       if (!batch.is_last() || step.work.after == After::nothing) return;
     }

@@ -3,7 +3,6 @@
 #pragma once
 
 #include <algorithm>
-#include <array>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -71,45 +70,33 @@ BatchNormArgs<T> batch_norm_args(const StepContext<T>& context, const Step& step
   return args;
 }
 
-template <>
-struct Run<StepKind::batch_moments> : BySlices {
-  template <class T>
-  static void run(const StepContext<T>& context, const Step& step, const Slice& slice) {
-    context.ops->batch_norm_moments(batch_norm_args(context, step, slice, kNone));
-  }
-};
+template <class T>
+void run(Kind<StepKind::batch_moments>, const StepContext<T>& context, const Step& step, const Slice& slice) {
+  context.ops->batch_norm_moments(batch_norm_args(context, step, slice, kNone));
+}
 
-template <>
-struct Run<StepKind::batch_sums> : BySlices {
-  template <class T>
-  static void run(const StepContext<T>& context, const Step& step, const Slice& slice) {
-    context.ops->batch_norm_sums(batch_norm_args(context, step, slice, step.grad));
-  }
-};
+template <class T>
+void run(Kind<StepKind::batch_sums>, const StepContext<T>& context, const Step& step, const Slice& slice) {
+  context.ops->batch_norm_sums(batch_norm_args(context, step, slice, step.grad));
+}
 
 // The thread with the first rows writes what all find out, here and in the gradient.
-template <>
-struct Run<StepKind::batch_norm> : BySlices {
-  template <class T>
-  static void run(const StepContext<T>& context, const Step& step, const Slice& slice) {
-    BatchNormArgs<T> args = batch_norm_args(context, step, slice, step.out);
-    if (slice.row > 0 && !args.fixed_statistics) args.mean = args.variance = nullptr;
-    context.ops->batch_norm_forward(args);
-  }
-};
+template <class T>
+void run(Kind<StepKind::batch_norm>, const StepContext<T>& context, const Step& step, const Slice& slice) {
+  BatchNormArgs<T> args = batch_norm_args(context, step, slice, step.out);
+  if (slice.row > 0 && !args.fixed_statistics) args.mean = args.variance = nullptr;
+  context.ops->batch_norm_forward(args);
+}
 
-template <>
-struct Run<StepKind::batch_norm_gradient> : BySlices {
-  template <class T>
-  static void run(const StepContext<T>& context, const Step& step, const Slice& slice) {
-    BatchNormArgs<T> args = batch_norm_args(context, step, slice, step.out);
-    if (slice.row == 0) {
-      args.grad_gamma = context.at(step.sums, 0, slice.column);
-      args.grad_beta = context.at(step.sums, 1, slice.column);
-    }
-    context.ops->batch_norm_backward(args);
+template <class T>
+void run(Kind<StepKind::batch_norm_gradient>, const StepContext<T>& context, const Step& step, const Slice& slice) {
+  BatchNormArgs<T> args = batch_norm_args(context, step, slice, step.out);
+  if (slice.row == 0) {
+    args.grad_gamma = context.at(step.sums, 0, slice.column);
+    args.grad_beta = context.at(step.sums, 1, slice.column);
   }
-};
+  context.ops->batch_norm_backward(args);
+}
 
 template <class T>
 DropoutArgs<T> dropout_args(const StepContext<T>& context, const Step& step, const Slice& slice) {
@@ -134,21 +121,15 @@ DropoutArgs<T> dropout_args(const StepContext<T>& context, const Step& step, con
   return args;
 }
 
-template <>
-struct Run<StepKind::dropout> : BySlices {
-  template <class T>
-  static void run(const StepContext<T>& context, const Step& step, const Slice& slice) {
-    context.ops->dropout_forward(dropout_args(context, step, slice));
-  }
-};
+template <class T>
+void run(Kind<StepKind::dropout>, const StepContext<T>& context, const Step& step, const Slice& slice) {
+  context.ops->dropout_forward(dropout_args(context, step, slice));
+}
 
-template <>
-struct Run<StepKind::dropout_gradient> : BySlices {
-  template <class T>
-  static void run(const StepContext<T>& context, const Step& step, const Slice& slice) {
-    context.ops->dropout_backward(dropout_args(context, step, slice));
-  }
-};
+template <class T>
+void run(Kind<StepKind::dropout_gradient>, const StepContext<T>& context, const Step& step, const Slice& slice) {
+  context.ops->dropout_backward(dropout_args(context, step, slice));
+}
 
 // Runs a product with the steps that it does in its epilogue: a dropout, and the sums of a batch normalisation, of values
 // or of the gradient.
@@ -170,55 +151,49 @@ void run_product(const StepContext<T>& context, const Step& step, const Slice& s
   run_gemm(context, step.provider, args);
 }
 
-template <>
-struct Run<StepKind::dense> : BySlices {
-  template <class T>
-  static void run(const StepContext<T>& context, const Step& step, const Slice& slice) {
-    GemmArgs<T> args{};
-    args.form = GemmForm::nn;
-    args.m = slice.rows();
-    args.n = slice.columns();
-    args.k = step.in_features;
-    args.a = context.at(step.x, slice.row);
-    args.lda = context.stride(step.x);
-    args.b = product_parameters(context, step) + step.parameter + slice.column;
-    args.ldb = step.out_features;
-    args.c = context.at(step.out, slice.row, slice.column);
-    args.ldc = context.stride(step.out);
-    args.epilogue = Epilogue::activate;
-    args.activation = step.activation;
-    args.activation_parameter = static_cast<T>(step.activation_parameter);
-    args.bias = step.bias == kNone ? nullptr : product_parameters(context, step) + step.bias + slice.column;
-    run_product(context, step, slice, args);
-  }
-};
+template <class T>
+void run(Kind<StepKind::dense>, const StepContext<T>& context, const Step& step, const Slice& slice) {
+  GemmArgs<T> args{};
+  args.form = GemmForm::nn;
+  args.m = slice.rows();
+  args.n = slice.columns();
+  args.k = step.in_features;
+  args.a = context.at(step.x, slice.row);
+  args.lda = context.stride(step.x);
+  args.b = product_parameters(context, step) + step.parameter + slice.column;
+  args.ldb = step.out_features;
+  args.c = context.at(step.out, slice.row, slice.column);
+  args.ldc = context.stride(step.out);
+  args.epilogue = Epilogue::activate;
+  args.activation = step.activation;
+  args.activation_parameter = static_cast<T>(step.activation_parameter);
+  args.bias = step.bias == kNone ? nullptr : product_parameters(context, step) + step.bias + slice.column;
+  run_product(context, step, slice, args);
+}
 
 // The columns are those of the layer's input. In the epilogue the dropout comes before f', the sums after it.
-template <>
-struct Run<StepKind::input_gradient> : BySlices {
-  template <class T>
-  static void run(const StepContext<T>& context, const Step& step, const Slice& slice) {
-    GemmArgs<T> args{};
-    args.form = GemmForm::nt;
-    args.m = slice.rows();
-    args.n = slice.columns();
-    args.k = step.out_features;
-    args.a = context.at(step.grad, slice.row);
-    args.lda = context.stride(step.grad);
-    args.b = product_parameters(context, step) + step.parameter + slice.column * step.out_features;
-    args.ldb = step.out_features;
-    args.c = context.at(step.out, slice.row, slice.column);
-    args.ldc = context.stride(step.out);
-    if (step.saved != kNone) {
-      args.epilogue = Epilogue::gate;
-      args.activation = step.activation;
-      args.activation_parameter = static_cast<T>(step.activation_parameter);
-      args.gate = context.at(step.saved, slice.row, slice.column);
-      args.ld_gate = context.stride(step.saved);
-    }
-    run_product(context, step, slice, args);
+template <class T>
+void run(Kind<StepKind::input_gradient>, const StepContext<T>& context, const Step& step, const Slice& slice) {
+  GemmArgs<T> args{};
+  args.form = GemmForm::nt;
+  args.m = slice.rows();
+  args.n = slice.columns();
+  args.k = step.out_features;
+  args.a = context.at(step.grad, slice.row);
+  args.lda = context.stride(step.grad);
+  args.b = product_parameters(context, step) + step.parameter + slice.column * step.out_features;
+  args.ldb = step.out_features;
+  args.c = context.at(step.out, slice.row, slice.column);
+  args.ldc = context.stride(step.out);
+  if (step.saved != kNone) {
+    args.epilogue = Epilogue::gate;
+    args.activation = step.activation;
+    args.activation_parameter = static_cast<T>(step.activation_parameter);
+    args.gate = context.at(step.saved, slice.row, slice.column);
+    args.ld_gate = context.stride(step.saved);
   }
-};
+  run_product(context, step, slice, args);
+}
 
 // `input`: what the activation, or its derivative, is computed from.
 template <class T>
@@ -232,22 +207,16 @@ ActivationArgs<T> activation_args(const StepContext<T>& context, const Step& ste
           static_cast<T>(step.activation_parameter)};
 }
 
-template <>
-struct Run<StepKind::activation> : BySlices {
-  template <class T>
-  static void run(const StepContext<T>& context, const Step& step, const Slice& slice) {
-    context.ops->activation_forward[static_cast<int>(step.activation)](activation_args(context, step, slice, step.x));
-  }
-};
+template <class T>
+void run(Kind<StepKind::activation>, const StepContext<T>& context, const Step& step, const Slice& slice) {
+  context.ops->activation_forward[static_cast<int>(step.activation)](activation_args(context, step, slice, step.x));
+}
 
-template <>
-struct Run<StepKind::activation_gradient> : BySlices {
-  template <class T>
-  static void run(const StepContext<T>& context, const Step& step, const Slice& slice) {
-    context.ops->activation_backward[static_cast<int>(step.activation)](
-        activation_args(context, step, slice, step.saved));
-  }
-};
+template <class T>
+void run(Kind<StepKind::activation_gradient>, const StepContext<T>& context, const Step& step, const Slice& slice) {
+  context.ops->activation_backward[static_cast<int>(step.activation)](
+      activation_args(context, step, slice, step.saved));
+}
 
 template <class T>
 LayerNormArgs<T> layer_norm_args(const StepContext<T>& context, const Step& step, const Slice& slice) {
@@ -272,31 +241,23 @@ LayerNormArgs<T> layer_norm_args(const StepContext<T>& context, const Step& step
   return args;
 }
 
-template <>
-struct Run<StepKind::layer_norm> : BySlices {
-  template <class T>
-  static void run(const StepContext<T>& context, const Step& step, const Slice& slice) {
-    context.ops->layer_norm_forward(layer_norm_args(context, step, slice));
-  }
-};
+template <class T>
+void run(Kind<StepKind::layer_norm>, const StepContext<T>& context, const Step& step, const Slice& slice) {
+  context.ops->layer_norm_forward(layer_norm_args(context, step, slice));
+}
 
-template <>
-struct Run<StepKind::layer_norm_gradient> : BySlices {
-  template <class T>
-  static void run(const StepContext<T>& context, const Step& step, const Slice& slice) {
-    context.ops->layer_norm_backward(layer_norm_args(context, step, slice));
-  }
-};
+template <class T>
+void run(Kind<StepKind::layer_norm_gradient>, const StepContext<T>& context, const Step& step, const Slice& slice) {
+  context.ops->layer_norm_backward(layer_norm_args(context, step, slice));
+}
 
-template <>
-struct Run<StepKind::gamma_gradient> : ByBlocks {
-  template <class T>
-  static void run(const StepContext<T>& context, const Step& step, Index rows, Index begin, Index end, T* grad) {
-    LayerNormArgs<T> args = layer_norm_args(context, step, {0, rows, begin, end});
-    args.grad_gamma = grad;
-    context.ops->layer_norm_gamma(args);
-  }
-};
+template <class T>
+void run(Kind<StepKind::gamma_gradient>, const StepContext<T>& context, const Step& step,
+         const GradientBlock<T>& block) {
+  LayerNormArgs<T> args = layer_norm_args(context, step, {0, block.rows, block.begin, block.end});
+  args.grad_gamma = block.grad;
+  context.ops->layer_norm_gamma(args);
+}
 
 // out = from, or out += from.
 template <class T>
@@ -305,138 +266,99 @@ void copy_or_add(const StepContext<T>& context, int from, int out, const Slice& 
                     context.at(out, slice.row, slice.column), context.stride(out), copy});
 }
 
-template <>
-struct Run<StepKind::add> : BySlices {
-  template <class T>
-  static void run(const StepContext<T>& context, const Step& step, const Slice& slice) {
-    copy_or_add(context, step.x, step.out, slice, true);
-    copy_or_add(context, step.other, step.out, slice, false);
-  }
-};
-
-template <>
-struct Run<StepKind::copy_gradient> : BySlices {
-  template <class T>
-  static void run(const StepContext<T>& context, const Step& step, const Slice& slice) {
-    copy_or_add(context, step.x, step.out, slice, true);
-  }
-};
-
-template <>
-struct Run<StepKind::add_gradient> : BySlices {
-  template <class T>
-  static void run(const StepContext<T>& context, const Step& step, const Slice& slice) {
-    copy_or_add(context, step.x, step.out, slice, false);
-  }
-};
-
-template <>
-struct Run<StepKind::weight_gradient> : ByBlocks {
-  template <class T>
-  static void run(const StepContext<T>& context, const Step& step, Index rows, Index begin, Index end, T* grad) {
-    GemmArgs<T> args{};
-    args.form = GemmForm::tn;
-    args.m = end - begin;
-    args.n = step.out_features;
-    args.k = rows;
-    args.a = context.at(step.x, 0, begin);
-    args.lda = context.stride(step.x);
-    args.b = context.at(step.grad, 0);
-    args.ldb = context.stride(step.grad);
-    args.c = grad;
-    args.ldc = step.out_features;
-    args.epilogue = Epilogue::none;
-    args.scratch = context.scratch;
-    args.same_b = context.same_step;
-    run_gemm(context, step.provider, args);
-  }
-};
-
-template <>
-struct Run<StepKind::bias_gradient> : ByBlocks {
-  template <class T>
-  static void run(const StepContext<T>& context, const Step& step, Index rows, Index begin, Index end, T* grad) {
-    context.ops->column_sum({rows, end - begin, context.at(step.grad, 0, begin), context.stride(step.grad), grad});
-  }
-};
-
-template <>
-struct Run<StepKind::stored_gradient> : ByBlocks {
-  template <class T>
-  static void run(const StepContext<T>& context, const Step& step, Index, Index begin, Index end, T* grad) {
-    std::copy_n(context.at(step.sums, step.work.row, begin), end - begin, grad);
-  }
-};
-
-// ---- what the walk does: team_run.hpp, parameter_block.hpp, infer.cpp ----
-
-template <>
-struct Run<StepKind::gather> : ByWalk {};
-template <>
-struct Run<StepKind::gather_targets> : ByWalk {};
-template <>
-struct Run<StepKind::loss> : ByWalk {};
-template <>
-struct Run<StepKind::loss_tangent> : ByWalk {};
-template <>
-struct Run<StepKind::check_loss> : ByWalk {};
-template <>
-struct Run<StepKind::check_gradient> : ByWalk {};
-template <>
-struct Run<StepKind::update_parameter> : ByWalk {};
-template <>
-struct Run<StepKind::limit_norm> : ByWalk {};
-template <>
-struct Run<StepKind::update_statistics> : ByWalk {};
-
-// ---- the tables of all kinds ----
+template <class T>
+void run(Kind<StepKind::add>, const StepContext<T>& context, const Step& step, const Slice& slice) {
+  copy_or_add(context, step.x, step.out, slice, true);
+  copy_or_add(context, step.other, step.out, slice, false);
+}
 
 template <class T>
-using SliceFunction = void (*)(const StepContext<T>&, const Step&, const Slice&);
+void run(Kind<StepKind::copy_gradient>, const StepContext<T>& context, const Step& step, const Slice& slice) {
+  copy_or_add(context, step.x, step.out, slice, true);
+}
+
 template <class T>
-using BlockFunction = void (*)(const StepContext<T>&, const Step&, Index, Index, Index, T*);
-
-// A walk has asked for what it should do itself, or for a slice of what goes by blocks: better no result than a wrong one.
-[[noreturn]] inline void refuse(const Step& step) {
-  std::fprintf(stderr, "stoop: the step '%s' is not run like this\n", rule_of(step.kind).name);
-  std::abort();
+void run(Kind<StepKind::add_gradient>, const StepContext<T>& context, const Step& step, const Slice& slice) {
+  copy_or_add(context, step.x, step.out, slice, false);
 }
 
-template <class T, StepKind kind>
-constexpr SliceFunction<T> slice_function() {
-  if constexpr (std::is_base_of_v<BySlices, Run<kind>>) return &Run<kind>::template run<T>;
-  return [](const StepContext<T>&, const Step& step, const Slice&) { refuse(step); };
+template <class T>
+void run(Kind<StepKind::weight_gradient>, const StepContext<T>& context, const Step& step,
+         const GradientBlock<T>& block) {
+  GemmArgs<T> args{};
+  args.form = GemmForm::tn;
+  args.m = block.end - block.begin;
+  args.n = step.out_features;
+  args.k = block.rows;
+  args.a = context.at(step.x, 0, block.begin);
+  args.lda = context.stride(step.x);
+  args.b = context.at(step.grad, 0);
+  args.ldb = context.stride(step.grad);
+  args.c = block.grad;
+  args.ldc = step.out_features;
+  args.epilogue = Epilogue::none;
+  args.scratch = context.scratch;
+  args.same_b = context.same_step;
+  run_gemm(context, step.provider, args);
 }
 
-template <class T, StepKind kind>
-constexpr BlockFunction<T> block_function() {
-  if constexpr (std::is_base_of_v<ByBlocks, Run<kind>>) return &Run<kind>::template run<T>;
-  return [](const StepContext<T>&, const Step& step, Index, Index, Index, T*) { refuse(step); };
+template <class T>
+void run(Kind<StepKind::bias_gradient>, const StepContext<T>& context, const Step& step,
+         const GradientBlock<T>& block) {
+  context.ops->column_sum({block.rows, block.end - block.begin, context.at(step.grad, 0, block.begin),
+                           context.stride(step.grad), block.grad});
 }
 
-template <class T, std::size_t... kinds>
-constexpr std::array<SliceFunction<T>, kStepKinds> slice_functions(std::index_sequence<kinds...>) {
-  return {slice_function<T, StepKind{kinds}>()...};
+template <class T>
+void run(Kind<StepKind::stored_gradient>, const StepContext<T>& context, const Step& step,
+         const GradientBlock<T>& block) {
+  std::copy_n(context.at(step.sums, step.work.row, block.begin), block.end - block.begin, block.grad);
 }
 
-template <class T, std::size_t... kinds>
-constexpr std::array<BlockFunction<T>, kStepKinds> block_functions(std::index_sequence<kinds...>) {
-  return {block_function<T, StepKind{kinds}>()...};
+// ---- all kinds ----
+
+// What whoever walks the plan does, who has the samples, the losses and the optimizer: team_run.hpp, parameter_block.hpp,
+// infer.cpp.
+constexpr bool is_run_by_walk(StepKind kind) {
+  return kind == StepKind::gather || kind == StepKind::gather_targets || kind == StepKind::loss ||
+         kind == StepKind::loss_tangent || kind == StepKind::check_loss || kind == StepKind::check_gradient ||
+         kind == StepKind::update_parameter || kind == StepKind::limit_norm || kind == StepKind::update_statistics;
+}
+
+// Whether there is an overload of `run` for a kind and a part: a Slice or a GradientBlock.
+template <class T, class Part, StepKind kind>
+inline constexpr bool kRuns = requires(const StepContext<T>& context, const Step& step, const Part& part) {
+  run(Kind<kind>{}, context, step, part);
+};
+
+template <class T, class Part, StepKind kind>
+void run_kind(const StepContext<T>& context, const Step& step, const Part& part) {
+  static_assert(kRuns<T, Slice, kind> + kRuns<T, GradientBlock<T>, kind> + is_run_by_walk(kind) == 1,
+                "each kind of step has one overload of `run`, or is the walk's");
+  if constexpr (kRuns<T, Part, kind>) {
+    run(Kind<kind>{}, context, step, part);
+  } else {  // a walk has asked for what it should do itself: better no result than a wrong one
+    std::fprintf(stderr, "stoop: the step '%s' is not run like this\n", rule_of(step.kind).name);
+    std::abort();
+  }
+}
+
+template <class T, class Part, std::size_t... kinds>
+void run_part(const StepContext<T>& context, const Step& step, const Part& part, std::index_sequence<kinds...>) {
+  static constexpr void (*kFunctions[])(const StepContext<T>&, const Step&,
+                                        const Part&) = {run_kind<T, Part, StepKind{kinds}>...};
+  kFunctions[static_cast<std::size_t>(step.kind)](context, step, part);
 }
 
 // A step whose work is cut by rows or columns of its output.
 template <class T>
 void run_slice(const StepContext<T>& context, const Step& step, const Slice& slice) {
-  static constexpr auto kFunctions = slice_functions<T>(std::make_index_sequence<kStepKinds>());
-  kFunctions[static_cast<std::size_t>(step.kind)](context, step, slice);
+  run_part(context, step, slice, std::make_index_sequence<kStepKinds>());
 }
 
-// grad (rows [begin, end) of a weight, or elements of a vector) from all `rows` rows of the batch.
 template <class T>
-void run_parameter_gradient(const StepContext<T>& context, const Step& step, Index rows, Index begin, Index end,
-                            T* grad) {
-  static constexpr auto kFunctions = block_functions<T>(std::make_index_sequence<kStepKinds>());
-  kFunctions[static_cast<std::size_t>(step.kind)](context, step, rows, begin, end, grad);
+void run_gradient(const StepContext<T>& context, const Step& step, const GradientBlock<T>& block) {
+  run_part(context, step, block, std::make_index_sequence<kStepKinds>());
 }
 
 // The most scratch a product of this step needs for `rows` rows.

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <type_traits>
 
 #include "execute.hpp"
 
@@ -49,12 +50,16 @@ struct Slice {
   Index columns() const { return column_end - column; }
 };
 
-// How one kind of step is run; a kind without a definition does not compile (steps.hpp). Its base says by what:
-template <StepKind>
-struct Run;
+// A part of the gradient of a parameter: rows [begin, end) of a weight, or elements of a vector, from all rows of a batch.
+template <class T>
+struct GradientBlock {
+  Index rows;
+  Index begin, end;
+  T* grad;
+};
 
-struct BySlices {};  // run(context, step, slice), on a part of the rows or columns of its output
-struct ByBlocks {};  // run(context, step, rows, begin, end, grad): the gradient of a part of a parameter, from all rows
-struct ByWalk {};    // by whoever walks the plan, who has the samples, the losses and the optimizer
+// Selects the overload of `run` for a kind of step.
+template <StepKind kind>
+using Kind = std::integral_constant<StepKind, kind>;
 
 }  // namespace stoop

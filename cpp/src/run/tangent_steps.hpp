@@ -22,29 +22,24 @@ ActivationTangentArgs<T> activation_tangent_args(const StepContext<T>& context, 
   return args;
 }
 
-template <>
-struct Run<StepKind::activation_tangent> : BySlices {
-  template <class T>
-  static void run(const StepContext<T>& context, const Step& step, const Slice& slice) {
-    context.ops->activation_tangent[static_cast<int>(step.activation)](
-        activation_tangent_args(context, step, slice, step.x_tangent));
-  }
-};
+template <class T>
+void run(Kind<StepKind::activation_tangent>, const StepContext<T>& context, const Step& step, const Slice& slice) {
+  context.ops->activation_tangent[static_cast<int>(step.activation)](
+      activation_tangent_args(context, step, slice, step.x_tangent));
+}
 
-template <>
-struct Run<StepKind::activation_gradient_tangent> : BySlices {
-  template <class T>
-  static void run(const StepContext<T>& context, const Step& step, const Slice& slice) {
-    ActivationTangentArgs<T> args = activation_tangent_args(context, step, slice, step.out);
-    if (step.x_tangent != kNone) {
-      args.tangent = context.at(step.x_tangent, slice.row, slice.column);
-      args.ld_tangent = context.stride(step.x_tangent);
-      args.grad = context.at(step.grad, slice.row, slice.column);
-      args.ld_grad = context.stride(step.grad);
-    }
-    context.ops->activation_tangent[static_cast<int>(step.activation)](args);
+template <class T>
+void run(Kind<StepKind::activation_gradient_tangent>, const StepContext<T>& context, const Step& step,
+         const Slice& slice) {
+  ActivationTangentArgs<T> args = activation_tangent_args(context, step, slice, step.out);
+  if (step.x_tangent != kNone) {
+    args.tangent = context.at(step.x_tangent, slice.row, slice.column);
+    args.ld_tangent = context.stride(step.x_tangent);
+    args.grad = context.at(step.grad, slice.row, slice.column);
+    args.ld_grad = context.stride(step.grad);
   }
-};
+  context.ops->activation_tangent[static_cast<int>(step.activation)](args);
+}
 
 // What batch and layer normalisation have in common.
 template <class T>
@@ -90,24 +85,19 @@ NormTangentArgs<T> batch_norm_tangent_args(const StepContext<T>& context, const 
   return args;
 }
 
-template <>
-struct Run<StepKind::batch_norm_tangent> : BySlices {
-  template <class T>
-  static void run(const StepContext<T>& context, const Step& step, const Slice& slice) {
-    context.ops->batch_norm_tangent(batch_norm_tangent_args(context, step, slice));
-  }
-};
+template <class T>
+void run(Kind<StepKind::batch_norm_tangent>, const StepContext<T>& context, const Step& step, const Slice& slice) {
+  context.ops->batch_norm_tangent(batch_norm_tangent_args(context, step, slice));
+}
 
-template <>
-struct Run<StepKind::batch_norm_gradient_tangent> : BySlices {
-  template <class T>
-  static void run(const StepContext<T>& context, const Step& step, const Slice& slice) {
-    NormTangentArgs<T> args = batch_norm_tangent_args(context, step, slice);
-    args.grad_gamma = context.at(step.sums, 0, slice.column);
-    args.grad_beta = context.at(step.sums, 1, slice.column);
-    context.ops->batch_norm_gradient_tangent(args);
-  }
-};
+template <class T>
+void run(Kind<StepKind::batch_norm_gradient_tangent>, const StepContext<T>& context, const Step& step,
+         const Slice& slice) {
+  NormTangentArgs<T> args = batch_norm_tangent_args(context, step, slice);
+  args.grad_gamma = context.at(step.sums, 0, slice.column);
+  args.grad_beta = context.at(step.sums, 1, slice.column);
+  context.ops->batch_norm_gradient_tangent(args);
+}
 
 // The slice has whole rows, but for the gradient of gamma, which is that of some columns.
 template <class T>
@@ -123,30 +113,23 @@ NormTangentArgs<T> layer_norm_tangent_args(const StepContext<T>& context, const 
   return args;
 }
 
-template <>
-struct Run<StepKind::layer_norm_tangent> : BySlices {
-  template <class T>
-  static void run(const StepContext<T>& context, const Step& step, const Slice& slice) {
-    context.ops->layer_norm_tangent(layer_norm_tangent_args(context, step, slice));
-  }
-};
+template <class T>
+void run(Kind<StepKind::layer_norm_tangent>, const StepContext<T>& context, const Step& step, const Slice& slice) {
+  context.ops->layer_norm_tangent(layer_norm_tangent_args(context, step, slice));
+}
 
-template <>
-struct Run<StepKind::layer_norm_gradient_tangent> : BySlices {
-  template <class T>
-  static void run(const StepContext<T>& context, const Step& step, const Slice& slice) {
-    context.ops->layer_norm_gradient_tangent(layer_norm_tangent_args(context, step, slice));
-  }
-};
+template <class T>
+void run(Kind<StepKind::layer_norm_gradient_tangent>, const StepContext<T>& context, const Step& step,
+         const Slice& slice) {
+  context.ops->layer_norm_gradient_tangent(layer_norm_tangent_args(context, step, slice));
+}
 
-template <>
-struct Run<StepKind::gamma_gradient_tangent> : ByBlocks {
-  template <class T>
-  static void run(const StepContext<T>& context, const Step& step, Index rows, Index begin, Index end, T* grad) {
-    NormTangentArgs<T> args = layer_norm_tangent_args(context, step, {0, rows, begin, end});
-    args.grad_gamma = grad;
-    context.ops->layer_norm_gamma_tangent(args);
-  }
-};
+template <class T>
+void run(Kind<StepKind::gamma_gradient_tangent>, const StepContext<T>& context, const Step& step,
+         const GradientBlock<T>& block) {
+  NormTangentArgs<T> args = layer_norm_tangent_args(context, step, {0, block.rows, block.begin, block.end});
+  args.grad_gamma = block.grad;
+  context.ops->layer_norm_gamma_tangent(args);
+}
 
 }  // namespace stoop
