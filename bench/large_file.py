@@ -5,7 +5,7 @@
 Writes a file of random rows, 784 wide, which has no name and is gone when the program ends, however that is. It is
 then read plainly, from front to back, and trained on as a `numpy.memmap`. The limit of an epoch in order is the lower
 of two speeds: of plain reading, and of the same training on a part that lies in memory. Both are measured before the
-epoch and behind it, since disk and cores may be shared, and the means count. Time spent waiting for a core is left
+epoch and after it, since disk and cores may be shared, and the means count. Time spent waiting for a core is left
 out, which is exact for one thread alone. The row number gives the label, and the first ten columns show it, so that
 the loss falls only if the right rows are read. An epoch in order begins with the end of the file in memory, as the
 reading before it has left it; one in random order is over rows from all of the file, with none of it in memory.
@@ -102,7 +102,7 @@ class Pass:
 
 
 def field(name: str, key: str) -> int:
-    """Return the number behind a key of a file in /proc/self."""
+    """Return the number after a key of a file in /proc/self."""
     for line in Path("/proc/self", name).read_text().splitlines():
         if line.startswith(key + ":"):
             return int(line.split()[1])

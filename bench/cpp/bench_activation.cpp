@@ -12,7 +12,7 @@ void run_forward(benchmark::State& state, const Case& c, ActivationKind kind) {
   const auto kernel = active_table<float>().activation_forward[static_cast<int>(kind)];
   const Index ld = c.stride();
   measure(state, c, {c.bytes(2), Mix::copy}, by_rows(c), [&](Index set, Index begin, Index end) {
-    kernel({end - begin, c.cols(), input.at(set, begin * ld), ld, output.at(set, begin * ld), ld, 0.01f});
+    kernel({end - begin, c.cols(), input.at(set, begin * ld), ld, output.at(set, begin * ld), ld, {0.01}});
   });
 }
 
@@ -20,13 +20,13 @@ void run_forward(benchmark::State& state, const Case& c, ActivationKind kind) {
 // become denormal while it is timed, nor grow.
 double saved_of_slope_one(ActivationKind kind) {
   switch (kind) {
-    case ActivationKind::tanh:
+    case kind_of<Tanh>():
       return 0.0;  // 1 - y^2
-    case ActivationKind::sigmoid:
+    case kind_of<Sigmoid>():
       return -0.6180339887498949;  // y (1 - y) = -1; no sigmoid gives it, none is asked
-    case ActivationKind::gelu:
-    case ActivationKind::silu:
-    case ActivationKind::softplus:
+    case kind_of<GELU>():
+    case kind_of<SiLU>():
+    case kind_of<Softplus>():
       return 30.0;
     default:
       return 1.0;
@@ -41,7 +41,7 @@ void run_backward(benchmark::State& state, const Case& c, ActivationKind kind) {
   const auto kernel = active_table<float>().activation_backward[static_cast<int>(kind)];
   const Index ld = c.stride();
   measure(state, c, {c.bytes(3), Mix::in_place}, by_rows(c), [&](Index set, Index begin, Index end) {
-    kernel({end - begin, c.cols(), saved.at(set, begin * ld), ld, grad.at(set, begin * ld), ld, 0.01f});
+    kernel({end - begin, c.cols(), saved.at(set, begin * ld), ld, grad.at(set, begin * ld), ld, {0.01}});
   });
 }
 
@@ -71,7 +71,7 @@ void register_activation() {
     const auto kind = static_cast<ActivationKind>(i);
     const std::string name = "activation/" + std::string(name_of(kind));
     add_cases(name + "/forward", kSmallMatrix, kLargeMatrix, [kind](auto& s, auto& c) { run_forward(s, c, kind); });
-    if (kind == ActivationKind::identity) continue;
+    if (kind == kind_of<Identity>()) continue;
     add_cases(name + "/backward", kSmallMatrix, kLargeMatrix, [kind](auto& s, auto& c) { run_backward(s, c, kind); });
   }
   for (const auto& [name, f] : kFunctions) {

@@ -217,13 +217,13 @@ Index product_rows(Index in, Index out) {
   return std::min(in, std::max(block, (Index{1} << 15) / (block * out) * block));
 }
 
-// What a step pays for a product: the epilogue with it (forward bias and relu, on the way back the derivative of relu),
-// and the gradient of a weight `rows` rows at a time.
+// Times a product as a step needs it: with its epilogue (bias and relu forward, the derivative of relu backward), and the
+// gradient of a weight `rows` rows at a time.
 void run_choice(benchmark::State& state, Provider provider, Product product, Index rows) {
   Operands<float> operands(provider, product);
   const Array<float> bias(product.n), gate(product.m * operands.ldc);
   GemmArgs<float> args = operands.args;
-  args.activation = ActivationKind::relu;
+  args.activation = kind_of<ReLU>();
   if (product.form == GemmForm::nn) {
     args.epilogue = Epilogue::activate;
     args.bias = bias.data();

@@ -37,7 +37,7 @@ void run_loss(benchmark::State& state, const Case& c, const LossCase& loss) {
     args.cols = c.cols();
     args.ld_output = args.ld_targets = args.ld_grad = ld;
     args.grad_scale = 1.0f / static_cast<float>(c.rows());
-    args.parameter = loss.kind == LossKind::huber ? 1.0f : 0.0f;
+    args.numbers = {loss.kind == kind_of<Huber>() ? 1.0 : 0.0};
     args.loss = &value, args.correct = &correct;
     for (Index i = begin; i < end; i += kBlock) {
       args.rows = std::min(kBlock, end - i);

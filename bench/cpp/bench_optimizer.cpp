@@ -40,7 +40,8 @@ void run_update(benchmark::State& state, const Case& c, const Optimizer& setting
   measure(state, c, traffic, {c.cols(), 16}, [&](Index set, Index begin, Index end) {
     double weight_sum = 0.0, grad_sum = 0.0;
     UpdateArgs<float> args{};
-    set_rates(args, settings, 1e-6, 1000);
+    AnyRates rates;
+    set_rates(args, rates, settings, 1e-6, 1000);
     args.n = end - begin;
     args.weight = weight.at(set, begin), args.grad = grad.at(set, begin);
     for (std::size_t i = 0; i < states.size(); ++i) args.state[i] = states[i].at(set, begin);

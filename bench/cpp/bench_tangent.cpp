@@ -30,12 +30,12 @@ void run_activation(benchmark::State& state, const Case& c, ActivationKind kind,
 // Streams of the kernel of a loss: the tangent and the gradient, the outputs where the curvature depends on them, and
 // the targets where it does on those as well (huber).
 double streams_of(LossKind kind) {
-  if (kind == LossKind::mse || kind == LossKind::mae) return 2;
-  return kind == LossKind::huber ? 4 : 3;
+  if (kind == kind_of<MeanSquaredError>() || kind == kind_of<MeanAbsoluteError>()) return 2;
+  return kind == kind_of<Huber>() ? 4 : 3;
 }
 
 void run_loss(benchmark::State& state, const Case& c, LossKind kind) {
-  const bool classes = kind == LossKind::softmax_cross_entropy;
+  const bool classes = kind == kind_of<SoftmaxCrossEntropy>();
   const Matrices outputs(c), tangent(c), targets(c, 0.0, 1.0);
   Matrices grad(c);
   const std::vector<std::int32_t> labels(static_cast<std::size_t>(c.rows()), 0);
@@ -52,7 +52,7 @@ void run_loss(benchmark::State& state, const Case& c, LossKind kind) {
     }
     args.loss.ld_output = args.loss.ld_grad = args.loss.ld_targets = args.ld_tangent = c.stride();
     args.loss.grad_scale = 1.0f / static_cast<float>(c.rows());
-    args.loss.parameter = kind == LossKind::huber ? 1.0f : 0.0f;
+    args.loss.numbers = {kind == kind_of<Huber>() ? 1.0 : 0.0};
     args.tangent = tangent.at(set, at);
     kernel(args);
   });
@@ -103,7 +103,7 @@ void run_norm(benchmark::State& state, const Case& c, Norm what) {
 
 void register_tangent() {
   const auto add = [](const char* name, const RunCase& run) { add_cases(name, kSmallMatrix, kLargeMatrix, run); };
-  for (const ActivationKind kind : {ActivationKind::relu, ActivationKind::tanh, ActivationKind::gelu}) {
+  for (const ActivationKind kind : {kind_of<ReLU>(), kind_of<Tanh>(), kind_of<GELU>()}) {
     const std::string name = "tangent/" + std::string(name_of(kind));
     add((name + "_forward").c_str(), [kind](auto& s, auto& c) { run_activation(s, c, kind, true); });
     add((name + "_backward").c_str(), [kind](auto& s, auto& c) { run_activation(s, c, kind, false); });

@@ -82,7 +82,7 @@ std::string check_name(std::string_view kind, std::string_view name) {
   if (kind == "activation") return std::string(name_of(kind_of(activation_from_name(name))));
   if (kind == "initializer") return std::string(name_of(initializer_kind_from_name(name)));
   if (kind == "loss") return std::string(name_of(kind_of(loss_from_name(name))));
-  if (kind == "optimizer") return std::string(name_of(kind_of(optimizer_from_name(name))));
+  if (kind == "optimizer") return std::string(name_of(optimizer_from_name(name)));
   throw_value_error("check_name", "kind \"" + std::string(kind) + "\"",
                     "expected activation, initializer, loss or optimizer", "use one of these");
 }

@@ -13,5 +13,6 @@ void bind_model(py::module_& m);
 void bind_trainer(py::module_& m);
 void bind_optimizers(py::module_& m);
 void bind_gradcheck(py::module_& m);
+void bind_specs(py::module_& m);
 
 }  // namespace stoop::python

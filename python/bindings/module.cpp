@@ -12,4 +12,5 @@ PYBIND11_MODULE(_core, m) {
   stoop::python::bind_trainer(m);
   stoop::python::bind_optimizers(m);
   stoop::python::bind_gradcheck(m);
+  stoop::python::bind_specs(m);
 }

@@ -114,12 +114,12 @@ bool are_ready_targets(const py::handle& y, Index rows, Index outputs, LossKind 
   const bool values = is_ready<T>(y, 2);
   if (!values && !(takes_classes(loss) && (is_ready<std::int64_t>(y, 1) || is_ready<std::int32_t>(y, 1)))) return false;
   const auto array = py::reinterpret_borrow<py::array>(y);
-  if (array.shape(0) != rows || (values && array.shape(1) != outputs)) return false;
+  if (array.shape(0) != rows || (values && array.shape(1) != target_columns(loss, outputs))) return false;
   if (!values) {
     return array.itemsize() == 8 ? are_indices<std::int64_t>(array, outputs)
                                  : are_indices<std::int32_t>(array, outputs);
   }
-  return loss != LossKind::binary_cross_entropy || outputs > 1 || are_probabilities<T>(array);
+  return !takes_labels(loss) || outputs > 1 || are_probabilities<T>(array);
 }
 
 // Samples of any type that the core reads in place; rows may be apart, their elements not. Pin the array as well.
@@ -131,7 +131,7 @@ inline InputView input_view(const char* where, const py::array& array) {
   const py::ssize_t rows = array.shape(0), cols = array.shape(1), size = array.itemsize();
   const py::ssize_t stride = rows > 1 ? array.strides(0) : cols * size;
   if ((cols > 1 && array.strides(1) != size) || stride % size != 0 || stride < cols * size) {
-    throw_value_error(where, "rows of X that do not lie one behind the other", "expected row-major order",
+    throw_value_error(where, "rows of X that do not lie one after the other", "expected row-major order",
                       "use numpy.ascontiguousarray");
   }
   const auto view = [&]<class T>(const T* data) {

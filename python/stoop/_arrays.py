@@ -1,4 +1,4 @@
-"""What a caller gives for an array, as a NumPy array: the one place where masks, tables and objects are looked at.
+"""Turns what a caller gives for an array into a NumPy array. Only this file looks at masks, tables and objects.
 
 An ordinary array passes through untouched. A mask is refused, since the numbers under it are no measurements. A table
 (pandas, polars, Arrow) is read column by column, and objects become numbers where all of them are numbers.
@@ -77,7 +77,7 @@ def refuse_masked(where: str, array: Any, name: str) -> None:
 
 
 def is_table(values: Any) -> bool:
-    """Whether `values` is a data frame or an Arrow table, whose columns have a type each."""
+    """Return whether `values` is a data frame or an Arrow table, whose columns have a type each."""
     kind = type(values)
     return not isinstance(values, np.ndarray) and (
         (hasattr(kind, "iloc") and hasattr(kind, "columns"))  # pandas and what is like it

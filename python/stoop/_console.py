@@ -1,7 +1,7 @@
 """Output to streams that may be anything: None in a program without a console, a logger's object, a closed file.
 
 What the stream lacks is done without, and a character that its encoding lacks is written as an escape. `say` is like
-`print` otherwise; a `Console` falls silent where writing fails, because training is worth more than its table.
+`print` otherwise; a `Console` falls silent if writing fails, because training must not end for the sake of its table.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def _flush(stream: Any) -> None:
 
 
 def _is_terminal(stream: Any) -> bool:
-    """Whether `stream` can wipe a line again: not so where it cannot say, or says that it is a dumb terminal."""
+    """Return whether `stream` can wipe a line again: not if it cannot say so, or says that it is a dumb terminal."""
     try:
         return bool(stream.isatty()) and os.environ.get("TERM") != "dumb"
     except _STREAM_ERRORS:

@@ -13,8 +13,9 @@ import numpy.typing as npt
 
 from stoop._arrays import to_numpy
 from stoop._checks import class_targets, softmax_targets, value_targets
+from stoop._class_names import with_plain_text
 from stoop._errors import message, warn
-from stoop.losses import BinaryCrossEntropy, Loss, SoftmaxCrossEntropy
+from stoop.losses import Loss, loss_spec
 
 if TYPE_CHECKING:
     from stoop.model import Model
@@ -28,8 +29,10 @@ class TargetReader:
 
     def __init__(self, model: Model, loss: Loss) -> None:
         self._model = model
-        self._softmax = isinstance(loss, SoftmaxCrossEntropy)
-        binary = isinstance(loss, BinaryCrossEntropy) and model.output_dim == 1
+        spec = loss_spec(loss.type_name)
+        self._softmax = spec["takes_classes"]
+        self._columns = model.output_dim // spec["outputs_per_target"]  # of rows of targets
+        binary = spec["takes_labels"] and model.output_dim == 1
         self._n_classes = model.output_dim if self._softmax else 2 if binary else 0  # 0: values, or labels by column
         self._noted = False
 
@@ -97,16 +100,15 @@ class TargetReader:
         return self._n_classes
 
     def _are_rows(self, y: Any) -> bool:
-        """Whether y has a column for each of several classes: rows of probabilities."""
+        """Return whether y has a column for each of several classes: rows of probabilities."""
         shape: tuple[int, ...] = tuple(getattr(y, "shape", ()))
         if isinstance(y, list | tuple) and len(y) and isinstance(y[0], list | tuple | np.ndarray):
             shape = (len(y), *np.shape(y[0]))
         return self._softmax and len(shape) == 2 and shape[1] != 1
 
     def _plain(self, where: str, y: Any, samples: int) -> Any:
-        dtype, columns = self._model.dtype, self._model.output_dim
         check = softmax_targets if self._softmax else value_targets
-        return check(where, y, dtype, samples, columns)
+        return check(where, y, self._model.dtype, samples, self._columns)
 
     def _targets(self, indices: Array, where: str, samples: int) -> Any:
         if self._softmax:
@@ -115,7 +117,7 @@ class TargetReader:
 
     def _labels(self, where: str, y: Any) -> Array:
         """Return y as an array; a column as one dimension, with a note where that is not how classes are given."""
-        labels = _with_plain_text(y, to_numpy(where, y, "y"))
+        labels = with_plain_text(y, to_numpy(where, y, "y"))
         if labels.ndim != 2 or labels.shape[1] != 1:
             return labels
         if self._softmax and not self._noted and labels.dtype.kind != "f":
@@ -123,22 +125,6 @@ class TargetReader:
             given, expected = f"y has shape {labels.shape}", "expected (n_samples,) classes"
             warn(message(where, given, expected, "it is taken as y.ravel(); give that to be clear"))
         return labels[:, 0]
-
-
-def _with_plain_text(given: Any, array: Array) -> Array:
-    """Return the array that NumPy made of `given`, where it made other text of an enumeration's members or of numbers.
-
-    A member of ``class Kind(str, Enum)`` is its value as a string, but neither its `str` nor its hash is that of one.
-    """
-    is_list = isinstance(given, list | tuple)
-    if is_list and array.dtype.kind in "US" and not all(type(value) in (str, np.str_) for value in given):
-        array = np.array(given, object)
-    if array.dtype.kind != "O" or all(kind is str or not issubclass(kind, str) for kind in set(map(type, array.flat))):
-        return array
-    out: Array = array.copy()
-    for place, value in enumerate(array.flat):
-        out.flat[place] = str.__str__(value) if isinstance(value, str) else value
-    return out
 
 
 def _refuse_columns_of_text(where: str, y: Any) -> None:
@@ -151,7 +137,7 @@ def _refuse_columns_of_text(where: str, y: Any) -> None:
 
 
 def _are_indices(y: Any, labels: Array, n_classes: int) -> bool:
-    """Whether the labels are class indices, which need no names."""
+    """Return whether the labels are class indices, which need no names."""
     plain = labels.dtype.kind in "iu" and labels.ndim == 1 and labels.size > 0 and _categories_of(y) is None
     return plain and bool(labels.min() >= 0 and labels.max() < n_classes)
 
@@ -167,7 +153,7 @@ def _names(where: str, y: Any, labels: Array, n_classes: int, *, indices_only: b
         return None
     categories = _categories_of(y)
     if categories is not None:
-        return _categories(where, _with_plain_text(None, np.asarray(categories)), labels, n_classes)
+        return _categories(where, with_plain_text(None, np.asarray(categories)), labels, n_classes)
     if kind == "b":
         return np.array([False, True]) if n_classes == 2 else None
     if kind in "iu":
@@ -271,48 +257,3 @@ def _check_count(where: str, labels: Array, names: Array, n_classes: int, output
 def _shown(names: Any) -> str:
     values = names if isinstance(names, list) else names.tolist()
     return ", ".join(repr(value) for value in values[:_SHOWN]) + (", ..." if len(values) > _SHOWN else "")
-
-
-# ---- names as the model's file keeps them: text, and the dtype to give them back in ----
-
-_KEPT = ("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float32", "float64")
-
-
-def names_to_text(where: str, classes: Any) -> tuple[list[str], str]:
-    """Return the names as text and their dtype.
-
-    Raises
-    ------
-    TypeError
-        For names that are neither strings nor whole numbers nor booleans.
-    ValueError
-        For text that is not Unicode.
-    """
-    names = _with_plain_text(classes, to_numpy(where, classes, "classes"))
-    if names.dtype.kind == "O" and isinstance(classes, list | tuple) and all(isinstance(v, str) for v in classes):
-        names = names.astype(str)
-    kind, dtype = names.dtype.kind, names.dtype.name
-    strings = kind in "UT" or (kind == "O" and all(isinstance(value, str) for value in names.ravel()))
-    whole = kind == "f" and dtype in _KEPT and bool((names == np.floor(names)).all() and np.isfinite(names).all())
-    if names.ndim != 1 or not (strings or whole or (kind in "biu" and dtype in _KEPT)):
-        given = f"classes has dtype {names.dtype} and shape {names.shape}"
-        expected = "expected (n_classes,) strings, whole numbers or booleans"
-        raise TypeError(message(where, given, expected, "use np.asarray(classes).astype(str)"))
-    text = [str(int(value)) if whole else str(value) for value in names.tolist()]
-    for name in text:
-        if not name.isascii() and any("\ud800" <= character <= "\udfff" for character in name):
-            given = f"the class {name!r} has half of a character"
-            raise ValueError(message(where, given, "expected Unicode text", "check how y was decoded"))
-    return text, ("object" if kind == "O" else "str") if strings else dtype
-
-
-def names_from_text(names: list[str], dtype: str) -> Array:
-    """Return the names as an array of their dtype, read-only."""
-    if dtype == "bool":
-        array = np.array([name == "True" for name in names])
-    elif dtype in ("str", "object"):
-        array = np.array(names, None if dtype == "str" else object)
-    else:
-        array = np.array([int(name) for name in names], object).astype(dtype)
-    array.flags.writeable = False
-    return array

@@ -1,4 +1,4 @@
-"""What a model's outputs mean: softmax, sigmoid or values, and the names of the classes."""
+"""The meaning of a model's outputs: softmax, sigmoid or values, and the names of the classes."""
 
 from __future__ import annotations  # the stub's _core._Model does not exist at run time
 
@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from stoop._attributes import Guarded
 from stoop._checks import FloatArray
+from stoop._class_names import names_from_text, names_to_text
 from stoop._errors import message
-from stoop._labels import names_from_text, names_to_text
 
 if TYPE_CHECKING:
     from stoop import _core
@@ -113,7 +113,7 @@ class OutputMeaning(Guarded):
 
     @property
     def output(self) -> str | None:
-        """What the outputs mean: "softmax", "sigmoid", "identity", or None as long as nothing says it."""
+        """The meaning of the outputs: "softmax", "sigmoid", "identity", or None as long as it is not known."""
         return self._core.output
 
     @output.setter

@@ -19,7 +19,7 @@ _LARGE_EXPONENT = 400  # the square of a number beyond 2**400, or below 2**-400,
 
 
 class Statistics:
-    """What `standardize` used: ``(x - mean) / std``. ``mean, std = used`` takes it apart.
+    """The numbers that `standardize` used: ``(x - mean) / std``. ``mean, std = used`` unpacks them.
 
     Attributes
     ----------

@@ -1,43 +1,35 @@
 """The table that `Model.summary` returns."""
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
-from typing import TYPE_CHECKING
 
 from stoop.activations import Activation
 from stoop.layers import Dense, Layer, Residual, matrix_products, output_width
 
-if TYPE_CHECKING:
-    from stoop.model import Model
-
 _HEADINGS = ("layer", "output shape", "parameters", "FLOPs per sample")
 
 
-def summarize(model: "Model") -> str:
-    """Return one row per layer and the totals; a multiply-add counts as two FLOPs."""
+def summarize(title: str, layers: Sequence[Layer], input_dim: int, sizes: Mapping[str, int]) -> str:
+    """Return the title, one row per layer and the totals; `sizes` are those of the parameters by name."""
     rows = [_HEADINGS]
-    width, flops_total = model.input_dim, 0
+    width, flops_total = input_dim, 0
     counts: Counter[str] = Counter()
-    for name, array in model.parameters().items():
-        counts[name.partition(".")[0]] += array.size
-    for index, layer in enumerate(model.layers):
+    for name, size in sizes.items():
+        counts[name.partition(".")[0]] += size
+    for index, layer in enumerate(layers):
         flops = sum(2 * rows * cols for rows, cols in matrix_products(layer, width))
         width = output_width(layer, width)
         rows.append((f"{index} {_label(layer)}", f"(n, {width})", f"{counts[str(index)]:,}", f"{flops:,}"))
         flops_total += flops
-    rows.append(("total", "", f"{model.num_parameters:,}", f"{flops_total:,}"))
+    rows.append(("total", "", f"{counts.total():,}", f"{flops_total:,}"))
     return "\n".join(
         [
-            f"Model with input (n, {model.input_dim}){_scaling(model)}, {model.dtype}",
+            title,
             *_aligned(rows),
             "FLOPs: matrix products of one forward pass; a multiply-add counts as two.",
         ]
     )
-
-
-def _scaling(model: "Model") -> str:
-    scale = "" if model.input_scale == 1.0 else f" * {model.input_scale:g}"
-    return scale if model.input_shift == 0.0 else f"{scale} + {model.input_shift:g}"
 
 
 def _label(layer: Layer) -> str:

@@ -74,7 +74,7 @@ def _table(class_weight: Any, names: list[Any] | int, n_classes: int) -> npt.NDA
 
 
 def _is_labelled(class_weight: Any) -> bool:
-    """Whether it is a pandas Series with an index of its own, not with the one that numbers its rows from 0."""
+    """Return whether it is a pandas Series with an index of its own, not one that numbers its rows from 0."""
     index: Any = getattr(class_weight, "index", None)
     if not hasattr(class_weight, "to_dict") or not hasattr(index, "is_unique"):
         return False

@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             from stoop import demo
 
             demo.run(options.data, options.epochs, options.out)
-    except BrokenPipeError:  # whoever read the output wants no more; Python would complain once more at its exit
+    except BrokenPipeError:  # the reader of the output has closed it; Python would complain once more at its exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (OSError, ValueError, ImportError) as error:
@@ -118,8 +118,13 @@ def _add_bench(parser: argparse.ArgumentParser) -> None:
         help="where to draw one PNG per workload and, of several, an overview (SVG, for light and dark pages)",
     )  # fmt: skip
     parser.add_argument(
-        "--from", dest="source", type=Path, metavar="FILE",
-        help="measure nothing: show, and with --plot draw, what an earlier run wrote with --json",
+        "--from", dest="sources", type=Path, nargs="+", metavar="FILE",
+        help="measure nothing: show, and with --plot draw, what a run wrote with --json; several files: compare them",
+    )  # fmt: skip
+    parser.add_argument(
+        "--mixed", action="store_true",
+        help="compare or draw together what was measured under different conditions (machine, threads, near or far "
+        "cores, versions), which is refused otherwise",
     )  # fmt: skip
 
 
@@ -129,11 +134,13 @@ def _bench(options: argparse.Namespace) -> int:
     from stoop.bench.run import Settings, run, show
     from stoop.bench.workloads import WORKLOADS
 
-    if options.source is not None:
+    if options.sources is not None:
         measuring = ("workloads", "engines", "threads", "seconds", "rounds", "minutes", "full", "json")
         if given := [f"--{name}" for name in measuring if getattr(options, name)]:
             options.parser.error(f"--from measures nothing, so it cannot go with {', '.join(given)}")
-        return show(options.source, options.plot)
+        if options.plot is not None and len(options.sources) > 1:
+            options.parser.error("--plot draws one run, so it cannot go with several files after --from")
+        return show(options.sources, options.plot, options.mixed)
     defaults = _FULL if options.full else _SHORT
     settings = Settings(
         workloads=tuple(dict.fromkeys(options.workloads or WORKLOADS)),
@@ -146,6 +153,7 @@ def _bench(options: argparse.Namespace) -> int:
         full=options.full,
         json=options.json,
         plot=options.plot,
+        mixed=options.mixed,
     )
     return run(settings)
 

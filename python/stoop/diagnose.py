@@ -1,4 +1,4 @@
-"""What kind of point training has come to: gradient norm and the ends of the Hessian's spectrum."""
+"""Tells what kind of point training has reached, from the gradient norm and the ends of the Hessian's spectrum."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +12,7 @@ from stoop.trainer import Trainer
 
 @dataclass(frozen=True)
 class CriticalPoint:
-    """What `critical_point` found.
+    """The result of `critical_point`.
 
     Attributes
     ----------

@@ -19,7 +19,7 @@ _VERDICTS = ((_TOLERANCE, "right"), (1e-5, "probably right"), (1e-3, "look"))  #
 
 @dataclass(frozen=True)
 class ParameterCheck:
-    """How well the gradient of one parameter agrees.
+    """The agreement of the gradient of one parameter with differences of the loss.
 
     Attributes
     ----------
@@ -40,13 +40,13 @@ class ParameterCheck:
 
     @property
     def verdict(self) -> str:
-        """In words, from the relative error."""
+        """The result in words, from the relative error."""
         return _verdict(self.relative_error)
 
 
 @dataclass(frozen=True)
 class GradcheckResult:
-    """What `gradcheck` found; ``print`` it for a table.
+    """The result of `gradcheck`; ``print`` it for a table.
 
     Attributes
     ----------
@@ -69,7 +69,7 @@ class GradcheckResult:
 
     @property
     def verdict(self) -> str:
-        """In words, from the relative error."""
+        """The result in words, from the relative error."""
         return _verdict(self.relative_error)
 
     @property

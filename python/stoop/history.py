@@ -1,4 +1,4 @@
-"""What `Trainer.fit` returns: one list of floats per measured quantity, one value per epoch."""
+"""The result of `Trainer.fit`: one list of floats per measured quantity, one value per epoch."""
 
 from __future__ import annotations
 

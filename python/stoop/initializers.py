@@ -1,4 +1,4 @@
-"""How the parameters of a layer start. Give the name or one of these objects as ``kernel_init`` or ``bias_init``.
+"""The first values of parameters. Give the name or one of these objects as ``kernel_init`` or ``bias_init``.
 
 With ``fan_in`` the rows and ``fan_out`` the columns of a weight ``(fan_in, fan_out)``:
 

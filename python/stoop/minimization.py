@@ -9,13 +9,13 @@ import numpy as np
 import numpy.typing as npt
 
 from stoop import _core
-from stoop._array_step import Extents, check_gradients, check_parameters
+from stoop._array_checks import Extents, check_gradients, check_parameters
 from stoop._arrays import to_numpy
 from stoop._checks import integer
 from stoop._core import NonFiniteLossError
 from stoop._errors import message
 from stoop.optimizers import FullBatchOptimizer, Optimizer, as_optimizer
-from stoop.schedules import python_rate
+from stoop.schedules import python_rates
 
 _WHERE = "minimize"
 Parameters = npt.NDArray[Any] | Sequence[npt.NDArray[Any]]
@@ -73,10 +73,10 @@ def minimize(cost: Any, params: Parameters, optimizer: str | Optimizer, steps: i
         raise TypeError(message(_WHERE, f"cost is {cost!r}", expected, "return (value, [gradients]) from it"))
     count = integer(_WHERE, "steps", steps, 1)
     views = check_parameters(_WHERE, [params] if isinstance(params, np.ndarray) else params)
-    Extents(_WHERE, views)
     if isinstance(chosen, FullBatchOptimizer):
         return _iterate(cost, params, views, chosen, count)
-    arrays, states = _listed(params), chosen._array_states()
+    arrays = _listed(params)
+    updater = chosen._updater_of(_WHERE, arrays, views)
     values = np.empty(count)
     for step in range(count):
         values[step], gradients = _evaluate(cost, params)
@@ -86,7 +86,7 @@ def minimize(cost: Any, params: Parameters, optimizer: str | Optimizer, steps: i
         for position, gradient in enumerate(checked):
             if not np.isfinite(gradient).all():
                 _refuse(f"gradient {position} is not finite", step)
-        states.update(_WHERE, arrays, views, checked)
+        updater.update(_WHERE, views, checked)
     return values
 
 
@@ -100,6 +100,7 @@ def _iterate(
 ) -> npt.NDArray[np.float64]:
     """Minimise over all arrays as one float64 vector; `params`, whose memory the views share, follow it."""
     arrays = _listed(params)
+    Extents(_WHERE, views)
     point = np.concatenate([view.ravel() for view in views], dtype=np.float64)
     cuts = np.cumsum([view.size for view in views])[:-1]
 
@@ -115,7 +116,7 @@ def _iterate(
 
     try:
         values = _core.minimize(
-            json.dumps(optimizer.to_config()), python_rate(optimizer.learning_rate), point, flat_cost, steps
+            json.dumps(optimizer.to_config()), python_rates(optimizer.learning_rate), point, flat_cost, steps
         )
     finally:
         put()

@@ -173,12 +173,12 @@ class Model(OutputMeaning):
 
     @property
     def input_scale(self) -> float:
-        """What inputs are multiplied with."""
+        """The number that inputs are multiplied with."""
         return self._core.input_scale
 
     @property
     def input_shift(self) -> float:
-        """What is then added to them."""
+        """The number that is then added to the inputs."""
         return self._core.input_shift
 
     @property
@@ -204,7 +204,11 @@ class Model(OutputMeaning):
         """Return a table: layer, output shape, parameters, FLOPs per sample of a forward pass."""
         from stoop._summary import summarize
 
-        return summarize(self)
+        scale = "" if self.input_scale == 1.0 else f" * {self.input_scale:g}"
+        shift = "" if self.input_shift == 0.0 else f" + {self.input_shift:g}"
+        title = f"Model with input (n, {self.input_dim}){scale}{shift}, {self.dtype}"
+        sizes = {name: array.size for name, array in self.parameters().items()}
+        return summarize(title, self.layers, self.input_dim, sizes)
 
     def state_dict(self) -> dict[str, FloatArray]:
         """Return copies of all parameters and buffers by name."""

@@ -73,7 +73,7 @@ class EpochTable:
         self._console.close()
 
     def _head(self) -> None:
-        # Not before something runs: a fit that is refused prints nothing.
+        # The header waits until something runs, because a fit that is refused prints nothing.
         if not self._headed:
             self._headed = True
             self._write_row("epoch", [_COLUMNS[key] for key in self._keys])

@@ -10,15 +10,15 @@ from stoop._checks import (
     FloatArray,
     flag,
     integer,
-    like_parameters,
     real,
     sample_weights,
     thread_count,
 )
 from stoop._checks import seed as checked_seed
 from stoop._errors import message
+from stoop._measuring import Measuring
 from stoop._settings import checked_limit, checked_penalties, checked_precision, warn_of_last_activation
-from stoop._training import Training, check_last_batch
+from stoop._training import check_last_batch
 from stoop._weights import split_off
 from stoop.history import History
 from stoop.losses import Loss, as_loss
@@ -29,7 +29,7 @@ from stoop.progress import EpochTable
 _DEFAULT_OPTIMIZER = Adam(learning_rate=1e-3)
 
 
-class Trainer(Training):
+class Trainer(Measuring):
     """Trains one model.
 
     `learning_rate`, `l1`, `l2`, `clip_norm` and `clip_value` can be set as attributes and hold from the next `step`, or
@@ -268,110 +268,6 @@ class Trainer(Training):
             return self._core.step(X, y, weights)  # type: ignore[arg-type]
         with self._names_kept():
             return self._core.step(*self._batch("step", X, y, sample_weight, learn=True))
-
-    def loss_and_grad(
-        self,
-        X: npt.ArrayLike,
-        y: npt.ArrayLike,
-        training: bool = True,
-        dropout: bool = False,
-        sample_weight: npt.ArrayLike | None = None,
-    ) -> tuple[float, dict[str, FloatArray]]:
-        """Return the loss of this batch and its gradient; nothing is updated, running statistics included.
-
-        Parameters
-        ----------
-        X, y : array_like
-            As in `fit`.
-        training : bool, default True
-            BatchNorm normalises with the statistics of this batch. False: with the running ones.
-        dropout : bool, default False
-            Dropout drops, with the mask of the update that would come next. False: it does nothing.
-        sample_weight : array_like, (n_samples,), optional
-            As in `fit`.
-
-        Returns
-        -------
-        loss : float
-            Regularisation included. A loss that is infinite is returned as it is, with a gradient of NaN.
-        gradient : dict of str to ndarray
-            Names and shapes of `Model.parameters`; the arrays share one block. Zero for layers with
-            ``trainable=False``.
-
-        Raises
-        ------
-        ValueError, TypeError
-            For data that cannot be used.
-        """
-        x, targets, weights = self._batch("loss_and_grad", X, y, sample_weight)
-        training = flag("loss_and_grad", "training", training)
-        dropout = flag("loss_and_grad", "dropout", dropout)
-        return self._core.loss_and_grad(x, targets, weights, training, dropout)
-
-    def hessian_vector_product(
-        self,
-        X: npt.ArrayLike,
-        y: npt.ArrayLike,
-        direction: Mapping[str, npt.ArrayLike],
-        training: bool = True,
-        dropout: bool = False,
-        sample_weight: npt.ArrayLike | None = None,
-    ) -> dict[str, FloatArray]:
-        """Return the Hessian of the loss of this batch times a vector, exact but for rounding.
-
-        Forward over reverse, Pearlmutter 1994, section 3: the cost of two to three and a half gradients.
-        The loss is that of `loss_and_grad`, l2 included; what has no second derivative (relu at 0, mae, l1) counts as
-        straight.
-
-        Parameters
-        ----------
-        X, y, training, dropout, sample_weight
-            As in `loss_and_grad`.
-        direction : mapping of str to array_like
-            The vector: names and shapes of `Model.parameters`. Names that are left out are zero, and so is what it
-            holds of layers with ``trainable=False``.
-
-        Returns
-        -------
-        dict of str to ndarray
-            Names and shapes of `Model.parameters`; the arrays share one block. Zero for layers with
-            ``trainable=False``.
-
-        Raises
-        ------
-        ValueError, TypeError
-            For data that cannot be used, an unknown name or another shape.
-        """
-        x, targets, weights = self._batch("hessian_vector_product", X, y, sample_weight)
-        where = "hessian_vector_product"
-        along = like_parameters(where, "direction", direction, self.model.parameters())
-        return self._core.hessian_vector_product(
-            x, targets, weights, along, flag(where, "training", training), flag(where, "dropout", dropout)
-        )
-
-    def evaluate(
-        self, X: npt.ArrayLike, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None
-    ) -> dict[str, float]:
-        """Return ``{"loss": ..., "accuracy": ...}`` in inference mode; accuracy for the cross-entropies only.
-
-        The loss is the weighted mean with regularisation; accuracy, the share of samples (for binary cross-entropy: of
-        labels) predicted right, counts all samples alike.
-
-        Parameters
-        ----------
-        X, y, sample_weight : array_like
-            As in `fit`.
-
-        Raises
-        ------
-        ValueError, TypeError
-            For data that cannot be used.
-        """
-        x, targets, weights = self._batch("evaluate", X, y, sample_weight)
-        values = self._core.evaluate(x, targets, weights)
-        if not self._has_accuracy:
-            del values["accuracy"]
-        return values
 
     def ema_parameters(self) -> dict[str, FloatArray]:
         """Return the moving average of the parameters by name: writable views, empty without `ema`."""

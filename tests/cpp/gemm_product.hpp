@@ -27,7 +27,7 @@ inline std::ostream& operator<<(std::ostream& out, const Case& c) {
              << ", shift " << c.shift;
 }
 
-// A row-major matrix in memory that ends with its last element, so that a sanitizer sees any access behind it. Padding
+// A row-major matrix in memory that ends with its last element, so that a sanitizer sees any access beyond it. Padding
 // is NaN: read by mistake, it spoils the result.
 template <class T>
 struct Operand {
@@ -74,8 +74,8 @@ class Product {
     args_.b = b_.data(), args_.ldb = b_.ld;
     args_.c = c_.data(), args_.ldc = c_.ld;
     args_.epilogue = Epilogue::none;
-    args_.activation = ActivationKind::identity;
-    args_.activation_parameter = T(0.125);
+    args_.activation = kind_of<Identity>();
+    args_.activation_numbers = {0.125};
     args_.scratch = scratch_.data();
   }
 
@@ -120,8 +120,8 @@ class Product {
     args_.sums = nullptr;
     args_.dropout = nullptr;
   }
-  // Of all of c the rows from `row` on, and of these the columns from `column` on, with a dropout in the epilogue that
-  // is described from the first element of c on.
+  // Computes the rows of c from `row` on, and of these the columns from `column` on. `whole` describes a dropout in the
+  // epilogue from the first element of c on.
   void run(const DropoutArgs<T>& whole, Index row, Index rows, Index column, Index columns) {
     GemmArgs<T> args = args_;
     DropoutArgs<T> dropout = whole;
@@ -168,7 +168,7 @@ class Product {
 
  private:
   static constexpr T kCanary = T(1234.5);
-  static constexpr Index kGuard = 64;  // elements behind the scratch
+  static constexpr Index kGuard = 64;  // elements after the scratch
 
   void expect_element(Index i, Index j) {
     Wide<T> sum = 0, size = 0;
@@ -180,7 +180,7 @@ class Product {
     }
     // The bound of any order of summation (Higham 2002, eq. 3.5); activations have slopes up to 1 and add their own.
     const double tolerance = (static_cast<double>(case_.k) * static_cast<double>(size) + 6.0) * kEps<T>;
-    const Wide<T> parameter = args_.activation_parameter;
+    const Wide<T> parameter = args_.activation_numbers.of[0];
     Wide<T> want = sum;
     if (args_.epilogue == Epilogue::activate) want = activate<Wide<T>>(args_.activation, sum, parameter);
     if (args_.epilogue == Epilogue::gate) want *= derivative<Wide<T>>(args_.activation, gate_.at(i, j), parameter);
@@ -197,14 +197,14 @@ class Product {
   GemmArgs<T> args_{};
 };
 
-// The sums that a product takes of its result for a batch normalisation have the bits of those taken afterwards, behind
+// The sums that a product takes of its result for a batch normalisation have the bits of those taken afterwards, after
 // a dropout in the same epilogue if `dropped`. The product is of the last rows of a batch, the first of which may lie
 // within a group.
 template <class T>
 void expect_sums_in_epilogue(const Case& c, bool dropped, const GemmKernel<T>& kernel = {}) {
   Product<T> product(c, kernel);
   const bool forward = c.form == GemmForm::nn;
-  if (forward) product.use_activation(ActivationKind::tanh, true);
+  if (forward) product.use_activation(kind_of<Tanh>(), true);
   Operand<T> x(c.m, c.n, c, 6), columns(4, c.n, c, 7);
   for (Index j = 0; j < c.n; ++j) columns.at(0, j) += T(2);  // variances
   BatchNormArgs<T> args{};
@@ -267,8 +267,7 @@ void expect_dropout_in_epilogue(const Case& c, Epilogue epilogue, ActivationKind
   dropout.rate = 0.4;
   table.dropout_forward(dropout);
   if (epilogue == Epilogue::gate) {
-    table.activation_backward[static_cast<int>(kind)](
-        {c.m, c.n, g.gate, g.ld_gate, g.c, g.ldc, g.activation_parameter});
+    table.activation_backward[static_cast<int>(kind)]({c.m, c.n, g.gate, g.ld_gate, g.c, g.ldc, g.activation_numbers});
   }
   const std::vector<T> want = product.memory(), want_own = own;
   EXPECT_TRUE(c.m * c.n < 8 || own_output || !same_bits<T>(want, before)) << c << ": nothing was dropped";
@@ -295,13 +294,13 @@ void expect_dropout_in_epilogue(const Case& c, Epilogue epilogue, ActivationKind
 // All that a plan makes of a dropout and a product.
 template <class T>
 void expect_dropouts_in_epilogue(const Case& c, const GemmKernel<T>& kernel = {}) {
-  for (const ActivationKind kind : {ActivationKind::identity, ActivationKind::relu, ActivationKind::tanh}) {
+  for (const ActivationKind kind : {kind_of<Identity>(), kind_of<ReLU>(), kind_of<Tanh>()}) {
     for (const bool own_output : {false, true}) {
       expect_dropout_in_epilogue(c, Epilogue::activate, kind, own_output, kernel);
     }
     expect_dropout_in_epilogue(c, Epilogue::gate, kind, false, kernel);
   }
-  expect_dropout_in_epilogue(c, Epilogue::none, ActivationKind::identity, false, kernel);
+  expect_dropout_in_epilogue(c, Epilogue::none, kind_of<Identity>(), false, kernel);
 }
 
 // Every cut of the rows in two, and row by row, gives the bits of the whole; so do cuts of the columns.

@@ -124,8 +124,8 @@ TEST_P(Bfloat16, BitsDoNotDependOnTheSlice) {
   for (const GemmForm form : kForms) {
     for (const Case& c : {Case{form, 41, 53, 70}, Case{form, 67, 103, 1100, 200}, Case{form, 515, 3, 2}}) {
       Product<float> plain(c, kernel_), activated(c, kernel_), gated(c, kernel_);
-      activated.use_activation(ActivationKind::tanh, true);
-      gated.use_gate(ActivationKind::sigmoid);
+      activated.use_activation(kind_of<Tanh>(), true);
+      gated.use_gate(kind_of<Sigmoid>());
       for (Product<float>* product : {&plain, &activated, &gated}) expect_slice_invariant(*product, c);
       if (HasFatalFailure()) return;
     }
@@ -139,7 +139,7 @@ TEST_P(Bfloat16, ACopyOfBServesFurtherCalls) {
     for (const bool kept : {true, false}) {
       const Case c = kept ? Case{form, 75, 131, 600, 3, 1} : Case{form, 19, 4100, 600};
       Product<float> product(c, kernel_);
-      product.use_activation(ActivationKind::tanh, true);
+      product.use_activation(kind_of<Tanh>(), true);
       product.clear();
       product.run();
       const std::vector<float> whole = product.memory();
@@ -155,8 +155,8 @@ TEST_P(Bfloat16, ACopyOfBServesFurtherCalls) {
   }
 }
 
-// Of more panels a copy is kept for further calls in form tn, and for several runs of rows of one call in any form: that
-// one is not what a call of one run of rows has left.
+// With more panels a copy is kept for further calls in form tn, and for several runs of rows of one call in any form. The
+// latter is not the copy that a call of one run of rows has left.
 TEST_P(Bfloat16, ALargeCopyOfBServesFurtherCallsInFormTn) {
   for (const GemmForm form : kForms) {
     const Case c{form, 600, 300, 1100};
@@ -212,7 +212,7 @@ TEST_P(Bfloat16, NaNAndInfinityStayInTheirRowsAndColumns) {
   for (const GemmForm form : kForms) {
     for (const float bad : {kNaN<float>, kInfinity<float>}) {
       Product<float> product({form, 5, 37, 301}, kernel_);
-      product.use_activation(ActivationKind::relu, true);
+      product.use_activation(kind_of<ReLU>(), true);
       product.a(2, 300) = bad;
       product.b(300, 7) = kNaN<float>;
       for (Index j = 0; j < 37; ++j) {

@@ -197,10 +197,11 @@ Sums<T> update_sums(const Optimizer& optimizer, std::vector<T> weight, std::vect
     args.state[s] = states[s].data();
   }
   args.l2 = l2;
-  set_rates(args, optimizer, learning_rate_of(optimizer), 1);
+  AnyRates rates;
+  set_rates(args, rates, optimizer, learning_rate_of(optimizer), 1);
   if (clip > 0.0) set_scale(args, 1.0, clip);
   args.weight_sum_of_squares = &sums.weight, args.grad_sum_of_squares = &sums.grad, args.grad_norm = &sums.norm;
-  table_under_test<T>().update[static_cast<int>(kind_of(optimizer))](args);
+  table_under_test<T>().update[optimizer.index()](args);
   return sums;
 }
 
@@ -280,7 +281,7 @@ double loss_of(const Loss& loss, std::vector<T> outputs, const std::vector<T>& t
   args.output = outputs.data(), args.ld_output = args.cols;
   args.targets = targets.data(), args.ld_targets = args.cols;
   args.grad = gradient.data(), args.ld_grad = args.cols;
-  args.grad_scale = T(1), args.parameter = static_cast<T>(parameter_of(loss));
+  args.grad_scale = T(1), args.numbers = numbers_of(loss);
   args.loss = &value, args.correct = &correct;
   table_under_test<T>().loss[static_cast<int>(kind_of(loss))](args);
   if (grad != nullptr) *grad = gradient;

@@ -66,8 +66,8 @@ TYPED_TEST(Gemm, SeveralBlocksOfRows) {
   for (const GemmForm form : kForms) {
     for (const Case& c : {Case{form, 512, 5, 3}, Case{form, 513, 19, 30, 3, 1}, Case{form, 1030, 33, 11}}) {
       Product<TypeParam> activated(c), gated(c);
-      activated.use_activation(ActivationKind::tanh, true);
-      gated.use_gate(ActivationKind::sigmoid);
+      activated.use_activation(kind_of<Tanh>(), true);
+      gated.use_gate(kind_of<Sigmoid>());
       for (Product<TypeParam>* product : {&activated, &gated}) {
         product->clear();
         product->run();
@@ -161,8 +161,8 @@ TYPED_TEST(Gemm, OneRow) {
     for (const Index n : {1, 15, 16, 17, 384, 385, 1030}) {
       for (const Index k : {1, 31, 32, 33, 200}) {
         Product<TypeParam> relu({form, 1, n, k}), tanh({form, 1, n, k, 3, 1});
-        relu.use_activation(ActivationKind::relu, true);
-        tanh.use_activation(ActivationKind::tanh, false);
+        relu.use_activation(kind_of<ReLU>(), true);
+        tanh.use_activation(kind_of<Tanh>(), false);
         for (Product<TypeParam>* product : {&relu, &tanh}) {
           product->clear();
           product->run();
@@ -176,7 +176,7 @@ TYPED_TEST(Gemm, OneRow) {
 
 TYPED_TEST(Gemm, NaNSurvivesTheFusedReLU) {
   Product<TypeParam> product({GemmForm::nn, 5, 37, 300});
-  product.use_activation(ActivationKind::relu, true);
+  product.use_activation(kind_of<ReLU>(), true);
   product.a(2, 7) = kNaN<TypeParam>;
   product.run();
   for (Index i = 0; i < 5; ++i) {
@@ -192,7 +192,7 @@ TYPED_TEST(Gemm, BitsDoNotDependOnTheSlice) {
                           Case{form, 515, 3, 2}, Case{form, 2, 903, 70, 1, 1}}) {
       Product<TypeParam> plain(c);
       expect_slice_invariant(plain, c);
-      for (const ActivationKind kind : {ActivationKind::relu, ActivationKind::tanh, ActivationKind::sigmoid}) {
+      for (const ActivationKind kind : {kind_of<ReLU>(), kind_of<Tanh>(), kind_of<Sigmoid>()}) {
         Product<TypeParam> activated(c), gated(c);
         activated.use_activation(kind, true);
         expect_slice_invariant(activated, c);

@@ -28,9 +28,8 @@ inline constexpr T kNaN = std::numeric_limits<T>::quiet_NaN();
 template <class T>
 inline constexpr T kInfinity = std::numeric_limits<T>::infinity();
 
-inline constexpr ActivationKind kActivations[] = {ActivationKind::identity, ActivationKind::relu,
-                                                  ActivationKind::leaky_relu, ActivationKind::tanh,
-                                                  ActivationKind::sigmoid};
+inline constexpr ActivationKind kActivations[] = {kind_of<Identity>(), kind_of<ReLU>(), kind_of<LeakyReLU>(),
+                                                  kind_of<Tanh>(), kind_of<Sigmoid>()};
 
 // The kernels under test: those of STOOP_ISA, or the best of this machine.
 template <class T>
@@ -68,20 +67,20 @@ double ulp_error(T got, Wide<T> want) {
 
 template <class W>
 W activate(ActivationKind kind, W x, W parameter) {
-  if (kind == ActivationKind::relu) return x <= 0 ? W(0) : x;
-  if (kind == ActivationKind::leaky_relu) return x < 0 ? parameter * x : x;
-  if (kind == ActivationKind::tanh) return std::tanh(x);
-  if (kind == ActivationKind::sigmoid) return 1 / (1 + std::exp(-x));
+  if (kind == kind_of<ReLU>()) return x <= 0 ? W(0) : x;
+  if (kind == kind_of<LeakyReLU>()) return x < 0 ? parameter * x : x;
+  if (kind == kind_of<Tanh>()) return std::tanh(x);
+  if (kind == kind_of<Sigmoid>()) return 1 / (1 + std::exp(-x));
   return x;
 }
 
 // f'(x), given y = f(x).
 template <class W>
 W derivative(ActivationKind kind, W y, W parameter) {
-  if (kind == ActivationKind::relu) return y > 0 ? W(1) : W(0);
-  if (kind == ActivationKind::leaky_relu) return y > 0 ? W(1) : parameter;
-  if (kind == ActivationKind::tanh) return 1 - y * y;
-  if (kind == ActivationKind::sigmoid) return y * (1 - y);
+  if (kind == kind_of<ReLU>()) return y > 0 ? W(1) : W(0);
+  if (kind == kind_of<LeakyReLU>()) return y > 0 ? W(1) : parameter;
+  if (kind == kind_of<Tanh>()) return 1 - y * y;
+  if (kind == kind_of<Sigmoid>()) return y * (1 - y);
   return 1;
 }
 

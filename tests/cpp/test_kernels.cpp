@@ -24,7 +24,7 @@ const OpTable<T>& scalar() {
   return op_table<T>(Isa::scalar);
 }
 
-// An array of `size` elements in memory that ends with it, `shift` elements off alignment, behind a canary.
+// An array of `size` elements in memory that ends with it, `shift` elements off alignment, after a canary.
 template <class T>
 struct Shifted {
   std::vector<T> memory;
@@ -74,7 +74,7 @@ double worst_ulp(ActivationKind kind, const std::vector<T>& x) {
   return worst;
 }
 
-// Of both signs, dense around the origin of every size down to the smallest normal numbers.
+// Numbers of both signs, of every size down to the smallest normal numbers.
 template <class T>
 std::vector<T> wide_sample(double largest) {
   std::vector<T> x = numbers<T>(200000, 3, largest);
@@ -89,10 +89,10 @@ std::vector<T> wide_sample(double largest) {
 //   float   tanh 2.5, sigmoid 2.2, softmax of two (exp and a division) 1.9
 //   double  tanh 2.5, sigmoid 2.0, softmax of two (exp and a division) 2.4
 TYPED_TEST(Kernels, TanhAndSigmoidAreWithinFourUlps) {
-  const double tanh_error = worst_ulp<TypeParam>(ActivationKind::tanh, wide_sample<TypeParam>(22.0));
+  const double tanh_error = worst_ulp<TypeParam>(kind_of<Tanh>(), wide_sample<TypeParam>(22.0));
   const double reach = sizeof(TypeParam) == 4 ? 100.0 : 750.0;
-  const double sigmoid_error = std::max(worst_ulp<TypeParam>(ActivationKind::sigmoid, wide_sample<TypeParam>(reach)),
-                                        worst_ulp<TypeParam>(ActivationKind::sigmoid, wide_sample<TypeParam>(20.0)));
+  const double sigmoid_error = std::max(worst_ulp<TypeParam>(kind_of<Sigmoid>(), wide_sample<TypeParam>(reach)),
+                                        worst_ulp<TypeParam>(kind_of<Sigmoid>(), wide_sample<TypeParam>(20.0)));
   this->RecordProperty("tanh_ulp", std::to_string(tanh_error));
   this->RecordProperty("sigmoid_ulp", std::to_string(sigmoid_error));
   EXPECT_LE(tanh_error, 4.0);
@@ -117,7 +117,7 @@ TYPED_TEST(Kernels, ExpIsWithinFourUlps) {
   args.grad_scale = T(1);
   args.loss = &loss;
   args.correct = &correct;
-  table_under_test<T>().loss[static_cast<int>(LossKind::softmax_cross_entropy)](args);
+  table_under_test<T>().loss[static_cast<int>(kind_of<SoftmaxCrossEntropy>())](args);
   double worst = 0.0;
   for (std::size_t i = 1; i < logits.size(); i += 2) {
     const Wide<T> e = std::exp(static_cast<Wide<T>>(logits[i]));

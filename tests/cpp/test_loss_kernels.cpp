@@ -42,7 +42,7 @@ struct LossProblem {
     args.grad = with_gradient ? grad.data() : nullptr, args.ld_grad = ld;
     args.weights = weights.empty() ? nullptr : weights.data();
     args.grad_scale = T(0.25);
-    args.parameter = kind == LossKind::huber ? T(1) : T(0);
+    args.numbers = {kind == kind_of<Huber>() ? 1.0 : 0.0};
     args.loss = &loss, args.correct = &correct;
     table.loss[static_cast<int>(kind)](args);
   }
@@ -67,7 +67,7 @@ struct LossProblem {
 template <class T>
 class Losses : public ::testing::Test {
  protected:
-  static constexpr LossKind kSoftmax = LossKind::softmax_cross_entropy, kMse = LossKind::mse;
+  static constexpr LossKind kSoftmax = kind_of<SoftmaxCrossEntropy>(), kMse = kind_of<MeanSquaredError>();
 
   // The loss of one row of logits.
   static LossProblem<T> softmax(const std::vector<T>& logits, std::int32_t target) {
@@ -147,7 +147,7 @@ TYPED_TEST(Losses, AbsoluteErrorAndHuberValueAndGradient) {
   using T = TypeParam;
   constexpr Index kRows = 5;
   for (const Index cols : kWidths) {
-    for (const LossKind kind : {LossKind::mae, LossKind::huber}) {
+    for (const LossKind kind : {kind_of<MeanAbsoluteError>(), kind_of<Huber>()}) {
       LossProblem<T> p(kRows, cols, 3, 2.0);
       p.weights = {0.5, 2.0, 0.0, 1.0, 3.0};
       for (std::size_t i = 0; i < p.output.size(); i += 3) p.output[i] = p.targets[i];
@@ -157,8 +157,12 @@ TYPED_TEST(Losses, AbsoluteErrorAndHuberValueAndGradient) {
         const Wide<T> weight = p.weights[static_cast<std::size_t>(i)];
         for (Index j = 0; j < cols; ++j) {
           const Wide<T> d = p.z(i, j) - p.t(i, j), size = std::abs(d), sign = (d > 0) - (d < 0);
-          const bool linear = kind == LossKind::mae || size > 1;
-          loss += weight * (kind == LossKind::mae ? size : linear ? size - Wide<T>(0.5) : d * d / 2) / cols;
+          const bool linear = kind == kind_of<MeanAbsoluteError>() || size > 1;
+          loss += weight *
+                  (kind == kind_of<MeanAbsoluteError>() ? size
+                   : linear                             ? size - Wide<T>(0.5)
+                                                        : d * d / 2) /
+                  cols;
           const double want = static_cast<double>(weight * (linear ? sign : d) / cols / 4);
           ASSERT_NEAR(p.g(i, j), want, 8 * kEps<T>) << name_of(kind) << ", " << cols << " columns";
         }
@@ -172,7 +176,7 @@ TYPED_TEST(Losses, AbsoluteErrorAndHuberValueAndGradient) {
 
 TYPED_TEST(Losses, AbsoluteErrorOfNaNIsNaN) {
   using T = TypeParam;
-  for (const LossKind kind : {LossKind::mae, LossKind::huber}) {
+  for (const LossKind kind : {kind_of<MeanAbsoluteError>(), kind_of<Huber>()}) {
     LossProblem<T> p(1, 21, 0, 2.0);
     p.output[18] = kNaN<T>;
     p.run(table_under_test<T>(), kind);
@@ -183,7 +187,8 @@ TYPED_TEST(Losses, AbsoluteErrorOfNaNIsNaN) {
 
 TYPED_TEST(Losses, TheValueIsTheSameWithoutAGradient) {
   using T = TypeParam;
-  for (const LossKind kind : {this->kSoftmax, LossKind::binary_cross_entropy, this->kMse, LossKind::mae}) {
+  for (const LossKind kind :
+       {this->kSoftmax, kind_of<BinaryCrossEntropy>(), this->kMse, kind_of<MeanAbsoluteError>()}) {
     LossProblem<T> with(5, 77, 0, 3.0), without = with;
     with.run(table_under_test<T>(), kind);
     without.run(table_under_test<T>(), kind, false);

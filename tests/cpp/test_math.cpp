@@ -34,7 +34,7 @@ double ulp_error(T value, Wide<T> exact) {
   return static_cast<double>(std::abs(std::ldexp(static_cast<Wide<T>>(value) - exact, Limits<T>::digits - exponent)));
 }
 
-// Of numbers below the normal range only the order of magnitude is promised, as they may be flushed to zero.
+// Below the normal range only the order of magnitude is promised, since numbers may be flushed to zero.
 template <class T>
 bool is_normal(Wide<T> exact) {
   return std::abs(exact) >= Limits<T>::min() && std::abs(exact) <= Limits<T>::max();
@@ -198,37 +198,36 @@ TYPED_TEST(Math, ElementaryFunctionsTakeAnyLengthInPlace) {
 }
 
 // ---- activations ----
-constexpr ActivationKind kKinds[] = {ActivationKind::identity, ActivationKind::relu,    ActivationKind::leaky_relu,
-                                     ActivationKind::tanh,     ActivationKind::sigmoid, ActivationKind::elu,
-                                     ActivationKind::gelu,     ActivationKind::silu,    ActivationKind::softplus};
-static_assert(std::size(kKinds) == kActivationCount);
+constexpr ActivationKind kKinds[] = {kind_of<Identity>(), kind_of<ReLU>(),    kind_of<LeakyReLU>(),
+                                     kind_of<Tanh>(),     kind_of<Sigmoid>(), kind_of<ELU>(),
+                                     kind_of<GELU>(),     kind_of<SiLU>(),    kind_of<Softplus>()};
 
 template <class T>
 T parameter_for(ActivationKind kind) {
-  if (kind == ActivationKind::leaky_relu) return T(0.01);
-  return kind == ActivationKind::elu ? T(1.5) : T(0);
+  if (kind == kind_of<LeakyReLU>()) return T(0.01);
+  return kind == kind_of<ELU>() ? T(1.5) : T(0);
 }
 
 template <class W>
 W exact_forward(ActivationKind kind, W x, W parameter) {
   switch (kind) {
-    case ActivationKind::identity:
+    case kind_of<Identity>():
       return x;
-    case ActivationKind::relu:
+    case kind_of<ReLU>():
       return x > 0 ? x : 0;
-    case ActivationKind::leaky_relu:
+    case kind_of<LeakyReLU>():
       return x > 0 ? x : parameter * x;
-    case ActivationKind::tanh:
+    case kind_of<Tanh>():
       return std::tanh(x);
-    case ActivationKind::sigmoid:
+    case kind_of<Sigmoid>():
       return 1 / (1 + std::exp(-x));
-    case ActivationKind::elu:
+    case kind_of<ELU>():
       return x > 0 ? x : parameter * std::expm1(x);
-    case ActivationKind::gelu:
+    case kind_of<GELU>():
       return x * std::erfc(-x / std::sqrt(W(2))) / 2;
-    case ActivationKind::silu:
+    case kind_of<SiLU>():
       return x / (1 + std::exp(-x));
-    case ActivationKind::softplus:
+    case kind_of<Softplus>():
       break;
   }
   return std::fmax(x, W(0)) + std::log1p(std::exp(-std::abs(x)));
@@ -238,23 +237,23 @@ template <class W>
 W exact_derivative(ActivationKind kind, W x, W parameter) {
   const W sigmoid = 1 / (1 + std::exp(-x)), above = 1 / (1 + std::exp(x));  // above = 1 - sigmoid
   switch (kind) {
-    case ActivationKind::identity:
+    case kind_of<Identity>():
       return 1;
-    case ActivationKind::relu:
+    case kind_of<ReLU>():
       return x > 0 ? 1 : 0;
-    case ActivationKind::leaky_relu:
+    case kind_of<LeakyReLU>():
       return x > 0 ? 1 : parameter;
-    case ActivationKind::tanh:
+    case kind_of<Tanh>():
       return 1 / (std::cosh(x) * std::cosh(x));
-    case ActivationKind::sigmoid:
+    case kind_of<Sigmoid>():
       return sigmoid * above;
-    case ActivationKind::elu:
+    case kind_of<ELU>():
       return x > 0 ? 1 : parameter * std::exp(x);
-    case ActivationKind::gelu:
+    case kind_of<GELU>():
       return std::erfc(-x / std::sqrt(W(2))) / 2 + x * std::exp(-x * x / 2) / std::sqrt(8 * std::atan(W(1)));
-    case ActivationKind::silu:
+    case kind_of<SiLU>():
       return sigmoid * (1 + x * above);
-    case ActivationKind::softplus:
+    case kind_of<Softplus>():
       break;
   }
   return sigmoid;
@@ -265,7 +264,7 @@ std::vector<T> forward(ActivationKind kind, const std::vector<T>& x) {
   std::vector<T> y(x.size());
   const Index n = static_cast<Index>(x.size());
   active_table<T>().activation_forward[static_cast<int>(kind)](
-      {1, n, x.data(), n, y.data(), n, parameter_for<T>(kind)});
+      {1, n, x.data(), n, y.data(), n, {parameter_for<T>(kind)}});
   return y;
 }
 
@@ -274,7 +273,7 @@ std::vector<T> backward(ActivationKind kind, const std::vector<T>& x, std::vecto
   const std::vector<T> saved = derivative_from_output(kind) ? forward(kind, x) : x;
   const Index n = static_cast<Index>(x.size());
   active_table<T>().activation_backward[static_cast<int>(kind)](
-      {1, n, saved.data(), n, grad.data(), n, parameter_for<T>(kind)});
+      {1, n, saved.data(), n, grad.data(), n, {parameter_for<T>(kind)}});
   return grad;
 }
 
@@ -291,7 +290,7 @@ TYPED_TEST(Math, ActivationsAreWithinAFewUlp) {
     for (std::size_t i = 0; i < x.size(); ++i) {
       const Wide<T> exact = exact_forward<Wide<T>>(kind, x[i], parameter_for<T>(kind));
       ASSERT_FALSE(std::isnan(y[i])) << name_of(kind) << " of " << x[i];
-      if (!is_normal<T>(exact) || (kind == ActivationKind::silu && std::abs(exact) < flushed && y[i] == 0)) {
+      if (!is_normal<T>(exact) || (kind == kind_of<SiLU>() && std::abs(exact) < flushed && y[i] == 0)) {
         EXPECT_LE(std::abs(y[i] - exact), flushed) << name_of(kind) << " of " << x[i];
       } else if (const double error = ulp_error<T>(y[i], exact); !(error <= worst)) {
         worst = error;
@@ -300,7 +299,7 @@ TYPED_TEST(Math, ActivationsAreWithinAFewUlp) {
     }
     std::printf("    %-10s worst %.2f ulp at %.17g\n", std::string(name_of(kind)).c_str(), worst,
                 static_cast<double>(where));
-    EXPECT_LE(worst, kind == ActivationKind::gelu ? 8.0 : 3.0) << name_of(kind);
+    EXPECT_LE(worst, kind == kind_of<GELU>() ? 8.0 : 3.0) << name_of(kind);
   }
 }
 
@@ -329,18 +328,18 @@ TYPED_TEST(Math, ActivationsReachTheirLimits) {
   using T = TypeParam;
   const T inf = Limits<T>::infinity(), nan = Limits<T>::quiet_NaN(), most = Limits<T>::max();
   for (const ActivationKind kind : kKinds) {
-    const bool saturates = kind == ActivationKind::tanh || kind == ActivationKind::sigmoid;
-    const bool linear = kind == ActivationKind::identity || kind == ActivationKind::leaky_relu;
+    const bool saturates = kind == kind_of<Tanh>() || kind == kind_of<Sigmoid>();
+    const bool linear = kind == kind_of<Identity>() || kind == kind_of<LeakyReLU>();
     T below = 0;
     if (linear) below = -inf;
-    if (kind == ActivationKind::tanh) below = -1;
-    if (kind == ActivationKind::elu) below = -parameter_for<T>(kind);
+    if (kind == kind_of<Tanh>()) below = -1;
+    if (kind == kind_of<ELU>()) below = -parameter_for<T>(kind);
     EXPECT_EQ(forward<T>(kind, {inf})[0], saturates ? T(1) : inf) << name_of(kind);
     EXPECT_EQ(forward<T>(kind, {most})[0], saturates ? T(1) : most) << name_of(kind);
     EXPECT_EQ(forward<T>(kind, {-inf})[0], below) << name_of(kind);
     EXPECT_TRUE(std::isnan(forward<T>(kind, {nan})[0])) << name_of(kind);
     // The derivative: 1 above unless it saturates, 0 below unless it is linear.
-    const T slope = kind == ActivationKind::identity ? T(1) : parameter_for<T>(kind);
+    const T slope = kind == kind_of<Identity>() ? T(1) : parameter_for<T>(kind);
     for (const T x : {inf, most})
       EXPECT_EQ(backward<T>(kind, {x}, {T(3)})[0], saturates ? T(0) : T(3)) << name_of(kind);
     for (const T x : {-inf, -most}) {
@@ -358,9 +357,9 @@ TYPED_TEST(Math, ActivationsKeepToTheirRows) {
       for (std::size_t i = 0; i < x.size(); ++i) x[i] = static_cast<T>(i % 23) / T(8) - T(1.3125);
       const T parameter = parameter_for<T>(kind);
       const int k = static_cast<int>(kind);
-      active_table<T>().activation_forward[k]({kRows, cols, x.data(), kStride, y.data(), kStride, parameter});
+      active_table<T>().activation_forward[k]({kRows, cols, x.data(), kStride, y.data(), kStride, {parameter}});
       const T* saved = derivative_from_output(kind) ? y.data() : x.data();
-      active_table<T>().activation_backward[k]({kRows, cols, saved, kStride, grad.data(), kStride, parameter});
+      active_table<T>().activation_backward[k]({kRows, cols, saved, kStride, grad.data(), kStride, {parameter}});
       for (std::size_t i = 0; i < x.size(); ++i) {
         const bool inside = static_cast<Index>(i) % kStride < cols;
         EXPECT_EQ(y[i], inside ? forward<T>(kind, {x[i]})[0] : T(7)) << name_of(kind) << " " << cols;

@@ -48,7 +48,7 @@ TEST(ModelConfig, IllFormedOnesAreRefusedWithAReason) {
   expect_refusal({.input_dim = 2, .layers = {Dense{3}, LeakyReLU{NAN}}}, "LeakyReLU", "layer 1");
   expect_refusal({.input_dim = 2, .layers = {Dense{.units = 3, .kernel_init = infinite}}}, "constant", "inf");
   expect_refusal({.input_dim = 2, .layers = {Dense{.units = 3, .bias_init = negative}}}, "normal",
-                 "expected a finite number >= 0");
+                 "expected a finite number, at least 0");
   for (const double bad : {0.0, kNaN<double>, HUGE_VAL, 1e300, 1e-300}) {
     expect_refusal({.input_dim = 2, .layers = {Dense{3}}, .input_scale = bad}, "Model", "input_scale=");
     if (bad == 0.0 || bad == 1e-300) continue;
@@ -160,7 +160,8 @@ using Row = std::vector<Wide<T>>;
 
 template <class T>
 void activate_row(const Activation& activation, Row<T>& row) {
-  for (Wide<T>& v : row) v = activate<Wide<T>>(kind_of(activation), v, static_cast<Wide<T>>(parameter_of(activation)));
+  for (Wide<T>& v : row)
+    v = activate<Wide<T>>(kind_of(activation), v, static_cast<Wide<T>>(numbers_of(activation).of[0]));
 }
 
 // The network applied to one row, a layer at a time.

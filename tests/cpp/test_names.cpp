@@ -13,6 +13,8 @@
 #include <stoop/optimizers.hpp>
 #include <stoop/trainer.hpp>
 
+#include "spec/optimizers.hpp"
+
 namespace stoop {
 namespace {
 
@@ -40,7 +42,7 @@ TEST(Names, ActivationNamesAndKindsMatchTheVariant) {
   EXPECT_TRUE(std::holds_alternative<LeakyReLU>(activation_from_name("leaky_relu")));
   EXPECT_TRUE(std::holds_alternative<Tanh>(activation_from_name("tanh")));
   EXPECT_TRUE(std::holds_alternative<Sigmoid>(activation_from_name("sigmoid")));
-  EXPECT_EQ(kind_of(Activation(Tanh{})), ActivationKind::tanh);
+  EXPECT_EQ(kind_of(Activation(Tanh{})), kind_of<Tanh>());
   for (int i = 0; i < kActivationCount; ++i) {
     const auto kind = static_cast<ActivationKind>(i);
     EXPECT_EQ(kind_of(activation_from_name(name_of(kind))), kind);
@@ -72,11 +74,11 @@ TEST(Names, LossesAndOptimizersRoundTrip) {
   EXPECT_TRUE(std::holds_alternative<SGD>(optimizer_from_name("sgd")));
   EXPECT_TRUE(std::holds_alternative<Adam>(optimizer_from_name("adam")));
   EXPECT_EQ(name_of(kind_of(Loss(MeanSquaredError{}))), "mse");
-  for (int i = 0; i < kOptimizerCount; ++i) {
-    const auto kind = static_cast<OptimizerKind>(i);
-    EXPECT_EQ(kind_of(optimizer_from_name(name_of(kind))), kind);
-  }
-  EXPECT_EQ(name_of(kind_of(Optimizer(RMSProp{}))), "rmsprop");
+  for_each_alternative<Optimizer>([]<class Op>(TypeOf<Op>) {
+    EXPECT_EQ(name_of(Optimizer(Op{})), Spec<Op>::kName);
+    EXPECT_TRUE(std::holds_alternative<Op>(optimizer_from_name(Spec<Op>::kName)));
+  });
+  EXPECT_EQ(name_of(RMSProp{}), "rmsprop");
 }
 
 TEST(Names, UnknownNamesAreRefusedWithTheNearest) {
@@ -93,27 +95,25 @@ TEST(Names, UnknownNamesAreRefusedWithTheNearest) {
 }
 
 TEST(Names, PropertiesOfActivations) {
-  EXPECT_EQ(parameter_of(LeakyReLU{0.2}), 0.2);
-  EXPECT_EQ(parameter_of(activation_from_name("leaky_relu")), 0.01);
-  EXPECT_EQ(parameter_of(Tanh{}), 0.0);
-  EXPECT_TRUE(is_relu_like(ActivationKind::relu));
-  EXPECT_TRUE(is_relu_like(ActivationKind::leaky_relu));
-  EXPECT_FALSE(is_relu_like(ActivationKind::tanh));
-  EXPECT_FALSE(is_relu_like(ActivationKind::identity));
+  EXPECT_EQ(activation_from_name("leaky_relu"), Activation(LeakyReLU{0.01}));
+  EXPECT_TRUE(is_relu_like(kind_of<ReLU>()));
+  EXPECT_TRUE(is_relu_like(kind_of<LeakyReLU>()));
+  EXPECT_FALSE(is_relu_like(kind_of<Tanh>()));
+  EXPECT_FALSE(is_relu_like(kind_of<Identity>()));
 }
 
 TEST(Names, OnlyADenseLayerIsNoActivation) {
   EXPECT_FALSE(as_activation(Dense{3}).has_value());
   const std::optional<Activation> leaky = as_activation(LeakyReLU{0.3});
   ASSERT_TRUE(leaky.has_value());
-  EXPECT_EQ(kind_of(*leaky), ActivationKind::leaky_relu);
-  EXPECT_EQ(parameter_of(*leaky), 0.3);
-  EXPECT_EQ(kind_of(as_activation(Identity{}).value()), ActivationKind::identity);
+  EXPECT_EQ(kind_of(*leaky), kind_of<LeakyReLU>());
+  EXPECT_EQ(std::get<LeakyReLU>(*leaky).negative_slope, 0.3);
+  EXPECT_EQ(kind_of(as_activation(Identity{}).value()), kind_of<Identity>());
 }
 
 TEST(Names, PropertiesOfLossesAndOptimizers) {
-  EXPECT_TRUE(takes_classes(LossKind::softmax_cross_entropy));
-  EXPECT_FALSE(takes_classes(LossKind::mse));
+  EXPECT_TRUE(takes_classes(kind_of<SoftmaxCrossEntropy>()));
+  EXPECT_FALSE(takes_classes(kind_of<MeanSquaredError>()));
   EXPECT_EQ(state_count(SGD{}), 0);
   EXPECT_EQ(state_count(SGD{.momentum = 0.9}), 1);
   EXPECT_EQ(state_count(Adam{}), 2);

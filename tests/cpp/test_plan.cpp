@@ -42,7 +42,7 @@ Model<float> small_model() {
 std::string text_of(PlanKind kind, LossKind loss) { return describe(plan_of(small_model(), kind, loss, 20)); }
 
 TEST(PlanText, Inference) {
-  EXPECT_EQ(text_of(PlanKind::inference, LossKind::mse), R"(inference of 20 rows, 7680 bytes
+  EXPECT_EQ(text_of(PlanKind::inference, kind_of<MeanSquaredError>()), R"(inference of 20 rows, 7680 bytes
   x 5 (stride 16) external
   h1 5 (stride 16) at 3840, alive 0..1
   h2 40 (stride 48) at 0, alive 1..2
@@ -58,7 +58,7 @@ TEST(PlanText, Inference) {
 }
 
 TEST(PlanText, Evaluation) {
-  EXPECT_EQ(text_of(PlanKind::evaluation, LossKind::mse), R"(evaluation of 20 rows, 7680 bytes
+  EXPECT_EQ(text_of(PlanKind::evaluation, kind_of<MeanSquaredError>()), R"(evaluation of 20 rows, 7680 bytes
   x 5 (stride 16) external
   h1 5 (stride 16) at 3840, alive 0..1
   h2 40 (stride 48) at 0, alive 1..2
@@ -75,7 +75,7 @@ TEST(PlanText, Evaluation) {
 }
 
 TEST(PlanText, TrainingWithValuesAsTargets) {
-  EXPECT_EQ(text_of(PlanKind::training, LossKind::mse), R"(training of 20 rows, 20480 bytes
+  EXPECT_EQ(text_of(PlanKind::training, kind_of<MeanSquaredError>()), R"(training of 20 rows, 20480 bytes
   x 5 (stride 16) at 11520, alive 0..11
   h1 5 (stride 16) at 12800, alive 0..11
   h2 40 (stride 48) at 0, alive 0..11
@@ -138,12 +138,12 @@ const char* const kGradients = R"(  weight_gradient d_out -> - with h5 7x3 by 4/
 )";
 
 TEST(PlanText, Gradient) {
-  EXPECT_EQ(text_of(PlanKind::gradient, LossKind::softmax_cross_entropy),
+  EXPECT_EQ(text_of(PlanKind::gradient, kind_of<SoftmaxCrossEntropy>()),
             std::string("gradient") + kUpToLoss + kGradients);
 }
 
 TEST(PlanText, CheckedTraining) {
-  EXPECT_EQ(text_of(PlanKind::checked, LossKind::softmax_cross_entropy),
+  EXPECT_EQ(text_of(PlanKind::checked, kind_of<SoftmaxCrossEntropy>()),
             std::string("checked") + kUpToLoss + kGradients + R"(= check_gradient
   update_parameter - -> - 7x3 by 4/7 then update
   update_parameter - -> - 40x7 by 8/40 then update
@@ -155,7 +155,8 @@ TEST(PlanText, CheckedTraining) {
 
 TEST(PlanText, OneLayer) {
   const Model<double> model({.input_dim = 512, .layers = {Dense{.units = 2, .activation = Tanh{}}}});
-  EXPECT_EQ(describe(plan_of(model, PlanKind::training, LossKind::mse, 9)), R"(training of 9 rows, 39168 bytes
+  EXPECT_EQ(describe(plan_of(model, PlanKind::training, kind_of<MeanSquaredError>(), 9)),
+            R"(training of 9 rows, 39168 bytes
   x 512 (stride 520) at 0, alive 0..5
   h1 2 (stride 8) at 37440, alive 0..5
   y 2 (stride 8) at 38016, alive 0..5
@@ -179,7 +180,7 @@ std::string steps_of(const Plan& plan) {
 // No gradient goes to the batch normalisation, but its running statistics follow the batch.
 TEST(PlanText, FrozenBatchNormFirst) {
   const Model<double> model({.input_dim = 3, .layers = {BatchNorm{.trainable = false}, Dense{2}}});
-  EXPECT_EQ(steps_of(plan_of(model, PlanKind::training, LossKind::mse, 9)), R"(  gather - -> x
+  EXPECT_EQ(steps_of(plan_of(model, PlanKind::training, kind_of<MeanSquaredError>(), 9)), R"(  gather - -> x
   batch_moments x -> - 3x3
 = batch_norm x -> h1 3x3
   dense h1 -> h2 3x2
@@ -192,14 +193,14 @@ TEST(PlanText, FrozenBatchNormFirst) {
 )");
 }
 
-// A dropout is done with the product before it (+), backward with the one behind it. It overwrites what it drops, unless
+// A dropout is done with the product before it (+), backward with the one after it. It overwrites what it drops, unless
 // the derivative needs more than a sign; of two in a row the second stands apart.
 TEST(PlanText, DropoutBetweenDenses) {
   const Model<float> model(
       {.input_dim = 2,
        .layers = {Dense{16, ReLU{}}, Dropout{0.5}, Dense{8, Tanh{}}, Dropout{0.5}, Dense{4}, Dropout{0.1}, Dropout{0.2},
                   BatchNorm{}, Dense{7}, GELU{}, Dropout{0.5}, Dense{3}}});
-  const std::string steps = steps_of(plan_of(model, PlanKind::gradient, LossKind::softmax_cross_entropy, 20));
+  const std::string steps = steps_of(plan_of(model, PlanKind::gradient, kind_of<SoftmaxCrossEntropy>(), 20));
   EXPECT_EQ(steps.substr(0, steps.find("= check_loss")), R"(  gather - -> x
   dense x -> h1 2x16 relu
 + dropout h1 -> h1 16x16
@@ -236,7 +237,7 @@ TEST(PlanText, BatchNormBetweenDenses) {
   const Model<float> model(
       {.input_dim = 2,
        .layers = {Dense{16}, BatchNorm{}, ReLU{}, Dropout{0.5}, Dense{16}, BatchNorm{}, LeakyReLU{}, Dense{3}}});
-  const Plan plan = plan_of(model, PlanKind::training, LossKind::softmax_cross_entropy, 300);
+  const Plan plan = plan_of(model, PlanKind::training, kind_of<SoftmaxCrossEntropy>(), 300);
   EXPECT_EQ(steps_of(plan), R"(  gather - -> x
   dense x -> h1 2x16
 + batch_moments h1 -> - 16x16
@@ -277,7 +278,7 @@ TEST(PlanText, BatchNormBetweenDenses) {
 TEST(PlanText, LargeWeightsByColumns) {
   const Model<float> model(
       {.input_dim = 256, .layers = {Dense{256}, BatchNorm{}, Tanh{}, Dense{256}, ReLU{}, Dense{3}}});
-  EXPECT_EQ(steps_of(plan_of(model, PlanKind::gradient, LossKind::softmax_cross_entropy, 120)), R"(  gather - -> x
+  EXPECT_EQ(steps_of(plan_of(model, PlanKind::gradient, kind_of<SoftmaxCrossEntropy>(), 120)), R"(  gather - -> x
 = dense by columns x -> h1 256x256
 + batch_moments by columns h1 -> - 256x256
   batch_norm by columns h1 -> h2 256x256
@@ -298,7 +299,7 @@ TEST(PlanText, LargeWeightsByColumns) {
   stored_gradient sums2 -> - 256x256 by 64/256 then regularize
   weight_gradient d3 -> - with x 256x256 by 16/256 then regularize
 )");
-  const Plan many = plan_of(model, PlanKind::gradient, LossKind::softmax_cross_entropy, 128);
+  const Plan many = plan_of(model, PlanKind::gradient, kind_of<SoftmaxCrossEntropy>(), 128);
   EXPECT_TRUE(std::none_of(many.steps.begin(), many.steps.end(), [](const Step& s) { return s.cut == Cut::columns; }));
 }
 
@@ -350,7 +351,7 @@ void for_each_plan(Test test, bool any_layer = false) {
     const Model<float> f32(config);
     const Model<double> f64(config);
     for (const PlanKind kind : kKinds) {
-      for (const LossKind loss : {LossKind::softmax_cross_entropy, LossKind::mse}) {
+      for (const LossKind loss : {kind_of<SoftmaxCrossEntropy>(), kind_of<MeanSquaredError>()}) {
         for (const Index batch : {1, 8, 13, 128}) {
           SCOPED_TRACE("model " + std::to_string(seed));
           test(f32.parameter_infos(), plan_of(f32, kind, loss, batch));
@@ -384,7 +385,7 @@ TEST(Plan, BuffersAliveTogetherDoNotOverlap) {
       true);
 }
 
-// The steps cut by rows or columns are the units of time; whatever is cut by parameters comes behind the last of them.
+// The steps cut by rows or columns are the units of time; steps that are cut by parameters come after the last of them.
 TEST(Plan, EveryStepFindsItsBuffersAliveAndFilled) {
   for_each_plan(
       [](const Parameters&, const Plan& plan) {
@@ -440,7 +441,7 @@ TEST(Plan, Barriers) {
     const auto barriers = std::count_if(plan.steps.begin(), plan.steps.end(), [](const Step& s) { return s.barrier; });
     const int expected = !trains(plan.kind) ? 0 : plan.kind == PlanKind::checked ? 2 : 1;
     ASSERT_EQ(barriers, expected) << describe(plan);
-    // Rows are carried up to the barrier without another, parameters come behind it.
+    // Steps cut by rows run up to the barrier without another; steps cut by parameters come after it.
     bool behind = false;
     for (const Step& step : plan.steps) {
       behind = behind || step.barrier;
@@ -507,7 +508,7 @@ TEST(Plan, ParameterBlocksTileEveryParameter) {
       true);
 }
 
-// Once for each batch normalisation, behind the barrier, whatever is trained; a plan that updates nothing has none.
+// There is one for each batch normalisation, after the barrier, whatever is trained. A plan that updates nothing has none.
 TEST(Plan, StatisticsFollowThoughLayersAreFrozen) {
   for (std::uint32_t seed = 0; seed < 60; ++seed) {
     for (const Index frozen : {0, 1, 1000}) {
@@ -517,7 +518,7 @@ TEST(Plan, StatisticsFollowThoughLayersAreFrozen) {
         std::visit([](auto& layer) { layer.trainable = false; }, config.layers[i]);
       }
       for (const PlanKind kind : kKinds) {
-        const Plan plan = plan_of(Model<float>(config), kind, LossKind::mse, 13);
+        const Plan plan = plan_of(Model<float>(config), kind, kind_of<MeanSquaredError>(), 13);
         std::vector<int> pending;
         bool behind = false;
         for (const Step& step : plan.steps) {
@@ -536,8 +537,8 @@ TEST(Plan, StatisticsFollowThoughLayersAreFrozen) {
 // How parameters are cut decides the order of sums, so it must not follow from how many rows there happen to be.
 TEST(Plan, TheCutDoesNotDependOnTheBatch) {
   const Model<float> model(random_config(5));
-  const Plan small = plan_of(model, PlanKind::training, LossKind::mse, 1);
-  const Plan large = plan_of(model, PlanKind::training, LossKind::mse, 1000);
+  const Plan small = plan_of(model, PlanKind::training, kind_of<MeanSquaredError>(), 1);
+  const Plan large = plan_of(model, PlanKind::training, kind_of<MeanSquaredError>(), 1000);
   ASSERT_EQ(small.steps.size(), large.steps.size());
   for (std::size_t i = 0; i < small.steps.size(); ++i) EXPECT_EQ(small.steps[i].block, large.steps[i].block);
 }

@@ -6,8 +6,19 @@
 
 #include <stoop/error.hpp>
 
+#include <atomic>
+#include <chrono>
+#include <cmath>
 #include <string>
+#include <thread>
+#include <vector>
 
+#if defined(__linux__)
+#include <pthread.h>
+#include <sched.h>
+#endif
+
+#include "cpu/cpu_features.hpp"
 #include "test_environment.hpp"
 
 namespace stoop {
@@ -112,6 +123,56 @@ TEST(MemoryBandwidth, IsPlausible) {
   }
   EXPECT_THROW(measure_memory_bandwidth(0), ValueError);
   EXPECT_THROW(measure_memory_bandwidth(kMostThreads + 1), ValueError);
+}
+
+TEST(CoreLatency, IsPlausibleOrUnknown) {
+  const double latency = measure_core_latency();
+  RecordProperty("nanoseconds", std::to_string(latency));
+  if (usable_cores() < 2) {
+    EXPECT_TRUE(std::isnan(latency));
+  } else if (!std::isnan(latency)) {
+    EXPECT_GT(latency, 5.0);
+    EXPECT_LT(latency, 20e3);
+  }
+}
+
+TEST(CoreLatency, LeavesTheAffinityAlone) {
+  const std::vector<int> before = affinity_cpus();
+  measure_core_latency();
+  EXPECT_EQ(affinity_cpus(), before);
+}
+
+#if defined(__linux__)
+TEST(CoreLatency, IsUnknownOnOneCore) {
+  double latency = 0.0;
+  std::thread other([&] {  // the mask ends with the thread
+    cpu_set_t mask;
+    CPU_ZERO(&mask);
+    CPU_SET(static_cast<std::size_t>(affinity_cpus().front()), &mask);
+    ASSERT_EQ(pthread_setaffinity_np(pthread_self(), sizeof mask, &mask), 0);
+    latency = measure_core_latency();
+  });
+  other.join();
+  EXPECT_TRUE(std::isnan(latency));
+}
+#endif
+
+// Both cores are kept busy by three threads each: the measurement ends all the same, with or without a figure.
+TEST(CoreLatency, EndsOnABusyMachine) {
+  std::atomic<bool> stop{false};
+  std::vector<std::thread> busy;
+  for (int i = 0; i < 3 * usable_cores() && i < 24; ++i)
+    busy.emplace_back([&] {
+      while (!stop) {
+      }
+    });
+  const auto start = std::chrono::steady_clock::now();
+  const double latency = measure_core_latency();
+  const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - start;
+  stop = true;
+  for (std::thread& thread : busy) thread.join();
+  EXPECT_TRUE(std::isnan(latency) || latency > 5.0) << latency;
+  EXPECT_LT(taken.count(), 10.0);
 }
 
 }  // namespace

@@ -9,6 +9,7 @@
 #include <string>
 
 #include "cpu/cpu_features.hpp"
+#include "spec/optimizers.hpp"
 #include "test_environment.hpp"
 
 namespace stoop {
@@ -89,9 +90,9 @@ void expect_complete(const OpTable<T>& table, Isa isa) {
         << "activation " << i;
   }
   for (int i = 0; i < kLossCount; ++i) EXPECT_TRUE(table.loss[i] && table.loss_tangent[i]) << "loss " << i;
-  for (int i = 0; i < kOptimizerCount; ++i) {
-    EXPECT_EQ(table.update[i] == nullptr, is_full_batch(static_cast<OptimizerKind>(i))) << "optimizer " << i;
-  }
+  for_each_alternative<Optimizer>([&, i = 0]<class Op>(TypeOf<Op>) mutable {
+    EXPECT_EQ(table.update[i++] == nullptr, Spec<Op>::kFullBatch) << Spec<Op>::kName;
+  });
 }
 
 TEST(OpTable, EveryEntryOfEverySupportedIsaIsFilled) {

@@ -39,10 +39,11 @@ struct Parameter {
     args.state[0] = state_count(optimizer) > 0 ? state0.data() + shift : nullptr;
     args.state[1] = state_count(optimizer) > 1 ? state1.data() + shift : nullptr;
     args.l2 = l2;
-    set_rates(args, optimizer, learning_rate_of(optimizer), t);
+    AnyRates rates;
+    set_rates(args, rates, optimizer, learning_rate_of(optimizer), t);
     args.weight_sum_of_squares = &weight_sum;
     args.grad_sum_of_squares = &grad_sum;
-    table.update[static_cast<int>(kind_of(optimizer))](args);
+    table.update[optimizer.index()](args);
   }
 };
 

@@ -15,32 +15,10 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-import stoop
-
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 DTYPES = ("float32", "float64")
-LOSSES = ("softmax_cross_entropy", "mse")
-ACTIVATION_LAYERS = {
-    "identity": stoop.Identity,
-    "relu": stoop.ReLU,
-    "leaky_relu": stoop.LeakyReLU,
-    "tanh": stoop.Tanh,
-    "sigmoid": stoop.Sigmoid,
-}
-OPTIMIZERS: dict[str, tuple[str, dict[str, Any]]] = {
-    "sgd": ("SGD", {"learning_rate": 0.05}),
-    "momentum": ("SGD", {"learning_rate": 0.05, "momentum": 0.9}),
-    "nesterov": ("SGD", {"learning_rate": 0.05, "momentum": 0.9, "nesterov": True}),
-    "dampened": ("SGD", {"learning_rate": 0.05, "momentum": 0.9, "dampening": 0.9}),
-    "adam": ("Adam", {"learning_rate": 0.002}),
-    "adam_other": ("Adam", {"learning_rate": 0.002, "beta1": 0.8, "beta2": 0.99, "eps": 1e-3}),
-}
-
-
-def make_optimizer(name: str) -> Any:
-    kind, arguments = OPTIMIZERS[name]
-    return getattr(stoop.optimizers, kind)(**arguments)
+LOSSES = ("softmax_cross_entropy", "mse")  # one of classes and one of values; all of them are in cases.py
 
 
 def make_data(

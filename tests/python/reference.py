@@ -1,4 +1,4 @@
-"""An oracle in plain NumPy: dense networks and their training, one textbook formula a line.
+"""An oracle in plain NumPy: one textbook formula a line; `reference_training.py` trains dense networks with them.
 
 It shares nothing with the package under test and computes in float64. The derivative of an activation is a function
 of its *input* here, while the package works from its output, so that a common mistake is unlikely.
@@ -6,18 +6,18 @@ of its *input* here, while the package works from its output, so that a common m
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+import math
+from collections.abc import Callable
+from dataclasses import asdict, fields
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[np.float64]
-Parameters = dict[str, Array]  # "0.weight" (in_features, out_features), "0.bias" (out_features,)
 
 
-# ---- activations: a = f(z) and its derivative f'(z) ----
+# ---- activations: a = f(z) and its derivative f'(z), by name and arguments ----
 
 
 class Activation(NamedTuple):
@@ -25,10 +25,17 @@ class Activation(NamedTuple):
     derivative: Callable[[Array], Array]
 
 
-def leaky_relu(negative_slope: float) -> Activation:
+def leaky_relu(negative_slope: float = 0.01) -> Activation:
     return Activation(
         lambda z: np.where(z > 0, z, negative_slope * z),
         lambda z: np.where(z > 0, 1.0, negative_slope),
+    )
+
+
+def elu(alpha: float = 1.0) -> Activation:
+    return Activation(
+        lambda z: np.where(z > 0, z, alpha * np.expm1(np.minimum(z, 0.0))),
+        lambda z: np.where(z > 0, 1.0, alpha * np.exp(np.minimum(z, 0.0))),
     )
 
 
@@ -36,16 +43,67 @@ def sigmoid(z: Array) -> Array:
     return 1.0 / (1.0 + np.exp(-z))
 
 
-ACTIVATIONS = {
-    "identity": Activation(lambda z: z, np.ones_like),
-    "relu": Activation(lambda z: np.maximum(z, 0.0), lambda z: np.where(z > 0, 1.0, 0.0)),
-    "leaky_relu": leaky_relu(0.01),
-    "tanh": Activation(np.tanh, lambda z: 1.0 / np.cosh(z) ** 2),
-    "sigmoid": Activation(sigmoid, lambda z: sigmoid(z) * sigmoid(-z)),
+def normal_cdf(z: Array) -> Array:
+    return np.vectorize(math.erfc)(-z / math.sqrt(2.0)) / 2.0
+
+
+def normal_pdf(z: Array) -> Array:
+    return np.exp(-(z**2) / 2.0) / math.sqrt(2.0 * math.pi)
+
+
+SELU_ALPHA, SELU_SCALE = 1.6732632423543772848, 1.0507009873554804934  # Klambauer et al. 2017, appendix A
+
+
+def gelu(approximate: str = "none") -> Activation:
+    if approximate == "none":
+        return Activation(lambda z: z * normal_cdf(z), lambda z: normal_cdf(z) + z * normal_pdf(z))
+
+    def inner(z: Array) -> Array:
+        return np.tanh(math.sqrt(2.0 / math.pi) * (z + 0.044715 * z**3))
+
+    def slope(z: Array) -> Array:
+        return (1.0 - inner(z) ** 2) * math.sqrt(2.0 / math.pi) * (1.0 + 3.0 * 0.044715 * z**2)
+
+    return Activation(lambda z: z / 2.0 * (1.0 + inner(z)), lambda z: (1.0 + inner(z) + z * slope(z)) / 2.0)
+
+
+ACTIVATIONS: dict[str, Callable[..., Activation]] = {
+    "identity": lambda: Activation(lambda z: z, np.ones_like),
+    "relu": lambda: Activation(lambda z: np.maximum(z, 0.0), lambda z: np.where(z > 0, 1.0, 0.0)),
+    "leaky_relu": leaky_relu,
+    "tanh": lambda: Activation(np.tanh, lambda z: 1.0 / np.cosh(z) ** 2),
+    "sigmoid": lambda: Activation(sigmoid, lambda z: sigmoid(z) * sigmoid(-z)),
+    "elu": elu,
+    "gelu": gelu,
+    "silu": lambda: Activation(lambda z: z * sigmoid(z), lambda z: sigmoid(z) * (1.0 + z * sigmoid(-z))),
+    "softplus": lambda: Activation(lambda z: np.logaddexp(0.0, z), sigmoid),
+    "selu": lambda: Activation(
+        lambda z: SELU_SCALE * np.where(z > 0, z, SELU_ALPHA * np.expm1(np.minimum(z, 0.0))),
+        lambda z: SELU_SCALE * np.where(z > 0, 1.0, SELU_ALPHA * np.exp(np.minimum(z, 0.0))),
+    ),
+    "mish": lambda: Activation(
+        lambda z: z * np.tanh(np.logaddexp(0.0, z)),
+        lambda z: np.tanh(np.logaddexp(0.0, z)) + z * sigmoid(z) / np.cosh(np.logaddexp(0.0, z)) ** 2,
+    ),
+    "hard_swish": lambda: Activation(
+        lambda z: z * np.clip(z + 3.0, 0.0, 6.0) / 6.0,
+        lambda z: np.where(z <= -3.0, 0.0, np.where(z >= 3.0, 1.0, (2.0 * z + 3.0) / 6.0)),
+    ),
+    "relu6": lambda: Activation(lambda z: np.clip(z, 0.0, 6.0), lambda z: np.where((z > 0) & (z < 6), 1.0, 0.0)),
 }
 
 
-# ---- losses: (value, gradient with respect to the output), means over the samples of the batch ----
+def activation(layer: Any) -> Activation:
+    """The formula of a name or of a layer with its arguments."""
+    if isinstance(layer, str):
+        return ACTIVATIONS[layer]()
+    arguments = {f.name: getattr(layer, f.name) for f in fields(layer) if f.name != "trainable"}
+    return ACTIVATIONS[layer.type_name](**arguments)
+
+
+# ---- losses: (value of each sample, its gradient with respect to the output), by name and arguments ----
+
+Loss = Callable[..., tuple[Array, Array]]
 
 
 def log_softmax(logits: Array) -> Array:
@@ -53,180 +111,239 @@ def log_softmax(logits: Array) -> Array:
     return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
 
 
-def softmax_cross_entropy(output: Array, classes: npt.NDArray[np.integer]) -> tuple[float, Array]:
-    """-log p[class]; its gradient is p - onehot(class)."""
-    log_p = log_softmax(output)
-    onehot = np.eye(output.shape[1])[classes]
-    value = -np.mean(np.sum(onehot * log_p, axis=1))
-    return float(value), (np.exp(log_p) - onehot) / len(output)
+def softmax_cross_entropy(output: Array, target: npt.NDArray, label_smoothing: float = 0.0) -> tuple[Array, Array]:
+    """-sum(t log p), of classes or of rows of probabilities t; its gradient is p - t."""
+    log_p, n_classes = log_softmax(output), output.shape[1]
+    t = np.eye(n_classes)[target] if target.ndim == 1 else target
+    t = (1.0 - label_smoothing) * t + label_smoothing / n_classes
+    return -np.sum(t * log_p, axis=1), np.exp(log_p) - t
 
 
-def mse(output: Array, targets: Array) -> tuple[float, Array]:
-    """(output - target)^2, mean over the columns as well."""
-    difference = output - targets.reshape(output.shape)
-    return float(np.mean(difference**2)), 2.0 * difference / difference.size
+def binary_cross_entropy(output: Array, target: Array) -> tuple[Array, Array]:
+    """-t log p - (1-t) log(1-p), mean over the columns; p is the sigmoid of the output."""
+    values = -target * np.log(sigmoid(output)) - (1.0 - target) * np.log(sigmoid(-output))
+    return values.mean(axis=1), (sigmoid(output) - target) / output.shape[1]
 
 
-LOSSES = {"softmax_cross_entropy": softmax_cross_entropy, "mse": mse}
+def by_difference(value: Callable[..., Array], derivative: Callable[..., Array]) -> Loss:
+    """The mean over the columns of a function of output - target."""
+
+    def loss(output: Array, target: Array, **arguments: float) -> tuple[Array, Array]:
+        d = output - target.reshape(output.shape)
+        return value(d, **arguments).mean(axis=1), derivative(d, **arguments) / output.shape[1]
+
+    return loss
 
 
-# ---- the network ----
+def poisson(output: Array, target: Array, log_input: bool = True) -> tuple[Array, Array]:
+    """exp(z) - t z of logs of rates, z - t log(z) of rates, mean over the columns."""
+    if log_input:
+        return (np.exp(output) - target * output).mean(axis=1), (np.exp(output) - target) / output.shape[1]
+    rate = output + 1e-8
+    return (output - target * np.log(rate)).mean(axis=1), (1.0 - target / rate) / output.shape[1]
 
 
-@dataclass
-class Network:
-    """Dense layers, the i-th followed by `activations[i]`. Parameters are float64 copies of what is given."""
-
-    parameters: Parameters
-    activations: Sequence[Activation]
-    prefixes: list[str] = field(init=False)  # names of the Dense layers, first to last
-
-    def __post_init__(self) -> None:
-        self.parameters = {name: np.array(value, np.float64) for name, value in self.parameters.items()}
-        self.prefixes = sorted({name.split(".")[0] for name in self.parameters}, key=int)
-
-    def forward(self, x: Array) -> tuple[Array, list[tuple[Array, Array]]]:
-        """The output, and (input, pre-activation) of each layer."""
-        a, trace = np.asarray(x, np.float64), []
-        for prefix, activation in zip(self.prefixes, self.activations, strict=True):
-            z = a @ self.parameters[f"{prefix}.weight"] + self.parameters.get(f"{prefix}.bias", 0.0)
-            trace.append((a, z))
-            a = activation.f(z)
-        return a, trace
-
-    def penalty(self, l2: float) -> float:
-        """l2/2 * sum(weight^2), of weights only."""
-        return l2 / 2.0 * sum(float(np.sum(p**2)) for name, p in self.parameters.items() if name.endswith("weight"))
-
-    def loss(self, loss: str, x: Array, y: npt.NDArray, l2: float = 0.0) -> float:
-        return LOSSES[loss](self.forward(x)[0], y)[0] + self.penalty(l2)
-
-    def loss_and_grad(self, loss: str, x: Array, y: npt.NDArray, l2: float = 0.0) -> tuple[float, Parameters]:
-        output, trace = self.forward(x)
-        value, grad = LOSSES[loss](output, y)
-        grads: Parameters = {}
-        for prefix, activation, (a, z) in reversed(list(zip(self.prefixes, self.activations, trace, strict=True))):
-            weight = self.parameters[f"{prefix}.weight"]
-            delta = grad * activation.derivative(z)
-            grads[f"{prefix}.weight"] = a.T @ delta + l2 * weight
-            if f"{prefix}.bias" in self.parameters:
-                grads[f"{prefix}.bias"] = delta.sum(axis=0)
-            grad = delta @ weight.T
-        return value + self.penalty(l2), grads
-
-    def numeric_grad(self, loss: str, x: Array, y: npt.NDArray, l2: float = 0.0, eps: float = 1e-6) -> Parameters:
-        """(loss(w + eps) - loss(w - eps)) / (2 eps), element by element."""
-        grads: Parameters = {}
-        for name, parameter in self.parameters.items():
-            grads[name] = np.empty_like(parameter)
-            for index in np.ndindex(parameter.shape):
-                kept = parameter[index]
-                parameter[index] = kept + eps
-                above = self.loss(loss, x, y, l2)
-                parameter[index] = kept - eps
-                below = self.loss(loss, x, y, l2)
-                parameter[index] = kept
-                grads[name][index] = (above - below) / (2.0 * eps)
-        return grads
+def focal(output: Array, target: Array, gamma: float = 2.0) -> tuple[Array, Array]:
+    """The binary cross-entropy times (1 - p)^gamma, p the probability of the label; mean over the columns."""
+    p, rest = sigmoid(output), sigmoid(-output)
+    entropy = -target * np.log(p) - (1.0 - target) * np.log(rest)
+    wrong = p * (1.0 - target) + rest * target
+    slope = (p - target) * wrong**gamma + entropy * gamma * wrong ** (gamma - 1.0) * (1.0 - 2.0 * target) * p * rest
+    return (entropy * wrong**gamma).mean(axis=1), slope / output.shape[1]
 
 
-# ---- optimizers: one update of every parameter, in place ----
+def hinge(output: Array, target: Array) -> tuple[Array, Array]:
+    """max(0, 1 - s z), s = -1 or 1 for the labels 0 and 1; mean over the columns."""
+    s = 2.0 * target - 1.0
+    margin = 1.0 - s * output
+    return np.maximum(margin, 0.0).mean(axis=1), np.where(margin > 0, -s, 0.0) / output.shape[1]
 
 
-class Optimizer(Protocol):
-    def step(self, parameters: Parameters, grads: Parameters) -> None: ...
+def gaussian_nll(output: Array, target: Array) -> tuple[Array, Array]:
+    """(v + (m - t)^2 exp(-v)) / 2 of means m and log variances v, the halves of the outputs; mean over the means."""
+    m, v = np.split(output, 2, axis=1)
+    d = m - target.reshape(m.shape)
+    values = (v + d**2 * np.exp(-v)) / 2.0
+    grad = np.concatenate([d * np.exp(-v), (1.0 - d**2 * np.exp(-v)) / 2.0], axis=1)
+    return values.mean(axis=1), grad / m.shape[1]
 
 
-@dataclass
-class SGD:
+LOSSES: dict[str, Loss] = {
+    "softmax_cross_entropy": softmax_cross_entropy,
+    "binary_cross_entropy": binary_cross_entropy,
+    "mse": by_difference(lambda d: d**2, lambda d: 2.0 * d),
+    "mae": by_difference(abs, np.sign),
+    "huber": by_difference(
+        lambda d, delta=1.0: np.where(abs(d) <= delta, d**2 / 2.0, delta * (abs(d) - delta / 2.0)),
+        lambda d, delta=1.0: np.clip(d, -delta, delta),
+    ),
+    "quantile": by_difference(
+        lambda d, q=0.5: np.maximum(-q * d, (1.0 - q) * d), lambda d, q=0.5: np.where(d < 0, -q, (1.0 - q) * np.sign(d))
+    ),
+    "poisson": poisson,
+    "log_cosh": by_difference(lambda d: np.logaddexp(d, -d) - math.log(2.0), np.tanh),
+    "focal": focal,
+    "hinge": hinge,
+    "gaussian_nll": gaussian_nll,
+}
+
+
+def by_sample(loss: Any, output: Array, target: npt.NDArray) -> tuple[Array, Array]:
+    """The loss of each sample and its gradient, of a name or of a loss with its arguments."""
+    if isinstance(loss, str):
+        return LOSSES[loss](output, target)
+    return LOSSES[loss.type_name](output, target, **asdict(loss))
+
+
+def mean_loss(loss: Any, output: Array, target: npt.NDArray) -> tuple[float, Array]:
+    """The mean over the samples of the batch, and its gradient."""
+    values, grad = by_sample(loss, output, target)
+    return float(np.mean(values)), grad / len(output)
+
+
+# ---- optimizers: (w, g, t from 1, state, learning rate, arguments) -> new w; the state starts as an empty dict ----
+
+State = dict[str, Any]
+
+
+def sgd(
+    w: Any, g: Any, _: int, s: State, lr: float, momentum: float = 0.0, nesterov: bool = False, dampening: float = 0.0
+) -> Any:
     """v = momentum*v + (1-dampening)*g; w -= lr*v, with nesterov w -= lr*(g + momentum*v)."""
-
-    learning_rate: float = 0.01
-    momentum: float = 0.0
-    nesterov: bool = False
-    dampening: float = 0.0
-    velocity: Parameters = field(default_factory=dict)
-
-    def step(self, parameters: Parameters, grads: Parameters) -> None:
-        for name, g in grads.items():
-            v = self.momentum * self.velocity.get(name, 0.0) + (1.0 - self.dampening) * g
-            self.velocity[name] = v
-            parameters[name] -= self.learning_rate * (g + self.momentum * v if self.nesterov else v)
+    s["v"] = momentum * s.get("v", 0.0) + (1.0 - dampening) * g
+    return w - lr * (g + momentum * s["v"] if nesterov else s["v"])
 
 
-@dataclass
-class Adam:
+def adagrad(w: Any, g: Any, _: int, s: State, lr: float, eps: float = 1e-10) -> Any:
+    s["s"] = s.get("s", 0.0) + g**2
+    return w - lr * g / (np.sqrt(s["s"]) + eps)
+
+
+def rmsprop(w: Any, g: Any, _: int, s: State, lr: float, rho: float = 0.9, eps: float = 1e-8, **more: Any) -> Any:
+    s["v"] = rho * s.get("v", 0.0) + (1.0 - rho) * g**2
+    s["a"] = rho * s.get("a", 0.0) + (1.0 - rho) * g
+    step = g / (np.sqrt(s["v"] - s["a"] ** 2 if more.get("centered") else s["v"]) + eps)
+    s["b"] = more.get("momentum", 0.0) * s.get("b", 0.0) + step
+    return w - lr * s["b"]
+
+
+def moments(g: Any, s: State, beta1: float, beta2: float) -> tuple[Any, Any]:
+    s["m"] = beta1 * s.get("m", 0.0) + (1.0 - beta1) * g
+    s["v"] = beta2 * s.get("v", 0.0) + (1.0 - beta2) * g**2
+    return s["m"], s["v"]
+
+
+def adam(
+    w: Any,
+    g: Any,
+    t: int,
+    s: State,
+    lr: float,
+    beta1: float = 0.9,
+    beta2: float = 0.999,
+    eps: float = 1e-8,
+    **more: Any,
+) -> Any:
     """Kingma & Ba 2015, algorithm 1: eps is outside the square root, both moments are bias-corrected."""
-
-    learning_rate: float = 0.001
-    beta1: float = 0.9
-    beta2: float = 0.999
-    eps: float = 1e-8
-    t: int = 0
-    m: Parameters = field(default_factory=dict)
-    v: Parameters = field(default_factory=dict)
-
-    def step(self, parameters: Parameters, grads: Parameters) -> None:
-        self.t += 1
-        for name, g in grads.items():
-            self.m[name] = self.beta1 * self.m.get(name, 0.0) + (1.0 - self.beta1) * g
-            self.v[name] = self.beta2 * self.v.get(name, 0.0) + (1.0 - self.beta2) * g**2
-            m_hat = self.m[name] / (1.0 - self.beta1**self.t)
-            v_hat = self.v[name] / (1.0 - self.beta2**self.t)
-            parameters[name] -= self.learning_rate * m_hat / (np.sqrt(v_hat) + self.eps)
+    m, v = moments(g, s, beta1, beta2)
+    s["top"] = np.maximum(s.get("top", 0.0), v) if more.get("amsgrad") else v
+    m_hat, v_hat = m / (1.0 - beta1**t), s["top"] / (1.0 - beta2**t)
+    return w - lr * more.get("weight_decay", 0.0) * w - lr * m_hat / (np.sqrt(v_hat) + eps)
 
 
-# ---- training ----
+def adamw(*state: Any, weight_decay: float = 0.01, **arguments: Any) -> Any:
+    return adam(*state, weight_decay=weight_decay, **arguments)
 
 
-class Epoch(NamedTuple):
-    loss: float  # sample-weighted mean of the objective seen by each update, before it
-    accuracy: float  # of the same outputs
-    grad_norm: float  # mean over the updates of the global L2 norm of the gradient
+def nadam(w: Any, g: Any, t: int, s: State, lr: float, beta1: float = 0.9, beta2: float = 0.999, **more: Any) -> Any:
+    def mu(i: int) -> float:
+        return beta1 * (1.0 - 0.5 * 0.96 ** (i * more.get("momentum_decay", 0.004)))
+
+    m, v = moments(g, s, beta1, beta2)
+    s["p"] = s.get("p", 1.0) * mu(t)
+    m_hat = (1.0 - mu(t)) / (1.0 - s["p"]) * g + mu(t + 1) / (1.0 - s["p"] * mu(t + 1)) * m
+    return w - lr * m_hat / (np.sqrt(v / (1.0 - beta2**t)) + more.get("eps", 1e-8))
 
 
-def step(network: Network, optimizer: Optimizer, loss: str, x: Array, y: npt.NDArray, l2: float = 0.0) -> float:
-    value, grads = network.loss_and_grad(loss, x, y, l2)
-    optimizer.step(network.parameters, grads)
-    return value
+def lion(
+    w: Any, g: Any, _: int, s: State, lr: float, beta1: float = 0.9, beta2: float = 0.99, weight_decay: float = 0.0
+) -> Any:
+    m = s.get("m", 0.0)
+    s["m"] = beta2 * m + (1.0 - beta2) * g
+    return w - lr * (np.sign(beta1 * m + (1.0 - beta1) * g) + weight_decay * w)
 
 
-def batches(samples: int, batch_size: int, last_batch: str) -> list[slice]:
-    """The rows of each batch of an epoch: whole ones, then what `last_batch` does with the rest."""
-    whole, rest = divmod(samples, batch_size)
-    ends = [batch_size * (i + 1) for i in range(whole)]
-    if rest and last_batch == "keep":
-        ends.append(samples)
-    if rest and last_batch == "merge":
-        ends[-1:] = [samples]
-    return [slice(start, end) for start, end in zip([0, *ends], ends, strict=False)]
+# Those of the full batch are judged by what they find, not by their path.
+OPTIMIZERS: dict[str, Callable[..., Any]] = {
+    "sgd": sgd,
+    "adagrad": adagrad,
+    "rmsprop": rmsprop,
+    "adam": adam,
+    "adamw": adamw,
+    "nadam": nadam,
+    "lion": lion,
+}
 
 
-def fit(
-    network: Network,
-    optimizer: Optimizer,
-    loss: str,
-    x: Array,
-    y: npt.NDArray,
-    *,
-    epochs: int,
-    batch_size: int,
-    l2: float = 0.0,
-    last_batch: str = "keep",
-) -> list[Epoch]:
-    """Mini-batches in the order of the rows."""
-    history = []
-    for _ in range(epochs):
-        total = correct = 0.0
-        norms = []
-        seen = 0
-        for rows in batches(len(x), batch_size, last_batch):
-            seen += len(x[rows])
-            if loss == "softmax_cross_entropy":
-                correct += np.sum(network.forward(x[rows])[0].argmax(axis=1) == y[rows])
-            value, grads = network.loss_and_grad(loss, x[rows], y[rows], l2)
-            optimizer.step(network.parameters, grads)
-            total += value * len(x[rows])
-            norms.append(np.sqrt(sum(np.sum(g**2) for g in grads.values())))
-        history.append(Epoch(total / seen, correct / seen, float(np.mean(norms))))
-    return history
+# ---- schedules: the learning rate of update t = 0, 1, 2, ... ----
+
+
+def half_cosine(start: float, end: float, x: float) -> float:
+    return end + (start - end) * (1.0 + math.cos(math.pi * x)) / 2.0
+
+
+def one_cycle(s: Any, t: int) -> float:
+    peak, start, end = (
+        s.pct_start * s.steps - 1.0,
+        s.max_lr / s.div_factor,
+        s.max_lr / s.div_factor / s.final_div_factor,
+    )
+    if t >= s.steps - 1:
+        return end
+    return (
+        half_cosine(start, s.max_lr, t / peak)
+        if t <= peak
+        else half_cosine(s.max_lr, end, (t - peak) / (s.steps - 1 - peak))
+    )
+
+
+SCHEDULES: dict[str, Callable[[Any, int], float]] = {
+    "constant": lambda s, _: s.lr,
+    "step": lambda s, t: s.lr * s.factor ** (t // s.every),
+    "piecewise": lambda s, t: s.rates[sum(t >= boundary for boundary in s.boundaries)],
+    "exponential": lambda s, t: s.lr * s.decay ** (t / s.every),
+    "inverse_time": lambda s, t: s.lr / (1.0 + s.decay * t),
+    "power": lambda s, t: s.lr / (t + 1) ** s.exponent,
+    "inverse_sqrt": lambda s, t: s.lr / math.sqrt(t + 1),
+    "linear": lambda s, t: s.lr + (s.end - s.lr) * min(t / s.steps, 1.0),
+    "polynomial": lambda s, t: s.end + (s.lr - s.end) * (1.0 - min(t / s.steps, 1.0)) ** s.power,
+    "cosine": lambda s, t: half_cosine(s.lr, s.end, min(t / s.steps, 1.0)),
+    "one_cycle": one_cycle,
+    "custom": lambda s, t: s.function(t),
+    "warmup": lambda s, t: (
+        rate_at(s.schedule, 0) * (t + 1) / s.steps if t < s.steps else rate_at(s.schedule, t - s.steps)
+    ),
+}
+
+
+def rate_at(schedule: Any, t: int) -> float:
+    """The rate of a number or a schedule."""
+    return float(schedule if isinstance(schedule, int | float) else SCHEDULES[schedule.type_name](schedule, t))
+
+
+# ---- initialisers: the variance of a weight (fan_in, fan_out) that starts with the name and value ----
+
+INITIALIZERS: dict[str, Callable[[int, int, float], float]] = {
+    "zeros": lambda _in, _out, _: 0.0,
+    "ones": lambda _in, _out, _: 0.0,
+    "constant": lambda _in, _out, _: 0.0,
+    "normal": lambda _in, _out, std: std**2,
+    "uniform": lambda _in, _out, limit: limit**2 / 3.0,
+    "glorot_uniform": lambda fan_in, fan_out, _: 2.0 / (fan_in + fan_out),
+    "glorot_normal": lambda fan_in, fan_out, _: 2.0 / (fan_in + fan_out),
+    "he_uniform": lambda fan_in, _out, _: 2.0 / fan_in,
+    "he_normal": lambda fan_in, _out, _: 2.0 / fan_in,
+    "lecun_uniform": lambda fan_in, _out, _: 1.0 / fan_in,
+    "lecun_normal": lambda fan_in, _out, _: 1.0 / fan_in,
+    "orthogonal": lambda fan_in, fan_out, gain: gain**2 / max(fan_in, fan_out),
+}

@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 
+import cases
+import crossed
 import stoop
 
-REQUIRED = inspect.Parameter.empty
+REQUIRED = cases.REQUIRED
 
-# name -> arguments in order with their defaults; None: any attribute.
+# name -> arguments in order with their defaults; None: any attribute. What cases.py lists comes below.
 CONTRACT: dict[str, dict[str, Any] | None] = {
     "Model": {"layers": REQUIRED, "input_dim": REQUIRED, "seed": 0, "dtype": "float32"},
     "Model.__call__": {"X": REQUIRED},
@@ -33,47 +35,9 @@ CONTRACT: dict[str, dict[str, Any] | None] = {
     "Model.save": None,
     "Model.copy": {},
     "load_model": None,
-    "Dense": {"units": REQUIRED, "activation": None, "use_bias": None, "kernel_init": None, "bias_init": "zeros"},
-    "Identity": {"trainable": True},
-    "ReLU": {"trainable": True},
-    "LeakyReLU": {"negative_slope": 0.01, "trainable": True},
-    "Sigmoid": {"trainable": True},
-    "Tanh": {"trainable": True},
-    "ELU": {"alpha": 1.0, "trainable": True},
-    "GELU": {"trainable": True},
-    "SiLU": {"trainable": True},
-    "Softplus": {"trainable": True},
-    "BatchNorm": {"momentum": 0.9, "eps": 1e-5, "trainable": True},
-    "LayerNorm": {"eps": 1e-5, "trainable": True},
-    "Dropout": {"rate": REQUIRED, "trainable": True},
-    "Residual": {"layers": REQUIRED, "trainable": True},
     "Model.fold_batch_norm": {},
-    "losses.SoftmaxCrossEntropy": {"label_smoothing": 0.0},
-    "losses.BinaryCrossEntropy": {},
-    "losses.MeanSquaredError": {},
-    "losses.MeanAbsoluteError": {},
-    "losses.Huber": {"delta": 1.0},
-    "optimizers.SGD": {"learning_rate": 0.01, "momentum": 0.0, "nesterov": False, "dampening": 0.0},
-    "optimizers.Adam": {"learning_rate": 0.001, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "amsgrad": False},
     "optimizers.Adam.step": {"parameters": REQUIRED, "gradients": REQUIRED},
-    "optimizers.AdaGrad": {"learning_rate": 0.01, "eps": 1e-10},
-    "optimizers.RMSProp": {"learning_rate": 0.001, "rho": 0.9, "eps": 1e-8, "momentum": 0.0, "centered": False},
-    "optimizers.AdamW": {"learning_rate": 0.001, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "weight_decay": 0.01},
-    "optimizers.Nadam": {"learning_rate": 0.001, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8},
-    "optimizers.Lion": {"learning_rate": 1e-4, "beta1": 0.9, "beta2": 0.99},
-    "schedules.Constant": {"lr": REQUIRED},
     "schedules.Constant.values": {"n": REQUIRED},
-    "schedules.Step": {"lr": REQUIRED, "factor": 0.5, "every": 0},
-    "schedules.Piecewise": {"boundaries": REQUIRED, "values": REQUIRED},
-    "schedules.Exponential": {"lr": REQUIRED, "decay": REQUIRED, "every": 1},
-    "schedules.InverseTime": {"lr": REQUIRED, "decay": REQUIRED},
-    "schedules.Power": {"lr": REQUIRED, "exponent": REQUIRED},
-    "schedules.InverseSqrt": {"lr": REQUIRED},
-    "schedules.Linear": {"lr": REQUIRED, "end": REQUIRED, "steps": REQUIRED},
-    "schedules.Polynomial": {"lr": REQUIRED},
-    "schedules.Cosine": {"lr": REQUIRED, "steps": REQUIRED, "end": 0.0},
-    "schedules.Warmup": {"schedule": REQUIRED, "steps": REQUIRED},
-    "schedules.OneCycle": {"max_lr": REQUIRED, "steps": REQUIRED},
     "minimize": {"cost": REQUIRED, "params": REQUIRED, "optimizer": REQUIRED, "steps": REQUIRED},
     "ewa": {"x": REQUIRED, "beta": REQUIRED, "bias_correction": True},
     "Trainer": {
@@ -135,13 +99,11 @@ CONTRACT: dict[str, dict[str, Any] | None] = {
 }
 
 
-LAYERS: dict[str, tuple[Any, ...]] = {
-    **dict.fromkeys(("Identity", "ReLU", "LeakyReLU", "Sigmoid", "Tanh", "ELU", "GELU", "SiLU", "Softplus"), ()),
-    **dict.fromkeys(("BatchNorm", "LayerNorm"), ()),
-    "Dense": (3,),
-    "Dropout": (0.5,),
-    "Residual": ([stoop.Dense(3)],),
+LISTED = {
+    f"{crossed.place(kind)}{cases.registry(kind)[name].__name__}": (kind, name) for kind, name in crossed.listed()
 }
+CONTRACT |= {path: crossed.contract(*which) for path, which in LISTED.items()}
+LAYERS = {path: crossed.call(*which) for path, which in LISTED.items() if which[0] in ("activation", "layer")}
 
 
 def find(path: str) -> Any:
@@ -171,7 +133,7 @@ def test_docstrings(path: str) -> None:
 
 @pytest.mark.parametrize("name", LAYERS)
 def test_layers_are_frozen_dataclasses(name: str) -> None:
-    layer = getattr(stoop, name)(*LAYERS[name])
+    layer = getattr(stoop, name)(**LAYERS[name])
     assert dataclasses.is_dataclass(layer)
     assert layer == type(layer)(**{f.name: getattr(layer, f.name) for f in dataclasses.fields(layer)})
     hash(layer)
@@ -182,13 +144,13 @@ def test_layers_are_frozen_dataclasses(name: str) -> None:
 @pytest.mark.parametrize("name", LAYERS)
 def test_every_layer_takes_trainable(name: str) -> None:
     make = getattr(stoop, name)
-    assert make(*LAYERS[name]).trainable is True
-    frozen = make(*LAYERS[name], trainable=False)
+    assert make(**LAYERS[name]).trainable is True
+    frozen = make(**LAYERS[name], trainable=False)
     assert frozen.trainable is False
-    assert frozen != make(*LAYERS[name])
+    assert frozen != make(**LAYERS[name])
     assert "trainable=False" in repr(frozen)
     with pytest.raises(TypeError, match=rf"\[{name}\] trainable is 1; expected True or False; "):
-        make(*LAYERS[name], trainable=1)
+        make(**LAYERS[name], trainable=1)
     model = stoop.Model([frozen, stoop.Dense(3, activation=stoop.ReLU(trainable=False))], input_dim=2)
     assert model.copy().layers == model.layers
     assert "trainable=False" in model.summary().splitlines()[3]

@@ -144,7 +144,8 @@ class FakeWorker:
 def compare(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Case]]:
     monkeypatch.setattr(rounds, "Worker", FakeWorker)
     monkeypatch.setattr(rounds, "SETTLE_SECONDS", 0.0)
-    monkeypatch.setattr(rounds._Machine, "measure", lambda _: None)
+    monkeypatch.setattr(rounds.Machine, "measure", lambda _: None)
+    monkeypatch.setattr(rounds.Machine, "measure_latency", lambda _: 90.0)
     monkeypatch.setattr(FakeWorker, "speeds", {"stoop": 10.0, "jax": 40.0})
     monkeypatch.setattr(FakeWorker, "log", [])
 
@@ -167,6 +168,7 @@ def test_engines_take_turns(compare: Callable[..., list[Case]]) -> None:
     ]
     for case in cases:
         assert case.microseconds == pytest.approx([FakeWorker.speeds[case.engine]] * 3)
+        assert case.core_latency == [90.0] * 3
     assert cases[0].epochs_per_sample == round(0.1 / (512 * 10e-6))
     samples = [entry.split()[1] for entry in FakeWorker.log if entry.startswith("sample")]
     assert samples[:6] == ["stoop", "jax", "jax", "stoop", "stoop", "jax"]
@@ -203,7 +205,7 @@ def test_what_all_engines_share_is_put_back(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
     cpus = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
-    with rounds._same_for_all(1):
+    with rounds.same_for_all(1):
         assert os.environ["OMP_NUM_THREADS"] == os.environ["MKL_NUM_THREADS"] == "1"
         if cpus:
             assert len(os.sched_getaffinity(0)) == 1
@@ -289,7 +291,8 @@ def test_the_first_round_of_every_task_comes_first(
     clock = FakeClock()
     monkeypatch.setattr(rounds, "time", clock)
     monkeypatch.setattr(rounds, "Worker", SlowWorker)
-    monkeypatch.setattr(rounds._Machine, "measure", lambda _: None)
+    monkeypatch.setattr(rounds.Machine, "measure", lambda _: None)
+    monkeypatch.setattr(rounds.Machine, "measure_latency", lambda _: 90.0)
     monkeypatch.setattr(SlowWorker, "clock", clock, raising=False)
     monkeypatch.setattr(SlowWorker, "log", [], raising=False)
     names, engines = tuple(PREPARATION_SECONDS), ("stoop", "jax")

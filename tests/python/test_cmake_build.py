@@ -120,7 +120,7 @@ def test_the_shared_library_exports_public_names_only(shared: Path) -> None:
     (library,) = [path for path in shared.rglob("libstoop.so*") if not path.is_symlink()]
     listing = run("nm", "-D", "--defined-only", "-C", library).splitlines()
     symbols = {re.sub(r"^(\S+ )?. ", "", line) for line in listing}
-    # Of the function templates nm shows the result first.
+    # nm shows the result of function templates first.
     name = re.compile(r"(?:(?:typeinfo|typeinfo name|vtable) for |\w[\w:]* )?stoop::(?:schedules::)?(\w+)")
     public = set(re.findall(r"\b[A-Za-z]\w*\b", "\n".join(path.read_text(encoding="utf-8") for path in HEADERS)))
     private = sorted(s for s in symbols if not (match := name.match(s)) or match[1] not in public or "Impl" in s)

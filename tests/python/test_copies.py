@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import crossed
 import stoop
 from helpers import bits, refused
 
@@ -28,21 +29,9 @@ COPIES: dict[str, Callable[[Any], Any]] = {
     "pickle": lambda thing: pickle.loads(pickle.dumps(thing)),
     "an old protocol": lambda thing: pickle.loads(pickle.dumps(thing, protocol=2)),
 }
-OPTIMIZERS = {
-    "sgd": {"momentum": 0.9},
-    "adagrad": {},
-    "rmsprop": {"momentum": 0.9, "centered": True},
-    "adam": {"amsgrad": True},
-    "adamw": {},
-    "nadam": {},
-    "lion": {},
-    "lbfgs": {"history_size": 3},
-    "newton_cg": {},
-}
-
-
-def make_optimizer(name: str) -> Any:
-    return stoop.optimizers._OPTIMIZERS[name](**OPTIMIZERS[name])
+SIMPLE = crossed.optimizer_cases()
+FULL_BATCH = crossed.optimizer_cases(full_batch=True)
+OPTIMIZERS = SIMPLE | FULL_BATCH
 
 
 def make_trainer(dtype: str = "float32", dropout: float = 0.3, **options: Any) -> Any:
@@ -62,8 +51,8 @@ def state(trainer: Any) -> Any:
 @pytest.mark.parametrize("how", COPIES)
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_a_copy_goes_on_to_the_same_bits(optimizer: str, how: str, dtype: str) -> None:
-    full = optimizer in ("lbfgs", "newton_cg")
-    options: dict[str, Any] = {"optimizer": make_optimizer(optimizer), "ema": 0.9, "l2": 0.01, "seed": 3}
+    full = optimizer in FULL_BATCH
+    options: dict[str, Any] = {"optimizer": OPTIMIZERS[optimizer].make(), "ema": 0.9, "l2": 0.01, "seed": 3}
     if not full:
         options |= {"clip_norm": 1.0, "accumulate": 2}
     trainer = make_trainer(dtype, 0.0 if full else 0.3, **options)
@@ -266,13 +255,11 @@ def test_a_trainer_goes_on_in_another_process(how: str, tmp_path: Path) -> None:
 
 # ---- optimizers on bare arrays ----
 
-SIMPLE = [name for name in OPTIMIZERS if name not in ("lbfgs", "newton_cg")]
-
 
 @pytest.mark.parametrize("how", COPIES)
 @pytest.mark.parametrize("name", SIMPLE)
 def test_a_copied_optimizer_goes_on_with_copied_arrays(name: str, how: str) -> None:
-    optimizer = make_optimizer(name)
+    optimizer = OPTIMIZERS[name].make()
     parameters = [RNG.standard_normal((3, 2)), RNG.standard_normal(2)]
     other = [RNG.standard_normal(5).astype("float32")]
     gradients = [[RNG.standard_normal(p.shape) for p in parameters] for _ in range(6)]

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+import crossed
 import stoop
 from helpers import DTYPES
 
@@ -39,22 +40,10 @@ LAYERS: dict[str, list[Any]] = {
         stoop.Dense(40, trainable=False, activation=stoop.LeakyReLU(0.1)),
     ],
 }
-for _name in ("identity", "leaky_relu", "elu", "gelu", "silu", "sigmoid", "tanh", "softplus"):
-    LAYERS[_name] = [stoop.Dense(WIDTH, activation=_name)]
+LAYERS |= {name: [stoop.Dense(WIDTH, activation=layer)] for name, layer in crossed.activation_layers().items()}
 
-OPTIMIZERS = {
-    "sgd": stoop.optimizers.SGD(0.05),
-    "momentum": stoop.optimizers.SGD(0.05, momentum=0.9),
-    "averaged": stoop.optimizers.SGD(0.05, momentum=0.9, dampening=0.9),
-    "nesterov": stoop.optimizers.SGD(0.05, momentum=0.9, nesterov=True),
-    "adagrad": stoop.optimizers.AdaGrad(0.01),
-    "rmsprop": stoop.optimizers.RMSProp(0.001),
-    "rmsprop centered": stoop.optimizers.RMSProp(0.001, momentum=0.9, centered=True),
-    "adam": stoop.optimizers.Adam(0.001),
-    "amsgrad": stoop.optimizers.Adam(0.001, amsgrad=True),
-    "adamw": stoop.optimizers.AdamW(0.001, weight_decay=0.1),
-    "nadam": stoop.optimizers.Nadam(0.001),
-    "lion": stoop.optimizers.Lion(0.001, weight_decay=0.1),
+OPTIMIZERS = {name: case.make() for name, case in crossed.optimizer_cases().items()}
+OPTIMIZERS |= {
     "schedule": stoop.optimizers.Adam(stoop.schedules.Warmup(stoop.schedules.Cosine(0.002, 6), 2)),
     "callable": stoop.optimizers.SGD(lambda t: 0.05 / (1 + t)),
 }
@@ -78,17 +67,15 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     },
 }
 
-LOSSES = ("classes", "smoothed rows", "binary_cross_entropy", "mse", "mae", "huber")
+LOSSES = crossed.loss_cases()
+CLASSES = "softmax_cross_entropy of classes"
 
 
 def make_data(loss: str, dtype: str) -> tuple[npt.NDArray, npt.NDArray]:
     rng = np.random.default_rng(3)
     X = rng.standard_normal((SAMPLES, FEATURES)).astype(dtype)
-    if loss == "classes":
-        return X, rng.integers(OUTPUTS, size=SAMPLES)
-    if loss == "smoothed rows":
-        return X, rng.dirichlet(np.ones(OUTPUTS), size=SAMPLES).astype(dtype)
-    return X, rng.random((SAMPLES, OUTPUTS)).astype(dtype)
+    y = LOSSES[loss].draw(rng, SAMPLES, LOSSES[loss].outputs(OUTPUTS))
+    return X, y if y.dtype.kind == "i" else y.astype(dtype)
 
 
 def result_bits(
@@ -96,18 +83,19 @@ def result_bits(
     threads: int,
     *,
     dtype: str,
-    loss: str = "classes",
-    optimizer: Any = OPTIMIZERS["momentum"],
+    loss: str = CLASSES,
+    optimizer: Any = OPTIMIZERS["sgd momentum=0.9"],
     weighted: bool = False,
     **arguments: Any,
 ) -> dict[str, bytes]:
     """All that training, a gradient, evaluation and prediction leave, as bytes."""
     X, y = make_data(loss, dtype)
     weights = np.random.default_rng(4).uniform(0.5, 2.0, SAMPLES).astype(dtype) if weighted else None
-    smoothed = stoop.losses.SoftmaxCrossEntropy(label_smoothing=0.1)
-    function = {"classes": "softmax_cross_entropy", "smoothed rows": smoothed}.get(loss, loss)
-    model = stoop.Model([*layers, stoop.Dense(OUTPUTS)], input_dim=FEATURES, seed=1, dtype=dtype)
-    trainer = stoop.Trainer(model, loss=function, optimizer=optimizer, num_threads=threads, seed=2, **arguments)
+    outputs = LOSSES[loss].outputs(OUTPUTS)
+    model = stoop.Model([*layers, stoop.Dense(outputs)], input_dim=FEATURES, seed=1, dtype=dtype)
+    trainer = stoop.Trainer(
+        model, loss=LOSSES[loss].loss, optimizer=optimizer, num_threads=threads, seed=2, **arguments
+    )
     history = trainer.fit(X, y, epochs=2, batch_size=BATCH, sample_weight=weights, validation_data=(X, y), verbose=0)
     value, grads = trainer.loss_and_grad(X, y, sample_weight=weights, dropout=True)
     arrays = {f"parameter {name}": array for name, array in model.parameters().items()}
@@ -146,7 +134,7 @@ def test_optimizers(optimizer: str, dtype: str) -> None:
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("arguments", ARGUMENTS)
 def test_arguments(arguments: str, dtype: str) -> None:
-    check(LAYERS["layer norm"], dtype=dtype, optimizer=OPTIMIZERS["adamw"], **ARGUMENTS[arguments])
+    check(LAYERS["layer norm"], dtype=dtype, optimizer=OPTIMIZERS["adamw weight_decay=0.1"], **ARGUMENTS[arguments])
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -180,7 +168,7 @@ def test_optimizers_on_bare_arrays(optimizer: str, dtype: str) -> None:
 
 
 def test_dropout_masks_differ_by_seed_and_update() -> None:
-    X, y = make_data("mse", "float32")
+    X, y = make_data("mse of values", "float32")
     masks = []
     for seed in (0, 1):
         model = stoop.Model([stoop.Dropout(0.5), stoop.Dense(OUTPUTS)], input_dim=FEATURES)

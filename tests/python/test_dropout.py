@@ -1,6 +1,6 @@
-"""Dropout and batch normalisation behind products: losses and gradients of training beside NumPy with masks of Philox.
+"""Dropout and batch normalisation after products: losses and gradients of training beside NumPy with masks of Philox.
 
-A product does both in its epilogue, cut by rows or by columns, on several threads, by its own kernels or behind a BLAS.
+A product does both in its epilogue, cut by rows or by columns, on several threads, by its own kernels or after a BLAS.
 """
 
 from __future__ import annotations

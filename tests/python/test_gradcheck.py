@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-import reference
+import cases
 import stoop
-from helpers import ACTIVATION_LAYERS, LOSSES, bits, make_data, refused
+from helpers import LOSSES, bits, make_data, refused
+from reference_training import Network
 
 FEATURES, OUTPUTS = 6, 4
 
@@ -30,9 +31,9 @@ PLACES = {
 @pytest.mark.parametrize("l2", [0.0, 0.1])
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("place", PLACES)
-@pytest.mark.parametrize("activation", ACTIVATION_LAYERS)
+@pytest.mark.parametrize("activation", cases.ACTIVATIONS)
 def test_every_layer_activation_and_loss(activation: str, place: str, loss: str, l2: float) -> None:
-    layers = PLACES[place](activation, ACTIVATION_LAYERS[activation])
+    layers = PLACES[place](activation, cases.registry("activation")[activation])
     model = stoop.Model(layers, input_dim=FEATURES, seed=1, dtype="float64")
     before = bits(model)
     X, y = make_data(loss, 15, FEATURES, OUTPUTS, "float64", seed=2)
@@ -86,7 +87,7 @@ def test_the_report_is_the_error_of_independent_differences(loss: str) -> None:
     X, y = make_data(loss, 15, FEATURES, OUTPUTS, "float64")
     result = stoop.gradcheck(model, loss, X, y, l2=l2, eps=eps)
 
-    network = reference.Network(model.parameters(), [reference.ACTIVATIONS["tanh"], reference.ACTIVATIONS["identity"]])
+    network = Network(model.parameters(), ["tanh", "identity"])
     _, grads = network.loss_and_grad(loss, X, y, l2)
     numeric = network.numeric_grad(loss, X, y, l2, eps)
 

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-import reference
 import stoop
 from helpers import DTYPES, LOSSES, assert_parameters_close, bits, make_data, refused, relative_error, unchanged
+from reference_training import Network, Optimizer, batches, fit
 
 FEATURES, OUTPUTS = 7, 4
 LAST_BATCHES = ("keep", "drop", "merge")
@@ -36,12 +36,11 @@ def test_training_agrees_with_the_oracle(
 ) -> None:
     X, y = make_data(loss, samples, FEATURES, OUTPUTS, dtype)
     trainer = make_trainer(loss, dtype=dtype, l2=0.01, **settings)
-    activations = [reference.ACTIVATIONS[name] for name in ("tanh", "identity")]
-    network = reference.Network(trainer.model.parameters(), activations)
+    network = Network(trainer.model.parameters(), ["tanh", "identity"])
     history = trainer.fit(X, y, epochs=3, batch_size=32, shuffle=False, verbose=0, last_batch=last_batch)
-    oracle = reference.SGD(0.05, momentum=0.9)
-    expected = reference.fit(network, oracle, loss, X, y, epochs=3, batch_size=32, l2=0.01, last_batch=last_batch)
-    assert trainer.steps == 3 * len(reference.batches(samples, 32, last_batch))
+    oracle = Optimizer("sgd", 0.05, momentum=0.9)
+    expected = fit(network, oracle, loss, X, y, epochs=3, batch_size=32, l2=0.01, last_batch=last_batch)
+    assert trainer.steps == 3 * len(batches(samples, 32, last_batch))
     assert_parameters_close(trainer.model.parameters(), network.parameters, TOLERANCE[dtype])
     assert relative_error(history["loss"], [e.loss for e in expected]) < TOLERANCE[dtype]
     assert relative_error(history["grad_norm"], [e.grad_norm for e in expected]) < TOLERANCE[dtype]
@@ -57,7 +56,7 @@ def test_weighted_batches_are_those_of_step(last_batch: str, norm: bool) -> None
     trainer, stepwise = (make_trainer("mse", dtype="float64", norm=norm, **CHECKED) for _ in range(2))
     arguments = {"epochs": 1, "batch_size": 16, "shuffle": False, "verbose": 0, "last_batch": last_batch}
     history = trainer.fit(X, y, sample_weight=weights, **arguments)
-    rows = reference.batches(45, 16, last_batch)
+    rows = batches(45, 16, last_batch)
     losses = [stepwise.step(X[r], y[r], weights[r]) for r in rows]
     assert bits(trainer.model) == bits(stepwise.model)
     assert history["loss"] == pytest.approx([np.average(losses, weights=[weights[r].sum() for r in rows])], rel=1e-13)
@@ -81,7 +80,7 @@ def test_accumulated_batches(last_batch: str, accumulate: int) -> None:
     X, y = make_data("mse", 8 * 7 + 5, FEATURES, OUTPUTS, "float64")
     trainer = make_trainer("mse", dtype="float64", accumulate=accumulate)
     trainer.fit(X, y, epochs=1, batch_size=8, shuffle=False, verbose=0, last_batch=last_batch)
-    parts = reference.batches(len(X), 8, last_batch)
+    parts = batches(len(X), 8, last_batch)
     updates = [parts[i : i + accumulate] for i in range(0, len(parts), accumulate)]
     assert trainer.steps == len(updates)
     stepwise = make_trainer("mse", dtype="float64")

@@ -1,4 +1,4 @@
-"""Who may include and import whom: the rooms of docs/architecture, checked on the text of the sources.
+"""Checks on the text of the sources which file may include or import which: the rooms of docs/architecture.md.
 
     python/stoop -> stoop._core (python/bindings) -> cpp/include/stoop
     a folder of cpp/src -> those above it in ROOMS that it names
@@ -29,7 +29,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "spec": ("base",),
     "io": ("base", "spec"),
     "graph": ("base", "spec"),
-    "data": ("base", "team"),
+    "data": ("base", "team", "spec"),
     "ops": ("base", "spec"),
     "cpu": ("base", "spec", "ops"),
     "plan": ("base", "spec", "graph", "ops"),
@@ -138,6 +138,27 @@ def test_cycles_are_found() -> None:
     assert cycle_in({"a": ["b", "c"], "b": ["c"], "c": []}) == []
 
 
+def module_name(path: Path) -> str:
+    parts = ("stoop", *path.relative_to(PACKAGE).with_suffix("").parts)
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def all_imports(path: Path, modules: set[str]) -> Iterator[str]:
+    """Every module of the package that `path` names: inside functions and under `if TYPE_CHECKING` too."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name in modules)
+        elif isinstance(node, ast.ImportFrom):
+            names = (f"{node.module}.{alias.name}" for alias in node.names)
+            yield from (name if name in modules else node.module or "" for name in names)
+
+
+def test_no_module_imports_itself_through_others() -> None:
+    modules = {module_name(path): path for path in files(PACKAGE, "*.py")}
+    known = {*modules, "stoop._core"}
+    assert not cycle_in({name: list(all_imports(path, known)) for name, path in modules.items()})
+
+
 @pytest.mark.parametrize("path", KERNEL_FILES, ids=identify)
 def test_kernel_text_is_bare(path: Path) -> None:
     for name in includes(path):
@@ -153,13 +174,13 @@ def test_one_file_names_the_backends() -> None:
 
 
 def test_one_file_starts_threads() -> None:
-    # runtime.cpp measures the machine's peak on threads of its own, outside any training.
+    # Measurements of the machine run on threads of their own, outside any training.
     users = {
         path.relative_to(SOURCES).as_posix()
         for path in CPP_FILES
         if re.search(r"#\s*pragma\s+omp\s+parallel|std::j?thread\b(?!::)|\bpthread_create\b", code_of(path))
     }
-    assert users - {"run/runtime.cpp"} == {"team/crew.hpp"}
+    assert users - {"run/core_latency.cpp", "run/runtime.cpp"} == {"team/crew.hpp"}
 
 
 def test_no_process_wide_openmp_setting() -> None:
@@ -178,11 +199,12 @@ def test_the_core_knows_no_python() -> None:
 
 
 def test_bindings_use_the_public_interface() -> None:
-    # Configurations cross the boundary as JSON text, hence the one private header.
+    # Configurations cross the boundary as JSON text, and Python reads the Spec of each kind: hence the private headers.
     own = {path.name for path in files(BINDINGS, "*.hpp")}
     for path in files(BINDINGS, "*.cpp", "*.hpp"):
         for name in includes(path):
-            assert name.startswith(("<", "stoop/")) or name in own | {"io/config_json.hpp"}, f"{identify(path)}: {name}"
+            known = name.startswith(("<", "stoop/", "spec/")) or name in own | {"io/config_json.hpp"}
+            assert known, f"{identify(path)}: {name}"
 
 
 def test_one_header_knows_numpy() -> None:

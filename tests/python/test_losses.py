@@ -11,62 +11,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import crossed
+import reference
 import stoop
 from helpers import refused, unchanged
 
 OUTPUTS = 4
 
 
-def log_softmax(z: npt.NDArray) -> npt.NDArray:
-    z = z - z.max(axis=1, keepdims=True)
-    return z - np.log(np.exp(z).sum(axis=1, keepdims=True))
-
-
-def softmax(z: npt.NDArray, t: npt.NDArray, smoothing: float = 0.0) -> npt.NDArray:
-    rows = np.eye(z.shape[1])[t] if t.ndim == 1 else t
-    rows = (1 - smoothing) * rows + smoothing / z.shape[1]
-    return -(rows * log_softmax(z)).sum(axis=1)
-
-
-def bce(z: npt.NDArray, t: npt.NDArray) -> npt.NDArray:
-    p = 1 / (1 + np.exp(-z))
-    return -(t * np.log(p) + (1 - t) * np.log(1 - p)).mean(axis=1)
-
-
-def huber(z: npt.NDArray, t: npt.NDArray, delta: float) -> npt.NDArray:
-    d = abs(z - t)
-    return np.where(d <= delta, d**2 / 2, delta * (d - delta / 2)).mean(axis=1)
-
-
-def rows_of_probabilities(rng: np.random.Generator, n: int) -> npt.NDArray:
-    return rng.dirichlet(np.ones(OUTPUTS), n)
-
-
-# name -> (loss, loss of each sample, targets)
-CASES: dict[str, tuple[Any, Callable[..., npt.NDArray], Callable[[np.random.Generator, int], npt.NDArray]]] = {
-    "classes": ("softmax_cross_entropy", softmax, lambda rng, n: rng.integers(OUTPUTS, size=n)),
-    "probabilities": ("softmax_cross_entropy", softmax, rows_of_probabilities),
-    "smoothed classes": (
-        stoop.losses.SoftmaxCrossEntropy(label_smoothing=0.2),
-        lambda z, t: softmax(z, t, 0.2),
-        lambda rng, n: rng.integers(OUTPUTS, size=n),
-    ),
-    "smoothed probabilities": (
-        stoop.losses.SoftmaxCrossEntropy(label_smoothing=0.2),
-        lambda z, t: softmax(z, t, 0.2),
-        rows_of_probabilities,
-    ),
-    "binary": ("binary_cross_entropy", bce, lambda rng, n: rng.integers(2, size=(n, OUTPUTS))),
-    "binary probabilities": (stoop.losses.BinaryCrossEntropy(), bce, lambda rng, n: rng.random((n, OUTPUTS))),
-    "mse": ("mse", lambda z, t: ((z - t) ** 2).mean(axis=1), lambda rng, n: rng.standard_normal((n, OUTPUTS))),
-    "mae": ("mae", lambda z, t: abs(z - t).mean(axis=1), lambda rng, n: rng.standard_normal((n, OUTPUTS))),
-    "huber": ("huber", lambda z, t: huber(z, t, 1.0), lambda rng, n: rng.standard_normal((n, OUTPUTS))),
-    "huber, delta": (
-        stoop.losses.Huber(delta=0.3),
-        lambda z, t: huber(z, t, 0.3),
-        lambda rng, n: rng.standard_normal((n, OUTPUTS)),
-    ),
-}
+CASES = crossed.loss_cases()
+CLASSES, ROWS, VALUES = "softmax_cross_entropy of classes", "softmax_cross_entropy of rows", "mse of values"
 
 
 def make_trainer(loss: Any, dtype: str = "float64", outputs: int = OUTPUTS, **arguments: Any) -> stoop.Trainer:
@@ -74,23 +28,26 @@ def make_trainer(loss: Any, dtype: str = "float64", outputs: int = OUTPUTS, **ar
     return stoop.Trainer(model, loss, **arguments)
 
 
+def trainer_of(case: str, dtype: str = "float64", **arguments: Any) -> stoop.Trainer:
+    return make_trainer(CASES[case].loss, dtype, CASES[case].outputs(OUTPUTS), **arguments)
+
+
 def make_batch(case: str, n: int = 17) -> tuple[npt.NDArray, npt.NDArray]:
     rng = np.random.default_rng(2)
-    return rng.standard_normal((n, 3)), CASES[case][2](rng, n)
+    return rng.standard_normal((n, 3)), CASES[case].draw(rng, n, CASES[case].outputs(OUTPUTS))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("case", CASES)
 def test_value(case: str, weighted: bool, dtype: str) -> None:
-    loss, by_sample, _ = CASES[case]
-    trainer = make_trainer(loss, dtype, l2=0.1, l1=0.01)
+    trainer = trainer_of(case, dtype, l2=0.1, l1=0.01)
     X, y = make_batch(case)
     weight = np.random.default_rng(3).random(len(X)) if weighted else None
     z = np.asarray(trainer.model.predict(X), np.float64)
     weights = [p for name, p in trainer.model.parameters().items() if name.endswith("weight")]
     penalty = sum(0.05 * np.sum(w.astype("f8") ** 2) + 0.01 * np.sum(abs(w)) for w in weights)
-    expected = np.average(by_sample(z, y), weights=weight) + penalty
+    expected = np.average(reference.by_sample(trainer.loss, z, y)[0], weights=weight) + penalty
     rel = 1e-10 if dtype == "float64" else 1e-5
     assert trainer.loss_and_grad(X, y, sample_weight=weight)[0] == pytest.approx(expected, rel=rel)
     assert trainer.evaluate(X, y, sample_weight=weight)["loss"] == pytest.approx(expected, rel=rel)
@@ -99,9 +56,8 @@ def test_value(case: str, weighted: bool, dtype: str) -> None:
 
 @pytest.mark.parametrize("case", CASES)
 def test_gradient(case: str) -> None:
-    loss = CASES[case][0]
     X, y = make_batch(case)
-    result = stoop.gradcheck(make_trainer(loss).model, loss, X, y, l2=0.1)
+    result = stoop.gradcheck(trainer_of(case).model, CASES[case].loss, X, y, l2=0.1)
     assert result.passed, str(result)
     assert result.verdict == "right"
 
@@ -112,7 +68,7 @@ def test_gradient(case: str) -> None:
 @given(kept=st.lists(st.booleans(), min_size=1, max_size=20).filter(any))
 def test_a_weight_of_zero_drops_a_sample_exactly(case: str, dtype: str, kept: list[bool]) -> None:
     """Anywhere in the batch: the gradient has the bits of the batch without it, whatever the sample holds."""
-    trainer = make_trainer(CASES[case][0], dtype)
+    trainer = trainer_of(case, dtype)
     X, y = make_batch(case, len(kept))
     mask = np.array(kept)
     other_X, other_y = np.where(mask[:, None], X, 7.0), y.copy()
@@ -129,10 +85,9 @@ def test_a_weight_of_zero_drops_a_sample_exactly(case: str, dtype: str, kept: li
 
 @pytest.mark.parametrize("case", CASES)
 def test_weights_are_relative(case: str) -> None:
-    loss = CASES[case][0]
     X, y = make_batch(case)
     weight = np.random.default_rng(3).random(len(X))
-    trainer = make_trainer(loss)
+    trainer = trainer_of(case)
     for factor in (1e-3, 7.0):
         assert trainer.loss_and_grad(X, y, sample_weight=factor * weight)[0] == pytest.approx(
             trainer.loss_and_grad(X, y, sample_weight=weight)[0], rel=1e-12
@@ -148,9 +103,8 @@ SIZES = {
 
 def everything_with(weight: npt.NDArray, case: str, dtype: str) -> list[Any]:
     """What a trainer makes of these weights, in all its ways."""
-    loss = CASES[case][0]
     X, y = make_batch(case)
-    trainer = make_trainer(loss, dtype, l2=0.01, accumulate=2)
+    trainer = trainer_of(case, dtype, l2=0.01, accumulate=2)
     history = trainer.fit(X, y, 2, 5, (X, y, weight), sample_weight=weight, verbose=0)
     found: list[Any] = [history[key] for key in ("loss", "val_loss", "grad_norm")]
     found.append(trainer.step(X, y, sample_weight=weight))
@@ -159,10 +113,10 @@ def everything_with(weight: npt.NDArray, case: str, dtype: str) -> list[Any]:
     found += trainer.hessian_vector_product(X, y, grads, sample_weight=weight).values()
     found += trainer.evaluate(X, y, sample_weight=weight).values()
     found += trainer.model.state_dict().values()
-    full_batch = make_trainer(loss, dtype, optimizer=stoop.optimizers.LBFGS())
+    full_batch = trainer_of(case, dtype, optimizer=stoop.optimizers.LBFGS())
     found.append(full_batch.fit(X, y, 2, len(X), sample_weight=weight, verbose=0)["loss"])
     if dtype == "float64":
-        found.append(stoop.gradcheck(trainer.model, loss, X, y, sample_weight=weight, sample=2).relative_error)
+        found.append(stoop.gradcheck(trainer.model, trainer.loss, X, y, sample_weight=weight, sample=2).relative_error)
     return found
 
 
@@ -180,7 +134,7 @@ def test_weights_of_any_size_are_the_same_to_the_bit(case: str, dtype: str) -> N
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("factor", [2.0**-1000, 2.0**-200, 2.0**150, 2.0**1000])
 def test_class_weights_of_any_size_are_the_same_to_the_bit(factor: float, dtype: str) -> None:
-    X, y = make_batch("classes", 24)
+    X, y = make_batch(CLASSES, 24)
     table = np.array([1.0, 3.0, 0.0, 0.7])
     results = []
     for class_weight in (table, factor * table, dict(enumerate(factor * table))):
@@ -216,7 +170,7 @@ def test_class_weight_equals_repeated_samples(counts: list[int], seed: int) -> N
 
 
 def test_class_weight_multiplies_sample_weight() -> None:
-    X, y = make_batch("classes", 24)
+    X, y = make_batch(CLASSES, 24)
     weight = np.random.default_rng(0).random(24)
     table = np.array([1.0, 2.0, 0.5, 3.0])
     fits: list[dict[str, Any]] = [
@@ -292,10 +246,11 @@ def test_softmax_is_shift_invariant(shift: float, seed: int) -> None:
 
 @pytest.mark.parametrize("case", CASES)
 def test_extreme_outputs_give_limits(case: str) -> None:
-    trainer = make_trainer(CASES[case][0], "float32")
+    trainer = trainer_of(case, "float32")
     X, y = make_batch(case)
-    for scale in (1e4, -1e4):
-        trainer.model.parameters()["1.bias"][...] = scale * np.linspace(-1, 1, OUTPUTS)
+    bias, most = trainer.model.parameters()["1.bias"], CASES[case].case.most
+    for scale in (most, -most):
+        bias[...] = scale * np.linspace(-1, 1, len(bias))
         loss, grads = trainer.loss_and_grad(X, y)
         assert np.isfinite(loss)
         assert all(np.all(np.isfinite(grad)) for grad in grads.values())
@@ -305,7 +260,7 @@ def test_extreme_outputs_give_limits(case: str) -> None:
 
 
 def test_validation_split_keeps_the_last_samples() -> None:
-    X, y = make_batch("classes", 20)
+    X, y = make_batch(CLASSES, 20)
     weight = np.random.default_rng(0).random(20)
     first, second = make_trainer("softmax_cross_entropy"), make_trainer("softmax_cross_entropy")
     a = first.fit(X, y, epochs=2, batch_size=4, validation_split=0.25, sample_weight=weight, verbose=0)
@@ -339,7 +294,7 @@ def test_validation_split_keeps_the_last_samples() -> None:
 )
 def test_fit_refuses(arguments: dict[str, Any], exception: type[Exception], pattern: str) -> None:
     trainer = make_trainer("softmax_cross_entropy")
-    X, y = make_batch("classes")
+    X, y = make_batch(CLASSES)
     with unchanged(trainer), refused(exception, pattern):
         trainer.fit(X, y, epochs=1, verbose=0, **arguments)
 
@@ -356,16 +311,16 @@ def test_fit_refuses(arguments: dict[str, Any], exception: type[Exception], patt
 )
 def test_targets_that_do_not_fit(loss: str, y: npt.NDArray, pattern: str) -> None:
     trainer = make_trainer(loss)
-    X, _ = make_batch("classes")
+    X, _ = make_batch(CLASSES)
     with unchanged(trainer), refused(ValueError, pattern):
         trainer.step(X, y)
 
 
 def test_class_weight_needs_classes() -> None:
-    X, y = make_batch("mse")
+    X, y = make_batch(VALUES)
     with refused(ValueError, "class_weight"):
         make_trainer("mse").fit(X, y, class_weight={0: 1.0}, verbose=0)
-    X, y = make_batch("probabilities")
+    X, y = make_batch(ROWS)
     with refused(ValueError, "class_weight"):
         make_trainer("softmax_cross_entropy").fit(X, y, class_weight={0: 1.0}, verbose=0)
 

@@ -16,20 +16,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+import crossed
 import stoop
 from helpers import refused
 from stoop import minimization
 
 OPTIMIZERS = {
-    "sgd": stoop.optimizers.SGD(0.1),
-    "momentum": stoop.optimizers.SGD(0.05, momentum=0.5),
-    "nesterov": stoop.optimizers.SGD(0.05, momentum=0.5, nesterov=True),
-    "adagrad": stoop.optimizers.AdaGrad(4.0),
-    "rmsprop": stoop.optimizers.RMSProp(stoop.schedules.Exponential(0.3, 0.98)),
-    "adam": stoop.optimizers.Adam(stoop.schedules.Exponential(0.5, 0.99)),
-    "adamw": stoop.optimizers.AdamW(stoop.schedules.Exponential(0.5, 0.99), weight_decay=0.0),
-    "nadam": stoop.optimizers.Nadam(stoop.schedules.Exponential(0.5, 0.99)),
-    "lion": stoop.optimizers.Lion(lambda t: 0.3 * 0.99**t),
+    name: case.make(case.case.solving, **({"weight_decay": 0.0} if "weight_decay" in case.case.arguments else {}))
+    for name, case in crossed.optimizer_cases().items()
 }
 
 
@@ -262,3 +256,54 @@ def test_ewa_of_a_long_sequence_is_fast() -> None:
 def test_bad_arguments_of_ewa(call: Callable[[], Any], exception: type[Exception]) -> None:
     with refused(exception):
         call()
+
+
+# ---- minimize ----
+
+
+def rosenbrock(w: npt.NDArray) -> tuple[float, npt.NDArray]:
+    a, b = w[1:] - w[:-1] ** 2, 1.0 - w[:-1]
+    gradient = np.zeros_like(w)
+    gradient[1:] += 200.0 * a
+    gradient[:-1] += -400.0 * w[:-1] * a - 2.0 * b
+    return float(np.sum(100.0 * a**2 + b**2)), gradient
+
+
+def test_minimize_solves_rosenbrock() -> None:
+    w = np.full(10, -1.2)
+    values = stoop.minimize(rosenbrock, w, stoop.optimizers.LBFGS(), 120)
+    np.testing.assert_allclose(w, 1.0, atol=1e-8)
+    assert values.shape == (120,)
+    assert np.all(np.diff(values) <= 1e-14)
+
+
+def test_minimize_over_several_arrays_and_layouts() -> None:
+    target = np.arange(6.0).reshape(2, 3)
+    a, b = np.asfortranarray(np.zeros((2, 3))), np.zeros(4, dtype=np.float64)
+
+    def cost(params: Any) -> tuple[float, list[npt.NDArray]]:
+        first, second = params
+        return (
+            float(np.sum((first - target) ** 2) + 3.0 * np.sum((second - 2.0) ** 2)),
+            [2.0 * (first - target), 6.0 * (second - 2.0)],
+        )
+
+    stoop.minimize(cost, [a, b], "lbfgs", 20)
+    np.testing.assert_allclose(a, target, atol=1e-9)
+    np.testing.assert_allclose(b, 2.0, atol=1e-9)
+
+
+def test_minimize_keeps_the_best_point_when_the_cost_raises() -> None:
+    calls = []
+
+    def cost(w: npt.NDArray) -> tuple[float, npt.NDArray]:
+        calls.append(w.copy())
+        if len(calls) == 6:
+            raise RuntimeError("stop here")
+        return rosenbrock(w)
+
+    w = np.full(3, -1.2)
+    with pytest.raises(RuntimeError, match="stop here"):
+        stoop.minimize(cost, w, "lbfgs", 50)
+    assert rosenbrock(w)[0] <= rosenbrock(calls[0])[0]
+    assert not np.array_equal(w, calls[-1])

@@ -1,4 +1,4 @@
-"""A model: its parameters, what it predicts, how it starts, how it is saved and copied."""
+"""A model: its parameters, what it predicts, how it is saved and copied."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ import pytest
 import reference
 import stoop
 from helpers import DTYPES, bits, make_data, refused, relative_error, run_python
+from reference_training import Network
 
 FEATURES, OUTPUTS = 6, 3
-INITIALIZERS = ("glorot_uniform", "glorot_normal", "he_uniform", "he_normal", "lecun_uniform", "lecun_normal")
 
 
 def make_model(dtype: str = "float32", outputs: int = OUTPUTS, seed: int = 0) -> Any:
@@ -36,8 +36,7 @@ def make_model(dtype: str = "float32", outputs: int = OUTPUTS, seed: int = 0) ->
 
 
 def forward(model: Any, X: np.ndarray) -> np.ndarray:
-    names = [reference.ACTIVATIONS["relu"], reference.leaky_relu(0.2), reference.ACTIVATIONS["tanh"]]
-    return reference.Network(model.parameters(), names).forward(X)[0]
+    return Network(model.parameters(), ["relu", stoop.LeakyReLU(0.2), "tanh"]).forward(X)[0]
 
 
 # ---- parameters ----
@@ -203,128 +202,6 @@ def test_summary() -> None:
     assert isinstance(summary, str)
     for text in ("Dense", "LeakyReLU", "FLOP", str(model.num_parameters), "56", str(2 * 6 * 8)):
         assert text in summary, f"{text} not in\n{summary}"
-
-
-# ---- the start ----
-
-
-def variance(name: str, fan_in: int, fan_out: int) -> float:
-    """Glorot & Bengio 2010, He et al. 2015, LeCun et al. 1998."""
-    family = name.split("_", maxsplit=1)[0]
-    return {"glorot": 2 / (fan_in + fan_out), "he": 2 / fan_in, "lecun": 1 / fan_in}[family]
-
-
-def weight_of(
-    kernel_init: Any = None,
-    activation: str | None = None,
-    fan_in: int = 1000,
-    fan_out: int = 1200,
-    dtype: str = "float64",
-) -> Any:
-    layers = [stoop.Dense(fan_out, activation=activation, kernel_init=kernel_init)]
-    return stoop.Model(layers, input_dim=fan_in, dtype=dtype).parameters()["0.weight"]
-
-
-def assert_distribution(weight: Any, expected: float, *, uniform: bool) -> None:
-    """Mean 0 and the variance, within five standard errors; bounded where uniform, long-tailed where normal."""
-    n = weight.size
-    assert abs(weight.mean()) < 5 * math.sqrt(expected / n)
-    kurtosis = 1.8 if uniform else 3.0
-    assert abs(weight.var() / expected - 1) < 5 * math.sqrt((kurtosis - 1) / n)
-    assert np.mean((weight / math.sqrt(expected)) ** 4) == pytest.approx(kurtosis, rel=0.05)
-    if uniform:
-        assert abs(weight).max() <= math.sqrt(3 * expected)
-    correlation = np.corrcoef(weight[:, :20].T) - np.eye(20)  # of one column with another
-    assert abs(correlation).max() < 6 / math.sqrt(len(weight))
-
-
-@pytest.mark.parametrize("name", INITIALIZERS)
-def test_initializers(name: str) -> None:
-    assert_distribution(weight_of(name), variance(name, 1000, 1200), uniform=name.endswith("uniform"))
-
-
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("gain", [1.0, 0.3])
-@pytest.mark.parametrize("shape", [(1, 1), (1, 9), (9, 1), (6, 6), (17, 5), (1000, 300), (300, 1000)], ids=str)
-def test_the_orthogonal_initializer(shape: tuple[int, int], gain: float, dtype: str) -> None:
-    """Saxe, McClelland & Ganguli 2014: rows or columns, whichever are fewer, are orthogonal and `gain` long."""
-    weight = weight_of(stoop.initializers.orthogonal(gain), None, *shape, dtype).astype("float64")
-    gram = weight @ weight.T if shape[0] <= shape[1] else weight.T @ weight
-    tolerance = 1e-5 if dtype == "float32" else 1e-12
-    np.testing.assert_allclose(gram / gain**2, np.eye(min(shape)), rtol=0, atol=tolerance)
-    np.testing.assert_allclose(np.mean(weight**2), gain**2 / max(shape), rtol=tolerance)
-
-
-def test_the_orthogonal_initializer_by_name_and_by_seed() -> None:
-    orthogonal = stoop.initializers.orthogonal
-    weight = weight_of("orthogonal", None, 30, 20)
-    np.testing.assert_array_equal(weight, weight_of(orthogonal(), None, 30, 20))
-    np.testing.assert_array_equal(2.0 * weight, weight_of(orthogonal(gain=2.0), None, 30, 20))
-    assert stoop.initializers.Initializer("orthogonal") == orthogonal()
-    narrow = weight_of("orthogonal", None, 30, 20, "float32")
-    np.testing.assert_array_equal(narrow, weight.astype("float32"))
-    twins = stoop.Model([stoop.Dense(6, kernel_init="orthogonal")] * 2, input_dim=6).parameters()
-    assert not np.array_equal(twins["0.weight"], twins["1.weight"])
-    for gain, error in ((-1.0, ValueError), (float("nan"), ValueError), ("1", TypeError)):
-        with refused(error, "gain"):
-            orthogonal(gain)
-    with refused(TypeError, r"orthogonal\(\.\.\.\)"):
-        stoop.Dense(3, kernel_init=orthogonal)
-
-
-def test_initializers_are_saved_with_the_model(tmp_path: Path) -> None:
-    given = stoop.initializers
-    layers = [
-        stoop.Dense(4, kernel_init=given.orthogonal(0.5), bias_init=given.constant(0.1)),
-        stoop.Dense(3, kernel_init="orthogonal", bias_init=given.orthogonal()),
-    ]
-    stoop.Model(layers, input_dim=5).save(tmp_path / "m.safetensors")
-    first, second = stoop.load_model(tmp_path / "m.safetensors").layers
-    assert (first.kernel_init, first.bias_init) == (given.orthogonal(0.5), given.constant(0.1))
-    assert (second.kernel_init, second.bias_init) == (given.orthogonal(), given.orthogonal())
-
-
-@pytest.mark.parametrize(
-    ("activation", "name"),
-    [
-        (None, "glorot_uniform"),
-        ("identity", "glorot_uniform"),
-        ("tanh", "glorot_uniform"),
-        ("sigmoid", "glorot_uniform"),
-        ("relu", "he_normal"),
-        ("leaky_relu", "he_normal"),
-    ],
-)
-def test_the_default_initializer_follows_the_activation(activation: str | None, name: str) -> None:
-    weight = weight_of(activation=activation)
-    assert_distribution(weight, variance(name, 1000, 1200), uniform=name.endswith("uniform"))
-    np.testing.assert_array_equal(weight, weight_of(name, activation))
-
-
-def test_the_default_initializer_follows_an_activation_layer() -> None:
-    model = stoop.Model([stoop.Dense(1200), stoop.ReLU()], input_dim=1000, dtype="float64")
-    np.testing.assert_array_equal(model.parameters()["0.weight"], weight_of("he_normal"))
-
-
-def test_constant_initializers() -> None:
-    np.testing.assert_array_equal(weight_of("zeros"), 0)
-    np.testing.assert_array_equal(weight_of("ones"), 1)
-    model = stoop.Model([stoop.Dense(3, bias_init="ones"), stoop.Dense(2)], input_dim=4)
-    np.testing.assert_array_equal(model.parameters()["0.bias"], 1)
-    np.testing.assert_array_equal(model.parameters()["1.bias"], 0)
-
-
-def test_the_seed_decides_the_start() -> None:
-    assert bits(make_model(seed=3)) == bits(make_model(seed=3))
-    starts = [bits(make_model(seed=seed))["0.weight"] for seed in (0, 1, 2, 2**32, 2**63)]
-    assert len(set(starts)) == len(starts)
-    model = stoop.Model([stoop.Dense(6)] * 2, input_dim=6, seed=0)
-    assert not np.array_equal(model.parameters()["0.weight"], model.parameters()["1.weight"])
-
-
-def test_float32_starts_where_float64_does() -> None:
-    for name, value in make_model("float64").parameters().items():
-        np.testing.assert_allclose(make_model("float32").parameters()[name], value, rtol=1e-6)
 
 
 # ---- files and copies ----

@@ -11,19 +11,13 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+import cases
 import reference
 import stoop
 from helpers import refused
 
 FEATURES = 3
 X = np.random.default_rng(0).standard_normal((40, FEATURES))
-KINDS = {
-    "softmax_cross_entropy": "softmax",
-    "binary_cross_entropy": "sigmoid",
-    "mse": "identity",
-    "mae": "identity",
-    "huber": "identity",
-}
 
 
 def make_model(outputs: int = 3, **options: Any) -> Any:
@@ -32,18 +26,17 @@ def make_model(outputs: int = 3, **options: Any) -> Any:
 
 
 def targets(loss: str, outputs: int) -> npt.NDArray:
-    if loss == "softmax_cross_entropy":
-        return np.arange(len(X)) % outputs
-    return (np.add.outer(np.arange(len(X)), np.arange(outputs)) % 2).astype("float64")
+    return next(iter(cases.LOSSES[loss].targets.values()))(np.random.default_rng(1), len(X), outputs)
 
 
 @pytest.mark.parametrize("call", ["fit", "step"])
-@pytest.mark.parametrize("loss", KINDS)
+@pytest.mark.parametrize("loss", cases.LOSSES)
 def test_training_sets_the_output(loss: str, call: str, tmp_path: Path) -> None:
-    model = make_model()
+    outputs = cases.LOSSES[loss].outputs(3)
+    model = make_model(outputs)
     assert model.output is None
     trainer = stoop.Trainer(model, loss=loss)
-    y = targets(loss, 3)
+    y = targets(loss, outputs)
     trainer.evaluate(X, y)
     trainer.loss_and_grad(X, y)
     assert model.output is None
@@ -51,10 +44,10 @@ def test_training_sets_the_output(loss: str, call: str, tmp_path: Path) -> None:
     model.save(tmp_path / "m.safetensors")
     twins = [model.copy(), copy.deepcopy(model), pickle.loads(pickle.dumps(model))]
     for twin in (model, stoop.load_model(tmp_path / "m.safetensors"), *twins):
-        assert twin.output == KINDS[loss]
+        assert twin.output == cases.LOSSES[loss].output
         other = "mse" if loss != "mse" else "softmax_cross_entropy"
-        stoop.Trainer(twin, loss=other).step(X, targets(other, 3))
-        assert twin.output == KINDS[other]  # the newest training says it
+        stoop.Trainer(twin, loss=other).step(X, targets(other, outputs))
+        assert twin.output == cases.LOSSES[other].output  # the newest training says it
 
 
 def test_a_full_batch_optimizer_sets_it_too() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import crossed
 import stoop
 from helpers import refused
 
@@ -226,18 +227,14 @@ def test_l2_of_huge_weights() -> None:
     assert trainer.fit(X, y, epochs=3, verbose=0)["loss"][0] == pytest.approx(want, rel=1e-6)
 
 
-SQUARING = ["AdaGrad", "RMSProp", "Adam", "AdamW", "Nadam"]
+SQUARING = {name: case for name, case in crossed.optimizer_cases().items() if case.case.squares}
 
 
 @pytest.mark.parametrize("call", ["step", "fit", "clipped", "accumulated"])
-@pytest.mark.parametrize("name", [*SQUARING, "AMSGrad", "centered"])
+@pytest.mark.parametrize("name", SQUARING)
 @pytest.mark.parametrize("dtype", FLOAT)
 def test_a_gradient_that_would_freeze_the_optimizer_is_named(dtype: str, name: str, call: str) -> None:
-    optimizers: dict[str, Any] = {
-        "AMSGrad": lambda: stoop.optimizers.Adam(0.1, amsgrad=True),
-        "centered": lambda: stoop.optimizers.RMSProp(0.1, centered=True),
-    }
-    optimizer = optimizers.get(name, lambda: getattr(stoop.optimizers, name)(0.1))()
+    optimizer = SQUARING[name].make(0.1)
     settings_of: dict[str, Any] = {"clipped": {"clip_norm": HUGE[dtype] / 2}, "accumulated": {"accumulate": 2}}
     settings = settings_of.get(call, {})
     trainer = linear(dtype, inputs=2, optimizer=optimizer, **settings)
@@ -257,7 +254,7 @@ def test_a_gradient_that_would_freeze_the_optimizer_is_named(dtype: str, name: s
 @pytest.mark.parametrize("name", SQUARING)
 @pytest.mark.parametrize("dtype", FLOAT)
 def test_bare_arrays_with_a_gradient_that_would_freeze_them(dtype: str, name: str) -> None:
-    optimizer = getattr(stoop.optimizers, name)(0.1)
+    optimizer = SQUARING[name].make(0.1)
     w, g = np.ones(5, dtype), np.full(5, 1, dtype)
     optimizer.step([w], [g])
     before = w.copy()

@@ -16,118 +16,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+import cases
+import crossed
+import reference
 import stoop
 from helpers import make_data, refused
 from stoop import optimizers
 
-# ---- one textbook formula each: (w, g, t from 1, state) -> new w; the state is a dict that starts empty ----
-
-
-def sgd(
-    w: Any, g: Any, t: int, s: dict, lr: float, momentum: float = 0, nesterov: bool = False, dampening: float = 0
-) -> Any:
-    s["v"] = momentum * s.get("v", 0) + (1 - dampening) * g
-    return w - lr * (g + momentum * s["v"] if nesterov else s["v"])
-
-
-def adagrad(w: Any, g: Any, t: int, s: dict, lr: float, eps: float = 1e-10) -> Any:
-    s["s"] = s.get("s", 0) + g**2
-    return w - lr * g / (np.sqrt(s["s"]) + eps)
-
-
-def rmsprop(
-    w: Any,
-    g: Any,
-    t: int,
-    s: dict,
-    lr: float,
-    rho: float = 0.9,
-    eps: float = 1e-8,
-    momentum: float = 0,
-    centered: bool = False,
-) -> Any:
-    s["v"] = rho * s.get("v", 0) + (1 - rho) * g**2
-    s["a"] = rho * s.get("a", 0) + (1 - rho) * g
-    step = g / (np.sqrt(s["v"] - s["a"] ** 2 if centered else s["v"]) + eps)
-    s["b"] = momentum * s.get("b", 0) + step
-    return w - lr * s["b"]
-
-
-def adam(
-    w: Any,
-    g: Any,
-    t: int,
-    s: dict,
-    lr: float,
-    beta1: float = 0.9,
-    beta2: float = 0.999,
-    eps: float = 1e-8,
-    amsgrad: bool = False,
-    weight_decay: float = 0,
-) -> Any:
-    s["m"] = beta1 * s.get("m", 0) + (1 - beta1) * g
-    s["v"] = beta2 * s.get("v", 0) + (1 - beta2) * g**2
-    s["top"] = np.maximum(s.get("top", 0), s["v"]) if amsgrad else s["v"]
-    m, v = s["m"] / (1 - beta1**t), s["top"] / (1 - beta2**t)
-    return w - lr * weight_decay * w - lr * m / (np.sqrt(v) + eps)
-
-
-def nadam(
-    w: Any,
-    g: Any,
-    t: int,
-    s: dict,
-    lr: float,
-    beta1: float = 0.9,
-    beta2: float = 0.999,
-    eps: float = 1e-8,
-    momentum_decay: float = 0.004,
-) -> Any:
-    def mu(i: int) -> float:
-        return beta1 * (1 - 0.5 * 0.96 ** (i * momentum_decay))
-
-    s["p"] = s.get("p", 1.0) * mu(t)
-    s["m"] = beta1 * s.get("m", 0) + (1 - beta1) * g
-    s["v"] = beta2 * s.get("v", 0) + (1 - beta2) * g**2
-    m = (1 - mu(t)) / (1 - s["p"]) * g + mu(t + 1) / (1 - s["p"] * mu(t + 1)) * s["m"]
-    return w - lr * m / (np.sqrt(s["v"] / (1 - beta2**t)) + eps)
-
-
-def lion(
-    w: Any, g: Any, t: int, s: dict, lr: float, beta1: float = 0.9, beta2: float = 0.99, weight_decay: float = 0
-) -> Any:
-    m = s.get("m", 0)
-    s["m"] = beta2 * m + (1 - beta2) * g
-    return w - lr * (np.sign(beta1 * m + (1 - beta1) * g) + weight_decay * w)
-
-
-CASES: dict[str, tuple[str, Callable[..., Any], dict[str, Any]]] = {
-    "sgd": ("SGD", sgd, {}),
-    "momentum": ("SGD", sgd, {"momentum": 0.9}),
-    "nesterov": ("SGD", sgd, {"momentum": 0.9, "nesterov": True}),
-    "averaged": ("SGD", sgd, {"momentum": 0.9, "dampening": 0.9}),
-    "adagrad": ("AdaGrad", adagrad, {}),
-    "rmsprop": ("RMSProp", rmsprop, {}),
-    "rmsprop momentum": ("RMSProp", rmsprop, {"momentum": 0.8, "rho": 0.8}),
-    "rmsprop centered": ("RMSProp", rmsprop, {"centered": True, "eps": 1e-3}),
-    "rmsprop both": ("RMSProp", rmsprop, {"centered": True, "momentum": 0.5, "eps": 1e-3}),
-    "adam": ("Adam", adam, {}),
-    "amsgrad": ("Adam", adam, {"amsgrad": True, "beta2": 0.5}),
-    "adamw": ("AdamW", adam, {"weight_decay": 0.1}),
-    "adamw amsgrad": ("AdamW", adam, {"weight_decay": 0.1, "amsgrad": True, "beta2": 0.5}),
-    "nadam": ("Nadam", nadam, {}),
-    "lion": ("Lion", lion, {}),
-    "lion decay": ("Lion", lion, {"weight_decay": 0.1}),
-}
+CASES = crossed.optimizer_cases()
 TOLERANCE = {"float32": 2e-5, "float64": 1e-11}
 
 
 @pytest.mark.parametrize("dtype", TOLERANCE)
 @pytest.mark.parametrize("case", CASES)
 def test_bare_arrays(case: str, dtype: str) -> None:
-    name, rule, arguments = CASES[case]
+    rule, arguments = reference.OPTIMIZERS[CASES[case].name], CASES[case].arguments
     rng = np.random.default_rng(1)
-    optimizer = getattr(optimizers, name)(stoop.schedules.Exponential(0.02, 0.95), **arguments)
+    optimizer = CASES[case].make(stoop.schedules.Exponential(0.02, 0.95))
     shapes = [(7, 5), (3,), (), (1, 1), (2, 3, 4)]
     arrays = [rng.standard_normal(shape).astype(dtype) for shape in shapes]
     expected = [array.astype(np.float64) for array in arrays]
@@ -148,9 +53,9 @@ def test_bare_arrays(case: str, dtype: str) -> None:
 @pytest.mark.parametrize("case", CASES)
 def test_the_trainer_follows_the_same_formula(case: str) -> None:
     """Weight decay is for weights alone; the gradients are the trainer's own."""
-    name, rule, arguments = CASES[case]
+    rule, arguments = reference.OPTIMIZERS[CASES[case].name], CASES[case].arguments
     model = stoop.Model([stoop.Dense(6, activation="tanh"), stoop.Dense(3)], input_dim=4, dtype="float64")
-    trainer = stoop.Trainer(model, optimizer=getattr(optimizers, name)(0.02, **arguments), l2=0.01, l1=0.001)
+    trainer = stoop.Trainer(model, optimizer=CASES[case].make(0.02), l2=0.01, l1=0.001)
     X, y = make_data("softmax_cross_entropy", 20, 4, 3, "float64")
     states: dict[str, dict] = {name: {} for name in model.parameters()}
     for t in range(1, 8):
@@ -158,7 +63,7 @@ def test_the_trainer_follows_the_same_formula(case: str) -> None:
         expected = {}
         for key, w in model.parameters().items():
             own = dict(arguments)
-            if key.endswith("bias") and "weight_decay" in own:
+            if key.endswith("bias") and "weight_decay" in CASES[case].case.arguments:
                 own["weight_decay"] = 0.0
             expected[key] = rule(w.copy(), grads[key], t, states[key], 0.02, **own)
         trainer.step(X, y)
@@ -231,13 +136,12 @@ def test_state_is_forgotten_with_the_arrays() -> None:
         np.testing.assert_allclose(w, -0.1, rtol=1e-6)
         del w
         gc.collect()
-    assert len(optimizer.__dict__["_states"]._updaters) == 0
+    assert len(optimizer.__dict__["_updaters"]) == 0
 
 
 def test_optimizers_are_values() -> None:
-    for name, _, arguments in CASES.values():
-        optimizer = getattr(optimizers, name)(0.1, **arguments)
-        equal = getattr(optimizers, name)(0.1, **arguments)
+    for case in CASES.values():
+        optimizer, equal = case.make(0.1), case.make(0.1)
         optimizer.step([np.zeros(2)], [np.ones(2)])
         assert optimizer == equal
         assert hash(optimizer) == hash(equal)
@@ -327,10 +231,9 @@ def test_neighbours_and_empty_arrays_share_no_memory() -> None:
 @pytest.mark.parametrize("dtype", TOLERANCE)
 @pytest.mark.parametrize("case", CASES)
 def test_a_gradient_may_be_its_parameter(case: str, dtype: str) -> None:
-    name, _, arguments = CASES[case]
     w = np.linspace(0.1, 1.0, 40_000, dtype=dtype).reshape(200, 200).T
     expected = w.copy()
-    same, apart = (getattr(optimizers, name)(0.1, **arguments) for _ in range(2))
+    same, apart = (CASES[case].make(0.1) for _ in range(2))
     for _ in range(3):
         same.step([w], [w])
         apart.step([expected], [expected.copy()])
@@ -386,7 +289,7 @@ def test_bad_settings(make: Callable[[], Any], exception: type[Exception], patte
         make()
 
 
-@pytest.mark.parametrize("name", ["sgd", "adagrad", "rmsprop", "adam", "adamw", "nadam", "lion"])
+@pytest.mark.parametrize("name", cases.OPTIMIZERS)
 def test_names(name: str) -> None:
     model = stoop.Model([stoop.Dense(2)], input_dim=3)
     assert stoop.Trainer(model, optimizer=name).optimizer.type_name == name

@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+import cases
+import crossed
 import stoop
-from helpers import ACTIVATION_LAYERS, DTYPES, LOSSES, make_data, make_optimizer, relative_error
+from helpers import DTYPES, make_data, relative_error
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 
@@ -20,60 +22,58 @@ FEATURES, HIDDEN, OUTPUTS, BATCH = 9, 21, 4, 40
 L2 = 0.01
 TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
 
-MODULES = {
-    "identity": torch.nn.Identity,
-    "relu": torch.nn.ReLU,
-    "leaky_relu": torch.nn.LeakyReLU,
-    "tanh": torch.nn.Tanh,
-    "sigmoid": torch.nn.Sigmoid,
-}
-LOSS_FUNCTIONS = {"softmax_cross_entropy": torch.nn.functional.cross_entropy, "mse": torch.nn.functional.mse_loss}
-# Without dampening: PyTorch leaves it out of the very first step.
-OPTIMIZERS = {
-    "sgd": lambda p: torch.optim.SGD(p, lr=0.05),
-    "momentum": lambda p: torch.optim.SGD(p, lr=0.05, momentum=0.9),
-    "nesterov": lambda p: torch.optim.SGD(p, lr=0.05, momentum=0.9, nesterov=True),
-    "adam": lambda p: torch.optim.Adam(p, lr=0.002),
-    "adam_other": lambda p: torch.optim.Adam(p, lr=0.002, betas=(0.8, 0.99), eps=1e-3),
-}
+
+def has_twin(kind: str, name: str) -> bool:
+    return cases.KINDS[kind][name.split(maxsplit=1)[0]].twin
 
 
-def make_twin(model: Any, activation: str, dtype: str) -> Any:
-    linears = [torch.nn.Linear(FEATURES, HIDDEN), torch.nn.Linear(HIDDEN, OUTPUTS)]
-    twin = torch.nn.Sequential(linears[0], MODULES[activation](), linears[1]).to(getattr(torch, dtype))
-    with torch.no_grad():
-        for i, linear in enumerate(linears):
-            linear.weight.copy_(torch.tensor(model.parameters()[f"{i}.weight"].T.copy()))
-            linear.bias.copy_(torch.tensor(model.parameters()[f"{i}.bias"]))
-    return twin
+ACTIVATIONS = {name: layer for name, layer in crossed.activation_layers().items() if has_twin("activation", name)}
+LOSSES = {name: case for name, case in crossed.loss_cases().items() if has_twin("loss", name)}
+OPTIMIZERS = {name: case for name, case in crossed.optimizer_cases().items() if has_twin("optimizer", name)}
+CLASSES = "softmax_cross_entropy of classes"
+
+# Each with each of the others, the third being that which every network has.
+COMBINATIONS = list(
+    dict.fromkeys(
+        [
+            *((activation, loss, "sgd momentum=0.9") for activation in ACTIVATIONS for loss in LOSSES),
+            *((activation, CLASSES, optimizer) for activation in ACTIVATIONS for optimizer in OPTIMIZERS),
+            *(("tanh", loss, optimizer) for loss in LOSSES for optimizer in OPTIMIZERS),
+        ]
+    )
+)
+
+
+@pytest.mark.parametrize("kind", ["activation", "loss", "optimizer"])
+def test_every_case_has_its_twin_or_says_that_there_is_none(kind: str) -> None:
+    tables: dict[str, dict[str, Any]] = {
+        "activation": torch_reference.ACTIVATIONS,
+        "loss": torch_reference.LOSSES,
+        "optimizer": torch_reference.OPTIMIZERS,
+    }
+    assert set(tables[kind]) == {name for name in cases.KINDS[kind] if has_twin(kind, name)}
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
-@pytest.mark.parametrize("loss", LOSSES)
-@pytest.mark.parametrize("activation", ACTIVATION_LAYERS)
+@pytest.mark.parametrize(("activation", "loss", "optimizer"), COMBINATIONS)
 def test_ten_steps(activation: str, loss: str, optimizer: str, dtype: str) -> None:
-    layers = [stoop.Dense(HIDDEN, activation=activation), stoop.Dense(OUTPUTS)]
+    case = LOSSES[loss]
+    outputs = case.outputs(OUTPUTS)
+    layers = [stoop.Dense(HIDDEN, activation=ACTIVATIONS[activation]), stoop.Dense(outputs)]
     model = stoop.Model(layers, input_dim=FEATURES, seed=5, dtype=dtype)
-    twin = make_twin(model, activation, dtype)
-    trainer = stoop.Trainer(model, loss=loss, optimizer=make_optimizer(optimizer), l2=L2)
-    twin_optimizer = OPTIMIZERS[optimizer](twin.parameters())
+    network = torch_reference.Network(model)
+    ours = OPTIMIZERS[optimizer].make()
+    trainer = stoop.Trainer(model, loss=case.loss, optimizer=ours, l2=L2)
+    twin = torch_reference.Trainer(network, case.loss, ours, l2=L2)
 
-    X, y = make_data(loss, 10 * BATCH, FEATURES, OUTPUTS, dtype)
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((10 * BATCH, FEATURES)).astype(dtype), case.draw(rng, 10 * BATCH, outputs)
+    y = y if y.dtype.kind == "i" else y.astype(dtype)
     for start in range(0, len(X), BATCH):
         rows = slice(start, start + BATCH)
-        value = trainer.step(X[rows], y[rows])
-        twin_optimizer.zero_grad()
-        objective = LOSS_FUNCTIONS[loss](twin(torch.from_numpy(X[rows])), torch.from_numpy(y[rows]))
-        objective = objective + L2 / 2 * sum((twin[i].weight ** 2).sum() for i in (0, 2))
-        objective.backward()
-        twin_optimizer.step()
-        assert relative_error(value, objective.item()) < TOLERANCE[dtype]
-
-    for i, linear in enumerate((twin[0], twin[2])):
-        weight, bias = linear.weight.detach().numpy().T, linear.bias.detach().numpy()
-        assert relative_error(model.parameters()[f"{i}.weight"], weight) < TOLERANCE[dtype]
-        assert relative_error(model.parameters()[f"{i}.bias"], bias) < TOLERANCE[dtype]
+        assert relative_error(trainer.step(X[rows], y[rows]), twin.step(X[rows], y[rows])) < TOLERANCE[dtype]
+    for name, value in model.parameters().items():
+        assert relative_error(value, network.parameters[name].detach().numpy().T) < TOLERANCE[dtype], name
 
 
 BATCH_NORMS = {

@@ -18,33 +18,28 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
-import stoop
+import cases
+import reference
 
 torch.set_num_threads(1)  # these models are tiny
 
 Tensors = dict[str, torch.Tensor]
 
+# By registry name, like all tables here: the function of the input and the layer.
 ACTIVATIONS: dict[str, Callable[..., torch.Tensor]] = {
-    "Identity": lambda x, _: x,
-    "ReLU": lambda x, _: F.relu(x),
-    "LeakyReLU": lambda x, layer: F.leaky_relu(x, layer.negative_slope),
-    "ELU": lambda x, layer: F.elu(x, layer.alpha),
-    "GELU": lambda x, _: F.gelu(x, approximate="none"),
-    "SiLU": lambda x, _: F.silu(x),
-    "Sigmoid": lambda x, _: torch.sigmoid(x),
-    "Tanh": lambda x, _: torch.tanh(x),
-    "Softplus": lambda x, _: F.softplus(x),
-}
-BY_NAME = {
-    "identity": stoop.Identity,
-    "relu": stoop.ReLU,
-    "leaky_relu": stoop.LeakyReLU,
-    "elu": stoop.ELU,
-    "gelu": stoop.GELU,
-    "silu": stoop.SiLU,
-    "sigmoid": stoop.Sigmoid,
-    "tanh": stoop.Tanh,
-    "softplus": stoop.Softplus,
+    "identity": lambda x, _: x,
+    "relu": lambda x, _: F.relu(x),
+    "leaky_relu": lambda x, layer: F.leaky_relu(x, layer.negative_slope),
+    "elu": lambda x, layer: F.elu(x, layer.alpha),
+    "gelu": lambda x, layer: F.gelu(x, approximate=layer.approximate),
+    "silu": lambda x, _: F.silu(x),
+    "sigmoid": lambda x, _: torch.sigmoid(x),
+    "tanh": lambda x, _: torch.tanh(x),
+    "softplus": lambda x, _: F.softplus(x),
+    "selu": lambda x, _: F.selu(x),
+    "mish": lambda x, _: F.mish(x),
+    "hard_swish": lambda x, _: F.hardswish(x),
+    "relu6": lambda x, _: F.relu6(x),
 }
 
 
@@ -95,24 +90,24 @@ class Network:
         return x
 
     def _apply(self, layer: Any, path: str, x: torch.Tensor, training: bool) -> torch.Tensor:
-        kind = type(layer).__name__
-        if kind == "Dense":
+        kind = layer.type_name
+        if kind == "dense":
             x = F.linear(x, self.parameters[f"{path}.weight"], self.parameters.get(f"{path}.bias"))
             activation = layer.activation
             if activation is None:
                 return x
-            activation = BY_NAME[activation]() if isinstance(activation, str) else activation
-            return ACTIVATIONS[type(activation).__name__](x, activation)
-        if kind == "BatchNorm":
+            activation = cases.registry("activation")[activation]() if isinstance(activation, str) else activation
+            return ACTIVATIONS[activation.type_name](x, activation)
+        if kind == "batch_norm":
             return self._batch_norm(layer, path, x, training)
-        if kind == "LayerNorm":
+        if kind == "layer_norm":
             gamma, beta = self.parameters[f"{path}.gamma"], self.parameters[f"{path}.beta"]
             return F.layer_norm(x, x.shape[1:], gamma, beta, layer.eps)
-        if kind == "Residual":
+        if kind == "residual":
             branch = self._chain(layer.layers, f"{path}.", x, training)
             projection = self.parameters.get(f"{path}.projection.weight")
             return branch + (x if projection is None else F.linear(x, projection))
-        return ACTIVATIONS[kind](x, layer)
+        return ACTIVATIONS[layer.type_name](x, layer)
 
     def _batch_norm(self, layer: Any, path: str, x: torch.Tensor, training: bool) -> torch.Tensor:
         gamma, beta = self.parameters[f"{path}.gamma"], self.parameters[f"{path}.beta"]
@@ -128,17 +123,32 @@ class Network:
 # ---- losses: one value per sample, then the weighted mean ----
 
 
+LOSSES: dict[str, Callable[..., torch.Tensor]] = {
+    "softmax_cross_entropy": lambda loss, output, target: F.cross_entropy(
+        output, target, label_smoothing=loss.label_smoothing, reduction="none"
+    ),
+    "binary_cross_entropy": lambda _, output, target: F.binary_cross_entropy_with_logits(
+        output, target, reduction="none"
+    ),
+    "mse": lambda _, output, target: F.mse_loss(output, target, reduction="none"),
+    "mae": lambda _, output, target: F.l1_loss(output, target, reduction="none"),
+    "huber": lambda loss, output, target: F.huber_loss(output, target, reduction="none", delta=loss.delta),
+    "poisson": lambda loss, output, target: F.poisson_nll_loss(
+        output, target, log_input=loss.log_input, reduction="none"
+    ),
+    "focal": lambda loss, output, target: (
+        F.binary_cross_entropy_with_logits(output, target, reduction="none")
+        * (torch.sigmoid(output) * (1.0 - target) + torch.sigmoid(-output) * target) ** loss.gamma
+    ),
+    "gaussian_nll": lambda _, output, target: F.gaussian_nll_loss(
+        output.tensor_split(2, 1)[0], target, output.tensor_split(2, 1)[1].exp(), eps=1e-30, reduction="none"
+    ),
+}
+
+
 def per_sample(loss: Any, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    kind = type(loss).__name__
-    if kind == "SoftmaxCrossEntropy":
-        return F.cross_entropy(output, target, label_smoothing=loss.label_smoothing, reduction="none")
-    functions: dict[str, Callable[[], torch.Tensor]] = {
-        "BinaryCrossEntropy": lambda: F.binary_cross_entropy_with_logits(output, target, reduction="none"),
-        "MeanSquaredError": lambda: F.mse_loss(output, target, reduction="none"),
-        "MeanAbsoluteError": lambda: F.l1_loss(output, target, reduction="none"),
-        "Huber": lambda: F.huber_loss(output, target, reduction="none", delta=loss.delta),
-    }
-    return functions[kind]().mean(dim=1)
+    values = LOSSES[loss.type_name](loss, output, target)
+    return values if values.ndim == 1 else values.mean(dim=1)
 
 
 def weighted_mean(values: torch.Tensor, weights: torch.Tensor | None) -> torch.Tensor:
@@ -156,34 +166,24 @@ def make_update(optimizer: Any, network: Network) -> Update:
     decay = getattr(optimizer, "weight_decay", 0.0)
     groups = [{"params": decayed, "weight_decay": decay}, {"params": others, "weight_decay": 0.0}]
     groups = [group for group in groups if group["params"]]
-    kind = type(optimizer).__name__
-    if kind == "Lion":
-        return _lion(optimizer, groups)
-    if kind == "Nadam":
-        return _nadam(optimizer, groups)
-    if kind == "SGD" and optimizer.dampening:
-        return _dampened_sgd(optimizer, groups)
-    twin = _torch_optimizer(kind, optimizer, groups)
-
-    def update(lr: float) -> None:
-        for group in twin.param_groups:
-            group["lr"] = lr
-        twin.step()
-
-    return update
+    return OPTIMIZERS[optimizer.type_name](optimizer, groups)
 
 
-def _torch_optimizer(kind: str, ours: Any, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
-    if kind == "SGD":
-        return torch.optim.SGD(groups, lr=1.0, momentum=ours.momentum, nesterov=ours.nesterov)
-    if kind == "AdaGrad":
-        return torch.optim.Adagrad(groups, lr=1.0, eps=ours.eps)
-    if kind == "RMSProp":
-        return torch.optim.RMSprop(
-            groups, lr=1.0, alpha=ours.rho, eps=ours.eps, momentum=ours.momentum, centered=ours.centered
-        )
-    adam: dict[str, Any] = {"lr": 1.0, "betas": (ours.beta1, ours.beta2), "eps": ours.eps}
-    return {"Adam": torch.optim.Adam, "AdamW": torch.optim.AdamW}[kind](groups, **adam, amsgrad=ours.amsgrad)
+def _of(make: Callable[[Any], tuple[Any, dict[str, Any]]]) -> Callable[[Any, list[dict[str, Any]]], Update]:
+    """An update by a class of torch.optim and its arguments, a function of our optimizer."""
+
+    def start(ours: Any, groups: list[dict[str, Any]]) -> Update:
+        kind, arguments = make(ours)
+        twin = kind(groups, lr=1.0, **arguments)
+
+        def update(lr: float) -> None:
+            for group in twin.param_groups:
+                group["lr"] = lr
+            twin.step()
+
+        return update
+
+    return start
 
 
 def _each(groups: list[dict[str, Any]]) -> Iterator[tuple[torch.Tensor, float]]:
@@ -203,6 +203,12 @@ def _dampened_sgd(ours: Any, groups: list[dict[str, Any]]) -> Update:
             parameter.sub_(lr * (g + ours.momentum * v if ours.nesterov else v))
 
     return update
+
+
+def _sgd(ours: Any, groups: list[dict[str, Any]]) -> Update:
+    if ours.dampening:
+        return _dampened_sgd(ours, groups)
+    return _of(lambda o: (torch.optim.SGD, {"momentum": o.momentum, "nesterov": o.nesterov}))(ours, groups)
 
 
 def _nadam(ours: Any, groups: list[dict[str, Any]]) -> Update:
@@ -246,38 +252,43 @@ def _lion(ours: Any, groups: list[dict[str, Any]]) -> Update:
     return update
 
 
+def _betas(ours: Any) -> dict[str, Any]:
+    return {"betas": (ours.beta1, ours.beta2), "eps": ours.eps}
+
+
+OPTIMIZERS: dict[str, Callable[[Any, list[dict[str, Any]]], Update]] = {
+    "sgd": _sgd,
+    "adagrad": _of(lambda o: (torch.optim.Adagrad, {"eps": o.eps})),
+    "rmsprop": _of(
+        lambda o: (
+            torch.optim.RMSprop,
+            {"alpha": o.rho, "eps": o.eps, "momentum": o.momentum, "centered": o.centered},
+        )
+    ),
+    "adam": _of(lambda o: (torch.optim.Adam, {**_betas(o), "amsgrad": o.amsgrad})),
+    "adamw": _of(lambda o: (torch.optim.AdamW, {**_betas(o), "amsgrad": o.amsgrad})),
+    "nadam": _nadam,
+    "lion": _lion,
+}
+
+
 # ---- schedules: the learning rate of update t = 0, 1, 2, ... ----
 
 
 def rate_at(schedule: Any, t: int) -> float:
-    if isinstance(schedule, int | float):
-        return float(schedule)
-    kind, s = type(schedule).__name__, schedule
-    formulas: dict[str, Callable[[], float]] = {
-        "Constant": lambda: s.lr,
-        "Step": lambda: s.lr * s.factor ** (t // s.every),
-        "Piecewise": lambda: s.rates[sum(t >= boundary for boundary in s.boundaries)],
-        "Exponential": lambda: s.lr * s.decay ** (t / s.every),
-        "InverseTime": lambda: s.lr / (1.0 + s.decay * t),
-        "Power": lambda: s.lr / (t + 1) ** s.exponent,
-        "InverseSqrt": lambda: s.lr / math.sqrt(t + 1),
-        "Linear": lambda: s.lr + (s.end - s.lr) * min(t / s.steps, 1.0),
-        "Polynomial": lambda: s.end + (s.lr - s.end) * (1.0 - min(t / s.steps, 1.0)) ** s.power,
-        "Cosine": lambda: s.end + (s.lr - s.end) * (1.0 + math.cos(math.pi * min(t / s.steps, 1.0))) / 2.0,
-        "Warmup": lambda: (
-            rate_at(s.schedule, 0) * (t + 1) / s.steps if t < s.steps else rate_at(s.schedule, t - s.steps)
-        ),
-        "OneCycle": lambda: _one_cycle(s, t),
-        "Custom": lambda: s.function(t),
-        "function": lambda: schedule(t),
-    }
-    return float(formulas[kind]())
+    """PyTorch's own where its convention is ours, else that of `reference`."""
+    return (
+        one_cycle(schedule, t) if getattr(schedule, "type_name", "") == "one_cycle" else reference.rate_at(schedule, t)
+    )
 
 
-def _one_cycle(s: Any, t: int) -> float:
-    """PyTorch's own; it has no rate behind the last step."""
+def one_cycle(s: Any, t: int) -> float:
+    """It has no rate after the last step."""
     optimizer = torch.optim.SGD([torch.zeros(1)], lr=1.0)
-    scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, s.max_lr, total_steps=s.steps, cycle_momentum=False)
+    factors = {"pct_start": s.pct_start, "div_factor": s.div_factor, "final_div_factor": s.final_div_factor}
+    scheduler = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, s.max_lr, total_steps=s.steps, cycle_momentum=False, **factors
+    )
     for _ in range(min(t, s.steps - 1)):
         optimizer.step()
         scheduler.step()

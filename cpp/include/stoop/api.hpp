@@ -1,12 +1,12 @@
-// What every public header begins with: the language it needs, and the mark of what a shared library exports.
+// Every public header includes this one. It checks the language version and defines the mark of exported names.
 #pragma once
 
 #if __cplusplus < 202002L
 #error "stoop needs C++20: compile with -std=c++20; CMake does so for targets that link stoop::stoop"
 #endif
 
-// Public names alone are exported from a shared library, and none from a program that links the static one, which is why
-// the static one is built, and used, with STOOP_STATIC.
+// A shared library exports the public names and nothing else. A program that links the static library exports none of
+// them; for that the static library is built, and used, with STOOP_STATIC.
 #ifdef STOOP_STATIC
 #define STOOP_API
 #define STOOP_PRIVATE

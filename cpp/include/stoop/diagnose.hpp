@@ -1,4 +1,4 @@
-// What kind of point training has come to.
+// Tells what kind of point training has reached, from the gradient and the extreme eigenvalues of the Hessian.
 #pragma once
 
 #include <functional>
@@ -13,20 +13,20 @@ enum class PointKind {
   minimum,    // no direction of negative curvature
   saddle,     // curvature of both signs
   maximum,    // no direction of positive curvature
-  plateau,    // no curvature to speak of
-  undecided,  // the eigenvalues found are not near enough to those of the Hessian to say
+  plateau,    // the largest eigenvalue is within plateau_tolerance
+  undecided,  // the eigenvalues found are not near enough to those of the Hessian
 };
 
 STOOP_API std::string_view name_of(PointKind kind);
 
 struct CriticalPointOptions {
-  double gradient_tolerance = 1e-3;   // longest gradient that counts as none
-  double curvature_tolerance = 1e-4;  // smallest eigenvalue that counts, as a part of the largest in size
-  double plateau_tolerance = 1e-6;    // largest eigenvalue that counts as none
-  int iterations = 80;                // of Lanczos' method, a Hessian-vector product each
+  double gradient_tolerance = 1e-3;   // a gradient up to this length counts as zero
+  double curvature_tolerance = 1e-4;  // smaller eigenvalues, relative to the largest in size, count as zero
+  double plateau_tolerance = 1e-6;    // if no eigenvalue is larger than this, the point is a plateau
+  int iterations = 80;                // iterations of Lanczos' method; each is a Hessian-vector product
   GradientMode mode{};
-  // Asked before each product but the first, when false ends with what is known, and while a long one or the gradient is
-  // computed, when it throws Interrupted.
+  // Is asked before each product but the first, where false ends the search with what is known, and while the gradient or
+  // a long product is computed, where false throws Interrupted.
   KeepGoing keep_going{};
 };
 
@@ -42,13 +42,14 @@ struct CriticalPoint {
   Index products = 0;  // Hessian-vector products made
 };
 
-// What follows from the numbers of `point`. A found eigenvalue is the curvature in some direction, so its sign is proven
-// whatever its residual: two of opposite signs make a saddle. That there is no curvature of a sign takes an end of the
-// spectrum whose residual does not reach to that sign, else the point is `undecided`.
+// Returns the kind that follows from the numbers of `point`. A found eigenvalue is the curvature in some direction, so its
+// sign is certain whatever its residual: two of opposite signs make a saddle. The absence of a sign is certain only if the
+// residual at that end of the spectrum does not reach it; otherwise the point is `undecided`.
 STOOP_API PointKind kind_of(const CriticalPoint& point, const CriticalPointOptions& options = {});
 
-// Gradient and extreme eigenvalues of the Hessian of Trainer::loss_and_grad's loss with respect to the parameters that
-// are trained. Nothing is changed. Throws ValueError where a parameter, the loss or the gradient is not finite.
+// Computes the gradient and the extreme eigenvalues of the Hessian of the loss of Trainer::loss_and_grad, with respect to
+// the parameters that are trained. Changes nothing. Throws ValueError if a parameter, the loss or the gradient is not
+// finite.
 template <class T>
 STOOP_API CriticalPoint critical_point(Trainer<T>& trainer, const InputView& x, const Targets<T>& y,
                                        const CriticalPointOptions& options = {});

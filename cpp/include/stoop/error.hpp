@@ -1,5 +1,5 @@
-// Every message the library gives is formatted and thrown here: `[where] what was given; what was expected; what to do.`
-// Checks happen once, at the public boundary; what lies below is noexcept.
+// Exceptions and the form of their messages: `[where] what was given; what was expected; what to do.`
+// Arguments are checked once, at the public boundary; everything below it is noexcept.
 #pragma once
 
 #include <new>
@@ -20,7 +20,7 @@ struct STOOP_API ValueError : std::invalid_argument {
   using std::invalid_argument::invalid_argument;
 };
 
-// The caller gave something of the wrong kind (dtype, targets of another sort). Python: TypeError.
+// The caller gave something of the wrong kind (another dtype, values where classes are needed). Python: TypeError.
 struct STOOP_API TypeError : std::invalid_argument {
   using std::invalid_argument::invalid_argument;
 };
@@ -30,7 +30,7 @@ struct STOOP_API CheckpointError : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-// Memory for a model or a batch could not be had. Python: MemoryError.
+// There was not enough memory for a model or a batch. Python: MemoryError.
 struct STOOP_API OutOfMemory : std::bad_alloc {
   explicit OutOfMemory(std::string text) : message(std::move(text)) {}
   const char* what() const noexcept override { return message.c_str(); }
@@ -43,26 +43,27 @@ struct STOOP_API FileError : std::system_error {
   std::string path;
 };
 
-// The loss or a gradient became infinite or NaN, or an update so long that the parameters might (`what` says which);
-// the model keeps its last good parameters. Python: stoop.NonFiniteLossError.
+// The loss or a gradient became infinite or NaN, or an update became so long that the parameters might. `what` says
+// which. The model keeps its last good parameters. Python: stoop.NonFiniteLossError.
 struct STOOP_API NonFiniteLossError : std::runtime_error {
   NonFiniteLossError(Index step, Index epoch, std::string cause, std::string_view where = "fit",
                      std::string_view what = "the loss or its gradient is not finite");
-  Index step;         // updates that are in the parameters as they are kept
-  Index epoch;        // epochs completed by then
+  Index step;         // number of updates in the parameters that were kept
+  Index epoch;        // number of epochs completed
   std::string cause;  // the likely reason, in words
 };
 
-// The caller's KeepGoing said no: the call has ended without what it was for, and has changed nothing.
+// The caller's KeepGoing returned false: the call ended early, has no result and has changed nothing.
 struct STOOP_API Interrupted : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-// What a long call asks on the thread that made it, at most every 50 ms: false ends the call with Interrupted. A call of
-// less than some milliseconds does not ask. Must neither throw nor call the same object. Empty: the call goes on.
+// A function that a long call asks whether to go on, on the calling thread and at most every 50 ms. If it returns false,
+// the call throws Interrupted. A call of a few milliseconds does not ask. The function must neither throw nor call the
+// same object. An empty function means that the call always goes on.
 using KeepGoing = std::function<bool()>;
 
-// The text in double quotes for a message: cut when long, control characters replaced.
+// Returns the text in double quotes for a message. Long texts are cut, and control characters are replaced.
 STOOP_API std::string in_quotes(std::string_view text);
 
 // The shortest text that reads back as this number.
@@ -81,7 +82,7 @@ STOOP_API std::string format_error(std::string_view where, std::string_view give
 [[noreturn]] STOOP_API void throw_checkpoint_error(std::string_view where, std::string_view given,
                                                    std::string_view expected, std::string_view hint);
 
-// Refuses `name`, listing `valid` and suggesting what was probably meant.
+// Refuses `name` with a message that lists the valid names and suggests what was probably meant.
 [[noreturn]] STOOP_API void throw_unknown_name(std::string_view where, std::string_view what, std::string_view name,
                                                std::span<const std::string_view> valid);
 

@@ -29,9 +29,9 @@ struct GradcheckResult {
 struct GradcheckOptions {
   double l1 = 0.0;  // as in TrainerConfig
   double l2 = 0.0;
-  double eps = 1e-6;       // half the distance of the two differences
-  Index sample = 0;        // elements of each parameter, spread over it; 0: all
-  KeepGoing keep_going{};  // asked at most every 50 ms; false ends the check with what is done
+  double eps = 1e-6;       // each element is moved by this much to both sides
+  Index sample = 0;        // number of elements to check in each parameter, spread over it; 0: all
+  KeepGoing keep_going{};  // is asked at most every 50 ms; if it returns false, the result covers the elements so far
 };
 
 // Compares loss_and_grad with (loss(w + eps) - loss(w - eps)) / (2 eps) for every element of the parameters that are

@@ -1,4 +1,4 @@
-// The samples that a Trainer and a Model take: a row-major matrix of floats, doubles or bytes, read where it lies.
+// InputView: a row-major matrix of samples, of floats, doubles or bytes, which Trainer and Model read where it lies.
 #pragma once
 
 #include <concepts>
@@ -9,8 +9,8 @@
 
 namespace stoop {
 
-// Numbers of another type than the model's are rounded to it, row by row, as they are copied into a batch; a byte is a
-// number from 0 to 255. All are then multiplied and shifted as ModelConfig says.
+// Numbers of another type than the model's are rounded to the model's type, row by row, as they are copied into a batch.
+// A byte is a number from 0 to 255. All numbers are then multiplied and shifted as ModelConfig says.
 struct InputView {
   InputView() = default;
   InputView(const float* x, Index r, Index c, Index ld) : InputView(x, InputType::float32, r, c, ld) {}
@@ -28,8 +28,8 @@ struct InputView {
   Index rows = 0;
   Index cols = 0;
   Index stride = 0;  // elements from one row to the next, >= cols; 0: the rows are contiguous
-  // The matrix is a file mapped into memory, perhaps larger than that: no pass over all of it is made before training.
-  // Values are checked as their rows are read, and the pages of rows that are taken soon are asked for in advance.
+  // The matrix is a file mapped into memory and may be larger than memory, so no pass over all of it is made before
+  // training. Values are checked as their rows are read, and the system is asked early for the pages of the next rows.
   bool mapped = false;
 
   Index element_size() const { return type == InputType::uint8 ? 1 : type == InputType::float32 ? 4 : 8; }

@@ -1,5 +1,5 @@
-// Layers, activations and initialisers as plain data that can be compared. Nothing here computes: the plan reads these
-// once.
+// Layers, activations and initialisers as plain data that can be compared. Nothing here computes; a plan is built from
+// them once.
 #pragma once
 
 #include <optional>
@@ -12,7 +12,7 @@
 namespace stoop {
 
 // ---- activations: each is a layer of its own and the `activation` of a Dense ----
-// Every layer takes `trainable`; those without parameters for the sake of programs that set it on all.
+// Every layer has `trainable`, even without parameters, so that programs can set it on all layers.
 struct Identity {
   bool trainable = true;
   bool operator==(const Identity&) const = default;
@@ -39,8 +39,10 @@ struct ELU {
   bool trainable = true;
   bool operator==(const ELU&) const = default;
 };
-// Exact, by erf.
+// By erf, or by tanh, which is within 5e-4 of it.
+enum class GeluApproximation { none, tanh };
 struct GELU {
+  GeluApproximation approximate = GeluApproximation::none;
   bool trainable = true;
   bool operator==(const GELU&) const = default;
 };
@@ -53,10 +55,37 @@ struct Softplus {
   bool operator==(const Softplus&) const = default;
 };
 
-using Activation = std::variant<Identity, ReLU, LeakyReLU, Tanh, Sigmoid, ELU, GELU, SiLU, Softplus>;
+// ELU with the alpha and the scale that keep mean 0 and variance 1 from layer to layer.
+struct SELU {
+  bool trainable = true;
+  bool operator==(const SELU&) const = default;
+};
 
-// The same order as the alternatives of Activation; kernels are picked by it.
-enum class ActivationKind { identity, relu, leaky_relu, tanh, sigmoid, elu, gelu, silu, softplus };
+struct Mish {
+  bool trainable = true;
+  bool operator==(const Mish&) const = default;
+};
+
+// SiLU with a sigmoid of three straight pieces.
+struct HardSwish {
+  bool trainable = true;
+  bool operator==(const HardSwish&) const = default;
+};
+
+struct ReLU6 {
+  bool trainable = true;
+  bool operator==(const ReLU6&) const = default;
+};
+
+using Activation =
+    std::variant<Identity, ReLU, LeakyReLU, Tanh, Sigmoid, ELU, GELU, SiLU, Softplus, SELU, Mish, HardSwish, ReLU6>;
+
+// The place of an alternative in Activation, by which kernels are picked: kind_of<Tanh>().
+enum class ActivationKind : int {};
+template <AlternativeOf<Activation> Op>
+consteval ActivationKind kind_of() {
+  return static_cast<ActivationKind>(kIndexIn<Op, Activation>);
+}
 inline constexpr int kActivationCount = static_cast<int>(std::variant_size_v<Activation>);
 
 // ---- initialisers: the variance each promises is given with fan_in = rows and fan_out = columns of the weight ----
@@ -121,18 +150,20 @@ struct Dropout {
 
 struct Residual;
 
-using Layer = std::variant<Dense, Identity, ReLU, LeakyReLU, Tanh, Sigmoid, ELU, GELU, SiLU, Softplus, BatchNorm,
-                           LayerNorm, Dropout, Residual>;
+// Each alternative of Activation is a layer too.
+template <class... Ops>
+std::variant<Dense, Ops..., BatchNorm, LayerNorm, Dropout, Residual> layers_with(const std::variant<Ops...>&);
+using Layer = decltype(layers_with(Activation()));
 
-// output = input + f(input), f the layers in order; where the widths differ the input goes through a Dense without
+// output = input + f(input), where f is the layers in order. If the widths differ, the input goes through a Dense without
 // bias, named "projection" (He et al. 2016, eq. 1 and 2).
 struct Residual {
   std::vector<Layer> layers;
-  bool trainable = true;  // false: all parameters within stay as they are, the projection's as well
+  bool trainable = true;  // false: all parameters inside stay as they are, and those of the projection
   STOOP_API bool operator==(const Residual& other) const;
 };
 
-// What a model may have at most; files that hold more are refused as well.
+// Limits of a model. Files that hold more are refused as well.
 inline constexpr int kMostNestedResiduals = 6;  // a Residual within a Residual counts as 2
 inline constexpr Index kMostLayers = 100'000;   // those within a Residual count too
 
@@ -141,9 +172,8 @@ STOOP_API std::string_view name_of(ActivationKind kind);
 STOOP_API std::string_view name_of(InitializerKind kind);
 STOOP_API std::string_view name_of(const Layer& layer);
 STOOP_API ActivationKind kind_of(const Activation& activation);
-STOOP_API double parameter_of(const Activation& activation);  // negative_slope of LeakyReLU, alpha of ELU, else 0
-STOOP_API bool is_relu_like(ActivationKind kind);             // relu, leaky_relu, elu, gelu, silu
-STOOP_API bool derivative_from_output(ActivationKind kind);   // else its kernel needs the input: gelu, silu
+STOOP_API bool is_relu_like(ActivationKind kind);            // He initialisation suits it
+STOOP_API bool derivative_from_output(ActivationKind kind);  // else its kernel needs the input
 
 // Throws ValueError with the nearest valid name; `where` is what the message opens with.
 STOOP_API Activation activation_from_name(std::string_view name, std::string_view where = "activation");

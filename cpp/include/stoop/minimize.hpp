@@ -10,14 +10,14 @@
 
 namespace stoop {
 
-// The value at `point`; writes the gradient there, of the same size.
+// Returns the value at `point` and writes the gradient there, which has the same size.
 using Cost = std::function<double(std::span<const double> point, std::span<double> gradient)>;
 
-// Makes `steps` updates of `point`, in place, or iterations where the optimizer is LBFGS; returns the cost before each.
-// Throws ValueError for NewtonCG, which needs Hessian-vector products, and NonFiniteLossError when the cost or its
-// gradient becomes infinite or NaN; the point is that of this cost then, without an update by it. LBFGS does not go to
-// such a point, and leaves the best one when the cost throws. `keep_going` is asked between updates at most every
-// 50 ms; false ends with the updates so far.
+// Makes `steps` updates of `point` in place (iterations, if the optimizer is LBFGS) and returns the cost before each.
+// Throws ValueError for NewtonCG, which needs Hessian-vector products. Throws NonFiniteLossError if the cost or its
+// gradient becomes infinite or NaN; `point` is then where that cost was found. LBFGS does not go to such a point. If the
+// cost throws, LBFGS leaves the best point so far. `keep_going` is asked between updates, at most every 50 ms; if it
+// returns false, the updates so far remain.
 STOOP_API std::vector<double> minimize(const Cost& cost, std::span<double> point, const Optimizer& optimizer,
                                        Index steps, const std::function<bool()>& keep_going = {});
 

@@ -1,4 +1,4 @@
-// Model<T>: layers plus their parameters in one aligned block, and what can be done with them without training.
+// Model<T>: layers with their parameters in one aligned block; prediction and files.
 #pragma once
 
 #include <cstdint>
@@ -19,16 +19,9 @@
 
 namespace stoop {
 
-// What the outputs mean: logits of classes that exclude each other (their softmax is the probabilities), one logit for
-// each column by itself (its sigmoid is the probability of that label; one column is the second of two classes), or values.
-enum class OutputKind { softmax, sigmoid, identity };
-STOOP_API std::string_view name_of(OutputKind output);  // "softmax", "sigmoid", "identity"
-STOOP_API OutputKind output_from_name(std::string_view name, std::string_view where = "output");
-STOOP_API OutputKind output_of(LossKind loss);  // what a loss takes outputs for
-
-// The names of the classes in the order of the outputs; two for one output, of which it says how likely the second is.
-// All are text here. `dtype` says as what they are given back by those who have types for it, as Python has: "str",
-// "object" (strings), "bool" ("False", "True"), NumPy's integers ("int64", ...), "float32" and "float64" (whole numbers).
+// The names of the classes in the order of the outputs. A single output has two classes; it gives the probability of the
+// second. Names are text here. `dtype` is the type in which Python gives them back: "str", "object" (strings), "bool"
+// ("False", "True"), NumPy's integers ("int64", ...), "float32" or "float64" (whole numbers).
 struct ClassNames {
   std::vector<std::string> names;
   std::string dtype = "str";
@@ -39,8 +32,8 @@ template <class T>
 class Model;
 class TensorFile;
 
-// The model of a file, of the element type that the file holds. FileError when it cannot be read; CheckpointError when it
-// is damaged or no model file.
+// Loads a model with the element type that the file holds. Throws FileError if the file cannot be read, and
+// CheckpointError if it is damaged or is no model file.
 STOOP_API std::variant<Model<float>, Model<double>> load_model(const std::filesystem::path& path,
                                                                const KeepGoing& keep_going = {});
 
@@ -48,23 +41,23 @@ struct ModelConfig {
   Index input_dim = 0;
   std::vector<Layer> layers;
   std::uint64_t seed = 0;
-  // What the first layer sees of an input x, of whatever type: x * input_scale + input_shift, rounded once to the element
-  // type, as are the two numbers. 1/255 and 0 make bytes numbers from 0 to 1.
+  // The first layer sees x * input_scale + input_shift, whatever the type of x. The two numbers and the result are each
+  // rounded once to the element type. 1/255 and 0 turn bytes into numbers from 0 to 1.
   double input_scale = 1.0;
   double input_shift = 0.0;
-  // Nothing here says that the output is not known yet: training sets it from its loss.
+  // If this is empty, training sets the meaning of the outputs from its loss.
   std::optional<OutputKind> output{};
   std::optional<ClassNames> classes{};
 };
 
-// One named parameter inside the block: weight is (rows, cols), a bias has rows = 1 and rank 1.
+// One named parameter inside the block. A weight is (rows, cols); a bias has rows = 1 and rank 1.
 struct ParameterInfo {
   std::string name;  // "<layer index>.weight", ".bias", ".gamma", ".beta"; "<index>.<index>.weight" inside a Residual
   Index offset = 0;  // elements from the start of the block, a multiple of 64 bytes
   Index rows = 1;
   Index cols = 0;
   int rank = 1;
-  bool regularized = false;  // weights of Dense are; biases, gamma and beta are not
+  bool regularized = false;  // true for the weights of Dense, false for biases, gamma and beta
 };
 
 template <class T>
@@ -83,35 +76,36 @@ class STOOP_API Model {
   const ModelConfig& config() const;
 
   const std::vector<ParameterInfo>& parameter_infos() const;
-  std::span<T> parameter_block();              // all parameters, padding included
-  std::span<const T> parameter_block() const;  // (padding stays zero)
+  std::span<T> parameter_block();  // all parameters; the padding between them is zero and stays so
+  std::span<const T> parameter_block() const;
   MatrixView<T> parameter(std::string_view name);
   MatrixView<const T> parameter(std::string_view name) const;
 
-  // "<layer index>.running_mean" and ".running_var" of the BatchNorm layers, in a block of their own.
+  // The running statistics of the BatchNorm layers, "<layer index>.running_mean" and ".running_var", have a block of
+  // their own.
   const std::vector<ParameterInfo>& buffer_infos() const;
   std::span<T> buffer_block();
   std::span<const T> buffer_block() const;
 
-  // Both are part of config() and of the file; `output` given here or in the config is kept by training. ValueError for
-  // a softmax of one output, or names that do not fit the outputs.
+  // Both are part of config() and of the file. Training keeps an `output` that was given here or in the config. Throws
+  // ValueError for a softmax of one output, and for names that do not fit the outputs.
   void set_output(std::optional<OutputKind> output);
   void set_classes(std::optional<ClassNames> classes);
-  // For who trains: sets the output unless it was given.
+  // Training calls this. It sets the output unless the output was given.
   void set_output_by_training(OutputKind output);
   bool output_is_given() const;
 
-  // Outputs of the network in inference mode: x (n, input_dim) -> out (n, output_dim). Reentrant. Interrupted: `out` holds
-  // some of them.
+  // Computes the outputs of the network in inference mode: x (n, input_dim) -> out (n, output_dim). Several threads may
+  // call it at the same time. If it throws Interrupted, `out` holds some of the outputs.
   void predict(const InputView& x, MatrixView<T> out, const KeepGoing& keep_going = {}) const;
 
-  // safetensors with the architecture as JSON in the metadata. A failed or interrupted save leaves the old file; one that is
-  // read-only is refused (FileError), others keep their mode and, where the process may give files away, their owner.
+  // Writes safetensors with the architecture as JSON in the metadata. A failed or interrupted save leaves the old file as
+  // it was. A read-only file is refused (FileError); others keep their mode and, where the process may set it, their owner.
   void save(const std::filesystem::path& path, const KeepGoing& keep_going = {}) const;
   static Model load(const std::filesystem::path& path, const KeepGoing& keep_going = {});
 
  private:
-  // With all parameters zero, for those who set them.
+  // A model with all parameters zero, for functions that set them.
   STOOP_PRIVATE static Model without_values(ModelConfig config);
   STOOP_PRIVATE static Model read(const TensorFile& file);
   friend std::variant<Model<float>, Model<double>> load_model(const std::filesystem::path&, const KeepGoing&);

@@ -10,7 +10,7 @@
 
 namespace stoop {
 
-// What has been accumulated for a list of arrays: arrays[s][i] is state s of parameter i.
+// The state of an optimizer for a list of arrays: arrays[s][i] is state s of parameter i.
 template <class T>
 struct UpdaterState {
   std::vector<std::vector<std::vector<T>>> arrays;
@@ -27,16 +27,16 @@ class STOOP_API ParameterUpdater {
   ParameterUpdater& operator=(ParameterUpdater&&) noexcept;
   ~ParameterUpdater();
 
-  // One update in place: parameters[i] (n) from gradients[i] (n), contiguous, of any length. The first call sets how
-  // many arrays there are and how long; another list throws ValueError until reset(). Weight decay is for all of them:
-  // nothing says which are weights. A schedule by epochs counts updates. Large arrays are shared among threads; the
-  // result does not depend on how many.
+  // Makes one update in place: parameters[i] (n) changes by gradients[i] (n); both are contiguous and of any length. The
+  // first call fixes the number of arrays and their lengths; another list throws ValueError until reset(). Weight decay
+  // applies to all arrays, since nothing tells which are weights. A schedule by epochs counts updates. Threads share large
+  // arrays; the result does not depend on their number.
   void step(std::span<const std::span<T>> parameters, std::span<const std::span<const T>> gradients);
 
   // Forgets state, count and lengths.
   void reset();
   Index steps() const;  // updates made
-  // A copy of the state, and one of the same optimizer to go on from. ValueError for that of another.
+  // `state` returns a copy of the state; `set_state` puts one back, and throws ValueError for that of another optimizer.
   UpdaterState<T> state() const;
   void set_state(const UpdaterState<T>& state);
   const Optimizer& optimizer() const;

@@ -1,5 +1,5 @@
-// Optimizers as plain data; g is the gradient with the regularisation terms already in it, t counts updates from 1.
-// eps is added outside the square root everywhere, and all that is accumulated starts at 0.
+// Optimizers as plain data. In the formulas g is the gradient, which includes the regularisation terms, and t counts
+// updates from 1. eps is added outside the square root everywhere. All accumulated arrays start at 0.
 #pragma once
 
 #include <string_view>
@@ -76,7 +76,7 @@ struct Lion {
   double weight_decay = 0.0;
 };
 
-// ---- of the full batch: an update is an iteration, learning_rate the first step length that its line search tries ----
+// ---- optimizers of the full batch: an update is an iteration, whose line search tries learning_rate first ----
 
 // Limited-memory BFGS (Nocedal & Wright 2006, algorithm 7.5) with a line search for the strong Wolfe conditions
 // (algorithms 3.5 and 3.6).
@@ -98,13 +98,10 @@ struct NewtonCG {
 
 using Optimizer = std::variant<SGD, AdaGrad, RMSProp, Adam, AdamW, Nadam, Lion, LBFGS, NewtonCG>;
 
-// The same order as the alternatives of Optimizer.
-enum class OptimizerKind { sgd, adagrad, rmsprop, adam, adamw, nadam, lion, lbfgs, newton_cg };
 inline constexpr int kOptimizerCount = static_cast<int>(std::variant_size_v<Optimizer>);
 
-STOOP_API std::string_view name_of(OptimizerKind kind);
-STOOP_API OptimizerKind kind_of(const Optimizer& optimizer);
-STOOP_API bool is_full_batch(OptimizerKind kind);  // LBFGS and NewtonCG: iterations on all samples, in place of updates
+STOOP_API std::string_view name_of(const Optimizer& optimizer);  // "sgd", ...
+STOOP_API bool is_full_batch(const Optimizer& optimizer);        // iterations on all samples, in place of updates
 STOOP_API const LearningRate& schedule_of(const Optimizer& optimizer);
 STOOP_API void set_learning_rate(Optimizer& optimizer, LearningRate learning_rate);
 STOOP_API double learning_rate_of(const Optimizer& optimizer);  // of the first update

@@ -1,4 +1,4 @@
-// What the library runs on: threads, instruction set, BLAS, version.
+// Shows and sets what the library runs on: threads, instruction set, BLAS, version. Measures the limits of the machine.
 #pragma once
 
 #include <string>
@@ -11,37 +11,39 @@ namespace stoop {
 // No setting may ask for more threads than this.
 inline constexpr int kMostThreads = 1024;
 
-// Upper limit of threads for training and prediction in this process (1 to
-// kMostThreads). It starts as STOOP_NUM_THREADS or, unset,
-// as usable_cores(); a small step uses fewer.
+// The upper limit of threads for training and prediction in this process, from 1 to kMostThreads. It starts as
+// STOOP_NUM_THREADS or, unset, as usable_cores(). A small step uses fewer.
 STOOP_API void set_num_threads(int n);
 STOOP_API int get_num_threads();
 
-// Cores this process may use: the affinity mask, cut by the cgroup CPU quota (rounded up), at least 1.
+// Number of cores that this process may use: those of the affinity mask, limited by the cgroup CPU quota (rounded up); at
+// least 1.
 STOOP_API int usable_cores();
 
-// Instruction sets compiled in and supported by this CPU, best first; the active one is the best or STOOP_ISA.
+// The instruction sets that are compiled in and supported by this CPU, best first. The active one is STOOP_ISA or, unset,
+// the best.
 STOOP_API std::vector<std::string> available_isas();
 STOOP_API std::string active_isa();
 
-// How products in bfloat16 can be computed here, best first: "amx_bf16", "avx512_bf16"; empty: not at all. The active
-// one is the best or STOOP_BFLOAT16, empty where there is none.
+// The ways in which this CPU can compute products in bfloat16, best first: "amx_bf16", "avx512_bf16"; empty if there is
+// none. The active one is STOOP_BFLOAT16 or, unset, the best; empty if there is none.
 STOOP_API std::vector<std::string> available_bfloat16();
 STOOP_API std::string active_bfloat16();
 
-// Who computes matrix products, as STOOP_GEMM says: "native", "blas", "auto"; "native" for auto without a BLAS.
+// The provider of matrix products that STOOP_GEMM chooses: "native", "blas" or "auto". Without a BLAS, "auto" is "native".
 STOOP_API std::string active_gemm();
 
 struct BlasInfo {
   bool loaded = false;
   std::string path;    // empty when none was found
-  std::string config;  // what the library says of itself, its kernel set included
-  std::string error;   // why it could not be loaded
+  std::string config;  // the library's description of itself, with its kernel set
+  std::string error;   // the reason why it could not be loaded
 };
 
-// Where to look for a CBLAS before the system's names; STOOP_BLAS goes first. Has an effect until the first use.
+// Sets where to look for a CBLAS before the system's names are tried. STOOP_BLAS takes precedence. Has an effect only
+// before the BLAS is first used.
 STOOP_API void set_blas_path(std::string path);
-// Loads the library if that was not done yet.
+// Loads the library if it is not loaded yet.
 STOOP_API BlasInfo blas_info();
 
 struct BuildInfo {
@@ -53,18 +55,21 @@ struct BuildInfo {
 };
 STOOP_API BuildInfo build_info();
 
-// Fused multiply-add peak in GFLOP/s of the active instruction set on `threads` threads, measured for about 30 ms.
+// Measures, for about 30 ms, the peak of fused multiply-adds of the active instruction set on `threads` threads, in
+// GFLOP/s.
 template <class T>
 STOOP_API double measure_fma_peak(int threads);
 
-// Memory bandwidth in GB/s (10^9 bytes, read and written) of `threads` threads, each on a slice of its own of arrays that
-// no cache holds: 256 MB, more from 9 threads on, at most 2 GB. Takes about 0.2 s.
+// Measures, for about 0.2 s, the memory bandwidth in GB/s (10^9 bytes, read and written). Each of `threads` threads works
+// on a slice of its own. The arrays are larger than the caches: 256 MB, more from 9 threads on, at most 2 GB.
 STOOP_API double measure_memory_bandwidth(int threads);
 
-// Nanoseconds that one line of cache takes from a core to another and back, the fastest of some milliseconds: about 100
-// where the two share a cache, several times as much where they do not. It decides what a second thread is worth to a small
-// network, and on a virtual machine it changes within minutes. NaN where only one core is usable, or where others keep one
-// of them all the time.
+// Measures how many nanoseconds one line of cache takes from a core to another and back: about 100 if the two share a
+// cache, several times as much if they do not. This decides how much a second thread helps a small network, and on a
+// virtual machine it changes within minutes. With more than two cores the first one is measured with up to four others,
+// and the slowest pair counts. A pair takes 5 to 20 ms, at most 0.15 s beside busy processes. The two threads are pinned
+// where the system allows it, and end with the call. Returns NaN if only one core is usable, or if other processes never
+// leave both cores free.
 STOOP_API double measure_core_latency();
 
 }  // namespace stoop

@@ -26,17 +26,17 @@ concept HasPer = requires(S schedule) {
 
 }  // namespace schedules
 
-// What an optimizer takes as its learning rate: a number or any schedule, `.learning_rate = 1e-3` or
-// `.learning_rate = schedules::Cosine{.lr = 1e-3, .steps = 10'000}`. Copies share what they hold.
+// The learning rate of an optimizer: a number or any schedule, `.learning_rate = 1e-3` or
+// `.learning_rate = schedules::Cosine{.lr = 1e-3, .steps = 10'000}`. Copies share the schedule.
 class LearningRate {
  public:
   STOOP_API LearningRate(double lr);
   template <schedules::HasPer S>
   LearningRate(S schedule);
 
-  // At t, whatever the schedule counts.
+  // The rate at t, whether the schedule counts steps or epochs.
   double operator()(Index t) const { return at(t, t); }
-  // At update `step` (from 0) in epoch `epoch` (from 0).
+  // The rate at update `step` (from 0) in epoch `epoch` (from 0).
   STOOP_API double at(Index step, Index epoch) const;
   // The rates of out.size() updates from `step` on, all of them in `epoch`; a function of the epoch is asked once.
   STOOP_API void fill(Index step, Index epoch, std::span<double> out) const;
@@ -144,8 +144,8 @@ struct OneCycle {
   Per per = Per::step;
 };
 
-// Any function of t, asked once for each update, or with Per::epoch once for each epoch of a fit. It cannot be written to
-// a file.
+// Any function of t. It is called once for each update or, with Per::epoch, once for each epoch of a fit. It cannot be
+// written to a file.
 struct Custom {
   std::function<double(Index)> function;
   Per per = Per::step;
@@ -155,7 +155,7 @@ using Schedule = std::variant<Constant, Step, Piecewise, Exponential, InverseTim
                               Polynomial, Cosine, Warmup, OneCycle, Custom>;
 
 STOOP_API std::string_view name_of(const Schedule& schedule);  // "constant", "step", ...
-// ValueError with the nearest valid name; "custom" is none.
+// Throws ValueError with the nearest valid name. "custom" is no valid name.
 STOOP_API Schedule schedule_from_name(std::string_view name, std::string_view where = "learning_rate");
 
 }  // namespace schedules

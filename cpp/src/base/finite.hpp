@@ -1,4 +1,4 @@
-// Whether numbers are finite, or not too large, in one pass of integer operations that the compiler vectorises.
+// Tests whether numbers are finite, or not too large, in one pass of integer operations that the compiler vectorises.
 #pragma once
 
 #include <bit>
@@ -10,7 +10,7 @@
 
 namespace stoop {
 
-// As numbers of T, to which they are rounded.
+// Tests the numbers as they are after rounding to T.
 template <class T, class From>
 bool all_finite_as(const From* values, Index n) {
   using Bits = std::conditional_t<sizeof(T) == 4, std::uint32_t, std::uint64_t>;
@@ -27,8 +27,8 @@ bool all_finite(const T* values, Index n) {
   return all_finite_as<T>(values, n);
 }
 
-// Whether the magnitude of any is above `limit`, or any is NaN; limit > 0. The bits of positive numbers, taken as
-// integers, are in the order of the numbers.
+// Returns whether any number is NaN or has a magnitude above `limit`; limit > 0. It compares bits: those of positive
+// numbers, taken as integers, are in the order of the numbers.
 template <class T>
 bool any_above(const T* values, Index n, T limit) {
   using Bits = std::conditional_t<sizeof(T) == 4, std::int32_t, std::int64_t>;

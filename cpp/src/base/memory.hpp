@@ -20,12 +20,12 @@ inline constexpr Index kAlignment = 64;
 
 constexpr Index round_up(Index n, Index multiple) { return (n + multiple - 1) / multiple * multiple; }
 
-// From this size on memory is asked for in pages of 2 MiB where the system has them: products walk down columns of
-// weights, and 4 KiB pages would cost a miss of the address cache on every row.
+// Allocations of this size and more ask for pages of 2 MiB, where the system has them. Products walk down columns of
+// weights, and pages of 4 KiB would cost a miss of the address cache on every row.
 inline constexpr Index kHugePage = Index{1} << 21;
 inline constexpr Index kHugeFrom = kHugePage / 2;
 
-// Null if there is no memory. To be freed with std::free.
+// Returns null if there is no memory. The caller frees it with std::free.
 inline void* allocate_aligned(Index bytes) {
   if (bytes < kHugeFrom) {
     return std::aligned_alloc(kAlignment, static_cast<std::size_t>(round_up(bytes, kAlignment)));
@@ -60,7 +60,7 @@ class AlignedBuffer {
     reset_untouched(size);
     if (size > 0) std::memset(data_, 0, static_cast<std::size_t>(size) * sizeof(T));
   }
-  // Not zeroed: large memory lies where the thread runs that touches it first.
+  // The memory is not zeroed here: large memory lies near the thread that touches it first.
   void reset_untouched(Index size) {
     void* fresh = size > 0 ? allocate_aligned(size * static_cast<Index>(sizeof(T))) : nullptr;
     if (size > 0 && fresh == nullptr) throw_out_of_memory(size, sizeof(T));
@@ -77,6 +77,7 @@ class AlignedBuffer {
   const T* data() const { return data_; }
   Index size() const { return size_; }
   std::span<T> elements() { return {data_, static_cast<std::size_t>(size_)}; }
+  std::span<const T> elements() const { return {data_, static_cast<std::size_t>(size_)}; }
 
  private:
   T* data_ = nullptr;

@@ -1,5 +1,6 @@
 // Counter-based random numbers: Philox4x32-10 of Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3".
-// A draw is a function of (seed, stream, which, position) and of nothing else: no state, no order of calls.
+// A draw is a function of (seed, stream, which, position) and of nothing else. It has no state and does not depend on the
+// order of calls.
 #pragma once
 
 #include <array>
@@ -7,7 +8,7 @@
 
 namespace stoop {
 
-// What a draw is for; part of the counter, so that no two uses share numbers.
+// The use of a draw. It is part of the counter, so that no two uses share numbers.
 enum class Stream : std::uint32_t { initialize = 1, shuffle = 2, dropout = 3, lanczos = 4 };
 
 inline std::array<std::uint32_t, 4> philox(std::uint64_t seed, std::array<std::uint32_t, 4> counter) {
@@ -23,7 +24,7 @@ inline std::array<std::uint32_t, 4> philox(std::uint64_t seed, std::array<std::u
   return counter;
 }
 
-// Two 64-bit draws. `which` is the parameter, the epoch, ...
+// Returns two 64-bit draws. `which` is the parameter, the epoch, ...
 inline std::array<std::uint64_t, 2> draw(std::uint64_t seed, Stream stream, std::uint32_t which,
                                          std::uint64_t position) {
   const auto words = philox(seed, {static_cast<std::uint32_t>(position), static_cast<std::uint32_t>(position >> 32),
@@ -31,10 +32,10 @@ inline std::array<std::uint64_t, 2> draw(std::uint64_t seed, Stream stream, std:
   return {words[0] | std::uint64_t{words[1]} << 32, words[2] | std::uint64_t{words[3]} << 32};
 }
 
-// Strictly between 0 and 1, with 52 random bits: with 53 the largest would round to 1.
+// Returns a number strictly between 0 and 1 with 52 random bits. With 53 bits the largest would round to 1.
 inline double to_unit_interval(std::uint64_t bits) { return (static_cast<double>(bits >> 12) + 0.5) * 0x1p-52; }
 
-// 0 .. bound-1 (Lemire 2019, without the rejection: the bias is below bound / 2^64).
+// Returns a number in 0 .. bound-1 (Lemire 2019, without the rejection: the bias is below bound / 2^64).
 inline std::uint64_t to_bounded(std::uint64_t bits, std::uint64_t bound) {
   __extension__ using Wide = unsigned __int128;
   return static_cast<std::uint64_t>((Wide{bits} * bound) >> 64);

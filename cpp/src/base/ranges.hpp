@@ -13,7 +13,7 @@ struct Range {
   Index begin, end;
 };
 
-// A share's part of `blocks`.
+// Returns the part of `blocks` that belongs to a share.
 constexpr Range share(Index blocks, int number, int shares) {
   return {blocks * number / shares, blocks * (number + 1) / shares};
 }

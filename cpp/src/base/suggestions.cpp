@@ -1,5 +1,6 @@
-// Names that people bring from other libraries, and guesses at mistyped ones. A hint must not name something of another
-// meaning: whoever follows it trains another model without noticing. So known names are looked up before any guess.
+// Suggests names for those that people bring from other libraries or mistype. A hint must not name something with another
+// meaning, since whoever follows it would train another model without noticing. So known names are looked up before any
+// guess.
 #include "suggestions.hpp"
 
 #include <algorithm>
@@ -17,8 +18,8 @@ using namespace std::string_view_literals;
 constexpr std::size_t kMaxBytes = 80;
 constexpr std::string_view kNoHint = "use one of these names";
 
-// Names of one meaning, in their compact form (see `compact`) with spaces between. `meant` is the valid name for the
-// same thing; where there is none, `advice` says what to do, and an empty one that there is nothing like it.
+// Names with one meaning, in their compact form (see `compact`), separated by spaces. `meant` is the valid name for the same
+// thing. Where there is none, `advice` says what to do; if that is empty too, there is nothing like it.
 struct Foreign {
   std::string_view what;
   std::string_view names;
@@ -148,7 +149,7 @@ constexpr Foreign kForeign[] = {
     {"layer", "relu6 selu celu prelu mish glu hardswish softsign", ""},
 };
 
-// Lower case, letters and digits alone: "Leaky-ReLU" and "leaky_relu" are one name.
+// Returns only the letters and digits, in lower case: "Leaky-ReLU" and "leaky_relu" become one name.
 std::string compact(std::string_view name) {
   std::string result;
   for (const char c : name.substr(0, kMaxBytes)) {
@@ -158,7 +159,7 @@ std::string compact(std::string_view name) {
   return result;
 }
 
-// Without the word that says what it is, as in MSELoss or AdamOptimizer.
+// Removes the word for the kind of thing, as in MSELoss or AdamOptimizer.
 std::string without_kind(const std::string& key) {
   for (const std::string_view kind : {"loss"sv, "optimizer"sv, "layer"sv, "activation"sv, "initializer"sv}) {
     if (key.size() > kind.size() && key.ends_with(kind)) return key.substr(0, key.size() - kind.size());
@@ -188,8 +189,8 @@ std::string digits_of(std::string_view key) {
   return digits;
 }
 
-// Insertions, deletions, substitutions and swaps of neighbours that turn `a` into `b` (Damerau 1964; the restricted
-// form, which touches no place twice).
+// Counts the insertions, deletions, substitutions and swaps of neighbours that turn `a` into `b` (Damerau 1964; the
+// restricted form, which touches no place twice).
 std::size_t edit_distance(std::string_view a, std::string_view b) {
   std::vector<std::vector<std::size_t>> table(a.size() + 1, std::vector<std::size_t>(b.size() + 1));
   for (std::size_t j = 0; j <= b.size(); ++j) table[0][j] = j;
@@ -206,7 +207,7 @@ std::size_t edit_distance(std::string_view a, std::string_view b) {
   return table[a.size()][b.size()];
 }
 
-// How many slips a name may have to count as mistyped.
+// The number of slips up to which a name counts as mistyped.
 std::size_t most_slips(std::size_t length) { return length <= 4 ? 1 : 2; }
 
 std::string did_you_mean(std::span<const std::string_view> names) {

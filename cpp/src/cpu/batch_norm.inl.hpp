@@ -1,38 +1,38 @@
 // Batch normalisation: y = gamma * xhat + beta with xhat = (x - mean) / sqrt(variance + eps) (Ioffe & Szegedy 2015,
 // algorithm 1), followed by a relu-like activation.
 //
-// Sums over the rows of a batch are taken of groups of rows first (`partials`), by batch_norm_moments and
-// batch_norm_sums: alone, or panel by panel in the epilogue of the product that makes the rows. Whoever needs them adds
-// up the groups, from the first to the last, and then goes through its rows once. Within a group each column is added
-// row by row, so no bit depends on the slices that a batch is cut into.
+// Sums over the rows of a batch are first taken over groups of rows (`partials`), by batch_norm_moments and
+// batch_norm_sums. These are called alone, or panel by panel in the epilogue of the product that makes the rows. A thread
+// that needs the sums adds up the groups, from the first to the last, and then goes through its rows once. Within a group
+// each column is added row by row, so no bit depends on the slices that a batch is cut into.
 
-constexpr Index kRowsAsked = 8;                           // from the row that is read to the one that is asked for
-constexpr int kGateVectors = kVectorBytes == 64 ? 4 : 2;  // whose sums and what they need fit the registers
-constexpr Index kChunkBytes = 8192;  // of a row: what is derived from the sums of its columns lies on the stack
+constexpr Index kRowsAsked = 8;  // distance from the row that is read to the row that is prefetched
+constexpr int kGateVectors = kVectorBytes == 64 ? 4 : 2;  // as many as fit the registers with their sums
+constexpr Index kChunkBytes = 8192;  // of a row; the values derived from the sums of these columns lie on the stack
 template <class T>
 constexpr Index kChunkColumns = kChunkBytes / static_cast<Index>(sizeof(T));
 
-// f'(y) * grad of the activation behind a normalisation, whose f is y for y > 0, else slope * y.
+// Returns f'(y) * grad for the activation after a normalisation, f(y) = y for y > 0, else slope * y.
 template <class T>
 inline Vec<T> gate_by_sign(Vec<T> y, Vec<T> grad, T slope) {
   return y > Vec<T>{} ? grad : slope * grad;
 }
 
-// Calls body<rows>(first row), four rows at a time, so that what belongs to a column is loaded once for them.
+// Calls body<rows>(first row) for four rows at a time, so that the values of a column are loaded once for them.
 template <class Body>
 inline void for_each_four_rows(Index begin, Index end, Body body) {
   for (; begin + 4 <= end; begin += 4) body.template operator()<4>(begin);
   for (; begin < end; ++begin) body.template operator()<1>(begin);
 }
 
-// Of a matrix beyond the caches.
+// For a matrix beyond the caches.
 template <bool kLarge, class T>
 [[gnu::always_inline]] inline void ask([[maybe_unused]] const T* line) {
   if constexpr (kLarge) prefetch(line);
 }
 
-// Whether sums go through the rows in the order of memory and ask for lines. The columns of a panel, which a product has
-// just made, are in a cache anyway.
+// Returns whether sums go through the rows in the order of memory and prefetch lines. The columns of a panel, which a
+// product has just made, are in a cache and need neither.
 template <class T>
 inline bool is_beyond_cache(const BatchNormArgs<T>& args) {
   constexpr Index kCacheBytes = 1 << 20;
@@ -52,8 +52,9 @@ inline void for_each_statistics_group(const BatchNormArgs<T>& args, Index sums, 
   }
 }
 
-// Calls body<vectors>(first column, lanes, first row, rows), in an order that suits sums of columns: from a cache a few
-// vectors of columns at a time with all rows, so that their sums stay in registers; else in the order of memory.
+// Calls body<vectors>(first column, lanes, first row, rows) in an order that suits sums of columns. If the rows are in a
+// cache, it takes a few vectors of columns at a time with all rows, so that their sums stay in registers; otherwise it goes
+// in the order of memory.
 template <class T, bool kLarge, int kMost, class Body>
 inline void for_each_sum(Index cols, Index begin, Index end, Body body) {
   if constexpr (kLarge) {
@@ -66,9 +67,9 @@ inline void for_each_sum(Index cols, Index begin, Index end, Body body) {
   }
 }
 
-// For each group and column: the first row's value, and the sums of the differences from it and of their squares. Small
-// where all values are large, which sums of the values themselves would not survive; with n rows in a group the squares
-// are at most n times the sum of squared deviations from the mean (Chan, Golub & LeVeque 1983, sec. 3).
+// Computes for each group and column the value of the first row, and the sums of the differences from it and of their
+// squares. These stay small where all values are large, unlike sums of the values themselves. With n rows in a group the
+// squares are at most n times the sum of squared deviations from the mean (Chan, Golub & LeVeque 1983, sec. 3).
 template <class T, bool kLarge>
 inline void batch_norm_moments_of(const BatchNormArgs<T>& args) {
   const Index cols = args.cols, ld = args.ld_input, ld_partials = args.ld_partials;
@@ -112,8 +113,8 @@ void batch_norm_moments(const BatchNormArgs<T>& args) noexcept {
   batch_norm_moments_of<T, false>(args);
 }
 
-// Mean and biased variance of the batch in the vectors of columns from j on: the groups' merged one by one (Chan, Golub
-// & LeVeque 1983, eq. 2.1).
+// Computes mean and biased variance of the batch in the vectors of columns from j on, by merging those of the groups one
+// by one (Chan, Golub & LeVeque 1983, eq. 2.1).
 template <class T, int kWidth>
 inline void merge_moments(const BatchNormArgs<T>& args, Index j, int lanes, Vec<T>* mean, Vec<T>* variance) {
   const Index batch_rows = args.batch_rows, ld = args.ld_partials, size = statistics_group(batch_rows);
@@ -193,7 +194,7 @@ void batch_norm_forward(const BatchNormArgs<T>& args) noexcept {
   batch_norm_forward_of<T, false>(args);
 }
 
-// What a gradient needs of a vector of columns to find f' of the activation again.
+// The values of a vector of columns from which a gradient finds f' of the activation again.
 template <class T>
 struct GateVector {
   Vec<T> mean, scale, beta;
@@ -202,7 +203,7 @@ struct GateVector {
   Vec<T> of(Vec<T> centred, Vec<T> grad, T slope) const { return gate_by_sign(centred * scale + beta, grad, slope); }
 };
 
-// The same of each column of a chunk.
+// The same values for each column of a chunk.
 template <class T>
 struct GateColumns {
   alignas(kVectorBytes) T mean[kChunkColumns<T>], scale[kChunkColumns<T>];
@@ -219,7 +220,7 @@ struct GateColumns {
   }
 };
 
-// For each group and column, with g the gradient before the activation: sum(g) and sum(g * (x - mean)). 2 reads.
+// Computes sum(g) and sum(g * (x - mean)) for each group and column, where g is the gradient before the activation. 2 reads.
 template <class T, bool kLarge>
 inline void batch_norm_sums_of(const BatchNormArgs<T>& args) {
   GateColumns<T> columns;
@@ -269,7 +270,7 @@ void batch_norm_sums(const BatchNormArgs<T>& args) noexcept {
   batch_norm_sums_of<T, false>(args);
 }
 
-// The two sums of the whole batch. Groups are added up run by run: rounding grows with the longest chain.
+// Computes the two sums of the whole batch. Groups are added in runs, since rounding grows with the longest chain.
 template <class T, int kWidth>
 inline void merge_sums(const BatchNormArgs<T>& args, Index j, int lanes, Vec<T>* sum, Vec<T>* product) {
   constexpr Index kGroupsPerRun = 64;
@@ -295,7 +296,7 @@ inline void merge_sums(const BatchNormArgs<T>& args, Index j, int lanes, Vec<T>*
 }
 
 // dbeta = sum(dy), dgamma = sum(dy * xhat), dx = gamma / sqrt(variance + eps) * (dy - dbeta/rows - xhat * dgamma/rows);
-// without the means for fixed statistics. 2 reads and 1 write of the slice.
+// For fixed statistics the means are left out. 2 reads and 1 write of the slice.
 template <class T, bool kLarge>
 inline void batch_norm_backward_of(const BatchNormArgs<T>& args) {
   GateColumns<T> columns;

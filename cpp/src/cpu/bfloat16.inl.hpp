@@ -2,14 +2,15 @@
 // float32, then the epilogue. The rounding is part of the copy into blocks (bfloat16_pack.inl.hpp); run_tile(), which
 // bfloat16_dot.inl.hpp and bfloat16_amx.inl.hpp define before this text, multiplies blocks.
 //
-// How to read it: gemm() cuts m into runs of rows and k into runs of blocks. For each, a is copied once; n is cut into
-// panels, of which the next is copied, block by block, while the tiles of this one are computed: a Feeder does that.
+// How to read it: gemm() cuts m into runs of rows and k into runs of blocks. For each of them a is copied once. n is cut
+// into panels. While the tiles of one panel are computed, a Feeder copies the next panel, block by block.
 //
-// Every element of c is bias + the sum over pairs of p's, whatever the cut: pairs are counted from the first p of the
-// product, and all that depends on k is cut by k alone. So its bits depend on neither tile nor slice. FLOPs: 2*m*n*k.
+// Every element of c is bias + the sum over pairs of p's, whatever the cut. Pairs are counted from the first p of the
+// product, and everything that depends on k is cut by k alone. So the bits depend on neither tile nor slice.
+// FLOPs: 2*m*n*k.
 
 constexpr Index kDepthBlocks = 16;     // most blocks of a run of k: two panels of b stay close to the core
-constexpr Index kMostLineBlocks = 32;  // of a run of rows: as much of a as stays in the second-level cache
+constexpr Index kMostLineBlocks = 32;  // most blocks of a run of rows: as much of a as stays in the second-level cache
 constexpr Index kMostLines = kMostLineBlocks * kBlockLines;
 constexpr Index kRows = kRowBlocks * kBlockLines, kColumns = kColumnBlocks * kBlockLines;  // of a tile
 constexpr Index kPanelElements = kPanelBlocks * kDepthBlocks * kBlockElements;
@@ -47,25 +48,25 @@ inline void pack_a(const GemmArgs<float>& g, Index p, Index depth, uint16_t* tar
   }
 }
 
-// The tile of `data`, which has the shape of c, at (i, j); null: nothing is fetched.
+// Returns the tile at (i, j) of `data`, which has the shape of c. If it is null, nothing is fetched.
 inline Fetcher fetcher_of(const float* data, Index ld, const GemmArgs<float>& g, Index i, Index j, Index calls) {
   if (data == nullptr) return {};
   const Index rows = g.m - i < kRows ? g.m - i : kRows, cols = g.n - j < kColumns ? g.n - j : kColumns;
   return {data + i * ld + j, ld, cols, rows, blocks_of(rows, calls)};
 }
 
-// The tile that is computed behind the one at (i, j); behind the last column come the first of the next run of k.
+// Returns the tile that is computed after the one at (i, j). After the last column the next run of k begins.
 inline Fetcher fetcher_behind(const GemmArgs<float>& g, Index i, Index j, Index calls) {
   if (i + kRows < g.m) return fetcher_of(g.c, g.ldc, g, i + kRows, j, calls);
   return fetcher_of(g.c, g.ldc, g, 0, j + kColumns < g.n ? j + kColumns : 0, calls);
 }
 
-// Copies a panel of b in small portions: feed() is called once for every block of k of every tile.
+// Copies a panel of b in small portions. feed() is called once for every block of k of every tile.
 struct Feeder {
   Source source;
   uint16_t* target;
   Index column_blocks, depth_blocks;
-  Index column, depth;  // the block that is next, in blocks
+  Index column, depth;  // position of the next block, in blocks
   Index credit, calls;  // a block is due when the calls so far have paid for it
 
   void feed() {
@@ -76,7 +77,7 @@ struct Feeder {
     while (depth < depth_blocks) pack_next();
   }
 
-  // What lies together in memory comes together: the p's of a column, or the columns of the same p's.
+  // Elements that are neighbours in memory are copied together: the p's of a column, or the columns of the same p's.
   void pack_next() {
     if (depth >= depth_blocks) return;
     uint16_t* block = target + (column * depth_blocks + depth) * kBlockElements;
@@ -93,7 +94,7 @@ struct Feeder {
   }
 };
 
-// For a panel behind the last p there is nothing to do.
+// For a panel after the last p there is nothing to do.
 inline Feeder feeder_of(const GemmArgs<float>& g, const Panel& panel, uint16_t* target, Index calls) {
   Feeder feeder{};
   feeder.source = part_of_b(g, panel);
@@ -104,7 +105,7 @@ inline Feeder feeder_of(const GemmArgs<float>& g, const Panel& panel, uint16_t* 
   return feeder;
 }
 
-// All tiles of one panel; meanwhile the feeder copies the next one.
+// Computes all tiles of one panel, while the feeder copies the next one.
 inline void run_panel(const GemmArgs<float>& g, const Panel& panel, const uint16_t* packed_a, const uint16_t* packed_b,
                       Feeder& feeder) {
   Tile tile{};
@@ -132,14 +133,14 @@ inline void run_panel(const GemmArgs<float>& g, const Panel& panel, const uint16
   if (last && g.sums != nullptr) finish_panel(g, panel.j, panel.cols);
 }
 
-// Panels of b in all runs of k.
+// Returns the number of panels of b in all runs of k.
 inline Index panels_of(Index n, Index k) {
   return blocks_of(n, kPanelBlocks * kBlockLines) * blocks_of(k, kDepthBlocks * kBlockDepth);
 }
 
-// A b of few panels is copied whole where the copy serves further calls, or further runs of rows. Calls that share a b
-// are those for the gradient of a weight, and of any form where the copy is small enough to stay close to the core. Of
-// any other b two panels are there at a time: a copy that nobody reads again would drive a and c from the cache.
+// Returns whether b is copied whole. That is done if b has few panels and the copy serves further calls or further runs of
+// rows. Calls share a b for the gradient of a weight, and in any form if the copy is small enough to stay close to the core.
+// Otherwise two panels are there at a time, since a copy that nobody reads again would drive a and c from the cache.
 inline bool may_keep_b(Index n, Index k) { return panels_of(n, k) <= kMostKeptPanels; }
 
 inline bool shares_b(const GemmArgs<float>& g) {
@@ -148,7 +149,7 @@ inline bool shares_b(const GemmArgs<float>& g) {
 
 inline bool keeps_b(const GemmArgs<float>& g) { return shares_b(g) || (g.m > kMostLines && may_keep_b(g.n, g.k)); }
 
-// One run of rows, all columns. `keeps`: the copy of b is kept; `packed`: it is there already.
+// Computes one run of rows with all columns. `keeps`: the copy of b is kept; `packed`: the copy is there already.
 inline void run_rows(const GemmArgs<float>& g, bool keeps, bool packed) {
   constexpr Index kCols = kPanelBlocks * kBlockLines, kDepth = kDepthBlocks * kBlockDepth;
   const Index panels = panels_of(g.n, g.k), places = keeps && panels > 1 ? panels : 2;
@@ -172,7 +173,7 @@ inline void run_rows(const GemmArgs<float>& g, bool keeps, bool packed) {
   }
 }
 
-// Enough for smaller products too, which may keep a b where this one does not.
+// This is enough for smaller products too, which may keep a b where this one does not.
 Index gemm_scratch(Index m, Index n, Index k) noexcept {
   const Index lines = blocks_of(m, kBlockLines), depth = blocks_of(k, kBlockDepth);
   const Index kept = may_keep_b(n, k) ? panels_of(n, k) : kMostKeptPanels, places = kept < 2 ? 2 : kept;

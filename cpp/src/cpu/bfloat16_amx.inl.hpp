@@ -1,13 +1,13 @@
-// Tiles by AMX: tdpbf16ps multiplies a block of a (16 rows, 16 pairs) with a block of b and adds to 16 x 16 float32
-// sums, in 16 cycles. 2 x 2 such sums stay in the tile registers, which the unit computes while the core goes on with
-// the instructions behind: copying b for the next panel costs little beside it. Denormal numbers count as zero.
+// Computes tiles with AMX: tdpbf16ps multiplies a block of a (16 rows, 16 pairs) with a block of b and adds to 16 x 16
+// float32 sums, in 16 cycles. 2 x 2 such sums stay in the tile registers. While the unit computes them, the core goes on
+// with later instructions, so copying b for the next panel costs little. Denormal numbers count as zero.
 //
-// The shape of the tiles is state of the thread: it is loaded at the start of a product and released at its end, so
-// that nobody else pays for saving the registers (8 KB) at a switch of threads.
+// The shape of the tiles is state of the thread. It is loaded at the start of a product and released at its end, so that
+// no other code pays for saving the registers (8 KB) at a switch of threads.
 
 constexpr Index kRowBlocks = 2;  // of a tile
 constexpr Index kColumnBlocks = 2;
-constexpr Index kPanelBlocks = 8;  // of a panel: 512 bytes of a row come from memory one after the other
+constexpr Index kPanelBlocks = 8;  // in a panel: 512 bytes of a row, which come from memory in sequence
 
 // Intel SDM, volume 1, table 18-2: the palette, then bytes per row at 16 and rows at 48 for each of the 8 registers.
 struct TileShapes {
@@ -26,12 +26,13 @@ struct TileUnit {
   TileUnit& operator=(const TileUnit&) = delete;
 };
 
-// Compilers let stores pass a load of a tile (GCC: no memory clobber): everything before is in memory from here on.
+// Compilers may move stores past the load of a tile (GCC declares no memory clobber). After this, all earlier stores are in
+// memory.
 inline void stores_are_done() { asm volatile("" ::: "memory"); }
 
 constexpr Index kEdge = 2 * kBlockLines;  // rows and columns of a whole tile
 
-// rows x cols elements from one place to another, at most kEdge each.
+// Copies rows x cols elements, at most kEdge of each.
 inline void copy_tile(const float* source, Index ld, float* target, Index ld_target, Index rows, Index cols) {
   const __mmask16 first = first_of_16(cols), second = first_of_16(cols - 16);
   for (Index i = 0; i < rows; ++i) {
@@ -64,8 +65,8 @@ inline void store_sums(float* c, Index bytes) {
   if constexpr (kR == 2 && kC == 2) _tile_stored(3, at(1, 1), bytes);
 }
 
-// Of a every block is wanted once for a tile of columns, of b again for all rows below: a passes by the first-level
-// cache, which holds the 32 KB of b but not both.
+// A tile of columns reads every block of a once, and every block of b again for all rows below. So a bypasses the
+// first-level cache, which can hold the 32 KB of b but not both.
 template <int kR, int kC, class Feeder>
 inline void multiply_blocks(const Tile& tile, Feeder& feeder) {
   constexpr Index kBytes = kBlockDepth * sizeof(uint16_t);

@@ -1,17 +1,17 @@
-// Tiles by AVX512-BF16: vdpbf16ps adds the products of 16 pairs to 16 float32 sums. 8 rows x 3 vectors of sums stay in
-// registers; a block of rows is two such tiles. Denormal numbers count as zero, whatever the thread's mode.
+// Computes tiles with AVX512-BF16: vdpbf16ps adds the products of 16 pairs to 16 float32 sums. 8 rows x 3 vectors of sums
+// stay in registers; a block of rows is two such tiles. Denormal numbers count as zero, whatever the thread's mode.
 
 constexpr Index kRowBlocks = 1;  // of a tile
 constexpr Index kColumnBlocks = 3;
 constexpr Index kPanelBlocks = 3;  // of a panel
 constexpr int kTileRows = 8;
 
-// Nothing to prepare; the twin of the one in bfloat16_amx.inl.hpp.
+// There is nothing to prepare here, unlike in bfloat16_amx.inl.hpp.
 struct TileUnit {
   TileUnit() {}
 };
 
-// At most 8 rows; `feed` is called once for every block.
+// Computes at most 8 rows. `feed` is called once for every block.
 template <int kVectors, class Feed>
 [[gnu::always_inline]] inline void run_half(const Tile& given, Feed feed) {
   const Tile tile = given;

@@ -1,10 +1,10 @@
-// Operands of a product as blocks of bfloat16, rounded while they are copied: to the nearest, ties to even, NaN stays
-// NaN, and what is denormal in float32 becomes zero (vcvtne2ps2bf16).
+// Copies the operands of a product into blocks of bfloat16 and rounds them: to the nearest, ties to even. NaN stays NaN, and
+// denormal float32 numbers become zero (vcvtne2ps2bf16).
 //
-// A block has 16 rows of a, or 16 columns of b, and 32 p's: 16 vectors of 16 pairs, a pair being the values of two
-// neighbouring p's, as the dot products want them. Of a, vector r holds the pairs of row r; of b, vector q holds pair q
-// of every column. Which of the two the memory holds depends on the form of the product; the other takes a
-// transposition. Beyond the edges of an operand blocks are zero.
+// A block has 16 rows of a, or 16 columns of b, and 32 p's. That is 16 vectors of 16 pairs; a pair is the values of two
+// neighbouring p's, which is what the dot products take. In a block of a, vector r holds the pairs of row r; in a block of
+// b, vector q holds pair q of every column. The form of the product decides which of the two orders the memory has; the
+// other order takes a transposition. Blocks are zero beyond the edges of an operand.
 
 constexpr Index kBlockLines = 16;
 constexpr Index kBlockDepth = 32;
@@ -23,7 +23,7 @@ inline __mmask16 first_of_16(Index n) { return static_cast<__mmask16>(n >= 16 ? 
 
 inline __m512i round_to_pairs(__m512 first, __m512 second) { return (__m512i)_mm512_cvtne2ps_pbh(second, first); }
 
-// vector[i] = line i: 32 neighbours, so 16 pairs.
+// vector[i] = line i, with 32 neighbours and so 16 pairs.
 inline void load_lines(const float* data, Index ld, Index lines, Index depth, __m512i (&vector)[kBlockLines]) {
   if (lines >= kBlockLines && depth >= kBlockDepth) {
     STOOP_UNROLL
@@ -95,7 +95,7 @@ inline void transpose_pairs(__m512i (&vector)[kBlockLines]) {
   for (int i = 0; i < 16; ++i) vector[i] = shuffled[i];
 }
 
-// One block, from (line, p) of the source on. `transposed`: the block holds what the memory does not.
+// Copies one block, from (line, p) of the source on. `transposed`: the block has the other order than the memory.
 template <bool kContiguous, bool kTransposed>
 inline void pack_block(const Source& source, Index line, Index p, uint16_t* block) {
   __m512i vector[kBlockLines];
@@ -112,10 +112,10 @@ inline void pack_block(const Source& source, Index line, Index p, uint16_t* bloc
 
 inline Index blocks_of(Index n, Index size) { return (n + size - 1) / size; }
 
-// Asks for the lines of a tile of some matrix, a portion of its rows at a time. A tile has more instructions than a
-// core looks ahead, so by itself it would ask for what the next tile needs no sooner than it needs it.
+// Prefetches the lines of a tile of some matrix, a portion of its rows at a time. A tile has more instructions than a core
+// looks ahead, so without this the data of the next tile would be requested only when it is needed.
 struct Fetcher {
-  const float* row;  // the next one
+  const float* row;  // the next row
   Index ld, cols;
   Index rows;  // still to come
   Index portion;
@@ -139,6 +139,6 @@ struct Tile {
   Index rows, cols;
   bool accumulate;    // go on from what c holds
   const float* bias;  // (cols), to start from (null: from zero); ignored with accumulate
-  // Asked for meanwhile, a portion with each block: what is written next, and what is read behind this tile.
+  // These are prefetched meanwhile, a portion with each block: what is written next, and what is read after this tile.
   Fetcher next_c, gate;
 };

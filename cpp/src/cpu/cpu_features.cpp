@@ -1,4 +1,4 @@
-// cpuid and xgetbv on x86-64, nothing to ask on aarch64 (NEON is part of it); affinity and cgroups on Linux.
+// Reads cpuid and xgetbv on x86-64, and affinity mask and cgroups on Linux. aarch64 always has NEON.
 #include "cpu_features.hpp"
 
 #include <algorithm>
@@ -56,7 +56,7 @@ X86Registers read_x86_registers() {
     if (has_subleaf && __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx)) registers.leaf7_1_eax = eax;
   }
   if (has_all(registers.leaf1_ecx, kLeaf1Osxsave)) {
-    // As assembly: the intrinsic would need -mxsave for the whole file.
+    // This is assembly because the intrinsic would need -mxsave for the whole file.
     unsigned low = 0;
     unsigned high = 0;
     __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
@@ -95,7 +95,7 @@ std::string read_text(const fs::path& path) {
   return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
 }
 
-// A file that holds one number; nothing where it is missing or holds something else.
+// Reads a file that holds one number. Returns nothing if it is missing or holds something else.
 std::optional<double> read_number(const fs::path& path) {
   std::ifstream file(path);
   double value = 0.0;
@@ -122,10 +122,10 @@ void keep_smaller(std::optional<double>& best, std::optional<double> candidate) 
   if (candidate && (!best || *candidate < *best)) best = candidate;
 }
 
-// The smallest quota from `mount`/`group` up to `mount` itself: every ancestor's limit holds.
+// Returns the smallest quota from `mount`/`group` up to `mount` itself, since every ancestor's limit applies.
 template <class Quota>
 void walk_up(const fs::path& mount, std::string_view group, Quota quota, std::optional<double>& best) {
-  // "/../x" is how a group outside the container's namespace looks: only the root can be seen.
+  // A group outside the container's namespace looks like "/../x"; only the root can be seen.
   fs::path relative = group.find("..") == std::string_view::npos ? fs::path(group).relative_path() : fs::path();
   while (true) {
     keep_smaller(best, quota(mount / relative));
@@ -143,18 +143,6 @@ bool lists_cpu(std::string_view controllers) {
   }
   return false;
 }
-
-#if defined(__linux__)
-int count_affinity_cores() {
-  // cpu_set_t ends at 1024 CPUs; the kernel refuses a mask smaller than its own with EINVAL.
-  for (int cpus = 1024; cpus <= 1 << 20; cpus *= 4) {
-    std::vector<cpu_set_t> mask(CPU_ALLOC_SIZE(cpus) / sizeof(cpu_set_t) + 1);
-    const std::size_t bytes = mask.size() * sizeof(cpu_set_t);
-    if (sched_getaffinity(0, bytes, mask.data()) == 0) return CPU_COUNT_S(bytes, mask.data());
-  }
-  return static_cast<int>(std::thread::hardware_concurrency());
-}
-#endif
 
 }  // namespace
 
@@ -243,9 +231,27 @@ int limit_cores(int affinity_cores, std::optional<double> quota) {
   return std::max(1, affinity_cores);
 }
 
+std::vector<int> affinity_cpus() {
+  std::vector<int> cpus;
+#if defined(__linux__)
+  // cpu_set_t ends at 1024 CPUs; the kernel refuses a mask smaller than its own with EINVAL.
+  for (int most = 1024; most <= 1 << 20 && cpus.empty(); most *= 4) {
+    std::vector<cpu_set_t> mask(CPU_ALLOC_SIZE(most) / sizeof(cpu_set_t) + 1);
+    const std::size_t bytes = mask.size() * sizeof(cpu_set_t);
+    if (sched_getaffinity(0, bytes, mask.data()) != 0) continue;
+    for (int cpu = 0; cpu < static_cast<int>(8 * bytes); ++cpu) {
+      if (CPU_ISSET_S(cpu, bytes, mask.data())) cpus.push_back(cpu);
+    }
+  }
+#endif
+  return cpus;
+}
+
 int count_usable_cores() {
 #if defined(__linux__)
-  return limit_cores(count_affinity_cores(), cgroup_cpu_quota(read_text("/proc/self/cgroup"), "/sys/fs/cgroup"));
+  const std::vector<int> cpus = affinity_cpus();
+  const int cores = static_cast<int>(cpus.empty() ? std::thread::hardware_concurrency() : cpus.size());
+  return limit_cores(cores, cgroup_cpu_quota(read_text("/proc/self/cgroup"), "/sys/fs/cgroup"));
 #else
   return limit_cores(static_cast<int>(std::thread::hardware_concurrency()), {});
 #endif

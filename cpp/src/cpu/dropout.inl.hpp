@@ -1,14 +1,14 @@
-// Inverted dropout. Whether element (row, column) is kept is a function of (seed, layer, step, row, column) alone: word
-// (column % 64) / 16 of Philox4x32-10 (Salmon et al. 2011) at the counter {column/64*16 + column%16, row, step, layer},
-// the same on every instruction set. Masks are kept as bits, which are made apart from what they are applied to: so a
-// product applies them to its result, tile by tile, forward and backward alike.
+// Inverted dropout. Whether element (row, column) is kept depends only on (seed, layer, step, row, column): on word
+// (column % 64) / 16 of Philox4x32-10 (Salmon et al. 2011) at the counter {column/64*16 + column%16, row, step, layer}. It
+// is the same on every instruction set. Masks are kept as bits, which are made before they are applied. So a product can
+// apply them to its result, tile by tile, forward and backward alike.
 
 typedef uint32_t WordVec __attribute__((vector_size(kVectorBytes)));
 typedef uint64_t WideVec __attribute__((vector_size(kVectorBytes)));
 constexpr int kWordLanes = kVectorBytes / 4;
 
-// The low half of each 64-bit lane times b. Compilers make three multiplications or a dozen shifts of a product of
-// 64 bits, not knowing that half of them are zero.
+// Multiplies the low half of each 64-bit lane with b. Compilers would make three multiplications or a dozen shifts of a
+// product of 64 bits, since they do not know that half of the bits are zero.
 inline WideVec multiply_low_half(WideVec a, uint32_t b) {
 #if defined(__AVX512F__)
   return (WideVec)_mm512_mul_epu32((__m512i)a, _mm512_set1_epi64(b));
@@ -21,18 +21,19 @@ inline WideVec multiply_low_half(WideVec a, uint32_t b) {
 #endif
 }
 
-// Each word in the low half of a 64-bit lane, where multiplications read it; what is above is whatever came along.
+// Holds each word in the low half of a 64-bit lane, where multiplications read it. The high half may hold anything.
 struct PhiloxWords {
   WideVec word[4];
 };
 
-// What the numbers of a dropout have in common: a copy, which the stores of masks cannot change.
+// The values that all numbers of a dropout share. It is a copy, which the stores of masks cannot change.
 struct PhiloxStream {
   uint32_t c2, c3;
   uint64_t seed;
 };
 
-// What does not depend on c1, most of the first three rounds, compilers take out of a loop over rows if this is inlined.
+// This is inlined so that compilers move the parts that do not depend on c1, most of the first three rounds, out of a loop
+// over rows.
 [[gnu::always_inline]] inline PhiloxWords philox_vector(WideVec c0, uint32_t c1, PhiloxStream stream) {
   uint32_t key0 = static_cast<uint32_t>(stream.seed), key1 = static_cast<uint32_t>(stream.seed >> 32);
   PhiloxWords x{{c0, WideVec{} + c1, WideVec{} + stream.c2, WideVec{} + stream.c3}};
@@ -46,10 +47,10 @@ struct PhiloxStream {
   return x;
 }
 
-// The words of even and of odd lanes, put together.
+// Puts the words of even and of odd lanes together.
 inline WordVec interleave(WideVec even, WideVec odd) { return (WordVec)((even & 0xFFFFFFFFull) | (odd << 32)); }
 
-// Bit i: lane i of the words is below the threshold.
+// Bit i says whether lane i of the words is below the threshold.
 inline uint64_t bits_below(WordVec words, uint32_t threshold) {
 #if defined(__AVX512F__)
   return _mm512_cmplt_epu32_mask((__m512i)words, _mm512_set1_epi32(static_cast<int>(threshold)));
@@ -63,13 +64,13 @@ inline uint64_t bits_below(WordVec words, uint32_t threshold) {
 #endif
 }
 
-// Words below it are kept. A rate too small to tell 1 - rate from 1 drops but the largest word.
+// Words below the threshold are kept. A rate so small that 1 - rate rounds to 1 drops only the largest word.
 inline uint32_t dropout_threshold(double rate) {
   const double keep = 1.0 - rate;
   return keep < 1.0 ? static_cast<uint32_t>(keep * 4294967296.0) : 0xFFFFFFFFu;
 }
 
-// The mask of the 64 columns of a group in a row.
+// Makes the mask of the 64 columns of a group in a row.
 [[gnu::always_inline]] inline uint64_t mask_of_group(uint32_t group, uint32_t row, PhiloxStream stream,
                                                      uint32_t threshold) {
   WideVec even{};
@@ -86,7 +87,7 @@ inline uint32_t dropout_threshold(double rate) {
   return bits;
 }
 
-// The first `count` of them, which begin a byte.
+// Writes the first `count` of them, which begin a byte.
 inline void store_bits(uint8_t* mask, uint64_t bits, Index count) {
   if (count > 56) {
     __builtin_memcpy(mask, &bits, 8);
@@ -95,8 +96,8 @@ inline void store_bits(uint8_t* mask, uint64_t bits, Index count) {
   }
 }
 
-// Calls body(row, first column, columns, their bits) for runs of columns within a group of 64, all rows of each: what
-// depends on the column alone is computed once.
+// Calls body(row, first column, columns, their bits) for runs of columns within a group of 64, with all rows of each run, so
+// that values which depend on the column alone are computed once.
 template <class T, class Body>
 [[gnu::always_inline]] inline void for_each_mask(const DropoutArgs<T>& args, Index first_row, Index rows, Body body) {
   const PhiloxStream stream{static_cast<uint32_t>(args.step), args.layer << 8 | args.stream, args.seed};
@@ -121,7 +122,7 @@ void dropout_mask(const DropoutArgs<T>& args) noexcept {
   });
 }
 
-// The bits of a vector of columns, the first in bit 0. Vectors of up to 8 lanes do not cross a byte.
+// Returns the bits of a vector of columns, the first in bit 0. Vectors of up to 8 lanes do not cross a byte.
 template <class T>
 inline uint32_t mask_bits(const uint8_t* mask, Index column, int lanes) {
   const uint8_t* byte = mask + column / 8;
@@ -129,7 +130,7 @@ inline uint32_t mask_bits(const uint8_t* mask, Index column, int lanes) {
   return lanes > 8 ? byte[0] | static_cast<uint32_t>(byte[1]) << 8 : byte[0];
 }
 
-// The lanes whose bit is set, 0 in the others.
+// Keeps the lanes whose bit is set and sets the others to 0.
 template <class T>
 inline Vec<T> keep_lanes(uint32_t bits, Vec<T> x) {
 #if defined(__AVX512F__)
@@ -149,7 +150,7 @@ inline T dropout_scale(double rate) {
   return static_cast<T>(1.0 / (1.0 - rate));
 }
 
-// output = bit set ? input * scale : 0, from masks that are there.
+// output = bit set ? input * scale : 0, with masks that were made before.
 template <class T>
 inline void apply_mask(const DropoutArgs<T>& args, const T* input, Index ld_input) {
   const T scale = dropout_scale<T>(args.rate);
@@ -164,7 +165,7 @@ inline void apply_mask(const DropoutArgs<T>& args, const T* input, Index ld_inpu
   }
 }
 
-// A few rows at a time, which are read and written while the bits are made.
+// Takes a few rows at a time, which are read and written while the bits are made.
 template <class T>
 void dropout_forward(const DropoutArgs<T>& args) noexcept {
   constexpr Index kRows = 8;

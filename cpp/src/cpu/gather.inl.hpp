@@ -1,6 +1,7 @@
-// Rows of X or y, in any order, into the matrix of a batch. X is converted on the way, so that it can stay as it is stored.
+// Copies rows of X or y, in any order, into the matrix of a batch. X is converted meanwhile, so that it can stay as it is
+// stored.
 
-// A vector of T from as many elements of another type, each rounded to T.
+// Loads a vector of T from as many elements of another type, each rounded to T.
 template <class T, class From>
 inline Vec<T> load_as(const From* p) {
   if constexpr (std::is_same_v<T, From>) {
@@ -33,7 +34,7 @@ inline Vec<T> load_as(const From* p) {
   return v;
 }
 
-// The first n lanes; nothing past p[n-1] is read.
+// Loads the first n lanes; nothing past p[n-1] is read.
 template <class T, class From>
 inline Vec<T> load_lanes_as(const From* p, int n) {
   if (n == kLanes<T>) return load_as<T>(p);
@@ -43,7 +44,8 @@ inline Vec<T> load_lanes_as(const From* p, int n) {
   return load_as<T>(whole);
 }
 
-// a * b + c with one rounding on every instruction set: the baseline has no such instruction and calls the C library.
+// Computes a * b + c with one rounding on every instruction set. The baseline has no such instruction and calls the C
+// library.
 template <class T>
 inline Vec<T> multiply_add(Vec<T> a, Vec<T> b, Vec<T> c) {
 #if defined(__AVX512F__)
@@ -71,8 +73,8 @@ inline Vec<T> multiply_add(Vec<T> a, Vec<T> b, Vec<T> c) {
 #endif
 }
 
-// Rows that are taken in any order lie where no prefetcher looks: each is asked for while one some rows, at most 4 KB,
-// before it is copied.
+// No prefetcher finds rows that are taken in any order. So each row is prefetched some rows, at most 4 KB, before it is
+// copied.
 template <class T, class From, bool kScaled>
 inline void gather_rows(const GatherArgs<T>& args) {
   constexpr Index kBytes = 4096, kLine = 64, kMostRows = 16;

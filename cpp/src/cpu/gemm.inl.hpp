@@ -3,24 +3,24 @@
 //   nn  a (m, k), b (k, n)  forward          nt  a (m, k), b (n, k)  input gradient
 //   tn  a (k, m), b (k, n)  weight gradient
 //
-// How to read it: gemm() cuts the rows of c into blocks; run_rows() cuts k into runs (so that a panel of b stays in
-// cache) and n into panels a few vectors wide; run_panel() cuts the block's rows into tiles of a few rows, each a call of
-// a micro-kernel (gemm_kernel.inl.hpp) with the epilogue behind it (gemm_epilogue.inl.hpp). Copies ("packing",
-// gemm_pack.inl.hpp) are made of what would be read in the wrong order: b in form nt, a in form tn, and b where its rows
-// would evict each other. Two shapes go ways of their own: a row alone, run_one_row(), and weight gradients of few
-// columns, run_turned(), which computes their transpose.
+// How to read it: gemm() cuts the rows of c into blocks. run_rows() cuts k into runs, so that a panel of b stays in cache,
+// and n into panels a few vectors wide. run_panel() cuts the rows of the block into tiles of a few rows; each tile is a call
+// of a micro-kernel (gemm_kernel.inl.hpp), followed by the epilogue (gemm_epilogue.inl.hpp). Operands that would be read in
+// the wrong order are copied first ("packing", gemm_pack.inl.hpp): b in form nt, a in form tn, and b where its rows would
+// evict each other. Two shapes have functions of their own: run_one_row() computes a single row, and run_turned() computes
+// weight gradients of few columns as their transpose.
 //
 // Every element of c is bias + a[0]*b[0] + a[1]*b[1] + ... in that order, whatever the cut: its bits depend on neither
 // tile nor slice. FLOPs: 2*m*n*k.
 
-// `count` things in runs of at most `most`, as even as can be; run(begin, end).
+// Cuts `count` things into runs of at most `most`, as even as possible, and calls run(begin, end).
 template <class Run>
 inline void for_each_run(Index count, Index most, Run run) {
   const Index runs = (count + most - 1) / most;
   for (Index i = 0; i < runs; ++i) run(i * count / runs, (i + 1) * count / runs);
 }
 
-constexpr Index kMostRows = 512;            // of a block: as much of a as stays in the second-level cache
+constexpr Index kMostRows = 512;            // of a block, so that its part of a stays in the second-level cache
 constexpr Index kPackRows = 2 * kGemmRows;  // fewer rows do not repay a copy of b
 
 template <class T>
@@ -42,8 +42,9 @@ constexpr Index whole_vectors(Index count) {
   return (count + kLanes<T> - 1) / kLanes<T> * kLanes<T>;
 }
 
-// Whether a weight gradient is computed as its transpose: where its columns leave lanes empty that its rows fill, or a is
-// deep, of which the tiles of c take but a piece of each row. Against it stands the transposing, as dear as 24 p's more.
+// Returns whether a weight gradient is computed as its transpose. That pays off if its columns leave lanes empty that its
+// rows fill, or if a is deep, since a tile of c reads only a piece of each of its rows. The transposition costs as much as
+// 24 more p's.
 template <class T>
 inline bool is_turned(const GemmArgs<T>& g) {
   if (g.form != GemmForm::tn || g.n > kMostTurned<T> || g.bias != nullptr || needs_finish(g, false)) return false;
@@ -64,8 +65,8 @@ struct Panel {
   Index j, cols;
 };
 
-// While tile number `i` of this panel is computed, vector i of the next one is fetched; behind the last panel that is the
-// first of the next run of k. In form nt the packing does it.
+// While tile number `i` of this panel is computed, vector i of the next panel is fetched. After the last panel the first one
+// of the next run of k follows. In form nt the packing does this.
 template <class T>
 inline void fetch_ahead(const GemmArgs<T>& g, const Panel& panel, Index i, Tile<T>& tile) {
   const bool last_panel = panel.j + panel.cols == g.n;
@@ -76,7 +77,7 @@ inline void fetch_ahead(const GemmArgs<T>& g, const Panel& panel, Index i, Tile<
   tile.ahead_p = any ? g.ldb : 0;
 }
 
-// What the tiles of a panel have in common.
+// The values that all tiles of a panel share.
 template <class T>
 inline Tile<T> tile_of_panel(const GemmArgs<T>& g, const Panel& panel, T* packed_b) {
   const Index vectors = (panel.cols + kLanes<T> - 1) / kLanes<T>;
@@ -90,7 +91,7 @@ inline Tile<T> tile_of_panel(const GemmArgs<T>& g, const Panel& panel, T* packed
   tile.last_lanes = static_cast<int>(panel.cols - (vectors - 1) * kLanes<T>);
   tile.accumulate = panel.p0 != 0;
   tile.bias = g.bias == nullptr ? nullptr : g.bias + panel.j;
-  tile.relu = panel.p1 == g.k && g.epilogue == Epilogue::activate && g.activation == ActivationKind::relu;
+  tile.relu = panel.p1 == g.k && g.epilogue == Epilogue::activate && g.activation == kind_of<ReLU>();
   return tile;
 }
 
@@ -102,7 +103,7 @@ inline BSource read_copy(Tile<T>& tile, Index vectors) {
   return BSource::whole;
 }
 
-// All tiles of one panel.
+// Computes all tiles of one panel.
 template <class T>
 inline void run_panel(const GemmArgs<T>& g, const Panel& panel, const T* packed_a, T* packed_b) {
   const Index vectors = (panel.cols + kLanes<T> - 1) / kLanes<T>;
@@ -137,7 +138,7 @@ inline void run_panel(const GemmArgs<T>& g, const Panel& panel, const T* packed_
   if (last && g.sums != nullptr) finish_panel(g, panel.j, panel.cols);
 }
 
-// A row times b as it lies. Blocks of k are short, so that b is read from its beginning to its end.
+// Multiplies a row with b, which is not copied. Blocks of k are short, so that b is read from its beginning to its end.
 template <class T>
 inline void run_one_row(const GemmArgs<T>& g) {
   constexpr Index L = kLanes<T>, kDepth = 32;
@@ -151,7 +152,7 @@ inline void run_one_row(const GemmArgs<T>& g) {
     tile.depth = p1 - p0;
     tile.a = g.a + p0;
     tile.accumulate = p0 != 0;
-    tile.relu = last && g.epilogue == Epilogue::activate && g.activation == ActivationKind::relu;
+    tile.relu = last && g.epilogue == Epilogue::activate && g.activation == kind_of<ReLU>();
     for_each_run(vectors, kRowVectors, [&](Index first, Index end) {
       const Index j = first * L, stop = end * L < g.n ? end * L : g.n;
       tile.b = g.b + p0 * g.ldb + j;
@@ -167,7 +168,7 @@ inline void run_one_row(const GemmArgs<T>& g) {
   });
 }
 
-// One block of rows, all columns.
+// Computes one block of rows with all columns.
 template <class T>
 inline void run_rows(const GemmArgs<T>& g) {
   constexpr Index L = kLanes<T>;
@@ -189,7 +190,7 @@ inline void run_rows(const GemmArgs<T>& g) {
   });
 }
 
-// The same by way of the transpose: op(b)^T op(a)^T has the rows of c in its lanes. Both are of form tn.
+// Computes the transpose, op(b)^T op(a)^T, which has the rows of c in its lanes. Both products are of form tn.
 template <class T>
 inline void run_turned(const GemmArgs<T>& g) {
   constexpr Index L = kLanes<T>;

@@ -70,7 +70,7 @@ Function find_symbol(void* handle, std::initializer_list<const char*> names) {
   return nullptr;
 }
 
-// A folder stands for the first OpenBLAS in it (a wheel's lib folder); anything else is taken as it is.
+// A folder, such as the lib folder of a wheel, stands for the first OpenBLAS in it. Other names are used as they are.
 std::string resolve(const std::string& path) {
   std::error_code error;
   if (!fs::is_directory(path, error)) return path;
@@ -88,8 +88,9 @@ std::string core_type_of_the_user() {
   return core != nullptr ? core : "";
 }
 
-// OpenBLAS picks kernels by CPU model, and an AMD model that it does not know may get its AVX2 set: half the speed.
-// A safeguard: on Zen 5 the builds tried (0.3.23 to 0.3.34) choose AVX-512 unaided. The user's own choice stands.
+// OpenBLAS picks kernels by CPU model, and an AMD model that it does not know may get the AVX2 kernels, at half the speed.
+// This is a safeguard: on Zen 5 the builds tried (0.3.23 to 0.3.34) choose AVX-512 by themselves. A choice of the user is
+// kept.
 bool wants_avx512_kernels() {
   return cpu_vendor() == "AuthenticAMD" && cpu_supports(Isa::avx512) && core_type_of_the_user().empty();
 }
@@ -131,7 +132,7 @@ std::string describe(void* handle) {
   return text.empty() ? "CBLAS" : text;
 }
 
-// The single dynamic library of MKL asks at its first call which threading to use: none, as for OpenBLAS.
+// The single dynamic library of MKL asks at its first call which threading to use. It gets none, like OpenBLAS.
 void use_sequential_mkl(void* handle) {
   constexpr int kSequential = 1;
   if (const auto set = find_symbol<int (*)(int)>(handle, {"MKL_Set_Threading_Layer"})) set(kSequential);
@@ -184,7 +185,7 @@ BlasLibrary open_blas(const std::string& path) {
     return failure(handle, file + " takes 64-bit integers; a build with 32-bit integers (LP64) is needed");
   }
   if (was_loaded) library.info.config += "; already in use by this process, its settings are kept";
-  // A forced kernel set explains a surprising speed.
+  // The text names a forced kernel set, which explains a surprising speed.
   if (const std::string core = core_type_of_the_user(); !core.empty()) {
     library.info.config += "; OPENBLAS_CORETYPE=" + core + " is set in the environment";
   }

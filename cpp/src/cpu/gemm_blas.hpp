@@ -1,6 +1,6 @@
 // The provider `blas` of matrix products: any CBLAS with 32-bit integers, loaded at run time.
-// Loading from code lets the fast kernels be chosen first and keeps the library out of the link. A copy that the
-// process already uses (NumPy's, say) is never altered.
+// Loading it from code lets the fast kernels be chosen first, and the library need not be linked. A copy that the process
+// already uses, such as NumPy's, is never altered.
 #pragma once
 
 #include <string>
@@ -21,20 +21,21 @@ struct BlasLibrary {
   CblasGemm<double> dgemm = nullptr;
 };
 
-// Opens one library, by path, by a folder that holds it or by a name the dynamic loader knows. On failure
-// info.loaded is false and info.error says why. The environment is as before when it returns.
+// Opens one library, given by its path, by a folder that holds it, or by a name that the dynamic loader knows. On failure
+// info.loaded is false and info.error says why. The environment is unchanged when it returns.
 BlasLibrary open_blas(const std::string& path);
 
-// The first of: `explicit_path` (null or empty: not given; given, nothing else is tried), `preferred` (may be empty),
-// the system's names.
+// Opens `explicit_path` if it is given (not null or empty), and tries nothing else then. Otherwise it opens the first that
+// loads of `preferred` (may be empty) and the system's names.
 BlasLibrary find_blas(const char* explicit_path, const std::string& preferred);
 
-// find_blas(STOOP_BLAS, the last set_preferred_blas()), done once.
+// Calls find_blas(STOOP_BLAS, the last set_preferred_blas()), once in a process.
 const BlasInfo& load_blas();
 void set_preferred_blas(std::string path);
 inline bool blas_available() { return load_blas().loaded; }
 
-// c = op(a) @ op(b), without any epilogue. Needs blas_available(); m, n, k and the leading dimensions fit an int.
+// Computes c = op(a) @ op(b) without an epilogue. It needs blas_available(), and m, n, k and the leading dimensions that fit
+// an int.
 template <class T>
 void blas_gemm(const GemmArgs<T>& args) noexcept;
 

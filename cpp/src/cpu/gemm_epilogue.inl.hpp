@@ -1,11 +1,11 @@
-// What follows a product, for every text that computes one: activation, or the derivative of one; dropout; the sums of a
-// batch normalisation. All but the sums tile by tile, these by panels of all rows.
+// The epilogue of a product, for every provider: activation, or the derivative of one; dropout; the sums of a batch
+// normalisation. The sums are taken by panels of all rows, and the rest is done tile by tile.
 
-// Whether finish_tile has anything to do. `activated`: the activation is in c already.
+// Returns whether finish_tile has anything to do. `activated`: the activation is in c already.
 template <class T>
 inline bool needs_finish(const GemmArgs<T>& g, bool activated) {
   if (g.dropout != nullptr) return true;
-  return !activated && g.epilogue != Epilogue::none && g.activation != ActivationKind::identity;
+  return !activated && g.epilogue != Epilogue::none && g.activation != kind_of<Identity>();
 }
 
 template <class T>
@@ -19,24 +19,24 @@ inline void drop_tile(const GemmArgs<T>& g, Index i, Index rows, Index j, Index 
   apply_mask(part, g.c + i * g.ldc + j, g.ldc);
 }
 
-// The epilogue but for the bias and the sums, on rows x cols of c from (i, j) on. Dropout comes behind an activation, so
-// backward it comes before the derivative.
+// Applies the epilogue, except the bias and the sums, to rows x cols of c from (i, j) on. Dropout comes after an activation,
+// so in the backward pass it comes before the derivative.
 template <class T>
 inline void finish_tile(const GemmArgs<T>& g, Index i, Index rows, Index j, Index cols, bool activated) {
   const int kind = static_cast<int>(g.activation);
   const bool forward = g.epilogue == Epilogue::activate;
-  const bool does_nothing = activated || g.activation == ActivationKind::identity;
+  const bool does_nothing = activated || g.activation == kind_of<Identity>();
   T* c = g.c + i * g.ldc + j;
   if (g.dropout != nullptr && !forward) drop_tile(g, i, rows, j, cols);
   if (forward && !does_nothing) {
-    kActivationForward<T>[kind]({rows, cols, c, g.ldc, c, g.ldc, g.activation_parameter});
+    kActivations<T>.forward[kind]({rows, cols, c, g.ldc, c, g.ldc, g.activation_numbers});
   } else if (g.epilogue == Epilogue::gate && !does_nothing) {
-    kActivationBackward<T>[kind]({rows, cols, g.gate + i * g.ld_gate + j, g.ld_gate, c, g.ldc, g.activation_parameter});
+    kActivations<T>.backward[kind]({rows, cols, g.gate + i * g.ld_gate + j, g.ld_gate, c, g.ldc, g.activation_numbers});
   }
   if (g.dropout != nullptr && forward) drop_tile(g, i, rows, j, cols);
 }
 
-// The sums of a batch normalisation of columns [j, j + cols) of c, all rows of g.
+// Takes the sums of a batch normalisation over columns [j, j + cols) of c, with all rows of g.
 template <class T>
 inline void finish_panel(const GemmArgs<T>& g, Index j, Index cols) {
   BatchNormArgs<T> part = *g.sums;
@@ -65,7 +65,7 @@ struct EpilogueParts {
   DropoutArgs<T> dropout;
 };
 
-// `count` rows of c from row i on, with what belongs to them.
+// Describes `count` rows of c from row i on, and what belongs to them.
 template <class T>
 inline GemmArgs<T> rows_of(const GemmArgs<T>& g, Index i, Index count, EpilogueParts<T>& parts) {
   GemmArgs<T> rows = g;
@@ -88,7 +88,7 @@ inline GemmArgs<T> rows_of(const GemmArgs<T>& g, Index i, Index count, EpilogueP
   return rows;
 }
 
-// The whole epilogue on a product that another provider has left in c, a few rows at a time.
+// Applies the whole epilogue to a product that another provider has left in c, a few rows at a time.
 template <class T>
 void gemm_epilogue(const GemmArgs<T>& g) noexcept {
   constexpr Index kRows = 8;

@@ -1,9 +1,9 @@
 // The innermost part of a product: one tile of rows x (vectors wide) of c, all its sums in registers.
 //
-// For each p the kernel broadcasts one element of a per row and multiplies it with the panel's vectors of b. Three
-// things happen in passing, because the multiply-adds leave room for them: the first tile of a panel may write the
-// copy of b that the tiles after it read, the operand of the next panel is fetched ahead, and so are the rows of c that
-// the next tile adds to.
+// For each p the kernel broadcasts one element of a per row and multiplies it with the panel's vectors of b. Because the
+// multiply-adds leave room for it, three other things are done meanwhile: the first tile of a panel may write the copy of b
+// that the tiles after it read, the operand of the next panel is prefetched, and so are the rows of c that the next tile
+// adds to.
 
 template <class T>
 struct Tile {
@@ -16,7 +16,7 @@ struct Tile {
   T* copy;  // BSource::copied: the panel's vectors are written here, whole, one p after the other
   T* c;
   Index ldc;
-  int last_lanes;   // of the last vector, kLanes<T> unless it is the ragged edge of c
+  int last_lanes;   // lanes of the last vector: kLanes<T>, or fewer at the edge of c
   bool accumulate;  // go on from what c holds
   const T* bias;    // start from it (null: from zero); ignored with accumulate
   bool relu;        // the epilogue that is done in registers
@@ -30,7 +30,7 @@ enum class BSource {
   copied,  // the same, and all vectors are copied
 };
 
-// The tile's sums as they start: from c, from the bias, or from zero.
+// Sets the first values of the tile's sums: those of c, the bias, or zero.
 template <class T, int kRows, int kVectors>
 [[gnu::always_inline]] inline void start_sums(const Tile<T>& tile, Vec<T> (&sum)[kRows][kVectors]) {
   constexpr int L = kLanes<T>;
@@ -140,8 +140,8 @@ template <class T, BSource kB, bool kUnitA>
 constexpr MicroKernels<T> kMicroKernels =
     make_micro_kernels<T, kB, kUnitA>(std::make_integer_sequence<int, kGemmRows * kGemmVectors>{});
 
-// A row alone times a matrix is bound by reading it: tiles as wide as the registers hold take long pieces of its rows,
-// which prefetchers follow. [vectors - 1]
+// The product of a single row and a matrix is bound by reading the matrix. Tiles as wide as the registers hold read long
+// pieces of its rows, which prefetchers follow. [vectors - 1]
 constexpr int kRowVectors = kGemmRows * kGemmVectors;
 
 template <class T>

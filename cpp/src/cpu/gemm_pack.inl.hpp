@@ -1,4 +1,4 @@
-// Copies of operands that a micro-kernel would otherwise read in a bad order.
+// Copies operands that a micro-kernel would otherwise read in a bad order.
 
 // Interleaves the low (kHigh = 0) or high halves of two vectors: x0 y0 x1 y1 ...
 template <class T, int kHigh, int... kI>
@@ -16,7 +16,7 @@ inline void transpose_square(const T* source, Index ld, T* target, Index stride)
   STOOP_UNROLL
   for (int i = 0; i < L; ++i) {
     rows[i] = load(source + i * ld);
-    prefetch(source + (i + L) * ld);  // of the square that a later call takes
+    prefetch(source + (i + L) * ld);  // a line of the square that a later call takes
   }
   STOOP_UNROLL
   for (int width = 1; width < L; width *= 2) {
@@ -32,7 +32,7 @@ inline void transpose_square(const T* source, Index ld, T* target, Index stride)
   for (int i = 0; i < L; ++i) store(target + i * stride, rows[i]);
 }
 
-// b in form nt, source (width, depth) -> packed (depth, stride), zeros behind the ragged edge.
+// Copies b in form nt: source (width, depth) -> packed (depth, stride), with zeros after the edge.
 template <class T>
 inline void pack_transposed(const T* source, Index ld, Index depth, Index width, Index stride, T* packed) {
   constexpr Index L = kLanes<T>;
@@ -50,8 +50,8 @@ inline void pack_transposed(const T* source, Index ld, Index depth, Index width,
   }
 }
 
-// a in form tn, (depth, m) -> tiles of rows, each (depth, rows of the tile) contiguous. Written by whole vectors: what
-// runs over the end of a row is overwritten by the next, and less than a vector lies behind the last.
+// Copies a in form tn: (depth, m) -> tiles of rows, each (depth, rows of the tile) contiguous. It writes whole vectors: the
+// part beyond the end of a row is overwritten by the next row, and less than a vector lies after the last.
 template <class T>
 inline void pack_columns(const T* a, Index lda, Index depth, Index rows, T* packed) {
   constexpr Index L = kLanes<T>;

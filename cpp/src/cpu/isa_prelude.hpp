@@ -1,5 +1,5 @@
-// What every isa_*.cpp includes before it opens its namespace. Types and intrinsics only: a std:: function used by a
-// kernel could be emitted with that file's instructions and be kept by the linker for everyone.
+// Every isa_*.cpp includes this before it opens its namespace. It has types and intrinsics only: a std:: function used by a
+// kernel could be emitted with the instructions of that file, and the linker could keep that copy for all CPUs.
 #pragma once
 
 #include <stddef.h>
@@ -16,6 +16,7 @@
 #endif
 
 #include "../ops/ops.hpp"
+#include "../spec/optimizers.hpp"
 #include "tables.hpp"
 
 #if defined(__clang__)

@@ -1,205 +1,272 @@
 // Losses over a block of rows: value and gradient with respect to the outputs in one pass.
 // The gradient is that of the weighted batch mean: row i carries weight_i * grad_scale, grad_scale = 1 / sum(weights).
 
-// The largest of a row; lanes behind its end do not count.
-template <class T>
-inline T row_maximum(const T* x, Index cols) {
-  constexpr Index L = kLanes<T>;
-  const T kInfinity = __builtin_inf();
-  Vec<T> largest[4];  // several, so that one maximum need not wait for the one before
-  STOOP_UNROLL
-  for (int v = 0; v < 4; ++v) largest[v] = broadcast(-kInfinity);
-  Index start = 0;
-  for (; start + 4 * L <= cols; start += 4 * L) {
-    STOOP_UNROLL
-    for (int v = 0; v < 4; ++v) largest[v] = maximum<T>(largest[v], load(x + start + v * L));
-  }
-  for_each_vector<T>(cols - start, [&](Index j, int lanes) {
-    const Vec<T> next = load_lanes(x + start + j, lanes);
-    largest[0] = maximum<T>(largest[0], select<T>(first_lanes<T>(lanes), next, largest[0]));
-  });
-  return max_lane<T>(maximum<T>(maximum<T>(largest[0], largest[1]), maximum<T>(largest[2], largest[3])));
-}
-
-// The first element that equals `value`, n if none does.
-template <class T>
-inline Index first_equal(const T* x, Index n, T value) {
-  Index j = 0;
-  while (j + kLanes<T> <= n && !any_lane<T>(load(x + j) == broadcast(value))) j += kLanes<T>;
-  while (j < n && !(x[j] == value)) ++j;
-  return j;
-}
-
-// What argmax would pick: the first of the largest; 0 where that is NaN.
-template <class T>
-inline Index first_largest(const T* x, Index cols) {
-  const Index first = first_equal(x, cols, row_maximum(x, cols));
-  return first < cols ? first : 0;
-}
-
-// Whether argmax of the outputs is the target; `largest` is their maximum.
-template <class T>
-inline bool is_argmax(const T* output, Index target, T largest) {
-  return output[target] == largest && first_equal(output, target, largest) == target;
-}
-
-// z shifted by its largest element, so that no exponential overflows and their sum is at least 1; exp(z) goes to
-// `exponentials` where that is not null. Rows are read twice, and only the second reading has work to hide a fetch from
-// memory behind: there the next row, `ahead` elements on, is asked for.
-template <class T>
-inline double sum_of_exponentials(const T* z, Index cols, T largest, T* exponentials, Index ahead) {
-  Vec<T> sum{};
-  for_each_vector<T>(cols, [&](Index j, int lanes) {
-    prefetch(z + j + ahead);
-    const Vec<T> e = vector_exp_of_negative<T>(load_lanes(z + j, lanes) - largest);
-    sum += select<T>(first_lanes<T>(lanes), e, Vec<T>{});
-    if (exponentials != nullptr) store_lanes(exponentials + j, e, lanes);
-  });
-  return sum_lanes<T>(sum);
-}
-
-// sum_j t_j and sum_j t_j * (z_j - largest) of a row of targets; the next row is asked for.
-struct TargetSums {
-  double total, logits;
-};
-
-template <class T>
-inline TargetSums target_sums(const T* z, const T* targets, Index cols, T largest, Index ahead) {
-  Vec<T> total{}, logits{};
-  for_each_vector<T>(cols, [&](Index j, int lanes) {
-    prefetch(targets + j + ahead);
-    const Vec<T> t = load_lanes(targets + j, lanes);  // zero behind the end
-    total += t;
-    logits += t * (load_lanes(z + j, lanes) - largest);
-  });
-  return {sum_lanes<T>(total), sum_lanes<T>(logits)};
-}
-
-// sum_j (z_j - largest), which label smoothing needs.
-template <class T>
-inline double sum_of_shifted(const T* z, Index cols, T largest) {
-  Vec<T> sum{};
-  for_each_vector<T>(cols, [&](Index j, int lanes) {
-    sum += select<T>(first_lanes<T>(lanes), load_lanes(z + j, lanes) - largest, Vec<T>{});
-  });
-  return sum_lanes<T>(sum);
-}
-
-// factor * sum_j t_j * (z_j - largest), every t_j 1 where targets are null, of logits that span more than T holds: in
-// double, and without the terms whose t is 0.
-template <class T>
-[[gnu::noinline]] double careful_logits(const T* z, const T* targets, Index cols, T largest, double factor) {
-  double half = 0.0;
-  for (Index j = 0; j < cols; ++j) {
-    const double t = targets == nullptr ? 1.0 : static_cast<double>(targets[j]);
-    if (t != 0.0) half += factor * t * (0.5 * static_cast<double>(z[j]) - 0.5 * static_cast<double>(largest));
-  }
-  return 2.0 * half;
-}
-
-// loss = log(sum_j exp(z_j)) * sum_j t_j - sum_j t_j z_j, grad = softmax(z) * sum_j t_j - t   (Bridle 1990),
-// t the one-hot row of the class or the row of targets, smoothed: (1-s)*t + s/cols.
-template <class T>
-void softmax_cross_entropy(const LossArgs<T>& args) noexcept {
-  const double smoothing = static_cast<double>(args.parameter), keep = 1.0 - smoothing;
-  const double share = smoothing / static_cast<double>(args.cols);
-  double loss = 0.0, correct = 0.0;
-  for (Index i = 0; i < args.rows; ++i) {
-    const T* z = args.output + i * args.ld_output;
-    const T* targets = args.classes == nullptr ? args.targets + i * args.ld_targets : nullptr;
-    T* grad = args.grad == nullptr ? nullptr : args.grad + i * args.ld_grad;
-    const Index label = args.classes == nullptr ? first_largest(targets, args.cols) : args.classes[i];
-    const T largest = row_maximum(z, args.cols);
-    const double sum = sum_of_exponentials(z, args.cols, largest, grad, args.ld_output);
-    TargetSums t{1.0, static_cast<double>(z[label]) - static_cast<double>(largest)};
-    if (targets != nullptr) t = target_sums(z, targets, args.cols, largest, args.ld_targets);
-    const double total = keep * t.total + smoothing;
-    if (targets != nullptr && !is_finite_number(t.logits)) {
-      t.logits = careful_logits(z, targets, args.cols, largest, 1.0);
-    }
-    double inner = keep * t.logits;
-    if (smoothing > 0.0) {
-      const double all = share * sum_of_shifted(z, args.cols, largest);
-      inner += is_finite_number(all) ? all : careful_logits<T>(z, nullptr, args.cols, largest, share);
-    }
-    const double weight = args.weights == nullptr ? 1.0 : args.weights[i];
-    loss += weight * (__builtin_log(sum) * total - inner);
-    correct += is_argmax(z, label, largest) ? 1.0 : 0.0;
-    if (grad == nullptr) continue;
-    const double row_scale = weight * static_cast<double>(args.grad_scale);
-    const T scale = static_cast<T>(row_scale * total / sum), even = static_cast<T>(row_scale * share);
-    const T hot = static_cast<T>(row_scale * keep);
-    for_each_vector<T>(args.cols, [&](Index j, int lanes) {
-      Vec<T> g = load_lanes(grad + j, lanes) * scale - even;
-      if (targets != nullptr) g -= hot * load_lanes(targets + j, lanes);
-      store_lanes(grad + j, g, lanes);
-    });
-    if (targets == nullptr) grad[label] -= hot;
-  }
-  *args.loss = loss;
-  *args.correct = correct;
-}
+// ---- losses of one element each: the mean over the columns ----
 
 template <class T>
 struct ValueAndSlope {
   Vec<T> value, slope;
 };
 
-// One element's loss and its derivative with respect to the output z:
-//   binary_cross_entropy  max(z, 0) - z*t + log(1 + exp(-|z|))         sigmoid(z) - t
-//   mse                   (z - t)^2                                    2 (z - t)
-//   mae                   |z - t|                                      sign(z - t)
-//   huber                 d^2/2, beyond delta: delta (|d| - delta/2)   d, limited to +-delta
-template <class T, LossKind kKind>
-inline ValueAndSlope<T> element_loss(Vec<T> z, Vec<T> t, [[maybe_unused]] T delta) {
-  const Vec<T> d = z - t;
-  if constexpr (kKind == LossKind::binary_cross_entropy) {
-    const Vec<T> e = vector_exp_of_negative<T>(z < Vec<T>{} ? z : -z);
-    const Vec<T> positive = z < Vec<T>{} ? Vec<T>{} : z;
-    const Vec<T> sigmoid = (z < Vec<T>{} ? e : broadcast(T(1))) / (T(1) + e);
-    return {positive - z * t + vector_log1p_of_fraction<T>(e), sigmoid - t};
-  } else if constexpr (kKind == LossKind::mse) {
-    return {d * d, d + d};
-  } else if constexpr (kKind == LossKind::mae) {
-    const Vec<T> size = absolute<T>(d);
-    return {size, size > Vec<T>{} ? with_sign_of<T>(broadcast(T(1)), d) : d};  // NaN stays NaN
-  } else {
-    const Vec<T> size = absolute<T>(d);
-    const Vec<T> slope = maximum<T>(broadcast(-delta), minimum<T>(broadcast(delta), d));
-    return {size > delta ? delta * (size - T(0.5) * delta) : T(0.5) * d * d, slope};
-  }
-}
-
 // The same of one element, in double.
 struct NumberAndSlope {
   double value, slope;
 };
 
-template <LossKind kKind>
-inline NumberAndSlope careful_element_loss(double z, double t, [[maybe_unused]] double delta) {
-  const double d = z - t, size = __builtin_fabs(d), sign = __builtin_copysign(1.0, d);
-  if constexpr (kKind == LossKind::binary_cross_entropy) {
+// A Formula has, for outputs z and targets t,
+//   element(z, t, op)    the loss and its derivative with respect to z
+//   careful(z, t, op)    the same in double, for sums that T does not hold; without it they are infinite
+//   curvature(z, t, op)  the second derivative
+//   is_right(z, t)       for the accuracy of those that have one: the share of columns where it holds
+// or, where Spec<Op> is no sum of elements, rows(args, op) and rows_tangent(args, op) for a block of rows.
+
+// max(z, 0) - z*t + log(1 + exp(-|z|));  sigmoid(z) - t.
+template <class T>
+struct Formula<BinaryCrossEntropy, T> {
+  static ValueAndSlope<T> element(Vec<T> z, Vec<T> t, const BinaryCrossEntropy&) {
+    const Vec<T> e = vector_exp_of_negative<T>(z < Vec<T>{} ? z : -z);
+    const Vec<T> positive = z < Vec<T>{} ? Vec<T>{} : z;
+    const Vec<T> sigmoid = (z < Vec<T>{} ? e : broadcast(T(1))) / (T(1) + e);
+    return {positive - z * t + vector_log1p_of_fraction<T>(e), sigmoid - t};
+  }
+  static NumberAndSlope careful(double z, double t, const BinaryCrossEntropy&) {
     const double e = __builtin_exp(-__builtin_fabs(z));
     return {(z < 0.0 ? 0.0 : z) - z * t + __builtin_log1p(e), (z < 0.0 ? e : 1.0) / (1.0 + e) - t};
-  } else if constexpr (kKind == LossKind::mae) {
-    return {size, size > 0.0 ? sign : d};
-  } else {
-    return size > delta ? NumberAndSlope{delta * (size - 0.5 * delta), sign * delta} : NumberAndSlope{0.5 * d * d, d};
   }
-}
+  static Vec<T> curvature(Vec<T> z, Vec<T>, const BinaryCrossEntropy&) {
+    return vector_sigmoid<T>(z) * vector_sigmoid<T>(-z);
+  }
+  static auto is_right(Vec<T> z, Vec<T> t) { return (z > Vec<T>{}) == (t > broadcast(T(0.5))); }
+};
 
-// The weighted sum over a block where the loss leaves the range of T: double may hold it. Elements of the gradient that
-// T did not hold on the way are made again.
-template <class T, LossKind kKind>
-[[gnu::noinline]] double careful_elementwise_loss(const LossArgs<T>& args) {
+// (z - t)^2;  2 (z - t). A mean of squares that T does not hold is infinite.
+template <class T>
+struct Formula<MeanSquaredError, T> {
+  static ValueAndSlope<T> element(Vec<T> z, Vec<T> t, const MeanSquaredError&) {
+    const Vec<T> d = z - t;
+    return {d * d, d + d};
+  }
+  static Vec<T> curvature(Vec<T>, Vec<T>, const MeanSquaredError&) { return broadcast(T(2)); }
+};
+
+// |z - t|;  sign(z - t).
+template <class T>
+struct Formula<MeanAbsoluteError, T> {
+  static ValueAndSlope<T> element(Vec<T> z, Vec<T> t, const MeanAbsoluteError&) {
+    const Vec<T> d = z - t, size = absolute<T>(d);
+    return {size, size > Vec<T>{} ? with_sign_of<T>(broadcast(T(1)), d) : d};  // NaN stays NaN
+  }
+  static NumberAndSlope careful(double z, double t, const MeanAbsoluteError&) {
+    const double d = z - t, size = __builtin_fabs(d);
+    return {size, size > 0.0 ? __builtin_copysign(1.0, d) : d};
+  }
+  static Vec<T> curvature(Vec<T>, Vec<T>, const MeanAbsoluteError&) { return Vec<T>{}; }
+};
+
+// d = z - t: d^2/2, beyond delta: delta (|d| - delta/2);  d, limited to +-delta.
+template <class T>
+struct Formula<Huber, T> {
+  static ValueAndSlope<T> element(Vec<T> z, Vec<T> t, const Huber& op) {
+    const T delta = static_cast<T>(op.delta);
+    const Vec<T> d = z - t, size = absolute<T>(d);
+    const Vec<T> slope = maximum<T>(broadcast(-delta), minimum<T>(broadcast(delta), d));
+    return {size > delta ? delta * (size - T(0.5) * delta) : T(0.5) * d * d, slope};
+  }
+  static NumberAndSlope careful(double z, double t, const Huber& op) {
+    const double delta = static_cast<double>(static_cast<T>(op.delta)), d = z - t, size = __builtin_fabs(d);
+    if (size > delta) return {delta * (size - 0.5 * delta), __builtin_copysign(1.0, d) * delta};
+    return {0.5 * d * d, d};
+  }
+  static Vec<T> curvature(Vec<T> z, Vec<T> t, const Huber& op) {
+    return absolute<T>(z - t) <= static_cast<T>(op.delta) ? broadcast(T(1)) : Vec<T>{};
+  }
+};
+
+// With d = t - z: q d for d > 0, else (q - 1) d;  -q, and 1 - q.
+template <class T>
+struct Formula<Quantile, T> {
+  static ValueAndSlope<T> element(Vec<T> z, Vec<T> t, const Quantile& op) {
+    const T q = static_cast<T>(op.q), rest = static_cast<T>(1.0 - op.q);
+    const Vec<T> d = t - z, below = d < Vec<T>{} ? broadcast(rest) : d;  // 0 where d is, and NaN stays NaN
+    return {d > Vec<T>{} ? q * d : -rest * d, d > Vec<T>{} ? broadcast(-q) : below};
+  }
+  static NumberAndSlope careful(double z, double t, const Quantile& op) {
+    const double d = t - z;
+    if (d > 0.0) return {op.q * d, -op.q};
+    return {(op.q - 1.0) * d, d < 0.0 ? 1.0 - op.q : d};
+  }
+  static Vec<T> curvature(Vec<T>, Vec<T>, const Quantile&) { return Vec<T>{}; }
+};
+
+// exp(z) - t z;  exp(z) - t. Of rates: z - t log(z + eps);  1 - t / (z + eps).
+template <class T>
+struct Formula<Poisson, T> {
+  static constexpr double kEps = 1e-8;
+  static ValueAndSlope<T> element(Vec<T> z, Vec<T> t, const Poisson& op) {
+    if (op.log_input) {
+      const Vec<T> rate = vector_exp<T>(z);
+      return {rate - t * z, rate - t};
+    }
+    const Vec<T> rate = z + static_cast<T>(kEps);
+    return {z - t * vector_log<T>(rate), T(1) - t / rate};
+  }
+  static NumberAndSlope careful(double z, double t, const Poisson& op) {
+    if (op.log_input) return {__builtin_exp(z) - t * z, __builtin_exp(z) - t};
+    return {z - t * __builtin_log(z + kEps), 1.0 - t / (z + kEps)};
+  }
+  static Vec<T> curvature(Vec<T> z, Vec<T> t, const Poisson& op) {
+    const Vec<T> rate = z + static_cast<T>(kEps);
+    return op.log_input ? vector_exp<T>(z) : t / rate / rate;
+  }
+};
+
+// log(cosh(d)), d = z - t;  tanh(d). Near 0 it is -log(1 - tanh(d)^2)/2, beyond |d| + log(1 + exp(-2|d|)) - log(2): neither
+// cancels there.
+template <class T>
+struct Formula<LogCosh, T> {
+  static ValueAndSlope<T> element(Vec<T> z, Vec<T> t, const LogCosh&) {
+    constexpr T kLog2 = static_cast<T>(0.69314718055994530942);
+    const Vec<T> d = z - t, size = absolute<T>(d), slope = vector_tanh<T>(d);
+    const Vec<T> near = T(-0.5) * vector_log1p<T>(-slope * slope);
+    const Vec<T> far = size + (vector_log1p_of_fraction<T>(vector_exp_of_negative<T>(-size - size)) - kLog2);
+    return {size < T(1) ? near : far, slope};
+  }
+  static NumberAndSlope careful(double z, double t, const LogCosh&) {
+    const double d = z - t, size = __builtin_fabs(d);
+    return {size + __builtin_log1p(__builtin_exp(-2.0 * size)) - 0.69314718055994530942, __builtin_tanh(d)};
+  }
+  static Vec<T> curvature(Vec<T> z, Vec<T> t, const LogCosh&) {  // 1 / cosh(d)^2
+    const Vec<T> d = z - t;
+    return T(4) * vector_sigmoid<T>(d + d) * vector_sigmoid<T>(-d - d);
+  }
+};
+
+// With p = sigmoid(z), e the binary cross-entropy and a = p (1 - t) + (1 - p) t, the probability of being wrong: e a^gamma.
+// u = da/dz / a = (1 - 2t) p (1 - p) / a, so the slope is a^gamma (p - t + gamma e u).
+template <class T>
+struct Formula<Focal, T> {
+  struct Parts {
+    Vec<T> p, rest, power, u, entropy, error;  // error: p - t
+  };
+  static Parts at(Vec<T> z, Vec<T> t, T gamma) {
+    constexpr T kLeast = sizeof(T) == 4 ? static_cast<T>(1e-37) : static_cast<T>(1e-300);  // a^gamma is 0 below
+    const Vec<T> p = vector_sigmoid<T>(z), rest = vector_sigmoid<T>(-z);
+    const Vec<T> wrong = maximum<T>(broadcast(kLeast), p * (T(1) - t) + rest * t);
+    const Vec<T> entropy = Formula<BinaryCrossEntropy, T>::element(z, t, {}).value;
+    return {p,
+            rest,
+            vector_exp<T>(gamma * vector_log<T>(wrong)),
+            (T(1) - t - t) * (p * rest / wrong),
+            entropy,
+            p * (T(1) - t) - rest * t};
+  }
+  static ValueAndSlope<T> element(Vec<T> z, Vec<T> t, const Focal& op) {
+    const T gamma = static_cast<T>(op.gamma);
+    const Parts f = at(z, t, gamma);
+    return {f.power * f.entropy, f.power * (f.error + gamma * f.entropy * f.u)};
+  }
+  static NumberAndSlope careful(double z, double t, const Focal& op) {
+    const NumberAndSlope e = Formula<BinaryCrossEntropy, T>::careful(z, t, {});
+    const double p = 1.0 / (1.0 + __builtin_exp(-z)), rest = 1.0 / (1.0 + __builtin_exp(z));
+    const double wrong = __builtin_fmax(1e-300, p * (1.0 - t) + rest * t), power = __builtin_pow(wrong, op.gamma);
+    return {power * e.value, power * (e.slope + op.gamma * e.value * ((1.0 - 2.0 * t) * (p * rest / wrong)))};
+  }
+  // a^gamma (p (1 - p) + 2 gamma u (p - t) + gamma e u ((gamma - 1) u + 1 - 2p)).
+  static Vec<T> curvature(Vec<T> z, Vec<T> t, const Focal& op) {
+    const T gamma = static_cast<T>(op.gamma);
+    const Parts f = at(z, t, gamma);
+    const Vec<T> bend = f.entropy * f.u * ((gamma - T(1)) * f.u + (f.rest - f.p));
+    return f.power * (f.p * f.rest + gamma * (T(2) * f.u * f.error + bend));
+  }
+  static auto is_right(Vec<T> z, Vec<T> t) { return Formula<BinaryCrossEntropy, T>::is_right(z, t); }
+};
+
+// max(0, 1 - s z), s = 2t - 1;  -s where that is not 0.
+template <class T>
+struct Formula<Hinge, T> {
+  static ValueAndSlope<T> element(Vec<T> z, Vec<T> t, const Hinge&) {
+    const Vec<T> s = t + t - T(1), margin = T(1) - s * z;
+    return {maximum<T>(Vec<T>{}, margin), margin > Vec<T>{} ? -s : Vec<T>{}};
+  }
+  static NumberAndSlope careful(double z, double t, const Hinge&) {
+    const double s = 2.0 * t - 1.0, margin = 1.0 - s * z;
+    return margin > 0.0 ? NumberAndSlope{margin, -s} : NumberAndSlope{margin == margin ? 0.0 : margin, 0.0};
+  }
+  static Vec<T> curvature(Vec<T>, Vec<T>, const Hinge&) { return Vec<T>{}; }
+  static auto is_right(Vec<T> z, Vec<T> t) { return Formula<BinaryCrossEntropy, T>::is_right(z, t); }
+};
+
+// Half of v + r^2, r = (m - t) exp(-v/2), for means m and log variances v;  r exp(-v/2), and (1 - r^2)/2. The mean over the
+// means. Squaring last keeps exp(-v) from overflowing before its time.
+template <class T>
+struct Formula<GaussianNLL, T> {
+  struct Parts {
+    Vec<T> v, scale, r;  // scale: 1 / standard deviation
+  };
+  // Of mean j of a row.
+  static Parts at(const T* output, const T* target, Index means, Index j, int lanes) {
+    const Vec<T> v = load_lanes(output + means + j, lanes), scale = vector_exp<T>(T(-0.5) * v);
+    return {v, scale, (load_lanes(output + j, lanes) - load_lanes(target + j, lanes)) * scale};
+  }
+
+  static void rows(const LossArgs<T>& args, const GaussianNLL&) {
+    const Index means = args.cols / 2;
+    double loss = 0.0;
+    for (Index i = 0; i < args.rows; ++i) {
+      const T* output = args.output + i * args.ld_output;
+      const T* target = args.targets + i * args.ld_targets;
+      T* grad = args.grad == nullptr ? nullptr : args.grad + i * args.ld_grad;
+      const double weight = args.weights == nullptr ? 1.0 : args.weights[i];
+      const T scale = static_cast<T>(weight) * args.grad_scale * (T(1) / static_cast<T>(means));
+      Vec<T> sum{};
+      for_each_vector<T>(means, [&](Index j, int lanes) {
+        const Parts g = at(output, target, means, j, lanes);
+        sum += select<T>(first_lanes<T>(lanes), T(0.5) * (g.v + g.r * g.r), Vec<T>{});
+        if (grad == nullptr) return;
+        store_lanes(grad + j, g.r * g.scale * scale, lanes);
+        store_lanes(grad + means + j, T(0.5) * (T(1) - g.r * g.r) * scale, lanes);
+      });
+      loss += weight * sum_lanes<T>(sum);
+    }
+    *args.loss = loss / static_cast<double>(means);
+    *args.correct = 0.0;
+  }
+
+  // With t_m and t_v the tangents: (t_m - (m - t) t_v) exp(-v), and r (r t_v / 2 - t_m exp(-v/2)).
+  static void rows_tangent(const LossTangentArgs<T>& args, const GaussianNLL&) {
+    const LossArgs<T>& of = args.loss;
+    const Index means = of.cols / 2;
+    for (Index i = 0; i < of.rows; ++i) {
+      const T* output = of.output + i * of.ld_output;
+      const T* target = of.targets + i * of.ld_targets;
+      const T* tangent = args.tangent + i * args.ld_tangent;
+      T* grad = of.grad + i * of.ld_grad;
+      const T weight = of.weights == nullptr ? T(1) : static_cast<T>(of.weights[i]);
+      const T scale = weight * of.grad_scale / static_cast<T>(means);
+      for_each_vector<T>(means, [&](Index j, int lanes) {
+        const Parts g = at(output, target, means, j, lanes);
+        const Vec<T> t_m = load_lanes(tangent + j, lanes) * g.scale, t_v = load_lanes(tangent + means + j, lanes);
+        store_lanes(grad + j, (t_m - g.r * t_v) * g.scale * scale, lanes);
+        store_lanes(grad + means + j, g.r * (T(0.5) * g.r * t_v - t_m) * scale, lanes);
+      });
+    }
+  }
+};
+
+// ---- elementwise losses over a block of rows ----
+
+// Computes the weighted sum over a block whose loss leaves the range of T, since double may hold it. Elements of the
+// gradient whose intermediate values T did not hold are computed again.
+template <class T, class Op>
+[[gnu::noinline]] double careful_elementwise_loss(const LossArgs<T>& args, const Op& op) {
   double loss = 0.0;
   for (Index i = 0; i < args.rows; ++i) {
     const double weight = args.weights == nullptr ? 1.0 : args.weights[i];
     const double scale = weight * static_cast<double>(args.grad_scale) / static_cast<double>(args.cols);
     for (Index j = 0; j < args.cols; ++j) {
-      const NumberAndSlope element = careful_element_loss<kKind>(
-          static_cast<double>(args.output[i * args.ld_output + j]),
-          static_cast<double>(args.targets[i * args.ld_targets + j]), static_cast<double>(args.parameter));
+      const NumberAndSlope element =
+          Formula<Op, T>::careful(static_cast<double>(args.output[i * args.ld_output + j]),
+                                  static_cast<double>(args.targets[i * args.ld_targets + j]), op);
       loss += weight * element.value;
       T* grad = args.grad == nullptr ? nullptr : args.grad + i * args.ld_grad + j;
       if (grad != nullptr && !is_finite_number(*grad)) *grad = static_cast<T>(element.slope * scale);
@@ -208,12 +275,11 @@ template <class T, LossKind kKind>
   return loss;
 }
 
-// loss = mean_j of element_loss; `correct` (binary_cross_entropy) is the share of columns with z > 0 where t > 1/2.
-template <class T, LossKind kKind>
-void elementwise_loss(const LossArgs<T>& args) noexcept {
-  constexpr int kSums = kKind == LossKind::binary_cross_entropy ? 2 : 1;
+template <class T, class Op>
+void elementwise_loss(const LossArgs<T>& args, const Op& op) {
+  constexpr int kSums = Spec<Op>::kHasAccuracy ? 2 : 1;
   const double cols = static_cast<double>(args.cols);
-  const T inverse_cols = T(1) / static_cast<T>(args.cols), parameter = args.parameter;
+  const T inverse_cols = T(1) / static_cast<T>(args.cols);
   Vec<double> loss{}, correct{};  // lanes are added when all rows are
   for (Index i = 0; i < args.rows; ++i) {
     const T* output = args.output + i * args.ld_output;
@@ -223,10 +289,10 @@ void elementwise_loss(const LossArgs<T>& args) noexcept {
     const T scale = static_cast<T>(weight) * args.grad_scale * inverse_cols;
     const VecSums<T, kSums> sums = sums_of_vectors<T, kSums>(args.cols, [&](Index j, int lanes) -> VecSums<T, kSums> {
       const Vec<T> z = load_lanes(output + j, lanes), t = load_lanes(target + j, lanes);
-      const ValueAndSlope<T> element = element_loss<T, kKind>(z, t, parameter);
+      const ValueAndSlope<T> element = Formula<Op, T>::element(z, t, op);
       if (grad != nullptr) store_lanes(grad + j, element.slope * scale, lanes);
       if constexpr (kSums == 2) {
-        return {{element.value, select<T>((z > Vec<T>{}) == (t > broadcast(T(0.5))), broadcast(T(1)), Vec<T>{})}};
+        return {{element.value, select<T>(Formula<Op, T>::is_right(z, t), broadcast(T(1)), Vec<T>{})}};
       } else {
         return {{element.value}};
       }
@@ -235,9 +301,46 @@ void elementwise_loss(const LossArgs<T>& args) noexcept {
     if constexpr (kSums == 2) correct += add_pairs_of_lanes<T>(sums.of[1]);
   }
   double total = sum_lanes<double>(loss);
-  if constexpr (kKind != LossKind::mse) {  // a mean of squares that T does not hold is infinite
-    if (!is_finite_number(total)) total = careful_elementwise_loss<T, kKind>(args);
+  if constexpr (requires { &Formula<Op, T>::careful; }) {
+    if (!is_finite_number(total)) total = careful_elementwise_loss<T>(args, op);
   }
   *args.loss = total / cols;
   *args.correct = sum_lanes<double>(correct) / cols;
+}
+
+template <class T, class Op>
+void elementwise_loss_tangent(const LossTangentArgs<T>& args, const Op& op) {
+  const LossArgs<T>& of = args.loss;
+  for (Index i = 0; i < of.rows; ++i) {
+    const T weight = of.weights == nullptr ? T(1) : static_cast<T>(of.weights[i]);
+    const T scale = weight * of.grad_scale / static_cast<T>(of.cols);
+    for_each_vector<T>(of.cols, [&](Index j, int lanes) {
+      const Vec<T> curvature = Formula<Op, T>::curvature(load_lanes(of.output + i * of.ld_output + j, lanes),
+                                                         load_lanes(of.targets + i * of.ld_targets + j, lanes), op);
+      store_lanes(of.grad + i * of.ld_grad + j,
+                  curvature * load_lanes(args.tangent + i * args.ld_tangent + j, lanes) * scale, lanes);
+    });
+  }
+}
+
+// ---- the kernels of each alternative of Loss ----
+
+template <class T, class Op>
+void loss_kernel(const LossArgs<T>& args) noexcept {
+  const Op op = op_from<Op>(args.numbers);
+  if constexpr (Spec<Op>::kByRows) {
+    Formula<Op, T>::rows(args, op);
+  } else {
+    elementwise_loss<T>(args, op);
+  }
+}
+
+template <class T, class Op>
+void loss_tangent_kernel(const LossTangentArgs<T>& args) noexcept {
+  const Op op = op_from<Op>(args.loss.numbers);
+  if constexpr (Spec<Op>::kByRows) {
+    Formula<Op, T>::rows_tangent(args, op);
+  } else {
+    elementwise_loss_tangent<T>(args, op);
+  }
 }

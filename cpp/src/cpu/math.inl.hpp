@@ -64,7 +64,7 @@ inline Vec<T> absolute(Vec<T> x) {
   return (Vec<T>)((IntVec<T>)x ^ sign_bit<T>(x));
 }
 
-// magnitude >= 0 with the sign of x.
+// Returns magnitude >= 0 with the sign of x.
 template <class T>
 inline Vec<T> with_sign_of(Vec<T> magnitude, Vec<T> x) {
   return (Vec<T>)((IntVec<T>)magnitude | sign_bit<T>(x));
@@ -88,7 +88,7 @@ inline Vec<T> expm1_polynomial(Vec<T> r) {
   return polynomial<T>(r, ExpConstants<T>::kExpm1) * (r * r) + r;
 }
 
-// 2^n for an integer-valued n in the range of normal numbers.
+// Returns 2^n for an integer-valued n in the range of normal numbers.
 template <class T>
 inline Vec<T> power_of_two(Vec<T> n) {
   using C = ExpConstants<T>;
@@ -100,7 +100,7 @@ template <class T>
 inline Vec<T> exp_of_reduced(Reduced<T> s) {
   using C = ExpConstants<T>;
   const Vec<T> one_plus = expm1_polynomial<T>(s.r) + T(1);
-  // In two factors, because 2^n alone leaves the normal range at both ends.
+  // 2^n is applied in two factors, because 2^n alone leaves the normal range at both ends.
   const Vec<T> half = (s.n * T(0.5) + C::kRound) - C::kRound;
   return (one_plus * power_of_two<T>(half)) * power_of_two<T>(s.n - half);
 }
@@ -112,7 +112,7 @@ inline Vec<T> vector_exp(Vec<T> x) {
   return exp_of_reduced<T>(reduce_by_ln2<T>(x));
 }
 
-// exp(x) for x <= 0, cheaper: results near the least normal number and below are 0, so that 2^n is one factor.
+// A cheaper exp(x) for x <= 0: results near the least normal number and below are 0, so that 2^n is one factor.
 template <class T>
 inline Vec<T> vector_exp_of_negative(Vec<T> x) {
   using C = ExpConstants<T>;
@@ -126,7 +126,7 @@ inline Vec<T> vector_expm1(Vec<T> x) {
   using C = ExpConstants<T>;
   x = minimum<T>(broadcast(C::kHighest), maximum<T>(broadcast(static_cast<T>(kExpm1Lowest)), x));
   const Reduced<T> s = reduce_by_ln2<T>(x);
-  // The largest results need 2^(kBias + 1), which is no number: half of it, doubled at the end.
+  // The largest results need 2^(kBias + 1), which is not representable, so half of it is used and doubled at the end.
   const Vec<T> most = broadcast(static_cast<T>(C::kBias));
   const Vec<T> scale = power_of_two<T>(minimum<T>(s.n, most));
   const Vec<T> result = scale * expm1_polynomial<T>(s.r) + (scale - T(1));
@@ -174,7 +174,7 @@ struct LogConstants<double> {
                                     0.28571428742392346, 0.3999999999941483,  0.6666666666666734};
 };
 
-// n * log(2) + log(1 + f) + tail for sqrt(1/2) <= 1 + f <= sqrt(2), with f to its last digit.
+// Returns n * log(2) + log(1 + f) + tail for sqrt(1/2) <= 1 + f <= sqrt(2), with f to its last digit.
 template <class T>
 inline Vec<T> log_of_reduced(Vec<T> f, Vec<T> n, Vec<T> tail) {
   using E = ExpConstants<T>;
@@ -185,7 +185,7 @@ inline Vec<T> log_of_reduced(Vec<T> f, Vec<T> n, Vec<T> tail) {
   return n * E::kLn2High + (f - (half_square - rest));
 }
 
-// log(x) + tail for a normal x > 0 and a tail no larger than that of one ulp of x; `shift` is taken from n.
+// Returns log(x) + tail for a normal x > 0 and a tail no larger than that of one ulp of x. `shift` is subtracted from n.
 template <class T>
 inline Vec<T> log_plus(Vec<T> x, Vec<T> tail, Vec<T> shift) {
   using C = LogConstants<T>;
@@ -212,7 +212,7 @@ inline Vec<T> vector_log(Vec<T> x) {
   return x == T(0) ? broadcast(-kInfinity) : result;
 }
 
-// log(u) + c/u where u is 1 + x rounded and c its rounding error (Knuth's two-sum), so that no digit of x is lost.
+// Computes log(u) + c/u, where u is 1 + x rounded and c its rounding error (Knuth's two-sum), so that no digit of x is lost.
 template <class T>
 inline Vec<T> vector_log1p(Vec<T> x) {
   const T kInfinity = __builtin_inf();
@@ -225,8 +225,8 @@ inline Vec<T> vector_log1p(Vec<T> x) {
   return x == T(-1) ? broadcast(-kInfinity) : result;
 }
 
-// log(1 + x) for 0 <= x <= 1, with one division less: beyond sqrt(2) - 1 it is log(2) + log(1 + (x - 1)/2), where x - 1
-// is exact from 1/2 on and below loses less than a quarter of an ulp of the result.
+// Computes log(1 + x) for 0 <= x <= 1, with one division less. Beyond sqrt(2) - 1 it is log(2) + log(1 + (x - 1)/2). There
+// x - 1 is exact from 1/2 on, and below 1/2 it loses less than a quarter of an ulp of the result.
 template <class T>
 inline Vec<T> vector_log1p_of_fraction(Vec<T> x) {
   const auto upper = x > static_cast<T>(0.41421356237309504880);

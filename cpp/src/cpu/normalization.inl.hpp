@@ -1,14 +1,14 @@
 // Layer normalisation, and small elementwise kernels around normalisations.
 // y = gamma * xhat + beta with xhat = (x - mean) / sqrt(variance + eps).
 
-// The sum of value(j) over a row.
+// Returns the sum of value(j) over a row.
 template <class T, class Value>
 inline T row_sum(Index cols, Value value) {
   const auto one = [&](Index j, int lanes) -> VecSums<T, 1> { return {{value(j, lanes)}}; };
   return static_cast<T>(sum_lanes<T>(sums_of_vectors<T, 1>(cols, one).of[0]));
 }
 
-// What is kept of a row: xhat = (x * scale - mean - rest) * inverse. An ordinary row has a scale of 1 and a rest of 0.
+// The values kept for a row: xhat = (x * scale - mean - rest) * inverse. An ordinary row has a scale of 1 and a rest of 0.
 template <class T>
 struct RowStatistics {
   T mean, inverse, rest, scale;
@@ -39,9 +39,9 @@ inline Vec<T> normalised(const RowStatistics<T>& row, Vec<T> x) {
   }
 }
 
-// A mean is wrong by some units in its last place, which must be small beside the deviation it is subtracted for; and a
-// variance that overflows would make all of a row 0. Of rows where that counts, `mean` is the first element, `rest` the
-// mean of the differences from it, and where their squares overflow the row is scaled by a power of two.
+// A mean is wrong by some units in its last place, which must be small compared with the deviations from it. A variance that
+// overflows would make all of a row 0. For rows where one of these happens, `mean` is the first element and `rest` the mean
+// of the differences from it; if their squares overflow, the row is scaled by a power of two.
 template <class T>
 constexpr T kMostMeanPerDeviation = T(64);
 template <class T>
@@ -90,8 +90,8 @@ template <class T>
   }
 }
 
-// kRows rows. Each pass is over all rows before the next: adding the lanes of a sum is a long chain, and other rows are
-// worked on meanwhile.
+// Computes kRows rows. Each pass goes over all of them before the next pass: adding the lanes of a sum is a long chain, and
+// other rows are computed meanwhile.
 template <class T, int kRows>
 inline void normalise_rows(const LayerNormArgs<T>& args, Index first) {
   const Index cols = args.cols;
@@ -110,7 +110,7 @@ inline void normalise_rows(const LayerNormArgs<T>& args, Index first) {
                          return centred * centred;
                        });
     inverse[r] = T(1) / square_root(variance + args.eps);
-    const T ratio = mean[r] * inverse[r];  // of a variance that is infinite: 0, or NaN
+    const T ratio = mean[r] * inverse[r];  // 0 or NaN if the variance is infinite
     ordinary[r] = ratio <= kMostMeanPerDeviation<T> && -ratio <= kMostMeanPerDeviation<T> && inverse[r] > T(0);
     all = all && ordinary[r];
   }
@@ -119,7 +119,7 @@ inline void normalise_rows(const LayerNormArgs<T>& args, Index first) {
   for (int r = 0; r < kRows; ++r) write_normalised<T, true>(args, first + r, {mean[r], inverse[r], T(0), T(1)});
 }
 
-// Ba, Kiros & Hinton 2016, eq. 4. Wide rows go alone: prefetchers follow one better than several.
+// Ba, Kiros & Hinton 2016, eq. 4. Wide rows are computed one by one, since prefetchers follow one better than several.
 template <class T>
 void layer_norm_forward(const LayerNormArgs<T>& args) noexcept {
   constexpr int kTogether = 4;
@@ -207,7 +207,7 @@ void layer_norm_gamma(const LayerNormArgs<T>& args) noexcept {
   layer_norm_gamma_of<T, false>(args);
 }
 
-// Running statistics: an exponentially weighted average.
+// Updates running statistics, an exponentially weighted average.
 template <class T>
 void average(const AverageArgs<T>& args) noexcept {
   const T rest = T(1) - args.momentum;

@@ -1,5 +1,12 @@
 // Optimizer updates: one pass over weight, gradient and state, with the L2 term and the sums of squares on the way.
-// Streams of memory: 3 for weight and gradient, and 2 for each array of state. rate[]: run/rates.hpp.
+// Streams of memory: 3 for weight and gradient, and 2 for each array of state. Formula<Op, T>::update is that of the
+// optimizer Op; its numbers are in Rates<Op>, spec/optimizers.hpp.
+
+// The kernel of the optimizer Op.
+template <class T, class Op>
+void update(const UpdateArgs<T>& args) noexcept {
+  Formula<Op, T>::update(args, *static_cast<const Rates<Op>*>(args.rates));
+}
 
 // Sums of squares are carried in double from one run of this many vectors to the next, so that they do not drift.
 constexpr Index kVectorsPerSum = 64;
@@ -23,7 +30,7 @@ struct ScaledSum {
   double norm() const { return __builtin_sqrt(sum) * unit; }
 };
 
-// Sums the squares of value(j) for j < n in double, slowly, whatever their size. NaN where one is not finite.
+// Sums the squares of value(j) for j < n in double, slowly, for numbers of any size. Returns NaN if one is not finite.
 template <class Value>
 [[gnu::noinline]] ScaledSum careful_sum_of_squares(Index n, Value value) {
   constexpr double kLarge = 0x1p400, kSmall = 0x1p-400, kUnit = 0x1p600;
@@ -42,8 +49,8 @@ template <class Value>
   return {sum, unit};
 }
 
-// The sums of a block that its vectors gave, and where these cannot be relied on what is right: a square of a float is
-// infinite from 1.8e19 on and 0 below 1e-23. value(j) gives an element of the gradient.
+// Returns the sums of a block that its vectors gave. If these cannot be relied on, it computes them again: a square of a
+// float is infinite from 1.8e19 on and 0 below 1e-23. value(j) gives an element of the gradient.
 template <class T, class Value>
 inline void finish_gradient_sum(Index n, double sum, double* sum_of_squares, double* norm, Value value) {
   *sum_of_squares = sum;
@@ -91,44 +98,49 @@ inline void for_each_update(const UpdateArgs<T>& args, Update update) {
 
 // v = momentum*v + (1-dampening)*g;  w -= lr*v, with nesterov w -= lr*(g + momentum*v).
 template <class T>
-void sgd_update(const UpdateArgs<T>& args) noexcept {
-  const T lr = args.rate[0], momentum = args.rate[1], keep = args.rate[2];
-  T* velocity = args.state[0];
-  if (velocity == nullptr) {
-    for_each_update<T>(args, [&](Index j, int lanes, Vec<T> w, Vec<T> g) {
-      store_lanes(args.weight + j, w - lr * (keep * g), lanes);
-    });
-  } else if (args.rate[3] == T(0)) {
-    for_each_update<T>(args, [&](Index j, int lanes, Vec<T> w, Vec<T> g) {
-      const Vec<T> v = momentum * load_lanes(velocity + j, lanes) + keep * g;
-      store_lanes(velocity + j, v, lanes);
-      store_lanes(args.weight + j, w - lr * v, lanes);
-    });
-  } else {
-    for_each_update<T>(args, [&](Index j, int lanes, Vec<T> w, Vec<T> g) {
-      const Vec<T> v = momentum * load_lanes(velocity + j, lanes) + keep * g;
-      store_lanes(velocity + j, v, lanes);
-      store_lanes(args.weight + j, w - lr * (g + momentum * v), lanes);
-    });
+struct Formula<SGD, T> {
+  static void update(const UpdateArgs<T>& args, const Rates<SGD>& rates) {
+    const T lr = T(rates.lr), momentum = T(rates.momentum), keep = T(rates.keep);
+    T* velocity = args.state[0];
+    if (velocity == nullptr) {
+      for_each_update<T>(args, [&](Index j, int lanes, Vec<T> w, Vec<T> g) {
+        store_lanes(args.weight + j, w - lr * (keep * g), lanes);
+      });
+    } else if (!rates.nesterov) {
+      for_each_update<T>(args, [&](Index j, int lanes, Vec<T> w, Vec<T> g) {
+        const Vec<T> v = momentum * load_lanes(velocity + j, lanes) + keep * g;
+        store_lanes(velocity + j, v, lanes);
+        store_lanes(args.weight + j, w - lr * v, lanes);
+      });
+    } else {
+      for_each_update<T>(args, [&](Index j, int lanes, Vec<T> w, Vec<T> g) {
+        const Vec<T> v = momentum * load_lanes(velocity + j, lanes) + keep * g;
+        store_lanes(velocity + j, v, lanes);
+        store_lanes(args.weight + j, w - lr * (g + momentum * v), lanes);
+      });
+    }
   }
-}
+};
 
 // s += g^2;  w -= lr * g / (sqrt(s) + eps)   (Duchi, Hazan & Singer 2011)
 template <class T>
-void adagrad_update(const UpdateArgs<T>& args) noexcept {
-  const T lr = args.rate[0], eps = args.rate[1];
-  for_each_update<T>(args, [&](Index j, int lanes, Vec<T> w, Vec<T> g) {
-    const Vec<T> s = load_lanes(args.state[0] + j, lanes) + g * g;
-    store_lanes(args.state[0] + j, s, lanes);
-    store_lanes(args.weight + j, w - lr * g / (square_root<T>(s) + eps), lanes);
-  });
-}
+struct Formula<AdaGrad, T> {
+  static void update(const UpdateArgs<T>& args, const Rates<AdaGrad>& rates) {
+    const T lr = T(rates.lr), eps = T(rates.eps);
+    for_each_update<T>(args, [&](Index j, int lanes, Vec<T> w, Vec<T> g) {
+      const Vec<T> s = load_lanes(args.state[0] + j, lanes) + g * g;
+      store_lanes(args.state[0] + j, s, lanes);
+      store_lanes(args.weight + j, w - lr * g / (square_root<T>(s) + eps), lanes);
+    });
+  }
+};
 
 // v = rho*v + (1-rho)*g^2, centered: minus the square of the running mean a of g, which rounding may make larger;
 // d = g / (sqrt(v) + eps);  w -= lr*d, with momentum b = momentum*b + d and w -= lr*b.
 template <class T, bool kCentered, bool kMomentum>
-inline void rmsprop_update_of(const UpdateArgs<T>& args) {
-  const T lr = args.rate[0], rho = args.rate[1], rest = args.rate[2], eps = args.rate[3], momentum = args.rate[4];
+inline void rmsprop_update(const UpdateArgs<T>& args, const Rates<RMSProp>& rates) {
+  const T lr = T(rates.lr), rho = T(rates.rho), rest = T(rates.rest), eps = T(rates.eps);
+  const T momentum = T(rates.momentum);
   T* mean = args.state[1];
   T* buffer = args.state[kCentered ? 2 : 1];
   for_each_update<T>(args, [&](Index j, int lanes, Vec<T> w, Vec<T> g) {
@@ -149,45 +161,58 @@ inline void rmsprop_update_of(const UpdateArgs<T>& args) {
 }
 
 template <class T>
-void rmsprop_update(const UpdateArgs<T>& args) noexcept {
-  const bool momentum = args.rate[4] != T(0), centered = args.rate[5] != T(0);
-  if (centered) return momentum ? rmsprop_update_of<T, true, true>(args) : rmsprop_update_of<T, true, false>(args);
-  return momentum ? rmsprop_update_of<T, false, true>(args) : rmsprop_update_of<T, false, false>(args);
-}
+struct Formula<RMSProp, T> {
+  static void update(const UpdateArgs<T>& args, const Rates<RMSProp>& rates) {
+    const bool momentum = T(rates.momentum) != T(0);
+    if (rates.centered) {
+      momentum ? rmsprop_update<T, true, true>(args, rates) : rmsprop_update<T, true, false>(args, rates);
+    } else {
+      momentum ? rmsprop_update<T, false, true>(args, rates) : rmsprop_update<T, false, false>(args, rates);
+    }
+  }
+};
 
-// Kingma & Ba 2015, algorithm 1; the bias corrections are folded into rate[0] and rate[4]. With a third array the
+// Kingma & Ba 2015, algorithm 1; the bias corrections are in lr and `correction`. With a third array the
 // largest second moment so far is divided by (Reddi, Kale & Kumar 2018).
 template <class T>
-void adam_update(const UpdateArgs<T>& args) noexcept {
-  const T lr = args.rate[0], beta1 = args.rate[1], beta2 = args.rate[2], eps = args.rate[3], correction = args.rate[4];
-  const T rest1 = args.rate[5], rest2 = args.rate[6], decay = args.decay;
-  T* largest = args.state[2];
-  for_each_update<T>(args, [&](Index j, int lanes, Vec<T> w, Vec<T> g) {
-    const Vec<T> m = beta1 * load_lanes(args.state[0] + j, lanes) + rest1 * g;
-    Vec<T> v = beta2 * load_lanes(args.state[1] + j, lanes) + rest2 * (g * g);
-    store_lanes(args.state[0] + j, m, lanes);
-    store_lanes(args.state[1] + j, v, lanes);
-    if (largest != nullptr) {
-      v = maximum<T>(load_lanes(largest + j, lanes), v);
-      store_lanes(largest + j, v, lanes);
-    }
-    store_lanes(args.weight + j, w - decay * w - lr * m / (square_root<T>(v) * correction + eps), lanes);
-  });
-}
+struct Formula<Adam, T> {
+  static void update(const UpdateArgs<T>& args, const AdamRates& rates) {
+    const T beta1 = T(rates.beta1), beta2 = T(rates.beta2), rest1 = T(rates.rest1), rest2 = T(rates.rest2);
+    const T lr = T(rates.lr), eps = T(rates.eps), correction = T(rates.correction), decay = args.decay;
+    T* largest = args.state[2];
+    for_each_update<T>(args, [&](Index j, int lanes, Vec<T> w, Vec<T> g) {
+      const Vec<T> m = beta1 * load_lanes(args.state[0] + j, lanes) + rest1 * g;
+      Vec<T> v = beta2 * load_lanes(args.state[1] + j, lanes) + rest2 * (g * g);
+      store_lanes(args.state[0] + j, m, lanes);
+      store_lanes(args.state[1] + j, v, lanes);
+      if (largest != nullptr) {
+        v = maximum<T>(load_lanes(largest + j, lanes), v);
+        store_lanes(largest + j, v, lanes);
+      }
+      store_lanes(args.weight + j, w - decay * w - lr * m / (square_root<T>(v) * correction + eps), lanes);
+    });
+  }
+};
 
-// Dozat 2016, algorithm 2: rate[0] of the gradient and rate[7] of its running mean hold the rate and the corrections.
 template <class T>
-void nadam_update(const UpdateArgs<T>& args) noexcept {
-  const T lr_grad = args.rate[0], lr_mean = args.rate[7], beta1 = args.rate[1], beta2 = args.rate[2];
-  const T eps = args.rate[3], correction = args.rate[4], rest1 = args.rate[5], rest2 = args.rate[6];
-  for_each_update<T>(args, [&](Index j, int lanes, Vec<T> w, Vec<T> g) {
-    const Vec<T> m = beta1 * load_lanes(args.state[0] + j, lanes) + rest1 * g;
-    const Vec<T> v = beta2 * load_lanes(args.state[1] + j, lanes) + rest2 * (g * g);
-    store_lanes(args.state[0] + j, m, lanes);
-    store_lanes(args.state[1] + j, v, lanes);
-    store_lanes(args.weight + j, w - (lr_grad * g + lr_mean * m) / (square_root<T>(v) * correction + eps), lanes);
-  });
-}
+struct Formula<AdamW, T> : Formula<Adam, T> {};
+
+// Dozat 2016, algorithm 2.
+template <class T>
+struct Formula<Nadam, T> {
+  static void update(const UpdateArgs<T>& args, const Rates<Nadam>& rates) {
+    const T beta1 = T(rates.beta1), beta2 = T(rates.beta2), rest1 = T(rates.rest1), rest2 = T(rates.rest2);
+    const T lr_grad = T(rates.lr_grad), lr_mean = T(rates.lr_mean), eps = T(rates.eps),
+            correction = T(rates.correction);
+    for_each_update<T>(args, [&](Index j, int lanes, Vec<T> w, Vec<T> g) {
+      const Vec<T> m = beta1 * load_lanes(args.state[0] + j, lanes) + rest1 * g;
+      const Vec<T> v = beta2 * load_lanes(args.state[1] + j, lanes) + rest2 * (g * g);
+      store_lanes(args.state[0] + j, m, lanes);
+      store_lanes(args.state[1] + j, v, lanes);
+      store_lanes(args.weight + j, w - (lr_grad * g + lr_mean * m) / (square_root<T>(v) * correction + eps), lanes);
+    });
+  }
+};
 
 // 1, -1, or 0 where v is 0 (or NaN).
 template <class T>
@@ -198,17 +223,19 @@ inline Vec<T> sign_of(Vec<T> v) {
 
 // w -= lr * (sign(beta1*m + (1-beta1)*g) + weight_decay*w);  m = beta2*m + (1-beta2)*g   (Chen et al. 2023)
 template <class T>
-void lion_update(const UpdateArgs<T>& args) noexcept {
-  const T lr = args.rate[0], beta1 = args.rate[1], beta2 = args.rate[2], rest1 = args.rate[3], rest2 = args.rate[4];
-  const T decay = args.decay;
-  for_each_update<T>(args, [&](Index j, int lanes, Vec<T> w, Vec<T> g) {
-    const Vec<T> m = load_lanes(args.state[0] + j, lanes);
-    store_lanes(args.state[0] + j, beta2 * m + rest2 * g, lanes);
-    store_lanes(args.weight + j, w - decay * w - lr * sign_of<T>(beta1 * m + rest1 * g), lanes);
-  });
-}
+struct Formula<Lion, T> {
+  static void update(const UpdateArgs<T>& args, const Rates<Lion>& rates) {
+    const T beta1 = T(rates.beta1), beta2 = T(rates.beta2), rest1 = T(rates.rest1), rest2 = T(rates.rest2);
+    const T lr = T(rates.lr), decay = args.decay;
+    for_each_update<T>(args, [&](Index j, int lanes, Vec<T> w, Vec<T> g) {
+      const Vec<T> m = load_lanes(args.state[0] + j, lanes);
+      store_lanes(args.state[0] + j, beta2 * m + rest2 * g, lanes);
+      store_lanes(args.weight + j, w - decay * w - lr * sign_of<T>(beta1 * m + rest1 * g), lanes);
+    });
+  }
+};
 
-// v cut to [-limit, limit]; what is not finite becomes NaN, so that the sum of squares shows it.
+// Returns v cut to [-limit, limit]. A number that is not finite becomes NaN, so that the sum of squares shows it.
 template <class T>
 inline Vec<T> cut(Vec<T> v, T limit) {
   const Vec<T> most = broadcast(limit);
@@ -244,7 +271,7 @@ void regularize(const RegularizeArgs<T>& args) noexcept {
                          [&](Index j) { return args.grad[j]; });
 }
 
-// Whether the squares of a column, or what it would be scaled by, are beyond what T holds.
+// Returns whether the squares of a column, or the factor that would scale it, are beyond the range of T.
 template <class T>
 inline bool needs_care(double squares, double limit) {
   constexpr double kLeastScale = sizeof(T) == 4 ? 0x1p-120 : 0x1p-1000;

@@ -1,4 +1,4 @@
-// (CPU, STOOP_ISA) -> table of kernels. The only file that names all backends.
+// Chooses the table of kernels by CPU and STOOP_ISA. Only this file names all backends.
 #include "select.hpp"
 
 #include <algorithm>
@@ -77,7 +77,7 @@ const Backend& backend_of(Isa isa) {
 
 bool is_usable(const Backend& backend) { return backend.f32 != nullptr && cpu_supports(backend.isa); }
 
-// Why a name is refused: a typing error and a CPU that lacks the instructions need different remedies.
+// Says why a name is refused: a typing error and a CPU that lacks the instructions need different remedies.
 std::string refusal(std::string_view name) {
   const std::string quoted = "\"" + std::string(name) + "\"";
   for (const Backend& backend : kBackends) {
@@ -97,7 +97,8 @@ std::string usable_names() {
   return names;
 }
 
-// Why there is none: an instruction set that was asked for and a CPU that lacks the instructions need other remedies.
+// Says why there is none: an instruction set that was requested and a CPU that lacks the instructions need different
+// remedies.
 [[noreturn]] void refuse_bfloat16() {
   constexpr const char* kWhere = "precision bfloat16";
   constexpr const char* kHint = "use precision float32";

@@ -1,6 +1,6 @@
 // Vectors of kVectorBytes through the compiler's vector extensions: one text for every instruction set.
 // Included inside the unnamed namespace of an isa_*.cpp, which defines kVectorBytes; nothing here has external linkage.
-// Intrinsics appear only where the extensions have no word for it (masks, square root, maximum).
+// Intrinsics appear only where the extensions have no expression (masks, square root, maximum).
 
 template <class T>
 struct VecTypes;
@@ -38,8 +38,8 @@ inline Vec<T> load(const T* p) {
   return v;
 }
 
-// Asks for the cache line of p, which is not accessed and need not exist. GCC drops calls of a function that only
-// prefetches, as one without effect, unless it is inlined at once.
+// Prefetches the cache line of p, which is not accessed and need not exist. GCC drops calls of a function that only
+// prefetches, because it has no effect, unless it is inlined early.
 template <class T>
 [[gnu::always_inline]] inline void prefetch(const T* p) {
   __builtin_prefetch(p, 0, 2);
@@ -57,13 +57,13 @@ inline IntVec<T> lane_index() {
   return v;
 }
 
-// All ones in the first n lanes.
+// Returns all ones in the first n lanes.
 template <class T>
 inline IntVec<T> first_lanes(int n) {
   return lane_index<T>() < static_cast<IntLane<T>>(n);
 }
 
-// The first n lanes from memory, zero in the others; nothing past p[n-1] is read.
+// Loads the first n lanes from memory, and zero in the others. Nothing past p[n-1] is read.
 template <class T>
 inline Vec<T> load_partial(const T* p, int n) {
 #if defined(__AVX512F__)
@@ -109,7 +109,7 @@ inline Vec<T> select(IntVec<T> mask, Vec<T> yes, Vec<T> no) {
   return mask ? yes : no;
 }
 
-// The larger of each lane; b where one of the two is NaN, so that put second a NaN survives.
+// Returns the larger number of each lane, and b where one of the two is NaN. So a NaN survives if it comes second.
 template <class T>
 inline Vec<T> maximum(Vec<T> a, Vec<T> b) {
 #if defined(__AVX512F__)
@@ -129,7 +129,7 @@ inline Vec<T> maximum(Vec<T> a, Vec<T> b) {
 #endif
 }
 
-// The smaller of each lane; b where one of the two is NaN.
+// Returns the smaller number of each lane, and b where one of the two is NaN.
 template <class T>
 inline Vec<T> minimum(Vec<T> a, Vec<T> b) {
   return a < b ? a : b;
@@ -162,11 +162,12 @@ inline Vec<T> square_root(Vec<T> v) {
 #endif
 }
 
-// Of one number: in a fraction of the time of a whole vector.
+// The square root of one number takes a fraction of the time of a whole vector.
 inline float square_root(float x) { return __builtin_sqrtf(x); }
 inline double square_root(double x) { return __builtin_sqrt(x); }
 
-// The lanes in double, float's in pairs to make as many: what is added up this way needs its lanes added only once.
+// Returns the lanes in double. A vector of floats has twice as many lanes, so its two halves are converted and added. The
+// lanes of a sum made of such vectors are added only once, at its end.
 template <class T>
 inline Vec<double> add_pairs_of_lanes(Vec<T> v) {
   if constexpr (sizeof(T) == 8) {
@@ -186,8 +187,8 @@ inline Vec<double> add_pairs_of_lanes(Vec<T> v) {
   }
 }
 
-// Sum of the lanes in double, in an order of the instruction set. Halves are added to halves where vectors are wide: a
-// chain of additions as long as the vector would be felt in short rows.
+// Returns the sum of the lanes in double, in an order that belongs to the instruction set. For wide vectors halves are added
+// to halves, since short rows would feel a chain of additions as long as the vector.
 template <class T>
 inline double sum_lanes(Vec<T> v) {
 #if defined(__AVX512F__)
@@ -203,7 +204,7 @@ inline double sum_lanes(Vec<T> v) {
 #endif
 }
 
-// The largest lane, where none is NaN.
+// Returns the largest lane, if none is NaN.
 template <class T>
 inline T max_lane(Vec<T> v) {
 #if defined(__AVX512F__)
@@ -226,7 +227,7 @@ inline T max_lane(Vec<T> v) {
 #endif
 }
 
-// Whether all ones stand in some lane, of a mask of all or no ones in each.
+// Returns whether some lane of a mask is set. The bits of each lane are all ones or all zeros.
 template <class T>
 inline bool any_lane(IntVec<T> mask) {
 #if defined(__AVX512F__)
@@ -267,7 +268,7 @@ inline void store_lanes(T* p, Vec<T> v, int n) {
   }
 }
 
-// Sums over a row of the vectors that value(j, lanes) gives, in T and in a fixed order, several in flight; lanes behind
+// Sums the vectors that value(j, lanes) gives over a row, in T and in a fixed order, several at the same time. Lanes after
 // the end of the row do not count.
 template <class T, int kSums>
 struct VecSums {
@@ -295,9 +296,9 @@ inline VecSums<T, kSums> sums_of_vectors(Index cols, Value value) {
 }
 
 // ---- columns of matrices too large for the caches ----
-// A kernel that goes through columns row by row takes them in strips of a few lines. Each row of a strip is on another
-// page; no prefetcher of a machine follows that, so lines are asked for many rows ahead, and into L2, which can wait
-// for more of them at a time than L1. Wider strips are no better: prefetchers then fetch what lies behind the strip.
+// A kernel that goes through columns row by row takes them in strips of a few lines. Each row of a strip is on another page.
+// No hardware prefetcher follows that, so lines are prefetched many rows ahead, and into L2, which can wait for more of them
+// at a time than L1. Wider strips are no better, since prefetchers then fetch what lies beyond the strip.
 constexpr Index kStripBytes = 256;
 constexpr Index kRowsAhead = 64, kWrittenRowsAhead = 32;
 constexpr Index kLargeBytes = 4 << 20;  // smaller matrices are as fast without, from L2 or L3
@@ -305,13 +306,13 @@ constexpr Index kLargeBytes = 4 << 20;  // smaller matrices are as fast without,
 template <class T>
 constexpr Index kStripColumns = kStripBytes / static_cast<Index>(sizeof(T));
 
-// Kernels have a text for large matrices and one without the branches that asking takes, chosen by this.
+// Kernels have a text for large matrices, which prefetches, and one without these branches. This chooses between them.
 template <class T>
 inline bool is_large(Index rows, Index ld) {
   return rows * ld * static_cast<Index>(sizeof(T)) > kLargeBytes;
 }
 
-// A strip whose rows can be asked for; `rows` is 0 where that is not wanted.
+// A strip whose rows can be prefetched. `rows` is 0 if that is not wanted.
 template <class T, bool kLarge>
 struct StripAhead {
   const T* strip;

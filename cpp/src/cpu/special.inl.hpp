@@ -1,4 +1,4 @@
-// The error function, and what GELU needs of the normal distribution, on vectors.
+// The error function, and the functions of the normal distribution that GELU needs, on vectors.
 // Both rest on S(t) = exp(t^2) * erfc(t), which is smooth and falls like 1/t: the tails keep their relative precision.
 // Fits as in math.inl.hpp.
 
@@ -46,8 +46,8 @@ inline Vec<T> scaled_erfc(Vec<T> t) {
   return polynomial<T>((t - C::kCentre) * inverse, C::kTail) * inverse;
 }
 
-// exp(-factor * t^2) for factor 1 or 1/2. A rounded t^2 would cost up to t^2 ulp of the result, so it is taken in an
-// exact part, the square of the leading bits, and the small rest.
+// Returns exp(-factor * t^2) for factor 1 or 1/2. A rounded t^2 would cost up to t^2 ulp of the result, so it is split into
+// an exact part, the square of the leading bits, and a small rest.
 template <class T>
 inline Vec<T> exp_negative_square(Vec<T> t, T factor) {
   using C = ExpConstants<T>;
@@ -60,8 +60,8 @@ inline Vec<T> exp_negative_square(Vec<T> t, T factor) {
   return exp_of_reduced<T>(s);
 }
 
-// x * P(x^2) up to |x| = 1, beyond it 1 - exp(-x^2) * S(|x|). Where denormals are flushed and no fused multiply-add is
-// at hand, x * (P - 1) is lost within 8 times the least normal number of zero.
+// Computes x * P(x^2) up to |x| = 1, and 1 - exp(-x^2) * S(|x|) beyond. If denormals are flushed and there is no fused
+// multiply-add, x * (P - 1) is lost within 8 times the least normal number of zero.
 template <class T>
 inline Vec<T> vector_erf(Vec<T> x) {
   using C = ErfConstants<T>;
@@ -71,8 +71,8 @@ inline Vec<T> vector_erf(Vec<T> x) {
   return t < T(1) ? small : with_sign_of<T>(large, x);
 }
 
-// Of the standard normal distribution, for t = |x| (at most kNormalLimit): density = exp(-t^2/2), to be divided by
-// sqrt(2 pi), and ratio, so that the probability beyond t is density * ratio.
+// Computes two values of the standard normal distribution for t = |x| (at most kNormalLimit): density = exp(-t^2/2), which
+// is still to be divided by sqrt(2 pi), and ratio, so that the probability beyond t is density * ratio.
 template <class T>
 struct NormalTail {
   Vec<T> t, density, ratio;

@@ -32,28 +32,17 @@ constexpr OpTable<T> make_table() {
   table.gemm = gemm<T>;
   table.gemm_epilogue = gemm_epilogue<T>;
   for (int i = 0; i < kActivationCount; ++i) {
-    table.activation_forward[i] = kActivationForward<T>[i];
-    table.activation_backward[i] = kActivationBackward<T>[i];
-    table.activation_tangent[i] = kActivationTangent<T>[i];
+    table.activation_forward[i] = kActivations<T>.forward[i];
+    table.activation_backward[i] = kActivations<T>.backward[i];
+    table.activation_tangent[i] = kActivations<T>.tangent[i];
   }
-  table.loss[static_cast<int>(LossKind::softmax_cross_entropy)] = softmax_cross_entropy<T>;
-  table.loss[static_cast<int>(LossKind::binary_cross_entropy)] = elementwise_loss<T, LossKind::binary_cross_entropy>;
-  table.loss[static_cast<int>(LossKind::mse)] = elementwise_loss<T, LossKind::mse>;
-  table.loss[static_cast<int>(LossKind::mae)] = elementwise_loss<T, LossKind::mae>;
-  table.loss[static_cast<int>(LossKind::huber)] = elementwise_loss<T, LossKind::huber>;
-  table.loss_tangent[static_cast<int>(LossKind::softmax_cross_entropy)] = softmax_cross_entropy_tangent<T>;
-  table.loss_tangent[static_cast<int>(LossKind::binary_cross_entropy)] =
-      elementwise_loss_tangent<T, LossKind::binary_cross_entropy>;
-  table.loss_tangent[static_cast<int>(LossKind::mse)] = elementwise_loss_tangent<T, LossKind::mse>;
-  table.loss_tangent[static_cast<int>(LossKind::mae)] = elementwise_loss_tangent<T, LossKind::mae>;
-  table.loss_tangent[static_cast<int>(LossKind::huber)] = elementwise_loss_tangent<T, LossKind::huber>;
-  table.update[static_cast<int>(OptimizerKind::sgd)] = sgd_update<T>;
-  table.update[static_cast<int>(OptimizerKind::adagrad)] = adagrad_update<T>;
-  table.update[static_cast<int>(OptimizerKind::rmsprop)] = rmsprop_update<T>;
-  table.update[static_cast<int>(OptimizerKind::adam)] = adam_update<T>;
-  table.update[static_cast<int>(OptimizerKind::adamw)] = adam_update<T>;
-  table.update[static_cast<int>(OptimizerKind::nadam)] = nadam_update<T>;
-  table.update[static_cast<int>(OptimizerKind::lion)] = lion_update<T>;
+  for_each_alternative<Loss>([&]<class Op>(TypeOf<Op>) {
+    table.loss[kIndexIn<Op, Loss>] = loss_kernel<T, Op>;
+    table.loss_tangent[kIndexIn<Op, Loss>] = loss_tangent_kernel<T, Op>;
+  });
+  for_each_alternative<Optimizer>([&]<class Op>(TypeOf<Op>) {
+    if constexpr (!Spec<Op>::kFullBatch) table.update[kIndexIn<Op, Optimizer>] = update<T, Op>;
+  });
   table.regularize = regularize<T>;
   table.limit_norm = limit_norm<T>;
   table.column_sum = column_sum<T>;

@@ -1,75 +1,14 @@
-// Derivatives in a direction of activations, normalisations and loss gradients: what a Hessian-vector product needs
-// beyond the kernels of training (Pearlmutter 1994). A tangent is written t_; a null tangent is zero.
+// Derivatives in a direction of normalisations, which a Hessian-vector product needs beside the kernels of training and
+// the formulas of activations and losses (Pearlmutter 1994). Tangents are written with t_. A null tangent is zero.
 
 template <class T>
 inline Vec<T> load_or_zero(const T* p, int lanes) {
   return p == nullptr ? Vec<T>{} : load_lanes(p, lanes);
 }
 
-// ---- activations ----
-
-// f''(x), with y = f(x):
-//   relu, leaky_relu, identity  0                 elu       0 for x > 0, else y + a
-//   tanh      -2 y (1 - y^2)                      gelu      phi(x) * (2 - x^2)
-//   sigmoid   y (1 - y) (1 - 2 y)                 silu      s (1 - s) (2 + x (1 - 2 s))
-//   softplus  s (1 - s)                           with s = sigmoid(x), phi the normal density
-template <class T, ActivationKind kKind>
-inline Vec<T> second_derivative([[maybe_unused]] Vec<T> x, [[maybe_unused]] Vec<T> y, [[maybe_unused]] T parameter) {
-  if constexpr (kKind == ActivationKind::tanh) {
-    return T(-2) * y * (T(1) - y * y);
-  } else if constexpr (kKind == ActivationKind::sigmoid) {
-    return (y - y * y) * (T(1) - T(2) * y);
-  } else if constexpr (kKind == ActivationKind::elu) {
-    return x > Vec<T>{} ? Vec<T>{} : y + parameter;
-  } else if constexpr (kKind == ActivationKind::gelu) {
-    const NormalTail<T> tail = normal_tail<T>(x);
-    return static_cast<T>(0.39894228040143267794) * tail.density * (T(2) - tail.t * tail.t);
-  } else if constexpr (kKind == ActivationKind::silu) {
-    const T limit = -ExpConstants<T>::kLowest;  // beyond, s (1 - s) is 0 and x could be infinite
-    const Vec<T> clamped = minimum<T>(broadcast(limit), maximum<T>(broadcast(-limit), x));
-    const Vec<T> s = vector_sigmoid<T>(clamped), rest = vector_sigmoid<T>(-clamped);
-    return s * rest * (T(2) + clamped * (rest - s));
-  } else if constexpr (kKind == ActivationKind::softplus) {
-    return vector_sigmoid<T>(x) * vector_sigmoid<T>(-x);
-  } else {
-    return Vec<T>{};
-  }
-}
-
-template <class T, ActivationKind kKind>
-void activation_tangent(const ActivationTangentArgs<T>& args) noexcept {
-  constexpr bool kSavesInput = kKind == ActivationKind::gelu || kKind == ActivationKind::silu;
-  for (Index i = 0; i < args.rows; ++i) {
-    for_each_vector<T>(args.cols, [&](Index j, int lanes) {
-      const Vec<T> x = load_lanes(args.x + i * args.ld_x + j, lanes);
-      const Vec<T> y = activate<T, kKind>(x, args.parameter);
-      const Vec<T> input = load_lanes(args.input + i * args.ld_input + j, lanes);
-      Vec<T> out = gate<T, kKind>(input, kSavesInput ? x : y, args.parameter);
-      if (args.grad != nullptr && args.tangent != nullptr) {
-        out += second_derivative<T, kKind>(x, y, args.parameter) *
-               load_lanes(args.tangent + i * args.ld_tangent + j, lanes) *
-               load_lanes(args.grad + i * args.ld_grad + j, lanes);
-      }
-      store_lanes(args.output + i * args.ld_output + j, out, lanes);
-    });
-  }
-}
-
-template <class T>
-using ActivationTangentKernel = void (*)(const ActivationTangentArgs<T>&) noexcept;
-
-// Indexed by ActivationKind.
-template <class T>
-constexpr ActivationTangentKernel<T> kActivationTangent[kActivationCount] = {
-    activation_tangent<T, ActivationKind::identity>,   activation_tangent<T, ActivationKind::relu>,
-    activation_tangent<T, ActivationKind::leaky_relu>, activation_tangent<T, ActivationKind::tanh>,
-    activation_tangent<T, ActivationKind::sigmoid>,    activation_tangent<T, ActivationKind::elu>,
-    activation_tangent<T, ActivationKind::gelu>,       activation_tangent<T, ActivationKind::silu>,
-    activation_tangent<T, ActivationKind::softplus>};
-
 // ---- normalisations: y = gamma * xhat + beta with xhat = c * r, c = x - mean, r = 1/sqrt(variance + eps) ----
 
-// One vector of columns: the statistics and, where they follow the batch, their tangents.
+// The statistics of one vector of columns and, if they depend on the batch, their tangents.
 template <class T>
 struct ColumnTangents {
   Vec<T> mean, r, t_mean, t_r, gamma, t_gamma;
@@ -164,7 +103,7 @@ void batch_norm_gradient_tangent(const NormTangentArgs<T>& args) noexcept {
   });
 }
 
-// One row of a layer normalisation, and the tangents of its statistics: those of x and dx count scaled like the row.
+// One row of a layer normalisation and the tangents of its statistics. The tangents of x and dx are scaled like the row.
 template <class T>
 struct RowTangents {
   RowStatistics<T> of;
@@ -264,63 +203,4 @@ void layer_norm_gamma_tangent(const NormTangentArgs<T>& args) noexcept {
     }
     store_lanes(args.grad_gamma + j, sum, lanes);
   });
-}
-
-// ---- losses ----
-
-// With p = softmax(z): t_grad = scale * p * (t_z - sum_j p_j t_z_j), scale that of the gradient.
-template <class T>
-void softmax_cross_entropy_tangent(const LossTangentArgs<T>& args) noexcept {
-  const LossArgs<T>& of = args.loss;
-  const double smoothing = static_cast<double>(of.parameter);
-  for (Index i = 0; i < of.rows; ++i) {
-    const T* z = of.output + i * of.ld_output;
-    const T* t_z = args.tangent + i * args.ld_tangent;
-    T* grad = of.grad + i * of.ld_grad;
-    const T largest = row_maximum(z, of.cols);
-    const double sum = sum_of_exponentials(z, of.cols, largest, grad, of.ld_output);
-    double total = 1.0;
-    if (of.classes == nullptr) {
-      total = target_sums(z, of.targets + i * of.ld_targets, of.cols, largest, of.ld_targets).total;
-    }
-    const double weight = of.weights == nullptr ? 1.0 : of.weights[i];
-    const double scale = weight * static_cast<double>(of.grad_scale) * ((1.0 - smoothing) * total + smoothing) / sum;
-    const T mean = static_cast<T>(1.0 / sum) * row_sum<T>(of.cols, [&](Index j, int lanes) {
-                     return load_lanes(grad + j, lanes) * load_lanes(t_z + j, lanes);
-                   });
-    for_each_vector<T>(of.cols, [&](Index j, int lanes) {
-      store_lanes(grad + j, static_cast<T>(scale) * load_lanes(grad + j, lanes) * (load_lanes(t_z + j, lanes) - mean),
-                  lanes);
-    });
-  }
-}
-
-// d(slope)/dz of element_loss: sigmoid (1 - sigmoid), 2, 0, and 1 within delta.
-template <class T, LossKind kKind>
-inline Vec<T> element_curvature(Vec<T> z, Vec<T> t, [[maybe_unused]] T delta) {
-  if constexpr (kKind == LossKind::binary_cross_entropy) {
-    return vector_sigmoid<T>(z) * vector_sigmoid<T>(-z);
-  } else if constexpr (kKind == LossKind::mse) {
-    return broadcast(T(2));
-  } else if constexpr (kKind == LossKind::mae) {
-    return Vec<T>{};
-  } else {
-    return absolute<T>(z - t) <= delta ? broadcast(T(1)) : Vec<T>{};
-  }
-}
-
-template <class T, LossKind kKind>
-void elementwise_loss_tangent(const LossTangentArgs<T>& args) noexcept {
-  const LossArgs<T>& of = args.loss;
-  for (Index i = 0; i < of.rows; ++i) {
-    const T weight = of.weights == nullptr ? T(1) : static_cast<T>(of.weights[i]);
-    const T scale = weight * of.grad_scale / static_cast<T>(of.cols);
-    for_each_vector<T>(of.cols, [&](Index j, int lanes) {
-      const Vec<T> curvature =
-          element_curvature<T, kKind>(load_lanes(of.output + i * of.ld_output + j, lanes),
-                                      load_lanes(of.targets + i * of.ld_targets + j, lanes), of.parameter);
-      store_lanes(of.grad + i * of.ld_grad + j,
-                  curvature * load_lanes(args.tangent + i * args.ld_tangent + j, lanes) * scale, lanes);
-    });
-  }
 }

@@ -1,4 +1,4 @@
-// The checks of samples and targets. Only when something is not finite is the place looked for.
+// Checks samples and targets. The place of a number that is not finite is searched only if there is one.
 
 #include "checks.hpp"
 
@@ -10,6 +10,7 @@
 #include <stoop/error.hpp>
 
 #include "../base/ranges.hpp"
+#include "../spec/losses.hpp"
 
 namespace stoop {
 namespace {
@@ -43,7 +44,7 @@ template <class T>
 // Refuses the first of the rows [begin, end) that holds a number that is not finite.
 template <class T>
 void check_finite(std::string_view where, const char* name, const InputView& x, Index begin, Index end) {
-  InputView line = x;  // all rows, where they lie one behind the other: the rows of a small model are short
+  InputView line = x;  // all rows as one, if they are contiguous, since the rows of a small model are short
   line.data = x.row(begin);
   line.cols = line.stride = (end - begin) * x.cols;
   if (x.row_stride() == x.cols && is_finite_row<T>(line, 0)) return;
@@ -54,7 +55,8 @@ void check_finite(std::string_view where, const char* name, const InputView& x, 
 
 template <class T>
 void check_finite(std::string_view where, const char* name, const InputView& x, Poller* poller = nullptr) {
-  constexpr Index kElements = 1 << 18;  // between two questions: a fraction of a millisecond, or 1 MB of a slow disk
+  constexpr Index kElements =
+      1 << 18;  // between two questions whether to go on: a fraction of a millisecond, or 1 MB of a slow disk
   if (x.type == InputType::uint8) return;
   const Index rows = poller == nullptr ? x.rows : std::max<Index>(kElements / std::max<Index>(x.cols, 1), 1);
   for (Index i = 0; i < x.rows; i += rows) {
@@ -124,7 +126,7 @@ void check_classes(std::string_view where, std::span<const std::int32_t> classes
   }
 }
 
-// Every element in [0, 1]; with `rows_sum_to_one` the rows are distributions.
+// Checks that every element is in [0, 1]; with `rows_sum_to_one`, that the rows are distributions.
 template <class T>
 void check_probabilities(std::string_view where, const MatrixView<const T>& y, bool rows_sum_to_one) {
   constexpr double kTolerance = 1e-3;
@@ -144,6 +146,19 @@ void check_probabilities(std::string_view where, const MatrixView<const T>& y, b
   }
 }
 
+template <class T>
+void check_not_negative(std::string_view where, const MatrixView<const T>& y) {
+  for (Index i = 0; i < y.rows; ++i) {
+    for (Index j = 0; j < y.cols; ++j) {
+      const double value = static_cast<double>(y.data[i * y.row_stride() + j]);
+      if (value >= 0.0) continue;
+      throw_value_error(where,
+                        "y is " + number_text(value) + " at row " + std::to_string(i) + ", column " + std::to_string(j),
+                        "expected at least 0", "give counts or rates, or use another regression loss");
+    }
+  }
+}
+
 }  // namespace
 
 template <class T>
@@ -155,14 +170,19 @@ void check_targets(std::string_view where, const Targets<T>& y, LossKind loss, I
                       "expected one target per sample", "check how they were split");
   }
   if (!y.has_values) return check_classes(where, y.classes, outputs);
-  if (y.values.cols != outputs) {
+  const Index columns = target_columns(loss, outputs);
+  if (y.values.cols != columns) {
     throw_value_error(where, "y has shape " + shape_text(y.values.rows, y.values.cols),
-                      "expected " + shape_text(rows, outputs), "give one column per output of the model");
+                      "expected " + shape_text(rows, columns),
+                      columns == outputs ? "give one column per output of the model"
+                                         : "give one column for each mean among the outputs");
   }
-  check_stride(where, "y", y.values.row_stride(), outputs);
+  check_stride(where, "y", y.values.row_stride(), columns);
   check_finite<T>(where, "y", y.values);
-  const bool softmax = loss == LossKind::softmax_cross_entropy;
-  if (softmax || loss == LossKind::binary_cross_entropy) check_probabilities(where, y.values, softmax);
+  const TargetValues expected = targets_of(loss);
+  if (expected == TargetValues::any) return;
+  if (expected == TargetValues::not_negative) return check_not_negative(where, y.values);
+  check_probabilities(where, y.values, expected == TargetValues::distributions);
 }
 
 void refuse_bad_label(std::string_view where, const BadLabel& bad, Index outputs) {
@@ -198,7 +218,7 @@ const double* relative_weights(std::span<const T> weights, std::vector<double>& 
   if (weights.empty()) return nullptr;
   int exponent = 0;
   std::frexp(static_cast<double>(*std::max_element(weights.begin(), weights.end())), &exponent);
-  // In two steps, since the power alone may be infinite.
+  // Scales in two steps, since the power alone may be infinite.
   const double half = std::ldexp(1.0, -(exponent / 2)), rest = std::ldexp(1.0, -(exponent - exponent / 2));
   out.resize(weights.size());
   for (std::size_t i = 0; i < weights.size(); ++i) out[i] = static_cast<double>(weights[i]) * half * rest;

@@ -1,4 +1,4 @@
-// What is checked of samples and targets, once, before anything is changed.
+// Checks of samples and targets. They are made once, before anything is changed.
 #pragma once
 
 #include <span>
@@ -9,27 +9,28 @@
 #include <stoop/trainer.hpp>
 
 #include "../team/poller.hpp"
-#include "dataset.hpp"
+#include "sample_rows.hpp"
 #include "input_rows.hpp"
 
 namespace stoop {
 
-// Refuses a stride that does not hold the columns of `name`.
+// Refuses a stride that is smaller than the number of columns of `name`.
 void check_stride(std::string_view where, std::string_view name, Index stride, Index cols);
 
-// `cols` columns and a stride that holds them.
+// Checks that there are `cols` columns and that the stride is not smaller.
 void check_shape(std::string_view where, const InputView& x, Index cols);
 
-// The shape, at least one row, and values that are finite as numbers of T (row and column of the first that is not are
-// named), unless x is mapped: whoever reads its rows checks them. Where there is a poller it is asked: Interrupted.
+// Checks the shape, that there is at least one row, and that all values are finite as numbers of T. The message names row
+// and column of the first that is not. The values of a mapped x are checked later, by those who read its rows. If there is
+// a poller, it is asked, and its no throws Interrupted.
 template <class T>
 void check_samples(std::string_view where, const InputView& x, Index cols, Poller* poller = nullptr);
 
-// The error for this row of a mapped x, unless it is kNone.
+// Throws the error for this row of a mapped x, unless the row is kNone.
 template <class T>
 void refuse_bad_row(std::string_view where, const InputView& x, Index row);
 
-// The error for a label that has changed since check_targets saw it, unless there is none.
+// Throws the error for a label that has changed since check_targets saw it, if there is one.
 void refuse_bad_label(std::string_view where, const BadLabel& bad, Index outputs);
 
 template <class T>
@@ -39,17 +40,17 @@ bool is_finite(std::span<T> values) {
   return is_finite(std::span<const T>(values));
 }
 
-// Targets of a sort the loss takes, one per sample: classes in 0 .. outputs-1, or finite values (rows, outputs) that are
-// probabilities where the loss wants those.
+// Checks that the loss takes targets of this kind and that there is one per sample: classes in 0 .. outputs-1, or finite
+// values (rows, outputs), which must be probabilities if the loss needs them.
 template <class T>
 void check_targets(std::string_view where, const Targets<T>& y, LossKind loss, Index rows, Index outputs);
 
-// One finite weight >= 0 per sample, or none; not all zero.
+// Checks that there is one finite weight >= 0 per sample, not all zero, or that there are no weights.
 template <class T>
 void check_weights(std::string_view where, std::span<const T> weights, Index rows);
 
-// The weights in `out`, all divided by the power of two that brings the largest to between 1/2 and 1: only their ratios
-// count, and so neither their sum nor its inverse leaves the range, whatever their size. Null for no weights.
+// Writes the weights to `out`, divided by the power of two that brings the largest to between 1/2 and 1. Only their ratios
+// count, and with this division neither their sum nor its inverse leaves the range. Returns null if there are no weights.
 template <class T>
 const double* relative_weights(std::span<const T> weights, std::vector<double>& out);
 

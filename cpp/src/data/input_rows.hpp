@@ -1,4 +1,4 @@
-// Rows of an InputView, which a run reads in the type they are stored in, and labels, which others may change meanwhile.
+// Reads rows of an InputView in their stored type, and labels, which other threads or processes may change meanwhile.
 #pragma once
 
 #include <atomic>
@@ -18,15 +18,15 @@ bool is_finite_row(const InputView& x, Index i) {
   return all_finite_as<T>(static_cast<const double*>(x.row(i)), x.cols);
 }
 
-// Sets `first` to `row` if that comes before it; kNone stands for no row.
+// Sets `first` to `row` if `row` comes before it. kNone stands for no row.
 inline void keep_first(std::atomic<Index>& first, Index row) {
   Index seen = first.load(std::memory_order_relaxed);
   while ((seen == kNone || row < seen) && !first.compare_exchange_weak(seen, row, std::memory_order_relaxed)) {
   }
 }
 
-// A label that was no class when a run read it, as one number, so that threads can agree on the first: rows are fewer
-// than 2^31. What kNone is, is none.
+// Packs a label that was no class when a run read it, and its row, into one number, so that threads can agree on the first.
+// There are fewer than 2^31 rows. kNone stands for no such label.
 struct BadLabel {
   Index row = kNone;
   std::int32_t label = 0;
@@ -38,12 +38,12 @@ struct BadLabel {
   }
 };
 
-// A number that others may write to meanwhile, read once: the compiler must not read it again after a check.
+// Reads a number once that others may change meanwhile. The compiler must not read it again after a check.
 inline std::int32_t read_once(const std::int32_t& number) { return __atomic_load_n(&number, __ATOMIC_RELAXED); }
 
-// The label of a row. It is in range when the call begins, but the memory is the caller's, and another thread or process
-// may write there: it is looked at when it is read, because the kernels use it as an index. 0 for one that is no class,
-// of which `bad` keeps the first.
+// Returns the label of a row. It is in range when the call begins, but the memory is the caller's, and another thread or
+// process may write there. So it is checked again as it is read, because the kernels use it as an index. For a label that
+// is no class it returns 0, and `bad` keeps the first of these.
 inline std::int32_t read_label(const std::int32_t* labels, Index row, Index classes, std::atomic<Index>& bad) {
   const std::int32_t label = read_once(labels[row]);
   if (label >= 0 && label < classes) [[likely]]

@@ -12,10 +12,10 @@
 namespace stoop {
 namespace {
 
-// Far enough for the queue of a disk to stay full while a step is computed, near enough to be still there when used.
+// Far enough to keep the queue of a disk full while a step is computed, and near enough for the pages to stay until used.
 constexpr Index kAheadBytes = 16 << 20;
-constexpr Index kChunkBytes = 1 << 20;  // of a request in sequence
-constexpr Index kFillBytes = 64 << 20;  // of a matrix that fits into memory, beside each batch
+constexpr Index kChunkBytes = 1 << 20;  // bytes of a request in sequence
+constexpr Index kFillBytes = 64 << 20;  // bytes that are asked for beside each batch, of a matrix that fits into memory
 constexpr int kBatchesPerLook = 8;
 
 #if defined(STOOP_HAS_MADVISE)
@@ -24,8 +24,8 @@ std::uintptr_t page_size() {
   return size;
 }
 
-// A refusal changes nothing: the pages are then read when they are touched. Linux forgets what a request has beyond the
-// read-ahead window of the disk, which is 128 KB unless somebody has changed it.
+// Asks for pages. If the system refuses, they are read when they are touched. Linux ignores the part of a request beyond the
+// read-ahead window of the disk, which is 128 KB by default.
 void ask_for_bytes(const void* data, Index begin, Index end) {
   constexpr std::uintptr_t kRequestBytes = 128 << 10;
   const std::uintptr_t address = reinterpret_cast<std::uintptr_t>(data);
@@ -41,7 +41,7 @@ Index machine_memory() {
   return bytes;
 }
 
-// Pages read for this process, by its own requests and by faults.
+// Returns the number of pages read for this process, by its own requests and by faults.
 long disk_reads() {
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
@@ -93,7 +93,7 @@ void ReadAhead::ask(Index begin, Index end, int thread, int team) const noexcept
     return;
   }
   const Index stride = stride_bytes(x_), row_bytes = x_.cols * x_.element_size(), count = std::max<Index>(to - from, 0);
-  // Rows first: they are needed now.
+  // The rows come first, because they are needed now.
   for (Index i = from + count * thread / team; i < from + count * (thread + 1) / team; ++i) {
     ask_for_bytes(x_.data, order_[i] * stride, order_[i] * stride + row_bytes);
   }

@@ -8,7 +8,7 @@
 
 namespace stoop {
 
-// A uniformly random permutation of 0 .. n-1 (Fisher & Yates, Durstenfeld 1964) for this epoch: a function of the seed.
+// Makes the uniformly random permutation of 0 .. n-1 (Fisher & Yates, Durstenfeld 1964) of this epoch and seed.
 void shuffle(std::uint64_t seed, Index epoch, std::span<std::int32_t> order);
 
 }  // namespace stoop

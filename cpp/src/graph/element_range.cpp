@@ -3,9 +3,16 @@
 #include <cmath>
 #include <limits>
 #include <optional>
+#include <type_traits>
 #include <variant>
 
 #include <stoop/error.hpp>
+
+#include "../spec/fields.hpp"
+#include "../spec/initializers.hpp"
+#include "../spec/layers.hpp"
+#include "../spec/losses.hpp"
+#include "../spec/optimizers.hpp"
 
 namespace stoop {
 namespace {
@@ -56,60 +63,58 @@ void ElementRange::refuse_one(const Option& option) const {
   refuse(option, "it is 1", "expected at most " + number_text(below_one_));
 }
 
-namespace {
-
-// "layer 0.1 has eps": of the layer that a parameter belongs to.
-std::string of_layer(const Graph& graph, int parameter, std::string_view option) {
-  const std::string& name = graph.parameters[static_cast<std::size_t>(parameter)].info.name;
-  return "layer " + name.substr(0, name.rfind('.')) + " has " + std::string(option);
+void ElementRange::refuse(Holds holds, const Option& option) const {
+  switch (holds) {
+    case Holds::anything:
+      return;
+    case Holds::not_zero:
+      return refuse_vanishing(option);
+    case Holds::size:
+      return refuse_unheld(option);
+    case Holds::size_of_square:
+      return refuse_vanishing_square(option);
+    case Holds::below_one:
+      return refuse_one(option);
+  }
 }
 
-// An eps of a normalisation stands beside a variance; of one that is 0 nothing else would keep 0/0 away.
-void check_node(const ElementRange& range, const Graph& graph, const Node& node) {
-  if (node.kind == NodeKind::batch_norm || node.kind == NodeKind::layer_norm) {
-    const bool batch = node.kind == NodeKind::batch_norm;
-    const char* where = batch ? "BatchNorm" : "LayerNorm";
-    range.refuse_unheld({where, of_layer(graph, node.weight, "eps"), node.eps, "1e-5 is usual"});
-    if (batch) range.refuse_one({where, of_layer(graph, node.weight, "momentum"), node.momentum, "0.9 is usual"});
-  }
-  if (node.kind == NodeKind::dense) {
-    range.refuse_vanishing({"Dense", of_layer(graph, node.weight, "l1"), node.l1.value_or(0.0), kOffIsZero});
-    range.refuse_vanishing({"Dense", of_layer(graph, node.weight, "l2"), node.l2.value_or(0.0), kOffIsZero});
-  }
-  if (node.kind == NodeKind::activation || node.kind == NodeKind::dense) {
-    const bool leaky = std::holds_alternative<LeakyReLU>(node.activation);
-    range.refuse_unheld({leaky ? "LeakyReLU" : "ELU", leaky ? "negative_slope" : "alpha", parameter_of(node.activation),
-                         leaky ? "0.01 is usual" : "1 is usual"});
+namespace {
+
+// All numbers of a layer, activation, loss or optimizer. `of` stands before their keys, as in "layer 0.1 has ".
+template <class Op>
+void check_held(const ElementRange& range, const Op& op, std::string_view where, const std::string& of = "") {
+  for_each_field<Op>([&](const auto& field) {
+    if (field.holds == Holds::anything) return;
+    if constexpr (kIsNumber<std::remove_cvref_t<decltype(op.*field.member)>>) {
+      const std::optional<double> value = op.*field.member;
+      range.refuse(field.holds, {where, of + field.key, value.value_or(0.0), field.hint});
+    }
+  });
+}
+
+void check_layers(const ElementRange& range, const std::vector<Layer>& layers, const std::string& prefix) {
+  for (std::size_t i = 0; i < layers.size(); ++i) {
+    const std::string path = prefix + std::to_string(i), of = "layer " + path + " has ";
+    const auto check = [&]<class Op>(const Op& op) { check_held(range, op, Spec<Op>::kClass, of); };
+    std::visit(check, layers[i]);
+    if (const auto* dense = std::get_if<Dense>(&layers[i])) std::visit(check, dense->activation);
+    if (const auto* block = std::get_if<Residual>(&layers[i])) check_layers(range, block->layers, path + ".");
   }
 }
 
 }  // namespace
 
-void check_numbers(const ElementRange& range, const Graph& graph) {
-  for (const Node& node : graph.nodes) check_node(range, graph, node);
+void check_numbers(const ElementRange& range, const ModelConfig& config, const Graph& graph) {
+  check_layers(range, config.layers, "");
   for (const GraphParameter& parameter : graph.parameters) {
     const Initializer& initializer = parameter.initializer;
-    range.refuse_unheld({name_of(initializer.kind), "the value for " + parameter.info.name, initializer.value,
-                         "give the constant, the standard deviation, the limit or the gain"});
+    range.refuse_unheld(
+        {name_of(initializer.kind), "the value for " + parameter.info.name, initializer.value, kInitializerHint});
   }
 }
 
-// An eps stands beside the root of squared gradients: one whose own square vanishes would be left alone with gradients
-// whose squares do, and make their updates as long as 1/eps.
 void check_numbers(const ElementRange& range, const Optimizer& optimizer, std::string_view where) {
-  const auto check = [&](const auto& of) {
-    const auto factor = [&](const char* name, double value) { range.refuse_one({where, name, value, "0.9 is usual"}); };
-    if constexpr (requires { of.eps; }) range.refuse_vanishing_square({where, "eps", of.eps, "1e-8 is usual"});
-    if constexpr (requires { of.momentum; }) factor("momentum", of.momentum);
-    if constexpr (requires { of.dampening; }) factor("dampening", of.dampening);
-    if constexpr (requires { of.rho; }) factor("rho", of.rho);
-    if constexpr (requires { of.beta1; }) factor("beta1", of.beta1);
-    if constexpr (requires { of.beta2; }) factor("beta2", of.beta2);
-    if constexpr (requires { of.weight_decay; }) {
-      range.refuse_vanishing({where, "weight_decay", of.weight_decay, kOffIsZero});
-    }
-  };
-  std::visit(check, optimizer);
+  std::visit([&](const auto& op) { check_held(range, op, where); }, optimizer);
   // A schedule may well come down to nothing.
   if (const auto* constant = std::get_if<schedules::Constant>(&schedule_of(optimizer).held().schedule)) {
     range.refuse_vanishing({where, "learning_rate", constant->lr, "0.001 to 0.1 is usual"});
@@ -128,11 +133,7 @@ void check_numbers(const ElementRange& range, const TrainerConfig& config) {
   range.refuse_vanishing({kWhere, "l1", config.l1, kOffIsZero});
   range.refuse_vanishing({kWhere, "l2", config.l2, kOffIsZero});
   range.refuse_one({kWhere, "ema", config.ema.value_or(0.0), "0.999 is usual, leave it out to keep no average"});
-  if (const auto* huber = std::get_if<Huber>(&config.loss)) {
-    range.refuse_vanishing({"Huber", "delta", huber->delta, "1 is usual"});
-  } else if (const auto* softmax = std::get_if<SoftmaxCrossEntropy>(&config.loss)) {
-    range.refuse_one({"SoftmaxCrossEntropy", "label_smoothing", softmax->label_smoothing, "0.1 is usual"});
-  }
+  std::visit([&]<class Op>(const Op& loss) { check_held(range, loss, Spec<Op>::kClass); }, config.loss);
 }
 
 }  // namespace stoop

@@ -10,6 +10,7 @@
 #include <stoop/trainer.hpp>
 #include <stoop/types.hpp>
 
+#include "../spec/spec.hpp"
 #include "graph.hpp"
 
 namespace stoop {
@@ -26,6 +27,8 @@ class ElementRange {
     std::string_view hint;
   };
 
+  // Throws ValueError where the element type makes of the value what `holds` forbids: one of the following.
+  void refuse(Holds holds, const Option& option) const;
   // Throw ValueError where the element type makes of the value
   void refuse_vanishing(const Option& option) const;         // 0, which it is not
   void refuse_unheld(const Option& option) const;            // 0, which it is not, or infinity
@@ -40,7 +43,7 @@ class ElementRange {
 };
 
 // Throw ValueError for what the element type does not hold: numbers of layers and of their first values,
-void check_numbers(const ElementRange& range, const Graph& graph);
+void check_numbers(const ElementRange& range, const ModelConfig& config, const Graph& graph);
 // of an optimizer,
 void check_numbers(const ElementRange& range, const Optimizer& optimizer, std::string_view where);
 // and of a trainer, its optimizer's and its loss's among them.

@@ -3,45 +3,25 @@
 #include "graph.hpp"
 
 #include <algorithm>
-#include <cmath>
 #include <utility>
 
 #include <stoop/error.hpp>
 
 #include "../base/memory.hpp"
+#include "../spec/fields.hpp"
+#include "../spec/initializers.hpp"
+#include "../spec/layers.hpp"
 
 namespace stoop {
 namespace {
 
-constexpr Index kMostUnits = Index{1} << 31;
-
-void check_number(bool valid, std::string_view where, const std::string& path, const char* name, double value,
-                  std::string_view expected, std::string_view hint) {
-  if (valid) return;
-  throw_value_error(where, "layer " + path + " has " + name + "=" + number_text(value), expected, hint);
-}
+constexpr Index kMostInputs = Index{1} << 31;
 
 void check_initializer(const Initializer& initializer, const std::string& path) {
-  const bool scale = initializer.kind == InitializerKind::normal || initializer.kind == InitializerKind::uniform ||
-                     initializer.kind == InitializerKind::orthogonal;
-  check_number(std::isfinite(initializer.value) && (!scale || initializer.value >= 0.0), name_of(initializer.kind),
-               path, "value", initializer.value, scale ? "expected a finite number >= 0" : "expected a finite number",
-               "give the constant, the standard deviation, the limit or the gain");
-}
-
-void check_penalty(const std::optional<double>& factor, const std::string& path, const char* name) {
-  const double value = factor.value_or(0.0);
-  check_number(value >= 0.0 && std::isfinite(value), "Dense", path, name, value, "expected a finite number >= 0",
-               "leave it out to take the trainer's, 0 turns it off");
-}
-
-void check_activation(const Activation& activation, const std::string& path) {
-  const double parameter = parameter_of(activation);
-  const bool leaky = kind_of(activation) == ActivationKind::leaky_relu;
-  // The derivative is found from the sign of the output, which a negative slope would turn around.
-  check_number(parameter >= 0.0 && std::isfinite(parameter), leaky ? "LeakyReLU" : "ELU", path,
-               leaky ? "negative_slope" : "alpha", parameter, "expected a finite number >= 0",
-               leaky ? "the usual value is 0.01" : "the usual value is 1");
+  const InitializerSpec& spec = spec_of(initializer.kind);
+  if (is_within(spec.bounds, initializer.value)) return;
+  throw_value_error(spec.name, "layer " + path + " has value=" + number_text(initializer.value),
+                    expected_text<double>("value", spec.bounds), kInitializerHint);
 }
 
 class GraphBuilder {
@@ -66,7 +46,7 @@ class GraphBuilder {
 
  private:
   void check_input() const {
-    if (config_.input_dim >= 1 && config_.input_dim <= kMostUnits) return;
+    if (config_.input_dim >= 1 && config_.input_dim <= kMostInputs) return;
     throw_value_error("Model", "input_dim=" + std::to_string(config_.input_dim), "expected 1 to 2^31",
                       "give the number of columns of X");
   }
@@ -118,8 +98,10 @@ class GraphBuilder {
   int append(std::vector<GraphParameter>& block, Index& elements, ParameterInfo info, const Initializer& init) {
     info.offset = elements;
     const double size = static_cast<double>(info.rows) * static_cast<double>(info.cols);
-    check_number(size <= 0x1p40, "Model", info.name, "its number of elements", size, "expected at most 2^40",
-                 "make the layers smaller");
+    if (size > 0x1p40) {
+      throw_value_error("Model", info.name + " has " + number_text(size) + " elements", "expected at most 2^40",
+                        "make the layers smaller");
+    }
     elements = round_up(elements + info.rows * info.cols, alignment_);
     if (&block == &graph_.parameters) graph_.num_parameters += info.rows * info.cols;
     block.push_back({std::move(info), init});
@@ -129,28 +111,29 @@ class GraphBuilder {
   void add_layers(const std::vector<Layer>& layers, const std::string& prefix) {
     for (std::size_t i = 0; i < layers.size(); ++i) {
       const std::string path = prefix + std::to_string(i);
-      std::visit([&](const auto& layer) { add(layer, layers, i, path); }, layers[i]);
+      std::visit(
+          [&](const auto& layer) {
+            check_fields(layer, "layer " + path + " has ");
+            add(layer, layers, i, path);
+          },
+          layers[i]);
     }
   }
 
   using Layers = std::vector<Layer>;
 
   void add(const Dense& dense, const Layers& layers, std::size_t i, const std::string& path) {
-    check_number(dense.units >= 1 && dense.units <= kMostUnits, "Dense", path, "units",
-                 static_cast<double>(dense.units), "expected 1 to 2^31", "give the number of outputs of the layer");
-    check_activation(dense.activation, path);
+    std::visit([&](const auto& activation) { check_fields(activation, "layer " + path + " has "); }, dense.activation);
     check_initializer(dense.bias_init, path);
     if (dense.kernel_init) check_initializer(*dense.kernel_init, path);
-    check_penalty(dense.l1, path, "l1");
-    check_penalty(dense.l2, path, "l2");
     const Initializer kernel = dense.kernel_init.value_or(default_kernel_init(dense, layers, i));
-    const bool before_batch_norm = kind_of(dense.activation) == ActivationKind::identity && i + 1 < layers.size() &&
+    const bool before_batch_norm = kind_of(dense.activation) == kind_of<Identity>() && i + 1 < layers.size() &&
                                    std::holds_alternative<BatchNorm>(layers[i + 1]);
     const bool use_bias = dense.use_bias.value_or(!before_batch_norm);
     add_dense(last(), dense.units, path, kernel, use_bias ? &dense.bias_init : nullptr, dense.trainable);
     graph_.nodes.back().l1 = dense.l1;
     graph_.nodes.back().l2 = dense.l2;
-    if (kind_of(dense.activation) != ActivationKind::identity) add_activation(dense.activation);
+    if (kind_of(dense.activation) != kind_of<Identity>()) add_activation(dense.activation);
   }
 
   void add_dense(int input, Index units, const std::string& path, const Initializer& kernel, const Initializer* bias,
@@ -164,7 +147,7 @@ class GraphBuilder {
   // he_normal keeps the variance through a ReLU, glorot_uniform through tanh; what lies between does not matter.
   static Initializer default_kernel_init(const Dense& dense, const Layers& layers, std::size_t i) {
     ActivationKind following = kind_of(dense.activation);
-    for (std::size_t j = i + 1; j < layers.size() && following == ActivationKind::identity; ++j) {
+    for (std::size_t j = i + 1; j < layers.size() && following == kind_of<Identity>(); ++j) {
       if (const auto activation = as_activation(layers[j])) {
         following = kind_of(*activation);
       } else if (std::holds_alternative<Dense>(layers[j]) || std::holds_alternative<Residual>(layers[j])) {
@@ -180,9 +163,7 @@ class GraphBuilder {
   }
 
   void add(const BatchNorm& layer, const Layers&, std::size_t, const std::string& path) {
-    check_number(layer.momentum >= 0.0 && layer.momentum <= 1.0, "BatchNorm", path, "momentum", layer.momentum,
-                 "expected 0 to 1", "0.9 is usual");
-    Node& node = add_normalization(NodeKind::batch_norm, "BatchNorm", path, layer.eps, layer.trainable);
+    Node& node = add_normalization(NodeKind::batch_norm, path, layer.eps, layer.trainable);
     node.momentum = layer.momentum;
     const Initializer zeros{InitializerKind::zeros, 0.0}, ones{InitializerKind::ones, 0.0};
     node.running_mean = append(graph_.buffers, graph_.buffer_elements,
@@ -192,12 +173,10 @@ class GraphBuilder {
   }
 
   void add(const LayerNorm& layer, const Layers&, std::size_t, const std::string& path) {
-    add_normalization(NodeKind::layer_norm, "LayerNorm", path, layer.eps, layer.trainable);
+    add_normalization(NodeKind::layer_norm, path, layer.eps, layer.trainable);
   }
 
-  Node& add_normalization(NodeKind kind, const char* where, const std::string& path, double eps, bool trainable) {
-    check_number(eps > 0.0 && std::isfinite(eps), where, path, "eps", eps, "expected a finite number > 0",
-                 "1e-5 is usual");
+  Node& add_normalization(NodeKind kind, const std::string& path, double eps, bool trainable) {
     Node& node = add_node(kind, width(), last());
     node.eps = eps;
     node.trainable = trainable_ && trainable;
@@ -207,9 +186,7 @@ class GraphBuilder {
     return node;
   }
 
-  void add(const Dropout& layer, const Layers&, std::size_t, const std::string& path) {
-    check_number(layer.rate >= 0.0 && layer.rate < 1.0, "Dropout", path, "rate", layer.rate, "expected 0 <= rate < 1",
-                 "rate is the fraction dropped, 0.2 to 0.5 is usual");
+  void add(const Dropout& layer, const Layers&, std::size_t, const std::string&) {
     if (layer.rate > 0.0) add_node(NodeKind::dropout, width(), last()).rate = layer.rate;
   }
 
@@ -242,9 +219,8 @@ class GraphBuilder {
 
   // What is left of the alternatives of Layer: the activations.
   template <class ActivationLayer>
-  void add(const ActivationLayer& layer, const Layers&, std::size_t, const std::string& path) {
-    check_activation(layer, path);
-    if (kind_of(Activation(layer)) != ActivationKind::identity) add_activation(layer);
+  void add(const ActivationLayer& layer, const Layers&, std::size_t, const std::string&) {
+    if (kind_of(Activation(layer)) != kind_of<Identity>()) add_activation(layer);
   }
 
   const ModelConfig& config_;

@@ -1,5 +1,5 @@
-// The layers of a model as a graph: nodes in the order in which they are computed, each naming its inputs, and the
-// parameters they own. Built from the configuration alone; the plan is made from it.
+// The layers of a model as a graph: nodes in the order in which they are computed, with their inputs and their parameters.
+// It is built from the configuration alone, and plans are built from it.
 #pragma once
 
 #include <optional>
@@ -19,7 +19,7 @@ struct Node {
   NodeKind kind = NodeKind::input;
   int input = kNone;  // node
   int other = kNone;  // the second operand of add
-  int consumers = 0;  // how often other nodes read it
+  int consumers = 0;  // number of times that other nodes read it
   Index in_features = 0;
   Index out_features = 0;
   // Positions in Graph::parameters and Graph::buffers.
@@ -51,10 +51,11 @@ struct Graph {
   Index output_dim() const { return nodes.back().out_features; }
 };
 
-// Parameters start on multiples of `alignment` elements. Throws ValueError for layers that cannot be built.
+// Builds the graph. Parameters start on multiples of `alignment` elements. Throws ValueError for layers that cannot be
+// built.
 Graph build_graph(const ModelConfig& config, Index alignment);
 
-// Whether the model has a layer of this kind.
+// Returns whether the model has a layer of this kind.
 bool has_node(const Graph& graph, NodeKind kind);
 
 }  // namespace stoop

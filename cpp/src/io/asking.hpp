@@ -1,5 +1,5 @@
-// The reading and writing of large files asks here whether to go on. Its loops are far below the call that was given the
-// answer, in the same thread.
+// The loops that read and write large files ask here whether to go on. They run far below the call that was given the
+// callback, in the same thread.
 #pragma once
 
 #include <chrono>
@@ -10,7 +10,7 @@
 
 namespace stoop {
 
-// As long as it lives, ask_to_go_on() of this thread asks, at most every 50 ms.
+// As long as this object lives, ask_to_go_on() of this thread asks the callback, at most every 50 ms.
 class Asking {
  public:
   Asking(const KeepGoing& keep_going, std::string_view where)
@@ -19,7 +19,7 @@ class Asking {
   Asking(const Asking&) = delete;
   Asking& operator=(const Asking&) = delete;
 
-  // Interrupted when the answer is no.
+  // Throws Interrupted if the answer is no.
   static void ask_to_go_on() {
     if (current_ != nullptr) current_->ask();
   }

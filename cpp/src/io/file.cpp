@@ -16,7 +16,7 @@
 namespace stoop {
 namespace {
 
-constexpr Index kMaxChunkBytes = Index{1} << 24;  // between two questions whether to go on
+constexpr Index kMaxChunkBytes = Index{1} << 24;  // are read or written between two questions whether to go on
 
 std::size_t chunk(Index bytes) { return static_cast<std::size_t>(std::min(bytes, kMaxChunkBytes)); }
 

@@ -1,4 +1,4 @@
-// An open file of the operating system: whole reads and writes, errors as FileError with the path that was given.
+// An open file of the operating system. Reads and writes are complete, and errors are FileErrors with the given path.
 #pragma once
 
 #include <filesystem>
@@ -9,21 +9,21 @@ namespace stoop {
 
 class File {
  public:
-  // Takes the descriptor over; `path` is the one to name in messages.
+  // Takes ownership of the descriptor. Messages name `path`.
   File(int descriptor, std::filesystem::path path);
   File(File&& other) noexcept;
   File(const File&) = delete;
   File& operator=(const File&) = delete;
   ~File();
 
-  // Opens regular files alone: to open a pipe would wait for ever.
+  // Opens regular files only: opening a pipe would wait forever.
   static File open_to_read(const std::filesystem::path& path);
 
-  // All of the bytes, from this place in the file on. CheckpointError if the file ends before.
+  // Reads all of the bytes, starting at this place in the file. Throws CheckpointError if the file ends before.
   void read(void* data, Index bytes, Index position) const;
-  // After what was written last.
+  // Writes after the bytes that were written last.
   void write(const void* data, Index bytes) const;
-  // Brings what was written to the disk, then closes: a network file system reports some failures at no earlier moment.
+  // Flushes to the disk, then closes. A network file system reports some failures only then.
   void finish();
 
   Index size() const;

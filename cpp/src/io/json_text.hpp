@@ -1,5 +1,5 @@
-// Reads JSON text into a tree within limits, in time and memory proportional to the text. The parser of the library
-// calls TreeBuilder for each piece; its own builder with a filter walks an array again for each of its elements.
+// Reads JSON text into a tree within limits, in time and memory proportional to the text. The parser of the library calls
+// TreeBuilder for each piece. The library's own builder with a filter would walk an array again for each element.
 // `Json` is nlohmann::json, which config_json.cpp includes.
 #pragma once
 
@@ -79,7 +79,7 @@ class JsonBytes {
                       "check where it comes from");
   }
 
-  static constexpr std::size_t kLongestText = std::size_t{1} << 26;  // of kMostLayers layers: half of it
+  static constexpr std::size_t kLongestText = std::size_t{1} << 26;  // a model of kMostLayers layers has half of it
   static constexpr std::size_t kLongestNumber = 1000;
 
   ReadBytes read_;
@@ -112,8 +112,8 @@ class JsonByteIterator {
   JsonBytes* bytes_ = nullptr;
 };
 
-// Duplicate keys are refused because the tree would silently keep one of them. With `on_member` the members of the
-// outermost object are handed out one by one and not kept; whether their names repeat is for the caller to see.
+// Refuses duplicate keys, because the tree would silently keep one of them. With `on_member` the members of the outermost
+// object are handed out one by one and not kept; the caller checks whether their names repeat.
 template <class Json>
 class TreeBuilder {
  public:
@@ -161,10 +161,10 @@ class TreeBuilder {
  private:
   static constexpr int kOutOfRange = 406;  // the library's number for a number beyond float64
 
-  // Whether the next value is a member of the outermost object that is handed out.
+  // Returns whether the next value is a member of the outermost object that is handed out.
   bool is_member() const { return on_member_ && open_.size() == 1 && root_.is_object(); }
 
-  // Where a value goes: a member of an object, an element of an array, or the whole text.
+  // Returns the place of a value: a member of an object, an element of an array, or the whole text.
   Json* place(Json&& value) {
     if (++values_ > limits_.values) {
       throw_value_error(where_, "the JSON text holds more than " + std::to_string(limits_.values) + " values",
@@ -213,13 +213,13 @@ class TreeBuilder {
   OnMember on_member_;
   Json root_;
   Json member_;
-  std::string name_;         // of the member
-  Json* slot_ = nullptr;     // of the last key
+  std::string name_;         // name of the member
+  Json* slot_ = nullptr;     // place of the value of the last key
   std::vector<Json*> open_;  // objects and arrays, from the outside to the inside
   std::size_t values_ = 0;
 };
 
-// The whole of a text, as one value.
+// Reads a whole text as one value.
 template <class Json>
 void read_json(ReadBytes read, std::string_view where, TreeBuilder<Json>& builder) {
   JsonBytes bytes(std::move(read), where);

@@ -1,5 +1,5 @@
-// Values of a JSON tree as numbers, texts and objects, or a message that says where what was expected. `where` is the path
-// of keys. Part of config_json.cpp, which includes the library.
+// Takes values of a JSON tree as numbers, texts and objects, or throws a message that says what was expected at which place.
+// `where` is the path of keys. This is a part of config_json.cpp, which includes the library.
 #pragma once
 
 #include <algorithm>
@@ -18,7 +18,7 @@ namespace {
 
 using nlohmann::json;
 
-// A string is cut and a container only named: the value may be anything a file holds.
+// Shows a value in a message. A string is cut and a container is only named, since a file may hold anything.
 std::string describe(const json& value) {
   if (value.is_string()) return in_quotes(value.get_ref<const std::string&>());
   if (value.is_object()) return "an object";
@@ -62,7 +62,7 @@ void read(const json& value, const std::string& where, double& out) {
   out = value.get<double>();
 }
 
-// A real integer: true, 1.0 and "1" are none.
+// Takes an integer; true, 1.0 and "1" are not integers.
 template <std::integral Integer>
 void read(const json& value, const std::string& where, Integer& out) {
   if (value.is_number_unsigned() && std::in_range<Integer>(value.get<std::uint64_t>())) {

@@ -1,6 +1,6 @@
-// The new file has one of a few fixed names beside its target, made from the target's. So what a killed save has left is
-// found by asking for these names, not by listing a folder that may hold a million files. A file under such a name is
-// somebody's as long as it is locked; whoever finds it unlocked may remove it, while holding the lock himself.
+// The new file has one of a few fixed names beside its target, made from the target's name. So the leftovers of a killed
+// save are found by trying these names, not by listing a folder that may hold a million files. A file with such a name
+// belongs to a save as long as it is locked. A save that finds it unlocked may lock and remove it.
 #include "replacement.hpp"
 
 #include <fcntl.h>
@@ -20,10 +20,10 @@
 namespace stoop {
 namespace {
 
-constexpr int kMostAtOnce = 1000;  // saves of one file
-constexpr int kLookedAt = 8;       // names at which leftovers are looked for each time
+constexpr int kMostAtOnce = 1000;  // most saves of one file at the same time
+constexpr int kLookedAt = 8;       // names that each save checks for leftovers
 
-// The file that a chain of symbolic links ends in, whether it exists or not.
+// Returns the file that a chain of symbolic links ends in, whether it exists or not.
 std::filesystem::path follow_links(const std::filesystem::path& link) {
   constexpr int kMostLinks = 40;  // the kernel's limit
   std::filesystem::path path = link;
@@ -37,8 +37,8 @@ std::filesystem::path follow_links(const std::filesystem::path& link) {
   throw FileError(ELOOP, link.string(), "cannot follow");
 }
 
-// The file that is to be replaced, if there is one. A rename would silently replace a pipe or a device by a file, and a
-// file that is read-only. To root every file can be written, yet one that nobody may write to is meant to stay.
+// Returns the file that is to be replaced, if there is one. Refuses pipes, devices and read-only files, which a rename would
+// silently replace. Root may write to every file, but a file that nobody may write to is meant to stay.
 std::optional<struct stat> check_target(const std::filesystem::path& target, const std::filesystem::path& given) {
   struct stat status{};
   if (::stat(target.c_str(), &status) != 0) return std::nullopt;
@@ -58,7 +58,7 @@ bool has_name(int descriptor, const std::filesystem::path& path) {
          opened.st_ino == named.st_ino;
 }
 
-// Whether nothing has this name any more.
+// Returns whether nothing has this name any more.
 bool remove_leftover(const std::filesystem::path& path) {
   const int descriptor = ::open(path.c_str(), O_WRONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
   if (descriptor < 0) return errno == ENOENT;
@@ -77,19 +77,19 @@ Replacement::~Replacement() {
   ::close(lock_);
 }
 
-// The name holds a digest (FNV-1a) of the target's, which may itself be as long as the file system allows.
+// The name holds a digest (FNV-1a) of the target's name, which may itself be as long as the file system allows.
 std::filesystem::path Replacement::candidate(int number) const {
   std::uint64_t digest = 0xcbf29ce484222325u;
   for (const char c : target_.filename().string()) digest = (digest ^ static_cast<unsigned char>(c)) * 0x100000001b3u;
   return target_.parent_path() / (".stoop-" + std::to_string(digest) + "-" + std::to_string(number) + ".tmp");
 }
 
-// A descriptor of a new file that is locked, or -1 and errno; EEXIST if the name belongs to somebody else.
+// Returns the descriptor of a new file that is locked, or -1 and errno; EEXIST if the name belongs to another save.
 int Replacement::claim(const std::filesystem::path& candidate) {
   const int descriptor = ::open(candidate.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, old_ ? 0600 : 0666);
   if (descriptor < 0) return -1;
-  // Another save may have taken it for a leftover before it was locked, and removes it then. A file system without
-  // locks never has it so.
+  // Another save may have taken the file for a leftover before it was locked, and removes it then. This does not happen on
+  // a file system without locks.
   const bool taken = (!lock(descriptor) && errno == EWOULDBLOCK) || !has_name(descriptor, candidate);
   lock_ = taken ? -1 : ::fcntl(descriptor, F_DUPFD_CLOEXEC, 0);  // holds the lock when the file is closed
   if (lock_ >= 0) return descriptor;
@@ -119,7 +119,7 @@ File Replacement::create() {
   throw FileError(error == EEXIST ? EAGAIN : error, given_.string(), "cannot create a file for");
 }
 
-// What several saves at once have left when they were killed.
+// Removes what several saves at once left when they were killed.
 void Replacement::remove_leftovers(int own) const {
   for (int number = own + 1; number < kLookedAt; ++number) remove_leftover(candidate(number));
 }
@@ -136,13 +136,14 @@ void Replacement::commit() {
   sync_directory();
 }
 
-// Where that is not possible the new file is the caller's; a file system without modes has nothing to keep.
+// Gives the new file the owner and mode of the old one. Where that is not possible, the new file belongs to the caller. A
+// file system without modes has nothing to keep.
 void Replacement::keep_owner_and_mode() const {
   if (!old_) return;
   const auto nobody = static_cast<::uid_t>(-1);  // leaves the owner as it is
   const bool kept = ::fchown(lock_, old_->st_uid, old_->st_gid) == 0 || ::fchown(lock_, nobody, old_->st_gid) == 0;
   static_cast<void>(kept);
-  ::fchmod(lock_, old_->st_mode & 07777);  // after the owner, since a change of that takes bits away
+  ::fchmod(lock_, old_->st_mode & 07777);  // after the owner is set, since that clears bits of the mode
 }
 
 void Replacement::overwrite_target() const {
@@ -170,7 +171,7 @@ void Replacement::overwrite_target() const {
   target.finish();
 }
 
-// Makes the rename survive a power cut. Not every file system can; the new file is in place either way.
+// Makes the rename survive a power cut. Not every file system can do that; the new file is in place either way.
 void Replacement::sync_directory() const {
   const std::filesystem::path directory = target_.has_parent_path() ? target_.parent_path() : ".";
   const int descriptor = ::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);

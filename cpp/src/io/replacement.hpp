@@ -1,5 +1,5 @@
-// A new file that takes the place of an old one as a whole: written beside it, flushed to disk, renamed over it. Until
-// then the old one stays, whatever fails and whoever is killed.
+// Replaces a file as a whole: the new file is written beside the old one, flushed to disk and renamed over it. Until then
+// the old file stays, whatever fails and even if the process is killed.
 #pragma once
 
 #include <sys/stat.h>
@@ -11,8 +11,8 @@
 
 namespace stoop {
 
-// Links are followed. The file that is replaced must be one that may be written to; it keeps its mode and, where the
-// process may give files away, its owner. FileError names the path that was given.
+// Links are followed. The process must be allowed to write to the file that is replaced. The new file has its mode and,
+// where the process may set it, its owner. FileError names the given path.
 class Replacement {
  public:
   explicit Replacement(const std::filesystem::path& path);
@@ -22,8 +22,8 @@ class Replacement {
 
   const File& file() const { return file_; }
 
-  // Puts the new file in place. A file that is mounted by itself (containers do so) cannot be renamed over: it is
-  // overwritten, once the whole of the new content is on the disk and the room for it is there.
+  // Puts the new file in place. A file that is a mount of its own, as in containers, cannot be replaced by a rename. It is
+  // overwritten when all of the new content is on the disk and there is room for it.
   void commit();
 
  private:
@@ -35,12 +35,12 @@ class Replacement {
   void overwrite_target() const;
   void sync_directory() const;
 
-  std::filesystem::path given_;     // the one to name in messages
-  std::filesystem::path target_;    // what it names or links to
-  std::optional<struct stat> old_;  // of the file that is replaced
-  std::filesystem::path path_;      // of the new file, until it is renamed
-  int lock_ = -1;                   // holds a lock on it, which tells it from what a killed process has left
-  File file_;                       // after the others, which create() uses
+  std::filesystem::path given_;     // the path for messages
+  std::filesystem::path target_;    // the file that it names or links to
+  std::optional<struct stat> old_;  // status of the file that is replaced
+  std::filesystem::path path_;      // path of the new file until it is renamed
+  int lock_ = -1;                   // holds a lock on the new file, which marks it as in use
+  File file_;                       // must come after the others, which create() uses
   bool renamed_ = false;
 };
 

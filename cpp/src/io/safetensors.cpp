@@ -1,5 +1,5 @@
-// Trusts nothing a file says before it is checked against the size of the file, so that a damaged or hostile one costs
-// neither memory nor more than an error. The header is read and checked as a whole before any data is.
+// Everything that a file says is checked against the size of the file before it is used, so that a damaged or hostile file
+// leads to an error and takes no memory. The whole header is read and checked before any data is read.
 #include "safetensors.hpp"
 
 #include <algorithm>
@@ -19,7 +19,7 @@ namespace {
 
 static_assert(std::endian::native == std::endian::little, "the format is little-endian and is read without swapping");
 
-constexpr Index kDataAlignment = 64;  // of the tensors in a file
+constexpr Index kDataAlignment = 64;  // bytes; each tensor in a file begins on a multiple
 constexpr Index kLengthBytes = 8;
 constexpr Index kMaxHeaderBytes = 100'000'000;  // the limit of the reference implementation
 
@@ -31,7 +31,7 @@ constexpr std::array kDTypes = {DTypeInfo{"F32", 4}, DTypeInfo{"F64", 8}};  // i
 
 const DTypeInfo& info_of(DType dtype) { return kDTypes[static_cast<std::size_t>(dtype)]; }
 
-// Bytes of a tensor; nothing when a dimension is negative or the product does not fit.
+// Returns the bytes of a tensor, or nothing if a dimension is negative or the product does not fit.
 std::optional<Index> byte_count(const std::vector<Index>& shape, Index element_bytes) {
   Index bytes = element_bytes;
   for (const Index size : shape) {
@@ -58,7 +58,7 @@ TensorHeader layout_of(std::span<const TensorToSave> tensors, const std::map<std
   return header;
 }
 
-// Length and JSON, padded with spaces (which the format allows) so that the data is aligned.
+// Returns length and JSON, padded with spaces (which the format allows) so that the data is aligned.
 std::string encode(const TensorHeader& header) {
   std::string json = to_json(header);
   const auto unpadded = kLengthBytes + static_cast<Index>(json.size());
@@ -77,7 +77,7 @@ std::string encode(const TensorHeader& header) {
   throw_checkpoint_error(file, given, expected, "the file is damaged or not safetensors, save or copy it again");
 }
 
-// Bytes of the header, which follow those of its length.
+// Reads the number of bytes of the header, which follows this number.
 Index header_length(const File& file, const std::string& name, Index file_bytes) {
   if (file_bytes < kLengthBytes) {
     throw_damaged(name, "the file has " + std::to_string(file_bytes) + " bytes", "expected at least 8");
@@ -109,7 +109,7 @@ DType dtype_of(const TensorEntry& entry, const std::string& file) {
                          "expected F32 or F64", "convert it to float32 or float64");
 }
 
-// The tensors, sorted by position, must cover the data exactly: no gap, no overlap, nothing behind the last one.
+// Checks that the tensors, sorted by position, cover the data exactly: no gap, no overlap, nothing after the last one.
 void check_layout(const TensorHeader& header, Index data_bytes, const std::string& file) {
   Index position = 0;
   for (const TensorEntry& entry : header.tensors) {

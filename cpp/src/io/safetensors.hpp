@@ -1,4 +1,4 @@
-// Reading and writing safetensors files: 8-byte little-endian header length, JSON header, data.
+// Reads and writes safetensors files: 8-byte little-endian header length, JSON header, data.
 #pragma once
 
 #include <filesystem>
@@ -21,16 +21,16 @@ struct TensorToSave {
   const void* data = nullptr;  // contiguous
 };
 
-// Data starts on a multiple of 64 bytes. The file is written beside its target and takes its place as a whole
+// Writes a file. Data starts on a multiple of 64 bytes. The file is written beside its target and replaces it as a whole
 // (replacement.hpp), so a failed save leaves the old one. Throws FileError.
 void save_tensors(const std::filesystem::path& path, std::span<const TensorToSave> tensors,
                   const std::map<std::string, std::string>& metadata);
 
-// A file that is open, of which the header has been read and checked: the tensors cover its data without gap or overlap,
-// and are of the size that their shapes say. Data is read where it is wanted.
+// An open file whose header has been read and checked: the tensors cover its data without gap or overlap, and have the
+// sizes that their shapes say. Data is read on request, into the caller's memory.
 class TensorFile {
  public:
-  // Throws FileError when it cannot be read, CheckpointError when it is not a whole safetensors file (truncated, sizes
+  // Throws FileError if the file cannot be read, and CheckpointError if it is not a whole safetensors file (truncated, sizes
   // that disagree, overlapping or out-of-range tensors, a header that is no JSON, an unknown dtype).
   explicit TensorFile(const std::filesystem::path& path);
 
@@ -38,13 +38,13 @@ class TensorFile {
   const std::vector<TensorEntry>& tensors() const { return header_.tensors; }  // in the order of their bytes
   const std::map<std::string, std::string>& metadata() const { return header_.metadata; }
   DType dtype(const TensorEntry& tensor) const;
-  // All of the tensor's bytes.
+  // Reads all bytes of the tensor.
   void read(const TensorEntry& tensor, void* data) const;
 
  private:
   File file_;
   TensorHeader header_;
-  Index data_ = 0;  // where it begins
+  Index data_ = 0;  // position of the data in the file
 };
 
 }  // namespace stoop

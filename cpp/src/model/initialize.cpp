@@ -1,4 +1,4 @@
-// Drawn in double and rounded once, so that float32 and float64 models with one seed start from the same numbers.
+// Values are drawn in double and rounded once, so that float32 and float64 models with one seed start from the same numbers.
 
 #include "initialize.hpp"
 
@@ -48,12 +48,12 @@ Draw draw_of(const Initializer& initializer, double fan_in, double fan_out) {
     case InitializerKind::lecun_normal:
       return normal_of_variance(1.0 / fan_in);
     case InitializerKind::orthogonal:
-      return {Distribution::normal, 1.0};  // what is then orthogonalised
+      return {Distribution::normal, 1.0};  // the draws are then orthogonalised
   }
   return {Distribution::constant, 0.0};
 }
 
-// Two draws at a time: uniforms, or normals by Box & Muller 1958.
+// Makes two draws at a time: uniforms, or normals by Box & Muller 1958.
 std::pair<double, double> draw_pair(const Draw& draw_kind, std::uint64_t seed, std::uint32_t which,
                                     std::uint64_t pair) {
   constexpr double kTwoPi = 6.283185307179586476925;
@@ -66,7 +66,7 @@ std::pair<double, double> draw_pair(const Draw& draw_kind, std::uint64_t seed, s
   return {radius * std::cos(kTwoPi * v), radius * std::sin(kTwoPi * v)};
 }
 
-// The sum runs in kLanes parts, whatever the instruction set, so that its bits are always the same.
+// The sum has kLanes parts, whatever the instruction set, so that its bits are always the same.
 double dot(const double* a, const double* b, Index n) {
   constexpr Index kLanes = 8;
   double parts[kLanes] = {};
@@ -78,7 +78,7 @@ double dot(const double* a, const double* b, Index n) {
   return ((parts[0] + parts[4]) + (parts[2] + parts[6])) + ((parts[1] + parts[5]) + (parts[3] + parts[7]));
 }
 
-// vector -= (vector . other) other, for each of the unit vectors [begin, end) before it.
+// Computes vector -= (vector . other) other, for each of the unit vectors [begin, end) before it.
 void project_out(double* vectors, Index v, Index begin, Index end, Index length) {
   double* vector = vectors + v * length;
   for (Index earlier = begin; earlier < end; ++earlier) {
@@ -89,8 +89,8 @@ void project_out(double* vectors, Index v, Index begin, Index end, Index length)
 }
 
 // Makes `count` vectors (count, length) orthonormal, count <= length: modified Gram-Schmidt, each projection made twice
-// ("twice is enough", Giraud, Langou & Rozloznik 2005). A vector keeps its side of the ones before it, so that normal
-// draws become uniform over the orthogonal group (Mezzadri 2007, section 4). Panels share what is read from memory.
+// ("twice is enough", Giraud, Langou & Rozloznik 2005). A vector keeps its sign relative to the ones before it, so that
+// normal draws become uniform over the orthogonal group (Mezzadri 2007, section 4). The vectors of a panel share the reads.
 void orthonormalize(double* vectors, Index count, Index length) {
   constexpr Index kPanel = 16;
   for (Index panel = 0; panel < count; panel += kPanel) {

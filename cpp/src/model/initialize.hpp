@@ -1,4 +1,4 @@
-// Draws the first values of parameters; every number is a function of the seed and its position.
+// Draws the first values of parameters. Every number is a function of the seed and its position.
 #pragma once
 
 #include <cstdint>
@@ -8,7 +8,7 @@
 
 namespace stoop {
 
-// Fills a (rows, cols) parameter. `which` tells the parameters of a model apart.
+// Fills a (rows, cols) parameter. `which` is the number of the parameter in the model.
 template <class T>
 void initialize(const Initializer& initializer, std::uint64_t seed, std::uint32_t which, Index rows, Index cols,
                 T* out);

@@ -1,4 +1,4 @@
-// A model as a safetensors file: one tensor per parameter, the architecture as JSON under "stoop.model".
+// Saves and loads a model as a safetensors file: one tensor per parameter, the architecture as JSON under "stoop.model".
 
 #include <optional>
 #include <string_view>
@@ -56,7 +56,7 @@ const TensorEntry& find(const TensorsByName& tensors, const std::string& name, c
                          "check that the file was written for this architecture");
 }
 
-// The tensors of the file are those of the architecture.
+// Checks that the tensors of the file are those of the architecture.
 TensorsByName check_tensors(const TensorFile& file, const Graph& graph, DType dtype) {
   const std::size_t expected = graph.parameters.size() + graph.buffers.size();
   if (file.tensors().size() != expected) {
@@ -84,7 +84,7 @@ void read_values(const TensorFile& file, const TensorsByName& tensors, const std
   for (const ParameterInfo& info : infos) file.read(find(tensors, info.name, file.path()), block + info.offset);
 }
 
-// Of the first tensor: that it is the dtype of all is checked with their shapes.
+// Returns the dtype of the first tensor. The check of the shapes also checks that all tensors have this dtype.
 DType dtype_of(const TensorFile& file) {
   if (file.tensors().empty()) refuse(file.path(), "holds no tensors", "expected a file written by Model.save");
   return file.dtype(file.tensors().front());
@@ -117,7 +117,7 @@ template <class T>
 Model<T> Model<T>::read(const TensorFile& file) try {
   ModelConfig config = config_of(file);
   check_dtype<T>(file);
-  const TensorsByName tensors =  // before memory is taken for what a damaged file may ask for
+  const TensorsByName tensors =  // checked before memory is allocated, since a damaged file may ask for any amount
       check_tensors(file, build_graph(config, 1), kDType<T>);
   const std::optional<OutputKind> output = std::exchange(config.output, std::nullopt);
   Model model = without_values(std::move(config));

@@ -17,7 +17,7 @@ constexpr std::array<std::string_view, 13> kClassTypes = {"str",    "object",  "
                                                           "int32",  "int64",   "uint8",  "uint16", "uint32",
                                                           "uint64", "float32", "float64"};
 
-// Whether the whole of `name` is a number of this type.
+// Returns whether the whole of `name` is a number of this type.
 template <class Number>
 bool is_number(std::string_view name) {
   Number value{};
@@ -35,7 +35,7 @@ bool is_of_type(std::string_view name, std::string_view dtype) {
   if (dtype == "uint16") return is_number<std::uint16_t>(name);
   if (dtype == "uint32") return is_number<std::uint32_t>(name);
   if (dtype == "uint64") return is_number<std::uint64_t>(name);
-  if (dtype == "float32" || dtype == "float64") return is_number<std::int64_t>(name);  // whole ones
+  if (dtype == "float32" || dtype == "float64") return is_number<std::int64_t>(name);  // whole numbers
   return true;
 }
 

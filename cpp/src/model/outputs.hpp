@@ -1,4 +1,4 @@
-// The checks of what a model says about its outputs.
+// Checks what a model says about its outputs.
 #pragma once
 
 #include <optional>
@@ -7,10 +7,11 @@
 
 namespace stoop {
 
-// ValueError for a softmax of one output.
+// Throws ValueError for a softmax of one output.
 void check_output(const std::optional<OutputKind>& output, Index outputs);
 
-// ValueError for names that are not one for each output (two for one), not different, or not of their dtype.
+// Throws ValueError if there is not one name for each output (two for a single output), or if names repeat or are not of
+// their dtype.
 void check_classes(const std::optional<ClassNames>& classes, Index outputs);
 
 }  // namespace stoop

@@ -5,10 +5,11 @@
 
 #include <stdint.h>
 
-#include <stoop/layers.hpp>
-#include <stoop/losses.hpp>
 #include <stoop/optimizers.hpp>
 #include <stoop/types.hpp>
+
+#include "../spec/activations.hpp"
+#include "../spec/losses.hpp"
 
 namespace stoop {
 
@@ -25,13 +26,14 @@ enum class Epilogue {
   gate,      // c = c * f'(.), f' computed from the saved activation output `gate` (m, n)
 };
 
-// The rows of a batch whose sums are taken together, before those of all groups are added up: a property of the batch, so
-// that the sums are the same however it is cut. At most 16 groups up to 1024 rows, whole blocks of 8.
+// Returns how many rows of a batch form a group, whose sums are taken together before the sums of all groups are added. It
+// depends on the batch alone, so that the sums are the same however the batch is cut. Up to 1024 rows there are at most 16
+// groups of whole blocks of 8.
 constexpr Index statistics_group(Index batch_rows) {
   const Index even = (batch_rows + 127) / 128 * 8;
   return even < 64 ? even : 64;
 }
-// The most groups that any batch of up to so many rows has.
+// Returns the largest number of groups of any batch of up to this many rows.
 constexpr Index most_statistics_groups(Index batch_rows) {
   const Index groups = (batch_rows + statistics_group(batch_rows) - 1) / statistics_group(batch_rows);
   return batch_rows > 128 && groups < 16 ? 16 : groups;
@@ -39,11 +41,11 @@ constexpr Index most_statistics_groups(Index batch_rows) {
 inline constexpr Index kMomentSums = 3;    // rows of `partials` a group has: of batch_norm_moments,
 inline constexpr Index kGradientSums = 2;  // of batch_norm_sums
 
-// Batch normalisation of a slice of the batch, and what a relu-like activation makes of it: y for y > 0, else slope * y.
-// Backward finds the sign of y again, from what it reads anyway.
-// Forward: batch_norm_moments on all slices of the batch, then batch_norm_forward; backward: batch_norm_sums, then
-// batch_norm_backward. Slices of rows begin at multiples of a group for the first of the two, or follow each other on
-// one thread.
+// Batch normalisation of a slice of the batch, followed by a relu-like activation: y for y > 0, else slope * y. The backward
+// kernel finds the sign of y again from what it reads.
+// The forward pass calls batch_norm_moments on all slices of the batch, then batch_norm_forward; the backward pass calls
+// batch_norm_sums, then batch_norm_backward. For the first of the two, slices of rows begin at multiples of a group, or
+// follow each other on one thread.
 template <class T>
 struct BatchNormArgs {
   Index rows, cols;
@@ -55,7 +57,8 @@ struct BatchNormArgs {
   Index ld_output;
   const T* gamma;  // (cols)
   const T* beta;   // (cols)
-  // Forward reads these two with fixed_statistics and else writes them unless they are null; backward reads them.
+  // With fixed_statistics the forward pass reads these two; otherwise it writes them unless they are null. The backward pass
+  // reads them.
   T* mean;      // (cols)
   T* variance;  // (cols), biased
   T* partials;  // of the batch: (groups, kMomentSums or kGradientSums, cols), rows ld_partials apart
@@ -67,9 +70,9 @@ struct BatchNormArgs {
   bool fixed_statistics;  // mean and variance are not functions of the input
 };
 
-// Inverted dropout of a slice; element (i, j) is kept iff its random number, a function of the key and of
-// (row + i, column + j), is below the threshold. `column` is a multiple of 8. dropout_mask makes the mask alone,
-// dropout_forward makes and applies it, dropout_backward applies it.
+// Inverted dropout of a slice. Element (i, j) is kept if its random number, a function of the key and of
+// (row + i, column + j), is below the threshold. `column` is a multiple of 8. dropout_mask only makes the mask,
+// dropout_forward makes and applies it, and dropout_backward applies it.
 template <class T>
 struct DropoutArgs {
   Index rows, cols;
@@ -98,19 +101,20 @@ struct GemmArgs {
   Index ldc;
   Epilogue epilogue;
   ActivationKind activation;
-  T activation_parameter;
+  Numbers<Activation> activation_numbers;
   const T* bias;  // (n) or null
   const T* gate;  // (m, n), rows ld_gate apart, or null
   Index ld_gate;
   T* scratch;  // gemm_scratch_elements(m, n, k) elements, 64-byte aligned, one per thread
-  // `scratch` is as a call with the same form, b, n and k has left it: a copy of b need not be made again.
+  // An earlier call with the same form, b, n and k has left its copy of b in `scratch`, so it need not be made again.
   bool same_b = false;
-  // Where not null, c is dropped out by a mask that is there: with Epilogue::activate behind the activation, to `output`
-  // (m, n), which may be c; else before the gate, `output` being c. Read of it are output, mask, column and rate.
+  // If this is not null, a mask that was made before is applied to c. With Epilogue::activate that happens after the
+  // activation and the result goes to `output` (m, n), which may be c. Otherwise it happens before the gate, and `output` is
+  // c. Only output, mask, column and rate are read.
   const DropoutArgs<T>* dropout = nullptr;
-  // Where not null, the sums of a batch normalisation are taken of c, panel by panel: in form nn batch_norm_moments with
-  // c as the input, in form nt batch_norm_sums with c as the gradient. Its pointers are those of c's first element. Sums
-  // come last, of what all else has left in c.
+  // If this is not null, the sums of a batch normalisation over c are taken, panel by panel: in form nn batch_norm_moments
+  // with c as the input, in form nt batch_norm_sums with c as the gradient. Its pointers are those of c's first element. The
+  // sums come last, over the final values of c.
   const BatchNormArgs<T>* sums = nullptr;
 };
 
@@ -122,7 +126,7 @@ struct ActivationArgs {
   Index ld_input;
   T* output;  // forward: output of f; backward: the gradient, in place
   Index ld_output;
-  T parameter;
+  Numbers<Activation> numbers;
 };
 
 // Value and gradient of the loss over a block of rows, in one pass.
@@ -137,8 +141,8 @@ struct LossArgs {
   const double* weights;  // (rows), or null: all are 1
   T* grad;                // (rows, cols) or null: no gradient wanted
   Index ld_grad;
-  T grad_scale;     // 1 / sum of the weights of the batch
-  T parameter;      // label_smoothing or delta
+  T grad_scale;  // 1 / sum of the weights of the batch
+  Numbers<Loss> numbers;
   double* loss;     // weighted sum over the rows
   double* correct;  // rows predicted right, or their share of right labels; not weighted
 };
@@ -154,15 +158,15 @@ struct UpdateArgs {
   T grad_scale;
   T grad_scale_rest = T(1);  // 1, unless T does not hold their product
   T l2;
-  T decay;    // w -= decay*w: decoupled weight decay, lr*weight_decay, of the optimizers that have it
-  T rate[8];  // what each optimizer puts there: run/rates.hpp
+  T decay;            // w -= decay*w: decoupled weight decay, lr*weight_decay, of the optimizers that have it
+  const void* rates;  // the Rates<Op> of the optimizer Op whose kernel this is: spec/optimizers.hpp
   double* weight_sum_of_squares;  // sum(w^2)
   double* grad_sum_of_squares;    // sum(g^2)
   double* grad_norm;              // its root where double, or T, holds no such sum; else not written; null: not wanted
 };
 
-// grad += l1*sign(weight) + l2*weight, then cut to [-clip_value, clip_value], with the sums that follow from it: for
-// gradients that are asked for without an update, or of which more is wanted than an update does by itself.
+// grad += l1*sign(weight) + l2*weight, then cut to [-clip_value, clip_value], with the sums of the result. This is for
+// gradients without an update, and for penalties and limits that an update does not apply by itself.
 template <class T>
 struct RegularizeArgs {
   Index n;
@@ -194,8 +198,9 @@ struct ColumnSumArgs {
   T* sum;
 };
 
-// What a layer normalisation keeps of a row: mean, inverse, rest and scale, normalised = (x*scale - mean - rest)*inverse.
-// Rest is 0 and scale 1, and inverse 1/sqrt(variance + eps), unless the mean needs more digits or the row overflows.
+// The values that a layer normalisation keeps for a row: mean, inverse, rest and scale, with
+// normalised = (x*scale - mean - rest)*inverse. Rest is 0, scale is 1 and inverse is 1/sqrt(variance + eps), unless the mean
+// needs more digits or the row overflows.
 inline constexpr Index kRowStatistics = 4;
 
 // Layer normalisation of rows.
@@ -236,8 +241,8 @@ struct AverageArgs {
   T momentum;
 };
 
-// output row i = T(input row index[i]) * scale + shift (index null: row i), rounded once; with a scale of 1 and a shift
-// of 0 the row as it is.
+// output row i = T(input row index[i]) * scale + shift, rounded once; if index is null, it is input row i. With a scale of 1
+// and a shift of 0 the row is copied as it is.
 template <class T>
 struct GatherArgs {
   Index rows, cols;
@@ -255,7 +260,7 @@ struct GatherArgs {
 template <class T>
 struct ActivationTangentArgs {
   Index rows, cols;
-  const T* x;  // what f was applied to
+  const T* x;  // the input of f
   Index ld_x;
   const T* input;  // the tangent of x, or of the gradient of f(x)
   Index ld_input;
@@ -265,7 +270,7 @@ struct ActivationTangentArgs {
   Index ld_tangent;
   const T* grad;  // of f(x), or null
   Index ld_grad;
-  T parameter;
+  Numbers<Activation> numbers;
 };
 
 // The tangents of a batch or layer normalisation of a slice.
@@ -279,9 +284,10 @@ struct NormTangentArgs {
   const T* gamma;          // (cols)
   const T* gamma_tangent;  // (cols), or null: zero
   const T* beta_tangent;   // (cols), or null: zero
-  // Batch: (cols) each, mean and variance, and the tangents of mean and of inverse = 1/sqrt(variance + eps), null where
-  // the statistics are fixed. Layer: `mean` is (rows, kRowStatistics), and `mean_tangent` holds the tangents of mean and
-  // inverse in its first two columns. Forward writes the tangents.
+  // For a batch normalisation these are (cols) each: mean and variance, and the tangents of mean and of
+  // inverse = 1/sqrt(variance + eps), which are null if the statistics are fixed. For a layer normalisation `mean` is
+  // (rows, kRowStatistics), and `mean_tangent` holds the tangents of mean and inverse in its first two columns. The forward
+  // pass writes the tangents.
   const T* mean;
   const T* variance;
   T* mean_tangent;
@@ -306,12 +312,13 @@ struct LossTangentArgs {
   Index ld_tangent;
 };
 
-// Who computes a matrix product: the micro-kernels here, a BLAS loaded at run time (its epilogue is gemm_epilogue), or
-// kernels that round both operands to bfloat16 (OpTable::bfloat16). `automatic` is for requests only: the plan takes one
-// of the first two for each product (plan/product_choice.hpp).
+// The provider of a matrix product: the micro-kernels, a BLAS loaded at run time (with gemm_epilogue as its epilogue), or
+// kernels that round both operands to bfloat16 (OpTable::bfloat16). `automatic` is a request only: the plan takes one of the
+// first two for each product (plan/product_choice.hpp).
 enum class GemmProvider { native, blas, bfloat16, automatic };
 
-// Products of float32 matrices whose elements are rounded to bfloat16 on the way in; sums and results are float32.
+// Products of float32 matrices whose elements are rounded to bfloat16 before they are multiplied. Sums and results are
+// float32.
 struct Bfloat16Table {
   const char* name;
   Index (*gemm_scratch_elements)(Index m, Index n, Index k) noexcept;
@@ -320,7 +327,7 @@ struct Bfloat16Table {
   Index dot_loop_flops;
 };
 
-// The elementary functions that kernels are made of, as entries of their own for tests and benchmarks.
+// The elementary functions of the kernels. They have entries of their own for tests and benchmarks.
 enum class Elementary { exp, log, log1p, expm1, tanh, erf, sigmoid };
 inline constexpr int kElementaryCount = 7;
 

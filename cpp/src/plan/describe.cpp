@@ -51,7 +51,7 @@ void describe_step(std::ostream& out, const Plan& plan, const Step& step) {
   }
   if (shown.with != kNone) out << " with " << buffer_name(plan, shown.with);
   if (step.in_features > 0) out << " " << step.in_features << "x" << step.out_features;
-  if (step.activation != ActivationKind::identity) out << " " << name_of(step.activation);
+  if (step.activation != kind_of<Identity>()) out << " " << name_of(step.activation);
   if (step.cut == Cut::parameter) out << " by " << step.block << "/" << step.work.extent << name_of(step.work.after);
   out << "\n";
 }

@@ -65,7 +65,7 @@ Operation Lowering::start_batch_norm(StepKind kind, int i) const {
 
 void Lowering::set_activation(Operation& operation, const Activation& activation) {
   operation.activation = kind_of(activation);
-  operation.activation_parameter = parameter_of(activation);
+  operation.activation_numbers = numbers_of(activation);
 }
 
 }  // namespace stoop

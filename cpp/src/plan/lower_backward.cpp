@@ -32,7 +32,7 @@ void Lowering::backward(int i) {
 
 // grad(i) *= f'(.).
 void Lowering::activation_gradient(int i, const Activation& activation) {
-  if (kind_of(activation) == ActivationKind::identity) return;
+  if (kind_of(activation) == kind_of<Identity>()) return;
   Operation operation = start(StepKind::activation_gradient, i);
   set_activation(operation, activation);
   operation.saved = state(i).saved;

@@ -9,10 +9,7 @@ namespace {
 // Activations whose derivative follows from the sign of the output: a batch normalisation computes them with its own and
 // finds that sign again, and a dropout may overwrite their output. What it keeps has the same sign; what it drops has a
 // gradient of zero, whatever the derivative.
-bool has_sign_of_input(const Activation& activation) {
-  const ActivationKind kind = kind_of(activation);
-  return kind == ActivationKind::identity || kind == ActivationKind::relu || kind == ActivationKind::leaky_relu;
-}
+bool has_sign_of_input(const Activation& activation) { return sign_gives_derivative(kind_of(activation)); }
 
 }  // namespace
 
@@ -163,7 +160,7 @@ void Lowering::loss() {
   loss.columns = loss.out_features = width;
   if (trains() && !request_.class_targets) {
     Operation gather = start(StepKind::gather_targets, kNone);
-    gather.out = lowered_.target_buffer = add_buffer("y", width);
+    gather.out = lowered_.target_buffer = add_buffer("y", target_columns(request_.loss, width));
     push(gather);
   }
   if (trains() && request_.backward) loss.out = state(node_count() - 1).grad = add_buffer("d_out", width);

@@ -127,8 +127,8 @@ struct Operation : Operands {
   Index columns = 0;        // of `out`
   Index parameter = kNone;  // offset in elements: the weight, gamma, or the vector that is updated
   Index bias = kNone;       // offset of the bias or beta
-  ActivationKind activation = ActivationKind::identity;
-  double activation_parameter = 0.0;
+  ActivationKind activation = kind_of<Identity>();
+  Numbers<Activation> activation_numbers;
   double rate = 0.0;   // of a dropout
   bool along = false;  // the parameters are those of the direction (for tangents of normalisations: these move too)
   Normalization norm;
@@ -162,7 +162,7 @@ struct Step : Operation {
 
 struct Plan {
   PlanKind kind = PlanKind::inference;
-  LossKind loss = LossKind::mse;
+  LossKind loss = kind_of<MeanSquaredError>();
   bool class_targets = false;
   Index batch = 0;  // the most rows a run may have
   Index output_dim = 0;
@@ -182,7 +182,7 @@ struct Plan {
 struct PlanRequest {
   PlanKind kind = PlanKind::inference;
   const Graph* graph = nullptr;
-  LossKind loss = LossKind::mse;
+  LossKind loss = kind_of<MeanSquaredError>();
   bool class_targets = false;  // else rows of values
   Index batch = 0;
   Index element_size = sizeof(float);
@@ -194,6 +194,8 @@ struct PlanRequest {
   bool batch_statistics = true;
   bool update_statistics = false;  // running statistics become those of the batch, though no parameter is updated
   bool limit_norm = false;         // of the columns of each weight, after its update
+
+  bool operator==(const PlanRequest&) const = default;
 };
 
 Plan build_plan(const PlanRequest& request);

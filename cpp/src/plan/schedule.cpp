@@ -155,7 +155,7 @@ class Scheduler {
     if (drops) step.dropout_step = take_step();
     if (follows(StepKind::activation_gradient, &Operands::out) && derivative_from_output(next[count].activation)) {
       step.activation = next[count].activation;
-      step.activation_parameter = next[count].activation_parameter;
+      step.activation_numbers = next[count].activation_numbers;
       step.saved = next[count++].saved;
     } else if (forward ? follows(StepKind::batch_moments, &Operands::x)
                        : follows(StepKind::batch_sums, &Operands::grad)) {

@@ -1,5 +1,5 @@
-// What a training step does with one block of a parameter while it is in cache: the gradient from the batch, the
-// regularisation, the optimizer, the moving average. No threads here.
+// Everything that a training step does with one block of a parameter while it is in cache: the gradient from the batch, the
+// regularisation, the optimizer, the moving average. There are no threads here.
 #pragma once
 
 #include "batches.hpp"
@@ -16,11 +16,11 @@ struct ParameterBlocks {
   double* penalties;     // by block: its part of the regularisation term of the loss
   double* grad_squares;  // by block: the sum of squares of the gradient, regularisation included
   double* grad_norms;    // by block: its root, where that sum leaves the range of double
-  const std::size_t optimizer = run.optimizer == nullptr ? 0 : static_cast<std::size_t>(kind_of(*run.optimizer));
+  const std::size_t optimizer = run.optimizer == nullptr ? 0 : run.optimizer->index();
 
-  // Some blocks of a step, whose gradient is one product; `scratch` holds them, `rates` is what set_rates gave.
+  // Computes some blocks of a step, whose gradient is one product. `scratch` holds them, and set_rates has made `common`.
   void work(const StepContext<T>& context, const Step& step, const Batch& batch, const Range& blocks, T* scratch,
-            const UpdateArgs<T>& rates) const {
+            const UpdateArgs<T>& common) const {
     const Index begin = blocks.begin * step.block, end = std::min(blocks.end * step.block, step.work.extent);
     if (step.kind == StepKind::update_statistics) return update_statistics(context, step, begin, end);
     const Index offset = step.parameter + begin * step.work.row_elements, n = (end - begin) * step.work.row_elements;
@@ -35,11 +35,11 @@ struct ParameterBlocks {
     }
     const Index size = step.block * step.work.row_elements;
     for (Index b = blocks.begin, done = 0; b < blocks.end; ++b, done += size) {
-      finish(step, std::min(size, n - done), offset + done, grad + done, step.first_sum + b, rates);
+      finish(step, std::min(size, n - done), offset + done, grad + done, step.first_sum + b, common);
     }
   }
 
-  // Columns of a weight whose norm is too large are scaled down, after all blocks of it are updated.
+  // Scales down the columns of a weight whose norm is too large, after all its blocks are updated.
   void limit_norm(const Step& step, const Slice& slice) const {
     const Index offset = step.parameter + slice.column, cols = step.out_features;
     ops.limit_norm({step.in_features, slice.columns(), run.parameters + offset, cols, run.max_norm});
@@ -53,17 +53,17 @@ struct ParameterBlocks {
   // A factor of 0 times a sum that is not finite is no penalty.
   static double term(double factor, double sum) { return factor == 0.0 ? 0.0 : factor * sum; }
 
-  // What follows the gradient of one block.
-  void finish(const Step& step, Index n, Index offset, T* grad, Index slot, const UpdateArgs<T>& rates) const {
+  // The steps after the gradient of one block.
+  void finish(const Step& step, Index n, Index offset, T* grad, Index slot, const UpdateArgs<T>& common) const {
     const bool stored = plan.kind != PlanKind::training, asked = step.work.after == After::regularize;
     const bool fused =
         !asked && !stored && l1_of(step) == 0.0 && run.clip_value == 0.0 && (l2_of(step) == 0.0 || is_steady(slot));
     if (asked || (!stored && !fused)) regularize(step, n, offset, grad, slot);
-    if (!asked) update(step, n, offset, grad, slot, fused, rates);
+    if (!asked) update(step, n, offset, grad, slot, fused, common);
   }
 
-  // Whether the sums of the update before were of a usual size. An update adds its own up as it goes, and where these
-  // are found to be wrong the weights of their l2 terms are gone; they are taken before it instead.
+  // Returns whether the sums of the last update had a usual size. An update takes its sums as it goes. If they turn out to
+  // be wrong, the weights of their l2 terms have changed already, so the sums are taken before the update instead.
   bool is_steady(Index slot) const {
     constexpr double kLeast = sizeof(T) == 4 ? 1e-20 : 1e-270, kMost = 1.0 / kLeast;
     const double squares = grad_squares[slot], penalty = penalties[slot];
@@ -79,12 +79,12 @@ struct ParameterBlocks {
     penalties[slot] = term(0.5 * l2, squares) + term(l1, magnitudes);
   }
 
-  // `fused`: the gradient has no regularisation in it yet, and nobody has the sums.
+  // `fused`: the gradient has no regularisation in it yet, and its sums are not known.
   void update(const Step& step, Index n, Index offset, const T* grad, Index slot, bool fused,
-              const UpdateArgs<T>& rates) const {
+              const UpdateArgs<T>& common) const {
     const double l2 = l2_of(step);
     double weight_squares = 0.0, unused = 0.0;
-    UpdateArgs<T> args = rates;
+    UpdateArgs<T> args = common;
     args.n = n;
     args.weight = run.parameters + offset;
     args.grad = grad;

@@ -5,9 +5,7 @@
 #include <atomic>
 #include <charconv>
 #include <chrono>
-#include <cmath>
 #include <cstdlib>
-#include <limits>
 #include <memory>
 #include <string_view>
 #include <system_error>
@@ -192,32 +190,6 @@ double measure_memory_bandwidth(int threads) {
     table.add({1, slice, addend.get() + begin, slice, sum.get() + begin, slice, false});
   });
   return 3.0 * sizeof(float) * static_cast<double>(size) / seconds * 1e-9;
-}
-
-double measure_core_latency() {
-  if (usable_cores() < 2) return std::numeric_limits<double>::quiet_NaN();
-  constexpr int kRounds = 40,
-                kTurns = 1000;  // a round is short against a time slice, and one undisturbed round will do
-  alignas(128) std::atomic<int> turn{0};
-  double fastest = std::numeric_limits<double>::infinity();
-  for (int round = 0; round < kRounds; ++round) {
-    turn = 0;
-    double seconds = std::numeric_limits<double>::infinity();  // from the first turn of thread 1 to its last
-    timed_run(2, [&](int thread) {
-      Clock::time_point start;
-      const auto give_up = Clock::now() + std::chrono::milliseconds(20);  // the other thread may have no core
-      for (int i = 0; i < kTurns; ++i) {
-        for (int spins = 1; turn.load(std::memory_order_acquire) != 2 * i + thread; ++spins) {
-          if (spins % 4096 == 0 && Clock::now() > give_up) return;
-        }
-        if (i == 0) start = Clock::now();
-        turn.store(2 * i + thread + 1, std::memory_order_release);
-      }
-      if (thread == 1) seconds = std::chrono::duration<double>(Clock::now() - start).count();
-    });
-    fastest = std::min(fastest, seconds / (kTurns - 1));
-  }
-  return std::isfinite(fastest) ? 1e9 * fastest : std::numeric_limits<double>::quiet_NaN();
 }
 
 }  // namespace stoop

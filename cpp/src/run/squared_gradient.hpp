@@ -1,17 +1,17 @@
-// Sums of squares of gradients, and what becomes of them where the element type, or double, does not hold the squares.
+// Sums of squares of gradients, also if the element type or double does not hold the squares.
 // Optimizers that divide by the root of squared gradients need care: a square beyond the element type would make that root
-// infinite, and the parameter would never move again, without a sign of it.
+// infinite, and the parameter would silently never change again.
 #pragma once
 
 #include <cmath>
 #include <span>
 
-#include <stoop/optimizers.hpp>
+#include "../spec/optimizers.hpp"
 
 namespace stoop {
 
-// The root of the sum of all squares, given those of blocks; where double does not hold these, of the squares of norms[i],
-// the norms of such blocks.
+// Returns the root of the sum of all squares, from the sums of blocks. For blocks whose sum double does not hold, norms[i]
+// is the norm of the block.
 inline double norm_of_blocks(std::span<const double> sums, std::span<const double> norms) {
   constexpr double kLeast = 0x1p-952;  // of a sum none of whose squares are lost
   const auto is_held = [](double squares) { return squares >= kLeast && std::isfinite(squares); };
@@ -25,15 +25,15 @@ inline double norm_of_blocks(std::span<const double> sums, std::span<const doubl
   return norm;
 }
 
-// No element of a gradient of this norm, or of thousands of millions of them added up, has a square beyond T.
+// Below this norm no element of a gradient has a square beyond T, even if thousands of millions of squares are added.
 template <class T>
 constexpr double kSteep = sizeof(T) == 4 ? 1e13 : 1e148;
 
 inline bool squares_gradients(const Optimizer& optimizer) {
-  return std::visit([](const auto& alternative) { return requires { alternative.eps; }; }, optimizer);
+  return std::visit([]<class Op>(const Op&) { return Spec<Op>::kSquares != Squares::none; }, optimizer);
 }
 
-// What there is of a parameter: its gradient, times both scales, and the squares that AdaGrad has added up so far.
+// What there is of a parameter: its gradient, times both scales, and the squares that were added up so far.
 template <class T>
 struct SquaredGradient {
   const T* grad;         // (n)
@@ -45,7 +45,8 @@ struct SquaredGradient {
 template <class T>
 bool overflows_squares(const Optimizer& optimizer, const SquaredGradient<T>& gradient) {
   if (!squares_gradients(optimizer)) return false;
-  const bool adds_up = std::holds_alternative<AdaGrad>(optimizer) && gradient.accumulated != nullptr;
+  const auto add_up = []<class Op>(const Op&) { return Spec<Op>::kSquares == Squares::added_up; };
+  const bool adds_up = std::visit(add_up, optimizer) && gradient.accumulated != nullptr;
   for (Index j = 0; j < gradient.n; ++j) {
     const T g = (gradient.grad[j] * gradient.scale) * gradient.scale_rest;
     if (std::isinf(g * g + (adds_up ? gradient.accumulated[j] : T(0)))) return true;

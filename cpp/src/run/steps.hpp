@@ -35,8 +35,8 @@ void run_gemm(const StepContext<T>& context, GemmProvider provider, const GemmAr
 // Of the activation computed with a batch normalisation, for outputs below 0.
 template <class T>
 T slope_of(const Step& step) {
-  if (step.activation == ActivationKind::identity) return T(1);
-  return step.activation == ActivationKind::relu ? T(0) : static_cast<T>(step.activation_parameter);
+  if (step.activation == kind_of<Identity>()) return T(1);
+  return step.activation == kind_of<ReLU>() ? T(0) : static_cast<T>(step.activation_numbers.of[0]);
 }
 
 // What all steps of a batch normalisation share. `output`: the buffer of the values, backward of the gradient.
@@ -166,7 +166,7 @@ void run(Kind<StepKind::dense>, const StepContext<T>& context, const Step& step,
   args.ldc = context.stride(step.out);
   args.epilogue = Epilogue::activate;
   args.activation = step.activation;
-  args.activation_parameter = static_cast<T>(step.activation_parameter);
+  args.activation_numbers = step.activation_numbers;
   args.bias = step.bias == kNone ? nullptr : product_parameters(context, step) + step.bias + slice.column;
   run_product(context, step, slice, args);
 }
@@ -188,7 +188,7 @@ void run(Kind<StepKind::input_gradient>, const StepContext<T>& context, const St
   if (step.saved != kNone) {
     args.epilogue = Epilogue::gate;
     args.activation = step.activation;
-    args.activation_parameter = static_cast<T>(step.activation_parameter);
+    args.activation_numbers = step.activation_numbers;
     args.gate = context.at(step.saved, slice.row, slice.column);
     args.ld_gate = context.stride(step.saved);
   }
@@ -204,7 +204,7 @@ ActivationArgs<T> activation_args(const StepContext<T>& context, const Step& ste
           context.stride(input),
           context.at(step.out, slice.row, slice.column),
           context.stride(step.out),
-          static_cast<T>(step.activation_parameter)};
+          step.activation_numbers};
 }
 
 template <class T>

@@ -5,9 +5,17 @@
 #include <cstdint>
 #include <type_traits>
 
-#include "execute.hpp"
+#include "../base/memory.hpp"
+#include "../plan/plan.hpp"
 
 namespace stoop {
+
+// Where a buffer of the plan lies in a run.
+template <class T>
+struct BoundBuffer {
+  T* data = nullptr;
+  Index stride = 0;
+};
 
 template <class T>
 void bind_buffers(const Plan& plan, std::byte* arena, BoundBuffer<T>* bound) {

@@ -18,7 +18,7 @@ ActivationTangentArgs<T> activation_tangent_args(const StepContext<T>& context, 
   args.ld_input = context.stride(input);
   args.output = context.at(step.out, slice.row, slice.column);
   args.ld_output = context.stride(step.out);
-  args.parameter = static_cast<T>(step.activation_parameter);
+  args.numbers = step.activation_numbers;
   return args;
 }
 

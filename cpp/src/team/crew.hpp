@@ -1,8 +1,9 @@
-// A caller and the threads that help it with one job after another; see team.hpp for what a job is. team.cpp lends crews.
+// A crew is a calling thread and the threads that help it with one job after another. team.hpp says what a job is, and
+// team.cpp lends crews.
 //
-// Each worker has a range of shares of its own in each phase. It claims them from the front with one atomic operation on
-// a line that is nearly always its own; a worker that has nothing left takes shares from the end of others' ranges. The
-// one who finishes the last share of a phase opens the next.
+// In each phase every worker has a range of shares of its own. It claims them from the front, with one atomic operation on
+// a line that is nearly always its own. A worker that has none left takes shares from the end of other ranges. The worker
+// that finishes the last share of a phase opens the next phase.
 #pragma once
 
 #include <pthread.h>
@@ -28,8 +29,8 @@ inline void pause_thread() {
 #endif
 }
 
-// Looks out for `done` for some 50 microseconds, which covers the uneven ends of phases and the time between two calls of a
-// loop. How long a pause takes differs from 14 to 50 ns.
+// Spins until `done` or for some 50 microseconds. That covers the uneven ends of phases and the time between two calls of a
+// loop. A pause takes 14 to 50 ns, depending on the CPU.
 template <class Done>
 bool spin_until(const Done& done) {
   using Clock = std::chrono::steady_clock;
@@ -43,10 +44,10 @@ bool spin_until(const Done& done) {
   return false;
 }
 
-// Counts of phases and jobs wrap around.
+// The counts of phases and jobs wrap around.
 inline bool is_before(std::uint32_t a, std::uint32_t b) { return static_cast<std::int32_t>(a - b) < 0; }
 
-// What is left of a worker's range of shares in a phase, as one word that is exchanged at once.
+// The rest of a worker's range of shares in a phase, in one word that is exchanged at once.
 struct Claims {
   std::uint32_t phase;
   std::uint32_t begin, end;  // 16 bits each
@@ -58,29 +59,29 @@ struct Claims {
   }
 };
 
-// When the calling thread should work alone for a while: threads that were stopped in the middle of a share have made it
-// wait for longer than they have helped.
+// Decides when the calling thread should work alone for a while: when threads that were stopped in the middle of a share
+// have made it wait longer than they have helped.
 class Seclusion {
  public:
   using Clock = std::chrono::steady_clock;
 
   bool is_on() const { return is_on_; }
-  // Asked from time to time while it is on; it ends by itself.
+  // Returns whether the caller should work alone now. The time of working alone ends by itself.
   bool still_on() {
     if (is_on_ && Clock::now() >= until_) is_on_ = false;
     return is_on_;
   }
-  // A wait that began after `worked`, the time since the job began or since the last such wait.
+  // Records a wait. `worked` is the time between the start of the job, or the last wait, and this one.
   void record_wait(Clock::duration worked, Clock::time_point end, Clock::duration waited) {
     if (waited < kShortest || waited < worked / 2) return;
-    // Again so soon: the cores are still busy.
+    // The last time alone ended just now, so the cores are still busy.
     hold_ = end - until_ < hold_ ? std::min<Clock::duration>(2 * hold_, kLongestHold) : Clock::duration(kHold);
     until_ = end + hold_;
     is_on_ = true;
   }
 
  private:
-  // Time slices of the scheduler are some milliseconds; a wait that is shorter comes from uneven shares.
+  // A time slice of the scheduler is some milliseconds. Shorter waits come from uneven shares.
   static constexpr auto kShortest = std::chrono::microseconds(200);
   static constexpr auto kHold = std::chrono::milliseconds(60);
   static constexpr auto kLongestHold = std::chrono::milliseconds(1000);
@@ -94,17 +95,17 @@ class Crew {
  public:
   explicit Crew(int cores) : cores_(cores), lines_(new Line[kMostThreads]) {}
 
-  // Whether none of the first `workers` sleeps.
+  // Returns whether none of the first `workers` sleeps.
   bool is_awake(int workers) const {
     for (int i = 1; i < workers; ++i) {
       if (lines_[static_cast<std::size_t>(i)].asleep.load(std::memory_order_relaxed)) return false;
     }
     return true;
   }
-  // Whether the last calls show that the calling thread is better off alone.
+  // Returns whether the last calls have shown that the calling thread is faster alone.
   bool is_secluded() { return seclusion_.still_on(); }
 
-  // Makes threads until the crew has `workers`, the caller included; returns how many it has.
+  // Makes threads until the crew has `workers`, the caller included. Returns how many it has.
   int grow(int workers) {
     while (workers_ < workers) {
       if (!start_thread(workers_)) break;
@@ -113,12 +114,12 @@ class Crew {
     return workers_;
   }
 
-  // On the calling thread and up to `workers` - 1 others.
+  // Runs a job on the calling thread and up to `workers` - 1 others.
   void run(int workers, int shares, Work& work, bool first_is_callers) {
     const std::uint32_t number = job_.load(std::memory_order_relaxed) + 1;
     forget_old_claims();
     const std::uint32_t phase = phase_.load(std::memory_order_relaxed) + 1;
-    // A thread that still looks at the last job and reads one of these learns with it that the last job is over.
+    // A thread that still looks at the last job and reads one of these also sees that the last job is over.
     work_.store(&work, std::memory_order_release);
     first_phase_.store(phase, std::memory_order_release);
     shares_.store(shares, std::memory_order_release);
@@ -126,7 +127,7 @@ class Crew {
     first_is_callers_.store(first_is_callers, std::memory_order_release);
     dismissed_.store(false, std::memory_order_relaxed);
     job_.store(number, std::memory_order_release);
-    phase_.store(phase, std::memory_order_release);  // whoever reads it knows which job it is of
+    phase_.store(phase, std::memory_order_release);  // its number tells a reader to which job it belongs
     call(workers);
     since_ = Seclusion::Clock::now();
     take_part(job_at(number), 0, phase);
@@ -138,7 +139,7 @@ class Crew {
     std::uint32_t number, first_phase;
     int shares, workers;
     bool first_is_callers;
-    bool spins;  // else its threads would keep each other from a core
+    bool spins;  // false where spinning threads would keep each other from a core
     int patience() const { return spins ? kPatience : 0; }
   };
   struct alignas(128) Line {  // of one worker
@@ -146,12 +147,12 @@ class Crew {
     std::atomic<std::uint32_t> calls{0};
     std::atomic<bool> asleep{false};
   };
-  // Pauses, about a microsecond: how long a thread waits before it takes what another thread has not begun.
+  // The number of pauses, about a microsecond, that a thread waits before it takes what another thread has not begun.
   static constexpr int kPatience = 40;
 
   Line& line_of(int worker) const { return lines_[static_cast<std::size_t>(worker)]; }
 
-  // What is known of the job with this number.
+  // Returns what is known of the job with this number.
   Job job_at(std::uint32_t number) const {
     Job job{};
     job.number = number;
@@ -166,7 +167,7 @@ class Crew {
 
   // ---- claims ----
 
-  // What is left of the range of `owner`: all of it, if nobody has claimed any in this phase.
+  // Returns the rest of the range of `owner`: all of it, if nobody has claimed any share in this phase.
   static Claims left_of(const Job& job, int owner, std::uint32_t phase, std::uint64_t word) {
     const Claims claims = Claims::of(word);
     if (!is_before(claims.phase, phase)) return claims;
@@ -174,7 +175,8 @@ class Crew {
     return {phase, static_cast<std::uint32_t>(all.begin), static_cast<std::uint32_t>(all.end)};
   }
 
-  // A share of the range of `owner`, or -1: the first if it is one's own, else the last.
+  // Claims a share of the range of `owner`: the first if the range is the worker's own, else the last. Returns -1 if there
+  // is none.
   int claim(const Job& job, int owner, std::uint32_t phase, bool own) {
     std::atomic<std::uint64_t>& line = line_of(owner).claims;
     std::uint64_t word = line.load(std::memory_order_relaxed);
@@ -197,7 +199,7 @@ class Crew {
     return -1;
   }
 
-  // Words of workers that had no share for so long that the count of phases has wrapped around would look new.
+  // A worker may have had no share for so long that the count of phases has wrapped around; its word would look new.
   void forget_old_claims() {
     constexpr std::uint32_t kLong = 1u << 28;
     const std::uint32_t phase = phase_.load(std::memory_order_relaxed);
@@ -227,18 +229,19 @@ class Crew {
     if (waiting_.load(std::memory_order_seq_cst) > 0) phase_.notify_all();
   }
 
-  // Whether a phase that was read is none of the job, because that is over; others may have followed it.
+  // Returns whether a phase that was read does not belong to the job, because the job is over. Others may have followed.
   bool is_over(std::uint32_t number, std::uint32_t phase) const {
     return phase % 2 != 0 || job_.load(std::memory_order_relaxed) != number;
   }
 
-  // Until the next phase, which it sets; takes the shares of workers that do not come. False: the job is over.
+  // Waits for the next phase, which it sets, and takes the shares of workers that do not come. Returns false if the job is
+  // over.
   bool meet(const Job& job, int worker, std::uint32_t& phase, int& patience) {
     int waited = 0;
     while (phase_.load(std::memory_order_acquire) == phase) {
       if (waited++ >= patience) {
         if (const int number = claim_from_others(job, worker, phase); number >= 0) {
-          patience = 0;  // who is not there now will hardly come for the next phase
+          patience = 0;  // a worker that is not there now will hardly come for the next phase
           run_share(job, number, phase, worker);
           waited = 0;
           continue;
@@ -282,7 +285,7 @@ class Crew {
     }
   }
 
-  // The life of a thread. It starts as if it had been called.
+  // The life of a thread. It begins as if the thread had just been called.
   void serve(int worker) {
     const FlushToZero mode;
     Line& line = line_of(worker);
@@ -301,8 +304,8 @@ class Crew {
     line.asleep.store(false, std::memory_order_relaxed);
   }
 
-  // With the job that is there, if any. What was read of it belongs together if it had not ended when the phase was read;
-  // should it end later, all shares of that phase are claimed, and no claim succeeds.
+  // Helps with the current job, if there is one. What was read of the job belongs together if the job had not ended when the
+  // phase was read. If it ends later, all shares of that phase are claimed already, so no claim succeeds.
   void help(int worker) {
     const std::uint32_t number = job_.load(std::memory_order_acquire);
     const Job job = job_at(number);
@@ -310,7 +313,7 @@ class Crew {
     if (!is_over(number, phase) && worker < job.workers) take_part(job, worker, phase);
   }
 
-  // Signals are for the threads of the program.
+  // The threads block signals, which are for the threads of the program.
   bool start_thread(int worker) {
     sigset_t all, before;
     sigfillset(&all);
@@ -335,19 +338,19 @@ class Crew {
   int workers_ = 1;
   std::uint32_t forgotten_at_ = 0;
   Seclusion seclusion_;
-  Seclusion::Clock::time_point since_{};  // the job began, or the caller last waited
+  Seclusion::Clock::time_point since_{};  // when the job began, or the caller last waited
   const std::unique_ptr<Line[]> lines_;   // by worker
-  // Written when a job begins.
+  // These are written when a job begins.
   alignas(128) std::atomic<std::uint32_t> job_{0};
   std::atomic<std::uint32_t> first_phase_{0};
   std::atomic<Work*> work_{nullptr};
   std::atomic<int> shares_{0}, team_{0};
   std::atomic<bool> first_is_callers_{false}, dismissed_{false};
-  // Written by each share.
+  // These are written by each share.
   alignas(128) std::atomic<int> done_{0};
   std::atomic<int> waiting_{0};  // threads that sleep until the next phase
-  // Written once a phase: even numbers, and an odd one where a job is over. That both are one number matters: who reads
-  // that a job is over has seen all that was done for it.
+  // Written once a phase: an even number, or an odd one when a job is over. Both facts must be one number, so that a thread
+  // which reads that a job is over has seen all that was done for it.
   alignas(128) std::atomic<std::uint32_t> phase_{1};
 };
 

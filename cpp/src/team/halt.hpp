@@ -1,5 +1,5 @@
-// How a team ends a run within an update. Share 0, which the thread that made the call works on, asks the poller at any
-// time; from its no on work is only skipped, and all shares end in the same phase: none waits for another.
+// Ends a run of a team within an update. Share 0, which the calling thread works on, may ask the poller at any time. Once
+// the poller has returned false, all shares skip their work and end in the same phase, so that none waits for another.
 #pragma once
 
 #include <atomic>
@@ -12,22 +12,22 @@ namespace stoop {
 
 class Halt {
  public:
-  // Null: nobody is asked. `mode` is that of the calling thread.
+  // If the poller is null, nobody is asked. `mode` is the floating-point mode of the calling thread.
   Halt(Poller* poller, const FlushToZero& mode) : poller_(poller), mode_(mode) {}
 
   bool may_come() const { return poller_ != nullptr; }
   bool has_come() const { return told_.load(std::memory_order_relaxed); }
 
-  // Whether work is worth doing.
+  // Returns whether the work still counts.
   bool goes_on(int share) {
     if (share == 0 && !has_come() && poller_->is_due()) {
-      const FlushToZero::Paused paused(mode_);  // what is called computes as its caller did
+      const FlushToZero::Paused paused(mode_);  // the callback computes in the mode of the calling thread
       if (!poller_->keep_going(0)) told_.store(true, std::memory_order_relaxed);
     }
     return !has_come();
   }
-  // At the end of what a share does in a phase, and at the beginning of the next. A number, because a later word of share 0
-  // must not reach those who have not yet begun this phase.
+  // A share calls these at its end in a phase and at its beginning in the next. The end is kept as the number of a phase,
+  // because a later decision of share 0 must not reach shares that have not begun this phase yet.
   void before_meeting(int share, Index phase) {
     if (share == 0 && !goes_on(share)) last_phase_.store(phase, std::memory_order_relaxed);
   }

@@ -1,4 +1,4 @@
-// Asks a callback now and then whether a long call is to go on.
+// Asks a callback from time to time whether a long call should go on.
 #pragma once
 
 #include <chrono>
@@ -9,13 +9,13 @@
 
 namespace stoop {
 
-// Asks a callback whether to go on, which is due every 50 ms. Of the thread that made the call.
+// Asks a callback every 50 ms whether to go on. Only the thread that made the call may use it.
 class Poller {
  public:
   explicit Poller(std::function<bool(Index)> ask) : ask_(std::move(ask)) {}
   explicit Poller(const std::function<bool()>& ask) : ask_([&ask](Index) { return ask(); }) {}
 
-  // The time runs from the first call on: who makes a Poller and needs none has not looked at the clock.
+  // The time runs from the first call on, so a Poller that is never asked does not read the clock.
   bool is_due() {
     const Clock::time_point now = Clock::now();
     if (last_ == Clock::time_point{}) last_ = now;
@@ -25,7 +25,7 @@ class Poller {
     last_ = Clock::now();
     return ask_(samples_done);
   }
-  // Asks if that is due.
+  // Asks the callback if 50 ms have passed.
   bool goes_on(Index samples_done = 0) { return !is_due() || keep_going(samples_done); }
 
  private:

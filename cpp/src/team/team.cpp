@@ -1,4 +1,4 @@
-// Lends crews to calls: the only place that owns threads.
+// Lends crews to calls. Only this file owns threads.
 
 #include "team.hpp"
 
@@ -17,7 +17,7 @@ class Crews {
     int size;
   };
 
-  // At most `threads`, and no more than the cores that other loans leave.
+  // Lends at most `threads` threads, and no more than the cores that other loans leave.
   Loan lend(int threads) {
     const std::lock_guard lock(mutex_);
     if (lent_ > 0) threads = std::min(threads, std::max(1, cores() - lent_));
@@ -41,11 +41,11 @@ class Crews {
 
  private:
   static int cores() {
-    static const int count = usable_cores();  // found out by reading files
+    static const int count = usable_cores();  // counting them reads files
     return count;
   }
 
-  // The one that was used last, since it may be awake; null without memory.
+  // Takes the crew that was used last, since it may be awake. Returns null if there is no memory.
   Crew* take() {
     if (!idle_.empty()) {
       Crew* const crew = idle_.back();
@@ -68,7 +68,7 @@ class Crews {
 
 namespace {
 
-// Replaced in a forked child, where none of the threads is left and the lock may be held by one of them.
+// A forked child replaces it: there none of the threads is left, and one of them may have held the lock.
 std::atomic<Crews*>& crews() {
   static std::atomic<Crews*> instance{new Crews};
   return instance;

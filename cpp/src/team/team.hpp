@@ -1,9 +1,10 @@
-// Teams: several threads work on one job, cut into shares that whoever has a core claims. team.cpp starts the threads.
+// A team is several threads that work on one job. The job is cut into shares, and threads that have a core claim them.
+// team.cpp lends the threads.
 //
 // A job goes through phases. In each phase every share is run once, and all shares of a phase are done before the next
-// begins. A share belongs to a thread, so that it finds its data in cache, but another thread takes it where the owner does
-// not come: no call waits for a thread that has no core, unless that thread was stopped in the middle of a share. Who
-// computes a share does not matter for the bits, because a share is a property of the job.
+// begins. A share belongs to a thread, so that it finds its data in cache, but another thread takes it if the owner does
+// not come. So no call waits for a thread that has no core, unless that thread was stopped in the middle of a share. The
+// bits do not depend on who computes a share, because a share is a property of the job.
 #pragma once
 
 #include <algorithm>
@@ -19,8 +20,8 @@
 
 namespace stoop {
 
-// Denormal numbers cost a hundred cycles each, and as weights decay they come in crowds: they are flushed to zero while
-// a team works, and the thread's mode is restored afterwards.
+// Flushes denormal numbers to zero while a team works, and restores the thread's mode afterwards. A denormal number costs
+// a hundred cycles, and they come in crowds as weights decay.
 class FlushToZero {
  public:
 #if defined(__x86_64__)
@@ -49,7 +50,7 @@ class FlushToZero {
   FlushToZero(const FlushToZero&) = delete;
   FlushToZero& operator=(const FlushToZero&) = delete;
 
-  // The thread's own mode again as long as this lives, for a call out of the team.
+  // Restores the thread's own mode as long as this object lives, for a call out of the team.
   class Paused {
    public:
     explicit Paused(const FlushToZero& mode) : flushing_(get()) { set(mode.saved_); }
@@ -65,11 +66,11 @@ class FlushToZero {
   const Mode saved_;
 };
 
-// What a team does.
+// The work of a team.
 class Work {
  public:
-  // Runs `share` through `phase`, which counts from 0. True: there is another phase; all shares of a phase say the same.
-  // `worker` is the thread: 0 is the one that called Team::run.
+  // Runs `share` through `phase`, which counts from 0. Returns whether there is another phase; all shares of a phase return
+  // the same. `worker` is the number of the thread; 0 is the one that called Team::run.
   virtual bool run(int share, Index phase, int worker) noexcept = 0;
 
  protected:
@@ -79,8 +80,8 @@ class Work {
 class Crew;
 class Crews;
 
-// Threads on loan, at most `threads` with the calling one: fewer where other calls have the cores, where no more threads
-// can be made, and for a while after threads of a team were stopped for so long that one alone is faster.
+// Threads on loan, at most `threads` including the calling one. There are fewer if other calls have the cores, if no more
+// threads can be made, and for a while after threads were stopped for so long that one thread alone is faster.
 class Team {
  public:
   explicit Team(int threads);
@@ -89,12 +90,12 @@ class Team {
   Team& operator=(const Team&) = delete;
 
   int size() const { return size_; }
-  // Whether its threads look out for work; otherwise they sleep and take some 50 microseconds to come.
+  // Returns whether its threads are awake and look for work. Threads that sleep take some 50 microseconds to come.
   bool is_awake() const;
 
-  // Who may run the share 0: a job that calls out to the user does so on the user's thread.
+  // Says who may run share 0. A job that calls a function of the user must do so on the user's thread.
   enum class First { anyone, caller };
-  // Runs all phases of `work`, with at most 65,535 shares. Meanwhile denormals are flushed to zero.
+  // Runs all phases of `work`, which has at most 65,535 shares. Denormal numbers are flushed to zero meanwhile.
   void run(int shares, Work& work, First first = First::anyone);
 
  private:
@@ -103,11 +104,11 @@ class Team {
   int size_ = 1;
 };
 
-// For tests: called by each thread of a team that is about to look for shares. A function that waits stands for a thread
-// that has no core. Null, as at the start: nothing is called.
+// For tests: each thread of a team calls this before it looks for shares. A function that waits acts as a thread without a
+// core. It is null at first: then nothing is called.
 void set_team_arrival_hook(void (*hook)());
 
-// Calls body(share, shares) once for each of as many shares as the team has threads, at most `threads`.
+// Calls body(share, shares) once for each share; there are as many shares as the team has threads, at most `threads`.
 template <class Body>
 void run_shares(int threads, const Body& body, Team::First first = Team::First::anyone) {
   class Once final : public Work {
@@ -127,7 +128,7 @@ void run_shares(int threads, const Body& body, Team::First first = Team::First::
   team.run(team.size(), once, first);
 }
 
-// As many threads as are worth waking to pass over so much memory.
+// Returns the number of threads that pays off for a pass over this many elements.
 inline int threads_for_elements(Index elements, int most) {
   constexpr Index kElementsPerThread = 1 << 17;
   return static_cast<int>(std::clamp<Index>(elements / kElementsPerThread, 1, most));

@@ -1,6 +1,6 @@
-// Finds out, while it trains, how many threads a small step is worth: a second core that is busy with something else
-// makes a team of two many times slower than one thread alone. The bits of the result do not depend on the team, so it
-// may be changed at any step.
+// Measures, while training goes on, how many threads are fastest for a small step. A second core that is busy with
+// something else can make two threads many times slower than one. The bits of the result do not depend on the team, so its
+// size may change at any step.
 #pragma once
 
 #include <algorithm>
@@ -14,13 +14,13 @@ namespace stoop {
 
 class TeamTuner {
  public:
-  // At most `limit` threads for steps of `flops`; long steps always get all of them.
+  // Allows at most `limit` threads for steps of `flops`. Long steps always get all of them.
   TeamTuner(int limit, double flops)
       : limit_(limit),
         tunes_(limit > 1 && flops < kLongStep),
         probe_steps_(static_cast<Index>(std::clamp(kProbeFlops / std::max(flops, 1.0), 2.0, 8.0))) {}
 
-  // The size of the team for the next segment, and how many steps that should have.
+  // The size of the team for the next segment, and the number of steps that the segment should have.
   int threads() const { return tunes_ && candidate() == kAlone ? 1 : limit_; }
   Index steps() const {
     if (!tunes_) return std::numeric_limits<Index>::max();
@@ -29,12 +29,12 @@ class TeamTuner {
     return std::max(probe_steps_, static_cast<Index>(left / std::min(seconds_[kTeam], seconds_[kAlone])));
   }
 
-  // `used`: the threads that the team really had, which may be fewer for a while (Seclusion in crew.hpp).
+  // `used` is the number of threads that the team had, which may be smaller for a while (Seclusion in crew.hpp).
   void record(double seconds, Index steps, int used) {
     if (!tunes_ || steps == 0) return;
-    if (probing() && used < threads()) return;  // that was no look at the team
+    if (probing() && used < threads()) return;  // this segment says nothing about a team of the full size
     if (!probing()) {
-      held_seconds_ += seconds;  // over as many epochs as it takes
+      held_seconds_ += seconds;  // this may go over several epochs
       if (held_seconds_ >= hold()) start_probing();
       return;
     }
@@ -51,11 +51,11 @@ class TeamTuner {
 
  private:
   static constexpr std::size_t kTeam = 0, kAlone = 1;
-  static constexpr double kLongStep = 1e9;        // FLOPs; milliseconds, beside which a barrier is nothing
-  static constexpr double kProbeFlops = 2e8;      // of one look at one size
-  static constexpr int kProbes = 6;               // three looks at each size, of which the fastest counts
-  static constexpr double kHold = 0.25;           // seconds until the next look, and at least this many times
-  static constexpr double kHoldPerProbe = 100.0;  // as long as looking took
+  static constexpr double kLongStep = 1e9;    // FLOPs; a step of milliseconds, beside which a barrier does not count
+  static constexpr double kProbeFlops = 2e8;  // FLOPs of one measurement of one size
+  static constexpr int kProbes = 6;           // three measurements of each size; the fastest counts
+  static constexpr double kHold = 0.25;       // seconds until the next measurements, and
+  static constexpr double kHoldPerProbe = 100.0;  // at least this many times as long as the measurements took
 
   double hold() const { return std::max(kHold, kHoldPerProbe * probing_seconds_); }
   bool probing() const { return probe_ < kProbes; }
@@ -73,8 +73,8 @@ class TeamTuner {
   bool tunes_ = false;
   Index probe_steps_ = 8;
   int probe_ = 0;
-  Index probed_steps_ = 0;     // of this look
-  double look_seconds_ = 0.0;  // which they took
+  Index probed_steps_ = 0;     // steps of the current measurement
+  double look_seconds_ = 0.0;  // seconds that they took
   double probing_seconds_ = 0.0;
   double held_seconds_ = 0.0;
   std::array<double, 2> seconds_{std::numeric_limits<double>::infinity(), std::numeric_limits<double>::infinity()};

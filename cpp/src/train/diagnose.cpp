@@ -31,7 +31,7 @@ void check(const CriticalPointOptions& options) {
   }
 }
 
-// Where the parameters are finite, and what they give is not, the loss itself has left the range of T.
+// If the parameters are finite but their loss is not, the loss has left the range of T.
 template <class T>
 [[noreturn]] void refuse_non_finite(const Model<T>& model) {
   for (const ParameterInfo& info : model.parameter_infos()) {

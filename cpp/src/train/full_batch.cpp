@@ -13,13 +13,13 @@
 namespace stoop {
 namespace {
 
-// What the value of the objective is uncertain by, relative to its size.
+// The uncertainty of the value of the objective, relative to its size.
 template <class T>
 constexpr double kNoise = sizeof(T) == 4 ? 1e-7 : 1e-14;
 
 }  // namespace
 
-// Value and gradient (in trial_) at origin_ + step * direction_.
+// Computes value and gradient (in trial_) at origin_ + step * direction_.
 template <class T>
 double FullBatchOptimizer<T>::evaluate(const Objective<T>& objective, double step) {
   if (objective.keep_going && !interrupted_) interrupted_ = !objective.keep_going();
@@ -45,7 +45,7 @@ void FullBatchOptimizer<T>::go_back(const Objective<T>& objective) {
   std::copy(origin_.begin(), origin_.end(), objective.point.begin());
 }
 
-// Along direction_. True: the point has moved, and value_ and gradient_ with it.
+// Searches along direction_. Returns whether the point has moved; value_ and gradient_ are then those of the new point.
 template <class T>
 bool FullBatchOptimizer<T>::search(const Objective<T>& objective, double first_step, int most_evaluations,
                                    Iteration& result) {
@@ -65,7 +65,7 @@ bool FullBatchOptimizer<T>::search(const Objective<T>& objective, double first_s
   return true;
 }
 
-// direction_ = -H g with the H of the pairs: the two loops of Nocedal & Wright 2006, algorithm 7.4.
+// Computes direction_ = -H g with the H of the pairs, by the two loops of Nocedal & Wright 2006, algorithm 7.4.
 template <class T>
 void FullBatchOptimizer<T>::choose_lbfgs_direction() {
   direction_ = gradient_;
@@ -86,8 +86,8 @@ void FullBatchOptimizer<T>::choose_lbfgs_direction() {
   scale<T>(direction_, -1.0);
 }
 
-// After a step: trial_ holds the gradient from before it, and direction_ is needed no more; the pair is made in these
-// two and then takes the place of the oldest. One that would not keep H positive definite is left out.
+// Makes a pair after a step. trial_ holds the gradient from before the step, and direction_ is not needed any more, so the
+// pair is made in these two and then replaces the oldest. A pair that would not keep H positive definite is left out.
 template <class T>
 void FullBatchOptimizer<T>::remember(const Objective<T>& objective) {
   std::copy(objective.point.begin(), objective.point.end(), direction_.begin());
@@ -109,8 +109,9 @@ void FullBatchOptimizer<T>::remember(const Objective<T>& objective) {
   newest.product = product;
 }
 
-// Conjugate gradients on H z = -g, to a residual of min(1/2, sqrt|g|) |g| (Nocedal & Wright 2006, algorithm 7.1). A
-// direction of negative curvature ends them; being one of descent it is taken itself, not what came before it.
+// Solves H z = -g with conjugate gradients, to a residual of min(1/2, sqrt|g|) |g| (Nocedal & Wright 2006, algorithm 7.1).
+// A direction of negative curvature ends them. It is a direction of descent, so it is taken itself, and not the solution so
+// far.
 template <class T>
 void FullBatchOptimizer<T>::choose_newton_direction(const Objective<T>& objective, const NewtonCG& newton) {
   residual_ = conjugate_ = gradient_;
@@ -137,8 +138,8 @@ void FullBatchOptimizer<T>::choose_newton_direction(const Objective<T>& objectiv
   }
 }
 
-// Where the gradient says nothing: along the most negative curvature, if there is any, as far as the value falls by a
-// part of what that curvature promises (More & Sorensen 1979).
+// Leaves a point where the gradient is short along the most negative curvature, if there is any, as far as the value falls
+// by a part of what that curvature promises (More & Sorensen 1979).
 template <class T>
 bool FullBatchOptimizer<T>::escape(const Objective<T>& objective, const NewtonCG& newton, double first_step,
                                    Iteration& result) {
@@ -177,7 +178,7 @@ bool FullBatchOptimizer<T>::iterate_newton(const Objective<T>& objective, const 
     if (interrupted_) return false;
     convex_ = true;
   }
-  if (result.grad_norm <= kNoise<T> * std::max(1.0, std::abs(value_))) return false;  // nothing but rounding is left
+  if (result.grad_norm <= kNoise<T> * std::max(1.0, std::abs(value_))) return false;  // the rest is rounding
   choose_newton_direction(objective, newton);
   return !interrupted_ && search(objective, first_step, newton.max_evaluations, result);
 }
@@ -185,7 +186,7 @@ bool FullBatchOptimizer<T>::iterate_newton(const Objective<T>& objective, const 
 template <class T>
 bool FullBatchOptimizer<T>::iterate_lbfgs(const Objective<T>& objective, const LBFGS& lbfgs, double first_step,
                                           Iteration& result) {
-  // Without a history nothing is known of the scale: the first step is not longer than first_step.
+  // Without a history the scale is not known, so the first step is not longer than first_step.
   pairs_.resize(static_cast<std::size_t>(lbfgs.history_size));
   const auto try_direction = [&] {
     choose_lbfgs_direction();
@@ -212,7 +213,7 @@ void FullBatchOptimizer<T>::look(const Objective<T>& objective) {
 
 template <class T>
 Iteration FullBatchOptimizer<T>::iterate(const Objective<T>& objective, double first_step) {
-  interrupted_ = objective.keep_going && !objective.keep_going();  // also where nothing is left to evaluate
+  interrupted_ = objective.keep_going && !objective.keep_going();  // asked even if nothing is left to evaluate
   origin_.assign(objective.point.begin(), objective.point.end());
   trial_.resize(origin_.size());
   look(objective);

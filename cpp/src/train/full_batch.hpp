@@ -1,5 +1,5 @@
-// LBFGS and Newton's method on any objective: one iteration is a direction and a line search. Vectors are kept from one
-// iteration to the next, so that only the first ones allocate.
+// LBFGS and Newton's method on any objective. One iteration is a direction and a line search. Vectors are kept from one
+// iteration to the next, so that only the first iterations allocate.
 #pragma once
 
 #include <cstdint>
@@ -14,21 +14,21 @@
 
 namespace stoop {
 
-// A function of `point`, which the optimizer moves; what is called sees where it is.
+// A function of `point`, which the optimizer moves. The functions below read `point`.
 template <class T>
 struct Objective {
   std::span<T> point;
-  std::vector<bool> free;  // which elements count; the gradient and the products are zero in the others
+  std::vector<bool> free;  // the elements that may change; gradient and products are zero in the others
   std::function<double(std::span<T> gradient)> value_and_gradient;
-  std::function<void(std::span<const T> direction, std::span<T> product)> hessian_vector;  // NewtonCG's
+  std::function<void(std::span<const T> direction, std::span<T> product)> hessian_vector;  // for NewtonCG
   std::function<bool()> keep_going;  // may be empty; false ends the iteration where it began
 };
 
 struct Iteration {
-  double value = 0.0;  // before it
+  double value = 0.0;  // before the iteration
   double grad_norm = 0.0;
-  double step = 0.0;         // length of the direction gone; 0: it stayed
-  bool interrupted = false;  // it stayed, for keep_going said no
+  double step = 0.0;         // length of the step; 0: the point stayed
+  bool interrupted = false;  // the point stayed, because keep_going returned false
 };
 
 template <class T>
@@ -36,15 +36,15 @@ class FullBatchOptimizer {
  public:
   explicit FullBatchOptimizer(const Optimizer& optimizer) : optimizer_(optimizer) {}
 
-  // The next iteration asks for value and gradient anew: the objective or the point is another.
+  // Tells that the objective or the point has changed, so that the next iteration evaluates value and gradient again.
   void forget_point() { known_ = false; }
-  // Evaluates the point if it is not known yet, so that the last call of value_and_gradient was there.
+  // Evaluates the point if its value is not known. The last call of value_and_gradient was then at this point.
   void look(const Objective<T>& objective);
-  // One iteration. The last call of value_and_gradient was at the point where it ends. The objective is finite at the
-  // first point, or value is not finite and nothing is done.
+  // Makes one iteration. The last call of value_and_gradient is at the point where it ends. If the objective is not finite
+  // at the first point, the value is not finite and nothing is done.
   Iteration iterate(const Objective<T>& objective, double first_step);
 
-  // What it remembers of earlier iterations: step and change of each pair, the oldest first.
+  // The memory of earlier iterations: step and change of each pair, the oldest first.
   std::vector<std::vector<T>> memory() const;
   void set_memory(const std::vector<std::vector<T>>& memory);
 
@@ -52,10 +52,10 @@ class FullBatchOptimizer {
   struct Pair {
     std::vector<T> step, change;  // s = w' - w, y = g' - g
     double product = 0.0;         // s . y
-    double weight = 0.0;          // of `step` in the direction that is being made
+    double weight = 0.0;          // weight of `step` in the direction that is being made
   };
 
-  // A ring: the pair with `age` pairs older than it.
+  // The pairs are a ring. Returns the pair with `age` pairs older than it.
   Pair& pair(std::size_t age) { return pairs_[(oldest_ + age) % pairs_.size()]; }
 
   void choose_lbfgs_direction();
@@ -72,7 +72,7 @@ class FullBatchOptimizer {
   Optimizer optimizer_;
   bool known_ = false;      // value_ and gradient_ are those of the point
   bool exhausted_ = false;  // no step from here gets lower
-  bool convex_ = false;     // where the gradient is short no negative curvature was found
+  bool convex_ = false;     // no negative curvature was found where the gradient is short
   bool interrupted_ = false;
   double value_ = 0.0;
   std::vector<T> gradient_, direction_, origin_, trial_;

@@ -1,4 +1,4 @@
-// Two-sided differences of the training loss, one parameter element at a time.
+// Compares the gradient with two-sided differences of the training loss, one parameter element at a time.
 
 #include <stoop/gradcheck.hpp>
 
@@ -8,7 +8,8 @@
 
 #include <stoop/error.hpp>
 
-#include "../run/execute.hpp"
+#include "../base/memory.hpp"
+#include "../team/poller.hpp"
 #include "settings.hpp"
 
 namespace stoop {
@@ -16,7 +17,7 @@ namespace {
 
 constexpr double kPassed = 1e-7;
 
-// The norms a relative error is made of; gradients may be of any size.
+// The norms from which a relative error is computed. Gradients may be of any size.
 struct Norms {
   double difference = 0.0, numeric = 0.0, analytic = 0.0;
 
@@ -32,7 +33,7 @@ struct Norms {
   }
 };
 
-// (loss(w + eps) - loss(w - eps)) / (2 eps) of one element.
+// Returns (loss(w + eps) - loss(w - eps)) / (2 eps) for one element.
 double central_difference(Trainer<double>& trainer, const InputView& x, const Targets<double>& y, double& w,
                           const GradcheckOptions& options) {
   const double at = w, eps = options.eps;
@@ -44,15 +45,15 @@ double central_difference(Trainer<double>& trainer, const InputView& x, const Ta
   return (above - below) / (2.0 * eps);
 }
 
-// Element k of `count` that are spread over n: one in each of `count` equal parts, at a place that changes from part to
-// part so that no column of a weight is missed.
+// Returns element k of `count` elements that are spread over n. There is one in each of `count` equal parts, at a place that
+// changes from part to part, so that no column of a weight is missed.
 Index spread(Index k, Index count, Index n) {
   if (count == n) return k;
   const Index begin = k * n / count, size = (k + 1) * n / count - begin;
   return begin + static_cast<Index>((static_cast<std::uint64_t>(k) * 0x9E3779B97F4A7C15u) >> 33) % size;
 }
 
-// Into `result`, as far as it comes before keep_going says no: Interrupted.
+// Writes to `result` until it is done or keep_going returns false. Then it throws Interrupted.
 void check_elements(const Model<double>& model, const Loss& loss, const InputView& x, const Targets<double>& y,
                     const GradcheckOptions& options, GradcheckResult& result) {
   Model<double> probe(model);
@@ -105,7 +106,7 @@ GradcheckResult gradcheck(const Model<double>& model, const Loss& loss, const In
   GradcheckResult result;
   try {
     check_elements(model, loss, x, y, options, result);
-  } catch (const Interrupted&) {  // what is done stays
+  } catch (const Interrupted&) {  // the result so far stays
   }
   return result;
 }

@@ -21,7 +21,7 @@ bool is_accepted(const LineSample& s, const LineSample& start, double noise) {
          s.slope <= (2.0 * kDecrease - 1.0) * start.slope;
 }
 
-// The minimum of the cubic through both ends (Nocedal & Wright 2006, eq. 3.59), kept away from them.
+// Returns the minimum of the cubic through both ends (Nocedal & Wright 2006, eq. 3.59), kept away from the ends.
 double interpolate(const LineSample& low, const LineSample& high) {
   const double width = high.step - low.step;
   if (!is_finite(high)) return low.step + 0.1 * width;
@@ -66,7 +66,7 @@ LineSearch line_search(const std::function<LineSample(double)>& at, const LineSa
     step = bracketed ? interpolate(low, high) : kExpand * now.step;
     if (bracketed && step == low.step) break;  // no number lies between the two
   }
-  if (low.step > 0.0) {  // a decrease, if not the whole of it
+  if (low.step > 0.0) {  // the value has decreased, though not as much as wanted
     result.accepted = at(low.step);
     ++result.evaluations;
   }

@@ -1,4 +1,4 @@
-// How far to go in a direction: a step that satisfies the strong Wolfe conditions.
+// Finds how far to go in a direction: a step that satisfies the strong Wolfe conditions.
 #pragma once
 
 #include <functional>
@@ -13,14 +13,14 @@ struct LineSample {
 };
 
 struct LineSearch {
-  LineSample accepted;  // what was evaluated last; step 0: nothing better was found
+  LineSample accepted;  // the sample that was evaluated last; step 0: nothing better was found
   int evaluations = 0;
 };
 
 // Nocedal & Wright 2006, algorithms 3.5 and 3.6, with c1 = 1e-4 and c2 = 0.9: value <= start.value + c1*step*slope and
-// |slope| <= c2*|start.slope|. Where values differ by rounding only, which is `noise` of their size, the approximate
-// conditions of Hager & Zhang 2005, section 4, take their place. `start.slope` < 0. `at` evaluates; a value that is not
-// finite counts as too far.
+// |slope| <= c2*|start.slope|. If values differ only by rounding, which is `noise` of their size, the approximate
+// conditions of Hager & Zhang 2005, section 4, are used instead. `start.slope` < 0. `at` evaluates the function. A step with
+// a value that is not finite counts as too far.
 LineSearch line_search(const std::function<LineSample(double)>& at, const LineSample& start, double first_step,
                        int most_evaluations, double noise);
 

@@ -6,14 +6,15 @@
 #include <stoop/error.hpp>
 #include <stoop/optimizer_step.hpp>
 
-#include "../run/execute.hpp"
+#include "../team/poller.hpp"
 #include "full_batch.hpp"
 #include "settings.hpp"
 
 namespace stoop {
 namespace {
 
-// The value, where it and the gradient are finite; `size` is the norm of the gradient, or any number made of it.
+// Returns the value if it and the gradient are finite. `size` is the norm of the gradient, or any number that is finite
+// exactly if the gradient is.
 double checked(double value, double size, Index step) {
   if (std::isfinite(value) && std::isfinite(size)) return value;
   throw NonFiniteLossError(
@@ -22,7 +23,7 @@ double checked(double value, double size, Index step) {
       "minimize");
 }
 
-// Not finite where an element is not: a sum could overflow, and this cannot.
+// Returns a number that is not finite if an element is not. A sum could overflow; this cannot.
 double largest(std::span<const double> gradient) {
   double result = 0.0;
   for (const double value : gradient) {
@@ -55,13 +56,13 @@ std::vector<double> minimize(const Cost& cost, std::span<double> point, const Op
   constexpr const char* kWhere = "minimize";
   validate(optimizer);
   if (steps < 1) throw_value_error(kWhere, "steps=" + std::to_string(steps), "expected at least 1", "give the updates");
-  if (kind_of(optimizer) == OptimizerKind::newton_cg) {
+  if (std::holds_alternative<NewtonCG>(optimizer)) {
     throw_value_error(kWhere, "newton_cg with a cost that gives no Hessian-vector products",
                       "expected another optimizer", "use LBFGS, which needs gradients alone");
   }
   Poller poller([&](Index) { return keep_going(); });
   const auto keeps_going = [&] { return !keep_going || !poller.is_due() || poller.keep_going(0); };
-  if (is_full_batch(kind_of(optimizer))) return iterate(cost, point, optimizer, steps, keeps_going);
+  if (is_full_batch(optimizer)) return iterate(cost, point, optimizer, steps, keeps_going);
   ParameterUpdater<double> updater(optimizer);
   std::vector<double> values, gradient(point.size());
   for (Index i = 0; i < steps && keeps_going(); ++i) {

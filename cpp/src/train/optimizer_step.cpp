@@ -34,11 +34,11 @@ struct ParameterUpdater<T>::Impl {
   explicit Impl(Optimizer wanted) : optimizer(std::move(wanted)), ops(active_table<T>()) {
     validate(optimizer);
     check_numbers(ElementRange(sizeof(T)), optimizer, kWhere);
-    if (is_full_batch(kind_of(optimizer))) {
-      throw_value_error(kWhere, std::string(name_of(kind_of(optimizer))) + " needs the cost, not a gradient alone",
+    if (is_full_batch(optimizer)) {
+      throw_value_error(kWhere, std::string(name_of(optimizer)) + " needs the cost, not a gradient alone",
                         "expected an optimizer of single updates", "use minimize, or a Trainer");
     }
-    kernel = ops.update[static_cast<std::size_t>(kind_of(optimizer))];
+    kernel = ops.update[optimizer.index()];
   }
 
   Optimizer optimizer;
@@ -98,13 +98,13 @@ struct ParameterUpdater<T>::Impl {
   }
 
   void update(std::span<const std::span<T>> parameters, std::span<const std::span<const T>> gradients,
-              const UpdateArgs<T>& rates, int thread, int team) {
+              const UpdateArgs<T>& common, int thread, int team) {
     for (std::size_t i = 0; i < parameters.size(); ++i) {
       const Range blocks = share(block_count(sizes[i], kBlock), thread, team);
       for (Index b = blocks.begin; b < blocks.end; ++b) {
         const Index begin = b * kBlock;
         double unused[2];
-        UpdateArgs<T> args = rates;
+        UpdateArgs<T> args = common;
         args.n = std::min(kBlock, sizes[i] - begin);
         args.weight = parameters[i].data() + begin;
         args.grad = gradients[i].data() + begin;
@@ -136,12 +136,13 @@ void ParameterUpdater<T>::step(std::span<const std::span<T>> parameters,
   const double rate = schedule_of(impl_->optimizer)(impl_->steps);
   check_rates({&rate, 1}, impl_->steps);
   if (impl_->steps == 0) impl_->start(parameters);
-  UpdateArgs<T> rates{};
-  set_rates(rates, impl_->optimizer, rate, impl_->steps + 1);
+  UpdateArgs<T> common{};
+  AnyRates rates;
+  set_rates(common, rates, impl_->optimizer, rate, impl_->steps + 1);
   Index elements = 0;
   for (const Index n : impl_->sizes) elements += n;
   run_shares(threads_for_elements(elements, get_num_threads()),
-             [&](int number, int shares) { impl_->update(parameters, gradients, rates, number, shares); });
+             [&](int number, int shares) { impl_->update(parameters, gradients, common, number, shares); });
   ++impl_->steps;
 }
 

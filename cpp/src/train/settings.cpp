@@ -9,6 +9,7 @@
 #include <stoop/runtime.hpp>
 
 #include "../data/checks.hpp"
+#include "../spec/losses.hpp"
 
 namespace stoop {
 namespace {
@@ -33,10 +34,9 @@ void check_limit(const char* name, const std::optional<double>& value) {
 
 // LBFGS and NewtonCG compare values and gradients of one function from update to update.
 void check_full_batch(const TrainerConfig& config, const Graph& graph) {
-  const OptimizerKind kind = kind_of(config.optimizer);
-  if (!is_full_batch(kind)) return;
+  if (!is_full_batch(config.optimizer)) return;
   const auto refuse = [&](const std::string& given) {
-    throw_value_error("Trainer", given + " with the optimizer " + std::string(name_of(kind)),
+    throw_value_error("Trainer", given + " with the optimizer " + std::string(name_of(config.optimizer)),
                       "expected a function that stays the same while it is minimised",
                       "leave it out, or use an optimizer of mini-batches such as Adam");
   };
@@ -50,9 +50,15 @@ void check_full_batch(const TrainerConfig& config, const Graph& graph) {
 
 }  // namespace
 
-// The softmax of one output is 1 whatever it is: the loss would be 0 and nothing be learned.
+// The softmax of a single output is always 1, so the loss would be 0 and nothing would be learned.
 void check_outputs(const TrainerConfig& config, const Graph& graph) {
-  if (kind_of(config.loss) != LossKind::softmax_cross_entropy || graph.output_dim() != 1) return;
+  if (graph.output_dim() % outputs_per_target(kind_of(config.loss)) != 0) {
+    throw_value_error(
+        "Trainer", std::to_string(graph.output_dim()) + " outputs with " + std::string(name_of(kind_of(config.loss))),
+        "expected an even number, for each target a mean and a log variance",
+        "give the last Dense two units for each column of y");
+  }
+  if (kind_of(config.loss) != kind_of<SoftmaxCrossEntropy>() || graph.output_dim() != 1) return;
   throw_value_error(
       "Trainer", "one output with softmax_cross_entropy, for which it is always right",
       "expected an output for each class",
@@ -138,7 +144,7 @@ void check_rates(std::span<const double> rates, Index first) {
 
 namespace {
 
-// "l2=1e+300" where a penalty or its gradient leaves the range of T, else nothing.
+// Returns "l2=1e+300" if a penalty or its gradient leaves the range of T, else nothing.
 template <class T>
 std::string overflowing_penalty(const TrainerConfig& config, const Graph& graph, const T* parameters) {
   constexpr double kLargest = static_cast<double>(std::numeric_limits<T>::max());
@@ -192,7 +198,7 @@ std::string cause_of_long_step(double learning_rate) {
 
 template <class T>
 std::string steep_gradient(const Optimizer& optimizer, double norm) {
-  const std::string name(name_of(kind_of(optimizer)));
+  const std::string name(name_of(optimizer));
   return "the gradient, of norm " + number_text(norm) + ", has an element whose square is beyond " + kTypeName<T> +
          ", and " + name + ", which divides by the root of such squares, would never move that parameter again";
 }

@@ -10,7 +10,7 @@
 namespace stoop {
 namespace {
 
-// One rotation of Jacobi's method, which makes a(p, q) zero; the columns of v turn along.
+// Makes one rotation of Jacobi's method, which sets a(p, q) to zero. The columns of v are rotated too.
 void rotate(SquareMatrix& a, SquareMatrix& v, std::size_t p, std::size_t q) {
   const double theta = (a(q, q) - a(p, p)) / (2.0 * a(p, q));
   const double t = std::copysign(1.0, theta) / (std::abs(theta) + std::sqrt(theta * theta + 1.0));
@@ -32,7 +32,7 @@ void rotate(SquareMatrix& a, SquareMatrix& v, std::size_t p, std::size_t q) {
   }
 }
 
-// Whether what is outside the diagonal is rounding.
+// Returns whether the elements outside the diagonal are only rounding.
 bool is_diagonal(SquareMatrix& a) {
   constexpr double kEps = std::numeric_limits<double>::epsilon();
   double outside = 0.0, all = 0.0;
@@ -67,7 +67,7 @@ void Lanczos<T>::diagonalise() {
   }
 }
 
-// A direction of length 1; zeros where nothing is free.
+// Returns a direction of length 1, or zeros if nothing is free.
 template <class T>
 void Lanczos<T>::draw_start(const std::vector<bool>& free, std::uint64_t seed) {
   next_.assign(free.size(), T(0));
@@ -80,7 +80,7 @@ void Lanczos<T>::draw_start(const std::vector<bool>& free, std::uint64_t seed) {
 
 template <class T>
 void Lanczos<T>::build_basis(const Multiply& multiply, int iterations, const std::function<bool()>& keep_going) {
-  double largest = 0.0;  // of the matrix, as far as seen
+  double largest = 0.0;  // the largest element of the matrix so far
   diagonal_.clear();
   beside_.clear();
   for (size_ = 0; size_ < static_cast<std::size_t>(iterations);) {
@@ -118,7 +118,7 @@ Spectrum Lanczos<T>::extreme_eigenvalues(const Multiply& multiply, const std::ve
   }
   for (std::size_t k = 0; k < size_ && !lowest.empty(); ++k) add_scaled<T>(lowest, vectors_(k, first), basis_[k]);
   const double smallest = matrix_(first, first), largest = matrix_(last, last);
-  // What rounding leaves of the products is in the residual, too.
+  // The residual includes the rounding of the products.
   const double rounding =
       static_cast<double>(std::numeric_limits<T>::epsilon()) * std::max(std::abs(smallest), std::abs(largest));
   const auto residual = [&](std::size_t k) {

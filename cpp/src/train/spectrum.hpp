@@ -1,4 +1,4 @@
-// The ends of the spectrum of a symmetric matrix that is known by its products with vectors.
+// Finds the ends of the spectrum of a symmetric matrix that is given by its products with vectors.
 #pragma once
 
 #include <cstdint>
@@ -36,10 +36,10 @@ class Lanczos {
  public:
   using Multiply = std::function<void(std::span<const T>, std::span<T>)>;
 
-  // Lanczos 1950, with every vector orthogonalised against all before it (Golub & Van Loan 2013, section 10.3.1):
-  // `iterations` products, fewer where the space is exhausted. The starting vector is drawn from `seed` and is zero
-  // where `free` is false, which the matrix must keep. `lowest`, if not empty, gets the vector of the smallest
-  // eigenvalue. `keep_going` is asked before each product but the first; false ends the iterations with what is known.
+  // Lanczos 1950, with every vector orthogonalised against all vectors before it (Golub & Van Loan 2013, section 10.3.1).
+  // It makes `iterations` products, or fewer if the space is exhausted. The starting vector is drawn from `seed` and is zero
+  // where `free` is false; the products must be zero there too. If `lowest` is not empty, it gets the vector of the smallest
+  // eigenvalue. `keep_going` is asked before each product but the first; false ends the iterations with the result so far.
   Spectrum extreme_eigenvalues(const Multiply& multiply, const std::vector<bool>& free, int iterations,
                                std::uint64_t seed, std::span<T> lowest = {},
                                const std::function<bool()>& keep_going = {});
@@ -49,7 +49,7 @@ class Lanczos {
   void build_basis(const Multiply& multiply, int iterations, const std::function<bool()>& keep_going);
   void diagonalise();
 
-  std::vector<T> next_;                // the vector that the basis gets next
+  std::vector<T> next_;                // the next vector of the basis
   std::vector<std::vector<T>> basis_;  // orthonormal; the first `size_` count
   std::size_t size_ = 0;
   std::vector<double> diagonal_, beside_;  // the matrix in it, tridiagonal: beside_[k] couples k and k + 1

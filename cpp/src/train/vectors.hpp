@@ -1,4 +1,4 @@
-// What the full-batch optimizers do with whole vectors. Sums in float64 and in an order that depends on n alone.
+// Operations of the full-batch optimizers on whole vectors. Sums are taken in float64, in an order that depends on n alone.
 #pragma once
 
 #include <cmath>
@@ -22,7 +22,7 @@ double dot(std::span<const T> a, std::span<const T> b) {
   return total;
 }
 
-// Also where double does not hold the squares.
+// It also works if double does not hold the squares.
 template <class T>
 double norm(std::span<const T> a) {
   constexpr double kLeast = 0x1p-952;

@@ -1,4 +1,4 @@
-"""The interface behind which every library is measured, and the list of those that are.
+"""The interface through which every library is measured, and the list of these libraries.
 
 An engine may shuffle, gather and update in whichever way its own documentation advises, through its public API only.
 """
@@ -14,7 +14,7 @@ from stoop.bench.workloads import Array, Workload
 
 
 class Entry(NamedTuple):
-    """Where an engine is and what it needs; its module is imported only in the process that measures it."""
+    """The place and the needs of an engine. Its module is imported only in the process that measures it."""
 
     module: str
     class_name: str
@@ -46,7 +46,7 @@ class Engine(ABC):
 
     @staticmethod
     def missing(workload: Workload) -> str | None:
-        """What is lacking to run this workload, in words; None if nothing."""
+        """Say in words what is missing to run this workload; None if nothing is."""
         del workload
         return None
 
@@ -63,7 +63,7 @@ class Engine(ABC):
 
 
 def packages_to_install(name: str) -> list[str]:
-    """What has to be installed before this engine can be measured. Imports nothing."""
+    """Return the packages to install before this engine can be measured. Imports nothing."""
     return [package for module, package in ENGINES[name].packages.items() if importlib.util.find_spec(module) is None]
 
 

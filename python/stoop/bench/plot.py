@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from stoop._errors import message
 from stoop.bench.report import REFERENCE, Case, Report
 from stoop.bench.workloads import WORKLOADS
 from stoop.plotting import _TEXT, _TRAIN, _VALIDATION, _figure, _finished, _style
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 LOG_SCALE_FROM = 5.0  # the slowest engine takes this many times as long as the fastest
-# Of the overview: what each engine is called there, its colour on light and on dark pages, and its marker.
+# The name of each engine in the overview, its colour on light and on dark pages, and its marker.
 SHOWN = {
     "pytorch": ("PyTorch, eager", "#c2410c", "#fb923c", "o"),
     "pytorch-compile": ("PyTorch, compiled", "#a16207", "#facc15", "s"),
@@ -29,13 +30,34 @@ def check_matplotlib() -> None:
     _figure(1.0, 1.0)
 
 
-def draw(report: Report, folder: Path) -> list[Path]:
+def check_one_kind(report: Report, mixed: bool) -> None:
+    """Refuse a figure that would show samples with near and with far cores as if they were alike.
+
+    Raises
+    ------
+    ValueError
+        If the run has both, unless `mixed`.
+    """
+    kinds = report.distances()
+    if len(kinds) > 1 and not mixed:
+        given = f"the distance of the cores changed during the run ({', '.join(kinds)})"
+        hint = "measure again, or add --mixed to draw it as it is"
+        raise ValueError(message("bench", given, "expected samples of one kind in a figure", hint))
+
+
+def draw(report: Report, folder: Path, *, mixed: bool = False) -> list[Path]:
     """Write `<workload>.png` for each workload that has figures, and the overview if it compares several.
 
     Returns
     -------
     list of Path
+
+    Raises
+    ------
+    ValueError
+        If the run has samples of several kinds, unless `mixed`.
     """
+    check_one_kind(report, mixed)
     paths = []
     workloads = dict.fromkeys(case.workload for case in report.measured)
     for workload in workloads:

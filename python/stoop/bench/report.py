@@ -11,6 +11,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Literal
 
+from stoop import _latency
 from stoop._errors import message
 from stoop.bench.workloads import WORKLOADS
 
@@ -40,10 +41,17 @@ class Case:
     trained_loss: float | None = None
     epochs_per_sample: int = 0
     microseconds: list[float] = field(default_factory=list)  # per step, one sample a round
+    core_latency: list[float | None] = field(default_factory=list)  # ns just before each sample; None: not measured
+
+    @property
+    def distances(self) -> list[str]:
+        """The distance of the cores at each sample, "near" or "far"; "unknown" where it was not measured."""
+        latencies = [*self.core_latency, *[None] * (len(self.microseconds) - len(self.core_latency))]
+        return ["unknown" if latency is None else _latency.distance(latency) for latency in latencies]
 
     @property
     def median(self) -> float:
-        """Of the samples."""
+        """The median of the samples."""
         return median(self.microseconds)
 
     @property
@@ -55,7 +63,7 @@ class Case:
 
     @property
     def gflops(self) -> float:
-        """Of the matrix products, in GFLOP/s."""
+        """The speed of the matrix products in GFLOP/s."""
         return WORKLOADS[self.workload].flops_per_step / self.median / 1e3
 
 
@@ -73,7 +81,7 @@ class Report:
     protocol: str  # what was run, in words
     absent: dict[str, str]  # engine -> why it was not run at all
     cases: list[Case]
-    core_latency: list[float] = field(default_factory=list)  # ns from core to core and back, as it changed in the run
+    core_latency: list[float] = field(default_factory=list)  # ns from core to core and back, all through the run
 
     @property
     def measured(self) -> list[Case]:
@@ -82,8 +90,18 @@ class Report:
 
     @property
     def status(self) -> int:
-        """Of the run as a command: 1 if an engine failed, else 0."""
+        """The exit status of the run: 1 if an engine failed, else 0."""
         return int(any(case.status == "failed" for case in self.cases))
+
+    def distances(self, workload: str | None = None) -> list[str]:
+        """Return how far apart the cores were at the samples of a workload or of all, each kind once.
+
+        A single thread does not depend on it: then nothing is returned.
+        """
+        if self.threads < 2:
+            return []
+        cases = [case for case in self.measured if workload in (None, case.workload)]
+        return sorted({distance for case in cases for distance in case.distances})
 
     @classmethod
     def read(cls, path: Path) -> Report:
@@ -108,7 +126,7 @@ class Report:
 
     def write(self, path: Path) -> None:
         """Write JSON with the raw samples, so that any figure can be made again."""
-        content = asdict(self)
+        content = asdict(self) | {"core_distances": self.distances()}
         for entry, case in zip(content["cases"], self.cases, strict=True):
             if case.status == "measured":
                 entry |= {
@@ -126,7 +144,7 @@ class Report:
         if self.environment:
             lines.append("environment: " + ", ".join(f"{k}={v}" for k, v in self.environment.items()))
         lines += [f"warning: {warning}" for warning in self.warnings()]
-        lines += ["", *_table(_COLUMNS, [self._row(case) for case in self.measured])]
+        lines += ["", *table(_COLUMNS, [self._row(case) for case in self.measured])]
         absent = [f"- {engine}: {reason}" for engine, reason in self.absent.items()]
         absent += [
             f"- {case.workload}, {case.engine}: {case.reason}" for case in self.cases if case not in self.measured
@@ -136,8 +154,9 @@ class Report:
     def _latency_text(self) -> str:
         if not self.core_latency:
             return ""
-        low, high = min(self.core_latency), max(self.core_latency)
-        return f", core to core and back {low:.0f} to {high:.0f} ns"
+        low, high = (f"{bound(self.core_latency):.0f}" for bound in (min, max))
+        kinds = " and ".join(dict.fromkeys(_latency.distance(latency) for latency in self.core_latency))
+        return f", core to core and back {low if low == high else f'{low} to {high}'} ns ({kinds})"
 
     def warnings(self) -> list[str]:
         """Return what speaks against the figures."""
@@ -147,7 +166,19 @@ class Report:
                 f"other processes used {self.busy_cores:.1f} cores: an engine whose threads wait for each other loses "
                 "far more by that than one that works on a single thread; repeat this on an idle machine"
             )
-        return warnings
+        return warnings + self._distance_warnings()
+
+    def _distance_warnings(self) -> list[str]:
+        kinds = self.distances()
+        if len(kinds) < 2:
+            return []
+        names = dict.fromkeys(case.workload for case in self.measured)
+        if mixed := [name for name in names if len(self.distances(name)) > 1]:
+            when = f"between the samples of {', '.join(mixed)}"
+            advice = "ratios are formed of samples of one kind, but the medians mix them; measure again"
+        else:
+            when, advice = "during the run", "compare engines on one workload, but not one workload with another"
+        return [f"the distance of the cores changed {when} ({', '.join(kinds)}): {advice}"]
 
     def machine_line(self) -> str:
         """Return on what the figures were measured, with the limits of the machine in the same run."""
@@ -164,15 +195,19 @@ class Report:
         """Median over the rounds of this engine's time over the reference's in the same round.
 
         Paired, because the speed of a machine drifts more between rounds than within one. The last round may have
-        ended early.
+        ended early. A round in which the cores were near for one engine and far for the other does not count; None
+        where no round is left.
         """
         for other in self.measured:
             if (other.workload, other.engine) == (case.workload, REFERENCE):
-                return median(a / b for a, b in zip(case.microseconds, other.microseconds, strict=False))
+                kinds = zip(case.distances, other.distances, strict=False)
+                pairs = zip(case.microseconds, other.microseconds, kinds, strict=False)
+                ratios = [a / b for a, b, (kind, other_kind) in pairs if kind == other_kind or self.threads < 2]
+                return median(ratios) if ratios else None
         return None
 
     def milliseconds(self, case: Case) -> bool:
-        """Whether the times of this case are shown in ms.
+        """Return whether the times of this case are shown in ms.
 
         They are from 10 ms on, where some engine needs six digits of microseconds for the same workload: figures that
         are compared then have one unit, and none has fewer than three digits.
@@ -215,8 +250,8 @@ def _time(microseconds: float, in_milliseconds: bool) -> str:
     return f"{milliseconds:,.1f} ms" if milliseconds >= 9.95 else f"{milliseconds:.2f} ms"
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Lines of a Markdown table, padded so that it can be read as it is; all but two columns are numbers."""
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return the lines of a Markdown table, padded so that it can be read as it is; all but two columns are numbers."""
     widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
 
     def line(cells: Sequence[str]) -> str:

@@ -6,12 +6,9 @@ hits all of them alike; a figure is the median over the rounds.
 
 from __future__ import annotations
 
-import math
 import os
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from math import inf
@@ -20,20 +17,14 @@ from pathlib import Path
 from stoop import _core
 from stoop._console import say
 from stoop._errors import message
+from stoop.bench import compare
 from stoop.bench.engine import packages_to_install
-from stoop.bench.report import (
-    THREAD_VARIABLES,
-    Case,
-    Report,
-    environment_warnings,
-    machine_line,
-    steering_environment,
-)
+from stoop.bench.machine import Machine, same_for_all
+from stoop.bench.report import Case, Report, environment_warnings, machine_line, steering_environment
 from stoop.bench.worker import EngineError, OutOfTimeError, UnsupportedError, Worker
 from stoop.bench.workloads import WORKLOADS, Workload
 
 SETTLE_SECONDS = 0.05  # threads of the engine before have gone to sleep by then
-BUSY_SECONDS = 0.2  # long against the ticks in which the system counts
 CLOSING_SECONDS = 5.0  # to end the workers, report and draw
 OUT_OF_TIME = "out of time (--minutes)"
 # Left out unless asked for, and why.
@@ -48,7 +39,7 @@ _Visit = Callable[[str, dict[str, list[Case]]], None]  # to a workload, with the
 
 @dataclass(frozen=True)
 class Settings:
-    """What the command line says."""
+    """The options of the command line."""
 
     workloads: Sequence[str]
     engines: Sequence[str]
@@ -60,31 +51,7 @@ class Settings:
     full: bool  # epochs of full length, every engine
     json: Path | None = None
     plot: Path | None = None
-
-
-class _Machine:
-    """Its FMA peak and memory bandwidth, the best of all measurements of the run, and how busy others keep it."""
-
-    def __init__(self, threads: int) -> None:
-        self._threads = threads
-        self.fma_peak = self.memory_bandwidth = 0.0
-        self.core_latency: list[float] = []  # of a virtual machine it changes within minutes
-        self._busy: list[float] = []
-
-    def measure(self) -> None:
-        """Measure all; no engine is at work meanwhile."""
-        before = _cpu_seconds()
-        time.sleep(BUSY_SECONDS)
-        self._busy.append((_cpu_seconds() - before) / BUSY_SECONDS)
-        self.fma_peak = max(self.fma_peak, _core.measure_fma_peak("float32", self._threads))
-        self.memory_bandwidth = max(self.memory_bandwidth, _core.measure_memory_bandwidth(self._threads))
-        if math.isfinite(latency := _core.measure_core_latency()):
-            self.core_latency.append(latency)
-
-    @property
-    def busy_cores(self) -> float:
-        """How many cores other processes used, on average over the run."""
-        return sum(self._busy) / max(1, len(self._busy))
+    mixed: bool = False  # draw samples with near and with far cores together
 
 
 def run(settings: Settings) -> int:
@@ -95,7 +62,7 @@ def run(settings: Settings) -> int:
     for warning in environment_warnings(environment):
         _progress(f"warning: {warning}")
     started = datetime.now(timezone.utc)
-    with _same_for_all(settings.threads):
+    with same_for_all(settings.threads):
         comparison = _Comparison(settings, [engine for engine in settings.engines if engine not in absent])
         cases = comparison.run()
     report = Report(
@@ -116,15 +83,19 @@ def run(settings: Settings) -> int:
     return report.status
 
 
-def show(source: Path, plot: Path | None) -> int:
-    """Print the table of a run that `source` records, and draw it; the exit status of that run."""
+def show(sources: Sequence[Path], plot: Path | None, mixed: bool) -> int:
+    """Print the table of a run that a file records, and draw it; of several files, a table that compares them.
+
+    The exit status is 1 if an engine failed in one of the runs.
+    """
     if plot is not None:
         _check_plot(plot)
-    report = Report.read(source)
-    say(report.markdown())
+    reports = {os.path.relpath(source): Report.read(source) for source in sources}
+    report, *others = reports.values()
+    say(compare.markdown(reports, mixed) if others else report.markdown())
     if plot is not None:
-        _draw(report, plot)
-    return report.status
+        _draw(report, plot, mixed)
+    return max(report.status for report in reports.values())
 
 
 class _Comparison:
@@ -135,7 +106,7 @@ class _Comparison:
         self._end = inf if settings.minutes is None else time.monotonic() + 60 * settings.minutes - CLOSING_SECONDS
         self._last = self._end  # of the run; _end becomes that of a workload
         self._workers: dict[str, Worker] = {}
-        self.machine = _Machine(settings.threads)
+        self.machine = Machine(settings.threads)
         self.absent: dict[str, str] = {}  # engine -> why it cannot be run at all
         self._versions: dict[str, str] = {}
         self._current = ""  # the workload that the workers are at
@@ -160,6 +131,7 @@ class _Comparison:
         finally:
             for worker in self._workers.values():
                 worker.close()
+        self.machine.measure_latency()
         return [case for name in names for case in found[name]]
 
     def _share_out(self, names: list[str], found: dict[str, list[Case]], visit: _Visit) -> None:
@@ -218,7 +190,7 @@ class _Comparison:
             if began + one_round > self._end:
                 break
             self.machine.measure()
-            shift = number % max(1, len(cases))  # no engine always runs behind the same neighbour
+            shift = number % max(1, len(cases))  # no engine always runs after the same one
             for case in cases[shift:] + cases[:shift]:
                 if case.status == "measured" and case.engine in self._workers:
                     self._sample(case, workload, self._last)
@@ -258,6 +230,7 @@ class _Comparison:
 
     def _sample(self, case: Case, workload: Workload, end: float) -> None:
         time.sleep(SETTLE_SECONDS)
+        latency = self.machine.measure_latency()
         try:
             left = end - time.monotonic()
             seconds = self._workers[case.engine].sample(case.epochs_per_sample, left)
@@ -265,6 +238,7 @@ class _Comparison:
             self._give_up(case, error)
         else:
             case.microseconds.append(1e6 * seconds / (case.epochs_per_sample * workload.steps_per_epoch))
+            case.core_latency.append(latency)
 
     def _give_up(self, case: Case, error: Exception) -> None:
         """Note why there are no (more) samples; the next workload starts with a fresh worker."""
@@ -288,7 +262,7 @@ def _check(settings: Settings) -> None:
         given = f"not installed: {', '.join(sorted(missing))}"
         hint = f"pip install {' '.join(sorted(missing))}"
         raise ImportError(message("bench", given, "expected the libraries of all --engines", hint))
-    # What would fail after the measurements fails before them.
+    # These checks would otherwise fail after the measurements.
     if settings.json is not None:
         _check_file(settings.json)
     if settings.plot is not None:
@@ -326,51 +300,6 @@ def _why_absent(engine: str, settings: Settings) -> str | None:
     return None
 
 
-@contextmanager
-def _same_for_all(threads: int) -> Iterator[None]:
-    """Same CPUs, same thread count and no GPU for all workers, which inherit this before they load any library."""
-    settings = dict.fromkeys(THREAD_VARIABLES, str(threads)) | {"JAX_PLATFORMS": "cpu"}
-    before = {name: os.environ.get(name) for name in settings}
-    cpus = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None
-    os.environ.update(settings)
-    if cpus is not None:
-        os.sched_setaffinity(0, _choose_cpus(cpus, threads))
-    try:
-        yield
-    finally:
-        if cpus is not None:
-            os.sched_setaffinity(0, cpus)
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-
-
-def _cpu_seconds() -> float:
-    """Return what all processes of the machine have used on the CPUs of this one; other systems: 0."""
-    stat = Path("/proc/stat")
-    if not stat.exists() or not hasattr(os, "sched_getaffinity"):
-        return 0.0
-    names = {f"cpu{cpu}" for cpu in os.sched_getaffinity(0)}
-    lines = [line.split() for line in stat.read_text().splitlines()]
-    # user, nice, system, (idle, iowait,) irq, softirq, steal
-    ticks = sum(int(f) for name, *fields in lines if name in names for f in fields[:3] + fields[5:8])
-    return ticks / os.sysconf("SC_CLK_TCK")
-
-
-def _choose_cpus(usable: set[int], count: int) -> list[int]:
-    """One CPU of each core first: a second one adds little, yet would count as a thread."""
-    taken: Counter[str] = Counter()  # of each core
-    order: list[tuple[int, int]] = []
-    for cpu in sorted(usable):
-        siblings = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list")
-        core = siblings.read_text() if siblings.exists() else str(cpu)
-        order.append((taken[core], cpu))
-        taken[core] += 1
-    return [cpu for _, cpu in sorted(order)[:count]]
-
-
 def _protocol(settings: Settings) -> str:
     epochs = "epochs of full length" if settings.full else "epochs shortened to a few tenths of a second"
     end = "" if settings.minutes is None else f", within {settings.minutes:g} minutes in all"
@@ -385,13 +314,13 @@ def _write(report: Report, settings: Settings) -> None:
         report.write(settings.json)
         say(f"\nraw samples: {os.path.relpath(settings.json)}")
     if settings.plot is not None:
-        _draw(report, settings.plot)
+        _draw(report, settings.plot, settings.mixed)
 
 
-def _draw(report: Report, folder: Path) -> None:
+def _draw(report: Report, folder: Path, mixed: bool) -> None:
     from stoop.bench import plot
 
-    paths = plot.draw(report, folder)
+    paths = plot.draw(report, folder, mixed=mixed)
     say(f"plots: {', '.join(os.path.relpath(path) for path in paths)}")
 
 

@@ -34,7 +34,7 @@ class OutOfTimeError(RuntimeError):
 
 @dataclass(frozen=True)
 class Preparation:
-    """What is known once an engine has shown that it trains."""
+    """The figures of an engine that has shown that it trains."""
 
     constant_loss: float  # of the best constant prediction
     trained_loss: float

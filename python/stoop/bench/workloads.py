@@ -41,12 +41,12 @@ class Workload:
 
     @property
     def samples(self) -> int:
-        """Of an epoch."""
+        """The number of samples of an epoch."""
         return self.batch_size * self.steps_per_epoch
 
     @property
     def is_classification(self) -> bool:
-        """Whether the targets are classes."""
+        """Return whether the targets are classes."""
         return self.loss == "softmax_cross_entropy"
 
     @property

@@ -1,82 +1,23 @@
-"""The state that an optimizer keeps for bare arrays: one updater of the core per list of arrays; checks of those."""
+"""Checks of bare arrays that an optimizer updates in place, and of their gradients."""
 
-from __future__ import annotations
-
-import json
-import weakref
 from bisect import bisect_left
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from stoop import _core
 from stoop._arrays import real_numbers, refuse_masked
 from stoop._errors import message
-from stoop.schedules import python_rate
 
-if TYPE_CHECKING:
-    from stoop.optimizers import Optimizer
+Array = npt.NDArray[Any]
 
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
-Array = npt.NDArray[Any]
-State = tuple[list[list[Array]], list[int], int]  # by state and by array; sizes of the arrays; updates made
-Snapshot = tuple[str, State]  # dtype character first
-Key = tuple[str | tuple[int, int], ...]  # dtype, address and size of each array
-
-
-class ArrayStates:
-    """Updaters by the memory they update; forgotten when that memory is."""
-
-    def __init__(self, optimizer: Optimizer, copied: Sequence[Snapshot]) -> None:
-        self._copied = list(copied)  # which no arrays have claimed yet
-        self._config = json.dumps(optimizer.to_config())
-        self._rate = python_rate(optimizer.learning_rate)
-        self._updaters: dict[Key, _Entry] = {}
-
-    def step(self, where: str, parameters: Sequence[Array], gradients: Sequence[npt.ArrayLike]) -> None:
-        """Check the arrays and update them; see ``Optimizer.step``."""
-        checked = check_parameters(where, parameters)
-        self.update(where, parameters, checked, check_gradients(where, parameters, gradients))
-
-    def update(self, where: str, parameters: Sequence[Array], checked: list[Array], gradients: list[Array]) -> None:
-        """Update the parameters by what `check_parameters` and `check_gradients` returned."""
-        key = (parameters[0].dtype.char, *((array.__array_interface__["data"][0], array.size) for array in checked))
-        entry = self._updaters.get(key)
-        if entry is None:
-            entry = self._add(key, parameters, Extents(where, checked))
-        entry.updater.step(checked, entry.extents.apart(where, gradients), where)
-
-    def _add(self, key: Key, parameters: Sequence[Array], extents: Extents) -> _Entry:
-        double = parameters[0].dtype.itemsize == 8
-        make: Any = _core.ParameterUpdaterFloat64 if double else _core.ParameterUpdaterFloat32
-        updaters = self._updaters
-
-        # Memory that is freed may be given to other arrays, which must not find this state.
-        def forget(_: object) -> None:
-            updaters.pop(key, None)
-
-        owners = [_hold(_owner(array), forget) for array in parameters]
-        updater = make(self._config, self._rate)
-        sizes = [array.size for array in parameters]
-        for place, (dtype, (arrays, known, steps)) in enumerate(self._copied):
-            if dtype == parameters[0].dtype.char and known == sizes:
-                updater.set_state(arrays, known, steps)
-                del self._copied[place]
-                break
-        return updaters.setdefault(key, _Entry(updater, owners, extents))
-
-    def snapshots(self) -> list[Snapshot]:
-        """Return copies of the state of all lists of arrays, the oldest first, for a copy of the optimizer."""
-        living = [(str(key[0]), entry.updater.state()) for key, entry in list(self._updaters.items())]
-        return self._copied + [(dtype, state) for dtype, state in living if state[2] > 0]
-
 
 class Extents:
-    """Where parameters lie in memory: no two in the same place, for an update is of one element by one gradient.
+    """Where parameters lie in memory. No two may share any: an update changes each element once, by one gradient.
 
     Raises
     ------
@@ -115,29 +56,10 @@ class Extents:
         raise ValueError(message(where, given, "expected gradients of their own memory", "give a copy of the gradient"))
 
 
-class _Entry(NamedTuple):
-    updater: _core._ParameterUpdater[Any]
-    owners: list[Any]
-    extents: Extents
-
-
 def _span(array: Array) -> tuple[int, int]:
-    """Return the first address of a contiguous array and the one behind its last byte."""
+    """Return the first address of a contiguous array and the one after its last byte."""
     start: int = array.__array_interface__["data"][0]
     return start, start + array.nbytes
-
-
-def _owner(array: Any) -> Any:
-    while isinstance(array, np.ndarray) and array.base is not None:
-        array = array.base
-    return array
-
-
-def _hold(owner: Any, forget: Any) -> Any:
-    try:
-        return weakref.ref(owner, forget)
-    except TypeError:
-        return owner  # kept alive instead
 
 
 def check_parameters(where: str, parameters: Any) -> list[Array]:

@@ -1,0 +1,50 @@
+// Keeps executors, each with its plan and arena, by what the plan was made for: calls of several kinds by turns find
+// theirs again.
+#pragma once
+
+#include <algorithm>
+#include <memory>
+#include <vector>
+
+#include "executor.hpp"
+
+namespace stoop {
+
+template <class T>
+class PlanCache {
+ public:
+  // Executors that are kept; the one that was not used for longest goes first. Training, loss and gradient in both modes,
+  // and one more fit.
+  static constexpr std::size_t kMost = 6;
+
+  explicit PlanCache(const OpTable<T>& ops) : ops_(ops) { entries_.reserve(kMost + 1); }
+
+  // The executor for this request, valid until the next call. One for more rows serves too; one for fewer is replaced.
+  Executor<T>& executor(const PlanRequest& wanted) {
+    PlanRequest key = wanted;
+    key.batch = 0;
+    const auto found = std::find_if(entries_.begin(), entries_.end(), [&](const Entry& e) { return e.key == key; });
+    if (found == entries_.end() || found->executor->plan().batch < wanted.batch) return add(wanted, key, found);
+    if (found != entries_.begin()) std::rotate(entries_.begin(), found, found + 1);
+    return *entries_.front().executor;
+  }
+
+ private:
+  struct Entry {
+    PlanRequest key;  // but for the rows
+    std::unique_ptr<Executor<T>> executor;
+  };
+
+  Executor<T>& add(const PlanRequest& wanted, const PlanRequest& key, typename std::vector<Entry>::iterator replaced) {
+    if (replaced != entries_.end()) entries_.erase(replaced);  // first, so that both are not in memory at once
+    if (entries_.size() == kMost) entries_.pop_back();
+    auto plan = std::make_shared<const Plan>(build_plan(wanted));
+    entries_.insert(entries_.begin(), {key, make_executor(std::move(plan), ops_)});
+    return *entries_.front().executor;
+  }
+
+  const OpTable<T>& ops_;
+  std::vector<Entry> entries_;  // the one that was used last comes first
+};
+
+}  // namespace stoop

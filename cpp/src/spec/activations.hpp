@@ -1,0 +1,128 @@
+// What is known of each activation beyond its formula, which is in cpu/activation.inl.hpp.
+#pragma once
+
+#include <stoop/layers.hpp>
+
+#include "spec.hpp"
+
+namespace stoop {
+
+// What the derivative is computed from. The output, wherever it determines the derivative: a product's epilogue may then
+// overwrite its input.
+enum class Saves { output, input };
+
+struct ActivationSpec {
+  static constexpr Saves kSaves = Saves::output;
+  static constexpr bool kReluLike = false;             // He initialisation suits it
+  static constexpr bool kSignGivesDerivative = false;  // that of the output does: f is linear on each side of 0
+  static constexpr Key kTrainable = Key::if_changed;
+  static constexpr std::tuple<> kFields{};
+};
+
+template <>
+struct Spec<Identity> : ActivationSpec {
+  static constexpr const char* kName = "identity";
+  static constexpr const char* kClass = "Identity";
+  static constexpr bool kSignGivesDerivative = true;
+};
+
+template <>
+struct Spec<ReLU> : ActivationSpec {
+  static constexpr const char* kName = "relu";
+  static constexpr const char* kClass = "ReLU";
+  static constexpr bool kReluLike = true;
+  static constexpr bool kSignGivesDerivative = true;
+};
+
+// The derivatives of this and of ELU are found from the sign of the output, which a negative number would turn around.
+template <>
+struct Spec<LeakyReLU> : ActivationSpec {
+  static constexpr const char* kName = "leaky_relu";
+  static constexpr const char* kClass = "LeakyReLU";
+  static constexpr bool kReluLike = true;
+  static constexpr bool kSignGivesDerivative = true;
+  static constexpr std::tuple kFields{
+      Field{"negative_slope", &LeakyReLU::negative_slope, at_least(0), "0.01 is usual", Holds::size}};
+};
+
+template <>
+struct Spec<Tanh> : ActivationSpec {
+  static constexpr const char* kName = "tanh";
+  static constexpr const char* kClass = "Tanh";
+};
+
+template <>
+struct Spec<Sigmoid> : ActivationSpec {
+  static constexpr const char* kName = "sigmoid";
+  static constexpr const char* kClass = "Sigmoid";
+};
+
+template <>
+struct Spec<ELU> : ActivationSpec {
+  static constexpr const char* kName = "elu";
+  static constexpr const char* kClass = "ELU";
+  static constexpr bool kReluLike = true;
+  static constexpr std::tuple kFields{Field{"alpha", &ELU::alpha, at_least(0), "1 is usual", Holds::size}};
+};
+
+template <>
+struct Choices<GeluApproximation> {
+  static constexpr const char* kNames[] = {"none", "tanh"};
+};
+
+template <>
+struct Spec<GELU> : ActivationSpec {
+  static constexpr const char* kName = "gelu";
+  static constexpr const char* kClass = "GELU";
+  static constexpr Saves kSaves = Saves::input;
+  static constexpr bool kReluLike = true;
+  static constexpr std::tuple kFields{choice("approximate", &GELU::approximate, "\"none\" is exact", Key::if_changed)};
+};
+
+template <>
+struct Spec<SiLU> : ActivationSpec {
+  static constexpr const char* kName = "silu";
+  static constexpr const char* kClass = "SiLU";
+  static constexpr Saves kSaves = Saves::input;
+  static constexpr bool kReluLike = true;
+};
+
+template <>
+struct Spec<Softplus> : ActivationSpec {
+  static constexpr const char* kName = "softplus";
+  static constexpr const char* kClass = "Softplus";
+};
+
+template <>
+struct Spec<SELU> : ActivationSpec {
+  static constexpr const char* kName = "selu";
+  static constexpr const char* kClass = "SELU";
+};
+
+template <>
+struct Spec<Mish> : ActivationSpec {
+  static constexpr const char* kName = "mish";
+  static constexpr const char* kClass = "Mish";
+  static constexpr Saves kSaves = Saves::input;
+  static constexpr bool kReluLike = true;
+};
+
+template <>
+struct Spec<HardSwish> : ActivationSpec {
+  static constexpr const char* kName = "hard_swish";
+  static constexpr const char* kClass = "HardSwish";
+  static constexpr Saves kSaves = Saves::input;
+  static constexpr bool kReluLike = true;
+};
+
+template <>
+struct Spec<ReLU6> : ActivationSpec {
+  static constexpr const char* kName = "relu6";
+  static constexpr const char* kClass = "ReLU6";
+  static constexpr bool kReluLike = true;
+};
+
+Numbers<Activation> numbers_of(const Activation& activation);
+bool sign_gives_derivative(ActivationKind kind);
+
+}  // namespace stoop

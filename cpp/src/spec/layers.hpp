@@ -1,0 +1,66 @@
+// What is known of each layer that is no activation.
+#pragma once
+
+#include "activations.hpp"
+#include "spec.hpp"
+
+namespace stoop {
+
+inline constexpr const char* kPenaltyHint = "leave it out to take the trainer's, 0 turns it off";
+
+template <>
+struct Spec<Dense> {
+  static constexpr const char* kName = "dense";
+  static constexpr const char* kClass = "Dense";
+  static constexpr std::tuple kFields{
+      Field{"units", &Dense::units, between(1, 0x1p31), "give the number of outputs of the layer", Holds::anything,
+            Key::required},
+      plain("activation", &Dense::activation),
+      plain("use_bias", &Dense::use_bias),
+      plain("kernel_init", &Dense::kernel_init),
+      plain("bias_init", &Dense::bias_init),
+      plain("trainable", &Dense::trainable),
+      Field{"l1", &Dense::l1, at_least(0), kPenaltyHint, Holds::not_zero},
+      Field{"l2", &Dense::l2, at_least(0), kPenaltyHint, Holds::not_zero},
+  };
+};
+
+// The eps of a normalisation stands beside a variance; where that is 0, nothing else keeps 0/0 away.
+template <>
+struct Spec<BatchNorm> {
+  static constexpr const char* kName = "batch_norm";
+  static constexpr const char* kClass = "BatchNorm";
+  static constexpr Key kTrainable = Key::optional;
+  static constexpr std::tuple kFields{
+      Field{"momentum", &BatchNorm::momentum, between(0, 1), "0.9 is usual", Holds::below_one},
+      Field{"eps", &BatchNorm::eps, above(0), "1e-5 is usual", Holds::size},
+  };
+};
+
+template <>
+struct Spec<LayerNorm> {
+  static constexpr const char* kName = "layer_norm";
+  static constexpr const char* kClass = "LayerNorm";
+  static constexpr Key kTrainable = Key::optional;
+  static constexpr std::tuple kFields{Field{"eps", &LayerNorm::eps, above(0), "1e-5 is usual", Holds::size}};
+};
+
+template <>
+struct Spec<Dropout> {
+  static constexpr const char* kName = "dropout";
+  static constexpr const char* kClass = "Dropout";
+  static constexpr Key kTrainable = Key::if_changed;
+  static constexpr std::tuple kFields{Field{"rate", &Dropout::rate, from_up_to(0, 1),
+                                            "rate is the fraction dropped, 0.2 to 0.5 is usual", Holds::anything,
+                                            Key::required}};
+};
+
+template <>
+struct Spec<Residual> {
+  static constexpr const char* kName = "residual";
+  static constexpr const char* kClass = "Residual";
+  static constexpr Key kTrainable = Key::if_changed;
+  static constexpr std::tuple kFields{plain("layers", &Residual::layers, Key::required)};
+};
+
+}  // namespace stoop

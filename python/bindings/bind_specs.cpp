@@ -1,0 +1,128 @@
+// _core.specs(): the names, numbers, defaults and bounds of every kind of thing, from the Spec of each.
+#include <concepts>
+#include <optional>
+#include <type_traits>
+
+#include "bindings.hpp"
+#include "spec/fields.hpp"
+#include "spec/initializers.hpp"
+#include "spec/layers.hpp"
+#include "spec/losses.hpp"
+#include "spec/optimizers.hpp"
+#include "spec/schedules.hpp"
+
+namespace stoop::python {
+namespace {
+
+py::object limit(double value) { return std::isfinite(value) ? py::cast(value) : py::none(); }
+
+// What a member may be, as Python says it; a layer or an initialiser is an "object".
+template <class Member>
+const char* type_of(const Member&) {
+  if (std::same_as<Member, bool>) return "bool";
+  if (Choice<Member>) return "choice";
+  if (std::is_integral_v<Member>) return "int";
+  return std::is_floating_point_v<Member> ? "float" : "object";
+}
+template <class Member>
+const char* type_of(const std::optional<Member>&) {
+  return type_of(Member());
+}
+
+py::dict bounds_of(const Bounds& bounds) {
+  py::dict out;
+  out["low"] = limit(bounds.low);
+  out["high"] = limit(bounds.high);
+  out["without_low"] = bounds.without_low;
+  out["without_high"] = bounds.without_high;
+  return out;
+}
+
+template <class Op, class Member>
+py::dict spec_of_field(const Field<Op, Member>& field) {
+  const Op defaults{};
+  const Member& value = defaults.*field.member;
+  py::dict out = kIsNumber<Member> ? bounds_of(field.bounds) : py::dict();
+  out["type"] = type_of(value);
+  out["required"] = field.presence == Key::required;
+  out["default"] = py::none();
+  if constexpr (std::is_arithmetic_v<Member>) out["default"] = value;
+  if constexpr (std::same_as<Member, LearningRate>) out["default"] = value(0);
+  if constexpr (Choice<Member>) {
+    py::list names;
+    for (const char* name : Choices<Member>::kNames) names.append(name);
+    out["choices"] = names;
+    out["default"] = name_of_choice(value);
+  }
+  if constexpr (kIsNumber<Member>) out["expected"] = expected_text<Member>(field.key, field.bounds);
+  out["hint"] = field.hint;
+  return out;
+}
+
+template <class Op>
+py::dict spec_of_op() {
+  py::dict fields, out;
+  for_each_field<Op>([&](const auto& field) { fields[field.key] = spec_of_field(field); });
+  out["class"] = Spec<Op>::kClass;
+  out["fields"] = fields;
+  return out;
+}
+
+template <class Variant>
+py::dict specs_of() {
+  py::dict out;
+  for_each_alternative<Variant>([&]<class Op>(TypeOf<Op>) { out[Spec<Op>::kName] = spec_of_op<Op>(); });
+  return out;
+}
+
+// An initialiser is a kind with at most one number.
+py::dict initializer_specs() {
+  py::dict out;
+  for (const InitializerSpec& spec : kInitializers) {
+    py::dict fields, entry;
+    if (spec.value != Key::if_changed) {
+      py::dict value = bounds_of(spec.bounds);
+      value["type"] = "float";
+      value["required"] = spec.value == Key::required;
+      value["default"] = Initializer{}.value;
+      value["expected"] = expected_text<double>("value", spec.bounds);
+      value["hint"] = kInitializerHint;
+      fields["value"] = value;
+    }
+    entry["fields"] = fields;
+    out[py::str(spec.name.data(), spec.name.size())] = entry;
+  }
+  return out;
+}
+
+// With what a loss takes and gives.
+py::dict loss_specs() {
+  py::dict out = specs_of<Loss>();
+  for_each_alternative<Loss>([&]<class Op>(TypeOf<Op>) {
+    auto spec = out[Spec<Op>::kName].template cast<py::dict>();
+    spec["takes_classes"] = Spec<Op>::kTakesClasses;
+    spec["takes_labels"] = Spec<Op>::kTargets == TargetValues::probabilities;
+    spec["has_accuracy"] = Spec<Op>::kHasAccuracy;
+    spec["outputs_per_target"] = Spec<Op>::kOutputsPerTarget;
+  });
+  return out;
+}
+
+py::dict specs() {
+  py::dict out;
+  out["activations"] = specs_of<Activation>();
+  out["losses"] = loss_specs();
+  out["layers"] = specs_of<Layer>();
+  out["optimizers"] = specs_of<Optimizer>();
+  out["schedules"] = specs_of<schedules::Schedule>();
+  out["initializers"] = initializer_specs();
+  return out;
+}
+
+}  // namespace
+
+void bind_specs(py::module_& m) {
+  m.def("specs", &specs, "Names, fields, defaults, bounds and hints of all that a model or a trainer is made of.");
+}
+
+}  // namespace stoop::python

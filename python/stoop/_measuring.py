@@ -1,0 +1,116 @@
+"""The part of a `stoop.Trainer` that measures and changes nothing: loss, gradient, curvature."""
+
+from collections.abc import Mapping
+
+import numpy.typing as npt
+
+from stoop._checks import FloatArray, flag, like_parameters
+from stoop._training import Training
+
+
+class Measuring(Training):
+    """The methods of a `stoop.Trainer` that update nothing."""
+
+    def loss_and_grad(
+        self,
+        X: npt.ArrayLike,
+        y: npt.ArrayLike,
+        training: bool = True,
+        dropout: bool = False,
+        sample_weight: npt.ArrayLike | None = None,
+    ) -> tuple[float, dict[str, FloatArray]]:
+        """Return the loss of this batch and its gradient; nothing is updated, running statistics included.
+
+        Parameters
+        ----------
+        X, y : array_like
+            As in `fit`.
+        training : bool, default True
+            BatchNorm normalises with the statistics of this batch. False: with the running ones.
+        dropout : bool, default False
+            Dropout drops, with the mask of the update that would come next. False: it does nothing.
+        sample_weight : array_like, (n_samples,), optional
+            As in `fit`.
+
+        Returns
+        -------
+        loss : float
+            Regularisation included. A loss that is infinite is returned as it is, with a gradient of NaN.
+        gradient : dict of str to ndarray
+            Names and shapes of `Model.parameters`; the arrays share one block. Zero for layers with
+            ``trainable=False``.
+
+        Raises
+        ------
+        ValueError, TypeError
+            For data that cannot be used.
+        """
+        x, targets, weights = self._batch("loss_and_grad", X, y, sample_weight)
+        training = flag("loss_and_grad", "training", training)
+        dropout = flag("loss_and_grad", "dropout", dropout)
+        return self._core.loss_and_grad(x, targets, weights, training, dropout)
+
+    def hessian_vector_product(
+        self,
+        X: npt.ArrayLike,
+        y: npt.ArrayLike,
+        direction: Mapping[str, npt.ArrayLike],
+        training: bool = True,
+        dropout: bool = False,
+        sample_weight: npt.ArrayLike | None = None,
+    ) -> dict[str, FloatArray]:
+        """Return the Hessian of the loss of this batch times a vector, exact but for rounding.
+
+        Forward over reverse, Pearlmutter 1994, section 3: the cost of two to three and a half gradients.
+        The loss is that of `loss_and_grad`, l2 included; what has no second derivative (relu at 0, mae, l1) counts as
+        straight.
+
+        Parameters
+        ----------
+        X, y, training, dropout, sample_weight
+            As in `loss_and_grad`.
+        direction : mapping of str to array_like
+            The vector: names and shapes of `Model.parameters`. Names that are left out are zero, and so is what it
+            holds of layers with ``trainable=False``.
+
+        Returns
+        -------
+        dict of str to ndarray
+            Names and shapes of `Model.parameters`; the arrays share one block. Zero for layers with
+            ``trainable=False``.
+
+        Raises
+        ------
+        ValueError, TypeError
+            For data that cannot be used, an unknown name or another shape.
+        """
+        x, targets, weights = self._batch("hessian_vector_product", X, y, sample_weight)
+        where = "hessian_vector_product"
+        along = like_parameters(where, "direction", direction, self.model.parameters())
+        return self._core.hessian_vector_product(
+            x, targets, weights, along, flag(where, "training", training), flag(where, "dropout", dropout)
+        )
+
+    def evaluate(
+        self, X: npt.ArrayLike, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None
+    ) -> dict[str, float]:
+        """Return ``{"loss": ..., "accuracy": ...}`` in inference mode; accuracy for the cross-entropies only.
+
+        The loss is the weighted mean with regularisation; accuracy, the share of samples (for binary cross-entropy: of
+        labels) predicted right, counts all samples alike.
+
+        Parameters
+        ----------
+        X, y, sample_weight : array_like
+            As in `fit`.
+
+        Raises
+        ------
+        ValueError, TypeError
+            For data that cannot be used.
+        """
+        x, targets, weights = self._batch("evaluate", X, y, sample_weight)
+        values = self._core.evaluate(x, targets, weights)
+        if not self._has_accuracy:
+            del values["accuracy"]
+        return values

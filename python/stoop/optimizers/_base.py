@@ -1,0 +1,130 @@
+"""What all optimizers have in common."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy.typing as npt
+
+from stoop import _core
+from stoop._array_checks import check_gradients, check_parameters
+from stoop._checks import flag, real
+from stoop._config import Config
+from stoop._errors import message
+from stoop.optimizers._updater import ArrayUpdater, ArrayUpdaters, Updater
+from stoop.schedules import as_learning_rate, plain
+
+LearningRate = Any  # float | Schedule | Callable[[int], float]; kept as a float or a Schedule
+
+
+class Optimizer(Config):
+    """Base of all optimizers. Use a subclass."""
+
+    learning_rate: LearningRate
+
+    def step(self, parameters: Sequence[npt.NDArray[Any]], gradients: Sequence[npt.ArrayLike]) -> None:
+        """Update bare arrays in place, one gradient for each.
+
+        State and the count of updates are kept in this object for this list of arrays, as long as the arrays live;
+        another list starts anew. Views of an array are found by that array and by their place in it. A schedule counts
+        updates, also one by epochs. Weight decay is for all arrays. `updater` hands you the state.
+        A copy (by `copy` or `pickle`) has a copy of the state, and goes on from it with the first list of arrays of the
+        same dtype and sizes that it is given; ``dataclasses.replace(optimizer)`` starts anew.
+
+        Parameters
+        ----------
+        parameters : sequence of ndarray
+            Writable, contiguous, all float32 or all float64, of any shape; views will do. No two share memory.
+        gradients : sequence of array_like
+            Of the same shapes; copied where of another dtype or layout. One may be its own parameter, as for a cost of
+            ``w**2 / 2``, and is copied then; it shares no memory with a parameter otherwise.
+
+        Raises
+        ------
+        TypeError
+            For a parameter that is no array of float32 or float64.
+        ValueError
+            For one that is read-only or strided, arrays that share memory, shapes or lengths that do not fit, or an
+            invalid learning rate. Nothing is changed then.
+        RuntimeError
+            While another thread updates these arrays with this optimizer.
+        """
+        where = "optimizer.step"
+        views = check_parameters(where, parameters)
+        checked = check_gradients(where, parameters, gradients)
+        self._updater_of(where, parameters, views).update(where, views, checked)
+
+    def updater(self, parameters: Sequence[npt.NDArray[Any]]) -> Updater:
+        """Return an object that updates these arrays and holds the state for them, which starts anew.
+
+        Unlike `step` it finds nothing by the arrays: it keeps them, and its state can be saved.
+
+        Parameters
+        ----------
+        parameters : sequence of ndarray
+            As in `step`.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `step`.
+        """
+        return Updater(self, parameters)
+
+    def _updater_of(self, where: str, parameters: Sequence[npt.NDArray[Any]], views: list[Any]) -> ArrayUpdater:
+        """Return the updater that `step` uses for these arrays, of which `check_parameters` made the views."""
+        if "_updaters" not in self.__dict__:  # not a field: equality and repr leave it out
+            self.__dict__.setdefault("_updaters", ArrayUpdaters(self.__dict__.pop("_copied", [])))
+        updaters: ArrayUpdaters = self.__dict__["_updaters"]
+        return updaters.find(where, self, parameters, views)
+
+    def to_config(self) -> dict[str, Any]:
+        """Return ``{"type": name, ...}``, the form that the core reads; a Python function is a placeholder there."""
+        config: dict[str, Any] = {"type": self.type_name}
+        config |= self._settings()
+        config["learning_rate"] = plain(self.learning_rate)
+        return config
+
+    def _settings(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if not name.startswith("_")}
+
+    def __getstate__(self) -> dict[str, Any]:
+        updaters: ArrayUpdaters | None = self.__dict__.get("_updaters")
+        copied = self.__dict__.get("_copied", []) if updaters is None else updaters.snapshots()
+        return self._settings() | ({"_copied": copied} if copied else {})
+
+    def _check(self, *decays: str) -> None:
+        """Check the learning rate, the factors in [0, 1) named, and eps."""
+        where = type(self).__name__
+        rate = as_learning_rate(where, "learning_rate", self.learning_rate)
+        object.__setattr__(self, "learning_rate", rate)
+        for name in decays:
+            object.__setattr__(self, name, real(where, name, getattr(self, name), 0.0, 1.0))
+        if "eps" in vars(self):
+            object.__setattr__(self, "eps", real(where, "eps", vars(self)["eps"], 0.0, open_low=True))
+
+    def _check_flag(self, name: str) -> None:
+        object.__setattr__(self, name, flag(type(self).__name__, name, getattr(self, name)))
+
+    def _check_not_negative(self, name: str) -> None:
+        object.__setattr__(self, name, real(type(self).__name__, name, getattr(self, name), 0.0))
+
+
+def as_optimizer(where: str, optimizer: object) -> Optimizer:
+    """Return the optimizer that a name (with its defaults) or object means.
+
+    Raises
+    ------
+    ValueError
+        For an unknown name; the nearest is suggested.
+    TypeError
+        For anything else.
+    """
+    if isinstance(optimizer, str):
+        return Optimizer._known[_core.check_name("optimizer", optimizer)]()  # type: ignore[no-any-return]
+    if isinstance(optimizer, Optimizer):
+        return optimizer
+    expected = "expected a name or an object of stoop.optimizers"
+    hint = "for example stoop.optimizers.Adam(1e-3)"
+    if isinstance(optimizer, type) and issubclass(optimizer, Optimizer):
+        hint = f"give an object, {optimizer.__name__}(learning_rate=...)"
+    raise TypeError(message(where, f"optimizer is {optimizer!r}", expected, hint))

@@ -1,0 +1,78 @@
+// Executors are kept by what their plan was made for, and forgotten when there are too many.
+#include <gtest/gtest.h>
+
+#include <stoop/model.hpp>
+
+#include "run/plan_cache.hpp"
+#include "test_helpers.hpp"
+
+namespace stoop {
+namespace {
+
+class Cache : public ::testing::Test {
+ protected:
+  PlanRequest request(PlanKind kind, Index batch = 8) const {
+    PlanRequest wanted;
+    wanted.kind = kind;
+    wanted.graph = &graph_;
+    wanted.batch = batch;
+    return wanted;
+  }
+
+  const Graph graph_ = build_graph({.input_dim = 3, .layers = {Dense{5}, Dropout{0.5}, BatchNorm{}, Dense{2}}}, 16);
+  PlanCache<float> cache_{table_under_test<float>()};
+};
+
+TEST_F(Cache, KeepsAnExecutorForEachRequest) {
+  std::vector<PlanRequest> requests(6, request(PlanKind::gradient));
+  requests[1].kind = PlanKind::checked;
+  requests[2].dropout = false;
+  requests[3].batch_statistics = false;
+  requests[4].backward = false;
+  requests[5].class_targets = true;
+  std::vector<const Plan*> plans;
+  for (const PlanRequest& each : requests) plans.push_back(&cache_.executor(each).plan());
+  for (std::size_t i = 0; i < requests.size(); ++i) {
+    EXPECT_EQ(&cache_.executor(requests[i]).plan(), plans[i]) << i;
+    for (std::size_t j = 0; j < i; ++j) EXPECT_NE(plans[i], plans[j]);
+  }
+}
+
+TEST_F(Cache, GoesByAllThatAPlanIsMadeFor) {
+  PlanRequest wanted = request(PlanKind::checked);
+  const Plan* const plan = &cache_.executor(wanted).plan();
+  wanted.limit_norm = true;
+  EXPECT_NE(&cache_.executor(wanted).plan(), plan);
+  wanted = request(PlanKind::gradient);
+  const Plan* const other = &cache_.executor(wanted).plan();
+  wanted.update_statistics = true;
+  EXPECT_NE(&cache_.executor(wanted).plan(), other);
+}
+
+TEST_F(Cache, AnExecutorServesFewerRowsAndIsReplacedForMore) {
+  const Plan* const eight = &cache_.executor(request(PlanKind::checked)).plan();
+  EXPECT_EQ(&cache_.executor(request(PlanKind::checked, 5)).plan(), eight);
+  const Plan* const nine = &cache_.executor(request(PlanKind::checked, 9)).plan();
+  EXPECT_EQ(nine->batch, 9);
+  EXPECT_EQ(&cache_.executor(request(PlanKind::checked)).plan(), nine);
+}
+
+TEST_F(Cache, ForgetsTheOneThatWasNotUsedForLongest) {
+  const auto of_loss = [&](int kind) {
+    PlanRequest wanted = request(PlanKind::gradient);
+    wanted.loss = static_cast<LossKind>(kind % 5);
+    wanted.backward = kind < 5;
+    return &cache_.executor(wanted).plan();
+  };
+  constexpr int kMost = static_cast<int>(PlanCache<float>::kMost);
+  std::vector<const Plan*> plans;
+  for (int i = 0; i < kMost; ++i) plans.push_back(of_loss(i));
+  EXPECT_EQ(of_loss(0), plans[0]);  // now 1 is the oldest
+  of_loss(kMost);
+  EXPECT_EQ(of_loss(0), plans[0]);
+  for (int i = 2; i < kMost; ++i) EXPECT_EQ(of_loss(i), plans[static_cast<std::size_t>(i)]) << i;
+  for (int i = 0; i < kMost; ++i) EXPECT_NE(of_loss(kMost), of_loss(i));
+}
+
+}  // namespace
+}  // namespace stoop

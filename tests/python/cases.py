@@ -1,0 +1,312 @@
+"""What the crossed tests try of every activation, loss, optimizer, schedule, layer and initialiser, by registry name.
+
+Whoever adds one writes an entry here, and its formula in `reference.py`, which is kept by hand; if PyTorch has it, the
+twin goes into `torch_reference.py`, else `twin=False` says that there is none. `test_registry.py` fails until the
+names here are those of the package. What the entry says of arguments and defaults is a promise to users.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+import stoop
+from stoop import activations, initializers, layers, losses, optimizers, schedules
+
+REQUIRED = inspect.Parameter.empty
+Arguments = dict[str, Any]
+Draw = Callable[[np.random.Generator, int, int], npt.NDArray]  # (rng, samples, outputs) -> targets
+
+# ---- the package's own lists ----
+
+
+def registry(kind: str) -> dict[str, Any]:
+    """What the package has of a kind, by name: the only place here that knows where it keeps them."""
+    if kind == "initializer":
+        return {name: getattr(initializers, name) for name in vars(initializers) if _is_initializer(name)}
+    modules = {"activation": activations, "layer": layers, "loss": losses, "optimizer": optimizers}
+    module = modules.get(kind, schedules)
+    own = [c for c in vars(module).values() if inspect.isclass(c) and c.__module__ == module.__name__]
+    return {c.type_name: c for c in own if "type_name" in vars(c)}
+
+
+def _is_initializer(name: str) -> bool:
+    try:
+        return stoop._core.check_name("initializer", name) == name
+    except ValueError:
+        return False
+
+
+# ---- what is tried of each ----
+
+
+@dataclass(frozen=True)
+class Case:
+    """`arguments` are the constructor's own, with their defaults; the calls `others` are tried too."""
+
+    arguments: Arguments = field(default_factory=dict)
+    others: tuple[Arguments, ...] = ()
+    twin: bool = True  # whether PyTorch has it
+
+    def variants(self) -> tuple[Arguments, ...]:
+        """All arguments to try: first none at all, where it can be made like that."""
+        return self.others if REQUIRED in self.arguments.values() else ({}, *self.others)
+
+
+@dataclass(frozen=True)
+class Activation(Case):
+    smooth: bool = True  # without a kink, near which differences are no derivatives
+    start: str = "glorot_uniform"  # of the weights before it
+
+
+ACTIVATIONS = {
+    "identity": Activation(),
+    "relu": Activation(smooth=False, start="he_normal"),
+    "leaky_relu": Activation(
+        {"negative_slope": 0.01}, others=({"negative_slope": 0.2},), smooth=False, start="he_normal"
+    ),
+    "tanh": Activation(),
+    "sigmoid": Activation(),
+    "elu": Activation({"alpha": 1.0}, others=({"alpha": 0.7},), start="he_normal"),
+    "gelu": Activation({"approximate": "none"}, others=({"approximate": "tanh"},), start="he_normal"),
+    "silu": Activation(start="he_normal"),
+    "softplus": Activation(),
+    "selu": Activation(smooth=False),
+    "mish": Activation(start="he_normal"),
+    "hard_swish": Activation(smooth=False, start="he_normal"),
+    "relu6": Activation(smooth=False, start="he_normal"),
+}
+
+
+def draw_classes(rng: np.random.Generator, samples: int, outputs: int) -> npt.NDArray:
+    return rng.integers(outputs, size=samples)
+
+
+def draw_rows(rng: np.random.Generator, samples: int, outputs: int) -> npt.NDArray:
+    return rng.dirichlet(np.ones(outputs), size=samples)
+
+
+def draw_labels(rng: np.random.Generator, samples: int, outputs: int) -> npt.NDArray:
+    return rng.integers(2, size=(samples, outputs)).astype(np.float64)
+
+
+def draw_probabilities(rng: np.random.Generator, samples: int, outputs: int) -> npt.NDArray:
+    return rng.random((samples, outputs))
+
+
+def draw_values(rng: np.random.Generator, samples: int, outputs: int) -> npt.NDArray:
+    return 2.0 * rng.standard_normal((samples, outputs))
+
+
+def draw_counts(rng: np.random.Generator, samples: int, outputs: int) -> npt.NDArray:
+    return rng.poisson(2.0, size=(samples, outputs)).astype(np.float64)
+
+
+def draw_means(rng: np.random.Generator, samples: int, outputs: int) -> npt.NDArray:
+    return draw_values(rng, samples, outputs // 2)
+
+
+@dataclass(frozen=True)
+class Loss(Case):
+    targets: dict[str, Draw] = field(default_factory=lambda: {"values": draw_values})
+    output: str = "identity"  # what training makes the outputs mean
+    multiple: int = 1  # outputs come in multiples of this
+    most: float = 1e4  # outputs of this size have a finite loss and gradient in float32
+
+    def outputs(self, about: int) -> int:
+        """A number of outputs that it takes."""
+        return -(-about // self.multiple) * self.multiple
+
+
+LOSSES = {
+    "softmax_cross_entropy": Loss(
+        {"label_smoothing": 0.0},
+        others=({"label_smoothing": 0.2},),
+        targets={"classes": draw_classes, "rows": draw_rows},
+        output="softmax",
+    ),
+    "binary_cross_entropy": Loss(
+        targets={"labels": draw_labels, "probabilities": draw_probabilities}, output="sigmoid"
+    ),
+    "mse": Loss(),
+    "mae": Loss(),
+    "huber": Loss({"delta": 1.0}, others=({"delta": 0.7},)),
+    "quantile": Loss({"q": 0.5}, others=({"q": 0.9},), twin=False),
+    "poisson": Loss({"log_input": True}, targets={"counts": draw_counts}, most=80.0),
+    "log_cosh": Loss(twin=False),
+    "focal": Loss(
+        {"gamma": 2.0},
+        others=({"gamma": 0.5},),
+        targets={"labels": draw_labels, "probabilities": draw_probabilities},
+        output="sigmoid",
+    ),
+    "hinge": Loss(targets={"labels": draw_labels}, output="sigmoid", twin=False),
+    "gaussian_nll": Loss(multiple=2, targets={"values": draw_means}, most=80.0),
+}
+
+
+SLOWER = schedules.Exponential(0.5, 0.99)
+
+
+@dataclass(frozen=True)
+class Optimizer(Case):
+    """`arguments` without the learning rate."""
+
+    default_rate: float = 0.001
+    rate: float = 0.002  # with which a small network learns in a few updates
+    solving: Any = SLOWER  # the rate with which 1000 updates find the least of a parabola
+    squares: bool = False  # whether it needs the square of a gradient to be finite
+    full_batch: bool = False
+
+
+_ADAM = {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8}
+OPTIMIZERS = {
+    "sgd": Optimizer(
+        {"momentum": 0.0, "nesterov": False, "dampening": 0.0},
+        others=(
+            {"momentum": 0.9},
+            {"momentum": 0.9, "nesterov": True},
+            {"momentum": 0.9, "dampening": 0.9},
+        ),
+        default_rate=0.01,
+        rate=0.05,
+        solving=0.05,
+    ),
+    "adagrad": Optimizer(
+        {"eps": 1e-10}, others=({"eps": 1e-3},), default_rate=0.01, rate=0.01, solving=4.0, squares=True
+    ),
+    "rmsprop": Optimizer(
+        {"rho": 0.9, "eps": 1e-8, "momentum": 0.0, "centered": False},
+        others=(
+            {"momentum": 0.8, "rho": 0.8},
+            {"centered": True, "eps": 1e-3},
+            {"centered": True, "momentum": 0.5, "eps": 1e-3},
+        ),
+        solving=schedules.Exponential(0.3, 0.98),
+        squares=True,
+    ),
+    "adam": Optimizer(
+        {**_ADAM, "amsgrad": False},
+        others=({"beta1": 0.8, "beta2": 0.99, "eps": 1e-3}, {"amsgrad": True, "beta2": 0.5}),
+        squares=True,
+    ),
+    "adamw": Optimizer(
+        {**_ADAM, "amsgrad": False, "weight_decay": 0.01},
+        others=({"weight_decay": 0.1}, {"weight_decay": 0.1, "amsgrad": True, "beta2": 0.5}),
+        squares=True,
+    ),
+    "nadam": Optimizer({**_ADAM, "momentum_decay": 0.004}, others=({"momentum_decay": 0.5},), squares=True),
+    "lion": Optimizer(
+        {"beta1": 0.9, "beta2": 0.99, "weight_decay": 0.0},
+        others=({"weight_decay": 0.1},),
+        default_rate=1e-4,
+        solving=schedules.Exponential(0.3, 0.99),
+    ),
+    "lbfgs": Optimizer(
+        {"history_size": 10, "max_evaluations": 25},
+        others=({"history_size": 3},),
+        default_rate=1.0,
+        rate=1.0,
+        full_batch=True,
+        twin=False,
+    ),
+    "newton_cg": Optimizer(
+        {"cg_iterations": 50, "max_evaluations": 25, "saddle_tolerance": 1e-6},
+        others=({"cg_iterations": 5},),
+        default_rate=1.0,
+        rate=1.0,
+        full_batch=True,
+        twin=False,
+    ),
+}
+
+
+def falling(t: int) -> float:
+    return 0.4 / (1 + t)
+
+
+SCHEDULES = {
+    "constant": Case({"lr": REQUIRED}, ({"lr": 0.3},)),
+    "step": Case({"lr": REQUIRED, "factor": 0.5, "every": 0}, ({"lr": 0.4, "every": 7},)),
+    "piecewise": Case(
+        {"boundaries": REQUIRED, "values": REQUIRED}, ({"boundaries": [5, 20], "values": [0.1, 0.2, 0.05]},)
+    ),
+    "exponential": Case(
+        {"lr": REQUIRED, "decay": REQUIRED, "every": 1},
+        ({"lr": 0.4, "decay": 0.9}, {"lr": 0.4, "decay": 0.5, "every": 8}),
+    ),
+    "inverse_time": Case({"lr": REQUIRED, "decay": REQUIRED}, ({"lr": 0.4, "decay": 0.1},)),
+    "power": Case({"lr": REQUIRED, "exponent": REQUIRED}, ({"lr": 0.4, "exponent": 0.7},)),
+    "inverse_sqrt": Case({"lr": REQUIRED}, ({"lr": 0.4},)),
+    "linear": Case({"lr": REQUIRED, "end": REQUIRED, "steps": REQUIRED}, ({"lr": 0.4, "end": 0.1, "steps": 25},)),
+    "polynomial": Case(
+        {"lr": REQUIRED, "end": REQUIRED, "steps": REQUIRED, "power": 1.0},
+        ({"lr": 0.4, "end": 0.1, "steps": 25, "power": 2.0},),
+    ),
+    "cosine": Case(
+        {"lr": REQUIRED, "steps": REQUIRED, "end": 0.0},
+        ({"lr": 0.4, "steps": 25}, {"lr": 0.4, "steps": 25, "end": 0.1}),
+    ),
+    "one_cycle": Case(
+        {"max_lr": REQUIRED, "steps": REQUIRED, "pct_start": 0.3, "div_factor": 25.0, "final_div_factor": 1e4},
+        ({"max_lr": 0.4, "steps": 30}, {"max_lr": 0.4, "steps": 30, "pct_start": 0.5, "div_factor": 4.0}),
+    ),
+    "custom": Case({"function": REQUIRED}, ({"function": falling},)),
+    "warmup": Case(
+        {"schedule": REQUIRED, "steps": REQUIRED},
+        (
+            {"schedule": 0.4, "steps": 10},
+            {"schedule": schedules.Exponential(0.4, 0.9), "steps": 10},
+            {"schedule": falling, "steps": 10},
+        ),
+    ),
+}
+
+# Calls of the layers that are no activations; `trainable` is an argument of all.
+LAYERS = {
+    "dense": Case(
+        {"units": REQUIRED, "activation": None, "use_bias": None, "kernel_init": None, "bias_init": "zeros"},
+        (
+            {"units": 3},
+            {"units": 3, "activation": "relu", "kernel_init": "he_normal", "l2": 0.1},
+            {"units": 2, "activation": stoop.LeakyReLU(0.3), "kernel_init": initializers.orthogonal(2), "l1": 0.5},
+        ),
+    ),
+    "batch_norm": Case({"momentum": 0.9, "eps": 1e-5}, ({"momentum": 0.5, "eps": 1e-2},)),
+    "layer_norm": Case({"eps": 1e-5}, ({"eps": 1e-2},)),
+    "dropout": Case({"rate": REQUIRED}, ({"rate": 0.25},)),
+    "residual": Case(
+        {"layers": REQUIRED},
+        ({"layers": (stoop.Dense(3, activation=stoop.ELU(0.5)), stoop.Residual([stoop.LayerNorm()]))},),
+    ),
+}
+
+# The value that an initialiser is called with, if it takes one.
+INITIALIZERS: dict[str, float | None] = {
+    "zeros": None,
+    "ones": None,
+    "constant": 0.3,
+    "normal": 0.5,
+    "uniform": 0.4,
+    "glorot_uniform": None,
+    "glorot_normal": None,
+    "he_uniform": None,
+    "he_normal": None,
+    "lecun_uniform": None,
+    "lecun_normal": None,
+    "orthogonal": 1.5,
+}
+
+KINDS: dict[str, dict[str, Any]] = {
+    "activation": ACTIVATIONS,
+    "layer": LAYERS,
+    "loss": LOSSES,
+    "optimizer": OPTIMIZERS,
+    "schedule": SCHEDULES,
+    "initializer": INITIALIZERS,
+}
