@@ -7,6 +7,8 @@ from stoop._checks import fraction
 from stoop._errors import message
 from stoop.optimizers._base import LearningRate, Optimizer
 
+__all__ = ["SGD", "AdaGrad", "Adam", "AdamW", "Lion", "Nadam", "RMSProp"]
+
 
 @dataclass(frozen=True)
 class SGD(Optimizer):
