@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from stoop._checks import fraction
+from stoop._checks import fraction, real
 from stoop._errors import message
 from stoop.optimizers._base import LearningRate, Optimizer
 
