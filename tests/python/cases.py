@@ -184,6 +184,9 @@ OPTIMIZERS = {
         default_rate=1e-4,
         solving=schedules.Exponential(0.3, 0.99),
     ),
+    "adadelta": Optimizer(
+        {"rho": 0.9, "eps": 1e-6}, others=({"rho": 0.5, "eps": 1e-3},), default_rate=1.0, rate=1.0, solving=2.0, squares=True
+    ),
     "lbfgs": Optimizer(
         {"history_size": 10, "max_evaluations": 25},
         others=({"history_size": 3},),

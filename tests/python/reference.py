@@ -203,6 +203,13 @@ def lion(
     return w - lr * (np.sign(beta1 * m + (1.0 - beta1) * g) + weight_decay * w)
 
 
+def adadelta(w: Any, g: Any, _: int, s: State, lr: float, rho: float = 0.9, eps: float = 1e-6) -> Any:
+    s["v"] = rho * s.get("v", 0.0) + (1.0 - rho) * g**2
+    d = np.sqrt(s.get("u", 0.0) + eps) / np.sqrt(s["v"] + eps) * g
+    s["u"] = rho * s.get("u", 0.0) + (1.0 - rho) * d**2
+    return w - lr * d
+
+
 # Those of the full batch are judged by what they find, not by their path.
 OPTIMIZERS: dict[str, Callable[..., Any]] = {
     "sgd": sgd,
@@ -212,6 +219,7 @@ OPTIMIZERS: dict[str, Callable[..., Any]] = {
     "adamw": adamw,
     "nadam": nadam,
     "lion": lion,
+    "adadelta": adadelta,
 }
 
 

@@ -255,6 +255,7 @@ OPTIMIZERS: dict[str, Callable[[Any, list[dict[str, Any]]], Update]] = {
     "adamw": _of(lambda o: (torch.optim.AdamW, {**_betas(o), "amsgrad": o.amsgrad})),
     "nadam": _nadam,
     "lion": _lion,
+    "adadelta": _of(lambda o: (torch.optim.Adadelta, {"rho": o.rho, "eps": o.eps})),
 }
 
 

@@ -76,6 +76,14 @@ struct Lion {
   double weight_decay = 0.0;
 };
 
+// v = rho*v + (1-rho)*g^2;  d = sqrt(u + eps) / sqrt(v + eps) * g;  w -= lr*d;  u = rho*u + (1-rho)*d^2 (Zeiler 2012,
+// algorithm 1, where lr is 1). eps is inside the roots here.
+struct Adadelta {
+  LearningRate learning_rate = 1.0;
+  double rho = 0.9;
+  double eps = 1e-6;
+};
+
 // ---- optimizers of the full batch: an update is an iteration, whose line search tries learning_rate first ----
 
 // Limited-memory BFGS (Nocedal & Wright 2006, algorithm 7.5) with a line search for the strong Wolfe conditions
@@ -96,7 +104,7 @@ struct NewtonCG {
   double saddle_tolerance = 1e-6;
 };
 
-using Optimizer = std::variant<SGD, AdaGrad, RMSProp, Adam, AdamW, Nadam, Lion, LBFGS, NewtonCG>;
+using Optimizer = std::variant<SGD, AdaGrad, RMSProp, Adam, AdamW, Nadam, Lion, Adadelta, LBFGS, NewtonCG>;
 
 inline constexpr int kOptimizerCount = static_cast<int>(std::variant_size_v<Optimizer>);
 

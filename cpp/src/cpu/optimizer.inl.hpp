@@ -235,6 +235,22 @@ struct Formula<Lion, T> {
   }
 };
 
+// v = rho*v + (1-rho)*g^2;  d = sqrt(u + eps) / sqrt(v + eps) * g;  w -= lr*d;  u = rho*u + (1-rho)*d^2   (Zeiler 2012)
+template <class T>
+struct Formula<Adadelta, T> {
+  static void update(const UpdateArgs<T>& args, const Rates<Adadelta>& rates) {
+    const T lr = T(rates.lr), rho = T(rates.rho), rest = T(rates.rest), eps = T(rates.eps);
+    for_each_update<T>(args, [&](Index j, int lanes, Vec<T> w, Vec<T> g) {
+      const Vec<T> v = rho * load_lanes(args.state[0] + j, lanes) + rest * (g * g);
+      const Vec<T> u = load_lanes(args.state[1] + j, lanes);
+      const Vec<T> d = square_root<T>(u + eps) / square_root<T>(v + eps) * g;
+      store_lanes(args.state[0] + j, v, lanes);
+      store_lanes(args.state[1] + j, rho * u + rest * (d * d), lanes);
+      store_lanes(args.weight + j, w - lr * d, lanes);
+    });
+  }
+};
+
 // Returns v cut to [-limit, limit]. A number that is not finite becomes NaN, so that the sum of squares shows it.
 template <class T>
 inline Vec<T> cut(Vec<T> v, T limit) {

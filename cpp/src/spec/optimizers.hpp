@@ -119,6 +119,17 @@ struct Spec<Lion> : OptimizerSpec {
   static constexpr int states(const Lion&) { return 1; }
 };
 
+// Its eps stands inside the roots.
+template <>
+struct Spec<Adadelta> : OptimizerSpec {
+  static constexpr const char* kName = "adadelta";
+  static constexpr const char* kClass = "Adadelta";
+  static constexpr std::tuple kFields{kLearningRate<Adadelta>, factor("rho", &Adadelta::rho, "0.9 is usual"),
+                                      Field{"eps", &Adadelta::eps, above(0), "1e-6 is usual", Holds::size}};
+  static constexpr Squares kSquares = Squares::averaged;
+  static constexpr int states(const Adadelta&) { return 2; }
+};
+
 template <>
 struct Spec<LBFGS> : OptimizerSpec {
   static constexpr const char* kName = "lbfgs";
@@ -231,6 +242,15 @@ struct Rates<Lion> {
 
   static Rates at(const Lion& lion, double lr, Index) {
     return {lr, lion.beta1, 1.0 - lion.beta1, lion.beta2, 1.0 - lion.beta2};
+  }
+};
+
+template <>
+struct Rates<Adadelta> {
+  double lr, rho, rest, eps;
+
+  static Rates at(const Adadelta& adadelta, double lr, Index) {
+    return {lr, adadelta.rho, 1.0 - adadelta.rho, adadelta.eps};
   }
 };
 

@@ -7,7 +7,7 @@ from stoop._checks import fraction, real
 from stoop._errors import message
 from stoop.optimizers._base import LearningRate, Optimizer
 
-__all__ = ["SGD", "AdaGrad", "Adam", "AdamW", "Lion", "Nadam", "RMSProp"]
+__all__ = ["SGD", "AdaGrad", "Adadelta", "Adam", "AdamW", "Lion", "Nadam", "RMSProp"]
 
 
 @dataclass(frozen=True)
@@ -252,3 +252,34 @@ class Lion(Optimizer):
     def __post_init__(self) -> None:
         self._check("beta1", "beta2")
         self._check_not_negative("weight_decay")
+
+
+@dataclass(frozen=True)
+class Adadelta(Optimizer):
+    """Steps in the units of the parameters, Zeiler 2012, algorithm 1; arguments as in Keras and PyTorch.
+
+    ``v = rho*v + (1-rho)*g**2; d = sqrt(u + eps) / sqrt(v + eps) * g; w -= learning_rate*d``, then
+    ``u = rho*u + (1-rho)*d**2``. The paper has no learning rate, which is 1 there.
+
+    Parameters
+    ----------
+    learning_rate : float, schedule or callable, default 1.0
+        > 0.
+    rho : float, default 0.9
+        Decay of both averages, in [0, 1).
+    eps : float, default 1e-6
+        Added inside the square roots, > 0.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For a value outside its range, or of another kind.
+    """
+
+    type_name: ClassVar[str] = "adadelta"
+    learning_rate: LearningRate = 1.0
+    rho: float = 0.9
+    eps: float = 1e-6
+
+    def __post_init__(self) -> None:
+        self._check("rho")
