@@ -210,6 +210,14 @@ def adadelta(w: Any, g: Any, _: int, s: State, lr: float, rho: float = 0.9, eps:
     return w - lr * d
 
 
+def adamax(
+    w: Any, g: Any, t: int, s: State, lr: float, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8
+) -> Any:
+    s["m"] = beta1 * s.get("m", 0.0) + (1.0 - beta1) * g
+    s["u"] = np.maximum(beta2 * s.get("u", 0.0), np.abs(g) + eps)
+    return w - lr / (1.0 - beta1**t) * s["m"] / s["u"]
+
+
 # Those of the full batch are judged by what they find, not by their path.
 OPTIMIZERS: dict[str, Callable[..., Any]] = {
     "sgd": sgd,
@@ -220,6 +228,7 @@ OPTIMIZERS: dict[str, Callable[..., Any]] = {
     "nadam": nadam,
     "lion": lion,
     "adadelta": adadelta,
+    "adamax": adamax,
 }
 
 

@@ -84,6 +84,15 @@ struct Adadelta {
   double eps = 1e-6;
 };
 
+// Adam with the largest |g|, which decays, in place of the root: u = max(beta2*u, |g| + eps),
+// w -= lr/(1-beta1^t) * m/u (Kingma & Ba 2015, algorithm 2, which has no eps).
+struct Adamax {
+  LearningRate learning_rate = 0.002;
+  double beta1 = 0.9;
+  double beta2 = 0.999;
+  double eps = 1e-8;
+};
+
 // ---- optimizers of the full batch: an update is an iteration, whose line search tries learning_rate first ----
 
 // Limited-memory BFGS (Nocedal & Wright 2006, algorithm 7.5) with a line search for the strong Wolfe conditions
@@ -104,7 +113,7 @@ struct NewtonCG {
   double saddle_tolerance = 1e-6;
 };
 
-using Optimizer = std::variant<SGD, AdaGrad, RMSProp, Adam, AdamW, Nadam, Lion, Adadelta, LBFGS, NewtonCG>;
+using Optimizer = std::variant<SGD, AdaGrad, RMSProp, Adam, AdamW, Nadam, Lion, Adadelta, Adamax, LBFGS, NewtonCG>;
 
 inline constexpr int kOptimizerCount = static_cast<int>(std::variant_size_v<Optimizer>);
 

@@ -251,6 +251,22 @@ struct Formula<Adadelta, T> {
   }
 };
 
+// Kingma & Ba 2015, algorithm 2, with eps beside |g| as in torch.optim.
+template <class T>
+struct Formula<Adamax, T> {
+  static void update(const UpdateArgs<T>& args, const Rates<Adamax>& rates) {
+    const T lr = T(rates.lr), beta1 = T(rates.beta1), rest1 = T(rates.rest1), beta2 = T(rates.beta2);
+    const T eps = T(rates.eps);
+    for_each_update<T>(args, [&](Index j, int lanes, Vec<T> w, Vec<T> g) {
+      const Vec<T> m = beta1 * load_lanes(args.state[0] + j, lanes) + rest1 * g;
+      const Vec<T> u = maximum<T>(beta2 * load_lanes(args.state[1] + j, lanes), absolute<T>(g) + eps);
+      store_lanes(args.state[0] + j, m, lanes);
+      store_lanes(args.state[1] + j, u, lanes);
+      store_lanes(args.weight + j, w - lr * m / u, lanes);
+    });
+  }
+};
+
 // Returns v cut to [-limit, limit]. A number that is not finite becomes NaN, so that the sum of squares shows it.
 template <class T>
 inline Vec<T> cut(Vec<T> v, T limit) {

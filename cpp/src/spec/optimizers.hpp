@@ -130,6 +130,17 @@ struct Spec<Adadelta> : OptimizerSpec {
   static constexpr int states(const Adadelta&) { return 2; }
 };
 
+// It squares nothing; its eps stands beside |g|.
+template <>
+struct Spec<Adamax> : OptimizerSpec {
+  static constexpr const char* kName = "adamax";
+  static constexpr const char* kClass = "Adamax";
+  static constexpr std::tuple kFields{kLearningRate<Adamax>, factor("beta1", &Adamax::beta1, "0.9 is usual"),
+                                      factor("beta2", &Adamax::beta2, "0.999 is usual"),
+                                      Field{"eps", &Adamax::eps, above(0), "1e-8 is usual", Holds::size}};
+  static constexpr int states(const Adamax&) { return 2; }
+};
+
 template <>
 struct Spec<LBFGS> : OptimizerSpec {
   static constexpr const char* kName = "lbfgs";
@@ -251,6 +262,16 @@ struct Rates<Adadelta> {
 
   static Rates at(const Adadelta& adadelta, double lr, Index) {
     return {lr, adadelta.rho, 1.0 - adadelta.rho, adadelta.eps};
+  }
+};
+
+template <>
+struct Rates<Adamax> {
+  double lr, beta1, rest1, beta2, eps;  // lr: divided by 1-beta1^t
+
+  static Rates at(const Adamax& adamax, double lr, Index t) {
+    return {lr / (1.0 - __builtin_pow(adamax.beta1, static_cast<double>(t))), adamax.beta1, 1.0 - adamax.beta1,
+            adamax.beta2, adamax.eps};
   }
 };
 

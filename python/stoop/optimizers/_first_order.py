@@ -7,7 +7,7 @@ from stoop._checks import fraction, real
 from stoop._errors import message
 from stoop.optimizers._base import LearningRate, Optimizer
 
-__all__ = ["SGD", "AdaGrad", "Adadelta", "Adam", "AdamW", "Lion", "Nadam", "RMSProp"]
+__all__ = ["SGD", "AdaGrad", "Adadelta", "Adam", "AdamW", "Adamax", "Lion", "Nadam", "RMSProp"]
 
 
 @dataclass(frozen=True)
@@ -283,3 +283,35 @@ class Adadelta(Optimizer):
 
     def __post_init__(self) -> None:
         self._check("rho")
+
+
+@dataclass(frozen=True)
+class Adamax(Optimizer):
+    """`Adam` with the largest gradient, which decays, in place of the root; Kingma & Ba 2015, algorithm 2.
+
+    ``m = beta1*m + (1-beta1)*g; u = max(beta2*u, abs(g) + eps); w -= learning_rate/(1-beta1**t) * m/u``.
+    eps stands beside the gradient as in PyTorch; the paper has none.
+
+    Parameters
+    ----------
+    learning_rate : float, schedule or callable, default 0.002
+        > 0.
+    beta1, beta2 : float, default 0.9 and 0.999
+        Decay of the average and of the largest gradient, in [0, 1).
+    eps : float, default 1e-8
+        > 0.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For a value outside its range, or of another kind.
+    """
+
+    type_name: ClassVar[str] = "adamax"
+    learning_rate: LearningRate = 0.002
+    beta1: float = 0.9
+    beta2: float = 0.999
+    eps: float = 1e-8
+
+    def __post_init__(self) -> None:
+        self._check("beta1", "beta2")
