@@ -218,6 +218,18 @@ def adamax(
     return w - lr / (1.0 - beta1**t) * s["m"] / s["u"]
 
 
+def radam(
+    w: Any, g: Any, t: int, s: State, lr: float, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8
+) -> Any:
+    m, v = moments(g, s, beta1, beta2)
+    longest = 2.0 / (1.0 - beta2) - 1.0
+    length = longest - 2.0 * t * beta2**t / (1.0 - beta2**t)
+    if length <= 5.0:
+        return w - lr * m / (1.0 - beta1**t)
+    rectified = (length - 4.0) * (length - 2.0) * longest / ((longest - 4.0) * (longest - 2.0) * length)
+    return w - lr * np.sqrt(rectified * (1.0 - beta2**t)) * m / (1.0 - beta1**t) / (np.sqrt(v) + eps)
+
+
 # Those of the full batch are judged by what they find, not by their path.
 OPTIMIZERS: dict[str, Callable[..., Any]] = {
     "sgd": sgd,
@@ -229,6 +241,7 @@ OPTIMIZERS: dict[str, Callable[..., Any]] = {
     "lion": lion,
     "adadelta": adadelta,
     "adamax": adamax,
+    "radam": radam,
 }
 
 

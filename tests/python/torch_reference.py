@@ -257,6 +257,7 @@ OPTIMIZERS: dict[str, Callable[[Any, list[dict[str, Any]]], Update]] = {
     "lion": _lion,
     "adadelta": _of(lambda o: (torch.optim.Adadelta, {"rho": o.rho, "eps": o.eps})),
     "adamax": _of(lambda o: (torch.optim.Adamax, _betas(o))),
+    "radam": _of(lambda o: (torch.optim.RAdam, _betas(o))),
 }
 
 

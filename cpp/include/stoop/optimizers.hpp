@@ -93,6 +93,16 @@ struct Adamax {
   double eps = 1e-8;
 };
 
+// Adam whose rate rises as v becomes reliable (Liu et al. 2020, algorithm 2). With p = 2/(1-beta2) - 1 and
+// p_t = p - 2*t*beta2^t/(1-beta2^t): where p_t > 5, w -= lr * r_t * m/(1-beta1^t) * sqrt(1-beta2^t) / (sqrt(v) + eps),
+// r_t^2 = (p_t-4)*(p_t-2)*p / ((p-4)*(p-2)*p_t); before that w -= lr * m/(1-beta1^t).
+struct RAdam {
+  LearningRate learning_rate = 0.001;
+  double beta1 = 0.9;
+  double beta2 = 0.999;
+  double eps = 1e-8;
+};
+
 // ---- optimizers of the full batch: an update is an iteration, whose line search tries learning_rate first ----
 
 // Limited-memory BFGS (Nocedal & Wright 2006, algorithm 7.5) with a line search for the strong Wolfe conditions
@@ -113,7 +123,7 @@ struct NewtonCG {
   double saddle_tolerance = 1e-6;
 };
 
-using Optimizer = std::variant<SGD, AdaGrad, RMSProp, Adam, AdamW, Nadam, Lion, Adadelta, Adamax, LBFGS, NewtonCG>;
+using Optimizer = std::variant<SGD, AdaGrad, RMSProp, Adam, AdamW, Nadam, Lion, Adadelta, Adamax, RAdam, LBFGS, NewtonCG>;
 
 inline constexpr int kOptimizerCount = static_cast<int>(std::variant_size_v<Optimizer>);
 

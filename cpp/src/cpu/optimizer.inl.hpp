@@ -267,6 +267,23 @@ struct Formula<Adamax, T> {
   }
 };
 
+// Liu et al. 2020, algorithm 2, adaptive from p_t > 5 on as in torch.optim.
+template <class T>
+struct Formula<RAdam, T> {
+  static void update(const UpdateArgs<T>& args, const Rates<RAdam>& rates) {
+    const T beta1 = T(rates.beta1), beta2 = T(rates.beta2), rest1 = T(rates.rest1), rest2 = T(rates.rest2);
+    const T lr = T(rates.lr), eps = T(rates.eps);
+    const bool is_adaptive = rates.is_adaptive;
+    for_each_update<T>(args, [&](Index j, int lanes, Vec<T> w, Vec<T> g) {
+      const Vec<T> m = beta1 * load_lanes(args.state[0] + j, lanes) + rest1 * g;
+      const Vec<T> v = beta2 * load_lanes(args.state[1] + j, lanes) + rest2 * (g * g);
+      store_lanes(args.state[0] + j, m, lanes);
+      store_lanes(args.state[1] + j, v, lanes);
+      store_lanes(args.weight + j, is_adaptive ? w - lr * m / (square_root<T>(v) + eps) : w - lr * m, lanes);
+    });
+  }
+};
+
 // Returns v cut to [-limit, limit]. A number that is not finite becomes NaN, so that the sum of squares shows it.
 template <class T>
 inline Vec<T> cut(Vec<T> v, T limit) {

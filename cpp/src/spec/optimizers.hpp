@@ -142,6 +142,14 @@ struct Spec<Adamax> : OptimizerSpec {
 };
 
 template <>
+struct Spec<RAdam> : AdamSpec<RAdam> {
+  static constexpr const char* kName = "radam";
+  static constexpr const char* kClass = "RAdam";
+  static constexpr std::tuple kFields = fields();
+  static constexpr int states(const RAdam&) { return 2; }
+};
+
+template <>
 struct Spec<LBFGS> : OptimizerSpec {
   static constexpr const char* kName = "lbfgs";
   static constexpr const char* kClass = "LBFGS";
@@ -272,6 +280,21 @@ struct Rates<Adamax> {
   static Rates at(const Adamax& adamax, double lr, Index t) {
     return {lr / (1.0 - __builtin_pow(adamax.beta1, static_cast<double>(t))), adamax.beta1, 1.0 - adamax.beta1,
             adamax.beta2, adamax.eps};
+  }
+};
+
+template <>
+struct Rates<RAdam> : MomentRates {
+  double lr;  // with r_t and the corrections of both biases
+  bool is_adaptive;
+
+  static Rates at(const RAdam& radam, double lr, Index t) {
+    const double steps = static_cast<double>(t), power = __builtin_pow(radam.beta2, steps);
+    const double p = 2.0 / (1.0 - radam.beta2) - 1.0, now = p - 2.0 * steps * power / (1.0 - power);
+    const double corrected = lr / (1.0 - __builtin_pow(radam.beta1, steps));
+    if (!(now > 5.0)) return {MomentRates::at(radam, t), corrected, false};
+    const double r = __builtin_sqrt((now - 4.0) * (now - 2.0) * p / ((p - 4.0) * (p - 2.0) * now));
+    return {MomentRates::at(radam, t), corrected * r * __builtin_sqrt(1.0 - power), true};
   }
 };
 

@@ -7,7 +7,7 @@ from stoop._checks import fraction, real
 from stoop._errors import message
 from stoop.optimizers._base import LearningRate, Optimizer
 
-__all__ = ["SGD", "AdaGrad", "Adadelta", "Adam", "AdamW", "Adamax", "Lion", "Nadam", "RMSProp"]
+__all__ = ["SGD", "AdaGrad", "Adadelta", "Adam", "AdamW", "Adamax", "Lion", "Nadam", "RAdam", "RMSProp"]
 
 
 @dataclass(frozen=True)
@@ -309,6 +309,41 @@ class Adamax(Optimizer):
 
     type_name: ClassVar[str] = "adamax"
     learning_rate: LearningRate = 0.002
+    beta1: float = 0.9
+    beta2: float = 0.999
+    eps: float = 1e-8
+
+    def __post_init__(self) -> None:
+        self._check("beta1", "beta2")
+
+
+@dataclass(frozen=True)
+class RAdam(Optimizer):
+    """Rectified `Adam`, Liu et al. 2020, algorithm 2: the rate rises as the average of squares becomes reliable.
+
+    With Adam's m and v, ``p = 2/(1-beta2) - 1`` and ``p_t = p - 2*t*beta2**t / (1-beta2**t)``: while ``p_t <= 5``,
+    ``w -= learning_rate * m/(1-beta1**t)``. Then
+    ``w -= learning_rate * r * m/(1-beta1**t) * sqrt(1-beta2**t) / (sqrt(v) + eps)`` with
+    ``r**2 = (p_t-4)*(p_t-2)*p / ((p-4)*(p-2)*p_t)``. The bound of 5, where the paper has 4, and the place of eps are
+    those of PyTorch.
+
+    Parameters
+    ----------
+    learning_rate : float, schedule or callable, default 0.001
+        > 0.
+    beta1, beta2 : float, default 0.9 and 0.999
+        Decay of the two averages, in [0, 1).
+    eps : float, default 1e-8
+        Added outside the square root, > 0.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For a value outside its range, or of another kind.
+    """
+
+    type_name: ClassVar[str] = "radam"
+    learning_rate: LearningRate = 0.001
     beta1: float = 0.9
     beta2: float = 0.999
     eps: float = 1e-8
