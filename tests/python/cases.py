@@ -189,6 +189,12 @@ OPTIMIZERS = {
     ),
     "adamax": Optimizer({**_ADAM}, others=({"beta1": 0.8, "beta2": 0.9, "eps": 1e-3},), default_rate=0.002),
     "radam": Optimizer({**_ADAM}, others=({"beta1": 0.8, "beta2": 0.9, "eps": 1e-3},), squares=True),
+    "rprop": Optimizer(
+        {"eta_minus": 0.5, "eta_plus": 1.2, "min_step_size": 1e-6, "max_step_size": 50.0},
+        others=({"eta_minus": 0.3, "eta_plus": 1.5, "min_step_size": 1e-4, "max_step_size": 0.02},),
+        default_rate=0.01,
+        solving=0.01,
+    ),
     "lbfgs": Optimizer(
         {"history_size": 10, "max_evaluations": 25},
         others=({"history_size": 3},),

@@ -230,6 +230,15 @@ def radam(
     return w - lr * np.sqrt(rectified * (1.0 - beta2**t)) * m / (1.0 - beta1**t) / (np.sqrt(v) + eps)
 
 
+def rprop(w: Any, g: Any, _: int, s: State, lr: float, eta_minus: float = 0.5, eta_plus: float = 1.2, **more: Any) -> Any:
+    agrees = np.sign(g) * np.sign(s.get("g", np.zeros_like(g)))
+    factor = np.where(agrees > 0, eta_plus, np.where(agrees < 0, eta_minus, 1.0))
+    limits = more.get("min_step_size", 1e-6), more.get("max_step_size", 50.0)
+    s["d"] = np.clip(s.get("d", lr) * factor, *limits)
+    s["g"] = np.where(agrees < 0, 0.0, g)
+    return w - np.sign(s["g"]) * s["d"]
+
+
 # Those of the full batch are judged by what they find, not by their path.
 OPTIMIZERS: dict[str, Callable[..., Any]] = {
     "sgd": sgd,
@@ -242,6 +251,7 @@ OPTIMIZERS: dict[str, Callable[..., Any]] = {
     "adadelta": adadelta,
     "adamax": adamax,
     "radam": radam,
+    "rprop": rprop,
 }
 
 

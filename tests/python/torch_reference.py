@@ -258,6 +258,12 @@ OPTIMIZERS: dict[str, Callable[[Any, list[dict[str, Any]]], Update]] = {
     "adadelta": _of(lambda o: (torch.optim.Adadelta, {"rho": o.rho, "eps": o.eps})),
     "adamax": _of(lambda o: (torch.optim.Adamax, _betas(o))),
     "radam": _of(lambda o: (torch.optim.RAdam, _betas(o))),
+    "rprop": _of(
+        lambda o: (
+            torch.optim.Rprop,
+            {"etas": (o.eta_minus, o.eta_plus), "step_sizes": (o.min_step_size, o.max_step_size)},
+        )
+    ),
 }
 
 

@@ -103,6 +103,17 @@ struct RAdam {
   double eps = 1e-8;
 };
 
+// Each element has a step d of its own, lr at first. Where the sign of g is that of the update before, d grows by the
+// factor eta_plus; where it is the other, d shrinks by eta_minus and g counts as 0; d stays between min_step_size and
+// max_step_size. w -= sign(g)*d (Riedmiller & Braun 1993, without going back; for full batches).
+struct Rprop {
+  LearningRate learning_rate = 0.01;
+  double eta_minus = 0.5;
+  double eta_plus = 1.2;
+  double min_step_size = 1e-6;
+  double max_step_size = 50.0;
+};
+
 // ---- optimizers of the full batch: an update is an iteration, whose line search tries learning_rate first ----
 
 // Limited-memory BFGS (Nocedal & Wright 2006, algorithm 7.5) with a line search for the strong Wolfe conditions
@@ -123,7 +134,7 @@ struct NewtonCG {
   double saddle_tolerance = 1e-6;
 };
 
-using Optimizer = std::variant<SGD, AdaGrad, RMSProp, Adam, AdamW, Nadam, Lion, Adadelta, Adamax, RAdam, LBFGS, NewtonCG>;
+using Optimizer = std::variant<SGD, AdaGrad, RMSProp, Adam, AdamW, Nadam, Lion, Adadelta, Adamax, RAdam, Rprop, LBFGS, NewtonCG>;
 
 inline constexpr int kOptimizerCount = static_cast<int>(std::variant_size_v<Optimizer>);
 

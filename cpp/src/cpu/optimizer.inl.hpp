@@ -284,6 +284,27 @@ struct Formula<RAdam, T> {
   }
 };
 
+// Riedmiller & Braun 1993 without weight backtracking, as in torch.optim.
+template <class T>
+struct Formula<Rprop, T> {
+  static void update(const UpdateArgs<T>& args, const Rates<Rprop>& rates) {
+    const Vec<T> first = broadcast(T(rates.lr)), shrink = broadcast(T(rates.eta_minus));
+    const Vec<T> grow = broadcast(T(rates.eta_plus)), stay = broadcast(T(1)), zero{};
+    const Vec<T> least = broadcast(T(rates.min_step)), most = broadcast(T(rates.max_step));
+    const bool is_first = rates.is_first;
+    for_each_update<T>(args, [&](Index j, int lanes, Vec<T> w, Vec<T> g) {
+      const Vec<T> agrees = sign_of<T>(load_lanes(args.state[0] + j, lanes)) * sign_of<T>(g);
+      const Vec<T> factor = select<T>(agrees > zero, grow, select<T>(agrees < zero, shrink, stay));
+      const Vec<T> step = is_first ? first : load_lanes(args.state[1] + j, lanes);
+      const Vec<T> d = minimum<T>(most, maximum<T>(least, step * factor));
+      const Vec<T> used = select<T>(agrees < zero, zero, g);
+      store_lanes(args.state[0] + j, used, lanes);
+      store_lanes(args.state[1] + j, d, lanes);
+      store_lanes(args.weight + j, w - sign_of<T>(used) * d, lanes);
+    });
+  }
+};
+
 // Returns v cut to [-limit, limit]. A number that is not finite becomes NaN, so that the sum of squares shows it.
 template <class T>
 inline Vec<T> cut(Vec<T> v, T limit) {

@@ -150,6 +150,22 @@ struct Spec<RAdam> : AdamSpec<RAdam> {
 };
 
 template <>
+struct Spec<Rprop> : OptimizerSpec {
+  static constexpr const char* kName = "rprop";
+  static constexpr const char* kClass = "Rprop";
+  static constexpr std::tuple kFields{
+      kLearningRate<Rprop>,
+      Field{"eta_minus", &Rprop::eta_minus, Bounds{0, 1, true, true}, "0.5 is usual", Holds::below_one},
+      Field{"eta_plus", &Rprop::eta_plus, above(1), "1.2 is usual"},
+      Field{"min_step_size", &Rprop::min_step_size, above(0), "1e-6 is usual", Holds::size},
+      Field{"max_step_size", &Rprop::max_step_size, above(0), "50 is usual", Holds::size}};
+  static constexpr int states(const Rprop&) { return 2; }  // the gradient before, and the steps
+  static constexpr const char* mistake(const Rprop& rprop) {
+    return rprop.min_step_size > rprop.max_step_size ? "min_step_size is above max_step_size" : nullptr;
+  }
+};
+
+template <>
 struct Spec<LBFGS> : OptimizerSpec {
   static constexpr const char* kName = "lbfgs";
   static constexpr const char* kClass = "LBFGS";
@@ -295,6 +311,16 @@ struct Rates<RAdam> : MomentRates {
     if (!(now > 5.0)) return {MomentRates::at(radam, t), corrected, false};
     const double r = __builtin_sqrt((now - 4.0) * (now - 2.0) * p / ((p - 4.0) * (p - 2.0) * now));
     return {MomentRates::at(radam, t), corrected * r * __builtin_sqrt(1.0 - power), true};
+  }
+};
+
+template <>
+struct Rates<Rprop> {
+  double lr, eta_minus, eta_plus, min_step, max_step;
+  bool is_first;
+
+  static Rates at(const Rprop& rprop, double lr, Index t) {
+    return {lr, rprop.eta_minus, rprop.eta_plus, rprop.min_step_size, rprop.max_step_size, t == 1};
   }
 };
 

@@ -7,7 +7,7 @@ from stoop._checks import fraction, real
 from stoop._errors import message
 from stoop.optimizers._base import LearningRate, Optimizer
 
-__all__ = ["SGD", "AdaGrad", "Adadelta", "Adam", "AdamW", "Adamax", "Lion", "Nadam", "RAdam", "RMSProp"]
+__all__ = ["SGD", "AdaGrad", "Adadelta", "Adam", "AdamW", "Adamax", "Lion", "Nadam", "RAdam", "RMSProp", "Rprop"]
 
 
 @dataclass(frozen=True)
@@ -350,3 +350,44 @@ class RAdam(Optimizer):
 
     def __post_init__(self) -> None:
         self._check("beta1", "beta2")
+
+
+@dataclass(frozen=True)
+class Rprop(Optimizer):
+    """Steps from the signs of gradients alone, for full batches. Riedmiller & Braun 1993, without going back.
+
+    Each element has a step ``d``, which is `learning_rate` at first. Where the sign of g is that of the update before,
+    ``d *= eta_plus``; where it is the other, ``d *= eta_minus``, and g counts as 0. d stays between `min_step_size`
+    and `max_step_size`; ``w -= sign(g)*d``. As in PyTorch (there ``etas`` and ``step_sizes``), with optax's names.
+
+    Parameters
+    ----------
+    learning_rate : float, schedule or callable, default 0.01
+        The first step, > 0; only its value at the first update counts.
+    eta_minus, eta_plus : float, default 0.5 and 1.2
+        In (0, 1), and > 1.
+    min_step_size, max_step_size : float, default 1e-6 and 50.0
+        > 0, the first at most the second.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For a value outside its range, or of another kind.
+    """
+
+    type_name: ClassVar[str] = "rprop"
+    learning_rate: LearningRate = 0.01
+    eta_minus: float = 0.5
+    eta_plus: float = 1.2
+    min_step_size: float = 1e-6
+    max_step_size: float = 50.0
+
+    def __post_init__(self) -> None:
+        self._check()
+        limits = {"eta_minus": (0.0, 1.0), "eta_plus": (1.0,), "min_step_size": (0.0,), "max_step_size": (0.0,)}
+        for name, range_of in limits.items():
+            object.__setattr__(self, name, real("Rprop", name, getattr(self, name), *range_of, open_low=True))
+        if self.min_step_size > self.max_step_size:
+            given = f"min_step_size is {self.min_step_size:g} and max_step_size {self.max_step_size:g}"
+            expected, hint = "expected the first to be at most the second", "exchange them"
+            raise ValueError(message("Rprop", given, expected, hint))
