@@ -244,6 +244,7 @@ SCHEDULES = {
         {"max_lr": REQUIRED, "steps": REQUIRED, "pct_start": 0.3, "div_factor": 25.0, "final_div_factor": 1e4},
         ({"max_lr": 0.4, "steps": 30}, {"max_lr": 0.4, "steps": 30, "pct_start": 0.5, "div_factor": 4.0}),
     ),
+    "cos_log4": Case({"lr": REQUIRED, "steps": REQUIRED}, ({"lr": 0.4, "steps": 30},)),
     "custom": Case({"function": REQUIRED}, ({"function": falling},)),
     "warmup": Case(
         {"schedule": REQUIRED, "steps": REQUIRED},

@@ -289,6 +289,7 @@ SCHEDULES: dict[str, Callable[[Any, int], float]] = {
     "polynomial": lambda s, t: s.end + (s.lr - s.end) * (1.0 - min(t / s.steps, 1.0)) ** s.power,
     "cosine": lambda s, t: half_cosine(s.lr, s.end, min(t / s.steps, 1.0)),
     "one_cycle": one_cycle,
+    "cos_log4": lambda s, t: s.lr * (1.0 - math.cos(2.0 * math.pi * math.log2(1.0 + 15.0 * min(t / s.steps, 1.0)))) / 2.0,
     "custom": lambda s, t: s.function(t),
     "warmup": lambda s, t: (
         rate_at(s.schedule, 0) * (t + 1) / s.steps if t < s.steps else rate_at(s.schedule, t - s.steps)

@@ -144,6 +144,14 @@ struct OneCycle {
   Per per = Per::step;
 };
 
+// lr * (1 - cos(2*pi * log2(1 + 15*t/steps))) / 2: four cycles, each about twice as long as the one before, and 0 from
+// t = steps on (Holzmueller, Grinsztajn & Steinwart 2024, RealMLP).
+struct CosLog4 {
+  double lr = 0.01;
+  Index steps = 1;
+  Per per = Per::step;
+};
+
 // Any function of t. It is called once for each update or, with Per::epoch, once for each epoch of a fit. It cannot be
 // written to a file.
 struct Custom {
@@ -152,7 +160,7 @@ struct Custom {
 };
 
 using Schedule = std::variant<Constant, Step, Piecewise, Exponential, InverseTime, Power, InverseSqrt, Linear,
-                              Polynomial, Cosine, Warmup, OneCycle, Custom>;
+                              Polynomial, Cosine, Warmup, OneCycle, CosLog4, Custom>;
 
 STOOP_API std::string_view name_of(const Schedule& schedule);  // "constant", "step", ...
 // Throws ValueError with the nearest valid name. "custom" is no valid name.

@@ -46,6 +46,9 @@ double value_at(const OneCycle& s, Index t) {
   if (top > 0.0 && x <= top) return half_cosine(first, s.max_lr, x / top);
   return half_cosine(s.max_lr, last, (x - top) / (bottom - top));
 }
+double value_at(const CosLog4& s, Index t) {
+  return s.lr * 0.5 * (1.0 - std::cos(2.0 * std::numbers::pi * std::log2(1.0 + 15.0 * fraction(t, s.steps))));
+}
 double value_at(const Custom& s, Index t) { return s.function(t); }
 
 void check_rate(std::string_view where, const std::string& name, double value) {

@@ -189,6 +189,15 @@ struct Spec<schedules::OneCycle> {
                              schedules::positive("final_div_factor", &S::final_div_factor, Key::optional));
 };
 
+template <>
+struct Spec<schedules::CosLog4> {
+  using S = schedules::CosLog4;
+  static constexpr const char* kName = "cos_log4";
+  static constexpr const char* kClass = "CosLog4";
+  static constexpr auto kFields =
+      schedules::with_per<S>(schedules::rate("lr", &S::lr), schedules::count("steps", &S::steps));
+};
+
 // No file can hold it.
 template <>
 struct Spec<schedules::Custom> {

@@ -10,10 +10,11 @@ before the epoch starts. A function of the epoch, ``Custom(function, per="epoch"
 from stoop.schedules._base import PythonRates, Schedule, plain, python_rates
 from stoop.schedules._composed import Custom, Warmup, as_learning_rate
 from stoop.schedules._decays import Constant, Exponential, InverseSqrt, InverseTime, Piecewise, Power, Step
-from stoop.schedules._spans import Cosine, Linear, OneCycle, Polynomial
+from stoop.schedules._spans import CosLog4, Cosine, Linear, OneCycle, Polynomial
 
 __all__ = [
     "Constant",
+    "CosLog4",
     "Cosine",
     "Custom",
     "Exponential",

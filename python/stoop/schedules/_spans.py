@@ -138,3 +138,32 @@ class OneCycle(Schedule):
         self._check(["max_lr"], ["steps"])
         self._check_positive("div_factor", "final_div_factor")
         object.__setattr__(self, "pct_start", fraction("OneCycle", "pct_start", self.pct_start))
+
+
+@dataclass(frozen=True)
+class CosLog4(Schedule):
+    """``lr * (1 - cos(2*pi * log2(1 + 15*t/steps))) / 2``: four cycles, each about twice as long as the one before.
+
+    It begins with 0, and is 0 from t = steps on. Holzmüller, Grinsztajn & Steinwart 2024 (RealMLP), section 3.
+
+    Parameters
+    ----------
+    lr : float
+        >= 0.
+    steps : int
+        >= 1.
+    per : {"step", "epoch"}, default "step"
+
+    Raises
+    ------
+    ValueError, TypeError
+        For a value outside its range, or of another kind.
+    """
+
+    type_name: ClassVar[str] = "cos_log4"
+    lr: float
+    steps: int
+    per: str = "step"
+
+    def __post_init__(self) -> None:
+        self._check(["lr"], ["steps"])
