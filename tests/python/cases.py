@@ -245,6 +245,10 @@ SCHEDULES = {
         ({"max_lr": 0.4, "steps": 30}, {"max_lr": 0.4, "steps": 30, "pct_start": 0.5, "div_factor": 4.0}),
     ),
     "cos_log4": Case({"lr": REQUIRED, "steps": REQUIRED}, ({"lr": 0.4, "steps": 30},)),
+    "flat_cosine": Case(
+        {"lr": REQUIRED, "steps": REQUIRED, "pct_start": 0.75, "end": 0.0},
+        ({"lr": 0.4, "steps": 30}, {"lr": 0.4, "steps": 25, "pct_start": 0.3, "end": 0.1}),
+    ),
     "custom": Case({"function": REQUIRED}, ({"function": falling},)),
     "warmup": Case(
         {"schedule": REQUIRED, "steps": REQUIRED},

@@ -290,6 +290,9 @@ SCHEDULES: dict[str, Callable[[Any, int], float]] = {
     "cosine": lambda s, t: half_cosine(s.lr, s.end, min(t / s.steps, 1.0)),
     "one_cycle": one_cycle,
     "cos_log4": lambda s, t: s.lr * (1.0 - math.cos(2.0 * math.pi * math.log2(1.0 + 15.0 * min(t / s.steps, 1.0)))) / 2.0,
+    "flat_cosine": lambda s, t: half_cosine(
+        s.lr, s.end, min(max(t / s.steps - s.pct_start, 0.0) / (1.0 - s.pct_start), 1.0)
+    ),
     "custom": lambda s, t: s.function(t),
     "warmup": lambda s, t: (
         rate_at(s.schedule, 0) * (t + 1) / s.steps if t < s.steps else rate_at(s.schedule, t - s.steps)

@@ -152,6 +152,15 @@ struct CosLog4 {
   Per per = Per::step;
 };
 
+// lr until t = pct_start*steps, then half a cosine to end at t = steps, and end from there on (fastai's fit_flat_cos).
+struct FlatCosine {
+  double lr = 0.01;
+  Index steps = 1;
+  double pct_start = 0.75;
+  double end = 0.0;
+  Per per = Per::step;
+};
+
 // Any function of t. It is called once for each update or, with Per::epoch, once for each epoch of a fit. It cannot be
 // written to a file.
 struct Custom {
@@ -160,7 +169,7 @@ struct Custom {
 };
 
 using Schedule = std::variant<Constant, Step, Piecewise, Exponential, InverseTime, Power, InverseSqrt, Linear,
-                              Polynomial, Cosine, Warmup, OneCycle, CosLog4, Custom>;
+                              Polynomial, Cosine, Warmup, OneCycle, CosLog4, FlatCosine, Custom>;
 
 STOOP_API std::string_view name_of(const Schedule& schedule);  // "constant", "step", ...
 // Throws ValueError with the nearest valid name. "custom" is no valid name.

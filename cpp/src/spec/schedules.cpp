@@ -49,6 +49,11 @@ double value_at(const OneCycle& s, Index t) {
 double value_at(const CosLog4& s, Index t) {
   return s.lr * 0.5 * (1.0 - std::cos(2.0 * std::numbers::pi * std::log2(1.0 + 15.0 * fraction(t, s.steps))));
 }
+double value_at(const FlatCosine& s, Index t) {
+  const double start = s.pct_start * real(s.steps), x = real(std::min(t, s.steps));
+  if (x <= start && t < s.steps) return s.lr;
+  return half_cosine(s.lr, s.end, start < real(s.steps) ? (x - start) / (real(s.steps) - start) : 1.0);
+}
 double value_at(const Custom& s, Index t) { return s.function(t); }
 
 void check_rate(std::string_view where, const std::string& name, double value) {

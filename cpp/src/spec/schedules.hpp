@@ -198,6 +198,17 @@ struct Spec<schedules::CosLog4> {
       schedules::with_per<S>(schedules::rate("lr", &S::lr), schedules::count("steps", &S::steps));
 };
 
+template <>
+struct Spec<schedules::FlatCosine> {
+  using S = schedules::FlatCosine;
+  static constexpr const char* kName = "flat_cosine";
+  static constexpr const char* kClass = "FlatCosine";
+  static constexpr auto kFields = schedules::with_per<S>(
+      schedules::rate("lr", &S::lr), schedules::count("steps", &S::steps),
+      Field{"pct_start", &S::pct_start, between(0, 1), "it is the share of the steps before the rate falls"},
+      schedules::rate("end", &S::end, Key::optional));
+};
+
 // No file can hold it.
 template <>
 struct Spec<schedules::Custom> {

@@ -10,7 +10,7 @@ before the epoch starts. A function of the epoch, ``Custom(function, per="epoch"
 from stoop.schedules._base import PythonRates, Schedule, plain, python_rates
 from stoop.schedules._composed import Custom, Warmup, as_learning_rate
 from stoop.schedules._decays import Constant, Exponential, InverseSqrt, InverseTime, Piecewise, Power, Step
-from stoop.schedules._spans import CosLog4, Cosine, Linear, OneCycle, Polynomial
+from stoop.schedules._spans import CosLog4, Cosine, FlatCosine, Linear, OneCycle, Polynomial
 
 __all__ = [
     "Constant",
@@ -18,6 +18,7 @@ __all__ = [
     "Cosine",
     "Custom",
     "Exponential",
+    "FlatCosine",
     "InverseSqrt",
     "InverseTime",
     "Linear",

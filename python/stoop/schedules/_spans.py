@@ -167,3 +167,39 @@ class CosLog4(Schedule):
 
     def __post_init__(self) -> None:
         self._check(["lr"], ["steps"])
+
+
+@dataclass(frozen=True)
+class FlatCosine(Schedule):
+    """`lr` until t = pct_start*steps, then half a cosine to `end` at t = steps, and `end` from there on.
+
+    As ``fit_flat_cos`` of fastai, whose name `pct_start` is.
+
+    Parameters
+    ----------
+    lr : float
+        >= 0.
+    steps : int
+        >= 1.
+    pct_start : float, default 0.75
+        Share of the steps before the rate falls, in [0, 1].
+    end : float, default 0.0
+        >= 0.
+    per : {"step", "epoch"}, default "step"
+
+    Raises
+    ------
+    ValueError, TypeError
+        For a value outside its range, or of another kind.
+    """
+
+    type_name: ClassVar[str] = "flat_cosine"
+    lr: float
+    steps: int
+    pct_start: float = 0.75
+    end: float = 0.0
+    per: str = "step"
+
+    def __post_init__(self) -> None:
+        self._check(["lr", "end"], ["steps"])
+        object.__setattr__(self, "pct_start", fraction("FlatCosine", "pct_start", self.pct_start))
