@@ -249,6 +249,13 @@ SCHEDULES = {
         {"lr": REQUIRED, "steps": REQUIRED, "pct_start": 0.75, "end": 0.0},
         ({"lr": 0.4, "steps": 30}, {"lr": 0.4, "steps": 25, "pct_start": 0.3, "end": 0.1}),
     ),
+    "sequential": Case(
+        {"schedules": REQUIRED, "milestones": REQUIRED},
+        (
+            {"schedules": [schedules.Linear(0.1, 0.4, 8), 0.3, schedules.Exponential(0.3, 0.9)], "milestones": [8, 20]},
+            {"schedules": [schedules.Warmup(falling, 5), falling, schedules.Cosine(0.2, 9)], "milestones": [12, 25]},
+        ),
+    ),
     "custom": Case({"function": REQUIRED}, ({"function": falling},)),
     "warmup": Case(
         {"schedule": REQUIRED, "steps": REQUIRED},

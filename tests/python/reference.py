@@ -293,6 +293,10 @@ SCHEDULES: dict[str, Callable[[Any, int], float]] = {
     "flat_cosine": lambda s, t: half_cosine(
         s.lr, s.end, min(max(t / s.steps - s.pct_start, 0.0) / (1.0 - s.pct_start), 1.0)
     ),
+    "sequential": lambda s, t: rate_at(
+        s.schedules[sum(t >= start for start in s.milestones)],
+        t - max((start for start in s.milestones if t >= start), default=0),
+    ),
     "custom": lambda s, t: s.function(t),
     "warmup": lambda s, t: (
         rate_at(s.schedule, 0) * (t + 1) / s.steps if t < s.steps else rate_at(s.schedule, t - s.steps)

@@ -30,7 +30,7 @@ concept HasPer = requires(S schedule) {
 // `.learning_rate = schedules::Cosine{.lr = 1e-3, .steps = 10'000}`. Copies share the schedule.
 class LearningRate {
  public:
-  STOOP_API LearningRate(double lr);
+  STOOP_API LearningRate(double lr = 0.01);
   template <schedules::HasPer S>
   LearningRate(S schedule);
 
@@ -161,6 +161,14 @@ struct FlatCosine {
   Per per = Per::step;
 };
 
+// schedules[0] until milestones[0], then schedules[1] from its start, schedule(t - milestones[0]), and so on; one
+// schedule more than milestones.
+struct Sequential {
+  std::vector<LearningRate> schedules;
+  std::vector<Index> milestones;
+  Per per = Per::step;
+};
+
 // Any function of t. It is called once for each update or, with Per::epoch, once for each epoch of a fit. It cannot be
 // written to a file.
 struct Custom {
@@ -169,7 +177,7 @@ struct Custom {
 };
 
 using Schedule = std::variant<Constant, Step, Piecewise, Exponential, InverseTime, Power, InverseSqrt, Linear,
-                              Polynomial, Cosine, Warmup, OneCycle, CosLog4, FlatCosine, Custom>;
+                              Polynomial, Cosine, Warmup, OneCycle, CosLog4, FlatCosine, Sequential, Custom>;
 
 STOOP_API std::string_view name_of(const Schedule& schedule);  // "constant", "step", ...
 // Throws ValueError with the nearest valid name. "custom" is no valid name.

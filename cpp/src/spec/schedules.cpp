@@ -94,6 +94,18 @@ void fill(const Warmup& s, Index step, Index epoch, std::span<double> out) {
   fill_from(s.steps, s.per, s.schedule, next, epoch, out.subspan(rises));
 }
 
+void fill(const Sequential& s, Index step, Index epoch, std::span<double> out) {
+  Index start = 0;  // of the schedule
+  for (std::size_t i = 0; i < s.schedules.size() && !out.empty(); ++i) {
+    const bool is_last = i == s.milestones.size();
+    const std::size_t count = is_last ? out.size() : count_before(s.milestones[i], s.per, step, epoch, out.size());
+    fill_from(start, s.per, s.schedules[i], step, epoch, out.first(count));
+    step += static_cast<Index>(count);
+    out = out.subspan(count);
+    if (!is_last) start = s.milestones[i];
+  }
+}
+
 }  // namespace
 
 std::string_view name_of(const Schedule& schedule) { return kNamesOf<Schedule>[schedule.index()]; }
@@ -152,6 +164,23 @@ void Spec<schedules::Piecewise>::check(const S& s) {
     throw_value_error(kClass, "the boundaries are not in order", "expected each above the one before", "sort them");
   }
   for (const double value : s.values) schedules::check_rate(kClass, "a value", value);
+}
+
+void Spec<schedules::Sequential>::check(const S& s) {
+  if (s.schedules.size() != s.milestones.size() + 1) {
+    throw_value_error(
+        kClass,
+        std::to_string(s.schedules.size()) + " schedules and " + std::to_string(s.milestones.size()) + " milestones",
+        "expected one schedule more than milestones", "give the t at which each of them but the first begins");
+  }
+  Index last = 0;
+  for (const Index milestone : s.milestones) {
+    if (milestone <= last) {
+      throw_value_error(kClass, "the milestones are not in order", "expected each above the one before, the first above 0",
+                        "sort them");
+    }
+    last = milestone;
+  }
 }
 
 void validate(const LearningRate& learning_rate, std::string_view where) {

@@ -209,6 +209,16 @@ struct Spec<schedules::FlatCosine> {
       schedules::rate("end", &S::end, Key::optional));
 };
 
+template <>
+struct Spec<schedules::Sequential> {
+  using S = schedules::Sequential;
+  static constexpr const char* kName = "sequential";
+  static constexpr const char* kClass = "Sequential";
+  static constexpr auto kFields = schedules::with_per<S>(plain("schedules", &S::schedules, Key::required),
+                                                         plain("milestones", &S::milestones, Key::required));
+  static void check(const S& s);
+};
+
 // No file can hold it.
 template <>
 struct Spec<schedules::Custom> {
