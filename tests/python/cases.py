@@ -256,6 +256,10 @@ SCHEDULES = {
             {"schedules": [schedules.Warmup(falling, 5), falling, schedules.Cosine(0.2, 9)], "milestones": [12, 25]},
         ),
     ),
+    "cosine_restarts": Case(
+        {"lr": REQUIRED, "T_0": REQUIRED, "T_mult": 1, "end": 0.0},
+        ({"lr": 0.4, "T_0": 9}, {"lr": 0.4, "T_0": 4, "T_mult": 3, "end": 0.1}),
+    ),
     "custom": Case({"function": REQUIRED}, ({"function": falling},)),
     "warmup": Case(
         {"schedule": REQUIRED, "steps": REQUIRED},

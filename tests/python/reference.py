@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import asdict, fields
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -296,6 +297,11 @@ SCHEDULES: dict[str, Callable[[Any, int], float]] = {
     "sequential": lambda s, t: rate_at(
         s.schedules[sum(t >= start for start in s.milestones)],
         t - max((start for start in s.milestones if t >= start), default=0),
+    ),
+    "cosine_restarts": lambda s, t: (
+        half_cosine(s.lr, s.end, t / s.T_0)
+        if t < s.T_0
+        else rate_at(replace(s, T_0=s.T_0 * s.T_mult), t - s.T_0)
     ),
     "custom": lambda s, t: s.function(t),
     "warmup": lambda s, t: (

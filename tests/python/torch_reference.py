@@ -272,22 +272,35 @@ OPTIMIZERS: dict[str, Callable[[Any, list[dict[str, Any]]], Update]] = {
 
 def rate_at(schedule: Any, t: int) -> float:
     """PyTorch's own where its convention is ours, else that of `reference`."""
-    return (
-        one_cycle(schedule, t) if getattr(schedule, "type_name", "") == "one_cycle" else reference.rate_at(schedule, t)
-    )
-
-
-def one_cycle(s: Any, t: int) -> float:
-    """It has no rate after the last step."""
-    optimizer = torch.optim.SGD([torch.zeros(1)], lr=1.0)
-    factors = {"pct_start": s.pct_start, "div_factor": s.div_factor, "final_div_factor": s.final_div_factor}
-    scheduler = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, s.max_lr, total_steps=s.steps, cycle_momentum=False, **factors
-    )
-    for _ in range(min(t, s.steps - 1)):
-        optimizer.step()
+    make = SCHEDULERS.get(getattr(schedule, "type_name", ""))
+    if make is None:
+        return reference.rate_at(schedule, t)
+    scheduler = make(schedule)
+    for _ in range(min(t, schedule.steps - 1) if schedule.type_name == "one_cycle" else t):  # it ends with its last step
+        scheduler.optimizer.step()
         scheduler.step()
     return scheduler.get_last_lr()[0]
+
+
+def _optimizer(lr: float = 1.0) -> torch.optim.Optimizer:
+    return torch.optim.SGD([torch.zeros(1)], lr=lr)
+
+
+def _one_cycle(s: Any) -> Any:
+    factors = {"pct_start": s.pct_start, "div_factor": s.div_factor, "final_div_factor": s.final_div_factor}
+    return torch.optim.lr_scheduler.OneCycleLR(
+        _optimizer(), s.max_lr, total_steps=s.steps, cycle_momentum=False, **factors
+    )
+
+
+def _cosine_restarts(s: Any) -> Any:
+    return torch.optim.lr_scheduler.CosineAnnealingWarmRestarts(_optimizer(s.lr), s.T_0, s.T_mult, eta_min=s.end)
+
+
+SCHEDULERS: dict[str, Callable[[Any], Any]] = {
+    "one_cycle": _one_cycle,
+    "cosine_restarts": _cosine_restarts,
+}
 
 
 # ---- training ----

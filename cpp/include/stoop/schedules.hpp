@@ -169,6 +169,16 @@ struct Sequential {
   Per per = Per::step;
 };
 
+// Cosine again and again: end + (lr - end) * (1 + cos(pi * s/T)) / 2, s counted from the last restart; T = T_0 at first,
+// and T_mult times as long after each restart (Loshchilov & Hutter 2017, eq. 5).
+struct CosineRestarts {
+  double lr = 0.01;
+  Index T_0 = 1;
+  Index T_mult = 1;
+  double end = 0.0;
+  Per per = Per::step;
+};
+
 // Any function of t. It is called once for each update or, with Per::epoch, once for each epoch of a fit. It cannot be
 // written to a file.
 struct Custom {
@@ -177,7 +187,7 @@ struct Custom {
 };
 
 using Schedule = std::variant<Constant, Step, Piecewise, Exponential, InverseTime, Power, InverseSqrt, Linear,
-                              Polynomial, Cosine, Warmup, OneCycle, CosLog4, FlatCosine, Sequential, Custom>;
+                              Polynomial, Cosine, Warmup, OneCycle, CosLog4, FlatCosine, Sequential, CosineRestarts, Custom>;
 
 STOOP_API std::string_view name_of(const Schedule& schedule);  // "constant", "step", ...
 // Throws ValueError with the nearest valid name. "custom" is no valid name.

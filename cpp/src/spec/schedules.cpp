@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <functional>
+#include <limits>
 #include <numbers>
 #include <string>
 
@@ -53,6 +54,15 @@ double value_at(const FlatCosine& s, Index t) {
   const double start = s.pct_start * real(s.steps), x = real(std::min(t, s.steps));
   if (x <= start && t < s.steps) return s.lr;
   return half_cosine(s.lr, s.end, start < real(s.steps) ? (x - start) / (real(s.steps) - start) : 1.0);
+}
+double value_at(const CosineRestarts& s, Index t) {
+  Index length = s.T_0;
+  if (s.T_mult == 1) t %= length;
+  while (t >= length) {
+    t -= length;
+    length = s.T_mult < std::numeric_limits<Index>::max() / length ? length * s.T_mult : std::numeric_limits<Index>::max();
+  }
+  return half_cosine(s.lr, s.end, real(t) / real(length));
 }
 double value_at(const Custom& s, Index t) { return s.function(t); }
 

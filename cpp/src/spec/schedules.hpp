@@ -219,6 +219,16 @@ struct Spec<schedules::Sequential> {
   static void check(const S& s);
 };
 
+template <>
+struct Spec<schedules::CosineRestarts> {
+  using S = schedules::CosineRestarts;
+  static constexpr const char* kName = "cosine_restarts";
+  static constexpr const char* kClass = "CosineRestarts";
+  static constexpr auto kFields = schedules::with_per<S>(
+      schedules::rate("lr", &S::lr), schedules::count("T_0", &S::T_0),
+      schedules::count("T_mult", &S::T_mult, Key::optional), schedules::rate("end", &S::end, Key::optional));
+};
+
 // No file can hold it.
 template <>
 struct Spec<schedules::Custom> {
