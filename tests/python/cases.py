@@ -260,6 +260,21 @@ SCHEDULES = {
         {"lr": REQUIRED, "T_0": REQUIRED, "T_mult": 1, "end": 0.0},
         ({"lr": 0.4, "T_0": 9}, {"lr": 0.4, "T_0": 4, "T_mult": 3, "end": 0.1}),
     ),
+    "cyclic": Case(
+        {
+            "base_lr": REQUIRED,
+            "max_lr": REQUIRED,
+            "step_size_up": 2000,
+            "step_size_down": None,
+            "mode": "triangular",
+            "gamma": 1.0,
+        },
+        (
+            {"base_lr": 0.1, "max_lr": 0.4, "step_size_up": 6},
+            {"base_lr": 0.1, "max_lr": 0.4, "step_size_up": 6, "step_size_down": 3, "mode": "triangular2"},
+            {"base_lr": 0.1, "max_lr": 0.4, "step_size_up": 5, "mode": "exp_range", "gamma": 0.95},
+        ),
+    ),
     "custom": Case({"function": REQUIRED}, ({"function": falling},)),
     "warmup": Case(
         {"schedule": REQUIRED, "steps": REQUIRED},

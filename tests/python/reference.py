@@ -278,6 +278,14 @@ def one_cycle(s: Any, t: int) -> float:
     )
 
 
+def cyclic(s: Any, t: int) -> float:
+    down = s.step_size_down or s.step_size_up
+    cycle, x = divmod(t, s.step_size_up + down)
+    share = x / s.step_size_up if x <= s.step_size_up else 1.0 - (x - s.step_size_up) / down
+    height = {"triangular": 1.0, "triangular2": 0.5**cycle, "exp_range": s.gamma**t}[s.mode]
+    return s.base_lr + (s.max_lr - s.base_lr) * share * height
+
+
 SCHEDULES: dict[str, Callable[[Any, int], float]] = {
     "constant": lambda s, _: s.lr,
     "step": lambda s, t: s.lr * s.factor ** (t // s.every),
@@ -303,6 +311,7 @@ SCHEDULES: dict[str, Callable[[Any, int], float]] = {
         if t < s.T_0
         else rate_at(replace(s, T_0=s.T_0 * s.T_mult), t - s.T_0)
     ),
+    "cyclic": cyclic,
     "custom": lambda s, t: s.function(t),
     "warmup": lambda s, t: (
         rate_at(s.schedule, 0) * (t + 1) / s.steps if t < s.steps else rate_at(s.schedule, t - s.steps)

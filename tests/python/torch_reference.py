@@ -297,9 +297,17 @@ def _cosine_restarts(s: Any) -> Any:
     return torch.optim.lr_scheduler.CosineAnnealingWarmRestarts(_optimizer(s.lr), s.T_0, s.T_mult, eta_min=s.end)
 
 
+def _cyclic(s: Any) -> Any:
+    sizes = {"step_size_up": s.step_size_up, "step_size_down": s.step_size_down}
+    return torch.optim.lr_scheduler.CyclicLR(
+        _optimizer(), s.base_lr, s.max_lr, **sizes, mode=s.mode, gamma=s.gamma, cycle_momentum=False
+    )
+
+
 SCHEDULERS: dict[str, Callable[[Any], Any]] = {
     "one_cycle": _one_cycle,
     "cosine_restarts": _cosine_restarts,
+    "cyclic": _cyclic,
 }
 
 

@@ -5,6 +5,7 @@
 #include <concepts>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string_view>
 #include <variant>
@@ -179,6 +180,21 @@ struct CosineRestarts {
   Per per = Per::step;
 };
 
+// How the height of a cycle changes: not at all, halved after each cycle, or times gamma^t.
+enum class CyclicMode { triangular, triangular2, exp_range };
+
+// A straight line from base_lr to max_lr in step_size_up, another back in step_size_down, and so on (Smith 2017, section
+// 3); the height above base_lr changes with `mode`.
+struct Cyclic {
+  double base_lr = 0.001;
+  double max_lr = 0.01;
+  Index step_size_up = 2000;
+  std::optional<Index> step_size_down;  // without one, as step_size_up
+  CyclicMode mode = CyclicMode::triangular;
+  double gamma = 1.0;
+  Per per = Per::step;
+};
+
 // Any function of t. It is called once for each update or, with Per::epoch, once for each epoch of a fit. It cannot be
 // written to a file.
 struct Custom {
@@ -187,9 +203,11 @@ struct Custom {
 };
 
 using Schedule = std::variant<Constant, Step, Piecewise, Exponential, InverseTime, Power, InverseSqrt, Linear,
-                              Polynomial, Cosine, Warmup, OneCycle, CosLog4, FlatCosine, Sequential, CosineRestarts, Custom>;
+                              Polynomial, Cosine, Warmup, OneCycle, CosLog4, FlatCosine, Sequential, CosineRestarts, Cyclic, Custom>;
 
 STOOP_API std::string_view name_of(const Schedule& schedule);  // "constant", "step", ...
+STOOP_API std::string_view name_of(CyclicMode mode);  // "triangular", ...
+STOOP_API CyclicMode cyclic_mode_from_name(std::string_view name, std::string_view where = "Cyclic");
 // Throws ValueError with the nearest valid name. "custom" is no valid name.
 STOOP_API Schedule schedule_from_name(std::string_view name, std::string_view where = "learning_rate");
 

@@ -2,6 +2,7 @@
 #include "schedules.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <functional>
 #include <limits>
@@ -64,6 +65,24 @@ double value_at(const CosineRestarts& s, Index t) {
   }
   return half_cosine(s.lr, s.end, real(t) / real(length));
 }
+double height_at(const Cyclic& s, Index cycle, Index t) {
+  switch (s.mode) {
+    case CyclicMode::triangular:
+      return 1.0;
+    case CyclicMode::triangular2:
+      return std::pow(0.5, real(cycle));
+    case CyclicMode::exp_range:
+      return std::pow(s.gamma, real(t));
+  }
+  return 1.0;  // not reached: all modes are above
+}
+double value_at(const Cyclic& s, Index t) {
+  const double up = real(s.step_size_up), down = real(s.step_size_down.value_or(s.step_size_up));
+  const Index length = s.step_size_up + s.step_size_down.value_or(s.step_size_up);
+  const double x = real(t % length);
+  const double share = x <= up ? x / up : (up + down - x) / down;
+  return s.base_lr + (s.max_lr - s.base_lr) * share * height_at(s, t / length, t);
+}
 double value_at(const Custom& s, Index t) { return s.function(t); }
 
 void check_rate(std::string_view where, const std::string& name, double value) {
@@ -117,6 +136,16 @@ void fill(const Sequential& s, Index step, Index epoch, std::span<double> out) {
 }
 
 }  // namespace
+
+constexpr std::array<std::string_view, 3> kCyclicModes = {"triangular", "triangular2", "exp_range"};
+
+std::string_view name_of(CyclicMode mode) { return kCyclicModes[static_cast<std::size_t>(mode)]; }
+
+CyclicMode cyclic_mode_from_name(std::string_view name, std::string_view where) {
+  const auto found = std::find(kCyclicModes.begin(), kCyclicModes.end(), name);
+  if (found == kCyclicModes.end()) throw_unknown_name(where, "mode", name, kCyclicModes);
+  return static_cast<CyclicMode>(found - kCyclicModes.begin());
+}
 
 std::string_view name_of(const Schedule& schedule) { return kNamesOf<Schedule>[schedule.index()]; }
 

@@ -229,6 +229,18 @@ struct Spec<schedules::CosineRestarts> {
       schedules::count("T_mult", &S::T_mult, Key::optional), schedules::rate("end", &S::end, Key::optional));
 };
 
+template <>
+struct Spec<schedules::Cyclic> {
+  using S = schedules::Cyclic;
+  static constexpr const char* kName = "cyclic";
+  static constexpr const char* kClass = "Cyclic";
+  static constexpr auto kFields = schedules::with_per<S>(
+      schedules::rate("base_lr", &S::base_lr), schedules::rate("max_lr", &S::max_lr),
+      schedules::count("step_size_up", &S::step_size_up, Key::optional),
+      Field{"step_size_down", &S::step_size_down, at_least(1), "leave it out to take step_size_up"},
+      plain("mode", &S::mode), schedules::positive("gamma", &S::gamma, Key::optional));
+};
+
 // No file can hold it.
 template <>
 struct Spec<schedules::Custom> {

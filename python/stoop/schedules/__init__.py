@@ -9,7 +9,7 @@ before the epoch starts. A function of the epoch, ``Custom(function, per="epoch"
 
 from stoop.schedules._base import PythonRates, Schedule, plain, python_rates
 from stoop.schedules._composed import Custom, Sequential, Warmup, as_learning_rate
-from stoop.schedules._cycles import CosineRestarts
+from stoop.schedules._cycles import CosineRestarts, Cyclic
 from stoop.schedules._decays import Constant, Exponential, InverseSqrt, InverseTime, Piecewise, Power, Step
 from stoop.schedules._spans import CosLog4, Cosine, FlatCosine, Linear, OneCycle, Polynomial
 
@@ -19,6 +19,7 @@ __all__ = [
     "Cosine",
     "CosineRestarts",
     "Custom",
+    "Cyclic",
     "Exponential",
     "FlatCosine",
     "InverseSqrt",
