@@ -153,6 +153,7 @@ def load_model(path: Path) -> ModelFloat32 | ModelFloat64: ...  # GIL released
 
 MOST_NESTED_RESIDUALS: int
 
+def specs() -> dict[str, dict[str, dict[str, Any]]]: ...  # by kind and name: "fields", "class", what a loss takes
 def check_name(
     kind: str, name: str
 ) -> str: ...  # kind: activation | initializer | loss | optimizer; suggests the nearest

@@ -11,7 +11,7 @@ from stoop._checks import real
 from stoop._errors import message, warn
 from stoop.activations import Activation, Identity
 from stoop.layers import Dense, Dropout, Layer
-from stoop.losses import BinaryCrossEntropy, Loss, SoftmaxCrossEntropy
+from stoop.losses import Loss, loss_spec
 from stoop.optimizers import Optimizer
 from stoop.schedules import as_learning_rate, plain, python_rates
 
@@ -175,7 +175,8 @@ def checked_precision(precision: object) -> str:
 
 def warn_of_last_activation(layers: tuple[Layer, ...], loss: Loss) -> None:
     """Warn where the last layer bounds the outputs that a cross-entropy takes for logits."""
-    if not isinstance(loss, SoftmaxCrossEntropy | BinaryCrossEntropy):
+    spec = loss_spec(loss.type_name)
+    if not (spec["takes_classes"] or spec["takes_labels"]):
         return
     last = next((layer for layer in reversed(layers) if not isinstance(layer, Dropout | Identity)), None)
     activation = last.activation if isinstance(last, Dense) else last

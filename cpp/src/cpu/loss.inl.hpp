@@ -256,6 +256,179 @@ struct Formula<Huber, T> {
   }
 };
 
+// With d = t - z: q d for d > 0, else (q - 1) d;  -q, and 1 - q.
+template <class T>
+struct Formula<Quantile, T> {
+  static ValueAndSlope<T> element(Vec<T> z, Vec<T> t, const Quantile& op) {
+    const T q = static_cast<T>(op.q), rest = static_cast<T>(1.0 - op.q);
+    const Vec<T> d = t - z, below = d < Vec<T>{} ? broadcast(rest) : d;  // 0 where d is, and NaN stays NaN
+    return {d > Vec<T>{} ? q * d : -rest * d, d > Vec<T>{} ? broadcast(-q) : below};
+  }
+  static NumberAndSlope careful(double z, double t, const Quantile& op) {
+    const double d = t - z;
+    if (d > 0.0) return {op.q * d, -op.q};
+    return {(op.q - 1.0) * d, d < 0.0 ? 1.0 - op.q : d};
+  }
+  static Vec<T> curvature(Vec<T>, Vec<T>, const Quantile&) { return Vec<T>{}; }
+};
+
+// exp(z) - t z;  exp(z) - t. Of rates: z - t log(z + eps);  1 - t / (z + eps).
+template <class T>
+struct Formula<Poisson, T> {
+  static constexpr double kEps = 1e-8;
+  static ValueAndSlope<T> element(Vec<T> z, Vec<T> t, const Poisson& op) {
+    if (op.log_input) {
+      const Vec<T> rate = vector_exp<T>(z);
+      return {rate - t * z, rate - t};
+    }
+    const Vec<T> rate = z + static_cast<T>(kEps);
+    return {z - t * vector_log<T>(rate), T(1) - t / rate};
+  }
+  static NumberAndSlope careful(double z, double t, const Poisson& op) {
+    if (op.log_input) return {__builtin_exp(z) - t * z, __builtin_exp(z) - t};
+    return {z - t * __builtin_log(z + kEps), 1.0 - t / (z + kEps)};
+  }
+  static Vec<T> curvature(Vec<T> z, Vec<T> t, const Poisson& op) {
+    const Vec<T> rate = z + static_cast<T>(kEps);
+    return op.log_input ? vector_exp<T>(z) : t / rate / rate;
+  }
+};
+
+// log(cosh(d)), d = z - t;  tanh(d). Near 0 it is -log(1 - tanh(d)^2)/2, beyond |d| + log(1 + exp(-2|d|)) - log(2): neither
+// cancels there.
+template <class T>
+struct Formula<LogCosh, T> {
+  static ValueAndSlope<T> element(Vec<T> z, Vec<T> t, const LogCosh&) {
+    constexpr T kLog2 = static_cast<T>(0.69314718055994530942);
+    const Vec<T> d = z - t, size = absolute<T>(d), slope = vector_tanh<T>(d);
+    const Vec<T> near = T(-0.5) * vector_log1p<T>(-slope * slope);
+    const Vec<T> far = size + (vector_log1p_of_fraction<T>(vector_exp_of_negative<T>(-size - size)) - kLog2);
+    return {size < T(1) ? near : far, slope};
+  }
+  static NumberAndSlope careful(double z, double t, const LogCosh&) {
+    const double d = z - t, size = __builtin_fabs(d);
+    return {size + __builtin_log1p(__builtin_exp(-2.0 * size)) - 0.69314718055994530942, __builtin_tanh(d)};
+  }
+  static Vec<T> curvature(Vec<T> z, Vec<T> t, const LogCosh&) {  // 1 / cosh(d)^2
+    const Vec<T> d = z - t;
+    return T(4) * vector_sigmoid<T>(d + d) * vector_sigmoid<T>(-d - d);
+  }
+};
+
+// With p = sigmoid(z), e the binary cross-entropy and a = p (1 - t) + (1 - p) t, the probability of being wrong: e a^gamma.
+// u = da/dz / a = (1 - 2t) p (1 - p) / a, so the slope is a^gamma (p - t + gamma e u).
+template <class T>
+struct Formula<Focal, T> {
+  struct Parts {
+    Vec<T> p, rest, power, u, entropy, error;  // error: p - t
+  };
+  static Parts at(Vec<T> z, Vec<T> t, T gamma) {
+    constexpr T kLeast = sizeof(T) == 4 ? static_cast<T>(1e-37) : static_cast<T>(1e-300);  // a^gamma is 0 below
+    const Vec<T> p = vector_sigmoid<T>(z), rest = vector_sigmoid<T>(-z);
+    const Vec<T> wrong = maximum<T>(broadcast(kLeast), p * (T(1) - t) + rest * t);
+    const Vec<T> entropy = Formula<BinaryCrossEntropy, T>::element(z, t, {}).value;
+    return {p,
+            rest,
+            vector_exp<T>(gamma * vector_log<T>(wrong)),
+            (T(1) - t - t) * (p * rest / wrong),
+            entropy,
+            p * (T(1) - t) - rest * t};
+  }
+  static ValueAndSlope<T> element(Vec<T> z, Vec<T> t, const Focal& op) {
+    const T gamma = static_cast<T>(op.gamma);
+    const Parts f = at(z, t, gamma);
+    return {f.power * f.entropy, f.power * (f.error + gamma * f.entropy * f.u)};
+  }
+  static NumberAndSlope careful(double z, double t, const Focal& op) {
+    const NumberAndSlope e = Formula<BinaryCrossEntropy, T>::careful(z, t, {});
+    const double p = 1.0 / (1.0 + __builtin_exp(-z)), rest = 1.0 / (1.0 + __builtin_exp(z));
+    const double wrong = __builtin_fmax(1e-300, p * (1.0 - t) + rest * t), power = __builtin_pow(wrong, op.gamma);
+    return {power * e.value, power * (e.slope + op.gamma * e.value * ((1.0 - 2.0 * t) * (p * rest / wrong)))};
+  }
+  // a^gamma (p (1 - p) + 2 gamma u (p - t) + gamma e u ((gamma - 1) u + 1 - 2p)).
+  static Vec<T> curvature(Vec<T> z, Vec<T> t, const Focal& op) {
+    const T gamma = static_cast<T>(op.gamma);
+    const Parts f = at(z, t, gamma);
+    const Vec<T> bend = f.entropy * f.u * ((gamma - T(1)) * f.u + (f.rest - f.p));
+    return f.power * (f.p * f.rest + gamma * (T(2) * f.u * f.error + bend));
+  }
+  static auto is_right(Vec<T> z, Vec<T> t) { return Formula<BinaryCrossEntropy, T>::is_right(z, t); }
+};
+
+// max(0, 1 - s z), s = 2t - 1;  -s where that is not 0.
+template <class T>
+struct Formula<Hinge, T> {
+  static ValueAndSlope<T> element(Vec<T> z, Vec<T> t, const Hinge&) {
+    const Vec<T> s = t + t - T(1), margin = T(1) - s * z;
+    return {maximum<T>(Vec<T>{}, margin), margin > Vec<T>{} ? -s : Vec<T>{}};
+  }
+  static NumberAndSlope careful(double z, double t, const Hinge&) {
+    const double s = 2.0 * t - 1.0, margin = 1.0 - s * z;
+    return margin > 0.0 ? NumberAndSlope{margin, -s} : NumberAndSlope{margin == margin ? 0.0 : margin, 0.0};
+  }
+  static Vec<T> curvature(Vec<T>, Vec<T>, const Hinge&) { return Vec<T>{}; }
+  static auto is_right(Vec<T> z, Vec<T> t) { return Formula<BinaryCrossEntropy, T>::is_right(z, t); }
+};
+
+// Half of v + r^2, r = (m - t) exp(-v/2), for means m and log variances v;  r exp(-v/2), and (1 - r^2)/2. The mean over the
+// means. Squaring last keeps exp(-v) from overflowing before its time.
+template <class T>
+struct Formula<GaussianNLL, T> {
+  struct Parts {
+    Vec<T> v, scale, r;  // scale: 1 / standard deviation
+  };
+  // Of mean j of a row.
+  static Parts at(const T* output, const T* target, Index means, Index j, int lanes) {
+    const Vec<T> v = load_lanes(output + means + j, lanes), scale = vector_exp<T>(T(-0.5) * v);
+    return {v, scale, (load_lanes(output + j, lanes) - load_lanes(target + j, lanes)) * scale};
+  }
+
+  static void rows(const LossArgs<T>& args, const GaussianNLL&) {
+    const Index means = args.cols / 2;
+    double loss = 0.0;
+    for (Index i = 0; i < args.rows; ++i) {
+      const T* output = args.output + i * args.ld_output;
+      const T* target = args.targets + i * args.ld_targets;
+      T* grad = args.grad == nullptr ? nullptr : args.grad + i * args.ld_grad;
+      const double weight = args.weights == nullptr ? 1.0 : args.weights[i];
+      const T scale = static_cast<T>(weight) * args.grad_scale * (T(1) / static_cast<T>(means));
+      Vec<T> sum{};
+      for_each_vector<T>(means, [&](Index j, int lanes) {
+        const Parts g = at(output, target, means, j, lanes);
+        sum += select<T>(first_lanes<T>(lanes), T(0.5) * (g.v + g.r * g.r), Vec<T>{});
+        if (grad == nullptr) return;
+        store_lanes(grad + j, g.r * g.scale * scale, lanes);
+        store_lanes(grad + means + j, T(0.5) * (T(1) - g.r * g.r) * scale, lanes);
+      });
+      loss += weight * sum_lanes<T>(sum);
+    }
+    *args.loss = loss / static_cast<double>(means);
+    *args.correct = 0.0;
+  }
+
+  // With t_m and t_v the tangents: (t_m - (m - t) t_v) exp(-v), and r (r t_v / 2 - t_m exp(-v/2)).
+  static void rows_tangent(const LossTangentArgs<T>& args, const GaussianNLL&) {
+    const LossArgs<T>& of = args.loss;
+    const Index means = of.cols / 2;
+    for (Index i = 0; i < of.rows; ++i) {
+      const T* output = of.output + i * of.ld_output;
+      const T* target = of.targets + i * of.ld_targets;
+      const T* tangent = args.tangent + i * args.ld_tangent;
+      T* grad = of.grad + i * of.ld_grad;
+      const T weight = of.weights == nullptr ? T(1) : static_cast<T>(of.weights[i]);
+      const T scale = weight * of.grad_scale / static_cast<T>(means);
+      for_each_vector<T>(means, [&](Index j, int lanes) {
+        const Parts g = at(output, target, means, j, lanes);
+        const Vec<T> t_m = load_lanes(tangent + j, lanes) * g.scale, t_v = load_lanes(tangent + means + j, lanes);
+        store_lanes(grad + j, (t_m - g.r * t_v) * g.scale * scale, lanes);
+        store_lanes(grad + means + j, g.r * (T(0.5) * g.r * t_v - t_m) * scale, lanes);
+      });
+    }
+  }
+};
+
+// ---- elementwise losses over a block of rows ----
+
 // Computes the weighted sum over a block whose loss leaves the range of T, since double may hold it. Elements of the
 // gradient whose intermediate values T did not hold are computed again.
 template <class T, class Op>

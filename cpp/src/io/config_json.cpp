@@ -58,6 +58,8 @@ template <Named T>
 void read(const json& value, const std::string& where, T& out);
 void read(const json& value, const std::string& where, Initializer& out);
 void read(const json& value, const std::string& where, Layer& out);
+template <Choice T>
+void read(const json& value, const std::string& where, T& out);
 void read(const json& value, const std::string& where, schedules::Per& out);
 void read(const json& value, const std::string& where, schedules::CyclicMode& out);
 void read(const json& value, const std::string& where, Precision& out);
@@ -126,6 +128,13 @@ void read(const json& value, const std::string& where, Initializer& out) {
     refuse(where, value, "expected an object, because " + name + " needs a value",
            "write {\"type\": \"" + name + "\", \"value\": 0.1}");
   }
+}
+
+template <Choice T>
+void read(const json& value, const std::string& where, T& out) {
+  std::string name;
+  read(value, where, name);
+  out = choice_named<T>(name, where);
 }
 
 void read(const json& value, const std::string& where, schedules::Per& out) {
@@ -270,6 +279,11 @@ template <class T>
   requires std::is_arithmetic_v<T>
 OrderedJson write(const T& value) {
   return value;
+}
+
+template <Choice T>
+OrderedJson write(const T& value) {
+  return name_of_choice(value);
 }
 
 template <Named T>
