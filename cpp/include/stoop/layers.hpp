@@ -54,19 +54,27 @@ struct Softplus {
   bool trainable = true;
   bool operator==(const Softplus&) const = default;
 };
+
 // ELU with the alpha and the scale that keep mean 0 and variance 1 from layer to layer.
 struct SELU {
   bool trainable = true;
   bool operator==(const SELU&) const = default;
 };
+
 struct Mish {
   bool trainable = true;
   bool operator==(const Mish&) const = default;
 };
+
 // SiLU with a sigmoid of three straight pieces.
 struct HardSwish {
   bool trainable = true;
   bool operator==(const HardSwish&) const = default;
+};
+
+struct ReLU6 {
+  bool trainable = true;
+  bool operator==(const ReLU6&) const = default;
 };
 
 using Activation =

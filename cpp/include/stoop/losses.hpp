@@ -34,6 +34,12 @@ struct Quantile {
   double q = 0.5;
 };
 
+// The negative log-likelihood of counts but for a term of the targets alone (Cameron & Trivedi 1998, section 3.2). Outputs
+// are logs of rates: exp(z) - t*z; with log_input false the rates themselves: z - t*log(z + 1e-8). Targets: >= 0.
+struct Poisson {
+  bool log_input = true;
+};
+
 // log(cosh(output - target)): d^2/2 near 0, |d| - log(2) far from it.
 struct LogCosh {};
 
