@@ -120,7 +120,7 @@ std::vector<Optimizer> all_options() {
 }
 
 std::string label(const Optimizer& optimizer, std::size_t i) {
-  return std::string(name_of(kind_of(optimizer))) + ", case " + std::to_string(i);
+  return std::string(name_of(optimizer)) + ", case " + std::to_string(i);
 }
 
 // Gradients that change sign and size from update to update; the first element has none.
@@ -294,7 +294,7 @@ TEST(Optimizers, FitAndStepAgree) {
     fitting.fit(problem.samples(), problem.y, {.epochs = 5, .batch_size = problem.rows, .shuffle = false});
     for (int i = 0; i < 5; ++i) stepping.step(problem.samples(), problem.y);
     const auto a = by_fit.parameter_block(), b = by_step.parameter_block();
-    EXPECT_EQ(std::memcmp(a.data(), b.data(), a.size() * sizeof(double)), 0) << name_of(kind_of(optimizer));
+    EXPECT_EQ(std::memcmp(a.data(), b.data(), a.size() * sizeof(double)), 0) << name_of(optimizer);
   }
 }
 
@@ -309,7 +309,7 @@ TEST(Optimizers, TrainingHasTheSameBitsForAnyNumberOfThreads) {
       const auto block = model.parameter_block();
       const std::vector<double> now(block.begin(), block.end());
       if (first.empty()) first = now;
-      EXPECT_EQ(now, first) << name_of(kind_of(optimizer)) << " on " << threads << " threads";
+      EXPECT_EQ(now, first) << name_of(optimizer) << " on " << threads << " threads";
     }
   }
 }
