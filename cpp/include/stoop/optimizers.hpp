@@ -140,6 +140,7 @@ inline constexpr int kOptimizerCount = static_cast<int>(std::variant_size_v<Opti
 
 STOOP_API std::string_view name_of(const Optimizer& optimizer);  // "sgd", ...
 STOOP_API bool is_full_batch(const Optimizer& optimizer);        // iterations on all samples, in place of updates
+STOOP_API bool needs_norms(const Optimizer& optimizer);  // of whole parameters: it makes its update in two passes
 STOOP_API const LearningRate& schedule_of(const Optimizer& optimizer);
 STOOP_API void set_learning_rate(Optimizer& optimizer, LearningRate learning_rate);
 STOOP_API double learning_rate_of(const Optimizer& optimizer);  // of the first update

@@ -8,6 +8,12 @@ void update(const UpdateArgs<T>& args) noexcept {
   Formula<Op, T>::update(args, *static_cast<const Rates<Op>*>(args.rates));
 }
 
+// The second pass of an optimizer that needs the norms of a whole parameter.
+template <class T, class Op>
+void apply(const UpdateArgs<T>& args) noexcept {
+  Formula<Op, T>::apply(args, *static_cast<const Rates<Op>*>(args.rates));
+}
+
 // Sums of squares are carried in double from one run of this many vectors to the next, so that they do not drift.
 constexpr Index kVectorsPerSum = 64;
 
@@ -58,6 +64,23 @@ inline void finish_gradient_sum(Index n, double sum, double* sum_of_squares, dou
   const ScaledSum right = careful_sum_of_squares(n, value);
   *sum_of_squares = right.sum * right.unit * right.unit;
   *norm = right.norm();
+}
+
+// The root of the sum of squares of value(j, lanes) for j < n.
+template <class T, class Value>
+inline double norm_of(Index n, Value value) {
+  double sum = 0.0;
+  for (Index start = 0; start < n; start += kVectorsPerSum * kLanes<T>) {
+    const Index left = n - start;
+    Vec<T> squares{};
+    for_each_vector<T>(left < kVectorsPerSum * kLanes<T> ? left : kVectorsPerSum * kLanes<T>, [&](Index j, int lanes) {
+      const Vec<T> v = select<T>(first_lanes<T>(lanes), value(start + j, lanes), Vec<T>{});
+      squares += v * v;
+    });
+    sum += sum_lanes<T>(squares);
+  }
+  if (is_reliable<T>(sum)) return __builtin_sqrt(sum);
+  return careful_sum_of_squares(n, [&](Index j) { return value(j, 1)[0]; }).norm();
 }
 
 template <class T>

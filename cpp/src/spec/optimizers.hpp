@@ -17,6 +17,9 @@ enum class Squares { none, averaged, added_up };
 struct OptimizerSpec {
   static constexpr bool kFullBatch = false;  // an update is an iteration on all samples; there is no kernel
   static constexpr Squares kSquares = Squares::none;
+  // The update needs the norms of a whole parameter: Formula<Op, T>::update writes the state and the norms of a block,
+  // and leaves the weight to Formula<Op, T>::apply.
+  static constexpr bool kNeedsNorms = false;
 };
 
 // A factor of a running mean.
