@@ -218,6 +218,12 @@ OPTIMIZERS = {
         default_rate=0.01,
         solving=0.01,
     ),
+    "lamb": Optimizer(
+        {"beta1": 0.9, "beta2": 0.999, "eps": 1e-6, "weight_decay": 0.01},
+        others=({"weight_decay": 0.1, "beta2": 0.9}, {"weight_decay": 0.0, "eps": 1e-3}),
+        squares=True,
+        twin=False,
+    ),
     "lbfgs": Optimizer(
         {"history_size": 10, "max_evaluations": 25},
         others=({"history_size": 3},),

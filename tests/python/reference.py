@@ -310,6 +310,14 @@ def rprop(w: Any, g: Any, _: int, s: State, lr: float, eta_minus: float = 0.5, e
     return w - np.sign(s["g"]) * s["d"]
 
 
+def lamb(w: Any, g: Any, t: int, s: State, lr: float, beta1: float = 0.9, beta2: float = 0.999, **more: Any) -> Any:
+    m, v = moments(g, s, beta1, beta2)
+    u = m / (1.0 - beta1**t) / (np.sqrt(v / (1.0 - beta2**t)) + more.get("eps", 1e-6))
+    u = u + more.get("weight_decay", 0.01) * w
+    norms = np.linalg.norm(np.ravel(w)), np.linalg.norm(np.ravel(u))
+    return w - lr * (norms[0] / norms[1] if min(norms) > 0.0 else 1.0) * u
+
+
 # Those of the full batch are judged by what they find, not by their path.
 OPTIMIZERS: dict[str, Callable[..., Any]] = {
     "sgd": sgd,
@@ -323,6 +331,7 @@ OPTIMIZERS: dict[str, Callable[..., Any]] = {
     "adamax": adamax,
     "radam": radam,
     "rprop": rprop,
+    "lamb": lamb,
 }
 
 

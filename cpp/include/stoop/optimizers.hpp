@@ -114,6 +114,17 @@ struct Rprop {
   double max_step_size = 50.0;
 };
 
+// Adam's step with decay, u = m/(1-beta1^t) / (sqrt(v/(1-beta2^t)) + eps) + weight_decay*w, as long as each parameter:
+// w -= lr * |w|/|u| * u, with the norms of the whole parameter, and w -= lr*u where one of them is 0; weights of Dense
+// only decay (You et al. 2020, algorithm 2).
+struct Lamb {
+  LearningRate learning_rate = 0.001;
+  double beta1 = 0.9;
+  double beta2 = 0.999;
+  double eps = 1e-6;
+  double weight_decay = 0.01;
+};
+
 // ---- optimizers of the full batch: an update is an iteration, whose line search tries learning_rate first ----
 
 // Limited-memory BFGS (Nocedal & Wright 2006, algorithm 7.5) with a line search for the strong Wolfe conditions
@@ -134,7 +145,7 @@ struct NewtonCG {
   double saddle_tolerance = 1e-6;
 };
 
-using Optimizer = std::variant<SGD, AdaGrad, RMSProp, Adam, AdamW, Nadam, Lion, Adadelta, Adamax, RAdam, Rprop, LBFGS, NewtonCG>;
+using Optimizer = std::variant<SGD, AdaGrad, RMSProp, Adam, AdamW, Nadam, Lion, Adadelta, Adamax, RAdam, Rprop, Lamb, LBFGS, NewtonCG>;
 
 inline constexpr int kOptimizerCount = static_cast<int>(std::variant_size_v<Optimizer>);
 

@@ -328,6 +328,34 @@ struct Formula<Rprop, T> {
   }
 };
 
+// You et al. 2020, algorithm 2. The step is computed anew in the second pass, from the state and the weight.
+template <class T>
+struct Formula<Lamb, T> {
+  static void update(const UpdateArgs<T>& args, const Rates<Lamb>& rates) {
+    const T beta1 = T(rates.beta1), beta2 = T(rates.beta2), rest1 = T(rates.rest1), rest2 = T(rates.rest2);
+    for_each_update<T>(args, [&](Index j, int lanes, Vec<T>, Vec<T> g) {
+      store_lanes(args.state[0] + j, beta1 * load_lanes(args.state[0] + j, lanes) + rest1 * g, lanes);
+      store_lanes(args.state[1] + j, beta2 * load_lanes(args.state[1] + j, lanes) + rest2 * (g * g), lanes);
+    });
+    args.block_norms[0] = norm_of<T>(args.n, [&](Index j, int lanes) { return load_lanes(args.weight + j, lanes); });
+    args.block_norms[1] = norm_of<T>(args.n, [&](Index j, int lanes) { return step(args, rates, j, lanes); });
+  }
+
+  static void apply(const UpdateArgs<T>& args, const Rates<Lamb>& rates) {
+    const T lr = T(rates.lr * args.trust_ratio);
+    for_each_vector<T>(args.n, [&](Index j, int lanes) {
+      store_lanes(args.weight + j, load_lanes(args.weight + j, lanes) - lr * step(args, rates, j, lanes), lanes);
+    });
+  }
+
+  static Vec<T> step(const UpdateArgs<T>& args, const Rates<Lamb>& rates, Index j, int lanes) {
+    const T decay = args.decay == T(0) ? T(0) : T(rates.weight_decay), correction = T(rates.correction);
+    const Vec<T> m = load_lanes(args.state[0] + j, lanes), v = load_lanes(args.state[1] + j, lanes);
+    const Vec<T> root = square_root<T>(v) * correction + T(rates.eps);
+    return m * T(rates.mean_correction) / root + decay * load_lanes(args.weight + j, lanes);
+  }
+};
+
 // Returns v cut to [-limit, limit]. A number that is not finite becomes NaN, so that the sum of squares shows it.
 template <class T>
 inline Vec<T> cut(Vec<T> v, T limit) {

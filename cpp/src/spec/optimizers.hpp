@@ -169,6 +169,15 @@ struct Spec<Rprop> : OptimizerSpec {
 };
 
 template <>
+struct Spec<Lamb> : AdamSpec<Lamb> {
+  static constexpr const char* kName = "lamb";
+  static constexpr const char* kClass = "Lamb";
+  static constexpr std::tuple kFields = fields(kWeightDecay<Lamb>);
+  static constexpr bool kNeedsNorms = true;
+  static constexpr int states(const Lamb&) { return 2; }
+};
+
+template <>
 struct Spec<LBFGS> : OptimizerSpec {
   static constexpr const char* kName = "lbfgs";
   static constexpr const char* kClass = "LBFGS";
@@ -324,6 +333,16 @@ struct Rates<Rprop> {
 
   static Rates at(const Rprop& rprop, double lr, Index t) {
     return {lr, rprop.eta_minus, rprop.eta_plus, rprop.min_step_size, rprop.max_step_size, t == 1};
+  }
+};
+
+template <>
+struct Rates<Lamb> : MomentRates {
+  double lr, mean_correction, weight_decay;  // mean_correction = 1/(1-beta1^t)
+
+  static Rates at(const Lamb& lamb, double lr, Index t) {
+    return {MomentRates::at(lamb, t), lr, 1.0 / (1.0 - __builtin_pow(lamb.beta1, static_cast<double>(t))),
+            lamb.weight_decay};
   }
 };
 

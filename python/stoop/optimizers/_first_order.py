@@ -7,7 +7,20 @@ from stoop._checks import fraction, real
 from stoop._errors import message
 from stoop.optimizers._base import LearningRate, Optimizer
 
-__all__ = ["SGD", "AdaGrad", "Adadelta", "Adam", "AdamW", "Adamax", "Lion", "Nadam", "RAdam", "RMSProp", "Rprop"]
+__all__ = [
+    "SGD",
+    "AdaGrad",
+    "Adadelta",
+    "Adam",
+    "AdamW",
+    "Adamax",
+    "Lamb",
+    "Lion",
+    "Nadam",
+    "RAdam",
+    "RMSProp",
+    "Rprop",
+]
 
 
 @dataclass(frozen=True)
@@ -391,3 +404,40 @@ class Rprop(Optimizer):
             given = f"min_step_size is {self.min_step_size:g} and max_step_size {self.max_step_size:g}"
             expected, hint = "expected the first to be at most the second", "exchange them"
             raise ValueError(message("Rprop", given, expected, hint))
+
+
+@dataclass(frozen=True)
+class Lamb(Optimizer):
+    """`Adam` with steps as long as each parameter, for large batches; You et al. 2020, algorithm 2.
+
+    With Adam's m and v, ``u = m/(1-beta1**t) / (sqrt(v/(1-beta2**t)) + eps) + weight_decay*w``, then
+    ``w -= learning_rate * norm(w)/norm(u) * u``, with the norms of the whole parameter, or ``w -= learning_rate * u``
+    where one of them is 0. Arguments as in Keras and optax.
+
+    Parameters
+    ----------
+    learning_rate : float, schedule or callable, default 0.001
+        > 0.
+    beta1, beta2 : float, default 0.9 and 0.999
+        Decay of the two averages, in [0, 1).
+    eps : float, default 1e-6
+        Added outside the square root, > 0.
+    weight_decay : float, default 0.01
+        Of the weights of Dense only, >= 0.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For a value outside its range, or of another kind.
+    """
+
+    type_name: ClassVar[str] = "lamb"
+    learning_rate: LearningRate = 0.001
+    beta1: float = 0.9
+    beta2: float = 0.999
+    eps: float = 1e-6
+    weight_decay: float = 0.01
+
+    def __post_init__(self) -> None:
+        self._check("beta1", "beta2")
+        self._check_not_negative("weight_decay")
