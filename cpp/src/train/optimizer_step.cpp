@@ -100,9 +100,9 @@ struct ParameterUpdater<T>::Impl {
   // Calls work(i, block, args) for the blocks of each array i that a share has.
   template <class Work>
   void for_each_block(std::span<const std::span<T>> parameters, std::span<const std::span<const T>> gradients,
-                      const UpdateArgs<T>& common, const Range& part, const Work& work) {
+                      const UpdateArgs<T>& common, int number, int shares, const Work& work) {
     for (std::size_t i = 0; i < parameters.size(); ++i) {
-      const Range blocks = share(block_count(sizes[i], kBlock), static_cast<int>(part.begin), static_cast<int>(part.end));
+      const Range blocks = share(block_count(sizes[i], kBlock), number, shares);
       for (Index b = blocks.begin; b < blocks.end; ++b) {
         const Index begin = b * kBlock;
         double unused[2];
@@ -124,7 +124,7 @@ struct ParameterUpdater<T>::Impl {
               const UpdateArgs<T>& common, int threads) {
     const auto each_block = [&](const auto& work) {
       run_shares(threads, [&](int number, int shares) {
-        for_each_block(parameters, gradients, common, {number, shares}, work);
+        for_each_block(parameters, gradients, common, number, shares, work);
       });
     };
     if (!needs_norms(optimizer)) return each_block([&](std::size_t, Index, UpdateArgs<T>& args) { kernel(args); });
