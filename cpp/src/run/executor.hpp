@@ -22,8 +22,8 @@ template <class T>
 struct TrainingRun : StateView<T> {
   SampleRows<T> data;  // those of the epoch, `x.rows` of them
   Index batch = 0;
-  Index merged = 0;      // a last batch of up to this many rows goes with the one before it
-  Index accumulate = 1;  // batches that make an update
+  Index merged = 0;              // a last batch of up to this many rows goes with the one before it
+  Index accumulate = 1;          // batches that make an update
   const T* direction = nullptr;  // of PlanKind::curvature, whose `gradient` is the Hessian times this
   Numbers<Loss> loss_numbers;
   const Optimizer* optimizer = nullptr;    // of plans that update

@@ -21,19 +21,19 @@ struct ParameterBlocks {
   // Computes some blocks of a step, whose gradient is one product. `scratch` holds them, and set_rates has made `common`.
   void work(const StepContext<T>& context, const Step& step, const Batch& batch, const Range& blocks, T* scratch,
             const UpdateArgs<T>& common) const {
-    const Index begin = blocks.begin * step.block, end = std::min(blocks.end * step.block, step.extent);
+    const Index begin = blocks.begin * step.block, end = std::min(blocks.end * step.block, step.work.extent);
     if (step.kind == StepKind::update_statistics) return update_statistics(context, step, begin, end);
-    const Index offset = step.parameter + begin * step.row_elements, n = (end - begin) * step.row_elements;
+    const Index offset = step.parameter + begin * step.work.row_elements, n = (end - begin) * step.work.row_elements;
     const bool stored = plan.kind != PlanKind::training;  // all gradients are kept
     T* grad = stored ? run.gradient + offset : scratch;
     if (step.kind != StepKind::update_parameter) {
-      const bool adds = step.adds || !batch.is_first();
+      const bool adds = step.work.adds || !batch.is_first();
       T* fresh = adds ? scratch : grad;
-      run_parameter_gradient(context, step, batch.rows, begin, end, fresh);
+      run_gradient(context, step, GradientBlock<T>{batch.rows, begin, end, fresh});
       if (adds) ops.add({1, n, fresh, n, grad, n, false});
-      if (!batch.is_last() || step.after == After::nothing) return;
+      if (!batch.is_last() || step.work.after == After::nothing) return;
     }
-    const Index size = step.block * step.row_elements;
+    const Index size = step.block * step.work.row_elements;
     for (Index b = blocks.begin, done = 0; b < blocks.end; ++b, done += size) {
       finish(step, std::min(size, n - done), offset + done, grad + done, step.first_sum + b, common);
     }
@@ -47,15 +47,15 @@ struct ParameterBlocks {
   }
 
  private:
-  double l1_of(const Step& step) const { return step.regularized ? step.l1.value_or(run.l1) : 0.0; }
-  double l2_of(const Step& step) const { return step.regularized ? step.l2.value_or(run.l2) : 0.0; }
+  double l1_of(const Step& step) const { return step.work.regularized ? step.work.l1.value_or(run.l1) : 0.0; }
+  double l2_of(const Step& step) const { return step.work.regularized ? step.work.l2.value_or(run.l2) : 0.0; }
 
   // A factor of 0 times a sum that is not finite is no penalty.
   static double term(double factor, double sum) { return factor == 0.0 ? 0.0 : factor * sum; }
 
   // The steps after the gradient of one block.
   void finish(const Step& step, Index n, Index offset, T* grad, Index slot, const UpdateArgs<T>& common) const {
-    const bool stored = plan.kind != PlanKind::training, asked = step.after == After::regularize;
+    const bool stored = plan.kind != PlanKind::training, asked = step.work.after == After::regularize;
     const bool fused =
         !asked && !stored && l1_of(step) == 0.0 && run.clip_value == 0.0 && (l2_of(step) == 0.0 || is_steady(slot));
     if (asked || (!stored && !fused)) regularize(step, n, offset, grad, slot);
@@ -90,7 +90,7 @@ struct ParameterBlocks {
     args.grad = grad;
     for (int i = 0; i < kMostStates; ++i) args.state[i] = run.state[i] == nullptr ? nullptr : run.state[i] + offset;
     args.l2 = fused ? static_cast<T>(l2) : T(0);
-    if (!step.regularized) args.decay = T(0);
+    if (!step.work.regularized) args.decay = T(0);
     args.weight_sum_of_squares = &weight_squares;
     args.grad_sum_of_squares = fused ? grad_squares + slot : &unused;
     args.grad_norm = fused ? grad_norms + slot : nullptr;
@@ -99,7 +99,7 @@ struct ParameterBlocks {
     if (!limits_norm(step)) average(offset, n);
   }
 
-  bool limits_norm(const Step& step) const { return run.max_norm > 0.0 && step.regularized; }
+  bool limits_norm(const Step& step) const { return run.max_norm > 0.0 && step.work.regularized; }
 
   void average(Index offset, Index n) const {
     if (run.average == nullptr) return;
@@ -107,10 +107,10 @@ struct ParameterBlocks {
   }
 
   void update_statistics(const StepContext<T>& context, const Step& step, Index begin, Index end) const {
-    const T momentum = static_cast<T>(step.momentum);
+    const T momentum = static_cast<T>(step.norm.momentum);
     const Index n = end - begin;
-    ops.average({n, run.running + step.running_mean + begin, context.at(step.statistics, 0, begin), momentum});
-    ops.average({n, run.running + step.running_var + begin, context.at(step.statistics, 1, begin), momentum});
+    ops.average({n, run.running + step.norm.running_mean + begin, context.at(step.statistics, 0, begin), momentum});
+    ops.average({n, run.running + step.norm.running_var + begin, context.at(step.statistics, 1, begin), momentum});
   }
 };
 

@@ -43,7 +43,7 @@ class TeamExecutor final : public Executor<T> {
   LossMemory loss_memory_;
   std::vector<double> penalties_, grad_sums_, grad_norms_;  // per parameter block
   std::vector<Place> places_;                               // per share of a team
-  TeamTuner tuner_{1, 0.0};                                 // for teams of up to tuned_limit_ and updates of tuned_flops_
+  TeamTuner tuner_{1, 0.0};  // for teams of up to tuned_limit_ and updates of tuned_flops_
   int tuned_limit_ = 0;
   double tuned_flops_ = 0.0;
   int threads_used_ = 0;  // by the last segment
