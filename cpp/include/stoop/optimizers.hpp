@@ -1,5 +1,5 @@
 // Optimizers as plain data. In the formulas g is the gradient, which includes the regularisation terms, and t counts
-// updates from 1. eps is added outside the square root everywhere. All accumulated arrays start at 0.
+// updates from 1. eps is outside the square root unless said otherwise. All accumulated arrays start at 0.
 #pragma once
 
 #include <string_view>
