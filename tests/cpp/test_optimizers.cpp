@@ -14,6 +14,8 @@
 #include <stoop/runtime.hpp>
 #include <stoop/trainer.hpp>
 
+#include "spec/optimizers.hpp"
+
 namespace stoop {
 namespace {
 
@@ -119,8 +121,17 @@ std::vector<Optimizer> all_options() {
           Lion{.learning_rate = 0.01, .beta1 = 0.5, .beta2 = 0.8, .weight_decay = 0.1}};
 }
 
+// The same, and each there is, but for those of the full batch, with its defaults.
+std::vector<Optimizer> every_optimizer() {
+  std::vector<Optimizer> all = all_options();
+  for_each_alternative<Optimizer>([&]<class Op>(TypeOf<Op>) {
+    if (!Spec<Op>::kFullBatch) all.push_back(Op{});
+  });
+  return all;
+}
+
 std::string label(const Optimizer& optimizer, std::size_t i) {
-  return std::string(name_of(kind_of(optimizer))) + ", case " + std::to_string(i);
+  return std::string(name_of(optimizer)) + ", case " + std::to_string(i);
 }
 
 // Gradients that change sign and size from update to update; the first element has none.
@@ -193,8 +204,7 @@ TEST(Optimizers, StateCountsAreWhatTheKernelsUse) {
 TEST(ParameterUpdater, SameBitsForAnyNumberOfThreads) {
   const int before = get_num_threads();
   const std::size_t sizes[] = {300'001, 7, 500'000};
-  for (const Optimizer& optimizer :
-       {Optimizer(Adam{.amsgrad = true}), Optimizer(RMSProp{.momentum = 0.9, .centered = true})}) {
+  for (const Optimizer& optimizer : every_optimizer()) {
     std::vector<float> first;
     for (const int threads : {1, 2, 3, 8}) {
       set_num_threads(threads);
@@ -287,20 +297,20 @@ TEST(Optimizers, TrainerFollowsTheFormulas) {
 // The fused pass of fit and the separate passes of step end in the same bits.
 TEST(Optimizers, FitAndStepAgree) {
   const Problem problem;
-  for (const Optimizer& optimizer : all_options()) {
+  for (const Optimizer& optimizer : every_optimizer()) {
     Model<double> by_fit(small_model()), by_step(small_model());
     Trainer<double> fitting(by_fit, {.optimizer = optimizer, .l2 = 0.01});
     Trainer<double> stepping(by_step, {.optimizer = optimizer, .l2 = 0.01});
     fitting.fit(problem.samples(), problem.y, {.epochs = 5, .batch_size = problem.rows, .shuffle = false});
     for (int i = 0; i < 5; ++i) stepping.step(problem.samples(), problem.y);
     const auto a = by_fit.parameter_block(), b = by_step.parameter_block();
-    EXPECT_EQ(std::memcmp(a.data(), b.data(), a.size() * sizeof(double)), 0) << name_of(kind_of(optimizer));
+    EXPECT_EQ(std::memcmp(a.data(), b.data(), a.size() * sizeof(double)), 0) << name_of(optimizer);
   }
 }
 
 TEST(Optimizers, TrainingHasTheSameBitsForAnyNumberOfThreads) {
   const Problem problem;
-  for (const Optimizer& optimizer : all_options()) {
+  for (const Optimizer& optimizer : every_optimizer()) {
     std::vector<double> first;
     for (const int threads : {1, 2, 3, 8}) {
       Model<double> model(small_model());
@@ -309,7 +319,7 @@ TEST(Optimizers, TrainingHasTheSameBitsForAnyNumberOfThreads) {
       const auto block = model.parameter_block();
       const std::vector<double> now(block.begin(), block.end());
       if (first.empty()) first = now;
-      EXPECT_EQ(now, first) << name_of(kind_of(optimizer)) << " on " << threads << " threads";
+      EXPECT_EQ(now, first) << name_of(optimizer) << " on " << threads << " threads";
     }
   }
 }

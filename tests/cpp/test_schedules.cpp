@@ -231,7 +231,9 @@ TEST(Schedules, FillGivesTheRatesOfAtOneByOne) {
   for (const Per outer : {Per::step, Per::epoch}) {
     for (const Per inner : {Per::step, Per::epoch}) {
       for (const LearningRate& rate : {LearningRate(custom(inner)), LearningRate(Cosine{1.0, 9, 0.1, inner}),
-                                       LearningRate(Warmup{custom(inner), 5, outer})}) {
+                                       LearningRate(Warmup{custom(inner), 5, outer}),
+                                       LearningRate(Sequential{{0.1, custom(inner), Warmup{custom(inner), 2, inner}},
+                                                               {4, 7}, outer})}) {
         for (const Index epoch : {0, 3, 7}) {
           std::vector<double> rates(11);
           rate.fill(2, epoch, rates);

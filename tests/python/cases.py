@@ -207,6 +207,23 @@ OPTIMIZERS = {
         default_rate=1e-4,
         solving=schedules.Exponential(0.3, 0.99),
     ),
+    "adadelta": Optimizer(
+        {"rho": 0.9, "eps": 1e-6}, others=({"rho": 0.5, "eps": 1e-3},), default_rate=1.0, rate=1.0, solving=2.0, squares=True
+    ),
+    "adamax": Optimizer({**_ADAM}, others=({"beta1": 0.8, "beta2": 0.9, "eps": 1e-3},), default_rate=0.002),
+    "radam": Optimizer({**_ADAM}, others=({"beta1": 0.8, "beta2": 0.9, "eps": 1e-3},), squares=True),
+    "rprop": Optimizer(
+        {"eta_minus": 0.5, "eta_plus": 1.2, "min_step_size": 1e-6, "max_step_size": 50.0},
+        others=({"eta_minus": 0.3, "eta_plus": 1.5, "min_step_size": 1e-4, "max_step_size": 0.02},),
+        default_rate=0.01,
+        solving=0.01,
+    ),
+    "lamb": Optimizer(
+        {"beta1": 0.9, "beta2": 0.999, "eps": 1e-6, "weight_decay": 0.01},
+        others=({"weight_decay": 0.1, "beta2": 0.9}, {"weight_decay": 0.0, "eps": 1e-3}),
+        squares=True,
+        twin=False,
+    ),
     "lbfgs": Optimizer(
         {"history_size": 10, "max_evaluations": 25},
         others=({"history_size": 3},),
@@ -255,6 +272,37 @@ SCHEDULES = {
     "one_cycle": Case(
         {"max_lr": REQUIRED, "steps": REQUIRED, "pct_start": 0.3, "div_factor": 25.0, "final_div_factor": 1e4},
         ({"max_lr": 0.4, "steps": 30}, {"max_lr": 0.4, "steps": 30, "pct_start": 0.5, "div_factor": 4.0}),
+    ),
+    "cos_log4": Case({"lr": REQUIRED, "steps": REQUIRED}, ({"lr": 0.4, "steps": 30},)),
+    "flat_cosine": Case(
+        {"lr": REQUIRED, "steps": REQUIRED, "pct_start": 0.75, "end": 0.0},
+        ({"lr": 0.4, "steps": 30}, {"lr": 0.4, "steps": 25, "pct_start": 0.3, "end": 0.1}),
+    ),
+    "sequential": Case(
+        {"schedules": REQUIRED, "milestones": REQUIRED},
+        (
+            {"schedules": [schedules.Linear(0.1, 0.4, 8), 0.3, schedules.Exponential(0.3, 0.9)], "milestones": [8, 20]},
+            {"schedules": [schedules.Warmup(falling, 5), falling, schedules.Cosine(0.2, 9)], "milestones": [12, 25]},
+        ),
+    ),
+    "cosine_restarts": Case(
+        {"lr": REQUIRED, "T_0": REQUIRED, "T_mult": 1, "end": 0.0},
+        ({"lr": 0.4, "T_0": 9}, {"lr": 0.4, "T_0": 4, "T_mult": 3, "end": 0.1}),
+    ),
+    "cyclic": Case(
+        {
+            "base_lr": REQUIRED,
+            "max_lr": REQUIRED,
+            "step_size_up": 2000,
+            "step_size_down": None,
+            "mode": "triangular",
+            "gamma": 1.0,
+        },
+        (
+            {"base_lr": 0.1, "max_lr": 0.4, "step_size_up": 6},
+            {"base_lr": 0.1, "max_lr": 0.4, "step_size_up": 6, "step_size_down": 3, "mode": "triangular2"},
+            {"base_lr": 0.1, "max_lr": 0.4, "step_size_up": 5, "mode": "exp_range", "gamma": 0.95},
+        ),
     ),
     "custom": Case({"function": REQUIRED}, ({"function": falling},)),
     "warmup": Case(

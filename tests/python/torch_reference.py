@@ -269,6 +269,15 @@ OPTIMIZERS: dict[str, Callable[[Any, list[dict[str, Any]]], Update]] = {
     "adamw": _of(lambda o: (torch.optim.AdamW, {**_betas(o), "amsgrad": o.amsgrad})),
     "nadam": _nadam,
     "lion": _lion,
+    "adadelta": _of(lambda o: (torch.optim.Adadelta, {"rho": o.rho, "eps": o.eps})),
+    "adamax": _of(lambda o: (torch.optim.Adamax, _betas(o))),
+    "radam": _of(lambda o: (torch.optim.RAdam, _betas(o))),
+    "rprop": _of(
+        lambda o: (
+            torch.optim.Rprop,
+            {"etas": (o.eta_minus, o.eta_plus), "step_sizes": (o.min_step_size, o.max_step_size)},
+        )
+    ),
 }
 
 
@@ -277,22 +286,43 @@ OPTIMIZERS: dict[str, Callable[[Any, list[dict[str, Any]]], Update]] = {
 
 def rate_at(schedule: Any, t: int) -> float:
     """PyTorch's own where its convention is ours, else that of `reference`."""
-    return (
-        one_cycle(schedule, t) if getattr(schedule, "type_name", "") == "one_cycle" else reference.rate_at(schedule, t)
-    )
-
-
-def one_cycle(s: Any, t: int) -> float:
-    """It has no rate after the last step."""
-    optimizer = torch.optim.SGD([torch.zeros(1)], lr=1.0)
-    factors = {"pct_start": s.pct_start, "div_factor": s.div_factor, "final_div_factor": s.final_div_factor}
-    scheduler = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, s.max_lr, total_steps=s.steps, cycle_momentum=False, **factors
-    )
-    for _ in range(min(t, s.steps - 1)):
-        optimizer.step()
+    make = SCHEDULERS.get(getattr(schedule, "type_name", ""))
+    if make is None:
+        return reference.rate_at(schedule, t)
+    scheduler = make(schedule)
+    for _ in range(min(t, schedule.steps - 1) if schedule.type_name == "one_cycle" else t):  # it ends with its last step
+        scheduler.optimizer.step()
         scheduler.step()
     return scheduler.get_last_lr()[0]
+
+
+def _optimizer(lr: float = 1.0) -> torch.optim.Optimizer:
+    return torch.optim.SGD([torch.zeros(1)], lr=lr)
+
+
+def _one_cycle(s: Any) -> Any:
+    factors = {"pct_start": s.pct_start, "div_factor": s.div_factor, "final_div_factor": s.final_div_factor}
+    return torch.optim.lr_scheduler.OneCycleLR(
+        _optimizer(), s.max_lr, total_steps=s.steps, cycle_momentum=False, **factors
+    )
+
+
+def _cosine_restarts(s: Any) -> Any:
+    return torch.optim.lr_scheduler.CosineAnnealingWarmRestarts(_optimizer(s.lr), s.T_0, s.T_mult, eta_min=s.end)
+
+
+def _cyclic(s: Any) -> Any:
+    sizes = {"step_size_up": s.step_size_up, "step_size_down": s.step_size_down}
+    return torch.optim.lr_scheduler.CyclicLR(
+        _optimizer(), s.base_lr, s.max_lr, **sizes, mode=s.mode, gamma=s.gamma, cycle_momentum=False
+    )
+
+
+SCHEDULERS: dict[str, Callable[[Any], Any]] = {
+    "one_cycle": _one_cycle,
+    "cosine_restarts": _cosine_restarts,
+    "cyclic": _cyclic,
+}
 
 
 # ---- training ----

@@ -41,6 +41,7 @@ constexpr OpTable<T> make_table() {
   });
   for_each_alternative<Optimizer>([&]<class Op>(TypeOf<Op>) {
     if constexpr (!Spec<Op>::kFullBatch) table.update[kIndexIn<Op, Optimizer>] = update<T, Op>;
+    if constexpr (Spec<Op>::kNeedsNorms) table.apply[kIndexIn<Op, Optimizer>] = apply<T, Op>;
   });
   table.regularize = regularize<T>;
   table.limit_norm = limit_norm<T>;

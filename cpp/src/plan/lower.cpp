@@ -15,6 +15,7 @@ Lowered Lowering::run() {
   if (request_.kind == PlanKind::curvature) add_tangents(lowered_, parameter_operations_, graph_);
   append_parameter_operations();
   if (request_.kind == PlanKind::checked) finish_gradients();
+  if (request_.apply_updates && updates()) update_parameters(StepKind::apply_update);
   if (request_.limit_norm && updates()) limit_norms();
   return std::move(lowered_);
 }

@@ -92,6 +92,7 @@ class Lowering {
   void follow_statistics();
   void append_parameter_operations();
   void finish_gradients();
+  void update_parameters(StepKind kind);
   void limit_norms();
 
   // ---- the request and the graph ----

@@ -65,10 +65,15 @@ void Lowering::finish_gradients() {
   push(start(StepKind::check_gradient, kNone));
   std::copy_if(parameter_operations_.begin(), parameter_operations_.end(), std::back_inserter(lowered_.operations),
                is_statistics);
+  update_parameters(StepKind::update_parameter);
+}
+
+// Appends a pass of the optimizer over every parameter.
+void Lowering::update_parameters(StepKind kind) {
   for (Operation update : parameter_operations_) {
-    if (is_statistics(update)) continue;
+    if (update.kind == StepKind::update_statistics) continue;
     static_cast<Operands&>(update) = {};
-    update.kind = StepKind::update_parameter;
+    update.kind = kind;
     update.work.after = After::update;
     push(update);
   }

@@ -53,6 +53,7 @@ enum class StepKind {
   stored_gradient,              // a row of sums, then what `after` says
   check_gradient,               // every thread adds the partial norms and stops at a non-finite one
   update_parameter,             // the optimizer on a parameter whose gradient is complete
+  apply_update,                 // the second pass of an optimizer that needs the norms of whole parameters
   limit_norm,                   // columns of an updated weight are scaled down to the largest norm allowed
   update_statistics,            // running = momentum * running + (1 - momentum) * batch
   activation_tangent,           // out = f'(x) * x_tangent
@@ -194,6 +195,7 @@ struct PlanRequest {
   bool dropout = true;
   bool batch_statistics = true;
   bool update_statistics = false;  // running statistics become those of the batch, though no parameter is updated
+  bool apply_updates = false;      // the optimizer needs the norms of whole parameters, so it makes two passes
   bool limit_norm = false;         // of the columns of each weight, after its update
 
   bool operator==(const PlanRequest&) const = default;

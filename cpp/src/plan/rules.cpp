@@ -271,6 +271,8 @@ constexpr StepRule kRule<StepKind::check_gradient>{"check_gradient", by_everyone
 template <>
 constexpr StepRule kRule<StepKind::update_parameter>{"update_parameter", by_parameter, tangent::missing, {}};
 template <>
+constexpr StepRule kRule<StepKind::apply_update>{"apply_update", by_parameter, tangent::missing, {}};
+template <>
 constexpr StepRule kRule<StepKind::limit_norm>{"limit_norm", by_columns(), tangent::missing, {}};
 template <>
 constexpr StepRule kRule<StepKind::update_statistics>{

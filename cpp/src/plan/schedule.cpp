@@ -128,6 +128,8 @@ class Scheduler {
   bool needs_barrier(const Step& step, const std::vector<Access>& accesses) {
     if (!trains()) return false;
     if (step.cut == Cut::everyone) return true;
+    // A norm is that of all blocks of a parameter, so all must have been through the first pass.
+    if (step.kind == StepKind::apply_update) return plan_.steps.back().kind != StepKind::apply_update;
     if (step.cut == Cut::parameter) return false;  // all values and gradients are there since the check of the loss
     // A column of a weight spreads over its blocks, so all must be updated before any is looked at.
     if (step.kind == StepKind::limit_norm) return plan_.steps.back().kind != StepKind::limit_norm;

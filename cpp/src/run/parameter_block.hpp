@@ -3,6 +3,7 @@
 #pragma once
 
 #include "batches.hpp"
+#include "rates.hpp"
 #include "steps.hpp"
 #include "../team/team.hpp"
 
@@ -16,6 +17,7 @@ struct ParameterBlocks {
   double* penalties;     // by block: its part of the regularisation term of the loss
   double* grad_squares;  // by block: the sum of squares of the gradient, regularisation included
   double* grad_norms;    // by block: its root, where that sum leaves the range of double
+  double* block_norms;   // by block, two by two: what an optimizer that needs norms gives in its first pass
   const std::size_t optimizer = run.optimizer == nullptr ? 0 : run.optimizer->index();
 
   // Computes some blocks of a step, whose gradient is one product. `scratch` holds them, and set_rates has made `common`.
@@ -24,6 +26,7 @@ struct ParameterBlocks {
     const Index begin = blocks.begin * step.block, end = std::min(blocks.end * step.block, step.work.extent);
     if (step.kind == StepKind::update_statistics) return update_statistics(context, step, begin, end);
     const Index offset = step.parameter + begin * step.work.row_elements, n = (end - begin) * step.work.row_elements;
+    if (step.kind == StepKind::apply_update) return apply(step, n, offset, common);
     const bool stored = plan.kind != PlanKind::training;  // all gradients are kept
     T* grad = stored ? run.gradient + offset : scratch;
     if (step.kind != StepKind::update_parameter) {
@@ -84,19 +87,34 @@ struct ParameterBlocks {
               const UpdateArgs<T>& common) const {
     const double l2 = l2_of(step);
     double weight_squares = 0.0, unused = 0.0;
-    UpdateArgs<T> args = common;
-    args.n = n;
-    args.weight = run.parameters + offset;
+    UpdateArgs<T> args = args_of(step, n, offset, common);
     args.grad = grad;
-    for (int i = 0; i < kMostStates; ++i) args.state[i] = run.state[i] == nullptr ? nullptr : run.state[i] + offset;
+    args.block_norms = block_norms + 2 * slot;
     args.l2 = fused ? static_cast<T>(l2) : T(0);
-    if (!step.work.regularized) args.decay = T(0);
     args.weight_sum_of_squares = &weight_squares;
     args.grad_sum_of_squares = fused ? grad_squares + slot : &unused;
     args.grad_norm = fused ? grad_norms + slot : nullptr;
     ops.update[optimizer](args);
     if (fused) penalties[slot] = term(0.5 * l2, weight_squares);
+    if (ops.apply[optimizer] == nullptr && !limits_norm(step)) average(offset, n);
+  }
+
+  // The second pass, when the norms of all blocks of the parameter are there.
+  void apply(const Step& step, Index n, Index offset, const UpdateArgs<T>& common) const {
+    const Index count = block_count(step.work.extent, step.block);
+    UpdateArgs<T> args = args_of(step, n, offset, common);
+    args.trust_ratio = trust_ratio_of({block_norms + 2 * step.first_sum, static_cast<std::size_t>(2 * count)});
+    ops.apply[optimizer](args);
     if (!limits_norm(step)) average(offset, n);
+  }
+
+  UpdateArgs<T> args_of(const Step& step, Index n, Index offset, const UpdateArgs<T>& common) const {
+    UpdateArgs<T> args = common;
+    args.n = n;
+    args.weight = run.parameters + offset;
+    for (int i = 0; i < kMostStates; ++i) args.state[i] = run.state[i] == nullptr ? nullptr : run.state[i] + offset;
+    if (!step.work.regularized) args.decay = T(0);
+    return args;
   }
 
   bool limits_norm(const Step& step) const { return run.max_norm > 0.0 && step.work.regularized; }

@@ -24,6 +24,7 @@ TeamExecutor<T>::TeamExecutor(std::shared_ptr<const Plan> shared, const OpTable<
   for (std::vector<double>* sums : {&penalties_, &grad_sums_, &grad_norms_}) {
     sums->resize(static_cast<std::size_t>(plan.sum_slots));
   }
+  block_norms_.resize(2 * penalties_.size());
   bound_.resize(plan.buffers.size());
 }
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from stoop import _core
 from stoop._checks import integer, real
 from stoop._config import Config
-from stoop._errors import refuse_name
+from stoop._errors import message, refuse_name
 
 # For each schedule of a learning rate that holds no other, in order: its Python function and what t counts, or None.
 PythonRates = list[tuple[Callable[[int], float], str] | None]
@@ -78,6 +78,20 @@ def plain(value: Any) -> Any:
     if isinstance(value, tuple):
         return [plain(each) for each in value]
     return value.to_config() if isinstance(value, Schedule) else value
+
+
+def sequence(where: str, name: str, values: Any) -> list[Any]:
+    """Return what is in a sequence.
+
+    Raises
+    ------
+    TypeError
+        If it is none.
+    """
+    try:
+        return list(values)
+    except TypeError:
+        raise TypeError(message(where, f"{name} is {values!r}", "expected a sequence", "give a list")) from None
 
 
 def python_rates(learning_rate: Any) -> PythonRates:
