@@ -24,22 +24,17 @@ Draw = Callable[[np.random.Generator, int, int], npt.NDArray]  # (rng, samples, 
 
 # ---- the package's own lists ----
 
+INITIALIZER_NAMES = set(stoop._core.specs()["initializers"])
+
 
 def registry(kind: str) -> dict[str, Any]:
     """What the package has of a kind, by name: the only place here that knows where it keeps them."""
     if kind == "initializer":
-        return {name: getattr(initializers, name) for name in vars(initializers) if _is_initializer(name)}
+        return {name: getattr(initializers, name) for name in vars(initializers) if name in INITIALIZER_NAMES}
     modules = {"activation": activations, "layer": layers, "loss": losses, "optimizer": optimizers}
     module = modules.get(kind, schedules)
     own = [c for c in vars(module).values() if inspect.isclass(c) and c.__module__ == module.__name__]
     return {c.type_name: c for c in own if "type_name" in vars(c)}
-
-
-def _is_initializer(name: str) -> bool:
-    try:
-        return stoop._core.check_name("initializer", name) == name
-    except ValueError:
-        return False
 
 
 # ---- what is tried of each ----
@@ -208,7 +203,12 @@ OPTIMIZERS = {
         solving=schedules.Exponential(0.3, 0.99),
     ),
     "adadelta": Optimizer(
-        {"rho": 0.9, "eps": 1e-6}, others=({"rho": 0.5, "eps": 1e-3},), default_rate=1.0, rate=1.0, solving=2.0, squares=True
+        {"rho": 0.9, "eps": 1e-6},
+        others=({"rho": 0.5, "eps": 1e-3},),
+        default_rate=1.0,
+        rate=1.0,
+        solving=2.0,
+        squares=True,
     ),
     "adamax": Optimizer({**_ADAM}, others=({"beta1": 0.8, "beta2": 0.9, "eps": 1e-3},), default_rate=0.002),
     "radam": Optimizer({**_ADAM}, others=({"beta1": 0.8, "beta2": 0.9, "eps": 1e-3},), squares=True),
