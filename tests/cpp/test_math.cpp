@@ -13,7 +13,9 @@
 #include <type_traits>
 #include <vector>
 
+#include "alternatives.hpp"
 #include "cpu/select.hpp"
+#include "spec/activations.hpp"
 
 namespace stoop {
 namespace {
@@ -198,83 +200,101 @@ TYPED_TEST(Math, ElementaryFunctionsTakeAnyLengthInPlace) {
 }
 
 // ---- activations ----
-constexpr ActivationKind kKinds[] = {kind_of<Identity>(), kind_of<ReLU>(),    kind_of<LeakyReLU>(),
-                                     kind_of<Tanh>(),     kind_of<Sigmoid>(), kind_of<ELU>(),
-                                     kind_of<GELU>(),     kind_of<SiLU>(),    kind_of<Softplus>()};
-static_assert(std::size(kKinds) == kActivationCount);
 
-template <class T>
-T parameter_for(ActivationKind kind) {
-  if (kind == kind_of<LeakyReLU>()) return T(0.01);
-  return kind == kind_of<ELU>() ? T(1.5) : T(0);
+// f(x) and f'(x). One for each alternative of Activation; without one this file does not compile.
+template <class W>
+struct Exact {
+  W value, derivative;
+};
+
+template <class W>
+Exact<W> exact(const Identity&, W x) {
+  return {x, 1};
+}
+template <class W>
+Exact<W> exact(const ReLU&, W x) {
+  return {x > 0 ? x : 0, static_cast<W>(x > 0 ? 1 : 0)};
+}
+template <class W>
+Exact<W> exact(const LeakyReLU& op, W x) {
+  const W slope = op.negative_slope;
+  return {x > 0 ? x : slope * x, x > 0 ? 1 : slope};
+}
+template <class W>
+Exact<W> exact(const Tanh&, W x) {
+  return {std::tanh(x), 1 / (std::cosh(x) * std::cosh(x))};
+}
+template <class W>
+Exact<W> exact(const Sigmoid&, W x) {
+  const W s = 1 / (1 + std::exp(-x)), rest = 1 / (1 + std::exp(x));
+  return {s, s * rest};
+}
+template <class W>
+Exact<W> exact(const ELU& op, W x) {
+  const W alpha = op.alpha;
+  return {x > 0 ? x : alpha * std::expm1(x), x > 0 ? 1 : alpha * std::exp(x)};
+}
+template <class W>
+Exact<W> exact(const GELU&, W x) {
+  const W below = std::erfc(-x / std::sqrt(W(2))) / 2;
+  return {x * below, below + x * std::exp(-x * x / 2) / std::sqrt(8 * std::atan(W(1)))};
+}
+template <class W>
+Exact<W> exact(const SiLU&, W x) {
+  const W s = 1 / (1 + std::exp(-x)), rest = 1 / (1 + std::exp(x));
+  return {x * s, s * (1 + x * rest)};
+}
+template <class W>
+Exact<W> exact(const Softplus&, W x) {
+  return {std::fmax(x, W(0)) + std::log1p(std::exp(-std::abs(x))), 1 / (1 + std::exp(-x))};
+}
+
+// How far the kernel may be from that: units in the last place, and where it may be 0 for a value below `flushed` least
+// normal numbers.
+struct Precision {
+  double ulps = 3.0;
+  double flushed = 1.0;
+};
+template <class Op>
+constexpr Precision precision(const Op&) {
+  return {};
+}
+constexpr Precision precision(const GELU&) { return {.ulps = 8.0}; }
+constexpr Precision precision(const SiLU&) { return {.flushed = 800.0}; }  // where exp(-x) overflows it is -0
+
+// Every activation, with numbers that float holds and that are not its defaults.
+std::vector<Activation> tried_activations() {
+  std::vector<Activation> all = each_alternative<Activation>();
+  for (Activation& activation : all) {
+    if (auto* leaky = std::get_if<LeakyReLU>(&activation)) leaky->negative_slope = 0.0625;
+    if (auto* elu = std::get_if<ELU>(&activation)) elu->alpha = 1.5;
+  }
+  return all;
 }
 
 template <class W>
-W exact_forward(ActivationKind kind, W x, W parameter) {
-  switch (kind) {
-    case kind_of<Identity>():
-      return x;
-    case kind_of<ReLU>():
-      return x > 0 ? x : 0;
-    case kind_of<LeakyReLU>():
-      return x > 0 ? x : parameter * x;
-    case kind_of<Tanh>():
-      return std::tanh(x);
-    case kind_of<Sigmoid>():
-      return 1 / (1 + std::exp(-x));
-    case kind_of<ELU>():
-      return x > 0 ? x : parameter * std::expm1(x);
-    case kind_of<GELU>():
-      return x * std::erfc(-x / std::sqrt(W(2))) / 2;
-    case kind_of<SiLU>():
-      return x / (1 + std::exp(-x));
-    case kind_of<Softplus>():
-      break;
-  }
-  return std::fmax(x, W(0)) + std::log1p(std::exp(-std::abs(x)));
+Exact<W> exact_of(const Activation& activation, W x) {
+  return std::visit([x](const auto& op) { return exact<W>(op, x); }, activation);
 }
 
-template <class W>
-W exact_derivative(ActivationKind kind, W x, W parameter) {
-  const W sigmoid = 1 / (1 + std::exp(-x)), above = 1 / (1 + std::exp(x));  // above = 1 - sigmoid
-  switch (kind) {
-    case kind_of<Identity>():
-      return 1;
-    case kind_of<ReLU>():
-      return x > 0 ? 1 : 0;
-    case kind_of<LeakyReLU>():
-      return x > 0 ? 1 : parameter;
-    case kind_of<Tanh>():
-      return 1 / (std::cosh(x) * std::cosh(x));
-    case kind_of<Sigmoid>():
-      return sigmoid * above;
-    case kind_of<ELU>():
-      return x > 0 ? 1 : parameter * std::exp(x);
-    case kind_of<GELU>():
-      return std::erfc(-x / std::sqrt(W(2))) / 2 + x * std::exp(-x * x / 2) / std::sqrt(8 * std::atan(W(1)));
-    case kind_of<SiLU>():
-      return sigmoid * (1 + x * above);
-    case kind_of<Softplus>():
-      break;
-  }
-  return sigmoid;
-}
+std::string label(const Activation& activation) { return std::string(name_of(kind_of(activation))); }
 
 template <class T>
-std::vector<T> forward(ActivationKind kind, const std::vector<T>& x) {
+std::vector<T> forward(const Activation& activation, const std::vector<T>& x) {
   std::vector<T> y(x.size());
   const Index n = static_cast<Index>(x.size());
-  active_table<T>().activation_forward[static_cast<int>(kind)](
-      {1, n, x.data(), n, y.data(), n, {parameter_for<T>(kind)}});
+  active_table<T>().activation_forward[static_cast<int>(kind_of(activation))](
+      {1, n, x.data(), n, y.data(), n, numbers_of(activation)});
   return y;
 }
 
 template <class T>
-std::vector<T> backward(ActivationKind kind, const std::vector<T>& x, std::vector<T> grad) {
-  const std::vector<T> saved = derivative_from_output(kind) ? forward(kind, x) : x;
+std::vector<T> backward(const Activation& activation, const std::vector<T>& x, std::vector<T> grad) {
+  const ActivationKind kind = kind_of(activation);
+  const std::vector<T> saved = derivative_from_output(kind) ? forward(activation, x) : x;
   const Index n = static_cast<Index>(x.size());
   active_table<T>().activation_backward[static_cast<int>(kind)](
-      {1, n, saved.data(), n, grad.data(), n, {parameter_for<T>(kind)}});
+      {1, n, saved.data(), n, grad.data(), n, numbers_of(activation)});
   return grad;
 }
 
@@ -282,25 +302,24 @@ TYPED_TEST(Math, ActivationsAreWithinAFewUlp) {
   using T = TypeParam;
   if (!kWideIsWider<T>) GTEST_SKIP() << "long double is no wider than double here";
   const std::vector<T> x = samples<T>(-20.0, 20.0);
-  // Where exp(-x) overflows silu is -0; the exact value is below this.
-  const Wide<T> flushed = 800 * static_cast<Wide<T>>(Limits<T>::min());
-  for (const ActivationKind kind : kKinds) {
-    const std::vector<T> y = forward(kind, x);
+  for (const Activation& activation : tried_activations()) {
+    const Precision allowed = std::visit([](const auto& op) { return precision(op); }, activation);
+    const Wide<T> flushed = static_cast<Wide<T>>(allowed.flushed) * static_cast<Wide<T>>(Limits<T>::min());
+    const std::vector<T> y = forward(activation, x);
     double worst = 0.0;
     T where{};
     for (std::size_t i = 0; i < x.size(); ++i) {
-      const Wide<T> exact = exact_forward<Wide<T>>(kind, x[i], parameter_for<T>(kind));
-      ASSERT_FALSE(std::isnan(y[i])) << name_of(kind) << " of " << x[i];
-      if (!is_normal<T>(exact) || (kind == kind_of<SiLU>() && std::abs(exact) < flushed && y[i] == 0)) {
-        EXPECT_LE(std::abs(y[i] - exact), flushed) << name_of(kind) << " of " << x[i];
-      } else if (const double error = ulp_error<T>(y[i], exact); !(error <= worst)) {
+      const Wide<T> value = exact_of<Wide<T>>(activation, x[i]).value;
+      ASSERT_FALSE(std::isnan(y[i])) << label(activation) << " of " << x[i];
+      if (!is_normal<T>(value) || (std::abs(value) < flushed && y[i] == 0)) {
+        EXPECT_LE(std::abs(y[i] - value), flushed) << label(activation) << " of " << x[i];
+      } else if (const double error = ulp_error<T>(y[i], value); !(error <= worst)) {
         worst = error;
         where = x[i];
       }
     }
-    std::printf("    %-10s worst %.2f ulp at %.17g\n", std::string(name_of(kind)).c_str(), worst,
-                static_cast<double>(where));
-    EXPECT_LE(worst, kind == kind_of<GELU>() ? 8.0 : 3.0) << name_of(kind);
+    std::printf("    %-10s worst %.2f ulp at %.17g\n", label(activation).c_str(), worst, static_cast<double>(where));
+    EXPECT_LE(worst, allowed.ulps) << label(activation);
   }
 }
 
@@ -308,43 +327,42 @@ TYPED_TEST(Math, DerivativesAreWithinAFewUlpOfOne) {
   using T = TypeParam;
   if (!kWideIsWider<T>) GTEST_SKIP() << "long double is no wider than double here";
   const std::vector<T> x = samples<T>(-20.0, 20.0);
-  for (const ActivationKind kind : kKinds) {
-    const std::vector<T> grad = backward(kind, x, std::vector<T>(x.size(), T(-2)));
+  for (const Activation& activation : tried_activations()) {
+    const std::vector<T> grad = backward(activation, x, std::vector<T>(x.size(), T(-2)));
     double worst = 0.0;
     T where{};
     for (std::size_t i = 0; i < x.size(); ++i) {
       // The standard formulas overflow on the way to their limits, which are reached long before.
       const Wide<T> clamped = std::fmax(Wide<T>(-1000), std::fmin(Wide<T>(1000), static_cast<Wide<T>>(x[i])));
-      const Wide<T> exact = -2 * exact_derivative<Wide<T>>(kind, clamped, parameter_for<T>(kind));
-      const double error = static_cast<double>(std::abs(grad[i] - exact) / (2 * Limits<T>::epsilon()));
+      const Wide<T> want = -2 * exact_of<Wide<T>>(activation, clamped).derivative;
+      const double error = static_cast<double>(std::abs(grad[i] - want) / (2 * Limits<T>::epsilon()));
       if (!(error <= worst)) worst = error, where = x[i];
     }
-    std::printf("    %-10s worst %.2f epsilon at %.17g\n", std::string(name_of(kind)).c_str(), worst,
+    std::printf("    %-10s worst %.2f epsilon at %.17g\n", label(activation).c_str(), worst,
                 static_cast<double>(where));
-    EXPECT_LE(worst, 4.0) << name_of(kind);
+    EXPECT_LE(worst, 4.0) << label(activation);
   }
+}
+
+// Far out an activation is a straight line through 0 or a constant: f(far) tells which, and what follows at infinity.
+template <class T>
+T limit_of(const Activation& activation, T x) {
+  const double far = std::signbit(x) ? -1e4 : 1e4;
+  const double value = exact_of<double>(activation, far).value;
+  return std::abs(value) > 100.0 ? static_cast<T>(value / far) * x : static_cast<T>(value);
 }
 
 TYPED_TEST(Math, ActivationsReachTheirLimits) {
   using T = TypeParam;
   const T inf = Limits<T>::infinity(), nan = Limits<T>::quiet_NaN(), most = Limits<T>::max();
-  for (const ActivationKind kind : kKinds) {
-    const bool saturates = kind == kind_of<Tanh>() || kind == kind_of<Sigmoid>();
-    const bool linear = kind == kind_of<Identity>() || kind == kind_of<LeakyReLU>();
-    T below = 0;
-    if (linear) below = -inf;
-    if (kind == kind_of<Tanh>()) below = -1;
-    if (kind == kind_of<ELU>()) below = -parameter_for<T>(kind);
-    EXPECT_EQ(forward<T>(kind, {inf})[0], saturates ? T(1) : inf) << name_of(kind);
-    EXPECT_EQ(forward<T>(kind, {most})[0], saturates ? T(1) : most) << name_of(kind);
-    EXPECT_EQ(forward<T>(kind, {-inf})[0], below) << name_of(kind);
-    EXPECT_TRUE(std::isnan(forward<T>(kind, {nan})[0])) << name_of(kind);
-    // The derivative: 1 above unless it saturates, 0 below unless it is linear.
-    const T slope = kind == kind_of<Identity>() ? T(1) : parameter_for<T>(kind);
-    for (const T x : {inf, most})
-      EXPECT_EQ(backward<T>(kind, {x}, {T(3)})[0], saturates ? T(0) : T(3)) << name_of(kind);
-    for (const T x : {-inf, -most}) {
-      EXPECT_EQ(backward<T>(kind, {x}, {T(3)})[0], linear ? slope * T(3) : T(0)) << name_of(kind);
+  for (const Activation& activation : tried_activations()) {
+    for (const T x : {inf, most, -inf}) {
+      EXPECT_EQ(forward<T>(activation, {x})[0], limit_of<T>(activation, x)) << label(activation) << " of " << x;
+    }
+    EXPECT_TRUE(std::isnan(forward<T>(activation, {nan})[0])) << label(activation);
+    for (const T x : {inf, most, -inf, -most}) {
+      const T slope = static_cast<T>(exact_of<double>(activation, x > 0 ? 1000.0 : -1000.0).derivative);
+      EXPECT_EQ(backward<T>(activation, {x}, {T(3)})[0], slope * T(3)) << label(activation) << " at " << x;
     }
   }
 }
@@ -352,19 +370,21 @@ TYPED_TEST(Math, ActivationsReachTheirLimits) {
 TYPED_TEST(Math, ActivationsKeepToTheirRows) {
   using T = TypeParam;
   constexpr Index kRows = 3, kStride = 64;
-  for (const ActivationKind kind : kKinds) {
+  for (const Activation& activation : tried_activations()) {
+    const ActivationKind kind = kind_of(activation);
+    const auto numbers = numbers_of(activation);
     for (const Index cols : {0, 1, 3, 4, 5, 7, 8, 9, 15, 16, 17, 53}) {
       std::vector<T> x(kRows * kStride), y(kRows * kStride, T(7)), grad(kRows * kStride, T(2));
       for (std::size_t i = 0; i < x.size(); ++i) x[i] = static_cast<T>(i % 23) / T(8) - T(1.3125);
-      const T parameter = parameter_for<T>(kind);
       const int k = static_cast<int>(kind);
-      active_table<T>().activation_forward[k]({kRows, cols, x.data(), kStride, y.data(), kStride, {parameter}});
+      active_table<T>().activation_forward[k]({kRows, cols, x.data(), kStride, y.data(), kStride, numbers});
       const T* saved = derivative_from_output(kind) ? y.data() : x.data();
-      active_table<T>().activation_backward[k]({kRows, cols, saved, kStride, grad.data(), kStride, {parameter}});
+      active_table<T>().activation_backward[k]({kRows, cols, saved, kStride, grad.data(), kStride, numbers});
       for (std::size_t i = 0; i < x.size(); ++i) {
         const bool inside = static_cast<Index>(i) % kStride < cols;
-        EXPECT_EQ(y[i], inside ? forward<T>(kind, {x[i]})[0] : T(7)) << name_of(kind) << " " << cols;
-        EXPECT_EQ(grad[i], inside ? backward<T>(kind, {x[i]}, {T(2)})[0] : T(2)) << name_of(kind) << " " << cols;
+        EXPECT_EQ(y[i], inside ? forward<T>(activation, {x[i]})[0] : T(7)) << label(activation) << " " << cols;
+        EXPECT_EQ(grad[i], inside ? backward<T>(activation, {x[i]}, {T(2)})[0] : T(2))
+            << label(activation) << " " << cols;
       }
     }
   }
