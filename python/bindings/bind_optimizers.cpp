@@ -1,8 +1,6 @@
 // Optimizers on bare arrays, the values of schedules, and the exponentially weighted average.
 #include <algorithm>
 #include <atomic>
-#include <cmath>
-#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -11,11 +9,13 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <stoop/averages.hpp>
 #include <stoop/minimize.hpp>
 #include <stoop/optimizer_step.hpp>
 
 #include "bindings.hpp"
 #include "gil.hpp"
+#include "io/config_json.hpp"
 #include "learning_rate.hpp"
 #include "numpy_view.hpp"
 
@@ -24,8 +24,8 @@ namespace {
 
 template <class T>
 struct UpdaterHandle {
-  UpdaterHandle(const std::string& config, const std::optional<PythonRate>& rate)
-      : updater(optimizer_from(config, rate)) {}
+  UpdaterHandle(const std::string& config, const PythonRates& rates)
+      : updater(optimizer_from_json(config, functions_of(rates))) {}
 
   ParameterUpdater<T> updater;
   std::atomic_flag busy;
@@ -72,7 +72,7 @@ void set_state(UpdaterHandle<T>& self, const std::vector<std::vector<Array<T>>>&
 template <class T>
 void bind_updater_of(py::module_& m, const char* name) {
   py::class_<UpdaterHandle<T>>(m, name)
-      .def(py::init<const std::string&, const std::optional<PythonRate>&>(), py::arg("config"), py::arg("rate"))
+      .def(py::init<const std::string&, const PythonRates&>(), py::arg("config"), py::arg("rates"))
       .def("step", &update<T>, py::arg("parameters").noconvert(), py::arg("gradients").noconvert(), py::arg("where"))
       .def("state", &state<T>)
       .def("set_state", &set_state<T>, py::arg("arrays"), py::arg("sizes"), py::arg("steps"))
@@ -81,7 +81,7 @@ void bind_updater_of(py::module_& m, const char* name) {
 
 // `cost` writes the gradient at `point`, which it shares, into its argument and returns the value. It holds the GIL, and
 // what it raises passes through the core. Its argument is an array of its own, since a traceback may keep it.
-std::vector<double> minimize_point(const std::string& config, const std::optional<PythonRate>& rate,
+std::vector<double> minimize_point(const std::string& config, const PythonRates& rates,
                                    Array<double> point, const py::function& cost, Index steps) {
   const auto call = [&](std::span<const double>, std::span<double> gradient) {
     const Array<double> out(static_cast<py::ssize_t>(gradient.size()));
@@ -93,40 +93,23 @@ std::vector<double> minimize_point(const std::string& config, const std::optiona
     check_signals();
     return true;
   };
-  return minimize(call, {point.mutable_data(), static_cast<std::size_t>(point.size())}, optimizer_from(config, rate),
-                  steps, keep_going);
+  return minimize(call, {point.mutable_data(), static_cast<std::size_t>(point.size())}, optimizer_from_json(config, functions_of(rates)), steps, keep_going);
 }
 
-Array<double> rates(const std::string& schedule, const std::optional<PythonRate>& custom, Index first, Index count) {
-  const LearningRate rate = learning_rate_of(schedule, custom);
+Array<double> schedule_rates(const std::string& schedule, const PythonRates& rates, Index first, Index count) {
+  const LearningRate rate = learning_rate_from_json(schedule, functions_of(rates));
   Array<double> values(count);
   double* out = values.mutable_data();
   for (Index i = 0; i < count; ++i) out[i] = rate(first + i);
   return values;
 }
 
-// average_t = average_{t-1} + a * (x_t - average_{t-1}) for each column, with a = 1 - beta; the bias is corrected by
-// a = (1 - beta) / (1 - beta^t), which is the same as dividing by 1 - beta^t but leaves constants as they are.
-Array<double> ewa(const Array<double>& x, double beta, bool bias_correction) {
+Array<double> average(const Array<double>& x, double beta, bool bias_correction) {
   const MatrixView<const double> input = matrix_view("ewa", x);
   Array<double> out({input.rows, input.cols});
-  double* average = out.mutable_data();
+  double* averages = out.mutable_data();
   const ReleasedGil released;
-  std::vector<double> state(static_cast<std::size_t>(input.cols), 0.0);
-  double weight = 0.0;  // 1 - beta^t
-  for (Index t = 0; t < input.rows; ++t) {
-    weight = beta * weight + (1.0 - beta);
-    const double* row = input.data + t * input.stride;
-    for (Index j = 0; j < input.cols; ++j) {
-      double& value = state[static_cast<std::size_t>(j)];
-      if (bias_correction) {
-        value = t == 0 ? row[j] : value + (1.0 - beta) / weight * (row[j] - value);
-      } else {
-        value = beta * value + (1.0 - beta) * row[j];
-      }
-      average[t * input.cols + j] = value;
-    }
-  }
+  ewa(input, beta, bias_correction, {averages, static_cast<std::size_t>(input.rows * input.cols)});
   return out;
 }
 
@@ -135,10 +118,10 @@ Array<double> ewa(const Array<double>& x, double beta, bool bias_correction) {
 void bind_optimizers(py::module_& m) {
   bind_updater_of<float>(m, "ParameterUpdaterFloat32");
   bind_updater_of<double>(m, "ParameterUpdaterFloat64");
-  m.def("minimize", &minimize_point, py::arg("config"), py::arg("rate"), py::arg("point").noconvert(), py::arg("cost"),
+  m.def("minimize", &minimize_point, py::arg("config"), py::arg("rates"), py::arg("point").noconvert(), py::arg("cost"),
         py::arg("steps"));
-  m.def("schedule_rates", &rates, py::arg("schedule"), py::arg("rate"), py::arg("first"), py::arg("count"));
-  m.def("ewa", &ewa, py::arg("x").noconvert(), py::arg("beta"), py::arg("bias_correction"));
+  m.def("schedule_rates", &schedule_rates, py::arg("schedule"), py::arg("rates"), py::arg("first"), py::arg("count"));
+  m.def("ewa", &average, py::arg("x").noconvert(), py::arg("beta"), py::arg("bias_correction"));
 }
 
 }  // namespace stoop::python

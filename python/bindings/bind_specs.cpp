@@ -8,6 +8,8 @@
 #include "spec/initializers.hpp"
 #include "spec/layers.hpp"
 #include "spec/losses.hpp"
+#include "spec/optimizers.hpp"
+#include "spec/schedules.hpp"
 
 namespace stoop::python {
 namespace {
@@ -18,6 +20,7 @@ py::object limit(double value) { return std::isfinite(value) ? py::cast(value) :
 template <class Member>
 const char* type_of(const Member&) {
   if (std::same_as<Member, bool>) return "bool";
+  if (Choice<Member>) return "choice";
   if (std::is_integral_v<Member>) return "int";
   return std::is_floating_point_v<Member> ? "float" : "object";
 }
@@ -42,8 +45,15 @@ py::dict spec_of_field(const Field<Op, Member>& field) {
   py::dict out = kIsNumber<Member> ? bounds_of(field.bounds) : py::dict();
   out["type"] = type_of(value);
   out["required"] = field.presence == Key::required;
+  out["default"] = py::none();
   if constexpr (std::is_arithmetic_v<Member>) out["default"] = value;
-  if constexpr (!std::is_arithmetic_v<Member>) out["default"] = py::none();
+  if constexpr (std::same_as<Member, LearningRate>) out["default"] = value(0);
+  if constexpr (Choice<Member>) {
+    py::list names;
+    for (const char* name : Choices<Member>::kNames) names.append(name);
+    out["choices"] = names;
+    out["default"] = name_of_choice(value);
+  }
   if constexpr (kIsNumber<Member>) out["expected"] = expected_text<Member>(field.key, field.bounds);
   out["hint"] = field.hint;
   return out;
@@ -85,11 +95,26 @@ py::dict initializer_specs() {
   return out;
 }
 
+// With what a loss takes and gives.
+py::dict loss_specs() {
+  py::dict out = specs_of<Loss>();
+  for_each_alternative<Loss>([&]<class Op>(TypeOf<Op>) {
+    auto spec = out[Spec<Op>::kName].template cast<py::dict>();
+    spec["takes_classes"] = Spec<Op>::kTakesClasses;
+    spec["takes_labels"] = Spec<Op>::kTargets == TargetValues::probabilities;
+    spec["has_accuracy"] = Spec<Op>::kHasAccuracy;
+    spec["outputs_per_target"] = Spec<Op>::kOutputsPerTarget;
+  });
+  return out;
+}
+
 py::dict specs() {
   py::dict out;
   out["activations"] = specs_of<Activation>();
-  out["losses"] = specs_of<Loss>();
+  out["losses"] = loss_specs();
   out["layers"] = specs_of<Layer>();
+  out["optimizers"] = specs_of<Optimizer>();
+  out["schedules"] = specs_of<schedules::Schedule>();
   out["initializers"] = initializer_specs();
   return out;
 }

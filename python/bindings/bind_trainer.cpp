@@ -27,14 +27,8 @@ namespace {
 
 template <class T>
 struct TrainerHandle {
-  TrainerHandle(Model<T>& trained, std::string_view config, const std::optional<PythonRate>& rate)
-      : model(trained), trainer(trained, config_from(config, rate)) {}
-
-  static TrainerConfig config_from(std::string_view text, const std::optional<PythonRate>& rate) {
-    TrainerConfig config = trainer_config_from_json(text);
-    if (rate) set_learning_rate(config.optimizer, learning_rate_from(*rate));
-    return config;
-  }
+  TrainerHandle(Model<T>& trained, std::string_view config, const PythonRates& rates)
+      : model(trained), trainer(trained, trainer_config_from_json(config, functions_of(rates))) {}
 
   Exclusive enter() { return {busy, "Trainer", "this trainer is already running", "use one Trainer per thread"}; }
 
@@ -258,9 +252,9 @@ void swap_ema(TrainerHandle<T>& self) {
 }
 
 template <class T>
-void set_learning_rate(TrainerHandle<T>& self, const std::string& rate, const std::optional<PythonRate>& function) {
+void set_learning_rate(TrainerHandle<T>& self, const std::string& rate, const PythonRates& rates) {
   const Exclusive exclusive = self.enter();
-  self.trainer.set_learning_rate(learning_rate_of(rate, function));
+  self.trainer.set_learning_rate(learning_rate_from_json(rate, functions_of(rates)));
 }
 
 template <class T>
@@ -311,8 +305,8 @@ void bind_trainer_of(py::module_& m, const char* name) {
   const auto y = py::arg("y").noconvert();
   const auto weights = py::arg("weights").noconvert() = py::none();
   py::class_<Handle>(m, name)
-      .def(py::init<Model<T>&, std::string_view, const std::optional<PythonRate>&>(), py::arg("model"),
-           py::arg("config"), py::arg("rate"), py::keep_alive<1, 2>())
+      .def(py::init<Model<T>&, std::string_view, const PythonRates&>(), py::arg("model"),
+           py::arg("config"), py::arg("rates"), py::keep_alive<1, 2>())
       .def("fit", &fit<T>, x, y, py::arg("weights").noconvert(), py::arg("epochs"), py::arg("batch_size"),
            py::arg("shuffle"), py::arg("validation").noconvert(), py::arg("record"), py::arg("on_epoch"),
            py::arg("on_progress"), py::arg("last_batch"))
@@ -326,7 +320,7 @@ void bind_trainer_of(py::module_& m, const char* name) {
       .def("evaluate", &evaluate<T>, x, y, weights)
       .def("ema_parameters", &ema_parameters<T>)
       .def("swap_ema", &swap_ema<T>)
-      .def("set_learning_rate", &set_learning_rate<T>, py::arg("rate"), py::arg("function"))
+      .def("set_learning_rate", &set_learning_rate<T>, py::arg("rate"), py::arg("rates"))
       .def("set_penalties", &set_penalties<T>, py::arg("l1"), py::arg("l2"))
       .def("set_clipping", &set_clipping<T>, py::arg("norm"), py::arg("value"))
       .def("state", &state<T>)

@@ -114,12 +114,12 @@ bool are_ready_targets(const py::handle& y, Index rows, Index outputs, LossKind 
   const bool values = is_ready<T>(y, 2);
   if (!values && !(takes_classes(loss) && (is_ready<std::int64_t>(y, 1) || is_ready<std::int32_t>(y, 1)))) return false;
   const auto array = py::reinterpret_borrow<py::array>(y);
-  if (array.shape(0) != rows || (values && array.shape(1) != outputs)) return false;
+  if (array.shape(0) != rows || (values && array.shape(1) != target_columns(loss, outputs))) return false;
   if (!values) {
     return array.itemsize() == 8 ? are_indices<std::int64_t>(array, outputs)
                                  : are_indices<std::int32_t>(array, outputs);
   }
-  return loss != kind_of<BinaryCrossEntropy>() || outputs > 1 || are_probabilities<T>(array);
+  return !takes_labels(loss) || outputs > 1 || are_probabilities<T>(array);
 }
 
 // Samples of any type that the core reads in place; rows may be apart, their elements not. Pin the array as well.

@@ -12,28 +12,14 @@ except ImportError as error:
         "install it with `pip install .` in the source folder, and do not import from inside that folder."
     ) from error
 
-from stoop import data, diagnose, initializers, layers, losses, metrics, optimizers, plotting, schedules
+from stoop import activations, data, diagnose, initializers, layers, losses, metrics, optimizers, plotting, schedules
 from stoop._core import CheckpointError, NonFiniteLossError
+from stoop.activations import *  # noqa: F403
 from stoop.averages import ewa
 from stoop.config import get_num_threads, num_threads, set_num_threads, show_config
 from stoop.gradcheck import GradcheckResult, ParameterCheck, gradcheck
 from stoop.history import History
-from stoop.layers import (
-    ELU,
-    GELU,
-    BatchNorm,
-    Dense,
-    Dropout,
-    Identity,
-    LayerNorm,
-    LeakyReLU,
-    ReLU,
-    Residual,
-    Sigmoid,
-    SiLU,
-    Softplus,
-    Tanh,
-)
+from stoop.layers import BatchNorm, Dense, Dropout, LayerNorm, Residual
 from stoop.minimization import minimize
 from stoop.model import Model, load_model
 from stoop.trainer import Trainer
@@ -41,26 +27,17 @@ from stoop.trainer import Trainer
 __version__: str = _core.build_info()["version"]
 
 __all__ = [
-    "ELU",
-    "GELU",
     "BatchNorm",
     "CheckpointError",
     "Dense",
     "Dropout",
     "GradcheckResult",
     "History",
-    "Identity",
     "LayerNorm",
-    "LeakyReLU",
     "Model",
     "NonFiniteLossError",
     "ParameterCheck",
-    "ReLU",
     "Residual",
-    "SiLU",
-    "Sigmoid",
-    "Softplus",
-    "Tanh",
     "Trainer",
     "data",
     "diagnose",
@@ -80,3 +57,4 @@ __all__ = [
     "set_num_threads",
     "show_config",
 ]
+__all__ += activations.__all__

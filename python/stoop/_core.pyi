@@ -17,7 +17,7 @@ Samples = npt.NDArray[np.float32] | npt.NDArray[np.float64] | npt.NDArray[np.uin
 Classes = npt.NDArray[np.int32] | npt.NDArray[np.int64]  # (n)
 # A learning rate that Python gives: the function of t, what t counts, (steps, per) of each Warmup around it, innermost
 # first. The JSON holds a placeholder then.
-PythonRate = tuple[Callable[[int], float], str, list[tuple[int, str]]]
+PythonRates = list[tuple[Callable[[int], float], str] | None]
 
 class NonFiniteLossError(ArithmeticError):
     step: int  # updates made before the one that failed
@@ -55,7 +55,7 @@ class ModelFloat32(_Model[np.float32]): ...
 class ModelFloat64(_Model[np.float64]): ...
 
 class _Trainer(Generic[F]):  # RuntimeError when entered again while it runs
-    def __init__(self, model: _Model[F], config: str, rate: PythonRate | None) -> None: ...  # JSON; keeps the model
+    def __init__(self, model: _Model[F], config: str, rates: PythonRates) -> None: ...  # JSON; keeps the model
     def fit(
         self,
         x: Samples,
@@ -106,7 +106,7 @@ class _Trainer(Generic[F]):  # RuntimeError when entered again while it runs
     ) -> dict[str, Any]: ...  # the fields of CriticalPoint
     def ema_parameters(self) -> dict[str, npt.NDArray[F]]: ...  # writable views that keep the trainer alive
     def swap_ema(self) -> None: ...
-    def set_learning_rate(self, rate: str, function: PythonRate | None) -> None: ...  # JSON
+    def set_learning_rate(self, rate: str, rates: PythonRates) -> None: ...  # JSON
     def set_penalties(self, l1: float, l2: float) -> None: ...
     def set_clipping(self, norm: float | None, value: float | None) -> None: ...
     def state(self) -> dict[str, Any]: ...  # the arguments of set_state; parameters and buffers are the model's
@@ -123,7 +123,7 @@ class TrainerFloat32(_Trainer[np.float32]): ...
 class TrainerFloat64(_Trainer[np.float64]): ...
 
 class _ParameterUpdater(Generic[F]):
-    def __init__(self, config: str, rate: PythonRate | None) -> None: ...  # JSON of the optimizer
+    def __init__(self, config: str, rates: PythonRates) -> None: ...  # JSON of the optimizer
     def state(self) -> tuple[list[list[npt.NDArray[F]]], list[int], int]: ...  # the arguments of set_state
     def set_state(self, arrays: list[list[npt.NDArray[F]]], sizes: list[int], steps: int) -> None: ...
     def step(
@@ -138,13 +138,13 @@ class ParameterUpdaterFloat64(_ParameterUpdater[np.float64]): ...
 # Updates `point` in place; `cost` writes the gradient at `point` into its argument and returns the value.
 def minimize(
     config: str,  # JSON of the optimizer
-    rate: PythonRate | None,
+    rates: PythonRates,
     point: npt.NDArray[np.float64],
     cost: Callable[[npt.NDArray[np.float64]], float],
     steps: int,
 ) -> list[float]: ...  # the cost before each
 def schedule_rates(
-    schedule: str, rate: PythonRate | None, first: int, count: int
+    schedule: str, rates: PythonRates, first: int, count: int
 ) -> npt.NDArray[np.float64]: ...  # JSON
 def ewa(
     x: npt.NDArray[np.float64], beta: float, bias_correction: bool
@@ -153,6 +153,7 @@ def load_model(path: Path) -> ModelFloat32 | ModelFloat64: ...  # GIL released
 
 MOST_NESTED_RESIDUALS: int
 
+def specs() -> dict[str, dict[str, dict[str, Any]]]: ...  # by kind and name: "fields", "class", what a loss takes
 def check_name(
     kind: str, name: str
 ) -> str: ...  # kind: activation | initializer | loss | optimizer; suggests the nearest

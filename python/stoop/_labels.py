@@ -15,7 +15,7 @@ from stoop._arrays import to_numpy
 from stoop._checks import class_targets, softmax_targets, value_targets
 from stoop._class_names import with_plain_text
 from stoop._errors import message, warn
-from stoop.losses import BinaryCrossEntropy, Loss, SoftmaxCrossEntropy
+from stoop.losses import Loss, loss_spec
 
 if TYPE_CHECKING:
     from stoop.model import Model
@@ -29,8 +29,10 @@ class TargetReader:
 
     def __init__(self, model: Model, loss: Loss) -> None:
         self._model = model
-        self._softmax = isinstance(loss, SoftmaxCrossEntropy)
-        binary = isinstance(loss, BinaryCrossEntropy) and model.output_dim == 1
+        spec = loss_spec(loss.type_name)
+        self._softmax = spec["takes_classes"]
+        self._columns = model.output_dim // spec["outputs_per_target"]  # of rows of targets
+        binary = spec["takes_labels"] and model.output_dim == 1
         self._n_classes = model.output_dim if self._softmax else 2 if binary else 0  # 0: values, or labels by column
         self._noted = False
 
@@ -105,9 +107,8 @@ class TargetReader:
         return self._softmax and len(shape) == 2 and shape[1] != 1
 
     def _plain(self, where: str, y: Any, samples: int) -> Any:
-        dtype, columns = self._model.dtype, self._model.output_dim
         check = softmax_targets if self._softmax else value_targets
-        return check(where, y, dtype, samples, columns)
+        return check(where, y, self._model.dtype, samples, self._columns)
 
     def _targets(self, indices: Array, where: str, samples: int) -> Any:
         if self._softmax:

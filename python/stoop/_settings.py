@@ -11,9 +11,9 @@ from stoop._checks import real
 from stoop._errors import message, warn
 from stoop.activations import Activation, Identity
 from stoop.layers import Dense, Dropout, Layer
-from stoop.losses import BinaryCrossEntropy, Loss, SoftmaxCrossEntropy
+from stoop.losses import Loss, loss_spec
 from stoop.optimizers import Optimizer
-from stoop.schedules import as_learning_rate, plain, python_rate
+from stoop.schedules import as_learning_rate, plain, python_rates
 
 if TYPE_CHECKING:
     from stoop import _core
@@ -71,7 +71,7 @@ class Settings(Guarded):
     def learning_rate(self, value: Any) -> None:
         rate = as_learning_rate("Trainer", "learning_rate", value)
         optimizer = replace(self._optimizer, learning_rate=rate)  # type: ignore[type-var]
-        self._core.set_learning_rate(json.dumps(plain(rate)), python_rate(rate))
+        self._core.set_learning_rate(json.dumps(plain(rate)), python_rates(rate))
         self._optimizer = optimizer
 
     @property
@@ -175,7 +175,8 @@ def checked_precision(precision: object) -> str:
 
 def warn_of_last_activation(layers: tuple[Layer, ...], loss: Loss) -> None:
     """Warn where the last layer bounds the outputs that a cross-entropy takes for logits."""
-    if not isinstance(loss, SoftmaxCrossEntropy | BinaryCrossEntropy):
+    spec = loss_spec(loss.type_name)
+    if not (spec["takes_classes"] or spec["takes_labels"]):
         return
     last = next((layer for layer in reversed(layers) if not isinstance(layer, Dropout | Identity)), None)
     activation = last.activation if isinstance(last, Dense) else last

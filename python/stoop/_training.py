@@ -16,7 +16,7 @@ from stoop._labels import TargetReader
 from stoop._settings import Settings
 from stoop._weights import class_weights
 from stoop.losses import loss_to_json
-from stoop.schedules import python_rate
+from stoop.schedules import python_rates
 
 _METRICS = ("accuracy",)
 # These change nothing, so that labels of a model that was never trained may be taken for its classes to be.
@@ -40,7 +40,7 @@ class Training(Settings):
         loss_json = loss_to_json(self._loss)
         make: Any = _core.TrainerFloat64 if self._model.dtype.itemsize == 8 else _core.TrainerFloat32
         config = {"loss": json.loads(loss_json), "optimizer": self._optimizer.to_config(), **self._config}
-        rate = python_rate(self._optimizer.learning_rate)
+        rate = python_rates(self._optimizer.learning_rate)
         self._core: _core._Trainer[Any] = make(self._model._core, json.dumps(config), rate)
         self._has_accuracy = _core.loss_has_accuracy(loss_json)
         self._targets = TargetReader(self._model, self._loss)

@@ -5,6 +5,23 @@ from typing import Any, ClassVar
 
 from stoop import _core
 from stoop._checks import flag, real
+from stoop._errors import refuse_name
+
+__all__ = [
+    "ELU",
+    "GELU",
+    "SELU",
+    "HardSwish",
+    "Identity",
+    "LeakyReLU",
+    "Mish",
+    "ReLU",
+    "ReLU6",
+    "SiLU",
+    "Sigmoid",
+    "Softplus",
+    "Tanh",
+]
 
 
 @dataclass(frozen=True, repr=False)
@@ -85,9 +102,28 @@ class ELU(Activation):
 
 @dataclass(frozen=True, repr=False)
 class GELU(Activation):
-    """``output = input/2 * (1 + erf(input / sqrt(2)))``, exact. Hendrycks & Gimpel 2016, section 2."""
+    """``output = input/2 * (1 + erf(input / sqrt(2)))``. Hendrycks & Gimpel 2016, section 2.
+
+    Parameters
+    ----------
+    approximate : {"none", "tanh"}, default "none"
+        "tanh": ``input/2 * (1 + tanh(sqrt(2/pi) * (input + 0.044715 * input**3)))``, which is within 5e-4 of it.
+    """
 
     type_name: ClassVar[str] = "gelu"
+    approximate: str = "none"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        names = _core.specs()["activations"]["gelu"]["fields"]["approximate"]["choices"]
+        if self.approximate not in names:
+            refuse_name("GELU", "approximate", str(self.approximate), names)
+
+    def _arguments(self) -> dict[str, Any]:
+        arguments = super()._arguments()
+        if self.approximate == "none":
+            del arguments["approximate"]  # files of older versions do without it
+        return arguments
 
 
 @dataclass(frozen=True, repr=False)
@@ -118,9 +154,39 @@ class Sigmoid(Activation):
     type_name: ClassVar[str] = "sigmoid"
 
 
-ACTIVATIONS: dict[str, type[Activation]] = {
-    c.type_name: c for c in (Identity, ReLU, LeakyReLU, Tanh, Sigmoid, ELU, GELU, SiLU, Softplus)
-}
+@dataclass(frozen=True, repr=False)
+class SELU(Activation):
+    """``output = 1.0507 * input`` where positive, else ``1.7581 * (exp(input) - 1)``. Klambauer et al. 2017, eq. 2.
+
+    The constants keep mean 0 and variance 1 from layer to layer if the weights start with ``"lecun_normal"`` and X is
+    standardised: ``Dense(64, "selu", kernel_init="lecun_normal")``.
+    """
+
+    type_name: ClassVar[str] = "selu"
+
+
+@dataclass(frozen=True, repr=False)
+class Mish(Activation):
+    """``output = input * tanh(log(1 + exp(input)))``. Misra 2019, eq. 2."""
+
+    type_name: ClassVar[str] = "mish"
+
+
+@dataclass(frozen=True, repr=False)
+class HardSwish(Activation):
+    """``output = input * min(max(input + 3, 0), 6) / 6``; gradient 0 at -3 and 1 at 3. Howard et al. 2019."""
+
+    type_name: ClassVar[str] = "hard_swish"
+
+
+@dataclass(frozen=True, repr=False)
+class ReLU6(Activation):
+    """``output = min(max(0, input), 6)``; the gradient is 0 at 0 and at 6. Krizhevsky 2010, section 2.2."""
+
+    type_name: ClassVar[str] = "relu6"
+
+
+ACTIVATIONS: dict[str, type[Activation]] = {c.type_name: c for c in Activation.__subclasses__()}
 
 
 def activation_from_config(config: dict[str, Any]) -> Activation:

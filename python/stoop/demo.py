@@ -158,7 +158,7 @@ def _idx_task(folder: Path) -> Task:
         warnings.simplefilter("ignore", UserWarning)
         X_train, X_val, X_test, *copies = standardize(*(array.reshape(len(array), -1) for array in images))
     train = np.concatenate([X_train, *copies])
-    # Where hardly any image has ink, the deviation is so tiny that a stroke is thousands of deviations. The model has to
+    # Where hardly any image has ink, the deviation is so tiny that a stroke is thousands of deviations. The model must
     # learn to ignore it.
     inked = np.count_nonzero(train_images, axis=0).ravel()
     train[:, inked < _RARE * len(train_images)] = 0.0

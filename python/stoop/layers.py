@@ -8,42 +8,23 @@ from dataclasses import asdict, dataclass, field
 from itertools import chain
 from typing import Any, ClassVar
 
-from stoop import _core
+from stoop import _core, activations
 from stoop._checks import flag, fraction, integer, real
 from stoop._errors import message
-from stoop.activations import (
-    ELU,
-    GELU,
-    Activation,
-    Identity,
-    LeakyReLU,
-    ReLU,
-    Sigmoid,
-    SiLU,
-    Softplus,
-    Tanh,
-    activation_from_config,
-)
+from stoop.activations import *  # noqa: F403  all of its classes are layers
+from stoop.activations import Activation, activation_from_config
 from stoop.initializers import Initializer, as_initializer
 
 __all__ = [
-    "ELU",
-    "GELU",
     "Activation",
     "BatchNorm",
     "Dense",
     "Dropout",
-    "Identity",
     "Layer",
     "LayerNorm",
-    "LeakyReLU",
-    "ReLU",
     "Residual",
-    "SiLU",
-    "Sigmoid",
-    "Softplus",
-    "Tanh",
 ]
+__all__ += activations.__all__
 
 
 @dataclass(frozen=True)
@@ -55,8 +36,8 @@ class Dense:
     units : int
         Number of outputs, >= 1.
     activation : str or activation layer, optional
-        ``"relu"``, ``"leaky_relu"``, ``"elu"``, ``"gelu"``, ``"silu"``, ``"softplus"``, ``"tanh"``, ``"sigmoid"``,
-        ``"identity"`` or an object such as ``LeakyReLU(0.2)``. None: identity.
+        A name, ``"relu"``, ``"tanh"`` or that of any other activation, or an object such as ``LeakyReLU(0.2)``. None:
+        identity.
     use_bias : bool, optional
         None: True, but False directly before a `BatchNorm`, where a bias has no effect.
     kernel_init : str or Initializer, optional

@@ -5,10 +5,11 @@ With sample weights it is the weighted mean, divided by the sum of the weights.
 
 import json
 from dataclasses import asdict, dataclass
-from typing import ClassVar
+from functools import cache
+from typing import Any, ClassVar, get_args
 
 from stoop import _core
-from stoop._checks import real
+from stoop._checks import flag, real
 from stoop._errors import message
 
 
@@ -95,11 +96,141 @@ class Huber:
         object.__setattr__(self, "delta", real("Huber", "delta", self.delta, 0.0, open_low=True))
 
 
-Loss = SoftmaxCrossEntropy | BinaryCrossEntropy | MeanSquaredError | MeanAbsoluteError | Huber
+@dataclass(frozen=True)
+class Quantile:
+    """``max(q * d, (q - 1) * d)``, d = target - output: its minimum is the quantile q of the targets.
 
-_LOSSES: dict[str, type[Loss]] = {
-    c.type_name: c for c in (SoftmaxCrossEntropy, BinaryCrossEntropy, MeanSquaredError, MeanAbsoluteError, Huber)
-}
+    Koenker & Bassett 1978, eq. 2.1. The mean over samples and output columns; targets ``(n, n_outputs)``. The gradient
+    is 0 where output and target are equal. Name: ``"quantile"``.
+
+    Parameters
+    ----------
+    q : float, default 0.5
+        The share of targets that should lie below the output, in (0, 1); 0.5 gives the median.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For a value outside its range, or no number.
+    """
+
+    type_name: ClassVar[str] = "quantile"
+    q: float = 0.5
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "q", real("Quantile", "q", self.q, 0.0, 1.0, open_low=True))
+
+
+@dataclass(frozen=True)
+class Poisson:
+    """``exp(z) - t*z`` for outputs z that are logs of rates: the negative log-likelihood of counts t but for log(t!).
+
+    Cameron & Trivedi 1998, section 3.2. The mean over samples and output columns; targets ``(n, n_outputs)``, >= 0.
+    With ``log_input=False`` the outputs are the rates: ``z - t*log(z + 1e-8)``, which needs outputs > 0, as after a
+    softplus. Name: ``"poisson"``.
+
+    Parameters
+    ----------
+    log_input : bool, default True
+        Whether the outputs are logs of rates, or rates.
+
+    Raises
+    ------
+    TypeError
+        For another value.
+    """
+
+    type_name: ClassVar[str] = "poisson"
+    log_input: bool = True
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "log_input", flag("Poisson", "log_input", self.log_input))
+
+
+@dataclass(frozen=True)
+class LogCosh:
+    """``log(cosh(output - target))``: half the square of small differences, the size of large ones less log(2).
+
+    The mean over samples and output columns; targets ``(n, n_outputs)``. By definition. Name: ``"log_cosh"``.
+    """
+
+    type_name: ClassVar[str] = "log_cosh"
+
+
+@dataclass(frozen=True)
+class Focal:
+    """Binary cross-entropy on logits times ``(1 - p)**gamma``, p the probability that the model gives the label.
+
+    Lin et al. 2017, eq. 4, without its alpha (give ``class_weight``): samples that are right already count little. For
+    targets t between 0 and 1, ``1 - p`` is ``s*(1 - t) + (1 - s)*t``, s the sigmoid of the output. The mean over
+    samples and columns; targets ``(n, n_outputs)`` as for ``"binary_cross_entropy"``: labels 0 and 1 by column, and
+    ``(n,)`` labels of any two names for one column. The model must end without a sigmoid. Name: ``"focal"``.
+
+    Parameters
+    ----------
+    gamma : float, default 2.0
+        How little, >= 0; 0 gives the binary cross-entropy.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For a value outside its range, or no number.
+    """
+
+    type_name: ClassVar[str] = "focal"
+    gamma: float = 2.0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "gamma", real("Focal", "gamma", self.gamma, 0.0))
+
+
+@dataclass(frozen=True)
+class Hinge:
+    """``max(0, 1 - s*z)`` on outputs z, s = -1 for the label 0 and 1 for the label 1; Cortes & Vapnik 1995, section 3.
+
+    The mean over samples and columns; targets ``(n, n_outputs)`` labels 0 and 1 by column. For one column ``(n,)``
+    labels of any two names will do, such as -1 and 1. The sign of an output is the prediction
+    (`Model.predict_labels`); its sigmoid orders the samples, but no probability was fitted. The gradient is 0 from a
+    margin of 1 on. The model must end without an activation. Name: ``"hinge"``.
+    """
+
+    type_name: ClassVar[str] = "hinge"
+
+
+@dataclass(frozen=True)
+class GaussianNLL:
+    """``(v + (t - m)**2 * exp(-v)) / 2`` for a mean m and the log of a variance v of each target; Nix & Weigend 1994.
+
+    The negative log-likelihood of a normal distribution but for ``log(2*pi)/2``, so the model learns how sure it is.
+    Outputs ``(n, 2*k)``: k means, then their k log variances; targets ``(n, k)``, ``(n,)`` will do for one. The mean
+    over samples and targets. Name: ``"gaussian_nll"``.
+    """
+
+    type_name: ClassVar[str] = "gaussian_nll"
+
+
+Loss = (
+    SoftmaxCrossEntropy
+    | BinaryCrossEntropy
+    | MeanSquaredError
+    | MeanAbsoluteError
+    | Huber
+    | Quantile
+    | Poisson
+    | LogCosh
+    | Focal
+    | Hinge
+    | GaussianNLL
+)
+
+_LOSSES: dict[str, type[Loss]] = {c.type_name: c for c in get_args(Loss)}
+
+
+@cache
+def loss_spec(name: str) -> dict[str, Any]:
+    """Return what the core says of a loss: `takes_classes`, `takes_labels`, `outputs_per_target`."""
+    spec: dict[str, Any] = _core.specs()["losses"][name]
+    return spec
 
 
 def as_loss(where: str, loss: object) -> Loss:

@@ -15,7 +15,7 @@ from stoop._checks import integer
 from stoop._core import NonFiniteLossError
 from stoop._errors import message
 from stoop.optimizers import FullBatchOptimizer, Optimizer, as_optimizer
-from stoop.schedules import python_rate
+from stoop.schedules import python_rates
 
 _WHERE = "minimize"
 Parameters = npt.NDArray[Any] | Sequence[npt.NDArray[Any]]
@@ -116,7 +116,7 @@ def _iterate(
 
     try:
         values = _core.minimize(
-            json.dumps(optimizer.to_config()), python_rate(optimizer.learning_rate), point, flat_cost, steps
+            json.dumps(optimizer.to_config()), python_rates(optimizer.learning_rate), point, flat_cost, steps
         )
     finally:
         put()

@@ -27,7 +27,7 @@ inline std::ostream& operator<<(std::ostream& out, const Case& c) {
              << ", shift " << c.shift;
 }
 
-// A row-major matrix in memory that ends with its last element, so that a sanitizer sees any access behind it. Padding
+// A row-major matrix in memory that ends with its last element, so that a sanitizer sees any access beyond it. Padding
 // is NaN: read by mistake, it spoils the result.
 template <class T>
 struct Operand {
@@ -168,7 +168,7 @@ class Product {
 
  private:
   static constexpr T kCanary = T(1234.5);
-  static constexpr Index kGuard = 64;  // elements behind the scratch
+  static constexpr Index kGuard = 64;  // elements after the scratch
 
   void expect_element(Index i, Index j) {
     Wide<T> sum = 0, size = 0;
@@ -197,7 +197,7 @@ class Product {
   GemmArgs<T> args_{};
 };
 
-// The sums that a product takes of its result for a batch normalisation have the bits of those taken afterwards, behind
+// The sums that a product takes of its result for a batch normalisation have the bits of those taken afterwards, after
 // a dropout in the same epilogue if `dropped`. The product is of the last rows of a batch, the first of which may lie
 // within a group.
 template <class T>

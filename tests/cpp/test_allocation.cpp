@@ -6,7 +6,7 @@
 #include <atomic>
 
 #include "io/config_json.hpp"
-#include "run/execute.hpp"
+#include "run/executor.hpp"
 #include "test_helpers.hpp"
 
 #if defined(__has_feature)
@@ -175,7 +175,7 @@ TEST(FullBatch, IterationsAllocateNothingOnceWarm) {
   }
 }
 
-TEST(TrainingExecutor, RunAllocatesNothing) {
+TEST(Executor, RunAllocatesNothing) {
   const Samples<float> samples(97, 20, 5);
   for (const int threads : {1, 2, 3}) {
     for (const PlanKind kind : {PlanKind::training, PlanKind::checked, PlanKind::gradient}) {
@@ -188,14 +188,14 @@ TEST(TrainingExecutor, RunAllocatesNothing) {
       request.loss = kind_of<SoftmaxCrossEntropy>();
       request.class_targets = true;
       request.batch = 17;  // a last batch of one is merged into the one before it
-      TrainingExecutor<float> executor(std::make_shared<const Plan>(build_plan(request)), table_under_test<float>());
+      const std::unique_ptr<Executor<float>> executor =
+          make_executor(std::make_shared<const Plan>(build_plan(request)), table_under_test<float>());
       const Optimizer optimizer = SGD{};
       const std::vector<double> rates(samples.classes.size(), 0.01);
       AlignedBuffer<float> running(static_cast<Index>(model.buffer_block().size()));
       TrainingRun<float> run;
       run.data.x = samples.x();
       run.data.classes = samples.classes.data();
-      run.last = run.data.x.rows;
       run.batch = 16;
       run.merged = 1;
       run.parameters = model.parameter_block().data();
@@ -203,10 +203,13 @@ TEST(TrainingExecutor, RunAllocatesNothing) {
       run.running = running.data();
       run.optimizer = &optimizer;
       run.learning_rates = rates.data();
-      run.threads = threads;
-      executor.reserve_threads(threads);
-      ASSERT_GT(executor.run(run).steps, 0);  // starts the threads
-      EXPECT_EQ(allocations([&] { executor.run(run); }), 0) << threads << " threads, " << static_cast<int>(kind);
+      run.num_threads = threads;
+      Cursor warm, cursor;
+      executor->run(run, warm, run.data.x.rows);  // starts the threads
+      ASSERT_GT(warm.updates, 0);
+      EXPECT_EQ(allocations([&] { executor->run(run, cursor, run.data.x.rows); }), 0)
+          << threads << " threads, " << static_cast<int>(kind);
+      EXPECT_EQ(cursor.updates, warm.updates);
     }
   }
 }

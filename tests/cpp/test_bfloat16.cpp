@@ -155,8 +155,8 @@ TEST_P(Bfloat16, ACopyOfBServesFurtherCalls) {
   }
 }
 
-// Of more panels a copy is kept for further calls in form tn, and for several runs of rows of one call in any form: that
-// one is not what a call of one run of rows has left.
+// With more panels a copy is kept for further calls in form tn, and for several runs of rows of one call in any form. The
+// latter is not the copy that a call of one run of rows has left.
 TEST_P(Bfloat16, ALargeCopyOfBServesFurtherCallsInFormTn) {
   for (const GemmForm form : kForms) {
     const Case c{form, 600, 300, 1100};

@@ -55,7 +55,7 @@ ModelConfig config_with(double scale, double shift) {
           .input_shift = shift};
 }
 
-// What a fit, and all that is asked of the model behind it, leave.
+// The results of a fit, and of all calls of the model after it.
 template <class T>
 std::vector<T> trained(Model<T> model, const InputView& x, int threads, bool shuffle) {
   const std::vector<std::int32_t> y = classes();
@@ -163,7 +163,7 @@ class MappedFile {
     }
     return count;
   }
-  // Reading goes on behind the request.
+  // Reading goes on after the request.
   bool becomes_resident(Index begin, Index end, const std::vector<std::int32_t>* order = nullptr) const {
     for (int tries = 0; tries < 500; ++tries) {
       if (resident(begin, end, order) == end - begin) return true;

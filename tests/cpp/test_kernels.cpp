@@ -24,7 +24,7 @@ const OpTable<T>& scalar() {
   return op_table<T>(Isa::scalar);
 }
 
-// An array of `size` elements in memory that ends with it, `shift` elements off alignment, behind a canary.
+// An array of `size` elements in memory that ends with it, `shift` elements off alignment, after a canary.
 template <class T>
 struct Shifted {
   std::vector<T> memory;
@@ -74,7 +74,7 @@ double worst_ulp(ActivationKind kind, const std::vector<T>& x) {
   return worst;
 }
 
-// Of both signs, dense around the origin of every size down to the smallest normal numbers.
+// Numbers of both signs, of every size down to the smallest normal numbers.
 template <class T>
 std::vector<T> wide_sample(double largest) {
   std::vector<T> x = numbers<T>(200000, 3, largest);

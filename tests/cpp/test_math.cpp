@@ -36,7 +36,7 @@ double ulp_error(T value, Wide<T> exact) {
   return static_cast<double>(std::abs(std::ldexp(static_cast<Wide<T>>(value) - exact, Limits<T>::digits - exponent)));
 }
 
-// Of numbers below the normal range only the order of magnitude is promised, as they may be flushed to zero.
+// Below the normal range only the order of magnitude is promised, since numbers may be flushed to zero.
 template <class T>
 bool is_normal(Wide<T> exact) {
   return std::abs(exact) >= Limits<T>::min() && std::abs(exact) <= Limits<T>::max();
@@ -235,7 +235,12 @@ Exact<W> exact(const ELU& op, W x) {
   return {x > 0 ? x : alpha * std::expm1(x), x > 0 ? 1 : alpha * std::exp(x)};
 }
 template <class W>
-Exact<W> exact(const GELU&, W x) {
+Exact<W> exact(const GELU& op, W x) {
+  if (op.approximate == GeluApproximation::tanh) {
+    const W scale = std::sqrt(1 / (2 * std::atan(W(1)))), cubic = static_cast<W>(0.044715L);  // sqrt(2 / pi)
+    const W u = scale * (x + cubic * x * x * x), s = 1 / (1 + std::exp(-2 * u)), rest = 1 / (1 + std::exp(2 * u));
+    return {x * s, s + 2 * x * s * rest * scale * (1 + 3 * cubic * x * x)};
+  }
   const W below = std::erfc(-x / std::sqrt(W(2))) / 2;
   return {x * below, below + x * std::exp(-x * x / 2) / std::sqrt(8 * std::atan(W(1)))};
 }
@@ -247,6 +252,27 @@ Exact<W> exact(const SiLU&, W x) {
 template <class W>
 Exact<W> exact(const Softplus&, W x) {
   return {std::fmax(x, W(0)) + std::log1p(std::exp(-std::abs(x))), 1 / (1 + std::exp(-x))};
+}
+
+template <class W>
+Exact<W> exact(const SELU&, W x) {
+  const W scale = static_cast<W>(1.0507009873554804934193349852946L);
+  const W limit = scale * static_cast<W>(1.6732632423543772848170429916717L);
+  return {x > 0 ? scale * x : limit * std::expm1(x), x > 0 ? scale : limit * std::exp(x)};
+}
+template <class W>
+Exact<W> exact(const Mish&, W x) {
+  const W w = std::tanh(std::log1p(std::exp(x)));
+  return {x * w, w + x * (1 - w * w) / (1 + std::exp(-x))};
+}
+template <class W>
+Exact<W> exact(const HardSwish&, W x) {
+  const W middle = (2 * x + 3) / 6;
+  return {x * std::fmin(std::fmax(x + 3, W(0)), W(6)) / 6, x <= -3 ? 0 : x >= 3 ? 1 : middle};
+}
+template <class W>
+Exact<W> exact(const ReLU6&, W x) {
+  return {std::fmin(std::fmax(x, W(0)), W(6)), static_cast<W>(x > 0 && x < 6 ? 1 : 0)};
 }
 
 // How far the kernel may be from that: units in the last place, and where it may be 0 for a value below `flushed` least
@@ -269,6 +295,7 @@ std::vector<Activation> tried_activations() {
     if (auto* leaky = std::get_if<LeakyReLU>(&activation)) leaky->negative_slope = 0.0625;
     if (auto* elu = std::get_if<ELU>(&activation)) elu->alpha = 1.5;
   }
+  all.push_back(GELU{.approximate = GeluApproximation::tanh});
   return all;
 }
 

@@ -242,21 +242,22 @@ TEST(Schedules, FillGivesTheRatesOfAtOneByOne) {
   }
 }
 
-TEST(Schedules, TabulatedRatesReplaceTheOptimizers) {
+TEST(Schedules, AFunctionIsAskedForTheRatesOfAnEpochBeforeIt) {
   Line line;
-  Trainer<double> trainer(line.model, {.loss = MeanSquaredError{}, .optimizer = SGD{}});
-  std::vector<Index> firsts;
+  std::vector<Index> asked;
+  const auto rate = [&](Index t) { return asked.push_back(t), 0.01 * static_cast<double>(t + 1); };
+  Trainer<double> trainer(line.model, {.loss = MeanSquaredError{}, .optimizer = SGD{.learning_rate = Custom{rate}}});
+  std::vector<std::size_t> asked_by_then;
   FitOptions<double> options{.epochs = 2, .batch_size = 2};
-  options.tabulate = [&](Index first, std::span<double> rates) {
-    firsts.push_back(first);
-    for (std::size_t i = 0; i < rates.size(); ++i)
-      rates[i] = 0.01 * static_cast<double>(first + 1 + static_cast<Index>(i));
-  };
+  options.on_epoch = [&](const EpochResult&) { return asked_by_then.push_back(asked.size()), true; };
   const History history = trainer.fit(line.samples(), line.targets(), options);
-  EXPECT_EQ(firsts, (std::vector<Index>{0, 3}));
+  EXPECT_EQ(asked, (std::vector<Index>{0, 1, 2, 3, 4, 5}));
+  EXPECT_EQ(asked_by_then, (std::vector<std::size_t>{3, 6}));
   EXPECT_EQ(history.learning_rate, (std::vector<double>{0.03, 0.06}));
-  options.tabulate = [](Index, std::span<double> rates) { rates[1] = -1.0; };
+  trainer.set_learning_rate(Custom{[](Index t) { return t == 7 ? -1.0 : 0.1; }});
+  const double before = line.weight();
   EXPECT_THROW(trainer.fit(line.samples(), line.targets(), options), ValueError);
+  EXPECT_EQ(line.weight(), before);
 }
 
 TEST(Schedules, TheRateCanBeSetInBetween) {

@@ -73,9 +73,13 @@ ACTIVATIONS = {
     "tanh": Activation(),
     "sigmoid": Activation(),
     "elu": Activation({"alpha": 1.0}, others=({"alpha": 0.7},), start="he_normal"),
-    "gelu": Activation(start="he_normal"),
+    "gelu": Activation({"approximate": "none"}, others=({"approximate": "tanh"},), start="he_normal"),
     "silu": Activation(start="he_normal"),
     "softplus": Activation(),
+    "selu": Activation(smooth=False),
+    "mish": Activation(start="he_normal"),
+    "hard_swish": Activation(smooth=False, start="he_normal"),
+    "relu6": Activation(smooth=False, start="he_normal"),
 }
 
 
@@ -97,6 +101,14 @@ def draw_probabilities(rng: np.random.Generator, samples: int, outputs: int) -> 
 
 def draw_values(rng: np.random.Generator, samples: int, outputs: int) -> npt.NDArray:
     return 2.0 * rng.standard_normal((samples, outputs))
+
+
+def draw_counts(rng: np.random.Generator, samples: int, outputs: int) -> npt.NDArray:
+    return rng.poisson(2.0, size=(samples, outputs)).astype(np.float64)
+
+
+def draw_means(rng: np.random.Generator, samples: int, outputs: int) -> npt.NDArray:
+    return draw_values(rng, samples, outputs // 2)
 
 
 @dataclass(frozen=True)
@@ -124,6 +136,17 @@ LOSSES = {
     "mse": Loss(),
     "mae": Loss(),
     "huber": Loss({"delta": 1.0}, others=({"delta": 0.7},)),
+    "quantile": Loss({"q": 0.5}, others=({"q": 0.9},), twin=False),
+    "poisson": Loss({"log_input": True}, targets={"counts": draw_counts}, most=80.0),
+    "log_cosh": Loss(twin=False),
+    "focal": Loss(
+        {"gamma": 2.0},
+        others=({"gamma": 0.5},),
+        targets={"labels": draw_labels, "probabilities": draw_probabilities},
+        output="sigmoid",
+    ),
+    "hinge": Loss(targets={"labels": draw_labels}, output="sigmoid", twin=False),
+    "gaussian_nll": Loss(multiple=2, targets={"values": draw_means}, most=80.0),
 }
 
 

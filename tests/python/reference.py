@@ -51,6 +51,22 @@ def normal_pdf(z: Array) -> Array:
     return np.exp(-(z**2) / 2.0) / math.sqrt(2.0 * math.pi)
 
 
+SELU_ALPHA, SELU_SCALE = 1.6732632423543772848, 1.0507009873554804934  # Klambauer et al. 2017, appendix A
+
+
+def gelu(approximate: str = "none") -> Activation:
+    if approximate == "none":
+        return Activation(lambda z: z * normal_cdf(z), lambda z: normal_cdf(z) + z * normal_pdf(z))
+
+    def inner(z: Array) -> Array:
+        return np.tanh(math.sqrt(2.0 / math.pi) * (z + 0.044715 * z**3))
+
+    def slope(z: Array) -> Array:
+        return (1.0 - inner(z) ** 2) * math.sqrt(2.0 / math.pi) * (1.0 + 3.0 * 0.044715 * z**2)
+
+    return Activation(lambda z: z / 2.0 * (1.0 + inner(z)), lambda z: (1.0 + inner(z) + z * slope(z)) / 2.0)
+
+
 ACTIVATIONS: dict[str, Callable[..., Activation]] = {
     "identity": lambda: Activation(lambda z: z, np.ones_like),
     "relu": lambda: Activation(lambda z: np.maximum(z, 0.0), lambda z: np.where(z > 0, 1.0, 0.0)),
@@ -58,9 +74,22 @@ ACTIVATIONS: dict[str, Callable[..., Activation]] = {
     "tanh": lambda: Activation(np.tanh, lambda z: 1.0 / np.cosh(z) ** 2),
     "sigmoid": lambda: Activation(sigmoid, lambda z: sigmoid(z) * sigmoid(-z)),
     "elu": elu,
-    "gelu": lambda: Activation(lambda z: z * normal_cdf(z), lambda z: normal_cdf(z) + z * normal_pdf(z)),
+    "gelu": gelu,
     "silu": lambda: Activation(lambda z: z * sigmoid(z), lambda z: sigmoid(z) * (1.0 + z * sigmoid(-z))),
     "softplus": lambda: Activation(lambda z: np.logaddexp(0.0, z), sigmoid),
+    "selu": lambda: Activation(
+        lambda z: SELU_SCALE * np.where(z > 0, z, SELU_ALPHA * np.expm1(np.minimum(z, 0.0))),
+        lambda z: SELU_SCALE * np.where(z > 0, 1.0, SELU_ALPHA * np.exp(np.minimum(z, 0.0))),
+    ),
+    "mish": lambda: Activation(
+        lambda z: z * np.tanh(np.logaddexp(0.0, z)),
+        lambda z: np.tanh(np.logaddexp(0.0, z)) + z * sigmoid(z) / np.cosh(np.logaddexp(0.0, z)) ** 2,
+    ),
+    "hard_swish": lambda: Activation(
+        lambda z: z * np.clip(z + 3.0, 0.0, 6.0) / 6.0,
+        lambda z: np.where(z <= -3.0, 0.0, np.where(z >= 3.0, 1.0, (2.0 * z + 3.0) / 6.0)),
+    ),
+    "relu6": lambda: Activation(lambda z: np.clip(z, 0.0, 6.0), lambda z: np.where((z > 0) & (z < 6), 1.0, 0.0)),
 }
 
 
@@ -106,6 +135,39 @@ def by_difference(value: Callable[..., Array], derivative: Callable[..., Array])
     return loss
 
 
+def poisson(output: Array, target: Array, log_input: bool = True) -> tuple[Array, Array]:
+    """exp(z) - t z of logs of rates, z - t log(z) of rates, mean over the columns."""
+    if log_input:
+        return (np.exp(output) - target * output).mean(axis=1), (np.exp(output) - target) / output.shape[1]
+    rate = output + 1e-8
+    return (output - target * np.log(rate)).mean(axis=1), (1.0 - target / rate) / output.shape[1]
+
+
+def focal(output: Array, target: Array, gamma: float = 2.0) -> tuple[Array, Array]:
+    """The binary cross-entropy times (1 - p)^gamma, p the probability of the label; mean over the columns."""
+    p, rest = sigmoid(output), sigmoid(-output)
+    entropy = -target * np.log(p) - (1.0 - target) * np.log(rest)
+    wrong = p * (1.0 - target) + rest * target
+    slope = (p - target) * wrong**gamma + entropy * gamma * wrong ** (gamma - 1.0) * (1.0 - 2.0 * target) * p * rest
+    return (entropy * wrong**gamma).mean(axis=1), slope / output.shape[1]
+
+
+def hinge(output: Array, target: Array) -> tuple[Array, Array]:
+    """max(0, 1 - s z), s = -1 or 1 for the labels 0 and 1; mean over the columns."""
+    s = 2.0 * target - 1.0
+    margin = 1.0 - s * output
+    return np.maximum(margin, 0.0).mean(axis=1), np.where(margin > 0, -s, 0.0) / output.shape[1]
+
+
+def gaussian_nll(output: Array, target: Array) -> tuple[Array, Array]:
+    """(v + (m - t)^2 exp(-v)) / 2 of means m and log variances v, the halves of the outputs; mean over the means."""
+    m, v = np.split(output, 2, axis=1)
+    d = m - target.reshape(m.shape)
+    values = (v + d**2 * np.exp(-v)) / 2.0
+    grad = np.concatenate([d * np.exp(-v), (1.0 - d**2 * np.exp(-v)) / 2.0], axis=1)
+    return values.mean(axis=1), grad / m.shape[1]
+
+
 LOSSES: dict[str, Loss] = {
     "softmax_cross_entropy": softmax_cross_entropy,
     "binary_cross_entropy": binary_cross_entropy,
@@ -115,6 +177,14 @@ LOSSES: dict[str, Loss] = {
         lambda d, delta=1.0: np.where(abs(d) <= delta, d**2 / 2.0, delta * (abs(d) - delta / 2.0)),
         lambda d, delta=1.0: np.clip(d, -delta, delta),
     ),
+    "quantile": by_difference(
+        lambda d, q=0.5: np.maximum(-q * d, (1.0 - q) * d), lambda d, q=0.5: np.where(d < 0, -q, (1.0 - q) * np.sign(d))
+    ),
+    "poisson": poisson,
+    "log_cosh": by_difference(lambda d: np.logaddexp(d, -d) - math.log(2.0), np.tanh),
+    "focal": focal,
+    "hinge": hinge,
+    "gaussian_nll": gaussian_nll,
 }
 
 

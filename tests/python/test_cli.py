@@ -70,7 +70,7 @@ def test_demo_reaches_its_accuracy(tmp_path: Path) -> None:
 
 
 def test_demo_on_idx_files(tmp_path: Path, digits_folder: Path) -> None:
-    """Of t10k alone, 8 in 10 rows train and the last 1 in 10 tests, scaled as the training rows are."""
+    """With t10k alone, 8 in 10 rows train and the last 1 in 10 tests, scaled as the training rows are."""
     pytest.importorskip("matplotlib", reason="Matplotlib is not installed")
     run_python("-m", "stoop", "demo", "--data", digits_folder, "--out", tmp_path)
     model = stoop.load_model(check_files(tmp_path))

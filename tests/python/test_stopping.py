@@ -46,7 +46,7 @@ def test_a_non_finite_loss_keeps_the_last_good_parameters(optimizer: Any, rate: 
 
 
 def test_large_blocks_are_put_back_by_all_threads() -> None:
-    """Of more elements than one thread copies alone: every part, and the ends of each, are those from before."""
+    """There are more elements than one thread copies alone. Every part, and its ends, are those from before."""
     X, y = make_data("mse", 4, 301, 2003)
     model = stoop.Model([stoop.Dense(2003)], input_dim=301)
     before = bits(model)

@@ -31,11 +31,15 @@ ACTIVATIONS: dict[str, Callable[..., torch.Tensor]] = {
     "relu": lambda x, _: F.relu(x),
     "leaky_relu": lambda x, layer: F.leaky_relu(x, layer.negative_slope),
     "elu": lambda x, layer: F.elu(x, layer.alpha),
-    "gelu": lambda x, _: F.gelu(x, approximate="none"),
+    "gelu": lambda x, layer: F.gelu(x, approximate=layer.approximate),
     "silu": lambda x, _: F.silu(x),
     "sigmoid": lambda x, _: torch.sigmoid(x),
     "tanh": lambda x, _: torch.tanh(x),
     "softplus": lambda x, _: F.softplus(x),
+    "selu": lambda x, _: F.selu(x),
+    "mish": lambda x, _: F.mish(x),
+    "hard_swish": lambda x, _: F.hardswish(x),
+    "relu6": lambda x, _: F.relu6(x),
 }
 
 
@@ -129,6 +133,16 @@ LOSSES: dict[str, Callable[..., torch.Tensor]] = {
     "mse": lambda _, output, target: F.mse_loss(output, target, reduction="none"),
     "mae": lambda _, output, target: F.l1_loss(output, target, reduction="none"),
     "huber": lambda loss, output, target: F.huber_loss(output, target, reduction="none", delta=loss.delta),
+    "poisson": lambda loss, output, target: F.poisson_nll_loss(
+        output, target, log_input=loss.log_input, reduction="none"
+    ),
+    "focal": lambda loss, output, target: (
+        F.binary_cross_entropy_with_logits(output, target, reduction="none")
+        * (torch.sigmoid(output) * (1.0 - target) + torch.sigmoid(-output) * target) ** loss.gamma
+    ),
+    "gaussian_nll": lambda _, output, target: F.gaussian_nll_loss(
+        output.tensor_split(2, 1)[0], target, output.tensor_split(2, 1)[1].exp(), eps=1e-30, reduction="none"
+    ),
 }
 
 

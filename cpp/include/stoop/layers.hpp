@@ -39,8 +39,10 @@ struct ELU {
   bool trainable = true;
   bool operator==(const ELU&) const = default;
 };
-// Exact, by erf.
+// By erf, or by tanh, which is within 5e-4 of it.
+enum class GeluApproximation { none, tanh };
 struct GELU {
+  GeluApproximation approximate = GeluApproximation::none;
   bool trainable = true;
   bool operator==(const GELU&) const = default;
 };
@@ -53,7 +55,30 @@ struct Softplus {
   bool operator==(const Softplus&) const = default;
 };
 
-using Activation = std::variant<Identity, ReLU, LeakyReLU, Tanh, Sigmoid, ELU, GELU, SiLU, Softplus>;
+// ELU with the alpha and the scale that keep mean 0 and variance 1 from layer to layer.
+struct SELU {
+  bool trainable = true;
+  bool operator==(const SELU&) const = default;
+};
+
+struct Mish {
+  bool trainable = true;
+  bool operator==(const Mish&) const = default;
+};
+
+// SiLU with a sigmoid of three straight pieces.
+struct HardSwish {
+  bool trainable = true;
+  bool operator==(const HardSwish&) const = default;
+};
+
+struct ReLU6 {
+  bool trainable = true;
+  bool operator==(const ReLU6&) const = default;
+};
+
+using Activation =
+    std::variant<Identity, ReLU, LeakyReLU, Tanh, Sigmoid, ELU, GELU, SiLU, Softplus, SELU, Mish, HardSwish, ReLU6>;
 
 // The place of an alternative in Activation, by which kernels are picked: kind_of<Tanh>().
 enum class ActivationKind : int {};

@@ -11,6 +11,7 @@
 #include <stoop/optimizers.hpp>
 #include <stoop/optimizer_step.hpp>
 #include <stoop/minimize.hpp>
+#include <stoop/averages.hpp>
 #include <stoop/model.hpp>
 #include <stoop/trainer.hpp>
 #include <stoop/gradcheck.hpp>

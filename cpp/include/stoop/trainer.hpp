@@ -119,9 +119,6 @@ struct FitOptions {
   // Is asked while the data are checked, where false throws Interrupted, and during validation, where false ends the fit.
   // The epoch then stays in the history with a val_loss and val_accuracy of NaN.
   KeepGoing keep_going{};
-  // Fills in the learning rates of the updates first, first + 1, ... of an epoch before it runs, in place of the
-  // optimizer's.
-  std::function<void(Index first, std::span<double>)> tabulate{};
 };
 
 // How BatchNorm and Dropout behave while a gradient is computed.

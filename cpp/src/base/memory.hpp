@@ -77,6 +77,7 @@ class AlignedBuffer {
   const T* data() const { return data_; }
   Index size() const { return size_; }
   std::span<T> elements() { return {data_, static_cast<std::size_t>(size_)}; }
+  std::span<const T> elements() const { return {data_, static_cast<std::size_t>(size_)}; }
 
  private:
   T* data_ = nullptr;

@@ -16,6 +16,7 @@ constexpr int kGemmPackBytes = 1 << 15;  // a larger b is copied, panel by panel
 #include "math.inl.hpp"
 #include "special.inl.hpp"
 #include "activation.inl.hpp"
+#include "softmax.inl.hpp"
 #include "loss.inl.hpp"
 #include "optimizer.inl.hpp"
 #include "reduce.inl.hpp"

@@ -1,180 +1,6 @@
 // Losses over a block of rows: value and gradient with respect to the outputs in one pass.
 // The gradient is that of the weighted batch mean: row i carries weight_i * grad_scale, grad_scale = 1 / sum(weights).
 
-// Returns the largest element of a row. Lanes after its end do not count.
-template <class T>
-inline T row_maximum(const T* x, Index cols) {
-  constexpr Index L = kLanes<T>;
-  const T kInfinity = __builtin_inf();
-  Vec<T> largest[4];  // several, so that one maximum need not wait for the one before
-  STOOP_UNROLL
-  for (int v = 0; v < 4; ++v) largest[v] = broadcast(-kInfinity);
-  Index start = 0;
-  for (; start + 4 * L <= cols; start += 4 * L) {
-    STOOP_UNROLL
-    for (int v = 0; v < 4; ++v) largest[v] = maximum<T>(largest[v], load(x + start + v * L));
-  }
-  for_each_vector<T>(cols - start, [&](Index j, int lanes) {
-    const Vec<T> next = load_lanes(x + start + j, lanes);
-    largest[0] = maximum<T>(largest[0], select<T>(first_lanes<T>(lanes), next, largest[0]));
-  });
-  return max_lane<T>(maximum<T>(maximum<T>(largest[0], largest[1]), maximum<T>(largest[2], largest[3])));
-}
-
-// Returns the first element that equals `value`, or n if none does.
-template <class T>
-inline Index first_equal(const T* x, Index n, T value) {
-  Index j = 0;
-  while (j + kLanes<T> <= n && !any_lane<T>(load(x + j) == broadcast(value))) j += kLanes<T>;
-  while (j < n && !(x[j] == value)) ++j;
-  return j;
-}
-
-// Returns what argmax would pick: the first of the largest elements, or 0 if that is NaN.
-template <class T>
-inline Index first_largest(const T* x, Index cols) {
-  const Index first = first_equal(x, cols, row_maximum(x, cols));
-  return first < cols ? first : 0;
-}
-
-// Returns whether argmax of the outputs is the target; `largest` is their maximum.
-template <class T>
-inline bool is_argmax(const T* output, Index target, T largest) {
-  return output[target] == largest && first_equal(output, target, largest) == target;
-}
-
-// Shifts z by its largest element, so that no exponential overflows and their sum is at least 1. exp(z) goes to
-// `exponentials` unless that is null. Rows are read twice, and only the second reading has enough work to hide a fetch from
-// memory: there the next row, `ahead` elements on, is prefetched.
-template <class T>
-inline double sum_of_exponentials(const T* z, Index cols, T largest, T* exponentials, Index ahead) {
-  Vec<T> sum{};
-  for_each_vector<T>(cols, [&](Index j, int lanes) {
-    prefetch(z + j + ahead);
-    const Vec<T> e = vector_exp_of_negative<T>(load_lanes(z + j, lanes) - largest);
-    sum += select<T>(first_lanes<T>(lanes), e, Vec<T>{});
-    if (exponentials != nullptr) store_lanes(exponentials + j, e, lanes);
-  });
-  return sum_lanes<T>(sum);
-}
-
-// Computes sum_j t_j and sum_j t_j * (z_j - largest) for a row of targets, and prefetches the next row.
-struct TargetSums {
-  double total, logits;
-};
-
-template <class T>
-inline TargetSums target_sums(const T* z, const T* targets, Index cols, T largest, Index ahead) {
-  Vec<T> total{}, logits{};
-  for_each_vector<T>(cols, [&](Index j, int lanes) {
-    prefetch(targets + j + ahead);
-    const Vec<T> t = load_lanes(targets + j, lanes);  // zero after the end
-    total += t;
-    logits += t * (load_lanes(z + j, lanes) - largest);
-  });
-  return {sum_lanes<T>(total), sum_lanes<T>(logits)};
-}
-
-// Computes sum_j (z_j - largest), which label smoothing needs.
-template <class T>
-inline double sum_of_shifted(const T* z, Index cols, T largest) {
-  Vec<T> sum{};
-  for_each_vector<T>(cols, [&](Index j, int lanes) {
-    sum += select<T>(first_lanes<T>(lanes), load_lanes(z + j, lanes) - largest, Vec<T>{});
-  });
-  return sum_lanes<T>(sum);
-}
-
-// Computes factor * sum_j t_j * (z_j - largest) for logits that span more than T holds: in double, and without the terms
-// whose t is 0. If targets are null, every t_j is 1.
-template <class T>
-[[gnu::noinline]] double careful_logits(const T* z, const T* targets, Index cols, T largest, double factor) {
-  double half = 0.0;
-  for (Index j = 0; j < cols; ++j) {
-    const double t = targets == nullptr ? 1.0 : static_cast<double>(targets[j]);
-    if (t != 0.0) half += factor * t * (0.5 * static_cast<double>(z[j]) - 0.5 * static_cast<double>(largest));
-  }
-  return 2.0 * half;
-}
-
-// loss = log(sum_j exp(z_j)) * sum_j t_j - sum_j t_j z_j, grad = softmax(z) * sum_j t_j - t   (Bridle 1990),
-// t the one-hot row of the class or the row of targets, smoothed: (1-s)*t + s/cols.
-template <class T>
-void softmax_cross_entropy(const LossArgs<T>& args, const SoftmaxCrossEntropy& op) {
-  const double smoothing = static_cast<double>(static_cast<T>(op.label_smoothing)), keep = 1.0 - smoothing;
-  const double share = smoothing / static_cast<double>(args.cols);
-  double loss = 0.0, correct = 0.0;
-  for (Index i = 0; i < args.rows; ++i) {
-    const T* z = args.output + i * args.ld_output;
-    const T* targets = args.classes == nullptr ? args.targets + i * args.ld_targets : nullptr;
-    T* grad = args.grad == nullptr ? nullptr : args.grad + i * args.ld_grad;
-    const Index label = args.classes == nullptr ? first_largest(targets, args.cols) : args.classes[i];
-    const T largest = row_maximum(z, args.cols);
-    const double sum = sum_of_exponentials(z, args.cols, largest, grad, args.ld_output);
-    TargetSums t{1.0, static_cast<double>(z[label]) - static_cast<double>(largest)};
-    if (targets != nullptr) t = target_sums(z, targets, args.cols, largest, args.ld_targets);
-    const double total = keep * t.total + smoothing;
-    if (targets != nullptr && !is_finite_number(t.logits)) {
-      t.logits = careful_logits(z, targets, args.cols, largest, 1.0);
-    }
-    double inner = keep * t.logits;
-    if (smoothing > 0.0) {
-      const double all = share * sum_of_shifted(z, args.cols, largest);
-      inner += is_finite_number(all) ? all : careful_logits<T>(z, nullptr, args.cols, largest, share);
-    }
-    const double weight = args.weights == nullptr ? 1.0 : args.weights[i];
-    loss += weight * (__builtin_log(sum) * total - inner);
-    correct += is_argmax(z, label, largest) ? 1.0 : 0.0;
-    if (grad == nullptr) continue;
-    const double row_scale = weight * static_cast<double>(args.grad_scale);
-    const T scale = static_cast<T>(row_scale * total / sum), even = static_cast<T>(row_scale * share);
-    const T hot = static_cast<T>(row_scale * keep);
-    for_each_vector<T>(args.cols, [&](Index j, int lanes) {
-      Vec<T> g = load_lanes(grad + j, lanes) * scale - even;
-      if (targets != nullptr) g -= hot * load_lanes(targets + j, lanes);
-      store_lanes(grad + j, g, lanes);
-    });
-    if (targets == nullptr) grad[label] -= hot;
-  }
-  *args.loss = loss;
-  *args.correct = correct;
-}
-
-// With p = softmax(z): t_grad = scale * p * (t_z - sum_j p_j t_z_j), scale that of the gradient.
-template <class T>
-void softmax_cross_entropy_tangent(const LossTangentArgs<T>& args, const SoftmaxCrossEntropy& op) {
-  const LossArgs<T>& of = args.loss;
-  const double smoothing = static_cast<double>(static_cast<T>(op.label_smoothing));
-  for (Index i = 0; i < of.rows; ++i) {
-    const T* z = of.output + i * of.ld_output;
-    const T* t_z = args.tangent + i * args.ld_tangent;
-    T* grad = of.grad + i * of.ld_grad;
-    const T largest = row_maximum(z, of.cols);
-    const double sum = sum_of_exponentials(z, of.cols, largest, grad, of.ld_output);
-    double total = 1.0;
-    if (of.classes == nullptr) {
-      total = target_sums(z, of.targets + i * of.ld_targets, of.cols, largest, of.ld_targets).total;
-    }
-    const double weight = of.weights == nullptr ? 1.0 : of.weights[i];
-    const double scale = weight * static_cast<double>(of.grad_scale) * ((1.0 - smoothing) * total + smoothing) / sum;
-    const T mean = static_cast<T>(1.0 / sum) * row_sum<T>(of.cols, [&](Index j, int lanes) {
-                     return load_lanes(grad + j, lanes) * load_lanes(t_z + j, lanes);
-                   });
-    for_each_vector<T>(of.cols, [&](Index j, int lanes) {
-      store_lanes(grad + j, static_cast<T>(scale) * load_lanes(grad + j, lanes) * (load_lanes(t_z + j, lanes) - mean),
-                  lanes);
-    });
-  }
-}
-
-template <class T>
-struct Formula<SoftmaxCrossEntropy, T> {
-  static void rows(const LossArgs<T>& args, const SoftmaxCrossEntropy& op) { softmax_cross_entropy(args, op); }
-  static void rows_tangent(const LossTangentArgs<T>& args, const SoftmaxCrossEntropy& op) {
-    softmax_cross_entropy_tangent(args, op);
-  }
-};
-
 // ---- losses of one element each: the mean over the columns ----
 
 template <class T>
@@ -255,6 +81,179 @@ struct Formula<Huber, T> {
     return absolute<T>(z - t) <= static_cast<T>(op.delta) ? broadcast(T(1)) : Vec<T>{};
   }
 };
+
+// With d = t - z: q d for d > 0, else (q - 1) d;  -q, and 1 - q.
+template <class T>
+struct Formula<Quantile, T> {
+  static ValueAndSlope<T> element(Vec<T> z, Vec<T> t, const Quantile& op) {
+    const T q = static_cast<T>(op.q), rest = static_cast<T>(1.0 - op.q);
+    const Vec<T> d = t - z, below = d < Vec<T>{} ? broadcast(rest) : d;  // 0 where d is, and NaN stays NaN
+    return {d > Vec<T>{} ? q * d : -rest * d, d > Vec<T>{} ? broadcast(-q) : below};
+  }
+  static NumberAndSlope careful(double z, double t, const Quantile& op) {
+    const double d = t - z;
+    if (d > 0.0) return {op.q * d, -op.q};
+    return {(op.q - 1.0) * d, d < 0.0 ? 1.0 - op.q : d};
+  }
+  static Vec<T> curvature(Vec<T>, Vec<T>, const Quantile&) { return Vec<T>{}; }
+};
+
+// exp(z) - t z;  exp(z) - t. Of rates: z - t log(z + eps);  1 - t / (z + eps).
+template <class T>
+struct Formula<Poisson, T> {
+  static constexpr double kEps = 1e-8;
+  static ValueAndSlope<T> element(Vec<T> z, Vec<T> t, const Poisson& op) {
+    if (op.log_input) {
+      const Vec<T> rate = vector_exp<T>(z);
+      return {rate - t * z, rate - t};
+    }
+    const Vec<T> rate = z + static_cast<T>(kEps);
+    return {z - t * vector_log<T>(rate), T(1) - t / rate};
+  }
+  static NumberAndSlope careful(double z, double t, const Poisson& op) {
+    if (op.log_input) return {__builtin_exp(z) - t * z, __builtin_exp(z) - t};
+    return {z - t * __builtin_log(z + kEps), 1.0 - t / (z + kEps)};
+  }
+  static Vec<T> curvature(Vec<T> z, Vec<T> t, const Poisson& op) {
+    const Vec<T> rate = z + static_cast<T>(kEps);
+    return op.log_input ? vector_exp<T>(z) : t / rate / rate;
+  }
+};
+
+// log(cosh(d)), d = z - t;  tanh(d). Near 0 it is -log(1 - tanh(d)^2)/2, beyond |d| + log(1 + exp(-2|d|)) - log(2): neither
+// cancels there.
+template <class T>
+struct Formula<LogCosh, T> {
+  static ValueAndSlope<T> element(Vec<T> z, Vec<T> t, const LogCosh&) {
+    constexpr T kLog2 = static_cast<T>(0.69314718055994530942);
+    const Vec<T> d = z - t, size = absolute<T>(d), slope = vector_tanh<T>(d);
+    const Vec<T> near = T(-0.5) * vector_log1p<T>(-slope * slope);
+    const Vec<T> far = size + (vector_log1p_of_fraction<T>(vector_exp_of_negative<T>(-size - size)) - kLog2);
+    return {size < T(1) ? near : far, slope};
+  }
+  static NumberAndSlope careful(double z, double t, const LogCosh&) {
+    const double d = z - t, size = __builtin_fabs(d);
+    return {size + __builtin_log1p(__builtin_exp(-2.0 * size)) - 0.69314718055994530942, __builtin_tanh(d)};
+  }
+  static Vec<T> curvature(Vec<T> z, Vec<T> t, const LogCosh&) {  // 1 / cosh(d)^2
+    const Vec<T> d = z - t;
+    return T(4) * vector_sigmoid<T>(d + d) * vector_sigmoid<T>(-d - d);
+  }
+};
+
+// With p = sigmoid(z), e the binary cross-entropy and a = p (1 - t) + (1 - p) t, the probability of being wrong: e a^gamma.
+// u = da/dz / a = (1 - 2t) p (1 - p) / a, so the slope is a^gamma (p - t + gamma e u).
+template <class T>
+struct Formula<Focal, T> {
+  struct Parts {
+    Vec<T> p, rest, power, u, entropy, error;  // error: p - t
+  };
+  static Parts at(Vec<T> z, Vec<T> t, T gamma) {
+    constexpr T kLeast = sizeof(T) == 4 ? static_cast<T>(1e-37) : static_cast<T>(1e-300);  // a^gamma is 0 below
+    const Vec<T> p = vector_sigmoid<T>(z), rest = vector_sigmoid<T>(-z);
+    const Vec<T> wrong = maximum<T>(broadcast(kLeast), p * (T(1) - t) + rest * t);
+    const Vec<T> entropy = Formula<BinaryCrossEntropy, T>::element(z, t, {}).value;
+    return {p,
+            rest,
+            vector_exp<T>(gamma * vector_log<T>(wrong)),
+            (T(1) - t - t) * (p * rest / wrong),
+            entropy,
+            p * (T(1) - t) - rest * t};
+  }
+  static ValueAndSlope<T> element(Vec<T> z, Vec<T> t, const Focal& op) {
+    const T gamma = static_cast<T>(op.gamma);
+    const Parts f = at(z, t, gamma);
+    return {f.power * f.entropy, f.power * (f.error + gamma * f.entropy * f.u)};
+  }
+  static NumberAndSlope careful(double z, double t, const Focal& op) {
+    const NumberAndSlope e = Formula<BinaryCrossEntropy, T>::careful(z, t, {});
+    const double p = 1.0 / (1.0 + __builtin_exp(-z)), rest = 1.0 / (1.0 + __builtin_exp(z));
+    const double wrong = __builtin_fmax(1e-300, p * (1.0 - t) + rest * t), power = __builtin_pow(wrong, op.gamma);
+    return {power * e.value, power * (e.slope + op.gamma * e.value * ((1.0 - 2.0 * t) * (p * rest / wrong)))};
+  }
+  // a^gamma (p (1 - p) + 2 gamma u (p - t) + gamma e u ((gamma - 1) u + 1 - 2p)).
+  static Vec<T> curvature(Vec<T> z, Vec<T> t, const Focal& op) {
+    const T gamma = static_cast<T>(op.gamma);
+    const Parts f = at(z, t, gamma);
+    const Vec<T> bend = f.entropy * f.u * ((gamma - T(1)) * f.u + (f.rest - f.p));
+    return f.power * (f.p * f.rest + gamma * (T(2) * f.u * f.error + bend));
+  }
+  static auto is_right(Vec<T> z, Vec<T> t) { return Formula<BinaryCrossEntropy, T>::is_right(z, t); }
+};
+
+// max(0, 1 - s z), s = 2t - 1;  -s where that is not 0.
+template <class T>
+struct Formula<Hinge, T> {
+  static ValueAndSlope<T> element(Vec<T> z, Vec<T> t, const Hinge&) {
+    const Vec<T> s = t + t - T(1), margin = T(1) - s * z;
+    return {maximum<T>(Vec<T>{}, margin), margin > Vec<T>{} ? -s : Vec<T>{}};
+  }
+  static NumberAndSlope careful(double z, double t, const Hinge&) {
+    const double s = 2.0 * t - 1.0, margin = 1.0 - s * z;
+    return margin > 0.0 ? NumberAndSlope{margin, -s} : NumberAndSlope{margin == margin ? 0.0 : margin, 0.0};
+  }
+  static Vec<T> curvature(Vec<T>, Vec<T>, const Hinge&) { return Vec<T>{}; }
+  static auto is_right(Vec<T> z, Vec<T> t) { return Formula<BinaryCrossEntropy, T>::is_right(z, t); }
+};
+
+// Half of v + r^2, r = (m - t) exp(-v/2), for means m and log variances v;  r exp(-v/2), and (1 - r^2)/2. The mean over the
+// means. Squaring last keeps exp(-v) from overflowing before its time.
+template <class T>
+struct Formula<GaussianNLL, T> {
+  struct Parts {
+    Vec<T> v, scale, r;  // scale: 1 / standard deviation
+  };
+  // Of mean j of a row.
+  static Parts at(const T* output, const T* target, Index means, Index j, int lanes) {
+    const Vec<T> v = load_lanes(output + means + j, lanes), scale = vector_exp<T>(T(-0.5) * v);
+    return {v, scale, (load_lanes(output + j, lanes) - load_lanes(target + j, lanes)) * scale};
+  }
+
+  static void rows(const LossArgs<T>& args, const GaussianNLL&) {
+    const Index means = args.cols / 2;
+    double loss = 0.0;
+    for (Index i = 0; i < args.rows; ++i) {
+      const T* output = args.output + i * args.ld_output;
+      const T* target = args.targets + i * args.ld_targets;
+      T* grad = args.grad == nullptr ? nullptr : args.grad + i * args.ld_grad;
+      const double weight = args.weights == nullptr ? 1.0 : args.weights[i];
+      const T scale = static_cast<T>(weight) * args.grad_scale * (T(1) / static_cast<T>(means));
+      Vec<T> sum{};
+      for_each_vector<T>(means, [&](Index j, int lanes) {
+        const Parts g = at(output, target, means, j, lanes);
+        sum += select<T>(first_lanes<T>(lanes), T(0.5) * (g.v + g.r * g.r), Vec<T>{});
+        if (grad == nullptr) return;
+        store_lanes(grad + j, g.r * g.scale * scale, lanes);
+        store_lanes(grad + means + j, T(0.5) * (T(1) - g.r * g.r) * scale, lanes);
+      });
+      loss += weight * sum_lanes<T>(sum);
+    }
+    *args.loss = loss / static_cast<double>(means);
+    *args.correct = 0.0;
+  }
+
+  // With t_m and t_v the tangents: (t_m - (m - t) t_v) exp(-v), and r (r t_v / 2 - t_m exp(-v/2)).
+  static void rows_tangent(const LossTangentArgs<T>& args, const GaussianNLL&) {
+    const LossArgs<T>& of = args.loss;
+    const Index means = of.cols / 2;
+    for (Index i = 0; i < of.rows; ++i) {
+      const T* output = of.output + i * of.ld_output;
+      const T* target = of.targets + i * of.ld_targets;
+      const T* tangent = args.tangent + i * args.ld_tangent;
+      T* grad = of.grad + i * of.ld_grad;
+      const T weight = of.weights == nullptr ? T(1) : static_cast<T>(of.weights[i]);
+      const T scale = weight * of.grad_scale / static_cast<T>(means);
+      for_each_vector<T>(means, [&](Index j, int lanes) {
+        const Parts g = at(output, target, means, j, lanes);
+        const Vec<T> t_m = load_lanes(tangent + j, lanes) * g.scale, t_v = load_lanes(tangent + means + j, lanes);
+        store_lanes(grad + j, (t_m - g.r * t_v) * g.scale * scale, lanes);
+        store_lanes(grad + means + j, g.r * (T(0.5) * g.r * t_v - t_m) * scale, lanes);
+      });
+    }
+  }
+};
+
+// ---- elementwise losses over a block of rows ----
 
 // Computes the weighted sum over a block whose loss leaves the range of T, since double may hold it. Elements of the
 // gradient whose intermediate values T did not hold are computed again.

@@ -1,14 +1,11 @@
 // Optimizer updates: one pass over weight, gradient and state, with the L2 term and the sums of squares on the way.
-// Streams of memory: 3 for weight and gradient, and 2 for each array of state. Formula<Op>::update is that of the
+// Streams of memory: 3 for weight and gradient, and 2 for each array of state. Formula<Op, T>::update is that of the
 // optimizer Op; its numbers are in Rates<Op>, spec/optimizers.hpp.
-
-template <class Op>
-struct Formula;
 
 // The kernel of the optimizer Op.
 template <class T, class Op>
 void update(const UpdateArgs<T>& args) noexcept {
-  Formula<Op>::update(args, *static_cast<const Rates<Op>*>(args.rates));
+  Formula<Op, T>::update(args, *static_cast<const Rates<Op>*>(args.rates));
 }
 
 // Sums of squares are carried in double from one run of this many vectors to the next, so that they do not drift.
@@ -100,9 +97,8 @@ inline void for_each_update(const UpdateArgs<T>& args, Update update) {
 }
 
 // v = momentum*v + (1-dampening)*g;  w -= lr*v, with nesterov w -= lr*(g + momentum*v).
-template <>
-struct Formula<SGD> {
-  template <class T>
+template <class T>
+struct Formula<SGD, T> {
   static void update(const UpdateArgs<T>& args, const Rates<SGD>& rates) {
     const T lr = T(rates.lr), momentum = T(rates.momentum), keep = T(rates.keep);
     T* velocity = args.state[0];
@@ -127,9 +123,8 @@ struct Formula<SGD> {
 };
 
 // s += g^2;  w -= lr * g / (sqrt(s) + eps)   (Duchi, Hazan & Singer 2011)
-template <>
-struct Formula<AdaGrad> {
-  template <class T>
+template <class T>
+struct Formula<AdaGrad, T> {
   static void update(const UpdateArgs<T>& args, const Rates<AdaGrad>& rates) {
     const T lr = T(rates.lr), eps = T(rates.eps);
     for_each_update<T>(args, [&](Index j, int lanes, Vec<T> w, Vec<T> g) {
@@ -165,9 +160,8 @@ inline void rmsprop_update(const UpdateArgs<T>& args, const Rates<RMSProp>& rate
   });
 }
 
-template <>
-struct Formula<RMSProp> {
-  template <class T>
+template <class T>
+struct Formula<RMSProp, T> {
   static void update(const UpdateArgs<T>& args, const Rates<RMSProp>& rates) {
     const bool momentum = T(rates.momentum) != T(0);
     if (rates.centered) {
@@ -180,9 +174,8 @@ struct Formula<RMSProp> {
 
 // Kingma & Ba 2015, algorithm 1; the bias corrections are in lr and `correction`. With a third array the
 // largest second moment so far is divided by (Reddi, Kale & Kumar 2018).
-template <>
-struct Formula<Adam> {
-  template <class T>
+template <class T>
+struct Formula<Adam, T> {
   static void update(const UpdateArgs<T>& args, const AdamRates& rates) {
     const T beta1 = T(rates.beta1), beta2 = T(rates.beta2), rest1 = T(rates.rest1), rest2 = T(rates.rest2);
     const T lr = T(rates.lr), eps = T(rates.eps), correction = T(rates.correction), decay = args.decay;
@@ -201,13 +194,12 @@ struct Formula<Adam> {
   }
 };
 
-template <>
-struct Formula<AdamW> : Formula<Adam> {};
+template <class T>
+struct Formula<AdamW, T> : Formula<Adam, T> {};
 
 // Dozat 2016, algorithm 2.
-template <>
-struct Formula<Nadam> {
-  template <class T>
+template <class T>
+struct Formula<Nadam, T> {
   static void update(const UpdateArgs<T>& args, const Rates<Nadam>& rates) {
     const T beta1 = T(rates.beta1), beta2 = T(rates.beta2), rest1 = T(rates.rest1), rest2 = T(rates.rest2);
     const T lr_grad = T(rates.lr_grad), lr_mean = T(rates.lr_mean), eps = T(rates.eps),
@@ -230,9 +222,8 @@ inline Vec<T> sign_of(Vec<T> v) {
 }
 
 // w -= lr * (sign(beta1*m + (1-beta1)*g) + weight_decay*w);  m = beta2*m + (1-beta2)*g   (Chen et al. 2023)
-template <>
-struct Formula<Lion> {
-  template <class T>
+template <class T>
+struct Formula<Lion, T> {
   static void update(const UpdateArgs<T>& args, const Rates<Lion>& rates) {
     const T beta1 = T(rates.beta1), beta2 = T(rates.beta2), rest1 = T(rates.rest1), rest2 = T(rates.rest2);
     const T lr = T(rates.lr), decay = args.decay;

@@ -22,16 +22,6 @@ void fma_loop(Index iterations, T* sink) noexcept {
   store(sink, total);
 }
 
-// The kernel of each optimizer; null for those of the full batch.
-template <class T>
-constexpr void fill_updates(OpTable<T>& table) {
-  int i = 0;
-  for_each_alternative<Optimizer>([&]<class Op>(TypeOf<Op>) {
-    if constexpr (!Spec<Op>::kFullBatch) table.update[i] = update<T, Op>;
-    ++i;
-  });
-}
-
 template <class T>
 constexpr OpTable<T> make_table() {
   OpTable<T> table{};
@@ -50,7 +40,9 @@ constexpr OpTable<T> make_table() {
     table.loss[kIndexIn<Op, Loss>] = loss_kernel<T, Op>;
     table.loss_tangent[kIndexIn<Op, Loss>] = loss_tangent_kernel<T, Op>;
   });
-  fill_updates(table);
+  for_each_alternative<Optimizer>([&]<class Op>(TypeOf<Op>) {
+    if constexpr (!Spec<Op>::kFullBatch) table.update[kIndexIn<Op, Optimizer>] = update<T, Op>;
+  });
   table.regularize = regularize<T>;
   table.limit_norm = limit_norm<T>;
   table.column_sum = column_sum<T>;

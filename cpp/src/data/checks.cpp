@@ -146,6 +146,19 @@ void check_probabilities(std::string_view where, const MatrixView<const T>& y, b
   }
 }
 
+template <class T>
+void check_not_negative(std::string_view where, const MatrixView<const T>& y) {
+  for (Index i = 0; i < y.rows; ++i) {
+    for (Index j = 0; j < y.cols; ++j) {
+      const double value = static_cast<double>(y.data[i * y.row_stride() + j]);
+      if (value >= 0.0) continue;
+      throw_value_error(where,
+                        "y is " + number_text(value) + " at row " + std::to_string(i) + ", column " + std::to_string(j),
+                        "expected at least 0", "give counts or rates, or use another regression loss");
+    }
+  }
+}
+
 }  // namespace
 
 template <class T>
@@ -157,14 +170,19 @@ void check_targets(std::string_view where, const Targets<T>& y, LossKind loss, I
                       "expected one target per sample", "check how they were split");
   }
   if (!y.has_values) return check_classes(where, y.classes, outputs);
-  if (y.values.cols != outputs) {
+  const Index columns = target_columns(loss, outputs);
+  if (y.values.cols != columns) {
     throw_value_error(where, "y has shape " + shape_text(y.values.rows, y.values.cols),
-                      "expected " + shape_text(rows, outputs), "give one column per output of the model");
+                      "expected " + shape_text(rows, columns),
+                      columns == outputs ? "give one column per output of the model"
+                                         : "give one column for each mean among the outputs");
   }
-  check_stride(where, "y", y.values.row_stride(), outputs);
+  check_stride(where, "y", y.values.row_stride(), columns);
   check_finite<T>(where, "y", y.values);
   const TargetValues expected = targets_of(loss);
-  if (expected != TargetValues::any) check_probabilities(where, y.values, expected == TargetValues::distributions);
+  if (expected == TargetValues::any) return;
+  if (expected == TargetValues::not_negative) return check_not_negative(where, y.values);
+  check_probabilities(where, y.values, expected == TargetValues::distributions);
 }
 
 void refuse_bad_label(std::string_view where, const BadLabel& bad, Index outputs) {

@@ -9,7 +9,7 @@
 #include <stoop/trainer.hpp>
 
 #include "../team/poller.hpp"
-#include "dataset.hpp"
+#include "sample_rows.hpp"
 #include "input_rows.hpp"
 
 namespace stoop {

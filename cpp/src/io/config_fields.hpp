@@ -12,43 +12,11 @@
 #include "../spec/layers.hpp"
 #include "../spec/losses.hpp"
 #include "../spec/optimizers.hpp"
+#include "../spec/schedules.hpp"
 
 namespace stoop {
 
 constexpr bool kRequired = true, kOptional = false;
-
-// The keys of a schedule beside "type" and "per". Custom has none: it is never read or written.
-template <class Schedule, class Visit>
-void visit_schedule(Schedule& schedule, const Visit& visit) {
-  using namespace schedules;
-  using S = std::remove_const_t<Schedule>;
-  constexpr bool kHasEnd = std::is_same_v<S, Linear> || std::is_same_v<S, Polynomial> || std::is_same_v<S, Cosine>;
-  if constexpr (std::is_same_v<S, Piecewise>) {
-    visit("boundaries", schedule.boundaries, kRequired);
-    visit("values", schedule.values, kRequired);
-  } else if constexpr (std::is_same_v<S, Warmup>) {
-    visit("schedule", schedule.schedule, kRequired);
-    visit("steps", schedule.steps, kRequired);
-  } else if constexpr (std::is_same_v<S, OneCycle>) {
-    visit("max_lr", schedule.max_lr, kRequired);
-    visit("steps", schedule.steps, kRequired);
-    visit("pct_start", schedule.pct_start, kOptional);
-    visit("div_factor", schedule.div_factor, kOptional);
-    visit("final_div_factor", schedule.final_div_factor, kOptional);
-  } else if constexpr (!std::is_same_v<S, Custom>) {
-    visit("lr", schedule.lr, kRequired);
-    if constexpr (kHasEnd) visit("end", schedule.end, std::is_same_v<S, Cosine> ? kOptional : kRequired);
-    if constexpr (kHasEnd) visit("steps", schedule.steps, kRequired);
-    if constexpr (std::is_same_v<S, Polynomial>) visit("power", schedule.power, kOptional);
-    if constexpr (std::is_same_v<S, Step>) visit("factor", schedule.factor, kOptional);
-    if constexpr (std::is_same_v<S, Exponential> || std::is_same_v<S, InverseTime>) {
-      visit("decay", schedule.decay, kRequired);
-    }
-    if constexpr (std::is_same_v<S, Step>) visit("every", schedule.every, kRequired);
-    if constexpr (std::is_same_v<S, Exponential>) visit("every", schedule.every, kOptional);
-    if constexpr (std::is_same_v<S, Power>) visit("exponent", schedule.exponent, kRequired);
-  }
-}
 
 template <class T>
 concept HasSpec = requires { Spec<T>::kFields; };
@@ -71,9 +39,6 @@ void visit_fields(Object& object, const Visit& visit) {
     for_each_field<T>([&](const auto& field) {
       visit(field.key, object.*field.member, field.presence == Key::required, is_written(object, field));
     });
-  } else if constexpr (schedules::HasPer<T>) {
-    visit_schedule(object, visit);
-    visit("per", object.per, kOptional);
   } else if constexpr (std::is_same_v<T, Initializer>) {
     const Key value = spec_of(object.kind).value;
     if (value != Key::if_changed) visit("value", object.value, value == Key::required);

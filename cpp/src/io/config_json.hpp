@@ -27,7 +27,15 @@ ModelConfig model_config_from_json(std::string_view text);  // ValueError: unkno
 // loss and optimizer may be a name or an object with "type"; learning_rate is a number or an object like
 // {"type": "cosine", "lr": 0.001, "end": 0.0, "steps": 1000, "per": "step"}. One that is a function throws ValueError.
 std::string to_json(const TrainerConfig& config);
-TrainerConfig trainer_config_from_json(std::string_view text);
+
+// Functions in the places of schedules that hold no other, the first for the first of these in the text, and so on; a
+// text cannot hold them.
+using RateFunctions = std::vector<std::optional<schedules::Custom>>;
+
+TrainerConfig trainer_config_from_json(std::string_view text, const RateFunctions& functions = {});
+Optimizer optimizer_from_json(std::string_view text, const RateFunctions& functions = {});
+// A number or an object.
+LearningRate learning_rate_from_json(std::string_view text, const RateFunctions& functions = {});
 // A name ("mse", with or without JSON quotes) or a JSON object with "type".
 Loss loss_from_json(std::string_view text);
 

@@ -10,9 +10,11 @@
 #include <stoop/error.hpp>
 #include <stoop/runtime.hpp>
 
+#include "../base/memory.hpp"
 #include "../cpu/select.hpp"
 #include "../graph/element_range.hpp"
-#include "../run/execute.hpp"
+#include "../run/infer.hpp"
+#include "../run/thread_count.hpp"
 #include "../data/checks.hpp"
 #include "initialize.hpp"
 #include "outputs.hpp"
@@ -53,7 +55,7 @@ struct Model<T>::Impl {
   AlignedBuffer<T> buffer_block;
   const OpTable<T>* ops = nullptr;
   bool output_given = false;  // by the caller, not by training
-  Plan few, many;             // inference plans for few and for many rows
+  std::shared_ptr<const Plan> few, many;  // inference plans for few and for many rows; copies of the model share them
 
   Impl(ModelConfig settings, bool draws)
       : config(std::move(settings)),
@@ -80,9 +82,9 @@ struct Model<T>::Impl {
     request.provider = select_gemm_provider();
     request.table = product_table(ops->name);
     request.batch = kFewRows;
-    few = build_plan(request);
+    few = std::make_shared<const Plan>(build_plan(request));
     request.batch = kManyRows;
-    many = build_plan(request);
+    many = std::make_shared<const Plan>(build_plan(request));
   }
 
   void fill(const std::vector<GraphParameter>& from, T* block) {
@@ -146,11 +148,11 @@ const std::vector<ParameterInfo>& Model<T>::parameter_infos() const {
 }
 template <class T>
 std::span<T> Model<T>::parameter_block() {
-  return {impl_->parameter_block.data(), static_cast<std::size_t>(impl_->parameter_block.size())};
+  return impl_->parameter_block.elements();
 }
 template <class T>
 std::span<const T> Model<T>::parameter_block() const {
-  return {impl_->parameter_block.data(), static_cast<std::size_t>(impl_->parameter_block.size())};
+  return impl_->parameter_block.elements();
 }
 
 template <class T>
@@ -159,11 +161,11 @@ const std::vector<ParameterInfo>& Model<T>::buffer_infos() const {
 }
 template <class T>
 std::span<T> Model<T>::buffer_block() {
-  return {impl_->buffer_block.data(), static_cast<std::size_t>(impl_->buffer_block.size())};
+  return impl_->buffer_block.elements();
 }
 template <class T>
 std::span<const T> Model<T>::buffer_block() const {
-  return {impl_->buffer_block.data(), static_cast<std::size_t>(impl_->buffer_block.size())};
+  return impl_->buffer_block.elements();
 }
 
 template <class T>
@@ -210,7 +212,7 @@ void Model<T>::predict(const InputView& x, MatrixView<T> out, const KeepGoing& k
   check_stride("Model.predict", "out", out.row_stride(), out.cols);
   if (x.rows == 0) return;
   InferenceRun<T> run;
-  run.plan = x.rows <= kFewRows ? &impl_->few : &impl_->many;
+  run.plan = (x.rows <= kFewRows ? impl_->few : impl_->many).get();
   run.ops = impl_->ops;
   run.parameters = impl_->parameter_block.data();
   run.running = impl_->buffer_block.data();
@@ -218,8 +220,8 @@ void Model<T>::predict(const InputView& x, MatrixView<T> out, const KeepGoing& k
   run.data.scale = static_cast<T>(impl_->config.input_scale);
   run.data.shift = static_cast<T>(impl_->config.input_shift);
   run.out = with_stride(out);
-  const double flops = impl_->many.flops / static_cast<double>(kManyRows) * static_cast<double>(x.rows);
-  run.threads = useful_threads(flops, get_num_threads());
+  const double flops = impl_->many->flops / static_cast<double>(kManyRows) * static_cast<double>(x.rows);
+  run.threads = threads_for(flops);
   run.poller = asked;
   const InferenceResult result = run_inference(run);
   if (result.interrupted) throw_interrupted("Model.predict");

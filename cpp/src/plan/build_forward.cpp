@@ -168,7 +168,7 @@ void PlanBuilder::loss() {
   step.out_features = plan_.output_dim;
   if (trains_ && !request_.class_targets) {
     Step gather = start_step(StepKind::gather_targets, Cut::rows, kNone);
-    gather.output = plan_.target_buffer = add_buffer("y", plan_.output_dim);
+    gather.output = plan_.target_buffer = add_buffer("y", target_columns(plan_.loss, plan_.output_dim));
     push(gather);
   }
   if (trains_ && request_.backward)

@@ -3,11 +3,26 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cstdint>
+#include <vector>
 
 #include "batches.hpp"
 #include "steps_context.hpp"
 
 namespace stoop {
+
+// What the loss of a batch needs, and leaves.
+struct LossMemory {
+  explicit LossMemory(Index rows)
+      : classes(static_cast<std::size_t>(rows)),
+        weights(classes.size()),
+        losses(static_cast<std::size_t>(block_count(rows, kRowBlock))),
+        correct(losses.size()) {}
+
+  std::vector<std::int32_t> classes;
+  std::vector<double> weights;          // in units of Batch::weight_unit
+  std::vector<double> losses, correct;  // per row block
+};
 
 template <class T>
 class BatchLoss {

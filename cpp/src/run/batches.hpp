@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "execute.hpp"
+#include "executor.hpp"
 
 namespace stoop {
 
@@ -14,7 +14,7 @@ struct Batch {
   Index rows = 0;
   Index update_start = 0;  // all rows of the update
   Index update_end = 0;
-  Index updates = -1;        // before this one, in this run
+  Index updates = -1;        // of the epoch before this one
   double weight = 0.0;       // of all samples of the update
   double weight_unit = 1.0;  // what the kernels count weights in: about as much, so that T holds them and their inverse
 
@@ -29,7 +29,7 @@ inline Index batch_rows(Index left, Index batch, Index merged) {
 
 // What the update's loss is divided by. Each thread adds all weights, in their order, rather than wait for a sum.
 template <class T>
-double weight_of_update(const Dataset<T>& data, const Batch& batch) {
+double weight_of_update(const SampleRows<T>& data, const Batch& batch) {
   if (data.weights == nullptr) return static_cast<double>(batch.update_end - batch.update_start);
   double sum = 0.0;
   for (Index i = batch.update_start; i < batch.update_end; ++i) sum += data.weights[data.sample(i)];
@@ -43,12 +43,20 @@ inline double power_of_two_above(double weight) {
   return std::ldexp(1.0, exponent);
 }
 
-// The rows that follow, and at the end of an update those of the next. False: there are none.
+// Updates of an epoch over `samples` rows.
+inline Index update_count(Index samples, Index batch, Index accumulate, Index merged) {
+  Index batches = 0;
+  for (Index done = 0; done < samples; ++batches) done += batch_rows(samples - done, batch, merged);
+  return block_count(batches, accumulate);
+}
+
+// The rows that follow, and at the end of an update those of the next. False: the update that ends here is the last, for
+// it does the row `last`-1, or there are no more.
 template <class T>
-bool next_batch(const TrainingRun<T>& run, Batch& batch) {
+bool next_batch(const TrainingRun<T>& run, Index last, Batch& batch) {
   const Index samples = run.data.x.rows;
   batch.start += batch.rows;
-  if (batch.start >= run.last && batch.start == batch.update_end) return false;
+  if (batch.start >= last && batch.start == batch.update_end) return false;
   if (batch.start == batch.update_end) {
     batch.update_start = batch.start;
     for (Index i = 0; i < run.accumulate && batch.update_end < samples; ++i) {

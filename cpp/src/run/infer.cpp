@@ -2,7 +2,7 @@
 // a thread takes through the network alone, in an arena of its own. Few rows are cut by columns instead: all threads
 // work on every step, each with its part of the weights, which is what a step of few rows has to read.
 
-#include "execute.hpp"
+#include "infer.hpp"
 
 #include <algorithm>
 #include <atomic>
@@ -11,7 +11,9 @@
 #include <mutex>
 #include <utility>
 
+#include "../base/memory.hpp"
 #include "../data/input_rows.hpp"
+#include "../data/read_ahead.hpp"
 #include "steps.hpp"
 #include "../team/team.hpp"
 
@@ -38,12 +40,12 @@ class Workspace {
 
 // Whether rows of x are what the plan reads, where they lie.
 template <class T>
-bool is_read_in_place(const Dataset<T>& data) {
+bool is_read_in_place(const SampleRows<T>& data) {
   return data.x.type == kInputType<T> && data.scale == T(1) && data.shift == T(0);
 }
 
 template <class T>
-Index converted_stride(const Dataset<T>& data) {
+Index converted_stride(const SampleRows<T>& data) {
   return is_read_in_place(data) ? 0 : round_up(data.x.cols, kAlignment / static_cast<Index>(sizeof(T)));
 }
 

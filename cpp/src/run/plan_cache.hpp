@@ -6,7 +6,7 @@
 #include <memory>
 #include <vector>
 
-#include "execute.hpp"
+#include "executor.hpp"
 
 namespace stoop {
 
@@ -20,31 +20,26 @@ class PlanCache {
   explicit PlanCache(const OpTable<T>& ops) : ops_(ops) { entries_.reserve(kMost + 1); }
 
   // The executor for this request, valid until the next call. One for more rows serves too; one for fewer is replaced.
-  TrainingExecutor<T>& executor(const PlanRequest& wanted) {
-    const auto like = [&](const Entry& entry) { return is_alike(entry.request, wanted); };
-    const auto found = std::find_if(entries_.begin(), entries_.end(), like);
-    if (found == entries_.end() || found->request.batch < wanted.batch) return add(wanted, found);
-    std::rotate(entries_.begin(), found, found + 1);
+  Executor<T>& executor(const PlanRequest& wanted) {
+    PlanRequest key = wanted;
+    key.batch = 0;
+    const auto found = std::find_if(entries_.begin(), entries_.end(), [&](const Entry& e) { return e.key == key; });
+    if (found == entries_.end() || found->executor->plan().batch < wanted.batch) return add(wanted, key, found);
+    if (found != entries_.begin()) std::rotate(entries_.begin(), found, found + 1);
     return *entries_.front().executor;
   }
 
  private:
   struct Entry {
-    PlanRequest request;
-    std::unique_ptr<TrainingExecutor<T>> executor;
+    PlanRequest key;  // but for the rows
+    std::unique_ptr<Executor<T>> executor;
   };
 
-  // But for the rows.
-  static bool is_alike(PlanRequest a, const PlanRequest& b) {
-    a.batch = b.batch;
-    return a == b;
-  }
-
-  TrainingExecutor<T>& add(const PlanRequest& wanted, typename std::vector<Entry>::iterator replaced) {
+  Executor<T>& add(const PlanRequest& wanted, const PlanRequest& key, typename std::vector<Entry>::iterator replaced) {
     if (replaced != entries_.end()) entries_.erase(replaced);  // first, so that both are not in memory at once
     if (entries_.size() == kMost) entries_.pop_back();
     auto plan = std::make_shared<const Plan>(build_plan(wanted));
-    entries_.insert(entries_.begin(), {wanted, std::make_unique<TrainingExecutor<T>>(std::move(plan), ops_)});
+    entries_.insert(entries_.begin(), {key, make_executor(std::move(plan), ops_)});
     return *entries_.front().executor;
   }
 

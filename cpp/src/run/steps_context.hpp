@@ -4,9 +4,17 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "execute.hpp"
+#include "../base/memory.hpp"
+#include "../plan/plan.hpp"
 
 namespace stoop {
+
+// Where a buffer of the plan lies in a run.
+template <class T>
+struct BoundBuffer {
+  T* data = nullptr;
+  Index stride = 0;
+};
 
 template <class T>
 void bind_buffers(const Plan& plan, std::byte* arena, BoundBuffer<T>* bound) {

@@ -9,13 +9,13 @@
 
 #include "batch_loss.hpp"
 #include "batches.hpp"
-#include "execute.hpp"
-#include "../base/finite.hpp"
-#include "../team/halt.hpp"
-#include "../data/input_rows.hpp"
 #include "parameter_block.hpp"
 #include "rates.hpp"
 #include "squared_gradient.hpp"
+#include "team_executor.hpp"
+#include "../base/finite.hpp"
+#include "../data/input_rows.hpp"
+#include "../team/halt.hpp"
 #include "../team/team.hpp"
 
 namespace stoop {
@@ -26,7 +26,7 @@ inline constexpr double kMostChange = 1e-8 * static_cast<double>(std::numeric_li
 
 // How far a share of the team has come.
 template <class T>
-struct alignas(128) TrainingExecutor<T>::Place {
+struct alignas(128) TeamExecutor<T>::Place {
   StepContext<T> context;
   Batch batch;
   UpdateArgs<T> update{};
@@ -38,21 +38,22 @@ struct alignas(128) TrainingExecutor<T>::Place {
   int taken = 0;          // steps to come that one before has done
 };
 
-// One call of TrainingExecutor::run: what its threads share. Each share of the team walks the whole plan with its part of
+// One segment of a run: what its threads share. Each share of the team walks the whole plan with its part of
 // every step's blocks; it leaves off where all must meet, and whoever claims it goes on from there in the next phase.
 template <class T>
 class TeamRun final : public Work {
  public:
-  TeamRun(TrainingExecutor<T>& executor, const TrainingRun<T>& run, const TrainingResult& so_far, int shares)
-      : result(so_far),
+  TeamRun(TeamExecutor<T>& executor, const TrainingRun<T>& run, const Segment& segment, const Cursor& from, int shares)
+      : cursor(from),
         executor_(executor),
         plan_(executor.plan()),
-        ops_(*executor.ops_),
+        ops_(executor.ops_),
         run_(run),
+        segment_(segment),
         shares_(shares),
         blocks_{plan_, ops_, run_, executor.penalties_.data(), executor.grad_sums_.data(), executor.grad_norms_.data()},
         loss_(plan_, ops_, run_, executor.loss_memory_),
-        halt_(run.stops_within ? run.poller : nullptr, mode_) {
+        halt_(run.stops_within ? segment.poller : nullptr, mode_) {
     for (int share = 0; share < shares; ++share) place_of(share) = beginning(share);
   }
 
@@ -79,7 +80,8 @@ class TeamRun final : public Work {
 
   bool was_halted() const { return halt_.has_come(); }
 
-  TrainingResult result;
+  Cursor cursor;
+  RunEnd outcome;
 
  private:
   // What is done once for an update, not for every batch of it.
@@ -87,7 +89,7 @@ class TeamRun final : public Work {
     return kind == StepKind::check_gradient || kind == StepKind::update_parameter || kind == StepKind::limit_norm;
   }
 
-  using Place = typename TrainingExecutor<T>::Place;
+  using Place = typename TeamExecutor<T>::Place;
   enum class Walked {
     to_meeting,  // all shares must have come as far
     to_end,      // of the batch
@@ -106,15 +108,16 @@ class TeamRun final : public Work {
     context.scratch = executor_.scratch_.data() + share * executor_.thread_scratch_;
     context.running = run_.running;
     context.seed = run_.seed;
-    place.batch.start = place.batch.update_end = run_.first;
+    place.batch.start = place.batch.update_end = cursor.row;
+    place.batch.updates = cursor.updates - 1;
     return place;
   }
 
   // False: there is no batch any more.
   bool begin_batch(Place& place, int share) const {
     Batch& batch = place.batch;
-    if (!next_batch(run_, batch)) return false;
-    place.context.update = static_cast<std::uint64_t>(run_.updates_done + batch.updates);
+    if (!next_batch(run_, segment_.last, batch)) return false;
+    place.context.update = static_cast<std::uint64_t>(run_.first_update + batch.updates);
     place.context.rows = batch.rows;
     place.context.first_row = batch.start - batch.update_start;
     if (run_.read_ahead != nullptr) {
@@ -123,7 +126,7 @@ class TeamRun final : public Work {
     place.update = {};
     if (run_.learning_rates != nullptr) {
       set_rates(place.update, place.rates, *run_.optimizer, run_.learning_rates[batch.updates],
-                run_.updates_done + batch.updates + 1);
+                run_.first_update + batch.updates + 1);
     }
     place.in_batch = true;
     place.may_halt = halt_.may_come();
@@ -241,8 +244,8 @@ class TeamRun final : public Work {
     const Index bad_row = bad_row_.load(std::memory_order_relaxed);
     const Index bad_label = loss_.bad_label();
     if (bad_row != kNone || bad_label != kNone) {
-      if (share == 0) result.non_finite_row = bad_row;
-      if (share == 0) result.bad_label = BadLabel::unpacked(bad_label);
+      if (share == 0) outcome = {.status = RunStatus::bad_data, .bad_row = bad_row};
+      if (share == 0) outcome.bad_label = BadLabel::unpacked(bad_label);
       return false;
     }
     const double loss = loss_.sum(batch.rows);
@@ -257,9 +260,9 @@ class TeamRun final : public Work {
 
   // Ends the run before an update; a finite loss from statistics that are not finite is worth nothing.
   void stop_at_loss(double loss) {
-    result.non_finite_loss = true;
-    result.loss_sum += loss;
-    result.weight_sum += weight_;
+    outcome.status = RunStatus::not_finite;
+    cursor.loss_sum += loss;
+    cursor.weight_sum += weight_;
   }
 
   // The same for the norm of the whole gradient, which the update scales down to clip_norm; also refused is a step so
@@ -272,9 +275,9 @@ class TeamRun final : public Work {
     const double longest = std::max(used, 1.0) * run_.learning_rates[batch.updates];
     const bool steep = std::isfinite(norm) && used > kSteep<T> && overflows_squares(update);
     const bool finite = std::isfinite(norm) && longest < kMostChange<T> && !steep;
-    if (share == 0 && !finite) result.non_finite_loss = true;
-    if (share == 0 && steep) result.too_steep = norm;
-    if (share == 0 && !finite && !steep && std::isfinite(norm)) result.too_long = longest;
+    if (share == 0 && !finite) outcome.status = RunStatus::not_finite;
+    if (share == 0 && steep) outcome.too_steep = norm;
+    if (share == 0 && !finite && !steep && std::isfinite(norm)) outcome.too_long = longest;
     return finite;
   }
 
@@ -312,14 +315,17 @@ class TeamRun final : public Work {
   // Share 0, before the last meeting of the batch: the others read stop_ after it.
   void finish_batch(const Batch& batch) {
     if (run_.read_ahead != nullptr) run_.read_ahead->advance(batch.start + batch.rows);
-    result.samples += batch.rows;
-    result.correct += loss_.correct(batch.rows);
+    cursor.row += batch.rows;
+    cursor.correct += loss_.correct(batch.rows);
     if (halt_.may_come()) stop_ = batch.is_last() ? halt_.has_come() : !halt_.goes_on(0);
     if (!batch.is_last()) return;
-    result.steps += 1;
-    if (run_.poller == nullptr || run_.stops_within || !run_.poller->is_due()) return;
+    cursor.updates += 1;
+    Poller* const poller = segment_.poller;
+    if (poller == nullptr || run_.stops_within || !poller->is_due()) return;
     const FlushToZero::Paused paused(mode_);  // what is called computes as its caller did
-    if (!run_.poller->keep_going(result.samples)) stop_ = result.interrupted = true;
+    if (poller->keep_going(cursor.row)) return;
+    outcome.status = RunStatus::interrupted;
+    stop_ = true;
   }
 
   // Share 0, after the last meeting of the batch, when all sums of squares are there; they are overwritten only after the
@@ -327,22 +333,25 @@ class TeamRun final : public Work {
   void add_sums(const Batch& batch) {
     const double penalty = run_.fixed_penalty + sum(executor_.penalties_);
     const double norm = gradient_norm();
-    result.loss_sum += update_loss_ + penalty * weight_;
-    result.weight_sum += weight_;
-    result.grad_norm_sum += norm;
-    result.largest_norm = std::max(result.largest_norm, norm);
+    cursor.loss_sum += update_loss_ + penalty * weight_;
+    cursor.weight_sum += weight_;
+    cursor.grad_norm_sum += norm;
+    cursor.largest_norm = std::max(cursor.largest_norm, norm);
     const bool finite = std::isfinite(norm) && std::isfinite(penalty);
     if (finite && plan_.kind == PlanKind::training && !squares_gradients(*run_.optimizer)) {
       const double longest = std::max(norm, 1.0) * run_.learning_rates[batch.updates];
-      if (longest >= kMostChange<T>) result.too_long = longest;
+      if (longest >= kMostChange<T>) outcome.too_long = longest;
     }
-    spoiled_ = result.non_finite_gradient = !finite || result.too_long > 0.0;
+    spoiled_ = !finite || outcome.too_long > 0.0;
+    if (spoiled_) outcome.status = RunStatus::not_finite;
+    outcome.applied = spoiled_;
   }
 
-  TrainingExecutor<T>& executor_;
+  TeamExecutor<T>& executor_;
   const Plan& plan_;
   const OpTable<T>& ops_;
   const TrainingRun<T>& run_;
+  const Segment& segment_;
   const int shares_;
   const ParameterBlocks<T> blocks_;
   BatchLoss<T> loss_;

@@ -66,11 +66,17 @@ struct Spec<ELU> : ActivationSpec {
 };
 
 template <>
+struct Choices<GeluApproximation> {
+  static constexpr const char* kNames[] = {"none", "tanh"};
+};
+
+template <>
 struct Spec<GELU> : ActivationSpec {
   static constexpr const char* kName = "gelu";
   static constexpr const char* kClass = "GELU";
   static constexpr Saves kSaves = Saves::input;
   static constexpr bool kReluLike = true;
+  static constexpr std::tuple kFields{choice("approximate", &GELU::approximate, "\"none\" is exact", Key::if_changed)};
 };
 
 template <>
@@ -85,6 +91,35 @@ template <>
 struct Spec<Softplus> : ActivationSpec {
   static constexpr const char* kName = "softplus";
   static constexpr const char* kClass = "Softplus";
+};
+
+template <>
+struct Spec<SELU> : ActivationSpec {
+  static constexpr const char* kName = "selu";
+  static constexpr const char* kClass = "SELU";
+};
+
+template <>
+struct Spec<Mish> : ActivationSpec {
+  static constexpr const char* kName = "mish";
+  static constexpr const char* kClass = "Mish";
+  static constexpr Saves kSaves = Saves::input;
+  static constexpr bool kReluLike = true;
+};
+
+template <>
+struct Spec<HardSwish> : ActivationSpec {
+  static constexpr const char* kName = "hard_swish";
+  static constexpr const char* kClass = "HardSwish";
+  static constexpr Saves kSaves = Saves::input;
+  static constexpr bool kReluLike = true;
+};
+
+template <>
+struct Spec<ReLU6> : ActivationSpec {
+  static constexpr const char* kName = "relu6";
+  static constexpr const char* kClass = "ReLU6";
+  static constexpr bool kReluLike = true;
 };
 
 Numbers<Activation> numbers_of(const Activation& activation);

@@ -40,6 +40,25 @@ Variant alternative_named(std::string_view name, std::string_view where, std::st
   return result;
 }
 
+template <class Enum>
+concept Choice = requires { Choices<Enum>::kNames; };
+
+// The value of that name; ValueError with the nearest valid name if there is none.
+template <Choice Enum>
+Enum choice_named(std::string_view name, std::string_view where) {
+  std::array<std::string_view, std::size(Choices<Enum>::kNames)> names;
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    names[i] = Choices<Enum>::kNames[i];
+    if (names[i] == name) return static_cast<Enum>(i);
+  }
+  throw_unknown_name(where, "value", name, names);
+}
+
+template <Choice Enum>
+const char* name_of_choice(Enum value) {
+  return Choices<Enum>::kNames[static_cast<std::size_t>(value)];
+}
+
 // What of(TypeOf<Op>()) says of the alternative of that kind.
 template <class Variant, class Kind, class Of>
 auto trait_of(Kind kind, const Of& of) {

@@ -8,7 +8,12 @@
 namespace stoop {
 
 // What rows of targets must be.
-enum class TargetValues { any, probabilities, distributions };  // any finite numbers; in [0, 1]; that sum to 1
+enum class TargetValues {
+  any,            // finite numbers
+  not_negative,   // finite numbers >= 0
+  probabilities,  // from 0 to 1
+  distributions,  // from 0 to 1, and each row sums to 1
+};
 
 struct LossSpec {
   static constexpr bool kByRows = false;        // its formula is one of whole rows, not a mean over the columns
@@ -16,6 +21,7 @@ struct LossSpec {
   static constexpr bool kHasAccuracy = false;   // outputs are compared with classes or labels
   static constexpr OutputKind kOutput = OutputKind::identity;
   static constexpr TargetValues kTargets = TargetValues::any;
+  static constexpr Index kOutputsPerTarget = 1;  // columns of outputs for each column of targets
   static constexpr std::tuple<> kFields{};
 };
 
@@ -60,7 +66,57 @@ struct Spec<Huber> : LossSpec {
   static constexpr std::tuple kFields{Field{"delta", &Huber::delta, above(0), "1 is usual", Holds::not_zero}};
 };
 
+template <>
+struct Spec<Quantile> : LossSpec {
+  static constexpr const char* kName = "quantile";
+  static constexpr const char* kClass = "Quantile";
+  static constexpr std::tuple kFields{Field{"q", &Quantile::q, inside(0, 1), "0.5 is the median", Holds::below_one}};
+};
+
+template <>
+struct Spec<Poisson> : LossSpec {
+  static constexpr const char* kName = "poisson";
+  static constexpr const char* kClass = "Poisson";
+  static constexpr TargetValues kTargets = TargetValues::not_negative;
+  static constexpr std::tuple kFields{plain("log_input", &Poisson::log_input)};
+};
+
+template <>
+struct Spec<LogCosh> : LossSpec {
+  static constexpr const char* kName = "log_cosh";
+  static constexpr const char* kClass = "LogCosh";
+};
+
+template <>
+struct Spec<Focal> : LossSpec {
+  static constexpr const char* kName = "focal";
+  static constexpr const char* kClass = "Focal";
+  static constexpr bool kHasAccuracy = true;
+  static constexpr OutputKind kOutput = OutputKind::sigmoid;
+  static constexpr TargetValues kTargets = TargetValues::probabilities;
+  static constexpr std::tuple kFields{Field{"gamma", &Focal::gamma, at_least(0), "2 is usual", Holds::size}};
+};
+
+// The sign of an output is what it says; its sigmoid orders samples, but is no probability that was fitted.
+template <>
+struct Spec<Hinge> : LossSpec {
+  static constexpr const char* kName = "hinge";
+  static constexpr const char* kClass = "Hinge";
+  static constexpr bool kHasAccuracy = true;
+  static constexpr OutputKind kOutput = OutputKind::sigmoid;
+  static constexpr TargetValues kTargets = TargetValues::probabilities;
+};
+
+template <>
+struct Spec<GaussianNLL> : LossSpec {
+  static constexpr const char* kName = "gaussian_nll";
+  static constexpr const char* kClass = "GaussianNLL";
+  static constexpr bool kByRows = true;
+  static constexpr Index kOutputsPerTarget = 2;
+};
+
 Numbers<Loss> numbers_of(const Loss& loss);
 TargetValues targets_of(LossKind kind);
+Index outputs_per_target(LossKind kind);
 
 }  // namespace stoop

@@ -131,6 +131,14 @@ TargetValues targets_of(LossKind kind) {
   return trait_of<Loss>(kind, []<class Op>(TypeOf<Op>) { return Spec<Op>::kTargets; });
 }
 
+Index outputs_per_target(LossKind kind) {
+  return trait_of<Loss>(kind, []<class Op>(TypeOf<Op>) { return Spec<Op>::kOutputsPerTarget; });
+}
+
+Index target_columns(LossKind kind, Index outputs) { return outputs / outputs_per_target(kind); }
+
+bool takes_labels(LossKind kind) { return targets_of(kind) == TargetValues::probabilities; }
+
 Numbers<Loss> numbers_of(const Loss& loss) { return numbers_in(loss); }
 
 void validate(const Loss& loss) {

@@ -25,7 +25,8 @@ constexpr Field<Op, double> factor(const char* key, double Op::* member, const c
   return {key, member, from_up_to(0, 1), hint, Holds::below_one};
 }
 
-// What keeps a division by a root of squared gradients finite.
+// What keeps a division by a root of squared gradients finite. One whose own square vanishes would be left alone with
+// gradients whose squares do, and make their updates as long as 1/eps.
 template <class Op>
 inline constexpr Field<Op, double> kEps{"eps", &Op::eps, above(0), "1e-8 is usual", Holds::size_of_square};
 

@@ -1,29 +1,19 @@
-// The value of every schedule at t, their names and the ranges of their numbers.
-
-#include <stoop/schedules.hpp>
+// The value of every schedule at t, and what follows from the Spec of each.
+#include "schedules.hpp"
 
 #include <algorithm>
-#include <array>
-#include <charconv>
 #include <cmath>
+#include <functional>
 #include <numbers>
 #include <string>
 
-#include <stoop/error.hpp>
+#include "fields.hpp"
 
 namespace stoop {
 namespace schedules {
 namespace {
 
-using namespace std::string_view_literals;
-
-// In the order of Schedule's alternatives, without Custom.
-constexpr std::array kNames = {"constant"sv,     "step"sv,   "piecewise"sv,    "exponential"sv,
-                               "inverse_time"sv, "power"sv,  "inverse_sqrt"sv, "linear"sv,
-                               "polynomial"sv,   "cosine"sv, "warmup"sv,       "one_cycle"sv};
-static_assert(kNames.size() + 1 == std::variant_size_v<Schedule>);
-
-// ---- values; t is what the schedule counts ----
+// ---- values, of every schedule that holds no other; t is what it counts ----
 
 double real(Index n) { return static_cast<double>(n); }
 double fraction(Index t, Index steps) { return real(std::min(t, steps)) / real(steps); }
@@ -58,98 +48,9 @@ double value_at(const OneCycle& s, Index t) {
 }
 double value_at(const Custom& s, Index t) { return s.function(t); }
 
-// ---- ranges ----
-
-std::string text_of(double value) {
-  std::array<char, 32> text;
-  const auto [end, error] = std::to_chars(text.data(), text.data() + text.size(), value);
-  static_cast<void>(error);  // the shortest form of a double has at most 24 characters
-  return {text.data(), end};
-}
-
-void check(bool valid, std::string_view where, std::string_view name, double value, std::string_view expected,
-           std::string_view hint) {
-  if (!valid) throw_value_error(where, std::string(name) + " is " + text_of(value), expected, hint);
-}
-
-void check_rate(std::string_view where, std::string_view name, double value) {
-  check(std::isfinite(value) && value >= 0.0, where, name, value, "expected a finite number, at least 0",
-        "0.01 is usual for sgd and 0.001 for adam");
-}
-void check_positive(std::string_view where, std::string_view name, double value) {
-  check(std::isfinite(value) && value > 0.0, where, name, value, "expected a finite number above 0", "give another");
-}
-void check_not_negative(std::string_view where, std::string_view name, double value) {
-  check(std::isfinite(value) && value >= 0.0, where, name, value, "expected a finite number, at least 0",
-        "0 keeps the rate as it is");
-}
-void check_count(std::string_view where, std::string_view name, Index value) {
-  check(value >= 1, where, name, real(value), "expected at least 1", "give a number of updates, or of epochs");
-}
-
-void check_ranges(const Constant& s, std::string_view where) { check_rate(where, "learning_rate", s.lr); }
-void check_ranges(const Step& s, std::string_view) {
-  check_rate("Step", "lr", s.lr);
-  check_positive("Step", "factor", s.factor);
-  check_count("Step", "every", s.every);
-}
-void check_ranges(const Piecewise& s, std::string_view) {
-  if (s.values.size() != s.boundaries.size() + 1) {
-    throw_value_error(
-        "Piecewise",
-        std::to_string(s.values.size()) + " values and " + std::to_string(s.boundaries.size()) + " boundaries",
-        "expected one value more than boundaries", "give the rate before, between and after them");
-  }
-  if (std::adjacent_find(s.boundaries.begin(), s.boundaries.end(), std::greater_equal<>()) != s.boundaries.end()) {
-    throw_value_error("Piecewise", "the boundaries are not in order", "expected each above the one before",
-                      "sort them");
-  }
-  for (const double value : s.values) check_rate("Piecewise", "a value", value);
-}
-void check_ranges(const Exponential& s, std::string_view) {
-  check_rate("Exponential", "lr", s.lr);
-  check_positive("Exponential", "decay", s.decay);
-  check_count("Exponential", "every", s.every);
-}
-void check_ranges(const InverseTime& s, std::string_view) {
-  check_rate("InverseTime", "lr", s.lr);
-  check_not_negative("InverseTime", "decay", s.decay);
-}
-void check_ranges(const Power& s, std::string_view) {
-  check_rate("Power", "lr", s.lr);
-  check_not_negative("Power", "exponent", s.exponent);
-}
-void check_ranges(const InverseSqrt& s, std::string_view) { check_rate("InverseSqrt", "lr", s.lr); }
-void check_ranges(const Linear& s, std::string_view) {
-  check_rate("Linear", "lr", s.lr);
-  check_rate("Linear", "end", s.end);
-  check_count("Linear", "steps", s.steps);
-}
-void check_ranges(const Polynomial& s, std::string_view) {
-  check_rate("Polynomial", "lr", s.lr);
-  check_rate("Polynomial", "end", s.end);
-  check_count("Polynomial", "steps", s.steps);
-  check_positive("Polynomial", "power", s.power);
-}
-void check_ranges(const Cosine& s, std::string_view) {
-  check_rate("Cosine", "lr", s.lr);
-  check_rate("Cosine", "end", s.end);
-  check_count("Cosine", "steps", s.steps);
-}
-void check_ranges(const Warmup& s, std::string_view) {
-  check_count("Warmup", "steps", s.steps);
-  validate(s.schedule, "Warmup");
-}
-void check_ranges(const OneCycle& s, std::string_view) {
-  check_rate("OneCycle", "max_lr", s.max_lr);
-  check_count("OneCycle", "steps", s.steps);
-  check(s.pct_start >= 0.0 && s.pct_start <= 1.0, "OneCycle", "pct_start", s.pct_start, "expected 0 to 1",
-        "it is the share of the steps in which the rate rises, 0.3 is usual");
-  check_positive("OneCycle", "div_factor", s.div_factor);
-  check_positive("OneCycle", "final_div_factor", s.final_div_factor);
-}
-void check_ranges(const Custom& s, std::string_view where) {
-  if (!s.function) throw_value_error(where, "an empty function", "expected one from t to a rate", "give a function");
+void check_rate(std::string_view where, const std::string& name, double value) {
+  if (is_within(at_least(0), value)) return;
+  throw_value_error(where, name + " is " + number_text(value), expected_text<double>(name, at_least(0)), kUsualRates);
 }
 
 // ---- the rates of updates in a row ----
@@ -163,35 +64,53 @@ void fill(const S& s, Index step, Index epoch, std::span<double> out) {
   }
 }
 
-double rising(const Warmup& s, double first, Index t) { return first * real(t + 1) / real(s.steps); }
+// Those of a schedule within one that counts `per`, from `start` on.
+void fill_from(Index start, Per per, const LearningRate& inner, Index step, Index epoch, std::span<double> out) {
+  inner.fill(per == Per::epoch ? step : step - start, per == Per::epoch ? epoch - start : epoch, out);
+}
+
+// How many of the updates from t = step on are before `end`, or all or none of them where `end` is an epoch.
+std::size_t count_before(Index end, Per per, Index step, Index epoch, std::size_t count) {
+  if (per == Per::epoch) return epoch < end ? count : 0;
+  return static_cast<std::size_t>(std::clamp<Index>(end - step, 0, static_cast<Index>(count)));
+}
 
 void fill(const Warmup& s, Index step, Index epoch, std::span<double> out) {
-  const bool by_epoch = s.per == Per::epoch;
-  if (by_epoch && epoch >= s.steps) return s.schedule.fill(step, epoch - s.steps, out);
-  const Index count = static_cast<Index>(out.size());
-  const Index rises = by_epoch ? count : std::clamp<Index>(s.steps - step, 0, count);
+  const std::size_t rises = count_before(s.steps, s.per, step, epoch, out.size());
   const double first = rises > 0 ? s.schedule(0) : 0.0;
-  for (Index i = 0; i < rises; ++i) {
-    out[static_cast<std::size_t>(i)] = rising(s, first, by_epoch ? epoch : step + i);
+  for (std::size_t i = 0; i < rises; ++i) {
+    const Index t = s.per == Per::epoch ? epoch : step + static_cast<Index>(i);
+    out[i] = first * real(t + 1) / real(s.steps);
   }
-  s.schedule.fill(step + rises - s.steps, epoch, out.subspan(static_cast<std::size_t>(rises)));
+  const Index next = step + static_cast<Index>(rises);
+  fill_from(s.steps, s.per, s.schedule, next, epoch, out.subspan(rises));
 }
 
 }  // namespace
 
-std::string_view name_of(const Schedule& schedule) {
-  return schedule.index() < kNames.size() ? kNames[schedule.index()] : "custom"sv;
-}
+std::string_view name_of(const Schedule& schedule) { return kNamesOf<Schedule>[schedule.index()]; }
 
 Schedule schedule_from_name(std::string_view name, std::string_view where) {
-  const auto found = std::find(kNames.begin(), kNames.end(), name);
-  if (found == kNames.end()) throw_unknown_name(where, "schedule", name, kNames);
-  const std::size_t wanted = static_cast<std::size_t>(found - kNames.begin());
-  Schedule result;
-  [&]<std::size_t... i>(std::index_sequence<i...>) {
-    ((i == wanted ? static_cast<void>(result.template emplace<i>()) : void()), ...);
-  }(std::make_index_sequence<kNames.size()>());
-  return result;
+  constexpr std::span kNames = std::span(kNamesOf<Schedule>).first<std::variant_size_v<Schedule> - 1>();
+  static_assert(std::is_same_v<std::variant_alternative_t<kNames.size(), Schedule>, Custom>);  // which is never read
+  if (std::find(kNames.begin(), kNames.end(), name) == kNames.end()) {
+    throw_unknown_name(where, "schedule", name, kNames);
+  }
+  return alternative_named<Schedule>(name, where, "schedule");
+}
+
+LearningRate with_functions(const LearningRate& rate, std::span<const std::optional<Custom>>& functions) {
+  const auto replace = [&]<class S>(S schedule) -> LearningRate {
+    if constexpr (kHoldsOthers<S>) {
+      for_each_inner(schedule, [&](LearningRate& inner) { inner = with_functions(inner, functions); });
+    } else if (!functions.empty()) {
+      const std::optional<Custom>& function = functions.front();
+      functions = functions.subspan(1);
+      if (function) return *function;
+    }
+    return schedule;
+  };
+  return std::visit(replace, rate.held().schedule);
 }
 
 }  // namespace schedules
@@ -215,9 +134,31 @@ std::vector<double> LearningRate::values(Index n) const {
   return rates;
 }
 
+void Spec<schedules::Piecewise>::check(const S& s) {
+  if (s.values.size() != s.boundaries.size() + 1) {
+    throw_value_error(
+        kClass, std::to_string(s.values.size()) + " values and " + std::to_string(s.boundaries.size()) + " boundaries",
+        "expected one value more than boundaries", "give the rate before, between and after them");
+  }
+  if (std::adjacent_find(s.boundaries.begin(), s.boundaries.end(), std::greater_equal<>()) != s.boundaries.end()) {
+    throw_value_error(kClass, "the boundaries are not in order", "expected each above the one before", "sort them");
+  }
+  for (const double value : s.values) schedules::check_rate(kClass, "a value", value);
+}
+
 void validate(const LearningRate& learning_rate, std::string_view where) {
-  std::visit([where](const auto& schedule) { schedules::check_ranges(schedule, where); },
-             learning_rate.held().schedule);
+  using namespace schedules;
+  const auto check = [where]<class S>(const S& s) {
+    if constexpr (std::is_same_v<S, Constant>) return check_rate(where, "learning_rate", s.lr);
+    if constexpr (std::is_same_v<S, Custom>) {
+      if (!s.function) {
+        throw_value_error(where, "an empty function", "expected one from t to a rate", "give a function");
+      }
+    }
+    check_fields(s);
+    for_each_inner(s, [](const LearningRate& inner) { validate(inner, Spec<S>::kClass); });
+  };
+  std::visit(check, learning_rate.held().schedule);
 }
 
 }  // namespace stoop

@@ -1,6 +1,10 @@
 // What is known of each schedule beyond its formula, which is in schedules.cpp.
 #pragma once
 
+#include <optional>
+#include <span>
+#include <vector>
+
 #include <stoop/schedules.hpp>
 
 #include "spec.hpp"
@@ -9,10 +13,12 @@ namespace stoop {
 
 namespace schedules {
 
+inline constexpr const char* kUsualRates = "0.01 is usual for sgd and 0.001 for adam";
+
 // A learning rate or a bound of it.
 template <class S>
-constexpr Field<S, double> rate(const char* key, double S::* member, Key presence = Key::required) {
-  return {key, member, at_least(0), "0.01 is usual for sgd and 0.001 for adam", Holds::anything, presence};
+constexpr Field<S, double> rate(const char* key, double S::*member, Key presence = Key::required) {
+  return {key, member, at_least(0), kUsualRates, Holds::anything, presence};
 }
 
 // A positive factor.
@@ -37,6 +43,34 @@ template <class S, class... Fields>
 constexpr auto with_per(const Fields&... fields) {
   return std::tuple{fields..., plain("per", &S::per)};
 }
+
+// Whether schedules are members of this one.
+template <class S>
+inline constexpr bool kHoldsOthers = [] {
+  bool holds = false;
+  for_each_field<S>([&](const auto& field) {
+    using Member = std::remove_cvref_t<decltype(std::declval<S>().*field.member)>;
+    holds = holds || std::is_same_v<Member, LearningRate> || std::is_same_v<Member, std::vector<LearningRate>>;
+  });
+  return holds;
+}();
+
+// visit(rate) for each schedule that is a member of another.
+template <class S, class Visit>
+void for_each_inner(S& schedule, const Visit& visit) {
+  for_each_field<std::remove_const_t<S>>([&](const auto& field) {
+    auto& member = schedule.*field.member;
+    using Member = std::remove_cvref_t<decltype(member)>;
+    if constexpr (std::is_same_v<Member, LearningRate>) visit(member);
+    if constexpr (std::is_same_v<Member, std::vector<LearningRate>>) {
+      for (auto& inner : member) visit(inner);
+    }
+  });
+}
+
+// A copy with the first of `functions`, where it is one, in the place of the first schedule that holds no other, and so
+// on; takes from `functions` as many as there are such schedules.
+LearningRate with_functions(const LearningRate& rate, std::span<const std::optional<Custom>>& functions);
 
 }  // namespace schedules
 

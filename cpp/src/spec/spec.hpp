@@ -47,6 +47,7 @@ constexpr Bounds at_least(double low) { return {low, kUnbounded, false, true}; }
 constexpr Bounds above(double low) { return {low, kUnbounded, true, true}; }
 constexpr Bounds between(double low, double high) { return {low, high}; }
 constexpr Bounds from_up_to(double low, double high) { return {low, high, false, true}; }  // high itself is not allowed
+constexpr Bounds inside(double low, double high) { return {low, high, true, true}; }
 constexpr Bounds any_number() { return {-kUnbounded, kUnbounded, true, true}; }
 
 constexpr bool is_within(const Bounds& bounds, double value) {
@@ -72,6 +73,17 @@ Field(const char*, Member Op::*, Rest...) -> Field<Op, Member>;
 template <class Op, class Member>
 constexpr Field<Op, Member> plain(const char* key, Member Op::* member, Key presence = Key::optional) {
   return {key, member, any_number(), "", Holds::anything, presence};
+}
+
+// The names of an enumeration's values, in order.
+template <class Enum>
+struct Choices;  // kNames
+
+// A member that is one of several by name.
+template <class Op, class Enum>
+constexpr Field<Op, Enum> choice(const char* key, Enum Op::* member, const char* hint, Key presence) {
+  static_assert(sizeof(Choices<Enum>::kNames) > 0);
+  return {key, member, any_number(), hint, Holds::anything, presence};
 }
 
 // ---- walks; all of them at compile time or inlined ----

@@ -8,7 +8,8 @@
 
 #include <stoop/error.hpp>
 
-#include "../run/execute.hpp"
+#include "../base/memory.hpp"
+#include "../team/poller.hpp"
 #include "settings.hpp"
 
 namespace stoop {

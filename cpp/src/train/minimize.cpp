@@ -6,7 +6,7 @@
 #include <stoop/error.hpp>
 #include <stoop/optimizer_step.hpp>
 
-#include "../run/execute.hpp"
+#include "../team/poller.hpp"
 #include "full_batch.hpp"
 #include "settings.hpp"
 

@@ -9,6 +9,7 @@
 #include <stoop/runtime.hpp>
 
 #include "../data/checks.hpp"
+#include "../spec/losses.hpp"
 
 namespace stoop {
 namespace {
@@ -51,6 +52,12 @@ void check_full_batch(const TrainerConfig& config, const Graph& graph) {
 
 // The softmax of a single output is always 1, so the loss would be 0 and nothing would be learned.
 void check_outputs(const TrainerConfig& config, const Graph& graph) {
+  if (graph.output_dim() % outputs_per_target(kind_of(config.loss)) != 0) {
+    throw_value_error(
+        "Trainer", std::to_string(graph.output_dim()) + " outputs with " + std::string(name_of(kind_of(config.loss))),
+        "expected an even number, for each target a mean and a log variance",
+        "give the last Dense two units for each column of y");
+  }
   if (kind_of(config.loss) != kind_of<SoftmaxCrossEntropy>() || graph.output_dim() != 1) return;
   throw_value_error(
       "Trainer", "one output with softmax_cross_entropy, for which it is always right",

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <type_traits>
 
-#include "trainer_impl.hpp"
+#include "trainer_core.hpp"
 
 namespace stoop {
 namespace {
@@ -71,59 +71,63 @@ void Trainer<T>::set_clipping(std::optional<double> clip_norm, std::optional<dou
 
 template <class T>
 TrainingState<T> Trainer<T>::state() const {
-  const Impl& impl = *impl_;
-  TrainingState<T> state;
-  state.shapes = shapes_of(impl.model);
-  state.parameters = copy_of(impl.model.parameter_block());
-  state.buffers = copy_of(impl.model.buffer_block());
-  state.average.assign(impl.average.data(), impl.average.data() + impl.average.size());
-  state.swapped = impl.swapped;
-  state.epoch = impl.epoch;
-  state.steps = impl.steps;
-  if (impl.full_batch) {
-    state.optimizer = impl.full_batch->memory();
+  const TrainerCore<T>& core = *impl_;
+  TrainingState<T> copy;
+  copy.shapes = shapes_of(core.model);
+  copy.parameters = copy_of(core.model.parameter_block());
+  copy.buffers = copy_of(core.model.buffer_block());
+  copy.average = copy_of(core.state.average.elements());
+  copy.swapped = core.state.swapped;
+  copy.epoch = core.state.epoch;
+  copy.steps = core.state.steps;
+  if (core.full_batch) {
+    copy.optimizer = core.full_batch->memory();
   } else {
-    for (int i = 0; i < state_count(impl.config.optimizer); ++i) {
-      state.optimizer.emplace_back(impl.state[i].data(), impl.state[i].data() + impl.state[i].size());
+    for (int i = 0; i < state_count(core.config.optimizer); ++i) {
+      copy.optimizer.push_back(copy_of(core.state.optimizer[i].elements()));
     }
   }
-  return state;
+  return copy;
 }
 
+namespace {
+
 template <class T>
-void Trainer<T>::Impl::check_state(const TrainingState<T>& given) const {
+void check_state(const TrainerCore<T>& core, const TrainingState<T>& given) {
   if (given.epoch < 0 || given.steps < 0) {
     throw_value_error("Trainer.set_state",
                       "epoch " + std::to_string(given.epoch) + ", steps " + std::to_string(given.steps),
                       "expected counts of at least 0", "give a state that Trainer::state() returned");
   }
-  const auto size = static_cast<std::size_t>(parameter_count());
-  check_shapes(given.shapes, model);
+  const auto size = static_cast<std::size_t>(core.parameter_count());
+  check_shapes(given.shapes, core.model);
   check_size("elements of the block of parameters", given.parameters.size(), size);
-  check_size("elements of the buffers", given.buffers.size(), model.buffer_block().size());
-  check_size("elements of the average", given.average.size(), config.ema ? size : 0);
+  check_size("elements of the buffers", given.buffers.size(), core.model.buffer_block().size());
+  check_size("elements of the average", given.average.size(), core.config.ema ? size : 0);
   for (const std::vector<T>& array : given.optimizer)
     check_size("elements of the optimizer's state", array.size(), size);
   const std::size_t arrays = given.optimizer.size();
-  if (const auto* lbfgs = std::get_if<LBFGS>(&config.optimizer)) {
+  if (const auto* lbfgs = std::get_if<LBFGS>(&core.config.optimizer)) {
     if (arrays % 2 == 0 && arrays / 2 <= static_cast<std::size_t>(lbfgs->history_size)) return;
   }
-  check_size("arrays of the optimizer's state", arrays, static_cast<std::size_t>(state_count(config.optimizer)));
+  check_size("arrays of the optimizer's state", arrays, static_cast<std::size_t>(state_count(core.config.optimizer)));
 }
+
+}  // namespace
 
 template <class T>
 void Trainer<T>::set_state(const TrainingState<T>& given) {
-  Impl& impl = *impl_;
-  impl.check_state(given);
-  std::copy(given.parameters.begin(), given.parameters.end(), impl.model.parameter_block().begin());
-  std::copy(given.buffers.begin(), given.buffers.end(), impl.model.buffer_block().begin());
-  std::copy(given.average.begin(), given.average.end(), impl.average.data());
-  impl.swapped = given.swapped && impl.config.ema.has_value();
-  impl.epoch = given.epoch;
-  impl.steps = given.steps;
-  if (impl.full_batch) return impl.full_batch->set_memory(given.optimizer);
+  TrainerCore<T>& core = *impl_;
+  check_state(core, given);
+  std::copy(given.parameters.begin(), given.parameters.end(), core.model.parameter_block().begin());
+  std::copy(given.buffers.begin(), given.buffers.end(), core.model.buffer_block().begin());
+  std::copy(given.average.begin(), given.average.end(), core.state.average.data());
+  core.state.swapped = given.swapped && core.config.ema.has_value();
+  core.state.epoch = given.epoch;
+  core.state.steps = given.steps;
+  if (core.full_batch) return core.full_batch->set_memory(given.optimizer);
   for (std::size_t i = 0; i < given.optimizer.size(); ++i) {
-    std::copy(given.optimizer[i].begin(), given.optimizer[i].end(), impl.state[i].data());
+    std::copy(given.optimizer[i].begin(), given.optimizer[i].end(), core.state.optimizer[i].data());
   }
 }
 

@@ -13,7 +13,7 @@ from stoop._array_checks import Array, Extents, check_gradients, check_parameter
 from stoop._arrays import real_numbers
 from stoop._checks import integer
 from stoop._errors import message
-from stoop.schedules import python_rate
+from stoop.schedules import python_rates
 
 State = tuple[list[list[Array]], list[int], int]  # by state and by array; sizes of the arrays; updates made
 Snapshot = tuple[str, State]  # dtype character first
@@ -37,7 +37,7 @@ class ArrayUpdater:
         self._extents = Extents(where, views)
         make: Any = _core.ParameterUpdaterFloat64 if views[0].dtype.itemsize == 8 else _core.ParameterUpdaterFloat32
         self.core: _core._ParameterUpdater[Any] = make(
-            json.dumps(optimizer.to_config()), python_rate(optimizer.learning_rate)
+            json.dumps(optimizer.to_config()), python_rates(optimizer.learning_rate)
         )
 
     def update(self, where: str, views: list[Array], gradients: list[Array]) -> None:

@@ -7,8 +7,8 @@ before the epoch starts. A function of the epoch, ``Custom(function, per="epoch"
 ``Trainer.fit``; ``Trainer.step``, which knows no end of an epoch, asks it in each call.
 """
 
-from stoop.schedules._base import PythonRate, Schedule, plain
-from stoop.schedules._composed import Custom, Warmup, as_learning_rate, python_rate
+from stoop.schedules._base import PythonRates, Schedule, plain, python_rates
+from stoop.schedules._composed import Custom, Warmup, as_learning_rate
 from stoop.schedules._decays import Constant, Exponential, InverseSqrt, InverseTime, Piecewise, Power, Step
 from stoop.schedules._spans import Cosine, Linear, OneCycle, Polynomial
 
@@ -24,11 +24,11 @@ __all__ = [
     "Piecewise",
     "Polynomial",
     "Power",
-    "PythonRate",
+    "PythonRates",
     "Schedule",
     "Step",
     "Warmup",
     "as_learning_rate",
     "plain",
-    "python_rate",
+    "python_rates",
 ]

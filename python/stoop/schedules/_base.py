@@ -1,7 +1,7 @@
 """What all schedules have in common."""
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,8 +12,8 @@ from stoop._checks import integer, real
 from stoop._config import Config
 from stoop._errors import refuse_name
 
-# The function, what t counts, and (steps, per) of each Warmup around it, the innermost first.
-PythonRate = tuple[Callable[[int], float], str, list[tuple[int, str]]]
+# For each schedule of a learning rate that holds no other, in order: its Python function and what t counts, or None.
+PythonRates = list[tuple[Callable[[int], float], str] | None]
 
 _PER = ("step", "epoch")
 
@@ -47,12 +47,16 @@ class Schedule(Config):
         """Return ``{"type": name, ...}``, the form that the core reads."""
         return {"type": self.type_name, **{name: plain(value) for name, value in vars(self).items()}}
 
-    def _python_rate(self) -> PythonRate | None:
-        """Return the Python function in this schedule, with what is around it, or None where there is none."""
-        return None
+    def _inner(self) -> Sequence[Any]:
+        """Return the learning rates that this schedule holds, in the order of its configuration."""
+        return ()
+
+    def _python_rates(self) -> PythonRates:
+        inner = self._inner()
+        return [found for rate in inner for found in python_rates(rate)] if inner else [None]
 
     def _rates(self, first: int, count: int) -> npt.NDArray[np.float64]:
-        return _core.schedule_rates(json.dumps(self.to_config()), self._python_rate(), first, count)
+        return _core.schedule_rates(json.dumps(self.to_config()), self._python_rates(), first, count)
 
     def _check(self, rates: Iterable[str], counts: Iterable[str] = ()) -> None:
         where = type(self).__name__
@@ -70,5 +74,12 @@ class Schedule(Config):
 
 
 def plain(value: Any) -> Any:
-    """Return the form of a schedule that the core reads, and anything else as it is."""
+    """Return the form of a schedule, or of several, that the core reads, and anything else as it is."""
+    if isinstance(value, tuple):
+        return [plain(each) for each in value]
     return value.to_config() if isinstance(value, Schedule) else value
+
+
+def python_rates(learning_rate: Any) -> PythonRates:
+    """Return the Python functions in a learning rate, in the places where its configuration has placeholders."""
+    return learning_rate._python_rates() if isinstance(learning_rate, Schedule) else [None]

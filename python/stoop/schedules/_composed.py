@@ -10,7 +10,7 @@ import numpy as np
 from stoop._callables import WeakCall, check_picklable
 from stoop._checks import real
 from stoop._errors import message
-from stoop.schedules._base import PythonRate, Schedule
+from stoop.schedules._base import PythonRates, Schedule
 from stoop.schedules._decays import Constant
 
 
@@ -60,8 +60,8 @@ class Custom(Schedule):
         object.__setattr__(twin, "function", copy.deepcopy(self.function, memo))
         return twin
 
-    def _python_rate(self) -> PythonRate:
-        return WeakCall(self.checked), self.per, []
+    def _python_rates(self) -> PythonRates:
+        return [(WeakCall(self.checked), self.per)]
 
     def checked(self, t: int) -> float:
         """Return ``function(t)`` as a float.
@@ -111,9 +111,8 @@ class Warmup(Schedule):
         self._check([], ["steps"])
         object.__setattr__(self, "schedule", as_learning_rate("Warmup", "schedule", self.schedule))
 
-    def _python_rate(self) -> PythonRate | None:
-        inner = python_rate(self.schedule)
-        return None if inner is None else (*inner[:2], [*inner[2], (self.steps, self.per)])
+    def _inner(self) -> tuple[Any]:
+        return (self.schedule,)
 
 
 def as_learning_rate(where: str, name: str, value: Any) -> float | Schedule:
@@ -135,8 +134,3 @@ def as_learning_rate(where: str, name: str, value: Any) -> float | Schedule:
         given, hint = f"{name} is {value!r}", "give a schedule such as stoop.schedules.Cosine(1e-3, steps=1000)"
         raise TypeError(message(where, given, "expected a number or a schedule", hint))
     return real(where, name, value, 0.0, open_low=True)
-
-
-def python_rate(learning_rate: Any) -> PythonRate | None:
-    """Return the Python function in a learning rate, with what is around it, or None where there is none."""
-    return learning_rate._python_rate() if isinstance(learning_rate, Schedule) else None

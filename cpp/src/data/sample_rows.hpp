@@ -1,0 +1,31 @@
+// The samples and targets in the form that a run reads: views of what the caller has.
+#pragma once
+
+#include <cstdint>
+
+#include <stoop/input.hpp>
+#include <stoop/types.hpp>
+
+namespace stoop {
+
+// Returns the same view with its stride written out, which code that reads rows needs.
+template <class View>
+View with_stride(View view) {
+  view.stride = view.row_stride();
+  return view;
+}
+
+// The samples a run takes, in `order` (null: as they lie).
+template <class T>
+struct SampleRows {
+  InputView x;
+  T scale = T(1), shift = T(0);           // of x
+  const std::int32_t* classes = nullptr;  // (x.rows), or null: the targets are `values`
+  MatrixView<const T> values;             // (x.rows, outputs)
+  const double* weights = nullptr;        // (x.rows), the largest about 1, or null: all are 1
+  const std::int32_t* order = nullptr;    // (x.rows)
+
+  Index sample(Index i) const { return order == nullptr ? i : order[i]; }
+};
+
+}  // namespace stoop

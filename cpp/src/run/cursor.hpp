@@ -1,0 +1,49 @@
+// Where a run over the samples of an epoch is, and how it ended there.
+#pragma once
+
+#include <stoop/types.hpp>
+
+#include "../data/input_rows.hpp"
+
+namespace stoop {
+
+// How far an epoch has come. A run leaves it at the end of an update, unless it ends for a fault; whoever goes on from
+// there, with the state as it is then, comes to the bits of an epoch in one piece.
+struct Cursor {
+  Index epoch = 0;
+  Index row = 0;      // samples of the epoch that are done, in its order
+  Index updates = 0;  // made in this epoch
+  // Sums over what is done.
+  double loss_sum = 0.0;       // of batch means times their weights, regularisation included
+  double weight_sum = 0.0;     // of the samples; their number where no weights are given
+  double correct = 0.0;        // samples
+  double grad_norm_sum = 0.0;  // over the updates
+  double largest_norm = 0.0;   // of the gradients of updates
+
+  double loss() const { return loss_sum / weight_sum; }
+};
+
+enum class RunStatus {
+  done,         // all samples
+  stopped,      // at the end of the segment that was asked for
+  interrupted,  // the poller said no; nothing counts where the run stops within an update
+  not_finite,
+  bad_data,
+};
+
+struct RunEnd {
+  RunStatus status = RunStatus::done;
+
+  // ---- not_finite ----
+  // The last update was made and spoiled the parameters. Else the one after it was not made; its loss is in
+  // Cursor::loss_sum, or NaN.
+  bool applied = false;
+  double too_long = 0.0;   // rate times norm of that update, where that is the fault, else 0
+  double too_steep = 0.0;  // the norm of a gradient whose squares the optimizer cannot hold, else 0
+
+  // ---- bad_data: the update was not made ----
+  Index bad_row = kNone;  // of a mapped x: it holds a value that is not finite, and is the first of its batch
+  BadLabel bad_label{};
+};
+
+}  // namespace stoop

@@ -1,0 +1,72 @@
+// Training with one plan: what a run is given, and who runs it.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <utility>
+
+#include <stoop/optimizers.hpp>
+
+#include "../data/read_ahead.hpp"
+#include "../data/sample_rows.hpp"
+#include "../plan/plan.hpp"
+#include "../spec/losses.hpp"
+#include "../team/poller.hpp"
+#include "cursor.hpp"
+#include "live_state.hpp"
+
+namespace stoop {
+
+// What stays the same for a whole epoch, in however many segments it is run.
+template <class T>
+struct TrainingRun : StateView<T> {
+  SampleRows<T> data;  // those of the epoch, `x.rows` of them
+  Index batch = 0;
+  Index merged = 0;      // a last batch of up to this many rows goes with the one before it
+  Index accumulate = 1;  // batches that make an update
+  const T* direction = nullptr;  // of PlanKind::curvature, whose `gradient` is the Hessian times this
+  Numbers<Loss> loss_numbers;
+  const Optimizer* optimizer = nullptr;    // of plans that update
+  const double* learning_rates = nullptr;  // one for each update of the epoch; used by plans that update
+  Index first_update = 0;                  // updates made before the epoch
+  double l1 = 0.0;
+  double l2 = 0.0;
+  double fixed_penalty = 0.0;  // of weights that no step visits, added to the loss
+  // 0: no limit. clip_norm and accumulate > 1 need PlanKind::checked, max_norm a plan with limit_norm.
+  double clip_norm = 0.0;
+  double clip_value = 0.0;
+  double max_norm = 0.0;
+  double average_decay = 0.0;
+  std::uint64_t seed = 0;  // of dropout
+  int num_threads = 0;     // 0: as many as pay off
+  Poller* poller = nullptr;
+  // The poller is asked at any time, and its no ends the run at once: of runs that change nothing before their end. Else it
+  // is asked between updates.
+  bool stops_within = false;
+  ReadAhead* read_ahead = nullptr;  // of an x that is mapped
+};
+
+// Runs a plan. Owns the memory that this takes, but for what is in the state; a run allocates nothing after the first.
+template <class T>
+class Executor {
+ public:
+  explicit Executor(std::shared_ptr<const Plan> plan) : plan_(std::move(plan)) {}
+  virtual ~Executor() = default;
+  Executor(const Executor&) = delete;
+  Executor& operator=(const Executor&) = delete;
+
+  const Plan& plan() const { return *plan_; }
+
+  // A segment of an epoch: from where the cursor is to the end of the update that does the sample `until`-1. Moves the
+  // cursor along. How an epoch is cut into segments changes no bit.
+  virtual RunEnd run(const TrainingRun<T>& run, Cursor& cursor, Index until) = 0;
+
+ private:
+  const std::shared_ptr<const Plan> plan_;
+};
+
+// One that works with threads of this machine.
+template <class T>
+std::unique_ptr<Executor<T>> make_executor(std::shared_ptr<const Plan> plan, const OpTable<T>& ops);
+
+}  // namespace stoop

@@ -1,0 +1,54 @@
+// What training carries from one update to the next, in one object. Executors read and write it, a copy of it is
+// Trainer::state(), and a rollback puts it back.
+#pragma once
+
+#include <span>
+#include <vector>
+
+#include <stoop/optimizers.hpp>
+#include <stoop/types.hpp>
+
+#include "../base/memory.hpp"
+#include "../ops/ops.hpp"
+
+namespace stoop {
+
+// Where an executor finds it. Arrays are laid out as the parameters, but for `running`.
+template <class T>
+struct StateView {
+  T* parameters = nullptr;
+  T* running = nullptr;        // statistics of batch normalisation, laid out as Model::buffer_block()
+  T* state[kMostStates] = {};  // of the optimizer
+  T* average = nullptr;        // moving average of the parameters, or null
+  T* gradient = nullptr;       // of plans that keep it
+};
+
+template <class T>
+struct LiveState {
+  // The model owns these two: it lives without a trainer, and several trainers may share it.
+  std::span<T> parameters, running;
+  AlignedBuffer<T> optimizer[kMostStates];
+  AlignedBuffer<T> average;   // of the parameters, or the parameters while the average is in the model
+  AlignedBuffer<T> gradient;  // made when the first plan keeps it
+  bool swapped = false;
+  Index epoch = 0;  // epochs completed
+  Index steps = 0;  // updates made
+
+  StateView<T> view() {
+    StateView<T> view{.parameters = parameters.data(), .running = running.data()};
+    for (int i = 0; i < kMostStates; ++i) view.state[i] = optimizer[i].data();
+    view.average = average.data();
+    view.gradient = gradient.data();
+    return view;
+  }
+
+  // The arrays that an update changes.
+  std::vector<std::span<T>> changed_arrays() {
+    std::vector<std::span<T>> arrays = {parameters, running, average.elements()};
+    for (AlignedBuffer<T>& array : optimizer) arrays.push_back(array.elements());
+    std::erase_if(arrays, [](const std::span<T>& array) { return array.empty(); });
+    return arrays;
+  }
+};
+
+}  // namespace stoop

@@ -1,0 +1,118 @@
+#include "team_executor.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <limits>
+#include <utility>
+
+#include "team_run.hpp"
+#include "thread_count.hpp"
+
+namespace stoop {
+
+template <class T>
+std::unique_ptr<Executor<T>> make_executor(std::shared_ptr<const Plan> plan, const OpTable<T>& ops) {
+  return std::make_unique<TeamExecutor<T>>(std::move(plan), ops);
+}
+
+template <class T>
+TeamExecutor<T>::TeamExecutor(std::shared_ptr<const Plan> shared, const OpTable<T>& ops)
+    : Executor<T>(std::move(shared)), ops_(ops), loss_memory_(this->plan().batch) {
+  const Plan& plan = this->plan();
+  gemm_scratch_ = scratch_elements(ops, plan, plan.batch);
+  thread_scratch_ = gemm_scratch_ + round_up(plan.block_elements, kAlignment);
+  for (std::vector<double>* sums : {&penalties_, &grad_sums_, &grad_norms_}) {
+    sums->resize(static_cast<std::size_t>(plan.sum_slots));
+  }
+  bound_.resize(plan.buffers.size());
+}
+
+template <class T>
+TeamExecutor<T>::~TeamExecutor() = default;
+
+// Makes room for a team of this size. Each thread zeroes what it will use, so that with several memories (NUMA) it lies in
+// its own. False: the poller, if there is one, said no.
+template <class T>
+bool TeamExecutor<T>::reserve_threads(int threads, Poller* poller) {
+  constexpr Index kPieceBytes = 1 << 22;
+  const bool first = arena_.size() == 0, more = static_cast<int>(places_.size()) < threads;
+  if (!first && !more) return true;
+  const Plan& plan = this->plan();
+  if (more) scratch_.reset_untouched(thread_scratch_ * threads);
+  if (first) arena_.reset_untouched(plan.arena_bytes);
+  const FlushToZero mode;
+  Halt halt(poller, mode);
+  const auto touch = [&](int number, int shares) {
+    const Range own = share(more ? threads : 0, number, shares);
+    std::fill_n(scratch_.data() + own.begin * thread_scratch_, (own.end - own.begin) * thread_scratch_, T(0));
+    for (const Buffer& b : plan.buffers) {
+      const Range rows = share(first ? b.rows > 0 ? b.rows : plan.batch : 0, number, shares);
+      const Index row_bytes = b.stride * b.element_size, piece = block_count(kPieceBytes, row_bytes);
+      for (Index r = rows.begin; r < rows.end && (poller == nullptr || halt.goes_on(number)); r += piece) {
+        std::fill_n(arena_.data() + b.offset + r * row_bytes, std::min(piece, rows.end - r) * row_bytes, std::byte{0});
+      }
+    }
+  };
+  run_shares(threads, touch, Team::First::caller);
+  if (halt.has_come()) {
+    arena_.reset_untouched(0);
+    return false;
+  }
+  if (first) bind_buffers(plan, arena_.data(), bound_.data());
+  if (more) places_.resize(static_cast<std::size_t>(threads));  // last: it says that all is there
+  return true;
+}
+
+template <class T>
+RunEnd TeamExecutor<T>::run_segment(const TrainingRun<T>& run, Cursor& cursor, const Segment& segment) {
+  Team team(segment.threads);
+  threads_used_ = team.size();
+  TeamRun<T> work(*this, run, segment, cursor, team.size());
+  team.run(team.size(), work, Team::First::caller);  // share 0 asks the poller
+  cursor = work.cursor;
+  if (work.was_halted()) return {.status = RunStatus::interrupted};
+  return work.outcome;
+}
+
+template <class T>
+void TeamExecutor<T>::tune_for(int limit, double flops, bool fixed) {
+  constexpr double kNeverTuned = std::numeric_limits<double>::infinity();
+  if (tuned_limit_ == limit && tuned_flops_ == flops) return;
+  tuner_ = TeamTuner(limit, fixed ? kNeverTuned : flops);
+  tuned_limit_ = limit;
+  tuned_flops_ = flops;
+}
+
+// In pieces between which the size of the team may change.
+template <class T>
+RunEnd TeamExecutor<T>::run(const TrainingRun<T>& run, Cursor& cursor, Index until) {
+  constexpr double kShort = 1e8;  // flops: some milliseconds at most, in which nobody need be asked
+  const InputView& x = run.data.x;
+  const double of_row = this->plan().flops / static_cast<double>(this->plan().batch);
+  const double of_batch = of_row * static_cast<double>(run.batch);
+  const int limit = threads_for(of_batch, run.num_threads);
+  tune_for(limit, of_batch, run.num_threads > 0);
+  const bool is_short = of_row * static_cast<double>(x.rows) < kShort && !x.mapped;
+  Poller* const poller = run.stops_within && is_short ? nullptr : run.poller;
+  if (!reserve_threads(limit, run.stops_within ? poller : nullptr)) return {.status = RunStatus::interrupted};
+  const Index rows = run.batch * run.accumulate;  // of an update
+  RunEnd end;
+  until = std::min(until, x.rows);
+  while (cursor.row < until && end.status == RunStatus::done) {
+    const Index updates = std::min(tuner_.steps(), block_count(until - cursor.row, rows)), before = cursor.updates;
+    const Index last = std::min(cursor.row + updates * rows, until);
+    const auto start = std::chrono::steady_clock::now();
+    end = run_segment(run, cursor, {last, tuner_.threads(), poller});
+    tuner_.record(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(),
+                  cursor.updates - before, threads_used_);
+  }
+  if (end.status == RunStatus::done && cursor.row < x.rows) end.status = RunStatus::stopped;
+  return end;
+}
+
+template class TeamExecutor<float>;
+template class TeamExecutor<double>;
+template std::unique_ptr<Executor<float>> make_executor(std::shared_ptr<const Plan>, const OpTable<float>&);
+template std::unique_ptr<Executor<double>> make_executor(std::shared_ptr<const Plan>, const OpTable<double>&);
+
+}  // namespace stoop

@@ -1,0 +1,52 @@
+// The executor that works with a team of threads, whose size it tunes.
+#pragma once
+
+#include <vector>
+
+#include "../team/tuner.hpp"
+#include "batch_loss.hpp"
+#include "executor.hpp"
+#include "steps_context.hpp"
+
+namespace stoop {
+
+// A part of a run for a team of one size.
+struct Segment {
+  Index last = 0;  // the end of the update that does the sample before this one
+  int threads = 1;
+  Poller* poller = nullptr;
+};
+
+template <class T>
+class TeamExecutor final : public Executor<T> {
+ public:
+  TeamExecutor(std::shared_ptr<const Plan> plan, const OpTable<T>& ops);
+  ~TeamExecutor() override;
+
+  RunEnd run(const TrainingRun<T>& run, Cursor& cursor, Index until) override;
+
+ private:
+  template <class>
+  friend class TeamRun;
+  struct Place;
+
+  bool reserve_threads(int threads, Poller* poller);
+  RunEnd run_segment(const TrainingRun<T>& run, Cursor& cursor, const Segment& segment);
+  void tune_for(int limit, double flops, bool fixed);
+
+  const OpTable<T>& ops_;
+  AlignedBuffer<std::byte> arena_;
+  std::vector<BoundBuffer<T>> bound_;
+  AlignedBuffer<T> scratch_;  // per thread: packing for products, then one parameter block
+  Index gemm_scratch_ = 0;
+  Index thread_scratch_ = 0;
+  LossMemory loss_memory_;
+  std::vector<double> penalties_, grad_sums_, grad_norms_;  // per parameter block
+  std::vector<Place> places_;                               // per share of a team
+  TeamTuner tuner_{1, 0.0};                                 // for teams of up to tuned_limit_ and updates of tuned_flops_
+  int tuned_limit_ = 0;
+  double tuned_flops_ = 0.0;
+  int threads_used_ = 0;  // by the last segment
+};
+
+}  // namespace stoop

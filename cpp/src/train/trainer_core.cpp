@@ -1,0 +1,243 @@
+#include "trainer_core.hpp"
+
+#include <algorithm>
+#include <limits>
+#include <numeric>
+#include <string>
+#include <utility>
+
+#include <stoop/error.hpp>
+#include <stoop/runtime.hpp>
+
+#include "../cpu/select.hpp"
+#include "../data/checks.hpp"
+#include "../graph/element_range.hpp"
+#include "../run/infer.hpp"
+#include "../run/thread_count.hpp"
+
+namespace stoop {
+namespace {
+
+constexpr Index kEvaluationRows = 128;
+
+// Those in use, with products in bfloat16 where they are asked for; a precision that cannot be had is refused.
+template <class T>
+OpTable<T> kernels_for(Precision precision) {
+  check_precision<T>(precision);
+  OpTable<T> table = active_table<T>();
+  if (precision == Precision::bfloat16) table.bfloat16 = &bfloat16_table(select_bfloat16());
+  return table;
+}
+
+}  // namespace
+
+template <class T>
+TrainerCore<T>::TrainerCore(Model<T>& trained, TrainerConfig settings)
+    : model(trained),
+      layers(trained.config().layers),
+      config(std::move(settings)),
+      graph(build_graph(model.config(), kAlignment / static_cast<Index>(sizeof(T)))),
+      provider(select_gemm_provider()),
+      ops(kernels_for<T>(config.precision)),
+      products(product_table(ops.name)) {
+  check_settings(config);
+  const Index size = parameter_count();
+  for (int i = 0; i < state_count(config.optimizer); ++i) state.optimizer[i].reset(size);
+  if (config.ema) state.average.reset(size);
+  if (is_full_batch(config.optimizer)) {
+    full_batch = std::make_unique<FullBatchOptimizer<T>>(config.optimizer);
+  }
+  bind_model("Trainer");
+  start_average();
+}
+
+template <class T>
+void TrainerCore<T>::check_settings(const TrainerConfig& settings) const {
+  check_config(settings, graph);
+  check_numbers(ElementRange(sizeof(T)), settings);
+}
+
+template <class T>
+void TrainerCore<T>::bind_model(std::string_view where) {
+  if (model.config().layers != layers || model.input_dim() != graph.nodes.front().out_features) {
+    throw_value_error(where, "the model has other layers than when this trainer was made", "expected the same",
+                      "make a new Trainer");
+  }
+  state.parameters = model.parameter_block();
+  state.running = model.buffer_block();
+}
+
+template <class T>
+void TrainerCore<T>::check_not_swapped(std::string_view where) const {
+  if (!state.swapped) return;
+  throw_value_error(where, "the model holds the average of its parameters", "expected the parameters themselves",
+                    "call swap_ema again before training goes on");
+}
+
+template <class T>
+void TrainerCore<T>::check_block(std::string_view where, const char* what, std::size_t size) const {
+  if (static_cast<Index>(size) == parameter_count()) return;
+  throw_value_error(where, std::string(what) + " has " + std::to_string(size) + " elements",
+                    "expected " + std::to_string(parameter_count()), "give it the size of Model::parameter_block()");
+}
+
+template <class T>
+void TrainerCore<T>::check_batch(std::string_view where, Index rows, Index batch) const {
+  if ((rows > 1 && batch > 1) || !has_batch_norm()) return;
+  throw_value_error(where, rows > 1 ? "batch_size=1 with a BatchNorm" : "one sample with a BatchNorm",
+                    "expected at least two samples in a batch",
+                    "give more samples, or use LayerNorm, which needs no batch");
+}
+
+// What the user asks of the model, and second derivatives, are not rounded to bfloat16.
+template <class T>
+PlanRequest TrainerCore<T>::plan_request(PlanKind kind, Index batch, bool class_targets) const {
+  const bool trains = kind == PlanKind::training || kind == PlanKind::checked || kind == PlanKind::gradient;
+  PlanRequest request;
+  request.kind = kind;
+  request.graph = &graph;
+  request.loss = loss();
+  request.class_targets = class_targets;
+  request.batch = batch;
+  request.element_size = sizeof(T);
+  request.provider = trains && config.precision == Precision::bfloat16 ? GemmProvider::bfloat16 : provider;
+  request.table = products;
+  request.limit_norm = config.max_norm.has_value();
+  return request;
+}
+
+template <class T>
+Executor<T>& TrainerCore<T>::executor(PlanKind kind, Index batch, const Dataset<T>& data) {
+  return plans.executor(plan_request(kind, batch, data.has_classes()));
+}
+
+template <class T>
+SampleRows<T> TrainerCore<T>::rows_of(const Dataset<T>& data) const {
+  SampleRows<T> rows = data.as_they_lie();
+  rows.scale = static_cast<T>(model.config().input_scale);
+  rows.shift = static_cast<T>(model.config().input_shift);
+  return rows;
+}
+
+template <class T>
+TrainingRun<T> TrainerCore<T>::make_run(const Dataset<T>& data, Index batch) {
+  TrainingRun<T> run;
+  static_cast<StateView<T>&>(run) = state.view();
+  run.data = rows_of(data);
+  run.loss_numbers = numbers_of(config.loss);
+  run.batch = batch;
+  run.seed = config.seed;
+  run.l1 = config.l1;
+  run.l2 = config.l2;
+  run.fixed_penalty = penalty(Weights::frozen);
+  run.first_update = state.steps;
+  run.num_threads = config.num_threads;
+  return run;
+}
+
+template <class T>
+TrainingRun<T> TrainerCore<T>::make_update_run(const Dataset<T>& data, Index batch, bool keeps_gradient) {
+  start_average();
+  if (keeps_gradient) state.gradient.reserve(parameter_count());
+  TrainingRun<T> run = make_run(data, batch);
+  run.optimizer = &config.optimizer;
+  run.clip_norm = config.clip_norm.value_or(0.0);
+  run.clip_value = config.clip_value.value_or(0.0);
+  run.max_norm = config.max_norm.value_or(0.0);
+  run.average_decay = config.ema.value_or(0.0);
+  return run;
+}
+
+template <class T>
+void TrainerCore<T>::read_ahead(TrainingRun<T>& run) {
+  if (!run.data.x.mapped) return;
+  run.read_ahead = &pages;
+  pages.start(run.data.x, run.data.order, run.data.x.rows);
+}
+
+template <class T>
+void TrainerCore<T>::prepare_updates(Index first, std::span<double> rates) {
+  schedule_of(config.optimizer).fill(first, state.epoch, rates);
+  check_rates(rates, first);
+  model.set_output_by_training(output_of(loss()));
+}
+
+template <class T>
+void TrainerCore<T>::start_average() {
+  if (config.ema && state.steps == 0) {
+    std::copy(state.parameters.begin(), state.parameters.end(), state.average.data());
+  }
+}
+
+// Layers that need all rows together get them together; else the walk goes by parts, to save memory.
+template <class T>
+Answer TrainerCore<T>::ask(Question question, const GradientMode& mode, TrainingRun<T>& run) {
+  constexpr Index kPart = 1024;
+  const Index rows = run.data.x.rows;
+  run.batch = mode.training && has_batch_norm() ? rows : std::min(rows, kPart);
+  run.accumulate = block_count(rows, run.batch);
+  run.stops_within = run.poller != nullptr;
+  const PlanKind kind = question == Question::curvature ? PlanKind::curvature : PlanKind::gradient;
+  PlanRequest request = plan_request(kind, run.batch, run.data.classes != nullptr);
+  request.batch_statistics = mode.training;
+  request.dropout = mode.dropout;
+  request.backward = question != Question::loss;
+  request.update_statistics = question == Question::statistics;
+  read_ahead(run);
+  Answer answer;
+  const RunEnd end = plans.executor(request).run(run, answer.sums, rows);
+  if (end.status == RunStatus::interrupted) throw_interrupted("Trainer");
+  refuse_bad_data("Trainer", run.data.x, end);
+  answer.finite = end.status == RunStatus::done;
+  return answer;
+}
+
+template <class T>
+Metrics TrainerCore<T>::evaluate(const Dataset<T>& data, Poller* poller) {
+  if (evaluation == nullptr) {
+    evaluation =
+        std::make_shared<const Plan>(build_plan(plan_request(PlanKind::evaluation, kEvaluationRows, false)));
+  }
+  const double rows = static_cast<double>(data.rows());
+  InferenceRun<T> run;
+  run.plan = evaluation.get();
+  run.ops = &ops;
+  run.parameters = state.parameters.data();
+  run.running = state.running.data();
+  run.loss_numbers = numbers_of(config.loss);
+  run.data = rows_of(data);
+  run.threads = threads_for(evaluation->flops / kEvaluationRows * rows, config.num_threads);
+  run.poller = poller;
+  const InferenceResult result = run_inference(run);
+  if (result.interrupted) throw_interrupted("Trainer.evaluate");
+  refuse_bad_row<T>("Trainer.evaluate", data.x(), result.non_finite_row);
+  refuse_bad_label("Trainer.evaluate", result.bad_label, model.output_dim());
+  const double* relative = run.data.weights;
+  const double weight = relative == nullptr ? rows : std::accumulate(relative, relative + data.rows(), 0.0);
+  const double accuracy = has_accuracy(loss()) ? result.correct / rows : std::numeric_limits<double>::quiet_NaN();
+  return {result.loss_sum / weight + penalty(Weights::all), accuracy};
+}
+
+template <class T>
+void TrainerCore<T>::refuse_bad_data(std::string_view where, const InputView& x, const RunEnd& end) const {
+  refuse_bad_row<T>(where, x, end.bad_row);
+  refuse_bad_label(where, end.bad_label, model.output_dim());
+}
+
+template <class T>
+void TrainerCore<T>::refuse_update(std::string_view where, double rate, const RunEnd& end, Index updates_before) const {
+  const auto refuse = [&](const std::string& cause, const std::string& what) {
+    throw NonFiniteLossError(state.steps, state.epoch, cause, where, what);
+  };
+  if (end.too_long > 0.0) refuse(cause_of_long_step(rate), long_step<T>(end.too_long));
+  if (end.too_steep > 0.0) {
+    refuse(cause_of_steep_gradient(rate, updates_before), steep_gradient<T>(config.optimizer, end.too_steep));
+  }
+  const std::string cause = cause_of_overflow<T>(config, graph, model.parameter_block().data(), rate, updates_before);
+  throw NonFiniteLossError(state.steps, state.epoch, cause, where);
+}
+
+template struct TrainerCore<float>;
+template struct TrainerCore<double>;
+
+}  // namespace stoop

@@ -1,0 +1,106 @@
+// What a Trainer holds, and how it asks its executors. The public calls, which check what they are given and make the
+// errors, are in trainer.cpp and fit.cpp.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include <stoop/runtime.hpp>
+#include <stoop/trainer.hpp>
+
+#include "../data/dataset.hpp"
+#include "../graph/graph.hpp"
+#include "../run/executor.hpp"
+#include "../run/plan_cache.hpp"
+#include "full_batch.hpp"
+#include "rollback.hpp"
+#include "settings.hpp"
+
+namespace stoop {
+
+// What is asked about the objective without an update.
+enum class Question { gradient, curvature, loss, statistics };  // the last: of the layers, which keep them
+
+struct Answer {
+  Cursor sums;
+  bool finite = true;
+};
+
+template <class T>
+struct TrainerCore {
+  TrainerCore(Model<T>& trained, TrainerConfig settings);
+
+  Model<T>& model;
+  const std::vector<Layer> layers;  // of the model when the plans were made
+  TrainerConfig config;
+  Graph graph;
+  GemmProvider provider;
+  const OpTable<T> ops;
+  const ProductTable* const products;
+  LiveState<T> state;
+  Rollback<T> saved;
+  Cursor cursor;  // of the epoch that runs, or ran last
+  PlanCache<T> plans{ops};
+  std::shared_ptr<const Plan> evaluation;
+  std::vector<std::int32_t> order;                    // of the samples in this epoch
+  ReadAhead pages;                                    // of a mapped X
+  std::unique_ptr<FullBatchOptimizer<T>> full_batch;  // where the optimizer is one
+  double last_correct = 0.0;                          // samples, of the last evaluation for it
+
+  Index parameter_count() const { return static_cast<Index>(model.parameter_block().size()); }
+  LossKind loss() const { return kind_of(config.loss); }
+  DataNeeds needs() const { return {model.input_dim(), model.output_dim(), loss()}; }
+  bool has_batch_norm() const { return has_node(graph, NodeKind::batch_norm); }
+  int most_threads() const { return config.num_threads > 0 ? config.num_threads : get_num_threads(); }
+  double penalty(Weights which) const { return penalty_of<T>(config, graph, model.parameter_block().data(), which); }
+
+  // ---- checks: ValueError ----
+  void check_settings(const TrainerConfig& settings) const;
+  // A model that was assigned other layers has left this trainer's plans behind. Finds the arrays of the model, which may
+  // have been assigned another one of the same layers.
+  void bind_model(std::string_view where);
+  void check_not_swapped(std::string_view where) const;
+  void check_block(std::string_view where, const char* what, std::size_t size) const;
+  // The variance of one sample is zero whatever it is.
+  void check_batch(std::string_view where, Index rows, Index batch) const;
+
+  // ---- executors ----
+  // For updates on batches of up to `batch` rows.
+  Executor<T>& executor(PlanKind kind, Index batch, const Dataset<T>& data);
+  PlanRequest plan_request(PlanKind kind, Index batch, bool class_targets) const;
+
+  // ---- runs ----
+  SampleRows<T> rows_of(const Dataset<T>& data) const;
+  TrainingRun<T> make_run(const Dataset<T>& data, Index batch);
+  // One that changes the parameters, but for its learning rates.
+  TrainingRun<T> make_update_run(const Dataset<T>& data, Index batch, bool keeps_gradient);
+  // Asks for the pages of a mapped X.
+  void read_ahead(TrainingRun<T>& run);
+  // The learning rates of the updates from `first` on, as many as `rates` has places; and says what the outputs mean.
+  void prepare_updates(Index first, std::span<double> rates);
+  // Until the first update the average is the parameters, whatever was done to them.
+  void start_average();
+  // All of the samples as one batch, with the layers behaving as `mode` says. Interrupted, and ValueError for bad data.
+  Answer ask(Question question, const GradientMode& mode, TrainingRun<T>& run);
+  Metrics evaluate(const Dataset<T>& data, Poller* poller);
+
+  // ---- errors ----
+  // For data that were found to be bad as they were read.
+  void refuse_bad_data(std::string_view where, const InputView& x, const RunEnd& end) const;
+  // For an update that cannot be made, or should not have been, when the parameters are the last good ones again.
+  [[noreturn]] void refuse_update(std::string_view where, double rate, const RunEnd& end, Index updates_before) const;
+
+  // ---- trainer_full_batch.cpp ----
+  Objective<T> make_objective(const Dataset<T>& data, Poller* poller);
+  // One iteration, which is an epoch; nothing if it was interrupted.
+  std::optional<EpochResult> run_iteration(const Dataset<T>& data, const Objective<T>& objective, std::string_view where);
+};
+
+template <class T>
+struct Trainer<T>::Impl : TrainerCore<T> {
+  using TrainerCore<T>::TrainerCore;
+};
+
+}  // namespace stoop
