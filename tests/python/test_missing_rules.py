@@ -1,4 +1,4 @@
-"""Where a Spec, a formula or a rule is missing, the compiler stops at it: a copy of the sources without it is compiled."""
+"""A Spec, a formula or a rule that is missing stops the compiler: a copy of the sources without it is compiled."""
 
 from __future__ import annotations
 
