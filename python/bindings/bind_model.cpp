@@ -24,7 +24,7 @@ namespace {
 
 using ReleaseGil = py::call_guard<ReleasedGil>;
 
-// These take the object itself, so that it lives as long as the core is in it, whatever others let go of.
+// These take the object itself, so that it lives as long as the core uses it, whatever references are dropped.
 template <class T>
 Array<T> predict(const py::object& self, const py::array& x) {
   const auto& model = self.cast<const Model<T>&>();

@@ -18,7 +18,7 @@ namespace {
 
 py::object limit(double value) { return std::isfinite(value) ? py::cast(value) : py::none(); }
 
-// What a member may be, as Python says it; a layer or an initialiser is an "object".
+// The types of members, with Python's words. A layer or an initialiser is an "object".
 template <class Member>
 const char* type_of(const Member&) {
   if (std::same_as<Member, bool>) return "bool";
@@ -108,7 +108,7 @@ py::dict initializer_specs() {
   return out;
 }
 
-// With what a loss takes and gives.
+// Adds the targets that a loss takes and the outputs that it gives.
 py::dict loss_specs() {
   py::dict out = specs_of<Loss>();
   for_each_alternative<Loss>([&]<class Op>(TypeOf<Op>) {

@@ -42,7 +42,7 @@ TYPED_TEST(Training, FitLearnsClassesAndValues) {
       const History history = trainer.fit(samples.x(), samples.y(loss), {.epochs = 40, .batch_size = 16});
       ASSERT_EQ(history.loss.size(), 40u);
       const Metrics metrics = trainer.evaluate(samples.x(), samples.y(loss));
-      EXPECT_LT(history.loss.back(), 0.9 * history.loss.front()) << name_of(kind_of(optimizer));
+      EXPECT_LT(history.loss.back(), 0.9 * history.loss.front()) << name_of(optimizer);
       EXPECT_LT(metrics.loss, 0.9 * history.loss.front());
       EXPECT_TRUE(metrics.accuracy > 0.9 || !takes_classes(kind_of(loss))) << metrics.accuracy;
     }
@@ -157,7 +157,7 @@ TYPED_TEST(Training, FitWithoutShufflingIsASequenceOfSteps) {
         if (!takes_classes(kind_of(loss))) y = Targets<T>(matrix(samples.values.data() + start * 3, rows, 3));
         loss_sum += steps.step(matrix(samples.features.data() + start * 4, rows, 4), y) * static_cast<double>(rows);
       }
-      EXPECT_TRUE(same_bits<T>(fitted.parameter_block(), stepped.parameter_block())) << name_of(kind_of(optimizer));
+      EXPECT_TRUE(same_bits<T>(fitted.parameter_block(), stepped.parameter_block())) << name_of(optimizer);
       EXPECT_NEAR(history.loss[0], loss_sum / 45.0, 1e-12 * loss_sum);
       EXPECT_EQ(fits.steps(), steps.steps());
     }
@@ -302,7 +302,7 @@ TYPED_TEST(Training, OnEpochMayCallTheTrainer) {
                                    {.optimizer = LBFGS{}},
                                    {.optimizer = NewtonCG{}}};
   for (const TrainerConfig& config : configs) {
-    const bool full_batch = is_full_batch(kind_of(config.optimizer));
+    const bool full_batch = is_full_batch(config.optimizer);
     const std::function<void(Trainer<T>&, Model<T>&)> calls[] = {
         [&](Trainer<T>& t, Model<T>&) { t.step(more.x(), more.classes); },
         [&](Trainer<T>& t, Model<T>&) { t.step(fewer.x(), fewer.classes); },
@@ -325,8 +325,8 @@ TYPED_TEST(Training, OnEpochMayCallTheTrainer) {
         losses.push_back(separate.fit(samples.x(), samples.classes, {.batch_size = options.batch_size}).loss[0]);
         call(separate, twin);
       }
-      EXPECT_EQ(history.loss, losses) << name_of(kind_of(config.optimizer));
-      EXPECT_TRUE(same_bits<T>(model.parameter_block(), twin.parameter_block())) << name_of(kind_of(config.optimizer));
+      EXPECT_EQ(history.loss, losses) << name_of(config.optimizer);
+      EXPECT_TRUE(same_bits<T>(model.parameter_block(), twin.parameter_block())) << name_of(config.optimizer);
       EXPECT_EQ(trainer.steps(), separate.steps());
     }
   }

@@ -56,7 +56,7 @@ EpochSettings settings_of(const FitOptions<T>& options, const TrainerCore<T>& co
   return how;
 }
 
-// An epoch whose validation is interrupted keeps NaN for what was not measured.
+// If the validation of an epoch is interrupted, the values that were not measured stay NaN.
 template <class T>
 void validate(TrainerCore<T>& core, const Dataset<T>& data, const KeepGoing& keep_going, EpochResult& result,
               bool& interrupted) {
@@ -70,7 +70,7 @@ void validate(TrainerCore<T>& core, const Dataset<T>& data, const KeepGoing& kee
   }
 }
 
-// Runs an epoch; nothing if it was interrupted before its end.
+// Runs an epoch. Returns nothing if it was interrupted before its end.
 using RunOne = std::function<std::optional<EpochResult>(bool& interrupted)>;
 
 // on_epoch may call the trainer, also to train.
@@ -145,7 +145,7 @@ History Trainer<T>::fit(const InputView& x, const Targets<T>& y, const FitOption
   Poller* const asked = options.keep_going ? &checking : nullptr;
   const Dataset<T> data(kWhere, x, y, core.needs(), asked);
   std::optional<Dataset<T>> validation;
-  if (options.validation_x) {  // all of it now: what is wrong with it should not be found after an epoch
+  if (options.validation_x) {  // checked completely now, so that errors in it are found before the first epoch
     validation.emplace("Trainer.fit, validation_data", *options.validation_x, options.validation_y, core.needs(), asked,
                        true);
   }

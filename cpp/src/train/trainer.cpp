@@ -1,4 +1,4 @@
-// The calls of Trainer<T> but for fit: they check what they are given, and make the errors.
+// The calls of Trainer<T> except fit. They check their arguments and throw the errors.
 
 #include <algorithm>
 #include <limits>
@@ -36,7 +36,7 @@ double Trainer<T>::step(const InputView& batch, const Targets<T>& y, const KeepG
   TrainerCore<T>& core = *impl_;
   Poller poller(keep_going);
   InputView x = batch;
-  x.mapped = false;  // all of it is read at once anyway: checked first, like any other
+  x.mapped = false;  // all of it is read at once, so it is checked first like any other
   core.check_not_swapped(kWhere);
   core.bind_model(kWhere);
   const Dataset<T> data(kWhere, x, y, core.needs(), keep_going ? &poller : nullptr);
@@ -71,7 +71,7 @@ double Trainer<T>::loss_and_grad(const InputView& x, const Targets<T>& y, std::s
   TrainingRun<T> run = core.make_run(data, x.rows);
   run.gradient = gradient.data();
   run.poller = keep_going ? &poller : nullptr;
-  if (gradient.empty()) run.fixed_penalty = core.penalty(Weights::all);  // nothing else visits the weights
+  if (gradient.empty()) run.fixed_penalty = core.penalty(Weights::all);  // no step visits the weights
   const Answer answer = core.ask(gradient.empty() ? Question::loss : Question::gradient, mode, run);
   // A run that stopped at a non-finite loss has no gradient; the loss is the sum that was found there.
   if (!answer.finite) std::fill(gradient.begin(), gradient.end(), std::numeric_limits<T>::quiet_NaN());

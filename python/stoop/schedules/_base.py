@@ -10,7 +10,7 @@ import numpy.typing as npt
 from stoop import _core
 from stoop._checks import integer
 from stoop._config import Config
-from stoop._errors import refuse_name
+from stoop._errors import message, refuse_name
 
 # For each schedule of a learning rate that holds no other, in order: its Python function and what t counts, or None.
 PythonRates = list[tuple[Callable[[int], float], str] | None]
@@ -58,6 +58,20 @@ class Schedule(Config, kind="schedule"):
 
     def _rates(self, first: int, count: int) -> npt.NDArray[np.float64]:
         return _core.schedule_rates(json.dumps(self.to_config()), self._python_rates(), first, count)
+
+
+def sequence(where: str, name: str, values: Any) -> list[Any]:
+    """Return what is in a sequence.
+
+    Raises
+    ------
+    TypeError
+        If it is none.
+    """
+    try:
+        return list(values)
+    except TypeError:
+        raise TypeError(message(where, f"{name} is {values!r}", "expected a sequence", "give a list")) from None
 
 
 def python_rates(learning_rate: Any) -> PythonRates:

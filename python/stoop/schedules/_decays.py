@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from stoop._checks import NOT_NEGATIVE, integer, real
 from stoop._errors import message
-from stoop.schedules._base import Schedule
+from stoop.schedules._base import Schedule, sequence
 
 
 @dataclass(frozen=True)
@@ -89,8 +89,10 @@ class Piecewise(Schedule):
         source = getattr(values, "__self__", None)
         if isinstance(source, Piecewise):  # the method `values`, which dataclasses.replace hands on
             values = source.rates
-        starts = tuple(integer("Piecewise", "a boundary", b, 0) for b in _sequence("boundaries", boundaries))
-        rates = tuple(real("Piecewise", "a value", v, NOT_NEGATIVE) for v in _sequence("values", values))
+        starts = tuple(
+            integer("Piecewise", "a boundary", b, 0) for b in sequence("Piecewise", "boundaries", boundaries)
+        )
+        rates = tuple(real("Piecewise", "a value", v, NOT_NEGATIVE) for v in sequence("Piecewise", "values", values))
         object.__setattr__(self, "boundaries", starts)
         object.__setattr__(self, "rates", rates)
         object.__setattr__(self, "per", per)
@@ -202,11 +204,3 @@ class InverseSqrt(Schedule):
     type_name: ClassVar[str] = "inverse_sqrt"
     lr: float
     per: str = "step"
-
-
-def _sequence(name: str, values: Any) -> list[Any]:
-    try:
-        return list(values)
-    except TypeError:
-        given = f"{name} is {values!r}"
-        raise TypeError(message("Piecewise", given, "expected a sequence", "give a list")) from None

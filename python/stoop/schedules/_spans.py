@@ -122,3 +122,61 @@ class OneCycle(Schedule):
     div_factor: float = 25.0
     final_div_factor: float = 1e4
     per: str = "step"
+
+
+@dataclass(frozen=True)
+class CosLog4(Schedule):
+    """``lr * (1 - cos(2*pi * log2(1 + 15*t/steps))) / 2``: four cycles, each about twice as long as the one before.
+
+    It begins with 0, and is 0 from t = steps on. Holzmüller, Grinsztajn & Steinwart 2024 (RealMLP), section 3.
+
+    Parameters
+    ----------
+    lr : float
+        >= 0.
+    steps : int
+        >= 1.
+    per : {"step", "epoch"}, default "step"
+
+    Raises
+    ------
+    ValueError, TypeError
+        For a value outside its range, or of another kind.
+    """
+
+    type_name: ClassVar[str] = "cos_log4"
+    lr: float
+    steps: int
+    per: str = "step"
+
+
+@dataclass(frozen=True)
+class FlatCosine(Schedule):
+    """`lr` until t = pct_start*steps, then half a cosine to `end` at t = steps, and `end` from there on.
+
+    As ``fit_flat_cos`` of fastai, whose name `pct_start` is.
+
+    Parameters
+    ----------
+    lr : float
+        >= 0.
+    steps : int
+        >= 1.
+    pct_start : float, default 0.75
+        Share of the steps before the rate falls, in [0, 1].
+    end : float, default 0.0
+        >= 0.
+    per : {"step", "epoch"}, default "step"
+
+    Raises
+    ------
+    ValueError, TypeError
+        For a value outside its range, or of another kind.
+    """
+
+    type_name: ClassVar[str] = "flat_cosine"
+    lr: float
+    steps: int
+    pct_start: float = 0.75
+    end: float = 0.0
+    per: str = "step"
