@@ -1,9 +1,9 @@
 """The element-wise layers, each also what ``Dense(activation=...)`` takes by name or as an object."""
 
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, field, fields
 from typing import Any, ClassVar
 
-from stoop._config import Config, class_named
+from stoop._config import Config, class_named, dataclass
 
 __all__ = [
     "ELU",

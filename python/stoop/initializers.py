@@ -14,11 +14,10 @@ orthogonal                         1 / max(fan_in, fan_out)    Saxe, McClelland 
 The draws depend on the seed of the model and on the position only, never on the number of threads.
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 from stoop._checks import real
-from stoop._config import SPECS, Config, bounds_of, checked
+from stoop._config import SPECS, Config, bounds_of, checked, dataclass
 from stoop._errors import message, refuse_name
 
 _VALUES = {name: spec["fields"].get("value") for name, spec in SPECS["initializer"].items()}

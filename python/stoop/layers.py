@@ -4,12 +4,12 @@ Everything is checked when a layer is made, so a typing error shows on the line 
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from itertools import chain
 from typing import Any, ClassVar
 
 from stoop import _core, activations
-from stoop._config import class_named
+from stoop._config import class_named, dataclass
 from stoop._errors import message
 from stoop.activations import *  # noqa: F403  all of its classes are layers
 from stoop.activations import Activation, Layer, activation_from_config

@@ -3,10 +3,9 @@
 With sample weights it is the weighted mean, divided by the sum of the weights.
 """
 
-from dataclasses import dataclass
 from typing import ClassVar
 
-from stoop._config import Config
+from stoop._config import Config, dataclass
 
 
 class Loss(Config, kind="loss"):

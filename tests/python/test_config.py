@@ -116,3 +116,34 @@ def test_what_the_base_class_gives() -> None:
     assert issubclass(stoop.ReLU, stoop.layers.Layer)
     assert class_named(stoop.layers.Layer, "relu") is class_named(stoop.layers.Activation, "relu") is stoop.ReLU
     assert issubclass(stoop.optimizers.Adam, Config)
+
+
+@pytest.mark.parametrize("make", [lambda: stoop.Dense(3), stoop.losses.Huber, stoop.ReLU])
+def test_they_are_frozen(make: Any) -> None:
+    spec = make()
+    for name in [*vars(spec), "units_", "type_name", "values"]:
+        with pytest.raises(dataclasses.FrozenInstanceError, match=name):
+            setattr(spec, name, 1)
+        with pytest.raises(dataclasses.FrozenInstanceError, match=name):
+            delattr(spec, name)
+    assert spec == make()
+
+
+def test_what_a_user_derives() -> None:
+    class Noted(stoop.losses.Huber):
+        """Has an attribute of its own."""
+
+    @dataclasses.dataclass(frozen=True)
+    class Wider(stoop.Dense):
+        """Has a field of its own."""
+
+        factor: float = 2.0
+
+    noted = Noted(2.0)
+    noted.note = "mine"  # type: ignore[attr-defined]
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        noted.delta = 3.0  # type: ignore[misc]
+    assert Wider(3, factor=4.0) == Wider(3, factor=4.0) != Wider(3)
+    assert repr(Wider(3)).endswith("factor=2.0)")
+    assert stoop.losses.Huber() != Noted()
+    assert hash(stoop.losses.Huber(2.0)) == hash(stoop.losses.Huber(2))

@@ -1,8 +1,8 @@
 """Adam and the optimizers that derive from it: two averages, of the gradient and of its size."""
 
-from dataclasses import dataclass
 from typing import ClassVar
 
+from stoop._config import dataclass
 from stoop.optimizers._base import LearningRate, Optimizer
 
 __all__ = ["Adam", "AdamW", "Adamax", "Lamb", "Nadam", "RAdam"]

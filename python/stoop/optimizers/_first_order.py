@@ -1,8 +1,8 @@
 """Optimizers whose update is a formula of the gradient and of what was accumulated; those like Adam are in `_adam`."""
 
-from dataclasses import dataclass
 from typing import ClassVar
 
+from stoop._config import dataclass
 from stoop._errors import message
 from stoop.optimizers._base import LearningRate, Optimizer
 

@@ -1,8 +1,8 @@
 """Optimizers of the full batch."""
 
-from dataclasses import dataclass
 from typing import Any, ClassVar, NoReturn
 
+from stoop._config import dataclass
 from stoop._errors import message
 from stoop.optimizers._base import LearningRate, Optimizer
 

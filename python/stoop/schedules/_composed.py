@@ -2,7 +2,6 @@
 
 import copy
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, ClassVar
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from stoop._callables import WeakCall, check_picklable
 from stoop._checks import POSITIVE, integer, real
+from stoop._config import dataclass
 from stoop._errors import message
 from stoop.schedules._base import PythonRates, Schedule, sequence
 from stoop.schedules._decays import Constant

@@ -1,8 +1,8 @@
 """Schedules that come back to where they were."""
 
-from dataclasses import dataclass
 from typing import ClassVar
 
+from stoop._config import dataclass
 from stoop.schedules._base import Schedule
 
 

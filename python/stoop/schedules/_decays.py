@@ -1,11 +1,12 @@
 """Schedules that fall for as long as training goes on."""
 
 from collections.abc import Iterable
-from dataclasses import InitVar, dataclass, field
+from dataclasses import InitVar, field
 from itertools import pairwise
 from typing import Any, ClassVar
 
 from stoop._checks import NOT_NEGATIVE, integer, real
+from stoop._config import dataclass
 from stoop._errors import message
 from stoop.schedules._base import Schedule, sequence
 

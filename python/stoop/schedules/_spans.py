@@ -1,8 +1,8 @@
 """Schedules of a given length: `steps` updates or epochs."""
 
-from dataclasses import dataclass
 from typing import ClassVar
 
+from stoop._config import dataclass
 from stoop.schedules._base import Schedule
 
 
