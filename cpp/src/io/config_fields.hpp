@@ -2,7 +2,6 @@
 // There is no JSON here; config_json.cpp gives the visitor.
 #pragma once
 
-#include <concepts>
 #include <type_traits>
 
 #include <stoop/model.hpp>
@@ -24,7 +23,7 @@ concept HasSpec = requires { Spec<T>::kFields; };
 // Returns whether a field is written. A field that is written only if it differs from its default may be missing.
 template <class Op, class Member>
 bool is_written(const Op& op, const Field<Op, Member>& field) {
-  if constexpr (std::equality_comparable<Member>) {
+  if constexpr (std::is_scalar_v<Member>) {
     const Op defaults{};
     return field.presence != Key::if_changed || op.*field.member != defaults.*field.member;
   }

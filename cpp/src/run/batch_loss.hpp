@@ -49,7 +49,7 @@ class BatchLoss {
   void compute_tangent(const StepContext<T>& context, const Step& step, const Batch& batch, const Slice& slice) {
     const LossArgs<T> args = args_of(context, step, batch, slice.row, slice.rows());
     ops_.loss_tangent[static_cast<int>(plan_.loss)](
-        {args, context.at(step.tangent, slice.row), context.stride(step.tangent)});
+        {args, context.at(step.x_tangent, slice.row), context.stride(step.x_tangent)});
   }
 
   // In units of Batch::weight_unit.
@@ -70,8 +70,8 @@ class BatchLoss {
     LossArgs<T> args{};
     args.rows = rows;
     args.cols = step.out_features;
-    args.output = context.at(step.input, i);
-    args.ld_output = context.stride(step.input);
+    args.output = context.at(step.x, i);
+    args.ld_output = context.stride(step.x);
     if (plan_.class_targets) {
       args.classes = memory_.classes.data() + i;
     } else {
@@ -79,9 +79,9 @@ class BatchLoss {
       args.ld_targets = context.stride(plan_.target_buffer);
     }
     if (run_.data.weights != nullptr) args.weights = memory_.weights.data() + i;
-    if (step.output != kNone) {
-      args.grad = context.at(step.output, i);
-      args.ld_grad = context.stride(step.output);
+    if (step.out != kNone) {
+      args.grad = context.at(step.out, i);
+      args.ld_grad = context.stride(step.out);
     }
     // A batch without weight changes nothing.
     args.grad_scale = batch.weight > 0.0 ? static_cast<T>(batch.weight_unit / batch.weight) : T(0);

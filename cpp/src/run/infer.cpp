@@ -79,8 +79,8 @@ LossArgs<T> loss_args(const InferenceRun<T>& run, const StepContext<T>& context,
   LossArgs<T> args{};
   args.rows = rows.end - start;
   args.cols = step.out_features;
-  args.output = context.at(step.input, 0);
-  args.ld_output = context.stride(step.input);
+  args.output = context.at(step.x, 0);
+  args.ld_output = context.stride(step.x);
   args.classes = run.data.classes == nullptr ? nullptr : labels;
   args.targets = run.data.values.data == nullptr ? nullptr : run.data.values.data + start * run.data.values.stride;
   args.ld_targets = run.data.values.stride;
@@ -117,6 +117,7 @@ struct Walk {
     labels = reinterpret_cast<std::int32_t*>(memory + bound_end);
     bind_buffers(plan, memory, bound.data());
     context.ops = run.ops;
+    context.steps = plan.steps.data();
     context.buffers = bound.data();
     context.parameters = run.parameters;
     context.running = const_cast<T*>(run.running);  // only read by an inference plan
@@ -143,7 +144,7 @@ void infer_chunk(const InferenceRun<T>& run, const Walk<T>& walk, Range rows, st
   walk.bind(run, rows);
   for (const Step& step : run.plan->steps) {
     if (step.kind != StepKind::loss) {
-      run_slice(walk.context, step, {0, rows.end - rows.begin, 0, output_columns(step)});
+      run_slice(walk.context, step, {0, rows.end - rows.begin, 0, step.columns});
     } else {
       for (Index i = rows.begin; run.data.classes != nullptr && i < rows.end; ++i) {
         walk.labels[i - rows.begin] = read_label(run.data.classes, i, step.out_features, bad_label);
@@ -184,7 +185,7 @@ class Together final : public Work {
     const auto run_columns = [&](Index begin, Index end) {
       run_slice(context, step, {0, run_.data.x.rows, begin, end});
     };
-    const Index columns = output_columns(step);
+    const Index columns = step.columns;
     if (step.kind != StepKind::layer_norm) {
       for_each_strip<T>(columns, number, shares_, phase, run_columns);
     } else if (number == 0) {  // it needs all columns of a row

@@ -42,6 +42,7 @@ class TeamExecutor final : public Executor<T> {
   Index thread_scratch_ = 0;
   LossMemory loss_memory_;
   std::vector<double> penalties_, grad_sums_, grad_norms_;  // per parameter block
+  std::vector<double> block_norms_;                         // two for each, of the weight and of its step
   std::vector<Place> places_;                               // per share of a team
   TeamTuner tuner_{1, 0.0};  // for teams of up to tuned_limit_ and updates of tuned_flops_
   int tuned_limit_ = 0;

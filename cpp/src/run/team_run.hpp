@@ -35,7 +35,6 @@ struct alignas(128) TeamExecutor<T>::Place {
   bool may_halt = false;  // the run may end here
   bool met = false;       // the meeting before the step is over
   std::size_t step = 0;   // position in the plan
-  int taken = 0;          // number of next steps that an earlier step has done
 };
 
 // One segment of a run, which its threads share. Each share of the team walks the whole plan with its part of every step's
@@ -51,7 +50,13 @@ class TeamRun final : public Work {
         run_(run),
         segment_(segment),
         shares_(shares),
-        blocks_{plan_, ops_, run_, executor.penalties_.data(), executor.grad_sums_.data(), executor.grad_norms_.data()},
+        blocks_{plan_,
+                ops_,
+                run_,
+                executor.penalties_.data(),
+                executor.grad_sums_.data(),
+                executor.grad_norms_.data(),
+                executor.block_norms_.data()},
         loss_(plan_, ops_, run_, executor.loss_memory_),
         halt_(run.stops_within ? segment.poller : nullptr, mode_) {
     for (int share = 0; share < shares; ++share) place_of(share) = beginning(share);
@@ -86,7 +91,8 @@ class TeamRun final : public Work {
  private:
   // This is done once for an update, not for every batch of it.
   static bool is_of_update(StepKind kind) {
-    return kind == StepKind::check_gradient || kind == StepKind::update_parameter || kind == StepKind::limit_norm;
+    return kind == StepKind::check_gradient || kind == StepKind::update_parameter || kind == StepKind::apply_update ||
+           kind == StepKind::limit_norm;
   }
 
   using Place = typename TeamExecutor<T>::Place;
@@ -102,6 +108,7 @@ class TeamRun final : public Work {
     Place place;
     StepContext<T>& context = place.context;
     context.ops = &ops_;
+    context.steps = plan_.steps.data();
     context.buffers = executor_.bound_.data();
     context.parameters = run_.parameters;
     context.direction = run_.direction;
@@ -131,7 +138,6 @@ class TeamRun final : public Work {
     place.in_batch = true;
     place.may_halt = halt_.may_come();
     place.step = 0;
-    place.taken = 0;
     return true;
   }
 
@@ -140,16 +146,12 @@ class TeamRun final : public Work {
     const std::vector<Step>& steps = plan_.steps;
     for (; place.step < steps.size(); ++place.step) {
       const Step& step = steps[place.step];
-      if (place.taken > 0) {
-        --place.taken;
-        continue;
-      }
+      if (step.taken) continue;
       if (step.barrier && !place.met) {
         place.met = true;
         return Walked::to_meeting;
       }
       place.met = false;
-      place.taken = step.takes;
       if (!place.batch.is_last() && is_of_update(step.kind)) continue;
       if (!run_part(place, step, share)) return Walked::to_stop;
     }
@@ -164,16 +166,16 @@ class TeamRun final : public Work {
     if (step.cut == Cut::rows) {
       const Index row_block = plan_.grouped ? statistics_group(rows) : kRowBlock;
       const Range blocks = stoop::share(block_count(rows, row_block), share, shares_);
-      const Slice slice{blocks.begin * row_block, std::min(blocks.end * row_block, rows), 0, output_columns(step)};
+      const Slice slice{blocks.begin * row_block, std::min(blocks.end * row_block, rows), 0, step.columns};
       if (slice.row < slice.row_end) run_rows(place, step, slice, share);
     } else if (step.cut == Cut::columns) {
-      const Index columns = output_columns(step);
+      const Index columns = step.columns;
       const Range blocks = stoop::share(block_count(columns, kColumnBlock), share, shares_);
       const Slice slice{0, rows, blocks.begin * kColumnBlock, std::min(blocks.end * kColumnBlock, columns)};
       if (slice.column < slice.column_end) run_rows(place, step, slice, share);
     } else if (step.cut == Cut::parameter) {
       T* block = context.scratch + executor_.gemm_scratch_;
-      const Range blocks = stoop::share(block_count(step.extent, step.block), share, shares_);
+      const Range blocks = stoop::share(block_count(step.work.extent, step.block), share, shares_);
       for (Index b = blocks.begin; b < blocks.end && goes_on(place, share); b += step.group) {
         context.same_step = b > blocks.begin;
         blocks_.work(context, step, batch, {b, std::min(b + step.group, blocks.end)}, block, place.update);
@@ -192,7 +194,7 @@ class TeamRun final : public Work {
   // Runs a slice. If the run may be halted, a long slice is cut into pieces of whole blocks of rows, unless it adds up rows.
   void run_rows(const Place& place, const Step& step, Slice slice, int share) {
     constexpr Index kRows = 1024;
-    const bool divides = step.cut == Cut::rows || step.kind == StepKind::dense || step.kind == StepKind::input_gradient;
+    const bool divides = step.cut == Cut::rows || rule_of(step.kind).product.has_value();
     if (!place.may_halt || !divides) return run_step(place.context, step, place.batch, slice);
     const Index block = plan_.grouped ? statistics_group(place.batch.rows) : kRowBlock;
     const Index rows = block_count(kRows, block) * block, end = slice.row_end;
@@ -205,10 +207,10 @@ class TeamRun final : public Work {
   void run_step(const StepContext<T>& context, const Step& step, const Batch& batch, const Slice& slice) {
     switch (step.kind) {
       case StepKind::gather:
-        gather(context, step.output, run_.data.x, batch, slice, run_.data.scale, run_.data.shift);
+        gather(context, step.out, run_.data.x, batch, slice, run_.data.scale, run_.data.shift);
         return run_.data.x.mapped ? look_for_bad_rows(batch, slice) : void();
       case StepKind::gather_targets:
-        return gather(context, step.output, run_.data.values, batch, slice, T(1), T(0));
+        return gather(context, step.out, run_.data.values, batch, slice, T(1), T(0));
       case StepKind::loss:
         return loss_.compute(context, step, batch, slice.row, slice.row_end);
       case StepKind::loss_tangent:
@@ -286,8 +288,9 @@ class TeamRun final : public Work {
     for (const Step& step : plan_.steps) {
       if (step.kind != StepKind::update_parameter) continue;
       const T* accumulated = run_.state[0] == nullptr ? nullptr : run_.state[0] + step.parameter;
-      const SquaredGradient<T> gradient{run_.gradient + step.parameter, accumulated, step.extent * step.row_elements,
-                                        update.grad_scale, update.grad_scale_rest};
+      const SquaredGradient<T> gradient{run_.gradient + step.parameter, accumulated,
+                                        step.work.extent * step.work.row_elements, update.grad_scale,
+                                        update.grad_scale_rest};
       if (stoop::overflows_squares(*run_.optimizer, gradient)) return true;
     }
     return false;

@@ -126,6 +126,10 @@ template <class Op>
 void check_fields(const Op& op, std::string_view of = "") {
   for_each_field<Op>([&](const auto& field) { check_field(op, field, of); });
   if constexpr (requires { Spec<Op>::check(op); }) Spec<Op>::check(op);
+  if constexpr (requires { Spec<Op>::mistake(op); }) {
+    const char* mistake = Spec<Op>::mistake(op);
+    if (mistake != nullptr) throw_value_error(Spec<Op>::kClass, mistake, "expected the opposite", "change one of them");
+  }
 }
 
 }  // namespace stoop

@@ -27,6 +27,10 @@ bool is_full_batch(const Optimizer& optimizer) {
   return std::visit([]<class Op>(const Op&) { return Spec<Op>::kFullBatch; }, optimizer);
 }
 
+bool needs_norms(const Optimizer& optimizer) {
+  return std::visit([]<class Op>(const Op&) { return Spec<Op>::kNeedsNorms; }, optimizer);
+}
+
 int state_count(const Optimizer& optimizer) {
   return std::visit([]<class Op>(const Op& of) { return Spec<Op>::states(of); }, optimizer);
 }

@@ -17,6 +17,9 @@ enum class Squares { none, averaged, added_up };
 struct OptimizerSpec {
   static constexpr bool kFullBatch = false;  // an update is an iteration on all samples; there is no kernel
   static constexpr Squares kSquares = Squares::none;
+  // The update needs the norms of a whole parameter: Formula<Op, T>::update writes the state and the norms of a block,
+  // and leaves the weight to Formula<Op, T>::apply.
+  static constexpr bool kNeedsNorms = false;
 };
 
 // A factor of a running mean.
@@ -117,6 +120,61 @@ struct Spec<Lion> : OptimizerSpec {
   static constexpr std::tuple kFields{kLearningRate<Lion>, factor("beta1", &Lion::beta1, "0.9 is usual"),
                                       factor("beta2", &Lion::beta2, "0.99 is usual"), kWeightDecay<Lion>};
   static constexpr int states(const Lion&) { return 1; }
+};
+
+// Its eps stands inside the roots.
+template <>
+struct Spec<Adadelta> : OptimizerSpec {
+  static constexpr const char* kName = "adadelta";
+  static constexpr const char* kClass = "Adadelta";
+  static constexpr std::tuple kFields{kLearningRate<Adadelta>, factor("rho", &Adadelta::rho, "0.9 is usual"),
+                                      Field{"eps", &Adadelta::eps, above(0), "1e-6 is usual", Holds::size}};
+  static constexpr Squares kSquares = Squares::averaged;
+  static constexpr int states(const Adadelta&) { return 2; }
+};
+
+// It squares nothing; its eps stands beside |g|.
+template <>
+struct Spec<Adamax> : OptimizerSpec {
+  static constexpr const char* kName = "adamax";
+  static constexpr const char* kClass = "Adamax";
+  static constexpr std::tuple kFields{kLearningRate<Adamax>, factor("beta1", &Adamax::beta1, "0.9 is usual"),
+                                      factor("beta2", &Adamax::beta2, "0.999 is usual"),
+                                      Field{"eps", &Adamax::eps, above(0), "1e-8 is usual", Holds::size}};
+  static constexpr int states(const Adamax&) { return 2; }
+};
+
+template <>
+struct Spec<RAdam> : AdamSpec<RAdam> {
+  static constexpr const char* kName = "radam";
+  static constexpr const char* kClass = "RAdam";
+  static constexpr std::tuple kFields = fields();
+  static constexpr int states(const RAdam&) { return 2; }
+};
+
+template <>
+struct Spec<Rprop> : OptimizerSpec {
+  static constexpr const char* kName = "rprop";
+  static constexpr const char* kClass = "Rprop";
+  static constexpr std::tuple kFields{
+      kLearningRate<Rprop>,
+      Field{"eta_minus", &Rprop::eta_minus, Bounds{0, 1, true, true}, "0.5 is usual", Holds::below_one},
+      Field{"eta_plus", &Rprop::eta_plus, above(1), "1.2 is usual"},
+      Field{"min_step_size", &Rprop::min_step_size, above(0), "1e-6 is usual", Holds::size},
+      Field{"max_step_size", &Rprop::max_step_size, above(0), "50 is usual", Holds::size}};
+  static constexpr int states(const Rprop&) { return 2; }  // the gradient before, and the steps
+  static constexpr const char* mistake(const Rprop& rprop) {
+    return rprop.min_step_size > rprop.max_step_size ? "min_step_size is above max_step_size" : nullptr;
+  }
+};
+
+template <>
+struct Spec<Lamb> : AdamSpec<Lamb> {
+  static constexpr const char* kName = "lamb";
+  static constexpr const char* kClass = "Lamb";
+  static constexpr std::tuple kFields = fields(kWeightDecay<Lamb>);
+  static constexpr bool kNeedsNorms = true;
+  static constexpr int states(const Lamb&) { return 2; }
 };
 
 template <>
@@ -232,6 +290,60 @@ struct Rates<Lion> {
 
   static Rates at(const Lion& lion, double lr, Index) {
     return {lr, lion.beta1, 1.0 - lion.beta1, lion.beta2, 1.0 - lion.beta2};
+  }
+};
+
+template <>
+struct Rates<Adadelta> {
+  double lr, rho, rest, eps;
+
+  static Rates at(const Adadelta& adadelta, double lr, Index) {
+    return {lr, adadelta.rho, 1.0 - adadelta.rho, adadelta.eps};
+  }
+};
+
+template <>
+struct Rates<Adamax> {
+  double lr, beta1, rest1, beta2, eps;  // lr: divided by 1-beta1^t
+
+  static Rates at(const Adamax& adamax, double lr, Index t) {
+    return {lr / (1.0 - __builtin_pow(adamax.beta1, static_cast<double>(t))), adamax.beta1, 1.0 - adamax.beta1,
+            adamax.beta2, adamax.eps};
+  }
+};
+
+template <>
+struct Rates<RAdam> : MomentRates {
+  double lr;  // with r_t and the corrections of both biases
+  bool is_adaptive;
+
+  static Rates at(const RAdam& radam, double lr, Index t) {
+    const double steps = static_cast<double>(t), power = __builtin_pow(radam.beta2, steps);
+    const double p = 2.0 / (1.0 - radam.beta2) - 1.0, now = p - 2.0 * steps * power / (1.0 - power);
+    const double corrected = lr / (1.0 - __builtin_pow(radam.beta1, steps));
+    if (!(now > 5.0)) return {MomentRates::at(radam, t), corrected, false};
+    const double r = __builtin_sqrt((now - 4.0) * (now - 2.0) * p / ((p - 4.0) * (p - 2.0) * now));
+    return {MomentRates::at(radam, t), corrected * r * __builtin_sqrt(1.0 - power), true};
+  }
+};
+
+template <>
+struct Rates<Rprop> {
+  double lr, eta_minus, eta_plus, min_step, max_step;
+  bool is_first;
+
+  static Rates at(const Rprop& rprop, double lr, Index t) {
+    return {lr, rprop.eta_minus, rprop.eta_plus, rprop.min_step_size, rprop.max_step_size, t == 1};
+  }
+};
+
+template <>
+struct Rates<Lamb> : MomentRates {
+  double lr, mean_correction, weight_decay;  // mean_correction = 1/(1-beta1^t)
+
+  static Rates at(const Lamb& lamb, double lr, Index t) {
+    return {MomentRates::at(lamb, t), lr, 1.0 / (1.0 - __builtin_pow(lamb.beta1, static_cast<double>(t))),
+            lamb.weight_decay};
   }
 };
 

@@ -189,6 +189,64 @@ struct Spec<schedules::OneCycle> {
                              schedules::positive("final_div_factor", &S::final_div_factor, Key::optional));
 };
 
+template <>
+struct Spec<schedules::CosLog4> {
+  using S = schedules::CosLog4;
+  static constexpr const char* kName = "cos_log4";
+  static constexpr const char* kClass = "CosLog4";
+  static constexpr auto kFields =
+      schedules::with_per<S>(schedules::rate("lr", &S::lr), schedules::count("steps", &S::steps));
+};
+
+template <>
+struct Spec<schedules::FlatCosine> {
+  using S = schedules::FlatCosine;
+  static constexpr const char* kName = "flat_cosine";
+  static constexpr const char* kClass = "FlatCosine";
+  static constexpr auto kFields = schedules::with_per<S>(
+      schedules::rate("lr", &S::lr), schedules::count("steps", &S::steps),
+      Field{"pct_start", &S::pct_start, between(0, 1), "it is the share of the steps before the rate falls"},
+      schedules::rate("end", &S::end, Key::optional));
+};
+
+template <>
+struct Spec<schedules::Sequential> {
+  using S = schedules::Sequential;
+  static constexpr const char* kName = "sequential";
+  static constexpr const char* kClass = "Sequential";
+  static constexpr auto kFields = schedules::with_per<S>(plain("schedules", &S::schedules, Key::required),
+                                                         plain("milestones", &S::milestones, Key::required));
+  static void check(const S& s);
+};
+
+template <>
+struct Spec<schedules::CosineRestarts> {
+  using S = schedules::CosineRestarts;
+  static constexpr const char* kName = "cosine_restarts";
+  static constexpr const char* kClass = "CosineRestarts";
+  static constexpr auto kFields = schedules::with_per<S>(
+      schedules::rate("lr", &S::lr), schedules::count("T_0", &S::T_0),
+      schedules::count("T_mult", &S::T_mult, Key::optional), schedules::rate("end", &S::end, Key::optional));
+};
+
+template <>
+struct Choices<schedules::CyclicMode> {
+  static constexpr const char* kNames[] = {"triangular", "triangular2", "exp_range"};
+};
+
+template <>
+struct Spec<schedules::Cyclic> {
+  using S = schedules::Cyclic;
+  static constexpr const char* kName = "cyclic";
+  static constexpr const char* kClass = "Cyclic";
+  static constexpr auto kFields = schedules::with_per<S>(
+      schedules::rate("base_lr", &S::base_lr), schedules::rate("max_lr", &S::max_lr),
+      schedules::count("step_size_up", &S::step_size_up, Key::optional),
+      Field{"step_size_down", &S::step_size_down, at_least(1), "leave it out to take step_size_up"},
+      choice("mode", &S::mode, "triangular is usual", Key::optional),
+      schedules::positive("gamma", &S::gamma, Key::optional));
+};
+
 // No file can hold it.
 template <>
 struct Spec<schedules::Custom> {

@@ -102,6 +102,7 @@ PlanRequest TrainerCore<T>::plan_request(PlanKind kind, Index batch, bool class_
   request.element_size = sizeof(T);
   request.provider = trains && config.precision == Precision::bfloat16 ? GemmProvider::bfloat16 : provider;
   request.table = products;
+  request.apply_updates = needs_norms(config.optimizer);
   request.limit_norm = config.max_norm.has_value();
   return request;
 }
