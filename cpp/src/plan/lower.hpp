@@ -43,12 +43,12 @@ class Lowering {
   // This is known of a node of the graph.
   struct NodeState {
     int value = kNone;  // buffers: the output,
-    int saved = kNone;  // what the derivative of the activation is computed from,
+    int saved = kNone;  // the values from which the derivative of the activation is computed,
     int statistics = kNone;
     int mask = kNone;
     int grad = kNone;      // and the gradient with respect to the output
-    Activation fused{};    // computed by the operation of this node: a product or a batch normalisation
-    bool skipped = false;  // does nothing here: its value is its input's
+    Activation fused{};    // the operation of this node, a product or a batch normalisation, computes it as well
+    bool skipped = false;  // the node does nothing here: its value is that of its input
     bool needs_grad = false;
   };
 

@@ -201,7 +201,7 @@ constexpr StepRule kRule<StepKind::activation>{"activation", like(x), tangent::a
 template <>
 constexpr StepRule kRule<StepKind::batch_moments>{
     "batch_moments", like(x), tangent::in_another, {reads(x), writes(partials)}};
-// The sums of all groups of rows are needed; the thread with the first rows writes the statistics.
+// Reads the sums of all groups of rows. The thread with the first rows writes the statistics.
 template <>
 constexpr StepRule kRule<StepKind::batch_norm>{
     "batch_norm",

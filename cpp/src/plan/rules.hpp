@@ -14,7 +14,7 @@ namespace stoop {
 
 class Tangents;
 
-// How a step touches an operand, within its own share of rows or columns or beyond it.
+// The way in which a step touches an operand, and how far, within its own share of rows or columns or beyond.
 enum class Use { read, write, update };  // update: read, then overwritten
 enum class Extent {
   own,            // the rows or columns of the share
@@ -28,7 +28,7 @@ struct Touch {
   Extent extent;
 };
 
-// How the work of a step may be cut.
+// The ways to cut the work of a step.
 struct Division {
   enum How {
     rows,

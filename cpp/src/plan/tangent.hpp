@@ -12,7 +12,7 @@ namespace stoop {
 
 // Adds to `lowered`, whose operations compute a gradient without fused activations, a tangent of every buffer that
 // depends on the parameters, and the operations that compute it; `parameter_operations` become those of the gradient's
-// tangent. std::logic_error for an operation that has no tangent.
+// tangent. Throws std::logic_error for an operation that has no tangent.
 void add_tangents(Lowered& lowered, std::vector<Operation>& parameter_operations, const Graph& graph);
 
 // The rules of the kinds add tangents with this. A buffer without a tangent does not depend on the parameters: its

@@ -16,7 +16,7 @@
 
 namespace stoop {
 
-// The parameters of a product, or the direction they move in.
+// Returns the parameters of a product, or the direction in which they move.
 template <class T>
 const T* product_parameters(const StepContext<T>& context, const Step& step) {
   return step.along ? context.direction : context.parameters;
@@ -363,7 +363,7 @@ void run_gradient(const StepContext<T>& context, const Step& step, const Gradien
   run_part(context, step, block, std::make_index_sequence<kStepKinds>());
 }
 
-// The most scratch a product of this step needs for `rows` rows.
+// Returns the scratch memory that a product of this step needs for at most `rows` rows.
 template <class T>
 Index scratch_elements(const OpTable<T>& ops, const Step& step, Index rows) {
   const auto elements = [&](Index m, Index n, Index k) {

@@ -1,4 +1,4 @@
-// The steps of a tangent on one slice, as steps.hpp does for those of training.
+// Runs one step of a tangent on one slice, as steps.hpp does for those of training.
 #pragma once
 
 #include "steps_context.hpp"
