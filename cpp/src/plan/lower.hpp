@@ -14,7 +14,7 @@
 
 namespace stoop {
 
-// The operations are in an order that gives the result when each is done after the other.
+// The operations give the result when they are done one after the other.
 struct Lowered {
   std::vector<Buffer> buffers;  // without strides and places
   std::vector<Operation> operations;
@@ -40,7 +40,7 @@ class Lowering {
   Lowered run();
 
  private:
-  // This is known of a node of the graph.
+  // The notes about a node of the graph.
   struct NodeState {
     int value = kNone;  // buffers: the output,
     int saved = kNone;  // the values from which the derivative of the activation is computed,

@@ -72,7 +72,7 @@ int Lowering::following_activation(int i) const {
   return node(i).consumers != 1 || request_.kind == PlanKind::curvature ? kNone : next;
 }
 
-// Returns it for a dense if its derivative does not need the product itself.
+// Returns the activation that follows a dense, if its derivative does not need the product itself.
 int Lowering::fusable_activation(int i) const {
   const int next = following_activation(i);
   if (next == kNone || (trains() && !derivative_from_output(kind_of(node(next).activation)))) return kNone;
@@ -93,7 +93,7 @@ Operation Lowering::start_elementwise(StepKind kind, int i, bool own_buffer) {
   return operation;
 }
 
-// Says whether anything but the next node needs the value of node i: another node, a derivative, or a tangent.
+// Returns whether anything other than the next node needs the value of node i: another node, a derivative, or a tangent.
 bool Lowering::is_kept(int i) const {
   if (node(i).consumers != 1 || request_.kind == PlanKind::curvature) return true;
   if (node(i).kind != NodeKind::activation || has_sign_of_input(node(i).activation)) return false;

@@ -22,7 +22,7 @@ void Lowering::add_weight_gradient(int i) {
   add_vector_gradient(bias, node(i).bias);
 }
 
-// The parameter has one element per column.
+// Adds the gradient of a parameter with one element per column.
 void Lowering::add_vector_gradient(Operation operation, int parameter) {
   operation.work.extent = operation.out_features;
   add_parameter_gradient(operation, parameter);
@@ -40,7 +40,7 @@ void Lowering::add_parameter_gradient(Operation operation, int parameter) {
   parameter_operations_.push_back(operation);
 }
 
-// Every batch normalisation is followed, though backward may not come so far: it ends where nothing before is trained.
+// Covers every batch normalisation, including those before the first trainable layer, where the backward pass ends.
 void Lowering::follow_statistics() {
   for (int i = 0; i < node_count(); ++i) {
     if (node(i).kind != NodeKind::batch_norm || state(i).statistics == kNone) continue;

@@ -1,15 +1,15 @@
-// Scheduling: decides how the threads of the CPU do the operations of lower.hpp. Decides, operation by operation:
+// Scheduling: decides how the threads of the CPU do the operations of lower.hpp. It decides for each operation:
 //
-// The cut: steps are divided by rows of the batch, so that a thread carries its rows from layer to layer, and products
-// with a large weight by columns. What works element by element takes the cut of what it reads; so does a batch
+// The cut. Steps are divided by rows of the batch, so that a thread carries its rows from layer to layer. Products with a
+// large weight are divided by columns. Steps that work element by element take the cut of what they read, and so does a batch
 // normalisation, which finds the sums of all rows in groups.
 //
-// The epilogue: what directly follows a product on its output is done while the tile is in registers or in cache: a
-// dropout and the sums of a batch normalisation (these stay steps, which the product takes), and backward, between them,
-// the derivative of an activation (which becomes part of the product).
+// The epilogue. Operations that directly follow a product on its output are done while the tile is in registers or in cache.
+// These are a dropout and the sums of a batch normalisation (which stay steps, but the product does them) and, in the backward
+// pass, the derivative of an activation between them (which becomes part of the product).
 //
-// Barriers: one stands where a step reads or overwrites what another thread's share of an earlier step has written or
-// read since the last barrier. With products by rows and no batch normalisation that leaves two a step of training.
+// Barriers. A barrier stands before a step that reads or overwrites what another thread's share of an earlier step has written
+// or read since the last barrier. With products by rows and no batch normalisation, a step of training has two.
 //
 // Providers: if the provider of a product depends on its shape, the shape in the whole batch decides, not that of a thread's
 // share, so that a plan is the same for any number of threads.
@@ -54,7 +54,7 @@ class Scheduler {
   static std::size_t index(int i) { return static_cast<std::size_t>(i); }
   bool trains() const { return stoop::trains(request_.kind); }
 
-  // Adds the first of the operations, with those that it takes; returns how many these are.
+  // Adds the first of the operations, with those that it does in its epilogue. Returns how many it has added.
   std::size_t add(std::span<const Operation> operations) {
     Step step = start(operations[0]);
     std::vector<Step> taken;
@@ -128,7 +128,7 @@ class Scheduler {
   bool needs_barrier(const Step& step, const std::vector<Access>& accesses) {
     if (!trains()) return false;
     if (step.cut == Cut::everyone) return true;
-    // A norm is that of all blocks of a parameter, so all must have been through the first pass.
+    // The norm covers all blocks of a parameter, so all must have been through the first pass.
     if (step.kind == StepKind::apply_update) return plan_.steps.back().kind != StepKind::apply_update;
     if (step.cut == Cut::parameter) return false;  // all values and gradients are there since the check of the loss
     // A column of a weight lies in all its blocks, so all must be updated before any is checked.
@@ -138,8 +138,8 @@ class Scheduler {
 
   // ---- epilogues ----
 
-  // Moves the operations that the product `step` does in its epilogue, of those that follow, to `taken` or into the step.
-  // Returns how many they are.
+  // Moves those of the following operations that the product `step` can do in its epilogue to `taken` or into the step.
+  // Returns their number.
   std::size_t take(Step& step, std::span<const Operation> next, std::vector<Step>& taken) {
     const bool forward = step.kind == StepKind::dense;
     if (request_.kind == PlanKind::curvature || (!forward && step.kind != StepKind::input_gradient)) return 0;
