@@ -7,7 +7,6 @@ users.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from operator import attrgetter
@@ -17,47 +16,17 @@ import numpy as np
 import numpy.typing as npt
 
 import stoop
-from stoop import activations, initializers, layers, losses, optimizers, schedules
+from cases_base import (
+    REQUIRED,
+    WRITTEN,
+    Arguments,
+    Case,
+    Draw,
+    registry,  # noqa: F401  # for the tests
+)
+from stoop import initializers, schedules
 
-REQUIRED = inspect.Parameter.empty
-Arguments = dict[str, Any]
-Draw = Callable[[np.random.Generator, int, int], npt.NDArray]  # (rng, samples, outputs) -> targets
-
-# ---- the package's own lists ----
-
-INITIALIZER_NAMES = set(stoop._core.specs()["initializers"])
-
-
-def registry(kind: str) -> dict[str, Any]:
-    """What the package has of a kind, by name: the only place here that knows where it keeps them."""
-    if kind == "initializer":
-        return {name: getattr(initializers, name) for name in vars(initializers) if name in INITIALIZER_NAMES}
-    modules = {"activation": activations, "layer": layers, "loss": losses, "optimizer": optimizers}
-    module = modules.get(kind, schedules)
-    own = [c for c in vars(module).values() if inspect.isclass(c) and c.__module__ == module.__name__]
-    return {c.type_name: c for c in own if "type_name" in vars(c)}
-
-
-# ---- what is tried of each ----
-
-# What PyTorch has of the same: the name of a function of torch.nn.functional or of a class of torch.optim that takes
-# the same arguments by the same names, or a function that calls it: of (F, input, layer), (F, loss, output, target) or
-# (optimizer) -> (class, arguments). WRITTEN: PyTorch's convention is another, torch_reference.py has the formula.
-Twin = str | Callable[..., Any] | None
-WRITTEN = "torch_reference"
-
-
-@dataclass(frozen=True)
-class Case:
-    """`arguments` are the constructor's own, with their defaults; the calls `others` are tried too."""
-
-    arguments: Arguments = field(default_factory=dict)
-    others: tuple[Arguments, ...] = ()
-    twin: Twin = None
-
-    def variants(self) -> tuple[Arguments, ...]:
-        """All arguments to try: first none at all, where it can be made like that."""
-        return self.others if REQUIRED in self.arguments.values() else ({}, *self.others)
+# ---- activations ----
 
 
 @dataclass(frozen=True)
@@ -123,6 +92,7 @@ class Loss(Case):
     output: str = "identity"  # what training makes the outputs mean
     multiple: int = 1  # outputs come in multiples of this
     most: float = 1e4  # outputs of this size have a finite loss and gradient in float32
+    rate: float = 0.01  # with which gradient descent stays where the loss is finite
 
     def outputs(self, about: int) -> int:
         """A number of outputs that it takes."""
@@ -157,17 +127,19 @@ LOSSES = {
     "mae": Loss(twin="l1_loss"),
     "huber": Loss({"delta": 1.0}, others=({"delta": 0.7},), twin="huber_loss"),
     "quantile": Loss({"q": 0.5}, others=({"q": 0.9},)),
-    "poisson": Loss({"log_input": True}, targets={"counts": draw_counts}, most=80.0, twin="poisson_nll_loss"),
+    "poisson": Loss(
+        {"log_input": True}, targets={"counts": draw_counts}, most=80.0, rate=1e-5, twin="poisson_nll_loss"
+    ),
     "log_cosh": Loss(),
     "focal": Loss(
         {"gamma": 2.0},
-        others=({"gamma": 0.5},),
+        others=({"gamma": 1.5},),  # below 1 the slope is infinite where the label is certain
         targets={"labels": draw_labels, "probabilities": draw_probabilities},
         output="sigmoid",
         twin=focal,
     ),
     "hinge": Loss(targets={"labels": draw_labels}, output="sigmoid"),
-    "gaussian_nll": Loss(multiple=2, targets={"values": draw_means}, most=80.0, twin=gaussian_nll),
+    "gaussian_nll": Loss(multiple=2, targets={"values": draw_means}, most=80.0, rate=1e-5, twin=gaussian_nll),
 }
 
 
