@@ -116,6 +116,7 @@ class Loss(Case):
     targets: dict[str, Draw] = field(default_factory=lambda: {"values": draw_values})
     output: str = "identity"  # what training makes the outputs mean
     multiple: int = 1  # outputs come in multiples of this
+    rate: float = 0.01  # with which plain gradient descent stays finite: less for those that grow like exp
     most: float = 1e4  # outputs of this size have a finite loss and gradient in float32
 
     def outputs(self, about: int) -> int:
@@ -137,7 +138,7 @@ LOSSES = {
     "mae": Loss(),
     "huber": Loss({"delta": 1.0}, others=({"delta": 0.7},)),
     "quantile": Loss({"q": 0.5}, others=({"q": 0.9},), twin=False),
-    "poisson": Loss({"log_input": True}, targets={"counts": draw_counts}, most=80.0),
+    "poisson": Loss({"log_input": True}, targets={"counts": draw_counts}, rate=1e-7, most=80.0),
     "log_cosh": Loss(twin=False),
     "focal": Loss(
         {"gamma": 2.0},
@@ -146,7 +147,7 @@ LOSSES = {
         output="sigmoid",
     ),
     "hinge": Loss(targets={"labels": draw_labels}, output="sigmoid", twin=False),
-    "gaussian_nll": Loss(multiple=2, targets={"values": draw_means}, most=80.0),
+    "gaussian_nll": Loss(multiple=2, targets={"values": draw_means}, rate=1e-7, most=80.0),
 }
 
 
