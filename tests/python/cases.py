@@ -142,7 +142,7 @@ LOSSES = {
     "log_cosh": Loss(twin=False),
     "focal": Loss(
         {"gamma": 2.0},
-        others=({"gamma": 0.5},),
+        others=({"gamma": 1.0},),
         targets={"labels": draw_labels, "probabilities": draw_probabilities},
         output="sigmoid",
     ),
