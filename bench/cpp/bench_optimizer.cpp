@@ -35,7 +35,7 @@ void run_update(benchmark::State& state, const Case& c, const Optimizer& setting
   const Matrices grad(c);
   std::vector<Matrices> states;
   for (int i = 0; i < state_count(settings); ++i) states.emplace_back(c, 0.0, 1e-3);
-  const auto kernel = active_table<float>().update[static_cast<int>(kind_of(settings))];
+  const auto kernel = active_table<float>().update[settings.index()];
   const Traffic traffic{c.bytes(3.0 + 2.0 * state_count(settings)), Mix::in_place};
   measure(state, c, traffic, {c.cols(), 16}, [&](Index set, Index begin, Index end) {
     double weight_sum = 0.0, grad_sum = 0.0;

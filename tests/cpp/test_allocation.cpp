@@ -170,7 +170,7 @@ TEST(FullBatch, IterationsAllocateNothingOnceWarm) {
         return true;
       };
       trainer.fit(samples.x(), samples.y(loss), options);
-      EXPECT_EQ(after, before) << name_of(kind_of(optimizer)) << ", " << name_of(kind_of(loss));
+      EXPECT_EQ(after, before) << name_of(optimizer) << ", " << name_of(kind_of(loss));
     }
   }
 }

@@ -1,10 +1,13 @@
 // Plans: golden texts of every kind, and for random models what execution relies on: buffers that do not overlap while
 // they are alive, the number of barriers, parameters cut into blocks without gap or overlap.
 #include "plan/plan.hpp"
+#include "plan/lower.hpp"
+#include "plan/rules.hpp"
 
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <span>
 #include <string>
 
 #include "base/memory.hpp"
@@ -15,8 +18,6 @@ namespace {
 
 constexpr PlanKind kKinds[] = {PlanKind::inference, PlanKind::evaluation, PlanKind::training,
                                PlanKind::checked,   PlanKind::gradient,   PlanKind::curvature};
-
-bool trains(PlanKind kind) { return kind != PlanKind::inference && kind != PlanKind::evaluation; }
 
 template <class T>
 Plan plan_of(const Model<T>& model, PlanKind kind, LossKind loss, Index batch) {
@@ -99,9 +100,9 @@ TEST(PlanText, TrainingWithValuesAsTargets) {
 = check_loss
   weight_gradient d_out -> - with h5 7x3 by 4/7 then update
   weight_gradient d6 -> - with h4 40x7 by 8/40 then update
-  bias_gradient d6 -> - with h4 40x7 by 7/7 then update
+  bias_gradient d6 -> - 40x7 by 7/7 then update
   weight_gradient d4 -> - with h1 5x40 by 4/5 then update
-  bias_gradient d4 -> - with h1 5x40 by 40/40 then update
+  bias_gradient d4 -> - 5x40 by 40/40 then update
 )");
 }
 
@@ -131,9 +132,9 @@ const char* const kUpToLoss = R"( of 20 rows, 19200 bytes
 
 const char* const kGradients = R"(  weight_gradient d_out -> - with h5 7x3 by 4/7 then regularize
   weight_gradient d6 -> - with h4 40x7 by 8/40 then regularize
-  bias_gradient d6 -> - with h4 40x7 by 7/7 then regularize
+  bias_gradient d6 -> - 40x7 by 7/7 then regularize
   weight_gradient d4 -> - with h1 5x40 by 4/5 then regularize
-  bias_gradient d4 -> - with h1 5x40 by 40/40 then regularize
+  bias_gradient d4 -> - 5x40 by 40/40 then regularize
 )";
 
 TEST(PlanText, Gradient) {
@@ -144,11 +145,11 @@ TEST(PlanText, Gradient) {
 TEST(PlanText, CheckedTraining) {
   EXPECT_EQ(text_of(PlanKind::checked, kind_of<SoftmaxCrossEntropy>()),
             std::string("checked") + kUpToLoss + kGradients + R"(= check_gradient
-  update_parameter d_out -> - with h5 7x3 by 4/7 then update
-  update_parameter d6 -> - with h4 40x7 by 8/40 then update
-  update_parameter d6 -> - with h4 40x7 by 7/7 then update
-  update_parameter d4 -> - with h1 5x40 by 4/5 then update
-  update_parameter d4 -> - with h1 5x40 by 40/40 then update
+  update_parameter - -> - 7x3 by 4/7 then update
+  update_parameter - -> - 40x7 by 8/40 then update
+  update_parameter - -> - 40x7 by 7/7 then update
+  update_parameter - -> - 5x40 by 4/5 then update
+  update_parameter - -> - 5x40 by 40/40 then update
 )");
 }
 
@@ -167,7 +168,7 @@ TEST(PlanText, OneLayer) {
   activation_gradient - -> d_out with h1 512x2 tanh
 = check_loss
   weight_gradient d_out -> - with x 512x2 by 32/512 then update
-  bias_gradient d_out -> - with x 512x2 by 2/2 then update
+  bias_gradient d_out -> - 512x2 by 2/2 then update
 )");
 }
 
@@ -187,7 +188,7 @@ TEST(PlanText, FrozenBatchNormFirst) {
   loss h2 -> d_out
 = check_loss
   weight_gradient d_out -> - with h1 3x2 by 3/3 then update
-  bias_gradient d_out -> - with h1 3x2 by 2/2 then update
+  bias_gradient d_out -> - 3x2 by 2/2 then update
   update_statistics - -> - 3x3 by 3/3
 )");
 }
@@ -256,12 +257,12 @@ TEST(PlanText, BatchNormBetweenDenses) {
 = batch_norm_gradient h1 -> d4 16x16 relu
 = check_loss
   weight_gradient d_out -> - with h6 16x3 by 4/16 then update
-  bias_gradient d_out -> - with h6 16x3 by 3/3 then update
-  stored_gradient d7 -> - with h5 16x16 by 16/16 then update
-  stored_gradient d7 -> - with h5 16x16 by 16/16 then update
+  bias_gradient d_out -> - 16x3 by 3/3 then update
+  stored_gradient sums6 -> - 16x16 by 16/16 then update
+  stored_gradient sums6 -> - 16x16 by 16/16 then update
   weight_gradient d7 -> - with h2 16x16 by 4/16 then update
-  stored_gradient d4 -> - with h1 16x16 by 16/16 then update
-  stored_gradient d4 -> - with h1 16x16 by 16/16 then update
+  stored_gradient sums2 -> - 16x16 by 16/16 then update
+  stored_gradient sums2 -> - 16x16 by 16/16 then update
   weight_gradient d4 -> - with x 2x16 by 2/2 then update
   update_statistics - -> - 16x16 by 16/16
   update_statistics - -> - 16x16 by 16/16
@@ -291,11 +292,11 @@ TEST(PlanText, LargeWeightsByColumns) {
   batch_norm_gradient by columns h1 -> d3 256x256
 = check_loss
   weight_gradient d_out -> - with h4 256x3 by 16/256 then regularize
-  bias_gradient d_out -> - with h4 256x3 by 3/3 then regularize
+  bias_gradient d_out -> - 256x3 by 3/3 then regularize
   weight_gradient d5 -> - with h3 256x256 by 16/256 then regularize
-  bias_gradient d5 -> - with h3 256x256 by 64/256 then regularize
-  stored_gradient d3 -> - with h1 256x256 by 64/256 then regularize
-  stored_gradient d3 -> - with h1 256x256 by 64/256 then regularize
+  bias_gradient d5 -> - 256x256 by 64/256 then regularize
+  stored_gradient sums2 -> - 256x256 by 64/256 then regularize
+  stored_gradient sums2 -> - 256x256 by 64/256 then regularize
   weight_gradient d3 -> - with x 256x256 by 16/256 then regularize
 )");
   const Plan many = plan_of(model, PlanKind::gradient, kind_of<SoftmaxCrossEntropy>(), 128);
@@ -384,11 +385,6 @@ TEST(Plan, BuffersAliveTogetherDoNotOverlap) {
       true);
 }
 
-bool works_in_place(StepKind kind) {
-  return kind == StepKind::activation_gradient || kind == StepKind::dropout_gradient ||
-         kind == StepKind::batch_norm_gradient || kind == StepKind::add_gradient;
-}
-
 // The steps cut by rows or columns are the units of time; steps that are cut by parameters come after the last of them.
 TEST(Plan, EveryStepFindsItsBuffersAliveAndFilled) {
   for_each_plan(
@@ -403,21 +399,35 @@ TEST(Plan, EveryStepFindsItsBuffersAliveAndFilled) {
         };
         if (!trains(plan.kind)) filled[static_cast<std::size_t>(plan.input_buffer)] = true;
         for (const Step& step : plan.steps) {
-          expect_alive(step.input, true);
-          expect_alive(step.gate, true);
-          expect_alive(step.tangent, true);
-          expect_alive(step.primal, true);
           if (step.kind == StepKind::loss && trains(plan.kind)) expect_alive(plan.target_buffer, true);
-          expect_alive(step.statistics, step.kind != StepKind::batch_norm && step.kind != StepKind::layer_norm);
-          const bool sums_groups = step.kind == StepKind::batch_moments || step.kind == StepKind::batch_sums;
-          expect_alive(step.partials, !sums_groups);
-          expect_alive(step.mask, step.kind == StepKind::dropout_gradient);
-          expect_alive(step.sums, step.kind == StepKind::stored_gradient);
-          expect_alive(step.output, works_in_place(step.kind));
-          for (const int buffer : {step.output, step.statistics, step.partials, step.mask, step.sums}) {
-            if (buffer != kNone) filled[static_cast<std::size_t>(buffer)] = true;
+          const std::span<const Touch> touches = rule_of(step.kind).touches();
+          for (const Touch& touch : touches) expect_alive(step.*touch.operand, touch.use != Use::write);
+          for (const Touch& touch : touches) {
+            const int buffer = step.*touch.operand;
+            if (touch.use != Use::read && buffer != kNone) filled[static_cast<std::size_t>(buffer)] = true;
           }
           if (step.cut == Cut::rows || step.cut == Cut::columns) ++time;
+        }
+      },
+      true);
+}
+
+TEST(Plan, StepsHaveNoOperandThatTheirRuleDoesNotName) {
+  constexpr int Operands::* kOperands[] = {&Operands::x,          &Operands::other,     &Operands::grad,
+                                           &Operands::saved,      &Operands::out,       &Operands::mask,
+                                           &Operands::sums,       &Operands::x_tangent, &Operands::grad_tangent,
+                                           &Operands::statistics, &Operands::partials,  &Operands::statistics_tangent};
+  static_assert(sizeof(kOperands) / sizeof(kOperands[0]) == sizeof(Operands) / sizeof(int));
+  for_each_plan(
+      [&](const Parameters&, const Plan& plan) {
+        for (const Step& step : plan.steps) {
+          const StepRule& rule = rule_of(step.kind);
+          for (const auto operand : kOperands) {
+            const std::span<const Touch> touches = rule.touches();
+            const bool named = std::any_of(touches.begin(), touches.end(),
+                                           [&](const Touch& touch) { return touch.operand == operand; });
+            ASSERT_TRUE(named || step.*operand == kNone) << rule.name << "\n" << describe(plan);
+          }
         }
       },
       true);
@@ -464,12 +474,12 @@ void expect_covered(const Parameters& parameters, const Plan& plan, Wanted wante
   for (const Step& step : plan.steps) {
     if (!wanted(step)) continue;
     const Index offset = step.parameter;
-    for (Index b = 0; b < block_count(step.extent, step.block); ++b) {
+    for (Index b = 0; b < block_count(step.work.extent, step.block); ++b) {
       ++slots.at(static_cast<std::size_t>(step.first_sum + b));
-      const Index begin = b * step.block, end = std::min(begin + step.block, step.extent);
-      ASSERT_LE((end - begin) * step.row_elements, plan.block_elements);
+      const Index begin = b * step.block, end = std::min(begin + step.block, step.work.extent);
+      ASSERT_LE((end - begin) * step.work.row_elements, plan.block_elements);
       ASSERT_LT(begin, end);
-      for (Index i = begin * step.row_elements; i < end * step.row_elements; ++i)
+      for (Index i = begin * step.work.row_elements; i < end * step.work.row_elements; ++i)
         ++times.at(static_cast<std::size_t>(offset + i));
     }
   }
@@ -484,13 +494,15 @@ TEST(Plan, ParameterBlocksTileEveryParameter) {
   for_each_plan(
       [](const Parameters& parameters, const Plan& plan) {
         if (!trains(plan.kind) || plan.kind == PlanKind::curvature) return;  // whose weights take two steps
-        const auto updates = [](const Step& s) { return s.cut == Cut::parameter && s.after == After::update; };
-        const auto regularizes = [](const Step& s) { return s.cut == Cut::parameter && s.after == After::regularize; };
+        const auto updates = [](const Step& s) { return s.cut == Cut::parameter && s.work.after == After::update; };
+        const auto regularizes = [](const Step& s) {
+          return s.cut == Cut::parameter && s.work.after == After::regularize;
+        };
         if (plan.kind != PlanKind::gradient) expect_covered(parameters, plan, updates);
         if (plan.kind != PlanKind::training) expect_covered(parameters, plan, regularizes);
         for (const Step& step : plan.steps) {
-          ASSERT_TRUE(step.kind != StepKind::weight_gradient || step.regularized);
-          ASSERT_TRUE(step.kind != StepKind::bias_gradient || !step.regularized);
+          ASSERT_TRUE(step.kind != StepKind::weight_gradient || step.work.regularized);
+          ASSERT_TRUE(step.kind != StepKind::bias_gradient || !step.work.regularized);
         }
       },
       true);

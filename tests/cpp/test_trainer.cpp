@@ -42,7 +42,7 @@ TYPED_TEST(Training, FitLearnsClassesAndValues) {
       const History history = trainer.fit(samples.x(), samples.y(loss), {.epochs = 40, .batch_size = 16});
       ASSERT_EQ(history.loss.size(), 40u);
       const Metrics metrics = trainer.evaluate(samples.x(), samples.y(loss));
-      EXPECT_LT(history.loss.back(), 0.9 * history.loss.front()) << name_of(kind_of(optimizer));
+      EXPECT_LT(history.loss.back(), 0.9 * history.loss.front()) << name_of(optimizer);
       EXPECT_LT(metrics.loss, 0.9 * history.loss.front());
       EXPECT_TRUE(metrics.accuracy > 0.9 || !takes_classes(kind_of(loss))) << metrics.accuracy;
     }
@@ -157,7 +157,7 @@ TYPED_TEST(Training, FitWithoutShufflingIsASequenceOfSteps) {
         if (!takes_classes(kind_of(loss))) y = Targets<T>(matrix(samples.values.data() + start * 3, rows, 3));
         loss_sum += steps.step(matrix(samples.features.data() + start * 4, rows, 4), y) * static_cast<double>(rows);
       }
-      EXPECT_TRUE(same_bits<T>(fitted.parameter_block(), stepped.parameter_block())) << name_of(kind_of(optimizer));
+      EXPECT_TRUE(same_bits<T>(fitted.parameter_block(), stepped.parameter_block())) << name_of(optimizer);
       EXPECT_NEAR(history.loss[0], loss_sum / 45.0, 1e-12 * loss_sum);
       EXPECT_EQ(fits.steps(), steps.steps());
     }
@@ -272,6 +272,25 @@ TYPED_TEST(Training, OnEpochSeesEachEpochAndStops) {
   EXPECT_EQ(trainer.epoch(), 3);
 }
 
+// The rows of the epochs before are there, and on_epoch finds its own.
+TYPED_TEST(Training, HistoryIsKeptWhereFitThrows) {
+  using T = TypeParam;
+  const Samples<T> samples(30, 4, 3);
+  Model<T> model = small_model<T>();
+  Trainer<T> trainer(model);
+  History history;
+  FitOptions<T> options{.epochs = 10, .batch_size = 8, .history = &history};
+  options.on_epoch = [&](const EpochResult& result) {
+    EXPECT_EQ(history.epochs.back(), result.epoch);
+    EXPECT_EQ(history.loss.back(), result.loss);
+    if (result.epoch == 2) model.parameter_block()[0] = std::numeric_limits<T>::quiet_NaN();
+    return true;
+  };
+  EXPECT_THROW(trainer.fit(samples.x(), samples.classes, options), NonFiniteLossError);
+  EXPECT_EQ(history.epochs, (std::vector<Index>{0, 1, 2}));
+  EXPECT_EQ(history.loss.size(), 3u);
+}
+
 // One fit whose on_epoch trains on other samples is as many fits of one epoch with that training between them.
 TYPED_TEST(Training, OnEpochMayCallTheTrainer) {
   using T = TypeParam;
@@ -283,7 +302,7 @@ TYPED_TEST(Training, OnEpochMayCallTheTrainer) {
                                    {.optimizer = LBFGS{}},
                                    {.optimizer = NewtonCG{}}};
   for (const TrainerConfig& config : configs) {
-    const bool full_batch = is_full_batch(kind_of(config.optimizer));
+    const bool full_batch = is_full_batch(config.optimizer);
     const std::function<void(Trainer<T>&, Model<T>&)> calls[] = {
         [&](Trainer<T>& t, Model<T>&) { t.step(more.x(), more.classes); },
         [&](Trainer<T>& t, Model<T>&) { t.step(fewer.x(), fewer.classes); },
@@ -306,8 +325,8 @@ TYPED_TEST(Training, OnEpochMayCallTheTrainer) {
         losses.push_back(separate.fit(samples.x(), samples.classes, {.batch_size = options.batch_size}).loss[0]);
         call(separate, twin);
       }
-      EXPECT_EQ(history.loss, losses) << name_of(kind_of(config.optimizer));
-      EXPECT_TRUE(same_bits<T>(model.parameter_block(), twin.parameter_block())) << name_of(kind_of(config.optimizer));
+      EXPECT_EQ(history.loss, losses) << name_of(config.optimizer);
+      EXPECT_TRUE(same_bits<T>(model.parameter_block(), twin.parameter_block())) << name_of(config.optimizer);
       EXPECT_EQ(trainer.steps(), separate.steps());
     }
   }

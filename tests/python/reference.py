@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -273,6 +273,52 @@ def lion(
     return w - lr * (np.sign(beta1 * m + (1.0 - beta1) * g) + weight_decay * w)
 
 
+def adadelta(w: Any, g: Any, _: int, s: State, lr: float, rho: float = 0.9, eps: float = 1e-6) -> Any:
+    s["v"] = rho * s.get("v", 0.0) + (1.0 - rho) * g**2
+    d = np.sqrt(s.get("u", 0.0) + eps) / np.sqrt(s["v"] + eps) * g
+    s["u"] = rho * s.get("u", 0.0) + (1.0 - rho) * d**2
+    return w - lr * d
+
+
+def adamax(
+    w: Any, g: Any, t: int, s: State, lr: float, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8
+) -> Any:
+    s["m"] = beta1 * s.get("m", 0.0) + (1.0 - beta1) * g
+    s["u"] = np.maximum(beta2 * s.get("u", 0.0), np.abs(g) + eps)
+    return w - lr / (1.0 - beta1**t) * s["m"] / s["u"]
+
+
+def radam(
+    w: Any, g: Any, t: int, s: State, lr: float, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8
+) -> Any:
+    m, v = moments(g, s, beta1, beta2)
+    longest = 2.0 / (1.0 - beta2) - 1.0
+    length = longest - 2.0 * t * beta2**t / (1.0 - beta2**t)
+    if length <= 5.0:
+        return w - lr * m / (1.0 - beta1**t)
+    rectified = (length - 4.0) * (length - 2.0) * longest / ((longest - 4.0) * (longest - 2.0) * length)
+    return w - lr * np.sqrt(rectified * (1.0 - beta2**t)) * m / (1.0 - beta1**t) / (np.sqrt(v) + eps)
+
+
+def rprop(
+    w: Any, g: Any, _: int, s: State, lr: float, eta_minus: float = 0.5, eta_plus: float = 1.2, **more: Any
+) -> Any:
+    agrees = np.sign(g) * np.sign(s.get("g", np.zeros_like(g)))
+    factor = np.where(agrees > 0, eta_plus, np.where(agrees < 0, eta_minus, 1.0))
+    limits = more.get("min_step_size", 1e-6), more.get("max_step_size", 50.0)
+    s["d"] = np.clip(s.get("d", lr) * factor, *limits)
+    s["g"] = np.where(agrees < 0, 0.0, g)
+    return w - np.sign(s["g"]) * s["d"]
+
+
+def lamb(w: Any, g: Any, t: int, s: State, lr: float, beta1: float = 0.9, beta2: float = 0.999, **more: Any) -> Any:
+    m, v = moments(g, s, beta1, beta2)
+    u = m / (1.0 - beta1**t) / (np.sqrt(v / (1.0 - beta2**t)) + more.get("eps", 1e-6))
+    u = u + more.get("weight_decay", 0.01) * w
+    norms = np.linalg.norm(np.ravel(w)), np.linalg.norm(np.ravel(u))
+    return w - lr * (norms[0] / norms[1] if min(norms) > 0.0 else 1.0) * u
+
+
 # Those of the full batch are judged by what they find, not by their path.
 OPTIMIZERS: dict[str, Callable[..., Any]] = {
     "sgd": sgd,
@@ -282,6 +328,11 @@ OPTIMIZERS: dict[str, Callable[..., Any]] = {
     "adamw": adamw,
     "nadam": nadam,
     "lion": lion,
+    "adadelta": adadelta,
+    "adamax": adamax,
+    "radam": radam,
+    "rprop": rprop,
+    "lamb": lamb,
 }
 
 
@@ -307,6 +358,14 @@ def one_cycle(s: Any, t: int) -> float:
     )
 
 
+def cyclic(s: Any, t: int) -> float:
+    down = s.step_size_down or s.step_size_up
+    cycle, x = divmod(t, s.step_size_up + down)
+    share = x / s.step_size_up if x <= s.step_size_up else 1.0 - (x - s.step_size_up) / down
+    height = {"triangular": 1.0, "triangular2": 0.5**cycle, "exp_range": s.gamma**t}[s.mode]
+    return s.base_lr + (s.max_lr - s.base_lr) * share * height
+
+
 SCHEDULES: dict[str, Callable[[Any, int], float]] = {
     "constant": lambda s, _: s.lr,
     "step": lambda s, t: s.lr * s.factor ** (t // s.every),
@@ -319,6 +378,20 @@ SCHEDULES: dict[str, Callable[[Any, int], float]] = {
     "polynomial": lambda s, t: s.end + (s.lr - s.end) * (1.0 - min(t / s.steps, 1.0)) ** s.power,
     "cosine": lambda s, t: half_cosine(s.lr, s.end, min(t / s.steps, 1.0)),
     "one_cycle": one_cycle,
+    "cos_log4": lambda s, t: (
+        s.lr * (1.0 - math.cos(2.0 * math.pi * math.log2(1.0 + 15.0 * min(t / s.steps, 1.0)))) / 2.0
+    ),
+    "flat_cosine": lambda s, t: half_cosine(
+        s.lr, s.end, min(max(t / s.steps - s.pct_start, 0.0) / (1.0 - s.pct_start), 1.0)
+    ),
+    "sequential": lambda s, t: rate_at(
+        s.schedules[sum(t >= start for start in s.milestones)],
+        t - max((start for start in s.milestones if t >= start), default=0),
+    ),
+    "cosine_restarts": lambda s, t: (
+        half_cosine(s.lr, s.end, t / s.T_0) if t < s.T_0 else rate_at(replace(s, T_0=s.T_0 * s.T_mult), t - s.T_0)
+    ),
+    "cyclic": cyclic,
     "custom": lambda s, t: s.function(t),
     "warmup": lambda s, t: (
         rate_at(s.schedule, 0) * (t + 1) / s.steps if t < s.steps else rate_at(s.schedule, t - s.steps)

@@ -50,6 +50,31 @@ def test_the_trainer_uses_them(case: str) -> None:
     np.testing.assert_allclose(-weight[0, 0], np.sum(expected[:11]), rtol=1e-9)
 
 
+def test_functions_anywhere_in_a_schedule() -> None:
+    """Each is asked in its own place, also where there are several."""
+    inner = schedules.Sequential([0.3, lambda t: 0.2 + t], milestones=[1])
+    parts = [schedules.Warmup(lambda _: 0.4, 2), lambda t: 0.1 / (t + 1), 0.05, schedules.Warmup(inner, 2)]
+    schedule = schedules.Sequential(parts, milestones=[3, 5, 6])
+    expected = [0.2, 0.4, 0.4, 0.1, 0.05, 0.05, 0.15, 0.3, 0.3, 0.2, 1.2]
+    np.testing.assert_allclose(schedule.values(11), expected, rtol=1e-12)
+    bare = np.zeros(1)
+    optimizer = stoop.optimizers.SGD(schedule)
+    for rate in expected:
+        before = bare[0]
+        optimizer.step([bare], [np.ones(1)])
+        assert before - bare[0] == pytest.approx(rate)
+
+
+def test_schedules_of_epochs_one_after_another() -> None:
+    X, y = make_data("mse", 12, 3, 2)
+    falling = schedules.Custom(lambda t: 0.2 / (t + 1), per="epoch")
+    schedule = schedules.Sequential([0.1, falling, schedules.Step(0.3, every=1)], [2, 4], per="epoch")
+    trainer = stoop.Trainer(stoop.Model([stoop.Dense(2)], input_dim=3), "mse", stoop.optimizers.SGD(schedule))
+    history = trainer.fit(X, y, epochs=5, batch_size=12, verbose=0)
+    # The inner schedule that counts updates goes on from the start of training.
+    np.testing.assert_allclose(history["learning_rate"], [0.1, 0.1, 0.2, 0.1, 0.3 * 0.5**4])
+
+
 def test_per_epoch() -> None:
     X, y = make_data("mse", 12, 3, 2)
     for schedule in (

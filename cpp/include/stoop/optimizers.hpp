@@ -1,5 +1,5 @@
 // Optimizers as plain data. In the formulas g is the gradient, which includes the regularisation terms, and t counts
-// updates from 1. eps is added outside the square root everywhere. All accumulated arrays start at 0.
+// updates from 1. eps is outside the square root unless said otherwise. All accumulated arrays start at 0.
 #pragma once
 
 #include <string_view>
@@ -76,6 +76,55 @@ struct Lion {
   double weight_decay = 0.0;
 };
 
+// v = rho*v + (1-rho)*g^2;  d = sqrt(u + eps) / sqrt(v + eps) * g;  w -= lr*d;  u = rho*u + (1-rho)*d^2 (Zeiler 2012,
+// algorithm 1, where lr is 1). eps is inside the roots here.
+struct Adadelta {
+  LearningRate learning_rate = 1.0;
+  double rho = 0.9;
+  double eps = 1e-6;
+};
+
+// Adam with the largest |g|, which decays, in place of the root: u = max(beta2*u, |g| + eps),
+// w -= lr/(1-beta1^t) * m/u (Kingma & Ba 2015, algorithm 2, which has no eps).
+struct Adamax {
+  LearningRate learning_rate = 0.002;
+  double beta1 = 0.9;
+  double beta2 = 0.999;
+  double eps = 1e-8;
+};
+
+// Adam whose rate rises as v becomes reliable (Liu et al. 2020, algorithm 2). With p = 2/(1-beta2) - 1 and
+// p_t = p - 2*t*beta2^t/(1-beta2^t): where p_t > 5, w -= lr * r_t * m/(1-beta1^t) * sqrt(1-beta2^t) / (sqrt(v) + eps),
+// r_t^2 = (p_t-4)*(p_t-2)*p / ((p-4)*(p-2)*p_t); before that w -= lr * m/(1-beta1^t).
+struct RAdam {
+  LearningRate learning_rate = 0.001;
+  double beta1 = 0.9;
+  double beta2 = 0.999;
+  double eps = 1e-8;
+};
+
+// Each element has a step d of its own, lr at first. Where the sign of g is that of the update before, d grows by the
+// factor eta_plus; where it is the other, d shrinks by eta_minus and g counts as 0; d stays between min_step_size and
+// max_step_size. w -= sign(g)*d (Riedmiller & Braun 1993, without going back; for full batches).
+struct Rprop {
+  LearningRate learning_rate = 0.01;
+  double eta_minus = 0.5;
+  double eta_plus = 1.2;
+  double min_step_size = 1e-6;
+  double max_step_size = 50.0;
+};
+
+// Adam's step with decay, u = m/(1-beta1^t) / (sqrt(v/(1-beta2^t)) + eps) + weight_decay*w, as long as each parameter:
+// w -= lr * |w|/|u| * u, with the norms of the whole parameter, and w -= lr*u where one of them is 0; weights of Dense
+// only decay (You et al. 2020, algorithm 2).
+struct Lamb {
+  LearningRate learning_rate = 0.001;
+  double beta1 = 0.9;
+  double beta2 = 0.999;
+  double eps = 1e-6;
+  double weight_decay = 0.01;
+};
+
 // ---- optimizers of the full batch: an update is an iteration, whose line search tries learning_rate first ----
 
 // Limited-memory BFGS (Nocedal & Wright 2006, algorithm 7.5) with a line search for the strong Wolfe conditions
@@ -96,12 +145,14 @@ struct NewtonCG {
   double saddle_tolerance = 1e-6;
 };
 
-using Optimizer = std::variant<SGD, AdaGrad, RMSProp, Adam, AdamW, Nadam, Lion, LBFGS, NewtonCG>;
+using Optimizer = std::variant<SGD, AdaGrad, RMSProp, Adam, AdamW, Nadam, Lion, Adadelta, Adamax, RAdam, Rprop, Lamb,
+                               LBFGS, NewtonCG>;
 
 inline constexpr int kOptimizerCount = static_cast<int>(std::variant_size_v<Optimizer>);
 
 STOOP_API std::string_view name_of(const Optimizer& optimizer);  // "sgd", ...
 STOOP_API bool is_full_batch(const Optimizer& optimizer);        // iterations on all samples, in place of updates
+STOOP_API bool needs_norms(const Optimizer& optimizer);  // of whole parameters: it makes its update in two passes
 STOOP_API const LearningRate& schedule_of(const Optimizer& optimizer);
 STOOP_API void set_learning_rate(Optimizer& optimizer, LearningRate learning_rate);
 STOOP_API double learning_rate_of(const Optimizer& optimizer);  // of the first update

@@ -5,6 +5,7 @@
 #include <concepts>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string_view>
 #include <variant>
@@ -30,7 +31,7 @@ concept HasPer = requires(S schedule) {
 // `.learning_rate = schedules::Cosine{.lr = 1e-3, .steps = 10'000}`. Copies share the schedule.
 class LearningRate {
  public:
-  STOOP_API LearningRate(double lr);
+  STOOP_API LearningRate(double lr = 0.01);
   template <schedules::HasPer S>
   LearningRate(S schedule);
 
@@ -144,6 +145,56 @@ struct OneCycle {
   Per per = Per::step;
 };
 
+// lr * (1 - cos(2*pi * log2(1 + 15*t/steps))) / 2: four cycles, each about twice as long as the one before, and 0 from
+// t = steps on (Holzmueller, Grinsztajn & Steinwart 2024, RealMLP).
+struct CosLog4 {
+  double lr = 0.01;
+  Index steps = 1;
+  Per per = Per::step;
+};
+
+// lr until t = pct_start*steps, then half a cosine to end at t = steps, and end from there on (fastai's fit_flat_cos).
+struct FlatCosine {
+  double lr = 0.01;
+  Index steps = 1;
+  double pct_start = 0.75;
+  double end = 0.0;
+  Per per = Per::step;
+};
+
+// schedules[0] until milestones[0], then schedules[1] from its start, schedule(t - milestones[0]), and so on; one
+// schedule more than milestones.
+struct Sequential {
+  std::vector<LearningRate> schedules;
+  std::vector<Index> milestones;
+  Per per = Per::step;
+};
+
+// Cosine again and again: end + (lr - end) * (1 + cos(pi * s/T)) / 2, s counted from the last restart; T = T_0 at first,
+// and T_mult times as long after each restart (Loshchilov & Hutter 2017, eq. 5).
+struct CosineRestarts {
+  double lr = 0.01;
+  Index T_0 = 1;
+  Index T_mult = 1;
+  double end = 0.0;
+  Per per = Per::step;
+};
+
+// How the height of a cycle changes: not at all, halved after each cycle, or times gamma^t.
+enum class CyclicMode { triangular, triangular2, exp_range };
+
+// A straight line from base_lr to max_lr in step_size_up, another back in step_size_down, and so on (Smith 2017, section
+// 3); the height above base_lr changes with `mode`.
+struct Cyclic {
+  double base_lr = 0.001;
+  double max_lr = 0.01;
+  Index step_size_up = 2000;
+  std::optional<Index> step_size_down;  // without one, as step_size_up
+  CyclicMode mode = CyclicMode::triangular;
+  double gamma = 1.0;
+  Per per = Per::step;
+};
+
 // Any function of t. It is called once for each update or, with Per::epoch, once for each epoch of a fit. It cannot be
 // written to a file.
 struct Custom {
@@ -151,8 +202,9 @@ struct Custom {
   Per per = Per::step;
 };
 
-using Schedule = std::variant<Constant, Step, Piecewise, Exponential, InverseTime, Power, InverseSqrt, Linear,
-                              Polynomial, Cosine, Warmup, OneCycle, Custom>;
+using Schedule =
+    std::variant<Constant, Step, Piecewise, Exponential, InverseTime, Power, InverseSqrt, Linear, Polynomial, Cosine,
+                 Warmup, OneCycle, CosLog4, FlatCosine, Sequential, CosineRestarts, Cyclic, Custom>;
 
 STOOP_API std::string_view name_of(const Schedule& schedule);  // "constant", "step", ...
 // Throws ValueError with the nearest valid name. "custom" is no valid name.

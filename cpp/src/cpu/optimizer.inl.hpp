@@ -8,6 +8,12 @@ void update(const UpdateArgs<T>& args) noexcept {
   Formula<Op, T>::update(args, *static_cast<const Rates<Op>*>(args.rates));
 }
 
+// The second pass of an optimizer that needs the norms of a whole parameter.
+template <class T, class Op>
+void apply(const UpdateArgs<T>& args) noexcept {
+  Formula<Op, T>::apply(args, *static_cast<const Rates<Op>*>(args.rates));
+}
+
 // Sums of squares are carried in double from one run of this many vectors to the next, so that they do not drift.
 constexpr Index kVectorsPerSum = 64;
 
@@ -58,6 +64,23 @@ inline void finish_gradient_sum(Index n, double sum, double* sum_of_squares, dou
   const ScaledSum right = careful_sum_of_squares(n, value);
   *sum_of_squares = right.sum * right.unit * right.unit;
   *norm = right.norm();
+}
+
+// The root of the sum of squares of value(j, lanes) for j < n.
+template <class T, class Value>
+inline double norm_of(Index n, Value value) {
+  double sum = 0.0;
+  for (Index start = 0; start < n; start += kVectorsPerSum * kLanes<T>) {
+    const Index left = n - start;
+    Vec<T> squares{};
+    for_each_vector<T>(left < kVectorsPerSum * kLanes<T> ? left : kVectorsPerSum * kLanes<T>, [&](Index j, int lanes) {
+      const Vec<T> v = select<T>(first_lanes<T>(lanes), value(start + j, lanes), Vec<T>{});
+      squares += v * v;
+    });
+    sum += sum_lanes<T>(squares);
+  }
+  if (is_reliable<T>(sum)) return __builtin_sqrt(sum);
+  return careful_sum_of_squares(n, [&](Index j) { return value(j, 1)[0]; }).norm();
 }
 
 template <class T>
@@ -232,6 +255,104 @@ struct Formula<Lion, T> {
       store_lanes(args.state[0] + j, beta2 * m + rest2 * g, lanes);
       store_lanes(args.weight + j, w - decay * w - lr * sign_of<T>(beta1 * m + rest1 * g), lanes);
     });
+  }
+};
+
+// v = rho*v + (1-rho)*g^2;  d = sqrt(u + eps) / sqrt(v + eps) * g;  w -= lr*d;  u = rho*u + (1-rho)*d^2   (Zeiler 2012)
+template <class T>
+struct Formula<Adadelta, T> {
+  static void update(const UpdateArgs<T>& args, const Rates<Adadelta>& rates) {
+    const T lr = T(rates.lr), rho = T(rates.rho), rest = T(rates.rest), eps = T(rates.eps);
+    for_each_update<T>(args, [&](Index j, int lanes, Vec<T> w, Vec<T> g) {
+      const Vec<T> v = rho * load_lanes(args.state[0] + j, lanes) + rest * (g * g);
+      const Vec<T> u = load_lanes(args.state[1] + j, lanes);
+      const Vec<T> d = square_root<T>(u + eps) / square_root<T>(v + eps) * g;
+      store_lanes(args.state[0] + j, v, lanes);
+      store_lanes(args.state[1] + j, rho * u + rest * (d * d), lanes);
+      store_lanes(args.weight + j, w - lr * d, lanes);
+    });
+  }
+};
+
+// Kingma & Ba 2015, algorithm 2, with eps beside |g| as in torch.optim.
+template <class T>
+struct Formula<Adamax, T> {
+  static void update(const UpdateArgs<T>& args, const Rates<Adamax>& rates) {
+    const T lr = T(rates.lr), beta1 = T(rates.beta1), rest1 = T(rates.rest1), beta2 = T(rates.beta2);
+    const T eps = T(rates.eps);
+    for_each_update<T>(args, [&](Index j, int lanes, Vec<T> w, Vec<T> g) {
+      const Vec<T> m = beta1 * load_lanes(args.state[0] + j, lanes) + rest1 * g;
+      const Vec<T> u = maximum<T>(beta2 * load_lanes(args.state[1] + j, lanes), absolute<T>(g) + eps);
+      store_lanes(args.state[0] + j, m, lanes);
+      store_lanes(args.state[1] + j, u, lanes);
+      store_lanes(args.weight + j, w - lr * m / u, lanes);
+    });
+  }
+};
+
+// Liu et al. 2020, algorithm 2, adaptive from p_t > 5 on as in torch.optim.
+template <class T>
+struct Formula<RAdam, T> {
+  static void update(const UpdateArgs<T>& args, const Rates<RAdam>& rates) {
+    const T beta1 = T(rates.beta1), beta2 = T(rates.beta2), rest1 = T(rates.rest1), rest2 = T(rates.rest2);
+    const T lr = T(rates.lr), eps = T(rates.eps);
+    const bool is_adaptive = rates.is_adaptive;
+    for_each_update<T>(args, [&](Index j, int lanes, Vec<T> w, Vec<T> g) {
+      const Vec<T> m = beta1 * load_lanes(args.state[0] + j, lanes) + rest1 * g;
+      const Vec<T> v = beta2 * load_lanes(args.state[1] + j, lanes) + rest2 * (g * g);
+      store_lanes(args.state[0] + j, m, lanes);
+      store_lanes(args.state[1] + j, v, lanes);
+      store_lanes(args.weight + j, is_adaptive ? w - lr * m / (square_root<T>(v) + eps) : w - lr * m, lanes);
+    });
+  }
+};
+
+// Riedmiller & Braun 1993 without weight backtracking, as in torch.optim.
+template <class T>
+struct Formula<Rprop, T> {
+  static void update(const UpdateArgs<T>& args, const Rates<Rprop>& rates) {
+    const Vec<T> first = broadcast(T(rates.lr)), shrink = broadcast(T(rates.eta_minus));
+    const Vec<T> grow = broadcast(T(rates.eta_plus)), stay = broadcast(T(1)), zero{};
+    const Vec<T> least = broadcast(T(rates.min_step)), most = broadcast(T(rates.max_step));
+    const bool is_first = rates.is_first;
+    for_each_update<T>(args, [&](Index j, int lanes, Vec<T> w, Vec<T> g) {
+      const Vec<T> agrees = sign_of<T>(load_lanes(args.state[0] + j, lanes)) * sign_of<T>(g);
+      const Vec<T> factor = select<T>(agrees > zero, grow, select<T>(agrees < zero, shrink, stay));
+      const Vec<T> step = is_first ? first : load_lanes(args.state[1] + j, lanes);
+      const Vec<T> d = minimum<T>(most, maximum<T>(least, step * factor));
+      const Vec<T> used = select<T>(agrees < zero, zero, g);
+      store_lanes(args.state[0] + j, used, lanes);
+      store_lanes(args.state[1] + j, d, lanes);
+      store_lanes(args.weight + j, w - sign_of<T>(used) * d, lanes);
+    });
+  }
+};
+
+// You et al. 2020, algorithm 2. The step is computed anew in the second pass, from the state and the weight.
+template <class T>
+struct Formula<Lamb, T> {
+  static void update(const UpdateArgs<T>& args, const Rates<Lamb>& rates) {
+    const T beta1 = T(rates.beta1), beta2 = T(rates.beta2), rest1 = T(rates.rest1), rest2 = T(rates.rest2);
+    for_each_update<T>(args, [&](Index j, int lanes, Vec<T>, Vec<T> g) {
+      store_lanes(args.state[0] + j, beta1 * load_lanes(args.state[0] + j, lanes) + rest1 * g, lanes);
+      store_lanes(args.state[1] + j, beta2 * load_lanes(args.state[1] + j, lanes) + rest2 * (g * g), lanes);
+    });
+    args.block_norms[0] = norm_of<T>(args.n, [&](Index j, int lanes) { return load_lanes(args.weight + j, lanes); });
+    args.block_norms[1] = norm_of<T>(args.n, [&](Index j, int lanes) { return step(args, rates, j, lanes); });
+  }
+
+  static void apply(const UpdateArgs<T>& args, const Rates<Lamb>& rates) {
+    const T lr = T(rates.lr * args.trust_ratio);
+    for_each_vector<T>(args.n, [&](Index j, int lanes) {
+      store_lanes(args.weight + j, load_lanes(args.weight + j, lanes) - lr * step(args, rates, j, lanes), lanes);
+    });
+  }
+
+  static Vec<T> step(const UpdateArgs<T>& args, const Rates<Lamb>& rates, Index j, int lanes) {
+    const T decay = args.decay == T(0) ? T(0) : T(rates.weight_decay), correction = T(rates.correction);
+    const Vec<T> m = load_lanes(args.state[0] + j, lanes), v = load_lanes(args.state[1] + j, lanes);
+    const Vec<T> root = square_root<T>(v) * correction + T(rates.eps);
+    return m * T(rates.mean_correction) / root + decay * load_lanes(args.weight + j, lanes);
   }
 };
 

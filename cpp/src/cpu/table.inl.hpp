@@ -26,7 +26,6 @@ template <class T>
 constexpr OpTable<T> make_table() {
   OpTable<T> table{};
   table.name = kIsaName;
-  table.gemm_row_tile = kGemmRows;
   table.gemm_col_tile = kGemmVectors * kLanes<T>;
   table.gemm_scratch_elements = gemm_scratch_elements<T>;
   table.gemm = gemm<T>;
@@ -42,6 +41,7 @@ constexpr OpTable<T> make_table() {
   });
   for_each_alternative<Optimizer>([&]<class Op>(TypeOf<Op>) {
     if constexpr (!Spec<Op>::kFullBatch) table.update[kIndexIn<Op, Optimizer>] = update<T, Op>;
+    if constexpr (Spec<Op>::kNeedsNorms) table.apply[kIndexIn<Op, Optimizer>] = apply<T, Op>;
   });
   table.regularize = regularize<T>;
   table.limit_norm = limit_norm<T>;

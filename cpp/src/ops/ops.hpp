@@ -160,6 +160,10 @@ struct UpdateArgs {
   T l2;
   T decay;            // w -= decay*w: decoupled weight decay, lr*weight_decay, of the optimizers that have it
   const void* rates;  // the Rates<Op> of the optimizer Op whose kernel this is: spec/optimizers.hpp
+  // Of optimizers that need the norms of a whole parameter: `update` writes those of this block, of w and of the step, to
+  // block_norms, and `apply` takes their quotient.
+  double* block_norms;  // (2), or null
+  double trust_ratio;
   double* weight_sum_of_squares;  // sum(w^2)
   double* grad_sum_of_squares;    // sum(g^2)
   double* grad_norm;              // its root where double, or T, holds no such sum; else not written; null: not wanted
@@ -334,7 +338,6 @@ inline constexpr int kElementaryCount = 7;
 template <class T>
 struct OpTable {
   const char* name;
-  Index gemm_row_tile;  // rows of c a micro-kernel produces: the grain at which rows are best cut
   Index gemm_col_tile;
   Index (*gemm_scratch_elements)(Index m, Index n, Index k);
   void (*gemm)(const GemmArgs<T>&) noexcept;
@@ -347,6 +350,7 @@ struct OpTable {
   void (*loss[kLossCount])(const LossArgs<T>&) noexcept;
   void (*loss_tangent[kLossCount])(const LossTangentArgs<T>&) noexcept;
   void (*update[kOptimizerCount])(const UpdateArgs<T>&) noexcept;
+  void (*apply[kOptimizerCount])(const UpdateArgs<T>&) noexcept;  // null for optimizers of one pass
   void (*regularize)(const RegularizeArgs<T>&) noexcept;
   void (*limit_norm)(const LimitNormArgs<T>&) noexcept;
   void (*column_sum)(const ColumnSumArgs<T>&) noexcept;

@@ -2,51 +2,13 @@
 
 #include <sstream>
 
-#include "plan.hpp"
+#include "rules.hpp"
 
 namespace stoop {
 namespace {
 
 const char* name_of(PlanKind kind) {
   constexpr const char* kNames[] = {"inference", "evaluation", "training", "checked", "gradient", "curvature"};
-  return kNames[static_cast<int>(kind)];
-}
-
-const char* name_of(StepKind kind) {
-  constexpr const char* kNames[] = {"gather",
-                                    "gather_targets",
-                                    "dense",
-                                    "activation",
-                                    "batch_moments",
-                                    "batch_norm",
-                                    "layer_norm",
-                                    "dropout",
-                                    "add",
-                                    "loss",
-                                    "check_loss",
-                                    "copy_gradient",
-                                    "add_gradient",
-                                    "activation_gradient",
-                                    "dropout_gradient",
-                                    "batch_sums",
-                                    "batch_norm_gradient",
-                                    "layer_norm_gradient",
-                                    "input_gradient",
-                                    "weight_gradient",
-                                    "bias_gradient",
-                                    "gamma_gradient",
-                                    "stored_gradient",
-                                    "check_gradient",
-                                    "update_parameter",
-                                    "limit_norm",
-                                    "update_statistics",
-                                    "activation_tangent",
-                                    "batch_norm_tangent",
-                                    "batch_norm_gradient_tangent",
-                                    "layer_norm_tangent",
-                                    "layer_norm_gradient_tangent",
-                                    "gamma_gradient_tangent",
-                                    "loss_tangent"};
   return kNames[static_cast<int>(kind)];
 }
 
@@ -59,16 +21,38 @@ std::string buffer_name(const Plan& plan, int buffer) {
   return buffer == kNone ? "-" : plan.buffers[static_cast<std::size_t>(buffer)].name;
 }
 
-void describe_step(std::ostream& out, const Plan& plan, const Step& step, bool taken) {
-  out << (step.barrier ? "= " : taken ? "+ " : "  ") << name_of(step.kind);
+// The operands that the text shows: the first value or gradient that is read, what is written, and what else is read.
+struct Shown {
+  int from = kNone, with = kNone;
+};
+
+Shown shown_of(const Step& step) {
+  Shown shown;
+  for (const Touch& touch : rule_of(step.kind).touches()) {
+    const int buffer = step.*touch.operand;
+    const bool first = touch.operand == &Operands::x || touch.operand == &Operands::grad ||
+                       (touch.operand == &Operands::sums && touch.use == Use::read);
+    const bool second = touch.operand == &Operands::other || touch.operand == &Operands::saved;
+    if (first && shown.from == kNone) {
+      shown.from = buffer;
+    } else if (first || second) {
+      shown.with = buffer;
+    }
+  }
+  return shown;
+}
+
+void describe_step(std::ostream& out, const Plan& plan, const Step& step) {
+  const Shown shown = shown_of(step);
+  out << (step.barrier ? "= " : step.taken ? "+ " : "  ") << rule_of(step.kind).name;
   if (step.cut == Cut::columns) out << " by columns";
   if (step.cut != Cut::everyone) {
-    out << " " << buffer_name(plan, step.input) << " -> " << buffer_name(plan, step.output);
+    out << " " << buffer_name(plan, shown.from) << " -> " << buffer_name(plan, step.out);
   }
-  if (step.gate != kNone) out << " with " << buffer_name(plan, step.gate);
+  if (shown.with != kNone) out << " with " << buffer_name(plan, shown.with);
   if (step.in_features > 0) out << " " << step.in_features << "x" << step.out_features;
   if (step.activation != kind_of<Identity>()) out << " " << name_of(step.activation);
-  if (step.cut == Cut::parameter) out << " by " << step.block << "/" << step.extent << name_of(step.after);
+  if (step.cut == Cut::parameter) out << " by " << step.block << "/" << step.work.extent << name_of(step.work.after);
   out << "\n";
 }
 
@@ -85,11 +69,7 @@ std::string describe(const Plan& plan) {
       out << " at " << b.offset << ", alive " << b.first << ".." << b.last << "\n";
     }
   }
-  int taken = 0;
-  for (const Step& step : plan.steps) {
-    describe_step(out, plan, step, taken > 0);
-    taken = taken > 0 ? taken - 1 : step.takes;
-  }
+  for (const Step& step : plan.steps) describe_step(out, plan, step);
   return out.str();
 }
 

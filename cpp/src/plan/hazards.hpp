@@ -1,16 +1,16 @@
-// Where barriers must stand: which buffers a step touches, and whether what it reads or overwrites was written or read
-// by another thread's share of an earlier step.
+// Finds where barriers must stand: before a step that reads or overwrites what another thread's share of an earlier step
+// has written or read.
 #pragma once
 
 #include <array>
 #include <cstddef>
 #include <vector>
 
-#include "plan.hpp"
+#include "rules.hpp"
 
 namespace stoop {
 
-// How a step touches a buffer: in the rows or columns of its own share, or beyond it.
+// How far a step reaches into a buffer: the rows or columns of its own share, or beyond it.
 enum class Reach { rows, columns, all };
 
 struct Access {
@@ -19,33 +19,21 @@ struct Access {
   bool write;
 };
 
-// A product by columns needs whole rows of its input, and the statistics of a batch that is cut by rows need the sums of
-// all groups of rows; the thread with the first rows writes them. Everything else stays within its share.
-inline std::vector<Access> accesses_of(const Step& step) {
+// Adds what the step touches.
+inline void add_accesses(const Step& step, std::vector<Access>& accesses) {
   const Reach own = step.cut == Cut::rows ? Reach::rows : Reach::columns;
-  const bool product = step.kind == StepKind::dense || step.kind == StepKind::input_gradient;
-  const bool summed = step.kind == StepKind::batch_moments || step.kind == StepKind::batch_sums;
-  const bool merged = step.kind == StepKind::batch_norm || step.kind == StepKind::batch_norm_gradient;
-  const bool forward = step.kind == StepKind::batch_norm || step.kind == StepKind::layer_norm;
-  const Reach of_columns = merged && step.cut == Cut::rows ? Reach::all : own;
-  std::vector<Access> accesses;
-  const auto touch = [&](int buffer, Reach reach, bool write) {
-    if (buffer != kNone) accesses.push_back({buffer, reach, write});
-  };
-  touch(step.input, product && step.cut == Cut::columns ? Reach::all : own, false);
-  for (const int read : {step.gate, step.tangent, step.primal}) touch(read, own, false);
-  touch(step.statistics, forward ? of_columns : own, forward);
-  touch(step.partials, summed ? own : of_columns, summed);
-  touch(step.sums, of_columns, true);
-  // Masks are only read on the way back; taken for written, they cost a barrier at most.
-  for (const int written : {step.output, step.tangent_statistics, step.mask}) touch(written, own, true);
-  return accesses;
+  for (const Touch& touch : rule_of(step.kind).touches()) {
+    const int buffer = step.*touch.operand;
+    if (buffer == kNone) continue;
+    const bool beyond = touch.extent == (step.cut == Cut::rows ? Extent::whole_columns : Extent::whole_rows);
+    accesses.push_back({buffer, beyond ? Reach::all : own, touch.use != Use::read});
+  }
 }
 
 // Remembers what was touched since the last barrier, by buffer: there may be very many steps without one.
 class Hazards {
  public:
-  // Whether a barrier must stand before this step; one is then taken to be there.
+  // Says whether a barrier must stand before a step with these accesses, and takes it to be there then.
   bool needs_barrier(const std::vector<Access>& accesses) {
     const bool barrier = conflicts(accesses);
     if (barrier) ++barriers_;

@@ -1,4 +1,4 @@
-// The loss of a batch in training, block by block of rows, with its gradient or the tangent of that.
+// The loss of a batch in training, by blocks of rows, with its gradient or the tangent of the gradient.
 #pragma once
 
 #include <algorithm>
@@ -11,7 +11,7 @@
 
 namespace stoop {
 
-// What the loss of a batch needs, and leaves.
+// The inputs and results of the loss of a batch.
 struct LossMemory {
   explicit LossMemory(Index rows)
       : classes(static_cast<std::size_t>(rows)),
@@ -49,7 +49,7 @@ class BatchLoss {
   void compute_tangent(const StepContext<T>& context, const Step& step, const Batch& batch, const Slice& slice) {
     const LossArgs<T> args = args_of(context, step, batch, slice.row, slice.rows());
     ops_.loss_tangent[static_cast<int>(plan_.loss)](
-        {args, context.at(step.tangent, slice.row), context.stride(step.tangent)});
+        {args, context.at(step.x_tangent, slice.row), context.stride(step.x_tangent)});
   }
 
   // In units of Batch::weight_unit.
@@ -65,13 +65,13 @@ class BatchLoss {
     return sum;
   }
 
-  // What the kernel gets for the rows from `i` on.
+  // Returns the arguments of the kernel for the rows from `i` on.
   LossArgs<T> args_of(const StepContext<T>& context, const Step& step, const Batch& batch, Index i, Index rows) {
     LossArgs<T> args{};
     args.rows = rows;
     args.cols = step.out_features;
-    args.output = context.at(step.input, i);
-    args.ld_output = context.stride(step.input);
+    args.output = context.at(step.x, i);
+    args.ld_output = context.stride(step.x);
     if (plan_.class_targets) {
       args.classes = memory_.classes.data() + i;
     } else {
@@ -79,9 +79,9 @@ class BatchLoss {
       args.ld_targets = context.stride(plan_.target_buffer);
     }
     if (run_.data.weights != nullptr) args.weights = memory_.weights.data() + i;
-    if (step.output != kNone) {
-      args.grad = context.at(step.output, i);
-      args.ld_grad = context.stride(step.output);
+    if (step.out != kNone) {
+      args.grad = context.at(step.out, i);
+      args.ld_grad = context.stride(step.out);
     }
     // A batch without weight changes nothing.
     args.grad_scale = batch.weight > 0.0 ? static_cast<T>(batch.weight_unit / batch.weight) : T(0);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "batches.hpp"
+#include "rates.hpp"
 #include "steps.hpp"
 #include "../team/team.hpp"
 
@@ -16,24 +17,26 @@ struct ParameterBlocks {
   double* penalties;     // by block: its part of the regularisation term of the loss
   double* grad_squares;  // by block: the sum of squares of the gradient, regularisation included
   double* grad_norms;    // by block: its root, where that sum leaves the range of double
+  double* block_norms;   // by block, two by two: what an optimizer that needs norms gives in its first pass
   const std::size_t optimizer = run.optimizer == nullptr ? 0 : run.optimizer->index();
 
   // Computes some blocks of a step, whose gradient is one product. `scratch` holds them, and set_rates has made `common`.
   void work(const StepContext<T>& context, const Step& step, const Batch& batch, const Range& blocks, T* scratch,
             const UpdateArgs<T>& common) const {
-    const Index begin = blocks.begin * step.block, end = std::min(blocks.end * step.block, step.extent);
+    const Index begin = blocks.begin * step.block, end = std::min(blocks.end * step.block, step.work.extent);
     if (step.kind == StepKind::update_statistics) return update_statistics(context, step, begin, end);
-    const Index offset = step.parameter + begin * step.row_elements, n = (end - begin) * step.row_elements;
+    const Index offset = step.parameter + begin * step.work.row_elements, n = (end - begin) * step.work.row_elements;
+    if (step.kind == StepKind::apply_update) return apply(step, n, offset, common);
     const bool stored = plan.kind != PlanKind::training;  // all gradients are kept
     T* grad = stored ? run.gradient + offset : scratch;
     if (step.kind != StepKind::update_parameter) {
-      const bool adds = step.adds || !batch.is_first();
+      const bool adds = step.work.adds || !batch.is_first();
       T* fresh = adds ? scratch : grad;
-      run_parameter_gradient(context, step, batch.rows, begin, end, fresh);
+      run_gradient(context, step, GradientBlock<T>{batch.rows, begin, end, fresh});
       if (adds) ops.add({1, n, fresh, n, grad, n, false});
-      if (!batch.is_last() || step.after == After::nothing) return;
+      if (!batch.is_last() || step.work.after == After::nothing) return;
     }
-    const Index size = step.block * step.row_elements;
+    const Index size = step.block * step.work.row_elements;
     for (Index b = blocks.begin, done = 0; b < blocks.end; ++b, done += size) {
       finish(step, std::min(size, n - done), offset + done, grad + done, step.first_sum + b, common);
     }
@@ -47,15 +50,15 @@ struct ParameterBlocks {
   }
 
  private:
-  double l1_of(const Step& step) const { return step.regularized ? step.l1.value_or(run.l1) : 0.0; }
-  double l2_of(const Step& step) const { return step.regularized ? step.l2.value_or(run.l2) : 0.0; }
+  double l1_of(const Step& step) const { return step.work.regularized ? step.work.l1.value_or(run.l1) : 0.0; }
+  double l2_of(const Step& step) const { return step.work.regularized ? step.work.l2.value_or(run.l2) : 0.0; }
 
   // A factor of 0 times a sum that is not finite is no penalty.
   static double term(double factor, double sum) { return factor == 0.0 ? 0.0 : factor * sum; }
 
   // The steps after the gradient of one block.
   void finish(const Step& step, Index n, Index offset, T* grad, Index slot, const UpdateArgs<T>& common) const {
-    const bool stored = plan.kind != PlanKind::training, asked = step.after == After::regularize;
+    const bool stored = plan.kind != PlanKind::training, asked = step.work.after == After::regularize;
     const bool fused =
         !asked && !stored && l1_of(step) == 0.0 && run.clip_value == 0.0 && (l2_of(step) == 0.0 || is_steady(slot));
     if (asked || (!stored && !fused)) regularize(step, n, offset, grad, slot);
@@ -84,22 +87,37 @@ struct ParameterBlocks {
               const UpdateArgs<T>& common) const {
     const double l2 = l2_of(step);
     double weight_squares = 0.0, unused = 0.0;
-    UpdateArgs<T> args = common;
-    args.n = n;
-    args.weight = run.parameters + offset;
+    UpdateArgs<T> args = args_of(step, n, offset, common);
     args.grad = grad;
-    for (int i = 0; i < kMostStates; ++i) args.state[i] = run.state[i] == nullptr ? nullptr : run.state[i] + offset;
+    args.block_norms = block_norms + 2 * slot;
     args.l2 = fused ? static_cast<T>(l2) : T(0);
-    if (!step.regularized) args.decay = T(0);
     args.weight_sum_of_squares = &weight_squares;
     args.grad_sum_of_squares = fused ? grad_squares + slot : &unused;
     args.grad_norm = fused ? grad_norms + slot : nullptr;
     ops.update[optimizer](args);
     if (fused) penalties[slot] = term(0.5 * l2, weight_squares);
+    if (ops.apply[optimizer] == nullptr && !limits_norm(step)) average(offset, n);
+  }
+
+  // The second pass, when the norms of all blocks of the parameter are there.
+  void apply(const Step& step, Index n, Index offset, const UpdateArgs<T>& common) const {
+    const Index count = block_count(step.work.extent, step.block);
+    UpdateArgs<T> args = args_of(step, n, offset, common);
+    args.trust_ratio = trust_ratio_of({block_norms + 2 * step.first_sum, static_cast<std::size_t>(2 * count)});
+    ops.apply[optimizer](args);
     if (!limits_norm(step)) average(offset, n);
   }
 
-  bool limits_norm(const Step& step) const { return run.max_norm > 0.0 && step.regularized; }
+  UpdateArgs<T> args_of(const Step& step, Index n, Index offset, const UpdateArgs<T>& common) const {
+    UpdateArgs<T> args = common;
+    args.n = n;
+    args.weight = run.parameters + offset;
+    for (int i = 0; i < kMostStates; ++i) args.state[i] = run.state[i] == nullptr ? nullptr : run.state[i] + offset;
+    if (!step.work.regularized) args.decay = T(0);
+    return args;
+  }
+
+  bool limits_norm(const Step& step) const { return run.max_norm > 0.0 && step.work.regularized; }
 
   void average(Index offset, Index n) const {
     if (run.average == nullptr) return;
@@ -107,10 +125,10 @@ struct ParameterBlocks {
   }
 
   void update_statistics(const StepContext<T>& context, const Step& step, Index begin, Index end) const {
-    const T momentum = static_cast<T>(step.momentum);
+    const T momentum = static_cast<T>(step.norm.momentum);
     const Index n = end - begin;
-    ops.average({n, run.running + step.running_mean + begin, context.at(step.statistics, 0, begin), momentum});
-    ops.average({n, run.running + step.running_var + begin, context.at(step.statistics, 1, begin), momentum});
+    ops.average({n, run.running + step.norm.running_mean + begin, context.at(step.statistics, 0, begin), momentum});
+    ops.average({n, run.running + step.norm.running_var + begin, context.at(step.statistics, 1, begin), momentum});
   }
 };
 

@@ -1,7 +1,9 @@
-// The numbers that the kernel of any optimizer needs for one update, made from its settings and the count of updates.
+// Makes the numbers that the kernel of any optimizer needs for one update, from its settings and the count of updates.
 #pragma once
 
+#include <cmath>
 #include <limits>
+#include <span>
 #include <variant>
 
 #include "../ops/ops.hpp"
@@ -29,6 +31,18 @@ void set_rates(UpdateArgs<T>& args, AnyRates& rates, const Optimizer& optimizer,
   args.decay = T(0);
   std::visit(set, optimizer);
   args.grad_scale = args.grad_scale_rest = T(1);
+}
+
+// What a step along the update is scaled by, given the norms of the blocks of a parameter and of its step, two by two
+// (You et al. 2020): the quotient of both norms, or 1 where one of them is 0. In the order of the blocks, and without
+// squares that double does not hold.
+inline double trust_ratio_of(std::span<const double> block_norms) {
+  double weight = 0.0, step = 0.0;
+  for (std::size_t i = 0; i < block_norms.size(); i += 2) {
+    weight = std::hypot(weight, block_norms[i]);
+    step = std::hypot(step, block_norms[i + 1]);
+  }
+  return weight > 0.0 && step > 0.0 ? weight / step : 1.0;
 }
 
 // From now on the gradient is scaled from this norm to that. Where T does not hold their ratio, in two factors.

@@ -1,11 +1,16 @@
-// One step of a plan on one slice: fills the argument struct of a kernel and calls it. No threads here.
+// One step of a plan on one slice: fills the argument struct of a kernel and calls it, kind by kind. No threads here.
+// ../plan/rules.cpp has all else about a kind.
 #pragma once
 
 #include <algorithm>
 #include <cstdint>
+#include <cstdio>
+#include <cstdlib>
 #include <type_traits>
+#include <utility>
 
 #include "../base/philox.hpp"
+#include "../plan/rules.hpp"
 #include "steps_context.hpp"
 #include "tangent_steps.hpp"
 
@@ -27,14 +32,15 @@ void run_gemm(const StepContext<T>& context, GemmProvider provider, const GemmAr
   context.ops->gemm_epilogue(args);
 }
 
-// Of the activation computed with a batch normalisation, for outputs below 0.
+// Returns the slope below 0 of the activation that is computed with a batch normalisation.
 template <class T>
 T slope_of(const Step& step) {
   if (step.activation == kind_of<Identity>()) return T(1);
   return step.activation == kind_of<ReLU>() ? T(0) : static_cast<T>(step.activation_numbers.of[0]);
 }
 
-// What all steps of a batch normalisation share. `output`: the buffer of the values, backward of the gradient.
+// All steps of a batch normalisation share these arguments. `output` is the buffer of the values, backward that of the
+// gradient.
 template <class T>
 BatchNormArgs<T> batch_norm_args(const StepContext<T>& context, const Step& step, const Slice& slice, int output) {
   const bool fixed = step.statistics == kNone;
@@ -43,45 +49,53 @@ BatchNormArgs<T> batch_norm_args(const StepContext<T>& context, const Step& step
   args.cols = slice.columns();
   args.first_row = slice.row;
   args.batch_rows = context.rows;
-  args.input = context.at(step.input, slice.row, slice.column);
-  args.ld_input = context.stride(step.input);
+  args.input = context.at(step.x, slice.row, slice.column);
+  args.ld_input = context.stride(step.x);
   if (output != kNone) {
     args.output = context.at(output, slice.row, slice.column);
     args.ld_output = context.stride(output);
   }
   args.gamma = context.parameters + step.parameter + slice.column;
   args.beta = context.parameters + step.bias + slice.column;
-  args.mean = fixed ? context.running + step.running_mean + slice.column : context.at(step.statistics, 0, slice.column);
+  args.mean =
+      fixed ? context.running + step.norm.running_mean + slice.column : context.at(step.statistics, 0, slice.column);
   args.variance =
-      fixed ? context.running + step.running_var + slice.column : context.at(step.statistics, 1, slice.column);
+      fixed ? context.running + step.norm.running_var + slice.column : context.at(step.statistics, 1, slice.column);
   if (step.partials != kNone) {
     args.partials = context.at(step.partials, 0, slice.column);
     args.ld_partials = context.stride(step.partials);
   }
-  args.eps = static_cast<T>(step.eps);
+  args.eps = static_cast<T>(step.norm.eps);
   args.slope = slope_of<T>(step);
   args.fixed_statistics = fixed;
   return args;
 }
 
 template <class T>
-void run_batch_norm(const StepContext<T>& context, const Step& step, const Slice& slice) {
-  switch (step.kind) {
-    case StepKind::batch_moments:
-      return context.ops->batch_norm_moments(batch_norm_args(context, step, slice, kNone));
-    case StepKind::batch_sums:
-      return context.ops->batch_norm_sums(batch_norm_args(context, step, slice, step.gate));
-    default:
-      break;
+void run(Kind<StepKind::batch_moments>, const StepContext<T>& context, const Step& step, const Slice& slice) {
+  context.ops->batch_norm_moments(batch_norm_args(context, step, slice, kNone));
+}
+
+template <class T>
+void run(Kind<StepKind::batch_sums>, const StepContext<T>& context, const Step& step, const Slice& slice) {
+  context.ops->batch_norm_sums(batch_norm_args(context, step, slice, step.grad));
+}
+
+// The thread with the first rows writes what all find out, here and in the gradient.
+template <class T>
+void run(Kind<StepKind::batch_norm>, const StepContext<T>& context, const Step& step, const Slice& slice) {
+  BatchNormArgs<T> args = batch_norm_args(context, step, slice, step.out);
+  if (slice.row > 0 && !args.fixed_statistics) args.mean = args.variance = nullptr;
+  context.ops->batch_norm_forward(args);
+}
+
+template <class T>
+void run(Kind<StepKind::batch_norm_gradient>, const StepContext<T>& context, const Step& step, const Slice& slice) {
+  BatchNormArgs<T> args = batch_norm_args(context, step, slice, step.out);
+  if (slice.row == 0) {
+    args.grad_gamma = context.at(step.sums, 0, slice.column);
+    args.grad_beta = context.at(step.sums, 1, slice.column);
   }
-  BatchNormArgs<T> args = batch_norm_args(context, step, slice, step.output);
-  const bool keeps = slice.row == 0;  // one thread writes what all find out
-  if (step.kind == StepKind::batch_norm) {
-    if (!keeps && !args.fixed_statistics) args.mean = args.variance = nullptr;
-    return context.ops->batch_norm_forward(args);
-  }
-  if (keeps) args.grad_gamma = context.at(step.sums, 0, slice.column);
-  if (keeps) args.grad_beta = context.at(step.sums, 1, slice.column);
   context.ops->batch_norm_backward(args);
 }
 
@@ -90,12 +104,12 @@ DropoutArgs<T> dropout_args(const StepContext<T>& context, const Step& step, con
   DropoutArgs<T> args{};
   args.rows = slice.rows();
   args.cols = slice.columns();
-  if (step.kind == StepKind::dropout) {
-    args.input = context.at(step.input, slice.row, slice.column);
-    args.ld_input = context.stride(step.input);
+  if (step.x != kNone) {
+    args.input = context.at(step.x, slice.row, slice.column);
+    args.ld_input = context.stride(step.x);
   }
-  args.output = context.at(step.output, slice.row, slice.column);
-  args.ld_output = context.stride(step.output);
+  args.output = context.at(step.out, slice.row, slice.column);
+  args.ld_output = context.stride(step.out);
   args.mask = context.mask(step.mask, slice.row);
   args.ld_mask = context.stride(step.mask);
   args.row = context.first_row + slice.row;
@@ -108,41 +122,49 @@ DropoutArgs<T> dropout_args(const StepContext<T>& context, const Step& step, con
   return args;
 }
 
-// Runs the product of `step`, with the steps behind it that it does in its epilogue: a dropout, whose mask a product
-// forward makes beforehand, and sums.
+template <class T>
+void run(Kind<StepKind::dropout>, const StepContext<T>& context, const Step& step, const Slice& slice) {
+  context.ops->dropout_forward(dropout_args(context, step, slice));
+}
+
+template <class T>
+void run(Kind<StepKind::dropout_gradient>, const StepContext<T>& context, const Step& step, const Slice& slice) {
+  context.ops->dropout_backward(dropout_args(context, step, slice));
+}
+
+// Runs a product with the steps that it does in its epilogue: a dropout, and the sums of a batch normalisation, of values
+// or of the gradient.
 template <class T>
 void run_product(const StepContext<T>& context, const Step& step, const Slice& slice, GemmArgs<T>& args) {
   args.scratch = context.scratch;
-  BatchNormArgs<T> sums;
   DropoutArgs<T> dropout;
-  for (int i = 1; i <= step.takes; ++i) {
-    const Step& taken = (&step)[i];
-    if (taken.mask != kNone) {
-      dropout = dropout_args(context, taken, slice);
-      if (taken.kind == StepKind::dropout) context.ops->dropout_mask(dropout);
-      args.dropout = &dropout;
-    } else {
-      sums = batch_norm_args(context, taken, slice, taken.gate);
-      args.sums = &sums;
-    }
+  if (step.dropout_step != kNone) {
+    dropout = dropout_args(context, context.steps[step.dropout_step], slice);
+    if (args.form == GemmForm::nn) context.ops->dropout_mask(dropout);  // backward it is there
+    args.dropout = &dropout;
+  }
+  BatchNormArgs<T> sums;
+  if (step.sums_step != kNone) {
+    const Step& taken = context.steps[step.sums_step];
+    sums = batch_norm_args(context, taken, slice, taken.grad);
+    args.sums = &sums;
   }
   run_gemm(context, step.provider, args);
 }
 
-// output = f(input @ weight + bias), and what is taken.
 template <class T>
-void run_dense(const StepContext<T>& context, const Step& step, const Slice& slice) {
+void run(Kind<StepKind::dense>, const StepContext<T>& context, const Step& step, const Slice& slice) {
   GemmArgs<T> args{};
   args.form = GemmForm::nn;
   args.m = slice.rows();
   args.n = slice.columns();
   args.k = step.in_features;
-  args.a = context.at(step.input, slice.row);
-  args.lda = context.stride(step.input);
+  args.a = context.at(step.x, slice.row);
+  args.lda = context.stride(step.x);
   args.b = product_parameters(context, step) + step.parameter + slice.column;
   args.ldb = step.out_features;
-  args.c = context.at(step.output, slice.row, slice.column);
-  args.ldc = context.stride(step.output);
+  args.c = context.at(step.out, slice.row, slice.column);
+  args.ldc = context.stride(step.out);
   args.epilogue = Epilogue::activate;
   args.activation = step.activation;
   args.activation_numbers = step.activation_numbers;
@@ -150,157 +172,195 @@ void run_dense(const StepContext<T>& context, const Step& step, const Slice& sli
   run_product(context, step, slice, args);
 }
 
-// output = (input @ weight^T) * f'(gate): the gradient one node back; columns are those of the node's input. A dropout
-// that is taken comes before f', sums behind it.
+// The columns are those of the layer's input. In the epilogue the dropout comes before f', the sums after it.
 template <class T>
-void run_input_gradient(const StepContext<T>& context, const Step& step, const Slice& slice) {
+void run(Kind<StepKind::input_gradient>, const StepContext<T>& context, const Step& step, const Slice& slice) {
   GemmArgs<T> args{};
   args.form = GemmForm::nt;
   args.m = slice.rows();
   args.n = slice.columns();
   args.k = step.out_features;
-  args.a = context.at(step.input, slice.row);
-  args.lda = context.stride(step.input);
+  args.a = context.at(step.grad, slice.row);
+  args.lda = context.stride(step.grad);
   args.b = product_parameters(context, step) + step.parameter + slice.column * step.out_features;
   args.ldb = step.out_features;
-  args.c = context.at(step.output, slice.row, slice.column);
-  args.ldc = context.stride(step.output);
-  if (step.gate != kNone) {
+  args.c = context.at(step.out, slice.row, slice.column);
+  args.ldc = context.stride(step.out);
+  if (step.saved != kNone) {
     args.epilogue = Epilogue::gate;
     args.activation = step.activation;
     args.activation_numbers = step.activation_numbers;
-    args.gate = context.at(step.gate, slice.row, slice.column);
-    args.ld_gate = context.stride(step.gate);
+    args.gate = context.at(step.saved, slice.row, slice.column);
+    args.ld_gate = context.stride(step.saved);
   }
   run_product(context, step, slice, args);
 }
 
+// `input`: what the activation, or its derivative, is computed from.
 template <class T>
-void run_activation(const StepContext<T>& context, const Step& step, const Slice& slice) {
-  const bool forward = step.kind == StepKind::activation;
-  const int input = forward ? step.input : step.gate;
-  const ActivationArgs<T> args{slice.rows(),
-                               slice.columns(),
-                               context.at(input, slice.row, slice.column),
-                               context.stride(input),
-                               context.at(step.output, slice.row, slice.column),
-                               context.stride(step.output),
-                               step.activation_numbers};
-  const int kind = static_cast<int>(step.activation);
-  (forward ? context.ops->activation_forward : context.ops->activation_backward)[kind](args);
+ActivationArgs<T> activation_args(const StepContext<T>& context, const Step& step, const Slice& slice, int input) {
+  return {slice.rows(),
+          slice.columns(),
+          context.at(input, slice.row, slice.column),
+          context.stride(input),
+          context.at(step.out, slice.row, slice.column),
+          context.stride(step.out),
+          step.activation_numbers};
 }
 
 template <class T>
-LayerNormArgs<T> layer_norm_args(const StepContext<T>& context, const Step& step, Index row, Index rows) {
+void run(Kind<StepKind::activation>, const StepContext<T>& context, const Step& step, const Slice& slice) {
+  context.ops->activation_forward[static_cast<int>(step.activation)](activation_args(context, step, slice, step.x));
+}
+
+template <class T>
+void run(Kind<StepKind::activation_gradient>, const StepContext<T>& context, const Step& step, const Slice& slice) {
+  context.ops->activation_backward[static_cast<int>(step.activation)](
+      activation_args(context, step, slice, step.saved));
+}
+
+template <class T>
+LayerNormArgs<T> layer_norm_args(const StepContext<T>& context, const Step& step, const Slice& slice) {
   LayerNormArgs<T> args{};
-  args.rows = rows;
-  args.cols = step.out_features;
-  const bool forward = step.kind == StepKind::layer_norm;
-  const int input = step.kind == StepKind::gamma_gradient ? step.gate : step.input;
-  const int grad = step.kind == StepKind::gamma_gradient ? step.input : step.gate;
-  args.input = context.at(input, row);
-  args.ld_input = context.stride(input);
+  args.rows = slice.rows();
+  args.cols = slice.columns();
+  args.input = context.at(step.x, slice.row, slice.column);
+  args.ld_input = context.stride(step.x);
   args.gamma = context.parameters + step.parameter;
   args.beta = context.parameters + step.bias;
-  if (step.output != kNone) args.output = context.at(step.output, row);
-  if (step.output != kNone) args.ld_output = context.stride(step.output);
-  if (!forward) args.grad = context.at(grad, row);
-  if (!forward) args.ld_grad = context.stride(grad);
-  args.statistics = context.at(step.statistics, row);
+  if (step.out != kNone) {
+    args.output = context.at(step.out, slice.row);
+    args.ld_output = context.stride(step.out);
+  }
+  if (step.grad != kNone) {
+    args.grad = context.at(step.grad, slice.row, slice.column);
+    args.ld_grad = context.stride(step.grad);
+  }
+  args.statistics = context.at(step.statistics, slice.row);
   args.ld_statistics = context.stride(step.statistics);
-  args.eps = static_cast<T>(step.eps);
+  args.eps = static_cast<T>(step.norm.eps);
   return args;
 }
 
 template <class T>
-void run_add(const StepContext<T>& context, int input, int output, const Slice& slice, bool copy) {
-  context.ops->add({slice.rows(), slice.columns(), context.at(input, slice.row, slice.column), context.stride(input),
-                    context.at(output, slice.row, slice.column), context.stride(output), copy});
+void run(Kind<StepKind::layer_norm>, const StepContext<T>& context, const Step& step, const Slice& slice) {
+  context.ops->layer_norm_forward(layer_norm_args(context, step, slice));
 }
 
-// A step whose work is cut by rows or columns of its output; gathering and losses need the data and are the caller's.
 template <class T>
-void run_slice(const StepContext<T>& context, const Step& step, const Slice& slice) {
-  switch (step.kind) {
-    case StepKind::dense:
-      return run_dense(context, step, slice);
-    case StepKind::input_gradient:
-      return run_input_gradient(context, step, slice);
-    case StepKind::activation:
-    case StepKind::activation_gradient:
-      return run_activation(context, step, slice);
-    case StepKind::batch_moments:
-    case StepKind::batch_norm:
-    case StepKind::batch_sums:
-    case StepKind::batch_norm_gradient:
-      return run_batch_norm(context, step, slice);
-    case StepKind::layer_norm:
-      return context.ops->layer_norm_forward(layer_norm_args(context, step, slice.row, slice.rows()));
-    case StepKind::layer_norm_gradient:
-      return context.ops->layer_norm_backward(layer_norm_args(context, step, slice.row, slice.rows()));
-    case StepKind::dropout:
-      return context.ops->dropout_forward(dropout_args(context, step, slice));
-    case StepKind::dropout_gradient:
-      return context.ops->dropout_backward(dropout_args(context, step, slice));
-    case StepKind::add:
-      run_add(context, step.input, step.output, slice, true);
-      return run_add(context, step.gate, step.output, slice, false);
-    case StepKind::copy_gradient:
-      return run_add(context, step.input, step.output, slice, true);
-    case StepKind::add_gradient:
-      return run_add(context, step.input, step.output, slice, false);
-    default:
-      return run_tangent(context, step, slice);
-  }
+void run(Kind<StepKind::layer_norm_gradient>, const StepContext<T>& context, const Step& step, const Slice& slice) {
+  context.ops->layer_norm_backward(layer_norm_args(context, step, slice));
 }
 
-// The columns a step's output has: those of the node before for the gradient of a product's input.
-inline Index output_columns(const Step& step) {
-  return step.kind == StepKind::input_gradient ? step.in_features : step.out_features;
-}
-
-// grad (rows [begin, end) of a weight, or elements of a vector) from all `rows` rows of the batch.
 template <class T>
-void run_parameter_gradient(const StepContext<T>& context, const Step& step, Index rows, Index begin, Index end,
-                            T* grad) {
-  switch (step.kind) {
-    case StepKind::bias_gradient:
-      return context.ops->column_sum(
-          {rows, end - begin, context.at(step.input, 0, begin), context.stride(step.input), grad});
-    case StepKind::stored_gradient:
-      std::copy_n(context.at(step.sums, step.row, begin), end - begin, grad);
-      return;
-    case StepKind::gamma_gradient: {
-      LayerNormArgs<T> args = layer_norm_args(context, step, 0, rows);
-      args.cols = end - begin;
-      args.input += begin;
-      args.grad += begin;
-      args.grad_gamma = grad;
-      return context.ops->layer_norm_gamma(args);
-    }
-    case StepKind::gamma_gradient_tangent: {
-      NormTangentArgs<T> args = layer_norm_tangent_args(context, step, {0, rows, begin, end});
-      args.grad_gamma = grad;
-      return context.ops->layer_norm_gamma_tangent(args);
-    }
-    default:
-      break;
-  }
+void run(Kind<StepKind::gamma_gradient>, const StepContext<T>& context, const Step& step,
+         const GradientBlock<T>& block) {
+  LayerNormArgs<T> args = layer_norm_args(context, step, {0, block.rows, block.begin, block.end});
+  args.grad_gamma = block.grad;
+  context.ops->layer_norm_gamma(args);
+}
+
+// out = from, or out += from.
+template <class T>
+void copy_or_add(const StepContext<T>& context, int from, int out, const Slice& slice, bool copy) {
+  context.ops->add({slice.rows(), slice.columns(), context.at(from, slice.row, slice.column), context.stride(from),
+                    context.at(out, slice.row, slice.column), context.stride(out), copy});
+}
+
+template <class T>
+void run(Kind<StepKind::add>, const StepContext<T>& context, const Step& step, const Slice& slice) {
+  copy_or_add(context, step.x, step.out, slice, true);
+  copy_or_add(context, step.other, step.out, slice, false);
+}
+
+template <class T>
+void run(Kind<StepKind::copy_gradient>, const StepContext<T>& context, const Step& step, const Slice& slice) {
+  copy_or_add(context, step.x, step.out, slice, true);
+}
+
+template <class T>
+void run(Kind<StepKind::add_gradient>, const StepContext<T>& context, const Step& step, const Slice& slice) {
+  copy_or_add(context, step.x, step.out, slice, false);
+}
+
+template <class T>
+void run(Kind<StepKind::weight_gradient>, const StepContext<T>& context, const Step& step,
+         const GradientBlock<T>& block) {
   GemmArgs<T> args{};
   args.form = GemmForm::tn;
-  args.m = end - begin;
+  args.m = block.end - block.begin;
   args.n = step.out_features;
-  args.k = rows;
-  args.a = context.at(step.gate, 0, begin);
-  args.lda = context.stride(step.gate);
-  args.b = context.at(step.input, 0);
-  args.ldb = context.stride(step.input);
-  args.c = grad;
+  args.k = block.rows;
+  args.a = context.at(step.x, 0, block.begin);
+  args.lda = context.stride(step.x);
+  args.b = context.at(step.grad, 0);
+  args.ldb = context.stride(step.grad);
+  args.c = block.grad;
   args.ldc = step.out_features;
   args.epilogue = Epilogue::none;
   args.scratch = context.scratch;
   args.same_b = context.same_step;
   run_gemm(context, step.provider, args);
+}
+
+template <class T>
+void run(Kind<StepKind::bias_gradient>, const StepContext<T>& context, const Step& step,
+         const GradientBlock<T>& block) {
+  context.ops->column_sum({block.rows, block.end - block.begin, context.at(step.grad, 0, block.begin),
+                           context.stride(step.grad), block.grad});
+}
+
+template <class T>
+void run(Kind<StepKind::stored_gradient>, const StepContext<T>& context, const Step& step,
+         const GradientBlock<T>& block) {
+  std::copy_n(context.at(step.sums, step.work.row, block.begin), block.end - block.begin, block.grad);
+}
+
+// ---- all kinds ----
+
+// These kinds are done by whoever walks the plan, who has the samples, the losses and the optimizer: team_run.hpp,
+// parameter_block.hpp, infer.cpp.
+constexpr bool is_run_by_walk(StepKind kind) {
+  return kind == StepKind::gather || kind == StepKind::gather_targets || kind == StepKind::loss ||
+         kind == StepKind::loss_tangent || kind == StepKind::check_loss || kind == StepKind::check_gradient ||
+         kind == StepKind::update_parameter || kind == StepKind::apply_update || kind == StepKind::limit_norm ||
+         kind == StepKind::update_statistics;
+}
+
+// True if there is an overload of `run` for a kind and a part, which is a Slice or a GradientBlock.
+template <class T, class Part, StepKind kind>
+inline constexpr bool kRuns = requires(const StepContext<T>& context, const Step& step, const Part& part) {
+  run(Kind<kind>{}, context, step, part);
+};
+
+template <class T, class Part, StepKind kind>
+void run_kind(const StepContext<T>& context, const Step& step, const Part& part) {
+  static_assert(kRuns<T, Slice, kind> + kRuns<T, GradientBlock<T>, kind> + is_run_by_walk(kind) == 1,
+                "each kind of step has one overload of `run`, or is the walk's");
+  if constexpr (kRuns<T, Part, kind>) {
+    run(Kind<kind>{}, context, step, part);
+  } else {  // a walk has asked for what it should do itself: better no result than a wrong one
+    std::fprintf(stderr, "stoop: the step '%s' is not run like this\n", rule_of(step.kind).name);
+    std::abort();
+  }
+}
+
+template <class T, class Part, std::size_t... kinds>
+void run_part(const StepContext<T>& context, const Step& step, const Part& part, std::index_sequence<kinds...>) {
+  static constexpr void (*kFunctions[])(const StepContext<T>&, const Step&,
+                                        const Part&) = {run_kind<T, Part, StepKind{kinds}>...};
+  kFunctions[static_cast<std::size_t>(step.kind)](context, step, part);
+}
+
+// A step whose work is cut by rows or columns of its output.
+template <class T>
+void run_slice(const StepContext<T>& context, const Step& step, const Slice& slice) {
+  run_part(context, step, slice, std::make_index_sequence<kStepKinds>());
+}
+
+template <class T>
+void run_gradient(const StepContext<T>& context, const Step& step, const GradientBlock<T>& block) {
+  run_part(context, step, block, std::make_index_sequence<kStepKinds>());
 }
 
 // The most scratch a product of this step needs for `rows` rows.
@@ -310,16 +370,11 @@ Index scratch_elements(const OpTable<T>& ops, const Step& step, Index rows) {
     if (step.provider == GemmProvider::bfloat16) return ops.bfloat16->gemm_scratch_elements(m, n, k);
     return ops.gemm_scratch_elements(m, n, k);
   };
-  switch (step.kind) {
-    case StepKind::dense:
-      return elements(rows, step.out_features, step.in_features);
-    case StepKind::input_gradient:
-      return elements(rows, step.in_features, step.out_features);
-    case StepKind::weight_gradient:
-      return elements(step.group * step.block, step.out_features, rows);
-    default:
-      return 0;
-  }
+  const std::optional<GemmForm> form = rule_of(step.kind).product;
+  if (!form) return 0;
+  if (*form == GemmForm::nn) return elements(rows, step.out_features, step.in_features);
+  if (*form == GemmForm::nt) return elements(rows, step.in_features, step.out_features);
+  return elements(step.group * step.block, step.out_features, rows);
 }
 
 template <class T>

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <type_traits>
 
 #include "../base/memory.hpp"
 #include "../plan/plan.hpp"
@@ -27,6 +28,7 @@ void bind_buffers(const Plan& plan, std::byte* arena, BoundBuffer<T>* bound) {
 template <class T>
 struct StepContext {
   const OpTable<T>* ops = nullptr;
+  const Step* steps = nullptr;  // of the plan: a product finds there what it does in its epilogue
   const BoundBuffer<T>* buffers = nullptr;
   const T* parameters = nullptr;
   const T* direction = nullptr;  // laid out like the parameters; of plans of kind `curvature`
@@ -55,5 +57,17 @@ struct Slice {
   Index rows() const { return row_end - row; }
   Index columns() const { return column_end - column; }
 };
+
+// A part of the gradient of a parameter: rows [begin, end) of a weight, or elements of a vector, from all rows of a batch.
+template <class T>
+struct GradientBlock {
+  Index rows;
+  Index begin, end;
+  T* grad;
+};
+
+// Selects the overload of `run` for a kind of step.
+template <StepKind kind>
+using Kind = std::integral_constant<StepKind, kind>;
 
 }  // namespace stoop

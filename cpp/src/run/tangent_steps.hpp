@@ -5,104 +5,131 @@
 
 namespace stoop {
 
+// output = f'(x) * input, the tangent of the value or of the gradient.
 template <class T>
-void run_activation_tangent(const StepContext<T>& context, const Step& step, const Slice& slice) {
+ActivationTangentArgs<T> activation_tangent_args(const StepContext<T>& context, const Step& step, const Slice& slice,
+                                                 int input) {
   ActivationTangentArgs<T> args{};
   args.rows = slice.rows();
   args.cols = slice.columns();
-  args.x = context.at(step.gate, slice.row, slice.column);
-  args.ld_x = context.stride(step.gate);
-  args.input = context.at(step.input, slice.row, slice.column);
-  args.ld_input = context.stride(step.input);
-  args.output = context.at(step.output, slice.row, slice.column);
-  args.ld_output = context.stride(step.output);
-  if (step.tangent != kNone && step.primal != kNone) {
-    args.tangent = context.at(step.tangent, slice.row, slice.column);
-    args.ld_tangent = context.stride(step.tangent);
-    args.grad = context.at(step.primal, slice.row, slice.column);
-    args.ld_grad = context.stride(step.primal);
-  }
+  args.x = context.at(step.x, slice.row, slice.column);
+  args.ld_x = context.stride(step.x);
+  args.input = context.at(input, slice.row, slice.column);
+  args.ld_input = context.stride(input);
+  args.output = context.at(step.out, slice.row, slice.column);
+  args.ld_output = context.stride(step.out);
   args.numbers = step.activation_numbers;
+  return args;
+}
+
+template <class T>
+void run(Kind<StepKind::activation_tangent>, const StepContext<T>& context, const Step& step, const Slice& slice) {
+  context.ops->activation_tangent[static_cast<int>(step.activation)](
+      activation_tangent_args(context, step, slice, step.x_tangent));
+}
+
+template <class T>
+void run(Kind<StepKind::activation_gradient_tangent>, const StepContext<T>& context, const Step& step,
+         const Slice& slice) {
+  ActivationTangentArgs<T> args = activation_tangent_args(context, step, slice, step.out);
+  if (step.x_tangent != kNone) {
+    args.tangent = context.at(step.x_tangent, slice.row, slice.column);
+    args.ld_tangent = context.stride(step.x_tangent);
+    args.grad = context.at(step.grad, slice.row, slice.column);
+    args.ld_grad = context.stride(step.grad);
+  }
   context.ops->activation_tangent[static_cast<int>(step.activation)](args);
 }
 
-// What batch and layer normalisation have in common; `x` is the buffer of the layer's input.
+// Batch and layer normalisation have these arguments in common.
 template <class T>
-NormTangentArgs<T> norm_tangent_args(const StepContext<T>& context, const Step& step, int x, const Slice& slice) {
+NormTangentArgs<T> norm_tangent_args(const StepContext<T>& context, const Step& step, const Slice& slice) {
   NormTangentArgs<T> args{};
   args.rows = slice.rows();
   args.cols = slice.columns();
-  args.x = context.at(x, slice.row, slice.column);
-  args.ld_x = context.stride(x);
-  if (step.tangent != kNone) {
-    args.tangent = context.at(step.tangent, slice.row, slice.column);
-    args.ld_tangent = context.stride(step.tangent);
+  args.x = context.at(step.x, slice.row, slice.column);
+  args.ld_x = context.stride(step.x);
+  if (step.x_tangent != kNone) {
+    args.tangent = context.at(step.x_tangent, slice.row, slice.column);
+    args.ld_tangent = context.stride(step.x_tangent);
   }
   args.gamma = context.parameters + step.parameter + slice.column;
   if (step.along) {
     args.gamma_tangent = context.direction + step.parameter + slice.column;
     args.beta_tangent = context.direction + step.bias + slice.column;
   }
-  if (step.primal != kNone) {
-    args.grad = context.at(step.primal, slice.row, slice.column);
-    args.ld_grad = context.stride(step.primal);
+  if (step.grad != kNone) {
+    args.grad = context.at(step.grad, slice.row, slice.column);
+    args.ld_grad = context.stride(step.grad);
   }
-  if (step.output != kNone) {
-    args.output = context.at(step.output, slice.row, slice.column);
-    args.ld_output = context.stride(step.output);
+  if (step.out != kNone) {
+    args.output = context.at(step.out, slice.row, slice.column);
+    args.ld_output = context.stride(step.out);
   }
-  args.eps = static_cast<T>(step.eps);
+  args.eps = static_cast<T>(step.norm.eps);
   return args;
 }
 
 template <class T>
-void run_batch_norm_tangent(const StepContext<T>& context, const Step& step, const Slice& slice) {
-  NormTangentArgs<T> args = norm_tangent_args(context, step, step.input, slice);
+NormTangentArgs<T> batch_norm_tangent_args(const StepContext<T>& context, const Step& step, const Slice& slice) {
+  NormTangentArgs<T> args = norm_tangent_args(context, step, slice);
   if (step.statistics == kNone) {
-    args.mean = context.running + step.running_mean + slice.column;
-    args.variance = context.running + step.running_var + slice.column;
+    args.mean = context.running + step.norm.running_mean + slice.column;
+    args.variance = context.running + step.norm.running_var + slice.column;
   } else {
     args.mean = context.at(step.statistics, 0, slice.column);
     args.variance = context.at(step.statistics, 1, slice.column);
-    args.mean_tangent = context.at(step.tangent_statistics, 0, slice.column);
-    args.inverse_tangent = context.at(step.tangent_statistics, 1, slice.column);
+    args.mean_tangent = context.at(step.statistics_tangent, 0, slice.column);
+    args.inverse_tangent = context.at(step.statistics_tangent, 1, slice.column);
   }
-  if (step.kind == StepKind::batch_norm_tangent) return context.ops->batch_norm_tangent(args);
+  return args;
+}
+
+template <class T>
+void run(Kind<StepKind::batch_norm_tangent>, const StepContext<T>& context, const Step& step, const Slice& slice) {
+  context.ops->batch_norm_tangent(batch_norm_tangent_args(context, step, slice));
+}
+
+template <class T>
+void run(Kind<StepKind::batch_norm_gradient_tangent>, const StepContext<T>& context, const Step& step,
+         const Slice& slice) {
+  NormTangentArgs<T> args = batch_norm_tangent_args(context, step, slice);
   args.grad_gamma = context.at(step.sums, 0, slice.column);
   args.grad_beta = context.at(step.sums, 1, slice.column);
   context.ops->batch_norm_gradient_tangent(args);
 }
 
-// Of the columns of a slice only for the gradient of gamma; else whole rows.
+// The slice has whole rows, but for the gradient of gamma, which is that of some columns.
 template <class T>
 NormTangentArgs<T> layer_norm_tangent_args(const StepContext<T>& context, const Step& step, const Slice& slice) {
-  const bool of_gamma = step.kind == StepKind::gamma_gradient_tangent;
-  NormTangentArgs<T> args = norm_tangent_args(context, step, of_gamma ? step.gate : step.input, slice);
+  NormTangentArgs<T> args = norm_tangent_args(context, step, slice);
   args.mean = context.at(step.statistics, slice.row);
-  args.mean_tangent = context.at(step.tangent_statistics, slice.row);
+  args.mean_tangent = context.at(step.statistics_tangent, slice.row);
   args.ld_statistics = context.stride(step.statistics);
-  if (step.kind == StepKind::layer_norm_tangent) return args;
-  const int grad_tangent = of_gamma ? step.input : step.gate;
-  args.grad_tangent = context.at(grad_tangent, slice.row, slice.column);
-  args.ld_grad_tangent = context.stride(grad_tangent);
+  if (step.grad_tangent != kNone) {
+    args.grad_tangent = context.at(step.grad_tangent, slice.row, slice.column);
+    args.ld_grad_tangent = context.stride(step.grad_tangent);
+  }
   return args;
 }
 
 template <class T>
-void run_tangent(const StepContext<T>& context, const Step& step, const Slice& slice) {
-  switch (step.kind) {
-    case StepKind::activation_tangent:
-      return run_activation_tangent(context, step, slice);
-    case StepKind::batch_norm_tangent:
-    case StepKind::batch_norm_gradient_tangent:
-      return run_batch_norm_tangent(context, step, slice);
-    case StepKind::layer_norm_tangent:
-      return context.ops->layer_norm_tangent(layer_norm_tangent_args(context, step, slice));
-    case StepKind::layer_norm_gradient_tangent:
-      return context.ops->layer_norm_gradient_tangent(layer_norm_tangent_args(context, step, slice));
-    default:
-      return;
-  }
+void run(Kind<StepKind::layer_norm_tangent>, const StepContext<T>& context, const Step& step, const Slice& slice) {
+  context.ops->layer_norm_tangent(layer_norm_tangent_args(context, step, slice));
+}
+
+template <class T>
+void run(Kind<StepKind::layer_norm_gradient_tangent>, const StepContext<T>& context, const Step& step,
+         const Slice& slice) {
+  context.ops->layer_norm_gradient_tangent(layer_norm_tangent_args(context, step, slice));
+}
+
+template <class T>
+void run(Kind<StepKind::gamma_gradient_tangent>, const StepContext<T>& context, const Step& step,
+         const GradientBlock<T>& block) {
+  NormTangentArgs<T> args = layer_norm_tangent_args(context, step, {0, block.rows, block.begin, block.end});
+  args.grad_gamma = block.grad;
+  context.ops->layer_norm_gamma_tangent(args);
 }
 
 }  // namespace stoop

@@ -1,4 +1,4 @@
-// The executor that works with a team of threads, whose size it tunes.
+// The executor that works with a team of threads and tunes its size.
 #pragma once
 
 #include <vector>
@@ -10,9 +10,9 @@
 
 namespace stoop {
 
-// A part of a run for a team of one size.
+// A part of a run, for which the team has one size.
 struct Segment {
-  Index last = 0;  // the end of the update that does the sample before this one
+  Index last = 0;  // the segment ends with the update that has the sample before this one
   int threads = 1;
   Poller* poller = nullptr;
 };
@@ -42,8 +42,9 @@ class TeamExecutor final : public Executor<T> {
   Index thread_scratch_ = 0;
   LossMemory loss_memory_;
   std::vector<double> penalties_, grad_sums_, grad_norms_;  // per parameter block
+  std::vector<double> block_norms_;                         // two for each, of the weight and of its step
   std::vector<Place> places_;                               // per share of a team
-  TeamTuner tuner_{1, 0.0};                                 // for teams of up to tuned_limit_ and updates of tuned_flops_
+  TeamTuner tuner_{1, 0.0};  // for teams of up to tuned_limit_ and updates of tuned_flops_
   int tuned_limit_ = 0;
   double tuned_flops_ = 0.0;
   int threads_used_ = 0;  // by the last segment

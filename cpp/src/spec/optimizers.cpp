@@ -1,4 +1,4 @@
-// What follows from the Spec of each optimizer: its name, its state, the ranges of its numbers.
+// Looks up name, state and ranges of each optimizer in its Spec.
 #include "optimizers.hpp"
 
 #include "fields.hpp"
@@ -25,6 +25,10 @@ Optimizer optimizer_from_name(std::string_view name, std::string_view where) {
 
 bool is_full_batch(const Optimizer& optimizer) {
   return std::visit([]<class Op>(const Op&) { return Spec<Op>::kFullBatch; }, optimizer);
+}
+
+bool needs_norms(const Optimizer& optimizer) {
+  return std::visit([]<class Op>(const Op&) { return Spec<Op>::kNeedsNorms; }, optimizer);
 }
 
 int state_count(const Optimizer& optimizer) {

@@ -1,6 +1,6 @@
-// What is known of each optimizer beyond its formula, which is in cpu/optimizer.inl.hpp: Spec, its fields and state, and
-// Rates, the numbers that its kernel takes for one update. No std functions, so that the files of each instruction set
-// may include it.
+// Everything that is known of each optimizer except its formula, which is in cpu/optimizer.inl.hpp: Spec has its fields and
+// state, and Rates the numbers that its kernel takes for one update. This file uses no std functions, so that the files of
+// each instruction set may include it.
 #pragma once
 
 #include <stoop/optimizers.hpp>
@@ -9,14 +9,17 @@
 
 namespace stoop {
 
-// What becomes of the squares of gradients. Where the element type does not hold one, its root is infinite, and the
-// parameter never moves again.
+// The use of squares of gradients. If the element type does not hold a square, its root is infinite, and the parameter never
+// changes again.
 enum class Squares { none, averaged, added_up };
 
 // Each Spec also has states(optimizer): how many arrays of parameter size it keeps.
 struct OptimizerSpec {
   static constexpr bool kFullBatch = false;  // an update is an iteration on all samples; there is no kernel
   static constexpr Squares kSquares = Squares::none;
+  // The update needs the norms of a whole parameter: Formula<Op, T>::update writes the state and the norms of a block,
+  // and leaves the weight to Formula<Op, T>::apply.
+  static constexpr bool kNeedsNorms = false;
 };
 
 // A factor of a running mean.
@@ -25,8 +28,8 @@ constexpr Field<Op, double> factor(const char* key, double Op::* member, const c
   return {key, member, from_up_to(0, 1), hint, Holds::below_one};
 }
 
-// What keeps a division by a root of squared gradients finite. One whose own square vanishes would be left alone with
-// gradients whose squares do, and make their updates as long as 1/eps.
+// eps keeps a division by a root of squared gradients finite. If its own square vanished, it alone would remain beside
+// gradients whose squares vanish, and their updates would be as long as 1/eps.
 template <class Op>
 inline constexpr Field<Op, double> kEps{"eps", &Op::eps, above(0), "1e-8 is usual", Holds::size_of_square};
 
@@ -74,7 +77,7 @@ struct Spec<RMSProp> : OptimizerSpec {
   }
 };
 
-// What Adam has and those that are made like it.
+// The fields of Adam and of optimizers like it.
 template <class Op>
 struct AdamSpec : OptimizerSpec {
   static constexpr Squares kSquares = Squares::averaged;
@@ -119,6 +122,61 @@ struct Spec<Lion> : OptimizerSpec {
   static constexpr int states(const Lion&) { return 1; }
 };
 
+// Its eps stands inside the roots.
+template <>
+struct Spec<Adadelta> : OptimizerSpec {
+  static constexpr const char* kName = "adadelta";
+  static constexpr const char* kClass = "Adadelta";
+  static constexpr std::tuple kFields{kLearningRate<Adadelta>, factor("rho", &Adadelta::rho, "0.9 is usual"),
+                                      Field{"eps", &Adadelta::eps, above(0), "1e-6 is usual", Holds::size}};
+  static constexpr Squares kSquares = Squares::averaged;
+  static constexpr int states(const Adadelta&) { return 2; }
+};
+
+// It squares nothing; its eps stands beside |g|.
+template <>
+struct Spec<Adamax> : OptimizerSpec {
+  static constexpr const char* kName = "adamax";
+  static constexpr const char* kClass = "Adamax";
+  static constexpr std::tuple kFields{kLearningRate<Adamax>, factor("beta1", &Adamax::beta1, "0.9 is usual"),
+                                      factor("beta2", &Adamax::beta2, "0.999 is usual"),
+                                      Field{"eps", &Adamax::eps, above(0), "1e-8 is usual", Holds::size}};
+  static constexpr int states(const Adamax&) { return 2; }
+};
+
+template <>
+struct Spec<RAdam> : AdamSpec<RAdam> {
+  static constexpr const char* kName = "radam";
+  static constexpr const char* kClass = "RAdam";
+  static constexpr std::tuple kFields = fields();
+  static constexpr int states(const RAdam&) { return 2; }
+};
+
+template <>
+struct Spec<Rprop> : OptimizerSpec {
+  static constexpr const char* kName = "rprop";
+  static constexpr const char* kClass = "Rprop";
+  static constexpr std::tuple kFields{
+      kLearningRate<Rprop>,
+      Field{"eta_minus", &Rprop::eta_minus, Bounds{0, 1, true, true}, "0.5 is usual", Holds::below_one},
+      Field{"eta_plus", &Rprop::eta_plus, above(1), "1.2 is usual"},
+      Field{"min_step_size", &Rprop::min_step_size, above(0), "1e-6 is usual", Holds::size},
+      Field{"max_step_size", &Rprop::max_step_size, above(0), "50 is usual", Holds::size}};
+  static constexpr int states(const Rprop&) { return 2; }  // the gradient before, and the steps
+  static constexpr const char* mistake(const Rprop& rprop) {
+    return rprop.min_step_size > rprop.max_step_size ? "min_step_size is above max_step_size" : nullptr;
+  }
+};
+
+template <>
+struct Spec<Lamb> : AdamSpec<Lamb> {
+  static constexpr const char* kName = "lamb";
+  static constexpr const char* kClass = "Lamb";
+  static constexpr std::tuple kFields = fields(kWeightDecay<Lamb>);
+  static constexpr bool kNeedsNorms = true;
+  static constexpr int states(const Lamb&) { return 2; }
+};
+
 template <>
 struct Spec<LBFGS> : OptimizerSpec {
   static constexpr const char* kName = "lbfgs";
@@ -141,9 +199,9 @@ struct Spec<NewtonCG> : OptimizerSpec {
   static constexpr int states(const NewtonCG&) { return 0; }
 };
 
-// ---- what a kernel takes for update t, counted from 1, at learning rate lr: Rates<Op>::at(optimizer, lr, t) ----
+// ---- the numbers that a kernel takes for update t, counted from 1, at learning rate lr: Rates<Op>::at(optimizer, lr, t) ----
 
-// `rest` is 1 - beta, which is taken here, in double, since 1 - 0.999f is off by 1e-5.
+// `rest` is 1 - beta. It is computed here in double, since 1 - 0.999f is off by 1e-5.
 template <class Op>
 struct Rates;
 
@@ -212,7 +270,8 @@ template <>
 struct Rates<Nadam> : MomentRates {
   double lr_grad, lr_mean;  // the learning rate times the factors of g and of its running mean
 
-  // The product of the mu is made anew, so that an update depends on t alone; it stops where 1 minus the product is 1.
+  // The product of the mu is computed again each time, so that an update depends on t alone. It stops when 1 minus the
+  // product is 1.
   static Rates at(const Nadam& nadam, double lr, Index t) {
     const double step = __builtin_pow(0.96, nadam.momentum_decay);
     double power = step, product = 1.0;
@@ -231,6 +290,60 @@ struct Rates<Lion> {
 
   static Rates at(const Lion& lion, double lr, Index) {
     return {lr, lion.beta1, 1.0 - lion.beta1, lion.beta2, 1.0 - lion.beta2};
+  }
+};
+
+template <>
+struct Rates<Adadelta> {
+  double lr, rho, rest, eps;
+
+  static Rates at(const Adadelta& adadelta, double lr, Index) {
+    return {lr, adadelta.rho, 1.0 - adadelta.rho, adadelta.eps};
+  }
+};
+
+template <>
+struct Rates<Adamax> {
+  double lr, beta1, rest1, beta2, eps;  // lr: divided by 1-beta1^t
+
+  static Rates at(const Adamax& adamax, double lr, Index t) {
+    return {lr / (1.0 - __builtin_pow(adamax.beta1, static_cast<double>(t))), adamax.beta1, 1.0 - adamax.beta1,
+            adamax.beta2, adamax.eps};
+  }
+};
+
+template <>
+struct Rates<RAdam> : MomentRates {
+  double lr;  // with r_t and the corrections of both biases
+  bool is_adaptive;
+
+  static Rates at(const RAdam& radam, double lr, Index t) {
+    const double steps = static_cast<double>(t), power = __builtin_pow(radam.beta2, steps);
+    const double p = 2.0 / (1.0 - radam.beta2) - 1.0, now = p - 2.0 * steps * power / (1.0 - power);
+    const double corrected = lr / (1.0 - __builtin_pow(radam.beta1, steps));
+    if (!(now > 5.0)) return {MomentRates::at(radam, t), corrected, false};
+    const double r = __builtin_sqrt((now - 4.0) * (now - 2.0) * p / ((p - 4.0) * (p - 2.0) * now));
+    return {MomentRates::at(radam, t), corrected * r * __builtin_sqrt(1.0 - power), true};
+  }
+};
+
+template <>
+struct Rates<Rprop> {
+  double lr, eta_minus, eta_plus, min_step, max_step;
+  bool is_first;
+
+  static Rates at(const Rprop& rprop, double lr, Index t) {
+    return {lr, rprop.eta_minus, rprop.eta_plus, rprop.min_step_size, rprop.max_step_size, t == 1};
+  }
+};
+
+template <>
+struct Rates<Lamb> : MomentRates {
+  double lr, mean_correction, weight_decay;  // mean_correction = 1/(1-beta1^t)
+
+  static Rates at(const Lamb& lamb, double lr, Index t) {
+    return {MomentRates::at(lamb, t), lr, 1.0 / (1.0 - __builtin_pow(lamb.beta1, static_cast<double>(t))),
+            lamb.weight_decay};
   }
 };
 

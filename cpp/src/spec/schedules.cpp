@@ -1,9 +1,11 @@
-// The value of every schedule at t, and what follows from the Spec of each.
+// Computes the value of every schedule at t, and looks up the rest in the Spec of each.
 #include "schedules.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <functional>
+#include <limits>
 #include <numbers>
 #include <string>
 
@@ -46,6 +48,42 @@ double value_at(const OneCycle& s, Index t) {
   if (top > 0.0 && x <= top) return half_cosine(first, s.max_lr, x / top);
   return half_cosine(s.max_lr, last, (x - top) / (bottom - top));
 }
+double value_at(const CosLog4& s, Index t) {
+  return s.lr * 0.5 * (1.0 - std::cos(2.0 * std::numbers::pi * std::log2(1.0 + 15.0 * fraction(t, s.steps))));
+}
+double value_at(const FlatCosine& s, Index t) {
+  const double start = s.pct_start * real(s.steps), x = real(std::min(t, s.steps));
+  if (x <= start && t < s.steps) return s.lr;
+  return half_cosine(s.lr, s.end, start < real(s.steps) ? (x - start) / (real(s.steps) - start) : 1.0);
+}
+double value_at(const CosineRestarts& s, Index t) {
+  Index length = s.T_0;
+  if (s.T_mult == 1) t %= length;
+  while (t >= length) {
+    t -= length;
+    length =
+        s.T_mult < std::numeric_limits<Index>::max() / length ? length * s.T_mult : std::numeric_limits<Index>::max();
+  }
+  return half_cosine(s.lr, s.end, real(t) / real(length));
+}
+double height_at(const Cyclic& s, Index cycle, Index t) {
+  switch (s.mode) {
+    case CyclicMode::triangular:
+      return 1.0;
+    case CyclicMode::triangular2:
+      return std::pow(0.5, real(cycle));
+    case CyclicMode::exp_range:
+      return std::pow(s.gamma, real(t));
+  }
+  return 1.0;  // not reached: all modes are above
+}
+double value_at(const Cyclic& s, Index t) {
+  const double up = real(s.step_size_up), down = real(s.step_size_down.value_or(s.step_size_up));
+  const Index length = s.step_size_up + s.step_size_down.value_or(s.step_size_up);
+  const double x = real(t % length);
+  const double share = x <= up ? x / up : (up + down - x) / down;
+  return s.base_lr + (s.max_lr - s.base_lr) * share * height_at(s, t / length, t);
+}
 double value_at(const Custom& s, Index t) { return s.function(t); }
 
 void check_rate(std::string_view where, const std::string& name, double value) {
@@ -64,12 +102,12 @@ void fill(const S& s, Index step, Index epoch, std::span<double> out) {
   }
 }
 
-// Those of a schedule within one that counts `per`, from `start` on.
+// Fills in the rates of a schedule within one that counts `per`, from `start` on.
 void fill_from(Index start, Per per, const LearningRate& inner, Index step, Index epoch, std::span<double> out) {
   inner.fill(per == Per::epoch ? step : step - start, per == Per::epoch ? epoch - start : epoch, out);
 }
 
-// How many of the updates from t = step on are before `end`, or all or none of them where `end` is an epoch.
+// Returns how many of the updates from t = step on are before `end`. If `end` is an epoch, that is all or none of them.
 std::size_t count_before(Index end, Per per, Index step, Index epoch, std::size_t count) {
   if (per == Per::epoch) return epoch < end ? count : 0;
   return static_cast<std::size_t>(std::clamp<Index>(end - step, 0, static_cast<Index>(count)));
@@ -84,6 +122,18 @@ void fill(const Warmup& s, Index step, Index epoch, std::span<double> out) {
   }
   const Index next = step + static_cast<Index>(rises);
   fill_from(s.steps, s.per, s.schedule, next, epoch, out.subspan(rises));
+}
+
+void fill(const Sequential& s, Index step, Index epoch, std::span<double> out) {
+  Index start = 0;  // of the schedule
+  for (std::size_t i = 0; i < s.schedules.size() && !out.empty(); ++i) {
+    const bool is_last = i == s.milestones.size();
+    const std::size_t count = is_last ? out.size() : count_before(s.milestones[i], s.per, step, epoch, out.size());
+    fill_from(start, s.per, s.schedules[i], step, epoch, out.first(count));
+    step += static_cast<Index>(count);
+    out = out.subspan(count);
+    if (!is_last) start = s.milestones[i];
+  }
 }
 
 }  // namespace
@@ -144,6 +194,23 @@ void Spec<schedules::Piecewise>::check(const S& s) {
     throw_value_error(kClass, "the boundaries are not in order", "expected each above the one before", "sort them");
   }
   for (const double value : s.values) schedules::check_rate(kClass, "a value", value);
+}
+
+void Spec<schedules::Sequential>::check(const S& s) {
+  if (s.schedules.size() != s.milestones.size() + 1) {
+    throw_value_error(
+        kClass,
+        std::to_string(s.schedules.size()) + " schedules and " + std::to_string(s.milestones.size()) + " milestones",
+        "expected one schedule more than milestones", "give the t at which each of them but the first begins");
+  }
+  Index last = 0;
+  for (const Index milestone : s.milestones) {
+    if (milestone <= last) {
+      throw_value_error(kClass, "the milestones are not in order",
+                        "expected each above the one before, the first above 0", "sort them");
+    }
+    last = milestone;
+  }
 }
 
 void validate(const LearningRate& learning_rate, std::string_view where) {

@@ -79,7 +79,7 @@ struct ParameterUpdater<T>::Impl {
                       "make a new optimizer for them, or reset this one");
   }
 
-  // A pass of its own, since nothing may be changed by then; the optimizers that need none are spared it.
+  // This is a pass of its own, because nothing may have changed when it fails. Optimizers that do not need it skip it.
   void check_squares(std::span<const std::span<const T>> gradients) const {
     if (!squares_gradients(optimizer)) return;
     for (std::size_t i = 0; i < gradients.size(); ++i) {
@@ -97,10 +97,12 @@ struct ParameterUpdater<T>::Impl {
     }
   }
 
-  void update(std::span<const std::span<T>> parameters, std::span<const std::span<const T>> gradients,
-              const UpdateArgs<T>& common, int thread, int team) {
+  // Calls work(i, block, args) for the blocks of each array i that a share has.
+  template <class Work>
+  void for_each_block(std::span<const std::span<T>> parameters, std::span<const std::span<const T>> gradients,
+                      const UpdateArgs<T>& common, int number, int shares, const Work& work) {
     for (std::size_t i = 0; i < parameters.size(); ++i) {
-      const Range blocks = share(block_count(sizes[i], kBlock), thread, team);
+      const Range blocks = share(block_count(sizes[i], kBlock), number, shares);
       for (Index b = blocks.begin; b < blocks.end; ++b) {
         const Index begin = b * kBlock;
         double unused[2];
@@ -113,9 +115,28 @@ struct ParameterUpdater<T>::Impl {
         }
         args.weight_sum_of_squares = &unused[0];
         args.grad_sum_of_squares = &unused[1];
-        kernel(args);
+        work(i, b, args);
       }
     }
+  }
+
+  void update(std::span<const std::span<T>> parameters, std::span<const std::span<const T>> gradients,
+              const UpdateArgs<T>& common, int threads) {
+    const auto each_block = [&](const auto& work) {
+      run_shares(threads,
+                 [&](int number, int shares) { for_each_block(parameters, gradients, common, number, shares, work); });
+    };
+    if (!needs_norms(optimizer)) return each_block([&](std::size_t, Index, UpdateArgs<T>& args) { kernel(args); });
+    std::vector<std::vector<double>> norms;  // by array and block, of the weight and of its step
+    for (const Index n : sizes) norms.emplace_back(static_cast<std::size_t>(2 * block_count(n, kBlock)));
+    each_block([&](std::size_t i, Index b, UpdateArgs<T>& args) {
+      args.block_norms = norms[i].data() + 2 * b;
+      kernel(args);
+    });
+    each_block([&](std::size_t i, Index, UpdateArgs<T>& args) {
+      args.trust_ratio = trust_ratio_of(norms[i]);
+      ops.apply[optimizer.index()](args);
+    });
   }
 };
 
@@ -141,8 +162,7 @@ void ParameterUpdater<T>::step(std::span<const std::span<T>> parameters,
   set_rates(common, rates, impl_->optimizer, rate, impl_->steps + 1);
   Index elements = 0;
   for (const Index n : impl_->sizes) elements += n;
-  run_shares(threads_for_elements(elements, get_num_threads()),
-             [&](int number, int shares) { impl_->update(parameters, gradients, common, number, shares); });
+  impl_->update(parameters, gradients, common, threads_for_elements(elements, get_num_threads()));
   ++impl_->steps;
 }
 

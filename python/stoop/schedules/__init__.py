@@ -7,16 +7,21 @@ before the epoch starts. A function of the epoch, ``Custom(function, per="epoch"
 ``Trainer.fit``; ``Trainer.step``, which knows no end of an epoch, asks it in each call.
 """
 
-from stoop.schedules._base import PythonRates, Schedule, plain, python_rates
-from stoop.schedules._composed import Custom, Warmup, as_learning_rate
+from stoop.schedules._base import PythonRates, Schedule, python_rates
+from stoop.schedules._composed import Custom, Sequential, Warmup, as_learning_rate
+from stoop.schedules._cycles import CosineRestarts, Cyclic
 from stoop.schedules._decays import Constant, Exponential, InverseSqrt, InverseTime, Piecewise, Power, Step
-from stoop.schedules._spans import Cosine, Linear, OneCycle, Polynomial
+from stoop.schedules._spans import Cosine, CosLog4, FlatCosine, Linear, OneCycle, Polynomial
 
 __all__ = [
     "Constant",
+    "CosLog4",
     "Cosine",
+    "CosineRestarts",
     "Custom",
+    "Cyclic",
     "Exponential",
+    "FlatCosine",
     "InverseSqrt",
     "InverseTime",
     "Linear",
@@ -26,9 +31,9 @@ __all__ = [
     "Power",
     "PythonRates",
     "Schedule",
+    "Sequential",
     "Step",
     "Warmup",
     "as_learning_rate",
-    "plain",
     "python_rates",
 ]

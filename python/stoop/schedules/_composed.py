@@ -1,16 +1,17 @@
 """Schedules that hold another one or a Python function, and what may stand for a learning rate."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, ClassVar
 
 import numpy as np
 
 from stoop._callables import WeakCall, check_picklable
-from stoop._checks import real
+from stoop._checks import POSITIVE, integer, real
 from stoop._errors import message
-from stoop.schedules._base import PythonRates, Schedule
+from stoop.schedules._base import PythonRates, Schedule, sequence
 from stoop.schedules._decays import Constant
 
 
@@ -36,7 +37,7 @@ class Custom(Schedule):
     per: str = "step"
 
     def __post_init__(self) -> None:
-        self._check([])
+        super().__post_init__()
         function: Any = self.function
         if not callable(function):
             expected = "expected a callable t -> float"
@@ -108,11 +109,58 @@ class Warmup(Schedule):
     per: str = "step"
 
     def __post_init__(self) -> None:
-        self._check([], ["steps"])
+        super().__post_init__()
         object.__setattr__(self, "schedule", as_learning_rate("Warmup", "schedule", self.schedule))
 
     def _inner(self) -> tuple[Any]:
         return (self.schedule,)
+
+
+@dataclass(frozen=True)
+class Sequential(Schedule):
+    """One schedule after another: ``schedules[0]`` until ``milestones[0]``, then ``schedules[1]``, and so on.
+
+    Each runs from its start, ``schedules[i](t - milestones[i-1])``, as in PyTorch's ``SequentialLR`` and optax's
+    ``join_schedules``; by definition.
+
+    Parameters
+    ----------
+    schedules : sequence of float, schedule or callable
+        One more than milestones.
+    milestones : sequence of int
+        The t at which each schedule but the first begins, each above the one before, >= 1.
+    per : {"step", "epoch"}, default "step"
+        What the milestones count.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For lengths or values that do not fit.
+    """
+
+    type_name: ClassVar[str] = "sequential"
+    schedules: Iterable[float | Schedule | Callable[[int], float]]
+    milestones: Iterable[int]
+    per: str = "step"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        given = sequence("Sequential", "schedules", self.schedules)
+        held = tuple(as_learning_rate("Sequential", "a schedule", schedule) for schedule in given)
+        given = sequence("Sequential", "milestones", self.milestones)
+        starts = tuple(integer("Sequential", "a milestone", t, 1) for t in given)
+        object.__setattr__(self, "schedules", held)
+        object.__setattr__(self, "milestones", starts)
+        if len(held) != len(starts) + 1:
+            counts = f"{len(held)} schedules and {len(starts)} milestones"
+            hint = "give the t at which each of them but the first begins"
+            raise ValueError(message("Sequential", counts, "expected one schedule more than milestones", hint))
+        if any(later <= earlier for earlier, later in pairwise(starts)):
+            order = f"milestones {list(starts)} are not in order"
+            raise ValueError(message("Sequential", order, "expected each above the one before", "sort them"))
+
+    def _inner(self) -> tuple[Any, ...]:
+        return tuple(self.schedules)
 
 
 def as_learning_rate(where: str, name: str, value: Any) -> float | Schedule:
@@ -133,4 +181,4 @@ def as_learning_rate(where: str, name: str, value: Any) -> float | Schedule:
     if isinstance(value, str):  # scikit-learn names its schedules
         given, hint = f"{name} is {value!r}", "give a schedule such as stoop.schedules.Cosine(1e-3, steps=1000)"
         raise TypeError(message(where, given, "expected a number or a schedule", hint))
-    return real(where, name, value, 0.0, open_low=True)
+    return real(where, name, value, POSITIVE)

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from stoop._checks import fraction
 from stoop.schedules._base import Schedule
 
 
@@ -33,9 +32,6 @@ class Linear(Schedule):
     steps: int
     per: str = "step"
 
-    def __post_init__(self) -> None:
-        self._check(["lr", "end"], ["steps"])
-
 
 @dataclass(frozen=True)
 class Polynomial(Schedule):
@@ -63,10 +59,6 @@ class Polynomial(Schedule):
     steps: int
     power: float = 1.0
     per: str = "step"
-
-    def __post_init__(self) -> None:
-        self._check(["lr", "end"], ["steps"])
-        self._check_positive("power")
 
 
 @dataclass(frozen=True)
@@ -96,9 +88,6 @@ class Cosine(Schedule):
     steps: int
     end: float = 0.0
     per: str = "step"
-
-    def __post_init__(self) -> None:
-        self._check(["lr", "end"], ["steps"])
 
 
 @dataclass(frozen=True)
@@ -134,7 +123,60 @@ class OneCycle(Schedule):
     final_div_factor: float = 1e4
     per: str = "step"
 
-    def __post_init__(self) -> None:
-        self._check(["max_lr"], ["steps"])
-        self._check_positive("div_factor", "final_div_factor")
-        object.__setattr__(self, "pct_start", fraction("OneCycle", "pct_start", self.pct_start))
+
+@dataclass(frozen=True)
+class CosLog4(Schedule):
+    """``lr * (1 - cos(2*pi * log2(1 + 15*t/steps))) / 2``: four cycles, each about twice as long as the one before.
+
+    It begins with 0, and is 0 from t = steps on. Holzmüller, Grinsztajn & Steinwart 2024 (RealMLP), section 3.
+
+    Parameters
+    ----------
+    lr : float
+        >= 0.
+    steps : int
+        >= 1.
+    per : {"step", "epoch"}, default "step"
+
+    Raises
+    ------
+    ValueError, TypeError
+        For a value outside its range, or of another kind.
+    """
+
+    type_name: ClassVar[str] = "cos_log4"
+    lr: float
+    steps: int
+    per: str = "step"
+
+
+@dataclass(frozen=True)
+class FlatCosine(Schedule):
+    """`lr` until t = pct_start*steps, then half a cosine to `end` at t = steps, and `end` from there on.
+
+    As ``fit_flat_cos`` of fastai, whose name `pct_start` is.
+
+    Parameters
+    ----------
+    lr : float
+        >= 0.
+    steps : int
+        >= 1.
+    pct_start : float, default 0.75
+        Share of the steps before the rate falls, in [0, 1].
+    end : float, default 0.0
+        >= 0.
+    per : {"step", "epoch"}, default "step"
+
+    Raises
+    ------
+    ValueError, TypeError
+        For a value outside its range, or of another kind.
+    """
+
+    type_name: ClassVar[str] = "flat_cosine"
+    lr: float
+    steps: int
+    pct_start: float = 0.75
+    end: float = 0.0
+    per: str = "step"

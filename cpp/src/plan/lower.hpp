@@ -1,0 +1,131 @@
+// Lowering: from the graph of the layers to the operations that compute what a plan is for, and the buffers between
+// them. Nothing here depends on how a device divides the work; schedule.cpp decides that for the CPU.
+//
+// lower_forward.cpp adds the operations of the values and the loss, lower_backward.cpp those of the gradients of values,
+// lower_parameters.cpp those of the parameters; lower.cpp calls them in this order.
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "plan.hpp"
+
+namespace stoop {
+
+// The operations are in an order that gives the result when each is done after the other.
+struct Lowered {
+  std::vector<Buffer> buffers;  // without strides and places
+  std::vector<Operation> operations;
+  int input_buffer = kNone;
+  int output_buffer = kNone;
+  int target_buffer = kNone;
+  bool batch_statistics = false;
+};
+
+Lowered lower(const PlanRequest& request);
+
+inline bool trains(PlanKind kind) { return kind != PlanKind::inference && kind != PlanKind::evaluation; }
+
+inline std::string numbered(const char* prefix, int number) {
+  return std::string(prefix).append(std::to_string(number));
+}
+
+class Lowering {
+ public:
+  explicit Lowering(const PlanRequest& request)
+      : request_(request), graph_(*request.graph), nodes_(graph_.nodes.size()) {}
+
+  Lowered run();
+
+ private:
+  // This is known of a node of the graph.
+  struct NodeState {
+    int value = kNone;  // buffers: the output,
+    int saved = kNone;  // what the derivative of the activation is computed from,
+    int statistics = kNone;
+    int mask = kNone;
+    int grad = kNone;      // and the gradient with respect to the output
+    Activation fused{};    // computed by the operation of this node: a product or a batch normalisation
+    bool skipped = false;  // does nothing here: its value is its input's
+    bool needs_grad = false;
+  };
+
+  // ---- lower_forward.cpp ----
+
+  void forward();
+  void forward(int i);
+  void forward_input(int i);
+  void forward_dense(int i);
+  int following_activation(int i) const;
+  int fusable_activation(int i) const;
+  void skip(int i);
+  Operation start_elementwise(StepKind kind, int i, bool own_buffer = true);
+  bool is_kept(int i) const;
+  void forward_activation(int i);
+  void forward_dropout(int i);
+  void forward_batch_norm(int i);
+  int forward_moments(int i);
+  void forward_layer_norm(int i);
+  void forward_add(int i);
+  void loss();
+
+  // ---- lower_backward.cpp ----
+
+  void backward();
+  void backward(int i);
+  void activation_gradient(int i, const Activation& activation);
+  void pass(int buffer, int to);
+  int copy_gradient(int from, int to, StepKind kind, int out);
+  void backward_add(int i);
+  void backward_dense(int i);
+  void backward_dropout(int i);
+  void backward_batch_norm(int i);
+  void backward_layer_norm(int i);
+
+  // ---- lower_parameters.cpp ----
+
+  void add_weight_gradient(int i);
+  void add_vector_gradient(Operation operation, int parameter);
+  void add_parameter_gradient(Operation operation, int parameter);
+  void follow_statistics();
+  void append_parameter_operations();
+  void finish_gradients();
+  void update_parameters(StepKind kind);
+  void limit_norms();
+
+  // ---- the request and the graph ----
+
+  bool trains() const { return stoop::trains(request_.kind); }
+  bool updates() const { return request_.kind == PlanKind::training || request_.kind == PlanKind::checked; }
+  bool uses_batch_statistics() const { return trains() && request_.batch_statistics; }
+
+  static std::size_t index(int i) { return static_cast<std::size_t>(i); }
+  int node_count() const { return static_cast<int>(graph_.nodes.size()); }
+  const Node& node(int i) const { return graph_.nodes[index(i)]; }
+  NodeState& state(int i) { return nodes_[index(i)]; }
+  const NodeState& state(int i) const { return nodes_[index(i)]; }
+  int input_value(int i) const { return state(node(i).input).value; }
+  Index offset(int parameter) const {
+    return parameter == kNone ? kNone : graph_.parameters[index(parameter)].info.offset;
+  }
+
+  // ---- lower.cpp: buffers and operations ----
+
+  int add_buffer(std::string name, Index width, Index rows = 0);
+  int add_mask(int i);
+  int add_partials(const char* name, int i, Index sums);
+  Operation start(StepKind kind, int i) const;
+  Operation start_batch_norm(StepKind kind, int i) const;
+  static void set_activation(Operation& operation, const Activation& activation);
+  void push(const Operation& operation) { lowered_.operations.push_back(operation); }
+
+  const PlanRequest& request_;
+  const Graph& graph_;
+  std::vector<NodeState> nodes_;
+  Lowered lowered_;
+  std::vector<Operation> parameter_operations_;
+};
+
+}  // namespace stoop

@@ -1,0 +1,88 @@
+// The operations of the parameters: gradient, update, running statistics, limits. Backward collects them; they come
+// after all others.
+
+#include <algorithm>
+#include <iterator>
+#include <utility>
+
+#include "lower.hpp"
+
+namespace stoop {
+
+void Lowering::add_weight_gradient(int i) {
+  Operation weight = start(StepKind::weight_gradient, i);
+  weight.x = input_value(i);
+  weight.grad = state(i).grad;
+  weight.work.extent = node(i).in_features;
+  weight.work.row_elements = node(i).out_features;
+  add_parameter_gradient(weight, node(i).weight);
+  if (node(i).bias == kNone) return;
+  Operation bias = start(StepKind::bias_gradient, i);
+  bias.grad = state(i).grad;
+  add_vector_gradient(bias, node(i).bias);
+}
+
+// The parameter has one element per column.
+void Lowering::add_vector_gradient(Operation operation, int parameter) {
+  operation.work.extent = operation.out_features;
+  add_parameter_gradient(operation, parameter);
+}
+
+void Lowering::add_parameter_gradient(Operation operation, int parameter) {
+  const Node& owner = node(operation.node);
+  if (!owner.trainable) return;
+  operation.parameter = offset(parameter);
+  ParameterWork& work = operation.work;
+  work.after = request_.kind == PlanKind::training ? After::update : After::regularize;
+  work.regularized = graph_.parameters[index(parameter)].info.regularized;
+  work.l1 = owner.l1;
+  work.l2 = owner.l2;
+  parameter_operations_.push_back(operation);
+}
+
+// Every batch normalisation is followed, though backward may not come so far: it ends where nothing before is trained.
+void Lowering::follow_statistics() {
+  for (int i = 0; i < node_count(); ++i) {
+    if (node(i).kind != NodeKind::batch_norm || state(i).statistics == kNone) continue;
+    Operation operation = start(StepKind::update_statistics, i);
+    operation.statistics = state(i).statistics;
+    if (request_.update_statistics) operation.norm.momentum = 0.0;  // those of the whole batch are exact
+    operation.work.extent = node(i).out_features;
+    parameter_operations_.push_back(operation);
+  }
+}
+
+// They follow the check of the loss: all values and gradients are there.
+void Lowering::append_parameter_operations() {
+  push(start(StepKind::check_loss, kNone));
+  lowered_.operations.insert(lowered_.operations.end(), parameter_operations_.begin(), parameter_operations_.end());
+}
+
+// Checked training: the norm of all gradients is known before the first update.
+void Lowering::finish_gradients() {
+  const auto is_statistics = [](const Operation& operation) { return operation.kind == StepKind::update_statistics; };
+  std::erase_if(lowered_.operations, is_statistics);
+  push(start(StepKind::check_gradient, kNone));
+  std::copy_if(parameter_operations_.begin(), parameter_operations_.end(), std::back_inserter(lowered_.operations),
+               is_statistics);
+  update_parameters(StepKind::update_parameter);
+}
+
+// Appends a pass of the optimizer over every parameter.
+void Lowering::update_parameters(StepKind kind) {
+  for (Operation update : parameter_operations_) {
+    if (update.kind == StepKind::update_statistics) continue;
+    static_cast<Operands&>(update) = {};
+    update.kind = kind;
+    update.work.after = After::update;
+    push(update);
+  }
+}
+
+void Lowering::limit_norms() {
+  for (const Operation& operation : parameter_operations_) {
+    if (operation.kind == StepKind::weight_gradient) push(start(StepKind::limit_norm, operation.node));
+  }
+}
+
+}  // namespace stoop

@@ -1,0 +1,270 @@
+// Scheduling: how the threads of the CPU do what lower.hpp says is to be done. Decides, operation by operation:
+//
+// The cut: steps are divided by rows of the batch, so that a thread carries its rows from layer to layer, and products
+// with a large weight by columns. What works element by element takes the cut of what it reads; so does a batch
+// normalisation, which finds the sums of all rows in groups.
+//
+// The epilogue: what directly follows a product on its output is done while the tile is in registers or in cache: a
+// dropout and the sums of a batch normalisation (these stay steps, which the product takes), and backward, between them,
+// the derivative of an activation (which becomes part of the product).
+//
+// Barriers: one stands where a step reads or overwrites what another thread's share of an earlier step has written or
+// read since the last barrier. With products by rows and no batch normalisation that leaves two a step of training.
+//
+// Who computes a product, where that is left to its shape, is decided by the whole batch, not by what is a thread's
+// share, so that a plan is the same for any number of threads.
+
+#include <algorithm>
+#include <map>
+#include <span>
+
+#include "../base/memory.hpp"
+#include "hazards.hpp"
+#include "lower.hpp"
+
+namespace stoop {
+namespace {
+
+constexpr Index kVectorBlock = 64;
+
+// A product of few rows reads its other operand for them alone: small blocks of a thread share one product, as long as
+// the gradient stays in the second-level cache.
+constexpr Index kGroupElements = 1 << 15;
+
+// Rows of a weight per block: about 16 blocks, so that several threads share evenly, whole micro-kernel tiles, and no
+// more than half a megabyte, so that the update finds its gradient in cache.
+Index weight_block(Index in_features, Index out_features) {
+  constexpr Index kBlocks = 16, kMostElements = 1 << 17;
+  const Index tile = in_features >= 32 ? 8 : 4;
+  const Index even = round_up(block_count(in_features, kBlocks), tile);
+  const Index most = std::max(tile, kMostElements / out_features / tile * tile);
+  return std::min({even, most, in_features});
+}
+
+class Scheduler {
+ public:
+  Scheduler(const PlanRequest& request, Plan& plan)
+      : request_(request), plan_(plan), cuts_(plan.buffers.size(), Cut::rows) {}
+
+  void run(std::span<const Operation> operations) {
+    for (std::size_t i = 0; i < operations.size();) i += add(operations.subspan(i));
+  }
+
+ private:
+  static std::size_t index(int i) { return static_cast<std::size_t>(i); }
+  bool trains() const { return stoop::trains(request_.kind); }
+
+  // Adds the first of the operations, with those that it takes; returns how many these are.
+  std::size_t add(std::span<const Operation> operations) {
+    Step step = start(operations[0]);
+    std::vector<Step> taken;
+    const std::size_t count = 1 + take(step, operations.subspan(1), taken);
+    std::vector<Access> accesses;
+    add_accesses(step, accesses);
+    for (const Step& other : taken) add_accesses(other, accesses);
+    step.barrier = needs_barrier(step, accesses);
+    append(step);
+    for (const Step& other : taken) append(other);
+    return count;
+  }
+
+  Step start(const Operation& operation) {
+    const StepRule& rule = rule_of(operation.kind);
+    Step step{operation};
+    step.cut = cut_of(operation, rule.division);
+    step.provider = provider_of(operation, rule.product);
+    if (step.cut == Cut::parameter) set_blocks(step);
+    if (rule.product) {
+      plan_.flops += 2.0 * static_cast<double>(request_.batch) * static_cast<double>(step.in_features) *
+                     static_cast<double>(step.out_features);
+    }
+    return step;
+  }
+
+  void append(const Step& step) {
+    const StepRule& rule = rule_of(step.kind);
+    for (const Touch& touch : rule.touches()) {
+      const int buffer = step.*touch.operand;
+      if (buffer == kNone || touch.use == Use::read) continue;
+      const int leader = rule.division.operand == nullptr ? kNone : step.*rule.division.operand;
+      cuts_[index(buffer)] = leader == kNone ? step.cut : cuts_[index(leader)];
+    }
+    plan_.grouped = plan_.grouped || step.partials != kNone;
+    plan_.steps.push_back(step);
+  }
+
+  // ---- cuts ----
+
+  Cut cut_of(const Operation& operation, const Division& division) const {
+    switch (division.how) {
+      case Division::rows:
+        return Cut::rows;
+      case Division::columns:
+        return Cut::columns;
+      case Division::product:
+        return product_cut(operation);
+      case Division::like:
+        return cuts_[index(operation.*division.operand)];
+      case Division::parameter:
+        return Cut::parameter;
+      case Division::everyone:
+        break;
+    }
+    return Cut::everyone;
+  }
+
+  // By rows every thread reads all of the weight, by columns all of the rows. What is read comes from other cores or
+  // from memory, so the smaller of the two is shared, unless the weight is too small to repay the barrier.
+  Cut product_cut(const Operation& product) const {
+    constexpr Index kLeastElements = 1 << 16;
+    const Index weight = product.in_features * product.out_features;
+    const bool columns =
+        weight >= kLeastElements && weight > request_.batch * (product.in_features + product.out_features);
+    return trains() && columns ? Cut::columns : Cut::rows;
+  }
+
+  // ---- barriers ----
+
+  bool needs_barrier(const Step& step, const std::vector<Access>& accesses) {
+    if (!trains()) return false;
+    if (step.cut == Cut::everyone) return true;
+    // A norm is that of all blocks of a parameter, so all must have been through the first pass.
+    if (step.kind == StepKind::apply_update) return plan_.steps.back().kind != StepKind::apply_update;
+    if (step.cut == Cut::parameter) return false;  // all values and gradients are there since the check of the loss
+    // A column of a weight spreads over its blocks, so all must be updated before any is looked at.
+    if (step.kind == StepKind::limit_norm) return plan_.steps.back().kind != StepKind::limit_norm;
+    return hazards_.needs_barrier(accesses);
+  }
+
+  // ---- epilogues ----
+
+  // Moves the operations that the product `step` does in its epilogue, of those that follow, to `taken` or into the step.
+  // Returns how many they are.
+  std::size_t take(Step& step, std::span<const Operation> next, std::vector<Step>& taken) {
+    const bool forward = step.kind == StepKind::dense;
+    if (request_.kind == PlanKind::curvature || (!forward && step.kind != StepKind::input_gradient)) return 0;
+    const int place = static_cast<int>(plan_.steps.size());
+    std::size_t count = 0;
+    const auto follows = [&](StepKind kind, int Operands::* operand) {
+      return count < next.size() && next[count].kind == kind && next[count].*operand == step.out;
+    };
+    const auto take_step = [&] {
+      Step other = start(next[count++]);
+      other.cut = step.cut;
+      other.taken = true;
+      taken.push_back(other);
+      return place + static_cast<int>(taken.size());
+    };
+    const bool drops =
+        forward ? follows(StepKind::dropout, &Operands::x) : follows(StepKind::dropout_gradient, &Operands::out);
+    if (drops) step.dropout_step = take_step();
+    if (follows(StepKind::activation_gradient, &Operands::out) && derivative_from_output(next[count].activation)) {
+      step.activation = next[count].activation;
+      step.activation_numbers = next[count].activation_numbers;
+      step.saved = next[count++].saved;
+    } else if (forward ? follows(StepKind::batch_moments, &Operands::x)
+                       : follows(StepKind::batch_sums, &Operands::grad)) {
+      step.sums_step = take_step();
+    }
+    return count;
+  }
+
+  // ---- products and parameters ----
+
+  GemmProvider provider_of(const Operation& operation, const std::optional<GemmForm>& form) const {
+    if (request_.provider != GemmProvider::automatic) return request_.provider;
+    const bool covered =
+        request_.table != nullptr && request_.element_size == sizeof(float) && request_.batch >= kLeastRows;
+    if (!covered || !form) return GemmProvider::native;
+    const std::size_t place = product_class(*form, request_.batch, operation.in_features, operation.out_features);
+    return (*request_.table)[place].provider;
+  }
+
+  // The blocks of a parameter are the same for any number of threads and rows, and for all steps that work on it.
+  void set_blocks(Step& step) {
+    const ParameterWork& work = step.work;
+    if (step.kind == StepKind::update_statistics) {
+      step.block = work.extent;
+      return;
+    }
+    const auto [found, is_new] = parameters_.try_emplace(step.parameter);
+    Blocks& blocks = found->second;
+    if (is_new) {
+      const bool weight = step.kind == StepKind::weight_gradient;
+      blocks.block = weight ? weight_block(step.in_features, step.out_features) : std::min(kVectorBlock, work.extent);
+      const Index elements = blocks.block * work.row_elements, count = block_count(work.extent, blocks.block);
+      blocks.group = std::clamp(kGroupElements / elements, Index{1}, count);
+      blocks.first_sum = plan_.sum_slots;
+      plan_.sum_slots += count;
+      plan_.block_elements = std::max(plan_.block_elements, blocks.group * elements);
+    }
+    step.block = blocks.block;
+    step.group = blocks.group;
+    step.first_sum = blocks.first_sum;
+  }
+
+  struct Blocks {
+    Index block = 0, group = 1, first_sum = 0;
+  };
+
+  const PlanRequest& request_;
+  Plan& plan_;
+  std::vector<Cut> cuts_;  // by buffer: what works on it element by element is cut like this
+  Hazards hazards_;
+  std::map<Index, Blocks> parameters_;  // by offset
+};
+
+// Rows begin on cache lines, and not all on the same few sets of the cache when the width is a power of two. Masks are
+// bytes, and what has rows of its own is read along columns.
+Index stride_of(const Buffer& buffer) {
+  if (buffer.rows > 0 || buffer.element_size == 1) return round_up(buffer.width, kAlignment);
+  Index bytes = round_up(buffer.width * buffer.element_size, kAlignment);
+  if (bytes % 4096 == 0) bytes += kAlignment;
+  return bytes / buffer.element_size;
+}
+
+// In inference a buffer is alive from the first step that touches it to the last. In training all is read again at the
+// end.
+void set_lifetimes(Plan& plan) {
+  int time = 0;
+  for (Buffer& buffer : plan.buffers) buffer.first = kNone;
+  for (const Step& step : plan.steps) {
+    if (step.kind == StepKind::check_loss) break;
+    for (const Touch& touch : rule_of(step.kind).touches()) {
+      if (step.*touch.operand == kNone) continue;
+      Buffer& buffer = plan.buffers[static_cast<std::size_t>(step.*touch.operand)];
+      if (buffer.first == kNone) buffer.first = time;
+      buffer.last = time;
+    }
+    ++time;
+  }
+  if (!trains(plan.kind)) return;
+  for (Buffer& buffer : plan.buffers) buffer.first = 0, buffer.last = time;
+}
+
+Plan schedule(const PlanRequest& request, Lowered lowered) {
+  Plan plan;
+  plan.kind = request.kind;
+  plan.loss = request.loss;
+  plan.class_targets = request.class_targets;
+  plan.batch = request.batch;
+  plan.output_dim = request.graph->output_dim();
+  plan.batch_statistics = lowered.batch_statistics;
+  plan.input_buffer = lowered.input_buffer;
+  plan.output_buffer = lowered.output_buffer;
+  plan.target_buffer = lowered.target_buffer;
+  plan.buffers = std::move(lowered.buffers);
+  Scheduler(request, plan).run(lowered.operations);
+  for (Buffer& buffer : plan.buffers) buffer.stride = stride_of(buffer);
+  if (!trains(plan.kind)) plan.buffers[static_cast<std::size_t>(plan.input_buffer)].external = true;
+  if (plan.kind == PlanKind::inference) plan.buffers[static_cast<std::size_t>(plan.output_buffer)].external = true;
+  set_lifetimes(plan);
+  plan.arena_bytes = layout_arena(plan.buffers, request.batch);
+  return plan;
+}
+
+}  // namespace
+
+Plan build_plan(const PlanRequest& request) { return schedule(request, lower(request)); }
+
+}  // namespace stoop
