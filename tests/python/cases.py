@@ -91,8 +91,8 @@ class Loss(Case):
     targets: dict[str, Draw] = field(default_factory=lambda: {"values": draw_values})
     output: str = "identity"  # what training makes the outputs mean
     multiple: int = 1  # outputs come in multiples of this
+    rate: float = 0.01  # with which plain gradient descent stays finite: less for those that grow like exp
     most: float = 1e4  # outputs of this size have a finite loss and gradient in float32
-    rate: float = 0.01  # with which gradient descent stays where the loss is finite
 
     def outputs(self, about: int) -> int:
         """A number of outputs that it takes."""
@@ -128,18 +128,18 @@ LOSSES = {
     "huber": Loss({"delta": 1.0}, others=({"delta": 0.7},), twin="huber_loss"),
     "quantile": Loss({"q": 0.5}, others=({"q": 0.9},)),
     "poisson": Loss(
-        {"log_input": True}, targets={"counts": draw_counts}, most=80.0, rate=1e-5, twin="poisson_nll_loss"
+        {"log_input": True}, targets={"counts": draw_counts}, rate=1e-7, most=80.0, twin="poisson_nll_loss"
     ),
     "log_cosh": Loss(),
     "focal": Loss(
         {"gamma": 2.0},
-        others=({"gamma": 1.5},),  # below 1 the slope is infinite where the label is certain
+        others=({"gamma": 1.0},),  # below 1 the slope is infinite where a label is certain
         targets={"labels": draw_labels, "probabilities": draw_probabilities},
         output="sigmoid",
         twin=focal,
     ),
     "hinge": Loss(targets={"labels": draw_labels}, output="sigmoid"),
-    "gaussian_nll": Loss(multiple=2, targets={"values": draw_means}, most=80.0, rate=1e-5, twin=gaussian_nll),
+    "gaussian_nll": Loss(multiple=2, targets={"values": draw_means}, rate=1e-7, most=80.0, twin=gaussian_nll),
 }
 
 
