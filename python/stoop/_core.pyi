@@ -143,9 +143,7 @@ def minimize(
     cost: Callable[[npt.NDArray[np.float64]], float],
     steps: int,
 ) -> list[float]: ...  # the cost before each
-def schedule_rates(
-    schedule: str, rates: PythonRates, first: int, count: int
-) -> npt.NDArray[np.float64]: ...  # JSON
+def schedule_rates(schedule: str, rates: PythonRates, first: int, count: int) -> npt.NDArray[np.float64]: ...  # JSON
 def ewa(
     x: npt.NDArray[np.float64], beta: float, bias_correction: bool
 ) -> npt.NDArray[np.float64]: ...  # (n, columns), each column by itself

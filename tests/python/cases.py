@@ -208,7 +208,12 @@ OPTIMIZERS = {
         solving=schedules.Exponential(0.3, 0.99),
     ),
     "adadelta": Optimizer(
-        {"rho": 0.9, "eps": 1e-6}, others=({"rho": 0.5, "eps": 1e-3},), default_rate=1.0, rate=1.0, solving=2.0, squares=True
+        {"rho": 0.9, "eps": 1e-6},
+        others=({"rho": 0.5, "eps": 1e-3},),
+        default_rate=1.0,
+        rate=1.0,
+        solving=2.0,
+        squares=True,
     ),
     "adamax": Optimizer({**_ADAM}, others=({"beta1": 0.8, "beta2": 0.9, "eps": 1e-3},), default_rate=0.002),
     "radam": Optimizer({**_ADAM}, others=({"beta1": 0.8, "beta2": 0.9, "eps": 1e-3},), squares=True),

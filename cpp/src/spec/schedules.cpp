@@ -61,7 +61,8 @@ double value_at(const CosineRestarts& s, Index t) {
   if (s.T_mult == 1) t %= length;
   while (t >= length) {
     t -= length;
-    length = s.T_mult < std::numeric_limits<Index>::max() / length ? length * s.T_mult : std::numeric_limits<Index>::max();
+    length =
+        s.T_mult < std::numeric_limits<Index>::max() / length ? length * s.T_mult : std::numeric_limits<Index>::max();
   }
   return half_cosine(s.lr, s.end, real(t) / real(length));
 }
@@ -215,8 +216,8 @@ void Spec<schedules::Sequential>::check(const S& s) {
   Index last = 0;
   for (const Index milestone : s.milestones) {
     if (milestone <= last) {
-      throw_value_error(kClass, "the milestones are not in order", "expected each above the one before, the first above 0",
-                        "sort them");
+      throw_value_error(kClass, "the milestones are not in order",
+                        "expected each above the one before, the first above 0", "sort them");
     }
     last = milestone;
   }

@@ -96,7 +96,9 @@ class Piecewise(Schedule):
         source = getattr(values, "__self__", None)
         if isinstance(source, Piecewise):  # the method `values`, which dataclasses.replace hands on
             values = source.rates
-        starts = tuple(integer("Piecewise", "a boundary", b, 0) for b in sequence("Piecewise", "boundaries", boundaries))
+        starts = tuple(
+            integer("Piecewise", "a boundary", b, 0) for b in sequence("Piecewise", "boundaries", boundaries)
+        )
         rates = tuple(real("Piecewise", "a value", v, 0.0) for v in sequence("Piecewise", "values", values))
         object.__setattr__(self, "boundaries", starts)
         object.__setattr__(self, "rates", rates)
