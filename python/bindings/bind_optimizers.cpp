@@ -81,8 +81,8 @@ void bind_updater_of(py::module_& m, const char* name) {
 
 // `cost` writes the gradient at `point`, which it shares, into its argument and returns the value. It holds the GIL, and
 // what it raises passes through the core. Its argument is an array of its own, since a traceback may keep it.
-std::vector<double> minimize_point(const std::string& config, const PythonRates& rates,
-                                   Array<double> point, const py::function& cost, Index steps) {
+std::vector<double> minimize_point(const std::string& config, const PythonRates& rates, Array<double> point,
+                                   const py::function& cost, Index steps) {
   const auto call = [&](std::span<const double>, std::span<double> gradient) {
     const Array<double> out(static_cast<py::ssize_t>(gradient.size()));
     const double value = call_python(cost, out).cast<double>();
@@ -93,7 +93,8 @@ std::vector<double> minimize_point(const std::string& config, const PythonRates&
     check_signals();
     return true;
   };
-  return minimize(call, {point.mutable_data(), static_cast<std::size_t>(point.size())}, optimizer_from_json(config, functions_of(rates)), steps, keep_going);
+  return minimize(call, {point.mutable_data(), static_cast<std::size_t>(point.size())},
+                  optimizer_from_json(config, functions_of(rates)), steps, keep_going);
 }
 
 Array<double> schedule_rates(const std::string& schedule, const PythonRates& rates, Index first, Index count) {

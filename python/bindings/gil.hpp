@@ -1,8 +1,9 @@
-// Letting go of the GIL, taking it back, keeping others out meanwhile and calling Python from the running core.
+// Releases the GIL, takes it back, keeps other threads out meanwhile, and calls Python from the running core.
 //
-// The interpreter may end while daemon threads are in the core. A thread that asks for the GIL afterwards never gets it:
-// until Python 3.13 it is unwound by pthread_exit, or finds what it would need freed. Frames of the core and of pybind11 must
-// not be unwound without the GIL, so it is parked here for the rest of the process, as Python 3.14 does by itself.
+// The interpreter may end while daemon threads are in the core. A thread that asks for the GIL afterwards never gets it.
+// Until Python 3.13 it is unwound by pthread_exit, or finds that the memory it needs was freed. Frames of the core and of
+// pybind11 must not be unwound without the GIL, so the thread is parked here for the rest of the process, as Python 3.14 does
+// by itself.
 #pragma once
 
 #include <atomic>
@@ -36,7 +37,8 @@ inline bool is_ending() {
 #endif
 }
 
-// Calls what may ask for the GIL. As close to the C API as can be: what is alive between here and there is destroyed.
+// Calls a function that may ask for the GIL. It is as close to the C API as possible, because objects that are alive between
+// here and there are destroyed.
 template <class Call>
 void call_or_park(Call&& call) {
 #ifdef __GLIBCXX__
@@ -58,7 +60,7 @@ inline void take_gil(PyThreadState* state) {
   call_or_park([state] { PyEval_RestoreThread(state); });
 }
 
-// The GIL is free as long as this lives; but the thread that ends the interpreter keeps it, for nobody else may have it.
+// The GIL is free as long as this object lives. The thread that ends the interpreter keeps it, since no other may have it.
 class ReleasedGil {
  public:
   ReleasedGil() : outer_(std::exchange(released_state, is_ending() ? nullptr : PyEval_SaveThread())) {}
@@ -73,8 +75,8 @@ class ReleasedGil {
   PyThreadState* const outer_;
 };
 
-// The GIL is held as long as this lives, also by a thread that let go of it. With the thread state of then, which is that of
-// its interpreter.
+// The GIL is held as long as this object lives, even by a thread that released it. The thread state is the one that the
+// thread had before, which belongs to its interpreter.
 class HeldGil {
  public:
   HeldGil() : state_(std::exchange(released_state, nullptr)) {
@@ -91,7 +93,7 @@ class HeldGil {
   PyThreadState* const state_;
 };
 
-// What the function returns; in between other threads may have the GIL, and the interpreter may end.
+// Returns what the function returns. Meanwhile other threads may have the GIL, and the interpreter may end.
 template <class... Arguments>
 pybind11::object call_python(const pybind11::handle& function, Arguments&&... arguments) {
   const pybind11::tuple packed = pybind11::make_tuple(std::forward<Arguments>(arguments)...);
@@ -101,8 +103,8 @@ pybind11::object call_python(const pybind11::handle& function, Arguments&&... ar
   return pybind11::reinterpret_steal<pybind11::object>(result);
 }
 
-// With the GIL free another thread could enter the same object, as could a callback: both would share its memory. `busy`
-// says that somebody is in it; RuntimeError then, with a message of these parts.
+// While the GIL is free, another thread or a callback could enter the same object, and both would share its memory. `busy`
+// is set while a call is in the object. A second call raises RuntimeError, with a message of these parts.
 class Exclusive {
  public:
   Exclusive(std::atomic_flag& busy, std::string_view where, std::string_view given, std::string_view hint)
@@ -118,7 +120,7 @@ class Exclusive {
   std::atomic_flag& busy_;
 };
 
-// Runs the handlers of signals that came in, as the interpreter does between two statements: Ctrl-C raises.
+// Runs the handlers of signals that have arrived, as the interpreter does between two statements: Ctrl-C raises.
 inline void check_signals() {
   if (PyErr_CheckSignals() != 0) throw pybind11::error_already_set();
 }
@@ -127,13 +129,13 @@ inline void check_signals() {
 // be thrown through a training step.
 class GuardedCalls {
  public:
-  // The value of `call`, a bool; false from the first one on that raised.
+  // Returns the value of `call`, a bool. From the first call that raised on, it returns false.
   template <class Call>
   bool operator()(Call&& call) noexcept {
     return !raised_ && even_after(call);
   }
 
-  // Also called when one before has raised, whose exception remains.
+  // This is called even if an earlier call has raised. The first exception remains.
   template <class Call>
   bool even_after(Call&& call) noexcept {
     const HeldGil held;
@@ -155,8 +157,8 @@ class GuardedCalls {
   std::exception_ptr raised_;
 };
 
-// Calls `call(keep_going)` without the GIL. What keep_going asks for is whether a signal has come in: a handler that raises,
-// as that of Ctrl-C does, ends the call. In other threads than the main one there are no signals, as in all of Python.
+// Calls `call(keep_going)` without the GIL. keep_going asks whether a signal has arrived. A handler that raises, like that of
+// Ctrl-C, ends the call. Only the main thread has signals, as everywhere in Python.
 template <class Call>
 auto without_gil(Call&& call) {
   GuardedCalls guarded;
@@ -176,7 +178,7 @@ auto without_gil(Call&& call) {
       guarded.rethrow();
     } else {
       auto result = run();
-      guarded.rethrow();  // where the core ends with what it has
+      guarded.rethrow();  // if the core ended with its result so far
       return result;
     }
   } catch (const Interrupted&) {

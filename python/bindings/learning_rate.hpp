@@ -1,4 +1,4 @@
-// Python functions in a learning rate, as the core takes them. The rest of it crosses as JSON.
+// Gives Python functions in a learning rate to the core. The rest of a learning rate crosses as JSON.
 #pragma once
 
 #include <optional>

@@ -1,4 +1,4 @@
-// The only gate between NumPy arrays and the views of the core. Nothing is copied here but int64 classes.
+// The only place where NumPy arrays become views of the core. Nothing is copied here except int64 classes.
 #pragma once
 
 #include <cstdint>
@@ -20,7 +20,7 @@ namespace stoop::python {
 
 namespace py = pybind11;
 
-// Row-major and of exactly this element type. Bind it with .noconvert(): the Python layer converts, and says so.
+// A row-major array of exactly this element type. Bind it with .noconvert(): the Python layer converts, and says so.
 template <class T>
 using Array = py::array_t<T, py::array::c_style>;
 
@@ -36,7 +36,7 @@ MatrixView<const T> matrix_view(const char* where, const Array<T>& array) {
 // The table of NumPy's functions, which is looked up once.
 inline void load_numpy() { py::detail::npy_api::get(); }
 
-// Whether the memory is that of a file (numpy.memmap, or an array made from an mmap), views of one included.
+// Returns whether the memory is that of a file: a numpy.memmap, an array made from an mmap, or a view of one.
 inline bool is_mapped(const py::array& array) {
   py::object base = array.base();
   while (base && py::isinstance<py::array>(base)) base = py::reinterpret_borrow<py::array>(base).base();
@@ -46,8 +46,8 @@ inline bool is_mapped(const py::array& array) {
   return module != nullptr && !base.is_none() && py::isinstance(base, py::handle(module).attr("mmap"));
 }
 
-// Keeps the memory of an array where it is while the GIL is free. NumPy frees it in `resize`, also under a view, if it is told
-// not to count references (refcheck=False), but never while there is a weak one.
+// Keeps the memory of an array in its place while the GIL is free. NumPy's `resize` frees it, even if there is a view, if it is
+// told not to count references (refcheck=False), but never while there is a weak reference.
 class Pin {
  public:
   explicit Pin(const py::array& array) {
@@ -64,8 +64,8 @@ class Pin {
   py::object weak_;
 };
 
-// Whether an object is an array of this type and rank that the core reads as it is. Subclasses are not: the Python layer
-// has to see them, because a masked array says of some of its numbers that they are none.
+// Returns whether an object is an array of this type and rank that the core reads as it is. Subclasses are not, because the
+// Python layer has to see them: some elements of a masked array do not count.
 template <class T>
 bool is_ready(const py::handle& object, py::ssize_t rank) {
   if (Py_TYPE(object.ptr()) != py::detail::npy_api::get().PyArray_Type_) return false;
@@ -74,16 +74,16 @@ bool is_ready(const py::handle& object, py::ssize_t rank) {
   return array.ndim() == rank && aligned && py::isinstance<Array<T>>(object);
 }
 
-// Whether the checks of the Python layer would let samples through as they are. It asks here first: in a small step, or
-// in the prediction of one row, its own checks are a tenth of the time.
+// Returns whether the checks of the Python layer would let samples through as they are. The layer asks this first, because
+// its own checks take a tenth of the time of a small step or of the prediction of one row.
 inline bool are_ready_samples(const py::handle& x, Index cols) {
   if (!is_ready<float>(x, 2) && !is_ready<double>(x, 2) && !is_ready<std::uint8_t>(x, 2)) return false;
   const auto array = py::reinterpret_borrow<py::array>(x);
   return array.shape(0) > 0 && array.shape(1) == cols;
 }
 
-// Whether integers are all class indices 0 .. outputs - 1: others may be names. The sum of bits tells it without a
-// branch: v or outputs-1 - v has the highest bit set where v is outside.
+// Returns whether all integers are class indices 0 .. outputs - 1; others may be names. It combines bits without a branch: v
+// or outputs-1 - v has the highest bit set if v is outside.
 template <class Integer>
 bool are_indices(const py::array& classes, Index outputs) {
   using Bits = std::make_unsigned_t<Integer>;
@@ -98,7 +98,7 @@ bool are_indices(const py::array& classes, Index outputs) {
   return all >> (8 * sizeof(Bits) - 1) == 0;
 }
 
-// Whether numbers are all from 0 to 1: a label of one output may have other names.
+// Returns whether all numbers are from 0 to 1. A label of one output may have other names.
 template <class T>
 bool are_probabilities(const py::array& labels) {
   const auto* values = static_cast<const T*>(labels.data());
@@ -122,7 +122,8 @@ bool are_ready_targets(const py::handle& y, Index rows, Index outputs, LossKind 
   return !takes_labels(loss) || outputs > 1 || are_probabilities<T>(array);
 }
 
-// Samples of any type that the core reads in place; rows may be apart, their elements not. Pin the array as well.
+// Returns a view of samples of any type that the core reads in place. Rows may be apart, but not their elements. Pin the array
+// as well.
 inline InputView input_view(const char* where, const py::array& array) {
   if (array.ndim() != 2) {
     throw_value_error(where, "an array with " + std::to_string(array.ndim()) + " dimensions", "expected 2 dimensions",
@@ -146,7 +147,7 @@ inline InputView input_view(const char* where, const py::array& array) {
                    "expected float32, float64 or uint8", "convert it first");
 }
 
-// int64 is NumPy's integer, int32 the core's: narrowing here spares the caller a NumPy pass per step.
+// int64 is NumPy's integer, int32 the core's. Narrowing here saves the caller a NumPy pass per step.
 inline std::vector<std::int32_t> narrow_classes(const char* where, std::span<const std::int64_t> classes) {
   std::vector<std::int32_t> narrowed(classes.size());
   for (std::size_t row = 0; row < classes.size(); ++row) {
@@ -217,7 +218,7 @@ std::vector<std::vector<T>> copied(const std::vector<Array<T>>& arrays) {
   return out;
 }
 
-// Name -> writable view into `block`, which is laid out as Model::parameter_block(); `base` keeps the block alive.
+// Returns writable views into `block` by name. It is laid out as Model::parameter_block(), and `base` keeps it alive.
 template <class T>
 py::dict parameter_views(const std::vector<ParameterInfo>& infos, T* block, const py::object& base) {
   py::dict views;

@@ -31,7 +31,7 @@ struct Formula;
 //   curvature(x, y, op)   f''(x), with y = f(x), for Hessian-vector products
 // One without any of them does not compile.
 
-// The alternative that these are the numbers of.
+// Returns the alternative that has these numbers.
 template <class Op, class Variant>
 inline Op op_from(const Numbers<Variant>& numbers) {
   Op op{};
@@ -47,7 +47,7 @@ inline Vec<T> softplus(Vec<T> x) {
   return maximum<T>(Vec<T>{}, x) + vector_log1p_of_fraction<T>(vector_exp<T>(-absolute<T>(x)));
 }
 
-// x * Phi(x) = max(x, 0) - |x| * (1 - Phi(|x|)): what is subtracted is at most half of x, so nothing cancels.
+// x * Phi(x) = max(x, 0) - |x| * (1 - Phi(|x|)). The second term is at most half of x, so nothing cancels.
 template <class T>
 inline Vec<T> gelu(Vec<T> x) {
   const NormalTail<T> tail = normal_tail<T>(x);
@@ -79,7 +79,7 @@ inline Vec<T> silu_derivative(Vec<T> x) {
   return (negative ? smaller : larger) * (T(1) + clamped * (negative ? larger : smaller));
 }
 
-// What is linear on each side of 0.
+// For functions that are linear on each side of 0.
 template <class T>
 struct NoCurvature {
   static Vec<T> curvature(Vec<T>, Vec<T>, const auto&) { return Vec<T>{}; }

@@ -26,7 +26,6 @@ template <class T>
 constexpr OpTable<T> make_table() {
   OpTable<T> table{};
   table.name = kIsaName;
-  table.gemm_row_tile = kGemmRows;
   table.gemm_col_tile = kGemmVectors * kLanes<T>;
   table.gemm_scratch_elements = gemm_scratch_elements<T>;
   table.gemm = gemm<T>;

@@ -1,5 +1,5 @@
-// Samples and targets that were checked once: whoever trains on them need not look again, however many trainers share
-// them. The memory is the caller's, and must outlive this.
+// Samples and targets that were checked once, so that trainers which share them need not check again. The memory belongs to
+// the caller and must outlive this object.
 #pragma once
 
 #include <string_view>
@@ -13,7 +13,7 @@
 
 namespace stoop {
 
-// What a model and its loss ask of samples and targets.
+// The demands of a model and its loss on samples and targets.
 struct DataNeeds {
   Index inputs = 0;
   Index outputs = 0;
@@ -25,12 +25,12 @@ struct DataNeeds {
 template <class T>
 class Dataset {
  public:
-  // Checks shapes, values and weights. ValueError and TypeError name the place; where there is a poller it is asked, and
-  // its no is Interrupted. The values of a mapped x are checked by whoever reads its rows, unless `reads_all` says so.
+  // Checks shapes, values and weights. ValueError and TypeError name the place. If there is a poller, it is asked, and its no
+  // throws Interrupted. The values of a mapped x are checked later, as its rows are read, unless `reads_all` is set.
   Dataset(std::string_view where, const InputView& x, const Targets<T>& y, const DataNeeds& needs,
           Poller* poller = nullptr, bool reads_all = false);
 
-  // For another trainer: checks only what its needs ask for beyond those that were checked.
+  // For another trainer: checks only those of its needs that were not checked yet.
   void check(std::string_view where, const DataNeeds& needs) const;
 
   Index rows() const { return x_.rows; }
@@ -38,7 +38,7 @@ class Dataset {
   const Targets<T>& y() const { return y_; }
   bool has_classes() const { return !y_.has_values; }
 
-  // As a run reads them, in the order in which they lie.
+  // Returns them in the form that a run reads, in the order in which they lie.
   SampleRows<T> as_they_lie() const;
 
  private:

@@ -1,4 +1,4 @@
-// The samples and targets in the form that a run reads: views of what the caller has.
+// The samples and targets in the form that a run reads: views of the caller's arrays.
 #pragma once
 
 #include <cstdint>

@@ -1,6 +1,6 @@
-// What a number of an option becomes in the element type of a model. Training flushes denormal numbers to zero, so that in
-// float32 a limit of 1e-40 would be none; a factor just below 1 would be 1, and large numbers are infinite. Options whose
-// meaning that would change are refused, all of them here, in the same words.
+// Refuses options whose number would change its meaning in the element type of a model. Training flushes denormal numbers to
+// zero, so that in float32 a limit of 1e-40 would be no limit. A factor just below 1 would become 1, and a large number
+// infinite. All of these are refused here, in the same words.
 #pragma once
 
 #include <string>

@@ -1,4 +1,4 @@
-// ModelConfig -> Graph, with the checks of every layer's numbers.
+// Makes a Graph from a ModelConfig, and checks the numbers of every layer.
 
 #include "graph.hpp"
 
@@ -51,7 +51,7 @@ class GraphBuilder {
                       "give the number of columns of X");
   }
 
-  // Before anything walks the layers by recursion, which has no end but the stack's.
+  // This comes before anything walks the layers by recursion, which only the stack would limit.
   void check_extent() const {
     Index count = 0;
     for (std::size_t i = 0; i < config_.layers.size(); ++i) {
@@ -144,7 +144,7 @@ class GraphBuilder {
     if (bias != nullptr) node.bias = add_parameter(path + ".bias", 1, units, 1, false, *bias);
   }
 
-  // he_normal keeps the variance through a ReLU, glorot_uniform through tanh; what lies between does not matter.
+  // he_normal keeps the variance through a ReLU, glorot_uniform through tanh. Layers between them do not matter.
   static Initializer default_kernel_init(const Dense& dense, const Layers& layers, std::size_t i) {
     ActivationKind following = kind_of(dense.activation);
     for (std::size_t j = i + 1; j < layers.size() && following == kind_of<Identity>(); ++j) {

@@ -1,5 +1,5 @@
-// The keys of every configuration type, in the order in which they are written: those that its Spec lists, or those
-// below. No JSON here: config_json.cpp gives the visitor.
+// The keys of every configuration type, in the order in which they are written: those that its Spec lists, or those below.
+// There is no JSON here; config_json.cpp gives the visitor.
 #pragma once
 
 #include <type_traits>
@@ -20,7 +20,7 @@ constexpr bool kRequired = true, kOptional = false;
 template <class T>
 concept HasSpec = requires { Spec<T>::kFields; };
 
-// Whether a field is written: one that is to be written only where it differs from its default may be missing.
+// Returns whether a field is written. A field that is written only if it differs from its default may be missing.
 template <class Op, class Member>
 bool is_written(const Op& op, const Field<Op, Member>& field) {
   if constexpr (std::is_scalar_v<Member>) {
@@ -45,7 +45,7 @@ void visit_fields(Object& object, const Visit& visit) {
     visit("input_dim", object.input_dim, kRequired);
     visit("seed", object.seed, kOptional);
     visit("layers", object.layers, kRequired);
-    // Left out where they change nothing: older versions read such files.
+    // Keys that change nothing are left out, so that older versions can read such files.
     visit("input_scale", object.input_scale, kOptional, object.input_scale != 1.0);
     visit("input_shift", object.input_shift, kOptional, object.input_shift != 0.0);
     visit("output", object.output, kOptional, object.output.has_value());

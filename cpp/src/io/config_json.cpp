@@ -1,5 +1,5 @@
-// Configurations and the safetensors header as JSON. Which keys there are is listed in config_fields.hpp; reading,
-// writing and the check for unknown keys all walk that list. No exception of the JSON library leaves this file.
+// Reads and writes configurations and the safetensors header as JSON. config_fields.hpp lists the keys; reading, writing and
+// the check for unknown keys all walk that list. No exception of the JSON library leaves this file.
 #include "config_json.hpp"
 
 #include <algorithm>
@@ -30,7 +30,7 @@ constexpr JsonLimits kConfigLimits{
     .depth = 64, .values = 2'000'000, .when_deep = "Residual may be nested up to 6 deep, each takes two levels"};
 constexpr std::string_view kHeader = "safetensors header";
 
-// Written as a name alone, or as an object with "type" and the keys of that type.
+// Things that are written as a name alone, or as an object with "type" and the keys of that type.
 template <class T>
 concept Named = std::same_as<T, Activation> || std::same_as<T, Loss> || std::same_as<T, Optimizer>;
 
@@ -57,7 +57,6 @@ void read(const json& value, const std::string& where, Layer& out);
 template <Choice T>
 void read(const json& value, const std::string& where, T& out);
 void read(const json& value, const std::string& where, schedules::Per& out);
-void read(const json& value, const std::string& where, schedules::CyclicMode& out);
 void read(const json& value, const std::string& where, Precision& out);
 void read(const json& value, const std::string& where, OutputKind& out);
 void read(const json& value, const std::string& where, ClassNames& out);
@@ -140,12 +139,6 @@ void read(const json& value, const std::string& where, schedules::Per& out) {
   out = name == "step" ? schedules::Per::step : schedules::Per::epoch;
 }
 
-void read(const json& value, const std::string& where, schedules::CyclicMode& out) {
-  std::string name;
-  read(value, where, name);
-  out = schedules::cyclic_mode_from_name(name, where);
-}
-
 void read(const json& value, const std::string& where, Precision& out) {
   std::string name;
   read(value, where, name);
@@ -218,7 +211,6 @@ OrderedJson write(const std::string& value) { return value; }
 OrderedJson write(const Precision& value) { return name_of(value); }
 OrderedJson write(const OutputKind& value) { return name_of(value); }
 
-OrderedJson write(const schedules::CyclicMode& value) { return schedules::name_of(value); }
 OrderedJson write(const schedules::Per& value) { return value == schedules::Per::step ? "step" : "epoch"; }
 
 template <class T>
@@ -233,7 +225,7 @@ OrderedJson write(const std::vector<T>& values) {
   return out;
 }
 
-// JSON has no number that is infinite or NaN; the library would write null.
+// JSON has no infinite numbers and no NaN; the library would write null.
 void check_writable(const char* key, double value) {
   if (std::isfinite(value)) return;
   throw_value_error(key, "it is infinite or not a number", "expected a finite number", "give another value");
@@ -267,7 +259,7 @@ OrderedJson write(const Initializer& value) {
   return spec_of(value.kind).value == Key::if_changed ? OrderedJson(name) : write_typed(name, value);
 }
 
-// A rate that stays is a number.
+// A constant rate is written as a number.
 OrderedJson write(const LearningRate& value) {
   const schedules::Schedule& schedule = value.held().schedule;
   if (const auto* constant = std::get_if<schedules::Constant>(&schedule)) {
@@ -347,7 +339,7 @@ Loss loss_from_json(std::string_view text) {
   return loss;
 }
 
-// Piece by piece: an object of the library would be searched for each name.
+// The header is written piece by piece, because an object of the library would be searched for each name.
 std::string to_json(const TensorHeader& header) {
   std::set<std::string_view> names = {kMetadataKey};
   std::string out = "{";

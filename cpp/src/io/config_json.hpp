@@ -1,5 +1,5 @@
-// The one place that knows JSON: layers, losses and optimizers as text, and the header of a safetensors file.
-// nlohmann/json is included by config_json.cpp alone.
+// Layers, losses and optimizers as JSON text, and the header of a safetensors file. Only config_json.cpp knows JSON and
+// includes nlohmann/json.
 #pragma once
 
 #include <cstddef>
@@ -28,8 +28,8 @@ ModelConfig model_config_from_json(std::string_view text);  // ValueError: unkno
 // {"type": "cosine", "lr": 0.001, "end": 0.0, "steps": 1000, "per": "step"}. One that is a function throws ValueError.
 std::string to_json(const TrainerConfig& config);
 
-// Functions in the places of schedules that hold no other, the first for the first of these in the text, and so on; a
-// text cannot hold them.
+// Functions for the schedules that hold no other: the first for the first of these in the text, and so on. A text cannot hold
+// functions.
 using RateFunctions = std::vector<std::optional<schedules::Custom>>;
 
 TrainerConfig trainer_config_from_json(std::string_view text, const RateFunctions& functions = {});
@@ -53,11 +53,11 @@ struct TensorHeader {
 };
 
 std::string to_json(const TensorHeader& header);
-// Gives the next bytes of a text, at most so many; 0 at its end.
+// Gives the next bytes of a text, at most as many as requested, and 0 at its end.
 using ReadBytes = std::function<std::size_t(char* into, std::size_t most)>;
 
-// Tensors come in the order of their bytes. CheckpointError, whose message opens with `where`: damaged JSON, a name
-// given twice, missing or unknown keys, wrong types. Whether the numbers make sense is for safetensors.cpp to check.
+// Tensors come in the order of their bytes. Throws CheckpointError, whose message opens with `where`, for damaged JSON, a name
+// that is given twice, missing or unknown keys, and wrong types. safetensors.cpp checks whether the numbers make sense.
 TensorHeader tensor_header_from_json(ReadBytes bytes, const std::string& where);
 TensorHeader tensor_header_from_json(std::string_view text, const std::string& where = "safetensors header");
 

@@ -51,8 +51,8 @@ void check_names(const std::vector<TensorEntry>& tensors, std::string_view where
   if (second != names.end()) refuse_second(where, **second);
 }
 
-// Each member is read as soon as it is complete, so that only what a header holds takes memory, not its text. What a
-// member says is complained about at the end, when the whole is known to be JSON with each key once.
+// Each member is read as soon as it is complete, so that the text of a header takes no memory, only what it holds. Errors in a
+// member are reported at the end, when the whole is known to be JSON with each key once.
 TensorHeader read_header(ReadBytes bytes, const std::string& where) {
   TensorHeader header;
   std::optional<ValueError> mistake;

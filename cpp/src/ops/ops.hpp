@@ -338,7 +338,6 @@ inline constexpr int kElementaryCount = 7;
 template <class T>
 struct OpTable {
   const char* name;
-  Index gemm_row_tile;  // rows of c a micro-kernel produces: the grain at which rows are best cut
   Index gemm_col_tile;
   Index (*gemm_scratch_elements)(Index m, Index n, Index k);
   void (*gemm)(const GemmArgs<T>&) noexcept;

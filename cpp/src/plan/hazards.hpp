@@ -1,5 +1,5 @@
-// Where barriers must stand: whether what a step reads or overwrites was written or read by another thread's share of an
-// earlier step.
+// Finds where barriers must stand: before a step that reads or overwrites what another thread's share of an earlier step
+// has written or read.
 #pragma once
 
 #include <array>
@@ -33,7 +33,7 @@ inline void add_accesses(const Step& step, std::vector<Access>& accesses) {
 // Remembers what was touched since the last barrier, by buffer: there may be very many steps without one.
 class Hazards {
  public:
-  // Whether a barrier must stand before a step with these accesses; one is then taken to be there.
+  // Says whether a barrier must stand before a step with these accesses, and takes it to be there then.
   bool needs_barrier(const std::vector<Access>& accesses) {
     const bool barrier = conflicts(accesses);
     if (barrier) ++barriers_;

@@ -14,7 +14,7 @@
 
 namespace stoop {
 
-// What must be computed. The operations are in an order that gives the result when each is done after the other.
+// The operations are in an order that gives the result when each is done after the other.
 struct Lowered {
   std::vector<Buffer> buffers;  // without strides and places
   std::vector<Operation> operations;
@@ -40,7 +40,7 @@ class Lowering {
   Lowered run();
 
  private:
-  // What is known of a node of the graph.
+  // This is known of a node of the graph.
   struct NodeState {
     int value = kNone;  // buffers: the output,
     int saved = kNone;  // what the derivative of the activation is computed from,

@@ -65,14 +65,14 @@ void Lowering::forward_dense(int i) {
   push(dense);
 }
 
-// The activation that follows node i, if nothing else reads that node.
+// Returns the activation that follows node i, if nothing else reads that node.
 int Lowering::following_activation(int i) const {
   const int next = i + 1;
   if (next >= node_count() || node(next).kind != NodeKind::activation || node(next).input != i) return kNone;
   return node(i).consumers != 1 || request_.kind == PlanKind::curvature ? kNone : next;
 }
 
-// The same for a dense: the derivative must not need the product itself.
+// Returns it for a dense if its derivative does not need the product itself.
 int Lowering::fusable_activation(int i) const {
   const int next = following_activation(i);
   if (next == kNone || (trains() && !derivative_from_output(kind_of(node(next).activation)))) return kNone;
@@ -93,7 +93,7 @@ Operation Lowering::start_elementwise(StepKind kind, int i, bool own_buffer) {
   return operation;
 }
 
-// Whether anything but the next node needs the value of node i: another node, a derivative, or a tangent.
+// Says whether anything but the next node needs the value of node i: another node, a derivative, or a tangent.
 bool Lowering::is_kept(int i) const {
   if (node(i).consumers != 1 || request_.kind == PlanKind::curvature) return true;
   if (node(i).kind != NodeKind::activation || has_sign_of_input(node(i).activation)) return false;

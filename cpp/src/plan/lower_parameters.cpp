@@ -22,7 +22,7 @@ void Lowering::add_weight_gradient(int i) {
   add_vector_gradient(bias, node(i).bias);
 }
 
-// Of a parameter with one element per column.
+// The parameter has one element per column.
 void Lowering::add_vector_gradient(Operation operation, int parameter) {
   operation.work.extent = operation.out_features;
   add_parameter_gradient(operation, parameter);
@@ -40,7 +40,7 @@ void Lowering::add_parameter_gradient(Operation operation, int parameter) {
   parameter_operations_.push_back(operation);
 }
 
-// Of every batch normalisation, though backward may not come so far: it ends where nothing before is trained.
+// Every batch normalisation is followed, though backward may not come so far: it ends where nothing before is trained.
 void Lowering::follow_statistics() {
   for (int i = 0; i < node_count(); ++i) {
     if (node(i).kind != NodeKind::batch_norm || state(i).statistics == kNone) continue;

@@ -1,5 +1,6 @@
-// What a training or inference step does, as plain data without arithmetic or element type: buffers in one arena and an
-// ordered list of steps over them. build.cpp makes a plan once per (model, loss, batch size), team_run.hpp walks it.
+// A plan says what a training or inference step does, as plain data without arithmetic or element type: buffers in one
+// arena and an ordered list of steps over them. A plan is made once per (model, loss, batch size): lower.hpp says what must be computed,
+// on whatever device, and schedule.cpp how the threads of the CPU do it. run/team_run.hpp walks it.
 #pragma once
 
 #include <optional>
@@ -66,7 +67,7 @@ enum class StepKind {
   end,                          // not a kind: how many there are
 };
 
-// What follows a parameter's gradient, block by block, while it is in cache.
+// This follows a parameter's gradient, block by block, while it is in cache.
 enum class After { nothing, regularize, update };
 
 // Rows x width elements in the arena; x, y and the outputs of an inference are external.
@@ -108,7 +109,7 @@ struct Normalization {
   Index running_var = kNone;
 };
 
-// What a step does with the gradient of a parameter.
+// A step of a parameter works on these parts of it, and does this with its gradient.
 struct ParameterWork {
   Index extent = 0;        // rows of the weight, or elements of the vector
   Index row_elements = 1;  // parameter elements per unit of extent
@@ -119,7 +120,7 @@ struct ParameterWork {
   bool adds = false;  // to the gradient that is there
 };
 
-// What is to be computed, on whatever device.
+// An operation says what is to be computed, on whatever device.
 struct Operation : Operands {
   StepKind kind = StepKind::gather;
   int node = kNone;  // of the graph; the random numbers of a dropout depend on it
@@ -152,7 +153,7 @@ struct Step : Operation {
   bool barrier = false;  // all threads must have finished all that is before
   bool taken = false;    // a product does it in its epilogue, so the walk passes over it
   GemmProvider provider = GemmProvider::native;
-  // Of a product: the steps that it does in its epilogue, as positions in Plan::steps.
+  // A product does these steps in its epilogue; they are positions in Plan::steps.
   int dropout_step = kNone;
   int sums_step = kNone;
   // ---- Cut::parameter ----
@@ -190,7 +191,7 @@ struct PlanRequest {
   GemmProvider provider = GemmProvider::native;
   const ProductTable* table = nullptr;  // of a provider that is automatic; null: native throughout
   bool backward = true;                 // false: a plan of kind `gradient` stops at the loss
-  // Of plans that compute gradients: what the layers do that behave differently in training.
+  // Plans that compute gradients need to know what the layers do that behave differently in training.
   bool dropout = true;
   bool batch_statistics = true;
   bool update_statistics = false;  // running statistics become those of the batch, though no parameter is updated

@@ -8,6 +8,7 @@
 
 #include <stdexcept>
 #include <string>
+#include <type_traits>
 #include <utility>
 
 #include "tangent.hpp"
@@ -33,7 +34,7 @@ namespace tangent {
 
 // ---- of several kinds ----
 
-// What the step computes does not depend on the parameters.
+// The step computes nothing that depends on the parameters.
 void constant(Tangents&, const Operation&) {}
 
 // The tangent of the normalisation that reads these sums computes them again, with their derivatives.
@@ -322,9 +323,15 @@ template <>
 constexpr StepRule kRule<StepKind::loss_tangent>{
     "loss_tangent", by_rows, tangent::missing, {reads(x), reads(x_tangent), writes(out)}};
 
+template <StepKind kind>
+constexpr StepRule checked_rule() {
+  static_assert(std::is_same_v<decltype(kRule<kind>), const StepRule>, "each kind of step has a rule");
+  return kRule<kind>;
+}
+
 template <std::size_t... kinds>
 constexpr std::array<StepRule, kStepKinds> all_rules(std::index_sequence<kinds...>) {
-  return {kRule<StepKind{kinds}>...};
+  return {checked_rule<StepKind{kinds}>()...};
 }
 
 constexpr std::array<StepRule, kStepKinds> kRules = all_rules(std::make_index_sequence<kStepKinds>());

@@ -1,5 +1,5 @@
-// What there is to know of a kind of step: rules.cpp has one rule for each. How a kind is run on the CPU is in
-// ../run/steps.hpp.
+// A rule says all that a plan has to know of a kind of step; rules.cpp has one for each. ../run/steps.hpp says how a kind
+// is run on the CPU.
 #pragma once
 
 #include <array>
@@ -56,7 +56,7 @@ class StepRule {
 
   constexpr std::span<const Touch> touches() const { return {touches_.data(), count_}; }
 
-  // Whether the step overwrites a buffer that it has read.
+  // Says whether the step overwrites a buffer that it has read.
   constexpr bool works_in_place() const {
     for (const Touch& touch : touches()) {
       if (touch.use == Use::update) return true;

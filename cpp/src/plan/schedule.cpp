@@ -74,7 +74,10 @@ class Scheduler {
     step.cut = cut_of(operation, rule.division);
     step.provider = provider_of(operation, rule.product);
     if (step.cut == Cut::parameter) set_blocks(step);
-    if (rule.product) plan_.flops += 2.0 * static_cast<double>(request_.batch * step.in_features * step.out_features);
+    if (rule.product) {
+      plan_.flops += 2.0 * static_cast<double>(request_.batch) * static_cast<double>(step.in_features) *
+                     static_cast<double>(step.out_features);
+    }
     return step;
   }
 
@@ -135,8 +138,8 @@ class Scheduler {
 
   // ---- epilogues ----
 
-  // What the product `step` does in its epilogue of the operations that follow: moves them to `taken` or into the step,
-  // and returns how many they are.
+  // Moves the operations that the product `step` does in its epilogue, of those that follow, to `taken` or into the step.
+  // Returns how many they are.
   std::size_t take(Step& step, std::span<const Operation> next, std::vector<Step>& taken) {
     const bool forward = step.kind == StepKind::dense;
     if (request_.kind == PlanKind::curvature || (!forward && step.kind != StepKind::input_gradient)) return 0;

@@ -15,7 +15,7 @@ namespace stoop {
 // tangent. std::logic_error for an operation that has no tangent.
 void add_tangents(Lowered& lowered, std::vector<Operation>& parameter_operations, const Graph& graph);
 
-// What the rules of the kinds add tangents with. A buffer without a tangent does not depend on the parameters: its
+// The rules of the kinds add tangents with this. A buffer without a tangent does not depend on the parameters: its
 // tangent is zero, and what would be multiplied with it is left out.
 class Tangents {
  public:

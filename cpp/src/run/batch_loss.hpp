@@ -1,4 +1,4 @@
-// The loss of a batch in training, block by block of rows, with its gradient or the tangent of that.
+// The loss of a batch in training, by blocks of rows, with its gradient or the tangent of the gradient.
 #pragma once
 
 #include <algorithm>
@@ -11,7 +11,7 @@
 
 namespace stoop {
 
-// What the loss of a batch needs, and leaves.
+// The inputs and results of the loss of a batch.
 struct LossMemory {
   explicit LossMemory(Index rows)
       : classes(static_cast<std::size_t>(rows)),
@@ -65,7 +65,7 @@ class BatchLoss {
     return sum;
   }
 
-  // What the kernel gets for the rows from `i` on.
+  // Returns the arguments of the kernel for the rows from `i` on.
   LossArgs<T> args_of(const StepContext<T>& context, const Step& step, const Batch& batch, Index i, Index rows) {
     LossArgs<T> args{};
     args.rows = rows;

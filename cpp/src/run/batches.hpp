@@ -1,4 +1,4 @@
-// How a run cuts its samples into batches, and these into updates.
+// Cuts the samples of a run into batches, and assigns batches to updates.
 #pragma once
 
 #include <algorithm>
@@ -8,26 +8,27 @@
 
 namespace stoop {
 
-// The rows of one walk through the plan. Where gradients are accumulated, several of them make an update.
+// The rows of one walk through the plan. If gradients are accumulated, several batches make an update.
 struct Batch {
   Index start = 0;
   Index rows = 0;
   Index update_start = 0;  // all rows of the update
   Index update_end = 0;
-  Index updates = -1;        // of the epoch before this one
-  double weight = 0.0;       // of all samples of the update
-  double weight_unit = 1.0;  // what the kernels count weights in: about as much, so that T holds them and their inverse
+  Index updates = -1;   // of the epoch before this one
+  double weight = 0.0;  // of all samples of the update
+  double weight_unit =
+      1.0;  // kernels count weights in this unit, near `weight`, so that T holds them and their inverse
 
   bool is_first() const { return start == update_start; }
   bool is_last() const { return start + rows == update_end; }
 };
 
-// A last batch of up to `merged` rows goes with the one before it.
+// A last batch of up to `merged` rows joins the batch before it.
 inline Index batch_rows(Index left, Index batch, Index merged) {
   return left <= batch + merged ? left : std::min(batch, left);
 }
 
-// What the update's loss is divided by. Each thread adds all weights, in their order, rather than wait for a sum.
+// Returns the divisor of the update's loss. Each thread adds all weights, in their order, so that none waits for a sum.
 template <class T>
 double weight_of_update(const SampleRows<T>& data, const Batch& batch) {
   if (data.weights == nullptr) return static_cast<double>(batch.update_end - batch.update_start);
@@ -36,22 +37,22 @@ double weight_of_update(const SampleRows<T>& data, const Batch& batch) {
   return sum;
 }
 
-// Dividing by a power of two changes no digit.
+// A division by a power of two changes no digit.
 inline double power_of_two_above(double weight) {
   int exponent = 0;
   std::frexp(weight, &exponent);
   return std::ldexp(1.0, exponent);
 }
 
-// Updates of an epoch over `samples` rows.
+// Returns the number of updates of an epoch over `samples` rows.
 inline Index update_count(Index samples, Index batch, Index accumulate, Index merged) {
   Index batches = 0;
   for (Index done = 0; done < samples; ++batches) done += batch_rows(samples - done, batch, merged);
   return block_count(batches, accumulate);
 }
 
-// The rows that follow, and at the end of an update those of the next. False: the update that ends here is the last, for
-// it does the row `last`-1, or there are no more.
+// Goes on to the next rows, and at the end of an update to those of the next update. Returns false if the update that ends
+// here is the last, because it has the row `last`-1, or if there are no more rows.
 template <class T>
 bool next_batch(const TrainingRun<T>& run, Index last, Batch& batch) {
   const Index samples = run.data.x.rows;

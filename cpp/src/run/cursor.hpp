@@ -1,4 +1,4 @@
-// Where a run over the samples of an epoch is, and how it ended there.
+// The place of a run within the samples of an epoch, and how it ended there.
 #pragma once
 
 #include <stoop/types.hpp>
@@ -7,13 +7,13 @@
 
 namespace stoop {
 
-// How far an epoch has come. A run leaves it at the end of an update, unless it ends for a fault; whoever goes on from
-// there, with the state as it is then, comes to the bits of an epoch in one piece.
+// How far an epoch has come. A run stops at the end of an update, unless it ends because of a fault. A later run that goes
+// on from there, with the state of that moment, gives the bits of an epoch in one piece.
 struct Cursor {
   Index epoch = 0;
   Index row = 0;      // samples of the epoch that are done, in its order
   Index updates = 0;  // made in this epoch
-  // Sums over what is done.
+  // Sums over the samples or updates that are done.
   double loss_sum = 0.0;       // of batch means times their weights, regularisation included
   double weight_sum = 0.0;     // of the samples; their number where no weights are given
   double correct = 0.0;        // samples
@@ -25,7 +25,7 @@ struct Cursor {
 
 enum class RunStatus {
   done,         // all samples
-  stopped,      // at the end of the segment that was asked for
+  stopped,      // at the end of the requested segment
   interrupted,  // the poller said no; nothing counts where the run stops within an update
   not_finite,
   bad_data,
@@ -35,7 +35,7 @@ struct RunEnd {
   RunStatus status = RunStatus::done;
 
   // ---- not_finite ----
-  // The last update was made and spoiled the parameters. Else the one after it was not made; its loss is in
+  // True: the last update was made and spoiled the parameters. False: the update after it was not made, and its loss is in
   // Cursor::loss_sum, or NaN.
   bool applied = false;
   double too_long = 0.0;   // rate times norm of that update, where that is the fault, else 0

@@ -1,4 +1,4 @@
-// Training with one plan: what a run is given, and who runs it.
+// Training with one plan: the arguments of a run, and the interface of what runs it.
 #pragma once
 
 #include <cstdint>
@@ -17,12 +17,12 @@
 
 namespace stoop {
 
-// What stays the same for a whole epoch, in however many segments it is run.
+// Everything that stays the same for a whole epoch, in however many segments it is run.
 template <class T>
 struct TrainingRun : StateView<T> {
   SampleRows<T> data;  // those of the epoch, `x.rows` of them
   Index batch = 0;
-  Index merged = 0;              // a last batch of up to this many rows goes with the one before it
+  Index merged = 0;              // a last batch of up to this many rows joins the batch before it
   Index accumulate = 1;          // batches that make an update
   const T* direction = nullptr;  // of PlanKind::curvature, whose `gradient` is the Hessian times this
   Numbers<Loss> loss_numbers;
@@ -40,13 +40,13 @@ struct TrainingRun : StateView<T> {
   std::uint64_t seed = 0;  // of dropout
   int num_threads = 0;     // 0: as many as pay off
   Poller* poller = nullptr;
-  // The poller is asked at any time, and its no ends the run at once: of runs that change nothing before their end. Else it
-  // is asked between updates.
+  // In a run that changes nothing before its end, the poller is asked at any time, and its no ends the run at once. In other
+  // runs it is asked between updates.
   bool stops_within = false;
   ReadAhead* read_ahead = nullptr;  // of an x that is mapped
 };
 
-// Runs a plan. Owns the memory that this takes, but for what is in the state; a run allocates nothing after the first.
+// Runs a plan. It owns all memory that this takes, except the state. After the first run nothing is allocated.
 template <class T>
 class Executor {
  public:
@@ -57,15 +57,15 @@ class Executor {
 
   const Plan& plan() const { return *plan_; }
 
-  // A segment of an epoch: from where the cursor is to the end of the update that does the sample `until`-1. Moves the
-  // cursor along. How an epoch is cut into segments changes no bit.
+  // Runs a segment of an epoch, from the cursor to the end of the update that has the sample `until`-1, and moves the cursor.
+  // The bits do not depend on how an epoch is cut into segments.
   virtual RunEnd run(const TrainingRun<T>& run, Cursor& cursor, Index until) = 0;
 
  private:
   const std::shared_ptr<const Plan> plan_;
 };
 
-// One that works with threads of this machine.
+// Makes an executor that works with the threads of this machine.
 template <class T>
 std::unique_ptr<Executor<T>> make_executor(std::shared_ptr<const Plan> plan, const OpTable<T>& ops);
 

@@ -1,6 +1,6 @@
-// Inference: rows through a plan in which no row needs another. Many rows are cut into chunks, each of which
-// a thread takes through the network alone, in an arena of its own. Few rows are cut by columns instead: all threads
-// work on every step, each with its part of the weights, which is what a step of few rows has to read.
+// Inference: takes rows through a plan in which no row needs another. Many rows are cut into chunks, and a thread takes a
+// chunk through the network alone, in an arena of its own. Few rows are cut by columns instead: all threads work on every
+// step, each with its part of the weights, because a step of few rows reads little else.
 
 #include "infer.hpp"
 
@@ -20,8 +20,8 @@
 namespace stoop {
 namespace {
 
-// Memory that grows to what the largest model needs and stays with its thread, so that a call for one row allocates
-// nothing. A call within a call, from a signal handler or a callback that predicts, finds none and makes its own.
+// Memory that grows to the needs of the largest model and stays with its thread, so that a call for one row allocates
+// nothing. A call within a call, from a signal handler or a callback that predicts, makes its own.
 class Workspace {
  public:
   explicit Workspace(Index bytes) : memory_(std::exchange(kept_, {})) { memory_.reserve(bytes); }
@@ -38,7 +38,7 @@ class Workspace {
   AlignedBuffer<std::byte> memory_;
 };
 
-// Whether rows of x are what the plan reads, where they lie.
+// Returns whether the plan can read the rows of x where they lie.
 template <class T>
 bool is_read_in_place(const SampleRows<T>& data) {
   return data.x.type == kInputType<T> && data.scale == T(1) && data.shift == T(0);
@@ -49,7 +49,7 @@ Index converted_stride(const SampleRows<T>& data) {
   return is_read_in_place(data) ? 0 : round_up(data.x.cols, kAlignment / static_cast<Index>(sizeof(T)));
 }
 
-// Rows [start, start + rows) of x: themselves, or converted into `memory`.
+// Returns rows [start, start + rows) of x: the rows themselves, or converted into `memory`.
 template <class T>
 BoundBuffer<T> bind_input(const InferenceRun<T>& run, Index start, Index rows, T* memory) {
   const InputView& x = run.data.x;
@@ -60,7 +60,7 @@ BoundBuffer<T> bind_input(const InferenceRun<T>& run, Index start, Index rows, T
   return {memory, stride};
 }
 
-// Asks for the pages of rows that follow these among those of this thread, and notes the first row that is not finite.
+// Asks for the pages of the next rows of this thread, and notes the first row that is not finite.
 template <class T>
 void prepare_mapped_rows(const InputView& x, Range rows, Range mine, std::atomic<Index>& bad_row) {
   const Index last = std::min(mine.end, x.rows), ahead = rows_ahead(x, false);
@@ -91,7 +91,7 @@ LossArgs<T> loss_args(const InferenceRun<T>& run, const StepContext<T>& context,
   return args;
 }
 
-// The memory of one walk through the plan: arena, converted rows, scratch for each of `threads`, places of buffers, and
+// The memory of one walk through the plan: arena, converted rows, scratch for each of `threads`, places of buffers, and the
 // labels of a chunk.
 template <class T>
 struct Walk {
@@ -137,7 +137,7 @@ struct Walk {
   }
 };
 
-// Rows through the plan by one thread.
+// Takes rows through the plan on one thread.
 template <class T>
 void infer_chunk(const InferenceRun<T>& run, const Walk<T>& walk, Range rows, std::atomic<Index>& bad_label,
                  InferenceResult& result) {
@@ -154,9 +154,9 @@ void infer_chunk(const InferenceRun<T>& run, const Walk<T>& walk, Range rows, st
   }
 }
 
-// Calls body(first column, end) for what one share has of a step's columns: an even part, or, where the rows of a
-// weight are 1 or 2 KB long, every `shares`-th of some strips, beginning at another one in every step. A part of such rows
-// falls on a part of the sets of a cache; with strips it is another part for the next weight.
+// Calls body(first column, end) for one share's columns of a step. These are an even part or, if the rows of a weight are 1
+// or 2 KB long, every `shares`-th of some strips, which begin at another one in every step. A part of such rows falls on a
+// part of the sets of a cache; with strips this is another part for the next weight.
 template <class T, class Body>
 void for_each_strip(Index columns, int number, int shares, Index turn, Body body) {
   constexpr Index kMostColumns = 128;
@@ -169,7 +169,7 @@ void for_each_strip(Index columns, int number, int shares, Index turn, Body body
   }
 }
 
-// Few rows through the plan, a phase for each step, whose columns are shared.
+// Takes few rows through the plan. Each step is a phase, and the threads share its columns.
 template <class T>
 class Together final : public Work {
  public:
@@ -200,7 +200,7 @@ class Together final : public Work {
   const Walk<T> walk_;
 };
 
-// Whether to go on, asked before each chunk. The calling thread, worker 0, asks the poller; what it was told is for all.
+// Decides before each chunk whether to go on. The calling thread, worker 0, asks the poller, and its answer holds for all.
 template <class T>
 class Continuing {
  public:
@@ -209,7 +209,7 @@ class Continuing {
   bool operator()(int worker) {
     if (poller_ == nullptr) return true;
     if (worker == 0 && ++asked_ > 1 && asked_ % every_ == 0 && poller_->is_due()) {
-      const FlushToZero::Paused paused(mode_);  // what is called computes as its caller did
+      const FlushToZero::Paused paused(mode_);  // the callback computes in the mode of the calling thread
       if (!poller_->keep_going(0)) stopped_.store(true, std::memory_order_relaxed);
     }
     return !has_stopped();
@@ -217,7 +217,7 @@ class Continuing {
   bool has_stopped() const { return stopped_.load(std::memory_order_relaxed); }
 
  private:
-  // Reading the clock takes as long as some thousand operations of a product. Rows of a file may be slow to come.
+  // Reading the clock takes as long as some thousand operations of a product. Rows of a file may come slowly.
   static Index chunks_between(const InferenceRun<T>& run) {
     constexpr double kFlops = 1e6;
     return run.data.x.mapped ? 1 : std::max<Index>(static_cast<Index>(kFlops / (1.0 + run.plan->flops)), 1);
@@ -230,7 +230,7 @@ class Continuing {
   std::atomic<bool> stopped_{false};
 };
 
-// Many rows, in chunks that one thread takes through the whole plan. Each share has chunks that lie together.
+// Takes many rows through the plan, in chunks of one thread each. The chunks of a share are neighbours.
 template <class T>
 class InChunks final : public Work {
  public:
@@ -246,7 +246,7 @@ class InChunks final : public Work {
 
   int shares() const { return shares_; }
 
-  // Nothing may be thrown out of a team; memory is all that can fail.
+  // Nothing may be thrown out of a team. Only memory can fail.
   bool run(int number, Index, int worker) noexcept override {
     try {
       const Walk<T> walk(run_, 1);
@@ -273,10 +273,10 @@ class InChunks final : public Work {
   }
 
  private:
-  // More than one, so that a thread that comes late or not at all leaves little to wait for.
+  // A share has more than one, so that a thread which comes late or not at all leaves little to wait for.
   static constexpr Index kSharesOfWorker = 16;
 
-  // Chunks that one thread takes in turn unless others help it.
+  // Chunks that one thread takes one after the other unless others help it.
   Range chunks_of_owner(int number) const {
     const int owner = static_cast<int>((Index{number} + 1) * workers_ - 1) / shares_;
     const Range shares = share(shares_, owner, workers_);
@@ -304,7 +304,7 @@ class InChunks final : public Work {
   std::mutex failing_;
 };
 
-// Rows of a chunk: of one size where sums are cut by chunks.
+// Returns the rows of a chunk. All chunks have one size if sums are cut by chunks.
 template <class T>
 Index chunk_rows(const InferenceRun<T>& run, int threads) {
   if (run.plan->kind == PlanKind::evaluation) return run.plan->batch;
@@ -318,7 +318,8 @@ InferenceResult infer_in_chunks(const InferenceRun<T>& run, Team& team) {
   return work.result();
 }
 
-// Whether this thread's last call with few rows has just ended: more will follow, and a team is worth waking for them.
+// Returns whether this thread's last call with few rows has just ended. Then more calls will follow, and waking a team pays
+// off.
 class RepeatedCall {
  public:
   RepeatedCall() : soon_(Clock::now() - last_end_ < std::chrono::microseconds(40)) {}

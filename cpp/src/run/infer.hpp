@@ -1,4 +1,4 @@
-// Inference: rows through a plan in which no row needs another.
+// Inference: takes rows through a plan in which no row needs another.
 #pragma once
 
 #include "../data/sample_rows.hpp"
@@ -9,7 +9,7 @@
 
 namespace stoop {
 
-// Rows of x through an inference plan, or an evaluation plan whose loss is added up (`out` is then not used).
+// Takes rows of x through an inference plan, or through an evaluation plan, whose loss is added up (`out` is then not used).
 template <class T>
 struct InferenceRun {
   const Plan* plan = nullptr;

@@ -1,5 +1,5 @@
-// What training carries from one update to the next, in one object. Executors read and write it, a copy of it is
-// Trainer::state(), and a rollback puts it back.
+// Everything that training carries from one update to the next, in one object. Executors read and write it,
+// Trainer::state() is a copy of it, and a rollback restores it.
 #pragma once
 
 #include <span>
@@ -13,7 +13,7 @@
 
 namespace stoop {
 
-// Where an executor finds it. Arrays are laid out as the parameters, but for `running`.
+// Pointers to the state for an executor. Arrays are laid out as the parameters, except `running`.
 template <class T>
 struct StateView {
   T* parameters = nullptr;
@@ -25,7 +25,7 @@ struct StateView {
 
 template <class T>
 struct LiveState {
-  // The model owns these two: it lives without a trainer, and several trainers may share it.
+  // The model owns these two, because it lives without a trainer and several trainers may share it.
   std::span<T> parameters, running;
   AlignedBuffer<T> optimizer[kMostStates];
   AlignedBuffer<T> average;   // of the parameters, or the parameters while the average is in the model

@@ -1,5 +1,5 @@
-// Keeps executors, each with its plan and arena, by what the plan was made for: calls of several kinds by turns find
-// theirs again.
+// Keeps executors, each with its plan and arena, by the request that the plan was made for. So calls of several kinds that
+// take turns find their executors again.
 #pragma once
 
 #include <algorithm>
@@ -13,13 +13,14 @@ namespace stoop {
 template <class T>
 class PlanCache {
  public:
-  // Executors that are kept; the one that was not used for longest goes first. Training, loss and gradient in both modes,
-  // and one more fit.
+  // The number of executors that are kept. The one that was not used for longest is dropped first. There is room for
+  // training, for loss and gradient in both modes, and for one more fit.
   static constexpr std::size_t kMost = 6;
 
   explicit PlanCache(const OpTable<T>& ops) : ops_(ops) { entries_.reserve(kMost + 1); }
 
-  // The executor for this request, valid until the next call. One for more rows serves too; one for fewer is replaced.
+  // Returns the executor for this request, which is valid until the next call. An executor for more rows serves too; one for
+  // fewer rows is replaced.
   Executor<T>& executor(const PlanRequest& wanted) {
     PlanRequest key = wanted;
     key.batch = 0;

@@ -1,4 +1,4 @@
-// The numbers that the kernel of any optimizer needs for one update, made from its settings and the count of updates.
+// Makes the numbers that the kernel of any optimizer needs for one update, from its settings and the count of updates.
 #pragma once
 
 #include <cmath>

@@ -52,7 +52,7 @@ int initial_threads() {
 
 using Clock = std::chrono::steady_clock;
 
-// Runs `loop(thread)` once on each of `threads` threads, all starting together; the seconds until the last one is done.
+// Runs `loop(thread)` once on each of `threads` threads, which start together. Returns the seconds until the last is done.
 template <class Loop>
 double timed_run(int threads, const Loop& loop) {
   std::atomic<int> waiting{threads};
@@ -81,7 +81,8 @@ double timed_run(int threads, const Loop& loop) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-constexpr int kRuns = 8;  // of a measurement; the best counts, for a limit is not lowered by what else the machine does
+constexpr int kRuns =
+    8;  // runs of a measurement; the best counts, since other work does not lower the limit of a machine
 
 template <class Loop>
 double best_run(int threads, const Loop& loop) {
@@ -157,7 +158,7 @@ double measure_fma_peak(int threads) {
     alignas(64) T sink[256] = {};  // 32 of the widest vectors: as many as there are registers
     table.fma_loop(iterations, sink);
   };
-  constexpr double kRunSeconds = 3e-3;  // long against the start of a thread, short against a time slice
+  constexpr double kRunSeconds = 3e-3;  // long compared with the start of a thread, short compared with a time slice
   double seconds = timed_run(1, loop);
   while (seconds < kRunSeconds / 4 && iterations < (Index{1} << 40)) {
     iterations *= 2;
@@ -171,12 +172,12 @@ double measure_fma_peak(int threads) {
 template double measure_fma_peak<float>(int threads);
 template double measure_fma_peak<double>(int threads);
 
-// sum += addend over two arrays. Three passes are counted: sum and addend are read, sum is written. A write to memory that
-// was just read moves no more than its own bytes, unlike one to a third array, whose lines are read to be overwritten.
+// Computes sum += addend over two arrays. Three passes are counted: sum and addend are read, sum is written. A write to
+// memory that was just read moves only its own bytes. A write to a third array would first read the lines it overwrites.
 double measure_memory_bandwidth(int threads) {
   check_threads("measure_memory_bandwidth", threads);
   const OpTable<float>& table = op_table<float>(select_isa());
-  // 32 MB a thread in two arrays, since many threads have many last-level caches; at least 256 MB, at most 2 GB in all.
+  // Two arrays have 32 MB for each thread, since many threads have many last-level caches; at least 256 MB, at most 2 GB.
   constexpr Index kMegabyte = (Index{1} << 20) / sizeof(float);
   const Index slice = std::clamp<Index>(16 * threads, 128, 1024) * kMegabyte / threads;
   const auto size = static_cast<std::size_t>(slice * threads);

@@ -1,5 +1,5 @@
 // One step of a plan on one slice: fills the argument struct of a kernel and calls it, kind by kind. No threads here.
-// What else a kind has is in ../plan/step_rules.hpp.
+// ../plan/rules.cpp has all else about a kind.
 #pragma once
 
 #include <algorithm>
@@ -32,14 +32,15 @@ void run_gemm(const StepContext<T>& context, GemmProvider provider, const GemmAr
   context.ops->gemm_epilogue(args);
 }
 
-// Of the activation computed with a batch normalisation, for outputs below 0.
+// Returns the slope below 0 of the activation that is computed with a batch normalisation.
 template <class T>
 T slope_of(const Step& step) {
   if (step.activation == kind_of<Identity>()) return T(1);
   return step.activation == kind_of<ReLU>() ? T(0) : static_cast<T>(step.activation_numbers.of[0]);
 }
 
-// What all steps of a batch normalisation share. `output`: the buffer of the values, backward of the gradient.
+// All steps of a batch normalisation share these arguments. `output` is the buffer of the values, backward that of the
+// gradient.
 template <class T>
 BatchNormArgs<T> batch_norm_args(const StepContext<T>& context, const Step& step, const Slice& slice, int output) {
   const bool fixed = step.statistics == kNone;
@@ -317,8 +318,8 @@ void run(Kind<StepKind::stored_gradient>, const StepContext<T>& context, const S
 
 // ---- all kinds ----
 
-// What whoever walks the plan does, who has the samples, the losses and the optimizer: team_run.hpp, parameter_block.hpp,
-// infer.cpp.
+// These kinds are done by whoever walks the plan, who has the samples, the losses and the optimizer: team_run.hpp,
+// parameter_block.hpp, infer.cpp.
 constexpr bool is_run_by_walk(StepKind kind) {
   return kind == StepKind::gather || kind == StepKind::gather_targets || kind == StepKind::loss ||
          kind == StepKind::loss_tangent || kind == StepKind::check_loss || kind == StepKind::check_gradient ||
@@ -326,7 +327,7 @@ constexpr bool is_run_by_walk(StepKind kind) {
          kind == StepKind::update_statistics;
 }
 
-// Whether there is an overload of `run` for a kind and a part: a Slice or a GradientBlock.
+// True if there is an overload of `run` for a kind and a part, which is a Slice or a GradientBlock.
 template <class T, class Part, StepKind kind>
 inline constexpr bool kRuns = requires(const StepContext<T>& context, const Step& step, const Part& part) {
   run(Kind<kind>{}, context, step, part);

@@ -41,7 +41,7 @@ void run(Kind<StepKind::activation_gradient_tangent>, const StepContext<T>& cont
   context.ops->activation_tangent[static_cast<int>(step.activation)](args);
 }
 
-// What batch and layer normalisation have in common.
+// Batch and layer normalisation have these arguments in common.
 template <class T>
 NormTangentArgs<T> norm_tangent_args(const StepContext<T>& context, const Step& step, const Slice& slice) {
   NormTangentArgs<T> args{};

@@ -31,8 +31,8 @@ TeamExecutor<T>::TeamExecutor(std::shared_ptr<const Plan> shared, const OpTable<
 template <class T>
 TeamExecutor<T>::~TeamExecutor() = default;
 
-// Makes room for a team of this size. Each thread zeroes what it will use, so that with several memories (NUMA) it lies in
-// its own. False: the poller, if there is one, said no.
+// Makes room for a team of this size. Each thread zeroes the memory that it will use, so that with several memories (NUMA) it
+// lies near the thread. Returns false if there is a poller and it said no.
 template <class T>
 bool TeamExecutor<T>::reserve_threads(int threads, Poller* poller) {
   constexpr Index kPieceBytes = 1 << 22;
@@ -84,10 +84,11 @@ void TeamExecutor<T>::tune_for(int limit, double flops, bool fixed) {
   tuned_flops_ = flops;
 }
 
-// In pieces between which the size of the team may change.
+// Runs in pieces. The size of the team may change between them.
 template <class T>
 RunEnd TeamExecutor<T>::run(const TrainingRun<T>& run, Cursor& cursor, Index until) {
-  constexpr double kShort = 1e8;  // flops: some milliseconds at most, in which nobody need be asked
+  using Clock = std::chrono::steady_clock;
+  constexpr double kShort = 1e8;  // FLOPs: a run of some milliseconds at most, which need not ask whether to go on
   const InputView& x = run.data.x;
   const double of_row = this->plan().flops / static_cast<double>(this->plan().batch);
   const double of_batch = of_row * static_cast<double>(run.batch);
@@ -102,10 +103,12 @@ RunEnd TeamExecutor<T>::run(const TrainingRun<T>& run, Cursor& cursor, Index unt
   while (cursor.row < until && end.status == RunStatus::done) {
     const Index updates = std::min(tuner_.steps(), block_count(until - cursor.row, rows)), before = cursor.updates;
     const Index last = std::min(cursor.row + updates * rows, until);
-    const auto start = std::chrono::steady_clock::now();
+    const auto now = [&] {
+      return tuner_.tunes() ? Clock::now() : Clock::time_point{};
+    };  // not free beside a small step
+    const Clock::time_point start = now();
     end = run_segment(run, cursor, {last, tuner_.threads(), poller});
-    tuner_.record(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(),
-                  cursor.updates - before, threads_used_);
+    tuner_.record(std::chrono::duration<double>(now() - start).count(), cursor.updates - before, threads_used_);
   }
   if (end.status == RunStatus::done && cursor.row < x.rows) end.status = RunStatus::stopped;
   return end;

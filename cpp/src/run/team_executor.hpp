@@ -1,4 +1,4 @@
-// The executor that works with a team of threads, whose size it tunes.
+// The executor that works with a team of threads and tunes its size.
 #pragma once
 
 #include <vector>
@@ -10,9 +10,9 @@
 
 namespace stoop {
 
-// A part of a run for a team of one size.
+// A part of a run, for which the team has one size.
 struct Segment {
-  Index last = 0;  // the end of the update that does the sample before this one
+  Index last = 0;  // the segment ends with the update that has the sample before this one
   int threads = 1;
   Poller* poller = nullptr;
 };

@@ -1,5 +1,5 @@
-// Training: a team walks the plan for a whole run of steps. Each share of the team has its part of every step's blocks,
-// and all meet where a step says so. How a step is cut is the plan's; the team only deals the blocks out.
+// Training: a team walks the plan for a whole run of steps. Each share of the team has its part of every step's blocks, and
+// all shares meet where a step says so. The plan decides how a step is cut; the team only deals the blocks out.
 #pragma once
 
 #include <algorithm>
@@ -20,7 +20,7 @@
 
 namespace stoop {
 
-// The most that parameters may change in one update: with more they would soon overflow.
+// The largest change of parameters in one update. With larger ones they would soon overflow.
 template <class T>
 inline constexpr double kMostChange = 1e-8 * static_cast<double>(std::numeric_limits<T>::max());
 
@@ -32,13 +32,13 @@ struct alignas(128) TeamExecutor<T>::Place {
   UpdateArgs<T> update{};
   AnyRates rates;  // which `update` points to
   bool in_batch = false;
-  bool may_halt = false;  // the run may end here without more ado
+  bool may_halt = false;  // the run may end here
   bool met = false;       // the meeting before the step is over
-  std::size_t step = 0;   // of the plan
+  std::size_t step = 0;   // position in the plan
 };
 
-// One segment of a run: what its threads share. Each share of the team walks the whole plan with its part of
-// every step's blocks; it leaves off where all must meet, and whoever claims it goes on from there in the next phase.
+// One segment of a run, which its threads share. Each share of the team walks the whole plan with its part of every step's
+// blocks. It stops where all must meet, and the thread that claims it goes on from there in the next phase.
 template <class T>
 class TeamRun final : public Work {
  public:
@@ -89,7 +89,7 @@ class TeamRun final : public Work {
   RunEnd outcome;
 
  private:
-  // What is done once for an update, not for every batch of it.
+  // This is done once for an update, not for every batch of it.
   static bool is_of_update(StepKind kind) {
     return kind == StepKind::check_gradient || kind == StepKind::update_parameter || kind == StepKind::apply_update ||
            kind == StepKind::limit_norm;
@@ -97,8 +97,8 @@ class TeamRun final : public Work {
 
   using Place = typename TeamExecutor<T>::Place;
   enum class Walked {
-    to_meeting,  // all shares must have come as far
-    to_end,      // of the batch
+    to_meeting,  // all shares must come to this place first
+    to_end,      // the batch is done
     to_stop,     // a check has ended the run, for all shares alike
   };
 
@@ -120,7 +120,7 @@ class TeamRun final : public Work {
     return place;
   }
 
-  // False: there is no batch any more.
+  // Returns false if there is no batch any more.
   bool begin_batch(Place& place, int share) const {
     Batch& batch = place.batch;
     if (!next_batch(run_, segment_.last, batch)) return false;
@@ -141,7 +141,7 @@ class TeamRun final : public Work {
     return true;
   }
 
-  // Through the plan, from where the share has left off.
+  // Walks the plan from the place where the share has stopped.
   Walked walk(Place& place, int share) {
     const std::vector<Step>& steps = plan_.steps;
     for (; place.step < steps.size(); ++place.step) {
@@ -158,7 +158,7 @@ class TeamRun final : public Work {
     return Walked::to_end;
   }
 
-  // The part of a step that a share has. False: a check has ended the run.
+  // Runs a share's part of a step. Returns false if a check has ended the run.
   bool run_part(Place& place, const Step& step, int share) {
     StepContext<T>& context = place.context;
     const Batch& batch = place.batch;
@@ -191,7 +191,7 @@ class TeamRun final : public Work {
 
   bool goes_on(const Place& place, int share) { return !place.may_halt || halt_.goes_on(share); }
 
-  // A slice; where the run may be halted, a long one in pieces of whole blocks of rows, unless it adds up rows.
+  // Runs a slice. If the run may be halted, a long slice is cut into pieces of whole blocks of rows, unless it adds up rows.
   void run_rows(const Place& place, const Step& step, Slice slice, int share) {
     constexpr Index kRows = 1024;
     const bool divides = step.cut == Cut::rows || rule_of(step.kind).product.has_value();
@@ -231,7 +231,7 @@ class TeamRun final : public Work {
                                               context.at(output, slice.row), context.stride(output), scale, shift});
   }
 
-  // Looks at rows that have just been read. All shares learn of the first of a batch after the meeting of check_loss.
+  // Records the first row in this batch that holds a NaN or infinity. All shares read it after the meeting of check_loss.
   void look_for_bad_rows(const Batch& batch, const Slice& slice) {
     for (Index i = slice.row; i < slice.row_end; ++i) {
       const Index row = run_.data.sample(batch.start + i);
@@ -239,8 +239,8 @@ class TeamRun final : public Work {
     }
   }
 
-  // Each share adds the same numbers in the same order, so all decide alike without another meeting. An infinite
-  // variance counts as well: what is divided by it is finite, but wrong.
+  // Each share adds the same numbers in the same order, so all decide alike without another meeting. An infinite variance
+  // is refused as well: outputs that are divided by it are finite, but wrong.
   bool check_loss(const StepContext<T>& context, const Batch& batch, int share) {
     if (spoiled_) return false;
     const Index bad_row = bad_row_.load(std::memory_order_relaxed);
@@ -260,15 +260,15 @@ class TeamRun final : public Work {
     return finite;
   }
 
-  // Ends the run before an update; a finite loss from statistics that are not finite is worth nothing.
+  // Ends the run before an update. A finite loss does not count if its batch statistics are not finite.
   void stop_at_loss(double loss) {
     outcome.status = RunStatus::not_finite;
     cursor.loss_sum += loss;
     cursor.weight_sum += weight_;
   }
 
-  // The same for the norm of the whole gradient, which the update scales down to clip_norm; also refused is a step so
-  // long that the parameters would overflow, and one whose squares would.
+  // Checks the norm of the whole gradient in the same way; the update scales it down to clip_norm. It also refuses a step so
+  // long that the parameters, or its squares, would overflow.
   bool check_gradient(const Batch& batch, UpdateArgs<T>& update, int share) {
     const double norm = gradient_norm();
     const bool clipped = run_.clip_norm > 0.0 && norm > run_.clip_norm;
@@ -283,7 +283,7 @@ class TeamRun final : public Work {
     return finite;
   }
 
-  // Whether the square of some element overflows; the whole gradient is there before an update of it begins.
+  // Returns whether the square of some element overflows. The whole gradient is there before its update begins.
   bool overflows_squares(const UpdateArgs<T>& update) const {
     for (const Step& step : plan_.steps) {
       if (step.kind != StepKind::update_parameter) continue;
@@ -296,7 +296,7 @@ class TeamRun final : public Work {
     return false;
   }
 
-  // The statistics of the batch are looked at; the running ones, a mean of these and of what they were, then stay finite as well.
+  // Checks the statistics of the batch. The running ones are a mean of these and their old values, so they stay finite too.
   bool has_finite_statistics(const StepContext<T>& context) const {
     for (const Step& step : plan_.steps) {
       if (step.kind != StepKind::batch_norm || step.statistics == kNone) continue;
@@ -315,7 +315,7 @@ class TeamRun final : public Work {
 
   double gradient_norm() const { return norm_of_blocks(executor_.grad_sums_, executor_.grad_norms_); }
 
-  // Share 0, before the last meeting of the batch: the others read stop_ after it.
+  // Runs on share 0 before the last meeting of the batch. The other shares read stop_ after that meeting.
   void finish_batch(const Batch& batch) {
     if (run_.read_ahead != nullptr) run_.read_ahead->advance(batch.start + batch.rows);
     cursor.row += batch.rows;
@@ -325,14 +325,14 @@ class TeamRun final : public Work {
     cursor.updates += 1;
     Poller* const poller = segment_.poller;
     if (poller == nullptr || run_.stops_within || !poller->is_due()) return;
-    const FlushToZero::Paused paused(mode_);  // what is called computes as its caller did
+    const FlushToZero::Paused paused(mode_);  // the callback computes in the mode of the calling thread
     if (poller->keep_going(cursor.row)) return;
     outcome.status = RunStatus::interrupted;
     stop_ = true;
   }
 
-  // Share 0, after the last meeting of the batch, when all sums of squares are there; they are overwritten only after the
-  // first meeting of the next batch, which needs this share.
+  // Runs on share 0 after the last meeting of the batch. The sums of squares are complete by then. They are overwritten only
+  // after the first meeting of the next batch, which waits for this share.
   void add_sums(const Batch& batch) {
     const double penalty = run_.fixed_penalty + sum(executor_.penalties_);
     const double norm = gradient_norm();

@@ -1,4 +1,4 @@
-// How many threads a call uses.
+// Decides how many threads a call uses.
 #pragma once
 
 #include <algorithm>
@@ -7,9 +7,9 @@
 
 namespace stoop {
 
-// `asked` threads; 0: as many as `flops` of matrix products feed, at most get_num_threads().
+// Returns `asked` threads. If it is 0, returns as many as pay off for `flops` of matrix products, at most get_num_threads().
 inline int threads_for(double flops, int asked = 0) {
-  constexpr double kFlopsPerThread = 4e5;  // what a thread does in the time of a few barriers
+  constexpr double kFlopsPerThread = 4e5;  // the work of a thread in the time of a few barriers
   if (asked > 0) return asked;
   return static_cast<int>(std::clamp(flops / kFlopsPerThread, 1.0, static_cast<double>(get_num_threads())));
 }

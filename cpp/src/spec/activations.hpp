@@ -1,4 +1,4 @@
-// What is known of each activation beyond its formula, which is in cpu/activation.inl.hpp.
+// Everything that is known of each activation except its formula, which is in cpu/activation.inl.hpp.
 #pragma once
 
 #include <stoop/layers.hpp>
@@ -7,14 +7,14 @@
 
 namespace stoop {
 
-// What the derivative is computed from. The output, wherever it determines the derivative: a product's epilogue may then
-// overwrite its input.
+// The values from which the derivative is computed. They are the output if it determines the derivative, because the epilogue
+// of a product may then overwrite its input.
 enum class Saves { output, input };
 
 struct ActivationSpec {
   static constexpr Saves kSaves = Saves::output;
-  static constexpr bool kReluLike = false;             // He initialisation suits it
-  static constexpr bool kSignGivesDerivative = false;  // that of the output does: f is linear on each side of 0
+  static constexpr bool kReluLike = false;             // He initialisation is used before it
+  static constexpr bool kSignGivesDerivative = false;  // the sign of the output gives it: f is linear on each side of 0
   static constexpr Key kTrainable = Key::if_changed;
   static constexpr std::tuple<> kFields{};
 };
@@ -34,7 +34,7 @@ struct Spec<ReLU> : ActivationSpec {
   static constexpr bool kSignGivesDerivative = true;
 };
 
-// The derivatives of this and of ELU are found from the sign of the output, which a negative number would turn around.
+// The derivatives of LeakyReLU and ELU are found from the sign of the output, which a negative number would invert.
 template <>
 struct Spec<LeakyReLU> : ActivationSpec {
   static constexpr const char* kName = "leaky_relu";

@@ -1,4 +1,4 @@
-// What follows from a Spec where text is at hand: names of alternatives, alternatives by name, checks of ranges.
+// Functions that follow from a Spec and use text: names of alternatives, alternatives by name, checks of ranges.
 #pragma once
 
 #include <array>
@@ -16,7 +16,7 @@
 
 namespace stoop {
 
-// The names of a variant's alternatives, in order.
+// Returns the names of a variant's alternatives, in order.
 template <class Variant>
 inline constexpr auto kNamesOf = [] {
   std::array<std::string_view, std::variant_size_v<Variant>> names;
@@ -25,8 +25,8 @@ inline constexpr auto kNamesOf = [] {
   return names;
 }();
 
-// The alternative of that name with its default values; ValueError with the nearest valid name if there is none.
-// `what` says what was to be named, as in "loss".
+// Returns the alternative of that name with its default values. Throws ValueError with the nearest valid name if there is
+// none. `what` is the kind of thing, as in "loss".
 template <class Variant>
 Variant alternative_named(std::string_view name, std::string_view where, std::string_view what) {
   Variant result;
@@ -43,7 +43,7 @@ Variant alternative_named(std::string_view name, std::string_view where, std::st
 template <class Enum>
 concept Choice = requires { Choices<Enum>::kNames; };
 
-// The value of that name; ValueError with the nearest valid name if there is none.
+// Returns the value of that name. Throws ValueError with the nearest valid name if there is none.
 template <Choice Enum>
 Enum choice_named(std::string_view name, std::string_view where) {
   std::array<std::string_view, std::size(Choices<Enum>::kNames)> names;
@@ -59,7 +59,7 @@ const char* name_of_choice(Enum value) {
   return Choices<Enum>::kNames[static_cast<std::size_t>(value)];
 }
 
-// What of(TypeOf<Op>()) says of the alternative of that kind.
+// Returns of(TypeOf<Op>()) for the alternative of that kind.
 template <class Variant, class Kind, class Of>
 auto trait_of(Kind kind, const Of& of) {
   using First = std::variant_alternative_t<0, Variant>;
@@ -104,8 +104,8 @@ inline constexpr bool kIsNumber = std::is_arithmetic_v<Member> && !std::is_same_
 template <class Member>
 inline constexpr bool kIsNumber<std::optional<Member>> = kIsNumber<Member>;
 
-// Refuses what lies outside its range: "[ELU] alpha is -1; expected ...; 1 is usual", or with `of` being "layer 0 has ",
-// "[ELU] layer 0 has alpha=-1; ...". A value that is not set is right.
+// Refuses a number outside its range: "[ELU] alpha is -1; expected ...; 1 is usual", or, if `of` is "layer 0 has ",
+// "[ELU] layer 0 has alpha=-1; ...". A value that is not set passes.
 template <class Op, class Member>
 void check_field(const Op& op, const Field<Op, Member>& field, std::string_view of = "") {
   if constexpr (kIsNumber<Member>) {
@@ -121,7 +121,7 @@ void check_field(const Op& op, const Field<Op, Member>& field, std::string_view 
   }
 }
 
-// All fields, then Spec<Op>::check(op) where there is one, for rules between several members.
+// Checks all fields, then calls Spec<Op>::check(op) if there is one, for rules between several members.
 template <class Op>
 void check_fields(const Op& op, std::string_view of = "") {
   for_each_field<Op>([&](const auto& field) { check_field(op, field, of); });

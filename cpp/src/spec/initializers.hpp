@@ -1,4 +1,4 @@
-// What is known of each initialiser beyond its draws, which are in model/initialize.cpp.
+// Everything that is known of each initialiser except its draws, which are in model/initialize.cpp.
 #pragma once
 
 #include <iterator>

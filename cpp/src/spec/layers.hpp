@@ -1,4 +1,4 @@
-// What is known of each layer that is no activation.
+// Everything that is known of each layer that is not an activation.
 #pragma once
 
 #include "activations.hpp"
@@ -25,7 +25,7 @@ struct Spec<Dense> {
   };
 };
 
-// The eps of a normalisation stands beside a variance; where that is 0, nothing else keeps 0/0 away.
+// The eps of a normalisation is added to a variance. If the variance is 0, only eps prevents 0/0.
 template <>
 struct Spec<BatchNorm> {
   static constexpr const char* kName = "batch_norm";

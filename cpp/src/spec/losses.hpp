@@ -1,4 +1,4 @@
-// What is known of each loss beyond its formula, which is in cpu/loss.inl.hpp.
+// Everything that is known of each loss except its formula, which is in cpu/loss.inl.hpp.
 #pragma once
 
 #include <stoop/losses.hpp>
@@ -7,7 +7,7 @@
 
 namespace stoop {
 
-// What rows of targets must be.
+// The condition for rows of targets.
 enum class TargetValues {
   any,            // finite numbers
   not_negative,   // finite numbers >= 0
@@ -97,7 +97,7 @@ struct Spec<Focal> : LossSpec {
   static constexpr std::tuple kFields{Field{"gamma", &Focal::gamma, at_least(0), "2 is usual", Holds::size}};
 };
 
-// The sign of an output is what it says; its sigmoid orders samples, but is no probability that was fitted.
+// The prediction is the sign of an output. Its sigmoid orders samples, but it is not a probability that was fitted.
 template <>
 struct Spec<Hinge> : LossSpec {
   static constexpr const char* kName = "hinge";

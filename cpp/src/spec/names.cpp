@@ -1,4 +1,4 @@
-// Names, and what follows from a kind alone, looked up in the Spec of each alternative.
+// Looks up names and properties of kinds in the Spec of each alternative.
 // A kind is the index of its alternative in its variant.
 #include <array>
 #include <cstddef>
@@ -33,7 +33,7 @@ std::string_view name_in(const std::array<std::string_view, size>& names, Kind k
   return names[static_cast<std::size_t>(kind)];
 }
 
-// The position of `name`, exactly as written in the table.
+// Returns the position of `name`, exactly as written in the table.
 template <std::size_t size>
 std::size_t find_name(const std::array<std::string_view, size>& names, std::string_view where, std::string_view what,
                       std::string_view name) {

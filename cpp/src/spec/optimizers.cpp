@@ -1,4 +1,4 @@
-// What follows from the Spec of each optimizer: its name, its state, the ranges of its numbers.
+// Looks up name, state and ranges of each optimizer in its Spec.
 #include "optimizers.hpp"
 
 #include "fields.hpp"

@@ -1,6 +1,6 @@
-// What is known of each optimizer beyond its formula, which is in cpu/optimizer.inl.hpp: Spec, its fields and state, and
-// Rates, the numbers that its kernel takes for one update. No std functions, so that the files of each instruction set
-// may include it.
+// Everything that is known of each optimizer except its formula, which is in cpu/optimizer.inl.hpp: Spec has its fields and
+// state, and Rates the numbers that its kernel takes for one update. This file uses no std functions, so that the files of
+// each instruction set may include it.
 #pragma once
 
 #include <stoop/optimizers.hpp>
@@ -9,8 +9,8 @@
 
 namespace stoop {
 
-// What becomes of the squares of gradients. Where the element type does not hold one, its root is infinite, and the
-// parameter never moves again.
+// The use of squares of gradients. If the element type does not hold a square, its root is infinite, and the parameter never
+// changes again.
 enum class Squares { none, averaged, added_up };
 
 // Each Spec also has states(optimizer): how many arrays of parameter size it keeps.
@@ -28,8 +28,8 @@ constexpr Field<Op, double> factor(const char* key, double Op::* member, const c
   return {key, member, from_up_to(0, 1), hint, Holds::below_one};
 }
 
-// What keeps a division by a root of squared gradients finite. One whose own square vanishes would be left alone with
-// gradients whose squares do, and make their updates as long as 1/eps.
+// eps keeps a division by a root of squared gradients finite. If its own square vanished, it alone would remain beside
+// gradients whose squares vanish, and their updates would be as long as 1/eps.
 template <class Op>
 inline constexpr Field<Op, double> kEps{"eps", &Op::eps, above(0), "1e-8 is usual", Holds::size_of_square};
 
@@ -77,7 +77,7 @@ struct Spec<RMSProp> : OptimizerSpec {
   }
 };
 
-// What Adam has and those that are made like it.
+// The fields of Adam and of optimizers like it.
 template <class Op>
 struct AdamSpec : OptimizerSpec {
   static constexpr Squares kSquares = Squares::averaged;
@@ -199,9 +199,9 @@ struct Spec<NewtonCG> : OptimizerSpec {
   static constexpr int states(const NewtonCG&) { return 0; }
 };
 
-// ---- what a kernel takes for update t, counted from 1, at learning rate lr: Rates<Op>::at(optimizer, lr, t) ----
+// ---- the numbers that a kernel takes for update t, counted from 1, at learning rate lr: Rates<Op>::at(optimizer, lr, t) ----
 
-// `rest` is 1 - beta, which is taken here, in double, since 1 - 0.999f is off by 1e-5.
+// `rest` is 1 - beta. It is computed here in double, since 1 - 0.999f is off by 1e-5.
 template <class Op>
 struct Rates;
 
@@ -270,7 +270,8 @@ template <>
 struct Rates<Nadam> : MomentRates {
   double lr_grad, lr_mean;  // the learning rate times the factors of g and of its running mean
 
-  // The product of the mu is made anew, so that an update depends on t alone; it stops where 1 minus the product is 1.
+  // The product of the mu is computed again each time, so that an update depends on t alone. It stops when 1 minus the
+  // product is 1.
   static Rates at(const Nadam& nadam, double lr, Index t) {
     const double step = __builtin_pow(0.96, nadam.momentum_decay);
     double power = step, product = 1.0;

@@ -1,4 +1,4 @@
-// The value of every schedule at t, and what follows from the Spec of each.
+// Computes the value of every schedule at t, and looks up the rest in the Spec of each.
 #include "schedules.hpp"
 
 #include <algorithm>
@@ -102,12 +102,12 @@ void fill(const S& s, Index step, Index epoch, std::span<double> out) {
   }
 }
 
-// Those of a schedule within one that counts `per`, from `start` on.
+// Fills in the rates of a schedule within one that counts `per`, from `start` on.
 void fill_from(Index start, Per per, const LearningRate& inner, Index step, Index epoch, std::span<double> out) {
   inner.fill(per == Per::epoch ? step : step - start, per == Per::epoch ? epoch - start : epoch, out);
 }
 
-// How many of the updates from t = step on are before `end`, or all or none of them where `end` is an epoch.
+// Returns how many of the updates from t = step on are before `end`. If `end` is an epoch, that is all or none of them.
 std::size_t count_before(Index end, Per per, Index step, Index epoch, std::size_t count) {
   if (per == Per::epoch) return epoch < end ? count : 0;
   return static_cast<std::size_t>(std::clamp<Index>(end - step, 0, static_cast<Index>(count)));
@@ -137,16 +137,6 @@ void fill(const Sequential& s, Index step, Index epoch, std::span<double> out) {
 }
 
 }  // namespace
-
-constexpr std::array<std::string_view, 3> kCyclicModes = {"triangular", "triangular2", "exp_range"};
-
-std::string_view name_of(CyclicMode mode) { return kCyclicModes[static_cast<std::size_t>(mode)]; }
-
-CyclicMode cyclic_mode_from_name(std::string_view name, std::string_view where) {
-  const auto found = std::find(kCyclicModes.begin(), kCyclicModes.end(), name);
-  if (found == kCyclicModes.end()) throw_unknown_name(where, "mode", name, kCyclicModes);
-  return static_cast<CyclicMode>(found - kCyclicModes.begin());
-}
 
 std::string_view name_of(const Schedule& schedule) { return kNamesOf<Schedule>[schedule.index()]; }
 

@@ -1,4 +1,4 @@
-// What is known of each schedule beyond its formula, which is in schedules.cpp.
+// Everything that is known of each schedule except its formula, which is in schedules.cpp.
 #pragma once
 
 #include <optional>
@@ -17,7 +17,7 @@ inline constexpr const char* kUsualRates = "0.01 is usual for sgd and 0.001 for 
 
 // A learning rate or a bound of it.
 template <class S>
-constexpr Field<S, double> rate(const char* key, double S::*member, Key presence = Key::required) {
+constexpr Field<S, double> rate(const char* key, double S::* member, Key presence = Key::required) {
   return {key, member, at_least(0), kUsualRates, Holds::anything, presence};
 }
 
@@ -27,7 +27,7 @@ constexpr Field<S, double> positive(const char* key, double S::* member, Key pre
   return {key, member, above(0), "give another", Holds::anything, presence};
 }
 
-// How fast a rate falls.
+// A number that says how fast a rate falls.
 template <class S>
 constexpr Field<S, double> fall(const char* key, double S::* member) {
   return {key, member, at_least(0), "0 keeps the rate as it is", Holds::anything, Key::required};
@@ -38,13 +38,13 @@ constexpr Field<S, Index> count(const char* key, Index S::* member, Key presence
   return {key, member, at_least(1), "give a number of updates, or of epochs", Holds::anything, presence};
 }
 
-// Every schedule ends with what t counts.
+// The last field of every schedule says what t counts.
 template <class S, class... Fields>
 constexpr auto with_per(const Fields&... fields) {
   return std::tuple{fields..., plain("per", &S::per)};
 }
 
-// Whether schedules are members of this one.
+// Says whether schedules are members of this one.
 template <class S>
 inline constexpr bool kHoldsOthers = [] {
   bool holds = false;
@@ -55,7 +55,7 @@ inline constexpr bool kHoldsOthers = [] {
   return holds;
 }();
 
-// visit(rate) for each schedule that is a member of another.
+// Calls visit(rate) for each schedule that is a member of another.
 template <class S, class Visit>
 void for_each_inner(S& schedule, const Visit& visit) {
   for_each_field<std::remove_const_t<S>>([&](const auto& field) {
@@ -68,8 +68,8 @@ void for_each_inner(S& schedule, const Visit& visit) {
   });
 }
 
-// A copy with the first of `functions`, where it is one, in the place of the first schedule that holds no other, and so
-// on; takes from `functions` as many as there are such schedules.
+// Returns a copy in which the first schedule that holds no other is replaced by the first of `functions` (if that is set),
+// the second by the second, and so on. Takes as many from `functions` as there are such schedules.
 LearningRate with_functions(const LearningRate& rate, std::span<const std::optional<Custom>>& functions);
 
 }  // namespace schedules
@@ -230,6 +230,11 @@ struct Spec<schedules::CosineRestarts> {
 };
 
 template <>
+struct Choices<schedules::CyclicMode> {
+  static constexpr const char* kNames[] = {"triangular", "triangular2", "exp_range"};
+};
+
+template <>
 struct Spec<schedules::Cyclic> {
   using S = schedules::Cyclic;
   static constexpr const char* kName = "cyclic";
@@ -238,7 +243,8 @@ struct Spec<schedules::Cyclic> {
       schedules::rate("base_lr", &S::base_lr), schedules::rate("max_lr", &S::max_lr),
       schedules::count("step_size_up", &S::step_size_up, Key::optional),
       Field{"step_size_down", &S::step_size_down, at_least(1), "leave it out to take step_size_up"},
-      plain("mode", &S::mode), schedules::positive("gamma", &S::gamma, Key::optional));
+      choice("mode", &S::mode, "triangular is usual", Key::optional),
+      schedules::positive("gamma", &S::gamma, Key::optional));
 };
 
 // No file can hold it.

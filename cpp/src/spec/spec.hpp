@@ -1,6 +1,6 @@
-// How a layer, an activation, a loss, an optimizer or a schedule describes itself: its names, its numbers and their
-// ranges, and what the kind alone decides. Everything else follows by a walk over the alternatives of its variant, which
-// is the only list. Files that are compiled per instruction set include this, so nothing here leaves a symbol.
+// Spec: the description of a layer, an activation, a loss, an optimizer or a schedule, with its names, its numbers and their
+// ranges, and the properties of its kind. Everything else is made by a walk over the alternatives of its variant, which is
+// the only list. Files that are compiled per instruction set include this, so nothing here leaves a symbol.
 #pragma once
 
 #include <cstddef>
@@ -22,11 +22,11 @@ namespace stoop {
 template <class Op>
 struct Spec;
 
-// Whether a file must have a key; one that may be missing means the default of the member. `if_changed` is not written
+// Whether a file must have a key. A missing key means the default of the member. A key with `if_changed` is not written
 // while the member has its default.
 enum class Key { required, optional, if_changed };
 
-// What the element type of a model must not make of a number (graph/element_range.hpp).
+// What must not happen to a number in the element type of a model (graph/element_range.hpp).
 enum class Holds {
   anything,        // the number is used as float64, or any value will do
   not_zero,        // a number that is not 0 becomes 0
@@ -35,7 +35,7 @@ enum class Holds {
   below_one,       // a number below 1 becomes 1
 };
 
-// Where a number may lie. Numbers are finite in any case.
+// The range of a number. Numbers are always finite.
 struct Bounds {
   double low, high;
   bool without_low = false, without_high = false;
@@ -55,8 +55,8 @@ constexpr bool is_within(const Bounds& bounds, double value) {
          (bounds.without_high ? value < bounds.high : value <= bounds.high);
 }
 
-// A member that files, Python and messages know by its key. `hint` is what a message suggests.
-// Members that are no numbers (names, layers, flags) have no range to check.
+// A member with the key by which files, Python and messages know it. `hint` is the suggestion of a message.
+// Members that are not numbers (names, layers, flags) have no range.
 template <class Op, class Member>
 struct Field {
   const char* key;
@@ -93,7 +93,7 @@ struct TypeOf {
   using type = Op;
 };
 
-// visit(TypeOf<Op>()) for each alternative, in order.
+// Calls visit(TypeOf<Op>()) for each alternative, in order.
 template <class... Ops, class Visit>
 [[gnu::always_inline]] constexpr void for_each_of(TypeOf<std::variant<Ops...>>, const Visit& visit) {
   (visit(TypeOf<Ops>()), ...);
@@ -106,14 +106,14 @@ template <class Variant, class Visit>
 template <class Op>
 inline constexpr std::size_t kFieldCount = std::tuple_size_v<std::remove_cv_t<decltype(Spec<Op>::kFields)>>;
 
-// The member of field i; a constant, so that kernels may use it.
+// The member of field i. It is a constant, so that kernels may use it.
 template <class Op, std::size_t i>
 inline constexpr auto kMember = std::get<i>(Spec<Op>::kFields).member;
 
 template <class Op, std::size_t i>
 using MemberOf = std::remove_cvref_t<decltype(std::declval<Op>().*kMember<Op, i>)>;
 
-// visit(field) for each field of Op, in order.
+// Calls visit(field) for each field of Op, in order.
 template <class Op, class Visit>
 [[gnu::always_inline]] constexpr void for_each_field(const Visit& visit) {
   [&]<std::size_t... i>(std::index_sequence<i...>) {
@@ -122,7 +122,7 @@ template <class Op, class Visit>
   if constexpr (requires { Spec<Op>::kTrainable; }) visit(plain("trainable", &Op::trainable, Spec<Op>::kTrainable));
 }
 
-// What a plan and a kernel hold of an alternative: its numbers, in the order of its fields.
+// The numbers of an alternative, in the order of its fields, as a plan and a kernel hold them.
 template <class Variant>
 inline constexpr std::size_t kMostFields = 0;
 template <class... Ops>

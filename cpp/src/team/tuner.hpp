@@ -20,6 +20,8 @@ class TeamTuner {
         tunes_(limit > 1 && flops < kLongStep),
         probe_steps_(static_cast<Index>(std::clamp(kProbeFlops / std::max(flops, 1.0), 2.0, 8.0))) {}
 
+  // Returns false where every segment gets the same team, whatever time it takes.
+  bool tunes() const { return tunes_; }
   // The size of the team for the next segment, and the number of steps that the segment should have.
   int threads() const { return tunes_ && candidate() == kAlone ? 1 : limit_; }
   Index steps() const {

@@ -47,7 +47,7 @@ EpochEnd Epoch<T>::advance(Index until) {
   const bool intact = !end.applied && is_intact(state, threads);
   const bool stuck = intact && cursor.largest_norm > kSteep<T> && has_infinite_optimizer(state, threads);
   if (intact && !stuck) return end;
-  // An update was applied before its gradient, or what it left, was found to be no number.
+  // An update was applied before its gradient, or its result, was found to be NaN or infinite.
   if (stuck) end.too_steep = cursor.largest_norm;
   if (end.status != RunStatus::bad_data) end.status = RunStatus::not_finite;
   core_.saved.restore(state, threads);

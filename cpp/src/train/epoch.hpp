@@ -1,7 +1,7 @@
-// One pass over a data set in updates of mini-batches, which makes no exceptions of its own: it may run within a team.
+// One pass over a data set in updates of mini-batches. It throws no exceptions of its own, so it may run within a team.
 //
-// It can be left at the end of any update. With the state of the trainer and its cursor as they are then, another Epoch,
-// perhaps in another process, goes on to the bits of an epoch in one piece.
+// It can stop at the end of any update. With the state and the cursor of the trainer at that moment, another Epoch, perhaps
+// in another process, gives the bits of an epoch in one piece.
 #pragma once
 
 #include <chrono>
@@ -11,7 +11,7 @@
 
 namespace stoop {
 
-// How an epoch cuts a data set.
+// The way in which an epoch cuts a data set.
 struct EpochSettings {
   Index samples = 0;     // as many as are taken
   Index batch = 0;       // rows
@@ -20,7 +20,7 @@ struct EpochSettings {
   bool shuffle = true;
 };
 
-// How a part of an epoch ended, and what an error about that tells.
+// How a part of an epoch ended, with the numbers for a message about it.
 struct EpochEnd : RunEnd {
   double rate = 0.0;  // of the last update
   Index updates = 0;  // made by then, over all epochs
@@ -29,11 +29,11 @@ struct EpochEnd : RunEnd {
 template <class T>
 class Epoch {
  public:
-  // From where the cursor of `core` is. Throws what the schedule of the learning rates throws.
+  // Begins at the cursor of `core`. Throws what the schedule of the learning rates throws.
   Epoch(TrainerCore<T>& core, const Dataset<T>& data, const EpochSettings& how, Poller* poller);
 
-  // Goes on to the end of the update that does the sample `until`-1. After not_finite, and after bad data that were found
-  // too late, state and cursor are those of the last good update, or of the start of this Epoch.
+  // Goes on to the end of the update that has the sample `until`-1. After not_finite, and after bad data that were found too
+  // late, state and cursor are those of the last good update, or of the start of this Epoch.
   EpochEnd advance(Index until);
 
   bool is_complete() const { return core_.cursor.row == how_.samples; }

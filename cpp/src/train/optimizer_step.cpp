@@ -79,7 +79,7 @@ struct ParameterUpdater<T>::Impl {
                       "make a new optimizer for them, or reset this one");
   }
 
-  // A pass of its own, since nothing may be changed by then; the optimizers that need none are spared it.
+  // This is a pass of its own, because nothing may have changed when it fails. Optimizers that do not need it skip it.
   void check_squares(std::span<const std::span<const T>> gradients) const {
     if (!squares_gradients(optimizer)) return;
     for (std::size_t i = 0; i < gradients.size(); ++i) {

@@ -1,4 +1,4 @@
-// The calls of Trainer<T> but for fit: they check what they are given, and make the errors.
+// The calls of Trainer<T> except fit. They check their arguments and throw the errors.
 
 #include <algorithm>
 #include <limits>
@@ -13,7 +13,7 @@ namespace {
 template <class T>
 double step_full_batch(TrainerCore<T>& core, const Dataset<T>& data, Poller* poller) {
   core.full_batch->forget_point();
-  const auto result = core.run_iteration(data, core.make_objective(data, poller), "step");
+  const auto result = core.run_iteration(data, core.make_objective(data, poller), "Trainer.step");
   core.full_batch->forget_point();  // this may be within a fit, on other samples
   if (!result) throw_interrupted("Trainer.step");
   return result->loss;
@@ -36,7 +36,7 @@ double Trainer<T>::step(const InputView& batch, const Targets<T>& y, const KeepG
   TrainerCore<T>& core = *impl_;
   Poller poller(keep_going);
   InputView x = batch;
-  x.mapped = false;  // all of it is read at once anyway: checked first, like any other
+  x.mapped = false;  // all of it is read at once, so it is checked first like any other
   core.check_not_swapped(kWhere);
   core.bind_model(kWhere);
   const Dataset<T> data(kWhere, x, y, core.needs(), keep_going ? &poller : nullptr);
@@ -52,7 +52,7 @@ double Trainer<T>::step(const InputView& batch, const Targets<T>& y, const KeepG
   const RunEnd end = core.executor(PlanKind::checked, x.rows, data).run(run, done, x.rows);
   if (end.status == RunStatus::interrupted) throw_interrupted(kWhere);
   core.refuse_bad_data(kWhere, x, end);
-  if (end.status == RunStatus::not_finite) core.refuse_update("step", rate, end, core.state.steps);
+  if (end.status == RunStatus::not_finite) core.refuse_update(kWhere, rate, end, core.state.steps);
   core.state.steps += 1;
   return done.loss();
 }
@@ -71,7 +71,7 @@ double Trainer<T>::loss_and_grad(const InputView& x, const Targets<T>& y, std::s
   TrainingRun<T> run = core.make_run(data, x.rows);
   run.gradient = gradient.data();
   run.poller = keep_going ? &poller : nullptr;
-  if (gradient.empty()) run.fixed_penalty = core.penalty(Weights::all);  // nothing else visits the weights
+  if (gradient.empty()) run.fixed_penalty = core.penalty(Weights::all);  // no step visits the weights
   const Answer answer = core.ask(gradient.empty() ? Question::loss : Question::gradient, mode, run);
   // A run that stopped at a non-finite loss has no gradient; the loss is the sum that was found there.
   if (!answer.finite) std::fill(gradient.begin(), gradient.end(), std::numeric_limits<T>::quiet_NaN());

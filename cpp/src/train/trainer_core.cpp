@@ -20,7 +20,7 @@ namespace {
 
 constexpr Index kEvaluationRows = 128;
 
-// Those in use, with products in bfloat16 where they are asked for; a precision that cannot be had is refused.
+// Returns the kernels in use, with products in bfloat16 if they are requested. Refuses a precision that the CPU lacks.
 template <class T>
 OpTable<T> kernels_for(Precision precision) {
   check_precision<T>(precision);
@@ -89,7 +89,7 @@ void TrainerCore<T>::check_batch(std::string_view where, Index rows, Index batch
                     "give more samples, or use LayerNorm, which needs no batch");
 }
 
-// What the user asks of the model, and second derivatives, are not rounded to bfloat16.
+// Only training rounds to bfloat16. Prediction, evaluation and second derivatives compute in float32.
 template <class T>
 PlanRequest TrainerCore<T>::plan_request(PlanKind kind, Index batch, bool class_targets) const {
   const bool trains = kind == PlanKind::training || kind == PlanKind::checked || kind == PlanKind::gradient;
@@ -170,7 +170,7 @@ void TrainerCore<T>::start_average() {
   }
 }
 
-// Layers that need all rows together get them together; else the walk goes by parts, to save memory.
+// Layers that need all rows together get them together. Otherwise the walk goes by parts, to save memory.
 template <class T>
 Answer TrainerCore<T>::ask(Question question, const GradientMode& mode, TrainingRun<T>& run) {
   constexpr Index kPart = 1024;
@@ -196,8 +196,7 @@ Answer TrainerCore<T>::ask(Question question, const GradientMode& mode, Training
 template <class T>
 Metrics TrainerCore<T>::evaluate(const Dataset<T>& data, Poller* poller) {
   if (evaluation == nullptr) {
-    evaluation =
-        std::make_shared<const Plan>(build_plan(plan_request(PlanKind::evaluation, kEvaluationRows, false)));
+    evaluation = std::make_shared<const Plan>(build_plan(plan_request(PlanKind::evaluation, kEvaluationRows, false)));
   }
   const double rows = static_cast<double>(data.rows());
   InferenceRun<T> run;

@@ -1,5 +1,5 @@
-// What a Trainer holds, and how it asks its executors. The public calls, which check what they are given and make the
-// errors, are in trainer.cpp and fit.cpp.
+// The members of a Trainer, and its calls of executors. The public calls, which check their arguments and throw the errors,
+// are in trainer.cpp and fit.cpp.
 #pragma once
 
 #include <memory>
@@ -20,7 +20,7 @@
 
 namespace stoop {
 
-// What is asked about the objective without an update.
+// The questions about the objective that need no update.
 enum class Question { gradient, curvature, loss, statistics };  // the last: of the layers, which keep them
 
 struct Answer {
@@ -58,44 +58,46 @@ struct TrainerCore {
 
   // ---- checks: ValueError ----
   void check_settings(const TrainerConfig& settings) const;
-  // A model that was assigned other layers has left this trainer's plans behind. Finds the arrays of the model, which may
-  // have been assigned another one of the same layers.
+  // Throws if the model was assigned other layers, since the plans of this trainer are for the old ones. Finds the arrays of
+  // the model again, which may have been assigned another model with the same layers.
   void bind_model(std::string_view where);
   void check_not_swapped(std::string_view where) const;
   void check_block(std::string_view where, const char* what, std::size_t size) const;
-  // The variance of one sample is zero whatever it is.
+  // The variance of a single sample is always zero.
   void check_batch(std::string_view where, Index rows, Index batch) const;
 
   // ---- executors ----
-  // For updates on batches of up to `batch` rows.
+  // Returns the executor for updates on batches of up to `batch` rows.
   Executor<T>& executor(PlanKind kind, Index batch, const Dataset<T>& data);
   PlanRequest plan_request(PlanKind kind, Index batch, bool class_targets) const;
 
   // ---- runs ----
   SampleRows<T> rows_of(const Dataset<T>& data) const;
   TrainingRun<T> make_run(const Dataset<T>& data, Index batch);
-  // One that changes the parameters, but for its learning rates.
+  // Returns a run that changes the parameters, still without learning rates.
   TrainingRun<T> make_update_run(const Dataset<T>& data, Index batch, bool keeps_gradient);
   // Asks for the pages of a mapped X.
   void read_ahead(TrainingRun<T>& run);
-  // The learning rates of the updates from `first` on, as many as `rates` has places; and says what the outputs mean.
+  // Fills in the learning rates of the updates from `first` on, and sets the meaning of the outputs.
   void prepare_updates(Index first, std::span<double> rates);
-  // Until the first update the average is the parameters, whatever was done to them.
+  // Before the first update the average equals the parameters, whatever was done to them.
   void start_average();
-  // All of the samples as one batch, with the layers behaving as `mode` says. Interrupted, and ValueError for bad data.
+  // Runs all of the samples as one batch; the layers behave as `mode` says. Throws Interrupted, and ValueError for bad data.
   Answer ask(Question question, const GradientMode& mode, TrainingRun<T>& run);
   Metrics evaluate(const Dataset<T>& data, Poller* poller);
 
   // ---- errors ----
-  // For data that were found to be bad as they were read.
+  // Throws the error for data that were found to be bad as they were read.
   void refuse_bad_data(std::string_view where, const InputView& x, const RunEnd& end) const;
-  // For an update that cannot be made, or should not have been, when the parameters are the last good ones again.
+  // Throws the error for an update that cannot be made, or should not have been made. By then the parameters are the last good
+  // ones.
   [[noreturn]] void refuse_update(std::string_view where, double rate, const RunEnd& end, Index updates_before) const;
 
   // ---- trainer_full_batch.cpp ----
   Objective<T> make_objective(const Dataset<T>& data, Poller* poller);
-  // One iteration, which is an epoch; nothing if it was interrupted.
-  std::optional<EpochResult> run_iteration(const Dataset<T>& data, const Objective<T>& objective, std::string_view where);
+  // Makes one iteration, which is an epoch. Returns nothing if it was interrupted.
+  std::optional<EpochResult> run_iteration(const Dataset<T>& data, const Objective<T>& objective,
+                                           std::string_view where);
 };
 
 template <class T>

@@ -1,4 +1,4 @@
-// What of a Trainer can be taken out and put back, and which settings can be changed while it lives.
+// The state of a Trainer that can be taken out and put back, and the settings that can be changed while it lives.
 
 #include <algorithm>
 #include <type_traits>
@@ -26,7 +26,7 @@ std::vector<Index> shapes_of(const Model<T>& model) {
   return shapes;
 }
 
-// Blocks of other networks may be as long, because every parameter in them is padded.
+// The block of another network may have the same length, because every parameter is padded.
 template <class T>
 void check_shapes(const std::vector<Index>& given, const Model<T>& model) {
   Index elements = 0;

@@ -7,10 +7,10 @@ before, t = 0, 1, 2, ... All that is accumulated starts at 0; eps is added outsi
 """
 
 from stoop.optimizers import _first_order
-from stoop.optimizers._base import LearningRate, Optimizer, as_optimizer
+from stoop.optimizers._base import LearningRate, Optimizer
 from stoop.optimizers._first_order import *  # noqa: F403
 from stoop.optimizers._full_batch import LBFGS, FullBatchOptimizer, NewtonCG
 from stoop.optimizers._updater import Updater
 
-__all__ = ["LBFGS", "FullBatchOptimizer", "LearningRate", "NewtonCG", "Optimizer", "Updater", "as_optimizer"]
+__all__ = ["LBFGS", "FullBatchOptimizer", "LearningRate", "NewtonCG", "Optimizer", "Updater"]
 __all__ += _first_order.__all__
