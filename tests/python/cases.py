@@ -229,7 +229,7 @@ OPTIMIZERS = {
         others=({"rho": 0.5, "eps": 1e-3},),
         default_rate=1.0,
         rate=1.0,
-        solving=2.0,
+        solving=schedules.Exponential(50.0, 0.99),
         squares=True,
         twin=lambda o: ("Adadelta", {"rho": o.rho, "eps": o.eps}),
     ),
@@ -242,13 +242,15 @@ OPTIMIZERS = {
     "radam": Optimizer(
         {**_ADAM},
         others=({"beta1": 0.8, "beta2": 0.9, "eps": 1e-3},),
+        solving=0.05,
         squares=True,
         twin=like_adam("RAdam"),
     ),
     "rprop": Optimizer(
         {"eta_minus": 0.5, "eta_plus": 1.2, "min_step_size": 1e-6, "max_step_size": 50.0},
-        others=({"eta_minus": 0.3, "eta_plus": 1.5, "min_step_size": 1e-4, "max_step_size": 0.02},),
+        others=({"eta_minus": 0.3, "eta_plus": 1.5, "min_step_size": 1e-4, "max_step_size": 0.05},),
         default_rate=0.01,
+        rate=2e-4,  # where a gradient is near 0, its sign and with it the whole step is a matter of rounding
         solving=0.01,
         twin=lambda o: ("Rprop", {"etas": (o.eta_minus, o.eta_plus), "step_sizes": (o.min_step_size, o.max_step_size)}),
     ),
@@ -313,7 +315,7 @@ SCHEDULES = {
         {"schedules": REQUIRED, "milestones": REQUIRED},
         (
             {"schedules": [schedules.Linear(0.1, 0.4, 8), 0.3, schedules.Exponential(0.3, 0.9)], "milestones": [8, 20]},
-            {"schedules": [schedules.Warmup(falling, 5), falling, schedules.Cosine(0.2, 9)], "milestones": [12, 25]},
+            {"schedules": [schedules.Warmup(0.3, 5), 0.1, schedules.Cosine(0.2, 9)], "milestones": [12, 25]},
         ),
     ),
     "cosine_restarts": Case(

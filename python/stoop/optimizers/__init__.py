@@ -2,9 +2,8 @@
 
 ``learning_rate`` is a float > 0, an object of `stoop.schedules`, or any callable ``t -> float`` of the updates made
 before, t = 0, 1, 2, ... All that is accumulated starts at 0; eps is added outside the square root, except in
-`Adadelta` and `Adamax`. An optimizer given
-to a `Trainer` is a description, the state is the trainer's; ``optimizer.step`` updates bare arrays and keeps state of
-its own for them.
+`Adadelta` and `Adamax`. An optimizer given to a `Trainer` is a description, the state is the trainer's;
+``optimizer.step`` updates bare arrays and keeps state of its own for them.
 """
 
 from stoop.optimizers import _first_order
