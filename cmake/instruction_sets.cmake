@@ -20,6 +20,11 @@ function(stoop_add_instruction_set name source)
     ${PROJECT_SOURCE_DIR}/cpp/include ${PROJECT_SOURCE_DIR}/cpp/src)
   stoop_set_flags(${target})
   target_compile_options(${target} PRIVATE -fno-exceptions -fno-rtti -fno-threadsafe-statics -Wno-psabi ${ARGN})
+  if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+    # GCC limits by how much inlining may make a file grow. At that limit each new kernel would take its inlining from
+    # another one, with its speed and, where a*b + c is contracted, its bits.
+    target_compile_options(${target} PRIVATE --param=inline-unit-growth=1000)
+  endif()
   set_target_properties(${target} PROPERTIES
     POSITION_INDEPENDENT_CODE ON CXX_VISIBILITY_PRESET hidden VISIBILITY_INLINES_HIDDEN ON)
   foreach(library IN LISTS STOOP_LIBRARIES)

@@ -7,7 +7,6 @@ users.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from operator import attrgetter
@@ -17,47 +16,17 @@ import numpy as np
 import numpy.typing as npt
 
 import stoop
-from stoop import activations, initializers, layers, losses, optimizers, schedules
+from cases_base import (
+    REQUIRED,
+    WRITTEN,
+    Arguments,
+    Case,
+    Draw,
+    registry,  # noqa: F401  # for the tests
+)
+from stoop import initializers, schedules
 
-REQUIRED = inspect.Parameter.empty
-Arguments = dict[str, Any]
-Draw = Callable[[np.random.Generator, int, int], npt.NDArray]  # (rng, samples, outputs) -> targets
-
-# ---- the package's own lists ----
-
-INITIALIZER_NAMES = set(stoop._core.specs()["initializers"])
-
-
-def registry(kind: str) -> dict[str, Any]:
-    """What the package has of a kind, by name: the only place here that knows where it keeps them."""
-    if kind == "initializer":
-        return {name: getattr(initializers, name) for name in vars(initializers) if name in INITIALIZER_NAMES}
-    modules = {"activation": activations, "layer": layers, "loss": losses, "optimizer": optimizers}
-    module = modules.get(kind, schedules)
-    own = [c for c in vars(module).values() if inspect.isclass(c) and c.__module__ == module.__name__]
-    return {c.type_name: c for c in own if "type_name" in vars(c)}
-
-
-# ---- what is tried of each ----
-
-# What PyTorch has of the same: the name of a function of torch.nn.functional or of a class of torch.optim that takes
-# the same arguments by the same names, or a function that calls it: of (F, input, layer), (F, loss, output, target) or
-# (optimizer) -> (class, arguments). WRITTEN: PyTorch's convention is another, torch_reference.py has the formula.
-Twin = str | Callable[..., Any] | None
-WRITTEN = "torch_reference"
-
-
-@dataclass(frozen=True)
-class Case:
-    """`arguments` are the constructor's own, with their defaults; the calls `others` are tried too."""
-
-    arguments: Arguments = field(default_factory=dict)
-    others: tuple[Arguments, ...] = ()
-    twin: Twin = None
-
-    def variants(self) -> tuple[Arguments, ...]:
-        """All arguments to try: first none at all, where it can be made like that."""
-        return self.others if REQUIRED in self.arguments.values() else ({}, *self.others)
+# ---- activations ----
 
 
 @dataclass(frozen=True)
@@ -122,6 +91,7 @@ class Loss(Case):
     targets: dict[str, Draw] = field(default_factory=lambda: {"values": draw_values})
     output: str = "identity"  # what training makes the outputs mean
     multiple: int = 1  # outputs come in multiples of this
+    rate: float = 0.01  # with which plain gradient descent stays finite: less for those that grow like exp
     most: float = 1e4  # outputs of this size have a finite loss and gradient in float32
 
     def outputs(self, about: int) -> int:
@@ -157,17 +127,19 @@ LOSSES = {
     "mae": Loss(twin="l1_loss"),
     "huber": Loss({"delta": 1.0}, others=({"delta": 0.7},), twin="huber_loss"),
     "quantile": Loss({"q": 0.5}, others=({"q": 0.9},)),
-    "poisson": Loss({"log_input": True}, targets={"counts": draw_counts}, most=80.0, twin="poisson_nll_loss"),
+    "poisson": Loss(
+        {"log_input": True}, targets={"counts": draw_counts}, rate=1e-7, most=80.0, twin="poisson_nll_loss"
+    ),
     "log_cosh": Loss(),
     "focal": Loss(
         {"gamma": 2.0},
-        others=({"gamma": 0.5},),
+        others=({"gamma": 1.0},),  # below 1 the slope is infinite where a label is certain
         targets={"labels": draw_labels, "probabilities": draw_probabilities},
         output="sigmoid",
         twin=focal,
     ),
     "hinge": Loss(targets={"labels": draw_labels}, output="sigmoid"),
-    "gaussian_nll": Loss(multiple=2, targets={"values": draw_means}, most=80.0, twin=gaussian_nll),
+    "gaussian_nll": Loss(multiple=2, targets={"values": draw_means}, rate=1e-7, most=80.0, twin=gaussian_nll),
 }
 
 
@@ -257,7 +229,7 @@ OPTIMIZERS = {
         others=({"rho": 0.5, "eps": 1e-3},),
         default_rate=1.0,
         rate=1.0,
-        solving=2.0,
+        solving=schedules.Exponential(50.0, 0.99),
         squares=True,
         twin=lambda o: ("Adadelta", {"rho": o.rho, "eps": o.eps}),
     ),
@@ -270,13 +242,15 @@ OPTIMIZERS = {
     "radam": Optimizer(
         {**_ADAM},
         others=({"beta1": 0.8, "beta2": 0.9, "eps": 1e-3},),
+        solving=0.05,
         squares=True,
         twin=like_adam("RAdam"),
     ),
     "rprop": Optimizer(
         {"eta_minus": 0.5, "eta_plus": 1.2, "min_step_size": 1e-6, "max_step_size": 50.0},
-        others=({"eta_minus": 0.3, "eta_plus": 1.5, "min_step_size": 1e-4, "max_step_size": 0.02},),
+        others=({"eta_minus": 0.3, "eta_plus": 1.5, "min_step_size": 1e-4, "max_step_size": 0.05},),
         default_rate=0.01,
+        rate=2e-4,  # where a gradient is near 0, its sign and with it the whole step is a matter of rounding
         solving=0.01,
         twin=lambda o: ("Rprop", {"etas": (o.eta_minus, o.eta_plus), "step_sizes": (o.min_step_size, o.max_step_size)}),
     ),
@@ -341,7 +315,7 @@ SCHEDULES = {
         {"schedules": REQUIRED, "milestones": REQUIRED},
         (
             {"schedules": [schedules.Linear(0.1, 0.4, 8), 0.3, schedules.Exponential(0.3, 0.9)], "milestones": [8, 20]},
-            {"schedules": [schedules.Warmup(falling, 5), falling, schedules.Cosine(0.2, 9)], "milestones": [12, 25]},
+            {"schedules": [schedules.Warmup(0.3, 5), 0.1, schedules.Cosine(0.2, 9)], "milestones": [12, 25]},
         ),
     ),
     "cosine_restarts": Case(

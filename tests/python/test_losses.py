@@ -83,6 +83,16 @@ def test_a_weight_of_zero_drops_a_sample_exactly(case: str, dtype: str, kept: li
         assert grad.tobytes() == other_grads[name].tobytes() == expected[name].tobytes(), name
 
 
+@pytest.mark.parametrize("targets", ["labels", "probabilities"])
+def test_focal_with_a_gamma_below_one(targets: str) -> None:
+    """Its slope is infinite where a label is certain; away from there it is like any other."""
+    X, y = make_batch(f"focal of {targets}")
+    trainer = make_trainer(stoop.losses.Focal(gamma=0.5))
+    expected = reference.by_sample(trainer.loss, trainer.model.predict(X), y)[0].mean()
+    assert trainer.loss_and_grad(X, y)[0] == pytest.approx(expected, rel=1e-10)
+    assert stoop.gradcheck(trainer.model, trainer.loss, X, y).passed
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_weights_are_relative(case: str) -> None:
     X, y = make_batch(case)

@@ -82,6 +82,24 @@ MISSING: dict[str, tuple[str, Edit, str, str]] = {
         "cpu/isa_scalar.cpp",
         r"Formula<(stoop::)?Lion",
     ),
+    "the rule of a step": (
+        "plan/rules.cpp",
+        replaced(r"template <>\nconstexpr StepRule kRule<StepKind::add>\{[^;]*;\n", ""),
+        "plan/rules.cpp",
+        r"each kind of step has a rule",
+    ),
+    "the tangent of a rule": (
+        "plan/rules.cpp",
+        replaced(r'("add", by_rows), tangent::sum,', r"\1,"),
+        "plan/rules.cpp",
+        r"StepRule",
+    ),
+    "how a step is run": (
+        "run/steps.hpp",
+        replaced(r"void run\(Kind<StepKind::add>", "void other(Kind<StepKind::add>"),
+        "run/infer.cpp",
+        r"each kind of step has one overload of `run`",
+    ),
     "the rates of an optimizer": (
         "spec/optimizers.hpp",
         without("struct Rates<Nadam>"),

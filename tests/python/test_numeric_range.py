@@ -245,10 +245,10 @@ def test_a_gradient_that_would_freeze_the_optimizer_is_named(dtype: str, name: s
     assert caught.value.step == 0
     assert not trainer.model.parameters()["0.weight"].any(), "the last good parameters are kept"
     trainer.fit(np.ones((4, 2)), np.ones(4), epochs=5, verbose=0)
-    assert np.all(trainer.model.parameters()["0.weight"] > 1e-3), "and nothing is left in the optimizer's state"
+    assert np.all(trainer.model.parameters()["0.weight"] > 1e-4), "and nothing is left in the optimizer's state"
     clipped = linear(dtype, inputs=2, optimizer=type(optimizer)(0.1), clip_norm=1.0)
     clipped.step(X, y)
-    assert np.all(clipped.model.parameters()["0.weight"] > 1e-3)
+    assert np.all(clipped.model.parameters()["0.weight"] > 1e-4)
 
 
 @pytest.mark.parametrize("name", SQUARING)

@@ -54,7 +54,7 @@ def test_against_differences_of_gradients(place: str, activation: str, loss: str
     X, y, outputs = make_data(LOSSES[loss], rng)
     weights = rng.uniform(0.2, 2.0, SAMPLES)
     model = make_model(place, activation, None, seed=1, outputs=outputs)
-    trainer = stoop.Trainer(model, loss=function, optimizer=stoop.optimizers.SGD(0.01), l2=0.1)
+    trainer = stoop.Trainer(model, loss=function, optimizer=stoop.optimizers.SGD(LOSSES[loss].case.rate), l2=0.1)
     trainer.fit(X, y, epochs=2, batch_size=SAMPLES, verbose=0)
     v = draw(rng, model)
     for mode in ({"training": True}, {"training": False}, {"training": True, "dropout": True}):

@@ -92,7 +92,7 @@ FIELDS = [
 def test_every_number_and_flag_can_be_replaced(name: str, field: str) -> None:
     spec = SPECS[name]()
     value = getattr(spec, field)
-    new = (not value) if isinstance(value, bool) else value * 0.5 + 0.01
+    new = (not value) if isinstance(value, bool) else value * 0.9 + 0.017
     twin = dataclasses.replace(spec, **{field: new})
     assert getattr(twin, field) == new
     assert twin != spec

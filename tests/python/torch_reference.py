@@ -240,9 +240,8 @@ def rate_at(schedule: Any, t: int) -> float:
     if make is None:
         return reference.rate_at(schedule, t)
     scheduler = make(schedule)
-    for _ in range(
-        min(t, schedule.steps - 1) if schedule.type_name == "one_cycle" else t
-    ):  # it ends with its last step
+    last = schedule.steps - 1 if schedule.type_name == "one_cycle" else t  # it ends with its last step
+    for _ in range(min(t, last)):
         scheduler.optimizer.step()
         scheduler.step()
     return scheduler.get_last_lr()[0]
