@@ -106,6 +106,30 @@ MISSING: dict[str, tuple[str, Edit, str, str]] = {
         "cpu/isa_scalar.cpp",
         r"Rates<(stoop::)?Nadam>",
     ),
+    "the rule of a kind of step": (
+        "plan/rules.cpp",
+        replaced(r"template <>\nconstexpr StepRule kRule<StepKind::gather>[^;]*;\n", ""),
+        "plan/rules.cpp",
+        r"kind = stoop::StepKind::gather\][^$]*each kind of step has a rule",
+    ),
+    "the tangent of a kind of step": (
+        "plan/rules.cpp",
+        replaced(r'"gather", by_rows, tangent::constant', '"gather", by_rows'),
+        "plan/rules.cpp",
+        r"no matching function for call to .*StepRule",
+    ),
+    "the operands of a kind of step": (
+        "plan/rules.cpp",
+        replaced(r'"gather", by_rows, tangent::constant, \{writes\(out\)\}', '"gather", by_rows, tangent::constant'),
+        "plan/rules.cpp",
+        r"no matching function for call to .*StepRule",
+    ),
+    "the run of a kind of step": (
+        "run/steps.hpp",
+        replaced(r"template <class T>\nvoid run\(Kind<StepKind::copy_gradient>[^}]*\}\n", ""),
+        "run/infer.cpp",
+        r"kind = stoop::StepKind::copy_gradient\][^$]*each kind of step has one overload of `run`",
+    ),
 }
 
 
