@@ -50,7 +50,7 @@ TEST(ModelJson, EveryLayerTakesTrainable) {
                               Tanh{trainable},
                               Sigmoid{trainable},
                               ELU{.trainable = trainable},
-                              GELU{trainable},
+                              GELU{.trainable = trainable},
                               SiLU{trainable},
                               Softplus{trainable},
                               Dropout{.rate = 0.5, .trainable = trainable},
