@@ -29,7 +29,7 @@ template <class T>
 Array<T> predict(const py::object& self, const py::array& x) {
   const auto& model = self.cast<const Model<T>&>();
   const Pin pin(x);
-  const InputView input = input_view("predict", x);
+  const InputView input = input_view("Model.predict", x);
   Array<T> out({input.rows, model.output_dim()});
   const MatrixView<T> output = matrix(out.mutable_data(), input.rows, model.output_dim());
   without_gil([&](const KeepGoing& keep_going) { model.predict(input, output, keep_going); });

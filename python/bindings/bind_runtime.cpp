@@ -1,149 +1,12 @@
-// Threads, instruction sets, BLAS, build facts, names, and how exceptions of the core look in Python.
-#include <cerrno>
-#include <exception>
-#include <string>
-#include <string_view>
-#include <vector>
-
+// Threads, and the instruction sets that are there and in use.
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
-#include <stoop/error.hpp>
-#include <stoop/layers.hpp>
-#include <stoop/losses.hpp>
-#include <stoop/optimizers.hpp>
 #include <stoop/runtime.hpp>
 
 #include "bindings.hpp"
-#include "gil.hpp"
-#include "io/config_json.hpp"
 
 namespace stoop::python {
-namespace {
-
-// Owned by the module for the life of the process; an exception translator cannot carry state of its own.
-PyObject* checkpoint_error = nullptr;
-PyObject* non_finite_loss_error = nullptr;
-
-// A class that shows as stoop.<name>, the place where users import it from.
-PyObject* new_exception(py::module_& m, const char* name, const char* doc, PyObject* base, const py::dict& attributes) {
-  const std::string qualified = std::string("stoop.") + name;
-  PyObject* type = PyErr_NewExceptionWithDoc(qualified.c_str(), doc, base, attributes.ptr());
-  if (type == nullptr) throw py::error_already_set();
-  m.attr(name) = py::reinterpret_borrow<py::object>(type);
-  return type;
-}
-
-void raise_non_finite_loss(const NonFiniteLossError& error) {
-  py::object instance = py::reinterpret_borrow<py::object>(non_finite_loss_error)(error.what());
-  instance.attr("step") = error.step;
-  instance.attr("epoch") = error.epoch;
-  instance.attr("cause") = error.cause;
-  PyErr_SetObject(non_finite_loss_error, instance.ptr());
-}
-
-// Messages and paths may hold bytes that are no UTF-8, because file names may.
-py::object text_of(const std::string& text) {
-  PyObject* decoded = PyUnicode_DecodeUTF8(text.data(), static_cast<py::ssize_t>(text.size()), "backslashreplace");
-  if (decoded == nullptr) throw py::error_already_set();
-  return py::reinterpret_steal<py::object>(decoded);
-}
-
-void raise(PyObject* type, const std::exception& error) { PyErr_SetObject(type, text_of(error.what()).ptr()); }
-
-// OSError picks its own subclass (FileNotFoundError, PermissionError, ...) from errno.
-void raise_os_error(const FileError& error) {
-  const int number = error.code().value();
-  const py::object type = py::reinterpret_borrow<py::object>(PyExc_OSError);
-  PyObject* decoded = PyUnicode_DecodeFSDefaultAndSize(error.path.data(), static_cast<py::ssize_t>(error.path.size()));
-  if (decoded == nullptr) throw py::error_already_set();
-  const py::object filename = py::reinterpret_steal<py::object>(decoded);
-  py::object instance = type(number, error.code().message(), filename);
-  PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(instance.ptr())), instance.ptr());
-}
-
-void translate(std::exception_ptr pending) {
-  try {
-    if (pending) std::rethrow_exception(pending);
-  } catch (const NonFiniteLossError& error) {
-    raise_non_finite_loss(error);
-  } catch (const FileError& error) {
-    raise_os_error(error);
-  } catch (const CheckpointError& error) {
-    raise(checkpoint_error, error);
-  } catch (const TypeError& error) {
-    raise(PyExc_TypeError, error);
-  } catch (const ValueError& error) {
-    raise(PyExc_ValueError, error);
-  }
-}
-
-std::string check_name(std::string_view kind, std::string_view name) {
-  if (kind == "activation") return std::string(name_of(kind_of(activation_from_name(name))));
-  if (kind == "initializer") return std::string(name_of(initializer_kind_from_name(name)));
-  if (kind == "loss") return std::string(name_of(kind_of(loss_from_name(name))));
-  if (kind == "optimizer") return std::string(name_of(optimizer_from_name(name)));
-  throw_value_error("check_name", "kind \"" + std::string(kind) + "\"",
-                    "expected activation, initializer, loss or optimizer", "use one of these");
-}
-
-void refuse_name(std::string_view where, std::string_view what, std::string_view name,
-                 const std::vector<std::string>& valid) {
-  const std::vector<std::string_view> names(valid.begin(), valid.end());
-  throw_unknown_name(where, what, name, names);
-}
-
-py::dict blas_dict() {
-  const BlasInfo info = blas_info();
-  py::dict dict;
-  dict["loaded"] = info.loaded;
-  dict["path"] = info.path;
-  dict["config"] = info.config;
-  dict["error"] = info.error;
-  return dict;
-}
-
-py::dict build_dict() {
-  const BuildInfo info = build_info();
-  py::dict dict;
-  dict["version"] = info.version;
-  dict["compiler"] = info.compiler;
-  dict["flags"] = info.flags;
-  dict["build_type"] = info.build_type;
-  dict["cuda"] = info.cuda;
-  return dict;
-}
-
-double fma_peak(std::string_view dtype, int threads) {
-  const ReleasedGil released;
-  if (dtype == "float32") return measure_fma_peak<float>(threads);
-  if (dtype == "float64") return measure_fma_peak<double>(threads);
-  throw_value_error("measure_fma_peak", "dtype \"" + std::string(dtype) + "\"", "expected float32 or float64",
-                    "use one of these");
-}
-
-double memory_bandwidth(int threads) {
-  const ReleasedGil released;
-  return measure_memory_bandwidth(threads);
-}
-
-}  // namespace
-
-void bind_errors(py::module_& m) {
-  checkpoint_error = new_exception(m, "CheckpointError", "A model or checkpoint file that is damaged or does not fit.",
-                                   PyExc_ValueError, py::dict());
-  py::dict defaults;
-  defaults["step"] = 0;
-  defaults["epoch"] = 0;
-  defaults["cause"] = "";
-  non_finite_loss_error =
-      new_exception(m, "NonFiniteLossError",
-                    "The loss or a gradient became infinite or NaN; the model keeps its last good parameters.\n\n"
-                    "Attributes\n----------\nstep : int\n    Updates made before the one that failed.\n"
-                    "epoch : int\n    Epochs completed before it.\ncause : str\n    The likely reason, in words.",
-                    PyExc_ArithmeticError, defaults);
-  py::register_local_exception_translator(translate);
-}
 
 void bind_runtime(py::module_& m) {
   m.def("set_num_threads", &set_num_threads, py::arg("n"));
@@ -154,20 +17,6 @@ void bind_runtime(py::module_& m) {
   m.def("available_bfloat16", &available_bfloat16);
   m.def("active_bfloat16", &active_bfloat16);
   m.def("active_gemm", &active_gemm);
-  m.def("set_blas_path", &set_blas_path, py::arg("path"));
-  m.def("blas_info", &blas_dict);
-  m.def("build_info", &build_dict);
-  m.def("measure_fma_peak", &fma_peak, py::arg("dtype"), py::arg("threads"));
-  m.def("measure_memory_bandwidth", &memory_bandwidth, py::arg("threads"));
-  m.def("measure_core_latency", &measure_core_latency, py::call_guard<ReleasedGil>());
-  m.def("check_name", &check_name, py::arg("kind"), py::arg("name"));
-  m.def("refuse_name", &refuse_name, py::arg("where"), py::arg("what"), py::arg("name"), py::arg("valid"));
-  m.def(
-      "loss_takes_classes", [](std::string_view loss) { return takes_classes(kind_of(loss_from_json(loss))); },
-      py::arg("loss"));
-  m.def(
-      "loss_has_accuracy", [](std::string_view loss) { return has_accuracy(kind_of(loss_from_json(loss))); },
-      py::arg("loss"));
 }
 
 }  // namespace stoop::python

@@ -1,5 +1,7 @@
 // _core.specs(): the names, numbers, defaults and bounds of every kind of thing, from the Spec of each.
+#include <cmath>
 #include <concepts>
+#include <limits>
 #include <optional>
 #include <type_traits>
 
@@ -38,11 +40,22 @@ py::dict bounds_of(const Bounds& bounds) {
   return out;
 }
 
+// An integer of fewer bits than those of Python ends where its type does.
+template <class Member>
+Bounds bounds_within(Bounds bounds) {
+  if (std::is_same_v<Member, int> && !std::isfinite(bounds.high)) {
+    bounds.high = std::numeric_limits<int>::max();
+    bounds.without_high = false;
+  }
+  return bounds;
+}
+
 template <class Op, class Member>
 py::dict spec_of_field(const Field<Op, Member>& field) {
   const Op defaults{};
   const Member& value = defaults.*field.member;
-  py::dict out = kIsNumber<Member> ? bounds_of(field.bounds) : py::dict();
+  const Bounds bounds = bounds_within<Member>(field.bounds);
+  py::dict out = kIsNumber<Member> ? bounds_of(bounds) : py::dict();
   out["type"] = type_of(value);
   out["required"] = field.presence == Key::required;
   out["default"] = py::none();
@@ -54,7 +67,7 @@ py::dict spec_of_field(const Field<Op, Member>& field) {
     out["choices"] = names;
     out["default"] = name_of_choice(value);
   }
-  if constexpr (kIsNumber<Member>) out["expected"] = expected_text<Member>(field.key, field.bounds);
+  if constexpr (kIsNumber<Member>) out["expected"] = expected_text<Member>(field.key, bounds);
   out["hint"] = field.hint;
   return out;
 }

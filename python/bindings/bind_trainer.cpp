@@ -17,6 +17,7 @@
 #include <stoop/trainer.hpp>
 
 #include "bindings.hpp"
+#include "fit_call.hpp"
 #include "gil.hpp"
 #include "io/config_json.hpp"
 #include "learning_rate.hpp"
@@ -24,6 +25,8 @@
 
 namespace stoop::python {
 namespace {
+
+constexpr const char* kValidation = "Trainer.fit, validation_data";
 
 template <class T>
 struct TrainerHandle {
@@ -39,100 +42,33 @@ struct TrainerHandle {
 
 // The functions below take the object itself, so that it lives as long as the core is in it, whatever others let go of.
 
-class Callbacks {
- public:
-  Callbacks(const py::dict& record, py::object on_epoch, py::object on_progress)
-      : record_(record), on_epoch_(std::move(on_epoch)), on_progress_(std::move(on_progress)) {}
-
-  // An epoch is recorded whatever has come in meanwhile, and by the core: a signal interrupts Python code anywhere, and
-  // the lists would not be of one length.
-  bool epoch(const EpochResult& result) {
-    guarded_.even_after([&] {
-      const py::dict values = to_dict(result);
-      for (const auto& [key, list] : record_) py::reinterpret_borrow<py::list>(list).append(values[key]);
-      return true;
-    });
-    return guarded_([&] {
-      check_signals();
-      if (!on_epoch_.is_none()) call_python(on_epoch_);
-      return true;
-    });
-  }
-
-  bool progress(const Progress& progress) {
-    return guarded_([&] {
-      check_signals();
-      if (on_progress_.is_none()) return true;
-      call_python(on_progress_, progress.epoch, progress.samples_done, progress.samples);
-      return true;
-    });
-  }
-
-  bool keep_going() {
-    return guarded_([] {
-      check_signals();
-      return true;
-    });
-  }
-
-  void rethrow() const { guarded_.rethrow(); }
-
- private:
-  static py::dict to_dict(const EpochResult& result) {
-    py::dict dict;
-    dict["epoch"] = result.epoch + 1;
-    dict["loss"] = result.loss;
-    dict["accuracy"] = result.accuracy;
-    dict["val_loss"] = result.val_loss;
-    dict["val_accuracy"] = result.val_accuracy;
-    dict["learning_rate"] = result.learning_rate;
-    dict["grad_norm"] = result.grad_norm;
-    dict["samples_per_second"] = result.samples_per_second;
-    return dict;
-  }
-
-  py::dict record_;  // by name of a field: the list that gets its values
-  py::object on_epoch_;
-  py::object on_progress_;
-  GuardedCalls guarded_;
-};
-
 template <class T>
 using Validation = std::optional<std::tuple<py::array, py::array, Weights<T>>>;
 
 template <class T>
-void fit(const py::object& object, const py::array& x, const py::array& y, const Weights<T>& weights, Index epochs,
-         Index batch_size, bool shuffle, const Validation<T>& validation, const py::dict& record, py::object on_epoch,
-         py::object on_progress, std::string_view last_batch) {
+void fit(const py::object& object, const py::array& x, const py::array& y, const Weights<T>& weights,
+         const Validation<T>& validation, const py::object& options) {
   auto& self = object.cast<TrainerHandle<T>&>();
   const Exclusive exclusive = self.enter();
-  const InputView input = input_view("fit", x);
+  const InputView input = input_view("Trainer.fit", x);
   const Pin pin(x);
-  const TargetsView<T> targets("fit", y, weights);
-  Callbacks callbacks(record, std::move(on_epoch), std::move(on_progress));
-  FitOptions<T> options;
-  options.epochs = epochs;
-  options.batch_size = batch_size;
-  options.shuffle = shuffle;
-  options.last_batch = last_batch_from_name(last_batch, "fit");
+  const TargetsView<T> targets("Trainer.fit", y, weights);
+  FitCall<T> call(options);
   std::optional<TargetsView<T>> validation_targets;
   std::optional<Pin> validation_pin;
   if (validation) {
     const auto& [validation_x, validation_y, validation_weights] = *validation;
     validation_pin.emplace(validation_x);
-    validation_targets.emplace("validation_data", validation_y, validation_weights);
-    options.validation_x = input_view("validation_data", validation_x);
-    options.validation_y = validation_targets->get();
+    validation_targets.emplace(kValidation, validation_y, validation_weights);
+    call.options.validation_x = input_view(kValidation, validation_x);
+    call.options.validation_y = validation_targets->get();
   }
-  options.on_epoch = [&callbacks](const EpochResult& result) { return callbacks.epoch(result); };
-  options.on_progress = [&callbacks](const Progress& progress) { return callbacks.progress(progress); };
-  options.keep_going = [&callbacks] { return callbacks.keep_going(); };
   try {
     const ReleasedGil released;
-    self.trainer.fit(input, targets.get(), options);
+    self.trainer.fit(input, targets.get(), call.options);
   } catch (const Interrupted&) {  // while the data were checked; what came in is kept
   }
-  callbacks.rethrow();
+  call.rethrow();
 }
 
 // Whether a batch needs neither conversion nor any check but those of the core.
@@ -148,9 +84,9 @@ template <class T>
 double step(const py::object& object, const py::array& x, const py::array& y, const Weights<T>& weights) {
   auto& self = object.cast<TrainerHandle<T>&>();
   const Exclusive exclusive = self.enter();
-  const InputView input = input_view("step", x);
+  const InputView input = input_view("Trainer.step", x);
   const Pin pin(x);
-  const TargetsView<T> targets("step", y, weights);
+  const TargetsView<T> targets("Trainer.step", y, weights);
   return without_gil([&](const KeepGoing& keep_going) { return self.trainer.step(input, targets.get(), keep_going); });
 }
 
@@ -160,9 +96,9 @@ py::tuple loss_and_grad(const py::object& object, const py::array& x, const py::
                         bool training, bool dropout) {
   auto& self = object.cast<TrainerHandle<T>&>();
   const Exclusive exclusive = self.enter();
-  const InputView input = input_view("loss_and_grad", x);
+  const InputView input = input_view("Trainer.loss_and_grad", x);
   const Pin pin(x);
-  const TargetsView<T> targets("loss_and_grad", y, weights);
+  const TargetsView<T> targets("Trainer.loss_and_grad", y, weights);
   const std::size_t size = self.model.parameter_block().size();
   py::array_t<T> block(static_cast<py::ssize_t>(size));
   T* data = block.mutable_data();
@@ -179,9 +115,9 @@ py::dict hessian_vector_product(const py::object& object, const py::array& x, co
                                 bool training, bool dropout) {
   auto& self = object.cast<TrainerHandle<T>&>();
   const Exclusive exclusive = self.enter();
-  const InputView input = input_view("hessian_vector_product", x);
+  const InputView input = input_view("Trainer.hessian_vector_product", x);
   const Pin pin(x);
-  const TargetsView<T> targets("hessian_vector_product", y, weights);
+  const TargetsView<T> targets("Trainer.hessian_vector_product", y, weights);
   const std::size_t size = self.model.parameter_block().size();
   std::vector<T> along(size, T(0));
   for (const ParameterInfo& info : self.model.parameter_infos()) {
@@ -226,9 +162,9 @@ template <class T>
 py::dict evaluate(const py::object& object, const py::array& x, const py::array& y, const Weights<T>& weights) {
   auto& self = object.cast<TrainerHandle<T>&>();
   const Exclusive exclusive = self.enter();
-  const InputView input = input_view("evaluate", x);
+  const InputView input = input_view("Trainer.evaluate", x);
   const Pin pin(x);
-  const TargetsView<T> targets("evaluate", y, weights);
+  const TargetsView<T> targets("Trainer.evaluate", y, weights);
   const Metrics metrics =
       without_gil([&](const KeepGoing& keep_going) { return self.trainer.evaluate(input, targets.get(), keep_going); });
   py::dict dict;
@@ -307,9 +243,7 @@ void bind_trainer_of(py::module_& m, const char* name) {
   py::class_<Handle>(m, name)
       .def(py::init<Model<T>&, std::string_view, const PythonRates&>(), py::arg("model"), py::arg("config"),
            py::arg("rates"), py::keep_alive<1, 2>())
-      .def("fit", &fit<T>, x, y, py::arg("weights").noconvert(), py::arg("epochs"), py::arg("batch_size"),
-           py::arg("shuffle"), py::arg("validation").noconvert(), py::arg("record"), py::arg("on_epoch"),
-           py::arg("on_progress"), py::arg("last_batch"))
+      .def("fit", &fit<T>, x, y, py::arg("weights").noconvert(), py::arg("validation").noconvert(), py::arg("options"))
       .def("step", &step<T>, x, y, weights)
       .def("takes", &takes<T>, py::arg("x"), py::arg("y"))
       .def("loss_and_grad", &loss_and_grad<T>, x, y, weights, py::arg("training"), py::arg("dropout"))

@@ -9,6 +9,7 @@ namespace py = pybind11;
 
 void bind_errors(py::module_& m);  // first: the others may throw
 void bind_runtime(py::module_& m);
+void bind_machine(py::module_& m);
 void bind_model(py::module_& m);
 void bind_trainer(py::module_& m);
 void bind_optimizers(py::module_& m);

@@ -9,6 +9,7 @@ PYBIND11_MODULE(_core, m) {
   stoop::python::load_numpy();
   stoop::python::bind_errors(m);
   stoop::python::bind_runtime(m);
+  stoop::python::bind_machine(m);
   stoop::python::bind_model(m);
   stoop::python::bind_trainer(m);
   stoop::python::bind_optimizers(m);

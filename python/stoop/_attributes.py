@@ -58,4 +58,4 @@ class Views(dict[str, FloatArray]):
 def _refuse_entry(name: str) -> NoReturn:
     given, expected = f"{name!r} is assigned to what parameters() returned", "expected values within the arrays"
     hint = 'write into one, parameters()["0.weight"][...] = values, or use load_state_dict'
-    raise TypeError(message("parameters", given, expected, hint))
+    raise TypeError(message("Model.parameters", given, expected, hint))

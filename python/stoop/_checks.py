@@ -8,7 +8,7 @@ import math
 import operator
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -20,8 +20,40 @@ FloatArray = npt.NDArray[np.float32] | npt.NDArray[np.float64]
 ClassArray = npt.NDArray[np.int32] | npt.NDArray[np.int64]
 
 _MAX_THREADS = 1024  # kMostThreads of the core
+_INT64 = 2**63 - 1
 _INTEGER_KINDS = "iub"
 _INPUT_DTYPES = (np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.uint8))
+
+
+class Bounds(NamedTuple):
+    """Where a finite number may lie, in the words of the core (cpp/src/spec/fields.hpp)."""
+
+    low: float = -math.inf
+    high: float = math.inf
+    without_low: bool = False
+    without_high: bool = False
+
+    def hold(self, number: float) -> bool:
+        """Whether `number` is finite and within."""
+        above = number > self.low if self.without_low else number >= self.low
+        below = number < self.high if self.without_high else number <= self.high
+        return above and below and math.isfinite(number)
+
+    def words(self, name: str) -> str:
+        """Return "expected ..." for the number of that name."""
+        if not math.isinf(self.high):
+            above, below = "<" if self.without_low else "<=", "<" if self.without_high else "<="
+            return f"expected {self.low:g} {above} {name} {below} {self.high:g}"
+        if math.isinf(self.low):
+            return "expected a finite number"
+        return f"expected a finite number{' above' if self.without_low else ', at least'} {self.low:g}"
+
+
+ANY_NUMBER = Bounds()
+NOT_NEGATIVE = Bounds(0.0)
+POSITIVE = Bounds(0.0, without_low=True)
+FRACTION = Bounds(0.0, 1.0)
+BELOW_ONE = Bounds(0.0, 1.0, without_high=True)
 
 
 def features(where: str, X: npt.ArrayLike, dtype: np.dtype[Any], columns: int, name: str = "X") -> Any:
@@ -171,14 +203,14 @@ def flag(where: str, name: str, value: Any) -> bool:
     return bool(value)
 
 
-def integer(where: str, name: str, value: Any, minimum: int, maximum: int = 2**63 - 1) -> int:
+def integer(where: str, name: str, value: Any, minimum: int, maximum: int = _INT64, *, hint: str = "") -> int:
     """Return `value` as an int in [minimum, maximum]; TypeError for a bool or a float, ValueError outside."""
-    expected = f"expected an integer in [{minimum}, {maximum}]"
+    expected = f"expected at least {minimum}" if maximum == _INT64 else f"expected {minimum} <= {name} <= {maximum}"
     if isinstance(value, bool | np.bool_) or not hasattr(value, "__index__"):
         raise TypeError(message(where, f"{name} is {value!r}", expected, f"give {name} as an int"))
     number = operator.index(value)
     if not minimum <= number <= maximum:
-        raise ValueError(message(where, f"{name} is {number}", expected, f"change {name}"))
+        raise ValueError(message(where, f"{name} is {number}", expected, hint or f"change {name}"))
     return number
 
 
@@ -189,7 +221,7 @@ def seed(where: str, value: Any) -> int:
 
 def thread_count(where: str, name: str, value: Any) -> int:
     """Return `value` as a number of threads: a typing error must not start a million of them."""
-    return integer(where, name, value, 1, _MAX_THREADS)
+    return integer(where, name, value, 1, _MAX_THREADS, hint="leave it out to let the work decide")
 
 
 def file_path(where: str, path: str | os.PathLike[str]) -> str:
@@ -211,11 +243,9 @@ def file_path(where: str, path: str | os.PathLike[str]) -> str:
     return text
 
 
-def real(where: str, name: str, value: Any, low: float, high: float = float("inf"), *, open_low: bool = False) -> float:
-    """Return `value` as a finite float in [low, high), or (low, high); TypeError if it is no number."""
-    bracket = "(" if open_low else "["
-    within = f"number in {bracket}{low:g}, {high:g})"
-    expected = "expected a " + ("finite number" if math.isinf(low) else within)
+def real(where: str, name: str, value: Any, bounds: Bounds = ANY_NUMBER, hint: str = "") -> float:
+    """Return `value` as a finite float within `bounds`; TypeError if it is no number."""
+    expected = bounds.words(name)
     if isinstance(value, str | bytes | bool | np.bool_):
         raise TypeError(message(where, f"{name} is {value!r}", expected, f"give {name} as a float"))
     try:
@@ -223,9 +253,9 @@ def real(where: str, name: str, value: Any, low: float, high: float = float("inf
     except (TypeError, ValueError):
         raise TypeError(message(where, f"{name} is {value!r}", expected, f"give {name} as a float")) from None
     except OverflowError:
-        raise ValueError(message(where, f"{name} is beyond float64", expected, f"change {name}")) from None
-    if not (low <= number < high) or number == -math.inf or (open_low and number == low):
-        raise ValueError(message(where, f"{name} is {number:g}", expected, f"change {name}"))
+        raise ValueError(message(where, f"{name} is beyond float64", expected, hint or f"change {name}")) from None
+    if not bounds.hold(number):
+        raise ValueError(message(where, f"{name} is {number:g}", expected, hint or f"change {name}"))
     return number
 
 
@@ -283,14 +313,6 @@ def _contiguous(array: npt.NDArray[Any], dtype: np.dtype[Any]) -> npt.NDArray[An
     # A float64 value beyond float32 becomes infinite here; the core then refuses it with its row and column.
     with np.errstate(over="ignore"):
         return np.require(array, dtype=dtype, requirements=["C", "A"])
-
-
-def fraction(where: str, name: str, value: Any) -> float:
-    """Return `value` as a float in [0, 1], both included; TypeError if it is no number."""
-    number = real(where, name, value, -math.inf)
-    if not 0.0 <= number <= 1.0:
-        raise ValueError(message(where, f"{name} is {number:g}", "expected a number in [0, 1]", f"change {name}"))
-    return number
 
 
 def like_parameters(where: str, name: str, values: Any, parameters: dict[str, FloatArray]) -> dict[str, Any]:

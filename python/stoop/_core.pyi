@@ -10,6 +10,8 @@ from typing import Any, Generic, NoReturn, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from stoop._fit import FitOptions
+
 F = TypeVar("F", np.float32, np.float64)
 Path = str | PathLike[str]
 # (n, input_dim), rows contiguous, read in place; a numpy.memmap page by page
@@ -61,14 +63,8 @@ class _Trainer(Generic[F]):  # RuntimeError when entered again while it runs
         x: Samples,
         y: npt.NDArray[F] | Classes,  # classes, or (n, n_outputs) values of the model's dtype
         weights: npt.NDArray[F] | None,  # (n)
-        epochs: int,
-        batch_size: int,
-        shuffle: bool,
         validation: tuple[Samples, npt.NDArray[F] | Classes, npt.NDArray[F] | None] | None,
-        record: dict[str, list[Any]],  # by field of EpochResult, "epoch" from 1: gets a value after each epoch
-        on_epoch: Callable[[], object] | None,
-        on_progress: Callable[[int, int, int], object] | None,  # epoch, samples done, samples
-        last_batch: str,  # keep | drop | merge
+        options: FitOptions,  # whose history gets a row after each epoch
     ) -> None: ...  # raises what a callback raised, or KeyboardInterrupt, after the running step
     # Whether the methods below take them without a check or a conversion before.
     def takes(self, x: object, y: object) -> bool: ...
@@ -143,9 +139,7 @@ def minimize(
     cost: Callable[[npt.NDArray[np.float64]], float],
     steps: int,
 ) -> list[float]: ...  # the cost before each
-def schedule_rates(
-    schedule: str, rates: PythonRates, first: int, count: int
-) -> npt.NDArray[np.float64]: ...  # JSON
+def schedule_rates(schedule: str, rates: PythonRates, first: int, count: int) -> npt.NDArray[np.float64]: ...  # JSON
 def ewa(
     x: npt.NDArray[np.float64], beta: float, bias_correction: bool
 ) -> npt.NDArray[np.float64]: ...  # (n, columns), each column by itself
@@ -153,13 +147,11 @@ def load_model(path: Path) -> ModelFloat32 | ModelFloat64: ...  # GIL released
 
 MOST_NESTED_RESIDUALS: int
 
-def specs() -> dict[str, dict[str, dict[str, Any]]]: ...  # by kind and name: "fields", "class", what a loss takes
-def check_name(
-    kind: str, name: str
-) -> str: ...  # kind: activation | initializer | loss | optimizer; suggests the nearest
+# By kind in the plural, then by name: {"class": name, "fields": {key: {"type", "required", "default", "hint"}}}, and of
+# numbers "low", "high", "without_low", "without_high", "expected" as well, of names "choices". None: no bound. Beside
+# "class" and "fields" a loss has "has_accuracy".
+def specs() -> dict[str, dict[str, Any]]: ...
 def refuse_name(where: str, what: str, name: str, valid: list[str]) -> NoReturn: ...  # ValueError, suggests the nearest
-def loss_takes_classes(loss: str) -> bool: ...  # JSON
-def loss_has_accuracy(loss: str) -> bool: ...  # JSON
 def gradcheck(
     model: ModelFloat64,
     loss: str,  # JSON

@@ -15,7 +15,7 @@ from stoop._arrays import to_numpy
 from stoop._checks import class_targets, softmax_targets, value_targets
 from stoop._class_names import with_plain_text
 from stoop._errors import message, warn
-from stoop.losses import Loss, loss_spec
+from stoop.losses import Loss
 
 if TYPE_CHECKING:
     from stoop.model import Model
@@ -29,7 +29,7 @@ class TargetReader:
 
     def __init__(self, model: Model, loss: Loss) -> None:
         self._model = model
-        spec = loss_spec(loss.type_name)
+        spec = loss._spec
         self._softmax = spec["takes_classes"]
         self._columns = model.output_dim // spec["outputs_per_target"]  # of rows of targets
         binary = spec["takes_labels"] and model.output_dim == 1
@@ -84,14 +84,14 @@ class TargetReader:
         if self._n_classes == 0 or (self._softmax and targets.ndim != 1):
             given = f"class_weight with y of shape {targets.shape}"
             expected = "expected class labels, one per sample"
-            raise ValueError(message("fit", given, expected, "use sample_weight"))
+            raise ValueError(message("Trainer.fit", given, expected, "use sample_weight"))
         if self._softmax:
             return targets
         classes = targets.reshape(-1)
         other = np.flatnonzero((classes != 0) & (classes != 1))
         if len(other):
             given = f"class_weight with y of {classes[other[0]]:g} at row {other[0]}"
-            raise ValueError(message("fit", given, "expected classes, 0 or 1", "use sample_weight"))
+            raise ValueError(message("Trainer.fit", given, "expected classes, 0 or 1", "use sample_weight"))
         return classes.astype(np.int64)
 
     @property

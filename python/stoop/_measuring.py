@@ -45,9 +45,9 @@ class Measuring(Training):
         ValueError, TypeError
             For data that cannot be used.
         """
-        x, targets, weights = self._batch("loss_and_grad", X, y, sample_weight)
-        training = flag("loss_and_grad", "training", training)
-        dropout = flag("loss_and_grad", "dropout", dropout)
+        x, targets, weights = self._batch("Trainer.loss_and_grad", X, y, sample_weight)
+        training = flag("Trainer.loss_and_grad", "training", training)
+        dropout = flag("Trainer.loss_and_grad", "dropout", dropout)
         return self._core.loss_and_grad(x, targets, weights, training, dropout)
 
     def hessian_vector_product(
@@ -84,8 +84,8 @@ class Measuring(Training):
         ValueError, TypeError
             For data that cannot be used, an unknown name or another shape.
         """
-        x, targets, weights = self._batch("hessian_vector_product", X, y, sample_weight)
-        where = "hessian_vector_product"
+        x, targets, weights = self._batch("Trainer.hessian_vector_product", X, y, sample_weight)
+        where = "Trainer.hessian_vector_product"
         along = like_parameters(where, "direction", direction, self.model.parameters())
         return self._core.hessian_vector_product(
             x, targets, weights, along, flag(where, "training", training), flag(where, "dropout", dropout)
@@ -109,7 +109,7 @@ class Measuring(Training):
         ValueError, TypeError
             For data that cannot be used.
         """
-        x, targets, weights = self._batch("evaluate", X, y, sample_weight)
+        x, targets, weights = self._batch("Trainer.evaluate", X, y, sample_weight)
         values = self._core.evaluate(x, targets, weights)
         if not self._has_accuracy:
             del values["accuracy"]

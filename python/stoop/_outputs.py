@@ -54,7 +54,7 @@ class OutputMeaning(Guarded):
         ValueError, TypeError
             As `predict`, and for an output of "identity": values have no probabilities.
         """
-        output = self._output_for("predict_proba")
+        output = self._output_for("Model.predict_proba")
         outputs: Any = self.predict(X)
         if output == "sigmoid":
             if self.output is not None and outputs.shape[1] == 1:
@@ -77,7 +77,7 @@ class OutputMeaning(Guarded):
         ValueError, TypeError
             As `predict`, and for an output of "identity": values are no classes.
         """
-        output = self._output_for("predict_classes")
+        output = self._output_for("Model.predict_classes")
         outputs: npt.NDArray[Any] = self.predict(X)
         if output == "softmax":
             return np.asarray(outputs.argmax(axis=1), np.int64)
@@ -100,7 +100,7 @@ class OutputMeaning(Guarded):
         if indices.ndim == 2:
             given = f"{indices.shape[1]} labels that do not exclude each other"
             hint = "use predict_classes: a column of 0 and 1 for each of model.classes"
-            raise ValueError(message("predict_labels", given, "expected one class per sample", hint))
+            raise ValueError(message("Model.predict_labels", given, "expected one class per sample", hint))
         return self._classes[indices]
 
     def _output_for(self, where: str) -> str:

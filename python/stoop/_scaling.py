@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stoop._arrays import column_labels, real_numbers
-from stoop._checks import flag, real
+from stoop._checks import NOT_NEGATIVE, flag, real
 from stoop._errors import message
 
 _WHERE = "standardize"
@@ -82,7 +82,7 @@ def standardize(train: npt.ArrayLike, *others: npt.ArrayLike, eps: float = 1e-12
             what = f"array {index} has {array.shape[1]} columns"
             raise ValueError(message(_WHERE, what, f"expected {arrays[0].shape[1]}", "compare the arrays"))
         _check_values(array, index, column_labels(given[index]))
-    used = _statistics(arrays[0], real(_WHERE, "eps", eps, 0.0))
+    used = _statistics(arrays[0], real(_WHERE, "eps", eps, NOT_NEGATIVE))
     with_stats = flag(_WHERE, "stats", stats)
     _warn_of_constants(arrays, used)
     results = tuple(_scaled(array, used, index) for index, array in enumerate(arrays))

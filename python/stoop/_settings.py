@@ -7,13 +7,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from stoop._attributes import Guarded
-from stoop._checks import real
+from stoop._checks import BELOW_ONE, NOT_NEGATIVE, POSITIVE, real
+from stoop._config import plain
 from stoop._errors import message, warn
 from stoop.activations import Activation, Identity
 from stoop.layers import Dense, Dropout, Layer
-from stoop.losses import Loss, loss_spec
+from stoop.losses import Loss
 from stoop.optimizers import Optimizer
-from stoop.schedules import as_learning_rate, plain, python_rates
+from stoop.schedules import as_learning_rate, python_rates
 
 if TYPE_CHECKING:
     from stoop import _core
@@ -157,12 +158,20 @@ class Settings(Guarded):
 
 def checked_penalties(l1: float, l2: float) -> dict[str, float]:
     """Return both by name, each a float >= 0."""
-    return {"l1": real("Trainer", "l1", l1, 0.0), "l2": real("Trainer", "l2", l2, 0.0)}
+    given = {"l1": l1, "l2": l2}
+    return {name: real("Trainer", name, value, NOT_NEGATIVE, hint="0 turns it off") for name, value in given.items()}
 
 
 def checked_limit(name: str, value: float | None) -> float | None:
     """Return a float > 0, or None."""
-    return None if value is None else real("Trainer", name, value, 0.0, open_low=True)
+    hint = "leave it out to set no limit"
+    return None if value is None else real("Trainer", name, value, POSITIVE, hint=hint)
+
+
+def checked_decay(ema: float | None) -> float | None:
+    """Return a float in [0, 1), or None."""
+    hint = "0.999 is usual, leave it out to keep no average"
+    return None if ema is None else real("Trainer", "ema", ema, BELOW_ONE, hint=hint)
 
 
 def checked_precision(precision: object) -> str:
@@ -175,7 +184,7 @@ def checked_precision(precision: object) -> str:
 
 def warn_of_last_activation(layers: tuple[Layer, ...], loss: Loss) -> None:
     """Warn where the last layer bounds the outputs that a cross-entropy takes for logits."""
-    spec = loss_spec(loss.type_name)
+    spec = loss._spec
     if not (spec["takes_classes"] or spec["takes_labels"]):
         return
     last = next((layer for layer in reversed(layers) if not isinstance(layer, Dropout | Identity)), None)

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stoop._arrays import is_table, refuse_masked, to_numpy
-from stoop._checks import integer, real
+from stoop._checks import Bounds, integer, real
 from stoop._checks import seed as checked_seed
 from stoop._errors import message
 
@@ -134,7 +134,7 @@ def _counts(n: int, test_size: Any, train_size: Any) -> tuple[int, int]:
 def _count(name: str, size: Any, n: int, rounded: Any) -> int:
     if isinstance(size, int | np.integer) and not isinstance(size, bool):
         return integer(_WHERE, name, size, 1)
-    return int(rounded(real(_WHERE, name, size, 0.0, 1.0, open_low=True) * n))
+    return int(rounded(real(_WHERE, name, size, Bounds(0.0, 1.0, without_low=True, without_high=True)) * n))
 
 
 # ---- in proportion ----

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
 
 from stoop.activations import Activation
 from stoop.layers import Dense, Layer, Residual, matrix_products, output_width
@@ -39,7 +38,7 @@ def _label(layer: Layer) -> str:
         activation = _label(layer.activation) if isinstance(layer.activation, Activation) else layer.activation
         parts = [str(layer.units)] + ([] if activation is None else [activation])
     else:
-        parts = [f"{f.name}={getattr(layer, f.name)}" for f in fields(layer) if f.name != "trainable"]
+        parts = [f"{name}={value}" for name, value in vars(layer).items() if name != "trainable"]
     if not layer.trainable:
         parts.append("trainable=False")
     return f"{type(layer).__name__}({', '.join(parts)})"

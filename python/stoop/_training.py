@@ -15,12 +15,11 @@ from stoop._errors import message, refuse_name
 from stoop._labels import TargetReader
 from stoop._settings import Settings
 from stoop._weights import class_weights
-from stoop.losses import loss_to_json
 from stoop.schedules import python_rates
 
 _METRICS = ("accuracy",)
 # These change nothing, so that labels of a model that was never trained may be taken for its classes to be.
-_GUESSING = ("loss_and_grad", "hessian_vector_product", "critical_point")
+_GUESSING = ("Trainer.loss_and_grad", "Trainer.hessian_vector_product", "critical_point")
 
 
 class Training(Settings):
@@ -37,12 +36,11 @@ class Training(Settings):
         return self._core.steps
 
     def _build(self) -> None:
-        loss_json = loss_to_json(self._loss)
         make: Any = _core.TrainerFloat64 if self._model.dtype.itemsize == 8 else _core.TrainerFloat32
-        config = {"loss": json.loads(loss_json), "optimizer": self._optimizer.to_config(), **self._config}
+        config = {"loss": self._loss.to_config(), "optimizer": self._optimizer.to_config(), **self._config}
         rate = python_rates(self._optimizer.learning_rate)
         self._core: _core._Trainer[Any] = make(self._model._core, json.dumps(config), rate)
-        self._has_accuracy = _core.loss_has_accuracy(loss_json)
+        self._has_accuracy = self._loss._spec["has_accuracy"]
         self._targets = TargetReader(self._model, self._loss)
         self._dtype = self._model.dtype
         self._input_dim = self._model.input_dim
@@ -89,12 +87,12 @@ class Training(Settings):
         except (TypeError, ValueError):
             given = f"validation_data is a {type(validation_data).__name__}"
             expected = "expected a pair (X, y) or (X, y, sample_weight)"
-            raise TypeError(message("fit", given, expected, "give validation_data=(X, y)")) from None
+            raise TypeError(message("Trainer.fit", given, expected, "give validation_data=(X, y)")) from None
         of_x, of_y = (tuple(getattr(array, "shape", ())) for array in (X, y))
         if len(of_x) == 1 and of_y[1:] == (self._input_dim,):
             given, expected = f"validation_data has shapes {of_x} and {of_y}", "expected X first, then y"
-            raise ValueError(message("fit", given, expected, "give validation_data=(X, y)"))
-        return self._batch("fit, validation_data", X, y, weight)
+            raise ValueError(message("Trainer.fit", given, expected, "give validation_data=(X, y)"))
+        return self._batch("Trainer.fit, validation_data", X, y, weight)
 
     def _class_weights(self, class_weight: Any, targets: Any, weights: Any) -> Any:
         classes = self._targets.indices(targets)
@@ -134,14 +132,7 @@ def _metric_names(metrics: Any) -> tuple[str, ...]:
     for name in names:
         if not isinstance(name, str):
             hint = 'give ("accuracy",), or () for the loss alone'
-            raise TypeError(message("fit", f"metrics is {metrics!r}", "expected names of metrics", hint))
+            raise TypeError(message("Trainer.fit", f"metrics is {metrics!r}", "expected names of metrics", hint))
         if name not in _METRICS:
-            refuse_name("fit", "metric", name, _METRICS)
+            refuse_name("Trainer.fit", "metric", name, _METRICS)
     return names
-
-
-def check_last_batch(last_batch: object) -> None:
-    """Refuse what is no name, with TypeError; the core knows the names."""
-    if not isinstance(last_batch, str):
-        given = f"last_batch is {last_batch!r}"
-        raise TypeError(message("fit", given, "expected one of keep, drop, merge", 'for example "keep"'))

@@ -7,10 +7,10 @@ import numpy as np
 import numpy.typing as npt
 
 from stoop._arrays import to_numpy
-from stoop._checks import by_power_of_two, integer, real
+from stoop._checks import NOT_NEGATIVE, by_power_of_two, integer, real
 from stoop._errors import message, refuse_name
 
-_WHERE = "fit"
+_WHERE = "Trainer.fit"
 Batch = tuple[Any, ...]  # X, y, weights or None
 
 
@@ -61,7 +61,7 @@ def _table(class_weight: Any, names: list[Any] | int, n_classes: int) -> npt.NDA
         class_weight = _by_label(class_weight)
     if isinstance(class_weight, Mapping):
         for key, value in class_weight.items():
-            table[_place(key, names)] = real(_WHERE, f"class_weight[{key!r}]", value, 0.0)
+            table[_place(key, names)] = real(_WHERE, f"class_weight[{key!r}]", value, NOT_NEGATIVE)
         return table
     values: npt.NDArray[Any] = to_numpy(_WHERE, class_weight, "class_weight")
     if values.shape != (n_classes,):
@@ -69,7 +69,7 @@ def _table(class_weight: Any, names: list[Any] | int, n_classes: int) -> npt.NDA
         hint = "give a dict {class: weight} or one weight per class"
         raise ValueError(message(_WHERE, given, f"expected ({n_classes},), one weight per class", hint))
     for index in range(n_classes):
-        table[index] = real(_WHERE, f"class_weight[{index}]", values[index], 0.0)
+        table[index] = real(_WHERE, f"class_weight[{index}]", values[index], NOT_NEGATIVE)
     return table
 
 

@@ -1,11 +1,9 @@
 """The element-wise layers, each also what ``Dense(activation=...)`` takes by name or as an object."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, ClassVar
 
-from stoop import _core
-from stoop._checks import flag, real
-from stoop._errors import refuse_name
+from stoop._config import Config, class_named
 
 __all__ = [
     "ELU",
@@ -24,28 +22,34 @@ __all__ = [
 ]
 
 
+class Layer(Config, kind="layer"):
+    """Base of all layers. Use a subclass, such as `stoop.Dense`."""
+
+    __module__ = "stoop.layers"
+    _example: ClassVar[str] = "stoop.Dense(8)"
+    trainable: bool
+
+
 @dataclass(frozen=True, repr=False)
-class Activation:
+class Activation(Layer, kind="activation"):
     """Base of the element-wise layers, which are also what ``Dense(activation=...)`` takes. Use a subclass.
 
     Each takes ``trainable=True`` by keyword, like every layer; there is nothing to train in them.
     """
 
-    type_name: ClassVar[str]
+    _example: ClassVar[str] = '"relu"'
     trainable: bool = field(default=True, kw_only=True)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "trainable", flag(type(self).__name__, "trainable", self.trainable))
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in self._arguments().items())})"
 
     def _arguments(self) -> dict[str, Any]:
-        """The number, if there is one, and that the layer is not trained."""
-        return {name: value for name, value in asdict(self).items() if name != "trainable" or not value}
+        """What is worth mentioning: numbers, and what else is not as usual."""
+        usual = {f.name: f.default for f in fields(self) if isinstance(f.default, bool | str)}
+        return {name: value for name, value in asdict(self).items() if name not in usual or value != usual[name]}
 
     def to_config(self) -> str | dict[str, Any]:
-        """Return the form that is stored in a model file."""
+        """Return the form that is stored in a model file: the name alone where there is nothing else to say."""
         arguments = self._arguments()
         return {"type": self.type_name, **arguments} if arguments else self.type_name
 
@@ -77,10 +81,6 @@ class LeakyReLU(Activation):
     type_name: ClassVar[str] = "leaky_relu"
     negative_slope: float = 0.01
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        object.__setattr__(self, "negative_slope", real("LeakyReLU", "negative_slope", self.negative_slope, 0.0))
-
 
 @dataclass(frozen=True, repr=False)
 class ELU(Activation):
@@ -95,10 +95,6 @@ class ELU(Activation):
     type_name: ClassVar[str] = "elu"
     alpha: float = 1.0
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        object.__setattr__(self, "alpha", real("ELU", "alpha", self.alpha, 0.0))
-
 
 @dataclass(frozen=True, repr=False)
 class GELU(Activation):
@@ -112,18 +108,6 @@ class GELU(Activation):
 
     type_name: ClassVar[str] = "gelu"
     approximate: str = "none"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        names = _core.specs()["activations"]["gelu"]["fields"]["approximate"]["choices"]
-        if self.approximate not in names:
-            refuse_name("GELU", "approximate", str(self.approximate), names)
-
-    def _arguments(self) -> dict[str, Any]:
-        arguments = super()._arguments()
-        if self.approximate == "none":
-            del arguments["approximate"]  # files of older versions do without it
-        return arguments
 
 
 @dataclass(frozen=True, repr=False)
@@ -186,10 +170,7 @@ class ReLU6(Activation):
     type_name: ClassVar[str] = "relu6"
 
 
-ACTIVATIONS: dict[str, type[Activation]] = {c.type_name: c for c in Activation.__subclasses__()}
-
-
 def activation_from_config(config: dict[str, Any]) -> Activation:
     """Rebuild an activation layer from ``{"type": name, ...}``."""
     arguments = {key: value for key, value in config.items() if key != "type"}
-    return ACTIVATIONS[_core.check_name("activation", config["type"])](**arguments)
+    return class_named(Activation, config["type"])(**arguments)

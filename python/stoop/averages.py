@@ -5,7 +5,7 @@ import numpy.typing as npt
 
 from stoop import _core
 from stoop._arrays import real_numbers
-from stoop._checks import flag, real
+from stoop._checks import BELOW_ONE, flag, real
 from stoop._errors import message
 
 
@@ -38,5 +38,5 @@ def ewa(x: npt.ArrayLike, beta: float, bias_correction: bool = True) -> npt.NDAr
         raise ValueError(message("ewa", "x is a single number", "expected a sequence", "give an array (n,)"))
     columns = int(np.prod(array.shape[1:]))
     rows = np.ascontiguousarray(array, np.float64).reshape(array.shape[0], columns)
-    beta = real("ewa", "beta", beta, 0.0, 1.0)
+    beta = real("ewa", "beta", beta, BELOW_ONE)
     return _core.ewa(rows, beta, flag("ewa", "bias_correction", bias_correction)).reshape(array.shape)

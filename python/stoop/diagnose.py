@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy.typing as npt
 
-from stoop._checks import flag, integer, real
+from stoop._checks import NOT_NEGATIVE, flag, integer, real
 from stoop._errors import message
 from stoop.trainer import Trainer
 
@@ -112,8 +112,8 @@ def critical_point(
         sample_weight,
         flag(where, "training", training),
         integer(where, "iterations", iterations, 1, 2**31 - 1),
-        real(where, "gradient_tolerance", gradient_tolerance, 0.0),
-        real(where, "curvature_tolerance", curvature_tolerance, 0.0),
-        real(where, "plateau_tolerance", plateau_tolerance, 0.0),
+        real(where, "gradient_tolerance", gradient_tolerance, NOT_NEGATIVE),
+        real(where, "curvature_tolerance", curvature_tolerance, NOT_NEGATIVE),
+        real(where, "plateau_tolerance", plateau_tolerance, NOT_NEGATIVE),
     )
     return CriticalPoint(**found)

@@ -1,5 +1,6 @@
 """Gradient checking: the analytic gradient against two-sided differences, in float64."""
 
+import json
 import math
 from dataclasses import dataclass
 
@@ -7,10 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from stoop import _core
-from stoop._checks import check_finite, features, integer, real, sample_weights
+from stoop._checks import NOT_NEGATIVE, POSITIVE, check_finite, features, integer, real, sample_weights
+from stoop._config import as_config
 from stoop._errors import message
 from stoop._labels import TargetReader
-from stoop.losses import Loss, as_loss, loss_to_json
+from stoop.losses import Loss
 from stoop.model import Model
 
 _TOLERANCE = 1e-7  # of the core's GradcheckResult::passed
@@ -143,17 +145,17 @@ def gradcheck(
     double._assign(double._fitting(model.state_dict()))
     for name, array in model.parameters().items():
         check_finite("gradcheck", name, array, "take parameters from before they went wrong")
-    checked_loss = as_loss("gradcheck", loss)
+    checked_loss = as_config(Loss, "gradcheck", loss)
     x = features("gradcheck", X, double.dtype, double.input_dim)
     reader = TargetReader(double, checked_loss)
     targets, _ = reader.read("gradcheck", y, x.shape[0], may_name=double.output is None)
     weights = None if sample_weight is None else sample_weights("gradcheck", sample_weight, double.dtype, x.shape[0])
-    l1, l2 = real("gradcheck", "l1", l1, 0.0), real("gradcheck", "l2", l2, 0.0)
-    eps = real("gradcheck", "eps", eps, 0.0, open_low=True)
+    l1, l2 = real("gradcheck", "l1", l1, NOT_NEGATIVE), real("gradcheck", "l2", l2, NOT_NEGATIVE)
+    eps = real("gradcheck", "eps", eps, POSITIVE)
     count = 0 if sample is None else integer("gradcheck", "sample", sample, 1)
     core = double._core
     assert isinstance(core, _core.ModelFloat64)
-    result = _core.gradcheck(core, loss_to_json(checked_loss), x, targets, weights, l1, l2, eps, count)
+    result = _core.gradcheck(core, json.dumps(checked_loss.to_config()), x, targets, weights, l1, l2, eps, count)
     if not math.isfinite(result["relative_error"]):
         given, hint = "a loss or gradient that is not finite", "scale X, y or the parameters down"
         raise ValueError(message("gradcheck", given, "expected finite numbers", hint))

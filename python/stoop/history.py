@@ -55,8 +55,8 @@ class History(dict[str, list[float]]):
     def __add__(self, other: object) -> History:
         if not isinstance(other, History):
             return NotImplemented
-        self._check_whole("+")
-        other._check_whole("+")
+        self._check_whole("History, +")
+        other._check_whole("History, +")
         keys = {**self, **other}
         known = [key for key in _ORDER if key in keys]
         columns = {
@@ -68,7 +68,7 @@ class History(dict[str, list[float]]):
 
     def __radd__(self, other: object) -> History:
         if isinstance(other, int) and other == 0:  # what sum() starts with
-            self._check_whole("sum")
+            self._check_whole("History, sum")
             return self.copy()
         return NotImplemented
 
@@ -78,7 +78,7 @@ class History(dict[str, list[float]]):
             if len(values) != len(self.epochs):
                 given = f"{key} has {len(values)} values and epochs {len(self.epochs)}"
                 hint = "change lists of your own, list(history[key])"
-                raise ValueError(message(f"History, {where}", given, "expected a value for each epoch", hint))
+                raise ValueError(message(where, given, "expected a value for each epoch", hint))
 
     def _column(self, key: str) -> list[float]:
         return list(self[key]) if key in self else [math.nan] * len(self.epochs)
@@ -115,8 +115,8 @@ class History(dict[str, list[float]]):
         ValueError
             For a list that was changed and has no longer one value per epoch.
         """
-        self._check_whole("to_csv")
-        with Path(file_path("to_csv", path)).open("w", newline="", encoding="utf-8") as file:
+        self._check_whole("History.to_csv")
+        with Path(file_path("History.to_csv", path)).open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             writer.writerow(["epoch", *self])
             writer.writerows(zip(self.epochs, *self.values()))

@@ -17,15 +17,15 @@ The draws depend on the seed of the model and on the position only, never on the
 from dataclasses import dataclass
 from typing import Any
 
-from stoop import _core
 from stoop._checks import real
-from stoop._errors import message
+from stoop._config import SPECS, Config, bounds_of, checked
+from stoop._errors import message, refuse_name
 
-_WITH_VALUE = ("constant", "normal", "uniform", "orthogonal")
+_VALUES = {name: spec["fields"].get("value") for name, spec in SPECS["initializers"].items()}
 
 
 @dataclass(frozen=True)
-class Initializer:
+class Initializer(Config, kind="initializer"):
     """An initialiser by name, with its value where it has one.
 
     Parameters
@@ -46,16 +46,17 @@ class Initializer:
     value: float | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "name", _core.check_name("initializer", self.name))
-        if self.name == "orthogonal" and self.value is None:
-            object.__setattr__(self, "value", 1.0)
-        if (self.value is not None) != (self.name in _WITH_VALUE):
+        if self.name not in _VALUES:
+            refuse_name("initializer", "initializer", str(self.name), list(_VALUES))
+        spec = _VALUES[self.name]
+        if self.value is None and spec is not None and not spec["required"]:
+            self._set("value", spec["default"])
+        if (self.value is None) != (spec is None):
             given = f"{self.name} with value {self.value}"
-            expected = f"expected a value for {', '.join(_WITH_VALUE)} and for no other"
+            expected = f"expected a value for {', '.join(name for name in _VALUES if _VALUES[name])} and for no other"
             raise ValueError(message("Initializer", given, expected, f"use stoop.initializers.{self.name}"))
-        if self.value is not None:
-            low = float("-inf") if self.name == "constant" else 0.0
-            object.__setattr__(self, "value", real("Initializer", "value", self.value, low))
+        if spec is not None:
+            self._set("value", checked("Initializer", "value", self.value, spec))
 
     def __call__(self) -> "Initializer":
         """Return itself, so that ``he_normal()`` and ``he_normal`` mean the same."""
@@ -85,17 +86,17 @@ lecun_normal = Initializer("lecun_normal")
 
 def constant(value: float) -> Initializer:
     """Every element is `value`."""
-    return Initializer("constant", real("constant", "value", value, float("-inf")))
+    return _with_value("constant", "value", value)
 
 
 def normal(std: float) -> Initializer:
     """Draws from N(0, std**2), std >= 0."""
-    return Initializer("normal", real("normal", "std", std, 0.0))
+    return _with_value("normal", "std", std)
 
 
 def uniform(limit: float) -> Initializer:
     """Draws from U(-limit, limit), limit >= 0."""
-    return Initializer("uniform", real("uniform", "limit", limit, 0.0))
+    return _with_value("uniform", "limit", limit)
 
 
 def orthogonal(gain: float = 1.0) -> Initializer:
@@ -104,7 +105,11 @@ def orthogonal(gain: float = 1.0) -> Initializer:
     Uniform over all such matrices. A product with a square one keeps the length of every input: the start that
     Saxe, McClelland & Ganguli 2014 advise for deep networks, with ``gain=2**0.5`` before a ReLU.
     """
-    return Initializer("orthogonal", real("orthogonal", "gain", gain, 0.0))
+    return _with_value("orthogonal", "gain", gain)
+
+
+def _with_value(name: str, argument: str, value: float) -> Initializer:
+    return Initializer(name, real(name, argument, value, bounds_of(_VALUES[name])))
 
 
 def as_initializer(where: str, value: object) -> Initializer:

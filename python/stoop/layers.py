@@ -4,15 +4,15 @@ Everything is checked when a layer is made, so a typing error shows on the line 
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any, ClassVar
 
 from stoop import _core, activations
-from stoop._checks import flag, fraction, integer, real
+from stoop._config import class_named
 from stoop._errors import message
 from stoop.activations import *  # noqa: F403  all of its classes are layers
-from stoop.activations import Activation, activation_from_config
+from stoop.activations import Activation, Layer, activation_from_config
 from stoop.initializers import Initializer, as_initializer
 
 __all__ = [
@@ -28,7 +28,7 @@ __all__ += activations.__all__
 
 
 @dataclass(frozen=True)
-class Dense:
+class Dense(Layer):
     """``output = activation(input @ weight + bias)``; weight ``(in_features, units)``, bias ``(units,)``.
 
     Parameters
@@ -68,33 +68,20 @@ class Dense:
     l2: float | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "units", integer("Dense", "units", self.units, 1))
+        super().__post_init__()
         _check_activation(self.activation)
-        if self.use_bias is not None:
-            _set_flag(self, "use_bias")
         if self.kernel_init is not None:
             as_initializer("Dense", self.kernel_init)
         as_initializer("Dense", self.bias_init)
-        _set_flag(self, "trainable")
-        for name in ("l1", "l2"):
-            if getattr(self, name) is not None:
-                object.__setattr__(self, name, real("Dense", name, getattr(self, name), 0.0))
 
     def to_config(self) -> dict[str, Any]:
         """Return the form that is stored in a model file."""
-        activation = self.activation
-        kernel_init = None if self.kernel_init is None else as_initializer("Dense", self.kernel_init).to_config()
-        return {
-            "type": self.type_name,
-            "units": self.units,
-            "activation": activation.to_config() if isinstance(activation, Activation) else activation or "identity",
-            "use_bias": self.use_bias,
-            "kernel_init": kernel_init,
-            "bias_init": as_initializer("Dense", self.bias_init).to_config(),
-            "trainable": self.trainable,
-            "l1": self.l1,
-            "l2": self.l2,
-        }
+        config: dict[str, Any] = super().to_config()
+        config["activation"] = config["activation"] or "identity"
+        for name in ("kernel_init", "bias_init"):
+            if config[name] is not None:
+                config[name] = as_initializer("Dense", getattr(self, name)).to_config()
+        return config
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "Dense":
@@ -111,7 +98,7 @@ class Dense:
 
 
 @dataclass(frozen=True)
-class BatchNorm:
+class BatchNorm(Layer):
     """``gamma * (input - mean) / sqrt(variance + eps) + beta`` for each column. Ioffe & Szegedy 2015, algorithms 1, 2.
 
     In training, mean and (biased) variance are those of the batch, of at least two samples, and the running ones
@@ -138,14 +125,9 @@ class BatchNorm:
     eps: float = 1e-5
     trainable: bool = True
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "momentum", fraction("BatchNorm", "momentum", self.momentum))
-        _set_eps(self)
-        _set_flag(self, "trainable")
-
 
 @dataclass(frozen=True)
-class LayerNorm:
+class LayerNorm(Layer):
     """``gamma * (input - mean) / sqrt(variance + eps) + beta``, mean and variance of each row.
 
     Ba, Kiros & Hinton 2016, eq. 3 and 4; the biased variance. The same in training and inference, for any number of
@@ -168,13 +150,9 @@ class LayerNorm:
     eps: float = 1e-5
     trainable: bool = True
 
-    def __post_init__(self) -> None:
-        _set_eps(self)
-        _set_flag(self, "trainable")
-
 
 @dataclass(frozen=True)
-class Dropout:
+class Dropout(Layer):
     """Zeroes each element with probability `rate` in training and divides the others by ``1 - rate``.
 
     Srivastava et al. 2014, section 10 (inverted): the expectation stays. The identity at inference. The mask is a
@@ -198,16 +176,15 @@ class Dropout:
     trainable: bool = True
 
     def __post_init__(self) -> None:
-        _set_flag(self, "trainable")
         if type(self.rate) in (int, float) and 1 < self.rate <= 100:
             given = f"rate is {self.rate:g}"
             hint = f"give the fraction that is dropped: {self.rate / 100:g} for {self.rate:g} percent"
             raise ValueError(message("Dropout", given, "expected a number in [0, 1)", hint))
-        object.__setattr__(self, "rate", real("Dropout", "rate", self.rate, 0.0, 1.0))
+        super().__post_init__()
 
 
 @dataclass(frozen=True)
-class Residual:
+class Residual(Layer):
     """``output = input + f(input)``, f the layers in order. He et al. 2016, eq. 1 and 2.
 
     Where the widths differ, the input goes through a projection ``(in_features, out_features)`` without bias, eq. 2,
@@ -232,21 +209,14 @@ class Residual:
     trainable: bool = True
 
     def __init__(self, layers: "Iterable[Layer]", trainable: bool = True) -> None:
-        object.__setattr__(self, "layers", check_layers("Residual", layers))
-        object.__setattr__(self, "trainable", trainable)
-        _set_flag(self, "trainable")
+        self._set("layers", check_layers("Residual", layers))
+        self._set("trainable", trainable)
+        self.__post_init__()
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Copy and pickle what a model can hold: beyond that, the recursion over the blocks would have no limit."""
         check_nesting("Residual", (self,))
         return Residual, (self.layers, self.trainable)
-
-
-Layer = Dense | BatchNorm | LayerNorm | Dropout | Residual | Activation
-
-_LAYERS: dict[str, type[BatchNorm] | type[LayerNorm] | type[Dropout]] = {
-    c.type_name: c for c in (BatchNorm, LayerNorm, Dropout)
-}
 
 
 def check_layers(where: str, layers: Any) -> tuple[Layer, ...]:
@@ -295,25 +265,19 @@ def _blocks(layers: Iterable[Layer]) -> list[Residual]:
 
 def layer_to_config(layer: Layer) -> dict[str, Any]:
     """Return ``{"type": name, ...}``, the form that is stored in a model file and handed to the core."""
-    if isinstance(layer, Residual):
-        inner = [layer_to_config(inner) for inner in layer.layers]
-        return {"type": layer.type_name, "layers": inner, "trainable": layer.trainable}
-    if isinstance(layer, BatchNorm | LayerNorm | Dropout):
-        return {"type": layer.type_name, **asdict(layer)}
     config = layer.to_config()
     return {"type": config} if isinstance(config, str) else config
 
 
 def layer_from_config(config: dict[str, Any]) -> Layer:
     """Rebuild a layer from `layer_to_config`."""
-    name = config["type"]
-    if name == Dense.type_name:
+    kind = class_named(Layer, config["type"])
+    if kind is Dense:
         return Dense.from_config(config)
-    if name == Residual.type_name:
-        return Residual([layer_from_config(inner) for inner in config["layers"]], config.get("trainable", True))
-    if name in _LAYERS:
-        return _LAYERS[name](**{key: value for key, value in config.items() if key != "type"})
-    return activation_from_config(config)
+    arguments = {key: value for key, value in config.items() if key != "type"}
+    if kind is Residual:
+        arguments["layers"] = [layer_from_config(inner) for inner in arguments["layers"]]
+    return kind(**arguments)
 
 
 def output_width(layer: Layer, width: int) -> int:
@@ -341,16 +305,7 @@ def matrix_products(layer: Layer, width: int) -> list[tuple[int, int]]:
 
 def _check_activation(activation: object) -> None:
     if isinstance(activation, str):
-        _core.check_name("activation", activation)
+        class_named(Activation, activation)
     elif not (activation is None or isinstance(activation, Activation)):
         expected = "expected a name or an activation layer"
         raise TypeError(message("Dense", f"activation is {activation!r}", expected, 'for example "relu"'))
-
-
-def _set_flag(layer: Layer, name: str) -> None:
-    object.__setattr__(layer, name, flag(type(layer).__name__, name, getattr(layer, name)))
-
-
-def _set_eps(layer: BatchNorm | LayerNorm) -> None:
-    eps = real(type(layer).__name__, "eps", layer.eps, 0.0, open_low=True)
-    object.__setattr__(layer, "eps", eps)

@@ -3,18 +3,20 @@
 With sample weights it is the weighted mean, divided by the sum of the weights.
 """
 
-import json
-from dataclasses import asdict, dataclass
-from functools import cache
-from typing import Any, ClassVar, get_args
+from dataclasses import dataclass
+from typing import ClassVar
 
-from stoop import _core
-from stoop._checks import flag, real
-from stoop._errors import message
+from stoop._config import Config
+
+
+class Loss(Config, kind="loss"):
+    """Base of all losses. Use a subclass."""
+
+    _example: ClassVar[str] = '"softmax_cross_entropy"'
 
 
 @dataclass(frozen=True)
-class SoftmaxCrossEntropy:
+class SoftmaxCrossEntropy(Loss):
     """``mean(logsumexp(logits) - sum(t * logits))``; Bridle 1990; Goodfellow et al. 2016, eq. 6.29 and 6.30.
 
     Logits ``(n, n_classes)``; targets ``(n,)`` integers in ``[0, n_classes)``, for which t is the one-hot row, or
@@ -36,13 +38,9 @@ class SoftmaxCrossEntropy:
     type_name: ClassVar[str] = "softmax_cross_entropy"
     label_smoothing: float = 0.0
 
-    def __post_init__(self) -> None:
-        value = real("SoftmaxCrossEntropy", "label_smoothing", self.label_smoothing, 0.0, 1.0)
-        object.__setattr__(self, "label_smoothing", value)
-
 
 @dataclass(frozen=True)
-class BinaryCrossEntropy:
+class BinaryCrossEntropy(Loss):
     """``mean(max(z, 0) - z*t + log(1 + exp(-abs(z))))`` over samples and columns, on logits z; Cox 1958.
 
     Targets t ``(n, n_outputs)`` in [0, 1], several columns for multi-label; ``(n,)`` labels or probabilities will do
@@ -53,7 +51,7 @@ class BinaryCrossEntropy:
 
 
 @dataclass(frozen=True)
-class MeanSquaredError:
+class MeanSquaredError(Loss):
     """``mean((output - target)**2)`` over samples and output columns; targets ``(n, n_outputs)``. Name: ``"mse"``.
 
     Goodfellow, Bengio & Courville 2016, section 6.2.1.2.
@@ -63,7 +61,7 @@ class MeanSquaredError:
 
 
 @dataclass(frozen=True)
-class MeanAbsoluteError:
+class MeanAbsoluteError(Loss):
     """``mean(abs(output - target))`` over samples and output columns; targets ``(n, n_outputs)``. Name: ``"mae"``.
 
     Goodfellow, Bengio & Courville 2016, section 6.2.1.2. The gradient is 0 where output and target are equal.
@@ -73,7 +71,7 @@ class MeanAbsoluteError:
 
 
 @dataclass(frozen=True)
-class Huber:
+class Huber(Loss):
     """``d**2 / 2`` where ``abs(d) <= delta``, else ``delta * (abs(d) - delta/2)``, d = output - target; Huber 1964.
 
     The mean over samples and output columns; targets ``(n, n_outputs)``. Name: ``"huber"``.
@@ -92,12 +90,9 @@ class Huber:
     type_name: ClassVar[str] = "huber"
     delta: float = 1.0
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "delta", real("Huber", "delta", self.delta, 0.0, open_low=True))
-
 
 @dataclass(frozen=True)
-class Quantile:
+class Quantile(Loss):
     """``max(q * d, (q - 1) * d)``, d = target - output: its minimum is the quantile q of the targets.
 
     Koenker & Bassett 1978, eq. 2.1. The mean over samples and output columns; targets ``(n, n_outputs)``. The gradient
@@ -117,12 +112,9 @@ class Quantile:
     type_name: ClassVar[str] = "quantile"
     q: float = 0.5
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "q", real("Quantile", "q", self.q, 0.0, 1.0, open_low=True))
-
 
 @dataclass(frozen=True)
-class Poisson:
+class Poisson(Loss):
     """``exp(z) - t*z`` for outputs z that are logs of rates: the negative log-likelihood of counts t but for log(t!).
 
     Cameron & Trivedi 1998, section 3.2. The mean over samples and output columns; targets ``(n, n_outputs)``, >= 0.
@@ -143,12 +135,9 @@ class Poisson:
     type_name: ClassVar[str] = "poisson"
     log_input: bool = True
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "log_input", flag("Poisson", "log_input", self.log_input))
-
 
 @dataclass(frozen=True)
-class LogCosh:
+class LogCosh(Loss):
     """``log(cosh(output - target))``: half the square of small differences, the size of large ones less log(2).
 
     The mean over samples and output columns; targets ``(n, n_outputs)``. By definition. Name: ``"log_cosh"``.
@@ -158,7 +147,7 @@ class LogCosh:
 
 
 @dataclass(frozen=True)
-class Focal:
+class Focal(Loss):
     """Binary cross-entropy on logits times ``(1 - p)**gamma``, p the probability that the model gives the label.
 
     Lin et al. 2017, eq. 4, without its alpha (give ``class_weight``): samples that are right already count little. For
@@ -180,12 +169,9 @@ class Focal:
     type_name: ClassVar[str] = "focal"
     gamma: float = 2.0
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "gamma", real("Focal", "gamma", self.gamma, 0.0))
-
 
 @dataclass(frozen=True)
-class Hinge:
+class Hinge(Loss):
     """``max(0, 1 - s*z)`` on outputs z, s = -1 for the label 0 and 1 for the label 1; Cortes & Vapnik 1995, section 3.
 
     The mean over samples and columns; targets ``(n, n_outputs)`` labels 0 and 1 by column. For one column ``(n,)``
@@ -198,7 +184,7 @@ class Hinge:
 
 
 @dataclass(frozen=True)
-class GaussianNLL:
+class GaussianNLL(Loss):
     """``(v + (t - m)**2 * exp(-v)) / 2`` for a mean m and the log of a variance v of each target; Nix & Weigend 1994.
 
     The negative log-likelihood of a normal distribution but for ``log(2*pi)/2``, so the model learns how sure it is.
@@ -207,53 +193,3 @@ class GaussianNLL:
     """
 
     type_name: ClassVar[str] = "gaussian_nll"
-
-
-Loss = (
-    SoftmaxCrossEntropy
-    | BinaryCrossEntropy
-    | MeanSquaredError
-    | MeanAbsoluteError
-    | Huber
-    | Quantile
-    | Poisson
-    | LogCosh
-    | Focal
-    | Hinge
-    | GaussianNLL
-)
-
-_LOSSES: dict[str, type[Loss]] = {c.type_name: c for c in get_args(Loss)}
-
-
-@cache
-def loss_spec(name: str) -> dict[str, Any]:
-    """Return what the core says of a loss: `takes_classes`, `takes_labels`, `outputs_per_target`."""
-    spec: dict[str, Any] = _core.specs()["losses"][name]
-    return spec
-
-
-def as_loss(where: str, loss: object) -> Loss:
-    """Return the loss that a name or object means.
-
-    Raises
-    ------
-    ValueError
-        For an unknown name; the nearest is suggested.
-    TypeError
-        For anything else.
-    """
-    if isinstance(loss, str):
-        return _LOSSES[_core.check_name("loss", loss)]()
-    if isinstance(loss, Loss):
-        return loss
-    expected = "expected a name or an object of stoop.losses"
-    hint = 'for example "softmax_cross_entropy"'
-    if loss in _LOSSES.values():
-        hint = f"give an object, {loss.__name__}()"  # type: ignore[attr-defined]
-    raise TypeError(message(where, f"loss is {loss!r}", expected, hint))
-
-
-def loss_to_json(loss: Loss) -> str:
-    """Return the form that the core reads."""
-    return json.dumps({"type": loss.type_name, **asdict(loss)})

@@ -12,9 +12,10 @@ from stoop import _core
 from stoop._array_checks import Extents, check_gradients, check_parameters
 from stoop._arrays import to_numpy
 from stoop._checks import integer
+from stoop._config import as_config
 from stoop._core import NonFiniteLossError
 from stoop._errors import message
-from stoop.optimizers import FullBatchOptimizer, Optimizer, as_optimizer
+from stoop.optimizers import FullBatchOptimizer, Optimizer
 from stoop.schedules import python_rates
 
 _WHERE = "minimize"
@@ -67,7 +68,7 @@ def minimize(cost: Any, params: Parameters, optimizer: str | Optimizer, steps: i
     >>> round(float(w), 6)
     5.0
     """
-    chosen = as_optimizer(_WHERE, optimizer)
+    chosen = as_config(Optimizer, _WHERE, optimizer)
     if not callable(cost):
         expected = "expected a function of params"
         raise TypeError(message(_WHERE, f"cost is {cost!r}", expected, "return (value, [gradients]) from it"))

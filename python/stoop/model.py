@@ -84,8 +84,8 @@ class Model(OutputMeaning):
             "input_dim": integer("Model", "input_dim", input_dim, 1),
             "seed": checked_seed("Model", seed),
             "layers": [layer_to_config(layer) for layer in self._layers],
-            "input_scale": real("Model", "input_scale", input_scale, -np.inf),
-            "input_shift": real("Model", "input_shift", input_shift, -np.inf),
+            "input_scale": real("Model", "input_scale", input_scale),
+            "input_shift": real("Model", "input_shift", input_shift),
         }
         self._adopt(_new_core(_check_dtype(dtype), json.dumps(config)))
         self.output = output
@@ -131,10 +131,10 @@ class Model(OutputMeaning):
         ValueError, TypeError
             For the wrong rank, dtype, column count, or an empty X.
         """
-        x: Any = X if self._core.takes(X) else features("predict", X, self._dtype, self._input_dim)
+        x: Any = X if self._core.takes(X) else features("Model.predict", X, self._dtype, self._input_dim)
         if batch_size is None:
             return self._core.predict(x)
-        rows = integer("predict", "batch_size", batch_size, 1)
+        rows = integer("Model.predict", "batch_size", batch_size, 1)
         out: FloatArray = np.empty((x.shape[0], self.output_dim), self._dtype)
         for begin in range(0, x.shape[0], rows):
             out[begin : begin + rows] = self._core.predict(x[begin : begin + rows])
@@ -225,7 +225,7 @@ class Model(OutputMeaning):
         """
         values = self._fitting(state)
         for name, array in values.items():
-            check_finite("load_state_dict", name, array, "take a state from before it went wrong")
+            check_finite("Model.load_state_dict", name, array, "take a state from before it went wrong")
         self._assign(values)
 
     def _fitting(self, state: Mapping[str, npt.ArrayLike]) -> dict[str, npt.NDArray[Any]]:
@@ -235,7 +235,8 @@ class Model(OutputMeaning):
             missing = ", ".join(sorted(set(own) - set(state))) or "none"
             extra = ", ".join(sorted(set(state) - set(own))) or "none"
             given = f"names differ (missing: {missing}; unexpected: {extra})"
-            raise ValueError(message("load_state_dict", given, "expected those of this model", "compare the layers"))
+            expected, hint = "expected those of this model", "compare the layers"
+            raise ValueError(message("Model.load_state_dict", given, expected, hint))
         return {name: _check_state(name, state[name], own[name]) for name in own}
 
     def _assign(self, values: Mapping[str, npt.NDArray[Any]]) -> None:
@@ -256,7 +257,7 @@ class Model(OutputMeaning):
         ValueError, TypeError
             For what is no path.
         """
-        self._core.save(file_path("save", path))
+        self._core.save(file_path("Model.save", path))
 
     def fold_batch_norm(self) -> Model:
         """Return a new model with every BatchNorm folded into the Dense before it, for faster inference.
@@ -342,9 +343,9 @@ def _check_dtype(dtype: npt.DTypeLike) -> str:
 
 
 def _check_state(name: str, value: npt.ArrayLike, own: FloatArray) -> npt.NDArray[Any]:
-    array = real_numbers("load_state_dict", value, name)
+    array = real_numbers("Model.load_state_dict", value, name)
     if array.shape != own.shape:
         given = f"{name} has shape {array.shape}"
-        raise ValueError(message("load_state_dict", given, f"expected {own.shape}", "compare the layers"))
+        raise ValueError(message("Model.load_state_dict", given, f"expected {own.shape}", "compare the layers"))
     with np.errstate(over="ignore"):  # becomes an infinity, which is then refused
         return array.astype(own.dtype)

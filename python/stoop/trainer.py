@@ -7,24 +7,24 @@ import numpy.typing as npt
 
 from stoop._attributes import Views
 from stoop._checks import (
+    BELOW_ONE,
     FloatArray,
-    flag,
     integer,
     real,
     sample_weights,
     thread_count,
 )
 from stoop._checks import seed as checked_seed
+from stoop._config import as_config
 from stoop._errors import message
+from stoop._fit import WHERE, FitOptions
 from stoop._measuring import Measuring
-from stoop._settings import checked_limit, checked_penalties, checked_precision, warn_of_last_activation
-from stoop._training import check_last_batch
+from stoop._settings import checked_decay, checked_limit, checked_penalties, checked_precision, warn_of_last_activation
 from stoop._weights import split_off
 from stoop.history import History
-from stoop.losses import Loss, as_loss
+from stoop.losses import Loss
 from stoop.model import Model
-from stoop.optimizers import Adam, Optimizer, as_optimizer
-from stoop.progress import EpochTable
+from stoop.optimizers import Adam, Optimizer
 
 _DEFAULT_OPTIMIZER = Adam(learning_rate=1e-3)
 
@@ -113,16 +113,18 @@ class Trainer(Measuring):
         if not isinstance(model, Model):
             raise TypeError(message("Trainer", f"model is {model!r}", "expected a stoop.Model", "build one first"))
         self._model = model
-        self._loss = as_loss("Trainer", loss)
-        self._optimizer = as_optimizer("Trainer", optimizer)
+        self._loss = as_config(Loss, "Trainer", loss)
+        self._optimizer = as_config(Optimizer, "Trainer", optimizer)
         self._history = History(())
         self._config = {
             **checked_penalties(l1, l2),
             "clip_norm": checked_limit("clip_norm", clip_norm),
             "clip_value": checked_limit("clip_value", clip_value),
             "max_norm": checked_limit("max_norm", max_norm),
-            "accumulate": integer("Trainer", "accumulate", accumulate, 1),
-            "ema": None if ema is None else real("Trainer", "ema", ema, 0.0, 1.0),
+            "accumulate": integer(
+                "Trainer", "accumulate", accumulate, 1, hint="give the number of batches that make an update"
+            ),
+            "ema": checked_decay(ema),
             "precision": checked_precision(precision),
             "num_threads": 0 if num_threads is None else thread_count("Trainer", "num_threads", num_threads),
             "seed": checked_seed("Trainer", seed),
@@ -206,49 +208,31 @@ class Trainer(Measuring):
         KeyboardInterrupt
             On Ctrl-C, after the running step; the model is usable and `fit` can be called again.
         """
-        epochs = integer("fit", "epochs", epochs, 1)
-        batch_size = integer("fit", "batch_size", batch_size, 1)
-        check_last_batch(last_batch)
-        shuffle = flag("fit", "shuffle", shuffle)
-        verbose = int(verbose) if isinstance(verbose, bool) else integer("fit", "verbose", verbose, 0, 2)
+        hint = "0.2 keeps the last fifth of X"
+        split = real(WHERE, "validation_split", validation_split, BELOW_ONE, hint=hint)
+        history = History(self._history_keys(metrics, validated=validation_data is not None or split > 0.0))
+        options = FitOptions(epochs, batch_size, shuffle, last_batch, verbose, history, self.epoch)
         with self._names_kept():
-            x, targets, weights = self._batch("fit", X, y, sample_weight, learn=True)
+            batch = self._batch(WHERE, X, y, sample_weight, learn=True)
             validation = None if validation_data is None else self._validation(validation_data)
-            split = real("fit", "validation_split", validation_split, 0.0, 1.0)
             if split > 0.0:
-                (x, targets, weights), validation = split_off(split, (x, targets, weights), validation)
+                batch, validation = split_off(split, batch, validation)
             if class_weight is not None:
-                weights = self._class_weights(class_weight, targets, weights)
-            history = History(self._history_keys(metrics, validated=validation is not None))
-            table = EpochTable(history, self.epoch, epochs, live=verbose == 1) if verbose else None
-            data = (x, targets, weights, epochs, batch_size, shuffle, validation)
-            return self._run(data, last_batch, history, table)
+                batch = (*batch[:2], self._class_weights(class_weight, *batch[1:]))
+            return self._run(batch, validation, options)
 
-    def _run(self, data: tuple[Any, ...], last_batch: str, history: History, table: EpochTable | None) -> History:
-        x, targets, weights, epochs, batch_size, shuffle, validation = data
-        earlier, self._history = self._history, history
+    def _run(self, batch: tuple[Any, ...], validation: tuple[Any, ...] | None, options: FitOptions) -> History:
+        earlier, self._history = self._history, options.history
         try:
-            self._core.fit(
-                x,
-                targets,
-                weights,
-                epochs,
-                batch_size,
-                shuffle,
-                validation,
-                history._record(),
-                None if table is None else table.row,
-                None if table is None else table.update,
-                last_batch,
-            )
+            x, targets, weights = batch
+            self._core.fit(x, targets, weights, validation, options)
         except (ValueError, TypeError, RuntimeError):  # refused: nothing has changed, the history included
-            if not history.epochs:
+            if not options.history.epochs:
                 self._history = earlier
             raise
         finally:
-            if table is not None:
-                table.close()
-        return history
+            options.close()
+        return options.history
 
     def step(self, X: npt.ArrayLike, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None) -> float:
         """Make one update on this batch and return the loss before it, regularisation included.
@@ -264,10 +248,12 @@ class Trainer(Measuring):
             As `fit`; nothing is changed then.
         """
         if self._model._classes is None and self._core.takes(X, y):
-            weights = None if sample_weight is None else sample_weights("step", sample_weight, self._dtype, len(X))  # type: ignore[arg-type]
-            return self._core.step(X, y, weights)  # type: ignore[arg-type]
+            x: Any = X
+            if sample_weight is None:
+                return self._core.step(x, y, None)  # type: ignore[arg-type]
+            return self._core.step(x, y, sample_weights("Trainer.step", sample_weight, self._dtype, len(x)))  # type: ignore[arg-type]
         with self._names_kept():
-            return self._core.step(*self._batch("step", X, y, sample_weight, learn=True))
+            return self._core.step(*self._batch("Trainer.step", X, y, sample_weight, learn=True))
 
     def ema_parameters(self) -> dict[str, FloatArray]:
         """Return the moving average of the parameters by name: writable views, empty without `ema`."""

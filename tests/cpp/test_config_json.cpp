@@ -9,6 +9,7 @@
 
 #include <stoop/error.hpp>
 
+#include "alternatives.hpp"
 #include "io/config_json.hpp"
 
 namespace stoop {
@@ -43,30 +44,20 @@ Dense dense_from(const std::string& layer) {
 
 // Written only where it is false, so that files without it mean what they meant.
 TEST(ModelJson, EveryLayerTakesTrainable) {
-  const auto layers_of = [](bool trainable) {
-    return std::vector<Layer>{Identity{trainable},
-                              ReLU{trainable},
-                              LeakyReLU{.trainable = trainable},
-                              Tanh{trainable},
-                              Sigmoid{trainable},
-                              ELU{.trainable = trainable},
-                              GELU{.trainable = trainable},
-                              SiLU{trainable},
-                              Softplus{trainable},
-                              Dropout{.rate = 0.5, .trainable = trainable},
-                              Residual{.layers = {Dense{3}}, .trainable = trainable},
-                              Dense{.units = 3, .activation = ReLU{trainable}}};
-  };
-  const auto flags_of = [](const ModelConfig& config) {
-    std::vector<bool> flags;
-    for (const Layer& layer : config.layers)
-      flags.push_back(std::visit([](const auto& l) { return l.trainable; }, layer));
-    flags.back() = std::get<ReLU>(std::get<Dense>(config.layers.back()).activation).trainable;
-    return flags;
-  };
   for (const bool trainable : {true, false}) {
-    const std::string text = to_json(ModelConfig{.input_dim = 3, .layers = layers_of(trainable), .seed = 0});
-    EXPECT_EQ(flags_of(model_config_from_json(text)), std::vector<bool>(12, trainable)) << text;
+    std::vector<Layer> layers = each_alternative<Layer>();
+    for (Layer& layer : layers) {
+      std::visit([trainable](auto& l) { l.trainable = trainable; }, layer);
+      if (auto* dense = std::get_if<Dense>(&layer)) dense->units = 3;
+      if (auto* block = std::get_if<Residual>(&layer)) block->layers = {Dense{3}};
+    }
+    for (const Activation& activation : each_alternative<Activation>()) {
+      Dense dense{.units = 3, .activation = activation};
+      std::visit([trainable](auto& a) { a.trainable = trainable; }, dense.activation);
+      layers.push_back(dense);
+    }
+    const std::string text = to_json(ModelConfig{.input_dim = 3, .layers = layers, .seed = 0});
+    EXPECT_EQ(model_config_from_json(text).layers, layers) << text;
   }
   const ModelConfig plain{.input_dim = 3, .layers = {ReLU{}, Dropout{}, Residual{{ReLU{}}}}, .seed = 0};
   EXPECT_EQ(to_json(plain), R"({"input_dim":3,"seed":0,"layers":[{"type":"relu"},{"type":"dropout","rate":0.5},)"
@@ -221,6 +212,18 @@ TEST(ModelJson, NumbersThatJsonCannotHoldAreNotWritten) {
 }
 
 // ---- trainers ----
+
+TEST(TrainerJson, EveryLossAndOptimizerRoundTrips) {
+  for (const Loss& loss : each_alternative<Loss>()) {
+    EXPECT_EQ(kind_of(trainer_config_from_json(to_json(TrainerConfig{.loss = loss})).loss), kind_of(loss));
+  }
+  for (const Optimizer& optimizer : each_alternative<Optimizer>()) {
+    const std::string text = to_json(TrainerConfig{.optimizer = optimizer});
+    const TrainerConfig again = trainer_config_from_json(text);
+    EXPECT_EQ(again.optimizer.index(), optimizer.index()) << text;
+    EXPECT_EQ(to_json(again), text);
+  }
+}
 
 TEST(TrainerJson, RoundTripsExactly) {
   const SGD sgd{.learning_rate = 0.1, .momentum = 0.9, .nesterov = true, .dampening = 1e-17};

@@ -19,7 +19,12 @@ struct Session {
 
   static std::vector<Layer> layers(bool normalises) {
     if (!normalises) return {Dense{9, Tanh{}}, Dense{3}};
-    return {Dense{.units = 9, .l2 = 0.02}, BatchNorm{}, Tanh{}, Dropout{.rate = 0.2}, Dense{7, GELU{}}, LayerNorm{},
+    return {Dense{.units = 9, .l2 = 0.02},
+            BatchNorm{},
+            Tanh{},
+            Dropout{.rate = 0.2},
+            Dense{7, GELU{}},
+            LayerNorm{},
             Dense{3}};
   }
 

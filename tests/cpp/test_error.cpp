@@ -80,7 +80,7 @@ TEST(Error, NonFiniteLossErrorCarriesStepEpochAndCause) {
   EXPECT_EQ(error.epoch, 3);
   EXPECT_EQ(error.cause, "the learning rate is too large");
   const std::string text = error.what();
-  for (const char* part : {"[fit] ", "step 120", "epoch 3", "the learning rate is too large."}) {
+  for (const char* part : {"[Trainer.fit] ", "step 120", "epoch 3", "the learning rate is too large."}) {
     EXPECT_NE(text.find(part), std::string::npos) << part << " in " << text;
   }
   EXPECT_EQ(std::string(NonFiniteLossError(0, 0, "x", "step").what()).find("[step] "), 0u);

@@ -1,72 +1,19 @@
-// The elementary functions and the activations of the instruction set in use, against the standard library one
-// precision up: float against double, double against long double (left out where that is no wider).
-// Each test of precision prints the worst error it met and where.
+// The elementary functions of the instruction set in use, against the standard library one precision up (left out where
+// long double is no wider than double). Each test of precision prints the worst error it met and where.
 #include <gtest/gtest.h>
 
 #include <cfloat>
 #include <cmath>
-#include <cstdint>
 #include <cstdio>
-#include <cstring>
 #include <limits>
 #include <string>
-#include <type_traits>
 #include <vector>
 
 #include "cpu/select.hpp"
+#include "ulps.hpp"
 
 namespace stoop {
 namespace {
-
-template <class T>
-using Wide = std::conditional_t<sizeof(T) == 4, double, long double>;
-template <class T>
-using Limits = std::numeric_limits<T>;
-
-template <class T>
-constexpr bool kWideIsWider = Limits<Wide<T>>::digits > Limits<T>::digits + 8;
-
-// The distance in units of the last place that T has at the exact value; both finite, exact in the normal range.
-template <class T>
-double ulp_error(T value, Wide<T> exact) {
-  int exponent = 0;
-  std::frexp(exact, &exponent);
-  return static_cast<double>(std::abs(std::ldexp(static_cast<Wide<T>>(value) - exact, Limits<T>::digits - exponent)));
-}
-
-// Below the normal range only the order of magnitude is promised, since numbers may be flushed to zero.
-template <class T>
-bool is_normal(Wide<T> exact) {
-  return std::abs(exact) >= Limits<T>::min() && std::abs(exact) <= Limits<T>::max();
-}
-
-std::uint64_t scramble(std::uint64_t x) {  // splitmix64
-  x += 0x9E3779B97F4A7C15u;
-  x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9u;
-  x = (x ^ (x >> 27)) * 0x94D049BB133111EBu;
-  return x ^ (x >> 31);
-}
-
-// About 2^20 finite numbers, as many of each sign and binary exponent, and 2^19 evenly between low and high.
-template <class T>
-std::vector<T> samples(double low, double high) {
-  using Bits = std::conditional_t<sizeof(T) == 4, std::uint32_t, std::uint64_t>;
-  constexpr int kMantissa = Limits<T>::digits - 1, kWidth = static_cast<int>(sizeof(T)) * 8;
-  constexpr Bits kBinades = Bits{1} << (kWidth - kMantissa), kEach = (Bits{1} << 20) / kBinades;
-  std::vector<T> x;
-  for (Bits binade = 0; binade < kBinades; ++binade) {
-    for (Bits i = 0; i < kEach; ++i) {
-      const Bits mantissa = static_cast<Bits>(scramble(binade * kEach + i)) & ((Bits{1} << kMantissa) - 1);
-      const Bits bits = binade << kMantissa | (i == 0 ? 0 : i == 1 ? (Bits{1} << kMantissa) - 1 : mantissa);
-      T value;
-      std::memcpy(&value, &bits, sizeof value);
-      if (std::isfinite(value)) x.push_back(value);
-    }
-  }
-  constexpr int kEven = 1 << 19;
-  for (int i = 0; i <= kEven; ++i) x.push_back(static_cast<T>(low + (high - low) * i / kEven));
-  return x;
-}
 
 // ---- elementary functions ----
 struct ElementaryCase {
@@ -193,178 +140,6 @@ TYPED_TEST(Math, ElementaryFunctionsTakeAnyLengthInPlace) {
       active_table<T>().elementary[static_cast<int>(c.kind)](static_cast<Index>(n), y.data(), y.data());
       for (std::size_t i = 0; i < n; ++i) EXPECT_EQ(y[i], apply<T>(c.kind, {x[i]})[0]) << c.name << " " << n;
       EXPECT_EQ(y[n], T(7)) << "written past the end";
-    }
-  }
-}
-
-// ---- activations ----
-constexpr ActivationKind kKinds[] = {kind_of<Identity>(), kind_of<ReLU>(),    kind_of<LeakyReLU>(),
-                                     kind_of<Tanh>(),     kind_of<Sigmoid>(), kind_of<ELU>(),
-                                     kind_of<GELU>(),     kind_of<SiLU>(),    kind_of<Softplus>()};
-
-template <class T>
-T parameter_for(ActivationKind kind) {
-  if (kind == kind_of<LeakyReLU>()) return T(0.01);
-  return kind == kind_of<ELU>() ? T(1.5) : T(0);
-}
-
-template <class W>
-W exact_forward(ActivationKind kind, W x, W parameter) {
-  switch (kind) {
-    case kind_of<Identity>():
-      return x;
-    case kind_of<ReLU>():
-      return x > 0 ? x : 0;
-    case kind_of<LeakyReLU>():
-      return x > 0 ? x : parameter * x;
-    case kind_of<Tanh>():
-      return std::tanh(x);
-    case kind_of<Sigmoid>():
-      return 1 / (1 + std::exp(-x));
-    case kind_of<ELU>():
-      return x > 0 ? x : parameter * std::expm1(x);
-    case kind_of<GELU>():
-      return x * std::erfc(-x / std::sqrt(W(2))) / 2;
-    case kind_of<SiLU>():
-      return x / (1 + std::exp(-x));
-    case kind_of<Softplus>():
-      break;
-  }
-  return std::fmax(x, W(0)) + std::log1p(std::exp(-std::abs(x)));
-}
-
-template <class W>
-W exact_derivative(ActivationKind kind, W x, W parameter) {
-  const W sigmoid = 1 / (1 + std::exp(-x)), above = 1 / (1 + std::exp(x));  // above = 1 - sigmoid
-  switch (kind) {
-    case kind_of<Identity>():
-      return 1;
-    case kind_of<ReLU>():
-      return x > 0 ? 1 : 0;
-    case kind_of<LeakyReLU>():
-      return x > 0 ? 1 : parameter;
-    case kind_of<Tanh>():
-      return 1 / (std::cosh(x) * std::cosh(x));
-    case kind_of<Sigmoid>():
-      return sigmoid * above;
-    case kind_of<ELU>():
-      return x > 0 ? 1 : parameter * std::exp(x);
-    case kind_of<GELU>():
-      return std::erfc(-x / std::sqrt(W(2))) / 2 + x * std::exp(-x * x / 2) / std::sqrt(8 * std::atan(W(1)));
-    case kind_of<SiLU>():
-      return sigmoid * (1 + x * above);
-    case kind_of<Softplus>():
-      break;
-  }
-  return sigmoid;
-}
-
-template <class T>
-std::vector<T> forward(ActivationKind kind, const std::vector<T>& x) {
-  std::vector<T> y(x.size());
-  const Index n = static_cast<Index>(x.size());
-  active_table<T>().activation_forward[static_cast<int>(kind)](
-      {1, n, x.data(), n, y.data(), n, {parameter_for<T>(kind)}});
-  return y;
-}
-
-template <class T>
-std::vector<T> backward(ActivationKind kind, const std::vector<T>& x, std::vector<T> grad) {
-  const std::vector<T> saved = derivative_from_output(kind) ? forward(kind, x) : x;
-  const Index n = static_cast<Index>(x.size());
-  active_table<T>().activation_backward[static_cast<int>(kind)](
-      {1, n, saved.data(), n, grad.data(), n, {parameter_for<T>(kind)}});
-  return grad;
-}
-
-TYPED_TEST(Math, ActivationsAreWithinAFewUlp) {
-  using T = TypeParam;
-  if (!kWideIsWider<T>) GTEST_SKIP() << "long double is no wider than double here";
-  const std::vector<T> x = samples<T>(-20.0, 20.0);
-  // Where exp(-x) overflows silu is -0; the exact value is below this.
-  const Wide<T> flushed = 800 * static_cast<Wide<T>>(Limits<T>::min());
-  for (const ActivationKind kind : kKinds) {
-    const std::vector<T> y = forward(kind, x);
-    double worst = 0.0;
-    T where{};
-    for (std::size_t i = 0; i < x.size(); ++i) {
-      const Wide<T> exact = exact_forward<Wide<T>>(kind, x[i], parameter_for<T>(kind));
-      ASSERT_FALSE(std::isnan(y[i])) << name_of(kind) << " of " << x[i];
-      if (!is_normal<T>(exact) || (kind == kind_of<SiLU>() && std::abs(exact) < flushed && y[i] == 0)) {
-        EXPECT_LE(std::abs(y[i] - exact), flushed) << name_of(kind) << " of " << x[i];
-      } else if (const double error = ulp_error<T>(y[i], exact); !(error <= worst)) {
-        worst = error;
-        where = x[i];
-      }
-    }
-    std::printf("    %-10s worst %.2f ulp at %.17g\n", std::string(name_of(kind)).c_str(), worst,
-                static_cast<double>(where));
-    EXPECT_LE(worst, kind == kind_of<GELU>() ? 8.0 : 3.0) << name_of(kind);
-  }
-}
-
-TYPED_TEST(Math, DerivativesAreWithinAFewUlpOfOne) {
-  using T = TypeParam;
-  if (!kWideIsWider<T>) GTEST_SKIP() << "long double is no wider than double here";
-  const std::vector<T> x = samples<T>(-20.0, 20.0);
-  for (const ActivationKind kind : kKinds) {
-    const std::vector<T> grad = backward(kind, x, std::vector<T>(x.size(), T(-2)));
-    double worst = 0.0;
-    T where{};
-    for (std::size_t i = 0; i < x.size(); ++i) {
-      // The standard formulas overflow on the way to their limits, which are reached long before.
-      const Wide<T> clamped = std::fmax(Wide<T>(-1000), std::fmin(Wide<T>(1000), static_cast<Wide<T>>(x[i])));
-      const Wide<T> exact = -2 * exact_derivative<Wide<T>>(kind, clamped, parameter_for<T>(kind));
-      const double error = static_cast<double>(std::abs(grad[i] - exact) / (2 * Limits<T>::epsilon()));
-      if (!(error <= worst)) worst = error, where = x[i];
-    }
-    std::printf("    %-10s worst %.2f epsilon at %.17g\n", std::string(name_of(kind)).c_str(), worst,
-                static_cast<double>(where));
-    EXPECT_LE(worst, 4.0) << name_of(kind);
-  }
-}
-
-TYPED_TEST(Math, ActivationsReachTheirLimits) {
-  using T = TypeParam;
-  const T inf = Limits<T>::infinity(), nan = Limits<T>::quiet_NaN(), most = Limits<T>::max();
-  for (const ActivationKind kind : kKinds) {
-    const bool saturates = kind == kind_of<Tanh>() || kind == kind_of<Sigmoid>();
-    const bool linear = kind == kind_of<Identity>() || kind == kind_of<LeakyReLU>();
-    T below = 0;
-    if (linear) below = -inf;
-    if (kind == kind_of<Tanh>()) below = -1;
-    if (kind == kind_of<ELU>()) below = -parameter_for<T>(kind);
-    EXPECT_EQ(forward<T>(kind, {inf})[0], saturates ? T(1) : inf) << name_of(kind);
-    EXPECT_EQ(forward<T>(kind, {most})[0], saturates ? T(1) : most) << name_of(kind);
-    EXPECT_EQ(forward<T>(kind, {-inf})[0], below) << name_of(kind);
-    EXPECT_TRUE(std::isnan(forward<T>(kind, {nan})[0])) << name_of(kind);
-    // The derivative: 1 above unless it saturates, 0 below unless it is linear.
-    const T slope = kind == kind_of<Identity>() ? T(1) : parameter_for<T>(kind);
-    for (const T x : {inf, most})
-      EXPECT_EQ(backward<T>(kind, {x}, {T(3)})[0], saturates ? T(0) : T(3)) << name_of(kind);
-    for (const T x : {-inf, -most}) {
-      EXPECT_EQ(backward<T>(kind, {x}, {T(3)})[0], linear ? slope * T(3) : T(0)) << name_of(kind);
-    }
-  }
-}
-
-TYPED_TEST(Math, ActivationsKeepToTheirRows) {
-  using T = TypeParam;
-  constexpr Index kRows = 3, kStride = 64;
-  for (const ActivationKind kind : kKinds) {
-    for (const Index cols : {0, 1, 3, 4, 5, 7, 8, 9, 15, 16, 17, 53}) {
-      std::vector<T> x(kRows * kStride), y(kRows * kStride, T(7)), grad(kRows * kStride, T(2));
-      for (std::size_t i = 0; i < x.size(); ++i) x[i] = static_cast<T>(i % 23) / T(8) - T(1.3125);
-      const T parameter = parameter_for<T>(kind);
-      const int k = static_cast<int>(kind);
-      active_table<T>().activation_forward[k]({kRows, cols, x.data(), kStride, y.data(), kStride, {parameter}});
-      const T* saved = derivative_from_output(kind) ? y.data() : x.data();
-      active_table<T>().activation_backward[k]({kRows, cols, saved, kStride, grad.data(), kStride, {parameter}});
-      for (std::size_t i = 0; i < x.size(); ++i) {
-        const bool inside = static_cast<Index>(i) % kStride < cols;
-        EXPECT_EQ(y[i], inside ? forward<T>(kind, {x[i]})[0] : T(7)) << name_of(kind) << " " << cols;
-        EXPECT_EQ(grad[i], inside ? backward<T>(kind, {x[i]}, {T(2)})[0] : T(2)) << name_of(kind) << " " << cols;
-      }
     }
   }
 }

@@ -13,6 +13,8 @@
 #include <stoop/optimizers.hpp>
 #include <stoop/trainer.hpp>
 
+#include "spec/activations.hpp"
+#include "spec/losses.hpp"
 #include "spec/optimizers.hpp"
 
 namespace stoop {
@@ -43,10 +45,10 @@ TEST(Names, ActivationNamesAndKindsMatchTheVariant) {
   EXPECT_TRUE(std::holds_alternative<Tanh>(activation_from_name("tanh")));
   EXPECT_TRUE(std::holds_alternative<Sigmoid>(activation_from_name("sigmoid")));
   EXPECT_EQ(kind_of(Activation(Tanh{})), kind_of<Tanh>());
-  for (int i = 0; i < kActivationCount; ++i) {
-    const auto kind = static_cast<ActivationKind>(i);
-    EXPECT_EQ(kind_of(activation_from_name(name_of(kind))), kind);
-  }
+  for_each_alternative<Activation>([]<class Op>(TypeOf<Op>) {
+    EXPECT_EQ(name_of(kind_of<Op>()), Spec<Op>::kName);
+    EXPECT_EQ(activation_from_name(Spec<Op>::kName), Activation(Op{}));
+  });
 }
 
 TEST(Names, LastBatches) {
@@ -77,6 +79,10 @@ TEST(Names, LossesAndOptimizersRoundTrip) {
   for_each_alternative<Optimizer>([]<class Op>(TypeOf<Op>) {
     EXPECT_EQ(name_of(Optimizer(Op{})), Spec<Op>::kName);
     EXPECT_TRUE(std::holds_alternative<Op>(optimizer_from_name(Spec<Op>::kName)));
+  });
+  for_each_alternative<Loss>([]<class Op>(TypeOf<Op>) {
+    EXPECT_EQ(name_of(kind_of<Op>()), Spec<Op>::kName);
+    EXPECT_TRUE(std::holds_alternative<Op>(loss_from_name(Spec<Op>::kName)));
   });
   EXPECT_EQ(name_of(RMSProp{}), "rmsprop");
 }

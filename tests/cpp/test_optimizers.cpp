@@ -14,6 +14,7 @@
 #include <stoop/runtime.hpp>
 #include <stoop/trainer.hpp>
 
+#include "alternatives.hpp"
 #include "spec/optimizers.hpp"
 
 namespace stoop {
@@ -92,41 +93,37 @@ Reference reference_of(const Lion& o) {
   };
 }
 
-Reference reference_of(const Optimizer& optimizer) {
-  return std::visit([](const auto& o) { return reference_of(o); }, optimizer);
+// Empty for those whose formula is in tests/python/reference.py alone.
+Reference reference_for(const Optimizer& optimizer) {
+  return std::visit(
+      [](const auto& o) {
+        if constexpr (requires { reference_of(o); }) return reference_of(o);
+        return Reference{};
+      },
+      optimizer);
 }
 
+// Each with its defaults, and with each option.
 std::vector<Optimizer> all_options() {
   const schedules::Cosine falling{.lr = 0.1, .steps = 15, .end = 0.01};
-  return {SGD{0.05},
-          SGD{.learning_rate = 0.05, .momentum = 0.9},
-          SGD{.learning_rate = 0.05, .momentum = 0.9, .nesterov = true},
-          SGD{.learning_rate = 0.05, .momentum = 0.9, .dampening = 0.9},
-          AdaGrad{},
-          AdaGrad{.learning_rate = falling, .eps = 1e-3},
-          RMSProp{},
-          RMSProp{.learning_rate = 0.01, .rho = 0.8, .eps = 1e-4},
-          RMSProp{.momentum = 0.9},
-          RMSProp{.rho = 0.95, .eps = 1e-3, .centered = true},
-          RMSProp{.eps = 1e-3, .momentum = 0.5, .centered = true},
-          Adam{},
-          Adam{.learning_rate = falling, .beta1 = 0.8, .beta2 = 0.95, .eps = 1e-4},
-          Adam{.beta1 = 0.0, .beta2 = 0.0},
-          Adam{.beta2 = 0.5, .amsgrad = true},
-          AdamW{},
-          AdamW{.learning_rate = 0.05, .beta2 = 0.5, .amsgrad = true, .weight_decay = 0.3},
-          Nadam{},
-          Nadam{.learning_rate = falling, .beta1 = 0.7, .beta2 = 0.99, .momentum_decay = 0.5},
-          Lion{},
-          Lion{.learning_rate = 0.01, .beta1 = 0.5, .beta2 = 0.8, .weight_decay = 0.1}};
-}
-
-// The same, and each there is, but for those of the full batch, with its defaults.
-std::vector<Optimizer> every_optimizer() {
-  std::vector<Optimizer> all = all_options();
-  for_each_alternative<Optimizer>([&]<class Op>(TypeOf<Op>) {
-    if (!Spec<Op>::kFullBatch) all.push_back(Op{});
+  std::vector<Optimizer> all = each_alternative<Optimizer>();
+  std::erase_if(all, [](const Optimizer& optimizer) {
+    return std::visit([]<class Op>(const Op&) { return Spec<Op>::kFullBatch; }, optimizer);
   });
+  for (const Optimizer& optimizer : std::initializer_list<Optimizer>{
+           SGD{0.05}, SGD{.learning_rate = 0.05, .momentum = 0.9},
+           SGD{.learning_rate = 0.05, .momentum = 0.9, .nesterov = true},
+           SGD{.learning_rate = 0.05, .momentum = 0.9, .dampening = 0.9},
+           AdaGrad{.learning_rate = falling, .eps = 1e-3}, RMSProp{.learning_rate = 0.01, .rho = 0.8, .eps = 1e-4},
+           RMSProp{.momentum = 0.9}, RMSProp{.rho = 0.95, .eps = 1e-3, .centered = true},
+           RMSProp{.eps = 1e-3, .momentum = 0.5, .centered = true},
+           Adam{.learning_rate = falling, .beta1 = 0.8, .beta2 = 0.95, .eps = 1e-4}, Adam{.beta1 = 0.0, .beta2 = 0.0},
+           Adam{.beta2 = 0.5, .amsgrad = true},
+           AdamW{.learning_rate = 0.05, .beta2 = 0.5, .amsgrad = true, .weight_decay = 0.3},
+           Nadam{.learning_rate = falling, .beta1 = 0.7, .beta2 = 0.99, .momentum_decay = 0.5},
+           Lion{.learning_rate = 0.01, .beta1 = 0.5, .beta2 = 0.8, .weight_decay = 0.1}}) {
+    all.push_back(optimizer);
+  }
   return all;
 }
 
@@ -144,7 +141,8 @@ void expect_follows_reference(const Optimizer& optimizer, std::size_t n, double 
   std::vector<Element> expected(n);
   std::vector<T> w(n), g(n);
   for (std::size_t i = 0; i < n; ++i) w[i] = static_cast<T>(expected[i].w = std::cos(static_cast<double>(i)));
-  const Reference reference = reference_of(optimizer);
+  const Reference reference = reference_for(optimizer);
+  if (!reference) return;
   ParameterUpdater<T> updater(optimizer);
   const std::span<T> parameters[] = {w};
   const std::span<const T> gradients[] = {g};
@@ -204,7 +202,7 @@ TEST(Optimizers, StateCountsAreWhatTheKernelsUse) {
 TEST(ParameterUpdater, SameBitsForAnyNumberOfThreads) {
   const int before = get_num_threads();
   const std::size_t sizes[] = {300'001, 7, 500'000};
-  for (const Optimizer& optimizer : every_optimizer()) {
+  for (const Optimizer& optimizer : all_options()) {
     std::vector<float> first;
     for (const int threads : {1, 2, 3, 8}) {
       set_num_threads(threads);
@@ -270,6 +268,7 @@ TEST(Optimizers, TrainerFollowsTheFormulas) {
   const Problem problem;
   const std::vector<Optimizer> optimizers = all_options();
   for (std::size_t c = 0; c < optimizers.size(); ++c) {
+    if (!reference_for(optimizers[c])) continue;
     Optimizer without_decay = optimizers[c];
     if (auto* adamw = std::get_if<AdamW>(&without_decay)) adamw->weight_decay = 0.0;
     if (auto* lion = std::get_if<Lion>(&without_decay)) lion->weight_decay = 0.0;
@@ -283,7 +282,7 @@ TEST(Optimizers, TrainerFollowsTheFormulas) {
       trainer.loss_and_grad(problem.samples(), problem.y, gradient);
       trainer.step(problem.samples(), problem.y);
       for (const ParameterInfo& info : model.parameter_infos()) {
-        const Reference reference = reference_of(info.regularized ? optimizers[c] : without_decay);
+        const Reference reference = reference_for(info.regularized ? optimizers[c] : without_decay);
         for (Index j = 0; j < info.rows * info.cols; ++j) {
           const auto i = static_cast<std::size_t>(info.offset + j);
           reference(expected[i], gradient[i], schedule_of(optimizers[c])(t - 1), t);
@@ -297,7 +296,7 @@ TEST(Optimizers, TrainerFollowsTheFormulas) {
 // The fused pass of fit and the separate passes of step end in the same bits.
 TEST(Optimizers, FitAndStepAgree) {
   const Problem problem;
-  for (const Optimizer& optimizer : every_optimizer()) {
+  for (const Optimizer& optimizer : all_options()) {
     Model<double> by_fit(small_model()), by_step(small_model());
     Trainer<double> fitting(by_fit, {.optimizer = optimizer, .l2 = 0.01});
     Trainer<double> stepping(by_step, {.optimizer = optimizer, .l2 = 0.01});
@@ -310,7 +309,7 @@ TEST(Optimizers, FitAndStepAgree) {
 
 TEST(Optimizers, TrainingHasTheSameBitsForAnyNumberOfThreads) {
   const Problem problem;
-  for (const Optimizer& optimizer : every_optimizer()) {
+  for (const Optimizer& optimizer : all_options()) {
     std::vector<double> first;
     for (const int threads : {1, 2, 3, 8}) {
       Model<double> model(small_model());

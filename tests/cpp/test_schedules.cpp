@@ -230,10 +230,10 @@ TEST(Schedules, FillGivesTheRatesOfAtOneByOne) {
   const auto custom = [](Per per) { return Custom{[](Index t) { return 1.0 / static_cast<double>(t + 1); }, per}; };
   for (const Per outer : {Per::step, Per::epoch}) {
     for (const Per inner : {Per::step, Per::epoch}) {
-      for (const LearningRate& rate : {LearningRate(custom(inner)), LearningRate(Cosine{1.0, 9, 0.1, inner}),
-                                       LearningRate(Warmup{custom(inner), 5, outer}),
-                                       LearningRate(Sequential{{0.1, custom(inner), Warmup{custom(inner), 2, inner}},
-                                                               {4, 7}, outer})}) {
+      for (const LearningRate& rate :
+           {LearningRate(custom(inner)), LearningRate(Cosine{1.0, 9, 0.1, inner}),
+            LearningRate(Warmup{custom(inner), 5, outer}),
+            LearningRate(Sequential{{0.1, custom(inner), Warmup{custom(inner), 2, inner}}, {4, 7}, outer})}) {
         for (const Index epoch : {0, 3, 7}) {
           std::vector<double> rates(11);
           rate.fill(2, epoch, rates);

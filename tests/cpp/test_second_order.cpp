@@ -5,12 +5,15 @@
 #include <functional>
 #include <limits>
 #include <numbers>
+#include <set>
+#include <string_view>
 
 #include <stoop/diagnose.hpp>
 #include <stoop/error.hpp>
 #include <stoop/minimize.hpp>
 #include <stoop/trainer.hpp>
 
+#include "alternatives.hpp"
 #include "test_helpers.hpp"
 #include "train/line_search.hpp"
 #include "train/spectrum.hpp"
@@ -20,7 +23,7 @@ namespace {
 
 constexpr Index kSamples = 21, kFeatures = 5, kOutputs = 3;
 
-// Every layer and activation, with widths that fill no vector.
+// Every layer, with widths that fill no vector.
 std::vector<Layer> all_layers() {
   return {Dense{17},
           BatchNorm{},
@@ -47,9 +50,10 @@ struct Problem {
   std::vector<T> x = numbers<T>(kSamples * kFeatures, 1, 2.0), values = numbers<T>(kSamples * kOutputs, 2);
   std::vector<T> weights = numbers<T>(kSamples, 3);
   std::vector<std::int32_t> classes;
-  Model<T> model{{.input_dim = kFeatures, .layers = all_layers(), .seed = 5}};
+  Model<T> model;
 
-  Problem() {
+  explicit Problem(std::vector<Layer> layers = all_layers())
+      : model({.input_dim = kFeatures, .layers = std::move(layers), .seed = 5}) {
     for (Index i = 0; i < kSamples; ++i) classes.push_back(static_cast<std::int32_t>(i % kOutputs));
     for (T& w : weights) w = std::abs(w) + T(0.1);
     for (T& v : values) v = std::abs(v);
@@ -84,36 +88,69 @@ double relative_error(std::span<const double> got, std::span<const double> want)
   return std::sqrt(difference / size);
 }
 
-const Loss kLosses[] = {SoftmaxCrossEntropy{0.1}, BinaryCrossEntropy{}, MeanSquaredError{}, MeanAbsoluteError{},
-                        Huber{0.5}};
+std::vector<Loss> all_losses() {
+  std::vector<Loss> all = each_alternative<Loss>();
+  for (Loss& loss : all) {
+    if (auto* softmax = std::get_if<SoftmaxCrossEntropy>(&loss)) softmax->label_smoothing = 0.1;
+    if (auto* huber = std::get_if<Huber>(&loss)) huber->delta = 0.5;
+  }
+  return all;
+}
 constexpr GradientMode kModes[] = {{true, false}, {false, false}, {true, true}};
 
+// The error of the product relative to (gradient(w + step*v) - gradient(w - step*v)) / (2*step).
+double error_of_product(Problem<double>& problem, const Loss& loss, const GradientMode& mode) {
+  const std::vector<double> direction = direction_for(problem.model);
+  const std::vector<double> product = problem.product(loss, mode, direction);
+  Trainer<double> trainer(problem.model, {.loss = loss, .optimizer = SGD{}, .l2 = 0.1});
+  Targets<double> y = targets_of(loss, problem.classes, problem.values);
+  y.weights = problem.weights;
+  std::vector<double> sides[2], difference(product.size());
+  const auto block = problem.model.parameter_block();
+  const std::vector<double> kept(block.begin(), block.end());
+  constexpr double kStep = 1e-6;
+  for (int side = 0; side < 2; ++side) {
+    for (std::size_t i = 0; i < block.size(); ++i) block[i] = kept[i] + (side == 0 ? kStep : -kStep) * direction[i];
+    sides[side].resize(product.size());
+    trainer.loss_and_grad(problem.input(), y, sides[side], mode);
+  }
+  for (std::size_t i = 0; i < difference.size(); ++i) difference[i] = (sides[0][i] - sides[1][i]) / (2.0 * kStep);
+  return relative_error(product, difference);
+}
+
 TEST(HessianVectorProduct, IsTheDifferenceOfGradients) {
-  for (const Loss& loss : kLosses) {
+  for (const Loss& loss : all_losses()) {
     for (const GradientMode& mode : kModes) {
       Problem<double> problem;
-      const std::vector<double> direction = direction_for(problem.model);
-      const std::vector<double> product = problem.product(loss, mode, direction);
-      Trainer<double> trainer(problem.model, {.loss = loss, .optimizer = SGD{}, .l2 = 0.1});
-      Targets<double> y = targets_of(loss, problem.classes, problem.values);
-      y.weights = problem.weights;
-      std::vector<double> sides[2], difference(product.size());
-      const auto block = problem.model.parameter_block();
-      const std::vector<double> kept(block.begin(), block.end());
-      constexpr double kStep = 1e-6;
-      for (int side = 0; side < 2; ++side) {
-        for (std::size_t i = 0; i < block.size(); ++i) block[i] = kept[i] + (side == 0 ? kStep : -kStep) * direction[i];
-        sides[side].resize(product.size());
-        trainer.loss_and_grad(problem.input(), y, sides[side], mode);
-      }
-      for (std::size_t i = 0; i < difference.size(); ++i) difference[i] = (sides[0][i] - sides[1][i]) / (2.0 * kStep);
-      EXPECT_LT(relative_error(product, difference), 1e-6) << name_of(kind_of(loss));
+      EXPECT_LT(error_of_product(problem, loss, mode), 1e-6) << name_of(kind_of(loss));
     }
   }
 }
 
+TEST(HessianVectorProduct, OfEveryActivation) {
+  for (const Activation& activation : each_alternative<Activation>()) {
+    Problem<double> problem({Dense{17, activation}, Dense{9, activation}, Dense{kOutputs}});
+    EXPECT_LT(error_of_product(problem, MeanSquaredError{}, {}), 1e-6) << name_of(kind_of(activation));
+  }
+}
+
+void add_names(const std::vector<Layer>& layers, std::set<std::string_view>& names) {
+  for (const Layer& layer : layers) {
+    names.insert(name_of(layer));
+    if (const auto* block = std::get_if<Residual>(&layer)) add_names(block->layers, names);
+  }
+}
+
+TEST(HessianVectorProduct, EveryLayerIsThere) {
+  std::set<std::string_view> names;
+  add_names(all_layers(), names);
+  for (const Layer& layer : each_alternative<Layer>()) {
+    EXPECT_TRUE(as_activation(layer).has_value() || names.contains(name_of(layer))) << name_of(layer);
+  }
+}
+
 TEST(HessianVectorProduct, InFloatIsThatInDouble) {
-  for (const Loss& loss : kLosses) {
+  for (const Loss& loss : all_losses()) {
     Problem<float> narrow;
     Problem<double> wide;
     std::copy(narrow.x.begin(), narrow.x.end(), wide.x.begin());

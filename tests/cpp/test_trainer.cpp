@@ -272,6 +272,25 @@ TYPED_TEST(Training, OnEpochSeesEachEpochAndStops) {
   EXPECT_EQ(trainer.epoch(), 3);
 }
 
+// The rows of the epochs before are there, and on_epoch finds its own.
+TYPED_TEST(Training, HistoryIsKeptWhereFitThrows) {
+  using T = TypeParam;
+  const Samples<T> samples(30, 4, 3);
+  Model<T> model = small_model<T>();
+  Trainer<T> trainer(model);
+  History history;
+  FitOptions<T> options{.epochs = 10, .batch_size = 8, .history = &history};
+  options.on_epoch = [&](const EpochResult& result) {
+    EXPECT_EQ(history.epochs.back(), result.epoch);
+    EXPECT_EQ(history.loss.back(), result.loss);
+    if (result.epoch == 2) model.parameter_block()[0] = std::numeric_limits<T>::quiet_NaN();
+    return true;
+  };
+  EXPECT_THROW(trainer.fit(samples.x(), samples.classes, options), NonFiniteLossError);
+  EXPECT_EQ(history.epochs, (std::vector<Index>{0, 1, 2}));
+  EXPECT_EQ(history.loss.size(), 3u);
+}
+
 // One fit whose on_epoch trains on other samples is as many fits of one epoch with that training between them.
 TYPED_TEST(Training, OnEpochMayCallTheTrainer) {
   using T = TypeParam;

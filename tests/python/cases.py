@@ -1,8 +1,8 @@
 """What the crossed tests try of every activation, loss, optimizer, schedule, layer and initialiser, by registry name.
 
-Whoever adds one writes an entry here, and its formula in `reference.py`, which is kept by hand; if PyTorch has it, the
-twin goes into `torch_reference.py`, else `twin=False` says that there is none. `test_registry.py` fails until the
-names here are those of the package. What the entry says of arguments and defaults is a promise to users.
+Whoever adds one writes an entry here, and its formula in `reference.py`, which is kept by hand. `test_registry.py`
+fails until the names here are those of the package. What the entry says of arguments and defaults is a promise to
+users.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -24,25 +25,26 @@ Draw = Callable[[np.random.Generator, int, int], npt.NDArray]  # (rng, samples, 
 
 # ---- the package's own lists ----
 
+INITIALIZER_NAMES = set(stoop._core.specs()["initializers"])
+
 
 def registry(kind: str) -> dict[str, Any]:
     """What the package has of a kind, by name: the only place here that knows where it keeps them."""
     if kind == "initializer":
-        return {name: getattr(initializers, name) for name in vars(initializers) if _is_initializer(name)}
+        return {name: getattr(initializers, name) for name in vars(initializers) if name in INITIALIZER_NAMES}
     modules = {"activation": activations, "layer": layers, "loss": losses, "optimizer": optimizers}
     module = modules.get(kind, schedules)
     own = [c for c in vars(module).values() if inspect.isclass(c) and c.__module__ == module.__name__]
     return {c.type_name: c for c in own if "type_name" in vars(c)}
 
 
-def _is_initializer(name: str) -> bool:
-    try:
-        return stoop._core.check_name("initializer", name) == name
-    except ValueError:
-        return False
-
-
 # ---- what is tried of each ----
+
+# What PyTorch has of the same: the name of a function of torch.nn.functional or of a class of torch.optim that takes
+# the same arguments by the same names, or a function that calls it: of (F, input, layer), (F, loss, output, target) or
+# (optimizer) -> (class, arguments). WRITTEN: PyTorch's convention is another, torch_reference.py has the formula.
+Twin = str | Callable[..., Any] | None
+WRITTEN = "torch_reference"
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ class Case:
 
     arguments: Arguments = field(default_factory=dict)
     others: tuple[Arguments, ...] = ()
-    twin: bool = True  # whether PyTorch has it
+    twin: Twin = None
 
     def variants(self) -> tuple[Arguments, ...]:
         """All arguments to try: first none at all, where it can be made like that."""
@@ -65,21 +67,25 @@ class Activation(Case):
 
 
 ACTIVATIONS = {
-    "identity": Activation(),
-    "relu": Activation(smooth=False, start="he_normal"),
+    "identity": Activation(twin=lambda _, x, layer: x),
+    "relu": Activation(smooth=False, start="he_normal", twin="relu"),
     "leaky_relu": Activation(
-        {"negative_slope": 0.01}, others=({"negative_slope": 0.2},), smooth=False, start="he_normal"
+        {"negative_slope": 0.01},
+        others=({"negative_slope": 0.2},),
+        smooth=False,
+        start="he_normal",
+        twin="leaky_relu",
     ),
-    "tanh": Activation(),
-    "sigmoid": Activation(),
-    "elu": Activation({"alpha": 1.0}, others=({"alpha": 0.7},), start="he_normal"),
-    "gelu": Activation({"approximate": "none"}, others=({"approximate": "tanh"},), start="he_normal"),
-    "silu": Activation(start="he_normal"),
-    "softplus": Activation(),
-    "selu": Activation(smooth=False),
-    "mish": Activation(start="he_normal"),
-    "hard_swish": Activation(smooth=False, start="he_normal"),
-    "relu6": Activation(smooth=False, start="he_normal"),
+    "tanh": Activation(twin="tanh"),
+    "sigmoid": Activation(twin="sigmoid"),
+    "elu": Activation({"alpha": 1.0}, others=({"alpha": 0.7},), start="he_normal", twin="elu"),
+    "gelu": Activation({"approximate": "none"}, others=({"approximate": "tanh"},), start="he_normal", twin="gelu"),
+    "silu": Activation(start="he_normal", twin="silu"),
+    "softplus": Activation(twin="softplus"),
+    "selu": Activation(smooth=False, twin="selu"),
+    "mish": Activation(start="he_normal", twin="mish"),
+    "hard_swish": Activation(smooth=False, start="he_normal", twin="hardswish"),
+    "relu6": Activation(smooth=False, start="he_normal", twin="relu6"),
 }
 
 
@@ -123,30 +129,45 @@ class Loss(Case):
         return -(-about // self.multiple) * self.multiple
 
 
+def focal(F: Any, loss: Any, output: Any, target: Any) -> Any:
+    p = F.sigmoid(output)
+    wrong = p * (1.0 - target) + (1.0 - p) * target
+    return F.binary_cross_entropy_with_logits(output, target, reduction="none") * wrong**loss.gamma
+
+
+def gaussian_nll(F: Any, _: Any, output: Any, target: Any) -> Any:
+    mean, log_variance = output.tensor_split(2, 1)
+    return F.gaussian_nll_loss(mean, target, log_variance.exp(), eps=1e-30, reduction="none")
+
+
 LOSSES = {
     "softmax_cross_entropy": Loss(
         {"label_smoothing": 0.0},
         others=({"label_smoothing": 0.2},),
         targets={"classes": draw_classes, "rows": draw_rows},
         output="softmax",
+        twin="cross_entropy",
     ),
     "binary_cross_entropy": Loss(
-        targets={"labels": draw_labels, "probabilities": draw_probabilities}, output="sigmoid"
+        targets={"labels": draw_labels, "probabilities": draw_probabilities},
+        output="sigmoid",
+        twin="binary_cross_entropy_with_logits",
     ),
-    "mse": Loss(),
-    "mae": Loss(),
-    "huber": Loss({"delta": 1.0}, others=({"delta": 0.7},)),
-    "quantile": Loss({"q": 0.5}, others=({"q": 0.9},), twin=False),
-    "poisson": Loss({"log_input": True}, targets={"counts": draw_counts}, most=80.0),
-    "log_cosh": Loss(twin=False),
+    "mse": Loss(twin="mse_loss"),
+    "mae": Loss(twin="l1_loss"),
+    "huber": Loss({"delta": 1.0}, others=({"delta": 0.7},), twin="huber_loss"),
+    "quantile": Loss({"q": 0.5}, others=({"q": 0.9},)),
+    "poisson": Loss({"log_input": True}, targets={"counts": draw_counts}, most=80.0, twin="poisson_nll_loss"),
+    "log_cosh": Loss(),
     "focal": Loss(
         {"gamma": 2.0},
         others=({"gamma": 0.5},),
         targets={"labels": draw_labels, "probabilities": draw_probabilities},
         output="sigmoid",
+        twin=focal,
     ),
-    "hinge": Loss(targets={"labels": draw_labels}, output="sigmoid", twin=False),
-    "gaussian_nll": Loss(multiple=2, targets={"values": draw_means}, most=80.0),
+    "hinge": Loss(targets={"labels": draw_labels}, output="sigmoid"),
+    "gaussian_nll": Loss(multiple=2, targets={"values": draw_means}, most=80.0, twin=gaussian_nll),
 }
 
 
@@ -164,6 +185,17 @@ class Optimizer(Case):
     full_batch: bool = False
 
 
+def like_adam(kind: str, *names: str) -> Callable[[Any], tuple[str, Arguments]]:
+    """The twin that takes betas, eps and arguments of the same names."""
+    more = {"betas": lambda o: (o.beta1, o.beta2), "eps": lambda o: o.eps}
+    more |= {name: attrgetter(name) for name in names}
+    return lambda o: (kind, {name: value(o) for name, value in more.items()})
+
+
+def like_rmsprop(o: Any) -> tuple[str, Arguments]:
+    return "RMSprop", {"alpha": o.rho, "eps": o.eps, "momentum": o.momentum, "centered": o.centered}
+
+
 _ADAM = {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8}
 OPTIMIZERS = {
     "sgd": Optimizer(
@@ -176,9 +208,16 @@ OPTIMIZERS = {
         default_rate=0.01,
         rate=0.05,
         solving=0.05,
+        twin=WRITTEN,
     ),
     "adagrad": Optimizer(
-        {"eps": 1e-10}, others=({"eps": 1e-3},), default_rate=0.01, rate=0.01, solving=4.0, squares=True
+        {"eps": 1e-10},
+        others=({"eps": 1e-3},),
+        default_rate=0.01,
+        rate=0.01,
+        solving=4.0,
+        squares=True,
+        twin="Adagrad",
     ),
     "rmsprop": Optimizer(
         {"rho": 0.9, "eps": 1e-8, "momentum": 0.0, "centered": False},
@@ -189,40 +228,62 @@ OPTIMIZERS = {
         ),
         solving=schedules.Exponential(0.3, 0.98),
         squares=True,
+        twin=like_rmsprop,
     ),
     "adam": Optimizer(
         {**_ADAM, "amsgrad": False},
         others=({"beta1": 0.8, "beta2": 0.99, "eps": 1e-3}, {"amsgrad": True, "beta2": 0.5}),
         squares=True,
+        twin=like_adam("Adam", "amsgrad"),
     ),
     "adamw": Optimizer(
         {**_ADAM, "amsgrad": False, "weight_decay": 0.01},
         others=({"weight_decay": 0.1}, {"weight_decay": 0.1, "amsgrad": True, "beta2": 0.5}),
         squares=True,
+        twin=like_adam("AdamW", "amsgrad"),
     ),
-    "nadam": Optimizer({**_ADAM, "momentum_decay": 0.004}, others=({"momentum_decay": 0.5},), squares=True),
+    "nadam": Optimizer(
+        {**_ADAM, "momentum_decay": 0.004}, others=({"momentum_decay": 0.5},), squares=True, twin=WRITTEN
+    ),
     "lion": Optimizer(
         {"beta1": 0.9, "beta2": 0.99, "weight_decay": 0.0},
         others=({"weight_decay": 0.1},),
         default_rate=1e-4,
         solving=schedules.Exponential(0.3, 0.99),
+        twin=WRITTEN,
     ),
     "adadelta": Optimizer(
-        {"rho": 0.9, "eps": 1e-6}, others=({"rho": 0.5, "eps": 1e-3},), default_rate=1.0, rate=1.0, solving=2.0, squares=True
+        {"rho": 0.9, "eps": 1e-6},
+        others=({"rho": 0.5, "eps": 1e-3},),
+        default_rate=1.0,
+        rate=1.0,
+        solving=2.0,
+        squares=True,
+        twin=lambda o: ("Adadelta", {"rho": o.rho, "eps": o.eps}),
     ),
-    "adamax": Optimizer({**_ADAM}, others=({"beta1": 0.8, "beta2": 0.9, "eps": 1e-3},), default_rate=0.002),
-    "radam": Optimizer({**_ADAM}, others=({"beta1": 0.8, "beta2": 0.9, "eps": 1e-3},), squares=True),
+    "adamax": Optimizer(
+        {**_ADAM},
+        others=({"beta1": 0.8, "beta2": 0.9, "eps": 1e-3},),
+        default_rate=0.002,
+        twin=like_adam("Adamax"),
+    ),
+    "radam": Optimizer(
+        {**_ADAM},
+        others=({"beta1": 0.8, "beta2": 0.9, "eps": 1e-3},),
+        squares=True,
+        twin=like_adam("RAdam"),
+    ),
     "rprop": Optimizer(
         {"eta_minus": 0.5, "eta_plus": 1.2, "min_step_size": 1e-6, "max_step_size": 50.0},
         others=({"eta_minus": 0.3, "eta_plus": 1.5, "min_step_size": 1e-4, "max_step_size": 0.02},),
         default_rate=0.01,
         solving=0.01,
+        twin=lambda o: ("Rprop", {"etas": (o.eta_minus, o.eta_plus), "step_sizes": (o.min_step_size, o.max_step_size)}),
     ),
     "lamb": Optimizer(
         {"beta1": 0.9, "beta2": 0.999, "eps": 1e-6, "weight_decay": 0.01},
         others=({"weight_decay": 0.1, "beta2": 0.9}, {"weight_decay": 0.0, "eps": 1e-3}),
         squares=True,
-        twin=False,
     ),
     "lbfgs": Optimizer(
         {"history_size": 10, "max_evaluations": 25},
@@ -230,7 +291,6 @@ OPTIMIZERS = {
         default_rate=1.0,
         rate=1.0,
         full_batch=True,
-        twin=False,
     ),
     "newton_cg": Optimizer(
         {"cg_iterations": 50, "max_evaluations": 25, "saddle_tolerance": 1e-6},
@@ -238,7 +298,6 @@ OPTIMIZERS = {
         default_rate=1.0,
         rate=1.0,
         full_batch=True,
-        twin=False,
     ),
 }
 

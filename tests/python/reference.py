@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import asdict, fields
-from dataclasses import replace
+from dataclasses import asdict, fields, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -301,7 +300,9 @@ def radam(
     return w - lr * np.sqrt(rectified * (1.0 - beta2**t)) * m / (1.0 - beta1**t) / (np.sqrt(v) + eps)
 
 
-def rprop(w: Any, g: Any, _: int, s: State, lr: float, eta_minus: float = 0.5, eta_plus: float = 1.2, **more: Any) -> Any:
+def rprop(
+    w: Any, g: Any, _: int, s: State, lr: float, eta_minus: float = 0.5, eta_plus: float = 1.2, **more: Any
+) -> Any:
     agrees = np.sign(g) * np.sign(s.get("g", np.zeros_like(g)))
     factor = np.where(agrees > 0, eta_plus, np.where(agrees < 0, eta_minus, 1.0))
     limits = more.get("min_step_size", 1e-6), more.get("max_step_size", 50.0)
@@ -377,7 +378,9 @@ SCHEDULES: dict[str, Callable[[Any, int], float]] = {
     "polynomial": lambda s, t: s.end + (s.lr - s.end) * (1.0 - min(t / s.steps, 1.0)) ** s.power,
     "cosine": lambda s, t: half_cosine(s.lr, s.end, min(t / s.steps, 1.0)),
     "one_cycle": one_cycle,
-    "cos_log4": lambda s, t: s.lr * (1.0 - math.cos(2.0 * math.pi * math.log2(1.0 + 15.0 * min(t / s.steps, 1.0)))) / 2.0,
+    "cos_log4": lambda s, t: (
+        s.lr * (1.0 - math.cos(2.0 * math.pi * math.log2(1.0 + 15.0 * min(t / s.steps, 1.0)))) / 2.0
+    ),
     "flat_cosine": lambda s, t: half_cosine(
         s.lr, s.end, min(max(t / s.steps - s.pct_start, 0.0) / (1.0 - s.pct_start), 1.0)
     ),
@@ -386,9 +389,7 @@ SCHEDULES: dict[str, Callable[[Any, int], float]] = {
         t - max((start for start in s.milestones if t >= start), default=0),
     ),
     "cosine_restarts": lambda s, t: (
-        half_cosine(s.lr, s.end, t / s.T_0)
-        if t < s.T_0
-        else rate_at(replace(s, T_0=s.T_0 * s.T_mult), t - s.T_0)
+        half_cosine(s.lr, s.end, t / s.T_0) if t < s.T_0 else rate_at(replace(s, T_0=s.T_0 * s.T_mult), t - s.T_0)
     ),
     "cyclic": cyclic,
     "custom": lambda s, t: s.function(t),

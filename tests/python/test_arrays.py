@@ -251,7 +251,7 @@ STRANGERS: dict[str, tuple[Callable[[], Any], tuple[str, ...]]] = {
 @pytest.mark.parametrize("kind", STRANGERS)
 def test_a_column_that_is_no_number_is_named(kind: str) -> None:
     make, patterns = STRANGERS[kind]
-    with refused(TypeError, r"\[predict\] X has dtype|column", *patterns):
+    with refused(TypeError, r"\[Model.predict\] X has dtype|column", *patterns):
         make_model().predict(make())
 
 
@@ -289,7 +289,7 @@ NO_ARRAYS: dict[str, tuple[Callable[[], Any], str]] = {
 @pytest.mark.parametrize("kind", NO_ARRAYS)
 def test_what_is_no_array_is_named(kind: str) -> None:
     make, hint = NO_ARRAYS[kind]
-    with refused(TypeError, r"\[predict\]", hint):
+    with refused(TypeError, r"\[Model.predict\]", hint):
         make_model().predict(make())
 
 
@@ -297,7 +297,7 @@ def test_what_is_no_array_is_named(kind: str) -> None:
     "empty", [TABLE.astype(object).iloc[:0], TABLE.iloc[:, :0], np.empty((0, 3), object), pl.DataFrame(), pa.table({})]
 )
 def test_tables_without_rows_or_columns(empty: Any) -> None:
-    with refused(ValueError, r"\[predict\] X (is empty|has shape)"):
+    with refused(ValueError, r"\[Model.predict\] X (is empty|has shape)"):
         make_model().predict(empty)
 
 
@@ -306,7 +306,7 @@ def test_an_array_that_cannot_be_read() -> None:
         def __array__(self, *_: Any, **__: Any) -> Any:
             raise RuntimeError("can't convert device tensor, copy it to the host first")
 
-    with refused(TypeError, r"\[predict\] X is a OnDevice", "copy it to the host", "NumPy"):
+    with refused(TypeError, r"\[Model.predict\] X is a OnDevice", "copy it to the host", "NumPy"):
         make_model().predict(OnDevice())
 
 

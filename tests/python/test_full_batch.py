@@ -200,9 +200,9 @@ def test_a_first_loss_that_is_no_number_changes_nothing() -> None:
     before = flat(model.parameters())
     trainer = stoop.Trainer(model, loss="mse", optimizer="lbfgs")
     targets = np.eye(3, dtype=np.float32)[y]
-    with pytest.raises(stoop.NonFiniteLossError, match=r"\[fit\] .*first outputs"):
+    with pytest.raises(stoop.NonFiniteLossError, match=r"\[Trainer.fit\] .*first outputs"):
         trainer.fit(X, targets, batch_size=len(X), verbose=0)
-    with pytest.raises(stoop.NonFiniteLossError, match=r"\[step\] .*first outputs"):
+    with pytest.raises(stoop.NonFiniteLossError, match=r"\[Trainer.step\] .*first outputs"):
         trainer.step(X, targets)
     assert np.array_equal(flat(model.parameters()), before)
 

@@ -90,7 +90,7 @@ def test_a_non_finite_loss_names_its_cause_and_the_call(call: str) -> None:
     def cause(trainer: Any) -> str:
         with pytest.raises(stoop.NonFiniteLossError) as caught:
             trainer.step(X, y) if call == "step" else trainer.fit(X, y, epochs=3, batch_size=10, verbose=0)
-        assert str(caught.value).startswith(f"[{call}] ")
+        assert str(caught.value).startswith(f"[Trainer.{call}] ")
         return caught.value.cause
 
     trainer = make_trainer("mse")

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -25,22 +26,14 @@ torch.set_num_threads(1)  # these models are tiny
 
 Tensors = dict[str, torch.Tensor]
 
-# By registry name, like all tables here: the function of the input and the layer.
-ACTIVATIONS: dict[str, Callable[..., torch.Tensor]] = {
-    "identity": lambda x, _: x,
-    "relu": lambda x, _: F.relu(x),
-    "leaky_relu": lambda x, layer: F.leaky_relu(x, layer.negative_slope),
-    "elu": lambda x, layer: F.elu(x, layer.alpha),
-    "gelu": lambda x, layer: F.gelu(x, approximate=layer.approximate),
-    "silu": lambda x, _: F.silu(x),
-    "sigmoid": lambda x, _: torch.sigmoid(x),
-    "tanh": lambda x, _: torch.tanh(x),
-    "softplus": lambda x, _: F.softplus(x),
-    "selu": lambda x, _: F.selu(x),
-    "mish": lambda x, _: F.mish(x),
-    "hard_swish": lambda x, _: F.hardswish(x),
-    "relu6": lambda x, _: F.relu6(x),
-}
+
+def arguments_of(spec: Any) -> dict[str, Any]:
+    return {field.name: getattr(spec, field.name) for field in fields(spec) if field.name != "trainable"}
+
+
+def activate(x: torch.Tensor, layer: Any) -> torch.Tensor:
+    twin = cases.ACTIVATIONS[layer.type_name].twin
+    return getattr(F, twin)(x, **arguments_of(layer)) if isinstance(twin, str) else twin(F, x, layer)
 
 
 class Network:
@@ -97,7 +90,7 @@ class Network:
             if activation is None:
                 return x
             activation = cases.registry("activation")[activation]() if isinstance(activation, str) else activation
-            return ACTIVATIONS[activation.type_name](x, activation)
+            return activate(x, activation)
         if kind == "batch_norm":
             return self._batch_norm(layer, path, x, training)
         if kind == "layer_norm":
@@ -107,7 +100,7 @@ class Network:
             branch = self._chain(layer.layers, f"{path}.", x, training)
             projection = self.parameters.get(f"{path}.projection.weight")
             return branch + (x if projection is None else F.linear(x, projection))
-        return ACTIVATIONS[layer.type_name](x, layer)
+        return activate(x, layer)
 
     def _batch_norm(self, layer: Any, path: str, x: torch.Tensor, training: bool) -> torch.Tensor:
         gamma, beta = self.parameters[f"{path}.gamma"], self.parameters[f"{path}.beta"]
@@ -123,31 +116,12 @@ class Network:
 # ---- losses: one value per sample, then the weighted mean ----
 
 
-LOSSES: dict[str, Callable[..., torch.Tensor]] = {
-    "softmax_cross_entropy": lambda loss, output, target: F.cross_entropy(
-        output, target, label_smoothing=loss.label_smoothing, reduction="none"
-    ),
-    "binary_cross_entropy": lambda _, output, target: F.binary_cross_entropy_with_logits(
-        output, target, reduction="none"
-    ),
-    "mse": lambda _, output, target: F.mse_loss(output, target, reduction="none"),
-    "mae": lambda _, output, target: F.l1_loss(output, target, reduction="none"),
-    "huber": lambda loss, output, target: F.huber_loss(output, target, reduction="none", delta=loss.delta),
-    "poisson": lambda loss, output, target: F.poisson_nll_loss(
-        output, target, log_input=loss.log_input, reduction="none"
-    ),
-    "focal": lambda loss, output, target: (
-        F.binary_cross_entropy_with_logits(output, target, reduction="none")
-        * (torch.sigmoid(output) * (1.0 - target) + torch.sigmoid(-output) * target) ** loss.gamma
-    ),
-    "gaussian_nll": lambda _, output, target: F.gaussian_nll_loss(
-        output.tensor_split(2, 1)[0], target, output.tensor_split(2, 1)[1].exp(), eps=1e-30, reduction="none"
-    ),
-}
-
-
 def per_sample(loss: Any, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    values = LOSSES[loss.type_name](loss, output, target)
+    twin = cases.LOSSES[loss.type_name].twin
+    if isinstance(twin, str):
+        values = getattr(F, twin)(output, target, **arguments_of(loss), reduction="none")
+    else:
+        values = twin(F, loss, output, target)
     return values if values.ndim == 1 else values.mean(dim=1)
 
 
@@ -166,24 +140,25 @@ def make_update(optimizer: Any, network: Network) -> Update:
     decay = getattr(optimizer, "weight_decay", 0.0)
     groups = [{"params": decayed, "weight_decay": decay}, {"params": others, "weight_decay": 0.0}]
     groups = [group for group in groups if group["params"]]
-    return OPTIMIZERS[optimizer.type_name](optimizer, groups)
+    twin = cases.OPTIMIZERS[optimizer.type_name].twin
+    if twin == cases.WRITTEN:
+        return OPTIMIZERS[optimizer.type_name](optimizer, groups)
+    if isinstance(twin, str):
+        names = [name for name in arguments_of(optimizer) if name not in ("learning_rate", "weight_decay")]
+        return _torch_update(twin, {name: getattr(optimizer, name) for name in names}, groups)
+    return _torch_update(*twin(optimizer), groups)
 
 
-def _of(make: Callable[[Any], tuple[Any, dict[str, Any]]]) -> Callable[[Any, list[dict[str, Any]]], Update]:
-    """An update by a class of torch.optim and its arguments, a function of our optimizer."""
+def _torch_update(kind: str, arguments: dict[str, Any], groups: list[dict[str, Any]]) -> Update:
+    """An update by a class of torch.optim."""
+    twin = getattr(torch.optim, kind)(groups, lr=1.0, **arguments)
 
-    def start(ours: Any, groups: list[dict[str, Any]]) -> Update:
-        kind, arguments = make(ours)
-        twin = kind(groups, lr=1.0, **arguments)
+    def update(lr: float) -> None:
+        for group in twin.param_groups:
+            group["lr"] = lr
+        twin.step()
 
-        def update(lr: float) -> None:
-            for group in twin.param_groups:
-                group["lr"] = lr
-            twin.step()
-
-        return update
-
-    return start
+    return update
 
 
 def _each(groups: list[dict[str, Any]]) -> Iterator[tuple[torch.Tensor, float]]:
@@ -208,7 +183,7 @@ def _dampened_sgd(ours: Any, groups: list[dict[str, Any]]) -> Update:
 def _sgd(ours: Any, groups: list[dict[str, Any]]) -> Update:
     if ours.dampening:
         return _dampened_sgd(ours, groups)
-    return _of(lambda o: (torch.optim.SGD, {"momentum": o.momentum, "nesterov": o.nesterov}))(ours, groups)
+    return _torch_update("SGD", {"momentum": ours.momentum, "nesterov": ours.nesterov}, groups)
 
 
 def _nadam(ours: Any, groups: list[dict[str, Any]]) -> Update:
@@ -252,33 +227,8 @@ def _lion(ours: Any, groups: list[dict[str, Any]]) -> Update:
     return update
 
 
-def _betas(ours: Any) -> dict[str, Any]:
-    return {"betas": (ours.beta1, ours.beta2), "eps": ours.eps}
-
-
-OPTIMIZERS: dict[str, Callable[[Any, list[dict[str, Any]]], Update]] = {
-    "sgd": _sgd,
-    "adagrad": _of(lambda o: (torch.optim.Adagrad, {"eps": o.eps})),
-    "rmsprop": _of(
-        lambda o: (
-            torch.optim.RMSprop,
-            {"alpha": o.rho, "eps": o.eps, "momentum": o.momentum, "centered": o.centered},
-        )
-    ),
-    "adam": _of(lambda o: (torch.optim.Adam, {**_betas(o), "amsgrad": o.amsgrad})),
-    "adamw": _of(lambda o: (torch.optim.AdamW, {**_betas(o), "amsgrad": o.amsgrad})),
-    "nadam": _nadam,
-    "lion": _lion,
-    "adadelta": _of(lambda o: (torch.optim.Adadelta, {"rho": o.rho, "eps": o.eps})),
-    "adamax": _of(lambda o: (torch.optim.Adamax, _betas(o))),
-    "radam": _of(lambda o: (torch.optim.RAdam, _betas(o))),
-    "rprop": _of(
-        lambda o: (
-            torch.optim.Rprop,
-            {"etas": (o.eta_minus, o.eta_plus), "step_sizes": (o.min_step_size, o.max_step_size)},
-        )
-    ),
-}
+# Those that cases.py calls WRITTEN.
+OPTIMIZERS: dict[str, Callable[[Any, list[dict[str, Any]]], Update]] = {"sgd": _sgd, "nadam": _nadam, "lion": _lion}
 
 
 # ---- schedules: the learning rate of update t = 0, 1, 2, ... ----
@@ -290,7 +240,9 @@ def rate_at(schedule: Any, t: int) -> float:
     if make is None:
         return reference.rate_at(schedule, t)
     scheduler = make(schedule)
-    for _ in range(min(t, schedule.steps - 1) if schedule.type_name == "one_cycle" else t):  # it ends with its last step
+    for _ in range(
+        min(t, schedule.steps - 1) if schedule.type_name == "one_cycle" else t
+    ):  # it ends with its last step
         scheduler.optimizer.step()
         scheduler.step()
     return scheduler.get_last_lr()[0]

@@ -46,7 +46,7 @@ struct STOOP_API FileError : std::system_error {
 // The loss or a gradient became infinite or NaN, or an update became so long that the parameters might. `what` says
 // which. The model keeps its last good parameters. Python: stoop.NonFiniteLossError.
 struct STOOP_API NonFiniteLossError : std::runtime_error {
-  NonFiniteLossError(Index step, Index epoch, std::string cause, std::string_view where = "fit",
+  NonFiniteLossError(Index step, Index epoch, std::string cause, std::string_view where = "Trainer.fit",
                      std::string_view what = "the loss or its gradient is not finite");
   Index step;         // number of updates in the parameters that were kept
   Index epoch;        // number of epochs completed

@@ -145,7 +145,8 @@ struct NewtonCG {
   double saddle_tolerance = 1e-6;
 };
 
-using Optimizer = std::variant<SGD, AdaGrad, RMSProp, Adam, AdamW, Nadam, Lion, Adadelta, Adamax, RAdam, Rprop, Lamb, LBFGS, NewtonCG>;
+using Optimizer = std::variant<SGD, AdaGrad, RMSProp, Adam, AdamW, Nadam, Lion, Adadelta, Adamax, RAdam, Rprop, Lamb,
+                               LBFGS, NewtonCG>;
 
 inline constexpr int kOptimizerCount = static_cast<int>(std::variant_size_v<Optimizer>);
 

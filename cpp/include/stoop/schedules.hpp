@@ -202,12 +202,11 @@ struct Custom {
   Per per = Per::step;
 };
 
-using Schedule = std::variant<Constant, Step, Piecewise, Exponential, InverseTime, Power, InverseSqrt, Linear,
-                              Polynomial, Cosine, Warmup, OneCycle, CosLog4, FlatCosine, Sequential, CosineRestarts, Cyclic, Custom>;
+using Schedule =
+    std::variant<Constant, Step, Piecewise, Exponential, InverseTime, Power, InverseSqrt, Linear, Polynomial, Cosine,
+                 Warmup, OneCycle, CosLog4, FlatCosine, Sequential, CosineRestarts, Cyclic, Custom>;
 
 STOOP_API std::string_view name_of(const Schedule& schedule);  // "constant", "step", ...
-STOOP_API std::string_view name_of(CyclicMode mode);  // "triangular", ...
-STOOP_API CyclicMode cyclic_mode_from_name(std::string_view name, std::string_view where = "Cyclic");
 // Throws ValueError with the nearest valid name. "custom" is no valid name.
 STOOP_API Schedule schedule_from_name(std::string_view name, std::string_view where = "learning_rate");
 

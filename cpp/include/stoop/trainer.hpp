@@ -82,6 +82,7 @@ struct EpochResult {
 
 // One value per epoch in each column.
 struct History {
+  std::vector<Index> epochs;  // 0-based, counted over all calls of fit
   std::vector<double> loss, accuracy, val_loss, val_accuracy, learning_rate, grad_norm, samples_per_second;
   bool interrupted = false;  // a callback asked to stop
 };
@@ -109,6 +110,8 @@ struct FitOptions {
   LastBatch last_batch = LastBatch::keep;
   std::optional<InputView> validation_x{};
   Targets<T> validation_y{};
+  // Gets the rows as they come, each before on_epoch is called; has them also where `fit` throws.
+  History* history = nullptr;
   // Is called after each epoch; if it returns false, the fit ends. It may call this trainer, also to train, and change the
   // parameters of the model: the next epoch goes on from there. The fit throws ValueError if the model then has other
   // layers or holds the average.

@@ -57,7 +57,6 @@ void read(const json& value, const std::string& where, Layer& out);
 template <Choice T>
 void read(const json& value, const std::string& where, T& out);
 void read(const json& value, const std::string& where, schedules::Per& out);
-void read(const json& value, const std::string& where, schedules::CyclicMode& out);
 void read(const json& value, const std::string& where, Precision& out);
 void read(const json& value, const std::string& where, OutputKind& out);
 void read(const json& value, const std::string& where, ClassNames& out);
@@ -140,12 +139,6 @@ void read(const json& value, const std::string& where, schedules::Per& out) {
   out = name == "step" ? schedules::Per::step : schedules::Per::epoch;
 }
 
-void read(const json& value, const std::string& where, schedules::CyclicMode& out) {
-  std::string name;
-  read(value, where, name);
-  out = schedules::cyclic_mode_from_name(name, where);
-}
-
 void read(const json& value, const std::string& where, Precision& out) {
   std::string name;
   read(value, where, name);
@@ -218,7 +211,6 @@ OrderedJson write(const std::string& value) { return value; }
 OrderedJson write(const Precision& value) { return name_of(value); }
 OrderedJson write(const OutputKind& value) { return name_of(value); }
 
-OrderedJson write(const schedules::CyclicMode& value) { return schedules::name_of(value); }
 OrderedJson write(const schedules::Per& value) { return value == schedules::Per::step ? "step" : "epoch"; }
 
 template <class T>

@@ -54,7 +54,7 @@ struct Model<T>::Impl {
   AlignedBuffer<T> parameter_block;
   AlignedBuffer<T> buffer_block;
   const OpTable<T>* ops = nullptr;
-  bool output_given = false;  // by the caller, not by training
+  bool output_given = false;              // by the caller, not by training
   std::shared_ptr<const Plan> few, many;  // inference plans for few and for many rows; copies of the model share them
 
   Impl(ModelConfig settings, bool draws)

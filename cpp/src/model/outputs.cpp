@@ -51,23 +51,23 @@ void check_output(const std::optional<OutputKind>& output, Index outputs) {
 void check_classes(const std::optional<ClassNames>& classes, Index outputs) {
   if (!classes) return;
   if (std::find(kClassTypes.begin(), kClassTypes.end(), classes->dtype) == kClassTypes.end()) {
-    throw_unknown_name("classes", "dtype", classes->dtype, kClassTypes);
+    throw_unknown_name("Model", "dtype of classes", classes->dtype, kClassTypes);
   }
   const auto expected = static_cast<std::size_t>(outputs == 1 ? 2 : outputs);
   if (classes->names.size() != expected) {
-    throw_value_error("classes",
-                      std::to_string(classes->names.size()) + " names for " + std::to_string(outputs) +
+    throw_value_error("Model",
+                      "classes are " + std::to_string(classes->names.size()) + " names for " + std::to_string(outputs) +
                           (outputs == 1 ? " output" : " outputs"),
                       "expected " + std::to_string(expected), "name each class once, in the order of the outputs");
   }
   std::set<std::string_view> seen;
   for (const std::string& name : classes->names) {
     if (!is_of_type(name, classes->dtype)) {
-      throw_value_error("classes", in_quotes(name) + " is no " + classes->dtype, "expected names of their dtype",
-                        "give them as text of dtype \"str\"");
+      throw_value_error("Model", "the class " + in_quotes(name) + " is no " + classes->dtype,
+                        "expected names of their dtype", "give them as text of dtype \"str\"");
     }
     if (seen.insert(name).second) continue;
-    throw_value_error("classes", in_quotes(name) + " is there twice", "expected names that differ",
+    throw_value_error("Model", "the class " + in_quotes(name) + " is there twice", "expected names that differ",
                       "name each class once, in the order of the outputs");
   }
 }

@@ -323,7 +323,8 @@ void run(Kind<StepKind::stored_gradient>, const StepContext<T>& context, const S
 constexpr bool is_run_by_walk(StepKind kind) {
   return kind == StepKind::gather || kind == StepKind::gather_targets || kind == StepKind::loss ||
          kind == StepKind::loss_tangent || kind == StepKind::check_loss || kind == StepKind::check_gradient ||
-         kind == StepKind::update_parameter || kind == StepKind::apply_update || kind == StepKind::limit_norm || kind == StepKind::update_statistics;
+         kind == StepKind::update_parameter || kind == StepKind::apply_update || kind == StepKind::limit_norm ||
+         kind == StepKind::update_statistics;
 }
 
 // True if there is an overload of `run` for a kind and a part, which is a Slice or a GradientBlock.

@@ -50,7 +50,13 @@ class TeamRun final : public Work {
         run_(run),
         segment_(segment),
         shares_(shares),
-        blocks_{plan_, ops_, run_, executor.penalties_.data(), executor.grad_sums_.data(), executor.grad_norms_.data(), executor.block_norms_.data()},
+        blocks_{plan_,
+                ops_,
+                run_,
+                executor.penalties_.data(),
+                executor.grad_sums_.data(),
+                executor.grad_norms_.data(),
+                executor.block_norms_.data()},
         loss_(plan_, ops_, run_, executor.loss_memory_),
         halt_(run.stops_within ? segment.poller : nullptr, mode_) {
     for (int share = 0; share < shares; ++share) place_of(share) = beginning(share);
@@ -85,8 +91,8 @@ class TeamRun final : public Work {
  private:
   // This is done once for an update, not for every batch of it.
   static bool is_of_update(StepKind kind) {
-    return kind == StepKind::check_gradient || kind == StepKind::update_parameter ||
-           kind == StepKind::apply_update || kind == StepKind::limit_norm;
+    return kind == StepKind::check_gradient || kind == StepKind::update_parameter || kind == StepKind::apply_update ||
+           kind == StepKind::limit_norm;
   }
 
   using Place = typename TeamExecutor<T>::Place;

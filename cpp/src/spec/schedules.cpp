@@ -61,7 +61,8 @@ double value_at(const CosineRestarts& s, Index t) {
   if (s.T_mult == 1) t %= length;
   while (t >= length) {
     t -= length;
-    length = s.T_mult < std::numeric_limits<Index>::max() / length ? length * s.T_mult : std::numeric_limits<Index>::max();
+    length =
+        s.T_mult < std::numeric_limits<Index>::max() / length ? length * s.T_mult : std::numeric_limits<Index>::max();
   }
   return half_cosine(s.lr, s.end, real(t) / real(length));
 }
@@ -137,16 +138,6 @@ void fill(const Sequential& s, Index step, Index epoch, std::span<double> out) {
 
 }  // namespace
 
-constexpr std::array<std::string_view, 3> kCyclicModes = {"triangular", "triangular2", "exp_range"};
-
-std::string_view name_of(CyclicMode mode) { return kCyclicModes[static_cast<std::size_t>(mode)]; }
-
-CyclicMode cyclic_mode_from_name(std::string_view name, std::string_view where) {
-  const auto found = std::find(kCyclicModes.begin(), kCyclicModes.end(), name);
-  if (found == kCyclicModes.end()) throw_unknown_name(where, "mode", name, kCyclicModes);
-  return static_cast<CyclicMode>(found - kCyclicModes.begin());
-}
-
 std::string_view name_of(const Schedule& schedule) { return kNamesOf<Schedule>[schedule.index()]; }
 
 Schedule schedule_from_name(std::string_view name, std::string_view where) {
@@ -215,8 +206,8 @@ void Spec<schedules::Sequential>::check(const S& s) {
   Index last = 0;
   for (const Index milestone : s.milestones) {
     if (milestone <= last) {
-      throw_value_error(kClass, "the milestones are not in order", "expected each above the one before, the first above 0",
-                        "sort them");
+      throw_value_error(kClass, "the milestones are not in order",
+                        "expected each above the one before, the first above 0", "sort them");
     }
     last = milestone;
   }

@@ -230,6 +230,11 @@ struct Spec<schedules::CosineRestarts> {
 };
 
 template <>
+struct Choices<schedules::CyclicMode> {
+  static constexpr const char* kNames[] = {"triangular", "triangular2", "exp_range"};
+};
+
+template <>
 struct Spec<schedules::Cyclic> {
   using S = schedules::Cyclic;
   static constexpr const char* kName = "cyclic";
@@ -238,7 +243,8 @@ struct Spec<schedules::Cyclic> {
       schedules::rate("base_lr", &S::base_lr), schedules::rate("max_lr", &S::max_lr),
       schedules::count("step_size_up", &S::step_size_up, Key::optional),
       Field{"step_size_down", &S::step_size_down, at_least(1), "leave it out to take step_size_up"},
-      plain("mode", &S::mode), schedules::positive("gamma", &S::gamma, Key::optional));
+      choice("mode", &S::mode, "triangular is usual", Key::optional),
+      schedules::positive("gamma", &S::gamma, Key::optional));
 };
 
 // No file can hold it.

@@ -14,6 +14,7 @@ namespace {
 constexpr const char* kWhere = "Trainer.fit";
 
 void append(History& history, const EpochResult& result, bool has_accuracy, bool has_validation) {
+  history.epochs.push_back(result.epoch);
   history.loss.push_back(result.loss);
   history.learning_rate.push_back(result.learning_rate);
   history.grad_norm.push_back(result.grad_norm);
@@ -77,7 +78,9 @@ template <class T>
 History run_epochs(TrainerCore<T>& core, const FitOptions<T>& options, const Dataset<T>* validation,
                    const RunOne& run_one) {
   const bool has_validation = validation != nullptr;
-  History history;
+  History own;
+  History& history = options.history != nullptr ? *options.history : own;
+  history.interrupted = false;
   for (Index i = 0; i < options.epochs && !history.interrupted; ++i) {
     core.bind_model(kWhere);
     core.check_not_swapped(kWhere);
@@ -98,7 +101,7 @@ std::optional<EpochResult> run_epoch(TrainerCore<T>& core, const Dataset<T>& dat
   Epoch<T> epoch(core, data, how, poller);
   const EpochEnd end = epoch.advance(how.samples);
   core.refuse_bad_data(kWhere, data.x(), end);
-  if (end.status == RunStatus::not_finite) core.refuse_update("fit", end.rate, end, end.updates);
+  if (end.status == RunStatus::not_finite) core.refuse_update(kWhere, end.rate, end, end.updates);
   interrupted = end.status == RunStatus::interrupted;
   if (!epoch.is_complete()) return std::nullopt;
   return epoch.result();
@@ -121,7 +124,7 @@ History fit_full_batch(TrainerCore<T>& core, const Dataset<T>& data, const FitOp
   History history = run_epochs<T>(core, options, validation, [&](bool& interrupted) {
     const std::span<T> now = objective.point = core.state.parameters;
     if (!std::equal(now.begin(), now.end(), left.begin(), left.end())) core.full_batch->forget_point();
-    const std::optional<EpochResult> result = core.run_iteration(data, objective, "fit");
+    const std::optional<EpochResult> result = core.run_iteration(data, objective, kWhere);
     interrupted = !result.has_value();
     left.assign(now.begin(), now.end());
     return result;
@@ -143,7 +146,7 @@ History Trainer<T>::fit(const InputView& x, const Targets<T>& y, const FitOption
   const Dataset<T> data(kWhere, x, y, core.needs(), asked);
   std::optional<Dataset<T>> validation;
   if (options.validation_x) {  // checked completely now, so that errors in it are found before the first epoch
-    validation.emplace("Trainer.fit validation_data", *options.validation_x, options.validation_y, core.needs(), asked,
+    validation.emplace("Trainer.fit, validation_data", *options.validation_x, options.validation_y, core.needs(), asked,
                        true);
   }
   const EpochSettings how = settings_of(options, core, x.rows);

@@ -123,9 +123,8 @@ struct ParameterUpdater<T>::Impl {
   void update(std::span<const std::span<T>> parameters, std::span<const std::span<const T>> gradients,
               const UpdateArgs<T>& common, int threads) {
     const auto each_block = [&](const auto& work) {
-      run_shares(threads, [&](int number, int shares) {
-        for_each_block(parameters, gradients, common, number, shares, work);
-      });
+      run_shares(threads,
+                 [&](int number, int shares) { for_each_block(parameters, gradients, common, number, shares, work); });
     };
     if (!needs_norms(optimizer)) return each_block([&](std::size_t, Index, UpdateArgs<T>& args) { kernel(args); });
     std::vector<std::vector<double>> norms;  // by array and block, of the weight and of its step

@@ -59,9 +59,8 @@ bool is_intact(const LiveState<T>& state, int threads) {
 
 template <class T>
 bool has_infinite_optimizer(const LiveState<T>& state, int threads) {
-  return std::any_of(std::begin(state.optimizer), std::end(state.optimizer), [&](const AlignedBuffer<T>& array) {
-    return !is_finite_block<T>(array.elements(), threads);
-  });
+  return std::any_of(std::begin(state.optimizer), std::end(state.optimizer),
+                     [&](const AlignedBuffer<T>& array) { return !is_finite_block<T>(array.elements(), threads); });
 }
 
 template class Rollback<float>;

@@ -13,7 +13,7 @@ namespace {
 template <class T>
 double step_full_batch(TrainerCore<T>& core, const Dataset<T>& data, Poller* poller) {
   core.full_batch->forget_point();
-  const auto result = core.run_iteration(data, core.make_objective(data, poller), "step");
+  const auto result = core.run_iteration(data, core.make_objective(data, poller), "Trainer.step");
   core.full_batch->forget_point();  // this may be within a fit, on other samples
   if (!result) throw_interrupted("Trainer.step");
   return result->loss;
@@ -52,7 +52,7 @@ double Trainer<T>::step(const InputView& batch, const Targets<T>& y, const KeepG
   const RunEnd end = core.executor(PlanKind::checked, x.rows, data).run(run, done, x.rows);
   if (end.status == RunStatus::interrupted) throw_interrupted(kWhere);
   core.refuse_bad_data(kWhere, x, end);
-  if (end.status == RunStatus::not_finite) core.refuse_update("step", rate, end, core.state.steps);
+  if (end.status == RunStatus::not_finite) core.refuse_update(kWhere, rate, end, core.state.steps);
   core.state.steps += 1;
   return done.loss();
 }

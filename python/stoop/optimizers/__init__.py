@@ -8,10 +8,10 @@ its own for them.
 """
 
 from stoop.optimizers import _first_order
-from stoop.optimizers._base import LearningRate, Optimizer, as_optimizer
+from stoop.optimizers._base import LearningRate, Optimizer
 from stoop.optimizers._first_order import *  # noqa: F403
 from stoop.optimizers._full_batch import LBFGS, FullBatchOptimizer, NewtonCG
 from stoop.optimizers._updater import Updater
 
-__all__ = ["LBFGS", "FullBatchOptimizer", "LearningRate", "NewtonCG", "Optimizer", "Updater", "as_optimizer"]
+__all__ = ["LBFGS", "FullBatchOptimizer", "LearningRate", "NewtonCG", "Optimizer", "Updater"]
 __all__ += _first_order.__all__

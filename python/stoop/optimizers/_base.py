@@ -1,25 +1,28 @@
 """What all optimizers have in common."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy.typing as npt
 
-from stoop import _core
 from stoop._array_checks import check_gradients, check_parameters
-from stoop._checks import flag, real
 from stoop._config import Config
-from stoop._errors import message
 from stoop.optimizers._updater import ArrayUpdater, ArrayUpdaters, Updater
-from stoop.schedules import as_learning_rate, plain
+from stoop.schedules import as_learning_rate
 
 LearningRate = Any  # float | Schedule | Callable[[int], float]; kept as a float or a Schedule
 
 
-class Optimizer(Config):
+class Optimizer(Config, kind="optimizer"):
     """Base of all optimizers. Use a subclass."""
 
+    _example: ClassVar[str] = "stoop.optimizers.Adam(1e-3)"
+
     learning_rate: LearningRate
+
+    def __post_init__(self) -> None:
+        self._set("learning_rate", as_learning_rate(type(self).__name__, "learning_rate", self.learning_rate))
+        super().__post_init__()
 
     def step(self, parameters: Sequence[npt.NDArray[Any]], gradients: Sequence[npt.ArrayLike]) -> None:
         """Update bare arrays in place, one gradient for each.
@@ -77,54 +80,8 @@ class Optimizer(Config):
         updaters: ArrayUpdaters = self.__dict__["_updaters"]
         return updaters.find(where, self, parameters, views)
 
-    def to_config(self) -> dict[str, Any]:
-        """Return ``{"type": name, ...}``, the form that the core reads; a Python function is a placeholder there."""
-        config: dict[str, Any] = {"type": self.type_name}
-        config |= self._settings()
-        config["learning_rate"] = plain(self.learning_rate)
-        return config
-
-    def _settings(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if not name.startswith("_")}
-
     def __getstate__(self) -> dict[str, Any]:
         updaters: ArrayUpdaters | None = self.__dict__.get("_updaters")
         copied = self.__dict__.get("_copied", []) if updaters is None else updaters.snapshots()
-        return self._settings() | ({"_copied": copied} if copied else {})
-
-    def _check(self, *decays: str) -> None:
-        """Check the learning rate, the factors in [0, 1) named, and eps."""
-        where = type(self).__name__
-        rate = as_learning_rate(where, "learning_rate", self.learning_rate)
-        object.__setattr__(self, "learning_rate", rate)
-        for name in decays:
-            object.__setattr__(self, name, real(where, name, getattr(self, name), 0.0, 1.0))
-        if "eps" in vars(self):
-            object.__setattr__(self, "eps", real(where, "eps", vars(self)["eps"], 0.0, open_low=True))
-
-    def _check_flag(self, name: str) -> None:
-        object.__setattr__(self, name, flag(type(self).__name__, name, getattr(self, name)))
-
-    def _check_not_negative(self, name: str) -> None:
-        object.__setattr__(self, name, real(type(self).__name__, name, getattr(self, name), 0.0))
-
-
-def as_optimizer(where: str, optimizer: object) -> Optimizer:
-    """Return the optimizer that a name (with its defaults) or object means.
-
-    Raises
-    ------
-    ValueError
-        For an unknown name; the nearest is suggested.
-    TypeError
-        For anything else.
-    """
-    if isinstance(optimizer, str):
-        return Optimizer._known[_core.check_name("optimizer", optimizer)]()  # type: ignore[no-any-return]
-    if isinstance(optimizer, Optimizer):
-        return optimizer
-    expected = "expected a name or an object of stoop.optimizers"
-    hint = "for example stoop.optimizers.Adam(1e-3)"
-    if isinstance(optimizer, type) and issubclass(optimizer, Optimizer):
-        hint = f"give an object, {optimizer.__name__}(learning_rate=...)"
-    raise TypeError(message(where, f"optimizer is {optimizer!r}", expected, hint))
+        settings = {name: value for name, value in vars(self).items() if not name.startswith("_")}
+        return settings | ({"_copied": copied} if copied else {})

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from stoop._checks import fraction, real
 from stoop._errors import message
 from stoop.optimizers._base import LearningRate, Optimizer
 
@@ -53,9 +52,7 @@ class SGD(Optimizer):
     dampening: float = 0.0
 
     def __post_init__(self) -> None:
-        self._check("momentum")
-        self._check_flag("nesterov")
-        object.__setattr__(self, "dampening", fraction("SGD", "dampening", self.dampening))
+        super().__post_init__()
         if self.nesterov and (self.momentum == 0.0 or self.dampening != 0.0):
             given = f"nesterov with momentum {self.momentum:g} and dampening {self.dampening:g}"
             hint = "give a momentum such as 0.9, or leave nesterov out"
@@ -84,9 +81,6 @@ class AdaGrad(Optimizer):
     type_name: ClassVar[str] = "adagrad"
     learning_rate: LearningRate = 0.01
     eps: float = 1e-10
-
-    def __post_init__(self) -> None:
-        self._check()
 
 
 @dataclass(frozen=True)
@@ -121,10 +115,6 @@ class RMSProp(Optimizer):
     momentum: float = 0.0
     centered: bool = False
 
-    def __post_init__(self) -> None:
-        self._check("rho", "momentum")
-        self._check_flag("centered")
-
 
 @dataclass(frozen=True)
 class Adam(Optimizer):
@@ -156,10 +146,6 @@ class Adam(Optimizer):
     beta2: float = 0.999
     eps: float = 1e-8
     amsgrad: bool = False
-
-    def __post_init__(self) -> None:
-        self._check("beta1", "beta2")
-        self._check_flag("amsgrad")
 
 
 @dataclass(frozen=True)
@@ -193,11 +179,6 @@ class AdamW(Optimizer):
     amsgrad: bool = False
     weight_decay: float = 0.01
 
-    def __post_init__(self) -> None:
-        self._check("beta1", "beta2")
-        self._check_flag("amsgrad")
-        self._check_not_negative("weight_decay")
-
 
 @dataclass(frozen=True)
 class Nadam(Optimizer):
@@ -230,10 +211,6 @@ class Nadam(Optimizer):
     eps: float = 1e-8
     momentum_decay: float = 0.004
 
-    def __post_init__(self) -> None:
-        self._check("beta1", "beta2")
-        self._check_not_negative("momentum_decay")
-
 
 @dataclass(frozen=True)
 class Lion(Optimizer):
@@ -261,10 +238,6 @@ class Lion(Optimizer):
     beta1: float = 0.9
     beta2: float = 0.99
     weight_decay: float = 0.0
-
-    def __post_init__(self) -> None:
-        self._check("beta1", "beta2")
-        self._check_not_negative("weight_decay")
 
 
 @dataclass(frozen=True)
@@ -294,9 +267,6 @@ class Adadelta(Optimizer):
     rho: float = 0.9
     eps: float = 1e-6
 
-    def __post_init__(self) -> None:
-        self._check("rho")
-
 
 @dataclass(frozen=True)
 class Adamax(Optimizer):
@@ -325,9 +295,6 @@ class Adamax(Optimizer):
     beta1: float = 0.9
     beta2: float = 0.999
     eps: float = 1e-8
-
-    def __post_init__(self) -> None:
-        self._check("beta1", "beta2")
 
 
 @dataclass(frozen=True)
@@ -361,9 +328,6 @@ class RAdam(Optimizer):
     beta2: float = 0.999
     eps: float = 1e-8
 
-    def __post_init__(self) -> None:
-        self._check("beta1", "beta2")
-
 
 @dataclass(frozen=True)
 class Rprop(Optimizer):
@@ -396,10 +360,7 @@ class Rprop(Optimizer):
     max_step_size: float = 50.0
 
     def __post_init__(self) -> None:
-        self._check()
-        limits = {"eta_minus": (0.0, 1.0), "eta_plus": (1.0,), "min_step_size": (0.0,), "max_step_size": (0.0,)}
-        for name, range_of in limits.items():
-            object.__setattr__(self, name, real("Rprop", name, getattr(self, name), *range_of, open_low=True))
+        super().__post_init__()
         if self.min_step_size > self.max_step_size:
             given = f"min_step_size is {self.min_step_size:g} and max_step_size {self.max_step_size:g}"
             expected, hint = "expected the first to be at most the second", "exchange them"
@@ -437,7 +398,3 @@ class Lamb(Optimizer):
     beta2: float = 0.999
     eps: float = 1e-6
     weight_decay: float = 0.01
-
-    def __post_init__(self) -> None:
-        self._check("beta1", "beta2")
-        self._check_not_negative("weight_decay")

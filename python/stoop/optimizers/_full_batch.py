@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar, NoReturn
 
-from stoop._checks import integer
 from stoop._errors import message
 from stoop.optimizers._base import LearningRate, Optimizer
 
@@ -23,9 +22,6 @@ class FullBatchOptimizer(Optimizer):
         given = f"{type(self).__name__}.{call} with gradients alone"
         expected, hint = "expected an optimizer of single updates", "use stoop.minimize, or a Trainer"
         raise TypeError(message(f"optimizer.{call}", given, expected, hint))
-
-    def _check_count(self, name: str) -> None:
-        object.__setattr__(self, name, integer(type(self).__name__, name, getattr(self, name), 1, 2**31 - 1))
 
 
 @dataclass(frozen=True)
@@ -54,11 +50,6 @@ class LBFGS(FullBatchOptimizer):
     learning_rate: LearningRate = 1.0
     history_size: int = 10
     max_evaluations: int = 25
-
-    def __post_init__(self) -> None:
-        self._check()
-        self._check_count("history_size")
-        self._check_count("max_evaluations")
 
 
 @dataclass(frozen=True)
@@ -92,9 +83,3 @@ class NewtonCG(FullBatchOptimizer):
     cg_iterations: int = 50
     max_evaluations: int = 25
     saddle_tolerance: float = 1e-6
-
-    def __post_init__(self) -> None:
-        self._check()
-        self._check_count("cg_iterations")
-        self._check_count("max_evaluations")
-        self._check_not_negative("saddle_tolerance")

@@ -7,11 +7,11 @@ before the epoch starts. A function of the epoch, ``Custom(function, per="epoch"
 ``Trainer.fit``; ``Trainer.step``, which knows no end of an epoch, asks it in each call.
 """
 
-from stoop.schedules._base import PythonRates, Schedule, plain, python_rates
+from stoop.schedules._base import PythonRates, Schedule, python_rates
 from stoop.schedules._composed import Custom, Sequential, Warmup, as_learning_rate
 from stoop.schedules._cycles import CosineRestarts, Cyclic
 from stoop.schedules._decays import Constant, Exponential, InverseSqrt, InverseTime, Piecewise, Power, Step
-from stoop.schedules._spans import CosLog4, Cosine, FlatCosine, Linear, OneCycle, Polynomial
+from stoop.schedules._spans import Cosine, CosLog4, FlatCosine, Linear, OneCycle, Polynomial
 
 __all__ = [
     "Constant",
@@ -35,6 +35,5 @@ __all__ = [
     "Step",
     "Warmup",
     "as_learning_rate",
-    "plain",
     "python_rates",
 ]

@@ -1,14 +1,14 @@
 """What all schedules have in common."""
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from stoop import _core
-from stoop._checks import integer, real
+from stoop._checks import integer
 from stoop._config import Config
 from stoop._errors import message, refuse_name
 
@@ -18,10 +18,15 @@ PythonRates = list[tuple[Callable[[int], float], str] | None]
 _PER = ("step", "epoch")
 
 
-class Schedule(Config):
+class Schedule(Config, kind="schedule"):
     """Base of all schedules. Use a subclass."""
 
     per: str
+
+    def __post_init__(self) -> None:
+        if self.per not in _PER:
+            refuse_name(type(self).__name__, "per", str(self.per), _PER)
+        super().__post_init__()
 
     def __call__(self, t: int) -> float:
         """Return the rate at t = 0, 1, 2, ...
@@ -43,10 +48,6 @@ class Schedule(Config):
         """
         return self._rates(0, integer("values", "n", n, 0, 2**40))
 
-    def to_config(self) -> dict[str, Any]:
-        """Return ``{"type": name, ...}``, the form that the core reads."""
-        return {"type": self.type_name, **{name: plain(value) for name, value in vars(self).items()}}
-
     def _inner(self) -> Sequence[Any]:
         """Return the learning rates that this schedule holds, in the order of its configuration."""
         return ()
@@ -57,27 +58,6 @@ class Schedule(Config):
 
     def _rates(self, first: int, count: int) -> npt.NDArray[np.float64]:
         return _core.schedule_rates(json.dumps(self.to_config()), self._python_rates(), first, count)
-
-    def _check(self, rates: Iterable[str], counts: Iterable[str] = ()) -> None:
-        where = type(self).__name__
-        for name in rates:
-            object.__setattr__(self, name, real(where, name, getattr(self, name), 0.0))
-        for name in counts:
-            object.__setattr__(self, name, integer(where, name, getattr(self, name), 1))
-        if self.per not in _PER:
-            refuse_name(where, "per", str(self.per), _PER)
-
-    def _check_positive(self, *names: str) -> None:
-        for name in names:
-            value = real(type(self).__name__, name, getattr(self, name), 0.0, open_low=True)
-            object.__setattr__(self, name, value)
-
-
-def plain(value: Any) -> Any:
-    """Return the form of a schedule, or of several, that the core reads, and anything else as it is."""
-    if isinstance(value, tuple):
-        return [plain(each) for each in value]
-    return value.to_config() if isinstance(value, Schedule) else value
 
 
 def sequence(where: str, name: str, values: Any) -> list[Any]:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from stoop._callables import WeakCall, check_picklable
-from stoop._checks import integer, real
+from stoop._checks import POSITIVE, integer, real
 from stoop._errors import message
 from stoop.schedules._base import PythonRates, Schedule, sequence
 from stoop.schedules._decays import Constant
@@ -37,7 +37,7 @@ class Custom(Schedule):
     per: str = "step"
 
     def __post_init__(self) -> None:
-        self._check([])
+        super().__post_init__()
         function: Any = self.function
         if not callable(function):
             expected = "expected a callable t -> float"
@@ -109,7 +109,7 @@ class Warmup(Schedule):
     per: str = "step"
 
     def __post_init__(self) -> None:
-        self._check([], ["steps"])
+        super().__post_init__()
         object.__setattr__(self, "schedule", as_learning_rate("Warmup", "schedule", self.schedule))
 
     def _inner(self) -> tuple[Any]:
@@ -144,7 +144,7 @@ class Sequential(Schedule):
     per: str = "step"
 
     def __post_init__(self) -> None:
-        self._check([])
+        super().__post_init__()
         given = sequence("Sequential", "schedules", self.schedules)
         held = tuple(as_learning_rate("Sequential", "a schedule", schedule) for schedule in given)
         given = sequence("Sequential", "milestones", self.milestones)
@@ -181,4 +181,4 @@ def as_learning_rate(where: str, name: str, value: Any) -> float | Schedule:
     if isinstance(value, str):  # scikit-learn names its schedules
         given, hint = f"{name} is {value!r}", "give a schedule such as stoop.schedules.Cosine(1e-3, steps=1000)"
         raise TypeError(message(where, given, "expected a number or a schedule", hint))
-    return real(where, name, value, 0.0, open_low=True)
+    return real(where, name, value, POSITIVE)

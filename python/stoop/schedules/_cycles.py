@@ -3,11 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from stoop._checks import integer
-from stoop._errors import refuse_name
 from stoop.schedules._base import Schedule
-
-_MODES = ("triangular", "triangular2", "exp_range")
 
 
 @dataclass(frozen=True)
@@ -41,9 +37,6 @@ class CosineRestarts(Schedule):
     T_mult: int = 1
     end: float = 0.0
     per: str = "step"
-
-    def __post_init__(self) -> None:
-        self._check(["lr", "end"], ["T_0", "T_mult"])
 
 
 @dataclass(frozen=True)
@@ -80,11 +73,3 @@ class Cyclic(Schedule):
     mode: str = "triangular"
     gamma: float = 1.0
     per: str = "step"
-
-    def __post_init__(self) -> None:
-        self._check(["base_lr", "max_lr"], ["step_size_up"])
-        self._check_positive("gamma")
-        if self.step_size_down is not None:
-            object.__setattr__(self, "step_size_down", integer("Cyclic", "step_size_down", self.step_size_down, 1))
-        if self.mode not in _MODES:
-            refuse_name("Cyclic", "mode", str(self.mode), _MODES)

@@ -5,7 +5,7 @@ from dataclasses import InitVar, dataclass, field
 from itertools import pairwise
 from typing import Any, ClassVar
 
-from stoop._checks import integer, real
+from stoop._checks import NOT_NEGATIVE, integer, real
 from stoop._errors import message
 from stoop.schedules._base import Schedule, sequence
 
@@ -29,9 +29,6 @@ class Constant(Schedule):
     type_name: ClassVar[str] = "constant"
     lr: float
     per: str = "step"
-
-    def __post_init__(self) -> None:
-        self._check(["lr"])
 
 
 @dataclass(frozen=True)
@@ -59,10 +56,6 @@ class Step(Schedule):
     factor: float = 0.5
     every: int = 0  # refused: there is no usual length
     per: str = "step"
-
-    def __post_init__(self) -> None:
-        self._check(["lr"], ["every"])
-        self._check_positive("factor")
 
 
 @dataclass(frozen=True)
@@ -96,12 +89,14 @@ class Piecewise(Schedule):
         source = getattr(values, "__self__", None)
         if isinstance(source, Piecewise):  # the method `values`, which dataclasses.replace hands on
             values = source.rates
-        starts = tuple(integer("Piecewise", "a boundary", b, 0) for b in sequence("Piecewise", "boundaries", boundaries))
-        rates = tuple(real("Piecewise", "a value", v, 0.0) for v in sequence("Piecewise", "values", values))
+        starts = tuple(
+            integer("Piecewise", "a boundary", b, 0) for b in sequence("Piecewise", "boundaries", boundaries)
+        )
+        rates = tuple(real("Piecewise", "a value", v, NOT_NEGATIVE) for v in sequence("Piecewise", "values", values))
         object.__setattr__(self, "boundaries", starts)
         object.__setattr__(self, "rates", rates)
         object.__setattr__(self, "per", per)
-        self._check([])
+        self.__post_init__()
         if len(rates) != len(starts) + 1:
             given = f"{len(rates)} values and {len(starts)} boundaries"
             hint = "give the rate before, between and after them"
@@ -145,10 +140,6 @@ class Exponential(Schedule):
     every: int = 1
     per: str = "step"
 
-    def __post_init__(self) -> None:
-        self._check(["lr"], ["every"])
-        self._check_positive("decay")
-
 
 @dataclass(frozen=True)
 class InverseTime(Schedule):
@@ -170,9 +161,6 @@ class InverseTime(Schedule):
     lr: float
     decay: float
     per: str = "step"
-
-    def __post_init__(self) -> None:
-        self._check(["lr", "decay"])
 
 
 @dataclass(frozen=True)
@@ -196,9 +184,6 @@ class Power(Schedule):
     exponent: float
     per: str = "step"
 
-    def __post_init__(self) -> None:
-        self._check(["lr", "exponent"])
-
 
 @dataclass(frozen=True)
 class InverseSqrt(Schedule):
@@ -219,6 +204,3 @@ class InverseSqrt(Schedule):
     type_name: ClassVar[str] = "inverse_sqrt"
     lr: float
     per: str = "step"
-
-    def __post_init__(self) -> None:
-        self._check(["lr"])

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from stoop._checks import fraction
 from stoop.schedules._base import Schedule
 
 
@@ -33,9 +32,6 @@ class Linear(Schedule):
     steps: int
     per: str = "step"
 
-    def __post_init__(self) -> None:
-        self._check(["lr", "end"], ["steps"])
-
 
 @dataclass(frozen=True)
 class Polynomial(Schedule):
@@ -63,10 +59,6 @@ class Polynomial(Schedule):
     steps: int
     power: float = 1.0
     per: str = "step"
-
-    def __post_init__(self) -> None:
-        self._check(["lr", "end"], ["steps"])
-        self._check_positive("power")
 
 
 @dataclass(frozen=True)
@@ -96,9 +88,6 @@ class Cosine(Schedule):
     steps: int
     end: float = 0.0
     per: str = "step"
-
-    def __post_init__(self) -> None:
-        self._check(["lr", "end"], ["steps"])
 
 
 @dataclass(frozen=True)
@@ -134,11 +123,6 @@ class OneCycle(Schedule):
     final_div_factor: float = 1e4
     per: str = "step"
 
-    def __post_init__(self) -> None:
-        self._check(["max_lr"], ["steps"])
-        self._check_positive("div_factor", "final_div_factor")
-        object.__setattr__(self, "pct_start", fraction("OneCycle", "pct_start", self.pct_start))
-
 
 @dataclass(frozen=True)
 class CosLog4(Schedule):
@@ -164,9 +148,6 @@ class CosLog4(Schedule):
     lr: float
     steps: int
     per: str = "step"
-
-    def __post_init__(self) -> None:
-        self._check(["lr"], ["steps"])
 
 
 @dataclass(frozen=True)
@@ -199,7 +180,3 @@ class FlatCosine(Schedule):
     pct_start: float = 0.75
     end: float = 0.0
     per: str = "step"
-
-    def __post_init__(self) -> None:
-        self._check(["lr", "end"], ["steps"])
-        object.__setattr__(self, "pct_start", fraction("FlatCosine", "pct_start", self.pct_start))
