@@ -3,7 +3,7 @@
 #   make test       all C++ and Python tests but the slow ones, which make test-all runs as well
 #   make bench      against PyTorch, JAX and scikit-learn; bench-cpp: the kernels alone
 #   make docs       the HTML documentation, warnings are errors
-#   make lint       formatting, types, layering
+#   make lint       formatting, types, layering, words
 #   make sanitize   the C++ tests under ASan + UBSan, those of teams under TSan
 #   make clean      removes .venv and build/
 # PYTHON=python3.12 make ... picks the interpreter; WERROR=ON makes compiler warnings errors.
@@ -153,7 +153,7 @@ lint: $(STAMPS)/lint
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	@echo "clang-format --dry-run" && $(BIN)/clang-format --dry-run -Werror $(CXX_FILES)
-	$(BIN)/python -m pytest -q --noconftest tests/python/test_layering.py
+	$(BIN)/python -m pytest -q --noconftest tests/python/test_layering.py tests/python/test_words.py
 
 # Rewrites the sources as `make lint` wants them.
 format: $(STAMPS)/lint

@@ -274,7 +274,7 @@ class Trainer(Measuring):
 
     @property
     def history(self) -> History:
-        """Of the newest `fit`, also when that was interrupted."""
+        """The history of the newest `fit`, also if that was interrupted."""
         return self._history
 
     def __repr__(self) -> str:

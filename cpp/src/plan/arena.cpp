@@ -1,5 +1,5 @@
-// Gives the buffers of a plan their places: the largest first, each at the lowest offset where no buffer that is alive
-// at the same time lies. Greedy, but the order makes it close to optimal for chains of layers.
+// Gives the buffers of a plan their places: the largest first, each at the lowest offset that no buffer alive at the same
+// time uses. This is greedy, but the order makes it close to optimal for chains of layers.
 
 #include "../base/memory.hpp"
 
@@ -14,8 +14,8 @@
 namespace stoop {
 namespace {
 
-// The buffers that have a place, found by when they are alive: each has few neighbours in time, however long the chain.
-// As long as all are alive at one time, as in training, they lie one after another and need not be found.
+// The buffers that have a place, indexed by the time they are alive. Each has few neighbours in time, however long the chain
+// is. As long as all are alive at one time, as in training, they lie one after another and need no index.
 class Placed {
  public:
   explicit Placed(int last_time) : by_time_(static_cast<std::size_t>(last_time) + 1) {}
@@ -24,7 +24,7 @@ class Placed {
     return std::max(latest_first_, buffer.first) <= std::min(earliest_last_, buffer.last);
   }
 
-  // By offset.
+  // Sorts by offset.
   std::vector<const Buffer*> alive_with(const Buffer& buffer) {
     for (const Buffer* earlier : std::exchange(together_, {})) note_times(*earlier);
     std::vector<const Buffer*> found;

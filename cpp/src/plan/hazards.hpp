@@ -10,7 +10,7 @@
 
 namespace stoop {
 
-// How far a step reaches into a buffer: the rows or columns of its own share, or beyond it.
+// The reach of a step into a buffer: the rows or columns of its own share, or beyond it.
 enum class Reach { rows, columns, all };
 
 struct Access {
@@ -19,7 +19,7 @@ struct Access {
   bool write;
 };
 
-// Adds what the step touches.
+// Adds the buffers that the step touches.
 inline void add_accesses(const Step& step, std::vector<Access>& accesses) {
   const Reach own = step.cut == Cut::rows ? Reach::rows : Reach::columns;
   for (const Touch& touch : rule_of(step.kind).touches()) {
@@ -30,10 +30,10 @@ inline void add_accesses(const Step& step, std::vector<Access>& accesses) {
   }
 }
 
-// Remembers what was touched since the last barrier, by buffer: there may be very many steps without one.
+// Remembers by buffer what was touched since the last barrier, since very many steps may follow each other without one.
 class Hazards {
  public:
-  // Says whether a barrier must stand before a step with these accesses, and takes it to be there then.
+  // Returns whether a barrier must stand before a step with these accesses. If so, the barrier counts as placed.
   bool needs_barrier(const std::vector<Access>& accesses) {
     const bool barrier = conflicts(accesses);
     if (barrier) ++barriers_;
@@ -49,7 +49,7 @@ class Hazards {
  private:
   static constexpr unsigned char kRead = 1, kWritten = 2;
   struct Touched {
-    int barriers = 0;  // how many stood before
+    int barriers = 0;  // number of barriers before the access
     std::array<unsigned char, 3> by_reach{};
   };
 

@@ -1,4 +1,4 @@
-// The order of the passes, and what they share: how buffers and operations begin.
+// Calls the passes of lowering in their order, and makes buffers and operations for them.
 
 #include "lower.hpp"
 

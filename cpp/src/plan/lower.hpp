@@ -14,7 +14,7 @@
 
 namespace stoop {
 
-// The operations are in an order that gives the result when each is done after the other.
+// The operations give the result when they are done one after the other.
 struct Lowered {
   std::vector<Buffer> buffers;  // without strides and places
   std::vector<Operation> operations;
@@ -40,15 +40,15 @@ class Lowering {
   Lowered run();
 
  private:
-  // This is known of a node of the graph.
+  // The notes about a node of the graph.
   struct NodeState {
     int value = kNone;  // buffers: the output,
-    int saved = kNone;  // what the derivative of the activation is computed from,
+    int saved = kNone;  // the values from which the derivative of the activation is computed,
     int statistics = kNone;
     int mask = kNone;
     int grad = kNone;      // and the gradient with respect to the output
-    Activation fused{};    // computed by the operation of this node: a product or a batch normalisation
-    bool skipped = false;  // does nothing here: its value is its input's
+    Activation fused{};    // the operation of this node, a product or a batch normalisation, computes it as well
+    bool skipped = false;  // the node does nothing here: its value is that of its input
     bool needs_grad = false;
   };
 

@@ -1,4 +1,4 @@
-// Backward: the operations that compute the gradient with respect to each node's output, last node first.
+// Backward pass: adds the operations that compute the gradient of each node's output, from the last node to the first.
 
 #include "lower.hpp"
 
@@ -40,7 +40,7 @@ void Lowering::activation_gradient(int i, const Activation& activation) {
   push(operation);
 }
 
-// Hands the gradient in `buffer` to node `to`, which adds up what all its consumers give.
+// Gives the gradient in `buffer` to node `to`, which adds the gradients of all its consumers.
 void Lowering::pass(int buffer, int to) {
   NodeState& target = state(to);
   if (!target.needs_grad) return;
@@ -64,7 +64,7 @@ int Lowering::copy_gradient(int from, int to, StepKind kind, int out) {
 }
 
 void Lowering::backward_add(int i) {
-  // The branch may work on its gradient in place, so the other side gets a copy unless nothing is to be done there.
+  // The branch may work on its gradient in place, so the other side gets a copy, unless that side needs no gradient.
   const int skipped = node(i).input;
   if (state(skipped).needs_grad && node(skipped).consumers == 1) {
     const int buffer = add_buffer(numbered("d", skipped), node(skipped).out_features);

@@ -1,14 +1,14 @@
-// Forward: the operations that compute the value of each node, and the loss. Decides which activations are computed with
-// the operation before them, which values are computed in place, and which nodes need a gradient.
+// Forward pass: adds the operations that compute the value of each node, and the loss. Decides which activations are computed
+// with the operation before them, which values are computed in place, and which nodes need a gradient.
 
 #include "lower.hpp"
 
 namespace stoop {
 namespace {
 
-// Activations whose derivative follows from the sign of the output: a batch normalisation computes them with its own and
-// finds that sign again, and a dropout may overwrite their output. What it keeps has the same sign; what it drops has a
-// gradient of zero, whatever the derivative.
+// Returns whether the derivative of an activation follows from the sign of its output. A batch normalisation computes such
+// an activation with its own output and finds that sign again. A dropout may overwrite the output: a value that it keeps has
+// the same sign, and a value that it drops has a gradient of zero, whatever the derivative.
 bool has_sign_of_input(const Activation& activation) { return sign_gives_derivative(kind_of(activation)); }
 
 }  // namespace
@@ -72,7 +72,7 @@ int Lowering::following_activation(int i) const {
   return node(i).consumers != 1 || request_.kind == PlanKind::curvature ? kNone : next;
 }
 
-// Returns it for a dense if its derivative does not need the product itself.
+// Returns the activation that follows a dense, if its derivative does not need the product itself.
 int Lowering::fusable_activation(int i) const {
   const int next = following_activation(i);
   if (next == kNone || (trains() && !derivative_from_output(kind_of(node(next).activation)))) return kNone;
@@ -84,7 +84,7 @@ void Lowering::skip(int i) {
   state(i).value = input_value(i);
 }
 
-// An elementwise operation from the input's value to a buffer of its own, or in place.
+// Adds an elementwise operation from the input's value to a buffer of its own, or in place.
 Operation Lowering::start_elementwise(StepKind kind, int i, bool own_buffer) {
   Operation operation = start(kind, i);
   operation.x = input_value(i);
@@ -93,7 +93,7 @@ Operation Lowering::start_elementwise(StepKind kind, int i, bool own_buffer) {
   return operation;
 }
 
-// Says whether anything but the next node needs the value of node i: another node, a derivative, or a tangent.
+// Returns whether anything other than the next node needs the value of node i: another node, a derivative, or a tangent.
 bool Lowering::is_kept(int i) const {
   if (node(i).consumers != 1 || request_.kind == PlanKind::curvature) return true;
   if (node(i).kind != NodeKind::activation || has_sign_of_input(node(i).activation)) return false;

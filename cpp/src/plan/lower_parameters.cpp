@@ -1,4 +1,4 @@
-// The operations of the parameters: gradient, update, running statistics, limits. Backward collects them; they come
+// Operations of the parameters: gradient, update, running statistics, limits. The backward pass collects them, and they come
 // after all others.
 
 #include <algorithm>
@@ -22,7 +22,7 @@ void Lowering::add_weight_gradient(int i) {
   add_vector_gradient(bias, node(i).bias);
 }
 
-// The parameter has one element per column.
+// Adds the gradient of a parameter with one element per column.
 void Lowering::add_vector_gradient(Operation operation, int parameter) {
   operation.work.extent = operation.out_features;
   add_parameter_gradient(operation, parameter);
@@ -40,25 +40,25 @@ void Lowering::add_parameter_gradient(Operation operation, int parameter) {
   parameter_operations_.push_back(operation);
 }
 
-// Every batch normalisation is followed, though backward may not come so far: it ends where nothing before is trained.
+// Covers every batch normalisation, including those before the first trainable layer, where the backward pass ends.
 void Lowering::follow_statistics() {
   for (int i = 0; i < node_count(); ++i) {
     if (node(i).kind != NodeKind::batch_norm || state(i).statistics == kNone) continue;
     Operation operation = start(StepKind::update_statistics, i);
     operation.statistics = state(i).statistics;
-    if (request_.update_statistics) operation.norm.momentum = 0.0;  // those of the whole batch are exact
+    if (request_.update_statistics) operation.norm.momentum = 0.0;  // the statistics of the whole batch are exact
     operation.work.extent = node(i).out_features;
     parameter_operations_.push_back(operation);
   }
 }
 
-// They follow the check of the loss: all values and gradients are there.
+// These come after the check of the loss, when all values and gradients are there.
 void Lowering::append_parameter_operations() {
   push(start(StepKind::check_loss, kNone));
   lowered_.operations.insert(lowered_.operations.end(), parameter_operations_.begin(), parameter_operations_.end());
 }
 
-// Checked training: the norm of all gradients is known before the first update.
+// For checked training, in which the norm of all gradients is known before the first update.
 void Lowering::finish_gradients() {
   const auto is_statistics = [](const Operation& operation) { return operation.kind == StepKind::update_statistics; };
   std::erase_if(lowered_.operations, is_statistics);

@@ -70,7 +70,7 @@ enum class StepKind {
 // This follows a parameter's gradient, block by block, while it is in cache.
 enum class After { nothing, regularize, update };
 
-// Rows x width elements in the arena; x, y and the outputs of an inference are external.
+// A buffer of rows x width elements in the arena. x, y and the outputs of an inference are external.
 struct Buffer {
   std::string name;
   Index width = 0;
@@ -117,7 +117,7 @@ struct ParameterWork {
   bool regularized = false;
   std::optional<double> l1, l2;  // unset: those of the run
   After after = After::nothing;
-  bool adds = false;  // to the gradient that is there
+  bool adds = false;  // adds to the gradient that is there
 };
 
 // An operation says what is to be computed, on whatever device.
@@ -142,7 +142,7 @@ enum class Cut {
   rows,       // of the batch, kRowBlock at a time
   columns,    // of the output, kColumnBlock at a time: products with a large weight, and what needs all rows
   parameter,  // `block` rows of the weight, or elements of a vector
-  everyone,   // not divided: each thread does all of it
+  everyone,   // not divided: each thread does the whole step
 };
 inline constexpr Index kRowBlock = 8;
 inline constexpr Index kColumnBlock = 16;
@@ -150,8 +150,8 @@ inline constexpr Index kColumnBlock = 16;
 // An operation, and how the threads of the CPU do it.
 struct Step : Operation {
   Cut cut = Cut::rows;
-  bool barrier = false;  // all threads must have finished all that is before
-  bool taken = false;    // a product does it in its epilogue, so the walk passes over it
+  bool barrier = false;  // all threads must have finished all earlier steps
+  bool taken = false;    // a product does it in its epilogue, so the walk skips it
   GemmProvider provider = GemmProvider::native;
   // A product does these steps in its epilogue; they are positions in Plan::steps.
   int dropout_step = kNone;

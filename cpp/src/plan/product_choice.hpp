@@ -36,7 +36,7 @@ constexpr std::size_t product_class(GemmForm form, Index columns, double flops) 
   return (static_cast<std::size_t>(form) * kColumnClasses + width) * kWorkClasses + work;
 }
 
-// Of the product of a layer with this form in a batch of `rows`.
+// Returns the provider for the product of a layer with this form in a batch of `rows`.
 constexpr std::size_t product_class(GemmForm form, Index rows, Index in_features, Index out_features) {
   const double flops =
       2.0 * static_cast<double>(rows) * static_cast<double>(in_features) * static_cast<double>(out_features);
@@ -88,7 +88,7 @@ inline constexpr ProductTable kAvx2 = {{
 
 }  // namespace measured
 
-// The table of an instruction set, null where none was measured.
+// Returns the table of an instruction set, or null if none was measured.
 inline const ProductTable* product_table(std::string_view isa) {
   if (isa == "avx512") return &measured::kAvx512;
   if (isa == "avx2") return &measured::kAvx2;

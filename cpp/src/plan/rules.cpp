@@ -1,8 +1,8 @@
 // One rule for each kind of step: its name, how its work may be cut, its tangent, and the operands that it reads and
 // writes. A kind without a rule, and a rule without one of these, do not compile.
 //
-// Each tangent is the product rule of what the kind computes. One that adds nothing says why, `constant` or
-// `in_another`; one that does not exist is an error: `missing`.
+// Each tangent is the product rule of what the kind computes. A tangent that adds nothing says why: `constant` or
+// `in_another`. A tangent that does not exist is an error: `missing`.
 
 #include "rules.hpp"
 
@@ -32,7 +32,7 @@ constexpr Division like(int Operands::* operand) { return {Division::like, opera
 
 namespace tangent {
 
-// ---- of several kinds ----
+// ---- tangents of several kinds ----
 
 // The step computes nothing that depends on the parameters.
 void constant(Tangents&, const Operation&) {}
@@ -44,7 +44,7 @@ void missing(Tangents&, const Operation& operation) {
   throw std::logic_error(std::string("the step '") + rule_of(operation.kind).name + "' has no tangent");
 }
 
-// A step that is linear in one operand and depends on nothing else: the same on the tangents.
+// For a step that is linear in one operand and depends on nothing else: the same step on the tangents.
 template <int Operands::* operand>
 void linear(Tangents& t, const Operation& operation) {
   if (t.of(operation.*operand) == kNone) return;
@@ -78,7 +78,7 @@ void product(Tangents& t, const Operation& operation) {
   t.add(total);
 }
 
-// The tangent of a normalisation is a kind of its own; here is what all of them have in common.
+// The tangent of a normalisation is a kind of its own. This is the part that all of them share.
 Operation start_normalization(Tangents& t, Operation operation, StepKind kind) {
   operation.kind = kind;
   operation.along = t.is_trained(operation);
@@ -94,7 +94,7 @@ void normalization(Tangents& t, const Operation& operation) {
   if (t.of(operation.x) != kNone || t.is_trained(operation)) t.add(start_normalization(t, operation, kind));
 }
 
-// ---- of one kind ----
+// ---- tangents of one kind ----
 
 // df(z) = f'(z) dz.
 void activation(Tangents& t, const Operation& operation) {
@@ -173,7 +173,7 @@ void gamma_gradient(Tangents& t, const Operation& operation) {
   t.add(tangent);
 }
 
-// A gradient of a parameter that is linear in one operand.
+// For the gradient of a parameter that is linear in one operand.
 template <int Operands::* operand>
 void linear_gradient(Tangents& t, const Operation& operation) {
   Operation tangent = operation;
@@ -201,7 +201,7 @@ constexpr StepRule kRule<StepKind::activation>{"activation", like(x), tangent::a
 template <>
 constexpr StepRule kRule<StepKind::batch_moments>{
     "batch_moments", like(x), tangent::in_another, {reads(x), writes(partials)}};
-// The sums of all groups of rows are needed; the thread with the first rows writes the statistics.
+// Reads the sums of all groups of rows. The thread with the first rows writes the statistics.
 template <>
 constexpr StepRule kRule<StepKind::batch_norm>{
     "batch_norm",

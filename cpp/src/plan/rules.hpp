@@ -1,5 +1,5 @@
-// A rule says all that a plan has to know of a kind of step; rules.cpp has one for each. ../run/steps.hpp says how a kind
-// is run on the CPU.
+// A rule says everything that a plan has to know about a kind of step. rules.cpp has one for each kind, and ../run/steps.hpp
+// runs the kinds on the CPU.
 #pragma once
 
 #include <array>
@@ -14,7 +14,7 @@ namespace stoop {
 
 class Tangents;
 
-// How a step touches an operand, within its own share of rows or columns or beyond it.
+// The way in which a step touches an operand, and how far, within its own share of rows or columns or beyond.
 enum class Use { read, write, update };  // update: read, then overwritten
 enum class Extent {
   own,            // the rows or columns of the share
@@ -28,7 +28,7 @@ struct Touch {
   Extent extent;
 };
 
-// How the work of a step may be cut.
+// The ways to cut the work of a step.
 struct Division {
   enum How {
     rows,
@@ -47,7 +47,7 @@ class StepRule {
   // Adds the operations of a step's tangent.
   using Tangent = void (*)(Tangents& tangents, const Operation& operation);
 
-  // `touched`: every operand that the kind has. `form`: of kinds that are a matrix product.
+  // `touched` has every operand of the kind. `form` is set for kinds that are a matrix product.
   constexpr StepRule(const char* its_name, Division divided, Tangent derivative, std::initializer_list<Touch> touched,
                      std::optional<GemmForm> form = {})
       : name(its_name), division(divided), tangent(derivative), product(form) {
@@ -56,7 +56,7 @@ class StepRule {
 
   constexpr std::span<const Touch> touches() const { return {touches_.data(), count_}; }
 
-  // Says whether the step overwrites a buffer that it has read.
+  // Returns whether the step overwrites a buffer that it has read.
   constexpr bool works_in_place() const {
     for (const Touch& touch : touches()) {
       if (touch.use == Use::update) return true;

@@ -1,17 +1,17 @@
-// Scheduling: how the threads of the CPU do what lower.hpp says is to be done. Decides, operation by operation:
+// Scheduling: decides how the threads of the CPU do the operations of lower.hpp. It decides for each operation:
 //
-// The cut: steps are divided by rows of the batch, so that a thread carries its rows from layer to layer, and products
-// with a large weight by columns. What works element by element takes the cut of what it reads; so does a batch
+// The cut. Steps are divided by rows of the batch, so that a thread carries its rows from layer to layer. Products with a
+// large weight are divided by columns. Steps that work element by element take the cut of what they read, and so does a batch
 // normalisation, which finds the sums of all rows in groups.
 //
-// The epilogue: what directly follows a product on its output is done while the tile is in registers or in cache: a
-// dropout and the sums of a batch normalisation (these stay steps, which the product takes), and backward, between them,
-// the derivative of an activation (which becomes part of the product).
+// The epilogue. Operations that directly follow a product on its output are done while the tile is in registers or in cache.
+// These are a dropout and the sums of a batch normalisation (which stay steps, but the product does them) and, in the backward
+// pass, the derivative of an activation between them (which becomes part of the product).
 //
-// Barriers: one stands where a step reads or overwrites what another thread's share of an earlier step has written or
-// read since the last barrier. With products by rows and no batch normalisation that leaves two a step of training.
+// Barriers. A barrier stands before a step that reads or overwrites what another thread's share of an earlier step has written
+// or read since the last barrier. With products by rows and no batch normalisation, a step of training has two.
 //
-// Who computes a product, where that is left to its shape, is decided by the whole batch, not by what is a thread's
+// Providers: if the provider of a product depends on its shape, the shape in the whole batch decides, not that of a thread's
 // share, so that a plan is the same for any number of threads.
 
 #include <algorithm>
@@ -27,12 +27,12 @@ namespace {
 
 constexpr Index kVectorBlock = 64;
 
-// A product of few rows reads its other operand for them alone: small blocks of a thread share one product, as long as
-// the gradient stays in the second-level cache.
+// A product of few rows reads its whole other operand for these rows alone. So the small blocks of a thread share one
+// product, as long as the gradient stays in the second-level cache.
 constexpr Index kGroupElements = 1 << 15;
 
-// Rows of a weight per block: about 16 blocks, so that several threads share evenly, whole micro-kernel tiles, and no
-// more than half a megabyte, so that the update finds its gradient in cache.
+// Returns the rows of a weight per block. There are about 16 blocks, so that several threads share evenly. A block has whole
+// tiles of a micro-kernel, and at most half a megabyte, so that the update finds its gradient in cache.
 Index weight_block(Index in_features, Index out_features) {
   constexpr Index kBlocks = 16, kMostElements = 1 << 17;
   const Index tile = in_features >= 32 ? 8 : 4;
@@ -54,7 +54,7 @@ class Scheduler {
   static std::size_t index(int i) { return static_cast<std::size_t>(i); }
   bool trains() const { return stoop::trains(request_.kind); }
 
-  // Adds the first of the operations, with those that it takes; returns how many these are.
+  // Adds the first of the operations, with those that it does in its epilogue. Returns how many it has added.
   std::size_t add(std::span<const Operation> operations) {
     Step step = start(operations[0]);
     std::vector<Step> taken;
@@ -113,8 +113,8 @@ class Scheduler {
     return Cut::everyone;
   }
 
-  // By rows every thread reads all of the weight, by columns all of the rows. What is read comes from other cores or
-  // from memory, so the smaller of the two is shared, unless the weight is too small to repay the barrier.
+  // Cut by rows, every thread reads all of the weight; cut by columns, all of the rows. These come from other cores or from
+  // memory, so the cut is chosen that reads less, unless the weight is too small to repay the barrier.
   Cut product_cut(const Operation& product) const {
     constexpr Index kLeastElements = 1 << 16;
     const Index weight = product.in_features * product.out_features;
@@ -128,18 +128,18 @@ class Scheduler {
   bool needs_barrier(const Step& step, const std::vector<Access>& accesses) {
     if (!trains()) return false;
     if (step.cut == Cut::everyone) return true;
-    // A norm is that of all blocks of a parameter, so all must have been through the first pass.
+    // The norm covers all blocks of a parameter, so all must have been through the first pass.
     if (step.kind == StepKind::apply_update) return plan_.steps.back().kind != StepKind::apply_update;
     if (step.cut == Cut::parameter) return false;  // all values and gradients are there since the check of the loss
-    // A column of a weight spreads over its blocks, so all must be updated before any is looked at.
+    // A column of a weight lies in all its blocks, so all must be updated before any is checked.
     if (step.kind == StepKind::limit_norm) return plan_.steps.back().kind != StepKind::limit_norm;
     return hazards_.needs_barrier(accesses);
   }
 
   // ---- epilogues ----
 
-  // Moves the operations that the product `step` does in its epilogue, of those that follow, to `taken` or into the step.
-  // Returns how many they are.
+  // Moves those of the following operations that the product `step` can do in its epilogue to `taken` or into the step.
+  // Returns their number.
   std::size_t take(Step& step, std::span<const Operation> next, std::vector<Step>& taken) {
     const bool forward = step.kind == StepKind::dense;
     if (request_.kind == PlanKind::curvature || (!forward && step.kind != StepKind::input_gradient)) return 0;
@@ -214,8 +214,8 @@ class Scheduler {
   std::map<Index, Blocks> parameters_;  // by offset
 };
 
-// Rows begin on cache lines, and not all on the same few sets of the cache when the width is a power of two. Masks are
-// bytes, and what has rows of its own is read along columns.
+// Rows begin on cache lines, and not all on the same few sets of the cache if the width is a power of two. Masks are bytes.
+// Buffers with rows of their own are read along columns.
 Index stride_of(const Buffer& buffer) {
   if (buffer.rows > 0 || buffer.element_size == 1) return round_up(buffer.width, kAlignment);
   Index bytes = round_up(buffer.width * buffer.element_size, kAlignment);
@@ -223,8 +223,8 @@ Index stride_of(const Buffer& buffer) {
   return bytes / buffer.element_size;
 }
 
-// In inference a buffer is alive from the first step that touches it to the last. In training all is read again at the
-// end.
+// In inference a buffer is alive from the first step that touches it to the last. In training all buffers are read again at
+// the end.
 void set_lifetimes(Plan& plan) {
   int time = 0;
   for (Buffer& buffer : plan.buffers) buffer.first = kNone;

@@ -1,4 +1,4 @@
-// Walks the operations of a gradient and lets the rule of each kind add its tangent.
+// Walks the operations of a gradient. The rule of each kind adds its tangent.
 
 #include "tangent.hpp"
 

@@ -12,20 +12,20 @@ namespace stoop {
 
 // Adds to `lowered`, whose operations compute a gradient without fused activations, a tangent of every buffer that
 // depends on the parameters, and the operations that compute it; `parameter_operations` become those of the gradient's
-// tangent. std::logic_error for an operation that has no tangent.
+// tangent. Throws std::logic_error for an operation that has no tangent.
 void add_tangents(Lowered& lowered, std::vector<Operation>& parameter_operations, const Graph& graph);
 
-// The rules of the kinds add tangents with this. A buffer without a tangent does not depend on the parameters: its
-// tangent is zero, and what would be multiplied with it is left out.
+// The rules of the kinds add tangents with this. A buffer without a tangent does not depend on the parameters: its tangent is
+// zero, and products with it are left out.
 class Tangents {
  public:
   Tangents(std::vector<Buffer>& buffers, const Graph& graph)
       : buffers_(buffers), graph_(graph), tangents_(buffers.size(), kNone), inputs_(graph.nodes.size(), kNone) {}
 
-  // The tangent of a buffer; kNone where it is zero.
+  // Returns the tangent of a buffer, or kNone if it is zero.
   int of(int buffer) const { return buffer == kNone ? kNone : tangents_[index(buffer)]; }
 
-  // The same, for one that is about to be written.
+  // Returns the tangent of a buffer that is about to be written.
   int make(int buffer) {
     if (buffer == kNone) return kNone;
     if (tangents_[index(buffer)] == kNone) {
@@ -35,12 +35,12 @@ class Tangents {
     return tangents_[index(buffer)];
   }
 
-  // A buffer for a second term of the same tangent.
+  // Returns a buffer for a second term of the same tangent.
   int make_term(int buffer) { return add_buffer(buffer, "u_"); }
 
   bool is_trained(const Operation& operation) const { return graph_.nodes[index(operation.node)].trainable; }
 
-  // The buffer that the activation of this node was computed from.
+  // Returns the buffer from which the activation of this node was computed.
   int& activation_input(int node) { return inputs_[index(node)]; }
 
   void add(const Operation& operation) { operations_.push_back(operation); }

@@ -53,7 +53,7 @@ struct ParameterBlocks {
   double l1_of(const Step& step) const { return step.work.regularized ? step.work.l1.value_or(run.l1) : 0.0; }
   double l2_of(const Step& step) const { return step.work.regularized ? step.work.l2.value_or(run.l2) : 0.0; }
 
-  // A factor of 0 times a sum that is not finite is no penalty.
+  // A penalty with a factor of 0 is zero, even if the sum is not finite.
   static double term(double factor, double sum) { return factor == 0.0 ? 0.0 : factor * sum; }
 
   // The steps after the gradient of one block.
@@ -99,7 +99,7 @@ struct ParameterBlocks {
     if (ops.apply[optimizer] == nullptr && !limits_norm(step)) average(offset, n);
   }
 
-  // The second pass, when the norms of all blocks of the parameter are there.
+  // Makes the second pass, after the norms of all blocks of the parameter are known.
   void apply(const Step& step, Index n, Index offset, const UpdateArgs<T>& common) const {
     const Index count = block_count(step.work.extent, step.block);
     UpdateArgs<T> args = args_of(step, n, offset, common);

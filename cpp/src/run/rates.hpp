@@ -20,8 +20,8 @@ struct RatesOf<std::variant<Op...>> {
 // The Rates of one optimizer.
 using AnyRates = RatesOf<Optimizer>::Variant;
 
-// For update t, counted from 1, at learning rate lr; `rates` holds what args.rates points to. The gradient is taken as
-// it is until set_scale.
+// Fills in the numbers for update t, counted from 1, at learning rate lr. args.rates points to `rates`. The gradient is not
+// scaled until set_scale.
 template <class T>
 void set_rates(UpdateArgs<T>& args, AnyRates& rates, const Optimizer& optimizer, double lr, Index t) {
   const auto set = [&]<class Op>(const Op& of) {
@@ -33,9 +33,8 @@ void set_rates(UpdateArgs<T>& args, AnyRates& rates, const Optimizer& optimizer,
   args.grad_scale = args.grad_scale_rest = T(1);
 }
 
-// What a step along the update is scaled by, given the norms of the blocks of a parameter and of its step, two by two
-// (You et al. 2020): the quotient of both norms, or 1 where one of them is 0. In the order of the blocks, and without
-// squares that double does not hold.
+// Returns the factor of a step (You et al. 2020): the norm of a parameter divided by the norm of its step, or 1 if one of them
+// is 0. It gets the norms of the blocks of both, two by two, adds them in order, and avoids squares that double does not hold.
 inline double trust_ratio_of(std::span<const double> block_norms) {
   double weight = 0.0, step = 0.0;
   for (std::size_t i = 0; i < block_norms.size(); i += 2) {
@@ -45,7 +44,7 @@ inline double trust_ratio_of(std::span<const double> block_norms) {
   return weight > 0.0 && step > 0.0 ? weight / step : 1.0;
 }
 
-// From now on the gradient is scaled from this norm to that. Where T does not hold their ratio, in two factors.
+// From now on the gradient is scaled from this norm to that one, in two factors if T does not hold their ratio.
 template <class T>
 void set_scale(UpdateArgs<T>& args, double to, double from) {
   constexpr double kFactor = sizeof(T) == 4 ? 0x1p-100 : 0x1p-900;

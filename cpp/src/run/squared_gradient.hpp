@@ -33,7 +33,7 @@ inline bool squares_gradients(const Optimizer& optimizer) {
   return std::visit([]<class Op>(const Op&) { return Spec<Op>::kSquares != Squares::none; }, optimizer);
 }
 
-// What there is of a parameter: its gradient, times both scales, and the squares that were added up so far.
+// The gradient of a parameter, times both scales, and the squares that were added up so far.
 template <class T>
 struct SquaredGradient {
   const T* grad;         // (n)

@@ -1,5 +1,5 @@
-// One step of a plan on one slice: fills the argument struct of a kernel and calls it, kind by kind. No threads here.
-// ../plan/rules.cpp has all else about a kind.
+// Runs one step of a plan on one slice: fills the argument struct of a kernel and calls it, kind by kind. There are no threads
+// here. ../plan/rules.cpp has everything else about a kind.
 #pragma once
 
 #include <algorithm>
@@ -16,7 +16,7 @@
 
 namespace stoop {
 
-// The parameters of a product, or the direction they move in.
+// Returns the parameters of a product, or the direction in which they move.
 template <class T>
 const T* product_parameters(const StepContext<T>& context, const Step& step) {
   return step.along ? context.direction : context.parameters;
@@ -39,8 +39,8 @@ T slope_of(const Step& step) {
   return step.activation == kind_of<ReLU>() ? T(0) : static_cast<T>(step.activation_numbers.of[0]);
 }
 
-// All steps of a batch normalisation share these arguments. `output` is the buffer of the values, backward that of the
-// gradient.
+// Returns the arguments that all steps of a batch normalisation share. `output` is the buffer of the values or, in the backward
+// pass, of the gradient.
 template <class T>
 BatchNormArgs<T> batch_norm_args(const StepContext<T>& context, const Step& step, const Slice& slice, int output) {
   const bool fixed = step.statistics == kNone;
@@ -81,7 +81,7 @@ void run(Kind<StepKind::batch_sums>, const StepContext<T>& context, const Step& 
   context.ops->batch_norm_sums(batch_norm_args(context, step, slice, step.grad));
 }
 
-// The thread with the first rows writes what all find out, here and in the gradient.
+// All threads compute the statistics, and the thread with the first rows writes them. The gradient does the same.
 template <class T>
 void run(Kind<StepKind::batch_norm>, const StepContext<T>& context, const Step& step, const Slice& slice) {
   BatchNormArgs<T> args = batch_norm_args(context, step, slice, step.out);
@@ -140,7 +140,7 @@ void run_product(const StepContext<T>& context, const Step& step, const Slice& s
   DropoutArgs<T> dropout;
   if (step.dropout_step != kNone) {
     dropout = dropout_args(context, context.steps[step.dropout_step], slice);
-    if (args.form == GemmForm::nn) context.ops->dropout_mask(dropout);  // backward it is there
+    if (args.form == GemmForm::nn) context.ops->dropout_mask(dropout);  // the backward pass finds the mask
     args.dropout = &dropout;
   }
   BatchNormArgs<T> sums;
@@ -196,7 +196,7 @@ void run(Kind<StepKind::input_gradient>, const StepContext<T>& context, const St
   run_product(context, step, slice, args);
 }
 
-// `input`: what the activation, or its derivative, is computed from.
+// `input` has the values from which the activation, or its derivative, is computed.
 template <class T>
 ActivationArgs<T> activation_args(const StepContext<T>& context, const Step& step, const Slice& slice, int input) {
   return {slice.rows(),
@@ -318,7 +318,7 @@ void run(Kind<StepKind::stored_gradient>, const StepContext<T>& context, const S
 
 // ---- all kinds ----
 
-// These kinds are done by whoever walks the plan, who has the samples, the losses and the optimizer: team_run.hpp,
+// The walks of a plan do these kinds themselves, because they have the samples, the losses and the optimizer: team_run.hpp,
 // parameter_block.hpp, infer.cpp.
 constexpr bool is_run_by_walk(StepKind kind) {
   return kind == StepKind::gather || kind == StepKind::gather_targets || kind == StepKind::loss ||
@@ -327,7 +327,7 @@ constexpr bool is_run_by_walk(StepKind kind) {
          kind == StepKind::update_statistics;
 }
 
-// True if there is an overload of `run` for a kind and a part, which is a Slice or a GradientBlock.
+// Says whether there is an overload of `run` for a kind and a part, which is a Slice or a GradientBlock.
 template <class T, class Part, StepKind kind>
 inline constexpr bool kRuns = requires(const StepContext<T>& context, const Step& step, const Part& part) {
   run(Kind<kind>{}, context, step, part);
@@ -339,7 +339,7 @@ void run_kind(const StepContext<T>& context, const Step& step, const Part& part)
                 "each kind of step has one overload of `run`, or is the walk's");
   if constexpr (kRuns<T, Part, kind>) {
     run(Kind<kind>{}, context, step, part);
-  } else {  // a walk has asked for what it should do itself: better no result than a wrong one
+  } else {  // a walk must do this kind itself; no result is better than a wrong one
     std::fprintf(stderr, "stoop: the step '%s' is not run like this\n", rule_of(step.kind).name);
     std::abort();
   }
@@ -352,7 +352,7 @@ void run_part(const StepContext<T>& context, const Step& step, const Part& part,
   kFunctions[static_cast<std::size_t>(step.kind)](context, step, part);
 }
 
-// A step whose work is cut by rows or columns of its output.
+// Runs a step whose work is cut by rows or columns of its output.
 template <class T>
 void run_slice(const StepContext<T>& context, const Step& step, const Slice& slice) {
   run_part(context, step, slice, std::make_index_sequence<kStepKinds>());
@@ -363,7 +363,7 @@ void run_gradient(const StepContext<T>& context, const Step& step, const Gradien
   run_part(context, step, block, std::make_index_sequence<kStepKinds>());
 }
 
-// The most scratch a product of this step needs for `rows` rows.
+// Returns the scratch memory that a product of this step needs for at most `rows` rows.
 template <class T>
 Index scratch_elements(const OpTable<T>& ops, const Step& step, Index rows) {
   const auto elements = [&](Index m, Index n, Index k) {

@@ -1,4 +1,4 @@
-// What running a step needs: where things lie, and which part of its output a call works on.
+// The context of a step that runs: the places of its buffers, and the part of its output that a call works on.
 #pragma once
 
 #include <cstddef>
@@ -10,7 +10,7 @@
 
 namespace stoop {
 
-// Where a buffer of the plan lies in a run.
+// The place of a buffer of the plan in a run.
 template <class T>
 struct BoundBuffer {
   T* data = nullptr;
@@ -24,7 +24,7 @@ void bind_buffers(const Plan& plan, std::byte* arena, BoundBuffer<T>* bound) {
   }
 }
 
-// What a thread needs to run steps: where the buffers and parameters are, and memory of its own.
+// The places of buffers and parameters, and memory of its own, that a thread needs to run steps.
 template <class T>
 struct StepContext {
   const OpTable<T>* ops = nullptr;
@@ -38,7 +38,7 @@ struct StepContext {
   std::uint64_t update = 0;
   Index rows = 0;          // of this batch
   Index first_row = 0;     // of this batch among the rows of the update
-  bool same_step = false;  // `scratch` is as an earlier block of the same parameter step has left it
+  bool same_step = false;  // an earlier block of the same parameter step has left its copy in `scratch`
 
   T* at(int buffer, Index row, Index column = 0) const {
     return buffers[buffer].data + row * buffers[buffer].stride + column;

@@ -1,4 +1,4 @@
-// The steps of a tangent on one slice, as steps.hpp does for those of training.
+// Runs one step of a tangent on one slice, as steps.hpp does for those of training.
 #pragma once
 
 #include "steps_context.hpp"
@@ -41,7 +41,7 @@ void run(Kind<StepKind::activation_gradient_tangent>, const StepContext<T>& cont
   context.ops->activation_tangent[static_cast<int>(step.activation)](args);
 }
 
-// Batch and layer normalisation have these arguments in common.
+// Returns the arguments that batch and layer normalisation share.
 template <class T>
 NormTangentArgs<T> norm_tangent_args(const StepContext<T>& context, const Step& step, const Slice& slice) {
   NormTangentArgs<T> args{};
@@ -99,7 +99,7 @@ void run(Kind<StepKind::batch_norm_gradient_tangent>, const StepContext<T>& cont
   context.ops->batch_norm_gradient_tangent(args);
 }
 
-// The slice has whole rows, but for the gradient of gamma, which is that of some columns.
+// The slice has whole rows. Only for the gradient of gamma it has some of the columns.
 template <class T>
 NormTangentArgs<T> layer_norm_tangent_args(const StepContext<T>& context, const Step& step, const Slice& slice) {
   NormTangentArgs<T> args = norm_tangent_args(context, step, slice);
