@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <chrono>
 #include <functional>
+#include <limits>
 
 #include <stoop/error.hpp>
 #include <stoop/gradcheck.hpp>
