@@ -40,6 +40,15 @@ py::dict bounds_of(const Bounds& bounds) {
   return out;
 }
 
+template <class Member>
+struct NumberIn {
+  using type = Member;
+};
+template <class Member>
+struct NumberIn<std::optional<Member>> {
+  using type = Member;
+};
+
 // An integer of fewer bits than those of Python ends where its type does.
 template <class Member>
 Bounds bounds_within(Bounds bounds) {
@@ -67,7 +76,7 @@ py::dict spec_of_field(const Field<Op, Member>& field) {
     out["choices"] = names;
     out["default"] = name_of_choice(value);
   }
-  if constexpr (kIsNumber<Member>) out["expected"] = expected_text<Member>(field.key, bounds);
+  if constexpr (kIsNumber<Member>) out["expected"] = expected_text<typename NumberIn<Member>::type>(field.key, bounds);
   out["hint"] = field.hint;
   return out;
 }

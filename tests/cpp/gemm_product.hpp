@@ -179,7 +179,7 @@ class Product {
       size += std::abs(term);
     }
     // The bound of any order of summation (Higham 2002, eq. 3.5); activations have slopes up to 1 and add their own.
-    const double tolerance = (static_cast<double>(case_.k) * static_cast<double>(size) + 6.0) * kEps<T>;
+    const double tolerance = (static_cast<double>(case_.k) * static_cast<double>(size) + 6.0) * kEpsilon<T>;
     const Wide<T> parameter = args_.activation_numbers.of[0];
     Wide<T> want = sum;
     if (args_.epilogue == Epilogue::activate) want = activate<Wide<T>>(args_.activation, sum, parameter);

@@ -75,7 +75,7 @@ struct Rows {
       const auto xhat = [&](Index j) { return (difference(j) - mean) * inverse; };
       const auto g = [&](Index j) { return Exact(grad[at(i, j)]) * gamma[static_cast<std::size_t>(j)]; };
       for (Index j = 0; j < cols; ++j) mean_grad += g(j) / n, slope += g(j) * xhat(j) / n;
-      const double tolerance = 64.0 * std::sqrt(static_cast<double>(cols) + 8.0) * kEps<T>;
+      const double tolerance = 64.0 * std::sqrt(static_cast<double>(cols) + 8.0) * kEpsilon<T>;
       for (Index j = 0; j < cols; ++j) {
         const auto column = static_cast<std::size_t>(j);
         EXPECT_NEAR(double(output[at(i, j)]), double(xhat(j) * gamma[column] + beta[column]), tolerance) << i;
@@ -87,7 +87,8 @@ struct Rows {
     }
     for (Index j = 0; j < cols; ++j) {
       const auto column = static_cast<std::size_t>(j);
-      EXPECT_NEAR(double(grad_gamma[column]), double(want_gamma[column]), 400.0 * std::sqrt(double(n)) * kEps<T>) << j;
+      EXPECT_NEAR(double(grad_gamma[column]), double(want_gamma[column]), 400.0 * std::sqrt(double(n)) * kEpsilon<T>)
+          << j;
     }
   }
 };
@@ -110,7 +111,7 @@ TYPED_TEST(ExtremeNumbers, EqualElementsOfARowBecomeZeros) {
       std::fill(rows.input.begin(), rows.input.end(), value);
       std::fill(rows.beta.begin(), rows.beta.end(), T(0));
       rows.run();
-      for (const T y : rows.output) ASSERT_NEAR(double(y), 0.0, 64.0 * kEps<T>) << value << ", " << cols;
+      for (const T y : rows.output) ASSERT_NEAR(double(y), 0.0, 64.0 * kEpsilon<T>) << value << ", " << cols;
       rows.expect_right("equal");
     }
   }

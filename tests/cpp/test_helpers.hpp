@@ -22,7 +22,7 @@ template <class T>
 using Wide = std::conditional_t<sizeof(T) == 4, double, long double>;
 
 template <class T>
-inline constexpr double kEps = static_cast<double>(std::numeric_limits<T>::epsilon());
+inline constexpr double kEpsilon = static_cast<double>(std::numeric_limits<T>::epsilon());
 template <class T>
 inline constexpr T kNaN = std::numeric_limits<T>::quiet_NaN();
 template <class T>

@@ -170,8 +170,9 @@ TYPED_TEST(Kernels, ActivationBackwardForEveryLengthAndAlignment) {
         for (Index i = 0; i < n; ++i) {
           const std::size_t at = static_cast<std::size_t>(i);
           const Wide<T> want = before[at] * derivative<Wide<T>>(kind, y[at], static_cast<Wide<T>>(kSlope));
-          ASSERT_NEAR(grad[i], static_cast<T>(want), 3 * kEps<T>) << name_of(kind) << ", length " << n << ", at " << i;
-          ASSERT_NEAR(grad[i], by_scalar[at], 3 * kEps<T>) << name_of(kind);
+          ASSERT_NEAR(grad[i], static_cast<T>(want), 3 * kEpsilon<T>)
+              << name_of(kind) << ", length " << n << ", at " << i;
+          ASSERT_NEAR(grad[i], by_scalar[at], 3 * kEpsilon<T>) << name_of(kind);
         }
       }
     }

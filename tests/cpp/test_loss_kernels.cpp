@@ -97,7 +97,7 @@ TYPED_TEST(Losses, SoftmaxCrossEntropyValueAndGradient) {
         by_scalar.run(op_table<T>(Isa::scalar), this->kSoftmax);
         Wide<T> loss = 0;
         double correct = 0.0;
-        const double tolerance = (10.0 + static_cast<double>(cols)) * kEps<T>;
+        const double tolerance = (10.0 + static_cast<double>(cols)) * kEpsilon<T>;
         for (Index i = 0; i < rows; ++i) {
           const Wide<T> log_sum = p.log_sum(i, p.z(i, p.argmax(i)));
           loss += log_sum - p.z(i, p.label(i));
@@ -130,11 +130,11 @@ TYPED_TEST(Losses, MeanSquaredErrorValueAndGradient) {
             const Wide<T> difference = p.z(i, j) - p.t(i, j);
             loss += difference * difference / cols;
             const double want = static_cast<double>(2 * difference / cols / 4);
-            ASSERT_NEAR(p.g(i, j), want, 4 * kEps<T>) << rows << " x " << cols;
-            ASSERT_NEAR(p.g(i, j), by_scalar.g(i, j), 4 * kEps<T>);
+            ASSERT_NEAR(p.g(i, j), want, 4 * kEpsilon<T>) << rows << " x " << cols;
+            ASSERT_NEAR(p.g(i, j), by_scalar.g(i, j), 4 * kEpsilon<T>);
           }
         }
-        const double tolerance = (static_cast<double>(cols) + 4.0) * kEps<T> * static_cast<double>(loss);
+        const double tolerance = (static_cast<double>(cols) + 4.0) * kEpsilon<T> * static_cast<double>(loss);
         ASSERT_NEAR(p.loss, static_cast<double>(loss), tolerance) << rows << " x " << cols;
         this->expect_gap_untouched(p);
       }
@@ -164,10 +164,10 @@ TYPED_TEST(Losses, AbsoluteErrorAndHuberValueAndGradient) {
                                                         : d * d / 2) /
                   cols;
           const double want = static_cast<double>(weight * (linear ? sign : d) / cols / 4);
-          ASSERT_NEAR(p.g(i, j), want, 8 * kEps<T>) << name_of(kind) << ", " << cols << " columns";
+          ASSERT_NEAR(p.g(i, j), want, 8 * kEpsilon<T>) << name_of(kind) << ", " << cols << " columns";
         }
       }
-      const double tolerance = (static_cast<double>(cols) + 4.0) * kEps<T> * static_cast<double>(loss);
+      const double tolerance = (static_cast<double>(cols) + 4.0) * kEpsilon<T> * static_cast<double>(loss);
       ASSERT_NEAR(p.loss, static_cast<double>(loss), tolerance) << name_of(kind) << ", " << cols << " columns";
       this->expect_gap_untouched(p);
     }
@@ -207,7 +207,7 @@ TYPED_TEST(Losses, LogitsOfTenThousand) {
   EXPECT_EQ(wrong.loss, 2e4);
   EXPECT_EQ(wrong.grad, (std::vector<T>{T(0.25), T(-0.25), 0}));
   const auto negative = this->softmax({T(-1e4), T(-1e4 - 1)}, 0);
-  EXPECT_NEAR(negative.loss, std::log1p(std::exp(-1.0)), 10 * kEps<T>);
+  EXPECT_NEAR(negative.loss, std::log1p(std::exp(-1.0)), 10 * kEpsilon<T>);
 }
 
 TYPED_TEST(Losses, EqualLogitsAndTiesGoToTheFirst) {
@@ -215,10 +215,10 @@ TYPED_TEST(Losses, EqualLogitsAndTiesGoToTheFirst) {
   for (const Index cols : kWidths) {
     for (std::int32_t target = 0; target < cols; ++target) {
       const auto p = this->softmax(std::vector<T>(static_cast<std::size_t>(cols), T(3)), target);
-      ASSERT_NEAR(p.loss, std::log(static_cast<double>(cols)), 10 * kEps<T> * static_cast<double>(cols));
+      ASSERT_NEAR(p.loss, std::log(static_cast<double>(cols)), 10 * kEpsilon<T> * static_cast<double>(cols));
       ASSERT_EQ(p.correct, target == 0 ? 1.0 : 0.0) << "class " << target << " of " << cols;
       for (Index j = 0; j < cols; ++j) {
-        ASSERT_NEAR(p.g(0, j), (1.0 / static_cast<double>(cols) - (j == target ? 1.0 : 0.0)) / 4.0, 4 * kEps<T>);
+        ASSERT_NEAR(p.g(0, j), (1.0 / static_cast<double>(cols) - (j == target ? 1.0 : 0.0)) / 4.0, 4 * kEpsilon<T>);
       }
     }
   }
@@ -265,7 +265,7 @@ TYPED_TEST(Losses, NonFiniteOutputsGiveANonFiniteLoss) {
 TYPED_TEST(Losses, AnImpossibleOtherClassIsNoHarm) {
   using T = TypeParam;
   const auto p = this->softmax({T(1), -kInfinity<T>, T(1)}, 0);
-  EXPECT_NEAR(p.loss, std::log(2.0), 4 * kEps<T>);
+  EXPECT_NEAR(p.loss, std::log(2.0), 4 * kEpsilon<T>);
   EXPECT_EQ(p.g(0, 1), T(0));
 }
 

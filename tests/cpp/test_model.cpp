@@ -215,7 +215,7 @@ TYPED_TEST(Models, PredictEqualsANaiveLoop) {
           if (j >= outputs) {
             ASSERT_EQ(got, 77.0) << "written between the rows";
           } else {
-            ASSERT_NEAR(got, static_cast<double>(want[static_cast<std::size_t>(j)]), 100 * kEps<T>) << "row " << i;
+            ASSERT_NEAR(got, static_cast<double>(want[static_cast<std::size_t>(j)]), 100 * kEpsilon<T>) << "row " << i;
           }
         }
       }

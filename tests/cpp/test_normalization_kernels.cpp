@@ -107,10 +107,11 @@ void expect_column(const BatchNormData<T>& data, const BatchNormResult<T>& got, 
     grad_gamma += at(data.grad, i) * (at(data.input, i) - mean) / deviation;
   }
   // The mean is rounded to kOffset * eps, which shifts all normalised values of the column alike.
-  const double tolerance = 16 * kOffset * kEps<T> / static_cast<double>(deviation);
-  EXPECT_NEAR(static_cast<double>(got.mean[column]), static_cast<double>(mean), 4 * kOffset * kEps<T>);
-  EXPECT_NEAR(static_cast<double>(got.variance[column]), static_cast<double>(variance), 64 * kEps<T>);
-  EXPECT_NEAR(static_cast<double>(got.grad_beta[column]), static_cast<double>(grad_beta), kEps<T> * 4 * double(rows));
+  const double tolerance = 16 * kOffset * kEpsilon<T> / static_cast<double>(deviation);
+  EXPECT_NEAR(static_cast<double>(got.mean[column]), static_cast<double>(mean), 4 * kOffset * kEpsilon<T>);
+  EXPECT_NEAR(static_cast<double>(got.variance[column]), static_cast<double>(variance), 64 * kEpsilon<T>);
+  EXPECT_NEAR(static_cast<double>(got.grad_beta[column]), static_cast<double>(grad_beta),
+              kEpsilon<T> * 4 * double(rows));
   EXPECT_NEAR(static_cast<double>(got.grad_gamma[column]), static_cast<double>(grad_gamma), tolerance * double(rows));
   for (Index i = 0; i < rows; ++i) {
     const W normalised = (at(data.input, i) - mean) / deviation;
@@ -163,8 +164,8 @@ TYPED_TEST(NormalizationKernels, BatchNormMomentsWithAnOutlierFirst) {
     for (const T x : data.input) mean += Wide<T>(x) / static_cast<Wide<T>>(rows);
     for (const T x : data.input) variance += (Wide<T>(x) - mean) * (Wide<T>(x) - mean) / static_cast<Wide<T>>(rows);
     const double n = static_cast<double>(statistics_group(rows));
-    EXPECT_NEAR(static_cast<double>(result.mean[0]), static_cast<double>(mean), 1e5 * kEps<T>) << rows;
-    EXPECT_NEAR(static_cast<double>(result.variance[0] / variance), 1.0, 2 * n * kEps<T>) << rows;
+    EXPECT_NEAR(static_cast<double>(result.mean[0]), static_cast<double>(mean), 1e5 * kEpsilon<T>) << rows;
+    EXPECT_NEAR(static_cast<double>(result.variance[0] / variance), 1.0, 2 * n * kEpsilon<T>) << rows;
   }
 }
 
@@ -175,7 +176,7 @@ TYPED_TEST(NormalizationKernels, BatchNormSumsOfManyRows) {
   for (T& g : data.grad) g = T(0.1);
   const auto result = run(data);
   const double rows = static_cast<double>(data.size.rows), want = rows * static_cast<double>(T(0.1));
-  EXPECT_NEAR(static_cast<double>(result.grad_beta[0]), want, 187 * kEps<T> * want);
+  EXPECT_NEAR(static_cast<double>(result.grad_beta[0]), want, 187 * kEpsilon<T> * want);
 }
 
 // Both add each column from the first row to the last.
@@ -204,7 +205,7 @@ TYPED_TEST(NormalizationKernels, ColumnsAreAddedInOrder) {
         want_gamma += Wide<T>(grad[place]) * (Wide<T>(a[place]) - Wide<T>(0.5)) * Wide<T>(0.5);
       }
       EXPECT_EQ(sum[static_cast<std::size_t>(j)], want);
-      EXPECT_NEAR(double(gamma[static_cast<std::size_t>(j)]), double(want_gamma), kEps<T> * double(rows));
+      EXPECT_NEAR(double(gamma[static_cast<std::size_t>(j)]), double(want_gamma), kEpsilon<T> * double(rows));
     }
   }
 }
@@ -253,7 +254,7 @@ struct LayerNormData {
     const auto xhat = [&](Index j) { return (at(input, i, j) - mean) * inverse; };
     const auto scaled = [&](Index j) { return at(grad, i, j) * gamma[static_cast<std::size_t>(j)]; };
     for (Index j = 0; j < cols; ++j) mean_grad += scaled(j) / n, slope += scaled(j) * xhat(j) / n;
-    const double tolerance = 4.0 * static_cast<double>(inverse) * (8.0 + static_cast<double>(n)) * kEps<T>;
+    const double tolerance = 4.0 * static_cast<double>(inverse) * (8.0 + static_cast<double>(n)) * kEpsilon<T>;
     for (Index j = 0; j < cols; ++j) {
       const auto column = static_cast<std::size_t>(j);
       EXPECT_NEAR(double(at(output, i, j)), double(xhat(j) * gamma[column] + beta[column]), tolerance)

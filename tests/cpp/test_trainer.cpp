@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <chrono>
 #include <functional>
+#include <limits>
 
 #include <stoop/error.hpp>
 #include <stoop/gradcheck.hpp>
@@ -74,7 +75,7 @@ TYPED_TEST(Training, HistoryAndEvaluationAgree) {
     options.validation_y = other.y(loss);
     const History history = trainer.fit(samples.x(), samples.y(loss), options);
     // One batch holds all samples: its loss before the update is that of the evaluation.
-    EXPECT_NEAR(history.loss[0], before.loss, 20 * kEps<T> * before.loss);
+    EXPECT_NEAR(history.loss[0], before.loss, 20 * kEpsilon<T> * before.loss);
     EXPECT_EQ(history.val_loss.size(), 3u);
     EXPECT_EQ(history.val_loss.back(), trainer.evaluate(other.x(), other.y(loss)).loss);
     EXPECT_EQ(history.learning_rate, std::vector<double>(3, 0.25));
@@ -97,7 +98,7 @@ TYPED_TEST(Training, APartialLastBatchIsWeightedByItsRows) {
   const double all = trainer.evaluate(samples.x(), samples.classes).loss;
   const History history = trainer.fit(samples.x(), samples.classes, {.batch_size = 4});
   EXPECT_EQ(trainer.steps(), 3);
-  EXPECT_NEAR(history.loss[0], all, 10 * kEps<T> * all);
+  EXPECT_NEAR(history.loss[0], all, 10 * kEpsilon<T> * all);
 }
 
 // The rows that do not fill a batch: 3 of 11, in batches of 4.
@@ -206,7 +207,7 @@ TYPED_TEST(Training, LossAndGradUpdatesNothing) {
   for (const ParameterInfo& info : model.parameter_infos()) {
     for (Index i = info.offset; i < info.offset + info.rows * info.cols; ++i) {
       const std::size_t at = static_cast<std::size_t>(i);
-      ASSERT_NEAR(model.parameter_block()[at], before[at] - T(0.5) * gradient[at], 2 * kEps<T>) << info.name;
+      ASSERT_NEAR(model.parameter_block()[at], before[at] - T(0.5) * gradient[at], 2 * kEpsilon<T>) << info.name;
     }
   }
 }

@@ -75,8 +75,8 @@ Element<W> updated(const Optimizer& optimizer, W t, W g, Element<W> e) {
 template <class T>
 double update_tolerance(const Optimizer& optimizer, Index t) {
   const Adam* adam = std::get_if<Adam>(&optimizer);
-  if (adam == nullptr) return 10 * kEps<T>;
-  return 10 * kEps<T> + kEps<double> / (1.0 - std::pow(adam->beta2, static_cast<double>(t)));
+  if (adam == nullptr) return 10 * kEpsilon<T>;
+  return 10 * kEpsilon<T> + kEpsilon<double> / (1.0 - std::pow(adam->beta2, static_cast<double>(t)));
 }
 
 template <class T>
@@ -100,14 +100,14 @@ void expect_updated(const Optimizer& optimizer, Index t, Index n, Index shift, d
     const double moved = update_tolerance<T>(optimizer, t) * (1.0 + static_cast<double>(std::abs(want.weight - w)));
     ASSERT_NEAR(p.weight[at], static_cast<double>(want.weight), moved)
         << "update " << t << ", element " << i << " of " << n;
-    ASSERT_NEAR(p.state0[at], static_cast<double>(want.state0), 4 * kEps<T>);
-    ASSERT_NEAR(p.state1[at], static_cast<double>(want.state1), 4 * kEps<T>);
+    ASSERT_NEAR(p.state0[at], static_cast<double>(want.state0), 4 * kEpsilon<T>);
+    ASSERT_NEAR(p.state1[at], static_cast<double>(want.state1), 4 * kEpsilon<T>);
     ASSERT_NEAR(p.weight[at], by_scalar.weight[at], moved);
   }
   ASSERT_EQ(p.grad, before.grad);
   // Runs of 64 vectors are added in T.
-  ASSERT_NEAR(p.weight_sum, static_cast<double>(weight_sum), 70 * kEps<T> * static_cast<double>(weight_sum));
-  ASSERT_NEAR(p.grad_sum, static_cast<double>(grad_sum), 70 * kEps<T> * static_cast<double>(grad_sum));
+  ASSERT_NEAR(p.weight_sum, static_cast<double>(weight_sum), 70 * kEpsilon<T> * static_cast<double>(weight_sum));
+  ASSERT_NEAR(p.grad_sum, static_cast<double>(grad_sum), 70 * kEpsilon<T> * static_cast<double>(grad_sum));
 }
 
 template <class T>
@@ -170,12 +170,12 @@ TYPED_TEST(Updates, RegularizeAddsThePenaltyToTheGradientOnly) {
         const Wide<T> w = before.weight[i], g = before.grad[i] + static_cast<Wide<T>>(l2) * w;
         weight_sum += w * w;
         grad_sum += g * g;
-        ASSERT_NEAR(p.grad[i], static_cast<double>(g), 2 * kEps<T>) << i << " of " << n;
+        ASSERT_NEAR(p.grad[i], static_cast<double>(g), 2 * kEpsilon<T>) << i << " of " << n;
       }
       ASSERT_EQ(p.weight, before.weight);
       ASSERT_EQ(p.grad[0], before.grad[0]);
-      ASSERT_NEAR(p.weight_sum, static_cast<double>(weight_sum), 70 * kEps<T> * static_cast<double>(weight_sum));
-      ASSERT_NEAR(p.grad_sum, static_cast<double>(grad_sum), 70 * kEps<T> * static_cast<double>(grad_sum));
+      ASSERT_NEAR(p.weight_sum, static_cast<double>(weight_sum), 70 * kEpsilon<T> * static_cast<double>(weight_sum));
+      ASSERT_NEAR(p.grad_sum, static_cast<double>(grad_sum), 70 * kEpsilon<T> * static_cast<double>(grad_sum));
     }
   }
 }
