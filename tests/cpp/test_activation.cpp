@@ -100,8 +100,28 @@ template <class Op>
 constexpr Precision precision(const Op&) {
   return {};
 }
-constexpr Precision precision(const GELU&) { return {.ulps = 8.0}; }
+constexpr Precision precision(const GELU& op) {
+  return {.ulps = 8.0, .flushed = op.approximate == GeluApproximation::tanh ? 32.0 : 1.0};  // where exp(2u) is flushed
+}
+constexpr Precision precision(const Mish&) { return {.ulps = 5.0}; }
 constexpr Precision precision(const SiLU&) { return {.flushed = 800.0}; }  // where exp(-x) overflows it is -0
+
+// How many more units there may be at x. The argument 2u of exp has six roundings of half an epsilon, which make 12|u| units
+// of the result; an exp that is denormal has few digits.
+template <class T, class Op>
+double more_ulps(const Op&, T, double) {
+  return 0.0;
+}
+template <class T>
+double more_ulps(const GELU& op, T x, double) {
+  const double wide = x;
+  return op.approximate == GeluApproximation::tanh ? 12.0 * std::abs(0.798 * (wide + 0.044715 * wide * wide * wide))
+                                                   : 0.0;
+}
+template <class T>
+double more_ulps(const Mish&, T, double value) {
+  return std::abs(value) < 800.0 * static_cast<double>(Limits<T>::min()) ? 100.0 : 0.0;
+}
 
 // Every activation, with numbers that float holds and that are not its defaults.
 std::vector<Activation> tried_activations() {
@@ -158,9 +178,15 @@ TYPED_TEST(Activations, ActivationsAreWithinAFewUlp) {
     for (std::size_t i = 0; i < x.size(); ++i) {
       const Wide<T> value = exact_of<Wide<T>>(activation, x[i]).value;
       ASSERT_FALSE(std::isnan(y[i])) << label(activation) << " of " << x[i];
+      if (std::isfinite(value) && std::abs(value) > static_cast<Wide<T>>(Limits<T>::max())) {
+        EXPECT_EQ(y[i], std::copysign(Limits<T>::infinity(), static_cast<T>(value))) << label(activation);
+        continue;
+      }
+      const double more =
+          std::visit([&](const auto& op) { return more_ulps(op, x[i], static_cast<double>(value)); }, activation);
       if (!is_normal<T>(value) || (std::abs(value) < flushed && y[i] == 0)) {
         EXPECT_LE(std::abs(y[i] - value), flushed) << label(activation) << " of " << x[i];
-      } else if (const double error = ulp_error<T>(y[i], value); !(error <= worst)) {
+      } else if (const double error = ulp_error<T>(y[i], value) - more; !(error <= worst)) {
         worst = error;
         where = x[i];
       }

@@ -70,7 +70,7 @@ TYPED_TEST(Outputs, NamesThatDoNotFitAreRefused) {
   refuse(2, {.names = {"-1", "1"}, .dtype = "uint64"}, "\"-1\" is no uint64");
   refuse(2, {.names = {"1", "1.5"}, .dtype = "float64"}, "\"1.5\" is no float64");
   refuse(2, {.names = {"no", "True"}, .dtype = "bool"}, "\"no\" is no bool");
-  refuse(2, {.names = {"a", "b"}, .dtype = "text"}, "unknown dtype \"text\"");
+  refuse(2, {.names = {"a", "b"}, .dtype = "text"}, "unknown dtype of classes \"text\"");
   Model<T> one(config_of(1));
   one.set_classes(ClassNames{.names = {"False", "True"}, .dtype = "bool"});
   EXPECT_EQ(one.config().classes->names[1], "True");
@@ -143,7 +143,7 @@ TYPED_TEST(Outputs, ATrainerGoesOnFromAState) {
                                   NewtonCG{}};
   for (const Optimizer& optimizer : optimizers) {
     const TrainerConfig config{.loss = loss, .optimizer = optimizer, .ema = 0.9, .seed = 4};
-    const FitOptions<T> options{.epochs = 4, .batch_size = is_full_batch(kind_of(optimizer)) ? 40 : 16};
+    const FitOptions<T> options{.epochs = 4, .batch_size = is_full_batch(optimizer) ? 40 : 16};
     Model<T> model(config_of(3)), other(config_of(3));
     Trainer<T> trainer(model, config), twin(other, config);
     trainer.fit(samples.x(), samples.y(loss), options);
@@ -151,7 +151,7 @@ TYPED_TEST(Outputs, ATrainerGoesOnFromAState) {
     EXPECT_EQ(twin.epoch(), trainer.epoch());
     const History expected = trainer.fit(samples.x(), samples.y(loss), options);
     const History history = twin.fit(samples.x(), samples.y(loss), options);
-    EXPECT_EQ(history.loss, expected.loss) << name_of(kind_of(optimizer));
+    EXPECT_EQ(history.loss, expected.loss) << name_of(optimizer);
     EXPECT_TRUE(same_bits<T>(parameters_of(model), parameters_of(other)));
     EXPECT_EQ(twin.state().average, trainer.state().average);
     EXPECT_EQ(twin.state().optimizer, trainer.state().optimizer);

@@ -21,7 +21,7 @@
 namespace stoop {
 namespace {
 
-constexpr Index kSamples = 21, kFeatures = 5, kOutputs = 3;
+constexpr Index kSamples = 21, kFeatures = 5, kOutputs = 4;
 
 // Every layer, with widths that fill no vector.
 std::vector<Layer> all_layers() {
@@ -42,7 +42,7 @@ std::vector<Layer> all_layers() {
 template <class T>
 Targets<T> targets_of(const Loss& loss, const std::vector<std::int32_t>& classes, const std::vector<T>& values) {
   if (takes_classes(kind_of(loss))) return classes;
-  return matrix(values.data(), kSamples, kOutputs);
+  return matrix(values.data(), kSamples, target_columns(kind_of(loss), kOutputs));
 }
 
 template <class T>

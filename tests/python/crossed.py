@@ -124,3 +124,8 @@ def everything() -> dict[str, Any]:
     for name, value in INITIALIZERS.items():
         made[name] = getattr(initializers, name) if value is None else getattr(initializers, name)(value)
     return made
+
+
+def is_steady(loss: str, optimizer: str) -> bool:
+    """Gradients of these losses are sums of signs: 0, or what rounding leaves, whose sign is all that Rprop takes."""
+    return not (loss.startswith(("mae", "hinge", "quantile")) and optimizer.startswith("rprop"))

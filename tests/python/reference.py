@@ -313,10 +313,11 @@ def rprop(
     return w - np.sign(s["g"]) * s["d"]
 
 
-def lamb(w: Any, g: Any, t: int, s: State, lr: float, beta1: float = 0.9, beta2: float = 0.999, **more: Any) -> Any:
+def lamb(w: Any, g: Any, t: int, s: State, lr: float, *, weight_decay: float = 0.01, **more: Any) -> Any:
+    beta1, beta2 = more.get("beta1", 0.9), more.get("beta2", 0.999)
     m, v = moments(g, s, beta1, beta2)
     u = m / (1.0 - beta1**t) / (np.sqrt(v / (1.0 - beta2**t)) + more.get("eps", 1e-6))
-    u = u + more.get("weight_decay", 0.01) * w
+    u = u + weight_decay * w
     norms = np.linalg.norm(np.ravel(w)), np.linalg.norm(np.ravel(u))
     return w - lr * (norms[0] / norms[1] if min(norms) > 0.0 else 1.0) * u
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import sys
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ GOLDEN = json.loads(SCRIPT.with_suffix(".json").read_text())
 
 
 def load() -> Any:
+    sys.path.insert(0, str(SCRIPT.parent))  # for golden_models
     spec = importlib.util.spec_from_file_location("golden_bits", SCRIPT)
     assert spec is not None
     assert spec.loader is not None

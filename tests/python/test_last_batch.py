@@ -10,6 +10,7 @@ import pytest
 import stoop
 from helpers import DTYPES, LOSSES, assert_parameters_close, bits, make_data, refused, relative_error, unchanged
 from reference_training import Network, Optimizer, batches, fit
+from stoop.progress import EpochTable
 
 FEATURES, OUTPUTS = 7, 4
 LAST_BATCHES = ("keep", "drop", "merge")
@@ -167,11 +168,11 @@ def test_other_values_are_refused(last_batch: Any) -> None:
         trainer.fit(X, y, verbose=0, last_batch=last_batch)
 
 
-def test_progress_reaches_the_end_of_what_is_trained_on() -> None:
+def test_progress_reaches_the_end_of_what_is_trained_on(monkeypatch: pytest.MonkeyPatch) -> None:
     X, y = make_data("softmax_cross_entropy", 3000, FEATURES, OUTPUTS)
     seen: list[tuple[int, int, int]] = []
-    trainer = make_trainer()
-    trainer._core.fit(X, y, None, 600, 17, False, None, {}, None, lambda *p: seen.append(p), "drop")
+    monkeypatch.setattr(EpochTable, "update", lambda _, *progress: seen.append(progress))
+    make_trainer().fit(X, y, epochs=600, batch_size=17, shuffle=False, last_batch="drop", verbose=2)
     assert seen, "the fit is too short for a report"
     assert {samples for _, _, samples in seen} == {3000 // 17 * 17}
     assert all(done <= samples for _, done, samples in seen)

@@ -31,18 +31,18 @@ OPTIMIZERS = {name: case for name, case in crossed.optimizer_cases().items() if 
 CLASSES = "softmax_cross_entropy of classes"
 
 
-def is_steady(loss: str, optimizer: str) -> bool:
-    """Gradients of "mae" are sums of signs: 0, or what rounding leaves, whose sign is all that Rprop takes."""
-    return not (loss.startswith("mae") and optimizer.startswith("rprop"))
-
-
 # Each with each of the others, the third being that which every network has.
 COMBINATIONS = list(
     dict.fromkeys(
         [
             *((activation, loss, "sgd momentum=0.9") for activation in ACTIVATIONS for loss in LOSSES),
             *((activation, CLASSES, optimizer) for activation in ACTIVATIONS for optimizer in OPTIMIZERS),
-            *(("tanh", loss, optimizer) for loss in LOSSES for optimizer in OPTIMIZERS if is_steady(loss, optimizer)),
+            *(
+                ("tanh", loss, optimizer)
+                for loss in LOSSES
+                for optimizer in OPTIMIZERS
+                if crossed.is_steady(loss, optimizer)
+            ),
         ]
     )
 )

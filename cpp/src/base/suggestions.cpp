@@ -44,11 +44,13 @@ constexpr Foreign kForeign[] = {
     {"activation", "rectifier rectified rectifiedlinear rectlin", "relu"},
     {"activation", "hyperbolictangent", "tanh"},
     {"activation", "softrelu smoothrelu", "softplus"},
+    {"activation", "hardsilu", "hard_swish"},
+    {"activation", "gelutanh gelunew approximategelu", "", "use stoop.GELU(approximate=\"tanh\")"},
     {"activation", "softmax logsoftmax softmin", "", kLeaveOut},
     {"activation",
-     "relu6 relun selu celu prelu rrelu crelu srelu frelu elish hardswish hardsilu hardsigmoid hardtanh logsigmoid "
-     "softsign softshrink hardshrink tanhshrink threshold mish glu swiglu geglu reglu gelutanh gelunew quickgelu "
-     "approximategelu exp exponential sin sine sinc cos snake gauss gaussian step maxout sqrt square arctan atan "
+     "relun celu prelu rrelu crelu srelu frelu elish hardsigmoid hardtanh logsigmoid "
+     "softsign softshrink hardshrink tanhshrink threshold glu swiglu geglu reglu quickgelu "
+     "exp exponential sin sine sinc cos snake gauss gaussian step maxout sqrt square arctan atan "
      "sparsemax entmax",
      ""},
 
@@ -66,11 +68,14 @@ constexpr Foreign kForeign[] = {
     {"loss", "meansquarederror meansquareerror squarederror squared square l2 quadratic leastsquares", "mse"},
     {"loss", "meanabsoluteerror absoluteerror absolute l1 leastabsolutedeviation", "mae"},
     {"loss", "smoothl1", "huber"},
+    {"loss", "pinball", "quantile"},
+    {"loss", "poissonnll", "poisson"},
+    {"loss", "sigmoidfocal binaryfocalcrossentropy", "focal"},
     {"loss", "rmse rootmeansquarederror", "",
      "use mse, whose minimum is the same, and take the root of what it reports"},
     {"loss",
-     "mape msle rmsle sse sae hinge squaredhinge categoricalhinge kl kld kldiv kldivergence poisson "
-     "poissonnll gaussiannll cosine cosinesimilarity cosineembedding focal sigmoidfocal logcosh quantile pinball ctc "
+     "mape msle rmsle sse sae squaredhinge categoricalhinge kl kld kldiv kldivergence "
+     "cosine cosinesimilarity cosineembedding ctc "
      "triplet contrastive dice tversky iou ranking marginranking wasserstein exponential tweedie gamma",
      ""},
 
@@ -83,13 +88,15 @@ constexpr Foreign kForeign[] = {
     {"optimizer", "amsgrad", "", "use stoop.optimizers.Adam(amsgrad=True)"},
     {"optimizer", "adamweightdecay adamwithweightdecay decoupledadam", "adamw"},
     {"optimizer", "nesterovadam adamnesterov", "nadam"},
+    {"optimizer", "rectifiedadam", "radam"},
+    {"optimizer", "resilientpropagation", "rprop"},
     {"optimizer", "limitedmemorybfgs", "lbfgs"},
     {"optimizer", "bfgs lbfgsb fminlbfgsb", "", "lbfgs is the form with limited memory, without bounds"},
     {"optimizer", "newton newtonmethod truncatednewton tnc hessianfree", "",
      "newton_cg is Newton's method with conjugate gradients"},
     {"optimizer",
-     "adamax adadelta radam rectifiedadam nadamw adan adabelief adabound adafactor adamod adamp adagradda ftrl lamb "
-     "lars rprop irprop asgd averagedsgd sparseadam sgdw sgdr sgdp yogi novograd sophia muon shampoo ranger lookahead "
+     "nadamw adan adabelief adabound adafactor adamod adamp adagradda ftrl "
+     "lars irprop asgd averagedsgd sparseadam sgdw sgdr sgdp yogi novograd sophia muon shampoo ranger lookahead "
      "cg conjugategradient levenbergmarquardt lm",
      ""},
 
@@ -115,10 +122,14 @@ constexpr Foreign kForeign[] = {
     {"schedule", "linearlr lineardecay", "linear"},
     {"schedule", "linearwarmup warmupconstant", "warmup"},
     {"schedule", "onecyclelr 1cycle", "one_cycle"},
+    {"schedule", "cycliclr triangular", "cyclic"},
+    {"schedule", "cosinewithrestarts cosineannealingwarmrestarts cosinedecayrestarts sgdr", "cosine_restarts"},
+    {"schedule", "sequentiallr chained joinschedules", "sequential"},
+    {"schedule", "flatcos", "flat_cosine"},
     {"schedule", "constantlr none fixed", "constant"},
     {"schedule",
-     "cyclic cycliclr triangular cosinewithrestarts cosineannealingwarmrestarts cosinerestarts sgdr noam "
-     "reducelronplateau plateau reduceonplateau adaptive sequential chained lambda lambdalr",
+     "noam "
+     "reducelronplateau plateau reduceonplateau adaptive lambda lambdalr",
      ""},
 
     {"precision", "float fp32 f32 single 32", "float32"},
