@@ -152,7 +152,7 @@ def test_a_parent_without_a_build_type_keeps_none(tmp_path: Path) -> None:
     assert re.search(r"^STOOP_INSTALL:BOOL=OFF$", cache, re.MULTILINE)
     commands = compile_commands(tmp_path)
     # A library for speed is optimised all the same, what is the parent's is as the parent says.
-    assert " -O3 " in commands["cpp/src/plan/execute.cpp"]
+    assert " -O3 " in commands["cpp/src/run/team_executor.cpp"]
     assert " -O3 " in commands["cpp/src/cpu/isa_scalar.cpp"]
     assert " -O" not in next(command for file, command in commands.items() if "embedding.dir" in file)
     json_folder = f"-I{REPOSITORY / 'third_party'}"
