@@ -94,9 +94,9 @@ class Measuring(Training):
     def evaluate(
         self, X: npt.ArrayLike, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None
     ) -> dict[str, float]:
-        """Return ``{"loss": ..., "accuracy": ...}`` in inference mode; accuracy for the cross-entropies only.
+        """Return ``{"loss": ..., "accuracy": ...}`` in inference mode; accuracy for losses of classes only.
 
-        The loss is the weighted mean with regularisation; accuracy, the share of samples (for binary cross-entropy: of
+        The loss is the weighted mean with regularisation; accuracy, the share of samples (for labels by column: of
         labels) predicted right, counts all samples alike.
 
         Parameters

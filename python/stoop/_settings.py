@@ -200,5 +200,6 @@ _BOUNDED = {
     "sigmoid": "to which it applies the sigmoid or softmax itself: twice is slow to learn and never sure",
     "tanh": "which this keeps within -1 and 1: no class becomes nearly certain",
     "relu": "which this keeps from being negative: units at 0 do not learn",
+    "relu6": "which this keeps within 0 and 6: units at 0 do not learn",
     "softplus": "which this keeps from being negative",
 }

@@ -158,11 +158,12 @@ class Trainer(Measuring):
             A `numpy.memmap` may be larger than memory: the pages of coming batches are read in advance, and values are
             checked as they are read, so that a NaN ends the fit when its row is met (ValueError).
         y : array_like, (n_samples,) or (n_samples, n_outputs)
-            Class labels for the cross-entropies: the integers 0 .. n-1, or any other integers, strings or booleans,
-            whose names the first training gives `Model.classes` (sorted; those of a categorical column in its order).
+            Class labels for the cross-entropies, `Focal` and `Hinge`: the integers 0 .. n-1, or any other integers,
+            strings or booleans, whose names the first training gives `Model.classes` (sorted; those of a categorical
+            column in its order).
             Softmax cross-entropy also takes rows of probabilities, which add up to 1 to within 1e-3, binary
-            cross-entropy probabilities, and labels 0 and 1 by column where there are several outputs. Values for the
-            other losses; ``(n_samples,)`` will do for one output.
+            cross-entropy and `Focal` probabilities; all but softmax labels 0 and 1 by column where there are several
+            outputs. Values for the other losses; ``(n_samples,)`` will do for one output.
         epochs : int, default 10
             Passes over X, >= 1.
         batch_size : int, default 128
@@ -181,9 +182,9 @@ class Trainer(Measuring):
         class_weight : dict, array_like (n_classes,) or "balanced", optional
             Weight by class, multiplied with `sample_weight`; classes that a dict, by name or index, leaves out weigh 1.
             A pandas Series is a dict unless its index counts from 0. "balanced": ``n_samples / (n_classes * count)``
-            of the samples that are trained on. For class labels (for binary cross-entropy: of one output) only.
+            of the samples that are trained on. For class labels (but for softmax: of one output) only.
         metrics : iterable of str, default ("accuracy",)
-            What is recorded beside the loss; "accuracy" is left out for losses other than the cross-entropies.
+            What is recorded beside the loss; "accuracy" is left out for losses of values.
         verbose : {0, 1, 2} or bool, default 1
             0: silent. 1: a table of epochs, with a live line on a terminal. 2: the table alone.
         last_batch : {"keep", "drop", "merge"}, default "keep"

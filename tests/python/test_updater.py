@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import doctest
 import pickle
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -72,7 +74,7 @@ def test_the_state_has_the_shape_of_its_parameter() -> None:
     """The momentum after one update is the gradient."""
     w = np.zeros((3, 2)).T
     updater = optimizers.SGD(0.1, momentum=0.9).updater([w])
-    assert updater.state_dict() == {"steps": 0, "arrays": []}
+    assert updater.state_dict() == {"optimizer": "sgd", "steps": 0, "arrays": []}
     g = np.arange(6.0).reshape(2, 3)
     updater.step([g])
     np.testing.assert_array_equal(updater.state_dict()["arrays"][0][0], g)
@@ -106,11 +108,15 @@ def test_a_copy_has_arrays_of_its_own(how: Callable[[Any], Any]) -> None:
     [
         ({"steps": 1}, TypeError, r"\['steps'\]"),
         (3, TypeError, "int"),
-        ({"steps": -1, "arrays": []}, ValueError, "steps"),
-        ({"steps": 1, "arrays": []}, ValueError, "another optimizer"),
-        ({"steps": 1, "arrays": [[np.zeros(3)], [np.zeros(3)]]}, ValueError, r"shapes \[\(3,\)\]"),
-        ({"steps": 1, "arrays": [[np.zeros(2)]]}, ValueError, "another optimizer"),
-        ({"steps": 1, "arrays": [["a"], [np.zeros(2)]]}, TypeError, "a state"),
+        ({"optimizer": "adam", "steps": -1, "arrays": []}, ValueError, "steps"),
+        ({"optimizer": "adam", "steps": 1, "arrays": []}, ValueError, "another optimizer"),
+        ({"optimizer": "adam", "steps": 1, "arrays": [[np.zeros(3)], [np.zeros(3)]]}, ValueError, r"shapes \[\(3,\)\]"),
+        ({"optimizer": "adam", "steps": 1, "arrays": [[np.zeros(2)]]}, ValueError, "another optimizer"),
+        ({"optimizer": "adam", "steps": 1, "arrays": [["a"], [np.zeros(2)]]}, TypeError, "a state"),
+        ({"optimizer": "adadelta", "steps": 1, "arrays": [[np.zeros(2)], [np.zeros(2)]]}, ValueError, "of 'adadelta'"),
+        ({"optimizer": "adam", "steps": 1, "arrays": None}, TypeError, "a list of arrays"),
+        ({"optimizer": "adam", "steps": 1, "arrays": [1, 2]}, TypeError, "a list of arrays"),
+        ({"optimizer": "adam", "steps": 1, "arrays": [[np.full(2, np.nan)], [np.zeros(2)]]}, ValueError, "NaN"),
     ],
 )
 def test_states_that_do_not_fit(state: Any, exception: type[Exception], pattern: str) -> None:
@@ -173,3 +179,32 @@ def test_nothing_is_kept_alive() -> None:
         del w
     assert len(optimizer.__dict__["_updaters"]) == 0
     memory.extend(b"x")  # which no array refers to any more
+
+
+def test_a_state_is_not_loaded_during_an_update() -> None:
+    """The core would free what the update writes to; another thread gets an error, or comes before or after."""
+    w = np.zeros(1_000_000, np.float32)
+    updater = optimizers.Adam(1e-3).updater([w])
+    g = np.ones_like(w)
+    updater.step([g])
+    state, ends, unexpected = updater.state_dict(), threading.Event(), []
+
+    def load() -> None:
+        while not ends.is_set():
+            try:
+                updater.load_state_dict(state)
+            except RuntimeError as error:
+                if "updating arrays" not in str(error):
+                    unexpected.append(error)
+
+    thread = threading.Thread(target=load)
+    thread.start()
+    try:
+        for _ in range(30):
+            with contextlib.suppress(RuntimeError):
+                updater.step([g])
+    finally:
+        ends.set()
+        thread.join()
+    assert not unexpected
+    assert np.isfinite(w).all()

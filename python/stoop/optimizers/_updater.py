@@ -3,7 +3,7 @@
 import json
 import weakref
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +11,7 @@ import numpy.typing as npt
 from stoop import _core
 from stoop._array_checks import Array, Extents, check_gradients, check_parameters
 from stoop._arrays import real_numbers
-from stoop._checks import integer
+from stoop._checks import check_finite, integer
 from stoop._errors import message
 from stoop.schedules import python_rates
 
@@ -23,6 +23,7 @@ Key = tuple[str | tuple[int, int, int], ...]  # dtype; of each array its owner's
 class Description(Protocol):
     """What is asked of an optimizer."""
 
+    type_name: ClassVar[str]
     learning_rate: Any
 
     def to_config(self) -> dict[str, Any]:
@@ -113,13 +114,18 @@ class Updater:
         self._updater.update(where, self._views, check_gradients(where, self._parameters, gradients))
 
     def state_dict(self) -> dict[str, Any]:
-        """Return ``{"steps": updates made, "arrays": copies}``, with ``arrays[s][i]`` the state s of parameter i.
+        """Return ``{"optimizer": name, "steps": updates made, "arrays": copies}``, ``arrays[s][i]`` of parameter i.
 
-        Each has the shape of its parameter: the momentum of SGD, for example, or the two averages of Adam. There are
-        none before the first update.
+        Each state s has the shape of its parameter: the momentum of SGD, for example, or the two averages of Adam.
+        There are none before the first update.
         """
         arrays, _, steps = self._updater.core.state()
-        return {"steps": steps, "arrays": [list(map(_like, state, self._parameters)) for state in arrays]}
+        name = self._optimizer.type_name
+        return {
+            "optimizer": name,
+            "steps": steps,
+            "arrays": [list(map(_like, state, self._parameters)) for state in arrays],
+        }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from what `state_dict` returned; the next update is the one that would have come then.
@@ -127,14 +133,25 @@ class Updater:
         Raises
         ------
         TypeError, ValueError
-            For the state of another optimizer or of other arrays; nothing is changed then.
+            For the state of another optimizer or of other arrays, and for what is not finite; nothing is changed then.
+        RuntimeError
+            While another thread updates the arrays.
         """
-        where = "Updater.load_state_dict"
+        where, hint = "Updater.load_state_dict", "give what state_dict returned"
         given: Any = state
-        if not isinstance(given, Mapping) or set(given) != {"steps", "arrays"}:
+        if not isinstance(given, Mapping) or set(given) != {"optimizer", "steps", "arrays"}:
             shown = list(given) if isinstance(given, Mapping) else type(given).__name__
-            expected, hint = 'expected a mapping of "steps" and "arrays"', "give what state_dict returned"
+            expected = 'expected a mapping of "optimizer", "steps" and "arrays"'
             raise TypeError(message(where, f"state is {shown}", expected, hint))
+        if given["optimizer"] != self._optimizer.type_name:
+            shown = f"the state of {given['optimizer']!r}, another optimizer"
+            raise ValueError(message(where, shown, f"expected that of {self._optimizer.type_name!r}", hint))
+        if not isinstance(given["arrays"], list | tuple) or not all(
+            isinstance(s, list | tuple) for s in given["arrays"]
+        ):
+            raise TypeError(
+                message(where, "arrays is no list of lists", "expected a list of arrays for each state", hint)
+            )
         steps = integer(where, "steps", state["steps"], 0)
         flat = [self._flat(where, arrays) for arrays in state["arrays"]]
         self._updater.core.set_state(flat, [view.size for view in self._views] if steps else [], steps)
@@ -145,6 +162,8 @@ class Updater:
         if shapes != expected:
             given = f"states of shapes {shapes}"
             raise ValueError(message(where, given, f"expected those of the parameters, {expected}", "check the arrays"))
+        for value in values:
+            check_finite(where, "a state", value, "give what state_dict returned")
         turned = (value if view is own else value.T for value, view, own in zip(values, self._views, self._parameters))
         return [np.require(value, view.dtype, ["C", "A"]).ravel() for value, view in zip(turned, self._views)]
 

@@ -126,7 +126,8 @@ class Sequential(Schedule):
     Parameters
     ----------
     schedules : sequence of float, schedule or callable
-        One more than milestones.
+        One more than milestones. One that counts something else than the milestones (`per`) does not run from its
+        start: it counts from the first update or epoch of the training.
     milestones : sequence of int
         The t at which each schedule but the first begins, each above the one before, >= 1.
     per : {"step", "epoch"}, default "step"
