@@ -64,7 +64,8 @@ py::tuple state(UpdaterHandle<T>& self) {
 template <class T>
 void set_state(UpdaterHandle<T>& self, const std::vector<std::vector<Array<T>>>& arrays, std::vector<Index> sizes,
                Index steps) {
-  const Exclusive exclusive(self.busy, "optimizer", "this optimizer is updating arrays", "load the state between updates");
+  const Exclusive exclusive(self.busy, "optimizer", "this optimizer is updating arrays",
+                            "load the state between updates");
   UpdaterState<T> state{{}, std::move(sizes), steps};
   for (const std::vector<Array<T>>& of_state : arrays) state.arrays.push_back(copied(of_state));
   self.updater.set_state(state);
