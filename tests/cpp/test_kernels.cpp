@@ -48,14 +48,14 @@ template <class T>
 std::vector<T> activated(const OpTable<T>& table, ActivationKind kind, const std::vector<T>& x) {
   std::vector<T> y(x.size());
   const Index n = static_cast<Index>(x.size());
-  table.activation_forward[static_cast<int>(kind)]({1, n, x.data(), n, y.data(), n, static_cast<T>(kSlope)});
+  table.activation_forward[static_cast<int>(kind)]({1, n, x.data(), n, y.data(), n, {{static_cast<T>(kSlope)}}});
   return y;
 }
 
 template <class T>
 std::vector<T> gated(const OpTable<T>& table, ActivationKind kind, const std::vector<T>& y, std::vector<T> grad) {
   const Index n = static_cast<Index>(y.size());
-  table.activation_backward[static_cast<int>(kind)]({1, n, y.data(), n, grad.data(), n, static_cast<T>(kSlope)});
+  table.activation_backward[static_cast<int>(kind)]({1, n, y.data(), n, grad.data(), n, {{static_cast<T>(kSlope)}}});
   return grad;
 }
 
@@ -136,7 +136,7 @@ TYPED_TEST(Kernels, ActivationForwardForEveryLengthAndAlignment) {
         const Index ld = n + kGap;
         const std::vector<T> values = numbers<T>(kRows * ld - kGap, static_cast<std::uint32_t>(n + 1), 9.0);
         Shifted<T> x(values, shift);
-        const ActivationArgs<T> args{kRows, n, x.data(), ld, x.data(), ld, static_cast<T>(kSlope)};
+        const ActivationArgs<T> args{kRows, n, x.data(), ld, x.data(), ld, {{static_cast<T>(kSlope)}}};
         table_under_test<T>().activation_forward[static_cast<int>(kind)](args);
         const std::vector<T> by_scalar = activated(scalar<T>(), kind, values);
         ASSERT_TRUE(x.canary_alive());
@@ -164,7 +164,7 @@ TYPED_TEST(Kernels, ActivationBackwardForEveryLengthAndAlignment) {
         const std::vector<T> before = numbers<T>(n, static_cast<std::uint32_t>(n + 2));
         Shifted<T> output(y, shift), grad(before, shift);
         table_under_test<T>().activation_backward[static_cast<int>(kind)](
-            {1, n, output.data(), n, grad.data(), n, static_cast<T>(kSlope)});
+            {1, n, output.data(), n, grad.data(), n, {{static_cast<T>(kSlope)}}});
         const std::vector<T> by_scalar = gated(scalar<T>(), kind, y, before);
         ASSERT_TRUE(grad.canary_alive());
         for (Index i = 0; i < n; ++i) {
