@@ -128,7 +128,7 @@ def value_targets(
     if array.ndim == 1 and columns == 1:
         array = array.reshape(-1, 1)
     if array.ndim != 2 or array.shape[1] != columns:
-        expected = f"expected (n_samples, {columns}), one column per output of the model"
+        expected = f"expected (n_samples, {columns}), one column for each value that the loss compares"
         raise ValueError(
             message(where, _describe(name, array), expected, f"check {name} and the units of the last layer")
         )

@@ -203,7 +203,7 @@ struct Formula<GaussianNLL, T> {
   struct Parts {
     Vec<T> v, scale, r;  // scale: 1 / standard deviation
   };
-  // Of mean j of a row.
+  // Takes mean j of a row and its log variance.
   static Parts at(const T* output, const T* target, Index means, Index j, int lanes) {
     const Vec<T> v = load_lanes(output + means + j, lanes), scale = vector_exp<T>(T(-0.5) * v);
     return {v, scale, (load_lanes(output + j, lanes) - load_lanes(target + j, lanes)) * scale};

@@ -160,8 +160,8 @@ struct UpdateArgs {
   T l2;
   T decay;            // w -= decay*w: decoupled weight decay, lr*weight_decay, of the optimizers that have it
   const void* rates;  // the Rates<Op> of the optimizer Op whose kernel this is: spec/optimizers.hpp
-  // Of optimizers that need the norms of a whole parameter: `update` writes those of this block, of w and of the step, to
-  // block_norms, and `apply` takes their quotient.
+  // Some optimizers need the norms of a whole parameter. Their `update` writes the norms of this block, of w and of the step,
+  // to block_norms, and `apply` takes the quotient of the whole.
   double* block_norms;  // (2), or null
   double trust_ratio;
   double* weight_sum_of_squares;  // sum(w^2)

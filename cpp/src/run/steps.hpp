@@ -11,6 +11,7 @@
 
 #include "../base/philox.hpp"
 #include "../plan/rules.hpp"
+#include "../spec/activations.hpp"
 #include "steps_context.hpp"
 #include "tangent_steps.hpp"
 
@@ -31,6 +32,16 @@ void run_gemm(const StepContext<T>& context, GemmProvider provider, const GemmAr
   context.ops->gemm_blas(args);
   context.ops->gemm_epilogue(args);
 }
+
+// The activations that slope_of knows. Another one whose derivative follows from the sign of its output needs its slope there.
+constexpr int kSlopes = [] {
+  int count = 0;
+  for_each_alternative<Activation>([&count]<class Op>(TypeOf<Op>) { count += Spec<Op>::kSignGivesDerivative ? 1 : 0; });
+  return count;
+}();
+static_assert(kSlopes == 3 && Spec<Identity>::kSignGivesDerivative && Spec<ReLU>::kSignGivesDerivative &&
+                  Spec<LeakyReLU>::kSignGivesDerivative,
+              "slope_of knows each activation that is computed with a batch normalisation");
 
 // Returns the slope below 0 of the activation that is computed with a batch normalisation.
 template <class T>
