@@ -98,6 +98,7 @@ class Scheduler {
   Cut cut_of(const Operation& operation, const Division& division) const {
     switch (division.how) {
       case Division::rows:
+      case Division::elements:
         return Cut::rows;
       case Division::columns:
         return Cut::columns;

@@ -11,13 +11,8 @@
 namespace stoop {
 
 template <class T>
-std::unique_ptr<Executor<T>> make_executor(std::shared_ptr<const Plan> plan, const OpTable<T>& ops) {
-  return std::make_unique<TeamExecutor<T>>(std::move(plan), ops);
-}
-
-template <class T>
-TeamExecutor<T>::TeamExecutor(std::shared_ptr<const Plan> shared, const OpTable<T>& ops)
-    : Executor<T>(std::move(shared)), ops_(ops), loss_memory_(this->plan().batch) {
+TeamExecutor<T>::TeamExecutor(Plan made, const OpTable<T>& ops)
+    : Executor<T>(std::move(made)), ops_(ops), loss_memory_(this->plan().batch) {
   const Plan& plan = this->plan();
   gemm_scratch_ = scratch_elements(ops, plan, plan.batch);
   thread_scratch_ = gemm_scratch_ + round_up(plan.block_elements, kAlignment);
@@ -116,7 +111,5 @@ RunEnd TeamExecutor<T>::run(const TrainingRun<T>& run, Cursor& cursor, Index unt
 
 template class TeamExecutor<float>;
 template class TeamExecutor<double>;
-template std::unique_ptr<Executor<float>> make_executor(std::shared_ptr<const Plan>, const OpTable<float>&);
-template std::unique_ptr<Executor<double>> make_executor(std::shared_ptr<const Plan>, const OpTable<double>&);
 
 }  // namespace stoop

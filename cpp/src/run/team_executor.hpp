@@ -20,7 +20,7 @@ struct Segment {
 template <class T>
 class TeamExecutor final : public Executor<T> {
  public:
-  TeamExecutor(std::shared_ptr<const Plan> plan, const OpTable<T>& ops);
+  TeamExecutor(Plan plan, const OpTable<T>& ops);
   ~TeamExecutor() override;
 
   RunEnd run(const TrainingRun<T>& run, Cursor& cursor, Index until) override;

@@ -12,7 +12,6 @@
 
 #include "../data/dataset.hpp"
 #include "../graph/graph.hpp"
-#include "../run/executor.hpp"
 #include "../run/plan_cache.hpp"
 #include "full_batch.hpp"
 #include "rollback.hpp"
@@ -36,18 +35,16 @@ struct TrainerCore {
   const std::vector<Layer> layers;  // of the model when the plans were made
   TrainerConfig config;
   Graph graph;
-  GemmProvider provider;
-  const OpTable<T> ops;
-  const ProductTable* const products;
+  const Device<T> device;
   LiveState<T> state;
   Rollback<T> saved;
   Cursor cursor;  // of the epoch that runs, or ran last
-  PlanCache<T> plans{ops};
-  std::shared_ptr<const Plan> evaluation;
-  std::vector<std::int32_t> order;                    // of the samples in this epoch
-  ReadAhead pages;                                    // of a mapped X
-  std::unique_ptr<FullBatchOptimizer<T>> full_batch;  // where the optimizer is one
-  double last_correct = 0.0;                          // samples, of the last evaluation for it
+  PlanCache<T> plans{device};
+  std::unique_ptr<const InferenceExecutor<T>> evaluation;  // made when it is needed
+  std::vector<std::int32_t> order;                         // of the samples in this epoch
+  ReadAhead pages;                                         // of a mapped X
+  std::unique_ptr<FullBatchOptimizer<T>> full_batch;       // where the optimizer is one
+  double last_correct = 0.0;                               // samples, of the last evaluation for it
 
   Index parameter_count() const { return static_cast<Index>(model.parameter_block().size()); }
   LossKind loss() const { return kind_of(config.loss); }
