@@ -8,7 +8,8 @@ namespace stoop {
 namespace {
 
 const char* name_of(PlanKind kind) {
-  constexpr const char* kNames[] = {"inference", "evaluation", "training", "checked", "gradient", "curvature"};
+  constexpr const char* kNames[] = {"inference", "evaluation", "training", "checked",
+                                    "gradient",  "curvature",  "pieces",   "apply"};
   return kNames[static_cast<int>(kind)];
 }
 

@@ -25,6 +25,8 @@ enum class PlanKind {
   checked,     // all gradients first, then a check of their norm, then the updates
   gradient,    // gradients only
   curvature,   // the gradient's derivative in a direction: the Hessian times a vector
+  pieces,      // outputs for the caller, then the gradients that follow from the gradient of the outputs that it gives
+  apply,       // the check and the updates of `checked`, by gradients that are there
 };
 
 enum class StepKind {
@@ -39,6 +41,10 @@ enum class StepKind {
   add,                          // out = x + other
   loss,                         // value, and the gradient where wanted
   check_loss,                   // every thread adds the partial losses and stops at a non-finite one
+  give_outputs,                 // x -> rows of the caller's
+  check_statistics,             // every thread looks at the statistics of the batch and stops at non-finite ones
+  gather_gradient,              // the caller's gradient of the outputs -> out
+  give_input_gradient,          // x, the gradient of the input -> rows of the caller's
   copy_gradient,                // out = x
   add_gradient,                 // out += x
   activation_gradient,          // out *= f'(.), f' from `saved`
@@ -51,6 +57,7 @@ enum class StepKind {
   bias_gradient,                // column sums of grad, then what `after` says
   gamma_gradient,               // of a layer_norm, then what `after` says
   stored_gradient,              // a row of sums, then what `after` says
+  regularize_parameter,         // the gradient that is there, then what `after` says
   check_gradient,               // every thread adds the partial norms and stops at a non-finite one
   update_parameter,             // the optimizer on a parameter whose gradient is complete
   apply_update,                 // the second pass of an optimizer that needs the norms of whole parameters
@@ -114,6 +121,7 @@ struct ParameterWork {
   Index extent = 0;        // rows of the weight, or elements of the vector
   Index row_elements = 1;  // parameter elements per unit of extent
   int row = 0;             // of `sums`, where the gradient is stored
+  bool is_weight = false;  // else a vector
   bool regularized = false;
   std::optional<double> l1, l2;  // unset: those of the run
   After after = After::nothing;
@@ -131,7 +139,8 @@ struct Operation : Operands {
   Index bias = kNone;       // offset of the bias or beta
   ActivationKind activation = kind_of<Identity>();
   Numbers<Activation> activation_numbers;
-  double rate = 0.0;   // of a dropout
+  double rate = 0.0;       // of a dropout
+  bool for_input = false;  // nothing but the gradient of the input needs it: a run may leave it out
   bool along = false;  // the parameters are those of the direction (for tangents of normalisations: these move too)
   Normalization norm;
   ParameterWork work;
@@ -175,6 +184,7 @@ struct Plan {
   int input_buffer = kNone;   // what the first layer reads
   int output_buffer = kNone;  // what the last layer writes
   int target_buffer = kNone;
+  std::size_t second_pass = 0;  // of `pieces`: the steps from here on follow the gradient that the caller gives
   Index arena_bytes = 0;
   Index sum_slots = 0;       // sums of squares, one per parameter block
   Index block_elements = 0;  // the largest group of parameter blocks
@@ -191,6 +201,7 @@ struct PlanRequest {
   GemmProvider provider = GemmProvider::native;
   const ProductTable* table = nullptr;  // of a provider that is automatic; null: native throughout
   bool backward = true;                 // false: a plan of kind `gradient` stops at the loss
+  bool parameter_gradients = true;      // false: a plan of kind `pieces` has the gradient of the input alone
   // Plans that compute gradients need to know what the layers do that behave differently in training.
   bool dropout = true;
   bool batch_statistics = true;

@@ -2,6 +2,8 @@
 // regularisation, the optimizer, the moving average. There are no threads here.
 #pragma once
 
+#include <algorithm>
+
 #include "batches.hpp"
 #include "rates.hpp"
 #include "steps.hpp"
@@ -29,8 +31,10 @@ struct ParameterBlocks {
     if (step.kind == StepKind::apply_update) return apply(step, n, offset, common);
     const bool stored = plan.kind != PlanKind::training;  // all gradients are kept
     T* grad = stored ? run.gradient + offset : scratch;
-    if (step.kind != StepKind::update_parameter) {
-      const bool adds = step.work.adds || !batch.is_first();
+    if (step.kind == StepKind::regularize_parameter) {
+      if (run.raw_gradient != nullptr) std::copy_n(run.raw_gradient + offset, n, grad);
+    } else if (step.kind != StepKind::update_parameter) {
+      const bool adds = step.work.adds || run.adds || !batch.is_first();
       T* fresh = adds ? scratch : grad;
       run_gradient(context, step, GradientBlock<T>{batch.rows, begin, end, fresh});
       if (adds) ops.add({1, n, fresh, n, grad, n, false});

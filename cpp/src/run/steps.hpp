@@ -332,10 +332,11 @@ void run(Kind<StepKind::stored_gradient>, const StepContext<T>& context, const S
 // The walks of a plan do these kinds themselves, because they have the samples, the losses and the optimizer: team_run.hpp,
 // parameter_block.hpp, infer.cpp.
 constexpr bool is_run_by_walk(StepKind kind) {
-  return kind == StepKind::gather || kind == StepKind::gather_targets || kind == StepKind::loss ||
-         kind == StepKind::loss_tangent || kind == StepKind::check_loss || kind == StepKind::check_gradient ||
-         kind == StepKind::update_parameter || kind == StepKind::apply_update || kind == StepKind::limit_norm ||
-         kind == StepKind::update_statistics;
+  using enum StepKind;
+  return kind == gather || kind == gather_targets || kind == gather_gradient || kind == give_outputs ||
+         kind == give_input_gradient || kind == loss || kind == loss_tangent || kind == check_loss ||
+         kind == check_statistics || kind == check_gradient || kind == regularize_parameter ||
+         kind == update_parameter || kind == apply_update || kind == limit_norm || kind == update_statistics;
 }
 
 // Says whether there is an overload of `run` for a kind and a part, which is a Slice or a GradientBlock.

@@ -92,7 +92,8 @@ void TrainerCore<T>::check_batch(std::string_view where, Index rows, Index batch
 // Only training rounds to bfloat16. Prediction, evaluation and second derivatives compute in float32.
 template <class T>
 PlanRequest TrainerCore<T>::plan_request(PlanKind kind, Index batch, bool class_targets) const {
-  const bool trains = kind == PlanKind::training || kind == PlanKind::checked || kind == PlanKind::gradient;
+  const bool trains = kind == PlanKind::training || kind == PlanKind::checked || kind == PlanKind::gradient ||
+                      kind == PlanKind::pieces;
   PlanRequest request;
   request.kind = kind;
   request.graph = &graph;
@@ -113,18 +114,17 @@ Executor<T>& TrainerCore<T>::executor(PlanKind kind, Index batch, const Dataset<
 }
 
 template <class T>
-SampleRows<T> TrainerCore<T>::rows_of(const Dataset<T>& data) const {
-  SampleRows<T> rows = data.as_they_lie();
+SampleRows<T> TrainerCore<T>::scaled(SampleRows<T> rows) const {
   rows.scale = static_cast<T>(model.config().input_scale);
   rows.shift = static_cast<T>(model.config().input_shift);
   return rows;
 }
 
 template <class T>
-TrainingRun<T> TrainerCore<T>::make_run(const Dataset<T>& data, Index batch) {
+TrainingRun<T> TrainerCore<T>::make_run(const SampleRows<T>& data, Index batch) {
   TrainingRun<T> run;
   static_cast<StateView<T>&>(run) = state.view();
-  run.data = rows_of(data);
+  run.data = scaled(data);
   run.loss_numbers = numbers_of(config.loss);
   run.batch = batch;
   run.seed = config.seed;
@@ -137,7 +137,7 @@ TrainingRun<T> TrainerCore<T>::make_run(const Dataset<T>& data, Index batch) {
 }
 
 template <class T>
-TrainingRun<T> TrainerCore<T>::make_update_run(const Dataset<T>& data, Index batch, bool keeps_gradient) {
+TrainingRun<T> TrainerCore<T>::make_update_run(const SampleRows<T>& data, Index batch, bool keeps_gradient) {
   start_average();
   if (keeps_gradient) state.gradient.reserve(parameter_count());
   TrainingRun<T> run = make_run(data, batch);
@@ -157,9 +157,14 @@ void TrainerCore<T>::read_ahead(TrainingRun<T>& run) {
 }
 
 template <class T>
-void TrainerCore<T>::prepare_updates(Index first, std::span<double> rates) {
+void TrainerCore<T>::set_rates(Index first, std::span<double> rates) const {
   schedule_of(config.optimizer).fill(first, state.epoch, rates);
   check_rates(rates, first);
+}
+
+template <class T>
+void TrainerCore<T>::prepare_updates(Index first, std::span<double> rates) {
+  set_rates(first, rates);
   model.set_output_by_training(output_of(loss()));
 }
 
@@ -205,7 +210,7 @@ Metrics TrainerCore<T>::evaluate(const Dataset<T>& data, Poller* poller) {
   run.parameters = state.parameters.data();
   run.running = state.running.data();
   run.loss_numbers = numbers_of(config.loss);
-  run.data = rows_of(data);
+  run.data = scaled(data.as_they_lie());
   run.threads = threads_for(evaluation->flops / kEvaluationRows * rows, config.num_threads);
   run.poller = poller;
   const InferenceResult result = run_inference(run);
