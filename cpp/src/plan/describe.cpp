@@ -20,9 +20,13 @@ const char* name_of(PlanKind kind) {
     case PlanKind::gradient:
       return "gradient";
     case PlanKind::curvature:
+      return "curvature";
+    case PlanKind::pieces:
+      return "pieces";
+    case PlanKind::apply:
       break;
   }
-  return "curvature";
+  return "apply";
 }
 
 const char* name_of(After after) {

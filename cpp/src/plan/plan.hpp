@@ -26,6 +26,8 @@ enum class PlanKind {
   checked,     // all gradients first, then a check of their norm, then the updates
   gradient,    // gradients only
   curvature,   // the gradient's derivative in a direction: the Hessian times a vector
+  pieces,      // outputs for the caller, then the gradients that follow from the gradient of the outputs that it gives
+  apply,       // the check and the updates of `checked`, by gradients that are there
 };
 
 // This follows a parameter's gradient, block by block, while it is in cache.
@@ -57,6 +59,7 @@ struct ParameterWork {
   Index extent = 0;        // rows of the weight, or elements of the vector
   Index row_elements = 1;  // parameter elements per unit of extent
   int row = 0;             // of `sums`, where the gradient is stored
+  bool is_weight = false;  // else a vector
   bool regularized = false;
   std::optional<double> l1, l2;  // unset: those of the run
   After after = After::nothing;
@@ -74,7 +77,8 @@ struct Operation : Operands {
   Index bias = kNone;       // offset of the bias or beta
   ActivationKind activation = kind_of<Identity>();
   Numbers<Activation> activation_numbers;
-  double rate = 0.0;   // of a dropout
+  double rate = 0.0;       // of a dropout
+  bool for_input = false;  // nothing but the gradient of the input needs it: a run may leave it out
   bool along = false;  // the parameters are those of the direction (for tangents of normalisations: these move too)
   Normalization norm;
   ParameterWork work;
@@ -118,6 +122,7 @@ struct Plan {
   int input_buffer = kNone;   // what the first layer reads
   int output_buffer = kNone;  // what the last layer writes
   int target_buffer = kNone;
+  std::size_t second_pass = 0;  // of `pieces`: the steps from here on follow the gradient that the caller gives
   Index arena_bytes = 0;
   Index sum_slots = 0;       // sums of squares, one per parameter block
   Index block_elements = 0;  // the largest group of parameter blocks
@@ -134,6 +139,7 @@ struct PlanRequest {
   GemmProvider provider = GemmProvider::native;
   const ProductTable* table = nullptr;  // of a provider that is automatic; null: native throughout
   bool backward = true;                 // false: a plan of kind `gradient` stops at the loss
+  bool parameter_gradients = true;      // false: a plan of kind `pieces` has the gradient of the input alone
   // Plans that compute gradients need to know what the layers do that behave differently in training.
   bool dropout = true;
   bool batch_statistics = true;

@@ -28,6 +28,10 @@ enum class StepKind {
   add,                          // out = x + other
   loss,                         // value, and the gradient where wanted
   check_loss,                   // every thread adds the partial losses and stops at a non-finite one
+  give_outputs,                 // x -> rows of the caller's
+  check_statistics,             // every thread looks at the statistics of the batch and stops at non-finite ones
+  gather_gradient,              // the caller's gradient of the outputs -> out
+  give_input_gradient,          // x, the gradient of the input -> rows of the caller's
   copy_gradient,                // out = x
   add_gradient,                 // out += x
   activation_gradient,          // out *= f'(.), f' from `saved`
@@ -40,6 +44,7 @@ enum class StepKind {
   bias_gradient,                // column sums of grad, then what `after` says
   gamma_gradient,               // of a layer_norm, then what `after` says
   stored_gradient,              // a row of sums, then what `after` says
+  regularize_parameter,         // the gradient that is there, then what `after` says
   check_gradient,               // every thread adds the partial norms and stops at a non-finite one
   update_parameter,             // the optimizer on a parameter whose gradient is complete
   apply_update,                 // the second pass of an optimizer that needs the norms of whole parameters
@@ -223,6 +228,16 @@ inline constexpr StepRule kRule<StepKind::loss>{"loss", by_rows, tangent::loss, 
 template <>
 inline constexpr StepRule kRule<StepKind::check_loss>{"check_loss", by_everyone, tangent::missing, {}};
 template <>
+inline constexpr StepRule kRule<StepKind::give_outputs>{"give_outputs", like(x), tangent::missing, {reads(x)}};
+template <>
+inline constexpr StepRule kRule<StepKind::check_statistics>{"check_statistics", by_everyone, tangent::missing, {}};
+template <>
+inline constexpr StepRule kRule<StepKind::gather_gradient>{
+    "gather_gradient", by_rows, tangent::missing, {writes(out)}};
+template <>
+inline constexpr StepRule kRule<StepKind::give_input_gradient>{
+    "give_input_gradient", like(x), tangent::missing, {reads(x)}};
+template <>
 inline constexpr StepRule kRule<StepKind::copy_gradient>{
     "copy_gradient", like(x), tangent::linear<x>, {reads(x), writes(out)}};
 template <>
@@ -267,6 +282,9 @@ inline constexpr StepRule kRule<StepKind::gamma_gradient>{
 template <>
 inline constexpr StepRule kRule<StepKind::stored_gradient>{
     "stored_gradient", by_parameter, tangent::linear_gradient<sums>, {reads(sums)}};
+template <>
+inline constexpr StepRule kRule<StepKind::regularize_parameter>{
+    "regularize_parameter", by_parameter, tangent::missing, {}};
 template <>
 inline constexpr StepRule kRule<StepKind::check_gradient>{"check_gradient", by_everyone, tangent::missing, {}};
 template <>

@@ -22,8 +22,8 @@ namespace {
 
 template <class T>
 void set_products(const Device<T>& device, PlanRequest& request) {
-  const bool trains =
-      request.kind == PlanKind::training || request.kind == PlanKind::checked || request.kind == PlanKind::gradient;
+  const bool trains = request.kind == PlanKind::training || request.kind == PlanKind::checked ||
+                      request.kind == PlanKind::gradient || request.kind == PlanKind::pieces;
   request.element_size = sizeof(T);
   request.provider = trains ? device.training_products : device.products;
   request.table = device.table;

@@ -17,6 +17,9 @@
 
 namespace stoop {
 
+// The steps that a run does. The passes of PlanKind::pieces may be run one after the other.
+enum class Pass { all, first, second };
+
 // Everything that stays the same for a whole epoch, in however many segments it is run.
 template <class T>
 struct TrainingRun : StateView<T> {
@@ -44,6 +47,16 @@ struct TrainingRun : StateView<T> {
   // runs it is asked between updates.
   bool stops_within = false;
   ReadAhead* read_ahead = nullptr;  // of an x that is mapped
+
+  // ---- PlanKind::pieces; strides are written out ----
+  Pass pass = Pass::all;
+  MatrixView<T> outputs;            // without memory: they are not given
+  MatrixView<const T> grad_output;  // may have a stride of 0: all rows are the same
+  MatrixView<T> input_gradient;     // without memory: it is not computed
+  Index rows_before = 0;            // of the update, in earlier passes: the masks of a dropout are those of the rows that follow
+  bool adds = false;                // to the gradient that is there
+  // ---- PlanKind::apply ----
+  const T* raw_gradient = nullptr;  // where the gradient lies before anything is added to it; null: in `gradient`
 };
 
 // Runs a plan. It owns all memory that this takes, except the state. After the first run nothing is allocated.

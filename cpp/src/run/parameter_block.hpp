@@ -2,6 +2,8 @@
 // regularisation, the optimizer, the moving average. There are no threads here.
 #pragma once
 
+#include <algorithm>
+
 #include "batches.hpp"
 #include "rates.hpp"
 #include "steps.hpp"
@@ -33,8 +35,10 @@ struct ParameterBlocks {
       apply(step, n, offset, common);
     } else {
       T* grad = keeps_gradients() ? run.gradient + offset : scratch;
-      if constexpr (kind != StepKind::update_parameter) {
-        const bool adds = step.work.adds || !batch.is_first();
+      if constexpr (kind == StepKind::regularize_parameter) {
+        if (run.raw_gradient != nullptr) std::copy_n(run.raw_gradient + offset, n, grad);
+      } else if constexpr (kind != StepKind::update_parameter) {
+        const bool adds = step.work.adds || run.adds || !batch.is_first();
         T* fresh = adds ? scratch : grad;
         run_kind<kind>(context, step, GradientBlock<T>{batch.rows, begin, end, fresh});
         if (adds) ops.add({1, n, fresh, n, grad, n, false});

@@ -91,8 +91,8 @@ class TeamRun final : public Work {
  private:
   // This is done once for an update, not for every batch of it.
   static bool is_of_update(StepKind kind) {
-    return kind == StepKind::check_gradient || kind == StepKind::update_parameter || kind == StepKind::apply_update ||
-           kind == StepKind::limit_norm;
+    return kind == StepKind::regularize_parameter || kind == StepKind::check_gradient ||
+           kind == StepKind::update_parameter || kind == StepKind::apply_update || kind == StepKind::limit_norm;
   }
 
   using Place = typename TeamExecutor<T>::Place;
@@ -126,7 +126,7 @@ class TeamRun final : public Work {
     if (!next_batch(run_, segment_.last, batch)) return false;
     place.context.update = static_cast<std::uint64_t>(run_.first_update + batch.updates);
     place.context.rows = batch.rows;
-    place.context.first_row = batch.start - batch.update_start;
+    place.context.first_row = batch.start - batch.update_start + run_.rows_before;
     if (run_.read_ahead != nullptr) {
       run_.read_ahead->ask(batch.start, batch.start + batch.rows, share, shares_);
     }
@@ -137,15 +137,15 @@ class TeamRun final : public Work {
     }
     place.in_batch = true;
     place.may_halt = halt_.may_come();
-    place.step = 0;
+    place.step = run_.pass == Pass::second ? plan_.second_pass : 0;
     return true;
   }
 
   // Walks the plan from the place where the share has stopped.
   Walked walk(Place& place, int share) {
-    const std::vector<Step>& steps = plan_.steps;
-    for (; place.step < steps.size(); ++place.step) {
-      const Step& step = steps[place.step];
+    const std::size_t end = run_.pass == Pass::first ? plan_.second_pass : plan_.steps.size();
+    for (; place.step < end; ++place.step) {
+      const Step& step = plan_.steps[place.step];
       if (step.taken) continue;
       if (step.barrier && !place.met) {
         place.met = true;
@@ -153,6 +153,7 @@ class TeamRun final : public Work {
       }
       place.met = false;
       if (!place.batch.is_last() && is_of_update(step.kind)) continue;
+      if (step.for_input && run_.input_gradient.data == nullptr) continue;
       if (!run_part(place, step, share)) return Walked::to_stop;
     }
     return Walked::to_end;
@@ -192,6 +193,7 @@ class TeamRun final : public Work {
 
   template <StepKind kind>
   void run_blocks(Place& place, const Step& step, int share) {
+    if (plan_.kind == PlanKind::pieces) place.may_halt = false;  // it adds to what is there
     StepContext<T>& context = place.context;
     T* scratch = context.scratch + executor_.gemm_scratch_;
     const Range blocks = stoop::share(block_count(step.work.extent, step.block), share, shares_);
@@ -237,6 +239,19 @@ class TeamRun final : public Work {
   void run_own(Kind<StepKind::gather_targets>, const Place& place, const Step& step, const Slice& slice) {
     gather(place, step.out, run_.data.values, slice, T(1), T(0));
   }
+  void run_own(Kind<StepKind::gather_gradient>, const Place& place, const Step& step, const Slice& slice) {
+    const StepContext<T>& context = place.context;
+    copy(run_.grad_output.data, run_.grad_output.stride, context.at(step.out, 0), context.stride(step.out), slice);
+  }
+  void run_own(Kind<StepKind::give_outputs>, const Place& place, const Step& step, const Slice& slice) {
+    const StepContext<T>& context = place.context;
+    copy(context.at(step.x, 0), context.stride(step.x), run_.outputs.data, run_.outputs.stride, slice);
+  }
+  void run_own(Kind<StepKind::give_input_gradient>, const Place& place, const Step& step, const Slice& slice) {
+    const StepContext<T>& context = place.context;
+    copy(context.at(step.x, 0), context.stride(step.x), run_.input_gradient.data, run_.input_gradient.stride, slice,
+         run_.data.scale);
+  }
   void run_own(Kind<StepKind::loss>, const Place& place, const Step& step, const Slice& slice) {
     loss_.compute(place.context, step, place.batch, slice.row, slice.row_end);
   }
@@ -248,6 +263,11 @@ class TeamRun final : public Work {
   }
   bool check(Kind<StepKind::check_loss>, Place& place, int share) {
     return check_loss(place.context, place.batch, share);
+  }
+  bool check(Kind<StepKind::check_statistics>, Place& place, int share) {
+    const bool finite = has_finite_statistics(place.context);
+    if (share == 0 && !finite) outcome.status = RunStatus::not_finite;
+    return finite;
   }
   bool check(Kind<StepKind::check_gradient>, Place& place, int share) {
     place.may_halt = false;  // updates follow
@@ -261,6 +281,14 @@ class TeamRun final : public Work {
     ops_.gather[static_cast<int>(from.type)]({slice.rows(), from.cols, order == nullptr ? from.row(first) : from.data,
                                               from.stride, order == nullptr ? nullptr : order + first,
                                               context.at(output, slice.row), context.stride(output), scale, shift});
+  }
+
+  // Copies a slice from or to memory of the caller's, times `scale`.
+  void copy(const T* from, Index ld_from, T* to, Index ld_to, const Slice& slice, T scale = T(1)) {
+    if (to == nullptr) return;
+    ops_.gather[static_cast<int>(kInputType<T>)]({slice.rows(), slice.columns(),
+                                                  from + slice.row * ld_from + slice.column, ld_from, nullptr,
+                                                  to + slice.row * ld_to + slice.column, ld_to, scale, T(0)});
   }
 
   // Records the first row in this batch that holds a NaN or infinity. All shares read it after the meeting of check_loss.

@@ -98,18 +98,17 @@ Executor<T>& TrainerCore<T>::executor(PlanKind kind, Index batch, const Dataset<
 }
 
 template <class T>
-SampleRows<T> TrainerCore<T>::rows_of(const Dataset<T>& data) const {
-  SampleRows<T> rows = data.as_they_lie();
+SampleRows<T> TrainerCore<T>::scaled(SampleRows<T> rows) const {
   rows.scale = static_cast<T>(model.config().input_scale);
   rows.shift = static_cast<T>(model.config().input_shift);
   return rows;
 }
 
 template <class T>
-TrainingRun<T> TrainerCore<T>::make_run(const Dataset<T>& data, Index batch) {
+TrainingRun<T> TrainerCore<T>::make_run(const SampleRows<T>& data, Index batch) {
   TrainingRun<T> run;
   static_cast<StateView<T>&>(run) = state.view();
-  run.data = rows_of(data);
+  run.data = scaled(data);
   run.loss_numbers = numbers_of(config.loss);
   run.batch = batch;
   run.seed = config.seed;
@@ -122,7 +121,7 @@ TrainingRun<T> TrainerCore<T>::make_run(const Dataset<T>& data, Index batch) {
 }
 
 template <class T>
-TrainingRun<T> TrainerCore<T>::make_update_run(const Dataset<T>& data, Index batch, bool keeps_gradient) {
+TrainingRun<T> TrainerCore<T>::make_update_run(const SampleRows<T>& data, Index batch, bool keeps_gradient) {
   start_average();
   if (keeps_gradient) state.gradient.reserve(parameter_count());
   TrainingRun<T> run = make_run(data, batch);
@@ -142,9 +141,14 @@ void TrainerCore<T>::read_ahead(TrainingRun<T>& run) {
 }
 
 template <class T>
-void TrainerCore<T>::prepare_updates(Index first, std::span<double> rates) {
+void TrainerCore<T>::set_rates(Index first, std::span<double> rates) const {
   schedule_of(config.optimizer).fill(first, state.epoch, rates);
   check_rates(rates, first);
+}
+
+template <class T>
+void TrainerCore<T>::prepare_updates(Index first, std::span<double> rates) {
+  set_rates(first, rates);
   model.set_output_by_training(output_of(loss()));
 }
 
@@ -186,7 +190,7 @@ Metrics TrainerCore<T>::evaluate(const Dataset<T>& data, Poller* poller) {
   run.parameters = state.parameters.data();
   run.running = state.running.data();
   run.loss_numbers = numbers_of(config.loss);
-  run.data = rows_of(data);
+  run.data = scaled(data.as_they_lie());
   run.num_threads = config.num_threads;
   run.poller = poller;
   const InferenceResult result = evaluation->run(run);

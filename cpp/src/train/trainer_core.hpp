@@ -14,6 +14,7 @@
 #include "../graph/graph.hpp"
 #include "../run/plan_cache.hpp"
 #include "full_batch.hpp"
+#include "pieces.hpp"
 #include "rollback.hpp"
 #include "settings.hpp"
 
@@ -40,6 +41,7 @@ struct TrainerCore {
   Rollback<T> saved;
   Cursor cursor;  // of the epoch that runs, or ran last
   PlanCache<T> plans{device};
+  Pieces<T> pieces{device};
   std::unique_ptr<const InferenceExecutor<T>> evaluation;  // made when it is needed
   std::vector<std::int32_t> order;                         // of the samples in this epoch
   ReadAhead pages;                                         // of a mapped X
@@ -69,13 +71,20 @@ struct TrainerCore {
   PlanRequest plan_request(PlanKind kind, Index batch, bool class_targets) const;
 
   // ---- runs ----
-  SampleRows<T> rows_of(const Dataset<T>& data) const;
-  TrainingRun<T> make_run(const Dataset<T>& data, Index batch);
+  // As the first layer sees them.
+  SampleRows<T> scaled(SampleRows<T> rows) const;
+  TrainingRun<T> make_run(const SampleRows<T>& data, Index batch);
+  TrainingRun<T> make_run(const Dataset<T>& data, Index batch) { return make_run(data.as_they_lie(), batch); }
   // Returns a run that changes the parameters, still without learning rates.
-  TrainingRun<T> make_update_run(const Dataset<T>& data, Index batch, bool keeps_gradient);
+  TrainingRun<T> make_update_run(const SampleRows<T>& data, Index batch, bool keeps_gradient);
+  TrainingRun<T> make_update_run(const Dataset<T>& data, Index batch, bool keeps_gradient) {
+    return make_update_run(data.as_they_lie(), batch, keeps_gradient);
+  }
   // Asks for the pages of a mapped X.
   void read_ahead(TrainingRun<T>& run);
-  // Fills in the learning rates of the updates from `first` on, and sets the meaning of the outputs.
+  // Fills in the learning rates of the updates from `first` on. ValueError for one that cannot be used.
+  void set_rates(Index first, std::span<double> rates) const;
+  // The same, and sets the meaning of the outputs.
   void prepare_updates(Index first, std::span<double> rates);
   // Before the first update the average equals the parameters, whatever was done to them.
   void start_average();

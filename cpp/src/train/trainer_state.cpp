@@ -125,6 +125,8 @@ void Trainer<T>::set_state(const TrainingState<T>& given) {
   core.state.swapped = given.swapped && core.config.ema.has_value();
   core.state.epoch = given.epoch;
   core.state.steps = given.steps;
+  core.pieces.waiting = {};
+  core.pieces.clear();
   if (core.full_batch) return core.full_batch->set_memory(given.optimizer);
   for (std::size_t i = 0; i < given.optimizer.size(); ++i) {
     std::copy(given.optimizer[i].begin(), given.optimizer[i].end(), core.state.optimizer[i].data());
