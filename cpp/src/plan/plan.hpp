@@ -79,7 +79,7 @@ struct Operation : Operands {
   Numbers<Activation> activation_numbers;
   double rate = 0.0;       // of a dropout
   bool for_input = false;  // nothing but the gradient of the input needs it: a run may leave it out
-  bool along = false;  // the parameters are those of the direction (for tangents of normalisations: these move too)
+  bool along = false;      // the parameters are those of the direction (for tangents of normalisations: these move too)
   Normalization norm;
   ParameterWork work;
 };
@@ -138,6 +138,7 @@ struct PlanRequest {
   Index element_size = sizeof(float);
   GemmProvider provider = GemmProvider::native;
   const ProductTable* table = nullptr;  // of a provider that is automatic; null: native throughout
+  bool raw = false;                     // the gradients of a plan of kind `gradient` are those of the loss alone
   bool backward = true;                 // false: a plan of kind `gradient` stops at the loss
   bool parameter_gradients = true;      // false: a plan of kind `pieces` has the gradient of the input alone
   // Plans that compute gradients need to know what the layers do that behave differently in training.

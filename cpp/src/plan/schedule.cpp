@@ -205,7 +205,8 @@ class Scheduler {
     const auto [found, is_new] = parameters_.try_emplace(step.parameter);
     Blocks& blocks = found->second;
     if (is_new) {
-      blocks.block = work.is_weight ? weight_block(step.in_features, step.out_features) : std::min(kVectorBlock, work.extent);
+      blocks.block =
+          work.is_weight ? weight_block(step.in_features, step.out_features) : std::min(kVectorBlock, work.extent);
       const Index elements = blocks.block * work.row_elements, count = block_count(work.extent, blocks.block);
       blocks.group = std::clamp(kGroupElements / elements, Index{1}, count);
       blocks.first_sum = plan_.sum_slots;

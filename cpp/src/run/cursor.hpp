@@ -29,6 +29,7 @@ enum class RunStatus {
   interrupted,  // the poller said no; nothing counts where the run stops within an update
   not_finite,
   bad_data,
+  lost,  // another process of the training cannot be reached; the update was not made
 };
 
 struct RunEnd {

@@ -23,6 +23,8 @@ class TeamExecutor final : public Executor<T> {
   TeamExecutor(Plan plan, const OpTable<T>& ops);
   ~TeamExecutor() override;
 
+  const Plan& plan() const { return plan_; }
+
   RunEnd run(const TrainingRun<T>& run, Cursor& cursor, Index until) override;
 
  private:
@@ -41,6 +43,7 @@ class TeamExecutor final : public Executor<T> {
     void tune_for(int most, double work, bool fixed);
   };
 
+  const Plan plan_;
   const OpTable<T>& ops_;
   AlignedBuffer<std::byte> arena_;
   std::vector<BoundBuffer<T>> bound_;
@@ -51,8 +54,8 @@ class TeamExecutor final : public Executor<T> {
   std::vector<double> penalties_, grad_sums_, grad_norms_;  // per parameter block
   std::vector<double> block_norms_;                         // two for each, of the weight and of its step
   std::vector<Place> places_;                               // per share of a team
-  Tuned tuned_[2];         // the other: of the second pass
-  int threads_used_ = 0;  // by the last segment
+  Tuned tuned_[2];                                          // the other: of the second pass
+  int threads_used_ = 0;                                    // by the last segment
 };
 
 }  // namespace stoop

@@ -30,7 +30,7 @@ struct Answer {
 
 template <class T>
 struct TrainerCore {
-  TrainerCore(Model<T>& trained, TrainerConfig settings);
+  TrainerCore(Model<T>& trained, TrainerConfig settings, const World& world = {});
 
   Model<T>& model;
   const std::vector<Layer> layers;  // of the model when the plans were made
@@ -57,6 +57,7 @@ struct TrainerCore {
 
   // ---- checks: ValueError ----
   void check_settings(const TrainerConfig& settings) const;
+  void check_world() const;
   // Throws if the model was assigned other layers, since the plans of this trainer are for the old ones. Finds the arrays of
   // the model again, which may have been assigned another model with the same layers.
   void bind_model(std::string_view where);
