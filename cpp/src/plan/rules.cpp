@@ -273,11 +273,9 @@ constexpr StepRule kRule<StepKind::check_statistics>{"check_statistics", by_ever
 template <>
 constexpr StepRule kRule<StepKind::gather_gradient>{"gather_gradient", by_rows, tangent::missing, {writes(out)}};
 template <>
-constexpr StepRule kRule<StepKind::give_input_gradient>{
-    "give_input_gradient", like(x), tangent::missing, {reads(x)}};
+constexpr StepRule kRule<StepKind::give_input_gradient>{"give_input_gradient", like(x), tangent::missing, {reads(x)}};
 template <>
-constexpr StepRule kRule<StepKind::regularize_parameter>{
-    "regularize_parameter", by_parameter, tangent::missing, {}};
+constexpr StepRule kRule<StepKind::regularize_parameter>{"regularize_parameter", by_parameter, tangent::missing, {}};
 template <>
 constexpr StepRule kRule<StepKind::check_gradient>{"check_gradient", by_everyone, tangent::missing, {}};
 template <>

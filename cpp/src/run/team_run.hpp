@@ -218,7 +218,8 @@ class TeamRun final : public Work {
       case StepKind::gather_targets:
         return gather(context, step.out, run_.data.values, batch, slice, T(1), T(0));
       case StepKind::gather_gradient:
-        return copy(run_.grad_output.data, run_.grad_output.stride, context.at(step.out, 0), context.stride(step.out), slice);
+        return copy(run_.grad_output.data, run_.grad_output.stride, context.at(step.out, 0), context.stride(step.out),
+                    slice);
       case StepKind::give_outputs:
         return copy(context.at(step.x, 0), context.stride(step.x), run_.outputs.data, run_.outputs.stride, slice);
       case StepKind::give_input_gradient:

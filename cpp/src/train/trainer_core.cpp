@@ -92,8 +92,8 @@ void TrainerCore<T>::check_batch(std::string_view where, Index rows, Index batch
 // Only training rounds to bfloat16. Prediction, evaluation and second derivatives compute in float32.
 template <class T>
 PlanRequest TrainerCore<T>::plan_request(PlanKind kind, Index batch, bool class_targets) const {
-  const bool trains = kind == PlanKind::training || kind == PlanKind::checked || kind == PlanKind::gradient ||
-                      kind == PlanKind::pieces;
+  const bool trains =
+      kind == PlanKind::training || kind == PlanKind::checked || kind == PlanKind::gradient || kind == PlanKind::pieces;
   PlanRequest request;
   request.kind = kind;
   request.graph = &graph;
