@@ -11,6 +11,7 @@
 #include <stoop/trainer.hpp>
 
 #include "../data/dataset.hpp"
+#include "../data/gathered_rows.hpp"
 #include "../graph/graph.hpp"
 #include "../run/executor.hpp"
 #include "../run/plan_cache.hpp"
@@ -45,6 +46,7 @@ struct TrainerCore {
   Cursor cursor;  // of the epoch that runs, or ran last
   PlanCache<T> plans{ops};
   Pieces<T> pieces{ops};
+  GatheredRows<T> gathered;  // of the last step_rows
   std::shared_ptr<const Plan> evaluation;
   std::vector<std::int32_t> order;                    // of the samples in this epoch
   ReadAhead pages;                                    // of a mapped X
