@@ -1,7 +1,6 @@
 // Trainer<T> as TrainerFloat32 and TrainerFloat64. The GIL is free while the core works; Ctrl-C and callbacks take it
 // back for a moment.
 #include <algorithm>
-#include <atomic>
 #include <map>
 #include <optional>
 #include <string>
@@ -22,23 +21,12 @@
 #include "io/config_json.hpp"
 #include "learning_rate.hpp"
 #include "numpy_view.hpp"
+#include "trainer_handle.hpp"
 
 namespace stoop::python {
 namespace {
 
 constexpr const char* kValidation = "Trainer.fit, validation_data";
-
-template <class T>
-struct TrainerHandle {
-  TrainerHandle(Model<T>& trained, std::string_view config, const PythonRates& rates)
-      : model(trained), trainer(trained, trainer_config_from_json(config, functions_of(rates))) {}
-
-  Exclusive enter() { return {busy, "Trainer", "this trainer is already running", "use one Trainer per thread"}; }
-
-  Model<T>& model;
-  Trainer<T> trainer;
-  std::atomic_flag busy;
-};
 
 // The functions below take the object itself, so that it lives as long as the core is in it, whatever others let go of.
 
@@ -244,7 +232,8 @@ void bind_trainer_of(py::module_& m, const char* name) {
   const auto x = py::arg("x").noconvert();
   const auto y = py::arg("y").noconvert();
   const auto weights = py::arg("weights").noconvert() = py::none();
-  py::class_<Handle>(m, name)
+  py::class_<Handle> trainer(m, name);
+  trainer
       .def(py::init<Model<T>&, std::string_view, const PythonRates&>(), py::arg("model"), py::arg("config"),
            py::arg("rates"), py::keep_alive<1, 2>())
       .def("fit", &fit<T>, x, y, py::arg("weights").noconvert(), py::arg("validation").noconvert(), py::arg("options"))
@@ -265,6 +254,7 @@ void bind_trainer_of(py::module_& m, const char* name) {
       .def_property_readonly("epoch", [](const Handle& self) { return self.trainer.epoch(); })
       .def_property_readonly("steps", [](const Handle& self) { return self.trainer.steps(); })
       .def("config", [](const Handle& self) { return to_json(self.trainer.config()); });
+  bind_pieces<T>(trainer);
 }
 
 }  // namespace

@@ -16,6 +16,7 @@ from stoop import activations, data, diagnose, initializers, layers, losses, met
 from stoop._core import CheckpointError, NonFiniteLossError
 from stoop.activations import *  # noqa: F403
 from stoop.averages import ewa
+from stoop.clipping import clip_grad_norm
 from stoop.config import get_num_threads, num_threads, set_num_threads, show_config
 from stoop.gradcheck import GradcheckResult, ParameterCheck, gradcheck
 from stoop.history import History
@@ -39,6 +40,7 @@ __all__ = [
     "ParameterCheck",
     "Residual",
     "Trainer",
+    "clip_grad_norm",
     "data",
     "diagnose",
     "ewa",

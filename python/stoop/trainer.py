@@ -18,7 +18,7 @@ from stoop._checks import seed as checked_seed
 from stoop._config import as_config
 from stoop._errors import message
 from stoop._fit import WHERE, FitOptions
-from stoop._measuring import Measuring
+from stoop._pieces import InPieces
 from stoop._settings import checked_decay, checked_limit, checked_penalties, checked_precision, warn_of_last_activation
 from stoop._weights import split_off
 from stoop.history import History
@@ -29,7 +29,7 @@ from stoop.optimizers import Adam, Optimizer
 _DEFAULT_OPTIMIZER = Adam(learning_rate=1e-3)
 
 
-class Trainer(Measuring):
+class Trainer(InPieces):
     """Trains one model.
 
     `learning_rate`, `l1`, `l2`, `clip_norm` and `clip_value` can be set as attributes and hold from the next `step`, or
@@ -235,19 +235,31 @@ class Trainer(Measuring):
             options.close()
         return options.history
 
-    def step(self, X: npt.ArrayLike, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None) -> float:
+    def step(
+        self,
+        X: npt.ArrayLike,
+        y: npt.ArrayLike,
+        sample_weight: npt.ArrayLike | None = None,
+        rows: npt.ArrayLike | None = None,
+    ) -> float:
         """Make one update on this batch and return the loss before it, regularisation included.
 
         Parameters
         ----------
         X, y, sample_weight : array_like
             As in `fit`.
+        rows : array_like, (batch_size,), optional
+            The batch is these rows of X and y, integers from 0 on, any more than once. X and y may be as large as
+            a replay buffer: nothing else of them is read if the core takes them as they are. `sample_weight` is then
+            of the batch, one for each index.
 
         Raises
         ------
         ValueError, TypeError, NonFiniteLossError
-            As `fit`; nothing is changed then.
+            As `fit`, and for an index that is no row; nothing is changed then.
         """
+        if rows is not None:
+            return self._step_rows(X, y, sample_weight, rows)
         if self._model._classes is None and self._core.takes(X, y):
             x: Any = X
             if sample_weight is None:

@@ -135,7 +135,10 @@ class Scheduler {
 
   bool needs_barrier(const Step& step, const std::vector<Access>& accesses) {
     if (!trains()) return false;
-    if (step.cut == Cut::everyone) return true;
+    if (step.cut == Cut::everyone) {
+      hazards_.note_barrier();
+      return true;
+    }
     // The norm covers all blocks of a parameter, so all must have been through the first pass.
     if (step.kind == StepKind::apply_update) return plan_.steps.back().kind != StepKind::apply_update;
     if (step.cut == Cut::parameter) return follows_rows();  // it needs all values and gradients

@@ -1,0 +1,33 @@
+// A Trainer as Python holds it: entered by one thread at a time.
+#pragma once
+
+#include <atomic>
+#include <string_view>
+
+#include <pybind11/pybind11.h>
+
+#include <stoop/trainer.hpp>
+
+#include "gil.hpp"
+#include "io/config_json.hpp"
+#include "learning_rate.hpp"
+
+namespace stoop::python {
+
+template <class T>
+struct TrainerHandle {
+  TrainerHandle(Model<T>& trained, std::string_view config, const PythonRates& rates)
+      : model(trained), trainer(trained, trainer_config_from_json(config, functions_of(rates))) {}
+
+  Exclusive enter() { return {busy, "Trainer", "this trainer is already running", "use one Trainer per thread"}; }
+
+  Model<T>& model;
+  Trainer<T> trainer;
+  std::atomic_flag busy;
+};
+
+// Adds the pieces of an update to the class of trainers. They are bound in bind_pieces.cpp.
+template <class T>
+void bind_pieces(pybind11::class_<TrainerHandle<T>>& trainer);
+
+}  // namespace stoop::python
