@@ -28,14 +28,14 @@ struct UpdaterHandle {
       : updater(optimizer_from_json(config, functions_of(rates))) {}
 
   ParameterUpdater<T> updater;
-  std::atomic_flag busy;
+  Gate gate;
 };
 
 template <class T>
 void update(const py::object& object, std::vector<Array<T>> parameters, const std::vector<Array<T>>& gradients,
             std::string_view where) {
   auto& self = object.cast<UpdaterHandle<T>&>();
-  const Exclusive exclusive(self.busy, where, "this optimizer is already updating these arrays",
+  const Exclusive exclusive(self.gate, where, "this optimizer is already updating these arrays",
                             "use arrays of their own for each thread");
   std::vector<std::span<T>> targets;
   std::vector<std::span<const T>> sources;
@@ -50,7 +50,7 @@ void update(const py::object& object, std::vector<Array<T>> parameters, const st
 
 template <class T>
 py::tuple state(UpdaterHandle<T>& self) {
-  const Exclusive exclusive(self.busy, "optimizer", "this optimizer is updating arrays", "copy it between updates");
+  const Exclusive exclusive(self.gate, "optimizer", "this optimizer is updating arrays", "copy it between updates");
   const UpdaterState<T> state = self.updater.state();
   py::list all;
   for (const auto& arrays : state.arrays) {
@@ -64,7 +64,7 @@ py::tuple state(UpdaterHandle<T>& self) {
 template <class T>
 void set_state(UpdaterHandle<T>& self, const std::vector<std::vector<Array<T>>>& arrays, std::vector<Index> sizes,
                Index steps) {
-  const Exclusive exclusive(self.busy, "optimizer", "this optimizer is updating arrays",
+  const Exclusive exclusive(self.gate, "optimizer", "this optimizer is updating arrays",
                             "load the state between updates");
   UpdaterState<T> state{{}, std::move(sizes), steps};
   for (const std::vector<Array<T>>& of_state : arrays) state.arrays.push_back(copied(of_state));

@@ -1,7 +1,6 @@
 // Trainer<T> as TrainerFloat32 and TrainerFloat64. The GIL is free while the core works; Ctrl-C and callbacks take it
 // back for a moment.
 #include <algorithm>
-#include <atomic>
 #include <map>
 #include <optional>
 #include <string>
@@ -22,23 +21,12 @@
 #include "io/config_json.hpp"
 #include "learning_rate.hpp"
 #include "numpy_view.hpp"
+#include "trainer_handle.hpp"
 
 namespace stoop::python {
 namespace {
 
 constexpr const char* kValidation = "Trainer.fit, validation_data";
-
-template <class T>
-struct TrainerHandle {
-  TrainerHandle(Model<T>& trained, std::string_view config, const PythonRates& rates)
-      : model(trained), trainer(trained, trainer_config_from_json(config, functions_of(rates))) {}
-
-  Exclusive enter() { return {busy, "Trainer", "this trainer is already running", "use one Trainer per thread"}; }
-
-  Model<T>& model;
-  Trainer<T> trainer;
-  std::atomic_flag busy;
-};
 
 // The functions below take the object itself, so that it lives as long as the core is in it, whatever others let go of.
 
@@ -53,7 +41,7 @@ void fit(const py::object& object, const py::array& x, const py::array& y, const
   const InputView input = input_view("Trainer.fit", x);
   const Pin pin(x);
   const TargetsView<T> targets("Trainer.fit", y, weights);
-  FitCall<T> call(options);
+  FitCall<T> call(self, options);
   std::optional<TargetsView<T>> validation_targets;
   std::optional<Pin> validation_pin;
   if (validation) {
@@ -205,42 +193,14 @@ void set_clipping(TrainerHandle<T>& self, std::optional<double> norm, std::optio
   self.trainer.set_clipping(norm, value);
 }
 
-// What is not in the model: its parameters and buffers are carried with it.
-template <class T>
-py::dict state(TrainerHandle<T>& self) {
-  const Exclusive exclusive = self.enter();
-  const TrainingState<T> state = self.trainer.state();
-  py::list arrays;
-  for (const std::vector<T>& array : state.optimizer) arrays.append(copied(array));
-  py::dict dict;
-  dict["optimizer"] = arrays;
-  dict["average"] = copied(state.average);
-  dict["swapped"] = state.swapped;
-  dict["epoch"] = state.epoch;
-  dict["steps"] = state.steps;
-  return dict;
-}
-
-template <class T>
-void set_state(TrainerHandle<T>& self, const std::vector<Array<T>>& optimizer, const Array<T>& average, bool swapped,
-               Index epoch, Index steps) {
-  const Exclusive exclusive = self.enter();
-  TrainingState<T> state = self.trainer.state();
-  state.optimizer = copied(optimizer);
-  state.average = copied(average);
-  state.swapped = swapped;
-  state.epoch = epoch;
-  state.steps = steps;
-  self.trainer.set_state(state);
-}
-
 template <class T>
 void bind_trainer_of(py::module_& m, const char* name) {
   using Handle = TrainerHandle<T>;
   const auto x = py::arg("x").noconvert();
   const auto y = py::arg("y").noconvert();
   const auto weights = py::arg("weights").noconvert() = py::none();
-  py::class_<Handle>(m, name)
+  py::class_<Handle> handle(m, name);
+  handle
       .def(py::init<Model<T>&, std::string_view, const PythonRates&>(), py::arg("model"), py::arg("config"),
            py::arg("rates"), py::keep_alive<1, 2>())
       .def("fit", &fit<T>, x, y, py::arg("weights").noconvert(), py::arg("validation").noconvert(), py::arg("options"))
@@ -257,12 +217,10 @@ void bind_trainer_of(py::module_& m, const char* name) {
       .def("set_learning_rate", &set_learning_rate<T>, py::arg("rate"), py::arg("rates"))
       .def("set_penalties", &set_penalties<T>, py::arg("l1"), py::arg("l2"))
       .def("set_clipping", &set_clipping<T>, py::arg("norm"), py::arg("value"))
-      .def("state", &state<T>)
-      .def("set_state", &set_state<T>, py::arg("optimizer"), py::arg("average"), py::arg("swapped"), py::arg("epoch"),
-           py::arg("steps"))
       .def_property_readonly("epoch", [](const Handle& self) { return self.trainer.epoch(); })
       .def_property_readonly("steps", [](const Handle& self) { return self.trainer.steps(); })
       .def("config", [](const Handle& self) { return to_json(self.trainer.config()); });
+  bind_checkpoints<T>(handle);
 }
 
 }  // namespace

@@ -3,7 +3,6 @@
 #pragma once
 
 #include <span>
-#include <vector>
 
 #include <stoop/optimizers.hpp>
 #include <stoop/types.hpp>
@@ -40,14 +39,6 @@ struct LiveState {
     view.average = average.data();
     view.gradient = gradient.data();
     return view;
-  }
-
-  // The arrays that an update changes.
-  std::vector<std::span<T>> changed_arrays() {
-    std::vector<std::span<T>> arrays = {parameters, running, average.elements()};
-    for (AlignedBuffer<T>& array : optimizer) arrays.push_back(array.elements());
-    std::erase_if(arrays, [](const std::span<T>& array) { return array.empty(); });
-    return arrays;
   }
 };
 

@@ -163,6 +163,18 @@ LearningRate with_functions(const LearningRate& rate, std::span<const std::optio
   return std::visit(replace, rate.held().schedule);
 }
 
+bool has_functions(const LearningRate& rate) {
+  return std::visit(
+      []<class S>(const S& schedule) {
+        bool found = std::is_same_v<S, Custom>;
+        if constexpr (kHoldsOthers<S>) {
+          for_each_inner(schedule, [&](const LearningRate& inner) { found = found || has_functions(inner); });
+        }
+        return found;
+      },
+      rate.held().schedule);
+}
+
 }  // namespace schedules
 
 LearningRate::LearningRate(double lr) : LearningRate(schedules::Constant{.lr = lr}) {}

@@ -1,0 +1,32 @@
+// A trainer as Python holds it, for the files that bind parts of it.
+#pragma once
+
+#include <string_view>
+
+#include <pybind11/pybind11.h>
+
+#include <stoop/trainer.hpp>
+
+#include "gil.hpp"
+#include "io/config_json.hpp"
+#include "learning_rate.hpp"
+
+namespace stoop::python {
+
+template <class T>
+struct TrainerHandle {
+  TrainerHandle(Model<T>& trained, std::string_view config, const PythonRates& rates)
+      : model(trained), trainer(trained, trainer_config_from_json(config, functions_of(rates))) {}
+
+  Exclusive enter() { return {gate, "Trainer", "this trainer is already running", "use one Trainer per thread"}; }
+
+  Model<T>& model;
+  Trainer<T> trainer;
+  Gate gate;
+};
+
+// Adds the calls that save and load to the class: bind_checkpoint.cpp.
+template <class T>
+void bind_checkpoints(pybind11::class_<TrainerHandle<T>>& handle);
+
+}  // namespace stoop::python
