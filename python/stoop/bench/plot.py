@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stoop._errors import message
+from stoop._figures import TEXT, TRAIN, VALIDATION, finished, new_figure, style
 from stoop.bench.report import REFERENCE, Case, Report
 from stoop.bench.workloads import WORKLOADS
-from stoop._figures import TEXT, TRAIN, VALIDATION, finished, new_figure, style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
