@@ -11,6 +11,7 @@
 #include <stoop/checkpoint.hpp>
 
 #include "checkpoint_view.hpp"
+#include "fit_call.hpp"
 #include "numpy_view.hpp"
 #include "trainer_handle.hpp"
 
@@ -89,6 +90,19 @@ py::tuple load_checkpoint(TrainerHandle<T>& self, const std::filesystem::path& p
   return py::make_tuple(checkpoint.extras.text, arrays_of(checkpoint.extras));
 }
 
+// The columns of the newest fit, "epoch" among them.
+template <class T>
+py::dict history(TrainerHandle<T>& self) {
+  const Exclusive exclusive = self.enter();
+  const History& history = self.trainer.history();
+  py::dict dict;
+  py::list epochs;
+  for (const Index epoch : history.epochs) epochs.append(epoch + 1);
+  dict["epoch"] = epochs;
+  for (const auto& [name, column] : kColumns) dict[name] = history.*column;
+  return dict;
+}
+
 // The settings that a checkpoint may have changed. A learning rate that is a function is None: it stays as it is.
 template <class T>
 py::dict settings(TrainerHandle<T>& self) {
@@ -110,6 +124,7 @@ void bind_checkpoints(py::class_<TrainerHandle<T>>& handle) {
       .def("set_state", &set_state<T>, py::arg("state"))
       .def("save_checkpoint", &save_checkpoint<T>, py::arg("path"), py::arg("text"), py::arg("arrays"))
       .def("load_checkpoint", &load_checkpoint<T>, py::arg("path"))
+      .def("history", &history<T>)
       .def("settings", &settings<T>);
 }
 

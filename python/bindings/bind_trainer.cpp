@@ -33,8 +33,9 @@ constexpr const char* kValidation = "Trainer.fit, validation_data";
 template <class T>
 using Validation = std::optional<std::tuple<py::array, py::array, Weights<T>>>;
 
+// Returns why the fit ended.
 template <class T>
-void fit(const py::object& object, const py::array& x, const py::array& y, const Weights<T>& weights,
+std::string fit(const py::object& object, const py::array& x, const py::array& y, const Weights<T>& weights,
          const Validation<T>& validation, const py::object& options) {
   auto& self = object.cast<TrainerHandle<T>&>();
   const Exclusive exclusive = self.enter();
@@ -57,6 +58,7 @@ void fit(const py::object& object, const py::array& x, const py::array& y, const
   } catch (const Interrupted&) {  // while the data were checked; what came in is kept
   }
   call.rethrow();
+  return std::string(name_of(self.trainer.history().stop_reason));
 }
 
 // Whether a batch needs neither conversion nor any check but those of the core.

@@ -65,7 +65,7 @@ class _Trainer(Generic[F]):  # RuntimeError when entered again while it runs
         weights: npt.NDArray[F] | None,  # (n)
         validation: tuple[Samples, npt.NDArray[F] | Classes, npt.NDArray[F] | None] | None,
         options: FitOptions,  # whose history gets a row after each epoch
-    ) -> None: ...  # raises what a callback raised, or KeyboardInterrupt, after the running step
+    ) -> str: ...  # why it ended; raises what a callback raised, or KeyboardInterrupt, after the running step
     # Whether the methods below take them without a check or a conversion before.
     def takes(self, x: object, y: object) -> bool: ...
     def step(self, x: Samples, y: npt.NDArray[F] | Classes, weights: npt.NDArray[F] | None = None) -> float: ...
@@ -105,10 +105,12 @@ class _Trainer(Generic[F]):  # RuntimeError when entered again while it runs
     def set_learning_rate(self, rate: str, rates: PythonRates) -> None: ...  # JSON
     def set_penalties(self, l1: float, l2: float) -> None: ...
     def set_clipping(self, norm: float | None, value: float | None) -> None: ...
-    def state(self) -> dict[str, Any]: ...  # the arguments of set_state; parameters and buffers are the model's
-    def set_state(
-        self, optimizer: list[npt.NDArray[F]], average: npt.NDArray[F], swapped: bool, epoch: int, steps: int
-    ) -> None: ...
+    def state(self) -> dict[str, Any]: ...  # for set_state; parameters and buffers are the model's
+    def set_state(self, state: dict[str, Any]) -> None: ...
+    def save_checkpoint(self, path: str, text: str, arrays: dict[str, Any]) -> None: ...
+    def load_checkpoint(self, path: str) -> tuple[str, dict[str, Any]]: ...  # text and arrays, as they were given
+    def history(self) -> dict[str, list[Any]]: ...  # the columns of the core
+    def settings(self) -> dict[str, Any]: ...  # those that can be set; a learning rate as JSON, None for a function
     @property
     def epoch(self) -> int: ...
     @property
@@ -143,6 +145,7 @@ def schedule_rates(schedule: str, rates: PythonRates, first: int, count: int) ->
 def ewa(
     x: npt.NDArray[np.float64], beta: float, bias_correction: bool
 ) -> npt.NDArray[np.float64]: ...  # (n, columns), each column by itself
+def checkpoint_config(path: str) -> tuple[str, bool]: ...  # JSON; whether the learning rate is a function
 def load_model(path: Path) -> ModelFloat32 | ModelFloat64: ...  # GIL released
 
 MOST_NESTED_RESIDUALS: int

@@ -41,20 +41,29 @@ class History(dict[str, list[float]]):
         Number of each epoch, from 1, counted over all calls of `Trainer.fit`.
     stop_reason : str or None
         Why the fit ended; of a sum, why the last one did.
+    changes : list of dict
+        Settings that were changed while the fit ran (`Trainer.set`): ``"epoch"``, in which they hold first, ``"step"``,
+        the updates that were made by then, and the setting with its new value.
     """
 
     def __init__(self, keys: Sequence[str]) -> None:
         super().__init__((key, []) for key in keys)
         self.epochs: list[int] = []
         self.stop_reason: str | None = None
+        self.changes: list[dict[str, Any]] = []
 
     @classmethod
     def _of(
-        cls, epochs: Sequence[int], columns: Mapping[str, Sequence[float]], stop_reason: str | None = None
+        cls,
+        epochs: Sequence[int],
+        columns: Mapping[str, Sequence[float]],
+        stop_reason: str | None = None,
+        changes: Sequence[dict[str, Any]] = (),
     ) -> History:
         history = cls(tuple(columns))
         history.epochs.extend(epochs)
         history.stop_reason = stop_reason
+        history.changes.extend(dict(change) for change in changes)
         for key, values in columns.items():
             history[key].extend(values)
         return history
@@ -75,7 +84,8 @@ class History(dict[str, list[float]]):
         overlap = bool(self.epochs and other.epochs) and other.epochs[0] <= self.epochs[-1]
         offset = self.epochs[-1] - other.epochs[0] + 1 if overlap else 0
         epochs = [*self.epochs, *(epoch + offset for epoch in other.epochs)]
-        return History._of(epochs, columns, other.stop_reason)
+        changes = [*self.changes, *({**change, "epoch": change["epoch"] + offset} for change in other.changes)]
+        return History._of(epochs, columns, other.stop_reason, changes)
 
     def __radd__(self, other: object) -> History:
         if isinstance(other, int) and other == 0:  # what sum() starts with
@@ -103,10 +113,10 @@ class History(dict[str, list[float]]):
 
     def copy(self) -> History:
         """Return a history of its own with the same values."""
-        return History._of(self.epochs, self, self.stop_reason)
+        return History._of(self.epochs, self, self.stop_reason, self.changes)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return History._of, (self.epochs, dict(self), self.stop_reason)
+        return History._of, (self.epochs, dict(self), self.stop_reason, self.changes)
 
     def __repr__(self) -> str:
         last = ", ".join(f"{key}={values[-1]:.4g}" for key, values in self.items() if values)
@@ -115,6 +125,16 @@ class History(dict[str, list[float]]):
     def _record(self) -> dict[str, list[Any]]:
         """Return the lists that the core adds to, "epoch" among them."""
         return {"epoch": self.epochs, **self}
+
+    def _become(self, other: History) -> None:
+        """Take the rows of `other`, in the lists that are there; columns that only one of the two has stay."""
+        self.epochs[:] = other.epochs
+        self.changes[:] = other.changes
+        for key in other:
+            if key not in self:
+                super().__setitem__(key, [])
+        for key, values in self.items():
+            values[:] = other._column(key)
 
     def _newest(self) -> dict[str, float]:
         """Return the newest row by column, "epoch" first."""
