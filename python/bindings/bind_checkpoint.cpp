@@ -53,22 +53,25 @@ py::dict state(TrainerHandle<T>& self) {
   dict["optimizer"] = arrays;
   dict["average"] = copied(state.average);
   dict["swapped"] = state.swapped;
-  dict["counts"] = py::make_tuple(state.epoch, state.steps);
+  dict["epoch"] = state.epoch;
+  dict["steps"] = state.steps;
   dict["place"] = tuple_of(state.place);
   dict["fit"] = tuple_of(state.fit);
   return dict;
 }
 
 template <class T>
-void set_state(TrainerHandle<T>& self, const py::dict& given) {
+void set_state(TrainerHandle<T>& self, const py::kwargs& given) {
   const Exclusive exclusive = self.enter();
   TrainingState<T> state = self.trainer.state();
   state.optimizer = copied(given["optimizer"].cast<std::vector<Array<T>>>());
   state.average = copied(given["average"].cast<Array<T>>());
   state.swapped = given["swapped"].cast<bool>();
-  std::tie(state.epoch, state.steps) = given["counts"].cast<std::pair<Index, Index>>();
-  state.place = place_of(given["place"].cast<py::tuple>());
-  state.fit = record_of(given["fit"].cast<py::tuple>());
+  state.epoch = given["epoch"].cast<Index>();
+  state.steps = given["steps"].cast<Index>();
+  // Pickles of earlier versions have neither.
+  state.place = given.contains("place") ? place_of(given["place"].cast<py::tuple>()) : EpochPlace{};
+  state.fit = given.contains("fit") ? record_of(given["fit"].cast<py::tuple>()) : FitRecord{};
   self.trainer.set_state(state);
 }
 
@@ -121,7 +124,7 @@ py::dict settings(TrainerHandle<T>& self) {
 template <class T>
 void bind_checkpoints(py::class_<TrainerHandle<T>>& handle) {
   handle.def("state", &state<T>)
-      .def("set_state", &set_state<T>, py::arg("state"))
+      .def("set_state", &set_state<T>)
       .def("save_checkpoint", &save_checkpoint<T>, py::arg("path"), py::arg("text"), py::arg("arrays"))
       .def("load_checkpoint", &load_checkpoint<T>, py::arg("path"))
       .def("history", &history<T>)

@@ -53,9 +53,10 @@ class Training(Settings):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         carried = state["_state"]
+        vars(self).update({"_rollback": True})  # which pickles of earlier versions do not have
         vars(self).update({name: value for name, value in state.items() if name != "_state"})
         self._build()
-        self._core.set_state(carried)
+        self._core.set_state(**carried)
 
     def _critical_point(self, X: npt.ArrayLike, y: npt.ArrayLike, weight: Any, *options: Any) -> dict[str, Any]:
         """For `stoop.diagnose.critical_point`, which documents the options."""

@@ -305,7 +305,7 @@ class Trainer(Measuring, Checkpointing):
             self._core.fit(*first_rows(batch, rows), validation and first_rows(validation, rows), options)
         finally:
             self._model.load_state_dict(kept)
-            self._core.set_state(state)
+            self._core.set_state(**state)
             if not given:
                 self._model._set_output(output, given=False)
         return options.history

@@ -89,8 +89,9 @@ def test_what_cannot_be_added(other: Any) -> None:
 
 def test_why_a_fit_ended_goes_with_the_history() -> None:
     first, second, third = fits()
-    assert first.stop_reason is None
-    first.stop_reason, second.stop_reason = "epochs", "max_time"
+    assert stoop.History(("loss",)).stop_reason is None
+    assert first.stop_reason == "epochs"
+    second.stop_reason, third.stop_reason = "max_time", None
     assert (first + second).stop_reason == "max_time"
     assert (second + third).stop_reason is None
     assert sum([third, first]).stop_reason == "epochs"

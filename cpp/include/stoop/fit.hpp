@@ -127,7 +127,8 @@ struct FitOptions {
   std::function<bool(const Checkpoint<T>*)> on_begin{};
   // Returns after how many updates on_steps is called, 0 for never. Asked after on_begin and after each on_steps.
   std::function<Index()> next_steps{};
-  // Is called after so many updates, and where on_progress returned Next::look; if it returns false, the fit ends.
+  // Is called after so many updates, at the end of an epoch if next_steps did not return 0, and where on_progress returned
+  // Next::look; if it returns false, the fit ends. With LBFGS and NewtonCG it is called after on_epoch.
   std::function<bool(const StepsResult&)> on_steps{};
   // Is called after each epoch, whose row is in Trainer::history by then; if it returns false, the fit ends.
   std::function<bool(const EpochResult&)> on_epoch{};

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <span>
+#include <vector>
 
 #include <stoop/optimizers.hpp>
 #include <stoop/types.hpp>
@@ -39,6 +40,14 @@ struct LiveState {
     view.average = average.data();
     view.gradient = gradient.data();
     return view;
+  }
+
+  // The arrays that an update changes.
+  std::vector<std::span<T>> changed_arrays(bool with_optimizer = true) {
+    std::vector<std::span<T>> arrays = {parameters, running, average.elements()};
+    for (AlignedBuffer<T>& array : optimizer) arrays.push_back(with_optimizer ? array.elements() : std::span<T>());
+    std::erase_if(arrays, [](const std::span<T>& array) { return array.empty(); });
+    return arrays;
   }
 };
 

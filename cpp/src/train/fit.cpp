@@ -207,6 +207,7 @@ class Fit {
       core_.refuse_bad_data(kWhere, data_.x(), end);
       if (end.status == RunStatus::not_finite) core_.refuse_update(kWhere, end.rate, end, end.updates);
       const Cursor& cursor = core_.cursor;
+      if (counts_steps_ && epoch.is_complete()) looks_ = true;  // the sums of the epoch end here
       const bool called = look(cursor.updates - before, {cursor.epoch, core_.state.steps, cursor.loss_sum,
                                                          cursor.weight_sum, epoch.newest_rate()});
       if (is_ended() && !epoch.is_complete()) return std::nullopt;

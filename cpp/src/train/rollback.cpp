@@ -33,22 +33,11 @@ bool copies_optimizer(const LiveState<T>& state) {
   return elements * static_cast<Index>(sizeof(T)) <= Rollback<T>::kMostOptimizerBytes;
 }
 
-// The arrays that are copied.
-template <class T>
-std::vector<std::span<T>> copied_arrays(LiveState<T>& state) {
-  std::vector<std::span<T>> arrays = {state.parameters, state.running, state.average.elements()};
-  if (copies_optimizer(state)) {
-    for (AlignedBuffer<T>& array : state.optimizer) arrays.push_back(array.elements());
-  }
-  std::erase_if(arrays, [](const std::span<T>& array) { return array.empty(); });
-  return arrays;
-}
-
 }  // namespace
 
 template <class T>
 void Rollback<T>::save(LiveState<T>& state, int threads) {
-  const std::vector<std::span<T>> arrays = copied_arrays(state);
+  const std::vector<std::span<T>> arrays = state.changed_arrays(copies_optimizer(state));
   Index size = 0;
   for (const std::span<T>& array : arrays) size += static_cast<Index>(array.size());
   if (saved_.size() != size) saved_.reset_untouched(size);
@@ -68,7 +57,7 @@ bool Rollback<T>::restore(LiveState<T>& state, int threads) const {
   }
   if (!is_saved) return false;
   const T* from = saved_.data();
-  for (const std::span<T>& array : copied_arrays(state)) {
+  for (const std::span<T>& array : state.changed_arrays(copies_optimizer(state))) {
     copy_block(from, array.data(), array.size(), threads);
     from += array.size();
   }
