@@ -24,15 +24,20 @@ py::dict to_dict(const ParameterCheck& check) {
 }
 
 py::dict check_gradient(const py::object& self, std::string_view loss, const py::array& x, const py::array& y,
-                        const Weights<double>& weights, double l1, double l2, double eps, Index sample) {
+                        const Weights<double>& weights, const py::kwargs& given) {
   const auto& model = self.cast<const Model<double>&>();
   const InputView input = input_view("gradcheck", x);
   const TargetsView<double> targets("gradcheck", y, weights);
   const Loss parsed_loss = loss_from_json(loss);
   const Pin pin(x);
+  GradcheckOptions options;
+  options.l1 = given["l1"].cast<double>();
+  options.l2 = given["l2"].cast<double>();
+  options.eps = given["eps"].cast<double>();
+  options.sample = given["sample"].cast<Index>();
   const GradcheckResult result = without_gil([&](const KeepGoing& keep_going) {
-    return gradcheck(model, parsed_loss, input, targets.get(),
-                     {.l1 = l1, .l2 = l2, .eps = eps, .sample = sample, .keep_going = keep_going});
+    options.keep_going = keep_going;
+    return gradcheck(model, parsed_loss, input, targets.get(), options);
   });
   py::dict per_parameter;
   for (const ParameterCheck& check : result.per_parameter) per_parameter[py::str(check.name)] = to_dict(check);
@@ -47,8 +52,7 @@ py::dict check_gradient(const py::object& self, std::string_view loss, const py:
 
 void bind_gradcheck(py::module_& m) {
   m.def("gradcheck", &check_gradient, py::arg("model"), py::arg("loss"), py::arg("x").noconvert(),
-        py::arg("y").noconvert(), py::arg("weights").noconvert(), py::arg("l1"), py::arg("l2"), py::arg("eps"),
-        py::arg("sample"));
+        py::arg("y").noconvert(), py::arg("weights").noconvert());
 }
 
 }  // namespace stoop::python

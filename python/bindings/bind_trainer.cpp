@@ -102,7 +102,7 @@ py::tuple loss_and_grad(const py::object& object, const py::array& x, const py::
 template <class T>
 py::dict hessian_vector_product(const py::object& object, const py::array& x, const py::array& y,
                                 const Weights<T>& weights, const std::map<std::string, Array<T>>& direction,
-                                bool training, bool dropout) {
+                                const py::kwargs& mode) {
   auto& self = object.cast<TrainerHandle<T>&>();
   const Exclusive exclusive = self.enter();
   const InputView input = input_view("Trainer.hessian_vector_product", x);
@@ -113,25 +113,29 @@ py::dict hessian_vector_product(const py::object& object, const py::array& x, co
   for (const ParameterInfo& info : self.model.parameter_infos()) {
     std::copy_n(direction.at(info.name).data(), info.rows * info.cols, along.begin() + info.offset);
   }
+  const GradientMode how{mode["training"].cast<bool>(), mode["dropout"].cast<bool>()};
   py::array_t<T> block(static_cast<py::ssize_t>(size));
   T* data = block.mutable_data();
   without_gil([&](const KeepGoing& keep_going) {
-    self.trainer.hessian_vector_product(input, targets.get(), along, {data, size}, {training, dropout}, keep_going);
+    self.trainer.hessian_vector_product(input, targets.get(), along, {data, size}, how, keep_going);
   });
   return parameter_views(self.model.parameter_infos(), data, block);
 }
 
 template <class T>
 py::dict critical_point(const py::object& object, const py::array& x, const py::array& y, const Weights<T>& weights,
-                        bool training, int iterations, double gradient_tolerance, double curvature_tolerance,
-                        double plateau_tolerance) {
+                        const py::kwargs& given) {
   auto& self = object.cast<TrainerHandle<T>&>();
   const Exclusive exclusive = self.enter();
   const InputView input = input_view("critical_point", x);
   const Pin pin(x);
   const TargetsView<T> targets("critical_point", y, weights);
-  CriticalPointOptions options{gradient_tolerance, curvature_tolerance, plateau_tolerance, iterations, {}, {}};
-  options.mode.training = training;
+  CriticalPointOptions options;
+  options.gradient_tolerance = given["gradient_tolerance"].cast<double>();
+  options.curvature_tolerance = given["curvature_tolerance"].cast<double>();
+  options.plateau_tolerance = given["plateau_tolerance"].cast<double>();
+  options.iterations = given["iterations"].cast<int>();
+  options.mode.training = given["training"].cast<bool>();
   const CriticalPoint point = without_gil([&](const KeepGoing& keep_going) {
     options.keep_going = keep_going;
     return stoop::critical_point(self.trainer, input, targets.get(), options);
@@ -209,10 +213,8 @@ void bind_trainer_of(py::module_& m, const char* name) {
       .def("step", &step<T>, x, y, weights)
       .def("takes", &takes<T>, py::arg("x"), py::arg("y"))
       .def("loss_and_grad", &loss_and_grad<T>, x, y, weights, py::arg("training"), py::arg("dropout"))
-      .def("hessian_vector_product", &hessian_vector_product<T>, x, y, weights, py::arg("direction").noconvert(),
-           py::arg("training"), py::arg("dropout"))
-      .def("critical_point", &critical_point<T>, x, y, weights, py::arg("training"), py::arg("iterations"),
-           py::arg("gradient_tolerance"), py::arg("curvature_tolerance"), py::arg("plateau_tolerance"))
+      .def("hessian_vector_product", &hessian_vector_product<T>, x, y, weights, py::arg("direction").noconvert())
+      .def("critical_point", &critical_point<T>, x, y, weights)
       .def("evaluate", &evaluate<T>, x, y, weights)
       .def("ema_parameters", &ema_parameters<T>)
       .def("swap_ema", &swap_ema<T>)

@@ -83,6 +83,7 @@ class _Trainer(Generic[F]):  # RuntimeError when entered again while it runs
         y: npt.NDArray[F] | Classes,
         weights: npt.NDArray[F] | None,
         direction: dict[str, npt.NDArray[F]],  # an array for each parameter
+        *,
         training: bool,
         dropout: bool,
     ) -> dict[str, npt.NDArray[F]]: ...
@@ -94,6 +95,7 @@ class _Trainer(Generic[F]):  # RuntimeError when entered again while it runs
         x: Samples,
         y: npt.NDArray[F] | Classes,
         weights: npt.NDArray[F] | None,
+        *,
         training: bool,
         iterations: int,
         gradient_tolerance: float,
@@ -161,6 +163,7 @@ def gradcheck(
     x: Samples,
     y: npt.NDArray[np.float64] | Classes,
     weights: npt.NDArray[np.float64] | None,
+    *,
     l1: float,
     l2: float,
     eps: float,

@@ -89,9 +89,8 @@ class Measuring(Training):
         x, targets, weights = self._batch("Trainer.hessian_vector_product", X, y, sample_weight)
         where = "Trainer.hessian_vector_product"
         along = like_parameters(where, "direction", direction, self.model.parameters())
-        return self._core.hessian_vector_product(
-            x, targets, weights, along, flag(where, "training", training), flag(where, "dropout", dropout)
-        )
+        mode = {"training": flag(where, "training", training), "dropout": flag(where, "dropout", dropout)}
+        return self._core.hessian_vector_product(x, targets, weights, along, **mode)
 
     def evaluate(
         self,

@@ -58,10 +58,10 @@ class Training(Settings):
         self._build()
         self._core.set_state(**carried)
 
-    def _critical_point(self, X: npt.ArrayLike, y: npt.ArrayLike, weight: Any, *options: Any) -> dict[str, Any]:
+    def _critical_point(self, X: npt.ArrayLike, y: npt.ArrayLike, weight: Any, **options: Any) -> dict[str, Any]:
         """For `stoop.diagnose.critical_point`, which documents the options."""
         x, targets, weights = self._batch("critical_point", X, y, weight)
-        return self._core.critical_point(x, targets, weights, *options)
+        return self._core.critical_point(x, targets, weights, **options)
 
     def _batch(
         self, where: str, X: npt.ArrayLike, y: npt.ArrayLike, weight: npt.ArrayLike | None, *, learn: bool = False

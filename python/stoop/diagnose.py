@@ -110,10 +110,10 @@ def critical_point(
         X,
         y,
         sample_weight,
-        flag(where, "training", training),
-        integer(where, "iterations", iterations, 1, 2**31 - 1),
-        real(where, "gradient_tolerance", gradient_tolerance, NOT_NEGATIVE),
-        real(where, "curvature_tolerance", curvature_tolerance, NOT_NEGATIVE),
-        real(where, "plateau_tolerance", plateau_tolerance, NOT_NEGATIVE),
+        training=flag(where, "training", training),
+        iterations=integer(where, "iterations", iterations, 1, 2**31 - 1),
+        gradient_tolerance=real(where, "gradient_tolerance", gradient_tolerance, NOT_NEGATIVE),
+        curvature_tolerance=real(where, "curvature_tolerance", curvature_tolerance, NOT_NEGATIVE),
+        plateau_tolerance=real(where, "plateau_tolerance", plateau_tolerance, NOT_NEGATIVE),
     )
     return CriticalPoint(**found)

@@ -155,7 +155,8 @@ def gradcheck(
     count = 0 if sample is None else integer("gradcheck", "sample", sample, 1)
     core = double._core
     assert isinstance(core, _core.ModelFloat64)
-    result = _core.gradcheck(core, json.dumps(checked_loss.to_config()), x, targets, weights, l1, l2, eps, count)
+    config = json.dumps(checked_loss.to_config())
+    result = _core.gradcheck(core, config, x, targets, weights, l1=l1, l2=l2, eps=eps, sample=count)
     if not math.isfinite(result["relative_error"]):
         given, hint = "a loss or gradient that is not finite", "scale X, y or the parameters down"
         raise ValueError(message("gradcheck", given, "expected finite numbers", hint))

@@ -6,7 +6,7 @@
 #include <atomic>
 
 #include "io/config_json.hpp"
-#include "run/executor.hpp"
+#include "run/device.hpp"
 #include "test_helpers.hpp"
 
 #if defined(__has_feature)
@@ -188,8 +188,8 @@ TEST(Executor, RunAllocatesNothing) {
       request.loss = kind_of<SoftmaxCrossEntropy>();
       request.class_targets = true;
       request.batch = 17;  // a last batch of one is merged into the one before it
-      const std::unique_ptr<Executor<float>> executor =
-          make_executor(std::make_shared<const Plan>(build_plan(request)), table_under_test<float>());
+      const Device<float> device{.ops = table_under_test<float>()};
+      const std::unique_ptr<Executor<float>> executor = make_executor(device, request);
       const Optimizer optimizer = SGD{};
       const std::vector<double> rates(samples.classes.size(), 0.01);
       AlignedBuffer<float> running(static_cast<Index>(model.buffer_block().size()));

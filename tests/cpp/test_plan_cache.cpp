@@ -20,7 +20,8 @@ class Cache : public ::testing::Test {
   }
 
   const Graph graph_ = build_graph({.input_dim = 3, .layers = {Dense{5}, Dropout{0.5}, BatchNorm{}, Dense{2}}}, 16);
-  PlanCache<float> cache_{table_under_test<float>()};
+  const Device<float> device_{.ops = table_under_test<float>()};
+  PlanCache<float> cache_{device_};
 };
 
 TEST_F(Cache, KeepsAnExecutorForEachRequest) {

@@ -34,8 +34,8 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "cpu": ("base", "spec", "ops"),
     "plan": ("base", "spec", "graph", "ops"),
     "run": ("base", "team", "spec", "data", "ops", "cpu", "plan"),
-    "model": ("base", "team", "spec", "io", "graph", "data", "ops", "cpu", "plan", "run"),
-    "train": ("base", "team", "spec", "io", "graph", "data", "ops", "cpu", "plan", "run", "model"),
+    "model": ("base", "team", "spec", "io", "graph", "data", "ops", "plan", "run"),
+    "train": ("base", "team", "spec", "io", "graph", "data", "ops", "plan", "run", "model"),
 }
 # The kernel text itself, compiled once per instruction set.
 KERNEL_TEXT = re.compile(r"^(isa_\w+\.[ch]pp|tables\.hpp|\w+\.inl\.hpp)$")

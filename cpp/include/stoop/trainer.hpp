@@ -42,6 +42,34 @@ class STOOP_API Trainer {
   // update was made.
   double step(const InputView& x, const Targets<T>& y, const KeepGoing& keep_going = {});
 
+  // ---- an update in pieces, for loops of one's own ----
+  // `forward`, the gradient of the loss by hand, `backward` and `apply` come to the bits of `step` where that gradient has
+  // its bits. LBFGS and NewtonCG, which need more than one gradient for an update, are refused with ValueError.
+
+  // Writes the outputs for x (n, input_dim) to `out` (n, output_dim), and keeps what `backward` needs until the next
+  // forward. BatchNorm follows the batch here, once for each call. Dropout has the mask of the rows that come next in the
+  // next update. Outputs may be infinite; statistics of a batch that are not finite throw NonFiniteLossError.
+  void forward(const InputView& x, MatrixView<T> out, GradientMode mode = {.training = true, .dropout = true},
+               const KeepGoing& keep_going = {});
+
+  // Adds the gradient that follows from `grad_output` (n, output_dim), that of the outputs of the last forward, to
+  // gradient_block(), a plain sum over all calls since the last update. Writes the gradient of x, if it has memory, to
+  // `input_gradient` (n, input_dim). Needs a forward of its own, with no update since. If grad_output is not finite, throws
+  // NonFiniteLossError and changes nothing.
+  void backward(MatrixView<const T> grad_output, MatrixView<T> input_gradient = {}, const KeepGoing& keep_going = {});
+
+  // The sum of the gradients since the last update, laid out as Model::parameter_block(), without penalties. May be written
+  // to; stays valid as long as the trainer.
+  std::span<T> gradient_block();
+
+  // Adds the penalties, limits the gradient and makes one update by it, whatever `accumulate` is; then the gradient is zero
+  // again. Returns its norm before clip_norm. If it is not finite, or the update would be too long, throws
+  // NonFiniteLossError and changes nothing, the gradient included.
+  double apply(const KeepGoing& keep_going = {});
+
+  // Forgets the gradient.
+  void zero_grad();
+
   // Returns the loss of this batch and writes its gradient, laid out as Model::parameter_block(). Nothing is updated, not
   // even running statistics. If `gradient` is empty, only the loss is computed. A loss that is infinite or NaN is
   // returned, and the gradient is then NaN. The loss is NaN as well where the statistics of the batch overflow.

@@ -11,21 +11,14 @@
 #include <stoop/runtime.hpp>
 
 #include "../base/memory.hpp"
-#include "../cpu/select.hpp"
 #include "../graph/element_range.hpp"
-#include "../run/infer.hpp"
-#include "../run/thread_count.hpp"
+#include "../run/device.hpp"
 #include "../data/checks.hpp"
 #include "initialize.hpp"
 #include "outputs.hpp"
 
 namespace stoop {
 namespace {
-
-// The number of rows that a thread takes through the network at a time: enough to reuse the weights, and few enough to stay
-// in cache.
-constexpr Index kManyRows = 128;
-constexpr Index kFewRows = 8;
 
 // Checks that the two numbers can be used as numbers of T. A scale of 0 would leave nothing of the input.
 template <class T>
@@ -53,16 +46,14 @@ struct Model<T>::Impl {
   std::vector<std::size_t> by_name;  // positions in `parameters`, sorted by name
   AlignedBuffer<T> parameter_block;
   AlignedBuffer<T> buffer_block;
-  const OpTable<T>* ops = nullptr;
-  bool output_given = false;              // by the caller, not by training
-  std::shared_ptr<const Plan> few, many;  // inference plans for few and for many rows; copies of the model share them
+  bool output_given = false;  // by the caller, not by training
+  std::shared_ptr<const InferenceExecutor<T>> inference;
 
   Impl(ModelConfig settings, bool draws)
       : config(std::move(settings)),
         graph(build_graph(config, kAlignment / static_cast<Index>(sizeof(T)))),
         parameter_block(graph.parameter_elements),
-        buffer_block(graph.buffer_elements),
-        ops(&active_table<T>()) {
+        buffer_block(graph.buffer_elements) {
     check_input_scaling<T>(config);
     check_output(config.output, graph.output_dim());
     check_classes(config.classes, graph.output_dim());
@@ -76,15 +67,7 @@ struct Model<T>::Impl {
               [this](std::size_t a, std::size_t b) { return parameters[a].name < parameters[b].name; });
     if (draws) fill(graph.parameters, parameter_block.data());
     if (draws) fill(graph.buffers, buffer_block.data());
-    PlanRequest request;
-    request.graph = &graph;
-    request.element_size = sizeof(T);
-    request.provider = select_gemm_provider();
-    request.table = product_table(ops->name);
-    request.batch = kFewRows;
-    few = std::make_shared<const Plan>(build_plan(request));
-    request.batch = kManyRows;
-    many = std::make_shared<const Plan>(build_plan(request));
+    inference = make_inference(make_device<T>(), {.kind = PlanKind::inference, .graph = &graph});
   }
 
   void fill(const std::vector<GraphParameter>& from, T* block) {
@@ -212,18 +195,14 @@ void Model<T>::predict(const InputView& x, MatrixView<T> out, const KeepGoing& k
   check_stride("Model.predict", "out", out.row_stride(), out.cols);
   if (x.rows == 0) return;
   InferenceRun<T> run;
-  run.plan = (x.rows <= kFewRows ? impl_->few : impl_->many).get();
-  run.ops = impl_->ops;
   run.parameters = impl_->parameter_block.data();
   run.running = impl_->buffer_block.data();
   run.data.x = with_stride(x);
   run.data.scale = static_cast<T>(impl_->config.input_scale);
   run.data.shift = static_cast<T>(impl_->config.input_shift);
   run.out = with_stride(out);
-  const double flops = impl_->many->flops / static_cast<double>(kManyRows) * static_cast<double>(x.rows);
-  run.threads = threads_for(flops);
   run.poller = asked;
-  const InferenceResult result = run_inference(run);
+  const InferenceResult result = impl_->inference->run(run);
   if (result.interrupted) throw_interrupted("Model.predict");
   refuse_bad_row<T>("Model.predict", x, result.non_finite_row);
 }

@@ -2,19 +2,43 @@
 
 #include <sstream>
 
-#include "rules.hpp"
+#include "plan.hpp"
 
 namespace stoop {
 namespace {
 
 const char* name_of(PlanKind kind) {
-  constexpr const char* kNames[] = {"inference", "evaluation", "training", "checked", "gradient", "curvature"};
-  return kNames[static_cast<int>(kind)];
+  switch (kind) {
+    case PlanKind::inference:
+      return "inference";
+    case PlanKind::evaluation:
+      return "evaluation";
+    case PlanKind::training:
+      return "training";
+    case PlanKind::checked:
+      return "checked";
+    case PlanKind::gradient:
+      return "gradient";
+    case PlanKind::curvature:
+      return "curvature";
+    case PlanKind::pieces:
+      return "pieces";
+    case PlanKind::apply:
+      break;
+  }
+  return "apply";
 }
 
 const char* name_of(After after) {
-  constexpr const char* kNames[] = {"", " then regularize", " then update"};
-  return kNames[static_cast<int>(after)];
+  switch (after) {
+    case After::nothing:
+      return "";
+    case After::regularize:
+      return " then regularize";
+    case After::update:
+      break;
+  }
+  return " then update";
 }
 
 std::string buffer_name(const Plan& plan, int buffer) {

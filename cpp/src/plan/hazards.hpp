@@ -6,7 +6,7 @@
 #include <cstddef>
 #include <vector>
 
-#include "rules.hpp"
+#include "plan.hpp"
 
 namespace stoop {
 

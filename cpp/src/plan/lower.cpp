@@ -8,6 +8,9 @@ namespace stoop {
 
 Lowered Lowering::run() {
   forward();
+  if (request_.kind == PlanKind::pieces) pieces();
+  if (request_.kind == PlanKind::apply) apply();
+  if (request_.kind == PlanKind::pieces || request_.kind == PlanKind::apply) return std::move(lowered_);
   if (request_.kind != PlanKind::inference) loss();
   if (!trains()) return std::move(lowered_);
   if (request_.backward) backward();

@@ -2,7 +2,8 @@
 // them. Nothing here depends on how a device divides the work; schedule.cpp decides that for the CPU.
 //
 // lower_forward.cpp adds the operations of the values and the loss, lower_backward.cpp those of the gradients of values,
-// lower_parameters.cpp those of the parameters; lower.cpp calls them in this order.
+// lower_parameters.cpp those of the parameters, lower_pieces.cpp those of an update in pieces; lower.cpp calls them in this
+// order.
 #pragma once
 
 #include <cstddef>
@@ -50,6 +51,7 @@ class Lowering {
     Activation fused{};    // the operation of this node, a product or a batch normalisation, computes it as well
     bool skipped = false;  // the node does nothing here: its value is that of its input
     bool needs_grad = false;
+    bool trains = false;   // the gradient of a parameter follows from that of this node
   };
 
   // ---- lower_forward.cpp ----
@@ -75,6 +77,7 @@ class Lowering {
 
   void backward();
   void backward(int i);
+  void push_gradient(Operation operation, int i);
   void activation_gradient(int i, const Activation& activation);
   void pass(int buffer, int to);
   int copy_gradient(int from, int to, StepKind kind, int out);
@@ -95,10 +98,22 @@ class Lowering {
   void update_parameters(StepKind kind);
   void limit_norms();
 
+  // ---- lower_pieces.cpp ----
+
+  void pieces();
+  void give_outputs();
+  void gather_gradient();
+  void give_input_gradient();
+  void apply();
+
   // ---- the request and the graph ----
 
   bool trains() const { return stoop::trains(request_.kind); }
-  bool updates() const { return request_.kind == PlanKind::training || request_.kind == PlanKind::checked; }
+  bool updates() const {
+    return request_.kind == PlanKind::training || request_.kind == PlanKind::checked ||
+           request_.kind == PlanKind::apply;
+  }
+  bool wants_input_gradient() const { return request_.kind == PlanKind::pieces; }
   bool uses_batch_statistics() const { return trains() && request_.batch_statistics; }
 
   static std::size_t index(int i) { return static_cast<std::size_t>(i); }

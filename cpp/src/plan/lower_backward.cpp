@@ -30,6 +30,12 @@ void Lowering::backward(int i) {
   }
 }
 
+// Adds an operation whose result is a part of the gradient of node i.
+void Lowering::push_gradient(Operation operation, int i) {
+  operation.for_input = !state(i).trains;
+  push(operation);
+}
+
 // grad(i) *= f'(.).
 void Lowering::activation_gradient(int i, const Activation& activation) {
   if (kind_of(activation) == kind_of<Identity>()) return;
@@ -37,7 +43,7 @@ void Lowering::activation_gradient(int i, const Activation& activation) {
   set_activation(operation, activation);
   operation.saved = state(i).saved;
   operation.out = state(i).grad;
-  push(operation);
+  push_gradient(operation, i);
 }
 
 // Gives the gradient in `buffer` to node `to`, which adds the gradients of all its consumers.
@@ -59,7 +65,7 @@ int Lowering::copy_gradient(int from, int to, StepKind kind, int out) {
   operation.x = from;
   operation.out = out;
   operation.columns = operation.out_features = node(to).out_features;
-  push(operation);
+  push_gradient(operation, to);
   return out;
 }
 
@@ -84,7 +90,7 @@ void Lowering::backward_dense(int i) {
   product.grad = state(i).grad;
   product.columns = node(i).in_features;
   product.out = add_buffer(numbered("d", before), product.columns);
-  push(product);
+  push_gradient(product, before);
   pass(product.out, before);
 }
 
@@ -93,7 +99,7 @@ void Lowering::backward_dropout(int i) {
     Operation operation = start(StepKind::dropout_gradient, i);
     operation.mask = state(i).mask;
     operation.out = state(i).grad;
-    push(operation);
+    push_gradient(operation, i);
   }
   pass(state(i).grad, node(i).input);
 }
@@ -102,12 +108,12 @@ void Lowering::backward_batch_norm(int i) {
   Operation sums = start_batch_norm(StepKind::batch_sums, i);
   sums.grad = state(i).grad;
   sums.partials = add_partials("gradients", i, kGradientSums);
-  push(sums);
+  push_gradient(sums, i);
   Operation norm = start_batch_norm(StepKind::batch_norm_gradient, i);
   norm.out = state(i).grad;
   norm.partials = sums.partials;
   norm.sums = add_buffer(numbered("sums", i), node(i).out_features, 2);
-  push(norm);
+  push_gradient(norm, i);
   for (const int row : {0, 1}) {
     Operation stored = start(StepKind::stored_gradient, i);
     stored.sums = norm.sums;
@@ -133,7 +139,7 @@ void Lowering::backward_layer_norm(int i) {
   norm.grad = state(i).grad;
   norm.statistics = state(i).statistics;
   norm.out = add_buffer(numbered("d", before), node(before).out_features);
-  push(norm);
+  push_gradient(norm, before);
   pass(norm.out, before);
 }
 

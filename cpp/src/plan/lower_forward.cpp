@@ -16,10 +16,11 @@ bool has_sign_of_input(const Activation& activation) { return sign_gives_derivat
 void Lowering::forward() {
   for (int i = 0; i < node_count(); ++i) {
     NodeState& s = state(i);
-    s.needs_grad = node(i).weight != kNone && node(i).trainable;
+    s.trains = node(i).weight != kNone && node(i).trainable && request_.parameter_gradients;
     for (const int from : {node(i).input, node(i).other}) {
-      if (from != kNone) s.needs_grad = s.needs_grad || state(from).needs_grad;
+      if (from != kNone) s.trains = s.trains || state(from).trains;
     }
+    s.needs_grad = s.trains || wants_input_gradient();
     forward(i);
   }
   lowered_.input_buffer = state(0).value;

@@ -15,6 +15,7 @@ void Lowering::add_weight_gradient(int i) {
   weight.grad = state(i).grad;
   weight.work.extent = node(i).in_features;
   weight.work.row_elements = node(i).out_features;
+  weight.work.is_weight = true;
   add_parameter_gradient(weight, node(i).weight);
   if (node(i).bias == kNone) return;
   Operation bias = start(StepKind::bias_gradient, i);
@@ -30,10 +31,12 @@ void Lowering::add_vector_gradient(Operation operation, int parameter) {
 
 void Lowering::add_parameter_gradient(Operation operation, int parameter) {
   const Node& owner = node(operation.node);
-  if (!owner.trainable) return;
+  if (!owner.trainable || !request_.parameter_gradients) return;
   operation.parameter = offset(parameter);
   ParameterWork& work = operation.work;
-  work.after = request_.kind == PlanKind::training ? After::update : After::regularize;
+  work.after = request_.kind == PlanKind::training ? After::update
+               : request_.kind == PlanKind::pieces ? After::nothing
+                                                   : After::regularize;
   work.regularized = graph_.parameters[index(parameter)].info.regularized;
   work.l1 = owner.l1;
   work.l2 = owner.l2;

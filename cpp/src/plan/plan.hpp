@@ -15,6 +15,7 @@
 #include "../ops/ops.hpp"
 #include "../graph/graph.hpp"
 #include "product_choice.hpp"
+#include "rules.hpp"
 
 namespace stoop {
 
@@ -25,46 +26,8 @@ enum class PlanKind {
   checked,     // all gradients first, then a check of their norm, then the updates
   gradient,    // gradients only
   curvature,   // the gradient's derivative in a direction: the Hessian times a vector
-};
-
-enum class StepKind {
-  gather,          // rows of X -> out
-  gather_targets,  // rows of y -> out
-  dense,           // out = f(x @ weight + bias)
-  activation,      // out = f(x)
-  batch_moments,   // of the columns of x, by groups of rows -> partials
-  batch_norm,      // out = normalised x, what it was normalised with -> statistics
-  layer_norm,
-  dropout,                      // out = x * mask / (1 - rate), the mask -> mask
-  add,                          // out = x + other
-  loss,                         // value, and the gradient where wanted
-  check_loss,                   // every thread adds the partial losses and stops at a non-finite one
-  copy_gradient,                // out = x
-  add_gradient,                 // out += x
-  activation_gradient,          // out *= f'(.), f' from `saved`
-  dropout_gradient,             // out *= mask / (1 - rate)
-  batch_sums,                   // of the gradient `grad` of a batch_norm of x, by groups of rows -> partials
-  batch_norm_gradient,          // out = gradient of the layer's input, in place; those of gamma and beta -> sums
-  layer_norm_gradient,          // out = gradient of the layer's input
-  input_gradient,               // out = grad @ weight^T, then *= f'(.) of the node before where `saved` is given
-  weight_gradient,              // x^T @ grad, then what `after` says
-  bias_gradient,                // column sums of grad, then what `after` says
-  gamma_gradient,               // of a layer_norm, then what `after` says
-  stored_gradient,              // a row of sums, then what `after` says
-  check_gradient,               // every thread adds the partial norms and stops at a non-finite one
-  update_parameter,             // the optimizer on a parameter whose gradient is complete
-  apply_update,                 // the second pass of an optimizer that needs the norms of whole parameters
-  limit_norm,                   // columns of an updated weight are scaled down to the largest norm allowed
-  update_statistics,            // running = momentum * running + (1 - momentum) * batch
-  activation_tangent,           // out = f'(x) * x_tangent
-  activation_gradient_tangent,  // out = f'(x) * out + f''(x) * x_tangent * grad
-  batch_norm_tangent,           // out = the tangent of the output
-  batch_norm_gradient_tangent,  // out = the tangent of the gradient of the layer's input, in place
-  layer_norm_tangent,
-  layer_norm_gradient_tangent,  // the same from `grad_tangent`
-  gamma_gradient_tangent,       // of a layer_norm
-  loss_tangent,                 // out = the tangent of the loss's gradient
-  end,                          // not a kind: how many there are
+  pieces,      // outputs for the caller, then the gradients that follow from the gradient of the outputs that it gives
+  apply,       // the check and the updates of `checked`, by gradients that are there
 };
 
 // This follows a parameter's gradient, block by block, while it is in cache.
@@ -83,24 +46,6 @@ struct Buffer {
   bool external = false;
 };
 
-// The buffers that a step works on, each with one meaning for all kinds; kNone where there is none. rules.hpp says which
-// of them a kind reads and writes.
-struct Operands {
-  int x = kNone;           // what the layer reads; what a copy or a sum takes
-  int other = kNone;       // the second value of `add`
-  int grad = kNone;        // the gradient of the layer's output
-  int saved = kNone;       // what the derivative of an activation is computed from: its output or its input
-  int out = kNone;         // what the step computes
-  int mask = kNone;        // of a dropout
-  int statistics = kNone;  // what a normalisation has normalised with
-  int partials = kNone;    // sums of groups of rows of a batch normalisation
-  int sums = kNone;        // gradients of gamma and beta of a batch normalisation
-  // The derivatives of buffers in the direction of a run, in plans of kind `curvature`; kNone: it is zero.
-  int x_tangent = kNone;
-  int grad_tangent = kNone;
-  int statistics_tangent = kNone;
-};
-
 // The numbers of a normalisation.
 struct Normalization {
   double eps = 0.0;
@@ -114,6 +59,7 @@ struct ParameterWork {
   Index extent = 0;        // rows of the weight, or elements of the vector
   Index row_elements = 1;  // parameter elements per unit of extent
   int row = 0;             // of `sums`, where the gradient is stored
+  bool is_weight = false;  // else a vector
   bool regularized = false;
   std::optional<double> l1, l2;  // unset: those of the run
   After after = After::nothing;
@@ -131,7 +77,8 @@ struct Operation : Operands {
   Index bias = kNone;       // offset of the bias or beta
   ActivationKind activation = kind_of<Identity>();
   Numbers<Activation> activation_numbers;
-  double rate = 0.0;   // of a dropout
+  double rate = 0.0;       // of a dropout
+  bool for_input = false;  // nothing but the gradient of the input needs it: a run may leave it out
   bool along = false;  // the parameters are those of the direction (for tangents of normalisations: these move too)
   Normalization norm;
   ParameterWork work;
@@ -175,6 +122,7 @@ struct Plan {
   int input_buffer = kNone;   // what the first layer reads
   int output_buffer = kNone;  // what the last layer writes
   int target_buffer = kNone;
+  std::size_t second_pass = 0;  // of `pieces`: the steps from here on follow the gradient that the caller gives
   Index arena_bytes = 0;
   Index sum_slots = 0;       // sums of squares, one per parameter block
   Index block_elements = 0;  // the largest group of parameter blocks
@@ -191,6 +139,7 @@ struct PlanRequest {
   GemmProvider provider = GemmProvider::native;
   const ProductTable* table = nullptr;  // of a provider that is automatic; null: native throughout
   bool backward = true;                 // false: a plan of kind `gradient` stops at the loss
+  bool parameter_gradients = true;      // false: a plan of kind `pieces` has the gradient of the input alone
   // Plans that compute gradients need to know what the layers do that behave differently in training.
   bool dropout = true;
   bool batch_statistics = true;

@@ -1,5 +1,6 @@
-// A rule says everything that a plan has to know about a kind of step. rules.cpp has one for each kind, and ../run/steps.hpp
-// runs the kinds on the CPU.
+// The kinds of steps, and one rule for each that says everything that a plan has to know about it: its name, how its work may
+// be cut, its tangent, and the operands that it reads and writes. A kind without a rule, and a rule without one of these, do not
+// compile. ../run/steps.hpp runs the kinds on the CPU.
 #pragma once
 
 #include <array>
@@ -7,11 +8,80 @@
 #include <initializer_list>
 #include <optional>
 #include <span>
+#include <type_traits>
+#include <utility>
 
-#include "plan.hpp"
+#include "../base/ranges.hpp"
+#include "../ops/ops.hpp"
 
 namespace stoop {
 
+enum class StepKind {
+  gather,          // rows of X -> out
+  gather_targets,  // rows of y -> out
+  dense,           // out = f(x @ weight + bias)
+  activation,      // out = f(x)
+  batch_moments,   // of the columns of x, by groups of rows -> partials
+  batch_norm,      // out = normalised x, what it was normalised with -> statistics
+  layer_norm,
+  dropout,                      // out = x * mask / (1 - rate), the mask -> mask
+  add,                          // out = x + other
+  loss,                         // value, and the gradient where wanted
+  check_loss,                   // every thread adds the partial losses and stops at a non-finite one
+  give_outputs,                 // x -> rows of the caller's
+  check_statistics,             // every thread looks at the statistics of the batch and stops at non-finite ones
+  gather_gradient,              // the caller's gradient of the outputs -> out
+  give_input_gradient,          // x, the gradient of the input -> rows of the caller's
+  copy_gradient,                // out = x
+  add_gradient,                 // out += x
+  activation_gradient,          // out *= f'(.), f' from `saved`
+  dropout_gradient,             // out *= mask / (1 - rate)
+  batch_sums,                   // of the gradient `grad` of a batch_norm of x, by groups of rows -> partials
+  batch_norm_gradient,          // out = gradient of the layer's input, in place; those of gamma and beta -> sums
+  layer_norm_gradient,          // out = gradient of the layer's input
+  input_gradient,               // out = grad @ weight^T, then *= f'(.) of the node before where `saved` is given
+  weight_gradient,              // x^T @ grad, then what `after` says
+  bias_gradient,                // column sums of grad, then what `after` says
+  gamma_gradient,               // of a layer_norm, then what `after` says
+  stored_gradient,              // a row of sums, then what `after` says
+  regularize_parameter,         // the gradient that is there, then what `after` says
+  check_gradient,               // every thread adds the partial norms and stops at a non-finite one
+  update_parameter,             // the optimizer on a parameter whose gradient is complete
+  apply_update,                 // the second pass of an optimizer that needs the norms of whole parameters
+  limit_norm,                   // columns of an updated weight are scaled down to the largest norm allowed
+  update_statistics,            // running = momentum * running + (1 - momentum) * batch
+  activation_tangent,           // out = f'(x) * x_tangent
+  activation_gradient_tangent,  // out = f'(x) * out + f''(x) * x_tangent * grad
+  batch_norm_tangent,           // out = the tangent of the output
+  batch_norm_gradient_tangent,  // out = the tangent of the gradient of the layer's input, in place
+  layer_norm_tangent,
+  layer_norm_gradient_tangent,  // the same from `grad_tangent`
+  gamma_gradient_tangent,       // of a layer_norm
+  loss_tangent,                 // out = the tangent of the loss's gradient
+  end,                          // not a kind: how many there are
+};
+
+inline constexpr std::size_t kStepKinds = static_cast<std::size_t>(StepKind::end);
+
+// The buffers that a step works on, each with one meaning for all kinds; kNone where there is none.
+// The rule of a kind says which of them it reads and writes.
+struct Operands {
+  int x = kNone;           // what the layer reads; what a copy or a sum takes
+  int other = kNone;       // the second value of `add`
+  int grad = kNone;        // the gradient of the layer's output
+  int saved = kNone;       // what the derivative of an activation is computed from: its output or its input
+  int out = kNone;         // what the step computes
+  int mask = kNone;        // of a dropout
+  int statistics = kNone;  // what a normalisation has normalised with
+  int partials = kNone;    // sums of groups of rows of a batch normalisation
+  int sums = kNone;        // gradients of gamma and beta of a batch normalisation
+  // The derivatives of buffers in the direction of a run, in plans of kind `curvature`; kNone: it is zero.
+  int x_tangent = kNone;
+  int grad_tangent = kNone;
+  int statistics_tangent = kNone;
+};
+
+struct Operation;
 class Tangents;
 
 // The way in which a step touches an operand, and how far, within its own share of rows or columns or beyond.
@@ -31,7 +101,8 @@ struct Touch {
 // The ways to cut the work of a step.
 struct Division {
   enum How {
-    rows,
+    rows,       // each as a whole
+    elements,   // rows, of which any columns may be computed alone
     columns,    // what follows element by element is cut as `operand` is
     product,    // rows or columns, by the size of the weight
     like,       // as `operand` was when it was last written
@@ -40,6 +111,10 @@ struct Division {
   };
   How how;
   int Operands::* operand = nullptr;
+
+  // Returns whether a call may compute some of the columns of the output.
+  constexpr bool allows_columns() const { return how == elements || how == columns || how == product || how == like; }
+  constexpr bool is_sliced() const { return how == rows || allows_columns(); }
 };
 
 class StepRule {
@@ -74,8 +149,214 @@ class StepRule {
   std::size_t count_ = 0;
 };
 
-const StepRule& rule_of(StepKind kind);
+// The tangents of the kinds (tangent.cpp). Each is the product rule of what the kind computes. A tangent that adds nothing says
+// why: `constant` or `in_another`. A tangent that does not exist is an error: `missing`.
+namespace tangent {
+void constant(Tangents& tangents, const Operation& operation);
+void in_another(Tangents& tangents, const Operation& operation);
+void missing(Tangents& tangents, const Operation& operation);
+template <int Operands::* operand>
+void linear(Tangents& tangents, const Operation& operation);
+template <int Operands::* factor>
+void product(Tangents& tangents, const Operation& operation);
+template <StepKind kind>
+void normalization(Tangents& tangents, const Operation& operation);
+void activation(Tangents& tangents, const Operation& operation);
+void activation_gradient(Tangents& tangents, const Operation& operation);
+void sum(Tangents& tangents, const Operation& operation);
+void loss(Tangents& tangents, const Operation& operation);
+void batch_norm_gradient(Tangents& tangents, const Operation& operation);
+void layer_norm_gradient(Tangents& tangents, const Operation& operation);
+void weight_gradient(Tangents& tangents, const Operation& operation);
+void gamma_gradient(Tangents& tangents, const Operation& operation);
+template <int Operands::* operand>
+void linear_gradient(Tangents& tangents, const Operation& operation);
+}  // namespace tangent
 
-inline constexpr std::size_t kStepKinds = static_cast<std::size_t>(StepKind::end);
+namespace rules {
+
+inline constexpr auto x = &Operands::x, other = &Operands::other, grad = &Operands::grad, saved = &Operands::saved,
+                      out = &Operands::out, mask = &Operands::mask, statistics = &Operands::statistics,
+                      partials = &Operands::partials, sums = &Operands::sums, x_tangent = &Operands::x_tangent,
+                      grad_tangent = &Operands::grad_tangent, statistics_tangent = &Operands::statistics_tangent;
+
+constexpr Touch reads(int Operands::* operand, Extent extent = Extent::own) { return {operand, Use::read, extent}; }
+constexpr Touch writes(int Operands::* operand, Extent extent = Extent::own) { return {operand, Use::write, extent}; }
+constexpr Touch updates(int Operands::* operand) { return {operand, Use::update, Extent::own}; }
+
+inline constexpr Division by_rows{Division::rows}, by_elements{Division::elements}, by_product{Division::product},
+    by_parameter{Division::parameter}, by_everyone{Division::everyone};
+constexpr Division by_columns(int Operands::* leader = nullptr) { return {Division::columns, leader}; }
+constexpr Division like(int Operands::* operand) { return {Division::like, operand}; }
+
+struct NoRule {};
+template <StepKind>
+inline constexpr NoRule kRule{};
+
+template <>
+inline constexpr StepRule kRule<StepKind::gather>{"gather", by_rows, tangent::constant, {writes(out)}};
+template <>
+inline constexpr StepRule kRule<StepKind::gather_targets>{"gather_targets", by_rows, tangent::constant, {writes(out)}};
+template <>
+inline constexpr StepRule kRule<StepKind::dense>{
+    "dense", by_product, tangent::product<x>, {reads(x, Extent::whole_rows), writes(out)}, GemmForm::nn};
+template <>
+inline constexpr StepRule kRule<StepKind::activation>{
+    "activation", like(x), tangent::activation, {reads(x), writes(out)}};
+template <>
+inline constexpr StepRule kRule<StepKind::batch_moments>{
+    "batch_moments", like(x), tangent::in_another, {reads(x), writes(partials)}};
+// Reads the sums of all groups of rows. The thread with the first rows writes the statistics.
+template <>
+inline constexpr StepRule kRule<StepKind::batch_norm>{
+    "batch_norm",
+    like(x),
+    tangent::normalization<StepKind::batch_norm_tangent>,
+    {reads(x), writes(statistics, Extent::whole_columns), reads(partials, Extent::whole_columns), writes(out)}};
+template <>
+inline constexpr StepRule kRule<StepKind::layer_norm>{"layer_norm",
+                                                      by_rows,
+                                                      tangent::normalization<StepKind::layer_norm_tangent>,
+                                                      {reads(x), writes(statistics), writes(out)}};
+template <>
+inline constexpr StepRule kRule<StepKind::dropout>{
+    "dropout", like(x), tangent::linear<x>, {reads(x), writes(out), writes(mask)}};
+template <>
+inline constexpr StepRule kRule<StepKind::add>{"add", by_elements, tangent::sum, {reads(x), reads(other), writes(out)}};
+template <>
+inline constexpr StepRule kRule<StepKind::loss>{"loss", by_rows, tangent::loss, {reads(x), writes(out)}};
+template <>
+inline constexpr StepRule kRule<StepKind::check_loss>{"check_loss", by_everyone, tangent::missing, {}};
+template <>
+inline constexpr StepRule kRule<StepKind::give_outputs>{"give_outputs", like(x), tangent::missing, {reads(x)}};
+template <>
+inline constexpr StepRule kRule<StepKind::check_statistics>{"check_statistics", by_everyone, tangent::missing, {}};
+template <>
+inline constexpr StepRule kRule<StepKind::gather_gradient>{
+    "gather_gradient", by_rows, tangent::missing, {writes(out)}};
+template <>
+inline constexpr StepRule kRule<StepKind::give_input_gradient>{
+    "give_input_gradient", like(x), tangent::missing, {reads(x)}};
+template <>
+inline constexpr StepRule kRule<StepKind::copy_gradient>{
+    "copy_gradient", like(x), tangent::linear<x>, {reads(x), writes(out)}};
+template <>
+inline constexpr StepRule kRule<StepKind::add_gradient>{
+    "add_gradient", like(x), tangent::linear<x>, {reads(x), updates(out)}};
+template <>
+inline constexpr StepRule kRule<StepKind::activation_gradient>{
+    "activation_gradient", like(out), tangent::activation_gradient, {reads(saved), updates(out)}};
+template <>
+inline constexpr StepRule kRule<StepKind::dropout_gradient>{
+    "dropout_gradient", like(out), tangent::linear<out>, {reads(mask), updates(out)}};
+template <>
+inline constexpr StepRule kRule<StepKind::batch_sums>{
+    "batch_sums", like(grad), tangent::in_another, {reads(x), reads(grad), reads(statistics), writes(partials)}};
+template <>
+inline constexpr StepRule kRule<StepKind::batch_norm_gradient>{
+    "batch_norm_gradient",
+    like(out),
+    tangent::batch_norm_gradient,
+    {reads(x), reads(statistics), reads(partials, Extent::whole_columns), writes(sums, Extent::whole_columns),
+     updates(out)}};
+template <>
+inline constexpr StepRule kRule<StepKind::layer_norm_gradient>{"layer_norm_gradient",
+                                                               by_rows,
+                                                               tangent::layer_norm_gradient,
+                                                               {reads(x), reads(grad), reads(statistics), writes(out)}};
+template <>
+inline constexpr StepRule kRule<StepKind::input_gradient>{"input_gradient",
+                                                          by_product,
+                                                          tangent::product<grad>,
+                                                          {reads(grad, Extent::whole_rows), reads(saved), writes(out)},
+                                                          GemmForm::nt};
+template <>
+inline constexpr StepRule kRule<StepKind::weight_gradient>{
+    "weight_gradient", by_parameter, tangent::weight_gradient, {reads(grad), reads(x)}, GemmForm::tn};
+template <>
+inline constexpr StepRule kRule<StepKind::bias_gradient>{
+    "bias_gradient", by_parameter, tangent::linear_gradient<grad>, {reads(grad)}};
+template <>
+inline constexpr StepRule kRule<StepKind::gamma_gradient>{
+    "gamma_gradient", by_parameter, tangent::gamma_gradient, {reads(grad), reads(x), reads(statistics)}};
+template <>
+inline constexpr StepRule kRule<StepKind::stored_gradient>{
+    "stored_gradient", by_parameter, tangent::linear_gradient<sums>, {reads(sums)}};
+template <>
+inline constexpr StepRule kRule<StepKind::regularize_parameter>{
+    "regularize_parameter", by_parameter, tangent::missing, {}};
+template <>
+inline constexpr StepRule kRule<StepKind::check_gradient>{"check_gradient", by_everyone, tangent::missing, {}};
+template <>
+inline constexpr StepRule kRule<StepKind::update_parameter>{"update_parameter", by_parameter, tangent::missing, {}};
+template <>
+inline constexpr StepRule kRule<StepKind::apply_update>{"apply_update", by_parameter, tangent::missing, {}};
+template <>
+inline constexpr StepRule kRule<StepKind::limit_norm>{"limit_norm", by_columns(), tangent::missing, {}};
+template <>
+inline constexpr StepRule kRule<StepKind::update_statistics>{
+    "update_statistics", by_parameter, tangent::missing, {reads(statistics)}};
+// The kinds that tangents add.
+template <>
+inline constexpr StepRule kRule<StepKind::activation_tangent>{
+    "activation_tangent", like(x), tangent::missing, {reads(x), reads(x_tangent), writes(out)}};
+template <>
+inline constexpr StepRule kRule<StepKind::activation_gradient_tangent>{
+    "activation_gradient_tangent",
+    like(grad),
+    tangent::missing,
+    {reads(x), reads(grad), reads(x_tangent), updates(out)}};
+template <>
+inline constexpr StepRule kRule<StepKind::batch_norm_tangent>{
+    "batch_norm_tangent",
+    by_columns(x),
+    tangent::missing,
+    {reads(x), reads(x_tangent), reads(statistics), writes(statistics_tangent), writes(out)}};
+template <>
+inline constexpr StepRule kRule<StepKind::batch_norm_gradient_tangent>{
+    "batch_norm_gradient_tangent",
+    by_columns(grad),
+    tangent::missing,
+    {reads(x), reads(grad), reads(x_tangent), reads(statistics), reads(statistics_tangent), writes(sums),
+     updates(out)}};
+template <>
+inline constexpr StepRule kRule<StepKind::layer_norm_tangent>{
+    "layer_norm_tangent",
+    by_rows,
+    tangent::missing,
+    {reads(x), reads(x_tangent), reads(statistics), writes(statistics_tangent), writes(out)}};
+template <>
+inline constexpr StepRule kRule<StepKind::layer_norm_gradient_tangent>{
+    "layer_norm_gradient_tangent",
+    by_rows,
+    tangent::missing,
+    {reads(x), reads(grad), reads(x_tangent), reads(grad_tangent), reads(statistics), reads(statistics_tangent),
+     writes(out)}};
+template <>
+inline constexpr StepRule kRule<StepKind::gamma_gradient_tangent>{
+    "gamma_gradient_tangent",
+    by_parameter,
+    tangent::missing,
+    {reads(grad), reads(x), reads(x_tangent), reads(grad_tangent), reads(statistics), reads(statistics_tangent)}};
+template <>
+inline constexpr StepRule kRule<StepKind::loss_tangent>{
+    "loss_tangent", by_rows, tangent::missing, {reads(x), reads(x_tangent), writes(out)}};
+
+template <StepKind kind>
+constexpr StepRule checked_rule() {
+  static_assert(std::is_same_v<decltype(kRule<kind>), const StepRule>, "each kind of step has a rule");
+  return kRule<kind>;
+}
+
+template <std::size_t... kinds>
+constexpr std::array<StepRule, kStepKinds> all_rules(std::index_sequence<kinds...>) {
+  return {checked_rule<StepKind{kinds}>()...};
+}
+
+inline constexpr std::array<StepRule, kStepKinds> kRules = all_rules(std::make_index_sequence<kStepKinds>());
+
+}  // namespace rules
+
+constexpr const StepRule& rule_of(StepKind kind) { return rules::kRules[static_cast<std::size_t>(kind)]; }
 
 }  // namespace stoop

@@ -31,6 +31,9 @@ constexpr Index kVectorBlock = 64;
 // product, as long as the gradient stays in the second-level cache.
 constexpr Index kGroupElements = 1 << 15;
 
+// An element of a parameter takes an update as long as so many operations of a product.
+constexpr double kFlopsOfElement = 16.0;
+
 // Returns the rows of a weight per block. There are about 16 blocks, so that several threads share evenly. A block has whole
 // tiles of a micro-kernel, and at most half a megabyte, so that the update finds its gradient in cache.
 Index weight_block(Index in_features, Index out_features) {
@@ -74,6 +77,9 @@ class Scheduler {
     step.cut = cut_of(operation, rule.division);
     step.provider = provider_of(operation, rule.product);
     if (step.cut == Cut::parameter) set_blocks(step);
+    if (request_.kind == PlanKind::apply && step.kind == StepKind::update_parameter) {
+      plan_.flops += kFlopsOfElement * static_cast<double>(step.work.extent * step.work.row_elements);
+    }
     if (rule.product) {
       plan_.flops += 2.0 * static_cast<double>(request_.batch) * static_cast<double>(step.in_features) *
                      static_cast<double>(step.out_features);
@@ -90,6 +96,7 @@ class Scheduler {
       cuts_[index(buffer)] = leader == kNone ? step.cut : cuts_[index(leader)];
     }
     plan_.grouped = plan_.grouped || step.partials != kNone;
+    if (step.kind == StepKind::gather_gradient) plan_.second_pass = plan_.steps.size();
     plan_.steps.push_back(step);
   }
 
@@ -98,6 +105,7 @@ class Scheduler {
   Cut cut_of(const Operation& operation, const Division& division) const {
     switch (division.how) {
       case Division::rows:
+      case Division::elements:
         return Cut::rows;
       case Division::columns:
         return Cut::columns;
@@ -130,10 +138,17 @@ class Scheduler {
     if (step.cut == Cut::everyone) return true;
     // The norm covers all blocks of a parameter, so all must have been through the first pass.
     if (step.kind == StepKind::apply_update) return plan_.steps.back().kind != StepKind::apply_update;
-    if (step.cut == Cut::parameter) return false;  // all values and gradients are there since the check of the loss
+    if (step.cut == Cut::parameter) return follows_rows();  // it needs all values and gradients
     // A column of a weight lies in all its blocks, so all must be updated before any is checked.
     if (step.kind == StepKind::limit_norm) return plan_.steps.back().kind != StepKind::limit_norm;
     return hazards_.needs_barrier(accesses);
+  }
+
+  // Mostly a check that everyone makes, of the loss or the gradient, stands before the steps of parameters.
+  bool follows_rows() const {
+    if (plan_.steps.empty()) return false;
+    const Cut before = plan_.steps.back().cut;
+    return before == Cut::rows || before == Cut::columns;
   }
 
   // ---- epilogues ----
@@ -190,8 +205,7 @@ class Scheduler {
     const auto [found, is_new] = parameters_.try_emplace(step.parameter);
     Blocks& blocks = found->second;
     if (is_new) {
-      const bool weight = step.kind == StepKind::weight_gradient;
-      blocks.block = weight ? weight_block(step.in_features, step.out_features) : std::min(kVectorBlock, work.extent);
+      blocks.block = work.is_weight ? weight_block(step.in_features, step.out_features) : std::min(kVectorBlock, work.extent);
       const Index elements = blocks.block * work.row_elements, count = block_count(work.extent, blocks.block);
       blocks.group = std::clamp(kGroupElements / elements, Index{1}, count);
       blocks.first_sum = plan_.sum_slots;

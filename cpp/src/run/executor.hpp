@@ -1,4 +1,4 @@
-// Training with one plan: the arguments of a run, and the interface of what runs it.
+// The interfaces to whatever runs plans, and the arguments of a run. device.hpp makes what implements them.
 #pragma once
 
 #include <cstdint>
@@ -16,6 +16,9 @@
 #include "live_state.hpp"
 
 namespace stoop {
+
+// The steps that a run does. The passes of PlanKind::pieces may be run one after the other.
+enum class Pass { all, first, second };
 
 // Everything that stays the same for a whole epoch, in however many segments it is run.
 template <class T>
@@ -44,29 +47,68 @@ struct TrainingRun : StateView<T> {
   // runs it is asked between updates.
   bool stops_within = false;
   ReadAhead* read_ahead = nullptr;  // of an x that is mapped
+
+  // ---- PlanKind::pieces; strides are written out ----
+  Pass pass = Pass::all;
+  MatrixView<T> outputs;            // without memory: they are not given
+  MatrixView<const T> grad_output;  // may have a stride of 0: all rows are the same
+  MatrixView<T> input_gradient;     // without memory: it is not computed
+  Index rows_before = 0;            // of the update, in earlier passes: the masks of a dropout are those of the rows that follow
+  bool adds = false;                // to the gradient that is there
+  // ---- PlanKind::apply ----
+  const T* raw_gradient = nullptr;  // where the gradient lies before anything is added to it; null: in `gradient`
 };
 
 // Runs a plan. It owns all memory that this takes, except the state. After the first run nothing is allocated.
 template <class T>
 class Executor {
  public:
-  explicit Executor(std::shared_ptr<const Plan> plan) : plan_(std::move(plan)) {}
+  explicit Executor(Plan plan) : plan_(std::move(plan)) {}
   virtual ~Executor() = default;
   Executor(const Executor&) = delete;
   Executor& operator=(const Executor&) = delete;
 
-  const Plan& plan() const { return *plan_; }
+  const Plan& plan() const { return plan_; }
 
   // Runs a segment of an epoch, from the cursor to the end of the update that has the sample `until`-1, and moves the cursor.
   // The bits do not depend on how an epoch is cut into segments.
   virtual RunEnd run(const TrainingRun<T>& run, Cursor& cursor, Index until) = 0;
 
  private:
-  const std::shared_ptr<const Plan> plan_;
+  const Plan plan_;
 };
 
-// Makes an executor that works with the threads of this machine.
+// Takes rows of x through the network: either to `out`, or to the loss, whose terms are added up (`out` is then not used).
 template <class T>
-std::unique_ptr<Executor<T>> make_executor(std::shared_ptr<const Plan> plan, const OpTable<T>& ops);
+struct InferenceRun {
+  const T* parameters = nullptr;
+  const T* running = nullptr;
+  Numbers<Loss> loss_numbers;
+  SampleRows<T> data;
+  MatrixView<T> out;
+  int num_threads = 0;  // 0: as many as pay off
+  Poller* poller = nullptr;
+};
+
+struct InferenceResult {
+  double loss_sum = 0.0;  // weighted
+  double correct = 0.0;
+  Index non_finite_row = kNone;  // of a mapped x; nothing else counts then
+  BadLabel bad_label{};          // the same
+  bool interrupted = false;      // the same: the poller said no
+};
+
+// Runs plans in which no row needs another. It holds nothing that a run changes, so several threads may run it at once, and
+// copies of a model share it.
+template <class T>
+class InferenceExecutor {
+ public:
+  InferenceExecutor() = default;
+  virtual ~InferenceExecutor() = default;
+  InferenceExecutor(const InferenceExecutor&) = delete;
+  InferenceExecutor& operator=(const InferenceExecutor&) = delete;
+
+  virtual InferenceResult run(const InferenceRun<T>& run) const = 0;
+};
 
 }  // namespace stoop

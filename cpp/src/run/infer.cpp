@@ -9,16 +9,31 @@
 #include <chrono>
 #include <exception>
 #include <mutex>
+#include <stdexcept>
+#include <string>
 #include <utility>
 
 #include "../base/memory.hpp"
 #include "../data/input_rows.hpp"
 #include "../data/read_ahead.hpp"
 #include "steps.hpp"
+#include "thread_count.hpp"
 #include "../team/team.hpp"
 
 namespace stoop {
 namespace {
+
+// The number of rows that a thread takes through the network at a time: enough to reuse the weights, and few enough to stay
+// in cache.
+constexpr Index kChunkRows = 128;
+
+// A run with what the executor adds to it.
+template <class T>
+struct Job : InferenceRun<T> {
+  const Plan* plan = nullptr;
+  const OpTable<T>* ops = nullptr;
+  int threads = 1;
+};
 
 // Memory that grows to the needs of the largest model and stays with its thread, so that a call for one row allocates
 // nothing. A call within a call, from a signal handler or a callback that predicts, makes its own.
@@ -51,7 +66,7 @@ Index converted_stride(const SampleRows<T>& data) {
 
 // Returns rows [start, start + rows) of x: the rows themselves, or converted into `memory`.
 template <class T>
-BoundBuffer<T> bind_input(const InferenceRun<T>& run, Index start, Index rows, T* memory) {
+BoundBuffer<T> bind_input(const Job<T>& run, Index start, Index rows, T* memory) {
   const InputView& x = run.data.x;
   if (is_read_in_place(run.data)) return {const_cast<T*>(static_cast<const T*>(x.row(start))), x.stride};
   const Index stride = converted_stride(run.data);
@@ -73,7 +88,7 @@ void prepare_mapped_rows(const InputView& x, Range rows, Range mine, std::atomic
 
 // `labels` are those of the rows.
 template <class T>
-LossArgs<T> loss_args(const InferenceRun<T>& run, const StepContext<T>& context, const Step& step, Range rows,
+LossArgs<T> loss_args(const Job<T>& run, const StepContext<T>& context, const Step& step, Range rows,
                       const std::int32_t* labels, InferenceResult& result) {
   const Index start = rows.begin;
   LossArgs<T> args{};
@@ -103,7 +118,7 @@ struct Walk {
   const Index scratch_size, input_end, scratch_end, bound_end;  // the ends in bytes
   Workspace workspace;
 
-  Walk(const InferenceRun<T>& run, Index threads)
+  Walk(const Job<T>& run, Index threads)
       : scratch_size(scratch_elements(*run.ops, *run.plan, run.plan->batch)),
         input_end(run.plan->arena_bytes + run.plan->batch * converted_stride(run.data) * Index{sizeof(T)}),
         scratch_end(input_end + threads * scratch_size * Index{sizeof(T)}),
@@ -124,11 +139,11 @@ struct Walk {
     context.scratch = scratch;
   }
 
-  static Index label_bytes(const InferenceRun<T>& run) {
+  static Index label_bytes(const Job<T>& run) {
     return run.data.classes == nullptr ? 0 : run.plan->batch * Index{sizeof(std::int32_t)};
   }
 
-  void bind(const InferenceRun<T>& run, Range rows) const {
+  void bind(const Job<T>& run, Range rows) const {
     const Plan& plan = *run.plan;
     bound[static_cast<std::size_t>(plan.input_buffer)] =
         bind_input<T>(run, rows.begin, rows.end - rows.begin, converted);
@@ -137,9 +152,23 @@ struct Walk {
   }
 };
 
+template <class T>
+void run_slice(const StepContext<T>& context, const Step& step, const Slice& slice) {
+  kSliceFunctions<T>[static_cast<std::size_t>(step.kind)](context, step, slice);
+}
+
+// Refuses a plan with a step that the walk of inference cannot run.
+template <class T>
+void check_steps(const Plan& plan) {
+  for (const Step& step : plan.steps) {
+    if (step.kind == StepKind::loss || kSliceFunctions<T>[static_cast<std::size_t>(step.kind)] != nullptr) continue;
+    throw std::logic_error(std::string("the step '") + rule_of(step.kind).name + "' does not run in inference");
+  }
+}
+
 // Takes rows through the plan on one thread.
 template <class T>
-void infer_chunk(const InferenceRun<T>& run, const Walk<T>& walk, Range rows, std::atomic<Index>& bad_label,
+void infer_chunk(const Job<T>& run, const Walk<T>& walk, Range rows, std::atomic<Index>& bad_label,
                  InferenceResult& result) {
   walk.bind(run, rows);
   for (const Step& step : run.plan->steps) {
@@ -173,7 +202,7 @@ void for_each_strip(Index columns, int number, int shares, Index turn, Body body
 template <class T>
 class Together final : public Work {
  public:
-  Together(const InferenceRun<T>& run, int shares) : run_(run), shares_(shares), walk_(run, shares) {
+  Together(const Job<T>& run, int shares) : run_(run), shares_(shares), walk_(run, shares) {
     walk_.bind(run, {0, run.data.x.rows});
   }
 
@@ -186,16 +215,16 @@ class Together final : public Work {
       run_slice(context, step, {0, run_.data.x.rows, begin, end});
     };
     const Index columns = step.columns;
-    if (step.kind != StepKind::layer_norm) {
+    if (rule_of(step.kind).division.allows_columns()) {
       for_each_strip<T>(columns, number, shares_, phase, run_columns);
-    } else if (number == 0) {  // it needs all columns of a row
+    } else if (number == 0) {
       run_columns(0, columns);
     }
     return phase + 1 < static_cast<Index>(steps.size());
   }
 
  private:
-  const InferenceRun<T>& run_;
+  const Job<T>& run_;
   const int shares_;
   const Walk<T> walk_;
 };
@@ -204,7 +233,7 @@ class Together final : public Work {
 template <class T>
 class Continuing {
  public:
-  explicit Continuing(const InferenceRun<T>& run) : poller_(run.poller), every_(chunks_between(run)) {}
+  explicit Continuing(const Job<T>& run) : poller_(run.poller), every_(chunks_between(run)) {}
 
   bool operator()(int worker) {
     if (poller_ == nullptr) return true;
@@ -218,7 +247,7 @@ class Continuing {
 
  private:
   // Reading the clock takes as long as some thousand operations of a product. Rows of a file may come slowly.
-  static Index chunks_between(const InferenceRun<T>& run) {
+  static Index chunks_between(const Job<T>& run) {
     constexpr double kFlops = 1e6;
     return run.data.x.mapped ? 1 : std::max<Index>(static_cast<Index>(kFlops / (1.0 + run.plan->flops)), 1);
   }
@@ -234,7 +263,7 @@ class Continuing {
 template <class T>
 class InChunks final : public Work {
  public:
-  InChunks(const InferenceRun<T>& run, Index size, int workers)
+  InChunks(const Job<T>& run, Index size, int workers)
       : run_(run),
         evaluates_(run.plan->kind == PlanKind::evaluation),
         size_(size),
@@ -293,7 +322,7 @@ class InChunks final : public Work {
     infer_chunk<T>(run_, walk, rows, bad_label_, evaluates_ ? parts_[static_cast<std::size_t>(chunk)] : unused);
   }
 
-  const InferenceRun<T>& run_;
+  const Job<T>& run_;
   const bool evaluates_;
   const Index size_, chunks_;
   const int workers_, shares_;
@@ -306,13 +335,13 @@ class InChunks final : public Work {
 
 // Returns the rows of a chunk. All chunks have one size if sums are cut by chunks.
 template <class T>
-Index chunk_rows(const InferenceRun<T>& run, int threads) {
+Index chunk_rows(const Job<T>& run, int threads) {
   if (run.plan->kind == PlanKind::evaluation) return run.plan->batch;
   return std::min(run.plan->batch, round_up(block_count(run.data.x.rows, threads), kRowBlock));
 }
 
 template <class T>
-InferenceResult infer_in_chunks(const InferenceRun<T>& run, Team& team) {
+InferenceResult infer_in_chunks(const Job<T>& run, Team& team) {
   InChunks<T> work(run, chunk_rows(run, team.size()), team.size());
   team.run(work.shares(), work);
   return work.result();
@@ -337,10 +366,23 @@ class RepeatedCall {
 }  // namespace
 
 template <class T>
-InferenceResult run_inference(const InferenceRun<T>& run) {
-  const bool few = run.data.x.rows <= kRowBlock && run.plan->kind == PlanKind::inference && !run.data.x.mapped;
-  if (!few || run.threads == 1) {
-    Team team(static_cast<int>(std::min<Index>(run.threads, block_count(run.data.x.rows, kRowBlock))));
+TeamInference<T>::TeamInference(PlanRequest request, const OpTable<T>& ops) : ops_(ops) {
+  request.batch = kChunkRows;
+  plan_ = build_plan(request);
+  check_steps<T>(plan_);
+  if (request.kind == PlanKind::evaluation) return;
+  request.batch = kRowBlock;
+  few_ = build_plan(request);
+}
+
+template <class T>
+InferenceResult TeamInference<T>::run(const InferenceRun<T>& asked) const {
+  const Index rows = asked.data.x.rows;
+  const bool few = few_ && rows <= kRowBlock;
+  const double flops = plan_.flops / static_cast<double>(kChunkRows) * static_cast<double>(rows);
+  const Job<T> run{asked, few ? &*few_ : &plan_, &ops_, threads_for(flops, asked.num_threads)};
+  if (!few || asked.data.x.mapped || run.threads == 1) {
+    Team team(static_cast<int>(std::min<Index>(run.threads, block_count(rows, kRowBlock))));
     return infer_in_chunks(run, team);
   }
   const RepeatedCall repeated;
@@ -354,7 +396,7 @@ InferenceResult run_inference(const InferenceRun<T>& run) {
   return {};
 }
 
-template InferenceResult run_inference(const InferenceRun<float>& run);
-template InferenceResult run_inference(const InferenceRun<double>& run);
+template class TeamInference<float>;
+template class TeamInference<double>;
 
 }  // namespace stoop

@@ -2,6 +2,8 @@
 // regularisation, the optimizer, the moving average. There are no threads here.
 #pragma once
 
+#include <algorithm>
+
 #include "batches.hpp"
 #include "rates.hpp"
 #include "steps.hpp"
@@ -20,25 +22,32 @@ struct ParameterBlocks {
   double* block_norms;   // by block, two by two: what an optimizer that needs norms gives in its first pass
   const std::size_t optimizer = run.optimizer == nullptr ? 0 : run.optimizer->index();
 
-  // Computes some blocks of a step, whose gradient is one product. `scratch` holds them, and set_rates has made `common`.
+  // Computes some blocks of a step of this kind, whose gradient is one product. `scratch` holds them, and set_rates has made
+  // `common`.
+  template <StepKind kind>
   void work(const StepContext<T>& context, const Step& step, const Batch& batch, const Range& blocks, T* scratch,
             const UpdateArgs<T>& common) const {
     const Index begin = blocks.begin * step.block, end = std::min(blocks.end * step.block, step.work.extent);
-    if (step.kind == StepKind::update_statistics) return update_statistics(context, step, begin, end);
     const Index offset = step.parameter + begin * step.work.row_elements, n = (end - begin) * step.work.row_elements;
-    if (step.kind == StepKind::apply_update) return apply(step, n, offset, common);
-    const bool stored = plan.kind != PlanKind::training;  // all gradients are kept
-    T* grad = stored ? run.gradient + offset : scratch;
-    if (step.kind != StepKind::update_parameter) {
-      const bool adds = step.work.adds || !batch.is_first();
-      T* fresh = adds ? scratch : grad;
-      run_gradient(context, step, GradientBlock<T>{batch.rows, begin, end, fresh});
-      if (adds) ops.add({1, n, fresh, n, grad, n, false});
-      if (!batch.is_last() || step.work.after == After::nothing) return;
-    }
-    const Index size = step.block * step.work.row_elements;
-    for (Index b = blocks.begin, done = 0; b < blocks.end; ++b, done += size) {
-      finish(step, std::min(size, n - done), offset + done, grad + done, step.first_sum + b, common);
+    if constexpr (kind == StepKind::update_statistics) {
+      update_statistics(context, step, begin, end);
+    } else if constexpr (kind == StepKind::apply_update) {
+      apply(step, n, offset, common);
+    } else {
+      T* grad = keeps_gradients() ? run.gradient + offset : scratch;
+      if constexpr (kind == StepKind::regularize_parameter) {
+        if (run.raw_gradient != nullptr) std::copy_n(run.raw_gradient + offset, n, grad);
+      } else if constexpr (kind != StepKind::update_parameter) {
+        const bool adds = step.work.adds || run.adds || !batch.is_first();
+        T* fresh = adds ? scratch : grad;
+        run_kind<kind>(context, step, GradientBlock<T>{batch.rows, begin, end, fresh});
+        if (adds) ops.add({1, n, fresh, n, grad, n, false});
+        if (!batch.is_last() || step.work.after == After::nothing) return;
+      }
+      const Index size = step.block * step.work.row_elements;
+      for (Index b = blocks.begin, done = 0; b < blocks.end; ++b, done += size) {
+        finish(step, {std::min(size, n - done), offset + done, grad + done, step.first_sum + b}, common);
+      }
     }
   }
 
@@ -50,6 +59,15 @@ struct ParameterBlocks {
   }
 
  private:
+  // One block of a parameter whose gradient is complete.
+  struct Block {
+    Index n, offset;
+    T* grad;
+    Index slot;  // of its sums
+  };
+
+  bool keeps_gradients() const { return plan.kind != PlanKind::training; }
+
   double l1_of(const Step& step) const { return step.work.regularized ? step.work.l1.value_or(run.l1) : 0.0; }
   double l2_of(const Step& step) const { return step.work.regularized ? step.work.l2.value_or(run.l2) : 0.0; }
 
@@ -57,12 +75,12 @@ struct ParameterBlocks {
   static double term(double factor, double sum) { return factor == 0.0 ? 0.0 : factor * sum; }
 
   // The steps after the gradient of one block.
-  void finish(const Step& step, Index n, Index offset, T* grad, Index slot, const UpdateArgs<T>& common) const {
-    const bool stored = plan.kind != PlanKind::training, asked = step.work.after == After::regularize;
-    const bool fused =
-        !asked && !stored && l1_of(step) == 0.0 && run.clip_value == 0.0 && (l2_of(step) == 0.0 || is_steady(slot));
-    if (asked || (!stored && !fused)) regularize(step, n, offset, grad, slot);
-    if (!asked) update(step, n, offset, grad, slot, fused, common);
+  void finish(const Step& step, const Block& block, const UpdateArgs<T>& common) const {
+    const bool stored = keeps_gradients(), asked = step.work.after == After::regularize;
+    const bool fused = !asked && !stored && l1_of(step) == 0.0 && run.clip_value == 0.0 &&
+                       (l2_of(step) == 0.0 || is_steady(block.slot));
+    if (asked || (!stored && !fused)) regularize(step, block);
+    if (!asked) update(step, block, fused, common);
   }
 
   // Returns whether the sums of the last update had a usual size. An update takes its sums as it goes. If they turn out to
@@ -73,30 +91,30 @@ struct ParameterBlocks {
     return squares > kLeast && squares < kMost && penalty < kMost;
   }
 
-  void regularize(const Step& step, Index n, Index offset, T* grad, Index slot) const {
+  void regularize(const Step& step, const Block& block) const {
     const bool along = plan.kind == PlanKind::curvature;  // then l2 is all the terms there are, and `grad` a product
     const double l1 = along ? 0.0 : l1_of(step), l2 = l2_of(step);
     double squares = 0.0, magnitudes = 0.0;
-    ops.regularize({n, (along ? run.direction : run.parameters) + offset, grad, static_cast<T>(l1), static_cast<T>(l2),
-                    static_cast<T>(run.clip_value), &squares, &magnitudes, grad_squares + slot, grad_norms + slot});
-    penalties[slot] = term(0.5 * l2, squares) + term(l1, magnitudes);
+    ops.regularize({block.n, (along ? run.direction : run.parameters) + block.offset, block.grad, static_cast<T>(l1),
+                    static_cast<T>(l2), static_cast<T>(run.clip_value), &squares, &magnitudes,
+                    grad_squares + block.slot, grad_norms + block.slot});
+    penalties[block.slot] = term(0.5 * l2, squares) + term(l1, magnitudes);
   }
 
   // `fused`: the gradient has no regularisation in it yet, and its sums are not known.
-  void update(const Step& step, Index n, Index offset, const T* grad, Index slot, bool fused,
-              const UpdateArgs<T>& common) const {
+  void update(const Step& step, const Block& block, bool fused, const UpdateArgs<T>& common) const {
     const double l2 = l2_of(step);
     double weight_squares = 0.0, unused = 0.0;
-    UpdateArgs<T> args = args_of(step, n, offset, common);
-    args.grad = grad;
-    args.block_norms = block_norms + 2 * slot;
+    UpdateArgs<T> args = args_of(step, block.n, block.offset, common);
+    args.grad = block.grad;
+    args.block_norms = block_norms + 2 * block.slot;
     args.l2 = fused ? static_cast<T>(l2) : T(0);
     args.weight_sum_of_squares = &weight_squares;
-    args.grad_sum_of_squares = fused ? grad_squares + slot : &unused;
-    args.grad_norm = fused ? grad_norms + slot : nullptr;
+    args.grad_sum_of_squares = fused ? grad_squares + block.slot : &unused;
+    args.grad_norm = fused ? grad_norms + block.slot : nullptr;
     ops.update[optimizer](args);
-    if (fused) penalties[slot] = term(0.5 * l2, weight_squares);
-    if (ops.apply[optimizer] == nullptr && !limits_norm(step)) average(offset, n);
+    if (fused) penalties[block.slot] = term(0.5 * l2, weight_squares);
+    if (ops.apply[optimizer] == nullptr && !limits_norm(step)) average(block.offset, block.n);
   }
 
   // Makes the second pass, after the norms of all blocks of the parameter are known.

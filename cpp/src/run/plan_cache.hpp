@@ -6,7 +6,7 @@
 #include <memory>
 #include <vector>
 
-#include "executor.hpp"
+#include "device.hpp"
 
 namespace stoop {
 
@@ -17,7 +17,7 @@ class PlanCache {
   // training, for loss and gradient in both modes, and for one more fit.
   static constexpr std::size_t kMost = 6;
 
-  explicit PlanCache(const OpTable<T>& ops) : ops_(ops) { entries_.reserve(kMost + 1); }
+  explicit PlanCache(const Device<T>& device) : device_(device) { entries_.reserve(kMost + 1); }
 
   // Returns the executor for this request, which is valid until the next call. An executor for more rows serves too; one for
   // fewer rows is replaced.
@@ -39,12 +39,11 @@ class PlanCache {
   Executor<T>& add(const PlanRequest& wanted, const PlanRequest& key, typename std::vector<Entry>::iterator replaced) {
     if (replaced != entries_.end()) entries_.erase(replaced);  // first, so that both are not in memory at once
     if (entries_.size() == kMost) entries_.pop_back();
-    auto plan = std::make_shared<const Plan>(build_plan(wanted));
-    entries_.insert(entries_.begin(), {key, make_executor(std::move(plan), ops_)});
+    entries_.insert(entries_.begin(), {key, make_executor(device_, wanted)});
     return *entries_.front().executor;
   }
 
-  const OpTable<T>& ops_;
+  const Device<T>& device_;
   std::vector<Entry> entries_;  // the one that was used last comes first
 };
 

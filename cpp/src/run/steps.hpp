@@ -3,14 +3,12 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cstdint>
-#include <cstdio>
-#include <cstdlib>
 #include <type_traits>
 #include <utility>
 
 #include "../base/philox.hpp"
-#include "../plan/rules.hpp"
 #include "../spec/activations.hpp"
 #include "steps_context.hpp"
 #include "tangent_steps.hpp"
@@ -329,50 +327,51 @@ void run(Kind<StepKind::stored_gradient>, const StepContext<T>& context, const S
 
 // ---- all kinds ----
 
-// The walks of a plan do these kinds themselves, because they have the samples, the losses and the optimizer: team_run.hpp,
-// parameter_block.hpp, infer.cpp.
-constexpr bool is_run_by_walk(StepKind kind) {
-  return kind == StepKind::gather || kind == StepKind::gather_targets || kind == StepKind::loss ||
-         kind == StepKind::loss_tangent || kind == StepKind::check_loss || kind == StepKind::check_gradient ||
-         kind == StepKind::update_parameter || kind == StepKind::apply_update || kind == StepKind::limit_norm ||
-         kind == StepKind::update_statistics;
-}
-
-// Says whether there is an overload of `run` for a kind and a part, which is a Slice or a GradientBlock.
+// Says whether there is an overload of `run` for a kind and a part, which is a Slice or a GradientBlock. The walks of a plan do
+// the other kinds themselves, because they have the samples, the losses and the optimizer: team_run.hpp, parameter_block.hpp,
+// infer.cpp.
 template <class T, class Part, StepKind kind>
 inline constexpr bool kRuns = requires(const StepContext<T>& context, const Step& step, const Part& part) {
   run(Kind<kind>{}, context, step, part);
 };
 
-template <class T, class Part, StepKind kind>
+template <StepKind kind, class T, class Part>
 void run_kind(const StepContext<T>& context, const Step& step, const Part& part) {
-  static_assert(kRuns<T, Slice, kind> + kRuns<T, GradientBlock<T>, kind> + is_run_by_walk(kind) == 1,
-                "each kind of step has one overload of `run`, or is the walk's");
-  if constexpr (kRuns<T, Part, kind>) {
-    run(Kind<kind>{}, context, step, part);
-  } else {  // a walk must do this kind itself; no result is better than a wrong one
-    std::fprintf(stderr, "stoop: the step '%s' is not run like this\n", rule_of(step.kind).name);
-    std::abort();
+  constexpr Division division = rule_of(kind).division;
+  static_assert(kRuns<T, Part, kind>, "each kind of step has an overload of `run`, or is the walk's");
+  static_assert(std::is_same_v<Part, Slice> ? division.is_sliced() : division.how == Division::parameter,
+                "the rule of a kind divides its work into the parts that `run` takes");
+  run(Kind<kind>{}, context, step, part);
+}
+
+// Calls visit(Kind<kind>()) for the kind of a step.
+template <class Visit>
+decltype(auto) visit_kind(StepKind kind, const Visit& visit) {
+  using Result = std::invoke_result_t<const Visit&, Kind<StepKind{}>>;
+  static constexpr auto kFunctions = []<std::size_t... kinds>(std::index_sequence<kinds...>) {
+    return std::array<Result (*)(const Visit&), kStepKinds>{
+        [](const Visit& each) -> Result { return each(Kind<StepKind{kinds}>()); }...};
+  }(std::make_index_sequence<kStepKinds>());
+  return kFunctions[static_cast<std::size_t>(kind)](visit);
+}
+
+// The function that runs a kind on a slice; null where there is none.
+template <class T>
+using SliceFunction = void (*)(const StepContext<T>& context, const Step& step, const Slice& slice);
+
+template <class T, StepKind kind>
+constexpr SliceFunction<T> slice_function() {
+  if constexpr (kRuns<T, Slice, kind>) {
+    return run_kind<kind, T, Slice>;
+  } else {
+    return nullptr;
   }
 }
 
-template <class T, class Part, std::size_t... kinds>
-void run_part(const StepContext<T>& context, const Step& step, const Part& part, std::index_sequence<kinds...>) {
-  static constexpr void (*kFunctions[])(const StepContext<T>&, const Step&,
-                                        const Part&) = {run_kind<T, Part, StepKind{kinds}>...};
-  kFunctions[static_cast<std::size_t>(step.kind)](context, step, part);
-}
-
-// Runs a step whose work is cut by rows or columns of its output.
 template <class T>
-void run_slice(const StepContext<T>& context, const Step& step, const Slice& slice) {
-  run_part(context, step, slice, std::make_index_sequence<kStepKinds>());
-}
-
-template <class T>
-void run_gradient(const StepContext<T>& context, const Step& step, const GradientBlock<T>& block) {
-  run_part(context, step, block, std::make_index_sequence<kStepKinds>());
-}
+inline constexpr auto kSliceFunctions = []<std::size_t... kinds>(std::index_sequence<kinds...>) {
+  return std::array<SliceFunction<T>, kStepKinds>{slice_function<T, StepKind{kinds}>()...};
+}(std::make_index_sequence<kStepKinds>());
 
 // Returns the scratch memory that a product of this step needs for at most `rows` rows.
 template <class T>
@@ -383,8 +382,14 @@ Index scratch_elements(const OpTable<T>& ops, const Step& step, Index rows) {
   };
   const std::optional<GemmForm> form = rule_of(step.kind).product;
   if (!form) return 0;
-  if (*form == GemmForm::nn) return elements(rows, step.out_features, step.in_features);
-  if (*form == GemmForm::nt) return elements(rows, step.in_features, step.out_features);
+  switch (*form) {
+    case GemmForm::nn:
+      return elements(rows, step.out_features, step.in_features);
+    case GemmForm::nt:
+      return elements(rows, step.in_features, step.out_features);
+    case GemmForm::tn:
+      break;
+  }
   return elements(step.group * step.block, step.out_features, rows);
 }
 

@@ -11,13 +11,8 @@
 namespace stoop {
 
 template <class T>
-std::unique_ptr<Executor<T>> make_executor(std::shared_ptr<const Plan> plan, const OpTable<T>& ops) {
-  return std::make_unique<TeamExecutor<T>>(std::move(plan), ops);
-}
-
-template <class T>
-TeamExecutor<T>::TeamExecutor(std::shared_ptr<const Plan> shared, const OpTable<T>& ops)
-    : Executor<T>(std::move(shared)), ops_(ops), loss_memory_(this->plan().batch) {
+TeamExecutor<T>::TeamExecutor(Plan made, const OpTable<T>& ops)
+    : Executor<T>(std::move(made)), ops_(ops), loss_memory_(this->plan().batch) {
   const Plan& plan = this->plan();
   gemm_scratch_ = scratch_elements(ops, plan, plan.batch);
   thread_scratch_ = gemm_scratch_ + round_up(plan.block_elements, kAlignment);
@@ -36,7 +31,7 @@ TeamExecutor<T>::~TeamExecutor() = default;
 template <class T>
 bool TeamExecutor<T>::reserve_threads(int threads, Poller* poller) {
   constexpr Index kPieceBytes = 1 << 22;
-  const bool first = arena_.size() == 0, more = static_cast<int>(places_.size()) < threads;
+  const bool first = arena_.size() < this->plan().arena_bytes, more = static_cast<int>(places_.size()) < threads;
   if (!first && !more) return true;
   const Plan& plan = this->plan();
   if (more) scratch_.reset_untouched(thread_scratch_ * threads);
@@ -76,12 +71,12 @@ RunEnd TeamExecutor<T>::run_segment(const TrainingRun<T>& run, Cursor& cursor, c
 }
 
 template <class T>
-void TeamExecutor<T>::tune_for(int limit, double flops, bool fixed) {
+void TeamExecutor<T>::Tuned::tune_for(int most, double work, bool fixed) {
   constexpr double kNeverTuned = std::numeric_limits<double>::infinity();
-  if (tuned_limit_ == limit && tuned_flops_ == flops) return;
-  tuner_ = TeamTuner(limit, fixed ? kNeverTuned : flops);
-  tuned_limit_ = limit;
-  tuned_flops_ = flops;
+  if (limit == most && flops == work) return;
+  tuner = TeamTuner(most, fixed ? kNeverTuned : work);
+  limit = most;
+  flops = work;
 }
 
 // Runs in pieces. The size of the team may change between them.
@@ -93,7 +88,9 @@ RunEnd TeamExecutor<T>::run(const TrainingRun<T>& run, Cursor& cursor, Index unt
   const double of_row = this->plan().flops / static_cast<double>(this->plan().batch);
   const double of_batch = of_row * static_cast<double>(run.batch);
   const int limit = threads_for(of_batch, run.num_threads);
-  tune_for(limit, of_batch, run.num_threads > 0);
+  Tuned& tuned = tuned_[run.pass == Pass::second ? 1 : 0];
+  TeamTuner& tuner = tuned.tuner;
+  tuned.tune_for(limit, of_batch, run.num_threads > 0);
   const bool is_short = of_row * static_cast<double>(x.rows) < kShort && !x.mapped;
   Poller* const poller = run.stops_within && is_short ? nullptr : run.poller;
   if (!reserve_threads(limit, run.stops_within ? poller : nullptr)) return {.status = RunStatus::interrupted};
@@ -101,14 +98,14 @@ RunEnd TeamExecutor<T>::run(const TrainingRun<T>& run, Cursor& cursor, Index unt
   RunEnd end;
   until = std::min(until, x.rows);
   while (cursor.row < until && end.status == RunStatus::done) {
-    const Index updates = std::min(tuner_.steps(), block_count(until - cursor.row, rows)), before = cursor.updates;
+    const Index updates = std::min(tuner.steps(), block_count(until - cursor.row, rows)), before = cursor.updates;
     const Index last = std::min(cursor.row + updates * rows, until);
     const auto now = [&] {
-      return tuner_.tunes() ? Clock::now() : Clock::time_point{};
+      return tuner.tunes() ? Clock::now() : Clock::time_point{};
     };  // not free beside a small step
     const Clock::time_point start = now();
-    end = run_segment(run, cursor, {last, tuner_.threads(), poller});
-    tuner_.record(std::chrono::duration<double>(now() - start).count(), cursor.updates - before, threads_used_);
+    end = run_segment(run, cursor, {last, tuner.threads(), poller});
+    tuner.record(std::chrono::duration<double>(now() - start).count(), cursor.updates - before, threads_used_);
   }
   if (end.status == RunStatus::done && cursor.row < x.rows) end.status = RunStatus::stopped;
   return end;
@@ -116,7 +113,5 @@ RunEnd TeamExecutor<T>::run(const TrainingRun<T>& run, Cursor& cursor, Index unt
 
 template class TeamExecutor<float>;
 template class TeamExecutor<double>;
-template std::unique_ptr<Executor<float>> make_executor(std::shared_ptr<const Plan>, const OpTable<float>&);
-template std::unique_ptr<Executor<double>> make_executor(std::shared_ptr<const Plan>, const OpTable<double>&);
 
 }  // namespace stoop

@@ -20,7 +20,7 @@ struct Segment {
 template <class T>
 class TeamExecutor final : public Executor<T> {
  public:
-  TeamExecutor(std::shared_ptr<const Plan> plan, const OpTable<T>& ops);
+  TeamExecutor(Plan plan, const OpTable<T>& ops);
   ~TeamExecutor() override;
 
   RunEnd run(const TrainingRun<T>& run, Cursor& cursor, Index until) override;
@@ -32,7 +32,14 @@ class TeamExecutor final : public Executor<T> {
 
   bool reserve_threads(int threads, Poller* poller);
   RunEnd run_segment(const TrainingRun<T>& run, Cursor& cursor, const Segment& segment);
-  void tune_for(int limit, double flops, bool fixed);
+  // What is known of a pass: how many threads are fastest for it.
+  struct Tuned {
+    TeamTuner tuner{1, 0.0};  // for teams of up to `limit` and updates of `flops`
+    int limit = 0;
+    double flops = 0.0;
+
+    void tune_for(int most, double work, bool fixed);
+  };
 
   const OpTable<T>& ops_;
   AlignedBuffer<std::byte> arena_;
@@ -44,9 +51,7 @@ class TeamExecutor final : public Executor<T> {
   std::vector<double> penalties_, grad_sums_, grad_norms_;  // per parameter block
   std::vector<double> block_norms_;                         // two for each, of the weight and of its step
   std::vector<Place> places_;                               // per share of a team
-  TeamTuner tuner_{1, 0.0};  // for teams of up to tuned_limit_ and updates of tuned_flops_
-  int tuned_limit_ = 0;
-  double tuned_flops_ = 0.0;
+  Tuned tuned_[2];         // the other: of the second pass
   int threads_used_ = 0;  // by the last segment
 };
 

@@ -91,8 +91,8 @@ class TeamRun final : public Work {
  private:
   // This is done once for an update, not for every batch of it.
   static bool is_of_update(StepKind kind) {
-    return kind == StepKind::check_gradient || kind == StepKind::update_parameter || kind == StepKind::apply_update ||
-           kind == StepKind::limit_norm;
+    return kind == StepKind::regularize_parameter || kind == StepKind::check_gradient ||
+           kind == StepKind::update_parameter || kind == StepKind::apply_update || kind == StepKind::limit_norm;
   }
 
   using Place = typename TeamExecutor<T>::Place;
@@ -126,7 +126,7 @@ class TeamRun final : public Work {
     if (!next_batch(run_, segment_.last, batch)) return false;
     place.context.update = static_cast<std::uint64_t>(run_.first_update + batch.updates);
     place.context.rows = batch.rows;
-    place.context.first_row = batch.start - batch.update_start;
+    place.context.first_row = batch.start - batch.update_start + run_.rows_before;
     if (run_.read_ahead != nullptr) {
       run_.read_ahead->ask(batch.start, batch.start + batch.rows, share, shares_);
     }
@@ -137,15 +137,15 @@ class TeamRun final : public Work {
     }
     place.in_batch = true;
     place.may_halt = halt_.may_come();
-    place.step = 0;
+    place.step = run_.pass == Pass::second ? plan_.second_pass : 0;
     return true;
   }
 
   // Walks the plan from the place where the share has stopped.
   Walked walk(Place& place, int share) {
-    const std::vector<Step>& steps = plan_.steps;
-    for (; place.step < steps.size(); ++place.step) {
-      const Step& step = steps[place.step];
+    const std::size_t end = run_.pass == Pass::first ? plan_.second_pass : plan_.steps.size();
+    for (; place.step < end; ++place.step) {
+      const Step& step = plan_.steps[place.step];
       if (step.taken) continue;
       if (step.barrier && !place.met) {
         place.met = true;
@@ -153,6 +153,7 @@ class TeamRun final : public Work {
       }
       place.met = false;
       if (!place.batch.is_last() && is_of_update(step.kind)) continue;
+      if (step.for_input && run_.input_gradient.data == nullptr) continue;
       if (!run_part(place, step, share)) return Walked::to_stop;
     }
     return Walked::to_end;
@@ -160,75 +161,134 @@ class TeamRun final : public Work {
 
   // Runs a share's part of a step. Returns false if a check has ended the run.
   bool run_part(Place& place, const Step& step, int share) {
-    StepContext<T>& context = place.context;
-    const Batch& batch = place.batch;
-    const Index rows = batch.rows;
+    return visit_kind(step.kind, [&]<StepKind kind>(Kind<kind> which) {
+      constexpr Division division = rule_of(kind).division;
+      if constexpr (division.is_sliced()) {
+        run_share(place, step, share, run_slice<kind>);
+        return true;
+      } else if constexpr (division.how == Division::parameter) {
+        run_blocks<kind>(place, step, share);
+        return true;
+      } else {
+        return check(which, place, share);
+      }
+    });
+  }
+
+  using RunSlice = void (*)(TeamRun& self, const Place& place, const Step& step, const Slice& slice);
+
+  void run_share(const Place& place, const Step& step, int share, RunSlice function) {
+    const Index rows = place.batch.rows;
     if (step.cut == Cut::rows) {
-      const Index row_block = plan_.grouped ? statistics_group(rows) : kRowBlock;
+      const Index row_block = rows_of_block(rows);
       const Range blocks = stoop::share(block_count(rows, row_block), share, shares_);
       const Slice slice{blocks.begin * row_block, std::min(blocks.end * row_block, rows), 0, step.columns};
-      if (slice.row < slice.row_end) run_rows(place, step, slice, share);
-    } else if (step.cut == Cut::columns) {
-      const Index columns = step.columns;
-      const Range blocks = stoop::share(block_count(columns, kColumnBlock), share, shares_);
-      const Slice slice{0, rows, blocks.begin * kColumnBlock, std::min(blocks.end * kColumnBlock, columns)};
-      if (slice.column < slice.column_end) run_rows(place, step, slice, share);
-    } else if (step.cut == Cut::parameter) {
-      T* block = context.scratch + executor_.gemm_scratch_;
-      const Range blocks = stoop::share(block_count(step.work.extent, step.block), share, shares_);
-      for (Index b = blocks.begin; b < blocks.end && goes_on(place, share); b += step.group) {
-        context.same_step = b > blocks.begin;
-        blocks_.work(context, step, batch, {b, std::min(b + step.group, blocks.end)}, block, place.update);
-      }
-    } else if (step.kind == StepKind::check_loss) {
-      return check_loss(context, batch, share);
+      if (slice.row < slice.row_end) run_rows(place, step, slice, share, function);
     } else {
-      place.may_halt = false;  // updates follow
-      return check_gradient(batch, place.update, share);
+      const Range blocks = stoop::share(block_count(step.columns, kColumnBlock), share, shares_);
+      const Slice slice{0, rows, blocks.begin * kColumnBlock, std::min(blocks.end * kColumnBlock, step.columns)};
+      if (slice.column < slice.column_end) run_rows(place, step, slice, share, function);
     }
-    return true;
+  }
+
+  template <StepKind kind>
+  void run_blocks(Place& place, const Step& step, int share) {
+    if (plan_.kind == PlanKind::pieces) place.may_halt = false;  // it adds to what is there
+    StepContext<T>& context = place.context;
+    T* scratch = context.scratch + executor_.gemm_scratch_;
+    const Range blocks = stoop::share(block_count(step.work.extent, step.block), share, shares_);
+    for (Index b = blocks.begin; b < blocks.end && goes_on(place, share); b += step.group) {
+      context.same_step = b > blocks.begin;
+      blocks_.template work<kind>(context, step, place.batch, {b, std::min(b + step.group, blocks.end)}, scratch,
+                                  place.update);
+    }
   }
 
   bool goes_on(const Place& place, int share) { return !place.may_halt || halt_.goes_on(share); }
 
+  Index rows_of_block(Index rows) const { return plan_.grouped ? statistics_group(rows) : kRowBlock; }
+
   // Runs a slice. If the run may be halted, a long slice is cut into pieces of whole blocks of rows, unless it adds up rows.
-  void run_rows(const Place& place, const Step& step, Slice slice, int share) {
+  void run_rows(const Place& place, const Step& step, Slice slice, int share, RunSlice function) {
     constexpr Index kRows = 1024;
     const bool divides = step.cut == Cut::rows || rule_of(step.kind).product.has_value();
-    if (!place.may_halt || !divides) return run_step(place.context, step, place.batch, slice);
-    const Index block = plan_.grouped ? statistics_group(place.batch.rows) : kRowBlock;
+    if (!place.may_halt || !divides) return function(*this, place, step, slice);
+    const Index block = rows_of_block(place.batch.rows);
     const Index rows = block_count(kRows, block) * block, end = slice.row_end;
     for (; slice.row < end && halt_.goes_on(share); slice.row = slice.row_end) {
       slice.row_end = std::min(slice.row + rows, end);
-      run_step(place.context, step, place.batch, slice);
+      function(*this, place, step, slice);
     }
   }
 
-  void run_step(const StepContext<T>& context, const Step& step, const Batch& batch, const Slice& slice) {
-    switch (step.kind) {
-      case StepKind::gather:
-        gather(context, step.out, run_.data.x, batch, slice, run_.data.scale, run_.data.shift);
-        return run_.data.x.mapped ? look_for_bad_rows(batch, slice) : void();
-      case StepKind::gather_targets:
-        return gather(context, step.out, run_.data.values, batch, slice, T(1), T(0));
-      case StepKind::loss:
-        return loss_.compute(context, step, batch, slice.row, slice.row_end);
-      case StepKind::loss_tangent:
-        return loss_.compute_tangent(context, step, batch, slice);
-      case StepKind::limit_norm:
-        return blocks_.limit_norm(step, slice);
-      default:
-        return run_slice(context, step, slice);
+  template <StepKind kind>
+  static void run_slice(TeamRun& self, const Place& place, const Step& step, const Slice& slice) {
+    if constexpr (requires { self.run_own(Kind<kind>(), place, step, slice); }) {
+      self.run_own(Kind<kind>(), place, step, slice);
+    } else {
+      run_kind<kind>(place.context, step, slice);
     }
   }
 
-  void gather(const StepContext<T>& context, int output, const InputView& from, const Batch& batch, const Slice& slice,
-              T scale, T shift) {
+  // ---- the kinds that only this walk can run ----
+
+  void run_own(Kind<StepKind::gather>, const Place& place, const Step& step, const Slice& slice) {
+    gather(place, step.out, run_.data.x, slice, run_.data.scale, run_.data.shift);
+    if (run_.data.x.mapped) look_for_bad_rows(place.batch, slice);
+  }
+  void run_own(Kind<StepKind::gather_targets>, const Place& place, const Step& step, const Slice& slice) {
+    gather(place, step.out, run_.data.values, slice, T(1), T(0));
+  }
+  void run_own(Kind<StepKind::gather_gradient>, const Place& place, const Step& step, const Slice& slice) {
+    const StepContext<T>& context = place.context;
+    copy(run_.grad_output.data, run_.grad_output.stride, context.at(step.out, 0), context.stride(step.out), slice);
+  }
+  void run_own(Kind<StepKind::give_outputs>, const Place& place, const Step& step, const Slice& slice) {
+    const StepContext<T>& context = place.context;
+    copy(context.at(step.x, 0), context.stride(step.x), run_.outputs.data, run_.outputs.stride, slice);
+  }
+  void run_own(Kind<StepKind::give_input_gradient>, const Place& place, const Step& step, const Slice& slice) {
+    const StepContext<T>& context = place.context;
+    copy(context.at(step.x, 0), context.stride(step.x), run_.input_gradient.data, run_.input_gradient.stride, slice,
+         run_.data.scale);
+  }
+  void run_own(Kind<StepKind::loss>, const Place& place, const Step& step, const Slice& slice) {
+    loss_.compute(place.context, step, place.batch, slice.row, slice.row_end);
+  }
+  void run_own(Kind<StepKind::loss_tangent>, const Place& place, const Step& step, const Slice& slice) {
+    loss_.compute_tangent(place.context, step, place.batch, slice);
+  }
+  void run_own(Kind<StepKind::limit_norm>, const Place&, const Step& step, const Slice& slice) {
+    blocks_.limit_norm(step, slice);
+  }
+  bool check(Kind<StepKind::check_loss>, Place& place, int share) {
+    return check_loss(place.context, place.batch, share);
+  }
+  bool check(Kind<StepKind::check_statistics>, Place& place, int share) {
+    const bool finite = has_finite_statistics(place.context);
+    if (share == 0 && !finite) outcome.status = RunStatus::not_finite;
+    return finite;
+  }
+  bool check(Kind<StepKind::check_gradient>, Place& place, int share) {
+    place.may_halt = false;  // updates follow
+    return check_gradient(place.batch, place.update, share);
+  }
+
+  void gather(const Place& place, int output, const InputView& from, const Slice& slice, T scale, T shift) {
+    const StepContext<T>& context = place.context;
     const std::int32_t* order = run_.data.order;
-    const Index first = batch.start + slice.row;
+    const Index first = place.batch.start + slice.row;
     ops_.gather[static_cast<int>(from.type)]({slice.rows(), from.cols, order == nullptr ? from.row(first) : from.data,
                                               from.stride, order == nullptr ? nullptr : order + first,
                                               context.at(output, slice.row), context.stride(output), scale, shift});
+  }
+
+  // Copies a slice from or to memory of the caller's, times `scale`.
+  void copy(const T* from, Index ld_from, T* to, Index ld_to, const Slice& slice, T scale = T(1)) {
+    if (to == nullptr) return;
+    ops_.gather[static_cast<int>(kInputType<T>)]({slice.rows(), slice.columns(),
+                                                  from + slice.row * ld_from + slice.column, ld_from, nullptr,
+                                                  to + slice.row * ld_to + slice.column, ld_to, scale, T(0)});
   }
 
   // Records the first row in this batch that holds a NaN or infinity. All shares read it after the meeting of check_loss.

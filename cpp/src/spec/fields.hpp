@@ -62,12 +62,8 @@ const char* name_of_choice(Enum value) {
 // Returns of(TypeOf<Op>()) for the alternative of that kind.
 template <class Variant, class Kind, class Of>
 auto trait_of(Kind kind, const Of& of) {
-  using First = std::variant_alternative_t<0, Variant>;
-  decltype(of(TypeOf<First>())) found{};
-  for_each_alternative<Variant>([&]<class Op>(TypeOf<Op> type) {
-    if (static_cast<int>(kind) == kIndexIn<Op, Variant>) found = of(type);
-  });
-  return found;
+  const auto traits = [&]<class... Op>(TypeOf<std::variant<Op...>>) { return std::array{of(TypeOf<Op>())...}; };
+  return traits(TypeOf<Variant>())[static_cast<std::size_t>(kind)];
 }
 
 // The numbers that a kernel gets.

@@ -10,11 +10,10 @@
 #include <stoop/error.hpp>
 #include <stoop/runtime.hpp>
 
-#include "../cpu/select.hpp"
 #include "../base/memory.hpp"
 #include "../graph/element_range.hpp"
 #include "../base/finite.hpp"
-#include "../plan/plan.hpp"
+#include "../run/device.hpp"
 #include "../run/rates.hpp"
 #include "../run/squared_gradient.hpp"
 #include "../team/team.hpp"
@@ -31,7 +30,7 @@ constexpr Index kBlock = 1 << 14;  // elements of a call
 
 template <class T>
 struct ParameterUpdater<T>::Impl {
-  explicit Impl(Optimizer wanted) : optimizer(std::move(wanted)), ops(active_table<T>()) {
+  explicit Impl(Optimizer wanted) : optimizer(std::move(wanted)), ops(make_device<T>().ops) {
     validate(optimizer);
     check_numbers(ElementRange(sizeof(T)), optimizer, kWhere);
     if (is_full_batch(optimizer)) {
@@ -42,7 +41,7 @@ struct ParameterUpdater<T>::Impl {
   }
 
   Optimizer optimizer;
-  const OpTable<T>& ops;
+  const OpTable<T> ops;
   void (*kernel)(const UpdateArgs<T>&) noexcept;
   std::vector<AlignedBuffer<T>> state[kMostStates];  // by array
   std::vector<Index> sizes;

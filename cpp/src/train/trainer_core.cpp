@@ -9,24 +9,16 @@
 #include <stoop/error.hpp>
 #include <stoop/runtime.hpp>
 
-#include "../cpu/select.hpp"
 #include "../data/checks.hpp"
 #include "../graph/element_range.hpp"
-#include "../run/infer.hpp"
-#include "../run/thread_count.hpp"
 
 namespace stoop {
 namespace {
 
-constexpr Index kEvaluationRows = 128;
-
-// Returns the kernels in use, with products in bfloat16 if they are requested. Refuses a precision that the CPU lacks.
 template <class T>
-OpTable<T> kernels_for(Precision precision) {
+Device<T> device_for(Precision precision) {
   check_precision<T>(precision);
-  OpTable<T> table = active_table<T>();
-  if (precision == Precision::bfloat16) table.bfloat16 = &bfloat16_table(select_bfloat16());
-  return table;
+  return make_device<T>(precision);
 }
 
 }  // namespace
@@ -37,9 +29,7 @@ TrainerCore<T>::TrainerCore(Model<T>& trained, TrainerConfig settings)
       layers(trained.config().layers),
       config(std::move(settings)),
       graph(build_graph(model.config(), kAlignment / static_cast<Index>(sizeof(T)))),
-      provider(select_gemm_provider()),
-      ops(kernels_for<T>(config.precision)),
-      products(product_table(ops.name)) {
+      device(device_for<T>(config.precision)) {
   check_settings(config);
   const Index size = parameter_count();
   for (int i = 0; i < state_count(config.optimizer); ++i) state.optimizer[i].reset(size);
@@ -89,19 +79,14 @@ void TrainerCore<T>::check_batch(std::string_view where, Index rows, Index batch
                     "give more samples, or use LayerNorm, which needs no batch");
 }
 
-// Only training rounds to bfloat16. Prediction, evaluation and second derivatives compute in float32.
 template <class T>
 PlanRequest TrainerCore<T>::plan_request(PlanKind kind, Index batch, bool class_targets) const {
-  const bool trains = kind == PlanKind::training || kind == PlanKind::checked || kind == PlanKind::gradient;
   PlanRequest request;
   request.kind = kind;
   request.graph = &graph;
   request.loss = loss();
   request.class_targets = class_targets;
   request.batch = batch;
-  request.element_size = sizeof(T);
-  request.provider = trains && config.precision == Precision::bfloat16 ? GemmProvider::bfloat16 : provider;
-  request.table = products;
   request.apply_updates = needs_norms(config.optimizer);
   request.limit_norm = config.max_norm.has_value();
   return request;
@@ -113,18 +98,17 @@ Executor<T>& TrainerCore<T>::executor(PlanKind kind, Index batch, const Dataset<
 }
 
 template <class T>
-SampleRows<T> TrainerCore<T>::rows_of(const Dataset<T>& data) const {
-  SampleRows<T> rows = data.as_they_lie();
+SampleRows<T> TrainerCore<T>::scaled(SampleRows<T> rows) const {
   rows.scale = static_cast<T>(model.config().input_scale);
   rows.shift = static_cast<T>(model.config().input_shift);
   return rows;
 }
 
 template <class T>
-TrainingRun<T> TrainerCore<T>::make_run(const Dataset<T>& data, Index batch) {
+TrainingRun<T> TrainerCore<T>::make_run(const SampleRows<T>& data, Index batch) {
   TrainingRun<T> run;
   static_cast<StateView<T>&>(run) = state.view();
-  run.data = rows_of(data);
+  run.data = scaled(data);
   run.loss_numbers = numbers_of(config.loss);
   run.batch = batch;
   run.seed = config.seed;
@@ -137,7 +121,7 @@ TrainingRun<T> TrainerCore<T>::make_run(const Dataset<T>& data, Index batch) {
 }
 
 template <class T>
-TrainingRun<T> TrainerCore<T>::make_update_run(const Dataset<T>& data, Index batch, bool keeps_gradient) {
+TrainingRun<T> TrainerCore<T>::make_update_run(const SampleRows<T>& data, Index batch, bool keeps_gradient) {
   start_average();
   if (keeps_gradient) state.gradient.reserve(parameter_count());
   TrainingRun<T> run = make_run(data, batch);
@@ -157,9 +141,14 @@ void TrainerCore<T>::read_ahead(TrainingRun<T>& run) {
 }
 
 template <class T>
-void TrainerCore<T>::prepare_updates(Index first, std::span<double> rates) {
+void TrainerCore<T>::set_rates(Index first, std::span<double> rates) const {
   schedule_of(config.optimizer).fill(first, state.epoch, rates);
   check_rates(rates, first);
+}
+
+template <class T>
+void TrainerCore<T>::prepare_updates(Index first, std::span<double> rates) {
+  set_rates(first, rates);
   model.set_output_by_training(output_of(loss()));
 }
 
@@ -195,20 +184,16 @@ Answer TrainerCore<T>::ask(Question question, const GradientMode& mode, Training
 
 template <class T>
 Metrics TrainerCore<T>::evaluate(const Dataset<T>& data, Poller* poller) {
-  if (evaluation == nullptr) {
-    evaluation = std::make_shared<const Plan>(build_plan(plan_request(PlanKind::evaluation, kEvaluationRows, false)));
-  }
+  if (evaluation == nullptr) evaluation = make_inference(device, plan_request(PlanKind::evaluation, 0, false));
   const double rows = static_cast<double>(data.rows());
   InferenceRun<T> run;
-  run.plan = evaluation.get();
-  run.ops = &ops;
   run.parameters = state.parameters.data();
   run.running = state.running.data();
   run.loss_numbers = numbers_of(config.loss);
-  run.data = rows_of(data);
-  run.threads = threads_for(evaluation->flops / kEvaluationRows * rows, config.num_threads);
+  run.data = scaled(data.as_they_lie());
+  run.num_threads = config.num_threads;
   run.poller = poller;
-  const InferenceResult result = run_inference(run);
+  const InferenceResult result = evaluation->run(run);
   if (result.interrupted) throw_interrupted("Trainer.evaluate");
   refuse_bad_row<T>("Trainer.evaluate", data.x(), result.non_finite_row);
   refuse_bad_label("Trainer.evaluate", result.bad_label, model.output_dim());

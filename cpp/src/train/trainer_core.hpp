@@ -12,9 +12,9 @@
 
 #include "../data/dataset.hpp"
 #include "../graph/graph.hpp"
-#include "../run/executor.hpp"
 #include "../run/plan_cache.hpp"
 #include "full_batch.hpp"
+#include "pieces.hpp"
 #include "rollback.hpp"
 #include "settings.hpp"
 
@@ -36,9 +36,7 @@ struct TrainerCore {
   const std::vector<Layer> layers;  // of the model when the plans were made
   TrainerConfig config;
   Graph graph;
-  GemmProvider provider;
-  const OpTable<T> ops;
-  const ProductTable* const products;
+  const Device<T> device;
   LiveState<T> state;
   Rollback<T> saved;
   // ---- of the newest fit ----
@@ -49,12 +47,13 @@ struct TrainerCore {
   Index epochs_begun = 0;      // each uses `order` and `saved` for itself
   Index settings_version = 0;  // grows when a setting is changed
 
-  PlanCache<T> plans{ops};
-  std::shared_ptr<const Plan> evaluation;
-  std::vector<std::int32_t> order;                    // of the samples in this epoch
-  ReadAhead pages;                                    // of a mapped X
-  std::unique_ptr<FullBatchOptimizer<T>> full_batch;  // where the optimizer is one
-  double last_correct = 0.0;                          // samples, of the last evaluation for it
+  PlanCache<T> plans{device};
+  Pieces<T> pieces{device};
+  std::unique_ptr<const InferenceExecutor<T>> evaluation;  // made when it is needed
+  std::vector<std::int32_t> order;                         // of the samples in this epoch
+  ReadAhead pages;                                         // of a mapped X
+  std::unique_ptr<FullBatchOptimizer<T>> full_batch;       // where the optimizer is one
+  double last_correct = 0.0;                               // samples, of the last evaluation for it
 
   Index parameter_count() const { return static_cast<Index>(model.parameter_block().size()); }
   LossKind loss() const { return kind_of(config.loss); }
@@ -85,13 +84,20 @@ struct TrainerCore {
   PlanRequest plan_request(PlanKind kind, Index batch, bool class_targets) const;
 
   // ---- runs ----
-  SampleRows<T> rows_of(const Dataset<T>& data) const;
-  TrainingRun<T> make_run(const Dataset<T>& data, Index batch);
+  // As the first layer sees them.
+  SampleRows<T> scaled(SampleRows<T> rows) const;
+  TrainingRun<T> make_run(const SampleRows<T>& data, Index batch);
+  TrainingRun<T> make_run(const Dataset<T>& data, Index batch) { return make_run(data.as_they_lie(), batch); }
   // Returns a run that changes the parameters, still without learning rates.
-  TrainingRun<T> make_update_run(const Dataset<T>& data, Index batch, bool keeps_gradient);
+  TrainingRun<T> make_update_run(const SampleRows<T>& data, Index batch, bool keeps_gradient);
+  TrainingRun<T> make_update_run(const Dataset<T>& data, Index batch, bool keeps_gradient) {
+    return make_update_run(data.as_they_lie(), batch, keeps_gradient);
+  }
   // Asks for the pages of a mapped X.
   void read_ahead(TrainingRun<T>& run);
-  // Fills in the learning rates of the updates from `first` on, and sets the meaning of the outputs.
+  // Fills in the learning rates of the updates from `first` on. ValueError for one that cannot be used.
+  void set_rates(Index first, std::span<double> rates) const;
+  // The same, and sets the meaning of the outputs.
   void prepare_updates(Index first, std::span<double> rates);
   // Before the first update the average equals the parameters, whatever was done to them.
   void start_average();

@@ -78,7 +78,7 @@ std::optional<EpochResult> TrainerCore<T>::run_iteration(const Dataset<T>& data,
     ask(Question::statistics, GradientMode{}, run);
   }
   if (config.ema) {
-    ops.average({parameter_count(), state.average.data(), state.parameters.data(), static_cast<T>(*config.ema)});
+    device.ops.average({parameter_count(), state.average.data(), state.parameters.data(), static_cast<T>(*config.ema)});
   }
   ++state.steps;
   out.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();

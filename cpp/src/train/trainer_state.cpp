@@ -139,6 +139,8 @@ void TrainerCore<T>::set_state(std::string_view where, const TrainingState<T>& g
   state.steps = given.steps;
   static_cast<EpochPlace&>(cursor) = given.place;
   fit = given.fit;
+  pieces.waiting = {};
+  pieces.clear();
   if (full_batch) return full_batch->set_memory(given.optimizer);
   for (std::size_t i = 0; i < given.optimizer.size(); ++i) {
     std::copy(given.optimizer[i].begin(), given.optimizer[i].end(), state.optimizer[i].data());

@@ -1,0 +1,53 @@
+#include "device.hpp"
+
+#include "../cpu/select.hpp"
+#include "infer.hpp"
+#include "team_executor.hpp"
+
+namespace stoop {
+
+template <class T>
+Device<T> make_device(Precision precision) {
+  Device<T> device{.ops = active_table<T>()};
+  device.products = device.training_products = select_gemm_provider();
+  device.table = product_table(device.ops.name);
+  if (precision == Precision::bfloat16) {
+    device.ops.bfloat16 = &bfloat16_table(select_bfloat16());
+    device.training_products = GemmProvider::bfloat16;
+  }
+  return device;
+}
+
+namespace {
+
+template <class T>
+void set_products(const Device<T>& device, PlanRequest& request) {
+  const bool trains = request.kind == PlanKind::training || request.kind == PlanKind::checked ||
+                      request.kind == PlanKind::gradient || request.kind == PlanKind::pieces;
+  request.element_size = sizeof(T);
+  request.provider = trains ? device.training_products : device.products;
+  request.table = device.table;
+}
+
+}  // namespace
+
+template <class T>
+std::unique_ptr<Executor<T>> make_executor(const Device<T>& device, PlanRequest request) {
+  set_products(device, request);
+  return std::make_unique<TeamExecutor<T>>(build_plan(request), device.ops);
+}
+
+template <class T>
+std::unique_ptr<const InferenceExecutor<T>> make_inference(const Device<T>& device, PlanRequest request) {
+  set_products(device, request);
+  return std::make_unique<const TeamInference<T>>(request, device.ops);
+}
+
+template Device<float> make_device(Precision);
+template Device<double> make_device(Precision);
+template std::unique_ptr<Executor<float>> make_executor(const Device<float>&, PlanRequest);
+template std::unique_ptr<Executor<double>> make_executor(const Device<double>&, PlanRequest);
+template std::unique_ptr<const InferenceExecutor<float>> make_inference(const Device<float>&, PlanRequest);
+template std::unique_ptr<const InferenceExecutor<double>> make_inference(const Device<double>&, PlanRequest);
+
+}  // namespace stoop

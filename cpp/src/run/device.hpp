@@ -1,0 +1,34 @@
+// The device that computes. Only device.cpp chooses it, and makes what runs on it; so far there is only the CPU.
+#pragma once
+
+#include <memory>
+
+#include <stoop/trainer.hpp>
+
+#include "executor.hpp"
+
+namespace stoop {
+
+template <class T>
+struct Device {
+  OpTable<T> ops;  // also for arrays that belong to no plan
+  // How the products of a plan are made: of those that train, which may round to bfloat16, and of all others.
+  GemmProvider training_products = GemmProvider::native;
+  GemmProvider products = GemmProvider::native;
+  const ProductTable* table = nullptr;  // where they are `automatic`
+};
+
+// Returns the device in use. Throws ValueError for a setting of the environment that cannot be followed, and for a precision
+// that the CPU lacks.
+template <class T>
+Device<T> make_device(Precision precision = Precision::float32);
+
+// Makes an executor for a plan of training or of the gradient. It refers to the device.
+template <class T>
+std::unique_ptr<Executor<T>> make_executor(const Device<T>& device, PlanRequest request);
+
+// Makes an executor for prediction or evaluation, whichever the kind of the plan says, of any number of rows.
+template <class T>
+std::unique_ptr<const InferenceExecutor<T>> make_inference(const Device<T>& device, PlanRequest request);
+
+}  // namespace stoop
