@@ -17,8 +17,8 @@ Path = str | PathLike[str]
 # (n, input_dim), rows contiguous, read in place; a numpy.memmap page by page
 Samples = npt.NDArray[np.float32] | npt.NDArray[np.float64] | npt.NDArray[np.uint8]
 Classes = npt.NDArray[np.int32] | npt.NDArray[np.int64]  # (n)
-# A learning rate that Python gives: the function of t, what t counts, (steps, per) of each Warmup around it, innermost
-# first. The JSON holds a placeholder then.
+# For each schedule that holds no other: the Python function of t in its place and what t counts, or None. The JSON
+# holds a placeholder where there is a function.
 PythonRates = list[tuple[Callable[[int], float], str] | None]
 
 class NonFiniteLossError(ArithmeticError):
@@ -123,9 +123,9 @@ class TrainerFloat32(_Trainer[np.float32]): ...
 class TrainerFloat64(_Trainer[np.float64]): ...
 
 class _ParameterUpdater(Generic[F]):
-    def __init__(self, config: str, rates: PythonRates) -> None: ...  # JSON of the optimizer
+    def __init__(self, config: str, rates: PythonRates, where: str) -> None: ...  # JSON of the optimizer
     def state(self) -> tuple[list[list[npt.NDArray[F]]], list[int], int]: ...  # the arguments of set_state
-    def set_state(self, arrays: list[list[npt.NDArray[F]]], sizes: list[int], steps: int) -> None: ...
+    def set_state(self, arrays: list[list[npt.NDArray[F]]], sizes: list[int], steps: int, where: str) -> None: ...
     def step(
         self, parameters: list[npt.NDArray[F]], gradients: list[npt.NDArray[F]], where: str
     ) -> None: ...  # in place; row-major; RuntimeError while another thread is in it
@@ -143,6 +143,8 @@ def minimize(
     cost: Callable[[npt.NDArray[np.float64]], float],
     steps: int,
 ) -> list[float]: ...  # the cost before each
+def check_optimizer(config: str) -> None: ...  # JSON; rules between several fields
+def check_schedule(schedule: str, rates: PythonRates) -> None: ...
 def schedule_rates(schedule: str, rates: PythonRates, first: int, count: int) -> npt.NDArray[np.float64]: ...  # JSON
 def ewa(
     x: npt.NDArray[np.float64], beta: float, bias_correction: bool

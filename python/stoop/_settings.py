@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from stoop._attributes import Guarded
 from stoop._checks import BELOW_ONE, NOT_NEGATIVE, POSITIVE, real
-from stoop._config import plain
+from stoop._config import SPECS, bounds_of, plain
 from stoop._errors import message, refuse_name, warn
-from stoop.activations import Activation, Identity
+from stoop.activations import Identity
 from stoop.layers import Dense, Dropout, Layer
 from stoop.losses import Loss
 from stoop.optimizers import Optimizer
@@ -241,17 +241,11 @@ def warn_of_last_activation(layers: tuple[Layer, ...], loss: Loss) -> None:
         return
     last = next((layer for layer in reversed(layers) if not isinstance(layer, Dropout | Identity)), None)
     activation = last.activation if isinstance(last, Dense) else last
-    name = activation if isinstance(activation, str) else getattr(activation, "type_name", None)
-    if not isinstance(activation, str | Activation) or name not in _BOUNDED:
+    name = activation if isinstance(activation, str) else getattr(activation, "type_name", "")
+    outputs = SPECS["activation"].get(name, {}).get("outputs")
+    if outputs is None:
         return
-    given = f"the last layer is a {name} and {loss.type_name} takes logits, {_BOUNDED[name]}"
-    warn(message("Trainer", given, "expected outputs of any sign and size", "leave the activation out"))
-
-
-_BOUNDED = {
-    "sigmoid": "to which it applies the sigmoid or softmax itself: twice is slow to learn and never sure",
-    "tanh": "which this keeps within -1 and 1: no class becomes nearly certain",
-    "relu": "which this keeps from being negative: units at 0 do not learn",
-    "relu6": "which this keeps within 0 and 6: units at 0 do not learn",
-    "softplus": "which this keeps from being negative",
-}
+    limits = bounds_of(outputs)
+    given = f"the last layer is a {name}, which keeps the outputs within {limits.low:g} and {limits.high:g}"
+    expected = f"expected plain outputs such as logits, of any sign and size, for {loss.type_name}"
+    warn(message("Trainer", given, expected, "leave the activation out"))

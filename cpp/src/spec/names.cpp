@@ -134,13 +134,16 @@ TargetValues targets_of(LossKind kind) {
   return trait_of<Loss>(kind, []<class Op>(TypeOf<Op>) { return Spec<Op>::kTargets; });
 }
 
-Index outputs_per_target(LossKind kind) {
-  return trait_of<Loss>(kind, []<class Op>(TypeOf<Op>) { return Spec<Op>::kOutputsPerTarget; });
+OutputColumns output_columns(LossKind kind) {
+  return trait_of<Loss>(kind, []<class Op>(TypeOf<Op>) { return Spec<Op>::kColumns; });
 }
 
-Index target_columns(LossKind kind, Index outputs) { return outputs / outputs_per_target(kind); }
+Index target_columns(LossKind kind, Index outputs) { return outputs / output_columns(kind).per_target; }
 
-bool takes_labels(LossKind kind) { return targets_of(kind) == TargetValues::probabilities; }
+bool takes_labels(LossKind kind) {
+  const TargetValues targets = targets_of(kind);
+  return targets == TargetValues::labels || targets == TargetValues::probabilities;
+}
 
 Numbers<Loss> numbers_of(const Loss& loss) { return numbers_in(loss); }
 
