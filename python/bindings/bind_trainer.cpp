@@ -225,6 +225,7 @@ void bind_trainer_of(py::module_& m, const char* name) {
       .def_property_readonly("steps", [](const Handle& self) { return self.trainer.steps(); })
       .def("config", [](const Handle& self) { return to_json(self.trainer.config()); });
   bind_checkpoints<T>(handle);
+  bind_pieces<T>(handle);
 }
 
 }  // namespace

@@ -29,4 +29,8 @@ struct TrainerHandle {
 template <class T>
 void bind_checkpoints(pybind11::class_<TrainerHandle<T>>& handle);
 
+// Adds the pieces of an update to the class of trainers. They are bound in bind_pieces.cpp.
+template <class T>
+void bind_pieces(pybind11::class_<TrainerHandle<T>>& trainer);
+
 }  // namespace stoop::python

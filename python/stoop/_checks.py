@@ -113,9 +113,11 @@ def class_targets(where: str, y: npt.ArrayLike, samples: int, name: str = "y") -
 
 
 def value_targets(
-    where: str, y: npt.ArrayLike, dtype: np.dtype[Any], samples: int, columns: int, name: str = "y"
+    where: str, y: npt.ArrayLike, dtype: np.dtype[Any], samples: int | None, columns: int, name: str = "y"
 ) -> Any:
     """Return y as a row-major ``(n_samples, columns)`` array of `dtype`; ``(n_samples,)`` will do for one column.
+
+    None samples: any number, which the core checks.
 
     Raises
     ------
@@ -132,7 +134,8 @@ def value_targets(
         raise ValueError(
             message(where, _describe(name, array), expected, f"check {name} and the units of the last layer")
         )
-    _check_length(where, array, samples, name)
+    if samples is not None:
+        _check_length(where, array, samples, name)
     return _contiguous(array, dtype)
 
 

@@ -22,7 +22,7 @@ from stoop._config import as_config
 from stoop._errors import message
 from stoop._fit import WHERE, FitOptions
 from stoop._loop import FitLoop, checked_callbacks
-from stoop._measuring import Measuring
+from stoop._pieces import InPieces
 from stoop._saving import Checkpointing
 from stoop._settings import checked_decay, checked_limit, checked_penalties, checked_precision, warn_of_last_activation
 from stoop._weights import first_rows, split_off
@@ -35,7 +35,7 @@ from stoop.optimizers import Adam, Optimizer
 _DEFAULT_OPTIMIZER = Adam(learning_rate=1e-3)
 
 
-class Trainer(Measuring, Checkpointing):
+class Trainer(InPieces, Checkpointing):
     """Trains one model.
 
     `learning_rate`, `l1`, `l2`, `clip_norm` and `clip_value` can be set as attributes and hold from the next `step`, or

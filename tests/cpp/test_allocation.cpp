@@ -249,6 +249,38 @@ TEST(Trainer, AlternatingCallsOnOneBatchAllocateNothingOnceWarm) {
   EXPECT_EQ(allocations(ask_each_way), 0);
 }
 
+// In every mode, by turns, with fewer rows than before, several passes to an update, and penalties that need a copy.
+TEST(Trainer, PiecesOfAnUpdateAllocateNothingOnceWarm) {
+  const Samples<float> samples(32, 20, 5);
+  for (const int threads : {1, 2}) {
+    for (const double l2 : {0.0, 0.1}) {
+      Model<float> model = make_model();
+      Trainer<float> trainer(model, {.optimizer = Lamb{}, .l2 = l2, .num_threads = threads});
+      std::vector<float> out(32 * 5), input_gradient(32 * 20);
+      const auto pass = [&](Index rows, GradientMode mode, bool wants_input) {
+        MatrixView<const float> x = samples.x();
+        x.rows = rows;
+        trainer.forward(x, matrix(out.data(), rows, 5), mode);
+        trainer.backward(matrix<const float>(out.data(), rows, 5),
+                         wants_input ? matrix(input_gradient.data(), rows, 20) : MatrixView<float>{});
+      };
+      const auto update = [&] {
+        for (const Index rows : {32, 16, 9}) {
+          for (const bool training : {true, false}) {
+            for (const bool dropout : {true, false}) pass(rows, {training, dropout}, dropout);
+          }
+        }
+        trainer.gradient_block()[0] = 1.0f;
+        trainer.apply();
+        pass(8, {true, true}, false);
+        trainer.zero_grad();
+      };
+      update();
+      EXPECT_EQ(allocations(update), 0) << threads << " threads, l2=" << l2;
+    }
+  }
+}
+
 TEST(Model, PredictionOfOneRowAllocatesNothingOnceWarm) {
   const Samples<float> samples(1, 20, 5);
   const Model<float> model = make_model();

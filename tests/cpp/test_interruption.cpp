@@ -75,6 +75,27 @@ TEST(Interruption, AsksNobodyInAShortCall) {
   EXPECT_NO_THROW(work.model.predict(work.inputs(4), matrix(out.data(), 4, 3), refuse));
 }
 
+// A pass that was interrupted can be made again, also the second one, whose first is still there.
+TEST(Interruption, EndsAPassThatHasChangedNothing) {
+  for (const int threads : {1, 3}) {
+    Work work, other;
+    Trainer<float> trainer(work.model, {.num_threads = threads}), fresh(other.model, {.num_threads = threads});
+    std::vector<float> out(Work::kRows * 3);
+    const MatrixView<float> outputs = matrix(out.data(), Work::kRows, 3);
+    const GradientMode mode{.training = true, .dropout = true};
+    expect_interrupted(work, trainer,
+                       [&](const KeepGoing& ask) { trainer.forward(work.inputs(), outputs, mode, ask); });
+    EXPECT_THROW(trainer.backward(outputs), ValueError);
+    trainer.forward(work.inputs(), outputs);
+    EXPECT_THROW(trainer.backward(outputs, {}, [] { return false; }), Interrupted);
+    EXPECT_THROW(trainer.apply(), ValueError);  // there is no gradient
+    trainer.backward(outputs);
+    fresh.forward(other.inputs(), outputs);
+    fresh.backward(outputs);
+    EXPECT_TRUE(same_bits<float>(trainer.gradient_block(), fresh.gradient_block()));
+  }
+}
+
 // A signal handler may do so.
 TEST(Interruption, WhoIsAskedMayPredictALargerModel) {
   Work work;

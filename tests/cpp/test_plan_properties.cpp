@@ -12,8 +12,8 @@
 namespace stoop {
 namespace {
 
-constexpr PlanKind kKinds[] = {PlanKind::inference, PlanKind::evaluation, PlanKind::training,
-                               PlanKind::checked,   PlanKind::gradient,   PlanKind::curvature};
+constexpr PlanKind kKinds[] = {PlanKind::inference, PlanKind::evaluation, PlanKind::training, PlanKind::checked,
+                               PlanKind::gradient,  PlanKind::curvature,  PlanKind::pieces,   PlanKind::apply};
 
 class Choice {
  public:
@@ -151,6 +151,7 @@ TEST(Plan, Barriers) {
     const auto barriers = std::count_if(plan.steps.begin(), plan.steps.end(), [](const Step& s) { return s.barrier; });
     const int expected = !trains(plan.kind) ? 0 : plan.kind == PlanKind::checked ? 2 : 1;
     ASSERT_EQ(barriers, expected) << describe(plan);
+    if (plan.kind == PlanKind::apply) return;  // all of whose steps are cut by parameters
     // Steps cut by rows run up to the barrier without another; steps cut by parameters come after it.
     bool behind = false;
     for (const Step& step : plan.steps) {
@@ -160,11 +161,16 @@ TEST(Plan, Barriers) {
   });
 }
 
+// A plan of `pieces` may compute it, and nothing else of it is left out of a run without.
 TEST(Plan, TheInputOfTheFirstDenseHasNoGradient) {
   for_each_plan([](const Parameters& parameters, const Plan& plan) {
+    if (plan.kind == PlanKind::apply) return;
     Index denses = 0, input_gradients = 0;
     for (const Step& step : plan.steps) {
       denses += step.kind == StepKind::dense;
+      const bool of_input = step.parameter == parameters.front().offset || step.kind == StepKind::give_input_gradient;
+      ASSERT_TRUE(of_input || !step.for_input) << describe(plan);
+      if (step.for_input) continue;
       input_gradients += step.kind == StepKind::input_gradient;
       ASSERT_FALSE(step.kind == StepKind::input_gradient && step.parameter == parameters.front().offset)
           << describe(plan);
@@ -208,6 +214,7 @@ TEST(Plan, ParameterBlocksTileEveryParameter) {
         const auto regularizes = [](const Step& s) {
           return s.cut == Cut::parameter && s.work.after == After::regularize;
         };
+        if (plan.kind == PlanKind::pieces) return;  // whose gradients nothing follows
         if (plan.kind != PlanKind::gradient) expect_covered(parameters, plan, updates);
         if (plan.kind != PlanKind::training) expect_covered(parameters, plan, regularizes);
         for (const Step& step : plan.steps) {
@@ -228,11 +235,12 @@ TEST(Plan, StatisticsFollowThoughLayersAreFrozen) {
         std::visit([](auto& layer) { layer.trainable = false; }, config.layers[i]);
       }
       for (const PlanKind kind : kKinds) {
+        if (kind == PlanKind::apply) continue;
         const Plan plan = plan_of(Model<float>(config), kind, kind_of<MeanSquaredError>(), 13);
         std::vector<int> pending;
         bool behind = false;
         for (const Step& step : plan.steps) {
-          behind = behind || step.kind == StepKind::check_loss;
+          behind = behind || step.kind == StepKind::check_loss || step.kind == StepKind::check_statistics;
           if (step.kind == StepKind::batch_norm && step.statistics != kNone) pending.push_back(step.statistics);
           if (step.kind != StepKind::update_statistics) continue;
           ASSERT_TRUE(behind) << describe(plan);

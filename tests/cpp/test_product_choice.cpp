@@ -116,8 +116,8 @@ void expect_provider_everywhere(const Plan& plan, GemmProvider provider, const c
 }
 
 TEST(PlanProviders, AutomaticIsWhatTheTableSays) {
-  constexpr PlanKind kKinds[] = {PlanKind::inference, PlanKind::evaluation, PlanKind::training,
-                                 PlanKind::checked,   PlanKind::gradient,   PlanKind::curvature};
+  constexpr PlanKind kKinds[] = {PlanKind::inference, PlanKind::evaluation, PlanKind::training, PlanKind::checked,
+                                 PlanKind::gradient,  PlanKind::curvature,  PlanKind::pieces};
   for (const GemmForm other : kForms) {
     const ProductTable table = striped(other);
     for (const PlanKind kind : kKinds) {

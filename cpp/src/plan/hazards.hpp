@@ -33,6 +33,9 @@ inline void add_accesses(const Step& step, std::vector<Access>& accesses) {
 // Remembers by buffer what was touched since the last barrier, since very many steps may follow each other without one.
 class Hazards {
  public:
+  // A barrier stands here for another reason.
+  void note_barrier() { ++barriers_; }
+
   // Returns whether a barrier must stand before a step with these accesses. If so, the barrier counts as placed.
   bool needs_barrier(const std::vector<Access>& accesses) {
     const bool barrier = conflicts(accesses);

@@ -51,7 +51,7 @@ class Lowering {
     Activation fused{};    // the operation of this node, a product or a batch normalisation, computes it as well
     bool skipped = false;  // the node does nothing here: its value is that of its input
     bool needs_grad = false;
-    bool trains = false;   // the gradient of a parameter follows from that of this node
+    bool trains = false;  // the gradient of a parameter follows from that of this node
   };
 
   // ---- lower_forward.cpp ----

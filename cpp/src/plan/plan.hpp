@@ -79,7 +79,7 @@ struct Operation : Operands {
   Numbers<Activation> activation_numbers;
   double rate = 0.0;       // of a dropout
   bool for_input = false;  // nothing but the gradient of the input needs it: a run may leave it out
-  bool along = false;  // the parameters are those of the direction (for tangents of normalisations: these move too)
+  bool along = false;      // the parameters are those of the direction (for tangents of normalisations: these move too)
   Normalization norm;
   ParameterWork work;
 };

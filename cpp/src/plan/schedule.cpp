@@ -135,7 +135,10 @@ class Scheduler {
 
   bool needs_barrier(const Step& step, const std::vector<Access>& accesses) {
     if (!trains()) return false;
-    if (step.cut == Cut::everyone) return true;
+    if (step.cut == Cut::everyone) {
+      hazards_.note_barrier();
+      return true;
+    }
     // The norm covers all blocks of a parameter, so all must have been through the first pass.
     if (step.kind == StepKind::apply_update) return plan_.steps.back().kind != StepKind::apply_update;
     if (step.cut == Cut::parameter) return follows_rows();  // it needs all values and gradients
@@ -205,7 +208,8 @@ class Scheduler {
     const auto [found, is_new] = parameters_.try_emplace(step.parameter);
     Blocks& blocks = found->second;
     if (is_new) {
-      blocks.block = work.is_weight ? weight_block(step.in_features, step.out_features) : std::min(kVectorBlock, work.extent);
+      blocks.block =
+          work.is_weight ? weight_block(step.in_features, step.out_features) : std::min(kVectorBlock, work.extent);
       const Index elements = blocks.block * work.row_elements, count = block_count(work.extent, blocks.block);
       blocks.group = std::clamp(kGroupElements / elements, Index{1}, count);
       blocks.first_sum = plan_.sum_slots;

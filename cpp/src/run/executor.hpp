@@ -53,8 +53,8 @@ struct TrainingRun : StateView<T> {
   MatrixView<T> outputs;            // without memory: they are not given
   MatrixView<const T> grad_output;  // may have a stride of 0: all rows are the same
   MatrixView<T> input_gradient;     // without memory: it is not computed
-  Index rows_before = 0;            // of the update, in earlier passes: the masks of a dropout are those of the rows that follow
-  bool adds = false;                // to the gradient that is there
+  Index rows_before = 0;  // of the update, in earlier passes: the masks of a dropout are those of the rows that follow
+  bool adds = false;      // to the gradient that is there
   // ---- PlanKind::apply ----
   const T* raw_gradient = nullptr;  // where the gradient lies before anything is added to it; null: in `gradient`
 };

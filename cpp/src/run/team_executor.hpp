@@ -51,8 +51,8 @@ class TeamExecutor final : public Executor<T> {
   std::vector<double> penalties_, grad_sums_, grad_norms_;  // per parameter block
   std::vector<double> block_norms_;                         // two for each, of the weight and of its step
   std::vector<Place> places_;                               // per share of a team
-  Tuned tuned_[2];         // the other: of the second pass
-  int threads_used_ = 0;  // by the last segment
+  Tuned tuned_[2];                                          // the other: of the second pass
+  int threads_used_ = 0;                                    // by the last segment
 };
 
 }  // namespace stoop

@@ -18,8 +18,8 @@ namespace {
 
 std::string shape_text(Index rows, Index cols) { return std::to_string(rows) + " x " + std::to_string(cols); }
 
-void check_shape(std::string_view where, const char* name, Index rows, Index cols, Index wanted_rows,
-                 Index wanted_cols, const char* hint) {
+void check_shape(std::string_view where, const char* name, Index rows, Index cols, Index wanted_rows, Index wanted_cols,
+                 const char* hint) {
   if (rows == wanted_rows && cols == wanted_cols) return;
   throw_value_error(where, std::string(name) + " is " + shape_text(rows, cols),
                     "expected " + shape_text(wanted_rows, wanted_cols), hint);
@@ -41,8 +41,8 @@ template <class T>
 void check_waiting(const TrainerCore<T>& core, const char* where) {
   const auto& waiting = core.pieces.waiting;
   if (waiting.executor == nullptr) {
-    throw_value_error(where, "no forward pass waits for a gradient", "expected one call of forward before each of backward",
-                      "call forward first");
+    throw_value_error(where, "no forward pass waits for a gradient",
+                      "expected one call of forward before each of backward", "call forward first");
   }
   if (waiting.steps == core.state.steps && waiting.parameters == core.state.parameters.data()) return;
   throw_value_error(where, "the parameters have changed since forward", "expected those that forward used",
@@ -55,10 +55,10 @@ void check_finite_gradient(const TrainerCore<T>& core, const char* where, const 
     const T* row = grad_output.data + i * grad_output.stride;
     if (all_finite(row, grad_output.cols)) continue;
     const Index j = std::find_if(row, row + grad_output.cols, [](T v) { return !std::isfinite(v); }) - row;
-    throw NonFiniteLossError(core.state.steps, core.state.epoch, "look at the outputs and at the formula of the gradient",
-                             where,
-                             std::string("grad_output has ") + (std::isnan(row[j]) ? "NaN" : "an infinity") + " at row " +
-                                 std::to_string(i) + ", column " + std::to_string(j));
+    throw NonFiniteLossError(core.state.steps, core.state.epoch,
+                             "look at the outputs and at the formula of the gradient", where,
+                             std::string("grad_output has ") + (std::isnan(row[j]) ? "NaN" : "an infinity") +
+                                 " at row " + std::to_string(i) + ", column " + std::to_string(j));
   }
 }
 
