@@ -18,7 +18,7 @@ from stoop._checks import seed as checked_seed
 from stoop._config import as_config
 from stoop._errors import message
 from stoop._fit import WHERE, FitOptions
-from stoop._measuring import Measuring
+from stoop._inspection import Inspecting
 from stoop._settings import checked_decay, checked_limit, checked_penalties, checked_precision, warn_of_last_activation
 from stoop._weights import split_off
 from stoop.history import History
@@ -29,7 +29,7 @@ from stoop.optimizers import Adam, Optimizer
 _DEFAULT_OPTIMIZER = Adam(learning_rate=1e-3)
 
 
-class Trainer(Measuring):
+class Trainer(Inspecting):
     """Trains one model.
 
     `learning_rate`, `l1`, `l2`, `clip_norm` and `clip_value` can be set as attributes and hold from the next `step`, or
