@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _WINDOWS = 25  # in the range: a smoothed loss takes in this part of the steps to either side
-_DEVIATIONS = 4.0  # by which a fall must exceed that of chance
+_DEVIATIONS = 6.0  # by which a fall must exceed that of chance: the range of some twenty means is four of them
 _FEWEST = 10  # losses, below which a slope says nothing
 
 
