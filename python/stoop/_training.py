@@ -19,7 +19,7 @@ from stoop.schedules import python_rates
 
 _METRICS = ("accuracy",)
 # These change nothing, so that labels of a model that was never trained may be taken for its classes to be.
-_GUESSING = ("Trainer.loss_and_grad", "Trainer.hessian_vector_product", "critical_point")
+_GUESSING = ("Trainer.loss_and_grad", "Trainer.hessian_vector_product", "Trainer.profile", "critical_point")
 
 
 class Training(Settings):
