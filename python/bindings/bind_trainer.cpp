@@ -13,6 +13,7 @@
 #include <pybind11/stl.h>
 
 #include <stoop/diagnose.hpp>
+#include <stoop/profile.hpp>
 #include <stoop/trainer.hpp>
 
 #include "bindings.hpp"
@@ -152,6 +153,28 @@ py::dict critical_point(const py::object& object, const py::array& x, const py::
   return dict;
 }
 
+// The steps as tuples (name, seconds, flops, bytes).
+template <class T>
+py::dict profile(const py::object& object, const py::array& x, const py::array& y, Index batch_size) {
+  auto& self = object.cast<TrainerHandle<T>&>();
+  const Exclusive exclusive = self.enter();
+  const InputView input = input_view("Trainer.profile", x);
+  const Pin pin(x);
+  const TargetsView<T> targets("Trainer.profile", y);
+  const Profile profile = without_gil([&](const KeepGoing& keep_going) {
+    return stoop::profile(self.trainer, input, targets.get(), batch_size, keep_going);
+  });
+  py::list steps;
+  for (const StepTime& step : profile.steps) {
+    steps.append(py::make_tuple(step.name, step.seconds, step.flops, step.bytes));
+  }
+  py::dict dict;
+  dict["steps"] = steps;
+  dict["seconds"] = profile.seconds;
+  dict["threads"] = profile.threads;
+  return dict;
+}
+
 template <class T>
 py::dict evaluate(const py::object& object, const py::array& x, const py::array& y, const Weights<T>& weights) {
   auto& self = object.cast<TrainerHandle<T>&>();
@@ -215,6 +238,7 @@ void bind_trainer_of(py::module_& m, const char* name) {
       .def("loss_and_grad", &loss_and_grad<T>, x, y, weights, py::arg("training"), py::arg("dropout"))
       .def("hessian_vector_product", &hessian_vector_product<T>, x, y, weights, py::arg("direction").noconvert())
       .def("critical_point", &critical_point<T>, x, y, weights)
+      .def("profile", &profile<T>, x, y, py::arg("batch_size"))
       .def("evaluate", &evaluate<T>, x, y, weights)
       .def("ema_parameters", &ema_parameters<T>)
       .def("swap_ema", &swap_ema<T>)

@@ -87,6 +87,9 @@ class _Trainer(Generic[F]):  # RuntimeError when entered again while it runs
         training: bool,
         dropout: bool,
     ) -> dict[str, npt.NDArray[F]]: ...
+    def profile(
+        self, x: Samples, y: npt.NDArray[F] | Classes, batch_size: int
+    ) -> dict[str, Any]: ...  # "steps": (name, seconds, flops, bytes); "seconds" of a batch; "threads"
     def evaluate(
         self, x: Samples, y: npt.NDArray[F] | Classes, weights: npt.NDArray[F] | None = None
     ) -> dict[str, float]: ...  # loss, accuracy (NaN where the loss has none)

@@ -20,7 +20,7 @@ from stoop.metrics._resolve import Metric
 from stoop.schedules import python_rates
 
 # These change nothing, so that labels of a model that was never trained may be taken for its classes to be.
-_GUESSING = ("Trainer.loss_and_grad", "Trainer.hessian_vector_product", "critical_point")
+_GUESSING = ("Trainer.loss_and_grad", "Trainer.hessian_vector_product", "Trainer.profile", "critical_point")
 
 
 class Training(Settings):

@@ -21,6 +21,7 @@ from stoop._checks import seed as checked_seed
 from stoop._config import as_config
 from stoop._errors import message
 from stoop._fit import WHERE, FitOptions
+from stoop._inspection import Inspecting
 from stoop._loop import FitLoop, checked_callbacks
 from stoop._pieces import InPieces
 from stoop._saving import Checkpointing
@@ -35,7 +36,7 @@ from stoop.optimizers import Adam, Optimizer
 _DEFAULT_OPTIMIZER = Adam(learning_rate=1e-3)
 
 
-class Trainer(InPieces, Checkpointing):
+class Trainer(InPieces, Inspecting, Checkpointing):
     """Trains one model.
 
     `learning_rate`, `l1`, `l2`, `clip_norm` and `clip_value` can be set as attributes and hold from the next `step`, or

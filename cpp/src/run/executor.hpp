@@ -14,6 +14,7 @@
 #include "../team/poller.hpp"
 #include "cursor.hpp"
 #include "live_state.hpp"
+#include "step_clock.hpp"
 
 namespace stoop {
 
@@ -47,6 +48,7 @@ struct TrainingRun : StateView<T> {
   // runs it is asked between updates.
   bool stops_within = false;
   ReadAhead* read_ahead = nullptr;  // of an x that is mapped
+  StepClock* clock = nullptr;       // measures the steps of the plan
 
   // ---- PlanKind::pieces; strides are written out ----
   Pass pass = Pass::all;
