@@ -13,6 +13,7 @@ pybind11_add_module(_core MODULE NO_EXTRAS
   python/bindings/bind_pieces.cpp
   python/bindings/bind_runtime.cpp
   python/bindings/bind_specs.cpp
+  python/bindings/bind_checkpoint.cpp
   python/bindings/bind_trainer.cpp
 )
 target_include_directories(_core PRIVATE python/bindings)

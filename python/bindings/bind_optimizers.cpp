@@ -24,18 +24,18 @@ namespace {
 
 template <class T>
 struct UpdaterHandle {
-  UpdaterHandle(const std::string& config, const PythonRates& rates)
-      : updater(optimizer_from_json(config, functions_of(rates))) {}
+  UpdaterHandle(const std::string& config, const PythonRates& rates, std::string_view where)
+      : updater(optimizer_from_json(config, functions_of(rates)), where) {}
 
   ParameterUpdater<T> updater;
-  std::atomic_flag busy;
+  Gate gate;
 };
 
 template <class T>
 void update(const py::object& object, std::vector<Array<T>> parameters, const std::vector<Array<T>>& gradients,
             std::string_view where) {
   auto& self = object.cast<UpdaterHandle<T>&>();
-  const Exclusive exclusive(self.busy, where, "this optimizer is already updating these arrays",
+  const Exclusive exclusive(self.gate, where, "this optimizer is already updating these arrays",
                             "use arrays of their own for each thread");
   std::vector<std::span<T>> targets;
   std::vector<std::span<const T>> sources;
@@ -45,12 +45,12 @@ void update(const py::object& object, std::vector<Array<T>> parameters, const st
   for (const Array<T>& array : parameters) pins.emplace_back(array);
   for (const Array<T>& array : gradients) pins.emplace_back(array);
   const ReleasedGil released;
-  self.updater.step(targets, sources);
+  self.updater.step(targets, sources, where);
 }
 
 template <class T>
 py::tuple state(UpdaterHandle<T>& self) {
-  const Exclusive exclusive(self.busy, "optimizer", "this optimizer is updating arrays", "copy it between updates");
+  const Exclusive exclusive(self.gate, "optimizer", "this optimizer is updating arrays", "copy it between updates");
   const UpdaterState<T> state = self.updater.state();
   py::list all;
   for (const auto& arrays : state.arrays) {
@@ -63,21 +63,21 @@ py::tuple state(UpdaterHandle<T>& self) {
 
 template <class T>
 void set_state(UpdaterHandle<T>& self, const std::vector<std::vector<Array<T>>>& arrays, std::vector<Index> sizes,
-               Index steps) {
-  const Exclusive exclusive(self.busy, "optimizer", "this optimizer is updating arrays",
-                            "load the state between updates");
+               Index steps, std::string_view where) {
+  const Exclusive exclusive(self.gate, where, "this optimizer is updating arrays", "load the state between updates");
   UpdaterState<T> state{{}, std::move(sizes), steps};
   for (const std::vector<Array<T>>& of_state : arrays) state.arrays.push_back(copied(of_state));
-  self.updater.set_state(state);
+  self.updater.set_state(state, where);
 }
 
 template <class T>
 void bind_updater_of(py::module_& m, const char* name) {
   py::class_<UpdaterHandle<T>>(m, name)
-      .def(py::init<const std::string&, const PythonRates&>(), py::arg("config"), py::arg("rates"))
+      .def(py::init<const std::string&, const PythonRates&, std::string_view>(), py::arg("config"), py::arg("rates"),
+           py::arg("where"))
       .def("step", &update<T>, py::arg("parameters").noconvert(), py::arg("gradients").noconvert(), py::arg("where"))
       .def("state", &state<T>)
-      .def("set_state", &set_state<T>, py::arg("arrays"), py::arg("sizes"), py::arg("steps"))
+      .def("set_state", &set_state<T>, py::arg("arrays"), py::arg("sizes"), py::arg("steps"), py::arg("where"))
       .def_property_readonly("steps", [](const UpdaterHandle<T>& self) { return self.updater.steps(); });
 }
 
@@ -107,6 +107,12 @@ Array<double> schedule_rates(const std::string& schedule, const PythonRates& rat
   return values;
 }
 
+void check_optimizer(const std::string& config) { validate(optimizer_from_json(config)); }
+
+void check_schedule(const std::string& schedule, const PythonRates& rates) {
+  validate(learning_rate_from_json(schedule, functions_of(rates)));
+}
+
 Array<double> average(const Array<double>& x, double beta, bool bias_correction) {
   const MatrixView<const double> input = matrix_view("ewa", x);
   Array<double> out({input.rows, input.cols});
@@ -123,6 +129,8 @@ void bind_optimizers(py::module_& m) {
   bind_updater_of<double>(m, "ParameterUpdaterFloat64");
   m.def("minimize", &minimize_point, py::arg("config"), py::arg("rates"), py::arg("point").noconvert(), py::arg("cost"),
         py::arg("steps"));
+  m.def("check_optimizer", &check_optimizer, py::arg("config"));
+  m.def("check_schedule", &check_schedule, py::arg("schedule"), py::arg("rates"));
   m.def("schedule_rates", &schedule_rates, py::arg("schedule"), py::arg("rates"), py::arg("first"), py::arg("count"));
   m.def("ewa", &average, py::arg("x").noconvert(), py::arg("beta"), py::arg("bias_correction"));
 }

@@ -87,6 +87,7 @@ py::dict spec_of_op() {
   for_each_field<Op>([&](const auto& field) { fields[field.key] = spec_of_field(field); });
   out["class"] = Spec<Op>::kClass;
   out["fields"] = fields;
+  out["has_rules"] = kHasRules<Op>;
   return out;
 }
 
@@ -123,16 +124,27 @@ py::dict loss_specs() {
   for_each_alternative<Loss>([&]<class Op>(TypeOf<Op>) {
     auto spec = out[Spec<Op>::kName].template cast<py::dict>();
     spec["takes_classes"] = Spec<Op>::kTakesClasses;
-    spec["takes_labels"] = Spec<Op>::kTargets == TargetValues::probabilities;
+    spec["takes_labels"] = takes_labels(kind_of<Op>());
     spec["has_accuracy"] = Spec<Op>::kHasAccuracy;
-    spec["outputs_per_target"] = Spec<Op>::kOutputsPerTarget;
+    spec["outputs_per_target"] = Spec<Op>::kColumns.per_target;
+  });
+  return out;
+}
+
+// Adds the range of the outputs, where a loss of logits needs to know it.
+py::dict activation_specs() {
+  py::dict out = specs_of<Activation>();
+  for_each_alternative<Activation>([&]<class Op>(TypeOf<Op>) {
+    constexpr Bounds kOutputs = Spec<Op>::kOutputs;
+    const bool is_limited = std::isfinite(kOutputs.low) || std::isfinite(kOutputs.high);
+    out[Spec<Op>::kName]["outputs"] = is_limited ? py::object(bounds_of(kOutputs)) : py::none();
   });
   return out;
 }
 
 py::dict specs() {
   py::dict out;
-  out["activations"] = specs_of<Activation>();
+  out["activations"] = activation_specs();
   out["losses"] = loss_specs();
   out["layers"] = specs_of<Layer>();
   out["optimizers"] = specs_of<Optimizer>();

@@ -13,6 +13,7 @@
 #include <pybind11/stl.h>
 
 #include <stoop/diagnose.hpp>
+#include <stoop/profile.hpp>
 #include <stoop/trainer.hpp>
 
 #include "bindings.hpp"
@@ -33,15 +34,16 @@ constexpr const char* kValidation = "Trainer.fit, validation_data";
 template <class T>
 using Validation = std::optional<std::tuple<py::array, py::array, Weights<T>>>;
 
+// Returns why the fit ended.
 template <class T>
-void fit(const py::object& object, const py::array& x, const py::array& y, const Weights<T>& weights,
+std::string fit(const py::object& object, const py::array& x, const py::array& y, const Weights<T>& weights,
          const Validation<T>& validation, const py::object& options) {
   auto& self = object.cast<TrainerHandle<T>&>();
   const Exclusive exclusive = self.enter();
   const InputView input = input_view("Trainer.fit", x);
   const Pin pin(x);
   const TargetsView<T> targets("Trainer.fit", y, weights);
-  FitCall<T> call(options);
+  FitCall<T> call(self, options);
   std::optional<TargetsView<T>> validation_targets;
   std::optional<Pin> validation_pin;
   if (validation) {
@@ -57,6 +59,7 @@ void fit(const py::object& object, const py::array& x, const py::array& y, const
   } catch (const Interrupted&) {  // while the data were checked; what came in is kept
   }
   call.rethrow();
+  return std::string(name_of(self.trainer.history().stop_reason));
 }
 
 // Whether a batch needs neither conversion nor any check but those of the core.
@@ -150,6 +153,28 @@ py::dict critical_point(const py::object& object, const py::array& x, const py::
   return dict;
 }
 
+// The steps as tuples (name, seconds, flops, bytes).
+template <class T>
+py::dict profile(const py::object& object, const py::array& x, const py::array& y, Index batch_size) {
+  auto& self = object.cast<TrainerHandle<T>&>();
+  const Exclusive exclusive = self.enter();
+  const InputView input = input_view("Trainer.profile", x);
+  const Pin pin(x);
+  const TargetsView<T> targets("Trainer.profile", y);
+  const Profile profile = without_gil([&](const KeepGoing& keep_going) {
+    return stoop::profile(self.trainer, input, targets.get(), batch_size, keep_going);
+  });
+  py::list steps;
+  for (const StepTime& step : profile.steps) {
+    steps.append(py::make_tuple(step.name, step.seconds, step.flops, step.bytes));
+  }
+  py::dict dict;
+  dict["steps"] = steps;
+  dict["seconds"] = profile.seconds;
+  dict["threads"] = profile.threads;
+  return dict;
+}
+
 template <class T>
 py::dict evaluate(const py::object& object, const py::array& x, const py::array& y, const Weights<T>& weights) {
   auto& self = object.cast<TrainerHandle<T>&>();
@@ -197,43 +222,14 @@ void set_clipping(TrainerHandle<T>& self, std::optional<double> norm, std::optio
   self.trainer.set_clipping(norm, value);
 }
 
-// What is not in the model: its parameters and buffers are carried with it.
-template <class T>
-py::dict state(TrainerHandle<T>& self) {
-  const Exclusive exclusive = self.enter();
-  const TrainingState<T> state = self.trainer.state();
-  py::list arrays;
-  for (const std::vector<T>& array : state.optimizer) arrays.append(copied(array));
-  py::dict dict;
-  dict["optimizer"] = arrays;
-  dict["average"] = copied(state.average);
-  dict["swapped"] = state.swapped;
-  dict["epoch"] = state.epoch;
-  dict["steps"] = state.steps;
-  return dict;
-}
-
-template <class T>
-void set_state(TrainerHandle<T>& self, const std::vector<Array<T>>& optimizer, const Array<T>& average, bool swapped,
-               Index epoch, Index steps) {
-  const Exclusive exclusive = self.enter();
-  TrainingState<T> state = self.trainer.state();
-  state.optimizer = copied(optimizer);
-  state.average = copied(average);
-  state.swapped = swapped;
-  state.epoch = epoch;
-  state.steps = steps;
-  self.trainer.set_state(state);
-}
-
 template <class T>
 void bind_trainer_of(py::module_& m, const char* name) {
   using Handle = TrainerHandle<T>;
   const auto x = py::arg("x").noconvert();
   const auto y = py::arg("y").noconvert();
   const auto weights = py::arg("weights").noconvert() = py::none();
-  py::class_<Handle> trainer(m, name);
-  trainer
+  py::class_<Handle> handle(m, name);
+  handle
       .def(py::init<Model<T>&, std::string_view, const PythonRates&>(), py::arg("model"), py::arg("config"),
            py::arg("rates"), py::keep_alive<1, 2>())
       .def("fit", &fit<T>, x, y, py::arg("weights").noconvert(), py::arg("validation").noconvert(), py::arg("options"))
@@ -242,19 +238,18 @@ void bind_trainer_of(py::module_& m, const char* name) {
       .def("loss_and_grad", &loss_and_grad<T>, x, y, weights, py::arg("training"), py::arg("dropout"))
       .def("hessian_vector_product", &hessian_vector_product<T>, x, y, weights, py::arg("direction").noconvert())
       .def("critical_point", &critical_point<T>, x, y, weights)
+      .def("profile", &profile<T>, x, y, py::arg("batch_size"))
       .def("evaluate", &evaluate<T>, x, y, weights)
       .def("ema_parameters", &ema_parameters<T>)
       .def("swap_ema", &swap_ema<T>)
       .def("set_learning_rate", &set_learning_rate<T>, py::arg("rate"), py::arg("rates"))
       .def("set_penalties", &set_penalties<T>, py::arg("l1"), py::arg("l2"))
       .def("set_clipping", &set_clipping<T>, py::arg("norm"), py::arg("value"))
-      .def("state", &state<T>)
-      .def("set_state", &set_state<T>, py::arg("optimizer"), py::arg("average"), py::arg("swapped"), py::arg("epoch"),
-           py::arg("steps"))
       .def_property_readonly("epoch", [](const Handle& self) { return self.trainer.epoch(); })
       .def_property_readonly("steps", [](const Handle& self) { return self.trainer.steps(); })
       .def("config", [](const Handle& self) { return to_json(self.trainer.config()); });
-  bind_pieces<T>(trainer);
+  bind_checkpoints<T>(handle);
+  bind_pieces<T>(handle);
 }
 
 }  // namespace

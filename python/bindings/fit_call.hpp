@@ -3,15 +3,19 @@
 #pragma once
 
 #include <array>
+#include <filesystem>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include <pybind11/pybind11.h>
+#include <pybind11/stl/filesystem.h>
 
 #include <stoop/trainer.hpp>
 
+#include "checkpoint_view.hpp"
 #include "gil.hpp"
+#include "trainer_handle.hpp"
 
 namespace stoop::python {
 
@@ -38,23 +42,40 @@ inline void add_row(const py::dict& record, const History& history) {
   }
 }
 
+// The functions of a fit, which call the object `loop` of the options (stoop._loop.FitLoop) and let signals in.
 template <class T>
 class FitCall {
  public:
-  explicit FitCall(const py::object& given)
-      : record_(given.attr("history").attr("_record")()), table_(given.attr("table")) {
+  FitCall(TrainerHandle<T>& handle, const py::object& given)
+      : handle_(handle), record_(given.attr("history").attr("_record")()), loop_(given.attr("loop")) {
     options.epochs = given.attr("epochs").cast<Index>();
     options.batch_size = given.attr("batch_size").cast<Index>();
     options.shuffle = given.attr("shuffle").cast<bool>();
     options.last_batch = last_batch_from_name(given.attr("last_batch").cast<std::string>(), "Trainer.fit");
-    options.history = &history_;
+    options.validation_freq = given.attr("validation_freq").cast<Index>();
+    options.max_seconds = given.attr("max_seconds").cast<double>();
+    options.rollback = given.attr("rollback").cast<bool>();
+    if (const py::object path = given.attr("resume"); !path.is_none()) {
+      options.resume = path.cast<std::filesystem::path>();
+    }
+    options.on_begin = [this](const Checkpoint<T>* resumed) { return begin(resumed); };
     options.on_epoch = [this](const EpochResult&) { return epoch(); };
-    options.on_progress = [this](const Progress& now) {
-      return ask([&] {
-        if (!table_.is_none()) call_python(table_.attr("update"), now.epoch, now.samples_done, now.samples);
+    options.on_progress = [this](const Progress& now) { return progress(now); };
+    options.keep_going = [this] { return ask([] { return true; }); };
+    if (!given.attr("calls_steps").cast<bool>()) return;
+    options.next_steps = [this] {
+      Index updates = 0;
+      ask([&] {
+        updates = call_python(loop_.attr("next_steps")).template cast<Index>();
+        return true;
+      });
+      return updates;
+    };
+    options.on_steps = [this](const StepsResult& now) {
+      return ask_as_guest([&] {
+        return call_python(loop_.attr("steps"), now.epoch, now.steps, now.loss_sum, now.weight_sum, now.learning_rate);
       });
     };
-    options.keep_going = [this] { return ask([] {}); };
   }
   FitCall(const FitCall&) = delete;
   FitCall& operator=(const FitCall&) = delete;
@@ -65,31 +86,51 @@ class FitCall {
   FitOptions<T> options;
 
  private:
+  bool begin(const Checkpoint<T>* resumed) {
+    return ask_as_guest([&] {
+      if (resumed == nullptr) return call_python(loop_.attr("begin"), py::none(), py::none());
+      return call_python(loop_.attr("begin"), resumed->extras.text, arrays_of(resumed->extras));
+    });
+  }
+
   // A row is added whatever has come in meanwhile, and not by Python code: a signal interrupts that anywhere, and the lists
   // would not be of one length.
   bool epoch() {
     guarded_.even_after([this] {
-      add_row(record_, history_);
+      add_row(record_, handle_.trainer.history());
       return true;
     });
-    return ask([this] {
-      if (!table_.is_none()) call_python(table_.attr("row"));
-    });
+    return ask_as_guest([this] { return call_python(loop_.attr("epoch")); });
   }
 
-  // Lets signals in, then calls into Python. False once something was raised.
+  Next progress(const Progress& now) {
+    int next = 2;
+    ask([&] {
+      next = call_python(loop_.attr("progress"), now.epoch, now.samples_done, now.samples).template cast<int>();
+      return true;
+    });
+    return next == 0 ? Next::go_on : next == 1 ? Next::look : Next::stop;
+  }
+
+  // Lets signals in, then calls into Python, whose answer is a bool. False once something was raised.
   template <class Call>
   bool ask(const Call& call) {
     return guarded_([&call] {
       check_signals();
-      call();
-      return true;
+      return call();
     });
   }
 
-  History history_;
+  // The same for functions that may call this trainer.
+  template <class Call>
+  bool ask_as_guest(const Call& call) {
+    const AsGuest guest(handle_.gate);
+    return ask([&call] { return call().template cast<bool>(); });
+  }
+
+  TrainerHandle<T>& handle_;
   py::dict record_;  // by name of a column: the list that gets its values
-  py::object table_;
+  py::object loop_;
   GuardedCalls guarded_;
 };
 

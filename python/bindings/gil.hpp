@@ -103,21 +103,49 @@ pybind11::object call_python(const pybind11::handle& function, Arguments&&... ar
   return pybind11::reinterpret_steal<pybind11::object>(result);
 }
 
-// While the GIL is free, another thread or a callback could enter the same object, and both would share its memory. `busy`
-// is set while a call is in the object. A second call raises RuntimeError, with a message of these parts.
+// Knows whether a call is in an object, and which thread may call the object from within that call, if any.
+struct Gate {
+  std::atomic_flag busy;
+  std::atomic<std::thread::id> guest{};
+};
+
+// While the GIL is free, another thread or a callback could enter the same object, and both would share its memory. While a
+// call is in the object, a second call raises RuntimeError, with a message of these parts; but a guest may enter.
 class Exclusive {
  public:
-  Exclusive(std::atomic_flag& busy, std::string_view where, std::string_view given, std::string_view hint)
-      : busy_(busy) {
-    if (!busy_.test_and_set(std::memory_order_acquire)) return;
+  Exclusive(Gate& gate, std::string_view where, std::string_view given, std::string_view hint) : gate_(gate) {
+    const std::thread::id own = std::this_thread::get_id();
+    is_guest_ = gate.guest.load(std::memory_order_acquire) == own;
+    if (is_guest_) gate.guest.store({}, std::memory_order_relaxed);  // one call at a time here as well
+    if (is_guest_ || !gate.busy.test_and_set(std::memory_order_acquire)) return;
     throw std::runtime_error(format_error(where, given, "expected one call at a time", hint));
   }
-  ~Exclusive() { busy_.clear(std::memory_order_release); }
+  ~Exclusive() {
+    if (is_guest_) {
+      gate_.guest.store(std::this_thread::get_id(), std::memory_order_release);
+    } else {
+      gate_.busy.clear(std::memory_order_release);
+    }
+  }
   Exclusive(const Exclusive&) = delete;
   Exclusive& operator=(const Exclusive&) = delete;
 
  private:
-  std::atomic_flag& busy_;
+  Gate& gate_;
+  bool is_guest_ = false;
+};
+
+// As long as this object lives, this thread is a guest of an object that it is in.
+class AsGuest {
+ public:
+  explicit AsGuest(Gate& gate) : gate_(gate), before_(gate.guest.exchange(std::this_thread::get_id())) {}
+  ~AsGuest() { gate_.guest.store(before_); }
+  AsGuest(const AsGuest&) = delete;
+  AsGuest& operator=(const AsGuest&) = delete;
+
+ private:
+  Gate& gate_;
+  const std::thread::id before_;
 };
 
 // Runs the handlers of signals that have arrived, as the interpreter does between two statements: Ctrl-C raises.

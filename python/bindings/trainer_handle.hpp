@@ -1,7 +1,6 @@
-// A Trainer as Python holds it: entered by one thread at a time.
+// A trainer as Python holds it, for the files that bind parts of it.
 #pragma once
 
-#include <atomic>
 #include <string_view>
 
 #include <pybind11/pybind11.h>
@@ -19,12 +18,16 @@ struct TrainerHandle {
   TrainerHandle(Model<T>& trained, std::string_view config, const PythonRates& rates)
       : model(trained), trainer(trained, trainer_config_from_json(config, functions_of(rates))) {}
 
-  Exclusive enter() { return {busy, "Trainer", "this trainer is already running", "use one Trainer per thread"}; }
+  Exclusive enter() { return {gate, "Trainer", "this trainer is already running", "use one Trainer per thread"}; }
 
   Model<T>& model;
   Trainer<T> trainer;
-  std::atomic_flag busy;
+  Gate gate;
 };
+
+// Adds the calls that save and load to the class: bind_checkpoint.cpp.
+template <class T>
+void bind_checkpoints(pybind11::class_<TrainerHandle<T>>& handle);
 
 // Adds the pieces of an update to the class of trainers. They are bound in bind_pieces.cpp.
 template <class T>

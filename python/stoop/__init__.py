@@ -12,7 +12,8 @@ except ImportError as error:
         "install it with `pip install .` in the source folder, and do not import from inside that folder."
     ) from error
 
-from stoop import activations, data, diagnose, initializers, layers, losses, metrics, optimizers, plotting, schedules
+from stoop import activations, callbacks, data, diagnose, initializers, layers, losses, metrics, optimizers, plotting, schedules
+from stoop._checkpoints import load_checkpoint
 from stoop._core import CheckpointError, NonFiniteLossError
 from stoop.activations import *  # noqa: F403
 from stoop.averages import ewa
@@ -40,6 +41,7 @@ __all__ = [
     "ParameterCheck",
     "Residual",
     "Trainer",
+    "callbacks",
     "clip_grad_norm",
     "data",
     "diagnose",
@@ -48,6 +50,7 @@ __all__ = [
     "gradcheck",
     "initializers",
     "layers",
+    "load_checkpoint",
     "load_model",
     "losses",
     "metrics",

@@ -53,6 +53,7 @@ class Config:
     """
 
     type_name: ClassVar[str]
+    _kinds: ClassVar[dict[str, Any]] = {}  # the base of each kind
     _kind: ClassVar[str]
     _known: ClassVar[dict[str, Any]]  # of the kind, by type_name
     _spec: ClassVar[dict[str, Any]]  # of this type
@@ -66,6 +67,7 @@ class Config:
             cls.__module__ = package  # where users import it from, and pickle looks for it: files may be split anew
         if kind:
             cls._kind, cls._known = kind, {}
+            Config._kinds[kind] = cls
         if "type_name" not in vars(cls):
             return
         cls._spec = SPECS[cls._kind][cls.type_name]
@@ -143,6 +145,23 @@ def as_config(kind: type[C], where: str, value: object) -> C:
         hint = f"give an object, {value.__name__}()"
     expected = f"expected a name or an object of {kind.__module__}"
     raise TypeError(message(where, f"{kind._kind} is {value!r}", expected, hint))
+
+
+def from_config(kind: type[C], config: Any) -> C:
+    """Return the object whose `to_config` is `config`, a name or a dict with "type"."""
+    if isinstance(config, str):
+        return class_named(kind, config)()
+    fields = {name: value for name, value in config.items() if name != "type"}
+    return class_named(kind, config["type"])(**{name: _built(value) for name, value in fields.items()})
+
+
+def _built(value: Any) -> Any:
+    """Return a field: what has a type is a schedule, the only kind that others hold."""
+    if isinstance(value, list):
+        return tuple(_built(element) for element in value)
+    if not isinstance(value, dict):
+        return value
+    return from_config(Config._kinds["schedule"], value)
 
 
 def plain(value: Any) -> Any:

@@ -17,8 +17,8 @@ Path = str | PathLike[str]
 # (n, input_dim), rows contiguous, read in place; a numpy.memmap page by page
 Samples = npt.NDArray[np.float32] | npt.NDArray[np.float64] | npt.NDArray[np.uint8]
 Classes = npt.NDArray[np.int32] | npt.NDArray[np.int64]  # (n)
-# A learning rate that Python gives: the function of t, what t counts, (steps, per) of each Warmup around it, innermost
-# first. The JSON holds a placeholder then.
+# For each schedule that holds no other: the Python function of t in its place and what t counts, or None. The JSON
+# holds a placeholder where there is a function.
 PythonRates = list[tuple[Callable[[int], float], str] | None]
 
 class NonFiniteLossError(ArithmeticError):
@@ -70,7 +70,7 @@ class _Trainer(Generic[F]):  # RuntimeError when entered again while it runs
         weights: npt.NDArray[F] | None,  # (n)
         validation: tuple[Samples, npt.NDArray[F] | Classes, npt.NDArray[F] | None] | None,
         options: FitOptions,  # whose history gets a row after each epoch
-    ) -> None: ...  # raises what a callback raised, or KeyboardInterrupt, after the running step
+    ) -> str: ...  # why it ended; raises what a callback raised, or KeyboardInterrupt, after the running step
     # Whether the methods below take them without a check or a conversion before.
     def takes(self, x: object, y: object) -> bool: ...
     def step(self, x: Samples, y: npt.NDArray[F] | Classes, weights: npt.NDArray[F] | None = None) -> float: ...
@@ -92,6 +92,9 @@ class _Trainer(Generic[F]):  # RuntimeError when entered again while it runs
         training: bool,
         dropout: bool,
     ) -> dict[str, npt.NDArray[F]]: ...
+    def profile(
+        self, x: Samples, y: npt.NDArray[F] | Classes, batch_size: int
+    ) -> dict[str, Any]: ...  # "steps": (name, seconds, flops, bytes); "seconds" of a batch; "threads"
     def evaluate(
         self, x: Samples, y: npt.NDArray[F] | Classes, weights: npt.NDArray[F] | None = None
     ) -> dict[str, float]: ...  # loss, accuracy (NaN where the loss has none)
@@ -128,9 +131,11 @@ class _Trainer(Generic[F]):  # RuntimeError when entered again while it runs
     def set_penalties(self, l1: float, l2: float) -> None: ...
     def set_clipping(self, norm: float | None, value: float | None) -> None: ...
     def state(self) -> dict[str, Any]: ...  # the arguments of set_state; parameters and buffers are the model's
-    def set_state(
-        self, optimizer: list[npt.NDArray[F]], average: npt.NDArray[F], swapped: bool, epoch: int, steps: int
-    ) -> None: ...
+    def set_state(self, **state: Any) -> None: ...  # pickles of earlier versions have neither place nor fit
+    def save_checkpoint(self, path: str, text: str, arrays: dict[str, Any]) -> None: ...
+    def load_checkpoint(self, path: str) -> tuple[str, dict[str, Any]]: ...  # text and arrays, as they were given
+    def history(self) -> dict[str, list[Any]]: ...  # the columns of the core
+    def settings(self) -> dict[str, Any]: ...  # those that can be set; a learning rate as JSON, None for a function
     @property
     def epoch(self) -> int: ...
     @property
@@ -143,9 +148,9 @@ class TrainerFloat64(_Trainer[np.float64]): ...
 def clip_grad_norm(trainers: list[Any], max_norm: float) -> float: ...  # of cores of trainers
 
 class _ParameterUpdater(Generic[F]):
-    def __init__(self, config: str, rates: PythonRates) -> None: ...  # JSON of the optimizer
+    def __init__(self, config: str, rates: PythonRates, where: str) -> None: ...  # JSON of the optimizer
     def state(self) -> tuple[list[list[npt.NDArray[F]]], list[int], int]: ...  # the arguments of set_state
-    def set_state(self, arrays: list[list[npt.NDArray[F]]], sizes: list[int], steps: int) -> None: ...
+    def set_state(self, arrays: list[list[npt.NDArray[F]]], sizes: list[int], steps: int, where: str) -> None: ...
     def step(
         self, parameters: list[npt.NDArray[F]], gradients: list[npt.NDArray[F]], where: str
     ) -> None: ...  # in place; row-major; RuntimeError while another thread is in it
@@ -163,10 +168,13 @@ def minimize(
     cost: Callable[[npt.NDArray[np.float64]], float],
     steps: int,
 ) -> list[float]: ...  # the cost before each
+def check_optimizer(config: str) -> None: ...  # JSON; rules between several fields
+def check_schedule(schedule: str, rates: PythonRates) -> None: ...
 def schedule_rates(schedule: str, rates: PythonRates, first: int, count: int) -> npt.NDArray[np.float64]: ...  # JSON
 def ewa(
     x: npt.NDArray[np.float64], beta: float, bias_correction: bool
 ) -> npt.NDArray[np.float64]: ...  # (n, columns), each column by itself
+def checkpoint_config(path: str) -> tuple[str, bool]: ...  # JSON; whether the learning rate is a function
 def load_model(path: Path) -> ModelFloat32 | ModelFloat64: ...  # GIL released
 
 MOST_NESTED_RESIDUALS: int

@@ -1,11 +1,13 @@
 """The part of a `stoop.Trainer` that measures and changes nothing: loss, gradient, curvature."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import numpy.typing as npt
 
 from stoop._checks import FloatArray, flag, like_parameters
 from stoop._training import Training
+from stoop.metrics import resolve
 
 
 class Measuring(Training):
@@ -91,25 +93,36 @@ class Measuring(Training):
         return self._core.hessian_vector_product(x, targets, weights, along, **mode)
 
     def evaluate(
-        self, X: npt.ArrayLike, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None
+        self,
+        X: npt.ArrayLike,
+        y: npt.ArrayLike,
+        sample_weight: npt.ArrayLike | None = None,
+        metrics: str | Callable[..., Any] | Iterable[str | Callable[..., Any]] = ("accuracy",),
     ) -> dict[str, float]:
         """Return ``{"loss": ..., "accuracy": ...}`` in inference mode; accuracy for losses of classes only.
 
         The loss is the weighted mean with regularisation; accuracy, the share of samples (for labels by column: of
-        labels) predicted right, counts all samples alike.
+        labels) predicted right, counts all samples alike. Other metrics weigh the samples as the loss does.
 
         Parameters
         ----------
         X, y, sample_weight : array_like
             As in `fit`.
+        metrics : str, callable, or iterable of these, default ("accuracy",)
+            What is measured beside the loss, see `stoop.metrics`: names, or functions ``(y_true, outputs) -> float``
+            of the targets and the outputs of the last layer, recorded under their ``__name__``.
 
         Raises
         ------
         ValueError, TypeError
-            For data that cannot be used.
+            For data that cannot be used, an unknown metric (the nearest is suggested) or one that does not fit the
+            loss.
         """
-        x, targets, weights = self._batch("Trainer.evaluate", X, y, sample_weight)
-        values = self._core.evaluate(x, targets, weights)
-        if not self._has_accuracy:
-            del values["accuracy"]
-        return values
+        where = "Trainer.evaluate"
+        measured = resolve(metrics, self._loss, self._model.output_dim, where)
+        x, targets, weights = self._batch(where, X, y, sample_weight)
+        found = self._core.evaluate(x, targets, weights)
+        if any(metric.needs_outputs for metric in measured):
+            outputs = self._model.predict(x)
+            found |= {metric.name: metric(targets, outputs, weights) for metric in measured if metric.needs_outputs}
+        return {name: found[name] for name in ("loss", *(metric.name for metric in measured))}

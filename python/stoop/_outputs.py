@@ -77,7 +77,10 @@ class OutputMeaning(Guarded):
         ValueError, TypeError
             As `predict`, and for an output of "identity": values are no classes.
         """
-        output = self._output_for("Model.predict_classes")
+        return self._classes_of("Model.predict_classes", X)
+
+    def _classes_of(self, where: str, X: npt.ArrayLike) -> npt.NDArray[np.int64]:
+        output = self._output_for(where)
         outputs: npt.NDArray[Any] = self.predict(X)
         if output == "softmax":
             return np.asarray(outputs.argmax(axis=1), np.int64)
@@ -94,13 +97,14 @@ class OutputMeaning(Guarded):
         ValueError, TypeError
             As `predict_classes`, and for names of labels that do not exclude each other.
         """
-        indices = self.predict_classes(X)
+        where = "Model.predict_labels"
+        indices = self._classes_of(where, X)
         if self._classes is None:
             return indices
         if indices.ndim == 2:
             given = f"{indices.shape[1]} labels that do not exclude each other"
             hint = "use predict_classes: a column of 0 and 1 for each of model.classes"
-            raise ValueError(message("Model.predict_labels", given, "expected one class per sample", hint))
+            raise ValueError(message(where, given, "expected one class per sample", hint))
         return self._classes[indices]
 
     def _output_for(self, where: str) -> str:

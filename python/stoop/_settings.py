@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from stoop._attributes import Guarded
 from stoop._checks import BELOW_ONE, NOT_NEGATIVE, POSITIVE, real
-from stoop._config import plain
-from stoop._errors import message, warn
-from stoop.activations import Activation, Identity
+from stoop._config import SPECS, bounds_of, plain
+from stoop._errors import message, refuse_name, warn
+from stoop.activations import Identity
 from stoop.layers import Dense, Dropout, Layer
 from stoop.losses import Loss
 from stoop.optimizers import Optimizer
@@ -18,6 +18,8 @@ from stoop.schedules import as_learning_rate, python_rates
 
 if TYPE_CHECKING:
     from stoop import _core
+    from stoop._loop import FitLoop
+    from stoop.history import History
     from stoop.model import Model
 
 _OF_FIT = ("epochs", "batch_size", "shuffle", "verbose", "metrics", "class_weight", "sample_weight", "last_batch")
@@ -41,6 +43,8 @@ class Settings(Guarded):
     _optimizer: Optimizer
     _config: dict[str, Any]
     _core: _core._Trainer[Any]
+    _history: History
+    _loop: FitLoop | None
 
     @property
     def model(self) -> Model:
@@ -74,6 +78,7 @@ class Settings(Guarded):
         optimizer = replace(self._optimizer, learning_rate=rate)  # type: ignore[type-var]
         self._core.set_learning_rate(json.dumps(plain(rate)), python_rates(rate))
         self._optimizer = optimizer
+        self._note("learning_rate", plain(rate))
 
     @property
     def l1(self) -> float:
@@ -83,6 +88,7 @@ class Settings(Guarded):
     @l1.setter
     def l1(self, value: float) -> None:
         self._set_penalties(l1=value, l2=self.l2)
+        self._note("l1", self.l1)
 
     @property
     def l2(self) -> float:
@@ -92,6 +98,7 @@ class Settings(Guarded):
     @l2.setter
     def l2(self, value: float) -> None:
         self._set_penalties(l1=self.l1, l2=value)
+        self._note("l2", self.l2)
 
     @property
     def clip_norm(self) -> float | None:
@@ -102,6 +109,7 @@ class Settings(Guarded):
     @clip_norm.setter
     def clip_norm(self, value: float | None) -> None:
         self._set_clipping(clip_norm=value, clip_value=self.clip_value)
+        self._note("clip_norm", self.clip_norm)
 
     @property
     def clip_value(self) -> float | None:
@@ -112,6 +120,7 @@ class Settings(Guarded):
     @clip_value.setter
     def clip_value(self, value: float | None) -> None:
         self._set_clipping(clip_norm=self.clip_norm, clip_value=value)
+        self._note("clip_value", self.clip_value)
 
     @property
     def accumulate(self) -> int:
@@ -144,6 +153,49 @@ class Settings(Guarded):
     def seed(self) -> int:
         """Seed of the shuffling and of dropout."""
         return int(self._config["seed"])
+
+    def set(self, **settings: Any) -> None:
+        """Set several of `learning_rate`, `l1`, `l2`, `clip_norm` and `clip_value`, all of them or, on an error, none.
+
+        They hold from the next update on, also within a fit, from a callback. The history of a fit keeps what was set
+        in it, `History.changes`.
+
+        Parameters
+        ----------
+        learning_rate : float or schedule, optional
+        l1, l2 : float, optional
+        clip_norm, clip_value : float or None, optional
+            As for `Trainer`.
+
+        Raises
+        ------
+        ValueError, TypeError
+            For another name, or a value that `Trainer` would refuse.
+        """
+        for name in settings:
+            if name not in self._settable:
+                refuse_name("Trainer.set", "setting", name, self._settable)
+        before = {name: getattr(self, name) for name in settings}
+        noted = len(self._changes)
+        done: list[str] = []
+        try:
+            for name, value in settings.items():
+                setattr(self, name, value)
+                done.append(name)
+        except (ValueError, TypeError):
+            for name in done:
+                setattr(self, name, before[name])
+            del self._changes[noted:]
+            raise
+
+    def _note(self, name: str, value: Any) -> None:
+        """Keep a change in the history of the fit that runs."""
+        if self._loop is not None and self._loop.is_running:
+            self._changes.append({"epoch": self._core.epoch + 1, "step": self._core.steps, name: value})
+
+    @property
+    def _changes(self) -> list[dict[str, Any]]:
+        return self._history.changes
 
     def _set_penalties(self, l1: float, l2: float) -> None:
         new = checked_penalties(l1, l2)
@@ -189,17 +241,11 @@ def warn_of_last_activation(layers: tuple[Layer, ...], loss: Loss) -> None:
         return
     last = next((layer for layer in reversed(layers) if not isinstance(layer, Dropout | Identity)), None)
     activation = last.activation if isinstance(last, Dense) else last
-    name = activation if isinstance(activation, str) else getattr(activation, "type_name", None)
-    if not isinstance(activation, str | Activation) or name not in _BOUNDED:
+    name = activation if isinstance(activation, str) else getattr(activation, "type_name", "")
+    outputs = SPECS["activation"].get(name, {}).get("outputs")
+    if outputs is None:
         return
-    given = f"the last layer is a {name} and {loss.type_name} takes logits, {_BOUNDED[name]}"
-    warn(message("Trainer", given, "expected outputs of any sign and size", "leave the activation out"))
-
-
-_BOUNDED = {
-    "sigmoid": "to which it applies the sigmoid or softmax itself: twice is slow to learn and never sure",
-    "tanh": "which this keeps within -1 and 1: no class becomes nearly certain",
-    "relu": "which this keeps from being negative: units at 0 do not learn",
-    "relu6": "which this keeps within 0 and 6: units at 0 do not learn",
-    "softplus": "which this keeps from being negative",
-}
+    limits = bounds_of(outputs)
+    given = f"the last layer is a {name}, which keeps the outputs within {limits.low:g} and {limits.high:g}"
+    expected = f"expected plain outputs such as logits, of any sign and size, for {loss.type_name}"
+    warn(message("Trainer", given, expected, "leave the activation out"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,15 +11,16 @@ import numpy.typing as npt
 
 from stoop import _core
 from stoop._checks import features, sample_weights
-from stoop._errors import message, refuse_name
+from stoop._errors import message
 from stoop._labels import TargetReader
+from stoop._loop import FitLoop
 from stoop._settings import Settings
 from stoop._weights import class_weights
+from stoop.metrics._resolve import Metric
 from stoop.schedules import python_rates
 
-_METRICS = ("accuracy",)
 # These change nothing, so that labels of a model that was never trained may be taken for its classes to be.
-_GUESSING = ("Trainer.loss_and_grad", "Trainer.hessian_vector_product", "critical_point")
+_GUESSING = ("Trainer.loss_and_grad", "Trainer.hessian_vector_product", "Trainer.profile", "critical_point")
 
 
 class Training(Settings):
@@ -44,13 +45,15 @@ class Training(Settings):
         self._targets = TargetReader(self._model, self._loss)
         self._dtype = self._model.dtype
         self._input_dim = self._model.input_dim
+        self._loop: FitLoop | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        kept = {name: value for name, value in vars(self).items() if name not in ("_core", "_targets")}
+        kept = {name: value for name, value in vars(self).items() if name not in ("_core", "_targets", "_loop")}
         return {**kept, "_state": self._core.state()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         carried = state["_state"]
+        vars(self).update({"_rollback": True})  # which pickles of earlier versions do not have
         vars(self).update({name: value for name, value in state.items() if name != "_state"})
         self._build()
         self._core.set_state(**carried)
@@ -116,23 +119,9 @@ class Training(Settings):
                     model._set_output(output, given=False)
             raise
 
-    def _history_keys(self, metrics: Iterable[str], *, validated: bool) -> list[str]:
-        names = _metric_names(metrics)
-        measured = ["loss", "accuracy"] if "accuracy" in names and self._has_accuracy else ["loss"]
+    def _history_keys(self, metrics: Sequence[Metric], *, validated: bool) -> list[str]:
+        measured = ["loss", *("accuracy" for metric in metrics if not metric.needs_outputs)]
         if validated:
             measured += [f"val_{key}" for key in measured]
+            measured += [f"val_{metric.name}" for metric in metrics if metric.needs_outputs]
         return [*measured, "learning_rate", "grad_norm", "samples_per_second"]
-
-
-def _metric_names(metrics: Any) -> tuple[str, ...]:
-    try:
-        names = (metrics,) if isinstance(metrics, str) else tuple(metrics)
-    except TypeError:
-        names = (None,)
-    for name in names:
-        if not isinstance(name, str):
-            hint = 'give ("accuracy",), or () for the loss alone'
-            raise TypeError(message("Trainer.fit", f"metrics is {metrics!r}", "expected names of metrics", hint))
-        if name not in _METRICS:
-            refuse_name("Trainer.fit", "metric", name, _METRICS)
-    return names

@@ -115,7 +115,14 @@ def split_off(share: float, batch: Batch, validation: Batch | None) -> tuple[Bat
         given = f"validation_split is {share:g} for {samples} samples"
         raise ValueError(message(_WHERE, given, "expected at least one sample in both parts", "change it"))
 
-    def part(rows: slice) -> Batch:
-        return tuple(None if array is None else array[rows] for array in batch)
+    return rows_of(batch, slice(kept)), rows_of(batch, slice(kept, None))
 
-    return part(slice(kept)), part(slice(kept, None))
+
+def first_rows(batch: Batch, rows: int) -> Batch:
+    """Return the first samples, targets and weights."""
+    return rows_of(batch, slice(rows))
+
+
+def rows_of(batch: Batch, rows: slice) -> Batch:
+    """Return these samples, targets and weights; views."""
+    return tuple(None if array is None else array[rows] for array in batch)

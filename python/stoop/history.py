@@ -7,10 +7,14 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from stoop._checks import file_path
 from stoop._errors import message
+from stoop._figures import draw_curves
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 # The order of the columns of a sum; others come after these.
 _ORDER = ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "grad_norm", "samples_per_second")
@@ -35,16 +39,31 @@ class History(dict[str, list[float]]):
     ----------
     epochs : list of int
         Number of each epoch, from 1, counted over all calls of `Trainer.fit`.
+    stop_reason : str or None
+        Why the fit ended; of a sum, why the last one did.
+    changes : list of dict
+        Settings that were changed while the fit ran (`Trainer.set`): ``"epoch"``, in which they hold first, ``"step"``,
+        the updates that were made by then, and the setting with its new value.
     """
 
     def __init__(self, keys: Sequence[str]) -> None:
         super().__init__((key, []) for key in keys)
         self.epochs: list[int] = []
+        self.stop_reason: str | None = None
+        self.changes: list[dict[str, Any]] = []
 
     @classmethod
-    def _of(cls, epochs: Sequence[int], columns: Mapping[str, Sequence[float]]) -> History:
+    def _of(
+        cls,
+        epochs: Sequence[int],
+        columns: Mapping[str, Sequence[float]],
+        stop_reason: str | None = None,
+        changes: Sequence[dict[str, Any]] = (),
+    ) -> History:
         history = cls(tuple(columns))
         history.epochs.extend(epochs)
+        history.stop_reason = stop_reason
+        history.changes.extend(dict(change) for change in changes)
         for key, values in columns.items():
             history[key].extend(values)
         return history
@@ -64,7 +83,9 @@ class History(dict[str, list[float]]):
         }
         overlap = bool(self.epochs and other.epochs) and other.epochs[0] <= self.epochs[-1]
         offset = self.epochs[-1] - other.epochs[0] + 1 if overlap else 0
-        return History._of([*self.epochs, *(epoch + offset for epoch in other.epochs)], columns)
+        epochs = [*self.epochs, *(epoch + offset for epoch in other.epochs)]
+        changes = [*self.changes, *({**change, "epoch": change["epoch"] + offset} for change in other.changes)]
+        return History._of(epochs, columns, other.stop_reason, changes)
 
     def __radd__(self, other: object) -> History:
         if isinstance(other, int) and other == 0:  # what sum() starts with
@@ -92,10 +113,10 @@ class History(dict[str, list[float]]):
 
     def copy(self) -> History:
         """Return a history of its own with the same values."""
-        return History._of(self.epochs, self)
+        return History._of(self.epochs, self, self.stop_reason, self.changes)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return History._of, (self.epochs, dict(self))
+        return History._of, (self.epochs, dict(self), self.stop_reason, self.changes)
 
     def __repr__(self) -> str:
         last = ", ".join(f"{key}={values[-1]:.4g}" for key, values in self.items() if values)
@@ -104,6 +125,79 @@ class History(dict[str, list[float]]):
     def _record(self) -> dict[str, list[Any]]:
         """Return the lists that the core adds to, "epoch" among them."""
         return {"epoch": self.epochs, **self}
+
+    def _become(self, other: History) -> None:
+        """Take the rows of `other`, in the lists that are there; columns that only one of the two has stay."""
+        self.epochs[:] = other.epochs
+        self.changes[:] = other.changes
+        for key in other:
+            if key not in self:
+                super().__setitem__(key, [])
+        for key, values in self.items():
+            values[:] = other._column(key)
+
+    def _newest(self) -> dict[str, float]:
+        """Return the newest row by column, "epoch" first."""
+        return {"epoch": self.epochs[-1], **{key: values[-1] for key, values in self.items()}}
+
+    def _amend(self, row: Mapping[str, float]) -> None:
+        """Write values into the newest row; "epoch" is passed over.
+
+        A column that comes new is NaN for the epochs before, and one that `row` leaves out NaN for this one, unless it
+        has its value already.
+        """
+        for key in row:
+            if key != "epoch" and key not in self:
+                super().__setitem__(key, [])
+        for key, values in self.items():
+            values.extend([math.nan] * (len(self.epochs) - len(values)))
+            if key in row:
+                values[-1] = float(row[key])
+
+    def to_pandas(self) -> Any:
+        """Return a ``pandas.DataFrame`` with one row per epoch; the first column is ``epoch``, as in `to_csv`.
+
+        Raises
+        ------
+        ImportError
+            If pandas is not installed; the extra ``stoop[pandas]`` brings it.
+        ValueError
+            For a list that was changed and has no longer one value per epoch.
+        """
+        self._check_whole("History.to_pandas")
+        try:
+            import pandas as pd
+        except ImportError as error:
+            hint = "install it with `pip install 'stoop[pandas]'`"
+            raise ImportError(
+                message("History.to_pandas", "pandas is missing", "expected it for tables", hint)
+            ) from error
+        return pd.DataFrame({"epoch": self.epochs, **self})
+
+    def plot(self, path: str | os.PathLike[str] | None = None) -> Figure:
+        """Draw loss, accuracy and the other metrics by epoch; `stoop.plotting.learning_curve` has a title as well.
+
+        Parameters
+        ----------
+        path : path, optional
+            Where to write it as PNG (or PDF, SVG by the suffix).
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+
+        Raises
+        ------
+        ValueError
+            If the history is empty.
+        ImportError
+            If matplotlib is not installed.
+        """
+        if not self.epochs:
+            raise ValueError(
+                message("History.plot", "the history is empty", "expected at least one epoch", "fit first")
+            )
+        return draw_curves(self.epochs, self, path, "Learning curve")
 
     def to_csv(self, path: str | os.PathLike[str]) -> None:
         """Write a header and one row per epoch; the first column is ``epoch``.

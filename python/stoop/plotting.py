@@ -10,17 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 from stoop._arrays import is_table, real_numbers
-from stoop._checks import file_path
 from stoop._errors import message
+from stoop._figures import TEXT, draw_curves, finished, new_figure, style
 from stoop.history import History
 from stoop.metrics import confusion_matrix as count_confusions
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_TRAIN, _VALIDATION, _TEXT, _GRID = "#1f6fb4", "#e0702a", "#2b2b2b", "#e3e3e3"
-_DPI = 160
 _WHERE = "learning_curve"
 _DRAWN = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy")  # what else a table holds may be of any kind
 
@@ -30,14 +27,14 @@ Curves = History | Mapping[str, Sequence[float]] | Sequence[History] | Any  # An
 def learning_curve(
     history: Curves, path: str | os.PathLike[str] | None = None, title: str = "Learning curve"
 ) -> Figure:
-    """Draw loss and, if recorded, accuracy by epoch, for training and validation.
+    """Draw loss and, if recorded, accuracy and other metrics by epoch, for training and validation.
 
     Parameters
     ----------
     history : History, dict, data frame, or list of these
         With at least one epoch and the key ``loss``. A dict or data frame (of ``History.to_csv`` too) may have the
         numbers of its epochs under ``epoch``; they are 1, 2, ... otherwise. Those of a list are drawn one after
-        another, as their sum is.
+        another, as their sum is. Metrics other than the accuracy are drawn of a History.
     path : path, optional
         Where to write it as PNG (or PDF, SVG by the suffix).
     title : str, default "Learning curve"
@@ -56,12 +53,7 @@ def learning_curve(
     history = _as_history(history)
     if not history.epochs:
         raise ValueError(message(_WHERE, "the history is empty", "expected at least one epoch", "fit first"))
-    panels = [("loss", "loss")] + ([("accuracy", "accuracy")] if "accuracy" in history else [])
-    figure = _figure(4.6 * len(panels), 3.7)
-    figure.suptitle(title, x=0.015, ha="left", fontsize=12, fontweight="bold", color=_TEXT)
-    for column, (key, label) in enumerate(panels):
-        _curve_panel(figure.add_subplot(1, len(panels), column + 1), history, key, label)
-    return _finished(figure, path)
+    return draw_curves(history.epochs, history, path, title)
 
 
 def confusion_matrix(
@@ -98,23 +90,23 @@ def confusion_matrix(
     names = [str(i) for i in range(len(counts))] if labels is None else list(labels)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     side = max(4.2, 0.46 * len(names) + 1.4)
-    figure = _figure(side, side)
+    figure = new_figure(side, side)
     axes = figure.add_subplot()
     # The square root keeps a single error in a hundred visible.
     axes.imshow(np.sqrt(shares), cmap="Blues", vmin=0.0, vmax=1.0)
     for row, column in zip(*np.nonzero(counts)):
-        color = "white" if shares[row, column] > 0.3 else _TEXT
+        color = "white" if shares[row, column] > 0.3 else TEXT
         axes.text(column, row, f"{counts[row, column]}", ha="center", va="center", fontsize=9, color=color)
-    _style(axes, grid=False)
+    style(axes, grid=False)
     axes.set_xticks(range(len(names)), names)
     axes.set_yticks(range(len(names)), names)
-    axes.set_xlabel("predicted class", color=_TEXT)
-    axes.set_ylabel("true class", color=_TEXT)
+    axes.set_xlabel("predicted class", color=TEXT)
+    axes.set_ylabel("true class", color=TEXT)
     correct = int(np.trace(counts))
     subtitle = f"{correct:,} of {counts.sum():,} correct ({correct / counts.sum():.2%})"
-    axes.set_title(subtitle, loc="left", fontsize=10, color=_TEXT)
-    figure.suptitle(title, x=0.02, ha="left", fontsize=12, fontweight="bold", color=_TEXT)
-    return _finished(figure, path)
+    axes.set_title(subtitle, loc="left", fontsize=10, color=TEXT)
+    figure.suptitle(title, x=0.02, ha="left", fontsize=12, fontweight="bold", color=TEXT)
+    return finished(figure, path)
 
 
 def _as_history(given: Any) -> History:
@@ -135,49 +127,3 @@ def _as_history(given: Any) -> History:
         raise ValueError(message(_WHERE, f"history holds {shapes}", expected, hint))
     epochs = columns.pop("epoch", np.arange(1, len(columns["loss"]) + 1))
     return History._of([int(epoch) for epoch in epochs], {key: column.tolist() for key, column in columns.items()})
-
-
-def _figure(width: float, height: float) -> Figure:
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        hint = "install it with `pip install matplotlib`"
-        raise ImportError(message("plotting", "matplotlib is missing", "expected it for figures", hint)) from error
-    figure = Figure(figsize=(width, height), dpi=_DPI, facecolor="white")
-    figure.set_layout_engine("constrained", w_pad=0.12, h_pad=0.1)
-    return figure
-
-
-def _curve_panel(axes: Axes, history: History, key: str, label: str) -> None:
-    from matplotlib.ticker import MaxNLocator
-
-    epochs = history.epochs
-    marker: dict[str, Any] = {"marker": "o", "markersize": 3.0} if len(epochs) <= 40 else {}
-    axes.plot(epochs, history[key], color=_TRAIN, linewidth=1.8, label="train", **marker)
-    if f"val_{key}" in history:
-        axes.plot(epochs, history[f"val_{key}"], color=_VALIDATION, linewidth=1.8, label="validation", **marker)
-    _style(axes, grid=True)
-    axes.set_title(label, loc="left", fontsize=10, color=_TEXT)
-    axes.set_xlabel("epoch", color=_TEXT)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    if key == "loss":
-        axes.set_ylim(bottom=0.0)
-    else:
-        axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}" if value <= 1.0 else "")
-    axes.legend(frameon=False, fontsize=9, labelcolor=_TEXT)
-
-
-def _style(axes: Axes, *, grid: bool) -> None:
-    for side, spine in axes.spines.items():
-        spine.set_visible(grid and side in ("left", "bottom"))
-        spine.set_color("#9a9a9a")
-    axes.tick_params(colors=_TEXT, labelsize=9, length=0)
-    if grid:
-        axes.grid(color=_GRID, linewidth=0.8)
-        axes.set_axisbelow(True)
-
-
-def _finished(figure: Figure, path: str | os.PathLike[str] | None) -> Figure:
-    if path is not None:
-        figure.savefig(path if hasattr(path, "write") else file_path("savefig", path))
-    return figure

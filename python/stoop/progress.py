@@ -1,25 +1,31 @@
-"""The table of epochs that `Trainer.fit` prints, with a live line below it where the output is a terminal."""
+"""The table of epochs that `Trainer.fit` shows: with a live line on a terminal, as HTML in a notebook.
 
+Everything is written by the thread that called `fit`, also where rich draws: it only makes the text.
+"""
+
+from __future__ import annotations
+
+import io
 import sys
 import time
-from collections.abc import Sequence
 from typing import Any
 
 from stoop._console import Console, line_width
+from stoop._notebook import NotebookTable, in_notebook
+from stoop._rows import BEST, Rows, duration
 from stoop.history import History
 
-_COLUMNS = {
-    "loss": "loss",
-    "accuracy": "accuracy",
-    "val_loss": "val loss",
-    "val_accuracy": "val accuracy",
-    "samples_per_second": "samples/s",
-}
 _BAR_WIDTH = 24
+_STYLES = {"head": "bold", "row": "", "best": "bold green", "bar": "green", "rest": "bright_black", "line": "cyan"}
+Parts = list[tuple[str, str]]  # texts with the names of their styles
 
 
 class EpochTable:
-    """Writes a heading, one row per epoch and, on a terminal only, a progress line that is wiped again.
+    """Shows a heading, one row per epoch and, on a terminal and in a notebook only, how far the epoch is.
+
+    A terminal gets a line that is wiped again, in colours where rich is installed, and a mark on each epoch that is the
+    best so far by the validation loss. A notebook gets a table that is drawn anew. Files and pipes get one line per
+    epoch.
 
     Parameters
     ----------
@@ -32,58 +38,86 @@ class EpochTable:
     live : bool, default True
         False: no progress line, even on a terminal.
     stream : object with ``write``, optional
-        None: the standard output of the moment; nothing is written where there is none, or where writing fails.
+        None: the notebook, or the standard output of the moment; nothing is written where there is none, or where
+        writing fails.
     """
 
     def __init__(
         self, history: History, first_epoch: int, epochs: int, *, live: bool = True, stream: Any = None
     ) -> None:
         self._console = Console(sys.stdout if stream is None else stream)
-        self._history = history
-        self._first, self._last = first_epoch, first_epoch + epochs
-        self._keys = [key for key in _COLUMNS if key in history]
-        self._live = live and self._console.is_terminal
-        self._line_shown = False
+        self._rows = Rows(history, first_epoch + epochs)
+        self._first, self._epochs = first_epoch, epochs
+        self._is_live = live
         self._started = time.perf_counter()
         self._headed = False
+        self._line_shown = False
+        self._notebook = NotebookTable(self._rows) if stream is None and in_notebook() else None
+        self._rich: Any = None
 
     def row(self) -> None:
-        """Write the row of the newest epoch."""
+        """Show the row of the newest epoch."""
+        self._rows.note()
+        if self._notebook is not None:
+            return self._notebook.draw("")
         self._head()
-        values = [_format(key, self._history[key][-1]) for key in self._keys]
-        self._write_row(f"{self._history.epochs[-1]}/{self._last}", values)
+        best = self._console.is_terminal and self._rows.newest_is_best
+        self._wipe()
+        return self._write_line([(self._rows.line(-1), "best" if best else "row"), (f" {BEST}" * best, "best")])
 
     def update(self, epoch: int, done: int, samples: int) -> None:
-        """Redraw the progress line: `done` of `samples` in epoch `epoch`, which is counted from 0."""
-        self._head()
-        if not self._live:
-            return
+        """Show anew how far it is: `done` of `samples` in epoch `epoch`, which is counted from 0."""
         part = done / samples if samples else 1.0
-        line = f"{epoch + 1}/{self._last} {_bar(part, lines=self._console.shows_lines)} {done:,}/{samples:,} samples"
-        total = (epoch - self._first + part) / (self._last - self._first)
+        total = (epoch - self._first + part) / self._epochs
+        texts = [f"{epoch + 1}/{self._rows.last}", f"{done:,}/{samples:,} samples"]
         if total > 0.0:
-            line += f", {_duration((time.perf_counter() - self._started) * (1.0 / total - 1.0))} left"
-        # A line that wraps could not be wiped again.
-        self._console.write(f"\r{line[: line_width()]}\x1b[K")
-        self._line_shown = True
+            texts.append(f"{duration((time.perf_counter() - self._started) * (1.0 / total - 1.0))} left")
+        texts.extend(self._rows.best_text())
+        if self._notebook is not None:
+            return self._notebook.draw(", ".join(texts), part) if self._is_live else None
+        self._head()
+        return self._draw_line(texts, part) if self._is_live and self._console.is_terminal else None
 
     def close(self) -> None:
         """Wipe the progress line."""
+        if self._notebook is not None:
+            return self._notebook.close()
         self._wipe()
-        self._console.close()
+        return self._console.close()
+
+    def _draw_line(self, texts: list[str], part: float) -> None:
+        filled = round(part * _BAR_WIDTH)
+        full, empty = ("━", "━" if self._rich else "─") if self._console.shows_lines else ("#", "-")
+        bar: Parts = [(full * filled, "bar"), (empty * (_BAR_WIDTH - filled), "rest")]
+        width = line_width()  # a line that wraps could not be wiped again
+        while len(texts) > 2 and _BAR_WIDTH + len(", ".join(texts)) > width:
+            texts = texts[:-1]
+        line: Parts = [(f"{texts[0]} ", "row"), *bar, (f" {', '.join(texts[1:])}", "line")]
+        self._console.write(f"\r{self._styled(line, width)}\x1b[K")
+        self._line_shown = True
 
     def _head(self) -> None:
         # The header waits until something runs, because a fit that is refused prints nothing.
         if not self._headed:
             self._headed = True
-            self._write_row("epoch", [_COLUMNS[key] for key in self._keys])
+            if self._console.is_terminal and self._console.shows_lines:
+                self._rich = _rich_console()
+            self._write_line([(self._rows.heading(), "head")])
 
-    def _write_row(self, epoch: str, values: Sequence[str]) -> None:
-        self._wipe()
-        widths = [max(len(_COLUMNS[key]), 9) + 2 for key in self._keys]
-        first = max(len(f"{self._last}/{self._last}"), len("epoch")) + 1
-        cells = "".join(f"{value:>{width}}" for value, width in zip(values, widths))
-        self._console.write(f"{epoch:>{first}}{cells}\n")
+    def _write_line(self, parts: Parts) -> None:
+        self._console.write(f"{self._styled(parts)}\n")
+
+    def _styled(self, parts: Parts, width: int | None = None) -> str:
+        if self._rich is None:
+            return "".join(text for text, _ in parts)[:width]
+        from rich.text import Text
+
+        text = Text.assemble(*((part, _STYLES[name]) for part, name in parts), no_wrap=True)
+        if width is not None:
+            text.truncate(width)
+        with self._rich.capture() as captured:
+            self._rich.print(text, end="", soft_wrap=True, highlight=False)
+        return str(captured.get())
 
     def _wipe(self) -> None:
         if self._line_shown:
@@ -91,19 +125,10 @@ class EpochTable:
             self._line_shown = False
 
 
-def _format(key: str, value: float) -> str:
-    if key == "samples_per_second":
-        return f"{value:,.0f}"
-    return f"{value:.4f}" if value == 0.0 or 1e-3 <= abs(value) < 1e5 else f"{value:.2e}"
-
-
-def _bar(part: float, *, lines: bool) -> str:
-    full, empty = ("━", "─") if lines else ("#", "-")
-    filled = round(part * _BAR_WIDTH)
-    return full * filled + empty * (_BAR_WIDTH - filled)
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+def _rich_console() -> Any:
+    """Return a rich console that makes text and writes none, or None without rich."""
+    try:
+        from rich.console import Console as RichConsole
+    except ImportError:
+        return None
+    return RichConsole(file=io.StringIO(), force_terminal=True)

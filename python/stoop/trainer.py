@@ -1,6 +1,8 @@
 """Trainer: gradient descent on mini-batches. Whole epochs run in the core with the GIL released."""
 
-from collections.abc import Iterable, Mapping
+import os
+from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 
 import numpy.typing as npt
@@ -9,6 +11,7 @@ from stoop._attributes import Views
 from stoop._checks import (
     BELOW_ONE,
     FloatArray,
+    flag,
     integer,
     real,
     sample_weights,
@@ -18,18 +21,22 @@ from stoop._checks import seed as checked_seed
 from stoop._config import as_config
 from stoop._errors import message
 from stoop._fit import WHERE, FitOptions
+from stoop._inspection import Inspecting
+from stoop._loop import FitLoop, checked_callbacks
 from stoop._pieces import InPieces
+from stoop._saving import Checkpointing
 from stoop._settings import checked_decay, checked_limit, checked_penalties, checked_precision, warn_of_last_activation
-from stoop._weights import split_off
+from stoop._weights import first_rows, split_off
 from stoop.history import History
 from stoop.losses import Loss
+from stoop.metrics import resolve
 from stoop.model import Model
 from stoop.optimizers import Adam, Optimizer
 
 _DEFAULT_OPTIMIZER = Adam(learning_rate=1e-3)
 
 
-class Trainer(InPieces):
+class Trainer(InPieces, Inspecting, Checkpointing):
     """Trains one model.
 
     `learning_rate`, `l1`, `l2`, `clip_norm` and `clip_value` can be set as attributes and hold from the next `step`, or
@@ -71,6 +78,11 @@ class Trainer(InPieces):
         None: chosen from the work of a step, at most `stoop.get_num_threads`.
     seed : int, default 0
         Of the shuffling, a function of the seed and the epoch, and of dropout.
+    rollback : bool, default True
+        `fit` keeps a copy of the parameters from the start of each epoch, and of what the optimizer holds where that is
+        at most 64 MiB, to put back if an update makes them NaN. False: no copy is kept, which saves that memory; after
+        `NonFiniteLossError` the parameters may then be NaN. With `stoop.callbacks.EarlyStopping` its copy of the best
+        epoch serves instead. Where the optimizer has no copy, it begins anew after such an error.
 
     Attributes
     ----------
@@ -109,6 +121,7 @@ class Trainer(InPieces):
         precision: str = "float32",
         num_threads: int | None = None,
         seed: int = 0,
+        rollback: bool = True,
     ) -> None:
         if not isinstance(model, Model):
             raise TypeError(message("Trainer", f"model is {model!r}", "expected a stoop.Model", "build one first"))
@@ -116,6 +129,7 @@ class Trainer(InPieces):
         self._loss = as_config(Loss, "Trainer", loss)
         self._optimizer = as_config(Optimizer, "Trainer", optimizer)
         self._history = History(())
+        self._rollback = flag("Trainer", "rollback", rollback)
         self._config = {
             **checked_penalties(l1, l2),
             "clip_norm": checked_limit("clip_norm", clip_norm),
@@ -141,12 +155,18 @@ class Trainer(InPieces):
         validation_data: tuple[npt.ArrayLike, ...] | None = None,
         *,
         validation_split: float = 0.0,
+        validation_freq: int = 1,
         shuffle: bool = True,
         sample_weight: npt.ArrayLike | None = None,
         class_weight: Mapping[Any, float] | npt.ArrayLike | str | None = None,
-        metrics: Iterable[str] = ("accuracy",),
+        metrics: Any = ("accuracy",),
+        callbacks: Any = (),
         verbose: int = 1,
         last_batch: str = "keep",
+        max_time: float | str | timedelta | None = None,
+        resume: str | os.PathLike[str] | None = None,
+        dry_run: bool = False,
+        overfit_batches: int | None = None,
     ) -> History:
         """Train on mini-batches of X and y; called again, it goes on from where it is.
 
@@ -170,10 +190,13 @@ class Trainer(InPieces):
             Samples per update, >= 1; for what does not fill a batch see `last_batch`. LBFGS and NewtonCG need all of
             them, ``len(X)``, and make one iteration an epoch; the history's learning_rate is then the step's length.
         validation_data : (X, y) or (X, y, sample_weight), optional
-            Evaluated after each epoch; a `numpy.memmap` is read once before, to check its values.
+            Evaluated after each epoch, or as `validation_freq` says; a `numpy.memmap` is read once before, to check its values.
         validation_split : float, default 0.0
             In [0, 1): this share of the samples, the last ones as they are given, is not trained on but validated
             with. Shuffle sorted data first, or use `stoop.data.train_test_split`.
+        validation_freq : int, default 1
+            The validation data are evaluated after every so many epochs of the fit, >= 1; in the others the history has
+            NaN.
         shuffle : bool, default True
             A new order each epoch.
         sample_weight : array_like, (n_samples,), optional
@@ -183,8 +206,12 @@ class Trainer(InPieces):
             Weight by class, multiplied with `sample_weight`; classes that a dict, by name or index, leaves out weigh 1.
             A pandas Series is a dict unless its index counts from 0. "balanced": ``n_samples / (n_classes * count)``
             of the samples that are trained on. For class labels (but for softmax: of one output) only.
-        metrics : iterable of str, default ("accuracy",)
-            What is recorded beside the loss; "accuracy" is left out for losses of values.
+        metrics : iterable of str or callable, default ("accuracy",)
+            What is recorded beside the loss: names of `stoop.metrics`, `stoop.metrics.TopK`, and functions
+            ``(y_true, outputs) -> float``, on the validation data; the accuracy also on what is trained on. "accuracy"
+            is left out for losses of values.
+        callbacks : callback or iterable of callbacks, default ()
+            Objects of `stoop.callbacks`, or with methods of these names, which are called in this order.
         verbose : {0, 1, 2} or bool, default 1
             0: silent. 1: a table of epochs, with a live line on a terminal. 2: the table alone.
         last_batch : {"keep", "drop", "merge"}, default "keep"
@@ -193,11 +220,25 @@ class Trainer(InPieces):
             variance. "drop": they are left out of the epoch, with `shuffle` others each time. "merge": they join the
             batch before them, which then has up to ``2*batch_size - 1`` samples. The loss of the history is the mean
             over the samples that were trained on.
+        max_time : float, str or timedelta, optional
+            Seconds, or text such as "1h30m" (d, h, m, s), >= 0: the fit ends after the update that is running then. The
+            epoch that did not end has no row in the history.
+        resume : path, optional
+            A checkpoint, such as `stoop.callbacks.ModelCheckpoint` writes. If the file is there, the fit that wrote it
+            goes on, also within an epoch, to `epochs` counted from that fit's start, and ends with the bits of a fit that
+            was never interrupted. If it is not there, the fit starts. The same script run again is thus the recovery.
+            Callbacks get their states back by their types. Data, settings and arguments must be those of that fit.
+        dry_run : bool, default False
+            True: one update and one validation on the first batches, of which nothing is kept: neither parameters, nor
+            history, nor what callbacks would do, which are not called.
+        overfit_batches : int, optional
+            Trains on the first so many batches only, >= 1: a network that cannot learn these by heart has a fault.
 
         Returns
         -------
         History
-            The quantities by epoch. Also kept as `history`, with the epochs so far if the fit was interrupted.
+            The quantities by epoch. Also kept as `history`, with the epochs so far if the fit was interrupted. Its
+            `stop_reason` is "epochs", "max_time", "interrupted", "error", or what a callback said.
 
         Raises
         ------
@@ -208,11 +249,17 @@ class Trainer(InPieces):
             If the loss became NaN or infinite; the model keeps its last good parameters.
         KeyboardInterrupt
             On Ctrl-C, after the running step; the model is usable and `fit` can be called again.
+        CheckpointError
+            For a file in `resume` that is damaged, or that another fit wrote; the message says which.
         """
         hint = "0.2 keeps the last fifth of X"
         split = real(WHERE, "validation_split", validation_split, BELOW_ONE, hint=hint)
-        history = History(self._history_keys(metrics, validated=validation_data is not None or split > 0.0))
-        options = FitOptions(epochs, batch_size, shuffle, last_batch, verbose, history, self.epoch)
+        measured = resolve(metrics, self._loss, self._model.output_dim, WHERE)
+        called = checked_callbacks(callbacks)
+        history = History(self._history_keys(measured, validated=validation_data is not None or split > 0.0))
+        options = FitOptions(
+            epochs, batch_size, shuffle, last_batch, verbose, validation_freq, max_time, resume, self._rollback, history, None
+        )
         with self._names_kept():
             batch = self._batch(WHERE, X, y, sample_weight, learn=True)
             validation = None if validation_data is None else self._validation(validation_data)
@@ -220,19 +267,48 @@ class Trainer(InPieces):
                 batch, validation = split_off(split, batch, validation)
             if class_weight is not None:
                 batch = (*batch[:2], self._class_weights(class_weight, *batch[1:]))
+            if overfit_batches is not None:
+                batch = first_rows(batch, integer(WHERE, "overfit_batches", overfit_batches, 1) * options.batch_size)
+            if flag(WHERE, "dry_run", dry_run):
+                return self._try(batch, validation, options.dry())
+            functions = [metric for metric in measured if metric.needs_outputs]
+            options.attach(FitLoop(self, history, called, functions, validation, options.validation_freq))
             return self._run(batch, validation, options)
 
     def _run(self, batch: tuple[Any, ...], validation: tuple[Any, ...] | None, options: FitOptions) -> History:
-        earlier, self._history = self._history, options.history
+        loop: FitLoop = options.loop
+        outer = self._history, self._loop
+        self._history, self._loop = options.history, loop
+        reason = "error"
         try:
-            x, targets, weights = batch
-            self._core.fit(x, targets, weights, validation, options)
-        except (ValueError, TypeError, RuntimeError):  # refused: nothing has changed, the history included
-            if not options.history.epochs:
-                self._history = earlier
+            reason = self._core.fit(*batch, validation, options)
+            reason = loop.stop_reason or reason
+        except KeyboardInterrupt:
+            reason = "interrupted"
             raise
         finally:
-            options.close()
+            if loop.is_running:
+                loop.end(reason)
+            elif reason == "error":  # refused: nothing has changed, the history included
+                self._history, self._loop = outer
+            if outer[1] is not None and outer[1].is_running:  # this was within a callback of another fit
+                self._history, self._loop = outer
+        return options.history
+
+    def _try(self, batch: tuple[Any, ...], validation: tuple[Any, ...] | None, options: FitOptions) -> History:
+        """Make one update and one validation on the first rows, and take everything back."""
+        state, model = self._core.state(), self._model.state_dict()
+        output, given = self._model.output, self._model._core.output_is_given
+        kept = {name: array.copy() for name, array in model.items()}
+        rows = options.batch_size
+        options.attach(FitLoop(self, options.history))
+        try:
+            self._core.fit(*first_rows(batch, rows), validation and first_rows(validation, rows), options)
+        finally:
+            self._model.load_state_dict(kept)
+            self._core.set_state(**state)
+            if not given:
+                self._model._set_output(output, given=False)
         return options.history
 
     def step(

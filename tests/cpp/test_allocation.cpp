@@ -133,7 +133,7 @@ TEST(Fit, StepsAllocateNothing) {
     Model<float> model = make_model();
     Trainer<float> trainer(model, config);
     FitOptions<float> options{.epochs = kEpochs, .batch_size = kBatch};
-    options.on_progress = [](const Progress&) { return true; };
+    options.on_progress = [](const Progress&) { return Next::go_on; };
     Targets<float> y = samples.y(config.loss);
     if (weighted) y.weights = weights;
     return allocations([&] { trainer.fit(samples.x(), y, options); });

@@ -101,7 +101,7 @@ TYPED_TEST(Epochs, InPiecesComeToTheBitsOfOnePiece) {
       auto resumed = std::make_unique<Session<T>>(config);
       std::size_t piece = 0;
       for (Index number = 0; number < 3; ++number) {
-        whole.core.cursor = pieces.core.cursor = resumed->core.cursor = {.epoch = number};
+        whole.core.cursor = pieces.core.cursor = resumed->core.cursor = Cursor{{}, number};
         EXPECT_EQ(Epoch<T>(whole.core, data, how, nullptr).advance(how.samples).status, RunStatus::done);
         Epoch<T> epoch(pieces.core, data, how, nullptr);
         while (!epoch.is_complete()) {

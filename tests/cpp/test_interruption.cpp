@@ -145,7 +145,7 @@ TEST(ChangingLabels, AreRefusedWhenTheyAreRead) {
     Work work;
     Trainer<float> trainer(work.model);
     FitOptions<float> options{.epochs = 1 << 30, .batch_size = 100};
-    options.on_progress = [&](const Progress&) { return std::atomic_ref(work.y[777]).store(label), true; };
+    options.on_progress = [&](const Progress&) { return std::atomic_ref(work.y[777]).store(label), Next::go_on; };
     try {
       trainer.fit(work.inputs(2000), std::span<const std::int32_t>(work.y).first(2000), options);
       FAIL() << "not noticed";

@@ -296,7 +296,7 @@ TYPED_TEST(Threads, CallbacksComputeInTheCallersMode) {
   FitOptions<T> options{.epochs = 1 << 30, .batch_size = 1};
   options.on_progress = [&](const Progress&) {
     in_mode += denormals_work();
-    return ++called < 2;
+    return ++called < 2 ? Next::go_on : Next::stop;
   };
   options.on_epoch = [&](const EpochResult&) {
     return denormals_work() && std::chrono::steady_clock::now() - start < std::chrono::seconds(10);

@@ -41,7 +41,7 @@ TYPED_TEST(TrainingCallbacks, OnEpochSeesEachEpochAndStops) {
   const History history = trainer.fit(samples.x(), samples.classes, options);
   EXPECT_EQ(epochs, (std::vector<Index>{0, 1, 2}));
   EXPECT_EQ(history.loss, losses);
-  EXPECT_TRUE(history.interrupted);
+  EXPECT_EQ(history.stop_reason, StopReason::callback);
   EXPECT_EQ(trainer.epoch(), 3);
 }
 
@@ -51,8 +51,8 @@ TYPED_TEST(TrainingCallbacks, HistoryIsKeptWhereFitThrows) {
   const Samples<T> samples(30, 4, 3);
   Model<T> model = small_model<T>();
   Trainer<T> trainer(model);
-  History history;
-  FitOptions<T> options{.epochs = 10, .batch_size = 8, .history = &history};
+  const History& history = trainer.history();
+  FitOptions<T> options{.epochs = 10, .batch_size = 8};
   options.on_epoch = [&](const EpochResult& result) {
     EXPECT_EQ(history.epochs.back(), result.epoch);
     EXPECT_EQ(history.loss.back(), result.loss);
@@ -136,7 +136,7 @@ TYPED_TEST(TrainingCallbacks, AStopAtTheEndOfAnEpochLeavesItInTheHistory) {
       const auto start = std::chrono::steady_clock::now();
       options.on_progress = [&](const Progress&) {
         asked = true;
-        return false;
+        return Next::stop;
       };
       std::size_t seen = 0;
       options.on_epoch = [&](const EpochResult& result) {
@@ -165,12 +165,12 @@ TYPED_TEST(TrainingCallbacks, OnProgressStopsAtAStep) {
     FitOptions<T> options{.epochs = 1 << 30, .batch_size = 1};
     options.on_progress = [&](const Progress& progress) {
       seen = progress;
-      return false;
+      return Next::stop;
     };
     options.on_epoch = [&](const EpochResult&) {
       return std::chrono::steady_clock::now() - start < std::chrono::seconds(5);
     };
-    EXPECT_TRUE(trainer.fit(samples.x(), samples.classes, options).interrupted);
+    EXPECT_EQ(trainer.fit(samples.x(), samples.classes, options).stop_reason, StopReason::interrupted);
     EXPECT_EQ(seen.samples, rows) << "on_progress was not asked in 5 s";
     EXPECT_EQ(trainer.steps(), seen.epoch * rows + seen.samples_done);
   }

@@ -92,7 +92,6 @@ class Loss(Case):
     output: str = "identity"  # what training makes the outputs mean
     multiple: int = 1  # outputs come in multiples of this
     rate: float = 0.01  # with which plain gradient descent stays finite: less for those that grow like exp
-    most: float = 1e4  # outputs of this size have a finite loss and gradient in float32
 
     def outputs(self, about: int) -> int:
         """A number of outputs that it takes."""
@@ -127,9 +126,7 @@ LOSSES = {
     "mae": Loss(twin="l1_loss"),
     "huber": Loss({"delta": 1.0}, others=({"delta": 0.7},), twin="huber_loss"),
     "quantile": Loss({"q": 0.5}, others=({"q": 0.9},)),
-    "poisson": Loss(
-        {"log_input": True}, targets={"counts": draw_counts}, rate=1e-7, most=80.0, twin="poisson_nll_loss"
-    ),
+    "poisson": Loss({"log_input": True}, targets={"counts": draw_counts}, rate=1e-7, twin="poisson_nll_loss"),
     "log_cosh": Loss(),
     "focal": Loss(
         {"gamma": 2.0},
@@ -139,7 +136,7 @@ LOSSES = {
         twin=focal,
     ),
     "hinge": Loss(targets={"labels": draw_labels}, output="sigmoid"),
-    "gaussian_nll": Loss(multiple=2, targets={"values": draw_means}, rate=1e-7, most=80.0, twin=gaussian_nll),
+    "gaussian_nll": Loss(multiple=2, targets={"values": draw_means}, rate=1e-7, twin=gaussian_nll),
 }
 
 

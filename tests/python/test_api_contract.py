@@ -69,7 +69,16 @@ CONTRACT: dict[str, dict[str, Any] | None] = {
     },
     "Trainer.step": {"X": REQUIRED, "y": REQUIRED},
     "Trainer.loss_and_grad": {"X": REQUIRED, "y": REQUIRED, "training": True, "dropout": False},
-    "Trainer.evaluate": {"X": REQUIRED, "y": REQUIRED},
+    "Trainer.evaluate": {"X": REQUIRED, "y": REQUIRED, "sample_weight": None, "metrics": ("accuracy",)},
+    "metrics.TopK": {"k": 5},
+    "metrics.auc": {"y_true": REQUIRED, "y_score": REQUIRED, "sample_weight": None},
+    "metrics.average_precision": {"y_true": REQUIRED, "y_score": REQUIRED, "sample_weight": None},
+    "metrics.log_loss": {"y_true": REQUIRED, "y_prob": REQUIRED, "sample_weight": None},
+    "metrics.top_k_accuracy": {"y_true": REQUIRED, "y_score": REQUIRED, "sample_weight": None, "k": 5},
+    **{
+        f"metrics.{name}": {"y_true": REQUIRED, "y_pred": REQUIRED, "sample_weight": None}
+        for name in ("accuracy", "precision", "recall", "f1", "mse", "rmse", "mae", "r2")
+    },
     "Trainer.learning_rate": None,
     "Trainer.l1": None,
     "Trainer.l2": None,

@@ -15,6 +15,7 @@ import pytest
 import crossed
 import stoop
 from helpers import bits, refused
+from stoop._config import class_named
 
 FEATURES = 4
 RNG = np.random.default_rng(0)
@@ -205,17 +206,26 @@ def test_values_with_the_default_loss_name_mse(shape: tuple[int, ...]) -> None:
             call(X, RNG.standard_normal(shape))
 
 
-@pytest.mark.parametrize("loss", ["softmax_cross_entropy", "binary_cross_entropy"])
-@pytest.mark.parametrize("last", ["sigmoid", "tanh", "relu", "softplus"])
-def test_a_bounded_output_before_a_loss_on_logits_warns(last: str, loss: str) -> None:
-    layer = {"sigmoid": stoop.Sigmoid, "tanh": stoop.Tanh, "relu": stoop.ReLU, "softplus": stoop.Softplus}[last]()
+@pytest.mark.parametrize("loss", ["softmax_cross_entropy", "binary_cross_entropy", "hinge"])
+@pytest.mark.parametrize(
+    ("last", "limits"),
+    [
+        ("sigmoid", "0 and 1"),
+        ("tanh", "-1 and 1"),
+        ("relu", "0 and inf"),
+        ("relu6", "0 and 6"),
+        ("softplus", "0 and inf"),
+    ],
+)
+def test_a_bounded_output_before_a_loss_on_logits_warns(last: str, limits: str, loss: str) -> None:
+    layer = class_named(stoop.layers.Activation, last)()
     for layers in (
         [stoop.Dense(3, activation=last)],
         [stoop.Dense(3), layer],
         [stoop.Dense(3), layer, stoop.Identity()],
     ):
         model = stoop.Model(layers, input_dim=FEATURES)
-        with pytest.warns(UserWarning, match=rf"\[Trainer\] the last layer is a {last}.*logits") as record:
+        with pytest.warns(UserWarning, match=rf"\[Trainer\] the last layer is a {last}.*{limits}.*logits") as record:
             stoop.Trainer(model, loss=loss)
         assert record[0].filename == __file__
         stoop.Trainer(model, loss="mse")  # without a warning

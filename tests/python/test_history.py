@@ -6,6 +6,7 @@ import copy
 import json
 import math
 import pickle
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -86,13 +87,74 @@ def test_what_cannot_be_added(other: Any) -> None:
         other + history
 
 
+def test_why_a_fit_ended_goes_with_the_history() -> None:
+    first, second, third = fits()
+    assert stoop.History(("loss",)).stop_reason is None
+    assert first.stop_reason == "epochs"
+    second.stop_reason, third.stop_reason = "max_time", None
+    assert (first + second).stop_reason == "max_time"
+    assert (second + third).stop_reason is None
+    assert sum([third, first]).stop_reason == "epochs"
+
+
+def test_what_a_callback_adds_to_a_row() -> None:
+    history = stoop.History(("loss", "val_loss"))
+    rows: list[dict[str, float]] = [{"loss": 1.0}, {"loss": 2.0, "mine": 5}, {"loss": 3.0, "val_loss": 0.5}]
+    for epoch, row in enumerate(rows, 1):
+        history.epochs.append(epoch)
+        history["loss"].append(0.0)
+        history._amend({"epoch": 77.0, **row})
+    assert history.epochs == [1, 2, 3]
+    assert str(dict(history)) == str(
+        {"loss": [1.0, 2.0, 3.0], "val_loss": [math.nan, math.nan, 0.5], "mine": [math.nan, 5.0, math.nan]}
+    )
+    assert str(history._newest()) == str({"epoch": 3, "loss": 3.0, "val_loss": 0.5, "mine": math.nan})
+    assert type(history["mine"][1]) is float
+
+
+def test_to_pandas() -> None:
+    history = sum(fits())
+    frame = history.to_pandas()
+    assert list(frame.columns) == ["epoch", *history]
+    assert frame["epoch"].tolist() == history.epochs
+    pd.testing.assert_series_equal(frame["val_loss"], pd.Series(history["val_loss"], name="val_loss"))
+    assert len(stoop.History(("loss",)).to_pandas()) == 0
+
+
+def test_to_pandas_without_pandas(monkeypatch: pytest.MonkeyPatch) -> None:
+    history = fits()[0]
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with refused(ImportError, "History.to_pandas", r"stoop\[pandas\]"):
+        history.to_pandas()
+
+
+def test_plot_draws_every_metric(tmp_path: Path) -> None:
+    history = fits()[1]
+    history.epochs.append(3)
+    history._amend({"val_auc": 0.7, "val_r2": -3.0})
+    figure = history.plot(tmp_path / "curve.png")
+    assert [axes.get_title("left") for axes in figure.axes] == ["loss", "accuracy", "auc", "r2"]
+    assert [len(axes.get_lines()) for axes in figure.axes] == [2, 2, 1, 1]
+    assert (tmp_path / "curve.png").stat().st_size > 1000
+    with refused(ValueError, "empty"):
+        stoop.History(("loss",)).plot()
+
+
+def test_a_loss_below_zero_is_not_cut_off() -> None:
+    lowest = stoop.plotting.learning_curve({"loss": [1.0, -2.0]}).axes[0].get_ylim()[0]
+    assert lowest < -2.0
+    assert stoop.plotting.learning_curve({"loss": [2.0, 1.0]}).axes[0].get_ylim()[0] == 0.0
+
+
 def test_copies_are_equal_and_of_their_own() -> None:
     history = sum(fits()[1:])
+    history.stop_reason = "epochs"
     for twin in (history.copy(), copy.copy(history), copy.deepcopy(history), pickle.loads(pickle.dumps(history))):
         assert type(twin) is stoop.History
         assert str(dict(twin)) == str(dict(history))
         assert twin.epochs == history.epochs
         assert list(twin) == list(history)
+        assert twin.stop_reason == "epochs"
         twin["loss"].append(0.0)
         assert len(history["loss"]) == 4
 

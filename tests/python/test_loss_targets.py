@@ -72,6 +72,18 @@ def test_poisson_of_rates_is_that_of_their_logs() -> None:
     assert stoop.gradcheck(model, loss, X, y).passed
 
 
+def test_poisson_says_what_is_wrong_with_rates_that_are_not_above_0() -> None:
+    loss = stoop.losses.Poisson(log_input=False)
+    y = RNG.poisson(2.0, (64, 2)).astype(np.float32)
+    with pytest.raises(stoop.NonFiniteLossError, match=r"not above 0.*poisson.*softplus") as caught:
+        trainer(loss, 2).fit(X, y, 3, 16)
+    assert caught.value.step == 0
+    model = stoop.Model([stoop.Dense(2, "softplus"), stoop.Dropout(0.2)], input_dim=3)
+    with pytest.raises(stoop.NonFiniteLossError) as caught:
+        stoop.Trainer(model, loss, stoop.optimizers.SGD(1e38)).fit(X, y, 3, 16)
+    assert "above 0" not in str(caught.value)
+
+
 # ---- labels ----
 
 
@@ -84,6 +96,17 @@ def test_labels_of_any_two_names(loss: str, names: tuple[object, object]) -> Non
     assert np.mean(machine.model.predict_labels(X) == y) > 0.95
     assert machine.evaluate(X, y)["accuracy"] > 0.95
     assert machine.model.output == "sigmoid"
+
+
+@pytest.mark.parametrize(("outputs", "value"), [(1, 0.3), (3, 0.3), (3, -1.0), (3, 2.0)])
+def test_hinge_takes_labels_by_column(outputs: int, value: float) -> None:
+    """A margin belongs to a label; what is between two labels has none."""
+    y = np.where(RNG.random((64, outputs)) < 0.5, 0.0, 1.0)
+    machine = trainer("hinge", outputs)
+    machine.fit(X, y, 1, 16)
+    y[7, outputs - 1] = value
+    with refused(ValueError, f"y is {value:g} at row 7, column {outputs - 1}", "expected labels, 0 or 1", "-1 and 1"):
+        machine.step(X, y)
 
 
 def test_focal_with_gamma_0_is_the_binary_cross_entropy() -> None:

@@ -101,10 +101,21 @@ def test_optimizers_through_the_core(name: str) -> None:
 @pytest.mark.parametrize("per", ["step", "epoch"])
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_schedules_through_the_core(name: str, per: str) -> None:
-    schedule = SCHEDULES[name]
+    schedule = counting(SCHEDULES[name], per)
+    config = config_of(optimizer=stoop.optimizers.SGD(schedule))["optimizer"]["learning_rate"]
+    assert config == (schedule.to_config() if schedule.type_name != "constant" else schedule.lr)
+    assert schedule.to_config()["per"] == per
+
+
+def counting(schedule: Any, per: str) -> Any:
+    """The same that counts updates or epochs, with all that it holds."""
+    if not isinstance(schedule, stoop.schedules.Schedule):
+        return schedule
     arguments = vars(schedule) | {"per": per}
     if "rates" in arguments:  # the argument of Piecewise, whose name is that of a method
         arguments["values"] = arguments.pop("rates")
-    optimizer = stoop.optimizers.SGD(type(schedule)(**arguments))
-    config = config_of(optimizer=optimizer)["optimizer"]["learning_rate"]
-    assert config == ({**schedule.to_config(), "per": per} if schedule.type_name != "constant" else schedule.lr)
+    if "schedules" in arguments:
+        arguments["schedules"] = [counting(each, per) for each in arguments["schedules"]]
+    if "schedule" in arguments:
+        arguments["schedule"] = counting(arguments["schedule"], per)
+    return type(schedule)(**arguments)

@@ -68,11 +68,23 @@ def test_functions_anywhere_in_a_schedule() -> None:
 def test_schedules_of_epochs_one_after_another() -> None:
     X, y = make_data("mse", 12, 3, 2)
     falling = schedules.Custom(lambda t: 0.2 / (t + 1), per="epoch")
-    schedule = schedules.Sequential([0.1, falling, schedules.Step(0.3, every=1)], [2, 4], per="epoch")
+    warm = schedules.Warmup(lambda t: 0.3 / (t + 1), 2, per="epoch")  # a function counts what is around it
+    schedule = schedules.Sequential([0.1, falling, warm], [2, 4], per="epoch")
     trainer = stoop.Trainer(stoop.Model([stoop.Dense(2)], input_dim=3), "mse", stoop.optimizers.SGD(schedule))
-    history = trainer.fit(X, y, epochs=5, batch_size=12, verbose=0)
-    # The inner schedule that counts updates goes on from the start of training.
-    np.testing.assert_allclose(history["learning_rate"], [0.1, 0.1, 0.2, 0.1, 0.3 * 0.5**4])
+    history = trainer.fit(X, y, epochs=8, batch_size=4, verbose=0)
+    np.testing.assert_allclose(history["learning_rate"], [0.1, 0.1, 0.2, 0.1, 0.15, 0.3, 0.3, 0.15])
+
+
+def test_schedules_within_one_another_count_the_same() -> None:
+    """What begins after some updates cannot count epochs from there; a number is the same at any t."""
+    by_epoch = schedules.Cosine(0.1, 10, per="epoch")
+    with refused(ValueError, r"\[Warmup\] it counts updates and the schedule cosine in it epochs", "the same per"):
+        schedules.Warmup(by_epoch, 500)
+    with refused(ValueError, r"\[Sequential\] it counts epochs and the schedule custom in it updates"):
+        schedules.Sequential([by_epoch, schedules.Custom(lambda t: 0.1)], [3], per="epoch")
+    with refused(ValueError, r"\[Sequential\] it counts updates and the schedule warmup in it epochs"):
+        schedules.Sequential([0.1, schedules.Warmup(0.1, 2, per="epoch")], [3])
+    assert schedules.Warmup(schedules.Constant(0.2, per="epoch"), 2).values(3).tolist() == [0.1, 0.2, 0.2]
 
 
 def test_per_epoch() -> None:
@@ -144,6 +156,8 @@ def test_cosine_linear_and_polynomial_stay_between_their_ends(lr: float, steps: 
         (lambda: schedules.Step(0.1, factor=0.0, every=2), ValueError, "factor"),
         (lambda: schedules.Piecewise([3], [0.1]), ValueError, "1 values and 1 boundaries"),
         (lambda: schedules.Piecewise([3, 3], [0.1, 0.2, 0.3]), ValueError, "order"),
+        (lambda: schedules.Sequential([0.1], [3]), ValueError, "1 schedules and 1 milestones"),
+        (lambda: schedules.Sequential([0.1, 0.2, 0.3], [3, 3]), ValueError, "order"),
         (lambda: schedules.Piecewise(3, [0.1]), TypeError, "boundaries"),
         (lambda: schedules.Cosine(0.1, 0), ValueError, "steps"),
         (lambda: schedules.Cosine(0.1, 10, per="epochs"), ValueError, '"epoch"'),

@@ -139,6 +139,14 @@ def test_what_it_refuses() -> None:
         optimizers.Adam().updater([w]).step([w, w])
     with refused(TypeError, r"\[optimizer.updater\] LBFGS", "minimize"):
         optimizers.LBFGS().updater([w])
+    with refused(ValueError, r"\[Updater\]", "float32"):
+        optimizers.Adam(eps=1e-60).updater([w.astype(np.float32)])
+    with pytest.raises(stoop.NonFiniteLossError, match=r"\[Updater.step\]"):
+        optimizers.Adam().updater([w]).step([np.full(4, 1e300)])
+    updater = optimizers.Adam().updater([w])
+    state = {"optimizer": "adam", "steps": 1, "arrays": [[np.zeros(4)]]}
+    with refused(ValueError, r"\[Updater.load_state_dict\] a state of another optimizer"):
+        updater.load_state_dict(state)
 
 
 def test_the_example() -> None:

@@ -50,7 +50,7 @@ struct Focal {
 };
 
 // max(0, 1 - s*z), s = 2t - 1: -1 for the label 0 and 1 for the label 1, with gradient 0 where it is 0 (Vapnik 1995; Cortes
-// & Vapnik 1995, section 3). Targets: labels 0 and 1 (values in [0, 1]), several columns for multi-label.
+// & Vapnik 1995, section 3). Targets: labels 0 and 1, several columns for multi-label.
 struct Hinge {};
 
 // Half of v + (m - t)^2 * exp(-v), m a mean and v the log of a variance (Nix & Weigend 1994, eq. 5): the negative

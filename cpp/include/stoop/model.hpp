@@ -119,8 +119,8 @@ class STOOP_API Model {
  private:
   // A model with all parameters zero, for functions that set them.
   STOOP_PRIVATE static Model without_values(ModelConfig config);
-  STOOP_PRIVATE static Model read(const TensorFile& file);
-  friend std::variant<Model<float>, Model<double>> load_model(const std::filesystem::path&, const KeepGoing&);
+  template <class U>
+  friend Model<U> read_model(const TensorFile& file);
 
   struct STOOP_PRIVATE Impl;
   STOOP_PRIVATE explicit Model(std::unique_ptr<Impl> impl);

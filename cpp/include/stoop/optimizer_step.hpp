@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <span>
+#include <string_view>
 #include <vector>
 
 #include <stoop/optimizers.hpp>
@@ -22,7 +23,8 @@ struct UpdaterState {
 template <class T>
 class STOOP_API ParameterUpdater {
  public:
-  explicit ParameterUpdater(Optimizer optimizer);
+  // `where` opens the messages of errors, here and below.
+  explicit ParameterUpdater(Optimizer optimizer, std::string_view where = "optimizer.step");
   ParameterUpdater(ParameterUpdater&&) noexcept;
   ParameterUpdater& operator=(ParameterUpdater&&) noexcept;
   ~ParameterUpdater();
@@ -31,14 +33,15 @@ class STOOP_API ParameterUpdater {
   // first call fixes the number of arrays and their lengths; another list throws ValueError until reset(). Weight decay
   // applies to all arrays, since nothing tells which are weights. A schedule by epochs counts updates. Threads share large
   // arrays; the result does not depend on their number.
-  void step(std::span<const std::span<T>> parameters, std::span<const std::span<const T>> gradients);
+  void step(std::span<const std::span<T>> parameters, std::span<const std::span<const T>> gradients,
+            std::string_view where = "optimizer.step");
 
   // Forgets state, count and lengths.
   void reset();
   Index steps() const;  // updates made
   // `state` returns a copy of the state; `set_state` puts one back, and throws ValueError for that of another optimizer.
   UpdaterState<T> state() const;
-  void set_state(const UpdaterState<T>& state);
+  void set_state(const UpdaterState<T>& state, std::string_view where = "optimizer.step");
   const Optimizer& optimizer() const;
 
  private:

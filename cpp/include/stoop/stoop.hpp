@@ -16,4 +16,5 @@
 #include <stoop/trainer.hpp>
 #include <stoop/gradcheck.hpp>
 #include <stoop/diagnose.hpp>
+#include <stoop/profile.hpp>
 #include <stoop/runtime.hpp>

@@ -2,149 +2,25 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
-#include <initializer_list>
+#include <filesystem>
 #include <memory>
 #include <optional>
 #include <span>
 #include <string_view>
-#include <variant>
-#include <vector>
 
+#include <stoop/checkpoint.hpp>
 #include <stoop/error.hpp>
-#include <stoop/losses.hpp>
+#include <stoop/fit.hpp>
 #include <stoop/model.hpp>
 #include <stoop/optimizers.hpp>
+#include <stoop/trainer_config.hpp>
 
 namespace stoop {
-
-// The precision of training. float32, or float64 for a Trainer<double>, computes in the element type of the model.
-// bfloat16, for a Trainer<float> on CPUs with AVX512-BF16 or AMX-BF16, rounds the factors of the matrix products of fit,
-// step and loss_and_grad to bfloat16. Their sums, the parameters, the gradients and everything else stay float32.
-// Evaluation (of validation data too) and second derivatives are computed in float32.
-enum class Precision { float32, float64, bfloat16 };
-STOOP_API std::string_view name_of(Precision precision);
-STOOP_API Precision precision_from_name(std::string_view name, std::string_view where = "precision");
-
-struct TrainerConfig {
-  Loss loss = SoftmaxCrossEntropy{};
-  Optimizer optimizer = Adam{};
-  // Penalties of the weights of Dense layers: l1 * sum|weight| and l2/2 * sum(weight^2) are added to the loss. A layer may
-  // have its own.
-  double l1 = 0.0;
-  double l2 = 0.0;
-  // Limits of the gradient, which includes the penalties. Each element is cut to [-clip_value, clip_value]. Then the
-  // gradient of all parameters together is scaled down to an L2 norm of clip_norm (Pascanu, Mikolov & Bengio 2013,
-  // algorithm 1).
-  std::optional<double> clip_norm{};
-  std::optional<double> clip_value{};
-  // After an update the incoming weights of each unit are scaled down to this L2 norm (Srivastava et al. 2014).
-  std::optional<double> max_norm{};
-  Index accumulate = 1;  // number of batches whose gradients make one update, as one batch of all their samples would
-  // A moving average of the parameters is kept: average = ema*average + (1-ema)*parameters after each update, from
-  // the first parameters on (Polyak & Juditsky 1992, exponentially weighted).
-  std::optional<double> ema{};
-  Precision precision = Precision::float32;
-  int num_threads = 0;     // 0: chosen from the work of a step, at most get_num_threads()
-  std::uint64_t seed = 0;  // for shuffling and dropout
-};
-
-// The targets of training: class indices or a matrix of values, whichever the loss takes.
-template <class T>
-struct Targets {
-  Targets() = default;
-  Targets(std::span<const std::int32_t> y) : classes(y) {}
-  Targets(const std::vector<std::int32_t>& y) : classes(y) {}
-  Targets(MatrixView<const T> y) : values(y), has_values(true) {}
-
-  std::span<const std::int32_t> classes;  // (n_samples)
-  MatrixView<const T> values;             // (n_samples, n_outputs)
-  bool has_values = false;
-  std::span<const T> weights;  // (n_samples), >= 0; if empty, all samples have the same weight
-};
-
-// The weighted mean loss, and the share of samples that are predicted right (for binary labels, the share of labels). The
-// accuracy is NaN for losses of values.
-struct Metrics {
-  double loss = 0.0;
-  double accuracy = 0.0;
-};
-
-struct EpochResult {
-  Index epoch = 0;    // 0-based, counted over all calls of fit
-  double loss = 0.0;  // mean of the objective seen by each update, before that update
-  double accuracy = 0.0;
-  double val_loss = 0.0;  // NaN without validation data
-  double val_accuracy = 0.0;
-  double learning_rate = 0.0;  // of the last update
-  double grad_norm = 0.0;      // mean over the updates of the global L2 norm of the gradient, before clip_norm
-  double seconds = 0.0;        // of the training pass
-  double samples_per_second = 0.0;
-};
-
-// One value per epoch in each column.
-struct History {
-  std::vector<Index> epochs;  // 0-based, counted over all calls of fit
-  std::vector<double> loss, accuracy, val_loss, val_accuracy, learning_rate, grad_norm, samples_per_second;
-  bool interrupted = false;  // a callback asked to stop
-};
-
-// How far the running epoch has come.
-struct Progress {
-  Index epoch = 0;
-  Index samples_done = 0;
-  Index samples = 0;
-};
-
-// What happens to the samples at the end of an epoch that do not fill a batch.
-enum class LastBatch {
-  keep,   // They make a smaller batch. With a BatchNorm, a single sample joins the batch before it.
-  drop,   // They are left out of the epoch; with `shuffle` these are other samples each time.
-  merge,  // They join the batch before them, which then has up to 2 * batch_size - 1 samples.
-};
-STOOP_API LastBatch last_batch_from_name(std::string_view name, std::string_view where = "last_batch");
-
-template <class T>
-struct FitOptions {
-  Index epochs = 1;
-  Index batch_size = 128;
-  bool shuffle = true;
-  LastBatch last_batch = LastBatch::keep;
-  std::optional<InputView> validation_x{};
-  Targets<T> validation_y{};
-  // Gets the rows as they come, each before on_epoch is called; has them also where `fit` throws.
-  History* history = nullptr;
-  // Is called after each epoch; if it returns false, the fit ends. It may call this trainer, also to train, and change the
-  // parameters of the model: the next epoch goes on from there. The fit throws ValueError if the model then has other
-  // layers or holds the average.
-  std::function<bool(const EpochResult&)> on_epoch{};
-  // Is called on the calling thread between two steps, at most every 50 ms; if it returns false, the fit stops after that
-  // step. It must neither throw nor call this trainer.
-  std::function<bool(const Progress&)> on_progress{};
-  // Is asked while the data are checked, where false throws Interrupted, and during validation, where false ends the fit.
-  // The epoch then stays in the history with a val_loss and val_accuracy of NaN.
-  KeepGoing keep_going{};
-};
 
 // How BatchNorm and Dropout behave while a gradient is computed.
 struct GradientMode {
   bool training = true;  // true: BatchNorm uses the statistics of the batch; false: the running statistics
   bool dropout = false;  // true: Dropout drops, with the mask of the next update
-};
-
-// Everything that training carries from one update to the next, apart from the configurations of model and trainer.
-// Training goes on from it to the same bits, since all else (shuffling, dropout, schedules) is a function of seed, epoch
-// and step. Arrays are laid out as Model::parameter_block(), and `buffers` as Model::buffer_block().
-template <class T>
-struct TrainingState {
-  std::vector<Index> shapes;  // rows and columns of each parameter in turn, which show for which network the arrays are
-  std::vector<T> parameters;
-  std::vector<T> buffers;
-  std::vector<std::vector<T>> optimizer;  // what it accumulates; for LBFGS pairs of step and change, the oldest first
-  std::vector<T> average;                 // with ema; the parameters themselves while `swapped`
-  bool swapped = false;                   // the model holds the average
-  Index epoch = 0;
-  Index steps = 0;
 };
 
 // The rows of larger arrays that make a batch.
@@ -244,6 +120,17 @@ class STOOP_API Trainer {
   // are not averaged.
   void swap_ema();
 
+  // Writes a checkpoint, also within a fit, from its functions. A failed or interrupted save leaves the old file as it was.
+  // Throws FileError.
+  void save_checkpoint(const std::filesystem::path& path, const CheckpointExtras& extras = {},
+                       const KeepGoing& keep_going = {}) const;
+  // Puts the model, the training and the learning rate, penalties and limits of a checkpoint in place of this trainer's.
+  // Throws what read_checkpoint throws, and CheckpointError for the checkpoint of another network or other settings; nothing
+  // is changed then. A learning rate that is a function stays as it is.
+  void load_checkpoint(const std::filesystem::path& path, const KeepGoing& keep_going = {});
+  void load_checkpoint(const Checkpoint<T>& checkpoint);
+
+  const History& history() const;  // of the newest fit, also while it runs and if it threw
   const Model<T>& model() const;
   Index epoch() const;  // epochs completed
   Index steps() const;  // updates made

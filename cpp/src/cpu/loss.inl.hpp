@@ -13,6 +13,12 @@ struct NumberAndSlope {
   double value, slope;
 };
 
+// Corrects an element of a gradient whose intermediate values T did not hold.
+template <class T>
+inline void replace_if_not_finite(T* grad, double value) {
+  if (!is_finite_number(*grad)) *grad = static_cast<T>(value);
+}
+
 // A Formula has, for outputs z and targets t,
 //   element(z, t, op)    the loss and its derivative with respect to z
 //   careful(z, t, op)    the same in double, for sums that T does not hold; without it they are infinite
@@ -148,6 +154,7 @@ struct Formula<Focal, T> {
   struct Parts {
     Vec<T> p, rest, power, u, entropy, error;  // error: p - t
   };
+  static constexpr T kLargest = sizeof(T) == 4 ? static_cast<T>(__FLT_MAX__) : static_cast<T>(__DBL_MAX__);
   static Parts at(Vec<T> z, Vec<T> t, T gamma) {
     constexpr T kLeast = sizeof(T) == 4 ? static_cast<T>(1e-37) : static_cast<T>(1e-300);  // a^gamma is 0 below
     const Vec<T> p = vector_sigmoid<T>(z), rest = vector_sigmoid<T>(-z);
@@ -163,7 +170,8 @@ struct Formula<Focal, T> {
   static ValueAndSlope<T> element(Vec<T> z, Vec<T> t, const Focal& op) {
     const T gamma = static_cast<T>(op.gamma);
     const Parts f = at(z, t, gamma);
-    return {f.power * f.entropy, f.power * (f.error + gamma * f.entropy * f.u)};
+    const Vec<T> large = minimum<T>(broadcast(kLargest), gamma * f.entropy);  // u is 0 where it would be infinite
+    return {f.power * f.entropy, f.power * (f.error + large * f.u)};
   }
   static NumberAndSlope careful(double z, double t, const Focal& op) {
     const NumberAndSlope e = Formula<BinaryCrossEntropy, T>::careful(z, t, {});
@@ -209,6 +217,28 @@ struct Formula<GaussianNLL, T> {
     return {v, scale, (load_lanes(output + j, lanes) - load_lanes(target + j, lanes)) * scale};
   }
 
+  // The sum over a block in double, where T does not hold it. exp(-v/2) may be infinite even then: r is 0 if m is t.
+  [[gnu::noinline]] static double careful_loss(const LossArgs<T>& args, Index means) {
+    double loss = 0.0;
+    for (Index i = 0; i < args.rows; ++i) {
+      const T* output = args.output + i * args.ld_output;
+      const T* target = args.targets + i * args.ld_targets;
+      T* grad = args.grad == nullptr ? nullptr : args.grad + i * args.ld_grad;
+      const double weight = args.weights == nullptr ? 1.0 : args.weights[i];
+      const double scale = weight * static_cast<double>(args.grad_scale) / static_cast<double>(means);
+      for (Index j = 0; j < means; ++j) {
+        const double d = static_cast<double>(output[j]) - static_cast<double>(target[j]);
+        const double v = static_cast<double>(output[means + j]), precision = d == 0.0 ? 0.0 : __builtin_exp(-0.5 * v);
+        const double r = d * precision;
+        loss += weight * (0.5 * (v + r * r));
+        if (grad == nullptr) continue;
+        replace_if_not_finite(grad + j, r * precision * scale);
+        replace_if_not_finite(grad + means + j, 0.5 * (1.0 - r * r) * scale);
+      }
+    }
+    return loss;
+  }
+
   static void rows(const LossArgs<T>& args, const GaussianNLL&) {
     const Index means = args.cols / 2;
     double loss = 0.0;
@@ -228,6 +258,7 @@ struct Formula<GaussianNLL, T> {
       });
       loss += weight * sum_lanes<T>(sum);
     }
+    if (!is_finite_number(loss)) loss = careful_loss(args, means);
     *args.loss = loss / static_cast<double>(means);
     *args.correct = 0.0;
   }
@@ -269,7 +300,7 @@ template <class T, class Op>
                                   static_cast<double>(args.targets[i * args.ld_targets + j]), op);
       loss += weight * element.value;
       T* grad = args.grad == nullptr ? nullptr : args.grad + i * args.ld_grad + j;
-      if (grad != nullptr && !is_finite_number(*grad)) *grad = static_cast<T>(element.slope * scale);
+      if (grad != nullptr) replace_if_not_finite(grad, element.slope * scale);
     }
   }
   return loss;

@@ -3,6 +3,7 @@
 #include "checks.hpp"
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 #include <limits>
 #include <string>
@@ -131,36 +132,54 @@ void check_classes(std::string_view where, std::span<const std::int32_t> classes
   }
 }
 
-// Checks that every element is in [0, 1]; with `rows_sum_to_one`, that the rows are distributions.
-template <class T>
-void check_probabilities(std::string_view where, const MatrixView<const T>& y, bool rows_sum_to_one) {
-  constexpr double kTolerance = 1e-3;
-  for (Index i = 0; i < y.rows; ++i) {
-    double sum = 0.0;
-    for (Index j = 0; j < y.cols; ++j) {
-      const double p = static_cast<double>(y.data[i * y.row_stride() + j]);
-      sum += p;
-      if (p >= 0.0 && p <= 1.0) continue;
-      throw_value_error(where,
-                        "y is " + std::to_string(p) + " at row " + std::to_string(i) + ", column " + std::to_string(j),
-                        "expected probabilities from 0 to 1", "scale the targets, or use a regression loss");
-    }
-    if (!rows_sum_to_one || std::abs(sum - 1.0) <= kTolerance) continue;
-    throw_value_error(where, "row " + std::to_string(i) + " of y sums to " + std::to_string(sum), "expected 1",
-                      "normalise the rows, or use binary_cross_entropy for independent labels");
+struct TargetRule {
+  bool (*takes)(double value);
+  const char* expected;
+  const char* hint;
+};
+
+TargetRule rule_of(TargetValues values) {
+  switch (values) {
+    case TargetValues::any:
+      return {[](double) { return true; }, "", ""};
+    case TargetValues::not_negative:
+      return {[](double value) { return value >= 0.0; }, "expected at least 0",
+              "give counts or rates, or use another regression loss"};
+    case TargetValues::labels:
+      return {[](double value) { return value == 0.0 || value == 1.0; }, "expected labels, 0 or 1",
+              "give y > 0 if the labels are -1 and 1, or use binary_cross_entropy for probabilities"};
+    case TargetValues::probabilities:
+    case TargetValues::distributions:
+      break;
   }
+  return {[](double value) { return value >= 0.0 && value <= 1.0; }, "expected probabilities from 0 to 1",
+          "scale the targets, or use a regression loss"};
+}
+
+// 0.3 for the float 0.3, which is 0.30000001192092896 as a double.
+template <class T>
+std::string shortest_text(T value) {
+  char text[32];
+  return {text, std::to_chars(text, text + sizeof text, value).ptr};
 }
 
 template <class T>
-void check_not_negative(std::string_view where, const MatrixView<const T>& y) {
+void check_values(std::string_view where, const MatrixView<const T>& y, TargetValues values) {
+  constexpr double kTolerance = 1e-3;  // of the sum of a distribution
+  const TargetRule rule = rule_of(values);
   for (Index i = 0; i < y.rows; ++i) {
+    double sum = 0.0;
     for (Index j = 0; j < y.cols; ++j) {
-      const double value = static_cast<double>(y.data[i * y.row_stride() + j]);
-      if (value >= 0.0) continue;
-      throw_value_error(where,
-                        "y is " + number_text(value) + " at row " + std::to_string(i) + ", column " + std::to_string(j),
-                        "expected at least 0", "give counts or rates, or use another regression loss");
+      const T value = y.data[i * y.row_stride() + j];
+      sum += static_cast<double>(value);
+      if (rule.takes(static_cast<double>(value))) continue;
+      throw_value_error(
+          where, "y is " + shortest_text(value) + " at row " + std::to_string(i) + ", column " + std::to_string(j),
+          rule.expected, rule.hint);
     }
+    if (values != TargetValues::distributions || std::abs(sum - 1.0) <= kTolerance) continue;
+    throw_value_error(where, "row " + std::to_string(i) + " of y sums to " + number_text(sum), "expected 1",
+                      "normalise the rows, or use binary_cross_entropy for independent labels");
   }
 }
 
@@ -177,17 +196,15 @@ void check_targets(std::string_view where, const Targets<T>& y, LossKind loss, I
   if (!y.has_values) return check_classes(where, y.classes, outputs);
   const Index columns = target_columns(loss, outputs);
   if (y.values.cols != columns) {
-    throw_value_error(where, "y has shape " + shape_text(y.values.rows, y.values.cols),
-                      "expected " + shape_text(rows, columns),
-                      columns == outputs ? "give one column per output of the model"
-                                         : "give one column for each mean among the outputs");
+    throw_value_error(
+        where, "y has shape " + shape_text(y.values.rows, y.values.cols), "expected " + shape_text(rows, columns),
+        columns == outputs ? "give one column per output of the model"
+                           : "give a column for every " + std::to_string(outputs / columns) + " outputs of the model");
   }
   check_stride(where, "y", y.values.row_stride(), columns);
   check_finite<T>(where, "y", y.values);
   const TargetValues expected = targets_of(loss);
-  if (expected == TargetValues::any) return;
-  if (expected == TargetValues::not_negative) return check_not_negative(where, y.values);
-  check_probabilities(where, y.values, expected == TargetValues::distributions);
+  if (expected != TargetValues::any) check_values(where, y.values, expected);
 }
 
 void refuse_bad_label(std::string_view where, const BadLabel& bad, Index outputs) {

@@ -5,13 +5,14 @@
 #include <type_traits>
 
 #include <stoop/model.hpp>
-#include <stoop/trainer.hpp>
+#include <stoop/trainer_config.hpp>
 
 #include "../spec/initializers.hpp"
 #include "../spec/layers.hpp"
 #include "../spec/losses.hpp"
 #include "../spec/optimizers.hpp"
 #include "../spec/schedules.hpp"
+#include "config_json.hpp"
 
 namespace stoop {
 
@@ -66,6 +67,42 @@ void visit_fields(Object& object, const Visit& visit) {
     visit("precision", object.precision, kOptional);
     visit("num_threads", object.num_threads, kOptional);
     visit("seed", object.seed, kOptional);
+  } else if constexpr (std::is_same_v<T, CheckpointInfo>) {
+    visit("version", object.version, kRequired);
+    visit("library", object.library, kRequired);
+    visit("trainer", object.trainer, kRequired);
+    visit("has_custom_rate", object.has_custom_rate, kRequired);
+    visit("optimizer_arrays", object.optimizer_arrays, kRequired);
+    visit("swapped", object.swapped, kRequired);
+    visit("epoch", object.epoch, kRequired);
+    visit("steps", object.steps, kRequired);
+    visit("place", object.place, kRequired);
+    visit("fit", object.fit, kRequired);
+    visit("history", object.history, kRequired);
+  } else if constexpr (std::is_same_v<T, EpochPlace>) {
+    visit("row", object.row, kRequired);
+    visit("updates", object.updates, kRequired);
+    visit("loss_sum", object.loss_sum, kRequired);
+    visit("weight_sum", object.weight_sum, kRequired);
+    visit("correct", object.correct, kRequired);
+    visit("grad_norm_sum", object.grad_norm_sum, kRequired);
+    visit("largest_norm", object.largest_norm, kRequired);
+  } else if constexpr (std::is_same_v<T, FitRecord>) {
+    visit("first_epoch", object.first_epoch, kRequired);
+    visit("samples", object.samples, kRequired);
+    visit("batch_size", object.batch_size, kRequired);
+    visit("shuffle", object.shuffle, kRequired);
+    visit("last_batch", object.last_batch, kRequired);
+    visit("data", object.data, kRequired);
+  } else if constexpr (std::is_same_v<T, History>) {
+    visit("epochs", object.epochs, kRequired);
+    visit("loss", object.loss, kRequired);
+    visit("accuracy", object.accuracy, kRequired);
+    visit("val_loss", object.val_loss, kRequired);
+    visit("val_accuracy", object.val_accuracy, kRequired);
+    visit("learning_rate", object.learning_rate, kRequired);
+    visit("grad_norm", object.grad_norm, kRequired);
+    visit("samples_per_second", object.samples_per_second, kRequired);
   } else {
     static_assert(std::is_empty_v<T>, "list the keys of this type here");
   }

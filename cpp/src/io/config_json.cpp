@@ -34,6 +34,11 @@ constexpr std::string_view kHeader = "safetensors header";
 template <class T>
 concept Named = std::same_as<T, Activation> || std::same_as<T, Loss> || std::same_as<T, Optimizer>;
 
+// Things that are written as an object with the keys of visit_fields.
+template <class T>
+concept Record = std::same_as<T, ClassNames> || std::same_as<T, TrainerConfig> || std::same_as<T, EpochPlace> ||
+                 std::same_as<T, FitRecord> || std::same_as<T, History>;
+
 // ---- reading: `where` is the path of keys, for the message ----
 
 ReadBytes bytes_of(std::string_view text) {
@@ -59,7 +64,9 @@ void read(const json& value, const std::string& where, T& out);
 void read(const json& value, const std::string& where, schedules::Per& out);
 void read(const json& value, const std::string& where, Precision& out);
 void read(const json& value, const std::string& where, OutputKind& out);
-void read(const json& value, const std::string& where, ClassNames& out);
+void read(const json& value, const std::string& where, LastBatch& out);
+template <Record T>
+void read(const json& value, const std::string& where, T& out);
 void read(const json& value, const std::string& where, LearningRate& out);
 
 template <class T>
@@ -73,6 +80,18 @@ void read(const json& value, const std::string& where, std::vector<T>& out) {
   if (!value.is_array()) refuse(where, value, "expected an array", "write [value, ...]");
   out.assign(value.size(), T{});
   for (std::size_t i = 0; i < value.size(); ++i) read(value[i], where + "." + std::to_string(i), out[i]);
+}
+
+// A history holds NaN where nothing was measured, which JSON has no number for.
+void read(const json& value, const std::string& where, std::vector<double>& out) {
+  if (!value.is_array()) refuse(where, value, "expected an array", "write [value, ...]");
+  out.assign(value.size(), 0.0);
+  for (std::size_t i = 0; i < value.size(); ++i) {
+    const json& element = value[i];
+    const bool is_named = element == "nan" || element == "inf" || element == "-inf";
+    if (is_named) out[i] = std::stod(element.get<std::string>());
+    if (!is_named) read(element, where + "." + std::to_string(i), out[i]);
+  }
 }
 
 template <class Object>
@@ -151,7 +170,16 @@ void read(const json& value, const std::string& where, OutputKind& out) {
   out = output_from_name(name, where);
 }
 
-void read(const json& value, const std::string& where, ClassNames& out) { read_fields(value, where, out, {}); }
+void read(const json& value, const std::string& where, LastBatch& out) {
+  std::string name;
+  read(value, where, name);
+  out = last_batch_from_name(name, where);
+}
+
+template <Record T>
+void read(const json& value, const std::string& where, T& out) {
+  read_fields(value, where, out, {});
+}
 
 void read(const json& value, const std::string& where, LearningRate& out) {
   if (value.is_number()) {
@@ -204,12 +232,14 @@ OrderedJson write(const T& value);
 OrderedJson write(const Initializer& value);
 OrderedJson write(const Layer& value);
 OrderedJson write(const LearningRate& value);
-OrderedJson write(const ClassNames& value);
+template <Record T>
+OrderedJson write(const T& value);
 
 OrderedJson write(const std::string& value) { return value; }
 
 OrderedJson write(const Precision& value) { return name_of(value); }
 OrderedJson write(const OutputKind& value) { return name_of(value); }
+OrderedJson write(const LastBatch& value) { return name_of(value); }
 
 OrderedJson write(const schedules::Per& value) { return value == schedules::Per::step ? "step" : "epoch"; }
 
@@ -222,6 +252,16 @@ template <class T>
 OrderedJson write(const std::vector<T>& values) {
   OrderedJson out = OrderedJson::array();
   for (const T& value : values) out.push_back(write(value));
+  return out;
+}
+
+OrderedJson write(const std::vector<double>& values) {
+  OrderedJson out = OrderedJson::array();
+  for (const double value : values) {
+    if (std::isfinite(value)) out.push_back(value);
+    if (std::isnan(value)) out.push_back("nan");
+    if (std::isinf(value)) out.push_back(value > 0.0 ? "inf" : "-inf");
+  }
   return out;
 }
 
@@ -274,7 +314,8 @@ OrderedJson write(const LearningRate& value) {
   return std::visit([&](const auto& alternative) { return write_typed(name, alternative); }, schedule);
 }
 
-OrderedJson write(const ClassNames& value) {
+template <Record T>
+OrderedJson write(const T& value) {
   OrderedJson out = OrderedJson::object();
   write_fields(value, out);
   return out;
@@ -316,11 +357,43 @@ TrainerConfig trainer_config_from_json(std::string_view text, const RateFunction
   return config;
 }
 
+std::string to_json(const CheckpointInfo& info) { return config_to_json(info, "checkpoint"); }
+
+CheckpointInfo checkpoint_info_from_json(std::string_view text) {
+  const std::string where = "checkpoint";
+  const json value = parse(text, where);
+  require_object(value, where);
+  CheckpointInfo info;
+  const Index known = info.version;
+  read(at(value, where, "version"), where + ".version", info.version);
+  if (info.version > known) {
+    std::string library;
+    read(at(value, where, "library"), where + ".library", library);
+    throw_value_error(where, "it has version " + std::to_string(info.version) + ", written by Stoop " + library,
+                      "expected at most version " + std::to_string(known), "install that version of Stoop, or a later one");
+  }
+  read_fields(value, where, info, {});
+  return info;
+}
+
+std::string first_difference(const TrainerConfig& one, const TrainerConfig& other) {
+  const OrderedJson left = write(one), right = write(other);
+  for (const auto& [key, value] : left.items()) {
+    if (value != right[key]) return key + ": " + dump(value, "trainer") + ", " + dump(right[key], "trainer");
+  }
+  return {};
+}
+
 Optimizer optimizer_from_json(std::string_view text, const RateFunctions& functions) {
   Optimizer optimizer;
   read(parse(text, "optimizer"), "optimizer", optimizer);
   place_functions(optimizer, functions);
   return optimizer;
+}
+
+std::optional<std::string> learning_rate_to_json(const Optimizer& optimizer) {
+  if (schedules::has_functions(schedule_of(optimizer))) return std::nullopt;
+  return dump(write(schedule_of(optimizer)), "learning_rate");
 }
 
 LearningRate learning_rate_from_json(std::string_view text, const RateFunctions& functions) {

@@ -5,12 +5,14 @@
 #include <cstddef>
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include <stoop/checkpoint.hpp>
 #include <stoop/model.hpp>
-#include <stoop/trainer.hpp>
+#include <stoop/trainer_config.hpp>
 
 namespace stoop {
 
@@ -34,10 +36,32 @@ using RateFunctions = std::vector<std::optional<schedules::Custom>>;
 
 TrainerConfig trainer_config_from_json(std::string_view text, const RateFunctions& functions = {});
 Optimizer optimizer_from_json(std::string_view text, const RateFunctions& functions = {});
+// The learning rate alone, or nothing if it is a function, which no text can hold.
+std::optional<std::string> learning_rate_to_json(const Optimizer& optimizer);
 // A number or an object.
 LearningRate learning_rate_from_json(std::string_view text, const RateFunctions& functions = {});
 // A name ("mse", with or without JSON quotes) or a JSON object with "type".
 Loss loss_from_json(std::string_view text);
+
+// What a checkpoint says beside its model and its tensors.
+struct CheckpointInfo {
+  Index version = 1;    // of this text and of the names of the tensors
+  std::string library;  // the version of Stoop that wrote it
+  TrainerConfig trainer;
+  bool has_custom_rate = false;
+  Index optimizer_arrays = 0;
+  bool swapped = false;
+  Index epoch = 0;
+  Index steps = 0;
+  EpochPlace place;
+  FitRecord fit;
+  History history;
+};
+std::string to_json(const CheckpointInfo& info);
+// ValueError: unknown names, wrong types, missing keys, a version later than CheckpointInfo::version.
+CheckpointInfo checkpoint_info_from_json(std::string_view text);
+// Returns the first key with different values in the two, as `key: value, value`, or an empty text.
+std::string first_difference(const TrainerConfig& one, const TrainerConfig& other);
 
 struct TensorEntry {
   std::string name;

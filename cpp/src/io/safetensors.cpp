@@ -6,12 +6,14 @@
 #include <array>
 #include <bit>
 #include <cstdint>
+#include <cstdio>
 #include <cstring>
 #include <optional>
 #include <utility>
 
 #include <stoop/error.hpp>
 
+#include "../base/crc32.hpp"
 #include "replacement.hpp"
 
 namespace stoop {
@@ -21,6 +23,7 @@ static_assert(std::endian::native == std::endian::little, "the format is little-
 
 constexpr Index kDataAlignment = 64;  // bytes; each tensor in a file begins on a multiple
 constexpr Index kLengthBytes = 8;
+constexpr const char* kChecksumKey = "stoop.checksum";
 constexpr Index kMaxHeaderBytes = 100'000'000;  // the limit of the reference implementation
 
 struct DTypeInfo {
@@ -136,7 +139,46 @@ void check_layout(const TensorHeader& header, Index data_bytes, const std::strin
   }
 }
 
+// ---- the checksum ----
+
+void add_text(Crc32& sum, std::string_view text) {
+  sum.add(text.data(), text.size());
+  sum.add("", 1);  // a zero byte, so that texts cannot run into each other
+}
+
+Crc32 sum_of_texts(const std::map<std::string, std::string>& metadata, std::span<const TensorEntry> tensors) {
+  Crc32 sum;
+  for (const auto& [key, text] : metadata) {
+    if (key == kChecksumKey) continue;
+    add_text(sum, key);
+    add_text(sum, text);
+  }
+  for (const TensorEntry& tensor : tensors) {
+    add_text(sum, tensor.name);
+    add_text(sum, tensor.dtype);
+    for (const Index size : tensor.shape) add_text(sum, std::to_string(size));
+  }
+  return sum;
+}
+
+std::string text_of(const Crc32& sum) {
+  std::array<char, 9> text{};
+  std::snprintf(text.data(), text.size(), "%08x", static_cast<unsigned>(sum.value()));
+  return {text.data(), 8};
+}
+
 }  // namespace
+
+void save_tensors_checked(const std::filesystem::path& path, std::span<const TensorToSave> tensors,
+                          std::map<std::string, std::string> metadata) {
+  const TensorHeader header = layout_of(tensors, metadata);
+  Crc32 sum = sum_of_texts(metadata, header.tensors);
+  for (std::size_t i = 0; i < tensors.size(); ++i) {
+    sum.add(tensors[i].data, static_cast<std::size_t>(header.tensors[i].end - header.tensors[i].begin));
+  }
+  metadata[kChecksumKey] = "crc32:" + text_of(sum);
+  save_tensors(path, tensors, metadata);
+}
 
 void save_tensors(const std::filesystem::path& path, std::span<const TensorToSave> tensors,
                   const std::map<std::string, std::string>& metadata) {
@@ -160,6 +202,26 @@ TensorFile::TensorFile(const std::filesystem::path& path) : file_(File::open_to_
 }
 
 DType TensorFile::dtype(const TensorEntry& tensor) const { return dtype_of(tensor, path().string()); }
+
+void TensorFile::check_sum() const {
+  constexpr Index kBlock = Index{1} << 20;
+  const std::string name = path().string();
+  const auto stated = metadata().find(kChecksumKey);
+  if (stated == metadata().end()) {
+    throw_checkpoint_error(name, "the file has no checksum", "expected one in its metadata", "save the checkpoint again");
+  }
+  Crc32 sum = sum_of_texts(metadata(), tensors());
+  std::vector<std::byte> block(static_cast<std::size_t>(kBlock));
+  const Index bytes = tensors().empty() ? 0 : tensors().back().end;
+  for (Index at = 0; at < bytes; at += kBlock) {
+    const Index count = std::min(kBlock, bytes - at);
+    file_.read(block.data(), count, data_ + at);
+    sum.add(block.data(), static_cast<std::size_t>(count));
+  }
+  const std::string found = "crc32:" + text_of(sum);
+  if (found == stated->second) return;
+  throw_damaged(name, "its content has the checksum " + found, "expected " + in_quotes(stated->second));
+}
 
 void TensorFile::read(const TensorEntry& tensor, void* data) const {
   file_.read(data, tensor.end - tensor.begin, data_ + tensor.begin);

@@ -25,6 +25,9 @@ struct TensorToSave {
 // (replacement.hpp), so a failed save leaves the old one. Throws FileError.
 void save_tensors(const std::filesystem::path& path, std::span<const TensorToSave> tensors,
                   const std::map<std::string, std::string>& metadata);
+// The same with a checksum of all names, metadata and data among the metadata.
+void save_tensors_checked(const std::filesystem::path& path, std::span<const TensorToSave> tensors,
+                          std::map<std::string, std::string> metadata);
 
 // An open file whose header has been read and checked: the tensors cover its data without gap or overlap, and have the
 // sizes that their shapes say. Data is read on request, into the caller's memory.
@@ -38,6 +41,8 @@ class TensorFile {
   const std::vector<TensorEntry>& tensors() const { return header_.tensors; }  // in the order of their bytes
   const std::map<std::string, std::string>& metadata() const { return header_.metadata; }
   DType dtype(const TensorEntry& tensor) const;
+  // Reads the whole file and compares it with its checksum. Throws CheckpointError if it is another, or if there is none.
+  void check_sum() const;
   // Reads all bytes of the tensor.
   void read(const TensorEntry& tensor, void* data) const;
 

@@ -12,6 +12,7 @@
 #include "../io/config_json.hpp"
 #include "../io/safetensors.hpp"
 #include "../graph/graph.hpp"
+#include "model_file.hpp"
 
 namespace stoop {
 namespace {
@@ -56,17 +57,21 @@ const TensorEntry& find(const TensorsByName& tensors, const std::string& name, c
                          "check that the file was written for this architecture");
 }
 
-// Checks that the tensors of the file are those of the architecture.
+bool is_of_training(const TensorFile& file, const TensorEntry& tensor) {
+  return tensor.name.starts_with(kTrainingPrefix) && file.metadata().contains(kTrainingKey);
+}
+
+// Checks that the tensors of the file, but for those of a training, are those of the architecture.
 TensorsByName check_tensors(const TensorFile& file, const Graph& graph, DType dtype) {
   const std::size_t expected = graph.parameters.size() + graph.buffers.size();
-  if (file.tensors().size() != expected) {
-    refuse(file.path(), "has " + std::to_string(file.tensors().size()) + " tensors",
-           "expected " + std::to_string(expected));
-  }
   TensorsByName tensors;
   for (const TensorEntry& tensor : file.tensors()) {
+    if (is_of_training(file, tensor)) continue;
     tensors.emplace(tensor.name, &tensor);
     if (file.dtype(tensor) != dtype) refuse(file.path(), "holds float32 and float64", "expected one of the two");
+  }
+  if (tensors.size() != expected) {
+    refuse(file.path(), "has " + std::to_string(tensors.size()) + " tensors", "expected " + std::to_string(expected));
   }
   for (const auto* block : {&graph.parameters, &graph.buffers}) {
     for (const GraphParameter& parameter : *block) {
@@ -101,26 +106,39 @@ void check_dtype(const TensorFile& file) {
 }  // namespace
 
 template <class T>
-void Model<T>::save(const std::filesystem::path& path, const KeepGoing& keep_going) const {
-  const Asking asking(keep_going, "Model.save");
-  std::vector<TensorToSave> tensors;
-  for (const ParameterInfo& info : parameter_infos()) {
-    tensors.push_back({info.name, kDType<T>, shape_of(info), parameter_block().data() + info.offset});
+void add_tensors(std::vector<TensorToSave>& tensors, const std::string& prefix, const std::vector<ParameterInfo>& infos,
+                 const T* block) {
+  for (const ParameterInfo& info : infos) {
+    tensors.push_back({prefix + info.name, kDType<T>, shape_of(info), block + info.offset});
   }
-  for (const ParameterInfo& info : buffer_infos()) {
-    tensors.push_back({info.name, kDType<T>, shape_of(info), buffer_block().data() + info.offset});
-  }
-  save_tensors(path, tensors, {{kFormatKey, kFormat}, {kModelKey, to_json(config())}});
 }
 
 template <class T>
-Model<T> Model<T>::read(const TensorFile& file) try {
+std::vector<TensorToSave> tensors_of(const Model<T>& model) {
+  std::vector<TensorToSave> tensors;
+  add_tensors(tensors, "", model.parameter_infos(), model.parameter_block().data());
+  add_tensors(tensors, "", model.buffer_infos(), model.buffer_block().data());
+  return tensors;
+}
+
+std::map<std::string, std::string> metadata_of(const ModelConfig& config) {
+  return {{kFormatKey, kFormat}, {kModelKey, to_json(config)}};
+}
+
+template <class T>
+void Model<T>::save(const std::filesystem::path& path, const KeepGoing& keep_going) const {
+  const Asking asking(keep_going, "Model.save");
+  save_tensors(path, tensors_of(*this), metadata_of(config()));
+}
+
+template <class T>
+Model<T> read_model(const TensorFile& file) try {
   ModelConfig config = config_of(file);
   check_dtype<T>(file);
   const TensorsByName tensors =  // checked before memory is allocated, since a damaged file may ask for any amount
       check_tensors(file, build_graph(config, 1), kDType<T>);
   const std::optional<OutputKind> output = std::exchange(config.output, std::nullopt);
-  Model model = without_values(std::move(config));
+  Model<T> model = Model<T>::without_values(std::move(config));
   if (output) model.set_output_by_training(*output);  // training may set it anew, for another loss
   read_values(file, tensors, model.parameter_infos(), model.parameter_block().data());
   read_values(file, tensors, model.buffer_infos(), model.buffer_block().data());
@@ -133,22 +151,28 @@ Model<T> Model<T>::read(const TensorFile& file) try {
 template <class T>
 Model<T> Model<T>::load(const std::filesystem::path& path, const KeepGoing& keep_going) {
   const Asking asking(keep_going, "load_model");
-  return read(TensorFile(path));
+  return read_model<T>(TensorFile(path));
 }
 
 std::variant<Model<float>, Model<double>> load_model(const std::filesystem::path& path, const KeepGoing& keep_going) {
   const Asking asking(keep_going, "load_model");
   const TensorFile file(path);
-  if (dtype_of(file) == DType::float32) return Model<float>::read(file);
-  return Model<double>::read(file);
+  if (dtype_of(file) == DType::float32) return read_model<float>(file);
+  return read_model<double>(file);
 }
 
 DType file_dtype(const std::filesystem::path& path) { return dtype_of(TensorFile(path)); }
 
 template void Model<float>::save(const std::filesystem::path&, const KeepGoing&) const;
 template void Model<double>::save(const std::filesystem::path&, const KeepGoing&) const;
-template Model<float> Model<float>::read(const TensorFile&);
-template Model<double> Model<double>::read(const TensorFile&);
+template Model<float> read_model(const TensorFile&);
+template Model<double> read_model(const TensorFile&);
+template std::vector<TensorToSave> tensors_of(const Model<float>&);
+template std::vector<TensorToSave> tensors_of(const Model<double>&);
+template void add_tensors(std::vector<TensorToSave>&, const std::string&, const std::vector<ParameterInfo>&,
+                          const float*);
+template void add_tensors(std::vector<TensorToSave>&, const std::string&, const std::vector<ParameterInfo>&,
+                          const double*);
 template Model<float> Model<float>::load(const std::filesystem::path&, const KeepGoing&);
 template Model<double> Model<double>::load(const std::filesystem::path&, const KeepGoing&);
 

@@ -23,6 +23,12 @@ struct Batch {
   bool is_last() const { return start + rows == update_end; }
 };
 
+// This is done once for an update, not for every batch of it.
+inline bool is_of_update(StepKind kind) {
+  return kind == StepKind::regularize_parameter || kind == StepKind::check_gradient ||
+         kind == StepKind::update_parameter || kind == StepKind::apply_update || kind == StepKind::limit_norm;
+}
+
 // A last batch of up to `merged` rows joins the batch before it.
 inline Index batch_rows(Index left, Index batch, Index merged) {
   return left <= batch + merged ? left : std::min(batch, left);

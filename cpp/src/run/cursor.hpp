@@ -1,6 +1,7 @@
 // The place of a run within the samples of an epoch, and how it ended there.
 #pragma once
 
+#include <stoop/checkpoint.hpp>
 #include <stoop/types.hpp>
 
 #include "../data/input_rows.hpp"
@@ -9,16 +10,8 @@ namespace stoop {
 
 // How far an epoch has come. A run stops at the end of an update, unless it ends because of a fault. A later run that goes
 // on from there, with the state of that moment, gives the bits of an epoch in one piece.
-struct Cursor {
+struct Cursor : EpochPlace {
   Index epoch = 0;
-  Index row = 0;      // samples of the epoch that are done, in its order
-  Index updates = 0;  // made in this epoch
-  // Sums over the samples or updates that are done.
-  double loss_sum = 0.0;       // of batch means times their weights, regularisation included
-  double weight_sum = 0.0;     // of the samples; their number where no weights are given
-  double correct = 0.0;        // samples
-  double grad_norm_sum = 0.0;  // over the updates
-  double largest_norm = 0.0;   // of the gradients of updates
 
   double loss() const { return loss_sum / weight_sum; }
 };

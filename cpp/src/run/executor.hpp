@@ -12,6 +12,7 @@
 #include "../team/poller.hpp"
 #include "cursor.hpp"
 #include "live_state.hpp"
+#include "step_clock.hpp"
 
 namespace stoop {
 
@@ -46,6 +47,7 @@ struct TrainingRun : StateView<T> {
   // runs it is asked between updates.
   bool stops_within = false;
   ReadAhead* read_ahead = nullptr;  // of an x that is mapped
+  StepClock* clock = nullptr;       // measures the steps of the plan
 
   // ---- PlanKind::pieces; strides are written out ----
   Pass pass = Pass::all;
@@ -69,6 +71,8 @@ class Executor {
 
   // Returns how many rows a batch may have.
   Index most_rows() const { return most_rows_; }
+  // Returns what it runs for a batch.
+  virtual const Plan& plan() const = 0;
 
   // Runs a segment of an epoch, from the cursor to the end of the update that has the sample `until`-1, and moves the cursor.
   // The bits do not depend on how an epoch is cut into segments.

@@ -43,9 +43,9 @@ struct LiveState {
   }
 
   // The arrays that an update changes.
-  std::vector<std::span<T>> changed_arrays() {
+  std::vector<std::span<T>> changed_arrays(bool with_optimizer = true) {
     std::vector<std::span<T>> arrays = {parameters, running, average.elements()};
-    for (AlignedBuffer<T>& array : optimizer) arrays.push_back(array.elements());
+    for (AlignedBuffer<T>& array : optimizer) arrays.push_back(with_optimizer ? array.elements() : std::span<T>());
     std::erase_if(arrays, [](const std::span<T>& array) { return array.empty(); });
     return arrays;
   }

@@ -151,6 +151,7 @@ RunEnd ShardedExecutor<T>::apply(const TrainingRun<T>& run, const Batch& batch, 
   last.poller = nullptr;
   last.stops_within = false;
   last.read_ahead = nullptr;
+  last.clock = nullptr;
   Cursor done;
   const RunEnd end = plans_.apply->run(last, done, 1);
   if (end.status == RunStatus::not_finite && !end.applied) {

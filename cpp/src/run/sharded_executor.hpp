@@ -21,6 +21,8 @@ class ShardedExecutor final : public Executor<T> {
 
   ShardedExecutor(const World& world, const OpTable<T>& ops, Plans plans, const PlanRequest& request);
 
+  const Plan& plan() const override { return plans_.gradient->plan(); }
+
   RunEnd run(const TrainingRun<T>& run, Cursor& cursor, Index until) override;
 
  private:

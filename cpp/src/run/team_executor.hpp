@@ -23,7 +23,7 @@ class TeamExecutor final : public Executor<T> {
   TeamExecutor(Plan plan, const OpTable<T>& ops);
   ~TeamExecutor() override;
 
-  const Plan& plan() const { return plan_; }
+  const Plan& plan() const override { return plan_; }
 
   RunEnd run(const TrainingRun<T>& run, Cursor& cursor, Index until) override;
 

@@ -89,12 +89,6 @@ class TeamRun final : public Work {
   RunEnd outcome;
 
  private:
-  // This is done once for an update, not for every batch of it.
-  static bool is_of_update(StepKind kind) {
-    return kind == StepKind::regularize_parameter || kind == StepKind::check_gradient ||
-           kind == StepKind::update_parameter || kind == StepKind::apply_update || kind == StepKind::limit_norm;
-  }
-
   using Place = typename TeamExecutor<T>::Place;
   enum class Walked {
     to_meeting,  // all shares must come to this place first
@@ -143,9 +137,12 @@ class TeamRun final : public Work {
 
   // Walks the plan from the place where the share has stopped.
   Walked walk(Place& place, int share) {
-    const std::size_t end = run_.pass == Pass::first ? plan_.second_pass : plan_.steps.size();
+    const std::vector<Step>& steps = plan_.steps;
+    const std::size_t end = run_.pass == Pass::first ? plan_.second_pass : steps.size();
+    StepClock* const clock = share == 0 ? run_.clock : nullptr;
+    if (clock != nullptr) clock->resume(shares_);
     for (; place.step < end; ++place.step) {
-      const Step& step = plan_.steps[place.step];
+      const Step& step = steps[place.step];
       if (step.taken) continue;
       if (step.barrier && !place.met) {
         place.met = true;
@@ -155,6 +152,7 @@ class TeamRun final : public Work {
       if (!place.batch.is_last() && is_of_update(step.kind)) continue;
       if (step.for_input && run_.input_gradient.data == nullptr) continue;
       if (!run_part(place, step, share)) return Walked::to_stop;
+      if (clock != nullptr) clock->stamp(place.step);
     }
     return Walked::to_end;
   }

@@ -15,6 +15,8 @@ struct ActivationSpec {
   static constexpr Saves kSaves = Saves::output;
   static constexpr bool kReluLike = false;             // He initialisation is used before it
   static constexpr bool kSignGivesDerivative = false;  // the sign of the output gives it: f is linear on each side of 0
+  // The range of the outputs where it ends at 0 or on both sides: a loss that takes logits is not at ease with these.
+  static constexpr Bounds kOutputs = any_number();
   static constexpr Key kTrainable = Key::if_changed;
   static constexpr std::tuple<> kFields{};
 };
@@ -30,6 +32,7 @@ template <>
 struct Spec<ReLU> : ActivationSpec {
   static constexpr const char* kName = "relu";
   static constexpr const char* kClass = "ReLU";
+  static constexpr Bounds kOutputs = at_least(0);
   static constexpr bool kReluLike = true;
   static constexpr bool kSignGivesDerivative = true;
 };
@@ -49,12 +52,14 @@ template <>
 struct Spec<Tanh> : ActivationSpec {
   static constexpr const char* kName = "tanh";
   static constexpr const char* kClass = "Tanh";
+  static constexpr Bounds kOutputs = between(-1, 1);
 };
 
 template <>
 struct Spec<Sigmoid> : ActivationSpec {
   static constexpr const char* kName = "sigmoid";
   static constexpr const char* kClass = "Sigmoid";
+  static constexpr Bounds kOutputs = between(0, 1);
 };
 
 template <>
@@ -91,6 +96,7 @@ template <>
 struct Spec<Softplus> : ActivationSpec {
   static constexpr const char* kName = "softplus";
   static constexpr const char* kClass = "Softplus";
+  static constexpr Bounds kOutputs = above(0);
 };
 
 template <>
@@ -119,6 +125,7 @@ template <>
 struct Spec<ReLU6> : ActivationSpec {
   static constexpr const char* kName = "relu6";
   static constexpr const char* kClass = "ReLU6";
+  static constexpr Bounds kOutputs = between(0, 6);
   static constexpr bool kReluLike = true;
 };
 

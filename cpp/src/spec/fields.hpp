@@ -101,9 +101,15 @@ template <class Member>
 inline constexpr bool kIsNumber<std::optional<Member>> = kIsNumber<Member>;
 
 // Refuses a number outside its range: "[ELU] alpha is -1; expected ...; 1 is usual", or, if `of` is "layer 0 has ",
-// "[ELU] layer 0 has alpha=-1; ...". A value that is not set passes.
+// "[ELU] layer 0 has alpha=-1; ...". A value that is not set passes. Also refuses an enumerator that has no name.
 template <class Op, class Member>
 void check_field(const Op& op, const Field<Op, Member>& field, std::string_view of = "") {
+  if constexpr (Choice<Member>) {
+    const auto value = static_cast<std::size_t>(op.*field.member);
+    if (value < std::size(Choices<Member>::kNames)) return;
+    throw_value_error(Spec<Op>::kClass, std::string(of) + field.key + " is number " + std::to_string(value),
+                      "expected one of its enumerators", field.hint);
+  }
   if constexpr (kIsNumber<Member>) {
     const auto value = [&] {
       if constexpr (std::is_arithmetic_v<Member>) return std::optional<Member>(op.*field.member);
@@ -117,15 +123,15 @@ void check_field(const Op& op, const Field<Op, Member>& field, std::string_view 
   }
 }
 
-// Checks all fields, then calls Spec<Op>::check(op) if there is one, for rules between several members.
+// Whether there are rules between several members; Spec<Op>::check(op) throws ValueError where they are broken.
+template <class Op>
+inline constexpr bool kHasRules = requires(const Op& op) { Spec<Op>::check(op); };
+
+// Checks all fields, then the rules between them.
 template <class Op>
 void check_fields(const Op& op, std::string_view of = "") {
   for_each_field<Op>([&](const auto& field) { check_field(op, field, of); });
-  if constexpr (requires { Spec<Op>::check(op); }) Spec<Op>::check(op);
-  if constexpr (requires { Spec<Op>::mistake(op); }) {
-    const char* mistake = Spec<Op>::mistake(op);
-    if (mistake != nullptr) throw_value_error(Spec<Op>::kClass, mistake, "expected the opposite", "change one of them");
-  }
+  if constexpr (kHasRules<Op>) Spec<Op>::check(op);
 }
 
 }  // namespace stoop

@@ -11,8 +11,17 @@ namespace stoop {
 enum class TargetValues {
   any,            // finite numbers
   not_negative,   // finite numbers >= 0
+  labels,         // 0 or 1
   probabilities,  // from 0 to 1
   distributions,  // from 0 to 1, and each row sums to 1
+};
+
+// What a loss asks of the number of outputs, with the words of the message for another number.
+struct OutputColumns {
+  Index per_target = 1;  // for each column of targets
+  Index least = 1;
+  const char* expected = "expected at least one";
+  const char* hint = "give the last Dense a unit for each column of y";
 };
 
 struct LossSpec {
@@ -21,8 +30,13 @@ struct LossSpec {
   static constexpr bool kHasAccuracy = false;   // outputs are compared with classes or labels
   static constexpr OutputKind kOutput = OutputKind::identity;
   static constexpr TargetValues kTargets = TargetValues::any;
-  static constexpr Index kOutputsPerTarget = 1;  // columns of outputs for each column of targets
+  static constexpr OutputColumns kColumns{};
   static constexpr std::tuple<> kFields{};
+  // Whether outputs must be above 0. Others give NaN, which ends the training.
+  template <class Op>
+  static constexpr bool takes_rates(const Op&) {
+    return false;
+  }
 };
 
 template <>
@@ -34,6 +48,12 @@ struct Spec<SoftmaxCrossEntropy> : LossSpec {
   static constexpr bool kHasAccuracy = true;
   static constexpr OutputKind kOutput = OutputKind::softmax;
   static constexpr TargetValues kTargets = TargetValues::distributions;
+  static constexpr OutputColumns kColumns{
+      .least = 2,
+      .expected = "expected an output for each class, since a single one is always right",
+      .hint =
+          "use binary_cross_entropy for two classes with one output, mse for values, or give the last Dense a unit "
+          "for each class"};
   static constexpr std::tuple kFields{Field{"label_smoothing", &SoftmaxCrossEntropy::label_smoothing, from_up_to(0, 1),
                                             "0.1 is usual", Holds::below_one}};
 };
@@ -79,6 +99,7 @@ struct Spec<Poisson> : LossSpec {
   static constexpr const char* kClass = "Poisson";
   static constexpr TargetValues kTargets = TargetValues::not_negative;
   static constexpr std::tuple kFields{plain("log_input", &Poisson::log_input)};
+  static constexpr bool takes_rates(const Poisson& poisson) { return !poisson.log_input; }
 };
 
 template <>
@@ -104,7 +125,7 @@ struct Spec<Hinge> : LossSpec {
   static constexpr const char* kClass = "Hinge";
   static constexpr bool kHasAccuracy = true;
   static constexpr OutputKind kOutput = OutputKind::sigmoid;
-  static constexpr TargetValues kTargets = TargetValues::probabilities;
+  static constexpr TargetValues kTargets = TargetValues::labels;
 };
 
 template <>
@@ -112,11 +133,15 @@ struct Spec<GaussianNLL> : LossSpec {
   static constexpr const char* kName = "gaussian_nll";
   static constexpr const char* kClass = "GaussianNLL";
   static constexpr bool kByRows = true;
-  static constexpr Index kOutputsPerTarget = 2;
+  static constexpr OutputColumns kColumns{
+      .per_target = 2,
+      .least = 2,
+      .expected = "expected an even number, for each target a mean and a log variance",
+      .hint = "give the last Dense two units for each column of y"};
 };
 
 Numbers<Loss> numbers_of(const Loss& loss);
 TargetValues targets_of(LossKind kind);
-Index outputs_per_target(LossKind kind);
+OutputColumns output_columns(LossKind kind);
 
 }  // namespace stoop

@@ -25,6 +25,7 @@ constexpr auto kInitializerNames = [] {
   return names;
 }();
 constexpr std::array kLastBatchNames = {"keep"sv, "drop"sv, "merge"sv};
+constexpr std::array kStopReasonNames = {"epochs"sv, "max_time"sv, "interrupted"sv, "callback"sv};
 constexpr std::array kPrecisionNames = {"float32"sv, "float64"sv, "bfloat16"sv};
 constexpr std::array kOutputNames = {"softmax"sv, "sigmoid"sv, "identity"sv};
 
@@ -50,6 +51,8 @@ std::string_view name_of(InitializerKind kind) { return name_in(kInitializerName
 std::string_view name_of(LossKind kind) { return name_in(kNamesOf<Loss>, kind); }
 
 std::string_view name_of(Precision precision) { return name_in(kPrecisionNames, precision); }
+std::string_view name_of(LastBatch last_batch) { return name_in(kLastBatchNames, last_batch); }
+std::string_view name_of(StopReason reason) { return name_in(kStopReasonNames, reason); }
 std::string_view name_of(OutputKind output) { return name_in(kOutputNames, output); }
 
 ActivationKind kind_of(const Activation& activation) { return static_cast<ActivationKind>(activation.index()); }
@@ -131,13 +134,16 @@ TargetValues targets_of(LossKind kind) {
   return trait_of<Loss>(kind, []<class Op>(TypeOf<Op>) { return Spec<Op>::kTargets; });
 }
 
-Index outputs_per_target(LossKind kind) {
-  return trait_of<Loss>(kind, []<class Op>(TypeOf<Op>) { return Spec<Op>::kOutputsPerTarget; });
+OutputColumns output_columns(LossKind kind) {
+  return trait_of<Loss>(kind, []<class Op>(TypeOf<Op>) { return Spec<Op>::kColumns; });
 }
 
-Index target_columns(LossKind kind, Index outputs) { return outputs / outputs_per_target(kind); }
+Index target_columns(LossKind kind, Index outputs) { return outputs / output_columns(kind).per_target; }
 
-bool takes_labels(LossKind kind) { return targets_of(kind) == TargetValues::probabilities; }
+bool takes_labels(LossKind kind) {
+  const TargetValues targets = targets_of(kind);
+  return targets == TargetValues::labels || targets == TargetValues::probabilities;
+}
 
 Numbers<Loss> numbers_of(const Loss& loss) { return numbers_in(loss); }
 

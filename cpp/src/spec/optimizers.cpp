@@ -17,6 +17,14 @@ void Spec<SGD>::check(const SGD& sgd) {
   }
 }
 
+void Spec<Rprop>::check(const Rprop& rprop) {
+  if (rprop.min_step_size <= rprop.max_step_size) return;
+  throw_value_error(
+      kClass,
+      "min_step_size is " + number_text(rprop.min_step_size) + " and max_step_size " + number_text(rprop.max_step_size),
+      "expected the first to be at most the second", "exchange them");
+}
+
 std::string_view name_of(const Optimizer& optimizer) { return kNamesOf<Optimizer>[optimizer.index()]; }
 
 Optimizer optimizer_from_name(std::string_view name, std::string_view where) {

@@ -163,9 +163,7 @@ struct Spec<Rprop> : OptimizerSpec {
       Field{"min_step_size", &Rprop::min_step_size, above(0), "1e-6 is usual", Holds::size},
       Field{"max_step_size", &Rprop::max_step_size, above(0), "50 is usual", Holds::size}};
   static constexpr int states(const Rprop&) { return 2; }  // the gradient before, and the steps
-  static constexpr const char* mistake(const Rprop& rprop) {
-    return rprop.min_step_size > rprop.max_step_size ? "min_step_size is above max_step_size" : nullptr;
-  }
+  static void check(const Rprop& rprop);                   // the smallest step is not above the largest
 };
 
 template <>

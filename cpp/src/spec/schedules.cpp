@@ -75,7 +75,8 @@ double height_at(const Cyclic& s, Index cycle, Index t) {
     case CyclicMode::exp_range:
       return std::pow(s.gamma, real(t));
   }
-  return 1.0;  // not reached: all modes are above
+  throw_value_error(Spec<Cyclic>::kClass, "mode is number " + std::to_string(static_cast<int>(s.mode)),
+                    "expected one of its enumerators", "triangular is usual");
 }
 double value_at(const Cyclic& s, Index t) {
   const double up = real(s.step_size_up), down = real(s.step_size_down.value_or(s.step_size_up));
@@ -91,6 +92,21 @@ void check_rate(std::string_view where, const std::string& name, double value) {
   throw_value_error(where, name + " is " + number_text(value), expected_text<double>(name, at_least(0)), kUsualRates);
 }
 
+// A schedule that begins at t = start cannot count anything else: nobody knows in which epoch an update will be.
+template <class S>
+void check_counts(const S& s) {
+  const auto counted = [](Per per) { return per == Per::epoch ? "epochs" : "updates"; };
+  for_each_inner(s, [&](const LearningRate& inner) {
+    const Schedule& held = inner.held().schedule;
+    const Per per = std::visit([](const auto& of) { return of.per; }, held);
+    if (per == s.per || std::holds_alternative<Constant>(held)) return;
+    throw_value_error(Spec<S>::kClass,
+                      "it counts " + std::string(counted(s.per)) + " and the schedule " + std::string(name_of(held)) +
+                          " in it " + counted(per),
+                      "expected both to count the same", "give both the same per");
+  });
+}
+
 // ---- the rates of updates in a row ----
 
 template <class S>
@@ -100,11 +116,6 @@ void fill(const S& s, Index step, Index epoch, std::span<double> out) {
   } else {
     for (std::size_t i = 0; i < out.size(); ++i) out[i] = value_at(s, step + static_cast<Index>(i));
   }
-}
-
-// Fills in the rates of a schedule within one that counts `per`, from `start` on.
-void fill_from(Index start, Per per, const LearningRate& inner, Index step, Index epoch, std::span<double> out) {
-  inner.fill(per == Per::epoch ? step : step - start, per == Per::epoch ? epoch - start : epoch, out);
 }
 
 // Returns how many of the updates from t = step on are before `end`. If `end` is an epoch, that is all or none of them.
@@ -121,7 +132,7 @@ void fill(const Warmup& s, Index step, Index epoch, std::span<double> out) {
     out[i] = first * real(t + 1) / real(s.steps);
   }
   const Index next = step + static_cast<Index>(rises);
-  fill_from(s.steps, s.per, s.schedule, next, epoch, out.subspan(rises));
+  s.schedule.fill(next - s.steps, epoch - s.steps, out.subspan(rises));  // it counts what s counts, see check_counts
 }
 
 void fill(const Sequential& s, Index step, Index epoch, std::span<double> out) {
@@ -129,7 +140,7 @@ void fill(const Sequential& s, Index step, Index epoch, std::span<double> out) {
   for (std::size_t i = 0; i < s.schedules.size() && !out.empty(); ++i) {
     const bool is_last = i == s.milestones.size();
     const std::size_t count = is_last ? out.size() : count_before(s.milestones[i], s.per, step, epoch, out.size());
-    fill_from(start, s.per, s.schedules[i], step, epoch, out.first(count));
+    s.schedules[i].fill(step - start, epoch - start, out.first(count));
     step += static_cast<Index>(count);
     out = out.subspan(count);
     if (!is_last) start = s.milestones[i];
@@ -161,6 +172,18 @@ LearningRate with_functions(const LearningRate& rate, std::span<const std::optio
     return schedule;
   };
   return std::visit(replace, rate.held().schedule);
+}
+
+bool has_functions(const LearningRate& rate) {
+  return std::visit(
+      []<class S>(const S& schedule) {
+        bool found = std::is_same_v<S, Custom>;
+        if constexpr (kHoldsOthers<S>) {
+          for_each_inner(schedule, [&](const LearningRate& inner) { found = found || has_functions(inner); });
+        }
+        return found;
+      },
+      rate.held().schedule);
 }
 
 }  // namespace schedules
@@ -196,6 +219,8 @@ void Spec<schedules::Piecewise>::check(const S& s) {
   for (const double value : s.values) schedules::check_rate(kClass, "a value", value);
 }
 
+void Spec<schedules::Warmup>::check(const S& s) { schedules::check_counts(s); }
+
 void Spec<schedules::Sequential>::check(const S& s) {
   if (s.schedules.size() != s.milestones.size() + 1) {
     throw_value_error(
@@ -211,6 +236,7 @@ void Spec<schedules::Sequential>::check(const S& s) {
     }
     last = milestone;
   }
+  schedules::check_counts(s);
 }
 
 void validate(const LearningRate& learning_rate, std::string_view where) {

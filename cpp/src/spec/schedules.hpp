@@ -71,6 +71,8 @@ void for_each_inner(S& schedule, const Visit& visit) {
 // Returns a copy in which the first schedule that holds no other is replaced by the first of `functions` (if that is set),
 // the second by the second, and so on. Takes as many from `functions` as there are such schedules.
 LearningRate with_functions(const LearningRate& rate, std::span<const std::optional<Custom>>& functions);
+// Returns whether a function is in it, which no file can hold.
+bool has_functions(const LearningRate& rate);
 
 }  // namespace schedules
 
@@ -174,6 +176,7 @@ struct Spec<schedules::Warmup> {
   static constexpr const char* kClass = "Warmup";
   static constexpr auto kFields =
       schedules::with_per<S>(plain("schedule", &S::schedule, Key::required), schedules::count("steps", &S::steps));
+  static void check(const S& s);
 };
 
 template <>

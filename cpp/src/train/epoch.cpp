@@ -11,27 +11,65 @@ namespace stoop {
 
 template <class T>
 Epoch<T>::Epoch(TrainerCore<T>& core, const Dataset<T>& data, const EpochSettings& how, Poller* poller)
-    : core_(core), how_(how), start_(core.cursor) {
+    : core_(core), data_(data), how_(how), poller_(poller), first_row_(core.cursor.row) {
   rates_.resize(static_cast<std::size_t>(update_count(how.samples, how.batch, how.accumulate, how.merged)));
-  const Index first_update = core.state.steps - start_.updates;
-  core.prepare_updates(first_update, rates_);
-  const bool checked = needs_all_gradients(core.config);  // which a callback of fit may have changed
-  executor_ = &core.executor(checked ? PlanKind::checked : PlanKind::training, how.batch + how.merged, data);
-  run_ = core.make_update_run(data, how.batch, checked);
-  run_.data.x.rows = how.samples;
-  run_.merged = how.merged;
-  run_.accumulate = how.accumulate;
+  began_ = std::chrono::steady_clock::now();
+  begin();
+}
+
+template <class T>
+void Epoch<T>::renew() {
+  if (core_.epochs_begun != number_) return begin();  // another one has used the order and the copy
+  prepare();
+}
+
+template <class T>
+void Epoch<T>::begin() {
+  start_ = core_.cursor;
+  prepare();
+  number_ = ++core_.epochs_begun;
+  if (how_.shuffle) {
+    core_.order.resize(static_cast<std::size_t>(data_.rows()));
+    shuffle(core_.config.seed, start_.epoch, core_.order);
+    run_.data.order = core_.order.data();
+  }
+  core_.read_ahead(run_);
+  if (how_.rollback) core_.saved.save(core_.state, core_.most_threads());
+  if (!how_.rollback) core_.saved.drop();
+}
+
+template <class T>
+void Epoch<T>::prepare() {
+  const Index first_update = core_.state.steps - core_.cursor.updates;
+  if (core_.settings_version != settings_ || first_update != run_.first_update) {
+    core_.prepare_updates(first_update, rates_);
+    settings_ = core_.settings_version;
+  }
+  const bool checked = needs_all_gradients(core_.config);  // which a callback of fit may have changed
+  executor_ = &core_.executor(checked ? PlanKind::checked : PlanKind::training, how_.batch + how_.merged, data_);
+  const std::int32_t* const order = run_.data.order;
+  ReadAhead* const pages = run_.read_ahead;
+  run_ = core_.make_update_run(data_, how_.batch, checked);
+  run_.data.x.rows = how_.samples;
+  run_.data.order = order;
+  run_.read_ahead = pages;
+  run_.merged = how_.merged;
+  run_.accumulate = how_.accumulate;
   run_.learning_rates = rates_.data();
   run_.first_update = first_update;
-  run_.poller = poller;
-  began_ = std::chrono::steady_clock::now();
-  if (how.shuffle) {
-    core.order.resize(static_cast<std::size_t>(data.rows()));
-    shuffle(core.config.seed, start_.epoch, core.order);
-    run_.data.order = core.order.data();
-  }
-  core.read_ahead(run_);
-  core.saved.save(core.state, core.most_threads());
+  run_.poller = poller_;
+}
+
+template <class T>
+Index Epoch<T>::end_of(Index updates) const {
+  const Index rows = how_.batch * how_.accumulate;  // of an update
+  const Index left = how_.samples - core_.cursor.row;
+  return updates < block_count(left, rows) ? core_.cursor.row + updates * rows : how_.samples;
+}
+
+template <class T>
+double Epoch<T>::newest_rate() const {
+  return rates_[static_cast<std::size_t>(std::max<Index>(core_.cursor.updates, 1) - 1)];
 }
 
 template <class T>
@@ -41,7 +79,7 @@ EpochEnd Epoch<T>::advance(Index until) {
   const Index before = cursor.updates;
   EpochEnd end{executor_->run(run_, cursor, until)};
   state.steps += cursor.updates - before;
-  end.rate = rates_[static_cast<std::size_t>(std::max<Index>(cursor.updates, 1) - 1)];
+  end.rate = newest_rate();
   end.updates = state.steps;
   const int threads = core_.most_threads();
   const bool intact = !end.applied && is_intact(state, threads);
@@ -50,8 +88,7 @@ EpochEnd Epoch<T>::advance(Index until) {
   // An update was applied before its gradient, or its result, was found to be NaN or infinite.
   if (stuck) end.too_steep = cursor.largest_norm;
   if (end.status != RunStatus::bad_data) end.status = RunStatus::not_finite;
-  core_.saved.restore(state, threads);
-  cursor = start_;
+  if (core_.saved.restore(state, threads)) cursor = start_;
   return end;
 }
 
@@ -67,7 +104,7 @@ EpochResult Epoch<T>::result() const {
   out.learning_rate = rates_.back();
   out.grad_norm = cursor.grad_norm_sum / static_cast<double>(cursor.updates);
   out.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - began_).count();
-  out.samples_per_second = static_cast<double>(cursor.row - start_.row) / out.seconds;
+  out.samples_per_second = static_cast<double>(cursor.row - first_row_) / out.seconds;
   return out;
 }
 

@@ -18,6 +18,7 @@ struct EpochSettings {
   Index merged = 0;      // a last batch of up to this many rows joins the one before it
   Index accumulate = 1;  // batches that make an update
   bool shuffle = true;
+  bool rollback = true;  // keep a copy of the start
 };
 
 // How a part of an epoch ended, with the numbers for a message about it.
@@ -32,19 +33,36 @@ class Epoch {
   // Begins at the cursor of `core`. Throws what the schedule of the learning rates throws.
   Epoch(TrainerCore<T>& core, const Dataset<T>& data, const EpochSettings& how, Poller* poller);
 
+  // Takes in what was done between two calls of `advance`: settings and parameters that were changed, other calls of this
+  // trainer. Throws what the schedule of the learning rates throws.
+  void renew();
+
   // Goes on to the end of the update that has the sample `until`-1. After not_finite, and after bad data that were found too
   // late, state and cursor are those of the last good update, or of the start of this Epoch.
   EpochEnd advance(Index until);
 
   bool is_complete() const { return core_.cursor.row == how_.samples; }
+  // The sample where the update ends that comes `updates` after those that are made.
+  Index end_of(Index updates) const;
+  double newest_rate() const;
   // Once it is complete.
   EpochResult result() const;
 
  private:
+  // Begins at the cursor. Sets what another epoch of this trainer would set as well.
+  void begin();
+  // Makes the run anew, with the settings and the arrays of this moment.
+  void prepare();
+
   TrainerCore<T>& core_;
+  const Dataset<T>& data_;
   const EpochSettings how_;
-  const Cursor start_;
-  std::vector<double> rates_;  // of its updates
+  Poller* const poller_;
+  Cursor start_;               // where a rollback goes back to
+  Index number_ = 0;           // of this epoch among all that the trainer began
+  Index settings_ = -1;        // the version of the settings that rates_ were made with
+  const Index first_row_;      // where this object began
+  std::vector<double> rates_;  // of the updates of the epoch
   TrainingRun<T> run_;
   Executor<T>* executor_ = nullptr;
   std::chrono::steady_clock::time_point began_;

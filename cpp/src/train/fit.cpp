@@ -1,12 +1,16 @@
-// Trainer<T>::fit: one epoch after the other, with validation, history and callbacks.
+// Trainer<T>::fit: one epoch after the other, with validation, history and the functions of the caller between them.
 
 #include <algorithm>
+#include <chrono>
 #include <functional>
 #include <limits>
 #include <optional>
 #include <string>
+#include <utility>
 
+#include "checkpoint_file.hpp"
 #include "epoch.hpp"
+#include "fit_record.hpp"
 
 namespace stoop {
 namespace {
@@ -34,6 +38,14 @@ void check_options(const FitOptions<T>& options, Index rows) {
     throw_value_error(kWhere, "batch_size=" + std::to_string(options.batch_size), "expected at least 1",
                       "32 to 512 is usual; len(X) is full-batch descent");
   }
+  if (options.validation_freq < 1) {
+    throw_value_error(kWhere, "validation_freq=" + std::to_string(options.validation_freq), "expected at least 1",
+                      "1 validates after each epoch");
+  }
+  if (!(options.max_seconds >= 0.0)) {
+    throw_value_error(kWhere, "max_time=" + number_text(options.max_seconds), "expected at least 0 seconds",
+                      "leave it out for a fit without a limit");
+  }
   if (options.last_batch == LastBatch::drop && rows < options.batch_size) {
     throw_value_error(kWhere,
                       "last_batch is \"drop\" and X has " + std::to_string(rows) +
@@ -53,58 +65,8 @@ EpochSettings settings_of(const FitOptions<T>& options, const TrainerCore<T>& co
   how.samples = rows - (options.last_batch == LastBatch::drop ? rest : 0);
   how.accumulate = std::min(core.config.accumulate, block_count(how.samples, how.batch));  // no more than there are
   how.shuffle = options.shuffle;
+  how.rollback = options.rollback;
   return how;
-}
-
-// If the validation of an epoch is interrupted, the values that were not measured stay NaN.
-template <class T>
-void validate(TrainerCore<T>& core, const Dataset<T>& data, const KeepGoing& keep_going, EpochResult& result,
-              bool& interrupted) {
-  Poller poller(keep_going);
-  try {
-    const Metrics metrics = core.evaluate(data, keep_going ? &poller : nullptr);
-    result.val_loss = metrics.loss;
-    result.val_accuracy = metrics.accuracy;
-  } catch (const Interrupted&) {
-    interrupted = true;
-  }
-}
-
-// Runs an epoch. Returns nothing if it was interrupted before its end.
-using RunOne = std::function<std::optional<EpochResult>(bool& interrupted)>;
-
-// on_epoch may call the trainer, also to train.
-template <class T>
-History run_epochs(TrainerCore<T>& core, const FitOptions<T>& options, const Dataset<T>* validation,
-                   const RunOne& run_one) {
-  const bool has_validation = validation != nullptr;
-  History own;
-  History& history = options.history != nullptr ? *options.history : own;
-  history.interrupted = false;
-  for (Index i = 0; i < options.epochs && !history.interrupted; ++i) {
-    core.bind_model(kWhere);
-    core.check_not_swapped(kWhere);
-    std::optional<EpochResult> result = run_one(history.interrupted);
-    if (!result) break;
-    if (has_validation) validate(core, *validation, options.keep_going, *result, history.interrupted);
-    append(history, *result, has_accuracy(core.loss()), has_validation);
-    ++core.state.epoch;
-    if (options.on_epoch && !options.on_epoch(*result)) history.interrupted = true;
-  }
-  return history;
-}
-
-template <class T>
-std::optional<EpochResult> run_epoch(TrainerCore<T>& core, const Dataset<T>& data, const EpochSettings& how,
-                                     Poller* poller, bool& interrupted) {
-  core.cursor = {.epoch = core.state.epoch};
-  Epoch<T> epoch(core, data, how, poller);
-  const EpochEnd end = epoch.advance(how.samples);
-  core.refuse_bad_data(kWhere, data.x(), end);
-  if (end.status == RunStatus::not_finite) core.refuse_update(kWhere, end.rate, end, end.updates);
-  interrupted = end.status == RunStatus::interrupted;
-  if (!epoch.is_complete()) return std::nullopt;
-  return epoch.result();
 }
 
 template <class T>
@@ -116,22 +78,205 @@ void check_full_batch(const TrainerCore<T>& core, const FitOptions<T>& options, 
                     "expected the full batch", "give batch_size=" + std::to_string(rows) + ", shuffle=false");
 }
 
-template <class T>
-History fit_full_batch(TrainerCore<T>& core, const Dataset<T>& data, const FitOptions<T>& options,
-                       const Dataset<T>* validation, Poller* poller) {
-  Objective<T> objective = core.make_objective(data, poller);
-  std::vector<T> left;  // the parameters after an iteration; on_epoch may change them, or assign the model
-  History history = run_epochs<T>(core, options, validation, [&](bool& interrupted) {
-    const std::span<T> now = objective.point = core.state.parameters;
-    if (!std::equal(now.begin(), now.end(), left.begin(), left.end())) core.full_batch->forget_point();
-    const std::optional<EpochResult> result = core.run_iteration(data, objective, kWhere);
-    interrupted = !result.has_value();
-    left.assign(now.begin(), now.end());
-    return result;
-  });
-  core.full_batch->forget_point();  // this may be within another fit, on other samples
-  return history;
+// A file that cannot be looked at is there: reading it says why.
+bool is_there(const std::filesystem::path& path) {
+  std::error_code error;
+  return std::filesystem::status(path, error).type() != std::filesystem::file_type::not_found;
 }
+
+// What the trainer knows of its newest fit. A fit within a function of another fit puts that of the other back.
+template <class T>
+class NewestFit {
+ public:
+  explicit NewestFit(TrainerCore<T>& core)
+      : core_(core),
+        is_outer_(core.fits_running++ == 0),
+        cursor_(core.cursor),
+        record_(core.fit),
+        history_(is_outer_ ? History{} : core.history) {}
+  ~NewestFit() {
+    --core_.fits_running;
+    if (is_outer_) return;
+    core_.cursor = cursor_;
+    core_.fit = record_;
+    core_.history = std::move(history_);
+  }
+  NewestFit(const NewestFit&) = delete;
+  NewestFit& operator=(const NewestFit&) = delete;
+
+ private:
+  TrainerCore<T>& core_;
+  const bool is_outer_;
+  const Cursor cursor_;
+  const FitRecord record_;
+  History history_;
+};
+
+template <class T>
+class Fit {
+ public:
+  Fit(TrainerCore<T>& core, const FitOptions<T>& options, const Dataset<T>& data, const Dataset<T>* validation)
+      : core_(core),
+        options_(options),
+        data_(data),
+        validation_(validation),
+        how_(settings_of(options, core, data.rows())),
+        deadline_(options.max_seconds),
+        poller_([this](Index done) { return goes_on(done); }) {
+    poller_.is_due();  // its time begins now
+  }
+
+  History run() {
+    const NewestFit<T> newest(core_);
+    begin();
+    if (core_.full_batch && !is_ended()) objective_ = core_.make_objective(data_, poller());
+    while (!is_ended() && core_.state.epoch < last_epoch()) {
+      core_.bind_model(kWhere);
+      core_.check_not_swapped(kWhere);
+      std::optional<EpochResult> result = core_.full_batch ? run_iteration() : run_epoch();
+      if (!result) break;
+      end_epoch(*result);
+      // After an iteration, which is an epoch, its number has grown, so that a checkpoint is that of a whole epoch.
+      if (core_.full_batch) look(1, {result->epoch, core_.state.steps, result->loss, 1.0, result->learning_rate});
+      if (is_late()) end(StopReason::max_time);
+    }
+    if (core_.full_batch) core_.full_batch->forget_point();  // this may be within another fit, on other samples
+    core_.history.stop_reason = reason_.value_or(StopReason::epochs);
+    return core_.history;
+  }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+
+  Index last_epoch() const { return core_.fit.first_epoch + options_.epochs; }
+  bool is_ended() const { return reason_.has_value(); }
+  void end(StopReason reason) {
+    if (!reason_) reason_ = reason;
+  }
+  bool is_late() const {
+    return std::chrono::duration<double>(Clock::now() - began_).count() >= deadline_;
+  }
+  Poller* poller() {
+    return options_.on_progress || deadline_ < std::numeric_limits<double>::infinity() ? &poller_ : nullptr;
+  }
+
+  // Asked between two updates, and within an iteration on all samples.
+  bool goes_on(Index done) {
+    if (is_late()) return end(StopReason::max_time), false;
+    if (!options_.on_progress) return true;
+    const Next next = options_.on_progress({core_.state.epoch, done, how_.samples});
+    if (next == Next::stop) return end(StopReason::interrupted), false;
+    if (next == Next::look) looks_ = true;
+    return !looks_ || core_.full_batch != nullptr;  // an iteration that stopped would be lost
+  }
+
+  void begin() {
+    const FitRecord own{.first_epoch = core_.state.epoch,
+                        .samples = data_.rows(),
+                        .batch_size = how_.batch,
+                        .shuffle = how_.shuffle,
+                        .last_batch = options_.last_batch,
+                        .data = checksum_of(data_)};
+    std::optional<Checkpoint<T>> resumed;
+    if (!options_.resume.empty() && is_there(options_.resume)) {
+      resumed = read_checkpoint<T>(options_.resume, options_.keep_going);
+      check_record(options_.resume, resumed->state.fit, own);
+      put_into(core_, *resumed, options_.resume.string());
+    } else {
+      core_.cursor = {};
+      core_.fit = own;
+      core_.history = {};
+    }
+    core_.cursor.epoch = core_.state.epoch;
+    if (options_.on_begin && !options_.on_begin(resumed ? &*resumed : nullptr)) end(StopReason::callback);
+    ask_for_steps();
+  }
+
+  void ask_for_steps() {
+    until_steps_ = options_.next_steps ? options_.next_steps() : 0;
+    counts_steps_ = until_steps_ > 0;
+  }
+
+  // Returns nothing if it ended before the end of the epoch.
+  std::optional<EpochResult> run_epoch() {
+    core_.cursor.epoch = core_.state.epoch;
+    Epoch<T> epoch(core_, data_, how_, poller());
+    while (!epoch.is_complete()) {
+      const Index before = core_.cursor.updates;
+      const EpochEnd end = epoch.advance(counts_steps_ ? epoch.end_of(until_steps_) : how_.samples);
+      core_.refuse_bad_data(kWhere, data_.x(), end);
+      if (end.status == RunStatus::not_finite) core_.refuse_update(kWhere, end.rate, end, end.updates);
+      const Cursor& cursor = core_.cursor;
+      if (counts_steps_ && epoch.is_complete()) looks_ = true;  // the sums of the epoch end here
+      const bool called = look(cursor.updates - before, {cursor.epoch, core_.state.steps, cursor.loss_sum,
+                                                         cursor.weight_sum, epoch.newest_rate()});
+      if (is_ended() && !epoch.is_complete()) return std::nullopt;
+      if (!called) continue;
+      core_.bind_model(kWhere);
+      core_.check_not_swapped(kWhere);
+      if (!epoch.is_complete()) epoch.renew();
+    }
+    return epoch.result();
+  }
+
+  std::optional<EpochResult> run_iteration() {
+    const std::span<T> now = objective_.point = core_.state.parameters;
+    if (!std::equal(now.begin(), now.end(), left_.begin(), left_.end())) core_.full_batch->forget_point();
+    const std::optional<EpochResult> result = core_.run_iteration(data_, objective_, kWhere);
+    if (!result) return end(StopReason::interrupted), result;
+    left_.assign(now.begin(), now.end());
+    return result;
+  }
+
+  // Calls on_steps if it is time for it, after so many more updates. Returns whether it did.
+  bool look(Index updates, const StepsResult& now) {
+    if (counts_steps_) until_steps_ -= updates;
+    const bool is_due = std::exchange(looks_, false) || (counts_steps_ && until_steps_ <= 0);
+    if (is_ended() || !is_due || !options_.on_steps) return false;
+    if (!options_.on_steps(now)) end(StopReason::callback);
+    ask_for_steps();
+    return true;
+  }
+
+  void end_epoch(EpochResult& result) {
+    if (validation_ != nullptr && (core_.state.epoch + 1 - core_.fit.first_epoch) % options_.validation_freq == 0) {
+      validate(result);
+    }
+    append(core_.history, result, has_accuracy(core_.loss()), validation_ != nullptr);
+    ++core_.state.epoch;
+    core_.cursor = {};
+    if (options_.on_epoch && !options_.on_epoch(result)) end(StopReason::callback);
+  }
+
+  // If the validation of an epoch is interrupted, the values that were not measured stay NaN.
+  void validate(EpochResult& result) {
+    Poller poller(options_.keep_going);
+    try {
+      const Metrics metrics = core_.evaluate(*validation_, options_.keep_going ? &poller : nullptr);
+      result.val_loss = metrics.loss;
+      result.val_accuracy = metrics.accuracy;
+    } catch (const Interrupted&) {
+      end(StopReason::interrupted);
+    }
+  }
+
+  TrainerCore<T>& core_;
+  const FitOptions<T>& options_;
+  const Dataset<T>& data_;
+  const Dataset<T>* const validation_;
+  const EpochSettings how_;
+  const double deadline_;  // seconds after the start
+  const Clock::time_point began_ = Clock::now();
+  Poller poller_;
+  std::optional<StopReason> reason_;
+  bool looks_ = false;     // on_progress wants on_steps to be called
+  Index until_steps_ = 0;  // updates until on_steps is called
+  bool counts_steps_ = false;
+
+  // ---- LBFGS and NewtonCG ----
+  Objective<T> objective_;
+  std::vector<T> left_;  // the parameters after an iteration, which a function of the caller may change
+};
 
 }  // namespace
 
@@ -149,16 +294,10 @@ History Trainer<T>::fit(const InputView& x, const Targets<T>& y, const FitOption
     validation.emplace("Trainer.fit, validation_data", *options.validation_x, options.validation_y, core.needs(), asked,
                        true);
   }
-  const EpochSettings how = settings_of(options, core, x.rows);
-  core.check_batch(kWhere, x.rows, how.batch);
+  Fit<T> fit(core, options, data, validation ? &*validation : nullptr);
+  core.check_batch(kWhere, x.rows, std::min(options.batch_size, x.rows));
   check_full_batch(core, options, x.rows);
-  Poller poller([&](Index done) { return options.on_progress({core.state.epoch, done, how.samples}); });
-  poller.is_due();  // its time begins now
-  Poller* const told = options.on_progress ? &poller : nullptr;
-  const Dataset<T>* const measured = validation ? &*validation : nullptr;
-  if (core.full_batch) return fit_full_batch(core, data, options, measured, told);
-  return run_epochs<T>(core, options, measured,
-                       [&](bool& interrupted) { return run_epoch(core, data, how, told, interrupted); });
+  return fit.run();
 }
 
 template History Trainer<float>::fit(const InputView&, const Targets<float>&, const FitOptions<float>&);

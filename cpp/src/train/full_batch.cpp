@@ -228,8 +228,8 @@ Iteration FullBatchOptimizer<T>::iterate(const Objective<T>& objective, double f
 }
 
 template <class T>
-std::vector<std::vector<T>> FullBatchOptimizer<T>::memory() const {
-  std::vector<std::vector<T>> arrays;
+std::vector<std::span<const T>> FullBatchOptimizer<T>::memory() const {
+  std::vector<std::span<const T>> arrays;
   for (std::size_t age = 0; age < known_pairs_; ++age) {
     const Pair& p = pairs_[(oldest_ + age) % pairs_.size()];
     arrays.push_back(p.step);

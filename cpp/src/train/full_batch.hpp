@@ -45,7 +45,7 @@ class FullBatchOptimizer {
   Iteration iterate(const Objective<T>& objective, double first_step);
 
   // The memory of earlier iterations: step and change of each pair, the oldest first.
-  std::vector<std::vector<T>> memory() const;
+  std::vector<std::span<const T>> memory() const;
   void set_memory(const std::vector<std::vector<T>>& memory);
 
  private:

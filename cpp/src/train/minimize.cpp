@@ -63,14 +63,14 @@ std::vector<double> minimize(const Cost& cost, std::span<double> point, const Op
   Poller poller([&](Index) { return keep_going(); });
   const auto keeps_going = [&] { return !keep_going || !poller.is_due() || poller.keep_going(0); };
   if (is_full_batch(optimizer)) return iterate(cost, point, optimizer, steps, keeps_going);
-  ParameterUpdater<double> updater(optimizer);
+  ParameterUpdater<double> updater(optimizer, kWhere);
   std::vector<double> values, gradient(point.size());
   for (Index i = 0; i < steps && keeps_going(); ++i) {
     const double value = cost(point, gradient);
     values.push_back(checked(value, largest(gradient), i));
     const std::span<double> parameters[] = {point};
     const std::span<const double> gradients[] = {gradient};
-    updater.step(parameters, gradients);
+    updater.step(parameters, gradients, kWhere);
   }
   return values;
 }

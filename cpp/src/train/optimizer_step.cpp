@@ -23,18 +23,17 @@
 namespace stoop {
 namespace {
 
-constexpr const char* kWhere = "optimizer.step";
 constexpr Index kBlock = 1 << 14;  // elements of a call
 
 }  // namespace
 
 template <class T>
 struct ParameterUpdater<T>::Impl {
-  explicit Impl(Optimizer wanted) : optimizer(std::move(wanted)), ops(make_device<T>().ops) {
+  Impl(Optimizer wanted, std::string_view where) : optimizer(std::move(wanted)), ops(make_device<T>().ops) {
     validate(optimizer);
-    check_numbers(ElementRange(sizeof(T)), optimizer, kWhere);
+    check_numbers(ElementRange(sizeof(T)), optimizer, where);
     if (is_full_batch(optimizer)) {
-      throw_value_error(kWhere, std::string(name_of(optimizer)) + " needs the cost, not a gradient alone",
+      throw_value_error(where, std::string(name_of(optimizer)) + " needs the cost, not a gradient alone",
                         "expected an optimizer of single updates", "use minimize, or a Trainer");
     }
     kernel = ops.update[optimizer.index()];
@@ -57,16 +56,17 @@ struct ParameterUpdater<T>::Impl {
     sizes = std::move(lengths);
   }
 
-  void check(std::span<const std::span<T>> parameters, std::span<const std::span<const T>> gradients) const {
+  void check(std::span<const std::span<T>> parameters, std::span<const std::span<const T>> gradients,
+             std::string_view where) const {
     if (parameters.size() != gradients.size()) {
       throw_value_error(
-          kWhere,
+          where,
           std::to_string(parameters.size()) + " parameters and " + std::to_string(gradients.size()) + " gradients",
           "expected one gradient for each", "give them in the same order");
     }
     for (std::size_t i = 0; i < parameters.size(); ++i) {
       if (parameters[i].size() == gradients[i].size()) continue;
-      throw_value_error(kWhere,
+      throw_value_error(where,
                         "parameter " + std::to_string(i) + " has " + std::to_string(parameters[i].size()) +
                             " elements and its gradient " + std::to_string(gradients[i].size()),
                         "expected as many", "give them in the same order");
@@ -74,12 +74,12 @@ struct ParameterUpdater<T>::Impl {
     if (steps == 0) return;
     const auto same = [](Index n, const std::span<T>& p) { return n == static_cast<Index>(p.size()); };
     if (std::equal(sizes.begin(), sizes.end(), parameters.begin(), parameters.end(), same)) return;
-    throw_value_error(kWhere, "other parameters than in the updates before", "expected as many, of the same sizes",
+    throw_value_error(where, "other parameters than in the updates before", "expected as many, of the same sizes",
                       "make a new optimizer for them, or reset this one");
   }
 
   // This is a pass of its own, because nothing may have changed when it fails. Optimizers that do not need it skip it.
-  void check_squares(std::span<const std::span<const T>> gradients) const {
+  void check_squares(std::span<const std::span<const T>> gradients, std::string_view where) const {
     if (!squares_gradients(optimizer)) return;
     for (std::size_t i = 0; i < gradients.size(); ++i) {
       const auto n = static_cast<Index>(gradients[i].size());
@@ -91,7 +91,7 @@ struct ParameterUpdater<T>::Impl {
       if (!steep.load()) continue;
       const T* accumulated = steps > 0 ? state[0][i].data() : nullptr;
       if (!overflows_squares(optimizer, SquaredGradient<T>{gradients[i].data(), accumulated, n, T(1), T(1)})) continue;
-      throw NonFiniteLossError(steps, 0, cause_of_steep_gradient(schedule_of(optimizer)(steps), steps), kWhere,
+      throw NonFiniteLossError(steps, 0, cause_of_steep_gradient(schedule_of(optimizer)(steps), steps), where,
                                steep_gradient<T>(optimizer, norm<T>(gradients[i])));
     }
   }
@@ -140,7 +140,8 @@ struct ParameterUpdater<T>::Impl {
 };
 
 template <class T>
-ParameterUpdater<T>::ParameterUpdater(Optimizer optimizer) : impl_(std::make_unique<Impl>(std::move(optimizer))) {}
+ParameterUpdater<T>::ParameterUpdater(Optimizer optimizer, std::string_view where)
+    : impl_(std::make_unique<Impl>(std::move(optimizer), where)) {}
 template <class T>
 ParameterUpdater<T>::ParameterUpdater(ParameterUpdater&&) noexcept = default;
 template <class T>
@@ -149,10 +150,10 @@ template <class T>
 ParameterUpdater<T>::~ParameterUpdater() = default;
 
 template <class T>
-void ParameterUpdater<T>::step(std::span<const std::span<T>> parameters,
-                               std::span<const std::span<const T>> gradients) {
-  impl_->check(parameters, gradients);
-  impl_->check_squares(gradients);
+void ParameterUpdater<T>::step(std::span<const std::span<T>> parameters, std::span<const std::span<const T>> gradients,
+                               std::string_view where) {
+  impl_->check(parameters, gradients, where);
+  impl_->check_squares(gradients, where);
   const double rate = schedule_of(impl_->optimizer)(impl_->steps);
   check_rates({&rate, 1}, impl_->steps);
   if (impl_->steps == 0) impl_->start(parameters);
@@ -180,15 +181,15 @@ UpdaterState<T> ParameterUpdater<T>::state() const {
 }
 
 template <class T>
-void ParameterUpdater<T>::set_state(const UpdaterState<T>& given) {
+void ParameterUpdater<T>::set_state(const UpdaterState<T>& given, std::string_view where) {
   bool fits = given.steps == 0 || given.arrays.size() == static_cast<std::size_t>(state_count(impl_->optimizer));
   const auto same = [](const std::vector<T>& array, Index n) { return static_cast<Index>(array.size()) == n; };
   for (const auto& arrays : given.arrays) {
     fits = fits && std::equal(arrays.begin(), arrays.end(), given.sizes.begin(), given.sizes.end(), same);
   }
   if (!fits) {
-    throw_value_error(kWhere, "a state of another optimizer or of other arrays", "expected that of this optimizer",
-                      "give what `state` returned");
+    throw_value_error(where, "a state of another optimizer or of other arrays", "expected that of this optimizer",
+                      "give what was saved of this one");
   }
   impl_->sizes = given.sizes;
   for (std::size_t s = 0; s < given.arrays.size(); ++s) {

@@ -26,11 +26,18 @@ bool is_finite_block(std::span<const T> block, int threads) {
   return finite.load();
 }
 
+template <class T>
+bool copies_optimizer(const LiveState<T>& state) {
+  Index elements = 0;
+  for (const AlignedBuffer<T>& array : state.optimizer) elements += array.size();
+  return elements * static_cast<Index>(sizeof(T)) <= Rollback<T>::kMostOptimizerBytes;
+}
+
 }  // namespace
 
 template <class T>
 void Rollback<T>::save(LiveState<T>& state, int threads) {
-  const std::vector<std::span<T>> arrays = state.changed_arrays();
+  const std::vector<std::span<T>> arrays = state.changed_arrays(copies_optimizer(state));
   Index size = 0;
   for (const std::span<T>& array : arrays) size += static_cast<Index>(array.size());
   if (saved_.size() != size) saved_.reset_untouched(size);
@@ -43,13 +50,24 @@ void Rollback<T>::save(LiveState<T>& state, int threads) {
 }
 
 template <class T>
-void Rollback<T>::restore(LiveState<T>& state, int threads) const {
+bool Rollback<T>::restore(LiveState<T>& state, int threads) const {
+  const bool is_saved = saved_.size() > 0;
+  if (!is_saved || !copies_optimizer(state)) {
+    for (AlignedBuffer<T>& array : state.optimizer) std::fill_n(array.data(), array.size(), T(0));
+  }
+  if (!is_saved) return false;
   const T* from = saved_.data();
-  for (const std::span<T>& array : state.changed_arrays()) {
+  for (const std::span<T>& array : state.changed_arrays(copies_optimizer(state))) {
     copy_block(from, array.data(), array.size(), threads);
     from += array.size();
   }
   state.steps = steps_;
+  return true;
+}
+
+template <class T>
+void Rollback<T>::drop() {
+  saved_ = AlignedBuffer<T>();
 }
 
 template <class T>

@@ -9,8 +9,16 @@ namespace stoop {
 template <class T>
 class Rollback {
  public:
+  // Copies parameters, running statistics and average, and what the optimizer holds unless that is larger than
+  // kMostOptimizerBytes: copies of it would take the most memory of all that training of a large network needs.
   void save(LiveState<T>& state, int threads);
-  void restore(LiveState<T>& state, int threads) const;
+  // Puts the copy back, and returns whether there is one. Where the optimizer was not copied, it begins anew: what it holds
+  // becomes zero.
+  bool restore(LiveState<T>& state, int threads) const;
+  // Frees the memory. There is no copy until the next save.
+  void drop();
+
+  static constexpr Index kMostOptimizerBytes = Index{64} << 20;
 
  private:
   AlignedBuffer<T> saved_;

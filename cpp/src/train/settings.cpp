@@ -9,6 +9,7 @@
 #include <stoop/runtime.hpp>
 
 #include "../data/checks.hpp"
+#include "../spec/activations.hpp"
 #include "../spec/losses.hpp"
 
 namespace stoop {
@@ -50,20 +51,15 @@ void check_full_batch(const TrainerConfig& config, const Graph& graph) {
 
 }  // namespace
 
-// The softmax of a single output is always 1, so the loss would be 0 and nothing would be learned.
 void check_outputs(const TrainerConfig& config, const Graph& graph) {
-  if (graph.output_dim() % outputs_per_target(kind_of(config.loss)) != 0) {
-    throw_value_error(
-        "Trainer", std::to_string(graph.output_dim()) + " outputs with " + std::string(name_of(kind_of(config.loss))),
-        "expected an even number, for each target a mean and a log variance",
-        "give the last Dense two units for each column of y");
-  }
-  if (kind_of(config.loss) != kind_of<SoftmaxCrossEntropy>() || graph.output_dim() != 1) return;
+  const LossKind loss = kind_of(config.loss);
+  const OutputColumns columns = output_columns(loss);
+  const Index outputs = graph.output_dim();
+  if (outputs >= columns.least && outputs % columns.per_target == 0) return;
   throw_value_error(
-      "Trainer", "one output with softmax_cross_entropy, for which it is always right",
-      "expected an output for each class",
-      "use binary_cross_entropy for two classes with one output, mse for values, or give the last Dense a "
-      "unit for each class");
+      "Trainer",
+      std::to_string(outputs) + (outputs == 1 ? " output with " : " outputs with ") + std::string(name_of(loss)),
+      columns.expected, columns.hint);
 }
 
 void check_config(const TrainerConfig& config, const Graph& graph) {
@@ -163,6 +159,15 @@ std::string overflowing_penalty(const TrainerConfig& config, const Graph& graph,
   return {};
 }
 
+// Returns whether outputs at or below 0 are possible where the loss takes none of these.
+bool may_lack_rates(const Loss& loss, const Graph& graph) {
+  const bool takes_rates = std::visit([]<class Op>(const Op& op) { return Spec<Op>::takes_rates(op); }, loss);
+  const auto last = std::find_if(graph.nodes.rbegin(), graph.nodes.rend(),
+                                 [](const Node& node) { return node.kind != NodeKind::dropout; });
+  const auto is_positive = []<class Op>(const Op&) { return is_within(at_least(0), Spec<Op>::kOutputs.low); };
+  return takes_rates && !std::visit(is_positive, last->activation);
+}
+
 }  // namespace
 
 template <class T>
@@ -177,6 +182,10 @@ std::string cause_of_overflow(const TrainerConfig& config, const Graph& graph, c
   }
   const std::string penalty = overflowing_penalty(config, graph, parameters);
   if (!penalty.empty()) return penalty + " makes the penalty overflow " + kTypeName<T> + ": lower it";
+  if (may_lack_rates(config.loss, graph)) {
+    return "an output was not above 0, which " + std::string(name_of(kind_of(config.loss))) +
+           " takes for a rate: end the model with a softplus, or train on logs of rates";
+  }
   if (steps == 0 && !takes_classes(kind_of(config.loss))) {
     return "the first outputs or y are too large for this loss: standardise X and y, or start from smaller weights";
   }

@@ -40,7 +40,14 @@ struct TrainerCore {
   const Device<T> device;
   LiveState<T> state;
   Rollback<T> saved;
-  Cursor cursor;  // of the epoch that runs, or ran last
+  // ---- of the newest fit ----
+  Cursor cursor;  // of the epoch that runs, or ran last and was not ended
+  FitRecord fit;
+  History history;
+  int fits_running = 0;        // more than one: a fit within a function of a fit
+  Index epochs_begun = 0;      // each uses `order` and `saved` for itself
+  Index settings_version = 0;  // grows when a setting is changed
+
   PlanCache<T> plans{device};
   Pieces<T> pieces{device};
   GatheredRows<T> gathered;                                // of the last step_rows
@@ -67,6 +74,12 @@ struct TrainerCore {
   void check_block(std::string_view where, const char* what, std::size_t size) const;
   // The variance of a single sample is always zero.
   void check_batch(std::string_view where, Index rows, Index batch) const;
+
+  // ---- trainer_state.cpp ----
+  // What the optimizer accumulates; views that hold until the next update.
+  std::vector<std::span<const T>> optimizer_arrays() const;
+  // Throws ValueError if the state is that of another configuration, and changes nothing then.
+  void set_state(std::string_view where, const TrainingState<T>& given);
 
   // ---- executors ----
   // Returns the executor for updates on batches of up to `batch` rows.
@@ -108,6 +121,10 @@ struct TrainerCore {
   std::optional<EpochResult> run_iteration(const Dataset<T>& data, const Objective<T>& objective,
                                            std::string_view where);
 };
+
+// Returns rows and columns of each parameter in turn.
+template <class T>
+std::vector<Index> shapes_of(const Model<T>& model);
 
 template <class T>
 struct Trainer<T>::Impl : TrainerCore<T> {

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stoop._errors import message
+from stoop._figures import TEXT, TRAIN, VALIDATION, finished, new_figure, style
 from stoop.bench.report import REFERENCE, Case, Report
 from stoop.bench.workloads import WORKLOADS
-from stoop.plotting import _TEXT, _TRAIN, _VALIDATION, _figure, _finished, _style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,7 +27,7 @@ _STOOP = ("#15803d", "#4ade80")
 
 def check_matplotlib() -> None:
     """Raise ImportError if no figure could be drawn."""
-    _figure(1.0, 1.0)
+    new_figure(1.0, 1.0)
 
 
 def check_one_kind(report: Report, mixed: bool) -> None:
@@ -84,9 +84,9 @@ def draw_overview(report: Report, path: Path, *, dark: bool) -> None:
     """
     from matplotlib import rc_context
 
-    text, grid = ("#e6e6e6", "#4a4a4a") if dark else (_TEXT, "#d4d4d4")
+    text, grid = ("#e6e6e6", "#4a4a4a") if dark else (TEXT, "#d4d4d4")
     workloads = list(dict.fromkeys(case.workload for case in report.measured))[::-1]
-    figure = _figure(5.6, 1.4 + 0.34 * len(workloads))
+    figure = new_figure(5.6, 1.4 + 0.34 * len(workloads))
     axes = figure.add_subplot()
     for engine, (label, light_color, dark_color, marker) in SHOWN.items():
         found = [(report.ratio(case), case.workload) for case in report.measured if case.engine == engine]
@@ -95,7 +95,7 @@ def draw_overview(report: Report, path: Path, *, dark: bool) -> None:
             color = dark_color if dark else light_color
             axes.plot(*zip(*points), marker, color=color, markersize=7, alpha=0.9, label=label)
     axes.axvline(1.0, color=_STOOP[dark], linewidth=2.5, zorder=0, label="Stoop")
-    _style(axes, grid=True)
+    style(axes, grid=True)
     _ratio_axis(axes)
     axes.grid(color=grid, linewidth=0.8)
     axes.tick_params(colors=text)
@@ -125,12 +125,12 @@ def _row_label(report: Report, workload: str) -> str:
 def _draw_workload(report: Report, workload: str, cases: list[Case], path: Path) -> None:
     """Median and median absolute deviation as a point with a bar, the samples as small dots, the fastest on top."""
     cases = sorted(cases, key=lambda case: case.median, reverse=True)
-    figure = _figure(7.2, 1.5 + 0.42 * len(cases))
+    figure = new_figure(7.2, 1.5 + 0.42 * len(cases))
     axes = figure.add_subplot()
     in_milliseconds = report.milliseconds(cases[0])
     unit, scale = ("milliseconds", 1e-3) if in_milliseconds else ("microseconds", 1.0)
     for row, case in enumerate(cases):
-        color = _VALIDATION if case.engine == REFERENCE else _TRAIN
+        color = VALIDATION if case.engine == REFERENCE else TRAIN
         samples = [scale * sample for sample in case.microseconds]
         spread = None if case.spread is None else scale * case.spread
         axes.plot(samples, [row] * len(samples), ".", color=color, alpha=0.35, markersize=5)
@@ -138,25 +138,25 @@ def _draw_workload(report: Report, workload: str, cases: list[Case], path: Path)
         time = report.time(case)
         axes.annotate(
             f"{time} us" if in_milliseconds and not time.endswith("ms") else time,
-            (scale * case.median, row), (0, 7), textcoords="offset points", ha="center", fontsize=8, color=_TEXT,
+            (scale * case.median, row), (0, 7), textcoords="offset points", ha="center", fontsize=8, color=TEXT,
         )  # fmt: skip
     peak = scale * report.peak_microseconds(workload)
-    axes.axvline(peak, color=_TEXT, linestyle="--", linewidth=1.2, label=f"matrix products at FMA peak: {peak:,.1f}")
-    _style(axes, grid=True)
+    axes.axvline(peak, color=TEXT, linestyle="--", linewidth=1.2, label=f"matrix products at FMA peak: {peak:,.1f}")
+    style(axes, grid=True)
     if cases[0].median > LOG_SCALE_FROM * cases[-1].median:
         axes.set_xscale("log")
-        axes.set_xlabel(f"{unit} a step, median +/- median absolute deviation (logarithmic)", color=_TEXT)
+        axes.set_xlabel(f"{unit} a step, median +/- median absolute deviation (logarithmic)", color=TEXT)
     else:
         axes.set_xlim(left=0.0)
-        axes.set_xlabel(f"{unit} a step, median +/- median absolute deviation", color=_TEXT)
+        axes.set_xlabel(f"{unit} a step, median +/- median absolute deviation", color=TEXT)
     axes.set_yticks(range(len(cases)), [case.engine for case in cases])
     axes.set_ylim(-0.6, len(cases) - 0.2)
-    axes.legend(frameon=False, fontsize=8, labelcolor=_TEXT, loc="lower right", bbox_to_anchor=(1, 1))
+    axes.legend(frameon=False, fontsize=8, labelcolor=TEXT, loc="lower right", bbox_to_anchor=(1, 1))
     layers = ", ".join(_grouped(WORKLOADS[workload].widths))
-    axes.set_title(f"{layers}, batches of {WORKLOADS[workload].batch_size}", loc="left", fontsize=9, color=_TEXT)
-    figure.suptitle(workload, x=0.015, ha="left", fontsize=12, fontweight="bold", color=_TEXT)
-    figure.supxlabel(report.machine_line(), x=0.015, ha="left", fontsize=6, color=_TEXT)
-    _finished(figure, path)
+    axes.set_title(f"{layers}, batches of {WORKLOADS[workload].batch_size}", loc="left", fontsize=9, color=TEXT)
+    figure.suptitle(workload, x=0.015, ha="left", fontsize=12, fontweight="bold", color=TEXT)
+    figure.supxlabel(report.machine_line(), x=0.015, ha="left", fontsize=6, color=TEXT)
+    finished(figure, path)
 
 
 def _grouped(widths: tuple[int, ...]) -> list[str]:

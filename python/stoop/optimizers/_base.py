@@ -1,10 +1,12 @@
 """What all optimizers have in common."""
 
+import json
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy.typing as npt
 
+from stoop import _core
 from stoop._array_checks import check_gradients, check_parameters
 from stoop._config import Config
 from stoop.optimizers._updater import ArrayUpdater, ArrayUpdaters, Updater
@@ -23,6 +25,8 @@ class Optimizer(Config, kind="optimizer"):
     def __post_init__(self) -> None:
         self._set("learning_rate", as_learning_rate(type(self).__name__, "learning_rate", self.learning_rate))
         super().__post_init__()
+        if self._spec["has_rules"]:
+            _core.check_optimizer(json.dumps(self.to_config()))
 
     def step(self, parameters: Sequence[npt.NDArray[Any]], gradients: Sequence[npt.ArrayLike]) -> None:
         """Update bare arrays in place, one gradient for each.

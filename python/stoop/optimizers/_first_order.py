@@ -3,7 +3,6 @@
 from typing import ClassVar
 
 from stoop._config import dataclass
-from stoop._errors import message
 from stoop.optimizers._base import LearningRate, Optimizer
 
 __all__ = ["SGD", "AdaGrad", "Adadelta", "Lion", "RMSProp", "Rprop"]
@@ -37,13 +36,6 @@ class SGD(Optimizer):
     momentum: float = 0.0
     nesterov: bool = False
     dampening: float = 0.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.nesterov and (self.momentum == 0.0 or self.dampening != 0.0):
-            given = f"nesterov with momentum {self.momentum:g} and dampening {self.dampening:g}"
-            hint = "give a momentum such as 0.9, or leave nesterov out"
-            raise ValueError(message("SGD", given, "expected momentum > 0 and dampening 0", hint))
 
 
 @dataclass(frozen=True)
@@ -188,10 +180,3 @@ class Rprop(Optimizer):
     eta_plus: float = 1.2
     min_step_size: float = 1e-6
     max_step_size: float = 50.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.min_step_size > self.max_step_size:
-            given = f"min_step_size is {self.min_step_size:g} and max_step_size {self.max_step_size:g}"
-            expected, hint = "expected the first to be at most the second", "exchange them"
-            raise ValueError(message("Rprop", given, expected, hint))

@@ -38,7 +38,7 @@ class ArrayUpdater:
         self._extents = Extents(where, views)
         make: Any = _core.ParameterUpdaterFloat64 if views[0].dtype.itemsize == 8 else _core.ParameterUpdaterFloat32
         self.core: _core._ParameterUpdater[Any] = make(
-            json.dumps(optimizer.to_config()), python_rates(optimizer.learning_rate)
+            json.dumps(optimizer.to_config()), python_rates(optimizer.learning_rate), where
         )
 
     def update(self, where: str, views: list[Array], gradients: list[Array]) -> None:
@@ -154,7 +154,7 @@ class Updater:
             )
         steps = integer(where, "steps", state["steps"], 0)
         flat = [self._flat(where, arrays) for arrays in state["arrays"]]
-        self._updater.core.set_state(flat, [view.size for view in self._views] if steps else [], steps)
+        self._updater.core.set_state(flat, [view.size for view in self._views] if steps else [], steps, where)
 
     def _flat(self, where: str, arrays: Sequence[npt.ArrayLike]) -> list[Array]:
         values = [real_numbers(where, array, "a state") for array in arrays]
@@ -227,7 +227,7 @@ class ArrayUpdaters:
         sizes = [view.size for view in views]
         for place, (dtype, (arrays, known, steps)) in enumerate(self._copied):
             if dtype == views[0].dtype.char and known == sizes:
-                updater.core.set_state(arrays, known, steps)
+                updater.core.set_state(arrays, known, steps, "optimizer.step")
                 del self._copied[place]
                 return
 

@@ -27,6 +27,8 @@ class Schedule(Config, kind="schedule"):
         if self.per not in _PER:
             refuse_name(type(self).__name__, "per", str(self.per), _PER)
         super().__post_init__()
+        if self._spec["has_rules"]:
+            _core.check_schedule(json.dumps(self.to_config()), self._python_rates())
 
     def __call__(self, t: int) -> float:
         """Return the rate at t = 0, 1, 2, ...

@@ -2,7 +2,6 @@
 
 import copy
 from collections.abc import Callable, Iterable
-from itertools import pairwise
 from typing import Any, ClassVar
 
 import numpy as np
@@ -91,7 +90,7 @@ class Warmup(Schedule):
     Parameters
     ----------
     schedule : float, schedule or callable
-        What follows.
+        What follows. A schedule counts what `steps` counts.
     steps : int
         >= 1.
     per : {"step", "epoch"}, default "step"
@@ -109,8 +108,8 @@ class Warmup(Schedule):
     per: str = "step"
 
     def __post_init__(self) -> None:
+        self._set("schedule", as_learning_rate("Warmup", "schedule", self.schedule, self.per))
         super().__post_init__()
-        object.__setattr__(self, "schedule", as_learning_rate("Warmup", "schedule", self.schedule))
 
     def _inner(self) -> tuple[Any]:
         return (self.schedule,)
@@ -126,8 +125,7 @@ class Sequential(Schedule):
     Parameters
     ----------
     schedules : sequence of float, schedule or callable
-        One more than milestones. One that counts something else than the milestones (`per`) does not run from its
-        start: it counts from the first update or epoch of the training.
+        One more than milestones. Each schedule counts what the milestones count.
     milestones : sequence of int
         The t at which each schedule but the first begins, each above the one before, >= 1.
     per : {"step", "epoch"}, default "step"
@@ -145,27 +143,18 @@ class Sequential(Schedule):
     per: str = "step"
 
     def __post_init__(self) -> None:
-        super().__post_init__()
         given = sequence("Sequential", "schedules", self.schedules)
-        held = tuple(as_learning_rate("Sequential", "a schedule", schedule) for schedule in given)
+        self._set("schedules", tuple(as_learning_rate("Sequential", "a schedule", each, self.per) for each in given))
         given = sequence("Sequential", "milestones", self.milestones)
-        starts = tuple(integer("Sequential", "a milestone", t, 1) for t in given)
-        object.__setattr__(self, "schedules", held)
-        object.__setattr__(self, "milestones", starts)
-        if len(held) != len(starts) + 1:
-            counts = f"{len(held)} schedules and {len(starts)} milestones"
-            hint = "give the t at which each of them but the first begins"
-            raise ValueError(message("Sequential", counts, "expected one schedule more than milestones", hint))
-        if any(later <= earlier for earlier, later in pairwise(starts)):
-            order = f"milestones {list(starts)} are not in order"
-            raise ValueError(message("Sequential", order, "expected each above the one before", "sort them"))
+        self._set("milestones", tuple(integer("Sequential", "a milestone", t, 1) for t in given))
+        super().__post_init__()
 
     def _inner(self) -> tuple[Any, ...]:
         return tuple(self.schedules)
 
 
-def as_learning_rate(where: str, name: str, value: Any) -> float | Schedule:
-    """Return a float > 0 or a schedule; a bare callable becomes `Custom`.
+def as_learning_rate(where: str, name: str, value: Any, per: str = "step") -> float | Schedule:
+    """Return a float > 0 or a schedule; a bare callable becomes `Custom`, which counts `per`.
 
     Raises
     ------
@@ -178,7 +167,7 @@ def as_learning_rate(where: str, name: str, value: Any) -> float | Schedule:
         given, hint = f"{name} is the class {value.__name__}", f"give an object, {value.__name__}(...)"
         raise TypeError(message(where, given, "expected a number or a schedule", hint))
     if callable(value):
-        return Custom(value)
+        return Custom(value, per)
     if isinstance(value, str):  # scikit-learn names its schedules
         given, hint = f"{name} is {value!r}", "give a schedule such as stoop.schedules.Cosine(1e-3, steps=1000)"
         raise TypeError(message(where, given, "expected a number or a schedule", hint))

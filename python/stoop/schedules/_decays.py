@@ -2,12 +2,10 @@
 
 from collections.abc import Iterable
 from dataclasses import InitVar, field
-from itertools import pairwise
 from typing import Any, ClassVar
 
 from stoop._checks import NOT_NEGATIVE, integer, real
 from stoop._config import dataclass
-from stoop._errors import message
 from stoop.schedules._base import Schedule, sequence
 
 
@@ -98,13 +96,6 @@ class Piecewise(Schedule):
         object.__setattr__(self, "rates", rates)
         object.__setattr__(self, "per", per)
         self.__post_init__()
-        if len(rates) != len(starts) + 1:
-            given = f"{len(rates)} values and {len(starts)} boundaries"
-            hint = "give the rate before, between and after them"
-            raise ValueError(message("Piecewise", given, "expected one value more than boundaries", hint))
-        if any(later <= earlier for earlier, later in pairwise(starts)):
-            given = f"boundaries {list(starts)} are not in order"
-            raise ValueError(message("Piecewise", given, "expected each above the one before", "sort them"))
 
     def __repr__(self) -> str:
         return f"Piecewise(boundaries={self.boundaries!r}, values={self.rates!r}, per={self.per!r})"

@@ -1,4 +1,4 @@
-"""Measures of a finished prediction, on NumPy arrays."""
+"""The share of classes that are right, and the counts of those that are not."""
 
 from __future__ import annotations
 
@@ -10,19 +10,24 @@ import numpy.typing as npt
 from stoop._arrays import to_numpy
 from stoop._checks import integer
 from stoop._errors import message
+from stoop.metrics._common import weight_of, weighted_mean
 
 _MOST_CLASSES = 2**15  # 8 GB of counts
 _TEXT_KINDS = "OUST"
 _CLASSES = "expected class indices, one for each sample"
 
 
-def accuracy(y_true: npt.ArrayLike, y_pred: npt.ArrayLike) -> float:
+def accuracy(y_true: npt.ArrayLike, y_pred: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None) -> float:
     """Return the share of equal entries of two ``(n_samples,)`` arrays, in [0, 1].
+
+    Equals ``sklearn.metrics.accuracy_score``.
 
     Parameters
     ----------
     y_true, y_pred : array_like, (n_samples,)
         Classes: integers, booleans, whole floats, or names in both.
+    sample_weight : array_like, (n_samples,), optional
+        >= 0.
 
     Raises
     ------
@@ -40,7 +45,7 @@ def accuracy(y_true: npt.ArrayLike, y_pred: npt.ArrayLike) -> float:
     if not any(named):
         for array, name in ((true, "y_true"), (pred, "y_pred")):
             _check_indices("accuracy", array, name)
-    return float(np.mean(true == pred))
+    return weighted_mean(true == pred, weight_of("accuracy", sample_weight, len(true)))
 
 
 def confusion_matrix(

@@ -1,0 +1,253 @@
+"""What `Trainer.fit` does between two updates and epochs: metrics, callbacks, the history and the table of epochs.
+
+The core calls the methods of `FitLoop` on the thread that called `fit`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from stoop._checks import integer
+from stoop._errors import message
+from stoop.history import History
+from stoop.progress import EpochTable
+
+if TYPE_CHECKING:
+    from stoop.metrics._resolve import Metric
+    from stoop.trainer import Trainer
+
+_METHODS = ("on_fit_begin", "on_steps_end", "on_epoch_end", "on_fit_end")
+GO_ON, LOOK, STOP = 0, 1, 2  # the answers of FitLoop.progress
+
+
+class _Since:
+    """The sums of the losses that came since the last call of a callback."""
+
+    def __init__(self) -> None:
+        self.loss = self.weight = 0.0
+
+    def take_mean(self) -> float:
+        """Return the mean, and begin anew."""
+        mean = self.loss / self.weight if self.weight else math.nan
+        self.loss = self.weight = 0.0
+        return mean
+
+
+class FitLoop:
+    """One call of `Trainer.fit`.
+
+    Parameters
+    ----------
+    trainer : Trainer
+    history : History
+        Gets a row after each epoch from the core.
+    callbacks : sequence of objects
+        As `checked_callbacks` returns them.
+    metrics : sequence of Metric
+        Those that are computed from the outputs for the validation data.
+    validation : tuple of ndarray or None
+        The validation data as the core takes them.
+    validation_freq : int
+        They are evaluated after every so many epochs.
+    """
+
+    def __init__(
+        self,
+        trainer: Trainer,
+        history: History,
+        callbacks: Sequence[Any] = (),
+        metrics: Sequence[Metric] = (),
+        validation: tuple[Any, ...] | None = None,
+        validation_freq: int = 1,
+    ) -> None:
+        self.trainer = trainer
+        self.history = history
+        self.callbacks = callbacks
+        self.make_table: Callable[[int], EpochTable] | None = None  # from the epochs completed before the fit
+        self.table: EpochTable | None = None
+        self.stop_reason: str | None = None
+        self.first_epoch = trainer.epoch
+        self._metrics = metrics
+        self._validation = validation
+        self._validation_freq = validation_freq
+        self.is_running = False
+        self._has_begun = False
+        self._wants_look = False
+        self._updates = 0  # made in this fit
+        self._steps: list[tuple[Any, int, _Since]] = []  # those with on_steps_end, how often, and their sums
+        self._at_last_look = (0.0, 0.0, 0)  # sums of the epoch, and updates of the trainer
+        self._lookers = [c for c in callbacks if hasattr(c, "wants_look")]
+
+    @property
+    def calls_steps(self) -> bool:
+        """Whether `steps` is to be called within epochs."""
+        return bool(self.callbacks)
+
+    def begin(self, text: str | None, arrays: Mapping[str, Any] | None) -> bool:
+        """Begin, where the core resumed a checkpoint with what it holds of Python."""
+        if text is not None:
+            self._resume(text, arrays or {})
+        self._has_begun = self.is_running = True
+        if self.make_table is not None:
+            self.table = self.make_table(self.first_epoch)
+        for callback in self.callbacks:
+            _call(callback, "on_fit_begin", self.trainer)
+        self._at_last_look = (*self._at_last_look[:2], self.trainer.steps)
+        return self.stop_reason is None
+
+    def _resume(self, text: str, arrays: Mapping[str, Any]) -> None:
+        from stoop._checkpoints import restore_loop
+
+        self.trainer._adopt_settings()
+        restore_loop(self, text, arrays)
+
+    def _find_steps(self) -> None:
+        known = {id(callback): since for callback, _, since in self._steps}
+        self._steps = []
+        for callback in self.callbacks:
+            every = getattr(callback, "every_n_steps", None)
+            if every is not None and hasattr(callback, "on_steps_end"):
+                every = integer(type(callback).__name__, "every_n_steps", every, 1)
+                self._steps.append((callback, every, known.get(id(callback), _Since())))
+
+    def next_steps(self) -> int:
+        """Return the updates until `steps` is to be called, 0 for never."""
+        self._find_steps()  # a callback may change how often it is called
+        return min((every - self._updates % every for _, every, _ in self._steps), default=0)
+
+    def steps(self, epoch: int, steps: int, loss_sum: float, weight_sum: float, rate: float) -> bool:
+        """Call the callbacks whose updates are made, or that want to look."""
+        self._count(loss_sum, weight_sum, steps)
+        looks, self._wants_look = self._wants_look, False
+        for callback, every, since in self._steps:
+            if self._updates % every == 0:
+                self._call_steps(callback, since, epoch, steps, rate)
+        for callback in self._lookers if looks else ():
+            if callback.wants_look():
+                self._call_steps(callback, _Since(), epoch, steps, rate)
+        self._at_last_look = (*self._at_last_look[:2], self.trainer.steps)  # which a callback may have moved
+        return self.stop_reason is None
+
+    def _call_steps(self, callback: Any, since: _Since, epoch: int, step: int, rate: float) -> None:
+        loss = since.take_mean()
+        logs = {"epoch": epoch + 1, "step": step, "loss": loss, "learning_rate": rate}
+        _call(callback, "on_steps_end", self.trainer, logs)
+
+    def _count(self, loss_sum: float, weight_sum: float, steps: int) -> None:
+        """Add what came since the last look, within the epoch."""
+        loss, weight, before = self._at_last_look
+        self._updates += steps - before
+        for _, _, since in self._steps:
+            since.loss += loss_sum - loss
+            since.weight += weight_sum - weight
+        self._at_last_look = (loss_sum, weight_sum, steps)
+
+    def epoch(self) -> bool:
+        """Complete the newest row of the history, and call the callbacks."""
+        self._at_last_look = (0.0, 0.0, self.trainer.steps)
+        if self.callbacks or self._metrics:
+            self._complete_row()
+        if self.table is not None:
+            self.table.row()
+        self._at_last_look = (0.0, 0.0, self.trainer.steps)
+        return self.stop_reason is None
+
+    def _complete_row(self) -> None:
+        self.history._amend({})  # what the core does not measure is NaN so far
+        logs = self.history._newest()
+        if (int(logs["epoch"]) - self.first_epoch) % self._validation_freq == 0:
+            logs.update(self._measure())
+        else:
+            logs = {name: value for name, value in logs.items() if not name.startswith("val_")}
+        try:
+            for callback in self.callbacks:
+                _call(callback, "on_epoch_end", self.trainer, logs)
+        finally:
+            self.history._amend(logs)
+
+    def _measure(self) -> dict[str, float]:
+        if self._validation is None or not self._metrics:
+            return {}
+        x, targets, weights = self._validation
+        outputs = self.trainer.model.predict(x)
+        return {f"val_{metric.name}": metric(targets, outputs, weights) for metric in self._metrics}
+
+    def progress(self, epoch: int, done: int, samples: int) -> int:
+        """Show how far it is, and say whether to go on: `GO_ON`, `LOOK` or `STOP`."""
+        if self.table is not None:
+            self.table.update(epoch, done, samples)
+        if self.stop_reason is not None:
+            return STOP
+        self._wants_look = any(callback.wants_look() for callback in self._lookers)
+        return LOOK if self._wants_look else GO_ON
+
+    def end(self, reason: str) -> None:
+        """Call `on_fit_end` of all callbacks, whatever some of them raise; the first exception is raised after that."""
+        self.history.stop_reason = reason
+        if self.table is not None:
+            self.table.close()
+        if self.history.epochs:
+            self.history._amend({})
+        raised: BaseException | None = None
+        for callback in self.callbacks if self._has_begun else ():
+            try:
+                _call(callback, "on_fit_end", self.trainer, reason)
+            except BaseException as error:
+                raised = raised or error
+        self.is_running = False
+        self._validation = None  # the loop lives on, for a checkpoint after the fit
+        if raised is not None:
+            raise raised
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what the loop counts, for a checkpoint."""
+        return {
+            "first_epoch": self.first_epoch,
+            "stop_reason": self.stop_reason,
+            "updates": self._updates,
+            "sums": self._at_last_look[:2],
+            "since": [(since.loss, since.weight) for _, _, since in self._steps],
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from there."""
+        self.first_epoch = state["first_epoch"]
+        self.stop_reason = state["stop_reason"]
+        self._updates = state["updates"]
+        self._at_last_look = (*state["sums"], self.trainer.steps)
+        self._find_steps()
+        for (_, _, since), sums in zip(self._steps, state["since"]):
+            since.loss, since.weight = sums
+
+    @property
+    def keeps_copy(self) -> bool:
+        """Whether a callback can put parameters back after an error."""
+        return any(getattr(callback, "keeps_copy", False) for callback in self.callbacks)
+
+
+def checked_callbacks(callbacks: Any) -> list[Any]:
+    """Return the callbacks in the order of their calls: those that save come last.
+
+    Raises
+    ------
+    TypeError
+        For what has no method of a callback, and for a class.
+    """
+    given = list(callbacks) if isinstance(callbacks, Iterable) else [callbacks]
+    for callback in given:
+        what = f"callbacks holds {callback!r}"
+        if isinstance(callback, type):
+            hint = f"give an object, {callback.__name__}()"
+            raise TypeError(message("Trainer.fit", what, "expected objects", hint))
+        if not any(callable(getattr(callback, name, None)) for name in _METHODS):
+            expected = f"expected objects with one of {', '.join(_METHODS)}"
+            raise TypeError(message("Trainer.fit", what, expected, "derive from stoop.callbacks.Callback"))
+    return sorted(given, key=lambda callback: bool(getattr(callback, "runs_last", False)))
+
+
+def _call(callback: Any, name: str, *arguments: Any) -> None:
+    method = getattr(callback, name, None)
+    if method is not None:
+        method(*arguments)

@@ -1,0 +1,96 @@
+"""The part of a Trainer that saves and loads checkpoints, and that callbacks use."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import replace
+
+from stoop._checkpoints import extras_of, history_of
+from stoop._checks import file_path
+from stoop._config import from_config
+from stoop._errors import message
+from stoop._training import Training
+from stoop.schedules import Schedule
+
+
+class Checkpointing(Training):
+    """The methods of a `stoop.Trainer` for checkpoints."""
+
+    def save_checkpoint(self, path: str | os.PathLike[str]) -> None:
+        """Write one file with the model and all that training carries on: also within a fit, from a callback.
+
+        It is a safetensors file: the model as `Model.save` writes it (so that `stoop.load_model` reads it), what the
+        optimizer holds, the average of the parameters, all settings, how far the fit has come within its epoch, the
+        history and the states of the callbacks of the newest fit, and a checksum of all this. It is written beside its
+        target, flushed to the disk and renamed: a failed save leaves the old file as it was.
+
+        Parameters
+        ----------
+        path : path
+            By convention ending in ``.safetensors``.
+
+        Raises
+        ------
+        OSError
+            If it cannot be written (no room, no such folder, PermissionError).
+        TypeError
+            For a callback whose `state_dict` holds what no file can.
+        """
+        name = file_path("Trainer.save_checkpoint", path)
+        self._core.save_checkpoint(name, *extras_of(self._history, self._loop))
+
+    def load_checkpoint(self, path: str | os.PathLike[str]) -> None:
+        """Take everything from a checkpoint: parameters, running statistics, optimizer, averages, counts, history.
+
+        Learning rate, l1, l2, clip_norm and clip_value are set as they were then; a learning rate that is a function
+        stays. `fit` with ``resume=path`` does this by itself, and goes on within the epoch.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be read (FileNotFoundError, PermissionError, ...).
+        CheckpointError
+            If it is damaged, no checkpoint, made for another model or with other settings of the trainer, or written by a
+            later version of Stoop; the message says which. Nothing is changed then.
+        """
+        text, _ = self._core.load_checkpoint(file_path("Trainer.load_checkpoint", path))
+        self._loop = None
+        self._history = history_of(text, self._core)
+        self._adopt_settings()
+
+    def _adopt_settings(self) -> None:
+        """Take the settings and names that the core has from a checkpoint."""
+        given = self._core.settings()
+        rate = given.pop("learning_rate")
+        if rate is not None:
+            value = json.loads(rate)
+            learning_rate = from_config(Schedule, value) if isinstance(value, dict) else value
+            self._optimizer = replace(self._optimizer, learning_rate=learning_rate)  # type: ignore[type-var]
+        self._config.update(given)
+        self._model._read_classes()
+
+    def stop(self, reason: str) -> None:
+        """End the fit that runs, after the running update; from a callback, or from another thread.
+
+        Parameters
+        ----------
+        reason : str
+            What ``history.stop_reason`` becomes.
+
+        Raises
+        ------
+        RuntimeError
+            If no fit is running.
+        ValueError, TypeError
+            For a reason that is empty or no text.
+        """
+        if not isinstance(reason, str):
+            given = f"reason is {reason!r}"
+            raise TypeError(message("Trainer.stop", given, "expected text", 'for example "good enough"'))
+        if not reason:
+            raise ValueError(message("Trainer.stop", "reason is empty", "expected text", "say why"))
+        if self._loop is None or not self._loop.is_running:
+            hint = "call it from a callback, or from another thread while fit runs"
+            raise RuntimeError(message("Trainer.stop", "no fit is running", "expected one", hint))
+        self._loop.stop_reason = reason
