@@ -127,7 +127,7 @@ bool add_trainer(const py::handle& object, std::vector<AnyTrainer>& trainers, st
     if (other == AnyTrainer(&handle.trainer))
       return trainers.emplace_back(&handle.trainer), true;  // the core refuses it
   }
-  entered.emplace_back(handle.busy, "Trainer", "this trainer is already running", "use one Trainer per thread");
+  entered.emplace_back(handle.gate, "Trainer", "this trainer is already running", "use one Trainer per thread");
   trainers.emplace_back(&handle.trainer);
   return true;
 }

@@ -12,11 +12,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-import cases
-import cases_base
 import numpy as np
 import pytest
 
+import cases
+import cases_base
 import stoop
 from stoop.callbacks import Callback, ModelCheckpoint
 
