@@ -172,8 +172,10 @@ class GraphBuilder {
                               {path + ".running_var", 0, 1, node.out_features, 1, false}, ones);
   }
 
-  void add(const LayerNorm& layer, const Layers&, std::size_t, const std::string& path) {
-    add_normalization(NodeKind::layer_norm, path, layer.eps, layer.trainable);
+  template <class Normalization>
+    requires requires { Spec<Normalization>::kNode; }
+  void add(const Normalization& layer, const Layers&, std::size_t, const std::string& path) {
+    add_normalization(Spec<Normalization>::kNode, path, layer.eps, layer.trainable);
   }
 
   Node& add_normalization(NodeKind kind, const std::string& path, double eps, bool trainable) {
