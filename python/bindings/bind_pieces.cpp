@@ -1,5 +1,8 @@
 // An update in pieces: forward, backward, apply, and what is done between them.
+#include <cstdint>
+#include <deque>
 #include <span>
+#include <vector>
 
 #include <pybind11/pybind11.h>
 
@@ -54,10 +57,89 @@ py::dict gradients(const py::object& object) {
   return parameter_views(self.model.parameter_infos(), block.data(), object);
 }
 
+// Returns the indices as the core takes them. Others than int32 and int64 are the Python layer's to convert.
+inline std::vector<Index> indices_of(const py::array& rows) {
+  const auto size = static_cast<std::size_t>(rows.size());
+  if (py::isinstance<Array<std::int64_t>>(rows)) {
+    const auto* values = static_cast<const std::int64_t*>(rows.data());
+    return {values, values + size};
+  }
+  const auto* values = static_cast<const std::int32_t*>(rows.data());
+  return {values, values + size};
+}
+
+// Gathers int64 classes, which the core does not take. An index that is no row is refused by the core.
+inline py::array classes_of(const py::array& y, std::span<const Index> indices) {
+  Array<std::int64_t> batch(static_cast<py::ssize_t>(indices.size()));
+  const auto* classes = static_cast<const std::int64_t*>(y.data());
+  for (std::size_t i = 0; i < indices.size(); ++i) {
+    const Index row = indices[i];
+    batch.mutable_data()[i] = row >= 0 && row < y.size() ? classes[row] : 0;
+  }
+  return batch;
+}
+
+template <class T>
+double step_rows(const py::object& object, const py::array& x, const py::array& y, const Weights<T>& weights,
+                 const py::array& rows) {
+  auto& self = object.cast<TrainerHandle<T>&>();
+  const Exclusive exclusive = self.enter();
+  const InputView input = input_view("Trainer.step", x);
+  const Pin pin(x);
+  const std::vector<Index> indices = indices_of(rows);
+  const bool wide = y.ndim() == 1 && py::isinstance<Array<std::int64_t>>(y) && y.size() == input.rows;
+  const auto run = [&](const py::array& targets, bool gathered) {
+    const TargetsView<T> view("Trainer.step", targets, weights);
+    return without_gil([&](const KeepGoing& keep_going) {
+      return self.trainer.step_rows(input, view.get(), {indices, gathered}, keep_going);
+    });
+  };
+  if (!wide) return run(y, false);
+  try {
+    return run(classes_of(y, indices), true);
+  } catch (const ValueError&) {
+    return run(y, false);  // so that the message has the row of y, and not that of the batch
+  }
+}
+
+// Whether the arrays need no conversion. The values of the rows are checked when they are gathered.
+template <class T>
+bool takes_rows(const TrainerHandle<T>& self, const py::object& x, const py::object& y, const py::object& rows) {
+  if (!are_ready_samples(x, self.model.input_dim())) return false;
+  if (!is_ready<std::int64_t>(rows, 1) && !is_ready<std::int32_t>(rows, 1)) return false;
+  const LossKind loss = kind_of(self.trainer.config().loss);
+  if (is_ready<T>(y, 2)) return true;
+  return takes_classes(loss) && (is_ready<std::int64_t>(y, 1) || is_ready<std::int32_t>(y, 1));
+}
+
 template <class T>
 void zero_grad(TrainerHandle<T>& self) {
   const Exclusive exclusive = self.enter();
   self.trainer.zero_grad();
+}
+
+// Adds a trainer to the list if the object is one of this element type.
+template <class T>
+bool add_trainer(const py::handle& object, std::vector<AnyTrainer>& trainers, std::deque<Exclusive>& entered) {
+  if (!py::isinstance<TrainerHandle<T>>(object)) return false;
+  auto& handle = object.cast<TrainerHandle<T>&>();
+  for (const AnyTrainer& other : trainers) {
+    if (other == AnyTrainer(&handle.trainer))
+      return trainers.emplace_back(&handle.trainer), true;  // the core refuses it
+  }
+  entered.emplace_back(handle.gate, "Trainer", "this trainer is already running", "use one Trainer per thread");
+  trainers.emplace_back(&handle.trainer);
+  return true;
+}
+
+double clip_norm(const py::list& objects, double max_norm) {
+  std::vector<AnyTrainer> trainers;
+  std::deque<Exclusive> entered;
+  for (const py::handle object : objects) {
+    if (!add_trainer<float>(object, trainers, entered)) add_trainer<double>(object, trainers, entered);
+  }
+  const ReleasedGil released;
+  return clip_grad_norm(trainers, max_norm);
 }
 
 }  // namespace
@@ -70,7 +152,14 @@ void bind_pieces(py::class_<TrainerHandle<T>>& trainer) {
       .def("backward", &backward<T>, py::arg("grad_output").noconvert(), py::arg("input_gradient"))
       .def("gradients", &gradients<T>)
       .def("apply", &apply<T>)
-      .def("zero_grad", &zero_grad<T>);
+      .def("zero_grad", &zero_grad<T>)
+      .def("takes_rows", &takes_rows<T>, py::arg("x"), py::arg("y"), py::arg("rows"))
+      .def("step_rows", &step_rows<T>, py::arg("x").noconvert(), py::arg("y").noconvert(),
+           py::arg("weights").noconvert(), py::arg("rows").noconvert());
+}
+
+void bind_clip_grad_norm(py::module_& m) {
+  m.def("clip_grad_norm", &clip_norm, py::arg("trainers"), py::arg("max_norm"));
 }
 
 template void bind_pieces(py::class_<TrainerHandle<float>>&);

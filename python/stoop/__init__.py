@@ -17,6 +17,7 @@ from stoop._checkpoints import load_checkpoint
 from stoop._core import CheckpointError, NonFiniteLossError
 from stoop.activations import *  # noqa: F403
 from stoop.averages import ewa
+from stoop.clipping import clip_grad_norm
 from stoop.config import get_num_threads, num_threads, set_num_threads, show_config
 from stoop.gradcheck import GradcheckResult, ParameterCheck, gradcheck
 from stoop.history import History
@@ -41,6 +42,7 @@ __all__ = [
     "Residual",
     "Trainer",
     "callbacks",
+    "clip_grad_norm",
     "data",
     "diagnose",
     "ewa",

@@ -146,18 +146,18 @@ class FitLoop:
 
     def epoch(self) -> bool:
         """Complete the newest row of the history, and call the callbacks."""
-        self._at_last_look = (0.0, 0.0, self.trainer.steps)
         if self.callbacks or self._metrics:
+            self._at_last_look = (0.0, 0.0, self.trainer.steps)
             self._complete_row()
+            self._at_last_look = (0.0, 0.0, self.trainer.steps)
         if self.table is not None:
             self.table.row()
-        self._at_last_look = (0.0, 0.0, self.trainer.steps)
         return self.stop_reason is None
 
     def _complete_row(self) -> None:
         self.history._amend({})  # what the core does not measure is NaN so far
         logs = self.history._newest()
-        if (int(logs["epoch"]) - self.first_epoch) % self._validation_freq == 0:
+        if len(self.history.epochs) % self._validation_freq == 0:
             logs.update(self._measure())
         else:
             logs = {name: value for name, value in logs.items() if not name.startswith("val_")}

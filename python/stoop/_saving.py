@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import replace
+from typing import Any
 
 from stoop._checkpoints import extras_of, history_of
 from stoop._checks import file_path
@@ -69,6 +70,11 @@ class Checkpointing(Training):
             self._optimizer = replace(self._optimizer, learning_rate=learning_rate)  # type: ignore[type-var]
         self._config.update(given)
         self._model._read_classes()
+
+    @property
+    def _callbacks(self) -> list[Any]:
+        """Those of the newest fit."""
+        return [] if self._loop is None else list(self._loop.callbacks)
 
     def stop(self, reason: str) -> None:
         """End the fit that runs, after the running update; from a callback, or from another thread.

@@ -260,6 +260,7 @@ class Trainer(InPieces, Inspecting, Checkpointing):
         options = FitOptions(
             epochs, batch_size, shuffle, last_batch, verbose, validation_freq, max_time, resume, self._rollback, history, None
         )
+        names = self._model.classes, self._model.output, self._model._core.output_is_given
         with self._names_kept():
             batch = self._batch(WHERE, X, y, sample_weight, learn=True)
             validation = None if validation_data is None else self._validation(validation_data)
@@ -270,7 +271,7 @@ class Trainer(InPieces, Inspecting, Checkpointing):
             if overfit_batches is not None:
                 batch = first_rows(batch, integer(WHERE, "overfit_batches", overfit_batches, 1) * options.batch_size)
             if flag(WHERE, "dry_run", dry_run):
-                return self._try(batch, validation, options.dry())
+                return self._try(batch, validation, options.dry(), names)
             functions = [metric for metric in measured if metric.needs_outputs]
             options.attach(FitLoop(self, history, called, functions, validation, options.validation_freq))
             return self._run(batch, validation, options)
@@ -295,10 +296,10 @@ class Trainer(InPieces, Inspecting, Checkpointing):
                 self._history, self._loop = outer
         return options.history
 
-    def _try(self, batch: tuple[Any, ...], validation: tuple[Any, ...] | None, options: FitOptions) -> History:
-        """Make one update and one validation on the first rows, and take everything back."""
+    def _try(self, batch: Any, validation: Any, options: FitOptions, names: Any) -> History:
+        """Make one update and one validation on the first rows, and take everything back, `names` included."""
+        classes, output, given = names
         state, model = self._core.state(), self._model.state_dict()
-        output, given = self._model.output, self._model._core.output_is_given
         kept = {name: array.copy() for name, array in model.items()}
         rows = options.batch_size
         options.attach(FitLoop(self, options.history))
@@ -307,23 +308,37 @@ class Trainer(InPieces, Inspecting, Checkpointing):
         finally:
             self._model.load_state_dict(kept)
             self._core.set_state(**state)
+            self._model.classes = classes
             if not given:
+                self._model.output = None
                 self._model._set_output(output, given=False)
         return options.history
 
-    def step(self, X: npt.ArrayLike, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None) -> float:
+    def step(
+        self,
+        X: npt.ArrayLike,
+        y: npt.ArrayLike,
+        sample_weight: npt.ArrayLike | None = None,
+        rows: npt.ArrayLike | None = None,
+    ) -> float:
         """Make one update on this batch and return the loss before it, regularisation included.
 
         Parameters
         ----------
         X, y, sample_weight : array_like
             As in `fit`.
+        rows : array_like, (batch_size,), optional
+            The batch is these rows of X and y, integers from 0 on, any more than once. X and y may be as large as
+            a replay buffer: nothing else of them is read if the core takes them as they are. `sample_weight` is then
+            of the batch, one for each index.
 
         Raises
         ------
         ValueError, TypeError, NonFiniteLossError
-            As `fit`; nothing is changed then.
+            As `fit`, and for an index that is no row; nothing is changed then.
         """
+        if rows is not None:
+            return self._step_rows(X, y, sample_weight, rows)
         if self._model._classes is None and self._core.takes(X, y):
             x: Any = X
             if sample_weight is None:

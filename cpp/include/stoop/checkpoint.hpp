@@ -31,6 +31,7 @@ struct EpochPlace {
 // The newest fit, as far as a fit that resumes must agree with it.
 struct FitRecord {
   Index first_epoch = 0;  // epochs completed before it
+  Index epochs = 0;       // of its own that are completed
   Index samples = 0;      // 0: there was no fit
   Index batch_size = 0;
   bool shuffle = true;

@@ -11,6 +11,7 @@
 #include <stoop/trainer.hpp>
 
 #include "../data/dataset.hpp"
+#include "../data/gathered_rows.hpp"
 #include "../graph/graph.hpp"
 #include "../run/plan_cache.hpp"
 #include "full_batch.hpp"
@@ -49,6 +50,7 @@ struct TrainerCore {
 
   PlanCache<T> plans{device};
   Pieces<T> pieces{device};
+  GatheredRows<T> gathered;                                // of the last step_rows
   std::unique_ptr<const InferenceExecutor<T>> evaluation;  // made when it is needed
   std::vector<std::int32_t> order;                         // of the samples in this epoch
   ReadAhead pages;                                         // of a mapped X

@@ -101,7 +101,7 @@ namespace {
 
 bool is_possible(const EpochPlace& place, const FitRecord& fit) {
   return place.row >= 0 && place.row <= fit.samples && place.updates >= 0 && place.updates <= place.row &&
-         fit.first_epoch >= 0 && fit.samples >= 0 && fit.batch_size >= 0;
+         fit.first_epoch >= 0 && fit.epochs >= 0 && fit.samples >= 0 && fit.batch_size >= 0;
 }
 
 template <class T>
