@@ -12,7 +12,19 @@ except ImportError as error:
         "install it with `pip install .` in the source folder, and do not import from inside that folder."
     ) from error
 
-from stoop import activations, callbacks, data, diagnose, initializers, layers, losses, metrics, optimizers, plotting, schedules
+from stoop import (
+    activations,
+    callbacks,
+    data,
+    diagnose,
+    initializers,
+    layers,
+    losses,
+    metrics,
+    optimizers,
+    plotting,
+    schedules,
+)
 from stoop._checkpoints import load_checkpoint
 from stoop._core import CheckpointError, NonFiniteLossError
 from stoop.activations import *  # noqa: F403

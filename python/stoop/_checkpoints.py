@@ -35,8 +35,8 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Trainer:
     OSError
         If the file cannot be read (FileNotFoundError, PermissionError, ...).
     CheckpointError
-        If it is damaged, no checkpoint, or written by a later version of Stoop. Also if its learning rate is a function,
-        which no file can hold: make the trainer as it was made then, and call its `load_checkpoint`.
+        If it is damaged, no checkpoint, or written by a later version of Stoop. Also if its learning rate is a
+        function, which no file can hold: make the trainer as it was made then, and call its `load_checkpoint`.
     """
     from stoop.trainer import Trainer
 

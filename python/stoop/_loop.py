@@ -192,10 +192,8 @@ class FitLoop:
             self.history._amend({})
         raised: BaseException | None = None
         for callback in self.callbacks if self._has_begun else ():
-            try:
-                _call(callback, "on_fit_end", self.trainer, reason)
-            except BaseException as error:
-                raised = raised or error
+            error = _raised_by(callback, self.trainer, reason)
+            raised = raised or error
         self.is_running = False
         self._validation = None  # the loop lives on, for a checkpoint after the fit
         if raised is not None:
@@ -225,6 +223,15 @@ class FitLoop:
     def keeps_copy(self) -> bool:
         """Whether a callback can put parameters back after an error."""
         return any(getattr(callback, "keeps_copy", False) for callback in self.callbacks)
+
+
+def _raised_by(callback: Any, trainer: Trainer, reason: str) -> BaseException | None:
+    """Call `on_fit_end`, and return what it raised: Ctrl-C as well, since the others must be called all the same."""
+    try:
+        _call(callback, "on_fit_end", trainer, reason)
+    except BaseException as error:  # noqa: BLE001  raised later
+        return error
+    return None
 
 
 def checked_callbacks(callbacks: Any) -> list[Any]:

@@ -148,8 +148,8 @@ Checkpoint<T> read_checkpoint(const std::filesystem::path& path, const KeepGoing
   CheckpointInfo info = read_info(file);
   file.check_sum();
   const Model<T> model = read_model<T>(file);
-  Checkpoint<T> checkpoint{model.config(), info.trainer, info.has_custom_rate, read_state(file, info, model),
-                           std::move(info.history), {}};
+  Checkpoint<T> checkpoint{
+      model.config(), info.trainer, info.has_custom_rate, read_state(file, info, model), std::move(info.history), {}};
   if (const auto text = file.metadata().find(kExtrasKey); text != file.metadata().end()) {
     checkpoint.extras.text = text->second;
   }

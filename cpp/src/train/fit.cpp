@@ -152,9 +152,7 @@ class Fit {
   void end(StopReason reason) {
     if (!reason_) reason_ = reason;
   }
-  bool is_late() const {
-    return std::chrono::duration<double>(Clock::now() - began_).count() >= deadline_;
-  }
+  bool is_late() const { return std::chrono::duration<double>(Clock::now() - began_).count() >= deadline_; }
   Poller* poller() {
     return options_.on_progress || deadline_ < std::numeric_limits<double>::infinity() ? &poller_ : nullptr;
   }

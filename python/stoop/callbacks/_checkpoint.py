@@ -21,11 +21,11 @@ _SAVES = ("best", "last", "all")
 
 
 class ModelCheckpoint(Callback):
-    """Saves checkpoints while a fit runs, each written beside its target and renamed, so that a whole file is there always.
+    """Saves checkpoints while a fit runs, each written beside its target and renamed: a whole file is there always.
 
     It is called after the other callbacks, so that what they count is in the file. A save that fails (a full disk, a
-    folder that became read-only) leaves the old file and gives a warning that says what happened; the fit goes on, and the
-    next save tries again.
+    folder that became read-only) leaves the old file and gives a warning that says what happened; the fit goes on, and
+    the next save tries again.
 
     Parameters
     ----------
