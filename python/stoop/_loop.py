@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from stoop._checkpoints import restore_loop
 from stoop._checks import integer
 from stoop._errors import message
 from stoop.history import History
@@ -16,7 +17,6 @@ from stoop.progress import EpochTable
 
 if TYPE_CHECKING:
     from stoop.metrics._resolve import Metric
-    from stoop.trainer import Trainer
 
 _METHODS = ("on_fit_begin", "on_steps_end", "on_epoch_end", "on_fit_end")
 GO_ON, LOOK, STOP = 0, 1, 2  # the answers of FitLoop.progress
@@ -55,7 +55,7 @@ class FitLoop:
 
     def __init__(
         self,
-        trainer: Trainer,
+        trainer: Any,
         history: History,
         callbacks: Sequence[Any] = (),
         metrics: Sequence[Metric] = (),
@@ -98,8 +98,6 @@ class FitLoop:
         return self.stop_reason is None
 
     def _resume(self, text: str, arrays: Mapping[str, Any]) -> None:
-        from stoop._checkpoints import restore_loop
-
         self.trainer._adopt_settings()
         restore_loop(self, text, arrays)
 
@@ -225,7 +223,7 @@ class FitLoop:
         return any(getattr(callback, "keeps_copy", False) for callback in self.callbacks)
 
 
-def _raised_by(callback: Any, trainer: Trainer, reason: str) -> BaseException | None:
+def _raised_by(callback: Any, trainer: Any, reason: str) -> BaseException | None:
     """Call `on_fit_end`, and return what it raised: Ctrl-C as well, since the others must be called all the same."""
     try:
         _call(callback, "on_fit_end", trainer, reason)

@@ -6,7 +6,7 @@
 #include <stoop/error.hpp>
 #include <stoop/model.hpp>
 
-#include "../cpu/select.hpp"
+#include "../run/device.hpp"
 
 namespace stoop {
 namespace {
@@ -23,7 +23,7 @@ void move(std::span<T> own, std::span<const T> source, double tau) {
   if (tau == 1.0) {
     std::ranges::copy(source, own.begin());
   } else if (tau > 0.0) {
-    active_table<T>().average({static_cast<Index>(own.size()), own.data(), source.data(), static_cast<T>(1.0 - tau)});
+    make_device<T>().ops.average({static_cast<Index>(own.size()), own.data(), source.data(), static_cast<T>(1.0 - tau)});
   }
 }
 
