@@ -48,16 +48,18 @@ class Ending(Callback):
             trainer.stop("ended")
 
 
-def model_of(kind: str, dtype: str) -> stoop.Model:
+def model_of(kind: str, dtype: str, *, drops: bool) -> stoop.Model:
     layers: list[Any] = [stoop.Dense(7), stoop.Tanh(), stoop.Dense(3)]
     if kind == "all":
-        layers = [stoop.Dense(7), stoop.BatchNorm(), stoop.Tanh(), stoop.Dropout(0.3), stoop.Dense(3)]
+        layers = [stoop.Dense(7), stoop.BatchNorm(), stoop.Tanh(), stoop.Dense(3)]
+        if drops:
+            layers.insert(3, stoop.Dropout(0.3))
     return stoop.Model(layers, input_dim=4, seed=2, dtype=dtype)
 
 
 def trainer_of(name: str, kind: str, dtype: str, threads: int | None = None) -> stoop.Trainer:
     options = {"ema": 0.9, "accumulate": 2} if kind == "all" else {}
-    return stoop.Trainer(model_of(kind, dtype), "mse", optimizer_of(name, kind), num_threads=threads, seed=4, **options)
+    return stoop.Trainer(model_of(kind, dtype, drops=not cases.OPTIMIZERS[name].full_batch), "mse", optimizer_of(name, kind), num_threads=threads, seed=4, **options)
 
 
 def optimizer_of(name: str, kind: str) -> Any:

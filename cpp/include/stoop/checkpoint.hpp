@@ -72,6 +72,7 @@ struct CheckpointExtras {
 
 template <class T>
 struct Checkpoint {
+  std::filesystem::path path;  // of its file, for messages
   ModelConfig model;
   TrainerConfig trainer;
   bool has_custom_rate = false;  // the learning rate is a function, which no file can hold: `trainer` has 0 for it

@@ -23,7 +23,8 @@ void move(std::span<T> own, std::span<const T> source, double tau) {
   if (tau == 1.0) {
     std::ranges::copy(source, own.begin());
   } else if (tau > 0.0) {
-    make_device<T>().ops.average({static_cast<Index>(own.size()), own.data(), source.data(), static_cast<T>(1.0 - tau)});
+    make_device<T>().ops.average(
+        {static_cast<Index>(own.size()), own.data(), source.data(), static_cast<T>(1.0 - tau)});
   }
 }
 

@@ -178,7 +178,7 @@ class Fit {
     if (!options_.resume.empty() && is_there(options_.resume)) {
       resumed = read_checkpoint<T>(options_.resume, options_.keep_going);
       check_record(options_.resume, resumed->state.fit, own);
-      put_into(core_, *resumed, options_.resume.string());
+      put_into(core_, *resumed);
     } else {
       core_.cursor = {};
       core_.fit = own;
