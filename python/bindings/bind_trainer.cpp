@@ -37,7 +37,7 @@ using Validation = std::optional<std::tuple<py::array, py::array, Weights<T>>>;
 // Returns why the fit ended.
 template <class T>
 std::string fit(const py::object& object, const py::array& x, const py::array& y, const Weights<T>& weights,
-         const Validation<T>& validation, const py::object& options) {
+                const Validation<T>& validation, const py::object& options) {
   auto& self = object.cast<TrainerHandle<T>&>();
   const Exclusive exclusive = self.enter();
   const InputView input = input_view("Trainer.fit", x);

@@ -25,8 +25,8 @@ from stoop import (
     plotting,
     schedules,
 )
-from stoop._checkpoints import load_checkpoint
 from stoop._core import CheckpointError, NonFiniteLossError
+from stoop._loading import load_checkpoint
 from stoop.activations import *  # noqa: F403
 from stoop.averages import ewa
 from stoop.clipping import clip_grad_norm

@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from stoop._checkpoints import restore_loop
 from stoop._checks import integer
 from stoop._errors import message
 from stoop.history import History
@@ -16,7 +17,6 @@ from stoop.progress import EpochTable
 
 if TYPE_CHECKING:
     from stoop.metrics._resolve import Metric
-    from stoop.trainer import Trainer
 
 _METHODS = ("on_fit_begin", "on_steps_end", "on_epoch_end", "on_fit_end")
 GO_ON, LOOK, STOP = 0, 1, 2  # the answers of FitLoop.progress
@@ -55,7 +55,7 @@ class FitLoop:
 
     def __init__(
         self,
-        trainer: Trainer,
+        trainer: Any,
         history: History,
         callbacks: Sequence[Any] = (),
         metrics: Sequence[Metric] = (),
@@ -98,8 +98,6 @@ class FitLoop:
         return self.stop_reason is None
 
     def _resume(self, text: str, arrays: Mapping[str, Any]) -> None:
-        from stoop._checkpoints import restore_loop
-
         self.trainer._adopt_settings()
         restore_loop(self, text, arrays)
 
@@ -146,18 +144,18 @@ class FitLoop:
 
     def epoch(self) -> bool:
         """Complete the newest row of the history, and call the callbacks."""
-        self._at_last_look = (0.0, 0.0, self.trainer.steps)
         if self.callbacks or self._metrics:
+            self._at_last_look = (0.0, 0.0, self.trainer.steps)
             self._complete_row()
+            self._at_last_look = (0.0, 0.0, self.trainer.steps)
         if self.table is not None:
             self.table.row()
-        self._at_last_look = (0.0, 0.0, self.trainer.steps)
         return self.stop_reason is None
 
     def _complete_row(self) -> None:
         self.history._amend({})  # what the core does not measure is NaN so far
         logs = self.history._newest()
-        if (int(logs["epoch"]) - self.first_epoch) % self._validation_freq == 0:
+        if len(self.history.epochs) % self._validation_freq == 0:
             logs.update(self._measure())
         else:
             logs = {name: value for name, value in logs.items() if not name.startswith("val_")}
@@ -192,10 +190,8 @@ class FitLoop:
             self.history._amend({})
         raised: BaseException | None = None
         for callback in self.callbacks if self._has_begun else ():
-            try:
-                _call(callback, "on_fit_end", self.trainer, reason)
-            except BaseException as error:
-                raised = raised or error
+            error = _raised_by(callback, self.trainer, reason)
+            raised = raised or error
         self.is_running = False
         self._validation = None  # the loop lives on, for a checkpoint after the fit
         if raised is not None:
@@ -225,6 +221,15 @@ class FitLoop:
     def keeps_copy(self) -> bool:
         """Whether a callback can put parameters back after an error."""
         return any(getattr(callback, "keeps_copy", False) for callback in self.callbacks)
+
+
+def _raised_by(callback: Any, trainer: Any, reason: str) -> BaseException | None:
+    """Call `on_fit_end`, and return what it raised: Ctrl-C as well, since the others must be called all the same."""
+    try:
+        _call(callback, "on_fit_end", trainer, reason)
+    except BaseException as error:  # noqa: BLE001  raised later
+        return error
+    return None
 
 
 def checked_callbacks(callbacks: Any) -> list[Any]:

@@ -89,6 +89,7 @@ void visit_fields(Object& object, const Visit& visit) {
     visit("largest_norm", object.largest_norm, kRequired);
   } else if constexpr (std::is_same_v<T, FitRecord>) {
     visit("first_epoch", object.first_epoch, kRequired);
+    visit("epochs", object.epochs, kRequired);
     visit("samples", object.samples, kRequired);
     visit("batch_size", object.batch_size, kRequired);
     visit("shuffle", object.shuffle, kRequired);

@@ -370,7 +370,8 @@ CheckpointInfo checkpoint_info_from_json(std::string_view text) {
     std::string library;
     read(at(value, where, "library"), where + ".library", library);
     throw_value_error(where, "it has version " + std::to_string(info.version) + ", written by Stoop " + library,
-                      "expected at most version " + std::to_string(known), "install that version of Stoop, or a later one");
+                      "expected at most version " + std::to_string(known),
+                      "install that version of Stoop, or a later one");
   }
   read_fields(value, where, info, {});
   return info;

@@ -86,12 +86,11 @@ typename InputGradients<T>::Worker InputGradients<T>::take(const Derivatives<T>&
     }
   }
   PlanRequest request;
-  request.graph = wanted.graph;
   request.kind = PlanKind::pieces;
+  request.graph = wanted.graph;
   request.batch = few ? kFewRows : kManyRows;
   request.batch_statistics = request.dropout = request.parameter_gradients = false;
-  return {make_executor(*wanted.device, request),
-          std::vector<T>(static_cast<std::size_t>(request.graph->output_dim()))};
+  return {make_executor(device_, request), std::vector<T>(static_cast<std::size_t>(request.graph->output_dim()))};
 }
 
 template <class T>

@@ -13,7 +13,6 @@ namespace stoop {
 template <class T>
 struct Derivatives {
   const Graph* graph = nullptr;  // of the model
-  const Device<T>* device = nullptr;
   const T* parameters = nullptr;
   const T* running = nullptr;
   SampleRows<T> data;
@@ -42,6 +41,7 @@ class InputGradients {
   Worker take(const Derivatives<T>& wanted, bool few);
   void give_back(Worker worker, bool few);
 
+  const Device<T> device_ = make_device<T>();
   std::mutex mutex_;
   std::vector<Worker> idle_[2];  // for many and for few rows
 };

@@ -56,7 +56,6 @@ struct Model<T>::Impl {
   std::vector<std::size_t> by_name;  // positions in `parameters`, sorted by name
   AlignedBuffer<T> parameter_block;
   AlignedBuffer<T> buffer_block;
-  const Device<T> device = make_device<T>();
   bool output_given = false;  // by the caller, not by training
   std::shared_ptr<const InferenceExecutor<T>> inference;
   mutable InputGradients<T> input_gradients;
@@ -79,7 +78,7 @@ struct Model<T>::Impl {
               [this](std::size_t a, std::size_t b) { return parameters[a].name < parameters[b].name; });
     if (draws) fill(graph.parameters, parameter_block.data());
     if (draws) fill(graph.buffers, buffer_block.data());
-    inference = make_inference(device, {.kind = PlanKind::inference, .graph = &graph});
+    inference = make_inference(make_device<T>(), {.kind = PlanKind::inference, .graph = &graph});
   }
 
   // As the first layer sees them.
@@ -96,7 +95,6 @@ struct Model<T>::Impl {
     Poller poller(keep_going);
     Derivatives<T> wanted;
     wanted.graph = &graph;
-    wanted.device = &device;
     wanted.data = scaled(x);
     wanted.parameters = parameter_block.data();
     wanted.running = buffer_block.data();
