@@ -121,14 +121,6 @@ def test_batch_norm(place: str, batch: int) -> None:
 SCHEDULES = {name: each for name, each in crossed.calls("schedule").items() if torch_reference.has_scheduler(each)}
 
 
-def test_pytorch_has_these_schedules() -> None:
-    """What it has not: Piecewise by rates, InverseTime, Power, InverseSqrt, CosLog4 and FlatCosine."""
-    tested = {schedule.type_name for schedule in SCHEDULES.values()}
-    assert tested == set(torch_reference.SCHEDULERS)
-    without = {"piecewise", "inverse_time", "power", "inverse_sqrt", "cos_log4", "flat_cosine"}
-    assert tested | without == set(cases.SCHEDULES)
-
-
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_schedules(name: str) -> None:
     expected = torch_reference.torch_rates(SCHEDULES[name], 60)

@@ -290,9 +290,10 @@ def _sequential(s: Any) -> Any:
 
 
 def _warmup(s: Any) -> Any:
-    optimizer = _optimizer(reference.rate_at(s.schedule, 0))
+    first = reference.rate_at(s.schedule, 0)
+    optimizer = _optimizer(first)
     rise = schedulers.LinearLR(optimizer, 1.0 / s.steps, 1.0, s.steps - 1)
-    after = schedulers.LambdaLR(optimizer, lambda t: reference.rate_at(s.schedule, t) / reference.rate_at(s.schedule, 0))
+    after = schedulers.LambdaLR(optimizer, lambda t: reference.rate_at(s.schedule, t) / first)
     return schedulers.SequentialLR(optimizer, [rise, after], [s.steps])
 
 

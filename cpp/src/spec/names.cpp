@@ -19,11 +19,6 @@ namespace {
 
 using namespace std::string_view_literals;
 
-constexpr auto kInitializerNames = [] {
-  std::array<std::string_view, std::size(kInitializers)> names;
-  for (std::size_t i = 0; i < names.size(); ++i) names[i] = kInitializers[i].name;
-  return names;
-}();
 constexpr std::array kLastBatchNames = {"keep"sv, "drop"sv, "merge"sv};
 constexpr std::array kPrecisionNames = {"float32"sv, "float64"sv, "bfloat16"sv};
 constexpr std::array kOutputNames = {"softmax"sv, "sigmoid"sv, "identity"sv};
@@ -46,7 +41,6 @@ std::size_t find_name(const std::array<std::string_view, size>& names, std::stri
 }  // namespace
 
 std::string_view name_of(ActivationKind kind) { return name_in(kNamesOf<Activation>, kind); }
-std::string_view name_of(InitializerKind kind) { return name_in(kInitializerNames, kind); }
 std::string_view name_of(LossKind kind) { return name_in(kNamesOf<Loss>, kind); }
 
 std::string_view name_of(Precision precision) { return name_in(kPrecisionNames, precision); }
@@ -65,8 +59,10 @@ Layer layer_from_name(std::string_view name, std::string_view where) {
   return alternative_named<Layer>(name, where, "layer");
 }
 
-InitializerKind initializer_kind_from_name(std::string_view name, std::string_view where) {
-  return static_cast<InitializerKind>(find_name(kInitializerNames, where, "initializer", name));
+std::string_view name_of(const Initializer& initializer) { return kNamesOf<Initializer>[initializer.index()]; }
+
+Initializer initializer_from_name(std::string_view name, std::string_view where) {
+  return alternative_named<Initializer>(name, where, "initializer");
 }
 
 Loss loss_from_name(std::string_view name, std::string_view where) {
