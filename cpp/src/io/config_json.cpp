@@ -56,9 +56,7 @@ void read(const json& value, const std::string& where, T& out);
 void read(const json& value, const std::string& where, Layer& out);
 template <Choice T>
 void read(const json& value, const std::string& where, T& out);
-void read(const json& value, const std::string& where, schedules::Per& out);
 void read(const json& value, const std::string& where, Precision& out);
-void read(const json& value, const std::string& where, OutputKind& out);
 void read(const json& value, const std::string& where, ClassNames& out);
 void read(const json& value, const std::string& where, LearningRate& out);
 
@@ -130,23 +128,10 @@ void read(const json& value, const std::string& where, T& out) {
   out = choice_named<T>(name, where);
 }
 
-void read(const json& value, const std::string& where, schedules::Per& out) {
-  std::string name;
-  read(value, where, name);
-  if (name != "step" && name != "epoch") refuse(where, value, "expected \"step\" or \"epoch\"", "say what t counts");
-  out = name == "step" ? schedules::Per::step : schedules::Per::epoch;
-}
-
 void read(const json& value, const std::string& where, Precision& out) {
   std::string name;
   read(value, where, name);
   out = precision_from_name(name, where);
-}
-
-void read(const json& value, const std::string& where, OutputKind& out) {
-  std::string name;
-  read(value, where, name);
-  out = output_from_name(name, where);
 }
 
 void read(const json& value, const std::string& where, ClassNames& out) { read_fields(value, where, out, {}); }
@@ -206,9 +191,6 @@ OrderedJson write(const ClassNames& value);
 OrderedJson write(const std::string& value) { return value; }
 
 OrderedJson write(const Precision& value) { return name_of(value); }
-OrderedJson write(const OutputKind& value) { return name_of(value); }
-
-OrderedJson write(const schedules::Per& value) { return value == schedules::Per::step ? "step" : "epoch"; }
 
 template <class T>
 OrderedJson write(const std::optional<T>& value) {
