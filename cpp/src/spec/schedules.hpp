@@ -182,7 +182,6 @@ struct Spec<schedules::Warmup> {
   static constexpr const char* kClass = "Warmup";
   static constexpr auto kFields =
       schedules::with_per<S>(plain("schedule", &S::schedule, Key::required), schedules::count("steps", &S::steps));
-  static void check(const S& s);
 };
 
 template <>
