@@ -18,7 +18,7 @@ import pytest
 
 from helpers import REPOSITORY
 
-PAGES = ("README.md", "docs/index.md", "docs/quickstart.md", "docs/api/second-order.md")
+PAGES = ("README.md", "docs/index.md", "docs/quickstart.md", "docs/custom-loops.md", "docs/api/second-order.md")
 BLOCK = re.compile(r"^```(python|text)\n(.*?)^```\n(\s*)", re.DOTALL | re.MULTILINE)
 SPEED = re.compile(r"^( *\d+/\d+ .*?) +[\d,]+$", re.MULTILINE)  # samples/s
 
