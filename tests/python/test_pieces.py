@@ -103,6 +103,16 @@ def test_every_setting_comes_to_the_bits_of_step(settings: str, optimizer: str) 
     assert_same(*made)
 
 
+@pytest.mark.skipif(not stoop._core.available_bfloat16(), reason="the CPU has no products of bfloat16")
+def test_bfloat16_comes_to_the_bits_of_step() -> None:
+    whole, pieces = trainer_of(precision="bfloat16"), trainer_of(precision="bfloat16")
+    for seed in range(3):
+        X, y = batch(seed=seed)
+        whole.step(X, y)
+        update(pieces, X, y)
+    assert_same(whole, pieces)
+
+
 @pytest.mark.parametrize("threads", [1, 2, 3])
 @pytest.mark.parametrize("rows", [2, 8, 64, 512])
 def test_rows_and_threads(rows: int, threads: int) -> None:
