@@ -1,10 +1,12 @@
 // An update in pieces: forward, backward, apply, and what is done between them.
 #include <cstdint>
 #include <deque>
+#include <optional>
 #include <span>
 #include <vector>
 
 #include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
 
 #include "bindings.hpp"
 #include "gil.hpp"
@@ -57,16 +59,29 @@ py::dict gradients(const py::object& object) {
   return parameter_views(self.model.parameter_infos(), block.data(), object);
 }
 
-// Returns the indices as the core takes them. Others than int32 and int64 are the Python layer's to convert.
-inline std::vector<Index> indices_of(const py::array& rows) {
-  const auto size = static_cast<std::size_t>(rows.size());
-  if (py::isinstance<Array<std::int64_t>>(rows)) {
-    const auto* values = static_cast<const std::int64_t*>(rows.data());
-    return {values, values + size};
+// The indices as the core takes them. Those of int32 are copied; others are the Python layer's to convert.
+class Indices {
+ public:
+  explicit Indices(const py::array& rows) : pin_(rows) {
+    const auto size = static_cast<std::size_t>(rows.size());
+    if (py::isinstance<Array<std::int64_t>>(rows)) {
+      indices_ = {static_cast<const Index*>(rows.data()), size};
+    } else {
+      const auto* values = static_cast<const std::int32_t*>(rows.data());
+      copied_.assign(values, values + size);
+      indices_ = copied_;
+    }
   }
-  const auto* values = static_cast<const std::int32_t*>(rows.data());
-  return {values, values + size};
-}
+  Indices(const Indices&) = delete;
+  Indices& operator=(const Indices&) = delete;
+
+  std::span<const Index> get() const { return indices_; }
+
+ private:
+  const Pin pin_;
+  std::vector<Index> copied_;
+  std::span<const Index> indices_;
+};
 
 // Gathers int64 classes, which the core does not take. An index that is no row is refused by the core.
 inline py::array classes_of(const py::array& y, std::span<const Index> indices) {
@@ -80,36 +95,38 @@ inline py::array classes_of(const py::array& y, std::span<const Index> indices) 
 }
 
 template <class T>
-double step_rows(const py::object& object, const py::array& x, const py::array& y, const Weights<T>& weights,
+double step_rows(TrainerHandle<T>& self, const py::array& x, const py::array& y, const Weights<T>& weights,
                  const py::array& rows) {
-  auto& self = object.cast<TrainerHandle<T>&>();
   const Exclusive exclusive = self.enter();
   const InputView input = input_view("Trainer.step", x);
   const Pin pin(x);
-  const std::vector<Index> indices = indices_of(rows);
-  const bool wide = y.ndim() == 1 && py::isinstance<Array<std::int64_t>>(y) && y.size() == input.rows;
+  const Indices indices(rows);
   const auto run = [&](const py::array& targets, bool gathered) {
     const TargetsView<T> view("Trainer.step", targets, weights);
     return without_gil([&](const KeepGoing& keep_going) {
-      return self.trainer.step_rows(input, view.get(), {indices, gathered}, keep_going);
+      return self.trainer.step_rows(input, view.get(), {indices.get(), gathered}, keep_going);
     });
   };
+  const bool wide = y.ndim() == 1 && py::isinstance<Array<std::int64_t>>(y) && y.size() == input.rows;
   if (!wide) return run(y, false);
   try {
-    return run(classes_of(y, indices), true);
+    return run(classes_of(y, indices.get()), true);
   } catch (const ValueError&) {
     return run(y, false);  // so that the message has the row of y, and not that of the batch
   }
 }
 
-// Whether the arrays need no conversion. The values of the rows are checked when they are gathered.
+// Returns the loss, or nothing if the arrays need a conversion. The values of the rows are checked when they are gathered.
 template <class T>
-bool takes_rows(const TrainerHandle<T>& self, const py::object& x, const py::object& y, const py::object& rows) {
-  if (!are_ready_samples(x, self.model.input_dim())) return false;
-  if (!is_ready<std::int64_t>(rows, 1) && !is_ready<std::int32_t>(rows, 1)) return false;
-  const LossKind loss = kind_of(self.trainer.config().loss);
-  if (is_ready<T>(y, 2)) return true;
-  return takes_classes(loss) && (is_ready<std::int64_t>(y, 1) || is_ready<std::int32_t>(y, 1));
+std::optional<double> try_step_rows(const py::object& object, const py::object& x, const py::object& y,
+                                    const Weights<T>& weights, const py::object& rows) {
+  auto& self = object.cast<TrainerHandle<T>&>();
+  if (!are_ready_samples(x, self.model.input_dim())) return std::nullopt;
+  if (!is_ready<std::int64_t>(rows, 1) && !is_ready<std::int32_t>(rows, 1)) return std::nullopt;
+  const bool classes = is_ready<std::int64_t>(y, 1) || is_ready<std::int32_t>(y, 1);
+  if (!is_ready<T>(y, 2) && !(classes && takes_classes(kind_of(self.trainer.config().loss)))) return std::nullopt;
+  const auto array = [](const py::object& ready) { return py::reinterpret_borrow<py::array>(ready); };
+  return step_rows(self, array(x), array(y), weights, array(rows));
 }
 
 template <class T>
@@ -153,9 +170,8 @@ void bind_pieces(py::class_<TrainerHandle<T>>& trainer) {
       .def("gradients", &gradients<T>)
       .def("apply", &apply<T>)
       .def("zero_grad", &zero_grad<T>)
-      .def("takes_rows", &takes_rows<T>, py::arg("x"), py::arg("y"), py::arg("rows"))
-      .def("step_rows", &step_rows<T>, py::arg("x").noconvert(), py::arg("y").noconvert(),
-           py::arg("weights").noconvert(), py::arg("rows").noconvert());
+      .def("try_step_rows", &try_step_rows<T>, py::arg("x"), py::arg("y"), py::arg("weights").noconvert(),
+           py::arg("rows"));
 }
 
 void bind_clip_grad_norm(py::module_& m) {

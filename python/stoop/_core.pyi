@@ -117,14 +117,9 @@ class _Trainer(Generic[F]):  # RuntimeError when entered again while it runs
     def gradients(self) -> dict[str, npt.NDArray[F]]: ...  # writable views that keep the trainer alive
     def apply(self) -> float: ...
     def zero_grad(self) -> None: ...
-    def takes_rows(self, x: object, y: object, rows: object) -> bool: ...  # as `takes`, without a look at values
-    def step_rows(
-        self,
-        x: Samples,
-        y: npt.NDArray[F] | Classes,
-        weights: npt.NDArray[F] | None,  # of the batch
-        rows: npt.NDArray[np.int32] | npt.NDArray[np.int64],
-    ) -> float: ...
+    def try_step_rows(
+        self, x: object, y: object, weights: npt.NDArray[F] | None, rows: object
+    ) -> float | None: ...  # None: they need a conversion before; weights are of the batch
     def ema_parameters(self) -> dict[str, npt.NDArray[F]]: ...  # writable views that keep the trainer alive
     def swap_ema(self) -> None: ...
     def set_learning_rate(self, rate: str, rates: PythonRates) -> None: ...  # JSON

@@ -119,15 +119,17 @@ class InPieces(Measuring):
     ) -> float:
         where = "Trainer.step"
         names = self._model._classes is not None or (self._targets.n_classes > 0 and self._may_name())
-        x: Any = X
-        targets: Any = y
-        indices: Any = rows
-        if names or not self._core.takes_rows(x, targets, indices):
-            indices = row_indices(where, rows)
-            if names or not self._core.takes_rows(x, targets, indices):
-                return self._step_converted(where, X, y, weight, indices)
-        weights = None if weight is None else sample_weights(where, weight, self._dtype, len(indices))
-        return self._core.step_rows(x, targets, weights, indices)
+        if not names and weight is None:
+            loss = self._core.try_step_rows(X, y, None, rows)
+            if loss is not None:
+                return loss
+        indices = row_indices(where, rows)
+        if not names:
+            weights = None if weight is None else sample_weights(where, weight, self._dtype, len(indices))
+            loss = self._core.try_step_rows(X, y, weights, indices)
+            if loss is not None:
+                return loss
+        return self._step_converted(where, X, y, weight, indices)
 
     def _step_converted(self, where: str, X: Any, y: Any, weight: Any, indices: npt.NDArray[Any]) -> float:
         """Gather the rows first, and convert no others. The first labels of all are read whole, for their names."""
