@@ -23,6 +23,8 @@ PAGES += ("docs/custom-loops.md", "docs/metrics.md", "docs/profiling.md", "docs/
 BLOCK = re.compile(r"^```(python|text)\n(.*?)^```\n(\s*)", re.DOTALL | re.MULTILINE)
 SPEED = re.compile(r"^( *\d+/\d+ .*?) +[\d,]+$", re.MULTILINE)  # samples/s
 
+PAGES += ("docs/loggers.md",)
+
 
 def examples(page: str) -> Iterator[tuple[str, str | None]]:
     """Each block of Python with its output, None where the page shows none."""
