@@ -153,11 +153,14 @@ def softmax_targets(where: str, y: npt.ArrayLike, dtype: np.dtype[Any], samples:
     return class_targets(where, array, samples)
 
 
-def sample_weights(where: str, weights: npt.ArrayLike, dtype: np.dtype[Any], samples: int) -> Any:
-    """Return weights as a contiguous ``(n_samples,)`` array of `dtype`, which holds their ratios whatever their size.
+def sample_weights(
+    where: str, weights: npt.ArrayLike, dtype: np.dtype[Any], samples: int, columns: int = 0, *, relative: bool = True
+) -> Any:
+    """Return weights as a contiguous ``(n_samples,)`` array of `dtype`, or ``(n_samples, columns)`` for the targets.
 
     Those of `dtype` are returned as they are, and the core checks that they are >= 0. Others are divided by a power of
-    two before they are rounded.
+    two before they are rounded, if they are `relative`: `dtype` then holds their ratios whatever their size. 0 columns:
+    there are none for the targets.
 
     Raises
     ------
@@ -167,20 +170,25 @@ def sample_weights(where: str, weights: npt.ArrayLike, dtype: np.dtype[Any], sam
         For the wrong rank or length, and for what is negative, NaN or infinite.
     """
     array = real_numbers(where, weights, "sample_weight")
-    if array.ndim != 1:
+    if array.ndim != 1 and not (columns > 0 and array.ndim == 2 and array.shape[1] == columns):
         expected = f"expected ({samples},), one weight per row of X"
+        if columns > 0:
+            expected += f", or ({samples}, {columns}), one per target"
+        elif array.ndim == 2 and array.shape[1] > 1:
+            expected += ", since the loss compares whole rows"
         hint = "use sample_weight.ravel()" if array.size == samples else "give one weight per sample"
         raise ValueError(message(where, _describe("sample_weight", array), expected, hint))
     _check_length(where, array, samples, "sample_weight")
     if array.dtype == dtype:
         return _contiguous(array, dtype)
     wide = array.astype(np.result_type(array.dtype, np.float64))
-    bad = np.flatnonzero(~((wide >= 0) & np.isfinite(wide)))
+    bad = np.argwhere(~((wide >= 0) & np.isfinite(wide)))
     if len(bad):
-        given = f"sample_weight is {wide[bad[0]]:g} at row {bad[0]}"
-        hint = "a weight of 0 leaves a sample out"
+        place = f"row {bad[0][0]}" + (f", column {bad[0][1]}" if array.ndim == 2 else "")
+        given = f"sample_weight is {wide[tuple(bad[0])]:g} at {place}"
+        hint = f"a weight of 0 leaves a {'sample' if array.ndim == 1 else 'target'} out"
         raise ValueError(message(where, given, "expected a finite number >= 0", hint))
-    return _contiguous(by_power_of_two(wide), dtype)
+    return _contiguous(by_power_of_two(wide) if relative else wide, dtype)
 
 
 def by_power_of_two(weights: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -99,7 +99,7 @@ EpochResult Epoch<T>::result() const {
   EpochResult out;
   out.epoch = cursor.epoch;
   out.loss = cursor.loss();
-  out.accuracy = has_accuracy(core_.loss()) ? cursor.correct / static_cast<double>(cursor.row) : kNaN;
+  out.accuracy = core_.accuracy_of(cursor.correct, data_, run_.data.order, cursor.row);
   out.val_loss = out.val_accuracy = kNaN;
   out.learning_rate = rates_.back();
   out.grad_norm = cursor.grad_norm_sum / static_cast<double>(cursor.updates);

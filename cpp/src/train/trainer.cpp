@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <string>
 
 #include <stoop/error.hpp>
 
@@ -17,6 +18,22 @@ double step_full_batch(TrainerCore<T>& core, const Dataset<T>& data, Poller* pol
   core.full_batch->forget_point();  // this may be within a fit, on other samples
   if (!result) throw_interrupted("Trainer.step");
   return result->loss;
+}
+
+[[noreturn]] void refuse_size(const char* where, std::size_t losses, Index rows) {
+  throw_value_error(where, "losses has " + std::to_string(losses) + " elements and X " + std::to_string(rows) + " rows",
+                    "expected one for each sample", "give it the number of rows of X");
+}
+
+template <class T>
+Metrics measure(TrainerCore<T>& core, const char* where, const InputView& x, const Targets<T>& y,
+                const KeepGoing& keep_going, std::span<double> losses) {
+  Poller poller(keep_going);
+  Poller* const asked = keep_going ? &poller : nullptr;
+  core.bind_model(where);
+  const Dataset<T> data(where, x, y, core.needs(), asked);
+  if (!losses.empty() && static_cast<Index>(losses.size()) != x.rows) refuse_size(where, losses.size(), x.rows);
+  return core.evaluate(where, data, asked, losses);
 }
 
 }  // namespace
@@ -99,12 +116,16 @@ void Trainer<T>::hessian_vector_product(const InputView& x, const Targets<T>& y,
 }
 
 template <class T>
-Metrics Trainer<T>::evaluate(const InputView& x, const Targets<T>& y, const KeepGoing& keep_going) {
-  constexpr const char* kWhere = "Trainer.evaluate";
-  Poller poller(keep_going);
-  Poller* const asked = keep_going ? &poller : nullptr;
-  impl_->bind_model(kWhere);
-  return impl_->evaluate(Dataset<T>(kWhere, x, y, impl_->needs(), asked), asked);
+Metrics Trainer<T>::evaluate(const InputView& x, const Targets<T>& y, const KeepGoing& keep_going,
+                             std::span<double> losses) {
+  return measure(*impl_, "Trainer.evaluate", x, y, keep_going, losses);
+}
+
+template <class T>
+void Trainer<T>::losses(const InputView& x, const Targets<T>& y, std::span<double> out, const KeepGoing& keep_going) {
+  constexpr const char* kWhere = "Trainer.losses";
+  if (static_cast<Index>(out.size()) != x.rows) refuse_size(kWhere, out.size(), x.rows);
+  measure(*impl_, kWhere, x, y, keep_going, out);
 }
 
 template <class T>

@@ -1,6 +1,7 @@
 #include "trainer_core.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 #include <numeric>
 #include <string>
@@ -183,24 +184,30 @@ Answer TrainerCore<T>::ask(Question question, const GradientMode& mode, Training
 }
 
 template <class T>
-Metrics TrainerCore<T>::evaluate(const Dataset<T>& data, Poller* poller) {
+Metrics TrainerCore<T>::evaluate(std::string_view where, const Dataset<T>& data, Poller* poller, std::span<double> losses) {
   if (evaluation == nullptr) evaluation = make_inference(device, plan_request(PlanKind::evaluation, 0, false));
-  const double rows = static_cast<double>(data.rows());
   InferenceRun<T> run;
   run.parameters = state.parameters.data();
   run.running = state.running.data();
   run.loss_numbers = numbers_of(config.loss);
   run.data = scaled(data.as_they_lie());
+  run.losses = losses.data();
   run.num_threads = config.num_threads;
   run.poller = poller;
   const InferenceResult result = evaluation->run(run);
-  if (result.interrupted) throw_interrupted("Trainer.evaluate");
-  refuse_bad_row<T>("Trainer.evaluate", data.x(), result.non_finite_row);
-  refuse_bad_label("Trainer.evaluate", result.bad_label, model.output_dim());
+  if (result.interrupted) throw_interrupted(where);
+  refuse_bad_row<T>(where, data.x(), result.non_finite_row);
+  refuse_bad_label(where, result.bad_label, model.output_dim());
+  for (double& loss : losses) loss = std::ldexp(loss, data.weight_exponent());
   const double* relative = run.data.weights;
+  const double rows = static_cast<double>(data.rows());
   const double weight = relative == nullptr ? rows : std::accumulate(relative, relative + data.rows(), 0.0);
-  const double accuracy = has_accuracy(loss()) ? result.correct / rows : std::numeric_limits<double>::quiet_NaN();
-  return {result.loss_sum / weight + penalty(Weights::all), accuracy};
+  return {result.loss_sum / weight + penalty(Weights::all), accuracy_of(result.correct, data, nullptr, data.rows())};
+}
+
+template <class T>
+double TrainerCore<T>::accuracy_of(double correct, const Dataset<T>& data, const std::int32_t* samples, Index count) const {
+  return has_accuracy(loss()) ? correct / data.counted(samples, count) : std::numeric_limits<double>::quiet_NaN();
 }
 
 template <class T>

@@ -103,7 +103,10 @@ struct TrainerCore {
   void start_average();
   // Runs all of the samples as one batch; the layers behave as `mode` says. Throws Interrupted, and ValueError for bad data.
   Answer ask(Question question, const GradientMode& mode, TrainingRun<T>& run);
-  Metrics evaluate(const Dataset<T>& data, Poller* poller);
+  // Writes the loss of each sample times its weight to `losses` unless that is empty.
+  Metrics evaluate(std::string_view where, const Dataset<T>& data, Poller* poller, std::span<double> losses = {});
+  // Returns the accuracy over the first `count` samples in this order (null: as they lie); NaN for losses without one.
+  double accuracy_of(double correct, const Dataset<T>& data, const std::int32_t* samples, Index count) const;
 
   // ---- errors ----
   // Throws the error for data that were found to be bad as they were read.

@@ -68,7 +68,7 @@ std::optional<EpochResult> TrainerCore<T>::run_iteration(const Dataset<T>& data,
   const double samples = static_cast<double>(data.rows());
   out.epoch = state.epoch;
   out.loss = iteration.value;
-  out.accuracy = has_accuracy(loss()) ? correct / samples : std::numeric_limits<double>::quiet_NaN();
+  out.accuracy = accuracy_of(correct, data, nullptr, data.rows());
   out.val_loss = out.val_accuracy = std::numeric_limits<double>::quiet_NaN();
   out.learning_rate = iteration.step;
   out.grad_norm = iteration.grad_norm;
