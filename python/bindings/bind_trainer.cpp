@@ -37,7 +37,7 @@ using Validation = std::optional<std::tuple<py::array, py::array, Weights<T>>>;
 // Returns why the fit ended.
 template <class T>
 std::string fit(const py::object& object, const py::array& x, const py::array& y, const Weights<T>& weights,
-         const Validation<T>& validation, const py::object& options) {
+                const Validation<T>& validation, const py::object& options) {
   auto& self = object.cast<TrainerHandle<T>&>();
   const Exclusive exclusive = self.enter();
   const InputView input = input_view("Trainer.fit", x);
@@ -186,9 +186,8 @@ py::dict evaluate(const py::object& object, const py::array& x, const py::array&
   const TargetsView<T> targets("Trainer.evaluate", y, weights);
   py::array_t<double> losses(static_cast<py::ssize_t>(keeps_losses ? input.rows : 0));
   const std::span<double> out(losses.mutable_data(), static_cast<std::size_t>(losses.size()));
-  const Metrics metrics = without_gil([&](const KeepGoing& keep_going) {
-    return self.trainer.evaluate(input, targets.get(), keep_going, out);
-  });
+  const Metrics metrics = without_gil(
+      [&](const KeepGoing& keep_going) { return self.trainer.evaluate(input, targets.get(), keep_going, out); });
   py::dict dict;
   dict["loss"] = keeps_losses ? py::object(losses) : py::object(py::float_(metrics.loss));
   dict["accuracy"] = metrics.accuracy;

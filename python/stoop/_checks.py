@@ -286,7 +286,9 @@ def _shape_hint(name: str, array: npt.NDArray[Any], columns: int) -> str:
 
 
 def _refuse_class_dtype(where: str, array: npt.NDArray[Any], name: str) -> None:
+    given = f"{name} has dtype {array.dtype}"
     if array.dtype.kind == "f" and np.isnan(array).any():
+        given += f", and NaN at row {np.argwhere(np.isnan(array))[0][0]}"
         hint = "leave out the rows with a missing class (NaN), or give them a class of their own"
     elif array.dtype.kind == "f":
         whole = array.size > 0 and bool((array == np.floor(array)).all())
@@ -296,7 +298,7 @@ def _refuse_class_dtype(where: str, array: npt.NDArray[Any], name: str) -> None:
     else:
         hint = f"number the classes with np.unique({name}, return_inverse=True)"
     expected = "expected integer class indices 0 .. n_outputs-1"
-    raise TypeError(message(where, f"{name} has dtype {array.dtype}", expected, hint))
+    raise TypeError(message(where, given, expected, hint))
 
 
 def _check_fits_int64(where: str, array: npt.NDArray[Any], name: str) -> None:

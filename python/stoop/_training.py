@@ -112,8 +112,8 @@ class Training(Settings):
     def _class_weights(self, class_weight: Any, targets: Any, weights: Any) -> Any:
         if weights is not None and weights.ndim == 2:
             given = f"class_weight with sample_weight of shape {weights.shape}"
-            expected, hint = "expected (n_samples,), one weight per sample", "multiply the weights by those of the classes"
-            raise ValueError(message("Trainer.fit", given, expected, hint))
+            hint = "multiply the weights by those of the classes"
+            raise ValueError(message("Trainer.fit", given, "expected (n_samples,), one weight per sample", hint))
         classes = self._targets.indices(targets)
         names = self._model.classes
         known = self._targets.n_classes if names is None else names.tolist()

@@ -59,14 +59,16 @@ def test_a_bad_parameter_is_named_by_its_layer() -> None:
         trainer = make_trainer([stoop.Dense(4), stoop.ReLU(), stoop.Residual([stoop.Dense(4)]), stoop.Dense(2)])
         trainer.model.parameters()["2.0.weight"][1, 1] = bad
         for call in (lambda t=trainer: t.step(X, y), lambda t=trainer: t.fit(X, y, **FIT)):
-            with pytest.raises(stoop.NonFiniteLossError, match=r"layer 2\.0 \(Dense\).*parameter 2\.0\.weight") as caught:
+            with pytest.raises(
+                stoop.NonFiniteLossError, match=r"layer 2\.0 \(Dense\).*parameter 2\.0\.weight"
+            ) as caught:
                 call()
             assert caught.value.layer == "layer 2.0 (Dense)"
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
 def test_a_gradient_names_the_last_layer_where_it_overflows(optimizer: str) -> None:
-    """The loss is finite: outputs of 1e17, a weight of 1e25 on the way back."""
+    """The loss is finite: outputs of 1e17, a weight of 1e25 in the backward pass."""
     X, y = np.ones((12, 3), "f4"), np.zeros((12, 2), "f4")
     trainer = make_trainer([stoop.Dense(4), stoop.Dense(4), stoop.Dense(2)], optimizer=optimizer)
     for i, size in enumerate((1.0, 1e-8, 1e25)):
@@ -108,7 +110,7 @@ def test_pieces() -> None:
         trainer.apply()
     assert caught.value.layer == "layer 1 (Dense)"
     norm = make_trainer([stoop.Dense(4), stoop.BatchNorm(), stoop.Dense(2)])
-    with pytest.raises(stoop.NonFiniteLossError, match="Trainer.forward") as caught:
+    with pytest.raises(stoop.NonFiniteLossError, match=r"Trainer\.forward") as caught:
         norm.forward(X * np.float32(1e30))
     assert caught.value.layer == "layer 1 (BatchNorm)"
 
@@ -119,7 +121,9 @@ def test_a_fit_that_diverges_names_epoch_step_and_layer() -> None:
     with pytest.raises(stoop.NonFiniteLossError, match="learning rate") as caught:
         trainer.fit(X, y, epochs=20, batch_size=4, verbose=0)
     assert caught.value.layer.startswith(("layer ", "the loss"))
-    assert f"at step {caught.value.step} (epoch {caught.value.epoch}), first in {caught.value.layer};" in str(caught.value)
+    assert f"at step {caught.value.step} (epoch {caught.value.epoch}), first in {caught.value.layer};" in str(
+        caught.value
+    )
     assert all(np.isfinite(p).all() for p in trainer.model.parameters().values())
 
 

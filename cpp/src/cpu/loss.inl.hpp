@@ -5,7 +5,8 @@
 // Returns the weight of an element.
 template <class T>
 inline double weight_of(const LossArgs<T>& args, Index i, Index j) {
-  if (args.element_weights != nullptr) return static_cast<double>(args.element_weights[i * args.ld_element_weights + j]);
+  if (args.element_weights != nullptr)
+    return static_cast<double>(args.element_weights[i * args.ld_element_weights + j]);
   return args.weights == nullptr ? 1.0 : args.weights[i];
 }
 
@@ -280,19 +281,14 @@ struct Formula<GaussianNLL, T> {
       Vec<T> sum{};
       for_each_vector<T>(means, [&](Index j, int lanes) {
         const Parts g = at(output, target, means, j, lanes);
-        Vec<T> value = T(0.5) * (g.v + g.r * g.r), scale = broadcast(row_scale);
-        Vec<T> of_mean = g.r * g.scale, of_variance = T(0.5) * (T(1) - g.r * g.r);
-        if constexpr (kByElement) {
-          const Vec<T> w = load_lanes(weights + j, lanes);
-          value = where_counted<T>(w, w * value);
-          scale = w * args.grad_scale * inverse_means;
-          of_mean = where_counted<T>(w, of_mean);
-          of_variance = where_counted<T>(w, of_variance);
-        }
-        sum += select<T>(first_lanes<T>(lanes), value, Vec<T>{});
+        const Vec<T> w = kByElement ? load_lanes(weights + j, lanes) : broadcast(T(1));
+        const Vec<T> scale = kByElement ? w * args.grad_scale * inverse_means : broadcast(row_scale);
+        const auto counted = [&](Vec<T> values) { return kByElement ? where_counted<T>(w, values) : values; };
+        const Vec<T> value = T(0.5) * (g.v + g.r * g.r);
+        sum += select<T>(first_lanes<T>(lanes), counted(kByElement ? w * value : value), Vec<T>{});
         if (grad == nullptr) return;
-        store_lanes(grad + j, of_mean * scale, lanes);
-        store_lanes(grad + means + j, of_variance * scale, lanes);
+        store_lanes(grad + j, counted(g.r * g.scale * scale), lanes);
+        store_lanes(grad + means + j, counted(T(0.5) * (T(1) - g.r * g.r) * scale), lanes);
       });
       loss += weight * sum_lanes<T>(sum);
     }

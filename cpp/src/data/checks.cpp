@@ -197,7 +197,8 @@ bool check_presence(std::string_view where, const Targets<T>& y) {
     if (is_finite_row<T>(values, i)) continue;
     const T* row = y.values.data + i * y.values.row_stride();
     for (Index j = 0; j < values.cols; ++j) {
-      if (!std::isfinite(row[j]) && !(std::isnan(row[j]) && weight_at(y, i, j) == T(0))) refuse_row<T>(where, "y", values, i);
+      if (!std::isfinite(row[j]) && !(std::isnan(row[j]) && weight_at(y, i, j) == T(0)))
+        refuse_row<T>(where, "y", values, i);
     }
     any_absent = true;
   }
@@ -251,8 +252,8 @@ double check_weights_of(std::string_view where, const MatrixView<const T>& weigh
       sum += static_cast<double>(weight);
       if (weight >= T(0) && std::isfinite(weight)) continue;
       throw_value_error(where,
-                        "sample_weight is " + number_text(static_cast<double>(weight)) + " at row " + std::to_string(i) +
-                            (by_element ? ", column " + std::to_string(j) : std::string()),
+                        "sample_weight is " + number_text(static_cast<double>(weight)) + " at row " +
+                            std::to_string(i) + (by_element ? ", column " + std::to_string(j) : std::string()),
                         "expected a finite number >= 0",
                         by_element ? "a weight of 0 leaves a target out" : "a weight of 0 leaves a sample out");
     }
@@ -265,9 +266,10 @@ void check_weight_shape(std::string_view where, const MatrixView<const T>& weigh
                         Index columns) {
   const std::string given = "sample_weight has shape " + shape_text(weights.rows, weights.cols);
   if (takes_classes(loss)) {
-    throw_value_error(where, given + " with " + std::string(name_of(loss)),
-                      "expected one weight per sample, since this loss is one of whole rows",
-                      "give a weight for each sample, or use binary_cross_entropy for labels that are masked by column");
+    throw_value_error(
+        where, given + " with " + std::string(name_of(loss)),
+        "expected one weight per sample, since this loss is one of whole rows",
+        "give a weight for each sample, or use binary_cross_entropy for labels that are masked by column");
   }
   if (weights.rows != rows || weights.cols != columns) {
     throw_value_error(where, given, "expected one weight per sample, or " + shape_text(rows, columns),
@@ -321,7 +323,8 @@ RelativeWeights<T> relative_weights(const Targets<T>& y, bool by_element) {
   };
   out.of_rows.resize(static_cast<std::size_t>(given.rows));
   if (given_by_element || by_element) out.columns = y.values.cols;
-  if (given_by_element || by_element) out.of_elements.resize(out.of_rows.size() * static_cast<std::size_t>(out.columns));
+  if (given_by_element || by_element)
+    out.of_elements.resize(out.of_rows.size() * static_cast<std::size_t>(out.columns));
   for (Index i = 0; i < given.rows; ++i) {
     const double first = relative(i, 0);
     double beyond = 0.0;  // the mean of equal weights is exact

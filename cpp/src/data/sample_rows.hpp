@@ -25,7 +25,7 @@ struct SampleRows {
   const double* weights = nullptr;        // (x.rows), the largest about 1, or null: all are 1
   // (x.rows, columns of targets) in the same unit, or without memory. If they are given, `weights` are their means.
   MatrixView<const T> element_weights;
-  const std::int32_t* order = nullptr;    // (x.rows)
+  const std::int32_t* order = nullptr;  // (x.rows)
 
   Index sample(Index i) const { return order == nullptr ? i : order[i]; }
 };

@@ -17,6 +17,7 @@ enum class NodeKind { input, dense, activation, batch_norm, layer_norm, dropout,
 
 struct Node {
   NodeKind kind = NodeKind::input;
+  std::string layer;  // that it is of, for messages: "layer 2 (Dense)"
   int input = kNone;  // node
   int other = kNone;  // the second operand of add
   int consumers = 0;  // number of times that other nodes read it

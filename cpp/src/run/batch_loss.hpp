@@ -27,7 +27,8 @@ struct LossMemory {
 
   void reserve(const SampleRows<T>& data) {
     if (data.element_weights.data == nullptr) return;
-    element_weights.resize(std::max(element_weights.size(), classes.size() * static_cast<std::size_t>(data.element_weights.cols)));
+    element_weights.resize(
+        std::max(element_weights.size(), classes.size() * static_cast<std::size_t>(data.element_weights.cols)));
   }
 };
 
@@ -76,7 +77,8 @@ class BatchLoss {
   void gather_element_weights(Index i, Index from, T unit) {
     const MatrixView<const T>& weights = run_.data.element_weights;
     for (Index j = 0; j < weights.cols; ++j) {
-      memory_.element_weights[static_cast<std::size_t>(i * weights.cols + j)] = weights.data[from * weights.cols + j] / unit;
+      memory_.element_weights[static_cast<std::size_t>(i * weights.cols + j)] =
+          weights.data[from * weights.cols + j] / unit;
     }
   }
 

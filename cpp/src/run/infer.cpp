@@ -103,7 +103,8 @@ LossArgs<T> loss_args(const Job<T>& run, const StepContext<T>& context, const St
   args.ld_targets = data.values.stride;
   args.weights = data.weights == nullptr ? nullptr : data.weights + start;
   args.ld_element_weights = data.element_weights.cols;
-  if (data.element_weights.data != nullptr) args.element_weights = data.element_weights.data + start * data.element_weights.cols;
+  if (data.element_weights.data != nullptr)
+    args.element_weights = data.element_weights.data + start * data.element_weights.cols;
   args.numbers = run.loss_numbers;
   return args;
 }

@@ -88,6 +88,7 @@ EpochEnd Epoch<T>::advance(Index until) {
   // An update was applied before its gradient, or its result, was found to be NaN or infinite.
   if (stuck) end.too_steep = cursor.largest_norm;
   if (end.status != RunStatus::bad_data) end.status = RunStatus::not_finite;
+  end.fault = core_.fault_of_state();
   if (core_.saved.restore(state, threads)) cursor = start_;
   return end;
 }

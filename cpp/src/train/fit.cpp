@@ -130,7 +130,7 @@ class Fit {
   History run() {
     const NewestFit<T> newest(core_);
     begin();
-    if (core_.full_batch && !is_ended()) objective_ = core_.make_objective(data_, poller());
+    if (core_.full_batch && !is_ended()) objective_ = core_.make_objective(kWhere, data_, poller());
     while (!is_ended() && core_.state.epoch < last_epoch()) {
       core_.bind_model(kWhere);
       core_.check_not_swapped(kWhere);
@@ -154,9 +154,7 @@ class Fit {
   void end(StopReason reason) {
     if (!reason_) reason_ = reason;
   }
-  bool is_late() const {
-    return std::chrono::duration<double>(Clock::now() - began_).count() >= deadline_;
-  }
+  bool is_late() const { return std::chrono::duration<double>(Clock::now() - began_).count() >= deadline_; }
   Poller* poller() {
     return options_.on_progress || deadline_ < std::numeric_limits<double>::infinity() ? &poller_ : nullptr;
   }
@@ -292,8 +290,7 @@ History Trainer<T>::fit(const InputView& x, const Targets<T>& y, const FitOption
   const Dataset<T> data(kWhere, x, y, core.needs(), asked);
   std::optional<Dataset<T>> validation;
   if (options.validation_x) {  // checked completely now, so that errors in it are found before the first epoch
-    validation.emplace(kValidation, *options.validation_x, options.validation_y, core.needs(), asked,
-                       true);
+    validation.emplace(kValidation, *options.validation_x, options.validation_y, core.needs(), asked, true);
   }
   Fit<T> fit(core, options, data, validation ? &*validation : nullptr);
   core.check_batch(kWhere, x.rows, std::min(options.batch_size, x.rows));

@@ -50,8 +50,8 @@ std::uint32_t checksum_of(const Dataset<T>& data) {
 
 void check_record(const std::filesystem::path& path, const FitRecord& written, const FitRecord& own) {
   if (written.samples == 0) {
-    throw_checkpoint_error(path.string(), "it was written by a trainer that never fitted", "expected one written by fit",
-                           "call load_checkpoint, then fit without resume");
+    throw_checkpoint_error(path.string(), "it was written by a trainer that never fitted",
+                           "expected one written by fit", "call load_checkpoint, then fit without resume");
   }
   const char* const same = "call fit as the script did that wrote it, or delete the file to start anew";
   if (written.samples != own.samples) {

@@ -14,7 +14,7 @@ namespace {
 template <class T>
 double step_full_batch(TrainerCore<T>& core, const Dataset<T>& data, Poller* poller) {
   core.full_batch->forget_point();
-  const auto result = core.run_iteration(data, core.make_objective(data, poller), "Trainer.step");
+  const auto result = core.run_iteration(data, core.make_objective("Trainer.step", data, poller), "Trainer.step");
   core.full_batch->forget_point();  // this may be within a fit, on other samples
   if (!result) throw_interrupted("Trainer.step");
   return result->loss;
@@ -89,7 +89,7 @@ double Trainer<T>::loss_and_grad(const InputView& x, const Targets<T>& y, std::s
   run.gradient = gradient.data();
   run.poller = keep_going ? &poller : nullptr;
   if (gradient.empty()) run.fixed_penalty = core.penalty(Weights::all);  // no step visits the weights
-  const Answer answer = core.ask(gradient.empty() ? Question::loss : Question::gradient, mode, run);
+  const Answer answer = core.ask(kWhere, gradient.empty() ? Question::loss : Question::gradient, mode, run);
   // A run that stopped at a non-finite loss has no gradient; the loss is the sum that was found there.
   if (!answer.finite) std::fill(gradient.begin(), gradient.end(), std::numeric_limits<T>::quiet_NaN());
   return answer.sums.loss();
@@ -111,7 +111,7 @@ void Trainer<T>::hessian_vector_product(const InputView& x, const Targets<T>& y,
   run.direction = direction.data();
   run.gradient = product.data();
   run.poller = keep_going ? &poller : nullptr;
-  const Answer answer = core.ask(Question::curvature, mode, run);
+  const Answer answer = core.ask(kWhere, Question::curvature, mode, run);
   if (!answer.finite) std::fill(product.begin(), product.end(), std::numeric_limits<T>::quiet_NaN());
 }
 
