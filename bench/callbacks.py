@@ -2,8 +2,8 @@
 
     python bench/callbacks.py [--rounds 15] [--threads 2]
 
-- EarlyStopping that keeps the best epoch, beside validation alone: 784-512-256-10, 12,800 rows, 2,560 validated, a learning
-  rate so small that every epoch is the best so far. At most 1.03 passes.
+- EarlyStopping that keeps the best epoch, beside validation alone: 784-512-256-10, 12,800 rows, 2,560 validated, a
+  learning rate so small that every epoch is the best so far. At most 1.03 passes.
 - A Python callback for each epoch: 8-64-64-4 with one update an epoch. At most 50 us passes.
 """
 
@@ -35,7 +35,9 @@ def early_stopping(rounds: int, threads: int | None) -> float:
     x = rng.standard_normal((12_800, 784), dtype=np.float32)
     y = rng.integers(0, 10, len(x)).astype(np.int32)
     layers = [stoop.Dense(512, "relu"), stoop.Dense(256, "relu"), stoop.Dense(10)]
-    trainer = stoop.Trainer(stoop.Model(layers, input_dim=784), optimizer=stoop.optimizers.Adam(1e-7), num_threads=threads)
+    trainer = stoop.Trainer(
+        stoop.Model(layers, input_dim=784), optimizer=stoop.optimizers.Adam(1e-7), num_threads=threads
+    )
     options: dict[str, Any] = {"epochs": 2, "batch_size": 128, "validation_data": (x[:2560], y[:2560]), "verbose": 0}
     stopping = EarlyStopping(patience=100)
     ratios = []

@@ -2,8 +2,8 @@
 
     python bench/memory.py [--network 2048-6000-6000-10] [--batch 256]
 
-Each line is a process of its own: the peak of its resident memory after three updates (Stoop: an epoch of three) less that
-after the import and the making of the data. PyTorch is measured where it is installed.
+Each line is a process of its own: the peak of its resident memory after three updates (Stoop: epochs of three) less
+that after the import and the making of the data. PyTorch is measured where it is installed.
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
 // Model<T> as ModelFloat32 and ModelFloat64: built from JSON, parameters shared with NumPy.
+#include <cstdint>
 #include <filesystem>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -34,6 +36,104 @@ Array<T> predict(const py::object& self, const py::array& x) {
   const MatrixView<T> output = matrix(out.mutable_data(), input.rows, model.output_dim());
   without_gil([&](const KeepGoing& keep_going) { model.predict(input, output, keep_going); });
   return out;
+}
+
+// Returns the first and the last byte of the elements, and one more. No stride is negative.
+inline std::pair<std::uintptr_t, std::uintptr_t> extent_of(const py::array& array) {
+  const auto begin = reinterpret_cast<std::uintptr_t>(array.data());
+  py::ssize_t last = array.itemsize();
+  for (py::ssize_t axis = 0; axis < array.ndim(); ++axis) last += (array.shape(axis) - 1) * array.strides(axis);
+  return {begin, begin + static_cast<std::uintptr_t>(last)};
+}
+
+template <class T>
+bool is_within(const std::pair<std::uintptr_t, std::uintptr_t>& extent, std::span<const T> block) {
+  const auto begin = reinterpret_cast<std::uintptr_t>(block.data());
+  return extent.first < begin + block.size_bytes() && begin < extent.second;
+}
+
+// Returns a view of an array of the caller's that gets the outputs. It must be of the type and shape of the result, with
+// contiguous rows, which may be apart, and share no memory with what is read.
+template <class T>
+MatrixView<T> output_view(const Model<T>& model, const py::object& out, const py::array& x) {
+  constexpr const char* kWhere = "Model.predict";
+  const std::string type = kDType<T> == DType::float32 ? "float32" : "float64";
+  if (!py::isinstance<py::array_t<T>>(out)) {
+    throw_type_error(kWhere,
+                     "out is " + in_quotes(std::string(py::str(py::type::handle_of(out).attr("__name__")))) +
+                         (py::isinstance<py::array>(out) ? " of " + std::string(py::str(out.attr("dtype"))) : ""),
+                     "expected an array of " + type,
+                     "make it with numpy.empty((len(X), output_dim), dtype=model.dtype)");
+  }
+  const auto array = py::reinterpret_borrow<py::array>(out);
+  const Index rows = x.shape(0), cols = model.output_dim();
+  if (array.ndim() != 2 || array.shape(0) != rows || array.shape(1) != cols) {
+    throw_value_error(kWhere, "out has shape " + std::string(py::str(out.attr("shape"))),
+                      "expected (" + std::to_string(rows) + ", " + std::to_string(cols) + ")",
+                      "one row per sample, one column per output");
+  }
+  const py::ssize_t size = sizeof(T), stride = rows > 1 ? array.strides(0) : cols * size;
+  const bool aligned = (array.flags() & py::detail::npy_api::NPY_ARRAY_ALIGNED_) != 0;
+  if ((cols > 1 && array.strides(1) != size) || stride < cols * size || stride % size != 0 || !aligned) {
+    throw_value_error(kWhere, "the rows of out are not contiguous", "expected row-major order",
+                      "make it with numpy.empty");
+  }
+  if (!array.writeable())
+    throw_value_error(kWhere, "out is read-only", "expected an array that may be written to", "give another");
+  const auto written = extent_of(array), read = extent_of(x);
+  if ((written.first < read.second && read.first < written.second) || is_within(written, model.parameter_block()) ||
+      is_within(written, model.buffer_block())) {
+    throw_value_error(kWhere, "out shares memory with X or with the model", "expected memory of its own",
+                      "make it with numpy.empty");
+  }
+  return {static_cast<T*>(const_cast<void*>(array.data())), rows, cols, stride / size};
+}
+
+template <class T>
+void predict_into(const py::object& self, const py::array& x, const py::object& out) {
+  const auto& model = self.cast<const Model<T>&>();
+  const Pin pin(x);
+  const InputView input = input_view("Model.predict", x);
+  const MatrixView<T> output = output_view(model, out, x);
+  const Pin out_pin(py::reinterpret_borrow<py::array>(out));
+  without_gil([&](const KeepGoing& keep_going) { model.predict(input, output, keep_going); });
+}
+
+template <class T>
+void check_out(const Model<T>& model, const py::array& x, const py::object& out) {
+  output_view(model, out, x);
+}
+
+template <class T>
+Array<T> input_gradient(const py::object& self, const py::array& x, const Array<T>& grad_output) {
+  const auto& model = self.cast<const Model<T>&>();
+  const Pin pin(x), gradient_pin(grad_output);
+  const InputView input = input_view("Model.input_gradient", x);
+  const MatrixView<const T> gradient = matrix_view("Model.input_gradient", grad_output);
+  Array<T> out({input.rows, model.input_dim()});
+  const MatrixView<T> output = matrix(out.mutable_data(), input.rows, model.input_dim());
+  without_gil([&](const KeepGoing& keep_going) { model.input_gradient(input, gradient, output, keep_going); });
+  return out;
+}
+
+template <class T>
+Array<T> jacobian(const py::object& self, const py::array& x) {
+  const auto& model = self.cast<const Model<T>&>();
+  const Pin pin(x);
+  const InputView input = input_view("Model.jacobian", x);
+  const Index outputs = model.output_dim(), inputs = model.input_dim();
+  Array<T> out({input.rows, outputs, inputs});
+  const MatrixView<T> output = matrix(out.mutable_data(), input.rows, outputs * inputs);
+  without_gil([&](const KeepGoing& keep_going) { model.jacobian(input, output, keep_going); });
+  return out;
+}
+
+template <class T>
+void soft_update(const py::object& self, const py::object& source, double tau) {
+  auto& model = self.cast<Model<T>&>();
+  const auto& from = source.cast<const Model<T>&>();
+  const ReleasedGil released;
+  model.soft_update(from, tau);
 }
 
 template <class T>
@@ -105,6 +205,11 @@ void bind_model_of(py::module_& m, const char* name) {
       .def("parameters", &parameters<T>)
       .def("buffers", &buffers<T>)
       .def("predict", &predict<T>, py::arg("x").noconvert())
+      .def("predict_into", &predict_into<T>, py::arg("x").noconvert(), py::arg("out"))
+      .def("check_out", &check_out<T>, py::arg("x").noconvert(), py::arg("out"))
+      .def("input_gradient", &input_gradient<T>, py::arg("x").noconvert(), py::arg("grad_output").noconvert())
+      .def("jacobian", &jacobian<T>, py::arg("x").noconvert())
+      .def("soft_update", &soft_update<T>, py::arg("source"), py::arg("tau"))
       .def(
           "takes", [](const Model<T>& model, const py::object& x) { return are_ready_samples(x, model.input_dim()); },
           py::arg("x"))

@@ -98,26 +98,6 @@ py::dict specs_of() {
   return out;
 }
 
-// An initialiser is a kind with at most one number.
-py::dict initializer_specs() {
-  py::dict out;
-  for (const InitializerSpec& spec : kInitializers) {
-    py::dict fields, entry;
-    if (spec.value != Key::if_changed) {
-      py::dict value = bounds_of(spec.bounds);
-      value["type"] = "float";
-      value["required"] = spec.value == Key::required;
-      value["default"] = Initializer{}.value;
-      value["expected"] = expected_text<double>("value", spec.bounds);
-      value["hint"] = kInitializerHint;
-      fields["value"] = value;
-    }
-    entry["fields"] = fields;
-    out[py::str(spec.name.data(), spec.name.size())] = entry;
-  }
-  return out;
-}
-
 // Adds the targets that a loss takes and the outputs that it gives.
 py::dict loss_specs() {
   py::dict out = specs_of<Loss>();
@@ -149,7 +129,7 @@ py::dict specs() {
   out["layers"] = specs_of<Layer>();
   out["optimizers"] = specs_of<Optimizer>();
   out["schedules"] = specs_of<schedules::Schedule>();
-  out["initializers"] = initializer_specs();
+  out["initializers"] = specs_of<Initializer>();
   return out;
 }
 

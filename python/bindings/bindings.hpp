@@ -13,6 +13,7 @@ void bind_machine(py::module_& m);
 void bind_model(py::module_& m);
 void bind_trainer(py::module_& m);
 void bind_checkpoint(py::module_& m);
+void bind_clip_grad_norm(py::module_& m);
 void bind_optimizers(py::module_& m);
 void bind_gradcheck(py::module_& m);
 void bind_specs(py::module_& m);

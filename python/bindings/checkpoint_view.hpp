@@ -5,10 +5,11 @@
 #include <string>
 #include <vector>
 
-#include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 
 #include <stoop/checkpoint.hpp>
+
+#include "numpy_view.hpp"
 
 namespace stoop::python {
 

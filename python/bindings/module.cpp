@@ -13,6 +13,7 @@ PYBIND11_MODULE(_core, m) {
   stoop::python::bind_model(m);
   stoop::python::bind_trainer(m);
   stoop::python::bind_checkpoint(m);
+  stoop::python::bind_clip_grad_norm(m);
   stoop::python::bind_optimizers(m);
   stoop::python::bind_gradcheck(m);
   stoop::python::bind_specs(m);

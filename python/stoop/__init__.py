@@ -12,11 +12,25 @@ except ImportError as error:
         "install it with `pip install .` in the source folder, and do not import from inside that folder."
     ) from error
 
-from stoop import activations, callbacks, data, diagnose, initializers, layers, losses, metrics, optimizers, plotting, schedules
-from stoop._checkpoints import load_checkpoint
+from stoop import (
+    activations,
+    callbacks,
+    data,
+    diagnose,
+    initializers,
+    inspection,
+    layers,
+    losses,
+    metrics,
+    optimizers,
+    plotting,
+    schedules,
+)
 from stoop._core import CheckpointError, NonFiniteLossError
+from stoop._loading import load_checkpoint
 from stoop.activations import *  # noqa: F403
 from stoop.averages import ewa
+from stoop.clipping import clip_grad_norm
 from stoop.config import get_num_threads, num_threads, set_num_threads, show_config
 from stoop.gradcheck import GradcheckResult, ParameterCheck, gradcheck
 from stoop.history import History
@@ -41,12 +55,14 @@ __all__ = [
     "Residual",
     "Trainer",
     "callbacks",
+    "clip_grad_norm",
     "data",
     "diagnose",
     "ewa",
     "get_num_threads",
     "gradcheck",
     "initializers",
+    "inspection",
     "layers",
     "load_checkpoint",
     "load_model",

@@ -1,62 +1,21 @@
-"""Checkpoints: what Python adds to the file of the core, and `stoop.load_checkpoint`."""
+"""What Python adds to a checkpoint of the core: the history and the states of the callbacks."""
 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from stoop import _core
-from stoop._checks import file_path
-from stoop._config import from_config
 from stoop._errors import message
 from stoop.history import History
-from stoop.losses import Loss
-from stoop.model import load_model
-from stoop.optimizers import Optimizer
-
-if TYPE_CHECKING:
-    from stoop._loop import FitLoop
-    from stoop.trainer import Trainer
 
 _ARRAY = "__array__"  # the key of an object that stands for an array
 
 
-def load_checkpoint(path: str | os.PathLike[str]) -> Trainer:
-    """Return a trainer, with its `model`, as it was when `Trainer.save_checkpoint` wrote the file.
-
-    `Trainer.fit` with ``resume=path`` goes on with the fit that wrote it; `fit` without starts another from there.
-
-    Raises
-    ------
-    OSError
-        If the file cannot be read (FileNotFoundError, PermissionError, ...).
-    CheckpointError
-        If it is damaged, no checkpoint, or written by a later version of Stoop. Also if its learning rate is a function,
-        which no file can hold: make the trainer as it was made then, and call its `load_checkpoint`.
-    """
-    from stoop.trainer import Trainer
-
-    where = "load_checkpoint"
-    name = file_path(where, path)
-    model = load_model(name)
-    text, has_custom_rate = _core.checkpoint_config(name)
-    if has_custom_rate:
-        given, expected = f"the learning rate of {name} is a function", "expected one that a file can hold"
-        hint = "make the trainer as it was made then, and call its load_checkpoint"
-        raise _core.CheckpointError(message(where, given, expected, hint))
-    config = json.loads(text)
-    loss, optimizer = from_config(Loss, config.pop("loss")), from_config(Optimizer, config.pop("optimizer"))
-    config["num_threads"] = config["num_threads"] or None
-    trainer = Trainer(model, loss, optimizer, **config)
-    trainer.load_checkpoint(name)
-    return trainer
-
-
-def extras_of(history: History, loop: FitLoop | None) -> tuple[str, dict[str, Any]]:
+def extras_of(history: History, loop: Any) -> tuple[str, dict[str, Any]]:
     """Return the history and the states of the callbacks as JSON, and the arrays among these by name."""
     arrays: dict[str, Any] = {}
     kept: dict[str, Any] = {"history": _history_to_json(history)}
@@ -79,7 +38,7 @@ def history_of(text: str, core: _core._Trainer[Any]) -> History:
     return History._of(epochs, {name: values for name, values in columns.items() if values})
 
 
-def restore_loop(loop: FitLoop, text: str, arrays: Mapping[str, Any]) -> None:
+def restore_loop(loop: Any, text: str, arrays: Mapping[str, Any]) -> None:
     """Put what a checkpoint holds into a fit and its callbacks, each by its type and place among those of that type."""
     restored = history_of(text, loop.trainer._core)
     loop.history._become(restored)

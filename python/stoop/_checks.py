@@ -153,6 +153,44 @@ def softmax_targets(where: str, y: npt.ArrayLike, dtype: np.dtype[Any], samples:
     return class_targets(where, array, samples)
 
 
+def row_indices(where: str, rows: npt.ArrayLike) -> npt.NDArray[Any]:
+    """Return `rows` as a contiguous array of int32 or int64. The core checks that they are rows.
+
+    Raises
+    ------
+    TypeError
+        For what is no integer: a mask of booleans, floats.
+    ValueError
+        For another rank.
+    """
+    array = to_numpy(where, rows, "rows")
+    if array.dtype.kind not in "iu" and array.size:
+        hint = "use np.flatnonzero(mask)" if array.dtype.kind == "b" else "use rows.astype(int)"
+        raise TypeError(
+            message(where, f"rows has dtype {array.dtype}", "expected integers, indices of rows of X", hint)
+        )
+    if array.ndim != 1:
+        expected = "expected 1 dimension, one index for each sample of the batch"
+        raise ValueError(message(where, _describe("rows", array), expected, "use rows.ravel()"))
+    if array.dtype == np.uint64:  # what int64 does not hold stays beyond all rows
+        array = np.minimum(array, _INT64)
+    return _contiguous(array, np.dtype(np.int64) if array.dtype != np.int32 else array.dtype)
+
+
+def check_rows(where: str, indices: npt.NDArray[Any], X: npt.NDArray[Any], y: npt.NDArray[Any]) -> None:
+    """Check that X and y are of one length, of at least one dimension, and that the indices are rows; ValueError."""
+    for name, array in (("X", X), ("y", y)):
+        if array.ndim == 0:
+            raise ValueError(message(where, _describe(name, array), "expected rows", "give an array with rows"))
+    _check_length(where, y, len(X), "y")
+    if not indices.size:
+        raise ValueError(message(where, "rows is empty", "expected at least one row", "give the indices of a batch"))
+    bad = np.flatnonzero((indices < 0) | (indices >= len(X)))
+    if len(bad):
+        given = f"rows has {indices[bad[0]]} at position {bad[0]}"
+        raise ValueError(message(where, given, f"expected 0 to {len(X) - 1}, rows of X", "check how they were drawn"))
+
+
 def sample_weights(
     where: str, weights: npt.ArrayLike, dtype: np.dtype[Any], samples: int, columns: int = 0, *, relative: bool = True
 ) -> Any:

@@ -50,6 +50,11 @@ class _Model(Generic[F]):  # stands for both classes below; does not exist at ru
     def buffers(self) -> dict[str, npt.NDArray[F]]: ...  # likewise
     def takes(self, x: object) -> bool: ...  # whether predict takes it without a check or a conversion before
     def predict(self, x: Samples) -> npt.NDArray[F]: ...  # GIL released
+    def predict_into(self, x: Samples, out: object) -> None: ...  # makes the checks of check_out
+    def check_out(self, x: Samples, out: object) -> None: ...  # whether `out` can get the outputs for x
+    def input_gradient(self, x: Samples, grad_output: npt.NDArray[F]) -> npt.NDArray[F]: ...
+    def jacobian(self, x: Samples) -> npt.NDArray[F]: ...  # (n, output_dim, input_dim)
+    def soft_update(self, source: _Model[F], tau: float) -> None: ...
     def save(self, path: Path) -> None: ...
     def copy(self) -> _Model[F]: ...
 
@@ -115,6 +120,9 @@ class _Trainer(Generic[F]):  # RuntimeError when entered again while it runs
     def gradients(self) -> dict[str, npt.NDArray[F]]: ...  # writable views that keep the trainer alive
     def apply(self) -> float: ...
     def zero_grad(self) -> None: ...
+    def try_step_rows(
+        self, x: object, y: object, weights: npt.NDArray[F] | None, rows: object
+    ) -> float | None: ...  # None: they need a conversion before; weights are of the batch
     def ema_parameters(self) -> dict[str, npt.NDArray[F]]: ...  # writable views that keep the trainer alive
     def swap_ema(self) -> None: ...
     def set_learning_rate(self, rate: str, rates: PythonRates) -> None: ...  # JSON
@@ -134,6 +142,8 @@ class _Trainer(Generic[F]):  # RuntimeError when entered again while it runs
 
 class TrainerFloat32(_Trainer[np.float32]): ...
 class TrainerFloat64(_Trainer[np.float64]): ...
+
+def clip_grad_norm(trainers: list[Any], max_norm: float) -> float: ...  # of cores of trainers
 
 class _ParameterUpdater(Generic[F]):
     def __init__(self, config: str, rates: PythonRates, where: str) -> None: ...  # JSON of the optimizer

@@ -91,9 +91,9 @@ def seconds(max_time: Any) -> float:
     if isinstance(max_time, timedelta):
         max_time = max_time.total_seconds()
     if isinstance(max_time, str):
-        parts = re.fullmatch(r"\s*(?:[0-9.]+\s*[dhms]\s*)+", max_time)
+        parts = re.fullmatch(r"\s*(?:[0-9]+(?:\.[0-9]*)?\s*[dhms]\s*)+", max_time)
         found = re.findall(r"([0-9]+(?:\.[0-9]*)?)\s*([dhms])", max_time)
-        if parts is None or not found:
+        if parts is None:
             hint = 'give seconds, or text such as "1h30m"'
             raise ValueError(message(WHERE, f"max_time is {max_time!r}", "expected a time", hint))
         return math.fsum(float(number) * _UNITS[unit] for number, unit in found)

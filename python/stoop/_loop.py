@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from stoop._checkpoints import restore_loop
 from stoop._checks import integer
 from stoop._errors import message
 from stoop.history import History
@@ -16,23 +17,32 @@ from stoop.progress import EpochTable
 
 if TYPE_CHECKING:
     from stoop.metrics._resolve import Metric
-    from stoop.trainer import Trainer
 
 _METHODS = ("on_fit_begin", "on_steps_end", "on_epoch_end", "on_fit_end")
 GO_ON, LOOK, STOP = 0, 1, 2  # the answers of FitLoop.progress
 
 
 class _Since:
-    """The sums of the losses that came since the last call of a callback."""
+    """The mean loss since the last call of a callback, the same however often others look meanwhile."""
 
     def __init__(self) -> None:
-        self.loss = self.weight = 0.0
+        self.carried = (0.0, 0.0)  # sums of the losses and weights of epochs that ended since
+        self.start = (0.0, 0.0)  # those of the running epoch at the last call
 
-    def take_mean(self) -> float:
-        """Return the mean, and begin anew."""
-        mean = self.loss / self.weight if self.weight else math.nan
-        self.loss = self.weight = 0.0
-        return mean
+    def end_epoch(self, sums: tuple[float, float]) -> None:
+        """Carry what the epoch, whose sums these are, has added."""
+        self.carried = self._to(sums)
+        self.start = (0.0, 0.0)
+
+    def take_mean(self, sums: tuple[float, float]) -> float:
+        """Return the mean up to these sums of the running epoch, and begin anew."""
+        loss, weight = self._to(sums)
+        self.carried, self.start = (0.0, 0.0), sums
+        return loss / weight if weight else math.nan
+
+    def _to(self, sums: tuple[float, float]) -> tuple[float, float]:
+        (loss, weight), (carried_loss, carried_weight) = self.start, self.carried
+        return carried_loss + (sums[0] - loss), carried_weight + (sums[1] - weight)
 
 
 class FitLoop:
@@ -55,7 +65,7 @@ class FitLoop:
 
     def __init__(
         self,
-        trainer: Trainer,
+        trainer: Any,
         history: History,
         callbacks: Sequence[Any] = (),
         metrics: Sequence[Metric] = (),
@@ -77,7 +87,8 @@ class FitLoop:
         self._wants_look = False
         self._updates = 0  # made in this fit
         self._steps: list[tuple[Any, int, _Since]] = []  # those with on_steps_end, how often, and their sums
-        self._at_last_look = (0.0, 0.0, 0)  # sums of the epoch, and updates of the trainer
+        self._sums = (0.0, 0.0)  # of the running epoch: losses times weights, and weights
+        self._seen = 0  # updates of the trainer at the last look
         self._lookers = [c for c in callbacks if hasattr(c, "wants_look")]
 
     @property
@@ -94,12 +105,10 @@ class FitLoop:
             self.table = self.make_table(self.first_epoch)
         for callback in self.callbacks:
             _call(callback, "on_fit_begin", self.trainer)
-        self._at_last_look = (*self._at_last_look[:2], self.trainer.steps)
+        self._seen = self.trainer.steps
         return self.stop_reason is None
 
     def _resume(self, text: str, arrays: Mapping[str, Any]) -> None:
-        from stoop._checkpoints import restore_loop
-
         self.trainer._adopt_settings()
         restore_loop(self, text, arrays)
 
@@ -119,7 +128,8 @@ class FitLoop:
 
     def steps(self, epoch: int, steps: int, loss_sum: float, weight_sum: float, rate: float) -> bool:
         """Call the callbacks whose updates are made, or that want to look."""
-        self._count(loss_sum, weight_sum, steps)
+        self._updates += steps - self._seen
+        self._sums = (loss_sum, weight_sum)
         looks, self._wants_look = self._wants_look, False
         for callback, every, since in self._steps:
             if self._updates % every == 0:
@@ -127,45 +137,39 @@ class FitLoop:
         for callback in self._lookers if looks else ():
             if callback.wants_look():
                 self._call_steps(callback, _Since(), epoch, steps, rate)
-        self._at_last_look = (*self._at_last_look[:2], self.trainer.steps)  # which a callback may have moved
+        self._seen = self.trainer.steps  # which a callback may have moved
         return self.stop_reason is None
 
     def _call_steps(self, callback: Any, since: _Since, epoch: int, step: int, rate: float) -> None:
-        loss = since.take_mean()
+        loss = since.take_mean(self._sums)
         logs = {"epoch": epoch + 1, "step": step, "loss": loss, "learning_rate": rate}
         _call(callback, "on_steps_end", self.trainer, logs)
 
-    def _count(self, loss_sum: float, weight_sum: float, steps: int) -> None:
-        """Add what came since the last look, within the epoch."""
-        loss, weight, before = self._at_last_look
-        self._updates += steps - before
-        for _, _, since in self._steps:
-            since.loss += loss_sum - loss
-            since.weight += weight_sum - weight
-        self._at_last_look = (loss_sum, weight_sum, steps)
-
     def epoch(self) -> bool:
         """Complete the newest row of the history, and call the callbacks."""
-        self._at_last_look = (0.0, 0.0, self.trainer.steps)
         if self.callbacks or self._metrics:
+            for _, _, since in self._steps:
+                since.end_epoch(self._sums)
+            self._sums = (0.0, 0.0)
             self._complete_row()
+            self._seen = self.trainer.steps
         if self.table is not None:
             self.table.row()
-        self._at_last_look = (0.0, 0.0, self.trainer.steps)
         return self.stop_reason is None
 
     def _complete_row(self) -> None:
         self.history._amend({})  # what the core does not measure is NaN so far
         logs = self.history._newest()
-        if (int(logs["epoch"]) - self.first_epoch) % self._validation_freq == 0:
+        if len(self.history.epochs) % self._validation_freq == 0:
             logs.update(self._measure())
         else:
             logs = {name: value for name, value in logs.items() if not name.startswith("val_")}
-        try:
-            for callback in self.callbacks:
+        self.history._amend(logs)
+        for callback in self.callbacks:
+            try:
                 _call(callback, "on_epoch_end", self.trainer, logs)
-        finally:
-            self.history._amend(logs)
+            finally:
+                self.history._amend(logs)  # so that the checkpoint of a later callback has it
 
     def _measure(self) -> dict[str, float]:
         if self._validation is None or not self._metrics:
@@ -192,10 +196,8 @@ class FitLoop:
             self.history._amend({})
         raised: BaseException | None = None
         for callback in self.callbacks if self._has_begun else ():
-            try:
-                _call(callback, "on_fit_end", self.trainer, reason)
-            except BaseException as error:
-                raised = raised or error
+            error = _raised_by(callback, self.trainer, reason)
+            raised = raised or error
         self.is_running = False
         self._validation = None  # the loop lives on, for a checkpoint after the fit
         if raised is not None:
@@ -207,8 +209,8 @@ class FitLoop:
             "first_epoch": self.first_epoch,
             "stop_reason": self.stop_reason,
             "updates": self._updates,
-            "sums": self._at_last_look[:2],
-            "since": [(since.loss, since.weight) for _, _, since in self._steps],
+            "sums": self._sums,
+            "since": [(since.carried, since.start) for _, _, since in self._steps],
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -216,15 +218,24 @@ class FitLoop:
         self.first_epoch = state["first_epoch"]
         self.stop_reason = state["stop_reason"]
         self._updates = state["updates"]
-        self._at_last_look = (*state["sums"], self.trainer.steps)
+        self._sums = tuple(state["sums"])
         self._find_steps()
         for (_, _, since), sums in zip(self._steps, state["since"]):
-            since.loss, since.weight = sums
+            since.carried, since.start = (tuple(pair) for pair in sums)
 
     @property
     def keeps_copy(self) -> bool:
         """Whether a callback can put parameters back after an error."""
         return any(getattr(callback, "keeps_copy", False) for callback in self.callbacks)
+
+
+def _raised_by(callback: Any, trainer: Any, reason: str) -> BaseException | None:
+    """Call `on_fit_end`, and return what it raised: Ctrl-C as well, since the others must be called all the same."""
+    try:
+        _call(callback, "on_fit_end", trainer, reason)
+    except BaseException as error:  # noqa: BLE001  raised later
+        return error
+    return None
 
 
 def checked_callbacks(callbacks: Any) -> list[Any]:

@@ -4,8 +4,9 @@ from typing import Any
 
 import numpy.typing as npt
 
+from stoop._arrays import to_numpy
 from stoop._attributes import Views
-from stoop._checks import FloatArray, features, flag, value_targets
+from stoop._checks import FloatArray, check_rows, features, flag, row_indices, sample_weights, value_targets
 from stoop._measuring import Measuring
 
 
@@ -112,6 +113,37 @@ class InPieces(Measuring):
             included: call `zero_grad` to go on.
         """
         return self._core.apply()
+
+    def _step_rows(
+        self, X: npt.ArrayLike, y: npt.ArrayLike, weight: npt.ArrayLike | None, rows: npt.ArrayLike
+    ) -> float:
+        where = "Trainer.step"
+        names = self._model._classes is not None or (self._targets.n_classes > 0 and self._may_name())
+        if not names and weight is None:
+            loss = self._core.try_step_rows(X, y, None, rows)
+            if loss is not None:
+                return loss
+        indices = row_indices(where, rows)
+        if not names:
+            weights = None
+            if weight is not None:
+                columns = self._targets.weight_columns
+                weights = sample_weights(where, weight, self._dtype, len(indices), columns)
+            loss = self._core.try_step_rows(X, y, weights, indices)
+            if loss is not None:
+                return loss
+        return self._step_converted(where, X, y, weight, indices)
+
+    def _step_converted(self, where: str, X: Any, y: Any, weight: Any, indices: npt.NDArray[Any]) -> float:
+        """Gather the rows first, and convert no others. The first labels of all are read whole, for their names."""
+        with self._names_kept():
+            x, targets = to_numpy(where, X, "X"), to_numpy(where, y, "y")
+            check_rows(where, indices, x, targets)
+            if self._model._classes is None and self._may_name():
+                _, names = self._targets.read(where, y, len(targets), may_name=True)
+                if names is not None:
+                    self._model.classes = names
+            return self._core.step(*self._batch(where, x[indices], targets[indices], weight, learn=True))
 
     def zero_grad(self) -> None:
         """Forget the gradient that was summed since the last update."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import replace
+from typing import Any
 
 from stoop._checkpoints import extras_of, history_of
 from stoop._checks import file_path
@@ -51,8 +52,8 @@ class Checkpointing(Training):
         OSError
             If the file cannot be read (FileNotFoundError, PermissionError, ...).
         CheckpointError
-            If it is damaged, no checkpoint, made for another model or with other settings of the trainer, or written by a
-            later version of Stoop; the message says which. Nothing is changed then.
+            If it is damaged, no checkpoint, made for another model or with other settings of the trainer, or written by
+            a later version of Stoop; the message says which. Nothing is changed then.
         """
         text, _ = self._core.load_checkpoint(file_path("Trainer.load_checkpoint", path))
         self._loop = None
@@ -70,6 +71,11 @@ class Checkpointing(Training):
         self._config.update(given)
         self._model._read_classes()
 
+    @property
+    def _callbacks(self) -> list[Any]:
+        """Those of the newest fit."""
+        return [] if self._loop is None else list(self._loop.callbacks)
+
     def stop(self, reason: str) -> None:
         """End the fit that runs, after the running update; from a callback, or from another thread.
 
@@ -85,9 +91,9 @@ class Checkpointing(Training):
         ValueError, TypeError
             For a reason that is empty or no text.
         """
-        if not isinstance(reason, str):
-            given = f"reason is {reason!r}"
-            raise TypeError(message("Trainer.stop", given, "expected text", 'for example "good enough"'))
+        said: object = reason
+        if not isinstance(said, str):
+            raise TypeError(message("Trainer.stop", f"reason is {said!r}", "expected text", 'for example "enough"'))
         if not reason:
             raise ValueError(message("Trainer.stop", "reason is empty", "expected text", "say why"))
         if self._loop is None or not self._loop.is_running:

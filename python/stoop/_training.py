@@ -92,8 +92,10 @@ class Training(Settings):
 
     def _may_name(self) -> bool:
         """Return whether y may give the names of classes: not if the outputs are classes of an earlier training."""
+        if self.steps > 0:
+            return False
         trained = self._model.output in ("softmax", "sigmoid") and not self._model._core.output_is_given
-        return self.steps == 0 and not trained
+        return not trained
 
     def _validation(self, validation_data: Any) -> tuple[Any, ...]:
         try:

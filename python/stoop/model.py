@@ -14,10 +14,10 @@ from stoop import _core
 from stoop._arrays import real_numbers
 from stoop._attributes import Views
 from stoop._blas import register_blas
-from stoop._checks import FloatArray, check_finite, features, file_path, integer, real
+from stoop._checks import FloatArray, check_finite, file_path, integer, real
 from stoop._checks import seed as checked_seed
 from stoop._errors import message, refuse_name
-from stoop._outputs import OutputMeaning
+from stoop._loops import InLoops
 from stoop.layers import (
     Layer,
     check_layers,
@@ -31,7 +31,7 @@ from stoop.layers import (
 _CORES: dict[str, type[_core._Model[Any]]] = {"float32": _core.ModelFloat32, "float64": _core.ModelFloat64}
 
 
-class Model(OutputMeaning):
+class Model(InLoops):
     """A stack of layers with its parameters.
 
     Parameters
@@ -108,37 +108,6 @@ class Model(OutputMeaning):
     def __call__(self, X: npt.ArrayLike) -> FloatArray:
         """Return the outputs for X, the same as `predict`."""
         return self.predict(X)
-
-    def predict(self, X: npt.ArrayLike, batch_size: int | None = None) -> FloatArray:
-        """Return the outputs of the last layer, in inference mode.
-
-        Parameters
-        ----------
-        X : array_like, (n_samples, input_dim)
-            Read only. float32, float64 and uint8 whose rows are contiguous are read where they lie and converted a
-            few rows at a time; everything else is copied once.
-        batch_size : int, optional
-            Rows per pass, to bound the memory for activations. None: as the core sees fit.
-
-        Returns
-        -------
-        ndarray, (n_samples, output_dim)
-            Of the model's dtype, two dimensions for one output as well: compare it with y of shape (n_samples,) as
-            ``model.predict(X).ravel()``. For a classifier these are logits.
-
-        Raises
-        ------
-        ValueError, TypeError
-            For the wrong rank, dtype, column count, or an empty X.
-        """
-        x: Any = X if self._core.takes(X) else features("Model.predict", X, self._dtype, self._input_dim)
-        if batch_size is None:
-            return self._core.predict(x)
-        rows = integer("Model.predict", "batch_size", batch_size, 1)
-        out: FloatArray = np.empty((x.shape[0], self.output_dim), self._dtype)
-        for begin in range(0, x.shape[0], rows):
-            out[begin : begin + rows] = self._core.predict(x[begin : begin + rows])
-        return out
 
     def parameters(self) -> dict[str, FloatArray]:
         """Return ``{"0.weight": view, "1.gamma": view, ...}``: writable views of the live parameters, not copies.

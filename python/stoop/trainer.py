@@ -190,7 +190,8 @@ class Trainer(InPieces, Inspecting, Checkpointing):
             Samples per update, >= 1; for what does not fill a batch see `last_batch`. LBFGS and NewtonCG need all of
             them, ``len(X)``, and make one iteration an epoch; the history's learning_rate is then the step's length.
         validation_data : (X, y) or (X, y, sample_weight), optional
-            Evaluated after each epoch, or as `validation_freq` says; a `numpy.memmap` is read once before, to check its values.
+            Evaluated after each epoch, or as `validation_freq` says; a `numpy.memmap` is read once before, to check its
+            values.
         validation_split : float, default 0.0
             In [0, 1): this share of the samples, the last ones as they are given, is not trained on but validated
             with. Shuffle sorted data first, or use `stoop.data.train_test_split`.
@@ -228,9 +229,10 @@ class Trainer(InPieces, Inspecting, Checkpointing):
             epoch that did not end has no row in the history.
         resume : path, optional
             A checkpoint, such as `stoop.callbacks.ModelCheckpoint` writes. If the file is there, the fit that wrote it
-            goes on, also within an epoch, to `epochs` counted from that fit's start, and ends with the bits of a fit that
-            was never interrupted. If it is not there, the fit starts. The same script run again is thus the recovery.
-            Callbacks get their states back by their types. Data, settings and arguments must be those of that fit.
+            goes on, also within an epoch, to `epochs` counted from that fit's start, and ends with the bits of a fit
+            that was never interrupted. If it is not there, the fit starts. The same script run again is thus the
+            recovery. Callbacks get their states back by their types. Data, settings and arguments must be those of that
+            fit.
         dry_run : bool, default False
             True: one update and one validation on the first batches, of which nothing is kept: neither parameters, nor
             history, nor what callbacks would do, which are not called.
@@ -261,8 +263,19 @@ class Trainer(InPieces, Inspecting, Checkpointing):
         called = checked_callbacks(callbacks)
         history = History(self._history_keys(measured, validated=validation_data is not None or split > 0.0))
         options = FitOptions(
-            epochs, batch_size, shuffle, last_batch, verbose, validation_freq, max_time, resume, self._rollback, history, None
+            epochs,
+            batch_size,
+            shuffle,
+            last_batch,
+            verbose,
+            validation_freq,
+            max_time,
+            resume,
+            self._rollback,
+            history,
+            None,
         )
+        names = self._model.classes, self._model.output, self._model._core.output_is_given
         with self._names_kept():
             batch = self._batch(WHERE, X, y, sample_weight, learn=True)
             validation = None if validation_data is None else self._validation(validation_data)
@@ -273,7 +286,7 @@ class Trainer(InPieces, Inspecting, Checkpointing):
             if overfit_batches is not None:
                 batch = first_rows(batch, integer(WHERE, "overfit_batches", overfit_batches, 1) * options.batch_size)
             if flag(WHERE, "dry_run", dry_run):
-                return self._try(batch, validation, options.dry())
+                return self._try(batch, validation, options.dry(), names)
             functions = [metric for metric in measured if metric.needs_outputs]
             options.attach(FitLoop(self, history, called, functions, validation, options.validation_freq))
             return self._run(batch, validation, options)
@@ -284,7 +297,8 @@ class Trainer(InPieces, Inspecting, Checkpointing):
         self._history, self._loop = options.history, loop
         reason = "error"
         try:
-            reason = self._core.fit(*batch, validation, options)
+            x, targets, weights = batch
+            reason = self._core.fit(x, targets, weights, validation, options)
             reason = loop.stop_reason or reason
         except KeyboardInterrupt:
             reason = "interrupted"
@@ -298,35 +312,50 @@ class Trainer(InPieces, Inspecting, Checkpointing):
                 self._history, self._loop = outer
         return options.history
 
-    def _try(self, batch: tuple[Any, ...], validation: tuple[Any, ...] | None, options: FitOptions) -> History:
-        """Make one update and one validation on the first rows, and take everything back."""
+    def _try(self, batch: Any, validation: Any, options: FitOptions, names: Any) -> History:
+        """Make one update and one validation on the first rows, and take everything back, `names` included."""
+        classes, output, given = names
         state, model = self._core.state(), self._model.state_dict()
-        output, given = self._model.output, self._model._core.output_is_given
         kept = {name: array.copy() for name, array in model.items()}
         rows = options.batch_size
         options.attach(FitLoop(self, options.history))
         try:
-            self._core.fit(*first_rows(batch, rows), validation and first_rows(validation, rows), options)
+            x, targets, weights = first_rows(batch, rows)
+            self._core.fit(x, targets, weights, validation and first_rows(validation, rows), options)
         finally:
             self._model.load_state_dict(kept)
             self._core.set_state(**state)
+            self._model.classes = classes
             if not given:
+                self._model.output = None
                 self._model._set_output(output, given=False)
         return options.history
 
-    def step(self, X: npt.ArrayLike, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None) -> float:
+    def step(
+        self,
+        X: npt.ArrayLike,
+        y: npt.ArrayLike,
+        sample_weight: npt.ArrayLike | None = None,
+        rows: npt.ArrayLike | None = None,
+    ) -> float:
         """Make one update on this batch and return the loss before it, regularisation included.
 
         Parameters
         ----------
         X, y, sample_weight : array_like
             As in `fit`.
+        rows : array_like, (batch_size,), optional
+            The batch is these rows of X and y, integers from 0 on, any more than once. X and y may be as large as
+            a replay buffer: nothing else of them is read if the core takes them as they are. `sample_weight` is then
+            of the batch, one, or a row of them, for each index.
 
         Raises
         ------
         ValueError, TypeError, NonFiniteLossError
-            As `fit`; nothing is changed then.
+            As `fit`, and for an index that is no row; nothing is changed then.
         """
+        if rows is not None:
+            return self._step_rows(X, y, sample_weight, rows)
         if self._model._classes is None and self._core.takes(X, y):
             x: Any = X
             if sample_weight is None:

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include <atomic>
+#include <cmath>
 
 #include "io/config_json.hpp"
 #include "run/device.hpp"
@@ -279,6 +280,55 @@ TEST(Trainer, PiecesOfAnUpdateAllocateNothingOnceWarm) {
       EXPECT_EQ(allocations(update), 0) << threads << " threads, l2=" << l2;
     }
   }
+}
+
+TEST(Trainer, StepsOnRowsOfABufferAllocateNothingOnceWarm) {
+  const Samples<float> samples(200, 20, 5);
+  const std::vector<Index> rows = {3, 199, 3, 0, 77, 12, 41, 100};
+  for (const Loss& loss : kLosses) {
+    Model<float> model = make_model();
+    Trainer<float> trainer(model, {.loss = loss, .num_threads = 1});
+    const auto step = [&] {
+      trainer.step_rows(samples.x(), samples.y(loss), {rows});
+      trainer.step_rows(samples.x(), samples.y(loss), {std::span(rows).first(5)});
+    };
+    step();
+    EXPECT_EQ(allocations(step), 0);
+  }
+}
+
+TEST(Model, DerivativesOfTheInputAllocateNothingOnceWarm) {
+  const Samples<float> samples(40, 20, 5);
+  Model<float> model = make_model();
+  const Model<float> source = make_model();
+  std::vector<float> out(40 * 5), gradient(40 * 20), jacobian(40 * 5 * 20);
+  const auto ask = [&] {
+    for (const Index rows : {40, 3}) {
+      MatrixView<const float> x = samples.x();
+      x.rows = rows;
+      model.predict(x, matrix(out.data(), rows, 5));
+      model.input_gradient(x, matrix<const float>(out.data(), rows, 5), matrix(gradient.data(), rows, 20));
+      model.jacobian(x, matrix(jacobian.data(), rows, 100));
+    }
+    model.soft_update(source, 0.1);
+  };
+  ask();
+  EXPECT_EQ(allocations(ask), 0);
+}
+
+TEST(Trainer, OneNormOverSeveralAllocatesNothing) {
+  const Samples<float> samples(32, 20, 5);
+  Model<float> one = make_model(), other = make_model();
+  Trainer<float> a(one), b(other);
+  std::vector<float> out(32 * 5);
+  for (Trainer<float>* trainer : {&a, &b}) {
+    trainer->forward(samples.x(), matrix(out.data(), 32, 5));
+    trainer->backward(matrix<const float>(out.data(), 32, 5));
+  }
+  double norm = 0.0;
+  EXPECT_EQ(allocations([&] { norm = clip_grad_norm({&a, &b}, 1e-3); }), 0);
+  EXPECT_GT(norm, 1e-3);
+  EXPECT_NEAR(std::hypot(a.gradient_norm(), b.gradient_norm()), 1e-3, 1e-9);
 }
 
 TEST(Model, PredictionOfOneRowAllocatesNothingOnceWarm) {

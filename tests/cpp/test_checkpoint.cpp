@@ -115,7 +115,8 @@ TYPED_TEST(Checkpoints, SettingsThatMayChangeAreTakenOver) {
   EXPECT_EQ(taker.config().clip_norm, 3.0);
   EXPECT_EQ(taker.config().clip_value, 4.0);
   EXPECT_EQ(taker.config().num_threads, 1);
-  EXPECT_EQ(std::get<Adam>(taker.config().optimizer).learning_rate.at(3, 0), LearningRate(schedules::Cosine{.lr = 0.5, .steps = 7}).at(3, 0));
+  EXPECT_EQ(std::get<Adam>(taker.config().optimizer).learning_rate.at(3, 0),
+            LearningRate(schedules::Cosine{.lr = 0.5, .steps = 7}).at(3, 0));
 }
 
 // Each byte of the file counts: none may be changed, and none may be missing.

@@ -79,10 +79,10 @@ TEST(ModelJson, InputScalingIsLeftOutWhereItDoesNothing) {
 
 TEST(ModelJson, EveryLayerAndFieldRoundTrips) {
   Dense dense{.units = 8, .activation = LeakyReLU{0.1 + 0.2}, .use_bias = false};
-  dense.kernel_init = Initializer{InitializerKind::normal, 1.0 / 3.0};
-  dense.bias_init = {InitializerKind::constant, -5e-324};
+  dense.kernel_init = initializers::Normal{1.0 / 3.0};
+  dense.bias_init = initializers::Constant{-5e-324};
   Dense orthogonal{.units = 3};
-  orthogonal.kernel_init = Initializer{InitializerKind::orthogonal, 0.5};
+  orthogonal.kernel_init = initializers::Orthogonal{0.5};
   const ModelConfig config{.input_dim = 4,
                            .layers = {dense, orthogonal, Identity{}, ReLU{}, LeakyReLU{1e-300}, Tanh{}, Sigmoid{}},
                            .seed = kMaxSeed};
@@ -97,11 +97,9 @@ TEST(ModelJson, EveryLayerAndFieldRoundTrips) {
   EXPECT_EQ(read.units, 8);
   EXPECT_EQ(read.activation, dense.activation);
   EXPECT_EQ(read.use_bias, false);
-  EXPECT_EQ(read.kernel_init->kind, InitializerKind::normal);
-  EXPECT_EQ(read.kernel_init->value, 1.0 / 3.0);
-  EXPECT_EQ(std::get<Dense>(again.layers[1]).kernel_init->value, 0.5);
-  EXPECT_EQ(read.bias_init.kind, InitializerKind::constant);
-  EXPECT_EQ(read.bias_init.value, -5e-324);
+  EXPECT_EQ(read.kernel_init, dense.kernel_init);
+  EXPECT_EQ(std::get<Dense>(again.layers[1]).kernel_init, orthogonal.kernel_init);
+  EXPECT_EQ(read.bias_init, dense.bias_init);
   EXPECT_EQ(std::get<LeakyReLU>(again.layers[4]).negative_slope, 1e-300);
   EXPECT_EQ(to_json(again), to_json(config));
 }
@@ -120,11 +118,10 @@ TEST(ModelJson, LeftOutKeysMeanDefaults) {
   EXPECT_EQ(kind_of(dense.activation), kind_of<Identity>());
   EXPECT_FALSE(dense.use_bias.has_value());
   EXPECT_FALSE(dense.kernel_init.has_value());
-  EXPECT_EQ(dense.bias_init.kind, InitializerKind::zeros);
+  EXPECT_EQ(dense.bias_init, Initializer(initializers::Zeros{}));
   for (const char* gain_is_one : {R"("orthogonal")", R"({"type": "orthogonal"})"}) {
     const Dense given = dense_from(R"({"type": "dense", "units": 2, "kernel_init": )" + std::string(gain_is_one) + "}");
-    EXPECT_EQ(given.kernel_init->kind, InitializerKind::orthogonal);
-    EXPECT_EQ(given.kernel_init->value, 1.0);
+    EXPECT_EQ(given.kernel_init, Initializer(initializers::Orthogonal{1.0}));
   }
   EXPECT_EQ(model_config_from_json(with_layer(R"({"type": "relu"})")).seed, 0u);
 }

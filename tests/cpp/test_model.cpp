@@ -37,7 +37,7 @@ void expect_refusal(const ModelConfig& config, const std::string& where, const s
 }
 
 TEST(ModelConfig, IllFormedOnesAreRefusedWithAReason) {
-  const Initializer infinite{InitializerKind::constant, HUGE_VAL}, negative{InitializerKind::normal, -1.0};
+  const Initializer infinite = initializers::Constant{HUGE_VAL}, negative = initializers::Normal{-1.0};
   expect_refusal({.input_dim = 0, .layers = {Dense{3}}}, "Model", "input_dim=0");
   expect_refusal({.input_dim = -4, .layers = {Dense{3}}}, "Model", "input_dim=-4");
   expect_refusal({.input_dim = 2, .layers = {}}, "Model", "expected at least one Dense");
@@ -194,7 +194,7 @@ const std::vector<ModelConfig>& configs() {
       three_layers(),
       {.input_dim = 20, .layers = {Tanh{}, Dense{33}, ReLU{}, Sigmoid{}, Identity{}, Dense{17, LeakyReLU{}}, Tanh{}}},
       {.input_dim = 300,
-       .layers = {Dense{.units = 65, .activation = Sigmoid{}, .bias_init = {InitializerKind::ones}}, Dense{10}}},
+       .layers = {Dense{.units = 65, .activation = Sigmoid{}, .bias_init = initializers::Ones{}}, Dense{10}}},
   };
   return kConfigs;
 }

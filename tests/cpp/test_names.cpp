@@ -62,12 +62,12 @@ TEST(Names, InitializersRoundTrip) {
   const std::vector<std::string_view> names = {"zeros",     "ones",           "constant",      "normal",
                                                "uniform",   "glorot_uniform", "glorot_normal", "he_uniform",
                                                "he_normal", "lecun_uniform",  "lecun_normal",  "orthogonal"};
-  for (std::size_t i = 0; i < names.size(); ++i) {
-    const auto kind = static_cast<InitializerKind>(i);
-    EXPECT_EQ(name_of(kind), names[i]);
-    EXPECT_EQ(initializer_kind_from_name(names[i]), kind);
-  }
-  EXPECT_EQ(name_of(InitializerKind::orthogonal), "orthogonal");
+  std::size_t i = 0;
+  for_each_alternative<Initializer>([&]<class Op>(TypeOf<Op>) {
+    EXPECT_EQ(name_of(Initializer(Op{})), names[i]);
+    EXPECT_EQ(initializer_from_name(names[i++]), Initializer(Op{}));
+  });
+  EXPECT_EQ(i, names.size());
 }
 
 TEST(Names, LossesAndOptimizersRoundTrip) {
@@ -91,7 +91,7 @@ TEST(Names, UnknownNamesAreRefusedWithTheNearest) {
   EXPECT_NE(message_of([] { activation_from_name("sigmoyd", "Dense"); }).find("[Dense] unknown activation \"sigmoyd\""),
             std::string::npos);
   EXPECT_NE(message_of([] { activation_from_name("sigmoyd"); }).find("did you mean \"sigmoid\"?"), std::string::npos);
-  EXPECT_NE(message_of([] { initializer_kind_from_name("he_norm"); }).find("did you mean \"he_normal\"?"),
+  EXPECT_NE(message_of([] { initializer_from_name("he_norm"); }).find("did you mean \"he_normal\"?"),
             std::string::npos);
   EXPECT_NE(message_of([] { loss_from_name("softmax_crossentropy"); }).find("did you mean \"softmax_cross_entropy\"?"),
             std::string::npos);

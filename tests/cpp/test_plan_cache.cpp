@@ -31,31 +31,31 @@ TEST_F(Cache, KeepsAnExecutorForEachRequest) {
   requests[3].batch_statistics = false;
   requests[4].backward = false;
   requests[5].class_targets = true;
-  std::vector<const Plan*> plans;
-  for (const PlanRequest& each : requests) plans.push_back(&cache_.executor(each).plan());
+  std::vector<const Executor<float>*> plans;
+  for (const PlanRequest& each : requests) plans.push_back(&cache_.executor(each));
   for (std::size_t i = 0; i < requests.size(); ++i) {
-    EXPECT_EQ(&cache_.executor(requests[i]).plan(), plans[i]) << i;
+    EXPECT_EQ(&cache_.executor(requests[i]), plans[i]) << i;
     for (std::size_t j = 0; j < i; ++j) EXPECT_NE(plans[i], plans[j]);
   }
 }
 
 TEST_F(Cache, GoesByAllThatAPlanIsMadeFor) {
   PlanRequest wanted = request(PlanKind::checked);
-  const Plan* const plan = &cache_.executor(wanted).plan();
+  const Executor<float>* const plan = &cache_.executor(wanted);
   wanted.limit_norm = true;
-  EXPECT_NE(&cache_.executor(wanted).plan(), plan);
+  EXPECT_NE(&cache_.executor(wanted), plan);
   wanted = request(PlanKind::gradient);
-  const Plan* const other = &cache_.executor(wanted).plan();
+  const Executor<float>* const other = &cache_.executor(wanted);
   wanted.update_statistics = true;
-  EXPECT_NE(&cache_.executor(wanted).plan(), other);
+  EXPECT_NE(&cache_.executor(wanted), other);
 }
 
 TEST_F(Cache, AnExecutorServesFewerRowsAndIsReplacedForMore) {
-  const Plan* const eight = &cache_.executor(request(PlanKind::checked)).plan();
-  EXPECT_EQ(&cache_.executor(request(PlanKind::checked, 5)).plan(), eight);
-  const Plan* const nine = &cache_.executor(request(PlanKind::checked, 9)).plan();
-  EXPECT_EQ(nine->batch, 9);
-  EXPECT_EQ(&cache_.executor(request(PlanKind::checked)).plan(), nine);
+  const Executor<float>* const eight = &cache_.executor(request(PlanKind::checked));
+  EXPECT_EQ(&cache_.executor(request(PlanKind::checked, 5)), eight);
+  const Executor<float>* const nine = &cache_.executor(request(PlanKind::checked, 9));
+  EXPECT_EQ(nine->most_rows(), 9);
+  EXPECT_EQ(&cache_.executor(request(PlanKind::checked)), nine);
 }
 
 TEST_F(Cache, ForgetsTheOneThatWasNotUsedForLongest) {
@@ -63,10 +63,10 @@ TEST_F(Cache, ForgetsTheOneThatWasNotUsedForLongest) {
     PlanRequest wanted = request(PlanKind::gradient);
     wanted.loss = static_cast<LossKind>(kind % 5);
     wanted.backward = kind < 5;
-    return &cache_.executor(wanted).plan();
+    return &cache_.executor(wanted);
   };
   constexpr int kMost = static_cast<int>(PlanCache<float>::kMost);
-  std::vector<const Plan*> plans;
+  std::vector<const Executor<float>*> plans;
   for (int i = 0; i < kMost; ++i) plans.push_back(of_loss(i));
   EXPECT_EQ(of_loss(0), plans[0]);  // now 1 is the oldest
   of_loss(kMost);

@@ -106,6 +106,8 @@ TEST(Shuffle, EveryOrderIsEquallyLikely) {
   }
 }
 
+using namespace initializers;
+
 struct Promise {
   Initializer initializer;
   double variance;
@@ -121,21 +123,20 @@ std::vector<double> drawn(const Initializer& initializer, std::uint64_t seed, st
 }
 
 TEST(Initialize, KeepsThePromisedVariance) {
-  using Kind = InitializerKind;
   constexpr double kNone = HUGE_VAL, kGlorot = 2.0 / (kFanIn + kFanOut), kHe = 2.0 / kFanIn, kLecun = 1.0 / kFanIn;
   const Promise promises[] = {
-      {{Kind::normal, 0.25}, 0.0625, kNone},
-      {{Kind::uniform, 0.3}, 0.03, 0.3},
-      {{Kind::glorot_uniform}, kGlorot, std::sqrt(3.0 * kGlorot)},
-      {{Kind::glorot_normal}, kGlorot, kNone},
-      {{Kind::he_uniform}, kHe, std::sqrt(3.0 * kHe)},
-      {{Kind::he_normal}, kHe, kNone},
-      {{Kind::lecun_uniform}, kLecun, std::sqrt(3.0 * kLecun)},
-      {{Kind::lecun_normal}, kLecun, kNone},
-      {{Kind::orthogonal, 1.5}, 1.5 * 1.5 / kFanIn, kNone},
+      {Normal{0.25}, 0.0625, kNone},
+      {Uniform{0.3}, 0.03, 0.3},
+      {GlorotUniform{}, kGlorot, std::sqrt(3.0 * kGlorot)},
+      {GlorotNormal{}, kGlorot, kNone},
+      {HeUniform{}, kHe, std::sqrt(3.0 * kHe)},
+      {HeNormal{}, kHe, kNone},
+      {LecunUniform{}, kLecun, std::sqrt(3.0 * kLecun)},
+      {LecunNormal{}, kLecun, kNone},
+      {Orthogonal{1.5}, 1.5 * 1.5 / kFanIn, kNone},
   };
   for (const Promise& promise : promises) {
-    SCOPED_TRACE(std::string(name_of(promise.initializer.kind)));
+    SCOPED_TRACE(std::string(name_of(promise.initializer)));
     const std::vector<double> values = drawn(promise.initializer, 11, 0);
     double sum = 0.0, squares = 0.0, largest = 0.0, fourth = 0.0;
     for (const double value : values) {
@@ -157,7 +158,7 @@ TEST(Initialize, KeepsThePromisedVariance) {
 template <class T>
 void expect_orthogonal(Index rows, Index cols, double gain, double tolerance) {
   std::vector<T> weight(static_cast<std::size_t>(rows * cols));
-  initialize({InitializerKind::orthogonal, gain}, 5, 2, rows, cols, weight.data());
+  initialize(Orthogonal{gain}, 5, 2, rows, cols, weight.data());
   const Index count = std::min(rows, cols), length = std::max(rows, cols);
   const Index next = rows <= cols ? cols : 1, step = rows <= cols ? 1 : cols;  // from vector to vector, within one
   double worst = 0.0;
@@ -193,7 +194,7 @@ TEST(Initialize, OrthogonalIsUniformOverTheGroup) {
   double trace_sum = 0.0, trace_squares = 0.0, determinants = 0.0;
   for (int seed = 0; seed < kSeeds; ++seed) {
     double q[9];
-    initialize({InitializerKind::orthogonal}, static_cast<std::uint64_t>(seed), 0, 3, 3, q);
+    initialize(Orthogonal{}, static_cast<std::uint64_t>(seed), 0, 3, 3, q);
     const double trace = q[0] + q[4] + q[8];
     trace_sum += trace;
     trace_squares += trace * trace;
@@ -207,22 +208,22 @@ TEST(Initialize, OrthogonalIsUniformOverTheGroup) {
 }
 
 TEST(Initialize, OrthogonalIsAFunctionOfItsSeedAndTheGainScalesIt) {
-  const std::vector<double> values = drawn({InitializerKind::orthogonal}, 1, 0);
-  EXPECT_EQ(values, drawn({InitializerKind::orthogonal, 1.0}, 1, 0));
-  EXPECT_NE(values, drawn({InitializerKind::orthogonal}, 2, 0));
-  EXPECT_NE(values, drawn({InitializerKind::orthogonal}, 1, 1));
-  const std::vector<double> doubled = drawn({InitializerKind::orthogonal, 2.0}, 1, 0);
+  const std::vector<double> values = drawn(Orthogonal{}, 1, 0);
+  EXPECT_EQ(values, drawn(Orthogonal{1.0}, 1, 0));
+  EXPECT_NE(values, drawn(Orthogonal{}, 2, 0));
+  EXPECT_NE(values, drawn(Orthogonal{}, 1, 1));
+  const std::vector<double> doubled = drawn(Orthogonal{2.0}, 1, 0);
   for (std::size_t i = 0; i < values.size(); ++i) ASSERT_EQ(doubled[i], 2.0 * values[i]);
 }
 
 TEST(Initialize, ConstantsAreExact) {
-  for (const double value : drawn({InitializerKind::zeros}, 1, 0)) ASSERT_EQ(value, 0.0);
-  for (const double value : drawn({InitializerKind::ones}, 1, 0)) ASSERT_EQ(value, 1.0);
-  for (const double value : drawn({InitializerKind::constant, -0.1}, 1, 0)) ASSERT_EQ(value, -0.1);
+  for (const double value : drawn(Zeros{}, 1, 0)) ASSERT_EQ(value, 0.0);
+  for (const double value : drawn(Ones{}, 1, 0)) ASSERT_EQ(value, 1.0);
+  for (const double value : drawn(Constant{-0.1}, 1, 0)) ASSERT_EQ(value, -0.1);
 }
 
 TEST(Initialize, SeedsAndParametersDifferAndFloatIsDoubleRounded) {
-  const Initializer normal{InitializerKind::he_normal};
+  const Initializer normal = HeNormal{};
   const std::vector<double> values = drawn(normal, 1, 0);
   EXPECT_EQ(values, drawn(normal, 1, 0));
   EXPECT_NE(values, drawn(normal, 2, 0));
@@ -234,7 +235,7 @@ TEST(Initialize, SeedsAndParametersDifferAndFloatIsDoubleRounded) {
 
 TEST(Initialize, AnOddNumberOfElementsIsFilledExactly) {
   std::vector<float> values(8, 99.0f);
-  initialize({InitializerKind::normal, 1.0}, 1, 0, 7, 1, values.data());
+  initialize(Normal{1.0}, 1, 0, 7, 1, values.data());
   EXPECT_EQ(values[7], 99.0f);
   EXPECT_EQ(std::count(values.begin(), values.end(), 99.0f), 1);
 }

@@ -57,6 +57,9 @@ TEST(Schedules, Ramps) {
 TEST(Schedules, WarmupThenTheScheduleFromItsStart) {
   expect_values(Warmup{.schedule = 1.0, .steps = 4}, {0.25, 0.5, 0.75, 1.0, 1.0, 1.0});
   expect_values(Warmup{.schedule = Linear{.lr = 1.0, .end = 0.0, .steps = 2}, .steps = 2}, {0.5, 1.0, 1.0, 0.5, 0.0});
+  const LearningRate mixed = Warmup{.schedule = Step{.lr = 1.0, .every = 1, .per = Per::epoch}, .steps = 10};
+  EXPECT_EQ(mixed.at(4, 2), 0.5);
+  EXPECT_EQ(mixed.at(30, 2), 0.25);
 }
 
 // PyTorch's OneCycleLR(max_lr=1, total_steps=10) with its defaults.
@@ -154,7 +157,7 @@ TEST(Schedules, JsonRefusesWhatItCannotHold) {
   EXPECT_NE(message(R"({"type": "cosin", "lr": 1, "steps": 1})").find("did you mean \"cosine\""), std::string::npos);
   EXPECT_NE(message(R"({"type": "custom"})").find("unknown schedule \"custom\""), std::string::npos);
   EXPECT_NE(message(R"({"type": "cosine", "lr": 1})").find("the key \"steps\" is missing"), std::string::npos);
-  EXPECT_NE(message(R"({"type": "inverse_sqrt", "lr": 1, "per": "week"})").find("expected \"step\" or \"epoch\""),
+  EXPECT_NE(message(R"({"type": "inverse_sqrt", "lr": 1, "per": "week"})").find("expected one of step, epoch"),
             std::string::npos);
 }
 
@@ -219,18 +222,23 @@ TEST(Schedules, AFunctionOfTheEpochIsAskedOnceAnEpoch) {
 TEST(Schedules, AFunctionOfTheEpochInAWarmup) {
   const auto epochs = [](const Custom& custom) { return Warmup{.schedule = custom, .steps = 2, .per = Per::epoch}; };
   EXPECT_EQ(asked_by_fits(epochs, 2), (std::vector<Index>{0, 0, 0, 1}));
+  const auto steps = [](const Custom& custom) { return Warmup{.schedule = custom, .steps = 4}; };
+  EXPECT_EQ(asked_by_fits(steps, 2), (std::vector<Index>{0, 0, 1, 2, 3}));  // the warmup ends within epoch 1
 }
 
 TEST(Schedules, FillGivesTheRatesOfAtOneByOne) {
   const auto custom = [](Per per) { return Custom{[](Index t) { return 1.0 / static_cast<double>(t + 1); }, per}; };
-  for (const Per per : {Per::step, Per::epoch}) {
-    for (const LearningRate& rate :
-         {LearningRate(custom(per)), LearningRate(Cosine{1.0, 9, 0.1, per}), LearningRate(Warmup{custom(per), 5, per}),
-          LearningRate(Sequential{{0.1, custom(per), Warmup{custom(per), 2, per}}, {4, 7}, per})}) {
-      for (const Index epoch : {0, 3, 7}) {
-        std::vector<double> rates(11);
-        rate.fill(2, epoch, rates);
-        for (Index i = 0; i < 11; ++i) EXPECT_EQ(rates[static_cast<std::size_t>(i)], rate.at(2 + i, epoch));
+  for (const Per outer : {Per::step, Per::epoch}) {
+    for (const Per inner : {Per::step, Per::epoch}) {
+      for (const LearningRate& rate :
+           {LearningRate(custom(inner)), LearningRate(Cosine{1.0, 9, 0.1, inner}),
+            LearningRate(Warmup{custom(inner), 5, outer}),
+            LearningRate(Sequential{{0.1, custom(inner), Warmup{custom(inner), 2, inner}}, {4, 7}, outer})}) {
+        for (const Index epoch : {0, 3, 7}) {
+          std::vector<double> rates(11);
+          rate.fill(2, epoch, rates);
+          for (Index i = 0; i < 11; ++i) EXPECT_EQ(rates[static_cast<std::size_t>(i)], rate.at(2 + i, epoch));
+        }
       }
     }
   }

@@ -32,7 +32,7 @@ TEST(Suggestions, NamesOfOtherLibraries) {
   EXPECT_EQ(hint_of([] { loss_from_name("cross_entropy"); }), "did you mean \"softmax_cross_entropy\"?");
   EXPECT_EQ(hint_of([] { loss_from_name("MSELoss"); }), "did you mean \"mse\"?");
   EXPECT_EQ(hint_of([] { optimizer_from_name("RMSprop"); }), "did you mean \"rmsprop\"?");
-  EXPECT_EQ(hint_of([] { initializer_kind_from_name("kaiming_normal_"); }), "did you mean \"he_normal\"?");
+  EXPECT_EQ(hint_of([] { initializer_from_name("kaiming_normal_"); }), "did you mean \"he_normal\"?");
   EXPECT_EQ(hint_of([] { layer_from_name("fully_connected"); }), "did you mean \"dense\"?");
   EXPECT_EQ(hint_of([] { schedules::schedule_from_name("CosineAnnealingLR"); }), "did you mean \"cosine\"?");
   EXPECT_EQ(hint_of([] { schedules::schedule_from_name("SGDR"); }), "did you mean \"cosine_restarts\"?");

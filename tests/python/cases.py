@@ -91,7 +91,7 @@ class Loss(Case):
     targets: dict[str, Draw] = field(default_factory=lambda: {"values": draw_values})
     output: str = "identity"  # what training makes the outputs mean
     multiple: int = 1  # outputs come in multiples of this
-    rate: float = 0.01  # with which plain gradient descent stays finite: less for those that grow like exp
+    clip_norm: float | None = None  # with which gradient descent stays finite, of those that grow like exp
 
     def outputs(self, about: int) -> int:
         """A number of outputs that it takes."""
@@ -126,17 +126,17 @@ LOSSES = {
     "mae": Loss(twin="l1_loss"),
     "huber": Loss({"delta": 1.0}, others=({"delta": 0.7},), twin="huber_loss"),
     "quantile": Loss({"q": 0.5}, others=({"q": 0.9},)),
-    "poisson": Loss({"log_input": True}, targets={"counts": draw_counts}, rate=1e-7, twin="poisson_nll_loss"),
+    "poisson": Loss({"log_input": True}, targets={"counts": draw_counts}, clip_norm=1.0, twin="poisson_nll_loss"),
     "log_cosh": Loss(),
     "focal": Loss(
         {"gamma": 2.0},
-        others=({"gamma": 1.0},),  # below 1 the slope is infinite where a label is certain
+        others=({"gamma": 3.5}, {"gamma": 1.0}),  # below 1 the slope is infinite where a label is certain
         targets={"labels": draw_labels, "probabilities": draw_probabilities},
         output="sigmoid",
         twin=focal,
     ),
     "hinge": Loss(targets={"labels": draw_labels}, output="sigmoid"),
-    "gaussian_nll": Loss(multiple=2, targets={"values": draw_means}, rate=1e-7, twin=gaussian_nll),
+    "gaussian_nll": Loss(multiple=2, targets={"values": draw_means}, clip_norm=1.0, twin=gaussian_nll),
 }
 
 
@@ -293,7 +293,7 @@ SCHEDULES = {
     "linear": Case({"lr": REQUIRED, "end": REQUIRED, "steps": REQUIRED}, ({"lr": 0.4, "end": 0.1, "steps": 25},)),
     "polynomial": Case(
         {"lr": REQUIRED, "end": REQUIRED, "steps": REQUIRED, "power": 1.0},
-        ({"lr": 0.4, "end": 0.1, "steps": 25, "power": 2.0},),
+        ({"lr": 0.4, "end": 0.1, "steps": 25, "power": 2.0}, {"lr": 0.4, "end": 0.0, "steps": 25, "power": 0.5}),
     ),
     "cosine": Case(
         {"lr": REQUIRED, "steps": REQUIRED, "end": 0.0},

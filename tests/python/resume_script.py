@@ -31,7 +31,7 @@ class Recorder(Callback):
 
     def on_steps_end(self, trainer: stoop.Trainer, logs: dict[str, float]) -> None:
         self.losses.append(logs["loss"])
-        self.newest = trainer.model.parameters()["0.bias"].copy()
+        self.newest = trainer.model.parameters()["4.bias"].copy()
 
     def state_dict(self) -> dict[str, Any]:
         return {"losses": self.losses, "newest": self.newest}

@@ -208,6 +208,21 @@ def test_one_action_of_each_sample_learns() -> None:
     assert np.all(gradient["1.bias"][2:] == 0)
 
 
+def test_rows_of_a_replay_buffer_with_a_mask() -> None:
+    X, y, _ = make_batch("mse of values")
+    rows = np.array([3, 11, 3, 20])
+    mask = np.eye(OUTPUTS)[[0, 2, 5, 1]]
+    y[3, 3] = np.nan
+    results = []
+    for rows_given in (True, False):
+        trainer = make_trainer("mse of values")
+        data: Any = (X, y, mask, rows) if rows_given else (X[rows], y[rows], mask)
+        results.append((trainer.step(*data), bits(trainer.model)))
+    assert results[0] == results[1]
+    with refused(ValueError, "y has NaN"):
+        make_trainer("mse of values").step(X, y, np.ones_like(mask), rows)
+
+
 @pytest.mark.parametrize("factor", [2.0**-149, 2.0**-40, 2.0**124])
 def test_weights_of_any_size(factor: float) -> None:
     X, y, _ = make_batch("huber delta=0.7 of values")

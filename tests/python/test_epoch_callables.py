@@ -40,7 +40,16 @@ def test_of_the_full_batch() -> None:
     assert calls == [0, 1, 2]
 
 
-def test_in_a_warmup() -> None:
+@pytest.mark.parametrize(("per", "expected"), [("epoch", [0, 0, 0, 1, 2]), ("step", [0, 0, 0, 2, 3, 4])])
+def test_in_a_warmup(per: str, expected: list[int]) -> None:
+    calls, function = counting()
+    rate = Warmup(Custom(function, per="epoch"), steps=2 if per == "epoch" else 25, per=per)
+    make_trainer(rate).fit(X, Y, epochs=5, batch_size=10, verbose=0)
+    # By steps, epochs 0 and 1 lie in the warmup, which needs the first rate; epoch 2 needs that and its own.
+    assert calls == expected
+
+
+def test_a_bare_function_counts_what_the_warmup_counts() -> None:
     calls, function = counting()
     make_trainer(Warmup(function, steps=2, per="epoch")).fit(X, Y, epochs=5, batch_size=10, verbose=0)
     assert calls == [0, 0, 0, 1, 2]

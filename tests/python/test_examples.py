@@ -18,9 +18,12 @@ import pytest
 
 from helpers import REPOSITORY
 
-PAGES = ("README.md", "docs/index.md", "docs/quickstart.md", "docs/callbacks.md", "docs/checkpoints.md", "docs/api/second-order.md")
+PAGES = ("README.md", "docs/index.md", "docs/quickstart.md", "docs/callbacks.md", "docs/checkpoints.md")
+PAGES += ("docs/custom-loops.md", "docs/metrics.md", "docs/profiling.md", "docs/api/second-order.md")
 BLOCK = re.compile(r"^```(python|text)\n(.*?)^```\n(\s*)", re.DOTALL | re.MULTILINE)
 SPEED = re.compile(r"^( *\d+/\d+ .*?) +[\d,]+$", re.MULTILINE)  # samples/s
+
+PAGES += ("docs/loggers.md",)
 
 
 def examples(page: str) -> Iterator[tuple[str, str | None]]:

@@ -97,9 +97,8 @@ def test_at_the_start_and_after_training(place: str, activation: str, loss: str)
 
         def holds(seed: int, name: str = name, l1: float | None = l1, l2: float = l2) -> bool:
             model = make_model(place, activation, l1, seed=seed, outputs=outputs)
-            trainer = stoop.Trainer(
-                model, loss=LOSSES[loss].loss, optimizer=stoop.optimizers.SGD(LOSSES[loss].case.rate), l2=l2
-            )
+            clip_norm = LOSSES[loss].case.clip_norm
+            trainer = stoop.Trainer(model, LOSSES[loss].loss, stoop.optimizers.SGD(0.01), l2=l2, clip_norm=clip_norm)
             if not is_right(trainer, X, y, f"{name}, at the start"):
                 return False
             trainer.fit(X, y, epochs=50, batch_size=SAMPLES, verbose=0)

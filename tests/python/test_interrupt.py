@@ -116,6 +116,28 @@ model = new_model(layers=[stoop.BatchNorm()])
 trainer = stoop.Trainer(model)
 interrupted(lambda n: trainer.loss_and_grad(X[:n], y[:n]), len(X), model, trainer)
 """,
+    "forward": """
+X = new_data(16_000)[0]
+model = new_model(layers=[stoop.BatchNorm()])
+trainer = stoop.Trainer(model)
+interrupted(lambda n: trainer.forward(X[:n]), len(X), model, trainer,
+            like=lambda n: trainer.forward(X[:n], training=False))
+""",
+    "backward": """
+X = new_data(16_000)[0]
+model = new_model()
+trainer = stoop.Trainer(model)
+def call(n):
+    trainer.forward(X[:n], training=False)
+    trainer.backward(np.ones((n, 4)))
+interrupted(call, len(X), model, trainer)
+""",
+    "jacobian": """
+X = new_data(20_000)[0]
+model = new_model()
+interrupted(lambda n: model.jacobian(X[:n]), len(X), model)
+model.jacobian(X[:3])
+""",
     "hessian_vector_product": """
 X, y = new_data(15_000)
 model = new_model()

@@ -118,6 +118,15 @@ def test_batch_norm(place: str, batch: int) -> None:
     assert relative_error(model.predict(X), outputs) < 1e-9
 
 
+SCHEDULES = {name: each for name, each in crossed.calls("schedule").items() if torch_reference.has_scheduler(each)}
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_schedules(name: str) -> None:
+    expected = torch_reference.torch_rates(SCHEDULES[name], 60)
+    np.testing.assert_allclose(SCHEDULES[name].values(60), expected, rtol=1e-10, atol=1e-14)
+
+
 def test_tensors_are_accepted() -> None:
     model = stoop.Model([stoop.Dense(3)], input_dim=4)
     X = torch.linspace(-1, 1, 20).reshape(5, 4)

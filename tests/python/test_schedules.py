@@ -75,16 +75,12 @@ def test_schedules_of_epochs_one_after_another() -> None:
     np.testing.assert_allclose(history["learning_rate"], [0.1, 0.1, 0.2, 0.1, 0.15, 0.3, 0.3, 0.15])
 
 
-def test_schedules_within_one_another_count_the_same() -> None:
-    """What begins after some updates cannot count epochs from there; a number is the same at any t."""
-    by_epoch = schedules.Cosine(0.1, 10, per="epoch")
-    with refused(ValueError, r"\[Warmup\] it counts updates and the schedule cosine in it epochs", "the same per"):
-        schedules.Warmup(by_epoch, 500)
-    with refused(ValueError, r"\[Sequential\] it counts epochs and the schedule custom in it updates"):
-        schedules.Sequential([by_epoch, schedules.Custom(lambda t: 0.1)], [3], per="epoch")
-    with refused(ValueError, r"\[Sequential\] it counts updates and the schedule warmup in it epochs"):
-        schedules.Sequential([0.1, schedules.Warmup(0.1, 2, per="epoch")], [3])
-    assert schedules.Warmup(schedules.Constant(0.2, per="epoch"), 2).values(3).tolist() == [0.1, 0.2, 0.2]
+def test_a_schedule_that_counts_something_else_goes_on_from_the_start_of_training() -> None:
+    X, y = make_data("mse", 12, 3, 2)
+    schedule = schedules.Sequential([0.1, schedules.Step(0.3, every=1)], [4], per="epoch")
+    trainer = stoop.Trainer(stoop.Model([stoop.Dense(2)], input_dim=3), "mse", stoop.optimizers.SGD(schedule))
+    history = trainer.fit(X, y, epochs=5, batch_size=12, verbose=0)
+    np.testing.assert_allclose(history["learning_rate"], [0.1, 0.1, 0.1, 0.1, 0.3 * 0.5**4])
 
 
 def test_per_epoch() -> None:

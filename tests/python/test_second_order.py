@@ -54,7 +54,8 @@ def test_against_differences_of_gradients(place: str, activation: str, loss: str
     X, y, outputs = make_data(LOSSES[loss], rng)
     weights = rng.uniform(0.2, 2.0, SAMPLES)
     model = make_model(place, activation, None, seed=1, outputs=outputs)
-    trainer = stoop.Trainer(model, loss=function, optimizer=stoop.optimizers.SGD(LOSSES[loss].case.rate), l2=0.1)
+    clip_norm = LOSSES[loss].case.clip_norm
+    trainer = stoop.Trainer(model, loss=function, optimizer=stoop.optimizers.SGD(0.01), l2=0.1, clip_norm=clip_norm)
     trainer.fit(X, y, epochs=2, batch_size=SAMPLES, verbose=0)
     v = draw(rng, model)
     for mode in ({"training": True}, {"training": False}, {"training": True, "dropout": True}):
@@ -64,6 +65,18 @@ def test_against_differences_of_gradients(place: str, activation: str, loss: str
         product = flat(trainer.hessian_vector_product(X, y, v, sample_weight=weights, **mode))
         assert np.linalg.norm(expected) > 1e-3
         assert relative_error(product, expected) < LIMIT, mode
+
+
+def test_poisson_of_rates() -> None:
+    """Its outputs must be above 0, so that it is not one of the pairs."""
+    rng = np.random.default_rng(15)
+    X, y = rng.standard_normal((SAMPLES, FEATURES)), rng.poisson(2.0, (SAMPLES, OUTPUTS)).astype(float)
+    model = stoop.Model([stoop.Dense(5, "tanh"), stoop.Dense(OUTPUTS, "softplus")], input_dim=FEATURES, dtype="float64")
+    trainer = stoop.Trainer(model, stoop.losses.Poisson(log_input=False), stoop.optimizers.SGD(0.1))
+    trainer.fit(X, y, epochs=20, batch_size=SAMPLES, verbose=0)
+    v = draw(rng, model)
+    product = flat(trainer.hessian_vector_product(X, y, v))
+    assert relative_error(product, difference_of_gradients(trainer, X, y, v, eps=1e-6)) < LIMIT
 
 
 def deep_model(dtype: str = "float64") -> Any:

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
+from torch.optim import lr_scheduler as schedulers
 
 import cases
 import reference
@@ -241,43 +242,79 @@ OPTIMIZERS: dict[str, Callable[[Any, list[dict[str, Any]]], Update]] = {"sgd": _
 
 def rate_at(schedule: Any, t: int) -> float:
     """PyTorch's own where its convention is ours, else that of `reference`."""
-    make = SCHEDULERS.get(getattr(schedule, "type_name", ""))
-    if make is None:
-        return reference.rate_at(schedule, t)
-    scheduler = make(schedule)
-    last = schedule.steps - 1 if schedule.type_name == "one_cycle" else t  # it ends with its last step
-    for _ in range(min(t, last)):
-        scheduler.optimizer.step()
-        scheduler.step()
-    return scheduler.get_last_lr()[0]
+    return torch_rates(schedule, t + 1)[t] if has_scheduler(schedule) else reference.rate_at(schedule, t)
+
+
+def has_scheduler(schedule: Any) -> bool:
+    """Whether torch.optim.lr_scheduler has it; some only with certain arguments."""
+    name = getattr(schedule, "type_name", "")
+    return name in SCHEDULERS and not (name == "polynomial" and schedule.end)
+
+
+def torch_rates(schedule: Any, count: int) -> list[float]:
+    """The first rates by a class of torch.optim.lr_scheduler."""
+    scheduler, rates = SCHEDULERS[schedule.type_name](schedule), []
+    ends = {"one_cycle": -1, "cosine": 0}.get(schedule.type_name)  # after which theirs stop or rise again
+    last = count if ends is None else schedule.steps + ends
+    for t in range(count):
+        rates.append(scheduler.get_last_lr()[0])
+        if t < last:
+            scheduler.optimizer.step()
+            scheduler.step()
+    return rates
 
 
 def _optimizer(lr: float = 1.0) -> torch.optim.Optimizer:
     return torch.optim.SGD([torch.zeros(1)], lr=lr)
 
 
+def _linear(s: Any) -> Any:
+    return schedulers.LinearLR(_optimizer(s.lr), 1.0, s.end / s.lr, s.steps)
+
+
 def _one_cycle(s: Any) -> Any:
     factors = {"pct_start": s.pct_start, "div_factor": s.div_factor, "final_div_factor": s.final_div_factor}
-    return torch.optim.lr_scheduler.OneCycleLR(
-        _optimizer(), s.max_lr, total_steps=s.steps, cycle_momentum=False, **factors
-    )
-
-
-def _cosine_restarts(s: Any) -> Any:
-    return torch.optim.lr_scheduler.CosineAnnealingWarmRestarts(_optimizer(s.lr), s.T_0, s.T_mult, eta_min=s.end)
+    return schedulers.OneCycleLR(_optimizer(), s.max_lr, total_steps=s.steps, cycle_momentum=False, **factors)
 
 
 def _cyclic(s: Any) -> Any:
     sizes = {"step_size_up": s.step_size_up, "step_size_down": s.step_size_down}
-    return torch.optim.lr_scheduler.CyclicLR(
+    return schedulers.CyclicLR(
         _optimizer(), s.base_lr, s.max_lr, **sizes, mode=s.mode, gamma=s.gamma, cycle_momentum=False
     )
 
 
+def _own(optimizer: torch.optim.Optimizer, schedule: Any) -> Any:
+    """A schedule of ours as one of theirs, on a base rate of 1."""
+    return schedulers.LambdaLR(optimizer, lambda t: reference.rate_at(schedule, t))
+
+
+def _sequential(s: Any) -> Any:
+    optimizer = _optimizer()
+    return schedulers.SequentialLR(optimizer, [_own(optimizer, each) for each in s.schedules], list(s.milestones))
+
+
+def _warmup(s: Any) -> Any:
+    first = reference.rate_at(s.schedule, 0)
+    optimizer = _optimizer(first)
+    rise = schedulers.LinearLR(optimizer, 1.0 / s.steps, 1.0, s.steps - 1)
+    after = schedulers.LambdaLR(optimizer, lambda t: reference.rate_at(s.schedule, t) / first)
+    return schedulers.SequentialLR(optimizer, [rise, after], [s.steps])
+
+
 SCHEDULERS: dict[str, Callable[[Any], Any]] = {
+    "constant": lambda s: schedulers.ConstantLR(_optimizer(s.lr), 1.0),
+    "step": lambda s: schedulers.StepLR(_optimizer(s.lr), s.every, s.factor),
+    "exponential": lambda s: schedulers.ExponentialLR(_optimizer(s.lr), s.decay ** (1.0 / s.every)),
+    "linear": _linear,
+    "polynomial": lambda s: schedulers.PolynomialLR(_optimizer(s.lr), s.steps, s.power),
+    "cosine": lambda s: schedulers.CosineAnnealingLR(_optimizer(s.lr), s.steps, s.end),
     "one_cycle": _one_cycle,
-    "cosine_restarts": _cosine_restarts,
+    "sequential": _sequential,
+    "cosine_restarts": lambda s: schedulers.CosineAnnealingWarmRestarts(_optimizer(s.lr), s.T_0, s.T_mult, s.end),
     "cyclic": _cyclic,
+    "custom": lambda s: _own(_optimizer(), s),
+    "warmup": _warmup,
 }
 
 

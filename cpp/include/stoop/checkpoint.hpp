@@ -31,6 +31,7 @@ struct EpochPlace {
 // The newest fit, as far as a fit that resumes must agree with it.
 struct FitRecord {
   Index first_epoch = 0;  // epochs completed before it
+  Index epochs = 0;       // of its own that are completed
   Index samples = 0;      // 0: there was no fit
   Index batch_size = 0;
   bool shuffle = true;
@@ -71,6 +72,7 @@ struct CheckpointExtras {
 
 template <class T>
 struct Checkpoint {
+  std::filesystem::path path;  // of its file, for messages
   ModelConfig model;
   TrainerConfig trainer;
   bool has_custom_rate = false;  // the learning rate is a function, which no file can hold: `trainer` has 0 for it

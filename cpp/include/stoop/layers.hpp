@@ -89,27 +89,64 @@ consteval ActivationKind kind_of() {
 inline constexpr int kActivationCount = static_cast<int>(std::variant_size_v<Activation>);
 
 // ---- initialisers: the variance each promises is given with fan_in = rows and fan_out = columns of the weight ----
-enum class InitializerKind {
-  zeros,
-  ones,
-  constant,        // every element is `value`
-  normal,          // N(0, value^2)
-  uniform,         // U(-value, value)
-  glorot_uniform,  // variance 2 / (fan_in + fan_out)   Glorot & Bengio 2010, eq. 16
-  glorot_normal,
-  he_uniform,  // variance 2 / fan_in                He et al. 2015, eq. 10
-  he_normal,
-  lecun_uniform,  // variance 1 / fan_in                LeCun et al. 1998, section 4.6
-  lecun_normal,
-  orthogonal,  // rows or columns, whichever are fewer, are orthogonal and `value` long; variance value^2 / max(fan_in,
-               // fan_out)   Saxe, McClelland & Ganguli 2014
+namespace initializers {
+
+struct Zeros {
+  bool operator==(const Zeros&) const = default;
+};
+struct Ones {
+  bool operator==(const Ones&) const = default;
+};
+struct Constant {
+  double value = 1.0;  // of every element
+  bool operator==(const Constant&) const = default;
+};
+struct Normal {
+  double value = 1.0;  // N(0, value^2)
+  bool operator==(const Normal&) const = default;
+};
+struct Uniform {
+  double value = 1.0;  // U(-value, value)
+  bool operator==(const Uniform&) const = default;
 };
 
-struct Initializer {
-  InitializerKind kind = InitializerKind::zeros;
-  double value = 1.0;  // of constant, normal (its standard deviation), uniform (its limit) and orthogonal (its gain)
-  bool operator==(const Initializer&) const = default;
+// Variance 2 / (fan_in + fan_out) (Glorot & Bengio 2010, eq. 16).
+struct GlorotUniform {
+  bool operator==(const GlorotUniform&) const = default;
 };
+struct GlorotNormal {
+  bool operator==(const GlorotNormal&) const = default;
+};
+
+// Variance 2 / fan_in (He et al. 2015, eq. 10).
+struct HeUniform {
+  bool operator==(const HeUniform&) const = default;
+};
+struct HeNormal {
+  bool operator==(const HeNormal&) const = default;
+};
+
+// Variance 1 / fan_in (LeCun et al. 1998, section 4.6).
+struct LecunUniform {
+  bool operator==(const LecunUniform&) const = default;
+};
+struct LecunNormal {
+  bool operator==(const LecunNormal&) const = default;
+};
+
+// Rows or columns, whichever are fewer, are orthogonal and `value` long; variance value^2 / max(fan_in, fan_out) (Saxe,
+// McClelland & Ganguli 2014).
+struct Orthogonal {
+  double value = 1.0;
+  bool operator==(const Orthogonal&) const = default;
+};
+
+}  // namespace initializers
+
+using Initializer = std::variant<initializers::Zeros, initializers::Ones, initializers::Constant, initializers::Normal,
+                                 initializers::Uniform, initializers::GlorotUniform, initializers::GlorotNormal,
+                                 initializers::HeUniform, initializers::HeNormal, initializers::LecunUniform,
+                                 initializers::LecunNormal, initializers::Orthogonal>;
 
 // ---- layers ----
 // output = activation(input @ weight + bias), weight (in_features, units), bias (units).
@@ -117,7 +154,7 @@ struct Dense {
   Index units = 0;
   Activation activation = Identity{};
   std::optional<bool> use_bias{};            // unset: true, but false directly before a BatchNorm
-  std::optional<Initializer> kernel_init{};  // unset: he_normal before a ReLU-like activation, else glorot_uniform
+  std::optional<Initializer> kernel_init{};  // unset: HeNormal before a ReLU-like activation, else GlorotUniform
   Initializer bias_init{};
   bool trainable = true;             // false: the parameters stay as they are
   std::optional<double> l1{}, l2{};  // of this weight; unset: those of the trainer
@@ -169,7 +206,7 @@ inline constexpr Index kMostLayers = 100'000;   // those within a Residual count
 
 // ---- names, one table each ----
 STOOP_API std::string_view name_of(ActivationKind kind);
-STOOP_API std::string_view name_of(InitializerKind kind);
+STOOP_API std::string_view name_of(const Initializer& initializer);
 STOOP_API std::string_view name_of(const Layer& layer);
 STOOP_API ActivationKind kind_of(const Activation& activation);
 STOOP_API bool is_relu_like(ActivationKind kind);            // He initialisation suits it
@@ -177,7 +214,7 @@ STOOP_API bool derivative_from_output(ActivationKind kind);  // else its kernel 
 
 // Throws ValueError with the nearest valid name; `where` is what the message opens with.
 STOOP_API Activation activation_from_name(std::string_view name, std::string_view where = "activation");
-STOOP_API InitializerKind initializer_kind_from_name(std::string_view name, std::string_view where = "initializer");
+STOOP_API Initializer initializer_from_name(std::string_view name, std::string_view where = "initializer");
 
 STOOP_API Layer layer_from_name(std::string_view name, std::string_view where = "layer");
 

@@ -99,6 +99,18 @@ class STOOP_API Model {
   // call it at the same time. If it throws Interrupted, `out` holds some of the outputs.
   void predict(const InputView& x, MatrixView<T> out, const KeepGoing& keep_going = {}) const;
 
+  // Writes the gradient of sum(grad_output * outputs) with respect to x, in inference mode: grad_output (n, output_dim) ->
+  // out (n, input_dim). Several threads may call it at the same time. Throws ValueError for what is not finite.
+  void input_gradient(const InputView& x, MatrixView<const T> grad_output, MatrixView<T> out,
+                      const KeepGoing& keep_going = {}) const;
+  // Writes the derivative of each output with respect to each input, in inference mode, to `out`
+  // (n, output_dim * input_dim): of one sample output after output, each with all inputs.
+  void jacobian(const InputView& x, MatrixView<T> out, const KeepGoing& keep_going = {}) const;
+
+  // Moves all parameters and buffers towards those of `source`: (1-tau)*own + tau*source. Throws ValueError for a model
+  // with other layers, or a tau outside [0, 1].
+  void soft_update(const Model& source, double tau);
+
   // Writes safetensors with the architecture as JSON in the metadata. A failed or interrupted save leaves the old file as
   // it was. A read-only file is refused (FileError); others keep their mode and, where the process may set it, their owner.
   void save(const std::filesystem::path& path, const KeepGoing& keep_going = {}) const;

@@ -127,7 +127,7 @@ struct Cosine {
 };
 
 // A straight line from first/steps at t = 0 to first = schedule(0) at t = steps - 1, then the schedule from its start:
-// schedule(t - steps). Both count the same.
+// schedule(t - steps). One that counts something else counts from the start of the training.
 struct Warmup {
   LearningRate schedule = 0.01;
   Index steps = 1;
@@ -163,7 +163,7 @@ struct FlatCosine {
 };
 
 // schedules[0] until milestones[0], then schedules[1] from its start, schedule(t - milestones[0]), and so on; one
-// schedule more than milestones. All count the same.
+// schedule more than milestones. One that counts something else counts from the start of the training.
 struct Sequential {
   std::vector<LearningRate> schedules;
   std::vector<Index> milestones;

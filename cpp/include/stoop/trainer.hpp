@@ -1,11 +1,16 @@
 // Trainer<T>: runs whole epochs of mini-batch training inside the core. One trainer drives one model.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
+#include <functional>
+#include <initializer_list>
 #include <memory>
 #include <optional>
 #include <span>
 #include <string_view>
+#include <variant>
+#include <vector>
 
 #include <stoop/checkpoint.hpp>
 #include <stoop/error.hpp>
@@ -20,6 +25,12 @@ namespace stoop {
 struct GradientMode {
   bool training = true;  // true: BatchNorm uses the statistics of the batch; false: the running statistics
   bool dropout = false;  // true: Dropout drops, with the mask of the next update
+};
+
+// The rows of larger arrays that make a batch.
+struct BatchRows {
+  std::span<const Index> indices;  // of rows of x, and of y; any may come more than once
+  bool y_is_gathered = false;      // y is that of the batch, with a row for each index
 };
 
 template <class T>
@@ -42,6 +53,10 @@ class STOOP_API Trainer {
   // update was made.
   double step(const InputView& x, const Targets<T>& y, const KeepGoing& keep_going = {});
 
+  // Makes the update that `step` makes on these rows of x and y, which may be as large as a replay buffer: nothing but the
+  // rows is read. Weights are those of the batch, one for each index. Throws ValueError for an index that is no row.
+  double step_rows(const InputView& x, const Targets<T>& y, const BatchRows& rows, const KeepGoing& keep_going = {});
+
   // ---- an update in pieces, for loops of one's own ----
   // `forward`, the gradient of the loss by hand, `backward` and `apply` come to the bits of `step` where that gradient has
   // its bits. LBFGS and NewtonCG, which need more than one gradient for an update, are refused with ValueError.
@@ -61,6 +76,11 @@ class STOOP_API Trainer {
   // The sum of the gradients since the last update, laid out as Model::parameter_block(), without penalties. May be written
   // to; stays valid as long as the trainer.
   std::span<T> gradient_block();
+
+  // The L2 norm of that sum; infinite or NaN if it is not finite.
+  double gradient_norm() const;
+  // Multiplies that sum by a factor.
+  void scale_gradient(double factor);
 
   // Adds the penalties, limits the gradient and makes one update by it, whatever `accumulate` is; then the gradient is zero
   // again. Returns its norm before clip_norm. If it is not finite, or the update would be too long, throws
@@ -129,6 +149,15 @@ class STOOP_API Trainer {
   struct STOOP_PRIVATE Impl;
   std::unique_ptr<Impl> impl_;
 };
+
+// Scales the gradients of all trainers, between `backward` and `apply`, down to an L2 norm of `max_norm` of all of them
+// together, and returns that norm as it was. They are without penalties; `apply` adds these. Throws NonFiniteLossError for a
+// gradient that is not finite and ValueError for a max_norm that is not positive, and changes nothing then.
+using AnyTrainer = std::variant<Trainer<float>*, Trainer<double>*>;
+STOOP_API double clip_grad_norm(std::span<const AnyTrainer> trainers, double max_norm);
+inline double clip_grad_norm(std::initializer_list<AnyTrainer> trainers, double max_norm) {
+  return clip_grad_norm(std::span(trainers.begin(), trainers.size()), max_norm);
+}
 
 extern template class Trainer<float>;
 extern template class Trainer<double>;

@@ -1,4 +1,4 @@
-// Layer normalisation, and small elementwise kernels around normalisations.
+// Layer normalisation with its tangents, and small elementwise kernels around normalisations.
 // y = gamma * xhat + beta with xhat = (x - mean) / sqrt(variance + eps).
 
 // Returns the sum of value(j) over a row.
@@ -207,6 +207,110 @@ void layer_norm_gamma(const LayerNormArgs<T>& args) noexcept {
   layer_norm_gamma_of<T, false>(args);
 }
 
+// ---- tangents ----
+
+// One row of a layer normalisation and the tangents of its statistics. The tangents of x and dx are scaled like the row.
+template <class T>
+struct RowTangents {
+  RowStatistics<T> of;
+  T t_mean, t_r;
+};
+
+template <class T>
+inline RowTangents<T> row_tangents(const NormTangentArgs<T>& args, Index i) {
+  const Index at = i * args.ld_statistics;
+  return {row_statistics(args.mean + at), args.mean_tangent[at], args.mean_tangent[at + 1]};
+}
+
+template <class T>
+inline Normalised<T> normalised(const NormTangentArgs<T>& args, const RowTangents<T>& s, Index i, Index j, int lanes) {
+  const Vec<T> c = (load_lanes(args.x + i * args.ld_x + j, lanes) * s.of.scale - s.of.mean) - s.of.rest;
+  const Vec<T> t_x = load_or_zero(args.tangent == nullptr ? nullptr : args.tangent + i * args.ld_tangent + j, lanes);
+  return {c * s.of.inverse, (t_x * s.of.scale - s.t_mean) * s.of.inverse + c * s.t_r};
+}
+
+// t_mean = mean(t_x), t_r = -r^3 * mean(c * t_c), also where r^3 alone would overflow.
+template <class T>
+inline void row_statistics_tangent(const NormTangentArgs<T>& args, Index i) {
+  const RowStatistics<T> s = row_statistics(args.mean + i * args.ld_statistics);
+  const T* x = args.x + i * args.ld_x;
+  const T inverse_cols = T(1) / static_cast<T>(args.cols), r = s.inverse;
+  T t_mean = T(0), product = T(0);
+  if (args.tangent != nullptr) {
+    const T* t_x = args.tangent + i * args.ld_tangent;
+    t_mean =
+        inverse_cols * row_sum<T>(args.cols, [&](Index j, int lanes) { return load_lanes(t_x + j, lanes) * s.scale; });
+    product = inverse_cols * row_sum<T>(args.cols, [&](Index j, int lanes) {
+                const Vec<T> c = (load_lanes(x + j, lanes) * s.scale - s.mean) - s.rest;
+                return c * (load_lanes(t_x + j, lanes) * s.scale - t_mean);
+              });
+  }
+  args.mean_tangent[i * args.ld_statistics] = t_mean;
+  const T cube = r * r * r;
+  args.mean_tangent[i * args.ld_statistics + 1] = is_finite_number(cube) ? -cube * product : -(product * r * r * r);
+}
+
+template <class T>
+void layer_norm_tangent(const NormTangentArgs<T>& args) noexcept {
+  for (Index i = 0; i < args.rows; ++i) {
+    row_statistics_tangent(args, i);
+    const RowTangents<T> s = row_tangents(args, i);
+    for_each_vector<T>(args.cols, [&](Index j, int lanes) {
+      const Normalised<T> xhat = normalised(args, s, i, j, lanes);
+      const Vec<T> t_gamma = load_or_zero(args.gamma_tangent == nullptr ? nullptr : args.gamma_tangent + j, lanes);
+      const Vec<T> t_beta = load_or_zero(args.beta_tangent == nullptr ? nullptr : args.beta_tangent + j, lanes);
+      store_lanes(args.output + i * args.ld_output + j,
+                  t_gamma * xhat.value + load_lanes(args.gamma + j, lanes) * xhat.tangent + t_beta, lanes);
+    });
+  }
+}
+
+// With g = dy * gamma and u = g - mean(g) - xhat * mean(g * xhat): dx = r * u, so t_dx = t_r * u + r * t_u.
+template <class T>
+void layer_norm_gradient_tangent(const NormTangentArgs<T>& args) noexcept {
+  const T inverse_cols = T(1) / static_cast<T>(args.cols);
+  for (Index i = 0; i < args.rows; ++i) {
+    const RowTangents<T> s = row_tangents(args, i);
+    const auto scaled = [&](Index j, int lanes) -> Normalised<T> {  // g and its tangent
+      const Vec<T> dy = load_lanes(args.grad + i * args.ld_grad + j, lanes);
+      const Vec<T> t_dy = load_lanes(args.grad_tangent + i * args.ld_grad_tangent + j, lanes);
+      const Vec<T> gamma = load_lanes(args.gamma + j, lanes);
+      const Vec<T> t_gamma = load_or_zero(args.gamma_tangent == nullptr ? nullptr : args.gamma_tangent + j, lanes);
+      return {dy * gamma, t_dy * gamma + dy * t_gamma};
+    };
+    const auto mean_of = [&](auto value) { return inverse_cols * row_sum<T>(args.cols, value); };
+    const auto xhat = [&](Index j, int lanes) { return normalised(args, s, i, j, lanes); };
+    const T mean = mean_of([&](Index j, int lanes) { return scaled(j, lanes).value; });
+    const T t_mean = mean_of([&](Index j, int lanes) { return scaled(j, lanes).tangent; });
+    const T slope = mean_of([&](Index j, int lanes) { return scaled(j, lanes).value * xhat(j, lanes).value; });
+    const T t_slope = mean_of([&](Index j, int lanes) {
+      const Normalised<T> g = scaled(j, lanes), h = xhat(j, lanes);
+      return g.tangent * h.value + g.value * h.tangent;
+    });
+    for_each_vector<T>(args.cols, [&](Index j, int lanes) {
+      const Normalised<T> g = scaled(j, lanes), h = xhat(j, lanes);
+      const Vec<T> u = g.value - mean - h.value * slope;
+      const Vec<T> t_u = g.tangent - t_mean - h.tangent * slope - h.value * t_slope;
+      const Vec<T> t_dx = s.t_r * u + s.of.inverse * t_u;
+      store_lanes(args.output + i * args.ld_output + j, t_dx * s.of.scale, lanes);
+    });
+  }
+}
+
+// The tangent of dgamma = sum over the rows of dy * xhat.
+template <class T>
+void layer_norm_gamma_tangent(const NormTangentArgs<T>& args) noexcept {
+  for_each_vector<T>(args.cols, [&](Index j, int lanes) {
+    Vec<T> sum{};
+    for (Index i = 0; i < args.rows; ++i) {
+      const Normalised<T> xhat = normalised(args, row_tangents(args, i), i, j, lanes);
+      sum += load_lanes(args.grad_tangent + i * args.ld_grad_tangent + j, lanes) * xhat.value +
+             load_lanes(args.grad + i * args.ld_grad + j, lanes) * xhat.tangent;
+    }
+    store_lanes(args.grad_gamma + j, sum, lanes);
+  });
+}
+
 // Updates running statistics, an exponentially weighted average.
 template <class T>
 void average(const AverageArgs<T>& args) noexcept {
@@ -227,4 +331,16 @@ void add(const AddArgs<T>& args) noexcept {
       store_lanes(y + j, args.copy ? v : v + load_lanes(y + j, lanes), lanes);
     });
   }
+}
+
+template <class T>
+constexpr void fill_normalization(OpTable<T>& table) {
+  table.layer_norm_forward = layer_norm_forward<T>;
+  table.layer_norm_backward = layer_norm_backward<T>;
+  table.layer_norm_gamma = layer_norm_gamma<T>;
+  table.layer_norm_tangent = layer_norm_tangent<T>;
+  table.layer_norm_gradient_tangent = layer_norm_gradient_tangent<T>;
+  table.layer_norm_gamma_tangent = layer_norm_gamma_tangent<T>;
+  table.average = average<T>;
+  table.add = add<T>;
 }

@@ -96,6 +96,11 @@ void check_samples(std::string_view where, const InputView& x, Index cols, Polle
 }
 
 template <class T>
+void check_finite_matrix(std::string_view where, const char* name, const MatrixView<const T>& matrix) {
+  check_finite<T>(where, name, matrix);
+}
+
+template <class T>
 void refuse_bad_row(std::string_view where, const InputView& x, Index row) {
   if (row != kNone) refuse_row<T>(where, "X", x, row);
 }
@@ -345,6 +350,8 @@ template void check_weights(std::string_view, const Targets<float>&, LossKind, I
 template void check_weights(std::string_view, const Targets<double>&, LossKind, Index, Index);
 template void check_samples<float>(std::string_view, const InputView&, Index, Poller*);
 template void check_samples<double>(std::string_view, const InputView&, Index, Poller*);
+template void check_finite_matrix(std::string_view, const char*, const MatrixView<const float>&);
+template void check_finite_matrix(std::string_view, const char*, const MatrixView<const double>&);
 template void refuse_bad_row<float>(std::string_view, const InputView&, Index);
 template void refuse_bad_row<double>(std::string_view, const InputView&, Index);
 template RelativeWeights<float> relative_weights(const Targets<float>&, bool);

@@ -26,6 +26,10 @@ void check_shape(std::string_view where, const InputView& x, Index cols);
 template <class T>
 void check_samples(std::string_view where, const InputView& x, Index cols, Poller* poller = nullptr);
 
+// Refuses the first row of a matrix of that name that holds a number which is not finite.
+template <class T>
+void check_finite_matrix(std::string_view where, const char* name, const MatrixView<const T>& matrix);
+
 // Throws the error for this row of a mapped x, unless the row is kNone.
 template <class T>
 void refuse_bad_row(std::string_view where, const InputView& x, Index row);

@@ -107,9 +107,13 @@ void check_layers(const ElementRange& range, const std::vector<Layer>& layers, c
 void check_numbers(const ElementRange& range, const ModelConfig& config, const Graph& graph) {
   check_layers(range, config.layers, "");
   for (const GraphParameter& parameter : graph.parameters) {
-    const Initializer& initializer = parameter.initializer;
-    range.refuse_unheld(
-        {name_of(initializer.kind), "the value for " + parameter.info.name, initializer.value, kInitializerHint});
+    const auto check = [&]<class Op>([[maybe_unused]] const Op& op) {
+      for_each_field<Op>([&](const auto& field) {
+        range.refuse(field.holds,
+                     {Spec<Op>::kName, "the value for " + parameter.info.name, op.*field.member, field.hint});
+      });
+    };
+    std::visit(check, parameter.initializer);
   }
 }
 

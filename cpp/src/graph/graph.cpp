@@ -17,13 +17,6 @@ namespace {
 
 constexpr Index kMostInputs = Index{1} << 31;
 
-void check_initializer(const Initializer& initializer, const std::string& path) {
-  const InitializerSpec& spec = spec_of(initializer.kind);
-  if (is_within(spec.bounds, initializer.value)) return;
-  throw_value_error(spec.name, "layer " + path + " has value=" + number_text(initializer.value),
-                    expected_text<double>("value", spec.bounds), kInitializerHint);
-}
-
 class GraphBuilder {
  public:
   GraphBuilder(const ModelConfig& config, Index alignment) : config_(config), alignment_(alignment) {}
@@ -130,8 +123,9 @@ class GraphBuilder {
 
   void add(const Dense& dense, const Layers& layers, std::size_t i, const std::string& path) {
     std::visit([&](const auto& activation) { check_fields(activation, "layer " + path + " has "); }, dense.activation);
-    check_initializer(dense.bias_init, path);
-    if (dense.kernel_init) check_initializer(*dense.kernel_init, path);
+    const auto check = [&](const auto& initializer) { check_fields(initializer, "layer " + path + " has "); };
+    std::visit(check, dense.bias_init);
+    if (dense.kernel_init) std::visit(check, *dense.kernel_init);
     const Initializer kernel = dense.kernel_init.value_or(default_kernel_init(dense, layers, i));
     const bool before_batch_norm = kind_of(dense.activation) == kind_of<Identity>() && i + 1 < layers.size() &&
                                    std::holds_alternative<BatchNorm>(layers[i + 1]);
@@ -160,7 +154,8 @@ class GraphBuilder {
         break;
       }
     }
-    return {is_relu_like(following) ? InitializerKind::he_normal : InitializerKind::glorot_uniform, 0.0};
+    if (is_relu_like(following)) return initializers::HeNormal{};
+    return initializers::GlorotUniform{};
   }
 
   void add_activation(const Activation& activation) {
@@ -171,24 +166,24 @@ class GraphBuilder {
   void add(const BatchNorm& layer, const Layers&, std::size_t, const std::string& path) {
     Node& node = add_normalization(NodeKind::batch_norm, path, layer.eps, layer.trainable);
     node.momentum = layer.momentum;
-    const Initializer zeros{InitializerKind::zeros, 0.0}, ones{InitializerKind::ones, 0.0};
     node.running_mean = append(graph_.buffers, graph_.buffer_elements,
-                               {path + ".running_mean", 0, 1, node.out_features, 1, false}, zeros);
+                               {path + ".running_mean", 0, 1, node.out_features, 1, false}, initializers::Zeros{});
     node.running_var = append(graph_.buffers, graph_.buffer_elements,
-                              {path + ".running_var", 0, 1, node.out_features, 1, false}, ones);
+                              {path + ".running_var", 0, 1, node.out_features, 1, false}, initializers::Ones{});
   }
 
-  void add(const LayerNorm& layer, const Layers&, std::size_t, const std::string& path) {
-    add_normalization(NodeKind::layer_norm, path, layer.eps, layer.trainable);
+  template <class Normalization>
+    requires requires { Spec<Normalization>::kNode; }
+  void add(const Normalization& layer, const Layers&, std::size_t, const std::string& path) {
+    add_normalization(Spec<Normalization>::kNode, path, layer.eps, layer.trainable);
   }
 
   Node& add_normalization(NodeKind kind, const std::string& path, double eps, bool trainable) {
     Node& node = add_node(kind, width(), last());
     node.eps = eps;
     node.trainable = trainable_ && trainable;
-    const Initializer zeros{InitializerKind::zeros, 0.0}, ones{InitializerKind::ones, 0.0};
-    node.weight = add_parameter(path + ".gamma", 1, node.out_features, 1, false, ones);
-    node.bias = add_parameter(path + ".beta", 1, node.out_features, 1, false, zeros);
+    node.weight = add_parameter(path + ".gamma", 1, node.out_features, 1, false, initializers::Ones{});
+    node.bias = add_parameter(path + ".beta", 1, node.out_features, 1, false, initializers::Zeros{});
     return node;
   }
 
@@ -208,7 +203,7 @@ class GraphBuilder {
     const Index in = graph_.nodes[static_cast<std::size_t>(skipped)].out_features, out = width();
     int other = skipped;
     if (in != out) {
-      add_dense(skipped, out, path + ".projection", {InitializerKind::glorot_uniform, 0.0}, nullptr, true);
+      add_dense(skipped, out, path + ".projection", initializers::GlorotUniform{}, nullptr, true);
       other = last();
     }
     trainable_ = outer;

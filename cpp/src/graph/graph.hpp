@@ -10,10 +10,9 @@
 #include <stoop/model.hpp>
 
 #include "../base/ranges.hpp"
+#include "../spec/layers.hpp"
 
 namespace stoop {
-
-enum class NodeKind { input, dense, activation, batch_norm, layer_norm, dropout, add };
 
 struct Node {
   NodeKind kind = NodeKind::input;

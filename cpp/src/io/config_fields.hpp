@@ -39,9 +39,6 @@ void visit_fields(Object& object, const Visit& visit) {
     for_each_field<T>([&](const auto& field) {
       visit(field.key, object.*field.member, field.presence == Key::required, is_written(object, field));
     });
-  } else if constexpr (std::is_same_v<T, Initializer>) {
-    const Key value = spec_of(object.kind).value;
-    if (value != Key::if_changed) visit("value", object.value, value == Key::required);
   } else if constexpr (std::is_same_v<T, ModelConfig>) {
     visit("input_dim", object.input_dim, kRequired);
     visit("seed", object.seed, kOptional);
@@ -89,6 +86,7 @@ void visit_fields(Object& object, const Visit& visit) {
     visit("largest_norm", object.largest_norm, kRequired);
   } else if constexpr (std::is_same_v<T, FitRecord>) {
     visit("first_epoch", object.first_epoch, kRequired);
+    visit("epochs", object.epochs, kRequired);
     visit("samples", object.samples, kRequired);
     visit("batch_size", object.batch_size, kRequired);
     visit("shuffle", object.shuffle, kRequired);

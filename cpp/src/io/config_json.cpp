@@ -32,7 +32,8 @@ constexpr std::string_view kHeader = "safetensors header";
 
 // Things that are written as a name alone, or as an object with "type" and the keys of that type.
 template <class T>
-concept Named = std::same_as<T, Activation> || std::same_as<T, Loss> || std::same_as<T, Optimizer>;
+concept Named =
+    std::same_as<T, Activation> || std::same_as<T, Initializer> || std::same_as<T, Loss> || std::same_as<T, Optimizer>;
 
 // Things that are written as an object with the keys of visit_fields.
 template <class T>
@@ -57,13 +58,10 @@ json parse(std::string_view text, std::string_view where) {
 
 template <Named T>
 void read(const json& value, const std::string& where, T& out);
-void read(const json& value, const std::string& where, Initializer& out);
 void read(const json& value, const std::string& where, Layer& out);
 template <Choice T>
 void read(const json& value, const std::string& where, T& out);
-void read(const json& value, const std::string& where, schedules::Per& out);
 void read(const json& value, const std::string& where, Precision& out);
-void read(const json& value, const std::string& where, OutputKind& out);
 void read(const json& value, const std::string& where, LastBatch& out);
 template <Record T>
 void read(const json& value, const std::string& where, T& out);
@@ -120,6 +118,7 @@ void require_name_or_object(const json& value, const std::string& where) {
 template <Named T>
 T from_name(std::string_view name, const std::string& where) {
   if constexpr (std::same_as<T, Activation>) return activation_from_name(name, where);
+  if constexpr (std::same_as<T, Initializer>) return initializer_from_name(name, where);
   if constexpr (std::same_as<T, Loss>) return loss_from_name(name, where);
   if constexpr (std::same_as<T, Optimizer>) return optimizer_from_name(name, where);
 }
@@ -129,19 +128,16 @@ void read(const json& value, const std::string& where, T& out) {
   require_name_or_object(value, where);
   const bool is_name = value.is_string();
   out = from_name<T>(is_name ? value.get<std::string>() : read_type(value, where), where);
-  if (!is_name) std::visit([&](auto& alternative) { read_fields(value, where, alternative, {"type"}); }, out);
-}
-
-void read(const json& value, const std::string& where, Initializer& out) {
-  require_name_or_object(value, where);
-  const bool is_name = value.is_string();
-  out.kind = initializer_kind_from_name(is_name ? value.get<std::string>() : read_type(value, where), where);
-  if (!is_name) return read_fields(value, where, out, {"type"});
-  if (spec_of(out.kind).value == Key::required) {
-    const std::string name(name_of(out.kind));
-    refuse(where, value, "expected an object, because " + name + " needs a value",
-           "write {\"type\": \"" + name + "\", \"value\": 0.1}");
-  }
+  const auto read_rest = [&]<class Op>(Op& op) {
+    if (!is_name) return read_fields(value, where, op, {"type"});
+    for_each_field<Op>([&](const auto& field) {
+      if (field.presence != Key::required) return;
+      const std::string name(Spec<Op>::kName), key(field.key);
+      refuse(where, value, "expected an object, because " + name + " needs a " + key,
+             "write {\"type\": \"" + name + "\", \"" + key + "\": 0.1}");
+    });
+  };
+  std::visit(read_rest, out);
 }
 
 template <Choice T>
@@ -151,23 +147,10 @@ void read(const json& value, const std::string& where, T& out) {
   out = choice_named<T>(name, where);
 }
 
-void read(const json& value, const std::string& where, schedules::Per& out) {
-  std::string name;
-  read(value, where, name);
-  if (name != "step" && name != "epoch") refuse(where, value, "expected \"step\" or \"epoch\"", "say what t counts");
-  out = name == "step" ? schedules::Per::step : schedules::Per::epoch;
-}
-
 void read(const json& value, const std::string& where, Precision& out) {
   std::string name;
   read(value, where, name);
   out = precision_from_name(name, where);
-}
-
-void read(const json& value, const std::string& where, OutputKind& out) {
-  std::string name;
-  read(value, where, name);
-  out = output_from_name(name, where);
 }
 
 void read(const json& value, const std::string& where, LastBatch& out) {
@@ -229,7 +212,6 @@ OrderedJson write(const T& value) {
 
 template <Named T>
 OrderedJson write(const T& value);
-OrderedJson write(const Initializer& value);
 OrderedJson write(const Layer& value);
 OrderedJson write(const LearningRate& value);
 template <Record T>
@@ -238,10 +220,7 @@ OrderedJson write(const T& value);
 OrderedJson write(const std::string& value) { return value; }
 
 OrderedJson write(const Precision& value) { return name_of(value); }
-OrderedJson write(const OutputKind& value) { return name_of(value); }
 OrderedJson write(const LastBatch& value) { return name_of(value); }
-
-OrderedJson write(const schedules::Per& value) { return value == schedules::Per::step ? "step" : "epoch"; }
 
 template <class T>
 OrderedJson write(const std::optional<T>& value) {
@@ -292,11 +271,6 @@ template <Named T>
 OrderedJson write(const T& value) {
   OrderedJson out = std::visit([]<class Op>(const Op& op) { return write_typed(Spec<Op>::kName, op); }, value);
   return out.size() > 1 ? out : OrderedJson(out["type"]);
-}
-
-OrderedJson write(const Initializer& value) {
-  const std::string_view name = name_of(value.kind);
-  return spec_of(value.kind).value == Key::if_changed ? OrderedJson(name) : write_typed(name, value);
 }
 
 // A constant rate is written as a number.
@@ -357,32 +331,7 @@ TrainerConfig trainer_config_from_json(std::string_view text, const RateFunction
   return config;
 }
 
-std::string to_json(const CheckpointInfo& info) { return config_to_json(info, "checkpoint"); }
-
-CheckpointInfo checkpoint_info_from_json(std::string_view text) {
-  const std::string where = "checkpoint";
-  const json value = parse(text, where);
-  require_object(value, where);
-  CheckpointInfo info;
-  const Index known = info.version;
-  read(at(value, where, "version"), where + ".version", info.version);
-  if (info.version > known) {
-    std::string library;
-    read(at(value, where, "library"), where + ".library", library);
-    throw_value_error(where, "it has version " + std::to_string(info.version) + ", written by Stoop " + library,
-                      "expected at most version " + std::to_string(known), "install that version of Stoop, or a later one");
-  }
-  read_fields(value, where, info, {});
-  return info;
-}
-
-std::string first_difference(const TrainerConfig& one, const TrainerConfig& other) {
-  const OrderedJson left = write(one), right = write(other);
-  for (const auto& [key, value] : left.items()) {
-    if (value != right[key]) return key + ": " + dump(value, "trainer") + ", " + dump(right[key], "trainer");
-  }
-  return {};
-}
+#include "checkpoint_json.inl.hpp"
 
 Optimizer optimizer_from_json(std::string_view text, const RateFunctions& functions) {
   Optimizer optimizer;

@@ -208,7 +208,8 @@ void TensorFile::check_sum() const {
   const std::string name = path().string();
   const auto stated = metadata().find(kChecksumKey);
   if (stated == metadata().end()) {
-    throw_checkpoint_error(name, "the file has no checksum", "expected one in its metadata", "save the checkpoint again");
+    throw_checkpoint_error(name, "the file has no checksum", "expected one in its metadata",
+                           "save the checkpoint again");
   }
   Crc32 sum = sum_of_texts(metadata(), tensors());
   std::vector<std::byte> block(static_cast<std::size_t>(kBlock));

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <numeric>
 #include <utility>
+#include <variant>
 
 #include "../base/memory.hpp"
 #include "../base/philox.hpp"
@@ -23,35 +24,21 @@ struct Draw {
 Draw uniform_of_variance(double variance) { return {Distribution::uniform, std::sqrt(3.0 * variance)}; }
 Draw normal_of_variance(double variance) { return {Distribution::normal, std::sqrt(variance)}; }
 
-Draw draw_of(const Initializer& initializer, double fan_in, double fan_out) {
-  switch (initializer.kind) {
-    case InitializerKind::zeros:
-      return {Distribution::constant, 0.0};
-    case InitializerKind::ones:
-      return {Distribution::constant, 1.0};
-    case InitializerKind::constant:
-      return {Distribution::constant, initializer.value};
-    case InitializerKind::normal:
-      return {Distribution::normal, initializer.value};
-    case InitializerKind::uniform:
-      return {Distribution::uniform, initializer.value};
-    case InitializerKind::glorot_uniform:
-      return uniform_of_variance(2.0 / (fan_in + fan_out));
-    case InitializerKind::glorot_normal:
-      return normal_of_variance(2.0 / (fan_in + fan_out));
-    case InitializerKind::he_uniform:
-      return uniform_of_variance(2.0 / fan_in);
-    case InitializerKind::he_normal:
-      return normal_of_variance(2.0 / fan_in);
-    case InitializerKind::lecun_uniform:
-      return uniform_of_variance(1.0 / fan_in);
-    case InitializerKind::lecun_normal:
-      return normal_of_variance(1.0 / fan_in);
-    case InitializerKind::orthogonal:
-      return {Distribution::normal, 1.0};  // the draws are then orthogonalised
-  }
-  return {Distribution::constant, 0.0};
-}
+// ---- what each initialiser draws, of fan_in and fan_out ----
+using namespace initializers;
+
+Draw draw_of(const Zeros&, double, double) { return {Distribution::constant, 0.0}; }
+Draw draw_of(const Ones&, double, double) { return {Distribution::constant, 1.0}; }
+Draw draw_of(const Constant& of, double, double) { return {Distribution::constant, of.value}; }
+Draw draw_of(const Normal& of, double, double) { return {Distribution::normal, of.value}; }
+Draw draw_of(const Uniform& of, double, double) { return {Distribution::uniform, of.value}; }
+Draw draw_of(const GlorotUniform&, double in, double out) { return uniform_of_variance(2.0 / (in + out)); }
+Draw draw_of(const GlorotNormal&, double in, double out) { return normal_of_variance(2.0 / (in + out)); }
+Draw draw_of(const HeUniform&, double in, double) { return uniform_of_variance(2.0 / in); }
+Draw draw_of(const HeNormal&, double in, double) { return normal_of_variance(2.0 / in); }
+Draw draw_of(const LecunUniform&, double in, double) { return uniform_of_variance(1.0 / in); }
+Draw draw_of(const LecunNormal&, double in, double) { return normal_of_variance(1.0 / in); }
+Draw draw_of(const Orthogonal&, double, double) { return {Distribution::normal, 1.0}; }  // made orthogonal after
 
 // Makes two draws at a time: uniforms, or normals by Box & Muller 1958.
 std::pair<double, double> draw_pair(const Draw& draw_kind, std::uint64_t seed, std::uint32_t which,
@@ -123,20 +110,22 @@ void fill(const Draw& kind, std::uint64_t seed, std::uint32_t which, Index n, T*
 template <class T>
 void initialize(const Initializer& initializer, std::uint64_t seed, std::uint32_t which, Index rows, Index cols,
                 T* out) {
-  const Draw kind = draw_of(initializer, static_cast<double>(rows), static_cast<double>(cols));
+  const Draw kind = std::visit(
+      [&](const auto& of) { return draw_of(of, static_cast<double>(rows), static_cast<double>(cols)); }, initializer);
   const Index n = rows * cols;
   if (kind.distribution == Distribution::constant) {
     for (Index i = 0; i < n; ++i) out[i] = static_cast<T>(kind.scale);
     return;
   }
-  if (initializer.kind != InitializerKind::orthogonal) return fill(kind, seed, which, n, out);
+  const auto* orthogonal = std::get_if<Orthogonal>(&initializer);
+  if (orthogonal == nullptr) return fill(kind, seed, which, n, out);
   AlignedBuffer<double> vectors(n);
   fill(kind, seed, which, n, vectors.data());
   const bool wide = rows <= cols;  // the vectors are rows, else columns
   orthonormalize(vectors.data(), std::min(rows, cols), std::max(rows, cols));
   for (Index i = 0; i < rows; ++i) {
     for (Index j = 0; j < cols; ++j) {
-      out[i * cols + j] = static_cast<T>(initializer.value * vectors.data()[wide ? i * cols + j : j * rows + i]);
+      out[i * cols + j] = static_cast<T>(orthogonal->value * vectors.data()[wide ? i * cols + j : j * rows + i]);
     }
   }
 }

@@ -15,6 +15,7 @@
 #include "../run/device.hpp"
 #include "../data/checks.hpp"
 #include "initialize.hpp"
+#include "input_gradient.hpp"
 #include "outputs.hpp"
 
 namespace stoop {
@@ -35,6 +36,15 @@ void check_input_scaling(const ModelConfig& config) {
   }
 }
 
+template <class T>
+void check_view(const char* where, const char* name, const MatrixView<T>& view, Index rows, Index cols) {
+  if (view.rows != rows || view.cols != cols) {
+    throw_value_error(where, std::string(name) + " is " + std::to_string(view.rows) + " x " + std::to_string(view.cols),
+                      "expected " + std::to_string(rows) + " x " + std::to_string(cols), "give one row per sample");
+  }
+  check_stride(where, name, view.row_stride(), view.cols);
+}
+
 }  // namespace
 
 template <class T>
@@ -48,6 +58,7 @@ struct Model<T>::Impl {
   AlignedBuffer<T> buffer_block;
   bool output_given = false;  // by the caller, not by training
   std::shared_ptr<const InferenceExecutor<T>> inference;
+  mutable InputGradients<T> input_gradients;
 
   Impl(ModelConfig settings, bool draws)
       : config(std::move(settings)),
@@ -68,6 +79,30 @@ struct Model<T>::Impl {
     if (draws) fill(graph.parameters, parameter_block.data());
     if (draws) fill(graph.buffers, buffer_block.data());
     inference = make_inference(make_device<T>(), {.kind = PlanKind::inference, .graph = &graph});
+  }
+
+  // As the first layer sees them.
+  SampleRows<T> scaled(const InputView& x) const {
+    SampleRows<T> rows;
+    rows.x = with_stride(x);
+    rows.scale = static_cast<T>(config.input_scale);
+    rows.shift = static_cast<T>(config.input_shift);
+    return rows;
+  }
+
+  void differentiate(const char* where, const InputView& x, MatrixView<const T> grad_output, MatrixView<T> out,
+                     const KeepGoing& keep_going) const {
+    Poller poller(keep_going);
+    Derivatives<T> wanted;
+    wanted.graph = &graph;
+    wanted.data = scaled(x);
+    wanted.parameters = parameter_block.data();
+    wanted.running = buffer_block.data();
+    wanted.data.x.mapped = false;  // all of it was checked
+    wanted.grad_output = with_stride(grad_output);
+    wanted.out = with_stride(out);
+    wanted.poller = keep_going ? &poller : nullptr;
+    if (!input_gradients.compute(wanted)) throw_interrupted(where);
   }
 
   void fill(const std::vector<GraphParameter>& from, T* block) {
@@ -187,24 +222,42 @@ void Model<T>::predict(const InputView& x, MatrixView<T> out, const KeepGoing& k
   Poller poller(keep_going);
   Poller* const asked = keep_going ? &poller : nullptr;
   if (x.rows > 0) check_samples<T>("Model.predict", x, impl_->config.input_dim, asked);
-  if (out.rows != x.rows || out.cols != impl_->graph.output_dim()) {
-    throw_value_error("Model.predict", "out is " + std::to_string(out.rows) + " x " + std::to_string(out.cols),
-                      "expected " + std::to_string(x.rows) + " x " + std::to_string(impl_->graph.output_dim()),
-                      "one row per sample, one column per output");
-  }
-  check_stride("Model.predict", "out", out.row_stride(), out.cols);
+  check_view("Model.predict", "out", out, x.rows, impl_->graph.output_dim());
   if (x.rows == 0) return;
   InferenceRun<T> run;
   run.parameters = impl_->parameter_block.data();
   run.running = impl_->buffer_block.data();
-  run.data.x = with_stride(x);
-  run.data.scale = static_cast<T>(impl_->config.input_scale);
-  run.data.shift = static_cast<T>(impl_->config.input_shift);
+  run.data = impl_->scaled(x);
   run.out = with_stride(out);
   run.poller = asked;
   const InferenceResult result = impl_->inference->run(run);
   if (result.interrupted) throw_interrupted("Model.predict");
   refuse_bad_row<T>("Model.predict", x, result.non_finite_row);
+}
+
+template <class T>
+void Model<T>::input_gradient(const InputView& x, MatrixView<const T> grad_output, MatrixView<T> out,
+                              const KeepGoing& keep_going) const {
+  constexpr const char* kWhere = "Model.input_gradient";
+  Poller poller(keep_going);
+  InputView samples = x;
+  samples.mapped = false;
+  check_samples<T>(kWhere, samples, input_dim(), keep_going ? &poller : nullptr);
+  check_view(kWhere, "grad_output", grad_output, x.rows, output_dim());
+  check_finite_matrix(kWhere, "grad_output", grad_output);
+  check_view(kWhere, "out", out, x.rows, input_dim());
+  impl_->differentiate(kWhere, samples, grad_output, out, keep_going);
+}
+
+template <class T>
+void Model<T>::jacobian(const InputView& x, MatrixView<T> out, const KeepGoing& keep_going) const {
+  constexpr const char* kWhere = "Model.jacobian";
+  Poller poller(keep_going);
+  InputView samples = x;
+  samples.mapped = false;
+  check_samples<T>(kWhere, samples, input_dim(), keep_going ? &poller : nullptr);
+  check_view(kWhere, "out", out, x.rows, output_dim() * input_dim());
+  impl_->differentiate(kWhere, samples, {}, out, keep_going);
 }
 
 template class Model<float>;

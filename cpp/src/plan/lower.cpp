@@ -1,4 +1,4 @@
-// Calls the passes of lowering in their order, and makes buffers and operations for them.
+// Calls the passes of lowering in their order, and has what the layers in lower_layers.cpp share.
 
 #include "lower.hpp"
 
@@ -70,6 +70,99 @@ Operation Lowering::start_batch_norm(StepKind kind, int i) const {
 void Lowering::set_activation(Operation& operation, const Activation& activation) {
   operation.activation = kind_of(activation);
   operation.activation_numbers = numbers_of(activation);
+}
+
+// ---- values ----
+
+// Returns the activation that follows node i, if nothing else reads that node.
+int Lowering::following_activation(int i) const {
+  const int next = i + 1;
+  if (next >= node_count() || node(next).kind != NodeKind::activation || node(next).input != i) return kNone;
+  return node(i).consumers != 1 || request_.kind == PlanKind::curvature ? kNone : next;
+}
+
+// Returns the activation that follows a dense, if its derivative does not need the product itself.
+int Lowering::fusable_activation(int i) const {
+  const int next = following_activation(i);
+  if (next == kNone || (trains() && !derivative_from_output(kind_of(node(next).activation)))) return kNone;
+  return next;
+}
+
+void Lowering::skip(int i) {
+  state(i).skipped = true;
+  state(i).value = input_value(i);
+}
+
+// Adds an elementwise operation from the input's value to a buffer of its own, or in place.
+Operation Lowering::start_elementwise(StepKind kind, int i, bool own_buffer) {
+  Operation operation = start(kind, i);
+  operation.x = input_value(i);
+  state(i).value = own_buffer ? add_buffer(numbered("h", i), node(i).out_features) : operation.x;
+  operation.out = state(i).value;
+  return operation;
+}
+
+// Returns whether anything other than the next node needs the value of node i: another node, a derivative, or a tangent.
+bool Lowering::is_kept(int i) const {
+  if (node(i).consumers != 1 || request_.kind == PlanKind::curvature) return true;
+  if (node(i).kind != NodeKind::activation || has_sign_of_input(node(i).activation)) return false;
+  if (state(i).skipped) return node(node(i).input).kind == NodeKind::dense;  // whose derivative is taken from it
+  return state(i).saved == state(i).value;
+}
+
+void Lowering::loss() {
+  Operation loss = start(StepKind::loss, kNone);
+  const Index width = graph_.output_dim();
+  loss.x = lowered_.output_buffer;
+  loss.columns = loss.out_features = width;
+  if (trains() && !request_.class_targets) {
+    Operation gather = start(StepKind::gather_targets, kNone);
+    gather.out = lowered_.target_buffer = add_buffer("y", target_columns(request_.loss, width));
+    push(gather);
+  }
+  if (trains() && request_.backward) loss.out = state(node_count() - 1).grad = add_buffer("d_out", width);
+  push(loss);
+}
+
+// ---- gradients ----
+
+// Adds an operation whose result is a part of the gradient of node i.
+void Lowering::push_gradient(Operation operation, int i) {
+  operation.for_input = !state(i).trains;
+  push(operation);
+}
+
+// grad(i) *= f'(.).
+void Lowering::activation_gradient(int i, const Activation& activation) {
+  if (kind_of(activation) == kind_of<Identity>()) return;
+  Operation operation = start(StepKind::activation_gradient, i);
+  set_activation(operation, activation);
+  operation.saved = state(i).saved;
+  operation.out = state(i).grad;
+  push_gradient(operation, i);
+}
+
+// Gives the gradient in `buffer` to node `to`, which adds the gradients of all its consumers.
+void Lowering::pass(int buffer, int to) {
+  NodeState& target = state(to);
+  if (!target.needs_grad) return;
+  if (node(to).consumers == 1) {
+    target.grad = buffer;
+  } else if (target.grad == kNone) {
+    const int own = add_buffer(numbered("d", to), node(to).out_features);
+    target.grad = copy_gradient(buffer, to, StepKind::copy_gradient, own);
+  } else {
+    copy_gradient(buffer, to, StepKind::add_gradient, target.grad);
+  }
+}
+
+int Lowering::copy_gradient(int from, int to, StepKind kind, int out) {
+  Operation operation = start(kind, kNone);
+  operation.x = from;
+  operation.out = out;
+  operation.columns = operation.out_features = node(to).out_features;
+  push_gradient(operation, to);
+  return out;
 }
 
 }  // namespace stoop

@@ -1,9 +1,8 @@
 // Lowering: from the graph of the layers to the operations that compute what a plan is for, and the buffers between
 // them. Nothing here depends on how a device divides the work; schedule.cpp decides that for the CPU.
 //
-// lower_forward.cpp adds the operations of the values and the loss, lower_backward.cpp those of the gradients of values,
-// lower_parameters.cpp those of the parameters, lower_pieces.cpp those of an update in pieces; lower.cpp calls them in this
-// order.
+// lower_layers.cpp adds the operations of each layer's value and gradient, lower_parameters.cpp those of the parameters and
+// lower_pieces.cpp those of an update in pieces; lower.cpp calls them in this order.
 #pragma once
 
 #include <cstddef>
@@ -33,6 +32,11 @@ inline std::string numbered(const char* prefix, int number) {
   return std::string(prefix).append(std::to_string(number));
 }
 
+// Returns whether the derivative of an activation follows from the sign of its output. A batch normalisation computes such
+// an activation with its own output and finds that sign again. A dropout may overwrite the output: a value that it keeps has
+// the same sign, and a value that it drops has a gradient of zero, whatever the derivative.
+inline bool has_sign_of_input(const Activation& activation) { return sign_gives_derivative(kind_of(activation)); }
+
 class Lowering {
  public:
   explicit Lowering(const PlanRequest& request)
@@ -54,38 +58,15 @@ class Lowering {
     bool trains = false;  // the gradient of a parameter follows from that of this node
   };
 
-  // ---- lower_forward.cpp ----
+  // ---- lower_layers.cpp: one of each for every kind of node ----
 
+  template <NodeKind kind>
+  void forward(int i) = delete;
+  template <NodeKind kind>
+  void backward(int i) = delete;
   void forward();
-  void forward(int i);
-  void forward_input(int i);
-  void forward_dense(int i);
-  int following_activation(int i) const;
-  int fusable_activation(int i) const;
-  void skip(int i);
-  Operation start_elementwise(StepKind kind, int i, bool own_buffer = true);
-  bool is_kept(int i) const;
-  void forward_activation(int i);
-  void forward_dropout(int i);
-  void forward_batch_norm(int i);
-  int forward_moments(int i);
-  void forward_layer_norm(int i);
-  void forward_add(int i);
-  void loss();
-
-  // ---- lower_backward.cpp ----
-
   void backward();
-  void backward(int i);
-  void push_gradient(Operation operation, int i);
-  void activation_gradient(int i, const Activation& activation);
-  void pass(int buffer, int to);
-  int copy_gradient(int from, int to, StepKind kind, int out);
-  void backward_add(int i);
-  void backward_dense(int i);
-  void backward_dropout(int i);
-  void backward_batch_norm(int i);
-  void backward_layer_norm(int i);
+  int forward_moments(int i);
 
   // ---- lower_parameters.cpp ----
 
@@ -126,7 +107,18 @@ class Lowering {
     return parameter == kNone ? kNone : graph_.parameters[index(parameter)].info.offset;
   }
 
-  // ---- lower.cpp: buffers and operations ----
+  // ---- lower.cpp: what layers share ----
+
+  int following_activation(int i) const;
+  int fusable_activation(int i) const;
+  void skip(int i);
+  Operation start_elementwise(StepKind kind, int i, bool own_buffer = true);
+  bool is_kept(int i) const;
+  void loss();
+  void push_gradient(Operation operation, int i);
+  void activation_gradient(int i, const Activation& activation);
+  void pass(int buffer, int to);
+  int copy_gradient(int from, int to, StepKind kind, int out);
 
   int add_buffer(std::string name, Index width, Index rows = 0);
   int add_mask(int i);

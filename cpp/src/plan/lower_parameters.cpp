@@ -34,9 +34,9 @@ void Lowering::add_parameter_gradient(Operation operation, int parameter) {
   if (!owner.trainable || !request_.parameter_gradients) return;
   operation.parameter = offset(parameter);
   ParameterWork& work = operation.work;
-  work.after = request_.kind == PlanKind::training ? After::update
-               : request_.kind == PlanKind::pieces ? After::nothing
-                                                   : After::regularize;
+  work.after = request_.kind == PlanKind::training                 ? After::update
+               : request_.kind == PlanKind::pieces || request_.raw ? After::nothing
+                                                                   : After::regularize;
   work.regularized = graph_.parameters[index(parameter)].info.regularized;
   work.l1 = owner.l1;
   work.l2 = owner.l2;

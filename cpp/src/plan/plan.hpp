@@ -138,6 +138,7 @@ struct PlanRequest {
   Index element_size = sizeof(float);
   GemmProvider provider = GemmProvider::native;
   const ProductTable* table = nullptr;  // of a provider that is automatic; null: native throughout
+  bool raw = false;                     // the gradients of a plan of kind `gradient` are those of the loss alone
   bool backward = true;                 // false: a plan of kind `gradient` stops at the loss
   bool parameter_gradients = true;      // false: a plan of kind `pieces` has the gradient of the input alone
   // Plans that compute gradients need to know what the layers do that behave differently in training.

@@ -232,8 +232,7 @@ inline constexpr StepRule kRule<StepKind::give_outputs>{"give_outputs", like(x),
 template <>
 inline constexpr StepRule kRule<StepKind::check_statistics>{"check_statistics", by_everyone, tangent::missing, {}};
 template <>
-inline constexpr StepRule kRule<StepKind::gather_gradient>{
-    "gather_gradient", by_rows, tangent::missing, {writes(out)}};
+inline constexpr StepRule kRule<StepKind::gather_gradient>{"gather_gradient", by_rows, tangent::missing, {writes(out)}};
 template <>
 inline constexpr StepRule kRule<StepKind::give_input_gradient>{
     "give_input_gradient", like(x), tangent::missing, {reads(x)}};

@@ -70,7 +70,7 @@ bool next_batch(const TrainingRun<T>& run, Index last, Batch& batch) {
       batch.update_end += batch_rows(samples - batch.update_end, run.batch, run.merged);
     }
     ++batch.updates;
-    batch.weight = weight_of_update(run.data, batch);
+    batch.weight = run.weight > 0.0 ? run.weight : weight_of_update(run.data, batch);
     if (run.data.weights != nullptr) batch.weight_unit = power_of_two_above(batch.weight);
   }
   batch.rows = batch_rows(samples - batch.start, run.batch, run.merged);

@@ -22,6 +22,7 @@ enum class RunStatus {
   interrupted,  // the poller said no; nothing counts where the run stops within an update
   not_finite,
   bad_data,
+  lost,  // another process of the training cannot be reached; the update was not made
 };
 
 // Where numbers stopped being finite, as far as it is known.

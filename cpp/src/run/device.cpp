@@ -2,6 +2,7 @@
 
 #include "../cpu/select.hpp"
 #include "infer.hpp"
+#include "sharded_executor.hpp"
 #include "team_executor.hpp"
 
 namespace stoop {
@@ -29,10 +30,25 @@ void set_products(const Device<T>& device, PlanRequest& request) {
   request.table = device.table;
 }
 
+template <class T>
+std::unique_ptr<Executor<T>> make_sharded(const Device<T>& device, const PlanRequest& request) {
+  PlanRequest gradient = request, apply = request;
+  gradient.kind = PlanKind::gradient;
+  gradient.raw = true;
+  apply.kind = PlanKind::apply;
+  apply.batch = 1;
+  return std::make_unique<ShardedExecutor<T>>(
+      device.world, device.ops,
+      typename ShardedExecutor<T>::Plans{make_executor(device, gradient), make_executor(device, apply)}, request);
+}
+
 }  // namespace
 
 template <class T>
 std::unique_ptr<Executor<T>> make_executor(const Device<T>& device, PlanRequest request) {
+  if (device.world.shards > 1 && (request.kind == PlanKind::training || request.kind == PlanKind::checked)) {
+    return make_sharded(device, request);
+  }
   set_products(device, request);
   return std::make_unique<TeamExecutor<T>>(build_plan(request), device.ops);
 }

@@ -6,6 +6,7 @@
 #include <stoop/trainer.hpp>
 
 #include "executor.hpp"
+#include "world.hpp"
 
 namespace stoop {
 
@@ -16,6 +17,7 @@ struct Device {
   GemmProvider training_products = GemmProvider::native;
   GemmProvider products = GemmProvider::native;
   const ProductTable* table = nullptr;  // where they are `automatic`
+  World world{};                        // the processes that make an update together
 };
 
 // Returns the device in use. Throws ValueError for a setting of the environment that cannot be followed, and for a precision

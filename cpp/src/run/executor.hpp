@@ -2,8 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <memory>
-#include <utility>
 
 #include <stoop/optimizers.hpp>
 
@@ -28,6 +26,7 @@ struct TrainingRun : StateView<T> {
   Index batch = 0;
   Index merged = 0;              // a last batch of up to this many rows joins the batch before it
   Index accumulate = 1;          // batches that make an update
+  double weight = 0.0;           // of all samples of the update, where `data` has a part of it; 0: that of `data`
   const T* direction = nullptr;  // of PlanKind::curvature, whose `gradient` is the Hessian times this
   Numbers<Loss> loss_numbers;
   const Optimizer* optimizer = nullptr;    // of plans that update
@@ -65,19 +64,22 @@ struct TrainingRun : StateView<T> {
 template <class T>
 class Executor {
  public:
-  explicit Executor(Plan plan) : plan_(std::move(plan)) {}
+  explicit Executor(Index most_rows) : most_rows_(most_rows) {}
   virtual ~Executor() = default;
   Executor(const Executor&) = delete;
   Executor& operator=(const Executor&) = delete;
 
-  const Plan& plan() const { return plan_; }
+  // Returns how many rows a batch may have.
+  Index most_rows() const { return most_rows_; }
+  // Returns what it runs for a batch.
+  virtual const Plan& plan() const = 0;
 
   // Runs a segment of an epoch, from the cursor to the end of the update that has the sample `until`-1, and moves the cursor.
   // The bits do not depend on how an epoch is cut into segments.
   virtual RunEnd run(const TrainingRun<T>& run, Cursor& cursor, Index until) = 0;
 
  private:
-  const Plan plan_;
+  const Index most_rows_;
 };
 
 // Takes rows of x through the network: either to `out`, or to the loss, whose terms are added up (`out` is then not used).

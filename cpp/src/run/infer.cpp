@@ -9,8 +9,6 @@
 #include <chrono>
 #include <exception>
 #include <mutex>
-#include <stdexcept>
-#include <string>
 #include <utility>
 
 #include "../base/memory.hpp"
@@ -154,20 +152,6 @@ struct Walk {
     bound[static_cast<std::size_t>(plan.output_buffer)] = {run.out.data + rows.begin * run.out.stride, run.out.stride};
   }
 };
-
-template <class T>
-void run_slice(const StepContext<T>& context, const Step& step, const Slice& slice) {
-  kSliceFunctions<T>[static_cast<std::size_t>(step.kind)](context, step, slice);
-}
-
-// Refuses a plan with a step that the walk of inference cannot run.
-template <class T>
-void check_steps(const Plan& plan) {
-  for (const Step& step : plan.steps) {
-    if (step.kind == StepKind::loss || kSliceFunctions<T>[static_cast<std::size_t>(step.kind)] != nullptr) continue;
-    throw std::logic_error(std::string("the step '") + rule_of(step.kind).name + "' does not run in inference");
-  }
-}
 
 // Adds the loss of a chunk, as one sum or row by row where the run keeps those.
 template <class T>
@@ -388,7 +372,7 @@ template <class T>
 TeamInference<T>::TeamInference(PlanRequest request, const OpTable<T>& ops) : ops_(ops) {
   request.batch = kChunkRows;
   plan_ = build_plan(request);
-  check_steps<T>(plan_);
+  check_slices<T>(plan_.steps);
   if (request.kind == PlanKind::evaluation) return;
   request.batch = kRowBlock;
   few_ = build_plan(request);

@@ -25,7 +25,7 @@ class PlanCache {
     PlanRequest key = wanted;
     key.batch = 0;
     const auto found = std::find_if(entries_.begin(), entries_.end(), [&](const Entry& e) { return e.key == key; });
-    if (found == entries_.end() || found->executor->plan().batch < wanted.batch) return add(wanted, key, found);
+    if (found == entries_.end() || found->executor->most_rows() < wanted.batch) return add(wanted, key, found);
     if (found != entries_.begin()) std::rotate(entries_.begin(), found, found + 1);
     return *entries_.front().executor;
   }

@@ -1,17 +1,20 @@
 // Runs one step of a plan on one slice: fills the argument struct of a kernel and calls it, kind by kind. There are no threads
-// here. ../plan/rules.cpp has everything else about a kind.
+// here. The kinds of normalisations are in normalization_steps.hpp, and ../plan/rules.hpp has everything else about a kind.
 #pragma once
 
 #include <algorithm>
 #include <array>
 #include <cstdint>
+#include <span>
+#include <stdexcept>
+#include <string>
 #include <type_traits>
 #include <utility>
 
 #include "../base/philox.hpp"
 #include "../spec/activations.hpp"
+#include "normalization_steps.hpp"
 #include "steps_context.hpp"
-#include "tangent_steps.hpp"
 
 namespace stoop {
 
@@ -29,83 +32,6 @@ void run_gemm(const StepContext<T>& context, GemmProvider provider, const GemmAr
   }
   context.ops->gemm_blas(args);
   context.ops->gemm_epilogue(args);
-}
-
-// The activations that slope_of knows. Another one whose derivative follows from the sign of its output needs its slope there.
-constexpr int kSlopes = [] {
-  int count = 0;
-  for_each_alternative<Activation>([&count]<class Op>(TypeOf<Op>) { count += Spec<Op>::kSignGivesDerivative ? 1 : 0; });
-  return count;
-}();
-static_assert(kSlopes == 3 && Spec<Identity>::kSignGivesDerivative && Spec<ReLU>::kSignGivesDerivative &&
-                  Spec<LeakyReLU>::kSignGivesDerivative,
-              "slope_of knows each activation that is computed with a batch normalisation");
-
-// Returns the slope below 0 of the activation that is computed with a batch normalisation.
-template <class T>
-T slope_of(const Step& step) {
-  if (step.activation == kind_of<Identity>()) return T(1);
-  return step.activation == kind_of<ReLU>() ? T(0) : static_cast<T>(step.activation_numbers.of[0]);
-}
-
-// Returns the arguments that all steps of a batch normalisation share. `output` is the buffer of the values or, in the backward
-// pass, of the gradient.
-template <class T>
-BatchNormArgs<T> batch_norm_args(const StepContext<T>& context, const Step& step, const Slice& slice, int output) {
-  const bool fixed = step.statistics == kNone;
-  BatchNormArgs<T> args{};
-  args.rows = slice.rows();
-  args.cols = slice.columns();
-  args.first_row = slice.row;
-  args.batch_rows = context.rows;
-  args.input = context.at(step.x, slice.row, slice.column);
-  args.ld_input = context.stride(step.x);
-  if (output != kNone) {
-    args.output = context.at(output, slice.row, slice.column);
-    args.ld_output = context.stride(output);
-  }
-  args.gamma = context.parameters + step.parameter + slice.column;
-  args.beta = context.parameters + step.bias + slice.column;
-  args.mean =
-      fixed ? context.running + step.norm.running_mean + slice.column : context.at(step.statistics, 0, slice.column);
-  args.variance =
-      fixed ? context.running + step.norm.running_var + slice.column : context.at(step.statistics, 1, slice.column);
-  if (step.partials != kNone) {
-    args.partials = context.at(step.partials, 0, slice.column);
-    args.ld_partials = context.stride(step.partials);
-  }
-  args.eps = static_cast<T>(step.norm.eps);
-  args.slope = slope_of<T>(step);
-  args.fixed_statistics = fixed;
-  return args;
-}
-
-template <class T>
-void run(Kind<StepKind::batch_moments>, const StepContext<T>& context, const Step& step, const Slice& slice) {
-  context.ops->batch_norm_moments(batch_norm_args(context, step, slice, kNone));
-}
-
-template <class T>
-void run(Kind<StepKind::batch_sums>, const StepContext<T>& context, const Step& step, const Slice& slice) {
-  context.ops->batch_norm_sums(batch_norm_args(context, step, slice, step.grad));
-}
-
-// All threads compute the statistics, and the thread with the first rows writes them. The gradient does the same.
-template <class T>
-void run(Kind<StepKind::batch_norm>, const StepContext<T>& context, const Step& step, const Slice& slice) {
-  BatchNormArgs<T> args = batch_norm_args(context, step, slice, step.out);
-  if (slice.row > 0 && !args.fixed_statistics) args.mean = args.variance = nullptr;
-  context.ops->batch_norm_forward(args);
-}
-
-template <class T>
-void run(Kind<StepKind::batch_norm_gradient>, const StepContext<T>& context, const Step& step, const Slice& slice) {
-  BatchNormArgs<T> args = batch_norm_args(context, step, slice, step.out);
-  if (slice.row == 0) {
-    args.grad_gamma = context.at(step.sums, 0, slice.column);
-    args.grad_beta = context.at(step.sums, 1, slice.column);
-  }
-  context.ops->batch_norm_backward(args);
 }
 
 template <class T>
@@ -228,45 +154,40 @@ void run(Kind<StepKind::activation_gradient>, const StepContext<T>& context, con
       activation_args(context, step, slice, step.saved));
 }
 
+// output = f'(x) * input, the tangent of the value or of the gradient.
 template <class T>
-LayerNormArgs<T> layer_norm_args(const StepContext<T>& context, const Step& step, const Slice& slice) {
-  LayerNormArgs<T> args{};
+ActivationTangentArgs<T> activation_tangent_args(const StepContext<T>& context, const Step& step, const Slice& slice,
+                                                 int input) {
+  ActivationTangentArgs<T> args{};
   args.rows = slice.rows();
   args.cols = slice.columns();
-  args.input = context.at(step.x, slice.row, slice.column);
-  args.ld_input = context.stride(step.x);
-  args.gamma = context.parameters + step.parameter;
-  args.beta = context.parameters + step.bias;
-  if (step.out != kNone) {
-    args.output = context.at(step.out, slice.row);
-    args.ld_output = context.stride(step.out);
-  }
-  if (step.grad != kNone) {
-    args.grad = context.at(step.grad, slice.row, slice.column);
-    args.ld_grad = context.stride(step.grad);
-  }
-  args.statistics = context.at(step.statistics, slice.row);
-  args.ld_statistics = context.stride(step.statistics);
-  args.eps = static_cast<T>(step.norm.eps);
+  args.x = context.at(step.x, slice.row, slice.column);
+  args.ld_x = context.stride(step.x);
+  args.input = context.at(input, slice.row, slice.column);
+  args.ld_input = context.stride(input);
+  args.output = context.at(step.out, slice.row, slice.column);
+  args.ld_output = context.stride(step.out);
+  args.numbers = step.activation_numbers;
   return args;
 }
 
 template <class T>
-void run(Kind<StepKind::layer_norm>, const StepContext<T>& context, const Step& step, const Slice& slice) {
-  context.ops->layer_norm_forward(layer_norm_args(context, step, slice));
+void run(Kind<StepKind::activation_tangent>, const StepContext<T>& context, const Step& step, const Slice& slice) {
+  context.ops->activation_tangent[static_cast<int>(step.activation)](
+      activation_tangent_args(context, step, slice, step.x_tangent));
 }
 
 template <class T>
-void run(Kind<StepKind::layer_norm_gradient>, const StepContext<T>& context, const Step& step, const Slice& slice) {
-  context.ops->layer_norm_backward(layer_norm_args(context, step, slice));
-}
-
-template <class T>
-void run(Kind<StepKind::gamma_gradient>, const StepContext<T>& context, const Step& step,
-         const GradientBlock<T>& block) {
-  LayerNormArgs<T> args = layer_norm_args(context, step, {0, block.rows, block.begin, block.end});
-  args.grad_gamma = block.grad;
-  context.ops->layer_norm_gamma(args);
+void run(Kind<StepKind::activation_gradient_tangent>, const StepContext<T>& context, const Step& step,
+         const Slice& slice) {
+  ActivationTangentArgs<T> args = activation_tangent_args(context, step, slice, step.out);
+  if (step.x_tangent != kNone) {
+    args.tangent = context.at(step.x_tangent, slice.row, slice.column);
+    args.ld_tangent = context.stride(step.x_tangent);
+    args.grad = context.at(step.grad, slice.row, slice.column);
+    args.ld_grad = context.stride(step.grad);
+  }
+  context.ops->activation_tangent[static_cast<int>(step.activation)](args);
 }
 
 // out = from, or out += from.
@@ -372,6 +293,21 @@ template <class T>
 inline constexpr auto kSliceFunctions = []<std::size_t... kinds>(std::index_sequence<kinds...>) {
   return std::array<SliceFunction<T>, kStepKinds>{slice_function<T, StepKind{kinds}>()...};
 }(std::make_index_sequence<kStepKinds>());
+
+// Runs a step of a plan that check_slices has seen.
+template <class T>
+void run_slice(const StepContext<T>& context, const Step& step, const Slice& slice) {
+  kSliceFunctions<T>[static_cast<std::size_t>(step.kind)](context, step, slice);
+}
+
+// Refuses a plan for inference if it has a step other than the loss that run_slice does not run.
+template <class T>
+void check_slices(std::span<const Step> steps) {
+  for (const Step& step : steps) {
+    if (step.kind == StepKind::loss || kSliceFunctions<T>[static_cast<std::size_t>(step.kind)] != nullptr) continue;
+    throw std::logic_error(std::string("the step '") + rule_of(step.kind).name + "' does not run in inference");
+  }
+}
 
 // Returns the scratch memory that a product of this step needs for at most `rows` rows.
 template <class T>

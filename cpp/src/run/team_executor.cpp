@@ -12,9 +12,9 @@ namespace stoop {
 
 template <class T>
 TeamExecutor<T>::TeamExecutor(Plan made, const OpTable<T>& ops)
-    : Executor<T>(std::move(made)), ops_(ops), loss_memory_(this->plan().batch) {
-  const Plan& plan = this->plan();
-  gemm_scratch_ = scratch_elements(ops, plan, plan.batch);
+    : Executor<T>(made.batch), plan_(std::move(made)), ops_(ops), loss_memory_(plan_.batch) {
+  const Plan& plan = plan_;
+  gemm_scratch_ = scratch_elements(ops, plan_, plan_.batch);
   thread_scratch_ = gemm_scratch_ + round_up(plan.block_elements, kAlignment);
   for (std::vector<double>* sums : {&penalties_, &grad_sums_, &grad_norms_}) {
     sums->resize(static_cast<std::size_t>(plan.sum_slots));
@@ -31,9 +31,9 @@ TeamExecutor<T>::~TeamExecutor() = default;
 template <class T>
 bool TeamExecutor<T>::reserve_threads(int threads, Poller* poller) {
   constexpr Index kPieceBytes = 1 << 22;
-  const bool first = arena_.size() < this->plan().arena_bytes, more = static_cast<int>(places_.size()) < threads;
+  const bool first = arena_.size() < plan_.arena_bytes, more = static_cast<int>(places_.size()) < threads;
   if (!first && !more) return true;
-  const Plan& plan = this->plan();
+  const Plan& plan = plan_;
   if (more) scratch_.reset_untouched(thread_scratch_ * threads);
   if (first) arena_.reset_untouched(plan.arena_bytes);
   const FlushToZero mode;
@@ -85,7 +85,7 @@ RunEnd TeamExecutor<T>::run(const TrainingRun<T>& run, Cursor& cursor, Index unt
   using Clock = std::chrono::steady_clock;
   constexpr double kShort = 1e8;  // FLOPs: a run of some milliseconds at most, which need not ask whether to go on
   const InputView& x = run.data.x;
-  const double of_row = this->plan().flops / static_cast<double>(this->plan().batch);
+  const double of_row = plan_.flops / static_cast<double>(plan_.batch);
   const double of_batch = of_row * static_cast<double>(run.batch);
   const int limit = threads_for(of_batch, run.num_threads);
   Tuned& tuned = tuned_[run.pass == Pass::second ? 1 : 0];

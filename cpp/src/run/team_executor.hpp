@@ -23,6 +23,8 @@ class TeamExecutor final : public Executor<T> {
   TeamExecutor(Plan plan, const OpTable<T>& ops);
   ~TeamExecutor() override;
 
+  const Plan& plan() const override { return plan_; }
+
   RunEnd run(const TrainingRun<T>& run, Cursor& cursor, Index until) override;
 
  private:
@@ -41,6 +43,7 @@ class TeamExecutor final : public Executor<T> {
     void tune_for(int most, double work, bool fixed);
   };
 
+  const Plan plan_;
   const OpTable<T>& ops_;
   AlignedBuffer<std::byte> arena_;
   std::vector<BoundBuffer<T>> bound_;

@@ -3,19 +3,18 @@
 #pragma once
 
 #include <algorithm>
-#include <atomic>
 #include <cmath>
 #include <limits>
 
 #include "batch_loss.hpp"
 #include "batches.hpp"
+#include "caller_rows.hpp"
 #include "faults.hpp"
 #include "parameter_block.hpp"
 #include "rates.hpp"
 #include "squared_gradient.hpp"
 #include "team_executor.hpp"
 #include "../base/finite.hpp"
-#include "../data/input_rows.hpp"
 #include "../team/halt.hpp"
 #include "../team/team.hpp"
 
@@ -58,6 +57,7 @@ class TeamRun final : public Work {
                 executor.grad_sums_.data(),
                 executor.grad_norms_.data(),
                 executor.block_norms_.data()},
+        rows_(ops_, run_),
         loss_(plan_, ops_, run_, executor.loss_memory_),
         halt_(run.stops_within ? segment.poller : nullptr, mode_) {
     for (int share = 0; share < shares; ++share) place_of(share) = beginning(share);
@@ -224,6 +224,8 @@ class TeamRun final : public Work {
   static void run_slice(TeamRun& self, const Place& place, const Step& step, const Slice& slice) {
     if constexpr (requires { self.run_own(Kind<kind>(), place, step, slice); }) {
       self.run_own(Kind<kind>(), place, step, slice);
+    } else if constexpr (requires { self.rows_.run(Kind<kind>(), place.context, step, place.batch, slice); }) {
+      self.rows_.run(Kind<kind>(), place.context, step, place.batch, slice);
     } else {
       run_kind<kind>(place.context, step, slice);
     }
@@ -231,26 +233,6 @@ class TeamRun final : public Work {
 
   // ---- the kinds that only this walk can run ----
 
-  void run_own(Kind<StepKind::gather>, const Place& place, const Step& step, const Slice& slice) {
-    gather(place, step.out, run_.data.x, slice, run_.data.scale, run_.data.shift);
-    if (run_.data.x.mapped) look_for_bad_rows(place.batch, slice);
-  }
-  void run_own(Kind<StepKind::gather_targets>, const Place& place, const Step& step, const Slice& slice) {
-    gather(place, step.out, run_.data.values, slice, T(1), T(0));
-  }
-  void run_own(Kind<StepKind::gather_gradient>, const Place& place, const Step& step, const Slice& slice) {
-    const StepContext<T>& context = place.context;
-    copy(run_.grad_output.data, run_.grad_output.stride, context.at(step.out, 0), context.stride(step.out), slice);
-  }
-  void run_own(Kind<StepKind::give_outputs>, const Place& place, const Step& step, const Slice& slice) {
-    const StepContext<T>& context = place.context;
-    copy(context.at(step.x, 0), context.stride(step.x), run_.outputs.data, run_.outputs.stride, slice);
-  }
-  void run_own(Kind<StepKind::give_input_gradient>, const Place& place, const Step& step, const Slice& slice) {
-    const StepContext<T>& context = place.context;
-    copy(context.at(step.x, 0), context.stride(step.x), run_.input_gradient.data, run_.input_gradient.stride, slice,
-         run_.data.scale);
-  }
   void run_own(Kind<StepKind::loss>, const Place& place, const Step& step, const Slice& slice) {
     loss_.compute(place.context, step, place.batch, slice.row, slice.row_end);
   }
@@ -271,37 +253,12 @@ class TeamRun final : public Work {
     return check_gradient(place.batch, place.update, share);
   }
 
-  void gather(const Place& place, int output, const InputView& from, const Slice& slice, T scale, T shift) {
-    const StepContext<T>& context = place.context;
-    const std::int32_t* order = run_.data.order;
-    const Index first = place.batch.start + slice.row;
-    ops_.gather[static_cast<int>(from.type)]({slice.rows(), from.cols, order == nullptr ? from.row(first) : from.data,
-                                              from.stride, order == nullptr ? nullptr : order + first,
-                                              context.at(output, slice.row), context.stride(output), scale, shift});
-  }
-
-  // Copies a slice from or to memory of the caller's, times `scale`.
-  void copy(const T* from, Index ld_from, T* to, Index ld_to, const Slice& slice, T scale = T(1)) {
-    if (to == nullptr) return;
-    ops_.gather[static_cast<int>(kInputType<T>)]({slice.rows(), slice.columns(),
-                                                  from + slice.row * ld_from + slice.column, ld_from, nullptr,
-                                                  to + slice.row * ld_to + slice.column, ld_to, scale, T(0)});
-  }
-
-  // Records the first row in this batch that holds a NaN or infinity. All shares read it after the meeting of check_loss.
-  void look_for_bad_rows(const Batch& batch, const Slice& slice) {
-    for (Index i = slice.row; i < slice.row_end; ++i) {
-      const Index row = run_.data.sample(batch.start + i);
-      if (!is_finite_row<T>(run_.data.x, row)) keep_first(bad_row_, row);
-    }
-  }
-
   // Each share adds the same numbers in the same order, so all decide alike without another meeting. An infinite variance
   // is refused as well: outputs that are divided by it are finite, but wrong.
   bool check_loss(const Place& place, int share) {
     const Batch& batch = place.batch;
     if (spoiled_) return false;
-    const Index bad_row = bad_row_.load(std::memory_order_relaxed);
+    const Index bad_row = rows_.bad_row();
     const Index bad_label = loss_.bad_label();
     if (bad_row != kNone || bad_label != kNone) {
       if (share == 0) outcome = {.status = RunStatus::bad_data, .bad_row = bad_row};
@@ -311,7 +268,6 @@ class TeamRun final : public Work {
     const double loss = loss_.sum(batch.rows);
     const bool finite = std::isfinite(loss) && has_finite_statistics(place.context);
     if (share == 0) {
-      weight_ = batch.weight;
       update_loss_ = (batch.is_first() ? 0.0 : update_loss_) + loss * batch.weight_unit;
       if (!finite) stop_at_loss(place, std::isfinite(loss) ? std::numeric_limits<double>::quiet_NaN() : update_loss_);
     }
@@ -322,7 +278,7 @@ class TeamRun final : public Work {
   void stop_at_loss(const Place& place, double loss) {
     outcome = {.status = RunStatus::not_finite, .fault = fault_of(place)};
     cursor.loss_sum += loss;
-    cursor.weight_sum += weight_;
+    cursor.weight_sum += place.batch.weight;
   }
 
   Fault fault_of(const Place& place) const { return fault_of_values(plan_, place.context, place.batch.rows); }
@@ -398,8 +354,8 @@ class TeamRun final : public Work {
   void add_sums(const Batch& batch) {
     const double penalty = run_.fixed_penalty + sum(executor_.penalties_);
     const double norm = gradient_norm();
-    cursor.loss_sum += update_loss_ + penalty * weight_;
-    cursor.weight_sum += weight_;
+    cursor.loss_sum += update_loss_ + penalty * batch.weight;
+    cursor.weight_sum += batch.weight;
     cursor.grad_norm_sum += norm;
     cursor.largest_norm = std::max(cursor.largest_norm, norm);
     const bool finite = std::isfinite(norm) && std::isfinite(penalty);
@@ -419,12 +375,11 @@ class TeamRun final : public Work {
   const Segment& segment_;
   const int shares_;
   const ParameterBlocks<T> blocks_;
+  CallerRows<T> rows_;
   BatchLoss<T> loss_;
   const FlushToZero mode_;  // of the thread that called
   Halt halt_;
-  std::atomic<Index> bad_row_{kNone};
   double update_loss_ = 0.0;  // so far, weighted sum over the samples; share 0 writes it
-  double weight_ = 0.0;       // of all samples of the update
   bool stop_ = false;         // written by share 0 before a meeting, read by all after it
   bool spoiled_ = false;      // the same: the last update had a non-finite gradient
 };

@@ -73,6 +73,7 @@ struct Spec<ELU> : ActivationSpec {
 template <>
 struct Choices<GeluApproximation> {
   static constexpr const char* kNames[] = {"none", "tanh"};
+  static constexpr const char* kWhat = "approximation";
 };
 
 template <>

@@ -51,7 +51,7 @@ Enum choice_named(std::string_view name, std::string_view where) {
     names[i] = Choices<Enum>::kNames[i];
     if (names[i] == name) return static_cast<Enum>(i);
   }
-  throw_unknown_name(where, "value", name, names);
+  throw_unknown_name(where, Choices<Enum>::kWhat, name, names);
 }
 
 template <Choice Enum>

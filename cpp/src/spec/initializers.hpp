@@ -1,46 +1,97 @@
 // Everything that is known of each initialiser except its draws, which are in model/initialize.cpp.
 #pragma once
 
-#include <iterator>
-#include <string_view>
-
 #include <stoop/layers.hpp>
 
 #include "spec.hpp"
 
 namespace stoop {
 
+// Messages open with the name, as Python has no class of each.
 struct InitializerSpec {
-  InitializerKind kind;
-  std::string_view name;
-  Key value = Key::if_changed;  // of Initializer::value; if_changed: it has none
-  Bounds bounds = any_number();
+  static constexpr std::tuple<> kFields{};
 };
 
-inline constexpr const char* kInitializerHint = "give the constant, the standard deviation, the limit or the gain";
+template <class Op>
+constexpr auto with_value(Bounds bounds, Key presence = Key::required) {
+  return std::tuple{Field{"value", &Op::value, bounds,
+                          "give the constant, the standard deviation, the limit or the gain", Holds::size, presence}};
+}
 
-inline constexpr InitializerSpec kInitializers[] = {
-    {InitializerKind::zeros, "zeros"},
-    {InitializerKind::ones, "ones"},
-    {InitializerKind::constant, "constant", Key::required},
-    {InitializerKind::normal, "normal", Key::required, at_least(0)},
-    {InitializerKind::uniform, "uniform", Key::required, at_least(0)},
-    {InitializerKind::glorot_uniform, "glorot_uniform"},
-    {InitializerKind::glorot_normal, "glorot_normal"},
-    {InitializerKind::he_uniform, "he_uniform"},
-    {InitializerKind::he_normal, "he_normal"},
-    {InitializerKind::lecun_uniform, "lecun_uniform"},
-    {InitializerKind::lecun_normal, "lecun_normal"},
-    {InitializerKind::orthogonal, "orthogonal", Key::optional, at_least(0)},
+template <>
+struct Spec<initializers::Zeros> : InitializerSpec {
+  static constexpr const char* kName = "zeros";
+  static constexpr const char* kClass = kName;
 };
-static_assert([] {
-  int i = 0;
-  for (const InitializerSpec& spec : kInitializers) {
-    if (static_cast<int>(spec.kind) != i++) return false;
-  }
-  return true;
-}());
 
-constexpr const InitializerSpec& spec_of(InitializerKind kind) { return kInitializers[static_cast<int>(kind)]; }
+template <>
+struct Spec<initializers::Ones> : InitializerSpec {
+  static constexpr const char* kName = "ones";
+  static constexpr const char* kClass = kName;
+};
+
+template <>
+struct Spec<initializers::Constant> : InitializerSpec {
+  static constexpr const char* kName = "constant";
+  static constexpr const char* kClass = kName;
+  static constexpr auto kFields = with_value<initializers::Constant>(any_number());
+};
+
+template <>
+struct Spec<initializers::Normal> : InitializerSpec {
+  static constexpr const char* kName = "normal";
+  static constexpr const char* kClass = kName;
+  static constexpr auto kFields = with_value<initializers::Normal>(at_least(0));
+};
+
+template <>
+struct Spec<initializers::Uniform> : InitializerSpec {
+  static constexpr const char* kName = "uniform";
+  static constexpr const char* kClass = kName;
+  static constexpr auto kFields = with_value<initializers::Uniform>(at_least(0));
+};
+
+template <>
+struct Spec<initializers::GlorotUniform> : InitializerSpec {
+  static constexpr const char* kName = "glorot_uniform";
+  static constexpr const char* kClass = kName;
+};
+
+template <>
+struct Spec<initializers::GlorotNormal> : InitializerSpec {
+  static constexpr const char* kName = "glorot_normal";
+  static constexpr const char* kClass = kName;
+};
+
+template <>
+struct Spec<initializers::HeUniform> : InitializerSpec {
+  static constexpr const char* kName = "he_uniform";
+  static constexpr const char* kClass = kName;
+};
+
+template <>
+struct Spec<initializers::HeNormal> : InitializerSpec {
+  static constexpr const char* kName = "he_normal";
+  static constexpr const char* kClass = kName;
+};
+
+template <>
+struct Spec<initializers::LecunUniform> : InitializerSpec {
+  static constexpr const char* kName = "lecun_uniform";
+  static constexpr const char* kClass = kName;
+};
+
+template <>
+struct Spec<initializers::LecunNormal> : InitializerSpec {
+  static constexpr const char* kName = "lecun_normal";
+  static constexpr const char* kClass = kName;
+};
+
+template <>
+struct Spec<initializers::Orthogonal> : InitializerSpec {
+  static constexpr const char* kName = "orthogonal";
+  static constexpr const char* kClass = kName;
+  static constexpr auto kFields = with_value<initializers::Orthogonal>(at_least(0), Key::optional);
+};
 
 }  // namespace stoop

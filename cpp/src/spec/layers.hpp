@@ -1,10 +1,28 @@
 // Everything that is known of each layer that is not an activation.
 #pragma once
 
+#include <cstddef>
+#include <type_traits>
+#include <utility>
+
 #include "activations.hpp"
 #include "spec.hpp"
 
 namespace stoop {
+
+// What layers become in the graph of a model. `end` is not a kind, but how many there are.
+enum class NodeKind { input, dense, activation, batch_norm, layer_norm, dropout, add, end };
+
+template <NodeKind kind>
+using NodeOf = std::integral_constant<NodeKind, kind>;
+
+// Calls visit(NodeOf<kind>()) for a kind.
+template <class Visit>
+void visit_node(NodeKind kind, const Visit& visit) {
+  [&]<std::size_t... kinds>(std::index_sequence<kinds...>) {
+    ((kind == NodeKind{kinds} ? visit(NodeOf<NodeKind{kinds}>()) : void()), ...);
+  }(std::make_index_sequence<static_cast<std::size_t>(NodeKind::end)>());
+}
 
 inline constexpr const char* kPenaltyHint = "leave it out to take the trainer's, 0 turns it off";
 
@@ -37,8 +55,10 @@ struct Spec<BatchNorm> {
   };
 };
 
+// A normalisation with a gamma and a beta for each column, and nothing else to remember, names the kind of its node.
 template <>
 struct Spec<LayerNorm> {
+  static constexpr NodeKind kNode = NodeKind::layer_norm;
   static constexpr const char* kName = "layer_norm";
   static constexpr const char* kClass = "LayerNorm";
   static constexpr Key kTrainable = Key::optional;

@@ -7,6 +7,12 @@
 
 namespace stoop {
 
+template <>
+struct Choices<OutputKind> {
+  static constexpr const char* kNames[] = {"softmax", "sigmoid", "identity"};
+  static constexpr const char* kWhat = "output";
+};
+
 // The condition for rows of targets.
 enum class TargetValues {
   any,            // finite numbers

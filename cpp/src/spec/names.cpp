@@ -15,45 +15,30 @@
 #include "losses.hpp"
 
 namespace stoop {
-namespace {
 
-using namespace std::string_view_literals;
+template <>
+struct Choices<LastBatch> {
+  static constexpr const char* kNames[] = {"keep", "drop", "merge"};
+  static constexpr const char* kWhat = "last_batch";
+};
+template <>
+struct Choices<StopReason> {
+  static constexpr const char* kNames[] = {"epochs", "max_time", "interrupted", "callback"};
+  static constexpr const char* kWhat = "stop_reason";
+};
+template <>
+struct Choices<Precision> {
+  static constexpr const char* kNames[] = {"float32", "float64", "bfloat16"};
+  static constexpr const char* kWhat = "precision";
+};
 
-constexpr auto kInitializerNames = [] {
-  std::array<std::string_view, std::size(kInitializers)> names;
-  for (std::size_t i = 0; i < names.size(); ++i) names[i] = kInitializers[i].name;
-  return names;
-}();
-constexpr std::array kLastBatchNames = {"keep"sv, "drop"sv, "merge"sv};
-constexpr std::array kStopReasonNames = {"epochs"sv, "max_time"sv, "interrupted"sv, "callback"sv};
-constexpr std::array kPrecisionNames = {"float32"sv, "float64"sv, "bfloat16"sv};
-constexpr std::array kOutputNames = {"softmax"sv, "sigmoid"sv, "identity"sv};
+std::string_view name_of(ActivationKind kind) { return kNamesOf<Activation>[static_cast<std::size_t>(kind)]; }
+std::string_view name_of(LossKind kind) { return kNamesOf<Loss>[static_cast<std::size_t>(kind)]; }
 
-template <class Kind, std::size_t size>
-std::string_view name_in(const std::array<std::string_view, size>& names, Kind kind) {
-  return names[static_cast<std::size_t>(kind)];
-}
-
-// Returns the position of `name`, exactly as written in the table.
-template <std::size_t size>
-std::size_t find_name(const std::array<std::string_view, size>& names, std::string_view where, std::string_view what,
-                      std::string_view name) {
-  for (std::size_t i = 0; i < size; ++i) {
-    if (names[i] == name) return i;
-  }
-  throw_unknown_name(where, what, name, names);
-}
-
-}  // namespace
-
-std::string_view name_of(ActivationKind kind) { return name_in(kNamesOf<Activation>, kind); }
-std::string_view name_of(InitializerKind kind) { return name_in(kInitializerNames, kind); }
-std::string_view name_of(LossKind kind) { return name_in(kNamesOf<Loss>, kind); }
-
-std::string_view name_of(Precision precision) { return name_in(kPrecisionNames, precision); }
-std::string_view name_of(LastBatch last_batch) { return name_in(kLastBatchNames, last_batch); }
-std::string_view name_of(StopReason reason) { return name_in(kStopReasonNames, reason); }
-std::string_view name_of(OutputKind output) { return name_in(kOutputNames, output); }
+std::string_view name_of(Precision precision) { return name_of_choice(precision); }
+std::string_view name_of(LastBatch last_batch) { return name_of_choice(last_batch); }
+std::string_view name_of(StopReason reason) { return name_of_choice(reason); }
+std::string_view name_of(OutputKind output) { return name_of_choice(output); }
 
 ActivationKind kind_of(const Activation& activation) { return static_cast<ActivationKind>(activation.index()); }
 LossKind kind_of(const Loss& loss) { return static_cast<LossKind>(loss.index()); }
@@ -68,8 +53,10 @@ Layer layer_from_name(std::string_view name, std::string_view where) {
   return alternative_named<Layer>(name, where, "layer");
 }
 
-InitializerKind initializer_kind_from_name(std::string_view name, std::string_view where) {
-  return static_cast<InitializerKind>(find_name(kInitializerNames, where, "initializer", name));
+std::string_view name_of(const Initializer& initializer) { return kNamesOf<Initializer>[initializer.index()]; }
+
+Initializer initializer_from_name(std::string_view name, std::string_view where) {
+  return alternative_named<Initializer>(name, where, "initializer");
 }
 
 Loss loss_from_name(std::string_view name, std::string_view where) {
@@ -77,15 +64,15 @@ Loss loss_from_name(std::string_view name, std::string_view where) {
 }
 
 Precision precision_from_name(std::string_view name, std::string_view where) {
-  return static_cast<Precision>(find_name(kPrecisionNames, where, "precision", name));
+  return choice_named<Precision>(name, where);
 }
 
 LastBatch last_batch_from_name(std::string_view name, std::string_view where) {
-  return static_cast<LastBatch>(find_name(kLastBatchNames, where, "last_batch", name));
+  return choice_named<LastBatch>(name, where);
 }
 
 OutputKind output_from_name(std::string_view name, std::string_view where) {
-  return static_cast<OutputKind>(find_name(kOutputNames, where, "output", name));
+  return choice_named<OutputKind>(name, where);
 }
 
 bool derivative_from_output(ActivationKind kind) {

@@ -92,21 +92,6 @@ void check_rate(std::string_view where, const std::string& name, double value) {
   throw_value_error(where, name + " is " + number_text(value), expected_text<double>(name, at_least(0)), kUsualRates);
 }
 
-// A schedule that begins at t = start cannot count anything else: nobody knows in which epoch an update will be.
-template <class S>
-void check_counts(const S& s) {
-  const auto counted = [](Per per) { return per == Per::epoch ? "epochs" : "updates"; };
-  for_each_inner(s, [&](const LearningRate& inner) {
-    const Schedule& held = inner.held().schedule;
-    const Per per = std::visit([](const auto& of) { return of.per; }, held);
-    if (per == s.per || std::holds_alternative<Constant>(held)) return;
-    throw_value_error(Spec<S>::kClass,
-                      "it counts " + std::string(counted(s.per)) + " and the schedule " + std::string(name_of(held)) +
-                          " in it " + counted(per),
-                      "expected both to count the same", "give both the same per");
-  });
-}
-
 // ---- the rates of updates in a row ----
 
 template <class S>
@@ -116,6 +101,12 @@ void fill(const S& s, Index step, Index epoch, std::span<double> out) {
   } else {
     for (std::size_t i = 0; i < out.size(); ++i) out[i] = value_at(s, step + static_cast<Index>(i));
   }
+}
+
+// Fills in the rates of a schedule within one that counts `per`, from `start` on. One that counts something else counts from
+// the start of the training: nobody knows in which epoch an update will be.
+void fill_from(Index start, Per per, const LearningRate& inner, Index step, Index epoch, std::span<double> out) {
+  inner.fill(per == Per::epoch ? step : step - start, per == Per::epoch ? epoch - start : epoch, out);
 }
 
 // Returns how many of the updates from t = step on are before `end`. If `end` is an epoch, that is all or none of them.
@@ -132,7 +123,7 @@ void fill(const Warmup& s, Index step, Index epoch, std::span<double> out) {
     out[i] = first * real(t + 1) / real(s.steps);
   }
   const Index next = step + static_cast<Index>(rises);
-  s.schedule.fill(next - s.steps, epoch - s.steps, out.subspan(rises));  // it counts what s counts, see check_counts
+  fill_from(s.steps, s.per, s.schedule, next, epoch, out.subspan(rises));
 }
 
 void fill(const Sequential& s, Index step, Index epoch, std::span<double> out) {
@@ -140,7 +131,7 @@ void fill(const Sequential& s, Index step, Index epoch, std::span<double> out) {
   for (std::size_t i = 0; i < s.schedules.size() && !out.empty(); ++i) {
     const bool is_last = i == s.milestones.size();
     const std::size_t count = is_last ? out.size() : count_before(s.milestones[i], s.per, step, epoch, out.size());
-    s.schedules[i].fill(step - start, epoch - start, out.first(count));
+    fill_from(start, s.per, s.schedules[i], step, epoch, out.first(count));
     step += static_cast<Index>(count);
     out = out.subspan(count);
     if (!is_last) start = s.milestones[i];
@@ -219,8 +210,6 @@ void Spec<schedules::Piecewise>::check(const S& s) {
   for (const double value : s.values) schedules::check_rate(kClass, "a value", value);
 }
 
-void Spec<schedules::Warmup>::check(const S& s) { schedules::check_counts(s); }
-
 void Spec<schedules::Sequential>::check(const S& s) {
   if (s.schedules.size() != s.milestones.size() + 1) {
     throw_value_error(
@@ -236,7 +225,6 @@ void Spec<schedules::Sequential>::check(const S& s) {
     }
     last = milestone;
   }
-  schedules::check_counts(s);
 }
 
 void validate(const LearningRate& learning_rate, std::string_view where) {

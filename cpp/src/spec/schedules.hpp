@@ -11,6 +11,12 @@
 
 namespace stoop {
 
+template <>
+struct Choices<schedules::Per> {
+  static constexpr const char* kNames[] = {"step", "epoch"};
+  static constexpr const char* kWhat = "per";
+};
+
 namespace schedules {
 
 inline constexpr const char* kUsualRates = "0.01 is usual for sgd and 0.001 for adam";
@@ -41,7 +47,7 @@ constexpr Field<S, Index> count(const char* key, Index S::* member, Key presence
 // The last field of every schedule says what t counts.
 template <class S, class... Fields>
 constexpr auto with_per(const Fields&... fields) {
-  return std::tuple{fields..., plain("per", &S::per)};
+  return std::tuple{fields..., choice("per", &S::per, "it says what t counts", Key::optional)};
 }
 
 // Says whether schedules are members of this one.
@@ -176,7 +182,6 @@ struct Spec<schedules::Warmup> {
   static constexpr const char* kClass = "Warmup";
   static constexpr auto kFields =
       schedules::with_per<S>(plain("schedule", &S::schedule, Key::required), schedules::count("steps", &S::steps));
-  static void check(const S& s);
 };
 
 template <>
@@ -235,6 +240,7 @@ struct Spec<schedules::CosineRestarts> {
 template <>
 struct Choices<schedules::CyclicMode> {
   static constexpr const char* kNames[] = {"triangular", "triangular2", "exp_range"};
+  static constexpr const char* kWhat = "mode";
 };
 
 template <>

@@ -75,9 +75,9 @@ constexpr Field<Op, Member> plain(const char* key, Member Op::* member, Key pres
   return {key, member, any_number(), "", Holds::anything, presence};
 }
 
-// The names of an enumeration's values, in order.
+// The names of an enumeration's values, in order, and what is chosen.
 template <class Enum>
-struct Choices;  // kNames
+struct Choices;  // kNames, kWhat
 
 // A member that is one of several by name.
 template <class Op, class Enum>

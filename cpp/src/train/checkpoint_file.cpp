@@ -148,8 +148,9 @@ Checkpoint<T> read_checkpoint(const std::filesystem::path& path, const KeepGoing
   CheckpointInfo info = read_info(file);
   file.check_sum();
   const Model<T> model = read_model<T>(file);
-  Checkpoint<T> checkpoint{model.config(), info.trainer, info.has_custom_rate, read_state(file, info, model),
-                           std::move(info.history), {}};
+  Checkpoint<T> checkpoint{
+      path, model.config(), info.trainer, info.has_custom_rate, read_state(file, info, model), std::move(info.history),
+      {}};
   if (const auto text = file.metadata().find(kExtrasKey); text != file.metadata().end()) {
     checkpoint.extras.text = text->second;
   }
@@ -160,7 +161,8 @@ Checkpoint<T> read_checkpoint(const std::filesystem::path& path, const KeepGoing
 }
 
 template <class T>
-void put_into(TrainerCore<T>& core, const Checkpoint<T>& checkpoint, std::string_view path) {
+void put_into(TrainerCore<T>& core, const Checkpoint<T>& checkpoint) {
+  const std::string path = checkpoint.path.string();
   const ModelConfig& own = core.model.config();
   const ModelConfig& written = checkpoint.model;
   if (written.layers != own.layers || written.input_dim != own.input_dim || written.input_scale != own.input_scale ||
@@ -191,19 +193,19 @@ void put_into(TrainerCore<T>& core, const Checkpoint<T>& checkpoint, std::string
 template <class T>
 void Trainer<T>::load_checkpoint(const std::filesystem::path& path, const KeepGoing& keep_going) {
   impl_->bind_model("Trainer.load_checkpoint");
-  put_into<T>(*impl_, read_checkpoint<T>(path, keep_going), path.string());
+  put_into<T>(*impl_, read_checkpoint<T>(path, keep_going));
 }
 
 template <class T>
 void Trainer<T>::load_checkpoint(const Checkpoint<T>& checkpoint) {
   impl_->bind_model("Trainer.load_checkpoint");
-  put_into<T>(*impl_, checkpoint, "Trainer.load_checkpoint");
+  put_into<T>(*impl_, checkpoint);
 }
 
 template Checkpoint<float> read_checkpoint(const std::filesystem::path&, const KeepGoing&);
 template Checkpoint<double> read_checkpoint(const std::filesystem::path&, const KeepGoing&);
-template void put_into(TrainerCore<float>&, const Checkpoint<float>&, std::string_view);
-template void put_into(TrainerCore<double>&, const Checkpoint<double>&, std::string_view);
+template void put_into(TrainerCore<float>&, const Checkpoint<float>&);
+template void put_into(TrainerCore<double>&, const Checkpoint<double>&);
 template void Trainer<float>::save_checkpoint(const std::filesystem::path&, const CheckpointExtras&,
                                               const KeepGoing&) const;
 template void Trainer<double>::save_checkpoint(const std::filesystem::path&, const CheckpointExtras&,

@@ -131,7 +131,7 @@ class Fit {
     const NewestFit<T> newest(core_);
     begin();
     if (core_.full_batch && !is_ended()) objective_ = core_.make_objective(kWhere, data_, poller());
-    while (!is_ended() && core_.state.epoch < last_epoch()) {
+    while (!is_ended() && core_.fit.epochs < options_.epochs) {
       core_.bind_model(kWhere);
       core_.check_not_swapped(kWhere);
       std::optional<EpochResult> result = core_.full_batch ? run_iteration() : run_epoch();
@@ -149,7 +149,6 @@ class Fit {
  private:
   using Clock = std::chrono::steady_clock;
 
-  Index last_epoch() const { return core_.fit.first_epoch + options_.epochs; }
   bool is_ended() const { return reason_.has_value(); }
   void end(StopReason reason) {
     if (!reason_) reason_ = reason;
@@ -180,7 +179,7 @@ class Fit {
     if (!options_.resume.empty() && is_there(options_.resume)) {
       resumed = read_checkpoint<T>(options_.resume, options_.keep_going);
       check_record(options_.resume, resumed->state.fit, own);
-      put_into(core_, *resumed, options_.resume.string());
+      put_into(core_, *resumed);
     } else {
       core_.cursor = {};
       core_.fit = own;
@@ -238,11 +237,12 @@ class Fit {
   }
 
   void end_epoch(EpochResult& result) {
-    if (validation_ != nullptr && (core_.state.epoch + 1 - core_.fit.first_epoch) % options_.validation_freq == 0) {
+    if (validation_ != nullptr && (core_.fit.epochs + 1) % options_.validation_freq == 0) {
       validate(result);
     }
     append(core_.history, result, has_accuracy(core_.loss()), validation_ != nullptr);
     ++core_.state.epoch;
+    ++core_.fit.epochs;
     core_.cursor = {};
     if (options_.on_epoch && !options_.on_epoch(result)) end(StopReason::callback);
   }

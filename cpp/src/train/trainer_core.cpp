@@ -1,9 +1,11 @@
 #include "trainer_core.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <limits>
 #include <numeric>
+#include <stdexcept>
 #include <string>
 #include <utility>
 
@@ -17,20 +19,23 @@ namespace stoop {
 namespace {
 
 template <class T>
-Device<T> device_for(Precision precision) {
+Device<T> device_for(Precision precision, const World& world) {
   check_precision<T>(precision);
-  return make_device<T>(precision);
+  Device<T> device = make_device<T>(precision);
+  device.world = world;
+  return device;
 }
 
 }  // namespace
 
 template <class T>
-TrainerCore<T>::TrainerCore(Model<T>& trained, TrainerConfig settings)
+TrainerCore<T>::TrainerCore(Model<T>& trained, TrainerConfig settings, const World& world)
     : model(trained),
       layers(trained.config().layers),
       config(std::move(settings)),
       graph(build_graph(model.config(), kAlignment / static_cast<Index>(sizeof(T)))),
-      device(device_for<T>(config.precision)) {
+      device(device_for<T>(config.precision, world)) {
+  check_world();
   check_settings(config);
   const Index size = parameter_count();
   for (int i = 0; i < state_count(config.optimizer); ++i) state.optimizer[i].reset(size);
@@ -46,6 +51,21 @@ template <class T>
 void TrainerCore<T>::check_settings(const TrainerConfig& settings) const {
   check_config(settings, graph);
   check_numbers(ElementRange(sizeof(T)), settings);
+}
+
+// A batch normalisation would have other statistics in each shard.
+template <class T>
+void TrainerCore<T>::check_world() const {
+  const World& world = device.world;
+  const auto is_power = [](int number) { return number > 0 && std::has_single_bit(static_cast<unsigned>(number)); };
+  const int size = world.collectives.size;
+  if (!is_power(world.shards) || !is_power(size) || size > world.shards) {
+    throw_value_error("Trainer", std::to_string(world.shards) + " shards for " + std::to_string(size) + " processes",
+                      "expected powers of two, and a shard for each process at least", "give 8 shards, for example");
+  }
+  if (world.shards == 1 || !has_batch_norm()) return;
+  throw_value_error("Trainer", "a BatchNorm in a training with " + std::to_string(world.shards) + " shards",
+                    "expected layers that need no other rows", "use LayerNorm, which needs no batch");
 }
 
 template <class T>
@@ -215,6 +235,10 @@ double TrainerCore<T>::accuracy_of(double correct, const Dataset<T>& data, const
 
 template <class T>
 void TrainerCore<T>::refuse_bad_data(std::string_view where, const InputView& x, const RunEnd& end) const {
+  if (end.status == RunStatus::lost) {
+    throw std::runtime_error(format_error(where, "another process of this training cannot be reached",
+                                          "expected all of them to make each update", "start them again"));
+  }
   refuse_bad_row<T>(where, x, end.bad_row);
   refuse_bad_label(where, end.bad_label, model.output_dim());
 }

@@ -11,6 +11,7 @@
 #include <stoop/trainer.hpp>
 
 #include "../data/dataset.hpp"
+#include "../data/gathered_rows.hpp"
 #include "../graph/graph.hpp"
 #include "../run/plan_cache.hpp"
 #include "full_batch.hpp"
@@ -30,7 +31,7 @@ struct Answer {
 
 template <class T>
 struct TrainerCore {
-  TrainerCore(Model<T>& trained, TrainerConfig settings);
+  TrainerCore(Model<T>& trained, TrainerConfig settings, const World& world = {});
 
   Model<T>& model;
   const std::vector<Layer> layers;  // of the model when the plans were made
@@ -49,6 +50,7 @@ struct TrainerCore {
 
   PlanCache<T> plans{device};
   Pieces<T> pieces{device};
+  GatheredRows<T> gathered;                                // of the last step_rows
   std::unique_ptr<const InferenceExecutor<T>> evaluation;  // made when it is needed
   std::vector<std::int32_t> order;                         // of the samples in this epoch
   ReadAhead pages;                                         // of a mapped X
@@ -65,6 +67,7 @@ struct TrainerCore {
 
   // ---- checks: ValueError ----
   void check_settings(const TrainerConfig& settings) const;
+  void check_world() const;
   // Throws if the model was assigned other layers, since the plans of this trainer are for the old ones. Finds the arrays of
   // the model again, which may have been assigned another model with the same layers.
   void bind_model(std::string_view where);

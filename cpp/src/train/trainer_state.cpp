@@ -101,14 +101,15 @@ namespace {
 
 bool is_possible(const EpochPlace& place, const FitRecord& fit) {
   return place.row >= 0 && place.row <= fit.samples && place.updates >= 0 && place.updates <= place.row &&
-         fit.first_epoch >= 0 && fit.samples >= 0 && fit.batch_size >= 0;
+         fit.first_epoch >= 0 && fit.epochs >= 0 && fit.samples >= 0 && fit.batch_size >= 0;
 }
 
 template <class T>
 void check_state(std::string_view where, const TrainerCore<T>& core, const TrainingState<T>& given) {
   if (given.epoch < 0 || given.steps < 0 || !is_possible(given.place, given.fit)) {
-    throw_value_error(where, "epoch " + std::to_string(given.epoch) + ", steps " + std::to_string(given.steps) +
-                          ", row " + std::to_string(given.place.row) + " of " + std::to_string(given.fit.samples),
+    throw_value_error(where,
+                      "epoch " + std::to_string(given.epoch) + ", steps " + std::to_string(given.steps) + ", row " +
+                          std::to_string(given.place.row) + " of " + std::to_string(given.fit.samples),
                       "expected counts that a training reaches", "give a state that Trainer::state() returned");
   }
   const auto size = static_cast<std::size_t>(core.parameter_count());

@@ -80,7 +80,7 @@ class Monitor:
         For another mode, or a column of which "auto" does not know it.
     """
 
-    def __init__(self, where: str, monitor: str, mode: str) -> None:
+    def __init__(self, where: str, monitor: Any, mode: str) -> None:
         if not isinstance(monitor, str):
             given = f"monitor is {monitor!r}"
             raise TypeError(message(where, given, "expected the name of a column", 'for example "val_loss"'))

@@ -21,11 +21,11 @@ _SAVES = ("best", "last", "all")
 
 
 class ModelCheckpoint(Callback):
-    """Saves checkpoints while a fit runs, each written beside its target and renamed, so that a whole file is there always.
+    """Saves checkpoints while a fit runs, each written beside its target and renamed: a whole file is there always.
 
     It is called after the other callbacks, so that what they count is in the file. A save that fails (a full disk, a
-    folder that became read-only) leaves the old file and gives a warning that says what happened; the fit goes on, and the
-    next save tries again.
+    folder that became read-only) leaves the old file and gives a warning that says what happened; the fit goes on, and
+    the next save tries again.
 
     Parameters
     ----------
@@ -119,7 +119,8 @@ class ModelCheckpoint(Callback):
     def on_fit_begin(self, trainer: Trainer) -> None:
         """Check the fields of the path, and make its folder."""
         known = ["epoch", "step", *trainer.history]
-        for field in self._fields - set(known):
+        others = [callback for callback in trainer._callbacks if callback is not self]  # which may add columns
+        for field in () if others else self._fields - set(known):
             refuse_name(_WHERE, "field of path", field, known)
         Path(self.path).parent.mkdir(parents=True, exist_ok=True)
         if not self._is_resumed:
@@ -150,6 +151,8 @@ class ModelCheckpoint(Callback):
         self._save(trainer, value, {**logs, "step": trainer.steps})
 
     def _save(self, trainer: Trainer, value: float, fields: Mapping[str, float]) -> None:
+        for name in self._fields - set(fields):
+            refuse_name(_WHERE, "field of path", name, list(fields))
         path = self.path.format(**{name: _whole(fields[name]) for name in self._fields}) if self._fields else self.path
         before, kept = self._files, [entry for entry in self._files if entry[1] != path]
         place = 0

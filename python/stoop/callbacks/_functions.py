@@ -42,7 +42,8 @@ class Lambda(Callback):
         on_fit_end: Callable[[Trainer, str], object] | None = None,
         every_n_steps: int | None = None,
     ) -> None:
-        for name, function in zip(_METHODS, (on_fit_begin, on_steps_end, on_epoch_end, on_fit_end)):
+        given_functions: tuple[Any, ...] = (on_fit_begin, on_steps_end, on_epoch_end, on_fit_end)
+        for name, function in zip(_METHODS, given_functions):
             if function is None:
                 continue
             if not callable(function):

@@ -53,7 +53,7 @@ class _Logger(Callback):
         """Return whether there is a file to go on in, and the epoch of its newest row."""
         return {"begun": self._has_begun, "epoch": self._last}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on in the same file: rows of epochs after the resumed one are cut away when the fit begins."""
         self._is_resumed, self._last = bool(state["begun"]), int(state["epoch"])
 

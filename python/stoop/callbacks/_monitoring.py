@@ -61,10 +61,10 @@ class EarlyStopping(Callback):
 
     Prechelt 1998, "Early stopping, but when?", criterion UP in spirit: patience counts epochs without an improvement.
 
-    The best parameters, running statistics and averages (`ema`) are put back on every way out of the fit: after the last
-    epoch, when patience or `max_time` is over, on Ctrl-C, and after an error. What the optimizer holds stays that of
-    the last epoch. Their copy takes the memory of the parameters once; in exchange, a fit with it keeps no other copy to
-    go back to, so that after `NonFiniteLossError` the best epoch is put back, or the start of the fit.
+    The best parameters, running statistics and averages (`ema`) are put back on every way out of the fit: after the
+    last epoch, when patience or `max_time` is over, on Ctrl-C, and after an error. What the optimizer holds stays that
+    of the last epoch. Their copy takes the memory of the parameters once; in exchange, a fit with it keeps no other
+    copy to go back to, so that after `NonFiniteLossError` the best epoch is put back, or the start of the fit.
 
     Parameters
     ----------
@@ -186,8 +186,8 @@ def _is_finite(trainer: Trainer) -> bool:
 class ReduceLROnPlateau(Callback):
     """Lowers the learning rate when a quantity has stopped getting better.
 
-    As `torch.optim.lr_scheduler.ReduceLROnPlateau` with a relative threshold. The learning rate of the trainer must be a
-    number.
+    As `torch.optim.lr_scheduler.ReduceLROnPlateau` with a relative threshold. The learning rate of the trainer must be
+    a number.
 
     Parameters
     ----------
@@ -248,7 +248,9 @@ class ReduceLROnPlateau(Callback):
         if isinstance(trainer.learning_rate, Schedule):
             given = f"the learning rate is {trainer.learning_rate!r}"
             hint = "give the optimizer a number, or leave this callback out"
-            raise ValueError(message("ReduceLROnPlateau", given, "expected a number", hint))
+            raise ValueError(  # noqa: TRY004  the trainer is a right one, its setting is not
+                message("ReduceLROnPlateau", given, "expected a number", hint)
+            )
         if not self._is_resumed:
             self._start()
         self._is_resumed = False

@@ -26,7 +26,7 @@ Rank = Callable[[Array, Array, Weight], float]
 
 
 def auc(y_true: npt.ArrayLike, y_score: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None) -> float:
-    """Return the area under the ROC curve; Fawcett 2006, algorithm 3. Ties count half.
+    """Return the area under the ROC curve; Fawcett 2006, section 7. Ties count half.
 
     Equals ``sklearn.metrics.roc_auc_score``, for more than two classes with ``multi_class="ovr"``: the mean over the
     classes of the area for one class against the rest.

@@ -68,7 +68,7 @@ def mae(y_true: npt.ArrayLike, y_pred: npt.ArrayLike, sample_weight: npt.ArrayLi
 def r2(y_true: npt.ArrayLike, y_pred: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None) -> float:
     """Return ``1 - sum((y_pred - y_true)**2) / sum((y_true - mean(y_true))**2)``, the mean over the columns.
 
-    Equals ``sklearn.metrics.r2_score``; Draper & Smith 1998, eq. 1.3.4.
+    Equals ``sklearn.metrics.r2_score``; Draper & Smith 1998, section 1.3.
 
     Parameters
     ----------

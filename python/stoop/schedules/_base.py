@@ -10,12 +10,10 @@ import numpy.typing as npt
 from stoop import _core
 from stoop._checks import integer
 from stoop._config import Config
-from stoop._errors import message, refuse_name
+from stoop._errors import message
 
 # For each schedule of a learning rate that holds no other, in order: its Python function and what t counts, or None.
 PythonRates = list[tuple[Callable[[int], float], str] | None]
-
-_PER = ("step", "epoch")
 
 
 class Schedule(Config, kind="schedule"):
@@ -24,8 +22,6 @@ class Schedule(Config, kind="schedule"):
     per: str
 
     def __post_init__(self) -> None:
-        if self.per not in _PER:
-            refuse_name(type(self).__name__, "per", str(self.per), _PER)
         super().__post_init__()
         if self._spec["has_rules"]:
             _core.check_schedule(json.dumps(self.to_config()), self._python_rates())

@@ -90,7 +90,8 @@ class Warmup(Schedule):
     Parameters
     ----------
     schedule : float, schedule or callable
-        What follows. A schedule counts what `steps` counts.
+        What follows. A function counts what `steps` counts; a schedule that counts something else (`per`) does not run
+        from its start: it counts from the first update or epoch of the training.
     steps : int
         >= 1.
     per : {"step", "epoch"}, default "step"
@@ -125,7 +126,8 @@ class Sequential(Schedule):
     Parameters
     ----------
     schedules : sequence of float, schedule or callable
-        One more than milestones. Each schedule counts what the milestones count.
+        One more than milestones. A function counts what the milestones count; a schedule that counts something else
+        (`per`) does not run from its start: it counts from the first update or epoch of the training.
     milestones : sequence of int
         The t at which each schedule but the first begins, each above the one before, >= 1.
     per : {"step", "epoch"}, default "step"
