@@ -32,6 +32,7 @@ void raise_non_finite_loss(const NonFiniteLossError& error) {
   instance.attr("step") = error.step;
   instance.attr("epoch") = error.epoch;
   instance.attr("cause") = error.cause;
+  instance.attr("layer") = error.layer;
   PyErr_SetObject(non_finite_loss_error, instance.ptr());
 }
 
@@ -86,12 +87,16 @@ void bind_errors(py::module_& m) {
   defaults["step"] = 0;
   defaults["epoch"] = 0;
   defaults["cause"] = "";
-  non_finite_loss_error =
-      new_exception(m, "NonFiniteLossError",
-                    "The loss or a gradient became infinite or NaN; the model keeps its last good parameters.\n\n"
-                    "Attributes\n----------\nstep : int\n    Updates made before the one that failed.\n"
-                    "epoch : int\n    Epochs completed before it.\ncause : str\n    The likely reason, in words.",
-                    PyExc_ArithmeticError, defaults);
+  defaults["layer"] = "";
+  non_finite_loss_error = new_exception(
+      m, "NonFiniteLossError",
+      "The loss or a gradient became infinite or NaN; the model keeps its last good parameters.\n\n"
+      "Attributes\n----------\nstep : int\n    Updates made before the one that failed.\n"
+      "epoch : int\n    Epochs completed before it.\ncause : str\n    The likely reason, in words.\n"
+      "layer : str\n    The first layer whose values, or whose gradient in the backward pass, were not finite: "
+      "``layer 2 (Dense)``,\n    by its number in the names of parameters; ``the input`` after scaling, "
+      "``the loss (mse)`` where all\n    outputs are finite. Empty if unknown.",
+      PyExc_ArithmeticError, defaults);
   py::register_local_exception_translator(translate);
   m.def("refuse_name", &refuse_name, py::arg("where"), py::arg("what"), py::arg("name"), py::arg("valid"));
 }

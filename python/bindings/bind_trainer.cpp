@@ -175,19 +175,37 @@ py::dict profile(const py::object& object, const py::array& x, const py::array& 
   return dict;
 }
 
+// With `keeps_losses` the loss is that of each sample.
 template <class T>
-py::dict evaluate(const py::object& object, const py::array& x, const py::array& y, const Weights<T>& weights) {
+py::dict evaluate(const py::object& object, const py::array& x, const py::array& y, const Weights<T>& weights,
+                  bool keeps_losses) {
   auto& self = object.cast<TrainerHandle<T>&>();
   const Exclusive exclusive = self.enter();
   const InputView input = input_view("Trainer.evaluate", x);
   const Pin pin(x);
   const TargetsView<T> targets("Trainer.evaluate", y, weights);
-  const Metrics metrics =
-      without_gil([&](const KeepGoing& keep_going) { return self.trainer.evaluate(input, targets.get(), keep_going); });
+  py::array_t<double> losses(static_cast<py::ssize_t>(keeps_losses ? input.rows : 0));
+  const std::span<double> out(losses.mutable_data(), static_cast<std::size_t>(losses.size()));
+  const Metrics metrics = without_gil(
+      [&](const KeepGoing& keep_going) { return self.trainer.evaluate(input, targets.get(), keep_going, out); });
   py::dict dict;
-  dict["loss"] = metrics.loss;
+  dict["loss"] = keeps_losses ? py::object(losses) : py::object(py::float_(metrics.loss));
   dict["accuracy"] = metrics.accuracy;
   return dict;
+}
+
+template <class T>
+py::array_t<double> losses(const py::object& object, const py::array& x, const py::array& y,
+                           const Weights<T>& weights) {
+  auto& self = object.cast<TrainerHandle<T>&>();
+  const Exclusive exclusive = self.enter();
+  const InputView input = input_view("Trainer.losses", x);
+  const Pin pin(x);
+  const TargetsView<T> targets("Trainer.losses", y, weights);
+  py::array_t<double> out(static_cast<py::ssize_t>(input.rows));
+  const std::span<double> span(out.mutable_data(), static_cast<std::size_t>(out.size()));
+  without_gil([&](const KeepGoing& keep_going) { self.trainer.losses(input, targets.get(), span, keep_going); });
+  return out;
 }
 
 // Views of the moving average; they keep the trainer alive.
@@ -239,7 +257,8 @@ void bind_trainer_of(py::module_& m, const char* name) {
       .def("hessian_vector_product", &hessian_vector_product<T>, x, y, weights, py::arg("direction").noconvert())
       .def("critical_point", &critical_point<T>, x, y, weights)
       .def("profile", &profile<T>, x, y, py::arg("batch_size"))
-      .def("evaluate", &evaluate<T>, x, y, weights)
+      .def("evaluate", &evaluate<T>, x, y, weights, py::arg("keeps_losses") = false)
+      .def("losses", &losses<T>, x, y, weights)
       .def("ema_parameters", &ema_parameters<T>)
       .def("swap_ema", &swap_ema<T>)
       .def("set_learning_rate", &set_learning_rate<T>, py::arg("rate"), py::arg("rates"))

@@ -161,12 +161,12 @@ inline std::vector<std::int32_t> narrow_classes(const char* where, std::span<con
   return narrowed;
 }
 
-// A weight per sample, or none.
+// A weight per sample (n), or per target (n, n_outputs), or none.
 template <class T>
 using Weights = std::optional<Array<T>>;
 
-// Targets that borrow from NumPy arrays: (n) int32 or int64 classes, or (n, n_outputs) values of type T, and (n)
-// weights. The arrays must outlive it, and are pinned.
+// Targets that borrow from NumPy arrays: (n) int32 or int64 classes, or (n, n_outputs) values of type T, and weights. The
+// arrays must outlive it, and are pinned.
 template <class T>
 class TargetsView {
  public:
@@ -187,7 +187,11 @@ class TargetsView {
                        "convert it first");
     }
     if (!weights) return;
-    targets_.weights = {weights->data(), static_cast<std::size_t>(weights->size())};
+    if (weights->ndim() == 2) {
+      targets_.element_weights = matrix<const T>(weights->data(), weights->shape(0), weights->shape(1));
+    } else {
+      targets_.weights = {weights->data(), static_cast<std::size_t>(weights->size())};
+    }
     weights_pin_.emplace(*weights);
   }
   TargetsView(const TargetsView&) = delete;

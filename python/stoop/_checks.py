@@ -191,11 +191,14 @@ def check_rows(where: str, indices: npt.NDArray[Any], X: npt.NDArray[Any], y: np
         raise ValueError(message(where, given, f"expected 0 to {len(X) - 1}, rows of X", "check how they were drawn"))
 
 
-def sample_weights(where: str, weights: npt.ArrayLike, dtype: np.dtype[Any], samples: int) -> Any:
-    """Return weights as a contiguous ``(n_samples,)`` array of `dtype`, which holds their ratios whatever their size.
+def sample_weights(
+    where: str, weights: npt.ArrayLike, dtype: np.dtype[Any], samples: int, columns: int = 0, *, relative: bool = True
+) -> Any:
+    """Return weights as a contiguous ``(n_samples,)`` array of `dtype`, or ``(n_samples, columns)`` for the targets.
 
     Those of `dtype` are returned as they are, and the core checks that they are >= 0. Others are divided by a power of
-    two before they are rounded.
+    two before they are rounded, if they are `relative`: `dtype` then holds their ratios whatever their size. 0 columns:
+    there are none for the targets.
 
     Raises
     ------
@@ -205,20 +208,25 @@ def sample_weights(where: str, weights: npt.ArrayLike, dtype: np.dtype[Any], sam
         For the wrong rank or length, and for what is negative, NaN or infinite.
     """
     array = real_numbers(where, weights, "sample_weight")
-    if array.ndim != 1:
+    if array.ndim != 1 and not (columns > 0 and array.ndim == 2 and array.shape[1] == columns):
         expected = f"expected ({samples},), one weight per row of X"
+        if columns > 0:
+            expected += f", or ({samples}, {columns}), one per target"
+        elif array.ndim == 2 and array.shape[1] > 1:
+            expected += ", since the loss compares whole rows"
         hint = "use sample_weight.ravel()" if array.size == samples else "give one weight per sample"
         raise ValueError(message(where, _describe("sample_weight", array), expected, hint))
     _check_length(where, array, samples, "sample_weight")
     if array.dtype == dtype:
         return _contiguous(array, dtype)
     wide = array.astype(np.result_type(array.dtype, np.float64))
-    bad = np.flatnonzero(~((wide >= 0) & np.isfinite(wide)))
+    bad = np.argwhere(~((wide >= 0) & np.isfinite(wide)))
     if len(bad):
-        given = f"sample_weight is {wide[bad[0]]:g} at row {bad[0]}"
-        hint = "a weight of 0 leaves a sample out"
+        place = f"row {bad[0][0]}" + (f", column {bad[0][1]}" if array.ndim == 2 else "")
+        given = f"sample_weight is {wide[tuple(bad[0])]:g} at {place}"
+        hint = f"a weight of 0 leaves a {'sample' if array.ndim == 1 else 'target'} out"
         raise ValueError(message(where, given, "expected a finite number >= 0", hint))
-    return _contiguous(by_power_of_two(wide), dtype)
+    return _contiguous(by_power_of_two(wide) if relative else wide, dtype)
 
 
 def by_power_of_two(weights: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -316,7 +324,9 @@ def _shape_hint(name: str, array: npt.NDArray[Any], columns: int) -> str:
 
 
 def _refuse_class_dtype(where: str, array: npt.NDArray[Any], name: str) -> None:
+    given = f"{name} has dtype {array.dtype}"
     if array.dtype.kind == "f" and np.isnan(array).any():
+        given += f", and NaN at row {np.argwhere(np.isnan(array))[0][0]}"
         hint = "leave out the rows with a missing class (NaN), or give them a class of their own"
     elif array.dtype.kind == "f":
         whole = array.size > 0 and bool((array == np.floor(array)).all())
@@ -326,7 +336,7 @@ def _refuse_class_dtype(where: str, array: npt.NDArray[Any], name: str) -> None:
     else:
         hint = f"number the classes with np.unique({name}, return_inverse=True)"
     expected = "expected integer class indices 0 .. n_outputs-1"
-    raise TypeError(message(where, f"{name} has dtype {array.dtype}", expected, hint))
+    raise TypeError(message(where, given, expected, hint))
 
 
 def _check_fits_int64(where: str, array: npt.NDArray[Any], name: str) -> None:

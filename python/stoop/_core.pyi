@@ -96,8 +96,11 @@ class _Trainer(Generic[F]):  # RuntimeError when entered again while it runs
         self, x: Samples, y: npt.NDArray[F] | Classes, batch_size: int
     ) -> dict[str, Any]: ...  # "steps": (name, seconds, flops, bytes); "seconds" of a batch; "threads"
     def evaluate(
+        self, x: Samples, y: npt.NDArray[F] | Classes, weights: npt.NDArray[F] | None = None, keeps_losses: bool = False
+    ) -> dict[str, Any]: ...  # loss, with keeps_losses of each sample; accuracy (NaN where the loss has none)
+    def losses(
         self, x: Samples, y: npt.NDArray[F] | Classes, weights: npt.NDArray[F] | None = None
-    ) -> dict[str, float]: ...  # loss, accuracy (NaN where the loss has none)
+    ) -> npt.NDArray[np.float64]: ...  # (n_samples,)
     def critical_point(
         self,
         x: Samples,

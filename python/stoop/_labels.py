@@ -95,6 +95,11 @@ class TargetReader:
         return classes.astype(np.int64)
 
     @property
+    def weight_columns(self) -> int:
+        """Number of columns of weights by target, 0 where the loss compares whole rows."""
+        return 0 if self._softmax else self._columns
+
+    @property
     def n_classes(self) -> int:
         """Number of classes, 0 where the targets are values."""
         return self._n_classes

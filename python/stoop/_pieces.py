@@ -125,7 +125,10 @@ class InPieces(Measuring):
                 return loss
         indices = row_indices(where, rows)
         if not names:
-            weights = None if weight is None else sample_weights(where, weight, self._dtype, len(indices))
+            weights = None
+            if weight is not None:
+                columns = self._targets.weight_columns
+                weights = sample_weights(where, weight, self._dtype, len(indices), columns)
             loss = self._core.try_step_rows(X, y, weights, indices)
             if loss is not None:
                 return loss

@@ -64,9 +64,19 @@ class Training(Settings):
         return self._core.critical_point(x, targets, weights, **options)
 
     def _batch(
-        self, where: str, X: npt.ArrayLike, y: npt.ArrayLike, weight: npt.ArrayLike | None, *, learn: bool = False
+        self,
+        where: str,
+        X: npt.ArrayLike,
+        y: npt.ArrayLike,
+        weight: npt.ArrayLike | None,
+        *,
+        learn: bool = False,
+        relative: bool = True,
     ) -> tuple[Any, ...]:
-        """Return what the core takes; with `learn` the model gets the names of classes that y tells."""
+        """Return what the core takes; with `learn` the model gets the names of classes that y tells.
+
+        Of weights only the ratios count, unless `relative` is False.
+        """
         x: Any = X
         targets: Any = y
         if self._model._classes is not None or not self._core.takes(X, y):
@@ -75,8 +85,10 @@ class Training(Settings):
             targets, names = self._targets.read(where, y, x.shape[0], may_name=may_name)
             if learn and names is not None:
                 self._model.classes = names
-        weights = None if weight is None else sample_weights(where, weight, self._dtype, x.shape[0])
-        return x, targets, weights
+        if weight is None:
+            return x, targets, None
+        columns = self._targets.weight_columns
+        return x, targets, sample_weights(where, weight, self._dtype, x.shape[0], columns, relative=relative)
 
     def _may_name(self) -> bool:
         """Return whether y may give the names of classes: not if the outputs are classes of an earlier training."""
@@ -100,6 +112,10 @@ class Training(Settings):
         return self._batch("Trainer.fit, validation_data", X, y, weight)
 
     def _class_weights(self, class_weight: Any, targets: Any, weights: Any) -> Any:
+        if weights is not None and weights.ndim == 2:
+            given = f"class_weight with sample_weight of shape {weights.shape}"
+            hint = "multiply the weights by those of the classes"
+            raise ValueError(message("Trainer.fit", given, "expected (n_samples,), one weight per sample", hint))
         classes = self._targets.indices(targets)
         names = self._model.classes
         known = self._targets.n_classes if names is None else names.tolist()

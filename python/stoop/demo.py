@@ -78,7 +78,7 @@ def run(folder: Path | None, epochs: int | None, out: Path) -> float:
     _report_speed(model, history)
     _write_results(out, model, history, task)
     say(f"total time        {time.perf_counter() - started:.2f} s")
-    return test["accuracy"]
+    return float(test["accuracy"])
 
 
 def _describe_parts(task: Task) -> str:

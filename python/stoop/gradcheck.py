@@ -127,7 +127,7 @@ def gradcheck(
         Check at most this many elements of each parameter, spread over it, >= 1. None: all.
     l1 : float, default 0.0
         As in `Trainer`, >= 0. Has a kink where a weight is 0.
-    sample_weight : array_like, (n_samples,), optional
+    sample_weight : array_like, (n_samples,) or (n_samples, n_outputs), optional
         As in `Trainer.fit`.
 
     Returns
@@ -149,7 +149,9 @@ def gradcheck(
     x = features("gradcheck", X, double.dtype, double.input_dim)
     reader = TargetReader(double, checked_loss)
     targets, _ = reader.read("gradcheck", y, x.shape[0], may_name=double.output is None)
-    weights = None if sample_weight is None else sample_weights("gradcheck", sample_weight, double.dtype, x.shape[0])
+    weights = None
+    if sample_weight is not None:
+        weights = sample_weights("gradcheck", sample_weight, double.dtype, x.shape[0], reader.weight_columns)
     l1, l2 = real("gradcheck", "l1", l1, NOT_NEGATIVE), real("gradcheck", "l2", l2, NOT_NEGATIVE)
     eps = real("gradcheck", "eps", eps, POSITIVE)
     count = 0 if sample is None else integer("gradcheck", "sample", sample, 1)

@@ -200,9 +200,12 @@ class Trainer(InPieces, Inspecting, Checkpointing):
             NaN.
         shuffle : bool, default True
             A new order each epoch.
-        sample_weight : array_like, (n_samples,), optional
+        sample_weight : array_like, (n_samples,) or (n_samples, n_outputs), optional
             >= 0; the loss of a batch is the weighted mean, divided by the sum of its weights. 0 leaves a sample out
-            (of the loss: the statistics of a BatchNorm are of all samples alike).
+            (of the loss: the statistics of a BatchNorm are of all samples alike). With a column for each column of y, a
+            weight or a mask of 0 and 1 for each target, the loss is ``sum(weight * loss of the target) / sum(weight)``;
+            not for softmax cross-entropy, which compares whole rows, nor with `class_weight`. A target of weight 0 may
+            be NaN: it is absent. Where some are, and with weights of targets, the accuracy leaves out what weighs 0.
         class_weight : dict, array_like (n_classes,) or "balanced", optional
             Weight by class, multiplied with `sample_weight`; classes that a dict, by name or index, leaves out weigh 1.
             A pandas Series is a dict unless its index counts from 0. "balanced": ``n_samples / (n_classes * count)``
@@ -344,7 +347,7 @@ class Trainer(InPieces, Inspecting, Checkpointing):
         rows : array_like, (batch_size,), optional
             The batch is these rows of X and y, integers from 0 on, any more than once. X and y may be as large as
             a replay buffer: nothing else of them is read if the core takes them as they are. `sample_weight` is then
-            of the batch, one for each index.
+            of the batch, one, or a row of them, for each index.
 
         Raises
         ------
@@ -357,7 +360,8 @@ class Trainer(InPieces, Inspecting, Checkpointing):
             x: Any = X
             if sample_weight is None:
                 return self._core.step(x, y, None)  # type: ignore[arg-type]
-            return self._core.step(x, y, sample_weights("Trainer.step", sample_weight, self._dtype, len(x)))  # type: ignore[arg-type]
+            columns = self._targets.weight_columns
+            return self._core.step(x, y, sample_weights("Trainer.step", sample_weight, self._dtype, len(x), columns))  # type: ignore[arg-type]
         with self._names_kept():
             return self._core.step(*self._batch("Trainer.step", X, y, sample_weight, learn=True))
 

@@ -60,5 +60,28 @@ TEST(Dataset, GivesRowsAsARunReadsThem) {
   EXPECT_EQ(rows.weights[9], 0.75);
 }
 
+TEST(Dataset, TakesAWeightForEachTarget) {
+  Samples<float> samples(4, 2, 3);
+  samples.values[4] = kNaN<float>;  // row 1, column 1
+  const DataNeeds needs{2, 3, kind_of<MeanSquaredError>()};
+  std::vector<float> weights = {4, 4, 4, 2, 0, 1, 0, 0, 0, 1, 1, 4};
+  Targets<float> y = samples.y(MeanSquaredError{});
+  y.element_weights = matrix<const float>(weights.data(), 4, 3);
+  const Dataset<float> data("test", samples.x(), y, needs);
+  const SampleRows<float> rows = data.as_they_lie();
+  EXPECT_EQ(data.weight_exponent(), 3);  // 4 = 0.5 * 2^3
+  EXPECT_EQ(rows.weights[0], 0.5);
+  EXPECT_EQ(rows.weights[1], 1.0 / 8);
+  EXPECT_EQ(rows.element_weights.data[3], 0.25f);
+  EXPECT_DOUBLE_EQ(data.counted(nullptr, 4), 8.0 / 3);
+  const std::int32_t order[] = {2, 1};
+  EXPECT_DOUBLE_EQ(data.counted(order, 2), 2.0 / 3);
+  EXPECT_THROW(data.check("test", {2, 3, kind_of<SoftmaxCrossEntropy>()}), ValueError);
+  weights[4] = 1.0f;
+  EXPECT_THROW(Dataset<float>("test", samples.x(), y, needs), ValueError);  // the target is no longer left out
+  y.weights = weights;
+  EXPECT_THROW(Dataset<float>("test", samples.x(), y, needs), ValueError);
+}
+
 }  // namespace
 }  // namespace stoop

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <functional>
 #include <limits>
+#include <numeric>
 
 #include <stoop/error.hpp>
 #include <stoop/gradcheck.hpp>
@@ -247,6 +248,20 @@ TEST(Gradcheck, SeesAGradientThatIsWrong) {
       {.input_dim = 4, .layers = {Dense{.units = 5, .activation = ReLU{}, .kernel_init = Initializer{}}, Dense{3}}});
   EXPECT_FALSE(gradcheck(model, SoftmaxCrossEntropy{}, samples.x(), samples.classes).passed);
   EXPECT_THROW(gradcheck(model, SoftmaxCrossEntropy{}, samples.x(), samples.classes, {.eps = 0.0}), ValueError);
+}
+
+TEST(Losses, OfEachSampleAddUpToThatOfAll) {
+  const Samples<double> samples(300, 4, 3);
+  Model<double> model = small_model<double>();
+  Trainer<double> trainer(model, {.num_threads = 2});
+  std::vector<double> losses(300);
+  trainer.losses(samples.x(), samples.classes, losses);
+  const double mean = std::accumulate(losses.begin(), losses.end(), 0.0) / 300.0;
+  std::vector<double> same(300);
+  const Metrics metrics = trainer.evaluate(samples.x(), samples.classes, {}, same);
+  EXPECT_NEAR(metrics.loss, mean, 1e-12);
+  EXPECT_EQ(losses, same);
+  EXPECT_THROW(trainer.losses(samples.x(), samples.classes, std::span(losses).first(5)), ValueError);
 }
 
 }  // namespace

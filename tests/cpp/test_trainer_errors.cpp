@@ -193,6 +193,7 @@ TYPED_TEST(TrainingErrors, AnOverflowInTheFirstStepKeepsEveryBit) {
       EXPECT_EQ(error.step, 0);
       EXPECT_EQ(error.epoch, 0);
       EXPECT_FALSE(error.cause.empty());
+      EXPECT_EQ(error.layer.rfind("layer ", 0), 0U) << error.layer;
     }
     EXPECT_TRUE(same_bits<T>(parameters_of(model), before)) << (step ? "step" : "fit");
     EXPECT_EQ(trainer.steps(), 0);

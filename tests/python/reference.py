@@ -197,6 +197,16 @@ def by_sample(loss: Any, output: Array, target: npt.NDArray) -> tuple[Array, Arr
     return LOSSES[loss.type_name](output, target, **asdict(loss))
 
 
+def by_element(loss: Any, output: Array, target: Array) -> tuple[Array, Array]:
+    """The loss of each target, and its gradient with respect to the outputs, which are as many or twice as many."""
+    columns = target.shape[1]
+    values, grad = np.empty(target.shape), np.empty(output.shape)
+    for j in range(columns):
+        own = list(range(j, output.shape[1], columns))
+        values[:, j], grad[:, own] = by_sample(loss, output[:, own], target[:, [j]])
+    return values, grad
+
+
 def mean_loss(loss: Any, output: Array, target: npt.NDArray) -> tuple[float, Array]:
     """The mean over the samples of the batch, and its gradient."""
     values, grad = by_sample(loss, output, target)

@@ -117,12 +117,17 @@ class Network:
 # ---- losses: one value per sample, then the weighted mean ----
 
 
-def per_sample(loss: Any, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+def per_element(loss: Any, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """By sample where the loss is one of whole rows, else by target."""
     twin = cases.LOSSES[loss.type_name].twin
     if isinstance(twin, str):
-        values = getattr(F, twin)(output, target, **arguments_of(loss), reduction="none")
-    else:
-        values = twin(F, loss, output, target)
+        values: torch.Tensor = getattr(F, twin)(output, target, **arguments_of(loss), reduction="none")
+        return values
+    return twin(F, loss, output, target)  # type: ignore[no-any-return]
+
+
+def per_sample(loss: Any, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    values = per_element(loss, output, target)
     return values if values.ndim == 1 else values.mean(dim=1)
 
 

@@ -47,10 +47,13 @@ struct STOOP_API FileError : std::system_error {
 // which. The model keeps its last good parameters. Python: stoop.NonFiniteLossError.
 struct STOOP_API NonFiniteLossError : std::runtime_error {
   NonFiniteLossError(Index step, Index epoch, std::string cause, std::string_view where = "Trainer.fit",
-                     std::string_view what = "the loss or its gradient is not finite");
+                     std::string_view what = "the loss or its gradient is not finite", std::string layer = {});
   Index step;         // number of updates in the parameters that were kept
   Index epoch;        // number of epochs completed
   std::string cause;  // the likely reason, in words
+  // The first layer whose values, or whose gradient in the backward pass, were not finite: `layer 2 (Dense)`, as in the
+  // names of parameters. `the input` after scaling, `the loss (mse)` where all outputs are finite; empty if unknown.
+  std::string layer;
 };
 
 // The caller's KeepGoing returned false: the call ended early, has no result and has changed nothing.

@@ -28,10 +28,15 @@ struct Targets {
   MatrixView<const T> values;             // (n_samples, n_outputs)
   bool has_values = false;
   std::span<const T> weights;  // (n_samples), >= 0; if empty, all samples have the same weight
+  // In place of `weights`, (n_samples, n_outputs) as `values`: a weight, or a mask of 0 and 1, for each target. The loss is
+  // then sum(weight * loss of the element) / sum(weight). Losses of whole rows (softmax cross-entropy) take none.
+  MatrixView<const T> element_weights;
+  // A value may be NaN where its weight is 0: it is absent.
 };
 
 // The weighted mean loss, and the share of samples that are predicted right (for binary labels, the share of labels). The
-// accuracy is NaN for losses of values.
+// accuracy is NaN for losses of values. It is not weighted, but where there are weights of elements, or absent targets, those
+// of weight 0 do not count.
 struct Metrics {
   double loss = 0.0;
   double accuracy = 0.0;

@@ -102,8 +102,13 @@ class STOOP_API Trainer {
   void hessian_vector_product(const InputView& x, const Targets<T>& y, std::span<const T> direction,
                               std::span<T> product, GradientMode mode = {}, const KeepGoing& keep_going = {});
 
-  // Returns loss (regularisation included) and accuracy in inference mode.
-  Metrics evaluate(const InputView& x, const Targets<T>& y, const KeepGoing& keep_going = {});
+  // Returns loss (regularisation included) and accuracy in inference mode. Writes to `losses` (n), unless it is empty, the
+  // loss of each sample, times its weight where weights are given, without regularisation; if it throws, they may have
+  // changed.
+  Metrics evaluate(const InputView& x, const Targets<T>& y, const KeepGoing& keep_going = {},
+                   std::span<double> losses = {});
+  // Writes these losses alone.
+  void losses(const InputView& x, const Targets<T>& y, std::span<double> out, const KeepGoing& keep_going = {});
 
   // Sets the learning rate or schedule from the next update on; t goes on counting.
   void set_learning_rate(LearningRate learning_rate);

@@ -31,14 +31,16 @@ FileError::FileError(int error_number, std::string file, const std::string& what
       path(std::move(file)) {}
 
 NonFiniteLossError::NonFiniteLossError(Index at_step, Index at_epoch, std::string likely_cause, std::string_view where,
-                                       std::string_view what)
+                                       std::string_view what, std::string first_layer)
     : std::runtime_error(format_error(
           where,
-          std::string(what) + " at step " + std::to_string(at_step) + " (epoch " + std::to_string(at_epoch) + ")",
+          std::string(what) + " at step " + std::to_string(at_step) + " (epoch " + std::to_string(at_epoch) + ")" +
+              (first_layer.empty() ? std::string() : ", first in " + first_layer),
           "expected finite numbers, the last good parameters are kept", "likely cause: " + likely_cause)),
       step(at_step),
       epoch(at_epoch),
-      cause(std::move(likely_cause)) {}
+      cause(std::move(likely_cause)),
+      layer(std::move(first_layer)) {}
 
 std::string in_quotes(std::string_view text) {
   std::size_t length = std::min(text.size(), kMaxQuotedBytes);

@@ -1,5 +1,27 @@
 // Losses over a block of rows: value and gradient with respect to the outputs in one pass.
-// The gradient is that of the weighted batch mean: row i carries weight_i * grad_scale, grad_scale = 1 / sum(weights).
+// The gradient is that of the weighted batch mean: row i carries weight_i * grad_scale, grad_scale = 1 / sum(weights). Losses
+// that are means over columns may have a weight for each element instead.
+
+// Returns the weight of an element.
+template <class T>
+inline double weight_of(const LossArgs<T>& args, Index i, Index j) {
+  if (args.element_weights != nullptr)
+    return static_cast<double>(args.element_weights[i * args.ld_element_weights + j]);
+  return args.weights == nullptr ? 1.0 : args.weights[i];
+}
+
+// Returns the weights of a vector of elements of a row.
+template <class T>
+inline Vec<T> weights_of(const LossArgs<T>& args, Index i, Index j, int lanes) {
+  if (args.element_weights != nullptr) return load_lanes(args.element_weights + i * args.ld_element_weights + j, lanes);
+  return broadcast(args.weights == nullptr ? T(1) : static_cast<T>(args.weights[i]));
+}
+
+// Returns `values` where the weight of an element is above 0, else 0: NaN may be where nothing counts.
+template <class T>
+inline Vec<T> where_counted(Vec<T> weights, Vec<T> values) {
+  return select<T>(weights > Vec<T>{}, values, Vec<T>{});
+}
 
 // ---- losses of one element each: the mean over the columns ----
 
@@ -224,9 +246,10 @@ struct Formula<GaussianNLL, T> {
       const T* output = args.output + i * args.ld_output;
       const T* target = args.targets + i * args.ld_targets;
       T* grad = args.grad == nullptr ? nullptr : args.grad + i * args.ld_grad;
-      const double weight = args.weights == nullptr ? 1.0 : args.weights[i];
-      const double scale = weight * static_cast<double>(args.grad_scale) / static_cast<double>(means);
       for (Index j = 0; j < means; ++j) {
+        const double weight = weight_of(args, i, j);
+        if (weight == 0.0 && args.element_weights != nullptr) continue;
+        const double scale = weight * static_cast<double>(args.grad_scale) / static_cast<double>(means);
         const double d = static_cast<double>(output[j]) - static_cast<double>(target[j]);
         const double v = static_cast<double>(output[means + j]), precision = d == 0.0 ? 0.0 : __builtin_exp(-0.5 * v);
         const double r = d * precision;
@@ -240,21 +263,32 @@ struct Formula<GaussianNLL, T> {
   }
 
   static void rows(const LossArgs<T>& args, const GaussianNLL&) {
+    args.element_weights == nullptr ? weighted_rows<false>(args) : weighted_rows<true>(args);
+  }
+
+  template <bool kByElement>
+  static void weighted_rows(const LossArgs<T>& args) {
     const Index means = args.cols / 2;
+    const T inverse_means = T(1) / static_cast<T>(means);
     double loss = 0.0;
     for (Index i = 0; i < args.rows; ++i) {
       const T* output = args.output + i * args.ld_output;
       const T* target = args.targets + i * args.ld_targets;
+      const T* weights = kByElement ? args.element_weights + i * args.ld_element_weights : nullptr;
       T* grad = args.grad == nullptr ? nullptr : args.grad + i * args.ld_grad;
-      const double weight = args.weights == nullptr ? 1.0 : args.weights[i];
-      const T scale = static_cast<T>(weight) * args.grad_scale * (T(1) / static_cast<T>(means));
+      const double weight = kByElement || args.weights == nullptr ? 1.0 : args.weights[i];
+      const T row_scale = static_cast<T>(weight) * args.grad_scale * inverse_means;
       Vec<T> sum{};
       for_each_vector<T>(means, [&](Index j, int lanes) {
         const Parts g = at(output, target, means, j, lanes);
-        sum += select<T>(first_lanes<T>(lanes), T(0.5) * (g.v + g.r * g.r), Vec<T>{});
+        const Vec<T> w = kByElement ? load_lanes(weights + j, lanes) : broadcast(T(1));
+        const Vec<T> scale = kByElement ? w * args.grad_scale * inverse_means : broadcast(row_scale);
+        const auto counted = [&](Vec<T> values) { return kByElement ? where_counted<T>(w, values) : values; };
+        const Vec<T> value = T(0.5) * (g.v + g.r * g.r);
+        sum += select<T>(first_lanes<T>(lanes), counted(kByElement ? w * value : value), Vec<T>{});
         if (grad == nullptr) return;
-        store_lanes(grad + j, g.r * g.scale * scale, lanes);
-        store_lanes(grad + means + j, T(0.5) * (T(1) - g.r * g.r) * scale, lanes);
+        store_lanes(grad + j, counted(g.r * g.scale * scale), lanes);
+        store_lanes(grad + means + j, counted(T(0.5) * (T(1) - g.r * g.r) * scale), lanes);
       });
       loss += weight * sum_lanes<T>(sum);
     }
@@ -272,13 +306,12 @@ struct Formula<GaussianNLL, T> {
       const T* target = of.targets + i * of.ld_targets;
       const T* tangent = args.tangent + i * args.ld_tangent;
       T* grad = of.grad + i * of.ld_grad;
-      const T weight = of.weights == nullptr ? T(1) : static_cast<T>(of.weights[i]);
-      const T scale = weight * of.grad_scale / static_cast<T>(means);
       for_each_vector<T>(means, [&](Index j, int lanes) {
         const Parts g = at(output, target, means, j, lanes);
+        const Vec<T> weight = weights_of(of, i, j, lanes), scale = weight * of.grad_scale / static_cast<T>(means);
         const Vec<T> t_m = load_lanes(tangent + j, lanes) * g.scale, t_v = load_lanes(tangent + means + j, lanes);
-        store_lanes(grad + j, (t_m - g.r * t_v) * g.scale * scale, lanes);
-        store_lanes(grad + means + j, g.r * (T(0.5) * g.r * t_v - t_m) * scale, lanes);
+        store_lanes(grad + j, where_counted<T>(weight, (t_m - g.r * t_v) * g.scale * scale), lanes);
+        store_lanes(grad + means + j, where_counted<T>(weight, g.r * (T(0.5) * g.r * t_v - t_m) * scale), lanes);
       });
     }
   }
@@ -292,9 +325,10 @@ template <class T, class Op>
 [[gnu::noinline]] double careful_elementwise_loss(const LossArgs<T>& args, const Op& op) {
   double loss = 0.0;
   for (Index i = 0; i < args.rows; ++i) {
-    const double weight = args.weights == nullptr ? 1.0 : args.weights[i];
-    const double scale = weight * static_cast<double>(args.grad_scale) / static_cast<double>(args.cols);
     for (Index j = 0; j < args.cols; ++j) {
+      const double weight = weight_of(args, i, j);
+      if (weight == 0.0 && args.element_weights != nullptr) continue;
+      const double scale = weight * static_cast<double>(args.grad_scale) / static_cast<double>(args.cols);
       const NumberAndSlope element =
           Formula<Op, T>::careful(static_cast<double>(args.output[i * args.ld_output + j]),
                                   static_cast<double>(args.targets[i * args.ld_targets + j]), op);
@@ -306,7 +340,8 @@ template <class T, class Op>
   return loss;
 }
 
-template <class T, class Op>
+// With kByElement each element has a weight of its own, otherwise each row.
+template <class T, bool kByElement, class Op>
 void elementwise_loss(const LossArgs<T>& args, const Op& op) {
   constexpr int kSums = Spec<Op>::kHasAccuracy ? 2 : 1;
   const double cols = static_cast<double>(args.cols);
@@ -315,15 +350,23 @@ void elementwise_loss(const LossArgs<T>& args, const Op& op) {
   for (Index i = 0; i < args.rows; ++i) {
     const T* output = args.output + i * args.ld_output;
     const T* target = args.targets + i * args.ld_targets;
+    const T* weights = kByElement ? args.element_weights + i * args.ld_element_weights : nullptr;
     T* grad = args.grad == nullptr ? nullptr : args.grad + i * args.ld_grad;
-    const double weight = args.weights == nullptr ? 1.0 : args.weights[i];
-    const T scale = static_cast<T>(weight) * args.grad_scale * inverse_cols;
+    const double weight = kByElement || args.weights == nullptr ? 1.0 : args.weights[i];
+    const T row_scale = static_cast<T>(weight) * args.grad_scale * inverse_cols;
     const VecSums<T, kSums> sums = sums_of_vectors<T, kSums>(args.cols, [&](Index j, int lanes) -> VecSums<T, kSums> {
       const Vec<T> z = load_lanes(output + j, lanes), t = load_lanes(target + j, lanes);
-      const ValueAndSlope<T> element = Formula<Op, T>::element(z, t, op);
+      const Vec<T> w = kByElement ? load_lanes(weights + j, lanes) : broadcast(T(1));
+      ValueAndSlope<T> element = Formula<Op, T>::element(z, t, op);
+      Vec<T> scale = broadcast(row_scale);
+      if constexpr (kByElement) {
+        element = {where_counted<T>(w, w * element.value), where_counted<T>(w, element.slope)};
+        scale = w * args.grad_scale * inverse_cols;
+      }
       if (grad != nullptr) store_lanes(grad + j, element.slope * scale, lanes);
       if constexpr (kSums == 2) {
-        return {{element.value, select<T>(Formula<Op, T>::is_right(z, t), broadcast(T(1)), Vec<T>{})}};
+        const Vec<T> right = select<T>(Formula<Op, T>::is_right(z, t), broadcast(T(1)), Vec<T>{});
+        return {{element.value, kByElement ? where_counted<T>(w, right) : right}};
       } else {
         return {{element.value}};
       }
@@ -343,13 +386,12 @@ template <class T, class Op>
 void elementwise_loss_tangent(const LossTangentArgs<T>& args, const Op& op) {
   const LossArgs<T>& of = args.loss;
   for (Index i = 0; i < of.rows; ++i) {
-    const T weight = of.weights == nullptr ? T(1) : static_cast<T>(of.weights[i]);
-    const T scale = weight * of.grad_scale / static_cast<T>(of.cols);
     for_each_vector<T>(of.cols, [&](Index j, int lanes) {
       const Vec<T> curvature = Formula<Op, T>::curvature(load_lanes(of.output + i * of.ld_output + j, lanes),
                                                          load_lanes(of.targets + i * of.ld_targets + j, lanes), op);
-      store_lanes(of.grad + i * of.ld_grad + j,
-                  curvature * load_lanes(args.tangent + i * args.ld_tangent + j, lanes) * scale, lanes);
+      const Vec<T> tangent = curvature * load_lanes(args.tangent + i * args.ld_tangent + j, lanes);
+      const Vec<T> weight = weights_of(of, i, j, lanes), scale = weight * of.grad_scale / static_cast<T>(of.cols);
+      store_lanes(of.grad + i * of.ld_grad + j, where_counted<T>(weight, tangent) * scale, lanes);
     });
   }
 }
@@ -361,8 +403,10 @@ void loss_kernel(const LossArgs<T>& args) noexcept {
   const Op op = op_from<Op>(args.numbers);
   if constexpr (Spec<Op>::kByRows) {
     Formula<Op, T>::rows(args, op);
+  } else if (args.element_weights == nullptr) {
+    elementwise_loss<T, false>(args, op);
   } else {
-    elementwise_loss<T>(args, op);
+    elementwise_loss<T, true>(args, op);
   }
 }
 

@@ -1,5 +1,13 @@
 // Softmax cross-entropy, a loss of whole rows: value and gradient in one pass. See loss.inl.hpp.
 
+// Returns whether a row does not count at all, and then writes its gradient, 0.
+template <class T>
+inline bool is_left_out(const LossArgs<T>& args, Index i) {
+  if (args.element_weights == nullptr || args.weights[i] != 0.0) return false;
+  for (Index j = 0; args.grad != nullptr && j < args.cols; ++j) args.grad[i * args.ld_grad + j] = T(0);
+  return true;
+}
+
 // Returns the largest element of a row. Lanes after its end do not count.
 template <class T>
 inline T row_maximum(const T* x, Index cols) {
@@ -104,6 +112,7 @@ void softmax_cross_entropy(const LossArgs<T>& args, const SoftmaxCrossEntropy& o
   const double share = smoothing / static_cast<double>(args.cols);
   double loss = 0.0, correct = 0.0;
   for (Index i = 0; i < args.rows; ++i) {
+    if (is_left_out(args, i)) continue;
     const T* z = args.output + i * args.ld_output;
     const T* targets = args.classes == nullptr ? args.targets + i * args.ld_targets : nullptr;
     T* grad = args.grad == nullptr ? nullptr : args.grad + i * args.ld_grad;
@@ -145,6 +154,7 @@ void softmax_cross_entropy_tangent(const LossTangentArgs<T>& args, const Softmax
   const LossArgs<T>& of = args.loss;
   const double smoothing = static_cast<double>(static_cast<T>(op.label_smoothing));
   for (Index i = 0; i < of.rows; ++i) {
+    if (is_left_out(of, i)) continue;
     const T* z = of.output + i * of.ld_output;
     const T* t_z = args.tangent + i * args.ld_tangent;
     T* grad = of.grad + i * of.ld_grad;

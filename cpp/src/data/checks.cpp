@@ -172,28 +172,58 @@ void check_values(std::string_view where, const MatrixView<const T>& y, TargetVa
     for (Index j = 0; j < y.cols; ++j) {
       const T value = y.data[i * y.row_stride() + j];
       sum += static_cast<double>(value);
-      if (rule.takes(static_cast<double>(value))) continue;
+      if (rule.takes(static_cast<double>(value)) || std::isnan(value)) continue;  // NaN: absent
       throw_value_error(
           where, "y is " + shortest_text(value) + " at row " + std::to_string(i) + ", column " + std::to_string(j),
           rule.expected, rule.hint);
     }
-    if (values != TargetValues::distributions || std::abs(sum - 1.0) <= kTolerance) continue;
+    if (values != TargetValues::distributions || std::isnan(sum) || std::abs(sum - 1.0) <= kTolerance) continue;
     throw_value_error(where, "row " + std::to_string(i) + " of y sums to " + number_text(sum), "expected 1",
                       "normalise the rows, or use binary_cross_entropy for independent labels");
   }
 }
 
+template <class T>
+T weight_at(const Targets<T>& y, Index i, Index j) {
+  if (y.element_weights.data != nullptr) return y.element_weights.data[i * y.element_weights.row_stride() + j];
+  return y.weights.empty() ? T(1) : y.weights[static_cast<std::size_t>(i)];
+}
+
+// Refuses the first value that is neither finite nor absent. Returns whether some are absent.
+template <class T>
+bool check_presence(std::string_view where, const Targets<T>& y) {
+  const InputView values = y.values;
+  if (y.weights.empty() && y.element_weights.data == nullptr) {
+    check_finite<T>(where, "y", values);
+    return false;
+  }
+  bool any_absent = false;
+  for (Index i = 0; i < values.rows; ++i) {
+    if (is_finite_row<T>(values, i)) continue;
+    const T* row = y.values.data + i * y.values.row_stride();
+    for (Index j = 0; j < values.cols; ++j) {
+      if (!std::isfinite(row[j]) && !(std::isnan(row[j]) && weight_at(y, i, j) == T(0)))
+        refuse_row<T>(where, "y", values, i);
+    }
+    any_absent = true;
+  }
+  return any_absent;
+}
+
 }  // namespace
 
 template <class T>
-void check_targets(std::string_view where, const Targets<T>& y, LossKind loss, Index rows, Index outputs) {
+bool check_targets(std::string_view where, const Targets<T>& y, LossKind loss, Index rows, Index outputs) {
   if (!y.has_values && !takes_classes(loss)) refuse_sort(where, y.has_values, loss);
   const Index given = y.has_values ? y.values.rows : static_cast<Index>(y.classes.size());
   if (given != rows) {
     throw_value_error(where, "y has " + std::to_string(given) + " rows and X " + std::to_string(rows),
                       "expected one target per sample", "check how they were split");
   }
-  if (!y.has_values) return check_classes(where, y.classes, outputs);
+  if (!y.has_values) {
+    check_classes(where, y.classes, outputs);
+    return false;
+  }
   const Index columns = target_columns(loss, outputs);
   if (y.values.cols != columns) {
     throw_value_error(
@@ -202,9 +232,10 @@ void check_targets(std::string_view where, const Targets<T>& y, LossKind loss, I
                            : "give a column for every " + std::to_string(outputs / columns) + " outputs of the model");
   }
   check_stride(where, "y", y.values.row_stride(), columns);
-  check_finite<T>(where, "y", y.values);
+  const bool any_absent = check_presence(where, y);
   const TargetValues expected = targets_of(loss);
   if (expected != TargetValues::any) check_values(where, y.values, expected);
+  return any_absent;
 }
 
 void refuse_bad_label(std::string_view where, const BadLabel& bad, Index outputs) {
@@ -214,52 +245,118 @@ void refuse_bad_label(std::string_view where, const BadLabel& bad, Index outputs
                     "give a copy of y if another thread or process writes to it");
 }
 
+namespace {
+
+// Returns the sum.
 template <class T>
-void check_weights(std::string_view where, std::span<const T> weights, Index rows) {
-  if (weights.empty()) return;
-  if (static_cast<Index>(weights.size()) != rows) {
-    throw_value_error(
-        where,
-        "sample_weight has " + std::to_string(weights.size()) + " elements and X " + std::to_string(rows) + " rows",
-        "expected one weight per sample", "check how they were split");
-  }
+double check_weights_of(std::string_view where, const MatrixView<const T>& weights, bool by_element) {
   double sum = 0.0;
-  for (std::size_t i = 0; i < weights.size(); ++i) {
-    sum += static_cast<double>(weights[i]);
-    if (weights[i] >= T(0) && std::isfinite(weights[i])) continue;
-    throw_value_error(
-        where, "sample_weight is " + number_text(static_cast<double>(weights[i])) + " at row " + std::to_string(i),
-        "expected a finite number >= 0", "a weight of 0 leaves a sample out");
+  for (Index i = 0; i < weights.rows; ++i) {
+    for (Index j = 0; j < weights.cols; ++j) {
+      const T weight = weights.data[i * weights.row_stride() + j];
+      sum += static_cast<double>(weight);
+      if (weight >= T(0) && std::isfinite(weight)) continue;
+      throw_value_error(where,
+                        "sample_weight is " + number_text(static_cast<double>(weight)) + " at row " +
+                            std::to_string(i) + (by_element ? ", column " + std::to_string(j) : std::string()),
+                        "expected a finite number >= 0",
+                        by_element ? "a weight of 0 leaves a target out" : "a weight of 0 leaves a sample out");
+    }
   }
-  if (sum > 0.0) return;
+  return sum;
+}
+
+template <class T>
+void check_weight_shape(std::string_view where, const MatrixView<const T>& weights, LossKind loss, Index rows,
+                        Index columns) {
+  const std::string given = "sample_weight has shape " + shape_text(weights.rows, weights.cols);
+  if (takes_classes(loss)) {
+    throw_value_error(
+        where, given + " with " + std::string(name_of(loss)),
+        "expected one weight per sample, since this loss is one of whole rows",
+        "give a weight for each sample, or use binary_cross_entropy for labels that are masked by column");
+  }
+  if (weights.rows != rows || weights.cols != columns) {
+    throw_value_error(where, given, "expected one weight per sample, or " + shape_text(rows, columns),
+                      "give a weight for each column of y");
+  }
+  check_stride(where, "sample_weight", weights.row_stride(), columns);
+}
+
+}  // namespace
+
+template <class T>
+void check_weights(std::string_view where, const Targets<T>& y, LossKind loss, Index rows, Index outputs) {
+  const bool by_element = y.element_weights.data != nullptr;
+  if (!by_element && y.weights.empty()) return;
+  if (by_element && !y.weights.empty()) {
+    throw_value_error(where, "weights and element_weights", "expected one of them", "leave one out");
+  }
+  MatrixView<const T> weights = y.element_weights;
+  if (by_element) {
+    check_weight_shape(where, weights, loss, rows, target_columns(loss, outputs));
+  } else {
+    const auto count = static_cast<Index>(y.weights.size());
+    weights = matrix<const T>(y.weights.data(), count, 1);
+    if (count != rows) {
+      throw_value_error(
+          where, "sample_weight has " + std::to_string(count) + " elements and X " + std::to_string(rows) + " rows",
+          "expected one weight per sample", "check how they were split");
+    }
+  }
+  if (check_weights_of(where, weights, by_element) > 0.0) return;
   throw_value_error(where, "all sample weights are 0", "expected a positive sum", "give some samples a weight");
 }
 
 template <class T>
-const double* relative_weights(std::span<const T> weights, std::vector<double>& out) {
-  if (weights.empty()) return nullptr;
-  int exponent = 0;
-  std::frexp(static_cast<double>(*std::max_element(weights.begin(), weights.end())), &exponent);
+RelativeWeights<T> relative_weights(const Targets<T>& y, bool by_element) {
+  RelativeWeights<T> out;
+  const bool given_by_element = y.element_weights.data != nullptr;
+  if (!given_by_element && y.weights.empty()) return out;
+  const MatrixView<const T> given =
+      given_by_element ? y.element_weights : matrix<const T>(y.weights.data(), static_cast<Index>(y.weights.size()), 1);
+  T largest = T(0);
+  for (Index i = 0; i < given.rows; ++i) {
+    const T* row = given.data + i * given.row_stride();
+    largest = std::max(largest, *std::max_element(row, row + given.cols));
+  }
+  std::frexp(static_cast<double>(largest), &out.exponent);
   // Scales in two steps, since the power alone may be infinite.
-  const double half = std::ldexp(1.0, -(exponent / 2)), rest = std::ldexp(1.0, -(exponent - exponent / 2));
-  out.resize(weights.size());
-  for (std::size_t i = 0; i < weights.size(); ++i) out[i] = static_cast<double>(weights[i]) * half * rest;
-  return out.data();
+  const double half = std::ldexp(1.0, -(out.exponent / 2)), rest = std::ldexp(1.0, -(out.exponent - out.exponent / 2));
+  const auto relative = [&](Index i, Index j) {
+    return static_cast<double>(given.data[i * given.row_stride() + (given_by_element ? j : 0)]) * half * rest;
+  };
+  out.of_rows.resize(static_cast<std::size_t>(given.rows));
+  if (given_by_element || by_element) out.columns = y.values.cols;
+  if (given_by_element || by_element)
+    out.of_elements.resize(out.of_rows.size() * static_cast<std::size_t>(out.columns));
+  for (Index i = 0; i < given.rows; ++i) {
+    const double first = relative(i, 0);
+    double beyond = 0.0;  // the mean of equal weights is exact
+    for (Index j = 0; j < out.columns; ++j) {
+      beyond += relative(i, j) - first;
+      if (!out.of_elements.empty()) {
+        out.of_elements[static_cast<std::size_t>(i * out.columns + j)] = static_cast<T>(relative(i, j));
+      }
+    }
+    out.of_rows[static_cast<std::size_t>(i)] = first + beyond / static_cast<double>(out.columns);
+  }
+  return out;
 }
 
 template bool is_finite(std::span<const float>);
 template bool is_finite(std::span<const double>);
-template void check_weights(std::string_view, std::span<const float>, Index);
-template void check_weights(std::string_view, std::span<const double>, Index);
+template void check_weights(std::string_view, const Targets<float>&, LossKind, Index, Index);
+template void check_weights(std::string_view, const Targets<double>&, LossKind, Index, Index);
 template void check_samples<float>(std::string_view, const InputView&, Index, Poller*);
 template void check_samples<double>(std::string_view, const InputView&, Index, Poller*);
 template void check_finite_matrix(std::string_view, const char*, const MatrixView<const float>&);
 template void check_finite_matrix(std::string_view, const char*, const MatrixView<const double>&);
 template void refuse_bad_row<float>(std::string_view, const InputView&, Index);
 template void refuse_bad_row<double>(std::string_view, const InputView&, Index);
-template const double* relative_weights(std::span<const float>, std::vector<double>&);
-template const double* relative_weights(std::span<const double>, std::vector<double>&);
-template void check_targets(std::string_view, const Targets<float>&, LossKind, Index, Index);
-template void check_targets(std::string_view, const Targets<double>&, LossKind, Index, Index);
+template RelativeWeights<float> relative_weights(const Targets<float>&, bool);
+template RelativeWeights<double> relative_weights(const Targets<double>&, bool);
+template bool check_targets(std::string_view, const Targets<float>&, LossKind, Index, Index);
+template bool check_targets(std::string_view, const Targets<double>&, LossKind, Index, Index);
 
 }  // namespace stoop

@@ -45,17 +45,28 @@ bool is_finite(std::span<T> values) {
 }
 
 // Checks that the loss takes targets of this kind and that there is one per sample: classes in 0 .. outputs-1, or finite
-// values (rows, outputs), which must be probabilities if the loss needs them.
+// values (rows, outputs), which must be probabilities if the loss needs them. Values that are NaN are absent if their weight
+// is 0; returns whether there are any. check_weights comes first.
 template <class T>
-void check_targets(std::string_view where, const Targets<T>& y, LossKind loss, Index rows, Index outputs);
+bool check_targets(std::string_view where, const Targets<T>& y, LossKind loss, Index rows, Index outputs);
 
-// Checks that there is one finite weight >= 0 per sample, not all zero, or that there are no weights.
+// Checks that there is one finite weight >= 0 per sample, or per target where the loss takes these, not all zero, or that
+// there are no weights.
 template <class T>
-void check_weights(std::string_view where, std::span<const T> weights, Index rows);
+void check_weights(std::string_view where, const Targets<T>& y, LossKind loss, Index rows, Index outputs);
 
-// Writes the weights to `out`, divided by the power of two that brings the largest to between 1/2 and 1. Only their ratios
-// count, and with this division neither their sum nor its inverse leaves the range. Returns null if there are no weights.
+// Weights divided by the power of two that brings the largest to between 1/2 and 1. Only their ratios count, and with this
+// division neither their sum nor its inverse leaves the range.
 template <class T>
-const double* relative_weights(std::span<const T> weights, std::vector<double>& out);
+struct RelativeWeights {
+  std::vector<double> of_rows;  // empty: there are none. Of elements, their mean
+  std::vector<T> of_elements;   // (rows, columns), or empty
+  Index columns = 1;
+  int exponent = 0;  // of the power of two
+};
+
+// Takes the weights of targets that were checked. With `by_element`, weights of rows become those of elements too.
+template <class T>
+RelativeWeights<T> relative_weights(const Targets<T>& y, bool by_element);
 
 }  // namespace stoop

@@ -3,12 +3,12 @@
 #pragma once
 
 #include <string_view>
-#include <vector>
 
 #include <stoop/losses.hpp>
 #include <stoop/trainer.hpp>
 
 #include "../team/poller.hpp"
+#include "checks.hpp"
 #include "sample_rows.hpp"
 
 namespace stoop {
@@ -38,6 +38,13 @@ class Dataset {
   const Targets<T>& y() const { return y_; }
   bool has_classes() const { return !y_.has_values; }
 
+  // The first of these samples, in this order (null: as they lie), that count in an accuracy. A sample of which only some
+  // targets count is a part of one.
+  double counted(const std::int32_t* order, Index samples) const;
+
+  // The weights that a run has are those that were given, divided by 2 to this power.
+  int weight_exponent() const { return weights_.exponent; }
+
   // Returns them in the form that a run reads, in the order in which they lie.
   SampleRows<T> as_they_lie() const;
 
@@ -45,7 +52,7 @@ class Dataset {
   InputView x_;
   Targets<T> y_;
   DataNeeds needs_;
-  std::vector<double> weights_;  // relative to the largest
+  RelativeWeights<T> weights_;
 };
 
 }  // namespace stoop

@@ -23,7 +23,9 @@ struct SampleRows {
   const std::int32_t* classes = nullptr;  // (x.rows), or null: the targets are `values`
   MatrixView<const T> values;             // (x.rows, outputs)
   const double* weights = nullptr;        // (x.rows), the largest about 1, or null: all are 1
-  const std::int32_t* order = nullptr;    // (x.rows)
+  // (x.rows, columns of targets) in the same unit, or without memory. If they are given, `weights` are their means.
+  MatrixView<const T> element_weights;
+  const std::int32_t* order = nullptr;  // (x.rows)
 
   Index sample(Index i) const { return order == nullptr ? i : order[i]; }
 };

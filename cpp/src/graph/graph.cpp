@@ -25,6 +25,7 @@ class GraphBuilder {
     check_input();
     check_extent();
     Node input;
+    input.layer = "the input";
     input.in_features = input.out_features = config_.input_dim;
     graph_.nodes.push_back(input);
     add_layers(config_.layers, "");
@@ -104,10 +105,15 @@ class GraphBuilder {
   void add_layers(const std::vector<Layer>& layers, const std::string& prefix) {
     for (std::size_t i = 0; i < layers.size(); ++i) {
       const std::string path = prefix + std::to_string(i);
+      const std::size_t first = graph_.nodes.size();
       std::visit(
-          [&](const auto& layer) {
+          [&]<class Op>(const Op& layer) {
             check_fields(layer, "layer " + path + " has ");
             add(layer, layers, i, path);
+            for (std::size_t n = first; n < graph_.nodes.size(); ++n) {
+              std::string& name = graph_.nodes[n].layer;
+              if (name.empty()) name = "layer " + path + " (" + Spec<Op>::kClass + ")";
+            }
           },
           layers[i]);
     }

@@ -16,6 +16,7 @@ namespace stoop {
 
 struct Node {
   NodeKind kind = NodeKind::input;
+  std::string layer;  // that it is of, for messages: "layer 2 (Dense)"
   int input = kNone;  // node
   int other = kNone;  // the second operand of add
   int consumers = 0;  // number of times that other nodes read it

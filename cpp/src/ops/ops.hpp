@@ -139,7 +139,10 @@ struct LossArgs {
   const T* targets;        // (rows, cols)
   Index ld_targets;
   const double* weights;  // (rows), or null: all are 1
-  T* grad;                // (rows, cols) or null: no gradient wanted
+  const T*
+      element_weights;  // (rows, columns of targets), or null. Where they are given, `weights` are their means over
+  Index ld_element_weights;  // the columns, and a target of weight 0 counts nowhere; it may be NaN.
+  T* grad;                   // (rows, cols) or null: no gradient wanted
   Index ld_grad;
   T grad_scale;  // 1 / sum of the weights of the batch
   Numbers<Loss> numbers;

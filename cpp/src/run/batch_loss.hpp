@@ -12,6 +12,7 @@
 namespace stoop {
 
 // The inputs and results of the loss of a batch.
+template <class T>
 struct LossMemory {
   explicit LossMemory(Index rows)
       : classes(static_cast<std::size_t>(rows)),
@@ -21,13 +22,20 @@ struct LossMemory {
 
   std::vector<std::int32_t> classes;
   std::vector<double> weights;          // in units of Batch::weight_unit
+  std::vector<T> element_weights;       // the same; memory for them is made when a run has some
   std::vector<double> losses, correct;  // per row block
+
+  void reserve(const SampleRows<T>& data) {
+    if (data.element_weights.data == nullptr) return;
+    element_weights.resize(
+        std::max(element_weights.size(), classes.size() * static_cast<std::size_t>(data.element_weights.cols)));
+  }
 };
 
 template <class T>
 class BatchLoss {
  public:
-  BatchLoss(const Plan& plan, const OpTable<T>& ops, const TrainingRun<T>& run, LossMemory& memory)
+  BatchLoss(const Plan& plan, const OpTable<T>& ops, const TrainingRun<T>& run, LossMemory<T>& memory)
       : plan_(plan), ops_(ops), run_(run), memory_(memory) {}
 
   // The loss of the rows [begin, end) is taken by blocks of rows, so that the partial sums are the same for any team.
@@ -39,6 +47,7 @@ class BatchLoss {
         memory_.classes[place] = read_label(run_.data.classes, from, step.out_features, bad_label_);
       }
       if (run_.data.weights != nullptr) memory_.weights[place] = run_.data.weights[from] / batch.weight_unit;
+      if (run_.data.element_weights.data != nullptr) gather_element_weights(i, from, static_cast<T>(batch.weight_unit));
     }
     for (Index i = begin; i < end; i += kRowBlock) {
       const LossArgs<T> args = args_of(context, step, batch, i, std::min(kRowBlock, end - i));
@@ -65,6 +74,14 @@ class BatchLoss {
     return sum;
   }
 
+  void gather_element_weights(Index i, Index from, T unit) {
+    const MatrixView<const T>& weights = run_.data.element_weights;
+    for (Index j = 0; j < weights.cols; ++j) {
+      memory_.element_weights[static_cast<std::size_t>(i * weights.cols + j)] =
+          weights.data[from * weights.cols + j] / unit;
+    }
+  }
+
   // Returns the arguments of the kernel for the rows from `i` on.
   LossArgs<T> args_of(const StepContext<T>& context, const Step& step, const Batch& batch, Index i, Index rows) {
     LossArgs<T> args{};
@@ -79,6 +96,10 @@ class BatchLoss {
       args.ld_targets = context.stride(plan_.target_buffer);
     }
     if (run_.data.weights != nullptr) args.weights = memory_.weights.data() + i;
+    if (run_.data.element_weights.data != nullptr) {
+      args.ld_element_weights = run_.data.element_weights.cols;
+      args.element_weights = memory_.element_weights.data() + i * args.ld_element_weights;
+    }
     if (step.out != kNone) {
       args.grad = context.at(step.out, i);
       args.ld_grad = context.stride(step.out);
@@ -94,7 +115,7 @@ class BatchLoss {
   const Plan& plan_;
   const OpTable<T>& ops_;
   const TrainingRun<T>& run_;
-  LossMemory& memory_;
+  LossMemory<T>& memory_;
   std::atomic<Index> bad_label_{kNone};
 };
 

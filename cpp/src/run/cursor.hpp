@@ -25,6 +25,12 @@ enum class RunStatus {
   lost,  // another process of the training cannot be reached; the update was not made
 };
 
+// Where numbers stopped being finite, as far as it is known.
+struct Fault {
+  int node = kNone;      // of the graph: the first whose values, or whose gradient, are not finite
+  bool at_loss = false;  // the values of all nodes are finite, and their loss is not
+};
+
 struct RunEnd {
   RunStatus status = RunStatus::done;
 
@@ -34,6 +40,8 @@ struct RunEnd {
   bool applied = false;
   double too_long = 0.0;   // rate times norm of that update, where that is the fault, else 0
   double too_steep = 0.0;  // the norm of a gradient whose squares the optimizer cannot hold, else 0
+
+  Fault fault{};
 
   // ---- bad_data: the update was not made ----
   Index bad_row = kNone;  // of a mapped x: it holds a value that is not finite, and is the first of its batch

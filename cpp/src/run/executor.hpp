@@ -90,7 +90,8 @@ struct InferenceRun {
   Numbers<Loss> loss_numbers;
   SampleRows<T> data;
   MatrixView<T> out;
-  int num_threads = 0;  // 0: as many as pay off
+  double* losses = nullptr;  // (data.x.rows), or null: the loss of each row, times its weight
+  int num_threads = 0;       // 0: as many as pay off
   Poller* poller = nullptr;
 };
 

@@ -84,23 +84,26 @@ void prepare_mapped_rows(const InputView& x, Range rows, Range mine, std::atomic
   }
 }
 
-// `labels` are those of the rows.
+// Returns the arguments for the rows [first, first + count) of those that the walk holds; `rows` are all of these, and
+// `labels` theirs.
 template <class T>
 LossArgs<T> loss_args(const Job<T>& run, const StepContext<T>& context, const Step& step, Range rows,
-                      const std::int32_t* labels, InferenceResult& result) {
-  const Index start = rows.begin;
+                      const std::int32_t* labels, Index first, Index count) {
+  const SampleRows<T>& data = run.data;
+  const Index start = rows.begin + first;
   LossArgs<T> args{};
-  args.rows = rows.end - start;
+  args.rows = count;
   args.cols = step.out_features;
-  args.output = context.at(step.x, 0);
+  args.output = context.at(step.x, first);
   args.ld_output = context.stride(step.x);
-  args.classes = run.data.classes == nullptr ? nullptr : labels;
-  args.targets = run.data.values.data == nullptr ? nullptr : run.data.values.data + start * run.data.values.stride;
-  args.ld_targets = run.data.values.stride;
-  args.weights = run.data.weights == nullptr ? nullptr : run.data.weights + start;
+  args.classes = data.classes == nullptr ? nullptr : labels + first;
+  args.targets = data.values.data == nullptr ? nullptr : data.values.data + start * data.values.stride;
+  args.ld_targets = data.values.stride;
+  args.weights = data.weights == nullptr ? nullptr : data.weights + start;
+  args.ld_element_weights = data.element_weights.cols;
+  if (data.element_weights.data != nullptr)
+    args.element_weights = data.element_weights.data + start * data.element_weights.cols;
   args.numbers = run.loss_numbers;
-  args.loss = &result.loss_sum;
-  args.correct = &result.correct;
   return args;
 }
 
@@ -150,6 +153,22 @@ struct Walk {
   }
 };
 
+// Adds the loss of a chunk, as one sum or row by row where the run keeps those.
+template <class T>
+void add_loss(const Job<T>& run, const Walk<T>& walk, const Step& step, Range rows, InferenceResult& result) {
+  const Index all = rows.end - rows.begin, count = run.losses == nullptr ? all : 1;
+  for (Index first = 0; first < all; first += count) {
+    LossArgs<T> args = loss_args(run, walk.context, step, rows, walk.labels, first, count);
+    double loss = 0.0, correct = 0.0;
+    args.loss = &loss;
+    args.correct = &correct;
+    run.ops->loss[static_cast<int>(run.plan->loss)](args);
+    result.loss_sum += loss;
+    result.correct += correct;
+    if (run.losses != nullptr) run.losses[rows.begin + first] = loss;
+  }
+}
+
 // Takes rows through the plan on one thread.
 template <class T>
 void infer_chunk(const Job<T>& run, const Walk<T>& walk, Range rows, std::atomic<Index>& bad_label,
@@ -162,7 +181,7 @@ void infer_chunk(const Job<T>& run, const Walk<T>& walk, Range rows, std::atomic
       for (Index i = rows.begin; run.data.classes != nullptr && i < rows.end; ++i) {
         walk.labels[i - rows.begin] = read_label(run.data.classes, i, step.out_features, bad_label);
       }
-      run.ops->loss[static_cast<int>(run.plan->loss)](loss_args(run, walk.context, step, rows, walk.labels, result));
+      add_loss(run, walk, step, rows, result);
     }
   }
 }

@@ -94,6 +94,7 @@ RunEnd TeamExecutor<T>::run(const TrainingRun<T>& run, Cursor& cursor, Index unt
   const bool is_short = of_row * static_cast<double>(x.rows) < kShort && !x.mapped;
   Poller* const poller = run.stops_within && is_short ? nullptr : run.poller;
   if (!reserve_threads(limit, run.stops_within ? poller : nullptr)) return {.status = RunStatus::interrupted};
+  loss_memory_.reserve(run.data);
   const Index rows = run.batch * run.accumulate;  // of an update
   RunEnd end;
   until = std::min(until, x.rows);

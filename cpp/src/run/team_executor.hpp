@@ -50,7 +50,7 @@ class TeamExecutor final : public Executor<T> {
   AlignedBuffer<T> scratch_;  // per thread: packing for products, then one parameter block
   Index gemm_scratch_ = 0;
   Index thread_scratch_ = 0;
-  LossMemory loss_memory_;
+  LossMemory<T> loss_memory_;
   std::vector<double> penalties_, grad_sums_, grad_norms_;  // per parameter block
   std::vector<double> block_norms_;                         // two for each, of the weight and of its step
   std::vector<Place> places_;                               // per share of a team

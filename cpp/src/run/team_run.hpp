@@ -9,6 +9,7 @@
 #include "batch_loss.hpp"
 #include "batches.hpp"
 #include "caller_rows.hpp"
+#include "faults.hpp"
 #include "parameter_block.hpp"
 #include "rates.hpp"
 #include "squared_gradient.hpp"
@@ -241,12 +242,10 @@ class TeamRun final : public Work {
   void run_own(Kind<StepKind::limit_norm>, const Place&, const Step& step, const Slice& slice) {
     blocks_.limit_norm(step, slice);
   }
-  bool check(Kind<StepKind::check_loss>, Place& place, int share) {
-    return check_loss(place.context, place.batch, share);
-  }
+  bool check(Kind<StepKind::check_loss>, Place& place, int share) { return check_loss(place, share); }
   bool check(Kind<StepKind::check_statistics>, Place& place, int share) {
     const bool finite = has_finite_statistics(place.context);
-    if (share == 0 && !finite) outcome.status = RunStatus::not_finite;
+    if (share == 0 && !finite) outcome = {.status = RunStatus::not_finite, .fault = fault_of(place)};
     return finite;
   }
   bool check(Kind<StepKind::check_gradient>, Place& place, int share) {
@@ -256,7 +255,8 @@ class TeamRun final : public Work {
 
   // Each share adds the same numbers in the same order, so all decide alike without another meeting. An infinite variance
   // is refused as well: outputs that are divided by it are finite, but wrong.
-  bool check_loss(const StepContext<T>& context, const Batch& batch, int share) {
+  bool check_loss(const Place& place, int share) {
+    const Batch& batch = place.batch;
     if (spoiled_) return false;
     const Index bad_row = rows_.bad_row();
     const Index bad_label = loss_.bad_label();
@@ -266,20 +266,22 @@ class TeamRun final : public Work {
       return false;
     }
     const double loss = loss_.sum(batch.rows);
-    const bool finite = std::isfinite(loss) && has_finite_statistics(context);
+    const bool finite = std::isfinite(loss) && has_finite_statistics(place.context);
     if (share == 0) {
       update_loss_ = (batch.is_first() ? 0.0 : update_loss_) + loss * batch.weight_unit;
-      if (!finite) stop_at_loss(batch, std::isfinite(loss) ? std::numeric_limits<double>::quiet_NaN() : update_loss_);
+      if (!finite) stop_at_loss(place, std::isfinite(loss) ? std::numeric_limits<double>::quiet_NaN() : update_loss_);
     }
     return finite;
   }
 
   // Ends the run before an update. A finite loss does not count if its batch statistics are not finite.
-  void stop_at_loss(const Batch& batch, double loss) {
-    outcome.status = RunStatus::not_finite;
+  void stop_at_loss(const Place& place, double loss) {
+    outcome = {.status = RunStatus::not_finite, .fault = fault_of(place)};
     cursor.loss_sum += loss;
-    cursor.weight_sum += batch.weight;
+    cursor.weight_sum += place.batch.weight;
   }
+
+  Fault fault_of(const Place& place) const { return fault_of_values(plan_, place.context, place.batch.rows); }
 
   // Checks the norm of the whole gradient in the same way; the update scales it down to clip_norm. It also refuses a step so
   // long that the parameters, or its squares, would overflow.
@@ -291,7 +293,9 @@ class TeamRun final : public Work {
     const double longest = std::max(used, 1.0) * run_.learning_rates[batch.updates];
     const bool steep = std::isfinite(norm) && used > kSteep<T> && overflows_squares(update);
     const bool finite = std::isfinite(norm) && longest < kMostChange<T> && !steep;
-    if (share == 0 && !finite) outcome.status = RunStatus::not_finite;
+    if (share == 0 && !finite) {
+      outcome = {.status = RunStatus::not_finite, .fault = fault_of_gradient(plan_, run_.gradient)};
+    }
     if (share == 0 && steep) outcome.too_steep = norm;
     if (share == 0 && !finite && !steep && std::isfinite(norm)) outcome.too_long = longest;
     return finite;

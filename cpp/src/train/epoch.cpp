@@ -88,6 +88,7 @@ EpochEnd Epoch<T>::advance(Index until) {
   // An update was applied before its gradient, or its result, was found to be NaN or infinite.
   if (stuck) end.too_steep = cursor.largest_norm;
   if (end.status != RunStatus::bad_data) end.status = RunStatus::not_finite;
+  end.fault = core_.fault_of_state();
   if (core_.saved.restore(state, threads)) cursor = start_;
   return end;
 }
@@ -99,7 +100,7 @@ EpochResult Epoch<T>::result() const {
   EpochResult out;
   out.epoch = cursor.epoch;
   out.loss = cursor.loss();
-  out.accuracy = has_accuracy(core_.loss()) ? cursor.correct / static_cast<double>(cursor.row) : kNaN;
+  out.accuracy = core_.accuracy_of(cursor.correct, data_, run_.data.order, cursor.row);
   out.val_loss = out.val_accuracy = kNaN;
   out.learning_rate = rates_.back();
   out.grad_norm = cursor.grad_norm_sum / static_cast<double>(cursor.updates);

@@ -16,6 +16,7 @@ namespace stoop {
 namespace {
 
 constexpr const char* kWhere = "Trainer.fit";
+constexpr const char* kValidation = "Trainer.fit, validation_data";
 
 void append(History& history, const EpochResult& result, bool has_accuracy, bool has_validation) {
   history.epochs.push_back(result.epoch);
@@ -129,7 +130,7 @@ class Fit {
   History run() {
     const NewestFit<T> newest(core_);
     begin();
-    if (core_.full_batch && !is_ended()) objective_ = core_.make_objective(data_, poller());
+    if (core_.full_batch && !is_ended()) objective_ = core_.make_objective(kWhere, data_, poller());
     while (!is_ended() && core_.fit.epochs < options_.epochs) {
       core_.bind_model(kWhere);
       core_.check_not_swapped(kWhere);
@@ -250,7 +251,7 @@ class Fit {
   void validate(EpochResult& result) {
     Poller poller(options_.keep_going);
     try {
-      const Metrics metrics = core_.evaluate(*validation_, options_.keep_going ? &poller : nullptr);
+      const Metrics metrics = core_.evaluate(kValidation, *validation_, options_.keep_going ? &poller : nullptr);
       result.val_loss = metrics.loss;
       result.val_accuracy = metrics.accuracy;
     } catch (const Interrupted&) {
@@ -289,8 +290,7 @@ History Trainer<T>::fit(const InputView& x, const Targets<T>& y, const FitOption
   const Dataset<T> data(kWhere, x, y, core.needs(), asked);
   std::optional<Dataset<T>> validation;
   if (options.validation_x) {  // checked completely now, so that errors in it are found before the first epoch
-    validation.emplace("Trainer.fit, validation_data", *options.validation_x, options.validation_y, core.needs(), asked,
-                       true);
+    validation.emplace(kValidation, *options.validation_x, options.validation_y, core.needs(), asked, true);
   }
   Fit<T> fit(core, options, data, validation ? &*validation : nullptr);
   core.check_batch(kWhere, x.rows, std::min(options.batch_size, x.rows));

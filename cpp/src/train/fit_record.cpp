@@ -41,6 +41,9 @@ std::uint32_t checksum_of(const Dataset<T>& data) {
       sum.add(rows.values.data + row * rows.values.stride, static_cast<std::size_t>(rows.values.cols) * sizeof(T));
     }
     if (rows.weights != nullptr) sum.add(&rows.weights[row], sizeof(double));
+    if (const MatrixView<const T>& weights = rows.element_weights; weights.data != nullptr) {
+      sum.add(weights.data + row * weights.cols, static_cast<std::size_t>(weights.cols) * sizeof(T));
+    }
   }
   return sum.value();
 }

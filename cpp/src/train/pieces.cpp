@@ -77,7 +77,7 @@ template <class T>
   if (end.too_long > 0.0 || end.too_steep > 0.0) core.refuse_update(where, rate, end, core.state.steps);
   throw NonFiniteLossError(core.state.steps, core.state.epoch,
                            "the gradient of the outputs was too large, or was made not finite by the caller", where,
-                           "the gradient or a penalty is not finite");
+                           "the gradient or a penalty is not finite", core.layer_of(end.fault));
 }
 
 template <class T>

@@ -44,7 +44,9 @@ void refuse_in_place(const TrainerCore<T>& core, const InputView& x, const Targe
   for (const Index i : rows.indices) {
     if (!is_finite_row<T>(x, i)) refuse_bad_row<T>(kWhere, x, i);
   }
-  if (!rows.y_is_gathered) check_targets(kWhere, y, core.loss(), x.rows, core.model.output_dim());
+  // Weights are those of the batch, and where they are 0 a target may be absent: then the place in the batch must do.
+  const bool is_weighted = !y.weights.empty() || y.element_weights.data != nullptr;
+  if (!rows.y_is_gathered && !is_weighted) check_targets(kWhere, y, core.loss(), x.rows, core.model.output_dim());
 }
 
 }  // namespace

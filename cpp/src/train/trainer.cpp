@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <string>
 
 #include <stoop/error.hpp>
 
@@ -13,10 +14,26 @@ namespace {
 template <class T>
 double step_full_batch(TrainerCore<T>& core, const Dataset<T>& data, Poller* poller) {
   core.full_batch->forget_point();
-  const auto result = core.run_iteration(data, core.make_objective(data, poller), "Trainer.step");
+  const auto result = core.run_iteration(data, core.make_objective("Trainer.step", data, poller), "Trainer.step");
   core.full_batch->forget_point();  // this may be within a fit, on other samples
   if (!result) throw_interrupted("Trainer.step");
   return result->loss;
+}
+
+[[noreturn]] void refuse_size(const char* where, std::size_t losses, Index rows) {
+  throw_value_error(where, "losses has " + std::to_string(losses) + " elements and X " + std::to_string(rows) + " rows",
+                    "expected one for each sample", "give it the number of rows of X");
+}
+
+template <class T>
+Metrics measure(TrainerCore<T>& core, const char* where, const InputView& x, const Targets<T>& y,
+                const KeepGoing& keep_going, std::span<double> losses) {
+  Poller poller(keep_going);
+  Poller* const asked = keep_going ? &poller : nullptr;
+  core.bind_model(where);
+  const Dataset<T> data(where, x, y, core.needs(), asked);
+  if (!losses.empty() && static_cast<Index>(losses.size()) != x.rows) refuse_size(where, losses.size(), x.rows);
+  return core.evaluate(where, data, asked, losses);
 }
 
 }  // namespace
@@ -72,7 +89,7 @@ double Trainer<T>::loss_and_grad(const InputView& x, const Targets<T>& y, std::s
   run.gradient = gradient.data();
   run.poller = keep_going ? &poller : nullptr;
   if (gradient.empty()) run.fixed_penalty = core.penalty(Weights::all);  // no step visits the weights
-  const Answer answer = core.ask(gradient.empty() ? Question::loss : Question::gradient, mode, run);
+  const Answer answer = core.ask(kWhere, gradient.empty() ? Question::loss : Question::gradient, mode, run);
   // A run that stopped at a non-finite loss has no gradient; the loss is the sum that was found there.
   if (!answer.finite) std::fill(gradient.begin(), gradient.end(), std::numeric_limits<T>::quiet_NaN());
   return answer.sums.loss();
@@ -94,17 +111,21 @@ void Trainer<T>::hessian_vector_product(const InputView& x, const Targets<T>& y,
   run.direction = direction.data();
   run.gradient = product.data();
   run.poller = keep_going ? &poller : nullptr;
-  const Answer answer = core.ask(Question::curvature, mode, run);
+  const Answer answer = core.ask(kWhere, Question::curvature, mode, run);
   if (!answer.finite) std::fill(product.begin(), product.end(), std::numeric_limits<T>::quiet_NaN());
 }
 
 template <class T>
-Metrics Trainer<T>::evaluate(const InputView& x, const Targets<T>& y, const KeepGoing& keep_going) {
-  constexpr const char* kWhere = "Trainer.evaluate";
-  Poller poller(keep_going);
-  Poller* const asked = keep_going ? &poller : nullptr;
-  impl_->bind_model(kWhere);
-  return impl_->evaluate(Dataset<T>(kWhere, x, y, impl_->needs(), asked), asked);
+Metrics Trainer<T>::evaluate(const InputView& x, const Targets<T>& y, const KeepGoing& keep_going,
+                             std::span<double> losses) {
+  return measure(*impl_, "Trainer.evaluate", x, y, keep_going, losses);
+}
+
+template <class T>
+void Trainer<T>::losses(const InputView& x, const Targets<T>& y, std::span<double> out, const KeepGoing& keep_going) {
+  constexpr const char* kWhere = "Trainer.losses";
+  if (static_cast<Index>(out.size()) != x.rows) refuse_size(kWhere, out.size(), x.rows);
+  measure(*impl_, kWhere, x, y, keep_going, out);
 }
 
 template <class T>

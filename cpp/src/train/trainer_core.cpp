@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cmath>
 #include <limits>
 #include <numeric>
 #include <stdexcept>
@@ -181,7 +182,7 @@ void TrainerCore<T>::start_average() {
 
 // Layers that need all rows together get them together. Otherwise the walk goes by parts, to save memory.
 template <class T>
-Answer TrainerCore<T>::ask(Question question, const GradientMode& mode, TrainingRun<T>& run) {
+Answer TrainerCore<T>::ask(std::string_view where, Question question, const GradientMode& mode, TrainingRun<T>& run) {
   constexpr Index kPart = 1024;
   const Index rows = run.data.x.rows;
   run.batch = mode.training && has_batch_norm() ? rows : std::min(rows, kPart);
@@ -196,31 +197,40 @@ Answer TrainerCore<T>::ask(Question question, const GradientMode& mode, Training
   read_ahead(run);
   Answer answer;
   const RunEnd end = plans.executor(request).run(run, answer.sums, rows);
-  if (end.status == RunStatus::interrupted) throw_interrupted("Trainer");
-  refuse_bad_data("Trainer", run.data.x, end);
+  if (end.status == RunStatus::interrupted) throw_interrupted(where);
+  refuse_bad_data(where, run.data.x, end);
   answer.finite = end.status == RunStatus::done;
+  last_fault = end.fault;
   return answer;
 }
 
 template <class T>
-Metrics TrainerCore<T>::evaluate(const Dataset<T>& data, Poller* poller) {
+Metrics TrainerCore<T>::evaluate(std::string_view where, const Dataset<T>& data, Poller* poller,
+                                 std::span<double> losses) {
   if (evaluation == nullptr) evaluation = make_inference(device, plan_request(PlanKind::evaluation, 0, false));
-  const double rows = static_cast<double>(data.rows());
   InferenceRun<T> run;
   run.parameters = state.parameters.data();
   run.running = state.running.data();
   run.loss_numbers = numbers_of(config.loss);
   run.data = scaled(data.as_they_lie());
+  run.losses = losses.empty() ? nullptr : losses.data();
   run.num_threads = config.num_threads;
   run.poller = poller;
   const InferenceResult result = evaluation->run(run);
-  if (result.interrupted) throw_interrupted("Trainer.evaluate");
-  refuse_bad_row<T>("Trainer.evaluate", data.x(), result.non_finite_row);
-  refuse_bad_label("Trainer.evaluate", result.bad_label, model.output_dim());
+  if (result.interrupted) throw_interrupted(where);
+  refuse_bad_row<T>(where, data.x(), result.non_finite_row);
+  refuse_bad_label(where, result.bad_label, model.output_dim());
+  for (double& loss : losses) loss = std::ldexp(loss, data.weight_exponent());
   const double* relative = run.data.weights;
+  const double rows = static_cast<double>(data.rows());
   const double weight = relative == nullptr ? rows : std::accumulate(relative, relative + data.rows(), 0.0);
-  const double accuracy = has_accuracy(loss()) ? result.correct / rows : std::numeric_limits<double>::quiet_NaN();
-  return {result.loss_sum / weight + penalty(Weights::all), accuracy};
+  return {result.loss_sum / weight + penalty(Weights::all), accuracy_of(result.correct, data, nullptr, data.rows())};
+}
+
+template <class T>
+double TrainerCore<T>::accuracy_of(double correct, const Dataset<T>& data, const std::int32_t* samples,
+                                   Index count) const {
+  return has_accuracy(loss()) ? correct / data.counted(samples, count) : std::numeric_limits<double>::quiet_NaN();
 }
 
 template <class T>
@@ -236,14 +246,50 @@ void TrainerCore<T>::refuse_bad_data(std::string_view where, const InputView& x,
 template <class T>
 void TrainerCore<T>::refuse_update(std::string_view where, double rate, const RunEnd& end, Index updates_before) const {
   const auto refuse = [&](const std::string& cause, const std::string& what) {
-    throw NonFiniteLossError(state.steps, state.epoch, cause, where, what);
+    throw NonFiniteLossError(state.steps, state.epoch, cause, where, what, layer_of(end.fault));
   };
   if (end.too_long > 0.0) refuse(cause_of_long_step(rate), long_step<T>(end.too_long));
   if (end.too_steep > 0.0) {
     refuse(cause_of_steep_gradient(rate, updates_before), steep_gradient<T>(config.optimizer, end.too_steep));
   }
   const std::string cause = cause_of_overflow<T>(config, graph, model.parameter_block().data(), rate, updates_before);
-  throw NonFiniteLossError(state.steps, state.epoch, cause, where);
+  throw NonFiniteLossError(state.steps, state.epoch, cause, where, "the loss or its gradient is not finite",
+                           layer_of(end.fault));
+}
+
+template <class T>
+std::string TrainerCore<T>::layer_of(const Fault& fault) const {
+  if (fault.at_loss) return "the loss (" + std::string(name_of(loss())) + ")";
+  return fault.node == kNone ? std::string() : graph.nodes[static_cast<std::size_t>(fault.node)].layer;
+}
+
+// A gradient that is not finite spoils the parameters of its layer and of those before it. If all are finite, an update was too
+// long, and its layer has the largest.
+template <class T>
+Fault TrainerCore<T>::fault_of_state() const {
+  const std::span<const T> parameters = state.parameters;
+  std::vector<std::span<const T>> arrays = {parameters};
+  for (const AlignedBuffer<T>& array : state.optimizer) arrays.emplace_back(array.data(), array.size());
+  Fault fault;
+  T largest = T(0);
+  for (const std::span<const T> array : arrays) {
+    for (int i = static_cast<int>(graph.nodes.size()) - 1; !array.empty() && i > 0; --i) {
+      const Node& node = graph.nodes[static_cast<std::size_t>(i)];
+      for (const int parameter : {node.weight, node.bias}) {
+        if (parameter == kNone) continue;
+        const ParameterInfo& info = graph.parameters[static_cast<std::size_t>(parameter)].info;
+        const std::span<const T> elements =
+            array.subspan(static_cast<std::size_t>(info.offset), static_cast<std::size_t>(info.rows * info.cols));
+        if (!is_finite(elements)) return {.node = i};
+        if (array.data() != parameters.data()) continue;
+        for (const T element : elements) {
+          if (std::abs(element) > largest) fault.node = i;
+          largest = std::max(largest, std::abs(element));
+        }
+      }
+    }
+  }
+  return fault;
 }
 
 template struct TrainerCore<float>;

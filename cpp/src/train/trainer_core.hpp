@@ -56,6 +56,7 @@ struct TrainerCore {
   ReadAhead pages;                                         // of a mapped X
   std::unique_ptr<FullBatchOptimizer<T>> full_batch;       // where the optimizer is one
   double last_correct = 0.0;                               // samples, of the last evaluation for it
+  Fault last_fault;                                        // of the same
 
   Index parameter_count() const { return static_cast<Index>(model.parameter_block().size()); }
   LossKind loss() const { return kind_of(config.loss); }
@@ -105,8 +106,11 @@ struct TrainerCore {
   // Before the first update the average equals the parameters, whatever was done to them.
   void start_average();
   // Runs all of the samples as one batch; the layers behave as `mode` says. Throws Interrupted, and ValueError for bad data.
-  Answer ask(Question question, const GradientMode& mode, TrainingRun<T>& run);
-  Metrics evaluate(const Dataset<T>& data, Poller* poller);
+  Answer ask(std::string_view where, Question question, const GradientMode& mode, TrainingRun<T>& run);
+  // Writes the loss of each sample times its weight to `losses` unless that is empty.
+  Metrics evaluate(std::string_view where, const Dataset<T>& data, Poller* poller, std::span<double> losses = {});
+  // Returns the accuracy over the first `count` samples in this order (null: as they lie); NaN for losses without one.
+  double accuracy_of(double correct, const Dataset<T>& data, const std::int32_t* samples, Index count) const;
 
   // ---- errors ----
   // Throws the error for data that were found to be bad as they were read.
@@ -115,8 +119,12 @@ struct TrainerCore {
   // ones.
   [[noreturn]] void refuse_update(std::string_view where, double rate, const RunEnd& end, Index updates_before) const;
 
+  // Returns the fault as the parameters show it: they, or what the optimizer holds, are not finite.
+  Fault fault_of_state() const;
+  std::string layer_of(const Fault& fault) const;
+
   // ---- trainer_full_batch.cpp ----
-  Objective<T> make_objective(const Dataset<T>& data, Poller* poller);
+  Objective<T> make_objective(const char* where, const Dataset<T>& data, Poller* poller);
   // Makes one iteration, which is an epoch. Returns nothing if it was interrupted.
   std::optional<EpochResult> run_iteration(const Dataset<T>& data, const Objective<T>& objective,
                                            std::string_view where);

@@ -10,26 +10,26 @@
 namespace stoop {
 
 template <class T>
-Objective<T> TrainerCore<T>::make_objective(const Dataset<T>& data, Poller* poller) {
+Objective<T> TrainerCore<T>::make_objective(const char* where, const Dataset<T>& data, Poller* poller) {
   Objective<T> objective;
   objective.point = state.parameters;
   objective.free = trained_elements(graph);
-  objective.value_and_gradient = [this, &data, poller](std::span<T> out) {
+  objective.value_and_gradient = [this, where, &data, poller](std::span<T> out) {
     std::fill(out.begin(), out.end(), T(0));
     TrainingRun<T> run = make_run(data, data.rows());
     run.gradient = out.data();
     run.poller = poller;
-    const Answer answer = ask(Question::gradient, GradientMode{}, run);
+    const Answer answer = ask(where, Question::gradient, GradientMode{}, run);
     last_correct = answer.sums.correct;
     return answer.finite ? answer.sums.loss() : std::numeric_limits<double>::quiet_NaN();
   };
-  objective.hessian_vector = [this, &data, poller](std::span<const T> direction, std::span<T> product) {
+  objective.hessian_vector = [this, where, &data, poller](std::span<const T> direction, std::span<T> product) {
     std::fill(product.begin(), product.end(), T(0));
     TrainingRun<T> run = make_run(data, data.rows());
     run.direction = direction.data();
     run.gradient = product.data();
     run.poller = poller;
-    ask(Question::curvature, GradientMode{}, run);
+    ask(where, Question::curvature, GradientMode{}, run);
   };
   if (poller != nullptr) {
     objective.keep_going = [poller] { return poller->goes_on(); };
@@ -61,21 +61,22 @@ std::optional<EpochResult> TrainerCore<T>::run_iteration(const Dataset<T>& data,
   double rate = 0.0, correct = 0.0;
   prepare_updates(state.steps, {&rate, 1});
   const Iteration iteration = iterate(*full_batch, objective, rate, correct, last_correct);
-  if (!std::isfinite(iteration.value) || !std::isfinite(iteration.grad_norm)) refuse_update(where, rate, {}, 0);
+  if (!std::isfinite(iteration.value) || !std::isfinite(iteration.grad_norm))
+    refuse_update(where, rate, {.fault = last_fault}, 0);
   if (iteration.interrupted) return std::nullopt;
   if (iteration.step == 0.0) last_correct = correct;  // the point stayed
   EpochResult out;
   const double samples = static_cast<double>(data.rows());
   out.epoch = state.epoch;
   out.loss = iteration.value;
-  out.accuracy = has_accuracy(loss()) ? correct / samples : std::numeric_limits<double>::quiet_NaN();
+  out.accuracy = accuracy_of(correct, data, nullptr, data.rows());
   out.val_loss = out.val_accuracy = std::numeric_limits<double>::quiet_NaN();
   out.learning_rate = iteration.step;
   out.grad_norm = iteration.grad_norm;
   if (has_batch_norm()) {  // the batch is all samples, so inference gets exactly its statistics
     state.gradient.reserve(parameter_count());
     TrainingRun<T> run = make_run(data, data.rows());
-    ask(Question::statistics, GradientMode{}, run);
+    ask(where, Question::statistics, GradientMode{}, run);
   }
   if (config.ema) {
     device.ops.average({parameter_count(), state.average.data(), state.parameters.data(), static_cast<T>(*config.ema)});
@@ -86,8 +87,8 @@ std::optional<EpochResult> TrainerCore<T>::run_iteration(const Dataset<T>& data,
   return out;
 }
 
-template Objective<float> TrainerCore<float>::make_objective(const Dataset<float>&, Poller*);
-template Objective<double> TrainerCore<double>::make_objective(const Dataset<double>&, Poller*);
+template Objective<float> TrainerCore<float>::make_objective(const char*, const Dataset<float>&, Poller*);
+template Objective<double> TrainerCore<double>::make_objective(const char*, const Dataset<double>&, Poller*);
 template std::optional<EpochResult> TrainerCore<float>::run_iteration(const Dataset<float>&, const Objective<float>&,
                                                                       std::string_view);
 template std::optional<EpochResult> TrainerCore<double>::run_iteration(const Dataset<double>&, const Objective<double>&,
