@@ -83,7 +83,7 @@ def _encoded(callback: Any, value: Any, arrays: dict[str, Any]) -> Any:
     if isinstance(value, np.ndarray) and value.dtype.kind in "fiub":
         if value.dtype in (np.float32, np.float64) and value.size:
             name = str(len(arrays))
-            arrays[name] = np.ascontiguousarray(value)
+            arrays[name] = np.asarray(value, order="C")
             return {_ARRAY: name}
         return {_ARRAY: value.tolist(), "dtype": value.dtype.str, "shape": value.shape}
     where, given = f"{type(callback).__name__}.state_dict", f"it holds a {type(value).__name__}"

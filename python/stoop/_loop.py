@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from stoop._checkpoints import restore_loop
 from stoop._checks import integer
-from stoop._errors import message
+from stoop._errors import message, warn
 from stoop.history import History
 from stoop.progress import EpochTable
 
@@ -83,7 +83,9 @@ class FitLoop:
         self._validation = validation
         self._validation_freq = validation_freq
         self.is_running = False
-        self._has_begun = False
+        self.has_begun = False
+        self._begun: list[Any] = []  # the callbacks whose on_fit_begin was called to its end
+        self.ended_at: int | None = None  # updates made when the fit ended
         self._wants_look = False
         self._updates = 0  # made in this fit
         self._steps: list[tuple[Any, int, _Since]] = []  # those with on_steps_end, how often, and their sums
@@ -91,20 +93,16 @@ class FitLoop:
         self._seen = 0  # updates of the trainer at the last look
         self._lookers = [c for c in callbacks if hasattr(c, "wants_look")]
 
-    @property
-    def calls_steps(self) -> bool:
-        """Whether `steps` is to be called within epochs."""
-        return bool(self.callbacks)
-
     def begin(self, text: str | None, arrays: Mapping[str, Any] | None) -> bool:
         """Begin, where the core resumed a checkpoint with what it holds of Python."""
         if text is not None:
             self._resume(text, arrays or {})
-        self._has_begun = self.is_running = True
+        self.has_begun = True
         if self.make_table is not None:
             self.table = self.make_table(self.first_epoch)
         for callback in self.callbacks:
             _call(callback, "on_fit_begin", self.trainer)
+            self._begun.append(callback)
         self._seen = self.trainer.steps
         return self.stop_reason is None
 
@@ -169,7 +167,7 @@ class FitLoop:
             try:
                 _call(callback, "on_epoch_end", self.trainer, logs)
             finally:
-                self.history._amend(logs)  # so that the checkpoint of a later callback has it
+                self.history._amend(_numbers(callback, logs))  # which a later callback may save
 
     def _measure(self) -> dict[str, float]:
         if self._validation is None or not self._metrics:
@@ -187,27 +185,35 @@ class FitLoop:
         self._wants_look = any(callback.wants_look() for callback in self._lookers)
         return LOOK if self._wants_look else GO_ON
 
-    def end(self, reason: str) -> None:
-        """Call `on_fit_end` of all callbacks, whatever some of them raise; the first exception is raised after that."""
+    def end(self, reason: str, *, quietly: bool = False) -> None:
+        """Call `on_fit_end` of all callbacks that began, whatever some raise.
+
+        The first exception is raised after that; `quietly` it becomes a warning, beside what ended the fit.
+        """
         self.history.stop_reason = reason
-        if self.table is not None:
-            self.table.close()
-        if self.history.epochs:
-            self.history._amend({})
         raised: BaseException | None = None
-        for callback in self.callbacks if self._has_begun else ():
-            error = _raised_by(callback, self.trainer, reason)
-            raised = raised or error
-        self.is_running = False
-        self._validation = None  # the loop lives on, for a checkpoint after the fit
-        if raised is not None:
+        try:
+            if self.table is not None:
+                self.table.close()
+            if self.history.epochs:
+                self.history._amend({})
+        finally:
+            for callback in self._begun:
+                error = _raised_by(callback, self.trainer, reason)
+                raised = raised or error
+            self.is_running = False
+            self.ended_at = self.trainer.steps
+            self._validation = None  # the loop lives on, for a checkpoint after the fit
+        if raised is not None and quietly:
+            given = f"on_fit_end raised {raised!r} as well"
+            warn(message("Trainer.fit", given, "expected it to end after an error", "mend that callback"))
+        elif raised is not None:
             raise raised
 
     def state_dict(self) -> dict[str, Any]:
         """Return what the loop counts, for a checkpoint."""
         return {
             "first_epoch": self.first_epoch,
-            "stop_reason": self.stop_reason,
             "updates": self._updates,
             "sums": self._sums,
             "since": [(since.carried, since.start) for _, _, since in self._steps],
@@ -216,7 +222,6 @@ class FitLoop:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from there."""
         self.first_epoch = state["first_epoch"]
-        self.stop_reason = state["stop_reason"]
         self._updates = state["updates"]
         self._sums = tuple(state["sums"])
         self._find_steps()
@@ -256,6 +261,24 @@ def checked_callbacks(callbacks: Any) -> list[Any]:
             expected = f"expected objects with one of {', '.join(_METHODS)}"
             raise TypeError(message("Trainer.fit", what, expected, "derive from stoop.callbacks.Callback"))
     return sorted(given, key=lambda callback: bool(getattr(callback, "runs_last", False)))
+
+
+def _numbers(callback: Any, logs: dict[str, float]) -> dict[str, float]:
+    """Return the logs; TypeError names the callback and the column of what is no number."""
+    wrong = [name for name, value in logs.items() if not _is_number(value)]
+    if wrong:
+        given = f"logs[{wrong[0]!r}] is {logs.pop(wrong[0])!r}"
+        where = f"{type(callback).__name__}.on_epoch_end"
+        raise TypeError(message(where, given, "expected a number", "add one number for each epoch"))
+    return logs
+
+
+def _is_number(value: Any) -> bool:
+    try:
+        float(value)
+    except (TypeError, ValueError):
+        return False
+    return not isinstance(value, str)
 
 
 def _call(callback: Any, name: str, *arguments: Any) -> None:

@@ -39,7 +39,10 @@ class Checkpointing(Training):
             For a callback whose `state_dict` holds what no file can.
         """
         name = file_path("Trainer.save_checkpoint", path)
-        self._core.save_checkpoint(name, *extras_of(self._history, self._loop))
+        loop = self._loop
+        if loop is not None and not loop.is_running and loop.ended_at != self._core.steps:
+            loop = None  # updates were made after that fit: the states of its callbacks are of another time
+        self._core.save_checkpoint(name, *extras_of(self._history, loop))
 
     def load_checkpoint(self, path: str | os.PathLike[str]) -> None:
         """Take everything from a checkpoint: parameters, running statistics, optimizer, averages, counts, history.
@@ -54,6 +57,8 @@ class Checkpointing(Training):
         CheckpointError
             If it is damaged, no checkpoint, made for another model or with other settings of the trainer, or written by
             a later version of Stoop; the message says which. Nothing is changed then.
+        ValueError
+            While a fit of this trainer is running.
         """
         text, _ = self._core.load_checkpoint(file_path("Trainer.load_checkpoint", path))
         self._loop = None

@@ -22,7 +22,10 @@ if TYPE_CHECKING:
     from stoop.history import History
     from stoop.model import Model
 
-_OF_FIT = ("epochs", "batch_size", "shuffle", "verbose", "metrics", "class_weight", "sample_weight", "last_batch")
+_OF_FIT = (
+    *("epochs", "batch_size", "shuffle", "verbose", "metrics", "class_weight", "sample_weight", "last_batch"),
+    *("callbacks", "max_time", "resume", "validation_freq", "dry_run", "overfit_batches"),
+)
 _OF_OPTIMIZER = ("momentum", "nesterov", "beta1", "beta2", "eps", "weight_decay", "rho")
 
 
@@ -78,7 +81,7 @@ class Settings(Guarded):
         optimizer = replace(self._optimizer, learning_rate=rate)  # type: ignore[type-var]
         self._core.set_learning_rate(json.dumps(plain(rate)), python_rates(rate))
         self._optimizer = optimizer
-        self._note("learning_rate", plain(rate))
+        self._note("learning_rate", repr(rate) if any(python_rates(rate)) else plain(rate))
 
     @property
     def l1(self) -> float:

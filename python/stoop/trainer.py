@@ -281,13 +281,16 @@ class Trainer(InPieces, Inspecting, Checkpointing):
             validation = None if validation_data is None else self._validation(validation_data)
             if split > 0.0:
                 batch, validation = split_off(split, batch, validation)
-            if class_weight is not None:
-                batch = (*batch[:2], self._class_weights(class_weight, *batch[1:]))
             if overfit_batches is not None:
                 batch = first_rows(batch, integer(WHERE, "overfit_batches", overfit_batches, 1) * options.batch_size)
-            if flag(WHERE, "dry_run", dry_run):
-                return self._try(batch, validation, options.dry(), names)
+            if class_weight is not None:
+                batch = (*batch[:2], self._class_weights(class_weight, *batch[1:]))
             functions = [metric for metric in measured if metric.needs_outputs]
+            if flag(WHERE, "dry_run", dry_run):
+                first = validation and first_rows(validation, options.batch_size)
+                dry = options.dry()
+                dry.attach(FitLoop(self, dry.history, (), functions, first))
+                return self._try(first_rows(batch, options.batch_size), first, dry, names)
             options.attach(FitLoop(self, history, called, functions, validation, options.validation_freq))
             return self._run(batch, validation, options)
 
@@ -295,33 +298,32 @@ class Trainer(InPieces, Inspecting, Checkpointing):
         loop: FitLoop = options.loop
         outer = self._history, self._loop
         self._history, self._loop = options.history, loop
-        reason = "error"
+        loop.is_running = True
+        reason, raised = "error", True
         try:
             x, targets, weights = batch
             reason = self._core.fit(x, targets, weights, validation, options)
-            reason = loop.stop_reason or reason
+            reason, raised = loop.stop_reason or reason, False
         except KeyboardInterrupt:
             reason = "interrupted"
             raise
         finally:
-            if loop.is_running:
-                loop.end(reason)
-            elif reason == "error":  # refused: nothing has changed, the history included
-                self._history, self._loop = outer
-            if outer[1] is not None and outer[1].is_running:  # this was within a callback of another fit
-                self._history, self._loop = outer
+            try:
+                loop.end(reason, quietly=raised)
+            finally:
+                refused = raised and not loop.has_begun  # nothing has changed, the history included
+                if refused or (outer[1] is not None and outer[1].is_running):  # or within a callback of another fit
+                    self._history, self._loop = outer
         return options.history
 
     def _try(self, batch: Any, validation: Any, options: FitOptions, names: Any) -> History:
-        """Make one update and one validation on the first rows, and take everything back, `names` included."""
+        """Make one update and one validation on these rows, and take everything back, `names` included."""
         classes, output, given = names
-        state, model = self._core.state(), self._model.state_dict()
-        kept = {name: array.copy() for name, array in model.items()}
-        rows = options.batch_size
-        options.attach(FitLoop(self, options.history))
+        state = self._core.state()
+        kept = {name: array.copy() for name, array in self._model.state_dict().items()}
+        x, targets, weights = batch
         try:
-            x, targets, weights = first_rows(batch, rows)
-            self._core.fit(x, targets, weights, validation and first_rows(validation, rows), options)
+            self._core.fit(x, targets, weights, validation, options)
         finally:
             self._model.load_state_dict(kept)
             self._core.set_state(**state)

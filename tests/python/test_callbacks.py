@@ -16,7 +16,15 @@ import numpy as np
 import pytest
 
 import stoop
-from stoop.callbacks import Callback, EarlyStopping, Lambda, ModelCheckpoint, OptunaPruning, ReduceLROnPlateau
+from stoop.callbacks import (
+    Callback,
+    CSVLogger,
+    EarlyStopping,
+    Lambda,
+    ModelCheckpoint,
+    OptunaPruning,
+    ReduceLROnPlateau,
+)
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(120, 4)).astype(np.float32)
@@ -247,9 +255,74 @@ def test_an_exception_keeps_its_traceback_and_the_model_usable(where: str) -> No
         one.fit(X, Y, epochs=2, callbacks=[Lambda(**{where: explode_here}, **more), calls], **FIT)
     assert any(entry.name == "explode_here" for entry in caught.traceback)
     expected = "epochs" if where == "on_fit_end" else "error"
-    assert calls.made[-1] == ("end", expected)
+    # One that comes after the failing on_fit_begin never began, so that it has nothing to end.
+    assert calls.made[-1:] == ([] if where == "on_fit_begin" else [("end", expected)])
     assert one.history.stop_reason == expected
     assert one.fit(X, Y, epochs=1, **FIT).stop_reason == "epochs"
+
+
+def test_early_stopping_of_another_fit_is_not_put_back_where_a_fit_cannot_begin(tmp_path: Path) -> None:
+    stopping, first, second = EarlyStopping("loss"), trainer(), trainer()
+    first.fit(X, Y, epochs=2, callbacks=stopping, **FIT)
+    start = values(second)
+    with pytest.raises(FileNotFoundError):
+        second.fit(X, Y, callbacks=[CSVLogger(tmp_path / "no" / "x.csv"), stopping], **FIT)
+    assert_same(values(second), start)
+
+
+def test_a_checkpoint_is_not_loaded_within_a_fit(tmp_path: Path) -> None:
+    one = trainer()
+    one.save_checkpoint(tmp_path / "c")
+    load = Lambda(every_n_steps=2, on_steps_end=lambda of, _: of.load_checkpoint(tmp_path / "c"))
+    with pytest.raises(ValueError, match=r"\[Trainer.load_checkpoint\] a fit of this trainer is running"):
+        one.fit(X, Y, callbacks=load, **FIT)
+    assert one.history.stop_reason == "error"
+
+
+def test_an_interrupted_copy_of_the_best_epoch_is_not_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    one, stopping, copies = trainer(), EarlyStopping("loss"), []
+    plain = np.copyto
+
+    def interrupted(*arguments: Any) -> None:
+        copies.append(1)
+        if len(copies) == 13:  # within the second epoch
+            raise KeyboardInterrupt
+        plain(*arguments)
+
+    monkeypatch.setattr(np, "copyto", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        one.fit(X, Y, epochs=5, callbacks=stopping, **FIT)
+    reference = trainer()
+    reference.fit(X, Y, epochs=one.epoch, **FIT)
+    assert_same(values(one), values(reference))
+
+
+def test_a_swapped_average_is_put_back_before_the_best_epoch() -> None:
+    def swap(of: stoop.Trainer, logs: dict[str, float]) -> None:
+        if logs["epoch"] == 3:
+            of.swap_ema()
+            raise ZeroDivisionError
+
+    one, scripted = trainer(ema=0.8), Scripted(2, 1, 3)
+    callbacks = [scripted, EarlyStopping("score", mode="min"), Lambda(on_epoch_end=swap)]
+    with pytest.raises(ZeroDivisionError):
+        one.fit(X, Y, epochs=5, callbacks=callbacks, **FIT)
+    assert_same(state(one), scripted.parameters[1])
+
+
+def test_what_is_logged_is_a_number() -> None:
+    def text(_: stoop.Trainer, logs: Any) -> None:
+        logs["mine"] = "text"
+
+    with pytest.raises(TypeError, match=r"\[Lambda.on_epoch_end\] logs\['mine'\] is 'text'"):
+        trainer().fit(X, Y, callbacks=Lambda(on_epoch_end=text), **FIT)
+
+
+def test_a_folder_with_fields_and_columns_that_were_not_measured(tmp_path: Path) -> None:
+    saving = ModelCheckpoint(tmp_path / "run-{epoch}" / "m-{val_loss:.2f}.safetensors", save="all")
+    trainer().fit(X, Y, epochs=2, validation_data=(X, Y), validation_freq=2, callbacks=saving, **FIT)
+    assert [Path(path).parent.name for path in saving.paths] == ["run-2", "run-1"]
+    assert Path(saving.paths[1]).name == "m-nan.safetensors"
 
 
 def test_ctrl_c_calls_on_fit_end() -> None:

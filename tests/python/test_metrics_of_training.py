@@ -391,7 +391,7 @@ WRONG: dict[str, tuple[Any, str, int, str]] = {
     "twice, a function": (["auc", stoop.metrics.auc], SIGMOID, 1, "two metrics"),
     "taken": ([named("loss")], SIGMOID, 1, "rename"),
     "without a name": ([partial(worst)], VALUES, 1, "__name__"),
-    "number": ([3], SIGMOID, 1, "a metric is 3"),
+    "number": ([3], SIGMOID, 1, "metrics holds 3"),
     "no list": (3, SIGMOID, 1, "metrics is 3"),
     "k too large": ("top_k_accuracy", SOFTMAX, 5, r"TopK\(4\)"),
     "k of labels": (TopK(1), SIGMOID, 3, "softmax_cross_entropy"),

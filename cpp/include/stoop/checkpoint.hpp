@@ -36,7 +36,7 @@ struct FitRecord {
   Index batch_size = 0;
   bool shuffle = true;
   LastBatch last_batch = LastBatch::keep;
-  std::uint32_t data = 0;  // a checksum of some of its samples and targets
+  std::uint32_t data = 0;  // a checksum of 16 of its samples and targets
 };
 
 // Everything that training carries from one update to the next, apart from the configurations of model and trainer.

@@ -176,6 +176,14 @@ void put_into(TrainerCore<T>& core, const Checkpoint<T>& checkpoint) {
     throw_checkpoint_error(path, "it was made with other settings of the trainer, " + difference,
                            "expected those of this trainer, which come second", "make the trainer as it was made then");
   }
+  if (own.classes && written.classes != own.classes) {
+    throw_checkpoint_error(path, "its classes have other names than those of the model", "expected the same names",
+                           "give the labels that it was written with");
+  }
+  if (checkpoint.has_custom_rate && !schedules::has_functions(schedule_of(core.config.optimizer))) {
+    throw_checkpoint_error(path, "its learning rate is a function", "expected a trainer with that function",
+                           "make the trainer as it was made then");
+  }
   TrainerConfig next = core.config;
   if (!checkpoint.has_custom_rate) set_learning_rate(next.optimizer, schedule_of(checkpoint.trainer.optimizer));
   next.l1 = checkpoint.trainer.l1;
@@ -190,14 +198,27 @@ void put_into(TrainerCore<T>& core, const Checkpoint<T>& checkpoint) {
   core.model.set_classes(written.classes);
 }
 
+namespace {
+
+template <class T>
+void check_no_fit_runs(const TrainerCore<T>& core) {
+  if (core.fits_running == 0) return;
+  throw_value_error("Trainer.load_checkpoint", "a fit of this trainer is running", "expected none",
+                    "load it before the fit, or end the fit first");
+}
+
+}  // namespace
+
 template <class T>
 void Trainer<T>::load_checkpoint(const std::filesystem::path& path, const KeepGoing& keep_going) {
+  check_no_fit_runs(*impl_);
   impl_->bind_model("Trainer.load_checkpoint");
   put_into<T>(*impl_, read_checkpoint<T>(path, keep_going));
 }
 
 template <class T>
 void Trainer<T>::load_checkpoint(const Checkpoint<T>& checkpoint) {
+  check_no_fit_runs(*impl_);
   impl_->bind_model("Trainer.load_checkpoint");
   put_into<T>(*impl_, checkpoint);
 }

@@ -245,6 +245,7 @@ class Fit {
     ++core_.fit.epochs;
     core_.cursor = {};
     if (options_.on_epoch && !options_.on_epoch(result)) end(StopReason::callback);
+    if (!counts_steps_) ask_for_steps();  // which on_epoch may have changed
   }
 
   // If the validation of an epoch is interrupted, the values that were not measured stay NaN.

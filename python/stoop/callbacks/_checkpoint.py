@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import os
 import string
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -122,7 +124,8 @@ class ModelCheckpoint(Callback):
         others = [callback for callback in trainer._callbacks if callback is not self]  # which may add columns
         for field in () if others else self._fields - set(known):
             refuse_name(_WHERE, "field of path", field, known)
-        Path(self.path).parent.mkdir(parents=True, exist_ok=True)
+        if not _fields(str(Path(self.path).parent)):
+            Path(self.path).parent.mkdir(parents=True, exist_ok=True)
         if not self._is_resumed:
             self._start()
         self._is_resumed = False
@@ -151,9 +154,10 @@ class ModelCheckpoint(Callback):
         self._save(trainer, value, {**logs, "step": trainer.steps})
 
     def _save(self, trainer: Trainer, value: float, fields: Mapping[str, float]) -> None:
+        fields = {**dict.fromkeys(trainer.history, math.nan), **fields}  # a column that this epoch did not measure
         for name in self._fields - set(fields):
             refuse_name(_WHERE, "field of path", name, list(fields))
-        path = self.path.format(**{name: _whole(fields[name]) for name in self._fields}) if self._fields else self.path
+        path = self.path.format(**{name: _whole(fields[name]) for name in self._fields})
         before, kept = self._files, [entry for entry in self._files if entry[1] != path]
         place = 0
         if self._monitor is not None:
@@ -163,6 +167,7 @@ class ModelCheckpoint(Callback):
         self._files, dropped = files[:most], files[most:]  # in the file, too: a fit that is resumed knows it
         self._saved_at = time.monotonic()
         try:
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
             if self.weights_only:
                 trainer.model.save(path)
             else:
@@ -172,8 +177,12 @@ class ModelCheckpoint(Callback):
             what, hint = f"{path} could not be written: {error}", "make room or mend the folder"
             warn(message(_WHERE, what, "the old file stays and the fit goes on", hint))
             return
+        except BaseException:
+            self._files = before
+            raise
         for _, old in dropped:
-            Path(old).unlink(missing_ok=True)
+            with suppress(OSError):  # what cannot be removed stays
+                Path(old).unlink()
 
     def state_dict(self) -> dict[str, Any]:
         """Return the files that are kept, and the count of epochs."""

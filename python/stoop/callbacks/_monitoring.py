@@ -23,6 +23,7 @@ class Kept:
 
     def __init__(self) -> None:
         self._arrays: dict[str, dict[str, FloatArray]] = {}
+        self.is_whole = False
 
     @staticmethod
     def _views(trainer: Trainer) -> dict[str, dict[str, FloatArray]]:
@@ -33,16 +34,29 @@ class Kept:
         }
 
     def take(self, trainer: Trainer) -> None:
-        """Copy what the trainer holds now."""
+        """Copy what the trainer holds now. While it is interrupted, the trainer itself holds what was to be kept."""
+        self.is_whole = False
         for kind, views in self._views(trainer).items():
             arrays = self._arrays.setdefault(kind, {})
             for name, view in views.items():
                 if name not in arrays or arrays[name].shape != view.shape:
                     arrays[name] = np.empty_like(view)
                 np.copyto(arrays[name], view)
+        self.is_whole = True
 
     def put_back(self, trainer: Trainer) -> None:
-        """Write the copy into the trainer and its model."""
+        """Write the copy into the trainer and its model, to the end also if Ctrl-C comes."""
+        if not self.is_whole:
+            return
+        if trainer.ema is not None and trainer._core.state()["swapped"]:
+            trainer.swap_ema()  # the copy was taken with the parameters in the model
+        try:
+            self._write(trainer)
+        except KeyboardInterrupt:
+            self._write(trainer)
+            raise
+
+    def _write(self, trainer: Trainer) -> None:
         for kind, views in self._views(trainer).items():
             for name, view in views.items():
                 np.copyto(view, self._arrays[kind][name])
@@ -54,6 +68,7 @@ class Kept:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take arrays that `state_dict` returned."""
         self._arrays = {kind: dict(arrays) for kind, arrays in state.items()}
+        self.is_whole = bool(self._arrays)
 
 
 class EarlyStopping(Callback):
@@ -141,8 +156,10 @@ class EarlyStopping(Callback):
         """Start anew, unless the fit is resumed."""
         if not self._is_resumed:
             self._start()
-            if self.restore_best:
-                self._kept.take(trainer)
+        if self.restore_best and not (self._is_resumed and self._kept.is_whole):
+            self._kept.take(trainer)
+        if self._is_resumed and self._waited >= self.patience:
+            trainer.stop("early_stopping")
         self._is_resumed = False
 
     def on_epoch_end(self, trainer: Trainer, logs: dict[str, float]) -> None:
@@ -245,12 +262,7 @@ class ReduceLROnPlateau(Callback):
 
     def on_fit_begin(self, trainer: Trainer) -> None:
         """Start anew, unless the fit is resumed."""
-        if isinstance(trainer.learning_rate, Schedule):
-            given = f"the learning rate is {trainer.learning_rate!r}"
-            hint = "give the optimizer a number, or leave this callback out"
-            raise ValueError(  # noqa: TRY004  the trainer is a right one, its setting is not
-                message("ReduceLROnPlateau", given, "expected a number", hint)
-            )
+        _constant_rate(trainer)
         if not self._is_resumed:
             self._start()
         self._is_resumed = False
@@ -273,7 +285,7 @@ class ReduceLROnPlateau(Callback):
             self._cooling, self._bad = self.cooldown, 0
 
     def _lower(self, trainer: Trainer) -> None:
-        rate = trainer.learning_rate
+        rate = _constant_rate(trainer)
         lower = max(rate * self.factor, self.min_lr)
         if 0.0 < lower < rate:
             trainer.set(learning_rate=lower)
@@ -286,3 +298,14 @@ class ReduceLROnPlateau(Callback):
         """Go on from there."""
         set_state(self, state, ("best", "_bad", "_cooling"))
         self._is_resumed = True
+
+
+def _constant_rate(trainer: Trainer) -> float:
+    rate: float | Schedule = trainer.learning_rate
+    if isinstance(rate, Schedule):
+        hint = "give the optimizer a number, or leave this callback out"
+        given = f"the learning rate is {rate!r}"
+        raise ValueError(  # noqa: TRY004  the trainer is a right one, its setting is not
+            message("ReduceLROnPlateau", given, "expected a number", hint)
+        )
+    return rate

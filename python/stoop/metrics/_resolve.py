@@ -210,7 +210,7 @@ def _own(given: Any, where: str) -> Metric:
     """Return a function of the user as a metric."""
     if not callable(given):
         hint = 'give names, ("accuracy",), or functions (y_true, outputs) -> float'
-        raise TypeError(message(where, f"a metric is {given!r}", "expected a name or a function", hint))
+        raise TypeError(message(where, f"metrics holds {given!r}", "expected a name or a function", hint))
     name = getattr(given, "__name__", None)
     if not isinstance(name, str):
         hint = "set its __name__"
