@@ -18,6 +18,7 @@ constexpr int kGemmPackBytes = 1 << 15;  // a larger b is copied, panel by panel
 #include "activation.inl.hpp"
 #include "softmax.inl.hpp"
 #include "loss.inl.hpp"
+#include "loss_kernels.inl.hpp"
 #include "update_pass.inl.hpp"
 #include "optimizer.inl.hpp"
 #include "reduce.inl.hpp"

@@ -11,11 +11,11 @@
 #include <mutex>
 #include <utility>
 
-#include "../base/memory.hpp"
 #include "../data/input_rows.hpp"
 #include "../data/read_ahead.hpp"
 #include "steps.hpp"
 #include "thread_count.hpp"
+#include "workspace.hpp"
 #include "../team/team.hpp"
 
 namespace stoop {
@@ -31,24 +31,6 @@ struct Job : InferenceRun<T> {
   const Plan* plan = nullptr;
   const OpTable<T>* ops = nullptr;
   int threads = 1;
-};
-
-// Memory that grows to the needs of the largest model and stays with its thread, so that a call for one row allocates
-// nothing. A call within a call, from a signal handler or a callback that predicts, makes its own.
-class Workspace {
- public:
-  explicit Workspace(Index bytes) : memory_(std::exchange(kept_, {})) { memory_.reserve(bytes); }
-  ~Workspace() {
-    if (kept_.size() < memory_.size()) kept_ = std::move(memory_);
-  }
-  Workspace(const Workspace&) = delete;
-  Workspace& operator=(const Workspace&) = delete;
-
-  std::byte* data() { return memory_.data(); }
-
- private:
-  static inline thread_local AlignedBuffer<std::byte> kept_;
-  AlignedBuffer<std::byte> memory_;
 };
 
 // Returns whether the plan can read the rows of x where they lie.
