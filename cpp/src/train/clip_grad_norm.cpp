@@ -17,8 +17,8 @@ double Trainer<T>::gradient_norm() const {
   if (pieces.is_empty && !pieces.is_shown) return 0.0;
   double unused = 0.0, squares = 0.0, norm = 0.0;
   const std::span<T> gradient = pieces.gradient.elements();
-  impl_->device.ops.regularize({static_cast<Index>(gradient.size()), impl_->state.parameters.data(), gradient.data(), T(0),
-                         T(0), T(0), &unused, &unused, &squares, &norm});  // which then adds nothing
+  impl_->device.ops.regularize({static_cast<Index>(gradient.size()), impl_->state.parameters.data(), gradient.data(),
+                                T(0), T(0), T(0), &unused, &unused, &squares, &norm});  // which then adds nothing
   return norm_of_blocks({&squares, 1}, {&norm, 1});
 }
 
