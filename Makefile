@@ -117,7 +117,7 @@ test-all: test
 # Only the tests that need PyTorch.
 test-pytorch: $(STAMPS)/installed $(STAMPS)/extra-test $(STAMPS)/torch
 	$(BIN)/python -m pytest tests/python/test_pytorch.py tests/python/test_differential.py tests/python/test_processes.py \
-	  tests/python/test_callbacks.py tests/python/test_pieces.py tests/python/test_element_weights.py
+	  tests/python/test_early_stopping.py tests/python/test_pieces.py tests/python/test_element_weights.py
 
 # ---- benchmarks ----
 

@@ -22,7 +22,7 @@ def extras_of(history: History, loop: Any) -> tuple[str, dict[str, Any]]:
     if loop is not None:
         kept["loop"] = loop.state_dict()
         kept["callbacks"] = [
-            {"type": type(callback).__name__, "state": _encoded(callback, _state_of(callback), arrays)}
+            {**_told_of(callback), "state": _encoded(callback, _state_of(callback), arrays)}
             for callback in loop.callbacks
         ]
     return json.dumps(kept), arrays
@@ -39,20 +39,18 @@ def history_of(text: str, core: _core._Trainer[Any]) -> History:
 
 
 def restore_loop(loop: Any, text: str, arrays: Mapping[str, Any]) -> None:
-    """Put what a checkpoint holds into a fit and its callbacks, each by its type and place among those of that type."""
+    """Put what a checkpoint holds into a fit and its callbacks: each by type and monitor or path, else by its place."""
     restored = history_of(text, loop.trainer._core)
     loop.history._become(restored)
     kept = json.loads(text) if text else {}
     if "loop" in kept:
         loop.load_state_dict(kept["loop"])
     states = list(kept.get("callbacks", []))
+    fitting = {id(callback): _take_fitting(callback, states, ("type", "of")) for callback in loop.callbacks}
     for callback in loop.callbacks:
-        found = next((state for state in states if state["type"] == type(callback).__name__), None)
-        if found is None:
-            continue
-        states.remove(found)
+        found = fitting[id(callback)] or _take_fitting(callback, states, ("type",))
         load = getattr(callback, "load_state_dict", None)
-        if load is not None:
+        if found is not None and load is not None:
             load(_decoded(found["state"], arrays))
 
 
@@ -63,6 +61,21 @@ def _history_to_json(history: History) -> dict[str, Any]:
         "stop_reason": history.stop_reason,
         "changes": history.changes,
     }
+
+
+def _told_of(callback: Any) -> dict[str, Any]:
+    """Return the name of its class, and what tells it from others of that class."""
+    told = getattr(callback, "monitor", None) or getattr(callback, "path", None)
+    return {"type": type(callback).__name__, "of": told if isinstance(told, str) else None}
+
+
+def _take_fitting(callback: Any, states: list[dict[str, Any]], keys: tuple[str, ...]) -> dict[str, Any] | None:
+    """Take the first state out of the list that agrees with the callback in these keys."""
+    told = _told_of(callback)
+    found = next((state for state in states if all(state[key] == told[key] for key in keys)), None)
+    if found is not None:
+        states.remove(found)
+    return found
 
 
 def _state_of(callback: Any) -> Any:

@@ -30,7 +30,7 @@ _OF_OPTIMIZER = ("momentum", "nesterov", "beta1", "beta2", "eps", "weight_decay"
 
 
 class Settings(Guarded):
-    """The settings of a Trainer as attributes. Those that can be set hold from the next update or epoch on."""
+    """The settings of a Trainer as attributes. Those that can be set hold from the next update on."""
 
     _settable: ClassVar[tuple[str, ...]] = ("learning_rate", "l1", "l2", "clip_norm", "clip_value")
     _hints: ClassVar[dict[str, str]] = {

@@ -39,8 +39,8 @@ _DEFAULT_OPTIMIZER = Adam(learning_rate=1e-3)
 class Trainer(InPieces, Inspecting, Checkpointing):
     """Trains one model.
 
-    `learning_rate`, `l1`, `l2`, `clip_norm` and `clip_value` can be set as attributes and hold from the next `step`, or
-    epoch of `fit`, on. A trainer can be copied and pickled with its model and all that training carries on, so that the
+    `learning_rate`, `l1`, `l2`, `clip_norm` and `clip_value` can be set as attributes and hold from the next update on,
+    within a fit too. A trainer can be copied and pickled with its model and all that training carries on, so that the
     copy goes on to the same bits; a learning rate that is a function must be one that pickle can take.
 
     Parameters

@@ -19,7 +19,7 @@ import pytest
 import cases
 import cases_base
 import stoop
-from stoop.callbacks import Callback, ModelCheckpoint
+from stoop.callbacks import Callback, EarlyStopping, ModelCheckpoint
 
 SCRIPT = Path(__file__).parent / "resume_script.py"
 ROWS = 60
@@ -114,6 +114,22 @@ def test_every_optimizer_goes_on_to_the_same_bits(
     assert history.epochs == expected.epochs
     for key in ("loss", "val_loss", "learning_rate", "grad_norm"):
         assert history[key] == expected[key], key
+
+
+def test_two_callbacks_of_a_type_get_their_own_states_back(tmp_path: Path) -> None:
+    X, Y = data("float32")
+    path = tmp_path / "c.safetensors"
+    fit: dict[str, Any] = {"validation_data": (X, Y), "verbose": 0, "resume": path}
+
+    def pair() -> list[EarlyStopping]:
+        return [EarlyStopping("loss", patience=9), EarlyStopping("val_loss", patience=9)]
+
+    before = pair()
+    trainer = trainer_of("sgd", "plain", "float32")
+    trainer.fit(X, Y, epochs=3, callbacks=[*before, ModelCheckpoint(path, save="last")], **fit)
+    after = pair()
+    trainer_of("sgd", "plain", "float32").fit(X, Y, epochs=3, callbacks=after[::-1], **fit)
+    assert [one.best for one in after] == [one.best for one in before]
 
 
 def run(folder: Path, *arguments: str) -> subprocess.Popen[bytes]:

@@ -112,8 +112,7 @@ class STOOP_API Trainer {
 
   // Sets the learning rate or schedule from the next update on; t goes on counting.
   void set_learning_rate(LearningRate learning_rate);
-  // These set the penalties and the limits of the gradient of TrainerConfig, from the next update of `step` or epoch of
-  // `fit` on.
+  // These set the penalties and the limits of the gradient of TrainerConfig, from the next update on.
   void set_penalties(double l1, double l2);
   void set_clipping(std::optional<double> clip_norm, std::optional<double> clip_value);
 

@@ -87,7 +87,7 @@ class Monitor:
         if mode not in _MODES:
             refuse_name(where, "mode", str(mode), _MODES)
         self._where, self.name = where, monitor
-        self.larger = mode == "max" if mode != "auto" else is_larger_better(monitor)
+        self.larger = mode == "max" if mode != "auto" else is_larger_better(monitor, where)
 
     def value(self, trainer: Trainer, logs: Mapping[str, float]) -> float | None:
         """Return the value of this epoch, or None where it was not measured.

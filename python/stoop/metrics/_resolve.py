@@ -156,7 +156,7 @@ def resolve(metrics: Any, loss: Loss, output_dim: int, where: str = "Trainer.fit
     return found
 
 
-def is_larger_better(name: str) -> bool:
+def is_larger_better(name: str, where: str = "mode") -> bool:
     """Return whether larger values of a column of a history are better, ``val_`` before its name or not.
 
     Raises
@@ -167,7 +167,7 @@ def is_larger_better(name: str) -> bool:
     bare = re.sub(r"^top_\d+_accuracy$", "top_k_accuracy", name.removeprefix("val_"))
     if bare not in _LARGER:
         given, expected = f"nobody knows whether larger values of {name} are better", f"expected {', '.join(_LARGER)}"
-        raise ValueError(message("mode", given, expected, 'give mode="max" or mode="min"'))
+        raise ValueError(message(where, given, expected, 'give mode="max" or mode="min"'))
     return _LARGER[bare]
 
 
