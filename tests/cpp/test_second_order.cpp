@@ -48,6 +48,7 @@ Targets<T> targets_of(const Loss& loss, const std::vector<std::int32_t>& classes
 template <class T>
 struct Problem {
   std::vector<T> x = numbers<T>(kSamples * kFeatures, 1, 2.0), values = numbers<T>(kSamples * kOutputs, 2);
+  std::vector<T> labels;  // 0 or 1
   std::vector<T> weights = numbers<T>(kSamples, 3);
   std::vector<std::int32_t> classes;
   Model<T> model;
@@ -57,12 +58,16 @@ struct Problem {
     for (Index i = 0; i < kSamples; ++i) classes.push_back(static_cast<std::int32_t>(i % kOutputs));
     for (T& w : weights) w = std::abs(w) + T(0.1);
     for (T& v : values) v = std::abs(v);
+    for (const T v : values) labels.push_back(v > T(0.5) ? T(1) : T(0));
+  }
+  Targets<T> targets(const Loss& loss) const {
+    return targets_of(loss, classes, kind_of(loss) == kind_of<Hinge>() ? labels : values);
   }
   MatrixView<const T> input() const { return matrix<const T>(x.data(), kSamples, kFeatures); }
   std::vector<T> product(const Loss& loss, GradientMode mode, const std::vector<T>& direction) {
     Trainer<T> trainer(model, {.loss = loss, .optimizer = SGD{}, .l2 = 0.1});
     std::vector<T> result(model.parameter_block().size());
-    Targets<T> y = targets_of(loss, classes, values);
+    Targets<T> y = targets(loss);
     y.weights = weights;
     trainer.hessian_vector_product(input(), y, direction, result, mode);
     return result;
@@ -103,7 +108,7 @@ double error_of_product(Problem<double>& problem, const Loss& loss, const Gradie
   const std::vector<double> direction = direction_for(problem.model);
   const std::vector<double> product = problem.product(loss, mode, direction);
   Trainer<double> trainer(problem.model, {.loss = loss, .optimizer = SGD{}, .l2 = 0.1});
-  Targets<double> y = targets_of(loss, problem.classes, problem.values);
+  Targets<double> y = problem.targets(loss);
   y.weights = problem.weights;
   std::vector<double> sides[2], difference(product.size());
   const auto block = problem.model.parameter_block();
@@ -155,6 +160,7 @@ TEST(HessianVectorProduct, InFloatIsThatInDouble) {
     Problem<double> wide;
     std::copy(narrow.x.begin(), narrow.x.end(), wide.x.begin());
     std::copy(narrow.values.begin(), narrow.values.end(), wide.values.begin());
+    std::copy(narrow.labels.begin(), narrow.labels.end(), wide.labels.begin());
     std::copy(narrow.weights.begin(), narrow.weights.end(), wide.weights.begin());
     for (const ParameterInfo& info : narrow.model.parameter_infos()) {
       const MatrixView<const float> from = std::as_const(narrow.model).parameter(info.name);
