@@ -139,7 +139,7 @@ ALIENS = {
     "precision": "float16 fp16 half tf32 int8 float8 float128",
     "dtype": "float16 float128 int32 complex64",
     "last_batch": "pad wrap repeat",
-    "metrics": "auc f1 precision recall top_k_accuracy mse balanced_accuracy",
+    "metrics": "balanced_accuracy jaccard hamming_loss cohen_kappa",
 }
 
 
