@@ -101,7 +101,7 @@ def _width(losses: npt.NDArray[np.float64]) -> float:
 
 
 def _smoothed(losses: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Return a mean that lags behind neither way, unlike one of the losses before alone."""
+    """Return a mean of losses on both sides of each step, which is not late as a mean of earlier ones is."""
     places = np.arange(len(losses))
     weights = np.exp(-0.5 * ((places[:, None] - places) / _width(losses)) ** 2)
     smoothed: npt.NDArray[np.float64] = weights @ losses / weights.sum(axis=1)

@@ -21,7 +21,7 @@ class Callback:
 
     All are called on the thread that called `fit`, between two updates. They may call the trainer, also to train,
     change its parameters, call `Trainer.set` and `Trainer.stop`. An exception keeps its traceback, ends the fit and
-    leaves a usable model; the `on_fit_end` of every callback is called all the same.
+    leaves a usable model; the `on_fit_end` of every callback that began is called all the same.
 
     An object that is no subclass will do as well, if it has at least one of these methods.
 
@@ -52,7 +52,7 @@ class Callback:
         """
 
     def on_fit_end(self, trainer: Trainer, reason: str) -> None:
-        """End, on every way out: `reason` is what ``history.stop_reason`` becomes."""
+        """End, on every way out once `on_fit_begin` is done: `reason` is what ``history.stop_reason`` becomes."""
 
     def state_dict(self) -> dict[str, Any]:
         """Return what goes into checkpoints: dicts, lists, text, numbers, None and arrays."""

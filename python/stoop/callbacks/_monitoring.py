@@ -74,7 +74,7 @@ class Kept:
 class EarlyStopping(Callback):
     """Ends a fit when a quantity has stopped getting better, and puts the best epoch back.
 
-    Prechelt 1998, "Early stopping, but when?", criterion UP in spirit: patience counts epochs without an improvement.
+    Goodfellow, Bengio & Courville 2016, algorithm 7.1: patience counts epochs without an improvement.
 
     The best parameters, running statistics and averages (`ema`) are put back on every way out of the fit: after the
     last epoch, when patience or `max_time` is over, on Ctrl-C, and after an error. What the optimizer holds stays that
