@@ -4,9 +4,9 @@
 
 - collectives: the microseconds of MPI_Allgather and MPI_Alltoall, of so many bytes for each rank, for 1, 2 and 4 ranks,
   with the line latency + bytes / bandwidth through the smallest and the largest.
-- training: samples a second of 784-512-256-10 (relu, softmax cross-entropy, SGD with momentum 0.9, batch 1,024): two ranks
-  of one thread, with 8 and with 2 shards, beside one process with two threads and one with one, by turns; each figure is
-  the median of the rounds, and each round's the best of its epochs. 0.9 of the two threads passes.
+- training: samples a second of 784-512-256-10 (relu, softmax cross-entropy, SGD with momentum 0.9, batch 1,024): two
+  ranks of one thread, with 8 and with 2 shards, beside one process with two threads and one with one, by turns; each
+  figure is the median of the rounds, and each round's the best of its epochs. 0.9 of the two threads passes.
 
 Needs `stoop[mpi]` and an MPI, such as the wheel `mpich`.
 """

@@ -262,7 +262,8 @@ void bind_trainer_of(py::module_& m, const char* name) {
       .def("losses", &losses<T>, x, y, weights)
       .def("ema_parameters", &ema_parameters<T>)
       .def("swap_ema", &swap_ema<T>)
-      .def("work_alone", [](Handle& self, bool alone) { self.trainer.work_alone(alone); }, py::arg("alone"))
+      .def(
+          "work_alone", [](Handle& self, bool alone) { self.trainer.work_alone(alone); }, py::arg("alone"))
       .def("fingerprint", [](const Handle& self) { return self.trainer.fingerprint(); })
       .def("set_learning_rate", &set_learning_rate<T>, py::arg("rate"), py::arg("rates"))
       .def("set_penalties", &set_penalties<T>, py::arg("l1"), py::arg("l2"))

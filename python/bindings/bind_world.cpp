@@ -3,7 +3,6 @@
 #include <string>
 
 #include "bindings.hpp"
-#include "train/agreement.hpp"
 #include "world_handle.hpp"
 
 namespace stoop::python {
@@ -14,10 +13,9 @@ void decline(const WorldHandle& self, const std::string& where, const std::strin
   stoop::decline(self.get(), where, reason);
 }
 
-// Raises where not all processes have the same number.
-void agree(const WorldHandle& self, const std::string& where, std::uint64_t state) {
+void check_alike(const WorldHandle& self, const std::string& where, std::uint64_t state) {
   const ReleasedGil released;
-  compare(self.get(), where, {.state = state});
+  stoop::check_alike(self.get(), where, state);
 }
 
 }  // namespace
@@ -27,7 +25,7 @@ void bind_world(py::module_& m) {
       .def(py::init<int, int, int, py::object, py::object>(), py::arg("shards"), py::arg("rank"), py::arg("size"),
            py::arg("allgather"), py::arg("alltoall"))
       .def_property_readonly("calls", &WorldHandle::calls)
-      .def("agree", &agree, py::arg("where"), py::arg("state"))
+      .def("check_alike", &check_alike, py::arg("where"), py::arg("state"))
       .def("decline", &decline, py::arg("where"), py::arg("reason"));
 }
 

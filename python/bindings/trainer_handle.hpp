@@ -17,8 +17,7 @@ namespace stoop::python {
 template <class T>
 struct TrainerHandle {
   TrainerHandle(Model<T>& trained, std::string_view config, const PythonRates& rates, const WorldHandle* world)
-      : model(trained),
-        trainer(made(trained, trainer_config_from_json(config, functions_of(rates)), world)) {}
+      : model(trained), trainer(made(trained, trainer_config_from_json(config, functions_of(rates)), world)) {}
 
   Exclusive enter() { return {gate, "Trainer", "this trainer is already running", "use one Trainer per thread"}; }
 

@@ -72,14 +72,12 @@ class World:  # the processes of a training; the functions take two buffers
     ) -> None: ...
     @property
     def calls(self) -> int: ...  # of these functions so far
-    def agree(self, where: str, state: int) -> None: ...  # RuntimeError where not all processes have the same
+    def check_alike(self, where: str, state: int) -> None: ...  # ValueError where not all processes have the same
     def decline(self, where: str, reason: str) -> None: ...  # tells the others that this one cannot make their call
 
 class _Trainer(Generic[F]):  # RuntimeError when entered again while it runs
     # JSON; keeps the model and the world
-    def __init__(
-        self, model: _Model[F], config: str, rates: PythonRates, world: World | None = None
-    ) -> None: ...
+    def __init__(self, model: _Model[F], config: str, rates: PythonRates, world: World | None = None) -> None: ...
     def fit(
         self,
         x: Samples,

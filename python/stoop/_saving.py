@@ -75,7 +75,7 @@ class Checkpointing(Training):
             self._history = history_of(text, self._core)
             self._adopt_settings()
             if self._processes is not None and not self._processes.is_alone:
-                self._processes.world.agree(where, self._core.fingerprint())
+                self._processes.world.check_alike(where, self._core.fingerprint())
 
     def _adopt_settings(self) -> None:
         """Take the settings and names that the core has from a checkpoint."""

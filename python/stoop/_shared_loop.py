@@ -96,7 +96,12 @@ class SharedLoop(FitLoop):
         end, raises = super().end, quietly or bool(failed)
         if processes.rank > 0:
             end(reason, quietly=True)
-        self._lead(lambda: end(reason, quietly=raises) or True)
+
+        def finish() -> bool:
+            end(reason, quietly=raises)
+            return True
+
+        self._lead(finish)
         if interrupted:
             raise KeyboardInterrupt
         if failure is not None and not quietly:
@@ -111,9 +116,14 @@ class SharedLoop(FitLoop):
 
     def _meet(self, call: Callable[[], bool]) -> bool:
         """Let rank 0 make a call, unless a process wants to end the fit. Returns whether all go on."""
-        if any(said is not None for said in self._processes.gather(self._own_reason())):
+        told = self._processes.gather([self._own_reason(), self.stop_reason])
+        if any(said is not None for said, _ in told):
             return False
-        return self._lead(call)
+        goes_on = self._lead(call)
+        stops = [stop for _, stop in told if stop is not None]  # also from another thread of any process
+        if stops and self.stop_reason is None:
+            self.stop_reason = stops[0]
+        return goes_on and not stops
 
     def _lead(self, call: Callable[[], bool]) -> bool:
         """Let rank 0 make a call, and do what it has done in all processes. What it raises is raised in all."""
@@ -168,7 +178,7 @@ class SharedLoop(FitLoop):
             value = json.loads(settings["learning_rate"])
             settings["learning_rate"] = from_config(Schedule, value) if isinstance(value, dict) else value
         trainer.set(**settings)
-        self.stop_reason = effects["stop_reason"]
+        self.stop_reason = effects["stop_reason"] or self.stop_reason
         history.changes[:] = effects["changes"]
         history.stop_reason = effects["ended"]
         if effects["row"] is not None and history.epochs:

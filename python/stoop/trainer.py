@@ -295,7 +295,9 @@ class Trainer(InPieces, Inspecting, Fitting):
                 if split > 0.0:
                     batch, validation = split_off(split, batch, validation)
                 if overfit_batches is not None:
-                    batch = first_rows(batch, integer(WHERE, "overfit_batches", overfit_batches, 1) * options.batch_size)
+                    batch = first_rows(
+                        batch, integer(WHERE, "overfit_batches", overfit_batches, 1) * options.batch_size
+                    )
                 if class_weight is not None:
                     batch = (*batch[:2], self._class_weights(class_weight, *batch[1:]))
                 functions = [metric for metric in measured if metric.needs_outputs]

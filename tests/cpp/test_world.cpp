@@ -136,8 +136,8 @@ class Worlds : public ::testing::Test {
     for (std::thread& thread : threads) thread.join();
   }
 
-  static auto train_all(const TrainerConfig& config, int size, const std::vector<Layer>& layers,
-                        const Dataset<T>& data, const EpochSettings& how) {
+  static auto train_all(const TrainerConfig& config, int size, const std::vector<Layer>& layers, const Dataset<T>& data,
+                        const EpochSettings& how) {
     Meeting meeting(size);
     std::vector<std::unique_ptr<Process<T>>> all(static_cast<std::size_t>(size));
     run_all(size, [&](int rank) {
@@ -410,7 +410,8 @@ TYPED_TEST(Worlds, MustAgree) {
 TYPED_TEST(Worlds, ADeclinedCallEndsInAll) {
   Meeting meeting(2);
   const auto said = thrown_in_both([&](int rank) {
-    if (rank == 1) return decline(meeting.world(rank, 2), "Trainer.step", "[Trainer.step] X is text; expected numbers.");
+    if (rank == 1)
+      return decline(meeting.world(rank, 2), "Trainer.step", "[Trainer.step] X is text; expected numbers.");
     using T = TypeParam;
     Model<T> model({.input_dim = 4, .layers = {Dense{3}}});
     Trainer<T> trainer(model, {}, meeting.world(rank, 2));

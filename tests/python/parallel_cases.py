@@ -19,7 +19,7 @@ from stoop import schedules
 
 OPTIMIZERS = {
     "SGD": of.SGD(0.05),
-    "momentum": of.SGD(0.05, momentum=0.9, nesterov=True, weight_decay=0.01),
+    "momentum": of.SGD(0.05, momentum=0.9, nesterov=True),
     **{
         kind.__name__: kind()
         for kind in (
@@ -37,9 +37,10 @@ def samples(rows: int = 203, dtype: str = "float32") -> tuple[Any, Any]:
     return X, (X[:, 0] + X[:, 1] * X[:, 2] > 0).astype(int) + (X[:, 3] > 1)
 
 
-def layers(*, norm: bool = False, width: int = 24) -> list[Any]:
+def layers(*, norm: bool = False, width: int = 24, dropout: bool = True) -> list[Any]:
     middle = [stoop.BatchNorm()] if norm else []
-    return [stoop.Dense(width, "tanh"), *middle, stoop.Dropout(0.2), stoop.Dense(width, "relu"), stoop.Dense(3)]
+    middle += [stoop.Dropout(0.2)] if dropout else []
+    return [stoop.Dense(width, "tanh"), *middle, stoop.Dense(width, "relu"), stoop.LayerNorm(), stoop.Dense(3)]
 
 
 def digest(trainer: Any, history: Any = None) -> str:
@@ -57,7 +58,9 @@ def digest(trainer: Any, history: Any = None) -> str:
     return found.hexdigest()[:16]
 
 
-def trained(comm: Any, *, rows: int = 203, dtype: str = "float32", made: Any = None, fit: Any = None, **settings: Any) -> str:
+def trained(
+    comm: Any, *, rows: int = 203, dtype: str = "float32", made: Any = None, fit: Any = None, **settings: Any
+) -> str:
     X, y = samples(rows, dtype)
     made, fit = dict(made or {}), {"epochs": 2, "batch_size": 32, **(fit or {})}
     model = stoop.Model(layers(**made), 12, dtype=dtype)
@@ -92,7 +95,7 @@ def with_callbacks(comm: Any) -> str:
     trainer = stoop.Trainer(model, optimizer=of.Adam(0.01), comm=comm, ema=0.9)
     best = stoop.callbacks.EarlyStopping(patience=1, restore_best=True, monitor="val_loss")
     history = trainer.fit(
-        X, y, 9, 32, (X[:50], y[:50]), verbose=0, callbacks=[Restless(), best], metrics=("accuracy", "f1_macro")
+        X, y, 9, 32, (X[:50], y[:50]), verbose=0, callbacks=[Restless(), best], metrics=("accuracy", "f1")
     )
     return digest(trainer, history) + repr(history.changes)
 
@@ -123,7 +126,7 @@ def cases(*, every: bool) -> dict[str, Callable[[Any], str]]:
                     label = f"{name} {dtype} {norm} {more}"
                     add(label, optimizer=optimizer, dtype=dtype, made=made, **more)
     for name, optimizer in FULL_BATCH.items():
-        add(name, optimizer=optimizer, made={"width": 8}, fit={"batch_size": 203, "epochs": 4})
+        add(name, optimizer=optimizer, made={"width": 8, "dropout": False}, fit={"batch_size": 203, "epochs": 4})
     add("wide", made={"width": 150, "norm": True})
     add("float64", dtype="float64", made={"norm": True}, clip_norm=0.5)
     add("accumulate", accumulate=3, made={"norm": True}, ema=0.9, max_norm=1.0)

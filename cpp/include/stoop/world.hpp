@@ -2,6 +2,7 @@
 // library of messages: whoever starts the processes gives functions.
 #pragma once
 
+#include <cstdint>
 #include <string_view>
 
 #include <stoop/types.hpp>
@@ -33,5 +34,8 @@ struct World {
 // For a program that finds, in one process alone, that it cannot make a call of a trainer that the others make: these then
 // throw std::runtime_error with this reason, and do not wait for ever. `where` is the call, such as "Trainer.fit".
 STOOP_API void decline(const World& world, std::string_view where, std::string_view reason);
+
+// Throws ValueError in all processes where they do not give the same number, such as Trainer<T>::fingerprint().
+STOOP_API void check_alike(const World& world, std::string_view where, std::uint64_t state);
 
 }  // namespace stoop

@@ -149,7 +149,7 @@ struct PlanRequest {
   bool apply_updates = false;      // the optimizer needs the norms of whole parameters, so it makes two passes
   bool limit_norm = false;         // of the columns of each weight, after its update
 
-  int groups = 1;                  // of rows that a run may have, at most
+  int groups = 1;  // of rows that a run may have, at most
 
   bool operator==(const PlanRequest&) const = default;
 };

@@ -30,8 +30,7 @@ class TreeSum {
   // Arrays of up to this many bytes are gathered whole, in one message.
   static constexpr Index kWhole = 1 << 15;
 
-  TreeSum(const Collectives& all, const OpTable<T>& ops, Index elements)
-      : all_(all), ops_(ops), elements_(elements) {
+  TreeSum(const Collectives& all, const OpTable<T>& ops, Index elements) : all_(all), ops_(ops), elements_(elements) {
     if (all.size > 1) received_.reset(is_small() ? elements * all.size : elements);
   }
 

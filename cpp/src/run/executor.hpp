@@ -24,8 +24,8 @@ template <class T>
 struct TrainingRun : StateView<T> {
   SampleRows<T> data;  // those of the epoch, `x.rows` of them
   Index batch = 0;
-  Index merged = 0;              // a last batch of up to this many rows joins the batch before it
-  Index accumulate = 1;          // batches that make an update
+  Index merged = 0;      // a last batch of up to this many rows joins the batch before it
+  Index accumulate = 1;  // batches that make an update
   // Gradients and losses are those of `groups` groups of rows, a power of two, which are added up in a binary tree. Each group
   // begins at a multiple of kRowBlock, given with the end of the last in `group_rows`.
   int groups = 1;

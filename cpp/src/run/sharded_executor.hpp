@@ -64,7 +64,8 @@ class ShardedExecutor final : public Executor<T> {
 
   RunEnd update(const TrainingRun<T>& run, const Batch& batch, Cursor& cursor);
   void add_shards(const TrainingRun<T>& run, const Batch& batch, const ShardCut& cut, Range shards, std::size_t level);
-  void run_shards(const TrainingRun<T>& run, const Batch& batch, const ShardCut& cut, const Range& shards, Level& level);
+  void run_shards(const TrainingRun<T>& run, const Batch& batch, const ShardCut& cut, const Range& shards,
+                  Level& level);
   bool fits(const ShardCut& cut, const Range& shards) const;
   RunEnd run_piece(TrainingRun<T>& part, const Batch& batch, Range rows, Report& report);
   void add_statistics(T* sums, Index rows, bool is_first) const;
@@ -79,12 +80,12 @@ class ShardedExecutor final : public Executor<T> {
   const Plans plans_;
   const Graph& graph_;
   const bool has_statistics_;
-  const bool groups_;  // one run may compute the sum of several shards
+  const bool groups_;     // one run may compute the sum of several shards
   const Index elements_;  // of the sums
   TreeSum<T> tree_;
-  std::vector<Level> levels_;     // of the tree; 0 is its root
-  std::vector<Report> reports_;   // by rank
-  AlignedBuffer<T> statistics_;   // of one piece, laid out as Model::buffer_block()
+  std::vector<Level> levels_;    // of the tree; 0 is its root
+  std::vector<Report> reports_;  // by rank
+  AlignedBuffer<T> statistics_;  // of one piece, laid out as Model::buffer_block()
   std::vector<Index> group_rows_;
 };
 

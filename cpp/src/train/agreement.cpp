@@ -96,6 +96,10 @@ void decline(const World& world, std::string_view where, std::string_view reason
   if (world.collectives.size > 1) compare(world, where, {}, std::string(reason).c_str());
 }
 
+void check_alike(const World& world, std::string_view where, std::uint64_t state) {
+  if (world.collectives.size > 1) compare(world, where, {.state = state});
+}
+
 // Functions are not copied here: the caller's may be counted by somebody who must know.
 std::uint64_t claim_of_settings(const ModelConfig& model, const TrainerConfig& trainer) {
   const bool has_functions = schedules::has_functions(schedule_of(trainer.optimizer));

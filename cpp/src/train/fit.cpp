@@ -194,7 +194,8 @@ class Fit {
   bool goes_on(Index done) {
     core_.wish = own_wish(done);
     follow(core_.wish);
-    const bool looks = core_.wish == Wish::look && core_.full_batch == nullptr;  // an iteration that stopped would be lost
+    const bool looks =
+        core_.wish == Wish::look && core_.full_batch == nullptr;  // an iteration that stopped would be lost
     return core_.wish == Wish::go_on || (core_.wish == Wish::look && !looks);
   }
 

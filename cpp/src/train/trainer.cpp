@@ -37,9 +37,9 @@ Metrics measure(TrainerCore<T>& core, const char* where, const InputView& x, con
     core.bind_model(where);
     data.emplace(where, x, y, core.needs(), asked);
     if (!losses.empty() && static_cast<Index>(losses.size()) != x.rows) refuse_size(where, losses.size(), x.rows);
-    return core.is_shared() && !core.is_alone ? claims_of(core, *data, false) : Claims{};
+    return core.is_shared() ? claims_of(core, *data, false) : Claims{};
   };
-  agree(core.is_alone ? World{} : core.world(), where, prepare);
+  agree(core.world(), where, prepare);
   return core.evaluate(where, *data, asked, losses);
 }
 

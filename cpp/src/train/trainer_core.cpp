@@ -89,7 +89,7 @@ void TrainerCore<T>::check_not_swapped(std::string_view where) const {
 
 template <class T>
 void TrainerCore<T>::check_not_alone(std::string_view where) const {
-  if (!is_alone || !is_shared()) return;
+  if (!is_alone) return;
   throw_value_error(where, "an update in one process of several", "expected all of them to make it",
                     "leave it out of functions that run in one process");
 }

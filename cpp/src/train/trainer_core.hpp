@@ -65,8 +65,9 @@ struct TrainerCore {
   DataNeeds needs() const { return {model.input_dim(), model.output_dim(), loss()}; }
   bool has_batch_norm() const { return has_node(graph, NodeKind::batch_norm); }
   int most_threads() const { return config.num_threads > 0 ? config.num_threads : get_num_threads(); }
-  const World& world() const { return device.world; }
-  bool is_shared() const { return device.world.collectives.size > 1; }
+  // The processes that make a call together with this one.
+  World world() const { return is_alone ? World{} : device.world; }
+  bool is_shared() const { return world().collectives.size > 1; }
   double penalty(Weights which) const { return penalty_of<T>(config, graph, model.parameter_block().data(), which); }
 
   // ---- checks: ValueError ----
