@@ -23,14 +23,14 @@ SECONDS = 10  # until an error of one process has to end the call in all
 
 
 def start(
-    python: Path, ranks: int, script: str, *arguments: str, timeout: float = 300
+    python: Path, ranks: int, script: str, *arguments: str, timeout: float = 300, cwd: Path | None = None
 ) -> subprocess.CompletedProcess[str]:
     options = ["-n", str(ranks)]
     if "openmpi" in str(python):  # more ranks than cores, also as root
         options += ["--oversubscribe", "--bind-to", "none", "--allow-run-as-root"]
     command = [str(python.parent / "mpiexec"), *options, str(python), str(FOLDER / script), *arguments]
     kept = {**os.environ, "OMP_NUM_THREADS": "1", "STOOP_NUM_THREADS": "1", "OMPI_MCA_mpi_yield_when_idle": "1"}
-    return subprocess.run(command, env=kept, capture_output=True, text=True, timeout=timeout, check=False)
+    return subprocess.run(command, env=kept, capture_output=True, text=True, timeout=timeout, cwd=cwd, check=False)
 
 
 def result(done: subprocess.CompletedProcess[str]) -> Any:
@@ -118,6 +118,16 @@ def test_an_uncaught_exception_elsewhere_ends_all(python: Path, tmp_path: Path) 
     assert done.returncode != 0
     assert "LookupError: somewhere else" in done.stderr
     assert time.monotonic() - began < SECONDS + 10  # with the start of the processes
+
+
+def test_the_example_of_the_guide_runs(tmp_path: Path) -> None:
+    page = (FOLDER.parents[1] / "docs" / "mpi.md").read_text(encoding="utf-8")
+    script = tmp_path / "train.py"
+    script.write_text(page.split("```python\n")[1].split("```")[0])
+    done = start(PYTHONS[0], 2, str(script), cwd=tmp_path)
+    assert done.stdout.splitlines()[-1].startswith("accuracy 0."), done.stdout + done.stderr
+    assert done.stdout.splitlines()[-1].endswith("after 24 updates")
+    assert (tmp_path / "model.safetensors").is_file()
 
 
 @pytest.mark.parametrize("python", PYTHONS, ids=lambda python: python.parts[-3])

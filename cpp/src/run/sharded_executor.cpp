@@ -173,7 +173,7 @@ void ShardedExecutor<T>::add_statistics(T* sums, Index rows, bool is_first) cons
 template <class T>
 Wish ShardedExecutor<T>::own_wish(const TrainingRun<T>& run, const Cursor& cursor) const {
   if (run.poller == nullptr || !run.poller->is_due() || run.poller->keep_going(cursor.row)) return Wish::go_on;
-  return run.wish == nullptr ? Wish::stop : *run.wish;
+  return run.wish == nullptr || *run.wish == Wish::go_on ? Wish::stop : *run.wish;
 }
 
 // Makes the report of the root that of all processes. Returns false if one cannot be reached.
