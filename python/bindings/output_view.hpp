@@ -8,15 +8,9 @@
 #include <utility>
 #include <vector>
 
-#include <pybind11/numpy.h>
-#include <pybind11/pybind11.h>
-
-#include <stoop/error.hpp>
-#include <stoop/model.hpp>
+#include "numpy_view.hpp"
 
 namespace stoop::python {
-
-namespace py = pybind11;
 
 // Returns the first byte of the elements, and the byte after the last. No stride is negative.
 inline std::pair<std::uintptr_t, std::uintptr_t> extent_of(const py::array& array) {

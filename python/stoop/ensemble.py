@@ -53,7 +53,7 @@ class Ensemble(Guarded):
             raise TypeError(message("Ensemble", given, "expected a list of models", "give [model, ...]"))
         self._adopt(tuple(models))
 
-    def _adopt(self, models: tuple[Model, ...]) -> None:
+    def _adopt(self, models: tuple[Any, ...]) -> None:
         for i, model in enumerate(models):
             if not isinstance(model, Model):
                 given, hint = f"member {i} is {model!r}", "give trainer.model of a Trainer"

@@ -51,7 +51,9 @@ def heads_of(outputs: int, output: str | None, dtype: str = "float64", **setting
 
 def samples(rows: int, kind: str = "float32", seed: int = 0) -> npt.NDArray[Any]:
     rng = np.random.default_rng(seed)
-    return rng.integers(0, 256, (rows, FEATURES), np.uint8) if kind == "uint8" else rng.normal(size=(rows, FEATURES)).astype(kind)
+    if kind == "uint8":
+        return rng.integers(0, 256, (rows, FEATURES), np.uint8)
+    return rng.normal(size=(rows, FEATURES)).astype(kind)
 
 
 # ---- predict ----
@@ -154,9 +156,7 @@ def test_means_of_outputs() -> None:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize(
-    ("outputs", "output"), [(3, "softmax"), (3, None), (3, "sigmoid"), (1, "sigmoid"), (1, None)]
-)
+@pytest.mark.parametrize(("outputs", "output"), [(3, "softmax"), (3, None), (3, "sigmoid"), (1, "sigmoid"), (1, None)])
 def test_means_of_probabilities(dtype: str, outputs: int, output: str | None) -> None:
     models = heads_of(outputs, output, dtype)
     ensemble, x = stoop.Ensemble(models), samples(200)
@@ -381,7 +381,8 @@ INTERRUPTED = """
 import os, signal, threading, time
 import numpy as np, stoop
 stoop.set_num_threads(2)
-ensemble = stoop.Ensemble([stoop.Model([stoop.Dense(1500, "relu"), stoop.Dense(1500), stoop.Dense(2)], 64, i) for i in range(8)])
+layers = [stoop.Dense(1500, "relu"), stoop.Dense(1500), stoop.Dense(2)]
+ensemble = stoop.Ensemble([stoop.Model(layers, 64, i) for i in range(8)])
 x = np.ones((200_000, 64), np.float32)
 for call in (ensemble.predict, ensemble.predict_mean):
     threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()

@@ -229,9 +229,11 @@ void Ensemble<T>::predict_proba(const InputView& x, MatrixView<T> mean, MatrixVi
   const Index cols = probability_columns();
   check_view(kWhere, "mean", mean, x.rows, cols);
   if (deviation.data != nullptr) check_view(kWhere, "deviation", deviation, x.rows, cols);
-  const bool is_softmax = output.value_or(output_dim() == 1 ? OutputKind::sigmoid : OutputKind::softmax) ==
-                          OutputKind::softmax;
-  const SummaryKind kind = is_softmax ? SummaryKind::softmax : cols != output_dim() ? SummaryKind::two_classes : SummaryKind::sigmoid;
+  const bool is_softmax =
+      output.value_or(output_dim() == 1 ? OutputKind::sigmoid : OutputKind::softmax) == OutputKind::softmax;
+  const SummaryKind kind = is_softmax             ? SummaryKind::softmax
+                           : cols != output_dim() ? SummaryKind::two_classes
+                                                  : SummaryKind::sigmoid;
   summarize(kWhere, members_, x, Summary<T>(kind, mean, deviation), keep_going);
 }
 

@@ -60,7 +60,8 @@ Ensemble<T> read_ensemble(const TensorFile& file) {
   try {
     return Ensemble<T>(std::move(members));
   } catch (const ValueError& error) {
-    refuse(whole, std::string("has members that do not fit together: ") + error.what(), "expected those of one ensemble");
+    refuse(whole, std::string("has members that do not fit together: ") + error.what(),
+           "expected those of one ensemble");
   }
 }
 

@@ -30,8 +30,7 @@ ModelConfig config_of(const FilePart& part) {
                            "read it with load_ensemble");
   }
   if (format == metadata.end() || config == metadata.end()) {
-    refuse(part, "has no stoop architecture in its metadata",
-           std::string("expected a file written by ") + part.writer);
+    refuse(part, "has no stoop architecture in its metadata", std::string("expected a file written by ") + part.writer);
   }
   if (format->second != kFormat) {
     refuse(part, "has format " + in_quotes(format->second), std::string("expected format ") + kFormat);
@@ -136,7 +135,8 @@ template <class T>
 Model<T> read_part(const FilePart& part) try {
   ModelConfig config = config_of(part);
   check_dtype<T>(part);
-  const Graph graph = build_graph(config, 1);  // before memory is allocated, since a damaged file may ask for any amount
+  const Graph graph =
+      build_graph(config, 1);  // before memory is allocated, since a damaged file may ask for any amount
   const std::size_t expected = graph.parameters.size() + graph.buffers.size();
   if (part.prefix.empty() && part.tensors.size() != expected) {
     refuse(part, "has " + std::to_string(part.tensors.size()) + " tensors", "expected " + std::to_string(expected));

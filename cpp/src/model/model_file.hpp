@@ -41,7 +41,7 @@ struct FilePart {
   const TensorFile& file;
   const TensorsByName& tensors;
   std::string key = kModelKey;  // of its architecture, among the metadata
-  std::string prefix{};             // of the names of its tensors
+  std::string prefix{};         // of the names of its tensors
   const char* where = "load_model";
   const char* writer = "Model.save";
 };

@@ -54,7 +54,8 @@ class Summary {
   static double sigmoid(double logit) { return 1.0 / (1.0 + std::exp(-logit)); }
 
   void make_probabilities(T* outputs, Index cols) const noexcept {
-    if (kind_ == SummaryKind::sigmoid) std::transform(outputs, outputs + cols, outputs, [](T x) { return static_cast<T>(sigmoid(x)); });
+    if (kind_ == SummaryKind::sigmoid)
+      std::transform(outputs, outputs + cols, outputs, [](T x) { return static_cast<T>(sigmoid(x)); });
     if (kind_ != SummaryKind::softmax) return;
     const T largest = *std::max_element(outputs, outputs + cols);
     T sum = T(0);

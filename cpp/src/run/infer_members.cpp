@@ -36,7 +36,7 @@ struct Portions {
 
   // There are some shares for each thread, so that one which comes late leaves little to wait for.
   Portions(Index all, Index members, int threads) {
-    constexpr int kMostParts = 16, kFewestShares = 4;  // of a thread
+    constexpr int kMostParts = 16, kFewestShares = 4;                     // of a thread
     const Index cuts = threads == 1 ? 1 : block_count(threads, members);  // of the rows, even if each member is a group
     rows = std::min(kChunkRows, round_up(block_count(all, cuts), kRowBlock));
     chunks = block_count(all, rows);
@@ -52,8 +52,7 @@ template <class T>
 class Predicting final : public Work {
  public:
   Predicting(const Members<T>& members, const InputView& x, Poller* poller, const Portions& portions)
-      : members_(members), x_(x), portions_(portions),
-        goes_on_(poller, x.mapped, flops_of(members, portions.rows)) {}
+      : members_(members), x_(x), portions_(portions), goes_on_(poller, x.mapped, flops_of(members, portions.rows)) {}
 
   int shares() const { return portions_.shares(); }
 
@@ -140,13 +139,14 @@ InferenceResult infer_members_on_team(const Members<T>& members) {
   const InferenceRun<T> first = members.run(0);
   const InputView& x = first.data.x;
   const double flops = flops_of(members, x.rows);
+  constexpr double kNoBarriers = 2.0;  // within the work, so that half of it pays for a thread
   const auto run = [&](Team& team) {
     Predicting<T> work(members, x, first.poller, Portions(x.rows, members.size(), team.size()));
     team.run(work.shares(), work);
     return work.result();
   };
   const RepeatedCall repeated;
-  Team team(threads_for(flops, first.num_threads));
+  Team team(threads_for(kNoBarriers * flops, first.num_threads));
   if (x.rows > kRowBlock || flops > kWakingFlops || repeated || team.is_awake()) return run(team);
   Team alone(1);
   return run(alone);
