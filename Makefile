@@ -85,8 +85,8 @@ demo: $(STAMPS)/installed $(STAMPS)/extra-demo
 
 # ---- tests ----
 
-# In as many processes as there are cores; a process that has no test left takes some of another's.
-PYTEST = $(BIN)/python -m pytest -q -n $(CMAKE_BUILD_PARALLEL_LEVEL) --dist worksteal
+# In as many processes as there are cores. Tests of one xdist_group share a folder and so a process.
+PYTEST = $(BIN)/python -m pytest -q -n $(CMAKE_BUILD_PARALLEL_LEVEL) --dist loadgroup
 
 test: test-cpp test-python
 
