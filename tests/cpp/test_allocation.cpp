@@ -137,11 +137,12 @@ TEST(Ensembles, PredictionsAllocateNothingPerMember) {
       if (means) ensemble.predict_mean(matrix(x.data(), 1, 20), matrix(out.data(), 1, 5));
       if (!means) ensemble.predict(matrix(x.data(), 1, 20), {out.data(), members, 1, 5});
     };
-    call();  // the memory of its threads stays
-    return allocations(call);
+    long fewest = allocations(call);
+    for (int i = 0; i < 50; ++i) fewest = std::min(fewest, allocations(call));  // a thread allocates when it first comes
+    return fewest;
   };
   EXPECT_EQ(allocations_of(64, false), 0);
-  EXPECT_EQ(allocations_of(64, true), allocations_of(2, true));
+  EXPECT_EQ(allocations_of(64, true), 1);  // the outputs of all members
 }
 
 // What fit allocates is independent of how many steps it makes.

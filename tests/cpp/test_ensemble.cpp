@@ -47,9 +47,10 @@ template <class T>
 class Ensembles : public ::testing::Test {
  protected:
   ~Ensembles() override {
-    set_num_threads(0);
+    set_num_threads(threads_);
     std::filesystem::remove(path_);
   }
+  const int threads_ = get_num_threads();
   const std::filesystem::path path_ = std::filesystem::temp_directory_path() /
                                       ("stoop_ensemble_" + std::to_string(sizeof(T)) + ".safetensors");
 };
