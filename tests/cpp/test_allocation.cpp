@@ -138,7 +138,8 @@ TEST(Ensembles, PredictionsAllocateNothingPerMember) {
       if (!means) ensemble.predict(matrix(x.data(), 1, 20), {out.data(), members, 1, 5});
     };
     long fewest = allocations(call);
-    for (int i = 0; i < 50; ++i) fewest = std::min(fewest, allocations(call));  // a thread allocates when it first comes
+    for (int i = 0; i < 50; ++i)
+      fewest = std::min(fewest, allocations(call));  // a thread allocates when it first comes
     return fewest;
   };
   EXPECT_EQ(allocations_of(64, false), 0);

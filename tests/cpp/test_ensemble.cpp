@@ -51,8 +51,8 @@ class Ensembles : public ::testing::Test {
     std::filesystem::remove(path_);
   }
   const int threads_ = get_num_threads();
-  const std::filesystem::path path_ = std::filesystem::temp_directory_path() /
-                                      ("stoop_ensemble_" + std::to_string(sizeof(T)) + ".safetensors");
+  const std::filesystem::path path_ =
+      std::filesystem::temp_directory_path() / ("stoop_ensemble_" + std::to_string(sizeof(T)) + ".safetensors");
 };
 using ElementTypes = ::testing::Types<float, double>;
 TYPED_TEST_SUITE(Ensembles, ElementTypes);
@@ -104,7 +104,8 @@ TYPED_TEST(Ensembles, MeansAreThoseOfTheMembers) {
   std::vector<T> mean(kRows * kOutputs), deviation(mean), proba(mean), center(mean.size() / 2), variance(center);
   logits.predict_mean(view, matrix(mean.data(), kRows, kOutputs), matrix(deviation.data(), kRows, kOutputs));
   logits.predict_proba(view, matrix(proba.data(), kRows, kOutputs));
-  values.predict_gaussian(view, matrix(center.data(), kRows, kOutputs / 2), matrix(variance.data(), kRows, kOutputs / 2));
+  values.predict_gaussian(view, matrix(center.data(), kRows, kOutputs / 2),
+                          matrix(variance.data(), kRows, kOutputs / 2));
   const auto average = [&](std::size_t place, const auto& f) {
     double sum = 0.0;
     for (Index i = 0; i < kMembers; ++i) sum += f(static_cast<std::size_t>(i * kRows * kOutputs) + place);
@@ -116,12 +117,14 @@ TYPED_TEST(Ensembles, MeansAreThoseOfTheMembers) {
     const double square = average(place, [&](std::size_t j) { return (out[j] - expected) * (out[j] - expected); });
     EXPECT_NEAR(mean[place], expected, tolerance);
     EXPECT_NEAR(deviation[place], std::sqrt(square), tolerance);
-    EXPECT_NEAR(proba[place], average(place, [&](std::size_t j) { return 1 / (1 + std::exp(-double{out[j]})); }), tolerance);
+    EXPECT_NEAR(proba[place], average(place, [&](std::size_t j) { return 1 / (1 + std::exp(-double{out[j]})); }),
+                tolerance);
   }
   for (std::size_t row = 0; row < kRows; ++row) {
     const std::size_t place = row * kOutputs + 1, target = row * 2 + 1;
     const double expected = average(place, [&](std::size_t j) { return double{out[j]}; });
-    const double second = average(place, [&](std::size_t j) { return std::exp(double{out[j + 2]}) + double{out[j]} * out[j]; });
+    const double second =
+        average(place, [&](std::size_t j) { return std::exp(double{out[j + 2]}) + double{out[j]} * out[j]; });
     EXPECT_NEAR(center[target], expected, tolerance);
     EXPECT_NEAR(variance[target], second - expected * expected, 16 * tolerance);
   }
@@ -159,7 +162,8 @@ TYPED_TEST(Ensembles, RefuseWhatDoesNotFit) {
   EXPECT_THROW(ensemble.predict(view, {out.data(), kMembers - 1, 10, kOutputs}), ValueError);
   EXPECT_THROW(ensemble.predict(view, {out.data(), kMembers, 9, kOutputs}), ValueError);
   EXPECT_THROW(ensemble.predict_mean(view, matrix(out.data(), 10, kOutputs - 1)), ValueError);
-  EXPECT_THROW(ensemble.predict_mean(view, matrix(out.data(), 10, kOutputs), matrix(out.data(), 9, kOutputs)), ValueError);
+  EXPECT_THROW(ensemble.predict_mean(view, matrix(out.data(), 10, kOutputs), matrix(out.data(), 9, kOutputs)),
+               ValueError);
   EXPECT_THROW(ensemble.predict_proba(view, matrix(out.data(), 10, kOutputs)), ValueError);
   EXPECT_NO_THROW(ensemble.predict(matrix(x.data(), Index{0}, kInputs), {out.data(), kMembers, 0, kOutputs}));
 }
