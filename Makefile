@@ -136,7 +136,7 @@ picture: $(STAMPS)/installed $(STAMPS)/extra-demo
 bench-program: $(STAMPS)/installed
 	@bash tests/tools/system_packages.sh cpp-bench
 	@cmake -S . -B $(BUILD) -DSTOOP_BUILD_BENCHMARKS=ON > build/configure.log || { cat build/configure.log; exit 1; }
-	cmake --build $(BUILD) --target stoop_bench
+	cmake --build $(BUILD) --target stoop_bench stoop_team_scaling
 
 # But for those of choose-provider, which are many.
 bench-cpp: bench-program
