@@ -14,6 +14,7 @@
 #include <stoop/averages.hpp>
 #include <stoop/model.hpp>
 #include <stoop/world.hpp>
+#include <stoop/ensemble.hpp>
 #include <stoop/trainer.hpp>
 #include <stoop/gradcheck.hpp>
 #include <stoop/diagnose.hpp>
