@@ -133,7 +133,7 @@ $(STAMPS)/mpi-%: | $(STAMPS)/installed
 test-mpi: $(STAMPS)/installed $(STAMPS)/extra-test $(MPI_KINDS:%=$(STAMPS)/mpi-%)
 	@echo "== tests of training by several processes"
 	STOOP_MPI="$$(printf '$(CURDIR)/$(VENV)/mpi/%s/bin/python:' $(MPI_KINDS))" \
-	  $(PYTEST) tests/python/test_parallel.py
+	  $(BIN)/python -m pytest -q tests/python/test_parallel.py
 
 # Only the tests that need PyTorch.
 test-pytorch: $(STAMPS)/installed $(STAMPS)/extra-test $(STAMPS)/torch
