@@ -206,6 +206,30 @@ TYPED_TEST(Worlds, TheBitsFollowFromTheShards) {
   }
 }
 
+TYPED_TEST(Worlds, AGradientBeyondAllMeasureIsLookedAtWhole) {
+  using T = TypeParam;
+  const TrainerConfig config{.loss = MeanSquaredError{}, .optimizer = Adam{}, .num_threads = 1};
+  const std::vector<Layer> layers = {Dense{150}, Tanh{}, Dense{120}, Tanh{}, Dense{3}};
+  Samples<T> samples(103, 4, 3);
+  for (std::size_t i = 0; i < samples.values.size(); i += 7) samples.values[i] *= T(sizeof(T) == 4 ? 1e15 : 1e150);
+  const Dataset<T> data("test", samples.x(), samples.y(config.loss), {4, 3, kind_of(config.loss)});
+  const EpochSettings how{.samples = 103, .batch = 8};
+  Process<T> alone(config, {.shards = 8}, layers);
+  EXPECT_EQ(alone.train(data, how).status, RunStatus::done);
+  EXPECT_GT(alone.core.cursor.largest_norm, sizeof(T) == 4 ? 1e13 : 1e148);
+  for (const auto& process : this->train_all(config, 4, layers, data, how)) expect_same(*process, alone);
+}
+
+TYPED_TEST(Worlds, AnUpdateOfFewParametersIsOneMessage) {
+  using T = TypeParam;
+  const Dataset<T> data = this->dataset(SoftmaxCrossEntropy{});
+  Meeting meeting(2);
+  Process<T> a({}, meeting.world(0, 8)), b({}, meeting.world(1, 8));
+  this->train_both(a, b, data, {.samples = 103, .batch = 16});
+  EXPECT_EQ(a.core.state.steps, 21);
+  EXPECT_EQ(meeting.calls, 2 * 21);
+}
+
 TYPED_TEST(Worlds, RunningStatisticsAreTheMeanOverTheShards) {
   using T = TypeParam;
   const std::vector<Layer> layers = {BatchNorm{.momentum = 0.5}, Dense{3}};
