@@ -12,6 +12,7 @@ void bind_runtime(py::module_& m);
 void bind_machine(py::module_& m);
 void bind_model(py::module_& m);
 void bind_trainer(py::module_& m);
+void bind_fit_many(py::module_& m);
 void bind_checkpoint(py::module_& m);
 void bind_clip_grad_norm(py::module_& m);
 void bind_optimizers(py::module_& m);

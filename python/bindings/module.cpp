@@ -12,6 +12,7 @@ PYBIND11_MODULE(_core, m) {
   stoop::python::bind_machine(m);
   stoop::python::bind_model(m);
   stoop::python::bind_trainer(m);
+  stoop::python::bind_fit_many(m);
   stoop::python::bind_checkpoint(m);
   stoop::python::bind_clip_grad_norm(m);
   stoop::python::bind_optimizers(m);

@@ -14,6 +14,7 @@
 #include <stoop/averages.hpp>
 #include <stoop/model.hpp>
 #include <stoop/trainer.hpp>
+#include <stoop/fit_many.hpp>
 #include <stoop/gradcheck.hpp>
 #include <stoop/diagnose.hpp>
 #include <stoop/profile.hpp>

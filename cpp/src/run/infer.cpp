@@ -11,8 +11,7 @@
 #include <mutex>
 #include <utility>
 
-#include "../data/input_rows.hpp"
-#include "../data/read_ahead.hpp"
+#include "chunk_rows.hpp"
 #include "steps.hpp"
 #include "thread_count.hpp"
 #include "workspace.hpp"
@@ -33,86 +32,28 @@ struct Job : InferenceRun<T> {
   int threads = 1;
 };
 
-// Returns whether the plan can read the rows of x where they lie.
-template <class T>
-bool is_read_in_place(const SampleRows<T>& data) {
-  return data.x.type == kInputType<T> && data.scale == T(1) && data.shift == T(0);
-}
-
-template <class T>
-Index converted_stride(const SampleRows<T>& data) {
-  return is_read_in_place(data) ? 0 : round_up(data.x.cols, kAlignment / static_cast<Index>(sizeof(T)));
-}
-
-// Returns rows [start, start + rows) of x: the rows themselves, or converted into `memory`.
-template <class T>
-BoundBuffer<T> bind_input(const Job<T>& run, Index start, Index rows, T* memory) {
-  const InputView& x = run.data.x;
-  if (is_read_in_place(run.data)) return {const_cast<T*>(static_cast<const T*>(x.row(start))), x.stride};
-  const Index stride = converted_stride(run.data);
-  run.ops->gather[static_cast<int>(x.type)](
-      {rows, x.cols, x.row(start), x.stride, nullptr, memory, stride, run.data.scale, run.data.shift});
-  return {memory, stride};
-}
-
-// Asks for the pages of the next rows of this thread, and notes the first row that is not finite.
-template <class T>
-void prepare_mapped_rows(const InputView& x, Range rows, Range mine, std::atomic<Index>& bad_row) {
-  const Index last = std::min(mine.end, x.rows), ahead = rows_ahead(x, false);
-  const Index asked = rows.begin == mine.begin ? rows.begin : std::min(rows.begin + ahead, last);
-  ask_in_sequence(x, asked, std::min(rows.end + ahead, last), last);
-  for (Index i = rows.begin; i < rows.end; ++i) {
-    if (!is_finite_row<T>(x, i)) keep_first(bad_row, i);
-  }
-}
-
-// Returns the arguments for the rows [first, first + count) of those that the walk holds; `rows` are all of these, and
-// `labels` theirs.
-template <class T>
-LossArgs<T> loss_args(const Job<T>& run, const StepContext<T>& context, const Step& step, Range rows,
-                      const std::int32_t* labels, Index first, Index count) {
-  const SampleRows<T>& data = run.data;
-  const Index start = rows.begin + first;
-  LossArgs<T> args{};
-  args.rows = count;
-  args.cols = step.out_features;
-  args.output = context.at(step.x, first);
-  args.ld_output = context.stride(step.x);
-  args.classes = data.classes == nullptr ? nullptr : labels + first;
-  args.targets = data.values.data == nullptr ? nullptr : data.values.data + start * data.values.stride;
-  args.ld_targets = data.values.stride;
-  args.weights = data.weights == nullptr ? nullptr : data.weights + start;
-  args.ld_element_weights = data.element_weights.cols;
-  if (data.element_weights.data != nullptr)
-    args.element_weights = data.element_weights.data + start * data.element_weights.cols;
-  args.numbers = run.loss_numbers;
-  return args;
-}
-
-// The memory of one walk through the plan: arena, converted rows, scratch for each of `threads`, places of buffers, and the
-// labels of a chunk.
+// The memory of one walk through the plan: arena, scratch for each of `threads`, places of buffers, and rows of a chunk.
 template <class T>
 struct Walk {
   std::span<BoundBuffer<T>> bound;
-  T* converted;
   StepContext<T> context;
-  std::int32_t* labels;
   T* scratch;
-  const Index scratch_size, input_end, scratch_end, bound_end;  // the ends in bytes
+  const Index scratch_size, scratch_begin, bound_begin, rows_begin;  // the last three in bytes
   Workspace workspace;
+  const ChunkRows<T> rows;
 
   Walk(const Job<T>& run, Index threads)
       : scratch_size(scratch_elements(*run.ops, *run.plan, run.plan->batch)),
-        input_end(run.plan->arena_bytes + run.plan->batch * converted_stride(run.data) * Index{sizeof(T)}),
-        scratch_end(input_end + threads * scratch_size * Index{sizeof(T)}),
-        bound_end(scratch_end + static_cast<Index>(run.plan->buffers.size() * sizeof(BoundBuffer<T>))),
-        workspace(bound_end + label_bytes(run)) {
+        scratch_begin(run.plan->arena_bytes),
+        bound_begin(scratch_begin + threads * scratch_size * Index{sizeof(T)}),
+        rows_begin(
+            round_up(bound_begin + static_cast<Index>(run.plan->buffers.size() * sizeof(BoundBuffer<T>)), kAlignment)),
+        workspace(rows_begin + ChunkRows<T>::bytes(run.data, run.plan->batch)),
+        rows(*run.ops, run.data, workspace.data() + rows_begin, run.plan->batch) {
     const Plan& plan = *run.plan;
     std::byte* const memory = workspace.data();
-    converted = reinterpret_cast<T*>(memory + plan.arena_bytes);
-    scratch = reinterpret_cast<T*>(memory + input_end);
-    bound = {reinterpret_cast<BoundBuffer<T>*>(memory + scratch_end), plan.buffers.size()};
-    labels = reinterpret_cast<std::int32_t*>(memory + bound_end);
+    scratch = reinterpret_cast<T*>(memory + scratch_begin);
+    bound = {reinterpret_cast<BoundBuffer<T>*>(memory + bound_begin), plan.buffers.size()};
     bind_buffers(plan, memory, bound.data());
     context.ops = run.ops;
     context.steps = plan.steps.data();
@@ -122,25 +63,33 @@ struct Walk {
     context.scratch = scratch;
   }
 
-  static Index label_bytes(const Job<T>& run) {
-    return run.data.classes == nullptr ? 0 : run.plan->batch * Index{sizeof(std::int32_t)};
-  }
-
-  void bind(const Job<T>& run, Range rows) const {
+  void bind(const Job<T>& run, Range of) const {
     const Plan& plan = *run.plan;
-    bound[static_cast<std::size_t>(plan.input_buffer)] =
-        bind_input<T>(run, rows.begin, rows.end - rows.begin, converted);
+    bound[static_cast<std::size_t>(plan.input_buffer)] = rows.samples(of);
     if (plan.kind != PlanKind::inference) return;
-    bound[static_cast<std::size_t>(plan.output_buffer)] = {run.out.data + rows.begin * run.out.stride, run.out.stride};
+    bound[static_cast<std::size_t>(plan.output_buffer)] = {run.out.data + of.begin * run.out.stride, run.out.stride};
   }
 };
+
+// Returns the arguments for `count` of the rows, from row `first` of the chunk on.
+template <class T>
+LossArgs<T> loss_args(const Job<T>& run, const Walk<T>& walk, const Step& step, Range rows, Index first, Index count) {
+  LossArgs<T> args{};
+  args.rows = count;
+  args.cols = step.out_features;
+  args.output = walk.context.at(step.x, first);
+  args.ld_output = walk.context.stride(step.x);
+  walk.rows.set(args, rows.begin, first);
+  args.numbers = run.loss_numbers;
+  return args;
+}
 
 // Adds the loss of a chunk, as one sum or row by row where the run keeps those.
 template <class T>
 void add_loss(const Job<T>& run, const Walk<T>& walk, const Step& step, Range rows, InferenceResult& result) {
   const Index all = rows.end - rows.begin, count = run.losses == nullptr ? all : 1;
   for (Index first = 0; first < all; first += count) {
-    LossArgs<T> args = loss_args(run, walk.context, step, rows, walk.labels, first, count);
+    LossArgs<T> args = loss_args(run, walk, step, rows, first, count);
     double loss = 0.0, correct = 0.0;
     args.loss = &loss;
     args.correct = &correct;
@@ -160,9 +109,7 @@ void infer_chunk(const Job<T>& run, const Walk<T>& walk, Range rows, std::atomic
     if (step.kind != StepKind::loss) {
       run_slice(walk.context, step, {0, rows.end - rows.begin, 0, step.columns});
     } else {
-      for (Index i = rows.begin; run.data.classes != nullptr && i < rows.end; ++i) {
-        walk.labels[i - rows.begin] = read_label(run.data.classes, i, step.out_features, bad_label);
-      }
+      walk.rows.read_targets(rows, step.out_features, bad_label);
       add_loss(run, walk, step, rows, result);
     }
   }
@@ -301,7 +248,7 @@ class InChunks final : public Work {
   void infer(const Walk<T>& walk, Index chunk, const Range& mine) {
     const Range rows{chunk * size_, std::min((chunk + 1) * size_, run_.data.x.rows)};
     if (run_.data.x.mapped) {
-      prepare_mapped_rows<T>(run_.data.x, rows, {mine.begin * size_, mine.end * size_}, bad_row_);
+      prepare_mapped_rows<T>(run_.data, rows, {mine.begin * size_, mine.end * size_}, bad_row_);
     }
     InferenceResult unused;
     infer_chunk<T>(run_, walk, rows, bad_label_, evaluates_ ? parts_[static_cast<std::size_t>(chunk)] : unused);
@@ -365,7 +312,7 @@ InferenceResult TeamInference<T>::run(const InferenceRun<T>& asked) const {
   const Index rows = asked.data.x.rows;
   const bool few = few_ && rows <= kRowBlock;
   const double flops = plan_.flops / static_cast<double>(kChunkRows) * static_cast<double>(rows);
-  const Job<T> run{asked, few ? &*few_ : &plan_, &ops_, threads_for(flops, asked.num_threads)};
+  const Job<T> run{asked, few ? &*few_ : &plan_, &ops_, threads_for(flops, asked.num_threads, asked.most_threads)};
   if (!few || asked.data.x.mapped || run.threads == 1) {
     Team team(static_cast<int>(std::min<Index>(run.threads, block_count(rows, kRowBlock))));
     return infer_in_chunks(run, team);
