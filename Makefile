@@ -26,6 +26,7 @@ SHELL := /bin/bash
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export CMAKE_BUILD_PARALLEL_LEVEL ?= $(shell nproc 2>/dev/null || echo 2)
 export CTEST_OUTPUT_ON_FAILURE := 1
+export CTEST_PARALLEL_LEVEL ?= $(CMAKE_BUILD_PARALLEL_LEVEL)
 export CMAKE_GENERATOR := Ninja
 
 # What the installed package is made of: a change reinstalls it.
@@ -84,6 +85,9 @@ demo: $(STAMPS)/installed $(STAMPS)/extra-demo
 
 # ---- tests ----
 
+# In as many processes as there are cores. Tests of one xdist_group share a folder and so a process.
+PYTEST = $(BIN)/python -m pytest -q -n $(CMAKE_BUILD_PARALLEL_LEVEL) --dist loadgroup
+
 test: test-cpp test-python
 
 # The C++ tests are built in the folder of the Python module: the library is compiled once.
@@ -107,16 +111,16 @@ test-cpp: $(STAMPS)/installed
 
 test-python: $(STAMPS)/installed $(STAMPS)/extra-test
 	@echo "== Python tests"
-	STOOP_CONSUMER="$(wildcard $(CURDIR)/$(CONSUMER))" $(BIN)/python -m pytest -q -m "not slow"
+	STOOP_CONSUMER="$(wildcard $(CURDIR)/$(CONSUMER))" $(PYTEST) -m "not slow"
 
 # What takes longer than a minute besides: projects that embed the library, Ctrl-C in every call.
 test-all: test
 	@echo "== slow Python tests"
-	$(BIN)/python -m pytest -q -m slow
+	$(PYTEST) -m slow
 
 # Only the tests that need PyTorch.
 test-pytorch: $(STAMPS)/installed $(STAMPS)/extra-test $(STAMPS)/torch
-	$(BIN)/python -m pytest tests/python/test_pytorch.py tests/python/test_differential.py tests/python/test_processes.py \
+	$(PYTEST) tests/python/test_pytorch.py tests/python/test_differential.py tests/python/test_processes.py \
 	  tests/python/test_early_stopping.py tests/python/test_pieces.py tests/python/test_element_weights.py
 
 # ---- benchmarks ----
@@ -132,7 +136,7 @@ picture: $(STAMPS)/installed $(STAMPS)/extra-demo
 bench-program: $(STAMPS)/installed
 	@bash tests/tools/system_packages.sh cpp-bench
 	@cmake -S . -B $(BUILD) -DSTOOP_BUILD_BENCHMARKS=ON > build/configure.log || { cat build/configure.log; exit 1; }
-	cmake --build $(BUILD) --target stoop_bench
+	cmake --build $(BUILD) --target stoop_bench stoop_team_scaling
 
 # But for those of choose-provider, which are many.
 bench-cpp: bench-program

@@ -61,6 +61,20 @@ class _Model(Generic[F]):  # stands for both classes below; does not exist at ru
 class ModelFloat32(_Model[np.float32]): ...
 class ModelFloat64(_Model[np.float64]): ...
 
+class _Ensemble(Generic[F]):  # stands for both classes below; keeps the models alive
+    def __init__(self, models: list[_Model[Any]]) -> None: ...  # of its dtype
+    def takes(self, x: object) -> bool: ...  # as _Model.takes
+    def predict(self, x: Samples) -> npt.NDArray[F]: ...  # (n_members, n, output_dim)
+    def predict_into(self, x: Samples, out: object) -> None: ...
+    # Means and, if asked for, standard deviations.
+    def predict_mean(self, x: Samples, with_deviation: bool) -> tuple[npt.NDArray[F], npt.NDArray[F] | None]: ...
+    def predict_proba(self, x: Samples, with_deviation: bool) -> tuple[npt.NDArray[F], npt.NDArray[F] | None]: ...
+    def predict_gaussian(self, x: Samples) -> tuple[npt.NDArray[F], npt.NDArray[F] | None]: ...  # means and variances
+    def save(self, path: Path) -> None: ...
+
+class EnsembleFloat32(_Ensemble[np.float32]): ...
+class EnsembleFloat64(_Ensemble[np.float64]): ...
+
 class _Trainer(Generic[F]):  # RuntimeError when entered again while it runs
     def __init__(self, model: _Model[F], config: str, rates: PythonRates) -> None: ...  # JSON; keeps the model
     def fit(
@@ -174,6 +188,7 @@ def ewa(
 ) -> npt.NDArray[np.float64]: ...  # (n, columns), each column by itself
 def checkpoint_config(path: str) -> tuple[str, bool]: ...  # JSON; whether the learning rate is a function
 def load_model(path: Path) -> ModelFloat32 | ModelFloat64: ...  # GIL released
+def load_ensemble(path: Path) -> list[ModelFloat32 | ModelFloat64]: ...  # GIL released
 
 MOST_NESTED_RESIDUALS: int
 

@@ -2,6 +2,7 @@
 
 #include "../cpu/select.hpp"
 #include "infer.hpp"
+#include "infer_members.hpp"
 #include "sharded_executor.hpp"
 #include "team_executor.hpp"
 
@@ -59,11 +60,18 @@ std::unique_ptr<const InferenceExecutor<T>> make_inference(const Device<T>& devi
   return std::make_unique<const TeamInference<T>>(request, device.ops);
 }
 
+template <class T>
+InferenceResult infer_members(const Members<T>& members) {
+  return infer_members_on_team(members);
+}
+
 template Device<float> make_device(Precision);
 template Device<double> make_device(Precision);
 template std::unique_ptr<Executor<float>> make_executor(const Device<float>&, PlanRequest);
 template std::unique_ptr<Executor<double>> make_executor(const Device<double>&, PlanRequest);
 template std::unique_ptr<const InferenceExecutor<float>> make_inference(const Device<float>&, PlanRequest);
 template std::unique_ptr<const InferenceExecutor<double>> make_inference(const Device<double>&, PlanRequest);
+template InferenceResult infer_members(const Members<float>&);
+template InferenceResult infer_members(const Members<double>&);
 
 }  // namespace stoop

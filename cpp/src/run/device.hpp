@@ -39,4 +39,8 @@ std::unique_ptr<Executor<T>> make_executor(const Device<T>& device, PlanRequest 
 template <class T>
 std::unique_ptr<const InferenceExecutor<T>> make_inference(const Device<T>& device, PlanRequest request);
 
+// Takes rows of x through all members, whose executors are of one device. At least one row and one member.
+template <class T>
+InferenceResult infer_members(const Members<T>& members);
+
 }  // namespace stoop

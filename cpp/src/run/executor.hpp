@@ -119,4 +119,21 @@ class InferenceExecutor {
   virtual InferenceResult run(const InferenceRun<T>& run) const = 0;
 };
 
+// Networks that take the same rows of x.
+template <class T>
+class Members {
+ public:
+  virtual Index size() const = 0;
+  virtual const InferenceExecutor<T>& executor(Index i) const = 0;
+  // Returns the run of one of them alone. Neighbours with the same scale and shift share the rows that are converted.
+  virtual InferenceRun<T> run(Index i) const = 0;
+
+  // Returns whether `reduce` is to be called, once for each row, when all members have written their outputs of it.
+  virtual bool reduces() const { return false; }
+  virtual void reduce(Range) const noexcept {}
+
+ protected:
+  ~Members() = default;
+};
+
 }  // namespace stoop

@@ -51,6 +51,7 @@ bool TeamExecutor<T>::reserve_threads(int threads, Poller* poller) {
     return false;
   }
   if (first) bind_buffers(plan, arena_.data(), bound_.data());
+  if (more) deal_.deal_to(threads);
   if (more) places_.resize(static_cast<std::size_t>(threads));  // last: it says that all is there
   return true;
 }
@@ -59,6 +60,7 @@ template <class T>
 RunEnd TeamExecutor<T>::run_segment(const TrainingRun<T>& run, Cursor& cursor, const Segment& segment) {
   Team team(segment.threads);
   threads_used_ = team.size();
+  deal_.deal_to(threads_used_);
   TeamRun<T> work(*this, run, segment, cursor, team.size());
   team.run(team.size(), work, Team::First::caller);  // share 0 asks the poller
   cursor = work.cursor;

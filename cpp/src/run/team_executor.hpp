@@ -5,6 +5,7 @@
 
 #include "../team/tuner.hpp"
 #include "batch_loss.hpp"
+#include "deal.hpp"
 #include "executor.hpp"
 #include "steps_context.hpp"
 
@@ -30,6 +31,8 @@ class TeamExecutor final : public Executor<T> {
  private:
   template <class>
   friend class TeamRun;
+  template <class>
+  friend class LonelyWalk;  // bench/cpp/lonely_walk.hpp
   struct Place;
 
   BlockSums& sums_of(const TrainingRun<T>& run) { return run.sums != nullptr ? *run.sums : sums_; }
@@ -45,6 +48,7 @@ class TeamExecutor final : public Executor<T> {
   };
 
   const Plan plan_;
+  Deal deal_{plan_};
   const OpTable<T>& ops_;
   AlignedBuffer<std::byte> arena_;
   std::vector<BoundBuffer<T>> bound_;

@@ -50,6 +50,7 @@ class TeamRun final : public Work {
         run_(run),
         segment_(segment),
         shares_(shares),
+        deal_(executor.deal_),
         sums_(executor.sums_of(run)),
         blocks_{plan_, ops_, run_, sums_},
         rows_(ops_, run_),
@@ -172,17 +173,9 @@ class TeamRun final : public Work {
   using RunSlice = void (*)(TeamRun& self, const Place& place, const Step& step, const Slice& slice);
 
   void run_share(const Place& place, const Step& step, int share, RunSlice function) {
-    const Index rows = place.batch.rows;
-    if (step.cut == Cut::rows) {
-      const Index row_block = rows_of_block(rows);
-      const Range blocks = stoop::share(block_count(rows, row_block), share, shares_);
-      const Slice slice{blocks.begin * row_block, std::min(blocks.end * row_block, rows), 0, step.columns};
-      if (slice.row < slice.row_end) run_rows(place, step, slice, share, function);
-    } else {
-      const Range blocks = stoop::share(block_count(step.columns, kColumnBlock), share, shares_);
-      const Slice slice{0, rows, blocks.begin * kColumnBlock, std::min(blocks.end * kColumnBlock, step.columns)};
-      if (slice.column < slice.column_end) run_rows(place, step, slice, share, function);
-    }
+    const Slice slice = deal_.slice_of(step, place.batch.rows, share);
+    const bool some = step.cut == Cut::rows ? slice.rows() > 0 : slice.columns() > 0;
+    if (some) run_rows(place, step, slice, share, function);
   }
 
   template <StepKind kind>
@@ -190,7 +183,7 @@ class TeamRun final : public Work {
     if (plan_.kind == PlanKind::pieces) place.may_halt = false;  // it adds to what is there
     StepContext<T>& context = place.context;
     T* scratch = context.scratch + executor_.gemm_scratch_;
-    const Range blocks = stoop::share(block_count(step.work.extent, step.block), share, shares_);
+    const Range blocks = deal_.blocks_of(place.step, share);
     for (Index b = blocks.begin; b < blocks.end && goes_on(place, share); b += step.group) {
       context.same_step = b > blocks.begin;
       blocks_.template work<kind>(context, step, place.batch, {b, std::min(b + step.group, blocks.end)}, scratch,
@@ -200,14 +193,12 @@ class TeamRun final : public Work {
 
   bool goes_on(const Place& place, int share) { return !place.may_halt || halt_.goes_on(share); }
 
-  Index rows_of_block(Index rows) const { return plan_.grouped ? statistics_group(rows) : kRowBlock; }
-
   // Runs a slice. If the run may be halted, a long slice is cut into pieces of whole blocks of rows, unless it adds up rows.
   void run_rows(const Place& place, const Step& step, Slice slice, int share, RunSlice function) {
     constexpr Index kRows = 1024;
     const bool divides = step.cut == Cut::rows || rule_of(step.kind).product.has_value();
     if (!place.may_halt || !divides) return function(*this, place, step, slice);
-    const Index block = rows_of_block(place.batch.rows);
+    const Index block = deal_.rows_of_block(place.batch.rows);
     const Index rows = block_count(kRows, block) * block, end = slice.row_end;
     for (; slice.row < end && halt_.goes_on(share); slice.row = slice.row_end) {
       slice.row_end = std::min(slice.row + rows, end);
@@ -369,6 +360,7 @@ class TeamRun final : public Work {
   const TrainingRun<T>& run_;
   const Segment& segment_;
   const int shares_;
+  const Deal& deal_;
   BlockSums& sums_;
   const ParameterBlocks<T> blocks_;
   CallerRows<T> rows_;

@@ -1,0 +1,110 @@
+#include "deal.hpp"
+
+#include <cmath>
+#include <numeric>
+
+namespace stoop {
+namespace {
+
+// In the time in which a core makes so many operations of a product, it updates an element of a parameter, adds an element
+// to a column sum, or takes an element from another core.
+constexpr double kUpdate = 16.0, kColumnSum = 16.0, kTakeOver = 50.0;
+
+// The line is taken only if it is so much better, since it moves blocks from one core to another when the team changes.
+constexpr double kBetter = 0.97;
+
+}  // namespace
+
+Deal::Deal(const Plan& plan) : grouped_(plan.grouped), parameter_of_(plan.steps.size()) {
+  Places places;
+  for (std::size_t i = 0; i < plan.steps.size(); ++i) {
+    if (plan.steps[i].cut == Cut::parameter) add(i, plan, places);
+  }
+  by_work_.resize(parameters_.size());
+  std::iota(by_work_.begin(), by_work_.end(), std::size_t{0});
+  std::stable_sort(by_work_.begin(), by_work_.end(),
+                   [&](std::size_t a, std::size_t b) { return parameters_[a].block_work > parameters_[b].block_work; });
+}
+
+// Two steps may work on the same blocks between two barriers, so the steps of a parameter are dealt as one.
+void Deal::add(std::size_t place, const Plan& plan, Places& places) {
+  const Step& step = plan.steps[place];
+  const auto known = step.parameter == kNone ? places.end() : places.find(step.parameter);
+  const std::size_t which = known == places.end() ? parameters_.size() : known->second;
+  if (known == places.end()) {
+    parameters_.push_back({block_count(step.work.extent, step.block)});
+    if (step.parameter != kNone) places.emplace(step.parameter, which);
+  }
+  parameter_of_[place] = which;
+  Parameter& parameter = parameters_[which];
+  const auto elements = static_cast<double>(step.block * step.work.row_elements);
+  const auto rows = static_cast<double>(plan.batch);
+  parameter.block_work += kUpdate * elements;
+  if (rule_of(step.kind).product) {
+    parameter.block_work += 2.0 * rows * elements;
+    parameter.block_input += kTakeOver * rows * static_cast<double>(step.block);
+  } else if (step.grad != kNone) {
+    parameter.block_work += kColumnSum * rows * elements;
+    return;
+  }
+  if (step.grad != kNone) parameter.gradient += kTakeOver * rows * static_cast<double>(step.work.row_elements);
+}
+
+void Deal::deal_to(int shares) {
+  shares_ = shares;
+  if (shares == 1 || shares == dealt_) return;
+  dealt_ = shares;
+  begins_.resize(parameters_.size() * static_cast<std::size_t>(shares + 1));
+  deal_in_line();
+  const double in_line = longest_share();
+  deal_evenly();
+  if (in_line < kBetter * longest_share()) deal_in_line();
+}
+
+// The last share gets the first block that is left over, because share 0 has more to do.
+void Deal::deal_evenly() {
+  int next = dealt_ - 1;
+  for (const std::size_t which : by_work_) {
+    Index* const begins = begins_of(which);
+    const Index blocks = parameters_[which].blocks, each = blocks / dealt_;
+    const int left = static_cast<int>(blocks % dealt_);
+    const auto gets_more = [&](int share) { return (next - share + dealt_) % dealt_ < left; };
+    begins[0] = 0;
+    for (int share = 0; share < dealt_; ++share) begins[share + 1] = begins[share] + each + (gets_more(share) ? 1 : 0);
+    next = (next - left + dealt_) % dealt_;
+  }
+}
+
+void Deal::deal_in_line() {
+  double all = 0.0, before = 0.0;
+  for (const Parameter& each : parameters_) all += static_cast<double>(each.blocks) * each.block_work;
+  for (std::size_t which = 0; which < parameters_.size(); ++which) {
+    const Parameter& parameter = parameters_[which];
+    Index* const begins = begins_of(which);
+    for (int share = 0; share <= dealt_; ++share) {
+      const double work = all * share / dealt_ - before;
+      begins[share] = std::clamp<Index>(std::llround(work / parameter.block_work), 0, parameter.blocks);
+    }
+    begins[dealt_] = parameter.blocks;
+    before += static_cast<double>(parameter.blocks) * parameter.block_work;
+  }
+}
+
+double Deal::longest_share() const {
+  const double others = 1.0 - 1.0 / dealt_;
+  double longest = 0.0;
+  for (int share = 0; share < dealt_; ++share) {
+    double work = 0.0;
+    for (std::size_t which = 0; which < parameters_.size(); ++which) {
+      const Parameter& parameter = parameters_[which];
+      const Index* begin = begins_.data() + which * static_cast<std::size_t>(dealt_ + 1) + share;
+      const auto blocks = static_cast<double>(begin[1] - begin[0]);
+      work += blocks * (parameter.block_work + others * parameter.block_input);
+      if (blocks > 0.0) work += others * parameter.gradient;
+    }
+    longest = std::max(longest, work);
+  }
+  return longest;
+}
+
+}  // namespace stoop
