@@ -35,14 +35,19 @@ std::optional<std::span<const std::int32_t>> span_of(const Rows& rows) {
 // The exception that C++ threw, as Python would raise it.
 py::object exception_object(const std::exception_ptr& error) {
   if (!error) return py::none();
-  const py::cpp_function raise([&error] { std::rethrow_exception(error); });
+  const py::cpp_function raise([&error] {
+    try {
+      std::rethrow_exception(error);
+    } catch (const py::error_already_set& raised) {  // which may be raised only once
+      if (raised.trace()) PyException_SetTraceback(raised.value().ptr(), raised.trace().ptr());
+      return raised.value();
+    }
+  });
   try {
-    raise();
+    return raise();
   } catch (const py::error_already_set& raised) {
-    if (raised.trace()) PyException_SetTraceback(raised.value().ptr(), raised.trace().ptr());
     return raised.value();
   }
-  return py::none();
 }
 
 // The targets of all jobs. Those of the same arrays are the same views, so that the core checks them once.

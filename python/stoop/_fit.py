@@ -77,7 +77,7 @@ class FitOptions:
     @property
     def calls_steps(self) -> bool:
         """Whether the loop is to be called within epochs."""
-        return self.loop is not None and bool(self.loop.callbacks)
+        return self.loop is not None and (bool(self.loop.callbacks) or self.loop.is_shared)
 
 
 def seconds(max_time: Any, where: str = WHERE) -> float:

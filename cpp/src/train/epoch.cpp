@@ -59,6 +59,7 @@ void Epoch<T>::prepare() {
   run_.learning_rates = rates_.data();
   run_.first_update = first_update;
   run_.poller = poller_;
+  run_.wish = &core_.wish;
   if (!checked && core_.device.world.shards == 1) run_.sums = &core_.sums;
 }
 

@@ -13,6 +13,7 @@
 
 #include "../data/checks.hpp"
 #include "../graph/element_range.hpp"
+#include "../run/exchange.hpp"
 
 namespace stoop {
 namespace {
@@ -23,6 +24,11 @@ Device<T> device_for(Precision precision, const World& world) {
   Device<T> device = make_device<T>(precision);
   device.world = world;
   return device;
+}
+
+[[noreturn]] void throw_lost(std::string_view where) {
+  throw std::runtime_error(format_error(where, "another process of this training cannot be reached",
+                                        "expected all of them to make each update", "start them again"));
 }
 
 }  // namespace
@@ -52,7 +58,6 @@ void TrainerCore<T>::check_settings(const TrainerConfig& settings) const {
   check_numbers(ElementRange(sizeof(T)), settings);
 }
 
-// A batch normalisation would have other statistics in each shard.
 template <class T>
 void TrainerCore<T>::check_world() const {
   const World& world = device.world;
@@ -62,9 +67,6 @@ void TrainerCore<T>::check_world() const {
     throw_value_error("Trainer", std::to_string(world.shards) + " shards for " + std::to_string(size) + " processes",
                       "expected powers of two, and a shard for each process at least", "give 8 shards, for example");
   }
-  if (world.shards == 1 || !has_batch_norm()) return;
-  throw_value_error("Trainer", "a BatchNorm in a training with " + std::to_string(world.shards) + " shards",
-                    "expected layers that need no other rows", "use LayerNorm, which needs no batch");
 }
 
 template <class T>
@@ -82,6 +84,13 @@ void TrainerCore<T>::check_not_swapped(std::string_view where) const {
   if (!state.swapped) return;
   throw_value_error(where, "the model holds the average of its parameters", "expected the parameters themselves",
                     "call swap_ema again before training goes on");
+}
+
+template <class T>
+void TrainerCore<T>::check_not_alone(std::string_view where) const {
+  if (!is_alone) return;
+  throw_value_error(where, "an update in one process of several", "expected all of them to make it",
+                    "leave it out of functions that run in one process");
 }
 
 template <class T>
@@ -230,13 +239,22 @@ Metrics TrainerCore<T>::evaluate(std::string_view where, const Dataset<T>& data,
   run.num_threads = num_threads();
   run.most_threads = most_threads();
   run.poller = poller;
+  run.is_alone = is_alone;
   const InferenceResult result = runners->evaluation(plan_request(PlanKind::evaluation, 0, false)).run(run);
+  if (result.lost) throw_lost(where);
   if (result.interrupted) throw_interrupted(where);
   refuse_bad_row<T>(where, data.x(), result.non_finite_row);
   refuse_bad_label(where, result.bad_label, model.output_dim());
   for (double& loss : losses) loss = std::ldexp(loss, data.weight_exponent());
   return {result.loss_sum / data.weight() + penalty(Weights::all),
           accuracy_of(result.correct, data, nullptr, data.rows())};
+}
+
+template <class T>
+Wish TrainerCore<T>::agreed_wish(std::string_view where, Wish own) const {
+  std::vector<Wish> wishes;
+  if (!gather(world().collectives, own, wishes)) throw_lost(where);
+  return *std::max_element(wishes.begin(), wishes.end());
 }
 
 template <class T>
@@ -247,10 +265,7 @@ double TrainerCore<T>::accuracy_of(double correct, const Dataset<T>& data, const
 
 template <class T>
 void TrainerCore<T>::refuse_bad_data(std::string_view where, const InputView& x, const RunEnd& end) const {
-  if (end.status == RunStatus::lost) {
-    throw std::runtime_error(format_error(where, "another process of this training cannot be reached",
-                                          "expected all of them to make each update", "start them again"));
-  }
+  if (end.status == RunStatus::lost) throw_lost(where);
   refuse_bad_row<T>(where, x, end.bad_row);
   refuse_bad_label(where, end.bad_label, model.output_dim());
 }

@@ -49,6 +49,8 @@ struct TrainerCore {
   int fits_running = 0;        // more than one: a fit within a function of a fit
   Index epochs_begun = 0;      // each uses `order` and `saved` for itself
   Index settings_version = 0;  // grows when a setting is changed
+  Wish wish = Wish::go_on;     // what the fit that runs wants, where its poller says no
+  bool is_alone = false;       // it works without the other processes
 
   Runners<T> own_runners{graph, device};
   Runners<T>* runners = &own_runners;         // or those that fit_many lends
@@ -70,6 +72,9 @@ struct TrainerCore {
   int most_threads() const;
   // Those that fit_many allows; 0: this trainer runs by itself.
   int granted_threads() const { return granted == nullptr ? 0 : granted->load(std::memory_order_relaxed); }
+  // The processes that make a call together with this one.
+  World world() const { return is_alone ? World{} : device.world; }
+  bool is_shared() const { return world().collectives.size > 1; }
   double penalty(Weights which) const { return penalty_of<T>(config, graph, model.parameter_block().data(), which); }
 
   // ---- checks: ValueError ----
@@ -79,6 +84,7 @@ struct TrainerCore {
   // the model again, which may have been assigned another model with the same layers.
   void bind_model(std::string_view where);
   void check_not_swapped(std::string_view where) const;
+  void check_not_alone(std::string_view where) const;
   void check_block(std::string_view where, const char* what, std::size_t size) const;
   // The variance of a single sample is always zero.
   void check_batch(std::string_view where, Index rows, Index batch) const;
@@ -114,8 +120,10 @@ struct TrainerCore {
   void start_average();
   // Runs all of the samples as one batch; the layers behave as `mode` says. Throws Interrupted, and ValueError for bad data.
   Answer ask(std::string_view where, Question question, const GradientMode& mode, TrainingRun<T>& run);
-  // Writes the loss of each sample times its weight to `losses` unless that is empty.
+  // Writes the loss of each sample times its weight to `losses` unless that is empty. Processes share the rows.
   Metrics evaluate(std::string_view where, const Dataset<T>& data, Poller* poller, std::span<double> losses = {});
+  // Returns the largest wish of all processes.
+  Wish agreed_wish(std::string_view where, Wish own) const;
   // Returns the accuracy over the first `count` samples in this order (null: as they lie); NaN for losses without one.
   double accuracy_of(double correct, const Dataset<T>& data, const std::int32_t* samples, Index count) const;
 
