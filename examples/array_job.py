@@ -4,8 +4,8 @@
     mpiexec -n 16 python examples/array_job.py results                                    # or any MPI
     python examples/array_job.py results --merge ensemble.safetensors
 
-Job i of n trains the networks i, i + n, i + 2n, ... with `stoop.fit_many` on the cores that it has. The file of a job is
-there as a whole or not at all, so a job that was killed can be run again, and one that is done has nothing to do.
+Job i of n trains the networks i, i + n, i + 2n, ... with `stoop.fit_many` on the cores that it has. The file of a job
+is there as a whole or not at all, so a job that was killed can be run again, and one that is done has nothing to do.
 """
 
 import argparse
