@@ -16,6 +16,7 @@ pybind11_add_module(_core MODULE NO_EXTRAS
   python/bindings/bind_specs.cpp
   python/bindings/bind_checkpoint.cpp
   python/bindings/bind_trainer.cpp
+  python/bindings/bind_world.cpp
 )
 target_include_directories(_core PRIVATE python/bindings)
 # config_json.hpp is the one private header the bindings use: configurations cross the boundary as JSON text.

@@ -61,6 +61,20 @@ class _Model(Generic[F]):  # stands for both classes below; does not exist at ru
 class ModelFloat32(_Model[np.float32]): ...
 class ModelFloat64(_Model[np.float64]): ...
 
+class World:  # the processes of a training; the functions take two buffers
+    def __init__(
+        self,
+        shards: int,
+        rank: int,
+        size: int,
+        allgather: Callable[[Any, Any], object],
+        alltoall: Callable[[Any, Any], object],
+    ) -> None: ...
+    @property
+    def calls(self) -> int: ...  # of these functions so far
+    def check_alike(self, where: str, state: int) -> None: ...  # ValueError where not all processes have the same
+    def decline(self, where: str, reason: str) -> None: ...  # tells the others that this one cannot make their call
+
 class _Ensemble(Generic[F]):  # stands for both classes below; keeps the models alive
     def __init__(self, models: list[_Model[Any]]) -> None: ...  # of its dtype
     def takes(self, x: object) -> bool: ...  # as _Model.takes
@@ -76,7 +90,8 @@ class EnsembleFloat32(_Ensemble[np.float32]): ...
 class EnsembleFloat64(_Ensemble[np.float64]): ...
 
 class _Trainer(Generic[F]):  # RuntimeError when entered again while it runs
-    def __init__(self, model: _Model[F], config: str, rates: PythonRates) -> None: ...  # JSON; keeps the model
+    # JSON; keeps the model and the world
+    def __init__(self, model: _Model[F], config: str, rates: PythonRates, world: World | None = None) -> None: ...
     def fit(
         self,
         x: Samples,
@@ -139,6 +154,8 @@ class _Trainer(Generic[F]):  # RuntimeError when entered again while it runs
     ) -> float | None: ...  # None: they need a conversion before; weights are of the batch
     def ema_parameters(self) -> dict[str, npt.NDArray[F]]: ...  # writable views that keep the trainer alive
     def swap_ema(self) -> None: ...
+    def work_alone(self, alone: bool) -> None: ...  # without the other processes of the world
+    def fingerprint(self) -> int: ...  # of all that training carries on
     def set_learning_rate(self, rate: str, rates: PythonRates) -> None: ...  # JSON
     def set_penalties(self, l1: float, l2: float) -> None: ...
     def set_clipping(self, norm: float | None, value: float | None) -> None: ...

@@ -4,9 +4,9 @@
 #include <memory>
 
 #include <stoop/trainer.hpp>
+#include <stoop/world.hpp>
 
 #include "executor.hpp"
-#include "world.hpp"
 
 namespace stoop {
 
