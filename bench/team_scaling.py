@@ -23,7 +23,7 @@ from stoop.bench.workloads import WORKLOADS, Workload
 
 BUILD = Path(__file__).resolve().parents[1] / "build" / "make" / "bench" / "cpp"
 THREADS = (1, 2, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
-GROUP = 16  # shares that count themselves on one line of cache, see Crew::run_share
+GROUP = 16  # shares that count themselves on one line of cache, see Crew::ends_phase
 FAR = 3.5  # times as long as near takes a line between cores that share no cache
 
 
@@ -79,7 +79,7 @@ def barrier_ns(threads: int, meeting: float, group: int = GROUP) -> float:
     if threads == 1:
         return 0.0
     groups = -(-threads // group)
-    return meeting / 3 * (min(threads, group) + (groups if groups > 1 else 0) + 1)
+    return meeting / 3 * (-(-threads // groups) + (groups if groups > 1 else 0) + 1)
 
 
 def step_us(result: dict[str, Any], threads: int, costs: dict[str, float], slow: float = 1.0) -> float:
