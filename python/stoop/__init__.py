@@ -32,6 +32,7 @@ from stoop.activations import *  # noqa: F403
 from stoop.averages import ewa
 from stoop.clipping import clip_grad_norm
 from stoop.config import get_num_threads, num_threads, set_num_threads, show_config
+from stoop.ensemble import Ensemble, load_ensemble
 from stoop.gradcheck import GradcheckResult, ParameterCheck, gradcheck
 from stoop.history import History
 from stoop.layers import BatchNorm, Dense, Dropout, LayerNorm, Residual
@@ -46,6 +47,7 @@ __all__ = [
     "CheckpointError",
     "Dense",
     "Dropout",
+    "Ensemble",
     "GradcheckResult",
     "History",
     "LayerNorm",
@@ -65,6 +67,7 @@ __all__ = [
     "inspection",
     "layers",
     "load_checkpoint",
+    "load_ensemble",
     "load_model",
     "losses",
     "metrics",

@@ -61,8 +61,37 @@ class _Model(Generic[F]):  # stands for both classes below; does not exist at ru
 class ModelFloat32(_Model[np.float32]): ...
 class ModelFloat64(_Model[np.float64]): ...
 
+class World:  # the processes of a training; the functions take two buffers
+    def __init__(
+        self,
+        shards: int,
+        rank: int,
+        size: int,
+        allgather: Callable[[Any, Any], object],
+        alltoall: Callable[[Any, Any], object],
+    ) -> None: ...
+    @property
+    def calls(self) -> int: ...  # of these functions so far
+    def check_alike(self, where: str, state: int) -> None: ...  # ValueError where not all processes have the same
+    def decline(self, where: str, reason: str) -> None: ...  # tells the others that this one cannot make their call
+
+class _Ensemble(Generic[F]):  # stands for both classes below; keeps the models alive
+    def __init__(self, models: list[_Model[Any]]) -> None: ...  # of its dtype
+    def takes(self, x: object) -> bool: ...  # as _Model.takes
+    def predict(self, x: Samples) -> npt.NDArray[F]: ...  # (n_members, n, output_dim)
+    def predict_into(self, x: Samples, out: object) -> None: ...
+    # Means and, if asked for, standard deviations.
+    def predict_mean(self, x: Samples, with_deviation: bool) -> tuple[npt.NDArray[F], npt.NDArray[F] | None]: ...
+    def predict_proba(self, x: Samples, with_deviation: bool) -> tuple[npt.NDArray[F], npt.NDArray[F] | None]: ...
+    def predict_gaussian(self, x: Samples) -> tuple[npt.NDArray[F], npt.NDArray[F] | None]: ...  # means and variances
+    def save(self, path: Path) -> None: ...
+
+class EnsembleFloat32(_Ensemble[np.float32]): ...
+class EnsembleFloat64(_Ensemble[np.float64]): ...
+
 class _Trainer(Generic[F]):  # RuntimeError when entered again while it runs
-    def __init__(self, model: _Model[F], config: str, rates: PythonRates) -> None: ...  # JSON; keeps the model
+    # JSON; keeps the model and the world
+    def __init__(self, model: _Model[F], config: str, rates: PythonRates, world: World | None = None) -> None: ...
     def fit(
         self,
         x: Samples,
@@ -125,6 +154,8 @@ class _Trainer(Generic[F]):  # RuntimeError when entered again while it runs
     ) -> float | None: ...  # None: they need a conversion before; weights are of the batch
     def ema_parameters(self) -> dict[str, npt.NDArray[F]]: ...  # writable views that keep the trainer alive
     def swap_ema(self) -> None: ...
+    def work_alone(self, alone: bool) -> None: ...  # without the other processes of the world
+    def fingerprint(self) -> int: ...  # of all that training carries on
     def set_learning_rate(self, rate: str, rates: PythonRates) -> None: ...  # JSON
     def set_penalties(self, l1: float, l2: float) -> None: ...
     def set_clipping(self, norm: float | None, value: float | None) -> None: ...
@@ -174,6 +205,7 @@ def ewa(
 ) -> npt.NDArray[np.float64]: ...  # (n, columns), each column by itself
 def checkpoint_config(path: str) -> tuple[str, bool]: ...  # JSON; whether the learning rate is a function
 def load_model(path: Path) -> ModelFloat32 | ModelFloat64: ...  # GIL released
+def load_ensemble(path: Path) -> list[ModelFloat32 | ModelFloat64]: ...  # GIL released
 
 MOST_NESTED_RESIDUALS: int
 

@@ -75,7 +75,7 @@ class FitOptions:
     @property
     def calls_steps(self) -> bool:
         """Whether the loop is to be called within epochs."""
-        return bool(self.loop.callbacks)
+        return bool(self.loop.callbacks) or self.loop.is_shared
 
 
 def seconds(max_time: Any) -> float:

@@ -63,6 +63,8 @@ class FitLoop:
         They are evaluated after every so many epochs.
     """
 
+    is_shared = False  # by several processes
+
     def __init__(
         self,
         trainer: Any,

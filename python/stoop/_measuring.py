@@ -119,7 +119,9 @@ class Measuring(Training):
         ValueError, TypeError
             For data that cannot be used.
         """
-        return self._core.losses(*self._batch("Trainer.losses", X, y, sample_weight, relative=False))
+        where = "Trainer.losses"
+        with self._with_others(where):
+            return self._core.losses(*self._batch(where, X, y, sample_weight, relative=False))
 
     def evaluate(
         self,
@@ -154,12 +156,13 @@ class Measuring(Training):
             does not fit the loss.
         """
         where = "Trainer.evaluate"
-        if reduction not in _REDUCTIONS:
-            refuse_name(where, "reduction", str(reduction), _REDUCTIONS)
-        measured = resolve(metrics, self._loss, self._model.output_dim, where)
-        is_mean = reduction == "mean"
-        x, targets, weights = self._batch(where, X, y, sample_weight, relative=is_mean)
-        found = self._core.evaluate(x, targets, weights, not is_mean)
+        with self._with_others(where):
+            if reduction not in _REDUCTIONS:
+                refuse_name(where, "reduction", str(reduction), _REDUCTIONS)
+            measured = resolve(metrics, self._loss, self._model.output_dim, where)
+            is_mean = reduction == "mean"
+            x, targets, weights = self._batch(where, X, y, sample_weight, relative=is_mean)
+            found = self._core.evaluate(x, targets, weights, not is_mean)
         if reduction == "sum":
             found["loss"] = float(found["loss"].sum())
         if any(metric.needs_outputs for metric in measured):

@@ -98,14 +98,7 @@ class OutputMeaning(Guarded):
             As `predict_classes`, and for names of labels that do not exclude each other.
         """
         where = "Model.predict_labels"
-        indices = self._classes_of(where, X)
-        if self._classes is None:
-            return indices
-        if indices.ndim == 2:
-            given = f"{indices.shape[1]} labels that do not exclude each other"
-            hint = "use predict_classes: a column of 0 and 1 for each of model.classes"
-            raise ValueError(message(where, given, "expected one class per sample", hint))
-        return self._classes[indices]
+        return labels_of(where, self._classes_of(where, X), self._classes)
 
     def _output_for(self, where: str) -> str:
         output = self.output
@@ -147,3 +140,20 @@ class OutputMeaning(Guarded):
             self._core.output = output
         elif output is not None:
             self._core.set_output_by_training(output)
+
+
+def labels_of(where: str, indices: npt.NDArray[np.int64], names: npt.NDArray[Any] | None) -> npt.NDArray[Any]:
+    """Return the names of the classes with these indices; without names the indices.
+
+    Raises
+    ------
+    ValueError
+        For a row of indices per sample: these are labels that do not exclude each other.
+    """
+    if names is None:
+        return indices
+    if indices.ndim == 2:
+        given = f"{indices.shape[1]} labels that do not exclude each other"
+        hint = "use predict_classes: a column of 0 and 1 for each of the classes"
+        raise ValueError(message(where, given, "expected one class per sample", hint))
+    return names[indices]

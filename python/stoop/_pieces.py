@@ -114,6 +114,20 @@ class InPieces(Measuring):
         """
         return self._core.apply()
 
+    def _step_with_others(self, *batch: Any) -> float:
+        """Make an update with the other processes of this training."""
+        processes, self._processes = self._processes, None  # `step` then does the rest
+        assert processes is not None
+        try:
+            with processes.call("Trainer.step"):
+                return self.step(*batch)
+        finally:
+            self._processes = processes
+
+    def step(self, *batch: Any) -> float:
+        """See `stoop.Trainer.step`."""
+        raise NotImplementedError
+
     def _step_rows(
         self, X: npt.ArrayLike, y: npt.ArrayLike, weight: npt.ArrayLike | None, rows: npt.ArrayLike
     ) -> float:

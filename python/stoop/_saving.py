@@ -38,7 +38,15 @@ class Checkpointing(Training):
         TypeError
             For a callback whose `state_dict` holds what no file can.
         """
-        name = file_path("Trainer.save_checkpoint", path)
+        where = "Trainer.save_checkpoint"
+        with self._with_others(where):
+            name = file_path(where, path)
+            if self._processes is None or self._processes.is_alone:
+                self._save(name)
+            else:
+                self._processes.lead(where, lambda: self._save(name))
+
+    def _save(self, name: str) -> None:
         loop = self._loop
         if loop is not None and not loop.is_running and loop.ended_at != self._core.steps:
             loop = None  # updates were made after that fit: the states of its callbacks are of another time
@@ -60,10 +68,14 @@ class Checkpointing(Training):
         ValueError
             While a fit of this trainer is running.
         """
-        text, _ = self._core.load_checkpoint(file_path("Trainer.load_checkpoint", path))
-        self._loop = None
-        self._history = history_of(text, self._core)
-        self._adopt_settings()
+        where = "Trainer.load_checkpoint"
+        with self._with_others(where):
+            text, _ = self._core.load_checkpoint(file_path(where, path))
+            self._loop = None
+            self._history = history_of(text, self._core)
+            self._adopt_settings()
+            if self._processes is not None and not self._processes.is_alone:
+                self._processes.world.check_alike(where, self._core.fingerprint())
 
     def _adopt_settings(self) -> None:
         """Take the settings and names that the core has from a checkpoint."""

@@ -19,6 +19,7 @@ from stoop.schedules import as_learning_rate, python_rates
 if TYPE_CHECKING:
     from stoop import _core
     from stoop._loop import FitLoop
+    from stoop._processes import Processes
     from stoop.history import History
     from stoop.model import Model
 
@@ -48,6 +49,7 @@ class Settings(Guarded):
     _core: _core._Trainer[Any]
     _history: History
     _loop: FitLoop | None
+    _processes: Processes | None
 
     @property
     def model(self) -> Model:
@@ -124,6 +126,16 @@ class Settings(Guarded):
     def clip_value(self, value: float | None) -> None:
         self._set_clipping(clip_norm=self.clip_norm, clip_value=value)
         self._note("clip_value", self.clip_value)
+
+    @property
+    def comm(self) -> Any:
+        """The communicator as given, or None."""
+        return None if self._processes is None else self._processes.given
+
+    @property
+    def shards(self) -> int | None:
+        """Parts of an update with `comm`, or None."""
+        return None if self._processes is None else self._processes.shards
 
     @property
     def accumulate(self) -> int:

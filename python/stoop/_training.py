@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import numpy.typing as npt
@@ -14,6 +14,7 @@ from stoop._checks import features, sample_weights
 from stoop._errors import message
 from stoop._labels import TargetReader
 from stoop._loop import FitLoop
+from stoop._processes import Processes
 from stoop._settings import Settings
 from stoop._weights import class_weights
 from stoop.metrics._resolve import Metric
@@ -23,8 +24,17 @@ from stoop.schedules import python_rates
 _GUESSING = ("Trainer.loss_and_grad", "Trainer.hessian_vector_product", "Trainer.profile", "critical_point")
 
 
+_NOT_COPIED = ("_core", "_targets", "_loop", "_processes")
+
+
 class Training(Settings):
     """The base of `stoop.Trainer`."""
+
+    _processes: Processes | None
+
+    def _with_others(self, where: str) -> AbstractContextManager[None]:
+        """Make a call that all processes of this training make; without others, do nothing."""
+        return nullcontext() if self._processes is None else self._processes.call(where)
 
     @property
     def epoch(self) -> int:
@@ -40,7 +50,8 @@ class Training(Settings):
         make: Any = _core.TrainerFloat64 if self._model.dtype.itemsize == 8 else _core.TrainerFloat32
         config = {"loss": self._loss.to_config(), "optimizer": self._optimizer.to_config(), **self._config}
         rate = python_rates(self._optimizer.learning_rate)
-        self._core: _core._Trainer[Any] = make(self._model._core, json.dumps(config), rate)
+        world = None if self._processes is None else self._processes.world
+        self._core: _core._Trainer[Any] = make(self._model._core, json.dumps(config), rate, world)
         self._has_accuracy = self._loss._spec["has_accuracy"]
         self._targets = TargetReader(self._model, self._loss)
         self._dtype = self._model.dtype
@@ -48,12 +59,13 @@ class Training(Settings):
         self._loop: FitLoop | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        kept = {name: value for name, value in vars(self).items() if name not in ("_core", "_targets", "_loop")}
+        kept = {name: value for name, value in vars(self).items() if name not in _NOT_COPIED}
         return {**kept, "_state": self._core.state()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         carried = state["_state"]
         vars(self).update({"_rollback": True})  # which pickles of earlier versions do not have
+        vars(self).update({"_processes": None})  # a copy trains without the others
         vars(self).update({name: value for name, value in state.items() if name != "_state"})
         self._build()
         self._core.set_state(**carried)

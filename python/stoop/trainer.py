@@ -21,10 +21,11 @@ from stoop._checks import seed as checked_seed
 from stoop._config import as_config
 from stoop._errors import message
 from stoop._fit import WHERE, FitOptions
+from stoop._fitting import Fitting
 from stoop._inspection import Inspecting
 from stoop._loop import FitLoop, checked_callbacks
 from stoop._pieces import InPieces
-from stoop._saving import Checkpointing
+from stoop._processes import Processes
 from stoop._settings import checked_decay, checked_limit, checked_penalties, checked_precision, warn_of_last_activation
 from stoop._weights import first_rows, split_off
 from stoop.history import History
@@ -36,7 +37,7 @@ from stoop.optimizers import Adam, Optimizer
 _DEFAULT_OPTIMIZER = Adam(learning_rate=1e-3)
 
 
-class Trainer(InPieces, Inspecting, Checkpointing):
+class Trainer(InPieces, Inspecting, Fitting):
     """Trains one model.
 
     `learning_rate`, `l1`, `l2`, `clip_norm` and `clip_value` can be set as attributes and hold from the next update on,
@@ -83,6 +84,13 @@ class Trainer(InPieces, Inspecting, Checkpointing):
         at most 64 MiB, to put back if an update makes them NaN. False: no copy is kept, which saves that memory; after
         `NonFiniteLossError` the parameters may then be NaN. With `stoop.callbacks.EarlyStopping` its copy of the best
         epoch serves instead. Where the optimizer has no copy, it begins anew after such an error.
+    comm : mpi4py.MPI.Intracomm, optional
+        Trains with all processes of this communicator, each of which makes model, trainer and the same calls with all
+        samples: they share out the rows of each update, and end with the same bits. Callbacks and output are those of
+        rank 0. The guide to MPI says more. A copy of a trainer trains without the others.
+    shards : int, default 8
+        With `comm`: into how many parts an update is cut, whose gradients are added in a fixed tree; a power of two.
+        There may be 1, 2, 4, ... up to `shards` processes, and their number does not change the bits.
 
     Attributes
     ----------
@@ -122,28 +130,32 @@ class Trainer(InPieces, Inspecting, Checkpointing):
         num_threads: int | None = None,
         seed: int = 0,
         rollback: bool = True,
+        comm: Any = None,
+        shards: int = 8,
     ) -> None:
         if not isinstance(model, Model):
             raise TypeError(message("Trainer", f"model is {model!r}", "expected a stoop.Model", "build one first"))
         self._model = model
-        self._loss = as_config(Loss, "Trainer", loss)
-        self._optimizer = as_config(Optimizer, "Trainer", optimizer)
-        self._history = History(())
-        self._rollback = flag("Trainer", "rollback", rollback)
-        self._config = {
-            **checked_penalties(l1, l2),
-            "clip_norm": checked_limit("clip_norm", clip_norm),
-            "clip_value": checked_limit("clip_value", clip_value),
-            "max_norm": checked_limit("max_norm", max_norm),
-            "accumulate": integer(
-                "Trainer", "accumulate", accumulate, 1, hint="give the number of batches that make an update"
-            ),
-            "ema": checked_decay(ema),
-            "precision": checked_precision(precision),
-            "num_threads": 0 if num_threads is None else thread_count("Trainer", "num_threads", num_threads),
-            "seed": checked_seed("Trainer", seed),
-        }
-        self._build()
+        self._processes = None if comm is None else Processes(comm, shards)
+        with self._with_others("Trainer"):
+            self._loss = as_config(Loss, "Trainer", loss)
+            self._optimizer = as_config(Optimizer, "Trainer", optimizer)
+            self._history = History(())
+            self._rollback = flag("Trainer", "rollback", rollback)
+            self._config = {
+                **checked_penalties(l1, l2),
+                "clip_norm": checked_limit("clip_norm", clip_norm),
+                "clip_value": checked_limit("clip_value", clip_value),
+                "max_norm": checked_limit("max_norm", max_norm),
+                "accumulate": integer(
+                    "Trainer", "accumulate", accumulate, 1, hint="give the number of batches that make an update"
+                ),
+                "ema": checked_decay(ema),
+                "precision": checked_precision(precision),
+                "num_threads": 0 if num_threads is None else thread_count("Trainer", "num_threads", num_threads),
+                "seed": checked_seed("Trainer", seed),
+            }
+            self._build()
         warn_of_last_activation(model.layers, self._loss)
 
     def fit(
@@ -257,81 +269,45 @@ class Trainer(InPieces, Inspecting, Checkpointing):
         CheckpointError
             For a file in `resume` that is damaged, or that another fit wrote; the message says which.
         """
-        hint = "0.2 keeps the last fifth of X"
-        split = real(WHERE, "validation_split", validation_split, BELOW_ONE, hint=hint)
-        measured = resolve(metrics, self._loss, self._model.output_dim, WHERE)
-        called = checked_callbacks(callbacks)
-        history = History(self._history_keys(measured, validated=validation_data is not None or split > 0.0))
-        options = FitOptions(
-            epochs,
-            batch_size,
-            shuffle,
-            last_batch,
-            verbose,
-            validation_freq,
-            max_time,
-            resume,
-            self._rollback,
-            history,
-            None,
-        )
-        names = self._model.classes, self._model.output, self._model._core.output_is_given
-        with self._names_kept():
-            batch = self._batch(WHERE, X, y, sample_weight, learn=True)
-            validation = None if validation_data is None else self._validation(validation_data)
-            if split > 0.0:
-                batch, validation = split_off(split, batch, validation)
-            if overfit_batches is not None:
-                batch = first_rows(batch, integer(WHERE, "overfit_batches", overfit_batches, 1) * options.batch_size)
-            if class_weight is not None:
-                batch = (*batch[:2], self._class_weights(class_weight, *batch[1:]))
-            functions = [metric for metric in measured if metric.needs_outputs]
-            if flag(WHERE, "dry_run", dry_run):
-                first = validation and first_rows(validation, options.batch_size)
-                dry = options.dry()
-                dry.attach(FitLoop(self, dry.history, (), functions, first))
-                return self._try(first_rows(batch, options.batch_size), first, dry, names)
-            options.attach(FitLoop(self, history, called, functions, validation, options.validation_freq))
-            return self._run(batch, validation, options)
-
-    def _run(self, batch: tuple[Any, ...], validation: tuple[Any, ...] | None, options: FitOptions) -> History:
-        loop: FitLoop = options.loop
-        outer = self._history, self._loop
-        self._history, self._loop = options.history, loop
-        loop.is_running = True
-        reason, raised = "error", True
-        try:
-            x, targets, weights = batch
-            reason = self._core.fit(x, targets, weights, validation, options)
-            reason, raised = loop.stop_reason or reason, False
-        except KeyboardInterrupt:
-            reason = "interrupted"
-            raise
-        finally:
-            try:
-                loop.end(reason, quietly=raised)
-            finally:
-                refused = raised and not loop.has_begun  # nothing has changed, the history included
-                if refused or (outer[1] is not None and outer[1].is_running):  # or within a callback of another fit
-                    self._history, self._loop = outer
-        return options.history
-
-    def _try(self, batch: Any, validation: Any, options: FitOptions, names: Any) -> History:
-        """Make one update and one validation on these rows, and take everything back, `names` included."""
-        classes, output, given = names
-        state = self._core.state()
-        kept = {name: array.copy() for name, array in self._model.state_dict().items()}
-        x, targets, weights = batch
-        try:
-            self._core.fit(x, targets, weights, validation, options)
-        finally:
-            self._model.load_state_dict(kept)
-            self._core.set_state(**state)
-            self._model.classes = classes
-            if not given:
-                self._model.output = None
-                self._model._set_output(output, given=False)
-        return options.history
+        with self._with_others(WHERE):
+            hint = "0.2 keeps the last fifth of X"
+            split = real(WHERE, "validation_split", validation_split, BELOW_ONE, hint=hint)
+            measured = resolve(metrics, self._loss, self._model.output_dim, WHERE)
+            called = checked_callbacks(callbacks)
+            history = History(self._history_keys(measured, validated=validation_data is not None or split > 0.0))
+            options = FitOptions(
+                epochs,
+                batch_size,
+                shuffle,
+                last_batch,
+                verbose,
+                validation_freq,
+                max_time,
+                resume,
+                self._rollback,
+                history,
+                None,
+            )
+            names = self._model.classes, self._model.output, self._model._core.output_is_given
+            with self._names_kept():
+                batch = self._batch(WHERE, X, y, sample_weight, learn=True)
+                validation = None if validation_data is None else self._validation(validation_data)
+                if split > 0.0:
+                    batch, validation = split_off(split, batch, validation)
+                if overfit_batches is not None:
+                    batch = first_rows(
+                        batch, integer(WHERE, "overfit_batches", overfit_batches, 1) * options.batch_size
+                    )
+                if class_weight is not None:
+                    batch = (*batch[:2], self._class_weights(class_weight, *batch[1:]))
+                functions = [metric for metric in measured if metric.needs_outputs]
+                if flag(WHERE, "dry_run", dry_run):
+                    first = validation and first_rows(validation, options.batch_size)
+                    dry = options.dry()
+                    dry.attach(FitLoop(self, dry.history, (), functions, first))
+                    return self._try(first_rows(batch, options.batch_size), first, dry, names)
+                options.attach(self._make_loop(history, called, functions, validation, options.validation_freq))
+                return self._run(batch, validation, options)
 
     def step(
         self,
@@ -356,6 +332,8 @@ class Trainer(InPieces, Inspecting, Checkpointing):
         ValueError, TypeError, NonFiniteLossError
             As `fit`, and for an index that is no row; nothing is changed then.
         """
+        if self._processes is not None:
+            return self._step_with_others(X, y, sample_weight, rows)
         if rows is not None:
             return self._step_rows(X, y, sample_weight, rows)
         if self._model._classes is None and self._core.takes(X, y):

@@ -6,6 +6,8 @@
 #include <atomic>
 #include <cmath>
 
+#include <stoop/ensemble.hpp>
+
 #include "io/config_json.hpp"
 #include "run/device.hpp"
 #include "test_helpers.hpp"
@@ -121,6 +123,27 @@ std::vector<TrainerConfig> update_configs() {
                      .accumulate = 2,
                      .ema = 0.9});
   return configs;
+}
+
+// One row through many members, and means of these.
+TEST(Ensembles, PredictionsAllocateNothingPerMember) {
+  const std::vector<float> x = numbers<float>(20, 1);
+  const auto allocations_of = [&](Index members, bool means) {
+    std::vector<Model<float>> models;
+    for (Index i = 0; i < members; ++i) models.push_back(make_model());
+    const Ensemble<float> ensemble(std::move(models));
+    std::vector<float> out(static_cast<std::size_t>(members * 5));
+    const auto call = [&] {
+      if (means) ensemble.predict_mean(matrix(x.data(), 1, 20), matrix(out.data(), 1, 5));
+      if (!means) ensemble.predict(matrix(x.data(), 1, 20), {out.data(), members, 1, 5});
+    };
+    long fewest = allocations(call);
+    for (int i = 0; i < 50; ++i)
+      fewest = std::min(fewest, allocations(call));  // a thread allocates when it first comes
+    return fewest;
+  };
+  EXPECT_EQ(allocations_of(64, false), 0);
+  EXPECT_EQ(allocations_of(64, true), 1);  // the outputs of all members
 }
 
 // What fit allocates is independent of how many steps it makes.

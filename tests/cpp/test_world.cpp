@@ -1,8 +1,11 @@
-// Training by several processes, here two threads with a trainer each whose collectives meet at a barrier: the bits follow from
+// Training by several processes, here threads with a trainer each whose collectives meet at a barrier: the bits follow from
 // the shards, not from the number of processes, and all decide alike.
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <barrier>
+#include <cstring>
+#include <limits>
 #include <memory>
 #include <stdexcept>
 #include <thread>
@@ -16,38 +19,52 @@
 namespace stoop {
 namespace {
 
-// Where the two meet. Both read the values of both, then write the sums.
+// Where the processes meet: each leaves its block where all can read it until they meet again.
 class Meeting {
  public:
-  template <class T>
-  static int sum(void* context, T* values, Index count) {
-    auto& [meeting, rank] = *static_cast<Place*>(context);
-    if (meeting->is_cut) return 1;
-    meeting->offered_[rank] = values;
-    meeting->both_.arrive_and_wait();
-    const auto *left = static_cast<const T*>(meeting->offered_[0]),
-               *right = static_cast<const T*>(meeting->offered_[1]);
-    std::vector<T> sums;
-    for (Index i = 0; i < count; ++i) sums.push_back(left[i] + right[i]);
-    meeting->both_.arrive_and_wait();
-    std::copy(sums.begin(), sums.end(), values);
-    return 0;
+  explicit Meeting(int size) : size_(size), offered_(static_cast<std::size_t>(size)), all_(size) {
+    for (int rank = 0; rank < size; ++rank) places_.push_back({this, rank});
   }
+  Meeting(const Meeting&) = delete;
 
   World world(int rank, int shards) {
-    return {shards, {&places_[static_cast<std::size_t>(rank)], rank, 2, sum<float>, sum<double>}};
+    return {shards, {&places_[static_cast<std::size_t>(rank)], rank, size_, gather, exchange}};
   }
 
-  bool is_cut = false;
+  std::atomic<bool> is_cut{false};
+  std::atomic<int> calls{0};
 
  private:
   struct Place {
     Meeting* meeting;
-    std::size_t rank;
+    int rank;
   };
-  Place places_[2] = {{this, 0}, {this, 1}};
-  const void* offered_[2] = {};
-  std::barrier<> both_{2};
+
+  static int gather(void* context, const void* send, void* receive, Index bytes) {
+    return move(context, send, receive, bytes, false);
+  }
+  static int exchange(void* context, const void* send, void* receive, Index bytes) {
+    return move(context, send, receive, bytes, true);
+  }
+
+  static int move(void* context, const void* send, void* receive, Index bytes, bool to_each) {
+    auto& [meeting, rank] = *static_cast<Place*>(context);
+    if (meeting->is_cut) return 1;
+    ++meeting->calls;
+    meeting->offered_[static_cast<std::size_t>(rank)] = static_cast<const std::byte*>(send);
+    meeting->all_.arrive_and_wait();
+    for (int from = 0; from < meeting->size_; ++from) {
+      const std::byte* block = meeting->offered_[static_cast<std::size_t>(from)] + (to_each ? rank * bytes : 0);
+      std::memcpy(static_cast<std::byte*>(receive) + from * bytes, block, static_cast<std::size_t>(bytes));
+    }
+    meeting->all_.arrive_and_wait();
+    return 0;
+  }
+
+  const int size_;
+  std::vector<Place> places_;
+  std::vector<const std::byte*> offered_;
+  std::barrier<> all_;
 };
 
 template <class T>
@@ -83,6 +100,7 @@ struct Process {
 template <class T>
 void expect_same(Process<T>& a, Process<T>& b) {
   EXPECT_TRUE(same_bits<T>(a.core.state.parameters, b.core.state.parameters));
+  EXPECT_TRUE(same_bits<T>(a.core.state.running, b.core.state.running));
   EXPECT_TRUE(same_bits<T>(a.core.state.average.elements(), b.core.state.average.elements()));
   for (int i = 0; i < kMostStates; ++i) {
     EXPECT_TRUE(same_bits<T>(a.core.state.optimizer[i].elements(), b.core.state.optimizer[i].elements())) << i;
@@ -111,6 +129,25 @@ class Worlds : public ::testing::Test {
     return {"test", samples_.x(), y, {4, 3, kind_of(loss)}};
   }
 
+  template <class Body>
+  static void run_all(int size, const Body& body) {
+    std::vector<std::thread> threads;
+    for (int rank = 0; rank < size; ++rank) threads.emplace_back([&body, rank] { body(rank); });
+    for (std::thread& thread : threads) thread.join();
+  }
+
+  static auto train_all(const TrainerConfig& config, int size, const std::vector<Layer>& layers, const Dataset<T>& data,
+                        const EpochSettings& how) {
+    Meeting meeting(size);
+    std::vector<std::unique_ptr<Process<T>>> all(static_cast<std::size_t>(size));
+    run_all(size, [&](int rank) {
+      auto& process = all[static_cast<std::size_t>(rank)];
+      process = std::make_unique<Process<T>>(config, meeting.world(rank, 8), layers);
+      EXPECT_EQ(process->train(data, how).status, RunStatus::done);
+    });
+    return all;
+  }
+
   // Trains in two processes, and returns how that ended in each.
   static std::vector<EpochEnd> train_both(Process<T>& a, Process<T>& b, const Dataset<T>& data,
                                           const EpochSettings& how, Poller* poller_of_b = nullptr) {
@@ -137,20 +174,25 @@ const TrainerConfig kConfigs[] = {
 
 TYPED_TEST(Worlds, TheBitsFollowFromTheShards) {
   using T = TypeParam;
-  for (TrainerConfig config : kConfigs) {
-    config.num_threads = 1;
-    for (const int shards : {2, 4}) {
+  using P = Process<T>;
+  const std::vector<Layer> normalised = {Dense{40}, BatchNorm{}, Tanh{}, Dropout{0.1}, Dense{3}};
+  // Sums of this many bytes go in parts.
+  const std::vector<Layer> large = {Dense{150}, BatchNorm{}, Tanh{}, Dense{120}, ReLU{}, Dense{3}};
+  for (const auto& layers : {P::usual(), normalised, large}) {
+    for (TrainerConfig config : kConfigs) {
+      config.num_threads = 1;
       for (const bool weighted : {false, true}) {
         const EpochSettings how{.samples = 103, .batch = 6, .merged = 1, .accumulate = config.accumulate};
         const Dataset<T> data = this->dataset(config.loss, weighted);
-        Meeting meeting;
-        Process<T> a(config, meeting.world(0, shards)), b(config, meeting.world(1, shards));
-        Process<T> alone(config, {.shards = shards}), plain(config, {});
-        for (const EpochEnd& end : this->train_both(a, b, data, how)) EXPECT_EQ(end.status, RunStatus::done);
+        P alone(config, {.shards = 8}, layers), plain(config, {}, layers);
         EXPECT_EQ(alone.train(data, how).status, RunStatus::done);
         EXPECT_EQ(plain.train(data, how).status, RunStatus::done);
-        expect_same(a, b);
-        expect_same(a, alone);
+        for (const int size : {2, 4, 8}) {
+          for (const std::unique_ptr<P>& process : this->train_all(config, size, layers, data, how)) {
+            expect_same(*process, alone);
+          }
+        }
+        if (layers != P::usual()) continue;  // statistics of shards are others
         // The sums of a gradient are rounded otherwise, in 51 updates. Adam and Lamb divide by the root of its square.
         const double tolerance = 51 * 200 * kEpsilon<T>;
         for (std::size_t i = 0; i < alone.core.state.parameters.size(); ++i) {
@@ -164,6 +206,50 @@ TYPED_TEST(Worlds, TheBitsFollowFromTheShards) {
   }
 }
 
+TYPED_TEST(Worlds, RunningStatisticsAreTheMeanOverTheShards) {
+  using T = TypeParam;
+  const std::vector<Layer> layers = {BatchNorm{.momentum = 0.5}, Dense{3}};
+  Process<T> sharded({}, {.shards = 4}, layers);
+  const Dataset<T> data = this->dataset(SoftmaxCrossEntropy{});
+  sharded.train(data, {.samples = 8, .batch = 8, .shuffle = false});
+  for (Index column = 0; column < 4; ++column) {
+    double mean = 0.0, expected = 0.0;
+    for (Index row = 0; row < 8; ++row) mean += static_cast<double>(this->samples_.features[4 * row + column]) / 8;
+    for (int epoch = 0; epoch < 3; ++epoch) expected = 0.5 * expected + 0.5 * mean;
+    EXPECT_NEAR(sharded.model.buffer_block()[static_cast<std::size_t>(column)], expected, 20 * kEpsilon<T>);
+  }
+}
+
+TYPED_TEST(Worlds, ShareOutAnEvaluation) {
+  using T = TypeParam;
+  for (const Index rows : {3, 103}) {
+    const Dataset<T> all = this->dataset(SoftmaxCrossEntropy{}, true);
+    Targets<T> y = all.y();
+    y.classes = y.classes.first(static_cast<std::size_t>(rows));
+    y.weights = y.weights.first(static_cast<std::size_t>(rows));
+    const Dataset<T> data("test", matrix(this->samples_.features.data(), rows, Index{4}), y,
+                          {4, 3, kind_of<SoftmaxCrossEntropy>()});
+    Process<T> alone({}, {.shards = 8}), plain({}, {});
+    std::vector<double> losses(static_cast<std::size_t>(rows)), expected(losses);
+    const Metrics plainly = plain.core.evaluate("test", data, nullptr, expected);
+    const Metrics metrics = alone.core.evaluate("test", data, nullptr, losses);
+    EXPECT_EQ(losses, expected);
+    EXPECT_NEAR(metrics.loss, plainly.loss, 20 * kEpsilon<T>);
+    EXPECT_EQ(metrics.accuracy, plainly.accuracy);
+    for (const int size : {2, 4, 8}) {
+      Meeting meeting(size);
+      this->run_all(size, [&](int rank) {
+        Process<T> process({}, meeting.world(rank, 8));
+        std::vector<double> found(static_cast<std::size_t>(rows));
+        const Metrics shared = process.core.evaluate("test", data, nullptr, found);
+        EXPECT_EQ(shared.loss, metrics.loss);
+        EXPECT_EQ(shared.accuracy, metrics.accuracy);
+        EXPECT_EQ(found, expected);
+      });
+    }
+  }
+}
+
 // The first rows of a batch are those of the first process, and so on.
 TYPED_TEST(Worlds, ALossThatIsNotFiniteInOneProcessStopsBoth) {
   using T = TypeParam;
@@ -171,7 +257,7 @@ TYPED_TEST(Worlds, ALossThatIsNotFiniteInOneProcessStopsBoth) {
   Samples<T> samples(103, 4, 3);
   samples.values[3 * 47] = std::numeric_limits<T>::max();
   const Dataset<T> data("test", samples.x(), samples.y(config.loss), {4, 3, kind_of(config.loss)});
-  Meeting meeting;
+  Meeting meeting(2);
   Process<T> a(config, meeting.world(0, 2)), b(config, meeting.world(1, 2)), plain(config, {});
   const EpochSettings how{.samples = 103, .batch = 8, .shuffle = false};
   for (const EpochEnd& end : this->train_both(a, b, data, how)) {
@@ -189,7 +275,7 @@ TYPED_TEST(Worlds, AnUpdateThatWouldBeTooLongStopsBoth) {
   using T = TypeParam;
   const TrainerConfig config{.optimizer = SGD{.learning_rate = sizeof(T) == 4 ? 1e33 : 1e303}};
   const Dataset<T> data = this->dataset(config.loss);
-  Meeting meeting;
+  Meeting meeting(2);
   Process<T> a(config, meeting.world(0, 2)), b(config, meeting.world(1, 2));
   const std::vector<T> before = parameters_of(a.model);
   for (const EpochEnd& end : this->train_both(a, b, data, {.samples = 103, .batch = 8})) {
@@ -207,7 +293,7 @@ TYPED_TEST(Worlds, BadDataInOneProcessAreNamedInBoth) {
   InputView x = matrix(static_cast<const T*>(features.data()), Index{103}, Index{4});
   x.mapped = true;  // so that its rows are checked as they are read
   const Dataset<T> data("test", x, Targets<T>(this->samples_.classes), {4, 3, kind_of<SoftmaxCrossEntropy>()});
-  Meeting meeting;
+  Meeting meeting(2);
   Process<T> a({}, meeting.world(0, 2)), b({}, meeting.world(1, 2));
   for (const EpochEnd& end : this->train_both(a, b, data, {.samples = 103, .batch = 8, .shuffle = false})) {
     EXPECT_EQ(end.status, RunStatus::bad_data);
@@ -220,7 +306,7 @@ TYPED_TEST(Worlds, BadDataInOneProcessAreNamedInBoth) {
 TYPED_TEST(Worlds, AStopThatOneProcessWantsStopsBothAfterTheSameUpdate) {
   using T = TypeParam;
   const Dataset<T> data = this->dataset(SoftmaxCrossEntropy{});
-  Meeting meeting;
+  Meeting meeting(2);
   Process<T> a({}, meeting.world(0, 2)), b({}, meeting.world(1, 2));
   Poller poller([](Index) { return false; });
   poller.is_due();  // its time begins
@@ -235,7 +321,7 @@ TYPED_TEST(Worlds, AStopThatOneProcessWantsStopsBothAfterTheSameUpdate) {
 TYPED_TEST(Worlds, AProcessThatCannotBeReachedIsAStatus) {
   using T = TypeParam;
   const Dataset<T> data = this->dataset(SoftmaxCrossEntropy{});
-  Meeting meeting;
+  Meeting meeting(2);
   meeting.is_cut = true;
   Process<T> a({}, meeting.world(0, 2));
   const EpochEnd end = a.train(data, {.samples = 103, .batch = 8});
@@ -258,12 +344,80 @@ TYPED_TEST(Worlds, OfOneIsTheUsualExecutor) {
 TYPED_TEST(Worlds, RefuseWhatTheyCannotDo) {
   using T = TypeParam;
   using P = Process<T>;
-  Meeting meeting;
+  Meeting meeting(2);
   EXPECT_THROW(P({}, {.shards = 3}), ValueError);
   EXPECT_THROW(P({}, {.shards = 0}), ValueError);
   EXPECT_THROW(P({}, meeting.world(0, 1)), ValueError);
-  EXPECT_THROW(P({}, {.shards = 2}, {Dense{4}, BatchNorm{}, Dense{3}}), ValueError);
-  EXPECT_NO_THROW(P({}, {}, {Dense{4}, BatchNorm{}, Dense{3}}));
+}
+
+// Runs a call in two processes and returns what each threw.
+template <class Call>
+std::vector<std::string> thrown_in_both(const Call& call) {
+  std::vector<std::string> said(2);
+  std::vector<std::thread> threads;
+  for (std::size_t rank = 0; rank < 2; ++rank) {
+    threads.emplace_back([&, rank] {
+      try {
+        call(static_cast<int>(rank));
+      } catch (const std::exception& error) {
+        said[rank] = error.what();
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  return said;
+}
+
+TYPED_TEST(Worlds, WhatOneCannotDoEndsTheCallInAll) {
+  using T = TypeParam;
+  const Samples<T>& samples = this->samples_;
+  Meeting meeting(2);
+  std::vector<Model<T>> models;
+  for (int i = 0; i < 2; ++i) models.emplace_back(ModelConfig{.input_dim = 4, .layers = {Dense{3}}});
+  const auto said = thrown_in_both([&](int rank) {
+    Trainer<T> trainer(models[static_cast<std::size_t>(rank)], {}, meeting.world(rank, 2));
+    trainer.fit(samples.x(), samples.y(SoftmaxCrossEntropy{}), {.epochs = 1 - rank});
+  });
+  EXPECT_NE(said[0].find("[Trainer.fit] rank 1 raised an error: epochs=0; expected at least 1"), std::string::npos)
+      << said[0];
+  EXPECT_EQ(said[1].find("[Trainer.fit] epochs=0"), 0U) << said[1];
+}
+
+TYPED_TEST(Worlds, MustAgree) {
+  using T = TypeParam;
+  Samples<T> other = this->samples_;
+  other.features[50] += T(1);
+  const auto said = [&](std::uint64_t seed, const Samples<T>& samples, double rate) {
+    Meeting meeting(2);
+    return thrown_in_both([&](int rank) {
+      Model<T> model({.input_dim = 4, .layers = {Dense{3}}, .seed = rank == 1 ? seed : 0});
+      Trainer<T> trainer(model, {.optimizer = SGD{.learning_rate = rank == 1 ? rate : 0.1}}, meeting.world(rank, 2));
+      trainer.fit((rank == 1 ? samples : this->samples_).x(), this->samples_.y(SoftmaxCrossEntropy{}));
+    });
+  };
+  EXPECT_EQ(said(0, this->samples_, 0.1), std::vector<std::string>(2));
+  for (const std::string& text : said(0, other, 0.1)) {
+    EXPECT_EQ(text.find("[Trainer.fit] rank 1 has other samples"), 0U) << text;
+  }
+  for (const std::string& text : said(0, this->samples_, 0.2)) {
+    EXPECT_EQ(text.find("[Trainer] rank 1 has other layers or settings"), 0U) << text;
+  }
+  for (const std::string& text : said(7, this->samples_, 0.1)) {
+    EXPECT_NE(text.find("rank 1 has other"), std::string::npos) << text;
+  }
+}
+
+TYPED_TEST(Worlds, ADeclinedCallEndsInAll) {
+  Meeting meeting(2);
+  const auto said = thrown_in_both([&](int rank) {
+    if (rank == 1)
+      return decline(meeting.world(rank, 2), "Trainer.step", "[Trainer.step] X is text; expected numbers.");
+    using T = TypeParam;
+    Model<T> model({.input_dim = 4, .layers = {Dense{3}}});
+    Trainer<T> trainer(model, {}, meeting.world(rank, 2));
+  });
+  EXPECT_EQ(said[0], "[Trainer] rank 1 raised an error: X is text; expected numbers; so no process made this call.");
+  EXPECT_EQ(said[1], "");
 }
 
 }  // namespace

@@ -30,7 +30,11 @@ struct ClassNames {
 
 template <class T>
 class Model;
-class TensorFile;
+struct FilePart;
+template <class T>
+class InferenceExecutor;
+template <class T>
+struct InferenceRun;
 
 // Loads a model with the element type that the file holds. Throws FileError if the file cannot be read, and
 // CheckpointError if it is damaged or is no model file.
@@ -120,7 +124,13 @@ class STOOP_API Model {
   // A model with all parameters zero, for functions that set them.
   STOOP_PRIVATE static Model without_values(ModelConfig config);
   template <class U>
-  friend Model<U> read_model(const TensorFile& file);
+  friend Model<U> read_part(const FilePart& part);
+
+  // What takes rows through the layers, and how it is asked for those of x.
+  STOOP_PRIVATE const InferenceExecutor<T>& inference() const;
+  STOOP_PRIVATE InferenceRun<T> inference_run(const InputView& x) const;
+  template <class>
+  friend class MembersCall;
 
   struct STOOP_PRIVATE Impl;
   STOOP_PRIVATE explicit Model(std::unique_ptr<Impl> impl);

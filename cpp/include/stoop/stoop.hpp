@@ -13,6 +13,8 @@
 #include <stoop/minimize.hpp>
 #include <stoop/averages.hpp>
 #include <stoop/model.hpp>
+#include <stoop/world.hpp>
+#include <stoop/ensemble.hpp>
 #include <stoop/trainer.hpp>
 #include <stoop/gradcheck.hpp>
 #include <stoop/diagnose.hpp>

@@ -18,6 +18,7 @@
 #include <stoop/model.hpp>
 #include <stoop/optimizers.hpp>
 #include <stoop/trainer_config.hpp>
+#include <stoop/world.hpp>
 
 namespace stoop {
 
@@ -37,7 +38,11 @@ template <class T>
 class STOOP_API Trainer {
  public:
   // Keeps a reference to `model`, which must outlive it.
-  explicit Trainer(Model<T>& model, TrainerConfig config = {});
+  // In a world of several processes each of them makes a trainer with a model alike, and makes the same calls of it in the same
+  // order, with all samples: this constructor, fit, step, step_rows, evaluate and losses. They share the work, and come to the
+  // same bits, whatever the number of processes. If one throws, all throw. The functions that fit calls must answer alike in
+  // all of them. All other calls are made by each process for itself.
+  explicit Trainer(Model<T>& model, TrainerConfig config = {}, const World& world = {});
   Trainer(Trainer&&) noexcept;
   ~Trainer();
 
@@ -137,6 +142,12 @@ class STOOP_API Trainer {
   // is changed then. A learning rate that is a function stays as it is.
   void load_checkpoint(const std::filesystem::path& path, const KeepGoing& keep_going = {});
   void load_checkpoint(const Checkpoint<T>& checkpoint);
+
+  // While a process of several works alone, evaluate and losses do not wait for the others, and fit and step throw ValueError.
+  void work_alone(bool alone);
+
+  // A checksum of all that training carries on, to compare processes or moments.
+  std::uint64_t fingerprint() const;
 
   const History& history() const;  // of the newest fit, also while it runs and if it threw
   const Model<T>& model() const;

@@ -20,6 +20,16 @@ void check_stride(std::string_view where, std::string_view name, Index stride, I
 // Checks that there are `cols` columns and that the stride is not smaller.
 void check_shape(std::string_view where, const InputView& x, Index cols);
 
+// Checks a matrix that a call writes or reads beside x.
+template <class T>
+void check_view(std::string_view where, const char* name, const MatrixView<T>& view, Index rows, Index cols) {
+  if (view.rows != rows || view.cols != cols) {
+    throw_value_error(where, std::string(name) + " is " + std::to_string(view.rows) + " x " + std::to_string(view.cols),
+                      "expected " + std::to_string(rows) + " x " + std::to_string(cols), "give one row per sample");
+  }
+  check_stride(where, name, view.row_stride(), view.cols);
+}
+
 // Checks the shape, that there is at least one row, and that all values are finite as numbers of T. The message names row
 // and column of the first that is not. The values of a mapped x are checked later, by those who read its rows. If there is
 // a poller, it is asked, and its no throws Interrupted.

@@ -36,15 +36,6 @@ void check_input_scaling(const ModelConfig& config) {
   }
 }
 
-template <class T>
-void check_view(const char* where, const char* name, const MatrixView<T>& view, Index rows, Index cols) {
-  if (view.rows != rows || view.cols != cols) {
-    throw_value_error(where, std::string(name) + " is " + std::to_string(view.rows) + " x " + std::to_string(view.cols),
-                      "expected " + std::to_string(rows) + " x " + std::to_string(cols), "give one row per sample");
-  }
-  check_stride(where, name, view.row_stride(), view.cols);
-}
-
 }  // namespace
 
 template <class T>
@@ -218,16 +209,26 @@ bool Model<T>::output_is_given() const {
 }
 
 template <class T>
+const InferenceExecutor<T>& Model<T>::inference() const {
+  return *impl_->inference;
+}
+template <class T>
+InferenceRun<T> Model<T>::inference_run(const InputView& x) const {
+  InferenceRun<T> run;
+  run.parameters = impl_->parameter_block.data();
+  run.running = impl_->buffer_block.data();
+  run.data = impl_->scaled(x);
+  return run;
+}
+
+template <class T>
 void Model<T>::predict(const InputView& x, MatrixView<T> out, const KeepGoing& keep_going) const {
   Poller poller(keep_going);
   Poller* const asked = keep_going ? &poller : nullptr;
   if (x.rows > 0) check_samples<T>("Model.predict", x, impl_->config.input_dim, asked);
   check_view("Model.predict", "out", out, x.rows, impl_->graph.output_dim());
   if (x.rows == 0) return;
-  InferenceRun<T> run;
-  run.parameters = impl_->parameter_block.data();
-  run.running = impl_->buffer_block.data();
-  run.data = impl_->scaled(x);
+  InferenceRun<T> run = inference_run(x);
   run.out = with_stride(out);
   run.poller = asked;
   const InferenceResult result = impl_->inference->run(run);

@@ -3,6 +3,8 @@
 
 #include <map>
 #include <string>
+#include <string_view>
+#include <unordered_map>
 #include <vector>
 
 #include <stoop/model.hpp>
@@ -25,8 +27,40 @@ template <class T>
 std::vector<TensorToSave> tensors_of(const Model<T>& model);
 std::map<std::string, std::string> metadata_of(const ModelConfig& config);
 
-// Throws CheckpointError for a file without a model, and TypeError for a model of another element type.
+// Keys of the metadata: the architecture of a model, the number of members of an ensemble, the version of both.
+inline constexpr const char* kModelKey = "stoop.model";
+inline constexpr const char* kEnsembleKey = "stoop.ensemble";
+inline constexpr const char* kFormatKey = "stoop.format";
+inline constexpr const char* kFormat = "1";
+
+// The tensors of a file by name, without those of a training.
+using TensorsByName = std::unordered_map<std::string_view, const TensorEntry*>;
+
+// A model in a file: alone, or as a member of an ensemble.
+struct FilePart {
+  const TensorFile& file;
+  const TensorsByName& tensors;
+  std::string key = kModelKey;  // of its architecture, among the metadata
+  std::string prefix{};         // of the names of its tensors
+  const char* where = "load_model";
+  const char* writer = "Model.save";
+};
+
+// Throws CheckpointError if the file holds float32 and float64.
+TensorsByName tensors_by_name(const FilePart& part);
+
+// Throws CheckpointError for a file without this part, and TypeError for a model of another element type.
+template <class T>
+Model<T> read_part(const FilePart& part);
+
+// Reads a file that holds one model.
 template <class T>
 Model<T> read_model(const TensorFile& file);
+
+// Throws CheckpointError.
+[[noreturn]] void refuse(const FilePart& part, const std::string& given, const std::string& expected);
+
+// Returns the dtype of the first tensor, which is that of all.
+DType dtype_of(const FilePart& part);
 
 }  // namespace stoop

@@ -126,6 +126,7 @@ struct Plan {
   Index arena_bytes = 0;
   Index sum_slots = 0;       // sums of squares, one per parameter block
   Index block_elements = 0;  // the largest group of parameter blocks
+  int groups = 1;            // of rows that a run may have, at most
   double flops = 0.0;        // of the matrix products of a full batch
 };
 
@@ -147,6 +148,8 @@ struct PlanRequest {
   bool update_statistics = false;  // running statistics become those of the batch, though no parameter is updated
   bool apply_updates = false;      // the optimizer needs the norms of whole parameters, so it makes two passes
   bool limit_norm = false;         // of the columns of each weight, after its update
+
+  int groups = 1;  // of rows that a run may have, at most
 
   bool operator==(const PlanRequest&) const = default;
 };

@@ -266,6 +266,7 @@ Plan schedule(const PlanRequest& request, Lowered lowered) {
   plan.loss = request.loss;
   plan.class_targets = request.class_targets;
   plan.batch = request.batch;
+  plan.groups = request.groups;
   plan.output_dim = request.graph->output_dim();
   plan.batch_statistics = lowered.batch_statistics;
   plan.input_buffer = lowered.input_buffer;

@@ -68,10 +68,20 @@ class BatchLoss {
   Index bad_label() const { return bad_label_.load(std::memory_order_relaxed); }
 
  private:
-  static double sum_of(const std::vector<double>& blocks, Index rows) {
+  double sum_of(const std::vector<double>& blocks, Index rows) const {
+    return run_.groups == 1 ? sum_of(blocks, 0, rows) : sum_of_groups(blocks, {0, run_.groups});
+  }
+
+  static double sum_of(const std::vector<double>& blocks, Index begin, Index end) {
     double sum = 0.0;
-    for (Index b = 0; b < block_count(rows, kRowBlock); ++b) sum += blocks[static_cast<std::size_t>(b)];
+    for (Index b = begin / kRowBlock; b < block_count(end, kRowBlock); ++b) sum += blocks[static_cast<std::size_t>(b)];
     return sum;
+  }
+
+  double sum_of_groups(const std::vector<double>& blocks, const Range& groups) const {
+    const Index middle = (groups.begin + groups.end) / 2;
+    if (middle == groups.begin) return sum_of(blocks, run_.group_rows[groups.begin], run_.group_rows[groups.end]);
+    return sum_of_groups(blocks, {groups.begin, middle}) + sum_of_groups(blocks, {middle, groups.end});
   }
 
   void gather_element_weights(Index i, Index from, T unit) {

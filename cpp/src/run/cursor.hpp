@@ -1,6 +1,8 @@
 // The place of a run within the samples of an epoch, and how it ended there.
 #pragma once
 
+#include <cstdint>
+
 #include <stoop/checkpoint.hpp>
 #include <stoop/types.hpp>
 
@@ -25,6 +27,14 @@ enum class RunStatus {
   lost,  // another process of the training cannot be reached; the update was not made
 };
 
+// What a process of several wants to happen after the update that is running. Of what they want, the last one here happens.
+enum class Wish : std::int32_t {
+  go_on,
+  look,  // on_steps is called
+  stop_for_time,
+  stop,
+};
+
 // Where numbers stopped being finite, as far as it is known.
 struct Fault {
   int node = kNone;      // of the graph: the first whose values, or whose gradient, are not finite
@@ -33,6 +43,7 @@ struct Fault {
 
 struct RunEnd {
   RunStatus status = RunStatus::done;
+  Wish wish = Wish::go_on;  // of all processes, if they are several: why the run was interrupted
 
   // ---- not_finite ----
   // True: the last update was made and spoiled the parameters. False: the update after it was not made, and its loss is in

@@ -1,8 +1,12 @@
 #include "device.hpp"
 
+#include <utility>
+
 #include "../cpu/select.hpp"
 #include "infer.hpp"
+#include "infer_members.hpp"
 #include "sharded_executor.hpp"
+#include "sharded_inference.hpp"
 #include "team_executor.hpp"
 
 namespace stoop {
@@ -35,6 +39,9 @@ std::unique_ptr<Executor<T>> make_sharded(const Device<T>& device, const PlanReq
   PlanRequest gradient = request, apply = request;
   gradient.kind = PlanKind::gradient;
   gradient.raw = true;
+  gradient.groups = device.world.shards / device.world.collectives.size;
+  gradient.update_statistics = has_node(*request.graph, NodeKind::batch_norm);
+  if (gradient.update_statistics) gradient.batch += 1;  // a piece of one row joins another
   apply.kind = PlanKind::apply;
   apply.batch = 1;
   return std::make_unique<ShardedExecutor<T>>(
@@ -56,7 +63,14 @@ std::unique_ptr<Executor<T>> make_executor(const Device<T>& device, PlanRequest 
 template <class T>
 std::unique_ptr<const InferenceExecutor<T>> make_inference(const Device<T>& device, PlanRequest request) {
   set_products(device, request);
-  return std::make_unique<const TeamInference<T>>(request, device.ops);
+  auto team = std::make_unique<const TeamInference<T>>(request, device.ops);
+  if (device.world.shards == 1 || request.kind != PlanKind::evaluation) return team;
+  return std::make_unique<const ShardedInference<T>>(device.world, std::move(team));
+}
+
+template <class T>
+InferenceResult infer_members(const Members<T>& members) {
+  return infer_members_on_team(members);
 }
 
 template Device<float> make_device(Precision);
@@ -65,5 +79,7 @@ template std::unique_ptr<Executor<float>> make_executor(const Device<float>&, Pl
 template std::unique_ptr<Executor<double>> make_executor(const Device<double>&, PlanRequest);
 template std::unique_ptr<const InferenceExecutor<float>> make_inference(const Device<float>&, PlanRequest);
 template std::unique_ptr<const InferenceExecutor<double>> make_inference(const Device<double>&, PlanRequest);
+template InferenceResult infer_members(const Members<float>&);
+template InferenceResult infer_members(const Members<double>&);
 
 }  // namespace stoop

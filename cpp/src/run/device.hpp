@@ -4,9 +4,9 @@
 #include <memory>
 
 #include <stoop/trainer.hpp>
+#include <stoop/world.hpp>
 
 #include "executor.hpp"
-#include "world.hpp"
 
 namespace stoop {
 
@@ -32,5 +32,9 @@ std::unique_ptr<Executor<T>> make_executor(const Device<T>& device, PlanRequest 
 // Makes an executor for prediction or evaluation, whichever the kind of the plan says, of any number of rows.
 template <class T>
 std::unique_ptr<const InferenceExecutor<T>> make_inference(const Device<T>& device, PlanRequest request);
+
+// Takes rows of x through all members, whose executors are of one device. At least one row and one member.
+template <class T>
+InferenceResult infer_members(const Members<T>& members);
 
 }  // namespace stoop

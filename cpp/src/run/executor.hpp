@@ -24,8 +24,12 @@ template <class T>
 struct TrainingRun : StateView<T> {
   SampleRows<T> data;  // those of the epoch, `x.rows` of them
   Index batch = 0;
-  Index merged = 0;              // a last batch of up to this many rows joins the batch before it
-  Index accumulate = 1;          // batches that make an update
+  Index merged = 0;      // a last batch of up to this many rows joins the batch before it
+  Index accumulate = 1;  // batches that make an update
+  // Gradients and losses are those of `groups` groups of rows, a power of two, which are added up in a binary tree. Each group
+  // begins at a multiple of kRowBlock, given with the end of the last in `group_rows`.
+  int groups = 1;
+  const Index* group_rows = nullptr;
   double weight = 0.0;           // of all samples of the update, where `data` has a part of it; 0: that of `data`
   const T* direction = nullptr;  // of PlanKind::curvature, whose `gradient` is the Hessian times this
   Numbers<Loss> loss_numbers;
@@ -46,6 +50,7 @@ struct TrainingRun : StateView<T> {
   // In a run that changes nothing before its end, the poller is asked at any time, and its no ends the run at once. In other
   // runs it is asked between updates.
   bool stops_within = false;
+  const Wish* wish = nullptr;       // what a no of the poller means, for other processes; null: to stop
   ReadAhead* read_ahead = nullptr;  // of an x that is mapped
   StepClock* clock = nullptr;       // measures the steps of the plan
 
@@ -93,6 +98,7 @@ struct InferenceRun {
   double* losses = nullptr;  // (data.x.rows), or null: the loss of each row, times its weight
   int num_threads = 0;       // 0: as many as pay off
   Poller* poller = nullptr;
+  bool is_alone = false;  // other processes take no part
 };
 
 struct InferenceResult {
@@ -101,6 +107,7 @@ struct InferenceResult {
   Index non_finite_row = kNone;  // of a mapped x; nothing else counts then
   BadLabel bad_label{};          // the same
   bool interrupted = false;      // the same: the poller said no
+  bool lost = false;             // the same: another process cannot be reached
 };
 
 // Runs plans in which no row needs another. It holds nothing that a run changes, so several threads may run it at once, and
@@ -114,6 +121,23 @@ class InferenceExecutor {
   InferenceExecutor& operator=(const InferenceExecutor&) = delete;
 
   virtual InferenceResult run(const InferenceRun<T>& run) const = 0;
+};
+
+// Networks that take the same rows of x.
+template <class T>
+class Members {
+ public:
+  virtual Index size() const = 0;
+  virtual const InferenceExecutor<T>& executor(Index i) const = 0;
+  // Returns the run of one of them alone. Neighbours with the same scale and shift share the rows that are converted.
+  virtual InferenceRun<T> run(Index i) const = 0;
+
+  // Returns whether `reduce` is to be called, once for each row, when all members have written their outputs of it.
+  virtual bool reduces() const { return false; }
+  virtual void reduce(Range) const noexcept {}
+
+ protected:
+  ~Members() = default;
 };
 
 }  // namespace stoop

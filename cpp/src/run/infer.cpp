@@ -6,65 +6,13 @@
 
 #include <algorithm>
 #include <atomic>
-#include <chrono>
 #include <exception>
 #include <mutex>
-#include <utility>
 
-#include "../data/input_rows.hpp"
-#include "../data/read_ahead.hpp"
-#include "steps.hpp"
 #include "thread_count.hpp"
-#include "workspace.hpp"
-#include "../team/team.hpp"
 
 namespace stoop {
 namespace {
-
-// The number of rows that a thread takes through the network at a time: enough to reuse the weights, and few enough to stay
-// in cache.
-constexpr Index kChunkRows = 128;
-
-// A run with what the executor adds to it.
-template <class T>
-struct Job : InferenceRun<T> {
-  const Plan* plan = nullptr;
-  const OpTable<T>* ops = nullptr;
-  int threads = 1;
-};
-
-// Returns whether the plan can read the rows of x where they lie.
-template <class T>
-bool is_read_in_place(const SampleRows<T>& data) {
-  return data.x.type == kInputType<T> && data.scale == T(1) && data.shift == T(0);
-}
-
-template <class T>
-Index converted_stride(const SampleRows<T>& data) {
-  return is_read_in_place(data) ? 0 : round_up(data.x.cols, kAlignment / static_cast<Index>(sizeof(T)));
-}
-
-// Returns rows [start, start + rows) of x: the rows themselves, or converted into `memory`.
-template <class T>
-BoundBuffer<T> bind_input(const Job<T>& run, Index start, Index rows, T* memory) {
-  const InputView& x = run.data.x;
-  if (is_read_in_place(run.data)) return {const_cast<T*>(static_cast<const T*>(x.row(start))), x.stride};
-  const Index stride = converted_stride(run.data);
-  run.ops->gather[static_cast<int>(x.type)](
-      {rows, x.cols, x.row(start), x.stride, nullptr, memory, stride, run.data.scale, run.data.shift});
-  return {memory, stride};
-}
-
-// Asks for the pages of the next rows of this thread, and notes the first row that is not finite.
-template <class T>
-void prepare_mapped_rows(const InputView& x, Range rows, Range mine, std::atomic<Index>& bad_row) {
-  const Index last = std::min(mine.end, x.rows), ahead = rows_ahead(x, false);
-  const Index asked = rows.begin == mine.begin ? rows.begin : std::min(rows.begin + ahead, last);
-  ask_in_sequence(x, asked, std::min(rows.end + ahead, last), last);
-  for (Index i = rows.begin; i < rows.end; ++i) {
-    if (!is_finite_row<T>(x, i)) keep_first(bad_row, i);
-  }
-}
 
 // Returns the arguments for the rows [first, first + count) of those that the walk holds; `rows` are all of these, and
 // `labels` theirs.
@@ -89,50 +37,19 @@ LossArgs<T> loss_args(const Job<T>& run, const StepContext<T>& context, const St
   return args;
 }
 
-// The memory of one walk through the plan: arena, converted rows, scratch for each of `threads`, places of buffers, and the
-// labels of a chunk.
+// A walk in memory of its own, where converted rows lie as well.
 template <class T>
-struct Walk {
-  std::span<BoundBuffer<T>> bound;
-  T* converted;
-  StepContext<T> context;
-  std::int32_t* labels;
-  T* scratch;
-  const Index scratch_size, input_end, scratch_end, bound_end;  // the ends in bytes
-  Workspace workspace;
+struct OwnWalk {
+  Workspace memory;
+  const Walk<T> walk;
 
-  Walk(const Job<T>& run, Index threads)
-      : scratch_size(scratch_elements(*run.ops, *run.plan, run.plan->batch)),
-        input_end(run.plan->arena_bytes + run.plan->batch * converted_stride(run.data) * Index{sizeof(T)}),
-        scratch_end(input_end + threads * scratch_size * Index{sizeof(T)}),
-        bound_end(scratch_end + static_cast<Index>(run.plan->buffers.size() * sizeof(BoundBuffer<T>))),
-        workspace(bound_end + label_bytes(run)) {
-    const Plan& plan = *run.plan;
-    std::byte* const memory = workspace.data();
-    converted = reinterpret_cast<T*>(memory + plan.arena_bytes);
-    scratch = reinterpret_cast<T*>(memory + input_end);
-    bound = {reinterpret_cast<BoundBuffer<T>*>(memory + scratch_end), plan.buffers.size()};
-    labels = reinterpret_cast<std::int32_t*>(memory + bound_end);
-    bind_buffers(plan, memory, bound.data());
-    context.ops = run.ops;
-    context.steps = plan.steps.data();
-    context.buffers = bound.data();
-    context.parameters = run.parameters;
-    context.running = const_cast<T*>(run.running);  // only read by an inference plan
-    context.scratch = scratch;
+  OwnWalk(const Job<T>& run, Index threads)
+      : memory(converted_bytes(run) + Walk<T>::bytes(run, threads)),
+        walk(run, threads, memory.data() + converted_bytes(run)) {}
+  static Index converted_bytes(const Job<T>& run) {
+    return run.plan->batch * converted_stride(run.data) * Index{sizeof(T)};
   }
-
-  static Index label_bytes(const Job<T>& run) {
-    return run.data.classes == nullptr ? 0 : run.plan->batch * Index{sizeof(std::int32_t)};
-  }
-
-  void bind(const Job<T>& run, Range rows) const {
-    const Plan& plan = *run.plan;
-    bound[static_cast<std::size_t>(plan.input_buffer)] =
-        bind_input<T>(run, rows.begin, rows.end - rows.begin, converted);
-    if (plan.kind != PlanKind::inference) return;
-    bound[static_cast<std::size_t>(plan.output_buffer)] = {run.out.data + rows.begin * run.out.stride, run.out.stride};
-  }
+  void bind(const Job<T>& run, Range rows) { walk.bind(run, rows, bind_input(run, rows, memory.data())); }
 };
 
 // Adds the loss of a chunk, as one sum or row by row where the run keeps those.
@@ -153,12 +70,13 @@ void add_loss(const Job<T>& run, const Walk<T>& walk, const Step& step, Range ro
 
 // Takes rows through the plan on one thread.
 template <class T>
-void infer_chunk(const Job<T>& run, const Walk<T>& walk, Range rows, std::atomic<Index>& bad_label,
+void infer_chunk(const Job<T>& run, OwnWalk<T>& own, Range rows, std::atomic<Index>& bad_label,
                  InferenceResult& result) {
-  walk.bind(run, rows);
+  own.bind(run, rows);
+  const Walk<T>& walk = own.walk;
   for (const Step& step : run.plan->steps) {
     if (step.kind != StepKind::loss) {
-      run_slice(walk.context, step, {0, rows.end - rows.begin, 0, step.columns});
+      walk.run_step(step, rows.end - rows.begin);
     } else {
       for (Index i = rows.begin; run.data.classes != nullptr && i < rows.end; ++i) {
         walk.labels[i - rows.begin] = read_label(run.data.classes, i, step.out_features, bad_label);
@@ -187,15 +105,15 @@ void for_each_strip(Index columns, int number, int shares, Index turn, Body body
 template <class T>
 class Together final : public Work {
  public:
-  Together(const Job<T>& run, int shares) : run_(run), shares_(shares), walk_(run, shares) {
-    walk_.bind(run, {0, run.data.x.rows});
+  Together(const Job<T>& run, int shares) : run_(run), shares_(shares), own_(run, shares) {
+    own_.bind(run, {0, run.data.x.rows});
   }
 
   bool run(int number, Index phase, int) noexcept override {
     const std::vector<Step>& steps = run_.plan->steps;
     const Step& step = steps[static_cast<std::size_t>(phase)];
-    StepContext<T> context = walk_.context;
-    context.scratch = walk_.scratch + number * walk_.scratch_size;
+    StepContext<T> context = own_.walk.context;
+    context.scratch += number * run_.scratch;
     const auto run_columns = [&](Index begin, Index end) {
       run_slice(context, step, {0, run_.data.x.rows, begin, end});
     };
@@ -211,37 +129,7 @@ class Together final : public Work {
  private:
   const Job<T>& run_;
   const int shares_;
-  const Walk<T> walk_;
-};
-
-// Decides before each chunk whether to go on. The calling thread, worker 0, asks the poller, and its answer holds for all.
-template <class T>
-class Continuing {
- public:
-  explicit Continuing(const Job<T>& run) : poller_(run.poller), every_(chunks_between(run)) {}
-
-  bool operator()(int worker) {
-    if (poller_ == nullptr) return true;
-    if (worker == 0 && ++asked_ > 1 && asked_ % every_ == 0 && poller_->is_due()) {
-      const FlushToZero::Paused paused(mode_);  // the callback computes in the mode of the calling thread
-      if (!poller_->keep_going(0)) stopped_.store(true, std::memory_order_relaxed);
-    }
-    return !has_stopped();
-  }
-  bool has_stopped() const { return stopped_.load(std::memory_order_relaxed); }
-
- private:
-  // Reading the clock takes as long as some thousand operations of a product. Rows of a file may come slowly.
-  static Index chunks_between(const Job<T>& run) {
-    constexpr double kFlops = 1e6;
-    return run.data.x.mapped ? 1 : std::max<Index>(static_cast<Index>(kFlops / (1.0 + run.plan->flops)), 1);
-  }
-
-  Poller* const poller_;
-  const Index every_;
-  const FlushToZero mode_;  // of the calling thread
-  Index asked_ = 0;         // by worker 0
-  std::atomic<bool> stopped_{false};
+  OwnWalk<T> own_;
 };
 
 // Takes many rows through the plan, in chunks of one thread each. The chunks of a share are neighbours.
@@ -256,14 +144,14 @@ class InChunks final : public Work {
         workers_(workers),
         shares_(static_cast<int>(std::min<Index>(chunks_, workers * kSharesOfWorker))),
         parts_(evaluates_ ? static_cast<std::size_t>(chunks_) : 0),
-        goes_on_(run) {}
+        goes_on_(run.poller, run.data.x.mapped, run.plan->flops) {}
 
   int shares() const { return shares_; }
 
   // Nothing may be thrown out of a team. Only memory can fail.
   bool run(int number, Index, int worker) noexcept override {
     try {
-      const Walk<T> walk(run_, 1);
+      OwnWalk<T> walk(run_, 1);
       const Range chunks = share(chunks_, number, shares_);
       for (Index c = chunks.begin; c < chunks.end && goes_on_(worker); ++c) infer(walk, c, chunks_of_owner(number));
     } catch (...) {
@@ -298,7 +186,7 @@ class InChunks final : public Work {
             share(chunks_, static_cast<int>(shares.end) - 1, shares_).end};
   }
 
-  void infer(const Walk<T>& walk, Index chunk, const Range& mine) {
+  void infer(OwnWalk<T>& walk, Index chunk, const Range& mine) {
     const Range rows{chunk * size_, std::min((chunk + 1) * size_, run_.data.x.rows)};
     if (run_.data.x.mapped) {
       prepare_mapped_rows<T>(run_.data.x, rows, {mine.begin * size_, mine.end * size_}, bad_row_);
@@ -312,7 +200,7 @@ class InChunks final : public Work {
   const Index size_, chunks_;
   const int workers_, shares_;
   std::vector<InferenceResult> parts_;  // of the chunks, added in their order
-  Continuing<T> goes_on_;
+  Continuing goes_on_;
   std::atomic<Index> bad_row_{kNone}, bad_label_{kNone};
   std::exception_ptr failure_;
   std::mutex failing_;
@@ -332,40 +220,40 @@ InferenceResult infer_in_chunks(const Job<T>& run, Team& team) {
   return work.result();
 }
 
-// Returns whether this thread's last call with few rows has just ended. Then more calls will follow, and waking a team pays
-// off.
-class RepeatedCall {
- public:
-  RepeatedCall() : soon_(Clock::now() - last_end_ < std::chrono::microseconds(40)) {}
-  ~RepeatedCall() { last_end_ = Clock::now(); }
-  RepeatedCall(const RepeatedCall&) = delete;
-  RepeatedCall& operator=(const RepeatedCall&) = delete;
-  explicit operator bool() const { return soon_; }
-
- private:
-  using Clock = std::chrono::steady_clock;
-  static inline thread_local Clock::time_point last_end_{};
-  const bool soon_;
-};
-
 }  // namespace
+
+template <class T>
+TeamInference<T>::Planned::Planned(const PlanRequest& request, const OpTable<T>& ops)
+    : plan(build_plan(request)), scratch(scratch_elements(ops, plan, plan.batch)) {
+  check_slices<T>(plan.steps);
+}
 
 template <class T>
 TeamInference<T>::TeamInference(PlanRequest request, const OpTable<T>& ops) : ops_(ops) {
   request.batch = kChunkRows;
-  plan_ = build_plan(request);
-  check_slices<T>(plan_.steps);
+  many_.emplace(request, ops);
   if (request.kind == PlanKind::evaluation) return;
   request.batch = kRowBlock;
-  few_ = build_plan(request);
+  few_.emplace(request, ops);
+}
+
+template <class T>
+Job<T> TeamInference<T>::job(const InferenceRun<T>& asked, Index rows) const {
+  const Planned& planned = few_ && rows <= kRowBlock ? *few_ : *many_;
+  return {asked, &planned.plan, &ops_, planned.scratch, 1};
+}
+
+template <class T>
+double TeamInference<T>::flops(Index rows) const {
+  return many_->plan.flops / static_cast<double>(kChunkRows) * static_cast<double>(rows);
 }
 
 template <class T>
 InferenceResult TeamInference<T>::run(const InferenceRun<T>& asked) const {
   const Index rows = asked.data.x.rows;
+  Job<T> run = job(asked, rows);
+  run.threads = threads_for(flops(rows), asked.num_threads);
   const bool few = few_ && rows <= kRowBlock;
-  const double flops = plan_.flops / static_cast<double>(kChunkRows) * static_cast<double>(rows);
-  const Job<T> run{asked, few ? &*few_ : &plan_, &ops_, threads_for(flops, asked.num_threads)};
   if (!few || asked.data.x.mapped || run.threads == 1) {
     Team team(static_cast<int>(std::min<Index>(run.threads, block_count(rows, kRowBlock))));
     return infer_in_chunks(run, team);

@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "executor.hpp"
+#include "infer_walk.hpp"
 
 namespace stoop {
 
@@ -15,10 +16,19 @@ class TeamInference final : public InferenceExecutor<T> {
 
   InferenceResult run(const InferenceRun<T>& run) const override;
 
+  // Returns what takes up to `rows` rows at a time through the network, on one thread.
+  Job<T> job(const InferenceRun<T>& run, Index rows) const;
+  double flops(Index rows) const;
+
  private:
+  struct Planned {
+    Plan plan;
+    Index scratch;  // elements that a thread needs
+    Planned(const PlanRequest& request, const OpTable<T>& ops);
+  };
   const OpTable<T> ops_;
-  Plan plan_;                // of chunks of rows
-  std::optional<Plan> few_;  // of a prediction of few rows
+  std::optional<Planned> many_;  // of chunks of rows
+  std::optional<Planned> few_;   // of a prediction of few rows
 };
 
 }  // namespace stoop

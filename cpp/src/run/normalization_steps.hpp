@@ -123,7 +123,8 @@ void run(Kind<StepKind::layer_norm_gradient>, const StepContext<T>& context, con
 template <class T>
 void run(Kind<StepKind::gamma_gradient>, const StepContext<T>& context, const Step& step,
          const GradientBlock<T>& block) {
-  LayerNormArgs<T> args = layer_norm_args(context, step, {0, block.rows, block.begin, block.end});
+  LayerNormArgs<T> args =
+      layer_norm_args(context, step, {block.first_row, block.first_row + block.rows, block.begin, block.end});
   args.grad_gamma = block.grad;
   context.ops->layer_norm_gamma(args);
 }

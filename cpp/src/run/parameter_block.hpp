@@ -3,6 +3,7 @@
 #pragma once
 
 #include <algorithm>
+#include <utility>
 
 #include "batches.hpp"
 #include "rates.hpp"
@@ -40,7 +41,12 @@ struct ParameterBlocks {
       } else if constexpr (kind != StepKind::update_parameter) {
         const bool adds = step.work.adds || run.adds || !batch.is_first();
         T* fresh = adds ? scratch : grad;
-        run_kind<kind>(context, step, GradientBlock<T>{batch.rows, begin, end, fresh});
+        GradientBlock<T> block{batch.rows, begin, end, fresh};
+        if (run.groups == 1) {
+          run_kind<kind>(context, step, block);
+        } else {
+          sum_groups<kind>(context, step, block, {0, run.groups}, scratch + (adds ? n : 0));
+        }
         if (adds) ops.add({1, n, fresh, n, grad, n, false});
         if (!batch.is_last() || step.work.after == After::nothing) return;
       }
@@ -65,6 +71,22 @@ struct ParameterBlocks {
     T* grad;
     Index slot;  // of its sums
   };
+
+  // Adds up the gradients of some groups of rows in a binary tree, while they are in cache.
+  template <StepKind kind>
+  void sum_groups(const StepContext<T>& context, const Step& step, GradientBlock<T> block, const Range& groups,
+                  T* scratch) const {
+    if (groups.end - groups.begin == 1) {
+      block.first_row = run.group_rows[groups.begin];
+      block.rows = run.group_rows[groups.end] - block.first_row;
+      return run_kind<kind>(context, step, block);
+    }
+    const Index n = (block.end - block.begin) * step.work.row_elements, middle = (groups.begin + groups.end) / 2;
+    sum_groups<kind>(context, step, block, {groups.begin, middle}, scratch);
+    T* const left = std::exchange(block.grad, scratch);
+    sum_groups<kind>(context, step, block, {middle, groups.end}, scratch + n);
+    ops.add({1, n, scratch, n, left, n, false});
+  }
 
   bool keeps_gradients() const { return plan.kind != PlanKind::training; }
 

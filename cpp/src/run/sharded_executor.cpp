@@ -2,17 +2,49 @@
 
 #include <algorithm>
 #include <cmath>
-#include <type_traits>
 #include <utility>
 
 namespace stoop {
+namespace {
+
+bool is_unknown(const Fault& fault) { return fault.node == kNone && !fault.at_loss; }
+
+// A batch normalisation needs each shard by itself. The native products alone have the same bits for any rows beside them.
+bool can_group(const Plan& plan) {
+  return !plan.batch_statistics &&
+         std::ranges::all_of(plan.steps, [](const Step& step) { return step.provider == GemmProvider::native; });
+}
+
+}  // namespace
+
+ShardCut cut_into_shards(const World& world, Index rows, Index least) {
+  const auto& [rank, size] = std::pair(world.collectives.rank, world.collectives.size);
+  ShardCut cut{.rows = rows, .shards = world.shards};
+  const auto is_too_small = [&] {
+    const Range last = cut.rows_of(cut.shards - 1);
+    return block_count(rows, kRowBlock) < cut.shards || last.end - last.begin < least;
+  };
+  while (cut.shards > 1 && is_too_small()) cut.shards /= 2;
+  cut.stride = std::max(size / cut.shards, 1);
+  const int own = std::max(cut.shards / size, 1);
+  if (rank % cut.stride == 0) cut.own = {rank / cut.stride * own, (rank / cut.stride + 1) * own};
+  return cut;
+}
 
 template <class T>
 ShardedExecutor<T>::ShardedExecutor(const World& world, const OpTable<T>& ops, Plans plans, const PlanRequest& request)
-    : Executor<T>(request.batch), world_(world), ops_(ops), plans_(std::move(plans)) {
-  const int own = world.shards / world.collectives.size;
-  for (int shards = 1; shards <= own; shards *= 2) {
-    levels_.push_back({AlignedBuffer<T>(request.graph->parameter_elements), Sums(world.collectives)});
+    : Executor<T>(request.batch),
+      world_(world),
+      ops_(ops),
+      plans_(std::move(plans)),
+      graph_(*request.graph),
+      has_statistics_(graph_.buffer_elements > 0),
+      groups_(can_group(plans_.gradient->plan())),
+      elements_(TreeSum<T>::padded(world.collectives, graph_.parameter_elements + graph_.buffer_elements)),
+      tree_(world.collectives, ops, elements_),
+      statistics_(graph_.buffer_elements) {
+  for (int shards = 1; shards <= world.shards / world.collectives.size; shards *= 2) {
+    levels_.push_back({AlignedBuffer<T>(elements_), {}});
   }
 }
 
@@ -30,117 +62,164 @@ RunEnd ShardedExecutor<T>::run(const TrainingRun<T>& run, Cursor& cursor, Index 
 
 template <class T>
 RunEnd ShardedExecutor<T>::update(const TrainingRun<T>& run, const Batch& batch, Cursor& cursor) {
-  const Collectives& all = world_.collectives;
-  const int own = world_.shards / all.size;
-  add_shards(run, batch, {all.rank * own, (all.rank + 1) * own}, 0);
+  const ShardCut cut = cut_into_shards(world_, batch.rows, has_statistics_ ? 2 : 1);
+  Level& root = levels_.front();
+  root.report = {};
+  if (cut.own.begin < cut.own.end) add_shards(run, batch, cut, cut.own, 0);
   if (run.read_ahead != nullptr) run.read_ahead->advance(batch.update_end);
-  Sums& sums = levels_[0].sums;
-  if (run.poller != nullptr && run.poller->is_due() && !run.poller->keep_going(cursor.row)) sums.stops = 1.0;
-  if (!reduce()) return {.status = RunStatus::lost};
+  root.report.wish = own_wish(run, cursor);
+  if (!exchange_reports(cut)) return {.status = RunStatus::lost};
   RunEnd end = decide(batch, cursor);
-  const bool stops = sums.stops > 0.0;
   if (end.status != RunStatus::done) return end;
-  if (stops && run.stops_within) return {.status = RunStatus::interrupted};
+  const Wish wish = root.report.wish;
+  if (wish != Wish::go_on && run.stops_within) return {.status = RunStatus::interrupted, .wish = wish};
+  if (!tree_.add(root.sums.data(), cut.stride)) return {.status = RunStatus::lost};
   end = apply(run, batch, cursor);
-  if (end.status == RunStatus::done && stops) end.status = RunStatus::interrupted;
+  if (end.status == RunStatus::done && wish != Wish::go_on) {
+    end.status = RunStatus::interrupted;
+    end.wish = wish;
+  }
   return end;
 }
 
-// Adds up the gradients and the sums of some shards, a power of two of them, at a level of the tree.
+// Adds up some shards, a power of two of them, at a level of the tree.
 template <class T>
-void ShardedExecutor<T>::add_shards(const TrainingRun<T>& run, const Batch& batch, Range shards, std::size_t level) {
-  if (shards.end - shards.begin == 1) {
-    const Range rows = share(batch.rows, static_cast<int>(shards.begin), world_.shards);
-    return run_shard(run, batch, rows, levels_[level]);
-  }
+void ShardedExecutor<T>::add_shards(const TrainingRun<T>& run, const Batch& batch, const ShardCut& cut, Range shards,
+                                    std::size_t level) {
+  if (fits(cut, shards)) return run_shards(run, batch, cut, shards, levels_[level]);
   const Index middle = (shards.begin + shards.end) / 2;
-  add_shards(run, batch, {shards.begin, middle}, level);
-  add_shards(run, batch, {middle, shards.end}, level + 1);
+  add_shards(run, batch, cut, {shards.begin, middle}, level);
+  add_shards(run, batch, cut, {middle, shards.end}, level + 1);
   Level &left = levels_[level], &right = levels_[level + 1];
-  const Index n = left.gradient.size();
-  ops_.add({1, n, right.gradient.data(), n, left.gradient.data(), n, false});
-  left.sums.loss += right.sums.loss;
-  left.sums.correct += right.sums.correct;
-  for (std::size_t i = 0; i < left.sums.faults.size(); i += 3) {
-    const auto from = right.sums.faults.begin() + static_cast<std::ptrdiff_t>(i);
-    if (left.sums.faults[i] + left.sums.faults[i + 1] == 0.0) std::copy_n(from, 3, &left.sums.faults[i]);
+  ops_.add({1, elements_, right.sums.data(), elements_, left.sums.data(), elements_, false});
+  left.report.loss += right.report.loss;
+  left.report.correct += right.report.correct;
+  if (left.report.bad_row == kNone && left.report.bad_label.row == kNone) {
+    left.report.bad_row = right.report.bad_row;
+    left.report.bad_label = right.report.bad_label;
   }
+  if (is_unknown(left.report.fault)) left.report.fault = right.report.fault;
 }
 
-// Computes the gradient of the loss of some rows of the batch, as a part of that of the batch.
 template <class T>
-void ShardedExecutor<T>::run_shard(const TrainingRun<T>& run, const Batch& batch, Range rows, Level& level) {
-  level.sums = Sums(world_.collectives);
-  if (rows.begin == rows.end) {
-    std::ranges::fill(level.gradient.elements(), T(0));
-    return;
-  }
+bool ShardedExecutor<T>::fits(const ShardCut& cut, const Range& shards) const {
+  const Range rows = cut.rows_of(shards);
+  return shards.end - shards.begin == 1 || (groups_ && rows.end - rows.begin <= plans_.gradient->most_rows());
+}
+
+// Computes the gradient of the loss of some shards, as a part of that of the batch. A shard with more rows than a batch is
+// taken in pieces.
+template <class T>
+void ShardedExecutor<T>::run_shards(const TrainingRun<T>& run, const Batch& batch, const ShardCut& cut,
+                                    const Range& shards, Level& level) {
+  const Range rows = cut.rows_of(shards);
+  level.report = {};
   TrainingRun<T> part = run;
-  part.gradient = level.gradient.data();
-  part.data.x.rows = batch.start + rows.end;
-  part.accumulate = block_count(rows.end - rows.begin, run.batch);
+  part.gradient = level.sums.data();
+  part.accumulate = 1;
   part.merged = 0;
   part.weight = batch.weight;
-  part.rows_before = run.rows_before + rows.begin;
   part.fixed_penalty = 0.0;
   part.optimizer = nullptr;
   part.learning_rates = nullptr;
   part.poller = nullptr;
   part.stops_within = false;
+  if (has_statistics_) part.running = statistics_.data();
+  part.groups = static_cast<int>(shards.end - shards.begin);
+  group_rows_.clear();
+  for (Index i = shards.begin; i < shards.end; ++i) group_rows_.push_back(cut.rows_of(i).begin - rows.begin);
+  group_rows_.push_back(rows.end - rows.begin);
+  part.group_rows = group_rows_.data();
+  const Index most = has_statistics_ ? (rows.end - rows.begin) / 2 : rows.end - rows.begin;  // one row has no variance
+  const Index at_once = part.groups > 1 ? rows.end - rows.begin : run.batch;
+  const int pieces = static_cast<int>(std::min(block_count(rows.end - rows.begin, at_once), most));
+  for (int i = 0; i < pieces; ++i) {
+    const Range piece = share(rows.end - rows.begin, i, pieces);
+    part.adds = i > 0;
+    const RunEnd end = run_piece(part, batch, {rows.begin + piece.begin, rows.begin + piece.end}, level.report);
+    if (end.status != RunStatus::done) return;
+    add_statistics(level.sums.data() + graph_.parameter_elements, piece.end - piece.begin, i == 0);
+  }
+}
+
+template <class T>
+RunEnd ShardedExecutor<T>::run_piece(TrainingRun<T>& part, const Batch& batch, Range rows, Report& report) {
+  part.batch = rows.end - rows.begin;
+  part.data.x.rows = batch.start + rows.end;
   Cursor place;
   place.row = batch.start + rows.begin;
   place.updates = batch.updates;
+  const Index before = std::exchange(part.rows_before, part.rows_before + rows.begin);
   const RunEnd end = plans_.gradient->run(part, place, part.data.x.rows);
-  level.sums.loss = place.loss_sum;
-  level.sums.correct = place.correct;
-  const auto faults = &level.sums.faults[static_cast<std::size_t>(3 * world_.collectives.rank)];
-  faults[0] = static_cast<double>(end.bad_row + 1);
-  faults[1] = static_cast<double>(end.bad_label.row + 1);
-  faults[2] = static_cast<double>(end.bad_label.label);
+  part.rows_before = before;
+  report.loss += place.loss_sum;
+  report.correct += place.correct;
+  if (end.status == RunStatus::done) return end;
+  report.bad_row = end.bad_row;
+  report.bad_label = end.bad_label;
+  report.fault = end.fault;
+  return end;
 }
 
-// Adds up the roots of the trees of all processes. Returns false if one cannot be reached.
+// Adds the statistics of a piece of so many rows.
 template <class T>
-bool ShardedExecutor<T>::reduce() {
-  const Collectives& all = world_.collectives;
-  if (all.size == 1) return true;
-  auto& [gradient, sums] = levels_[0];
-  std::vector<double> numbers = {sums.loss, sums.correct, sums.stops};
-  numbers.insert(numbers.end(), sums.faults.begin(), sums.faults.end());
-  if (all.sum_float64(all.context, numbers.data(), static_cast<Index>(numbers.size())) != 0) return false;
-  sums.loss = numbers[0];
-  sums.correct = numbers[1];
-  sums.stops = numbers[2];
-  std::copy(numbers.begin() + 3, numbers.end(), sums.faults.begin());
-  if constexpr (std::is_same_v<T, float>) {
-    return all.sum_float32(all.context, gradient.data(), gradient.size()) == 0;
-  } else {
-    return all.sum_float64(all.context, gradient.data(), gradient.size()) == 0;
+void ShardedExecutor<T>::add_statistics(T* sums, Index rows, bool is_first) const {
+  for (Index i = 0; i < statistics_.size(); ++i) {
+    const T part = static_cast<T>(rows) * statistics_.data()[i];
+    sums[i] = is_first ? part : sums[i] + part;
   }
 }
 
-// Says from the sums whether the update is made.
+template <class T>
+Wish ShardedExecutor<T>::own_wish(const TrainingRun<T>& run, const Cursor& cursor) const {
+  if (run.poller == nullptr || !run.poller->is_due() || run.poller->keep_going(cursor.row)) return Wish::go_on;
+  return run.wish == nullptr || *run.wish == Wish::go_on ? Wish::stop : *run.wish;
+}
+
+// Makes the report of the root that of all processes. Returns false if one cannot be reached.
+template <class T>
+bool ShardedExecutor<T>::exchange_reports(const ShardCut& cut) {
+  const Collectives& all = world_.collectives;
+  if (!gather(all, levels_.front().report, reports_)) return false;
+  const auto at = [this](int rank) -> Report& { return reports_[static_cast<std::size_t>(rank)]; };
+  for (int step = cut.stride; step < all.size; step *= 2) {
+    for (int rank = 0; rank < all.size; rank += 2 * step) {
+      at(rank).loss += at(rank + step).loss;
+      at(rank).correct += at(rank + step).correct;
+    }
+  }
+  Report& root = levels_.front().report = reports_.front();
+  for (const Report& report : reports_) {
+    root.wish = std::max(root.wish, report.wish);
+    if (is_unknown(root.fault)) root.fault = report.fault;
+    if (root.bad_row != kNone || root.bad_label.row != kNone) continue;
+    root.bad_row = report.bad_row;
+    root.bad_label = report.bad_label;
+  }
+  return true;
+}
+
+// Says from the reports whether the update is made.
 template <class T>
 RunEnd ShardedExecutor<T>::decide(const Batch& batch, Cursor& cursor) const {
-  const Sums& sums = levels_[0].sums;
-  for (std::size_t i = 0; i < sums.faults.size(); i += 3) {
-    if (sums.faults[i] + sums.faults[i + 1] == 0.0) continue;
+  const Report& report = levels_.front().report;
+  if (report.bad_row != kNone || report.bad_label.row != kNone) {
     RunEnd end{.status = RunStatus::bad_data};
-    end.bad_row = static_cast<Index>(sums.faults[i]) - 1;
-    end.bad_label = {static_cast<Index>(sums.faults[i + 1]) - 1, static_cast<std::int32_t>(sums.faults[i + 2])};
+    end.bad_row = report.bad_row;
+    end.bad_label = report.bad_label;
     return end;
   }
-  if (std::isfinite(sums.loss)) return {};
-  cursor.loss_sum += sums.loss;
+  if (std::isfinite(report.loss)) return {};
+  cursor.loss_sum += report.loss;
   cursor.weight_sum += batch.weight;
-  return {.status = RunStatus::not_finite};
+  return {.status = RunStatus::not_finite, .fault = report.fault};
 }
 
 // Adds the penalties to the gradient, checks it and makes the update, like every other process.
 template <class T>
 RunEnd ShardedExecutor<T>::apply(const TrainingRun<T>& run, const Batch& batch, Cursor& cursor) {
   TrainingRun<T> last = run;
-  last.gradient = levels_[0].gradient.data();
+  last.gradient = levels_.front().sums.data();
   last.data = {};
   last.data.x.rows = 1;
   last.batch = last.accumulate = 1;
@@ -153,20 +232,36 @@ RunEnd ShardedExecutor<T>::apply(const TrainingRun<T>& run, const Batch& batch, 
   last.read_ahead = nullptr;
   last.clock = nullptr;
   Cursor done;
+  const Report& report = levels_.front().report;
   const RunEnd end = plans_.apply->run(last, done, 1);
   if (end.status == RunStatus::not_finite && !end.applied) {
-    cursor.loss_sum += levels_[0].sums.loss;
+    cursor.loss_sum += report.loss;
     cursor.weight_sum += batch.weight;
     return end;
   }
+  if (has_statistics_) follow_statistics(run.running, batch.rows);
   cursor.row = batch.update_end;
   cursor.updates += 1;
-  cursor.loss_sum += levels_[0].sums.loss + done.loss_sum;
+  cursor.loss_sum += report.loss + done.loss_sum;
   cursor.weight_sum += batch.weight;
-  cursor.correct += levels_[0].sums.correct;
+  cursor.correct += report.correct;
   cursor.grad_norm_sum += done.grad_norm_sum;
   cursor.largest_norm = std::max(cursor.largest_norm, done.largest_norm);
   return end;
+}
+
+// The running statistics follow the mean of those of the shards, weighted by their rows.
+template <class T>
+void ShardedExecutor<T>::follow_statistics(T* running, Index rows) {
+  T* const sums = levels_.front().sums.data() + graph_.parameter_elements;
+  for (Index i = 0; i < graph_.buffer_elements; ++i) sums[i] /= static_cast<T>(rows);
+  for (const Node& node : graph_.nodes) {
+    for (const int buffer : {node.running_mean, node.running_var}) {
+      if (buffer == kNone) continue;
+      const ParameterInfo& info = graph_.buffers[static_cast<std::size_t>(buffer)].info;
+      ops_.average({info.rows * info.cols, running + info.offset, sums + info.offset, static_cast<T>(node.momentum)});
+    }
+  }
 }
 
 template class ShardedExecutor<float>;

@@ -1,15 +1,34 @@
 // Updates whose rows are cut into shards, for several processes that train one model together. An update is, in this order: the
 // raw gradient of each shard, its sum over all shards, the penalties and the norm, the check, the update of the parameters.
-// Whether a run stops, and why, follows from the sums, so that all processes decide alike.
+// Whether a run stops, and why, follows from what all processes report, so that all decide alike.
 #pragma once
 
+#include <algorithm>
 #include <memory>
 #include <vector>
 
 #include "batches.hpp"
-#include "world.hpp"
+#include "exchange.hpp"
 
 namespace stoop {
+
+// How an update is cut, and what of it this process takes.
+struct ShardCut {
+  Index rows = 0;
+  int shards = 1;   // a power of two
+  int stride = 1;   // processes whose ranks are multiples of it take shards
+  Range own{0, 0};  // the shards of this process
+
+  // Each begins at a multiple of kRowBlock, so that sums over blocks of rows are the same in any run of shards.
+  Range rows_of(Index shard) const {
+    const Range blocks = share(block_count(rows, kRowBlock), static_cast<int>(shard), shards);
+    return {blocks.begin * kRowBlock, std::min(blocks.end * kRowBlock, rows)};
+  }
+  Range rows_of(const Range& some) const { return {rows_of(some.begin).begin, rows_of(some.end - 1).end}; }
+};
+
+// Each shard gets at least `least` of the rows, if there are as many.
+ShardCut cut_into_shards(const World& world, Index rows, Index least);
 
 template <class T>
 class ShardedExecutor final : public Executor<T> {
@@ -26,32 +45,48 @@ class ShardedExecutor final : public Executor<T> {
   RunEnd run(const TrainingRun<T>& run, Cursor& cursor, Index until) override;
 
  private:
-  // What is known of the shards that were added up, with the first fault of each process.
-  struct Sums {
-    explicit Sums(const Collectives& all) : faults(static_cast<std::size_t>(3 * all.size)) {}
-
+  // What a process tells the others of an update.
+  struct Report {
     double loss = 0.0;  // weighted sum over the samples
     double correct = 0.0;
-    double stops = 0.0;          // processes that are asked to stop
-    std::vector<double> faults;  // by rank: the bad row + 1 or 0, the row of the bad label + 1 or 0, and that label
+    Index bad_row = kNone;
+    BadLabel bad_label{};
+    Fault fault{};
+    Wish wish = Wish::go_on;
   };
 
+  // The sums of some shards: the gradient, laid out as the parameters, then the statistics of batch normalisations times the
+  // rows that they are of.
   struct Level {
-    AlignedBuffer<T> gradient;  // laid out as the parameters
-    Sums sums;
+    AlignedBuffer<T> sums;
+    Report report;
   };
 
   RunEnd update(const TrainingRun<T>& run, const Batch& batch, Cursor& cursor);
-  void add_shards(const TrainingRun<T>& run, const Batch& batch, Range shards, std::size_t level);
-  void run_shard(const TrainingRun<T>& run, const Batch& batch, Range rows, Level& level);
-  bool reduce();
+  void add_shards(const TrainingRun<T>& run, const Batch& batch, const ShardCut& cut, Range shards, std::size_t level);
+  void run_shards(const TrainingRun<T>& run, const Batch& batch, const ShardCut& cut, const Range& shards,
+                  Level& level);
+  bool fits(const ShardCut& cut, const Range& shards) const;
+  RunEnd run_piece(TrainingRun<T>& part, const Batch& batch, Range rows, Report& report);
+  void add_statistics(T* sums, Index rows, bool is_first) const;
+  Wish own_wish(const TrainingRun<T>& run, const Cursor& cursor) const;
+  bool exchange_reports(const ShardCut& cut);
   RunEnd decide(const Batch& batch, Cursor& cursor) const;
   RunEnd apply(const TrainingRun<T>& run, const Batch& batch, Cursor& cursor);
+  void follow_statistics(T* running, Index rows);
 
   const World& world_;
   const OpTable<T>& ops_;
   const Plans plans_;
-  std::vector<Level> levels_;  // of the tree; 0 is its root
+  const Graph& graph_;
+  const bool has_statistics_;
+  const bool groups_;     // one run may compute the sum of several shards
+  const Index elements_;  // of the sums
+  TreeSum<T> tree_;
+  std::vector<Level> levels_;    // of the tree; 0 is its root
+  std::vector<Report> reports_;  // by rank
+  AlignedBuffer<T> statistics_;  // of one piece, laid out as Model::buffer_block()
+  std::vector<Index> group_rows_;
 };
 
 }  // namespace stoop

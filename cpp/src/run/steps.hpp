@@ -221,9 +221,9 @@ void run(Kind<StepKind::weight_gradient>, const StepContext<T>& context, const S
   args.m = block.end - block.begin;
   args.n = step.out_features;
   args.k = block.rows;
-  args.a = context.at(step.x, 0, block.begin);
+  args.a = context.at(step.x, block.first_row, block.begin);
   args.lda = context.stride(step.x);
-  args.b = context.at(step.grad, 0);
+  args.b = context.at(step.grad, block.first_row);
   args.ldb = context.stride(step.grad);
   args.c = block.grad;
   args.ldc = step.out_features;
@@ -236,7 +236,7 @@ void run(Kind<StepKind::weight_gradient>, const StepContext<T>& context, const S
 template <class T>
 void run(Kind<StepKind::bias_gradient>, const StepContext<T>& context, const Step& step,
          const GradientBlock<T>& block) {
-  context.ops->column_sum({block.rows, block.end - block.begin, context.at(step.grad, 0, block.begin),
+  context.ops->column_sum({block.rows, block.end - block.begin, context.at(step.grad, block.first_row, block.begin),
                            context.stride(step.grad), block.grad});
 }
 

@@ -58,12 +58,14 @@ struct Slice {
   Index columns() const { return column_end - column; }
 };
 
-// A part of the gradient of a parameter: rows [begin, end) of a weight, or elements of a vector, from all rows of a batch.
+// A part of the gradient of a parameter: rows [begin, end) of a weight, or elements of a vector, from all rows of a batch, or
+// from those from `first_row` on.
 template <class T>
 struct GradientBlock {
   Index rows;
   Index begin, end;
   T* grad;
+  Index first_row = 0;
 };
 
 // Selects the overload of `run` for a kind of step.

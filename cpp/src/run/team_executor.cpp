@@ -1,6 +1,7 @@
 #include "team_executor.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <chrono>
 #include <limits>
 #include <utility>
@@ -15,7 +16,9 @@ TeamExecutor<T>::TeamExecutor(Plan made, const OpTable<T>& ops)
     : Executor<T>(made.batch), plan_(std::move(made)), ops_(ops), loss_memory_(plan_.batch) {
   const Plan& plan = plan_;
   gemm_scratch_ = scratch_elements(ops, plan_, plan_.batch);
-  thread_scratch_ = gemm_scratch_ + round_up(plan.block_elements, kAlignment);
+  // The sums of groups take a block for each level of their tree.
+  const int blocks = std::bit_width(static_cast<unsigned>(plan.groups));
+  thread_scratch_ = gemm_scratch_ + blocks * round_up(plan.block_elements, kAlignment);
   for (std::vector<double>* sums : {&penalties_, &grad_sums_, &grad_norms_}) {
     sums->resize(static_cast<std::size_t>(plan.sum_slots));
   }

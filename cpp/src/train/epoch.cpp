@@ -58,6 +58,7 @@ void Epoch<T>::prepare() {
   run_.learning_rates = rates_.data();
   run_.first_update = first_update;
   run_.poller = poller_;
+  run_.wish = &core_.wish;
 }
 
 template <class T>

@@ -8,9 +8,11 @@
 #include <string>
 #include <utility>
 
+#include "agreement.hpp"
 #include "checkpoint_file.hpp"
 #include "epoch.hpp"
 #include "fit_record.hpp"
+#include "../base/fingerprint.hpp"
 
 namespace stoop {
 namespace {
@@ -127,6 +129,34 @@ class Fit {
     poller_.is_due();  // its time begins now
   }
 
+  // Reads the checkpoint to resume from. Returns what other processes must have alike.
+  Claims prepare() {
+    own_ = {.first_epoch = core_.state.epoch,
+            .samples = data_.rows(),
+            .batch_size = how_.batch,
+            .shuffle = how_.shuffle,
+            .last_batch = options_.last_batch,
+            .data = checksum_of(data_)};
+    if (!options_.resume.empty() && is_there(options_.resume)) {
+      resumed_ = read_checkpoint<T>(options_.resume, options_.keep_going);
+      check_record(options_.resume, resumed_->state.fit, own_);
+    }
+    if (!core_.is_shared()) return {};
+    Claims claims = claims_of(core_, data_, true);
+    if (validation_ != nullptr) claims.validation = claim_of_data(*validation_);
+    if (resumed_) claims.checkpoint = claim_of_checkpoint(*resumed_);
+    claims.options = Fingerprint()
+                         .add_number(options_.epochs)
+                         .add_number(how_.batch)
+                         .add_number(how_.merged)
+                         .add_number(how_.samples)
+                         .add_number(how_.shuffle)
+                         .add_number(options_.validation_freq)
+                         .add_number(options_.last_batch)
+                         .value();
+    return claims;
+  }
+
   History run() {
     const NewestFit<T> newest(core_);
     begin();
@@ -139,7 +169,7 @@ class Fit {
       end_epoch(*result);
       // After an iteration, which is an epoch, its number has grown, so that a checkpoint is that of a whole epoch.
       if (core_.full_batch) look(1, {result->epoch, core_.state.steps, result->loss, 1.0, result->learning_rate});
-      if (is_late()) end(StopReason::max_time);
+      follow(core_.agreed_wish(kWhere, between_epochs()));
     }
     if (core_.full_batch) core_.full_batch->forget_point();  // this may be within another fit, on other samples
     core_.history.stop_reason = reason_.value_or(StopReason::epochs);
@@ -154,39 +184,50 @@ class Fit {
     if (!reason_) reason_ = reason;
   }
   bool is_late() const { return std::chrono::duration<double>(Clock::now() - began_).count() >= deadline_; }
+  // In a world of several processes an iteration on all samples is not interrupted, since the others would end it.
   Poller* poller() {
+    if (core_.full_batch && core_.is_shared()) return nullptr;
     return options_.on_progress || deadline_ < std::numeric_limits<double>::infinity() ? &poller_ : nullptr;
   }
 
   // Asked between two updates, and within an iteration on all samples.
   bool goes_on(Index done) {
-    if (is_late()) return end(StopReason::max_time), false;
-    if (!options_.on_progress) return true;
+    core_.wish = own_wish(done);
+    follow(core_.wish);
+    const bool looks =
+        core_.wish == Wish::look && core_.full_batch == nullptr;  // an iteration that stopped would be lost
+    return core_.wish == Wish::go_on || (core_.wish == Wish::look && !looks);
+  }
+
+  Wish own_wish(Index done) const {
+    if (is_late()) return Wish::stop_for_time;
+    if (!options_.on_progress) return Wish::go_on;
     const Next next = options_.on_progress({core_.state.epoch, done, how_.samples});
-    if (next == Next::stop) return end(StopReason::interrupted), false;
-    if (next == Next::look) looks_ = true;
-    return !looks_ || core_.full_batch != nullptr;  // an iteration that stopped would be lost
+    return next == Next::stop ? Wish::stop : next == Next::look ? Wish::look : Wish::go_on;
+  }
+
+  Wish between_epochs() const {
+    if (is_late()) return Wish::stop_for_time;
+    return core_.full_batch && core_.is_shared() ? own_wish(0) : Wish::go_on;
+  }
+
+  void follow(Wish wish) {
+    if (wish == Wish::stop_for_time) end(StopReason::max_time);
+    if (wish == Wish::stop) end(StopReason::interrupted);
+    if (wish == Wish::look) looks_ = true;
   }
 
   void begin() {
-    const FitRecord own{.first_epoch = core_.state.epoch,
-                        .samples = data_.rows(),
-                        .batch_size = how_.batch,
-                        .shuffle = how_.shuffle,
-                        .last_batch = options_.last_batch,
-                        .data = checksum_of(data_)};
-    std::optional<Checkpoint<T>> resumed;
-    if (!options_.resume.empty() && is_there(options_.resume)) {
-      resumed = read_checkpoint<T>(options_.resume, options_.keep_going);
-      check_record(options_.resume, resumed->state.fit, own);
-      put_into(core_, *resumed);
+    if (resumed_) {
+      put_into(core_, *resumed_);
     } else {
       core_.cursor = {};
-      core_.fit = own;
+      core_.fit = own_;
       core_.history = {};
     }
     core_.cursor.epoch = core_.state.epoch;
-    if (options_.on_begin && !options_.on_begin(resumed ? &*resumed : nullptr)) end(StopReason::callback);
+    if (options_.on_begin && !options_.on_begin(resumed_ ? &*resumed_ : nullptr)) end(StopReason::callback);
+    resumed_.reset();
     ask_for_steps();
   }
 
@@ -204,6 +245,7 @@ class Fit {
       const EpochEnd end = epoch.advance(counts_steps_ ? epoch.end_of(until_steps_) : how_.samples);
       core_.refuse_bad_data(kWhere, data_.x(), end);
       if (end.status == RunStatus::not_finite) core_.refuse_update(kWhere, end.rate, end, end.updates);
+      follow(end.wish);
       const Cursor& cursor = core_.cursor;
       if (counts_steps_ && epoch.is_complete()) looks_ = true;  // the sums of the epoch end here
       const bool called = look(cursor.updates - before, {cursor.epoch, core_.state.steps, cursor.loss_sum,
@@ -268,6 +310,8 @@ class Fit {
   const double deadline_;  // seconds after the start
   const Clock::time_point began_ = Clock::now();
   Poller poller_;
+  FitRecord own_;
+  std::optional<Checkpoint<T>> resumed_;  // until it has begun
   std::optional<StopReason> reason_;
   bool looks_ = false;     // on_progress wants on_steps to be called
   Index until_steps_ = 0;  // updates until on_steps is called
@@ -283,20 +327,25 @@ class Fit {
 template <class T>
 History Trainer<T>::fit(const InputView& x, const Targets<T>& y, const FitOptions<T>& options) {
   TrainerCore<T>& core = *impl_;
-  check_options(options, x.rows);
-  core.check_not_swapped(kWhere);
-  core.bind_model(kWhere);
-  Poller checking(options.keep_going);
-  Poller* const asked = options.keep_going ? &checking : nullptr;
-  const Dataset<T> data(kWhere, x, y, core.needs(), asked);
-  std::optional<Dataset<T>> validation;
-  if (options.validation_x) {  // checked completely now, so that errors in it are found before the first epoch
-    validation.emplace(kValidation, *options.validation_x, options.validation_y, core.needs(), asked, true);
-  }
-  Fit<T> fit(core, options, data, validation ? &*validation : nullptr);
-  core.check_batch(kWhere, x.rows, std::min(options.batch_size, x.rows));
-  check_full_batch(core, options, x.rows);
-  return fit.run();
+  std::optional<Dataset<T>> data, validation;
+  std::optional<Fit<T>> fit;
+  agree(core.world(), kWhere, [&] {
+    core.check_not_alone(kWhere);
+    check_options(options, x.rows);
+    core.check_not_swapped(kWhere);
+    core.bind_model(kWhere);
+    Poller checking(options.keep_going);
+    Poller* const asked = options.keep_going ? &checking : nullptr;
+    data.emplace(kWhere, x, y, core.needs(), asked);
+    if (options.validation_x) {  // checked completely now, so that errors in it are found before the first epoch
+      validation.emplace(kValidation, *options.validation_x, options.validation_y, core.needs(), asked, true);
+    }
+    fit.emplace(core, options, *data, validation ? &*validation : nullptr);
+    core.check_batch(kWhere, x.rows, std::min(options.batch_size, x.rows));
+    check_full_batch(core, options, x.rows);
+    return fit->prepare();
+  });
+  return fit->run();
 }
 
 template History Trainer<float>::fit(const InputView&, const Targets<float>&, const FitOptions<float>&);

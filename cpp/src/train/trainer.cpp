@@ -2,10 +2,12 @@
 
 #include <algorithm>
 #include <limits>
+#include <optional>
 #include <string>
 
 #include <stoop/error.hpp>
 
+#include "agreement.hpp"
 #include "trainer_core.hpp"
 
 namespace stoop {
@@ -30,17 +32,26 @@ Metrics measure(TrainerCore<T>& core, const char* where, const InputView& x, con
                 const KeepGoing& keep_going, std::span<double> losses) {
   Poller poller(keep_going);
   Poller* const asked = keep_going ? &poller : nullptr;
-  core.bind_model(where);
-  const Dataset<T> data(where, x, y, core.needs(), asked);
-  if (!losses.empty() && static_cast<Index>(losses.size()) != x.rows) refuse_size(where, losses.size(), x.rows);
-  return core.evaluate(where, data, asked, losses);
+  std::optional<Dataset<T>> data;
+  const auto prepare = [&] {
+    core.bind_model(where);
+    data.emplace(where, x, y, core.needs(), asked);
+    if (!losses.empty() && static_cast<Index>(losses.size()) != x.rows) refuse_size(where, losses.size(), x.rows);
+    return core.is_shared() ? claims_of(core, *data, false) : Claims{};
+  };
+  agree(core.world(), where, prepare);
+  return core.evaluate(where, *data, asked, losses);
 }
 
 }  // namespace
 
 template <class T>
-Trainer<T>::Trainer(Model<T>& model, TrainerConfig config) {
-  impl_ = std::make_unique<Impl>(model, std::move(config));
+Trainer<T>::Trainer(Model<T>& model, TrainerConfig config, const World& world) {
+  agree(world, "Trainer", [&] {
+    impl_ = std::make_unique<Impl>(model, std::move(config), world);
+    return Claims{.settings = claim_of_settings(model.config(), impl_->config),
+                  .options = static_cast<std::uint64_t>(world.shards)};
+  });
 }
 template <class T>
 Trainer<T>::Trainer(Trainer&&) noexcept = default;
@@ -54,13 +65,19 @@ double Trainer<T>::step(const InputView& batch, const Targets<T>& y, const KeepG
   Poller poller(keep_going);
   InputView x = batch;
   x.mapped = false;  // all of it is read at once, so it is checked first like any other
-  core.check_not_swapped(kWhere);
-  core.bind_model(kWhere);
-  const Dataset<T> data(kWhere, x, y, core.needs(), keep_going ? &poller : nullptr);
-  core.check_batch(kWhere, x.rows, x.rows);
-  if (core.full_batch) return step_full_batch(core, data, keep_going ? &poller : nullptr);
+  std::optional<Dataset<T>> checked;
   double rate = 0.0;
-  core.prepare_updates(core.state.steps, {&rate, 1});
+  agree(core.world(), kWhere, [&] {
+    core.check_not_alone(kWhere);
+    core.check_not_swapped(kWhere);
+    core.bind_model(kWhere);
+    checked.emplace(kWhere, x, y, core.needs(), keep_going ? &poller : nullptr);
+    core.check_batch(kWhere, x.rows, x.rows);
+    if (!core.full_batch) core.prepare_updates(core.state.steps, {&rate, 1});
+    return core.is_shared() ? claims_of(core, *checked, false) : Claims{};
+  });
+  const Dataset<T>& data = *checked;
+  if (core.full_batch) return step_full_batch(core, data, keep_going ? &poller : nullptr);
   TrainingRun<T> run = core.make_update_run(data, x.rows, true);
   run.learning_rates = &rate;
   run.poller = keep_going ? &poller : nullptr;
@@ -126,6 +143,16 @@ void Trainer<T>::losses(const InputView& x, const Targets<T>& y, std::span<doubl
   constexpr const char* kWhere = "Trainer.losses";
   if (static_cast<Index>(out.size()) != x.rows) refuse_size(kWhere, out.size(), x.rows);
   measure(*impl_, kWhere, x, y, keep_going, out);
+}
+
+template <class T>
+void Trainer<T>::work_alone(bool alone) {
+  impl_->is_alone = alone;
+}
+
+template <class T>
+std::uint64_t Trainer<T>::fingerprint() const {
+  return claim_of_state(*impl_, true);
 }
 
 template <class T>

@@ -14,6 +14,7 @@
 
 #include "../data/checks.hpp"
 #include "../graph/element_range.hpp"
+#include "../run/exchange.hpp"
 
 namespace stoop {
 namespace {
@@ -24,6 +25,11 @@ Device<T> device_for(Precision precision, const World& world) {
   Device<T> device = make_device<T>(precision);
   device.world = world;
   return device;
+}
+
+[[noreturn]] void throw_lost(std::string_view where) {
+  throw std::runtime_error(format_error(where, "another process of this training cannot be reached",
+                                        "expected all of them to make each update", "start them again"));
 }
 
 }  // namespace
@@ -53,7 +59,6 @@ void TrainerCore<T>::check_settings(const TrainerConfig& settings) const {
   check_numbers(ElementRange(sizeof(T)), settings);
 }
 
-// A batch normalisation would have other statistics in each shard.
 template <class T>
 void TrainerCore<T>::check_world() const {
   const World& world = device.world;
@@ -63,9 +68,6 @@ void TrainerCore<T>::check_world() const {
     throw_value_error("Trainer", std::to_string(world.shards) + " shards for " + std::to_string(size) + " processes",
                       "expected powers of two, and a shard for each process at least", "give 8 shards, for example");
   }
-  if (world.shards == 1 || !has_batch_norm()) return;
-  throw_value_error("Trainer", "a BatchNorm in a training with " + std::to_string(world.shards) + " shards",
-                    "expected layers that need no other rows", "use LayerNorm, which needs no batch");
 }
 
 template <class T>
@@ -83,6 +85,13 @@ void TrainerCore<T>::check_not_swapped(std::string_view where) const {
   if (!state.swapped) return;
   throw_value_error(where, "the model holds the average of its parameters", "expected the parameters themselves",
                     "call swap_ema again before training goes on");
+}
+
+template <class T>
+void TrainerCore<T>::check_not_alone(std::string_view where) const {
+  if (!is_alone) return;
+  throw_value_error(where, "an update in one process of several", "expected all of them to make it",
+                    "leave it out of functions that run in one process");
 }
 
 template <class T>
@@ -216,7 +225,9 @@ Metrics TrainerCore<T>::evaluate(std::string_view where, const Dataset<T>& data,
   run.losses = losses.empty() ? nullptr : losses.data();
   run.num_threads = config.num_threads;
   run.poller = poller;
+  run.is_alone = is_alone;
   const InferenceResult result = evaluation->run(run);
+  if (result.lost) throw_lost(where);
   if (result.interrupted) throw_interrupted(where);
   refuse_bad_row<T>(where, data.x(), result.non_finite_row);
   refuse_bad_label(where, result.bad_label, model.output_dim());
@@ -228,6 +239,13 @@ Metrics TrainerCore<T>::evaluate(std::string_view where, const Dataset<T>& data,
 }
 
 template <class T>
+Wish TrainerCore<T>::agreed_wish(std::string_view where, Wish own) const {
+  std::vector<Wish> wishes;
+  if (!gather(world().collectives, own, wishes)) throw_lost(where);
+  return *std::max_element(wishes.begin(), wishes.end());
+}
+
+template <class T>
 double TrainerCore<T>::accuracy_of(double correct, const Dataset<T>& data, const std::int32_t* samples,
                                    Index count) const {
   return has_accuracy(loss()) ? correct / data.counted(samples, count) : std::numeric_limits<double>::quiet_NaN();
@@ -235,10 +253,7 @@ double TrainerCore<T>::accuracy_of(double correct, const Dataset<T>& data, const
 
 template <class T>
 void TrainerCore<T>::refuse_bad_data(std::string_view where, const InputView& x, const RunEnd& end) const {
-  if (end.status == RunStatus::lost) {
-    throw std::runtime_error(format_error(where, "another process of this training cannot be reached",
-                                          "expected all of them to make each update", "start them again"));
-  }
+  if (end.status == RunStatus::lost) throw_lost(where);
   refuse_bad_row<T>(where, x, end.bad_row);
   refuse_bad_label(where, end.bad_label, model.output_dim());
 }

@@ -47,6 +47,8 @@ struct TrainerCore {
   int fits_running = 0;        // more than one: a fit within a function of a fit
   Index epochs_begun = 0;      // each uses `order` and `saved` for itself
   Index settings_version = 0;  // grows when a setting is changed
+  Wish wish = Wish::go_on;     // what the fit that runs wants, where its poller says no
+  bool is_alone = false;       // it works without the other processes
 
   PlanCache<T> plans{device};
   Pieces<T> pieces{device};
@@ -63,6 +65,9 @@ struct TrainerCore {
   DataNeeds needs() const { return {model.input_dim(), model.output_dim(), loss()}; }
   bool has_batch_norm() const { return has_node(graph, NodeKind::batch_norm); }
   int most_threads() const { return config.num_threads > 0 ? config.num_threads : get_num_threads(); }
+  // The processes that make a call together with this one.
+  World world() const { return is_alone ? World{} : device.world; }
+  bool is_shared() const { return world().collectives.size > 1; }
   double penalty(Weights which) const { return penalty_of<T>(config, graph, model.parameter_block().data(), which); }
 
   // ---- checks: ValueError ----
@@ -72,6 +77,7 @@ struct TrainerCore {
   // the model again, which may have been assigned another model with the same layers.
   void bind_model(std::string_view where);
   void check_not_swapped(std::string_view where) const;
+  void check_not_alone(std::string_view where) const;
   void check_block(std::string_view where, const char* what, std::size_t size) const;
   // The variance of a single sample is always zero.
   void check_batch(std::string_view where, Index rows, Index batch) const;
@@ -107,8 +113,10 @@ struct TrainerCore {
   void start_average();
   // Runs all of the samples as one batch; the layers behave as `mode` says. Throws Interrupted, and ValueError for bad data.
   Answer ask(std::string_view where, Question question, const GradientMode& mode, TrainingRun<T>& run);
-  // Writes the loss of each sample times its weight to `losses` unless that is empty.
+  // Writes the loss of each sample times its weight to `losses` unless that is empty. Processes share the rows.
   Metrics evaluate(std::string_view where, const Dataset<T>& data, Poller* poller, std::span<double> losses = {});
+  // Returns the largest wish of all processes.
+  Wish agreed_wish(std::string_view where, Wish own) const;
   // Returns the accuracy over the first `count` samples in this order (null: as they lie); NaN for losses without one.
   double accuracy_of(double correct, const Dataset<T>& data, const std::int32_t* samples, Index count) const;
 

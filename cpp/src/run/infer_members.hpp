@@ -1,0 +1,12 @@
+// Prediction of several networks together, with a team of threads.
+#pragma once
+
+#include "executor.hpp"
+
+namespace stoop {
+
+// The executors are those of teams.
+template <class T>
+InferenceResult infer_members_on_team(const Members<T>& members);
+
+}  // namespace stoop
