@@ -30,7 +30,7 @@ class TeamExecutor final : public Executor<T> {
 
   // What a run of `apply` finds in the gradient before its second pass, by block of the parameters: the parts of the penalty, and
   // the sums of squares in two forms.
-  std::array<std::span<double>, 3> block_sums() { return {penalties_, grad_sums_, grad_norms_}; }
+  std::array<std::span<double>, 3> block_sums() { return {sums_.penalties, sums_.squares, sums_.norms}; }
 
   RunEnd run(const TrainingRun<T>& run, Cursor& cursor, Index until) override;
 
