@@ -27,6 +27,7 @@ from stoop import (
     schedules,
 )
 from stoop._core import CheckpointError, NonFiniteLossError
+from stoop._fit_many import fit_many
 from stoop._loading import load_checkpoint
 from stoop.activations import *  # noqa: F403
 from stoop.averages import ewa
@@ -61,6 +62,7 @@ __all__ = [
     "data",
     "diagnose",
     "ewa",
+    "fit_many",
     "get_num_threads",
     "gradcheck",
     "initializers",
