@@ -20,7 +20,19 @@ from stoop._checks import integer
 from stoop._errors import message
 
 _SECONDS_BEFORE_ABORT = 1.0  # in which the other processes may print what they raised
-_duplicates: list[tuple[Any, Any]] = []  # a communicator of the user's, and ours
+
+
+class _Duplicate:
+    """A communicator of the user's, and ours, which all trainers with it share."""
+
+    def __init__(self, given: Any) -> None:
+        self.given = given
+        self.own = given.Dup()
+        self.alone: Processes | None = None  # a callback of its trainer runs in this process, and the others wait
+        self.lock = threading.RLock()
+
+
+_duplicates: list[_Duplicate] = []
 
 
 class Processes:
@@ -29,37 +41,56 @@ class Processes:
     Parameters
     ----------
     comm : mpi4py.MPI.Intracomm
-    shards : int
-        Into how many parts an update is cut.
 
     Raises
     ------
     ImportError
         If mpi4py is missing.
     TypeError, ValueError
-        For what is no communicator, and for sizes that do not fit.
+        For what is no communicator.
     RuntimeError
         If MPI was started without support for threads.
     """
 
-    def __init__(self, comm: Any, shards: object) -> None:
+    def __init__(self, comm: Any) -> None:
         self._mpi = MPI = _mpi()
-        if not isinstance(comm, MPI.Intracomm):
-            given = f"comm is a {type(comm).__name__}"
+        if not isinstance(comm, MPI.Intracomm) or comm == MPI.COMM_NULL:
+            given = f"comm is {'MPI.COMM_NULL' if comm == MPI.COMM_NULL else f'a {type(comm).__name__}'}"
             raise TypeError(message("Trainer", given, "expected a communicator of mpi4py", "give MPI.COMM_WORLD"))
         if comm.Get_size() > 1:
-            _abort_on_errors(comm)
+            _abort_on_errors(MPI)
         if MPI.Query_thread() < MPI.THREAD_FUNNELED:
             given, hint = "MPI was started without threads", 'set mpi4py.rc.thread_level = "funneled" before MPI'
             raise RuntimeError(message("Trainer", given, "expected MPI_THREAD_FUNNELED at least", hint))
         self.given = comm
-        self.shards = integer("Trainer", "shards", shards, 1, hint="8 allows for 1, 2, 4 and 8 processes")
         self.rank, self.size = comm.Get_rank(), comm.Get_size()
-        self.is_alone = False  # a callback runs in this process, and the others wait
         self.is_interrupted = False
         self.check_thread("Trainer")
-        self._comm = _duplicate(MPI, comm)
-        self.world = _core.World(self.shards, self.rank, self.size, self._comm.Allgather, self._comm.Alltoall)
+        self._duplicate = _duplicate_of(MPI, comm)
+        self._comm = self._duplicate.own
+        self._teller = self._world(1)
+        self.cut_into(1)
+
+    def _world(self, shards: int) -> _core.World:
+        return _core.World(shards, self.rank, self.size, self._comm.Allgather, self._comm.Alltoall)
+
+    def cut_into(self, shards: object) -> None:
+        """Set into how many parts an update is cut."""
+        self.shards = integer("Trainer", "shards", shards, 1, hint="8 allows for 1, 2, 4 and 8 processes")
+        self.world = self._world(self.shards)
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether a callback of this trainer runs in this process, while the others wait."""
+        return self._duplicate.alone is self
+
+    @property
+    def _calls(self) -> int:
+        return self.world.calls + self._teller.calls
+
+    def check_alike(self, where: str, state: int) -> None:
+        """Raise in all processes where they do not make the same call with the same number."""
+        self._teller.check_alike(where, state)
 
     def check_thread(self, where: str) -> None:
         """Refuse a thread that may not call MPI."""
@@ -78,19 +109,31 @@ class Processes:
             yield
             return
         self.check_thread(where)
-        before = self.world.calls
-        with self._noting_interrupts():
+        with self._alone_in_communicator(where), self._noting_interrupts():
+            before = self._calls
             try:
                 yield
             except BaseException as error:
-                if self.world.calls == before:
-                    self.world.decline(where, reason_of(error))
+                if self._calls == before:
+                    self._teller.decline(where, reason_of(error))
                 elif isinstance(error, MemoryError):
                     self.abort()
                 raise
         if self.is_interrupted:
             self.is_interrupted = False
             raise KeyboardInterrupt
+
+    @contextmanager
+    def _alone_in_communicator(self, where: str) -> Iterator[None]:
+        """Refuse a call within another one: its messages would meet those of that one."""
+        duplicate = self._duplicate
+        if duplicate.alone is not None or not duplicate.lock.acquire(blocking=False):
+            given, expected = "a call of another trainer with this communicator is running", "expected one at a time"
+            raise RuntimeError(message(where, given, expected, "give that trainer no comm, or a duplicate of it"))
+        try:
+            yield
+        finally:
+            duplicate.lock.release()
 
     @contextmanager
     def _noting_interrupts(self) -> Iterator[None]:
@@ -115,12 +158,12 @@ class Processes:
     @contextmanager
     def alone(self, core: Any) -> Iterator[None]:
         """Let this process work without the others, which wait for it."""
-        self.is_alone = True
+        self._duplicate.alone = self
         core.work_alone(True)
         try:
             yield
         finally:
-            self.is_alone = False
+            self._duplicate.alone = None
             core.work_alone(False)
 
     def abort(self) -> None:
@@ -142,7 +185,7 @@ class Processes:
 
     def broadcast(self, value: Any) -> Any:
         """Return what rank 0 gives, which is something that JSON holds."""
-        text = json.dumps(value).encode() if self.rank == 0 else b""
+        text = json.dumps(value, default=_plain).encode() if self.rank == 0 else b""
         length = np.array([len(text)], np.int64)
         self._comm.Bcast(length, 0)
         buffer = np.frombuffer(text, np.uint8).copy() if self.rank == 0 else np.empty(int(length[0]), np.uint8)
@@ -169,6 +212,18 @@ class Processes:
             raise error_of(where, 0, reason)
 
 
+def _plain(value: Any) -> Any:
+    """Return a number of NumPy as one of Python."""
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"a {type(value).__name__} cannot be told to other processes")
+
+
+def check_telling(value: Any) -> None:
+    """Raise TypeError for what `Processes.broadcast` cannot send."""
+    json.dumps(value, default=_plain)
+
+
 def reason_of(error: BaseException) -> str:
     """Return what an error says, for other processes."""
     text = str(error)
@@ -191,25 +246,31 @@ def _mpi() -> Any:
     return MPI
 
 
-def _duplicate(MPI: Any, comm: Any) -> Any:
-    """Return the duplicate of a communicator, which all trainers with it share until it is freed."""
-    found = next((own for given, own in _duplicates if given == comm), None)
+def _duplicate_of(MPI: Any, comm: Any) -> _Duplicate:
+    """Return the duplicate of a communicator, which is freed when a trainer is made after the user has freed that."""
+    for freed in [each for each in _duplicates if each.given == MPI.COMM_NULL]:
+        freed.own.Free()
+        _duplicates.remove(freed)
+    found = next((each for each in _duplicates if each.given == comm), None)
     if found is None:
-        found = comm.Dup()
-        found.Set_errhandler(MPI.ERRORS_RETURN)
+        if any(each.alone is not None for each in _duplicates):
+            given, hint = "a trainer with comm in a callback, which one process runs", "make it without comm"
+            raise RuntimeError(message("Trainer", given, "expected all processes to make it", hint))
+        found = _Duplicate(comm)
+        found.own.Set_errhandler(MPI.ERRORS_RETURN)
         if not _duplicates:
             atexit.register(_free_all, MPI)
-        _duplicates.append((comm, found))
+        _duplicates.append(found)
     return found
 
 
 def _free_all(MPI: Any) -> None:
     if not MPI.Is_finalized():
-        for _, own in _duplicates:
-            own.Free()
+        for each in _duplicates:
+            each.own.Free()
 
 
-def _abort_on_errors(comm: Any) -> None:
+def _abort_on_errors(MPI: Any) -> None:
     """End all processes after an exception that nobody catches: the others would wait for this one for ever."""
     before = sys.excepthook
     if getattr(before, "_aborts_mpi", False):
@@ -219,7 +280,7 @@ def _abort_on_errors(comm: Any) -> None:
         before(kind, error, where)
         sys.stderr.flush()
         time.sleep(_SECONDS_BEFORE_ABORT)
-        comm.Abort(1)
+        MPI.COMM_WORLD.Abort(1)
 
     hook._aborts_mpi = True  # type: ignore[attr-defined]
     sys.excepthook = hook

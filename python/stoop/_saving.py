@@ -7,6 +7,7 @@ import os
 from dataclasses import replace
 from typing import Any
 
+from stoop import _core
 from stoop._checkpoints import extras_of, history_of
 from stoop._checks import file_path
 from stoop._config import from_config
@@ -41,10 +42,12 @@ class Checkpointing(Training):
         where = "Trainer.save_checkpoint"
         with self._with_others(where):
             name = file_path(where, path)
-            if self._processes is None or self._processes.is_alone:
+            processes = self._processes
+            if processes is None or processes.is_alone or processes.size == 1:
                 self._save(name)
             else:
-                self._processes.lead(where, lambda: self._save(name))
+                processes.check_alike(where, self._core.fingerprint())
+                processes.lead(where, lambda: self._save(name))
 
     def _save(self, name: str) -> None:
         loop = self._loop
@@ -70,12 +73,18 @@ class Checkpointing(Training):
         """
         where = "Trainer.load_checkpoint"
         with self._with_others(where):
-            text, _ = self._core.load_checkpoint(file_path(where, path))
+            name = file_path(where, path)
+            processes = self._processes
+            shared = processes is not None and processes.size > 1 and not processes.is_alone
+            if processes is not None and shared:  # all can read it before one of them takes it
+                _core.checkpoint_config(name)
+                processes.check_alike(where, 0)
+            text, _ = self._core.load_checkpoint(name)
             self._loop = None
             self._history = history_of(text, self._core)
             self._adopt_settings()
-            if self._processes is not None and not self._processes.is_alone:
-                self._processes.world.check_alike(where, self._core.fingerprint())
+            if processes is not None and shared:
+                processes.check_alike(where, self._core.fingerprint())
 
     def _adopt_settings(self) -> None:
         """Take the settings and names that the core has from a checkpoint."""

@@ -12,10 +12,19 @@ import numpy as np
 from stoop._config import from_config
 from stoop._errors import message
 from stoop._loop import GO_ON, LOOK, STOP, FitLoop
-from stoop._processes import Processes, error_of, reason_of
+from stoop._processes import Processes, check_telling, error_of, reason_of
 from stoop.schedules import Schedule, python_rates
 
 _WHERE = "Trainer.fit"
+# The effects of a call of which nothing can be told: the state is copied to be sure.
+_UNKNOWN: dict[str, Any] = {
+    "settings": {},
+    "state": True,
+    "stop_reason": None,
+    "ended": None,
+    "changes": [],
+    "row": None,
+}
 
 
 class SharedLoop(FitLoop):
@@ -142,11 +151,20 @@ class SharedLoop(FitLoop):
                 self._check_rate(rate)
             except BaseException as error:  # noqa: BLE001  raised below
                 raised = error
-                effects["raised"] = reason_of(error)
-            effects |= self._effects(settings, state)
+            try:
+                effects |= self._effects(settings, state)
+                check_telling(effects)
+            except Exception as error:  # noqa: BLE001  raised below
+                raised = raised or error
+                effects = dict(_UNKNOWN)
+            if raised is not None:
+                effects["raised"] = reason_of(raised)
         effects = processes.broadcast(effects)
         if processes.rank > 0:
-            self._follow(effects)
+            try:
+                self._follow(effects)
+            except Exception as error:  # noqa: BLE001  told to the others at the next meeting
+                self._failure = error
         if effects["state"]:
             _copy_state(processes, self.trainer)
         if raised is not None:
@@ -159,6 +177,7 @@ class SharedLoop(FitLoop):
     def _check_rate(self, before: Any) -> None:
         now = self.trainer.learning_rate
         if now is not before and any(python_rates(now)):
+            self.trainer.learning_rate = before
             given, hint = "a callback set a learning rate that is a function", "set a number or a schedule"
             raise TypeError(message(_WHERE, given, "expected one that other processes can be told", hint))
 
@@ -191,17 +210,16 @@ class SharedLoop(FitLoop):
 def _copy_state(processes: Processes, trainer: Any) -> None:
     """Give the others what rank 0 has: parameters, running statistics and all that training carries on."""
     core = trainer._core
-    parameters = {name: np.ascontiguousarray(array) for name, array in trainer.model.state_dict().items()}
+    live = [*trainer.model.parameters().values(), *trainer.model.buffers().values()]
     state = core.state()
     numbers = {name: state[name] for name in ("swapped", "epoch", "steps", "place", "fit")}
     numbers = processes.broadcast({**numbers, "sizes": [len(array) for array in state["optimizer"]]})
     optimizer = state["optimizer"]
     if processes.rank > 0:  # LBFGS may hold fewer arrays here
         optimizer = [np.empty(size, trainer.model.dtype) for size in numbers["sizes"]]
-    processes.broadcast_arrays([*parameters.values(), *optimizer, state["average"]])
+    processes.broadcast_arrays([*live, *optimizer, state["average"]])
     if processes.rank == 0:
         return
-    trainer.model.load_state_dict(parameters)
     tuples = {name: tuple(numbers[name]) for name in ("place", "fit")}
     core.set_state(
         optimizer=optimizer,

@@ -133,11 +133,13 @@ class Trainer(InPieces, Inspecting, Fitting):
         comm: Any = None,
         shards: int = 8,
     ) -> None:
-        if not isinstance(model, Model):
-            raise TypeError(message("Trainer", f"model is {model!r}", "expected a stoop.Model", "build one first"))
-        self._model = model
-        self._processes = None if comm is None else Processes(comm, shards)
+        self._processes = None if comm is None else Processes(comm)
         with self._with_others("Trainer"):
+            if not isinstance(model, Model):
+                raise TypeError(message("Trainer", f"model is {model!r}", "expected a stoop.Model", "build one first"))
+            if self._processes is not None:
+                self._processes.cut_into(shards)
+            self._model = model
             self._loss = as_config(Loss, "Trainer", loss)
             self._optimizer = as_config(Optimizer, "Trainer", optimizer)
             self._history = History(())
@@ -275,19 +277,8 @@ class Trainer(InPieces, Inspecting, Fitting):
             measured = resolve(metrics, self._loss, self._model.output_dim, WHERE)
             called = checked_callbacks(callbacks)
             history = History(self._history_keys(measured, validated=validation_data is not None or split > 0.0))
-            options = FitOptions(
-                epochs,
-                batch_size,
-                shuffle,
-                last_batch,
-                verbose,
-                validation_freq,
-                max_time,
-                resume,
-                self._rollback,
-                history,
-                None,
-            )
+            given = epochs, batch_size, shuffle, last_batch, verbose, validation_freq, max_time, resume
+            options = FitOptions(*given, self._rollback, history, None)
             names = self._model.classes, self._model.output, self._model._core.output_is_given
             with self._names_kept():
                 batch = self._batch(WHERE, X, y, sample_weight, learn=True)

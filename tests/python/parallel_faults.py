@@ -63,6 +63,84 @@ def other_parameters() -> None:
     fit(stoop.Trainer(model, comm=COMM))
 
 
+def other_rates() -> None:
+    fit(trainer(optimizer=stoop.optimizers.SGD(lambda t: 0.1 + 0.01 * RANK * (t > 3))))
+
+
+def other_momentum() -> None:
+    trainer(optimizer=stoop.optimizers.SGD(lambda t: 0.1, momentum=0.5 + 0.1 * RANK))
+
+
+def other_optimizer_state() -> None:
+    made, (X, y) = trainer(), samples()
+    made.step(X, y)
+    state = made._core.state()
+    if RANK == 1:
+        state["optimizer"][0][0] += 1.0
+        made._core.set_state(**state)
+    fit(made)
+
+
+def other_reduction() -> None:
+    trainer().evaluate(*samples(), reduction="none" if RANK else "mean")
+
+
+def no_model() -> None:
+    stoop.Trainer(None if RANK == 1 else stoop.Model(layers(), 12), comm=COMM)  # type: ignore[arg-type]
+
+
+def other_shards() -> None:
+    trainer(shards=0 if RANK == 1 else 8)
+
+
+def saved_by_one() -> None:
+    made = trainer()
+    if RANK == 0:
+        made.save_checkpoint("run.safetensors")
+    else:
+        fit(made)
+
+
+class Spoils(stoop.callbacks.Callback):
+    def on_epoch_end(self, trainer: Any, logs: Any) -> None:
+        next(iter(trainer.model.parameters().values()))[...] = np.nan
+
+
+def callback_spoils() -> None:
+    fit(callbacks=Spoils())
+
+
+class Logs(stoop.callbacks.Callback):
+    def on_epoch_end(self, trainer: Any, logs: Any) -> None:
+        logs["mine", 1] = 3.0
+
+
+def callback_logs() -> None:
+    fit(callbacks=Logs())
+
+
+class Rates(stoop.callbacks.Callback):
+    def on_epoch_end(self, trainer: Any, logs: Any) -> None:
+        trainer.learning_rate = lambda t: 0.1
+
+
+def callback_rates() -> None:
+    made = trainer()
+    try:
+        fit(made, callbacks=Rates())
+    finally:
+        fit(made)
+
+
+class Makes(stoop.callbacks.Callback):
+    def on_epoch_end(self, trainer: Any, logs: Any) -> None:
+        stoop.Trainer(stoop.Model(layers(), 12), comm=COMM)
+
+
+def callback_makes() -> None:
+    fit(callbacks=Makes())
+
+
 def other_calls() -> None:
     made, (X, y) = trainer(), samples()
     if RANK == 1:
@@ -117,24 +195,10 @@ def unwritable_checkpoint() -> None:
     trainer().save_checkpoint("/nowhere/run.safetensors")
 
 
-def other_thread() -> None:
-    raised: list[BaseException] = []
-    made = trainer()
-
-    def call() -> None:
-        try:
-            fit(made)
-        except RuntimeError as error:
-            raised.append(error)
-
-    thread = threading.Thread(target=call)
-    thread.start()
-    thread.join()
-    raise raised[0] if raised else RuntimeError("none")
-
-
 CASES: list[Callable[[], None]] = [
     *(nan_in_one, infinite_loss, bad_argument, bad_setting, other_data, other_parameters, other_calls, callback_raises),
+    *(other_rates, other_momentum, other_optimizer_state, other_reduction, no_model, other_shards, saved_by_one),
+    *(callback_spoils, callback_logs, callback_rates, callback_makes),
     *(callback_trains, interrupted, stopped_by_one, out_of_time, missing_checkpoint, unwritable_checkpoint),
 ]
 

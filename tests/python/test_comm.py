@@ -50,6 +50,7 @@ def mpi(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     module = types.ModuleType("mpi4py.MPI")
     vars(module).update(
         Intracomm=Intracomm,
+        COMM_NULL=None,
         ERRORS_RETURN=0,
         THREAD_SINGLE=0,
         THREAD_FUNNELED=1,
@@ -141,12 +142,11 @@ def test_uncaught_exceptions_end_all(
     mpi: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     aborted: list[int] = []
-    comm = Intracomm(2)
-    monkeypatch.setattr(comm, "Abort", aborted.append, raising=False)
+    monkeypatch.setattr(mpi, "COMM_WORLD", types.SimpleNamespace(Abort=aborted.append), raising=False)
     monkeypatch.setattr("stoop._processes._SECONDS_BEFORE_ABORT", 0.0)
     monkeypatch.setattr(sys, "excepthook", sys.__excepthook__)
     for _ in range(2):  # installed once
-        stoop._processes._abort_on_errors(comm)  # type: ignore[attr-defined]
+        stoop._processes._abort_on_errors(mpi)  # type: ignore[attr-defined]
     sys.excepthook(LookupError, LookupError("nothing there"), None)
     assert aborted == [1]
     assert "LookupError: nothing there" in capsys.readouterr().err

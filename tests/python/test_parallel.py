@@ -67,7 +67,27 @@ ALL_RAISE = {
     "bad_argument": ("RuntimeError: [Trainer.fit] rank 1 raised an error: epochs", "ValueError: [Trainer.fit] epochs"),
     "bad_setting": ("RuntimeError: [Trainer] rank 1 raised an error: l2", "ValueError: [Trainer] l2"),
     "other_data": ("ValueError: [Trainer.fit] rank 1 has other samples, targets or weights",) * 2,
-    "other_parameters": ("ValueError: [Trainer] rank 1 has other",) * 2,
+    "other_parameters": ("ValueError: [Trainer.fit] rank 1 has other parameters",) * 2,
+    "other_rates": ("ValueError: [Trainer.fit] another process has another learning rate",) * 2,
+    "other_momentum": ("ValueError: [Trainer] rank 1 has other layers or settings",) * 2,
+    "other_optimizer_state": ("ValueError: [Trainer.fit] rank 1 has other parameters or another state",) * 2,
+    "other_reduction": ("ValueError: [Trainer.evaluate] rank 1 has other arguments",) * 2,
+    "no_model": ("RuntimeError: [Trainer] rank 1 raised an error: model is None", "TypeError: [Trainer] model is None"),
+    "other_shards": ("RuntimeError: [Trainer] rank 1 raised an error: shards", "ValueError: [Trainer] shards"),
+    "saved_by_one": (
+        "ValueError: [Trainer.save_checkpoint] rank 1 calls Trainer.fit and rank 0 Trainer.save_checkpoint",
+        "ValueError: [Trainer.fit] rank 1 calls Trainer.fit and rank 0 Trainer.save_checkpoint",
+    ),
+    "callback_spoils": ("NonFiniteLossError: [Trainer.fit]",) * 2,
+    "callback_logs": ("TypeError: ", "RuntimeError: [Trainer.fit] rank 0 raised an error: TypeError: "),
+    "callback_rates": (
+        "TypeError: [Trainer.fit] a callback set a learning rate that is a function",
+        "RuntimeError: [Trainer.fit] rank 0 raised an error: a callback set a learning rate that is a function",
+    ),
+    "callback_makes": (
+        "RuntimeError: [Trainer] a call of another trainer with this communicator is running",
+        "RuntimeError: [Trainer.fit] rank 0 raised an error: a call of another trainer with this communicator",
+    ),
     "other_calls": ("ValueError: [Trainer.step] rank 1 calls", "ValueError: [Trainer.evaluate] rank 1 calls"),
     "callback_raises": (
         "LookupError: nothing there",

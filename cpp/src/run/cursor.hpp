@@ -24,7 +24,8 @@ enum class RunStatus {
   interrupted,  // the poller said no; nothing counts where the run stops within an update
   not_finite,
   bad_data,
-  lost,  // another process of the training cannot be reached; the update was not made
+  other_rate,  // another process has another learning rate; the update was not made
+  lost,        // another process of the training cannot be reached; the update was not made
 };
 
 // What a process of several wants to happen after the update that is running. Of what they want, the last one here happens.

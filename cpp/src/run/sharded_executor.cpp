@@ -75,6 +75,7 @@ RunEnd ShardedExecutor<T>::update(const TrainingRun<T>& run, const Batch& batch,
   if (cut.own.begin < cut.own.end) add_shards(run, batch, cut, cut.own, 0);
   if (run.read_ahead != nullptr) run.read_ahead->advance(batch.update_end);
   root.report.wish = own_wish(run, cursor);
+  root.report.rate = run.learning_rates[batch.updates];
   const Collectives& all = world_.collectives;
   const bool is_reached = is_small() ? exchange_all(cut) : gather(all, root.report, reports_);
   if (!is_reached) return {.status = RunStatus::lost};
@@ -241,6 +242,8 @@ void ShardedExecutor<T>::add_reports(const ShardCut& cut) {
 template <class T>
 RunEnd ShardedExecutor<T>::decide(const Batch& batch, Cursor& cursor) const {
   const Report& report = levels_.front().report;
+  const auto differs = [&](const Report& other) { return other.rate != report.rate; };
+  if (std::ranges::any_of(reports_, differs)) return {.status = RunStatus::other_rate};
   if (report.bad_row != kNone || report.bad_label.row != kNone) {
     RunEnd end{.status = RunStatus::bad_data};
     end.bad_row = report.bad_row;

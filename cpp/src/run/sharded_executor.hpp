@@ -55,6 +55,7 @@ class ShardedExecutor final : public Executor<T> {
     Index bad_row = kNone;
     BadLabel bad_label{};
     Fault fault{};
+    double rate = 0.0;
     Wish wish = Wish::go_on;
   };
 

@@ -1,6 +1,7 @@
 #include "sharded_inference.hpp"
 
 #include <algorithm>
+#include <type_traits>
 
 #include "sharded_executor.hpp"
 
@@ -68,6 +69,7 @@ InferenceResult ShardedInference<T>::run_part(const InferenceRun<T>& run, const 
 template <class T>
 bool ShardedInference<T>::exchange(const Collectives& all, Results& own, Results& of_all) const {
   if (all.size == 1) return of_all.swap(own), true;
+  static_assert(std::is_trivially_copyable_v<InferenceResult>);
   of_all.resize(own.size() * static_cast<std::size_t>(all.size));
   const bool reached = all.allgather(all.context, own.data(), of_all.data(),
                                      static_cast<Index>(own.size() * sizeof(InferenceResult))) == 0;

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include <stoop/error.hpp>
+#include <stoop/runtime.hpp>
 
 #include "../base/fingerprint.hpp"
 #include "../io/config_json.hpp"
@@ -37,6 +38,8 @@ constexpr struct {
   const char* what;
   const char* hint;
 } kClaims[] = {
+    {&Claims::machine, "another version of the library, instruction set or provider of products",
+     "start all processes alike (STOOP_ISA, STOOP_GEMM), on machines of one kind"},
     {&Claims::settings, "other layers or settings", "make model and trainer alike in all processes"},
     {&Claims::options, "other arguments", "make the same call in all processes"},
     {&Claims::samples, "other samples, targets or weights",
@@ -100,21 +103,42 @@ void check_alike(const World& world, std::string_view where, std::uint64_t state
   if (world.collectives.size > 1) compare(world, where, {.state = state});
 }
 
-// Functions are not copied here: the caller's may be counted by somebody who must know.
-std::uint64_t claim_of_settings(const ModelConfig& model, const TrainerConfig& trainer) {
-  const bool has_functions = schedules::has_functions(schedule_of(trainer.optimizer));
-  TrainerConfig config{.loss = trainer.loss,
-                       .optimizer = has_functions ? Optimizer{} : trainer.optimizer,
-                       .l1 = trainer.l1,
-                       .l2 = trainer.l2,
-                       .clip_norm = trainer.clip_norm,
-                       .clip_value = trainer.clip_value,
-                       .max_norm = trainer.max_norm,
-                       .accumulate = trainer.accumulate,
-                       .ema = trainer.ema,
-                       .precision = trainer.precision,
-                       .seed = trainer.seed};  // without the threads, which change no bits
-  return Fingerprint().add(to_json(model)).add(to_json(config)).add(name_of(trainer.optimizer)).value();
+void check_collectives(const World& world) {
+  const Collectives& all = world.collectives;
+  if (all.size > 1 && (all.allgather == nullptr || all.alltoall == nullptr)) {
+    throw_value_error("Trainer", "collectives without functions", "expected allgather and alltoall",
+                      "give both, as stoop/world.hpp says");
+  }
+  if (all.size > 0 && all.rank >= 0 && all.rank < all.size) return;
+  throw_value_error("Trainer", "rank " + std::to_string(all.rank) + " of " + std::to_string(all.size) + " processes",
+                    "expected 0 to size-1", "give those of the communicator");
+}
+
+template <class T>
+std::uint64_t claim_of_machine(const TrainerCore<T>& core) {
+  const Device<T>& device = core.device;
+  return Fingerprint()
+      .add(build_info().version)
+      .add(std::string_view(device.ops.name))
+      .add_number(device.products)
+      .add_number(device.training_products)
+      .value();
+}
+
+// It is made anew where settings have changed, and not for each update.
+template <class T>
+std::uint64_t claim_of_settings(const TrainerCore<T>& core) {
+  if (core.claimed_version == core.settings_version) return core.settings_claim;
+  TrainerConfig config = core.config;
+  config.num_threads = 0;  // which change no bits
+  if (schedules::has_functions(schedule_of(config.optimizer))) set_learning_rate(config.optimizer, 0.0);
+  ModelConfig model = core.model.config();
+  model.seed = 0;        // what came of it are the parameters
+  model.output.reset();  // these two follow from training
+  model.classes.reset();
+  core.settings_claim = Fingerprint().add(to_json(model)).add(to_json(config)).value();
+  core.claimed_version = core.settings_version;
+  return core.settings_claim;
 }
 
 namespace {
@@ -142,9 +166,13 @@ std::uint64_t claim_of_data(const Dataset<T>& data) {
   const Targets<T>& y = data.y();
   Fingerprint sum;
   sum.add_number(x.rows).add_number(x.cols).add_number(x.type);
-  if (x.mapped) return sum.add_number(checksum_of(data)).value();
+  sum.add_number(x.mapped);
   const Index bytes = x.element_size();
-  add_rows(sum, x.data, x.rows, x.cols * bytes, x.row_stride() * bytes);
+  if (x.mapped) {
+    sum.add_number(checksum_of(data));
+  } else {
+    add_rows(sum, x.data, x.rows, x.cols * bytes, x.row_stride() * bytes);
+  }
   sum.add(y.classes.data(), y.classes.size_bytes());
   if (y.has_values) add_matrix(sum, y.values);
   sum.add(y.weights.data(), y.weights.size_bytes());
@@ -154,15 +182,17 @@ std::uint64_t claim_of_data(const Dataset<T>& data) {
 
 template <class T>
 std::uint64_t claim_of_state(const TrainerCore<T>& core, bool whole) {
-  constexpr std::size_t kSome = 1024;
+  constexpr Index kSome = 1024;
   Fingerprint sum;
   sum.add_number(core.state.steps).add_number(core.state.epoch).add_number(core.state.swapped);
-  const auto add = [&](const auto& block) {
-    sum.add(block.data(), (whole ? block.size() : std::min(block.size(), kSome)) * sizeof(T));
+  const auto add = [&](std::span<const T> block) {
+    const auto size = static_cast<Index>(block.size());
+    const Index begin = whole || size <= kSome ? 0 : core.state.steps * kSome % size;
+    const Index end = whole ? size : std::min(begin + kSome, size);
+    sum.add(block.data() + begin, static_cast<std::size_t>(end - begin) * sizeof(T));
   };
   add(core.state.parameters);
   add(core.state.running);
-  if (!whole) return sum.value();
   add(core.state.average.elements());
   for (const std::span<const T>& array : core.optimizer_arrays()) add(array);
   return sum.value();
@@ -181,6 +211,10 @@ std::uint64_t claim_of_checkpoint(const Checkpoint<T>& checkpoint) {
   return sum.add(checkpoint.extras.text).value();
 }
 
+template std::uint64_t claim_of_machine(const TrainerCore<float>&);
+template std::uint64_t claim_of_machine(const TrainerCore<double>&);
+template std::uint64_t claim_of_settings(const TrainerCore<float>&);
+template std::uint64_t claim_of_settings(const TrainerCore<double>&);
 template std::uint64_t claim_of_data(const Dataset<float>&);
 template std::uint64_t claim_of_data(const Dataset<double>&);
 template std::uint64_t claim_of_state(const TrainerCore<float>&, bool);

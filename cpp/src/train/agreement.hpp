@@ -15,6 +15,7 @@ namespace stoop {
 
 // Checksums of what all must have alike.
 struct Claims {
+  std::uint64_t machine = 0;
   std::uint64_t settings = 0;
   std::uint64_t options = 0;
   std::uint64_t samples = 0;
@@ -42,11 +43,19 @@ void agree(const World& world, std::string_view where, const Prepare& prepare) {
   compare(world, where, claims);
 }
 
-std::uint64_t claim_of_settings(const ModelConfig& model, const TrainerConfig& trainer);
+// Throws ValueError for a world that cannot be.
+void check_collectives(const World& world);
+
+// Covers what may have other last digits: the kernels, and the library.
+template <class T>
+std::uint64_t claim_of_machine(const TrainerCore<T>& core);
+// Covers all but the functions among the learning rates, whose values the reports of updates compare.
+template <class T>
+std::uint64_t claim_of_settings(const TrainerCore<T>& core);
 // Covers all values, but for a mapped x, of which it covers some rows.
 template <class T>
 std::uint64_t claim_of_data(const Dataset<T>& data);
-// Covers all that training carries on, or, for calls that are made for each update, some of the parameters.
+// Covers all that training carries on, or, for calls that are made for each update, other parts of it in each.
 template <class T>
 std::uint64_t claim_of_state(const TrainerCore<T>& core, bool whole);
 
@@ -56,7 +65,8 @@ std::uint64_t claim_of_checkpoint(const Checkpoint<T>& checkpoint);
 // For a call that takes these data; `whole` as below.
 template <class T>
 Claims claims_of(const TrainerCore<T>& core, const Dataset<T>& data, bool whole) {
-  return {.settings = claim_of_settings(core.model.config(), core.config),
+  return {.machine = claim_of_machine(core),
+          .settings = claim_of_settings(core),
           .samples = claim_of_data(data),
           .state = claim_of_state(core, whole)};
 }

@@ -37,7 +37,10 @@ Metrics measure(TrainerCore<T>& core, const char* where, const InputView& x, con
     core.bind_model(where);
     data.emplace(where, x, y, core.needs(), asked);
     if (!losses.empty() && static_cast<Index>(losses.size()) != x.rows) refuse_size(where, losses.size(), x.rows);
-    return core.is_shared() ? claims_of(core, *data, false) : Claims{};
+    Claims claims;
+    if (core.is_shared()) claims = claims_of(core, *data, false);
+    claims.options = losses.empty() ? 0 : 1;
+    return claims;
   };
   agree(core.world(), where, prepare);
   return core.evaluate(where, *data, asked, losses);
@@ -47,9 +50,11 @@ Metrics measure(TrainerCore<T>& core, const char* where, const InputView& x, con
 
 template <class T>
 Trainer<T>::Trainer(Model<T>& model, TrainerConfig config, const World& world) {
+  check_collectives(world);
   agree(world, "Trainer", [&] {
     impl_ = std::make_unique<Impl>(model, std::move(config), world);
-    return Claims{.settings = claim_of_settings(model.config(), impl_->config),
+    return Claims{.machine = claim_of_machine(*impl_),
+                  .settings = claim_of_settings(*impl_),
                   .options = static_cast<std::uint64_t>(world.shards)};
   });
 }

@@ -31,6 +31,11 @@ Device<T> device_for(Precision precision, const World& world) {
                                         "expected all of them to make each update", "start them again"));
 }
 
+[[noreturn]] void throw_other_rate(std::string_view where) {
+  throw_value_error(where, "another process has another learning rate", "expected the same in all of them",
+                    "a function of one's own must return the same everywhere");
+}
+
 }  // namespace
 
 template <class T>
@@ -63,7 +68,11 @@ void TrainerCore<T>::check_world() const {
   const World& world = device.world;
   const auto is_power = [](int number) { return number > 0 && std::has_single_bit(static_cast<unsigned>(number)); };
   const int size = world.collectives.size;
-  if (!is_power(world.shards) || !is_power(size) || size > world.shards) {
+  if (!is_power(size)) {
+    throw_value_error("Trainer", std::to_string(size) + " processes", "expected 1, 2, 4, 8 or another power of two",
+                      "start as many, or train with some of them");
+  }
+  if (!is_power(world.shards) || size > world.shards) {
     throw_value_error("Trainer", std::to_string(world.shards) + " shards for " + std::to_string(size) + " processes",
                       "expected powers of two, and a shard for each process at least", "give 8 shards, for example");
   }
@@ -266,6 +275,7 @@ double TrainerCore<T>::accuracy_of(double correct, const Dataset<T>& data, const
 template <class T>
 void TrainerCore<T>::refuse_bad_data(std::string_view where, const InputView& x, const RunEnd& end) const {
   if (end.status == RunStatus::lost) throw_lost(where);
+  if (end.status == RunStatus::other_rate) throw_other_rate(where);
   refuse_bad_row<T>(where, x, end.bad_row);
   refuse_bad_label(where, end.bad_label, model.output_dim());
 }

@@ -46,11 +46,13 @@ struct TrainerCore {
   Cursor cursor;  // of the epoch that runs, or ran last and was not ended
   FitRecord fit;
   History history;
-  int fits_running = 0;        // more than one: a fit within a function of a fit
-  Index epochs_begun = 0;      // each uses `order` and `saved` for itself
-  Index settings_version = 0;  // grows when a setting is changed
-  Wish wish = Wish::go_on;     // what the fit that runs wants, where its poller says no
-  bool is_alone = false;       // it works without the other processes
+  int fits_running = 0;                      // more than one: a fit within a function of a fit
+  Index epochs_begun = 0;                    // each uses `order` and `saved` for itself
+  Index settings_version = 0;                // grows when a setting is changed
+  Wish wish = Wish::go_on;                   // what the fit that runs wants, where its poller says no
+  bool is_alone = false;                     // it works without the other processes
+  mutable std::uint64_t settings_claim = 0;  // of claim_of_settings, for this version of them
+  mutable Index claimed_version = kNone;
 
   Runners<T> own_runners{graph, device};
   Runners<T>* runners = &own_runners;         // or those that fit_many lends
