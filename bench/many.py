@@ -162,7 +162,7 @@ def fit_sklearn(seed: int, x: Array, y: Array, epochs: int) -> Any:
     from sklearn.neural_network import MLPRegressor
 
     network = MLPRegressor(
-        WIDTHS[1:-1],
+        hidden_layer_sizes=WIDTHS[1:-1],
         activation="tanh",
         solver="adam",
         alpha=0.0,
