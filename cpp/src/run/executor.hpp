@@ -44,8 +44,10 @@ struct TrainingRun : StateView<T> {
   double clip_value = 0.0;
   double max_norm = 0.0;
   double average_decay = 0.0;
-  std::uint64_t seed = 0;  // of dropout
-  int num_threads = 0;     // 0: as many as pay off
+  BlockSums* sums = nullptr;  // of the trainer, so that its next run goes on from them; null: of the executor
+  std::uint64_t seed = 0;     // of dropout
+  int num_threads = 0;        // 0: as many as pay off,
+  int most_threads = 0;       // and then at most so many; 0: get_num_threads()
   Poller* poller = nullptr;
   // In a run that changes nothing before its end, the poller is asked at any time, and its no ends the run at once. In other
   // runs it is asked between updates.
@@ -96,7 +98,8 @@ struct InferenceRun {
   SampleRows<T> data;
   MatrixView<T> out;
   double* losses = nullptr;  // (data.x.rows), or null: the loss of each row, times its weight
-  int num_threads = 0;       // 0: as many as pay off
+  int num_threads = 0;       // 0: as many as pay off,
+  int most_threads = 0;      // and then at most so many; 0: get_num_threads()
   Poller* poller = nullptr;
   bool is_alone = false;  // other processes take no part
 };
