@@ -141,9 +141,7 @@ void run_lines(benchmark::State& state, Index lines, bool as_product) {
   Array<float> data(lines * kLineFloats, 0.0, 1.0);
   const std::vector<Index> order = reading_order(lines, as_product);
   std::vector<double> times;
-  times.reserve(kTurns);
   for (auto _ : state) {
-    times.clear();
     int writer = 0;
     const bool two = on_two_threads(2, 2 * kTurns, [&](int share, Index phase, int worker) {
       const bool writes = phase % 2 == 0;

@@ -317,6 +317,17 @@ TEST(TeamTuner, ComparesMeansOfStepsHoweverTheyAreCounted) {
   EXPECT_EQ(tuner.threads(), 1);
 }
 
+// The barriers of many threads may take longer than what they save.
+TEST(TeamTuner, FindsAPartOfTheTeamThatIsFaster) {
+  TeamTuner tuner(96, 3e8);
+  for (int look = 0; look < 3 * 7; ++look) {  // 96, 48, 24, 12, 6, 3 and 1
+    const int threads = tuner.threads();
+    const double work = 2000e-6 / threads, barriers = 10e-6 * threads;
+    tuner.record(static_cast<double>(tuner.steps()) * (work + barriers), tuner.steps(), threads);
+  }
+  EXPECT_EQ(tuner.threads(), 12);
+}
+
 // A team that was alone for a while, because its other thread had no core, says nothing of what two threads are worth.
 TEST(TeamTuner, DoesNotTakeASecludedThreadForATeam) {
   TeamTuner tuner(2, 1e6);

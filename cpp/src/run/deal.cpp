@@ -52,9 +52,11 @@ void Deal::add(std::size_t place, const Plan& plan, Places& places) {
 
 void Deal::deal_to(int shares) {
   shares_ = shares;
-  if (shares == 1 || shares == dealt_) return;
-  dealt_ = shares;
-  begins_.resize(parameters_.size() * static_cast<std::size_t>(shares + 1));
+  if (shares == 1) return;
+  which_ = static_cast<std::size_t>(std::find(dealt_to_.begin(), dealt_to_.end(), shares) - dealt_to_.begin());
+  if (which_ < dealt_to_.size()) return;
+  dealt_.emplace_back(parameters_.size() * static_cast<std::size_t>(shares + 1));
+  dealt_to_.push_back(shares);
   deal_in_line();
   const double in_line = longest_share();
   deal_evenly();
@@ -63,15 +65,15 @@ void Deal::deal_to(int shares) {
 
 // The last share gets the first block that is left over, because share 0 has more to do.
 void Deal::deal_evenly() {
-  int next = dealt_ - 1;
+  int next = shares_ - 1;
   for (const std::size_t which : by_work_) {
     Index* const begins = begins_of(which);
-    const Index blocks = parameters_[which].blocks, each = blocks / dealt_;
-    const int left = static_cast<int>(blocks % dealt_);
-    const auto gets_more = [&](int share) { return (next - share + dealt_) % dealt_ < left; };
+    const Index blocks = parameters_[which].blocks, each = blocks / shares_;
+    const int left = static_cast<int>(blocks % shares_);
+    const auto gets_more = [&](int share) { return (next - share + shares_) % shares_ < left; };
     begins[0] = 0;
-    for (int share = 0; share < dealt_; ++share) begins[share + 1] = begins[share] + each + (gets_more(share) ? 1 : 0);
-    next = (next - left + dealt_) % dealt_;
+    for (int share = 0; share < shares_; ++share) begins[share + 1] = begins[share] + each + (gets_more(share) ? 1 : 0);
+    next = (next - left + shares_) % shares_;
   }
 }
 
@@ -81,23 +83,23 @@ void Deal::deal_in_line() {
   for (std::size_t which = 0; which < parameters_.size(); ++which) {
     const Parameter& parameter = parameters_[which];
     Index* const begins = begins_of(which);
-    for (int share = 0; share <= dealt_; ++share) {
-      const double work = all * share / dealt_ - before;
+    for (int share = 0; share <= shares_; ++share) {
+      const double work = all * share / shares_ - before;
       begins[share] = std::clamp<Index>(std::llround(work / parameter.block_work), 0, parameter.blocks);
     }
-    begins[dealt_] = parameter.blocks;
+    begins[shares_] = parameter.blocks;
     before += static_cast<double>(parameter.blocks) * parameter.block_work;
   }
 }
 
 double Deal::longest_share() const {
-  const double others = 1.0 - 1.0 / dealt_;
+  const double others = 1.0 - 1.0 / shares_;
   double longest = 0.0;
-  for (int share = 0; share < dealt_; ++share) {
+  for (int share = 0; share < shares_; ++share) {
     double work = 0.0;
     for (std::size_t which = 0; which < parameters_.size(); ++which) {
       const Parameter& parameter = parameters_[which];
-      const Index* begin = begins_.data() + which * static_cast<std::size_t>(dealt_ + 1) + share;
+      const Index* const begin = begins_of(which) + share;
       const auto blocks = static_cast<double>(begin[1] - begin[0]);
       work += blocks * (parameter.block_work + others * parameter.block_input);
       if (blocks > 0.0) work += others * parameter.gradient;

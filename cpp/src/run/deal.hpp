@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <map>
+#include <utility>
 #include <vector>
 
 #include "steps_context.hpp"
@@ -21,7 +22,7 @@ class Deal {
  public:
   explicit Deal(const Plan& plan);
 
-  // Deals to so many shares from now on. Nothing is allocated after a call for as many or more.
+  // Deals to so many shares from now on. How it deals is remembered: only the first call for a number of shares allocates.
   void deal_to(int shares);
 
   int shares() const { return shares_; }
@@ -41,7 +42,7 @@ class Deal {
   Range blocks_of(std::size_t place, int share) const {
     const std::size_t parameter = parameter_of_[place];
     if (shares_ == 1) return {0, parameters_[parameter].blocks};
-    const Index* begin = begins_.data() + parameter * static_cast<std::size_t>(dealt_ + 1) + share;
+    const Index* const begin = begins_of(parameter) + share;
     return {begin[0], begin[1]};
   }
 
@@ -61,15 +62,21 @@ class Deal {
   void deal_evenly();
   void deal_in_line();
   double longest_share() const;
-  Index* begins_of(std::size_t parameter) { return begins_.data() + parameter * static_cast<std::size_t>(dealt_ + 1); }
+  const Index* begins_of(std::size_t parameter) const {
+    return dealt_[which_].data() + parameter * static_cast<std::size_t>(shares_ + 1);
+  }
+  Index* begins_of(std::size_t parameter) { return const_cast<Index*>(std::as_const(*this).begins_of(parameter)); }
 
   const bool grouped_;
   int shares_ = 1;
-  int dealt_ = 1;  // how many shares `begins_` is for; a team of one needs none
   std::vector<Parameter> parameters_;
   std::vector<std::size_t> parameter_of_;  // by step
   std::vector<std::size_t> by_work_;       // parameters, those with the most work in a block first
-  std::vector<Index> begins_;              // by parameter: the first block of each share, then the number of blocks
+  // For a number of shares, which each of these has in `dealt_to_`: by parameter, the first block of each share, then the
+  // number of blocks. A team of one needs none.
+  std::vector<std::vector<Index>> dealt_;
+  std::vector<int> dealt_to_;
+  std::size_t which_ = 0;
 };
 
 }  // namespace stoop

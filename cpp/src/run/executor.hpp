@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 
 #include <stoop/optimizers.hpp>
 
@@ -64,6 +65,7 @@ struct TrainingRun : StateView<T> {
   Index rows_before = 0;  // of the update, in earlier passes: the masks of a dropout are those of the rows that follow
   bool adds = false;      // to the gradient that is there
   // ---- PlanKind::apply ----
+  Range own{0, std::numeric_limits<Index>::max()};  // the steps of parameters in these elements are those that are done
   const T* raw_gradient = nullptr;  // where the gradient lies before anything is added to it; null: in `gradient`
 };
 

@@ -54,8 +54,8 @@ bool TeamExecutor<T>::reserve_threads(int threads, Poller* poller) {
     return false;
   }
   if (first) bind_buffers(plan, arena_.data(), bound_.data());
-  if (more) deal_.deal_to(threads);
-  if (more) places_.resize(static_cast<std::size_t>(threads));  // last: it says that all is there
+  for (int team = more ? threads : 1; team > 1; team /= 2) deal_.deal_to(team);  // the tuner tries them
+  if (more) places_.resize(static_cast<std::size_t>(threads));                   // last: it says that all is there
   return true;
 }
 

@@ -1,6 +1,8 @@
 // The executor that works with a team of threads and tunes its size.
 #pragma once
 
+#include <array>
+#include <span>
 #include <vector>
 
 #include "../team/tuner.hpp"
@@ -25,6 +27,10 @@ class TeamExecutor final : public Executor<T> {
   ~TeamExecutor() override;
 
   const Plan& plan() const override { return plan_; }
+
+  // What a run of `apply` finds in the gradient before its second pass, by block of the parameters: the parts of the penalty, and
+  // the sums of squares in two forms.
+  std::array<std::span<double>, 3> block_sums() { return {sums_.penalties, sums_.squares, sums_.norms}; }
 
   RunEnd run(const TrainingRun<T>& run, Cursor& cursor, Index until) override;
 

@@ -148,6 +148,7 @@ class TeamRun final : public Work {
       place.met = false;
       if (!place.batch.is_last() && is_of_update(step.kind)) continue;
       if (step.for_input && run_.input_gradient.data == nullptr) continue;
+      if (plan_.kind == PlanKind::apply && !is_own(step)) continue;
       if (!run_part(place, step, share)) return Walked::to_stop;
       if (clock != nullptr) clock->stamp(place.step);
     }
@@ -168,6 +169,10 @@ class TeamRun final : public Work {
         return check(which, place, share);
       }
     });
+  }
+
+  bool is_own(const Step& step) const {
+    return step.parameter == kNone || (step.parameter >= run_.own.begin && step.parameter < run_.own.end);
   }
 
   using RunSlice = void (*)(TeamRun& self, const Place& place, const Step& step, const Slice& slice);

@@ -142,6 +142,12 @@ class Crew {
     std::atomic<std::uint32_t> calls{0};
     std::atomic<bool> asleep{false};
   };
+  // Shares that are done count themselves on a line of their group, and the last of a group on a line of all groups. On one
+  // line alone they would wait for each other.
+  struct alignas(128) Count {
+    std::atomic<int> done{0};
+  };
+  static constexpr int kGroupShares = 16, kMostGroups = 64;
   // The number of pauses, about a microsecond, that a thread waits before it takes what another thread has not begun.
   static constexpr int kPatience = 40;
 
@@ -218,10 +224,23 @@ class Crew {
 
   void run_share(const Job& job, int number, std::uint32_t phase, int worker) {
     const bool more = job.work->run(number, static_cast<Index>(phase - job.first_phase) / 2, worker);
-    if (done_.fetch_add(1, std::memory_order_acq_rel) + 1 < job.shares) return;
-    done_.store(0, std::memory_order_relaxed);
+    if (!ends_phase(job.shares, number)) return;
     phase_.store(more ? phase + 2 : phase + 1, std::memory_order_seq_cst);
     if (waiting_.load(std::memory_order_seq_cst) > 0) phase_.notify_all();
+  }
+
+  // Counts a share that is done. Returns whether it was the last of the phase.
+  bool ends_phase(int shares, int number) {
+    const int groups = std::min((shares + kGroupShares - 1) / kGroupShares, kMostGroups);
+    const int group = groups == 1 ? 0 : ((number + 1) * groups - 1) / shares;
+    const Range members = share(shares, group, groups);
+    if (!is_last(counts_[group].done, static_cast<int>(members.end - members.begin))) return false;
+    return groups == 1 || is_last(groups_done_, groups);
+  }
+  static bool is_last(std::atomic<int>& count, int of) {
+    if (count.fetch_add(1, std::memory_order_acq_rel) + 1 < of) return false;
+    count.store(0, std::memory_order_relaxed);
+    return true;
   }
 
   // Returns whether a phase that was read does not belong to the job, because the job is over. Others may have followed.
@@ -330,8 +349,8 @@ class Crew {
   std::atomic<Work*> work_{nullptr};
   std::atomic<int> shares_{0}, team_{0};
   std::atomic<bool> first_is_callers_{false}, dismissed_{false};
-  // These are written by each share.
-  alignas(128) std::atomic<int> done_{0};
+  Count counts_[kMostGroups];  // written by each share
+  alignas(128) std::atomic<int> groups_done_{0};
   std::atomic<int> waiting_{0};  // threads that sleep until the next phase
   // Written once a phase: an even number, or an odd one when a job is over. Both facts must be one number, so that a thread
   // which reads that a job is over has seen all that was done for it.
