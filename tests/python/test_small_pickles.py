@@ -99,7 +99,7 @@ class Failing(callbacks.Callback):
 
 def test_nothing_that_many_fits_leave_holds_the_data() -> None:
     data = Data()
-    x, y, weight, wide, _ = data.arrays
+    x, y, weight, wide = data.arrays[:4]
     layers, rates = [stoop.Dense(8, "relu"), stoop.Dense(2)], [1e-3, 1e-3, 1e30, 1e-3]
     trainers = [
         stoop.Trainer(stoop.Model(layers, COLUMNS, seed=i), optimizer=stoop.optimizers.Adam(rate), seed=i)
