@@ -235,7 +235,6 @@ def check(costs: dict[str, Cost], pairs: dict[str, dict[str, float]], network: N
     return "\n".join(text)
 
 
-
 def table(costs: dict[str, Cost], networks: dict[str, Network]) -> str:
     """Return the smallest batch that pays, by network and processes."""
     columns = [("this machine", networks["machine"], 2)] if "machine" in networks else []

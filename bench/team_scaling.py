@@ -151,7 +151,9 @@ def beside(before: dict[str, Any], after: dict[str, Any]) -> str:
         results = [run["results"][name] for run in (before, after)]
         costs = [run["costs"] for run in (before, after)]
         line = sum(map(line_ns, results, costs)) / 2
-        times = [[step_us(result, n, cost, line=line) for n in shown] for result, cost in zip(results, costs, strict=True)]
+        times = [
+            [step_us(result, n, cost, line=line) for n in shown] for result, cost in zip(results, costs, strict=True)
+        ]
         cells = [f"{a:,.0f} / {b:,.0f} ({a / b:.2f})" for a, b in zip(*times, strict=True)]
         text.append(f"| {name} | " + " | ".join(cells) + " |")
     return "\n".join(text)
