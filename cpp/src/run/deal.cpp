@@ -29,11 +29,13 @@ Deal::Deal(const Plan& plan) : grouped_(plan.grouped), parameter_of_(plan.steps.
 // Two steps may work on the same blocks between two barriers, so the steps of a parameter are dealt as one.
 void Deal::add(std::size_t place, const Plan& plan, Places& places) {
   const Step& step = plan.steps[place];
-  const auto known = step.parameter == kNone ? places.end() : places.find(step.parameter);
+  // Running statistics are a block of their own, though their step names the parameter of their layer.
+  const bool is_parameter = step.parameter != kNone && step.kind != StepKind::update_statistics;
+  const auto known = is_parameter ? places.find(step.parameter) : places.end();
   const std::size_t which = known == places.end() ? parameters_.size() : known->second;
   if (known == places.end()) {
     parameters_.push_back({block_count(step.work.extent, step.block)});
-    if (step.parameter != kNone) places.emplace(step.parameter, which);
+    if (is_parameter) places.emplace(step.parameter, which);
   }
   parameter_of_[place] = which;
   Parameter& parameter = parameters_[which];
