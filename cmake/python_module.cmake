@@ -7,6 +7,7 @@ pybind11_add_module(_core MODULE NO_EXTRAS
   python/bindings/module.cpp
   python/bindings/bind_ensemble.cpp
   python/bindings/bind_errors.cpp
+  python/bindings/bind_fit_many.cpp
   python/bindings/bind_gradcheck.cpp
   python/bindings/bind_machine.cpp
   python/bindings/bind_model.cpp

@@ -31,18 +31,19 @@ inline constexpr std::array<std::pair<const char*, std::vector<double> History::
     {"samples_per_second", &History::samples_per_second},
 }};
 
-// Adds the newest row of `history` to the lists of Python, by name of a column; "epoch" counts from 1.
-inline void add_row(const py::dict& record, const History& history) {
+// Adds a row of `history` to the lists of Python, by name of a column; "epoch" counts from 1.
+inline void add_row(const py::dict& record, const History& history, std::size_t row) {
   const auto append = [&record](const char* key, const auto& value) {
     if (record.contains(key)) py::reinterpret_borrow<py::list>(record[key]).append(value);
   };
-  append("epoch", history.epochs.back() + 1);
+  append("epoch", history.epochs[row] + 1);
   for (const auto& [key, column] : kColumns) {
-    if (!(history.*column).empty()) append(key, (history.*column).back());
+    if (!(history.*column).empty()) append(key, (history.*column)[row]);
   }
 }
 
-// The functions of a fit, which call the object `loop` of the options (stoop._loop.FitLoop) and let signals in.
+// The functions of a fit, which call the object `loop` of the options (stoop._loop.FitLoop) and let signals in. Without a loop
+// there are none: Python is not entered while the fit runs.
 template <class T>
 class FitCall {
  public:
@@ -58,6 +59,7 @@ class FitCall {
     if (const py::object path = given.attr("resume"); !path.is_none()) {
       options.resume = path.cast<std::filesystem::path>();
     }
+    if (loop_.is_none()) return;
     options.on_begin = [this](const Checkpoint<T>* resumed) { return begin(resumed); };
     options.on_epoch = [this](const EpochResult&) { return epoch(); };
     options.on_progress = [this](const Progress& now) { return progress(now); };
@@ -82,6 +84,12 @@ class FitCall {
 
   // What Python raised within a callback, once the core has returned.
   void rethrow() const { guarded_.rethrow(); }
+  const std::exception_ptr& raised() const { return guarded_.raised(); }
+
+  // Where there is no loop, this adds all rows once the core has returned.
+  void add_rows(const History& history) const {
+    for (std::size_t row = 0; loop_.is_none() && row < history.epochs.size(); ++row) add_row(record_, history, row);
+  }
 
   FitOptions<T> options;
 
@@ -97,7 +105,8 @@ class FitCall {
   // would not be of one length.
   bool epoch() {
     guarded_.even_after([this] {
-      add_row(record_, handle_.trainer.history());
+      const History& history = handle_.trainer.history();
+      add_row(record_, history, history.epochs.size() - 1);
       return true;
     });
     return ask_as_guest([this] { return call_python(loop_.attr("epoch")); });

@@ -93,6 +93,28 @@ class HeldGil {
   PyThreadState* const state_;
 };
 
+// Makes threads that the core has started known to the interpreter, as threads that are within ReleasedGil: HeldGil then works
+// on them too.
+class CoreThreads {
+ public:
+  CoreThreads() : interpreter_(PyThreadState_GetInterpreter(PyThreadState_Get())) {}
+
+  // Each thread calls these first and last.
+  void begin() const {
+    if (is_ending()) park();
+    released_state = PyThreadState_New(interpreter_);
+  }
+  void end() const {
+    PyThreadState* const state = std::exchange(released_state, nullptr);
+    take_gil(state);
+    call_or_park([state] { PyThreadState_Clear(state); });
+    PyThreadState_DeleteCurrent();  // which lets go of the GIL
+  }
+
+ private:
+  PyInterpreterState* const interpreter_;
+};
+
 // Returns what the function returns. Meanwhile other threads may have the GIL, and the interpreter may end.
 template <class... Arguments>
 pybind11::object call_python(const pybind11::handle& function, Arguments&&... arguments) {
@@ -180,6 +202,7 @@ class GuardedCalls {
   void rethrow() const {
     if (raised_) std::rethrow_exception(raised_);
   }
+  const std::exception_ptr& raised() const { return raised_; }
 
  private:
   std::exception_ptr raised_;

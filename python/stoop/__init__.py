@@ -21,12 +21,14 @@ from stoop import (
     inspection,
     layers,
     losses,
+    many,
     metrics,
     optimizers,
     plotting,
     schedules,
 )
 from stoop._core import CheckpointError, NonFiniteLossError
+from stoop._fit_many import fit_many
 from stoop._loading import load_checkpoint
 from stoop.activations import *  # noqa: F403
 from stoop.averages import ewa
@@ -61,6 +63,7 @@ __all__ = [
     "data",
     "diagnose",
     "ewa",
+    "fit_many",
     "get_num_threads",
     "gradcheck",
     "initializers",
@@ -70,6 +73,7 @@ __all__ = [
     "load_ensemble",
     "load_model",
     "losses",
+    "many",
     "metrics",
     "minimize",
     "num_threads",

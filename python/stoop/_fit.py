@@ -38,23 +38,25 @@ class FitOptions:
     resume: Any
     rollback: bool
     history: History  # gets a row after each epoch
-    loop: Any  # the FitLoop, once it is made
+    loop: Any  # the FitLoop, once it is made; None: Python is not called
+    where: str = WHERE  # of messages
 
     def __post_init__(self) -> None:
-        self._set("epochs", integer(WHERE, "epochs", self.epochs, 1, hint="give the number of passes over X"))
+        where = self.where
+        self._set("epochs", integer(where, "epochs", self.epochs, 1, hint="give the number of passes over X"))
         hint = "32 to 512 is usual; len(X) is full-batch descent"
-        self._set("batch_size", integer(WHERE, "batch_size", self.batch_size, 1, hint=hint))
-        self._set("shuffle", flag(WHERE, "shuffle", self.shuffle))
+        self._set("batch_size", integer(where, "batch_size", self.batch_size, 1, hint=hint))
+        self._set("shuffle", flag(where, "shuffle", self.shuffle))
         if not isinstance(self.last_batch, str):
             given = f"last_batch is {self.last_batch!r}"
-            raise TypeError(message(WHERE, given, "expected one of keep, drop, merge", 'for example "keep"'))
+            raise TypeError(message(where, given, "expected one of keep, drop, merge", 'for example "keep"'))
         verbose = int(self.verbose) if isinstance(self.verbose, bool) else self.verbose
         hint = "0 is silent, 1 shows a table, 2 without a live line"
-        self._set("verbose", integer(WHERE, "verbose", verbose, 0, 2, hint=hint))
+        self._set("verbose", integer(where, "verbose", verbose, 0, 2, hint=hint))
         hint = "1 validates after each epoch"
-        self._set("validation_freq", integer(WHERE, "validation_freq", self.validation_freq, 1, hint=hint))
-        self._set("resume", None if self.resume is None else file_path(WHERE, self.resume))
-        self._set("max_seconds", seconds(self.max_time))
+        self._set("validation_freq", integer(where, "validation_freq", self.validation_freq, 1, hint=hint))
+        self._set("resume", None if self.resume is None else file_path(where, self.resume))
+        self._set("max_seconds", seconds(self.max_time, where))
 
     def _set(self, name: str, value: object) -> None:
         object.__setattr__(self, name, value)
@@ -75,10 +77,10 @@ class FitOptions:
     @property
     def calls_steps(self) -> bool:
         """Whether the loop is to be called within epochs."""
-        return bool(self.loop.callbacks) or self.loop.is_shared
+        return self.loop is not None and (bool(self.loop.callbacks) or self.loop.is_shared)
 
 
-def seconds(max_time: Any) -> float:
+def seconds(max_time: Any, where: str = WHERE) -> float:
     """Return a time in seconds: a number, a timedelta, text such as "1h30m", or infinity for None.
 
     Raises
@@ -95,6 +97,6 @@ def seconds(max_time: Any) -> float:
         found = re.findall(r"([0-9]+(?:\.[0-9]*)?)\s*([dhms])", max_time)
         if parts is None:
             hint = 'give seconds, or text such as "1h30m"'
-            raise ValueError(message(WHERE, f"max_time is {max_time!r}", "expected a time", hint))
+            raise ValueError(message(where, f"max_time is {max_time!r}", "expected a time", hint))
         return math.fsum(float(number) * _UNITS[unit] for number, unit in found)
-    return real(WHERE, "max_time", max_time, Bounds(0.0), 'give seconds, or text such as "1h30m"')
+    return real(where, "max_time", max_time, Bounds(0.0), 'give seconds, or text such as "1h30m"')

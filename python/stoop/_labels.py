@@ -36,6 +36,11 @@ class TargetReader:
         self._n_classes = model.output_dim if self._softmax else 2 if binary else 0  # 0: values, or labels by column
         self._noted = False
 
+    @property
+    def kind(self) -> tuple[object, ...]:
+        """What it makes of y is the same for readers of one kind, if their models name their classes alike."""
+        return self._model.dtype.str, self._softmax, self._columns, self._n_classes
+
     def read(self, where: str, y: Any, samples: int, *, may_name: bool) -> tuple[Any, Array | None]:
         """Return targets for the core, and the names of their classes if it was `y` that told them.
 

@@ -57,8 +57,8 @@ class FitLoop:
         As `checked_callbacks` returns them.
     metrics : sequence of Metric
         Those that are computed from the outputs for the validation data.
-    validation : tuple of ndarray or None
-        The validation data as the core takes them.
+    validation : iterable of ndarray or None
+        The validation data as the core takes them: samples, targets and weights.
     validation_freq : int
         They are evaluated after every so many epochs.
     """
@@ -71,7 +71,7 @@ class FitLoop:
         history: History,
         callbacks: Sequence[Any] = (),
         metrics: Sequence[Metric] = (),
-        validation: tuple[Any, ...] | None = None,
+        validation: Iterable[Any] | None = None,
         validation_freq: int = 1,
     ) -> None:
         self.trainer = trainer

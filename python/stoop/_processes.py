@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -84,6 +85,8 @@ class Processes:
             except BaseException as error:
                 if self.world.calls == before:
                     self.world.decline(where, reason_of(error))
+                elif isinstance(error, MemoryError):
+                    self.abort()
                 raise
         if self.is_interrupted:
             self.is_interrupted = False
@@ -119,6 +122,12 @@ class Processes:
         finally:
             self.is_alone = False
             core.work_alone(False)
+
+    def abort(self) -> None:
+        """End all processes after the error that is handled, of which the others know nothing and wait."""
+        traceback.print_exc()
+        sys.stderr.flush()
+        self._comm.Abort(1)
 
     def gather(self, value: Any) -> list[Any]:
         """Return what each process gives, by rank; each is something that JSON holds."""
@@ -206,8 +215,8 @@ def _abort_on_errors(comm: Any) -> None:
     if getattr(before, "_aborts_mpi", False):
         return
 
-    def hook(kind: Any, error: Any, traceback: Any) -> None:
-        before(kind, error, traceback)
+    def hook(kind: Any, error: Any, where: Any) -> None:
+        before(kind, error, where)
         sys.stderr.flush()
         time.sleep(_SECONDS_BEFORE_ABORT)
         comm.Abort(1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -84,6 +85,8 @@ class SharedLoop(FitLoop):
             super().end(reason, quietly=quietly)
             return
         processes, own = self._processes, self._own_reason()
+        if isinstance(sys.exc_info()[1], MemoryError):  # which only this process may have met, within an update
+            processes.abort()
         told = processes.gather([own, self.stop_reason])
         failed = [(rank, said) for rank, (said, _) in enumerate(told) if said is not None]
         wanted = [stop for _, stop in told if stop is not None]

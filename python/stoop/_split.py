@@ -64,7 +64,7 @@ def train_test_split(
         `stratify`: a class with one sample alone, or a part with fewer samples than classes.
     """
     more, test_size = _third_number(more, test_size)
-    arrays = [_rows_of(array, _name_of(index)) for index, array in enumerate((X, y, *more))]
+    arrays = [rows_of(_WHERE, array, _name_of(index)) for index, array in enumerate((X, y, *more))]
     n = len(arrays[0])
     for index, array in enumerate(arrays):
         if len(array) != n:
@@ -73,9 +73,9 @@ def train_test_split(
     n_train, n_test = _counts(n, test_size, train_size)
     order = np.random.default_rng(_chosen_seed(seed, random_state)).permutation(n)
     if stratify is not None and stratify is not False:
-        order = _stratified(order, _classes(y if stratify is True else stratify, n), n_train, n_test)
+        order = _stratified(order, class_numbers(_WHERE, y if stratify is True else stratify, n), n_train, n_test)
     test, train = order[:n_test], order[n_test : n_test + n_train]
-    return tuple(part for array in arrays for part in (_take(array, train), _take(array, test)))
+    return tuple(part for array in arrays for part in (take(array, train), take(array, test)))
 
 
 def _third_number(more: tuple[Any, ...], test_size: Any) -> tuple[tuple[Any, ...], Any]:
@@ -91,21 +91,22 @@ def _name_of(index: int) -> str:
     return _NAMES[index] if index < len(_NAMES) else f"array {index}"
 
 
-def _rows_of(values: Any, name: str) -> Any:
+def rows_of(where: str, values: Any, name: str) -> Any:
     """Return what can be indexed by rows: a pandas, polars or Arrow object as it is, else an array."""
     package = type(values).__module__.partition(".")[0]
     if is_table(values) or hasattr(type(values), "iloc") or package in ("polars", "pyarrow"):
         return values
-    refuse_masked(_WHERE, values, name)
+    refuse_masked(where, values, name)
     if isinstance(values, np.ndarray) and values.dtype.kind == "O":
         return np.asarray(values)  # its elements stay what they are
-    array = to_numpy(_WHERE, values, name)
+    array = to_numpy(where, values, name)
     if array.ndim == 0:
-        raise ValueError(message(_WHERE, f"{name} is a single value", "expected rows", f"check {name}"))
+        raise ValueError(message(where, f"{name} is a single value", "expected rows", f"check {name}"))
     return array
 
 
-def _take(array: Any, rows: npt.NDArray[np.int64]) -> Any:
+def take(array: Any, rows: npt.NDArray[np.int64]) -> Any:
+    """Return these rows."""
     if hasattr(array, "iloc"):
         return array.iloc[rows]
     return array.take(rows) if type(array).__module__.startswith("pyarrow") else array[rows]
@@ -140,21 +141,27 @@ def _count(name: str, size: Any, n: int, rounded: Any) -> int:
 # ---- in proportion ----
 
 
-def _classes(stratify: Any, n: int) -> npt.NDArray[np.int64]:
-    """Return the number of the class of each sample, counted from 0."""
-    array = to_numpy(_WHERE, stratify, "stratify")
+def class_numbers(where: str, classes: Any, n: int, name: str = "stratify") -> npt.NDArray[np.int64]:
+    """Return the number of the class of each sample, counted from 0 in the order of the sorted classes.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For another number of samples, and for what cannot be sorted.
+    """
+    array = to_numpy(where, classes, name)
     if array.ndim not in (1, 2) or len(array) != n:
-        given, expected = f"stratify has shape {array.shape}", f"expected ({n},) classes, one per row of X"
-        raise ValueError(message(_WHERE, given, expected, "give y, or leave it out"))
+        given, expected = f"{name} has shape {array.shape}", f"expected ({n},) classes, one per row of X"
+        raise ValueError(message(where, given, expected, "give one for each row"))
     try:
         axis = 0 if array.ndim == 2 and array.dtype.kind != "O" else None
         if array.ndim == 2 and axis is None:
             array = np.array([" ".join(map(repr, row)) for row in array.tolist()])
         return np.unique(array, axis=axis, return_inverse=True)[1].reshape(-1).astype(np.int64)
     except TypeError as error:
-        given = f"stratify holds what cannot be put in order ({error})"
+        given = f"{name} holds what cannot be put in order ({error})"
         hint = "give each missing value a class of its own, and one type to all"
-        raise TypeError(message(_WHERE, given, "expected classes of one kind", hint)) from None
+        raise TypeError(message(where, given, "expected classes of one kind", hint)) from None
 
 
 def _stratified(

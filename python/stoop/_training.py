@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
@@ -110,20 +110,25 @@ class Training(Settings):
         return not trained
 
     def _validation(self, validation_data: Any) -> tuple[Any, ...]:
+        X, y, weight = self._unpacked("Trainer.fit", validation_data)
+        return self._batch("Trainer.fit, validation_data", X, y, weight)
+
+    def _unpacked(self, where: str, validation_data: Any) -> tuple[Any, ...]:
+        """Return X, y and weights, or None, of validation data."""
         try:
             X, y, *weight = validation_data
             (weight,) = weight or (None,)
         except (TypeError, ValueError):
             given = f"validation_data is a {type(validation_data).__name__}"
             expected = "expected a pair (X, y) or (X, y, sample_weight)"
-            raise TypeError(message("Trainer.fit", given, expected, "give validation_data=(X, y)")) from None
+            raise TypeError(message(where, given, expected, "give validation_data=(X, y)")) from None
         of_x, of_y = (tuple(getattr(array, "shape", ())) for array in (X, y))
         if len(of_x) == 1 and of_y[1:] == (self._input_dim,):
             given, expected = f"validation_data has shapes {of_x} and {of_y}", "expected X first, then y"
-            raise ValueError(message("Trainer.fit", given, expected, "give validation_data=(X, y)"))
-        return self._batch("Trainer.fit, validation_data", X, y, weight)
+            raise ValueError(message(where, given, expected, "give validation_data=(X, y)"))
+        return X, y, weight
 
-    def _class_weights(self, class_weight: Any, targets: Any, weights: Any) -> Any:
+    def _class_weights(self, class_weight: Any, targets: Any, weights: Any, rows: Any = None) -> Any:
         if weights is not None and weights.ndim == 2:
             given = f"class_weight with sample_weight of shape {weights.shape}"
             hint = "multiply the weights by those of the classes"
@@ -131,23 +136,33 @@ class Training(Settings):
         classes = self._targets.indices(targets)
         names = self._model.classes
         known = self._targets.n_classes if names is None else names.tolist()
-        return class_weights(class_weight, classes, known, weights, self._dtype)
+        return class_weights(class_weight, classes, known, weights, self._dtype, rows)
 
     @contextmanager
     def _names_kept(self) -> Iterator[None]:
         """Take back the names and the meaning that the outputs get inside, unless something was trained."""
-        model, steps = self._model, self.steps
-        names, output = model.classes, model.output
+        take_back = self._keep_names()
         try:
             yield
         except BaseException:
-            if self.steps == steps:
-                if model.classes is not names:
-                    model.classes = names
-                if not model._core.output_is_given:
-                    model.output = None
-                    model._set_output(output, given=False)
+            take_back()
             raise
+
+    def _keep_names(self) -> Callable[[], None]:
+        """Return a function that takes back these names and this meaning, unless something was trained meanwhile."""
+        model, steps = self._model, self.steps
+        names, output = model.classes, model.output
+
+        def take_back() -> None:
+            if self.steps != steps:
+                return
+            if model.classes is not names:
+                model.classes = names
+            if not model._core.output_is_given:
+                model.output = None
+                model._set_output(output, given=False)
+
+        return take_back
 
     def _history_keys(self, metrics: Sequence[Metric], *, validated: bool) -> list[str]:
         measured = ["loss", *("accuracy" for metric in metrics if not metric.needs_outputs)]

@@ -15,11 +15,17 @@ Batch = tuple[Any, ...]  # X, y, weights or None
 
 
 def class_weights(
-    class_weight: Any, classes: npt.NDArray[Any], names: list[Any] | int, weights: Any, dtype: np.dtype[Any]
+    class_weight: Any,
+    classes: npt.NDArray[Any],
+    names: list[Any] | int,
+    weights: Any,
+    dtype: np.dtype[Any],
+    rows: npt.NDArray[Any] | None = None,
 ) -> npt.NDArray[Any]:
     """Return ``weights * table[classes]``, with the table that `class_weight` means, divided by a power of two.
 
     `classes` are indices; `names` are those of the classes, or how many classes there are where they have none.
+    "balanced" counts the classes of these `rows`.
 
     Only ratios count; the largest is brought to between 1 and 2, where every dtype holds it. So are both factors, whose
     product could otherwise be too large or too small for float64.
@@ -37,7 +43,7 @@ def class_weights(
         expected = f"expected 0 <= class < {n_classes}"
         raise ValueError(message(_WHERE, given, expected, "number the classes from 0"))
     if isinstance(class_weight, str):
-        table = _balanced(class_weight, classes, n_classes)
+        table = _balanced(class_weight, classes if rows is None else classes[rows], n_classes)
     else:
         table = _table(class_weight, names, n_classes)
     by_sample = by_power_of_two(table[classes])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import math
 import os
+import pickle
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -40,7 +41,9 @@ class History(dict[str, list[float]]):
     epochs : list of int
         Number of each epoch, from 1, counted over all calls of `Trainer.fit`.
     stop_reason : str or None
-        Why the fit ended; of a sum, why the last one did.
+        Why the fit ended; of a sum, why the last one did, and `error` likewise.
+    error : BaseException or None
+        What ended the fit, where `stop_reason` is "error" and nothing was raised (`stoop.fit_many`).
     changes : list of dict
         Settings that were changed while the fit ran (`Trainer.set`): ``"epoch"``, in which they hold first, ``"step"``,
         the updates that were made by then, and the setting with its new value.
@@ -50,6 +53,7 @@ class History(dict[str, list[float]]):
         super().__init__((key, []) for key in keys)
         self.epochs: list[int] = []
         self.stop_reason: str | None = None
+        self.error: BaseException | None = None
         self.changes: list[dict[str, Any]] = []
 
     @classmethod
@@ -59,10 +63,12 @@ class History(dict[str, list[float]]):
         columns: Mapping[str, Sequence[float]],
         stop_reason: str | None = None,
         changes: Sequence[dict[str, Any]] = (),
+        error: BaseException | None = None,
     ) -> History:
         history = cls(tuple(columns))
         history.epochs.extend(epochs)
         history.stop_reason = stop_reason
+        history.error = error
         history.changes.extend(dict(change) for change in changes)
         for key, values in columns.items():
             history[key].extend(values)
@@ -85,7 +91,7 @@ class History(dict[str, list[float]]):
         offset = self.epochs[-1] - other.epochs[0] + 1 if overlap else 0
         epochs = [*self.epochs, *(epoch + offset for epoch in other.epochs)]
         changes = [*self.changes, *({**change, "epoch": change["epoch"] + offset} for change in other.changes)]
-        return History._of(epochs, columns, other.stop_reason, changes)
+        return History._of(epochs, columns, other.stop_reason, changes, other.error)
 
     def __radd__(self, other: object) -> History:
         if isinstance(other, int) and other == 0:  # what sum() starts with
@@ -113,10 +119,10 @@ class History(dict[str, list[float]]):
 
     def copy(self) -> History:
         """Return a history of its own with the same values."""
-        return History._of(self.epochs, self, self.stop_reason, self.changes)
+        return History._of(self.epochs, self, self.stop_reason, self.changes, self.error)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return History._of, (self.epochs, dict(self), self.stop_reason, self.changes)
+        return History._of, (self.epochs, dict(self), self.stop_reason, self.changes, _picklable(self.error))
 
     def __repr__(self) -> str:
         last = ", ".join(f"{key}={values[-1]:.4g}" for key, values in self.items() if values)
@@ -214,3 +220,14 @@ class History(dict[str, list[float]]):
             writer = csv.writer(file)
             writer.writerow(["epoch", *self])
             writer.writerows(zip(self.epochs, *self.values()))
+
+
+def _picklable(error: BaseException | None) -> BaseException | None:
+    """Return the exception, or one with its text where pickle cannot take it."""
+    if error is None:
+        return None
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:  # noqa: BLE001  whatever the class of a user raises
+        return RuntimeError(f"{type(error).__name__}: {error}")
+    return error

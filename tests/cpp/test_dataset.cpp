@@ -29,11 +29,13 @@ TEST(Dataset, ChecksForAnotherTrainerOnlyWhatThatAsksBeyond) {
   const Targets<double> values = samples.y(MeanSquaredError{});
   const DataNeeds needs{4, 3, kind_of<MeanSquaredError>()};
   const Dataset<double> data("test", samples.x(), values, needs);
-  const_cast<double&>(samples.values[2]) = kNaN<double>;  // would be noticed by a second check
-  EXPECT_NO_THROW(data.check("test", needs));
-  EXPECT_THROW(data.check("test", {4, 3, kind_of<Huber>()}), ValueError);
-  EXPECT_THROW(data.check("test", {4, 2, kind_of<MeanSquaredError>()}), ValueError);
-  EXPECT_THROW(data.check("test", {3, 3, kind_of<MeanSquaredError>()}), ValueError);
+  const_cast<double&>(samples.features[2]) = kNaN<double>;  // would be noticed by a second check
+  const auto check = [&](const DataNeeds& others) { return Dataset<double>("test", data, values, others); };
+  EXPECT_EQ(check({4, 3, kind_of<Huber>()}).needs().loss, kind_of<Huber>());
+  EXPECT_THROW(check({4, 2, kind_of<MeanSquaredError>()}), ValueError);
+  EXPECT_THROW(check({3, 3, kind_of<MeanSquaredError>()}), ValueError);
+  const_cast<double&>(samples.values[2]) = kNaN<double>;
+  EXPECT_THROW(check({4, 3, kind_of<Huber>()}), ValueError);
 }
 
 // Values of a mapped matrix are left to whoever reads its rows, unless they are asked for now.
@@ -76,7 +78,7 @@ TEST(Dataset, TakesAWeightForEachTarget) {
   EXPECT_DOUBLE_EQ(data.counted(nullptr, 4), 8.0 / 3);
   const std::int32_t order[] = {2, 1};
   EXPECT_DOUBLE_EQ(data.counted(order, 2), 2.0 / 3);
-  EXPECT_THROW(data.check("test", {2, 3, kind_of<SoftmaxCrossEntropy>()}), ValueError);
+  EXPECT_THROW(Dataset<float>("test", data, y, {2, 3, kind_of<SoftmaxCrossEntropy>()}), ValueError);
   weights[4] = 1.0f;
   EXPECT_THROW(Dataset<float>("test", samples.x(), y, needs), ValueError);  // the target is no longer left out
   y.weights = weights;

@@ -206,6 +206,57 @@ TYPED_TEST(Worlds, TheBitsFollowFromTheShards) {
   }
 }
 
+TYPED_TEST(Worlds, AGradientBeyondAllMeasureIsLookedAtWhole) {
+  using T = TypeParam;
+  const TrainerConfig config{.loss = MeanSquaredError{}, .optimizer = Adam{}, .num_threads = 1};
+  const std::vector<Layer> layers = {Dense{150}, Tanh{}, Dense{120}, Tanh{}, Dense{3}};
+  Samples<T> samples(103, 4, 3);
+  for (std::size_t i = 0; i < samples.values.size(); i += 7) samples.values[i] *= T(sizeof(T) == 4 ? 1e15 : 1e150);
+  const Dataset<T> data("test", samples.x(), samples.y(config.loss), {4, 3, kind_of(config.loss)});
+  const EpochSettings how{.samples = 103, .batch = 8};
+  Process<T> alone(config, {.shards = 8}, layers);
+  EXPECT_EQ(alone.train(data, how).status, RunStatus::done);
+  EXPECT_GT(alone.core.cursor.largest_norm, sizeof(T) == 4 ? 1e13 : 1e148);
+  for (const auto& process : this->train_all(config, 4, layers, data, how)) expect_same(*process, alone);
+}
+
+// The element whose square overflows is in the part of one process.
+TYPED_TEST(Worlds, AGradientThatIsTooSteepStopsAll) {
+  using T = TypeParam;
+  constexpr bool kIsFloat = sizeof(T) == 4;
+  const TrainerConfig config{.loss = MeanSquaredError{}, .optimizer = Adam{}, .num_threads = 1};
+  const std::vector<Layer> layers = {Dense{150}, Dense{120}, Dense{3}};
+  Samples<T> samples(103, 4, 3);
+  samples.values[3 * 20] *= T(kIsFloat ? 1e15 : 1e150);
+  samples.features[4 * 20] *= T(kIsFloat ? 1e10 : 1e20);
+  const Dataset<T> data("test", samples.x(), samples.y(config.loss), {4, 3, kind_of(config.loss)});
+  const EpochSettings how{.samples = 103, .batch = 8, .shuffle = false};
+  Process<T> alone(config, {.shards = 8}, layers);
+  const EpochEnd expected = alone.train(data, how);
+  EXPECT_EQ(expected.status, RunStatus::not_finite);
+  EXPECT_GT(expected.too_steep, 0.0);
+  Meeting meeting(4);
+  this->run_all(4, [&](int rank) {
+    Process<T> process(config, meeting.world(rank, 8), layers);
+    const EpochEnd end = process.train(data, how);
+    EXPECT_EQ(end.status, RunStatus::not_finite);
+    EXPECT_EQ(end.too_steep, expected.too_steep);
+    EXPECT_EQ(end.updates, expected.updates);
+    EXPECT_EQ(end.fault.node, expected.fault.node);
+    expect_same(process, alone);
+  });
+}
+
+TYPED_TEST(Worlds, AnUpdateOfFewParametersIsOneMessage) {
+  using T = TypeParam;
+  const Dataset<T> data = this->dataset(SoftmaxCrossEntropy{});
+  Meeting meeting(2);
+  Process<T> a({}, meeting.world(0, 8)), b({}, meeting.world(1, 8));
+  this->train_both(a, b, data, {.samples = 103, .batch = 16});
+  EXPECT_EQ(a.core.state.steps, 21);
+  EXPECT_EQ(meeting.calls, 2 * 21);
+}
+
 TYPED_TEST(Worlds, RunningStatisticsAreTheMeanOverTheShards) {
   using T = TypeParam;
   const std::vector<Layer> layers = {BatchNorm{.momentum = 0.5}, Dense{3}};

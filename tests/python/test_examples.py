@@ -23,7 +23,7 @@ PAGES += ("docs/custom-loops.md", "docs/metrics.md", "docs/profiling.md", "docs/
 BLOCK = re.compile(r"^```(python|text)\n(.*?)^```\n(\s*)", re.DOTALL | re.MULTILINE)
 SPEED = re.compile(r"^( *\d+/\d+ .*?) +[\d,]+$", re.MULTILINE)  # samples/s
 
-PAGES += ("docs/loggers.md",)
+PAGES += ("docs/loggers.md", "docs/many-models.md", "docs/ensembles.md", "docs/many-machines.md")
 
 
 def examples(page: str) -> Iterator[tuple[str, str | None]]:

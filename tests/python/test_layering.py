@@ -180,7 +180,7 @@ def test_one_file_starts_threads() -> None:
         for path in CPP_FILES
         if re.search(r"#\s*pragma\s+omp\s+parallel|std::j?thread\b(?!::)|\bpthread_create\b", code_of(path))
     }
-    assert users - {"run/core_latency.cpp", "run/runtime.cpp"} == {"team/crew.hpp"}
+    assert users - {"run/core_latency.cpp", "run/runtime.cpp"} == {"team/thread.hpp"}
 
 
 def test_no_process_wide_openmp_setting() -> None:

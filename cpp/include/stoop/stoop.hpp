@@ -16,6 +16,7 @@
 #include <stoop/world.hpp>
 #include <stoop/ensemble.hpp>
 #include <stoop/trainer.hpp>
+#include <stoop/fit_many.hpp>
 #include <stoop/gradcheck.hpp>
 #include <stoop/diagnose.hpp>
 #include <stoop/profile.hpp>

@@ -156,6 +156,7 @@ class STOOP_API Trainer {
   const TrainerConfig& config() const;
 
  private:
+  friend struct TrainerAccess;
   struct STOOP_PRIVATE Impl;
   std::unique_ptr<Impl> impl_;
 };

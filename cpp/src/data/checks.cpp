@@ -308,19 +308,41 @@ void check_weights(std::string_view where, const Targets<T>& y, LossKind loss, I
   throw_value_error(where, "all sample weights are 0", "expected a positive sum", "give some samples a weight");
 }
 
+namespace {
+
 template <class T>
-RelativeWeights<T> relative_weights(const Targets<T>& y, bool by_element) {
+MatrixView<const T> given_weights(const Targets<T>& y) {
+  if (y.element_weights.data != nullptr) return y.element_weights;
+  return matrix<const T>(y.weights.data(), static_cast<Index>(y.weights.size()), 1);
+}
+
+// Calls body(row) for these rows, or for all `count` of them.
+template <class Body>
+void for_each_row(std::span<const std::int32_t> rows, Index count, const Body& body) {
+  for (const std::int32_t row : rows) body(Index{row});
+  for (Index row = 0; rows.empty() && row < count; ++row) body(row);
+}
+
+}  // namespace
+
+template <class T>
+T largest_weight(const Targets<T>& y, std::span<const std::int32_t> rows) {
+  const MatrixView<const T> given = given_weights(y);
+  T largest = T(0);
+  for_each_row(rows, given.rows, [&](Index i) {
+    const T* row = given.data + i * given.row_stride();
+    largest = std::max(largest, *std::max_element(row, row + given.cols));
+  });
+  return largest;
+}
+
+template <class T>
+RelativeWeights<T> relative_weights(const Targets<T>& y, bool by_element, std::span<const std::int32_t> rows) {
   RelativeWeights<T> out;
   const bool given_by_element = y.element_weights.data != nullptr;
   if (!given_by_element && y.weights.empty()) return out;
-  const MatrixView<const T> given =
-      given_by_element ? y.element_weights : matrix<const T>(y.weights.data(), static_cast<Index>(y.weights.size()), 1);
-  T largest = T(0);
-  for (Index i = 0; i < given.rows; ++i) {
-    const T* row = given.data + i * given.row_stride();
-    largest = std::max(largest, *std::max_element(row, row + given.cols));
-  }
-  std::frexp(static_cast<double>(largest), &out.exponent);
+  const MatrixView<const T> given = given_weights(y);
+  std::frexp(static_cast<double>(largest_weight(y, rows)), &out.exponent);
   // Scales in two steps, since the power alone may be infinite.
   const double half = std::ldexp(1.0, -(out.exponent / 2)), rest = std::ldexp(1.0, -(out.exponent - out.exponent / 2));
   const auto relative = [&](Index i, Index j) {
@@ -330,7 +352,7 @@ RelativeWeights<T> relative_weights(const Targets<T>& y, bool by_element) {
   if (given_by_element || by_element) out.columns = y.values.cols;
   if (given_by_element || by_element)
     out.of_elements.resize(out.of_rows.size() * static_cast<std::size_t>(out.columns));
-  for (Index i = 0; i < given.rows; ++i) {
+  for_each_row(rows, given.rows, [&](Index i) {
     const double first = relative(i, 0);
     double beyond = 0.0;  // the mean of equal weights is exact
     for (Index j = 0; j < out.columns; ++j) {
@@ -340,7 +362,7 @@ RelativeWeights<T> relative_weights(const Targets<T>& y, bool by_element) {
       }
     }
     out.of_rows[static_cast<std::size_t>(i)] = first + beyond / static_cast<double>(out.columns);
-  }
+  });
   return out;
 }
 
@@ -354,8 +376,10 @@ template void check_finite_matrix(std::string_view, const char*, const MatrixVie
 template void check_finite_matrix(std::string_view, const char*, const MatrixView<const double>&);
 template void refuse_bad_row<float>(std::string_view, const InputView&, Index);
 template void refuse_bad_row<double>(std::string_view, const InputView&, Index);
-template RelativeWeights<float> relative_weights(const Targets<float>&, bool);
-template RelativeWeights<double> relative_weights(const Targets<double>&, bool);
+template float largest_weight(const Targets<float>&, std::span<const std::int32_t>);
+template double largest_weight(const Targets<double>&, std::span<const std::int32_t>);
+template RelativeWeights<float> relative_weights(const Targets<float>&, bool, std::span<const std::int32_t>);
+template RelativeWeights<double> relative_weights(const Targets<double>&, bool, std::span<const std::int32_t>);
 template bool check_targets(std::string_view, const Targets<float>&, LossKind, Index, Index);
 template bool check_targets(std::string_view, const Targets<double>&, LossKind, Index, Index);
 

@@ -75,8 +75,13 @@ struct RelativeWeights {
   int exponent = 0;  // of the power of two
 };
 
-// Takes the weights of targets that were checked. With `by_element`, weights of rows become those of elements too.
+// Takes the weights of targets that were checked. With `by_element`, weights of rows become those of elements too. Where
+// `rows` has elements, only the weights of these rows count, and the others stay 0.
 template <class T>
-RelativeWeights<T> relative_weights(const Targets<T>& y, bool by_element);
+RelativeWeights<T> relative_weights(const Targets<T>& y, bool by_element, std::span<const std::int32_t> rows = {});
+
+// Returns the largest weight of these rows, of all if there are none in `rows`. There must be weights.
+template <class T>
+T largest_weight(const Targets<T>& y, std::span<const std::int32_t> rows);
 
 }  // namespace stoop

@@ -26,6 +26,7 @@ struct SampleRows {
   // (x.rows, columns of targets) in the same unit, or without memory. If they are given, `weights` are their means.
   MatrixView<const T> element_weights;
   const std::int32_t* order = nullptr;  // (x.rows)
+  Index stored = 0;                     // the rows that `x` has in memory, where `order` selects from them, else 0
 
   Index sample(Index i) const { return order == nullptr ? i : order[i]; }
 };

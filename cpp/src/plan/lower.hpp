@@ -86,6 +86,7 @@ class Lowering {
   void gather_gradient();
   void give_input_gradient();
   void apply();
+  void cut_parameters();
 
   // ---- the request and the graph ----
 

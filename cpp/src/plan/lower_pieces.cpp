@@ -1,6 +1,7 @@
 // An update in pieces, for loops of the caller's own: the operations of a forward and a backward pass that other operations
 // of the caller's stand between, and those of the update.
 
+#include <algorithm>
 #include <utility>
 
 #include "lower.hpp"
@@ -47,6 +48,7 @@ void Lowering::give_input_gradient() {
 void Lowering::apply() {
   backward();
   lowered_ = {};
+  if (request_.slice > 0) cut_parameters();
   for (Operation regularize : parameter_operations_) {
     static_cast<Operands&>(regularize) = {};
     regularize.kind = StepKind::regularize_parameter;
@@ -56,6 +58,23 @@ void Lowering::apply() {
   update_parameters(StepKind::update_parameter);
   if (request_.apply_updates) update_parameters(StepKind::apply_update);
   if (request_.limit_norm) limit_norms();
+}
+
+// Cuts the operations of parameters that go from one slice to the next, since these may be updated in different processes.
+// They work on one element at a time.
+void Lowering::cut_parameters() {
+  const Index slice = request_.slice;
+  for (const Operation& whole : std::exchange(parameter_operations_, {})) {
+    const Index end = whole.parameter + whole.work.extent * whole.work.row_elements;
+    for (Index begin = whole.parameter, next = begin; begin < end; begin = next) {
+      next = std::min(end, (begin / slice + 1) * slice);
+      Operation part = whole;
+      part.parameter = begin;
+      part.in_features = part.work.extent = next - begin;
+      part.out_features = part.work.row_elements = 1;
+      parameter_operations_.push_back(part);
+    }
+  }
 }
 
 }  // namespace stoop

@@ -122,7 +122,7 @@ struct Plan {
   int input_buffer = kNone;   // what the first layer reads
   int output_buffer = kNone;  // what the last layer writes
   int target_buffer = kNone;
-  std::size_t second_pass = 0;  // of `pieces`: the steps from here on follow the gradient that the caller gives
+  std::size_t second_pass = 0;  // of `pieces`: what follows the gradient that the caller gives; of `apply`: the check
   Index arena_bytes = 0;
   Index sum_slots = 0;       // sums of squares, one per parameter block
   Index block_elements = 0;  // the largest group of parameter blocks
@@ -149,7 +149,8 @@ struct PlanRequest {
   bool apply_updates = false;      // the optimizer needs the norms of whole parameters, so it makes two passes
   bool limit_norm = false;         // of the columns of each weight, after its update
 
-  int groups = 1;  // of rows that a run may have, at most
+  int groups = 1;   // of rows that a run may have, at most
+  Index slice = 0;  // a plan of kind `apply` cuts the parameters at multiples of so many elements; 0: nowhere
 
   bool operator==(const PlanRequest&) const = default;
 };

@@ -96,7 +96,8 @@ class Scheduler {
       cuts_[index(buffer)] = leader == kNone ? step.cut : cuts_[index(leader)];
     }
     plan_.grouped = plan_.grouped || step.partials != kNone;
-    if (step.kind == StepKind::gather_gradient) plan_.second_pass = plan_.steps.size();
+    const bool checks = request_.kind == PlanKind::apply && step.kind == StepKind::check_gradient;
+    if (checks || step.kind == StepKind::gather_gradient) plan_.second_pass = plan_.steps.size();
     plan_.steps.push_back(step);
   }
 

@@ -34,6 +34,15 @@ void set_products(const Device<T>& device, PlanRequest& request) {
   request.table = device.table;
 }
 
+// Returns how many elements of the parameters a process updates at a time, or 0 where it has to update all: they are few, or one
+// element's update depends on others of its parameter.
+template <class T>
+Index slice_of(const World& world, const PlanRequest& request) {
+  using Array = SharedArray<T>;
+  const Index elements = Array::padded(world, request.graph->parameter_elements);
+  return Array::is_small(elements) || request.apply_updates || request.limit_norm ? 0 : elements / world.shards;
+}
+
 template <class T>
 std::unique_ptr<Executor<T>> make_sharded(const Device<T>& device, const PlanRequest& request) {
   PlanRequest gradient = request, apply = request;
@@ -44,9 +53,14 @@ std::unique_ptr<Executor<T>> make_sharded(const Device<T>& device, const PlanReq
   if (gradient.update_statistics) gradient.batch += 1;  // a piece of one row joins another
   apply.kind = PlanKind::apply;
   apply.batch = 1;
+  apply.slice = slice_of<T>(device.world, request);
+  set_products(device, apply);
   return std::make_unique<ShardedExecutor<T>>(
       device.world, device.ops,
-      typename ShardedExecutor<T>::Plans{make_executor(device, gradient), make_executor(device, apply)}, request);
+      typename ShardedExecutor<T>::Plans{make_executor(device, gradient),
+                                         std::make_unique<TeamExecutor<T>>(build_plan(apply), device.ops),
+                                         apply.slice > 0},
+      request);
 }
 
 }  // namespace

@@ -18,6 +18,12 @@ struct Device {
   GemmProvider products = GemmProvider::native;
   const ProductTable* table = nullptr;  // where they are `automatic`
   World world{};                        // the processes that make an update together
+
+  // Whether plans for one of them are those for the other.
+  bool operator==(const Device& other) const {
+    return ops.name == other.ops.name && ops.bfloat16 == other.ops.bfloat16 && products == other.products &&
+           training_products == other.training_products && world.shards == other.world.shards;
+  }
 };
 
 // Returns the device in use. Throws ValueError for a setting of the environment that cannot be followed, and for a precision

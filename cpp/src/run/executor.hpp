@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 
 #include <stoop/optimizers.hpp>
 
@@ -44,8 +45,10 @@ struct TrainingRun : StateView<T> {
   double clip_value = 0.0;
   double max_norm = 0.0;
   double average_decay = 0.0;
-  std::uint64_t seed = 0;  // of dropout
-  int num_threads = 0;     // 0: as many as pay off
+  BlockSums* sums = nullptr;  // of the trainer, so that its next run goes on from them; null: of the executor
+  std::uint64_t seed = 0;     // of dropout
+  int num_threads = 0;        // 0: as many as pay off,
+  int most_threads = 0;       // and then at most so many; 0: get_num_threads()
   Poller* poller = nullptr;
   // In a run that changes nothing before its end, the poller is asked at any time, and its no ends the run at once. In other
   // runs it is asked between updates.
@@ -62,6 +65,7 @@ struct TrainingRun : StateView<T> {
   Index rows_before = 0;  // of the update, in earlier passes: the masks of a dropout are those of the rows that follow
   bool adds = false;      // to the gradient that is there
   // ---- PlanKind::apply ----
+  Range own{0, std::numeric_limits<Index>::max()};  // the steps of parameters in these elements are those that are done
   const T* raw_gradient = nullptr;  // where the gradient lies before anything is added to it; null: in `gradient`
 };
 
@@ -96,7 +100,8 @@ struct InferenceRun {
   SampleRows<T> data;
   MatrixView<T> out;
   double* losses = nullptr;  // (data.x.rows), or null: the loss of each row, times its weight
-  int num_threads = 0;       // 0: as many as pay off
+  int num_threads = 0;       // 0: as many as pay off,
+  int most_threads = 0;      // and then at most so many; 0: get_num_threads()
   Poller* poller = nullptr;
   bool is_alone = false;  // other processes take no part
 };

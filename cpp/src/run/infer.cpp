@@ -9,55 +9,50 @@
 #include <exception>
 #include <mutex>
 
+#include "chunk_targets.hpp"
 #include "thread_count.hpp"
 
 namespace stoop {
 namespace {
 
-// Returns the arguments for the rows [first, first + count) of those that the walk holds; `rows` are all of these, and
-// `labels` theirs.
+// A walk in memory of its own, where converted rows and the targets of a chunk lie as well.
 template <class T>
-LossArgs<T> loss_args(const Job<T>& run, const StepContext<T>& context, const Step& step, Range rows,
-                      const std::int32_t* labels, Index first, Index count) {
-  const SampleRows<T>& data = run.data;
-  const Index start = rows.begin + first;
+struct OwnWalk {
+  Workspace memory;
+  const ChunkTargets<T> targets;
+  const Walk<T> walk;
+
+  OwnWalk(const Job<T>& run, Index threads)
+      : memory(converted_bytes(run) + target_bytes(run) + Walk<T>::bytes(run, threads)),
+        targets(run.data, run.plan->batch, memory.data() + converted_bytes(run)),
+        walk(run, threads, memory.data() + converted_bytes(run) + target_bytes(run)) {}
+  static Index converted_bytes(const Job<T>& run) {
+    return run.plan->batch * converted_stride(run.data) * Index{sizeof(T)};
+  }
+  static Index target_bytes(const Job<T>& run) { return ChunkTargets<T>::bytes(run.data, run.plan->batch); }
+  void bind(const Job<T>& run, Range rows) { walk.bind(run, rows, bind_input(run, rows, memory.data())); }
+};
+
+// Returns the arguments for `count` of the rows, from row `first` of the chunk on.
+template <class T>
+LossArgs<T> loss_args(const Job<T>& run, const OwnWalk<T>& own, const Step& step, Range rows, Index first,
+                      Index count) {
   LossArgs<T> args{};
   args.rows = count;
   args.cols = step.out_features;
-  args.output = context.at(step.x, first);
-  args.ld_output = context.stride(step.x);
-  args.classes = data.classes == nullptr ? nullptr : labels + first;
-  args.targets = data.values.data == nullptr ? nullptr : data.values.data + start * data.values.stride;
-  args.ld_targets = data.values.stride;
-  args.weights = data.weights == nullptr ? nullptr : data.weights + start;
-  args.ld_element_weights = data.element_weights.cols;
-  if (data.element_weights.data != nullptr)
-    args.element_weights = data.element_weights.data + start * data.element_weights.cols;
+  args.output = own.walk.context.at(step.x, first);
+  args.ld_output = own.walk.context.stride(step.x);
+  own.targets.set(args, rows.begin, first);
   args.numbers = run.loss_numbers;
   return args;
 }
 
-// A walk in memory of its own, where converted rows lie as well.
-template <class T>
-struct OwnWalk {
-  Workspace memory;
-  const Walk<T> walk;
-
-  OwnWalk(const Job<T>& run, Index threads)
-      : memory(converted_bytes(run) + Walk<T>::bytes(run, threads)),
-        walk(run, threads, memory.data() + converted_bytes(run)) {}
-  static Index converted_bytes(const Job<T>& run) {
-    return run.plan->batch * converted_stride(run.data) * Index{sizeof(T)};
-  }
-  void bind(const Job<T>& run, Range rows) { walk.bind(run, rows, bind_input(run, rows, memory.data())); }
-};
-
 // Adds the loss of a chunk, as one sum or row by row where the run keeps those.
 template <class T>
-void add_loss(const Job<T>& run, const Walk<T>& walk, const Step& step, Range rows, InferenceResult& result) {
+void add_loss(const Job<T>& run, const OwnWalk<T>& own, const Step& step, Range rows, InferenceResult& result) {
   const Index all = rows.end - rows.begin, count = run.losses == nullptr ? all : 1;
   for (Index first = 0; first < all; first += count) {
-    LossArgs<T> args = loss_args(run, walk.context, step, rows, walk.labels, first, count);
+    LossArgs<T> args = loss_args(run, own, step, rows, first, count);
     double loss = 0.0, correct = 0.0;
     args.loss = &loss;
     args.correct = &correct;
@@ -78,10 +73,8 @@ void infer_chunk(const Job<T>& run, OwnWalk<T>& own, Range rows, std::atomic<Ind
     if (step.kind != StepKind::loss) {
       walk.run_step(step, rows.end - rows.begin);
     } else {
-      for (Index i = rows.begin; run.data.classes != nullptr && i < rows.end; ++i) {
-        walk.labels[i - rows.begin] = read_label(run.data.classes, i, step.out_features, bad_label);
-      }
-      add_loss(run, walk, step, rows, result);
+      own.targets.read(rows, step.out_features, bad_label);
+      add_loss(run, own, step, rows, result);
     }
   }
 }
@@ -189,7 +182,7 @@ class InChunks final : public Work {
   void infer(OwnWalk<T>& walk, Index chunk, const Range& mine) {
     const Range rows{chunk * size_, std::min((chunk + 1) * size_, run_.data.x.rows)};
     if (run_.data.x.mapped) {
-      prepare_mapped_rows<T>(run_.data.x, rows, {mine.begin * size_, mine.end * size_}, bad_row_);
+      prepare_mapped_rows<T>(run_.data.x, rows, {mine.begin * size_, mine.end * size_}, bad_row_, run_.data.order);
     }
     InferenceResult unused;
     infer_chunk<T>(run_, walk, rows, bad_label_, evaluates_ ? parts_[static_cast<std::size_t>(chunk)] : unused);
@@ -252,7 +245,7 @@ template <class T>
 InferenceResult TeamInference<T>::run(const InferenceRun<T>& asked) const {
   const Index rows = asked.data.x.rows;
   Job<T> run = job(asked, rows);
-  run.threads = threads_for(flops(rows), asked.num_threads);
+  run.threads = threads_for(flops(rows), asked.num_threads, asked.most_threads);
   const bool few = few_ && rows <= kRowBlock;
   if (!few || asked.data.x.mapped || run.threads == 1) {
     Team team(static_cast<int>(std::min<Index>(run.threads, block_count(rows, kRowBlock))));

@@ -33,7 +33,7 @@ struct Job : InferenceRun<T> {
 // Returns whether the plan can read the rows of x where they lie.
 template <class T>
 bool is_read_in_place(const SampleRows<T>& data) {
-  return data.x.type == kInputType<T> && data.scale == T(1) && data.shift == T(0);
+  return data.order == nullptr && data.x.type == kInputType<T> && data.scale == T(1) && data.shift == T(0);
 }
 
 template <class T>
@@ -41,36 +41,38 @@ Index converted_stride(const SampleRows<T>& data) {
   return is_read_in_place(data) ? 0 : round_up(data.x.cols, kAlignment / static_cast<Index>(sizeof(T)));
 }
 
-// Returns the rows of x: the rows themselves, or converted into `memory`.
+// Returns the rows of x: the rows themselves, or converted, and gathered in an order, into `memory`.
 template <class T>
 BoundBuffer<T> bind_input(const Job<T>& run, Range rows, std::byte* memory) {
   const InputView& x = run.data.x;
   if (is_read_in_place(run.data)) return {const_cast<T*>(static_cast<const T*>(x.row(rows.begin))), x.stride};
   const Index stride = converted_stride(run.data);
   T* const converted = reinterpret_cast<T*>(memory);
-  run.ops->gather[static_cast<int>(x.type)]({rows.end - rows.begin, x.cols, x.row(rows.begin), x.stride, nullptr,
-                                             converted, stride, run.data.scale, run.data.shift});
+  const std::int32_t* const order = run.data.order == nullptr ? nullptr : run.data.order + rows.begin;
+  run.ops->gather[static_cast<int>(x.type)]({rows.end - rows.begin, x.cols,
+                                             order == nullptr ? x.row(rows.begin) : x.data, x.stride, order, converted,
+                                             stride, run.data.scale, run.data.shift});
   return {converted, stride};
 }
 
-// Asks for the pages of the next rows of this thread, and notes the first row that is not finite.
+// Asks for the pages of the next rows of this thread, unless they are scattered, and notes the first row that is not finite.
 template <class T>
-void prepare_mapped_rows(const InputView& x, Range rows, Range mine, std::atomic<Index>& bad_row) {
+void prepare_mapped_rows(const InputView& x, Range rows, Range mine, std::atomic<Index>& bad_row,
+                         const std::int32_t* order = nullptr) {
   const Index last = std::min(mine.end, x.rows), ahead = rows_ahead(x, false);
   const Index asked = rows.begin == mine.begin ? rows.begin : std::min(rows.begin + ahead, last);
-  ask_in_sequence(x, asked, std::min(rows.end + ahead, last), last);
+  if (order == nullptr) ask_in_sequence(x, asked, std::min(rows.end + ahead, last), last);
   for (Index i = rows.begin; i < rows.end; ++i) {
-    if (!is_finite_row<T>(x, i)) keep_first(bad_row, i);
+    const Index row = order == nullptr ? i : order[i];
+    if (!is_finite_row<T>(x, row)) keep_first(bad_row, row);
   }
 }
 
-// One walk through a plan, in memory that the caller owns: arena, scratch for each of `threads`, places of buffers, and the
-// labels of a chunk.
+// One walk through a plan, in memory that the caller owns: arena, scratch for each of `threads`, and places of buffers.
 template <class T>
 struct Walk {
   std::span<BoundBuffer<T>> bound;
   StepContext<T> context;
-  std::int32_t* labels;
   T* scratch;
 
   Walk(const Job<T>& run, Index threads, std::byte* memory) {
@@ -78,7 +80,6 @@ struct Walk {
     const Ends ends(run, threads);
     scratch = reinterpret_cast<T*>(memory + plan.arena_bytes);
     bound = {reinterpret_cast<BoundBuffer<T>*>(memory + ends.scratch), plan.buffers.size()};
-    labels = reinterpret_cast<std::int32_t*>(memory + ends.bound);
     bind_buffers(plan, memory, bound.data());
     context.ops = run.ops;
     context.steps = plan.steps.data();
@@ -89,10 +90,7 @@ struct Walk {
   }
 
   // Returns how much memory it needs.
-  static Index bytes(const Job<T>& run, Index threads) {
-    const Index labels = run.data.classes == nullptr ? 0 : run.plan->batch * Index{sizeof(std::int32_t)};
-    return round_up(Ends(run, threads).bound + labels, kAlignment);
-  }
+  static Index bytes(const Job<T>& run, Index threads) { return round_up(Ends(run, threads).bound, kAlignment); }
 
   // Lets the plan read `input` and, if it predicts, write the outputs of these rows.
   void bind(const Job<T>& run, Range rows, const BoundBuffer<T>& input) const {

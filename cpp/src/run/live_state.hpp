@@ -23,6 +23,21 @@ struct StateView {
   T* gradient = nullptr;       // of plans that keep it
 };
 
+// Sums over the blocks of the parameters in the last update. The next update looks at their sizes.
+struct BlockSums {
+  std::vector<double> penalties;  // the part of the regularisation term of the loss
+  std::vector<double> squares;    // of the gradient, regularisation included
+  std::vector<double> norms;      // the root of these, where they leave the range of double
+  std::vector<double> steps;      // two for each block: what an optimizer that needs norms gives in its first pass
+
+  void resize(Index blocks) {
+    if (static_cast<Index>(squares.size()) == blocks) return;
+    for (std::vector<double>* sums : {&penalties, &squares, &norms})
+      sums->assign(static_cast<std::size_t>(blocks), 0.0);
+    steps.assign(2 * squares.size(), 0.0);
+  }
+};
+
 template <class T>
 struct LiveState {
   // The model owns these two, because it lives without a trainer and several trainers may share it.

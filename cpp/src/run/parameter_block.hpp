@@ -17,10 +17,11 @@ struct ParameterBlocks {
   const Plan& plan;
   const OpTable<T>& ops;
   const TrainingRun<T>& run;
-  double* penalties;     // by block: its part of the regularisation term of the loss
-  double* grad_squares;  // by block: the sum of squares of the gradient, regularisation included
-  double* grad_norms;    // by block: its root, where that sum leaves the range of double
-  double* block_norms;   // by block, two by two: what an optimizer that needs norms gives in its first pass
+  BlockSums& sums;
+  double* const penalties = sums.penalties.data();
+  double* const grad_squares = sums.squares.data();
+  double* const grad_norms = sums.norms.data();
+  double* const block_norms = sums.steps.data();
   const std::size_t optimizer = run.optimizer == nullptr ? 0 : run.optimizer->index();
 
   // Computes some blocks of a step of this kind, whose gradient is one product. `scratch` holds them, and set_rates has made

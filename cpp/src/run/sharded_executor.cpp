@@ -2,7 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <utility>
+
+#include "squared_gradient.hpp"
 
 namespace stoop {
 namespace {
@@ -40,24 +43,28 @@ ShardedExecutor<T>::ShardedExecutor(const World& world, const OpTable<T>& ops, P
       graph_(*request.graph),
       has_statistics_(graph_.buffer_elements > 0),
       groups_(can_group(plans_.gradient->plan())),
-      elements_(TreeSum<T>::padded(world.collectives, graph_.parameter_elements + graph_.buffer_elements)),
-      tree_(world.collectives, ops, elements_),
-      statistics_(graph_.buffer_elements) {
+      gradients_(world, ops, graph_.parameter_elements),
+      statistics_(world, ops, graph_.buffer_elements),
+      of_piece_(graph_.buffer_elements) {
   for (int shards = 1; shards <= world.shards / world.collectives.size; shards *= 2) {
-    levels_.push_back({AlignedBuffer<T>(elements_), {}});
+    levels_.push_back({AlignedBuffer<T>(gradients_.elements()), AlignedBuffer<T>(statistics_.elements()), {}});
   }
 }
 
 template <class T>
 RunEnd ShardedExecutor<T>::run(const TrainingRun<T>& run, Cursor& cursor, Index until) {
   const Index rows = run.data.x.rows;
+  until = std::min(until, rows);
+  in_slices_ = plans_.in_slices && !gradients_.is_whole() && until - cursor.row > run.batch * run.accumulate;
   Batch batch{.start = cursor.row, .update_end = cursor.row, .updates = cursor.updates - 1};
-  while (next_batch(run, std::min(until, rows), batch)) {
+  RunEnd end;
+  while (end.status == RunStatus::done && next_batch(run, until, batch)) {
     batch.rows = batch.update_end - batch.start;  // the shards cut the whole update
-    const RunEnd end = update(run, batch, cursor);
-    if (end.status != RunStatus::done) return end;
+    end = update(run, batch, cursor);
   }
-  return {.status = cursor.row < rows ? RunStatus::stopped : RunStatus::done};
+  if (end.status != RunStatus::lost && !complete_state(run)) return {.status = RunStatus::lost};
+  if (end.status == RunStatus::done && cursor.row < rows) end.status = RunStatus::stopped;
+  return end;
 }
 
 template <class T>
@@ -68,12 +75,15 @@ RunEnd ShardedExecutor<T>::update(const TrainingRun<T>& run, const Batch& batch,
   if (cut.own.begin < cut.own.end) add_shards(run, batch, cut, cut.own, 0);
   if (run.read_ahead != nullptr) run.read_ahead->advance(batch.update_end);
   root.report.wish = own_wish(run, cursor);
-  if (!exchange_reports(cut)) return {.status = RunStatus::lost};
+  const Collectives& all = world_.collectives;
+  const bool is_reached = is_small() ? exchange_all(cut) : gather(all, root.report, reports_);
+  if (!is_reached) return {.status = RunStatus::lost};
+  add_reports(cut);
   RunEnd end = decide(batch, cursor);
   if (end.status != RunStatus::done) return end;
   const Wish wish = root.report.wish;
   if (wish != Wish::go_on && run.stops_within) return {.status = RunStatus::interrupted, .wish = wish};
-  if (!tree_.add(root.sums.data(), cut.stride)) return {.status = RunStatus::lost};
+  if (!is_small() && !reduce(cut)) return {.status = RunStatus::lost};
   end = apply(run, batch, cursor);
   if (end.status == RunStatus::done && wish != Wish::go_on) {
     end.status = RunStatus::interrupted;
@@ -91,7 +101,10 @@ void ShardedExecutor<T>::add_shards(const TrainingRun<T>& run, const Batch& batc
   add_shards(run, batch, cut, {shards.begin, middle}, level);
   add_shards(run, batch, cut, {middle, shards.end}, level + 1);
   Level &left = levels_[level], &right = levels_[level + 1];
-  ops_.add({1, elements_, right.sums.data(), elements_, left.sums.data(), elements_, false});
+  for (AlignedBuffer<T> Level::* array : {&Level::gradient, &Level::statistics}) {
+    const Index n = (left.*array).size();
+    if (n > 0) ops_.add({1, n, (right.*array).data(), n, (left.*array).data(), n, false});
+  }
   left.report.loss += right.report.loss;
   left.report.correct += right.report.correct;
   if (left.report.bad_row == kNone && left.report.bad_label.row == kNone) {
@@ -115,7 +128,7 @@ void ShardedExecutor<T>::run_shards(const TrainingRun<T>& run, const Batch& batc
   const Range rows = cut.rows_of(shards);
   level.report = {};
   TrainingRun<T> part = run;
-  part.gradient = level.sums.data();
+  part.gradient = level.gradient.data();
   part.accumulate = 1;
   part.merged = 0;
   part.weight = batch.weight;
@@ -124,7 +137,7 @@ void ShardedExecutor<T>::run_shards(const TrainingRun<T>& run, const Batch& batc
   part.learning_rates = nullptr;
   part.poller = nullptr;
   part.stops_within = false;
-  if (has_statistics_) part.running = statistics_.data();
+  if (has_statistics_) part.running = of_piece_.data();
   part.groups = static_cast<int>(shards.end - shards.begin);
   group_rows_.clear();
   for (Index i = shards.begin; i < shards.end; ++i) group_rows_.push_back(cut.rows_of(i).begin - rows.begin);
@@ -138,7 +151,7 @@ void ShardedExecutor<T>::run_shards(const TrainingRun<T>& run, const Batch& batc
     part.adds = i > 0;
     const RunEnd end = run_piece(part, batch, {rows.begin + piece.begin, rows.begin + piece.end}, level.report);
     if (end.status != RunStatus::done) return;
-    add_statistics(level.sums.data() + graph_.parameter_elements, piece.end - piece.begin, i == 0);
+    add_statistics(level.statistics, piece.end - piece.begin, i == 0);
   }
 }
 
@@ -163,10 +176,10 @@ RunEnd ShardedExecutor<T>::run_piece(TrainingRun<T>& part, const Batch& batch, R
 
 // Adds the statistics of a piece of so many rows.
 template <class T>
-void ShardedExecutor<T>::add_statistics(T* sums, Index rows, bool is_first) const {
-  for (Index i = 0; i < statistics_.size(); ++i) {
-    const T part = static_cast<T>(rows) * statistics_.data()[i];
-    sums[i] = is_first ? part : sums[i] + part;
+void ShardedExecutor<T>::add_statistics(AlignedBuffer<T>& sums, Index rows, bool is_first) const {
+  for (Index i = 0; i < of_piece_.size(); ++i) {
+    const T part = static_cast<T>(rows) * of_piece_.data()[i];
+    sums.data()[i] = is_first ? part : sums.data()[i] + part;
   }
 }
 
@@ -176,11 +189,37 @@ Wish ShardedExecutor<T>::own_wish(const TrainingRun<T>& run, const Cursor& curso
   return run.wish == nullptr || *run.wish == Wish::go_on ? Wish::stop : *run.wish;
 }
 
-// Makes the report of the root that of all processes. Returns false if one cannot be reached.
+// Gets the reports of all processes, and adds up their roots, where all this is one short message. Returns false if a process
+// cannot be reached.
 template <class T>
-bool ShardedExecutor<T>::exchange_reports(const ShardCut& cut) {
+bool ShardedExecutor<T>::exchange_all(const ShardCut& cut) {
   const Collectives& all = world_.collectives;
-  if (!gather(all, levels_.front().report, reports_)) return false;
+  Level& root = levels_.front();
+  if (all.size == 1) return gather(all, root.report, reports_);
+  constexpr Index kReport = round_up(sizeof(Report), kAlignment) / static_cast<Index>(sizeof(T));
+  const Index gradient = root.gradient.size(), elements = kReport + gradient + root.statistics.size();
+  message_.reserve(elements * (all.size + 1));
+  T* const sent = message_.data();
+  T* const received = sent + elements;
+  std::memcpy(sent, &root.report, sizeof(Report));
+  std::copy_n(root.gradient.data(), gradient, sent + kReport);
+  std::copy_n(root.statistics.data(), root.statistics.size(), sent + kReport + gradient);
+  if (all.allgather(all.context, sent, received, elements * static_cast<Index>(sizeof(T))) != 0) return false;
+  reports_.resize(static_cast<std::size_t>(all.size));
+  for (std::size_t i = 0; i < reports_.size(); ++i) {
+    std::memcpy(static_cast<void*>(&reports_[i]), received + static_cast<Index>(i) * elements, sizeof(Report));
+  }
+  gradients_.reduce(root.gradient.data(), cut.stride, received + kReport, elements);
+  if (has_statistics_) {
+    statistics_.reduce(root.statistics.data(), cut.stride, received + kReport + gradient, elements);
+  }
+  return true;
+}
+
+// Makes the report of the root that of all processes.
+template <class T>
+void ShardedExecutor<T>::add_reports(const ShardCut& cut) {
+  const Collectives& all = world_.collectives;
   const auto at = [this](int rank) -> Report& { return reports_[static_cast<std::size_t>(rank)]; };
   for (int step = cut.stride; step < all.size; step *= 2) {
     for (int rank = 0; rank < all.size; rank += 2 * step) {
@@ -196,7 +235,6 @@ bool ShardedExecutor<T>::exchange_reports(const ShardCut& cut) {
     root.bad_row = report.bad_row;
     root.bad_label = report.bad_label;
   }
-  return true;
 }
 
 // Says from the reports whether the update is made.
@@ -215,11 +253,25 @@ RunEnd ShardedExecutor<T>::decide(const Batch& batch, Cursor& cursor) const {
   return {.status = RunStatus::not_finite, .fault = report.fault};
 }
 
-// Adds the penalties to the gradient, checks it and makes the update, like every other process.
+// Adds up the roots of the trees of all processes. Returns false if one cannot be reached.
+template <class T>
+bool ShardedExecutor<T>::reduce(const ShardCut& cut) {
+  Level& root = levels_.front();
+  if (has_statistics_) {
+    if (!statistics_.reduce(root.statistics.data(), cut.stride)) return false;
+    T* const all = statistics_.gather(root.statistics.data());
+    if (all == nullptr) return false;
+    if (all != root.statistics.data()) std::copy_n(all, statistics_.elements(), root.statistics.data());
+  }
+  return gradients_.reduce(root.gradient.data(), cut.stride);
+}
+
+// Adds the penalties to the gradient, checks it and makes the update, like every other process or of the own part.
 template <class T>
 RunEnd ShardedExecutor<T>::apply(const TrainingRun<T>& run, const Batch& batch, Cursor& cursor) {
   TrainingRun<T> last = run;
-  last.gradient = levels_.front().sums.data();
+  last.gradient = in_slices_ ? levels_.front().gradient.data() : gradients_.gather(levels_.front().gradient.data());
+  if (last.gradient == nullptr) return {.status = RunStatus::lost};
   last.data = {};
   last.data.x.rows = 1;
   last.batch = last.accumulate = 1;
@@ -233,7 +285,8 @@ RunEnd ShardedExecutor<T>::apply(const TrainingRun<T>& run, const Batch& batch, 
   last.clock = nullptr;
   Cursor done;
   const Report& report = levels_.front().report;
-  const RunEnd end = plans_.apply->run(last, done, 1);
+  const RunEnd end = in_slices_ ? apply_slice(last, done) : plans_.apply->run(last, done, 1);
+  if (end.status == RunStatus::lost) return end;
   if (end.status == RunStatus::not_finite && !end.applied) {
     cursor.loss_sum += report.loss;
     cursor.weight_sum += batch.weight;
@@ -250,10 +303,69 @@ RunEnd ShardedExecutor<T>::apply(const TrainingRun<T>& run, const Batch& batch, 
   return end;
 }
 
+// Updates the own part of the parameters, and gets the others. The norm is that of the sums of all blocks, which all processes
+// exchange after the penalties are in.
+template <class T>
+RunEnd ShardedExecutor<T>::apply_slice(TrainingRun<T>& last, Cursor& done) {
+  last.own = gradients_.own();
+  last.pass = Pass::first;
+  Cursor unused;
+  plans_.apply->run(last, unused, 1);
+  if (!exchange_block_sums()) return {.status = RunStatus::lost};
+  const auto [penalties, sums, norms] = plans_.apply->block_sums();
+  last.pass = Pass::second;
+  const bool is_usual = norm_of_blocks(sums, norms) <= kSteep<T>;
+  if (!is_usual) {  // what is wrong is to be found in the whole gradient, and in all that the optimizer holds
+    if (!complete_state(last)) return {.status = RunStatus::lost};
+    last.gradient = gradients_.gather(last.gradient);
+    if (last.gradient == nullptr) return {.status = RunStatus::lost};
+    last.own = {0, graph_.parameter_elements};
+    return plans_.apply->run(last, done, 1);
+  }
+  const RunEnd end = plans_.apply->run(last, done, 1);
+  is_state_complete_ = false;
+  if (!gradients_.complete(last.parameters)) return {.status = RunStatus::lost};
+  return end;
+}
+
+// Gets the sums of the blocks that other processes have.
+template <class T>
+bool ShardedExecutor<T>::exchange_block_sums() {
+  const Collectives& all = world_.collectives;
+  const auto arrays = plans_.apply->block_sums();
+  const std::size_t slots = arrays[0].size(), numbers = arrays.size() * slots;
+  block_sums_.resize(numbers);
+  all_block_sums_.resize(numbers * static_cast<std::size_t>(all.size));
+  for (std::size_t i = 0; i < arrays.size(); ++i) std::ranges::copy(arrays[i], block_sums_.begin() + i * slots);
+  const auto bytes = static_cast<Index>(numbers * sizeof(double));
+  if (all.allgather(all.context, block_sums_.data(), all_block_sums_.data(), bytes) != 0) return false;
+  const Index part = gradients_.elements() / all.size;
+  for (const Step& step : plans_.apply->plan().steps) {
+    if (step.kind != StepKind::regularize_parameter) continue;
+    const auto owner = static_cast<std::size_t>(step.parameter / part);
+    const auto first = static_cast<std::size_t>(step.first_sum);
+    const auto count = static_cast<std::size_t>(block_count(step.work.extent, step.block));
+    for (std::size_t i = 0; i < arrays.size(); ++i) {
+      const double* from = all_block_sums_.data() + owner * numbers + i * slots + first;
+      std::copy_n(from, count, arrays[i].begin() + step.first_sum);
+    }
+  }
+  return true;
+}
+
+// Gets what other processes hold for their parts of the parameters. After that nothing tells that there were parts.
+template <class T>
+bool ShardedExecutor<T>::complete_state(const TrainingRun<T>& run) {
+  if (std::exchange(is_state_complete_, true)) return true;
+  std::vector<T*> arrays(std::begin(run.state), std::end(run.state));
+  arrays.push_back(run.average);
+  return std::ranges::all_of(arrays, [&](T* array) { return array == nullptr || gradients_.complete(array); });
+}
+
 // The running statistics follow the mean of those of the shards, weighted by their rows.
 template <class T>
 void ShardedExecutor<T>::follow_statistics(T* running, Index rows) {
-  T* const sums = levels_.front().sums.data() + graph_.parameter_elements;
+  T* const sums = levels_.front().statistics.data();
   for (Index i = 0; i < graph_.buffer_elements; ++i) sums[i] /= static_cast<T>(rows);
   for (const Node& node : graph_.nodes) {
     for (const int buffer : {node.running_mean, node.running_var}) {

@@ -9,6 +9,7 @@
 
 #include "batches.hpp"
 #include "exchange.hpp"
+#include "team_executor.hpp"
 
 namespace stoop {
 
@@ -35,7 +36,9 @@ class ShardedExecutor final : public Executor<T> {
  public:
   // The two plans that an update takes: that of the raw gradient, and that of all that comes after it.
   struct Plans {
-    std::unique_ptr<Executor<T>> gradient, apply;
+    std::unique_ptr<Executor<T>> gradient;
+    std::unique_ptr<TeamExecutor<T>> apply;
+    bool in_slices = false;  // `apply` can be made for a part of the parameters
   };
 
   ShardedExecutor(const World& world, const OpTable<T>& ops, Plans plans, const PlanRequest& request);
@@ -55,10 +58,10 @@ class ShardedExecutor final : public Executor<T> {
     Wish wish = Wish::go_on;
   };
 
-  // The sums of some shards: the gradient, laid out as the parameters, then the statistics of batch normalisations times the
-  // rows that they are of.
+  // The sums of some shards.
   struct Level {
-    AlignedBuffer<T> sums;
+    AlignedBuffer<T> gradient;    // laid out as the parameters
+    AlignedBuffer<T> statistics;  // of batch normalisations, times the rows that they are of
     Report report;
   };
 
@@ -68,11 +71,17 @@ class ShardedExecutor final : public Executor<T> {
                   Level& level);
   bool fits(const ShardCut& cut, const Range& shards) const;
   RunEnd run_piece(TrainingRun<T>& part, const Batch& batch, Range rows, Report& report);
-  void add_statistics(T* sums, Index rows, bool is_first) const;
+  void add_statistics(AlignedBuffer<T>& sums, Index rows, bool is_first) const;
   Wish own_wish(const TrainingRun<T>& run, const Cursor& cursor) const;
-  bool exchange_reports(const ShardCut& cut);
+  bool is_small() const { return gradients_.is_small() && statistics_.is_small(); }
+  bool exchange_all(const ShardCut& cut);
+  void add_reports(const ShardCut& cut);
   RunEnd decide(const Batch& batch, Cursor& cursor) const;
+  bool reduce(const ShardCut& cut);
   RunEnd apply(const TrainingRun<T>& run, const Batch& batch, Cursor& cursor);
+  RunEnd apply_slice(TrainingRun<T>& last, Cursor& done);
+  bool exchange_block_sums();
+  bool complete_state(const TrainingRun<T>& run);
   void follow_statistics(T* running, Index rows);
 
   const World& world_;
@@ -80,13 +89,16 @@ class ShardedExecutor final : public Executor<T> {
   const Plans plans_;
   const Graph& graph_;
   const bool has_statistics_;
-  const bool groups_;     // one run may compute the sum of several shards
-  const Index elements_;  // of the sums
-  TreeSum<T> tree_;
+  const bool groups_;  // one run may compute the sum of several shards
+  SharedArray<T> gradients_, statistics_;
   std::vector<Level> levels_;    // of the tree; 0 is its root
   std::vector<Report> reports_;  // by rank
-  AlignedBuffer<T> statistics_;  // of one piece, laid out as Model::buffer_block()
+  AlignedBuffer<T> of_piece_;    // statistics, laid out as Model::buffer_block()
+  AlignedBuffer<T> message_;     // that is sent, then those that are received
   std::vector<Index> group_rows_;
+  std::vector<double> block_sums_, all_block_sums_;
+  bool in_slices_ = false;         // this run updates the own part of the parameters alone
+  bool is_state_complete_ = true;  // what the optimizer holds is that of all parameters
 };
 
 }  // namespace stoop

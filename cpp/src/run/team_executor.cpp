@@ -19,10 +19,6 @@ TeamExecutor<T>::TeamExecutor(Plan made, const OpTable<T>& ops)
   // The sums of groups take a block for each level of their tree.
   const int blocks = std::bit_width(static_cast<unsigned>(plan.groups));
   thread_scratch_ = gemm_scratch_ + blocks * round_up(plan.block_elements, kAlignment);
-  for (std::vector<double>* sums : {&penalties_, &grad_sums_, &grad_norms_}) {
-    sums->resize(static_cast<std::size_t>(plan.sum_slots));
-  }
-  block_norms_.resize(2 * penalties_.size());
   bound_.resize(plan.buffers.size());
 }
 
@@ -92,7 +88,7 @@ RunEnd TeamExecutor<T>::run(const TrainingRun<T>& run, Cursor& cursor, Index unt
   const InputView& x = run.data.x;
   const double of_row = plan_.flops / static_cast<double>(plan_.batch);
   const double of_batch = of_row * static_cast<double>(run.batch);
-  const int limit = threads_for(of_batch, run.num_threads);
+  const int limit = threads_for(of_batch, run.num_threads, run.most_threads);
   Tuned& tuned = tuned_[run.pass == Pass::second ? 1 : 0];
   TeamTuner& tuner = tuned.tuner;
   tuned.tune_for(limit, of_batch, run.num_threads > 0);
@@ -100,6 +96,7 @@ RunEnd TeamExecutor<T>::run(const TrainingRun<T>& run, Cursor& cursor, Index unt
   Poller* const poller = run.stops_within && is_short ? nullptr : run.poller;
   if (!reserve_threads(limit, run.stops_within ? poller : nullptr)) return {.status = RunStatus::interrupted};
   loss_memory_.reserve(run.data);
+  sums_of(run).resize(plan_.sum_slots);
   const Index rows = run.batch * run.accumulate;  // of an update
   RunEnd end;
   until = std::min(until, x.rows);

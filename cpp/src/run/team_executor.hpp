@@ -1,6 +1,8 @@
 // The executor that works with a team of threads and tunes its size.
 #pragma once
 
+#include <array>
+#include <span>
 #include <vector>
 
 #include "../team/tuner.hpp"
@@ -26,6 +28,10 @@ class TeamExecutor final : public Executor<T> {
 
   const Plan& plan() const override { return plan_; }
 
+  // What a run of `apply` finds in the gradient before its second pass, by block of the parameters: the parts of the penalty, and
+  // the sums of squares in two forms.
+  std::array<std::span<double>, 3> block_sums() { return {sums_.penalties, sums_.squares, sums_.norms}; }
+
   RunEnd run(const TrainingRun<T>& run, Cursor& cursor, Index until) override;
 
  private:
@@ -35,6 +41,7 @@ class TeamExecutor final : public Executor<T> {
   friend class LonelyWalk;  // bench/cpp/lonely_walk.hpp
   struct Place;
 
+  BlockSums& sums_of(const TrainingRun<T>& run) { return run.sums != nullptr ? *run.sums : sums_; }
   bool reserve_threads(int threads, Poller* poller);
   RunEnd run_segment(const TrainingRun<T>& run, Cursor& cursor, const Segment& segment);
   // What is known of a pass: how many threads are fastest for it.
@@ -55,11 +62,10 @@ class TeamExecutor final : public Executor<T> {
   Index gemm_scratch_ = 0;
   Index thread_scratch_ = 0;
   LossMemory<T> loss_memory_;
-  std::vector<double> penalties_, grad_sums_, grad_norms_;  // per parameter block
-  std::vector<double> block_norms_;                         // two for each, of the weight and of its step
-  std::vector<Place> places_;                               // per share of a team
-  Tuned tuned_[2];                                          // the other: of the second pass
-  int threads_used_ = 0;                                    // by the last segment
+  BlockSums sums_;             // of runs that bring none along
+  std::vector<Place> places_;  // per share of a team
+  Tuned tuned_[2];             // the other: of the second pass
+  int threads_used_ = 0;       // by the last segment
 };
 
 }  // namespace stoop

@@ -51,13 +51,8 @@ class TeamRun final : public Work {
         segment_(segment),
         shares_(shares),
         deal_(executor.deal_),
-        blocks_{plan_,
-                ops_,
-                run_,
-                executor.penalties_.data(),
-                executor.grad_sums_.data(),
-                executor.grad_norms_.data(),
-                executor.block_norms_.data()},
+        sums_(executor.sums_of(run)),
+        blocks_{plan_, ops_, run_, sums_},
         rows_(ops_, run_),
         loss_(plan_, ops_, run_, executor.loss_memory_),
         halt_(run.stops_within ? segment.poller : nullptr, mode_) {
@@ -153,6 +148,7 @@ class TeamRun final : public Work {
       place.met = false;
       if (!place.batch.is_last() && is_of_update(step.kind)) continue;
       if (step.for_input && run_.input_gradient.data == nullptr) continue;
+      if (plan_.kind == PlanKind::apply && !is_own(step)) continue;
       if (!run_part(place, step, share)) return Walked::to_stop;
       if (clock != nullptr) clock->stamp(place.step);
     }
@@ -173,6 +169,10 @@ class TeamRun final : public Work {
         return check(which, place, share);
       }
     });
+  }
+
+  bool is_own(const Step& step) const {
+    return step.parameter == kNone || (step.parameter >= run_.own.begin && step.parameter < run_.own.end);
   }
 
   using RunSlice = void (*)(TeamRun& self, const Place& place, const Step& step, const Slice& slice);
@@ -322,7 +322,7 @@ class TeamRun final : public Work {
     return total;
   }
 
-  double gradient_norm() const { return norm_of_blocks(executor_.grad_sums_, executor_.grad_norms_); }
+  double gradient_norm() const { return norm_of_blocks(sums_.squares, sums_.norms); }
 
   // Runs on share 0 before the last meeting of the batch. The other shares read stop_ after that meeting.
   void finish_batch(const Batch& batch) {
@@ -343,7 +343,7 @@ class TeamRun final : public Work {
   // Runs on share 0 after the last meeting of the batch. The sums of squares are complete by then. They are overwritten only
   // after the first meeting of the next batch, which waits for this share.
   void add_sums(const Batch& batch) {
-    const double penalty = run_.fixed_penalty + sum(executor_.penalties_);
+    const double penalty = run_.fixed_penalty + sum(sums_.penalties);
     const double norm = gradient_norm();
     cursor.loss_sum += update_loss_ + penalty * batch.weight;
     cursor.weight_sum += batch.weight;
@@ -366,6 +366,7 @@ class TeamRun final : public Work {
   const Segment& segment_;
   const int shares_;
   const Deal& deal_;
+  BlockSums& sums_;
   const ParameterBlocks<T> blocks_;
   CallerRows<T> rows_;
   BatchLoss<T> loss_;

@@ -7,11 +7,13 @@
 
 namespace stoop {
 
-// Returns `asked` threads. If it is 0, returns as many as pay off for `flops` of matrix products, at most get_num_threads().
-inline int threads_for(double flops, int asked = 0) {
+// Returns `asked` threads. If it is 0, returns as many as pay off for `flops` of matrix products, at most `most`, or
+// get_num_threads() if that is 0.
+inline int threads_for(double flops, int asked = 0, int most = 0) {
   constexpr double kFlopsPerThread = 4e5;  // the work of a thread in the time of a few barriers
   if (asked > 0) return asked;
-  return static_cast<int>(std::clamp(flops / kFlopsPerThread, 1.0, static_cast<double>(get_num_threads())));
+  return static_cast<int>(
+      std::clamp(flops / kFlopsPerThread, 1.0, static_cast<double>(most > 0 ? most : get_num_threads())));
 }
 
 }  // namespace stoop

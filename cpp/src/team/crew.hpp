@@ -6,18 +6,13 @@
 // that finishes the last share of a phase opens the next phase.
 #pragma once
 
-#include <pthread.h>
-#include <signal.h>
-
 #include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <memory>
-#include <new>
-#include <system_error>
-#include <thread>
 
 #include "team.hpp"
+#include "thread.hpp"
 
 namespace stoop {
 
@@ -332,21 +327,10 @@ class Crew {
     if (!is_over(number, phase) && worker < job.workers) take_part(job, worker, phase);
   }
 
-  // The threads block signals, which are for the threads of the program.
   bool start_thread(int worker) {
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    bool started = true;
-    try {
-      std::thread([this, worker] { serve(worker); }).detach();
-    } catch (const std::system_error&) {
-      started = false;
-    } catch (const std::bad_alloc&) {
-      started = false;
-    }
-    pthread_sigmask(SIG_SETMASK, &before, nullptr);
-    return started;
+    std::optional<Thread> thread = stoop::start_thread([this, worker] { serve(worker); });
+    if (thread) thread->detach();
+    return thread.has_value();
   }
 
  public:

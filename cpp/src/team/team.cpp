@@ -8,6 +8,11 @@
 #include "crew.hpp"
 
 namespace stoop {
+namespace {
+
+thread_local int g_own_cores = 0;  // lent ones that this thread has itself
+
+}  // namespace
 
 // The crews of this process. They are never deleted: their threads sleep until the process ends.
 class Crews {
@@ -20,7 +25,7 @@ class Crews {
   // Lends at most `threads` threads, and no more than the cores that other loans leave.
   Loan lend(int threads) {
     const std::lock_guard lock(mutex_);
-    if (lent_ > 0) threads = std::min(threads, std::max(1, cores() - lent_));
+    threads = limit(threads);
     if (threads <= 1) return {nullptr, 1};
     Crew* crew = take();
     if (crew == nullptr) return {nullptr, 1};
@@ -29,17 +34,34 @@ class Crews {
       idle_.push_back(crew);
       return {nullptr, 1};
     }
-    lent_ += size;
+    lent_ += size - g_own_cores;
     return {crew, size};
   }
 
   void take_back(Crew* crew, int size) {
     const std::lock_guard lock(mutex_);
     idle_.push_back(crew);
-    lent_ -= size;
+    lent_ -= size - g_own_cores;
+  }
+
+  int take_cores(int wanted) {
+    const std::lock_guard lock(mutex_);
+    wanted = limit(wanted);
+    lent_ += wanted;
+    return wanted;
+  }
+  void give_back_cores(int count) {
+    const std::lock_guard lock(mutex_);
+    lent_ -= count;
   }
 
  private:
+  // The cores that other threads leave.
+  int limit(int threads) const {
+    const int others = lent_ - g_own_cores;
+    return others > 0 ? std::min(threads, std::max(1, cores() - others)) : threads;
+  }
+
   static int cores() {
     static const int count = usable_cores();  // counting them reads files
     return count;
@@ -103,6 +125,17 @@ void Team::run(int shares, Work& work, First first) {
   for (Index phase = 0; more; ++phase) {
     for (int number = 0; number < shares; ++number) more = work.run(number, phase, 0);
   }
+}
+
+LentCores::LentCores(int wanted)
+    : lender_(crews().load(std::memory_order_acquire)), size_(lender_->take_cores(wanted)), left_(size_) {}
+LentCores::~LentCores() { lender_->give_back_cores(left_.load(std::memory_order_relaxed)); }
+
+LentCores::Own::Own(LentCores& cores) : cores_(cores) { ++g_own_cores; }
+LentCores::Own::~Own() {
+  --g_own_cores;
+  --cores_.left_;
+  cores_.lender_->give_back_cores(1);
 }
 
 void set_team_arrival_hook(void (*hook)()) { Crew::arrival_hook.store(hook); }

@@ -8,6 +8,7 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 
 #include <stoop/runtime.hpp>
 #include <stoop/types.hpp>
@@ -102,6 +103,35 @@ class Team {
   Crews* lender_ = nullptr;
   Crew* crew_ = nullptr;  // null: the calling thread works alone
   int size_ = 1;
+};
+
+// Cores for threads that work without a team of their own (workers.hpp). They count as lent.
+class LentCores {
+ public:
+  // Takes up to `wanted`, and no more than other calls leave.
+  explicit LentCores(int wanted);
+  ~LentCores();
+  LentCores(const LentCores&) = delete;
+  LentCores& operator=(const LentCores&) = delete;
+
+  int size() const { return size_; }
+
+  // A thread has one of them as long as this object lives, and gives it back then. A team that it makes takes that core too.
+  class Own {
+   public:
+    explicit Own(LentCores& cores);
+    ~Own();
+    Own(const Own&) = delete;
+    Own& operator=(const Own&) = delete;
+
+   private:
+    LentCores& cores_;
+  };
+
+ private:
+  Crews* const lender_;
+  const int size_;
+  std::atomic<int> left_;
 };
 
 // For tests: each thread of a team calls this before it looks for shares. A function that waits acts as a thread without a

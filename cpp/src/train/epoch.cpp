@@ -31,6 +31,7 @@ void Epoch<T>::begin() {
   if (how_.shuffle) {
     core_.order.resize(static_cast<std::size_t>(data_.rows()));
     shuffle(core_.config.seed, start_.epoch, core_.order);
+    data_.to_samples(core_.order);
     run_.data.order = core_.order.data();
   }
   core_.read_ahead(run_);
@@ -51,7 +52,7 @@ void Epoch<T>::prepare() {
   ReadAhead* const pages = run_.read_ahead;
   run_ = core_.make_update_run(data_, how_.batch, checked);
   run_.data.x.rows = how_.samples;
-  run_.data.order = order;
+  if (order != nullptr) run_.data.order = order;
   run_.read_ahead = pages;
   run_.merged = how_.merged;
   run_.accumulate = how_.accumulate;
@@ -59,6 +60,7 @@ void Epoch<T>::prepare() {
   run_.first_update = first_update;
   run_.poller = poller_;
   run_.wish = &core_.wish;
+  if (!checked && core_.device.world.shards == 1) run_.sums = &core_.sums;
 }
 
 template <class T>

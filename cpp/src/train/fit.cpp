@@ -6,12 +6,14 @@
 #include <limits>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include "agreement.hpp"
 #include "checkpoint_file.hpp"
 #include "epoch.hpp"
 #include "fit_record.hpp"
+#include "fit_run.hpp"
 #include "../base/fingerprint.hpp"
 
 namespace stoop {
@@ -32,33 +34,6 @@ void append(History& history, const EpochResult& result, bool has_accuracy, bool
 }
 
 template <class T>
-void check_options(const FitOptions<T>& options, Index rows) {
-  if (options.epochs < 1) {
-    throw_value_error(kWhere, "epochs=" + std::to_string(options.epochs), "expected at least 1",
-                      "give the number of passes over X");
-  }
-  if (options.batch_size < 1) {
-    throw_value_error(kWhere, "batch_size=" + std::to_string(options.batch_size), "expected at least 1",
-                      "32 to 512 is usual; len(X) is full-batch descent");
-  }
-  if (options.validation_freq < 1) {
-    throw_value_error(kWhere, "validation_freq=" + std::to_string(options.validation_freq), "expected at least 1",
-                      "1 validates after each epoch");
-  }
-  if (!(options.max_seconds >= 0.0)) {
-    throw_value_error(kWhere, "max_time=" + number_text(options.max_seconds), "expected at least 0 seconds",
-                      "leave it out for a fit without a limit");
-  }
-  if (options.last_batch == LastBatch::drop && rows < options.batch_size) {
-    throw_value_error(kWhere,
-                      "last_batch is \"drop\" and X has " + std::to_string(rows) +
-                          " rows for batch_size=" + std::to_string(options.batch_size),
-                      "expected at least one whole batch, nothing would remain",
-                      "lower batch_size, or keep the last batch");
-  }
-}
-
-template <class T>
 EpochSettings settings_of(const FitOptions<T>& options, const TrainerCore<T>& core, Index rows) {
   EpochSettings how;
   how.batch = std::min(options.batch_size, rows);
@@ -70,15 +45,6 @@ EpochSettings settings_of(const FitOptions<T>& options, const TrainerCore<T>& co
   how.shuffle = options.shuffle;
   how.rollback = options.rollback;
   return how;
-}
-
-template <class T>
-void check_full_batch(const TrainerCore<T>& core, const FitOptions<T>& options, Index rows) {
-  if (core.full_batch == nullptr || options.batch_size >= rows) return;
-  throw_value_error(kWhere,
-                    "batch_size=" + std::to_string(options.batch_size) + " of " + std::to_string(rows) +
-                        " samples with the optimizer " + std::string(name_of(core.config.optimizer)),
-                    "expected the full batch", "give batch_size=" + std::to_string(rows) + ", shuffle=false");
 }
 
 // A file that cannot be looked at is there: reading it says why.
@@ -180,6 +146,7 @@ class Fit {
   using Clock = std::chrono::steady_clock;
 
   bool is_ended() const { return reason_.has_value(); }
+  bool has_other_threads() const { return core_.granted_threads() != granted_; }
   void end(StopReason reason) {
     if (!reason_) reason_ = reason;
   }
@@ -190,13 +157,12 @@ class Fit {
     return options_.on_progress || deadline_ < std::numeric_limits<double>::infinity() ? &poller_ : nullptr;
   }
 
-  // Asked between two updates, and within an iteration on all samples.
+  // Asked between two updates, and within an iteration on all samples, which would be lost if it stopped only for a look.
   bool goes_on(Index done) {
     core_.wish = own_wish(done);
     follow(core_.wish);
-    const bool looks =
-        core_.wish == Wish::look && core_.full_batch == nullptr;  // an iteration that stopped would be lost
-    return core_.wish == Wish::go_on || (core_.wish == Wish::look && !looks);
+    if (core_.wish > Wish::look) return false;
+    return core_.full_batch != nullptr || (core_.wish == Wish::go_on && !has_other_threads());
   }
 
   Wish own_wish(Index done) const {
@@ -239,6 +205,7 @@ class Fit {
   // Returns nothing if it ended before the end of the epoch.
   std::optional<EpochResult> run_epoch() {
     core_.cursor.epoch = core_.state.epoch;
+    granted_ = core_.granted_threads();
     Epoch<T> epoch(core_, data_, how_, poller());
     while (!epoch.is_complete()) {
       const Index before = core_.cursor.updates;
@@ -251,10 +218,11 @@ class Fit {
       const bool called = look(cursor.updates - before, {cursor.epoch, core_.state.steps, cursor.loss_sum,
                                                          cursor.weight_sum, epoch.newest_rate()});
       if (is_ended() && !epoch.is_complete()) return std::nullopt;
-      if (!called) continue;
-      core_.bind_model(kWhere);
-      core_.check_not_swapped(kWhere);
-      if (!epoch.is_complete()) epoch.renew();
+      if (called) core_.bind_model(kWhere);
+      if (called) core_.check_not_swapped(kWhere);
+      if (epoch.is_complete() || !(called || has_other_threads())) continue;
+      granted_ = core_.granted_threads();
+      epoch.renew();
     }
     return epoch.result();
   }
@@ -313,6 +281,7 @@ class Fit {
   FitRecord own_;
   std::optional<Checkpoint<T>> resumed_;  // until it has begun
   std::optional<StopReason> reason_;
+  int granted_ = 0;        // threads when the running segment began
   bool looks_ = false;     // on_progress wants on_steps to be called
   Index until_steps_ = 0;  // updates until on_steps is called
   bool counts_steps_ = false;
@@ -325,13 +294,64 @@ class Fit {
 }  // namespace
 
 template <class T>
+void check_fit_options(std::string_view where, const FitOptions<T>& options, Index rows) {
+  if (options.epochs < 1) {
+    throw_value_error(where, "epochs=" + std::to_string(options.epochs), "expected at least 1",
+                      "give the number of passes over X");
+  }
+  if (options.batch_size < 1) {
+    throw_value_error(where, "batch_size=" + std::to_string(options.batch_size), "expected at least 1",
+                      "32 to 512 is usual; len(X) is full-batch descent");
+  }
+  if (options.validation_freq < 1) {
+    throw_value_error(where, "validation_freq=" + std::to_string(options.validation_freq), "expected at least 1",
+                      "1 validates after each epoch");
+  }
+  if (!(options.max_seconds >= 0.0)) {
+    throw_value_error(where, "max_time=" + number_text(options.max_seconds), "expected at least 0 seconds",
+                      "leave it out for a fit without a limit");
+  }
+  if (options.last_batch == LastBatch::drop && rows < options.batch_size) {
+    throw_value_error(where,
+                      "last_batch is \"drop\" and X has " + std::to_string(rows) +
+                          " rows for batch_size=" + std::to_string(options.batch_size),
+                      "expected at least one whole batch, nothing would remain",
+                      "lower batch_size, or keep the last batch");
+  }
+}
+
+template <class T>
+void check_fit_batches(std::string_view where, const TrainerCore<T>& core, const FitOptions<T>& options, Index rows) {
+  core.check_batch(where, rows, std::min(options.batch_size, rows));
+  if (core.full_batch == nullptr || options.batch_size >= rows) return;
+  throw_value_error(where,
+                    "batch_size=" + std::to_string(options.batch_size) + " of " + std::to_string(rows) +
+                        " samples with the optimizer " + std::string(name_of(core.config.optimizer)),
+                    "expected the full batch", "give batch_size=" + std::to_string(rows) + ", shuffle=false");
+}
+
+template <class T>
+Index largest_batch(const TrainerCore<T>& core, const FitOptions<T>& options, Index rows) {
+  const EpochSettings how = settings_of(options, core, rows);
+  return how.batch + how.merged;
+}
+
+template <class T>
+History run_fit(TrainerCore<T>& core, const FitOptions<T>& options, const Dataset<T>& data,
+                const Dataset<T>* validation) {
+  Fit<T> fit(core, options, data, validation);
+  fit.prepare();
+  return fit.run();
+}
+
+template <class T>
 History Trainer<T>::fit(const InputView& x, const Targets<T>& y, const FitOptions<T>& options) {
   TrainerCore<T>& core = *impl_;
   std::optional<Dataset<T>> data, validation;
   std::optional<Fit<T>> fit;
   agree(core.world(), kWhere, [&] {
     core.check_not_alone(kWhere);
-    check_options(options, x.rows);
+    check_fit_options(kWhere, options, x.rows);
     core.check_not_swapped(kWhere);
     core.bind_model(kWhere);
     Poller checking(options.keep_going);
@@ -341,13 +361,21 @@ History Trainer<T>::fit(const InputView& x, const Targets<T>& y, const FitOption
       validation.emplace(kValidation, *options.validation_x, options.validation_y, core.needs(), asked, true);
     }
     fit.emplace(core, options, *data, validation ? &*validation : nullptr);
-    core.check_batch(kWhere, x.rows, std::min(options.batch_size, x.rows));
-    check_full_batch(core, options, x.rows);
+    check_fit_batches(kWhere, core, options, x.rows);
     return fit->prepare();
   });
   return fit->run();
 }
 
+template void check_fit_options(std::string_view, const FitOptions<float>&, Index);
+template void check_fit_batches(std::string_view, const TrainerCore<float>&, const FitOptions<float>&, Index);
+template Index largest_batch(const TrainerCore<float>&, const FitOptions<float>&, Index);
+template History run_fit(TrainerCore<float>&, const FitOptions<float>&, const Dataset<float>&, const Dataset<float>*);
+template void check_fit_options(std::string_view, const FitOptions<double>&, Index);
+template void check_fit_batches(std::string_view, const TrainerCore<double>&, const FitOptions<double>&, Index);
+template Index largest_batch(const TrainerCore<double>&, const FitOptions<double>&, Index);
+template History run_fit(TrainerCore<double>&, const FitOptions<double>&, const Dataset<double>&,
+                         const Dataset<double>*);
 template History Trainer<float>::fit(const InputView&, const Targets<float>&, const FitOptions<float>&);
 template History Trainer<double>::fit(const InputView&, const Targets<double>&, const FitOptions<double>&);
 

@@ -1,6 +1,7 @@
 #include "fit_record.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <string>
 
 #include <stoop/error.hpp>
@@ -32,7 +33,7 @@ std::uint32_t checksum_of(const Dataset<T>& data) {
   const Index bytes = std::min(rows.x.cols * bytes_of_element, kRowBytes);
   const Index count = std::min(rows.x.rows, kRows);
   for (Index i = 0; i < count; ++i) {
-    const Index row = count == 1 ? 0 : i * (rows.x.rows - 1) / (count - 1);
+    const Index row = rows.sample(count == 1 ? 0 : i * (rows.x.rows - 1) / (count - 1));
     sum.add(rows.x.row(row), static_cast<std::size_t>(bytes));
     if (rows.classes != nullptr) {
       const std::int32_t label = read_once(rows.classes[row]);
@@ -40,7 +41,10 @@ std::uint32_t checksum_of(const Dataset<T>& data) {
     } else {
       sum.add(rows.values.data + row * rows.values.stride, static_cast<std::size_t>(rows.values.cols) * sizeof(T));
     }
-    if (rows.weights != nullptr) sum.add(&rows.weights[row], sizeof(double));
+    if (rows.weights != nullptr) {
+      const double weight = std::ldexp(rows.weights[row], data.weight_shift());
+      sum.add(&weight, sizeof weight);
+    }
     if (const MatrixView<const T>& weights = rows.element_weights; weights.data != nullptr) {
       sum.add(weights.data + row * weights.cols, static_cast<std::size_t>(weights.cols) * sizeof(T));
     }

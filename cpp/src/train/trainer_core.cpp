@@ -4,7 +4,6 @@
 #include <bit>
 #include <cmath>
 #include <limits>
-#include <numeric>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -110,10 +109,22 @@ void TrainerCore<T>::check_batch(std::string_view where, Index rows, Index batch
 }
 
 template <class T>
+int TrainerCore<T>::num_threads() const {
+  const int most = granted_threads();
+  return most == 1 ? 1 : most > 0 ? std::min(config.num_threads, most) : config.num_threads;
+}
+
+template <class T>
+int TrainerCore<T>::most_threads() const {
+  if (const int asked = num_threads(); asked > 0) return asked;
+  return granted_threads() > 0 ? granted_threads() : get_num_threads();
+}
+
+template <class T>
 PlanRequest TrainerCore<T>::plan_request(PlanKind kind, Index batch, bool class_targets) const {
   PlanRequest request;
   request.kind = kind;
-  request.graph = &graph;
+  request.graph = &runners->graph;
   request.loss = loss();
   request.class_targets = class_targets;
   request.batch = batch;
@@ -124,7 +135,7 @@ PlanRequest TrainerCore<T>::plan_request(PlanKind kind, Index batch, bool class_
 
 template <class T>
 Executor<T>& TrainerCore<T>::executor(PlanKind kind, Index batch, const Dataset<T>& data) {
-  return plans.executor(plan_request(kind, batch, data.has_classes()));
+  return runners->plans.executor(plan_request(kind, batch, data.has_classes()));
 }
 
 template <class T>
@@ -146,7 +157,8 @@ TrainingRun<T> TrainerCore<T>::make_run(const SampleRows<T>& data, Index batch) 
   run.l2 = config.l2;
   run.fixed_penalty = penalty(Weights::frozen);
   run.first_update = state.steps;
-  run.num_threads = config.num_threads;
+  run.num_threads = num_threads();
+  run.most_threads = most_threads();
   return run;
 }
 
@@ -167,7 +179,9 @@ template <class T>
 void TrainerCore<T>::read_ahead(TrainingRun<T>& run) {
   if (!run.data.x.mapped) return;
   run.read_ahead = &pages;
-  pages.start(run.data.x, run.data.order, run.data.x.rows);
+  InputView whole = run.data.x;
+  if (run.data.stored > 0) whole.rows = run.data.stored;
+  pages.start(whole, run.data.order, run.data.x.rows);
 }
 
 template <class T>
@@ -205,7 +219,7 @@ Answer TrainerCore<T>::ask(std::string_view where, Question question, const Grad
   request.update_statistics = question == Question::statistics;
   read_ahead(run);
   Answer answer;
-  const RunEnd end = plans.executor(request).run(run, answer.sums, rows);
+  const RunEnd end = runners->plans.executor(request).run(run, answer.sums, rows);
   if (end.status == RunStatus::interrupted) throw_interrupted(where);
   refuse_bad_data(where, run.data.x, end);
   answer.finite = end.status == RunStatus::done;
@@ -216,26 +230,24 @@ Answer TrainerCore<T>::ask(std::string_view where, Question question, const Grad
 template <class T>
 Metrics TrainerCore<T>::evaluate(std::string_view where, const Dataset<T>& data, Poller* poller,
                                  std::span<double> losses) {
-  if (evaluation == nullptr) evaluation = make_inference(device, plan_request(PlanKind::evaluation, 0, false));
   InferenceRun<T> run;
   run.parameters = state.parameters.data();
   run.running = state.running.data();
   run.loss_numbers = numbers_of(config.loss);
   run.data = scaled(data.as_they_lie());
   run.losses = losses.empty() ? nullptr : losses.data();
-  run.num_threads = config.num_threads;
+  run.num_threads = num_threads();
+  run.most_threads = most_threads();
   run.poller = poller;
   run.is_alone = is_alone;
-  const InferenceResult result = evaluation->run(run);
+  const InferenceResult result = runners->evaluation(plan_request(PlanKind::evaluation, 0, false)).run(run);
   if (result.lost) throw_lost(where);
   if (result.interrupted) throw_interrupted(where);
   refuse_bad_row<T>(where, data.x(), result.non_finite_row);
   refuse_bad_label(where, result.bad_label, model.output_dim());
   for (double& loss : losses) loss = std::ldexp(loss, data.weight_exponent());
-  const double* relative = run.data.weights;
-  const double rows = static_cast<double>(data.rows());
-  const double weight = relative == nullptr ? rows : std::accumulate(relative, relative + data.rows(), 0.0);
-  return {result.loss_sum / weight + penalty(Weights::all), accuracy_of(result.correct, data, nullptr, data.rows())};
+  return {result.loss_sum / data.weight() + penalty(Weights::all),
+          accuracy_of(result.correct, data, nullptr, data.rows())};
 }
 
 template <class T>

@@ -2,6 +2,7 @@
 // are in trainer.cpp and fit.cpp.
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <span>
 #include <string_view>
@@ -13,10 +14,10 @@
 #include "../data/dataset.hpp"
 #include "../data/gathered_rows.hpp"
 #include "../graph/graph.hpp"
-#include "../run/plan_cache.hpp"
 #include "full_batch.hpp"
 #include "pieces.hpp"
 #include "rollback.hpp"
+#include "runners.hpp"
 #include "settings.hpp"
 
 namespace stoop {
@@ -39,6 +40,7 @@ struct TrainerCore {
   Graph graph;
   const Device<T> device;
   LiveState<T> state;
+  BlockSums sums;  // of the last update of a fit whose updates follow their gradients at once
   Rollback<T> saved;
   // ---- of the newest fit ----
   Cursor cursor;  // of the epoch that runs, or ran last and was not ended
@@ -50,21 +52,26 @@ struct TrainerCore {
   Wish wish = Wish::go_on;     // what the fit that runs wants, where its poller says no
   bool is_alone = false;       // it works without the other processes
 
-  PlanCache<T> plans{device};
+  Runners<T> own_runners{graph, device};
+  Runners<T>* runners = &own_runners;         // or those that fit_many lends
+  const std::atomic<int>* granted = nullptr;  // the threads that fit_many allows now
   Pieces<T> pieces{device};
-  GatheredRows<T> gathered;                                // of the last step_rows
-  std::unique_ptr<const InferenceExecutor<T>> evaluation;  // made when it is needed
-  std::vector<std::int32_t> order;                         // of the samples in this epoch
-  ReadAhead pages;                                         // of a mapped X
-  std::unique_ptr<FullBatchOptimizer<T>> full_batch;       // where the optimizer is one
-  double last_correct = 0.0;                               // samples, of the last evaluation for it
-  Fault last_fault;                                        // of the same
+  GatheredRows<T> gathered;                           // of the last step_rows
+  std::vector<std::int32_t> order;                    // of the samples in this epoch
+  ReadAhead pages;                                    // of a mapped X
+  std::unique_ptr<FullBatchOptimizer<T>> full_batch;  // where the optimizer is one
+  double last_correct = 0.0;                          // samples, of the last evaluation for it
+  Fault last_fault;                                   // of the same
 
   Index parameter_count() const { return static_cast<Index>(model.parameter_block().size()); }
   LossKind loss() const { return kind_of(config.loss); }
   DataNeeds needs() const { return {model.input_dim(), model.output_dim(), loss()}; }
   bool has_batch_norm() const { return has_node(graph, NodeKind::batch_norm); }
-  int most_threads() const { return config.num_threads > 0 ? config.num_threads : get_num_threads(); }
+  // The threads of a call: so many, 0 for as many as pay off, and then at most so many.
+  int num_threads() const;
+  int most_threads() const;
+  // Those that fit_many allows; 0: this trainer runs by itself.
+  int granted_threads() const { return granted == nullptr ? 0 : granted->load(std::memory_order_relaxed); }
   // The processes that make a call together with this one.
   World world() const { return is_alone ? World{} : device.world; }
   bool is_shared() const { return world().collectives.size > 1; }
@@ -145,6 +152,14 @@ std::vector<Index> shapes_of(const Model<T>& model);
 template <class T>
 struct Trainer<T>::Impl : TrainerCore<T> {
   using TrainerCore<T>::TrainerCore;
+};
+
+// For calls that are no members of a Trainer.
+struct TrainerAccess {
+  template <class T>
+  static TrainerCore<T>& core_of(Trainer<T>& trainer) {
+    return *trainer.impl_;
+  }
 };
 
 }  // namespace stoop

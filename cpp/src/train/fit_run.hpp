@@ -1,0 +1,26 @@
+// The parts of a call of Trainer<T>::fit, which fit_many makes for several trainers: first the checks of all, then the fits.
+#pragma once
+
+#include <string_view>
+
+#include "trainer_core.hpp"
+
+namespace stoop {
+
+// Throws ValueError for options that do not go with so many rows.
+template <class T>
+void check_fit_options(std::string_view where, const FitOptions<T>& options, Index rows);
+// The same for those that do not go with the trainer.
+template <class T>
+void check_fit_batches(std::string_view where, const TrainerCore<T>& core, const FitOptions<T>& options, Index rows);
+
+// Returns the most rows that a batch of this fit has.
+template <class T>
+Index largest_batch(const TrainerCore<T>& core, const FitOptions<T>& options, Index rows);
+
+// Trains on data that were checked. `validation` may be null; the data of the options are not used.
+template <class T>
+History run_fit(TrainerCore<T>& core, const FitOptions<T>& options, const Dataset<T>& data,
+                const Dataset<T>* validation);
+
+}  // namespace stoop

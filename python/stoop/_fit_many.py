@@ -1,0 +1,310 @@
+"""`fit_many`: trains many models at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import numpy.typing as npt
+
+from stoop import _core
+from stoop._checks import thread_count
+from stoop._errors import message
+from stoop._fit import FitOptions, seconds
+from stoop._loop import FitLoop, checked_callbacks
+from stoop._many_data import WHERE, Selected, SharedArrays, rows_of_all, validation_rows_of_all
+from stoop._many_progress import ManyLine
+from stoop.history import History
+from stoop.metrics import resolve
+from stoop.trainer import Trainer
+
+
+def fit_many(
+    trainers: Iterable[Trainer],
+    X: npt.ArrayLike,
+    y: npt.ArrayLike,
+    epochs: int | Sequence[int] = 10,
+    batch_size: int | Sequence[int] = 128,
+    *,
+    rows: str | Sequence[npt.ArrayLike | None] | None = None,
+    validation_data: tuple[npt.ArrayLike, ...] | None = None,
+    validation_rows: Sequence[npt.ArrayLike | None] | None = None,
+    validation_freq: int = 1,
+    callbacks: Callable[[int], Any] | None = None,
+    num_threads: int | None = None,
+    shuffle: bool = True,
+    sample_weight: npt.ArrayLike | None = None,
+    class_weight: Mapping[Any, float] | npt.ArrayLike | str | None = None,
+    metrics: Any = ("accuracy",),
+    last_batch: str = "keep",
+    max_time: float | str | timedelta | None = None,
+    verbose: int = 1,
+) -> list[History]:
+    """Train many models at once, each as its `Trainer.fit` would: to the same bits, whatever the threads and the order.
+
+    Trainers may differ in everything: layers, loss, optimizer, dtype, seed. Each runs on one thread from its beginning
+    to its end, those first that will take longest, so no thread waits for another. Where fewer trainers than threads
+    are left, several threads work on each. The data are checked once and never copied. A trainer that waits or is done
+    takes the memory of its parameters and of what its optimizer holds; those that run take plans and arenas from their
+    thread.
+
+    Parameters
+    ----------
+    trainers : iterable of Trainer
+        Each with a model of its own. Their `num_threads` is the most that one gets.
+    X : array_like, (n_samples, input_dim)
+        As in `Trainer.fit`; all of it is checked, but for a `numpy.memmap`.
+    y : array_like, (n_samples,) or (n_samples, n_outputs)
+        Likewise. It is read once for each kind of loss.
+    epochs, batch_size : int or sequence of int, default 10 and 128
+        For all, or one for each trainer.
+    rows : None, "bootstrap" or sequence, default None
+        None: each trains on all rows. A sequence has the rows of each trainer: indices into X and y, in any order and
+        any more than once, a boolean mask ``(n_samples,)``, or None for all. They need not be of one length. The bits
+        are those of ``fit(X[rows], y[rows])``. "bootstrap": ``n_samples`` rows for each, drawn with replacement,
+        ``np.random.default_rng(trainer.seed).integers(n_samples, size=n_samples)``; give the trainers different seeds.
+    validation_data : (X, y) or (X, y, sample_weight), optional
+        For all of them, as in `Trainer.fit`.
+    validation_rows : sequence, optional
+        In its place: the rows of X and y for each trainer, as in `rows`; None for one that is not validated.
+    validation_freq : int, default 1
+        As in `Trainer.fit`.
+    callbacks : callable ``(i) -> callbacks``, optional
+        Is called for each trainer's number before anything is trained, and returns its callbacks as `Trainer.fit` takes
+        them. They are called on the thread of that trainer. Several run at once only as far as Python's lock lets them:
+        trainers without callbacks do not enter Python.
+    num_threads : int, optional
+        None: `stoop.get_num_threads`. There are fewer while other calls have the cores.
+    shuffle, sample_weight, class_weight, metrics, last_batch
+        As in `Trainer.fit`, for all of them. A "balanced" class weight counts the rows of each trainer.
+    max_time : float, str or timedelta, optional
+        As in `Trainer.fit`: those that run end after the running update, and no more begin.
+    verbose : {0, 1, 2} or bool, default 1
+        0: silent. 1: how many are done, with a live line on a terminal. 2: lines alone.
+
+    Returns
+    -------
+    list of History
+        In the order of the trainers, each also kept as its `Trainer.history`. One that failed has the `stop_reason`
+        "error" and the exception in `History.error`, and its model the last good parameters; the others go on. One that
+        never began has no epochs, and "max_time".
+
+    Raises
+    ------
+    ValueError, TypeError
+        For arguments or data that cannot be used, a trainer that is given twice, and two trainers of one model; nothing
+        is changed then.
+    RuntimeError
+        For a trainer that runs already.
+    KeyboardInterrupt
+        On Ctrl-C, after the running updates. All are usable, and each `Trainer.history` has what there is; the
+        `stop_reason` is "interrupted".
+    """
+    given = _checked_trainers(trainers)
+    threads = 0 if num_threads is None else thread_count(WHERE, "num_threads", num_threads)
+    limit = seconds(max_time, WHERE)
+    request = _Request(
+        _each("epochs", epochs, len(given)),
+        _each("batch_size", batch_size, len(given)),
+        (shuffle, last_batch, verbose, validation_freq),
+        rows,
+        (validation_data, validation_rows),
+        metrics,
+        callbacks,
+    )
+    take_back = [trainer._keep_names() for trainer in given]
+    try:
+        fits = _fits_of(given, SharedArrays(WHERE, X, y, sample_weight, class_weight), request)
+        ended_by = _run(fits, threads, limit)
+    except BaseException:
+        for names_of in take_back:
+            names_of()
+        raise
+    for fit, names_of in zip(fits, take_back):
+        if fit.history.error is not None or not fit.has_begun:
+            names_of()
+    if ended_by is not None:
+        raise ended_by
+    return [fit.history for fit in fits]
+
+
+@dataclass(frozen=True)
+class _Request:
+    """What the trainers are to do, as it was given."""
+
+    epochs: list[Any]
+    batch_size: list[Any]
+    options: tuple[Any, ...]  # shuffle, last_batch, verbose, validation_freq
+    rows: Any
+    validation: tuple[Any, Any]  # data, rows
+    metrics: Any
+    callbacks: Any
+
+
+class _Fit:
+    """One of the fits.
+
+    Attributes
+    ----------
+    job : tuple
+        What the core takes.
+    has_begun : bool
+        Whether it has changed anything.
+    ended_by : BaseException or None
+        What ends all fits: what a callback raised that is no `Exception`, such as KeyboardInterrupt.
+    """
+
+    def __init__(self, trainer: Trainer, job: tuple[Any, ...], options: FitOptions, loop: FitLoop | None) -> None:
+        self.history = options.history
+        self.job = (*job, options)
+        self.has_begun = False
+        self.ended_by: BaseException | None = None
+        self.verbose = options.verbose
+        self._trainer, self._loop = trainer, loop
+        self._outer: tuple[Any, Any] = (None, None)
+
+    def begin(self) -> None:
+        """Make this the newest fit of the trainer."""
+        trainer: Any = self._trainer
+        self._outer = trainer._history, trainer._loop
+        trainer._history, trainer._loop = self.history, self._loop
+        if self._loop is not None:
+            self._loop.is_running = True
+
+    def finish(self, reason: str, error: BaseException | None, has_begun: bool) -> None:
+        """End it; where there is a loop, on the thread of the fit."""
+        self.has_begun = has_begun
+        self.history.stop_reason = reason
+        if self._loop is not None:
+            try:
+                reason = reason if error is not None else self._loop.stop_reason or reason
+                self._loop.end(reason, quietly=error is not None)
+            except BaseException as raised:  # noqa: BLE001  it becomes that of the history
+                error = raised
+        if error is not None:
+            self.history.stop_reason = "error" if isinstance(error, Exception) else "interrupted"
+            self.history.error = error
+            self.ended_by = None if isinstance(error, Exception) else error
+        outer = self._outer[1]
+        if outer is not None and outer.is_running:  # this was within a callback of another fit
+            self.undo()
+
+    def undo(self) -> None:
+        """Make the fit before it the newest."""
+        trainer: Any = self._trainer
+        trainer._history, trainer._loop = self._outer
+
+
+def _checked_trainers(trainers: Any) -> list[Trainer]:
+    if isinstance(trainers, Trainer) or not isinstance(trainers, Iterable):
+        given = f"trainers is a {type(trainers).__name__}"
+        raise TypeError(message(WHERE, given, "expected several trainers", "give a list of them"))
+    out = list(trainers)
+    places: dict[int, int] = {}
+    for number, trainer in enumerate(out):
+        if not isinstance(trainer, Trainer):
+            given = f"trainers[{number}] is a {type(trainer).__name__}"
+            raise TypeError(message(WHERE, given, "expected a stoop.Trainer", "make one for each model"))
+        for what, thing in (("trainer", trainer), ("model", trainer.model)):
+            before = places.setdefault(id(thing), number)
+            if before != number:
+                given = f"trainers[{before}] and trainers[{number}] have one {what}"
+                hint = "make one for each, for example of a copy, copy.deepcopy(model)"
+                raise ValueError(message(WHERE, given, f"expected a {what} for each", hint))
+    return out
+
+
+def _each(name: str, value: Any, count: int) -> list[Any]:
+    """Return a value for each trainer."""
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        return [value] * count
+    values = list(value)
+    if len(values) != count:
+        given = f"{name} has {len(values)} elements"
+        raise ValueError(message(WHERE, given, f"expected one for each of {count} trainers", "or give one for all"))
+    return values
+
+
+def _fits_of(trainers: list[Trainer], arrays: SharedArrays, request: _Request) -> list[_Fit]:
+    """Check everything but what the core checks, and call the function that makes callbacks."""
+    if request.callbacks is not None and not callable(request.callbacks):
+        given = f"callbacks is a {type(request.callbacks).__name__}"
+        hint = "give a function of the trainer's number, for example lambda i: [stoop.callbacks.EarlyStopping()]"
+        raise TypeError(message(WHERE, given, "expected a function that makes those of a trainer", hint))
+    data, of_validation = request.validation
+    if data is not None and of_validation is not None:
+        given = "validation_data and validation_rows are both given"
+        raise ValueError(message(WHERE, given, "expected one of them", "leave one out"))
+    samples = len(arrays.samples_for(trainers[0])) if trainers else 0
+    rows = rows_of_all(request.rows, [trainer.seed for trainer in trainers], samples)
+    validated = validation_rows_of_all(of_validation, len(trainers), samples)
+    other = None
+    if data is not None and trainers:
+        other = SharedArrays(f"{WHERE}, validation_data", *trainers[0]._unpacked(WHERE, data))
+    fits = []
+    for number, trainer in enumerate(trainers):
+        batch = arrays.for_trainer(trainer, rows[number], learn=True)
+        validation = None if other is None else other.for_trainer(trainer)
+        fits.append(_fit_of(trainer, number, request, (batch, validation, rows[number], validated[number])))
+    return fits
+
+
+def _fit_of(trainer: Trainer, number: int, request: _Request, data: tuple[Any, ...]) -> _Fit:
+    batch, validation, rows, validated = data
+    measured = resolve(request.metrics, trainer.loss, trainer.model.output_dim, WHERE)
+    is_validated = validation is not None or validated is not None
+    history = History(trainer._history_keys(measured, validated=is_validated))
+    shuffle, last_batch, verbose, freq = request.options
+    options = FitOptions(
+        epochs=request.epochs[number],
+        batch_size=request.batch_size[number],
+        shuffle=shuffle,
+        last_batch=last_batch,
+        verbose=verbose,
+        validation_freq=freq,
+        max_time=None,
+        resume=None,
+        rollback=trainer._rollback,
+        history=history,
+        loop=None,
+        where=WHERE,
+    )
+    called = [] if request.callbacks is None else checked_callbacks(request.callbacks(number) or ())
+    functions = [metric for metric in measured if metric.needs_outputs] if is_validated else []
+    loop = None
+    if called or functions:
+        seen = validation if validated is None else Selected(batch, validated)
+        loop = FitLoop(trainer, history, called, functions, seen, options.validation_freq)
+        options.attach(loop)
+        loop.make_table = None  # the call has one line for all
+    return _Fit(trainer, (trainer._core, *batch, validation, rows, validated), options, loop)
+
+
+def _run(fits: list[_Fit], threads: int, limit: float) -> BaseException | None:
+    """Run the fits, and return what ended all of them, if that was no time."""
+    line = ManyLine(len(fits), live=fits[0].verbose == 1) if fits and fits[0].verbose else None
+
+    def progress(running: int, done: int, failed: int, part: float) -> bool:
+        if line is not None:
+            line.update(running, done, failed, part)
+        return all(fit.ended_by is None for fit in fits)
+
+    def finish(number: int, reason: str, error: BaseException | None, has_begun: bool) -> None:
+        fits[number].finish(reason, error, has_begun)
+
+    for fit in fits:
+        fit.begin()
+    try:
+        outcomes, ended_by = _core.fit_many([fit.job for fit in fits], threads, limit, progress, finish)
+    except BaseException:  # nothing has begun
+        for fit in fits:
+            fit.undo()
+        raise
+    for fit, outcome in zip(fits, outcomes):
+        if fit.job[-1].loop is None:
+            fit.finish(*outcome)
+    if line is not None:
+        line.close(sum(fit.has_begun for fit in fits), sum(fit.history.error is not None for fit in fits))
+    return ended_by or next((fit.ended_by for fit in fits if fit.ended_by is not None), None)
