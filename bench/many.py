@@ -37,6 +37,7 @@ from stoop import _latency
 WIDTHS = (8, 64, 64, 4)
 BATCH = 64
 RATE = 1e-3
+PAUSE = 1.0  # seconds before each engine: threads of the last one fall asleep, and the kernel may have held it back
 Array = npt.NDArray[np.float32]
 
 
@@ -162,7 +163,7 @@ def fit_sklearn(seed: int, x: Array, y: Array, epochs: int) -> Any:
     from sklearn.neural_network import MLPRegressor
 
     network = MLPRegressor(
-        WIDTHS[1:-1],
+        hidden_layer_sizes=WIDTHS[1:-1],
         activation="tanh",
         solver="adam",
         alpha=0.0,
@@ -229,6 +230,7 @@ def measure(engines: dict[str, Engine], rounds: int) -> dict[str, tuple[list[flo
     losses = {}
     for _ in range(rounds):
         for name, engine in engines.items():
+            time.sleep(PAUSE)
             seconds, losses[name] = engine()
             times[name].append(seconds)
     return {name: (times[name], losses[name]) for name in engines}
@@ -248,7 +250,7 @@ def main() -> None:
         print(memory_of_a_trainer())
         return
     task = Task(options.members, options.rows, options.epochs)
-    engines = {"fit_many, 2 threads": fit_many(task, 2), "fit_many, 1 thread": fit_many(task, 1)}
+    engines = {"fit_many, 1 thread": fit_many(task, 1), "fit_many, 2 threads": fit_many(task, 2)}
     engines["Trainer.fit one by one"] = one_by_one(task)
     if importlib.util.find_spec("optax"):
         engines["JAX vmap"] = jax_vmap(task)

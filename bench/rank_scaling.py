@@ -3,10 +3,10 @@
     python bench/rank_scaling.py --json ranks.json [--collectives collectives.json] [--mpiexec mpiexec]
     python bench/rank_scaling.py --from docs/images/ranks.json --plot docs/images    # measures nothing
 
-It measures on one thread how long the gradient of a row, the gradient apart from its rows, and the update take. What `bench/
-parallel.py --only collectives` prints gives latency and bandwidth between processes of this machine; a cluster's are
-assumed. With `--mpiexec` (and `stoop[mpi]`) it also trains in one process and in two, and shows what was predicted beside
-it. The model, and what it says, is in docs/scaling.md.
+It measures on one thread how long a row, the gradient apart from its rows, and the update take. Latency and bandwidth
+between processes are those that `bench/parallel.py --only collectives` has printed; a cluster's are assumed. With
+`--mpiexec` (and `stoop[mpi]`) it also trains in one process and in two, and shows what was predicted beside it. The
+model, and what it says, is in docs/scaling.md.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ from stoop.bench.workloads import WORKLOADS, Workload, make_data
 RANKS = (2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 SHARDS = 8  # of an update, or as many as there are processes
 ROW_BLOCK = 8  # rows of a shard, at least
-WHOLE_BYTES = 1 << 15  # gradients of up to so many bytes are gathered whole (TreeSum::kWhole)
-REPORT_BYTES = 96  # that each process tells all others before an update
+WHOLE_BYTES = 1 << 15  # gradients of up to so many bytes are gathered whole (SharedArray::kWhole)
+REPORT_BYTES = 96  # that each process tells all others in an update
 EFFICIENT = 0.5  # the least share of the rate of one process, times the processes, that is said to pay
 SHOWN_BATCH = 8192
 COLORS = ("#1d4ed8", "#0e7490", "#15803d", "#a16207", "#c2410c", "#7e22ce")
@@ -68,36 +68,39 @@ class Cost:
     """What one thread takes for a network, in microseconds."""
 
     parameters: int
-    row: float  # the gradient of a row
+    row: float  # a row of a step of `fit` in one process, and
+    step: float  # that step apart from its rows
     walk: float  # the gradient of a batch, apart from its rows
     update: float  # penalties, check and update, from a gradient that is there
-    fit_row: float  # a step of `fit` in one process, by row and apart from its rows
-    fit_walk: float
     add: float  # adding an array of the size of the gradient
     batch_norm: bool
 
     def alone(self, batch: int) -> float:
         """Return the time of an update in one process."""
-        return self.fit_walk + batch * self.fit_row
+        return self.step + batch * self.row
+
+    def is_small(self) -> bool:
+        """Return whether the whole gradient of each process goes to all others, in one message."""
+        return 4 * self.parameters <= WHOLE_BYTES
 
     def exchange(self, ranks: int, network: Network) -> float:
-        """Return the time of the report and of the sum of the gradients."""
+        """Return the time of the messages of an update: the sum of the gradients, and the parameters."""
         if ranks == 1:
             return 0.0
-        size = 4 * self.parameters
-        time = network.allgather(ranks, REPORT_BYTES)
-        if size <= WHOLE_BYTES:
-            return time + network.allgather(ranks, size) + (ranks - 1) * self.add
-        part = -(-size // ranks)
+        if self.is_small():
+            return network.allgather(ranks, REPORT_BYTES + 4 * self.parameters) + (ranks - 1) * self.add
+        part = 4 * -(-self.parameters // ranks)
         adds = (ranks - 1) / ranks * self.add
-        return time + network.alltoall(ranks, part) + adds + network.allgather(ranks, part)
+        reports = 2 * network.allgather(ranks, REPORT_BYTES)  # losses and faults, then the sums of squares
+        return reports + network.alltoall(ranks, part) + adds + network.allgather(ranks, part)
 
     def shared(self, batch: int, ranks: int, network: Network) -> float:
         """Return the time of an update by several processes."""
         own = max(SHARDS // ranks, 1)
         walks = own if self.batch_norm else 1  # the shards of a process are one walk, if nothing else sums over rows
         gradient = walks * self.walk + batch / ranks * self.row + (own - 1) * self.add
-        return gradient + self.exchange(ranks, network) + self.update
+        update = self.update / (1 if self.is_small() else ranks)  # of the own part of the parameters
+        return gradient + self.exchange(ranks, network) + update
 
     def speedup(self, batch: int, ranks: int, network: Network) -> float:
         return self.alone(batch) / self.shared(batch, ranks, network)
@@ -173,9 +176,9 @@ def measure(workload: Workload) -> Cost:
     count = sum(p.size for p in trainer.model.parameters().values())
     a, b = np.zeros(count, np.float32), np.zeros(count, np.float32)
     add = fastest(lambda: np.add(a, b, out=a))
-    walk, row = line(batches, gradients)
-    fit_walk, fit_row = line(batches, steps)
-    return Cost(count, row, walk, update, fit_row, fit_walk, add, workload.batch_norm)
+    walk, _ = line(batches, gradients)
+    step, row = line(batches, steps)
+    return Cost(count, row, step, walk, update, add, workload.batch_norm)
 
 
 def measure_step(name: str, batch: int, ranks: int) -> float:
@@ -200,10 +203,11 @@ def measure_step(name: str, batch: int, ranks: int) -> float:
     return 1e6 * best * batch / len(x)
 
 
-def measure_pairs(mpiexec: str) -> dict[str, dict[str, float]]:
+def measure_pairs(mpiexec: str, names: list[str]) -> dict[str, dict[str, float]]:
     """Return the microseconds of an update in one process and in two, by network and batch."""
     found: dict[str, dict[str, float]] = {}
-    for name, workload in WORKLOADS.items():
+    for name in names:
+        workload = WORKLOADS[name]
         for batch in (workload.batch_size, 8 * workload.batch_size):
             worker = [sys.executable, __file__, "--worker", name, str(batch)]
             times = {}
@@ -235,7 +239,6 @@ def check(costs: dict[str, Cost], pairs: dict[str, dict[str, float]], network: N
     return "\n".join(text)
 
 
-
 def table(costs: dict[str, Cost], networks: dict[str, Network]) -> str:
     """Return the smallest batch that pays, by network and processes."""
     columns = [("this machine", networks["machine"], 2)] if "machine" in networks else []
@@ -258,7 +261,7 @@ def draw(costs: dict[str, Cost], network: Network, path: Path, *, dark: bool) ->
     text, grid = ("#e6e6e6", "#4a4a4a") if dark else (TEXT, "#d4d4d4")
     figure = new_figure(9.6, 4.2)
     left, right = figure.subplots(1, 2)
-    for (name, cost), color, marker in zip(costs.items(), DARK_COLORS if dark else COLORS, MARKERS, strict=True):
+    for (name, cost), color, marker in zip(costs.items(), DARK_COLORS if dark else COLORS, MARKERS, strict=False):
         ranks = [n for n in RANKS if n * ROW_BLOCK <= SHOWN_BATCH]
         speed = [cost.speedup(SHOWN_BATCH, n, network) for n in ranks]
         left.plot([1, *ranks], [1.0, *speed], color=color, marker=marker, markersize=4, label=name)
@@ -290,6 +293,7 @@ def draw(costs: dict[str, Cost], network: Network, path: Path, *, dark: bool) ->
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--collectives", type=Path, help="what bench/parallel.py --only collectives has printed")
+    parser.add_argument("--networks", nargs="+", choices=[*WORKLOADS], default=[*WORKLOADS], help="default: all")
     parser.add_argument("--json", type=Path, help="where the figures are written")
     parser.add_argument("--from", dest="source", type=Path, help="shows what an earlier run has written")
     parser.add_argument("--plot", type=Path, help="folder for ranks.svg and ranks-dark.svg")
@@ -298,17 +302,20 @@ def main() -> None:
     options = parser.parse_args()
     if options.worker:
         name, batch, ranks = options.worker
-        print("RESULT", measure_step(name, int(batch), int(ranks)), flush=True)
+        microseconds = measure_step(name, int(batch), int(ranks))
+        mpi = sys.modules.get("mpi4py.MPI")
+        if mpi is None or mpi.COMM_WORLD.rank == 0:
+            print("RESULT", microseconds, flush=True)
         return
     if options.source:
         record = json.loads(options.source.read_text())
     else:
-        record = {"costs": {name: asdict(measure(workload)) for name, workload in WORKLOADS.items()}}
+        record = {"costs": {name: asdict(measure(WORKLOADS[name])) for name in options.networks}}
         if options.collectives:
             pair = json.loads(options.collectives.read_text())["collectives"]["2"]["allgather_line"]
             record["machine"] = {"latency": pair["latency_us"], "bandwidth": pair["bytes_from_others_per_us"]}
         if options.mpiexec:
-            record["pairs"] = measure_pairs(options.mpiexec)
+            record["pairs"] = measure_pairs(options.mpiexec, options.networks)
         if options.json:
             options.json.write_text(json.dumps(record, indent=1) + "\n")
     costs = {name: Cost(**cost) for name, cost in record["costs"].items()}

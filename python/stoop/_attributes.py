@@ -23,9 +23,10 @@ class Guarded:
 
 def _refuse(kind: type[Guarded], name: str) -> NoReturn:
     where, known = kind.__name__, ", ".join(kind._settable)
-    if name in kind._hints or hasattr(kind, name):
+    if name in kind._hints or hasattr(kind, name) or not known:
         hint = kind._hints.get(name, f"make a new {where} with another")
-        raise AttributeError(message(where, f"{name} cannot be set", f"expected one of {known}", hint))
+        expected = f"expected one of {known}" if known else "expected no attribute to be set"
+        raise AttributeError(message(where, f"{name} cannot be set", expected, hint))
     try:
         _core.refuse_name(where, "attribute", name, list(kind._settable))
     except ValueError as error:

@@ -102,10 +102,7 @@ class OutputMeaning(Guarded):
 
     def _output_for(self, where: str) -> str:
         output = self.output
-        if output == "identity":
-            given = "the outputs are values, by the loss of the training or as set"
-            hint = 'use predict, or set model.output = "softmax" or "sigmoid" if they are logits'
-            raise ValueError(message(where, given, "expected logits of classes", hint))
+        refuse_values(where, output, "predict")
         return output or ("sigmoid" if self.output_dim == 1 else "softmax")
 
     @property
@@ -140,6 +137,20 @@ class OutputMeaning(Guarded):
             self._core.output = output
         elif output is not None:
             self._core.set_output_by_training(output)
+
+
+def refuse_values(where: str, output: str | None, instead: str) -> None:
+    """Refuse outputs that are values and no logits; `instead` names the method for these.
+
+    Raises
+    ------
+    ValueError
+        For "identity".
+    """
+    if output == "identity":
+        given = "the outputs are values, by the loss of the training or as set"
+        hint = f'use {instead}, or set model.output = "softmax" or "sigmoid" if they are logits'
+        raise ValueError(message(where, given, "expected logits of classes", hint))
 
 
 def labels_of(where: str, indices: npt.NDArray[np.int64], names: npt.NDArray[Any] | None) -> npt.NDArray[Any]:

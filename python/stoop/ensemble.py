@@ -2,6 +2,7 @@
 
 from __future__ import annotations  # the stub's _core._Ensemble does not exist at run time
 
+import operator
 import os
 from collections.abc import Iterable, Iterator
 from typing import Any, ClassVar, overload
@@ -14,7 +15,7 @@ from stoop._attributes import Guarded
 from stoop._blas import register_blas
 from stoop._checks import FloatArray, features, file_path
 from stoop._errors import message
-from stoop._outputs import labels_of
+from stoop._outputs import labels_of, refuse_values
 from stoop.model import Model
 
 _CORES: dict[str, type[_core._Ensemble[Any]]] = {"float32": _core.EnsembleFloat32, "float64": _core.EnsembleFloat64}
@@ -80,8 +81,25 @@ class Ensemble(Guarded):
     def __getitem__(self, index: slice) -> Ensemble: ...
 
     def __getitem__(self, index: int | slice) -> Model | Ensemble:
-        """Return a member, or the ensemble of a slice of them."""
-        return Ensemble(self._models[index]) if isinstance(index, slice) else self._models[index]
+        """Return a member, or the ensemble of a slice of them.
+
+        Raises
+        ------
+        IndexError, TypeError
+            For a number that no member has, and for what is neither a number nor a slice.
+        ValueError
+            For a slice without members.
+        """
+        if isinstance(index, slice):
+            return Ensemble(self._models[index])
+        try:
+            return self._models[operator.index(index)]
+        except IndexError:
+            expected, hint = f"expected {-len(self)} to {len(self) - 1}", "len(ensemble) is the number of members"
+            raise IndexError(message("Ensemble", f"there is no member {index}", expected, hint)) from None
+        except TypeError:
+            given, hint = f"the index is {index!r}", "for others make Ensemble([ensemble[i] for i in numbers])"
+            raise TypeError(message("Ensemble", given, "expected a number or a slice", hint)) from None
 
     @property
     def input_dim(self) -> int:
@@ -240,6 +258,7 @@ class Ensemble(Guarded):
         return labels_of(where, self._classes_of(where, X), self.classes)
 
     def _classes_of(self, where: str, X: npt.ArrayLike) -> npt.NDArray[np.int64]:
+        refuse_values(where, self.output, "predict_mean")
         mean, _ = self._core.predict_proba(self._rows(where, X), False)
         if self.output == "softmax" or (self.output is None and self.output_dim > 1):
             return np.asarray(mean.argmax(axis=1), np.int64)
@@ -266,6 +285,8 @@ class Ensemble(Guarded):
     def copy(self) -> Ensemble:
         """Return an ensemble of copies of the models."""
         return Ensemble([model.copy() for model in self._models])
+
+    __copy__ = copy
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Ensemble, (list(self._models),)

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -56,8 +56,8 @@ class Trained:
     ensemble: Ensemble
     histories: list[History]
     failed: dict[int, BaseException]
-    rows: list[Rows] = field(default_factory=list)
-    scores: dict[str, npt.NDArray[np.float64]] = field(default_factory=dict)
+    rows: list[Rows]
+    scores: dict[str, npt.NDArray[np.float64]]
     predictions: FloatArray | None = None
     probabilities: FloatArray | None = None
 
@@ -134,8 +134,8 @@ def folds(
     if stratify is None:
         stratify = bool(trainers[0].loss._spec["takes_classes"]) and np.ndim(rows_of(where, y, "y")) == 1
     tried = folds_of(where, k, n, order, y if flag(where, "stratify", stratify) else None, groups)
-    given = {"rows": [others_of(rows, n) for rows in tried], "validation_rows": tried}
-    histories = fit_many(trainers, X, y, **options, **given)
+    rest = [others_of(rows, n) for rows in tried]
+    histories = fit_many(trainers, X, y, rows=rest, validation_rows=tried, **options)
     found = _Tried(where, trainers, histories, (X, y, options), tried)
     return found.result(predictions=found.of_rows(False), probabilities=found.of_rows(True))
 

@@ -165,7 +165,39 @@ TYPED_TEST(Ensembles, RefuseWhatDoesNotFit) {
   EXPECT_THROW(ensemble.predict_mean(view, matrix(out.data(), 10, kOutputs), matrix(out.data(), 9, kOutputs)),
                ValueError);
   EXPECT_THROW(ensemble.predict_proba(view, matrix(out.data(), 10, kOutputs)), ValueError);
+  const auto strided = [&](Index member, Index row) {
+    return MemberOutputs<T>{out.data(), kMembers, 2, kOutputs, member, row};
+  };
+  const MatrixView<const float> two = matrix(x.data(), 2, kInputs);
+  EXPECT_THROW(ensemble.predict(two, strided(1, 0)), ValueError);
+  EXPECT_THROW(ensemble.predict(two, strided(2 * kOutputs - 1, 0)), ValueError);
+  EXPECT_THROW(ensemble.predict(two, strided(kOutputs, 2 * kOutputs)), ValueError);
+  EXPECT_NO_THROW(ensemble.predict(two, strided(kOutputs, kMembers * kOutputs)));
   EXPECT_NO_THROW(ensemble.predict(matrix(x.data(), Index{0}, kInputs), {out.data(), kMembers, 0, kOutputs}));
+}
+
+// Whoever shares a member can put a model of other sizes in its place.
+TYPED_TEST(Ensembles, LookAtTheSizesOfTheirMembersAtEachCall) {
+  using T = TypeParam;
+  Ensemble<T> ensemble = make_ensemble<T>();
+  const std::vector<float> x = numbers<float>(10 * kInputs, 1);
+  std::vector<T> out(kMembers * 10 * kOutputs);
+  const MatrixView<const float> view = matrix(x.data(), 10, kInputs);
+  const auto refuses_all = [&] {
+    EXPECT_THROW(ensemble.predict(view, {out.data(), kMembers, 10, kOutputs}), ValueError);
+    EXPECT_THROW(ensemble.predict_mean(view, matrix(out.data(), 10, kOutputs)), ValueError);
+    EXPECT_THROW(ensemble.predict_proba(view, matrix(out.data(), 10, kOutputs)), ValueError);
+    EXPECT_THROW(ensemble.predict_gaussian(view, matrix(out.data(), 10, kOutputs / 2),
+                                           matrix(out.data() + 100, 10, kOutputs / 2)),
+                 ValueError);
+    EXPECT_THROW(ensemble.save(this->path_), ValueError);
+  };
+  ensemble[2] = Model<T>({.input_dim = kInputs, .layers = {Dense{kOutputs + 9}}});
+  refuses_all();
+  ensemble[2] = Model<T>({.input_dim = kInputs + 9, .layers = {Dense{kOutputs}}});
+  refuses_all();
+  ensemble[2] = make_model<T>(0);
+  EXPECT_NO_THROW(ensemble.predict(view, {out.data(), kMembers, 10, kOutputs}));
 }
 
 TYPED_TEST(Ensembles, StopWhenTheyAreToldTo) {

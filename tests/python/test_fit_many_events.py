@@ -87,7 +87,8 @@ def test_an_exception_of_a_callback_ends_its_trainer_alone(at: str) -> None:
 
 
 def test_what_is_no_exception_ends_all() -> None:
-    fits = [Fit(called=lambda: [Raises(SystemExit(3))]), *(Fit(epochs=FOREVER) for _ in range(3))]
+    raises = Fit(epochs=FOREVER, called=lambda: [Raises(SystemExit(3))])
+    fits = [raises, *(Fit(epochs=FOREVER) for _ in range(3))]
     with pytest.raises(SystemExit):
         run(fits, num_threads=2)
 
@@ -161,7 +162,7 @@ def test_trainers_that_cannot_be_used_are_refused() -> None:
         with refused(TypeError):
             stoop.fit_many(wrong, X, Y)  # type: ignore[arg-type]
     with refused(ValueError):
-        stoop.fit_many([Fit(optimizer="lbfgs").trainer(0), other], X, Y)
+        stoop.fit_many([Fit(optimizer="lbfgs").trainer(0), other], X, Y, batch_size=16)
     bad = X.copy()
     bad[3, 1] = np.nan
     with unchanged(one), refused(ValueError):

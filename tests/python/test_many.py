@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from stoop._fit_many import fit_many
 
 import stoop
 from helpers import bits, refused
 from stoop import many
+from stoop._fit_many import fit_many
 from stoop._folds import folds_of
 
 WHERE = "many.folds"

@@ -90,3 +90,39 @@ def test_a_trainer_that_is_pickled_within_a_fit_holds_no_data() -> None:
     assert len(sizes) == 2
     assert max(sizes) < LIMIT
     assert data.release() == 0
+
+
+class Failing(callbacks.Callback):
+    def on_epoch_end(self, trainer: Any, logs: Any) -> None:
+        raise LookupError("no luck")
+
+
+def test_nothing_that_many_fits_leave_holds_the_data() -> None:
+    data = Data()
+    x, y, weight, wide = data.arrays[:4]
+    layers, rates = [stoop.Dense(8, "relu"), stoop.Dense(2)], [1e-3, 1e-3, 1e30, 1e-3]
+    trainers = [
+        stoop.Trainer(stoop.Model(layers, COLUMNS, seed=i), optimizer=stoop.optimizers.Adam(rate), seed=i)
+        for i, rate in enumerate(rates)
+    ]
+    rows = [np.arange(ROWS - i) for i in range(4)]
+    watched = [weakref.ref(of_trainer) for of_trainer in rows]
+    options: dict[str, Any] = {"epochs": 2, "metrics": ["accuracy", a_metric], "sample_weight": weight, "verbose": 0}
+    histories = stoop.fit_many(
+        trainers,
+        x,
+        y,
+        rows=rows,
+        validation_rows=[np.arange(100)] * 4,
+        callbacks=lambda i: [Failing()] if i == 1 else [callbacks.EarlyStopping("val_loss")],
+        **options,
+    )
+    assert [history.error is None for history in histories] == [True, False, False, True]
+    histories += stoop.fit_many(trainers[3:], x, y, validation_data=(wide, y), **options)
+    del x, y, weight, wide, rows, options
+    assert data.release() == 0
+    assert sum(array() is not None for array in watched) == 0
+    assert len(pickle.dumps((trainers, histories))) < LIMIT
+    restored = pickle.loads(pickle.dumps(histories[1]))
+    assert restored.stop_reason == "error"
+    assert isinstance(restored.error, LookupError)

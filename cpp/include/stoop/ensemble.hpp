@@ -3,6 +3,7 @@
 
 #include <filesystem>
 #include <memory>
+#include <string_view>
 #include <variant>
 #include <vector>
 
@@ -28,7 +29,8 @@ class STOOP_API Ensemble {
  public:
   // Throws ValueError if there is no model, or if input_dim, output_dim, output or classes differ; the message says where.
   explicit Ensemble(std::vector<Model<T>> members);
-  // The members are those of others too, who may train them meanwhile, but not during a call.
+  // The members are those of others too, who may train them, or put other models of these sizes in their places, but not
+  // during a call.
   explicit Ensemble(std::vector<std::shared_ptr<Model<T>>> members);
   Ensemble(const Ensemble&) = delete;  // a copy of what is shared would surprise
   Ensemble& operator=(const Ensemble&) = delete;
@@ -68,6 +70,7 @@ class STOOP_API Ensemble {
   static Ensemble load(const std::filesystem::path& path, const KeepGoing& keep_going = {});
 
  private:
+  STOOP_PRIVATE void check_sizes(std::string_view where) const;
   STOOP_PRIVATE void check_alike(std::string_view where) const;
   std::vector<std::shared_ptr<Model<T>>> members_;
 };

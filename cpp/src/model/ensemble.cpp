@@ -37,6 +37,19 @@ std::string classes_text(const std::optional<ClassNames>& classes) {
   return "classes " + names + (classes->names.size() > kShown ? ", ..." : "") + " of " + classes->dtype;
 }
 
+// Refuses outputs of members that overlap: either whole members lie one after the other, or their rows by turns.
+template <class T>
+void check_apart(std::string_view where, const MemberOutputs<T>& out) {
+  const Index member = (out.rows - 1) * out.row_stride + out.cols;
+  const Index row = (out.members - 1) * out.member_stride + out.cols;
+  if (out.members == 1 || out.rows == 0 || out.member_stride >= member) return;
+  if (out.member_stride >= out.cols && (out.rows == 1 || out.row_stride >= row)) return;
+  throw_value_error(where,
+                    "out has member_stride " + std::to_string(out.member_stride) + " and row_stride " +
+                        std::to_string(out.row_stride) + ", so that members overlap",
+                    "expected memory of its own for each", "leave both strides 0 for contiguous outputs");
+}
+
 template <class T>
 std::vector<std::shared_ptr<Model<T>>> shared(std::vector<Model<T>> models) {
   std::vector<std::shared_ptr<Model<T>>> out;
@@ -131,16 +144,6 @@ Ensemble<T>::Ensemble(std::vector<std::shared_ptr<Model<T>>> members) : members_
       throw_value_error(kWhere, "member " + std::to_string(i) + " is null", "expected a model", "make it first");
     }
   }
-  for (Index i = 1; i < size(); ++i) {
-    const Model<T>&first = (*this)[0], &other = (*this)[i];
-    const auto text = [](Index count, const char* what) {
-      return std::to_string(count) + ' ' + what + (count == 1 ? "" : "s");
-    };
-    if (other.input_dim() != first.input_dim())
-      refuse_member(kWhere, i, text(other.input_dim(), "input"), text(first.input_dim(), "input"));
-    if (other.output_dim() != first.output_dim())
-      refuse_member(kWhere, i, text(other.output_dim(), "output"), text(first.output_dim(), "output"));
-  }
   check_alike(kWhere);
 }
 template <class T>
@@ -150,9 +153,26 @@ Ensemble<T>& Ensemble<T>::operator=(Ensemble&& other) noexcept = default;
 template <class T>
 Ensemble<T>::~Ensemble() = default;
 
-// Whoever shares a member may have changed what its outputs mean.
+// Whoever shares a member may have put another model in its place since.
+template <class T>
+void Ensemble<T>::check_sizes(std::string_view where) const {
+  const auto text = [](Index count, const char* what) {
+    return std::to_string(count) + ' ' + what + (count == 1 ? "" : "s");
+  };
+  const Model<T>& first = (*this)[0];
+  for (Index i = 1; i < size(); ++i) {
+    const Model<T>& other = (*this)[i];
+    if (other.input_dim() != first.input_dim())
+      refuse_member(where, i, text(other.input_dim(), "input"), text(first.input_dim(), "input"));
+    if (other.output_dim() != first.output_dim())
+      refuse_member(where, i, text(other.output_dim(), "output"), text(first.output_dim(), "output"));
+  }
+}
+
+// The same holds for what its outputs mean.
 template <class T>
 void Ensemble<T>::check_alike(std::string_view where) const {
+  check_sizes(where);
   const ModelConfig& first = (*this)[0].config();
   for (Index i = 1; i < size(); ++i) {
     const ModelConfig& other = (*this)[i].config();
@@ -186,6 +206,7 @@ const Model<T>& Ensemble<T>::operator[](Index i) const {
 template <class T>
 void Ensemble<T>::predict(const InputView& x, const MemberOutputs<T>& out, const KeepGoing& keep_going) const {
   constexpr const char* kWhere = "Ensemble.predict";
+  check_sizes(kWhere);
   Poller poller(keep_going);
   Poller* const asked = keep_going ? &poller : nullptr;
   if (x.rows > 0) check_samples<T>(kWhere, x, input_dim(), asked);
@@ -197,6 +218,7 @@ void Ensemble<T>::predict(const InputView& x, const MemberOutputs<T>& out, const
   if (written.row_stride == 0) written.row_stride = out.cols;
   if (written.member_stride == 0) written.member_stride = out.rows * written.row_stride;
   check_view(kWhere, "out", MatrixView<T>{out.data, out.rows, out.cols, written.row_stride}, x.rows, output_dim());
+  check_apart(kWhere, written);
   if (x.rows == 0) return;
   infer(kWhere, MembersCall<T>(members_, x, written, asked), x, 0);
 }
@@ -205,6 +227,7 @@ template <class T>
 void Ensemble<T>::predict_mean(const InputView& x, MatrixView<T> mean, MatrixView<T> deviation,
                                const KeepGoing& keep_going) const {
   constexpr const char* kWhere = "Ensemble.predict_mean";
+  check_sizes(kWhere);
   check_view(kWhere, "mean", mean, x.rows, output_dim());
   if (deviation.data != nullptr) check_view(kWhere, "deviation", deviation, x.rows, output_dim());
   summarize(kWhere, members_, x, Summary<T>(SummaryKind::outputs, mean, deviation), keep_going);
