@@ -3,12 +3,24 @@
 #include <algorithm>
 #include <cmath>
 #include <string>
+#include <utility>
 
 #include <stoop/error.hpp>
 
 #include "checks.hpp"
 
 namespace stoop {
+namespace {
+
+// Data without weights share one object, so that a call on a single batch allocates nothing.
+template <class T>
+std::shared_ptr<const RelativeWeights<T>> shared_weights(const Targets<T>& y, bool by_element) {
+  static const auto none = std::make_shared<const RelativeWeights<T>>();
+  RelativeWeights<T> weights = relative_weights(y, by_element);
+  return weights.of_rows.empty() ? none : std::make_shared<const RelativeWeights<T>>(std::move(weights));
+}
+
+}  // namespace
 
 template <class T>
 Dataset<T>::Dataset(std::string_view where, const InputView& x, const Targets<T>& y, const DataNeeds& needs,
@@ -18,8 +30,7 @@ Dataset<T>::Dataset(std::string_view where, const InputView& x, const Targets<T>
   checked.mapped = x.mapped && !reads_all;
   check_samples<T>(where, checked, needs.inputs, poller);
   check_weights(where, y, needs.loss, x.rows, needs.outputs);
-  const bool by_element = check_targets(where, y, needs.loss, x.rows, needs.outputs);
-  weights_ = std::make_shared<const RelativeWeights<T>>(relative_weights(y, by_element));
+  weights_ = shared_weights(y, check_targets(where, y, needs.loss, x.rows, needs.outputs));
 }
 
 template <class T>
@@ -27,8 +38,7 @@ Dataset<T>::Dataset(std::string_view where, const Dataset& known, const Targets<
     : x_(known.x_), y_(y), needs_(needs) {
   check_shape(where, x_, needs.inputs);
   check_weights(where, y, needs.loss, x_.rows, needs.outputs);
-  const bool by_element = check_targets(where, y, needs.loss, x_.rows, needs.outputs);
-  weights_ = std::make_shared<const RelativeWeights<T>>(relative_weights(y, by_element));
+  weights_ = shared_weights(y, check_targets(where, y, needs.loss, x_.rows, needs.outputs));
 }
 
 // Weights of all rows serve if they are those of the selection but for a power of two, which changes no bit unless they
