@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from stoop._checks import FloatArray, features, flag, integer
 from stoop._checks import seed as checked_seed
 from stoop._errors import message, warn
 from stoop._fit_many import fit_many
-from stoop._folds import Rows, folds_of, others_of
+from stoop._folds import Rows, division, folds_of, others_of
 from stoop._split import rows_of, take
 from stoop.ensemble import Ensemble
 from stoop.history import History
@@ -73,7 +73,7 @@ def folds(
     build: Build,
     X: npt.ArrayLike,
     y: npt.ArrayLike,
-    k: int | Sequence[npt.ArrayLike] = 5,
+    k: int | Iterable[npt.ArrayLike] = 5,
     *,
     stratify: bool | None = None,
     groups: npt.ArrayLike | None = None,
@@ -94,13 +94,13 @@ def folds(
         As in `Trainer.fit`.
     y : array_like, (n_samples,) or (n_samples, n_outputs)
         As in `Trainer.fit`.
-    k : int or sequence of array_like, default 5
-        How many folds; or the rows of each, such as the test rows of a splitter of scikit-learn. Rows that are in none
-        are always trained on.
+    k : int or iterable of array_like, default 5
+        How many folds; or the rows of each, such as the test rows of a splitter of scikit-learn, with neither
+        `stratify` nor `groups`. Rows that are in none are always trained on.
     stratify : bool, optional
         Every fold has the share of each class. None: for losses of classes where y is one label per sample.
     groups : array_like, (n_samples,), optional
-        Rows of one group, such as one patient, are in one fold. Classes are then not stratified.
+        Rows of one group, such as one patient, are in one fold. Classes cannot be stratified then.
     shuffle : bool, default True
         False: folds are blocks of neighbouring rows.
     seed : int, default 0
@@ -134,11 +134,11 @@ def folds(
     order = np.random.default_rng(checked_seed(where, seed)).permutation(n)
     if not flag(where, "shuffle", shuffle):
         order = np.arange(n)
-    counted = k if isinstance(k, int | np.integer) else len(k)
-    trainers = _built(where, build, integer(where, "k", counted, 2, hint="5 or 10 is usual"))
+    given = division(where, k, stratify, groups)
+    trainers = _built(where, build, given if isinstance(given, int) else len(given))
     if stratify is None:
         stratify = bool(trainers[0].loss._spec["takes_classes"]) and np.ndim(rows_of(where, y, "y")) == 1
-    tried = folds_of(where, k, n, order, y if flag(where, "stratify", stratify) else None, groups)
+    tried = folds_of(where, given, n, order, y if flag(where, "stratify", stratify) else None, groups)
     rest = [others_of(rows, n) for rows in tried]
     found = _train(where, trainers, (X, y, options), tried, rows=rest, validation_rows=tried)
     return found.result(predictions=found.of_rows(False), probabilities=found.of_rows(True))
@@ -336,7 +336,7 @@ class _Tried:
             return {}
 
     def _gathered(self, found: dict[int, dict[str, float]]) -> dict[str, npt.NDArray[np.float64]]:
-        names = list(max(found.values(), key=len, default={})) or ["loss"]
+        names = next((list(values) for values in found.values() if values), ["loss"])
         scores = {name: np.full(len(self._histories), np.nan) for name in names}
         for i, values in found.items():
             for name, value in values.items():

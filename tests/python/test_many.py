@@ -85,15 +85,11 @@ def test_folds_that_are_given() -> None:
         ([[0, 0], [2]], "before, such as 0"),
         ([[0], [6]], "rows from 0 to 5"),
         ([[0], []], "rows from 0 to 5"),
-        ([[0]], "at least 2"),
     ):
         with refused(ValueError, WHERE, pattern):
             folds_of(WHERE, wrong, 6, permutation(6))
-    with refused(TypeError, WHERE, "k is 2.5"):
-        folds_of(WHERE, 2.5, 6, permutation(6))
-    for k in (1, 7):
-        with refused(ValueError, WHERE, f"k is {k}"):
-            folds_of(WHERE, k, 6, permutation(6))
+    with refused(ValueError, WHERE, "k is 7"):
+        folds_of(WHERE, 7, 6, permutation(6))
 
 
 # ---- folds ----
@@ -218,6 +214,45 @@ def test_arguments_that_cannot_be_used() -> None:
         many.folds(build, X, y, 0)
     with refused(ValueError, "groups has shape"):
         many.folds(build, X, y, 3, groups=[1, 2])
+
+
+def test_the_division_that_cannot_be_made() -> None:
+    X, y = rings(30)
+    built: list[int] = []
+
+    def build_one(i: int) -> stoop.Trainer:
+        built.append(i)
+        return build(i)
+
+    test = np.arange(10)
+    for k, error, pattern in (
+        (2.0, TypeError, r"k is 2\.0; expected at least 2; give k as an int"),
+        ("5", TypeError, "k is '5'"),
+        (None, TypeError, "k is None"),
+        (np.array(2.0), TypeError, r"k is .*2\.0"),
+        (np.array(1), ValueError, "k is 1;"),
+        ([test], ValueError, "k has 1 folds"),
+        (iter([]), ValueError, "k has 0 folds"),
+    ):
+        with refused(error, "many.folds", pattern):
+            many.folds(build_one, X, y, k)
+    given = [test, np.arange(10, 20)]
+    for options, pattern in (
+        ({"k": given, "groups": y}, "groups.*rows of the folds.*leave"),
+        ({"k": given, "stratify": True}, "stratify.*rows of the folds.*leave"),
+        ({"stratify": True, "groups": y}, "stratify=True.*groups"),
+    ):
+        with refused(ValueError, "many.folds", pattern):
+            many.folds(build_one, X, y, **options)  # type: ignore[arg-type]
+    assert not built
+
+
+def test_folds_may_come_from_a_generator() -> None:
+    X, y = rings(30)
+    trained = many.folds(build, X, y, (np.arange(i, 30, 3) for i in range(3)), epochs=1, verbose=0)  # type: ignore[arg-type]
+    assert [rows.tolist() for rows in trained.rows] == [list(range(i, 30, 3)) for i in range(3)]
+    trained = many.folds(build, X, y, np.array(2), stratify=False, groups=y, epochs=1, verbose=0)  # type: ignore[arg-type]
+    assert len(trained.rows) == 2
 
 
 # ---- bags and seeds ----
