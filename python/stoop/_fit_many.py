@@ -73,8 +73,8 @@ def fit_many(
         As in `Trainer.fit`.
     callbacks : callable ``(i) -> callbacks``, optional
         Is called for each trainer's number before anything is trained, and returns its callbacks as `Trainer.fit` takes
-        them, each an object of its own. They are called on the thread of that trainer. Several run at once only as far
-        as Python's lock lets them: trainers without callbacks do not enter Python.
+        them. They are called on the thread of that trainer. Several run at once only as far as Python's lock lets them:
+        trainers without callbacks do not enter Python.
     num_threads : int, optional
         None: `stoop.get_num_threads`. There are fewer while other calls have the cores.
     shuffle, sample_weight, class_weight, metrics, last_batch
