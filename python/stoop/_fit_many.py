@@ -94,8 +94,8 @@ def fit_many(
     Raises
     ------
     ValueError, TypeError
-        For arguments or data that cannot be used, a trainer that is given twice, and two trainers of one model; nothing
-        is changed then.
+        For arguments or data that cannot be used, a trainer that is given twice, two trainers of one model, and a
+        callback of two trainers; nothing is changed then.
     RuntimeError
         For a trainer that runs already.
     KeyboardInterrupt
@@ -229,10 +229,6 @@ def _each(name: str, value: Any, count: int) -> list[Any]:
 
 def _fits_of(trainers: list[Trainer], arrays: SharedArrays, request: _Request) -> list[_Fit]:
     """Check everything but what the core checks, and call the function that makes callbacks."""
-    if request.callbacks is not None and not callable(request.callbacks):
-        given = f"callbacks is a {type(request.callbacks).__name__}"
-        hint = "give a function of the trainer's number, for example lambda i: [stoop.callbacks.EarlyStopping()]"
-        raise TypeError(message(WHERE, given, "expected a function that makes those of a trainer", hint))
     data, of_validation = request.validation
     if data is not None and of_validation is not None:
         given = "validation_data and validation_rows are both given"
@@ -243,15 +239,37 @@ def _fits_of(trainers: list[Trainer], arrays: SharedArrays, request: _Request) -
     other = None
     if data is not None and trainers:
         other = SharedArrays(f"{WHERE}, validation_data", *trainers[0]._unpacked(WHERE, data))
+    called = _callbacks_of_all(request.callbacks, len(trainers))
     fits = []
     for number, trainer in enumerate(trainers):
         batch = arrays.for_trainer(trainer, rows[number], learn=True)
         validation = None if other is None else other.for_trainer(trainer)
-        fits.append(_fit_of(trainer, number, request, (batch, validation, rows[number], validated[number])))
+        of_trainer = batch, validation, rows[number], validated[number]
+        fits.append(_fit_of(trainer, number, request, of_trainer, called[number]))
     return fits
 
 
-def _fit_of(trainer: Trainer, number: int, request: _Request, data: tuple[Any, ...]) -> _Fit:
+def _callbacks_of_all(make: Any, count: int) -> list[list[Any]]:
+    """Return the callbacks of each trainer: objects of its own, since they hold what they saw of one training."""
+    if make is None:
+        return [[] for _ in range(count)]
+    if not callable(make):
+        given = f"callbacks is a {type(make).__name__}"
+        hint = "give a function of the trainer's number, for example lambda i: [stoop.callbacks.EarlyStopping()]"
+        raise TypeError(message(WHERE, given, "expected a function that makes those of a trainer", hint))
+    out = [checked_callbacks(make(number) or ()) for number in range(count)]
+    owners: dict[int, int] = {}
+    for number, called in enumerate(out):
+        for callback in called:
+            owner = owners.setdefault(id(callback), number)
+            if owner != number:
+                given = f"callbacks gave one {type(callback).__name__} to trainers {owner} and {number}"
+                hint = "make one in the function, for example lambda i: [stoop.callbacks.EarlyStopping()]"
+                raise ValueError(message(WHERE, given, "expected one for each trainer", hint))
+    return out
+
+
+def _fit_of(trainer: Trainer, number: int, request: _Request, data: tuple[Any, ...], called: list[Any]) -> _Fit:
     batch, validation, rows, validated = data
     measured = resolve(request.metrics, trainer.loss, trainer.model.output_dim, WHERE)
     is_validated = validation is not None or validated is not None
@@ -271,7 +289,6 @@ def _fit_of(trainer: Trainer, number: int, request: _Request, data: tuple[Any, .
         loop=None,
         where=WHERE,
     )
-    called = [] if request.callbacks is None else checked_callbacks(request.callbacks(number) or ())
     functions = [metric for metric in measured if metric.needs_outputs] if is_validated else []
     loop = None
     if called or functions:

@@ -16,8 +16,41 @@ from stoop._split import class_numbers
 Rows = npt.NDArray[np.int64]
 
 
+_HINT = "5 or 10 is usual"
+
+
+def division(where: str, k: Any, stratify: Any, groups: Any) -> int | list[Any]:
+    """Return the number of folds, or the folds that are given, before anything is built for them.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For less than 2, and for two ways to divide the rows at once.
+    """
+    if isinstance(k, np.ndarray) and k.ndim == 0:
+        k = k[()]
+    if isinstance(k, str) or not isinstance(k, Iterable):
+        if groups is not None and stratify:
+            given, expected = "stratify=True and groups are both given", "expected one of them"
+            raise ValueError(message(where, given, expected, "leave one out, or give k as the rows of the folds"))
+        return integer(where, "k", k, 2, hint=_HINT)
+    for name, is_given in (("groups", groups is not None), ("stratify", bool(stratify))):
+        if is_given:
+            given, hint = f"{name} is given with the rows of the folds", "leave it out, or give k as a number"
+            raise ValueError(message(where, given, "expected one of them", hint))
+    folds = list(k)
+    if len(folds) < 2:
+        raise ValueError(message(where, f"k has {len(folds)} folds", "expected at least 2", _HINT))
+    return folds
+
+
 def folds_of(
-    where: str, k: Any, n: int, order: Rows, classes: npt.ArrayLike | None = None, groups: npt.ArrayLike | None = None
+    where: str,
+    k: int | list[Any],
+    n: int,
+    order: Rows,
+    classes: npt.ArrayLike | None = None,
+    groups: npt.ArrayLike | None = None,
 ) -> list[Rows]:
     """Return the rows of each fold, ascending: each row in one fold, and sizes that differ by one at most.
 
@@ -25,8 +58,8 @@ def folds_of(
     ----------
     where : str
         For messages.
-    k : int or sequence of array_like
-        How many folds, or their rows, each row in one of them at most.
+    k : int or list of array_like
+        What `division` returned: how many folds, or their rows, each row in one of them at most.
     n : int
         Rows in all.
     order : ndarray, (n,)
@@ -39,14 +72,12 @@ def folds_of(
     Raises
     ------
     ValueError, TypeError
-        For less than 2 or more than n folds, or more than there are groups; for rows that are there twice.
+        For more than n folds, or more than there are groups; for rows that are there twice.
     """
-    if not isinstance(k, int | np.integer):
+    if not isinstance(k, int):
         return _given(where, k, n)
-    hint = "5 or 10 is usual"
-    k = integer(where, "k", k, 2, hint=hint)
     if k > n:
-        raise ValueError(message(where, f"k is {k}", f"expected at most {n}, the rows of X", hint))
+        raise ValueError(message(where, f"k is {k}", f"expected at most {n}, the rows of X", _HINT))
     if groups is not None:
         fold = _of_groups(where, k, class_numbers(where, groups, n, "groups")[order])
     elif classes is not None:
@@ -83,10 +114,7 @@ def _of_groups(where: str, k: int, groups: Rows) -> Rows:
     return fold_of_group[groups]
 
 
-def _given(where: str, folds: Any, n: int) -> list[Rows]:
-    if not isinstance(folds, Iterable) or isinstance(folds, str):
-        expected, hint = "expected a number or a list of index arrays", "give the rows that each model is tried on"
-        raise TypeError(message(where, f"k is {folds!r}", expected, hint))
+def _given(where: str, folds: list[Any], n: int) -> list[Rows]:
     out: list[Rows] = []
     seen = np.zeros(n, bool)
     for i, given in enumerate(folds):
@@ -101,8 +129,6 @@ def _given(where: str, folds: Any, n: int) -> list[Rows]:
             raise ValueError(message(where, f"k[{i}] has rows that were there before, such as {again}", expected, hint))
         seen[rows] = True
         out.append(rows.astype(np.int64))
-    if len(out) < 2:
-        raise ValueError(message(where, f"k has {len(out)} folds", "expected at least 2", "5 or 10 is usual"))
     return out
 
 

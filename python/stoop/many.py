@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from stoop._checks import FloatArray, features, flag, integer
 from stoop._checks import seed as checked_seed
 from stoop._errors import message, warn
 from stoop._fit_many import fit_many
-from stoop._folds import Rows, folds_of, others_of
+from stoop._folds import Rows, division, folds_of, others_of
 from stoop._split import rows_of, take
 from stoop.ensemble import Ensemble
 from stoop.history import History
@@ -35,17 +35,18 @@ class Trained:
     Attributes
     ----------
     ensemble : Ensemble
-        The models, without those of trainers that failed.
+        The models, without those in `failed`.
     histories : list of History
         Of all trainers. That of one that failed has its exception as `History.error`.
     failed : dict
-        The exceptions by the numbers of the trainers, empty as a rule.
+        The exceptions by the numbers of the trainers, empty as a rule; TimeoutError for one that `max_time` kept from
+        its first update. One that it cut short later counts as any other, with what it has.
     rows : list of ndarray
         The rows of X and y that each trainer was tried on, ascending: its fold, or what its bag left out. Empty for
         `seeds`.
     scores : dict of ndarray, (n_trainers,)
         The loss and the metrics of each trainer on these rows (`seeds`: on the validation data), NaN for one that
-        failed.
+        failed, and for what cannot be told of them, such as a loss where all weights are 0.
     predictions : ndarray, (n_samples, n_outputs), or None
         For every row, what models say that were not trained on it, NaN where there is none. Of `folds` the outputs of
         the last layer; of `bag` the mean over the models, of probabilities where there are any.
@@ -62,7 +63,8 @@ class Trained:
     probabilities: FloatArray | None = None
 
     def __repr__(self) -> str:
-        parts = [f"{name} {np.nanmean(values):.4g} ± {np.nanstd(values):.2g}" for name, values in self.scores.items()]
+        told = {name: values[~np.isnan(values)] for name, values in self.scores.items()}
+        parts = [f"{name} {of.mean():.4g} ± {of.std():.2g}" if of.size else f"{name} nan" for name, of in told.items()]
         failed = [f"{len(self.failed)} failed"] if self.failed else []
         return f"Trained({', '.join([f'{len(self.histories)} trainers', *failed, *parts])})"
 
@@ -71,7 +73,7 @@ def folds(
     build: Build,
     X: npt.ArrayLike,
     y: npt.ArrayLike,
-    k: int | Sequence[npt.ArrayLike] = 5,
+    k: int | Iterable[npt.ArrayLike] = 5,
     *,
     stratify: bool | None = None,
     groups: npt.ArrayLike | None = None,
@@ -92,13 +94,13 @@ def folds(
         As in `Trainer.fit`.
     y : array_like, (n_samples,) or (n_samples, n_outputs)
         As in `Trainer.fit`.
-    k : int or sequence of array_like, default 5
-        How many folds; or the rows of each, such as the test rows of a splitter of scikit-learn. Rows that are in none
-        are always trained on.
+    k : int or iterable of array_like, default 5
+        How many folds; or the rows of each, such as the test rows of a splitter of scikit-learn, with neither
+        `stratify` nor `groups`. Rows that are in none are always trained on.
     stratify : bool, optional
         Every fold has the share of each class. None: for losses of classes where y is one label per sample.
     groups : array_like, (n_samples,), optional
-        Rows of one group, such as one patient, are in one fold. Classes are then not stratified.
+        Rows of one group, such as one patient, are in one fold. Classes cannot be stratified then.
     shuffle : bool, default True
         False: folds are blocks of neighbouring rows.
     seed : int, default 0
@@ -116,12 +118,15 @@ def folds(
     ValueError, TypeError
         For arguments or data that cannot be used.
     Exception
-        What a trainer raised, if all of them failed.
+        What a trainer raised, if all of them failed; TimeoutError if none began within `max_time`.
+    KeyboardInterrupt
+        On Ctrl-C, and nothing is returned then. Keep the trainers that `build` makes to go on with what they learned.
 
     Warns
     -----
     UserWarning
-        For trainers that failed, and for classes with fewer rows than folds.
+        For trainers that failed or never began, for scores that cannot be told, and for classes with fewer rows than
+        folds.
     """
     where = "many.folds"
     _refuse(where, options, ("rows", "validation_data", "validation_rows"))
@@ -129,14 +134,13 @@ def folds(
     order = np.random.default_rng(checked_seed(where, seed)).permutation(n)
     if not flag(where, "shuffle", shuffle):
         order = np.arange(n)
-    counted = k if isinstance(k, int | np.integer) else len(k)
-    trainers = _built(where, build, integer(where, "k", counted, 2, hint="5 or 10 is usual"))
+    given = division(where, k, stratify, groups)
+    trainers = _built(where, build, given if isinstance(given, int) else len(given))
     if stratify is None:
         stratify = bool(trainers[0].loss._spec["takes_classes"]) and np.ndim(rows_of(where, y, "y")) == 1
-    tried = folds_of(where, k, n, order, y if flag(where, "stratify", stratify) else None, groups)
+    tried = folds_of(where, given, n, order, y if flag(where, "stratify", stratify) else None, groups)
     rest = [others_of(rows, n) for rows in tried]
-    histories = fit_many(trainers, X, y, rows=rest, validation_rows=tried, **options)
-    found = _Tried(where, trainers, histories, (X, y, options), tried)
+    found = _train(where, trainers, (X, y, options), tried, rows=rest, validation_rows=tried)
     return found.result(predictions=found.of_rows(False), probabilities=found.of_rows(True))
 
 
@@ -163,13 +167,13 @@ def bag(build: Build, X: npt.ArrayLike, y: npt.ArrayLike, k: int = 10, *, seed: 
 
     Raises
     ------
-    ValueError, TypeError, Exception
+    ValueError, TypeError, Exception, KeyboardInterrupt
         As `folds`.
 
     Warns
     -----
     UserWarning
-        For trainers that failed.
+        For trainers that failed or never began, and for scores that cannot be told.
     """
     where = "many.bag"
     _refuse(where, options, ("rows",))
@@ -177,8 +181,7 @@ def bag(build: Build, X: npt.ArrayLike, y: npt.ArrayLike, k: int = 10, *, seed: 
     n = len(rows_of(where, X, "X"))
     draws = np.random.default_rng(checked_seed(where, seed)).spawn(len(trainers))
     drawn = [draw.integers(n, size=n) for draw in draws]
-    histories = fit_many(trainers, X, y, rows=drawn, **options)
-    found = _Tried(where, trainers, histories, (X, y, options), [others_of(rows, n) for rows in drawn])
+    found = _train(where, trainers, (X, y, options), [others_of(rows, n) for rows in drawn], rows=drawn)
     probabilities = found.of_rows(True)
     return found.result(
         predictions=found.of_rows(False) if probabilities is None else probabilities, probabilities=probabilities
@@ -204,19 +207,18 @@ def seeds(build: Build, X: npt.ArrayLike, y: npt.ArrayLike, k: int = 5, **option
 
     Raises
     ------
-    ValueError, TypeError, Exception
+    ValueError, TypeError, Exception, KeyboardInterrupt
         As `folds`.
 
     Warns
     -----
     UserWarning
-        For trainers that failed.
+        For trainers that failed or never began, and for scores that cannot be told.
     """
     where = "many.seeds"
     _refuse(where, options, ("rows", "validation_rows"))
     trainers = _built(where, build, integer(where, "k", k, 1, hint="5 is usual"))
-    histories = fit_many(trainers, X, y, **options)
-    found = _Tried(where, trainers, histories, (X, y, options), [])
+    found = _train(where, trainers, (X, y, options), [])
     validation = options.get("validation_data")
     return found.result() if validation is None else found.result(scores=found.scores_of(*validation))
 
@@ -237,7 +239,26 @@ def _built(where: str, build: Any, k: int) -> list[Trainer]:
         if not isinstance(trainer, Trainer):
             expected, hint = "expected a stoop.Trainer", "return one with a model of its own"
             raise TypeError(message(where, f"build({i}) returned {trainer!r}", expected, hint))
+        for name in ("dtype", "input_dim", "output_dim"):
+            own, first = getattr(trainer.model, name), getattr(trainers[0].model, name)
+            if own != first:
+                given, hint = f"the model of build({i}) has the {name} {own}", "models may differ in their layers"
+                raise ValueError(message(where, given, f"expected {first}, as that of build(0)", hint))
     return trainers
+
+
+def _train(
+    where: str, trainers: list[Trainer], data: tuple[Any, Any, Any], tried: list[Rows], **division: Any
+) -> _Tried:
+    X, y, options = data
+    before = [trainer.steps for trainer in trainers]
+    histories = fit_many(trainers, X, y, **division, **options)
+    failed = {i: history.error for i, history in enumerate(histories) if history.error is not None}
+    for i, (trainer, history) in enumerate(zip(trainers, histories)):
+        if i not in failed and history.stop_reason == "max_time" and trainer.steps == before[i]:
+            given = f"trainer {i} did not begin within max_time={options.get('max_time')!r}"
+            failed[i] = TimeoutError(message(where, given, "expected time for all of them", "raise max_time"))
+    return _Tried(where, trainers, histories, failed, (data, tried))
 
 
 class _Tried:
@@ -248,22 +269,21 @@ class _Tried:
         where: str,
         trainers: list[Trainer],
         histories: list[History],
-        data: tuple[Any, Any, Any],
-        rows: list[Rows],
+        failed: dict[int, BaseException],
+        tried: tuple[tuple[Any, Any, Any], list[Rows]],
     ) -> None:
+        data, self._rows = tried
         X, self._y, self._options = data
-        wide = max(trainers, key=lambda trainer: trainer.model.dtype.itemsize)
-        self._x = features(where, X, wide.model.dtype, wide.model.input_dim)
-        self._rows, self._where = rows, where
-        self._histories = histories
-        self.failed = {i: history.error for i, history in enumerate(histories) if history.error is not None}
-        self.good = {i: trainer for i, trainer in enumerate(trainers) if i not in self.failed}
+        model = trainers[0].model
+        self._x = features(where, X, model.dtype, model.input_dim)
+        self._where, self._histories, self.failed = where, histories, failed
+        self.good = {i: trainer for i, trainer in enumerate(trainers) if i not in failed}
         if not self.good:
-            raise next(iter(self.failed.values()))
-        if self.failed:
-            first, error = next(iter(self.failed.items()))
-            given = f"{len(self.failed)} of {len(trainers)} trainers failed, first number {first} with {error!r}"
-            warn(message(where, given, "expected all of them to end", "look at the errors in `failed`"))
+            raise next(iter(failed.values()))
+        if failed:  # errors of training come before those of time
+            first, error = next(iter(failed.items()))
+            given = f"{len(failed)} of {len(trainers)} trainers failed, first number {first} with {error!r}"
+            warn(message(where, given, "expected all of them to train", "look at the errors in `failed`"))
 
     def result(self, **found: Any) -> Trained:
         ensemble = Ensemble([trainer.model for trainer in self.good.values()])
@@ -291,7 +311,7 @@ class _Tried:
 
     def scores_of(self, X: Any, y: Any, weight: Any = None) -> dict[str, npt.NDArray[np.float64]]:
         """Return the scores of all models on the same data."""
-        return self._gathered({i: self._evaluated(trainer, X, y, weight) for i, trainer in self.good.items()})
+        return self._gathered({i: self._evaluated(i, X, y, weight) for i in self.good})
 
     def _scores(self) -> dict[str, npt.NDArray[np.float64]]:
         if not self._rows:
@@ -300,18 +320,23 @@ class _Tried:
         if weight is not None:
             weight = to_numpy(self._where, weight, "sample_weight")
         found = {}
-        for i, trainer in self.good.items():
+        for i in self.good:
             rows = self._rows[i]
             if len(rows):
                 of_rows = None if weight is None else weight[rows]
-                found[i] = self._evaluated(trainer, self._x[rows], take(y, rows), of_rows)
-        return self._gathered(found)
+                found[i] = self._evaluated(i, self._x[rows], take(y, rows), of_rows)
+        return self._gathered(found) if found else {}
 
-    def _evaluated(self, trainer: Trainer, X: Any, y: Any, weight: Any) -> dict[str, float]:
-        return trainer.evaluate(X, y, weight, metrics=self._options.get("metrics", ("accuracy",)))
+    def _evaluated(self, i: int, X: Any, y: Any, weight: Any) -> dict[str, float]:
+        try:
+            return self.good[i].evaluate(X, y, weight, metrics=self._options.get("metrics", ("accuracy",)))
+        except Exception as error:  # noqa: BLE001  what was trained must not be lost
+            given, hint = f"trainer {i} has NaN as scores, after {error!r}", "look at the rows that it was tried on"
+            warn(message(self._where, given, "expected numbers", hint))
+            return {}
 
     def _gathered(self, found: dict[int, dict[str, float]]) -> dict[str, npt.NDArray[np.float64]]:
-        names = next(iter(found.values()), {})
+        names = next((list(values) for values in found.values() if values), ["loss"])
         scores = {name: np.full(len(self._histories), np.nan) for name in names}
         for i, values in found.items():
             for name, value in values.items():

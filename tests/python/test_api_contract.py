@@ -179,4 +179,6 @@ def test_errors() -> None:
 def test_all_lists_what_is_there() -> None:
     for name in stoop.__all__:
         assert hasattr(stoop, name)
-    assert {"Model", "Trainer", "Dense", "gradcheck", "load_model"} <= set(stoop.__all__)
+    expected = {"Model", "Trainer", "Dense", "gradcheck", "load_model"}
+    assert expected | {"Ensemble", "load_ensemble", "fit_many", "many"} <= set(stoop.__all__)
+    assert set(stoop.many.__all__) == {"Trained", "bag", "folds", "seeds"}

@@ -153,6 +153,18 @@ def test_what_cannot_be_used_is_refused_before_anything_is_trained(name: str) ->
     assert trainers[0].history is before
 
 
+@pytest.mark.parametrize("kind", [callbacks.EarlyStopping, callbacks.Lambda, Calls])
+def test_a_callback_of_several_trainers_is_refused(kind: type[Any]) -> None:
+    shared = kind()
+    called = [[shared], [kind()], [kind(), shared]]
+    trainers = [Fit().trainer(number) for number in range(3)]
+    with refused(ValueError, "callbacks", f"{kind.__name__} .*trainers 0 and 2", "make one"):
+        stoop.fit_many(trainers, X, Y, callbacks=called.__getitem__, verbose=0)
+    assert not any(trainer.steps for trainer in trainers)
+    with refused(ValueError):  # one that is given without a list
+        stoop.fit_many(trainers, X, Y, callbacks=lambda _: shared, verbose=0)
+
+
 def test_trainers_that_cannot_be_used_are_refused() -> None:
     one, other = Fit().trainer(0), Fit().trainer(1)
     for trainers in ([one, other, one], [one, stoop.Trainer(one.model)]):

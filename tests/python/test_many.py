@@ -85,15 +85,11 @@ def test_folds_that_are_given() -> None:
         ([[0, 0], [2]], "before, such as 0"),
         ([[0], [6]], "rows from 0 to 5"),
         ([[0], []], "rows from 0 to 5"),
-        ([[0]], "at least 2"),
     ):
         with refused(ValueError, WHERE, pattern):
             folds_of(WHERE, wrong, 6, permutation(6))
-    with refused(TypeError, WHERE, "k is 2.5"):
-        folds_of(WHERE, 2.5, 6, permutation(6))
-    for k in (1, 7):
-        with refused(ValueError, WHERE, f"k is {k}"):
-            folds_of(WHERE, k, 6, permutation(6))
+    with refused(ValueError, WHERE, "k is 7"):
+        folds_of(WHERE, 7, 6, permutation(6))
 
 
 # ---- folds ----
@@ -220,6 +216,45 @@ def test_arguments_that_cannot_be_used() -> None:
         many.folds(build, X, y, 3, groups=[1, 2])
 
 
+def test_the_division_that_cannot_be_made() -> None:
+    X, y = rings(30)
+    built: list[int] = []
+
+    def build_one(i: int) -> stoop.Trainer:
+        built.append(i)
+        return build(i)
+
+    test = np.arange(10)
+    for k, error, pattern in (
+        (2.0, TypeError, r"k is 2\.0; expected at least 2; give k as an int"),
+        ("5", TypeError, "k is '5'"),
+        (None, TypeError, "k is None"),
+        (np.array(2.0), TypeError, r"k is .*2\.0"),
+        (np.array(1), ValueError, "k is 1;"),
+        ([test], ValueError, "k has 1 folds"),
+        (iter([]), ValueError, "k has 0 folds"),
+    ):
+        with refused(error, "many.folds", pattern):
+            many.folds(build_one, X, y, k)
+    given = [test, np.arange(10, 20)]
+    for options, pattern in (
+        ({"k": given, "groups": y}, "groups.*rows of the folds.*leave"),
+        ({"k": given, "stratify": True}, "stratify.*rows of the folds.*leave"),
+        ({"stratify": True, "groups": y}, "stratify=True.*groups"),
+    ):
+        with refused(ValueError, "many.folds", pattern):
+            many.folds(build_one, X, y, **options)  # type: ignore[arg-type]
+    assert not built
+
+
+def test_folds_may_come_from_a_generator() -> None:
+    X, y = rings(30)
+    trained = many.folds(build, X, y, (np.arange(i, 30, 3) for i in range(3)), epochs=1, verbose=0)  # type: ignore[arg-type]
+    assert [rows.tolist() for rows in trained.rows] == [list(range(i, 30, 3)) for i in range(3)]
+    trained = many.folds(build, X, y, np.array(2), stratify=False, groups=y, epochs=1, verbose=0)  # type: ignore[arg-type]
+    assert len(trained.rows) == 2
+
+
 # ---- bags and seeds ----
 
 
@@ -260,3 +295,73 @@ def test_seeds() -> None:
     assert trained.rows == []
     assert trained.scores["loss"][2] == expected[2].evaluate(X[200:], y[200:])["loss"]
     assert not many.seeds(build, X, y, 2, epochs=1, verbose=0).scores
+
+
+# ---- what is cut short, and what cannot be told ----
+
+FOREVER = 10**9
+
+
+@pytest.mark.parametrize("output", [None, "softmax"])
+@pytest.mark.parametrize("kind", ["folds", "bag", "seeds"])
+def test_trainers_that_never_began_are_left_out(kind: str, output: str | None) -> None:
+    X, y = rings(90)
+    built: list[stoop.Trainer] = []
+
+    def build_one(i: int) -> stoop.Trainer:
+        built.append(build(i))
+        built[-1].model.output = output
+        return built[-1]
+
+    options: dict[str, Any] = {"validation_data": (X, y)} if kind == "seeds" else {}
+    with pytest.warns(UserWarning, match=r"2 of 3 trainers failed.* did not begin within max_time=0.3"):
+        trained = getattr(many, kind)(
+            build_one, X, y, 3, epochs=FOREVER, max_time=0.3, num_threads=1, verbose=0, **options
+        )
+    begun = [trainer.steps > 0 for trainer in built]
+    assert sum(begun) == 1
+    assert [i not in trained.failed for i in range(3)] == begun
+    assert {type(error) for error in trained.failed.values()} == {TimeoutError}
+    assert list(trained.ensemble) == [built[begun.index(True)].model]
+    assert np.isfinite(trained.scores["loss"]).tolist() == begun
+    assert [bool(history.epochs) for history in trained.histories] == begun
+
+
+@pytest.mark.parametrize("kind", ["folds", "bag", "seeds"])
+def test_no_time_for_any_trainer(kind: str) -> None:
+    X, y = rings(90)
+    with pytest.raises(TimeoutError, match=rf"\[many.{kind}\] trainer 0 did not begin within max_time=0; .*raise"):
+        getattr(many, kind)(build, X, y, 3, max_time=0, verbose=0)
+
+
+def test_scores_that_cannot_be_told() -> None:
+    X, y = rings(90)
+    drawn = np.random.default_rng(0).spawn(3)[1].integers(90, size=90)
+    weight = np.zeros(90)
+    weight[drawn] = 1  # nothing is left out that has a weight
+    with pytest.warns(UserWarning, match=r"trainer 1 has NaN as scores.*all sample weights are 0"):
+        trained = many.bag(build, X, y, 3, epochs=1, sample_weight=weight, verbose=0)
+    assert not trained.failed
+    assert len(trained.ensemble) == 3
+    for values in trained.scores.values():
+        assert np.isnan(values).tolist() == [False, True, False]
+    weight = np.zeros(90)
+    weight[np.random.default_rng(0).spawn(1)[0].integers(90, size=90)] = 1
+    with pytest.warns(UserWarning, match="trainer 0 has NaN as scores"):
+        none = many.bag(build, X, y, 1, epochs=1, sample_weight=weight, verbose=0)
+    assert np.isnan(none.scores["loss"]).all()
+    assert repr(none) == "Trained(1 trainers, loss nan)"
+
+
+def test_models_of_different_kinds_are_refused_before_they_are_trained() -> None:
+    X, y = rings(90)
+    built: list[stoop.Trainer] = []
+
+    def build_one(i: int) -> stoop.Trainer:
+        model = stoop.Model([stoop.Dense(3)], 2, dtype="float64" if i else "float32")
+        built.append(stoop.Trainer(model))
+        return built[-1]
+
+    with refused(ValueError, "many.seeds", "float64"):
+        many.seeds(build_one, X, y, 2, epochs=1, verbose=0)
+    assert not any(trainer.steps for trainer in built)
