@@ -150,8 +150,8 @@ class _Fit:
     ----------
     job : tuple
         What the core takes.
-    has_begun : bool
-        Whether it has changed anything.
+    has_begun, has_ended : bool
+        Whether it has changed anything, and whether all that it leaves is written.
     ended_by : BaseException or None
         What ends all fits: what a callback raised that is no `Exception`, such as KeyboardInterrupt.
     """
@@ -159,42 +159,49 @@ class _Fit:
     def __init__(self, trainer: Trainer, job: tuple[Any, ...], options: FitOptions, loop: FitLoop | None) -> None:
         self.history = options.history
         self.job = (*job, options)
-        self.has_begun = False
+        self.has_begun = self.has_ended = False
         self.ended_by: BaseException | None = None
         self.verbose = options.verbose
         self._trainer, self._loop = trainer, loop
-        self._outer: tuple[Any, Any] = (None, None)
+        self._outer = trainer._history, trainer._loop
 
     def begin(self) -> None:
         """Make this the newest fit of the trainer."""
         trainer: Any = self._trainer
-        self._outer = trainer._history, trainer._loop
         trainer._history, trainer._loop = self.history, self._loop
         if self._loop is not None:
             self._loop.is_running = True
 
     def finish(self, reason: str, error: BaseException | None, has_begun: bool) -> None:
-        """End it; where there is a loop, on the thread of the fit."""
+        """End it, on the thread of the fit."""
         self.has_begun = has_begun
-        self.history.stop_reason = reason
         if self._loop is not None:
             try:
-                reason = reason if error is not None else self._loop.stop_reason or reason
+                reason = _reason_of(error) if error is not None else self._loop.stop_reason or reason
                 self._loop.end(reason, quietly=error is not None)
             except BaseException as raised:  # noqa: BLE001  it becomes that of the history
-                error = raised
-        if error is not None:
-            self.history.stop_reason = "error" if isinstance(error, Exception) else "interrupted"
-            self.history.error = error
-            self.ended_by = None if isinstance(error, Exception) else error
+                error = error or raised
+        self.history.stop_reason = reason if error is None else _reason_of(error)
+        self.history.error = error
+        self.ended_by = None if isinstance(error, Exception) else error
         outer = self._outer[1]
         if outer is not None and outer.is_running:  # this was within a callback of another fit
-            self.undo()
+            self._take_back()
+        self.has_ended = True
 
     def undo(self) -> None:
-        """Make the fit before it the newest."""
+        """Make the fit before it the newest, unless this one has ended."""
+        if not self.has_ended:
+            self._take_back()
+
+    def _take_back(self) -> None:
         trainer: Any = self._trainer
         trainer._history, trainer._loop = self._outer
+
+
+def _reason_of(error: BaseException) -> str:
+    """Return the `stop_reason` that `Trainer.fit` has for it."""
+    return "interrupted" if isinstance(error, KeyboardInterrupt) else "error"
 
 
 def _checked_trainers(trainers: Any) -> list[Trainer]:
@@ -294,17 +301,17 @@ def _run(fits: list[_Fit], threads: int, limit: float) -> BaseException | None:
     def finish(number: int, reason: str, error: BaseException | None, has_begun: bool) -> None:
         fits[number].finish(reason, error, has_begun)
 
-    for fit in fits:
-        fit.begin()
+    ended_by: BaseException | None
     try:
-        outcomes, ended_by = _core.fit_many([fit.job for fit in fits], threads, limit, progress, finish)
-    except BaseException:  # nothing has begun
+        for fit in fits:
+            fit.begin()
+        ended_by = _core.fit_many([fit.job for fit in fits], threads, limit, progress, finish)
+    except BaseException as raised:  # from the core before any began, or from a signal at any place
         for fit in fits:
             fit.undo()
-        raise
-    for fit, outcome in zip(fits, outcomes):
-        if fit.job[-1].loop is None:
-            fit.finish(*outcome)
+        if not any(fit.has_ended for fit in fits):
+            raise
+        ended_by = raised
     if line is not None:
         line.close(sum(fit.has_begun for fit in fits), sum(fit.history.error is not None for fit in fits))
     return ended_by or next((fit.ended_by for fit in fits if fit.ended_by is not None), None)
