@@ -189,7 +189,7 @@ class Calls {
 // numbers of fits that run, are done and have failed, and the part of all work that is done. Returns what ended all of them, or
 // None.
 py::object fit_many(const py::list& given, int num_threads, double max_seconds, const py::function& progress,
-                   const py::function& finish) {
+                    const py::function& finish) {
   SharedViews shared;
   std::vector<std::unique_ptr<PythonJob>> jobs;
   std::vector<AnyFitJob> core_jobs;
