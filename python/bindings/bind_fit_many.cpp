@@ -83,11 +83,8 @@ class PythonJob {
  public:
   virtual ~PythonJob() = default;
   virtual AnyFitJob job() const = 0;
-  virtual bool has_loop() const = 0;
-  // Ends a fit that has a loop, on its thread: calls finish(job, reason, error, has_begun) of the package.
+  // Ends the fit, on its thread: calls finish(job, reason, error, has_begun) of the package.
   virtual void end(std::size_t number, const FitResult& result, const py::function& finish) = 0;
-  // Returns (reason, error, has_begun), once all have ended.
-  virtual py::tuple outcome(const FitResult& result) const = 0;
 };
 
 template <class T>
@@ -112,18 +109,12 @@ class JobOf final : public PythonJob {
   }
 
   AnyFitJob job() const override { return job_; }
-  bool has_loop() const override { return has_loop_; }
 
   void end(std::size_t number, const FitResult& result, const py::function& finish) override {
     const AsGuest guest(handle_.gate);
-    const auto [reason, error] = reason_of(result);
-    call_python(finish, number, reason, error, result.has_begun);
-  }
-
-  py::tuple outcome(const FitResult& result) const override {
     call_.add_rows(result.history);
     const auto [reason, error] = reason_of(result);
-    return py::make_tuple(reason, error, result.has_begun);
+    call_python(finish, number, reason, error, result.has_begun);
   }
 
  private:
@@ -140,7 +131,6 @@ class JobOf final : public PythonJob {
   }
 
   const py::tuple given_;
-  const bool has_loop_ = !given_[7].attr("loop").is_none();
   TrainerHandle<T>& handle_;
   const Exclusive exclusive_;
   FitCall<T> call_;
@@ -174,16 +164,15 @@ class Calls {
   Calls& operator=(const Calls&) = delete;
 
   void rethrow() const { guarded_.rethrow(); }
-  // What came in on the calling thread, Ctrl-C for example, or None.
-  py::object raised() const { return exception_object(guarded_.raised()); }
+  // What came in on the calling thread, Ctrl-C for example, or what `finish` raised, or None.
+  py::object raised() const { return exception_object(guarded_.raised() ? guarded_.raised() : ending_.raised()); }
 
   FitManyOptions options;
 
  private:
+  // All that is kept of a fit is written here, on a thread that hears no signals: Ctrl-C cannot come between.
   void end(std::size_t number, const FitResult& result) {
-    if (!jobs_[number]->has_loop()) return;
-    GuardedCalls guarded;  // the package keeps what is raised
-    guarded([&] {
+    ending_.even_after([&] {
       jobs_[number]->end(number, result, finish_);
       return true;
     });
@@ -193,13 +182,14 @@ class Calls {
   const py::function progress_, finish_;
   const CoreThreads threads_;
   GuardedCalls guarded_;  // on the calling thread
+  GuardedCalls ending_;   // on the threads of the fits, one at a time
 };
 
 // Each job is a tuple (trainer, x, y, weights, validation, rows, validation_rows, options). `progress` is called with the
-// numbers of fits that run, are done and have failed, and the part of all work that is done. Returns a list of (reason, error,
-// has_begun) for each job, and what ended all of them, or None.
-py::tuple fit_many(const py::list& given, int num_threads, double max_seconds, const py::function& progress,
-                   const py::function& finish) {
+// numbers of fits that run, are done and have failed, and the part of all work that is done. Returns what ended all of them, or
+// None.
+py::object fit_many(const py::list& given, int num_threads, double max_seconds, const py::function& progress,
+                    const py::function& finish) {
   SharedViews shared;
   std::vector<std::unique_ptr<PythonJob>> jobs;
   std::vector<AnyFitJob> core_jobs;
@@ -215,17 +205,14 @@ py::tuple fit_many(const py::list& given, int num_threads, double max_seconds, c
   Calls calls(jobs, progress, finish);
   calls.options.num_threads = num_threads;
   calls.options.max_seconds = max_seconds;
-  std::vector<FitResult> results;
   try {
     const ReleasedGil released;
-    results = stoop::fit_many(core_jobs, calls.options);
+    stoop::fit_many(core_jobs, calls.options);
   } catch (const Interrupted&) {  // while the data were checked
     calls.rethrow();
     throw;
   }
-  py::list outcomes;
-  for (std::size_t i = 0; i < jobs.size(); ++i) outcomes.append(jobs[i]->outcome(results[i]));
-  return py::make_tuple(outcomes, calls.raised());
+  return calls.raised();
 }
 
 }  // namespace

@@ -215,14 +215,14 @@ MOST_NESTED_RESIDUALS: int
 def specs() -> dict[str, dict[str, Any]]: ...
 
 # Each job is (trainer, x, y, weights, validation, rows, validation_rows, options), as of _Trainer.fit; rows are int32.
-# Returns (why it ended, error, whether it began) for each, and what ended all.
+# Returns what ended all.
 def fit_many(
     jobs: list[tuple[Any, ...]],
     num_threads: int,
     max_seconds: float,
     progress: Callable[[int, int, int, float], bool],  # running, done, failed, part of the work
-    finish: Callable[[int, str, BaseException | None, bool], None],  # for a job whose options have a loop
-) -> tuple[list[tuple[str, BaseException | None, bool]], BaseException | None]: ...
+    finish: Callable[[int, str, BaseException | None, bool], None],  # job, why it ended, error, whether it began
+) -> BaseException | None: ...
 def refuse_name(where: str, what: str, name: str, valid: list[str]) -> NoReturn: ...  # ValueError, suggests the nearest
 def gradcheck(
     model: ModelFloat64,

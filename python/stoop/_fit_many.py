@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from stoop import _core
-from stoop._checks import thread_count
+from stoop._checks import integer, thread_count
 from stoop._errors import message
 from stoop._fit import FitOptions, seconds
 from stoop._loop import FitLoop, checked_callbacks
@@ -55,7 +56,7 @@ def fit_many(
     trainers : iterable of Trainer
         Each with a model of its own. Their `num_threads` is the most that one gets.
     X : array_like, (n_samples, input_dim)
-        As in `Trainer.fit`; all of it is checked, but for a `numpy.memmap`.
+        As in `Trainer.fit`; all of it is checked, also rows that no trainer uses, but for a `numpy.memmap`.
     y : array_like, (n_samples,) or (n_samples, n_outputs)
         Likewise. It is read once for each kind of loss.
     epochs, batch_size : int or sequence of int, default 10 and 128
@@ -73,12 +74,16 @@ def fit_many(
         As in `Trainer.fit`.
     callbacks : callable ``(i) -> callbacks``, optional
         Is called for each trainer's number before anything is trained, and returns its callbacks as `Trainer.fit` takes
-        them. They are called on the thread of that trainer. Several run at once only as far as Python's lock lets them:
-        trainers without callbacks do not enter Python.
+        them. They are called on the thread of that trainer, where context variables and `numpy.errstate` of the caller
+        do not hold. Several run at once only as far as Python's lock lets them: trainers without callbacks enter Python
+        only when they end, and their histories get their rows then. `Trainer.stop` ends a trainer that has callbacks,
+        also one that waits; ``[stoop.callbacks.Callback()]`` is enough. `Trainer.evaluate`, `step` and such of the
+        others raise RuntimeError until all have ended; `Model.predict` of any works.
     num_threads : int, optional
         None: `stoop.get_num_threads`. There are fewer while other calls have the cores.
     shuffle, sample_weight, class_weight, metrics, last_batch
-        As in `Trainer.fit`, for all of them. A "balanced" class weight counts the rows of each trainer.
+        As in `Trainer.fit`, for all of them. A "balanced" class weight counts the rows of each trainer, and takes
+        memory for ``n_samples`` weights for each that has rows of its own.
     max_time : float, str or timedelta, optional
         As in `Trainer.fit`: those that run end after the running update, and no more begin.
     verbose : {0, 1, 2} or bool, default 1
@@ -100,7 +105,7 @@ def fit_many(
         For a trainer that runs already.
     KeyboardInterrupt
         On Ctrl-C, after the running updates. All are usable, and each `Trainer.history` has what there is; the
-        `stop_reason` is "interrupted".
+        `stop_reason` of those that it ended, or that had not begun, is "interrupted".
     """
     given = _checked_trainers(trainers)
     threads = 0 if num_threads is None else thread_count(WHERE, "num_threads", num_threads)
@@ -108,7 +113,7 @@ def fit_many(
     request = _Request(
         _each("epochs", epochs, len(given)),
         _each("batch_size", batch_size, len(given)),
-        (shuffle, last_batch, verbose, validation_freq),
+        _common_options(shuffle, last_batch, verbose, validation_freq),
         rows,
         (validation_data, validation_rows),
         metrics,
@@ -136,7 +141,7 @@ class _Request:
 
     epochs: list[Any]
     batch_size: list[Any]
-    options: tuple[Any, ...]  # shuffle, last_batch, verbose, validation_freq
+    options: FitOptions  # but for what differs
     rows: Any
     validation: tuple[Any, Any]  # data, rows
     metrics: Any
@@ -150,8 +155,8 @@ class _Fit:
     ----------
     job : tuple
         What the core takes.
-    has_begun : bool
-        Whether it has changed anything.
+    has_begun, has_ended : bool
+        Whether it has changed anything, and whether all that it leaves is written.
     ended_by : BaseException or None
         What ends all fits: what a callback raised that is no `Exception`, such as KeyboardInterrupt.
     """
@@ -159,42 +164,60 @@ class _Fit:
     def __init__(self, trainer: Trainer, job: tuple[Any, ...], options: FitOptions, loop: FitLoop | None) -> None:
         self.history = options.history
         self.job = (*job, options)
-        self.has_begun = False
+        self.has_begun = self.has_ended = False
         self.ended_by: BaseException | None = None
         self.verbose = options.verbose
         self._trainer, self._loop = trainer, loop
-        self._outer: tuple[Any, Any] = (None, None)
+        self._outer = trainer._history, trainer._loop
 
     def begin(self) -> None:
         """Make this the newest fit of the trainer."""
         trainer: Any = self._trainer
-        self._outer = trainer._history, trainer._loop
         trainer._history, trainer._loop = self.history, self._loop
         if self._loop is not None:
             self._loop.is_running = True
 
     def finish(self, reason: str, error: BaseException | None, has_begun: bool) -> None:
-        """End it; where there is a loop, on the thread of the fit."""
+        """End it, on the thread of the fit."""
         self.has_begun = has_begun
-        self.history.stop_reason = reason
         if self._loop is not None:
             try:
-                reason = reason if error is not None else self._loop.stop_reason or reason
+                reason = _reason_of(error) if error is not None else self._loop.stop_reason or reason
                 self._loop.end(reason, quietly=error is not None)
             except BaseException as raised:  # noqa: BLE001  it becomes that of the history
-                error = raised
-        if error is not None:
-            self.history.stop_reason = "error" if isinstance(error, Exception) else "interrupted"
-            self.history.error = error
-            self.ended_by = None if isinstance(error, Exception) else error
+                error = error or raised
+        self.history.stop_reason = reason if error is None else _reason_of(error)
+        self.history.error = error
+        self.ended_by = None if isinstance(error, Exception) else error
         outer = self._outer[1]
         if outer is not None and outer.is_running:  # this was within a callback of another fit
-            self.undo()
+            self._take_back()
+        self.has_ended = True
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether it has trained as long as it was to."""
+        return self.has_begun and self.history.error is None and not self.is_cut
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether the clock or Ctrl-C has ended it."""
+        ends = ("max_time", "interrupted")
+        return self.has_begun and self.history.error is None and self.history.stop_reason in ends
 
     def undo(self) -> None:
-        """Make the fit before it the newest."""
+        """Make the fit before it the newest, unless this one has ended."""
+        if not self.has_ended:
+            self._take_back()
+
+    def _take_back(self) -> None:
         trainer: Any = self._trainer
         trainer._history, trainer._loop = self._outer
+
+
+def _reason_of(error: BaseException) -> str:
+    """Return the `stop_reason` that `Trainer.fit` has for it."""
+    return "interrupted" if isinstance(error, KeyboardInterrupt) else "error"
 
 
 def _checked_trainers(trainers: Any) -> list[Trainer]:
@@ -217,14 +240,34 @@ def _checked_trainers(trainers: Any) -> list[Trainer]:
 
 
 def _each(name: str, value: Any, count: int) -> list[Any]:
-    """Return a value for each trainer."""
-    if isinstance(value, str) or not isinstance(value, Iterable):
-        return [value] * count
+    """Return a value for each trainer; the one for all is checked here, for there may be no trainer."""
+    if getattr(value, "ndim", 1) == 0:  # iterable only by its type
+        value = value[()]
+    if isinstance(value, str | np.generic) or not isinstance(value, Iterable):
+        return [integer(WHERE, name, value, 1)] * count
     values = list(value)
     if len(values) != count:
         given = f"{name} has {len(values)} elements"
         raise ValueError(message(WHERE, given, f"expected one for each of {count} trainers", "or give one for all"))
     return values
+
+
+def _common_options(shuffle: Any, last_batch: Any, verbose: Any, freq: Any) -> FitOptions:
+    """Return checked options for all, with what each trainer has of its own left open."""
+    return FitOptions(
+        epochs=1,
+        batch_size=1,
+        shuffle=shuffle,
+        last_batch=last_batch,
+        verbose=verbose,
+        validation_freq=freq,
+        max_time=None,
+        resume=None,
+        rollback=True,
+        history=History(()),
+        loop=None,
+        where=WHERE,
+    )
 
 
 def _fits_of(trainers: list[Trainer], arrays: SharedArrays, request: _Request) -> list[_Fit]:
@@ -274,21 +317,8 @@ def _fit_of(trainer: Trainer, number: int, request: _Request, data: tuple[Any, .
     measured = resolve(request.metrics, trainer.loss, trainer.model.output_dim, WHERE)
     is_validated = validation is not None or validated is not None
     history = History(trainer._history_keys(measured, validated=is_validated))
-    shuffle, last_batch, verbose, freq = request.options
-    options = FitOptions(
-        epochs=request.epochs[number],
-        batch_size=request.batch_size[number],
-        shuffle=shuffle,
-        last_batch=last_batch,
-        verbose=verbose,
-        validation_freq=freq,
-        max_time=None,
-        resume=None,
-        rollback=trainer._rollback,
-        history=history,
-        loop=None,
-        where=WHERE,
-    )
+    sizes = {"epochs": request.epochs[number], "batch_size": request.batch_size[number]}
+    options = replace(request.options, **sizes, rollback=trainer._rollback, history=history)
     functions = [metric for metric in measured if metric.needs_outputs] if is_validated else []
     loop = None
     if called or functions:
@@ -311,17 +341,18 @@ def _run(fits: list[_Fit], threads: int, limit: float) -> BaseException | None:
     def finish(number: int, reason: str, error: BaseException | None, has_begun: bool) -> None:
         fits[number].finish(reason, error, has_begun)
 
-    for fit in fits:
-        fit.begin()
+    ended_by: BaseException | None
     try:
-        outcomes, ended_by = _core.fit_many([fit.job for fit in fits], threads, limit, progress, finish)
-    except BaseException:  # nothing has begun
+        for fit in fits:
+            fit.begin()
+        ended_by = _core.fit_many([fit.job for fit in fits], threads, limit, progress, finish)
+    except BaseException as raised:  # from the core before any began, or from a signal at any place
         for fit in fits:
             fit.undo()
-        raise
-    for fit, outcome in zip(fits, outcomes):
-        if fit.job[-1].loop is None:
-            fit.finish(*outcome)
+        if not any(fit.has_ended for fit in fits):
+            raise
+        ended_by = raised
     if line is not None:
-        line.close(sum(fit.has_begun for fit in fits), sum(fit.history.error is not None for fit in fits))
+        failed = sum(fit.history.error is not None for fit in fits)
+        line.close(failed + sum(fit.is_complete for fit in fits), failed, sum(fit.is_cut for fit in fits))
     return ended_by or next((fit.ended_by for fit in fits if fit.ended_by is not None), None)

@@ -48,11 +48,11 @@ class ManyLine:
             self._line.write([(", ".join(texts), "row")])
         return None
 
-    def close(self, done: int, failed: int) -> None:
-        """Show how it ended."""
+    def close(self, done: int, failed: int, cut: int = 0) -> None:
+        """Show how it ended: `cut` are those that the clock or Ctrl-C has ended, which are not done."""
         self._line.wipe()
         texts = [f"{self._done(done)} in {duration(time.perf_counter() - self._started)}"]
-        texts += [f"{failed} failed"] * (failed > 0)
+        texts += [f"{failed} failed"] * (failed > 0) + [f"{cut} cut off"] * (cut > 0)
         self._line.write([(", ".join(texts), "head")])
         self._line.close()
 

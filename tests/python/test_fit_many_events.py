@@ -89,8 +89,14 @@ def test_an_exception_of_a_callback_ends_its_trainer_alone(at: str) -> None:
 def test_what_is_no_exception_ends_all() -> None:
     raises = Fit(epochs=FOREVER, called=lambda: [Raises(SystemExit(3))])
     fits = [raises, *(Fit(epochs=FOREVER) for _ in range(3))]
+    trainers = [fit.trainer(number) for number, fit in enumerate(fits)]
     with pytest.raises(SystemExit):
-        run(fits, num_threads=2)
+        stoop.fit_many(trainers, X, Y, FOREVER, callbacks=lambda i: fits[i].called(), num_threads=2, verbose=0)
+    assert [trainer.history.stop_reason for trainer in trainers] == ["error", *["interrupted"] * 3]
+    assert isinstance(trainers[0].history.error, SystemExit)
+    for trainer in trainers:
+        assert trainer.history.epochs == list(range(1, trainer.epoch + 1))
+        trainer.fit(X, Y, epochs=1, verbose=0)
 
 
 def test_time_is_over_for_all_at_once() -> None:
@@ -286,6 +292,11 @@ def test_progress_over_all(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == "2/2 trainers done in 0:00, 1 failed\n"
     run(fits[:1], verbose=0)
     assert capsys.readouterr().out == ""
+    endless = [Fit(epochs=1), *(Fit(epochs=FOREVER) for _ in range(4)), fits[1]]
+    run(endless, np.eye(3)[Y], verbose=1, max_time=0.2, num_threads=1)
+    assert capsys.readouterr().out == "0/6 trainers done in 0:00, 1 cut off\n"
+    run(endless[-3:], np.eye(3)[Y], verbose=2, max_time=0.2, num_threads=3)
+    assert capsys.readouterr().out == "1/3 trainers done in 0:00, 1 failed, 2 cut off\n"
 
 
 class Terminal(io.StringIO):
