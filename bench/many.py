@@ -208,9 +208,12 @@ def memory_of_a_trainer() -> float:
     def peak(members: int) -> int:
         seen.clear()
         trainers = make_trainers(members)
-        last = stoop.callbacks.Lambda(on_epoch_end=lambda *_: seen.append(resident()))
-        callbacks = {0: [last], members - 1: [last]}  # one of the first fits and one of the last
-        stoop.fit_many(trainers, x, y, 2, BATCH, callbacks=lambda i: callbacks.get(i, []), verbose=0)
+
+        def callbacks(i: int) -> list[stoop.callbacks.Callback]:
+            looks = i in (0, members - 1)  # one of the first fits and one of the last
+            return [stoop.callbacks.Lambda(on_epoch_end=lambda *_: seen.append(resident()))] if looks else []
+
+        stoop.fit_many(trainers, x, y, 2, BATCH, callbacks=callbacks, verbose=0)
         return max(*seen, resident())
 
     peak(64)
