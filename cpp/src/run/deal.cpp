@@ -2,6 +2,8 @@
 
 #include <cmath>
 #include <numeric>
+#include <stdexcept>
+#include <string>
 
 namespace stoop {
 namespace {
@@ -33,9 +35,12 @@ void Deal::add(std::size_t place, const Plan& plan, Places& places) {
   const bool is_parameter = step.parameter != kNone && step.kind != StepKind::update_statistics;
   const auto known = is_parameter ? places.find(step.parameter) : places.end();
   const std::size_t which = known == places.end() ? parameters_.size() : known->second;
+  const Index blocks = block_count(step.work.extent, step.block);
   if (known == places.end()) {
-    parameters_.push_back({block_count(step.work.extent, step.block)});
+    parameters_.push_back({blocks});
     if (is_parameter) places.emplace(step.parameter, which);
+  } else if (parameters_[which].blocks != blocks) {  // some of its blocks would be left out
+    throw std::logic_error(std::string("the step '") + rule_of(step.kind).name + "' cuts its parameter in another way");
   }
   parameter_of_[place] = which;
   Parameter& parameter = parameters_[which];
