@@ -335,7 +335,7 @@ def _fit_of(trainer: Trainer, number: int, request: _Request, data: tuple[Any, .
     is_validated = validation is not None or validated is not None
     history = History(trainer._history_keys(measured, validated=is_validated))
     sizes = {"epochs": request.epochs[number], "batch_size": request.batch_size[number]}
-    own = {"augment": request.augment[number], "rollback": trainer._rollback, "history": history}
+    own: dict[str, Any] = {"augment": request.augment[number], "rollback": trainer._rollback, "history": history}
     options = replace(request.options, **sizes, **own)
     functions = [metric for metric in measured if metric.needs_outputs] if is_validated else []
     loop = None

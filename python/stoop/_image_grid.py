@@ -83,7 +83,7 @@ def images(
     )
     if title is not None:
         figure.suptitle(title, x=0.015, ha="left", fontsize=12, fontweight="bold", color=TEXT)
-    figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0.02, hspace=0.02)
+    figure.set_layout_engine("constrained", w_pad=0.02, h_pad=0.02, wspace=0.02, hspace=0.02)
     low, high = _limits(pictures)
     for i, picture in enumerate(pictures):
         axes = figure.add_subplot(down, across, i + 1)

@@ -149,7 +149,7 @@ def test_whole_shifts_are_all_alike() -> None:
     assert stats.chisquare(np.unique(shifts[:, 0], return_counts=True)[1]).pvalue > 1e-3
 
 
-@pytest.mark.parametrize("alpha", [0.05, 0.2, 1.0, 3.0, 200.0])
+@pytest.mark.parametrize("alpha", [0.15, 0.4, 1.0, 3.0, 200.0])
 def test_shares_are_from_a_beta_distribution(alpha: float) -> None:
     draws = drawn(mixup=alpha)
     assert np.all((draws["share"] >= 0.0) & (draws["share"] <= 1.0))

@@ -66,8 +66,9 @@ def test_fit_is_a_loop_over_what_augment_shows(dtype: str, shuffle: bool) -> Non
 def test_inputs_are_scaled_after_they_are_augmented() -> None:
     X, y = data()
     pixels = (255 * X).astype(np.uint8)
-    trainer = trainer_of()
-    trainer.model.input_scale = 1 / 255
+    plain = trainer_of().model
+    scaled = stoop.Model(plain.layers, input_dim=64, seed=1, input_scale=1 / 255)
+    trainer = stoop.Trainer(scaled, optimizer="adam", seed=4)
     augment = Augment(SHAPE, rotate=20.0, fill=255.0, seed=4)
     fitted(augment, pixels, y, trainer=trainer)
     other = by_hand(Augment(SHAPE, rotate=20.0, fill=1.0, seed=4), (pixels / 255).astype(np.float32), y, trainer_of())
