@@ -39,7 +39,8 @@ struct DisplacementArgs {
 };
 
 constexpr Index displacement_scratch(Index rows, Index cols, Index reach) {
-  return rows * (cols + 2 * reach) + rows * cols;
+  constexpr Index kVector = 16;  // elements of the longest vector, which is read past the end
+  return rows * (cols + 2 * reach) + rows * cols + kVector;
 }
 
 // values += deviation * Gaussian numbers (Box & Muller 1958).

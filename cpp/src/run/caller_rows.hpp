@@ -69,6 +69,11 @@ class CallerRows {
 
   // Each row is augmented where it lies in the batch, then scaled and shifted there.
   void augment(const Context& context, const Step& step, const Batch& batch, const Slice& slice) {
+    if (run_.read_ahead != nullptr && run_.augmented.mixes()) {  // partners are not the rows that come next
+      for (Index i = slice.row; i < slice.row_end; ++i) {
+        run_.read_ahead->ask_row(run_.augmented.partner_of(position(batch, i)));
+      }
+    }
     const RowAugmenter<T> augmenter(ops_, run_.augmented, run_.data.x, context.augment_scratch);
     for (Index i = slice.row; i < slice.row_end; ++i) augmenter.write(position(batch, i), context.at(step.out, i));
     T* const out = context.at(step.out, slice.row);
