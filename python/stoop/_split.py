@@ -132,8 +132,8 @@ def split_indices(
 
     For data that are not to be copied, such as a memory map that is larger than memory:
     ``train, dev, test = split_indices(len(X), dev_size=0.01, test_size=0.01)``, then
-    ``stoop.fit_many([trainer], X, y, rows=[train], validation_rows=[dev])``, ``trainer.step(X, y, rows=train[:64])`` and
-    ``model.predict(X[test])``. Nothing is read but `stratify`.
+    ``stoop.fit_many([trainer], X, y, rows=[train], validation_rows=[dev])``, ``trainer.step(X, y, rows=train[:64])``
+    and ``model.predict(X[test])``. Nothing is read but `stratify`.
 
     Parameters
     ----------
@@ -147,8 +147,8 @@ def split_indices(
     Returns
     -------
     train, test or train, dev, test : ndarray of int64
-        The rows that `train_test_split` or `train_dev_test_split` takes with the same sizes and seed, in ascending order:
-        a file is read fastest forwards, and `fit` shuffles them anyway.
+        The rows that `train_test_split` or `train_dev_test_split` takes with the same sizes and seed, in ascending
+        order: a file is read fastest forwards, and `fit` shuffles them anyway.
 
     Raises
     ------
@@ -176,9 +176,7 @@ def _arrays(where: str, X: Any, y: Any, more: tuple[Any, ...]) -> list[Any]:
     return arrays
 
 
-def _parts(
-    where: str, n: int, sizes: dict[str, Any], seed: int, stratify: Any
-) -> dict[str, npt.NDArray[np.int64]]:
+def _parts(where: str, n: int, sizes: dict[str, Any], seed: int, stratify: Any) -> dict[str, npt.NDArray[np.int64]]:
     """Return the rows of each part; `sizes` are in the order in which the parts are drawn, train last."""
     counts = _counts(where, n, sizes)
     order = np.random.default_rng(seed).permutation(n)
@@ -287,7 +285,8 @@ def _stratified(
     """Return the rows of each part, every class in proportion."""
     sizes = np.bincount(classes)
     if sizes.min() < len(counts):
-        given = f"the least populated class has {sizes.min()} sample{'s' * (sizes.min() > 1)}, too few for {_all(counts)} parts"
+        samples = f"{sizes.min()} sample{'s' * int(sizes.min() > 1)}"
+        given = f"the least populated class has {samples}, too few for {_all(counts)} parts"
         expected = f"expected at least {len(counts)} samples of each class"
         raise ValueError(message(where, given, expected, "join rare classes, or leave stratify out"))
     for name, count in counts.items():

@@ -1,4 +1,4 @@
-"""The Normalization layer against scikit-learn and NumPy: every kind, every stored type, and columns that are difficult."""
+"""The Normalization layer against scikit-learn and NumPy: every kind, every stored type, and difficult columns."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_few_rows(rows: int, stored: str) -> None:
 
 
 def hard_columns(rows: int = 400) -> Array:
-    """Columns that float32 does not tell apart, tiny ones, huge ones and constants; the last is rounding and nothing else."""
+    """Columns that float32 does not tell apart, tiny, huge and constant ones; the last is rounding and nothing else."""
     rng = np.random.default_rng(5)
     one = rng.standard_normal((rows, 9))
     one[:, 0] += 1e9
@@ -149,7 +149,7 @@ def test_spreads_that_float32_does_not_hold_are_refused(kind: str, scale: float)
         model.adapt(X.astype(np.float32))
     assert not model.is_adapted
     found = seen(stoop.Normalization(kind), "float64", X)
-    assert 0.3 < abs(found).max(0).min()
+    assert abs(found).max(0).min() > 0.3
 
 
 def test_results_beyond_float32_are_refused_without_a_clip() -> None:

@@ -205,7 +205,8 @@ struct Normalization {
 
 // Each alternative of Activation is a layer too.
 template <class... Ops>
-std::variant<Dense, Ops..., BatchNorm, LayerNorm, Dropout, Residual, Normalization> layers_with(const std::variant<Ops...>&);
+std::variant<Dense, Ops..., BatchNorm, LayerNorm, Dropout, Residual, Normalization> layers_with(
+    const std::variant<Ops...>&);
 using Layer = decltype(layers_with(Activation()));
 
 // output = input + f(input), where f is the layers in order. If the widths differ, the input goes through a Dense without

@@ -142,7 +142,8 @@ inline Vec<W> smooth_clip(Vec<W> z, W clip) {
 
 template <class W, class T>
 inline Vec<W> map_columns(const InputMap<T>& map, Index cols, Vec<W> x, Index j, int lanes) {
-  const Vec<W> shift = load_lanes_as<W>(map.column_shift + j, lanes), rest = load_lanes_as<W>(map.column_rest + j, lanes);
+  const Vec<W> shift = load_lanes_as<W>(map.column_shift + j, lanes),
+               rest = load_lanes_as<W>(map.column_rest + j, lanes);
   const IntVec<W> is_rest = absolute<W>(rest) <= absolute<W>(shift) * W(0x1p-24);
   Vec<W> centred = (x - shift) - select<W>(is_rest, rest, Vec<W>{});
   if constexpr (sizeof(W) != sizeof(T)) {

@@ -89,14 +89,14 @@ class RankSearch {
   }
 
  private:
-  std::array<double, 3> part_{};                     // of the way from one number to the next
-  std::array<Index, kRanks> rank_{};                 // among the numbers of its group
-  std::array<std::size_t, kRanks> group_{};          // of each rank
-  std::array<std::uint64_t, kRanks> beginning_{};    // of each group
+  std::array<double, 3> part_{};                   // of the way from one number to the next
+  std::array<Index, kRanks> rank_{};               // among the numbers of its group
+  std::array<std::size_t, kRanks> group_{};        // of each rank
+  std::array<std::uint64_t, kRanks> beginning_{};  // of each group
   std::size_t groups_ = 1;
 };
 
-// Of the columns [cols.begin, cols.end), with counts of that many columns in `counts`.
+// Ends the searches in the columns [cols.begin, cols.end). `counts` is memory for the counts of that many columns.
 template <class T, class From>
 void search_quartiles(const ColumnWalk<T>& walk, Range cols, std::vector<RankSearch>& searches,
                       std::vector<std::uint32_t>& counts) {
@@ -114,7 +114,8 @@ void search_quartiles(const ColumnWalk<T>& walk, Range cols, std::vector<RankSea
           const From* const row = walk.template row<From>(i);
           for (Index c = strip; c < std::min(strip + kStrip, end); ++c) {
             if (const double number = row[c]; number != number) continue;
-            const std::uint64_t seen = OrderedBits<From>::of(row[c]) >> shift, beginning = bits == 64 ? 0 : seen >> bits;
+            const std::uint64_t seen = OrderedBits<From>::of(row[c]) >> shift,
+                                beginning = bits == 64 ? 0 : seen >> bits;
             const auto place = static_cast<std::size_t>(c - cols.begin);
             for (std::size_t g = 0; g < searches[place].groups(); ++g) {
               if (searches[place].beginning(g) == beginning) {
@@ -131,7 +132,7 @@ void search_quartiles(const ColumnWalk<T>& walk, Range cols, std::vector<RankSea
   }
 }
 
-// Of all columns; `numbers` is how many numbers each has.
+// Returns the quartiles of all columns. `numbers` is how many numbers each has.
 template <class T>
 std::vector<Quartiles> column_quartiles(const ColumnWalk<T>& walk, const std::vector<double>& numbers) {
   constexpr Index kColumns = 1024;  // whose counts take 48 MB

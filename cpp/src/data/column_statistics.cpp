@@ -19,7 +19,8 @@
 namespace stoop {
 namespace {
 
-constexpr double kConstant = 1e-12;  // of the size of the numbers: less than this apart, they are one number and rounding
+constexpr double kConstant =
+    1e-12;  // of the size of the numbers: less than this apart, they are one number and rounding
 
 // What one pass finds of each column. Numbers are added as their distance from `origin`, one of them: the sum of large numbers
 // that are close together would be rounded to more than their distance.
@@ -97,10 +98,10 @@ class Statistics {
         throw_value_error(call_.where, "column " + std::to_string(c) + " of X has no number, NaN in all rows",
                           "expected some numbers in each column", "leave the column out");
       }
-      const bool is_whole = layer_.missing == MissingValues::mean ||
-                            extents_.count[c] == static_cast<double>(rows_.x.rows);
-      const bool is_finite = std::isfinite(static_cast<T>(extents_.least[c])) &&
-                             std::isfinite(static_cast<T>(extents_.most[c]));
+      const bool is_whole =
+          layer_.missing == MissingValues::mean || extents_.count[c] == static_cast<double>(rows_.x.rows);
+      const bool is_finite =
+          std::isfinite(static_cast<T>(extents_.least[c])) && std::isfinite(static_cast<T>(extents_.most[c]));
       if (!is_whole || !is_finite) walk_.refuse_bad_number(layer_.missing);
       if (!std::isfinite(extents_.mean(c))) refuse_spread(c, extents_.range(c));
     }
@@ -163,7 +164,8 @@ class Statistics {
       throw_value_error(call_.where,
                         "column " + std::to_string(c) + " of X goes from " + number_text(extents_.least[c]) + " to " +
                             number_text(extents_.most[c]) + " and would be divided by " + number_text(spread),
-                        std::string("expected results that ") + type() + " holds", "remove what is far out, or give a clip");
+                        std::string("expected results that ") + type() + " holds",
+                        "remove what is far out, or give a clip");
     }
     return 1.0 / spread;
   }
@@ -175,18 +177,16 @@ class Statistics {
   }
 
   [[noreturn]] void refuse_spread(std::size_t c, double spread) const {
-    throw_value_error(call_.where,
-                      "the numbers in column " + std::to_string(c) + " of X are " + number_text(spread) + " apart",
-                      std::string("expected ") + number_text(kLeastSpread) + " to " + number_text(kMostSpread) + " with " +
-                          type(),
-                      sizeof(T) == 4 ? "give them another unit, or make the model with float64"
-                                     : "give them another unit");
+    throw_value_error(
+        call_.where, "the numbers in column " + std::to_string(c) + " of X are " + number_text(spread) + " apart",
+        std::string("expected ") + number_text(kLeastSpread) + " to " + number_text(kMostSpread) + " with " + type(),
+        sizeof(T) == 4 ? "give them another unit, or make the model with float64" : "give them another unit");
   }
 
   static const char* type() { return sizeof(T) == 4 ? "float32" : "float64"; }
 
-  static constexpr double kLeastSpread = static_cast<double>(std::numeric_limits<T>::min()) /
-                                         static_cast<double>(std::numeric_limits<T>::epsilon());
+  static constexpr double kLeastSpread =
+      static_cast<double>(std::numeric_limits<T>::min()) / static_cast<double>(std::numeric_limits<T>::epsilon());
   static constexpr double kMostSpread = 1.0 / static_cast<double>(std::numeric_limits<T>::min());
 
   const StatisticsCall& call_;

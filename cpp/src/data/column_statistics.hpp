@@ -24,8 +24,8 @@ struct StatisticsCall {
   Poller* poller = nullptr;
 };
 
-// Of the rows that a run takes, whose numbers were checked, but for those of a mapped x: these are checked here. Throws
-// ValueError for a column without numbers or with a spread that T does not hold, and Interrupted.
+// Returns the statistics of the rows that a run takes. Their numbers were checked, but for those of a mapped x, which are checked
+// here. Throws ValueError for a column without numbers or with a spread that T does not hold, and Interrupted.
 template <class T>
 ColumnStatistics column_statistics(const StatisticsCall& call, const SampleRows<T>& rows, const Normalization& layer);
 

@@ -76,7 +76,8 @@ class ColumnWalk {
     const int threads = threads_for_elements(x.rows * x.cols, static_cast<int>(std::min<Index>(call_.threads, parts)));
     for (Index begin = 0; begin < x.rows; begin += block_) {
       const Range block{begin, std::min(begin + block_, x.rows)};
-      if (x.mapped && rows_.order == nullptr) ask_in_sequence(x, block.begin, std::min(block.end + block_, x.rows), x.rows);
+      if (x.mapped && rows_.order == nullptr)
+        ask_in_sequence(x, block.begin, std::min(block.end + block_, x.rows), x.rows);
       {
         const FlushToZero mode;
         run_shares(threads, [&](int number, int shares) {

@@ -189,8 +189,8 @@ class GraphBuilder {
                         "leave input_scale and input_shift out: the statistics of the layer do that");
     }
     const auto buffer = [&](const char* name, Index rows) {
-      return append(graph_.buffers, graph_.buffer_elements,
-                    {path + name, 0, rows, width(), rows == 1 ? 1 : 2, false}, initializers::Zeros{});
+      return append(graph_.buffers, graph_.buffer_elements, {path + name, 0, rows, width(), rows == 1 ? 1 : 2, false},
+                    initializers::Zeros{});
     };
     GraphNormalization& normalization = graph_.normalization.emplace();
     normalization.layer = layer;

@@ -11,7 +11,7 @@
 
 namespace stoop {
 
-// Of a model with these buffers, which must live as long as the map.
+// Returns the map of a model with these buffers, which must live as long as the map.
 template <class T>
 InputMap<T> input_map(const ModelConfig& config, const Graph& graph, const T* buffers) {
   InputMap<T> map{.scale = static_cast<T>(config.input_scale), .shift = static_cast<T>(config.input_shift)};

@@ -71,9 +71,14 @@ class CallerRows {
   // Copies a slice from or to memory of the caller's, times `scale`.
   void copy(const T* from, Index ld_from, T* to, Index ld_to, const Slice& slice, T scale = T(1)) {
     if (to == nullptr) return;
-    ops_.gather[static_cast<int>(kInputType<T>)]({slice.rows(), slice.columns(),
-                                                  from + slice.row * ld_from + slice.column, ld_from, nullptr,
-                                                  to + slice.row * ld_to + slice.column, ld_to, {.scale = scale}});
+    ops_.gather[static_cast<int>(kInputType<T>)]({slice.rows(),
+                                                  slice.columns(),
+                                                  from + slice.row * ld_from + slice.column,
+                                                  ld_from,
+                                                  nullptr,
+                                                  to + slice.row * ld_to + slice.column,
+                                                  ld_to,
+                                                  {.scale = scale}});
   }
 
   void look_for_bad_rows(const Batch& batch, const Slice& slice) {
