@@ -158,7 +158,7 @@ def test_fit_is_adapt_and_fit(stored: str, kind: str) -> None:
 def test_validation_rows_do_not_count() -> None:
     X, y = draw()
     X[200:] += 1000
-    for options in ({"validation_split": 40 / ROWS}, {"overfit_batches": 200, "batch_size": 1}):
+    for options in ({"validation_split": 0.17}, {"overfit_batches": 200, "batch_size": 1}):
         model = make()
         fit(model, X, y, **options)
         assert statistics(model) == statistics(adapted(X[:200]))
@@ -219,7 +219,7 @@ def test_many_fits_take_their_own_rows(rows: str) -> None:
     models = [make(seed=seed) for seed in range(3)]
     chosen: Any = "bootstrap" if rows == "bootstrap" else [np.arange(seed, ROWS, 2 + seed) for seed in range(3)]
     histories = stoop.fit_many(
-        [stoop.Trainer(model) for model in models], X, y, epochs=1, batch_size=16, rows=chosen, verbose=0
+        [stoop.Trainer(model, seed=seed) for seed, model in enumerate(models)], X, y, epochs=1, batch_size=16, rows=chosen, verbose=0
     )
     assert len(histories) == 3
     assert len({tuple(sorted(statistics(model).items())) for model in models}) == 3
@@ -244,7 +244,7 @@ def test_a_resumed_fit_keeps_the_statistics(tmp_path: Path) -> None:
     fit(whole, X, y, epochs=4, optimizer="adam")
     path = tmp_path / "run.safetensors"
     first = make()
-    fit(first, X, y, epochs=2, optimizer="adam").save(path)
+    fit(first, X, y, epochs=2, optimizer="adam").save_checkpoint(path)
     again = make()
     trainer = stoop.Trainer(again, optimizer="adam", seed=3)
     trainer.fit(X, y, epochs=4, batch_size=32, verbose=0, resume=path)
@@ -372,8 +372,10 @@ def test_the_gradient_of_a_training_pass_is_of_raw_inputs_too() -> None:
 
 def test_gradcheck_passes() -> None:
     X, y = draw("float64")
-    model = adapted(X, stoop.Normalization(clip=2), "float64")
-    assert stoop.gradcheck(model, X[:20], y[:20]).passed
+    for model in (adapted(X, stoop.Normalization(clip=2)), make(stoop.Normalization(clip=2))):
+        before = model.is_adapted
+        assert stoop.gradcheck(model, "softmax_cross_entropy", X[:20], y[:20]).passed
+        assert model.is_adapted == before
 
 
 # ---- many models ----

@@ -253,11 +253,11 @@ template <class T>
 void Model<T>::predict(const InputView& x, MatrixView<T> out, const KeepGoing& keep_going) const {
   Poller poller(keep_going);
   Poller* const asked = keep_going ? &poller : nullptr;
-  impl_->check_adapted("Model.predict");
+  InferenceRun<T> run = inference_run(x);
+  check_adapted("Model.predict", run.data.map, impl_->config.input_dim);
   if (x.rows > 0) impl_->check_samples("Model.predict", x, asked);
   check_view("Model.predict", "out", out, x.rows, impl_->graph.output_dim());
   if (x.rows == 0) return;
-  InferenceRun<T> run = inference_run(x);
   run.out = with_stride(out);
   run.poller = asked;
   const InferenceResult result = impl_->inference->run(run);
