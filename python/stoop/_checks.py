@@ -61,7 +61,9 @@ BELOW_ONE = Bounds(0.0, 1.0, without_high=True)
 def features(where: str, X: npt.ArrayLike, dtype: np.dtype[Any], columns: int, name: str = "X") -> Any:
     """Return X as a ``(n_samples, columns)`` array that the core reads: itself where it can be, else one of `dtype`.
 
-    A copy of what the core reads keeps its own type if `dtype` holds all of its numbers. The core takes float32, float64 and uint8 whose rows do not overlap and are contiguous, and converts as it reads.
+    A copy of what the core reads keeps its own type if `dtype` holds all of its numbers.
+
+    The core takes float32, float64 and uint8 whose rows do not overlap and are contiguous, and converts as it reads.
 
     Raises
     ------
