@@ -150,10 +150,11 @@ test-pytorch: $(STAMPS)/installed $(STAMPS)/extra-test $(STAMPS)/torch
 bench: $(STAMPS)/installed $(STAMPS)/extra-bench $(STAMPS)/torch
 	$(BIN)/stoop bench --full --json bench/results/peers-$$(date -u +%Y%m%d-%H%M%S).json --plot build/bench
 
-# The picture on the front page, from the figures of a run that are kept beside it.
-picture: $(STAMPS)/installed $(STAMPS)/extra-demo
+# The picture on the front page, from the figures of a run that are kept beside it, and what the examples draw.
+picture: $(STAMPS)/installed $(STAMPS)/extra-test
 	$(BIN)/stoop bench --from docs/images/overview.json --plot build/picture > /dev/null
 	cp build/picture/overview.svg build/picture/overview-dark.svg docs/images/
+	$(BIN)/python docs/pictures.py
 
 bench-program: $(STAMPS)/installed
 	@bash tests/tools/system_packages.sh cpp-bench
