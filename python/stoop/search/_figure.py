@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -72,7 +73,7 @@ def _draw_axis(axes: Axes, x: int, places: Sequence[float], labels: Sequence[str
 def _draw_strip(axes: Axes, x: int) -> None:
     """Draw the colours beside the axis of the metric."""
     edges = np.linspace(0.0, 1.0, 65)
-    for low, high in zip(edges, edges[1:]):
+    for low, high in pairwise(edges):
         color = _color(float(low + high) / 2)
         axes.fill_between([x + 0.02, x + 0.07], low, high, color=color, linewidth=0.0, zorder=3)
 

@@ -91,7 +91,7 @@ class Journal:
         except OSError as error:
             self._is_broken = True
             given = f"{self._path} cannot be written: {error}"
-            warn(message(_WHERE, given, "expected room for the trials", "a search that goes on will miss the last ones"))
+            warn(message(_WHERE, given, "expected room for the trials", "a search that goes on repeats the others"))
 
     def _lock(self) -> None:
         import fcntl

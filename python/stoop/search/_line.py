@@ -47,9 +47,10 @@ class SearchLine:
         if 0.0 < part < 1.0:
             texts.append(f"{duration((now - self._started) * (1.0 / part - 1.0))} left")
         if self._is_live:
-            return self._line.draw(texts, min(part, 1.0))
-        self._written = now
-        return self._line.write([(", ".join(texts), "row")])
+            self._line.draw(texts, min(part, 1.0))
+        else:
+            self._written = now
+            self._line.write([(", ".join(texts), "row")])
 
     def close(self, trials: Iterable[Trial], best: Trial | None, reason: str) -> None:
         """Show how it ended."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from stoop._errors import message
 from stoop._fit import FitOptions
@@ -19,7 +19,6 @@ from stoop.search._trial import COMPLETE, FAILED, INTERRUPTED, PRUNED, WAITING, 
 from stoop.trainer import Trainer
 
 if TYPE_CHECKING:
-    from stoop.search._journal import Journal
     from stoop.search._line import SearchLine
 
 WHERE = "search.run"
@@ -30,6 +29,16 @@ _COPIES = 4  # of the parameters: themselves, two of the optimizer, the best epo
 
 class TimeIsOverError(Exception):
     """The time of the search is over."""
+
+
+class Keeping(Protocol):
+    """What keeps trials that have ended."""
+
+    def trial(self, number: int, params: dict[str, Any]) -> Trial | None:
+        """Return what is known of a trial."""
+
+    def add(self, trial: Trial) -> None:
+        """Keep one, on whatever thread."""
 
 
 @dataclass(frozen=True)
@@ -57,11 +66,11 @@ class Pool:
     goal : Goal
     line : SearchLine or None
         Shows how far it is.
-    journal : Journal or None
+    journal : Keeping or None
         Keeps what has ended.
     """
 
-    def __init__(self, fitting: Fitting, goal: Goal, line: SearchLine | None, journal: Journal | None) -> None:
+    def __init__(self, fitting: Fitting, goal: Goal, line: SearchLine | None, journal: Keeping | None) -> None:
         self.goal = goal
         self.trials: dict[int, Trial] = {}
         self.failure: BaseException | None = None  # the first one
@@ -83,6 +92,25 @@ class Pool:
     def best(self) -> Trial | None:
         """The best trial."""
         return self._best or best_of(self.trials.values(), self.goal)
+
+    def take(self, trial: Trial) -> None:
+        """Take a trial that another process has ended."""
+        self.trials[trial.number] = trial
+        self._note_best(trial)
+        self._advance(trial.epochs)
+
+    def forget(self, trial: Trial) -> None:
+        """Take a trial out: another process has it."""
+        del self.trials[trial.number]
+        trial.state = FAILED
+        self._note_best(trial)
+
+    def wait(self, pause: float) -> None:
+        """Wait for others, so many seconds."""
+        self._check_time()
+        self._group_work = 0.0
+        self.looked(0.0)
+        time.sleep(pause)
 
     def plan(self, epochs: float) -> None:
         """Hear how many epochs all trials take together, if none ends early."""
@@ -151,6 +179,7 @@ class Pool:
 
     def _build(self, trial: Trial) -> bool:
         """Return whether there is a trainer now; an error of `build` is one of the trial."""
+        self.on_look()
         try:
             trainer = self._fitting.build(dict(trial.params))
         except Exception as error:  # noqa: BLE001  whatever `build` raises

@@ -47,8 +47,8 @@ class SearchResult:
     histories : list of History or None
         Of each of `trials`; None where nothing was trained.
     best_trial : dict
-        The best of those that are complete. Where none is, the best of those that were ended. It is the one of the lowest
-        number among equal ones.
+        The best of those that are complete. Where none is, the best of those that were ended. Of equal ones it is the
+        first.
     best_params : dict
     best_value : float
     trainer : Trainer or None
@@ -182,8 +182,8 @@ class SearchResult:
             cells = [str(trial["number"]), value, str(trial["epochs"]), *(_text(params[name]) for name in names)]
             table.append(cells if trial["state"] == "complete" else [*cells, trial["state"]])
         widths = [max(len(row[place]) for row in table) for place in range(len(table[0]))]
-        lines = ["  ".join([*(f"{cell:>{width}}" for cell, width in zip(row, widths)), *row[len(widths) :]]) for row in table]
-        return "\n".join([self._head(), *lines])
+        lines = [[*(f"{cell:>{width}}" for cell, width in zip(row, widths)), *row[len(widths) :]] for row in table]
+        return "\n".join([self._head(), *map("  ".join, lines)])
 
     def __repr__(self) -> str:
         params = ", ".join(f"{name}={_text(value)}" for name, value in self.best_params.items())

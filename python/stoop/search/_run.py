@@ -91,11 +91,11 @@ def run(
         "random": draws from the space. Trial i is a function of `seed` and i alone.
         "grid": all combinations. `points`: how many values of each range, an int or a dict by name; None: as many as
         `trials` allow.
-        "coarse_to_fine": `rounds` (default 3) of random draws; each is in ranges `shrink` times as wide (default 0.5) as
-        those before, on the parameter's own scale around the best trial so far, and never leaves the space. Choices
+        "coarse_to_fine": `rounds` (default 3) of random draws; each is in ranges `shrink` times as wide (default 0.5)
+        as those before, on the parameter's own scale around the best trial so far, and never leaves the space. Choices
         lose those whose trials were worst.
-        "halving": successive halving. All trials are trained for a few epochs, the best part, one in `factor` (default 3),
-        that many times as long, and so on; the last ones are trained for `epochs`. The first rung has at least
+        "halving": successive halving. All trials are trained for a few epochs, the best part, one in `factor` (default
+        3), that many times as long, and so on; the last ones are trained for `epochs`. The first rung has at least
         `min_epochs` (default 1).
         "optuna": the `sampler` of Optuna (default TPE) and its `pruner` (default MedianPruner;
         ``optuna.pruners.NopPruner()`` ends none). `at_once` trials (default 8) are asked for together. `study_name`
@@ -146,9 +146,7 @@ def run(
     ImportError
         For "optuna" without Optuna; the extra ``stoop[optuna]`` brings it.
     """
-    if not callable(build):
-        given, hint = f"build is {build!r}", "give def build(params): return stoop.Trainer(...)"
-        raise TypeError(message(WHERE, given, "expected a function of a dict of parameters", hint))
+    _check_functions(build, callbacks)
     if method not in _NAMES:
         refuse_name(WHERE, "method", str(method), _NAMES)
     checked = checked_space(WHERE, space)
@@ -237,7 +235,7 @@ class _Search:
             from stoop.search._optuna import Study
 
             study = Study(storage, about, goal, self._plan)
-            pool = Pool(self._fitting, goal, self._line, None)
+            pool = Pool(self._fitting, goal, self._line, study)
             return self._finish(pool, lambda: study.run(pool, self._space, self._line))
         journal = None if storage is None else Journal(storage, self._about(about), self._space)
         pool = Pool(self._fitting, goal, self._line, journal)
@@ -284,6 +282,15 @@ class _Search:
         given = f"all {len(failed)} trials failed, the first with {failed[0].error if failed else None}"
         hint = "try build with these parameters by itself"
         raise RuntimeError(message(WHERE, given, "expected one that can be trained", hint)) from pool.failure
+
+
+def _check_functions(build: Any, callbacks: Any) -> None:
+    if not callable(build):
+        given, hint = f"build is {build!r}", "give def build(params): return stoop.Trainer(...)"
+        raise TypeError(message(WHERE, given, "expected a function of a dict of parameters", hint))
+    if callbacks is not None and not callable(callbacks):
+        given, hint = f"callbacks is {callbacks!r}", "give lambda number: [...], so that each trial has its own"
+        raise TypeError(message(WHERE, given, "expected a function of the number of a trial", hint))
 
 
 def _own_options(method: str, options: Mapping[str, Any]) -> dict[str, Any]:
