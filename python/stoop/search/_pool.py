@@ -78,6 +78,7 @@ class Pool:
         self._fitting, self._line, self._journal = fitting, line, journal
         self._best: Trial | None = None  # of those that are complete
         self._work = (0.0, 1.0)  # epochs that are done, and that were planned
+        self._models: dict[int, Trial] = {}  # those that have a trainer, by the id of its model
         self._group_work = 0.0
 
     def trial(self, number: int, params: dict[str, Any]) -> Trial:
@@ -188,10 +189,10 @@ class Pool:
         if not isinstance(trainer, Trainer):
             given, hint = f"build({trial.params}) returned {trainer!r}", "return one with a model of its own"
             raise TypeError(message(WHERE, given, "expected a stoop.Trainer", hint))
-        for other in self.trials.values():
-            if other.running is not None and other.running.trainer.model is trainer.model:
-                given = f"build returned the model of trial {other.number} again for trial {trial.number}"
-                raise ValueError(message(WHERE, given, "expected a new one", "make model and trainer inside build"))
+        other = self._models.setdefault(id(trainer.model), trial)
+        if other is not trial:
+            given = f"build returned the model of trial {other.number} again for trial {trial.number}"
+            raise ValueError(message(WHERE, given, "expected a new one", "make model and trainer inside build"))
         called = [] if self._fitting.callbacks is None else checked_callbacks(self._fitting.callbacks(trial.number))
         trial.running = Running(trainer, Kept(), called)
         trial.history, trial.seconds = None, 0.0  # of an earlier process: it is trained from its beginning
@@ -287,7 +288,6 @@ class Pool:
     def _fail(self, trial: Trial, error: BaseException) -> None:
         trial.state = FAILED
         trial.error = f"{type(error).__name__}: {error}"
-        trial.running = None
         if self.failure is None:
             self.failure = error
         else:
@@ -308,12 +308,16 @@ class Pool:
 
     def _release(self, kept: list[Trial]) -> None:
         """Give up the models of all but these and the best."""
-        best = self.best
-        for trial in self.trials.values():
-            if trial.running is not None and trial is not best and trial not in kept:
-                trainer: Any = trial.running.trainer
-                trainer._loop = None  # which holds the trainer in turn
-                trial.running = None
+        needed = {id(trial) for trial in (*kept, self.best)}
+        for trial in [trial for trial in self._models.values() if id(trial) not in needed]:
+            self._free(trial)
+
+    def _free(self, trial: Trial) -> None:
+        if trial.running is not None:
+            trainer: Any = trial.running.trainer
+            del self._models[id(trainer.model)]
+            trainer._loop = None  # which holds the trainer in turn
+            trial.running = None
 
     # ---- the winner ----
 
