@@ -50,6 +50,8 @@ class _Interval(Parameter):
     high: float
 
     def value(self, coordinate: float) -> float:
+        if coordinate in (0.0, 1.0):  # the ends of a grid are those that were given
+            return self.high if coordinate else self.low
         start, stop = self._to_scale(self.low), self._to_scale(self.high)
         return min(max(self._from_scale(start + coordinate * (stop - start)), self.low), self.high)
 
