@@ -35,7 +35,7 @@ def options_of(method: str) -> dict[str, Any]:
 def test_trials_are_those_of_fit_on_any_number_of_threads(method: str) -> None:
     results = [run(**options_of(method), num_threads=threads) for threads in (1, 2, 3)]
     assert facts(results[0]) == facts(results[1]) == facts(results[2])
-    for one, other in zip(results, results[1:]):
+    for one, other in itertools.pairwise(results):
         assert bits(one.trainer.model) == bits(other.trainer.model)
     for trial, history in zip(results[0].trials, results[0].histories):
         assert history is not None
@@ -144,7 +144,9 @@ def test_median_stopping_ends_those_that_the_definition_ends() -> None:
         complete = [columns[i] for i in range(group[0]) if i not in ended]
         for i in group:
             for epoch in range(1, 7):
-                medians = np.median([np.mean(column[:epoch]) for column in complete]) if len(complete) >= 5 else math.inf
+                medians = (
+                    np.median([np.mean(column[:epoch]) for column in complete]) if len(complete) >= 5 else math.inf
+                )
                 if min(columns[i][:epoch]) > medians:
                     ended[i] = epoch
                     break
@@ -326,7 +328,7 @@ def test_the_live_line_shows_the_best_so_far(monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.parametrize(
-    "options, words",
+    ("options", "words"),
     [
         ({"build": 3}, ["build", "expected a function"]),
         ({"space": {}}, ["space is empty"]),

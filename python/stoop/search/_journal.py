@@ -108,17 +108,19 @@ class Journal:
         self._file.seek(0)
         text = self._file.read()
         whole = text[: text.rfind(b"\n") + 1]
-        size = len(whole)
-        self._file.truncate(size)
         try:
             rows = [json.loads(line) for line in whole.splitlines()]
-            if rows:
-                self._check(rows[0], search)
             self._trials = {int(row["number"]): row for row in rows[1:]}
-        except (KeyError, TypeError, AttributeError, json.JSONDecodeError, UnicodeDecodeError):
+            is_known = "format" in rows[0] if rows else text == b"" or text.startswith(b'{"format"')
+        except (KeyError, TypeError, ValueError):
+            is_known = False
+        if not is_known:
             given, hint = f"{self._path} holds something else", "give another path"
-            raise ValueError(message(_WHERE, given, "expected the trials of a search, or no file", hint)) from None
-        self._size = size
+            raise ValueError(message(_WHERE, given, "expected the trials of a search, or no file", hint))
+        if rows:
+            self._check(rows[0], search)
+        self._size = len(whole)
+        self._file.truncate(self._size)
         if not rows:
             self._write(search)
         return self._size

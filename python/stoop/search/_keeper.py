@@ -72,12 +72,16 @@ class Keeper(Callback):
             trainer.stop(MEDIAN_STOP)
 
 
-def running_medians(goal: Goal, histories: Sequence[History]) -> list[float]:
+def running_medians(columns: Sequence[Sequence[float]]) -> list[float]:
     """Return the medians of the mean values up to each epoch, NaN where fewer than five trials came so far.
 
     Golovin et al. 2017, section 3.2.2.
+
+    Parameters
+    ----------
+    columns : sequence of sequences
+        The values of each trial by epoch.
     """
-    columns = [history.get(goal.metric, []) for history in histories]
     longest = max((len(column) for column in columns), default=0)
     table = np.full((len(columns), longest), np.nan)
     for row, column in zip(table, columns):

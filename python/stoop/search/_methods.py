@@ -13,9 +13,9 @@ import numpy.typing as npt
 
 from stoop._errors import message
 from stoop.search._line import SearchLine
-from stoop.search._pool import WHERE, Pool
+from stoop.search._pool import GROUP, WHERE, Pool
 from stoop.search._spaces import Choice, Parameter, drawn
-from stoop.search._trial import COMPLETE, FAILED, PRUNED, Trial, ranked
+from stoop.search._trial import COMPLETE, PRUNED, Trial, ranked
 
 Space = Mapping[str, Parameter]
 
@@ -48,9 +48,11 @@ def coordinates(space: Space, seed: int, number: int) -> npt.NDArray[np.float64]
 def random_search(pool: Pool, space: Space, plan: Plan, line: SearchLine | None) -> None:
     """Bergstra & Bengio 2012."""
     del line
-    trials = [pool.trial(i, drawn(space, coordinates(space, plan.seed, i))) for i in range(plan.trials)]
     pool.plan(plan.trials * plan.epochs)
-    pool.train(trials, plan.epochs, median=plan.median)
+    for first in range(0, plan.trials, GROUP):
+        numbers = range(first, min(first + GROUP, plan.trials))
+        trials = [pool.trial(i, drawn(space, coordinates(space, plan.seed, i))) for i in numbers]
+        pool.train(trials, plan.epochs, median=plan.median)
 
 
 # ---- grid ----
@@ -188,17 +190,10 @@ def halving(pool: Pool, space: Space, plan: Plan, line: SearchLine | None) -> No
         pool.train(trials, epochs, since=before[rung], keep=keep, median=plan.median)
         if is_last:
             return
-        order = ranked((trial for trial in trials if _has_passed(trial, epochs)), pool.goal, epochs)
+        order = ranked((trial for trial in trials if trial.has_passed(epochs)), pool.goal, epochs)
         for trial in order[keep:]:
             trial.state = PRUNED
         trials = sorted(order[:keep], key=lambda trial: trial.number)
-
-
-def _has_passed(trial: Trial, epochs: int) -> bool:
-    """Return whether a trial can go on after so many epochs; one of a journal may have ended since."""
-    if trial.state == COMPLETE or trial.epochs > epochs:
-        return True
-    return trial.state == FAILED and trial.epochs == epochs
 
 
 METHODS = {"random": random_search, "grid": grid_search, "coarse_to_fine": coarse_to_fine, "halving": halving}

@@ -63,11 +63,18 @@ class Study:
                 direction="maximize" if goal.mode == "max" else "minimize",
                 load_if_exists=True,
             )
+        self._is_exhausted = False
+        self._study.stop = (
+            self._note_end
+        )  # which samplers call that have no more to try, and Optuna's own loop alone has
         self._check(json.loads(json.dumps(about)))
         self._states = self._optuna.trial.TrialState
         self._owner = Owner()
         self._watchman = Watchman(self._owner)
         self._asked: dict[int, Any] = {}  # trials of Optuna by number, those of this process that run
+
+    def _note_end(self) -> None:
+        self._is_exhausted = True
 
     def _check(self, about: dict[str, Any]) -> None:
         old = self._study.user_attrs.get(_ABOUT)
@@ -111,6 +118,8 @@ class Study:
             self._rescue()
             counted = _counted(self._study.get_trials(deepcopy=False))
             states = [trial.state.name for trial in counted]
+            if self._is_exhausted:
+                return False
             if len(counted) < self._plan.trials or "WAITING" in states:
                 return True
             unfinished = states.count("RUNNING") + sum(_is_void(trial) for trial in counted)

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from stoop.search._line import SearchLine
 
 WHERE = "search.run"
-_GROUP, _GROUP_BYTES = 256, 512 << 20  # trials that are trained together at most
-_MEDIAN_GROUP = 16  # of these, so that what a median is taken of does not hang on the threads
+GROUP, _GROUP_BYTES = 256, 512 << 20  # trials that are trained together at most
+_MEDIAN_GROUP = 16  # that divides the other, so that what a median is taken of does not hang on the threads
 _COPIES = 4  # of the parameters: themselves, two of the optimizer, the best epoch
 
 
@@ -78,6 +78,7 @@ class Pool:
         self._fitting, self._line, self._journal = fitting, line, journal
         self._best: Trial | None = None  # of those that are complete
         self._work = (0.0, 1.0)  # epochs that are done, and that were planned
+        self._passed: dict[int, tuple[Trial, int]] = {}  # with the epochs that they had by then
         self._models: dict[int, Trial] = {}  # those that have a trainer, by the id of its model
         self._group_work = 0.0
 
@@ -135,8 +136,9 @@ class Pool:
         size = _MEDIAN_GROUP if median else len(trials)
         for start in range(0, len(trials), max(size, 1)):
             medians = self._medians() if median else None
-            todo = [trial for trial in trials[start : start + size] if not self._is_done(trial, epochs)]
-            self._advance((len(trials[start : start + size]) - len(todo)) * (epochs - since))
+            chunk = trials[start : start + size]
+            todo = [trial for trial in chunk if not self._is_done(trial, epochs)]
+            self._advance((len(chunk) - len(todo)) * (epochs - since))
             while todo:
                 self._check_time()
                 group, todo = self._next_group(todo)
@@ -144,6 +146,7 @@ class Pool:
                 self._fit(group, epochs, medians, hooks)
                 self._advance(self._group_work)
                 self._release(ranked(self._open(trials, epochs), self.goal, epochs)[:keep])
+            self._passed |= {trial.number: (trial, epochs) for trial in chunk if trial.has_passed(epochs)}
 
     @staticmethod
     def _is_done(trial: Trial, epochs: int) -> bool:
@@ -155,8 +158,12 @@ class Pool:
         return [trial for trial in trials if trial.state == COMPLETE and trial.epochs >= epochs]
 
     def _medians(self) -> list[float]:
-        complete = [trial.history for trial in self.trials.values() if trial.state == COMPLETE]
-        return running_medians(self.goal, [history for history in complete if history is not None])
+        columns = [
+            trial.history[self.goal.metric][:epochs]
+            for trial, epochs in self._passed.values()
+            if trial.history is not None
+        ]
+        return running_medians(columns)
 
     def _check_time(self) -> None:
         if time.perf_counter() >= self._fitting.deadline:
@@ -169,12 +176,13 @@ class Pool:
         group: list[Trial] = []
         room = _GROUP_BYTES
         for place, trial in enumerate(todo):
+            self._check_time()
             if trial.running is None and not self._build(trial):
                 continue
             group.append(trial)
             model = trial.running.trainer.model if trial.running is not None else None
             room -= 0 if model is None else _COPIES * model.num_parameters * model.dtype.itemsize
-            if len(group) == _GROUP or room <= 0:
+            if len(group) == GROUP or room <= 0:
                 return group, todo[place + 1 :]
         return group, []
 

@@ -87,6 +87,12 @@ class Trial:
         """How many epochs it was trained for."""
         return 0 if self.history is None else len(self.history.epochs)
 
+    def has_passed(self, epochs: int) -> bool:
+        """Return whether it could go on after so many epochs, even if it has ended since."""
+        if self.state == COMPLETE or self.epochs > epochs:
+            return True
+        return self.state == FAILED and self.epochs == epochs
+
     @property
     def ended_early(self) -> bool:
         """Whether it is not to be trained any further."""
