@@ -110,7 +110,7 @@ def text_on(share: float) -> str:
 
 def percent(axis: Any) -> None:
     """Label an axis of shares in percent."""
-    axis.set_major_formatter(lambda value, _: f"{value:.0%}" if -1e-9 <= value <= 1.0 + 1e-9 else "")
+    axis.set_major_formatter(lambda value, _: f"{100.0 * value:.4g}%" if -1e-9 <= value <= 1.0 + 1e-9 else "")
 
 
 def finished(figure: Figure, path: str | os.PathLike[str] | None) -> Figure:

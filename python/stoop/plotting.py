@@ -50,7 +50,7 @@ def learning_curve(
     ImportError
         If matplotlib is not installed.
     """
-    history = _as_history(history)
+    history = as_history(history)
     if not history.epochs:
         raise ValueError(message(_WHERE, "the history is empty", "expected at least one epoch", "fit first"))
     return draw_curves(history.epochs, history, path, title, history.changes)
@@ -106,12 +106,12 @@ def confusion_matrix(
     return finished(figure, path)
 
 
-def _as_history(given: Any) -> History:
+def as_history(given: Any) -> History:
     """Return what stands for a history as one."""
     if isinstance(given, History):
         return given
     if isinstance(given, Sequence) and not isinstance(given, str):
-        return sum((_as_history(part) for part in given), History(()))
+        return sum((as_history(part) for part in given), History(()))
     if not (isinstance(given, Mapping) or is_table(given)):
         hint = "give what Trainer.fit returned"
         raise TypeError(message(_WHERE, f"history is a {type(given).__name__}", "expected a History or a dict", hint))
