@@ -225,6 +225,7 @@ class Pool:
         request = FitRequest(
             [epochs - trial.epochs for trial in trials],
             [trial.params.get("batch_size", fitting.batch_size) for trial in trials],
+            [None] * len(jobs),
             fitting.options,
             None if train_rows is None else [train_rows] * len(jobs),
             (fitting.validation, None if validation_rows is None else [validation_rows] * len(jobs)),
