@@ -52,6 +52,20 @@ def check_kill(storage: str, folder: Path, load: Callable[[], Any]) -> None:
     check_study(found, load(), int(mark.read_text()))
 
 
+def check_share(storage: str, folder: Path, load: Callable[[], Any]) -> None:
+    """Let two processes begin at once, and check that they make as many trials as one, and find the same best."""
+    processes = [start(storage, folder, name) for name in "ab"]
+    results = [result_of(process, folder, name) for process, name in zip(processes, "ab")]
+    for found in results:
+        assert [trial["value"] for trial in found["trials"]] == [trial["value"] for trial in results[0]["trials"]]
+        assert found["best"] == found["value"]
+        assert len(found["trials"]) == TRIALS
+    done = [trial for trial in load().trials if trial.state.name != "FAIL"]
+    assert len(done) == TRIALS
+    assert len({json.dumps(trial.params) for trial in done}) == TRIALS
+    assert len({trial.user_attrs["stoop:owner"] for trial in done}) == 2  # both took part
+
+
 def check_study(found: dict[str, Any], study: Any, hung: int) -> None:
     """Check the trials that the other process found, and the study itself."""
     trials = found["trials"]

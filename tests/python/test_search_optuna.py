@@ -178,15 +178,7 @@ def test_two_processes_share_a_journal_and_one_is_killed(tmp_path: Path) -> None
 
 def test_two_processes_make_as_many_trials_as_one(tmp_path: Path) -> None:
     path = tmp_path / "study.log"
-    processes = [studies.start(str(path), tmp_path, name) for name in "ab"]
-    results = [studies.result_of(process, tmp_path, name) for process, name in zip(processes, "ab")]
-    for found in results:
-        assert [trial["value"] for trial in found["trials"]] == [trial["value"] for trial in results[0]["trials"]]
-        assert found["best"] == found["value"]
-        assert len(found["trials"]) == studies.TRIALS
-    done = [trial for trial in load(path).trials if trial.state.name != "FAIL"]
-    assert len(done) == studies.TRIALS
-    assert len({trial.user_attrs["stoop:owner"] for trial in done}) == 2  # both took part
+    studies.check_share(str(path), tmp_path, lambda: load(path))
 
 
 # ---- who is alive ----

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import json
+import time
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from stoop._checks import file_path
 from stoop._errors import message
 from stoop.callbacks import OptunaPruning
 from stoop.history import History
@@ -54,9 +56,12 @@ class Study:
         self._goal, self._plan = goal, plan
         self._is_shared = storage is not None
         options = plan.options
+        self._database: Any = None
+        if storage is not None and "://" in str(storage):
+            self._database = _database(self._optuna, str(storage))
         with self._quiet():
             self._study = self._optuna.create_study(
-                storage=_storage(self._optuna, storage),
+                storage=self._database or _storage(self._optuna, storage),
                 sampler=options["sampler"] or _numbered_tpe(self._optuna, plan.seed),
                 pruner=options["pruner"],
                 study_name=options["study_name"] if self._is_shared else None,
@@ -105,6 +110,7 @@ class Study:
                 self._give_back_own()
                 self._read_others(pool, space)
                 self._watchman.leave(self._study)
+                self._close()
 
     def _hooks(self, trial: Trial) -> list[Any]:
         if isinstance(self._study.pruner, self._optuna.pruners.NopPruner):
@@ -230,6 +236,12 @@ class Study:
 
     # ---- details ----
 
+    def _close(self) -> None:
+        """Close the connections to a database that was opened here."""
+        if self._database is not None:
+            self._database.remove_session()
+            self._database.engine.dispose()
+
     @contextlib.contextmanager
     def _if_not_taken(self) -> Iterator[None]:
         """Pass over a trial that another process has ended: because it took this one for dead, or was faster."""
@@ -263,16 +275,22 @@ def _imported() -> Any:
 
 
 def _storage(optuna: Any, given: Any) -> Any:
-    """Return a storage: a database for a URL, a journal for a path."""
+    """Return a storage: a journal for a path."""
     if given is None or isinstance(given, optuna.storages.BaseStorage):
         return given
-    text = str(given)
-    if "://" in text:
-        return optuna.storages.RDBStorage(text)
-    from stoop._checks import file_path
-
     backend = optuna.storages.journal.JournalFileBackend(file_path(WHERE, given))
     return optuna.storages.JournalStorage(backend)
+
+
+def _database(optuna: Any, url: str, attempts: int = 6) -> Any:
+    """Return the storage of a database; of processes that make its tables at once, all but one try again."""
+    try:
+        return optuna.storages.RDBStorage(url)
+    except Exception as error:
+        if "already exists" not in str(error) or attempts == 1:
+            raise
+        time.sleep(0.5)
+        return _database(optuna, url, attempts - 1)
 
 
 def _numbered_tpe(optuna: Any, seed: int) -> Any:
