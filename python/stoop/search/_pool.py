@@ -223,13 +223,13 @@ class Pool:
         called = [[*job.callbacks, *hooks(trial), keeper] for job, trial, keeper in zip(jobs, trials, keepers)]
         train_rows, validation_rows = fitting.rows
         request = FitRequest(
-            [epochs - trial.epochs for trial in trials],
-            [trial.params.get("batch_size", fitting.batch_size) for trial in trials],
-            fitting.options,
-            None if train_rows is None else [train_rows] * len(jobs),
-            (fitting.validation, None if validation_rows is None else [validation_rows] * len(jobs)),
-            fitting.metrics,
-            called.__getitem__,
+            epochs=[epochs - trial.epochs for trial in trials],
+            batch_size=[trial.params.get("batch_size", fitting.batch_size) for trial in trials],
+            options=fitting.options,
+            rows=None if train_rows is None else [train_rows] * len(jobs),
+            validation=(fitting.validation, None if validation_rows is None else [validation_rows] * len(jobs)),
+            metrics=fitting.metrics,
+            callbacks=called.__getitem__,
         )
         watch = _Watch(self, trials, keepers)
         limit = max(fitting.deadline - time.perf_counter(), 0.0)
