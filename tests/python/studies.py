@@ -18,9 +18,9 @@ TRIALS = 20
 SCRIPT = REPOSITORY / "tests" / "python" / "share_study.py"
 
 
-def start(storage: str, folder: Path, name: str, *hang: str) -> subprocess.Popen[str]:
+def start(storage: str, folder: Path, name: str, *task: str) -> subprocess.Popen[str]:
     """A process that takes part."""
-    command = [sys.executable, str(SCRIPT), storage, str(TRIALS), str(folder / f"{name}.json"), *hang]
+    command = [sys.executable, str(SCRIPT), storage, str(TRIALS), str(folder / f"{name}.json"), *task]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
@@ -38,7 +38,7 @@ def check_kill(storage: str, folder: Path, load: Callable[[], Any]) -> None:
     `load` returns the study.
     """
     mark = folder / "mark"
-    with start(storage, folder, "killed", str(mark), "4") as victim:
+    with start(storage, folder, "killed", "hang", str(mark), "4") as victim:
         while not mark.exists():
             assert victim.poll() is None, victim.communicate()
             time.sleep(0.01)
@@ -54,7 +54,8 @@ def check_kill(storage: str, folder: Path, load: Callable[[], Any]) -> None:
 
 def check_share(storage: str, folder: Path, load: Callable[[], Any]) -> None:
     """Let two processes begin at once, and check that they make as many trials as one, and find the same best."""
-    processes = [start(storage, folder, name) for name in "ab"]
+    marks = [str(folder / name) for name in ("a.met", "b.met")]
+    processes = [start(storage, folder, "a", "meet", *marks), start(storage, folder, "b", "meet", *marks[::-1])]
     results = [result_of(process, folder, name) for process, name in zip(processes, "ab")]
     for found in results:
         assert [trial["value"] for trial in found["trials"]] == [trial["value"] for trial in results[0]["trials"]]
