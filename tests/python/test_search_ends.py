@@ -208,7 +208,7 @@ def test_a_search_goes_on_from_its_file(method: str, median: bool, tmp_path: Pat
     run(storage=path, **options)
     lines = path.read_bytes().splitlines(keepends=True)
     assert len(lines) == (17 if method == "grid" else len(whole.trials) + 1 + 17 * (method == "halving"))
-    for kept in (1, len(lines) // 2, len(lines) - 3):
+    for kept in (1, len(lines) // 2, len(lines) * 5 // 6, len(lines) - 2):
         path.write_bytes(b"".join(lines[:kept]) + b'{"number": 3, "par')  # killed while it wrote
         built: list[Any] = []
 
@@ -225,6 +225,27 @@ def test_a_search_goes_on_from_its_file(method: str, median: bool, tmp_path: Pat
         else:
             assert len(built) <= 40
         assert all(json.loads(line) for line in path.read_text().splitlines())
+
+
+def test_trials_that_fail_in_a_later_rung_have_passed_the_first(tmp_path: Path) -> None:
+    def fails_later(trainer: stoop.Trainer) -> None:
+        if trainer.epoch > 0 and trainer.model.layers[0].units % 2:
+            raise ZeroDivisionError("odd")
+
+    path = tmp_path / "trials.jsonl"
+    options: dict[str, Any] = {
+        "method": "halving",
+        "trials": 27,
+        "epochs": 9,
+        "callbacks": lambda number: [stoop.callbacks.Lambda(on_fit_begin=fails_later)],
+    }
+    whole = run(**options, storage=path)
+    failed = [trial for trial in whole.trials if trial["state"] == "failed"]
+    assert failed
+    assert all(trial["epochs"] == 1 for trial in failed)
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[:-1]))
+    assert facts(run(**options, storage=path)) == facts(whole)
 
 
 def test_more_trials_are_added_to_a_file(tmp_path: Path) -> None:
