@@ -216,12 +216,15 @@ class Fit:
         """Make this the newest fit of the trainer."""
         trainer: Any = self._trainer
         trainer._history, trainer._loop = self.history, self._loop
+        trainer._note_between(self.history)
         if self._loop is not None:
             self._loop.is_running = True
 
     def finish(self, reason: str, error: BaseException | None, has_begun: bool) -> None:
         """End it, on the thread of the fit."""
         self.has_begun = has_begun
+        if has_begun:
+            self._trainer._between = {}
         if self._loop is not None:
             try:
                 reason = _reason_of(error) if error is not None else self._loop.stop_reason or reason

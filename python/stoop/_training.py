@@ -66,6 +66,7 @@ class Training(Settings):
         carried = state["_state"]
         vars(self).update({"_rollback": True})  # which pickles of earlier versions do not have
         vars(self).update({"_processes": None})  # a copy trains without the others
+        vars(self).update({"_between": {}})  # which those do not have either
         vars(self).update({name: value for name, value in state.items() if name != "_state"})
         self._build()
         self._core.set_state(**carried)

@@ -18,9 +18,9 @@ TRIALS = 20
 SCRIPT = REPOSITORY / "tests" / "python" / "share_study.py"
 
 
-def start(storage: str, folder: Path, name: str, *hang: str) -> subprocess.Popen[str]:
+def start(storage: str, folder: Path, name: str, *task: str) -> subprocess.Popen[str]:
     """A process that takes part."""
-    command = [sys.executable, str(SCRIPT), storage, str(TRIALS), str(folder / f"{name}.json"), *hang]
+    command = [sys.executable, str(SCRIPT), storage, str(TRIALS), str(folder / f"{name}.json"), *task]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
@@ -38,7 +38,7 @@ def check_kill(storage: str, folder: Path, load: Callable[[], Any]) -> None:
     `load` returns the study.
     """
     mark = folder / "mark"
-    with start(storage, folder, "killed", str(mark), "4") as victim:
+    with start(storage, folder, "killed", "hang", str(mark), "4") as victim:
         while not mark.exists():
             assert victim.poll() is None, victim.communicate()
             time.sleep(0.01)
@@ -50,6 +50,21 @@ def check_kill(storage: str, folder: Path, load: Callable[[], Any]) -> None:
             victim.send_signal(signal.SIGKILL)
             found = result_of(other, folder, "other")
     check_study(found, load(), int(mark.read_text()))
+
+
+def check_share(storage: str, folder: Path, load: Callable[[], Any]) -> None:
+    """Let two processes begin at once, and check that they make as many trials as one, and find the same best."""
+    marks = [str(folder / name) for name in ("a.met", "b.met")]
+    processes = [start(storage, folder, "a", "meet", *marks), start(storage, folder, "b", "meet", *marks[::-1])]
+    results = [result_of(process, folder, name) for process, name in zip(processes, "ab")]
+    for found in results:
+        assert [trial["value"] for trial in found["trials"]] == [trial["value"] for trial in results[0]["trials"]]
+        assert found["best"] == found["value"]
+        assert len(found["trials"]) == TRIALS
+    done = [trial for trial in load().trials if trial.state.name != "FAIL"]
+    assert len(done) == TRIALS
+    assert len({json.dumps(trial.params) for trial in done}) == TRIALS
+    assert len({trial.user_attrs["stoop:owner"] for trial in done}) == 2  # both took part
 
 
 def check_study(found: dict[str, Any], study: Any, hung: int) -> None:

@@ -9,6 +9,7 @@ import json
 import math
 import pickle
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,8 @@ import stoop
 from helpers import bits, refused
 from searches import SPACE, TRAIN, VALIDATION, X, Y, alone, build, facts, run
 from stoop import search
+from stoop.search._methods import _windows
+from stoop.search._trial import COMPLETE, Goal, Trial
 
 METHODS = ("random", "grid", "coarse_to_fine", "halving", "optuna")
 
@@ -104,6 +107,18 @@ def test_coarse_to_fine_narrows_around_the_best() -> None:
             assert max(places) - min(places) > width / 3
         assert {trial["params"]["activation"] for trial in drawn} == {before["params"]["activation"]}
     assert all(3 <= trial["params"]["units"] <= 12 for trial in result.trials)
+
+
+@pytest.mark.parametrize(("best", "low", "high"), [(0.0, 0.0, 0.5), (0.9, 0.5, 1.0), (0.4, 0.15, 0.65)])
+def test_coarse_to_fine_never_leaves_the_space(best: float, low: float, high: float) -> None:
+    space = {"a": search.uniform(0, 1), "n": search.integers(0, 9)}
+    pool: Any = SimpleNamespace(goal=Goal("val_loss", "min"), trials={})
+    for number, (place, value) in enumerate([(0.5, 2.0), (best, 1.0), (0.7, 3.0)]):
+        history = stoop.History._of([1], {"val_loss": [value]}, "epochs")
+        pool.trials[number] = Trial(number, {"a": place, "n": round(9 * place)}, COMPLETE, history)
+    windows = _windows(pool, space, 0.5)
+    assert [windows["a"].value(u) for u in (0.0, 1.0)] == pytest.approx([low, high])
+    assert 0 <= windows["n"].value(0.0) < windows["n"].value(1.0) <= 9
 
 
 def test_coarse_to_fine_drops_the_worst_choices() -> None:
@@ -250,6 +265,14 @@ def test_csv_comes_back(tmp_path: Path) -> None:
         assert row["error"] == ""
 
 
+def test_a_parameter_may_have_the_name_of_a_column(tmp_path: Path) -> None:
+    result = run(space={**SPACE, "epochs": search.choice([7])}, trials=2)
+    result.to_csv(tmp_path / "trials.csv")
+    with (tmp_path / "trials.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["epochs"], row["params.epochs"]) for row in rows] == [("4", "7")] * 2
+
+
 def test_pandas_has_the_same() -> None:
     pd = pytest.importorskip("pandas")
     result = run(trials=5)
@@ -338,7 +361,7 @@ def test_the_live_line_shows_the_best_so_far(monkeypatch: pytest.MonkeyPatch) ->
         ({"trials": 0}, ["trials is 0"]),
         ({"epochs": 0}, ["epochs is 0"]),
         ({"method": "randem"}, ["method", "random"]),
-        ({"metric": 3}, ["metric|monitor"]),
+        ({"metric": 3}, ["metric is 3"]),
         ({"metric": "val_loss", "validation_data": None}, ["without validation data"]),
         ({"validation_data": X}, ["validation_data"]),
         ({"callbacks": []}, ["callbacks", "number of a trial"]),

@@ -135,7 +135,7 @@ except ImportError as error:
 # ---- storages ----
 
 
-@pytest.mark.parametrize("kind", ["journal", "database", "object"])
+@pytest.mark.parametrize("kind", ["journal", "object", pytest.param("database", marks=pytest.mark.slow)])
 def test_a_study_goes_on(kind: str, tmp_path: Path) -> None:
     path = tmp_path / "study"
     storage: Any = path if kind != "database" else f"sqlite:///{path}"
@@ -150,6 +150,24 @@ def test_a_study_goes_on(kind: str, tmp_path: Path) -> None:
         run(method="optuna", trials=trials, storage=storage, epochs=3)
     other = run(method="optuna", trials=2, storage=storage, epochs=3, study_name="other")
     assert len(other.trials) == 2
+
+
+def test_a_study_of_the_other_direction_is_refused(tmp_path: Path) -> None:
+    run(method="optuna", trials=1, storage=tmp_path / "study.log")
+    with refused(ValueError, "makes its values min", "another storage"):
+        run(method="optuna", trials=1, storage=tmp_path / "study.log", metric="val_accuracy")
+
+
+def test_of_a_long_history_a_study_keeps_the_best_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from stoop.search import _optuna
+
+    whole = run(method="optuna", trials=4)
+    monkeypatch.setattr(_optuna, "_LONGEST", 100)
+    run(method="optuna", trials=4, storage=tmp_path / "study.log")
+    again = run(method="optuna", trials=4, storage=tmp_path / "study.log")
+    for trial, other in zip(again.trials, whole.trials):
+        assert (trial["value"], trial["best_epoch"]) == (other["value"], other["best_epoch"])
+        assert len(str(load(tmp_path / "study.log").trials[0].user_attrs["stoop:ended"])) < 300
 
 
 def test_what_ctrl_c_cuts_off_is_tried_again(tmp_path: Path) -> None:
@@ -178,15 +196,7 @@ def test_two_processes_share_a_journal_and_one_is_killed(tmp_path: Path) -> None
 
 def test_two_processes_make_as_many_trials_as_one(tmp_path: Path) -> None:
     path = tmp_path / "study.log"
-    processes = [studies.start(str(path), tmp_path, name) for name in "ab"]
-    results = [studies.result_of(process, tmp_path, name) for process, name in zip(processes, "ab")]
-    for found in results:
-        assert [trial["value"] for trial in found["trials"]] == [trial["value"] for trial in results[0]["trials"]]
-        assert found["best"] == found["value"]
-        assert len(found["trials"]) == studies.TRIALS
-    done = [trial for trial in load(path).trials if trial.state.name != "FAIL"]
-    assert len(done) == studies.TRIALS
-    assert len({trial.user_attrs["stoop:owner"] for trial in done}) == 2  # both took part
+    studies.check_share(str(path), tmp_path, lambda: load(path))
 
 
 # ---- who is alive ----

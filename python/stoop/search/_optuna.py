@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import json
+import time
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from stoop._checks import file_path
 from stoop._errors import message
 from stoop.callbacks import OptunaPruning
 from stoop.history import History
@@ -18,7 +20,8 @@ from stoop.search._journal import as_plain
 from stoop.search._methods import Plan
 from stoop.search._owner import Owner, Watchman
 from stoop.search._pool import WHERE, Pool
-from stoop.search._spaces import Choice, Integers, OneMinusLogUniform, Parameter
+from stoop.search._sampling import numbered_tpe, params_of, suggest
+from stoop.search._spaces import Parameter
 from stoop.search._trial import COMPLETE, FAILED, INTERRUPTED, PRUNED, Goal, Trial
 
 if TYPE_CHECKING:
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
 _ABOUT = "stoop"  # attribute of the study; the others are of trials
 _OWNER, _ENDED, _AGAIN, _SURPLUS = "stoop:owner", "stoop:ended", "stoop:again", "stoop:surplus"
 _TOLD = {COMPLETE: "COMPLETE", PRUNED: "PRUNED", FAILED: "FAIL"}
+_LONGEST = 60_000  # characters of a text in MySQL; of a longer history only the best epoch is kept
 _PAUSE = 0.2  # seconds between two looks at the trials of others
 
 
@@ -54,10 +58,13 @@ class Study:
         self._goal, self._plan = goal, plan
         self._is_shared = storage is not None
         options = plan.options
+        self._database: Any = None
+        if storage is not None and "://" in str(storage):
+            self._database = _database(self._optuna, str(storage))
         with self._quiet():
             self._study = self._optuna.create_study(
-                storage=_storage(self._optuna, storage),
-                sampler=options["sampler"] or _numbered_tpe(self._optuna, plan.seed),
+                storage=self._database or _storage(self._optuna, storage),
+                sampler=options["sampler"] or numbered_tpe(self._optuna, plan.seed),
                 pruner=options["pruner"],
                 study_name=options["study_name"] if self._is_shared else None,
                 direction="maximize" if goal.mode == "max" else "minimize",
@@ -77,6 +84,10 @@ class Study:
         self._is_exhausted = True
 
     def _check(self, about: dict[str, Any]) -> None:
+        mode = "max" if self._study.direction.name == "MAXIMIZE" else "min"
+        if mode != self._goal.mode:
+            given, hint = f"the study makes its values {mode}", "give another storage or study_name"
+            raise ValueError(message(WHERE, given, f"expected {self._goal.mode} for {self._goal.metric}", hint))
         old = self._study.user_attrs.get(_ABOUT)
         if old is None:
             self._study.set_user_attr(_ABOUT, about)
@@ -105,6 +116,7 @@ class Study:
                 self._give_back_own()
                 self._read_others(pool, space)
                 self._watchman.leave(self._study)
+                self._close()
 
     def _hooks(self, trial: Trial) -> list[Any]:
         if isinstance(self._study.pruner, self._optuna.pruners.NopPruner):
@@ -145,8 +157,8 @@ class Study:
                 break
             self._asked[asking.number] = asking
             for name, parameter in space.items():
-                _suggest(asking, name, parameter)
-            asked.append(pool.trial(asking.number, _params_of(space, asking.params)))
+                suggest(asking, name, parameter)
+            asked.append(pool.trial(asking.number, params_of(space, asking.params)))
         return asked
 
     def _is_surplus(self, asking: Any) -> bool:
@@ -164,9 +176,8 @@ class Study:
 
     def add(self, trial: Trial) -> None:
         """Keep what came of a trial as soon as it has ended; it is told with the others of its group."""
-        value = self._goal.best_of(trial.history)[0] if trial.state == COMPLETE else None
         with self._if_not_taken():
-            self._asked[trial.number].set_user_attr(_ENDED, {**_plain(trial), "value": value})
+            self._asked[trial.number].set_user_attr(_ENDED, _plain(trial, self._goal))
 
     def _tell(self, trials: list[Trial]) -> None:
         """Tell what came of trials, in the order of their numbers; those that were cut off are kept for later."""
@@ -226,9 +237,15 @@ class Study:
                 pool.forget(known)
             ended = trial.user_attrs.get(_ENDED)
             if known is None and ended is not None and trial.state.is_finished():
-                pool.take(_trial_of(trial.number, _params_of(space, trial.params), ended))
+                pool.take(_trial_of(trial.number, params_of(space, trial.params), ended))
 
     # ---- details ----
+
+    def _close(self) -> None:
+        """Close the connections to a database that was opened here."""
+        if self._database is not None:
+            self._database.remove_session()
+            self._database.engine.dispose()
 
     @contextlib.contextmanager
     def _if_not_taken(self) -> Iterator[None]:
@@ -263,83 +280,22 @@ def _imported() -> Any:
 
 
 def _storage(optuna: Any, given: Any) -> Any:
-    """Return a storage: a database for a URL, a journal for a path."""
+    """Return a storage: a journal for a path."""
     if given is None or isinstance(given, optuna.storages.BaseStorage):
         return given
-    text = str(given)
-    if "://" in text:
-        return optuna.storages.RDBStorage(text)
-    from stoop._checks import file_path
-
     backend = optuna.storages.journal.JournalFileBackend(file_path(WHERE, given))
     return optuna.storages.JournalStorage(backend)
 
 
-def _numbered_tpe(optuna: Any, seed: int) -> Any:
-    """Return a sampler that draws trial i by the seed and i, so that processes that share a study do not draw alike."""
-
-    class NumberedTPE(optuna.samplers.BaseSampler):  # type: ignore[misc]
-        def __init__(self) -> None:
-            self._tpe = optuna.samplers.TPESampler(seed=0)
-
-        def before_trial(self, study: Any, trial: Any) -> None:
-            state = (seed + 0x9E3779B97F4A7C15 * (trial.number + 1)) % 2**64
-            self._tpe = optuna.samplers.TPESampler(seed=(state ^ state >> 32) % 2**32)
-            self._tpe.before_trial(study, trial)
-
-        def infer_relative_search_space(self, study: Any, trial: Any) -> Any:
-            return self._tpe.infer_relative_search_space(study, trial)
-
-        def sample_relative(self, study: Any, trial: Any, search_space: Any) -> Any:
-            return self._tpe.sample_relative(study, trial, search_space)
-
-        def sample_independent(self, study: Any, trial: Any, name: str, distribution: Any) -> Any:
-            return self._tpe.sample_independent(study, trial, name, distribution)
-
-        def after_trial(self, study: Any, trial: Any, state: Any, values: Any) -> None:
-            self._tpe.after_trial(study, trial, state, values)
-
-    return NumberedTPE()
-
-
-# ---- parameters ----
-
-
-def _suggest(asking: Any, name: str, parameter: Any) -> None:
-    """Let Optuna choose a value."""
-    stored = _stored_name(name, parameter)
-    if isinstance(parameter, Choice):
-        asking.suggest_categorical(stored, _choices(parameter))
-    elif isinstance(parameter, Integers):
-        asking.suggest_int(stored, parameter.low, parameter.high, log=parameter.log)
-    elif isinstance(parameter, OneMinusLogUniform):
-        asking.suggest_float(stored, 1.0 - parameter.high, 1.0 - parameter.low, log=True)
-    else:
-        asking.suggest_float(stored, parameter.low, parameter.high, log=parameter.scale == "log")
-
-
-def _choices(parameter: Choice) -> list[Any]:
-    """Return what Optuna can store for the choices: themselves, or texts."""
-    values = list(parameter.values)
-    plain = all(value is None or isinstance(value, bool | int | float | str) for value in values)
-    return values if plain else parameter.labels()
-
-
-def _stored_name(name: str, parameter: Parameter) -> str:
-    return f"1 - {name}" if isinstance(parameter, OneMinusLogUniform) else name
-
-
-def _params_of(space: Mapping[str, Parameter], stored: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the values that `build` gets."""
-    params = {}
-    for name, parameter in space.items():
-        value = stored[_stored_name(name, parameter)]
-        if isinstance(parameter, OneMinusLogUniform):
-            value = min(max(1.0 - value, parameter.low), parameter.high)
-        elif isinstance(parameter, Choice):
-            value = parameter.values[_choices(parameter).index(value)]
-        params[name] = value
-    return params
+def _database(optuna: Any, url: str, attempts: int = 6) -> Any:
+    """Return the storage of a database; of processes that make its tables at once, all but one try again."""
+    try:
+        return optuna.storages.RDBStorage(url)
+    except Exception as error:
+        if "already exists" not in str(error) or attempts == 1:
+            raise
+        time.sleep(0.5)
+        return _database(optuna, url, attempts - 1)
 
 
 # ---- what the study keeps of a trial ----
@@ -360,14 +316,18 @@ def _counted(trials: list[Any]) -> list[Any]:
     ]
 
 
-def _plain(trial: Trial) -> dict[str, Any]:
-    history = trial.history
-    return {
+def _plain(trial: Trial, goal: Goal) -> dict[str, Any]:
+    value, epoch = goal.best_of(trial.history)
+    kept: dict[str, Any] = {
         "state": trial.state,
         "seconds": trial.seconds,
-        "error": trial.error,
-        "history": None if history is None else as_plain(history),
+        "error": trial.error and trial.error[:1000],
+        "value": value if trial.state == COMPLETE else None,
+        "history": None if trial.history is None else as_plain(trial.history),
     }
+    if value is not None and epoch is not None and trial.history is not None and len(json.dumps(kept)) > _LONGEST:
+        kept["history"] = as_plain(History._of([epoch], {goal.metric: [value]}, trial.history.stop_reason))
+    return kept
 
 
 def _trial_of(number: int, params: dict[str, Any], ended: Mapping[str, Any]) -> Trial:

@@ -13,6 +13,7 @@ from stoop._fit_many import Fit, FitRequest, train_many
 from stoop._loop import checked_callbacks
 from stoop._many_data import SharedArrays
 from stoop.callbacks._monitoring import Kept
+from stoop.config import get_num_threads
 from stoop.history import History
 from stoop.search._keeper import MEDIAN_STOP, Keeper, running_medians
 from stoop.search._trial import COMPLETE, FAILED, INTERRUPTED, PRUNED, WAITING, Goal, Running, Trial, best_of, ranked
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 WHERE = "search.run"
 GROUP, _GROUP_BYTES = 256, 512 << 20  # trials that are trained together at most
+_BUILDING = 0.5  # seconds that trainers are built for before the first of them train
 _MEDIAN_GROUP = 16  # that divides the other, so that what a median is taken of does not hang on the threads
 _COPIES = 4  # of the parameters: themselves, two of the optimizer, the best epoch
 
@@ -174,7 +176,8 @@ class Pool:
     def _next_group(self, todo: list[Trial]) -> tuple[list[Trial], list[Trial]]:
         """Build the trainers of the first ones, as many as memory should hold; return these and the rest."""
         group: list[Trial] = []
-        room = _GROUP_BYTES
+        room, began = _GROUP_BYTES, time.perf_counter()
+        enough = 4 * (self._fitting.threads or get_num_threads())  # for all threads to have work
         for place, trial in enumerate(todo):
             self._check_time()
             if trial.running is None and not self._build(trial):
@@ -182,7 +185,8 @@ class Pool:
             group.append(trial)
             model = trial.running.trainer.model if trial.running is not None else None
             room -= 0 if model is None else _COPIES * model.num_parameters * model.dtype.itemsize
-            if len(group) == GROUP or room <= 0:
+            takes_long = len(group) >= enough and time.perf_counter() - began > _BUILDING
+            if len(group) == GROUP or room <= 0 or takes_long:
                 return group, todo[place + 1 :]
         return group, []
 
@@ -223,14 +227,14 @@ class Pool:
         called = [[*job.callbacks, *hooks(trial), keeper] for job, trial, keeper in zip(jobs, trials, keepers)]
         train_rows, validation_rows = fitting.rows
         request = FitRequest(
-            [epochs - trial.epochs for trial in trials],
-            [trial.params.get("batch_size", fitting.batch_size) for trial in trials],
-            [None] * len(jobs),
-            fitting.options,
-            None if train_rows is None else [train_rows] * len(jobs),
-            (fitting.validation, None if validation_rows is None else [validation_rows] * len(jobs)),
-            fitting.metrics,
-            called.__getitem__,
+            epochs=[epochs - trial.epochs for trial in trials],
+            batch_size=[trial.params.get("batch_size", fitting.batch_size) for trial in trials],
+            augment=[None] * len(jobs),
+            options=fitting.options,
+            rows=None if train_rows is None else [train_rows] * len(jobs),
+            validation=(fitting.validation, None if validation_rows is None else [validation_rows] * len(jobs)),
+            metrics=fitting.metrics,
+            callbacks=called.__getitem__,
         )
         watch = _Watch(self, trials, keepers)
         limit = max(fitting.deadline - time.perf_counter(), 0.0)

@@ -107,7 +107,7 @@ class SearchResult:
         """Write a line for each trial: number, state, value, epochs, best_epoch, seconds, parameters, metrics, error.
 
         Numbers are written with all their digits; choices that are neither text nor numbers as Python writes them. The
-        metrics have "best_epoch." before their names.
+        metrics have "best_epoch." before their names; a parameter that has one of the other names, "params.".
 
         Raises
         ------
@@ -135,7 +135,9 @@ class SearchResult:
             raise ImportError(
                 message("SearchResult.to_pandas", "pandas is missing", "expected it for tables", hint)
             ) from error
-        rows = [{**row, **trial["params"]} for row, trial in zip(self._rows(), self.trials)]
+        rows = self._rows()
+        for row, trial in zip(rows, self.trials):
+            row.update({_column(name): value for name, value in trial["params"].items()})
         return pd.DataFrame(rows, columns=self._columns())
 
     def plot(self, path: str | os.PathLike[str] | None = None) -> Figure:
@@ -162,12 +164,13 @@ class SearchResult:
 
     def _columns(self) -> list[str]:
         metrics = dict.fromkeys(f"best_epoch.{name}" for trial in self.trials for name in trial["metrics"])
-        return [*_BEFORE, *self.space, *metrics, *_AFTER]
+        return [*_BEFORE, *map(_column, self.space), *metrics, *_AFTER]
 
     def _rows(self) -> list[dict[str, Any]]:
         rows = []
         for trial in self.trials:
-            params = plain_params(self.space, trial["params"])
+            plain = plain_params(self.space, trial["params"])
+            params = {_column(name): value for name, value in plain.items()}
             metrics = {f"best_epoch.{name}": value for name, value in trial["metrics"].items()}
             kept = {name: trial[name] for name in (*_BEFORE, *_AFTER)}
             rows.append({**kept, **params, **metrics})
@@ -194,6 +197,11 @@ class SearchResult:
         counts = {state: states.count(state) for state in dict.fromkeys(states)}
         parts = ", ".join(f"{count} {state}" for state, count in counts.items())
         return f"{len(states)} trials ({parts}), the best {min(len(states), _SHOWN)} by {self.metric}"
+
+
+def _column(name: str) -> str:
+    """Return the name of the column of a parameter."""
+    return f"params.{name}" if name in (*_BEFORE, *_AFTER) else name
 
 
 def _text(value: Any) -> str:

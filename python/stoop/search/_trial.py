@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from stoop._errors import message
 from stoop.callbacks._base import Monitor
 from stoop.callbacks._monitoring import Kept
 from stoop.history import History
@@ -28,6 +29,9 @@ class Goal:
     """
 
     def __init__(self, metric: Any, mode: Any) -> None:
+        if not isinstance(metric, str):
+            given, hint = f"metric is {metric!r}", 'for example "val_loss"'
+            raise TypeError(message("search.run", given, "expected the name of a column of the history", hint))
         self.monitor = Monitor("search.run", metric, mode)
         self.metric = self.monitor.name
         self.mode = "max" if self.monitor.larger else "min"
