@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 Array = npt.NDArray[Any]
 
 _LOWER, _HIGHER = (0.1, 0.01, 1e-3, 1e-4), (10.0, 100.0, 1e3, 1e4)
+_HIGHEST, _LOWEST = 10.0, 1e-6  # beyond which no rate is tried as it is
 _SEEDS = 3
 _MOST_UPDATES, _FEWEST_UPDATES = 1000, 100
 _WORK = 4e10  # floating-point operations, for all trials of a direction; about a second
@@ -51,7 +52,7 @@ class RateTrial:
         The loss of fresh weights, the lower of it and of the best constant outputs, what short fits at the rate of the
         fit reach, and that of the model as it is.
     updates : int
-        Of each short fit.
+        Of each short fit at rates of the side where the better one is.
     verdict : {"too high", "too low"} or None
     better : float or None
         The rate that does better.
@@ -93,9 +94,9 @@ def try_rates(trainer: Trainer, x: Array, targets: Array) -> RateTrial | None:
 
     Copies are trained from three initialisations, and their median counts. The rate is too high where lower ones gain
     at least twice as much as the fit has and as copies at its own rate do in as many updates, and where the fit has
-    become worse than no inputs at all and they do not. It is too low where higher ones gain that much in at most as many
-    updates as the fit made. Gains are counted from the loss of the best outputs that are the same for all samples. A
-    range test (Smith 2017) does the same within one run. None for optimizers of the full batch.
+    become worse than no inputs at all and they do not. It is too low where higher ones gain that much in at most as
+    many updates as the fit made. Gains are counted from the loss of the best outputs that are the same for all
+    samples. A range test (Smith 2017) does the same within one run. None for optimizers of the full batch.
     """
     if isinstance(trainer.optimizer, FullBatchOptimizer) or trainer._processes is not None:
         return None
@@ -104,16 +105,17 @@ def try_rates(trainer: Trainer, x: Array, targets: Array) -> RateTrial | None:
     end = trial.loss_of(trainer)
     own = trial.loss_at(1.0, trial.updates)
     found = {rate: own}
-    verdict, better = None, None
-    for direction, factors, updates in (
-        ("too high", _LOWER, trial.updates),
-        ("too low", _HIGHER, min(trial.updates, trainer.steps or trial.updates)),
-    ):
+    verdict, better, counted = None, None, trial.updates
+    made = min(trial.updates, trainer.steps or trial.updates)
+    lower = [min(1.0, _HIGHEST / rate) * factor for factor in _LOWER]
+    higher = [max(1.0, _LOWEST / rate) * factor for factor in _HIGHER]
+    for direction, factors, updates in (("too high", lower, trial.updates), ("too low", higher, made)):
+        control = own if updates == trial.updates else trial.loss_at(1.0, updates)
         for factor in factors:
             loss = found[rate * factor] = trial.loss_at(factor, updates)
             spoilt = direction == "too high" and trial.is_spoilt(loss, own, end)
-            if spoilt or trial.is_better(loss, own, end):
-                verdict = direction
+            if spoilt or trial.is_better(loss, control, end):
+                verdict, counted = direction, updates
                 better = rate * factor if better is None or loss < found[better] else better
             elif verdict is not None:
                 break
@@ -121,7 +123,7 @@ def try_rates(trainer: Trainer, x: Array, targets: Array) -> RateTrial | None:
             break
     rates = sorted(found)
     losses = [found[rate] for rate in rates]
-    return RateTrial(rate, rates, losses, trial.start, trial.nothing, own, end, trial.updates, verdict, better)
+    return RateTrial(rate, rates, losses, trial.start, trial.nothing, own, end, counted, verdict, better)
 
 
 def _rate_of(trainer: Trainer) -> float:
