@@ -266,9 +266,7 @@ class _Search:
             self._raise(pool, reason)
         trainer = pool.winner(best, again=reason == "trials")
         known = sorted((trial for trial in pool.trials.values() if trial.state != WAITING), key=lambda t: t.number)
-        records = [trial.record(pool.goal) for trial in known]
-        histories = [trial.history for trial in known]
-        return SearchResult(records, histories, pool.goal, self._space, trainer, reason, best.number)
+        return SearchResult(known, best, pool.goal, self._space, trainer, reason)
 
     @staticmethod
     def _raise(pool: Pool, reason: str) -> NoReturn:
