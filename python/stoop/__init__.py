@@ -14,6 +14,7 @@ except ImportError as error:
 
 from stoop import (
     activations,
+    augment,
     callbacks,
     data,
     diagnose,
@@ -59,6 +60,7 @@ __all__ = [
     "ParameterCheck",
     "Residual",
     "Trainer",
+    "augment",
     "callbacks",
     "clip_grad_norm",
     "data",

@@ -17,6 +17,7 @@ from stoop._fit import FitOptions, seconds
 from stoop._loop import FitLoop, checked_callbacks
 from stoop._many_data import WHERE, Selected, SharedArrays, rows_of_all, validation_rows_of_all
 from stoop._many_progress import ManyLine
+from stoop.augment import Augment, checked_augment
 from stoop.history import History
 from stoop.metrics import resolve
 from stoop.trainer import Trainer
@@ -36,6 +37,7 @@ def fit_many(
     callbacks: Callable[[int], Any] | None = None,
     num_threads: int | None = None,
     shuffle: bool = True,
+    augment: Augment | Sequence[Augment | None] | None = None,
     sample_weight: npt.ArrayLike | None = None,
     class_weight: Mapping[Any, float] | npt.ArrayLike | str | None = None,
     metrics: Any = ("accuracy",),
@@ -81,6 +83,9 @@ def fit_many(
         others raise RuntimeError until all have ended; `Model.predict` of any works.
     num_threads : int, optional
         None: `stoop.get_num_threads`. There are fewer while other calls have the cores.
+    augment : Augment or sequence, optional
+        As in `Trainer.fit`: for all, or one or None for each trainer. A sample's position is that among the rows of
+        the trainer.
     shuffle, sample_weight, class_weight, metrics, last_batch
         As in `Trainer.fit`, for all of them. A "balanced" class weight counts the rows of each trainer, and takes
         memory for ``n_samples`` weights for each that has rows of its own.
@@ -113,6 +118,7 @@ def fit_many(
     request = FitRequest(
         _each("epochs", epochs, len(given)),
         _each("batch_size", batch_size, len(given)),
+        _augment_of_each(augment, len(given)),
         common_options(shuffle, last_batch, verbose, validation_freq),
         rows,
         (validation_data, validation_rows),
@@ -176,6 +182,7 @@ class FitRequest:
 
     epochs: list[Any]
     batch_size: list[Any]
+    augment: list[Augment | None]
     options: FitOptions  # but for what differs
     rows: Any
     validation: tuple[Any, Any]  # data (or SharedArrays), rows
@@ -290,6 +297,16 @@ def _each(name: str, value: Any, count: int) -> list[Any]:
     return values
 
 
+def _augment_of_each(augment: Any, count: int) -> list[Augment | None]:
+    """Return one or None for each trainer."""
+    if not isinstance(augment, Sequence):
+        return [checked_augment(WHERE, augment)] * count
+    if len(augment) != count:
+        given = f"augment has {len(augment)} elements"
+        raise ValueError(message(WHERE, given, f"expected one for each of {count} trainers", "or give one for all"))
+    return [checked_augment(WHERE, one) for one in augment]
+
+
 def common_options(shuffle: Any, last_batch: Any, verbose: Any, freq: Any) -> FitOptions:
     """Return checked options for all, with what each trainer has of its own left open."""
     return FitOptions(
@@ -358,7 +375,8 @@ def _fit_of(trainer: Trainer, number: int, request: FitRequest, data: tuple[Any,
     is_validated = validation is not None or validated is not None
     history = History(trainer._history_keys(measured, validated=is_validated))
     sizes = {"epochs": request.epochs[number], "batch_size": request.batch_size[number]}
-    options = replace(request.options, **sizes, rollback=trainer._rollback, history=history)
+    own: dict[str, Any] = {"augment": request.augment[number], "rollback": trainer._rollback, "history": history}
+    options = replace(request.options, **sizes, **own)
     functions = [metric for metric in measured if metric.needs_outputs] if is_validated else []
     loop = None
     if called or functions:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _OF_FIT = (
     *("epochs", "batch_size", "shuffle", "verbose", "metrics", "class_weight", "sample_weight", "last_batch"),
-    *("callbacks", "max_time", "resume", "validation_freq", "dry_run", "overfit_batches"),
+    *("callbacks", "max_time", "resume", "validation_freq", "dry_run", "overfit_batches", "augment"),
 )
 _OF_OPTIMIZER = ("momentum", "nesterov", "beta1", "beta2", "eps", "weight_decay", "rho")
 

@@ -92,6 +92,7 @@ void visit_fields(Object& object, const Visit& visit) {
     visit("shuffle", object.shuffle, kRequired);
     visit("last_batch", object.last_batch, kRequired);
     visit("data", object.data, kRequired);
+    visit("augment", object.augment, kOptional, object.augment != 0);
   } else if constexpr (std::is_same_v<T, History>) {
     visit("epochs", object.epochs, kRequired);
     visit("loss", object.loss, kRequired);
