@@ -38,6 +38,7 @@ class Recipe:
     layers: tuple[dict[str, Any] | str, ...] | None = None  # as `Layer.to_config`
     hidden: tuple[int, ...] | None = None
     dropout: float = 0.0
+    activation: str = "relu"
     trainer: dict[str, Any] | None = None  # as the arguments of Trainer; loss and optimizer as `to_config`
     learning_rate: float | None = None
     epochs: int | None = None
@@ -90,8 +91,21 @@ def _make(data: TableData, recipe: Recipe, seed: int, threads: int | None) -> Tr
     model = Model(layers, input_dim=data.parts["train"][0].shape[1], seed=seed)
     if data.is_classification:
         model.classes = data.state.target.class_names
-    model.metadata[METADATA_KEY] = data.state.to_text()
-    return Trainer(model, loss, optimizer, **settings)
+    trainer = Trainer(model, loss, optimizer, **settings)
+    remember(trainer, data, TargetScale.of(data, trainer))
+    return trainer
+
+
+def remember(trainer: Trainer, data: TableData, scale: TargetScale) -> None:
+    """Write into the model's metadata what it must know of the table, and how it is trained."""
+    settings = {
+        "loss": trainer.loss.to_config(),
+        "optimizer": trainer.optimizer.to_config(),
+        "l2": trainer.l2,
+        "target_scale": [scale.mean, scale.deviation],
+    }
+    state = replace(data.state, training={**data.state.training, **settings})
+    trainer.model.metadata[METADATA_KEY] = state.to_text()
 
 
 def _outputs(data: TableData, loss: Loss) -> int:
@@ -107,7 +121,7 @@ def _layers(rows: int, outputs: int, recipe: Recipe) -> list[Layer]:
         hidden = recipe.hidden or next(units for most, units, _ in _SIZES if rows <= most)
         layers: list[Layer] = []
         for units in hidden:
-            layers.append(Dense(units, activation="relu"))
+            layers.append(Dense(units, activation=recipe.activation))
             if recipe.dropout:
                 layers.append(Dropout(recipe.dropout))
         return [*layers, Dense(outputs)]
@@ -162,13 +176,23 @@ class TargetScale:
 
     def undo(self, model: Model) -> None:
         """Let the last layer give values in their own unit."""
+        weight, bias = self._last(model)
+        weight *= self.deviation
+        bias *= self.deviation
+        bias += self.mean
+
+    def redo(self, model: Model) -> None:
+        """Let the last layer give values as they were learnt."""
+        weight, bias = self._last(model)
+        weight /= self.deviation
+        bias -= self.mean
+        bias /= self.deviation
+
+    def _last(self, model: Model) -> tuple[Any, Any]:
         if self == TargetScale():
-            return
-        index = len(model.layers) - 1
-        parameters = model.parameters()
-        parameters[f"{index}.weight"][...] *= self.deviation
-        bias = parameters[f"{index}.bias"]
-        bias[...] = bias * self.deviation + self.mean
+            return np.empty(0), np.empty(0)
+        index, parameters = len(model.layers) - 1, model.parameters()
+        return parameters[f"{index}.weight"], parameters[f"{index}.bias"]
 
 
 def silence_unseen(model: Model, X: Any) -> None:
