@@ -22,12 +22,12 @@ from stoop.trainer import Trainer
 
 _SIZES = (  # up to so many rows: hidden units, batch size
     (1_000, (32,), 16),
-    (5_000, (64, 32), 32),
+    (5_000, (64, 64), 32),
     (50_000, (128, 64), 64),
     (np.inf, (256, 128), 256),
 )
 _EPOCHS, _PATIENCE, _WAIT = 300, 30, 10
-_L2 = 1e-4
+_L2_ROWS, _MOST_L2 = 5.0, 1e-2  # the penalty counts like so many rows; chosen with bench/tables.py
 _SCALED_LOSSES = ("mse", "mae")  # whose minimum is the same in any unit
 
 
@@ -82,12 +82,13 @@ def make_trainer(data: TableData, recipe: Recipe, seed: int, threads: int | None
 
 
 def _make(data: TableData, recipe: Recipe, seed: int, threads: int | None) -> Trainer:
-    settings = {"l2": _L2, "seed": seed, "num_threads": threads, **(recipe.trainer or {})}
+    rows = len(data.parts["train"][0])
+    settings = {"l2": min(_L2_ROWS / rows, _MOST_L2), "seed": seed, "num_threads": threads, **(recipe.trainer or {})}
     loss = from_config(Loss, settings.pop("loss", "softmax_cross_entropy" if data.is_classification else "mse"))
     optimizer = from_config(Optimizer, settings.pop("optimizer", "adam"))
     if recipe.learning_rate is not None:
         optimizer = replace(optimizer, learning_rate=recipe.learning_rate)  # type: ignore[type-var]
-    layers = _layers(len(data.parts["train"][0]), _outputs(data, loss), recipe)
+    layers = _layers(rows, _outputs(data, loss), recipe)
     model = Model(layers, input_dim=data.parts["train"][0].shape[1], seed=seed)
     if data.is_classification:
         model.classes = data.state.target.class_names
