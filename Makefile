@@ -84,7 +84,7 @@ $(STAMPS)/tables: pyproject.toml | $(STAMPS)/installed
 	@touch $@
 
 $(STAMPS)/hosts: pyproject.toml | $(STAMPS)/installed
-	@echo "== installing what the recipes for many machines are tested with"
+	@echo "== installing what work over machines is tested with"
 	$(PIP) install --group hosts
 	@touch $@
 
@@ -125,6 +125,7 @@ test-python: $(STAMPS)/installed $(STAMPS)/extra-test
 
 # What takes longer than a minute besides: projects that embed the library, Ctrl-C in every call.
 test-all: test $(STAMPS)/hosts $(STAMPS)/tables
+	@bash tests/tools/system_packages.sh postgresql
 	@echo "== slow Python tests"
 	$(PYTEST) -m slow
 	$(MAKE) test-mpi WERROR=$(WERROR)

@@ -26,6 +26,7 @@ from stoop import (
     optimizers,
     plotting,
     schedules,
+    search,
 )
 from stoop._core import CheckpointError, NonFiniteLossError
 from stoop._fit_many import fit_many
@@ -80,6 +81,7 @@ __all__ = [
     "optimizers",
     "plotting",
     "schedules",
+    "search",
     "set_num_threads",
     "show_config",
 ]
