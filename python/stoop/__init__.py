@@ -27,6 +27,7 @@ from stoop import (
     optimizers,
     plotting,
     schedules,
+    search,
 )
 from stoop._core import CheckpointError, NonFiniteLossError
 from stoop._fit_many import fit_many
@@ -83,6 +84,7 @@ __all__ = [
     "optimizers",
     "plotting",
     "schedules",
+    "search",
     "set_num_threads",
     "show_config",
 ]

@@ -144,6 +144,7 @@ class Trainer(InPieces, Inspecting, Fitting):
             self._loss = as_config(Loss, "Trainer", loss)
             self._optimizer = as_config(Optimizer, "Trainer", optimizer)
             self._history = History(())
+            self._between: dict[str, Any] = {}
             self._rollback = flag("Trainer", "rollback", rollback)
             self._config = {
                 **checked_penalties(l1, l2),

@@ -198,4 +198,6 @@ def test_all_lists_what_is_there() -> None:
         assert hasattr(stoop, name)
     expected = {"Model", "Trainer", "Dense", "gradcheck", "load_model"}
     assert expected | {"Ensemble", "load_ensemble", "fit_many", "many"} <= set(stoop.__all__)
+    assert "search" in stoop.__all__
+    assert set(stoop.search.__all__) >= {"run", "uniform", "log_uniform", "one_minus_log_uniform", "integers", "choice"}
     assert set(stoop.many.__all__) == {"Trained", "bag", "folds", "seeds"}
