@@ -203,7 +203,7 @@ class History(dict[str, list[float]]):
             raise ValueError(
                 message("History.plot", "the history is empty", "expected at least one epoch", "fit first")
             )
-        return draw_curves(self.epochs, self, path, "Learning curve")
+        return draw_curves(self.epochs, self, path, "Learning curve", self.changes)
 
     def to_csv(self, path: str | os.PathLike[str]) -> None:
         """Write a header and one row per epoch; the first column is ``epoch``.

@@ -48,6 +48,7 @@ void visit_fields(Object& object, const Visit& visit) {
     visit("input_shift", object.input_shift, kOptional, object.input_shift != 0.0);
     visit("output", object.output, kOptional, object.output.has_value());
     visit("classes", object.classes, kOptional, object.classes.has_value());
+    visit("metadata", object.metadata, kOptional, !object.metadata.empty());
   } else if constexpr (std::is_same_v<T, ClassNames>) {
     visit("dtype", object.dtype, kOptional);
     visit("names", object.names, kRequired);
