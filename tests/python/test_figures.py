@@ -65,9 +65,12 @@ def test_axes_are_named() -> None:
 def test_changes_are_marked() -> None:
     history = curve()
     history.changes.append({"epoch": 2, "step": 1, "learning_rate": 0.01})
+    history.changes.append({"epoch": 2, "step": 1, "l2": 0.5})
+    history.changes.append({"epoch": 3, "step": 2, "clip_norm": None})
     axes = history.plot().axes[0]
-    assert [line.get_xdata()[0] for line in axes.get_lines() if line.get_linestyle() == ":"] == [1.5]
-    assert "learning_rate 0.01" in [text.get_text() for text in axes.texts]
+    assert [line.get_xdata()[0] for line in axes.get_lines() if line.get_linestyle() == ":"] == [1.5, 2.5]
+    assert [text.get_text() for text in axes.texts] == ["learning_rate 0.01, l2 0.5", "clip_norm None"]
+    assert {text.get_rotation() for text in axes.texts} == {90.0}
 
 
 @pytest.mark.parametrize("suffix", ["png", "svg", "pdf"])

@@ -66,7 +66,9 @@ def test_the_trainer_is_that_of_the_best_epoch(method: str) -> None:
 def test_more_trials_begin_with_the_same() -> None:
     few, many = run(trials=5), run(trials=9)
     assert facts(many)[:5] == facts(few)
-    assert run(trials=5, seed=1).trials[0]["params"] != few.trials[0]["params"]
+    first = [run(trials=1, seed=seed).trials[0]["params"]["rate"] for seed in (0, 1, 2**63, 2**64 - 2, 2**64 - 1)]
+    assert len(set(first)) == 5
+    assert first[0] == few.trials[0]["params"]["rate"]
 
 
 def test_values_are_drawn_from_the_space() -> None:
@@ -298,6 +300,23 @@ def test_pandas_has_the_same() -> None:
     assert table["value"].tolist() == [trial["value"] for trial in result.trials]
     assert table["units"].tolist() == [trial["params"]["units"] for trial in result.trials]
     assert list(table.columns[:6]) == ["number", "state", "value", "epochs", "best_epoch", "seconds"]
+
+
+def test_a_range_that_ends_where_the_best_trials_lie_is_told() -> None:
+    def build_one(params: dict[str, Any]) -> stoop.Trainer:
+        return build({"beta1": 0.9, "units": 12, "activation": "tanh", **params})
+
+    too_low = {"rate": search.log_uniform(1e-8, 1e-2), "layers": search.choice([1, 2])}
+    result = run(build=build_one, space=too_low, trials=60, epochs=20)
+    assert result.advice == [
+        "rate: the best trials lie at the upper end of log_uniform(1e-08, 0.01); a wider range may be better"
+    ]
+    assert str(result).endswith(result.advice[0])
+    too_high = run(build=build_one, space={"rate": search.log_uniform(2.0, 1e4)}, trials=40)
+    assert "lower end" in too_high.advice[0]
+    assert run(build=build_one, space={"rate": search.log_uniform(1e-5, 10.0)}, trials=40).advice == []
+    assert run(build=build_one, space=too_low, trials=9).advice == []
+    assert run(build=build_one, space=too_low, trials=4, method="grid").advice == []
 
 
 def test_table_and_pickle() -> None:

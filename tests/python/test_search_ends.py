@@ -390,6 +390,23 @@ def test_models_that_were_beaten_are_let_go(method: str, monkeypatch: pytest.Mon
         gc.enable()
 
 
+def test_trials_that_end_at_once_are_taken_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    from stoop.search import _pool
+
+    note, inside = _pool.Pool._note_best, []
+
+    def slowly(self: Any, trial: Any) -> None:
+        inside.append(trial)
+        time.sleep(0.001)  # other threads run meanwhile
+        assert len(inside) == 1
+        note(self, trial)
+        inside.pop()
+
+    sound = run(trials=40, epochs=1)
+    monkeypatch.setattr(_pool.Pool, "_note_best", slowly)
+    assert facts(run(trials=40, epochs=1, num_threads=3)) == facts(sound)
+
+
 def test_a_group_is_as_large_as_memory_should_hold(monkeypatch: pytest.MonkeyPatch) -> None:
     from stoop.search import _pool
 

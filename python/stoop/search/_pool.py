@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -85,6 +86,7 @@ class Pool:
         self._passed: dict[int, tuple[Trial, int]] = {}  # with the epochs that they had by then
         self._models: dict[int, Trial] = {}  # those that have a trainer, by the id of its model
         self._group_work = 0.0
+        self._lock = threading.Lock()
 
     def trial(self, number: int, params: dict[str, Any]) -> Trial:
         """Return the trial of this number: a new one, or what the journal has of it."""
@@ -275,21 +277,25 @@ class Pool:
         self._work = (self._work[0] + epochs, self._work[1])
 
     def ended(self, trial: Trial, fit: Fit, keeper: Keeper) -> None:
-        """Take what a fit has left, on its thread."""
+        """Take what a fit has left, on its thread; another may end while Python runs here."""
         if not fit.has_begun and fit.history.error is None:
             return
-        history = fit.history
+        with self._lock:
+            self._take(trial, fit.history)
+            if keeper.began is not None:
+                trial.seconds += time.perf_counter() - keeper.began
+            if trial.state == FAILED:
+                self._fail(trial, fit.history.error or ValueError(f"{self.goal.metric} was never a number"))
+            else:
+                self._settle(trial)
+
+    def _take(self, trial: Trial, history: History) -> None:
+        """Add a history to that of the trial, which gets its state."""
         trial.history = history if trial.history is None else trial.history + history
-        if keeper.began is not None:
-            trial.seconds += time.perf_counter() - keeper.began
         trial.state = self._state_of(trial, history)
         error = history.error
-        if trial.state == FAILED:
-            self._fail(trial, error or ValueError(f"{self.goal.metric} was never a number"))
-            return
-        if error is not None:
+        if trial.state != FAILED and error is not None:
             trial.history.error = error.__traceback__ = None  # its frames hold the trainer
-        self._settle(trial)
 
     def _state_of(self, trial: Trial, history: History) -> str:
         error = history.error
