@@ -57,6 +57,7 @@ def test_cpp_takes_raw_rows(dtype: str, layer: stoop.Normalization, tmp_path: Pa
     model = stoop.Model([layer, stoop.Dense(9, activation="tanh"), stoop.Dense(3)], 5, dtype=dtype)
     stoop.Trainer(model, loss="mse").fit(x, rng.normal(size=(40, 3)), epochs=3, verbose=0)
     model.save(tmp_path / "model.safetensors")
+    x = x[12:]  # without NaN, which streams of C++ do not read
     write_io(tmp_path / "io.csv", x, model.predict(x))
     result = run_consumer("check-model", tmp_path / "model.safetensors", tmp_path / "io.csv", "exactly")
     assert result.returncode == 0, result.stdout + result.stderr
