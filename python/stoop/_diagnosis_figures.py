@@ -148,7 +148,7 @@ def draw_slices(
     _rows(axes, [f"{name} ({samples:,})" for name, _, _, _, samples in groups])
     axes.set_xlim(left=0.0)
     percent(axes.xaxis)
-    legend(axes)
+    legend(axes, loc="lower right", bbox_to_anchor=(1.0, 1.0), borderaxespad=0.2)
     return finished(figure, None)
 
 

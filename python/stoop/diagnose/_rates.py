@@ -72,9 +72,10 @@ class RateTrial:
     @property
     def is_stuck(self) -> bool:
         """Whether short fits from fresh weights at the rate of the fit do clearly better than it has."""
-        gained = self.nothing - self.own
-        worth = math.isfinite(self.own) and gained >= _SMALLEST_GAIN * abs(self.nothing)
-        return worth and self.end > self.nothing - _SMALL_PART * gained
+        gained, scale = self.nothing - self.own, abs(self.nothing)
+        worth = math.isfinite(self.own) and gained >= _SMALLEST_GAIN * scale
+        spoilt = self.end > self.nothing + _SPOILT * scale and self.own < self.nothing
+        return spoilt or (worth and self.end > self.nothing - _SMALL_PART * gained)
 
     def words(self) -> str:
         """Return what was seen."""
