@@ -12,11 +12,14 @@ import numpy.typing as npt
 from stoop._arrays import is_table, real_numbers
 from stoop._errors import message
 from stoop._figures import SHADES, draw_curves, finished, new_figure, style, text_on
+from stoop._image_grid import images
 from stoop.history import History
 from stoop.metrics import confusion_matrix as count_confusions
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+__all__ = ["confusion_matrix", "images", "learning_curve"]
 
 _WHERE = "learning_curve"
 _DRAWN = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy")  # what else a table holds may be of any kind
