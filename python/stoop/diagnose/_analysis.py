@@ -110,7 +110,7 @@ class ErrorAnalysis:
         if self.worst and self.inputs.ndim > 2:
             classes = self.kind == "classes"
             names = [f"{m.predicted}, not {m.true}" if classes else f"{m.size:+.3g}" for m in self.worst]
-            figure = images(self.inputs, titles=names, columns=_ACROSS, title="Worst mistakes")
+            figure = images(np.nan_to_num(self.inputs), titles=names, columns=_ACROSS, title="Worst mistakes")
             yield "mistakes", "The worst mistakes: what was predicted, and what is true.", figure
         words = "error" if self.kind != "values" else "error, 1 - R²"
         for name, groups in self.slices.items():
