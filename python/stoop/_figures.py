@@ -84,8 +84,7 @@ def style(
     for side, spine in axes.spines.items():
         spine.set_visible(grid and side in ("left", "bottom"))
         spine.set_color(AXIS)
-    axes.tick_params(colors=TEXT, labelsize=9, length=0)
-    axes.tick_params(which="minor", length=0)
+    axes.tick_params(which="both", colors=TEXT, labelsize=9, length=0)
     if grid:
         axes.grid(color=GRID, linewidth=0.8)
         axes.set_axisbelow(True)

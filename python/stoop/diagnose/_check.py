@@ -191,7 +191,10 @@ def _with_attainable(recipe: Recipe, trainer: Trainer, train: Scored, dev: Score
 
 
 def _rates(seen: _Seen) -> RateTrial | None:
-    return try_rates(seen.trainer, seen.train.x, seen.train.targets) if seen.poor else None
+    if not seen.poor:
+        return None
+    damaged = seen.units.worst("dead")[0] >= _DEAD or seen.units.worst("saturated")[0] >= _HALF
+    return try_rates(seen.trainer, seen.train.x, seen.train.targets, damaged=damaged)
 
 
 def _causes(seen: _Seen, trial: RateTrial | None) -> list[Finding]:
