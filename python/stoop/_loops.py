@@ -75,7 +75,7 @@ class InLoops(OutputMeaning):
         Returns
         -------
         ndarray, (n_samples, input_dim)
-            With respect to X as it was given, so that `input_scale` counts as a factor.
+            With respect to X as it was given, so that `input_scale`, or the scale of a `Normalization`, is a factor.
 
         Raises
         ------
@@ -102,7 +102,7 @@ class InLoops(OutputMeaning):
         Returns
         -------
         ndarray, (n_samples, output_dim, input_dim)
-            With respect to X as it was given, so that `input_scale` counts as a factor.
+            With respect to X as it was given, so that `input_scale`, or the scale of a `Normalization`, is a factor.
 
         Raises
         ------
@@ -114,6 +114,8 @@ class InLoops(OutputMeaning):
 
     def soft_update(self, source: InLoops, tau: float) -> None:
         """Move all parameters and running statistics towards those of `source`: ``(1 - tau)*own + tau*source``.
+
+        The statistics of a `Normalization` become those of the source, unless tau is 0.
 
         For target networks; Lillicrap et al. 2015, algorithm 1.
 

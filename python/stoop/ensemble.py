@@ -131,7 +131,7 @@ class Ensemble(Guarded):
     def predict(self, X: npt.ArrayLike, out: FloatArray | None = None) -> FloatArray:
         """Return the outputs of every member, with the bits of its own `Model.predict`.
 
-        X is read and converted once for all members that have the same `input_scale` and `input_shift`.
+        X is read and converted once for all members that have the same `input_scale` and `input_shift`, or statistics.
 
         Parameters
         ----------

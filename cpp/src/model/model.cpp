@@ -12,8 +12,10 @@
 
 #include "../base/memory.hpp"
 #include "../graph/element_range.hpp"
+#include "../graph/input_map.hpp"
 #include "../run/device.hpp"
 #include "../data/checks.hpp"
+#include "adapt.hpp"
 #include "initialize.hpp"
 #include "input_gradient.hpp"
 #include "outputs.hpp"
@@ -86,9 +88,15 @@ struct Model<T>::Impl {
   SampleRows<T> scaled(const InputView& x) const {
     SampleRows<T> rows;
     rows.x = with_stride(x);
-    rows.scale = static_cast<T>(config.input_scale);
-    rows.shift = static_cast<T>(config.input_shift);
+    rows.map = input_map(config, graph, buffer_block.data());
     return rows;
+  }
+
+  void check_adapted(const char* where) const {
+    stoop::check_adapted(where, input_map(config, graph, buffer_block.data()), config.input_dim);
+  }
+  void check_samples(const char* where, const InputView& x, Poller* poller) const {
+    stoop::check_samples<T>(where, x, config.input_dim, poller, missing_values(graph));
   }
 
   void differentiate(const char* where, const InputView& x, MatrixView<const T> grad_output, MatrixView<T> out,
@@ -228,6 +236,11 @@ const InferenceExecutor<T>& Model<T>::inference() const {
   return *impl_->inference;
 }
 template <class T>
+bool Model<T>::is_adapted() const {
+  return stoop::is_adapted(impl_->scaled({}).map, impl_->config.input_dim);
+}
+
+template <class T>
 InferenceRun<T> Model<T>::inference_run(const InputView& x) const {
   InferenceRun<T> run;
   run.parameters = impl_->parameter_block.data();
@@ -237,18 +250,34 @@ InferenceRun<T> Model<T>::inference_run(const InputView& x) const {
 }
 
 template <class T>
+void Model<T>::adapt(const InputView& x, const KeepGoing& keep_going) {
+  constexpr const char* kWhere = "Model.adapt";
+  if (!impl_->graph.normalization) {
+    throw_value_error(kWhere, "the model has no Normalization", "expected one as its first layer",
+                      "make it with stoop.Normalization() before the first Dense");
+  }
+  Poller poller(keep_going);
+  Poller* const asked = keep_going ? &poller : nullptr;
+  impl_->check_samples(kWhere, x, asked);
+  const StatisticsCall call{kWhere, get_num_threads(), asked};
+  const Normalization& layer = impl_->graph.normalization->layer;
+  set_statistics(column_statistics(call, impl_->scaled(x), layer), impl_->graph, impl_->buffer_block.data());
+}
+
+template <class T>
 void Model<T>::predict(const InputView& x, MatrixView<T> out, const KeepGoing& keep_going) const {
   Poller poller(keep_going);
   Poller* const asked = keep_going ? &poller : nullptr;
-  if (x.rows > 0) check_samples<T>("Model.predict", x, impl_->config.input_dim, asked);
+  InferenceRun<T> run = inference_run(x);
+  check_adapted("Model.predict", run.data.map, impl_->config.input_dim);
+  if (x.rows > 0) impl_->check_samples("Model.predict", x, asked);
   check_view("Model.predict", "out", out, x.rows, impl_->graph.output_dim());
   if (x.rows == 0) return;
-  InferenceRun<T> run = inference_run(x);
   run.out = with_stride(out);
   run.poller = asked;
   const InferenceResult result = impl_->inference->run(run);
   if (result.interrupted) throw_interrupted("Model.predict");
-  refuse_bad_row<T>("Model.predict", x, result.non_finite_row);
+  refuse_bad_row<T>("Model.predict", x, result.non_finite_row, missing_values(impl_->graph));
 }
 
 template <class T>
@@ -258,7 +287,8 @@ void Model<T>::input_gradient(const InputView& x, MatrixView<const T> grad_outpu
   Poller poller(keep_going);
   InputView samples = x;
   samples.mapped = false;
-  check_samples<T>(kWhere, samples, input_dim(), keep_going ? &poller : nullptr);
+  impl_->check_adapted(kWhere);
+  impl_->check_samples(kWhere, samples, keep_going ? &poller : nullptr);
   check_view(kWhere, "grad_output", grad_output, x.rows, output_dim());
   check_finite_matrix(kWhere, "grad_output", grad_output);
   check_view(kWhere, "out", out, x.rows, input_dim());
@@ -271,7 +301,8 @@ void Model<T>::jacobian(const InputView& x, MatrixView<T> out, const KeepGoing& 
   Poller poller(keep_going);
   InputView samples = x;
   samples.mapped = false;
-  check_samples<T>(kWhere, samples, input_dim(), keep_going ? &poller : nullptr);
+  impl_->check_adapted(kWhere);
+  impl_->check_samples(kWhere, samples, keep_going ? &poller : nullptr);
   check_view(kWhere, "out", out, x.rows, output_dim() * input_dim());
   impl_->differentiate(kWhere, samples, {}, out, keep_going);
 }

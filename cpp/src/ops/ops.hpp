@@ -8,6 +8,7 @@
 #include <stoop/optimizers.hpp>
 #include <stoop/types.hpp>
 
+#include "../base/input_map.hpp"
 #include "../spec/activations.hpp"
 #include "../spec/losses.hpp"
 
@@ -248,8 +249,7 @@ struct AverageArgs {
   T momentum;
 };
 
-// output row i = T(input row index[i]) * scale + shift, rounded once; if index is null, it is input row i. With a scale of 1
-// and a shift of 0 the row is copied as it is.
+// output row i = map(input row index[i]); if index is null, it is input row i. A map that changes nothing copies the row.
 template <class T>
 struct GatherArgs {
   Index rows, cols;
@@ -258,7 +258,22 @@ struct GatherArgs {
   const int32_t* index;
   T* output;  // (rows, cols)
   Index ld_output;
-  T scale, shift;
+  InputMap<T> map;
+};
+
+// output = grad * the derivative of a map with columns, whose values are `value`: scale, or with a clip
+// scale * (1 - (value / clip)^2)^(3/2). output may be grad.
+template <class T>
+struct MapGradientArgs {
+  Index rows, cols;
+  const T* grad;
+  Index ld_grad;
+  const T* value;  // where there is a clip
+  Index ld_value;
+  T* output;
+  Index ld_output;
+  const T* scale;  // (cols)
+  T clip;          // 0: none
 };
 
 // ---- tangents: derivatives in a direction, for Hessian-vector products ----
@@ -358,6 +373,7 @@ struct OpTable {
   void (*limit_norm)(const LimitNormArgs<T>&) noexcept;
   void (*column_sum)(const ColumnSumArgs<T>&) noexcept;
   void (*gather[kInputTypeCount])(const GatherArgs<T>&) noexcept;
+  void (*map_gradient)(const MapGradientArgs<T>&) noexcept;
   void (*batch_norm_moments)(const BatchNormArgs<T>&) noexcept;
   void (*batch_norm_forward)(const BatchNormArgs<T>&) noexcept;
   void (*batch_norm_sums)(const BatchNormArgs<T>&) noexcept;

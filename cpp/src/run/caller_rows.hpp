@@ -23,7 +23,7 @@ class CallerRows {
   // These run a slice of a step of each kind.
   using Context = StepContext<T>;
   void run(Kind<StepKind::gather>, const Context& context, const Step& step, const Batch& batch, const Slice& slice) {
-    gather(context, step, batch, slice, {run_.data.x, run_.data.scale, run_.data.shift});
+    gather(context, step, batch, slice, {run_.data.x, run_.data.map});
     if (run_.data.x.mapped) look_for_bad_rows(batch, slice);
   }
   void run(Kind<StepKind::gather_targets>, const Context& context, const Step& step, const Batch& batch,
@@ -39,14 +39,24 @@ class CallerRows {
   }
   void run(Kind<StepKind::give_input_gradient>, const Context& context, const Step& step, const Batch&,
            const Slice& slice) {
-    copy(context.at(step.x, 0), context.stride(step.x), run_.input_gradient.data, run_.input_gradient.stride, slice,
-         run_.data.scale);
+    const InputMap<T>& map = run_.data.map;
+    const MatrixView<T>& to = run_.input_gradient;
+    if (map.column_scale == nullptr) {
+      return copy(context.at(step.x, 0), context.stride(step.x), to.data, to.stride, slice, map.scale);
+    }
+    if (to.data == nullptr) return;
+    const Index row = slice.row, column = slice.column;
+    const bool clips = step.saved != kNone;
+    ops_.map_gradient({slice.rows(), slice.columns(), context.at(step.x, row, column), context.stride(step.x),
+                       clips ? context.at(step.saved, row, column) : nullptr, clips ? context.stride(step.saved) : 0,
+                       to.data + row * to.stride + column, to.stride, map.column_scale + column,
+                       clips ? map.clip : T(0)});
   }
 
  private:
   struct Source {
     const InputView& rows;
-    T scale = T(1), shift = T(0);
+    InputMap<T> map{};
   };
 
   void gather(const Context& context, const Step& step, const Batch& batch, const Slice& slice, const Source& from) {
@@ -55,22 +65,26 @@ class CallerRows {
     const Index first = batch.start + slice.row;
     ops_.gather[static_cast<int>(rows.type)]({slice.rows(), rows.cols, order == nullptr ? rows.row(first) : rows.data,
                                               rows.stride, order == nullptr ? nullptr : order + first,
-                                              context.at(step.out, slice.row), context.stride(step.out), from.scale,
-                                              from.shift});
+                                              context.at(step.out, slice.row), context.stride(step.out), from.map});
   }
 
   // Copies a slice from or to memory of the caller's, times `scale`.
   void copy(const T* from, Index ld_from, T* to, Index ld_to, const Slice& slice, T scale = T(1)) {
     if (to == nullptr) return;
-    ops_.gather[static_cast<int>(kInputType<T>)]({slice.rows(), slice.columns(),
-                                                  from + slice.row * ld_from + slice.column, ld_from, nullptr,
-                                                  to + slice.row * ld_to + slice.column, ld_to, scale, T(0)});
+    ops_.gather[static_cast<int>(kInputType<T>)]({slice.rows(),
+                                                  slice.columns(),
+                                                  from + slice.row * ld_from + slice.column,
+                                                  ld_from,
+                                                  nullptr,
+                                                  to + slice.row * ld_to + slice.column,
+                                                  ld_to,
+                                                  {.scale = scale}});
   }
 
   void look_for_bad_rows(const Batch& batch, const Slice& slice) {
     for (Index i = slice.row; i < slice.row_end; ++i) {
       const Index row = run_.data.sample(batch.start + i);
-      if (!is_finite_row<T>(run_.data.x, row)) keep_first(bad_row_, row);
+      if (!is_finite_row<T>(run_.data.x, row, missing_values(run_.data.map))) keep_first(bad_row_, row);
     }
   }
 
