@@ -126,6 +126,7 @@ test-python: $(STAMPS)/installed $(STAMPS)/extra-test
 # What takes longer than a minute besides: projects that embed the library, Ctrl-C in every call.
 test-all: test $(STAMPS)/hosts $(STAMPS)/tables
 	@bash tests/tools/system_packages.sh postgresql
+	@bash tests/tools/system_packages.sh browser
 	@echo "== slow Python tests"
 	$(PYTEST) -m slow
 	$(MAKE) test-mpi WERROR=$(WERROR)

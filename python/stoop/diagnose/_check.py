@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,9 +12,11 @@ import numpy.typing as npt
 from stoop._checks import NOT_NEGATIVE, real
 from stoop._errors import message
 from stoop.diagnose._analysis import ErrorAnalysis, analysis_of
+from stoop.diagnose._attainable import REFERENCE_UNITS, attainable
 from stoop.diagnose._curve import Reading
 from stoop.diagnose._curve import history as read_history
 from stoop.diagnose._findings import (
+    ADVICE,
     DEAD,
     DEV_OVERFITTING,
     EXPLODING,
@@ -36,7 +38,7 @@ from stoop.diagnose._rates import RateTrial, try_rates
 from stoop.diagnose._recipe import Recipe, recipe_of
 from stoop.diagnose._report import Report
 from stoop.diagnose._scores import Scored, constant_error, scored, spread_of
-from stoop.diagnose._statistics import Level
+from stoop.diagnose._statistics import Level, surely_above
 from stoop.diagnose._units import Units, some_rows, units_of
 from stoop.history import History
 from stoop.trainer import Trainer
@@ -44,8 +46,10 @@ from stoop.trainer import Trainer
 _WHERE = "diagnose.check"
 # A gap of five points that chance does not explain. Between two parts that nobody trained on, two are enough.
 _TOLERANCES = {HIGH_BIAS: 0.05, HIGH_VARIANCE: 0.05, MISMATCH: 0.02, DEV_OVERFITTING: 0.02}
+_MODERATE = 0.4  # of the error of a constant prediction: less may be what nobody can avoid
 _HARDLY = 0.5  # of the error of a constant prediction: a model that is left with more has learned hardly anything
 _DEAD = 0.4  # of the units of a layer: what a learning rate that is too high may cost (Stanford's CS231n, activations)
+_NEARLY_ALL = 0.9
 _HALF = 0.5  # of the units of a layer
 # The gradient that the first hidden layer gets, beside the last: with one learning rate for all, a hundredth means that
 # it needs a hundred times as many epochs; where the model does well all the same, a thousandth counts.
@@ -154,18 +158,36 @@ def _both(name: str, X: Any, y: Any) -> tuple[Any, Any]:
 
 
 def _look(trainer: Trainer, train: Scored, parts: Mapping[str, Scored], target: float, history: Any) -> _Seen:
-    levels = {"target": Level.exact(target), "train": train.level, **{name: part.level for name, part in parts.items()}}
-    recipe = recipe_of(
-        {name: levels[name] for name in ("target", "train", "train_dev", "dev", "test") if name in levels}, _TOLERANCES
-    )
+    levels = {"target": Level.exact(target), "train": train.level}
+    levels |= {name: parts[name].level for name in ("train_dev", "dev", "test") if name in parts}
+    recipe = recipe_of(levels, _TOLERANCES)
     told = not isinstance(history, History) or bool(history.epochs) or history.stop_reason == "error"
     reading = read_history(history) if told else None
     broken = reading is not None and reading.shape == "diverging"
     hardly = train.level.low > target + max(0.02, _HARDLY * constant_error(train))
+    gap = train.level.error - target
+    if (
+        HIGH_BIAS in recipe.problems
+        and target == 0.0
+        and gap < _MODERATE * constant_error(train)
+        and not (hardly or broken)
+    ):
+        recipe = _with_attainable(recipe, trainer, train, parts["dev"])
     poor = HIGH_BIAS in recipe.problems or hardly or broken
     units = units_of(trainer.model, train.x)
     flow = gradients_of(trainer, train.x, train.targets)
     return _Seen(trainer, train, parts, recipe, reading, poor, units, flow)
+
+
+def _with_attainable(recipe: Recipe, trainer: Trainer, train: Scored, dev: Scored) -> Recipe:
+    """Drop "high bias" where a larger network does no better on dev data: the error may be that of the data itself."""
+    other = attainable(trainer, train, dev)
+    told = f"a network of 2 x {REFERENCE_UNITS} relu units comes to {other.error:.1%} on the dev data"
+    if surely_above(other, train.level) > 0.0:
+        evidence = {**recipe.evidence, HIGH_BIAS: f"{recipe.evidence[HIGH_BIAS].rstrip('.')}; {told}."}
+        return replace(recipe, evidence=evidence)
+    problems = [fault for fault in recipe.problems if fault != HIGH_BIAS]
+    return replace(recipe, problems=problems, advice=[ADVICE[fault] for fault in problems])
 
 
 def _rates(seen: _Seen) -> RateTrial | None:
@@ -181,9 +203,13 @@ def _causes(seen: _Seen, trial: RateTrial | None) -> list[Finding]:
     found = [*_symmetric(seen.units, "now"), *(_symmetric(units, "before training") if bad else [])]
     inputs = inputs_fault(seen.trainer.model, seen.train.x)
     found += [inputs] if inputs is not None else []
-    found += _of_layers(units, flow, "before training", _VANISHED if bad else _LOST)
+    early = _of_layers(units, flow, "before training", _VANISHED if bad else _LOST)
+    found += early if bad else [one for one in early if one.fault not in (DEAD, SATURATED)]
+    found += _of_dev(seen)
     if trial is not None and trial.verdict == "too high":
         found.append(finding(RATE_HIGH, trial.words()))
+    elif seen.poor:
+        found += [one for one in _of_layers(seen.units, seen.flow, "now", 0.0) if one.fault == DEAD and _all_dead(seen)]
     falls = seen.reading is None or seen.reading.shape != "converged"
     if trial is not None and trial.verdict == "too low" and falls:
         found.append(finding(RATE_LOW, trial.words()))
@@ -192,6 +218,18 @@ def _causes(seen: _Seen, trial: RateTrial | None) -> list[Finding]:
     if seen.poor and (trial is None or trial.is_stuck or trial.verdict == "too high"):
         found += _of_layers(seen.units, seen.flow, "now", _VANISHED)
     return found
+
+
+def _of_dev(seen: _Seen) -> list[Finding]:
+    """Return the finding that decisions fit the dev set; as long as they do, no other can be trusted."""
+    if DEV_OVERFITTING not in seen.recipe.problems:
+        return []
+    return [finding(DEV_OVERFITTING, seen.recipe.evidence[DEV_OVERFITTING].capitalize())]
+
+
+def _all_dead(seen: _Seen) -> bool:
+    """Return whether a layer lets hardly anything through, so that no learning rate would help."""
+    return seen.units.worst("dead")[0] >= _NEARLY_ALL
 
 
 def _symmetric(units: Units, when: str) -> list[Finding]:
@@ -235,8 +273,6 @@ def _of_data(seen: _Seen, analysis: ErrorAnalysis) -> list[Finding]:
     else:
         other = mismatch_fault(seen.train, seen.parts["dev"], _TOLERANCES[MISMATCH])
         found += [other] if other is not None else []
-    if DEV_OVERFITTING in seen.recipe.problems:
-        found.append(finding(DEV_OVERFITTING, seen.recipe.evidence[DEV_OVERFITTING].capitalize()))
     rare = imbalance_fault(seen.train, seen.parts["dev"], analysis.class_names)
     return [*found, *([rare] if rare is not None else [])]
 

@@ -11,7 +11,7 @@ from stoop.activations import Activation
 from stoop.diagnose._findings import IMBALANCE, INPUTS, MISMATCH, Finding, finding
 from stoop.diagnose._layers import walk
 from stoop.diagnose._scores import Scored
-from stoop.diagnose._statistics import SURE, Level, surely_above
+from stoop.diagnose._statistics import SURE, Level, surely_above, wilson
 from stoop.diagnose._units import some_rows
 from stoop.layers import Dense, Residual
 from stoop.losses import BinaryCrossEntropy
@@ -150,13 +150,14 @@ def imbalance_fault(train: Scored, dev: Scored, names: list[str]) -> Finding | N
         return None
     n_classes = len(names)
     shares = np.bincount(train.true, minlength=n_classes) / len(train.true)
+    rare_ones = [k for k, share in enumerate(shares) if 0.0 < _upper(share, len(train.true)) < _RARE / n_classes]
     # Both parts where dev has few: a class that is lost in training is lost.
     true, wrong = dev.true, dev.errors
     worst: tuple[float, str] | None = None
-    for label in np.flatnonzero((shares < _RARE / n_classes) & (shares > 0.0)):
+    for label in rare_ones:
         if (dev.true == label).sum() < _FEW:
             true, wrong = np.concatenate([dev.true, train.true]), np.concatenate([dev.errors, train.errors])
-        own, others = true == label, shares[true] >= _RARE / n_classes
+        own, others = true == label, ~np.isin(true, rare_ones)
         if own.sum() < _FEW or not others.any():
             continue
         levels = [Level.share(float(wrong[rows].mean()), int(rows.sum())) for rows in (others, own)]
@@ -168,3 +169,8 @@ def imbalance_fault(train: Scored, dev: Scored, names: list[str]) -> Finding | N
         text = f"{rare} and {missed}, where common classes are in {levels[0].error:.0%}"
         worst = lost, text
     return None if worst is None else finding(IMBALANCE, f"The class {worst[1]}.")
+
+
+def _upper(share: float, samples: int) -> float:
+    """Return the upper limit of a share that was seen, 0 where nothing was: few samples make no class rare."""
+    return wilson(share, samples, SURE)[1] if share > 0.0 else 0.0

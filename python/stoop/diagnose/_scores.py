@@ -20,7 +20,7 @@ from stoop.trainer import Trainer
 
 Array = npt.NDArray[Any]
 
-_WORST = 1e6  # an error that is not finite, or larger, counts as this
+_WORST = 100.0  # an error that is not finite, or larger, counts as this
 
 
 @dataclass(frozen=True, eq=False)
