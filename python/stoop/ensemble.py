@@ -266,7 +266,11 @@ class Ensemble(Guarded):
         return classes[:, -1] if self.output_dim == 1 else classes  # the second of two classes
 
     def _rows(self, where: str, X: npt.ArrayLike) -> Any:
-        return X if self._core.takes(X) else features(where, X, self.dtype, self.input_dim)
+        return (
+            X
+            if self._core.takes(X)
+            else features(where, X, max(model._copy_dtype for model in self._models), self.input_dim)
+        )
 
     # ---- files and copies ----
 

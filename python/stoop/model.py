@@ -21,6 +21,7 @@ from stoop._loops import InLoops
 from stoop._metadata import Metadata
 from stoop.layers import (
     Layer,
+    Normalization,
     check_layers,
     check_nesting,
     layer_from_config,
@@ -95,6 +96,8 @@ class Model(InLoops):
     def _adopt(self, core: _core._Model[Any]) -> None:
         self._core = core
         self._dtype = np.dtype(np.float64 if isinstance(core, _core.ModelFloat64) else np.float32)
+        # The shift of a Normalization takes away digits that float32 lacks.
+        self._copy_dtype = np.dtype(np.float64) if isinstance(self._layers[0], Normalization) else self._dtype
         self._input_dim = core.input_dim
         self._read_classes()
 
@@ -146,7 +149,7 @@ class Model(InLoops):
             For a model without a `Normalization`, data that cannot be used, a column without numbers, and one whose
             numbers are too far apart or too close for the dtype. Nothing is changed then.
         """
-        x: Any = X if self._core.takes(X) else features("Model.adapt", X, self._dtype, self._input_dim)
+        x: Any = X if self._core.takes(X) else features("Model.adapt", X, self._copy_dtype, self._input_dim)
         self._core.adapt(x)
 
     @property

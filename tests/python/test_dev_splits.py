@@ -48,8 +48,9 @@ def test_parts_of_all_rows(sizes: dict[str, Any], expected: tuple[int, ...], str
 
 @pytest.mark.parametrize("stratify", [None, Y])
 def test_the_test_part_is_that_of_two_parts(stratify: Any) -> None:
-    two, three = stoop.data.train_test_split(X, Y, test_size=0.2, seed=4, stratify=stratify), split(
-        X, Y, seed=4, stratify=stratify
+    two, three = (
+        stoop.data.train_test_split(X, Y, test_size=0.2, seed=4, stratify=stratify),
+        split(X, Y, seed=4, stratify=stratify),
     )
     np.testing.assert_array_equal(two[1], three[2])
     train, test = rows_of(X, test_size=0.2, seed=4, stratify=stratify)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import pytest
 from sklearn.preprocessing import MinMaxScaler, RobustScaler, StandardScaler
 
@@ -117,6 +118,29 @@ def test_standard_agrees_with_scikit_learn_on_columns_far_from_0(dtype: str) -> 
     )
 
 
+@pytest.mark.parametrize("stored", ["Fortran", "every other", "frame", "list", "integers"])
+def test_copies_keep_the_digits(stored: str) -> None:
+    X = hard_columns(60)[:, [0, 1, 7]].copy() if stored != "integers" else np.arange(10**9, 10**9 + 180).reshape(60, 3)
+    given: dict[str, Any] = {
+        "Fortran": np.asfortranarray(X),
+        "every other": np.repeat(X, 2, axis=1)[:, ::2],
+        "frame": pd.DataFrame(X),
+        "list": X.tolist(),
+        "integers": X,
+    }
+    model = looking(stoop.Normalization(), "float32", 3)
+    model.adapt(given[stored])
+    expected = StandardScaler().fit_transform(X.astype(np.float64))
+    np.testing.assert_allclose(model.predict(given[stored]), expected, rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(stoop.Ensemble([model]).predict(given[stored])[0], expected, rtol=1e-6, atol=1e-6)
+    trainers = [stoop.Trainer(stoop.Model([stoop.Normalization(), stoop.Dense(2)], 3)) for _ in range(2)]
+    trainers[0].fit(given[stored], np.arange(60) % 2, verbose=0)
+    stoop.fit_many(trainers[1:], given[stored], np.arange(60) % 2, verbose=0)
+    for trainer in trainers:
+        for name, value in model.buffers().items():
+            np.testing.assert_array_equal(trainer.model.buffers()[name], value)
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_equal_quartiles_take_half_of_the_range(dtype: str) -> None:
     X = np.full((101, 2), 5.0)
@@ -140,7 +164,8 @@ def test_squares_do_not_leave_float64(scale: float) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "scale"), [*((kind, scale) for kind in KINDS for scale in (1e-36, 3e-44)), ("minmax", 2e37), ("standard", 2e37)]
+    ("kind", "scale"),
+    [*((kind, scale) for kind in KINDS for scale in (1e-36, 3e-44)), ("minmax", 2e37), ("standard", 2e37)],
 )
 def test_spreads_that_float32_does_not_hold_are_refused(kind: str, scale: float) -> None:
     X = draw("float64").astype(np.float64)
@@ -253,7 +278,7 @@ def test_what_is_refused_is_named_by_row_and_column(
         lambda: trainer.step(X, y),
         lambda: trainer.fit(X, y, verbose=0),
         lambda: model.jacobian(X),
-        lambda: trainer.step(X, y, rows=np.arange(10, 20)),
+        lambda: stoop.Trainer(model, loss="mse").step(X, np.zeros((len(X), 19), np.float32), rows=np.arange(10, 20)),
         lambda: trainer.loss_and_grad(X, y),
         lambda: stoop.Ensemble([model]).predict(X),
         lambda: trainer.forward(X),
@@ -284,8 +309,8 @@ def test_rows_with_missing_values_train_and_evaluate() -> None:
     y = (X[:, 0] > np.median(X[:, 0])).astype(int)
     X[np.random.default_rng(3).random(X.shape) < 0.1] = np.nan
     model = stoop.Model([stoop.Normalization(missing="mean"), stoop.Dense(16, activation="relu"), stoop.Dense(2)], 19)
-    trainer = stoop.Trainer(model)
-    history = trainer.fit(X, y, epochs=30, validation_data=(X, y), verbose=0)
+    trainer = stoop.Trainer(model, optimizer=stoop.optimizers.Adam(1e-2))
+    history = trainer.fit(X, y, epochs=40, validation_data=(X, y), verbose=0)
     assert history["val_accuracy"][-1] > 0.85
     filled = np.where(np.isnan(X), np.nanmean(X.astype(np.float64), 0).astype(np.float32), X)
     np.testing.assert_allclose(model.predict(X), model.predict(filled), atol=1e-5)

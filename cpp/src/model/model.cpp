@@ -58,6 +58,7 @@ struct Model<T>::Impl {
   std::vector<std::size_t> by_name;  // positions in `parameters`, sorted by name
   AlignedBuffer<T> parameter_block;
   AlignedBuffer<T> buffer_block;
+  MissingValues missing;      // what a NaN in X is
   bool output_given = false;  // by the caller, not by training
   std::shared_ptr<const InferenceExecutor<T>> inference;
   mutable InputGradients<T> input_gradients;
@@ -66,7 +67,8 @@ struct Model<T>::Impl {
       : config(std::move(settings)),
         graph(build_graph(config, kAlignment / static_cast<Index>(sizeof(T)))),
         parameter_block(graph.parameter_elements),
-        buffer_block(graph.buffer_elements) {
+        buffer_block(graph.buffer_elements),
+        missing(missing_values(graph)) {
     check_input_scaling<T>(config);
     check_output(config.output, graph.output_dim());
     check_classes(config.classes, graph.output_dim());
@@ -88,15 +90,21 @@ struct Model<T>::Impl {
   SampleRows<T> scaled(const InputView& x) const {
     SampleRows<T> rows;
     rows.x = with_stride(x);
-    rows.map = input_map(config, graph, buffer_block.data());
+    if (graph.normalization) {
+      rows.map = input_map(config, graph, buffer_block.data());
+    } else {
+      rows.map.scale = static_cast<T>(config.input_scale);
+      rows.map.shift = static_cast<T>(config.input_shift);
+    }
     return rows;
   }
 
   void check_adapted(const char* where) const {
+    if (!graph.normalization) return;
     stoop::check_adapted(where, input_map(config, graph, buffer_block.data()), config.input_dim);
   }
   void check_samples(const char* where, const InputView& x, Poller* poller) const {
-    stoop::check_samples<T>(where, x, config.input_dim, poller, missing_values(graph));
+    stoop::check_samples<T>(where, x, config.input_dim, poller, missing);
   }
 
   void differentiate(const char* where, const InputView& x, MatrixView<const T> grad_output, MatrixView<T> out,
@@ -268,16 +276,16 @@ template <class T>
 void Model<T>::predict(const InputView& x, MatrixView<T> out, const KeepGoing& keep_going) const {
   Poller poller(keep_going);
   Poller* const asked = keep_going ? &poller : nullptr;
-  InferenceRun<T> run = inference_run(x);
-  check_adapted("Model.predict", run.data.map, impl_->config.input_dim);
+  impl_->check_adapted("Model.predict");
   if (x.rows > 0) impl_->check_samples("Model.predict", x, asked);
   check_view("Model.predict", "out", out, x.rows, impl_->graph.output_dim());
   if (x.rows == 0) return;
+  InferenceRun<T> run = inference_run(x);
   run.out = with_stride(out);
   run.poller = asked;
   const InferenceResult result = impl_->inference->run(run);
   if (result.interrupted) throw_interrupted("Model.predict");
-  refuse_bad_row<T>("Model.predict", x, result.non_finite_row, missing_values(impl_->graph));
+  refuse_bad_row<T>("Model.predict", x, result.non_finite_row, impl_->missing);
 }
 
 template <class T>
