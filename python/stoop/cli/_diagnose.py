@@ -16,7 +16,7 @@ from stoop.cli._options import add_json, add_reading
 from stoop.cli._predict import add_model_and_table, load, reading_format
 from stoop.cli._report import diagnosis, result_of
 from stoop.cli._table_data import Part, fingerprint, slices_of, split_rows
-from stoop.cli._table_model import TargetScale
+from stoop.cli._table_model import TargetScale, filled
 from stoop.cli._train import add_report, check_writable
 from stoop.losses import Loss
 from stoop.model import Model
@@ -122,7 +122,7 @@ def _evaluate(trainer: Trainer, table: _Table, result: dict[str, Any], options: 
         hint = "name it with --train: the diagnosis compares the errors of training with those of other rows"
         raise ValueError(message("diagnose", given, expected, hint))
     X, y = table.part(slice(None))
-    analysis: ErrorAnalysis = errors(trainer, X, y)
+    analysis: ErrorAnalysis = errors(trainer, filled(trainer.model, X), y)
     result["rows"] = {"test": len(y)}
     result["scores"] = {"test": _results.scores(trainer, X, y)}
     result |= {"summary": None, "findings": None, "report": None}

@@ -128,7 +128,7 @@ def finish(
 ) -> int:
     """Write model and report of a trained network, and print `result` with what is added to it; return the status."""
     scale = TargetScale.of(data, trainer)
-    silence_unseen(trainer.model, data.parts["train"][0])
+    silence_unseen(trainer.model, data.state.encoder, data.parts["train"][0])
     wants_report = options.report is not None and not interrupted
     report = diagnosis(trainer, data.parts, scale, data.slices, options.target_error) if wants_report else None
     scale.undo(trainer.model)
