@@ -177,9 +177,7 @@ class _Trial:
         if per_epoch > updates:
             some = np.random.default_rng(0).permutation(len(self._x))[: updates * self._batch]
             rows = [some] * len(twins)
-        histories = fit_many(
-            twins, self._x, self._targets, epochs, self._batch, rows=rows, metrics=(), last_batch="merge", verbose=0
-        )
+        histories = fit_many(twins, self._x, self._targets, epochs, self._batch, rows=rows, metrics=(), verbose=0)
         failed = [history.error is not None for history in histories]
         return [math.inf if bad else self.loss_of(twin) for bad, twin in zip(failed, twins)]
 
