@@ -248,6 +248,49 @@ def test_trials_that_fail_in_a_later_rung_have_passed_the_first(tmp_path: Path) 
     assert facts(run(**options, storage=path)) == facts(whole)
 
 
+def test_the_best_may_fail_when_it_is_trained_further() -> None:
+    # The largest loss is that of the first epoch, as a rule.
+    options: dict[str, Any] = {"method": "halving", "trials": 27, "epochs": 9, "num_threads": 1, "mode": "max"}
+    order = [trial["number"] for trial in run(**{**options, "epochs": 1}).sorted_trials()]
+    for count in range(1, 9):  # the first rung keeps nine
+        failing = order[:count]
+
+        def fails_later(number: int, failing: list[int] = failing) -> list[Any]:
+            def fail(trainer: stoop.Trainer) -> None:
+                if trainer.epoch > 0 and number in failing:
+                    raise ZeroDivisionError
+
+            return [stoop.callbacks.Lambda(on_fit_begin=fail)]
+
+        result = run(**options, callbacks=fails_later)
+        assert {trial["number"] for trial in result.trials if trial["state"] == "failed"} == set(failing)
+        assert result.best_trial["number"] not in failing
+        assert result.trainer.evaluate(*VALIDATION)["loss"] == result.best_value
+
+
+def test_what_cannot_be_trained_again_is_told(tmp_path: Path) -> None:
+    options: dict[str, Any] = {"trials": 6, "storage": tmp_path / "trials.jsonl"}
+    first = run(**options)
+
+    def other(params: dict[str, Any]) -> stoop.Trainer:
+        return stoop.Trainer(stoop.Model([stoop.Dense(3)], 4, seed=7), seed=8)
+
+    with pytest.warns(UserWarning, match="trained again, has val_loss"):
+        again = run(**options, build=other)
+    assert facts(again) == facts(first)
+
+    def failing(params: dict[str, Any]) -> stoop.Trainer:
+        raise ZeroDivisionError
+
+    def interrupted(params: dict[str, Any]) -> stoop.Trainer:
+        raise KeyboardInterrupt
+
+    for build_one in (failing, interrupted):
+        lost = run(**options, build=build_one)
+        assert lost.trainer is None
+        assert facts(lost) == facts(first)
+
+
 def test_more_trials_are_added_to_a_file(tmp_path: Path) -> None:
     run(trials=6, storage=tmp_path / "trials.jsonl")
     built = []
