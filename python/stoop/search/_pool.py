@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from stoop._errors import message
+from stoop._errors import message, warn
 from stoop._fit import FitOptions
 from stoop._fit_many import Fit, FitRequest, train_many
 from stoop._loop import checked_callbacks
@@ -230,7 +231,7 @@ class Pool:
         if not jobs:
             return
         fitting, goal = self._fitting, self.goal
-        keepers = [Keeper(goal, job.kept, trial.history, self._bar, medians) for job, trial in zip(jobs, trials)]
+        keepers = [Keeper(goal, job, trial.history, self._bar, medians) for job, trial in zip(jobs, trials)]
         called = [[*job.callbacks, *hooks(trial), keeper] for job, trial, keeper in zip(jobs, trials, keepers)]
         train_rows, validation_rows = fitting.rows
         request = FitRequest(
@@ -347,17 +348,32 @@ class Pool:
 
     def winner(self, trial: Trial, *, again: bool) -> Trainer | None:
         """Return the trainer of a trial with its best epoch; one that is not here is trained `again`, or None."""
-        if trial.running is None and again:
-            _, epoch = self.goal.best_of(trial.history)
-            copy = Trial(trial.number, trial.params)
-            self._line = self._journal = None
-            if epoch is not None and self._build(copy):
-                self._fit([copy], epoch, None, lambda _: [])
-                trial.running = copy.running
-        if trial.running is None:
+        value, epoch = self.goal.best_of(trial.history)
+        running = trial.running
+        if running is not None and running.kept_value != value:
+            running = None  # others were better then, which failed later
+        if running is None and again and value is not None and epoch is not None:
+            running = self._trained_again(trial, value, epoch)
+        if running is None:
             return None
-        trial.running.kept.put_back(trial.running.trainer)
-        return trial.running.trainer
+        running.kept.put_back(running.trainer)
+        return running.trainer
+
+    def _trained_again(self, trial: Trial, value: float, epoch: int) -> Running | None:
+        self._line = self._journal = None
+        copy = Trial(trial.number, trial.params)
+        try:
+            if self._build(copy):
+                self._fit([copy], epoch, None, lambda _: [])
+        except (TimeIsOverError, KeyboardInterrupt):  # what was found must not be lost
+            return None
+        found, _ = self.goal.best_of(copy.history)
+        if copy.state != COMPLETE or found is None:
+            return None
+        if not math.isclose(found, value, rel_tol=1e-3):
+            given = f"trial {trial.number}, trained again, has {self.goal.metric} {found:.5g} in place of {value:.5g}"
+            warn(message(WHERE, given, "expected the same", "let build use fixed seeds"))
+        return copy.running
 
 
 class _Watch:
