@@ -67,8 +67,9 @@ def run(options: argparse.Namespace) -> int:
     result["rows"] = {name: len(part[1]) for name, part in parts.items()}
     result["scores"] = {name: _results.scores(trainer, *part) for name, part in parts.items() if len(part[1])}
     scale.redo(model)
+    title = f"{state.target.name} by {home.path.name}"
     slices = slices_of(home.frame, state.encoder, rows["dev"])
-    result |= result_of(diagnosis(trainer, parts, scale, slices, options.target_error), options.report)
+    result |= result_of(diagnosis(trainer, parts, scale, slices, options.target_error), options.report, title)
     lines = [*_results.score_lines(result["scores"]), *_results.findings_lines(result)]
     _results.show(result, "\n".join(lines), as_json=options.json)
     return 0
@@ -93,6 +94,7 @@ class _Table:
         if len(frame) == 0:
             given = f'target "{target.name}" has no values'
             raise ValueError(message(where, given, "expected some", "use stoop predict for rows without"))
+        self.path = path
         self.frame = frame
         self._state = state
         self._y = target.encode(frame[target.name], where, form)

@@ -35,9 +35,9 @@ def diagnosis(
     )
 
 
-def result_of(report: Report, path: Path | None) -> dict[str, Any]:
+def result_of(report: Report, path: Path | None, title: str) -> dict[str, Any]:
     """Return what commands print of it, and write the page if there is a path for it."""
     if path is not None:
-        report.to_html(path)
+        report.to_html(path, title)
     findings = [{"fault": one.fault, "evidence": one.evidence, "advice": one.advice} for one in report.findings]
     return {"summary": report.summary(), "findings": findings, "report": None if path is None else str(path)}

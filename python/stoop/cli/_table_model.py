@@ -223,4 +223,6 @@ def silence_unseen(model: Model, encoder: TableEncoder, X: Any) -> None:
 
 def filled(model: Model, X: Any) -> Any:
     """Return X with means in place of missing numbers: the outputs are the same."""
-    return np.where(np.isnan(X), model.buffers()["0.shift"].astype(X.dtype), X)
+    buffers = model.buffers()
+    mean = buffers["0.shift"].astype(np.float64) + buffers["0.shift_rest"].sum(axis=0, dtype=np.float64)
+    return np.where(np.isnan(X), mean.astype(X.dtype), X)
