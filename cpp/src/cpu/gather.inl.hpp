@@ -87,9 +87,10 @@ inline void for_each_gathered_row(const GatherArgs<T>& args, Body body) {
     const char* from = reinterpret_cast<const char*>(row(i));
     for (Index byte = 0; byte < row_bytes; byte += kLine) __builtin_prefetch(from + byte);
   };
-  for (Index i = 0; i < ahead; ++i) ask(i);
+  const bool asks = args.index != nullptr;  // neighbours are found by the hardware
+  for (Index i = 0; asks && i < ahead; ++i) ask(i);
   for (Index i = 0; i < args.rows; ++i) {
-    ask(i + ahead);
+    if (asks) ask(i + ahead);
     body(row(i), args.output + i * args.ld_output);
   }
 }
@@ -140,33 +141,67 @@ inline Vec<W> smooth_clip(Vec<W> z, W clip) {
   return within / square_root<W>(W(1) + ratio * ratio);
 }
 
+// Returns the lanes whose rest is one of their shift.
 template <class W, class T>
-inline Vec<W> map_columns(const InputMap<T>& map, Index cols, Vec<W> x, Index j, int lanes) {
+inline IntVec<W> rest_lanes(const InputMap<T>& map, Index j, int lanes) {
   const Vec<W> shift = load_lanes_as<W>(map.column_shift + j, lanes),
                rest = load_lanes_as<W>(map.column_rest + j, lanes);
-  const IntVec<W> is_rest = absolute<W>(rest) <= absolute<W>(shift) * W(0x1p-24);
-  Vec<W> centred = (x - shift) - select<W>(is_rest, rest, Vec<W>{});
-  if constexpr (sizeof(W) != sizeof(T)) {
-    centred -= select<W>(is_rest, load_lanes_as<W>(map.column_rest + cols + j, lanes), Vec<W>{});
-  }
+  return absolute<W>(rest) <= absolute<W>(shift) * W(0x1p-24);
+}
+
+// Returns whether all rests are those of their shifts, so that the test is made once for all rows.
+template <class T>
+inline bool has_rests(const InputMap<T>& map, Index cols) {
+  IntVec<T> others{};
+  for_each_vector<T>(cols, [&](Index j, int lanes) { others |= ~rest_lanes<T>(map, j, lanes); });
+  return !any_lane<T>(others);
+}
+
+template <class W, bool kTested, class T>
+inline Vec<W> map_columns(const InputMap<T>& map, Index cols, Vec<W> x, Index j, int lanes) {
+  const auto rest = [&](const T* of) {
+    const Vec<W> part = load_lanes_as<W>(of + j, lanes);
+    return kTested ? part : select<W>(rest_lanes<W>(map, j, lanes), part, Vec<W>{});
+  };
+  Vec<W> centred = (x - load_lanes_as<W>(map.column_shift + j, lanes)) - rest(map.column_rest);
+  if constexpr (sizeof(W) != sizeof(T)) centred -= rest(map.column_rest + cols);
   return centred * load_lanes_as<W>(map.column_scale + j, lanes);
 }
 
-template <class T, class From, bool kMissing, bool kClips>
+// Without kTested, which is rare, all else is asked at each vector too.
+template <class T, class From, bool kTested, bool kMissing, bool kClips>
 inline void normalize_rows(const GatherArgs<T>& args) {
   using W = typename Difference<T, From>::Type;
+  constexpr Index kTogether = 4 * kLanes<W>;
   const InputMap<T> map = args.map;
   const Index cols = args.cols;
   const W clip = static_cast<W>(map.clip);
   for_each_gathered_row<From>(args, [&](const From* from, T* to) {
-    for_each_vector<W>(cols, [&](Index j, int lanes) {
+    const auto put = [&](Index j, int lanes) {
       const Vec<W> x = load_lanes_as<W>(from + j, lanes);
-      Vec<W> z = map_columns<W>(map, cols, x, j, lanes);
-      if constexpr (kMissing) z = select<W>(x == x, z, load_lanes_as<W>(map.missing + j, lanes));
-      if constexpr (kClips) z = smooth_clip<W>(z, clip);
+      Vec<W> z = map_columns<W, kTested>(map, cols, x, j, lanes);
+      if (kMissing && (kTested || map.missing != nullptr))
+        z = select<W>(x == x, z, load_lanes_as<W>(map.missing + j, lanes));
+      if (kClips && (kTested || clip > W(0))) z = smooth_clip<W>(z, clip);
       store_lanes_as<T, W>(to + j, z, lanes);
-    });
+    };
+    Index j = 0;
+    for (; j + kTogether <= cols; j += kTogether) {
+      STOOP_UNROLL
+      for (Index v = 0; v < kTogether; v += kLanes<W>) put(j + v, kLanes<W>);
+    }
+    for_each_vector<W>(cols - j, [&](Index k, int lanes) { put(j + k, lanes); });
   });
+}
+
+template <class T, class From>
+inline void normalize(const GatherArgs<T>& args) {
+  const bool clips = args.map.clip > T(0), has_missing = sizeof(From) > 1 && args.map.missing != nullptr;
+  if (!has_rests(args.map, args.cols)) return normalize_rows<T, From, false, true, true>(args);
+  if (clips)
+    return has_missing ? normalize_rows<T, From, true, true, true>(args)
+                       : normalize_rows<T, From, true, false, true>(args);
+  has_missing ? normalize_rows<T, From, true, true, false>(args) : normalize_rows<T, From, true, false, false>(args);
 }
 
 template <class T, class From>
@@ -176,12 +211,7 @@ void gather(const GatherArgs<T>& args) noexcept {
     if (map.scale == T(1) && map.shift == T(0)) return gather_rows<T, From, false>(args);
     return gather_rows<T, From, true>(args);
   }
-  const bool clips = map.clip > T(0), has_missing = sizeof(From) > 1 && map.missing != nullptr;
-  if (clips) {
-    has_missing ? normalize_rows<T, From, true, true>(args) : normalize_rows<T, From, false, true>(args);
-  } else {
-    has_missing ? normalize_rows<T, From, true, false>(args) : normalize_rows<T, From, false, false>(args);
-  }
+  normalize<T, From>(args);
 }
 
 template <class T>
