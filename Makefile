@@ -78,8 +78,13 @@ $(STAMPS)/torch: | $(STAMPS)/installed
 	$(PIP) install torch==2.13.0
 	@touch $@
 
+$(STAMPS)/tables: pyproject.toml | $(STAMPS)/installed
+	@echo "== installing packages of real tables"
+	$(PIP) install --group tables
+	@touch $@
+
 $(STAMPS)/hosts: pyproject.toml | $(STAMPS)/installed
-	@echo "== installing what the recipes for many machines are tested with"
+	@echo "== installing what work over machines is tested with"
 	$(PIP) install --group hosts
 	@touch $@
 
@@ -119,7 +124,9 @@ test-python: $(STAMPS)/installed $(STAMPS)/extra-test
 	STOOP_CONSUMER="$(wildcard $(CURDIR)/$(CONSUMER))" $(PYTEST) -m "not slow"
 
 # What takes longer than a minute besides: projects that embed the library, Ctrl-C in every call.
-test-all: test $(STAMPS)/hosts
+test-all: test $(STAMPS)/hosts $(STAMPS)/tables
+	@bash tests/tools/system_packages.sh postgresql
+	@bash tests/tools/system_packages.sh browser
 	@echo "== slow Python tests"
 	$(PYTEST) -m slow
 	$(MAKE) test-mpi WERROR=$(WERROR)
@@ -150,10 +157,11 @@ test-pytorch: $(STAMPS)/installed $(STAMPS)/extra-test $(STAMPS)/torch
 bench: $(STAMPS)/installed $(STAMPS)/extra-bench $(STAMPS)/torch
 	$(BIN)/stoop bench --full --json bench/results/peers-$$(date -u +%Y%m%d-%H%M%S).json --plot build/bench
 
-# The picture on the front page, from the figures of a run that are kept beside it.
-picture: $(STAMPS)/installed $(STAMPS)/extra-demo
+# The picture on the front page, from the figures of a run that are kept beside it, and what the examples draw.
+picture: $(STAMPS)/installed $(STAMPS)/extra-test
 	$(BIN)/stoop bench --from docs/images/overview.json --plot build/picture > /dev/null
 	cp build/picture/overview.svg build/picture/overview-dark.svg docs/images/
+	$(BIN)/python docs/pictures.py
 
 bench-program: $(STAMPS)/installed
 	@bash tests/tools/system_packages.sh cpp-bench

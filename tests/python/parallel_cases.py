@@ -135,6 +135,8 @@ def cases(*, every: bool) -> dict[str, Callable[[Any], str]]:
     add("uneven", rows=131, fit={"batch_size": 64, "last_batch": "keep"}, made={"norm": True})
     add("few", rows=67, fit={"batch_size": 5, "last_batch": "merge"}, made={"norm": True})
     add("weights", fit={"class_weight": "balanced", "batch_size": 50})
+    add("augmented", fit={"augment": stoop.augment.Augment((3, 4), rotate=20.0, elastic=(2.0, 1.0), noise=0.1)})
+    add("mixed", fit={"augment": stoop.augment.Augment(None, mixup=0.4)}, made={"norm": True})
     add("normalization", made={"first": stoop.Normalization("robust", clip=2.0)})
     found["callbacks"] = with_callbacks
     found["steps"] = stepped

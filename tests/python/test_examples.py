@@ -1,4 +1,4 @@
-"""The examples of the documentation run as they are printed, and print what stands below them.
+"""The examples of the documentation run as they are printed, print what stands below them, and draw its pictures.
 
 A block ```text that follows a block ```python is its output. In it `...` stands for what differs from one machine or
 instruction set to another, as in doctest; the speed in the table of `fit` needs no such mark.
@@ -6,11 +6,9 @@ instruction set to another, as in doctest; the speed in the table of `fit` needs
 
 from __future__ import annotations
 
-import contextlib
 import doctest
-import io
+import importlib.util
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,41 +16,39 @@ import pytest
 
 from helpers import REPOSITORY
 
-PAGES = ("README.md", "docs/index.md", "docs/quickstart.md", "docs/callbacks.md", "docs/checkpoints.md")
-PAGES += ("docs/custom-loops.md", "docs/metrics.md", "docs/profiling.md", "docs/api/second-order.md")
-BLOCK = re.compile(r"^```(python|text)\n(.*?)^```\n(\s*)", re.DOTALL | re.MULTILINE)
+SPEC = importlib.util.spec_from_file_location("pictures", REPOSITORY / "docs" / "pictures.py")
+assert SPEC is not None
+assert SPEC.loader is not None
+pictures = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(pictures)
+
+
 SPEED = re.compile(r"^( *\d+/\d+ .*?) +[\d,]+$", re.MULTILINE)  # samples/s
+# Which no example draws: figures of runs that take long, with their script, and what was drawn by hand.
+OTHERS = {
+    "overview.svg": "Makefile",
+    "overview-dark.svg": "Makefile",
+    "ranks.svg": "bench/rank_scaling.py",
+    "ranks-dark.svg": "bench/rank_scaling.py",
+    "step.svg": None,
+}
 
-PAGES += ("docs/loggers.md", "docs/many-models.md", "docs/ensembles.md", "docs/many-machines.md")
-
-
-def examples(page: str) -> Iterator[tuple[str, str | None]]:
-    """Each block of Python with its output, None where the page shows none."""
-    found = list(BLOCK.finditer((REPOSITORY / page).read_text(encoding="utf-8")))
-    for block, after in zip(found, [*found[1:], None], strict=True):
-        if block[1] == "python":
-            follows = after is not None and after[1] == "text" and after.start() == block.end()
-            yield block[2], after[2] if after is not None and follows else None
-
-
-def run(code: str, names: dict[str, Any]) -> str:
-    """What it prints."""
-    printed = io.StringIO()
-    with contextlib.redirect_stdout(printed):
-        exec(code, names)
-    return printed.getvalue()
+MEASURED = ("profile.svg",)  # names the machine and its threads
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", pictures.pages())
 def test_the_examples_of(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {"__name__": "example"}
-    blocks = list(examples(page))
-    assert blocks, f"{page} has no ```python block"
-    for code, shown in blocks:
-        printed = run(code, names)
+    for code, shown in pictures.examples(page):
+        with pictures.reproducible():
+            printed = pictures.run(code, names)
         if shown is not None:
             check(page, code, shown, printed)
+    for name in pictures.pictures(page):
+        drawn = pictures.words(tmp_path / name)
+        assert drawn
+        assert name in MEASURED or drawn == pictures.words(pictures.IMAGES / name), f"{name}: run `make picture`"
 
 
 def check(page: str, code: str, shown: str, printed: str) -> None:
@@ -62,11 +58,22 @@ def check(page: str, code: str, shown: str, printed: str) -> None:
 
 
 def test_the_quickstart_shows_what_it_prints() -> None:
-    without = [
-        code for code, shown in examples("docs/quickstart.md") if re.search(r"print\(|\.fit\(", code) and not shown
-    ]
+    blocks = pictures.examples("docs/quickstart.md")
+    without = [code for code, shown in blocks if re.search(r"print\(|\.fit\(", code) and not shown]
     without = [code for code in without if "print(" in code or "verbose=0" not in code]
     assert without == []
+
+
+def test_every_picture_has_a_maker_and_a_page() -> None:
+    made = {name: page for page in pictures.pages() for name in pictures.pictures(page)}
+    files = {path.name for path in pictures.IMAGES.glob("*.svg")}
+    by_hand = {name for name in files if name in OTHERS or name.startswith("tour-")}
+    assert files - by_hand == set(made)
+    texts = [path.read_text(encoding="utf-8") for path in (REPOSITORY / "docs").glob("*.md")]
+    shown = {name for text in texts for name in pictures.SHOWN.findall(text)}
+    assert shown == files
+    for name, script in OTHERS.items():
+        assert script is None or name.split(".")[0] in (REPOSITORY / script).read_text(encoding="utf-8"), name
 
 
 def test_a_wrong_output_is_noticed() -> None:

@@ -8,9 +8,9 @@
 #include <stoop/optimizers.hpp>
 #include <stoop/types.hpp>
 
-#include "../base/input_map.hpp"
 #include "../spec/activations.hpp"
 #include "../spec/losses.hpp"
+#include "row_args.hpp"
 
 namespace stoop {
 
@@ -249,33 +249,6 @@ struct AverageArgs {
   T momentum;
 };
 
-// output row i = map(input row index[i]); if index is null, it is input row i. A map that changes nothing copies the row.
-template <class T>
-struct GatherArgs {
-  Index rows, cols;
-  const void* input;  // of the type whose kernel is called
-  Index ld_input;     // elements
-  const int32_t* index;
-  T* output;  // (rows, cols)
-  Index ld_output;
-  InputMap<T> map;
-};
-
-// output = grad * the derivative of a map with columns, whose values are `value`: scale, or with a clip
-// scale * (1 - (value / clip)^2)^(3/2). output may be grad.
-template <class T>
-struct MapGradientArgs {
-  Index rows, cols;
-  const T* grad;
-  Index ld_grad;
-  const T* value;  // where there is a clip
-  Index ld_value;
-  T* output;
-  Index ld_output;
-  const T* scale;  // (cols)
-  T clip;          // 0: none
-};
-
 // ---- tangents: derivatives in a direction, for Hessian-vector products ----
 
 // output = f'(x) * input + f''(x) * tangent * grad; the second term where grad is given. output may be input.
@@ -374,6 +347,9 @@ struct OpTable {
   void (*column_sum)(const ColumnSumArgs<T>&) noexcept;
   void (*gather[kInputTypeCount])(const GatherArgs<T>&) noexcept;
   void (*map_gradient)(const MapGradientArgs<T>&) noexcept;
+  void (*warp)(const WarpArgs<T>&) noexcept;
+  void (*displacement)(const DisplacementArgs<T>&) noexcept;
+  void (*add_noise)(const NoiseArgs<T>&) noexcept;
   void (*batch_norm_moments)(const BatchNormArgs<T>&) noexcept;
   void (*batch_norm_forward)(const BatchNormArgs<T>&) noexcept;
   void (*batch_norm_sums)(const BatchNormArgs<T>&) noexcept;
