@@ -228,7 +228,7 @@ def _chosen_seed(seed: Any, random_state: Any) -> int:
 
 
 def _counts(where: str, n: int, sizes: dict[str, Any]) -> dict[str, int]:
-    counts = {name: _count(where, name, size, n) for name, size in sizes.items() if size is not None}
+    counts = {name: _count(where, name, size, n) for name, size in sizes.items() if size is not None or name == "test"}
     if "train" not in counts:
         counts["train"] = n - sum(counts.values())
     elif isinstance(sizes["test"], _Default):

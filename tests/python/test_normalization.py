@@ -287,6 +287,16 @@ def test_what_is_refused_is_named_by_row_and_column(
             call()
 
 
+@pytest.mark.parametrize(("missing", "value"), [("error", np.nan), ("mean", np.inf)])
+def test_rows_of_a_step_are_named_by_their_place_in_x(missing: str, value: float) -> None:
+    X = with_one(value)
+    X[12, 3] = np.nan if missing == "mean" else 0
+    model = stoop.Model([stoop.Normalization(missing=missing), stoop.Dense(3)], 19)
+    model.adapt(draw("float32"))
+    with refused(ValueError, "at row 17, column 5"):  # the first labels, which may be names, are read with all of y
+        stoop.Trainer(model).step(X, np.arange(len(X)) % 3, rows=np.arange(10, 20))
+
+
 def test_a_column_without_numbers_is_refused() -> None:
     X = draw("float64")
     X[:, 4] = np.nan
