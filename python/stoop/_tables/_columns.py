@@ -51,7 +51,7 @@ class NumberColumn:
             expected = "expected true or false" if self.is_boolean else "expected a finite number, as in training"
             hint = "correct it, or take such cells for missing with --unknown ignore"
             problem = Problem(self.name, f'has "{column.iloc[row - 1]}" at row {row}', expected, hint, can_go=False)
-        values[bad] = np.nan
+        values = np.where(bad, np.nan, values)
         if not self.has_missing:
             return values[:, np.newaxis], problem
         return np.stack([values, (missing | bad).astype(np.float64)], axis=1), problem
