@@ -78,8 +78,13 @@ $(STAMPS)/torch: | $(STAMPS)/installed
 	$(PIP) install torch==2.13.0
 	@touch $@
 
+$(STAMPS)/tables: pyproject.toml | $(STAMPS)/installed
+	@echo "== installing packages of real tables"
+	$(PIP) install --group tables
+	@touch $@
+
 $(STAMPS)/hosts: pyproject.toml | $(STAMPS)/installed
-	@echo "== installing what the recipes for many machines are tested with"
+	@echo "== installing what work over machines is tested with"
 	$(PIP) install --group hosts
 	@touch $@
 
@@ -119,7 +124,9 @@ test-python: $(STAMPS)/installed $(STAMPS)/extra-test
 	STOOP_CONSUMER="$(wildcard $(CURDIR)/$(CONSUMER))" $(PYTEST) -m "not slow"
 
 # What takes longer than a minute besides: projects that embed the library, Ctrl-C in every call.
-test-all: test $(STAMPS)/hosts
+test-all: test $(STAMPS)/hosts $(STAMPS)/tables
+	@bash tests/tools/system_packages.sh postgresql
+	@bash tests/tools/system_packages.sh browser
 	@echo "== slow Python tests"
 	$(PYTEST) -m slow
 	$(MAKE) test-mpi WERROR=$(WERROR)

@@ -5,6 +5,7 @@ find_package(pybind11 CONFIG REQUIRED)
 # NO_EXTRAS: link-time optimisation buys nothing for thin bindings and slows each rebuild.
 pybind11_add_module(_core MODULE NO_EXTRAS
   python/bindings/module.cpp
+  python/bindings/bind_augment.cpp
   python/bindings/bind_ensemble.cpp
   python/bindings/bind_errors.cpp
   python/bindings/bind_fit_many.cpp

@@ -30,13 +30,16 @@ EpochPlace place_of(const py::tuple& values) {
 
 py::tuple tuple_of(const FitRecord& fit) {
   return py::make_tuple(fit.first_epoch, fit.epochs, fit.samples, fit.batch_size, fit.shuffle,
-                        std::string(name_of(fit.last_batch)), fit.data);
+                        std::string(name_of(fit.last_batch)), fit.data, fit.augment);
 }
 
 FitRecord record_of(const py::tuple& values) {
-  return {values[0].cast<Index>(),        values[1].cast<Index>(), values[2].cast<Index>(),
-          values[3].cast<Index>(),        values[4].cast<bool>(),  last_batch_from_name(values[5].cast<std::string>()),
-          values[6].cast<std::uint32_t>()};
+  FitRecord fit{values[0].cast<Index>(),        values[1].cast<Index>(),
+                values[2].cast<Index>(),        values[3].cast<Index>(),
+                values[4].cast<bool>(),         last_batch_from_name(values[5].cast<std::string>()),
+                values[6].cast<std::uint32_t>()};
+  if (values.size() > 7) fit.augment = values[7].cast<std::uint32_t>();  // pickles of earlier versions have none
+  return fit;
 }
 
 // What is not in the model: its parameters and buffers are carried with it.

@@ -157,6 +157,8 @@ void bind_model_of(py::module_& m, const char* name) {
       .def_property_readonly("input_shift", [](const Model<T>& model) { return model.config().input_shift; })
       .def_property("output", &output<T>, &set_output<T>)
       .def_property("classes", &classes<T>, &set_classes<T>)
+      .def_property(
+          "metadata", [](const Model<T>& model) { return model.config().metadata; }, &Model<T>::set_metadata)
       .def("set_output_by_training",
            [](Model<T>& model, std::string_view output) { model.set_output_by_training(output_from_name(output)); })
       .def_property_readonly("output_is_given", &Model<T>::output_is_given)

@@ -14,6 +14,7 @@ void bind_model(py::module_& m);
 void bind_world(py::module_& m);
 void bind_ensemble(py::module_& m);
 void bind_trainer(py::module_& m);
+void bind_augment(py::module_& m);
 void bind_fit_many(py::module_& m);
 void bind_checkpoint(py::module_& m);
 void bind_clip_grad_norm(py::module_& m);

@@ -59,6 +59,9 @@ class FitCall {
     if (const py::object path = given.attr("resume"); !path.is_none()) {
       options.resume = path.cast<std::filesystem::path>();
     }
+    if (const py::object augment = given.attr("augment"); !augment.is_none()) {
+      options.augment = augment.attr("_settings").cast<Augment>();
+    }
     if (loop_.is_none()) return;
     options.on_begin = [this](const Checkpoint<T>* resumed) { return begin(resumed); };
     options.on_epoch = [this](const EpochResult&) { return epoch(); };

@@ -14,6 +14,7 @@ PYBIND11_MODULE(_core, m) {
   stoop::python::bind_world(m);
   stoop::python::bind_ensemble(m);
   stoop::python::bind_trainer(m);
+  stoop::python::bind_augment(m);
   stoop::python::bind_fit_many(m);
   stoop::python::bind_checkpoint(m);
   stoop::python::bind_clip_grad_norm(m);

@@ -14,6 +14,7 @@ except ImportError as error:
 
 from stoop import (
     activations,
+    augment,
     callbacks,
     data,
     diagnose,
@@ -26,6 +27,7 @@ from stoop import (
     optimizers,
     plotting,
     schedules,
+    search,
 )
 from stoop._core import CheckpointError, NonFiniteLossError
 from stoop._fit_many import fit_many
@@ -58,6 +60,7 @@ __all__ = [
     "ParameterCheck",
     "Residual",
     "Trainer",
+    "augment",
     "callbacks",
     "clip_grad_norm",
     "data",
@@ -80,6 +83,7 @@ __all__ = [
     "optimizers",
     "plotting",
     "schedules",
+    "search",
     "set_num_threads",
     "show_config",
 ]

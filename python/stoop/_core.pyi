@@ -42,6 +42,7 @@ class _Model(Generic[F]):  # stands for both classes below; does not exist at ru
     def num_parameters(self) -> int: ...
     output: str | None
     classes: tuple[list[str], str] | None  # names as text and their dtype, see ClassNames
+    metadata: dict[str, str]  # a copy
     @property
     def output_is_given(self) -> bool: ...
     def set_output_by_training(self, name: str) -> None: ...
@@ -216,6 +217,18 @@ def specs() -> dict[str, dict[str, Any]]: ...
 
 # Each job is (trainer, x, y, weights, validation, rows, validation_rows, options), as of _Trainer.fit; rows are int32.
 # Returns what ended all.
+class Augment:
+    def __init__(self, **settings: Any) -> None: ...
+
+def augment(
+    settings: Augment,
+    x: Samples,
+    out: npt.NDArray[Any],  # (n, features)
+    epoch: int,
+    y: npt.NDArray[Any] | None,  # classes, or values (n, columns) of the dtype of out
+    targets: npt.NDArray[Any] | None,  # (n, columns), is written
+) -> None: ...
+def augment_draws(settings: Augment, seed: int, epoch: int, position: int, samples: int) -> dict[str, Any]: ...
 def fit_many(
     jobs: list[tuple[Any, ...]],
     num_threads: int,

@@ -11,6 +11,7 @@ from typing import Any
 from stoop._checks import Bounds, file_path, flag, integer, real
 from stoop._errors import message
 from stoop._loop import FitLoop
+from stoop.augment import checked_augment
 from stoop.history import History
 from stoop.progress import EpochTable
 
@@ -40,6 +41,7 @@ class FitOptions:
     history: History  # gets a row after each epoch
     loop: Any  # the FitLoop, once it is made; None: Python is not called
     where: str = WHERE  # of messages
+    augment: Any = None
 
     def __post_init__(self) -> None:
         where = self.where
@@ -57,6 +59,7 @@ class FitOptions:
         self._set("validation_freq", integer(where, "validation_freq", self.validation_freq, 1, hint=hint))
         self._set("resume", None if self.resume is None else file_path(where, self.resume))
         self._set("max_seconds", seconds(self.max_time, where))
+        checked_augment(where, self.augment)
 
     def _set(self, name: str, value: object) -> None:
         object.__setattr__(self, name, value)

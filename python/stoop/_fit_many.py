@@ -17,6 +17,7 @@ from stoop._fit import FitOptions, seconds
 from stoop._loop import FitLoop, checked_callbacks
 from stoop._many_data import WHERE, Selected, SharedArrays, rows_of_all, validation_rows_of_all
 from stoop._many_progress import ManyLine
+from stoop.augment import Augment, checked_augment
 from stoop.history import History
 from stoop.metrics import resolve
 from stoop.trainer import Trainer
@@ -36,6 +37,7 @@ def fit_many(
     callbacks: Callable[[int], Any] | None = None,
     num_threads: int | None = None,
     shuffle: bool = True,
+    augment: Augment | Sequence[Augment | None] | None = None,
     sample_weight: npt.ArrayLike | None = None,
     class_weight: Mapping[Any, float] | npt.ArrayLike | str | None = None,
     metrics: Any = ("accuracy",),
@@ -81,6 +83,9 @@ def fit_many(
         others raise RuntimeError until all have ended; `Model.predict` of any works.
     num_threads : int, optional
         None: `stoop.get_num_threads`. There are fewer while other calls have the cores.
+    augment : Augment or sequence, optional
+        As in `Trainer.fit`: for all, or one or None for each trainer. A sample's position is that among the rows of
+        the trainer.
     shuffle, sample_weight, class_weight, metrics, last_batch
         As in `Trainer.fit`, for all of them. A "balanced" class weight counts the rows of each trainer, and takes
         memory for ``n_samples`` weights for each that has rows of its own.
@@ -110,19 +115,57 @@ def fit_many(
     given = _checked_trainers(trainers)
     threads = 0 if num_threads is None else thread_count(WHERE, "num_threads", num_threads)
     limit = seconds(max_time, WHERE)
-    request = _Request(
+    request = FitRequest(
         _each("epochs", epochs, len(given)),
         _each("batch_size", batch_size, len(given)),
-        _common_options(shuffle, last_batch, verbose, validation_freq),
+        _augment_of_each(augment, len(given)),
+        common_options(shuffle, last_batch, verbose, validation_freq),
         rows,
         (validation_data, validation_rows),
         metrics,
         callbacks,
     )
-    take_back = [trainer._keep_names() for trainer in given]
+    shown = request.options.verbose if given else 0
+    line = ManyLine(len(given), live=shown == 1) if shown else None
+    arrays = SharedArrays(WHERE, X, y, sample_weight, class_weight)
+    fits, ended_by = train_many(given, arrays, request, threads, limit, line)
+    if line is not None:
+        failed = sum(fit.history.error is not None for fit in fits)
+        line.close(failed + sum(fit.is_complete for fit in fits), failed, sum(fit.is_cut for fit in fits))
+    if ended_by is not None:
+        raise ended_by
+    return [fit.history for fit in fits]
+
+
+def train_many(
+    trainers: list[Trainer],
+    arrays: SharedArrays,
+    request: FitRequest,
+    threads: int,
+    limit: float,
+    watch: ManyLine | Any | None = None,
+) -> tuple[list[Fit], BaseException | None]:
+    """Train all of them, and return the fits and what ended them all: Ctrl-C, or what `watch` raised.
+
+    Parameters
+    ----------
+    trainers : list of Trainer
+        Checked, each with a model of its own.
+    arrays : SharedArrays
+        May be used again for other trainers.
+    request : FitRequest
+    threads : int
+        0: `stoop.get_num_threads`.
+    limit : float
+        Seconds.
+    watch : object with the methods of ManyLine, optional
+        ``update(running, done, failed, part)`` is called on the calling thread now and then, ``ended(number, fit)`` on
+        the thread of each fit when all that it leaves is written, one at a time.
+    """
+    take_back = [trainer._keep_names() for trainer in trainers]
     try:
-        fits = _fits_of(given, SharedArrays(WHERE, X, y, sample_weight, class_weight), request)
-        ended_by = _run(fits, threads, limit)
+        fits = _fits_of(trainers, arrays, request)
+        ended_by = _run(fits, threads, limit, watch)
     except BaseException:
         for names_of in take_back:
             names_of()
@@ -130,25 +173,24 @@ def fit_many(
     for fit, names_of in zip(fits, take_back):
         if fit.history.error is not None or not fit.has_begun:
             names_of()
-    if ended_by is not None:
-        raise ended_by
-    return [fit.history for fit in fits]
+    return fits, ended_by
 
 
 @dataclass(frozen=True)
-class _Request:
+class FitRequest:
     """What the trainers are to do, as it was given."""
 
     epochs: list[Any]
     batch_size: list[Any]
+    augment: list[Augment | None]
     options: FitOptions  # but for what differs
     rows: Any
-    validation: tuple[Any, Any]  # data, rows
+    validation: tuple[Any, Any]  # data (or SharedArrays), rows
     metrics: Any
     callbacks: Any
 
 
-class _Fit:
+class Fit:
     """One of the fits.
 
     Attributes
@@ -174,12 +216,15 @@ class _Fit:
         """Make this the newest fit of the trainer."""
         trainer: Any = self._trainer
         trainer._history, trainer._loop = self.history, self._loop
+        trainer._note_between(self.history)
         if self._loop is not None:
             self._loop.is_running = True
 
     def finish(self, reason: str, error: BaseException | None, has_begun: bool) -> None:
         """End it, on the thread of the fit."""
         self.has_begun = has_begun
+        if has_begun:
+            self._trainer._between = {}
         if self._loop is not None:
             try:
                 reason = _reason_of(error) if error is not None else self._loop.stop_reason or reason
@@ -252,7 +297,17 @@ def _each(name: str, value: Any, count: int) -> list[Any]:
     return values
 
 
-def _common_options(shuffle: Any, last_batch: Any, verbose: Any, freq: Any) -> FitOptions:
+def _augment_of_each(augment: Any, count: int) -> list[Augment | None]:
+    """Return one or None for each trainer."""
+    if not isinstance(augment, Sequence):
+        return [checked_augment(WHERE, augment)] * count
+    if len(augment) != count:
+        given = f"augment has {len(augment)} elements"
+        raise ValueError(message(WHERE, given, f"expected one for each of {count} trainers", "or give one for all"))
+    return [checked_augment(WHERE, one) for one in augment]
+
+
+def common_options(shuffle: Any, last_batch: Any, verbose: Any, freq: Any) -> FitOptions:
     """Return checked options for all, with what each trainer has of its own left open."""
     return FitOptions(
         epochs=1,
@@ -270,7 +325,7 @@ def _common_options(shuffle: Any, last_batch: Any, verbose: Any, freq: Any) -> F
     )
 
 
-def _fits_of(trainers: list[Trainer], arrays: SharedArrays, request: _Request) -> list[_Fit]:
+def _fits_of(trainers: list[Trainer], arrays: SharedArrays, request: FitRequest) -> list[Fit]:
     """Check everything but what the core checks, and call the function that makes callbacks."""
     data, of_validation = request.validation
     if data is not None and of_validation is not None:
@@ -280,7 +335,9 @@ def _fits_of(trainers: list[Trainer], arrays: SharedArrays, request: _Request) -
     rows = rows_of_all(request.rows, [trainer.seed for trainer in trainers], samples)
     validated = validation_rows_of_all(of_validation, len(trainers), samples)
     other = None
-    if data is not None and trainers:
+    if isinstance(data, SharedArrays):
+        other = data
+    elif data is not None and trainers:
         other = SharedArrays(f"{WHERE}, validation_data", *trainers[0]._unpacked(WHERE, data))
     called = _callbacks_of_all(request.callbacks, len(trainers))
     fits = []
@@ -312,13 +369,14 @@ def _callbacks_of_all(make: Any, count: int) -> list[list[Any]]:
     return out
 
 
-def _fit_of(trainer: Trainer, number: int, request: _Request, data: tuple[Any, ...], called: list[Any]) -> _Fit:
+def _fit_of(trainer: Trainer, number: int, request: FitRequest, data: tuple[Any, ...], called: list[Any]) -> Fit:
     batch, validation, rows, validated = data
     measured = resolve(request.metrics, trainer.loss, trainer.model.output_dim, WHERE)
     is_validated = validation is not None or validated is not None
     history = History(trainer._history_keys(measured, validated=is_validated))
     sizes = {"epochs": request.epochs[number], "batch_size": request.batch_size[number]}
-    options = replace(request.options, **sizes, rollback=trainer._rollback, history=history)
+    own: dict[str, Any] = {"augment": request.augment[number], "rollback": trainer._rollback, "history": history}
+    options = replace(request.options, **sizes, **own)
     functions = [metric for metric in measured if metric.needs_outputs] if is_validated else []
     loop = None
     if called or functions:
@@ -326,20 +384,21 @@ def _fit_of(trainer: Trainer, number: int, request: _Request, data: tuple[Any, .
         loop = FitLoop(trainer, history, called, functions, seen, options.validation_freq)
         options.attach(loop)
         loop.make_table = None  # the call has one line for all
-    return _Fit(trainer, (trainer._core, *batch, validation, rows, validated), options, loop)
+    return Fit(trainer, (trainer._core, *batch, validation, rows, validated), options, loop)
 
 
-def _run(fits: list[_Fit], threads: int, limit: float) -> BaseException | None:
+def _run(fits: list[Fit], threads: int, limit: float, watch: Any) -> BaseException | None:
     """Run the fits, and return what ended all of them, if that was no time."""
-    line = ManyLine(len(fits), live=fits[0].verbose == 1) if fits and fits[0].verbose else None
 
     def progress(running: int, done: int, failed: int, part: float) -> bool:
-        if line is not None:
-            line.update(running, done, failed, part)
+        if watch is not None:
+            watch.update(running, done, failed, part)
         return all(fit.ended_by is None for fit in fits)
 
     def finish(number: int, reason: str, error: BaseException | None, has_begun: bool) -> None:
         fits[number].finish(reason, error, has_begun)
+        if watch is not None:
+            watch.ended(number, fits[number])
 
     ended_by: BaseException | None
     try:
@@ -352,7 +411,4 @@ def _run(fits: list[_Fit], threads: int, limit: float) -> BaseException | None:
         if not any(fit.has_ended for fit in fits):
             raise
         ended_by = raised
-    if line is not None:
-        failed = sum(fit.history.error is not None for fit in fits)
-        line.close(failed + sum(fit.is_complete for fit in fits), failed, sum(fit.is_cut for fit in fits))
     return ended_by or next((fit.ended_by for fit in fits if fit.ended_by is not None), None)

@@ -27,6 +27,7 @@ class Fitting(Checkpointing):
         outer = self._history, self._loop
         self._history, self._loop = options.history, loop
         loop.is_running = True
+        self._note_between(options.history)
         reason, raised = "error", True
         try:
             x, targets, weights = batch
@@ -40,6 +41,8 @@ class Fitting(Checkpointing):
                 loop.end(reason, quietly=raised)
             finally:
                 refused = raised and not loop.has_begun  # nothing has changed, the history included
+                if not refused:
+                    self._between = {}
                 if refused or (outer[1] is not None and outer[1].is_running):  # or within a callback of another fit
                     self._history, self._loop = outer
         return options.history

@@ -48,6 +48,9 @@ class ManyLine:
             self._line.write([(", ".join(texts), "row")])
         return None
 
+    def ended(self, number: int, fit: Any) -> None:
+        """Hear that a fit has ended, which `update` tells soon enough."""
+
     def close(self, done: int, failed: int, cut: int = 0) -> None:
         """Show how it ended: `cut` are those that the clock or Ctrl-C has ended, which are not done."""
         self._line.wipe()

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class OutputMeaning(Guarded):
     """The part of a `stoop.Model` that turns outputs into probabilities, classes and labels."""
 
-    _settable: ClassVar[tuple[str, ...]] = ("output", "classes")
+    _settable: ClassVar[tuple[str, ...]] = ("output", "classes", "metadata")
     _hints: ClassVar[dict[str, str]] = {
         "training": "predict is inference, fit is training: there is no mode to set",
         "trainable": "give trainable=False to layers",

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _OF_FIT = (
     *("epochs", "batch_size", "shuffle", "verbose", "metrics", "class_weight", "sample_weight", "last_batch"),
-    *("callbacks", "max_time", "resume", "validation_freq", "dry_run", "overfit_batches"),
+    *("callbacks", "max_time", "resume", "validation_freq", "dry_run", "overfit_batches", "augment"),
 )
 _OF_OPTIMIZER = ("momentum", "nesterov", "beta1", "beta2", "eps", "weight_decay", "rho")
 
@@ -48,6 +48,7 @@ class Settings(Guarded):
     _config: dict[str, Any]
     _core: _core._Trainer[Any]
     _history: History
+    _between: dict[str, Any]  # what was set since the last fit
     _loop: FitLoop | None
     _processes: Processes | None
 
@@ -173,7 +174,7 @@ class Settings(Guarded):
         """Set several of `learning_rate`, `l1`, `l2`, `clip_norm` and `clip_value`, all of them or, on an error, none.
 
         They hold from the next update on, also within a fit, from a callback. The history of a fit keeps what was set
-        in it, `History.changes`.
+        in it, and since the fit before it, `History.changes`.
 
         Parameters
         ----------
@@ -191,7 +192,7 @@ class Settings(Guarded):
             if name not in self._settable:
                 refuse_name("Trainer.set", "setting", name, self._settable)
         before = {name: getattr(self, name) for name in settings}
-        noted = len(self._changes)
+        noted, between = len(self._changes), dict(self._between)
         done: list[str] = []
         try:
             for name, value in settings.items():
@@ -201,12 +202,20 @@ class Settings(Guarded):
             for name in done:
                 setattr(self, name, before[name])
             del self._changes[noted:]
+            self._between = between
             raise
 
     def _note(self, name: str, value: Any) -> None:
-        """Keep a change in the history of the fit that runs."""
+        """Keep a change in the history of the fit that runs, or of the next one."""
         if self._loop is not None and self._loop.is_running:
             self._changes.append({"epoch": self._core.epoch + 1, "step": self._core.steps, name: value})
+        elif self._core.steps > 0:
+            self._between[name] = value
+
+    def _note_between(self, history: History) -> None:
+        """Add what was set since the last fit to the history of the next one."""
+        at = {"epoch": self._core.epoch + 1, "step": self._core.steps}
+        history.changes.extend({**at, name: value} for name, value in self._between.items())
 
     @property
     def _changes(self) -> list[dict[str, Any]]:

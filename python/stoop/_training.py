@@ -66,6 +66,7 @@ class Training(Settings):
         carried = state["_state"]
         vars(self).update({"_rollback": True})  # which pickles of earlier versions do not have
         vars(self).update({"_processes": None})  # a copy trains without the others
+        vars(self).update({"_between": {}})  # which those do not have either
         vars(self).update({name: value for name, value in state.items() if name != "_state"})
         self._build()
         self._core.set_state(**carried)
@@ -115,18 +116,7 @@ class Training(Settings):
 
     def _unpacked(self, where: str, validation_data: Any) -> tuple[Any, ...]:
         """Return X, y and weights, or None, of validation data."""
-        try:
-            X, y, *weight = validation_data
-            (weight,) = weight or (None,)
-        except (TypeError, ValueError):
-            given = f"validation_data is a {type(validation_data).__name__}"
-            expected = "expected a pair (X, y) or (X, y, sample_weight)"
-            raise TypeError(message(where, given, expected, "give validation_data=(X, y)")) from None
-        of_x, of_y = (tuple(getattr(array, "shape", ())) for array in (X, y))
-        if len(of_x) == 1 and of_y[1:] == (self._input_dim,):
-            given, expected = f"validation_data has shapes {of_x} and {of_y}", "expected X first, then y"
-            raise ValueError(message(where, given, expected, "give validation_data=(X, y)"))
-        return X, y, weight
+        return unpacked(where, validation_data, self._input_dim)
 
     def _class_weights(self, class_weight: Any, targets: Any, weights: Any, rows: Any = None) -> Any:
         if weights is not None and weights.ndim == 2:
@@ -170,3 +160,25 @@ class Training(Settings):
             measured += [f"val_{key}" for key in measured]
             measured += [f"val_{metric.name}" for metric in metrics if metric.needs_outputs]
         return [*measured, "learning_rate", "grad_norm", "samples_per_second"]
+
+
+def unpacked(where: str, validation_data: Any, inputs: int) -> tuple[Any, ...]:
+    """Return X, y and weights, or None, of validation data for a model with so many inputs.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For what is no such tuple, or has y first.
+    """
+    try:
+        X, y, *weight = validation_data
+        (weight,) = weight or (None,)
+    except (TypeError, ValueError):
+        given = f"validation_data is a {type(validation_data).__name__}"
+        expected = "expected a pair (X, y) or (X, y, sample_weight)"
+        raise TypeError(message(where, given, expected, "give validation_data=(X, y)")) from None
+    of_x, of_y = (tuple(getattr(array, "shape", ())) for array in (X, y))
+    if len(of_x) == 1 and of_y[1:] == (inputs,):
+        given, expected = f"validation_data has shapes {of_x} and {of_y}", "expected X first, then y"
+        raise ValueError(message(where, given, expected, "give validation_data=(X, y)"))
+    return X, y, weight

@@ -45,8 +45,8 @@ class History(dict[str, list[float]]):
     error : BaseException or None
         What ended the fit, where `stop_reason` is "error" and nothing was raised (`stoop.fit_many`).
     changes : list of dict
-        Settings that were changed while the fit ran (`Trainer.set`): ``"epoch"``, in which they hold first, ``"step"``,
-        the updates that were made by then, and the setting with its new value.
+        Settings that were changed while the fit ran, or between it and the fit before (`Trainer.set`): ``"epoch"``, in
+        which they hold first, ``"step"``, the updates that were made by then, and the setting with its new value.
     """
 
     def __init__(self, keys: Sequence[str]) -> None:
@@ -203,7 +203,7 @@ class History(dict[str, list[float]]):
             raise ValueError(
                 message("History.plot", "the history is empty", "expected at least one epoch", "fit first")
             )
-        return draw_curves(self.epochs, self, path, "Learning curve")
+        return draw_curves(self.epochs, self, path, "Learning curve", self.changes)
 
     def to_csv(self, path: str | os.PathLike[str]) -> None:
         """Write a header and one row per epoch; the first column is ``epoch``.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from stoop._figures import TEXT, TRAIN, VALIDATION, finished, new_figure, style
+from stoop._figures import TEXT, TRAIN, VALIDATION, finished, legend, new_figure, style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -58,20 +58,18 @@ class LearningRateSearch:
         ImportError
             If matplotlib is not installed.
         """
-        figure = new_figure(5.6, 3.7)
+        figure = new_figure(5.6, 3.9, "Learning rate")
         axes = figure.add_subplot()
         axes.plot(self.rates, self.losses, color=TRAIN, linewidth=0.8, alpha=0.4, label="each batch")
         axes.plot(self.rates, self.smoothed, color=TRAIN, linewidth=1.8, label="smoothed")
         if self.suggestion is not None:
-            axes.axvline(self.suggestion, color=VALIDATION, label=f"suggestion {self.suggestion:.2g}")
-        style(axes, grid=True)
+            axes.axvline(self.suggestion, color=VALIDATION, linestyle="--", label=f"suggestion {self.suggestion:.2g}")
         axes.set_xscale("log")
+        style(axes, grid=True, title="loss", xlabel="learning rate (logarithmic)", ylabel="loss, mean of a batch")
         low, high = self.smoothed.min(), self.smoothed[0]
         margin = max(high - low, abs(high) * 0.1, 1e-12)
         axes.set_ylim(low - 0.3 * margin, high + margin)
-        axes.set_xlabel("learning rate", color=TEXT)
-        axes.set_title("loss", loc="left", fontsize=10, color=TEXT)
-        axes.legend(frameon=False, fontsize=9, labelcolor=TEXT)
+        legend(axes)
         return finished(figure, path)
 
     def __repr__(self) -> str:
@@ -173,20 +171,18 @@ class Profile:
         ImportError
             If matplotlib is not installed.
         """
-        figure = new_figure(8.0, 0.9 + 0.26 * len(self.rows))
+        figure = new_figure(8.0, 1.2 + 0.26 * len(self.rows), "Time of a step")
         axes = figure.add_subplot()
         places = range(len(self.rows))
         colors = [VALIDATION if row.gflops is None else TRAIN for row in self.rows]
         bars = axes.barh(places, [row.microseconds for row in self.rows], color=colors, height=0.7)
         shares = ["" if row.peak_share is None else f"{row.peak_share:.0%} of the peak" for row in self.rows]
         axes.bar_label(bars, shares, padding=3, fontsize=8, color=TEXT)
-        style(axes, grid=True)
+        style(axes, grid=True, title=self._summary(), xlabel="microseconds", ylabel="step of the plan")
         axes.set_yticks(places, [row.name for row in self.rows])
         axes.invert_yaxis()
         axes.grid(visible=False, axis="y")
         axes.margins(x=0.25)
-        axes.set_xlabel("microseconds", color=TEXT)
-        axes.set_title(self._summary(), loc="left", fontsize=10, color=TEXT)
         return finished(figure, path)
 
     def _summary(self) -> str:

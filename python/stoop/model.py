@@ -4,7 +4,7 @@ from __future__ import annotations  # the stub's _core._Model does not exist at 
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, MutableMapping
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from stoop._checks import FloatArray, check_finite, file_path, integer, real
 from stoop._checks import seed as checked_seed
 from stoop._errors import message, refuse_name
 from stoop._loops import InLoops
+from stoop._metadata import Metadata
 from stoop.layers import (
     Layer,
     check_layers,
@@ -63,7 +64,7 @@ class Model(InLoops):
         For an empty or ill-formed list of layers, a size < 1, another dtype, an output of softmax with one column, or
         names that do not fit the outputs.
     AttributeError
-        When an attribute is set that does not exist or is fixed; `output` and `classes` can be set.
+        When an attribute is set that does not exist or is fixed; `output`, `classes` and `metadata` can be set.
     """
 
     def __init__(
@@ -154,6 +155,24 @@ class Model(InLoops):
     def output_dim(self) -> int:
         """Columns of the output."""
         return self._core.output_dim
+
+    @property
+    def metadata(self) -> MutableMapping[str, str]:
+        """Texts by name that the file keeps, and that Stoop uses for nothing; at most 4 MiB, names included.
+
+        ``model.metadata["units"] = "metres"`` adds one, ``model.metadata = {...}`` sets all. Files, checkpoints, copies
+        and pickles have them; the C++ library keeps them too.
+
+        Raises
+        ------
+        ValueError, TypeError
+            When it is set, for more than 4 MiB, half of a character, or what is no text.
+        """
+        return Metadata(self._core)
+
+    @metadata.setter
+    def metadata(self, texts: Mapping[str, str]) -> None:
+        Metadata(self._core).set(texts)
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -252,6 +271,7 @@ class Model(InLoops):
         """Return a new model that takes the same inputs."""
         model = Model(layers, self._input_dim, dtype=dtype, input_scale=self.input_scale, input_shift=self.input_shift)
         model._core.classes = self._core.classes
+        model._core.metadata = self._core.metadata
         model._set_output(self.output, given=self._core.output_is_given)
         model._read_classes()
         return model

@@ -11,12 +11,15 @@ import numpy.typing as npt
 
 from stoop._arrays import is_table, real_numbers
 from stoop._errors import message
-from stoop._figures import TEXT, draw_curves, finished, new_figure, style
+from stoop._figures import SHADES, draw_curves, finished, new_figure, style, text_on
+from stoop._image_grid import images
 from stoop.history import History
 from stoop.metrics import confusion_matrix as count_confusions
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+__all__ = ["confusion_matrix", "images", "learning_curve"]
 
 _WHERE = "learning_curve"
 _DRAWN = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy")  # what else a table holds may be of any kind
@@ -50,10 +53,10 @@ def learning_curve(
     ImportError
         If matplotlib is not installed.
     """
-    history = _as_history(history)
+    history = as_history(history)
     if not history.epochs:
         raise ValueError(message(_WHERE, "the history is empty", "expected at least one epoch", "fit first"))
-    return draw_curves(history.epochs, history, path, title)
+    return draw_curves(history.epochs, history, path, title, history.changes)
 
 
 def confusion_matrix(
@@ -90,31 +93,28 @@ def confusion_matrix(
     names = [str(i) for i in range(len(counts))] if labels is None else list(labels)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     side = max(4.2, 0.46 * len(names) + 1.4)
-    figure = new_figure(side, side)
+    figure = new_figure(side, side, title)
     axes = figure.add_subplot()
     # The square root keeps a single error in a hundred visible.
-    axes.imshow(np.sqrt(shares), cmap="Blues", vmin=0.0, vmax=1.0)
+    axes.imshow(np.sqrt(shares), cmap=SHADES, vmin=0.0, vmax=1.0)
     for row, column in zip(*np.nonzero(counts)):
-        color = "white" if shares[row, column] > 0.3 else TEXT
+        color = text_on(np.sqrt(shares[row, column]))
         axes.text(column, row, f"{counts[row, column]}", ha="center", va="center", fontsize=9, color=color)
-    style(axes, grid=False)
-    axes.set_xticks(range(len(names)), names)
-    axes.set_yticks(range(len(names)), names)
-    axes.set_xlabel("predicted class", color=TEXT)
-    axes.set_ylabel("true class", color=TEXT)
     correct = int(np.trace(counts))
     subtitle = f"{correct:,} of {counts.sum():,} correct ({correct / counts.sum():.2%})"
-    axes.set_title(subtitle, loc="left", fontsize=10, color=TEXT)
-    figure.suptitle(title, x=0.02, ha="left", fontsize=12, fontweight="bold", color=TEXT)
+    style(axes, grid=False, title=subtitle, xlabel="predicted class", ylabel="true class")
+    long = max(map(len, names)) > 3
+    axes.set_xticks(range(len(names)), names, rotation=45 if long else 0, ha="right" if long else "center")
+    axes.set_yticks(range(len(names)), names)
     return finished(figure, path)
 
 
-def _as_history(given: Any) -> History:
+def as_history(given: Any) -> History:
     """Return what stands for a history as one."""
     if isinstance(given, History):
         return given
     if isinstance(given, Sequence) and not isinstance(given, str):
-        return sum((_as_history(part) for part in given), History(()))
+        return sum((as_history(part) for part in given), History(()))
     if not (isinstance(given, Mapping) or is_table(given)):
         hint = "give what Trainer.fit returned"
         raise TypeError(message(_WHERE, f"history is a {type(given).__name__}", "expected a History or a dict", hint))

@@ -28,6 +28,7 @@ from stoop._pieces import InPieces
 from stoop._processes import Processes
 from stoop._settings import checked_decay, checked_limit, checked_penalties, checked_precision, warn_of_last_activation
 from stoop._weights import first_rows, split_off
+from stoop.augment import Augment
 from stoop.history import History
 from stoop.losses import Loss
 from stoop.metrics import resolve
@@ -143,6 +144,7 @@ class Trainer(InPieces, Inspecting, Fitting):
             self._loss = as_config(Loss, "Trainer", loss)
             self._optimizer = as_config(Optimizer, "Trainer", optimizer)
             self._history = History(())
+            self._between: dict[str, Any] = {}
             self._rollback = flag("Trainer", "rollback", rollback)
             self._config = {
                 **checked_penalties(l1, l2),
@@ -171,6 +173,7 @@ class Trainer(InPieces, Inspecting, Fitting):
         validation_split: float = 0.0,
         validation_freq: int = 1,
         shuffle: bool = True,
+        augment: Augment | None = None,
         sample_weight: npt.ArrayLike | None = None,
         class_weight: Mapping[Any, float] | npt.ArrayLike | str | None = None,
         metrics: Any = ("accuracy",),
@@ -214,6 +217,9 @@ class Trainer(InPieces, Inspecting, Fitting):
             NaN.
         shuffle : bool, default True
             A new order each epoch.
+        augment : Augment, optional
+            Changes each sample at random as it is trained on, see `stoop.augment.Augment`; validation data are not
+            changed. Not with LBFGS and NewtonCG.
         sample_weight : array_like, (n_samples,) or (n_samples, n_outputs), optional
             >= 0; the loss of a batch is the weighted mean, divided by the sum of its weights. 0 leaves a sample out
             (of the loss: the statistics of a BatchNorm are of all samples alike). With a column for each column of y, a
@@ -278,7 +284,7 @@ class Trainer(InPieces, Inspecting, Fitting):
             called = checked_callbacks(callbacks)
             history = History(self._history_keys(measured, validated=validation_data is not None or split > 0.0))
             given = epochs, batch_size, shuffle, last_batch, verbose, validation_freq, max_time, resume
-            options = FitOptions(*given, self._rollback, history, None)
+            options = FitOptions(*given, self._rollback, history, None, augment=augment)
             names = self._model.classes, self._model.output, self._model._core.output_is_given
             with self._names_kept():
                 batch = self._batch(WHERE, X, y, sample_weight, learn=True)

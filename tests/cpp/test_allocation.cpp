@@ -149,7 +149,8 @@ TEST(Ensembles, PredictionsAllocateNothingPerMember) {
 // What fit allocates is independent of how many steps it makes.
 TEST(Fit, StepsAllocateNothing) {
   constexpr Index kBatch = 8, kEpochs = 2;
-  const auto allocations_of_fit = [&](Index steps, bool weighted, const TrainerConfig& config) {
+  const auto allocations_of_fit = [&](Index steps, bool weighted, const TrainerConfig& config,
+                                      std::optional<Augment> augment = {}) {
     Samples<float> samples(steps * kBatch, 20, 5);
     for (float& v : samples.values) v = std::abs(v);  // labels
     const std::vector<float> weights(samples.classes.size(), 2.0f);
@@ -157,6 +158,7 @@ TEST(Fit, StepsAllocateNothing) {
     Trainer<float> trainer(model, config);
     FitOptions<float> options{.epochs = kEpochs, .batch_size = kBatch};
     options.on_progress = [](const Progress&) { return Next::go_on; };
+    options.augment = augment;
     Targets<float> y = samples.y(config.loss);
     if (weighted) y.weights = weights;
     return allocations([&] { trainer.fit(samples.x(), y, options); });
@@ -173,6 +175,9 @@ TEST(Fit, StepsAllocateNothing) {
             << threads << " threads, " << weighted << ", " << to_json(config);
       }
     }
+    const Augment augment{.height = 4, .width = 5, .rotate = 9.0, .elastic = 2.0, .noise = 0.1, .mixup = 0.3};
+    EXPECT_NEAR(allocations_of_fit(5, false, {.num_threads = threads}, augment),
+                allocations_of_fit(100, false, {.num_threads = threads}, augment), 20);
   }
 }
 

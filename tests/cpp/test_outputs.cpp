@@ -109,6 +109,37 @@ TYPED_TEST(Outputs, AFileKeepsOutputAndNames) {
   EXPECT_EQ(loaded.config().output, OutputKind::identity);
 }
 
+TYPED_TEST(Outputs, AFileKeepsMetadata) {
+  using T = TypeParam;
+  const auto path = std::filesystem::temp_directory_path() / ("stoop_metadata_" + std::to_string(sizeof(T)));
+  const Metadata texts = {{"table", R"({"columns": ["a \"b\"", "\u00e9"]})"}, {"", ""}};
+  ModelConfig config = config_of(3);
+  config.metadata = texts;
+  Model<T> model(config);
+  model.save(path);
+  EXPECT_EQ(Model<T>::load(path).config().metadata, texts);
+  Trainer<T> trainer(model, {});
+  trainer.save_checkpoint(path);
+  model.set_metadata({});
+  trainer.load_checkpoint(path);
+  std::filesystem::remove(path);
+  EXPECT_EQ(model.config().metadata, texts);
+  EXPECT_EQ(Model<T>(model).config().metadata, texts);
+}
+
+TYPED_TEST(Outputs, TooMuchMetadataIsRefused) {
+  using T = TypeParam;
+  Model<T> model(config_of(3));
+  Metadata texts = {{"four", std::string(kMostMetadataBytes - 4, 'x')}};
+  model.set_metadata(texts);
+  texts["four"] += 'x';
+  expect_refused([&] { model.set_metadata(texts); }, "expected at most 4194304");
+  EXPECT_EQ(model.config().metadata.at("four").size(), kMostMetadataBytes - 4);
+  ModelConfig config = config_of(3);
+  config.metadata = texts;
+  expect_refused([&] { Model<T> other(config); }, "4194305 bytes");
+}
+
 TYPED_TEST(Outputs, OneOutputIsRefusedForSoftmaxCrossEntropy) {
   using T = TypeParam;
   Model<T> model(config_of(1));

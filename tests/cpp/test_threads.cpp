@@ -6,6 +6,8 @@
 
 #include <chrono>
 #include <thread>
+#include <utility>
+#include <vector>
 
 #include <stoop/error.hpp>
 #include <stoop/runtime.hpp>
@@ -36,28 +38,24 @@ struct Shape {
 // Two have batch normalisations: between products cut by rows, in groups of 24 of them, and by columns. The last has
 // dropouts in the epilogues of either.
 const std::vector<Shape>& shapes() {
-  static const std::vector<Shape> kShapes = {
-      {{.input_dim = 1, .layers = {Dense{1}}}, 5, 2},
-      {{.input_dim = 4, .layers = {Tanh{}, Dense{9, ReLU{}}, Sigmoid{}, Dense{3}}}, 61, 20},
-      {{.input_dim = 33, .layers = {Dense{70, Tanh{}}, Dense{65, LeakyReLU{}}, Dense{10}}}, 300, 64},
-      {{.input_dim = 130, .layers = {Dense{.units = 300, .activation = ReLU{}, .use_bias = false}, Dense{17}}},
-       290,
-       97},
-      {{.input_dim = 20,
-        .layers = {BatchNorm{}, Dense{33}, BatchNorm{}, LeakyReLU{}, Residual{{Dense{33}, BatchNorm{}, Tanh{}}},
-                   Dense{5}}},
-       700,
-       300},
-      {{.input_dim = 40,
-        .layers = {Dense{300}, BatchNorm{}, ReLU{}, Dropout{0.2}, Dense{300, Tanh{}}, BatchNorm{}, Dense{3}}},
-       130,
-       50},
-      {{.input_dim = 40,
-        .layers = {Dense{300, ReLU{}}, Dropout{0.5}, Dense{300, Tanh{}}, Dropout{0.2}, Dense{150}, Dropout{0.1},
-                   BatchNorm{}, Dense{3}}},
-       130,
-       50},
-  };
+  // One statement for each: GCC takes a minute for all of them in one.
+  static const std::vector<Shape> kShapes = [] {
+    std::vector<Shape> all;
+    const auto add = [&](Index inputs, std::vector<Layer> layers, Index rows, Index batch) {
+      all.push_back({{.input_dim = inputs, .layers = std::move(layers)}, rows, batch});
+    };
+    add(1, {Dense{1}}, 5, 2);
+    add(4, {Tanh{}, Dense{9, ReLU{}}, Sigmoid{}, Dense{3}}, 61, 20);
+    add(33, {Dense{70, Tanh{}}, Dense{65, LeakyReLU{}}, Dense{10}}, 300, 64);
+    add(130, {Dense{.units = 300, .activation = ReLU{}, .use_bias = false}, Dense{17}}, 290, 97);
+    const Residual residual{{Dense{33}, BatchNorm{}, Tanh{}}};
+    add(20, {BatchNorm{}, Dense{33}, BatchNorm{}, LeakyReLU{}, residual, Dense{5}}, 700, 300);
+    add(40, {Dense{300}, BatchNorm{}, ReLU{}, Dropout{0.2}, Dense{300, Tanh{}}, BatchNorm{}, Dense{3}}, 130, 50);
+    const Dense wide{300, ReLU{}};
+    add(40, {wide, Dropout{0.5}, Dense{300, Tanh{}}, Dropout{0.2}, Dense{150}, Dropout{0.1}, BatchNorm{}, Dense{3}},
+        130, 50);
+    return all;
+  }();
   return kShapes;
 }
 

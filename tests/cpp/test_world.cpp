@@ -86,7 +86,7 @@ struct Process {
     for (Index number = 0; number < 3 && end.status == RunStatus::done; ++number) {
       core.cursor = {};
       core.cursor.epoch = core.state.epoch = number;
-      Epoch<T> epoch(core, data, how, poller);
+      Epoch<T> epoch(core, data, how, poller, augmentation);
       end = epoch.advance(30);
       if (end.status == RunStatus::stopped) end = epoch.advance(how.samples);
     }
@@ -95,6 +95,7 @@ struct Process {
 
   Model<T> model;
   TrainerCore<T> core;
+  const Augmentation<T>* augmentation = nullptr;
 };
 
 template <class T>
@@ -137,12 +138,13 @@ class Worlds : public ::testing::Test {
   }
 
   static auto train_all(const TrainerConfig& config, int size, const std::vector<Layer>& layers, const Dataset<T>& data,
-                        const EpochSettings& how) {
+                        const EpochSettings& how, const Augmentation<T>* augmentation = nullptr) {
     Meeting meeting(size);
     std::vector<std::unique_ptr<Process<T>>> all(static_cast<std::size_t>(size));
     run_all(size, [&](int rank) {
       auto& process = all[static_cast<std::size_t>(rank)];
       process = std::make_unique<Process<T>>(config, meeting.world(rank, 8), layers);
+      process->augmentation = augmentation;
       EXPECT_EQ(process->train(data, how).status, RunStatus::done);
     });
     return all;
@@ -201,6 +203,27 @@ TYPED_TEST(Worlds, TheBitsFollowFromTheShards) {
         EXPECT_NEAR(alone.core.cursor.loss(), plain.core.cursor.loss(), tolerance);
         EXPECT_EQ(alone.core.cursor.correct, plain.core.cursor.correct);
         EXPECT_EQ(alone.core.cursor.updates, plain.core.cursor.updates);
+      }
+    }
+  }
+}
+
+TYPED_TEST(Worlds, SamplesAreAugmentedAlike) {
+  using T = TypeParam;
+  const TrainerConfig config{.num_threads = 1};
+  const Dataset<T> data = this->dataset(config.loss);
+  const EpochSettings how{.samples = 103, .batch = 25};
+  const Augment moves{.height = 2, .width = 2, .rotate = 30.0, .noise = 0.1}, mixes{.noise = 0.1, .mixup = 0.5};
+  for (const Augment& settings : {moves, mixes}) {
+    const Augmentation<T> augmentation(settings, 5);
+    Process<T> alone(config, {.shards = 8}), plain(config, {.shards = 8});
+    alone.augmentation = &augmentation;
+    EXPECT_EQ(alone.train(data, how).status, RunStatus::done);
+    EXPECT_EQ(plain.train(data, how).status, RunStatus::done);
+    EXPECT_FALSE(same_bits<T>(alone.core.state.parameters, plain.core.state.parameters));
+    for (const int size : {2, 4, 8}) {
+      for (const auto& process : this->train_all(config, size, Process<T>::usual(), data, how, &augmentation)) {
+        expect_same(*process, alone);
       }
     }
   }

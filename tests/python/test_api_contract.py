@@ -62,6 +62,7 @@ CONTRACT: dict[str, dict[str, Any] | None] = {
         "validation_split": 0.0,
         "validation_freq": 1,
         "shuffle": True,
+        "augment": None,
         "sample_weight": None,
         "class_weight": None,
         "metrics": ("accuracy",),
@@ -108,6 +109,22 @@ CONTRACT: dict[str, dict[str, Any] | None] = {
         "random_state": None,
     },
     "data.standardize": {"train": REQUIRED, "eps": 1e-12, "stats": False},
+    "augment.Augment": {
+        "image_shape": (28, 28),
+        "flip": False,
+        "shift": 0,
+        "rotate": 0.0,
+        "zoom": 0.0,
+        "shear": 0.0,
+        "crop": None,
+        "elastic": None,
+        "noise": 0.0,
+        "mixup": 0.0,
+        "seed": None,
+        "fill": "nearest",
+    },
+    "augment.Augment.__call__": {"X": REQUIRED, "epoch": 0, "y": None},
+    "plotting.images": {"X": REQUIRED, "image_shape": None, "path": None, "titles": None, "columns": None},
     "NonFiniteLossError": None,
     "CheckpointError": None,
     "__version__": None,
@@ -181,4 +198,6 @@ def test_all_lists_what_is_there() -> None:
         assert hasattr(stoop, name)
     expected = {"Model", "Trainer", "Dense", "gradcheck", "load_model"}
     assert expected | {"Ensemble", "load_ensemble", "fit_many", "many"} <= set(stoop.__all__)
+    assert "search" in stoop.__all__
+    assert set(stoop.search.__all__) >= {"run", "uniform", "log_uniform", "one_minus_log_uniform", "integers", "choice"}
     assert set(stoop.many.__all__) == {"Trained", "bag", "folds", "seeds"}

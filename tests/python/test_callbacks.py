@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import pickle
 import signal
 import threading
 from typing import Any
@@ -137,6 +138,35 @@ def test_what_a_callback_changes_holds_from_the_next_update_on() -> None:
         {"epoch": 1, "step": 3, "l2": 0.5},
         {"epoch": 1, "step": 3, "clip_norm": 0.2},
     ]
+
+
+def test_what_is_set_between_fits_is_in_the_history_of_the_next() -> None:
+    one = trainer(rate=0.1)
+    one.set(learning_rate=0.2)  # before anything was trained there is nothing to change
+    first = one.fit(X, Y, epochs=2, **FIT)
+    assert first.changes == []
+    one.set(learning_rate=0.3, l2=0.5)
+    one.l2 = 0.25
+    with pytest.raises(ValueError, match="l1"):
+        one.set(clip_norm=1.0, l1=-1.0)
+    with pytest.raises(ValueError, match="shape"):
+        one.fit(X[0], Y, epochs=1, **FIT)
+    again = pickle.loads(pickle.dumps(one))
+    expected = [{"epoch": 3, "step": 16, "learning_rate": 0.3}, {"epoch": 3, "step": 16, "l2": 0.25}]
+    for of in (one, again):
+        second = of.fit(X, Y, epochs=1, **FIT)
+        assert second.changes == expected
+        assert (first + second).changes == expected
+        assert of.fit(X, Y, epochs=1, **FIT).changes == []
+
+
+def test_what_is_set_between_fits_of_many() -> None:
+    one = trainer(rate=0.1)
+    one.step(X[:16], Y[:16])
+    one.set(clip_value=0.5)
+    history, *_ = stoop.fit_many([one], X, Y, epochs=1, verbose=0)
+    assert history.changes == [{"epoch": 1, "step": 1, "clip_value": 0.5}]
+    assert stoop.fit_many([one], X, Y, epochs=1, verbose=0)[0].changes == []
 
 
 def test_set_is_all_or_nothing() -> None:

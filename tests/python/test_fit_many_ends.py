@@ -64,7 +64,7 @@ def test_ctrl_c_keeps_all_histories(program: str) -> None:
 
 
 def test_an_interrupt_before_the_core_leaves_all_as_they_were(monkeypatch: pytest.MonkeyPatch) -> None:
-    begin, begun = _fit_many._Fit.begin, []
+    begin, begun = _fit_many.Fit.begin, []
 
     def interrupted(fit: Any) -> None:
         begin(fit)
@@ -74,7 +74,7 @@ def test_an_interrupt_before_the_core_leaves_all_as_they_were(monkeypatch: pytes
 
     trainers = [Fit().trainer(number) for number in range(3)]
     before = [trainer.fit(X, Y, epochs=1, verbose=0) for trainer in trainers]
-    monkeypatch.setattr(_fit_many._Fit, "begin", interrupted)
+    monkeypatch.setattr(_fit_many.Fit, "begin", interrupted)
     with pytest.raises(KeyboardInterrupt):
         stoop.fit_many(trainers, X, Y, verbose=0, callbacks=lambda _: [callbacks.EarlyStopping("loss")])
     for trainer, history in zip(trainers, before):
@@ -128,7 +128,7 @@ def test_what_writing_down_raises_is_not_lost(monkeypatch: pytest.MonkeyPatch, c
         raise MemoryError
 
     trainers = [Fit().trainer(0), Fit(MIXED).trainer(1)]
-    monkeypatch.setattr(_fit_many._Fit, "finish", finish)
+    monkeypatch.setattr(_fit_many.Fit, "finish", finish)
     with pytest.raises(MemoryError):
         stoop.fit_many(trainers, X, Y, callbacks=called, verbose=0)
 

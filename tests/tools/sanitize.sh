@@ -56,7 +56,6 @@ case "$1" in
     # Kernels, plans and first values are made by one thread, and take minutes under TSan; what teams run remains.
     export GTEST_FILTER='-Activations/*:Math/*:Gemm/*:Kernels/*:NormalizationKernels/*:Losses/*:Updates/*:Dropouts/*:Each/Bfloat16*'
     GTEST_FILTER+=':Plan.*:Initialize.*:Precision.*:Interruption.*:ChangingLabels.*'
-    export STOOP_ISA=scalar  # TSan does not see what vectors of 32 and 64 bytes touch
     "${run[@]}" ctest --test-dir build/tsan --no-tests=error
     ;;
   *)

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs Debian packages that a step of the Makefile can use, where apt is there, they are missing, and we may.
 # Elsewhere it says nothing and succeeds: CMake then downloads what it lacks, or the step itself names what is missing.
-# Usage: system_packages.sh python PYTHON | compiler | cpp-tests | cpp-bench | clang
+# Usage: system_packages.sh python PYTHON | compiler | cpp-tests | cpp-bench | postgresql | browser | clang
 set -euo pipefail
 
 have() { command -v "$1" > /dev/null 2>&1; }
@@ -41,6 +41,8 @@ case "$1" in
     ;;
   cpp-tests) install_packages libgtest-dev ;;
   cpp-bench) install_packages libbenchmark-dev ;;
+  postgresql) [ -d /usr/lib/postgresql ] || install_packages postgresql ;;
+  browser) have chromium || install_packages chromium ;;
   clang)
     # The distribution's default version, with what its packages merely recommend: the sanitizers' run-times.
     may_install || exit 0

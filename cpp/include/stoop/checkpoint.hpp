@@ -36,7 +36,8 @@ struct FitRecord {
   Index batch_size = 0;
   bool shuffle = true;
   LastBatch last_batch = LastBatch::keep;
-  std::uint32_t data = 0;  // a checksum of 16 of its samples and targets
+  std::uint32_t data = 0;     // a checksum of 16 of its samples and targets
+  std::uint32_t augment = 0;  // a checksum of the settings of its augmentation; 0: it had none
 };
 
 // Everything that training carries from one update to the next, apart from the configurations of model and trainer.

@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include <stoop/augment_settings.hpp>
 #include <stoop/error.hpp>
 #include <stoop/input.hpp>
 #include <stoop/types.hpp>
@@ -114,6 +115,8 @@ struct FitOptions {
   Index batch_size = 128;
   bool shuffle = true;
   LastBatch last_batch = LastBatch::keep;
+  // Each sample is changed at random as it is gathered; validation data are not. Not with LBFGS and NewtonCG.
+  std::optional<Augment> augment{};
   std::optional<InputView> validation_x{};
   Targets<T> validation_y{};
   Index validation_freq = 1;  // The validation data are evaluated after every so many epochs of the fit.

@@ -1,8 +1,10 @@
 // Model<T>: layers with their parameters in one aligned block; prediction and files.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -28,6 +30,10 @@ struct ClassNames {
   bool operator==(const ClassNames&) const = default;
 };
 
+// Text in UTF-8, at most kMostMetadataBytes of names and texts together.
+using Metadata = std::map<std::string, std::string>;
+inline constexpr std::size_t kMostMetadataBytes = std::size_t{4} << 20;
+
 template <class T>
 class Model;
 struct FilePart;
@@ -52,6 +58,8 @@ struct ModelConfig {
   // If this is empty, training sets the meaning of the outputs from its loss.
   std::optional<OutputKind> output{};
   std::optional<ClassNames> classes{};
+  // Texts by name that the library keeps, and uses for nothing: what a program wants to find in the file again.
+  Metadata metadata{};
 };
 
 // One named parameter inside the block. A weight is (rows, cols); a bias has rows = 1 and rank 1.
@@ -91,10 +99,11 @@ class STOOP_API Model {
   std::span<T> buffer_block();
   std::span<const T> buffer_block() const;
 
-  // Both are part of config() and of the file. Training keeps an `output` that was given here or in the config. Throws
-  // ValueError for a softmax of one output, and for names that do not fit the outputs.
+  // All three are part of config() and of the file. Training keeps an `output` that was given here or in the config. Throws
+  // ValueError for a softmax of one output, for names that do not fit the outputs, and for too much metadata.
   void set_output(std::optional<OutputKind> output);
   void set_classes(std::optional<ClassNames> classes);
+  void set_metadata(Metadata metadata);
   // Training calls this. It sets the output unless the output was given.
   void set_output_by_training(OutputKind output);
   bool output_is_given() const;

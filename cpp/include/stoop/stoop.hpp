@@ -17,6 +17,7 @@
 #include <stoop/ensemble.hpp>
 #include <stoop/trainer.hpp>
 #include <stoop/fit_many.hpp>
+#include <stoop/augment.hpp>
 #include <stoop/gradcheck.hpp>
 #include <stoop/diagnose.hpp>
 #include <stoop/profile.hpp>

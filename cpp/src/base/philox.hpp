@@ -9,7 +9,7 @@
 namespace stoop {
 
 // The use of a draw. It is part of the counter, so that no two uses share numbers.
-enum class Stream : std::uint32_t { initialize = 1, shuffle = 2, dropout = 3, lanczos = 4 };
+enum class Stream : std::uint32_t { initialize = 1, shuffle = 2, dropout = 3, lanczos = 4, augment = 5 };
 
 inline std::array<std::uint32_t, 4> philox(std::uint64_t seed, std::array<std::uint32_t, 4> counter) {
   std::uint32_t key0 = static_cast<std::uint32_t>(seed), key1 = static_cast<std::uint32_t>(seed >> 32);

@@ -49,6 +49,9 @@ constexpr OpTable<T> make_table() {
   table.gather[static_cast<int>(InputType::float32)] = gather<T, float>;
   table.gather[static_cast<int>(InputType::float64)] = gather<T, double>;
   table.gather[static_cast<int>(InputType::uint8)] = gather<T, uint8_t>;
+  table.warp = warp<T>;
+  table.displacement = displacement<T>;
+  table.add_noise = add_noise<T>;
   table.batch_norm_moments = batch_norm_moments<T>;
   table.batch_norm_forward = batch_norm_forward<T>;
   table.batch_norm_sums = batch_norm_sums<T>;

@@ -46,6 +46,9 @@ class Dataset {
   const DataNeeds& needs() const { return needs_; }
   bool has_classes() const { return !y_.has_values; }
 
+  // Whether these are some rows of x, in an order of their own.
+  bool selects() const { return !selection_.empty(); }
+
   // Replaces positions among rows() by numbers of samples.
   void to_samples(std::span<std::int32_t> positions) const;
 
@@ -64,7 +67,6 @@ class Dataset {
   SampleRows<T> as_they_lie() const;
 
  private:
-  bool selects() const { return !selection_.empty(); }
   void check_rows(std::string_view where) const;
   bool has_absent_targets() const;
 

@@ -48,6 +48,7 @@ void visit_fields(Object& object, const Visit& visit) {
     visit("input_shift", object.input_shift, kOptional, object.input_shift != 0.0);
     visit("output", object.output, kOptional, object.output.has_value());
     visit("classes", object.classes, kOptional, object.classes.has_value());
+    visit("metadata", object.metadata, kOptional, !object.metadata.empty());
   } else if constexpr (std::is_same_v<T, ClassNames>) {
     visit("dtype", object.dtype, kOptional);
     visit("names", object.names, kRequired);
@@ -92,6 +93,7 @@ void visit_fields(Object& object, const Visit& visit) {
     visit("shuffle", object.shuffle, kRequired);
     visit("last_batch", object.last_batch, kRequired);
     visit("data", object.data, kRequired);
+    visit("augment", object.augment, kOptional, object.augment != 0);
   } else if constexpr (std::is_same_v<T, History>) {
     visit("epochs", object.epochs, kRequired);
     visit("loss", object.loss, kRequired);

@@ -219,6 +219,8 @@ OrderedJson write(const T& value);
 
 OrderedJson write(const std::string& value) { return value; }
 
+OrderedJson write(const Metadata& value) { return value; }
+
 OrderedJson write(const Precision& value) { return name_of(value); }
 OrderedJson write(const LastBatch& value) { return name_of(value); }
 

@@ -6,6 +6,7 @@
 #include <concepts>
 #include <cstdint>
 #include <limits>
+#include <map>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -50,6 +51,11 @@ const json& at(const json& object, const std::string& where, std::string_view ke
 void read(const json& value, const std::string& where, std::string& out) {
   if (!value.is_string()) refuse(where, value, "expected a string", "write it in double quotes");
   out = value.get<std::string>();
+}
+
+void read(const json& value, const std::string& where, std::map<std::string, std::string>& out) {
+  require_object(value, where);
+  for (const auto& [name, text] : value.items()) read(text, where + "." + in_quotes(name), out[name]);
 }
 
 void read(const json& value, const std::string& where, bool& out) {

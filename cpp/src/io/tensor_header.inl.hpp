@@ -27,16 +27,6 @@ TensorEntry read_tensor(const json& value, const std::string& where, const std::
   return entry;
 }
 
-void read_metadata(json& value, const std::string& where, std::map<std::string, std::string>& out) {
-  require_object(value, where);
-  for (auto& [key, entry] : value.get_ref<json::object_t&>()) {
-    if (!entry.is_string()) {
-      refuse(where + "." + in_quotes(key), entry, "expected a string", "write it in double quotes");
-    }
-    out.emplace(key, std::move(entry.get_ref<std::string&>()));
-  }
-}
-
 [[noreturn]] void refuse_second(std::string_view where, const std::string& name) {
   throw_value_error(where, "the key " + in_quotes(name) + " is there twice", "expected each key once",
                     "remove one of the two");
@@ -67,7 +57,7 @@ TensorHeader read_header(ReadBytes bytes, const std::string& where) {
     TensorEntry entry{.name = name, .dtype = {}, .shape = {}};
     if (!mistake) try {
         const std::string path = where + ": " + in_quotes(name);
-        if (is_metadata) read_metadata(value, path, header.metadata);
+        if (is_metadata) read(value, path, header.metadata);
         if (!is_metadata) entry = read_tensor(value, path, name);
       } catch (const ValueError& error) {
         mistake = error;

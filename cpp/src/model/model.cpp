@@ -36,6 +36,15 @@ void check_input_scaling(const ModelConfig& config) {
   }
 }
 
+void check_metadata(const Metadata& metadata) {
+  std::size_t bytes = 0;
+  for (const auto& [name, text] : metadata) bytes += name.size() + text.size();
+  if (bytes <= kMostMetadataBytes) return;
+  throw_value_error("Model", "metadata of " + std::to_string(bytes) + " bytes",
+                    "expected at most " + std::to_string(kMostMetadataBytes),
+                    "keep large things in a file of their own");
+}
+
 }  // namespace
 
 template <class T>
@@ -59,6 +68,7 @@ struct Model<T>::Impl {
     check_input_scaling<T>(config);
     check_output(config.output, graph.output_dim());
     check_classes(config.classes, graph.output_dim());
+    check_metadata(config.metadata);
     output_given = config.output.has_value();
     check_numbers(ElementRange(sizeof(T)), config, graph);
     for (const GraphParameter& parameter : graph.parameters) parameters.push_back(parameter.info);
@@ -198,6 +208,11 @@ template <class T>
 void Model<T>::set_classes(std::optional<ClassNames> classes) {
   check_classes(classes, output_dim());
   impl_->config.classes = std::move(classes);
+}
+template <class T>
+void Model<T>::set_metadata(Metadata metadata) {
+  check_metadata(metadata);
+  impl_->config.metadata = std::move(metadata);
 }
 template <class T>
 void Model<T>::set_output_by_training(OutputKind output) {

@@ -10,6 +10,7 @@
 
 #include "../spec/activations.hpp"
 #include "../spec/losses.hpp"
+#include "augment_args.hpp"
 
 namespace stoop {
 
@@ -358,6 +359,9 @@ struct OpTable {
   void (*limit_norm)(const LimitNormArgs<T>&) noexcept;
   void (*column_sum)(const ColumnSumArgs<T>&) noexcept;
   void (*gather[kInputTypeCount])(const GatherArgs<T>&) noexcept;
+  void (*warp)(const WarpArgs<T>&) noexcept;
+  void (*displacement)(const DisplacementArgs<T>&) noexcept;
+  void (*add_noise)(const NoiseArgs<T>&) noexcept;
   void (*batch_norm_moments)(const BatchNormArgs<T>&) noexcept;
   void (*batch_norm_forward)(const BatchNormArgs<T>&) noexcept;
   void (*batch_norm_sums)(const BatchNormArgs<T>&) noexcept;

@@ -7,6 +7,7 @@
 
 #include "../data/input_rows.hpp"
 #include "batches.hpp"
+#include "row_augmenter.hpp"
 #include "steps_context.hpp"
 
 namespace stoop {
@@ -19,15 +20,22 @@ class CallerRows {
   // The first row of a mapped x that holds a NaN or infinity, kNone if there is none. All shares read it after the meeting of
   // check_loss.
   Index bad_row() const { return bad_row_.load(std::memory_order_relaxed); }
+  // The first label among targets that are mixed that was no class when it was read, packed; kNone: there is none.
+  Index bad_label() const { return bad_label_.load(std::memory_order_relaxed); }
 
   // These run a slice of a step of each kind.
   using Context = StepContext<T>;
   void run(Kind<StepKind::gather>, const Context& context, const Step& step, const Batch& batch, const Slice& slice) {
-    gather(context, step, batch, slice, {run_.data.x, run_.data.scale, run_.data.shift});
+    if (run_.augmented) {
+      augment(context, step, batch, slice);
+    } else {
+      gather(context, step, batch, slice, {run_.data.x, run_.data.scale, run_.data.shift});
+    }
     if (run_.data.x.mapped) look_for_bad_rows(batch, slice);
   }
   void run(Kind<StepKind::gather_targets>, const Context& context, const Step& step, const Batch& batch,
            const Slice& slice) {
+    if (run_.augmented.mixes()) return mix_targets(context, step, batch, slice);
     gather(context, step, batch, slice, {run_.data.values});
   }
   void run(Kind<StepKind::gather_gradient>, const Context& context, const Step& step, const Batch&,
@@ -59,6 +67,29 @@ class CallerRows {
                                               from.shift});
   }
 
+  // Each row is augmented where it lies in the batch, then scaled and shifted there.
+  void augment(const Context& context, const Step& step, const Batch& batch, const Slice& slice) {
+    const RowAugmenter<T> augmenter(ops_, run_.augmented, run_.data.x, context.augment_scratch);
+    for (Index i = slice.row; i < slice.row_end; ++i) augmenter.write(position(batch, i), context.at(step.out, i));
+    T* const out = context.at(step.out, slice.row);
+    const Index ld = context.stride(step.out);
+    if (run_.data.scale == T(1) && run_.data.shift == T(0)) return;
+    ops_.gather[static_cast<int>(kInputType<T>)](
+        {slice.rows(), run_.data.x.cols, out, ld, nullptr, out, ld, run_.data.scale, run_.data.shift});
+  }
+
+  void mix_targets(const Context& context, const Step& step, const Batch& batch, const Slice& slice) {
+    const TargetMixer<T> mixer(run_.augmented, run_.data);
+    for (Index i = slice.row; i < slice.row_end; ++i) {
+      mixer.write(position(batch, i), context.at(step.out, i), bad_label_);
+    }
+  }
+
+  Index position(const Batch& batch, Index row) const {
+    const Index i = batch.start + row;
+    return run_.augmented.position_of(i, run_.data.sample(i));
+  }
+
   // Copies a slice from or to memory of the caller's, times `scale`.
   void copy(const T* from, Index ld_from, T* to, Index ld_to, const Slice& slice, T scale = T(1)) {
     if (to == nullptr) return;
@@ -71,12 +102,15 @@ class CallerRows {
     for (Index i = slice.row; i < slice.row_end; ++i) {
       const Index row = run_.data.sample(batch.start + i);
       if (!is_finite_row<T>(run_.data.x, row)) keep_first(bad_row_, row);
+      if (!run_.augmented.mixes()) continue;
+      const Index partner = run_.augmented.partner_of(position(batch, i));
+      if (!is_finite_row<T>(run_.data.x, partner)) keep_first(bad_row_, partner);
     }
   }
 
   const OpTable<T>& ops_;
   const TrainingRun<T>& run_;
-  std::atomic<Index> bad_row_{kNone};
+  std::atomic<Index> bad_row_{kNone}, bad_label_{kNone};
 };
 
 }  // namespace stoop

@@ -6,6 +6,7 @@
 
 #include <stoop/optimizers.hpp>
 
+#include "../data/augmentation.hpp"
 #include "../data/read_ahead.hpp"
 #include "../data/sample_rows.hpp"
 #include "../plan/plan.hpp"
@@ -23,7 +24,8 @@ enum class Pass { all, first, second };
 // Everything that stays the same for a whole epoch, in however many segments it is run.
 template <class T>
 struct TrainingRun : StateView<T> {
-  SampleRows<T> data;  // those of the epoch, `x.rows` of them
+  SampleRows<T> data;          // those of the epoch, `x.rows` of them
+  AugmentedRows<T> augmented;  // of samples that are changed as they are gathered
   Index batch = 0;
   Index merged = 0;      // a last batch of up to this many rows joins the batch before it
   Index accumulate = 1;  // batches that make an update

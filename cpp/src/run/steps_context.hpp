@@ -34,7 +34,8 @@ struct StepContext {
   const T* direction = nullptr;  // laid out like the parameters; of plans of kind `curvature`
   T* running = nullptr;          // statistics of the batch normalisations, laid out as Model::buffer_block()
   T* scratch = nullptr;
-  std::uint64_t seed = 0;  // of dropout, with the number of this update
+  T* augment_scratch = nullptr;  // of runs that augment
+  std::uint64_t seed = 0;        // of dropout, with the number of this update
   std::uint64_t update = 0;
   Index rows = 0;          // of this batch
   Index first_row = 0;     // of this batch among the rows of the update

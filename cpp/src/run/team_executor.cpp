@@ -6,6 +6,7 @@
 #include <limits>
 #include <utility>
 
+#include "row_augmenter.hpp"
 #include "team_run.hpp"
 #include "thread_count.hpp"
 
@@ -86,7 +87,8 @@ RunEnd TeamExecutor<T>::run(const TrainingRun<T>& run, Cursor& cursor, Index unt
   using Clock = std::chrono::steady_clock;
   constexpr double kShort = 1e8;  // FLOPs: a run of some milliseconds at most, which need not ask whether to go on
   const InputView& x = run.data.x;
-  const double of_row = plan_.flops / static_cast<double>(plan_.batch);
+  const Augmentation<T>* const how = run.augmented.how;
+  const double of_row = plan_.flops / static_cast<double>(plan_.batch) + (how != nullptr ? how->flops(x.cols) : 0.0);
   const double of_batch = of_row * static_cast<double>(run.batch);
   const int limit = threads_for(of_batch, run.num_threads, run.most_threads);
   Tuned& tuned = tuned_[run.pass == Pass::second ? 1 : 0];
@@ -96,6 +98,8 @@ RunEnd TeamExecutor<T>::run(const TrainingRun<T>& run, Cursor& cursor, Index unt
   Poller* const poller = run.stops_within && is_short ? nullptr : run.poller;
   if (!reserve_threads(limit, run.stops_within ? poller : nullptr)) return {.status = RunStatus::interrupted};
   loss_memory_.reserve(run.data);
+  thread_augment_ = how != nullptr ? RowAugmenter<T>::scratch_elements(*how, x.cols) : 0;
+  augment_memory_.reserve(thread_augment_ * limit);
   sums_of(run).resize(plan_.sum_slots);
   const Index rows = run.batch * run.accumulate;  // of an update
   RunEnd end;

@@ -61,6 +61,8 @@ class TeamExecutor final : public Executor<T> {
   AlignedBuffer<T> scratch_;  // per thread: packing for products, then one parameter block
   Index gemm_scratch_ = 0;
   Index thread_scratch_ = 0;
+  AlignedBuffer<T> augment_memory_;  // per thread, of runs that augment
+  Index thread_augment_ = 0;
   LossMemory<T> loss_memory_;
   BlockSums sums_;             // of runs that bring none along
   std::vector<Place> places_;  // per share of a team

@@ -104,6 +104,7 @@ class TeamRun final : public Work {
     context.parameters = run_.parameters;
     context.direction = run_.direction;
     context.scratch = executor_.scratch_.data() + share * executor_.thread_scratch_;
+    context.augment_scratch = executor_.augment_memory_.data() + share * executor_.thread_augment_;
     context.running = run_.running;
     context.seed = run_.seed;
     place.batch.start = place.batch.update_end = cursor.row;
@@ -250,7 +251,7 @@ class TeamRun final : public Work {
     const Batch& batch = place.batch;
     if (spoiled_) return false;
     const Index bad_row = rows_.bad_row();
-    const Index bad_label = loss_.bad_label();
+    const Index bad_label = rows_.bad_label() != kNone ? rows_.bad_label() : loss_.bad_label();
     if (bad_row != kNone || bad_label != kNone) {
       if (share == 0) outcome = {.status = RunStatus::bad_data, .bad_row = bad_row};
       if (share == 0) outcome.bad_label = BadLabel::unpacked(bad_label);

@@ -136,6 +136,7 @@ std::uint64_t claim_of_settings(const TrainerCore<T>& core) {
   model.seed = 0;        // what came of it are the parameters
   model.output.reset();  // these two follow from training
   model.classes.reset();
+  model.metadata.clear();
   core.settings_claim = Fingerprint().add(to_json(model)).add(to_json(config)).value();
   core.claimed_version = core.settings_version;
   return core.settings_claim;

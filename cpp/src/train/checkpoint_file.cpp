@@ -196,6 +196,7 @@ void put_into(TrainerCore<T>& core, const Checkpoint<T>& checkpoint) {
   core.history = checkpoint.history;
   if (written.output) core.model.set_output_by_training(*written.output);
   core.model.set_classes(written.classes);
+  core.model.set_metadata(written.metadata);
 }
 
 namespace {

@@ -10,8 +10,9 @@
 namespace stoop {
 
 template <class T>
-Epoch<T>::Epoch(TrainerCore<T>& core, const Dataset<T>& data, const EpochSettings& how, Poller* poller)
-    : core_(core), data_(data), how_(how), poller_(poller), first_row_(core.cursor.row) {
+Epoch<T>::Epoch(TrainerCore<T>& core, const Dataset<T>& data, const EpochSettings& how, Poller* poller,
+                const Augmentation<T>* augmentation)
+    : core_(core), data_(data), how_(how), poller_(poller), augmentation_(augmentation), first_row_(core.cursor.row) {
   rates_.resize(static_cast<std::size_t>(update_count(how.samples, how.batch, how.accumulate, how.merged)));
   began_ = std::chrono::steady_clock::now();
   begin();
@@ -31,10 +32,12 @@ void Epoch<T>::begin() {
   if (how_.shuffle) {
     core_.order.resize(static_cast<std::size_t>(data_.rows()));
     shuffle(core_.config.seed, start_.epoch, core_.order);
+    if (augmentation_ != nullptr && data_.selects()) core_.positions = core_.order;
     data_.to_samples(core_.order);
     run_.data.order = core_.order.data();
   }
   core_.read_ahead(run_);
+  run_.augmented = augmented_rows();
   if (how_.rollback) core_.saved.save(core_.state, core_.most_threads());
   if (!how_.rollback) core_.saved.drop();
 }
@@ -46,14 +49,18 @@ void Epoch<T>::prepare() {
     core_.prepare_updates(first_update, rates_);
     settings_ = core_.settings_version;
   }
-  const bool checked = needs_all_gradients(core_.config);  // which a callback of fit may have changed
-  executor_ = &core_.executor(checked ? PlanKind::checked : PlanKind::training, how_.batch + how_.merged, data_);
+  const bool checked = needs_all_gradients(core_.config);                 // which a callback of fit may have changed
+  const bool mixes = augmentation_ != nullptr && augmentation_->mixes();  // classes, to rows of their shares
+  executor_ = &core_.executor(checked ? PlanKind::checked : PlanKind::training, how_.batch + how_.merged,
+                              data_.has_classes() && !mixes);
   const std::int32_t* const order = run_.data.order;
   ReadAhead* const pages = run_.read_ahead;
+  const AugmentedRows<T> augmented = run_.augmented;
   run_ = core_.make_update_run(data_, how_.batch, checked);
   run_.data.x.rows = how_.samples;
   if (order != nullptr) run_.data.order = order;
   run_.read_ahead = pages;
+  run_.augmented = augmented;
   run_.merged = how_.merged;
   run_.accumulate = how_.accumulate;
   run_.learning_rates = rates_.data();
@@ -61,6 +68,19 @@ void Epoch<T>::prepare() {
   run_.poller = poller_;
   run_.wish = &core_.wish;
   if (!checked && core_.device.world.shards == 1) run_.sums = &core_.sums;
+}
+
+template <class T>
+AugmentedRows<T> Epoch<T>::augmented_rows() const {
+  AugmentedRows<T> rows;
+  if (augmentation_ == nullptr) return rows;
+  rows.how = augmentation_;
+  rows.epoch = start_.epoch;
+  rows.samples = data_.rows();
+  rows.target_columns = data_.has_classes() ? core_.model.output_dim() : data_.y().values.cols;
+  rows.selection = data_.selects() ? data_.as_they_lie().order : nullptr;
+  rows.positions = data_.selects() && how_.shuffle ? core_.positions.data() : nullptr;
+  return rows;
 }
 
 template <class T>

@@ -30,8 +30,10 @@ struct EpochEnd : RunEnd {
 template <class T>
 class Epoch {
  public:
-  // Begins at the cursor of `core`. Throws what the schedule of the learning rates throws.
-  Epoch(TrainerCore<T>& core, const Dataset<T>& data, const EpochSettings& how, Poller* poller);
+  // Begins at the cursor of `core`. Without an augmentation the samples are taken as they are. Throws what the schedule of the
+  // learning rates throws.
+  Epoch(TrainerCore<T>& core, const Dataset<T>& data, const EpochSettings& how, Poller* poller,
+        const Augmentation<T>* augmentation = nullptr);
 
   // Takes in what was done between two calls of `advance`: settings and parameters that were changed, other calls of this
   // trainer. Throws what the schedule of the learning rates throws.
@@ -53,11 +55,13 @@ class Epoch {
   void begin();
   // Makes the run anew, with the settings and the arrays of this moment.
   void prepare();
+  AugmentedRows<T> augmented_rows() const;
 
   TrainerCore<T>& core_;
   const Dataset<T>& data_;
   const EpochSettings how_;
   Poller* const poller_;
+  const Augmentation<T>* const augmentation_;
   Cursor start_;               // where a rollback goes back to
   Index number_ = 0;           // of this epoch among all that the trainer began
   Index settings_ = -1;        // the version of the settings that rates_ were made with

@@ -92,6 +92,7 @@ class Fit {
         how_(settings_of(options, core, data.rows())),
         deadline_(options.max_seconds),
         poller_([this](Index done) { return goes_on(done); }) {
+    if (options.augment) augmentation_.emplace(*options.augment, core.config.seed);
     poller_.is_due();  // its time begins now
   }
 
@@ -102,7 +103,8 @@ class Fit {
             .batch_size = how_.batch,
             .shuffle = how_.shuffle,
             .last_batch = options_.last_batch,
-            .data = checksum_of(data_)};
+            .data = checksum_of(data_),
+            .augment = checksum_of(options_.augment ? &*options_.augment : nullptr)};
     if (!options_.resume.empty() && is_there(options_.resume)) {
       resumed_ = read_checkpoint<T>(options_.resume, options_.keep_going);
       check_record(options_.resume, resumed_->state.fit, own_);
@@ -119,6 +121,7 @@ class Fit {
                          .add_number(how_.shuffle)
                          .add_number(options_.validation_freq)
                          .add_number(options_.last_batch)
+                         .add_number(own_.augment)
                          .value();
     return claims;
   }
@@ -206,7 +209,7 @@ class Fit {
   std::optional<EpochResult> run_epoch() {
     core_.cursor.epoch = core_.state.epoch;
     granted_ = core_.granted_threads();
-    Epoch<T> epoch(core_, data_, how_, poller());
+    Epoch<T> epoch(core_, data_, how_, poller(), augmentation_ ? &*augmentation_ : nullptr);
     while (!epoch.is_complete()) {
       const Index before = core_.cursor.updates;
       const EpochEnd end = epoch.advance(counts_steps_ ? epoch.end_of(until_steps_) : how_.samples);
@@ -275,6 +278,7 @@ class Fit {
   const Dataset<T>& data_;
   const Dataset<T>* const validation_;
   const EpochSettings how_;
+  std::optional<Augmentation<T>> augmentation_;
   const double deadline_;  // seconds after the start
   const Clock::time_point began_ = Clock::now();
   Poller poller_;
@@ -321,8 +325,11 @@ void check_fit_options(std::string_view where, const FitOptions<T>& options, Ind
 }
 
 template <class T>
-void check_fit_batches(std::string_view where, const TrainerCore<T>& core, const FitOptions<T>& options, Index rows) {
+void check_fit_data(std::string_view where, const TrainerCore<T>& core, const FitOptions<T>& options,
+                    const Dataset<T>& data) {
+  const Index rows = data.rows();
   core.check_batch(where, rows, std::min(options.batch_size, rows));
+  if (options.augment) check_fit_augment(where, *options.augment, data, core.full_batch != nullptr);
   if (core.full_batch == nullptr || options.batch_size >= rows) return;
   throw_value_error(where,
                     "batch_size=" + std::to_string(options.batch_size) + " of " + std::to_string(rows) +
@@ -361,18 +368,20 @@ History Trainer<T>::fit(const InputView& x, const Targets<T>& y, const FitOption
       validation.emplace(kValidation, *options.validation_x, options.validation_y, core.needs(), asked, true);
     }
     fit.emplace(core, options, *data, validation ? &*validation : nullptr);
-    check_fit_batches(kWhere, core, options, x.rows);
+    check_fit_data(kWhere, core, options, *data);
     return fit->prepare();
   });
   return fit->run();
 }
 
 template void check_fit_options(std::string_view, const FitOptions<float>&, Index);
-template void check_fit_batches(std::string_view, const TrainerCore<float>&, const FitOptions<float>&, Index);
+template void check_fit_data(std::string_view, const TrainerCore<float>&, const FitOptions<float>&,
+                             const Dataset<float>&);
 template Index largest_batch(const TrainerCore<float>&, const FitOptions<float>&, Index);
 template History run_fit(TrainerCore<float>&, const FitOptions<float>&, const Dataset<float>&, const Dataset<float>*);
 template void check_fit_options(std::string_view, const FitOptions<double>&, Index);
-template void check_fit_batches(std::string_view, const TrainerCore<double>&, const FitOptions<double>&, Index);
+template void check_fit_data(std::string_view, const TrainerCore<double>&, const FitOptions<double>&,
+                             const Dataset<double>&);
 template Index largest_batch(const TrainerCore<double>&, const FitOptions<double>&, Index);
 template History run_fit(TrainerCore<double>&, const FitOptions<double>&, const Dataset<double>&,
                          const Dataset<double>*);

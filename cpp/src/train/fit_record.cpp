@@ -68,6 +68,10 @@ void check_record(const std::filesystem::path& path, const FitRecord& written, c
   if (written.last_batch != own.last_batch) {
     refuse(path, "last_batch", std::string(name_of(written.last_batch)), std::string(name_of(own.last_batch)), same);
   }
+  if (written.augment != own.augment) {
+    throw_checkpoint_error(path.string(), "it was written by a fit with another augmentation, or with none",
+                           "expected that of this call", same);
+  }
   if (written.data != own.data) {
     throw_checkpoint_error(path.string(), "it was written by a fit on other samples, targets or weights",
                            "expected those of this call", same);

@@ -10,9 +10,14 @@ namespace stoop {
 // Throws ValueError for options that do not go with so many rows.
 template <class T>
 void check_fit_options(std::string_view where, const FitOptions<T>& options, Index rows);
-// The same for those that do not go with the trainer.
+// The same for those that do not go with the trainer, or with its data.
 template <class T>
-void check_fit_batches(std::string_view where, const TrainerCore<T>& core, const FitOptions<T>& options, Index rows);
+void check_fit_data(std::string_view where, const TrainerCore<T>& core, const FitOptions<T>& options,
+                    const Dataset<T>& data);
+
+// Throws ValueError for an augmentation that does not go with the data or the optimizer.
+template <class T>
+void check_fit_augment(std::string_view where, const Augment& settings, const Dataset<T>& data, bool full_batch);
 
 // Returns the most rows that a batch of this fit has.
 template <class T>

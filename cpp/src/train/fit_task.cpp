@@ -22,6 +22,7 @@ class Lease {
     core_.granted = granted_;
     if (core_.fits_running > 0) return;
     std::vector<std::int32_t>().swap(core_.order);
+    std::vector<std::int32_t>().swap(core_.positions);
     core_.saved.drop();
     core_.state.gradient = {};
   }
@@ -59,7 +60,7 @@ class TaskOf final : public FitTask {
       validation_ = &validation_selection_.emplace(where + ", validation rows", *data_, *job.validation_rows);
     }
     if (job.rows) data_ = &selection_.emplace(where, *data_, *job.rows);
-    check_fit_batches(where, core_, job.options, rows);
+    check_fit_data(where, core_, job.options, *data_);
     constexpr double kOverhead = 500.0;  // of a row, in parameters
     cost = (kOverhead + static_cast<double>(core_.parameter_count())) * static_cast<double>(rows * job.options.epochs) *
            passes_of_epoch(core_);

@@ -143,8 +143,8 @@ PlanRequest TrainerCore<T>::plan_request(PlanKind kind, Index batch, bool class_
 }
 
 template <class T>
-Executor<T>& TrainerCore<T>::executor(PlanKind kind, Index batch, const Dataset<T>& data) {
-  return runners->plans.executor(plan_request(kind, batch, data.has_classes()));
+Executor<T>& TrainerCore<T>::executor(PlanKind kind, Index batch, bool class_targets) {
+  return runners->plans.executor(plan_request(kind, batch, class_targets));
 }
 
 template <class T>

@@ -60,6 +60,7 @@ struct TrainerCore {
   Pieces<T> pieces{device};
   GatheredRows<T> gathered;                           // of the last step_rows
   std::vector<std::int32_t> order;                    // of the samples in this epoch
+  std::vector<std::int32_t> positions;                // of the same within a selection, where they are augmented
   ReadAhead pages;                                    // of a mapped X
   std::unique_ptr<FullBatchOptimizer<T>> full_batch;  // where the optimizer is one
   double last_correct = 0.0;                          // samples, of the last evaluation for it
@@ -99,7 +100,10 @@ struct TrainerCore {
 
   // ---- executors ----
   // Returns the executor for updates on batches of up to `batch` rows.
-  Executor<T>& executor(PlanKind kind, Index batch, const Dataset<T>& data);
+  Executor<T>& executor(PlanKind kind, Index batch, bool class_targets);
+  Executor<T>& executor(PlanKind kind, Index batch, const Dataset<T>& data) {
+    return executor(kind, batch, data.has_classes());
+  }
   PlanRequest plan_request(PlanKind kind, Index batch, bool class_targets) const;
 
   // ---- runs ----

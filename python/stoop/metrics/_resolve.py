@@ -239,15 +239,21 @@ def _of_values(function: Function, loss: Loss) -> Function:
     """Return the metric of predicted values, which are not always the outputs."""
 
     def measured(y_true: Array, outputs: Array, weight: Weight) -> float:
-        true, pred = by_column(y_true).astype(np.float64), outputs.astype(np.float64)
-        if loss.type_name == "gaussian_nll":  # means, then the logs of variances
-            pred = pred[:, : true.shape[1]]
-        if getattr(loss, "log_input", False):  # of Poisson: the outputs are logs of rates
-            with np.errstate(over="ignore"):
-                pred = np.exp(pred)
-        return function(true, pred, _float64(weight))
+        true = by_column(y_true).astype(np.float64)
+        return function(true, predicted_values(outputs, true.shape[1], loss), _float64(weight))
 
     return measured
+
+
+def predicted_values(outputs: Array, columns: int, loss: Loss) -> Array:
+    """Return the values, (n_samples, columns) of float64, that the outputs of a model with this loss predict."""
+    pred = outputs.astype(np.float64)
+    if loss.type_name == "gaussian_nll":  # means, then the logs of variances
+        pred = pred[:, :columns]
+    if getattr(loss, "log_input", False):  # of Poisson: the outputs are logs of rates
+        with np.errstate(over="ignore"):
+            pred = np.exp(pred)
+    return pred
 
 
 def _of_softmax(name: str, k: int) -> Function:

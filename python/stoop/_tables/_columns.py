@@ -1,0 +1,141 @@
+"""How one column becomes numbers: what is remembered of it, and the columns of the matrix that it gives."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from stoop._tables._messages import Problem, count, quoted, row_of
+from stoop._tables._text import Floats, TextFormat, missing_in, names_of, numbers_of, truths_of
+
+MOST_CATEGORIES = 255
+_FEW_ROWS = 20  # from here on a text that differs in every row is a name, not a category
+OTHER = "<other>"
+_MISSING = "is missing"
+
+
+@dataclass(frozen=True)
+class NumberColumn:
+    """Numbers or truth values; a missing one becomes the mean, with a mark beside it if training has seen some."""
+
+    kind: ClassVar[str] = "number"
+    name: str
+    mean: float
+    deviation: float
+    has_missing: bool
+    is_boolean: bool = False
+
+    @classmethod
+    def fit(cls, column: Any, form: TextFormat, rows: Any = None, *, is_boolean: bool = False) -> NumberColumn:
+        """Remember mean and deviation of these rows, and whether some are missing."""
+        values, missing = (truths_of(column) if is_boolean else numbers_of(column, form))[0], missing_in(column)
+        known = values[~missing] if rows is None else values[rows][~missing[rows]]
+        if not len(known):
+            return cls(str(column.name), 0.0, 0.0, True, is_boolean)
+        scale = float(np.abs(known).max()) or 1.0  # so that no square is beyond float64
+        mean = float(np.mean(known / scale)) * scale
+        deviation = float(np.std(known / scale)) * scale
+        if deviation <= 1e-12 * abs(mean):
+            deviation = 0.0
+        return cls(str(column.name), mean, deviation, bool(missing.any()), is_boolean)
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the columns that it gives the matrix."""
+        return [self.name, f"{self.name} {_MISSING}"] if self.has_missing else [self.name]
+
+    def encode(self, column: Any, form: TextFormat, *, ignore: bool) -> tuple[Floats, Problem | None]:
+        """Return the columns of the matrix, and what is wrong with the cells."""
+        values, bad = truths_of(column) if self.is_boolean else numbers_of(column, form)
+        missing = missing_in(column)
+        bad |= np.isinf(values)
+        problem = None
+        if bad.any() and not ignore:
+            row = row_of(bad)
+            expected = "expected true or false" if self.is_boolean else "expected a finite number, as in training"
+            hint = "correct it, or take such cells for missing with --unknown ignore"
+            problem = Problem(self.name, f'has "{column.iloc[row - 1]}" at row {row}', expected, hint, can_go=False)
+        missing |= bad
+        centred = np.where(missing, 0.0, values - self.mean)
+        out = [centred / self.deviation if self.deviation else np.zeros_like(centred)]
+        if self.has_missing:
+            out.append(missing.astype(np.float64))
+        return np.stack(out, axis=1), problem
+
+
+@dataclass(frozen=True)
+class CategoryColumn:
+    """Text, a column of 0 and 1 for each category that training has seen; a missing one is a category of its own."""
+
+    kind: ClassVar[str] = "category"
+    name: str
+    categories: tuple[str, ...]
+    has_missing: bool
+    has_other: bool = False  # the rare ones together
+
+    @classmethod
+    def fit(cls, column: Any, most: int | None) -> CategoryColumn | Problem:
+        """Remember the categories; with `most` the rare ones beyond it become one."""
+        missing = missing_in(column)
+        counts = names_of(column[~missing]).value_counts()
+        name, found = str(column.name), len(counts)
+        if most is None and found == (~missing).sum() >= _FEW_ROWS:
+            return Problem(name, f"has another text in each of {count(found, 'row')}", "expected categories", "")
+        if most is None and found > MOST_CATEGORIES:
+            hint = "join the rare ones with --max-categories 100"
+            return Problem(name, f"has {found:,} categories", f"expected at most {MOST_CATEGORIES}", hint)
+        by_count = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+        kept = sorted(text for text, _ in (by_count if most is None else by_count[:most]))
+        return cls(name, tuple(kept), bool(missing.any()), len(kept) < found)
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the columns that it gives the matrix."""
+        names = [f"{self.name}={category}" for category in self.categories]
+        return names + [f"{self.name}={OTHER}"] * self.has_other + [f"{self.name} {_MISSING}"] * self.has_missing
+
+    def encode(self, column: Any, form: TextFormat, *, ignore: bool) -> tuple[Floats, Problem | None]:
+        """Return the columns of the matrix, and what is wrong with the cells."""
+        del form
+        import pandas as pd
+
+        missing = missing_in(column)
+        places = pd.Index(self.categories, dtype=object).get_indexer(names_of(column).astype(object))
+        unknown = (places < 0) & ~missing
+        problem = None
+        if self.has_other:
+            places[unknown] = len(self.categories)
+        elif unknown.any() and not ignore:
+            row = row_of(unknown)
+            more = names_of(column[unknown]).nunique() - 1
+            given = f'has the category "{column.iloc[row - 1]}" at row {row}' + (f" and {more} more" if more else "")
+            expected = f"expected one that training has seen: {quoted(self.categories)}"
+            hint = "correct it, or take it for none of them with --unknown ignore"
+            problem = Problem(self.name, f"{given}, which training has not seen", expected, hint, can_go=False)
+        if self.has_missing:
+            places[missing] = len(self.names) - 1
+        out = np.zeros((len(column), len(self.names)))
+        known = places >= 0
+        out[np.flatnonzero(known), places[known]] = 1.0
+        return out, problem
+
+
+Column = NumberColumn | CategoryColumn
+
+
+def to_state(column: Column) -> dict[str, Any]:
+    """Return what JSON can hold."""
+    state = {"kind": column.kind, **asdict(column)}
+    if isinstance(column, CategoryColumn):
+        state["categories"] = list(column.categories)
+    return state
+
+
+def from_state(state: dict[str, Any]) -> Column:
+    """Return the column of `to_state`."""
+    fields = {name: value for name, value in state.items() if name != "kind"}
+    if state["kind"] == CategoryColumn.kind:
+        return CategoryColumn(**{**fields, "categories": tuple(fields["categories"])})
+    return NumberColumn(**fields)

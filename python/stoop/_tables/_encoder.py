@@ -1,0 +1,146 @@
+"""TableEncoder: the columns of a data frame as a matrix of numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from stoop._tables._columns import CategoryColumn, Column, NumberColumn, from_state, to_state
+from stoop._tables._kinds import kind_of
+from stoop._tables._messages import Problem, count, quoted, refuse, refuse_columns
+from stoop._tables._text import TextFormat, missing_in
+
+
+class TableEncoder:
+    """Remembers the columns of a data frame, and makes a matrix of others that have the same.
+
+    Numbers are standardised; a missing one becomes the mean, with a column of 0 and 1 beside it that says so if `fit`
+    has seen some. Categories become a column of 0 and 1 each, and so do missing ones where `fit` has seen some.
+
+    Parameters
+    ----------
+    form : TextFormat
+        How numbers are written in cells of text.
+    categories : iterable of str
+        Columns that are categories even if their cells are numbers.
+    max_categories : int, optional
+        So many of the most frequent categories of a column are kept, and the others become one. None: more than 255
+        are an error.
+
+    Attributes
+    ----------
+    form : TextFormat
+        As given.
+    columns : tuple
+        What is remembered of each, in the order of the data frame.
+    """
+
+    def __init__(
+        self,
+        form: TextFormat = TextFormat(),  # noqa: B008  frozen
+        *,
+        categories: Iterable[str] = (),
+        max_categories: int | None = None,
+    ) -> None:
+        self.form = form
+        self._categories = frozenset(categories)
+        self._most = max_categories
+        self.columns: tuple[Column, ...] = ()
+
+    def fit(self, frame: Any, where: str = "table", *, rows: npt.NDArray[np.int64] | None = None) -> TableEncoder:
+        """Remember the columns of a pandas data frame.
+
+        Parameters
+        ----------
+        rows : array of int, optional
+            Mean and deviation are of these rows alone, those that are trained with; None: of all. Categories are those
+            of all rows.
+
+        Raises
+        ------
+        ValueError
+            For columns that cannot be used; the message has all of them.
+        """
+        found = [self._fit(frame[name], rows) for name in frame.columns]
+        if problems := [column for column in found if isinstance(column, Problem)]:
+            refuse_columns(where, problems)
+        self.columns = tuple(column for column in found if not isinstance(column, Problem))
+        return self
+
+    def _fit(self, column: Any, rows: npt.NDArray[np.int64] | None) -> Column | Problem:
+        is_named = str(column.name) in self._categories and not missing_in(column).all()
+        kind = "category" if is_named else kind_of(column, self.form)
+        if isinstance(kind, Problem):
+            return kind
+        if kind == "category":
+            return CategoryColumn.fit(column, self._most)
+        return NumberColumn.fit(column, self.form, rows, is_boolean=kind == "boolean")
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the columns that it gives the matrix."""
+        return [name for column in self.columns for name in column.names]
+
+    def transform(
+        self, frame: Any, where: str = "table", *, known: Sequence[str] = (), ignore: bool = False
+    ) -> npt.NDArray[np.float32]:
+        """Return the matrix, float32 (n_rows, len(names)), of a data frame with the columns in any order.
+
+        Parameters
+        ----------
+        known : sequence of str
+            Columns that may be there too.
+        ignore : bool, default False
+            True: columns and categories that `fit` has not seen are left out of account.
+
+        Raises
+        ------
+        ValueError
+            For missing columns, and for other columns, categories or cells than `fit` has seen.
+        """
+        self._check_names(where, [str(name) for name in frame.columns], known, ignore)
+        out = np.empty((len(frame), len(self.names)), np.float32)
+        problems, begin = [], 0
+        for column in self.columns:
+            values, problem = column.encode(frame[column.name], self.form, ignore=ignore)
+            out[:, begin : begin + values.shape[1]] = np.clip(values, -1e30, 1e30)
+            begin += values.shape[1]
+            if problem:
+                problems.append(problem)
+        if problems:
+            refuse_columns(where, problems)
+        return out
+
+    def newly_missing(self, frame: Any) -> list[str]:
+        """Return the columns where values are missing that `fit` has seen in every row."""
+        return [
+            column.name for column in self.columns if not column.has_missing and missing_in(frame[column.name]).any()
+        ]
+
+    def _check_names(self, where: str, names: list[str], known: Sequence[str], ignore: bool) -> None:
+        own = [column.name for column in self.columns]
+        extra = [name for name in names if name not in {*own, *known}]
+        if absent := [name for name in own if name not in set(names)]:
+            near = get_close_matches(absent[0], extra, 1)
+            hint = f'rename "{near[0]}"?' if near else "the model needs all columns that it was trained with"
+            refuse(where, f"{count(len(absent), 'column')} missing: {quoted(absent)}", f"expected {quoted(own)}", hint)
+        if extra and not ignore:
+            hint = "remove them, or leave them out of account with --unknown ignore"
+            given = f"{count(len(extra), 'column')} that training has not seen: {quoted(extra)}"
+            refuse(where, given, f"expected {quoted(own)}", hint)
+
+    def to_state(self) -> dict[str, Any]:
+        """Return all that is remembered, as JSON can hold it."""
+        return {"text": self.form.to_state(), "columns": [to_state(column) for column in self.columns]}
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> TableEncoder:
+        """Return the encoder of `to_state`."""
+        text = state["text"]
+        encoder = cls(TextFormat(**{**text, "missing": tuple(text["missing"])}))
+        encoder.columns = tuple(from_state(column) for column in state["columns"])
+        return encoder

@@ -1,0 +1,103 @@
+"""What the cells of a column are: numbers, truth values or categories; or why the column cannot be used."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from stoop._tables._messages import Problem, count, row_of
+from stoop._tables._text import (
+    Mask,
+    TextFormat,
+    has_decimal_comma,
+    has_sign,
+    is_code,
+    is_date,
+    is_text,
+    missing_in,
+    names_of,
+    numbers_of,
+    thousands_in,
+    truths_of,
+)
+
+_FEW = 20  # different numbers beside text that may still be names of categories, such as 0, 1, 2, "3+"
+_SAMPLE = 2000  # different texts that are looked at
+_MOST = 0.9  # of the texts
+
+
+def kind_of(column: Any, form: TextFormat) -> str | Problem:
+    """Return "number", "boolean" or "category", or what keeps the column from being used."""
+    name, missing = str(column.name), missing_in(column)
+    if missing.all():
+        return Problem(name, "has no values", "expected some", "")
+    dtype = str(column.dtype)
+    if dtype in ("bool", "boolean"):
+        return "boolean"
+    if dtype == "category":
+        return "category"
+    if is_text(column):
+        return _kind_of_text(name, column, missing, form)
+    if getattr(column.dtype, "kind", "O") in "iuf":
+        return _infinite(name, numbers_of(column, form)[0]) or "number"
+    if getattr(column.dtype, "kind", "O") in "Mm":
+        return _dates(name, str(column[~missing].iloc[0]))
+    return Problem(name, f"has cells of type {dtype}", "expected numbers, text or booleans", "")
+
+
+def _kind_of_text(name: str, column: Any, missing: Mask, form: TextFormat) -> str | Problem:
+    values, bad = numbers_of(column, form)
+    good = ~missing & ~bad
+    if not bad.any():
+        if any(isinstance(cell, str) and is_code(cell) for cell in column[good]):
+            return "category"
+        return _infinite(name, values) or "number"
+    if not truths_of(column)[1].any():
+        return "boolean"
+    different = names_of(column[bad]).drop_duplicates().head(_SAMPLE).tolist()
+    where = row_of(bad)
+    first = str(column.iloc[where - 1])
+    if sum(map(is_date, different)) >= _MOST * len(different):
+        return _dates(name, first)
+    if problem := _other_numbers(name, different, first, where):
+        return problem
+    if good.sum() > bad.sum() and len(np.unique(values[good])) > _FEW:
+        given = f'has {count(int(good.sum()), "number")} and {count(int(bad.sum()), "text")}, "{first}" at row {where}'
+        hint = f"correct the texts, take them for missing with --missing {first!r}, "
+        hint += f"or make all of them categories with --category {name}"
+        return Problem(name, given, "expected one of both", hint)
+    return "category"
+
+
+def _infinite(name: str, values: Any) -> Problem | None:
+    infinite = np.isinf(values)
+    if not infinite.any():
+        return None
+    given = f"is infinite at row {row_of(infinite)}"
+    return Problem(name, given, "expected finite numbers", "take it for missing with --missing inf,-inf")
+
+
+def _dates(name: str, first: str) -> Problem:
+    hint = "put what matters of them into columns of numbers, such as year, month and weekday"
+    return Problem(name, f"holds dates, such as {first}", "expected numbers or categories", hint)
+
+
+def _other_numbers(name: str, texts: list[str], first: str, row: int) -> Problem | None:
+    """Numbers that are written in another way."""
+    if sum(map(has_sign, texts)) >= _MOST * len(texts):
+        given = f'holds "{first}" at row {row}'
+        return Problem(name, given, "expected numbers without a sign of a unit", "remove the signs")
+    separators = [separator for separator in map(thousands_in, texts) if separator]
+    comma = sum(map(has_decimal_comma, texts))
+    if len(separators) + comma < _MOST * len(texts) and max(len(separators), comma) < _MOST * len(texts):
+        return None
+    given = f'holds "{first}" at row {row}'
+    if len(separators) >= comma:
+        option = f'--thousands "{separators[0]}"'
+        if comma:
+            option += ', or if this is the decimal mark, --decimal ","'
+        return Problem(
+            name, given, "expected numbers without separators of thousands", f"remove them, or give {option}"
+        )
+    return Problem(name, given, "expected a decimal point", 'give --decimal ","')

@@ -1,0 +1,63 @@
+"""The words of messages about tables. What to do is said in options of the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, NoReturn
+
+import numpy as np
+import numpy.typing as npt
+
+from stoop._errors import message
+
+_SHOWN = 5  # names in a message
+
+
+class Problem(NamedTuple):
+    """Why a column cannot be used."""
+
+    name: str
+    given: str  # goes on after the name of the column
+    expected: str
+    hint: str
+    can_go: bool = True  # whether leaving the column out is a way
+
+
+def quoted(names: Sequence[str]) -> str:
+    """Return the first names in quotes, and how many more there are."""
+    shown = ", ".join(f'"{name}"' for name in names[:_SHOWN])
+    return shown if len(names) <= _SHOWN else f"{shown} and {len(names) - _SHOWN} more"
+
+
+def joined(names: Sequence[str]) -> str:
+    """Return the names as an option takes them."""
+    text = ",".join(names)
+    return f'"{text}"' if " " in text or '"' in text else text
+
+
+def count(number: int, what: str) -> str:
+    """Return ``1 row``, ``1,234 rows``."""
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
+
+
+def row_of(mask: npt.NDArray[np.bool_]) -> int:
+    """Return the number of the first row of the mask, counted from 1 after the header."""
+    return int(np.argmax(mask)) + 1
+
+
+def refuse(where: str, given: str, expected: str, hint: str) -> NoReturn:
+    """Raise ValueError."""
+    raise ValueError(message(where, given, expected, hint))
+
+
+def refuse_columns(where: str, problems: Sequence[Problem]) -> NoReturn:
+    """Raise ValueError for all columns that cannot be used, so that one more run is enough."""
+    names = joined([problem.name for problem in problems if problem.can_go])
+    if len(problems) == 1:
+        [problem] = problems
+        hint = f"{problem.hint}, or leave the column out with --drop {names}" if problem.can_go else problem.hint
+        refuse(where, f'column "{problem.name}" {problem.given}', problem.expected, hint.removeprefix(", or "))
+    lines = [f'"{problem.name}" {problem.given} ({problem.hint or "drop it"})' for problem in problems]
+    given = f"{count(len(problems), 'column')} cannot be used:\n  " + "\n  ".join(lines)
+    hint = f"do what is said beside each, or leave them out with --drop {names}" if names else "correct them"
+    refuse(where, given, "expected numbers, true/false or categories in each", hint)

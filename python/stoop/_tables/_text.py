@@ -1,0 +1,123 @@
+"""Text cells of a table as numbers, truth values and names."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
+
+# What stands for a missing value in a text file: as pandas.read_csv has it.
+MISSING = ("", "#N/A", "#NA", "-NaN", "-nan", "<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null")
+_TRUTH = {"true": 1.0, "false": 0.0}
+_DATE = re.compile(r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}([ T]\d{1,2}:\d{2}\S*)?|\d{1,2}[-/.]\d{1,2}[-/.](\d{2}|\d{4})( .*)?")
+_GROUPED = re.compile(r"[+-]?\d{1,3}(?:([,.' \u00a0\u2019])\d{3})(?:\1\d{3})*(?:[,.]\d+)?")
+_CODE = re.compile(r"0\d+")
+_UNIT = re.compile(r"[+-]?[$\u20ac\u00a3\u00a5]\s?[+-]?[\d.,]+|[+-]?[\d.,]+\s?[%$\u20ac\u00a3\u00a5]")
+_COMMA = re.compile(r"[+-]?\d+,\d+(?:[eE][+-]?\d+)?")
+
+
+@dataclass(frozen=True)
+class TextFormat:
+    """How a text file is written. None: the separator is found in the first line."""
+
+    separator: str | None = None
+    decimal: str = "."
+    thousands: str = ""
+    missing: tuple[str, ...] = ()  # beside the usual ones
+    encoding: str = "utf-8"
+
+    def to_state(self) -> dict[str, Any]:
+        """Return what a new file must be read with too."""
+        return {"decimal": self.decimal, "thousands": self.thousands, "missing": list(self.missing)}
+
+
+def is_text(column: Any) -> bool:
+    """Return whether the cells of this pandas column are text, or any objects."""
+    kind = getattr(column.dtype, "kind", "O")
+    return kind in "OUST" and str(column.dtype) != "bool"
+
+
+def missing_in(column: Any) -> Mask:
+    """Return where this pandas column has no value."""
+    return np.array(column.isna(), bool)
+
+
+def numbers_of(column: Any, form: TextFormat) -> tuple[Floats, Mask]:
+    """Return the cells as numbers, NaN for missing ones and for those that are none, and where these are."""
+    import pandas as pd
+
+    missing = missing_in(column)
+    if not is_text(column) and str(column.dtype) != "category":
+        return np.array(column.to_numpy(np.float64, na_value=np.nan)), np.zeros(len(column), bool)
+    texts = column.astype(object)
+    if form.thousands or form.decimal != ".":
+        texts = texts.map(lambda cell: _in_english(cell, form) if isinstance(cell, str) else cell)
+    values = pd.to_numeric(texts, errors="coerce").to_numpy(np.float64, na_value=np.nan)
+    return values, np.isnan(values) & ~missing
+
+
+def _in_english(cell: str, form: TextFormat) -> str:
+    if form.thousands:
+        cell = cell.replace(form.thousands, "")
+    if form.decimal == ".":
+        return cell
+    return cell if "." in cell else cell.replace(form.decimal, ".")  # "1.5" is no number where the comma is decimal
+
+
+def truths_of(column: Any) -> tuple[Floats, Mask]:
+    """Return the cells as 0 and 1, NaN for missing ones and for those that are neither, and where these are."""
+    missing = missing_in(column)
+    if str(column.dtype) in ("bool", "boolean"):
+        return np.array(column.to_numpy(np.float64, na_value=np.nan)), np.zeros(len(column), bool)
+    values = names_of(column).map(lambda cell: _TRUTH.get(cell.lower(), np.nan), na_action="ignore")
+    numbers = values.to_numpy(np.float64, na_value=np.nan)
+    return numbers, np.isnan(numbers) & ~missing
+
+
+def names_of(column: Any) -> Any:
+    """Return the cells as a pandas column of text; missing ones stay missing. Whole numbers have no decimal point."""
+    objects = column.astype(object)
+    return objects.where(column.isna(), objects.map(_name, na_action="ignore"))
+
+
+def _name(cell: Any) -> str:
+    if isinstance(cell, str):
+        return cell
+    if isinstance(cell, float | np.floating) and float(cell).is_integer():
+        return str(int(cell))
+    return str(cell)
+
+
+# ---- what text looks like ----
+
+
+def is_date(text: str) -> bool:
+    """Return whether it looks like 2026-11-30, 30.11.2026 or 11/30/26, with or without a time."""
+    return _DATE.fullmatch(text) is not None
+
+
+def thousands_in(text: str) -> str | None:
+    """Return the separator of thousands in a number such as 1,234,567.8, or None for other text."""
+    found = _GROUPED.fullmatch(text)
+    return found[1] if found else None
+
+
+def has_decimal_comma(text: str) -> bool:
+    """Return whether it is a number such as 1,5."""
+    return _COMMA.fullmatch(text) is not None
+
+
+def has_sign(text: str) -> bool:
+    """Return whether it is a number with a percent sign or that of a currency."""
+    return _UNIT.fullmatch(text) is not None
+
+
+def is_code(text: str) -> bool:
+    """Return whether it has digits that are no number, such as the postal code 01234."""
+    return _CODE.fullmatch(text) is not None

@@ -1,0 +1,166 @@
+"""``stoop predict``: the rows of a table by a model that ``stoop train`` made."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import os
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+
+from stoop._console import say
+from stoop._errors import message
+from stoop._tables import TableState, TextFormat, read_table
+from stoop.cli import _results
+from stoop.cli._options import add_json, add_reading
+from stoop.cli._train import check_writable
+from stoop.model import Model, load_model
+from stoop.trainer import Trainer
+
+_STDOUT = Path("-")
+_LOSSES = {"softmax": "softmax_cross_entropy", "sigmoid": "binary_cross_entropy", "identity": "mse"}  # by the output
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Add the options."""
+    parser.description = (
+        "Predict the rows of a table by a model that `stoop train` wrote. The columns may be in any order; where the "
+        "target is among them, the score is shown too."
+    )
+    add_model_and_table(parser)
+    parser.add_argument(
+        "-o", "--output", type=Path, default=_STDOUT, metavar="FILE",
+        help="where to write the predictions as CSV (default: -, the standard output)",
+    )  # fmt: skip
+    parser.add_argument("--proba", action="store_true", help="add a column for each class, with its probability")
+    add_json(parser)
+    add_reading(parser, of_numbers=False)
+
+
+def add_model_and_table(parser: argparse.ArgumentParser) -> None:
+    """Add the two files, and what to do with what training has not seen."""
+    parser.add_argument("model", type=Path, metavar="MODEL", help="file that `stoop train` wrote")
+    parser.add_argument("data", type=Path, metavar="DATA", help="table with a header: CSV (.gz too) or Parquet")
+    parser.add_argument(
+        "--unknown", choices=("error", "ignore"), default="error",
+        help="columns, categories and cells that training has not seen: an error, or left out of account",
+    )  # fmt: skip
+
+
+def run(options: argparse.Namespace) -> int:
+    """Predict and write."""
+    if options.output != _STDOUT:
+        check_writable("-o", options.output)
+    model, state = load(options.model)
+    frame, X = encoded(model, state, options)
+    if options.proba and state.target.task == "regression":
+        given = "--proba for a model that predicts values"
+        raise ValueError(message("predict", given, "expected one that predicts classes", "leave it out"))
+    predictions = model.predict_labels(X) if state.target.classes else model.predict(X)[:, 0]
+    probabilities = model.predict_proba(X) if options.proba else None
+    result: dict[str, Any] = {
+        "command": "predict",
+        "model": str(options.model),
+        "data": str(options.data),
+        "rows": len(frame),
+        "output": None if options.output == _STDOUT else str(options.output),
+        "scores": _scores(model, state, frame, X),
+    }
+    if options.output != _STDOUT:
+        _write(options.output, _lines(state, predictions, probabilities))
+    elif options.json:
+        result["predictions"] = predictions.tolist()
+        if probabilities is not None:
+            result["probabilities"] = probabilities.tolist()
+    else:
+        _write_to(sys.stdout, _lines(state, predictions, probabilities))
+    text = "\n".join(_results.score_lines({"score": result["scores"]})) if result["scores"] else ""
+    if options.json:
+        _results.show(result, "", as_json=True)
+    elif text:
+        say(text, "stderr" if options.output == _STDOUT else "stdout")
+    return 0
+
+
+def load(path: Path) -> tuple[Model, TableState]:
+    """Return a model and what it knows of its table.
+
+    Raises
+    ------
+    OSError, ValueError
+        For a file that cannot be read, or is no model of a table.
+    """
+    model = load_model(path)
+    state = TableState.of_model(path.name, model.metadata)
+    if len(state.encoder.names) != model.input_dim:
+        given = f"its table has {len(state.encoder.names)} encoded columns for {model.input_dim} inputs"
+        raise ValueError(message(path.name, given, "expected one for each", "train it again with stoop train"))
+    return model, state
+
+
+def encoded(model: Model, state: TableState, options: argparse.Namespace) -> tuple[Any, Any]:
+    """Return the data frame that the options name, and the inputs of its rows."""
+    del model
+    where, form = options.data.name, reading_format(state, options)
+    frame = read_table(options.data, form)
+    known = (state.target.name, *state.dropped)
+    X = state.encoder.transform(frame, where, known=known, ignore=options.unknown == "ignore")
+    if names := state.encoder.newly_missing(frame):
+        from stoop._tables._messages import quoted
+
+        say(f"stoop: note: values are missing that training had in every row: {quoted(names)}", "stderr")
+    return frame, X
+
+
+def reading_format(state: TableState, options: argparse.Namespace) -> TextFormat:
+    """Return how the file is written: numbers as those that the model was trained with."""
+    form = state.encoder.form
+    return TextFormat(options.separator, form.decimal, form.thousands, form.missing, options.encoding)
+
+
+def _scores(model: Model, state: TableState, frame: Any, X: Any) -> dict[str, float] | None:
+    """Return how good the predictions are, if the target is there."""
+    name = state.target.name
+    if name not in frame.columns or frame[name].isna().all():
+        return None
+    there = ~np.asarray(frame[name].isna(), bool)
+    try:
+        y = state.target.encode(frame.loc[there, name].reset_index(drop=True), "predict", state.encoder.form)
+    except ValueError as error:
+        say(f"stoop: note: no score: {error}", "stderr")
+        return None
+    y = state.target.class_names[y] if state.target.classes else y
+    return _results.scores(Trainer(model, _LOSSES[model.output or "softmax"]), X[there], y)
+
+
+# ---- writing ----
+
+
+def _lines(state: TableState, predictions: Any, probabilities: Any) -> Iterable[list[Any]]:
+    names = ["prediction"]
+    if probabilities is not None:
+        names += [f"probability of {name}" for name in state.target.classes]
+    yield names
+    for row, prediction in enumerate(predictions.tolist()):
+        yield [prediction if state.target.classes else f"{prediction:.7g}"] + (
+            [] if probabilities is None else [f"{value:.7g}" for value in probabilities[row].tolist()]
+        )
+
+
+def _write_to(stream: TextIO, lines: Iterable[list[Any]]) -> None:
+    csv.writer(stream, lineterminator="\n").writerows(lines)
+
+
+def _write(path: Path, lines: Iterable[list[Any]]) -> None:
+    """Write beside the file and put it in its place: what was there stays until all is written."""
+    new = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with new.open("w", encoding="utf-8", newline="") as file:
+            _write_to(file, lines)
+        new.replace(path)
+    finally:
+        new.unlink(missing_ok=True)

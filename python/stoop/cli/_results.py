@@ -1,0 +1,78 @@
+"""What commands print: text for people, or one JSON object."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import Any
+
+from stoop._console import say
+from stoop._tables._messages import count
+from stoop.cli._table_data import PARTS, TableData
+from stoop.trainer import Trainer
+
+_OF_CLASSES = ("accuracy", "log_loss")
+_OF_VALUES = ("rmse", "mae", "r2")
+
+
+def scores(trainer: Trainer, X: Any, y: Any) -> dict[str, float]:
+    """Return the metrics of these rows."""
+    metrics = _OF_VALUES if trainer.model.output == "identity" else _OF_CLASSES
+    found = trainer.evaluate(X, y, metrics=metrics)
+    return {name: float(found[name]) for name in metrics}
+
+
+def show(result: dict[str, Any], text: str, *, as_json: bool) -> None:
+    """Print one of both to the standard output."""
+    say(json.dumps(result, ensure_ascii=False) if as_json else text)
+
+
+def table_of(data: TableData) -> dict[str, Any]:
+    """Return what the result says of the table."""
+    target = data.state.target
+    columns = {column.name: column.kind for column in data.state.encoder.columns}
+    return {
+        "data": str(data.path),
+        "target": target.name,
+        "task": target.task,
+        "classes": data.state.target.class_names.tolist() if target.classes else None,
+        "columns": columns,
+        "rows": {part: len(data.parts[part][1]) for part in PARTS},
+    }
+
+
+def describe(data: TableData) -> str:
+    """Return a line or two for people."""
+    kinds = Counter(column.kind for column in data.state.encoder.columns)
+    words = [f"{kinds[kind]} of {plural}" for kind, plural in _KINDS if kinds[kind]]
+    target = data.state.target
+    what = f"{len(target.classes)} classes" if target.classes else "values"
+    sizes = {part: f"{len(data.parts[part][1]):,}" for part in PARTS}
+    return (
+        f"{data.path.name}: {count(data.rows, 'row')}; {count(kinds.total(), 'column')} ({', '.join(words)}); "
+        f'target "{target.name}" ({what}, {target.task})\n'
+        f"{sizes['train']} rows train, {sizes['dev']} choose the best epoch, {sizes['test']} test"
+    )
+
+
+_KINDS = (("number", "numbers"), ("category", "categories"))
+
+
+def score_lines(found: dict[str, dict[str, float]]) -> list[str]:
+    """Return a table of scores with a row for each part."""
+    names = list(next(iter(found.values())))
+    width = max(len(name) for name in (*found, "written"))
+    lines = [" " * width + "".join(f"{name:>12}" for name in names)]
+    lines += [f"{part:<{width}}" + "".join(f"{row[name]:>12.5g}" for name in names) for part, row in found.items()]
+    return lines
+
+
+def train_text(result: dict[str, Any]) -> str:
+    """Return the result of ``stoop train`` for people."""
+    files = ", ".join(filter(None, (result["model"], result["report"])))
+    lines = [
+        f"best epoch {result['best_epoch']} of {result['epochs']} ({result['stop_reason']}), {result['seconds']:.1f} s",
+        *score_lines(result["scores"]),
+        f"written {files}",
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,128 @@
+"""Makes a table ready for training: which rows and columns are used, how rows are split, what each column becomes."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from stoop._errors import message, refuse_name
+from stoop._tables import NumberColumn, TableEncoder, TableState, Target, TextFormat, read_table
+from stoop.cli._options import text_format
+from stoop.data import train_test_split
+
+PARTS = ("train", "dev", "test")
+_FEWEST_ROWS = 10
+_MOST_DEV_ROWS = 20_000  # more would not choose an epoch any better
+
+Part = tuple[npt.NDArray[Any], npt.NDArray[Any]]
+
+
+@dataclass
+class TableData:
+    """A table that was made ready."""
+
+    path: Path
+    state: TableState
+    parts: dict[str, Part]  # X, and labels or values, of "train", "dev" and "test"
+    rows: int  # of the file
+    notes: list[str] = field(default_factory=list)  # what the user should know
+
+    @property
+    def is_classification(self) -> bool:
+        """Whether the target is classes."""
+        return self.state.target.task == "classification"
+
+
+def prepare(options: argparse.Namespace) -> TableData:
+    """Read the table that the options name.
+
+    Raises
+    ------
+    OSError, ValueError, ImportError
+        For a table that cannot be read, or nothing can be learnt of.
+    """
+    form, where = text_format(options), options.data.name
+    frame = read_table(options.data, form)
+    _check_columns(where, [str(name) for name in frame.columns], options)
+    rows, notes = len(frame), []
+    absent = np.asarray(frame[options.target].isna(), bool)
+    if absent.any() and not absent.all():
+        notes.append(f'{absent.sum():,} of {rows:,} rows are left out: target "{options.target}" is missing there')
+        frame = frame[~absent].reset_index(drop=True)
+    target = Target.fit(frame[options.target], where, options.task, form)
+    if len(frame) < _FEWEST_ROWS:
+        given, expected = f"{len(frame)} rows with a target", f"expected at least {_FEWEST_ROWS}"
+        raise ValueError(message(where, given, expected, "give more rows: some train, some choose, some test"))
+    indices = target.encode(frame[options.target], where, form)
+    split = _split(indices, target, options)
+    features = frame.drop(columns=[options.target, *options.drop])
+    encoder = TableEncoder(form, categories=options.category, max_categories=options.max_categories)
+    encoder.fit(features, where, rows=split["train"])
+    notes += _notes(features, form, encoder)
+    X = encoder.transform(features, where)
+    y = target.class_names[indices] if target.task == "classification" else indices
+    known = {"rows": rows, "seed": options.seed, "test_size": options.test_size, "dev_size": options.dev_size}
+    state = TableState(encoder, target, tuple(options.drop), known)
+    return TableData(options.data, state, {name: (X[part], y[part]) for name, part in split.items()}, rows, notes)
+
+
+def _check_columns(where: str, names: list[str], options: argparse.Namespace) -> None:
+    if len(names) == 1:
+        given = f'one column, "{names[0]}"'
+        hint = "if cells are cut by something else than a comma, semicolon, tab or bar, give --separator"
+        raise ValueError(message(where, given, "expected the target and at least one more", hint))
+    for name in (options.target, *options.drop, *options.category):
+        if name not in names:
+            refuse_name(where, "column", name, names)
+    if options.target in options.drop:
+        given = f'target "{options.target}" is among the columns of --drop'
+        raise ValueError(message(where, given, "expected another", "take it out of --drop"))
+    if not set(names) - {options.target, *options.drop}:
+        given, hint = "no column is left beside the target", "name fewer in --drop"
+        raise ValueError(message(where, given, "expected at least one to learn from", hint))
+
+
+def _split(y: npt.NDArray[Any], target: Target, options: argparse.Namespace) -> dict[str, npt.NDArray[np.int64]]:
+    """Return the row numbers of each part, with every class in proportion where there are enough rows."""
+    rows = np.arange(len(y))
+    kept, test = rows, rows[:0]
+    if options.test_size:
+        kept, test = _cut(rows, y, max(round(options.test_size * len(y)), 1), target, options.seed)
+    n_dev = min(max(round(options.dev_size * len(y)), 1), _MOST_DEV_ROWS)
+    if n_dev >= len(kept):
+        given = f"--test-size {options.test_size} and --dev-size {options.dev_size} of {len(y)} rows"
+        raise ValueError(message("train", given, "expected some rows to train with", "give smaller shares"))
+    train, dev = _cut(kept, y, n_dev, target, options.seed)
+    return {"train": train, "dev": dev, "test": test}
+
+
+def _cut(rows: npt.NDArray[Any], y: npt.NDArray[Any], size: int, target: Target, seed: int) -> tuple[Any, Any]:
+    stratify = None
+    if target.task == "classification":
+        sizes = np.bincount(y[rows])
+        sizes = sizes[sizes > 0]
+        if sizes.min() >= 2 and len(sizes) <= min(size, len(rows) - size):
+            stratify = y[rows]
+    first, second, *_ = train_test_split(rows, rows, test_size=size, seed=seed, stratify=stratify)
+    return np.sort(first), np.sort(second)
+
+
+def _notes(features: Any, form: TextFormat, encoder: TableEncoder) -> list[str]:
+    """Return what is odd about columns that are used all the same."""
+    from stoop._tables._text import numbers_of
+
+    notes = []
+    for column in encoder.columns:
+        if not isinstance(column, NumberColumn):
+            continue
+        if column.deviation == 0.0 and not column.has_missing:
+            notes.append(f'column "{column.name}" is the same in every row: it tells nothing')
+        values = numbers_of(features[column.name], form)[0]
+        if len(values) > 2 and (np.diff(values) == 1.0).all():
+            notes.append(f'column "{column.name}" counts the rows; --drop "{column.name}" unless that is a measurement')
+    return notes

@@ -1,0 +1,177 @@
+"""Network, trainer and fit for a table: what a file asks for, or what suits its size."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from stoop._config import from_config
+from stoop._errors import message
+from stoop._tables import METADATA_KEY
+from stoop.callbacks import EarlyStopping, ReduceLROnPlateau
+from stoop.cli._recipe_file import read_recipe
+from stoop.cli._table_data import TableData
+from stoop.layers import Dense, Dropout, Layer, layer_from_config, output_width
+from stoop.losses import Loss
+from stoop.model import Model
+from stoop.optimizers import Optimizer
+from stoop.trainer import Trainer
+
+_SIZES = (  # up to so many rows: hidden units, batch size
+    (1_000, (32,), 16),
+    (5_000, (64, 32), 32),
+    (50_000, (128, 64), 64),
+    (np.inf, (256, 128), 256),
+)
+_EPOCHS, _PATIENCE, _WAIT = 300, 30, 10
+_L2 = 1e-4
+_SCALED_LOSSES = ("mse", "mae")  # whose minimum is the same in any unit
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a network is trained; what is None is left to the size of the table."""
+
+    layers: tuple[dict[str, Any] | str, ...] | None = None  # as `Layer.to_config`
+    hidden: tuple[int, ...] | None = None
+    dropout: float = 0.0
+    trainer: dict[str, Any] | None = None  # as the arguments of Trainer; loss and optimizer as `to_config`
+    learning_rate: float | None = None
+    epochs: int | None = None
+    batch_size: int | None = None
+
+    @classmethod
+    def of(cls, options: argparse.Namespace) -> Recipe:
+        """Return what the options and the file of ``--model`` ask for; options go before the file."""
+        file = {} if options.model is None else read_recipe(options.model)
+        if options.hidden is not None and "layers" in file:
+            given = f"--hidden, and layers in {options.model}"
+            raise ValueError(message("train", given, "expected one of the two", "leave --hidden out"))
+        return cls(
+            layers=tuple(file["layers"]) if "layers" in file else None,
+            hidden=options.hidden,
+            trainer=file.get("trainer"),
+            learning_rate=options.learning_rate,
+            epochs=options.epochs or file.get("epochs"),
+            batch_size=options.batch_size or file.get("batch_size"),
+        )
+
+    def batch(self, rows: int) -> int:
+        """Return the batch size."""
+        return self.batch_size or next(batch for most, _, batch in _SIZES if rows <= most)
+
+
+def make_trainer(data: TableData, recipe: Recipe, seed: int, threads: int | None) -> Trainer:
+    """Return a trainer whose model knows the table.
+
+    Raises
+    ------
+    ValueError
+        For layers or settings that cannot be, or do not fit the table.
+    """
+    try:
+        return _make(data, recipe, seed, threads)
+    except (TypeError, KeyError, AttributeError) as error:  # a file may hold anything
+        given = f"layers or settings that cannot be: {error}"
+        expected = "expected them as to_config writes them"
+        raise ValueError(message("--model", given, expected, "correct the file")) from error
+
+
+def _make(data: TableData, recipe: Recipe, seed: int, threads: int | None) -> Trainer:
+    settings = {"l2": _L2, "seed": seed, "num_threads": threads, **(recipe.trainer or {})}
+    loss = from_config(Loss, settings.pop("loss", "softmax_cross_entropy" if data.is_classification else "mse"))
+    optimizer = from_config(Optimizer, settings.pop("optimizer", "adam"))
+    if recipe.learning_rate is not None:
+        optimizer = replace(optimizer, learning_rate=recipe.learning_rate)  # type: ignore[type-var]
+    layers = _layers(len(data.parts["train"][0]), _outputs(data, loss), recipe)
+    model = Model(layers, input_dim=data.parts["train"][0].shape[1], seed=seed)
+    if data.is_classification:
+        model.classes = data.state.target.class_names
+    model.metadata[METADATA_KEY] = data.state.to_text()
+    return Trainer(model, loss, optimizer, **settings)
+
+
+def _outputs(data: TableData, loss: Loss) -> int:
+    """Return how many outputs the loss needs for the target."""
+    classes = len(data.state.target.classes)
+    if loss._spec["takes_labels"] and classes == 2:
+        return 1
+    return classes or int(loss._spec["outputs_per_target"])
+
+
+def _layers(rows: int, outputs: int, recipe: Recipe) -> list[Layer]:
+    if recipe.layers is None:
+        hidden = recipe.hidden or next(units for most, units, _ in _SIZES if rows <= most)
+        layers: list[Layer] = []
+        for units in hidden:
+            layers.append(Dense(units, activation="relu"))
+            if recipe.dropout:
+                layers.append(Dropout(recipe.dropout))
+        return [*layers, Dense(outputs)]
+    named = ({"type": config} if isinstance(config, str) else config for config in recipe.layers)
+    configs: list[dict[str, Any]] = [dict(config) for config in named]
+    if configs and configs[-1].get("type") == "dense":
+        configs[-1].setdefault("units", outputs)
+    layers = [layer_from_config(config) for config in configs]
+    width = 0
+    for layer in layers:
+        width = output_width(layer, width)
+    if width != outputs:
+        given = f"layers with {width} outputs"
+        hint = "leave units out of the last dense layer, which then gets them"
+        raise ValueError(message("layers", given, f"expected {outputs} for this target", hint))
+    return layers
+
+
+def callbacks() -> list[Any]:
+    """Return those of every fit: the best epoch by the dev part is kept, and the rate falls where nothing improves."""
+    return [EarlyStopping(patience=_PATIENCE), ReduceLROnPlateau(factor=0.3, patience=_WAIT)]
+
+
+EPOCHS = _EPOCHS
+
+
+# ---- targets ----
+
+
+@dataclass(frozen=True)
+class TargetScale:
+    """Values are learnt with mean 0 and deviation 1; the last layer then gives them in their own unit."""
+
+    mean: float = 0.0
+    deviation: float = 1.0
+
+    @classmethod
+    def of(cls, data: TableData, trainer: Trainer) -> TargetScale:
+        """Return that of the training part; none where the last layer or the loss does not allow it."""
+        model = trainer.model
+        last = model.layers[-1]
+        is_plain = isinstance(last, Dense) and last.activation in (None, "identity")
+        has_bias = f"{len(model.layers) - 1}.bias" in model.parameters()
+        if not (is_plain and has_bias and trainer.loss.type_name in _SCALED_LOSSES):
+            return cls()
+        y = data.parts["train"][1]
+        return cls(float(y.mean()), float(y.std()) or 1.0)
+
+    def scaled(self, y: Any) -> Any:
+        """Return targets for training."""
+        return y if self == TargetScale() else (y - self.mean) / self.deviation
+
+    def undo(self, model: Model) -> None:
+        """Let the last layer give values in their own unit."""
+        if self == TargetScale():
+            return
+        index = len(model.layers) - 1
+        parameters = model.parameters()
+        parameters[f"{index}.weight"][...] *= self.deviation
+        bias = parameters[f"{index}.bias"]
+        bias[...] = bias * self.deviation + self.mean
+
+
+def silence_unseen(model: Model, X: Any) -> None:
+    """Let inputs that were 0 in every training row, such as categories of the other parts, change no output."""
+    if isinstance(model.layers[0], Dense):
+        model.parameters()["0.weight"][~X.any(axis=0)] = 0.0

@@ -1,0 +1,136 @@
+"""``stoop train``: a network from a table."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import sys
+import time
+from pathlib import Path
+
+from stoop._console import say
+from stoop._errors import message
+from stoop.cli import _results
+from stoop.cli._options import add_json, add_reading, add_training, positive_integer, positive_number, widths
+from stoop.cli._table_data import PARTS, TableData, prepare
+from stoop.cli._table_model import EPOCHS, Recipe, TargetScale, callbacks, make_trainer, silence_unseen
+from stoop.trainer import Trainer
+
+_INTERRUPTED = 130
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Add the options."""
+    parser.description = (
+        "Train a network to predict one column of a table from the others, test it with rows that it has not seen, and "
+        "write it to a file that knows the columns."
+    )
+    add_training(parser)
+    add_output(parser)
+    add_network(parser)
+    parser.add_argument("--report", type=Path, metavar="FILE", help="write what the diagnosis finds as an HTML page")
+    add_json(parser)
+    add_reading(parser, of_numbers=True)
+
+
+def add_output(parser: argparse.ArgumentParser) -> None:
+    """Add where the model goes."""
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="where to write the model")
+
+
+def add_network(parser: argparse.ArgumentParser) -> None:
+    """Add what network it is and how it learns."""
+    group = parser.add_argument_group("the network and its training (default: what suits the number of rows)")
+    group.add_argument("--model", type=Path, metavar="FILE", help="JSON with layers and settings of the trainer")
+    group.add_argument("--hidden", type=widths, metavar="N,...", help="units of the hidden layers, such as 128,64")
+    group.add_argument("--epochs", type=positive_integer, metavar="N", help=f"at most (default: {EPOCHS})")
+    group.add_argument("--batch-size", type=positive_integer, metavar="N", help="rows of an update")
+    group.add_argument("--learning-rate", type=positive_number, metavar="RATE", help="(default: 0.001, of Adam)")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Train, test, write."""
+    started = time.perf_counter()
+    check_writable("-o", options.output)
+    if options.report is not None:
+        check_writable("--report", options.report)
+    recipe = Recipe.of(options)
+    data = prepare(options)
+    for note in data.notes:
+        say(f"stoop: note: {note}", "stderr")
+    say(_results.describe(data), "stderr")
+    trainer = make_trainer(data, recipe, options.seed, options.threads)
+    say(f"{trainer.model}\n", "stderr")
+    best, interrupted = fit(trainer, data, recipe)
+    output = beside(options.output) if interrupted and options.output.exists() else options.output
+    if interrupted and best is None:
+        say("stoop: interrupted before the first epoch was complete: nothing is written", "stderr")
+        return _INTERRUPTED
+    trainer.model.save(output)
+    result = {
+        "command": "train",
+        "model": str(output),
+        **_results.table_of(data),
+        "epochs": len(trainer.history.epochs),
+        "best_epoch": best,
+        "stop_reason": trainer.history.stop_reason,
+        "scores": {part: _results.scores(trainer, *data.parts[part]) for part in PARTS if len(data.parts[part][1])},
+        "notes": data.notes,
+        "report": None,
+    }
+    if options.report is not None and not interrupted:
+        result["report"] = str(options.report)
+    result["seconds"] = round(time.perf_counter() - started, 3)
+    if interrupted:
+        say(f"stoop: interrupted; the best model so far is in {output}", "stderr")
+    _results.show(result, _results.train_text(result), as_json=options.json)
+    return _INTERRUPTED if interrupted else 0
+
+
+def fit(trainer: Trainer, data: TableData, recipe: Recipe) -> tuple[int | None, bool]:
+    """Train; return the best epoch, whose parameters the model then has, and whether Ctrl-C ended it."""
+    (X, y), (X_dev, y_dev) = data.parts["train"], data.parts["dev"]
+    scale = TargetScale.of(data, trainer)
+    stopping, *others = callbacks()
+    interrupted = False
+    try:
+        with contextlib.redirect_stdout(sys.stderr):  # the table of epochs is progress, not a result
+            trainer.fit(
+                X,
+                scale.scaled(y),
+                epochs=recipe.epochs or EPOCHS,
+                batch_size=recipe.batch(len(X)),
+                validation_data=(X_dev, scale.scaled(y_dev)),
+                metrics=("accuracy",) if data.is_classification else ("r2",),
+                callbacks=[stopping, *others],
+            )
+    except KeyboardInterrupt:
+        interrupted = True
+    scale.undo(trainer.model)
+    silence_unseen(trainer.model, X)
+    return stopping.best_epoch, interrupted
+
+
+def beside(path: Path) -> Path:
+    """Return where the model of a run that was interrupted goes, so that one of a whole run stays."""
+    return path.with_name(f"{path.stem}.interrupted{path.suffix}")
+
+
+def check_writable(option: str, path: Path) -> None:
+    """Find out before the work whether its result can be written.
+
+    Raises
+    ------
+    ValueError
+        For a folder, or a path in a folder that is not there or may not be written to.
+    """
+    given: str | None = None
+    if path.is_dir():
+        given = f"{option} is the folder {path}"
+    elif not path.parent.is_dir():
+        given = f"{option} is {path}, whose folder is not there"
+    elif not os.access(path.parent, os.W_OK) or (path.exists() and not os.access(path, os.W_OK)):
+        given = f"{option} is {path}, which cannot be written"
+    if given is not None:
+        raise ValueError(message("stoop", given, "expected a file to write", "name another"))
