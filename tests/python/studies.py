@@ -7,7 +7,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,15 @@ TRIALS = 20
 SCRIPT = REPOSITORY / "tests" / "python" / "share_study.py"
 
 
-def start(storage: str, folder: Path, name: str, *task: str) -> subprocess.Popen[str]:
-    """A process that takes part."""
+@contextmanager
+def start(storage: str, folder: Path, name: str, *task: str) -> Iterator[subprocess.Popen[str]]:
+    """A process that takes part, and is gone in the end."""
     command = [sys.executable, str(SCRIPT), storage, str(TRIALS), str(folder / f"{name}.json"), *task]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def result_of(process: subprocess.Popen[str], folder: Path, name: str) -> dict[str, Any]:
@@ -55,8 +61,9 @@ def check_kill(storage: str, folder: Path, load: Callable[[], Any]) -> None:
 def check_share(storage: str, folder: Path, load: Callable[[], Any]) -> None:
     """Let two processes begin at once, and check that they make as many trials as one, and find the same best."""
     marks = [str(folder / name) for name in ("a.met", "b.met")]
-    processes = [start(storage, folder, "a", "meet", *marks), start(storage, folder, "b", "meet", *marks[::-1])]
-    results = [result_of(process, folder, name) for process, name in zip(processes, "ab")]
+    one, other = start(storage, folder, "a", "meet", *marks), start(storage, folder, "b", "meet", *marks[::-1])
+    with one as a, other as b:
+        results = [result_of(a, folder, "a"), result_of(b, folder, "b")]
     for found in results:
         assert [trial["value"] for trial in found["trials"]] == [trial["value"] for trial in results[0]["trials"]]
         assert found["best"] == found["value"]

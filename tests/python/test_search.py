@@ -229,6 +229,23 @@ def test_names_and_weights_go_to_the_fit() -> None:
     assert "val_log_loss" in result.trials[0]["metrics"]
 
 
+def test_augmentation_is_that_of_fit_and_may_be_searched() -> None:
+    augment = stoop.augment.Augment(image_shape=(2, 2), noise=0.5, seed=3)
+    result = run(trials=3, augment=augment)
+    own = build(result.best_params)
+    history = own.fit(*TRAIN, epochs=4, batch_size=30, validation_data=VALIDATION, augment=augment, verbose=0)
+    assert result.best_value == min(history["val_loss"])
+    space = {**SPACE, "noise": search.choice([0.0, 0.5])}
+    made = run(space=space, trials=6, augment=lambda params: augment if params["noise"] else None)
+    assert {trial["params"]["noise"] for trial in made.trials} == {0.0, 0.5}
+    for trial in made.trials:
+        given = {"augment": augment} if trial["params"]["noise"] else {}
+        again = build(trial["params"]).fit(
+            *TRAIN, epochs=4, batch_size=30, validation_data=VALIDATION, verbose=0, **given
+        )
+        assert trial["value"] == min(again["val_loss"])
+
+
 def test_callbacks_of_each_trial() -> None:
     made = {}
 

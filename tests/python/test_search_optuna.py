@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,9 @@ import studies
 from helpers import refused, run_python
 from searches import SPACE, alone, build, facts, run
 from stoop import search
-from stoop.search import _owner
+from stoop.search import _optuna, _owner
+from stoop.search._methods import Plan
+from stoop.search._trial import Goal, Trial
 
 optuna = pytest.importorskip("optuna")
 
@@ -159,8 +162,6 @@ def test_a_study_of_the_other_direction_is_refused(tmp_path: Path) -> None:
 
 
 def test_of_a_long_history_a_study_keeps_the_best_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from stoop.search import _optuna
-
     whole = run(method="optuna", trials=4)
     monkeypatch.setattr(_optuna, "_LONGEST", 100)
     run(method="optuna", trials=4, storage=tmp_path / "study.log")
@@ -197,6 +198,32 @@ def test_two_processes_share_a_journal_and_one_is_killed(tmp_path: Path) -> None
 def test_two_processes_make_as_many_trials_as_one(tmp_path: Path) -> None:
     path = tmp_path / "study.log"
     studies.check_share(str(path), tmp_path, lambda: load(path))
+
+
+def test_of_two_that_ask_for_the_last_trial_at_once_one_gives_it_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = {"sampler": None, "pruner": None, "study_name": "stoop", "at_once": 3}
+    plan = Plan(trials=3, epochs=1, seed=0, median=False, options=options)
+    goal = Goal("val_loss", "min")
+    pool: Any = SimpleNamespace(trial=Trial)
+    one, other = (_optuna.Study(str(tmp_path / "study.log"), {}, goal, plan) for _ in range(2))
+    assert [trial.number for trial in one._ask(pool, SPACE)] == [0, 1, 2]
+    counted, calls = _optuna._counted, []
+
+    def late(trials: list[Any]) -> list[Any]:
+        calls.append(trials)
+        return [] if len(calls) == 1 else counted(trials)  # what it saw before the other asked
+
+    monkeypatch.setattr(_optuna, "_counted", late)
+    assert other._ask(pool, SPACE) == []
+    trials = load(tmp_path / "study.log").trials
+    assert [trial.state.name for trial in trials] == ["RUNNING"] * 3 + ["FAIL"]
+    assert [trial.number for trial in counted(trials)] == [0, 1, 2]
+    one._give_back_own()
+    assert other._ask(pool, SPACE) != []
+    again = [trial.user_attrs.get("stoop:again") for trial in load(tmp_path / "study.log").trials]
+    assert again == [None, None, None, None, 0, 1, 2]
 
 
 # ---- who is alive ----

@@ -238,7 +238,7 @@ def test_the_state_goes_through_json() -> None:
     state = TableState(TableEncoder(form).fit(features), Target.fit(frame["size"], "t"), ("a",), {"seed": 3})
     again = TableState.of_model("t", {"stoop.table": state.to_text()})
     assert again.to_text() == state.to_text()
-    assert (again.target, again.dropped, again.split) == (state.target, ("a",), {"seed": 3})
+    assert (again.target, again.dropped, again.training) == (state.target, ("a",), {"seed": 3})
     assert again.encoder.form == form
     np.testing.assert_array_equal(again.encoder.transform(features), state.encoder.transform(features))
 

@@ -16,12 +16,12 @@ _VERSION = 1
 
 @dataclass(frozen=True)
 class TableState:
-    """The columns, the target, and how the rows were split."""
+    """The columns, the target, and how the model was trained."""
 
     encoder: TableEncoder
     target: Target
     dropped: tuple[str, ...] = ()  # columns that training was told to leave out
-    split: dict[str, Any] = field(default_factory=dict)
+    training: dict[str, Any] = field(default_factory=dict)  # how rows were split, the settings; for a diagnosis
 
     def to_text(self) -> str:
         """Return it as JSON."""
@@ -30,7 +30,7 @@ class TableState:
             "target": self.target.to_state(),
             **self.encoder.to_state(),
             "dropped": list(self.dropped),
-            "split": self.split,
+            "training": self.training,
         }
         return json.dumps(state, ensure_ascii=False, allow_nan=False)
 
@@ -53,7 +53,7 @@ class TableState:
                 given = f"its table has version {state['version']}"
                 raise ValueError(message(where, given, f"expected {_VERSION}", "install a later version of Stoop"))
             encoder, target = TableEncoder.from_state(state), Target.from_state(state["target"])
-            return cls(encoder, target, tuple(state["dropped"]), state["split"])
+            return cls(encoder, target, tuple(state["dropped"]), state["training"])
         except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
             given, hint = f"its table cannot be read ({error!r})", "train it again with stoop train"
             raise ValueError(message(where, given, "expected what stoop train wrote", hint)) from error

@@ -10,11 +10,13 @@ from typing import TextIO
 
 from stoop import __version__
 from stoop._console import say
-from stoop.cli import _bench, _demo, _info, _predict, _train
+from stoop.cli import _bench, _demo, _diagnose, _info, _predict, _search, _train
 
 _COMMANDS: dict[str, tuple[ModuleType, str]] = {
     "train": (_train, "train a network with a table"),
     "predict": (_predict, "predict the rows of a table"),
+    "diagnose": (_diagnose, "say what is wrong with a network, and what to do next"),
+    "search": (_search, "train many networks with a table and keep the best"),
     "info": (_info, "show version, instruction set, threads and BLAS"),
     "demo": (_demo, "train a classifier of handwritten digits and show the result"),
     "bench": (_bench, "time training steps beside other libraries"),

@@ -67,12 +67,23 @@ def score_lines(found: dict[str, dict[str, float]]) -> list[str]:
     return lines
 
 
-def train_text(result: dict[str, Any]) -> str:
-    """Return the result of ``stoop train`` for people."""
-    files = ", ".join(filter(None, (result["model"], result["report"])))
-    lines = [
-        f"best epoch {result['best_epoch']} of {result['epochs']} ({result['stop_reason']}), {result['seconds']:.1f} s",
-        *score_lines(result["scores"]),
-        f"written {files}",
-    ]
-    return "\n".join(lines)
+def training_text(result: dict[str, Any]) -> str:
+    """Return the result of ``stoop train`` or ``stoop search`` for people."""
+    files = ", ".join(filter(None, (result["model"], result["report"], result.get("csv"))))
+    best = f"best epoch {result['best_epoch']} of {result['epochs']} ({result['stop_reason']})"
+    if "trials" in result:
+        values = ", ".join(f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
+                           for name, value in result["best_params"].items())  # fmt: skip
+        best = f"the best of {result['trials']} trials: {values}; {best}"
+    lines = [f"{best}, {result['seconds']:.1f} s", *score_lines(result["scores"])]
+    if result["findings"] is not None:
+        lines += findings_lines(result)
+    return "\n".join([*lines, f"written {files}"])
+
+
+def findings_lines(result: dict[str, Any]) -> list[str]:
+    """Return what the diagnosis says, in lines."""
+    lines = [result["summary"]]
+    for place, one in enumerate(result["findings"], 1):
+        lines += [f"{place}. {one['fault']}", f"   {one['evidence']}", f"   {one['advice']}"]
+    return lines

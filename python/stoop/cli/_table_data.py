@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import numpy.typing as npt
 
 from stoop._errors import message, refuse_name
 from stoop._tables import NumberColumn, TableEncoder, TableState, Target, TextFormat, read_table
+from stoop._tables._text import names_of, numbers_of
 from stoop.cli._options import text_format
 from stoop.data import train_test_split
 
@@ -30,6 +32,7 @@ class TableData:
     state: TableState
     parts: dict[str, Part]  # X, and labels or values, of "train", "dev" and "test"
     rows: int  # of the file
+    slices: dict[str, npt.NDArray[Any]]  # the categories of each row of the dev part, by column
     notes: list[str] = field(default_factory=list)  # what the user should know
 
     @property
@@ -59,16 +62,33 @@ def prepare(options: argparse.Namespace) -> TableData:
         given, expected = f"{len(frame)} rows with a target", f"expected at least {_FEWEST_ROWS}"
         raise ValueError(message(where, given, expected, "give more rows: some train, some choose, some test"))
     indices = target.encode(frame[options.target], where, form)
-    split = _split(indices, target, options)
+    split = split_rows(indices, target, options)
     features = frame.drop(columns=[options.target, *options.drop])
     encoder = TableEncoder(form, categories=options.category, max_categories=options.max_categories)
     encoder.fit(features, where, rows=split["train"])
     notes += _notes(features, form, encoder)
     X = encoder.transform(features, where)
     y = target.class_names[indices] if target.task == "classification" else indices
-    known = {"rows": rows, "seed": options.seed, "test_size": options.test_size, "dev_size": options.dev_size}
-    state = TableState(encoder, target, tuple(options.drop), known)
-    return TableData(options.data, state, {name: (X[part], y[part]) for name, part in split.items()}, rows, notes)
+    training = {"test_size": options.test_size, "dev_size": options.dev_size, "seed": options.seed}
+    training["table"] = fingerprint(indices)
+    state = TableState(encoder, target, tuple(options.drop), training)
+    parts = {name: (X[part], y[part]) for name, part in split.items()}
+    return TableData(options.data, state, parts, rows, slices_of(features, encoder, split["dev"]), notes)
+
+
+def fingerprint(y: npt.NDArray[Any]) -> int:
+    """Return a number that tells the targets of one table from those of another."""
+    return zlib.crc32(np.ascontiguousarray(y).tobytes())
+
+
+def slices_of(features: Any, encoder: TableEncoder, rows: npt.NDArray[Any]) -> dict[str, npt.NDArray[Any]]:
+    """Return what errors are grouped by: columns of categories and truth values."""
+    found = {}
+    for column in encoder.columns:
+        is_number = isinstance(column, NumberColumn) and not column.is_boolean
+        if not is_number:
+            found[column.name] = names_of(features[column.name].iloc[rows]).fillna("(missing)").to_numpy(str)
+    return found
 
 
 def _check_columns(where: str, names: list[str], options: argparse.Namespace) -> None:
@@ -87,7 +107,7 @@ def _check_columns(where: str, names: list[str], options: argparse.Namespace) ->
         raise ValueError(message(where, given, "expected at least one to learn from", hint))
 
 
-def _split(y: npt.NDArray[Any], target: Target, options: argparse.Namespace) -> dict[str, npt.NDArray[np.int64]]:
+def split_rows(y: npt.NDArray[Any], target: Target, options: argparse.Namespace) -> dict[str, npt.NDArray[np.int64]]:
     """Return the row numbers of each part, with every class in proportion where there are enough rows."""
     rows = np.arange(len(y))
     kept, test = rows, rows[:0]
@@ -114,8 +134,6 @@ def _cut(rows: npt.NDArray[Any], y: npt.NDArray[Any], size: int, target: Target,
 
 def _notes(features: Any, form: TextFormat, encoder: TableEncoder) -> list[str]:
     """Return what is odd about columns that are used all the same."""
-    from stoop._tables._text import numbers_of
-
     notes = []
     for column in encoder.columns:
         if not isinstance(column, NumberColumn):

@@ -22,12 +22,12 @@ from stoop.trainer import Trainer
 
 _SIZES = (  # up to so many rows: hidden units, batch size
     (1_000, (32,), 16),
-    (5_000, (64, 32), 32),
+    (5_000, (64, 64), 32),
     (50_000, (128, 64), 64),
     (np.inf, (256, 128), 256),
 )
 _EPOCHS, _PATIENCE, _WAIT = 300, 30, 10
-_L2 = 1e-4
+_L2_ROWS, _MOST_L2 = 5.0, 1e-2  # the penalty counts like so many rows; chosen with bench/tables.py
 _SCALED_LOSSES = ("mse", "mae")  # whose minimum is the same in any unit
 
 
@@ -38,6 +38,7 @@ class Recipe:
     layers: tuple[dict[str, Any] | str, ...] | None = None  # as `Layer.to_config`
     hidden: tuple[int, ...] | None = None
     dropout: float = 0.0
+    activation: str = "relu"
     trainer: dict[str, Any] | None = None  # as the arguments of Trainer; loss and optimizer as `to_config`
     learning_rate: float | None = None
     epochs: int | None = None
@@ -81,17 +82,31 @@ def make_trainer(data: TableData, recipe: Recipe, seed: int, threads: int | None
 
 
 def _make(data: TableData, recipe: Recipe, seed: int, threads: int | None) -> Trainer:
-    settings = {"l2": _L2, "seed": seed, "num_threads": threads, **(recipe.trainer or {})}
+    rows = len(data.parts["train"][0])
+    settings = {"l2": min(_L2_ROWS / rows, _MOST_L2), "seed": seed, "num_threads": threads, **(recipe.trainer or {})}
     loss = from_config(Loss, settings.pop("loss", "softmax_cross_entropy" if data.is_classification else "mse"))
     optimizer = from_config(Optimizer, settings.pop("optimizer", "adam"))
     if recipe.learning_rate is not None:
         optimizer = replace(optimizer, learning_rate=recipe.learning_rate)  # type: ignore[type-var]
-    layers = _layers(len(data.parts["train"][0]), _outputs(data, loss), recipe)
+    layers = _layers(rows, _outputs(data, loss), recipe)
     model = Model(layers, input_dim=data.parts["train"][0].shape[1], seed=seed)
     if data.is_classification:
         model.classes = data.state.target.class_names
-    model.metadata[METADATA_KEY] = data.state.to_text()
-    return Trainer(model, loss, optimizer, **settings)
+    trainer = Trainer(model, loss, optimizer, **settings)
+    remember(trainer, data, TargetScale.of(data, trainer))
+    return trainer
+
+
+def remember(trainer: Trainer, data: TableData, scale: TargetScale) -> None:
+    """Write into the model's metadata what it must know of the table, and how it is trained."""
+    settings = {
+        "loss": trainer.loss.to_config(),
+        "optimizer": trainer.optimizer.to_config(),
+        "l2": trainer.l2,
+        "target_scale": [scale.mean, scale.deviation],
+    }
+    state = replace(data.state, training={**data.state.training, **settings})
+    trainer.model.metadata[METADATA_KEY] = state.to_text()
 
 
 def _outputs(data: TableData, loss: Loss) -> int:
@@ -107,7 +122,7 @@ def _layers(rows: int, outputs: int, recipe: Recipe) -> list[Layer]:
         hidden = recipe.hidden or next(units for most, units, _ in _SIZES if rows <= most)
         layers: list[Layer] = []
         for units in hidden:
-            layers.append(Dense(units, activation="relu"))
+            layers.append(Dense(units, activation=recipe.activation))
             if recipe.dropout:
                 layers.append(Dropout(recipe.dropout))
         return [*layers, Dense(outputs)]
@@ -162,13 +177,23 @@ class TargetScale:
 
     def undo(self, model: Model) -> None:
         """Let the last layer give values in their own unit."""
+        weight, bias = self._last(model)
+        weight *= self.deviation
+        bias *= self.deviation
+        bias += self.mean
+
+    def redo(self, model: Model) -> None:
+        """Let the last layer give values as they were learnt."""
+        weight, bias = self._last(model)
+        weight /= self.deviation
+        bias -= self.mean
+        bias /= self.deviation
+
+    def _last(self, model: Model) -> tuple[Any, Any]:
         if self == TargetScale():
-            return
-        index = len(model.layers) - 1
-        parameters = model.parameters()
-        parameters[f"{index}.weight"][...] *= self.deviation
-        bias = parameters[f"{index}.bias"]
-        bias[...] = bias * self.deviation + self.mean
+            return np.empty(0), np.empty(0)
+        index, parameters = len(model.layers) - 1, model.parameters()
+        return parameters[f"{index}.weight"], parameters[f"{index}.bias"]
 
 
 def silence_unseen(model: Model, X: Any) -> None:

@@ -8,16 +8,26 @@ import os
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from stoop._console import say
 from stoop._errors import message
 from stoop.cli import _results
-from stoop.cli._options import add_json, add_reading, add_training, positive_integer, positive_number, widths
-from stoop.cli._table_data import PARTS, TableData, prepare
+from stoop.cli._options import (
+    add_json,
+    add_reading,
+    add_training,
+    positive_integer,
+    positive_number,
+    share_or_none,
+    widths,
+)
+from stoop.cli._report import diagnosis, result_of
+from stoop.cli._table_data import TableData, prepare
 from stoop.cli._table_model import EPOCHS, Recipe, TargetScale, callbacks, make_trainer, silence_unseen
 from stoop.trainer import Trainer
 
-_INTERRUPTED = 130
+INTERRUPTED = 130
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -29,14 +39,23 @@ def add(parser: argparse.ArgumentParser) -> None:
     add_training(parser)
     add_output(parser)
     add_network(parser)
-    parser.add_argument("--report", type=Path, metavar="FILE", help="write what the diagnosis finds as an HTML page")
     add_json(parser)
     add_reading(parser, of_numbers=True)
 
 
 def add_output(parser: argparse.ArgumentParser) -> None:
-    """Add where the model goes."""
+    """Add where model and report go."""
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="where to write the model")
+    add_report(parser)
+
+
+def add_report(parser: argparse.ArgumentParser) -> None:
+    """Add ``--report``."""
+    parser.add_argument("--report", type=Path, metavar="FILE", help="write the diagnosis as an HTML page with pictures")
+    parser.add_argument(
+        "--target-error", type=share_or_none, default=0.0, metavar="SHARE",
+        help="the error that is possible, for the diagnosis: a share of the rows, or 1 - R2 of values (default: 0)",
+    )  # fmt: skip
 
 
 def add_network(parser: argparse.ArgumentParser) -> None:
@@ -63,29 +82,17 @@ def run(options: argparse.Namespace) -> int:
     trainer = make_trainer(data, recipe, options.seed, options.threads)
     say(f"{trainer.model}\n", "stderr")
     best, interrupted = fit(trainer, data, recipe)
-    output = beside(options.output) if interrupted and options.output.exists() else options.output
     if interrupted and best is None:
         say("stoop: interrupted before the first epoch was complete: nothing is written", "stderr")
-        return _INTERRUPTED
-    trainer.model.save(output)
-    result = {
-        "command": "train",
-        "model": str(output),
-        **_results.table_of(data),
+        return INTERRUPTED
+    result: dict[str, Any] = {"command": "train", "model": None, **_results.table_of(data)}
+    result |= {
         "epochs": len(trainer.history.epochs),
         "best_epoch": best,
         "stop_reason": trainer.history.stop_reason,
-        "scores": {part: _results.scores(trainer, *data.parts[part]) for part in PARTS if len(data.parts[part][1])},
         "notes": data.notes,
-        "report": None,
     }
-    if options.report is not None and not interrupted:
-        result["report"] = str(options.report)
-    result["seconds"] = round(time.perf_counter() - started, 3)
-    if interrupted:
-        say(f"stoop: interrupted; the best model so far is in {output}", "stderr")
-    _results.show(result, _results.train_text(result), as_json=options.json)
-    return _INTERRUPTED if interrupted else 0
+    return finish(trainer, data, result, options, interrupted=interrupted, started=started)
 
 
 def fit(trainer: Trainer, data: TableData, recipe: Recipe) -> tuple[int | None, bool]:
@@ -107,9 +114,35 @@ def fit(trainer: Trainer, data: TableData, recipe: Recipe) -> tuple[int | None, 
             )
     except KeyboardInterrupt:
         interrupted = True
-    scale.undo(trainer.model)
-    silence_unseen(trainer.model, X)
     return stopping.best_epoch, interrupted
+
+
+def finish(
+    trainer: Trainer,
+    data: TableData,
+    result: dict[str, Any],
+    options: argparse.Namespace,
+    *,
+    interrupted: bool,
+    started: float,
+) -> int:
+    """Write model and report of a trained network, and print `result` with what is added to it; return the status."""
+    scale = TargetScale.of(data, trainer)
+    silence_unseen(trainer.model, data.parts["train"][0])
+    wants_report = options.report is not None and not interrupted
+    report = diagnosis(trainer, data.parts, scale, data.slices, options.target_error) if wants_report else None
+    scale.undo(trainer.model)
+    output = beside(options.output) if interrupted and options.output.exists() else options.output
+    trainer.model.save(output)
+    result["model"] = str(output)
+    result["scores"] = {part: _results.scores(trainer, *rows) for part, rows in data.parts.items() if len(rows[1])}
+    found = {"summary": None, "findings": None, "report": None}
+    result |= found if report is None else result_of(report, options.report)
+    result["seconds"] = round(time.perf_counter() - started, 3)
+    if interrupted:
+        say(f"stoop: interrupted; the best model so far is in {output}", "stderr")
+    _results.show(result, _results.training_text(result), as_json=options.json)
+    return INTERRUPTED if interrupted else 0
 
 
 def beside(path: Path) -> Path:

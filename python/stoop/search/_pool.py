@@ -12,6 +12,7 @@ from stoop._fit import FitOptions
 from stoop._fit_many import Fit, FitRequest, train_many
 from stoop._loop import checked_callbacks
 from stoop._many_data import SharedArrays
+from stoop.augment import Augment
 from stoop.callbacks._monitoring import Kept
 from stoop.config import get_num_threads
 from stoop.history import History
@@ -54,6 +55,7 @@ class Fitting:
     options: FitOptions
     batch_size: int
     metrics: tuple[Any, ...]
+    augment: Any  # an Augment, a function of the parameters, or None
     callbacks: Callable[[int], Any] | None
     threads: int
     deadline: float  # on the clock of time.perf_counter
@@ -195,6 +197,9 @@ class Pool:
         self.on_look()
         try:
             trainer = self._fitting.build(dict(trial.params))
+            augment = self._fitting.augment
+            if callable(augment) and not isinstance(augment, Augment):
+                augment = augment(dict(trial.params))
         except Exception as error:  # noqa: BLE001  whatever `build` raises
             self._fail(trial, error)
             return False
@@ -206,7 +211,7 @@ class Pool:
             given = f"build returned the model of trial {other.number} again for trial {trial.number}"
             raise ValueError(message(WHERE, given, "expected a new one", "make model and trainer inside build"))
         called = [] if self._fitting.callbacks is None else checked_callbacks(self._fitting.callbacks(trial.number))
-        trial.running = Running(trainer, Kept(), called)
+        trial.running = Running(trainer, Kept(), called, augment)
         trial.history, trial.seconds = None, 0.0  # of an earlier process: it is trained from its beginning
         return True
 
@@ -229,7 +234,7 @@ class Pool:
         request = FitRequest(
             epochs=[epochs - trial.epochs for trial in trials],
             batch_size=[trial.params.get("batch_size", fitting.batch_size) for trial in trials],
-            augment=[None] * len(jobs),
+            augment=[job.augment for job in jobs],
             options=fitting.options,
             rows=None if train_rows is None else [train_rows] * len(jobs),
             validation=(fitting.validation, None if validation_rows is None else [validation_rows] * len(jobs)),

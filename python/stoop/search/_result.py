@@ -14,7 +14,7 @@ from stoop.history import History
 from stoop.search._figure import draw_trials
 from stoop.search._journal import plain_params
 from stoop.search._spaces import Parameter
-from stoop.search._trial import Goal
+from stoop.search._trial import Goal, Trial
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -65,21 +65,20 @@ class SearchResult:
 
     def __init__(
         self,
-        trials: Sequence[Mapping[str, Any]],
-        histories: Sequence[History | None],
+        trials: Sequence[Trial],
+        best: Trial,
         goal: Goal,
         space: Mapping[str, Parameter],
         trainer: Trainer | None,
         stop_reason: str,
-        best: int,
     ) -> None:
-        self.trials: list[dict[str, Any]] = [dict(trial) for trial in trials]
-        self.histories = list(histories)
+        self.trials: list[dict[str, Any]] = [trial.record(goal) for trial in trials]
+        self.histories: list[History | None] = [trial.history for trial in trials]
         self.metric, self.mode = goal.metric, goal.mode
         self.space = dict(space)
         self.trainer = trainer
         self.stop_reason = stop_reason
-        self.best_trial = next(trial for trial in self.trials if trial["number"] == best)
+        self.best_trial = self.trials[trials.index(best)]
 
     @property
     def best_params(self) -> dict[str, Any]:

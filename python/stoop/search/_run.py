@@ -37,7 +37,7 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     "halving": {"factor": 3, "min_epochs": 1},
     "optuna": {"sampler": None, "pruner": None, "study_name": "stoop", "at_once": 8},
 }
-_OF_FIT = ("sample_weight", "class_weight", "metrics", "shuffle", "last_batch", "validation_freq")
+_OF_FIT = ("augment", "sample_weight", "class_weight", "metrics", "shuffle", "last_batch", "validation_freq")
 
 
 def run(
@@ -126,8 +126,9 @@ def run(
     verbose : {0, 1, 2} or bool, default 1
         0: silent. 1: how many trials are done and the best so far, as a live line on a terminal. 2: lines alone.
     **options
-        Those of the methods above; of `Trainer.fit` sample_weight, class_weight, metrics, shuffle, last_batch,
-        validation_freq. `metric` is added to the metrics where it is none of them.
+        Those of the methods above; of `Trainer.fit` augment, sample_weight, class_weight, metrics, shuffle, last_batch,
+        validation_freq. `metric` is added to the metrics where it is none of them, and augment may be a function of the
+        parameters that returns an `stoop.augment.Augment` or None.
 
     Returns
     -------
@@ -173,6 +174,7 @@ def run(
         fit,
         size,
         _metrics(goal, options.get("metrics", ("accuracy",))),
+        options.get("augment"),
         callbacks,
         0 if num_threads is None else thread_count(WHERE, "num_threads", num_threads),
         time.perf_counter() + seconds(max_time, WHERE),
@@ -266,9 +268,7 @@ class _Search:
             self._raise(pool, reason)
         trainer = pool.winner(best, again=reason == "trials")
         known = sorted((trial for trial in pool.trials.values() if trial.state != WAITING), key=lambda t: t.number)
-        records = [trial.record(pool.goal) for trial in known]
-        histories = [trial.history for trial in known]
-        return SearchResult(records, histories, pool.goal, self._space, trainer, reason, best.number)
+        return SearchResult(known, best, pool.goal, self._space, trainer, reason)
 
     @staticmethod
     def _raise(pool: Pool, reason: str) -> NoReturn:

@@ -111,6 +111,7 @@ class Running:
     trainer: Trainer
     kept: Kept
     callbacks: list[Any]
+    augment: Any
 
 
 def ranked(trials: Iterable[Trial], goal: Goal, epochs: int | None = None) -> list[Trial]:
