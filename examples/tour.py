@@ -16,11 +16,12 @@ import textwrap
 from pathlib import Path
 from types import SimpleNamespace
 
+import matplotlib as mpl
 import numpy as np
-from stoop.augment import Augment
 
 import stoop
 from stoop import search
+from stoop.augment import Augment
 
 SEEDS = (0, 1, 2)
 PEOPLE = 0.002  # the error of people on such digits; LeCun et al. 1995
@@ -46,9 +47,9 @@ def mean_error(trainers, part):
     return float(np.mean([error(trainer, part) for trainer in trainers]))
 
 
-def say(finding):
-    """Print a finding."""
-    print(textwrap.fill(str(finding), 100))
+def say(thing):
+    """Print a finding or an advice in lines of at most 100 characters."""
+    print("\n".join(textwrap.fill(line, 100) for line in str(thing).splitlines()))
 
 
 # ---- Monday: look at the data, train something ----
@@ -134,7 +135,7 @@ def table(digits, steps):
 def wednesday(digits, out, plain):
     """Ask the recipe, and look at the mistakes."""
     trained, dev = mean_error(plain, digits.train), mean_error(plain, digits.dev)
-    print(stoop.diagnose.recipe(train_error=trained, dev_error=dev, target_error=PEOPLE))
+    say(stoop.diagnose.recipe(train_error=trained, dev_error=dev, target_error=PEOPLE))
 
     model = plain[0].model
     shift, scale = model.buffers()["0.shift"], model.buffers()["0.scale"]
@@ -215,7 +216,7 @@ def stop_early(_):
 def friday(digits, out, before):
     """Ask the recipe again: now the network is too small."""
     trained, dev = mean_error(before, digits.train), mean_error(before, digits.dev)
-    print(stoop.diagnose.recipe(train_error=trained, dev_error=dev, target_error=PEOPLE, tolerance=0.003))
+    say(stoop.diagnose.recipe(train_error=trained, dev_error=dev, target_error=PEOPLE, tolerance=0.003))
     before[0].history.plot(out / "tour-bias.svg")
 
     def network(seed, **how):
@@ -311,6 +312,7 @@ class Week:
 def main(data, out):
     """Go through the week, and write what it says and draws."""
     out.mkdir(parents=True, exist_ok=True)
+    mpl.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "stoop", "font.family": "sans-serif"})
     week = Week(load(data))
     week.day(monday, out)
     plain = week.day(tuesday, out)

@@ -47,7 +47,6 @@ def test_the_examples_of(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPa
             check(page, code, shown, printed)
     for name in pictures.pictures(page):
         drawn = pictures.words(tmp_path / name)
-        assert drawn
         assert name in MEASURED or drawn == pictures.words(pictures.IMAGES / name), f"{name}: run `make picture`"
 
 
