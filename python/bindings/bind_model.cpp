@@ -37,6 +37,14 @@ Array<T> predict(const py::object& self, const py::array& x) {
   return out;
 }
 
+template <class T>
+void adapt(const py::object& self, const py::array& x) {
+  auto& model = self.cast<Model<T>&>();
+  const Pin pin(x);
+  const InputView input = input_view("Model.adapt", x);
+  without_gil([&](const KeepGoing& keep_going) { model.adapt(input, keep_going); });
+}
+
 // Returns a view of an array of the caller's that gets the outputs.
 template <class T>
 MatrixView<T> output_view(const Model<T>& model, const py::object& out, const py::array& x) {
@@ -168,6 +176,8 @@ void bind_model_of(py::module_& m, const char* name) {
       .def("predict", &predict<T>, py::arg("x").noconvert())
       .def("predict_into", &predict_into<T>, py::arg("x").noconvert(), py::arg("out"))
       .def("check_out", &check_out<T>, py::arg("x").noconvert(), py::arg("out"))
+      .def("adapt", &adapt<T>, py::arg("x").noconvert())
+      .def_property_readonly("is_adapted", &Model<T>::is_adapted)
       .def("input_gradient", &input_gradient<T>, py::arg("x").noconvert(), py::arg("grad_output").noconvert())
       .def("jacobian", &jacobian<T>, py::arg("x").noconvert())
       .def("soft_update", &soft_update<T>, py::arg("source"), py::arg("tau"))

@@ -39,7 +39,7 @@ from stoop.config import get_num_threads, num_threads, set_num_threads, show_con
 from stoop.ensemble import Ensemble, load_ensemble
 from stoop.gradcheck import GradcheckResult, ParameterCheck, gradcheck
 from stoop.history import History
-from stoop.layers import BatchNorm, Dense, Dropout, LayerNorm, Residual
+from stoop.layers import BatchNorm, Dense, Dropout, LayerNorm, Normalization, Residual
 from stoop.minimization import minimize
 from stoop.model import Model, load_model
 from stoop.trainer import Trainer
@@ -57,6 +57,7 @@ __all__ = [
     "LayerNorm",
     "Model",
     "NonFiniteLossError",
+    "Normalization",
     "ParameterCheck",
     "Residual",
     "Trainer",

@@ -61,6 +61,8 @@ BELOW_ONE = Bounds(0.0, 1.0, without_high=True)
 def features(where: str, X: npt.ArrayLike, dtype: np.dtype[Any], columns: int, name: str = "X") -> Any:
     """Return X as a ``(n_samples, columns)`` array that the core reads: itself where it can be, else one of `dtype`.
 
+    A copy of what the core reads keeps its own type if `dtype` holds all of its numbers.
+
     The core takes float32, float64 and uint8 whose rows do not overlap and are contiguous, and converts as it reads.
 
     Raises
@@ -78,7 +80,10 @@ def features(where: str, X: npt.ArrayLike, dtype: np.dtype[Any], columns: int, n
         expected = f"expected {columns} columns, (n_samples, {columns})"
         raise ValueError(message(where, _describe(name, array), expected, f"check the columns of {name} and input_dim"))
     _check_not_empty(where, array, name)
-    return array if _is_readable(array) else _contiguous(array, dtype)
+    if _is_readable(array):
+        return array
+    keeps = array.dtype in _INPUT_DTYPES and np.can_cast(array.dtype, dtype)
+    return _contiguous(array, array.dtype if keeps else dtype)
 
 
 def _is_readable(array: npt.NDArray[Any]) -> bool:

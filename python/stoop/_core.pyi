@@ -53,6 +53,9 @@ class _Model(Generic[F]):  # stands for both classes below; does not exist at ru
     def predict(self, x: Samples) -> npt.NDArray[F]: ...  # GIL released
     def predict_into(self, x: Samples, out: object) -> None: ...  # makes the checks of check_out
     def check_out(self, x: Samples, out: object) -> None: ...  # whether `out` can get the outputs for x
+    def adapt(self, x: Samples) -> None: ...  # GIL released
+    @property
+    def is_adapted(self) -> bool: ...
     def input_gradient(self, x: Samples, grad_output: npt.NDArray[F]) -> npt.NDArray[F]: ...
     def jacobian(self, x: Samples) -> npt.NDArray[F]: ...  # (n, output_dim, input_dim)
     def soft_update(self, source: _Model[F], tau: float) -> None: ...

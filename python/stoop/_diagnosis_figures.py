@@ -148,23 +148,7 @@ def draw_slices(
     _rows(axes, [f"{name} ({samples:,})" for name, _, _, _, samples in groups])
     axes.set_xlim(left=0.0)
     percent(axes.xaxis)
-    legend(axes)
-    return finished(figure, None)
-
-
-def draw_images(images: Array, captions: Sequence[str], title: str, across: int = 8) -> Figure:
-    """Draw images, (n, height, width) or (n, height, width, 3), in a grid with a caption above each."""
-    across = min(across, max(len(images), 1))
-    down = max(-(-len(images) // across), 1)
-    figure = new_figure(1.25 * across + 0.2, 1.6 * down + 0.6, title)
-    low, high = float(images.min()), float(images.max())
-    shown = (images - low) / (high - low) if high > low else np.zeros(images.shape)
-    for place in range(across * down):
-        axes = figure.add_subplot(down, across, place + 1)
-        axes.set_axis_off()
-        if place < len(images):
-            axes.imshow(shown[place], cmap="gray", vmin=0.0, vmax=1.0, interpolation="nearest")
-            axes.set_title(captions[place], fontsize=8, color=TEXT)
+    legend(axes, loc="lower right", bbox_to_anchor=(1.0, 1.0), borderaxespad=0.2)
     return finished(figure, None)
 
 

@@ -84,8 +84,7 @@ def style(
     for side, spine in axes.spines.items():
         spine.set_visible(grid and side in ("left", "bottom"))
         spine.set_color(AXIS)
-    axes.tick_params(colors=TEXT, labelsize=9, length=0)
-    axes.tick_params(which="minor", length=0)
+    axes.tick_params(which="both", colors=TEXT, labelsize=9, length=0)
     if grid:
         axes.grid(color=GRID, linewidth=0.8)
         axes.set_axisbelow(True)
@@ -157,11 +156,22 @@ def _curve_panel(axes: Axes, epochs: Sequence[int], columns: Mapping[str, Sequen
 
 
 def _mark_changes(axes: Axes, changes: Sequence[Mapping[str, Any]], *, named: bool) -> None:
-    """Draw a dotted line at the beginning of the epochs in which a setting changed; one panel names them."""
+    """Draw a dotted line at the beginning of the epochs in which settings changed; one panel names them beside it."""
+    words: dict[int, list[str]] = {}
     for change in changes:
-        axes.axvline(change["epoch"] - 0.5, color=AXIS, linestyle=":", linewidth=1.2)
-        if named:
-            settings = [(key, value) for key, value in change.items() if key not in ("epoch", "step")]
-            words = [f"{key} {value:.3g}" if isinstance(value, float) else f"{key} {value}" for key, value in settings]
-            place, across = (change["epoch"] - 0.4, 0.98), axes.get_xaxis_transform()
-            axes.text(*place, "\n".join(words), transform=across, fontsize=7, va="top", color=TEXT)
+        of_epoch = words.setdefault(change["epoch"], [])
+        for key, value in change.items():
+            if key not in ("epoch", "step"):
+                of_epoch.append(f"{key} {value:.3g}" if isinstance(value, float) else f"{key} {value}")
+    for epoch, told in words.items():
+        axes.axvline(epoch - 0.5, color=AXIS, linestyle=":", linewidth=1.2)
+        if named:  # upright, so that changes soon after each other can be read
+            look: dict[str, Any] = {
+                "rotation": 90,
+                "rotation_mode": "anchor",
+                "ha": "right",
+                "va": "top",
+                "color": TEXT,
+            }
+            place = axes.get_xaxis_transform()
+            axes.text(epoch - 0.4, 0.99, ", ".join(told), transform=place, fontsize=7, **look)

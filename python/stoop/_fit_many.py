@@ -160,7 +160,7 @@ def train_many(
         Seconds.
     watch : object with the methods of ManyLine, optional
         ``update(running, done, failed, part)`` is called on the calling thread now and then, ``ended(number, fit)`` on
-        the thread of each fit when all that it leaves is written, one at a time.
+        the thread of each fit when all that it leaves is written; several may run at once, as far as Python lets them.
     """
     take_back = [trainer._keep_names() for trainer in trainers]
     try:

@@ -78,11 +78,8 @@ def images(
     across = min(integer(_WHERE, "columns", across, 1), count)
     down = -(-count // across)
     tall = min(max(height / width, 0.2), 5.0)
-    figure = new_figure(
-        max(1.05 * across, 2.0), (1.05 * tall + (0.22 if names else 0.0)) * down + (0.4 if title else 0.0)
-    )
-    if title is not None:
-        figure.suptitle(title, x=0.015, ha="left", fontsize=12, fontweight="bold", color=TEXT)
+    inches = (1.05 * tall + (0.22 if names else 0.0)) * down + (0.4 if title else 0.0)
+    figure = new_figure(max(1.05 * across, 2.0), inches, title)
     figure.set_layout_engine("constrained", w_pad=0.02, h_pad=0.02, wspace=0.02, hspace=0.02)
     low, high = _limits(pictures)
     for i, picture in enumerate(pictures):

@@ -71,8 +71,11 @@ class Inspecting(Measuring):
         steps = integer(where, "steps", steps, 10, hint="100 to 500 is usual")
         self._refuse_full_batch(where)
         twin = copy.deepcopy(self)
+        data = twin._batch(where, X, y, None, learn=True)
+        if not twin._model.is_adapted:
+            twin._model.adapt(data[0])
         rates = low * (high / low) ** (np.arange(steps) / (steps - 1))
-        losses = np.array(list(_losses(twin, rates, twin._batch(where, X, y, None, learn=True), batch_size)))
+        losses = np.array(list(_losses(twin, rates, data, batch_size)))
         return search_of(rates[: len(losses)], losses)
 
     def profile(self, X: npt.ArrayLike, y: npt.ArrayLike, batch_size: int = 128) -> Profile:

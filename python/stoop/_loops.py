@@ -20,6 +20,7 @@ class InLoops(OutputMeaning):
 
     _core: _core._Model[Any]
     _dtype: np.dtype[Any]
+    _copy_dtype: np.dtype[Any]  # of an X that has to be copied
     _input_dim: int
 
     def predict(self, X: npt.ArrayLike, batch_size: int | None = None, out: FloatArray | None = None) -> FloatArray:
@@ -47,7 +48,7 @@ class InLoops(OutputMeaning):
         ValueError, TypeError
             For the wrong rank, dtype, column count, or an empty X, and for an `out` that does not fit.
         """
-        x: Any = X if self._core.takes(X) else features("Model.predict", X, self._dtype, self._input_dim)
+        x: Any = X if self._core.takes(X) else features("Model.predict", X, self._copy_dtype, self._input_dim)
         if batch_size is None:
             if out is None:
                 return self._core.predict(x)
@@ -75,7 +76,7 @@ class InLoops(OutputMeaning):
         Returns
         -------
         ndarray, (n_samples, input_dim)
-            With respect to X as it was given, so that `input_scale` counts as a factor.
+            With respect to X as it was given, so that `input_scale`, or the scale of a `Normalization`, is a factor.
 
         Raises
         ------
@@ -83,7 +84,7 @@ class InLoops(OutputMeaning):
             For data that cannot be used, NaN and infinities included.
         """
         where = "Model.input_gradient"
-        x: Any = X if self._core.takes(X) else features(where, X, self._dtype, self._input_dim)
+        x: Any = X if self._core.takes(X) else features(where, X, self._copy_dtype, self._input_dim)
         columns = self._core.output_dim
         return self._core.input_gradient(
             x, value_targets(where, grad_output, self._dtype, x.shape[0], columns, "grad_output")
@@ -102,18 +103,20 @@ class InLoops(OutputMeaning):
         Returns
         -------
         ndarray, (n_samples, output_dim, input_dim)
-            With respect to X as it was given, so that `input_scale` counts as a factor.
+            With respect to X as it was given, so that `input_scale`, or the scale of a `Normalization`, is a factor.
 
         Raises
         ------
         ValueError, TypeError
             For data that cannot be used, NaN and infinities included.
         """
-        x: Any = X if self._core.takes(X) else features("Model.jacobian", X, self._dtype, self._input_dim)
+        x: Any = X if self._core.takes(X) else features("Model.jacobian", X, self._copy_dtype, self._input_dim)
         return self._core.jacobian(x)
 
     def soft_update(self, source: InLoops, tau: float) -> None:
         """Move all parameters and running statistics towards those of `source`: ``(1 - tau)*own + tau*source``.
+
+        The statistics of a `Normalization` become those of the source, unless tau is 0.
 
         For target networks; Lillicrap et al. 2015, algorithm 1.
 

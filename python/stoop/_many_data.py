@@ -37,7 +37,7 @@ class SharedArrays:
 
     def samples_for(self, trainer: Any) -> Any:
         """Return the samples alone."""
-        dtype, inputs = trainer._dtype, trainer._input_dim
+        dtype, inputs = trainer.model._copy_dtype, trainer._input_dim
         return self._once(("x", dtype.str, inputs), lambda: features(self._where, self._X, dtype, inputs))
 
     def for_trainer(self, trainer: Any, rows: Array | None = None, *, learn: bool = False) -> tuple[Any, ...]:

@@ -2,12 +2,15 @@
 
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from stoop._arrays import to_numpy
 from stoop._attributes import Views
 from stoop._checks import FloatArray, check_rows, features, flag, row_indices, sample_weights, value_targets
+from stoop._errors import message
 from stoop._measuring import Measuring
+from stoop.layers import Normalization
 
 
 class InPieces(Measuring):
@@ -43,7 +46,7 @@ class InPieces(Measuring):
             If the statistics of the batch are not finite; nothing is changed then.
         """
         where = "Trainer.forward"
-        x: Any = X if self._model._core.takes(X) else features(where, X, self._dtype, self._input_dim)
+        x: Any = X if self._model._core.takes(X) else features(where, X, self._model._copy_dtype, self._input_dim)
         if training is not True:
             training = flag(where, "training", training)
         if dropout is not True:
@@ -157,7 +160,23 @@ class InPieces(Measuring):
                 _, names = self._targets.read(where, y, len(targets), may_name=True)
                 if names is not None:
                     self._model.classes = names
-            return self._core.step(*self._batch(where, x[indices], targets[indices], weight, learn=True))
+            batch = self._batch(where, x[indices], targets[indices], weight, learn=True)
+            try:
+                return self._core.step(*batch)
+            except ValueError:
+                self._refuse_in_place(where, batch[0], indices)
+                raise
+
+    def _refuse_in_place(self, where: str, x: npt.NDArray[Any], indices: npt.NDArray[Any]) -> None:
+        """Refuse the first number of a batch that is not finite, by its row in X."""
+        layer = self._model.layers[0]
+        bad = ~np.isfinite(x)
+        if isinstance(layer, Normalization) and layer.missing == "mean":
+            bad = np.isinf(x)
+        for row, column in np.argwhere(bad)[:1]:
+            what = "NaN" if np.isnan(x[row, column]) else "an infinity"
+            given = f"X has {what} at row {indices[row]}, column {column}"
+            raise ValueError(message(where, given, "expected finite numbers", "remove or replace it"))
 
     def zero_grad(self) -> None:
         """Forget the gradient that was summed since the last update."""

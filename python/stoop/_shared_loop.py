@@ -199,7 +199,9 @@ class SharedLoop(FitLoop):
         if settings.get("learning_rate") is not None:
             value = json.loads(settings["learning_rate"])
             settings["learning_rate"] = from_config(Schedule, value) if isinstance(value, dict) else value
+        between = dict(trainer._between)
         trainer.set(**settings)
+        trainer._between = between  # the changes are those that rank 0 tells
         self.stop_reason = effects["stop_reason"] or self.stop_reason
         history.changes[:] = effects["changes"]
         history.stop_reason = effects["ended"]

@@ -1,9 +1,9 @@
-"""Random splits of rows into a training and a test part."""
+"""Random splits of rows into a training, a development and a test part."""
 
 from __future__ import annotations
 
 import math
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -64,18 +64,126 @@ def train_test_split(
         `stratify`: a class with one sample alone, or a part with fewer samples than classes.
     """
     more, test_size = _third_number(more, test_size)
-    arrays = [rows_of(_WHERE, array, _name_of(index)) for index, array in enumerate((X, y, *more))]
+    given = _arrays(_WHERE, X, y, more)
+    sizes = {"test": test_size, "train": train_size}
+    rows = _parts(_WHERE, len(given[0]), sizes, _chosen_seed(seed, random_state), y if stratify is True else stratify)
+    return tuple(take(array, part) for array in given for part in (rows["train"], rows["test"]))
+
+
+def train_dev_test_split(
+    X: Any,
+    y: Any,
+    *more: Any,
+    dev_size: float = 0.2,
+    test_size: float = 0.2,
+    train_size: float | None = None,
+    seed: int = 0,
+    stratify: Any = None,
+) -> tuple[Any, ...]:
+    """Split rows at random into a training, a development and a test part.
+
+    The test part is the one that `train_test_split` takes with the same seed and test_size.
+
+    Parameters
+    ----------
+    X : array_like or data frame, (n_samples, ...)
+    y : array_like or data frame, (n_samples, ...)
+    *more : array_like or data frame, (n_samples, ...)
+        Split in the same way, sample weights for example.
+    dev_size, test_size : float or int, default 0.2
+        Share of all samples in (0, 1), rounded up to whole samples, or their number as an int. The development part,
+        also called validation part, is for choices: when to stop, which model. The test part is for the last word.
+    train_size : float or int, optional
+        Share of the samples, rounded down, or their number. None: all that are in no other part.
+    seed : int, default 0
+        Of the permutation: the same seed, the same parts.
+    stratify : array_like, (n_samples,) or (n_samples, n_columns), optional
+        Keep the share of each of these classes (each different row) in all parts, to a sample. True stands for y.
+
+    Returns
+    -------
+    X_train, X_dev, X_test, y_train, y_dev, y_test, ... : ndarray or data frame
+        Copies; a pandas, polars or Arrow object stays what it is, everything else becomes an array. `split_indices`
+        gives the numbers of the rows instead, for data that are larger than memory.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If lengths differ, a part would be empty, something is masked, or with `stratify`: a class with fewer samples
+        than there are parts, or a part with fewer samples than classes.
+    """
+    where = "train_dev_test_split"
+    given = _arrays(where, X, y, more)
+    sizes = {"test": test_size, "dev": dev_size, "train": train_size}
+    rows = _parts(where, len(given[0]), sizes, checked_seed(where, seed), y if stratify is True else stratify)
+    return tuple(take(array, rows[name]) for array in given for name in ("train", "dev", "test"))
+
+
+def split_indices(
+    n: Any,
+    *,
+    dev_size: float | None = None,
+    test_size: float = 0.2,
+    train_size: float | None = None,
+    seed: int = 0,
+    stratify: Any = None,
+) -> tuple[npt.NDArray[np.int64], ...]:
+    """Return the rows of a training and a test part, or of a training, a development and a test part.
+
+    For data that are not to be copied, such as a memory map that is larger than memory:
+    ``train, dev, test = split_indices(len(X), dev_size=0.01, test_size=0.01)``, then
+    ``stoop.fit_many([trainer], X, y, rows=[train], validation_rows=[dev])``, ``trainer.step(X, y, rows=train[:64])``
+    and ``model.predict(X[test])``. Nothing is read but `stratify`.
+
+    Parameters
+    ----------
+    n : int or sized
+        The number of rows, or what has that length.
+    dev_size, test_size, train_size, seed
+        As in `train_dev_test_split`. Without a dev_size there is no development part.
+    stratify : array_like, (n,) or (n, n_columns), optional
+        As there; the classes themselves.
+
+    Returns
+    -------
+    train, test or train, dev, test : ndarray of int64
+        The rows that `train_test_split` or `train_dev_test_split` takes with the same sizes and seed, in ascending
+        order: a file is read fastest forwards, and `fit` shuffles them anyway.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As in `train_dev_test_split`.
+    """
+    where = "split_indices"
+    count = integer(where, "n", len(n) if hasattr(n, "__len__") else n, 1, hint="give len(X)")
+    names = ("train", "test") if dev_size is None else ("train", "dev", "test")
+    sizes = {"test": test_size, "dev": dev_size, "train": train_size}
+    if stratify is True:
+        given = "stratify is True and there is no y"
+        raise TypeError(message(where, given, "expected classes, one per row", "give stratify=y"))
+    rows = _parts(where, count, {name: sizes[name] for name in reversed(names)}, checked_seed(where, seed), stratify)
+    return tuple(np.sort(rows[name]) for name in names)
+
+
+def _arrays(where: str, X: Any, y: Any, more: tuple[Any, ...]) -> list[Any]:
+    arrays = [rows_of(where, array, _name_of(index)) for index, array in enumerate((X, y, *more))]
     n = len(arrays[0])
     for index, array in enumerate(arrays):
         if len(array) != n:
             given = f"X has {n} rows, {_name_of(index)} {len(array)}"
-            raise ValueError(message(_WHERE, given, "expected as many rows in each", "compare them"))
-    n_train, n_test = _counts(n, test_size, train_size)
-    order = np.random.default_rng(_chosen_seed(seed, random_state)).permutation(n)
+            raise ValueError(message(where, given, "expected as many rows in each", "compare them"))
+    return arrays
+
+
+def _parts(where: str, n: int, sizes: dict[str, Any], seed: int, stratify: Any) -> dict[str, npt.NDArray[np.int64]]:
+    """Return the rows of each part; `sizes` are in the order in which the parts are drawn, train last."""
+    counts = _counts(where, n, sizes)
+    order = np.random.default_rng(seed).permutation(n)
     if stratify is not None and stratify is not False:
-        order = _stratified(order, class_numbers(_WHERE, y if stratify is True else stratify, n), n_train, n_test)
-    test, train = order[:n_test], order[n_test : n_test + n_train]
-    return tuple(part for array in arrays for part in (take(array, train), take(array, test)))
+        return _stratified(where, order, class_numbers(where, stratify, n), counts)
+    ends = np.cumsum(list(counts.values()))
+    return dict(zip(counts, np.split(order[: ends[-1]], ends[:-1]), strict=True))
 
 
 def _third_number(more: tuple[Any, ...], test_size: Any) -> tuple[tuple[Any, ...], Any]:
@@ -119,23 +227,30 @@ def _chosen_seed(seed: Any, random_state: Any) -> int:
     return checked_seed(_WHERE, 0 if seed is None and random_state is None else random_state if seed is None else seed)
 
 
-def _counts(n: int, test_size: Any, train_size: Any) -> tuple[int, int]:
-    test = _count("test_size", test_size, n, math.ceil)
-    train = n - test
-    if train_size is not None:
-        train = _count("train_size", train_size, n, math.floor)
-        test = n - train if isinstance(test_size, _Default) else test
-    if test < 1 or train < 1 or test + train > n:
-        given = f"test_size={test_size}" if train_size is None else f"test_size={test_size} and train_size={train_size}"
-        expected = "expected shares in (0, 1) or ints that leave samples in both parts"
-        raise ValueError(message(_WHERE, f"{given} of {n} samples", expected, "change test_size"))
-    return train, test
+def _counts(where: str, n: int, sizes: dict[str, Any]) -> dict[str, int]:
+    counts = {name: _count(where, name, size, n) for name, size in sizes.items() if size is not None}
+    if "train" not in counts:
+        counts["train"] = n - sum(counts.values())
+    elif isinstance(sizes["test"], _Default):
+        counts["test"] = n - (sum(counts.values()) - counts["test"])
+    if min(counts.values()) < 1 or sum(counts.values()) > n:
+        sizes_given = [f"{name}_size={size}" for name, size in sizes.items() if size is not None]
+        given = " and ".join([", ".join(sizes_given[:-1]), sizes_given[-1]] if len(sizes_given) > 1 else sizes_given)
+        expected = f"expected shares in (0, 1) or ints that leave samples in {_all(counts)} parts"
+        raise ValueError(message(where, f"{given} of {n} samples", expected, "change test_size"))
+    return counts
 
 
-def _count(name: str, size: Any, n: int, rounded: Any) -> int:
+def _all(counts: dict[str, int]) -> str:
+    return "both" if len(counts) == 2 else "all"
+
+
+def _count(where: str, name: str, size: Any, n: int) -> int:
+    name += "_size"
     if isinstance(size, int | np.integer) and not isinstance(size, bool):
-        return integer(_WHERE, name, size, 1)
-    return int(rounded(real(_WHERE, name, size, Bounds(0.0, 1.0, without_low=True, without_high=True)) * n))
+        return integer(where, name, size, 1)
+    share = real(where, name, size, Bounds(0.0, 1.0, without_low=True, without_high=True)) * n
+    return math.floor(share) if name == "train_size" else math.ceil(share)
 
 
 # ---- in proportion ----
@@ -165,27 +280,30 @@ def class_numbers(where: str, classes: Any, n: int, name: str = "stratify") -> n
 
 
 def _stratified(
-    order: npt.NDArray[np.int64], classes: npt.NDArray[np.int64], n_train: int, n_test: int
-) -> npt.NDArray[np.int64]:
-    """Reorder: first the test part, then the training part, each with every class in proportion."""
+    where: str, order: npt.NDArray[np.int64], classes: npt.NDArray[np.int64], counts: dict[str, int]
+) -> dict[str, npt.NDArray[np.int64]]:
+    """Return the rows of each part, every class in proportion."""
     sizes = np.bincount(classes)
-    if sizes.min() < 2:
-        given = f"the least populated class has {sizes.min()} sample, too few for both parts"
-        _refuse_class(given, "expected at least 2 samples of each class", "join rare classes, or leave stratify out")
-    for name, count in (("test", n_test), ("train", n_train)):
+    if sizes.min() < len(counts):
+        samples = f"{sizes.min()} sample{'s' * int(sizes.min() > 1)}"
+        given = f"the least populated class has {samples}, too few for {_all(counts)} parts"
+        expected = f"expected at least {len(counts)} samples of each class"
+        raise ValueError(message(where, given, expected, "join rare classes, or leave stratify out"))
+    for name, count in counts.items():
         if count < len(sizes):
             given = f"the {name} part has {count} samples for {len(sizes)} classes"
-            _refuse_class(given, "expected at least one for each class", f"raise {name}_size, or leave stratify out")
+            hint = f"raise {name}_size, or leave stratify out"
+            raise ValueError(message(where, given, "expected at least one for each class", hint))
     shuffled = classes[order]
-    to_test = _shares(sizes, n_test)
-    to_train = np.minimum(_shares(sizes, n_train), sizes - to_test)
-    to_train += _shares(sizes - to_test - to_train, n_train - int(to_train.sum()))
-    test, train = np.zeros(len(order), bool), np.zeros(len(order), bool)
-    for index in range(len(sizes)):
-        places = np.flatnonzero(shuffled == index)
-        test[places[: to_test[index]]] = True
-        train[places[to_test[index] : to_test[index] + to_train[index]]] = True
-    return np.concatenate([order[test], order[train]])
+    taken, parts = np.zeros_like(sizes), {name: np.zeros(len(order), bool) for name in counts}
+    places = [np.flatnonzero(shuffled == index) for index in range(len(sizes))]
+    for name, count in counts.items():
+        wanted = np.minimum(_shares(sizes, count), sizes - taken)
+        wanted += _shares(sizes - taken - wanted, count - int(wanted.sum()))
+        for index, of_class in enumerate(places):
+            parts[name][of_class[taken[index] : taken[index] + wanted[index]]] = True
+        taken += wanted
+    return {name: order[part] for name, part in parts.items()}
 
 
 def _shares(sizes: npt.NDArray[np.int64], count: int) -> npt.NDArray[np.int64]:
@@ -194,7 +312,3 @@ def _shares(sizes: npt.NDArray[np.int64], count: int) -> npt.NDArray[np.int64]:
     take: npt.NDArray[np.int64] = np.floor(quota).astype(np.int64)
     take[np.argsort(take - quota, kind="stable")[: count - int(take.sum())]] += 1
     return take
-
-
-def _refuse_class(given: str, expected: str, hint: str) -> NoReturn:
-    raise ValueError(message(_WHERE, given, expected, hint))

@@ -93,7 +93,7 @@ class Training(Settings):
         x: Any = X
         targets: Any = y
         if self._model._classes is not None or not self._core.takes(X, y):
-            x = features(where, X, self._dtype, self._input_dim)
+            x = features(where, X, self._model._copy_dtype, self._input_dim)
             may_name = self._may_name() if learn else where in _GUESSING and self._model.output is None
             targets, names = self._targets.read(where, y, x.shape[0], may_name=may_name)
             if learn and names is not None:

@@ -7,9 +7,16 @@ import numpy.typing as npt
 
 from stoop._checks import file_path
 from stoop._scaling import Statistics, standardize
-from stoop._split import train_test_split
+from stoop._split import split_indices, train_dev_test_split, train_test_split
 
-__all__ = ["Statistics", "load_idx", "standardize", "train_test_split"]
+__all__ = [
+    "Statistics",
+    "load_idx",
+    "split_indices",
+    "standardize",
+    "train_dev_test_split",
+    "train_test_split",
+]
 
 
 def load_idx(path: str | os.PathLike[str]) -> npt.NDArray[Any]:

@@ -131,7 +131,7 @@ class Ensemble(Guarded):
     def predict(self, X: npt.ArrayLike, out: FloatArray | None = None) -> FloatArray:
         """Return the outputs of every member, with the bits of its own `Model.predict`.
 
-        X is read and converted once for all members that have the same `input_scale` and `input_shift`.
+        X is read and converted once for all members that have the same `input_scale` and `input_shift`, or statistics.
 
         Parameters
         ----------
@@ -266,7 +266,11 @@ class Ensemble(Guarded):
         return classes[:, -1] if self.output_dim == 1 else classes  # the second of two classes
 
     def _rows(self, where: str, X: npt.ArrayLike) -> Any:
-        return X if self._core.takes(X) else features(where, X, self.dtype, self.input_dim)
+        return (
+            X
+            if self._core.takes(X)
+            else features(where, X, max(model._copy_dtype for model in self._models), self.input_dim)
+        )
 
     # ---- files and copies ----
 

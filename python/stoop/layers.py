@@ -22,6 +22,7 @@ __all__ = [
     "Dropout",
     "Layer",
     "LayerNorm",
+    "Normalization",
     "Residual",
 ]
 __all__ += activations.__all__
@@ -181,6 +182,43 @@ class Dropout(Layer):
             hint = f"give the fraction that is dropped: {self.rate / 100:g} for {self.rate:g} percent"
             raise ValueError(message("Dropout", given, "expected a number in [0, 1)", hint))
         super().__post_init__()
+
+
+@dataclass(frozen=True)
+class Normalization(Layer):
+    """``z = (x - shift) * scale`` for each column of X, by statistics of the training rows. The first layer of a model.
+
+    `Model.adapt`, or the first `fit` of a model that was not adapted, sets the statistics from its training rows. They
+    are part of the model's file, so that a loaded model takes the same raw rows, in C++ too. Nothing is copied: it is
+    applied as rows are gathered into a batch. Buffers ``0.shift`` and ``0.scale``, each ``(features,)``, which may be
+    written as well; ``0.shift_rest`` ``(2, features)``, the digits of the shift that the dtype does not hold; with
+    ``missing="mean"`` also ``0.missing`` ``(features,)``, the z of a missing value.
+
+    Parameters
+    ----------
+    kind : {"standard", "robust", "minmax"}, default "standard"
+        "standard": the mean, and 1 / the biased standard deviation. "robust": the median, and 1 / the distance of the
+        quartiles; where these are equal, 2 / (maximum - minimum). "minmax": the minimum, and 1 / (maximum - minimum). A
+        constant column has the scale 1.
+    clip : float, optional
+        Then ``z / sqrt(1 + (z / clip)**2)``, between -clip and clip, for any kind; in [1e-6, 1e6]. 3 is usual with
+        "robust" (Holzmüller, Grinsztajn & Steinwart 2024, section 3). None: no clip.
+    missing : {"error", "mean"}, default "error"
+        What becomes of NaN in X: "error" refuses it; "mean" lets the mean of what is there stand for it.
+    trainable : bool, default True
+        Accepted like in every layer; there is nothing to train.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For an unknown name, a clip outside its range, or another kind of argument.
+    """
+
+    type_name: ClassVar[str] = "normalization"
+    kind: str = "standard"
+    clip: float | None = None
+    missing: str = "error"
+    trainable: bool = True
 
 
 @dataclass(frozen=True)

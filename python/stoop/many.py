@@ -274,8 +274,8 @@ class _Tried:
     ) -> None:
         data, self._rows = tried
         X, self._y, self._options = data
-        model = trainers[0].model
-        self._x = features(where, X, model.dtype, model.input_dim)
+        dtype = max(trainer.model._copy_dtype for trainer in trainers)
+        self._x = features(where, X, dtype, trainers[0].model.input_dim)
         self._where, self._histories, self.failed = where, histories, failed
         self.good = {i: trainer for i, trainer in enumerate(trainers) if i not in failed}
         if not self.good:

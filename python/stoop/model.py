@@ -14,13 +14,14 @@ from stoop import _core
 from stoop._arrays import real_numbers
 from stoop._attributes import Views
 from stoop._blas import register_blas
-from stoop._checks import FloatArray, check_finite, file_path, integer, real
+from stoop._checks import FloatArray, check_finite, features, file_path, integer, real
 from stoop._checks import seed as checked_seed
 from stoop._errors import message, refuse_name
 from stoop._loops import InLoops
 from stoop._metadata import Metadata
 from stoop.layers import (
     Layer,
+    Normalization,
     check_layers,
     check_nesting,
     layer_from_config,
@@ -95,6 +96,8 @@ class Model(InLoops):
     def _adopt(self, core: _core._Model[Any]) -> None:
         self._core = core
         self._dtype = np.dtype(np.float64 if isinstance(core, _core.ModelFloat64) else np.float32)
+        # The shift of a Normalization takes away digits that float32 lacks.
+        self._copy_dtype = np.dtype(np.float64) if isinstance(self._layers[0], Normalization) else self._dtype
         self._input_dim = core.input_dim
         self._read_classes()
 
@@ -122,9 +125,37 @@ class Model(InLoops):
     def buffers(self) -> dict[str, FloatArray]:
         """Return ``{"1.running_mean": view, "1.running_var": view, ...}`` of the BatchNorm layers, each ``(units,)``.
 
-        Writable views of the live statistics, as `parameters`; inference uses them, training changes them.
+        Writable views of the live statistics, as `parameters`; inference uses them, training changes them. Those of a
+        `Normalization`, ``0.shift``, ``0.scale`` and the rest that the layer names, are here too.
         """
         return Views(self._core.buffers())
+
+    def adapt(self, X: npt.ArrayLike) -> None:
+        """Set the statistics of the `Normalization` from the columns of X, which should be training rows alone.
+
+        `fit` does so from its training rows, once, for a model whose scales are all 0, as they are at first; so call
+        this to take other rows, or before `step` and `predict`. Calling it again replaces the statistics. They are
+        computed in float64 and do not depend on the number of threads. A memory map may be larger than memory: it is
+        read two or three times, with the robust kind four to eight times.
+
+        Parameters
+        ----------
+        X : array_like, (n_samples, input_dim)
+            As in `predict`.
+
+        Raises
+        ------
+        ValueError, TypeError
+            For a model without a `Normalization`, data that cannot be used, a column without numbers, and one whose
+            numbers are too far apart or too close for the dtype. Nothing is changed then.
+        """
+        x: Any = X if self._core.takes(X) else features("Model.adapt", X, self._copy_dtype, self._input_dim)
+        self._core.adapt(x)
+
+    @property
+    def is_adapted(self) -> bool:
+        """Whether the `Normalization` has statistics, by `adapt`, `fit` or a file. True for a model without one."""
+        return self._core.is_adapted
 
     @property
     def num_parameters(self) -> int:
@@ -225,7 +256,10 @@ class Model(InLoops):
             given = f"names differ (missing: {missing}; unexpected: {extra})"
             expected, hint = "expected those of this model", "compare the layers"
             raise ValueError(message("Model.load_state_dict", given, expected, hint))
-        return {name: _check_state(name, state[name], own[name]) for name in own}
+        values = {name: _check_state(name, state[name], own[name]) for name in own}
+        if "0.shift_rest" in own and np.asarray(state["0.shift"]).dtype != self._dtype:
+            _split_shift(state, values)
+        return values
 
     def _assign(self, values: Mapping[str, npt.NDArray[Any]]) -> None:
         for name, view in {**self.parameters(), **self.buffers()}.items():
@@ -329,6 +363,17 @@ def _check_dtype(dtype: npt.DTypeLike) -> str:
     if name not in _CORES:
         refuse_name("Model", "dtype", name, tuple(_CORES))
     return name
+
+
+def _split_shift(state: Mapping[str, npt.ArrayLike], values: dict[str, npt.NDArray[Any]]) -> None:
+    """Give the rest of a Normalization the digits of a shift of another dtype that its own does not hold."""
+    shift, rest = values["0.shift"], values["0.shift_rest"]
+    left = np.asarray(state["0.shift"], np.float64) - shift
+    left += np.asarray(state["0.shift_rest"], np.float64).sum(axis=0)
+    shift[...], left = shift + left, (shift + left) - (shift + left).astype(shift.dtype)
+    for part in rest:
+        part[...] = left
+        left = left - part
 
 
 def _check_state(name: str, value: npt.ArrayLike, own: FloatArray) -> npt.NDArray[Any]:

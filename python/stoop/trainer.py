@@ -191,7 +191,7 @@ class Trainer(InPieces, Inspecting, Fitting):
         ----------
         X : array_like, (n_samples, input_dim)
             Read only. float32, float64 and uint8 whose rows are contiguous are never copied: each batch is converted as
-            its rows are gathered, times `Model.input_scale` plus `Model.input_shift`. Everything else is copied once.
+            its rows are gathered, as `Model.input_scale` or a `Normalization` says. Everything else is copied once.
             A `numpy.memmap` may be larger than memory: the pages of coming batches are read in advance, and values are
             checked as they are read, so that a NaN ends the fit when its row is met (ValueError).
         y : array_like, (n_samples,) or (n_samples, n_outputs)

@@ -25,7 +25,8 @@ constexpr Index kSamples = 21, kFeatures = 5, kOutputs = 4;
 
 // Every layer, with widths that fill no vector.
 std::vector<Layer> all_layers() {
-  return {Dense{17},
+  return {Normalization{.clip = 2.0},
+          Dense{17},
           BatchNorm{},
           GELU{},
           Dropout{0.2},
@@ -59,6 +60,7 @@ struct Problem {
     for (T& w : weights) w = std::abs(w) + T(0.1);
     for (T& v : values) v = std::abs(v);
     for (const T v : values) labels.push_back(v > T(0.5) ? T(1) : T(0));
+    if (!model.is_adapted()) model.adapt(input());
   }
   Targets<T> targets(const Loss& loss) const {
     return targets_of(loss, classes, kind_of(loss) == kind_of<Hinge>() ? labels : values);

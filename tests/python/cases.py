@@ -358,6 +358,14 @@ LAYERS = {
     "batch_norm": Case({"momentum": 0.9, "eps": 1e-5}, ({"momentum": 0.5, "eps": 1e-2},)),
     "layer_norm": Case({"eps": 1e-5}, ({"eps": 1e-2},)),
     "dropout": Case({"rate": REQUIRED}, ({"rate": 0.25},)),
+    "normalization": Case(
+        {"kind": "standard", "clip": None, "missing": "error"},
+        (
+            {"kind": "standard"},
+            {"kind": "robust", "clip": 3.0},
+            {"kind": "minmax", "clip": 0.5, "missing": "mean"},
+        ),
+    ),
     "residual": Case(
         {"layers": REQUIRED},
         ({"layers": (stoop.Dense(3, activation=stoop.ELU(0.5)), stoop.Residual([stoop.LayerNorm()]))},),

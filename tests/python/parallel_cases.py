@@ -37,10 +37,11 @@ def samples(rows: int = 203, dtype: str = "float32") -> tuple[Any, Any]:
     return X, (X[:, 0] + X[:, 1] * X[:, 2] > 0).astype(int) + (X[:, 3] > 1)
 
 
-def layers(*, norm: bool = False, width: int = 24, dropout: bool = True) -> list[Any]:
+def layers(*, norm: bool = False, width: int = 24, dropout: bool = True, first: Any = None) -> list[Any]:
     middle = [stoop.BatchNorm()] if norm else []
     middle += [stoop.Dropout(0.2)] if dropout else []
-    return [stoop.Dense(width, "tanh"), *middle, stoop.Dense(width, "relu"), stoop.LayerNorm(), stoop.Dense(3)]
+    before = [] if first is None else [first]
+    return [*before, stoop.Dense(width, "tanh"), *middle, stoop.Dense(width, "relu"), stoop.LayerNorm(), stoop.Dense(3)]
 
 
 def digest(trainer: Any, history: Any = None) -> str:
@@ -134,6 +135,9 @@ def cases(*, every: bool) -> dict[str, Callable[[Any], str]]:
     add("uneven", rows=131, fit={"batch_size": 64, "last_batch": "keep"}, made={"norm": True})
     add("few", rows=67, fit={"batch_size": 5, "last_batch": "merge"}, made={"norm": True})
     add("weights", fit={"class_weight": "balanced", "batch_size": 50})
+    add("augmented", fit={"augment": stoop.augment.Augment((3, 4), rotate=20.0, elastic=(2.0, 1.0), noise=0.1)})
+    add("mixed", fit={"augment": stoop.augment.Augment(None, mixup=0.4)}, made={"norm": True})
+    add("normalization", made={"first": stoop.Normalization("robust", clip=2.0)})
     found["callbacks"] = with_callbacks
     found["steps"] = stepped
     return found

@@ -289,3 +289,37 @@ def test_rows_of_a_table_take_noise_and_mixup() -> None:
     X, y = data()
     augment = Augment(None, noise=0.1, mixup=0.2)
     assert bits(fitted(augment, X, y).model) == bits(fitted(Augment(noise=0.1, mixup=0.2), X, y).model)
+
+
+@pytest.mark.parametrize("missing", ["error", "mean"])
+def test_what_is_augmented_is_normalised_next(missing: str) -> None:
+    X, y = data()
+    X = 50.0 + 20.0 * X
+    if missing == "mean":
+        X[3::7, 5] = np.nan
+    layers = [stoop.Normalization(missing=missing), stoop.Dense(20, activation="tanh"), stoop.Dense(3)]
+
+    def trainer() -> Any:
+        model = stoop.Model(layers, input_dim=64, seed=1)
+        model.adapt(X)
+        return stoop.Trainer(model, optimizer="adam", seed=4)
+
+    augment = Augment(SHAPE, shift=1, rotate=20.0, seed=4) if missing == "error" else Augment(None, mixup=0.4, seed=4)
+    one, other = trainer(), trainer()
+    one.fit(X, y, 3, BATCH, augment=augment, verbose=0)
+    for epoch in range(3):
+        seen, targets = missing_kept(augment, X, epoch, y)
+        order = shuffled(4, epoch, len(X))
+        for start in range(0, len(X), BATCH):
+            other.step(seen[order[start : start + BATCH]], targets[order[start : start + BATCH]])
+    for name, value in one.model.parameters().items():
+        np.testing.assert_allclose(value, other.model.parameters()[name], rtol=0, atol=1e-5, err_msg=name)
+
+
+def missing_kept(augment: Augment, X: Any, epoch: int, y: Any) -> tuple[Any, Any]:
+    """What `augment` shows; a number that is missing in either of two samples is missing in their mixture."""
+    seen, targets = augment(np.nan_to_num(X), epoch, y)
+    if augment.mixup > 0.0:
+        _, partner = mixes(augment, len(X), epoch, 4)
+        seen[np.isnan(X) | np.isnan(X[partner])] = np.nan
+    return seen, targets

@@ -78,6 +78,7 @@ CASES: dict[str, tuple[str | bytes, list[str], list[str]]] = {
     ),
     "unknown encoding": (table("x,y", simple), ["--encoding", "utf-99"], ["utf-99"]),
     "infinity": (with_cell("inf"), [], ['"x" is infinite at row 8', "--missing inf"]),
+    "beyond float32": (with_cell("1e300"), [], ['"x" is 1e+300 at row 8', "another unit"]),
     "thousands": (each('"{i},100"'), [], ['"0,100" at row 1', '--thousands ","']),
     "some thousands": (
         table("z,x,y", lambda i: f"{i},{i if i % 2 else chr(34) + '1,500' + chr(34)},{CLASSES[i % 2]}"),

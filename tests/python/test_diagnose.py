@@ -201,6 +201,12 @@ def test_units_within_blocks_and_after_normalisation(rng: np.random.Generator) -
     assert "3.1" in str(found)
 
 
+def test_a_block_may_begin_with_zeros(rng: np.random.Generator) -> None:
+    block = stoop.Residual([Dense(7, activation="relu"), Dense(5, kernel_init="zeros")])
+    model = stoop.Model([Dense(5), block, Dense(2)], 3)
+    assert counts(model, rng.standard_normal((50, 3))) == [(0, 0, 0)] * 3
+
+
 def test_a_walk_ends_with_what_the_model_predicts(rng: np.random.Generator) -> None:
     from stoop.diagnose._layers import walk
 

@@ -12,6 +12,7 @@ import pytest
 
 import stoop
 from commands import Command, mixed_table
+from test_error_analysis import check_in_browser
 
 pd = pytest.importorskip("pandas")
 
@@ -80,6 +81,7 @@ def test_a_report_of_the_training(command: Command, tmp_path: Path, target: str)
     *_, trained = train(command, tmp_path, target, "--report", report)
     assert trained["report"] == str(report)
     text = report.read_text(encoding="utf-8")
+    assert f"{target} by data.csv" in text
     assert text.count("<svg") >= 3
     assert trained["summary"] in re.sub("<[^>]*>", "", text)
     for column in ("color", "alive"):  # the error by category
@@ -89,6 +91,14 @@ def test_a_report_of_the_training(command: Command, tmp_path: Path, target: str)
     later = tmp_path / "later.html"
     command("diagnose", model, table, "--report", later)
     assert "<svg" in later.read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("target", ["size", "value"])
+def test_the_report_in_a_browser(command: Command, tmp_path: Path, target: str) -> None:
+    pytest.importorskip("matplotlib", reason="Matplotlib is not installed")
+    train(command, tmp_path, target, "--report", tmp_path / "report.html")
+    check_in_browser(tmp_path / "report.html")
 
 
 def test_the_target_must_be_there(command: Command, tmp_path: Path) -> None:

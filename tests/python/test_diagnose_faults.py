@@ -113,6 +113,29 @@ def test_dead_units_that_were_put_there_by_hand() -> None:
     assert faults_of(stoop.diagnose.check(trainer, X[:700], y[:700], X[700:], y[700:]))[0] == "dead units"
 
 
+def test_units_that_were_saturated_by_hand() -> None:
+    X, y = faults.rings(np.random.default_rng(0), 1000)
+    X = X.astype(np.float32)
+    model = stoop.Model([Dense(8, activation="tanh"), Dense(8, activation="tanh"), Dense(3)], 2)
+    for name in ("0.weight", "1.weight"):
+        model.parameters()[name][...] *= 200.0
+    trainer = stoop.Trainer(model, optimizer=stoop.optimizers.SGD(0.05))
+    trainer.fit(X[:700], y[:700], epochs=60, batch_size=32, verbose=0)
+    assert faults_of(stoop.diagnose.check(trainer, X[:700], y[:700], X[700:], y[700:]))[0] == "saturated units"
+
+
+def test_a_small_network_that_has_done_its_best_has_no_dead_or_saturated_units() -> None:
+    """Two tanh units saturate where nothing else is left to them: that is bias."""
+    for seed in range(4):
+        X, y = faults.rings(np.random.default_rng(seed), 1000)
+        X = X.astype(np.float32)
+        model = stoop.Model([Dense(2, activation="tanh"), Dense(3)], 2, seed=seed)
+        trainer = stoop.Trainer(model, optimizer=stoop.optimizers.Adam(2e-2))
+        trainer.fit(X[:700], y[:700], epochs=100, batch_size=32, verbose=0)
+        report = stoop.diagnose.check(trainer, X[:700], y[:700], X[700:], y[700:])
+        assert faults_of(report) == ["high bias"]
+
+
 def test_a_train_dev_part_tells_variance_from_mismatch() -> None:
     rng = np.random.default_rng(0)
     X, y = datasets.load_digits(return_X_y=True)

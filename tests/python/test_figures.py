@@ -62,12 +62,27 @@ def test_axes_are_named() -> None:
             assert axes.get_ylabel()
 
 
+def test_text_has_one_colour_on_logarithmic_axes_too() -> None:
+    """Labels of minor ticks were black, and so not to be read on a dark page."""
+    figure = _figures.new_figure(4.0, 3.0)
+    axes = figure.add_subplot()
+    axes.plot([0, 1], [0.02, 0.1])
+    axes.set_yscale("log")
+    _figures.style(axes, grid=True)
+    figure.draw_without_rendering()
+    labels = [*axes.get_yticklabels(which="minor"), *axes.get_yticklabels()]
+    assert {label.get_color() for label in labels if label.get_text()} == {_figures.TEXT}
+
+
 def test_changes_are_marked() -> None:
     history = curve()
     history.changes.append({"epoch": 2, "step": 1, "learning_rate": 0.01})
+    history.changes.append({"epoch": 2, "step": 1, "l2": 0.5})
+    history.changes.append({"epoch": 3, "step": 2, "clip_norm": None})
     axes = history.plot().axes[0]
-    assert [line.get_xdata()[0] for line in axes.get_lines() if line.get_linestyle() == ":"] == [1.5]
-    assert "learning_rate 0.01" in [text.get_text() for text in axes.texts]
+    assert [line.get_xdata()[0] for line in axes.get_lines() if line.get_linestyle() == ":"] == [1.5, 2.5]
+    assert [text.get_text() for text in axes.texts] == ["learning_rate 0.01, l2 0.5", "clip_norm None"]
+    assert {text.get_rotation() for text in axes.texts} == {90.0}
 
 
 @pytest.mark.parametrize("suffix", ["png", "svg", "pdf"])

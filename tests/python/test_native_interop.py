@@ -47,6 +47,22 @@ def test_python_model_predicts_in_cpp(dtype: str, tmp_path: Path, rng: np.random
     assert result.returncode == 0, result.stdout + result.stderr
 
 
+# The statistics of the inputs are in the file, so that C++ takes the same raw rows.
+@pytest.mark.parametrize("layer", [stoop.Normalization(), stoop.Normalization("robust", clip=3, missing="mean")])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_cpp_takes_raw_rows(dtype: str, layer: stoop.Normalization, tmp_path: Path, rng: np.random.Generator) -> None:
+    x = (rng.normal(size=(40, 5)) * [1, 1e-20, 1e5, 1, 0] + [1e6, 0, -3, 1e-3, 7]).astype(dtype)
+    if layer.missing == "mean":
+        x[3, 1] = x[11, 4] = np.nan
+    model = stoop.Model([layer, stoop.Dense(9, activation="tanh"), stoop.Dense(3)], 5, dtype=dtype)
+    stoop.Trainer(model, loss="mse").fit(x, rng.normal(size=(40, 3)), epochs=3, verbose=0)
+    model.save(tmp_path / "model.safetensors")
+    x = x[12:]  # without NaN, which streams of C++ do not read
+    write_io(tmp_path / "io.csv", x, model.predict(x))
+    result = run_consumer("check-model", tmp_path / "model.safetensors", tmp_path / "io.csv", "exactly")
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
 def test_cpp_model_predicts_in_python(tmp_path: Path) -> None:
     result = run_consumer("write-model", tmp_path / "model.safetensors", tmp_path / "io.csv")
     assert result.returncode == 0, result.stdout + result.stderr

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import itertools
 import json
 import math
-import pickle
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -66,7 +64,9 @@ def test_the_trainer_is_that_of_the_best_epoch(method: str) -> None:
 def test_more_trials_begin_with_the_same() -> None:
     few, many = run(trials=5), run(trials=9)
     assert facts(many)[:5] == facts(few)
-    assert run(trials=5, seed=1).trials[0]["params"] != few.trials[0]["params"]
+    first = [run(trials=1, seed=seed).trials[0]["params"]["rate"] for seed in (0, 1, 2**63, 2**64 - 2, 2**64 - 1)]
+    assert len(set(first)) == 5
+    assert first[0] == few.trials[0]["params"]["rate"]
 
 
 def test_values_are_drawn_from_the_space() -> None:
@@ -259,77 +259,6 @@ def test_callbacks_of_each_trial() -> None:
     for trial in result.trials:
         assert trial["state"] == "complete"
         assert (trial["value"], trial["best_epoch"]) == (made[trial["number"]].best, made[trial["number"]].best_epoch)
-
-
-# ---- results ----
-
-
-def test_csv_comes_back(tmp_path: Path) -> None:
-    space = {**SPACE, "layers": search.choice([(3,), (3, 3)])}
-    result = run(space=space, trials=6)
-    result.to_csv(tmp_path / "trials.csv")
-    with (tmp_path / "trials.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert len(rows) == 6
-    for row, trial in zip(rows, result.trials):
-        assert int(row["number"]) == trial["number"]
-        assert float(row["value"]) == trial["value"]
-        assert float(row["rate"]) == trial["params"]["rate"]
-        assert int(row["units"]) == trial["params"]["units"]
-        assert row["activation"] == trial["params"]["activation"]
-        assert eval(row["layers"]) == trial["params"]["layers"]
-        assert float(row["best_epoch.val_accuracy"]) == trial["metrics"]["val_accuracy"]
-        assert row["error"] == ""
-
-
-def test_a_parameter_may_have_the_name_of_a_column(tmp_path: Path) -> None:
-    result = run(space={**SPACE, "epochs": search.choice([7])}, trials=2)
-    result.to_csv(tmp_path / "trials.csv")
-    with (tmp_path / "trials.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert [(row["epochs"], row["params.epochs"]) for row in rows] == [("4", "7")] * 2
-
-
-def test_pandas_has_the_same() -> None:
-    pd = pytest.importorskip("pandas")
-    result = run(trials=5)
-    table = result.to_pandas()
-    assert isinstance(table, pd.DataFrame)
-    assert table["value"].tolist() == [trial["value"] for trial in result.trials]
-    assert table["units"].tolist() == [trial["params"]["units"] for trial in result.trials]
-    assert list(table.columns[:6]) == ["number", "state", "value", "epochs", "best_epoch", "seconds"]
-
-
-def test_table_and_pickle() -> None:
-    result = run(trials=11)
-    lines = str(result).splitlines()
-    assert lines[0] == "11 trials (11 complete), the best 10 by val_loss"
-    assert lines[1].split() == ["trial", "val_loss", "epochs", *SPACE]
-    assert int(lines[2].split()[0]) == result.best_trial["number"]
-    assert len(lines) == 12
-    assert "best val_loss" in repr(result)
-    again = pickle.loads(pickle.dumps(result))
-    assert again.best_value == result.best_value
-    assert bits(again.trainer.model) == bits(result.trainer.model)
-
-
-@pytest.mark.parametrize("metric", ["val_loss", "val_accuracy"])
-def test_parallel_coordinates(metric: str, tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib")
-    space = {**SPACE, "big": search.choice([f"choice {i}" for i in range(30)]), "p": search.uniform(0, 0.5)}
-    result = run(space=space, trials=8, metric=metric)
-    figure = result.plot(tmp_path / "trials.png")
-    assert (tmp_path / "trials.png").stat().st_size > 10_000
-    axes = figure.axes[0]
-    lines = [line for line in axes.lines if len(line.get_xdata()) == len(space) + 1]
-    assert len(lines) == 8
-    best = max(lines, key=lambda line: line.get_zorder())
-    params = result.best_params
-    heights = [parameter.coordinate(params[name]) for name, parameter in space.items()]
-    assert list(best.get_ydata()) == [*heights, 1.0]
-    labels = [label.get_text().splitlines()[0] for label in axes.get_xticklabels()]
-    assert labels[: len(space)] == list(space)
-    assert metric in labels[-1]
 
 
 # ---- what it shows ----

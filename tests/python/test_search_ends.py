@@ -1,25 +1,22 @@
-"""How a search ends: trials that fail, Ctrl-C, max_time; how it goes on from a file; what it keeps in memory."""
+"""How a search ends: trials that fail, Ctrl-C, max_time; what it keeps in memory."""
 
 from __future__ import annotations
 
 import gc
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
 import weakref
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 import stoop
-from helpers import REPOSITORY, bits, refused
-from searches import SPACE, TRAIN, VALIDATION, alone, build, facts, run
-from stoop import search
+from helpers import REPOSITORY, refused
+from searches import TRAIN, VALIDATION, alone, build, facts, run
 
 TESTS = REPOSITORY / "tests" / "python"
 
@@ -179,180 +176,6 @@ def test_no_time_at_all() -> None:
         run(max_time=0)
 
 
-# ---- a file to go on from ----
-
-
-class _StopError(Exception):
-    """Ends a search as a failure of the machine would."""
-
-
-def run_until(trial: int, **options: Any) -> None:
-    """A search that breaks off where trial number `trial` is built for the time being."""
-    built = []
-
-    def breaking(params: dict[str, Any]) -> stoop.Trainer:
-        built.append(params)
-        if len(built) > trial:
-            raise KeyboardInterrupt
-        return build(params)
-
-    run(build=breaking, **options)
-
-
-@pytest.mark.parametrize("method", ["random", "grid", "coarse_to_fine", "halving"])
-@pytest.mark.parametrize("median", [False, True])
-def test_a_search_goes_on_from_its_file(method: str, median: bool, tmp_path: Path) -> None:
-    path = tmp_path / "trials.jsonl"
-    options: dict[str, Any] = {"method": method, "trials": 40, "epochs": 9, "median_stopping": median}
-    whole = run(**options)
-    run(storage=path, **options)
-    lines = path.read_bytes().splitlines(keepends=True)
-    assert len(lines) == (17 if method == "grid" else len(whole.trials) + 1 + 17 * (method == "halving"))
-    for kept in (1, len(lines) // 2, len(lines) * 5 // 6, len(lines) - 2):
-        path.write_bytes(b"".join(lines[:kept]) + b'{"number": 3, "par')  # killed while it wrote
-        built: list[Any] = []
-
-        def counted(params: dict[str, Any], built: list[Any] = built) -> stoop.Trainer:
-            built.append(params)
-            return build(params)
-
-        again = run(build=counted, storage=path, **options)
-        assert facts(again) == facts(whole)
-        assert bits(again.trainer.model) == bits(whole.trainer.model)
-        assert [h["val_loss"] for h in again.histories] == [h["val_loss"] for h in whole.histories]  # type: ignore[index]
-        if method != "halving":  # where trials that go on are trained from their beginning
-            assert len(built) <= 40 - (kept - 1) + 1
-        else:
-            assert len(built) <= 40
-        assert all(json.loads(line) for line in path.read_text().splitlines())
-
-
-def test_trials_that_fail_in_a_later_rung_have_passed_the_first(tmp_path: Path) -> None:
-    def fails_later(trainer: stoop.Trainer) -> None:
-        if trainer.epoch > 0 and trainer.model.layers[0].units % 2:
-            raise ZeroDivisionError("odd")
-
-    path = tmp_path / "trials.jsonl"
-    options: dict[str, Any] = {
-        "method": "halving",
-        "trials": 27,
-        "epochs": 9,
-        "callbacks": lambda number: [stoop.callbacks.Lambda(on_fit_begin=fails_later)],
-    }
-    whole = run(**options, storage=path)
-    failed = [trial for trial in whole.trials if trial["state"] == "failed"]
-    assert failed
-    assert all(trial["epochs"] == 1 for trial in failed)
-    lines = path.read_bytes().splitlines(keepends=True)
-    path.write_bytes(b"".join(lines[:-1]))
-    assert facts(run(**options, storage=path)) == facts(whole)
-
-
-def test_more_trials_are_added_to_a_file(tmp_path: Path) -> None:
-    run(trials=6, storage=tmp_path / "trials.jsonl")
-    built = []
-
-    def counted(params: dict[str, Any]) -> stoop.Trainer:
-        built.append(params)
-        return build(params)
-
-    more = run(build=counted, trials=9, storage=str(tmp_path / "trials.jsonl"))
-    assert facts(more) == facts(run(trials=9))
-    assert len(built) in (3, 4)  # the fourth if the best was there before
-    fewer = run(trials=3, storage=tmp_path / "trials.jsonl")
-    assert facts(fewer) == facts(run(trials=3))
-
-
-@pytest.mark.parametrize(
-    ("change", "word"),
-    [
-        ({"seed": 1}, "seed"),
-        ({"epochs": 5}, "epochs"),
-        ({"metric": "val_accuracy"}, "metric"),
-        ({"space": {**SPACE, "units": search.integers(3, 13)}}, "space"),
-        ({"method": "halving"}, "method"),
-        ({"X": TRAIN[0] * 2}, "data"),
-    ],
-)
-def test_a_file_of_another_search_is_refused(change: dict[str, Any], word: str, tmp_path: Path) -> None:
-    path = tmp_path / "trials.jsonl"
-    run(trials=2, storage=path)
-    before = path.read_bytes()
-    with refused(ValueError, "another|same search", word):
-        run(trials=2, storage=path, **change)
-    assert path.read_bytes() == before
-
-
-def test_a_file_of_something_else_is_left_as_it_was(tmp_path: Path) -> None:
-    path = tmp_path / "notes.txt"
-    path.write_text("milk\neggs\nno end of line")
-    with refused(ValueError, "something else"):
-        run(trials=2, storage=path)
-    assert path.read_text() == "milk\neggs\nno end of line"
-    with pytest.raises(OSError, match="No such file"):
-        run(trials=2, storage=tmp_path / "none" / "trials.jsonl")
-
-
-def test_a_file_that_another_search_has_open_is_refused(tmp_path: Path) -> None:
-    fcntl = pytest.importorskip("fcntl")
-    path = tmp_path / "trials.jsonl"
-    run(trials=2, storage=path)
-    with path.open("ab") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        with refused(ValueError, "another search has"):
-            run(trials=2, storage=path)
-
-
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device without room")
-def test_a_disk_without_room_costs_no_trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from stoop.search import _journal
-
-    path = tmp_path / "trials.jsonl"
-    run(trials=2, storage=path)
-    before = path.read_bytes()
-    write = _journal.Journal._write
-
-    def failing(self: Any, row: dict[str, Any]) -> None:
-        """The first part of a line is written before the room ends."""
-        file = self._file
-
-        class Full:
-            def write(self, line: bytes) -> int:
-                return int(file.write(line[:7]))
-
-            def truncate(self, size: int) -> int:
-                return int(file.truncate(size))
-
-        self._file = Full()
-        try:
-            write(self, row)
-        finally:
-            self._file = file
-
-    monkeypatch.setattr(_journal.Journal, "_write", failing)
-    with pytest.warns(UserWarning, match="cannot be written"):
-        result = run(trials=5, storage=path)
-    assert facts(result) == facts(run(trials=5))
-    assert path.read_bytes() == before
-
-
-def test_a_search_that_was_killed_goes_on(tmp_path: Path) -> None:
-    path = tmp_path / "trials.jsonl"
-    program = (
-        "import sys, time, stoop\nfrom searches import run\n"
-        "slow = lambda number: [stoop.callbacks.Lambda(on_epoch_end=lambda *_: time.sleep(0.01))]\n"
-        "run(trials=30, storage=sys.argv[1], callbacks=slow)\n"
-    )
-    environment = {**os.environ, "PYTHONPATH": str(TESTS)}
-    with subprocess.Popen([sys.executable, "-c", program, str(path)], env=environment) as process:
-        while not path.exists() or path.read_bytes().count(b"\n") < 4:
-            assert process.poll() is None
-            time.sleep(0.005)
-        process.send_signal(signal.SIGKILL)
-    assert 4 <= path.read_bytes().count(b"\n") < 30
-    assert facts(run(trials=30, storage=path)) == facts(run(trials=30))
-
-
 # ---- memory ----
 
 
@@ -388,6 +211,23 @@ def test_models_that_were_beaten_are_let_go(method: str, monkeypatch: pytest.Mon
         del result
     finally:
         gc.enable()
+
+
+def test_trials_that_end_at_once_are_taken_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    from stoop.search import _pool
+
+    note, inside = _pool.Pool._note_best, []
+
+    def slowly(self: Any, trial: Any) -> None:
+        inside.append(trial)
+        time.sleep(0.001)  # other threads run meanwhile
+        assert len(inside) == 1
+        note(self, trial)
+        inside.pop()
+
+    sound = run(trials=40, epochs=1)
+    monkeypatch.setattr(_pool.Pool, "_note_best", slowly)
+    assert facts(run(trials=40, epochs=1, num_threads=3)) == facts(sound)
 
 
 def test_a_group_is_as_large_as_memory_should_hold(monkeypatch: pytest.MonkeyPatch) -> None:

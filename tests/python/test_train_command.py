@@ -121,7 +121,7 @@ def test_layers_and_settings_from_a_file(command: Command, tmp_path: Path) -> No
     file.write_text(json.dumps({**recipe, "trainer": trainer, "epochs": 3, "batch_size": 10}))
     train = ("train", tmp_path / "data.csv", "--target", "size", "--drop", "value", "-o", model, "--model", file)
     assert command(*train, "--json").result["epochs"] == 3
-    assert stoop.load_model(model).layers == (*layers, stoop.Dense(2))
+    assert stoop.load_model(model).layers == (stoop.Normalization(missing="mean"), *layers, stoop.Dense(2))
     assert command(*train, "--json", "--epochs", "2").result["epochs"] == 2
     for content, words in (
         ("[]", '"layers"'),
@@ -156,19 +156,44 @@ def test_no_test_part(command: Command, tmp_path: Path) -> None:
     assert list(result["scores"]) == ["train", "dev"]
 
 
-def test_a_category_of_the_test_rows_alone_changes_no_output(command: Command, tmp_path: Path) -> None:
-    frame = mixed_table(60)
-    found = None
-    for row in range(60):  # of which the seed puts some among the test rows
-        frame["rare"] = ["rare" if i == row else "usual" for i in range(60)]
-        frame.to_csv(tmp_path / "data.csv", index=False)
-        train = ("train", tmp_path / "data.csv", "--target", "size", "--drop", "value", "--epochs", "1")
-        command(*train, "-o", tmp_path / "m")
-        weight = stoop.load_model(tmp_path / "m").parameters()["0.weight"]
-        if not weight[-2].any():
-            found = row
-            break
-    assert found is not None
+def test_inputs_that_told_nothing_in_training_change_no_output(command: Command, tmp_path: Path) -> None:
+    text = table(
+        "x,rare,same,y", lambda i: f"{i % 9},{'rare' if i == 59 else 'usual'},{5 + (i == 59)},{'ab'[i % 9 > 4]}", 60
+    )
+    (tmp_path / "data.csv").write_text(text)
+    train = ("train", tmp_path / "data.csv", "--target", "y", "--epochs", "1", "-o", tmp_path / "m")
+    for seed in range(20):  # of which some do not train with the last row
+        command(*train, "--seed", str(seed))
+        weight = stoop.load_model(tmp_path / "m").parameters()["1.weight"]  # x, rare, usual, same
+        assert weight[0].any()
+        assert weight[2].any()
+        assert weight[1].any() == weight[3].any()
+        if not weight[1].any():
+            return
+    raise AssertionError
+
+
+def test_the_file_has_the_statistics_once_and_takes_raw_numbers(command: Command, tmp_path: Path) -> None:
+    frame = mixed_table(200)
+    frame["mass"] = frame["mass"] * 1e-3 + 1e5  # float32 would round it
+    frame.to_csv(tmp_path / "data.csv", index=False)
+    train = ("train", tmp_path / "data.csv", "--target", "size", "--drop", "value", *QUICK)
+    command(*train, "-o", tmp_path / "m")
+    model = stoop.load_model(tmp_path / "m")
+    assert isinstance(model.layers[0], stoop.Normalization)
+    found = command("predict", tmp_path / "m", tmp_path / "data.csv", "--proba", "--json").result
+    encode = {"red": [0, 0, 1], "green": [0, 1, 0], "blue": [1, 0, 0]}
+    rows = [
+        [mass, mass != mass, length, *encode.get(color, [0, 0, 0]), color not in encode, alive]
+        for mass, length, color, alive in frame[["mass", "length", "color", "alive"]].itertuples(index=False)
+    ]
+    np.testing.assert_allclose(model.predict_proba(np.array(rows, np.float64)), found["probabilities"], rtol=1e-4)
+    shift, scale = (model.buffers()[name] for name in ("0.shift", "0.scale"))
+    assert shift[0] == pytest.approx(1e5, rel=1e-5)
+    assert shift[[1, 3, 4, 5, 6]].tolist() == [0.0] * 5  # marks of 0 and 1 stay what they are
+    assert scale[[1, 3, 4, 5, 6]].tolist() == [1.0] * 5
+    assert "e5" not in model.metadata["stoop.table"]
+    assert found["scores"]["accuracy"] > 0.8
 
 
 # ---- Ctrl-C ----

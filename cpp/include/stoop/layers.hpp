@@ -187,9 +187,26 @@ struct Dropout {
 
 struct Residual;
 
+// Shifts and scales the columns of X, by statistics of the rows that Model::adapt or the first fit is given; the first layer
+// of a model. standard: mean 0 and standard deviation 1; robust: median 0 and quartiles 1 apart; minmax: from 0 to 1.
+enum class NormalizationKind { standard, robust, minmax };
+// What becomes of a NaN in X: it is refused, or the mean of its column stands for it.
+enum class MissingValues { error, mean };
+// z = (x - shift) * scale of the column, and with a clip c then z / sqrt(1 + (z/c)^2) (Holzmueller, Grinsztajn & Steinwart
+// 2024, section 3). Buffers "0.shift", "0.scale", "0.shift_rest" (what the element type cuts off the shift) and, where NaN
+// is allowed, "0.missing" (the z of one).
+struct Normalization {
+  NormalizationKind kind = NormalizationKind::standard;
+  std::optional<double> clip{};
+  MissingValues missing = MissingValues::error;
+  bool trainable = true;
+  bool operator==(const Normalization&) const = default;
+};
+
 // Each alternative of Activation is a layer too.
 template <class... Ops>
-std::variant<Dense, Ops..., BatchNorm, LayerNorm, Dropout, Residual> layers_with(const std::variant<Ops...>&);
+std::variant<Dense, Ops..., BatchNorm, LayerNorm, Dropout, Residual, Normalization> layers_with(
+    const std::variant<Ops...>&);
 using Layer = decltype(layers_with(Activation()));
 
 // output = input + f(input), where f is the layers in order. If the widths differ, the input goes through a Dense without

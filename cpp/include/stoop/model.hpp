@@ -93,8 +93,8 @@ class STOOP_API Model {
   MatrixView<T> parameter(std::string_view name);
   MatrixView<const T> parameter(std::string_view name) const;
 
-  // The running statistics of the BatchNorm layers, "<layer index>.running_mean" and ".running_var", have a block of
-  // their own.
+  // The running statistics of the BatchNorm layers, "<layer index>.running_mean" and ".running_var", and the statistics of
+  // a Normalization have a block of their own.
   const std::vector<ParameterInfo>& buffer_infos() const;
   std::span<T> buffer_block();
   std::span<const T> buffer_block() const;
@@ -108,6 +108,13 @@ class STOOP_API Model {
   void set_output_by_training(OutputKind output);
   bool output_is_given() const;
 
+  // Sets the statistics of the Normalization from these rows, which may be in a mapped file. Trainer::fit does so from its
+  // training rows if nobody has. Throws ValueError if there is no such layer, for what is not finite, and for columns
+  // without numbers or with a spread that T does not hold. Nothing is changed then.
+  void adapt(const InputView& x, const KeepGoing& keep_going = {});
+  // Whether it has statistics, or needs none. Without them the calls below throw ValueError.
+  bool is_adapted() const;
+
   // Computes the outputs of the network in inference mode: x (n, input_dim) -> out (n, output_dim). Several threads may
   // call it at the same time. If it throws Interrupted, `out` holds some of the outputs.
   void predict(const InputView& x, MatrixView<T> out, const KeepGoing& keep_going = {}) const;
@@ -120,7 +127,8 @@ class STOOP_API Model {
   // (n, output_dim * input_dim): of one sample output after output, each with all inputs.
   void jacobian(const InputView& x, MatrixView<T> out, const KeepGoing& keep_going = {}) const;
 
-  // Moves all parameters and buffers towards those of `source`: (1-tau)*own + tau*source. Throws ValueError for a model
+  // Moves all parameters and buffers towards those of `source`: (1-tau)*own + tau*source; the statistics of a Normalization
+  // become those of the source. Throws ValueError for a model
   // with other layers, or a tau outside [0, 1].
   void soft_update(const Model& source, double tau);
 

@@ -22,6 +22,18 @@ bool all_finite_as(const From* values, Index n) {
   return found == 0;
 }
 
+// The same, but NaN will do: tests that no number is infinite after rounding to T.
+template <class T, class From>
+bool none_infinite_as(const From* values, Index n) {
+  using Bits = std::conditional_t<sizeof(T) == 4, std::uint32_t, std::uint64_t>;
+  constexpr Bits kInfinity = std::bit_cast<Bits>(std::numeric_limits<T>::infinity()), kMagnitude = ~Bits(0) >> 1;
+  Bits found = 0;
+  for (Index j = 0; j < n; ++j) {
+    found |= Bits((std::bit_cast<Bits>(static_cast<T>(values[j])) & kMagnitude) == kInfinity ? ~Bits(0) : Bits(0));
+  }
+  return found == 0;
+}
+
 template <class T>
 bool all_finite(const T* values, Index n) {
   return all_finite_as<T>(values, n);

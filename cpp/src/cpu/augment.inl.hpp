@@ -100,42 +100,94 @@ inline void for_each_group(const SampleStream& stream, Index n, Body body) {
   }
 }
 
-// Sums of a row of 2*reach + 1 elements for each element of a run, weighted.
+// Writes numbers that are uniform in [-1, 1): a word with its highest bit turned is a signed number, of which counts what
+// float32 keeps, in float64 too.
 template <class T>
-inline Vec<T> weighted_sum(const T* from, Index step, const T* weights, Index terms, int lanes) {
-  Vec<T> sum{};
-  for (Index k = 0; k < terms; ++k) sum += weights[k] * load_lanes(from + k * step, lanes);
-  return sum;
+inline void uniform_numbers(const SampleStream& stream, Index n, T* to) {
+  alignas(64) float numbers[kGroup];
+  for_each_group(stream, n, [&](Index first, Index count, const uint32_t* words) {
+    for (int i = 0; i < kGroup; i += kLanes<float>) {
+      IntVec<float> word;
+      __builtin_memcpy(&word, words + i, sizeof word);
+      store(numbers + i, __builtin_convertvector(word ^ (1 << 31), Vec<float>) * 0x1p-31f);
+    }
+    for_each_vector<T>(count, [&](Index i, int lanes) {
+      store_lanes(to + first + i, load_lanes_as<T>(static_cast<const float*>(numbers) + i, lanes), lanes);
+    });
+  });
+}
+
+// Writes to[v * to_apart] = the sum over k of weights[k] * from[v * apart + k * step], kWidth of them at a time, so that no sum
+// waits for another. Whole vectors are read. `lanes` are those of the last one, or of all if `to_apart` is no vector.
+template <int kWidth, class T>
+inline void weighted_sums(const T* from, Index apart, Index step, const T* weights, Index terms, T* to, Index to_apart,
+                          int lanes) {
+  Vec<T> sum[kWidth] = {};
+  for (Index k = 0; k < terms; ++k) {
+    const Vec<T> weight = broadcast(weights[k]);
+    STOOP_UNROLL
+    for (int v = 0; v < kWidth; ++v) sum[v] += weight * load(from + v * apart + k * step);
+  }
+  STOOP_UNROLL
+  for (int v = 0; v < kWidth; ++v) {
+    store_lanes(to + v * to_apart, sum[v], to_apart == kLanes<T> && v + 1 < kWidth ? kLanes<T> : lanes);
+  }
+}
+
+// Smooths along rows of `from`, which has zeros before and after each row: (rows, cols + 2 * reach) to (rows, cols).
+template <class T>
+inline void smooth_along_rows(const DisplacementArgs<T>& args, const T* from, T* to) {
+  const Index rows = args.rows, cols = args.cols, terms = 2 * args.reach + 1, ld = cols + 2 * args.reach;
+  for (Index j = 0; j < cols; j += kLanes<T>) {
+    const int lanes = cols - j < kLanes<T> ? static_cast<int>(cols - j) : kLanes<T>;
+    Index r = 0;
+    for (; r + 4 <= rows; r += 4) {
+      weighted_sums<4>(from + r * ld + j, ld, 1, args.weights, terms, to + r * cols + j, cols, lanes);
+    }
+    for (; r < rows; ++r) {
+      weighted_sums<1>(from + r * ld + j, ld, 1, args.weights, terms, to + r * cols + j, cols, lanes);
+    }
+  }
+}
+
+template <class T>
+inline void smooth_along_columns(const DisplacementArgs<T>& args, const T* from, T* to) {
+  constexpr Index L = kLanes<T>;
+  const Index rows = args.rows, cols = args.cols, reach = args.reach;
+  for (Index r = 0; r < rows; ++r) {
+    const Index first = r > reach ? r - reach : 0, end = r + reach < rows - 1 ? r + reach + 1 : rows;
+    const T* weights = args.weights + (first - r + reach);
+    const Index terms = end - first;
+    const T* above = from + first * cols;
+    T* row = to + r * cols;
+    for (Index j = 0; j < cols;) {
+      const Index left = (cols - j + L - 1) / L, width = left >= 4 ? 4 : left >= 2 ? 2 : 1;
+      const int lanes = cols - j < width * L ? static_cast<int>(cols - j - (width - 1) * L) : kLanes<T>;
+      if (width == 4) weighted_sums<4>(above + j, L, cols, weights, terms, row + j, L, lanes);
+      if (width == 2) weighted_sums<2>(above + j, L, cols, weights, terms, row + j, L, lanes);
+      if (width == 1) weighted_sums<1>(above + j, L, cols, weights, terms, row + j, L, lanes);
+      j += width * L;
+    }
+  }
 }
 
 template <class T>
 void displacement(const DisplacementArgs<T>& args) noexcept {
   const Index rows = args.rows, cols = args.cols, reach = args.reach, ld = cols + 2 * reach;
-  T *uniform = args.scratch, *smoothed = args.scratch + rows * ld;
-  for_each_vector<T>(rows * ld, [&](Index i, int lanes) { store_lanes(uniform + i, Vec<T>{}, lanes); });
-  Index row = 0, column = 0;
-  for_each_group(args.stream, rows * cols, [&](Index, Index count, const uint32_t* words) {
-    for (Index i = 0; i < count; ++i) {
-      // A word with its highest bit turned is a signed number; all that float32 keeps of it counts, also in float64.
-      const float whole = static_cast<float>(static_cast<int32_t>(words[i] ^ 0x80000000u));
-      uniform[row * ld + reach + column] = static_cast<T>(whole * 0x1p-31f);
-      if (++column == cols) column = 0, ++row;
-    }
-  });
+  T *padded = args.scratch, *smoothed = args.scratch + rows * ld;
+  uniform_numbers(args.stream, rows * cols, smoothed);
   for (Index r = 0; r < rows; ++r) {
+    T* row = padded + r * ld;
+    for_each_vector<T>(reach, [&](Index j, int lanes) {
+      store_lanes(row + j, Vec<T>{}, lanes);
+      store_lanes(row + reach + cols + j, Vec<T>{}, lanes);
+    });
     for_each_vector<T>(cols, [&](Index j, int lanes) {
-      const T* from = uniform + r * ld + j;
-      store_lanes(smoothed + r * cols + j, weighted_sum(from, Index{1}, args.weights, 2 * reach + 1, lanes), lanes);
+      store_lanes(row + reach + j, args.scale * load_lanes(smoothed + r * cols + j, lanes), lanes);
     });
   }
-  for (Index r = 0; r < rows; ++r) {
-    const Index first = r > reach ? r - reach : 0, end = r + reach < rows - 1 ? r + reach + 1 : rows;
-    const T* weights = args.weights + (first - r + reach);
-    for_each_vector<T>(cols, [&](Index j, int lanes) {
-      const Vec<T> sum = weighted_sum(smoothed + first * cols + j, cols, weights, end - first, lanes);
-      store_lanes(args.output + r * cols + j, args.scale * sum, lanes);
-    });
-  }
+  smooth_along_rows(args, padded, smoothed);
+  smooth_along_columns(args, smoothed, args.output);
 }
 
 // Two independent normal numbers from two words.

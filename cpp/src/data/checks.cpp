@@ -27,11 +27,12 @@ double element(const InputView& x, Index i, Index j) {
 }
 
 template <class T>
-[[noreturn]] void refuse_row(std::string_view where, const char* name, const InputView& x, Index i) {
+[[noreturn]] void refuse_row(std::string_view where, const char* name, const InputView& x, Index i,
+                             MissingValues missing) {
   const std::string row = " at row " + std::to_string(i);
   for (Index j = 0; j < x.cols; ++j) {
     const double value = element(x, i, j);
-    if (std::isfinite(static_cast<T>(value))) continue;
+    if (std::isfinite(static_cast<T>(value)) || (std::isnan(value) && missing == MissingValues::mean)) continue;
     throw_value_error(where,
                       std::string(name) + " has " + (std::isnan(value) ? "NaN" : "an infinity") + row + ", column " +
                           std::to_string(j),
@@ -42,27 +43,38 @@ template <class T>
                     "give a copy if another thread or process writes to it");
 }
 
+// The check of almost all calls is as short as it can be, for models whose rows take some microseconds.
+template <class T>
+bool is_finite_line(const InputView& x, Index i, MissingValues missing) {
+  if (missing != MissingValues::error || x.type == InputType::uint8) [[unlikely]]
+    return is_finite_row<T>(x, i, missing);
+  if (x.type == InputType::float32) return all_finite_as<T>(static_cast<const float*>(x.row(i)), x.cols);
+  return all_finite_as<T>(static_cast<const double*>(x.row(i)), x.cols);
+}
+
 // Refuses the first of the rows [begin, end) that holds a number that is not finite.
 template <class T>
-void check_finite(std::string_view where, const char* name, const InputView& x, Index begin, Index end) {
+void check_finite(std::string_view where, const char* name, const InputView& x, Index begin, Index end,
+                  MissingValues missing) {
   InputView line = x;  // all rows as one, if they are contiguous, since the rows of a small model are short
   line.data = x.row(begin);
   line.cols = line.stride = (end - begin) * x.cols;
-  if (x.row_stride() == x.cols && is_finite_row<T>(line, 0)) return;
+  if (x.row_stride() == x.cols && is_finite_line<T>(line, 0, missing)) return;
   for (Index i = begin; i < end; ++i) {
-    if (!is_finite_row<T>(x, i)) refuse_row<T>(where, name, x, i);
+    if (!is_finite_row<T>(x, i, missing)) refuse_row<T>(where, name, x, i, missing);
   }
 }
 
 template <class T>
-void check_finite(std::string_view where, const char* name, const InputView& x, Poller* poller = nullptr) {
+void check_finite(std::string_view where, const char* name, const InputView& x, Poller* poller = nullptr,
+                  MissingValues missing = MissingValues::error) {
   constexpr Index kElements =
       1 << 18;  // between two questions whether to go on: a fraction of a millisecond, or 1 MB of a slow disk
   if (x.type == InputType::uint8) return;
   const Index rows = poller == nullptr ? x.rows : std::max<Index>(kElements / std::max<Index>(x.cols, 1), 1);
   for (Index i = 0; i < x.rows; i += rows) {
     if (i > 0 && poller != nullptr && !poller->goes_on()) throw_interrupted(where);
-    check_finite<T>(where, name, x, i, std::min(i + rows, x.rows));
+    check_finite<T>(where, name, x, i, std::min(i + rows, x.rows), missing);
   }
 }
 
@@ -82,7 +94,7 @@ void check_shape(std::string_view where, const InputView& x, Index cols) {
 }
 
 template <class T>
-void check_samples(std::string_view where, const InputView& x, Index cols, Poller* poller) {
+void check_samples(std::string_view where, const InputView& x, Index cols, Poller* poller, MissingValues missing) {
   check_shape(where, x, cols);
   if (x.rows == 0) {
     throw_value_error(where, "X is empty, shape " + shape_text(x.rows, x.cols), "expected at least one row",
@@ -92,7 +104,7 @@ void check_samples(std::string_view where, const InputView& x, Index cols, Polle
     throw_value_error(where, "X has " + std::to_string(x.rows) + " rows", "expected fewer than 2^31",
                       "train on parts of it");
   }
-  if (!x.mapped) check_finite<T>(where, "X", x, poller);
+  if (!x.mapped) check_finite<T>(where, "X", x, poller, missing);
 }
 
 template <class T>
@@ -101,8 +113,8 @@ void check_finite_matrix(std::string_view where, const char* name, const MatrixV
 }
 
 template <class T>
-void refuse_bad_row(std::string_view where, const InputView& x, Index row) {
-  if (row != kNone) refuse_row<T>(where, "X", x, row);
+void refuse_bad_row(std::string_view where, const InputView& x, Index row, MissingValues missing) {
+  if (row != kNone) refuse_row<T>(where, "X", x, row, missing);
 }
 
 template <class T>
@@ -203,7 +215,7 @@ bool check_presence(std::string_view where, const Targets<T>& y) {
     const T* row = y.values.data + i * y.values.row_stride();
     for (Index j = 0; j < values.cols; ++j) {
       if (!std::isfinite(row[j]) && !(std::isnan(row[j]) && weight_at(y, i, j) == T(0)))
-        refuse_row<T>(where, "y", values, i);
+        refuse_row<T>(where, "y", values, i, MissingValues::error);
     }
     any_absent = true;
   }
@@ -370,12 +382,12 @@ template bool is_finite(std::span<const float>);
 template bool is_finite(std::span<const double>);
 template void check_weights(std::string_view, const Targets<float>&, LossKind, Index, Index);
 template void check_weights(std::string_view, const Targets<double>&, LossKind, Index, Index);
-template void check_samples<float>(std::string_view, const InputView&, Index, Poller*);
-template void check_samples<double>(std::string_view, const InputView&, Index, Poller*);
+template void check_samples<float>(std::string_view, const InputView&, Index, Poller*, MissingValues);
+template void check_samples<double>(std::string_view, const InputView&, Index, Poller*, MissingValues);
 template void check_finite_matrix(std::string_view, const char*, const MatrixView<const float>&);
 template void check_finite_matrix(std::string_view, const char*, const MatrixView<const double>&);
-template void refuse_bad_row<float>(std::string_view, const InputView&, Index);
-template void refuse_bad_row<double>(std::string_view, const InputView&, Index);
+template void refuse_bad_row<float>(std::string_view, const InputView&, Index, MissingValues);
+template void refuse_bad_row<double>(std::string_view, const InputView&, Index, MissingValues);
 template float largest_weight(const Targets<float>&, std::span<const std::int32_t>);
 template double largest_weight(const Targets<double>&, std::span<const std::int32_t>);
 template RelativeWeights<float> relative_weights(const Targets<float>&, bool, std::span<const std::int32_t>);

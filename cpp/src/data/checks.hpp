@@ -32,9 +32,10 @@ void check_view(std::string_view where, const char* name, const MatrixView<T>& v
 
 // Checks the shape, that there is at least one row, and that all values are finite as numbers of T. The message names row
 // and column of the first that is not. The values of a mapped x are checked later, by those who read its rows. If there is
-// a poller, it is asked, and its no throws Interrupted.
+// a poller, it is asked, and its no throws Interrupted. NaN may be allowed.
 template <class T>
-void check_samples(std::string_view where, const InputView& x, Index cols, Poller* poller = nullptr);
+void check_samples(std::string_view where, const InputView& x, Index cols, Poller* poller = nullptr,
+                   MissingValues missing = MissingValues::error);
 
 // Refuses the first row of a matrix of that name that holds a number which is not finite.
 template <class T>
@@ -42,7 +43,8 @@ void check_finite_matrix(std::string_view where, const char* name, const MatrixV
 
 // Throws the error for this row of a mapped x, unless the row is kNone.
 template <class T>
-void refuse_bad_row(std::string_view where, const InputView& x, Index row);
+void refuse_bad_row(std::string_view where, const InputView& x, Index row,
+                    MissingValues missing = MissingValues::error);
 
 // Throws the error for a label that has changed since check_targets saw it, if there is one.
 void refuse_bad_label(std::string_view where, const BadLabel& bad, Index outputs);

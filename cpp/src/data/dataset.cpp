@@ -28,7 +28,7 @@ Dataset<T>::Dataset(std::string_view where, const InputView& x, const Targets<T>
     : x_(with_stride(x)), y_(y), needs_(needs) {
   InputView checked = x;
   checked.mapped = x.mapped && !reads_all;
-  check_samples<T>(where, checked, needs.inputs, poller);
+  check_samples<T>(where, checked, needs.inputs, poller, needs.missing);
   check_weights(where, y, needs.loss, x.rows, needs.outputs);
   weights_ = shared_weights(y, check_targets(where, y, needs.loss, x.rows, needs.outputs));
 }

@@ -20,6 +20,7 @@ struct DataNeeds {
   Index inputs = 0;
   Index outputs = 0;
   LossKind loss = kind_of<MeanSquaredError>();
+  MissingValues missing = MissingValues::error;  // what NaN in the samples is
 
   bool operator==(const DataNeeds&) const = default;
 };
@@ -32,7 +33,7 @@ class Dataset {
   Dataset(std::string_view where, const InputView& x, const Targets<T>& y, const DataNeeds& needs,
           Poller* poller = nullptr, bool reads_all = false);
 
-  // The samples of `known` with targets for other needs: of the samples, only the shape is checked.
+  // The samples of `known` with targets for other needs, but the same for NaN: of the samples, only the shape is checked.
   Dataset(std::string_view where, const Dataset& known, const Targets<T>& y, const DataNeeds& needs);
 
   // These rows of `all`, in this order, any more than once: to whoever trains or evaluates on them it is as if there were

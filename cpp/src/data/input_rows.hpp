@@ -5,17 +5,29 @@
 #include <cstdint>
 
 #include <stoop/input.hpp>
+#include <stoop/layers.hpp>
 
 #include "../base/finite.hpp"
+#include "../base/input_map.hpp"
 #include "../base/ranges.hpp"
 
 namespace stoop {
 
+// Returns whether all numbers of a row are finite as numbers of T, or NaN where that is not an error.
 template <class T>
-bool is_finite_row(const InputView& x, Index i) {
+bool is_finite_row(const InputView& x, Index i, MissingValues missing = MissingValues::error) {
+  const auto test = [&]<class From>(const From* row) {
+    return missing == MissingValues::error ? all_finite_as<T>(row, x.cols) : none_infinite_as<T>(row, x.cols);
+  };
   if (x.type == InputType::uint8) return true;
-  if (x.type == InputType::float32) return all_finite_as<T>(static_cast<const float*>(x.row(i)), x.cols);
-  return all_finite_as<T>(static_cast<const double*>(x.row(i)), x.cols);
+  if (x.type == InputType::float32) return test(static_cast<const float*>(x.row(i)));
+  return test(static_cast<const double*>(x.row(i)));
+}
+
+// What a NaN is to a run with this map.
+template <class T>
+MissingValues missing_values(const InputMap<T>& map) {
+  return map.missing == nullptr ? MissingValues::error : MissingValues::mean;
 }
 
 // Sets `first` to `row` if `row` comes before it. kNone stands for no row.

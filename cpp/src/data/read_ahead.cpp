@@ -101,6 +101,11 @@ void ReadAhead::ask(Index begin, Index end, int thread, int team) const noexcept
   ask_for_bytes(x_.data, std::min(filled_ + thread * share, last), std::min(filled_ + (thread + 1) * share, last));
 }
 
+void ReadAhead::ask_row(Index row) const noexcept {
+  const Index stride = stride_bytes(x_);
+  if (!resident_) ask_for_bytes(x_.data, row * stride, row * stride + x_.cols * x_.element_size());
+}
+
 void ReadAhead::advance(Index end) noexcept {
   if (!resident_) asked_ = std::min(end + ahead_, samples_);
   if (!resident_ && order_ != nullptr) filled_ = std::min(filled_ + kFillBytes, bytes());

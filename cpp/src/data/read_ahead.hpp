@@ -27,6 +27,8 @@ class ReadAhead {
   void start(const InputView& x, const std::int32_t* order, Index samples) noexcept;
   // Every thread of a team calls this before it reads its rows of the batch [begin, end) of the order.
   void ask(Index begin, Index end, int thread, int team) const noexcept;
+  // Asks for a row out of turn.
+  void ask_row(Index row) const noexcept;
   // One thread calls this after that batch, with a barrier before it and one after it.
   void advance(Index end) noexcept;
 

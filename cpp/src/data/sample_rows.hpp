@@ -6,6 +6,8 @@
 #include <stoop/input.hpp>
 #include <stoop/types.hpp>
 
+#include "../base/input_map.hpp"
+
 namespace stoop {
 
 // Returns the same view with its stride written out, which code that reads rows needs.
@@ -19,7 +21,7 @@ View with_stride(View view) {
 template <class T>
 struct SampleRows {
   InputView x;
-  T scale = T(1), shift = T(0);           // of x
+  InputMap<T> map;                        // from x to the first layer
   const std::int32_t* classes = nullptr;  // (x.rows), or null: the targets are `values`
   MatrixView<const T> values;             // (x.rows, outputs)
   const double* weights = nullptr;        // (x.rows), the largest about 1, or null: all are 1

@@ -172,10 +172,32 @@ class GraphBuilder {
                               {path + ".running_var", 0, 1, node.out_features, 1, false}, initializers::Ones{});
   }
 
-  template <class Normalization>
-    requires requires { Spec<Normalization>::kNode; }
+  template <class Norm>
+    requires requires { Spec<Norm>::kNode; }
+  void add(const Norm& layer, const Layers&, std::size_t, const std::string& path) {
+    add_normalization(Spec<Norm>::kNode, path, layer.eps, layer.trainable);
+  }
+
+  // All zero at first, so that a scale that is not 0 says that the statistics were set.
   void add(const Normalization& layer, const Layers&, std::size_t, const std::string& path) {
-    add_normalization(Spec<Normalization>::kNode, path, layer.eps, layer.trainable);
+    if (path != "0") {
+      throw_value_error("Model", "layer " + path + " is a Normalization", "expected it to be the first layer",
+                        "put it there, or use LayerNorm or BatchNorm between other layers");
+    }
+    if (config_.input_scale != 1.0 || config_.input_shift != 0.0) {
+      throw_value_error("Model", "input_scale or input_shift with a Normalization", "expected one of them",
+                        "leave input_scale and input_shift out: the statistics of the layer do that");
+    }
+    const auto buffer = [&](const char* name, Index rows) {
+      return append(graph_.buffers, graph_.buffer_elements, {path + name, 0, rows, width(), rows == 1 ? 1 : 2, false},
+                    initializers::Zeros{});
+    };
+    GraphNormalization& normalization = graph_.normalization.emplace();
+    normalization.layer = layer;
+    normalization.shift = buffer(".shift", 1);
+    normalization.scale = buffer(".scale", 1);
+    normalization.rest = buffer(".shift_rest", 2);
+    if (layer.missing == MissingValues::mean) normalization.missing = buffer(".missing", 1);
   }
 
   Node& add_normalization(NodeKind kind, const std::string& path, double eps, bool trainable) {
@@ -234,6 +256,10 @@ class GraphBuilder {
 
 bool has_node(const Graph& graph, NodeKind kind) {
   return std::any_of(graph.nodes.begin(), graph.nodes.end(), [kind](const Node& node) { return node.kind == kind; });
+}
+
+MissingValues missing_values(const Graph& graph) {
+  return graph.normalization ? graph.normalization->layer.missing : MissingValues::error;
 }
 
 Graph build_graph(const ModelConfig& config, Index alignment) { return GraphBuilder(config, alignment).build(); }

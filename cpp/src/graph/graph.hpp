@@ -40,10 +40,21 @@ struct GraphParameter {
   Initializer initializer{};
 };
 
+// The Normalization of a model. It has no node, because it is applied as the rows of the input are gathered. These are
+// positions in Graph::buffers.
+struct GraphNormalization {
+  Normalization layer;
+  int shift = kNone;
+  int scale = kNone;
+  int rest = kNone;
+  int missing = kNone;  // where NaN is allowed
+};
+
 struct Graph {
   std::vector<Node> nodes;  // the first is the input, the last the output
   std::vector<GraphParameter> parameters;
-  std::vector<GraphParameter> buffers;  // running statistics
+  std::vector<GraphParameter> buffers;  // statistics: running ones, and those of the input
+  std::optional<GraphNormalization> normalization;
   Index num_parameters = 0;
   Index parameter_elements = 0;  // of the block that holds all parameters, padding included
   Index buffer_elements = 0;
@@ -54,6 +65,9 @@ struct Graph {
 // Builds the graph. Parameters start on multiples of `alignment` elements. Throws ValueError for layers that cannot be
 // built.
 Graph build_graph(const ModelConfig& config, Index alignment);
+
+// Returns what a NaN in X is to this model.
+MissingValues missing_values(const Graph& graph);
 
 // Returns whether the model has a layer of this kind.
 bool has_node(const Graph& graph, NodeKind kind);

@@ -11,6 +11,7 @@
 
 #include "../base/memory.hpp"
 #include "../data/checks.hpp"
+#include "../graph/input_map.hpp"
 #include "../run/device.hpp"
 #include "summary.hpp"
 
@@ -78,6 +79,17 @@ class MembersCall final : public Members<T> {
     run.poller = poller_;
     return run;
   }
+  // Throws if a member has no statistics for its Normalization, or if x holds numbers that not all members take.
+  void check(std::string_view where) const {
+    for (Index i = 0; i < size(); ++i) check_adapted(where, run(i).data.map, model(i).input_dim());
+    if (x_.rows > 0) check_samples<T>(where, x_, model(0).input_dim(), poller_, missing());
+  }
+  MissingValues missing() const {
+    for (Index i = 0; i < size(); ++i) {
+      if (run(i).data.map.missing == nullptr) return MissingValues::error;
+    }
+    return MissingValues::mean;
+  }
   bool reduces() const override { return summary_ != nullptr; }
   void reduce(Range rows) const noexcept override { summary_->take(out_, rows); }
 
@@ -98,7 +110,7 @@ template <class T>
 void infer(std::string_view where, const MembersCall<T>& call, const InputView& x, Index first) {
   const InferenceResult result = infer_members(call);
   if (result.interrupted) throw_interrupted(where);
-  refuse_bad_row<T>(where, x, result.non_finite_row == kNone ? kNone : first + result.non_finite_row);
+  refuse_bad_row<T>(where, x, result.non_finite_row == kNone ? kNone : first + result.non_finite_row, call.missing());
 }
 
 InputView rows_of(const InputView& x, Range rows) {
@@ -115,7 +127,7 @@ void summarize(std::string_view where, const std::vector<std::shared_ptr<Model<T
   constexpr Index kMostBytes = Index{1} << 24;  // of the outputs of a block
   Poller poller(keep_going);
   Poller* const asked = keep_going ? &poller : nullptr;
-  if (x.rows > 0) check_samples<T>(where, x, members[0]->input_dim(), asked);
+  MembersCall<T>(members, x, {}, asked).check(where);
   const Index size = static_cast<Index>(members.size()), cols = members[0]->output_dim();
   const Index most = std::max<Index>(kMostBytes / (size * cols * Index{sizeof(T)}), kRowBlock);
   AlignedBuffer<T> outputs;
@@ -209,7 +221,7 @@ void Ensemble<T>::predict(const InputView& x, const MemberOutputs<T>& out, const
   check_sizes(kWhere);
   Poller poller(keep_going);
   Poller* const asked = keep_going ? &poller : nullptr;
-  if (x.rows > 0) check_samples<T>(kWhere, x, input_dim(), asked);
+  MembersCall<T>(members_, x, out, asked).check(kWhere);
   if (out.members != size()) {
     throw_value_error(kWhere, "out is for " + std::to_string(out.members) + " members",
                       "expected " + std::to_string(size()), "give a matrix of outputs for each member");

@@ -12,8 +12,10 @@
 
 #include "../base/memory.hpp"
 #include "../graph/element_range.hpp"
+#include "../graph/input_map.hpp"
 #include "../run/device.hpp"
 #include "../data/checks.hpp"
+#include "adapt.hpp"
 #include "initialize.hpp"
 #include "input_gradient.hpp"
 #include "outputs.hpp"
@@ -56,6 +58,7 @@ struct Model<T>::Impl {
   std::vector<std::size_t> by_name;  // positions in `parameters`, sorted by name
   AlignedBuffer<T> parameter_block;
   AlignedBuffer<T> buffer_block;
+  MissingValues missing;      // what a NaN in X is
   bool output_given = false;  // by the caller, not by training
   std::shared_ptr<const InferenceExecutor<T>> inference;
   mutable InputGradients<T> input_gradients;
@@ -64,7 +67,8 @@ struct Model<T>::Impl {
       : config(std::move(settings)),
         graph(build_graph(config, kAlignment / static_cast<Index>(sizeof(T)))),
         parameter_block(graph.parameter_elements),
-        buffer_block(graph.buffer_elements) {
+        buffer_block(graph.buffer_elements),
+        missing(missing_values(graph)) {
     check_input_scaling<T>(config);
     check_output(config.output, graph.output_dim());
     check_classes(config.classes, graph.output_dim());
@@ -86,9 +90,21 @@ struct Model<T>::Impl {
   SampleRows<T> scaled(const InputView& x) const {
     SampleRows<T> rows;
     rows.x = with_stride(x);
-    rows.scale = static_cast<T>(config.input_scale);
-    rows.shift = static_cast<T>(config.input_shift);
+    if (graph.normalization) {
+      rows.map = input_map(config, graph, buffer_block.data());
+    } else {
+      rows.map.scale = static_cast<T>(config.input_scale);
+      rows.map.shift = static_cast<T>(config.input_shift);
+    }
     return rows;
+  }
+
+  void check_adapted(const char* where) const {
+    if (!graph.normalization) return;
+    stoop::check_adapted(where, input_map(config, graph, buffer_block.data()), config.input_dim);
+  }
+  void check_samples(const char* where, const InputView& x, Poller* poller) const {
+    stoop::check_samples<T>(where, x, config.input_dim, poller, missing);
   }
 
   void differentiate(const char* where, const InputView& x, MatrixView<const T> grad_output, MatrixView<T> out,
@@ -228,6 +244,11 @@ const InferenceExecutor<T>& Model<T>::inference() const {
   return *impl_->inference;
 }
 template <class T>
+bool Model<T>::is_adapted() const {
+  return stoop::is_adapted(impl_->scaled({}).map, impl_->config.input_dim);
+}
+
+template <class T>
 InferenceRun<T> Model<T>::inference_run(const InputView& x) const {
   InferenceRun<T> run;
   run.parameters = impl_->parameter_block.data();
@@ -237,10 +258,26 @@ InferenceRun<T> Model<T>::inference_run(const InputView& x) const {
 }
 
 template <class T>
+void Model<T>::adapt(const InputView& x, const KeepGoing& keep_going) {
+  constexpr const char* kWhere = "Model.adapt";
+  if (!impl_->graph.normalization) {
+    throw_value_error(kWhere, "the model has no Normalization", "expected one as its first layer",
+                      "make it with stoop.Normalization() before the first Dense");
+  }
+  Poller poller(keep_going);
+  Poller* const asked = keep_going ? &poller : nullptr;
+  impl_->check_samples(kWhere, x, asked);
+  const StatisticsCall call{kWhere, get_num_threads(), asked};
+  const Normalization& layer = impl_->graph.normalization->layer;
+  set_statistics(column_statistics(call, impl_->scaled(x), layer), impl_->graph, impl_->buffer_block.data());
+}
+
+template <class T>
 void Model<T>::predict(const InputView& x, MatrixView<T> out, const KeepGoing& keep_going) const {
   Poller poller(keep_going);
   Poller* const asked = keep_going ? &poller : nullptr;
-  if (x.rows > 0) check_samples<T>("Model.predict", x, impl_->config.input_dim, asked);
+  impl_->check_adapted("Model.predict");
+  if (x.rows > 0) impl_->check_samples("Model.predict", x, asked);
   check_view("Model.predict", "out", out, x.rows, impl_->graph.output_dim());
   if (x.rows == 0) return;
   InferenceRun<T> run = inference_run(x);
@@ -248,7 +285,7 @@ void Model<T>::predict(const InputView& x, MatrixView<T> out, const KeepGoing& k
   run.poller = asked;
   const InferenceResult result = impl_->inference->run(run);
   if (result.interrupted) throw_interrupted("Model.predict");
-  refuse_bad_row<T>("Model.predict", x, result.non_finite_row);
+  refuse_bad_row<T>("Model.predict", x, result.non_finite_row, impl_->missing);
 }
 
 template <class T>
@@ -258,7 +295,8 @@ void Model<T>::input_gradient(const InputView& x, MatrixView<const T> grad_outpu
   Poller poller(keep_going);
   InputView samples = x;
   samples.mapped = false;
-  check_samples<T>(kWhere, samples, input_dim(), keep_going ? &poller : nullptr);
+  impl_->check_adapted(kWhere);
+  impl_->check_samples(kWhere, samples, keep_going ? &poller : nullptr);
   check_view(kWhere, "grad_output", grad_output, x.rows, output_dim());
   check_finite_matrix(kWhere, "grad_output", grad_output);
   check_view(kWhere, "out", out, x.rows, input_dim());
@@ -271,7 +309,8 @@ void Model<T>::jacobian(const InputView& x, MatrixView<T> out, const KeepGoing& 
   Poller poller(keep_going);
   InputView samples = x;
   samples.mapped = false;
-  check_samples<T>(kWhere, samples, input_dim(), keep_going ? &poller : nullptr);
+  impl_->check_adapted(kWhere);
+  impl_->check_samples(kWhere, samples, keep_going ? &poller : nullptr);
   check_view(kWhere, "out", out, x.rows, output_dim() * input_dim());
   impl_->differentiate(kWhere, samples, {}, out, keep_going);
 }

@@ -2,6 +2,7 @@
 // control with deep reinforcement learning", algorithm 1.
 
 #include <algorithm>
+#include <variant>
 
 #include <stoop/error.hpp>
 #include <stoop/model.hpp>
@@ -28,6 +29,16 @@ void move(std::span<T> own, std::span<const T> source, double tau) {
   }
 }
 
+// Between two statistics of inputs there is nothing, least of all if one of the models has none yet.
+template <class T>
+void copy_statistics(Model<T>& own, const Model<T>& source) {
+  for (const ParameterInfo& info : own.buffer_infos()) {
+    if (!info.name.starts_with("0.")) continue;
+    std::copy_n(source.buffer_block().data() + info.offset, info.rows * info.cols,
+                own.buffer_block().data() + info.offset);
+  }
+}
+
 }  // namespace
 
 template <class T>
@@ -43,6 +54,7 @@ void Model<T>::soft_update(const Model& source, double tau) {
   }
   move(parameter_block(), source.parameter_block(), tau);
   move(buffer_block(), source.buffer_block(), tau);
+  if (tau > 0.0 && std::holds_alternative<Normalization>(config().layers.front())) copy_statistics(*this, source);
 }
 
 template void Model<float>::soft_update(const Model&, double);

@@ -10,7 +10,7 @@
 
 #include "../spec/activations.hpp"
 #include "../spec/losses.hpp"
-#include "augment_args.hpp"
+#include "row_args.hpp"
 
 namespace stoop {
 
@@ -249,19 +249,6 @@ struct AverageArgs {
   T momentum;
 };
 
-// output row i = T(input row index[i]) * scale + shift, rounded once; if index is null, it is input row i. With a scale of 1
-// and a shift of 0 the row is copied as it is.
-template <class T>
-struct GatherArgs {
-  Index rows, cols;
-  const void* input;  // of the type whose kernel is called
-  Index ld_input;     // elements
-  const int32_t* index;
-  T* output;  // (rows, cols)
-  Index ld_output;
-  T scale, shift;
-};
-
 // ---- tangents: derivatives in a direction, for Hessian-vector products ----
 
 // output = f'(x) * input + f''(x) * tangent * grad; the second term where grad is given. output may be input.
@@ -359,6 +346,7 @@ struct OpTable {
   void (*limit_norm)(const LimitNormArgs<T>&) noexcept;
   void (*column_sum)(const ColumnSumArgs<T>&) noexcept;
   void (*gather[kInputTypeCount])(const GatherArgs<T>&) noexcept;
+  void (*map_gradient)(const MapGradientArgs<T>&) noexcept;
   void (*warp)(const WarpArgs<T>&) noexcept;
   void (*displacement)(const DisplacementArgs<T>&) noexcept;
   void (*add_noise)(const NoiseArgs<T>&) noexcept;

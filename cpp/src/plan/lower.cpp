@@ -105,6 +105,7 @@ Operation Lowering::start_elementwise(StepKind kind, int i, bool own_buffer) {
 // Returns whether anything other than the next node needs the value of node i: another node, a derivative, or a tangent.
 bool Lowering::is_kept(int i) const {
   if (node(i).consumers != 1 || request_.kind == PlanKind::curvature) return true;
+  if (i == 0 && keeps_input()) return true;
   if (node(i).kind != NodeKind::activation || has_sign_of_input(node(i).activation)) return false;
   if (state(i).skipped) return node(node(i).input).kind == NodeKind::dense;  // whose derivative is taken from it
   return state(i).saved == state(i).value;

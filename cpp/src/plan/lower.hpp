@@ -96,6 +96,10 @@ class Lowering {
            request_.kind == PlanKind::apply;
   }
   bool wants_input_gradient() const { return request_.kind == PlanKind::pieces; }
+  // Whether the derivative of a smooth clip is taken from what it gave to the first layer.
+  bool keeps_input() const {
+    return wants_input_gradient() && graph_.normalization && graph_.normalization->layer.clip;
+  }
   bool uses_batch_statistics() const { return trains() && request_.batch_statistics; }
 
   static std::size_t index(int i) { return static_cast<std::size_t>(i); }

@@ -39,6 +39,7 @@ void Lowering::gather_gradient() {
 void Lowering::give_input_gradient() {
   Operation gradient = start(StepKind::give_input_gradient, kNone);
   gradient.x = state(0).grad;
+  if (keeps_input()) gradient.saved = state(0).value;
   gradient.columns = gradient.out_features = node(0).out_features;
   gradient.for_input = true;
   push(gradient);

@@ -47,7 +47,7 @@ struct Buffer {
 };
 
 // The numbers of a normalisation.
-struct Normalization {
+struct NormNumbers {
   double eps = 0.0;
   double momentum = 0.0;
   Index running_mean = kNone;  // offsets in the block of buffers
@@ -80,7 +80,7 @@ struct Operation : Operands {
   double rate = 0.0;       // of a dropout
   bool for_input = false;  // nothing but the gradient of the input needs it: a run may leave it out
   bool along = false;      // the parameters are those of the direction (for tangents of normalisations: these move too)
-  Normalization norm;
+  NormNumbers norm;
   ParameterWork work;
 };
 

@@ -235,7 +235,7 @@ template <>
 inline constexpr StepRule kRule<StepKind::gather_gradient>{"gather_gradient", by_rows, tangent::missing, {writes(out)}};
 template <>
 inline constexpr StepRule kRule<StepKind::give_input_gradient>{
-    "give_input_gradient", like(x), tangent::missing, {reads(x)}};
+    "give_input_gradient", like(x), tangent::missing, {reads(x), reads(saved)}};
 template <>
 inline constexpr StepRule kRule<StepKind::copy_gradient>{
     "copy_gradient", like(x), tangent::linear<x>, {reads(x), writes(out)}};

@@ -29,7 +29,7 @@ class CallerRows {
     if (run_.augmented) {
       augment(context, step, batch, slice);
     } else {
-      gather(context, step, batch, slice, {run_.data.x, run_.data.scale, run_.data.shift});
+      gather(context, step, batch, slice, {run_.data.x, run_.data.map});
     }
     if (run_.data.x.mapped) look_for_bad_rows(batch, slice);
   }
@@ -47,14 +47,24 @@ class CallerRows {
   }
   void run(Kind<StepKind::give_input_gradient>, const Context& context, const Step& step, const Batch&,
            const Slice& slice) {
-    copy(context.at(step.x, 0), context.stride(step.x), run_.input_gradient.data, run_.input_gradient.stride, slice,
-         run_.data.scale);
+    const InputMap<T>& map = run_.data.map;
+    const MatrixView<T>& to = run_.input_gradient;
+    if (map.column_scale == nullptr) {
+      return copy(context.at(step.x, 0), context.stride(step.x), to.data, to.stride, slice, map.scale);
+    }
+    if (to.data == nullptr) return;
+    const Index row = slice.row, column = slice.column;
+    const bool clips = step.saved != kNone;
+    ops_.map_gradient({slice.rows(), slice.columns(), context.at(step.x, row, column), context.stride(step.x),
+                       clips ? context.at(step.saved, row, column) : nullptr, clips ? context.stride(step.saved) : 0,
+                       to.data + row * to.stride + column, to.stride, map.column_scale + column,
+                       clips ? map.clip : T(0)});
   }
 
  private:
   struct Source {
     const InputView& rows;
-    T scale = T(1), shift = T(0);
+    InputMap<T> map{};
   };
 
   void gather(const Context& context, const Step& step, const Batch& batch, const Slice& slice, const Source& from) {
@@ -63,19 +73,23 @@ class CallerRows {
     const Index first = batch.start + slice.row;
     ops_.gather[static_cast<int>(rows.type)]({slice.rows(), rows.cols, order == nullptr ? rows.row(first) : rows.data,
                                               rows.stride, order == nullptr ? nullptr : order + first,
-                                              context.at(step.out, slice.row), context.stride(step.out), from.scale,
-                                              from.shift});
+                                              context.at(step.out, slice.row), context.stride(step.out), from.map});
   }
 
-  // Each row is augmented where it lies in the batch, then scaled and shifted there.
+  // Each row is augmented in its place in the batch, then goes through the map of the inputs there.
   void augment(const Context& context, const Step& step, const Batch& batch, const Slice& slice) {
+    if (run_.read_ahead != nullptr && run_.augmented.mixes()) {  // partners are not the rows that come next
+      for (Index i = slice.row; i < slice.row_end; ++i) {
+        run_.read_ahead->ask_row(run_.augmented.partner_of(position(batch, i)));
+      }
+    }
     const RowAugmenter<T> augmenter(ops_, run_.augmented, run_.data.x, context.augment_scratch);
     for (Index i = slice.row; i < slice.row_end; ++i) augmenter.write(position(batch, i), context.at(step.out, i));
     T* const out = context.at(step.out, slice.row);
     const Index ld = context.stride(step.out);
-    if (run_.data.scale == T(1) && run_.data.shift == T(0)) return;
+    if (is_identity(run_.data.map)) return;
     ops_.gather[static_cast<int>(kInputType<T>)](
-        {slice.rows(), run_.data.x.cols, out, ld, nullptr, out, ld, run_.data.scale, run_.data.shift});
+        {slice.rows(), run_.data.x.cols, out, ld, nullptr, out, ld, run_.data.map});
   }
 
   void mix_targets(const Context& context, const Step& step, const Batch& batch, const Slice& slice) {
@@ -93,18 +107,24 @@ class CallerRows {
   // Copies a slice from or to memory of the caller's, times `scale`.
   void copy(const T* from, Index ld_from, T* to, Index ld_to, const Slice& slice, T scale = T(1)) {
     if (to == nullptr) return;
-    ops_.gather[static_cast<int>(kInputType<T>)]({slice.rows(), slice.columns(),
-                                                  from + slice.row * ld_from + slice.column, ld_from, nullptr,
-                                                  to + slice.row * ld_to + slice.column, ld_to, scale, T(0)});
+    ops_.gather[static_cast<int>(kInputType<T>)]({slice.rows(),
+                                                  slice.columns(),
+                                                  from + slice.row * ld_from + slice.column,
+                                                  ld_from,
+                                                  nullptr,
+                                                  to + slice.row * ld_to + slice.column,
+                                                  ld_to,
+                                                  {.scale = scale}});
   }
 
   void look_for_bad_rows(const Batch& batch, const Slice& slice) {
     for (Index i = slice.row; i < slice.row_end; ++i) {
       const Index row = run_.data.sample(batch.start + i);
-      if (!is_finite_row<T>(run_.data.x, row)) keep_first(bad_row_, row);
+      const MissingValues missing = missing_values(run_.data.map);
+      if (!is_finite_row<T>(run_.data.x, row, missing)) keep_first(bad_row_, row);
       if (!run_.augmented.mixes()) continue;
       const Index partner = run_.augmented.partner_of(position(batch, i));
-      if (!is_finite_row<T>(run_.data.x, partner)) keep_first(bad_row_, partner);
+      if (!is_finite_row<T>(run_.data.x, partner, missing)) keep_first(bad_row_, partner);
     }
   }
 

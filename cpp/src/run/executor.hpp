@@ -136,7 +136,7 @@ class Members {
  public:
   virtual Index size() const = 0;
   virtual const InferenceExecutor<T>& executor(Index i) const = 0;
-  // Returns the run of one of them alone. Neighbours with the same scale and shift share the rows that are converted.
+  // Returns the run of one of them alone. Neighbours that see x alike share the rows that are converted.
   virtual InferenceRun<T> run(Index i) const = 0;
 
   // Returns whether `reduce` is to be called, once for each row, when all members have written their outputs of it.

@@ -182,7 +182,7 @@ class InChunks final : public Work {
   void infer(OwnWalk<T>& walk, Index chunk, const Range& mine) {
     const Range rows{chunk * size_, std::min((chunk + 1) * size_, run_.data.x.rows)};
     if (run_.data.x.mapped) {
-      prepare_mapped_rows<T>(run_.data.x, rows, {mine.begin * size_, mine.end * size_}, bad_row_, run_.data.order);
+      prepare_mapped_rows<T>(run_.data, rows, {mine.begin * size_, mine.end * size_}, bad_row_);
     }
     InferenceResult unused;
     infer_chunk<T>(run_, walk, rows, bad_label_, evaluates_ ? parts_[static_cast<std::size_t>(chunk)] : unused);

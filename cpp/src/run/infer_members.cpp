@@ -27,6 +27,17 @@ double flops_of(const Members<T>& members, Index rows) {
   return flops;
 }
 
+// Returns whether both make the same of each of so many columns.
+template <class T>
+bool are_alike(const InputMap<T>& a, const InputMap<T>& b, Index cols) {
+  const auto same = [](const T* of_a, const T* of_b, Index n) {
+    return of_a == of_b || (of_a != nullptr && of_b != nullptr && std::equal(of_a, of_a + n, of_b));
+  };
+  return a.scale == b.scale && a.shift == b.shift && a.clip == b.clip && same(a.column_scale, b.column_scale, cols) &&
+         same(a.column_shift, b.column_shift, cols) && same(a.column_rest, b.column_rest, 2 * cols) &&
+         same(a.missing, b.missing, cols);
+}
+
 // How the work is cut.
 struct Portions {
   Index rows;    // of a chunk
@@ -52,7 +63,13 @@ template <class T>
 class Predicting final : public Work {
  public:
   Predicting(const Members<T>& members, const InputView& x, Poller* poller, const Portions& portions)
-      : members_(members), x_(x), portions_(portions), goes_on_(poller, x.mapped, flops_of(members, portions.rows)) {}
+      : members_(members), x_(x), portions_(portions), goes_on_(poller, x.mapped, flops_of(members, portions.rows)) {
+    samples_.x = x;
+    samples_.map.missing = members.run(0).data.map.missing;
+    for (Index i = 1; i < members.size(); ++i) {  // each of them must take what is read
+      if (members.run(i).data.map.missing == nullptr) samples_.map.missing = nullptr;
+    }
+  }
 
   int shares() const { return portions_.shares(); }
 
@@ -100,20 +117,19 @@ class Predicting final : public Work {
     Workspace memory(converted + walk);
     for (Index chunk = chunks.begin; chunk < chunks.end && goes_on_(worker); ++chunk) {
       const Range rows{chunk * size, std::min((chunk + 1) * size, x_.rows)};
-      if (x_.mapped) prepare_mapped_rows<T>(x_, rows, {chunks.begin * size, chunks.end * size}, bad_row_);
+      if (x_.mapped) prepare_mapped_rows<T>(samples_, rows, {chunks.begin * size, chunks.end * size}, bad_row_);
       predict_chunk(group, rows, memory.data(), memory.data() + converted);
     }
   }
 
   void predict_chunk(Range group, Range rows, std::byte* converted, std::byte* walk_memory) {
     BoundBuffer<T> input{};
-    T scale{}, shift{};
+    InputMap<T> map;
     for (Index i = group.begin; i < group.end; ++i) {
       const Job<T> job = network(members_, i).job(members_.run(i), portions_.rows);
-      if (i == group.begin || job.data.scale != scale || job.data.shift != shift) {
+      if (i == group.begin || !are_alike(map, job.data.map, x_.cols)) {
         input = bind_input(job, rows, converted);
-        scale = job.data.scale;
-        shift = job.data.shift;
+        map = job.data.map;
       }
       const Walk<T> walk(job, 1, walk_memory);
       walk.bind(job, rows, input);
@@ -123,6 +139,7 @@ class Predicting final : public Work {
 
   const Members<T>& members_;
   const InputView x_;
+  SampleRows<T> samples_;  // as they are checked
   const Portions portions_;
   Continuing goes_on_;
   std::atomic<Index> bad_row_{kNone};

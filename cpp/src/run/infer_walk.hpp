@@ -33,7 +33,7 @@ struct Job : InferenceRun<T> {
 // Returns whether the plan can read the rows of x where they lie.
 template <class T>
 bool is_read_in_place(const SampleRows<T>& data) {
-  return data.order == nullptr && data.x.type == kInputType<T> && data.scale == T(1) && data.shift == T(0);
+  return data.order == nullptr && data.x.type == kInputType<T> && is_identity(data.map);
 }
 
 template <class T>
@@ -51,20 +51,20 @@ BoundBuffer<T> bind_input(const Job<T>& run, Range rows, std::byte* memory) {
   const std::int32_t* const order = run.data.order == nullptr ? nullptr : run.data.order + rows.begin;
   run.ops->gather[static_cast<int>(x.type)]({rows.end - rows.begin, x.cols,
                                              order == nullptr ? x.row(rows.begin) : x.data, x.stride, order, converted,
-                                             stride, run.data.scale, run.data.shift});
+                                             stride, run.data.map});
   return {converted, stride};
 }
 
 // Asks for the pages of the next rows of this thread, unless they are scattered, and notes the first row that is not finite.
 template <class T>
-void prepare_mapped_rows(const InputView& x, Range rows, Range mine, std::atomic<Index>& bad_row,
-                         const std::int32_t* order = nullptr) {
+void prepare_mapped_rows(const SampleRows<T>& data, Range rows, Range mine, std::atomic<Index>& bad_row) {
+  const InputView& x = data.x;
   const Index last = std::min(mine.end, x.rows), ahead = rows_ahead(x, false);
   const Index asked = rows.begin == mine.begin ? rows.begin : std::min(rows.begin + ahead, last);
-  if (order == nullptr) ask_in_sequence(x, asked, std::min(rows.end + ahead, last), last);
+  if (data.order == nullptr) ask_in_sequence(x, asked, std::min(rows.end + ahead, last), last);
   for (Index i = rows.begin; i < rows.end; ++i) {
-    const Index row = order == nullptr ? i : order[i];
-    if (!is_finite_row<T>(x, row)) keep_first(bad_row, row);
+    const Index row = data.sample(i);
+    if (!is_finite_row<T>(x, row, missing_values(data.map))) keep_first(bad_row, row);
   }
 }
 

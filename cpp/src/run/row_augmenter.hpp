@@ -1,5 +1,4 @@
-// Augments single samples: from the row as it is stored to numbers of T, not yet scaled and shifted as the first layer sees
-// them.
+// Augments single samples: from the row as it is stored to numbers of T, before the map of the inputs.
 #pragma once
 
 #include <algorithm>
@@ -56,7 +55,7 @@ class RowAugmenter {
       border(stored);
       move(place, out);
     } else {
-      copy({1, x_.cols, stored, x_.cols, nullptr, out, x_.cols, T(1), T(0)});
+      copy({1, x_.cols, stored, x_.cols, nullptr, out, x_.cols, {}});
     }
     if (of_.noise > 0.0) {
       ops_.add_noise({x_.cols, out, static_cast<T>(of_.noise), stream(place, AugmentUse::noise)});
@@ -74,7 +73,7 @@ class RowAugmenter {
   void border(const void* stored) const {
     const Index height = of_.height, channels = of_.channels, cols = of_.width * channels, ld = cols + 2 * channels;
     T* const image = scratch_ + ld + channels;
-    copy({height, cols, stored, cols, nullptr, image, ld, T(1), T(0)});
+    copy({height, cols, stored, cols, nullptr, image, ld, {}});
     const T fill = static_cast<T>(of_.fill.value_or(0.0));
     for (Index r = 0; r < height; ++r) {
       T *const left = image + r * ld, *const right = left + cols;

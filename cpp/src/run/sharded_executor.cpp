@@ -41,7 +41,7 @@ ShardedExecutor<T>::ShardedExecutor(const World& world, const OpTable<T>& ops, P
       ops_(ops),
       plans_(std::move(plans)),
       graph_(*request.graph),
-      has_statistics_(graph_.buffer_elements > 0),
+      has_statistics_(has_node(graph_, NodeKind::batch_norm)),
       groups_(can_group(plans_.gradient->plan())),
       gradients_(world, ops, graph_.parameter_elements),
       statistics_(world, ops, graph_.buffer_elements),

@@ -76,6 +76,30 @@ struct Spec<Dropout> {
 };
 
 template <>
+struct Choices<NormalizationKind> {
+  static constexpr const char* kNames[] = {"standard", "robust", "minmax"};
+  static constexpr const char* kWhat = "kind of normalization";
+};
+
+template <>
+struct Choices<MissingValues> {
+  static constexpr const char* kNames[] = {"error", "mean"};
+  static constexpr const char* kWhat = "treatment of missing values";
+};
+
+template <>
+struct Spec<Normalization> {
+  static constexpr const char* kName = "normalization";
+  static constexpr const char* kClass = "Normalization";
+  static constexpr Key kTrainable = Key::if_changed;
+  static constexpr std::tuple kFields{
+      choice("kind", &Normalization::kind, "\"standard\" is usual", Key::optional),
+      Field{"clip", &Normalization::clip, between(1e-6, 1e6), "3 is usual, leave it out for no clip", Holds::size},
+      choice("missing", &Normalization::missing, "\"error\" refuses NaN", Key::if_changed),
+  };
+};
+
+template <>
 struct Spec<Residual> {
   static constexpr const char* kName = "residual";
   static constexpr const char* kClass = "Residual";

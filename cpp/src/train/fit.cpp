@@ -96,7 +96,7 @@ class Fit {
     poller_.is_due();  // its time begins now
   }
 
-  // Reads the checkpoint to resume from. Returns what other processes must have alike.
+  // Reads the checkpoint to resume from, or computes the statistics of the inputs if the model lacks them. Returns what other processes must have alike.
   Claims prepare() {
     own_ = {.first_epoch = core_.state.epoch,
             .samples = data_.rows(),
@@ -108,6 +108,9 @@ class Fit {
     if (!options_.resume.empty() && is_there(options_.resume)) {
       resumed_ = read_checkpoint<T>(options_.resume, options_.keep_going);
       check_record(options_.resume, resumed_->state.fit, own_);
+    } else {
+      Poller poller(options_.keep_going);
+      statistics_ = core_.lacking_statistics(kWhere, data_, options_.keep_going ? &poller : nullptr);
     }
     if (!core_.is_shared()) return {};
     Claims claims = claims_of(core_, data_, true);
@@ -194,6 +197,8 @@ class Fit {
       core_.fit = own_;
       core_.history = {};
     }
+    if (statistics_) core_.set_statistics(*statistics_);
+    core_.bind_adapted_model(kWhere);  // a checkpoint may have been written by hand
     core_.cursor.epoch = core_.state.epoch;
     if (options_.on_begin && !options_.on_begin(resumed_ ? &*resumed_ : nullptr)) end(StopReason::callback);
     resumed_.reset();
@@ -284,6 +289,7 @@ class Fit {
   Poller poller_;
   FitRecord own_;
   std::optional<Checkpoint<T>> resumed_;  // until it has begun
+  std::optional<ColumnStatistics> statistics_;
   std::optional<StopReason> reason_;
   int granted_ = 0;        // threads when the running segment began
   bool looks_ = false;     // on_progress wants on_steps to be called

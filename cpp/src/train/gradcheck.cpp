@@ -57,6 +57,7 @@ Index spread(Index k, Index count, Index n) {
 void check_elements(const Model<double>& model, const Loss& loss, const InputView& x, const Targets<double>& y,
                     const GradcheckOptions& options, GradcheckResult& result) {
   Model<double> probe(model);
+  if (!probe.is_adapted()) probe.adapt(x, options.keep_going);
   Trainer<double> trainer(probe, {.loss = loss, .optimizer = SGD{}, .l1 = options.l1, .l2 = options.l2});
   const std::span<double> parameters = probe.parameter_block();
   std::vector<double> gradient(parameters.size());

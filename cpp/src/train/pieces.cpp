@@ -97,9 +97,10 @@ void Trainer<T>::forward(const InputView& x, MatrixView<T> out, GradientMode mod
   Poller poller(keep_going);
   Poller* const asked = keep_going ? &poller : nullptr;
   begin(core, kWhere);
+  core.bind_adapted_model(kWhere);
   InputView samples = with_stride(x);
   samples.mapped = false;  // all of it is read at once, so it is checked first like any other
-  check_samples<T>(kWhere, samples, core.model.input_dim(), asked);
+  check_samples<T>(kWhere, samples, core.model.input_dim(), asked, missing_values(core.graph));
   if (mode.training) core.check_batch(kWhere, x.rows, x.rows);
   check_shape(kWhere, "out", out.rows, out.cols, x.rows, core.model.output_dim(),
               "one row per sample, one column per output");

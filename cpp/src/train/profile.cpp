@@ -173,6 +173,7 @@ Profile profile(const Trainer<T>& trainer, const InputView& x, const std::type_i
   const Dataset<T> data(kWhere, x, y, core.needs(), asked);
   const Index batch = std::min(batch_size, x.rows);
   core.check_batch(kWhere, x.rows, batch);
+  if (const auto found = core.lacking_statistics(kWhere, data, asked)) core.set_statistics(*found);
   Runner<T> runner(core, data, batch, asked);
   const Plan& plan = runner.plan();
   StepClock clock(plan.steps.size());

@@ -41,8 +41,9 @@ void check_arrays(const InputView& x, const Targets<T>& y, const BatchRows& rows
 // Throws the error for a row of the arrays that cannot be used, by its place there.
 template <class T>
 void refuse_in_place(const TrainerCore<T>& core, const InputView& x, const Targets<T>& y, const BatchRows& rows) {
+  const MissingValues missing = missing_values(core.graph);
   for (const Index i : rows.indices) {
-    if (!is_finite_row<T>(x, i)) refuse_bad_row<T>(kWhere, x, i);
+    if (!is_finite_row<T>(x, i, missing)) refuse_bad_row<T>(kWhere, x, i, missing);
   }
   // Weights are those of the batch, and where they are 0 a target may be absent: then the place in the batch must do.
   const bool is_weighted = !y.weights.empty() || y.element_weights.data != nullptr;

@@ -34,7 +34,7 @@ Metrics measure(TrainerCore<T>& core, const char* where, const InputView& x, con
   Poller* const asked = keep_going ? &poller : nullptr;
   std::optional<Dataset<T>> data;
   const auto prepare = [&] {
-    core.bind_model(where);
+    core.bind_adapted_model(where);
     data.emplace(where, x, y, core.needs(), asked);
     if (!losses.empty() && static_cast<Index>(losses.size()) != x.rows) refuse_size(where, losses.size(), x.rows);
     Claims claims;
@@ -75,7 +75,7 @@ double Trainer<T>::step(const InputView& batch, const Targets<T>& y, const KeepG
   agree(core.world(), kWhere, [&] {
     core.check_not_alone(kWhere);
     core.check_not_swapped(kWhere);
-    core.bind_model(kWhere);
+    core.bind_adapted_model(kWhere);
     checked.emplace(kWhere, x, y, core.needs(), keep_going ? &poller : nullptr);
     core.check_batch(kWhere, x.rows, x.rows);
     if (!core.full_batch) core.prepare_updates(core.state.steps, {&rate, 1});
@@ -102,7 +102,7 @@ double Trainer<T>::loss_and_grad(const InputView& x, const Targets<T>& y, std::s
   constexpr const char* kWhere = "Trainer.loss_and_grad";
   TrainerCore<T>& core = *impl_;
   Poller poller(keep_going);
-  core.bind_model(kWhere);
+  core.bind_adapted_model(kWhere);
   const Dataset<T> data(kWhere, x, y, core.needs(), keep_going ? &poller : nullptr);
   if (mode.training) core.check_batch(kWhere, x.rows, x.rows);
   if (!gradient.empty()) core.check_block(kWhere, "gradient", gradient.size());
@@ -123,7 +123,7 @@ void Trainer<T>::hessian_vector_product(const InputView& x, const Targets<T>& y,
   constexpr const char* kWhere = "Trainer.hessian_vector_product";
   TrainerCore<T>& core = *impl_;
   Poller poller(keep_going);
-  core.bind_model(kWhere);
+  core.bind_adapted_model(kWhere);
   const Dataset<T> data(kWhere, x, y, core.needs(), keep_going ? &poller : nullptr);
   if (mode.training) core.check_batch(kWhere, x.rows, x.rows);
   core.check_block(kWhere, "direction", direction.size());

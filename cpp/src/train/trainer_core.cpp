@@ -89,6 +89,19 @@ void TrainerCore<T>::bind_model(std::string_view where) {
 }
 
 template <class T>
+void TrainerCore<T>::bind_adapted_model(std::string_view where) {
+  bind_model(where);
+  check_adapted(where, scaled({}).map, model.input_dim());
+}
+
+template <class T>
+std::optional<ColumnStatistics> TrainerCore<T>::lacking_statistics(std::string_view where, const Dataset<T>& data,
+                                                                   Poller* poller) const {
+  if (is_adapted()) return std::nullopt;
+  return column_statistics({where, most_threads(), poller}, data.as_they_lie(), graph.normalization->layer);
+}
+
+template <class T>
 void TrainerCore<T>::check_not_swapped(std::string_view where) const {
   if (!state.swapped) return;
   throw_value_error(where, "the model holds the average of its parameters", "expected the parameters themselves",
@@ -149,8 +162,7 @@ Executor<T>& TrainerCore<T>::executor(PlanKind kind, Index batch, bool class_tar
 
 template <class T>
 SampleRows<T> TrainerCore<T>::scaled(SampleRows<T> rows) const {
-  rows.scale = static_cast<T>(model.config().input_scale);
-  rows.shift = static_cast<T>(model.config().input_shift);
+  rows.map = input_map<T>(model.config(), graph, state.running.data());
   return rows;
 }
 
@@ -252,7 +264,7 @@ Metrics TrainerCore<T>::evaluate(std::string_view where, const Dataset<T>& data,
   const InferenceResult result = runners->evaluation(plan_request(PlanKind::evaluation, 0, false)).run(run);
   if (result.lost) throw_lost(where);
   if (result.interrupted) throw_interrupted(where);
-  refuse_bad_row<T>(where, data.x(), result.non_finite_row);
+  refuse_bad_row<T>(where, data.x(), result.non_finite_row, missing_values(graph));
   refuse_bad_label(where, result.bad_label, model.output_dim());
   for (double& loss : losses) loss = std::ldexp(loss, data.weight_exponent());
   return {result.loss_sum / data.weight() + penalty(Weights::all),
@@ -277,7 +289,7 @@ template <class T>
 void TrainerCore<T>::refuse_bad_data(std::string_view where, const InputView& x, const RunEnd& end) const {
   if (end.status == RunStatus::lost) throw_lost(where);
   if (end.status == RunStatus::other_rate) throw_other_rate(where);
-  refuse_bad_row<T>(where, x, end.bad_row);
+  refuse_bad_row<T>(where, x, end.bad_row, missing_values(graph));
   refuse_bad_label(where, end.bad_label, model.output_dim());
 }
 

@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string_view>
 #include <vector>
@@ -13,7 +14,8 @@
 
 #include "../data/dataset.hpp"
 #include "../data/gathered_rows.hpp"
-#include "../graph/graph.hpp"
+#include "../graph/input_map.hpp"
+#include "../model/adapt.hpp"
 #include "full_batch.hpp"
 #include "pieces.hpp"
 #include "rollback.hpp"
@@ -68,7 +70,7 @@ struct TrainerCore {
 
   Index parameter_count() const { return static_cast<Index>(model.parameter_block().size()); }
   LossKind loss() const { return kind_of(config.loss); }
-  DataNeeds needs() const { return {model.input_dim(), model.output_dim(), loss()}; }
+  DataNeeds needs() const { return {model.input_dim(), model.output_dim(), loss(), missing_values(graph)}; }
   bool has_batch_norm() const { return has_node(graph, NodeKind::batch_norm); }
   // The threads of a call: so many, 0 for as many as pay off, and then at most so many.
   int num_threads() const;
@@ -86,6 +88,13 @@ struct TrainerCore {
   // Throws if the model was assigned other layers, since the plans of this trainer are for the old ones. Finds the arrays of
   // the model again, which may have been assigned another model with the same layers.
   void bind_model(std::string_view where);
+  // The same, and throws if the Normalization of the model has no statistics.
+  void bind_adapted_model(std::string_view where);
+  bool is_adapted() const { return stoop::is_adapted(scaled({}).map, model.input_dim()); }
+  // Returns the statistics that the Normalization of the model lacks, of these samples; nothing if it lacks none.
+  std::optional<ColumnStatistics> lacking_statistics(std::string_view where, const Dataset<T>& data,
+                                                     Poller* poller) const;
+  void set_statistics(const ColumnStatistics& found) { stoop::set_statistics(found, graph, state.running.data()); }
   void check_not_swapped(std::string_view where) const;
   void check_not_alone(std::string_view where) const;
   void check_block(std::string_view where, const char* what, std::size_t size) const;

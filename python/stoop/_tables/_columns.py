@@ -8,38 +8,32 @@ from typing import Any, ClassVar
 import numpy as np
 
 from stoop._tables._messages import Problem, count, quoted, row_of
-from stoop._tables._text import Floats, TextFormat, missing_in, names_of, numbers_of, truths_of
+from stoop._tables._text import LARGEST, Floats, TextFormat, missing_in, names_of, numbers_of, truths_of
 
 MOST_CATEGORIES = 255
 _FEW_ROWS = 20  # from here on a text that differs in every row is a name, not a category
 OTHER = "<other>"
 _MISSING = "is missing"
+_WIDE = 1e4  # times the range: float32 has seven digits
 
 
 @dataclass(frozen=True)
 class NumberColumn:
-    """Numbers or truth values; a missing one becomes the mean, with a mark beside it if training has seen some."""
+    """Numbers, or truth values as 1 and 0; a missing one is NaN, with a mark beside it if training has seen some."""
 
     kind: ClassVar[str] = "number"
     name: str
-    mean: float
-    deviation: float
     has_missing: bool
     is_boolean: bool = False
+    is_wide: bool = False  # float32 would lose what tells its numbers apart
 
     @classmethod
-    def fit(cls, column: Any, form: TextFormat, rows: Any = None, *, is_boolean: bool = False) -> NumberColumn:
-        """Remember mean and deviation of these rows, and whether some are missing."""
+    def fit(cls, column: Any, form: TextFormat, *, is_boolean: bool = False) -> NumberColumn:
+        """Remember what kind of numbers it has, and whether some are missing."""
         values, missing = (truths_of(column) if is_boolean else numbers_of(column, form))[0], missing_in(column)
-        known = values[~missing] if rows is None else values[rows][~missing[rows]]
-        if not len(known):
-            return cls(str(column.name), 0.0, 0.0, True, is_boolean)
-        scale = float(np.abs(known).max()) or 1.0  # so that no square is beyond float64
-        mean = float(np.mean(known / scale)) * scale
-        deviation = float(np.std(known / scale)) * scale
-        if deviation <= 1e-12 * abs(mean):
-            deviation = 0.0
-        return cls(str(column.name), mean, deviation, bool(missing.any()), is_boolean)
+        known = values[~missing]
+        is_wide = bool(np.abs(known).max() > _WIDE * np.ptp(known) > 0.0)
+        return cls(str(column.name), bool(missing.any()), is_boolean, is_wide)
 
     @property
     def names(self) -> list[str]:
@@ -50,19 +44,17 @@ class NumberColumn:
         """Return the columns of the matrix, and what is wrong with the cells."""
         values, bad = truths_of(column) if self.is_boolean else numbers_of(column, form)
         missing = missing_in(column)
-        bad |= np.isinf(values)
+        bad |= np.abs(values) > LARGEST
         problem = None
         if bad.any() and not ignore:
             row = row_of(bad)
             expected = "expected true or false" if self.is_boolean else "expected a finite number, as in training"
             hint = "correct it, or take such cells for missing with --unknown ignore"
             problem = Problem(self.name, f'has "{column.iloc[row - 1]}" at row {row}', expected, hint, can_go=False)
-        missing |= bad
-        centred = np.where(missing, 0.0, values - self.mean)
-        out = [centred / self.deviation if self.deviation else np.zeros_like(centred)]
-        if self.has_missing:
-            out.append(missing.astype(np.float64))
-        return np.stack(out, axis=1), problem
+        values[bad] = np.nan
+        if not self.has_missing:
+            return values[:, np.newaxis], problem
+        return np.stack([values, (missing | bad).astype(np.float64)], axis=1), problem
 
 
 @dataclass(frozen=True)

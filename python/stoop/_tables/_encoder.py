@@ -18,8 +18,9 @@ from stoop._tables._text import TextFormat, missing_in
 class TableEncoder:
     """Remembers the columns of a data frame, and makes a matrix of others that have the same.
 
-    Numbers are standardised; a missing one becomes the mean, with a column of 0 and 1 beside it that says so if `fit`
-    has seen some. Categories become a column of 0 and 1 each, and so do missing ones where `fit` has seen some.
+    Numbers stay what they are, for a `stoop.Normalization` to bring to one size; a missing one is NaN, with a column of
+    0 and 1 beside it that says so if `fit` has seen some. Categories become a column of 0 and 1 each, and so do missing
+    ones where `fit` has seen some.
 
     Parameters
     ----------
@@ -51,44 +52,48 @@ class TableEncoder:
         self._most = max_categories
         self.columns: tuple[Column, ...] = ()
 
-    def fit(self, frame: Any, where: str = "table", *, rows: npt.NDArray[np.int64] | None = None) -> TableEncoder:
+    def fit(self, frame: Any, where: str = "table") -> TableEncoder:
         """Remember the columns of a pandas data frame.
-
-        Parameters
-        ----------
-        rows : array of int, optional
-            Mean and deviation are of these rows alone, those that are trained with; None: of all. Categories are those
-            of all rows.
 
         Raises
         ------
         ValueError
             For columns that cannot be used; the message has all of them.
         """
-        found = [self._fit(frame[name], rows) for name in frame.columns]
+        found = [self._fit(frame[name]) for name in frame.columns]
         if problems := [column for column in found if isinstance(column, Problem)]:
             refuse_columns(where, problems)
         self.columns = tuple(column for column in found if not isinstance(column, Problem))
         return self
 
-    def _fit(self, column: Any, rows: npt.NDArray[np.int64] | None) -> Column | Problem:
+    def _fit(self, column: Any) -> Column | Problem:
         is_named = str(column.name) in self._categories and not missing_in(column).all()
         kind = "category" if is_named else kind_of(column, self.form)
         if isinstance(kind, Problem):
             return kind
         if kind == "category":
             return CategoryColumn.fit(column, self._most)
-        return NumberColumn.fit(column, self.form, rows, is_boolean=kind == "boolean")
+        return NumberColumn.fit(column, self.form, is_boolean=kind == "boolean")
 
     @property
     def names(self) -> list[str]:
         """Names of the columns that it gives the matrix."""
         return [name for column in self.columns for name in column.names]
 
+    @property
+    def are_numbers(self) -> npt.NDArray[np.bool_]:
+        """Which columns of the matrix hold numbers, as against marks of 0 and 1."""
+        flags = [
+            (place == 0 and column.kind == "number") for column in self.columns for place in range(len(column.names))
+        ]
+        return np.array(flags, bool)
+
     def transform(
         self, frame: Any, where: str = "table", *, known: Sequence[str] = (), ignore: bool = False
-    ) -> npt.NDArray[np.float32]:
-        """Return the matrix, float32 (n_rows, len(names)), of a data frame with the columns in any order.
+    ) -> npt.NDArray[Any]:
+        """Return the matrix, (n_rows, len(names)), of a data frame with the columns in any order.
+
+        It is float32, or float64 where a column holds numbers that float32 cannot tell apart.
 
         Parameters
         ----------
@@ -103,11 +108,12 @@ class TableEncoder:
             For missing columns, and for other columns, categories or cells than `fit` has seen.
         """
         self._check_names(where, [str(name) for name in frame.columns], known, ignore)
-        out = np.empty((len(frame), len(self.names)), np.float32)
+        is_wide = any(isinstance(column, NumberColumn) and column.is_wide for column in self.columns)
+        out = np.empty((len(frame), len(self.names)), np.float64 if is_wide else np.float32)
         problems, begin = [], 0
         for column in self.columns:
             values, problem = column.encode(frame[column.name], self.form, ignore=ignore)
-            out[:, begin : begin + values.shape[1]] = np.clip(values, -1e30, 1e30)
+            out[:, begin : begin + values.shape[1]] = values
             begin += values.shape[1]
             if problem:
                 problems.append(problem)

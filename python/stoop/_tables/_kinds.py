@@ -8,6 +8,7 @@ import numpy as np
 
 from stoop._tables._messages import Problem, count, row_of
 from stoop._tables._text import (
+    LARGEST,
     Mask,
     TextFormat,
     has_decimal_comma,
@@ -40,7 +41,7 @@ def kind_of(column: Any, form: TextFormat) -> str | Problem:
     if is_text(column):
         return _kind_of_text(name, column, missing, form)
     if getattr(column.dtype, "kind", "O") in "iuf":
-        return _infinite(name, numbers_of(column, form)[0]) or "number"
+        return _too_large(name, numbers_of(column, form)[0]) or "number"
     if getattr(column.dtype, "kind", "O") in "Mm":
         return _dates(name, str(column[~missing].iloc[0]))
     return Problem(name, f"has cells of type {dtype}", "expected numbers, text or booleans", "")
@@ -52,7 +53,7 @@ def _kind_of_text(name: str, column: Any, missing: Mask, form: TextFormat) -> st
     if not bad.any():
         if any(isinstance(cell, str) and is_code(cell) for cell in column[good]):
             return "category"
-        return _infinite(name, values) or "number"
+        return _too_large(name, values) or "number"
     if not truths_of(column)[1].any():
         return "boolean"
     different = names_of(column[bad]).drop_duplicates().head(_SAMPLE).tolist()
@@ -70,12 +71,15 @@ def _kind_of_text(name: str, column: Any, missing: Mask, form: TextFormat) -> st
     return "category"
 
 
-def _infinite(name: str, values: Any) -> Problem | None:
-    infinite = np.isinf(values)
-    if not infinite.any():
+def _too_large(name: str, values: Any) -> Problem | None:
+    large = np.abs(values) > LARGEST
+    if not large.any():
         return None
-    given = f"is infinite at row {row_of(infinite)}"
-    return Problem(name, given, "expected finite numbers", "take it for missing with --missing inf,-inf")
+    row, expected = row_of(large), f"expected numbers from {-LARGEST:g} to {LARGEST:g}"
+    if np.isinf(values[row - 1]):
+        hint = "take it for missing with --missing inf,-inf"
+        return Problem(name, f"is infinite at row {row}", "expected finite numbers", hint)
+    return Problem(name, f"is {values[row - 1]:g} at row {row}", expected, "write them in another unit")
 
 
 def _dates(name: str, first: str) -> Problem:

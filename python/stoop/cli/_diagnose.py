@@ -16,7 +16,7 @@ from stoop.cli._options import add_json, add_reading
 from stoop.cli._predict import add_model_and_table, load, reading_format
 from stoop.cli._report import diagnosis, result_of
 from stoop.cli._table_data import Part, fingerprint, slices_of, split_rows
-from stoop.cli._table_model import TargetScale
+from stoop.cli._table_model import TargetScale, filled
 from stoop.cli._train import add_report, check_writable
 from stoop.losses import Loss
 from stoop.model import Model
@@ -67,8 +67,9 @@ def run(options: argparse.Namespace) -> int:
     result["rows"] = {name: len(part[1]) for name, part in parts.items()}
     result["scores"] = {name: _results.scores(trainer, *part) for name, part in parts.items() if len(part[1])}
     scale.redo(model)
+    title = f"{state.target.name} by {home.path.name}"
     slices = slices_of(home.frame, state.encoder, rows["dev"])
-    result |= result_of(diagnosis(trainer, parts, scale, slices, options.target_error), options.report)
+    result |= result_of(diagnosis(trainer, parts, scale, slices, options.target_error), options.report, title)
     lines = [*_results.score_lines(result["scores"]), *_results.findings_lines(result)]
     _results.show(result, "\n".join(lines), as_json=options.json)
     return 0
@@ -93,6 +94,7 @@ class _Table:
         if len(frame) == 0:
             given = f'target "{target.name}" has no values'
             raise ValueError(message(where, given, "expected some", "use stoop predict for rows without"))
+        self.path = path
         self.frame = frame
         self._state = state
         self._y = target.encode(frame[target.name], where, form)
@@ -122,7 +124,7 @@ def _evaluate(trainer: Trainer, table: _Table, result: dict[str, Any], options: 
         hint = "name it with --train: the diagnosis compares the errors of training with those of other rows"
         raise ValueError(message("diagnose", given, expected, hint))
     X, y = table.part(slice(None))
-    analysis: ErrorAnalysis = errors(trainer, X, y)
+    analysis: ErrorAnalysis = errors(trainer, filled(trainer.model, X), y)
     result["rows"] = {"test": len(y)}
     result["scores"] = {"test": _results.scores(trainer, X, y)}
     result |= {"summary": None, "findings": None, "report": None}

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stoop.cli._table_data import Part
-from stoop.cli._table_model import TargetScale
+from stoop.cli._table_model import TargetScale, filled
 from stoop.trainer import Trainer
 
 if TYPE_CHECKING:
@@ -22,25 +22,22 @@ def diagnosis(
     """Return what `stoop.diagnose.check` finds; the model gives values as they were learnt."""
     from stoop.diagnose import check
 
-    (X, y), (X_dev, y_dev) = parts["train"], parts["dev"]
-    X_test, y_test = parts.get("test", (None, None))
-    has_test = y_test is not None and len(y_test) > 0
+    whole = {name: (filled(trainer.model, X), scale.scaled(y)) for name, (X, y) in parts.items() if len(y)}
+    X_test, y_test = whole.get("test", (None, None))
     return check(
         trainer,
-        X,
-        scale.scaled(y),
-        X_dev,
-        scale.scaled(y_dev),
+        *whole["train"],
+        *whole["dev"],
         target_error,
-        X_test=X_test if has_test else None,
-        y_test=scale.scaled(y_test) if has_test else None,
+        X_test=X_test,
+        y_test=y_test,
         slices={name: labels for name, labels in slices.items() if len(set(labels.tolist())) > 1} or None,
     )
 
 
-def result_of(report: Report, path: Path | None) -> dict[str, Any]:
+def result_of(report: Report, path: Path | None, title: str) -> dict[str, Any]:
     """Return what commands print of it, and write the page if there is a path for it."""
     if path is not None:
-        report.to_html(path)
+        report.to_html(path, title)
     findings = [{"fault": one.fault, "evidence": one.evidence, "advice": one.advice} for one in report.findings]
     return {"summary": report.summary(), "findings": findings, "report": None if path is None else str(path)}

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from stoop._errors import message, refuse_name
 from stoop._tables import NumberColumn, TableEncoder, TableState, Target, TextFormat, read_table
-from stoop._tables._text import names_of, numbers_of
+from stoop._tables._text import names_of, numbers_of, truths_of
 from stoop.cli._options import text_format
 from stoop.data import train_test_split
 
@@ -65,7 +65,7 @@ def prepare(options: argparse.Namespace) -> TableData:
     split = split_rows(indices, target, options)
     features = frame.drop(columns=[options.target, *options.drop])
     encoder = TableEncoder(form, categories=options.category, max_categories=options.max_categories)
-    encoder.fit(features, where, rows=split["train"])
+    encoder.fit(features, where)
     notes += _notes(features, form, encoder)
     X = encoder.transform(features, where)
     y = target.class_names[indices] if target.task == "classification" else indices
@@ -138,9 +138,9 @@ def _notes(features: Any, form: TextFormat, encoder: TableEncoder) -> list[str]:
     for column in encoder.columns:
         if not isinstance(column, NumberColumn):
             continue
-        if column.deviation == 0.0 and not column.has_missing:
+        values = (truths_of(features[column.name]) if column.is_boolean else numbers_of(features[column.name], form))[0]
+        if not column.has_missing and np.ptp(values) == 0.0:
             notes.append(f'column "{column.name}" is the same in every row: it tells nothing')
-        values = numbers_of(features[column.name], form)[0]
         if len(values) > 2 and (np.diff(values) == 1.0).all():
             notes.append(f'column "{column.name}" counts the rows; --drop "{column.name}" unless that is a measurement')
     return notes

@@ -10,11 +10,11 @@ import numpy as np
 
 from stoop._config import from_config
 from stoop._errors import message
-from stoop._tables import METADATA_KEY
+from stoop._tables import METADATA_KEY, TableEncoder
 from stoop.callbacks import EarlyStopping, ReduceLROnPlateau
 from stoop.cli._recipe_file import read_recipe
 from stoop.cli._table_data import TableData
-from stoop.layers import Dense, Dropout, Layer, layer_from_config, output_width
+from stoop.layers import Dense, Dropout, Layer, Normalization, layer_from_config, output_width
 from stoop.losses import Loss
 from stoop.model import Model
 from stoop.optimizers import Optimizer
@@ -92,6 +92,7 @@ def _make(data: TableData, recipe: Recipe, seed: int, threads: int | None) -> Tr
     model = Model(layers, input_dim=data.parts["train"][0].shape[1], seed=seed)
     if data.is_classification:
         model.classes = data.state.target.class_names
+    adapt(model, data.state.encoder, data.parts["train"][0])
     trainer = Trainer(model, loss, optimizer, **settings)
     remember(trainer, data, TargetScale.of(data, trainer))
     return trainer
@@ -120,7 +121,7 @@ def _outputs(data: TableData, loss: Loss) -> int:
 def _layers(rows: int, outputs: int, recipe: Recipe) -> list[Layer]:
     if recipe.layers is None:
         hidden = recipe.hidden or next(units for most, units, _ in _SIZES if rows <= most)
-        layers: list[Layer] = []
+        layers: list[Layer] = [Normalization(missing="mean")]
         for units in hidden:
             layers.append(Dense(units, activation=recipe.activation))
             if recipe.dropout:
@@ -131,6 +132,10 @@ def _layers(rows: int, outputs: int, recipe: Recipe) -> list[Layer]:
     if configs and configs[-1].get("type") == "dense":
         configs[-1].setdefault("units", outputs)
     layers = [layer_from_config(config) for config in configs]
+    if layers and isinstance(layers[0], Normalization):
+        layers[0] = replace(layers[0], missing="mean")
+    else:
+        layers.insert(0, Normalization(missing="mean"))
     width = 0
     for layer in layers:
         width = output_width(layer, width)
@@ -196,7 +201,28 @@ class TargetScale:
         return parameters[f"{index}.weight"], parameters[f"{index}.bias"]
 
 
-def silence_unseen(model: Model, X: Any) -> None:
-    """Let inputs that were 0 in every training row, such as categories of the other parts, change no output."""
-    if isinstance(model.layers[0], Dense):
-        model.parameters()["0.weight"][~X.any(axis=0)] = 0.0
+# ---- inputs ----
+
+
+def adapt(model: Model, encoder: TableEncoder, X: Any) -> None:
+    """Set the scales of numbers by the training rows; marks of 0 and 1 stay what they are."""
+    numbers = np.isnan(X).all(axis=0)
+    model.adapt(np.where(numbers, X.dtype.type(0), X) if numbers.any() else X)
+    buffers, marks = model.buffers(), ~encoder.are_numbers
+    buffers["0.shift"][marks], buffers["0.shift_rest"][:, marks], buffers["0.scale"][marks] = 0.0, 0.0, 1.0
+
+
+def silence_unseen(model: Model, encoder: TableEncoder, X: Any) -> None:
+    """Let inputs that told nothing apart in the training rows, such as categories of other parts, change no output."""
+    if not isinstance(model.layers[1], Dense):
+        return
+    known = np.where(np.isnan(X), np.nanmax(X, axis=0, initial=-np.inf), X)
+    same = known.max(axis=0) == known.min(axis=0)
+    model.parameters()["1.weight"][same & (encoder.are_numbers | (known[0] == 0.0))] = 0.0
+
+
+def filled(model: Model, X: Any) -> Any:
+    """Return X with means in place of missing numbers: the outputs are the same."""
+    buffers = model.buffers()
+    mean = buffers["0.shift"].astype(np.float64) + buffers["0.shift_rest"].sum(axis=0, dtype=np.float64)
+    return np.where(np.isnan(X), mean.astype(X.dtype), X)

@@ -128,7 +128,7 @@ def finish(
 ) -> int:
     """Write model and report of a trained network, and print `result` with what is added to it; return the status."""
     scale = TargetScale.of(data, trainer)
-    silence_unseen(trainer.model, data.parts["train"][0])
+    silence_unseen(trainer.model, data.state.encoder, data.parts["train"][0])
     wants_report = options.report is not None and not interrupted
     report = diagnosis(trainer, data.parts, scale, data.slices, options.target_error) if wants_report else None
     scale.undo(trainer.model)
@@ -136,8 +136,9 @@ def finish(
     trainer.model.save(output)
     result["model"] = str(output)
     result["scores"] = {part: _results.scores(trainer, *rows) for part, rows in data.parts.items() if len(rows[1])}
-    found = {"summary": None, "findings": None, "report": None}
-    result |= found if report is None else result_of(report, options.report)
+    result |= {"summary": None, "findings": None, "report": None}
+    if report is not None:
+        result |= result_of(report, options.report, f"{result['target']} by {options.data.name}")
     result["seconds"] = round(time.perf_counter() - started, 3)
     if interrupted:
         say(f"stoop: interrupted; the best model so far is in {output}", "stderr")

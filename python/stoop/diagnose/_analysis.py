@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from stoop._diagnosis_figures import draw_images, draw_residuals, draw_slices
+from stoop._diagnosis_figures import draw_residuals, draw_slices
 from stoop._errors import message
 from stoop.diagnose._calibration import Calibration, calibration_of
 from stoop.diagnose._scores import Scored, probabilities, scored
 from stoop.diagnose._slices import SliceError, groups_of, limits_of, slices_of
 from stoop.metrics import confusion_matrix as count_confusions
 from stoop.model import Model
-from stoop.plotting import confusion_matrix
+from stoop.plotting import confusion_matrix, images
 from stoop.trainer import Trainer
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ Array = npt.NDArray[Any]
 
 _WHERE = "diagnose.errors"
 _SHOWN = 24  # worst mistakes
+_ACROSS = 8  # images in a row
 _MOST_CLASSES = 40  # drawn in a matrix
 _LOSSES = {"softmax": "softmax_cross_entropy", "sigmoid": "binary_cross_entropy", "identity": "mse"}
 
@@ -107,14 +108,10 @@ class ErrorAnalysis:
             what = "How often each class is taken for each" if self.kind == "classes" else "Predictions of the dev data"
             yield "confusion" if self.kind == "classes" else "predictions", f"{what}.", self.plot()
         if self.worst and self.inputs.ndim > 2:
-            captions = [
-                f"{m.predicted}, not {m.true}" if self.kind == "classes" else f"{m.size:+.3g}" for m in self.worst
-            ]
-            yield (
-                "mistakes",
-                "The worst mistakes: what was predicted, and what is true.",
-                draw_images(self.inputs, captions, "Worst mistakes"),
-            )
+            classes = self.kind == "classes"
+            names = [f"{m.predicted}, not {m.true}" if classes else f"{m.size:+.3g}" for m in self.worst]
+            figure = images(np.nan_to_num(self.inputs), titles=names, columns=_ACROSS, title="Worst mistakes")
+            yield "mistakes", "The worst mistakes: what was predicted, and what is true.", figure
         words = "error" if self.kind != "values" else "error, 1 - R²"
         for name, groups in self.slices.items():
             rows = [(group.name, group.error, group.low, group.high, group.samples) for group in groups]

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from stoop.diagnose._scores import Scored, scored, spread_of
+from stoop.diagnose._scores import Scored, filled, scored, spread_of
 from stoop.diagnose._statistics import Level
 from stoop.layers import Dense
 from stoop.model import Model
@@ -20,8 +20,9 @@ _UPDATES, _BATCH = 2000, 64
 
 def attainable(trainer: Trainer, train: Scored, dev: Scored) -> Level:
     """Return the dev error of a network of two layers with standardised inputs, trained for a moment."""
-    mean, deviation = train.x.mean(axis=0), train.x.std(axis=0)
-    x, x_dev = (_standardised(part.x, mean, deviation) for part in (train, dev))
+    of_train = filled(train.x)
+    mean, deviation = of_train.mean(axis=0), of_train.std(axis=0)
+    x, x_dev = (_standardised(part, mean, deviation) for part in (of_train, filled(dev.x)))
     layers = [Dense(REFERENCE_UNITS, activation="relu"), Dense(REFERENCE_UNITS, activation="relu")]
     model = Model([*layers, Dense(trainer.model.output_dim)], x.shape[1])
     other = Trainer(model, loss=trainer.loss, optimizer=Adam(3e-3), l2=1e-4)

@@ -191,7 +191,10 @@ def _with_attainable(recipe: Recipe, trainer: Trainer, train: Scored, dev: Score
 
 
 def _rates(seen: _Seen) -> RateTrial | None:
-    return try_rates(seen.trainer, seen.train.x, seen.train.targets) if seen.poor else None
+    if not seen.poor:
+        return None
+    damaged = seen.units.worst("dead")[0] >= _DEAD or seen.units.worst("saturated")[0] >= _HALF
+    return try_rates(seen.trainer, seen.train.x, seen.train.targets, damaged=damaged)
 
 
 def _causes(seen: _Seen, trial: RateTrial | None) -> list[Finding]:
@@ -200,7 +203,7 @@ def _causes(seen: _Seen, trial: RateTrial | None) -> list[Finding]:
     units = units_of(start.model, seen.train.x)
     flow = gradients_of(start, seen.train.x, seen.train.targets)
     bad = seen.poor or bool(seen.recipe.problems)
-    found = [*_symmetric(seen.units, "now"), *(_symmetric(units, "before training") if bad else [])]
+    found = [*_symmetric(seen.units, "now"), *_symmetric(units, "before training")]
     inputs = inputs_fault(seen.trainer.model, seen.train.x)
     found += [inputs] if inputs is not None else []
     early = _of_layers(units, flow, "before training", _VANISHED if bad else _LOST)

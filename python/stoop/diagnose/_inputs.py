@@ -10,7 +10,7 @@ import numpy.typing as npt
 from stoop.activations import Activation
 from stoop.diagnose._findings import IMBALANCE, INPUTS, MISMATCH, Finding, finding
 from stoop.diagnose._layers import walk
-from stoop.diagnose._scores import Scored
+from stoop.diagnose._scores import Scored, filled
 from stoop.diagnose._statistics import SURE, Level, surely_above, wilson
 from stoop.diagnose._units import some_rows
 from stoop.layers import Dense, Residual
@@ -107,7 +107,7 @@ def told_apart(a: Array, b: Array) -> tuple[float, float]:
     two-sample tests". The limit is that of the area for rows from one distribution, added to what was seen.
     """
     rng = np.random.default_rng(0)
-    x, y = np.concatenate([a, b]).astype(np.float64), np.repeat([0, 1], [len(a), len(b)])
+    x, y = filled(np.concatenate([a, b])), np.repeat([0, 1], [len(a), len(b)])
     deviation = x.std(axis=0)
     x = np.clip((x - x.mean(axis=0)) / np.where(deviation > 0.0, deviation, 1.0), -10.0, 10.0).astype(np.float32)
     fold = rng.permutation(len(x)) % _FOLDS

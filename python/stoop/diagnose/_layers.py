@@ -44,7 +44,7 @@ class Step:
 def walk(model: Model, X: Array) -> Iterator[Step]:
     """Yield the steps for X in inference mode, those inside a Residual before its own.
 
-    It ends before a layer whose input is not finite.
+    It ends before a later layer whose input is not finite; the first may replace missing values.
     """
     first = model.input_scale, model.input_shift
     yield from _through(model, enumerate_layers(model.layers), X, first)
@@ -58,7 +58,7 @@ def enumerate_layers(layers: tuple[Layer, ...], prefix: str = "") -> list[tuple[
 def _through(model: Model, layers: list[tuple[str, Layer]], x: Array, first: Scaling | None) -> Iterator[Step]:
     state = {**model.parameters(), **model.buffers()}
     for name, layer in layers:
-        if not np.isfinite(x).all():
+        if first is None and not np.isfinite(x).all():
             return
         if isinstance(layer, Residual):
             before = _apply(Identity(), name, x, state, model.dtype, first) if first else x

@@ -98,10 +98,10 @@ def _recipe(report: Report) -> str:
         (fault, f"{size:.2%}", "yes" if fault in report.recipe.problems else "no")
         for fault, size in report.recipe.gaps().items()
     ]
-    kind = report.error_words().partition(", ")[2]
-    words = f"The error is the {kind}; the limits in the boxes hold with 90 % confidence."
+    kind = "1 - R²" if report.facts["kind"] == "values" else "the share predicted wrong"
+    words = f"The error is {kind}; the limits in the boxes hold with 90 % confidence."
     table = _table("Gaps between the parts", ("would be", "gap", "a problem"), rows)
-    return f'{table}<p class="label" style="text-transform:none">{escape(words)}</p>'
+    return f'{table}<p class="note">{escape(words)}</p>'
 
 
 def _figures(report: Report) -> str:

@@ -35,7 +35,7 @@ _SMALL_PART = 0.5  # of what another rate gains: the fit gained less
 
 _SMALLEST_GAIN = 0.05  # of the loss that needs no inputs, from which on rates are compared
 _SPOILT = 0.1  # of that loss, by which a fit that went wrong is above it
-_CONSTANT_ROWS, _CONSTANT_STEPS = 2000, 50  # for that loss
+_MEASURED_ROWS, _CONSTANT_STEPS = 3000, 50  # for that loss
 
 
 @dataclass(frozen=True)
@@ -72,9 +72,10 @@ class RateTrial:
     @property
     def is_stuck(self) -> bool:
         """Whether short fits from fresh weights at the rate of the fit do clearly better than it has."""
-        gained = self.nothing - self.own
-        worth = math.isfinite(self.own) and gained >= _SMALLEST_GAIN * abs(self.nothing)
-        return worth and self.end > self.nothing - _SMALL_PART * gained
+        gained, scale = self.nothing - self.own, abs(self.nothing)
+        worth = math.isfinite(self.own) and gained >= _SMALLEST_GAIN * scale
+        spoilt = self.end > self.nothing + _SPOILT * scale and self.own < self.nothing
+        return spoilt or (worth and self.end > self.nothing - _SMALL_PART * gained)
 
     def words(self) -> str:
         """Return what was seen."""
@@ -89,7 +90,7 @@ class RateTrial:
         return draw_rates(self.rates, self.losses, (self.rate, self.end), "Other learning rates", path)
 
 
-def try_rates(trainer: Trainer, x: Array, targets: Array) -> RateTrial | None:
+def try_rates(trainer: Trainer, x: Array, targets: Array, *, damaged: bool = False) -> RateTrial | None:
     """Train fresh copies with lower and higher rates for a while, and compare with what the fit has reached.
 
     Copies are trained from three initialisations, and their median counts. The rate is too high where lower ones gain
@@ -97,13 +98,17 @@ def try_rates(trainer: Trainer, x: Array, targets: Array) -> RateTrial | None:
     become worse than no inputs at all and they do not. It is too low where higher ones gain that much in at most as
     many updates as the fit made. Gains are counted from the loss of the best outputs that are the same for all
     samples. A range test (Smith 2017) does the same within one run. None for optimizers of the full batch.
+
+    `damaged`: units are dead or saturated. Then the copy with the weights that the fit began with counts, not the
+    median, for what the rate of the fit does: that others escaped is luck.
     """
     if isinstance(trainer.optimizer, FullBatchOptimizer) or trainer._processes is not None:
         return None
     rate = _rate_of(trainer)
     trial = _Trial(trainer, x, targets, rate)
     end = trial.loss_of(trainer)
-    own = trial.loss_at(1.0, trial.updates)
+    repeated = trial.losses_at(1.0, trial.updates)
+    own = float(np.median(repeated))
     found = {rate: own}
     verdict, better, counted = None, None, trial.updates
     made = min(trial.updates, trainer.steps or trial.updates)
@@ -111,9 +116,10 @@ def try_rates(trainer: Trainer, x: Array, targets: Array) -> RateTrial | None:
     higher = [max(1.0, _LOWEST / rate) * factor for factor in _HIGHER]
     for direction, factors, updates in (("too high", lower, trial.updates), ("too low", higher, made)):
         control = own if updates == trial.updates else trial.loss_at(1.0, updates)
+        control = max(control, repeated[0]) if damaged and direction == "too high" else control
         for factor in factors:
             loss = found[rate * factor] = trial.loss_at(factor, updates)
-            spoilt = direction == "too high" and trial.is_spoilt(loss, own, end)
+            spoilt = direction == "too high" and trial.is_spoilt(loss, control, end)
             if spoilt or trial.is_better(loss, control, end):
                 verdict, counted = direction, updates
                 better = rate * factor if better is None or loss < found[better] else better
@@ -148,7 +154,8 @@ class _Trial:
         self._batch = int(np.clip(round(len(x) / max(per_epoch, 1.0)), 1, len(x)))
         work = 6.0 * trainer.model.num_parameters * self._batch * _SEEDS * len(_LOWER)
         self.updates = max(min(_MOST_UPDATES, int(_WORK / work)), _FEWEST_UPDATES)
-        starts = [fresh(trainer, x, seed) for seed in self._seeds()]
+        self._some, self._some_targets = some_rows(x, _MEASURED_ROWS), some_rows(targets, _MEASURED_ROWS)
+        starts = [fresh(trainer, self._some, seed) for seed in self._seeds()]
         self.start = float(np.median([self.loss_of(start) for start in starts]))
         # Fresh weights may be worse than no inputs at all, and to unlearn that is no progress.
         self.nothing = min(self.start, self._constant_loss())
@@ -158,24 +165,26 @@ class _Trial:
         yield from range(1001, 1000 + _SEEDS)
 
     def loss_at(self, factor: float, updates: int) -> float:
-        """Return the median of the losses that so many updates reach at the rate times `factor`."""
+        """Return the median of `losses_at`."""
+        return float(np.median(self.losses_at(factor, updates)))
+
+    def losses_at(self, factor: float, updates: int) -> list[float]:
+        """Return what so many updates reach at the rate times `factor`, first from the weights of the fit."""
         optimizer = replace(self._trainer.optimizer, learning_rate=self._rate * factor)  # type: ignore[type-var]
-        twins = [fresh(self._trainer, self._x, seed, optimizer=optimizer) for seed in self._seeds()]
+        twins = [fresh(self._trainer, self._some, seed, optimizer=optimizer) for seed in self._seeds()]
         per_epoch = -(-len(self._x) // self._batch)
         epochs, rows = max(round(updates / per_epoch), 1), None
         if per_epoch > updates:
             some = np.random.default_rng(0).permutation(len(self._x))[: updates * self._batch]
             rows = [some] * len(twins)
-        histories = fit_many(
-            twins, self._x, self._targets, epochs, self._batch, rows=rows, metrics=(), last_batch="merge", verbose=0
-        )
+        histories = fit_many(twins, self._x, self._targets, epochs, self._batch, rows=rows, metrics=(), verbose=0)
         failed = [history.error is not None for history in histories]
-        return float(np.median([math.inf if bad else self.loss_of(twin) for bad, twin in zip(failed, twins)]))
+        return [math.inf if bad else self.loss_of(twin) for bad, twin in zip(failed, twins)]
 
     def _constant_loss(self) -> float:
         """Return the loss of the best outputs that are the same for all samples, inf where it is not found."""
         model = Model([Dense(self._trainer.model.output_dim, kernel_init="zeros")], 1, dtype="float64")
-        rows = some_rows(self._targets, _CONSTANT_ROWS)
+        rows = self._some_targets
         x = np.zeros((len(rows), 1))
         trainer = Trainer(model, loss=self._trainer.loss, optimizer=LBFGS())
         try:
@@ -185,9 +194,9 @@ class _Trial:
             return math.inf
 
     def loss_of(self, trainer: Trainer) -> float:
-        """Return the loss of all samples, inf where it is not finite."""
+        """Return the loss of some samples, inf where it is not finite."""
         try:
-            loss = float(trainer._core.evaluate(self._x, self._targets, None, False)["loss"])
+            loss = float(trainer._core.evaluate(self._some, self._some_targets, None, False)["loss"])
         except ValueError:
             return math.inf
         return loss if math.isfinite(loss) else math.inf

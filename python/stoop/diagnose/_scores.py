@@ -74,6 +74,16 @@ def spread_of(true: Array) -> Array:
     return np.where(variance > 0.0, variance, 1.0)
 
 
+def filled(x: Array) -> npt.NDArray[np.float64]:
+    """Return inputs as float64, with the mean of its column for each missing value."""
+    values = x.astype(np.float64)
+    missing = np.isnan(values)
+    if missing.any():
+        count = np.maximum((~missing).sum(axis=0), 1)
+        values = np.where(missing, np.where(missing, 0.0, values).sum(axis=0) / count, values)
+    return values
+
+
 def constant_error(part: Scored) -> float:
     """Return the error of the best prediction that is the same for all samples."""
     if part.kind == "values":

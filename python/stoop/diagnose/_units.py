@@ -152,7 +152,10 @@ def _layer_units(model: Model, dense: Step, active: Step | None) -> LayerUnits:
     name = "identity" if active is None else str(active.layer.type_name)
     saturated = int((ends.mean(axis=0) > _MOST).sum())
     width = dense.outputs.shape[1]
-    return LayerUnits(dense.name, name, width, dead, saturated, _symmetric(model, dense.name), float(ends.mean()))
+    # What ends a block is added to its input, and may begin with zeros: its units are not alike.
+    ends_block = "." in dense.name and active is None
+    symmetric = 0 if ends_block else _symmetric(model, dense.name)
+    return LayerUnits(dense.name, name, width, dead, saturated, symmetric, float(ends.mean()))
 
 
 def _activity(step: Step) -> tuple[int, Array]:

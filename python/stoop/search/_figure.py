@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stoop._errors import message
-from stoop._figures import TEXT, VALIDATION, finished, new_figure
+from stoop._figures import AXIS, TEXT, VERMILLION, finished, legend, new_figure
 from stoop.search._spaces import Choice, Integers, Parameter
 
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 _COLORS = "cividis"  # even in lightness, and the same to colour-blind eyes
 _LIGHTEST = 0.85  # of these colours; yellow on white cannot be seen
-_AXIS = "#9a9a9a"
 _TICKS, _MOST_CHOICES = 5, 12
 
 
@@ -33,7 +32,8 @@ def draw_trials(result: Any, path: str | os.PathLike[str] | None) -> Figure:
         hint = "look at the errors in `trials`"
         raise ValueError(message("SearchResult.plot", "no trial has a value", "expected at least one", hint))
     across = len(result.space) + 1
-    figure = new_figure(max(1.45 * across + 1.0, 6.0), 4.4)
+    title = f"{len(trials)} trials, {result.metric} by rank"
+    figure = new_figure(max(1.45 * across + 1.0, 6.0), 4.4, title)
     axes = figure.add_subplot()
     places = np.linspace(1.0, 0.0, len(trials)) if len(trials) > 1 else np.array([1.0])  # the best is at the top
     for place, trial in reversed(list(zip(places, trials))):  # and is drawn last
@@ -41,7 +41,7 @@ def draw_trials(result: Any, path: str | os.PathLike[str] | None) -> Figure:
         best = trial["number"] == result.best_trial["number"]
         look: dict[str, Any] = {"color": _color(float(place)), "linewidth": 1.1, "alpha": 0.75}
         if best:
-            look = {"color": VALIDATION, "linewidth": 2.6, "zorder": 4, "label": f"the best, trial {trial['number']}"}
+            look = {"color": VERMILLION, "linewidth": 2.6, "zorder": 4, "label": f"the best, trial {trial['number']}"}
         axes.plot(range(across), [*heights, place], solid_joinstyle="round", **look)
     for number, parameter in enumerate(result.space.values()):
         _draw_axis(axes, number, *_ticks(parameter))
@@ -49,8 +49,6 @@ def draw_trials(result: Any, path: str | os.PathLike[str] | None) -> Figure:
     _draw_axis(axes, across - 1, places[rows].tolist(), [_number(trials[row]["value"]) for row in rows], right=True)
     _draw_strip(axes, across - 1)
     _finish(axes, result)
-    title = f"{len(trials)} trials, {result.metric} by rank"
-    figure.suptitle(title, x=0.015, ha="left", fontsize=12, fontweight="bold", color=TEXT)
     return finished(figure, path)
 
 
@@ -62,10 +60,10 @@ def _color(place: float) -> Any:
 
 
 def _draw_axis(axes: Axes, x: int, places: Sequence[float], labels: Sequence[str], *, right: bool = False) -> None:
-    axes.plot([x, x], [0.0, 1.0], color=_AXIS, linewidth=1.0, zorder=3)
+    axes.plot([x, x], [0.0, 1.0], color=AXIS, linewidth=1.0, zorder=3)
     side = 0.09 if right else 0.03
     for place, label in zip(places, labels):
-        axes.plot([x - 0.02, x + 0.02], [place, place], color=_AXIS, linewidth=1.0, zorder=3)
+        axes.plot([x - 0.02, x + 0.02], [place, place], color=AXIS, linewidth=1.0, zorder=3)
         text = axes.text(x + side, place, label, ha="left", va="center", fontsize=8, color=TEXT, zorder=6)
         text.set_bbox({"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 0.8})
 
@@ -89,7 +87,7 @@ def _finish(axes: Axes, result: Any) -> None:
     axes.tick_params(length=0)
     for spine in axes.spines.values():
         spine.set_visible(False)
-    axes.legend(frameon=False, fontsize=9, labelcolor=TEXT, loc="lower right", bbox_to_anchor=(1.0, 1.0))
+    legend(axes, loc="lower right", bbox_to_anchor=(1.0, 1.0))
 
 
 # ---- ticks ----

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stoop.callbacks._base import Callback
-from stoop.callbacks._monitoring import Kept
 from stoop.history import History
-from stoop.search._trial import Goal
+from stoop.search._trial import Goal, Running
 
 if TYPE_CHECKING:
     from stoop.trainer import Trainer
@@ -26,7 +25,7 @@ class Keeper(Callback):
     Parameters
     ----------
     goal : Goal
-    kept : Kept
+    running : Running
         Gets the copy.
     history : History or None
         What the trial was trained for before.
@@ -41,12 +40,12 @@ class Keeper(Callback):
     def __init__(
         self,
         goal: Goal,
-        kept: Kept,
+        running: Running,
         history: History | None,
         bar: Callable[[], float | None],
         medians: Sequence[float] | None,
     ) -> None:
-        self._goal, self._kept, self._bar, self._medians = goal, kept, bar, medians
+        self._goal, self._running, self._bar, self._medians = goal, running, bar, medians
         self.best = goal.best_of(history)[0]
         self._epochs = 0 if history is None else len(history.epochs)
         self.began: float | None = None
@@ -65,7 +64,8 @@ class Keeper(Callback):
             self.best = value
             bar = self._bar()
             if bar is None or not goal.monitor.is_better(bar, value):
-                self._kept.take(trainer)
+                self._running.kept.take(trainer)
+                self._running.kept_value = value
         if self._medians is None or self._epochs > len(self._medians) or self.best is None:
             return
         if goal.monitor.is_better(self._medians[self._epochs - 1], self.best):

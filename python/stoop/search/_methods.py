@@ -42,7 +42,7 @@ class Plan:
 
 def coordinates(space: Space, seed: int, number: int) -> npt.NDArray[np.float64]:
     """Return uniform numbers for a trial, the same however many trials there are."""
-    return np.random.Generator(np.random.Philox(key=[seed, number])).random(len(space))
+    return np.random.Generator(np.random.Philox(key=np.array([seed, number], np.uint64))).random(len(space))
 
 
 def random_search(pool: Pool, space: Space, plan: Plan, line: SearchLine | None) -> None:

@@ -290,7 +290,7 @@ def _storage(optuna: Any, given: Any) -> Any:
 def _database(optuna: Any, url: str, attempts: int = 6) -> Any:
     """Return the storage of a database; of processes that make its tables at once, all but one try again."""
     try:
-        return optuna.storages.RDBStorage(url)
+        return optuna.storages.RDBStorage(url, engine_kwargs={"pool_pre_ping": True})
     except Exception as error:
         if "already exists" not in str(error) or attempts == 1:
             raise

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from stoop._errors import message
+from stoop._errors import message, warn
 from stoop._fit import FitOptions
 from stoop._fit_many import Fit, FitRequest, train_many
 from stoop._loop import checked_callbacks
@@ -85,6 +87,7 @@ class Pool:
         self._passed: dict[int, tuple[Trial, int]] = {}  # with the epochs that they had by then
         self._models: dict[int, Trial] = {}  # those that have a trainer, by the id of its model
         self._group_work = 0.0
+        self._lock = threading.Lock()
 
     def trial(self, number: int, params: dict[str, Any]) -> Trial:
         """Return the trial of this number: a new one, or what the journal has of it."""
@@ -228,7 +231,7 @@ class Pool:
         if not jobs:
             return
         fitting, goal = self._fitting, self.goal
-        keepers = [Keeper(goal, job.kept, trial.history, self._bar, medians) for job, trial in zip(jobs, trials)]
+        keepers = [Keeper(goal, job, trial.history, self._bar, medians) for job, trial in zip(jobs, trials)]
         called = [[*job.callbacks, *hooks(trial), keeper] for job, trial, keeper in zip(jobs, trials, keepers)]
         train_rows, validation_rows = fitting.rows
         request = FitRequest(
@@ -275,21 +278,25 @@ class Pool:
         self._work = (self._work[0] + epochs, self._work[1])
 
     def ended(self, trial: Trial, fit: Fit, keeper: Keeper) -> None:
-        """Take what a fit has left, on its thread."""
+        """Take what a fit has left, on its thread; another may end while Python runs here."""
         if not fit.has_begun and fit.history.error is None:
             return
-        history = fit.history
+        with self._lock:
+            self._take(trial, fit.history)
+            if keeper.began is not None:
+                trial.seconds += time.perf_counter() - keeper.began
+            if trial.state == FAILED:
+                self._fail(trial, fit.history.error or ValueError(f"{self.goal.metric} was never a number"))
+            else:
+                self._settle(trial)
+
+    def _take(self, trial: Trial, history: History) -> None:
+        """Add a history to that of the trial, which gets its state."""
         trial.history = history if trial.history is None else trial.history + history
-        if keeper.began is not None:
-            trial.seconds += time.perf_counter() - keeper.began
         trial.state = self._state_of(trial, history)
         error = history.error
-        if trial.state == FAILED:
-            self._fail(trial, error or ValueError(f"{self.goal.metric} was never a number"))
-            return
-        if error is not None:
+        if trial.state != FAILED and error is not None:
             trial.history.error = error.__traceback__ = None  # its frames hold the trainer
-        self._settle(trial)
 
     def _state_of(self, trial: Trial, history: History) -> str:
         error = history.error
@@ -341,17 +348,32 @@ class Pool:
 
     def winner(self, trial: Trial, *, again: bool) -> Trainer | None:
         """Return the trainer of a trial with its best epoch; one that is not here is trained `again`, or None."""
-        if trial.running is None and again:
-            _, epoch = self.goal.best_of(trial.history)
-            copy = Trial(trial.number, trial.params)
-            self._line = self._journal = None
-            if epoch is not None and self._build(copy):
-                self._fit([copy], epoch, None, lambda _: [])
-                trial.running = copy.running
-        if trial.running is None:
+        value, epoch = self.goal.best_of(trial.history)
+        running = trial.running
+        if running is not None and running.kept_value != value:
+            running = None  # others were better then, which failed later
+        if running is None and again and value is not None and epoch is not None:
+            running = self._trained_again(trial, value, epoch)
+        if running is None:
             return None
-        trial.running.kept.put_back(trial.running.trainer)
-        return trial.running.trainer
+        running.kept.put_back(running.trainer)
+        return running.trainer
+
+    def _trained_again(self, trial: Trial, value: float, epoch: int) -> Running | None:
+        self._line = self._journal = None
+        copy = Trial(trial.number, trial.params)
+        try:
+            if self._build(copy):
+                self._fit([copy], epoch, None, lambda _: [])
+        except (TimeIsOverError, KeyboardInterrupt):  # what was found must not be lost
+            return None
+        found, _ = self.goal.best_of(copy.history)
+        if copy.state != COMPLETE or found is None:
+            return None
+        if not math.isclose(found, value, rel_tol=1e-3):
+            given = f"trial {trial.number}, trained again, has {self.goal.metric} {found:.5g} in place of {value:.5g}"
+            warn(message(WHERE, given, "expected the same", "let build use fixed seeds"))
+        return copy.running
 
 
 class _Watch:

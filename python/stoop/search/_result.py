@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from stoop.trainer import Trainer
 
 _SHOWN = 10
+_FEWEST, _AT_END, _EDGE = 10, 3, 0.1  # trials, and those of them that say something where they lie so near to an end
 _BEFORE, _AFTER = ("number", "state", "value", "epochs", "best_epoch", "seconds"), ("error",)
 
 
@@ -59,6 +60,8 @@ class SearchResult:
         What was compared, and "min" or "max".
     space : dict
         As given.
+    advice : list of str
+        What the trials say of the space; ``print(result)`` says it too.
     stop_reason : str
         "trials": all are done. "max_time", "interrupted": the search was ended before.
     """
@@ -101,6 +104,23 @@ class SearchResult:
             return not known, order.get(trial["state"], 2), sign * value if known else 0.0, trial["number"]
 
         return sorted(self.trials, key=key)
+
+    @property
+    def advice(self) -> list[str]:
+        """What the trials say of the space: ranges at whose end the best three lie, of ten trials or more."""
+        complete = [trial for trial in self.sorted_trials() if trial["state"] == "complete"]
+        said = []
+        for name, parameter in self.space.items():
+            places = [parameter.coordinate(trial["params"][name]) for trial in complete]
+            if len(complete) < _FEWEST or parameter.count() < _FEWEST or len(set(places)) < _FEWEST:
+                continue
+            best = places[:_AT_END]
+            side = "upper" if min(best) > 1.0 - _EDGE else "lower" if max(best) < _EDGE else None
+            if side is not None:
+                said.append(
+                    f"{name}: the best trials lie at the {side} end of {parameter!r}; a wider range may be better"
+                )
+        return said
 
     def to_csv(self, path: str | os.PathLike[str]) -> None:
         """Write a line for each trial: number, state, value, epochs, best_epoch, seconds, parameters, metrics, error.
@@ -185,7 +205,7 @@ class SearchResult:
             table.append(cells if trial["state"] == "complete" else [*cells, trial["state"]])
         widths = [max(len(row[place]) for row in table) for place in range(len(table[0]))]
         lines = [[*(f"{cell:>{width}}" for cell, width in zip(row, widths)), *row[len(widths) :]] for row in table]
-        return "\n".join([self._head(), *map("  ".join, lines)])
+        return "\n".join([self._head(), *map("  ".join, lines), *self.advice])
 
     def __repr__(self) -> str:
         params = ", ".join(f"{name}={_text(value)}" for name, value in self.best_params.items())
@@ -195,7 +215,8 @@ class SearchResult:
         states = [trial["state"] for trial in self.trials]
         counts = {state: states.count(state) for state in dict.fromkeys(states)}
         parts = ", ".join(f"{count} {state}" for state, count in counts.items())
-        return f"{len(states)} trials ({parts}), the best {min(len(states), _SHOWN)} by {self.metric}"
+        shown = f"the best {min(len(states), _SHOWN)} by {self.metric}"
+        return f"{len(states)} trial{'s' * (len(states) != 1)} ({parts}), {shown}"
 
 
 def _column(name: str) -> str:

@@ -144,6 +144,8 @@ def run(
         If all trials fail; the first error is its cause. If none has a value when `max_time` is over.
     KeyboardInterrupt
         On Ctrl-C before any trial has a value.
+    OSError
+        For a `storage` that cannot be opened.
     ImportError
         For "optuna" without Optuna; the extra ``stoop[optuna]`` brings it.
     """

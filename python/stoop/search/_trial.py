@@ -112,6 +112,7 @@ class Running:
     kept: Kept
     callbacks: list[Any]
     augment: Any
+    kept_value: float | None = None  # of the epoch that is kept
 
 
 def ranked(trials: Iterable[Trial], goal: Goal, epochs: int | None = None) -> list[Trial]:

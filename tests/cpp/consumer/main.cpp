@@ -1,7 +1,7 @@
 // Uses stoop as an application would: through the installed headers and library alone.
-//   consumer                             trains XOR and a digits-like set, saves, loads, predicts, compares
-//   consumer check-model MODEL IO.csv    loads a model and compares its outputs with those in the file
-//   consumer write-model MODEL IO.csv    trains and saves a model and writes inputs with its outputs
+//   consumer                                     trains XOR and a digits-like set, saves, loads, predicts, compares
+//   consumer check-model MODEL IO.csv [exactly]  loads a model and compares its outputs with those in the file
+//   consumer write-model MODEL IO.csv            trains and saves a model and writes inputs with its outputs
 // IO.csv: a line `rows,inputs,outputs`, then per row the inputs and the outputs. The exit status is 1 on any failure.
 #include <stoop/stoop.hpp>
 
@@ -145,7 +145,7 @@ void check_errors() {
 }
 
 template <class T>
-void check_model(const std::filesystem::path& model_path, const std::filesystem::path& io_path) {
+void check_model(const std::filesystem::path& model_path, const std::filesystem::path& io_path, double tolerance) {
   std::ifstream file(io_path);
   Index rows = 0, inputs = 0, outputs = 0;
   char comma = 0;
@@ -164,7 +164,7 @@ void check_model(const std::filesystem::path& model_path, const std::filesystem:
   const double difference = largest_difference(predict(model, x), expected);
   std::printf("%s: %lld parameters, largest difference %.1e\n", model_path.filename().c_str(),
               static_cast<long long>(model.num_parameters()), difference);
-  require(difference <= kTolerance, "outputs agree within 1e-6");
+  require(difference <= tolerance, tolerance == 0.0 ? "outputs are the same" : "outputs agree within 1e-6");
 }
 
 void write_model(const std::filesystem::path& model_path, const std::filesystem::path& io_path) {
@@ -193,16 +193,17 @@ int main(int argc, char** argv) try {
     train_xor();
     train_digits();
     check_errors();
-  } else if (argc == 4 && command == "check-model") {
+  } else if ((argc == 4 || (argc == 5 && argv[4] == std::string_view("exactly"))) && command == "check-model") {
+    const double tolerance = argc == 5 ? 0.0 : kTolerance;
     if (stoop::file_dtype(argv[2]) == stoop::DType::float32) {
-      check_model<float>(argv[2], argv[3]);
+      check_model<float>(argv[2], argv[3], tolerance);
     } else {
-      check_model<double>(argv[2], argv[3]);
+      check_model<double>(argv[2], argv[3], tolerance);
     }
   } else if (argc == 4 && command == "write-model") {
     write_model(argv[2], argv[3]);
   } else {
-    std::fprintf(stderr, "usage: consumer [check-model MODEL IO.csv | write-model MODEL IO.csv]\n");
+    std::fprintf(stderr, "usage: consumer [check-model MODEL IO.csv [exactly] | write-model MODEL IO.csv]\n");
     return 2;
   }
   std::puts("ok");

@@ -1,11 +1,42 @@
-// The arguments of the kernels that augment one sample, a part of ops.hpp.
+// The arguments of the kernels that gather rows of X and augment them, a part of ops.hpp.
 #pragma once
 
 #include <stdint.h>
 
 #include <stoop/types.hpp>
 
+#include "../base/input_map.hpp"
+
 namespace stoop {
+
+// output row i = map(input row index[i]); if index is null, it is input row i. A map that changes nothing copies the row.
+template <class T>
+struct GatherArgs {
+  Index rows, cols;
+  const void* input;  // of the type whose kernel is called
+  Index ld_input;     // elements
+  const int32_t* index;
+  T* output;  // (rows, cols)
+  Index ld_output;
+  InputMap<T> map;
+};
+
+// output = grad * the derivative of a map with columns, whose values are `value`: scale, or with a clip
+// scale * (1 - (value / clip)^2)^(3/2). output may be grad.
+template <class T>
+struct MapGradientArgs {
+  Index rows, cols;
+  const T* grad;
+  Index ld_grad;
+  const T* value;  // where there is a clip
+  Index ld_value;
+  T* output;
+  Index ld_output;
+  const T* scale;  // (cols)
+  T clip;          // 0: none
+};
+
+// ---- augmentation, of one sample each ----
 
 // The random numbers of a sample: word (i % 64) / 16 of Philox4x32-10 at the counter {i/64*16 + i%16, position, epoch, stream}
 // is that of element i.
@@ -39,7 +70,8 @@ struct DisplacementArgs {
 };
 
 constexpr Index displacement_scratch(Index rows, Index cols, Index reach) {
-  return rows * (cols + 2 * reach) + rows * cols;
+  constexpr Index kVector = 16;  // elements of the longest vector, which is read past the end
+  return rows * (cols + 2 * reach) + rows * cols + kVector;
 }
 
 // values += deviation * Gaussian numbers (Box & Muller 1958).
