@@ -88,7 +88,8 @@ def _numbers(report: Report) -> str:
     cells = []
     for name, error in report.recipe.errors.items():
         low, high = limits.get(name, (error, error))
-        note = f"{_PARTS[name]} error" + (f", {low:.1%} to {high:.1%}" if name in limits else "")
+        shown = f", {low:.1%} to {high:.1%}" if name in limits and np.isfinite(high) else ""
+        note = f"{_PARTS[name]} error{shown}"
         cells.append(f'<div class="number"><b>{error:.2%}</b><span>{escape(note)}</span></div>')
     return "".join(cells)
 
@@ -101,7 +102,8 @@ def _recipe(report: Report) -> str:
     kind = "1 - R²" if report.facts["kind"] == "values" else "the share predicted wrong"
     words = f"The error is {kind}; the limits in the boxes hold with 90 % confidence."
     table = _table("Gaps between the parts", ("would be", "gap", "a problem"), rows)
-    return f'{table}<p class="note">{escape(words)}</p>'
+    notes = [words, *report.notes()]
+    return table + "".join(f'<p class="note">{escape(note)}</p>' for note in notes)
 
 
 def _figures(report: Report) -> str:

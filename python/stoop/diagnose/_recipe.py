@@ -198,8 +198,14 @@ def _words(fault: str, levels: Mapping[str, Level], step: tuple[str, str]) -> st
     low, high = step
     gap = levels[high].error - levels[low].error
     at_least = surely_above(levels[low], levels[high])
+    text = f"the {_SAID[high]} error is {error_words(levels[high].error)}, the {_SAID[low]} error "
+    text += error_words(levels[low].error)
+    if gap > 1.0:
+        return f"{text}."
     sure = "" if levels[high].samples is None else f", at least {at_least:.1%} with 95 % confidence"
-    return (
-        f"the {_SAID[high]} error is {levels[high].error:.1%}, the {_SAID[low]} error {levels[low].error:.1%}: "
-        f"{_GAPS[fault]} of {gap:.1%}{sure}."
-    )
+    return f"{text}: {_GAPS[fault]} of {gap:.1%}{sure}."
+
+
+def error_words(error: float) -> str:
+    """Return an error in words; how far it is above that of a constant prediction tells nothing."""
+    return f"{error:.1%}" if error <= 1.0 else "above 100 %, worse than a constant prediction"
