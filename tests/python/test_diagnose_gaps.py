@@ -11,6 +11,7 @@ from sklearn import datasets
 
 import faults
 import stoop
+from helpers import refused
 from stoop import Dense
 
 
@@ -158,3 +159,15 @@ def test_targets_of_another_scale_are_told() -> None:
     first = stoop.diagnose.check(trainer, *parts_of(X, y, 600, 600)).findings[0]
     assert "The targets have a mean" in first.evidence
     assert first.advice.startswith("Standardise the targets")
+
+
+def test_what_is_refused_says_in_which_part() -> None:
+    X, y = np.random.default_rng(0).standard_normal((40, 2)), np.arange(40) % 2
+    trainer = stoop.Trainer(stoop.Model([Dense(2)], 2))
+    trainer.fit(X, y, epochs=1, batch_size=8, verbose=0)
+    with refused(ValueError, "diagnose.check, dev data", "class 14"):
+        stoop.diagnose.check(trainer, X, y, X, 7 * y * 2)
+    with refused(ValueError, "diagnose.check, training data"):
+        stoop.diagnose.check(trainer, X, y[:-1], X, y)
+    with refused(ValueError, "diagnose.check", "target_error"):
+        stoop.diagnose.check(trainer, X, y, X, y, 5.0)

@@ -105,15 +105,11 @@ def _since(seen: Seen, trial: RateTrial | None) -> list[Finding]:
     """
     if not seen.poor:
         return []
-    high = trial is None or trial.verdict == "too high"
-    found = []
-    if high or trial.is_stuck:
-        found += _exploding(seen.flow, "now", _BURST)
-    if high or trial.is_stuck or trial.is_behind:
-        found += [*_dead(seen.units, "now"), *_saturated(seen.units, "now")]
-    if high or trial.is_stuck:
-        found += _vanishing(seen.flow, "now", _VANISHED)
-    return found
+    stuck = trial is None or trial.verdict == "too high" or trial.is_stuck
+    units = [*_dead(seen.units, "now"), *_saturated(seen.units, "now")]
+    if stuck:
+        return [*_exploding(seen.flow, "now", _BURST), *units, *_vanishing(seen.flow, "now", _VANISHED)]
+    return units if trial is not None and trial.is_behind else []
 
 
 def _of_dev(seen: Seen) -> list[Finding]:
@@ -172,10 +168,11 @@ def with_targets(seen: Seen, found: Iterable[Finding]) -> list[Finding]:
         return found
     mean, deviation = float(abs(values.mean(axis=0)).max()), values.std(axis=0)
     low, high = float(deviation.min()), float(deviation.max())
-    if _SMALLEST <= low and high <= _LARGEST and mean <= _LARGEST:
+    if low >= _SMALLEST and high <= _LARGEST and mean <= _LARGEST:
         return found
     spread = f"{low:.2g}" if low == high else f"{low:.2g} to {high:.2g}"
-    text = f" The targets have a mean of {mean:.2g} (in size) and a deviation of {spread}, where about 0 and 1 are right."
+    size = f"a mean of {mean:.2g} (in size) and a deviation of {spread}"
+    text = f" The targets have {size}, where about 0 and 1 are right."
     advice = "Standardise the targets first (stoop.data.standardize) and turn predictions back. "
     return [
         replace(one, evidence=one.evidence + text, advice=advice + one.advice)

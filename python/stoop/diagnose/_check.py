@@ -17,6 +17,7 @@ from stoop.diagnose._gaps import gap_findings, gaps_of, measured
 from stoop.diagnose._gradients import gradients_of
 from stoop.diagnose._inputs import imbalance_fault
 from stoop.diagnose._rates import RateTrial, try_rates
+from stoop.diagnose._recipe import PARTS
 from stoop.diagnose._report import Report
 from stoop.diagnose._scores import Scored, constant_error, scored, spread_of
 from stoop.diagnose._units import units_of
@@ -56,10 +57,11 @@ def check(
     rate, and what became of the layers in training, are findings only where the model does badly.
 
     Where the dev error is above the training error, a small classifier tells dev inputs from training inputs and no
-    train-dev part is given, variance is told from mismatch by copies of the model: each is trained without a fifth of the training rows, with the trainer's settings for as many
-    epochs as the trainer was (fewer where that would take more than some seconds; weights of samples, augmentation and
-    callbacks of the fit are not known), and its error on that fifth is the train-dev error. Copies, and what is said of
-    weights "before training", begin with the model's own initialisation, also where you have set the weights yourself.
+    train-dev part is given, variance is told from mismatch by copies of the model: each is trained without a fifth of
+    the training rows, with the trainer's settings for as many epochs as the trainer was (fewer where that would take
+    more than some seconds; weights of samples, augmentation and callbacks of the fit are not known), and its error on
+    that fifth is the train-dev error. Copies, and what is said of weights "before training", begin with the model's own
+    initialisation, also where you have set the weights yourself.
 
     Where the test data can be told from the dev data, a larger test error is a "data mismatch" of the two.
 
@@ -100,11 +102,14 @@ def check(
     if not isinstance(trainer, Trainer):
         raise TypeError(message(_WHERE, f"trainer is {trainer!r}", "expected a stoop.Trainer", "give the trained one"))
     target = real(_WHERE, "target_error", target_error, NOT_NEGATIVE)
-    train = scored(trainer, X, y, _WHERE)
+    train = scored(trainer, X, y, f"{_WHERE}, training data")
+    if train.kind != "values" and target > 1.0:
+        text = f"target_error is {target:g} for classes"
+        raise ValueError(message(_WHERE, text, "expected a share, 0 to 1", "give 0.05 for 5 %"))
     spread = spread_of(train.true) if train.kind == "values" else None
     given = {"dev": (X_dev, y_dev), "train_dev": (X_train_dev, y_train_dev), "test": (X_test, y_test)}
     parts = {
-        name: scored(trainer, *_both(name, *part), _WHERE, spread)
+        name: scored(trainer, *_both(name, *part), f"{_WHERE}, {PARTS[name]} data", spread)
         for name, part in given.items()
         if part[0] is not None or part[1] is not None
     }

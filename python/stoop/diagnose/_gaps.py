@@ -132,9 +132,7 @@ def _without(recipe: Recipe, fault: str) -> Recipe:
 def gap_findings(gaps: Gaps, train: Scored) -> list[Finding]:
     """Return the findings of bias, variance and mismatch, the largest gap first."""
     recipe = gaps.recipe
-    found = [
-        finding(fault, sentence(recipe.evidence[fault])) for fault in recipe.problems if fault != DEV_OVERFITTING
-    ]
+    found = [finding(fault, sentence(recipe.evidence[fault])) for fault in recipe.problems if fault != DEV_OVERFITTING]
     if gaps.poor and HIGH_BIAS not in recipe.problems:
         error, constant = error_words(train.level.error), constant_error(train)
         text = f"The training error is {error}, that of a constant prediction {constant:.1%}."

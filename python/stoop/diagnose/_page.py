@@ -19,12 +19,12 @@ from stoop import _core
 from stoop._checks import file_path
 from stoop._figures import inline_svg
 from stoop.config import machine_line
+from stoop.diagnose._recipe import PARTS
 from stoop.diagnose._slices import SliceError
 
 Report = Any  # the class of `_report.py`, which imports this file
 
 _WIDE = ("history", "gradients", "mistakes", "predictions")  # pictures that take a whole row
-_PARTS = {"target": "target", "train": "training", "train_dev": "train-dev", "dev": "dev", "test": "test"}
 
 
 def write_page(report: Report, path: str | os.PathLike[str], title: str) -> None:
@@ -49,7 +49,7 @@ def page_of(report: Report, title: str) -> str:
     template = Template(files("stoop.diagnose").joinpath("report.html").read_text(encoding="utf-8"))
     samples = report.facts["samples"]
     kinds = {"classes": "Classification", "labels": "Classification by labels", "values": "Regression"}
-    sizes = ", ".join(f"{count:,} {_PARTS[name]}" for name, count in samples.items())
+    sizes = ", ".join(f"{count:,} {PARTS[name]}" for name, count in samples.items())
     return template.substitute(
         title=escape(title),
         subtitle=escape(f"{kinds[report.facts['kind']]}: {sizes} samples."),
@@ -89,7 +89,7 @@ def _numbers(report: Report) -> str:
     for name, error in report.recipe.errors.items():
         low, high = limits.get(name, (error, error))
         shown = f", {low:.1%} to {high:.1%}" if name in limits and np.isfinite(high) else ""
-        note = f"{_PARTS[name]} error{shown}"
+        note = f"{PARTS[name]} error{shown}"
         cells.append(f'<div class="number"><b>{error:.2%}</b><span>{escape(note)}</span></div>')
     return "".join(cells)
 

@@ -99,10 +99,10 @@ class Report:
             If matplotlib is not installed; the extra ``stoop[plot]`` brings it.
         """
         limits = {"target": (self.recipe.errors["target"],) * 2, **self.facts["limits"]}
-        rows = [
-            (name.replace("_", "-"), error, *(limit if math.isfinite(limit) else error for limit in limits[name]))
-            for name, error in self.recipe.errors.items()
-        ]
+        rows = []
+        for name, error in self.recipe.errors.items():
+            low, high = limits[name]
+            rows.append((name.replace("_", "-"), error, low, high if math.isfinite(high) else error))
         return draw_errors(rows, self.error_words(), path)
 
     def error_words(self) -> str:

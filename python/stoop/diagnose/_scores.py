@@ -1,8 +1,8 @@
 """What a trainer's model predicts for samples, and the error of each sample.
 
-The error of classes is 1 where the prediction is wrong, or where an output is not finite, and 0 else; of several labels by column the share of wrong ones;
-of values the squared residual over the variance of the training targets, so that its mean is 1 - R2: 0 is perfect, 1
-as bad as predicting the mean.
+The error of classes is 1 where the prediction is wrong, or where an output is not finite, and 0 else; of several labels
+by column the share of wrong ones; of values the squared residual over the variance of the training targets, so that its
+mean is 1 - R2: 0 is perfect, 1 as bad as predicting the mean.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from stoop._errors import message
 from stoop.diagnose._statistics import Level
 from stoop.metrics._common import by_column
 from stoop.metrics._resolve import predicted_values
@@ -64,6 +65,10 @@ def scored(trainer: Trainer, X: Any, y: Any, where: str, spread: Array | None = 
     spec = trainer.loss._spec
     if spec["takes_classes"] or spec["takes_labels"]:
         kind, true, predicted = _decided(targets, outputs, softmax=bool(spec["takes_classes"]))
+        if kind == "classes" and outputs.shape[1] > 1 and true.max() >= outputs.shape[1]:
+            given = f"y holds class {true.max()} for a model of {outputs.shape[1]} outputs"
+            expected = f"expected 0 to {outputs.shape[1] - 1}"
+            raise ValueError(message(where, given, expected, "check y, or make the model wider"))
         errors = (true != predicted).astype(np.float64).reshape(len(true), -1).mean(axis=1)
         errors[~finite] = 1.0
     else:
