@@ -65,7 +65,7 @@ class Seen:
 
 
 def causes(seen: Seen, trial: RateTrial | None) -> list[Finding]:
-    """Return what lies behind a model that does badly, or will."""
+    """Return the causes of a model that does badly, or will."""
     found = [*_before(seen, trial), *_of_dev(seen)]
     if trial is not None and trial.verdict == "too high":
         found.append(finding(RATE_HIGH, trial.words()))

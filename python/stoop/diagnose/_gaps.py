@@ -1,4 +1,4 @@
-"""The gaps between the errors of the parts, and tries that tell what is behind each."""
+"""The gaps between the errors of the parts, and tries that tell what causes each."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Gaps:
 
 
 def gaps_of(trainer: Trainer, train: Scored, parts: Mapping[str, Scored], target: float, *, broken: bool) -> Gaps:
-    """Measure the gaps, and what is behind them; `broken`: the fit diverged."""
+    """Measure the gaps, and what causes them; `broken`: the fit diverged."""
     levels = {"target": Level.exact(target), "train": train.level}
     levels |= {name: parts[name].level for name in ("train_dev", "dev", "test") if name in parts}
     recipe, held = _with_held_out(trainer, train, parts["dev"], levels)
