@@ -49,8 +49,8 @@ class Augment:
         Left and right (True or "horizontal") change places with probability 1/2, or top and bottom, or both, each by
         itself.
     shift : int, float or (down, across), default 0
-        The most pixels, >= 0. An int: by a whole number of pixels between ``-shift`` and ``shift``, which leaves the
-        values of pixels as they are. A float: by any number between these, uniform.
+        The most pixels, >= 0. An int, or two: by a whole number of pixels between ``-shift`` and ``shift``, which
+        leaves the values of pixels as they are. A float, or one of two: by any number between these, uniform.
     rotate : float, default 0.0
         The most degrees, 0 to 360: uniform between ``-rotate`` and ``rotate``.
     zoom : float or (low, high), default 0.0
@@ -103,6 +103,10 @@ class Augment:
     fill: str | float = "nearest"
 
     def __post_init__(self) -> None:
+        for name in ("image_shape", "shift", "zoom", "crop", "elastic"):  # so that settings are equal and have a hash
+            value = getattr(self, name)
+            if isinstance(value, list | np.ndarray) and np.ndim(value) == 1:
+                object.__setattr__(self, name, tuple(np.asarray(value).tolist()))
         self._settings  # noqa: B018  which checks all values
 
     def __call__(self, X: npt.ArrayLike, epoch: int = 0, y: npt.ArrayLike | None = None) -> Any:
@@ -133,6 +137,11 @@ class Augment:
         if array.ndim < 2 or array.size == 0:
             given, expected = f"X has shape {array.shape}", "expected one image or row per sample"
             raise ValueError(message("augment", given, expected, "give (n_samples, height * width), for example"))
+        moves = any(np.any(value) for value in (self.shift, self.zoom, self.crop or 0, self.elastic or 0))
+        moves = moves or bool(self.flip) or self.rotate > 0.0 or self.shear > 0.0
+        if moves and self.image_shape is not None and array.shape == tuple(self.image_shape):
+            given, expected = f"X has shape {array.shape}, that of one image", "expected several, or several rows"
+            raise ValueError(message("augment", given, expected, "give X[None] for a single image"))
         dtype = np.dtype(np.float64 if array.dtype == np.float64 else np.float32)
         rows = features("augment", array.reshape(len(array), -1), dtype, array.size // len(array))
         epoch = integer("augment", "epoch", epoch, 0)

@@ -254,3 +254,16 @@ def test_bad_samples(X: Any, y: Any) -> None:
     with pytest.raises(ValueError) as raised:
         Augment(shift=1, mixup=0.2)(X, y=y)
     assert MESSAGE.fullmatch(str(raised.value))
+
+
+def test_settings_may_be_lists_and_arrays() -> None:
+    given = Augment(image_shape=[28, 28], shift=np.array([1, 2]), zoom=[0.9, 1.1], elastic=np.array([34.0, 4.0]))  # type: ignore[arg-type]
+    plain = Augment(image_shape=(28, 28), shift=(1, 2), zoom=(0.9, 1.1), elastic=(34.0, 4.0))
+    assert given == plain
+    assert hash(given) == hash(plain)
+
+
+def test_a_single_image_is_told_to_be_one() -> None:
+    with pytest.raises(ValueError, match=r"that of one image.*X\[None\]"):
+        Augment(shift=2)(np.zeros((28, 28), np.float32))
+    assert Augment(noise=0.1)(np.zeros((28, 28), np.float32)).shape == (28, 28)  # rows of a table

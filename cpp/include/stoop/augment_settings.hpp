@@ -26,7 +26,7 @@ struct Augment {
   std::array<double, 2> zoom{1.0, 1.0};         // the factor is uniform between these, > 0; more than 1 enlarges
   double shear = 0.0;                           // degrees, uniform in +-, >= 0 and below 90
   std::array<Index, 2> crop{0, 0};              // a random window of this height and width fills the image; 0: no crop
-  // Simard, Steinkraus & Platt 2003: displacements, uniform in [-1, 1], are smoothed by a Gaussian of this deviation in pixels,
+  // Simard, Steinkraus & Platt 2003: displacements, uniform in [-1, 1), are smoothed by a Gaussian of this deviation in pixels,
   // whose weights have the sum 1, cut at four deviations, zero beyond the image, and multiplied by this number.
   double elastic = 0.0, elastic_sigma = 4.0;
   double noise = 0.0;  // the deviation of Gaussian noise, in units of X, >= 0

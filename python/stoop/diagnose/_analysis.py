@@ -14,7 +14,8 @@ from stoop._diagnosis_figures import draw_residuals, draw_slices
 from stoop._errors import message
 from stoop.diagnose._calibration import Calibration, calibration_of
 from stoop.diagnose._scores import Scored, probabilities, scored
-from stoop.diagnose._slices import SliceError, groups_of, limits_of, slices_of
+from stoop.diagnose._slices import SliceError, groups_of, slices_of
+from stoop.diagnose._statistics import limits_of
 from stoop.metrics import confusion_matrix as count_confusions
 from stoop.model import Model
 from stoop.plotting import confusion_matrix, images
@@ -225,12 +226,17 @@ def _names(model: Model, part: Scored, given: Sequence[str] | None) -> list[str]
     return names
 
 
-def _image_shape(shape: tuple[int, ...], width: int) -> tuple[int, ...]:
-    if len(shape) not in (2, 3) or int(np.prod(shape)) != width or (len(shape) == 3 and shape[2] not in (1, 3)):
+def _image_shape(shape: Any, width: int) -> tuple[int, ...]:
+    if (
+        not isinstance(shape, tuple | list)
+        or len(shape) not in (2, 3)
+        or int(np.prod(shape)) != width
+        or (len(shape) == 3 and shape[2] not in (1, 3))
+    ):
         given = f"image_shape is {shape} for {width} columns"
         expected = "expected (height, width) or (height, width, 1 or 3) with that product"
         raise ValueError(message(_WHERE, given, expected, "check image_shape"))
-    return shape[:2] if len(shape) == 3 and shape[2] == 1 else tuple(shape)
+    return tuple(shape[:2] if len(shape) == 3 and shape[2] == 1 else shape)
 
 
 def _worst(part: Scored, names: list[str]) -> list[Mistake]:

@@ -61,6 +61,7 @@ class Calibration:
     def __str__(self) -> str:
         kind = "overconfident" if self.overconfidence > 0.0 else "underconfident"
         by = f"{kind} by {abs(self.overconfidence):.1%} on average"
+        by = by if abs(self.overconfidence) >= 0.0005 else "right on average"
         return f"Expected calibration error {self.expected_error:.1%}, {by}."
 
 

@@ -47,6 +47,11 @@ ADVICE: dict[str, str] = {
     IMBALANCE: 'Give Trainer.fit class_weight="balanced", collect or augment more of the rare classes, move the '
     "threshold of the decision, and judge by recall, f1 or average precision instead of accuracy.",
 }
+# For a mismatch between dev and test data.
+TEST_ADVICE = (
+    "Draw dev and test data from one distribution, that on which the model is to do well, so that decisions by the dev "
+    "data count for the test data too; then make the training data more like them."
+)
 
 
 @dataclass(frozen=True)

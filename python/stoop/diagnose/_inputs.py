@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stoop.activations import Activation
-from stoop.diagnose._findings import IMBALANCE, INPUTS, MISMATCH, Finding, finding
+from stoop.diagnose._findings import IMBALANCE, INPUTS, Finding, finding
 from stoop.diagnose._layers import walk
 from stoop.diagnose._scores import Scored, filled
 from stoop.diagnose._statistics import SURE, Level, surely_above, wilson
@@ -28,6 +28,7 @@ _ROWS = 5000
 # is stable is a hundredth (LeCun et al. 1998, sections 4.3 and 5).
 _LARGE, _SMALL = 10.0, 0.02
 _UNEQUAL = 30.0  # of the largest column to the median one: the curvatures differ by its square
+_OFTEN = 0.05  # of the rows, in which a column is not zero, for its size to count as small
 _OFFSET = 10.0  # of the mean to the deviation, in half of the columns
 
 _MOST_ROWS = 2000  # of each part, by which they are told apart
@@ -40,8 +41,11 @@ _LOST = 0.2  # by which the recall of a rare class is below that of the others
 _FEW = 5  # samples of a class, below which its recall says nothing
 
 
-def inputs_fault(model: Model, x: Array) -> Finding | None:
-    """Look at what the first layer with a weight really gets: after input_scale and any normalisation before it."""
+def inputs_fault(model: Model, x: Array, *, poor: bool) -> Finding | None:
+    """Look at what the first layer with a weight really gets: after input_scale and any normalisation before it.
+
+    Columns that are small beside the others are a fault where the model does badly (`poor`).
+    """
     h = first_inputs(model, some_rows(x, _ROWS))
     if h is None or not np.isfinite(h).all():
         return None
@@ -54,6 +58,8 @@ def inputs_fault(model: Model, x: Array) -> Finding | None:
     sizes = np.sqrt((used**2).sum(axis=0) / count)
     overall, typical = float(np.sqrt((used**2).mean())), float(np.sqrt((used**2).sum() / count.sum()))
     unequal = float(sizes.max() / np.median(sizes))
+    often = sizes[count >= _OFTEN * len(used)]
+    some_small = poor and len(often) > 1 and float(often.max() / often.min()) > _UNEQUAL
     offsets = np.abs(used.mean(axis=0)) / np.maximum(used.std(axis=0), np.finfo(np.float64).tiny)
     span = f"columns have root mean squares from {sizes.min():.2g} to {sizes.max():.2g}"
     if overall > _LARGE or typical < _SMALL:
@@ -63,7 +69,7 @@ def inputs_fault(model: Model, x: Array) -> Finding | None:
             INPUTS,
             f"What the first layer gets is {kind}: its root mean square is {size:.3g} where about 1 is right; {span}.",
         )
-    if unequal > _UNEQUAL:
+    if unequal > _UNEQUAL or some_small:
         return finding(INPUTS, f"The columns of what the first layer gets differ in scale: {span}.")
     if float((offsets > _OFFSET).mean()) >= 0.5:
         shown = f"the means of half of the columns are more than {np.median(offsets):.0f} deviations from zero"
@@ -85,19 +91,16 @@ def first_inputs(model: Model, x: Array) -> Array | None:
     return None
 
 
-def mismatch_fault(train: Scored, dev: Scored, tolerance: float) -> Finding | None:
-    """Try to tell dev inputs from training inputs of the same classes, where the dev error is clearly larger."""
-    if surely_above(train.level, dev.level) < tolerance:
+def apart(a: Scored, b: Scored) -> float | None:
+    """Return how well inputs of b are told from those of a of the same classes, None if chance explains it.
+
+    It is the area under the curve of a small classifier: the share of pairs that it orders rightly.
+    """
+    of_a, of_b = _alike(a, b)
+    if len(of_a) < _FEWEST_ROWS or len(of_b) < _FEWEST_ROWS:
         return None
-    of_train, of_dev = _alike(train, dev)
-    if len(of_train) < _FEWEST_ROWS or len(of_dev) < _FEWEST_ROWS:
-        return None
-    area, low = told_apart(of_train, of_dev)
-    if low < 0.5 or area < _APART:
-        return None
-    gap = f"the dev error is {dev.level.error:.1%}, the training error {train.level.error:.1%}"
-    seen = f"a small classifier tells dev inputs from training inputs in {area:.0%} of the pairs, where 50 % is chance"
-    return finding(MISMATCH, f"The two parts come from different distributions: {seen}; and {gap}.")
+    area, low = told_apart(of_a, of_b)
+    return None if low < 0.5 or area < _APART else area
 
 
 def told_apart(a: Array, b: Array) -> tuple[float, float]:

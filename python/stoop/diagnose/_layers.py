@@ -130,6 +130,12 @@ def tail_of(model: Model, index: int, width: int) -> Model:
     return tail
 
 
+def batch_size_of(trainer: Trainer, rows: int) -> int:
+    """Return the batch size of the fits of a trainer, of which it keeps the numbers of updates and epochs."""
+    per_epoch = trainer.steps / trainer.epoch if trainer.epoch else rows / 128
+    return int(np.clip(round(rows / max(per_epoch, 1.0)), 1, rows))
+
+
 def fresh(trainer: Trainer, X: Array, seed: int | None = None, **settings: Any) -> Trainer:
     """Return a trainer of a new model as this one's was before training, with the same data-dependent statistics.
 

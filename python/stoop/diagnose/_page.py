@@ -19,12 +19,12 @@ from stoop import _core
 from stoop._checks import file_path
 from stoop._figures import inline_svg
 from stoop.config import machine_line
+from stoop.diagnose._recipe import PARTS
 from stoop.diagnose._slices import SliceError
 
 Report = Any  # the class of `_report.py`, which imports this file
 
 _WIDE = ("history", "gradients", "mistakes", "predictions")  # pictures that take a whole row
-_PARTS = {"target": "target", "train": "training", "train_dev": "train-dev", "dev": "dev", "test": "test"}
 
 
 def write_page(report: Report, path: str | os.PathLike[str], title: str) -> None:
@@ -49,7 +49,7 @@ def page_of(report: Report, title: str) -> str:
     template = Template(files("stoop.diagnose").joinpath("report.html").read_text(encoding="utf-8"))
     samples = report.facts["samples"]
     kinds = {"classes": "Classification", "labels": "Classification by labels", "values": "Regression"}
-    sizes = ", ".join(f"{count:,} {_PARTS[name]}" for name, count in samples.items())
+    sizes = ", ".join(f"{count:,} {PARTS[name]}" for name, count in samples.items())
     return template.substitute(
         title=escape(title),
         subtitle=escape(f"{kinds[report.facts['kind']]}: {sizes} samples."),
@@ -88,7 +88,8 @@ def _numbers(report: Report) -> str:
     cells = []
     for name, error in report.recipe.errors.items():
         low, high = limits.get(name, (error, error))
-        note = f"{_PARTS[name]} error" + (f", {low:.1%} to {high:.1%}" if name in limits else "")
+        shown = f", {low:.1%} to {high:.1%}" if name in limits and np.isfinite(high) else ""
+        note = f"{PARTS[name]} error{shown}"
         cells.append(f'<div class="number"><b>{error:.2%}</b><span>{escape(note)}</span></div>')
     return "".join(cells)
 
@@ -101,7 +102,8 @@ def _recipe(report: Report) -> str:
     kind = "1 - R²" if report.facts["kind"] == "values" else "the share predicted wrong"
     words = f"The error is {kind}; the limits in the boxes hold with 90 % confidence."
     table = _table("Gaps between the parts", ("would be", "gap", "a problem"), rows)
-    return f'{table}<p class="note">{escape(words)}</p>'
+    notes = [words, *report.notes()]
+    return table + "".join(f'<p class="note">{escape(note)}</p>' for note in notes)
 
 
 def _figures(report: Report) -> str:

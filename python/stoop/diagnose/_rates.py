@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from stoop._diagnosis_figures import draw_rates
 from stoop._fit_many import fit_many
-from stoop.diagnose._layers import fresh
+from stoop.diagnose._layers import batch_size_of, fresh
 from stoop.diagnose._units import some_rows
 from stoop.layers import Dense
 from stoop.model import Model
@@ -31,6 +31,7 @@ _HIGHEST, _LOWEST = 10.0, 1e-6  # beyond which no rate is tried as it is
 _SEEDS = 3
 _MOST_UPDATES, _FEWEST_UPDATES = 1000, 100
 _WORK = 4e10  # floating-point operations, for all trials of a direction; about a second
+_CLEAR_PART = 0.8  # of what fresh weights gain at the same rate: a fit that gained less is behind them
 _SMALL_PART = 0.5  # of what another rate gains: the fit gained less
 
 _SMALLEST_GAIN = 0.05  # of the loss that needs no inputs, from which on rates are compared
@@ -76,6 +77,13 @@ class RateTrial:
         worth = math.isfinite(self.own) and gained >= _SMALLEST_GAIN * scale
         spoilt = self.end > self.nothing + _SPOILT * scale and self.own < self.nothing
         return spoilt or (worth and self.end > self.nothing - _SMALL_PART * gained)
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether short fits from fresh weights at the rate of the fit gain a quarter more than it has."""
+        gained = self.nothing - self.own
+        worth = math.isfinite(self.own) and gained >= _SMALLEST_GAIN * abs(self.nothing)
+        return worth and self.end > self.nothing - _CLEAR_PART * gained
 
     def words(self) -> str:
         """Return what was seen."""
@@ -150,8 +158,7 @@ class _Trial:
 
     def __init__(self, trainer: Trainer, x: Array, targets: Array, rate: float) -> None:
         self._trainer, self._x, self._targets, self._rate = trainer, x, targets, rate
-        per_epoch = trainer.steps / trainer.epoch if trainer.epoch else len(x) / 128
-        self._batch = int(np.clip(round(len(x) / max(per_epoch, 1.0)), 1, len(x)))
+        self._batch = batch_size_of(trainer, len(x))
         work = 6.0 * trainer.model.num_parameters * self._batch * _SEEDS * len(_LOWER)
         self.updates = max(min(_MOST_UPDATES, int(_WORK / work)), _FEWEST_UPDATES)
         self._some, self._some_targets = some_rows(x, _MEASURED_ROWS), some_rows(targets, _MEASURED_ROWS)

@@ -13,8 +13,8 @@ from stoop.diagnose._statistics import Level, surely_above
 _WHERE = "diagnose.recipe"
 _RELATIVE = 0.2  # of the lower error: from 40 % to 44 % is no gap, from 2 % to 6 % is
 _ROUNDING = 1e-12
-_PARTS = ("train", "train_dev", "dev", "test")
-_SAID = {"target": "target", "train": "training", "train_dev": "train-dev", "dev": "dev", "test": "test"}
+_COUNTED = ("train", "train_dev", "dev", "test")
+PARTS = {"target": "target", "train": "training", "train_dev": "train-dev", "dev": "dev", "test": "test"}
 # What each gap is, in the order in which the course goes through them.
 _GAPS = {
     HIGH_BIAS: "avoidable bias",
@@ -151,8 +151,8 @@ def recipe(
 def _counts(samples: Mapping[str, int] | None, errors: Mapping[str, float]) -> dict[str, int]:
     counts = {}
     for name, count in (samples or {}).items():
-        if name not in _PARTS:
-            refuse_name(_WHERE, "part in samples", str(name), _PARTS)
+        if name not in _COUNTED:
+            refuse_name(_WHERE, "part in samples", str(name), _COUNTED)
         counts[name] = integer(_WHERE, f"samples[{name!r}]", count, 1)
         if errors.get(name, 0.0) > 1.0:
             text = f"{name}_error is {errors[name]:g} of {count} samples"
@@ -198,8 +198,14 @@ def _words(fault: str, levels: Mapping[str, Level], step: tuple[str, str]) -> st
     low, high = step
     gap = levels[high].error - levels[low].error
     at_least = surely_above(levels[low], levels[high])
+    text = f"the {PARTS[high]} error is {error_words(levels[high].error)}, the {PARTS[low]} error "
+    text += error_words(levels[low].error)
+    if gap > 1.0:
+        return f"{text}."
     sure = "" if levels[high].samples is None else f", at least {at_least:.1%} with 95 % confidence"
-    return (
-        f"the {_SAID[high]} error is {levels[high].error:.1%}, the {_SAID[low]} error {levels[low].error:.1%}: "
-        f"{_GAPS[fault]} of {gap:.1%}{sure}."
-    )
+    return f"{text}: {_GAPS[fault]} of {gap:.1%}{sure}."
+
+
+def error_words(error: float) -> str:
+    """Return an error in words; how far it is above that of a constant prediction tells nothing."""
+    return f"{error:.1%}" if error <= 1.0 else "above 100 %, worse than a constant prediction"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -11,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from stoop._diagnosis_figures import draw_errors
 from stoop.diagnose._analysis import ErrorAnalysis
 from stoop.diagnose._curve import Reading
-from stoop.diagnose._findings import Finding
+from stoop.diagnose._findings import HIGH_BIAS, Finding
+from stoop.diagnose._gaps import reference_words, sentence
 from stoop.diagnose._gradients import GradientFlow
 from stoop.diagnose._page import write_page
 from stoop.diagnose._rates import RateTrial
@@ -56,7 +58,7 @@ class Report:
         lines = [self.summary()]
         for place, one in enumerate(self.findings, 1):
             lines += [f"{place}. {one.fault}", f"   {one.evidence}", f"   {one.advice}"]
-        lines += ["", str(self.recipe).partition("\n1. ")[0]]
+        lines += ["", str(self.recipe).partition("\n1. ")[0], *self.notes()]
         if self.history is not None:
             lines += ["", str(self.history)]
         lines += ["", str(self.units), "", str(self.gradients), "", str(self.errors)]
@@ -69,6 +71,19 @@ class Report:
         first, *others = [one.fault for one in self.findings]
         more = f"; then {', '.join(others)}" if others else ""
         return f"Begin with {first}{more}."
+
+    def notes(self) -> list[str]:
+        """Return what was measured by other models, in sentences."""
+        found = []
+        if self.facts["attainable"] is not None:
+            poor = any(one.fault == HIGH_BIAS for one in self.findings)
+            counts = "counts" if poor else "does not count"
+            words = sentence(reference_words(self.facts["attainable"]))
+            found.append(f"{words}; no target_error was given, so the training error {counts} as avoidable.")
+        if self.facts["held_out"] is not None:
+            rows = f"{self.facts['held_out']:,} training rows"
+            found.append(f"The train-dev error is that of {rows}, of copies that were trained without them.")
+        return found
 
     def plot(self, path: str | os.PathLike[str] | None = None) -> Figure:
         """Draw the errors of the parts with their limits; `pictures` has all other pictures.
@@ -84,7 +99,10 @@ class Report:
             If matplotlib is not installed; the extra ``stoop[plot]`` brings it.
         """
         limits = {"target": (self.recipe.errors["target"],) * 2, **self.facts["limits"]}
-        rows = [(name.replace("_", "-"), error, *limits[name]) for name, error in self.recipe.errors.items()]
+        rows = []
+        for name, error in self.recipe.errors.items():
+            low, high = limits[name]
+            rows.append((name.replace("_", "-"), error, low, high if math.isfinite(high) else error))
         return draw_errors(rows, self.error_words(), path)
 
     def error_words(self) -> str:

@@ -132,8 +132,9 @@ def learning_curve(
     """
     samples: Any = rows_of(_WHERE, X, "X")
     targets: Any = rows_of(_WHERE, y, "y")
+    first = build(0)
     if validation_data is None:
-        classes = np.ndim(targets) == 1 and build(0).loss._spec["takes_classes"]
+        classes = np.ndim(targets) == 1 and first.loss._spec["takes_classes"]
         parts = train_test_split(samples, targets, test_size=dev_size, seed=seed, stratify=True if classes else None)
         samples, X_dev, targets, y_dev = parts
     else:
@@ -142,7 +143,7 @@ def learning_curve(
     times = integer(_WHERE, "repeats", repeats, 1)
     rng = np.random.default_rng(checked_seed(_WHERE, seed))
     rows = [np.sort(rng.permutation(len(samples))[:count]) for count in counts for _ in range(times)]
-    trainers = [build(i) for i in range(len(rows))]
+    trainers = [first, *(build(i) for i in range(1, len(rows)))]
     histories = fit_many(trainers, samples, targets, rows=rows, **{"verbose": 0, **options})
     train, dev = np.full((2, len(rows)), np.nan)
     for i, (trainer, history) in enumerate(zip(trainers, histories)):

@@ -1,8 +1,8 @@
 """What a trainer's model predicts for samples, and the error of each sample.
 
-The error of classes is 1 where the prediction is wrong and 0 else; of several labels by column the share of wrong ones;
-of values the squared residual over the variance of the training targets, so that its mean is 1 - R2: 0 is perfect, 1
-as bad as predicting the mean.
+The error of classes is 1 where the prediction is wrong, or where an output is not finite, and 0 else; of several labels
+by column the share of wrong ones; of values the squared residual over the variance of the training targets, so that its
+mean is 1 - R2: 0 is perfect, 1 as bad as predicting the mean.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from stoop._errors import message
 from stoop.diagnose._statistics import Level
 from stoop.metrics._common import by_column
 from stoop.metrics._resolve import predicted_values
@@ -37,6 +38,8 @@ class Scored:
     errors : ndarray of float64, (n_samples,)
     level : Level
         Their mean.
+    broken : int
+        Samples with an output that is not finite.
     """
 
     kind: str
@@ -47,6 +50,7 @@ class Scored:
     predicted: Array
     errors: npt.NDArray[np.float64]
     level: Level
+    broken: int
 
 
 def scored(trainer: Trainer, X: Any, y: Any, where: str, spread: Array | None = None) -> Scored:
@@ -57,15 +61,21 @@ def scored(trainer: Trainer, X: Any, y: Any, where: str, spread: Array | None = 
     x, targets, _ = trainer._batch(where, X, y, None)
     x, targets = np.asarray(x), np.asarray(targets)
     outputs = trainer.model.predict(x)
+    finite = np.isfinite(outputs).all(axis=1)
     spec = trainer.loss._spec
     if spec["takes_classes"] or spec["takes_labels"]:
         kind, true, predicted = _decided(targets, outputs, softmax=bool(spec["takes_classes"]))
+        if kind == "classes" and outputs.shape[1] > 1 and true.max() >= outputs.shape[1]:
+            given = f"y holds class {true.max()} for a model of {outputs.shape[1]} outputs"
+            expected = f"expected 0 to {outputs.shape[1] - 1}"
+            raise ValueError(message(where, given, expected, "check y, or make the model wider"))
         errors = (true != predicted).astype(np.float64).reshape(len(true), -1).mean(axis=1)
+        errors[~finite] = 1.0
     else:
         kind, true = "values", by_column(targets).astype(np.float64)
         predicted = predicted_values(outputs, true.shape[1], trainer.loss)
         errors = _squared(true, predicted, spread_of(true) if spread is None else spread)
-    return Scored(kind, x, targets, outputs, true, predicted, errors, Level.mean(errors))
+    return Scored(kind, x, targets, outputs, true, predicted, errors, Level.mean(errors), int((~finite).sum()))
 
 
 def spread_of(true: Array) -> Array:
@@ -94,7 +104,7 @@ def constant_error(part: Scored) -> float:
 
 def probabilities(part: Scored) -> Array:
     """Return the probabilities of classes, (n_samples, n_classes), or of labels, (n_samples, n_columns)."""
-    outputs = part.outputs.astype(np.float64)
+    outputs = np.nan_to_num(part.outputs.astype(np.float64), posinf=1e30, neginf=-1e30)
     if part.kind == "classes" and outputs.shape[1] > 1:
         rows: Array = np.exp(outputs - outputs.max(axis=1, keepdims=True))
         return np.asarray(rows / rows.sum(axis=1, keepdims=True))

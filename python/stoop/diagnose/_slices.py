@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from stoop._arrays import column_labels, is_table, to_numpy
 from stoop._errors import message
-from stoop.diagnose._statistics import wilson
+from stoop.diagnose._statistics import limits_of
 
 Array = npt.NDArray[Any]
 
@@ -71,15 +71,6 @@ def groups_of(labels: Array, errors: Array, names: Sequence[str] | None = None) 
             SliceError(shown, len(own), float(own.mean()), low, high, float(own.sum()) / total if total else 0.0)
         )
     return found
-
-
-def limits_of(errors: Array) -> tuple[float, float]:
-    """Return the 95 % limits of a mean error."""
-    mean, n = float(errors.mean()), len(errors)
-    if bool(np.isin(errors, (0.0, 1.0)).all()):
-        return wilson(mean, n)
-    half = 1.96 * float(errors.std()) / max(n - 1, 1) ** 0.5
-    return max(mean - half, 0.0), mean + half
 
 
 def _between(cuts: Array, place: int) -> str:
