@@ -25,7 +25,8 @@ ROOT = Path(__file__).resolve().parents[1]
 IMAGES = ROOT / "docs" / "images"
 BLOCK = re.compile(r"^```(python|text)\n(.*?)^```\n(\s*)", re.DOTALL | re.MULTILINE)
 SHOWN = re.compile(r"\bimages/([\w-]+\.svg)")
-NOT_RUN = ("docs/mpi.md", "docs/tour.md")  # the one needs several processes; the other shows lines of examples/tour.py
+# mpi.md needs several processes; tour.md shows lines of examples/tour.py, and gallery.md lines of other pages.
+NOT_RUN = ("docs/mpi.md", "docs/tour.md", "docs/gallery.md")
 
 
 def pages() -> list[str]:

@@ -47,7 +47,6 @@ def test_the_examples_of(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPa
             check(page, code, shown, printed)
     for name in pictures.pictures(page):
         drawn = pictures.words(tmp_path / name)
-        assert drawn
         assert name in MEASURED or drawn == pictures.words(pictures.IMAGES / name), f"{name}: run `make picture`"
 
 
@@ -74,6 +73,24 @@ def test_every_picture_has_a_maker_and_a_page() -> None:
     assert shown == files
     for name, script in OTHERS.items():
         assert script is None or name.split(".")[0] in (REPOSITORY / script).read_text(encoding="utf-8"), name
+
+
+def test_the_gallery_shows_lines_that_run() -> None:
+    """Each section has blocks, then the pictures that they draw on another page."""
+    makers = {name: page for page in pictures.pages() for name in pictures.pictures(page)}
+    parts = re.split(
+        r"^```python\n", (REPOSITORY / "docs" / "gallery.md").read_text(encoding="utf-8"), flags=re.MULTILINE
+    )
+    shown = set()
+    for part in parts[1:]:
+        code, after = part.split("```\n", 1)
+        names = pictures.SHOWN.findall(after)
+        assert names, code
+        for name in names:
+            lines = "".join(one for one, _ in pictures.examples(makers[name])).splitlines()
+            assert set(code.splitlines()) <= set(lines), f"{name}: {makers[name]} has other lines"
+        shown.update(names)
+    assert shown == set(makers)
 
 
 def test_a_wrong_output_is_noticed() -> None:
