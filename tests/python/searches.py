@@ -20,6 +20,8 @@ SPACE = {
     "activation": search.choice(["relu", "tanh"]),
 }
 
+FIXED = {"rate": 1e-2, "beta1": 0.9, "units": 5, "activation": "tanh"}
+
 
 def build(params: dict[str, Any]) -> stoop.Trainer:
     """A trainer of these parameters."""

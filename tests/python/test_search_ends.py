@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import weakref
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,8 @@ import pytest
 
 import stoop
 from helpers import REPOSITORY, refused
-from searches import TRAIN, VALIDATION, alone, build, facts, run
+from searches import FIXED, TRAIN, VALIDATION, alone, build, facts, run
+from stoop import search
 
 TESTS = REPOSITORY / "tests" / "python"
 
@@ -174,6 +176,61 @@ def test_trials_that_were_cut_off_are_the_best_where_there_are_no_others() -> No
 def test_no_time_at_all() -> None:
     with refused(RuntimeError, "max_time"):
         run(max_time=0)
+
+
+def test_a_short_time_is_not_spent_on_building_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    from stoop.search import _pool
+
+    built: list[Any] = []
+
+    def slow(params: dict[str, Any]) -> stoop.Trainer:
+        built.append(params)  # which takes a thousand seconds
+        return build(params)
+
+    clock = SimpleNamespace(perf_counter=lambda: time.perf_counter() + 1000.0 * len(built))
+    monkeypatch.setattr(_pool, "time", clock)
+    result = run(build=slow, trials=100_000, max_time=10_000, epochs=1, num_threads=4)
+    assert result.stop_reason == "max_time"
+    assert result.best_trial["state"] == "complete"
+
+
+# ---- trainers that are not new ----
+
+
+@pytest.mark.parametrize("method", ["coarse_to_fine", "optuna"])
+@pytest.mark.parametrize("again", ["trainer", "model"])
+def test_a_trainer_that_is_not_new_is_refused_before_it_is_trained_on(method: str, again: str) -> None:
+    if method == "optuna":
+        pytest.importorskip("optuna")
+    made: list[stoop.Trainer] = []
+
+    def second_again(params: dict[str, Any]) -> stoop.Trainer:
+        if len(made) < 2:
+            made.append(build({**FIXED, **params, "rate": 10.0 if made else 1e-2}))  # the second is not the best
+            return made[-1]
+        assert made[1].steps == 6
+        return made[1] if again == "trainer" else stoop.Trainer(made[1].model)
+
+    options = {"optuna": {"at_once": 1}, "coarse_to_fine": {"rounds": 4, "shrink": 1.0}}[method]
+    space = {"units": search.choice([4, 5, 6, 7])}
+    with refused(ValueError, "model of trial 1 again for trial 2", "inside build"):
+        run(build=second_again, space=space, trials=4, epochs=1, metric="loss", method=method, **options)
+    assert made[1].steps == 6
+
+
+def test_a_trainer_that_was_trained_elsewhere_is_refused() -> None:
+    def trained(params: dict[str, Any]) -> stoop.Trainer:
+        trainer = build(params)
+        trainer.fit(*TRAIN, epochs=1, verbose=0)
+        return trainer
+
+    with refused(ValueError, "has made 2 steps", "inside build"):
+        run(build=trained)
+
+
+def test_validation_data_of_another_width_are_an_error_of_the_arguments() -> None:
+    with refused(ValueError, "validation_data", "3 columns", "expected 4"):
+        run(validation_data=(VALIDATION[0][:, :3], VALIDATION[1]))
 
 
 # ---- memory ----

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import stoop
@@ -148,13 +149,104 @@ def test_a_file_of_another_search_is_refused(change: dict[str, Any], word: str, 
     assert path.read_bytes() == before
 
 
+SPLIT = {"validation_data": None, "validation_split": 0.2}
+
+
+@pytest.mark.parametrize(
+    ("first", "change", "word"),
+    [
+        ({}, {"validation_data": (-VALIDATION[0], VALIDATION[1])}, "validation_data"),
+        ({}, {"validation_data": (*VALIDATION, np.arange(60))}, "validation_data"),
+        (SPLIT, {"validation_split": 0.5}, "validation_split"),
+        ({}, {"sample_weight": np.arange(180)}, "sample_weight"),
+        ({"sample_weight": np.ones(180)}, {"sample_weight": np.arange(180)}, "sample_weight"),
+        ({}, {"class_weight": {0: 5.0}}, "class_weight"),
+        ({"class_weight": {0: 1, 1: 1, 2: 1}}, {"class_weight": [1, 1, 3]}, "class_weight"),
+        ({}, {"shuffle": False}, "shuffle"),
+        ({}, {"last_batch": "drop"}, "last_batch"),
+        ({}, {"validation_freq": 2}, "validation_freq"),
+        ({}, {"metrics": ["accuracy", "f1"]}, "metrics"),
+        ({}, {"augment": stoop.augment.Augment(noise=0.1)}, "augment"),
+    ],
+)
+@pytest.mark.parametrize("method", ["random", "optuna"])
+def test_trials_of_another_comparison_are_refused(
+    first: dict[str, Any], change: dict[str, Any], word: str, method: str, tmp_path: Path
+) -> None:
+    if method == "optuna":
+        pytest.importorskip("optuna")
+    options: dict[str, Any] = {"trials": 1, "epochs": 1, "storage": tmp_path / "trials", "method": method, **first}
+    result = run(**options)
+    assert facts(run(**options)) == facts(result)
+    with refused(ValueError, "same search", f"with {word}"):
+        run(**{**options, **change})
+
+
+@pytest.mark.parametrize("kind", ["numpy", "strided", "object", "pandas"])
+def test_every_row_counts_for_a_file(kind: str, tmp_path: Path) -> None:
+    X = np.random.default_rng(0).standard_normal((5001, 4))
+    y = np.arange(5001) % 3
+
+    def searched(X: Any, y: Any) -> search.SearchResult:
+        if kind == "strided":
+            X, y = np.repeat(X, 2, axis=0)[::2], np.repeat(y, 2)[::2]
+        elif kind == "object":
+            y = np.array(["a", "b", "c"], object)[y]
+        elif kind == "pandas":
+            pd = pytest.importorskip("pandas")
+            X, y = pd.DataFrame(X), pd.Series(y)
+        return run(X=X, y=y, trials=1, epochs=1, batch_size=1000, storage=tmp_path / "trials", metric="loss",
+                   validation_data=None)  # fmt: skip
+
+    first = searched(X, y)
+    assert facts(searched(X.copy(), y.copy())) == facts(first)
+    other = y.copy()
+    other[2] = 0  # none of a thousand rows that are evenly apart
+    with refused(ValueError, "same search", "with data"):
+        searched(X, other)
+
+
+def test_a_line_that_is_damaged_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "trials.jsonl"
+    run(trials=4, storage=path)
+    lines = path.read_bytes().splitlines(keepends=True)
+    for damaged in (lines[2][:20] + b"\n", b'{"number": 1}\n', b"[]\n"):
+        content = b"".join([*lines[:2], damaged, *lines[3:]])
+        path.write_bytes(content)
+        with refused(ValueError, "something else in line 3"):
+            run(trials=4, storage=path)
+        assert path.read_bytes() == content
+    path.write_bytes(lines[0][:30])  # killed while it began the file
+    assert len(run(trials=4, storage=path).trials) == 4
+
+
+@pytest.mark.parametrize("content", ['"format"\n', '{"format" of mine, precious notes', '{"format": "of mine"}\n'])
+@pytest.mark.parametrize("method", ["random", "optuna"])
+def test_notes_are_no_trials(content: str, method: str, tmp_path: Path) -> None:
+    if method == "optuna":
+        pytest.importorskip("optuna")
+    path = tmp_path / "notes.txt"
+    path.write_text(content)
+    with refused(ValueError, "something else|same search", "notes.txt"):
+        run(trials=2, storage=path, method=method)
+    assert path.read_text() == content
+
+
+@pytest.mark.parametrize(("method", "storage"), [("random", "sqlite:///trials.db"), ("optuna", "none/trials.log")])
+def test_a_folder_that_is_not_there_is_named(method: str, storage: str) -> None:
+    if method == "optuna":
+        pytest.importorskip("optuna")
+    with refused(FileNotFoundError, "No such folder", 'method="optuna"'):
+        run(trials=2, storage=storage, method=method)
+
+
 def test_a_file_of_something_else_is_left_as_it_was(tmp_path: Path) -> None:
     path = tmp_path / "notes.txt"
     path.write_text("milk\neggs\nno end of line")
     with refused(ValueError, "something else"):
         run(trials=2, storage=path)
     assert path.read_text() == "milk\neggs\nno end of line"
-    with pytest.raises(OSError, match="No such file"):
+    with pytest.raises(OSError, match="No such folder"):
         run(trials=2, storage=tmp_path / "none" / "trials.jsonl")
 
 

@@ -14,7 +14,7 @@ import pytest
 
 import studies
 from helpers import refused, run_python
-from searches import SPACE, alone, build, facts, run
+from searches import FIXED, SPACE, alone, build, facts, run
 from stoop import search
 from stoop.search import _optuna, _owner
 from stoop.search._methods import Plan
@@ -278,3 +278,11 @@ def test_a_process_elsewhere_is_dead_when_its_pulse_stops(monkeypatch: pytest.Mo
     assert ours.is_dead(study, orphan, "owner")  # a process that died before it wrote its name
     theirs.beat(study)
     assert not ours.is_dead(study, trial, "owner")
+
+
+@pytest.mark.parametrize("values", [[1, True], [False, 0, 0.0], [1, 1.0, "1"]])
+def test_choices_that_are_equal_stay_what_they_are(values: list[Any]) -> None:
+    result = run(space={"kind": search.choice(values)}, build=lambda _: build(FIXED), trials=16, epochs=1,
+                 method="optuna")  # fmt: skip
+    types = {type(trial["params"]["kind"]) for trial in result.trials}
+    assert types == {type(value) for value in values}

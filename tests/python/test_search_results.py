@@ -89,6 +89,20 @@ def test_table_and_pickle() -> None:
     assert bits(again.trainer.model) == bits(result.trainer.model)
 
 
+def test_equal_values_share_their_place_and_colour(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    result = run(trials=9)
+    for number, trial in enumerate(result.trials):
+        trial["value"] = (0.25, 0.5, 0.75)[number // 3]
+    result.best_trial = result.trials[0]
+    axes = result.plot().axes[0]
+    lines = [line for line in axes.lines if len(line.get_xdata()) == len(SPACE) + 1]
+    assert sorted(float(line.get_ydata()[-1]) for line in lines) == [0.0] * 3 + [0.5] * 3 + [1.0] * 3
+    assert len({line.get_color() for line in lines}) == 4  # with that of the best
+    labels = [text.get_text() for text in axes.texts if text.get_position()[0] > len(SPACE)]
+    assert labels == ["0.25", "0.5", "0.75"]
+
+
 @pytest.mark.parametrize("metric", ["val_loss", "val_accuracy"])
 def test_parallel_coordinates(metric: str, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")

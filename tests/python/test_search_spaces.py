@@ -34,6 +34,16 @@ def test_uniform_is_uniform() -> None:
     assert p_value(values, stats.uniform(-2, 2.6)) < SHORTEST
 
 
+def test_a_range_wider_than_a_number_is_refused() -> None:
+    with refused(ValueError, "search.uniform", "narrower"):
+        search.uniform(-1.7e308, 1.7e308)
+
+
+def test_points_of_no_parameter_are_refused() -> None:
+    with refused(ValueError, "points", "nope"):
+        grid_of({"a": search.uniform(0, 1)}, 9, {"nope": 3})
+
+
 def test_log_uniform_is_reciprocal() -> None:
     stats = pytest.importorskip("scipy.stats")
     values = draws(search.log_uniform(1e-5, 1e-1))

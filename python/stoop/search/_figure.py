@@ -35,7 +35,10 @@ def draw_trials(result: Any, path: str | os.PathLike[str] | None) -> Figure:
     title = f"{len(trials)} trials, {result.metric} by rank"
     figure = new_figure(max(1.45 * across + 1.0, 6.0), 4.4, title)
     axes = figure.add_subplot()
-    places = np.linspace(1.0, 0.0, len(trials)) if len(trials) > 1 else np.array([1.0])  # the best is at the top
+    values = list(dict.fromkeys(trial["value"] for trial in trials))  # equal ones share a place
+    ranks = np.linspace(1.0, 0.0, len(values)) if len(values) > 1 else np.array([1.0])  # the best is at the top
+    place_of = dict(zip(values, ranks))
+    places = [place_of[trial["value"]] for trial in trials]
     for place, trial in reversed(list(zip(places, trials))):  # and is drawn last
         heights = [parameter.coordinate(trial["params"][name]) for name, parameter in result.space.items()]
         best = trial["number"] == result.best_trial["number"]
@@ -45,8 +48,8 @@ def draw_trials(result: Any, path: str | os.PathLike[str] | None) -> Figure:
         axes.plot(range(across), [*heights, place], solid_joinstyle="round", **look)
     for number, parameter in enumerate(result.space.values()):
         _draw_axis(axes, number, *_ticks(parameter))
-    rows = np.unique(np.linspace(0, len(trials) - 1, min(_TICKS, len(trials))).round().astype(int))
-    _draw_axis(axes, across - 1, places[rows].tolist(), [_number(trials[row]["value"]) for row in rows], right=True)
+    rows = np.unique(np.linspace(0, len(values) - 1, min(_TICKS, len(values))).round().astype(int))
+    _draw_axis(axes, across - 1, ranks[rows].tolist(), [_number(values[row]) for row in rows], right=True)
     _draw_strip(axes, across - 1)
     _finish(axes, result)
     return finished(figure, path)

@@ -5,22 +5,19 @@ from __future__ import annotations
 import errno
 import json
 import os
-import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from stoop._checks import file_path
 from stoop._errors import message, warn
-from stoop._split import take
 from stoop.history import History
 from stoop.search._spaces import Choice, Parameter
 from stoop.search._trial import Trial
 
 _WHERE = "search.run"
 _FORMAT = 1
+_KEYS = ("number", "params", "state", "seconds", "error", "history")  # of a trial
 
 
 class Journal:
@@ -46,6 +43,7 @@ class Journal:
         self._space = space
         self._trials: dict[int, dict[str, Any]] = {}
         self._is_broken = False
+        check_folder(self._path)
         self._file: Any = self._path.open("ab+", buffering=0)
         try:
             self._lock()
@@ -108,17 +106,19 @@ class Journal:
         self._file.seek(0)
         text = self._file.read()
         whole = text[: text.rfind(b"\n") + 1]
-        try:
-            rows = [json.loads(line) for line in whole.splitlines()]
-            self._trials = {int(row["number"]): row for row in rows[1:]}
-            is_known = "format" in rows[0] if rows else text == b"" or text.startswith(b'{"format"')
-        except (KeyError, TypeError, ValueError):
-            is_known = False
-        if not is_known:
-            given, hint = f"{self._path} holds something else", "give another path"
+        rows = [_row_of(line, ("format",) if place == 0 else _KEYS) for place, line in enumerate(whole.splitlines())]
+        if not rows and not json.dumps(search).encode().startswith(text):
+            rows = [None]  # not this search, cut off while it began the file
+        if None in rows:
+            place = rows.index(None) + 1
+            given, hint = f"{self._path} holds something else in line {place}", "give another path"
+            if place > 1:
+                hint = "take out that line if it was damaged, or give another path"
             raise ValueError(message(_WHERE, given, "expected the trials of a search, or no file", hint))
-        if rows:
-            self._check(rows[0], search)
+        known: list[Any] = rows
+        self._trials = {row["number"]: row for row in known[1:]}
+        if known:
+            self._check(known[0], search)
         self._size = len(whole)
         self._file.truncate(self._size)
         if not rows:
@@ -142,6 +142,22 @@ class Journal:
         self._size += len(line)
 
 
+def _row_of(line: bytes, keys: tuple[str, ...]) -> dict[str, Any] | None:
+    """Return what a line holds, None if it is not a dict with these keys."""
+    try:
+        row = json.loads(line)
+    except ValueError:
+        return None
+    return row if isinstance(row, dict) and all(key in row for key in keys) else None
+
+
+def check_folder(path: Path) -> None:
+    """Refuse a file in a folder that is not there."""
+    if not path.parent.is_dir():
+        given, hint = f"storage is {path}: No such folder as {path.parent}", 'make it; URLs are for method="optuna"'
+        raise FileNotFoundError(message(_WHERE, given, "expected a file in a folder that is there", hint))
+
+
 def as_plain(history: History) -> dict[str, Any]:
     """Return a history as lists."""
     return {"epochs": history.epochs, "columns": dict(history), "stop_reason": history.stop_reason}
@@ -163,14 +179,3 @@ def plain_space(space: Mapping[str, Parameter]) -> dict[str, str]:
         name: f"choice({parameter.labels()!r})" if isinstance(parameter, Choice) else repr(parameter)
         for name, parameter in space.items()
     }
-
-
-def fingerprint(arrays: Iterable[Any]) -> str:
-    """Return the shapes of samples and targets, and a checksum of a thousand of their rows."""
-    parts = []
-    for array in arrays:
-        rows = np.linspace(0, len(array) - 1, min(len(array), 1000)).astype(np.int64)
-        taken = np.asarray(take(array, rows))
-        data = "\0".join(map(str, taken.ravel())).encode() if taken.dtype.kind == "O" else taken.tobytes()
-        parts.append(f"{'x'.join(map(str, (len(array), *taken.shape[1:])))}:{zlib.crc32(data):08x}")
-    return " ".join(parts)

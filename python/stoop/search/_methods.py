@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from stoop._errors import message
+from stoop._errors import message, refuse_name
 from stoop.search._line import SearchLine
 from stoop.search._pool import GROUP, WHERE, Pool
 from stoop.search._spaces import Choice, Parameter, drawn
@@ -64,9 +64,12 @@ def grid_of(space: Space, trials: int, points: int | Mapping[str, int] | None) -
     Raises
     ------
     ValueError
-        For a grid of more than `trials` points.
+        For a grid of more than `trials` points, and for `points` of what is not in the space.
     """
     if points is not None:
+        for name in points if isinstance(points, Mapping) else ():
+            if name not in space:
+                refuse_name(WHERE, "points", str(name), list(space))
         of = points if isinstance(points, Mapping) else dict.fromkeys(space, points)
         values = {name: parameter.grid(of.get(name, 3)) for name, parameter in space.items()}
     else:

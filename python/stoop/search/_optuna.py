@@ -10,13 +10,14 @@ import contextlib
 import json
 import time
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stoop._checks import file_path
 from stoop._errors import message
 from stoop.callbacks import OptunaPruning
 from stoop.history import History
-from stoop.search._journal import as_plain
+from stoop.search._journal import as_plain, check_folder
 from stoop.search._methods import Plan
 from stoop.search._owner import Owner, Watchman
 from stoop.search._pool import WHERE, Pool
@@ -283,8 +284,17 @@ def _storage(optuna: Any, given: Any) -> Any:
     """Return a storage: a journal for a path."""
     if given is None or isinstance(given, optuna.storages.BaseStorage):
         return given
-    backend = optuna.storages.journal.JournalFileBackend(file_path(WHERE, given))
-    return optuna.storages.JournalStorage(backend)
+    path = file_path(WHERE, given)
+    check_folder(Path(path))
+    try:
+        with contextlib.suppress(FileNotFoundError), Path(path).open("rb") as file:
+            first = file.readline()
+            if first and not first.endswith(b"\n"):
+                raise ValueError("no whole line")  # noqa: TRY301  Optuna would write behind it
+        return optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(path))
+    except (ValueError, KeyError, TypeError) as error:  # of what its lines hold
+        given, hint = f"{path} holds something else ({error})", "give another path"
+        raise ValueError(message(WHERE, given, "expected a journal of Optuna, or no file", hint)) from error
 
 
 def _database(optuna: Any, url: str, attempts: int = 6) -> Any:

@@ -5,24 +5,24 @@ from __future__ import annotations
 import math
 import threading
 import time
+import weakref
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from stoop._errors import message, warn
-from stoop._fit import FitOptions
 from stoop._fit_many import Fit, FitRequest, train_many
 from stoop._loop import checked_callbacks
-from stoop._many_data import SharedArrays
 from stoop.augment import Augment
 from stoop.callbacks._monitoring import Kept
 from stoop.config import get_num_threads
 from stoop.history import History
+from stoop.search._fitting import Fitting
 from stoop.search._keeper import MEDIAN_STOP, Keeper, running_medians
 from stoop.search._trial import COMPLETE, FAILED, INTERRUPTED, PRUNED, WAITING, Goal, Running, Trial, best_of, ranked
 from stoop.trainer import Trainer
 
 if TYPE_CHECKING:
+    from stoop.model import Model
     from stoop.search._line import SearchLine
 
 WHERE = "search.run"
@@ -44,23 +44,6 @@ class Keeping(Protocol):
 
     def add(self, trial: Trial) -> None:
         """Keep one, on whatever thread."""
-
-
-@dataclass(frozen=True)
-class Fitting:
-    """What is the same for all trials."""
-
-    build: Callable[[dict[str, Any]], Any]
-    arrays: SharedArrays
-    validation: SharedArrays | None
-    rows: tuple[Any, Any]  # trained on and validated with, None for all
-    options: FitOptions
-    batch_size: int
-    metrics: tuple[Any, ...]
-    augment: Any  # an Augment, a function of the parameters, or None
-    callbacks: Callable[[int], Any] | None
-    threads: int
-    deadline: float  # on the clock of time.perf_counter
 
 
 class Pool:
@@ -86,6 +69,7 @@ class Pool:
         self._work = (0.0, 1.0)  # epochs that are done, and that were planned
         self._passed: dict[int, tuple[Trial, int]] = {}  # with the epochs that they had by then
         self._models: dict[int, Trial] = {}  # those that have a trainer, by the id of its model
+        self._built: weakref.WeakKeyDictionary[Model, int] = weakref.WeakKeyDictionary()  # with the number of a trial
         self._group_work = 0.0
         self._lock = threading.Lock()
 
@@ -183,6 +167,7 @@ class Pool:
         group: list[Trial] = []
         room, began = _GROUP_BYTES, time.perf_counter()
         enough = 4 * (self._fitting.threads or get_num_threads())  # for all threads to have work
+        share = (self._fitting.deadline - began) / 4  # of the time that is left, so that there is some for training
         for place, trial in enumerate(todo):
             self._check_time()
             if trial.running is None and not self._build(trial):
@@ -190,7 +175,8 @@ class Pool:
             group.append(trial)
             model = trial.running.trainer.model if trial.running is not None else None
             room -= 0 if model is None else _COPIES * model.num_parameters * model.dtype.itemsize
-            takes_long = len(group) >= enough and time.perf_counter() - began > _BUILDING
+            taken = time.perf_counter() - began
+            takes_long = taken > share or (len(group) >= enough and taken > _BUILDING)
             if len(group) == GROUP or room <= 0 or takes_long:
                 return group, todo[place + 1 :]
         return group, []
@@ -209,14 +195,23 @@ class Pool:
         if not isinstance(trainer, Trainer):
             given, hint = f"build({trial.params}) returned {trainer!r}", "return one with a model of its own"
             raise TypeError(message(WHERE, given, "expected a stoop.Trainer", hint))
-        other = self._models.setdefault(id(trainer.model), trial)
-        if other is not trial:
-            given = f"build returned the model of trial {other.number} again for trial {trial.number}"
-            raise ValueError(message(WHERE, given, "expected a new one", "make model and trainer inside build"))
+        self._check_new(trainer, trial.number)
+        self._models[id(trainer.model)] = trial
         called = [] if self._fitting.callbacks is None else checked_callbacks(self._fitting.callbacks(trial.number))
         trial.running = Running(trainer, Kept(), called, augment)
         trial.history, trial.seconds = None, 0.0  # of an earlier process: it is trained from its beginning
         return True
+
+    def _check_new(self, trainer: Trainer, number: int) -> None:
+        """Refuse what was trained before: by this search, or by whoever made it."""
+        given = None
+        if trainer.model in self._built:
+            given = f"build returned the model of trial {self._built[trainer.model]} again for trial {number}"
+        elif trainer.steps > 0:
+            given = f"build returned a trainer that has made {trainer.steps} steps for trial {number}"
+        if given is not None:
+            raise ValueError(message(WHERE, given, "expected a new one", "make model and trainer inside build"))
+        self._built[trainer.model] = number
 
     # ---- training ----
 

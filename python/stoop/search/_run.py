@@ -19,10 +19,12 @@ from stoop._many_data import SharedArrays
 from stoop._split import rows_of
 from stoop._training import unpacked
 from stoop.metrics._resolve import NAMES
-from stoop.search._journal import Journal, fingerprint, plain_space
+from stoop.search._fingerprint import fingerprint, plain_class_weight, width
+from stoop.search._fitting import Fitting
+from stoop.search._journal import Journal, plain_space
 from stoop.search._line import SearchLine
 from stoop.search._methods import METHODS, Plan, grid_of
-from stoop.search._pool import WHERE, Fitting, Pool, TimeIsOverError
+from stoop.search._pool import WHERE, Pool, TimeIsOverError
 from stoop.search._result import SearchResult
 from stoop.search._spaces import Parameter, checked_space
 from stoop.search._trial import FAILED, WAITING, Goal
@@ -74,7 +76,8 @@ def run(
     ----------
     build : callable ``(params) -> Trainer``
         Makes a new model and trainer of a dict with a value for each parameter; it may leave some of them out, such as
-        the width of a third layer that is not there.
+        the width of a third layer that is not there. One that it returned before, or that was trained before, is an
+        error.
     space : dict
         Parameters by name: `uniform`, `log_uniform`, `one_minus_log_uniform`, `integers`, `log_integers`, `choice`. One
         of the name "batch_size" is also the batch size of its trial.
@@ -112,6 +115,8 @@ def run(
         Seconds, or text such as "1h30m": then the search returns what there is.
     storage : path, URL or optuna storage, optional
         Keeps the trials that have ended: the same call goes on from there, after it was killed or with more `trials`.
+        A call with another space, other data (all values of X, y, validation data and weights count) or other options
+        is refused; what `build`, `callbacks` and functions for `augment` do is not compared.
         A file that can be read as lines of JSON. With "optuna": the path of a journal file, or the URL of a database,
         and any number of processes and hosts that make this call share the trials. Those of a process that died are
         tried again.
@@ -193,13 +198,17 @@ class _Data:
         self.arrays = SharedArrays(WHERE, X, y, options.get("sample_weight"), options.get("class_weight"))
         self.validation: SharedArrays | None = None
         self.rows: tuple[Any, Any] = (None, None)
-        self._given = X, y
+        self._given, self._validation, self._options = (X, y), validation, options
+        self._share = 0.0
         share = real(WHERE, "validation_split", split, BELOW_ONE, hint="0.2 keeps the last fifth of X")
         if share > 0.0:
+            self._share = share
             self._split(share, validation)
         if validation is not None:
             inputs = (*np.shape(X), 0, 0)[1]
-            self.validation = SharedArrays(f"{WHERE}, validation_data", *unpacked(WHERE, validation, inputs))
+            self._validation = unpacked(WHERE, validation, inputs)
+            self._check_width()
+            self.validation = SharedArrays(f"{WHERE}, validation_data", *self._validation)
 
     def _split(self, share: float, validation: Any) -> None:
         samples = len(rows_of(WHERE, self._given[0], "X"))
@@ -214,8 +223,22 @@ class _Data:
     def is_validated(self) -> bool:
         return self.validation is not None or self.rows[1] is not None
 
-    def fingerprint(self) -> str:
-        return fingerprint(rows_of(WHERE, array, name) for array, name in zip(self._given, ("X", "y")))
+    def _check_width(self) -> None:
+        columns, expected = (width(WHERE, of, "X") for of in (self._validation[0], self._given[0]))
+        if columns != expected:
+            given, hint = f"validation_data has X of {columns} columns", "give the columns that are trained with"
+            raise ValueError(message(WHERE, given, f"expected {expected}, as the X that is trained with", hint))
+
+    def about(self) -> dict[str, Any]:
+        """Return what tells these data from others."""
+        names = ("X", "y", "sample_weight")
+        return {
+            "data": [fingerprint(WHERE, *of) for of in zip(self._given, names)],
+            "validation_data": [fingerprint(WHERE, *of) for of in zip(self._validation or (), names)],
+            "validation_split": self._share,
+            "sample_weight": fingerprint(WHERE, self._options.get("sample_weight"), "sample_weight"),
+            "class_weight": plain_class_weight(WHERE, self._options.get("class_weight")),
+        }
 
 
 class _Search:
@@ -233,7 +256,7 @@ class _Search:
             "epochs": self._plan.epochs,
             "batch_size": self._fitting.batch_size,
             "space": plain_space(self._space),
-            "data": data.fingerprint() if storage is not None else None,
+            **({} if storage is None else {**data.about(), **self._fitting.about()}),
         }
         if self._method == "optuna":
             from stoop.search._optuna import Study

@@ -25,6 +25,7 @@ def _choices(parameter: Choice) -> list[Any]:
     """Return what Optuna can store for the choices: themselves, or texts."""
     values = list(parameter.values)
     plain = all(value is None or isinstance(value, bool | int | float | str) for value in values)
+    plain = plain and len(set(values)) == len(values)  # Optuna takes 1, 1.0 and True for the same
     return values if plain else parameter.labels()
 
 

@@ -327,6 +327,9 @@ def _ends(name: str, low: Any, high: Any, bounds: Bounds | None = None) -> tuple
     bounds = bounds or Bounds()
     ends = real(where, "low", low, bounds), real(where, "high", high, bounds)
     _check_order(where, *ends)
+    if math.isinf(ends[1] - ends[0]):
+        given, expected = f"low is {ends[0]!r} and high {ends[1]!r}", "expected a width that is a finite number"
+        raise ValueError(message(where, given, expected, "give a narrower range"))
     return ends
 
 
