@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import decimal
 from typing import Any
 
 import numpy as np
@@ -24,6 +26,7 @@ from stoop._tables._text import (
 )
 
 _FEW = 20  # different numbers beside text that may still be names of categories, such as 0, 1, 2, "3+"
+_CELLS = (str, int, float, np.generic, decimal.Decimal, dt.date, dt.time)  # of a column of objects
 _SAMPLE = 2000  # different texts that are looked at
 _MOST = 0.9  # of the texts
 
@@ -48,6 +51,8 @@ def kind_of(column: Any, form: TextFormat) -> str | Problem:
 
 
 def _kind_of_text(name: str, column: Any, missing: Mask, form: TextFormat) -> str | Problem:
+    if odd := next((type(cell).__name__ for cell in column[~missing] if not isinstance(cell, _CELLS)), None):
+        return Problem(name, f"has cells of type {odd}", "expected numbers, text or booleans", "")
     values, bad = numbers_of(column, form)
     good = ~missing & ~bad
     if not bad.any():
