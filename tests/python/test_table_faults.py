@@ -102,6 +102,20 @@ def test_loss_that_cannot_learn_the_classes(command: Command, folder: Path, reci
     )
 
 
+def test_loss_that_is_not_scaled_refuses_values_far_from_zero(command: Command, folder: Path) -> None:
+    a = np.random.default_rng(0).normal(size=60)
+    write(a=a, b=a[::-1], t=1.7e9 + a)
+    Path("r.json").write_text('{"trainer": {"loss": "huber"}}')
+    assert "mse" in command.refused("train", "data.csv", "--target", "t", "-o", "m", "--model", "r.json")
+
+
+def test_rows_in_messages_are_those_of_the_file(command: Command, folder: Path) -> None:
+    a = np.arange(60.0)
+    a[5] = np.inf
+    write(a=a, b=np.arange(60) % 7, y=[None, *["u", "v"] * 29, "u"])
+    assert "at row 6" in command.refused("train", "data.csv", "--target", "y", "-o", "m", "--drop", "b")
+
+
 def test_gaussian_nll_is_scored(command: Command, folder: Path) -> None:
     Path("r.json").write_text('{"trainer": {"loss": "gaussian_nll"}}')
     command("train", "data.csv", "--target", "value", "-o", "m", "--model", "r.json", *FEW)
@@ -217,6 +231,13 @@ def test_header_that_begins_with_a_bracket(command: Command, folder: Path) -> No
     for header in ("[mm] width", "<length>", "{a}"):
         write(**{header: np.arange(60) % 7, "y": ["u", "v"] * 30})
         assert header in command("train", "data.csv", "--target", "y", "-o", "m", *FEW, "--json").result["columns"]
+
+
+def test_range_that_is_too_wide_is_refused() -> None:
+    from stoop import search
+
+    with pytest.raises(ValueError, match="finite difference"):
+        search.uniform(-1.7e308, 1.7e308)
 
 
 def test_empty_widths_are_refused(command: Command, folder: Path) -> None:

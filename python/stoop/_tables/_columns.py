@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from stoop._tables._messages import Problem, count, quoted, row_of
+from stoop._tables._messages import Problem, count, first_of, quoted
 from stoop._tables._text import LARGEST, Floats, TextFormat, missing_in, names_of, numbers_of, places_of, truths_of
 
 MOST_CATEGORIES = 255
@@ -47,10 +47,10 @@ class NumberColumn:
         bad |= np.abs(values) > LARGEST
         problem = None
         if bad.any() and not ignore:
-            row = row_of(bad)
+            cell, row = first_of(bad, column)
             expected = "expected true or false" if self.is_boolean else "expected a finite number, as in training"
             hint = "correct it, or take such cells for missing with --unknown ignore"
-            problem = Problem(self.name, f'has "{column.iloc[row - 1]}" at row {row}', expected, hint, can_go=False)
+            problem = Problem(self.name, f'has "{cell}" at row {row}', expected, hint, can_go=False)
         values = np.where(bad, np.nan, values)
         if not self.has_missing:
             return values[:, np.newaxis], problem
@@ -97,9 +97,9 @@ class CategoryColumn:
         if self.has_other:
             places[unknown] = len(self.categories)
         elif unknown.any() and not ignore:
-            row = row_of(unknown)
+            cell, row = first_of(unknown, column)
             more = names_of(column[unknown]).nunique() - 1
-            given = f'has the category "{column.iloc[row - 1]}" at row {row}' + (f" and {more} more" if more else "")
+            given = f'has the category "{cell}" at row {row}' + (f" and {more} more" if more else "")
             expected = f"expected one that training has seen: {quoted(self.categories)}"
             hint = "correct it, or take it for none of them with --unknown ignore"
             problem = Problem(self.name, f"{given}, which training has not seen", expected, hint, can_go=False)

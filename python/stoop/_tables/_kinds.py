@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from stoop._tables._messages import Problem, count, row_of
+from stoop._tables._messages import Problem, count, first_of
 from stoop._tables._text import (
     LARGEST,
+    Floats,
     Mask,
     TextFormat,
     has_decimal_comma,
@@ -44,7 +45,7 @@ def kind_of(column: Any, form: TextFormat) -> str | Problem:
     if is_text(column):
         return _kind_of_text(name, column, missing, form)
     if getattr(column.dtype, "kind", "O") in "iuf":
-        return _too_large(name, numbers_of(column, form)[0]) or "number"
+        return _too_large(column, numbers_of(column, form)[0]) or "number"
     if getattr(column.dtype, "kind", "O") in "Mm":
         return _dates(name, str(column[~missing].iloc[0]))
     return Problem(name, f"has cells of type {dtype}", "expected numbers, text or booleans", "")
@@ -58,12 +59,12 @@ def _kind_of_text(name: str, column: Any, missing: Mask, form: TextFormat) -> st
     if not bad.any():
         if any(isinstance(cell, str) and is_code(cell) for cell in column[good]):
             return "category"
-        return _too_large(name, values) or "number"
+        return _too_large(column, values) or "number"
     if not truths_of(column)[1].any():
         return "boolean"
     different = names_of(column[bad]).drop_duplicates().head(_SAMPLE).tolist()
-    where = row_of(bad)
-    first = str(column.iloc[where - 1])
+    cell, where = first_of(bad, column)
+    first = str(cell)
     if sum(map(is_date, different)) >= _MOST * len(different):
         return _dates(name, first)
     if problem := _other_numbers(name, different, first, where):
@@ -76,15 +77,16 @@ def _kind_of_text(name: str, column: Any, missing: Mask, form: TextFormat) -> st
     return "category"
 
 
-def _too_large(name: str, values: Any) -> Problem | None:
+def _too_large(column: Any, values: Floats) -> Problem | None:
     large = np.abs(values) > LARGEST
     if not large.any():
         return None
-    row, expected = row_of(large), f"expected numbers from {-LARGEST:g} to {LARGEST:g}"
-    if np.isinf(values[row - 1]):
+    name, (_, row), value = str(column.name), first_of(large, column), values[large][0]
+    expected = f"expected numbers from {-LARGEST:g} to {LARGEST:g}"
+    if np.isinf(value):
         hint = "take it for missing with --missing inf,-inf"
         return Problem(name, f"is infinite at row {row}", "expected finite numbers", hint)
-    return Problem(name, f"is {values[row - 1]:g} at row {row}", expected, "write them in another unit")
+    return Problem(name, f"is {value:g} at row {row}", expected, "write them in another unit")
 
 
 def _dates(name: str, first: str) -> Problem:

@@ -85,6 +85,7 @@ def _read_parquet(pandas: Any, path: Path, form: TextFormat) -> Any:
         refuse(path.name, f"a damaged Parquet file ({error})", "expected a whole one", "write it again")
     if any(name is not None for name in frame.index.names):
         frame = frame.reset_index()  # a named index is a column
+    frame = frame.reset_index(drop=True)
     missing = {*MISSING, *form.missing}
 
     def stripped(cell: Any) -> Any:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stoop._tables._kinds import kind_of
-from stoop._tables._messages import Problem, quoted, refuse, row_of
+from stoop._tables._messages import Problem, first_of, quoted, refuse
 from stoop._tables._text import TextFormat, missing_in, names_of, numbers_of, places_of
 
 _MANY_CLASSES = 1000
@@ -102,8 +102,8 @@ class Target:
             values = places_of(names_of(column), self.classes)
             bad = values < 0
         if bad.any():
-            row = row_of(bad)
-            given = f'target "{self.name}" is "{column.iloc[row - 1]}" at row {row}'
+            cell, row = first_of(bad, column)
+            given = f'target "{self.name}" is "{cell}" at row {row}'
             expected = f"expected one of {quoted(self.classes)}" if self.classes else "expected a finite number"
             refuse(where, given, expected, "correct it, or remove the column")
         return values

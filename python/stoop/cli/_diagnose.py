@@ -89,7 +89,7 @@ class _Table:
         frame = read_table(path, form)
         if target.name not in frame.columns:
             refuse_name(where, "column", target.name, [str(name) for name in frame.columns])
-        frame = frame[~np.asarray(frame[target.name].isna(), bool)].reset_index(drop=True)
+        frame = frame[~np.asarray(frame[target.name].isna(), bool)]
         if len(frame) == 0:
             given = f'target "{target.name}" has no values'
             raise ValueError(message(where, given, "expected some", "use stoop predict for rows without"))

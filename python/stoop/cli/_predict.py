@@ -132,7 +132,7 @@ def _scores(model: Model, state: TableState, frame: Any, X: Any) -> dict[str, fl
         return None
     there = ~np.asarray(frame[name].isna(), bool)
     try:
-        y = state.target.encode(frame.loc[there, name].reset_index(drop=True), "predict", state.encoder.form)
+        y = state.target.encode(frame.loc[there, name], "predict", state.encoder.form)
     except ValueError as error:
         say(f"stoop: note: no score: {error}", "stderr")
         return None

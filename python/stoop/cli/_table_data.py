@@ -59,7 +59,7 @@ def prepare(options: argparse.Namespace) -> TableData:
     absent = np.asarray(frame[options.target].isna(), bool)
     if absent.any() and not absent.all():
         notes.append(f'{absent.sum():,} of {rows:,} rows are left out: target "{options.target}" is missing there')
-        frame = frame[~absent].reset_index(drop=True)
+        frame = frame[~absent]  # whose index still counts the rows of the file
     target = Target.fit(frame[options.target], where, options.task, form)
     if len(frame) < _FEWEST_ROWS:
         given, expected = f"{len(frame)} rows with a target", f"expected at least {_FEWEST_ROWS}"

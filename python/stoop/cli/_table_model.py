@@ -96,7 +96,12 @@ def _make(data: TableData, recipe: Recipe, seed: int, threads: int | None) -> Tr
         model.classes = data.state.target.class_names
     adapt(model, data.state.encoder, data.parts["train"][0])
     trainer = Trainer(model, loss, optimizer, **settings)
-    remember(trainer, data, TargetScale.of(data, trainer))
+    scale = TargetScale.of(data, trainer)
+    if not data.is_classification and scale == TargetScale() and TargetScale.of_values(data.parts["train"][1]).is_wide:
+        given = f'target "{data.state.target.name}" is too far from zero, or too large, for the loss {loss.type_name}'
+        hint = "leave the loss out, or subtract a number from the target"
+        raise ValueError(message("--model", given, f"expected one of {', '.join(_SCALED_LOSSES)}", hint))
+    remember(trainer, data, scale)
     return trainer
 
 
@@ -193,8 +198,12 @@ class TargetScale:
         has_bias = f"{len(model.layers) - 1}.bias" in model.parameters()
         if not (is_plain and has_bias and trainer.loss.type_name in _SCALED_LOSSES):
             return cls()
-        y = data.parts["train"][1]
-        return cls(float(y.mean()), float(y.std()) or 1.0)  # of float64
+        return cls.of_values(data.parts["train"][1])
+
+    @classmethod
+    def of_values(cls, y: Any) -> TargetScale:
+        """Return that of float64 values."""
+        return cls(float(y.mean()), float(y.std()) or 1.0)
 
     def scaled(self, y: Any) -> Any:
         """Return targets for training."""

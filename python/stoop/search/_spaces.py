@@ -327,6 +327,9 @@ def _ends(name: str, low: Any, high: Any, bounds: Bounds | None = None) -> tuple
     bounds = bounds or Bounds()
     ends = real(where, "low", low, bounds), real(where, "high", high, bounds)
     _check_order(where, *ends)
+    if not math.isfinite(ends[1] - ends[0]):
+        given = f"low is {low!r} and high {high!r}"
+        raise ValueError(message(where, given, "expected a finite difference", "give a narrower range"))
     return ends
 
 
