@@ -7,6 +7,8 @@ The classes and functions here are the public interface; see each docstring. Arr
 try:
     from stoop import _core
 except ImportError as error:
+    if isinstance(error.__cause__, KeyboardInterrupt):  # Ctrl-C within the import
+        raise error.__cause__ from None
     raise ImportError(
         f"[stoop] the compiled module stoop._core cannot be imported ({error}); expected it next to the package; "
         "install it with `pip install .` in the source folder, and do not import from inside that folder."

@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from stoop._tables._messages import Problem, count, quoted, row_of
-from stoop._tables._text import LARGEST, Floats, TextFormat, missing_in, names_of, numbers_of, truths_of
+from stoop._tables._messages import Problem, count, first_of, quoted
+from stoop._tables._text import LARGEST, Floats, TextFormat, missing_in, names_of, numbers_of, places_of, truths_of
 
 MOST_CATEGORIES = 255
 _FEW_ROWS = 20  # from here on a text that differs in every row is a name, not a category
@@ -28,12 +28,12 @@ class NumberColumn:
     is_wide: bool = False  # float32 would lose what tells its numbers apart
 
     @classmethod
-    def fit(cls, column: Any, form: TextFormat, *, is_boolean: bool = False) -> NumberColumn:
-        """Remember what kind of numbers it has, and whether some are missing."""
+    def fit(cls, column: Any, form: TextFormat, rows: Any, *, is_boolean: bool = False) -> NumberColumn:
+        """Remember what kind of numbers it has, and whether some are missing in these rows."""
         values, missing = (truths_of(column) if is_boolean else numbers_of(column, form))[0], missing_in(column)
         known = values[~missing]
         is_wide = bool(np.abs(known).max() > _WIDE * np.ptp(known) > 0.0)
-        return cls(str(column.name), bool(missing.any()), is_boolean, is_wide)
+        return cls(str(column.name), bool(missing[rows].any()), is_boolean, is_wide)
 
     @property
     def names(self) -> list[str]:
@@ -47,10 +47,10 @@ class NumberColumn:
         bad |= np.abs(values) > LARGEST
         problem = None
         if bad.any() and not ignore:
-            row = row_of(bad)
+            cell, row = first_of(bad, column)
             expected = "expected true or false" if self.is_boolean else "expected a finite number, as in training"
             hint = "correct it, or take such cells for missing with --unknown ignore"
-            problem = Problem(self.name, f'has "{column.iloc[row - 1]}" at row {row}', expected, hint, can_go=False)
+            problem = Problem(self.name, f'has "{cell}" at row {row}', expected, hint, can_go=False)
         values = np.where(bad, np.nan, values)
         if not self.has_missing:
             return values[:, np.newaxis], problem
@@ -68,19 +68,18 @@ class CategoryColumn:
     has_other: bool = False  # the rare ones together
 
     @classmethod
-    def fit(cls, column: Any, most: int | None) -> CategoryColumn | Problem:
-        """Remember the categories; with `most` the rare ones beyond it become one."""
-        missing = missing_in(column)
-        counts = names_of(column[~missing]).value_counts()
-        name, found = str(column.name), len(counts)
+    def fit(cls, column: Any, most: int | None, rows: Any) -> CategoryColumn | Problem:
+        """Remember the categories of these rows; with `most` the rare ones beyond it become one."""
+        missing, names = missing_in(column), names_of(column)
+        name, found = str(column.name), names.nunique()
         if most is None and found == (~missing).sum() >= _FEW_ROWS:
             return Problem(name, f"has another text in each of {count(found, 'row')}", "expected categories", "")
         if most is None and found > MOST_CATEGORIES:
             hint = "join the rare ones with --max-categories 100"
             return Problem(name, f"has {found:,} categories", f"expected at most {MOST_CATEGORIES}", hint)
-        by_count = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+        by_count = sorted(names.iloc[rows].value_counts().items(), key=lambda item: (-item[1], item[0]))
         kept = sorted(text for text, _ in (by_count if most is None else by_count[:most]))
-        return cls(name, tuple(kept), bool(missing.any()), len(kept) < found)
+        return cls(name, tuple(kept), bool(missing[rows].any()), len(kept) < len(by_count))
 
     @property
     def names(self) -> list[str]:
@@ -91,18 +90,16 @@ class CategoryColumn:
     def encode(self, column: Any, form: TextFormat, *, ignore: bool) -> tuple[Floats, Problem | None]:
         """Return the columns of the matrix, and what is wrong with the cells."""
         del form
-        import pandas as pd
-
         missing = missing_in(column)
-        places = pd.Index(self.categories, dtype=object).get_indexer(names_of(column).astype(object))
+        places = places_of(names_of(column), self.categories)
         unknown = (places < 0) & ~missing
         problem = None
         if self.has_other:
             places[unknown] = len(self.categories)
         elif unknown.any() and not ignore:
-            row = row_of(unknown)
+            cell, row = first_of(unknown, column)
             more = names_of(column[unknown]).nunique() - 1
-            given = f'has the category "{column.iloc[row - 1]}" at row {row}' + (f" and {more} more" if more else "")
+            given = f'has the category "{cell}" at row {row}' + (f" and {more} more" if more else "")
             expected = f"expected one that training has seen: {quoted(self.categories)}"
             hint = "correct it, or take it for none of them with --unknown ignore"
             problem = Problem(self.name, f"{given}, which training has not seen", expected, hint, can_go=False)
@@ -112,6 +109,11 @@ class CategoryColumn:
         known = places >= 0
         out[np.flatnonzero(known), places[known]] = 1.0
         return out, problem
+
+    def unseen(self, column: Any) -> list[str]:
+        """Return the names of cells that are none of the categories."""
+        names = names_of(column[~missing_in(column)])
+        return sorted(set(names[places_of(names, self.categories) < 0]))
 
 
 Column = NumberColumn | CategoryColumn

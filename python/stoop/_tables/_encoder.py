@@ -52,28 +52,33 @@ class TableEncoder:
         self._most = max_categories
         self.columns: tuple[Column, ...] = ()
 
-    def fit(self, frame: Any, where: str = "table") -> TableEncoder:
+    def fit(self, frame: Any, where: str = "table", rows: Any = slice(None)) -> TableEncoder:
         """Remember the columns of a pandas data frame.
+
+        Parameters
+        ----------
+        rows : slice or array of int, default all
+            The rows to learn categories and missing values of; what kind of cells a column has is told by all.
 
         Raises
         ------
         ValueError
             For columns that cannot be used; the message has all of them.
         """
-        found = [self._fit(frame[name]) for name in frame.columns]
+        found = [self._fit(frame[name], rows) for name in frame.columns]
         if problems := [column for column in found if isinstance(column, Problem)]:
             refuse_columns(where, problems)
         self.columns = tuple(column for column in found if not isinstance(column, Problem))
         return self
 
-    def _fit(self, column: Any) -> Column | Problem:
+    def _fit(self, column: Any, rows: Any) -> Column | Problem:
         is_named = str(column.name) in self._categories and not missing_in(column).all()
         kind = "category" if is_named else kind_of(column, self.form)
         if isinstance(kind, Problem):
             return kind
         if kind == "category":
-            return CategoryColumn.fit(column, self._most)
-        return NumberColumn.fit(column, self.form, is_boolean=kind == "boolean")
+            return CategoryColumn.fit(column, self._most, rows)
+        return NumberColumn.fit(column, self.form, rows, is_boolean=kind == "boolean")
 
     @property
     def names(self) -> list[str]:

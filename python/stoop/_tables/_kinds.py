@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import decimal
 from typing import Any
 
 import numpy as np
 
-from stoop._tables._messages import Problem, count, row_of
+from stoop._tables._messages import Problem, count, first_of
 from stoop._tables._text import (
     LARGEST,
+    Floats,
     Mask,
     TextFormat,
     has_decimal_comma,
@@ -24,6 +27,7 @@ from stoop._tables._text import (
 )
 
 _FEW = 20  # different numbers beside text that may still be names of categories, such as 0, 1, 2, "3+"
+_CELLS = (str, int, float, np.generic, decimal.Decimal, dt.date, dt.time)  # of a column of objects
 _SAMPLE = 2000  # different texts that are looked at
 _MOST = 0.9  # of the texts
 
@@ -41,24 +45,26 @@ def kind_of(column: Any, form: TextFormat) -> str | Problem:
     if is_text(column):
         return _kind_of_text(name, column, missing, form)
     if getattr(column.dtype, "kind", "O") in "iuf":
-        return _too_large(name, numbers_of(column, form)[0]) or "number"
+        return _too_large(column, numbers_of(column, form)[0]) or "number"
     if getattr(column.dtype, "kind", "O") in "Mm":
         return _dates(name, str(column[~missing].iloc[0]))
     return Problem(name, f"has cells of type {dtype}", "expected numbers, text or booleans", "")
 
 
 def _kind_of_text(name: str, column: Any, missing: Mask, form: TextFormat) -> str | Problem:
+    if odd := next((type(cell).__name__ for cell in column[~missing] if not isinstance(cell, _CELLS)), None):
+        return Problem(name, f"has cells of type {odd}", "expected numbers, text or booleans", "")
     values, bad = numbers_of(column, form)
     good = ~missing & ~bad
     if not bad.any():
         if any(isinstance(cell, str) and is_code(cell) for cell in column[good]):
             return "category"
-        return _too_large(name, values) or "number"
+        return _too_large(column, values) or "number"
     if not truths_of(column)[1].any():
         return "boolean"
     different = names_of(column[bad]).drop_duplicates().head(_SAMPLE).tolist()
-    where = row_of(bad)
-    first = str(column.iloc[where - 1])
+    cell, where = first_of(bad, column)
+    first = str(cell)
     if sum(map(is_date, different)) >= _MOST * len(different):
         return _dates(name, first)
     if problem := _other_numbers(name, different, first, where):
@@ -71,15 +77,16 @@ def _kind_of_text(name: str, column: Any, missing: Mask, form: TextFormat) -> st
     return "category"
 
 
-def _too_large(name: str, values: Any) -> Problem | None:
+def _too_large(column: Any, values: Floats) -> Problem | None:
     large = np.abs(values) > LARGEST
     if not large.any():
         return None
-    row, expected = row_of(large), f"expected numbers from {-LARGEST:g} to {LARGEST:g}"
-    if np.isinf(values[row - 1]):
+    name, (_, row), value = str(column.name), first_of(large, column), values[large][0]
+    expected = f"expected numbers from {-LARGEST:g} to {LARGEST:g}"
+    if np.isinf(value):
         hint = "take it for missing with --missing inf,-inf"
         return Problem(name, f"is infinite at row {row}", "expected finite numbers", hint)
-    return Problem(name, f"is {values[row - 1]:g} at row {row}", expected, "write them in another unit")
+    return Problem(name, f"is {value:g} at row {row}", expected, "write them in another unit")
 
 
 def _dates(name: str, first: str) -> Problem:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -40,9 +40,13 @@ def count(number: int, what: str) -> str:
     return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
 
 
-def row_of(mask: npt.NDArray[np.bool_]) -> int:
-    """Return the number of the first row of the mask, counted from 1 after the header."""
-    return int(np.argmax(mask)) + 1
+def first_of(mask: npt.NDArray[np.bool_], column: Any) -> tuple[Any, int]:
+    """Return the first cell of the mask, and its row in the file, counted from 1 after the header.
+
+    The index of the column counts the rows of the file from 0; some may have been left out.
+    """
+    place = int(np.argmax(mask))
+    return column.iloc[place], int(column.index[place]) + 1
 
 
 def refuse(where: str, given: str, expected: str, hint: str) -> NoReturn:

@@ -5,16 +5,19 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import re
 import warnings
+import zlib
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 from stoop._errors import message
 from stoop._tables._messages import count, quoted, refuse
-from stoop._tables._text import MISSING, TextFormat
+from stoop._tables._text import MISSING, TextFormat, is_text
 
 _SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
+_MARKUP = re.compile(rb"(?i)(\xef\xbb\xbf)?\s*(<(\?xml|!doctype|!--|html|\w+(\s[^>]*)?>\s*<)|[\[{]\s*([\[{\"\]}]|$))")
 _PEEK = 1 << 16  # bytes that tell what kind of file it is
 
 
@@ -32,7 +35,7 @@ def read_table(path: str | Path, form: TextFormat = TextFormat()) -> Any:  # noq
     """Return the pandas data frame of a CSV file (gzipped or not) or a Parquet file.
 
     Text is stripped, and becomes missing where it is one of the usual marks or of `form`'s. A first column without a
-    name that counts the rows, as data frames write their index, is left out.
+    name that holds different whole numbers, as data frames write their index, is left out; a named index is a column.
 
     Raises
     ------
@@ -54,7 +57,7 @@ def read_table(path: str | Path, form: TextFormat = TextFormat()) -> Any:  # noq
         hint = "check the path"
         raise type(error)(message(where, f"the file {path} is {kind}", "expected a table to read", hint)) from None
     _refuse_other_formats(where, start)
-    frame = _read_parquet(pandas, path) if start[:4] == b"PAR1" else _read_text(pandas, path, start, form)
+    frame = _read_parquet(pandas, path, form) if start[:4] == b"PAR1" else _read_text(pandas, path, start, form)
     frame.columns = [str(name).strip() for name in frame.columns]
     _check_names(where, list(frame.columns))
     if len(frame) == 0:
@@ -68,18 +71,36 @@ def _refuse_other_formats(where: str, start: bytes) -> None:
         refuse(where, "an empty file", "expected a header and rows", "check how it was written")
     if start[:4] == b"PK\x03\x04" or start[:8] == b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1":
         refuse(where, "an Excel file, or another archive", "expected CSV or Parquet", "save the sheet as CSV")
-    if start.lstrip()[:1] in (b"{", b"[", b"<"):
+    if _MARKUP.match(start):
         refuse(where, "a JSON, HTML or XML file", "expected CSV or Parquet", "convert it, for example with pandas")
 
 
-def _read_parquet(pandas: Any, path: Path) -> Any:
+def _read_parquet(pandas: Any, path: Path, form: TextFormat) -> Any:
     try:
-        return pandas.read_parquet(path)
+        frame = pandas.read_parquet(path)
     except ImportError as error:
         given, expected = "pyarrow is not installed", "expected it to read Parquet"
         raise ImportError(message("tables", given, expected, 'pip install "stoop[tables]"')) from error
     except ValueError as error:
         refuse(path.name, f"a damaged Parquet file ({error})", "expected a whole one", "write it again")
+    if any(name is not None for name in frame.index.names):
+        frame = frame.reset_index()  # a named index is a column
+    frame = frame.reset_index(drop=True)
+    missing = {*MISSING, *form.missing}
+
+    def stripped(cell: Any) -> Any:
+        text = cell.strip() if isinstance(cell, str) else cell
+        return None if isinstance(text, str) and text in missing else text
+
+    for place, dtype in enumerate(frame.dtypes):
+        if not is_text(frame.iloc[:, place]):
+            continue
+        cells = frame.iloc[:, place].astype(object).map(stripped, na_action="ignore")
+        known = cells.dropna()
+        if len(known) and known.map(lambda cell: isinstance(cell, bool)).all():
+            dtype = "boolean"
+        frame.isetitem(place, cells.astype(dtype if str(dtype) in ("boolean", "category") else object))
+    return frame
 
 
 # ---- text ----
@@ -87,7 +108,12 @@ def _read_parquet(pandas: Any, path: Path) -> Any:
 
 def _read_text(pandas: Any, path: Path, start: bytes, form: TextFormat) -> Any:
     where = path.name
-    content = gzip.decompress(path.read_bytes()) if start[:2] == b"\x1f\x8b" else path.read_bytes()
+    content = path.read_bytes()
+    if start[:2] == b"\x1f\x8b":
+        try:
+            content = gzip.decompress(content)
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            refuse(where, f"a damaged gzip file ({error})", "expected a whole one", "write it again")
     text = _decoded(where, content, form.encoding)
     names, separator = _header(where, text, form)
     _check_names(where, names)
@@ -177,7 +203,7 @@ def _without_index(frame: Any) -> Any:
     first = frame.columns[0]
     if first not in ("", "Unnamed: 0"):
         return frame
-    cells = frame[first].astype(str).tolist()
-    if cells in ([str(i) for i in range(len(frame))], [str(i + 1) for i in range(len(frame))]):
+    cells = frame[first].astype(str)
+    if cells.str.fullmatch(r"\d+").all() and cells.is_unique:
         return frame.drop(columns=first)
     return frame.rename(columns={"": "Unnamed: 0"})

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from stoop._tables._kinds import kind_of
-from stoop._tables._messages import Problem, quoted, refuse, row_of
-from stoop._tables._text import TextFormat, missing_in, names_of, numbers_of
+from stoop._tables._messages import Problem, first_of, quoted, refuse
+from stoop._tables._text import TextFormat, missing_in, names_of, numbers_of, places_of
 
 _MANY_CLASSES = 1000
 _FEW_NUMBERS = 10  # so many different whole numbers are classes
@@ -38,7 +38,7 @@ class Target:
         if missing_in(column).all():
             refuse(where, f'target "{name}" has no values', "expected some", "name another column with --target")
         kind = kind_of(column, form)
-        if isinstance(kind, Problem) and (task == "regression" or "dates" in kind.given or "infinite" in kind.given):
+        if isinstance(kind, Problem) and (task == "regression" or kind.given.startswith(("holds dates", "is "))):
             hint = kind.hint.replace("--category " + name, "--task classification")
             refuse(where, f'target "{name}" {kind.given}', kind.expected, hint or "name another column with --target")
         if task == "auto":
@@ -94,17 +94,16 @@ class Target:
         ValueError
             For a class or value that cannot be one.
         """
+        values: npt.NDArray[Any]
         if self.task == "regression":
             values, bad = numbers_of(column, form)
             bad |= ~np.isfinite(values)
         else:
-            import pandas as pd
-
-            values = pd.Index(self.classes, dtype=object).get_indexer(names_of(column).astype(object))
+            values = places_of(names_of(column), self.classes)
             bad = values < 0
         if bad.any():
-            row = row_of(bad)
-            given = f'target "{self.name}" is "{column.iloc[row - 1]}" at row {row}'
+            cell, row = first_of(bad, column)
+            given = f'target "{self.name}" is "{cell}" at row {row}'
             expected = f"expected one of {quoted(self.classes)}" if self.classes else "expected a finite number"
             refuse(where, given, expected, "correct it, or remove the column")
         return values

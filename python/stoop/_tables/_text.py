@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +19,7 @@ LARGEST = 1e30  # of the numbers that are taken: their squares need not fit floa
 _TRUTH = {"true": 1.0, "false": 0.0}
 _DATE = re.compile(r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}([ T]\d{1,2}:\d{2}\S*)?|\d{1,2}[-/.]\d{1,2}[-/.](\d{2}|\d{4})( .*)?")
 _GROUPED = re.compile(r"[+-]?\d{1,3}(?:([,.' \u00a0\u2019])\d{3})(?:\1\d{3})*(?:[,.]\d+)?")
+_WHOLE = re.compile(r"-?(0|[1-9]\d*)(\.0+)?")
 _CODE = re.compile(r"0\d+")
 _UNIT = re.compile(r"[+-]?[$\u20ac\u00a3\u00a5]\s?[+-]?[\d.,]+|[+-]?[\d.,]+\s?[%$\u20ac\u00a3\u00a5]")
 _COMMA = re.compile(r"[+-]?\d+,\d+(?:[eE][+-]?\d+)?")
@@ -84,7 +86,34 @@ def truths_of(column: Any) -> tuple[Floats, Mask]:
 def names_of(column: Any) -> Any:
     """Return the cells as a pandas column of text; missing ones stay missing. Whole numbers have no decimal point."""
     objects = column.astype(object)
-    return objects.where(column.isna(), objects.map(_name, na_action="ignore"))
+    names = objects.where(column.isna(), objects.map(_name, na_action="ignore"))
+    different = names.dropna().unique()
+    if any("." in name for name in different) and all(map(_WHOLE.fullmatch, different)):
+        return names.map(_plain, na_action="ignore")
+    return names
+
+
+def places_of(names: Any, known: Sequence[str]) -> npt.NDArray[np.intp]:
+    """Return where each of these names is among those that are known, -1 for others and missing ones.
+
+    "1.0" is taken for "1" and "True" for "true", unless both are known: programs write the same cell in both ways.
+    """
+    import pandas as pd
+
+    places: npt.NDArray[np.intp] = pd.Index(known, dtype=object).get_indexer(names.astype(object))
+    other = np.flatnonzero((places < 0) & ~missing_in(names))
+    if len(other):
+        plain = [_plain(name) for name in known]
+        once = {name: place for place, name in enumerate(plain) if plain.count(name) == 1}
+        places[other] = [once.get(_plain(name), -1) for name in names.iloc[other]]
+    return places
+
+
+def _plain(name: str) -> str:
+    """Return the name as it is written most plainly."""
+    if _WHOLE.fullmatch(name):
+        return name.partition(".")[0]
+    return name.lower() if name.lower() in _TRUTH else name
 
 
 def _name(cell: Any) -> str:

@@ -42,7 +42,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of the output has closed it; Python would complain once more at its exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except (OSError, ValueError, ImportError) as error:
+    except MemoryError:
+        say("stoop: [memory] there is not enough; expected some more; give fewer units or rows.", "stderr")
+        return 1
+    except (OSError, ValueError, ImportError, RuntimeError, ArithmeticError) as error:
         say(f"stoop: {error}", "stderr")
         return 1
     except KeyboardInterrupt:

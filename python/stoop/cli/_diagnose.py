@@ -17,7 +17,7 @@ from stoop.cli._predict import add_model_and_table, load, reading_format
 from stoop.cli._report import diagnosis, result_of
 from stoop.cli._table_data import Part, fingerprint, slices_of, split_rows
 from stoop.cli._table_model import TargetScale, filled
-from stoop.cli._train import add_report, check_writable
+from stoop.cli._train import add_report, check_outputs
 from stoop.losses import Loss
 from stoop.model import Model
 from stoop.optimizers import Optimizer
@@ -45,8 +45,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Evaluate and diagnose."""
-    if options.report is not None:
-        check_writable("--report", options.report)
+    check_outputs({"--report": options.report}, (options.model, options.data, options.train))
     model, state = load(options.model)
     trainer, scale = _trainer(model, state)
     table = _Table(state, options, options.data)
@@ -60,12 +59,12 @@ def run(options: argparse.Namespace) -> int:
         "task": state.target.task,
     }
     if rows is None:
-        return _evaluate(trainer, table, result, options)
+        return _evaluate(trainer, scale, table, result, options)
     parts = {name: home.part(part) for name, part in rows.items()}
     if home is not table:
         parts["test"] = table.part(slice(None))
     result["rows"] = {name: len(part[1]) for name, part in parts.items()}
-    result["scores"] = {name: _results.scores(trainer, *part) for name, part in parts.items() if len(part[1])}
+    result["scores"] = {name: _results.scores(trainer, scale, *part) for name, part in parts.items() if len(part[1])}
     scale.redo(model)
     title = f"{state.target.name} by {home.path.name}"
     slices = slices_of(home.frame, state.encoder, rows["dev"])
@@ -90,7 +89,7 @@ class _Table:
         frame = read_table(path, form)
         if target.name not in frame.columns:
             refuse_name(where, "column", target.name, [str(name) for name in frame.columns])
-        frame = frame[~np.asarray(frame[target.name].isna(), bool)].reset_index(drop=True)
+        frame = frame[~np.asarray(frame[target.name].isna(), bool)]
         if len(frame) == 0:
             given = f'target "{target.name}" has no values'
             raise ValueError(message(where, given, "expected some", "use stoop predict for rows without"))
@@ -99,12 +98,15 @@ class _Table:
         self._state = state
         self._y = target.encode(frame[target.name], where, form)
         ignore, known = options.unknown == "ignore", (target.name, *state.dropped)
-        self._X = state.encoder.transform(frame, where, known=known, ignore=ignore)
+        self._X = state.encoder.transform(frame, where, known=known, ignore=True)
+        self._is_home = fingerprint(self._X, self._y) == state.training["table"]
+        if not (self._is_home or ignore):  # refuses what training has not seen, but in its own dev and test parts
+            state.encoder.transform(frame, where, known=known)
 
     def split(self) -> dict[str, Any] | None:
         """Return the row numbers of the parts, or None for another table than that of training."""
         settings = self._state.training
-        if fingerprint(self._y) != settings["table"]:
+        if not self._is_home:
             return None
         return split_rows(self._y, self._state.target, argparse.Namespace(**settings))
 
@@ -114,7 +116,9 @@ class _Table:
         return self._X[rows], target.class_names[y] if target.classes else y
 
 
-def _evaluate(trainer: Trainer, table: _Table, result: dict[str, Any], options: argparse.Namespace) -> int:
+def _evaluate(
+    trainer: Trainer, scale: TargetScale, table: _Table, result: dict[str, Any], options: argparse.Namespace
+) -> int:
     """Tell how good the model is on a table that it was not trained with."""
     from stoop.diagnose import errors
 
@@ -124,10 +128,10 @@ def _evaluate(trainer: Trainer, table: _Table, result: dict[str, Any], options: 
         hint = "name it with --train: the diagnosis compares the errors of training with those of other rows"
         raise ValueError(message("diagnose", given, expected, hint))
     X, y = table.part(slice(None))
-    analysis: ErrorAnalysis = errors(trainer, filled(trainer.model, X), y)
     result["rows"] = {"test": len(y)}
-    result["scores"] = {"test": _results.scores(trainer, X, y)}
+    result["scores"] = {"test": _results.scores(trainer, scale, X, y)}
     result |= {"summary": None, "findings": None, "report": None}
+    analysis: ErrorAnalysis = errors(trainer, filled(trainer.model, X), scale.scaled(y) if scale.is_wide else y)
     lines = [*_results.score_lines(result["scores"]), "", str(analysis), "", "--train FILE adds the diagnosis"]
     _results.show(result, "\n".join(lines), as_json=options.json)
     return 0

@@ -2,6 +2,7 @@
 
 import argparse
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,9 +53,25 @@ def names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
+def columns_of(given: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
+    """Return the names in texts that separate them by commas; a known name may have commas itself."""
+    found = []
+    for text in given:
+        parts, begin = text.split(","), 0
+        while begin < len(parts):
+            ends = range(len(parts), begin, -1)
+            end = next((end for end in ends if ",".join(parts[begin:end]).strip() in known), begin + 1)
+            found.append(",".join(parts[begin:end]).strip())
+            begin = end
+    return tuple(name for name in found if name)
+
+
 def widths(text: str) -> tuple[int, ...]:
     """Return numbers of units that are separated by commas."""
-    return tuple(positive_integer(part) for part in names(text))
+    found = tuple(positive_integer(part) for part in names(text))
+    if not found:
+        raise argparse.ArgumentTypeError(f"{text!r} has no number of units, such as 128,64")
+    return found
 
 
 def character(text: str) -> str:
@@ -76,9 +93,9 @@ def add_training(parser: argparse.ArgumentParser) -> None:
         "--task", choices=("auto", "classification", "regression"), default="auto",
         help="auto: classes where the target is text, true/false or at most 10 different whole numbers, else values",
     )  # fmt: skip
-    parser.add_argument("--drop", type=names, default=(), metavar="COLUMN,...", help="columns to leave out")
+    parser.add_argument("--drop", action="append", default=[], metavar="COLUMN,...", help="columns to leave out")
     parser.add_argument(
-        "--category", type=names, default=(), metavar="COLUMN,...", help="columns of numbers that name categories"
+        "--category", action="append", default=[], metavar="COLUMN,...", help="columns of numbers that name categories"
     )
     parser.add_argument(
         "--max-categories", type=positive_integer, metavar="N",

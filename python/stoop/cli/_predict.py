@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -12,17 +11,19 @@ from typing import Any, TextIO
 
 import numpy as np
 
+from stoop._config import from_config
 from stoop._console import say
 from stoop._errors import message
 from stoop._tables import TableState, TextFormat, read_table
 from stoop.cli import _results
 from stoop.cli._options import add_json, add_reading
-from stoop.cli._train import check_writable
+from stoop.cli._table_model import TargetScale
+from stoop.cli._train import beside_until_whole, check_outputs
+from stoop.losses import Loss
 from stoop.model import Model, load_model
 from stoop.trainer import Trainer
 
 _STDOUT = Path("-")
-_LOSSES = {"softmax": "softmax_cross_entropy", "sigmoid": "binary_cross_entropy", "identity": "mse"}  # by the output
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -54,13 +55,14 @@ def add_model_and_table(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Predict and write."""
     if options.output != _STDOUT:
-        check_writable("-o", options.output)
+        check_outputs({"-o": options.output}, (options.model, options.data))
     model, state = load(options.model)
     frame, X = encoded(model, state, options)
     if options.proba and state.target.task == "regression":
         given = "--proba for a model that predicts values"
         raise ValueError(message("predict", given, "expected one that predicts classes", "leave it out"))
-    predictions = model.predict_labels(X) if state.target.classes else model.predict(X)[:, 0]
+    scale = TargetScale(*state.training["target_scale"])
+    predictions = model.predict_labels(X) if state.target.classes else scale.values(model.predict(X)[:, 0])
     probabilities = model.predict_proba(X) if options.proba else None
     result: dict[str, Any] = {
         "command": "predict",
@@ -71,7 +73,8 @@ def run(options: argparse.Namespace) -> int:
         "scores": _scores(model, state, frame, X),
     }
     if options.output != _STDOUT:
-        _write(options.output, _lines(state, predictions, probabilities))
+        with beside_until_whole(options.output) as new, new.open("w", encoding="utf-8", newline="") as file:
+            _write_to(file, _lines(state, predictions, probabilities))
     elif options.json:
         result["predictions"] = predictions.tolist()
         if probabilities is not None:
@@ -122,19 +125,20 @@ def reading_format(state: TableState, options: argparse.Namespace) -> TextFormat
     return TextFormat(options.separator, form.decimal, form.thousands, form.missing, options.encoding)
 
 
-def _scores(model: Model, state: TableState, frame: Any, X: Any) -> dict[str, float] | None:
+def _scores(model: Model, state: TableState, frame: Any, X: Any) -> dict[str, float | None] | None:
     """Return how good the predictions are, if the target is there."""
     name = state.target.name
     if name not in frame.columns or frame[name].isna().all():
         return None
     there = ~np.asarray(frame[name].isna(), bool)
     try:
-        y = state.target.encode(frame.loc[there, name].reset_index(drop=True), "predict", state.encoder.form)
+        y = state.target.encode(frame.loc[there, name], "predict", state.encoder.form)
     except ValueError as error:
         say(f"stoop: note: no score: {error}", "stderr")
         return None
     y = state.target.class_names[y] if state.target.classes else y
-    return _results.scores(Trainer(model, _LOSSES[model.output or "softmax"]), X[there], y)
+    loss = from_config(Loss, state.training["loss"])
+    return _results.scores(Trainer(model, loss), TargetScale(*state.training["target_scale"]), X[there], y)
 
 
 # ---- writing ----
@@ -145,22 +149,9 @@ def _lines(state: TableState, predictions: Any, probabilities: Any) -> Iterable[
     if probabilities is not None:
         names += [f"probability of {name}" for name in state.target.classes]
     yield names
-    for row, prediction in enumerate(predictions.tolist()):
-        yield [prediction if state.target.classes else f"{prediction:.7g}"] + (
-            [] if probabilities is None else [f"{value:.7g}" for value in probabilities[row].tolist()]
-        )
+    for row, prediction in enumerate(predictions.astype(str)):  # of float32, as many digits as tell it from others
+        yield [prediction, *(() if probabilities is None else probabilities[row].astype(str))]
 
 
 def _write_to(stream: TextIO, lines: Iterable[list[Any]]) -> None:
     csv.writer(stream, lineterminator="\n").writerows(lines)
-
-
-def _write(path: Path, lines: Iterable[list[Any]]) -> None:
-    """Write beside the file and put it in its place: what was there stays until all is written."""
-    new = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with new.open("w", encoding="utf-8", newline="") as file:
-            _write_to(file, lines)
-        new.replace(path)
-    finally:
-        new.unlink(missing_ok=True)

@@ -6,25 +6,32 @@ import json
 from collections import Counter
 from typing import Any
 
+import numpy as np
+
 from stoop._console import say
 from stoop._tables._messages import count
 from stoop.cli._table_data import PARTS, TableData
+from stoop.cli._table_model import TargetScale
 from stoop.trainer import Trainer
 
 _OF_CLASSES = ("accuracy", "log_loss")
-_OF_VALUES = ("rmse", "mae", "r2")
 
 
-def scores(trainer: Trainer, X: Any, y: Any) -> dict[str, float]:
-    """Return the metrics of these rows."""
-    metrics = _OF_VALUES if trainer.model.output == "identity" else _OF_CLASSES
-    found = trainer.evaluate(X, y, metrics=metrics)
-    return {name: float(found[name]) for name in metrics}
+def scores(trainer: Trainer, scale: TargetScale, X: Any, y: Any) -> dict[str, float | None]:
+    """Return the metrics of these rows; r2 is None where it is undefined, of rows with the same value."""
+    if trainer.loss._spec["takes_classes"] or trainer.loss._spec["takes_labels"]:
+        found = trainer.evaluate(X, y, metrics=_OF_CLASSES)
+        return {name: float(found[name]) for name in _OF_CLASSES}
+    y = np.asarray(y, np.float64)  # float32 would round large values
+    errors = scale.values(trainer.model.predict(X)[:, 0]).astype(np.float64) - y
+    spread = float(np.sum((y - y.mean()) ** 2))
+    r2 = 1.0 - float(np.sum(errors**2)) / spread if spread else None
+    return {"rmse": float(np.sqrt(np.mean(errors**2))), "mae": float(np.mean(np.abs(errors))), "r2": r2}
 
 
 def show(result: dict[str, Any], text: str, *, as_json: bool) -> None:
     """Print one of both to the standard output."""
-    say(json.dumps(result, ensure_ascii=False) if as_json else text)
+    say(json.dumps(result, ensure_ascii=False, allow_nan=False) if as_json else text)
 
 
 def table_of(data: TableData) -> dict[str, Any]:
@@ -58,12 +65,14 @@ def describe(data: TableData) -> str:
 _KINDS = (("number", "numbers"), ("category", "categories"))
 
 
-def score_lines(found: dict[str, dict[str, float]]) -> list[str]:
+def score_lines(found: dict[str, dict[str, float | None]]) -> list[str]:
     """Return a table of scores with a row for each part."""
     names = list(next(iter(found.values())))
     width = max(len(name) for name in (*found, "written"))
     lines = [" " * width + "".join(f"{name:>12}" for name in names)]
-    lines += [f"{part:<{width}}" + "".join(f"{row[name]:>12.5g}" for name in names) for part, row in found.items()]
+    for part, row in found.items():
+        cells = ("-" if row[name] is None else f"{row[name]:.5g}" for name in names)
+        lines.append(f"{part:<{width}}" + "".join(f"{cell:>12}" for cell in cells))
     return lines
 
 

@@ -7,7 +7,7 @@ import contextlib
 import json
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,8 @@ from stoop.callbacks import EarlyStopping
 from stoop.cli import _results
 from stoop.cli._options import add_json, add_reading, add_training, positive_integer
 from stoop.cli._table_data import prepare
-from stoop.cli._table_model import Recipe, TargetScale, make_trainer
-from stoop.cli._train import INTERRUPTED, add_output, check_writable, finish
+from stoop.cli._table_model import Recipe, TargetScale, hidden_units, make_trainer
+from stoop.cli._train import INTERRUPTED, add_output, beside_until_whole, check_outputs, finish
 from stoop.trainer import Trainer
 
 _SPACE: dict[str, Any] = {
@@ -64,9 +64,9 @@ def run(options: argparse.Namespace) -> int:
     from stoop import search
 
     started = time.perf_counter()
-    for option, path in (("-o", options.output), ("--report", options.report), ("--csv", options.csv)):
-        if path is not None:
-            check_writable(option, path)
+    outputs = {"-o": options.output, "--report": options.report, "--csv": options.csv}
+    storage = None if options.storage is None or "://" in options.storage else Path(options.storage)
+    check_outputs(outputs, (options.data, options.space, storage))
     space = _space(options.space)
     data = prepare(options)
     for note in data.notes:
@@ -74,7 +74,7 @@ def run(options: argparse.Namespace) -> int:
     say(_results.describe(data), "stderr")
 
     def build(params: dict[str, Any]) -> Trainer:
-        return make_trainer(data, _recipe(params), options.seed, None)
+        return make_trainer(data, _recipe(params, len(data.parts["train"][0])), options.seed, None)
 
     (X, y), (X_dev, y_dev) = data.parts["train"], data.parts["dev"]
     scale = TargetScale.of(data, build({}))
@@ -86,9 +86,11 @@ def run(options: argparse.Namespace) -> int:
             storage=options.storage, num_threads=options.threads, batch_size=Recipe().batch(len(X)),
             metric=metric, callbacks=lambda _: [EarlyStopping(metric, patience=_PATIENCE, restore_best=False)],
         )  # fmt: skip
+    _in_unit(found.trials, scale)
     say(str(found), "stderr")
     if options.csv is not None:
-        found.to_csv(options.csv)
+        with beside_until_whole(options.csv) as new:
+            found.to_csv(new)
     interrupted = found.stop_reason == "interrupted"
     if found.trainer is None:
         say("stoop: interrupted before a trial was complete: no model is written", "stderr")
@@ -108,9 +110,21 @@ def run(options: argparse.Namespace) -> int:
     return finish(found.trainer, data, result, options, interrupted=interrupted, started=started)
 
 
-def _recipe(params: Mapping[str, Any]) -> Recipe:
+def _in_unit(trials: Sequence[dict[str, Any]], scale: TargetScale) -> None:
+    """Bring what was measured in deviations of the target to its unit."""
+    for trial in trials:
+        if trial["value"] is not None:
+            trial["value"] *= scale.deviation
+        for name in ("rmse", "val_rmse"):
+            if name in trial["metrics"]:
+                trial["metrics"][name] *= scale.deviation
+
+
+def _recipe(params: Mapping[str, Any], rows: int) -> Recipe:
     """Return what the parameters of a trial mean; those that are not there are left to the size of the table."""
-    hidden = (params["units"],) * params.get("depth", 1) if "units" in params else None
+    hidden = None
+    if "units" in params or "depth" in params:
+        hidden = (params.get("units", hidden_units(rows)[0]),) * params.get("depth", 1)
     return Recipe(
         hidden=hidden,
         dropout=params.get("dropout", 0.0),

@@ -12,9 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from stoop._errors import message, refuse_name
-from stoop._tables import NumberColumn, TableEncoder, TableState, Target, TextFormat, read_table
+from stoop._tables import CategoryColumn, NumberColumn, TableEncoder, TableState, Target, TextFormat, read_table
+from stoop._tables._messages import quoted
 from stoop._tables._text import names_of, numbers_of, truths_of
-from stoop.cli._options import text_format
+from stoop.cli._options import columns_of, text_format
 from stoop.data import train_test_split
 
 PARTS = ("train", "dev", "test")
@@ -51,34 +52,36 @@ def prepare(options: argparse.Namespace) -> TableData:
     """
     form, where = text_format(options), options.data.name
     frame = read_table(options.data, form)
-    _check_columns(where, [str(name) for name in frame.columns], options)
+    columns = [str(name) for name in frame.columns]
+    dropped, categories = columns_of(options.drop, columns), columns_of(options.category, columns)
+    _check_columns(where, columns, options.target, dropped, categories)
     rows, notes = len(frame), []
     absent = np.asarray(frame[options.target].isna(), bool)
     if absent.any() and not absent.all():
         notes.append(f'{absent.sum():,} of {rows:,} rows are left out: target "{options.target}" is missing there')
-        frame = frame[~absent].reset_index(drop=True)
+        frame = frame[~absent]  # whose index still counts the rows of the file
     target = Target.fit(frame[options.target], where, options.task, form)
     if len(frame) < _FEWEST_ROWS:
         given, expected = f"{len(frame)} rows with a target", f"expected at least {_FEWEST_ROWS}"
         raise ValueError(message(where, given, expected, "give more rows: some train, some choose, some test"))
     indices = target.encode(frame[options.target], where, form)
     split = split_rows(indices, target, options)
-    features = frame.drop(columns=[options.target, *options.drop])
-    encoder = TableEncoder(form, categories=options.category, max_categories=options.max_categories)
-    encoder.fit(features, where)
-    notes += _notes(features, form, encoder)
-    X = encoder.transform(features, where)
+    features = frame.drop(columns=[options.target, *dropped])
+    encoder = TableEncoder(form, categories=categories, max_categories=options.max_categories)
+    encoder.fit(features, where, split["train"])
+    notes += _notes(features, form, encoder) + _notes_of_split(features, encoder, target, indices, split)
+    X = encoder.transform(features, where, ignore=True)  # categories of the other parts, which training must not see
     y = target.class_names[indices] if target.task == "classification" else indices
     training = {"test_size": options.test_size, "dev_size": options.dev_size, "seed": options.seed}
-    training["table"] = fingerprint(indices)
-    state = TableState(encoder, target, tuple(options.drop), training)
+    training["table"] = fingerprint(X, indices)
+    state = TableState(encoder, target, dropped, training)
     parts = {name: (X[part], y[part]) for name, part in split.items()}
     return TableData(options.data, state, parts, rows, slices_of(features, encoder, split["dev"]), notes)
 
 
-def fingerprint(y: npt.NDArray[Any]) -> int:
-    """Return a number that tells the targets of one table from those of another."""
-    return zlib.crc32(np.ascontiguousarray(y).tobytes())
+def fingerprint(X: npt.NDArray[Any], y: npt.NDArray[Any]) -> int:
+    """Return a number that tells one table from another."""
+    return zlib.crc32(np.ascontiguousarray(y).tobytes(), zlib.crc32(np.ascontiguousarray(X).tobytes()))
 
 
 def slices_of(features: Any, encoder: TableEncoder, rows: npt.NDArray[Any]) -> dict[str, npt.NDArray[Any]]:
@@ -91,18 +94,20 @@ def slices_of(features: Any, encoder: TableEncoder, rows: npt.NDArray[Any]) -> d
     return found
 
 
-def _check_columns(where: str, names: list[str], options: argparse.Namespace) -> None:
+def _check_columns(
+    where: str, names: list[str], target: str, dropped: tuple[str, ...], categories: tuple[str, ...]
+) -> None:
     if len(names) == 1:
         given = f'one column, "{names[0]}"'
         hint = "if cells are cut by something else than a comma, semicolon, tab or bar, give --separator"
         raise ValueError(message(where, given, "expected the target and at least one more", hint))
-    for name in (options.target, *options.drop, *options.category):
+    for name in (target, *dropped, *categories):
         if name not in names:
             refuse_name(where, "column", name, names)
-    if options.target in options.drop:
-        given = f'target "{options.target}" is among the columns of --drop'
+    if target in dropped:
+        given = f'target "{target}" is among the columns of --drop'
         raise ValueError(message(where, given, "expected another", "take it out of --drop"))
-    if not set(names) - {options.target, *options.drop}:
+    if not set(names) - {target, *dropped}:
         given, hint = "no column is left beside the target", "name fewer in --drop"
         raise ValueError(message(where, given, "expected at least one to learn from", hint))
 
@@ -143,4 +148,25 @@ def _notes(features: Any, form: TextFormat, encoder: TableEncoder) -> list[str]:
             notes.append(f'column "{column.name}" is the same in every row: it tells nothing')
         if len(values) > 2 and (np.diff(values) == 1.0).all():
             notes.append(f'column "{column.name}" counts the rows; --drop "{column.name}" unless that is a measurement')
+    return notes
+
+
+def _notes_of_split(
+    features: Any, encoder: TableEncoder, target: Target, y: npt.NDArray[Any], split: dict[str, npt.NDArray[np.int64]]
+) -> list[str]:
+    """Return what some parts of the rows have, and others do not."""
+    notes = []
+    for column in encoder.columns:
+        cells = features[column.name]
+        if isinstance(column, CategoryColumn) and not column.has_other and len(unseen := column.unseen(cells)):
+            words = "is" if len(unseen) == 1 else "are"
+            what = "1 category" if len(unseen) == 1 else f"{len(unseen):,} categories"
+            notes.append(
+                f'column "{column.name}" has {what} that {words} in no row of the training part, and taken for none of '
+                f"the known: {quoted(unseen)}"
+            )
+    for part, rows in split.items():
+        absent = [name for place, name in enumerate(target.classes) if len(rows) and place not in set(y[rows].tolist())]
+        if absent:
+            notes.append(f'the {part} part has no row of {quoted(absent)} of "{target.name}"')
     return notes

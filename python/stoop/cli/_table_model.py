@@ -11,6 +11,7 @@ import numpy as np
 from stoop._config import from_config
 from stoop._errors import message
 from stoop._tables import METADATA_KEY, TableEncoder
+from stoop._tables._text import LARGEST
 from stoop.callbacks import EarlyStopping, ReduceLROnPlateau
 from stoop.cli._recipe_file import read_recipe
 from stoop.cli._table_data import TableData
@@ -28,6 +29,7 @@ _SIZES = (  # up to so many rows: hidden units, batch size
 )
 _EPOCHS, _PATIENCE, _WAIT = 300, 30, 10
 _L2_ROWS, _MOST_L2 = 5.0, 1e-2  # the penalty counts like so many rows; chosen with bench/tables.py
+_WIDE, _LARGE = 1e4, 1e15  # deviations from zero; a deviation, whose square float32 holds
 _SCALED_LOSSES = ("mse", "mae")  # whose minimum is the same in any unit
 
 
@@ -94,7 +96,12 @@ def _make(data: TableData, recipe: Recipe, seed: int, threads: int | None) -> Tr
         model.classes = data.state.target.class_names
     adapt(model, data.state.encoder, data.parts["train"][0])
     trainer = Trainer(model, loss, optimizer, **settings)
-    remember(trainer, data, TargetScale.of(data, trainer))
+    scale = TargetScale.of(data, trainer)
+    if not data.is_classification and scale == TargetScale() and TargetScale.of_values(data.parts["train"][1]).is_wide:
+        given = f'target "{data.state.target.name}" is too far from zero, or too large, for the loss {loss.type_name}'
+        hint = "leave the loss out, or subtract a number from the target"
+        raise ValueError(message("--model", given, f"expected one of {', '.join(_SCALED_LOSSES)}", hint))
+    remember(trainer, data, scale)
     return trainer
 
 
@@ -111,16 +118,30 @@ def remember(trainer: Trainer, data: TableData, scale: TargetScale) -> None:
 
 
 def _outputs(data: TableData, loss: Loss) -> int:
-    """Return how many outputs the loss needs for the target."""
+    """Return how many outputs the loss needs for the target; ValueError for one that cannot learn it."""
+    for_classes = loss._spec["takes_classes"] or loss._spec["takes_labels"]
+    two = len(data.state.target.classes) == 2
+    good = (
+        ("softmax_cross_entropy", *(("binary_cross_entropy", "focal") if two else ())) if data.is_classification else ()
+    )
+    if loss.type_name not in good if data.is_classification else for_classes:
+        expected = f"expected {' or '.join(good)}" if good else "expected a loss of values, such as mse"
+        given = f'the loss {loss.type_name} for target "{data.state.target.name}" ({data.state.target.task})'
+        raise ValueError(message("--model", given, expected, "correct the file, or give --task"))
     classes = len(data.state.target.classes)
     if loss._spec["takes_labels"] and classes == 2:
         return 1
     return classes or int(loss._spec["outputs_per_target"])
 
 
+def hidden_units(rows: int) -> tuple[int, ...]:
+    """Return the widths of the hidden layers for a training part of so many rows."""
+    return next(units for most, units, _ in _SIZES if rows <= most)
+
+
 def _layers(rows: int, outputs: int, recipe: Recipe) -> list[Layer]:
     if recipe.layers is None:
-        hidden = recipe.hidden or next(units for most, units, _ in _SIZES if rows <= most)
+        hidden = recipe.hidden or hidden_units(rows)
         layers: list[Layer] = [Normalization(missing="mean")]
         for units in hidden:
             layers.append(Dense(units, activation=recipe.activation))
@@ -159,7 +180,11 @@ EPOCHS = _EPOCHS
 
 @dataclass(frozen=True)
 class TargetScale:
-    """Values are learnt with mean 0 and deviation 1; the last layer then gives them in their own unit."""
+    """Values are learnt with mean 0 and deviation 1; the last layer then gives them in their own unit.
+
+    Not where float32 would lose what tells them apart: the layer then gives them as they were learnt, and what uses the
+    model brings them to their unit in float64.
+    """
 
     mean: float = 0.0
     deviation: float = 1.0
@@ -173,12 +198,25 @@ class TargetScale:
         has_bias = f"{len(model.layers) - 1}.bias" in model.parameters()
         if not (is_plain and has_bias and trainer.loss.type_name in _SCALED_LOSSES):
             return cls()
-        y = data.parts["train"][1]
+        return cls.of_values(data.parts["train"][1])
+
+    @classmethod
+    def of_values(cls, y: Any) -> TargetScale:
+        """Return that of float64 values."""
         return cls(float(y.mean()), float(y.std()) or 1.0)
 
     def scaled(self, y: Any) -> Any:
         """Return targets for training."""
         return y if self == TargetScale() else (y - self.mean) / self.deviation
+
+    @property
+    def is_wide(self) -> bool:
+        """Whether float32 cannot hold the values."""
+        return abs(self.mean) > _WIDE * self.deviation or not 1.0 / LARGEST < self.deviation < _LARGE
+
+    def values(self, outputs: Any) -> Any:
+        """Return the outputs of a model that was saved in the unit of the target."""
+        return outputs.astype(np.float64) * self.deviation + self.mean if self.is_wide else outputs
 
     def undo(self, model: Model) -> None:
         """Let the last layer give values in their own unit."""
@@ -195,7 +233,7 @@ class TargetScale:
         bias /= self.deviation
 
     def _last(self, model: Model) -> tuple[Any, Any]:
-        if self == TargetScale():
+        if self == TargetScale() or self.is_wide:
             return np.empty(0), np.empty(0)
         index, parameters = len(model.layers) - 1, model.parameters()
         return parameters[f"{index}.weight"], parameters[f"{index}.bias"]
@@ -213,12 +251,12 @@ def adapt(model: Model, encoder: TableEncoder, X: Any) -> None:
 
 
 def silence_unseen(model: Model, encoder: TableEncoder, X: Any) -> None:
-    """Let inputs that told nothing apart in the training rows, such as categories of other parts, change no output."""
+    """Let numbers that were the same in all training rows change no output."""
     if not isinstance(model.layers[1], Dense):
         return
     known = np.where(np.isnan(X), np.nanmax(X, axis=0, initial=-np.inf), X)
     same = known.max(axis=0) == known.min(axis=0)
-    model.parameters()["1.weight"][same & (encoder.are_numbers | (known[0] == 0.0))] = 0.0
+    model.parameters()["1.weight"][same & encoder.are_numbers] = 0.0
 
 
 def filled(model: Model, X: Any) -> Any:

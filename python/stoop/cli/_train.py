@@ -7,6 +7,7 @@ import contextlib
 import os
 import sys
 import time
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -71,9 +72,7 @@ def add_network(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Train, test, write."""
     started = time.perf_counter()
-    check_writable("-o", options.output)
-    if options.report is not None:
-        check_writable("--report", options.report)
+    check_outputs({"-o": options.output, "--report": options.report}, (options.data, options.model))
     recipe = Recipe.of(options)
     data = prepare(options)
     for note in data.notes:
@@ -135,13 +134,16 @@ def finish(
     output = beside(options.output) if interrupted and options.output.exists() else options.output
     trainer.model.save(output)
     result["model"] = str(output)
-    result["scores"] = {part: _results.scores(trainer, *rows) for part, rows in data.parts.items() if len(rows[1])}
+    result["scores"] = {
+        part: _results.scores(trainer, scale, *rows) for part, rows in data.parts.items() if len(rows[1])
+    }
     result |= {"summary": None, "findings": None, "report": None}
     if report is not None:
         result |= result_of(report, options.report, f"{result['target']} by {options.data.name}")
     result["seconds"] = round(time.perf_counter() - started, 3)
     if interrupted:
-        say(f"stoop: interrupted; the best model so far is in {output}", "stderr")
+        no_report = "" if options.report is None else "; no report is written"
+        say(f"stoop: interrupted; the best model so far is in {output}{no_report}", "stderr")
     _results.show(result, _results.training_text(result), as_json=options.json)
     return INTERRUPTED if interrupted else 0
 
@@ -151,17 +153,47 @@ def beside(path: Path) -> Path:
     return path.with_name(f"{path.stem}.interrupted{path.suffix}")
 
 
-def check_writable(option: str, path: Path) -> None:
-    """Find out before the work whether its result can be written.
+@contextlib.contextmanager
+def beside_until_whole(path: Path) -> Iterator[Path]:
+    """Give a file beside `path` to write, and put it in its place: what was there stays until all is written."""
+    new = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield new
+        new.replace(path)
+    finally:
+        new.unlink(missing_ok=True)
+
+
+def check_outputs(outputs: Mapping[str, Path | None], inputs: Sequence[Path | None]) -> None:
+    """Find out before the work whether its results can be written, and overwrite nothing that the command reads.
 
     Raises
     ------
     ValueError
-        For a folder, or a path in a folder that is not there or may not be written to.
+        For a path that cannot be written, or is that of an input or of another output.
     """
+    taken = {path.resolve(): "reads" for path in inputs if path is not None}
+    for option, path in outputs.items():
+        if path is None:
+            continue
+        _check_writable(option, path)
+        place = next((known for known in taken if _is_same(known, path)), None)
+        if place is not None:
+            given = f"{option} is {path}, which the command {taken[place]} as well"
+            raise ValueError(message("stoop", given, "expected a file of its own", "name another"))
+        taken[path.resolve()] = "writes"
+
+
+def _is_same(known: Path, path: Path) -> bool:
+    return known.samefile(path) if known.exists() and path.exists() else known == path.resolve()
+
+
+def _check_writable(option: str, path: Path) -> None:
     given: str | None = None
     if path.is_dir():
         given = f"{option} is the folder {path}"
+    elif path.exists() and not path.is_file():
+        given = f"{option} is {path}, which is no regular file"
     elif not path.parent.is_dir():
         given = f"{option} is {path}, whose folder is not there"
     elif not os.access(path.parent, os.W_OK) or (path.exists() and not os.access(path, os.W_OK)):
