@@ -327,9 +327,9 @@ def _ends(name: str, low: Any, high: Any, bounds: Bounds | None = None) -> tuple
     bounds = bounds or Bounds()
     ends = real(where, "low", low, bounds), real(where, "high", high, bounds)
     _check_order(where, *ends)
-    if not math.isfinite(ends[1] - ends[0]):
-        given = f"low is {low!r} and high {high!r}"
-        raise ValueError(message(where, given, "expected a finite difference", "give a narrower range"))
+    if math.isinf(ends[1] - ends[0]):
+        given, expected = f"low is {ends[0]!r} and high {ends[1]!r}", "expected a width that is a finite number"
+        raise ValueError(message(where, given, expected, "give a narrower range"))
     return ends
 
 
