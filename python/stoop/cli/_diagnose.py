@@ -132,6 +132,7 @@ def _evaluate(
     result["scores"] = {"test": _results.scores(trainer, scale, X, y)}
     result |= {"summary": None, "findings": None, "report": None}
     analysis: ErrorAnalysis = errors(trainer, filled(trainer.model, X), scale.scaled(y) if scale.is_wide else y)
-    lines = [*_results.score_lines(result["scores"]), "", str(analysis), "", "--train FILE adds the diagnosis"]
+    unit = ["the values below are deviations from the mean of the target"] if scale.is_wide else []
+    lines = [*_results.score_lines(result["scores"]), "", *unit, str(analysis), "", "--train FILE adds the diagnosis"]
     _results.show(result, "\n".join(lines), as_json=options.json)
     return 0
