@@ -7,17 +7,24 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from stoop import _core
-from stoop._checks import integer, thread_count
+from stoop._checks import thread_count
 from stoop._errors import message
 from stoop._fit import FitOptions, seconds
 from stoop._loop import FitLoop, checked_callbacks
-from stoop._many_data import WHERE, Selected, SharedArrays, rows_of_all, validation_rows_of_all
+from stoop._many_data import (
+    WHERE,
+    Selected,
+    SharedArrays,
+    augment_of_each,
+    each_of,
+    rows_of_all,
+    validation_rows_of_all,
+)
 from stoop._many_progress import ManyLine
-from stoop.augment import Augment, checked_augment
+from stoop.augment import Augment
 from stoop.history import History
 from stoop.metrics import resolve
 from stoop.trainer import Trainer
@@ -116,9 +123,9 @@ def fit_many(
     threads = 0 if num_threads is None else thread_count(WHERE, "num_threads", num_threads)
     limit = seconds(max_time, WHERE)
     request = FitRequest(
-        _each("epochs", epochs, len(given)),
-        _each("batch_size", batch_size, len(given)),
-        _augment_of_each(augment, len(given)),
+        each_of("epochs", epochs, len(given)),
+        each_of("batch_size", batch_size, len(given)),
+        augment_of_each(augment, len(given)),
         common_options(shuffle, last_batch, verbose, validation_freq),
         rows,
         (validation_data, validation_rows),
@@ -282,29 +289,6 @@ def _checked_trainers(trainers: Any) -> list[Trainer]:
                 hint = "make one for each, for example of a copy, copy.deepcopy(model)"
                 raise ValueError(message(WHERE, given, f"expected a {what} for each", hint))
     return out
-
-
-def _each(name: str, value: Any, count: int) -> list[Any]:
-    """Return a value for each trainer; the one for all is checked here, for there may be no trainer."""
-    if getattr(value, "ndim", 1) == 0:  # iterable only by its type
-        value = value[()]
-    if isinstance(value, str | np.generic) or not isinstance(value, Iterable):
-        return [integer(WHERE, name, value, 1)] * count
-    values = list(value)
-    if len(values) != count:
-        given = f"{name} has {len(values)} elements"
-        raise ValueError(message(WHERE, given, f"expected one for each of {count} trainers", "or give one for all"))
-    return values
-
-
-def _augment_of_each(augment: Any, count: int) -> list[Augment | None]:
-    """Return one or None for each trainer."""
-    if not isinstance(augment, Sequence):
-        return [checked_augment(WHERE, augment)] * count
-    if len(augment) != count:
-        given = f"augment has {len(augment)} elements"
-        raise ValueError(message(WHERE, given, f"expected one for each of {count} trainers", "or give one for all"))
-    return [checked_augment(WHERE, one) for one in augment]
 
 
 def common_options(shuffle: Any, last_batch: Any, verbose: Any, freq: Any) -> FitOptions:

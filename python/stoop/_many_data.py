@@ -1,16 +1,17 @@
-"""What the trainers of `stoop.fit_many` share: X, y and weights, read once for each kind of trainer, and their rows."""
+"""What is given for all trainers of `stoop.fit_many`: X, y and weights, read once for each kind of trainer, and the rest."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from stoop._arrays import to_numpy
-from stoop._checks import features, sample_weights
+from stoop._checks import features, integer, sample_weights
 from stoop._errors import message, warn
+from stoop.augment import Augment, checked_augment
 
 WHERE = "fit_many"
 Array = npt.NDArray[Any]
@@ -165,3 +166,26 @@ def _row_numbers(name: str, rows: Any, samples: int) -> Array | None:
         given = f"{name}[{outside[0]}] is {array[outside[0]]} and X has {samples} rows"
         raise ValueError(message(WHERE, given, f"expected 0 <= row < {samples}", "number the rows from 0"))
     return np.ascontiguousarray(array, np.int32)
+
+
+def each_of(name: str, value: Any, count: int) -> list[Any]:
+    """Return a value for each trainer; the one for all is checked here, for there may be no trainer."""
+    if getattr(value, "ndim", 1) == 0:  # iterable only by its type
+        value = value[()]
+    if isinstance(value, str | np.generic) or not isinstance(value, Iterable):
+        return [integer(WHERE, name, value, 1)] * count
+    values = list(value)
+    if len(values) != count:
+        given = f"{name} has {len(values)} elements"
+        raise ValueError(message(WHERE, given, f"expected one for each of {count} trainers", "or give one for all"))
+    return values
+
+
+def augment_of_each(augment: Any, count: int) -> list[Augment | None]:
+    """Return one or None for each trainer."""
+    if not isinstance(augment, Sequence):
+        return [checked_augment(WHERE, augment)] * count
+    if len(augment) != count:
+        given = f"augment has {len(augment)} elements"
+        raise ValueError(message(WHERE, given, f"expected one for each of {count} trainers", "or give one for all"))
+    return [checked_augment(WHERE, one) for one in augment]
