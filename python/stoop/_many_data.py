@@ -1,4 +1,4 @@
-"""What is given for all trainers of `stoop.fit_many`: X, y and weights, read once for each kind of trainer, and the rest."""
+"""What is given for all trainers of `stoop.fit_many`: X, y and weights, read once for each kind of trainer, rows."""
 
 from __future__ import annotations
 

@@ -151,6 +151,24 @@ def test_columns_that_are_small_beside_the_others() -> None:
     assert faults_of(report)[0] == "inputs not normalised"
 
 
+def test_pixels_that_are_rarely_on_are_normalised() -> None:
+    """Standardised, the many rows in which such a column is off are small numbers, but no zeros."""
+    rng = np.random.default_rng(0)
+    X = np.zeros((8000, 20), np.float32)
+    X[:, :10] = rng.standard_normal((8000, 10))
+    for column in range(10, 20):
+        rows = rng.choice(8000, 40, replace=False)
+        X[rows, column] = 1.0
+        X[rows[0], column] = 2000.0  # which a look at some of the rows may miss
+    y = (X[:, 0] > 0).astype(int)
+    model = stoop.Model([stoop.Normalization(), Dense(16, "relu"), Dense(2)], 20)
+    trainer = stoop.Trainer(model, optimizer=stoop.optimizers.Adam(30.0))
+    with contextlib.suppress(stoop.NonFiniteLossError):
+        trainer.fit(X[:7000], y[:7000], epochs=2, batch_size=32, verbose=0)
+    found = faults_of(stoop.diagnose.check(trainer, *parts_of(X, y, 7000, 7000)))
+    assert "inputs not normalised" not in found
+
+
 def test_targets_of_another_scale_are_told() -> None:
     X, y = faults.waves(np.random.default_rng(0), 800)
     X, y = X.astype(np.float32), (1e-4 * y).astype(np.float32)

@@ -28,7 +28,7 @@ _ROWS = 5000
 # is stable is a hundredth (LeCun et al. 1998, sections 4.3 and 5).
 _LARGE, _SMALL = 10.0, 0.02
 _UNEQUAL = 30.0  # of the largest column to the median one: the curvatures differ by its square
-_OFTEN = 0.05  # of the rows, in which a column is not zero, for its size to count as small
+_OFTEN = 0.05  # of the rows, in which a column is not at its median, for its size to count as small
 _OFFSET = 10.0  # of the mean to the deviation, in half of the columns
 
 _MOST_ROWS = 2000  # of each part, by which they are told apart
@@ -58,7 +58,7 @@ def inputs_fault(model: Model, x: Array, *, poor: bool) -> Finding | None:
     sizes = np.sqrt((used**2).sum(axis=0) / count)
     overall, typical = float(np.sqrt((used**2).mean())), float(np.sqrt((used**2).sum() / count.sum()))
     unequal = float(sizes.max() / np.median(sizes))
-    often = sizes[count >= _OFTEN * len(used)]
+    often = sizes[(used != np.median(used, axis=0)).mean(axis=0) >= _OFTEN]
     some_small = poor and len(often) > 1 and float(often.max() / often.min()) > _UNEQUAL
     offsets = np.abs(used.mean(axis=0)) / np.maximum(used.std(axis=0), np.finfo(np.float64).tiny)
     span = f"columns have root mean squares from {sizes.min():.2g} to {sizes.max():.2g}"
