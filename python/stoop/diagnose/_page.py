@@ -25,6 +25,7 @@ from stoop.diagnose._slices import SliceError
 Report = Any  # the class of `_report.py`, which imports this file
 
 _WIDE = ("history", "gradients", "mistakes", "predictions")  # pictures that take a whole row
+_ENLARGED = 1.25  # by which a picture may be wider than it was drawn
 
 
 def write_page(report: Report, path: str | os.PathLike[str], title: str) -> None:
@@ -111,7 +112,8 @@ def _figures(report: Report) -> str:
     for place, (name, caption, figure) in enumerate(report.pictures()):
         svg = inline_svg(figure, f"f{place}")
         label = escape(caption, quote=True)
-        svg = svg.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)
+        size = f"max-width: {_ENLARGED * figure.get_figwidth():.1f}in"  # a small figure would get huge letters
+        svg = svg.replace("<svg ", f'<svg role="img" aria-label="{label}" style="{size}" ', 1)
         wide = ' class="wide"' if name in _WIDE else ""
         found.append(f"<figure{wide}>{svg}<figcaption>{escape(caption)}</figcaption></figure>")
     return "\n".join(found)
