@@ -225,6 +225,18 @@ def test_a_write_that_fails_leaves_the_old_page(
         reports["classes"].to_html(tmp_path / "no" / "report.html")
 
 
+def test_links_and_pipes_stay_what_they_are(reports: dict[str, stoop.diagnose.Report], tmp_path: Path) -> None:
+    link, pipe = tmp_path / "link.html", tmp_path / "pipe"
+    link.symlink_to(tmp_path / "report.html")
+    reports["classes"].to_html(link)
+    assert link.is_symlink()
+    os.mkfifo(pipe)
+    with (tmp_path / "read.html").open("wb") as read, subprocess.Popen(["cat", str(pipe)], stdout=read):
+        reports["classes"].to_html(pipe)
+    assert (tmp_path / "read.html").read_bytes() == link.read_bytes()
+    assert pipe.is_fifo()
+
+
 # What Chromium is asked once the page is there. Its answer becomes the title, which --dump-dom shows.
 PROBE = """<script>
 window.addEventListener('error', e => { document.title = 'error ' + e.message; });

@@ -240,6 +240,17 @@ def test_a_folder_that_is_not_there_is_named(method: str, storage: str) -> None:
         run(trials=2, storage=storage, method=method)
 
 
+@pytest.mark.parametrize("method", ["random", "optuna"])
+def test_a_folder_or_device_is_no_storage(method: str, tmp_path: Path) -> None:
+    if method == "optuna":
+        pytest.importorskip("optuna")
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for path in (tmp_path, pipe):
+        with refused(ValueError, "no regular file"):
+            run(trials=2, storage=path, method=method)
+
+
 def test_a_file_of_something_else_is_left_as_it_was(tmp_path: Path) -> None:
     path = tmp_path / "notes.txt"
     path.write_text("milk\neggs\nno end of line")

@@ -29,9 +29,12 @@ _ENLARGED = 1.25  # by which a picture may be wider than it was drawn
 
 
 def write_page(report: Report, path: str | os.PathLike[str], title: str) -> None:
-    """Write the page beside its target and rename it, so that there is never half a file."""
-    target = Path(file_path("Report.to_html", path))
+    """Write the page beside its target and rename it, so that there is never half a file. A link stays one."""
+    target = Path(file_path("Report.to_html", path)).resolve()
     text = page_of(report, title)
+    if target.exists() and not target.is_file():  # a device must not become a file
+        target.write_text(text, encoding="utf-8")
+        return
     handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:

@@ -43,7 +43,7 @@ class Journal:
         self._space = space
         self._trials: dict[int, dict[str, Any]] = {}
         self._is_broken = False
-        check_folder(self._path)
+        check_place(self._path)
         self._file: Any = self._path.open("ab+", buffering=0)
         try:
             self._lock()
@@ -151,8 +151,11 @@ def _row_of(line: bytes, keys: tuple[str, ...]) -> dict[str, Any] | None:
     return row if isinstance(row, dict) and all(key in row for key in keys) else None
 
 
-def check_folder(path: Path) -> None:
-    """Refuse a file in a folder that is not there."""
+def check_place(path: Path) -> None:
+    """Refuse a folder, a device, and a file in a folder that is not there."""
+    if path.exists() and not path.is_file():
+        given = f"storage is {path}, which is no regular file"
+        raise ValueError(message(_WHERE, given, "expected a file, or a path where there is none yet", "name another"))
     if not path.parent.is_dir():
         given, hint = f"storage is {path}: No such folder as {path.parent}", 'make it; URLs are for method="optuna"'
         raise FileNotFoundError(message(_WHERE, given, "expected a file in a folder that is there", hint))

@@ -17,7 +17,7 @@ from stoop._checks import file_path
 from stoop._errors import message
 from stoop.callbacks import OptunaPruning
 from stoop.history import History
-from stoop.search._journal import as_plain, check_folder
+from stoop.search._journal import as_plain, check_place
 from stoop.search._methods import Plan
 from stoop.search._owner import Owner, Watchman
 from stoop.search._pool import WHERE, Pool
@@ -285,7 +285,7 @@ def _storage(optuna: Any, given: Any) -> Any:
     if given is None or isinstance(given, optuna.storages.BaseStorage):
         return given
     path = file_path(WHERE, given)
-    check_folder(Path(path))
+    check_place(Path(path))
     try:
         with contextlib.suppress(FileNotFoundError), Path(path).open("rb") as file:
             first = file.readline()
