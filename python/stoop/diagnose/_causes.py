@@ -92,8 +92,9 @@ def _before(seen: Seen, trial: RateTrial | None) -> list[Finding]:
     found += [inputs] if inputs is not None else []
     wild = seen.diverged or (trial is not None and trial.start > _WILD * abs(trial.nothing))
     found += _exploding(flow, when, _BURST if not bad else _WILD if wild else _EXPLODED)
-    if bad:
-        found += [*_dead(units, when), *_saturated(units, when)]
+    # Weights that begin so are a fault even where the layers after them make up for it.
+    found += _dead(units, when, MANY_DEAD if bad else NEARLY_ALL)
+    found += _saturated(units, when, HALF if bad else NEARLY_ALL)
     return found + _vanishing(flow, when, _VANISHED if bad else _LOST)
 
 
@@ -138,17 +139,17 @@ def _exploding(flow: GradientFlow, when: str, limit: float) -> list[Finding]:
     return []
 
 
-def _dead(units: Units, when: str) -> list[Finding]:
+def _dead(units: Units, when: str, limit: float = MANY_DEAD) -> list[Finding]:
     share, layer = units.worst("dead")
-    if layer is None or share < MANY_DEAD:
+    if layer is None or share < limit:
         return []
     text = f"{layer.dead} of {layer.units} units of layer {layer.name} ({layer.activation}) are active for no sample"
     return [finding(DEAD, f"{text} {when}.")]
 
 
-def _saturated(units: Units, when: str) -> list[Finding]:
+def _saturated(units: Units, when: str, limit: float = HALF) -> list[Finding]:
     share, layer = units.worst("saturated")
-    if layer is None or share < HALF:
+    if layer is None or share < limit:
         return []
     text = f"{layer.saturated} of {layer.units} units of layer {layer.name} ({layer.activation}) are near an end"
     values = f"{layer.saturation:.0%} of the values of the layer are"
