@@ -84,7 +84,8 @@ TYPED_TEST(Augments, PlacesThatAreNoNumbersOrFarAwayReadTheBorder) {
 
 TYPED_TEST(Augments, DisplacementsAreSmoothedUniformNumbers) {
   using T = TypeParam;
-  for (const auto& [rows, cols, reach] : {std::array<Index, 3>{11, 23, 4}, {1, 9, 3}, {9, 1, 8}, {20, 17, 19}}) {
+  for (const auto& shape : {std::array<Index, 3>{11, 23, 4}, {1, 9, 3}, {9, 1, 8}, {20, 17, 19}}) {
+    const Index rows = shape[0], cols = shape[1], reach = shape[2];
     const std::vector<T> weights = numbers<T>(2 * reach + 1, 4);
     std::vector<T> scratch(static_cast<std::size_t>(displacement_scratch(rows, cols, reach)), T(5));
     std::vector<T> out(static_cast<std::size_t>(rows * cols));
