@@ -240,7 +240,7 @@ void expect_gathered(T scale, T shift) {
     for (const std::int32_t* order : {index.data(), static_cast<const std::int32_t*>(nullptr)}) {
       std::vector<T> output(static_cast<std::size_t>(rows * ld), T(77)), want = output;
       table_under_test<T>().gather[static_cast<int>(kInputType<From>)](
-          {rows, cols, input.data(), from_ld, order, output.data(), ld, scale, shift});
+          {rows, cols, input.data(), from_ld, order, output.data(), ld, {scale, shift}});
       for (Index i = 0; i < rows * ld; ++i) {
         if (i % ld >= cols) continue;
         const Index row = order == nullptr ? i / ld : order[i / ld];
