@@ -38,7 +38,7 @@ def look(day, history):
     if before is not None and loss[-1] > 0.97 * before:
         return "the loss hardly falls: shorter steps settle deeper", {"learning_rate": rate / 2.0}
     if dev[-1] > 1.3 * loss[-1] and not penalised:
-        return "the dev loss stays behind: the network learns by heart", {"l2": 2e-3}
+        return "the dev loss does not follow: the network learns by heart", {"l2": 2e-3}
     return "it learns", {}
 
 

@@ -4,6 +4,9 @@ The classes and functions here are the public interface; see each docstring. Arr
 ``(n_samples, n_features)``, a weight is ``(in_features, out_features)``, losses are means over the samples.
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 try:
     from stoop import _core
 except ImportError as error:
@@ -19,7 +22,6 @@ from stoop import (
     augment,
     callbacks,
     data,
-    diagnose,
     initializers,
     inspection,
     layers,
@@ -29,7 +31,6 @@ from stoop import (
     optimizers,
     plotting,
     schedules,
-    search,
 )
 from stoop._core import CheckpointError, NonFiniteLossError
 from stoop._fit_many import fit_many
@@ -45,6 +46,9 @@ from stoop.layers import BatchNorm, Dense, Dropout, LayerNorm, Normalization, Re
 from stoop.minimization import minimize
 from stoop.model import Model, load_model
 from stoop.trainer import Trainer
+
+if TYPE_CHECKING:
+    from stoop import diagnose, search
 
 __version__: str = _core.build_info()["version"]
 
@@ -91,3 +95,15 @@ __all__ = [
     "show_config",
 ]
 __all__ += activations.__all__
+
+_WHEN_USED = ("diagnose", "search")  # large, and no training needs them
+
+
+def __getattr__(name: str) -> Any:
+    if name in _WHEN_USED:
+        return import_module(f"stoop.{name}")
+    raise AttributeError(f"module 'stoop' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_WHEN_USED})

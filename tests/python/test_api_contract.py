@@ -12,6 +12,7 @@ import pytest
 import cases
 import crossed
 import stoop
+from helpers import run_python
 
 REQUIRED = cases.REQUIRED
 
@@ -201,3 +202,12 @@ def test_all_lists_what_is_there() -> None:
     assert "search" in stoop.__all__
     assert set(stoop.search.__all__) >= {"run", "uniform", "log_uniform", "one_minus_log_uniform", "integers", "choice"}
     assert set(stoop.many.__all__) == {"Trained", "bag", "folds", "seeds"}
+
+
+def test_what_no_training_needs_is_imported_when_it_is_used() -> None:
+    listed = "print([f'stoop.{name}' in sys.modules for name in ('diagnose', 'search')])"
+    shown = run_python("-c", f"import stoop, sys; {listed}; print(stoop.search.run.__name__)").stdout
+    assert shown.split("\n")[:2] == ["[False, False]", "run"]
+    assert {"diagnose", "search"} <= set(dir(stoop))
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        stoop.nothing  # noqa: B018

@@ -290,7 +290,7 @@ def _storage(optuna: Any, given: Any) -> Any:
         with contextlib.suppress(FileNotFoundError), Path(path).open("rb") as file:
             first = file.readline()
             if first and not first.endswith(b"\n"):
-                raise ValueError("no whole line")  # noqa: TRY301  Optuna would write behind it
+                raise ValueError("no whole line")  # noqa: TRY301  Optuna would write after it
         return optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(path))
     except (ValueError, KeyError, TypeError) as error:  # of what its lines hold
         given, hint = f"{path} holds something else ({error})", "give another path"
