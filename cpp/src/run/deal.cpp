@@ -45,7 +45,7 @@ void Deal::add(std::size_t place, const Plan& plan, Places& places) {
   parameter_of_[place] = which;
   Parameter& parameter = parameters_[which];
   const auto elements = static_cast<double>(step.block * step.work.row_elements);
-  const auto rows = static_cast<double>(plan.batch);
+  const auto rows = static_cast<double>(plan.batch * (tells_members_apart(step.kind) ? 1 : step.members));
   parameter.block_work += kUpdate * elements;
   if (rule_of(step.kind).product) {
     parameter.block_work += 2.0 * rows * elements;

@@ -113,12 +113,13 @@ template <class T>
 double penalty_of(const TrainerConfig& config, const Graph& graph, const T* parameters, Weights which) {
   double total = 0.0;
   for (const Node& node : graph.nodes) {
-    if (node.kind != NodeKind::dense || (which == Weights::frozen && node.trainable)) continue;
+    const ParameterInfo* const info = weight_of(graph, node);
+    if (info == nullptr || (which == Weights::frozen && node.trainable)) continue;
     const double l1 = node.l1.value_or(config.l1), l2 = node.l2.value_or(config.l2);
     if (l1 == 0.0 && l2 == 0.0) continue;
-    const T* weight = parameters + graph.parameters[static_cast<std::size_t>(node.weight)].info.offset;
+    const T* weight = parameters + info->offset;
     double squares = 0.0, magnitudes = 0.0;
-    for (Index i = 0; i < node.in_features * node.out_features; ++i) {
+    for (Index i = 0; i < info->rows * info->cols; ++i) {
       const double w = static_cast<double>(weight[i]);
       squares += w * w;
       magnitudes += std::abs(w);
@@ -145,14 +146,16 @@ template <class T>
 std::string overflowing_penalty(const TrainerConfig& config, const Graph& graph, const T* parameters) {
   constexpr double kLargest = static_cast<double>(std::numeric_limits<T>::max());
   for (const Node& node : graph.nodes) {
-    if (node.kind != NodeKind::dense) continue;
+    const ParameterInfo* const info = weight_of(graph, node);
+    if (info == nullptr) continue;
     const double l1 = node.l1.value_or(config.l1), l2 = node.l2.value_or(config.l2);
-    const T* weight = parameters + graph.parameters[static_cast<std::size_t>(node.weight)].info.offset;
+    const T* weight = parameters + info->offset;
+    const Index size = info->rows * info->cols;
     double largest = 1.0;
-    for (Index i = 0; i < node.in_features * node.out_features; ++i) {
+    for (Index i = 0; i < size; ++i) {
       largest = std::max(largest, std::abs(static_cast<double>(weight[i])));
     }
-    const double elements = static_cast<double>(node.in_features) * static_cast<double>(node.out_features);
+    const auto elements = static_cast<double>(size);
     if (l1 > kLargest || !std::isfinite(l1 * largest * elements)) return "l1=" + number_text(l1);
     if (l2 * largest > kLargest || !std::isfinite(l2 * largest * largest * elements)) return "l2=" + number_text(l2);
   }
