@@ -16,7 +16,7 @@ import reference
 from reference import Array
 
 Parameters = dict[str, Array]
-Backward = Callable[[Array, Parameters], Array]  # gradient of the output, gradients of parameters to add to -> of the input
+Backward = Callable[[Array, Parameters], Array]  # of the output, those of parameters to add to -> of the input
 
 
 class Network:

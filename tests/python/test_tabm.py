@@ -60,12 +60,13 @@ def by_our_names(arch: str, theirs: dict[str, Any]) -> dict[str, Any]:
     ours = {}
     for name, value in theirs.items():
         part, *rest = name.removeprefix("backbone.").split(".")
+        is_transposed = value.ndim == 2 and rest[-1] == "weight" and part == "blocks"
         if part == "affine":
             ours["0.scale"] = value
         elif part == "output":
             ours[f"{first + 2}.{rest[0]}"] = value
-        else:  # blocks.<index>.0.<name>; their weights are (out_features, in_features), but not those of an ensemble
-            ours[f"{first + int(rest[0])}.{names[rest[2]]}"] = value.T if value.ndim == 2 and rest[2] == "weight" else value
+        else:  # blocks.<index>.0.<name>
+            ours[f"{first + int(rest[0])}.{names[rest[2]]}"] = value.T if is_transposed else value
     return ours
 
 
