@@ -40,7 +40,8 @@ def _label(layer: Layer) -> str:
         parts = [str(layer.units)] + ([] if activation is None else [activation])
     else:
         parts = [f"{name}={value}" for name, value in vars(layer).items() if name not in _COMMON]
-    parts += [f"{name}={getattr(layer, name)}" for name, usual in _COMMON.items() if getattr(layer, name, usual) != usual]
+    given = {name: getattr(layer, name, usual) for name, usual in _COMMON.items()}
+    parts += [f"{name}={value}" for name, value in given.items() if value != _COMMON[name]]
     return f"{type(layer).__name__}({', '.join(parts)})"
 
 

@@ -110,7 +110,8 @@ void check_numbers(const ElementRange& range, const ModelConfig& config, const G
     if (node.weight == kNone) continue;
     constexpr const char* kHint = "give factors nearer to 1";
     range.refuse_unheld({"Model", node.layer + " has, with the layers around it, lr_scale", node.factors.rate, kHint});
-    range.refuse_unheld({"Model", node.layer + " has, with the layers around it, decay_scale", node.factors.decay, kHint});
+    range.refuse_unheld(
+        {"Model", node.layer + " has, with the layers around it, decay_scale", node.factors.decay, kHint});
   }
   for (const GraphParameter& parameter : graph.parameters) {
     const auto check = [&]<class Op>([[maybe_unused]] const Op& op) {
@@ -156,7 +157,8 @@ void check_factors(const ElementRange& range, const TrainerConfig& config, const
   for (const Node& node : graph.nodes) {
     if (node.weight == kNone || node.factors == Factors{}) continue;
     const auto check = [&](const char* name, double value, double factor) {
-      range.refuse_unheld({"Trainer", std::string(name) + " of " + node.layer, value * factor, "give factors nearer to 1"});
+      range.refuse_unheld(
+          {"Trainer", std::string(name) + " of " + node.layer, value * factor, "give factors nearer to 1"});
     };
     if (rate != nullptr) check("learning_rate * lr_scale", rate->lr, node.factors.rate);
     check("weight_decay * decay_scale", decay, node.factors.decay);

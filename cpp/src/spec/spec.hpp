@@ -142,7 +142,8 @@ template <class Op, class Visit>
   if constexpr (requires { Spec<Op>::kTrainable; }) visit(plain("trainable", &Op::trainable, Spec<Op>::kTrainable));
   if constexpr (HasFactors<Op>) {
     visit(layer_factor("lr_scale", &Op::lr_scale, "0.1 learns at a tenth of the trainer's rate, 1 is usual"));
-    visit(layer_factor("decay_scale", &Op::decay_scale, "0 turns weight decay and the trainer's penalties off, 1 is usual"));
+    visit(layer_factor("decay_scale", &Op::decay_scale,
+                       "0 turns weight decay and the trainer's penalties off, 1 is usual"));
   }
 }
 
