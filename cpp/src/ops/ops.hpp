@@ -10,6 +10,7 @@
 
 #include "../spec/activations.hpp"
 #include "../spec/losses.hpp"
+#include "encoded_args.hpp"
 #include "row_args.hpp"
 
 namespace stoop {
@@ -347,6 +348,8 @@ struct OpTable {
   void (*column_sum)(const ColumnSumArgs<T>&) noexcept;
   void (*gather[kInputTypeCount])(const GatherArgs<T>&) noexcept;
   void (*map_gradient)(const MapGradientArgs<T>&) noexcept;
+  void (*encoded_dense)(const EncodedDenseArgs<T>&) noexcept;
+  void (*encoded_gradient)(const EncodedGradientArgs<T>&) noexcept;
   void (*warp)(const WarpArgs<T>&) noexcept;
   void (*displacement)(const DisplacementArgs<T>&) noexcept;
   void (*add_noise)(const NoiseArgs<T>&) noexcept;
