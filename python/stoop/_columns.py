@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY
+from itertools import pairwise
 from typing import Any, ClassVar
 
 from stoop._checks import integer
@@ -27,8 +28,8 @@ class Columns(Layer):
     float32 tells apart whole numbers up to 2**24 alone, so columns with more codes need X of float64 or integers.
 
     Parameters ``0.embedding`` ``(rows, embedding_dim)``: the tables of all columns that have one, in the order of X,
-    each with n known codes, "missing" and "unknown". They start as U(-a, a), a = 1/sqrt(embedding_dim) (Gorishniy et al.
-    2021, "Revisiting deep learning models for tabular data", the authors' code), missing and unknown as zeros. With
+    each with n known codes, "missing" and "unknown". They start as U(-a, a), a = 1/sqrt(embedding_dim), as in the code
+    of Gorishniy et al. 2021, "Revisiting deep learning models for tabular data"; missing and unknown as zeros. With
     "periodic", by column of numbers: ``0.frequencies`` ``(columns, frequencies)``, ``0.weight``
     ``(columns * 2 * frequencies, embedding_dim)``, ``0.bias`` ``(columns, embedding_dim)``.
     Buffers ``0.shift``, ``0.scale``, ``0.shift_rest`` and ``0.missing`` as those of a `Normalization`, and
@@ -71,8 +72,8 @@ class Columns(Layer):
     Raises
     ------
     ValueError, TypeError
-        For a number outside its range, an unknown name, or another kind of argument. `Model` refuses columns that X does
-        not have.
+        For a number outside its range, an unknown name, or another kind of argument. `Model` refuses columns that X
+        does not have.
     """
 
     type_name: ClassVar[str] = "columns"
@@ -119,7 +120,8 @@ def _pairs(categories: Any) -> tuple[tuple[int, int], ...]:
     if categories is None:
         return ()
     try:
-        given = [(column, codes) for column, codes in (categories.items() if isinstance(categories, Mapping) else categories)]
+        items = categories.items() if isinstance(categories, Mapping) else categories
+        given = [(column, codes) for column, codes in items]
     except (TypeError, ValueError):
         hint = "give {column: number of known codes}"
         raise TypeError(message("Columns", f"categories is {categories!r}", "expected a mapping", hint)) from None
@@ -128,7 +130,7 @@ def _pairs(categories: Any) -> tuple[tuple[int, int], ...]:
         checked = integer("Columns", "a column of categories", column, 0)
         pairs.append((checked, integer("Columns", f"the codes of column {checked}", codes, 1)))
     pairs.sort()
-    for (before, _), (column, _) in zip(pairs, pairs[1:]):
+    for (before, _), (column, _) in pairwise(pairs):
         if before == column:
             given_twice = f"column {column} of categories is there twice"
             raise ValueError(message("Columns", given_twice, "expected each column once", "leave one of them out"))

@@ -1,4 +1,4 @@
-"""The Columns layer against its definition in NumPy: every encoding, missing and unknown codes, and difficult columns."""
+"""The Columns layer against its definition in NumPy: every encoding, missing and unknown codes, difficult columns."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ def test_gradients_of_raw_inputs(name: str) -> None:
     model = model_of(name, "float64", outputs=2)
     train = draw(200, missing=False)
     model.adapt(train)
-    X = train[:20] + [0.01, 0, 0.01, 0, 0.011]  # away from the edges of bins
+    X = train[:20] + np.array([0.01, 0, 0.01, 0, 0.011])  # away from the edges of bins
     found = model.input_gradient(X, np.ones((20, 2)))
     assert not found[:, [1, 3]].any()
     for column in (0, 2, 4):
@@ -75,7 +75,8 @@ def test_files_copies_and_pickles(name: str, tmp_path: Path) -> None:
     X, model = draw(100), model_of(name)
     stoop.Trainer(model).fit(X, targets(100), epochs=1, verbose=0)
     model.save(tmp_path / "m.safetensors")
-    for other in (stoop.load_model(tmp_path / "m.safetensors"), copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+    copies = [copy.deepcopy(model), pickle.loads(pickle.dumps(model)), stoop.load_model(tmp_path / "m.safetensors")]
+    for other in copies:
         assert other.layers == model.layers
         assert other.is_adapted
         assert other.predict(X).tobytes() == model.predict(X).tobytes()
@@ -98,15 +99,14 @@ def test_training_resumes(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", MORE)
 def test_second_order(name: str) -> None:
     X, y = draw(120), targets(120)
-    losses = []
     for optimizer in (stoop.optimizers.LBFGS(), stoop.optimizers.NewtonCG()):
         trainer = stoop.Trainer(model_of(name, "float64"), optimizer=optimizer, l2=1e-2)
         if name == "periodic" and optimizer.type_name == "newton_cg":
             with refused(ValueError, "periodic"):
                 trainer.fit(X, y, epochs=2, batch_size=120, verbose=0)
             continue
-        losses.append(trainer.fit(X, y, epochs=60, batch_size=120, verbose=0).history["loss"][-1])
-    assert max(losses) < 0.85
+        losses = trainer.fit(X, y, epochs=30, batch_size=120, verbose=0)["loss"]
+        assert losses[-1] < 0.9 * losses[0]
 
 
 def test_hessian_vector_products() -> None:
