@@ -9,6 +9,7 @@ from itertools import chain
 from typing import Any, ClassVar
 
 from stoop import _core, activations
+from stoop._columns import Columns
 from stoop._config import class_named, dataclass
 from stoop._errors import message
 from stoop.activations import *  # noqa: F403  all of its classes are layers
@@ -18,6 +19,7 @@ from stoop.initializers import Initializer, as_initializer
 __all__ = [
     "Activation",
     "BatchNorm",
+    "Columns",
     "Dense",
     "Dropout",
     "Layer",
@@ -355,6 +357,8 @@ def output_width(layer: Layer, width: int) -> int:
     """Return the columns of the output for `width` columns of input."""
     if isinstance(layer, Dense):
         return layer.units
+    if isinstance(layer, Columns):
+        return layer.output_width(width)
     if isinstance(layer, Residual):
         for inner in layer.layers:
             width = output_width(inner, width)

@@ -209,9 +209,35 @@ struct Normalization {
   bool operator==(const Normalization&) const = default;
 };
 
+// Encodes the columns of X, which may be numbers or codes of categories; the first layer of a model. The output has the columns
+// in the order of X, each replaced by its encoding:
+//   ple       the piecewise-linear encoding of a number (Gorishniy, Rubachev & Babenko 2022, eq. 1), whose bins end at quantiles
+//             of the training rows; with 0 bins the number itself, scaled as a Normalization does
+//   periodic  ReLU(linear(cos(2 pi c z), sin(2 pi c z))), z the scaled number, with frequencies c and a linear layer for each
+//             column (the same, eq. 2)
+//   none      the number itself, scaled
+//   a category of at most `one_hot` codes: an indicator of each code; another: a row of a table, whose rows of each column are
+//   the known codes, then one for missing codes (NaN or -1) and one for unknown ones
+enum class ColumnEncoding { ple, periodic, none };
+struct Columns {
+  std::vector<std::vector<Index>> categories;  // {column of X, number of known codes}, in the order of the columns
+  ColumnEncoding encoding = ColumnEncoding::ple;
+  std::vector<Index> bins = {48};  // one for all, or one for each column of numbers
+  Index frequencies = 48;
+  double frequency_scale = 0.01;  // the standard deviation of the first frequencies
+  Index embedding_dim = 8;
+  Index one_hot = 9;
+  NormalizationKind kind = NormalizationKind::robust;
+  std::optional<double> clip = 3.0;
+  bool lazy = false;  // optimizers update those rows of the table alone whose gradient is not zero
+  bool trainable = true;
+  double lr_scale = 1.0, decay_scale = 1.0;
+  bool operator==(const Columns&) const = default;
+};
+
 // Each alternative of Activation is a layer too.
 template <class... Ops>
-std::variant<Dense, Ops..., BatchNorm, LayerNorm, Dropout, Residual, Normalization> layers_with(
+std::variant<Dense, Ops..., BatchNorm, LayerNorm, Dropout, Residual, Normalization, Columns> layers_with(
     const std::variant<Ops...>&);
 using Layer = decltype(layers_with(Activation()));
 

@@ -52,6 +52,7 @@ constexpr OpTable<T> make_table() {
   table.map_gradient = map_gradient<T>;
   table.encoded_dense = encoded_dense<T>;
   table.encoded_gradient = encoded_gradient<T>;
+  fill_columns(table);
   table.warp = warp<T>;
   table.displacement = displacement<T>;
   table.add_noise = add_noise<T>;

@@ -11,6 +11,7 @@
 #include "../spec/activations.hpp"
 #include "../spec/losses.hpp"
 #include "encoded_args.hpp"
+#include "column_args.hpp"
 #include "row_args.hpp"
 
 namespace stoop {
@@ -350,6 +351,12 @@ struct OpTable {
   void (*map_gradient)(const MapGradientArgs<T>&) noexcept;
   void (*encoded_dense)(const EncodedDenseArgs<T>&) noexcept;
   void (*encoded_gradient)(const EncodedGradientArgs<T>&) noexcept;
+  void (*encode)(const EncodeArgs<T>&) noexcept;
+  void (*encode_gradient)(const EncodeGradientArgs<T>&) noexcept;
+  void (*periodic_gradient)(const PeriodicGradientArgs<T>&) noexcept;
+  void (*periodic_weight_gradient)(const PeriodicWeightGradientArgs<T>&) noexcept;
+  void (*table_gradient)(const TableGradientArgs<T>&) noexcept;
+  Index (*table_rows)(const TableRowsArgs<T>&) noexcept;  // returns how many rows are named
   void (*warp)(const WarpArgs<T>&) noexcept;
   void (*displacement)(const DisplacementArgs<T>&) noexcept;
   void (*add_noise)(const NoiseArgs<T>&) noexcept;

@@ -11,6 +11,7 @@
 
 #include "../base/finite.hpp"
 #include "../data/checks.hpp"
+#include "../data/code_checks.hpp"
 #include "trainer_core.hpp"
 
 namespace stoop {
@@ -100,6 +101,7 @@ void Trainer<T>::forward(const InputView& x, MatrixView<T> out, GradientMode mod
   InputView samples = with_stride(x);
   samples.mapped = false;  // all of it is read at once, so it is checked first like any other
   check_samples<T>(kWhere, samples, core.model.input_dim(), asked, missing_values(core.graph));
+  if (core.graph.columns) check_codes(kWhere, samples, core.graph.columns->columns);
   if (mode.training) core.check_batch(kWhere, x.rows, x.rows);
   check_shape(kWhere, "out", out.rows, out.cols, x.rows, core.model.output_dim(),
               "one row per sample, one column per output");
