@@ -42,7 +42,18 @@ from stoop.config import get_num_threads, num_threads, set_num_threads, show_con
 from stoop.ensemble import Ensemble, load_ensemble
 from stoop.gradcheck import GradcheckResult, ParameterCheck, gradcheck
 from stoop.history import History
-from stoop.layers import BatchNorm, Columns, Dense, Dropout, LayerNorm, Normalization, Residual
+from stoop.layers import (
+    BatchNorm,
+    Columns,
+    Dense,
+    Dropout,
+    FeatureScale,
+    LayerNorm,
+    MemberDense,
+    Members,
+    Normalization,
+    Residual,
+)
 from stoop.minimization import minimize
 from stoop.model import Model, load_model
 from stoop.trainer import Trainer
@@ -59,9 +70,12 @@ __all__ = [
     "Dense",
     "Dropout",
     "Ensemble",
+    "FeatureScale",
     "GradcheckResult",
     "History",
     "LayerNorm",
+    "MemberDense",
+    "Members",
     "Model",
     "NonFiniteLossError",
     "Normalization",

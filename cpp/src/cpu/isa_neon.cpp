@@ -30,6 +30,7 @@ constexpr int kGemmPackBytes = 1 << 17;  // a larger b is copied, panel by panel
 #include "normalization.inl.hpp"
 #include "dropout.inl.hpp"
 #include "augment.inl.hpp"
+#include "members.inl.hpp"
 #include "gemm_epilogue.inl.hpp"
 #include "gemm_kernel.inl.hpp"
 #include "gemm_pack.inl.hpp"

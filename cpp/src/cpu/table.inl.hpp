@@ -61,6 +61,7 @@ constexpr OpTable<T> make_table() {
   table.batch_norm_sums = batch_norm_sums<T>;
   table.batch_norm_backward = batch_norm_backward<T>;
   fill_normalization(table);
+  fill_members(table);
   table.batch_norm_tangent = batch_norm_tangent<T>;
   table.batch_norm_gradient_tangent = batch_norm_gradient_tangent<T>;
   table.dropout_mask = dropout_mask<T>;

@@ -98,6 +98,7 @@ void check_layers(const ElementRange& range, const std::vector<Layer>& layers, c
     const auto check = [&]<class Op>(const Op& op) { check_held(range, op, Spec<Op>::kClass, of); };
     std::visit(check, layers[i]);
     if (const auto* dense = std::get_if<Dense>(&layers[i])) std::visit(check, dense->activation);
+    if (const auto* dense = std::get_if<MemberDense>(&layers[i])) std::visit(check, dense->activation);
     if (const auto* block = std::get_if<Residual>(&layers[i])) check_layers(range, block->layers, path + ".");
   }
 }

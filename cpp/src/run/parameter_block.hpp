@@ -72,8 +72,10 @@ struct ParameterBlocks {
   // Scales down the columns of a weight whose norm is too large, after all its blocks are updated.
   void limit_norm(const Step& step, const Slice& slice) const {
     const Index offset = step.parameter + slice.column, cols = step.out_features;
-    ops.limit_norm({step.in_features, slice.columns(), run.parameters + offset, cols, run.max_norm});
-    for (Index i = 0; i < step.in_features; ++i) average(offset + i * cols, slice.columns());
+    for (Index i = 0; i < step.work.extent; i += step.in_features) {  // a weight of each member
+      ops.limit_norm({step.in_features, slice.columns(), run.parameters + offset + i * cols, cols, run.max_norm});
+    }
+    for (Index i = 0; i < step.work.extent; ++i) average(offset + i * cols, slice.columns());
   }
 
  private:
