@@ -72,9 +72,9 @@ def _score(values: Any, best: float) -> str:
 
 
 def _ranks(record: Record, tables: list[str], engines: list[str]) -> str:
-    """The mean rank by both scores, and how often the first engine is ahead of, level with and behind each."""
+    """Return mean ranks by both scores, and on how many tables the first engine is ahead, level or worse."""
     first = engines[0]
-    lines = _head(["", "mean rank", "by log loss or RMSE", f"{TITLES[first]}: ahead on", "level", "behind on"], left=1)
+    lines = _head(["", "mean rank", "by log loss or RMSE", f"{TITLES[first]}: ahead on", "level on", "worse on"], left=1)
     main = {table: _main(record, table, engines) for table in tables}
     second = {table: _get(record, table, engines, SECOND[TABLES[table].task]) for table in tables}
     for engine in engines:
@@ -92,7 +92,7 @@ def _mean_rank(losses: list[dict[str, Any]], engine: str) -> str:
 
 
 def _verdict(ours: Any, theirs: Any) -> int:
-    """1 ahead, -1 behind, 0 where the folds do not tell: the mean difference is within its standard error."""
+    """Return 1 or -1, or 0 where the folds do not tell: the mean difference is within its standard error."""
     differences = ours - theirs
     error = LEVEL if len(differences) == 1 else float(differences.std(ddof=1)) / len(differences) ** 0.5
     mean = float(differences.mean())
@@ -100,7 +100,7 @@ def _verdict(ours: Any, theirs: Any) -> int:
 
 
 def _times(record: Record, tables: list[str], engines: list[str]) -> str:
-    """Of the first fold: seconds to fit, then microseconds a row of the test part, then milliseconds of one row."""
+    """Return times of the first fold: seconds to fit, microseconds a row of the test part, milliseconds of one row."""
     lines = _head(["table", *(TITLES[engine] for engine in engines)])
     for table in tables:
         cells = []
