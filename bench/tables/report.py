@@ -100,7 +100,7 @@ def _verdict(ours: Any, theirs: Any) -> int:
 
 
 def _times(record: Record, tables: list[str], engines: list[str]) -> str:
-    """Return times of the first fold: seconds to fit, microseconds a row of the test part, milliseconds of one row."""
+    """Return times of the first fold: seconds to fit, microseconds a test row, milliseconds of one row alone."""
     lines = _head(["table", *(TITLES[engine] for engine in engines)])
     for table in tables:
         cells = []
