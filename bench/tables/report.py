@@ -74,7 +74,7 @@ def _score(values: Any, best: float) -> str:
 def _ranks(record: Record, tables: list[str], engines: list[str]) -> str:
     """Return mean ranks by both scores, and on how many tables the first engine is ahead, level or worse."""
     first = engines[0]
-    lines = _head(["", "mean rank", "by log loss or RMSE", f"{TITLES[first]}: ahead on", "level on", "worse on"], left=1)
+    lines = _head(["", "mean rank", "by log loss or RMSE", f"{TITLES[first]}: ahead on", "level on", "worse on"])
     main = {table: _main(record, table, engines) for table in tables}
     second = {table: _get(record, table, engines, SECOND[TABLES[table].task]) for table in tables}
     for engine in engines:
