@@ -69,10 +69,21 @@ class TabM:
 
     def __init__(self, request: Request, encoded: bool = False) -> None:
         self.request, self.encoded = request, encoded
-        self.curve: list[tuple[float, float]] = []  # seconds of training, validation loss
+        self.curve: list[tuple[float, float]] = []  # seconds since the start, validation loss
 
     def fit(self, X: Any, y: Any) -> TabM:
-        """Prepare the columns and train."""
+        """Hold out 15 % of the rows and train on the others."""
+        held = {
+            "test_size": 0.15,
+            "random_state": self.request.seed,
+            "stratify": None if self.request.regression else y,
+        }
+        self.train(X, y, *train_test_split(np.arange(len(y)), **held))
+        return self
+
+    def train(self, X: Any, y: Any, train: Any, dev: Any, epochs: int = EPOCHS, patience: int = PATIENCE) -> None:
+        """Prepare the columns and train on these rows, until the loss on the others does not fall any more."""
+        started = time.perf_counter()
         torch.manual_seed(self.request.seed)
         regression = self.request.regression
         if regression:
@@ -81,14 +92,12 @@ class TabM:
         else:
             self.classes_, codes = np.unique(y, return_inverse=True)
             targets = torch.as_tensor(codes, dtype=torch.long)
-        split = {"test_size": 0.15, "random_state": self.request.seed, "stratify": None if regression else targets}
-        train, dev = train_test_split(np.arange(len(y)), **split)
         self._prepare(X.iloc[train])
         parts = [(*self._columns(X.iloc[rows]), targets[rows]) for rows in (train, dev)]
         outputs = 1 if regression else len(self.classes_)
         self.model = build(parts[0][0], self.codes, outputs, self.encoded)
-        self._train(*parts)
-        return self
+        with threads(self.request.threads):
+            self._epochs(parts, epochs, patience, started)
 
     def predict(self, X: Any) -> Any:
         """Return the mean of the members' values."""
@@ -101,13 +110,8 @@ class TabM:
     def probe(self, X: Any, y: Any) -> float:
         """Return the seconds of some steps with the threads of the request, after as many untimed ones."""
         rows = slice(0, 6 * BATCH)
-        self.fit_epochs = 1
-        self.fit(X.iloc[rows], y[rows])
-        started = time.perf_counter()
-        self.fit(X.iloc[rows], y[rows])
-        return time.perf_counter() - started
-
-    fit_epochs = EPOCHS
+        self.train(X, y, rows, rows, epochs=2)
+        return self.curve[1][0] - self.curve[0][0]
 
     def _prepare(self, X: Any) -> None:
         numbers = X.select_dtypes("number")
@@ -167,24 +171,22 @@ class TabM:
             return torch.nn.functional.mse_loss(outputs[:, 0], targets)
         return torch.nn.functional.cross_entropy(outputs, targets)
 
-    def _train(self, train: Any, dev: Any) -> None:
+    def _epochs(self, parts: list[Any], epochs: int, patience: int, started: float) -> None:
+        """Train, and take the weights of the best epoch."""
         optimizer = torch.optim.AdamW(self.model.parameters(), lr=2e-3, weight_decay=3e-4)
-        best, kept, waited = np.inf, None, 0
-        started = time.perf_counter()
-        with threads(self.request.threads):
-            for _ in range(self.fit_epochs):
-                self._epoch(optimizer, train)
-                error = self._error(*dev)
-                self.curve.append((time.perf_counter() - started, error))
-                if error < best:
-                    best, waited = error, 0
-                    kept = {name: value.clone() for name, value in self.model.state_dict().items()}
-                else:
-                    waited += 1
-                if waited >= PATIENCE or (self.request.limit and self.curve[-1][0] > self.request.limit):
-                    break
-        if kept is not None:
-            self.model.load_state_dict(kept)
+        best, kept, waited = np.inf, self.model.state_dict(), 0
+        for _ in range(epochs):
+            self._epoch(optimizer, parts[0])
+            error = self._error(*parts[1])
+            self.curve.append((time.perf_counter() - started, error))
+            if error < best:
+                best, waited = error, 0
+                kept = {name: value.clone() for name, value in self.model.state_dict().items()}
+            else:
+                waited += 1
+            if waited >= patience or (self.request.limit and self.curve[-1][0] > self.request.limit):
+                break
+        self.model.load_state_dict(kept)
 
     def _epoch(self, optimizer: Any, train: Any) -> None:
         self.model.train()

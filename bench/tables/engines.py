@@ -42,10 +42,16 @@ def _trees(request: Request) -> Any:
     return engine_sklearn.trees(request)
 
 
+def _tabular(request: Request) -> Any:
+    import engine_stoop
+
+    return engine_stoop.tabular(request)
+
+
 def _plain(request: Request) -> Any:
     import engine_stoop
 
-    return engine_stoop.Plain(request)
+    return engine_stoop.plain(request)
 
 
 def _command(request: Request) -> Any:
@@ -61,16 +67,18 @@ def _tabm(request: Request) -> Any:
 
 
 ENGINES: dict[str, Callable[[Request], Any]] = {
+    "tabular": _tabular,
     "plain": _plain,
     "mlp": _mlp,
     "trees": _trees,
     "tabm": _tabm,
     "command": _command,
 }
-REPORTED = ("plain", "mlp", "trees", "tabm")
+REPORTED = ("tabular", "plain", "mlp", "trees", "tabm")
 
 # How they are named in the table.
 TITLES = {
+    "tabular": "stoop.tabular",
     "plain": "plain network",
     "mlp": "scikit-learn MLP",
     "trees": "scikit-learn trees",
