@@ -93,14 +93,16 @@ def names_of(column: Any) -> Any:
     return names
 
 
-def places_of(names: Any, known: Sequence[str]) -> npt.NDArray[np.intp]:
+def places_of(names: Any, known: Sequence[str], index: Any = None) -> npt.NDArray[np.intp]:
     """Return where each of these names is among those that are known, -1 for others and missing ones.
 
     "1.0" is taken for "1" and "True" for "true", unless both are known: programs write the same cell in both ways.
+    `index`, a pandas index of `known`, saves the time to make it.
     """
     import pandas as pd
 
-    places: npt.NDArray[np.intp] = pd.Index(known, dtype=object).get_indexer(names.astype(object))
+    index = pd.Index(known, dtype=object) if index is None else index
+    places: npt.NDArray[np.intp] = index.get_indexer(names.astype(object))
     other = np.flatnonzero((places < 0) & ~missing_in(names))
     if len(other):
         plain = [_plain(name) for name in known]
