@@ -7,10 +7,11 @@ from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
+import numpy.typing as npt
 
 from stoop._tables._columns import NumberColumn
 from stoop._tables._messages import Problem
-from stoop._tables._text import Floats, TextFormat, missing_in, names_of, numbers_of, places_of
+from stoop._tables._text import Floats, TextFormat, missing_in, names_in, names_of, numbers_of, plain_name, plain_places
 
 MISSING_CODE = -1.0
 _FEW_CODES = 9  # a column with more has its rare categories joined
@@ -30,10 +31,12 @@ class CodeColumn:
     def fit(cls, column: Any, rows: Any) -> CodeColumn:
         """Remember the categories of these rows, but not those of a single row where there are many."""
         seen = column.iloc[rows]
-        counts = _names(seen)[1].value_counts()
-        if len(counts) > _FEW_CODES and len(seen) >= _MANY_ROWS:
-            counts = counts[counts > 1] if (counts > 1).any() else counts.sort_index()[:1]
-        return cls(str(column.name), tuple(sorted(counts.index)), bool(missing_in(seen).any()))
+        places, names = _different(seen)
+        counts = dict(zip(names, np.bincount(places[places >= 0], minlength=len(names)).tolist()))
+        kept = sorted(counts)
+        if len(kept) > _FEW_CODES and len(seen) >= _MANY_ROWS:
+            kept = [name for name in kept if counts[name] > 1] or kept[:1]
+        return cls(str(column.name), tuple(kept), bool((places < 0).any()))
 
     @property
     def names(self) -> list[str]:
@@ -46,19 +49,17 @@ class CodeColumn:
         return {0: max(len(self.categories), 1)}
 
     @cached_property
-    def _known(self) -> Any:
-        import pandas as pd
-
-        return pd.Index(self.categories, dtype=object)
+    def _places(self) -> tuple[dict[str, int], dict[str, int]]:
+        return {name: place for place, name in enumerate(self.categories)}, plain_places(self.categories)
 
     def encode(self, column: Any, form: TextFormat, *, ignore: bool) -> tuple[Floats, Problem | None]:
         """Return the column of the matrix; every cell can be one."""
         del form, ignore
-        inverse, names = _names(column, each=False)
-        places = places_of(names, self.categories, self._known)
-        unknown = float(self.codes[0])
-        codes = np.append(np.where(places < 0, unknown, places), MISSING_CODE)  # the last is that of the place -1
-        return codes[inverse][:, np.newaxis], None
+        places, names = _different(column)
+        known, plain = self._places
+        unknown = self.codes[0]
+        codes = [known[name] if name in known else plain.get(plain_name(name), unknown) for name in names]
+        return np.array([*codes, MISSING_CODE])[places][:, np.newaxis], None  # the last is that of the place -1
 
 
 @dataclass(frozen=True)
@@ -92,20 +93,11 @@ def fit_codes(column: Any, form: TextFormat, kind: str, rows: Any) -> CodeColumn
     return CodeColumn.fit(column, rows)  # one value, or none
 
 
-def _names(column: Any, *, each: bool = True) -> tuple[Any, Any]:
-    """Return the names of a column's cells, of each or of the different ones, with the place of each cell's among them.
-
-    The place of a missing cell is -1.
-    """
+def _different(column: Any) -> tuple[npt.NDArray[np.intp], list[str]]:
+    """Return the place of each cell's name among the different names of a column, -1 for a missing one, and these."""
     import pandas as pd
 
-    if column.dtype == object and pd.api.types.infer_dtype(column, skipna=True) != "string":
-        names = names_of(column)  # 1, 1.0 and True are equal, but have other names
-        places, different = pd.factorize(names)
-        names_by_place = pd.Series(different, dtype=object)
-    else:
-        places, different = pd.factorize(column)
-        names_by_place = names_of(pd.Series(different))
-    if not each:
-        return places, names_by_place
-    return places, names_by_place.iloc[places[places >= 0]]
+    if column.dtype == object and pd.api.types.infer_dtype(column, skipna=True) not in ("string", "empty"):
+        column = names_of(column)  # 1, 1.0 and True are equal, but have other names
+    places, cells = pd.factorize(column)
+    return places, names_in(cells.tolist())

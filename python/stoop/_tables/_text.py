@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,29 +90,41 @@ def names_of(column: Any) -> Any:
     names = objects.where(column.isna(), objects.map(_name, na_action="ignore"))
     different = names.dropna().unique()
     if any("." in name for name in different) and all(map(_WHOLE.fullmatch, different)):
-        return names.map(_plain, na_action="ignore")
+        return names.map(plain_name, na_action="ignore")
     return names
 
 
-def places_of(names: Any, known: Sequence[str], index: Any = None) -> npt.NDArray[np.intp]:
+def places_of(names: Any, known: Sequence[str]) -> npt.NDArray[np.intp]:
     """Return where each of these names is among those that are known, -1 for others and missing ones.
 
     "1.0" is taken for "1" and "True" for "true", unless both are known: programs write the same cell in both ways.
-    `index`, a pandas index of `known`, saves the time to make it.
     """
     import pandas as pd
 
-    index = pd.Index(known, dtype=object) if index is None else index
-    places: npt.NDArray[np.intp] = index.get_indexer(names.astype(object))
+    places: npt.NDArray[np.intp] = pd.Index(known, dtype=object).get_indexer(names.astype(object))
     other = np.flatnonzero((places < 0) & ~missing_in(names))
     if len(other):
-        plain = [_plain(name) for name in known]
-        once = {name: place for place, name in enumerate(plain) if plain.count(name) == 1}
-        places[other] = [once.get(_plain(name), -1) for name in names.iloc[other]]
+        once = plain_places(known)
+        places[other] = [once.get(plain_name(name), -1) for name in names.iloc[other]]
     return places
 
 
-def _plain(name: str) -> str:
+def plain_places(known: Sequence[str]) -> dict[str, int]:
+    """Return the places of names as they are written most plainly, but for those that are the same then."""
+    plain = [plain_name(name) for name in known]
+    counts = Counter(plain)
+    return {name: place for place, name in enumerate(plain) if counts[name] == 1}
+
+
+def names_in(cells: Iterable[Any]) -> list[str]:
+    """Return what `names_of` does, for cells of which none is missing."""
+    names = [_name(cell) for cell in cells]
+    if any("." in name for name in names) and all(map(_WHOLE.fullmatch, names)):
+        return [plain_name(name) for name in names]
+    return names
+
+
+def plain_name(name: str) -> str:
     """Return the name as it is written most plainly."""
     if _WHOLE.fullmatch(name):
         return name.partition(".")[0]

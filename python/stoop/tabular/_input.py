@@ -77,6 +77,8 @@ def native_of(where: str, X: Any, estimator: Any) -> Any:
     """
     if _is_pandas(X):
         return X
+    if type(X) is np.ndarray and X.ndim == 2 and X.size and X.dtype.kind in "iuf":
+        return X  # what follows takes longer than a prediction
     if isinstance(X, np.ndarray) and X.dtype.names is not None and X.ndim == 1:
         return _pandas(where, {name: X[name] for name in X.dtype.names})
     if not isinstance(X, np.ndarray) and (frame := _other_frame(where, X)) is not None:
