@@ -83,6 +83,11 @@ $(STAMPS)/tables: pyproject.toml | $(STAMPS)/installed
 	$(PIP) install --group tables
 	@touch $@
 
+$(STAMPS)/tabm: pyproject.toml $(STAMPS)/tables $(STAMPS)/torch | $(STAMPS)/extra-test
+	@echo "== installing the tabm package"
+	$(PIP) install --group tabm
+	@touch $@
+
 $(STAMPS)/hosts: pyproject.toml | $(STAMPS)/installed
 	@echo "== installing what work over machines is tested with"
 	$(PIP) install --group hosts
@@ -151,7 +156,7 @@ test-mpi: $(STAMPS)/installed $(STAMPS)/extra-test $(MPI_KINDS:%=$(STAMPS)/mpi-%
 test-pytorch: $(STAMPS)/installed $(STAMPS)/extra-test $(STAMPS)/torch
 	$(PYTEST) tests/python/test_pytorch.py tests/python/test_differential.py tests/python/test_processes.py \
 	  tests/python/test_early_stopping.py tests/python/test_pieces.py tests/python/test_element_weights.py \
-	  tests/python/test_tabm.py
+	  tests/python/test_columns_pytorch.py tests/python/test_tabm.py
 
 # ---- benchmarks ----
 

@@ -44,6 +44,7 @@ from stoop.gradcheck import GradcheckResult, ParameterCheck, gradcheck
 from stoop.history import History
 from stoop.layers import (
     BatchNorm,
+    Columns,
     Dense,
     Dropout,
     FeatureScale,
@@ -58,13 +59,14 @@ from stoop.model import Model, load_model
 from stoop.trainer import Trainer
 
 if TYPE_CHECKING:
-    from stoop import diagnose, search
+    from stoop import diagnose, search, tabular
 
 __version__: str = _core.build_info()["version"]
 
 __all__ = [
     "BatchNorm",
     "CheckpointError",
+    "Columns",
     "Dense",
     "Dropout",
     "Ensemble",
@@ -106,10 +108,11 @@ __all__ = [
     "search",
     "set_num_threads",
     "show_config",
+    "tabular",
 ]
 __all__ += activations.__all__
 
-_WHEN_USED = ("diagnose", "search")  # large, and no training needs them
+_WHEN_USED = ("diagnose", "search", "tabular")  # large or with an extra, and no training needs them
 
 
 def __getattr__(name: str) -> Any:

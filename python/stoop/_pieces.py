@@ -5,12 +5,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from stoop._arrays import to_numpy
+from stoop._arrays import side_by_side, to_numpy
 from stoop._attributes import Views
 from stoop._checks import FloatArray, check_rows, features, flag, row_indices, sample_weights, value_targets
 from stoop._errors import message
 from stoop._measuring import Measuring
-from stoop.layers import Normalization
+from stoop.layers import Columns, Normalization
 
 
 class InPieces(Measuring):
@@ -165,7 +165,7 @@ class InPieces(Measuring):
     def _step_converted(self, where: str, X: Any, y: Any, weight: Any, indices: npt.NDArray[Any]) -> float:
         """Gather the rows first, and convert no others. The first labels of all are read whole, for their names."""
         with self._names_kept():
-            x, targets = to_numpy(where, X, "X"), to_numpy(where, y, "y")
+            x, targets = to_numpy(where, side_by_side(where, X, "X"), "X"), to_numpy(where, y, "y")
             check_rows(where, indices, x, targets)
             if self._model._classes is None and self._may_name():
                 _, names = self._targets.read(where, y, len(targets), may_name=True)
@@ -182,7 +182,7 @@ class InPieces(Measuring):
         """Refuse the first number of a batch that is not finite, by its row in X."""
         layer = self._model.layers[0]
         bad = ~np.isfinite(x)
-        if isinstance(layer, Normalization) and layer.missing == "mean":
+        if isinstance(layer, Columns) or (isinstance(layer, Normalization) and layer.missing == "mean"):
             bad = np.isinf(x)
         for row, column in np.argwhere(bad)[:1]:
             what = "NaN" if np.isnan(x[row, column]) else "an infinity"

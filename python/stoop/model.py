@@ -20,6 +20,7 @@ from stoop._errors import message, refuse_name
 from stoop._loops import InLoops
 from stoop._metadata import Metadata
 from stoop.layers import (
+    Columns,
     Layer,
     Normalization,
     check_layers,
@@ -97,8 +98,9 @@ class Model(InLoops):
     def _adopt(self, core: _core._Model[Any]) -> None:
         self._core = core
         self._dtype = np.dtype(np.float64 if isinstance(core, _core.ModelFloat64) else np.float32)
-        # The shift of a Normalization takes away digits that float32 lacks.
-        self._copy_dtype = np.dtype(np.float64) if isinstance(self._layers[0], Normalization) else self._dtype
+        # The shift of a Normalization takes away digits that float32 lacks, and codes may be larger than it holds.
+        is_exact = isinstance(self._layers[0], Columns | Normalization)
+        self._copy_dtype = np.dtype(np.float64) if is_exact else self._dtype
         self._input_dim = core.input_dim
         self._read_classes()
 

@@ -366,6 +366,26 @@ LAYERS = {
             {"kind": "minmax", "clip": 0.5, "missing": "mean"},
         ),
     ),
+    "columns": Case(
+        {
+            "categories": None,
+            "encoding": "ple",
+            "bins": 48,
+            "frequencies": 48,
+            "frequency_scale": 0.01,
+            "embedding_dim": 8,
+            "one_hot": 9,
+            "kind": "robust",
+            "clip": 3.0,
+            "lazy": False,
+        },
+        (
+            {"categories": {1: 4, 2: 20}, "bins": 5},
+            {"categories": {2: 20}, "bins": (4, 0), "lazy": True, "embedding_dim": 3},
+            {"encoding": "periodic", "frequencies": 5, "frequency_scale": 0.5, "kind": "standard", "clip": None},
+            {"categories": {0: 3}, "encoding": "none", "kind": "minmax"},
+        ),
+    ),
     "members": Case(
         {"k": REQUIRED, "init": None, "bias": False},
         ({"k": 3}, {"k": 2, "init": "normal", "bias": True}, {"k": 4, "init": "ones"}),

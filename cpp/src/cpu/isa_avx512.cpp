@@ -23,6 +23,8 @@ constexpr int kGemmPackBytes = 1 << 17;  // a larger b is copied, panel by panel
 #include "optimizer.inl.hpp"
 #include "reduce.inl.hpp"
 #include "gather.inl.hpp"
+#include "encoded.inl.hpp"
+#include "columns.inl.hpp"
 #include "batch_norm.inl.hpp"
 #include "batch_norm_tangent.inl.hpp"
 #include "normalization.inl.hpp"

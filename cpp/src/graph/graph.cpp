@@ -3,6 +3,7 @@
 #include "graph.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 
 #include <stoop/error.hpp>
@@ -11,6 +12,7 @@
 #include "../spec/fields.hpp"
 #include "../spec/initializers.hpp"
 #include "../spec/layers.hpp"
+#include "columns.hpp"
 #include "product_layers.hpp"
 
 namespace stoop {
@@ -84,6 +86,7 @@ class GraphBuilder {
     node.in_features = graph_.nodes[static_cast<std::size_t>(input)].out_features;
     node.members = graph_.nodes[static_cast<std::size_t>(input)].members;
     node.out_features = out_features;
+    node.factors = factors_;
     graph_.nodes.push_back(node);
     return graph_.nodes.back();
   }
@@ -119,7 +122,12 @@ class GraphBuilder {
       std::visit(
           [&]<class Op>(const Op& layer) {
             check_fields(layer, "layer " + path + " has ");
+            const Factors outer = factors_;
+            if constexpr (HasFactors<Op>) {
+              factors_ = {outer.rate * layer.lr_scale, outer.decay * layer.decay_scale};
+            }
             add(layer, layers, i, path);
+            factors_ = outer;
             for (std::size_t n = first; n < graph_.nodes.size(); ++n) {
               std::string& name = graph_.nodes[n].layer;
               if (name.empty()) name = "layer " + path + " (" + Spec<Op>::kClass + ")";
@@ -240,26 +248,65 @@ class GraphBuilder {
     add_normalization(Spec<Norm>::kNode, path, layer.eps, layer.trainable);
   }
 
-  // All zero at first, so that a scale that is not 0 says that the statistics were set.
   void add(const Normalization& layer, const Layers&, std::size_t, const std::string& path) {
+    check_first("Normalization", path, "put it there, or use LayerNorm or BatchNorm between other layers");
+    add_statistics(layer, path, initializers::Zeros{});
+  }
+
+  void check_first(const std::string& name, const std::string& path, std::string_view hint) const {
     if (path != "0") {
-      throw_value_error("Model", "layer " + path + " is a Normalization", "expected it to be the first layer",
-                        "put it there, or use LayerNorm or BatchNorm between other layers");
+      throw_value_error("Model", "layer " + path + " is a " + name, "expected it to be the first layer", hint);
     }
     if (config_.input_scale != 1.0 || config_.input_shift != 0.0) {
-      throw_value_error("Model", "input_scale or input_shift with a Normalization", "expected one of them",
+      throw_value_error("Model", "input_scale or input_shift with a " + name, "expected one of them",
                         "leave input_scale and input_shift out: the statistics of the layer do that");
     }
-    const auto buffer = [&](const char* name, Index rows) {
-      return append(graph_.buffers, graph_.buffer_elements, {path + name, 0, rows, width(), rows == 1 ? 1 : 2, false},
-                    initializers::Zeros{});
-    };
+  }
+
+  int add_buffer(std::string name, Index rows, Index cols, const Initializer& init) {
+    return append(graph_.buffers, graph_.buffer_elements, {std::move(name), 0, rows, cols, rows == 1 ? 1 : 2, false},
+                  init);
+  }
+
+  // The scales are zero at first, so that one that is not 0 says that the statistics were set.
+  void add_statistics(const Normalization& layer, const std::string& path, const Initializer& scales) {
+    const initializers::Zeros zeros;
     GraphNormalization& normalization = graph_.normalization.emplace();
     normalization.layer = layer;
-    normalization.shift = buffer(".shift", 1);
-    normalization.scale = buffer(".scale", 1);
-    normalization.rest = buffer(".shift_rest", 2);
-    if (layer.missing == MissingValues::mean) normalization.missing = buffer(".missing", 1);
+    normalization.shift = add_buffer(path + ".shift", 1, width(), zeros);
+    normalization.scale = add_buffer(path + ".scale", 1, width(), scales);
+    normalization.rest = add_buffer(path + ".shift_rest", 2, width(), zeros);
+    if (layer.missing == MissingValues::mean) normalization.missing = add_buffer(path + ".missing", 1, width(), zeros);
+  }
+
+  // Without numbers there are no statistics that could be missing.
+  void add(const Columns& layer, const Layers&, std::size_t, const std::string& path) {
+    check_first("Columns", path, "put it there: it encodes the columns of X");
+    GraphColumns& columns = graph_.columns.emplace(describe_columns(layer, config_.input_dim, path));
+    const bool has_numbers = columns.has_numbers();
+    add_statistics({.kind = layer.kind, .clip = layer.clip, .missing = MissingValues::mean}, path,
+                   has_numbers ? Initializer(initializers::Zeros{}) : Initializer(initializers::Ones{}));
+    Index bins = 0;
+    for (const EncodedColumn& column : columns.columns) bins += column.bins;
+    if (bins > 0) {
+      columns.bin_left = add_buffer(path + ".bin_left", 1, bins, initializers::Zeros{});
+      columns.bin_scale = add_buffer(path + ".bin_scale", 1, bins, initializers::Zeros{});
+    }
+    Node& node = add_node(NodeKind::columns, encoded_width(columns), last());
+    const Index dim = layer.embedding_dim, waves = 2 * layer.frequencies;
+    const auto uniform = [](Index count) {
+      return initializers::Uniform{1.0 / std::sqrt(static_cast<double>(count))};
+    };
+    if (columns.table_rows > 0) {
+      node.weight = add_parameter(path + ".embedding", columns.table_rows, dim, 2, true, uniform(dim));
+    }
+    if (columns.periodic > 0) {
+      node.others[0] = add_parameter(path + ".frequencies", columns.periodic, layer.frequencies, 2, false,
+                                     initializers::Normal{layer.frequency_scale});
+      node.others[1] = add_parameter(path + ".weight", columns.periodic * waves, dim, 2, true, uniform(waves));
+      node.others[2] = add_parameter(path + ".bias", columns.periodic, dim, 2, false, uniform(waves));
+    }
+    node.trainable = layer.trainable && columns.table_rows + columns.periodic > 0;
   }
 
   Node& add_normalization(NodeKind kind, const std::string& path, double eps, bool trainable) {
@@ -314,6 +361,7 @@ class GraphBuilder {
 
   const ModelConfig& config_;
   const Index alignment_;
+  Factors factors_;        // of the layer that is added
   bool trainable_ = true;     // false within a Residual that is not
   bool has_members_ = false;  // though it may be just one
   Graph graph_;
@@ -325,10 +373,10 @@ bool has_node(const Graph& graph, NodeKind kind) {
   return std::any_of(graph.nodes.begin(), graph.nodes.end(), [kind](const Node& node) { return node.kind == kind; });
 }
 
-const ParameterInfo* weight_of(const Graph& graph, const Node& node) {
-  if (node.weight == kNone) return nullptr;
-  const ParameterInfo& info = graph.parameters[static_cast<std::size_t>(node.weight)].info;
-  return info.regularized ? &info : nullptr;
+bool is_regularized(const Graph& graph, const Node& node) {
+  return std::ranges::any_of(node.parameters(), [&](int parameter) {
+    return parameter != kNone && graph.parameters[static_cast<std::size_t>(parameter)].info.regularized;
+  });
 }
 
 MissingValues missing_values(const Graph& graph) {

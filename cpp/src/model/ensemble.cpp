@@ -11,6 +11,7 @@
 
 #include "../base/memory.hpp"
 #include "../data/checks.hpp"
+#include "../data/code_checks.hpp"
 #include "../graph/input_map.hpp"
 #include "../run/device.hpp"
 #include "summary.hpp"
@@ -83,6 +84,12 @@ class MembersCall final : public Networks<T> {
   void check(std::string_view where) const {
     for (Index i = 0; i < size(); ++i) check_adapted(where, run(i).data.map, model(i).input_dim());
     if (x_.rows > 0) check_samples<T>(where, x_, model(0).input_dim(), poller_, missing());
+    for (Index i = 0; i < size(); ++i) {
+      const InputMap<T> map = run(i).data.map;
+      if (map.columns != nullptr) {
+        check_codes(where, x_, {map.columns, static_cast<std::size_t>(model(i).input_dim())});
+      }
+    }
   }
   MissingValues missing() const {
     for (Index i = 0; i < size(); ++i) {

@@ -16,6 +16,7 @@
 #include "../graph/input_map.hpp"
 #include "../run/device.hpp"
 #include "../data/checks.hpp"
+#include "../data/code_checks.hpp"
 #include "adapt.hpp"
 #include "initialize.hpp"
 #include "input_gradient.hpp"
@@ -86,6 +87,7 @@ struct Model<T>::Impl {
     std::sort(by_name.begin(), by_name.end(),
               [this](std::size_t a, std::size_t b) { return parameters[a].name < parameters[b].name; });
     if (draws) fill(graph.parameters, parameter_block.data());
+    if (draws) clear_special_rows();
     if (draws) fill(graph.buffers, buffer_block.data());
     inference.fill(make_inference(make_device<T>(), {.kind = PlanKind::inference, .graph = &graph}));
     if (graph.members() == 1) return;  // it makes no difference
@@ -117,6 +119,7 @@ struct Model<T>::Impl {
   }
   void check_samples(const char* where, const InputView& x, Poller* poller) const {
     stoop::check_samples<T>(where, x, config.input_dim, poller, missing);
+    if (graph.columns) check_codes(where, x, graph.columns->columns);
   }
 
   void differentiate(const char* where, const InputView& x, MatrixView<const T> grad_output, MatrixView<T> out,
@@ -150,6 +153,16 @@ struct Model<T>::Impl {
         initialize(from[i].initializer, config.seed + static_cast<std::uint64_t>(m) * kMemberSeeds, which, rows,
                    info.cols, out + m * size);
       }
+    }
+  }
+
+  // Missing and unknown codes say nothing at first.
+  void clear_special_rows() {
+    if (!graph.columns || graph.columns->table_rows == 0) return;
+    const ParameterInfo& table = parameters[static_cast<std::size_t>(graph.nodes[1].weight)];
+    for (const EncodedColumn& column : graph.columns->columns) {
+      if (column.kind != ColumnKind::embedding) continue;
+      std::fill_n(parameter_block.data() + table.offset + (column.start + column.codes) * table.cols, 2 * table.cols, T(0));
     }
   }
 
@@ -288,15 +301,14 @@ template <class T>
 void Model<T>::adapt(const InputView& x, const KeepGoing& keep_going) {
   constexpr const char* kWhere = "Model.adapt";
   if (!impl_->graph.normalization) {
-    throw_value_error(kWhere, "the model has no Normalization", "expected one as its first layer",
+    throw_value_error(kWhere, "the model has no Normalization or Columns", "expected one as its first layer",
                       "make it with stoop.Normalization() before the first Dense");
   }
   Poller poller(keep_going);
   Poller* const asked = keep_going ? &poller : nullptr;
   impl_->check_samples(kWhere, x, asked);
   const StatisticsCall call{kWhere, get_num_threads(), asked};
-  const Normalization& layer = impl_->graph.normalization->layer;
-  set_statistics(column_statistics(call, impl_->scaled(x), layer), impl_->graph, impl_->buffer_block.data());
+  set_statistics(input_statistics(call, impl_->scaled(x), impl_->graph), impl_->graph, impl_->buffer_block.data());
 }
 
 template <class T>

@@ -10,6 +10,8 @@
 
 #include "../spec/activations.hpp"
 #include "../spec/losses.hpp"
+#include "encoded_args.hpp"
+#include "column_args.hpp"
 #include "member_args.hpp"
 #include "row_args.hpp"
 
@@ -354,6 +356,14 @@ struct OpTable {
   void (*column_sum)(const ColumnSumArgs<T>&) noexcept;
   void (*gather[kInputTypeCount])(const GatherArgs<T>&) noexcept;
   void (*map_gradient)(const MapGradientArgs<T>&) noexcept;
+  void (*encoded_dense)(const EncodedDenseArgs<T>&) noexcept;
+  void (*encoded_gradient)(const EncodedGradientArgs<T>&) noexcept;
+  void (*encode)(const EncodeArgs<T>&) noexcept;
+  void (*encode_gradient)(const EncodeGradientArgs<T>&) noexcept;
+  void (*periodic_gradient)(const PeriodicGradientArgs<T>&) noexcept;
+  void (*periodic_weight_gradient)(const PeriodicWeightGradientArgs<T>&) noexcept;
+  void (*table_gradient)(const TableGradientArgs<T>&) noexcept;
+  Index (*table_rows)(const TableRowsArgs<T>&) noexcept;  // returns how many rows are named
   void (*warp)(const WarpArgs<T>&) noexcept;
   void (*displacement)(const DisplacementArgs<T>&) noexcept;
   void (*add_noise)(const NoiseArgs<T>&) noexcept;

@@ -1,5 +1,7 @@
 #include "costs.hpp"
 
+#include <algorithm>
+
 #include "rules.hpp"
 
 namespace stoop {
@@ -18,8 +20,8 @@ double operand_bytes(const Plan& plan, const Step& step, Index rows) {
 }
 
 // Elements of parameters, gradients and optimizer state that the step reads or writes.
-Index parameter_elements(const Step& step, Index update_elements) {
-  const Index own = step.work.extent * step.work.row_elements;
+Index parameter_elements(const Step& step, Index rows, Index update_elements) {
+  const Index own = (step.work.is_lazy ? std::min(step.work.extent, rows) : step.work.extent) * step.work.row_elements;
   switch (step.kind) {
     case StepKind::dense:
     case StepKind::input_gradient:
@@ -48,7 +50,7 @@ StepCost cost_of(const Plan& plan, const Step& step, const CostTerms& terms) {
                  static_cast<double>(step.out_features);
   }
   cost.bytes = operand_bytes(plan, step, terms.rows);
-  cost.bytes += static_cast<double>(parameter_elements(step, terms.update_elements) * terms.element_size);
+  cost.bytes += static_cast<double>(parameter_elements(step, terms.rows, terms.update_elements) * terms.element_size);
   if (step.kind == StepKind::gather) cost.bytes += static_cast<double>(terms.rows * terms.input_row);
   if (step.kind == StepKind::gather_targets || (step.kind == StepKind::loss && plan.class_targets)) {
     cost.bytes += static_cast<double>(terms.rows * terms.target_row);

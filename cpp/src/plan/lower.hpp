@@ -21,6 +21,7 @@ struct Lowered {
   int input_buffer = kNone;
   int output_buffer = kNone;
   int target_buffer = kNone;
+  int slots_buffer = kNone;  // see PlannedColumns
   bool batch_statistics = false;
 };
 
@@ -83,6 +84,11 @@ class Lowering {
   void update_parameters(StepKind kind);
   void limit_norms();
 
+  // ---- lower_columns.cpp ----
+
+  int add_periodic_gradient(int i);
+  void add_table_gradient(int i);
+
   // ---- lower_pieces.cpp ----
 
   void pieces();
@@ -103,7 +109,7 @@ class Lowering {
   bool combines() const { return graph_.members() > 1 && (request_.combines || !trains()); }
   // Whether the derivative of a smooth clip is taken from what it gave to the first layer.
   bool keeps_input() const {
-    return wants_input_gradient() && graph_.normalization && graph_.normalization->layer.clip;
+    return wants_input_gradient() && graph_.normalization && graph_.normalization->layer.clip && !graph_.columns;
   }
   bool uses_batch_statistics() const { return trains() && request_.batch_statistics; }
 
@@ -148,6 +154,11 @@ class Lowering {
   std::vector<Operation> parameter_operations_;
 };
 
+// Those of lower_columns.cpp.
+template <>
+void Lowering::forward<NodeKind::columns>(int i);
+template <>
+void Lowering::backward<NodeKind::columns>(int i);
 // These are in lower_members.cpp.
 template <>
 void Lowering::forward<NodeKind::member_scale>(int i);

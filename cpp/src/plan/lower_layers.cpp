@@ -10,7 +10,7 @@ namespace stoop {
 
 template <>
 void Lowering::forward<NodeKind::input>(int i) {
-  state(i).value = add_buffer("x", node(i).out_features);
+  state(i).value = add_buffer("x", graph_.columns ? place_width(node(i).out_features) : node(i).out_features);
   if (!trains()) return;
   Operation gather = start(StepKind::gather, kNone);
   gather.out = state(i).value;
@@ -339,7 +339,7 @@ void gamma_gradient(Tangents& t, const Operation& operation) {
 void Lowering::forward() {
   for (int i = 0; i < node_count(); ++i) {
     NodeState& s = state(i);
-    s.trains = node(i).weight != kNone && node(i).trainable && request_.parameter_gradients;
+    s.trains = node(i).has_parameters() && node(i).trainable && request_.parameter_gradients;
     for (const int from : {node(i).input, node(i).other}) {
       if (from != kNone) s.trains = s.trains || state(from).trains;
     }

@@ -65,8 +65,12 @@ struct ParameterWork {
   Index row_elements = 1;  // parameter elements per unit of extent
   int row = 0;             // of `sums`, where the gradient is stored
   bool is_weight = false;  // else a vector
+  bool is_table = false;   // a weight whose rows stand for codes
+  bool is_lazy = false;    // only those rows are updated whose gradient is not zero
+  bool is_limited = true;  // by max_norm
   bool regularized = false;
   std::optional<double> l1, l2;  // unset: those of the run
+  Factors factors;
   After after = After::nothing;
   bool adds = false;  // adds to the gradient that is there
 };
@@ -117,6 +121,18 @@ struct Step : Operation {
   Index first_sum = 0;  // slot of block 0 in the sums of squares
 };
 
+// What a plan knows of a Columns layer.
+struct PlannedColumns {
+  std::vector<EncodedColumn> columns;  // empty: the model has none
+  Index embedding_dim = 0;
+  Index embeddings = 0;  // number of columns with a table
+  Index periodic = 0;    // number of periodic columns
+  Index frequencies = 0;
+  Index table = kNone;  // offsets of its parameters
+  Index frequency = kNone, weight = kNone, bias = kNone;
+  int slots = kNone;  // buffer with a number for each row of the table, where updates are lazy
+};
+
 struct Plan {
   PlanKind kind = PlanKind::inference;
   LossKind loss = kind_of<MeanSquaredError>();
@@ -125,6 +141,7 @@ struct Plan {
   Index output_dim = 0;
   bool batch_statistics = false;  // some layer normalises with the statistics of the batch
   bool grouped = false;           // some step has sums of groups of rows: rows are cut between groups
+  double most_rate = 0.0;         // the largest factor of the learning rate
   std::vector<Buffer> buffers;
   std::vector<Step> steps;
   int input_buffer = kNone;   // what the first layer reads
@@ -136,6 +153,7 @@ struct Plan {
   Index block_elements = 0;  // the largest group of parameter blocks
   int groups = 1;            // of rows that a run may have, at most
   double flops = 0.0;        // of the matrix products of a full batch
+  PlannedColumns columns;
 };
 
 struct PlanRequest {
@@ -156,6 +174,7 @@ struct PlanRequest {
   bool update_statistics = false;  // running statistics become those of the batch, though no parameter is updated
   bool apply_updates = false;      // the optimizer needs the norms of whole parameters, so it makes two passes
   bool limit_norm = false;         // of the columns of each weight, after its update
+  bool lazy_tables = false;        // updates go by the rows of a table whose gradient is not zero
   // What members say together is combined in plans that predict, and in one of kind `pieces` that is asked to.
   OutputKind output = OutputKind::identity;
   bool combines = false;

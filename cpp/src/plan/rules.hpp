@@ -19,6 +19,7 @@ namespace stoop {
 enum class StepKind {
   gather,          // rows of X -> out
   gather_targets,  // rows of y -> out
+  columns,         // out = the encoded columns of x, the places of X; cos and sin -> saved
   dense,           // out = f(x @ weight + bias)
   activation,      // out = f(x)
   batch_moments,   // of the columns of x, by groups of rows -> partials
@@ -39,9 +40,13 @@ enum class StepKind {
   batch_sums,                   // of the gradient `grad` of a batch_norm of x, by groups of rows -> partials
   batch_norm_gradient,          // out = gradient of the layer's input, in place; those of gamma and beta -> sums
   layer_norm_gradient,          // out = gradient of the layer's input
+  periodic_gradient,            // of encoded columns that are periodic: before the ReLU -> out, by the angle -> statistics
+  columns_input_gradient,       // out = the gradient of X, from that of the encoded columns of x
   input_gradient,               // out = grad @ weight^T, then *= f'(.) of the node before where `saved` is given
   weight_gradient,              // x^T @ grad, then what `after` says
   bias_gradient,                // column sums of grad, then what `after` says
+  periodic_weight_gradient,     // saved^T @ grad of each periodic column, then what `after` says
+  table_gradient,               // sums of the rows of grad by the rows of a table that x names, then what `after` says
   gamma_gradient,               // of a layer_norm, then what `after` says
   stored_gradient,              // a row of sums, then what `after` says
   regularize_parameter,         // the gradient that is there, then what `after` says
@@ -171,6 +176,7 @@ template <int Operands::* factor>
 void product(Tangents& tangents, const Operation& operation);
 template <StepKind kind>
 void normalization(Tangents& tangents, const Operation& operation);
+void columns(Tangents& tangents, const Operation& operation);
 void activation(Tangents& tangents, const Operation& operation);
 void activation_gradient(Tangents& tangents, const Operation& operation);
 void sum(Tangents& tangents, const Operation& operation);
@@ -207,6 +213,15 @@ template <>
 inline constexpr StepRule kRule<StepKind::gather>{"gather", by_rows, tangent::constant, {writes(out)}};
 template <>
 inline constexpr StepRule kRule<StepKind::gather_targets>{"gather_targets", by_rows, tangent::constant, {writes(out)}};
+template <>
+inline constexpr StepRule kRule<StepKind::columns>{
+    "columns", by_rows, tangent::columns, {reads(x), writes(out), writes(saved)}};
+template <>
+inline constexpr StepRule kRule<StepKind::periodic_gradient>{
+    "periodic_gradient",
+    by_rows,
+    tangent::missing,
+    {reads(grad), reads(x), reads(other), reads(saved), writes(statistics), writes(out)}};
 template <>
 inline constexpr StepRule kRule<StepKind::dense>{
     "dense", by_product, tangent::product<x>, {reads(x, Extent::whole_rows), writes(out)}, GemmForm::nn};
@@ -274,6 +289,9 @@ inline constexpr StepRule kRule<StepKind::layer_norm_gradient>{"layer_norm_gradi
                                                                tangent::layer_norm_gradient,
                                                                {reads(x), reads(grad), reads(statistics), writes(out)}};
 template <>
+inline constexpr StepRule kRule<StepKind::columns_input_gradient>{
+    "columns_input_gradient", by_rows, tangent::missing, {reads(grad), reads(x), reads(statistics), writes(out)}};
+template <>
 inline constexpr StepRule kRule<StepKind::input_gradient>{"input_gradient",
                                                           by_product,
                                                           tangent::product<grad>,
@@ -285,6 +303,12 @@ inline constexpr StepRule kRule<StepKind::weight_gradient>{
 template <>
 inline constexpr StepRule kRule<StepKind::bias_gradient>{
     "bias_gradient", by_parameter, tangent::linear_gradient<grad>, {reads(grad)}};
+template <>
+inline constexpr StepRule kRule<StepKind::periodic_weight_gradient>{
+    "periodic_weight_gradient", by_parameter, tangent::missing, {reads(grad), reads(saved)}};
+template <>
+inline constexpr StepRule kRule<StepKind::table_gradient>{
+    "table_gradient", by_parameter, tangent::linear_gradient<grad>, {reads(grad), reads(x)}};
 template <>
 inline constexpr StepRule kRule<StepKind::gamma_gradient>{
     "gamma_gradient", by_parameter, tangent::gamma_gradient, {reads(grad), reads(x), reads(statistics)}};

@@ -27,12 +27,13 @@ double flops_of(const Networks<T>& members, Index rows) {
   return flops;
 }
 
-// Returns whether both make the same of each of so many columns.
+// Returns whether both make the same of each of so many columns. Encoded columns are not compared.
 template <class T>
 bool are_alike(const InputMap<T>& a, const InputMap<T>& b, Index cols) {
   const auto same = [](const T* of_a, const T* of_b, Index n) {
     return of_a == of_b || (of_a != nullptr && of_b != nullptr && std::equal(of_a, of_a + n, of_b));
   };
+  if (a.columns != nullptr || b.columns != nullptr) return false;
   return a.scale == b.scale && a.shift == b.shift && a.clip == b.clip && same(a.column_scale, b.column_scale, cols) &&
          same(a.column_shift, b.column_shift, cols) && same(a.column_rest, b.column_rest, 2 * cols) &&
          same(a.missing, b.missing, cols);

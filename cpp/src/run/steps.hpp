@@ -13,6 +13,7 @@
 
 #include "../base/philox.hpp"
 #include "../spec/activations.hpp"
+#include "column_steps.hpp"
 #include "member_steps.hpp"
 #include "normalization_steps.hpp"
 #include "steps_context.hpp"

@@ -33,6 +33,7 @@ struct StepContext {
   const T* parameters = nullptr;
   const T* direction = nullptr;  // laid out like the parameters; of plans of kind `curvature`
   T* running = nullptr;          // statistics of the batch normalisations, laid out as Model::buffer_block()
+  const PlannedColumns* columns = nullptr;  // of the plan
   T* scratch = nullptr;
   T* augment_scratch = nullptr;  // of runs that augment
   std::uint64_t seed = 0;        // of dropout, with the number of this update

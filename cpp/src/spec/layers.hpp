@@ -11,7 +11,19 @@
 namespace stoop {
 
 // What layers become in the graph of a model. `end` is not a kind, but how many there are.
-enum class NodeKind { input, dense, activation, batch_norm, layer_norm, dropout, add, member_scale, member_dense, end };
+enum class NodeKind {
+  input,
+  columns,
+  dense,
+  activation,
+  batch_norm,
+  layer_norm,
+  dropout,
+  add,
+  member_scale,
+  member_dense,
+  end
+};
 
 template <NodeKind kind>
 using NodeOf = std::integral_constant<NodeKind, kind>;
@@ -96,6 +108,31 @@ struct Spec<Normalization> {
       choice("kind", &Normalization::kind, "\"standard\" is usual", Key::optional),
       Field{"clip", &Normalization::clip, between(1e-6, 1e6), "3 is usual, leave it out for no clip", Holds::size},
       choice("missing", &Normalization::missing, "\"error\" refuses NaN", Key::if_changed),
+  };
+};
+
+template <>
+struct Choices<ColumnEncoding> {
+  static constexpr const char* kNames[] = {"ple", "periodic", "none"};
+  static constexpr const char* kWhat = "encoding of numbers";
+};
+
+template <>
+struct Spec<Columns> {
+  static constexpr const char* kName = "columns";
+  static constexpr const char* kClass = "Columns";
+  static constexpr Key kTrainable = Key::if_changed;
+  static constexpr std::tuple kFields{
+      plain("categories", &Columns::categories),
+      choice("encoding", &Columns::encoding, "\"ple\" is usual", Key::optional),
+      plain("bins", &Columns::bins),
+      Field{"frequencies", &Columns::frequencies, between(1, 0x1p20), "48 is usual"},
+      Field{"frequency_scale", &Columns::frequency_scale, above(0), "0.01 to 1 is usual", Holds::size},
+      Field{"embedding_dim", &Columns::embedding_dim, between(1, 0x1p20), "8 is usual"},
+      Field{"one_hot", &Columns::one_hot, between(0, 0x1p20), "9 is usual"},
+      choice("kind", &Columns::kind, "\"robust\" is usual", Key::optional),
+      Field{"clip", &Columns::clip, between(1e-6, 1e6), "3 is usual, null for no clip", Holds::size},
+      plain("lazy", &Columns::lazy, Key::if_changed),
   };
 };
 

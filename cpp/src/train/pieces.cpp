@@ -11,6 +11,7 @@
 
 #include "../base/finite.hpp"
 #include "../data/checks.hpp"
+#include "../data/code_checks.hpp"
 #include "trainer_core.hpp"
 
 namespace stoop {
@@ -67,8 +68,7 @@ template <class T>
 bool changes_gradient(const TrainerCore<T>& core) {
   if (core.config.clip_value) return true;
   return std::ranges::any_of(core.graph.nodes, [&](const Node& node) {
-    return weight_of(core.graph, node) != nullptr && node.trainable &&
-           (node.l1.value_or(core.config.l1) != 0.0 || node.l2.value_or(core.config.l2) != 0.0);
+    return is_regularized(core.graph, node) && node.trainable && penalties_of(core.config, node).any();
   });
 }
 
@@ -101,6 +101,7 @@ void Trainer<T>::forward(const InputView& x, MatrixView<T> out, GradientMode mod
   InputView samples = with_stride(x);
   samples.mapped = false;  // all of it is read at once, so it is checked first like any other
   check_samples<T>(kWhere, samples, core.model.input_dim(), asked, missing_values(core.graph));
+  if (core.graph.columns) check_codes(kWhere, samples, core.graph.columns->columns);
   if (mode.training) core.check_batch(kWhere, x.rows, x.rows);
   check_shape(kWhere, "out", out.rows, out.cols, x.rows * core.graph.members(), core.model.output_dim(),
               "one row per sample and member, one column per output");

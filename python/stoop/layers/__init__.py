@@ -4,10 +4,12 @@ Everything is checked when a layer is made, so a typing error shows on the line 
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import field
 from itertools import chain
 from typing import Any, ClassVar
 
 from stoop import _core, activations
+from stoop._columns import Columns
 from stoop._config import class_named, dataclass
 from stoop._errors import message
 from stoop.activations import *  # noqa: F403  all of its classes are layers
@@ -18,6 +20,7 @@ from stoop.layers._members import FeatureScale, MemberDense, Members
 __all__ = [
     "Activation",
     "BatchNorm",
+    "Columns",
     "Dense",
     "Dropout",
     "FeatureScale",
@@ -47,6 +50,10 @@ class BatchNorm(Layer):
         Added to the variance, > 0.
     trainable : bool, default True
         False: gamma and beta stay as they are; the running statistics still follow.
+    lr_scale : float, default 1.0
+        Factor of the learning rate of gamma and beta, >= 0.
+    decay_scale : float, default 1.0
+        Accepted like in every layer with parameters; gamma and beta do not decay.
 
     Raises
     ------
@@ -58,6 +65,8 @@ class BatchNorm(Layer):
     momentum: float = 0.9
     eps: float = 1e-5
     trainable: bool = True
+    lr_scale: float = field(default=1.0, kw_only=True)
+    decay_scale: float = field(default=1.0, kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -73,6 +82,10 @@ class LayerNorm(Layer):
         Added to the variance, > 0.
     trainable : bool, default True
         False: gamma and beta stay as they are.
+    lr_scale : float, default 1.0
+        Factor of the learning rate of gamma and beta, >= 0.
+    decay_scale : float, default 1.0
+        Accepted like in every layer with parameters; gamma and beta do not decay.
 
     Raises
     ------
@@ -83,6 +96,8 @@ class LayerNorm(Layer):
     type_name: ClassVar[str] = "layer_norm"
     eps: float = 1e-5
     trainable: bool = True
+    lr_scale: float = field(default=1.0, kw_only=True)
+    decay_scale: float = field(default=1.0, kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -168,31 +183,41 @@ class Residual(Layer):
         At least one.
     trainable : bool, default True
         False: all parameters within stay as they are, those of the projection and of inner blocks too.
+    lr_scale, decay_scale : float, default 1.0
+        Factors, >= 0, of all within, those of the projection and of inner blocks too, beside the factors that these
+        layers have themselves.
 
     Raises
     ------
     ValueError, TypeError
-        For an empty list, something that is no layer, or another kind of `trainable`.
+        For an empty list, something that is no layer, or another kind of argument.
     """
 
     type_name: ClassVar[str] = "residual"
     layers: "tuple[Layer, ...]"
     trainable: bool = True
+    lr_scale: float = field(default=1.0, kw_only=True)
+    decay_scale: float = field(default=1.0, kw_only=True)
 
-    def __init__(self, layers: "Iterable[Layer]", trainable: bool = True) -> None:
+    def __init__(
+        self, layers: "Iterable[Layer]", trainable: bool = True, *, lr_scale: float = 1.0, decay_scale: float = 1.0
+    ) -> None:
         self._set("layers", check_layers("Residual", layers))
         self._set("trainable", trainable)
+        self._set("lr_scale", lr_scale)
+        self._set("decay_scale", decay_scale)
         self.__post_init__()
 
     def to_config(self) -> dict[str, Any]:
         """Return the form that is stored in a model file."""
         inner = [layer_to_config(layer) for layer in self.layers]
-        return {"type": self.type_name, "layers": inner, "trainable": self.trainable}
+        return {**{name: getattr(self, name) for name in self._names}, "type": self.type_name, "layers": inner}
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Copy and pickle what a model can hold: beyond that, the recursion over the blocks would have no limit."""
         check_nesting("Residual", (self,))
-        return Residual, (self.layers, self.trainable)
+        factors = {"lr_scale": self.lr_scale, "decay_scale": self.decay_scale}
+        return Residual, (self.layers, self.trainable), factors
 
 
 def check_layers(where: str, layers: Any) -> tuple[Layer, ...]:
@@ -260,6 +285,8 @@ def output_width(layer: Layer, width: int) -> int:
     """Return the columns of the output for `width` columns of input."""
     if isinstance(layer, Product):
         return layer.units
+    if isinstance(layer, Columns):
+        return layer.output_width(width)
     if isinstance(layer, Residual):
         for inner in layer.layers:
             width = output_width(inner, width)

@@ -69,6 +69,10 @@ class Dense(Product):
     l1, l2 : float, optional
         Of this weight, >= 0; ``l1 * sum(abs(weight))`` and ``l2/2 * sum(weight**2)`` are added to the loss. None:
         those of the `Trainer`.
+    lr_scale : float, default 1.0
+        Factor of the learning rate of weight and bias, >= 0. With 0 they stay, as with a learning rate of 0.
+    decay_scale : float, default 1.0
+        Factor of the weight decay of the optimizer, >= 0, and of the trainer's l1 and l2 where the layer has none.
 
     Raises
     ------
@@ -87,6 +91,8 @@ class Dense(Product):
     trainable: bool = True
     l1: float | None = None
     l2: float | None = None
+    lr_scale: float = field(default=1.0, kw_only=True)
+    decay_scale: float = field(default=1.0, kw_only=True)
 
 
 def _check_activation(where: str, activation: object) -> None:

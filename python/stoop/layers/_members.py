@@ -37,6 +37,10 @@ class Members(Layer):
         Whether each member has a ``bias`` ``(k, d)`` as well, zeros at first.
     trainable : bool, default True
         False: scale and bias stay as they are.
+    lr_scale : float, default 1.0
+        Factor of their learning rate, >= 0.
+    decay_scale : float, default 1.0
+        Accepted like in every layer with parameters; scales and biases do not decay.
 
     Raises
     ------
@@ -51,6 +55,8 @@ class Members(Layer):
     init: str | None = None
     bias: bool = False
     trainable: bool = True
+    lr_scale: float = 1.0
+    decay_scale: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -84,6 +90,8 @@ class MemberDense(Product):
         False: all of its parameters stay as they are.
     l1, l2 : float, optional
         Of the weight, as in `Dense`; scales have no penalty.
+    lr_scale, decay_scale : float, default 1.0
+        Factors of the learning rate of all of its parameters, and of the decay of the weight, as in `Dense`.
 
     Raises
     ------
@@ -104,6 +112,8 @@ class MemberDense(Product):
     trainable: bool = True
     l1: float | None = None
     l2: float | None = None
+    lr_scale: float = 1.0
+    decay_scale: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -117,12 +127,18 @@ class FeatureScale(Layer):
     ----------
     trainable : bool, default True
         False: the scale stays as it is.
+    lr_scale : float, default 1.0
+        Factor of its learning rate, >= 0.
+    decay_scale : float, default 1.0
+        Accepted like in every layer with parameters; a scale does not decay.
 
     Raises
     ------
-    TypeError
-        For another kind of `trainable`.
+    ValueError, TypeError
+        For a factor outside its range, or another kind of argument.
     """
 
     type_name: ClassVar[str] = "feature_scale"
     trainable: bool = True
+    lr_scale: float = field(default=1.0, kw_only=True)
+    decay_scale: float = field(default=1.0, kw_only=True)
