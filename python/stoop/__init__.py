@@ -42,25 +42,40 @@ from stoop.config import get_num_threads, num_threads, set_num_threads, show_con
 from stoop.ensemble import Ensemble, load_ensemble
 from stoop.gradcheck import GradcheckResult, ParameterCheck, gradcheck
 from stoop.history import History
-from stoop.layers import BatchNorm, Dense, Dropout, LayerNorm, Normalization, Residual
+from stoop.layers import (
+    BatchNorm,
+    Columns,
+    Dense,
+    Dropout,
+    FeatureScale,
+    LayerNorm,
+    MemberDense,
+    Members,
+    Normalization,
+    Residual,
+)
 from stoop.minimization import minimize
 from stoop.model import Model, load_model
 from stoop.trainer import Trainer
 
 if TYPE_CHECKING:
-    from stoop import diagnose, search, sklearn
+    from stoop import diagnose, search, sklearn, tabular
 
 __version__: str = _core.build_info()["version"]
 
 __all__ = [
     "BatchNorm",
     "CheckpointError",
+    "Columns",
     "Dense",
     "Dropout",
     "Ensemble",
+    "FeatureScale",
     "GradcheckResult",
     "History",
     "LayerNorm",
+    "MemberDense",
+    "Members",
     "Model",
     "NonFiniteLossError",
     "Normalization",
@@ -94,10 +109,11 @@ __all__ = [
     "set_num_threads",
     "show_config",
     "sklearn",
+    "tabular",
 ]
 __all__ += activations.__all__
 
-_WHEN_USED = ("diagnose", "search", "sklearn")  # large, and no training needs them
+_WHEN_USED = ("diagnose", "search", "sklearn", "tabular")  # large or with an extra, and no training needs them
 
 
 def __getattr__(name: str) -> Any:

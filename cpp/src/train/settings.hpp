@@ -14,6 +14,15 @@ namespace stoop {
 // Throws ValueError for a number outside its range, and for settings that an optimizer of the full batch cannot follow.
 void check_config(const TrainerConfig& config, const Graph& graph);
 
+// Refuses what cannot be had with tables that are updated lazily. `is_shared`: several processes or shards make an update.
+void check_lazy(const TrainerConfig& config, const Graph& graph, bool is_shared);
+
+// Returns whether updates go by those rows of a table whose gradient is not zero.
+bool updates_lazily(const TrainerConfig& config, const Graph& graph);
+
+// Refuses a model whose second derivatives no plan computes.
+void check_curvature(std::string_view where, const Graph& graph);
+
 // Throws ValueError if a Trainer<T> cannot compute with this precision. It does not check the CPU.
 template <class T>
 void check_precision(Precision precision);
@@ -23,6 +32,13 @@ std::vector<bool> trained_elements(const Graph& graph);
 
 // Returns whether updates need all gradients first.
 bool needs_all_gradients(const TrainerConfig& config);
+
+// The penalties of a weight: its own, or those of the trainer times the factor of the layer.
+struct Penalties {
+  double l1 = 0.0, l2 = 0.0;
+  bool any() const { return l1 != 0.0 || l2 != 0.0; }
+};
+Penalties penalties_of(const TrainerConfig& config, const Node& node);
 
 // The weights whose penalty is computed.
 enum class Weights { all, frozen };
