@@ -72,7 +72,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
         "activation": "logistic",
         "nesterovs_momentum": False,
     },
-    "lbfgs": {"solver": "lbfgs"},
+    "lbfgs": {"solver": "lbfgs", "max_iter": 1000},
 }
 
 
@@ -109,8 +109,8 @@ def estimator(library: str, name: str, seed: int, arguments: dict[str, Any]) -> 
     else:
         from sklearn import neural_network as module
     kind = module.MLPRegressor if name in REGRESSION else module.MLPClassifier
-    limits = {"max_iter": EPOCHS[name]} if name in EPOCHS else {}
-    return kind(random_state=seed, **{**limits, **arguments})
+    epochs = min(arguments.get("max_iter", 200), EPOCHS.get(name, 1000))
+    return kind(random_state=seed, **{**arguments, "max_iter": epochs})
 
 
 @dataclass
