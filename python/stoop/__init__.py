@@ -48,7 +48,7 @@ from stoop.model import Model, load_model
 from stoop.trainer import Trainer
 
 if TYPE_CHECKING:
-    from stoop import diagnose, search, sklearn
+    from stoop import diagnose, search, sklearn, tabular
 
 __version__: str = _core.build_info()["version"]
 
@@ -94,10 +94,11 @@ __all__ = [
     "set_num_threads",
     "show_config",
     "sklearn",
+    "tabular",
 ]
 __all__ += activations.__all__
 
-_WHEN_USED = ("diagnose", "search", "sklearn")  # large, and no training needs them
+_WHEN_USED = ("diagnose", "search", "sklearn", "tabular")  # large or with an extra, and no training needs them
 
 
 def __getattr__(name: str) -> Any:
