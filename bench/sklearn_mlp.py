@@ -40,7 +40,11 @@ TIMED = [
     ("letters, easy", "adam"),
     ("covertype-like", "adam"),
 ]
-ENGINES = {"stoop": ("stoop", None), "scikit-learn, 1 thread": ("sklearn", 1), "scikit-learn, 2 threads": ("sklearn", 2)}
+ENGINES = {
+    "stoop": ("stoop", None),
+    "scikit-learn, 1 thread": ("sklearn", 1),
+    "scikit-learn, 2 threads": ("sklearn", 2),
+}
 PAUSE = 0.2  # seconds before each engine: threads of the last one fall asleep
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
@@ -142,7 +146,9 @@ def show_time(name: str, arguments: str, found: Rounds) -> None:
     per_epoch = statistics.median(
         (b["seconds"] / b["epochs"]) / (a["seconds"] / a["epochs"]) for a, b in zip(ours, theirs)
     )
-    score = f"{statistics.mean(one['score'] for one in ours):.4f} / {statistics.mean(one['score'] for one in theirs):.4f}"
+    score = (
+        f"{statistics.mean(one['score'] for one in ours):.4f} / {statistics.mean(one['score'] for one in theirs):.4f}"
+    )
     predictions = []
     for key, unit, scale in (("predict one", "us", 1e6), ("predict all", "ms", 1e3)):
         fastest, _ = ratio(found, key)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-import warnings
 from typing import Any
 
 import numpy as np
@@ -76,16 +75,16 @@ def both(kind: str, **given: Any) -> tuple[Any, Any]:
     return make(stoop.sklearn, kind, **given), make(sklearn.neural_network, kind, **given)
 
 
-def assert_same(ours: Any, theirs: Any, *, curves: bool = True) -> None:
+def assert_same(ours: Any, theirs: Any, loss_error: float = 1e-9) -> None:
     assert ours.n_iter_ == theirs.n_iter_
     assert ours.t_ == theirs.t_
     for name in ("coefs_", "intercepts_"):
         for own, other in zip(getattr(ours, name), getattr(theirs, name), strict=True):
             np.testing.assert_allclose(own, other, rtol=1e-8, atol=1e-9)
-    if not curves:
-        return
-    np.testing.assert_allclose(ours.loss_, theirs.loss_, rtol=1e-9)
-    for name in ("loss_curve_", "validation_scores_", "best_loss_", "best_validation_score_"):
+    for name in ("loss_", "loss_curve_", "best_loss_"):
+        if getattr(theirs, name, None) is not None:
+            np.testing.assert_allclose(getattr(ours, name), getattr(theirs, name), rtol=loss_error)
+    for name in ("validation_scores_", "best_validation_score_"):
         if getattr(theirs, name, None) is not None:
             np.testing.assert_allclose(getattr(ours, name), getattr(theirs, name), rtol=1e-9)
 
@@ -96,7 +95,9 @@ def assert_same(ours: Any, theirs: Any, *, curves: bool = True) -> None:
 def test_without_shuffling_the_numbers_are_those_of_scikit_learn(kind: str, weighted: bool, setting: str) -> None:
     weights = WEIGHTS if weighted else None
     ours, theirs = (one.fit(X, TARGETS[kind], sample_weight=weights) for one in both(kind, **SETTINGS[setting]))
-    assert_same(ours, theirs)
+    # docs/from-scikit-learn.md says how the losses that are reported differ in these cases. The weights do not.
+    loss_error = 0.05 if weighted and "batch_size" in SETTINGS[setting] else 2e-3 if kind == "outputs" else 1e-9
+    assert_same(ours, theirs, loss_error)
     if is_classifier(ours):
         np.testing.assert_array_equal(ours.predict(X), theirs.predict(X))
         np.testing.assert_allclose(ours.predict_proba(X), theirs.predict_proba(X), rtol=1e-7, atol=1e-9)
@@ -121,7 +122,7 @@ LARGEST = 4000  # rows of the large sets; bench/sklearn_mlp.py --scores has all 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in tasks.DATA if name != "covertype-like"])
 def test_scores_are_no_worse_than_those_of_scikit_learn(name: str) -> None:
-    """The mean difference over all arguments is within its standard error, and each of them within twice that of one."""
+    """The mean difference over all arguments is within its standard error, and each within twice the usual one."""
     settings = {key: given for key, given in tasks.ARGUMENTS.items() if key != "lbfgs"}
     found = {key: tasks.compare(name, given, SEEDS, LARGEST) for key, given in settings.items()}
     assert all(np.isfinite(one.ours).all() for one in found.values())
