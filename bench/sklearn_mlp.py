@@ -146,9 +146,7 @@ def show_time(name: str, arguments: str, found: Rounds) -> None:
     per_epoch = statistics.median(
         (b["seconds"] / b["epochs"]) / (a["seconds"] / a["epochs"]) for a, b in zip(ours, theirs)
     )
-    score = (
-        f"{statistics.mean(one['score'] for one in ours):.4f} / {statistics.mean(one['score'] for one in theirs):.4f}"
-    )
+    score = " / ".join(f"{statistics.mean(one['score'] for one in each):.4f}" for each in (ours, theirs))
     predictions = []
     for key, unit, scale in (("predict one", "us", 1e6), ("predict all", "ms", 1e3)):
         fastest, _ = ratio(found, key)

@@ -52,8 +52,9 @@ struct ParameterBlocks {
         if (!batch.is_last() || step.work.after == After::nothing) return;
       }
       const Index size = step.block * step.work.row_elements;
+      const double scale = penalty_scale(run, batch);
       for (Index b = blocks.begin, done = 0; b < blocks.end; ++b, done += size) {
-        finish(step, {std::min(size, n - done), offset + done, grad + done, step.first_sum + b}, common);
+        finish(step, {std::min(size, n - done), offset + done, grad + done, step.first_sum + b, scale}, common);
       }
     }
   }
@@ -71,6 +72,7 @@ struct ParameterBlocks {
     Index n, offset;
     T* grad;
     Index slot;  // of its sums
+    double penalty_scale;
   };
 
   // Adds up the gradients of some groups of rows in a binary tree, while they are in cache.
@@ -91,11 +93,19 @@ struct ParameterBlocks {
 
   bool keeps_gradients() const { return plan.kind != PlanKind::training; }
 
+<<<<<<< HEAD
   double l1_of(const Step& step) const { return penalty_of(step.work, step.work.l1, run.l1); }
   double l2_of(const Step& step) const { return penalty_of(step.work, step.work.l2, run.l2); }
 
   static double penalty_of(const ParameterWork& work, const std::optional<double>& own, double common) {
     return work.regularized ? own.value_or(common * work.factors.decay) : 0.0;
+=======
+  double l1_of(const Step& step, const Block& block) const {
+    return step.work.regularized ? step.work.l1.value_or(run.l1) * block.penalty_scale : 0.0;
+  }
+  double l2_of(const Step& step, const Block& block) const {
+    return step.work.regularized ? step.work.l2.value_or(run.l2) * block.penalty_scale : 0.0;
+>>>>>>> skl
   }
 
   // A penalty with a factor of 0 is zero, even if the sum is not finite.
@@ -104,8 +114,8 @@ struct ParameterBlocks {
   // The steps after the gradient of one block.
   void finish(const Step& step, const Block& block, const UpdateArgs<T>& common) const {
     const bool stored = keeps_gradients(), asked = step.work.after == After::regularize;
-    const bool fused = !asked && !stored && l1_of(step) == 0.0 && run.clip_value == 0.0 &&
-                       (l2_of(step) == 0.0 || is_steady(block.slot));
+    const bool fused = !asked && !stored && l1_of(step, block) == 0.0 && run.clip_value == 0.0 &&
+                       (l2_of(step, block) == 0.0 || is_steady(block.slot));
     if (asked || (!stored && !fused)) regularize(step, block);
     if (!asked) update(step, block, fused, common);
   }
@@ -120,7 +130,7 @@ struct ParameterBlocks {
 
   void regularize(const Step& step, const Block& block) const {
     const bool along = plan.kind == PlanKind::curvature;  // then l2 is all the terms there are, and `grad` a product
-    const double l1 = along ? 0.0 : l1_of(step), l2 = l2_of(step);
+    const double l1 = along ? 0.0 : l1_of(step, block), l2 = l2_of(step, block);
     double squares = 0.0, magnitudes = 0.0;
     ops.regularize({block.n, (along ? run.direction : run.parameters) + block.offset, block.grad, static_cast<T>(l1),
                     static_cast<T>(l2), static_cast<T>(run.clip_value), &squares, &magnitudes,
@@ -130,7 +140,7 @@ struct ParameterBlocks {
 
   // `fused`: the gradient has no regularisation in it yet, and its sums are not known.
   void update(const Step& step, const Block& block, bool fused, const UpdateArgs<T>& common) const {
-    const double l2 = l2_of(step);
+    const double l2 = l2_of(step, block);
     double weight_squares = 0.0, unused = 0.0;
     AnyRates own;
     UpdateArgs<T> args = args_of(step, block.n, block.offset, common, own);

@@ -63,6 +63,7 @@ void Epoch<T>::prepare() {
   run_.augmented = augmented;
   run_.merged = how_.merged;
   run_.accumulate = how_.accumulate;
+  run_.penalty_per_weight = how_.penalty_per_sample;
   run_.learning_rates = rates_.data();
   run_.first_update = first_update;
   run_.poller = poller_;

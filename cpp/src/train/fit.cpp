@@ -44,6 +44,7 @@ EpochSettings settings_of(const FitOptions<T>& options, const TrainerCore<T>& co
   how.accumulate = std::min(core.config.accumulate, block_count(how.samples, how.batch));  // no more than there are
   how.shuffle = options.shuffle;
   how.rollback = options.rollback;
+  how.penalty_per_sample = options.penalty_per_sample;
   return how;
 }
 
@@ -336,6 +337,10 @@ void check_fit_data(std::string_view where, const TrainerCore<T>& core, const Fi
   const Index rows = data.rows();
   core.check_batch(where, rows, std::min(options.batch_size, rows));
   if (options.augment) check_fit_augment(where, *options.augment, data, core.full_batch != nullptr);
+  if (options.penalty_per_sample && (core.full_batch != nullptr || core.device.world.shards > 1)) {
+    throw_value_error(where, "penalty_per_sample with LBFGS, NewtonCG or several processes",
+                      "expected updates by mini-batches in one process", "divide l1 and l2 by the number of samples");
+  }
   if (core.full_batch == nullptr || options.batch_size >= rows) return;
   throw_value_error(where,
                     "batch_size=" + std::to_string(options.batch_size) + " of " + std::to_string(rows) +

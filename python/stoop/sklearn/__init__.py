@@ -1,6 +1,6 @@
 """scikit-learn's multi-layer perceptrons, trained by Stoop: the same arguments, attributes and methods.
 
-``from stoop.sklearn import MLPClassifier`` in place of ``from sklearn.neural_network import MLPClassifier``. This module
+``from stoop.sklearn import MLPClassifier`` takes the place of ``from sklearn.neural_network import MLPClassifier``. It
 needs scikit-learn, which the extra ``stoop[sklearn]`` brings.
 """
 

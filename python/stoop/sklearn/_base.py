@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, is_regressor
 from sklearn.model_selection import train_test_split
-from sklearn.utils import check_random_state
+from sklearn.utils import check_random_state, column_or_1d
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
@@ -23,15 +22,14 @@ from stoop.optimizers import Optimizer
 from stoop.sklearn._lbfgs import fit_lbfgs
 from stoop.sklearn._network import Objective, build_model, draw_weights, units_of, weights_of
 from stoop.sklearn._rows import dense, is_in_parts, part_rows, parts, prepared
-from stoop.sklearn._stochastic import Rate, Samples, Stochastic, make_trainer
+from stoop.sklearn._stochastic import CALLER, Rate, Samples, Stochastic, make_trainer
 from stoop.trainer import Trainer
 
 Array = npt.NDArray[Any]
 
 _STOCHASTIC = ("sgd", "adam")
 _NON_FINITE = (
-    "Solver produced non-finite parameter weights. The input data may contain large values and need to be "
-    "preprocessed."
+    "Solver produced non-finite parameter weights. The input data may contain large values and need to be preprocessed."
 )
 _NOT_PICKLED = ("coefs_", "intercepts_", "_views")  # they are the model's
 
@@ -75,6 +73,11 @@ class BaseMLP(BaseEstimator, ABC):
         "num_threads": [Interval(Integral, 1, None, closed="left"), None],
     }
 
+    def _keep(self, arguments: dict[str, Any]) -> None:
+        """Set the arguments of the constructor as attributes, as they are."""
+        for name in self._get_param_names():
+            setattr(self, name, arguments[name])
+
     @abstractmethod
     def _validate_input(self, X: Any, y: Any, *, incremental: bool, reset: bool) -> tuple[Any, Array]:
         """Return X as an array or sparse, and y as ``(n_samples,)`` or ``(n_samples, n_outputs)``."""
@@ -96,11 +99,17 @@ class BaseMLP(BaseEstimator, ABC):
 
     # ---- fitting ----
 
+    def _arrays(self, X: Any, y: Any, *, reset: bool) -> tuple[Any, Array]:
+        """Return X and y as scikit-learn checks them; y of one column as ``(n_samples,)``."""
+        options = {"accept_sparse": ["csr", "csc"], "multi_output": True, "y_numeric": is_regressor(self)}
+        X, y = validate_data(self, X, y, dtype=(np.float64, np.float32), reset=reset, **options)
+        return X, column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
+
     def _fit(self, X: Any, y: Any, sample_weight: Any, *, validation_data: Any = None, incremental: bool) -> Any:
         sizes = self._hidden_sizes()
         first_pass = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
         X, y = self._validate_input(X, y, incremental=incremental, reset=first_pass)
-        weights = None if sample_weight is None else _check_sample_weight(sample_weight, X)
+        weights = None if sample_weight is None else _checked_weights(sample_weight, X)
         weights = self._with_class_weights(weights, y, incremental=incremental)
         self._random_state = check_random_state(self.random_state)
         self._take_up(first_pass, [X.shape[1], *sizes, self.n_outputs_])
@@ -113,6 +122,12 @@ class BaseMLP(BaseEstimator, ABC):
                 self._fit_stochastic(samples, validation_data, incremental=incremental)
         except NonFiniteLossError as error:
             raise ValueError(f"{_NON_FINITE} {error}") from error
+        except ValueError as error:
+            if not _leaves_range(samples.X, self.model_.dtype):
+                raise
+            raise ValueError(
+                f"{_NON_FINITE} X has numbers that float32 does not hold; dtype='float64' does."
+            ) from error
         return self
 
     def _hidden_sizes(self) -> list[int]:
@@ -134,7 +149,7 @@ class BaseMLP(BaseEstimator, ABC):
             self.out_activation_ = self._make_objective().out_activation
             self._adopt(build_model(self, units, self.dtype))
             draw_weights(self.model_, self.activation, self._random_state)
-            self._trainer = None
+            self._trainer: Trainer | None = None
             self._begin_curves()
         else:
             self._take_in_weights()
@@ -157,6 +172,15 @@ class BaseMLP(BaseEstimator, ABC):
         self.validation_scores_: list[float] | None = [] if self.early_stopping else None
         self.best_validation_score_ = -np.inf if self.early_stopping else None
 
+    def _go_on_with_curves(self, held_out: Samples | None) -> None:
+        """Add what is missing where an earlier fit had other arguments."""
+        if not hasattr(self, "loss_curve_"):
+            self._begin_curves()
+        if self.best_loss_ is None and not self.early_stopping:
+            self.best_loss_ = np.inf
+        if held_out is not None and self.validation_scores_ is None:
+            self.validation_scores_, self.best_validation_score_ = [], -np.inf
+
     def _fit_lbfgs(self, samples: Samples) -> None:
         if self.dropout > 0 or self.batch_norm:
             given = "solver='lbfgs' with dropout or batch_norm"
@@ -166,14 +190,9 @@ class BaseMLP(BaseEstimator, ABC):
         exact = model if self.dtype == "float64" else build_model(self, units_of(self.coefs_), "float64")
         if exact is not model:
             exact.load_state_dict(model.state_dict())
-        targets = Samples(samples.X, self._float64(self._targets(samples.y)), samples.weights)
-        fit_lbfgs(self, exact, self._make_objective(), targets)
+        fit_lbfgs(self, exact, self._make_objective(), self._for_core(samples, exact))
         if exact is not model:
             model.load_state_dict(exact.state_dict())
-
-    @staticmethod
-    def _float64(targets: Array) -> Array:
-        return targets if targets.dtype.kind == "i" else targets.astype(np.float64)
 
     def _fit_stochastic(self, samples: Samples, validation_data: Any, *, incremental: bool) -> None:
         if self.early_stopping and incremental:
@@ -184,30 +203,27 @@ class BaseMLP(BaseEstimator, ABC):
             batch_size = min(200, total)
         else:
             if self.batch_size > total:
-                warnings.warn(
-                    "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped", stacklevel=2
-                )
+                text = "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped"
+                warnings.warn(text, stacklevel=CALLER - 1)
             batch_size = int(np.clip(self.batch_size, 1, total))
-        if held_out is not None and self.validation_scores_ is None:
-            self.validation_scores_, self.best_validation_score_ = [], -np.inf
+        self._go_on_with_curves(held_out)
         objective = self._make_objective()
         if self._trainer is None or not incremental:
             self._optimizer = Rate(self)
             seed = int(self._random_state.randint(np.iinfo(np.int32).max))
             self._trainer = make_trainer(self, self.model_, objective, seed)
+            self._shows_average = False
         self._hide_average()
-        run = Stochastic(self, self._trainer, objective, self._for_core(samples), self._for_core(held_out), once=incremental)
-        run.run(batch_size)
+        samples = self._for_core(samples, self.model_)
+        held_out = held_out and self._for_core(held_out, self.model_)
+        Stochastic(self, self._trainer, objective, samples, held_out, once=incremental).run(batch_size)
 
-    def _for_core(self, samples: Samples | None) -> Samples | None:
-        if samples is None:
-            return None
-        dtype = self.model_.dtype
-        weights = None if samples.weights is None else samples.weights.astype(dtype)
+    def _for_core(self, samples: Samples, model: Model) -> Samples:
+        weights = None if samples.weights is None else (samples.weights / samples.mean_weight).astype(model.dtype)
         targets = self._targets(samples.y)
-        if targets.dtype.kind == "f":
-            targets = np.ascontiguousarray(targets, dtype=dtype)
-        return Samples(samples.X, targets, weights)
+        if targets.ndim == 2:  # values, not classes
+            targets = np.ascontiguousarray(targets, dtype=model.dtype)
+        return Samples(samples.X, targets, weights, samples.mean_weight)
 
     def _split(self, samples: Samples, validation_data: Any) -> tuple[Samples, Samples | None]:
         """Return what is trained on and what is validated with, by scikit-learn's split or as given."""
@@ -241,7 +257,7 @@ class BaseMLP(BaseEstimator, ABC):
             where = f"{type(self).__name__}.fit"
             raise TypeError(message(where, given, expected, "give validation_data=(X, y)")) from None
         X, y = self._validate_held_out(X, y)
-        weights = None if weights is None else _check_sample_weight(weights, X)
+        weights = None if weights is None else _checked_weights(weights, X)
         return Samples(prepared(X, self.model_.dtype), y, weights)
 
     @abstractmethod
@@ -281,12 +297,12 @@ class BaseMLP(BaseEstimator, ABC):
 
     def _show_average(self) -> None:
         """Put the moving average into the model, if there is one."""
-        if self.ema is not None and not self._shows_average:
+        if self.ema is not None and not self._shows_average and self._trainer is not None:
             self._trainer.swap_ema()
             self._shows_average = True
 
     def _hide_average(self) -> None:
-        if self.ema is not None and self._shows_average:
+        if self.ema is not None and self._shows_average and self._trainer is not None:
             self._trainer.swap_ema()
             self._shows_average = False
 
@@ -305,13 +321,29 @@ class BaseMLP(BaseEstimator, ABC):
     # ---- prediction ----
 
     def _checked(self, X: Any) -> Any:
+        if self._needs_no_check(X):
+            return np.ascontiguousarray(X)
         X = validate_data(self, X, accept_sparse=["csr", "csc"], dtype=(np.float64, np.float32), reset=False)
         return prepared(X, np.float64)
+
+    def _needs_no_check(self, X: Any) -> bool:
+        """Return whether `validate_data` would return X as it is, which takes it longer than a small prediction."""
+        if type(X) is not np.ndarray or X.ndim != 2 or X.dtype not in (np.float64, np.float32):
+            return False
+        if len(X) == 0 or X.shape[1] != self.n_features_in_ or hasattr(self, "feature_names_in_"):
+            return False
+        with np.errstate(over="ignore", invalid="ignore"):
+            return bool(np.isfinite(X.sum()))
 
     def _outputs(self, X: Any) -> Array:
         """Return the model's outputs, before the last activation, for X as `prepared` returns it."""
         self._take_in_weights()
         return self._in_parts(self.model_.predict, X)
+
+    def _wide_outputs(self, X: Any) -> Array:
+        """Return the outputs for any X, float64 unless both X and the weights are float32."""
+        X = self._checked(X)
+        return self._outputs(X).astype(np.result_type(X.dtype, self.model_.dtype), copy=False)
 
     def _in_parts(self, function: Any, X: Any) -> Array:
         if not is_in_parts(X):
@@ -331,3 +363,16 @@ class BaseMLP(BaseEstimator, ABC):
                 f"partial_fit is only available for stochastic optimizers. {self.solver} is not stochastic."
             )
         return True
+
+
+def _checked_weights(weights: Any, X: Any) -> Array:
+    checked: Array = _check_sample_weight(weights, X)
+    if (checked < 0).any():
+        raise ValueError("Negative values in data passed to `sample_weight`.")
+    return checked
+
+
+def _leaves_range(X: Any, dtype: Any) -> bool:
+    """Return whether a finite X has numbers that become infinite in `dtype`."""
+    values = X.data if is_in_parts(X) else X
+    return values.dtype != dtype and bool(np.abs(values).max() > np.finfo(dtype).max)

@@ -12,16 +12,16 @@ from sklearn.utils.optimize import _check_optimize_result
 
 from stoop._console import say
 from stoop.model import Model
-from stoop.sklearn._network import Objective, weights_of
+from stoop.sklearn._network import Objective, weight_names
 from stoop.sklearn._rows import dense, is_in_parts, part_rows, parts
-from stoop.sklearn._stochastic import Samples
+from stoop.sklearn._stochastic import CALLER, Samples
 from stoop.trainer import Trainer
 
 Array = npt.NDArray[Any]
 
 
 class FullBatch:
-    """Loss and gradient of all samples as functions of one vector: weights, then biases, layer by layer.
+    """Loss and gradient of all samples as functions of one vector: first the weights of all layers, then the rest.
 
     Parameters
     ----------
@@ -36,15 +36,13 @@ class FullBatch:
         self._samples = samples
         self._objective = objective
         self._weight = float(len(samples) if samples.weights is None else samples.weights.sum())
-        self._alpha = float(estimator.alpha)
+        self._alpha = float(estimator.alpha) / (self._weight * samples.scale)
         self._trainer = Trainer(model, loss=objective.loss, num_threads=estimator.num_threads)
-        coefs, intercepts = weights_of(model)
-        self._weights = sum(weight.size for weight in coefs)
         self._constant = estimator._constant_loss(samples)
-        self._views = [*coefs, *intercepts]
-        views = model.parameters()
-        places = {view.ctypes.data: name for name, view in views.items()}
-        self._names = [places[view.ctypes.data] for view in self._views]
+        views, weights = model.parameters(), weight_names(model)
+        self._names = [*weights, *(name for name in views if name not in weights)]
+        self._views = [views[name] for name in self._names]
+        self._weights = sum(views[name].size for name in weights)  # elements with a penalty, which come first
 
     def vector(self) -> Array:
         """Return the parameters."""
@@ -60,12 +58,12 @@ class FullBatch:
     def __call__(self, vector: Array) -> tuple[float, Array]:
         """Return loss and gradient, both as scikit-learn computes them."""
         self.set_vector(vector)
-        alpha = self._alpha / self._weight
         loss, gradients = self._data()
         gradient = self._objective.gradient * np.concatenate([gradient.ravel() for gradient in gradients])
         weights = vector[: self._weights]
-        gradient[: self._weights] += alpha * weights
-        return self._objective.value * loss + self._constant + 0.5 * alpha * float(weights @ weights), gradient
+        gradient[: self._weights] += self._alpha * weights
+        penalty = 0.5 * self._alpha * float(weights @ weights)
+        return self._objective.value * loss + self._constant + penalty, gradient
 
     def _data(self) -> tuple[float, list[Array]]:
         """Return the mean loss and its gradients, without the penalty."""
@@ -107,5 +105,5 @@ def fit_lbfgs(estimator: Any, model: Model, objective: Objective, samples: Sampl
         estimator.n_iter_ = _check_optimize_result("lbfgs", result, estimator.max_iter)
         newest, estimator.loss_ = result.x, float(result.fun)
     except KeyboardInterrupt:
-        warnings.warn("Training interrupted by user.", stacklevel=2)
+        warnings.warn("Training interrupted by user.", stacklevel=CALLER)
     problem.set_vector(newest)

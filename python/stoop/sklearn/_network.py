@@ -31,7 +31,7 @@ class Objective:
     out_activation : str
         scikit-learn's name of the function that makes predictions of outputs.
     gradient : float
-        scikit-learn's gradient divided by that of `loss`: scikit-learn adds up the columns of y, Stoop takes their mean.
+        scikit-learn's gradient divided by that of `loss`: it adds up the columns of y, Stoop takes their mean.
     value : float
         The same of the losses that are reported, which for several columns of a squared error is another number.
     """
@@ -83,8 +83,13 @@ def draw_weights(model: Model, activation: str, random: np.random.RandomState) -
 def weights_of(model: Model) -> tuple[list[Array], list[Array]]:
     """Return views of the weights and of the biases of all dense layers."""
     views = model.parameters()
-    names = [f"{i}." for i, layer in enumerate(model.layers) if isinstance(layer, Dense)]
-    return [views[name + "weight"] for name in names], [views[name + "bias"] for name in names]
+    names = weight_names(model)
+    return [views[name] for name in names], [views[name.replace("weight", "bias")] for name in names]
+
+
+def weight_names(model: Model) -> list[str]:
+    """Return the names of the weights of all dense layers."""
+    return [f"{i}.weight" for i, layer in enumerate(model.layers) if isinstance(layer, Dense)]
 
 
 def units_of(coefs: Sequence[Array]) -> list[int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,17 +13,20 @@ from sklearn.exceptions import ConvergenceWarning
 
 from stoop._config import as_config
 from stoop._console import say
+from stoop._core import NonFiniteLossError
 from stoop._fit import FitOptions
 from stoop._loop import FitLoop, checked_callbacks
 from stoop.history import History
 from stoop.model import Model
-from stoop.optimizers import SGD, Adam, Optimizer
+from stoop.optimizers import SGD, Adam, FullBatchOptimizer, Optimizer
 from stoop.schedules import Custom
-from stoop.sklearn._network import Objective
+from stoop.sklearn._network import Objective, weights_of
 from stoop.sklearn._rows import dense, is_in_parts, part_rows, parts
 from stoop.trainer import Trainer
 
 Array = npt.NDArray[Any]
+
+CALLER = 6  # frames from here to the line that called `fit`, scikit-learn's wrapper of it among them
 
 
 @dataclass
@@ -33,9 +36,15 @@ class Samples:
     X: Any
     y: Array
     weights: Array | None = None
+    scale: float = 1.0  # what the weights were divided by
 
     def __len__(self) -> int:
         return int(self.X.shape[0])
+
+    @property
+    def mean_weight(self) -> float:
+        """The mean of the weights, or 1: divided by it, they are numbers that float32 holds."""
+        return 1.0 if self.weights is None else float(self.weights.mean()) or 1.0
 
 
 class Rate:
@@ -44,7 +53,8 @@ class Rate:
     def __init__(self, estimator: Any) -> None:
         self.learning_rate = float(estimator.learning_rate_init)
         self.first = self.learning_rate
-        self.schedule = estimator.learning_rate if estimator.solver == "sgd" else "constant"
+        is_sgd = estimator.solver == "sgd" and estimator.optimizer is None
+        self.schedule = estimator.learning_rate if is_sgd else "constant"
         self.power = estimator.power_t
         self.scale = 1.0  # the core's rate divided by scikit-learn's
 
@@ -85,12 +95,11 @@ def make_trainer(estimator: Any, model: Model, objective: Objective, seed: int) 
 
 def _optimizer(estimator: Any, scale: float) -> Optimizer:
     if estimator.optimizer is not None:
-        optimizer: Optimizer = as_config(Optimizer, type(estimator).__name__, estimator.optimizer)
-        return replace(optimizer)  # type: ignore[type-var]  a new one, without state
+        return as_config(Optimizer, type(estimator).__name__, estimator.optimizer)
     rate = estimator._optimizer
     if estimator.solver == "adam":  # its steps do not depend on the scale of the gradient
         eps = estimator.epsilon / scale
-        return Adam(rate.learning_rate, beta1=estimator.beta_1, beta2=estimator.beta_2, eps=eps)
+        return Adam(rate.learning_rate, beta1=estimator.beta_1, beta2=estimator.beta_2, eps=eps, eps_hat=True)
     rate.scale = scale
     changes = rate.schedule != "constant"
     momentum = float(estimator.momentum)
@@ -98,34 +107,35 @@ def _optimizer(estimator: Any, scale: float) -> Optimizer:
         Custom(rate, per="epoch") if changes else rate(0),
         momentum=momentum,
         nesterov=bool(estimator.nesterovs_momentum) and momentum > 0,
+        rate_in_velocity=True,
     )
 
 
 class _EpochLoop(FitLoop):
     """Tells the estimator of each epoch after the callbacks."""
 
-    after: Callable[[float], bool]
+    after: Callable[[float], bool] | None
 
     def epoch(self) -> bool:
         goes_on = super().epoch()
-        return self.after(self.history["loss"][-1]) and goes_on
+        return (self.after is None or self.after(self.history["loss"][-1])) and goes_on
 
 
 def fit_epochs(
     trainer: Trainer,
     samples: Samples,
-    options: dict[str, Any],
+    options: Mapping[str, Any],
     callbacks: list[Any],
-    after: Callable[[float], bool],
-) -> None:
+    after: Callable[[float], bool] | None = None,
+) -> History:
     """Train in the core; `after` gets the loss of each epoch and says whether to go on."""
     history = History(trainer._history_keys((), validated=False))
-    given = {"last_batch": "keep", "verbose": 0, "validation_freq": 1, "max_time": None, "resume": None}
-    settings = FitOptions(**options, **given, rollback=True, history=history, loop=None)
+    given: dict[str, Any] = {"last_batch": "keep", "validation_freq": 1, "max_time": None, "resume": None}
+    settings = FitOptions(**options, **given, verbose=0, rollback=True, history=history, loop=None)
     loop = _EpochLoop(trainer, history, callbacks)
     loop.after = after
     settings.attach(loop)
-    trainer._run((samples.X, samples.y, samples.weights), None, settings)
+    return trainer._run((samples.X, samples.y, samples.weights), None, settings)
 
 
 class Stochastic:
@@ -162,14 +172,21 @@ class Stochastic:
         self._once = once
         self._best: dict[str, Array] | None = None
         self._constant = estimator._constant_loss(samples)
-        self._penalty = 0.0
+        weights = samples.weights
+        self._weight = float(len(samples) if weights is None else weights.sum())
+        self._is_full = isinstance(trainer.optimizer, FullBatchOptimizer)
         self.stopped = False
 
     def run(self, batch_size: int) -> None:
         """Train until scikit-learn's rules end it; Ctrl-C keeps what was reached."""
         estimator = self._estimator
         estimator.n_iter_ = 0
-        self._set_penalty(batch_size)
+        self._trainer.l2 = estimator.alpha / (self._objective.gradient * self._samples.scale)
+        if self._is_full:
+            batch_size = len(self._samples)
+            self._trainer.l2 /= self._weight
+        self._batch_size = batch_size
+        self._penalty = self._mean_penalty()
         try:
             self._train(batch_size)
             if not (self._once or self.stopped) and estimator.n_iter_ == estimator.max_iter:
@@ -177,10 +194,16 @@ class Stochastic:
                     f"Stochastic Optimizer: Maximum iterations ({estimator.max_iter}) reached and the optimization "
                     "hasn't converged yet.",
                     ConvergenceWarning,
-                    stacklevel=5,
+                    stacklevel=CALLER,
                 )
         except KeyboardInterrupt:
-            warnings.warn("Training interrupted by user.", stacklevel=5)
+            warnings.warn("Training interrupted by user.", stacklevel=CALLER)
+        except NonFiniteLossError as error:
+            if self._held_out is None:
+                raise
+            estimator.validation_scores_.append(np.nan)
+            text = f"Training diverged and ended; what was best until then is kept. {error}"
+            warnings.warn(text, ConvergenceWarning, stacklevel=CALLER)
         finally:
             estimator._show_average()
             if self._best is not None and estimator.restore_best:
@@ -190,12 +213,15 @@ class Stochastic:
         estimator, samples = self._estimator, self._samples
         epochs = 1 if self._once else estimator.max_iter
         callbacks = checked_callbacks(estimator.callbacks)
+        if self._is_full and is_in_parts(samples.X):
+            samples = replace(samples, X=dense(samples.X))  # which takes all of them at once
         if not is_in_parts(samples.X):
-            options = {"epochs": epochs, "batch_size": batch_size, "shuffle": bool(estimator.shuffle)}
+            options = self._options(epochs, batch_size, shuffle=bool(estimator.shuffle))
             fit_epochs(self._trainer, samples, options, callbacks, self._end_epoch)
             return
         for _ in range(epochs):
-            if not self._end_epoch(self._train_parts(batch_size, callbacks)):
+            loss = self._train_parts(batch_size, callbacks)
+            if self.stopped or not self._end_epoch(loss):
                 break
 
     def _train_parts(self, batch_size: int, callbacks: list[Any]) -> float:
@@ -211,25 +237,29 @@ class Stochastic:
             chosen = order[part]
             weights = None if samples.weights is None else samples.weights[chosen]
             dense_part = Samples(dense(samples.X, chosen), samples.y[chosen], weights)
-            losses: list[float] = []
-            options = {"epochs": 1, "batch_size": batch_size, "shuffle": False}
-            fit_epochs(self._trainer, dense_part, options, callbacks, lambda loss: not losses.append(loss))
+            options = self._options(1, batch_size, shuffle=False)
+            history = fit_epochs(self._trainer, dense_part, options, callbacks)
+            if history.stop_reason != "epochs":  # a callback ended it
+                self.stopped = True
+                break
             weight = float(len(chosen) if weights is None else weights.sum())
-            loss_sum += losses[0] * weight
+            loss_sum += history["loss"][0] * weight
             weight_sum += weight
-        return loss_sum / weight_sum
+        return loss_sum / weight_sum if weight_sum else np.nan
 
-    def _set_penalty(self, batch_size: int) -> None:
-        """scikit-learn divides alpha by the weight of the batch."""
-        weights = self._samples.weights
-        mean = 1.0 if weights is None else float(weights.mean())
-        self._trainer.l2 = self._estimator.alpha / (self._objective.gradient * batch_size * (mean or 1.0))
+    def _options(self, epochs: int, batch_size: int, *, shuffle: bool) -> dict[str, Any]:
+        return {
+            "epochs": epochs,
+            "batch_size": batch_size,
+            "shuffle": shuffle,
+            "penalty_per_sample": not self._is_full,
+        }
 
     def _end_epoch(self, loss: float) -> bool:
         """Take in the loss of an epoch, and return whether to go on."""
         estimator = self._estimator
         estimator.n_iter_ += 1
-        estimator.loss_ = loss * self._objective.value + self._constant
+        estimator.loss_ = loss * self._objective.value + self._constant + self._missing_penalty()
         estimator.t_ += len(self._samples)
         estimator.loss_curve_.append(estimator.loss_)
         if estimator.verbose:
@@ -248,6 +278,21 @@ class Stochastic:
             estimator._no_improvement_count = 0
         return True
 
+    def _missing_penalty(self) -> float:
+        """Return the part of the penalty that the value of the objective leaves out, a mean of the epoch's ends."""
+        part = 1.0 - self._objective.value / self._objective.gradient
+        if part == 0.0:
+            return 0.0
+        before, self._penalty = self._penalty, self._mean_penalty()
+        return part * 0.5 * (before + self._penalty)
+
+    def _mean_penalty(self) -> float:
+        """Return the penalty that the weights have, as the mean over the batches of an epoch."""
+        samples, model = self._samples, self._trainer.model
+        squares = sum(float(np.vdot(weight, weight)) for weight in weights_of(model)[0])
+        batches = -(-len(samples) // self._batch_size)
+        return 0.5 * self._estimator.alpha * squares * batches / (self._weight * samples.scale)
+
     def _count(self) -> None:
         """Count the epochs without a better score, or without a lower loss."""
         estimator = self._estimator
@@ -255,18 +300,20 @@ class Stochastic:
             worse = estimator.loss_ > estimator.best_loss_ - estimator.tol
             estimator.best_loss_ = min(estimator.best_loss_, estimator.loss_)
         if self._held_out is not None:
+            best = estimator.best_validation_score_
             score = self._validate(self._held_out)
             if estimator.early_stopping:
-                worse = score < estimator.best_validation_score_ + estimator.tol
-            if score > estimator.best_validation_score_:
-                estimator.best_validation_score_ = score
-                self._keep_best()
+                worse = score < best + estimator.tol
         estimator._no_improvement_count = estimator._no_improvement_count + 1 if worse else 0
 
     def _validate(self, held_out: Samples) -> float:
         estimator = self._estimator
         estimator._show_average()
         score: float = estimator._score_outputs(estimator._outputs(held_out.X), held_out)
+        if score > estimator.best_validation_score_:
+            estimator.best_validation_score_ = score
+            self._keep_best()
+        estimator._hide_average()
         estimator.validation_scores_.append(score)
         if estimator.verbose:
             say(f"Validation score: {score:f}")
