@@ -93,19 +93,15 @@ struct ParameterBlocks {
 
   bool keeps_gradients() const { return plan.kind != PlanKind::training; }
 
-<<<<<<< HEAD
-  double l1_of(const Step& step) const { return penalty_of(step.work, step.work.l1, run.l1); }
-  double l2_of(const Step& step) const { return penalty_of(step.work, step.work.l2, run.l2); }
+  double l1_of(const Step& step, const Block& block) const {
+    return penalty_of(step.work, step.work.l1, run.l1) * block.penalty_scale;
+  }
+  double l2_of(const Step& step, const Block& block) const {
+    return penalty_of(step.work, step.work.l2, run.l2) * block.penalty_scale;
+  }
 
   static double penalty_of(const ParameterWork& work, const std::optional<double>& own, double common) {
     return work.regularized ? own.value_or(common * work.factors.decay) : 0.0;
-=======
-  double l1_of(const Step& step, const Block& block) const {
-    return step.work.regularized ? step.work.l1.value_or(run.l1) * block.penalty_scale : 0.0;
-  }
-  double l2_of(const Step& step, const Block& block) const {
-    return step.work.regularized ? step.work.l2.value_or(run.l2) * block.penalty_scale : 0.0;
->>>>>>> skl
   }
 
   // A penalty with a factor of 0 is zero, even if the sum is not finite.
