@@ -66,7 +66,7 @@ class Epochs : public ::testing::Test {
 
   Dataset<T> dataset(const Loss& loss, bool weighted = false) {
     Targets<T> y = samples_.y(loss);
-    for (const T w : weights_) positive_.push_back(T(0.5) + w);
+    for (const T w : weights_) positive_.push_back(T(4) * (T(0.5) + w));
     if (weighted) y.weights = std::span<const T>(positive_).first(103);
     return {"test", samples_.x(), y, {4, 3, kind_of(loss)}};
   }

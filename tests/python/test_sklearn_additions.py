@@ -86,6 +86,14 @@ def test_class_weights_are_weights_of_samples() -> None:
         clone(classifier).partial_fit(X, names, classes=["few", "many"])
 
 
+def test_equal_weights_are_none() -> None:
+    X, y = digits(200)
+    classifier = MLPClassifier(max_iter=5, random_state=0, early_stopping=True).fit(X, y)
+    assert same(classifier, clone(classifier).fit(X, y, sample_weight=np.ones(200)))
+    heavy = clone(classifier).set_params(alpha=3e-4).fit(X, y, sample_weight=np.full(200, 3.0))
+    assert same(classifier, heavy)  # alpha is divided by their sum
+
+
 def test_label_smoothing_lowers_confidence() -> None:
     X, y = digits(300)
     for kind in (y, y % 2):

@@ -219,11 +219,14 @@ class BaseMLP(BaseEstimator, ABC):
         Stochastic(self, self._trainer, objective, samples, held_out, once=incremental).run(batch_size)
 
     def _for_core(self, samples: Samples, model: Model) -> Samples:
-        weights = None if samples.weights is None else (samples.weights / samples.mean_weight).astype(model.dtype)
+        scale = samples.mean_weight
+        weights = None if samples.weights is None else (samples.weights / scale).astype(model.dtype)
+        if weights is not None and (weights == 1).all():
+            weights = None  # which takes less time, and comes to the bits of no weights
         targets = self._targets(samples.y)
         if targets.ndim == 2:  # values, not classes
             targets = np.ascontiguousarray(targets, dtype=model.dtype)
-        return Samples(samples.X, targets, weights, samples.mean_weight)
+        return Samples(samples.X, targets, weights, scale)
 
     def _split(self, samples: Samples, validation_data: Any) -> tuple[Samples, Samples | None]:
         """Return what is trained on and what is validated with, by scikit-learn's split or as given."""
