@@ -87,7 +87,7 @@ ERRORS: dict[str, Case] = {
     "an array after a frame": lambda mlp: mlp.fit(FRAME, y).predict(X),
     "names of several types": lambda mlp: mlp.fit(FRAME.rename(columns={"c0": 0}), y),
     "alpha": lambda mlp: mlp.set_params(alpha=-1).fit(X, y),
-    "solver": lambda mlp: mlp.set_params(solver="rprop").fit(X, y),
+    "beta_1": lambda mlp: mlp.set_params(beta_1=1.0).fit(X, y),
     "batch_size": lambda mlp: mlp.set_params(batch_size=0).fit(X, y),
     "max_iter": lambda mlp: mlp.set_params(max_iter=0).fit(X, y),
     "random_state": lambda mlp: mlp.set_params(random_state="a").fit(X, y),
