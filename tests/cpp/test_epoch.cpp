@@ -128,7 +128,7 @@ TYPED_TEST(Epochs, DividePenaltiesByTheWeightOfTheUpdate) {
   using T = TypeParam;
   const TrainerConfig config{.loss = MeanSquaredError{}, .optimizer = SGD{.learning_rate = 0.1}, .l1 = 0.3, .l2 = 0.9};
   for (const bool weighted : {false, true}) {
-    Session<T> session(config), other(config);
+    Session<T> session(config, false), other(config, false);
     const Dataset<T> data = this->dataset(config.loss, weighted);
     const EpochSettings how{.samples = 103, .batch = 32, .shuffle = false, .penalty_per_sample = true};
     Epoch<T> epoch(session.core, data, how, nullptr);
