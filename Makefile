@@ -28,6 +28,8 @@ export CMAKE_BUILD_PARALLEL_LEVEL ?= $(shell nproc 2>/dev/null || echo 2)
 export CTEST_OUTPUT_ON_FAILURE := 1
 export CTEST_PARALLEL_LEVEL ?= $(CMAKE_BUILD_PARALLEL_LEVEL)
 export CMAKE_GENERATOR := Ninja
+# Bytecode is made for what is imported, when it is; to make it for all that is installed takes minutes.
+export PIP_NO_COMPILE := 1
 
 # What the installed package is made of: a change reinstalls it.
 PACKAGE_SOURCES := CMakeLists.txt pyproject.toml $(wildcard README.md LICENSE) \

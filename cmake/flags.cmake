@@ -23,7 +23,7 @@ if(NOT stoop_multi_config AND NOT CMAKE_BUILD_TYPE AND NOT CMAKE_CXX_FLAGS MATCH
   list(PREPEND STOOP_MATH_FLAGS -O3)
 endif()
 
-# UNITY_BUILD: files have flags and names of their own, whatever a parent project sets.
+# UNITY_BUILD: a parent project does not decide which of our files are compiled as one.
 function(stoop_set_flags target)
   set_target_properties(${target} PROPERTIES
     CXX_STANDARD 20 CXX_STANDARD_REQUIRED ON CXX_EXTENSIONS OFF
