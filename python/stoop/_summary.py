@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from stoop.activations import Activation
 from stoop.layers import Dense, Layer, Residual, matrix_products, output_width
 
+_COMMON = {"trainable": True, "lr_scale": 1.0, "decay_scale": 1.0}  # options that are shown where they are not as usual
 _HEADINGS = ("layer", "output shape", "parameters", "FLOPs per sample")
 
 
@@ -38,9 +39,9 @@ def _label(layer: Layer) -> str:
         activation = _label(layer.activation) if isinstance(layer.activation, Activation) else layer.activation
         parts = [str(layer.units)] + ([] if activation is None else [activation])
     else:
-        parts = [f"{name}={value}" for name, value in vars(layer).items() if name != "trainable"]
-    if not layer.trainable:
-        parts.append("trainable=False")
+        parts = [f"{name}={value}" for name, value in vars(layer).items() if name not in _COMMON]
+    given = {name: getattr(layer, name, usual) for name, usual in _COMMON.items()}
+    parts += [f"{name}={value}" for name, value in given.items() if value != _COMMON[name]]
     return f"{type(layer).__name__}({', '.join(parts)})"
 
 

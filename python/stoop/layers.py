@@ -49,6 +49,10 @@ class Dense(Layer):
     l1, l2 : float, optional
         Of this weight, >= 0; ``l1 * sum(abs(weight))`` and ``l2/2 * sum(weight**2)`` are added to the loss. None:
         those of the `Trainer`.
+    lr_scale : float, default 1.0
+        Factor of the learning rate of weight and bias, >= 0. With 0 they stay, as with a learning rate of 0.
+    decay_scale : float, default 1.0
+        Factor of the weight decay of the optimizer, >= 0, and of the trainer's l1 and l2 where the layer has none.
 
     Raises
     ------
@@ -67,6 +71,8 @@ class Dense(Layer):
     trainable: bool = True
     l1: float | None = None
     l2: float | None = None
+    lr_scale: float = field(default=1.0, kw_only=True)
+    decay_scale: float = field(default=1.0, kw_only=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -114,6 +120,10 @@ class BatchNorm(Layer):
         Added to the variance, > 0.
     trainable : bool, default True
         False: gamma and beta stay as they are; the running statistics still follow.
+    lr_scale : float, default 1.0
+        Factor of the learning rate of gamma and beta, >= 0.
+    decay_scale : float, default 1.0
+        Accepted like in every layer with parameters; gamma and beta do not decay.
 
     Raises
     ------
@@ -125,6 +135,8 @@ class BatchNorm(Layer):
     momentum: float = 0.9
     eps: float = 1e-5
     trainable: bool = True
+    lr_scale: float = field(default=1.0, kw_only=True)
+    decay_scale: float = field(default=1.0, kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -140,6 +152,10 @@ class LayerNorm(Layer):
         Added to the variance, > 0.
     trainable : bool, default True
         False: gamma and beta stay as they are.
+    lr_scale : float, default 1.0
+        Factor of the learning rate of gamma and beta, >= 0.
+    decay_scale : float, default 1.0
+        Accepted like in every layer with parameters; gamma and beta do not decay.
 
     Raises
     ------
@@ -150,6 +166,8 @@ class LayerNorm(Layer):
     type_name: ClassVar[str] = "layer_norm"
     eps: float = 1e-5
     trainable: bool = True
+    lr_scale: float = field(default=1.0, kw_only=True)
+    decay_scale: float = field(default=1.0, kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -235,31 +253,41 @@ class Residual(Layer):
         At least one.
     trainable : bool, default True
         False: all parameters within stay as they are, those of the projection and of inner blocks too.
+    lr_scale, decay_scale : float, default 1.0
+        Factors, >= 0, of all within, those of the projection and of inner blocks too, beside the factors that these
+        layers have themselves.
 
     Raises
     ------
     ValueError, TypeError
-        For an empty list, something that is no layer, or another kind of `trainable`.
+        For an empty list, something that is no layer, or another kind of argument.
     """
 
     type_name: ClassVar[str] = "residual"
     layers: "tuple[Layer, ...]"
     trainable: bool = True
+    lr_scale: float = field(default=1.0, kw_only=True)
+    decay_scale: float = field(default=1.0, kw_only=True)
 
-    def __init__(self, layers: "Iterable[Layer]", trainable: bool = True) -> None:
+    def __init__(
+        self, layers: "Iterable[Layer]", trainable: bool = True, *, lr_scale: float = 1.0, decay_scale: float = 1.0
+    ) -> None:
         self._set("layers", check_layers("Residual", layers))
         self._set("trainable", trainable)
+        self._set("lr_scale", lr_scale)
+        self._set("decay_scale", decay_scale)
         self.__post_init__()
 
     def to_config(self) -> dict[str, Any]:
         """Return the form that is stored in a model file."""
         inner = [layer_to_config(layer) for layer in self.layers]
-        return {"type": self.type_name, "layers": inner, "trainable": self.trainable}
+        return {**{name: getattr(self, name) for name in self._names}, "type": self.type_name, "layers": inner}
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Copy and pickle what a model can hold: beyond that, the recursion over the blocks would have no limit."""
         check_nesting("Residual", (self,))
-        return Residual, (self.layers, self.trainable)
+        factors = {"lr_scale": self.lr_scale, "decay_scale": self.decay_scale}
+        return Residual, (self.layers, self.trainable), factors
 
 
 def check_layers(where: str, layers: Any) -> tuple[Layer, ...]:

@@ -149,6 +149,9 @@ using Initializer = std::variant<initializers::Zeros, initializers::Ones, initia
                                  initializers::LecunNormal, initializers::Orthogonal>;
 
 // ---- layers ----
+// Those with parameters have two factors. lr_scale multiplies the learning rate of what they hold, and decay_scale the
+// optimizer's weight decay and the trainer's l1 and l2, where the layer has none of its own. A Residual's count for all inside,
+// as further factors. With 0 the parameters stay, as with a learning rate of 0, but have gradients and optimizer state.
 // output = activation(input @ weight + bias), weight (in_features, units), bias (units).
 struct Dense {
   Index units = 0;
@@ -158,6 +161,7 @@ struct Dense {
   Initializer bias_init{};
   bool trainable = true;             // false: the parameters stay as they are
   std::optional<double> l1{}, l2{};  // of this weight; unset: those of the trainer
+  double lr_scale = 1.0, decay_scale = 1.0;
   bool operator==(const Dense&) const = default;
 };
 
@@ -167,6 +171,7 @@ struct BatchNorm {
   double momentum = 0.9;
   double eps = 1e-5;
   bool trainable = true;
+  double lr_scale = 1.0, decay_scale = 1.0;
   bool operator==(const BatchNorm&) const = default;
 };
 
@@ -174,6 +179,7 @@ struct BatchNorm {
 struct LayerNorm {
   double eps = 1e-5;
   bool trainable = true;
+  double lr_scale = 1.0, decay_scale = 1.0;
   bool operator==(const LayerNorm&) const = default;
 };
 
@@ -214,6 +220,7 @@ using Layer = decltype(layers_with(Activation()));
 struct Residual {
   std::vector<Layer> layers;
   bool trainable = true;  // false: all parameters inside stay as they are, and those of the projection
+  double lr_scale = 1.0, decay_scale = 1.0;
   STOOP_API bool operator==(const Residual& other) const;
 };
 

@@ -80,6 +80,7 @@ class GraphBuilder {
     node.input = input;
     node.in_features = graph_.nodes[static_cast<std::size_t>(input)].out_features;
     node.out_features = out_features;
+    node.factors = factors_;
     graph_.nodes.push_back(node);
     return graph_.nodes.back();
   }
@@ -109,7 +110,12 @@ class GraphBuilder {
       std::visit(
           [&]<class Op>(const Op& layer) {
             check_fields(layer, "layer " + path + " has ");
+            const Factors outer = factors_;
+            if constexpr (HasFactors<Op>) {
+              factors_ = {outer.rate * layer.lr_scale, outer.decay * layer.decay_scale};
+            }
             add(layer, layers, i, path);
+            factors_ = outer;
             for (std::size_t n = first; n < graph_.nodes.size(); ++n) {
               std::string& name = graph_.nodes[n].layer;
               if (name.empty()) name = "layer " + path + " (" + Spec<Op>::kClass + ")";
@@ -249,6 +255,7 @@ class GraphBuilder {
   const ModelConfig& config_;
   const Index alignment_;
   bool trainable_ = true;  // false within a Residual that is not
+  Factors factors_;        // of the layer that is added
   Graph graph_;
 };
 

@@ -32,6 +32,7 @@ struct Node {
   double momentum = 0.0;
   double rate = 0.0;
   bool trainable = true;
+  Factors factors;               // with those of the Residuals that it is in
   std::optional<double> l1, l2;  // of a dense that does not take the trainer's
 };
 

@@ -77,6 +77,8 @@ void describe_step(std::ostream& out, const Plan& plan, const Step& step) {
   if (step.in_features > 0) out << " " << step.in_features << "x" << step.out_features;
   if (step.activation != kind_of<Identity>()) out << " " << name_of(step.activation);
   if (step.cut == Cut::parameter) out << " by " << step.block << "/" << step.work.extent << name_of(step.work.after);
+  if (step.work.factors.rate != 1.0) out << " rate times " << step.work.factors.rate;
+  if (step.work.factors.decay != 1.0) out << " decay times " << step.work.factors.decay;
   out << "\n";
 }
 

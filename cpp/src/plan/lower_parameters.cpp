@@ -40,6 +40,7 @@ void Lowering::add_parameter_gradient(Operation operation, int parameter) {
   work.regularized = graph_.parameters[index(parameter)].info.regularized;
   work.l1 = owner.l1;
   work.l2 = owner.l2;
+  work.factors = owner.factors;
   parameter_operations_.push_back(operation);
 }
 

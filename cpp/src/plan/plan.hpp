@@ -62,6 +62,7 @@ struct ParameterWork {
   bool is_weight = false;  // else a vector
   bool regularized = false;
   std::optional<double> l1, l2;  // unset: those of the run
+  Factors factors;
   After after = After::nothing;
   bool adds = false;  // adds to the gradient that is there
 };
@@ -117,6 +118,7 @@ struct Plan {
   Index output_dim = 0;
   bool batch_statistics = false;  // some layer normalises with the statistics of the batch
   bool grouped = false;           // some step has sums of groups of rows: rows are cut between groups
+  double most_rate = 0.0;         // the largest factor of the learning rate
   std::vector<Buffer> buffers;
   std::vector<Step> steps;
   int input_buffer = kNone;   // what the first layer reads

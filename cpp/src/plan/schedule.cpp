@@ -96,6 +96,7 @@ class Scheduler {
       cuts_[index(buffer)] = leader == kNone ? step.cut : cuts_[index(leader)];
     }
     plan_.grouped = plan_.grouped || step.partials != kNone;
+    if (step.work.after == After::update) plan_.most_rate = std::max(plan_.most_rate, step.work.factors.rate);
     const bool checks = request_.kind == PlanKind::apply && step.kind == StepKind::check_gradient;
     if (checks || step.kind == StepKind::gather_gradient) plan_.second_pass = plan_.steps.size();
     plan_.steps.push_back(step);

@@ -67,8 +67,7 @@ template <class T>
 bool changes_gradient(const TrainerCore<T>& core) {
   if (core.config.clip_value) return true;
   return std::ranges::any_of(core.graph.nodes, [&](const Node& node) {
-    return node.kind == NodeKind::dense && node.trainable &&
-           (node.l1.value_or(core.config.l1) != 0.0 || node.l2.value_or(core.config.l2) != 0.0);
+    return node.kind == NodeKind::dense && node.trainable && penalties_of(core.config, node).any();
   });
 }
 

@@ -42,6 +42,14 @@ void check_full_batch(const TrainerConfig& config, const Graph& graph) {
                       "leave it out, or use an optimizer of mini-batches such as Adam");
   };
   if (has_node(graph, NodeKind::dropout)) refuse("a Dropout");
+  for (const Node& node : graph.nodes) {
+    if (node.weight == kNone || !node.trainable || node.factors.rate == 1.0) continue;
+    throw_value_error("Trainer",
+                      "lr_scale=" + number_text(node.factors.rate) + " at " + node.layer + " with the optimizer " +
+                          std::string(name_of(config.optimizer)),
+                      "expected 1, since a line search finds one step for all parameters",
+                      "leave lr_scale out, or use an optimizer of mini-batches such as Adam");
+  }
   if (config.clip_norm) refuse("clip_norm");
   if (config.clip_value) refuse("clip_value");
   if (config.max_norm) refuse("max_norm");
@@ -109,13 +117,17 @@ std::vector<bool> trained_elements(const Graph& graph) {
   return trained;
 }
 
+Penalties penalties_of(const TrainerConfig& config, const Node& node) {
+  return {node.l1.value_or(config.l1 * node.factors.decay), node.l2.value_or(config.l2 * node.factors.decay)};
+}
+
 template <class T>
 double penalty_of(const TrainerConfig& config, const Graph& graph, const T* parameters, Weights which) {
   double total = 0.0;
   for (const Node& node : graph.nodes) {
     if (node.kind != NodeKind::dense || (which == Weights::frozen && node.trainable)) continue;
-    const double l1 = node.l1.value_or(config.l1), l2 = node.l2.value_or(config.l2);
-    if (l1 == 0.0 && l2 == 0.0) continue;
+    const Penalties penalties = penalties_of(config, node);
+    if (!penalties.any()) continue;
     const T* weight = parameters + graph.parameters[static_cast<std::size_t>(node.weight)].info.offset;
     double squares = 0.0, magnitudes = 0.0;
     for (Index i = 0; i < node.in_features * node.out_features; ++i) {
@@ -123,7 +135,7 @@ double penalty_of(const TrainerConfig& config, const Graph& graph, const T* para
       squares += w * w;
       magnitudes += std::abs(w);
     }
-    total += 0.5 * l2 * squares + l1 * magnitudes;
+    total += 0.5 * penalties.l2 * squares + penalties.l1 * magnitudes;
   }
   return total;
 }
@@ -146,7 +158,7 @@ std::string overflowing_penalty(const TrainerConfig& config, const Graph& graph,
   constexpr double kLargest = static_cast<double>(std::numeric_limits<T>::max());
   for (const Node& node : graph.nodes) {
     if (node.kind != NodeKind::dense) continue;
-    const double l1 = node.l1.value_or(config.l1), l2 = node.l2.value_or(config.l2);
+    const auto [l1, l2] = penalties_of(config, node);
     const T* weight = parameters + graph.parameters[static_cast<std::size_t>(node.weight)].info.offset;
     double largest = 1.0;
     for (Index i = 0; i < node.in_features * node.out_features; ++i) {

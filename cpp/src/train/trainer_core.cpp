@@ -61,6 +61,7 @@ template <class T>
 void TrainerCore<T>::check_settings(const TrainerConfig& settings) const {
   check_config(settings, graph);
   check_numbers(ElementRange(sizeof(T)), settings);
+  check_factors(ElementRange(sizeof(T)), settings, graph);
 }
 
 template <class T>
