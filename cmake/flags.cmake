@@ -16,6 +16,10 @@ set(STOOP_WARNING_FLAGS -Wall -Wextra -Wshadow)
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   # GCC 12 reports `"literal" + std::string` inside its own header (GCC bug 105651).
   list(APPEND STOOP_WARNING_FLAGS -Wno-restrict)
+  if(STOOP_UNITY_BUILD)
+    # It takes the unnamed namespace of a source that another file includes for one in a header.
+    list(APPEND STOOP_WARNING_FLAGS -Wno-subobject-linkage)
+  endif()
 endif()
 
 # A parent project without a build type has no flags for speed, and keeps none. Our own files are optimised all the same.
