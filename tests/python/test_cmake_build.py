@@ -27,7 +27,6 @@ COMPILER = shutil.which(os.environ.get("CXX") or "c++", path=TOOLS)
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.xdist_group("embedded"),  # they share build folders
     pytest.mark.skipif(not (CMAKE and NINJA and COMPILER), reason="needs CMake, Ninja and a C++ compiler"),
 ]
 
