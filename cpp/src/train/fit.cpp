@@ -19,7 +19,7 @@
 namespace stoop {
 namespace {
 
-constexpr const char* kWhere = "Trainer.fit";
+constexpr const char* kFit = "Trainer.fit";
 constexpr const char* kValidation = "Trainer.fit, validation_data";
 
 void append(History& history, const EpochResult& result, bool has_accuracy, bool has_validation) {
@@ -111,7 +111,7 @@ class Fit {
       check_record(options_.resume, resumed_->state.fit, own_);
     } else {
       Poller poller(options_.keep_going);
-      statistics_ = core_.lacking_statistics(kWhere, data_, options_.keep_going ? &poller : nullptr);
+      statistics_ = core_.lacking_statistics(kFit, data_, options_.keep_going ? &poller : nullptr);
     }
     if (!core_.is_shared()) return {};
     Claims claims = claims_of(core_, data_, true);
@@ -133,16 +133,16 @@ class Fit {
   History run() {
     const NewestFit<T> newest(core_);
     begin();
-    if (core_.full_batch && !is_ended()) objective_ = core_.make_objective(kWhere, data_, poller());
+    if (core_.full_batch && !is_ended()) objective_ = core_.make_objective(kFit, data_, poller());
     while (!is_ended() && core_.fit.epochs < options_.epochs) {
-      core_.bind_model(kWhere);
-      core_.check_not_swapped(kWhere);
+      core_.bind_model(kFit);
+      core_.check_not_swapped(kFit);
       std::optional<EpochResult> result = core_.full_batch ? run_iteration() : run_epoch();
       if (!result) break;
       end_epoch(*result);
       // After an iteration, which is an epoch, its number has grown, so that a checkpoint is that of a whole epoch.
       if (core_.full_batch) look(1, {result->epoch, core_.state.steps, result->loss, 1.0, result->learning_rate});
-      follow(core_.agreed_wish(kWhere, between_epochs()));
+      follow(core_.agreed_wish(kFit, between_epochs()));
     }
     if (core_.full_batch) core_.full_batch->forget_point();  // this may be within another fit, on other samples
     core_.history.stop_reason = reason_.value_or(StopReason::epochs);
@@ -199,7 +199,7 @@ class Fit {
       core_.history = {};
     }
     if (statistics_) core_.set_statistics(*statistics_);
-    core_.bind_adapted_model(kWhere);  // a checkpoint may have been written by hand
+    core_.bind_adapted_model(kFit);  // a checkpoint may have been written by hand
     core_.cursor.epoch = core_.state.epoch;
     if (options_.on_begin && !options_.on_begin(resumed_ ? &*resumed_ : nullptr)) end(StopReason::callback);
     resumed_.reset();
@@ -219,16 +219,16 @@ class Fit {
     while (!epoch.is_complete()) {
       const Index before = core_.cursor.updates;
       const EpochEnd end = epoch.advance(counts_steps_ ? epoch.end_of(until_steps_) : how_.samples);
-      core_.refuse_bad_data(kWhere, data_.x(), end);
-      if (end.status == RunStatus::not_finite) core_.refuse_update(kWhere, end.rate, end, end.updates);
+      core_.refuse_bad_data(kFit, data_.x(), end);
+      if (end.status == RunStatus::not_finite) core_.refuse_update(kFit, end.rate, end, end.updates);
       follow(end.wish);
       const Cursor& cursor = core_.cursor;
       if (counts_steps_ && epoch.is_complete()) looks_ = true;  // the sums of the epoch end here
       const bool called = look(cursor.updates - before, {cursor.epoch, core_.state.steps, cursor.loss_sum,
                                                          cursor.weight_sum, epoch.newest_rate()});
       if (is_ended() && !epoch.is_complete()) return std::nullopt;
-      if (called) core_.bind_model(kWhere);
-      if (called) core_.check_not_swapped(kWhere);
+      if (called) core_.bind_model(kFit);
+      if (called) core_.check_not_swapped(kFit);
       if (epoch.is_complete() || !(called || has_other_threads())) continue;
       granted_ = core_.granted_threads();
       epoch.renew();
@@ -239,7 +239,7 @@ class Fit {
   std::optional<EpochResult> run_iteration() {
     const std::span<T> now = objective_.point = core_.state.parameters;
     if (!std::equal(now.begin(), now.end(), left_.begin(), left_.end())) core_.full_batch->forget_point();
-    const std::optional<EpochResult> result = core_.run_iteration(data_, objective_, kWhere);
+    const std::optional<EpochResult> result = core_.run_iteration(data_, objective_, kFit);
     if (!result) return end(StopReason::interrupted), result;
     left_.assign(now.begin(), now.end());
     return result;
@@ -367,19 +367,19 @@ History Trainer<T>::fit(const InputView& x, const Targets<T>& y, const FitOption
   TrainerCore<T>& core = *impl_;
   std::optional<Dataset<T>> data, validation;
   std::optional<Fit<T>> fit;
-  agree(core.world(), kWhere, [&] {
-    core.check_not_alone(kWhere);
-    check_fit_options(kWhere, options, x.rows);
-    core.check_not_swapped(kWhere);
-    core.bind_model(kWhere);
+  agree(core.world(), kFit, [&] {
+    core.check_not_alone(kFit);
+    check_fit_options(kFit, options, x.rows);
+    core.check_not_swapped(kFit);
+    core.bind_model(kFit);
     Poller checking(options.keep_going);
     Poller* const asked = options.keep_going ? &checking : nullptr;
-    data.emplace(kWhere, x, y, core.needs(), asked);
+    data.emplace(kFit, x, y, core.needs(), asked);
     if (options.validation_x) {  // checked completely now, so that errors in it are found before the first epoch
       validation.emplace(kValidation, *options.validation_x, options.validation_y, core.needs(), asked, true);
     }
     fit.emplace(core, options, *data, validation ? &*validation : nullptr);
-    check_fit_data(kWhere, core, options, *data);
+    check_fit_data(kFit, core, options, *data);
     return fit->prepare();
   });
   return fit->run();
