@@ -22,6 +22,7 @@ LAYERS = {
     "one bin": stoop.Columns(bins=1, categories={3: 30}),
     "none": stoop.Columns({3: 30}, encoding="none", kind="standard", clip=None, one_hot=100),
     "minmax": stoop.Columns({1: 4}, encoding="none", kind="minmax", clip=0.5),
+    "periodic": stoop.Columns({1: 4, 3: 30}, encoding="periodic", frequencies=21, frequency_scale=0.7, clip=None),
     "codes alone": stoop.Columns({0: 3, 1: 4, 2: 11, 3: 30, 4: 2}, embedding_dim=3),
 }
 

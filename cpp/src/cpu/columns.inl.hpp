@@ -102,7 +102,7 @@ struct Wave {
 template <class T>
 inline Wave<T> wave_of(Vec<T> turns) {
   constexpr bool kSingle = sizeof(T) == 4;
-  const T whole = kSingle ? T(0x1p22) : T(0x1p51),
+  const T whole = kSingle ? T(0x1p23) : T(0x1p52),
           magic = whole + whole / T(2);  // numbers from `whole` on are integers
   const auto nearest = [&](Vec<T> v) { return (v + magic) - magic; };
   const Vec<T> t = select<T>(absolute<T>(turns) < broadcast(whole / T(4)), turns, Vec<T>{});
