@@ -71,6 +71,8 @@ enum class StepKind {
   member_input_gradient,        // out = grad @ weight^T, for each member
   member_weight_gradient,       // x^T @ grad for each member, then what `after` says
   member_bias_gradient,         // column sums of grad for each member, then what `after` says
+  encoded_dense,                // out = f(encoded rows of the places x, times the scale of each member, @ weight + bias)
+  encoded_gradient,             // those of the weight -> sums and of the scales -> statistics
   combine,                      // out = what the members say together
   combine_gradient,             // out = the gradient of what each member says
   end,                          // not a kind: how many there are
@@ -89,7 +91,7 @@ struct Operands {
   int mask = kNone;        // of a dropout
   int statistics = kNone;  // what a normalisation has normalised with
   int partials = kNone;    // sums of groups of rows of a batch normalisation
-  int sums = kNone;        // gradients of gamma and beta of a batch normalisation
+  int sums = kNone;        // gradients of parameters: of gamma and beta of a batch normalisation
   // The derivatives of buffers in the direction of a run, in plans of kind `curvature`; kNone: it is zero.
   int x_tangent = kNone;
   int grad_tangent = kNone;
@@ -403,6 +405,16 @@ inline constexpr StepRule kRule<StepKind::member_weight_gradient>{
 template <>
 inline constexpr StepRule kRule<StepKind::member_bias_gradient>{
     "member_bias_gradient", by_parameter, tangent::linear_gradient<grad>, {reads(grad)}};
+template <>
+inline constexpr StepRule kRule<StepKind::encoded_dense>{
+    "encoded_dense", by_elements, tangent::missing, {reads(x, Extent::whole_rows), writes(out)}};
+// Its columns are those of X, a block each.
+template <>
+inline constexpr StepRule kRule<StepKind::encoded_gradient>{
+    "encoded_gradient",
+    by_columns(),
+    tangent::missing,
+    {reads(x, Extent::whole_rows), reads(grad, Extent::whole_rows), writes(sums), writes(statistics)}};
 template <>
 inline constexpr StepRule kRule<StepKind::combine>{"combine", by_rows, tangent::missing, {reads(x), writes(out)}};
 template <>
