@@ -293,6 +293,9 @@ class GraphBuilder {
       columns.bin_scale = add_buffer(path + ".bin_scale", 1, bins, initializers::Zeros{});
     }
     Node& node = add_node(NodeKind::columns, encoded_width(columns), last());
+    if (node.out_features != node.in_features) {
+      for (const EncodedColumn& column : columns.columns) node.chunks.push_back(column.width);
+    }
     const Index dim = layer.embedding_dim, waves = 2 * layer.frequencies;
     const auto uniform = [](Index count) {
       return initializers::Uniform{1.0 / std::sqrt(static_cast<double>(count))};
