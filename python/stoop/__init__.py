@@ -42,13 +42,24 @@ from stoop.config import get_num_threads, num_threads, set_num_threads, show_con
 from stoop.ensemble import Ensemble, load_ensemble
 from stoop.gradcheck import GradcheckResult, ParameterCheck, gradcheck
 from stoop.history import History
-from stoop.layers import BatchNorm, Columns, Dense, Dropout, LayerNorm, Normalization, Residual
+from stoop.layers import (
+    BatchNorm,
+    Columns,
+    Dense,
+    Dropout,
+    FeatureScale,
+    LayerNorm,
+    MemberDense,
+    Members,
+    Normalization,
+    Residual,
+)
 from stoop.minimization import minimize
 from stoop.model import Model, load_model
 from stoop.trainer import Trainer
 
 if TYPE_CHECKING:
-    from stoop import diagnose, search
+    from stoop import diagnose, search, tabular
 
 __version__: str = _core.build_info()["version"]
 
@@ -59,9 +70,12 @@ __all__ = [
     "Dense",
     "Dropout",
     "Ensemble",
+    "FeatureScale",
     "GradcheckResult",
     "History",
     "LayerNorm",
+    "MemberDense",
+    "Members",
     "Model",
     "NonFiniteLossError",
     "Normalization",
@@ -94,10 +108,11 @@ __all__ = [
     "search",
     "set_num_threads",
     "show_config",
+    "tabular",
 ]
 __all__ += activations.__all__
 
-_WHEN_USED = ("diagnose", "search")  # large, and no training needs them
+_WHEN_USED = ("diagnose", "search", "tabular")  # large or with an extra, and no training needs them
 
 
 def __getattr__(name: str) -> Any:

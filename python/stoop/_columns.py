@@ -68,6 +68,9 @@ class Columns(Layer):
         either way.
     trainable : bool, default True
         False: tables, frequencies and linear layers stay as they are.
+    lr_scale, decay_scale : float, default 1.0
+        Factors of their learning rate, and of the weight decay and the trainer's l1 and l2 of tables and linear layers,
+        each >= 0.
 
     Raises
     ------
@@ -89,6 +92,8 @@ class Columns(Layer):
     clip: float | None = 3.0
     lazy: bool = False
     trainable: bool = True
+    lr_scale: float = 1.0
+    decay_scale: float = 1.0
 
     def __post_init__(self) -> None:
         super().__post_init__()

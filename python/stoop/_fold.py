@@ -38,7 +38,7 @@ def folded(
         if isinstance(layer, Residual):
             inner, arrays = folded(layer.layers, own, running, f"{prefix}{index}.")
             own = arrays | {name: array for name, array in own.items() if name.startswith("projection.")}
-            layer = Residual(inner, layer.trainable)
+            layer = replace(layer, layers=tuple(inner))
         if isinstance(layer, Columns | Normalization):
             own = own | running
         out.append(layer)

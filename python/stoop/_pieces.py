@@ -35,7 +35,7 @@ class InPieces(Measuring):
 
         Returns
         -------
-        ndarray, (n_samples, output_dim)
+        ndarray, (n_samples, output_dim), or (n_samples, k, output_dim) of a model with k members
             Of the model's dtype; what the last layer gives, whatever the loss. It may hold infinities.
 
         Raises
@@ -61,7 +61,7 @@ class InPieces(Measuring):
 
         Parameters
         ----------
-        grad_output : array_like, (n_samples, output_dim)
+        grad_output : array_like, (n_samples, output_dim), or (n_samples, k, output_dim) of a model with k members
             Derivative of the loss with respect to each element that the last `forward` returned.
         input_gradient : bool, default False
             Whether the derivative with respect to X is returned too.
@@ -80,11 +80,22 @@ class InPieces(Measuring):
         """
         where = "Trainer.backward"
         gradient: Any = grad_output
-        if not self._core.takes_gradient(grad_output):
-            gradient = value_targets(where, grad_output, self._dtype, None, self._model.output_dim, "grad_output")
+        if self._model._core.members > 1:
+            gradient = self._rows_of_members(where, gradient)
+        if not self._core.takes_gradient(gradient):
+            gradient = value_targets(where, gradient, self._dtype, None, self._model.output_dim, "grad_output")
         if input_gradient is not False:
             input_gradient = flag(where, "input_gradient", input_gradient)
         return self._core.backward(gradient, input_gradient)
+
+    def _rows_of_members(self, where: str, gradient: npt.ArrayLike) -> npt.NDArray[Any]:
+        """Return the gradient with the rows of the members one after the other."""
+        each, outputs = to_numpy(where, gradient, "grad_output"), self._model.output_dim
+        members = self._model._core.members
+        if each.ndim != 3 or each.shape[1:] != (members, outputs):
+            given, expected = f"grad_output has shape {each.shape}", f"expected (n_samples, {members}, {outputs})"
+            raise ValueError(message(where, given, expected, "give the gradient of what forward returned"))
+        return each.reshape(-1, outputs)
 
     def gradients(self) -> dict[str, FloatArray]:
         """Return the gradient that `apply` will use by name: writable views of the live arrays, not copies.

@@ -28,6 +28,7 @@ from stoop.layers import (
     layer_from_config,
     layer_to_config,
     matrix_products,
+    output_members,
     output_width,
 )
 
@@ -215,10 +216,10 @@ class Model(InLoops):
     @property
     def matrix_products(self) -> list[tuple[int, int]]:
         """``(in_features, units)`` of each Dense, projections included: what the arithmetic of a pass consists of."""
-        shapes, width = [], self._input_dim
+        shapes, width, members = [], self._input_dim, 1
         for layer in self._layers:
-            shapes += matrix_products(layer, width)
-            width = output_width(layer, width)
+            shapes += matrix_products(layer, width, members)
+            width, members = output_width(layer, width), output_members(layer, members)
         return shapes
 
     def summary(self) -> str:

@@ -104,6 +104,34 @@ TEST(Regularization, PenaltiesAreInLossAndGradient) {
   EXPECT_NEAR(trainer.fit(problem.samples(), problem.y, problem.one_pass(problem.rows)).loss[0], loss, 1e-12);
 }
 
+TEST(Regularization, LayersHaveFactors) {
+  const Problem<double> problem;
+  Dense first{21, Tanh{}};
+  first.lr_scale = 0.5;
+  first.decay_scale = 0.25;
+  for (const bool checked : {false, true}) {
+    Model<double> model(small_model({Residual{.layers = {first}, .lr_scale = 0.5, .decay_scale = 2.0}, Dense{4}}));
+    TrainerConfig config{.optimizer = SGD{0.5}, .l2 = 0.1};
+    if (checked) config.clip_norm = 1e6;
+    const std::vector<double> gradient = gradient_of(model, config, problem);
+    std::vector<double> expected = block_of(model), plain = gradient_of(model, {}, problem);
+    for (const ParameterInfo& info : model.parameter_infos()) {
+      const bool is_weight = info.regularized;
+      const double rate = info.name == "0.0.weight" || info.name == "0.0.bias" ? 0.25 : info.name[0] == '0' ? 0.5 : 1.0;
+      const double decay = info.name == "0.0.weight" ? 0.5 : info.name[0] == '0' ? 2.0 : 1.0;
+      for (Index i = 0; i < info.rows * info.cols; ++i) {
+        const auto at = static_cast<std::size_t>(info.offset + i);
+        plain[at] += is_weight ? 0.1 * decay * expected[at] : 0.0;
+        expected[at] -= 0.5 * rate * plain[at];
+      }
+    }
+    expect_near(gradient, plain, 1e-12);
+    Trainer<double> trainer(model, config);
+    trainer.fit(problem.samples(), problem.y, problem.one_pass(problem.rows));
+    expect_near(block_of(model), expected, 1e-12);
+  }
+}
+
 TEST(Regularization, FrozenWeightsCountInTheLossOnly) {
   const Problem<double> problem;
   Dense frozen{21, Tanh{}};

@@ -73,9 +73,9 @@ struct Process {
       : model({.input_dim = 4, .layers = std::move(layers)}), core(model, config, world) {}
 
   static std::vector<Layer> usual() {
-    return {Dense{.units = 9, .activation = Tanh{}, .l2 = 0.02},
+    return {Dense{.units = 9, .activation = Tanh{}, .l2 = 0.02, .lr_scale = 0.3, .decay_scale = 2.0},
             Dropout{.rate = 0.2},
-            LayerNorm{},
+            LayerNorm{.lr_scale = 3.0},
             Dense{.units = 7, .trainable = false},
             GELU{},
             Dense{3}};

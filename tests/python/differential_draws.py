@@ -8,7 +8,7 @@ is zero but for rounding, whose sign or relative size an optimizer then asks for
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -82,6 +82,18 @@ def has_norm(layers: Any) -> bool:
     return has_batch_norm(layers) or any(
         isinstance(layer, stoop.LayerNorm) or has_norm(getattr(layer, "layers", ())) for layer in layers
     )
+
+
+def with_factors(layers: Any, rng: np.random.Generator) -> list[Any]:
+    """The layers, a few of them with factors of the learning rate and of the decay."""
+    out = []
+    for layer in layers:
+        if isinstance(layer, stoop.Residual):
+            layer = replace(layer, layers=with_factors(layer.layers, rng))
+        if hasattr(layer, "lr_scale") and rng.random() < 0.15:
+            layer = replace(layer, lr_scale=rng.choice([0.0, 0.25, 0.6]), decay_scale=rng.choice([0.0, 0.3, 2.0]))
+        out.append(layer)
+    return out
 
 
 class Draw:
@@ -278,6 +290,7 @@ class Draw:
         outputs = max(self.width() // self.one(1, 4, 16), 2 if targets in ("classes", "rows") else 1)
         layers = [*self.hidden(int(self.rng.integers(0, 4)), norms), self.dense(outputs, trainable=True)]
         optimizer = self.optimizer(dtype=dtype, layers=layers)
+        layers = with_factors(layers, np.random.default_rng([SEED, self.number, 1]))
         kinds = "-".join(sorted({type(layer).__name__ for layer in layers if not isinstance(layer, stoop.Dense)}))
         weighted = self.chance(0.4)
         how = "fit" if weighted or self.chance(0.5) else "step"

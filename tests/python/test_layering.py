@@ -49,6 +49,8 @@ KERNEL_STD |= {"is_same_v", "conditional_t", "size_t", "int32_t", "int64_t", "ui
 ENGINES = PACKAGE / "bench" / "engine_*.py"
 # Third-party modules that `import stoop` may load: it has to stay light.
 LIGHT_MODULES = {"stoop", "numpy"} | sys.stdlib_module_names
+# Packages that derive from classes of scikit-learn, and are imported when they are used.
+OF_SCIKIT_LEARN = {"tabular": {"sklearn", "narwhals"}}
 
 
 def files(folder: Path, *patterns: str) -> list[Path]:
@@ -233,8 +235,12 @@ def imported_modules(nodes: list[ast.stmt]) -> Iterator[str]:
 def test_importing_the_package_is_light(path: Path) -> None:
     modules = list(imported_modules(ast.parse(path.read_text(encoding="utf-8")).body))
     engine = path.match(str(ENGINES))
-    heavy = {name for name in modules if name.split(".")[0] not in LIGHT_MODULES and not engine}
+    light = LIGHT_MODULES | OF_SCIKIT_LEARN.get(path.relative_to(PACKAGE).parts[0], set())
+    heavy = {name for name in modules if name.split(".")[0] not in light and not engine}
     assert not heavy, f"import inside the function that needs it: {heavy}"
+    if path.relative_to(PACKAGE).parts[0] not in OF_SCIKIT_LEARN:
+        others = tuple(f"stoop.{name}" for name in OF_SCIKIT_LEARN)
+        assert not [name for name in modules if name.startswith(others)], "it needs an extra"
     if path.parent != ENGINES.parent:
         assert not [name for name in modules if name.startswith("stoop.bench")], "import it where it is run"
     assert not [name for name in modules if name.startswith("stoop.bench.engine_")], "load_engine does it"

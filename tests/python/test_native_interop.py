@@ -63,6 +63,29 @@ def test_cpp_takes_raw_rows(dtype: str, layer: stoop.Normalization, tmp_path: Pa
     assert result.returncode == 0, result.stdout + result.stderr
 
 
+# Numbers, codes of categories, unknown ones and missing ones: all that an estimator for tables knows is in its file.
+@pytest.mark.parametrize("name", ["TabularClassifier", "TabularRegressor"])
+def test_cpp_predicts_from_the_file_of_an_estimator(name: str, tmp_path: Path, rng: np.random.Generator) -> None:
+    pd = pytest.importorskip("pandas")
+    pytest.importorskip("sklearn")
+    frame = pd.DataFrame({"x": rng.normal(size=200), "few": rng.choice(["a", "b"], 200), "n": rng.integers(0, 5, 200)})
+    frame["many"] = rng.choice([f"c{number}" for number in range(20)], 200).astype(object)
+    frame.loc[::7, "x"], frame.loc[::9, "many"] = np.nan, None
+    y = frame["x"].fillna(1) + 3 * (frame["few"] == "a")
+    estimator = getattr(stoop.tabular, name)(hidden=(16,), members=4, epochs=5, random_state=0)
+    estimator.fit(frame, y > 1 if name == "TabularClassifier" else y).save(tmp_path / "model.safetensors")
+    rows = frame[frame["x"].notna()].head(60)  # without NaN, which streams of C++ do not read
+    rows.loc[[1, 2], "few"] = rows.loc[[3, 4], "many"] = "another"
+    matrix = estimator.encode(rows)
+    assert {-1.0, 20.0} <= set(matrix[:, 4])
+    outputs = estimator.model_.predict(matrix)
+    write_io(tmp_path / "io.csv", matrix, outputs)
+    result = run_consumer("check-model", tmp_path / "model.safetensors", tmp_path / "io.csv", "exactly")
+    assert result.returncode == 0, result.stdout + result.stderr
+    if name == "TabularRegressor":
+        np.testing.assert_array_equal(estimator.predict(rows), outputs[:, 0])
+
+
 def test_cpp_model_predicts_in_python(tmp_path: Path) -> None:
     result = run_consumer("write-model", tmp_path / "model.safetensors", tmp_path / "io.csv")
     assert result.returncode == 0, result.stdout + result.stderr

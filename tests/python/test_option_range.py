@@ -83,6 +83,8 @@ def test_numbers_of_trainers_that_vanish_in_float32_are_refused(settings: dict[s
     [
         lambda: stoop.Dense(2, l1=SMALL),
         lambda: stoop.Dense(2, l2=SMALL),
+        lambda: stoop.Dense(2, lr_scale=SMALL),
+        lambda: stoop.LayerNorm(decay_scale=1e39),
         lambda: stoop.Dense(2, activation=stoop.LeakyReLU(SMALL)),
         lambda: stoop.Dense(2, activation=stoop.ELU(SMALL)),
         lambda: stoop.Dense(2, activation=stoop.ELU(1e39)),

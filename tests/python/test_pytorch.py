@@ -75,6 +75,28 @@ def test_ten_steps(activation: str, loss: str, optimizer: str, dtype: str) -> No
         assert relative_error(value, network.parameters[name].detach().numpy().T) < TOLERANCE[dtype], name
 
 
+FACTORS = [
+    stoop.Residual([stoop.Dense(12, "tanh", lr_scale=0.3, decay_scale=0.4), stoop.LayerNorm(lr_scale=2)], lr_scale=0.5),
+    stoop.Dense(HIDDEN, "tanh", lr_scale=0, decay_scale=2),
+    stoop.Dense(OUTPUTS, decay_scale=0),
+]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_parameter_groups(optimizer: str, dtype: str) -> None:
+    model = stoop.Model(FACTORS, input_dim=FEATURES, seed=5, dtype=dtype)
+    ours, network = OPTIMIZERS[optimizer].make(), torch_reference.Network(model)
+    trainer = stoop.Trainer(model, optimizer=ours, l2=L2)
+    twin = torch_reference.Trainer(network, stoop.losses.SoftmaxCrossEntropy(), ours, l2=L2)
+    X, y = make_data("softmax_cross_entropy", 10 * BATCH, FEATURES, OUTPUTS, dtype)
+    for start in range(0, len(X), BATCH):
+        rows = slice(start, start + BATCH)
+        assert relative_error(trainer.step(X[rows], y[rows]), twin.step(X[rows], y[rows])) < TOLERANCE[dtype]
+    for name, value in model.parameters().items():
+        assert relative_error(value, network.parameters[name].detach().numpy().T) < TOLERANCE[dtype], name
+
+
 BATCH_NORMS = {
     "first": [stoop.BatchNorm(), stoop.Dense(33), stoop.Dense(OUTPUTS)],
     "twice": [stoop.Dense(17), stoop.BatchNorm(), stoop.BatchNorm(), stoop.Dense(OUTPUTS)],

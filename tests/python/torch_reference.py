@@ -50,10 +50,18 @@ class Network:
             name for name in self.parameters if not getattr(self._layer_of(name.split(".")), "trainable", True)
         }
 
-    def _layer_of(self, path: Sequence[str], layers: Any = None) -> Any:
-        """The layer of ["2", "0", "weight"]; the Residual itself for its projection."""
+    def _path(self, path: Sequence[str], layers: Any = None) -> list[Any]:
+        """The layers around ["2", "0", "weight"], the outermost first; the Residual is the last for its projection."""
         layer = (self.layers if layers is None else layers)[int(path[0])]
-        return self._layer_of(path[1:], layer.layers) if path[1].isdigit() else layer
+        return [layer, *(self._path(path[1:], layer.layers) if path[1].isdigit() else [])]
+
+    def _layer_of(self, path: Sequence[str]) -> Any:
+        return self._path(path)[-1]
+
+    def factors(self, name: str) -> tuple[float, float]:
+        """Those of the learning rate and of the decay that a parameter has."""
+        around = self._path(name.split("."))
+        return math.prod(layer.lr_scale for layer in around), math.prod(layer.decay_scale for layer in around)
 
     @property
     def trainable(self) -> Tensors:
@@ -68,7 +76,8 @@ class Network:
         total = torch.zeros(())
         for name, weight in self.weights.items():
             layer = self._layer_of(name.split("."))
-            here = {"l1": l1, "l2": l2}
+            decay = self.factors(name)[1]
+            here = {"l1": l1 * decay, "l2": l2 * decay}
             for key in here:
                 if getattr(layer, key, None) is not None:
                     here[key] = getattr(layer, key)
@@ -141,11 +150,12 @@ Update = Callable[[float], None]
 
 
 def make_update(optimizer: Any, network: Network) -> Update:
-    decayed = [value for name, value in network.trainable.items() if name in network.weights]
-    others = [value for name, value in network.trainable.items() if name not in network.weights]
-    decay = getattr(optimizer, "weight_decay", 0.0)
-    groups = [{"params": decayed, "weight_decay": decay}, {"params": others, "weight_decay": 0.0}]
-    groups = [group for group in groups if group["params"]]
+    weight_decay = getattr(optimizer, "weight_decay", 0.0)
+    members: dict[tuple[float, float], list[torch.Tensor]] = {}
+    for name, value in network.trainable.items():
+        rate, decay = network.factors(name)
+        members.setdefault((rate, weight_decay * decay if name in network.weights else 0.0), []).append(value)
+    groups = [{"params": values, "rate": rate, "weight_decay": decay} for (rate, decay), values in members.items()]
     twin = cases.OPTIMIZERS[optimizer.type_name].twin
     if twin == cases.WRITTEN:
         return OPTIMIZERS[optimizer.type_name](optimizer, groups)
@@ -161,27 +171,28 @@ def _torch_update(kind: str, arguments: dict[str, Any], groups: list[dict[str, A
 
     def update(lr: float) -> None:
         for group in twin.param_groups:
-            group["lr"] = lr
+            group["lr"] = lr * group["rate"]
         twin.step()
 
     return update
 
 
-def _each(groups: list[dict[str, Any]]) -> Iterator[tuple[torch.Tensor, float]]:
+def _each(groups: list[dict[str, Any]]) -> Iterator[tuple[torch.Tensor, float, float]]:
+    """Each parameter with the factor of its learning rate and its decay."""
     for group in groups:
         for parameter in group["params"]:
-            yield parameter, group["weight_decay"]
+            yield parameter, group["rate"], group["weight_decay"]
 
 
 def _dampened_sgd(ours: Any, groups: list[dict[str, Any]]) -> Update:
-    velocities = [torch.zeros_like(parameter) for parameter, _ in _each(groups)]
+    velocities = [torch.zeros_like(parameter) for parameter, *_ in _each(groups)]
 
     @torch.no_grad()
     def update(lr: float) -> None:
-        for (parameter, _), v in zip(_each(groups), velocities):
+        for (parameter, rate, _), v in zip(_each(groups), velocities):
             g = parameter.grad
             v.mul_(ours.momentum).add_(g, alpha=1.0 - ours.dampening)
-            parameter.sub_(lr * (g + ours.momentum * v if ours.nesterov else v))
+            parameter.sub_(lr * rate * (g + ours.momentum * v if ours.nesterov else v))
 
     return update
 
@@ -194,8 +205,8 @@ def _sgd(ours: Any, groups: list[dict[str, Any]]) -> Update:
 
 def _nadam(ours: Any, groups: list[dict[str, Any]]) -> Update:
     """Dozat 2016, algorithm 2, as in torch.optim.NAdam."""
-    means = [torch.zeros_like(parameter) for parameter, _ in _each(groups)]
-    squares = [torch.zeros_like(parameter) for parameter, _ in _each(groups)]
+    means = [torch.zeros_like(parameter) for parameter, *_ in _each(groups)]
+    squares = [torch.zeros_like(parameter) for parameter, *_ in _each(groups)]
     t, product = 0, 1.0
 
     def momentum_at(t: int) -> float:
@@ -207,27 +218,27 @@ def _nadam(ours: Any, groups: list[dict[str, Any]]) -> Update:
         t += 1
         now, following = momentum_at(t), momentum_at(t + 1)
         product *= now
-        for (parameter, _), m, v in zip(_each(groups), means, squares):
+        for (parameter, rate, _), m, v in zip(_each(groups), means, squares):
             g = parameter.grad
             m.mul_(ours.beta1).add_(g, alpha=1.0 - ours.beta1)
             v.mul_(ours.beta2).addcmul_(g, g, value=1.0 - ours.beta2)
             denominator = (v / (1.0 - ours.beta2**t)).sqrt() + ours.eps
             step = (1.0 - now) / (1.0 - product) * g + following / (1.0 - product * following) * m
-            parameter.sub_(lr * step / denominator)
+            parameter.sub_(lr * rate * step / denominator)
 
     return update
 
 
 def _lion(ours: Any, groups: list[dict[str, Any]]) -> Update:
     """Chen et al. 2023, algorithm 2."""
-    means = [torch.zeros_like(parameter) for parameter, _ in _each(groups)]
+    means = [torch.zeros_like(parameter) for parameter, *_ in _each(groups)]
 
     @torch.no_grad()
     def update(lr: float) -> None:
-        for (parameter, decay), m in zip(_each(groups), means):
+        for (parameter, rate, decay), m in zip(_each(groups), means):
             g = parameter.grad
             direction = torch.sign(ours.beta1 * m + (1.0 - ours.beta1) * g)
-            parameter.sub_(lr * (direction + decay * parameter))
+            parameter.sub_(lr * rate * (direction + decay * parameter))
             m.mul_(ours.beta2).add_(g, alpha=1.0 - ours.beta2)
 
     return update

@@ -149,6 +149,9 @@ using Initializer = std::variant<initializers::Zeros, initializers::Ones, initia
                                  initializers::LecunNormal, initializers::Orthogonal>;
 
 // ---- layers ----
+// Those with parameters have two factors. lr_scale multiplies the learning rate of what they hold, and decay_scale the
+// optimizer's weight decay and the trainer's l1 and l2, where the layer has none of its own. A Residual's count for all inside,
+// as further factors. With 0 the parameters stay, as with a learning rate of 0, but have gradients and optimizer state.
 // output = activation(input @ weight + bias), weight (in_features, units), bias (units).
 struct Dense {
   Index units = 0;
@@ -158,6 +161,7 @@ struct Dense {
   Initializer bias_init{};
   bool trainable = true;             // false: the parameters stay as they are
   std::optional<double> l1{}, l2{};  // of this weight; unset: those of the trainer
+  double lr_scale = 1.0, decay_scale = 1.0;
   bool operator==(const Dense&) const = default;
 };
 
@@ -167,6 +171,7 @@ struct BatchNorm {
   double momentum = 0.9;
   double eps = 1e-5;
   bool trainable = true;
+  double lr_scale = 1.0, decay_scale = 1.0;
   bool operator==(const BatchNorm&) const = default;
 };
 
@@ -174,6 +179,7 @@ struct BatchNorm {
 struct LayerNorm {
   double eps = 1e-5;
   bool trainable = true;
+  double lr_scale = 1.0, decay_scale = 1.0;
   bool operator==(const LayerNorm&) const = default;
 };
 
@@ -225,13 +231,56 @@ struct Columns {
   std::optional<double> clip = 3.0;
   bool lazy = false;  // optimizers update those rows of the table alone whose gradient is not zero
   bool trainable = true;
+  double lr_scale = 1.0, decay_scale = 1.0;
   bool operator==(const Columns&) const = default;
+};
+
+// The first values of vectors that scale the columns: 1 or -1, draws from N(0, 1), or 1.
+enum class ScaleInit { random_signs, normal, ones };
+
+// Makes k members of the value: rows of width d become k rows each, of which row m is row * scale[m] (+ bias[m]), scale and bias
+// (k, d) (Gorishniy, Kotelnikov & Babenko 2025, section 3.3). A value that has k members already is scaled member by member.
+// All layers that follow work on the rows of every member, the loss is the mean of the members' losses, and a prediction
+// is what they say together (OutputKind).
+struct Members {
+  Index k = 0;
+  std::optional<ScaleInit> init{};  // unset: random_signs
+  bool bias = false;
+  bool trainable = true;
+  double lr_scale = 1.0, decay_scale = 1.0;
+  bool operator==(const Members&) const = default;
+};
+
+// A Dense for each member: weight (k, in_features, units), bias (k, units). With `shared` there is one weight for all of them:
+// activation((x * input_scale[m]) @ weight * output_scale[m] + bias[m]) (Wen, Tran & Ba 2020, eq. 5), weight
+// (in_features, units), input_scale (k, in_features), output_scale and bias (k, units).
+struct MemberDense {
+  Index units = 0;
+  Activation activation = Identity{};
+  bool shared = false;
+  std::optional<Index> members{};            // of a value that has none yet: k; else unset
+  std::optional<bool> use_bias{};            // as in Dense
+  std::optional<Initializer> kernel_init{};  // as in Dense, of each member's weight
+  Initializer bias_init{};
+  std::optional<ScaleInit> scale_init{};  // of input_scale; unset: random_signs where `members` is given, else ones
+  bool trainable = true;
+  std::optional<double> l1{}, l2{};  // of this weight; unset: those of the trainer
+  double lr_scale = 1.0, decay_scale = 1.0;
+  bool operator==(const MemberDense&) const = default;
+};
+
+// output = input * scale, scale (features), which starts as ones.
+struct FeatureScale {
+  bool trainable = true;
+  double lr_scale = 1.0, decay_scale = 1.0;
+  bool operator==(const FeatureScale&) const = default;
 };
 
 // Each alternative of Activation is a layer too.
 template <class... Ops>
-std::variant<Dense, Ops..., BatchNorm, LayerNorm, Dropout, Residual, Normalization, Columns> layers_with(
-    const std::variant<Ops...>&);
+std::variant<Dense, Ops..., BatchNorm, LayerNorm, Dropout, Residual, Normalization, Columns, Members, MemberDense,
+             FeatureScale>
+layers_with(const std::variant<Ops...>&);
 using Layer = decltype(layers_with(Activation()));
 
 // output = input + f(input), where f is the layers in order. If the widths differ, the input goes through a Dense without
@@ -239,12 +288,14 @@ using Layer = decltype(layers_with(Activation()));
 struct Residual {
   std::vector<Layer> layers;
   bool trainable = true;  // false: all parameters inside stay as they are, and those of the projection
+  double lr_scale = 1.0, decay_scale = 1.0;
   STOOP_API bool operator==(const Residual& other) const;
 };
 
 // Limits of a model. Files that hold more are refused as well.
 inline constexpr int kMostNestedResiduals = 6;  // a Residual within a Residual counts as 2
 inline constexpr Index kMostLayers = 100'000;   // those within a Residual count too
+inline constexpr Index kMostMembers = 1024;
 
 // ---- names, one table each ----
 STOOP_API std::string_view name_of(ActivationKind kind);

@@ -98,6 +98,7 @@ void check_layers(const ElementRange& range, const std::vector<Layer>& layers, c
     const auto check = [&]<class Op>(const Op& op) { check_held(range, op, Spec<Op>::kClass, of); };
     std::visit(check, layers[i]);
     if (const auto* dense = std::get_if<Dense>(&layers[i])) std::visit(check, dense->activation);
+    if (const auto* dense = std::get_if<MemberDense>(&layers[i])) std::visit(check, dense->activation);
     if (const auto* block = std::get_if<Residual>(&layers[i])) check_layers(range, block->layers, path + ".");
   }
 }
@@ -106,6 +107,13 @@ void check_layers(const ElementRange& range, const std::vector<Layer>& layers, c
 
 void check_numbers(const ElementRange& range, const ModelConfig& config, const Graph& graph) {
   check_layers(range, config.layers, "");
+  for (const Node& node : graph.nodes) {  // whose factors are products of those of several layers
+    if (!node.has_parameters()) continue;
+    constexpr const char* kHint = "give factors nearer to 1";
+    range.refuse_unheld({"Model", node.layer + " has, with the layers around it, lr_scale", node.factors.rate, kHint});
+    range.refuse_unheld(
+        {"Model", node.layer + " has, with the layers around it, decay_scale", node.factors.decay, kHint});
+  }
   for (const GraphParameter& parameter : graph.parameters) {
     const auto check = [&]<class Op>([[maybe_unused]] const Op& op) {
       for_each_field<Op>([&](const auto& field) {
@@ -138,6 +146,26 @@ void check_numbers(const ElementRange& range, const TrainerConfig& config) {
   range.refuse_vanishing({kWhere, "l2", config.l2, kOffIsZero});
   range.refuse_one({kWhere, "ema", config.ema.value_or(0.0), "0.999 is usual, leave it out to keep no average"});
   std::visit([&]<class Op>(const Op& loss) { check_held(range, loss, Spec<Op>::kClass); }, config.loss);
+}
+
+void check_factors(const ElementRange& range, const TrainerConfig& config, const Graph& graph) {
+  const auto* rate = std::get_if<schedules::Constant>(&schedule_of(config.optimizer).held().schedule);
+  const auto decay_of = [](const auto& of) {
+    if constexpr (requires { of.weight_decay; }) return of.weight_decay;
+    return 0.0;
+  };
+  const double decay = std::visit(decay_of, config.optimizer);
+  for (const Node& node : graph.nodes) {
+    if (!node.has_parameters() || node.factors == Factors{}) continue;
+    const auto check = [&](const char* name, double value, double factor) {
+      range.refuse_unheld(
+          {"Trainer", std::string(name) + " of " + node.layer, value * factor, "give factors nearer to 1"});
+    };
+    if (rate != nullptr) check("learning_rate * lr_scale", rate->lr, node.factors.rate);
+    check("weight_decay * decay_scale", decay, node.factors.decay);
+    check("l1 * decay_scale", config.l1, node.factors.decay);
+    check("l2 * decay_scale", config.l2, node.factors.decay);
+  }
 }
 
 }  // namespace stoop

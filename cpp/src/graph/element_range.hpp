@@ -48,5 +48,7 @@ void check_numbers(const ElementRange& range, const ModelConfig& config, const G
 void check_numbers(const ElementRange& range, const Optimizer& optimizer, std::string_view where);
 // and of a trainer, its optimizer's and its loss's among them.
 void check_numbers(const ElementRange& range, const TrainerConfig& config);
+// The same for the products of a trainer's numbers with the factors of layers.
+void check_factors(const ElementRange& range, const TrainerConfig& config, const Graph& graph);
 
 }  // namespace stoop

@@ -24,9 +24,11 @@ struct Node {
   int consumers = 0;  // number of times that other nodes read it
   Index in_features = 0;
   Index out_features = 0;
+  Index members = 1;  // rows of the value for each row of the batch, one after the other
+  std::vector<Index> chunks;  // widths of neighbouring columns that say the same; empty: each column stands for itself
   // Positions in Graph::parameters and Graph::buffers.
-  int weight = kNone;  // of dense; gamma of the normalisations
-  int bias = kNone;    // of dense; beta of the normalisations
+  int weight = kNone;  // of products; gamma of the normalisations, the scale of member_scale
+  int bias = kNone;    // of these, too; beta of the normalisations
   std::array<int, 3> others = {kNone, kNone, kNone};  // of columns, after its table: frequencies, weight and bias
   int running_mean = kNone;
   int running_var = kNone;
@@ -35,15 +37,19 @@ struct Node {
   double momentum = 0.0;
   double rate = 0.0;
   bool trainable = true;
-  std::optional<double> l1, l2;  // of a dense that does not take the trainer's
+  Factors factors;               // with those of the Residuals that it is in
+  std::optional<double> l1, l2;  // of a product that does not take the trainer's
 
   // kNone for those that it does not have.
   std::array<int, 5> parameters() const { return {weight, bias, others[0], others[1], others[2]}; }
+  bool has_parameters() const { return weight != kNone || others[0] != kNone; }
 };
 
 struct GraphParameter {
   ParameterInfo info;
   Initializer initializer{};
+  std::optional<ScaleInit> scale;  // of a scale, instead of the initialiser
+  std::vector<Index> chunks;       // of a scale: columns that start with the same number, as in Node
 };
 
 // The Normalization of a model, or how the numbers of its Columns are scaled. It has no node, because it is applied as the rows
@@ -79,6 +85,7 @@ struct Graph {
   Index buffer_elements = 0;
 
   Index output_dim() const { return nodes.back().out_features; }
+  Index members() const { return nodes.back().members; }
 };
 
 // Builds the graph. Parameters start on multiples of `alignment` elements. Throws ValueError for layers that cannot be
@@ -90,5 +97,8 @@ MissingValues missing_values(const Graph& graph);
 
 // Returns whether the model has a layer of this kind.
 bool has_node(const Graph& graph, NodeKind kind);
+
+// Returns whether penalties count a parameter of the node.
+bool is_regularized(const Graph& graph, const Node& node);
 
 }  // namespace stoop

@@ -64,7 +64,7 @@ std::vector<std::shared_ptr<Model<T>>> shared(std::vector<Model<T>> models) {
 // One call for rows of x, with what becomes of the outputs. The arguments of all members are made on demand, because any
 // number of calls may run at once.
 template <class T>
-class MembersCall final : public Members<T> {
+class MembersCall final : public Networks<T> {
  public:
   MembersCall(const std::vector<std::shared_ptr<Model<T>>>& members, const InputView& x, const MemberOutputs<T>& out,
               Poller* poller)

@@ -77,6 +77,8 @@ void describe_step(std::ostream& out, const Plan& plan, const Step& step) {
   if (step.in_features > 0) out << " " << step.in_features << "x" << step.out_features;
   if (step.activation != kind_of<Identity>()) out << " " << name_of(step.activation);
   if (step.cut == Cut::parameter) out << " by " << step.block << "/" << step.work.extent << name_of(step.work.after);
+  if (step.work.factors.rate != 1.0) out << " rate times " << step.work.factors.rate;
+  if (step.work.factors.decay != 1.0) out << " decay times " << step.work.factors.decay;
   out << "\n";
 }
 
@@ -86,7 +88,9 @@ std::string describe(const Plan& plan) {
   std::ostringstream out;
   out << name_of(plan.kind) << " of " << plan.batch << " rows, " << plan.arena_bytes << " bytes\n";
   for (const Buffer& b : plan.buffers) {
-    out << "  " << b.name << " " << b.width << " (stride " << b.stride << ")";
+    out << "  " << b.name << " " << b.width;
+    if (b.members > 1) out << " of " << b.members << " members";
+    out << " (stride " << b.stride << ")";
     if (b.external) {
       out << " external\n";
     } else {

@@ -69,9 +69,13 @@ class Lowering {
   void backward();
   int forward_moments(int i);
 
+  void combine();
+  void combine_gradient();
+
   // ---- lower_parameters.cpp ----
 
   void add_weight_gradient(int i);
+  void add_bias_gradient(int i);
   void add_vector_gradient(Operation operation, int parameter);
   void add_parameter_gradient(Operation operation, int parameter);
   void follow_statistics();
@@ -84,6 +88,12 @@ class Lowering {
 
   int add_periodic_gradient(int i);
   void add_table_gradient(int i);
+
+  // ---- lower_encoded.cpp ----
+
+  int find_encoded_product() const;
+  Operation start_encoded(StepKind kind, int i) const;
+  void add_encoded_gradient(int i);
 
   // ---- lower_pieces.cpp ----
 
@@ -102,6 +112,7 @@ class Lowering {
            request_.kind == PlanKind::apply;
   }
   bool wants_input_gradient() const { return request_.kind == PlanKind::pieces; }
+  bool combines() const { return graph_.members() > 1 && (request_.combines || !trains()); }
   // Whether the derivative of a smooth clip is taken from what it gave to the first layer.
   bool keeps_input() const {
     return wants_input_gradient() && graph_.normalization && graph_.normalization->layer.clip && !graph_.columns;
@@ -114,7 +125,6 @@ class Lowering {
   NodeState& state(int i) { return nodes_[index(i)]; }
   const NodeState& state(int i) const { return nodes_[index(i)]; }
   int input_value(int i) const { return state(node(i).input).value; }
-  static bool has_parameters(const Node& node) { return node.weight != kNone || node.others[0] != kNone; }
   Index offset(int parameter) const {
     return parameter == kNone ? kNone : graph_.parameters[index(parameter)].info.offset;
   }
@@ -133,6 +143,9 @@ class Lowering {
   int copy_gradient(int from, int to, StepKind kind, int out);
 
   int add_buffer(std::string name, Index width, Index rows = 0);
+  int add_value(const char* prefix, int i, Index members);
+  // A buffer with a row for each row of the value of node i.
+  int add_value(const char* prefix, int i) { return add_value(prefix, i, node(i).members); }
   int add_mask(int i);
   int add_partials(const char* name, int i, Index sums);
   Operation start(StepKind kind, int i) const;
@@ -145,6 +158,7 @@ class Lowering {
   std::vector<NodeState> nodes_;
   Lowered lowered_;
   std::vector<Operation> parameter_operations_;
+  int encoded_product_ = kNone;  // the Dense that is computed without encoded rows
 };
 
 // Those of lower_columns.cpp.
@@ -152,5 +166,14 @@ template <>
 void Lowering::forward<NodeKind::columns>(int i);
 template <>
 void Lowering::backward<NodeKind::columns>(int i);
+// These are in lower_members.cpp.
+template <>
+void Lowering::forward<NodeKind::member_scale>(int i);
+template <>
+void Lowering::backward<NodeKind::member_scale>(int i);
+template <>
+void Lowering::forward<NodeKind::member_dense>(int i);
+template <>
+void Lowering::backward<NodeKind::member_dense>(int i);
 
 }  // namespace stoop

@@ -33,7 +33,8 @@ enum class PlanKind {
 // This follows a parameter's gradient, block by block, while it is in cache.
 enum class After { nothing, regularize, update };
 
-// A buffer of rows x width elements in the arena. x, y and the outputs of an inference are external.
+// A buffer of rows x width elements in the arena. x, y and the outputs of an inference are external. A value with members has
+// their rows of a row of the batch one after the other.
 struct Buffer {
   std::string name;
   Index width = 0;
@@ -41,9 +42,13 @@ struct Buffer {
   Index stride = 0;  // elements from one row to the next
   int first = 0;     // the buffer is alive from this step to the last
   int last = 0;
-  Index rows = 0;    // 0: those of the batch
+  Index rows = 0;    // 0: those of the batch, each `members` times
   Index offset = 0;  // bytes
   bool external = false;
+  Index members = 1;
+
+  // Returns how many rows it has for so many rows of the batch.
+  Index rows_of(Index batch) const { return rows > 0 ? rows : batch * members; }
 };
 
 // The numbers of a normalisation.
@@ -65,6 +70,7 @@ struct ParameterWork {
   bool is_limited = true;  // by max_norm
   bool regularized = false;
   std::optional<double> l1, l2;  // unset: those of the run
+  Factors factors;
   After after = After::nothing;
   bool adds = false;  // adds to the gradient that is there
 };
@@ -76,8 +82,12 @@ struct Operation : Operands {
   Index in_features = 0;
   Index out_features = 0;
   Index columns = 0;        // of `out`
+  Index members = 1;        // rows of the values for each row of the batch
+  Index from_members = 1;   // the same of what a layer of members reads: 1 or `members`
+  OutputKind output = OutputKind::identity;  // what members say, where they are combined
   Index parameter = kNone;  // offset in elements: the weight, gamma, or the vector that is updated
   Index bias = kNone;       // offset of the bias or beta
+  Index scale = kNone;      // offset of the scales of members, of products of encoded rows
   ActivationKind activation = kind_of<Identity>();
   Numbers<Activation> activation_numbers;
   double rate = 0.0;       // of a dropout
@@ -132,6 +142,7 @@ struct Plan {
   Index output_dim = 0;
   bool batch_statistics = false;  // some layer normalises with the statistics of the batch
   bool grouped = false;           // some step has sums of groups of rows: rows are cut between groups
+  double most_rate = 0.0;         // the largest factor of the learning rate
   std::vector<Buffer> buffers;
   std::vector<Step> steps;
   int input_buffer = kNone;   // what the first layer reads
@@ -165,6 +176,9 @@ struct PlanRequest {
   bool apply_updates = false;      // the optimizer needs the norms of whole parameters, so it makes two passes
   bool limit_norm = false;         // of the columns of each weight, after its update
   bool lazy_tables = false;        // updates go by the rows of a table whose gradient is not zero
+  // What members say together is combined in plans that predict, and in one of kind `pieces` that is asked to.
+  OutputKind output = OutputKind::identity;
+  bool combines = false;
 
   int groups = 1;   // of rows that a run may have, at most
   Index slice = 0;  // a plan of kind `apply` cuts the parameters at multiples of so many elements; 0: nowhere

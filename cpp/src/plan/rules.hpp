@@ -63,6 +63,18 @@ enum class StepKind {
   layer_norm_gradient_tangent,  // the same from `grad_tangent`
   gamma_gradient_tangent,       // of a layer_norm
   loss_tangent,                 // out = the tangent of the loss's gradient
+  member_scale,                 // out = the row of each member of x, times its scale, plus its bias
+  member_scale_gradient,        // out = the gradient of x, from `grad`
+  member_sum,                   // out = the sum of the rows of x of all members
+  scale_gradient,               // of the scales: column sums of x * grad for each member, then what `after` says
+  member_dense,                 // out = f(x @ weight + bias), each member with its own
+  member_input_gradient,        // out = grad @ weight^T, for each member
+  member_weight_gradient,       // x^T @ grad for each member, then what `after` says
+  member_bias_gradient,         // column sums of grad for each member, then what `after` says
+  encoded_dense,                // out = f(encoded rows of the places x, times the scale of each member, @ weight + bias)
+  encoded_gradient,             // those of the weight -> sums and of the scales -> statistics
+  combine,                      // out = what the members say together
+  combine_gradient,             // out = the gradient of what each member says
   end,                          // not a kind: how many there are
 };
 
@@ -79,7 +91,7 @@ struct Operands {
   int mask = kNone;        // of a dropout
   int statistics = kNone;  // what a normalisation has normalised with
   int partials = kNone;    // sums of groups of rows of a batch normalisation
-  int sums = kNone;        // gradients of gamma and beta of a batch normalisation
+  int sums = kNone;        // gradients of parameters: of gamma and beta of a batch normalisation
   // The derivatives of buffers in the direction of a run, in plans of kind `curvature`; kNone: it is zero.
   int x_tangent = kNone;
   int grad_tangent = kNone;
@@ -365,6 +377,50 @@ template <>
 inline constexpr StepRule kRule<StepKind::loss_tangent>{
     "loss_tangent", by_rows, tangent::missing, {reads(x), reads(x_tangent), writes(out)}};
 
+// The layers of members. A share has the rows of all members of its rows of the batch.
+template <>
+inline constexpr StepRule kRule<StepKind::member_scale>{
+    "member_scale", like(x), tangent::product<x>, {reads(x), writes(out)}};
+template <>
+inline constexpr StepRule kRule<StepKind::member_scale_gradient>{
+    "member_scale_gradient", like(grad), tangent::product<grad>, {reads(grad), writes(out)}};
+template <>
+inline constexpr StepRule kRule<StepKind::member_sum>{
+    "member_sum", like(x), tangent::linear<x>, {reads(x), writes(out)}};
+template <>
+inline constexpr StepRule kRule<StepKind::scale_gradient>{
+    "scale_gradient", by_parameter, tangent::weight_gradient, {reads(grad), reads(x)}};
+template <>
+inline constexpr StepRule kRule<StepKind::member_dense>{
+    "member_dense", by_product, tangent::product<x>, {reads(x, Extent::whole_rows), writes(out)}, GemmForm::nn};
+template <>
+inline constexpr StepRule kRule<StepKind::member_input_gradient>{"member_input_gradient",
+                                                                 by_product,
+                                                                 tangent::product<grad>,
+                                                                 {reads(grad, Extent::whole_rows), writes(out)},
+                                                                 GemmForm::nt};
+template <>
+inline constexpr StepRule kRule<StepKind::member_weight_gradient>{
+    "member_weight_gradient", by_parameter, tangent::weight_gradient, {reads(grad), reads(x)}, GemmForm::tn};
+template <>
+inline constexpr StepRule kRule<StepKind::member_bias_gradient>{
+    "member_bias_gradient", by_parameter, tangent::linear_gradient<grad>, {reads(grad)}};
+template <>
+inline constexpr StepRule kRule<StepKind::encoded_dense>{
+    "encoded_dense", by_elements, tangent::missing, {reads(x, Extent::whole_rows), writes(out)}};
+// Its columns are those of X, a block each.
+template <>
+inline constexpr StepRule kRule<StepKind::encoded_gradient>{
+    "encoded_gradient",
+    by_columns(),
+    tangent::missing,
+    {reads(x, Extent::whole_rows), reads(grad, Extent::whole_rows), writes(sums), writes(statistics)}};
+template <>
+inline constexpr StepRule kRule<StepKind::combine>{"combine", by_rows, tangent::missing, {reads(x), writes(out)}};
+template <>
+inline constexpr StepRule kRule<StepKind::combine_gradient>{
+    "combine_gradient", by_rows, tangent::missing, {reads(x), reads(grad), writes(out)}};
+
 template <StepKind kind>
 constexpr StepRule checked_rule() {
   static_assert(std::is_same_v<decltype(kRule<kind>), const StepRule>, "each kind of step has a rule");
@@ -381,5 +437,12 @@ inline constexpr std::array<StepRule, kStepKinds> kRules = all_rules(std::make_i
 }  // namespace rules
 
 constexpr const StepRule& rule_of(StepKind kind) { return rules::kRules[static_cast<std::size_t>(kind)]; }
+
+// Returns whether a step finds the rows of each member of a value itself. The others take all rows alike, however many a row of
+// the batch has.
+constexpr bool tells_members_apart(StepKind kind) {
+  return (kind >= StepKind::member_scale && kind <= StepKind::combine_gradient) || kind == StepKind::loss ||
+         kind == StepKind::loss_tangent;
+}
 
 }  // namespace stoop

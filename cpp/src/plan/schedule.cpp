@@ -86,8 +86,13 @@ class Scheduler {
     if (request_.kind == PlanKind::apply && step.kind == StepKind::update_parameter) {
       plan_.flops += kFlopsOfElement * static_cast<double>(step.work.extent * step.work.row_elements);
     }
+    if (step.kind == StepKind::encoded_dense || step.kind == StepKind::encoded_gradient) {
+      plan_.flops += 4.0 * static_cast<double>(request_.batch * step.members) *
+                     static_cast<double>(request_.graph->columns->columns.size()) *
+                     static_cast<double>(step.out_features);
+    }
     if (rule.product) {
-      plan_.flops += 2.0 * static_cast<double>(request_.batch) * static_cast<double>(step.in_features) *
+      plan_.flops += 2.0 * static_cast<double>(request_.batch * step.members) * static_cast<double>(step.in_features) *
                      static_cast<double>(step.out_features);
     }
     return step;
@@ -102,6 +107,7 @@ class Scheduler {
       cuts_[index(buffer)] = leader == kNone ? step.cut : cuts_[index(leader)];
     }
     plan_.grouped = plan_.grouped || step.partials != kNone;
+    if (step.work.after == After::update) plan_.most_rate = std::max(plan_.most_rate, step.work.factors.rate);
     const bool checks = request_.kind == PlanKind::apply && step.kind == StepKind::check_gradient;
     if (checks || step.kind == StepKind::gather_gradient) plan_.second_pass = plan_.steps.size();
     plan_.steps.push_back(step);
@@ -132,9 +138,10 @@ class Scheduler {
   // memory, so the cut is chosen that reads less, unless the weight is too small to repay the barrier.
   Cut product_cut(const Operation& product) const {
     constexpr Index kLeastElements = 1 << 16;
-    const Index weight = product.in_features * product.out_features;
-    const bool columns =
-        weight >= kLeastElements && weight > request_.batch * (product.in_features + product.out_features);
+    const Index weights = tells_members_apart(product.kind) ? product.members : 1;
+    const Index weight = weights * product.in_features * product.out_features;
+    const Index rows = request_.batch * product.members;
+    const bool columns = weight >= kLeastElements && weight > rows * (product.in_features + product.out_features);
     return trains() && columns ? Cut::columns : Cut::rows;
   }
 
@@ -201,7 +208,8 @@ class Scheduler {
     const bool covered =
         request_.table != nullptr && request_.element_size == sizeof(float) && request_.batch >= kLeastRows;
     if (!covered || !form) return GemmProvider::native;
-    const std::size_t place = product_class(*form, request_.batch, operation.in_features, operation.out_features);
+    const Index rows = request_.batch * (tells_members_apart(operation.kind) ? 1 : operation.members);
+    const std::size_t place = product_class(*form, rows, operation.in_features, operation.out_features);
     return (*request_.table)[place].provider;
   }
 
@@ -216,7 +224,7 @@ class Scheduler {
     Blocks& blocks = found->second;
     if (is_new) {
       blocks.block =
-          work.is_weight ? weight_block(step.in_features, step.out_features) : std::min(kVectorBlock, work.extent);
+          work.is_weight ? weight_block(work.extent, work.row_elements) : std::min(kVectorBlock, work.extent);
       if (is_sparse(step)) blocks.block = sparse_block(work.extent);
       const Index elements = blocks.block * work.row_elements, count = block_count(work.extent, blocks.block);
       blocks.group = work.is_lazy ? 1 : std::clamp(kGroupElements / elements, Index{1}, count);

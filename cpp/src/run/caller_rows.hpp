@@ -41,10 +41,12 @@ class CallerRows {
   }
   void run(Kind<StepKind::gather_gradient>, const Context& context, const Step& step, const Batch&,
            const Slice& slice) {
-    copy(run_.grad_output.data, run_.grad_output.stride, context.at(step.out, 0), context.stride(step.out), slice);
+    copy(run_.grad_output.data, run_.grad_output.stride, context.at(step.out, 0), context.stride(step.out),
+         slice.with_members(step.members));
   }
   void run(Kind<StepKind::give_outputs>, const Context& context, const Step& step, const Batch&, const Slice& slice) {
-    copy(context.at(step.x, 0), context.stride(step.x), run_.outputs.data, run_.outputs.stride, slice);
+    copy(context.at(step.x, 0), context.stride(step.x), run_.outputs.data, run_.outputs.stride,
+         slice.with_members(step.members));
   }
   void run(Kind<StepKind::columns_input_gradient>, const Context& context, const Step& step, const Batch&,
            const Slice& slice) {

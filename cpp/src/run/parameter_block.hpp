@@ -72,8 +72,10 @@ struct ParameterBlocks {
   // Scales down the columns of a weight whose norm is too large, after all its blocks are updated.
   void limit_norm(const Step& step, const Slice& slice) const {
     const Index offset = step.parameter + slice.column, cols = step.out_features;
-    ops.limit_norm({step.in_features, slice.columns(), run.parameters + offset, cols, run.max_norm});
-    for (Index i = 0; i < step.in_features; ++i) average(offset + i * cols, slice.columns());
+    for (Index i = 0; i < step.work.extent; i += step.in_features) {  // a weight of each member
+      ops.limit_norm({step.in_features, slice.columns(), run.parameters + offset + i * cols, cols, run.max_norm});
+    }
+    for (Index i = 0; i < step.work.extent; ++i) average(offset + i * cols, slice.columns());
   }
 
  private:
@@ -161,8 +163,12 @@ struct ParameterBlocks {
 
   bool keeps_gradients() const { return plan.kind != PlanKind::training; }
 
-  double l1_of(const Step& step) const { return step.work.regularized ? step.work.l1.value_or(run.l1) : 0.0; }
-  double l2_of(const Step& step) const { return step.work.regularized ? step.work.l2.value_or(run.l2) : 0.0; }
+  double l1_of(const Step& step) const { return penalty_of(step.work, step.work.l1, run.l1); }
+  double l2_of(const Step& step) const { return penalty_of(step.work, step.work.l2, run.l2); }
+
+  static double penalty_of(const ParameterWork& work, const std::optional<double>& own, double common) {
+    return work.regularized ? own.value_or(common * work.factors.decay) : 0.0;
+  }
 
   // A penalty with a factor of 0 is zero, even if the sum is not finite.
   static double term(double factor, double sum) { return factor == 0.0 ? 0.0 : factor * sum; }
@@ -198,7 +204,8 @@ struct ParameterBlocks {
   void update(const Step& step, const Block& block, bool fused, const UpdateArgs<T>& common) const {
     const double l2 = l2_of(step);
     double weight_squares = 0.0, unused = 0.0;
-    UpdateArgs<T> args = args_of(step, block.n, block.offset, common);
+    AnyRates own;
+    UpdateArgs<T> args = args_of(step, block.n, block.offset, common, own);
     args.grad = block.grad;
     args.block_norms = block.sums.norms;
     args.l2 = fused ? static_cast<T>(l2) : T(0);
@@ -213,14 +220,17 @@ struct ParameterBlocks {
   // Makes the second pass, after the norms of all blocks of the parameter are known.
   void apply(const Step& step, Index n, Index offset, const UpdateArgs<T>& common) const {
     const Index count = block_count(step.work.extent, step.block);
-    UpdateArgs<T> args = args_of(step, n, offset, common);
+    AnyRates own;
+    UpdateArgs<T> args = args_of(step, n, offset, common, own);
     args.trust_ratio = trust_ratio_of({block_norms + 2 * step.first_sum, static_cast<std::size_t>(2 * count)});
     ops.apply[optimizer](args);
     if (!limits_norm(step)) average(offset, n);
   }
 
-  UpdateArgs<T> args_of(const Step& step, Index n, Index offset, const UpdateArgs<T>& common) const {
+  // The rates of a layer with factors are made in `own`.
+  UpdateArgs<T> args_of(const Step& step, Index n, Index offset, const UpdateArgs<T>& common, AnyRates& own) const {
     UpdateArgs<T> args = common;
+    if (step.work.factors != Factors{}) set_factors(args, own, *run.optimizer, step.work.factors);
     args.n = n;
     args.weight = run.parameters + offset;
     for (int i = 0; i < kMostStates; ++i) args.state[i] = run.state[i] == nullptr ? nullptr : run.state[i] + offset;

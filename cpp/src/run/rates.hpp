@@ -33,6 +33,21 @@ void set_rates(UpdateArgs<T>& args, AnyRates& rates, const Optimizer& optimizer,
   args.grad_scale = args.grad_scale_rest = T(1);
 }
 
+// Makes the numbers of an update those of a layer with other factors than 1. args.rates points to `own` from then on.
+template <class T>
+void set_factors(UpdateArgs<T>& args, AnyRates& own, const Optimizer& optimizer, const Factors& factors) {
+  const auto set = [&]<class Op>(const Op&) {
+    auto& rates = own.template emplace<Rates<Op>>(*static_cast<const Rates<Op>*>(args.rates));
+    if constexpr (requires { rates.lr; }) rates.lr *= factors.rate;
+    if constexpr (requires { rates.lr_grad; }) rates.lr_grad *= factors.rate;
+    if constexpr (requires { rates.lr_mean; }) rates.lr_mean *= factors.rate;
+    if constexpr (requires { rates.weight_decay; }) rates.weight_decay *= factors.decay;
+  };
+  std::visit(set, optimizer);
+  args.rates = &own;
+  args.decay = static_cast<T>(static_cast<double>(args.decay) * factors.rate * factors.decay);
+}
+
 // Returns the factor of a step (You et al. 2020): the norm of a parameter divided by the norm of its step, or 1 if one of them
 // is 0. It gets the norms of the blocks of both, two by two, adds them in order, and avoids squares that double does not hold.
 inline double trust_ratio_of(std::span<const double> block_norms) {

@@ -283,7 +283,7 @@ class TeamRun final : public Work {
     const bool clipped = run_.clip_norm > 0.0 && norm > run_.clip_norm;
     if (clipped) set_scale(update, run_.clip_norm, norm);
     const double used = clipped ? run_.clip_norm : norm;
-    const double longest = std::max(used, 1.0) * run_.learning_rates[batch.updates];
+    const double longest = std::max(used, 1.0) * plan_.most_rate * run_.learning_rates[batch.updates];
     const bool steep = std::isfinite(norm) && used > kSteep<T> && overflows_squares(update);
     const bool finite = std::isfinite(norm) && longest < kMostChange<T> && !steep;
     if (share == 0 && !finite) {
@@ -353,7 +353,7 @@ class TeamRun final : public Work {
     cursor.largest_norm = std::max(cursor.largest_norm, norm);
     const bool finite = std::isfinite(norm) && std::isfinite(penalty);
     if (finite && plan_.kind == PlanKind::training && !squares_gradients(*run_.optimizer)) {
-      const double longest = std::max(norm, 1.0) * run_.learning_rates[batch.updates];
+      const double longest = std::max(norm, 1.0) * plan_.most_rate * run_.learning_rates[batch.updates];
       if (longest >= kMostChange<T>) outcome.too_long = longest;
     }
     spoiled_ = !finite || outcome.too_long > 0.0;

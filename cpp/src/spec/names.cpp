@@ -90,7 +90,8 @@ bool sign_gives_derivative(ActivationKind kind) {
 Numbers<Activation> numbers_of(const Activation& activation) { return numbers_in(activation); }
 
 bool Residual::operator==(const Residual& other) const {
-  return layers == other.layers && trainable == other.trainable;
+  return layers == other.layers && trainable == other.trainable && lr_scale == other.lr_scale &&
+         decay_scale == other.decay_scale;
 }
 
 std::optional<Activation> as_activation(const Layer& layer) {

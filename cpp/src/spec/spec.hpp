@@ -18,6 +18,7 @@ namespace stoop {
 //   kClass   the name of the type, "ELU"; messages open with it
 //   kFields  std::tuple of Field, in the order in which files have them
 //   kTrainable  of layers: the Key of a last field `trainable`
+// The fields lr_scale and decay_scale of a layer that has them follow on their own (HasFactors),
 // and what its kind needs (activations.hpp, losses.hpp, ...). An alternative without one does not compile.
 template <class Op>
 struct Spec;
@@ -113,6 +114,25 @@ inline constexpr auto kMember = std::get<i>(Spec<Op>::kFields).member;
 template <class Op, std::size_t i>
 using MemberOf = std::remove_cvref_t<decltype(std::declval<Op>().*kMember<Op, i>)>;
 
+// A layer with parameters has these two members, and nothing else says so: files, Python, checks and the graph follow.
+template <class Op>
+concept HasFactors = requires(Op op) {
+  op.lr_scale;
+  op.decay_scale;
+};
+
+// What multiplies the learning rate of a layer's parameters, and their penalties and weight decay.
+struct Factors {
+  double rate = 1.0, decay = 1.0;
+  bool operator==(const Factors&) const = default;
+};
+
+// A factor of a layer. Files have it where it is not 1.
+template <class Op>
+constexpr Field<Op, double> layer_factor(const char* key, double Op::* member, const char* hint) {
+  return {key, member, at_least(0), hint, Holds::size, Key::if_changed};
+}
+
 // Calls visit(field) for each field of Op, in order.
 template <class Op, class Visit>
 [[gnu::always_inline]] constexpr void for_each_field(const Visit& visit) {
@@ -120,6 +140,11 @@ template <class Op, class Visit>
     (visit(std::get<i>(Spec<Op>::kFields)), ...);
   }(std::make_index_sequence<kFieldCount<Op>>());
   if constexpr (requires { Spec<Op>::kTrainable; }) visit(plain("trainable", &Op::trainable, Spec<Op>::kTrainable));
+  if constexpr (HasFactors<Op>) {
+    visit(layer_factor("lr_scale", &Op::lr_scale, "0.1 learns at a tenth of the trainer's rate, 1 is usual"));
+    visit(layer_factor("decay_scale", &Op::decay_scale,
+                       "0 turns weight decay and the trainer's penalties off, 1 is usual"));
+  }
 }
 
 // The numbers of an alternative, in the order of its fields, as a plan and a kernel hold them.

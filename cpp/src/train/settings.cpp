@@ -42,6 +42,14 @@ void check_full_batch(const TrainerConfig& config, const Graph& graph) {
                       "leave it out, or use an optimizer of mini-batches such as Adam");
   };
   if (has_node(graph, NodeKind::dropout)) refuse("a Dropout");
+  for (const Node& node : graph.nodes) {
+    if (!node.has_parameters() || !node.trainable || node.factors.rate == 1.0) continue;
+    throw_value_error("Trainer",
+                      "lr_scale=" + number_text(node.factors.rate) + " at " + node.layer + " with the optimizer " +
+                          std::string(name_of(config.optimizer)),
+                      "expected 1, since a line search finds one step for all parameters",
+                      "leave lr_scale out, or use an optimizer of mini-batches such as Adam");
+  }
   if (config.clip_norm) refuse("clip_norm");
   if (config.clip_value) refuse("clip_value");
   if (config.max_norm) refuse("max_norm");
@@ -102,7 +110,7 @@ bool updates_lazily(const TrainerConfig& config, const Graph& graph) {
   if (!graph.columns || graph.columns->table_rows == 0 || is_full_batch(config.optimizer)) return false;
   if (graph.columns->layer.lazy) return true;
   const Node& node = graph.nodes[1];
-  const bool has_penalty = node.l1.value_or(config.l1) != 0.0 || node.l2.value_or(config.l2) != 0.0;
+  const bool has_penalty = penalties_of(config, node).any();
   const bool is_plain = std::holds_alternative<SGD>(config.optimizer) && state_count(config.optimizer) == 0;
   return is_plain && !has_penalty && !config.ema;
 }
@@ -138,18 +146,23 @@ std::vector<bool> trained_elements(const Graph& graph) {
   return trained;
 }
 
+Penalties penalties_of(const TrainerConfig& config, const Node& node) {
+  return {node.l1.value_or(config.l1 * node.factors.decay), node.l2.value_or(config.l2 * node.factors.decay)};
+}
+
 namespace {
 
 // Calls visit(elements, l1, l2) for the weights of a node that penalties apply to.
 template <class T, class Visit>
 void each_penalized(const TrainerConfig& config, const Graph& graph, const Node& node, const T* parameters,
                     const Visit& visit) {
+  const Penalties penalties = penalties_of(config, node);
   for (const int parameter : node.parameters()) {
     if (parameter == kNone) continue;
     const ParameterInfo& info = graph.parameters[static_cast<std::size_t>(parameter)].info;
     if (!info.regularized) continue;
     visit(std::span<const T>(parameters + info.offset, static_cast<std::size_t>(info.rows * info.cols)),
-          node.l1.value_or(config.l1), node.l2.value_or(config.l2));
+          penalties.l1, penalties.l2);
   }
 }
 

@@ -33,6 +33,13 @@ std::vector<bool> trained_elements(const Graph& graph);
 // Returns whether updates need all gradients first.
 bool needs_all_gradients(const TrainerConfig& config);
 
+// The penalties of a weight: its own, or those of the trainer times the factor of the layer.
+struct Penalties {
+  double l1 = 0.0, l2 = 0.0;
+  bool any() const { return l1 != 0.0 || l2 != 0.0; }
+};
+Penalties penalties_of(const TrainerConfig& config, const Node& node);
+
 // The weights whose penalty is computed.
 enum class Weights { all, frozen };
 

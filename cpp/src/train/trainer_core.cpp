@@ -62,6 +62,7 @@ void TrainerCore<T>::check_settings(const TrainerConfig& settings) const {
   check_config(settings, graph);
   check_lazy(settings, graph, device.world.shards > 1);
   check_numbers(ElementRange(sizeof(T)), settings);
+  check_factors(ElementRange(sizeof(T)), settings, graph);
 }
 
 template <class T>
@@ -264,7 +265,9 @@ Metrics TrainerCore<T>::evaluate(std::string_view where, const Dataset<T>& data,
   run.most_threads = most_threads();
   run.poller = poller;
   run.is_alone = is_alone;
-  const InferenceResult result = runners->evaluation(plan_request(PlanKind::evaluation, 0, false)).run(run);
+  PlanRequest request = plan_request(PlanKind::evaluation, 0, false);
+  if (graph.members() > 1) request.output = model.config().output.value_or(output_of(loss()));
+  const InferenceResult result = runners->evaluation(request).run(run);
   if (result.lost) throw_lost(where);
   if (result.interrupted) throw_interrupted(where);
   refuse_bad_row<T>(where, data.x(), result.non_finite_row, missing_values(graph));

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -39,6 +39,11 @@ class NumberColumn:
     def names(self) -> list[str]:
         """Names of the columns that it gives the matrix."""
         return [self.name, f"{self.name} {_MISSING}"] if self.has_missing else [self.name]
+
+    @property
+    def codes(self) -> dict[int, int]:
+        """How many codes it has, by place among its columns of the matrix: the mark is one of two."""
+        return {1: 2} if self.has_missing else {}
 
     def encode(self, column: Any, form: TextFormat, *, ignore: bool) -> tuple[Floats, Problem | None]:
         """Return the columns of the matrix, and what is wrong with the cells."""
@@ -114,22 +119,3 @@ class CategoryColumn:
         """Return the names of cells that are none of the categories."""
         names = names_of(column[~missing_in(column)])
         return sorted(set(names[places_of(names, self.categories) < 0]))
-
-
-Column = NumberColumn | CategoryColumn
-
-
-def to_state(column: Column) -> dict[str, Any]:
-    """Return what JSON can hold."""
-    state = {"kind": column.kind, **asdict(column)}
-    if isinstance(column, CategoryColumn):
-        state["categories"] = list(column.categories)
-    return state
-
-
-def from_state(state: dict[str, Any]) -> Column:
-    """Return the column of `to_state`."""
-    fields = {name: value for name, value in state.items() if name != "kind"}
-    if state["kind"] == CategoryColumn.kind:
-        return CategoryColumn(**{**fields, "categories": tuple(fields["categories"])})
-    return NumberColumn(**fields)

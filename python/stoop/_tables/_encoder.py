@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
 
-from stoop._tables._columns import CategoryColumn, Column, NumberColumn, from_state, to_state
+from stoop._tables._codes import CodeColumn, IgnoredColumn, fit_codes
+from stoop._tables._columns import CategoryColumn, NumberColumn
 from stoop._tables._kinds import kind_of
 from stoop._tables._messages import Problem, count, quoted, refuse, refuse_columns
 from stoop._tables._text import TextFormat, missing_in
+
+Column = NumberColumn | CategoryColumn | CodeColumn | IgnoredColumn
+_KINDS: dict[str, type[Any]] = {
+    column.kind: column for column in (NumberColumn, CategoryColumn, CodeColumn, IgnoredColumn)
+}
 
 
 class TableEncoder:
@@ -20,7 +27,8 @@ class TableEncoder:
 
     Numbers stay what they are, for a `stoop.Normalization` to bring to one size; a missing one is NaN, with a column of
     0 and 1 beside it that says so if `fit` has seen some. Categories become a column of 0 and 1 each, and so do missing
-    ones where `fit` has seen some.
+    ones where `fit` has seen some. With `codes` a column of categories or truth values becomes one column of codes
+    instead, for a `stoop.Columns`, and columns that are the same in all rows are left out.
 
     Parameters
     ----------
@@ -30,7 +38,11 @@ class TableEncoder:
         Columns that are categories even if their cells are numbers.
     max_categories : int, optional
         So many of the most frequent categories of a column are kept, and the others become one. None: more than 255
-        are an error.
+        are an error. Not with `codes`, which have no limit.
+    codes : bool, default False
+        Whether categories become codes; ones that training has not seen are then no error.
+    refuse : callable
+        Raises the error for a list of `Problem`.
 
     Attributes
     ----------
@@ -46,8 +58,12 @@ class TableEncoder:
         *,
         categories: Iterable[str] = (),
         max_categories: int | None = None,
+        codes: bool = False,
+        refuse: Callable[[str, Sequence[Problem]], NoReturn] = refuse_columns,
     ) -> None:
         self.form = form
+        self._makes_codes = codes
+        self._refuse = refuse
         self._categories = frozenset(categories)
         self._most = max_categories
         self.columns: tuple[Column, ...] = ()
@@ -67,15 +83,20 @@ class TableEncoder:
         """
         found = [self._fit(frame[name], rows) for name in frame.columns]
         if problems := [column for column in found if isinstance(column, Problem)]:
-            refuse_columns(where, problems)
+            self._refuse(where, problems)
         self.columns = tuple(column for column in found if not isinstance(column, Problem))
         return self
 
     def _fit(self, column: Any, rows: Any) -> Column | Problem:
-        is_named = str(column.name) in self._categories and not missing_in(column).all()
+        is_empty = bool(missing_in(column).all())
+        if self._makes_codes and is_empty:
+            return IgnoredColumn(str(column.name))
+        is_named = str(column.name) in self._categories and not is_empty
         kind = "category" if is_named else kind_of(column, self.form)
         if isinstance(kind, Problem):
             return kind
+        if self._makes_codes:
+            return fit_codes(column, self.form, kind, rows)
         if kind == "category":
             return CategoryColumn.fit(column, self._most, rows)
         return NumberColumn.fit(column, self.form, rows, is_boolean=kind == "boolean")
@@ -84,6 +105,21 @@ class TableEncoder:
     def names(self) -> list[str]:
         """Names of the columns that it gives the matrix."""
         return [name for column in self.columns for name in column.names]
+
+    @property
+    def has_codes(self) -> bool:
+        """Whether categories are codes, or columns were left out."""
+        return any(isinstance(column, CodeColumn | IgnoredColumn) for column in self.columns)
+
+    @property
+    def codes(self) -> dict[int, int]:
+        """Which columns of the matrix hold codes, with how many there are of each."""
+        found, begin = {}, 0
+        for column in self.columns:
+            if not isinstance(column, CategoryColumn):
+                found.update({begin + place: number for place, number in column.codes.items()})
+            begin += len(column.names)
+        return found
 
     @property
     def are_numbers(self) -> npt.NDArray[np.bool_]:
@@ -123,7 +159,7 @@ class TableEncoder:
             if problem:
                 problems.append(problem)
         if problems:
-            refuse_columns(where, problems)
+            self._refuse(where, problems)
         return out
 
     def newly_missing(self, frame: Any) -> list[str]:
@@ -146,12 +182,29 @@ class TableEncoder:
 
     def to_state(self) -> dict[str, Any]:
         """Return all that is remembered, as JSON can hold it."""
-        return {"text": self.form.to_state(), "columns": [to_state(column) for column in self.columns]}
+        return {"text": self.form.to_state(), "columns": [_to_state(column) for column in self.columns]}
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> TableEncoder:
         """Return the encoder of `to_state`."""
         text = state["text"]
         encoder = cls(TextFormat(**{**text, "missing": tuple(text["missing"])}))
-        encoder.columns = tuple(from_state(column) for column in state["columns"])
+        encoder.columns = tuple(_from_state(column) for column in state["columns"])
         return encoder
+
+
+def _to_state(column: Column) -> dict[str, Any]:
+    fields = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(column).items()}
+    return {"kind": column.kind, **fields}
+
+
+def _from_state(state: dict[str, Any]) -> Column:
+    fields = {name: tuple(value) if isinstance(value, list) else value for name, value in state.items()}
+    kind: Any = fields.pop("kind")
+    column: Column = _KINDS[kind](**fields)
+    for name, value in fields.items():
+        texts = {"name": (value,), "categories": value}.get(name)
+        is_good = isinstance(value, bool) if texts is None else all(isinstance(text, str) for text in texts)
+        if not is_good:
+            raise TypeError(f"column {column.name!r} has the {name} {value!r}")
+    return column

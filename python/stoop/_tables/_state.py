@@ -11,7 +11,7 @@ from stoop._tables._encoder import TableEncoder
 from stoop._tables._target import Target
 
 METADATA_KEY = "stoop.table"  # in Model.metadata
-_VERSION = 1
+_VERSION = 2  # 1: without columns of codes
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class TableState:
     def to_text(self) -> str:
         """Return it as JSON."""
         state = {
-            "version": _VERSION,
+            "version": _VERSION if self.encoder.has_codes else 1,
             "target": self.target.to_state(),
             **self.encoder.to_state(),
             "dropped": list(self.dropped),
@@ -54,6 +54,6 @@ class TableState:
                 raise ValueError(message(where, given, f"expected {_VERSION}", "install a later version of Stoop"))
             encoder, target = TableEncoder.from_state(state), Target.from_state(state["target"])
             return cls(encoder, target, tuple(state["dropped"]), state["training"])
-        except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
+        except (KeyError, TypeError, AttributeError, RecursionError, json.JSONDecodeError) as error:
             given, hint = f"its table cannot be read ({error!r})", "train it again with stoop train"
             raise ValueError(message(where, given, "expected what stoop train wrote", hint)) from error

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,7 +90,7 @@ def names_of(column: Any) -> Any:
     names = objects.where(column.isna(), objects.map(_name, na_action="ignore"))
     different = names.dropna().unique()
     if any("." in name for name in different) and all(map(_WHOLE.fullmatch, different)):
-        return names.map(_plain, na_action="ignore")
+        return names.map(plain_name, na_action="ignore")
     return names
 
 
@@ -103,13 +104,27 @@ def places_of(names: Any, known: Sequence[str]) -> npt.NDArray[np.intp]:
     places: npt.NDArray[np.intp] = pd.Index(known, dtype=object).get_indexer(names.astype(object))
     other = np.flatnonzero((places < 0) & ~missing_in(names))
     if len(other):
-        plain = [_plain(name) for name in known]
-        once = {name: place for place, name in enumerate(plain) if plain.count(name) == 1}
-        places[other] = [once.get(_plain(name), -1) for name in names.iloc[other]]
+        once = plain_places(known)
+        places[other] = [once.get(plain_name(name), -1) for name in names.iloc[other]]
     return places
 
 
-def _plain(name: str) -> str:
+def plain_places(known: Sequence[str]) -> dict[str, int]:
+    """Return the places of names as they are written most plainly, but for those that are the same then."""
+    plain = [plain_name(name) for name in known]
+    counts = Counter(plain)
+    return {name: place for place, name in enumerate(plain) if counts[name] == 1}
+
+
+def names_in(cells: Iterable[Any]) -> list[str]:
+    """Return what `names_of` does, for cells of which none is missing."""
+    names = [_name(cell) for cell in cells]
+    if any("." in name for name in names) and all(map(_WHOLE.fullmatch, names)):
+        return [plain_name(name) for name in names]
+    return names
+
+
+def plain_name(name: str) -> str:
     """Return the name as it is written most plainly."""
     if _WHOLE.fullmatch(name):
         return name.partition(".")[0]

@@ -10,13 +10,13 @@ import numpy as np
 
 from stoop._config import from_config
 from stoop._errors import message, refuse_name
-from stoop._tables import TableState, read_table
+from stoop._tables import TableState, TargetScale, read_table
 from stoop.cli import _results
 from stoop.cli._options import add_json, add_reading
 from stoop.cli._predict import add_model_and_table, load, reading_format
 from stoop.cli._report import diagnosis, result_of
 from stoop.cli._table_data import Part, fingerprint, slices_of, split_rows
-from stoop.cli._table_model import TargetScale, filled
+from stoop.cli._table_model import filled
 from stoop.cli._train import add_report, check_outputs
 from stoop.losses import Loss
 from stoop.model import Model
@@ -47,6 +47,9 @@ def run(options: argparse.Namespace) -> int:
     """Evaluate and diagnose."""
     check_outputs({"--report": options.report}, (options.model, options.data, options.train))
     model, state = load(options.model)
+    if "estimator" in state.training:
+        given = "a model that stoop.tabular made"
+        raise ValueError(message(options.model.name, given, "expected one of stoop train", "use stoop.diagnose"))
     trainer, scale = _trainer(model, state)
     table = _Table(state, options, options.data)
     home = table if options.train is None else _Table(state, options, options.train)
@@ -78,7 +81,7 @@ def _trainer(model: Model, state: TableState) -> tuple[Trainer, TargetScale]:
     """Return a trainer with the settings of then."""
     settings = state.training
     loss, optimizer = from_config(Loss, settings["loss"]), from_config(Optimizer, settings["optimizer"])
-    return Trainer(model, loss, optimizer, l2=settings["l2"]), TargetScale(*settings["target_scale"])
+    return Trainer(model, loss, optimizer, l2=settings["l2"]), TargetScale.from_state(settings["target_scale"])
 
 
 class _Table:

@@ -14,10 +14,9 @@ import numpy as np
 from stoop._config import from_config
 from stoop._console import say
 from stoop._errors import message
-from stoop._tables import TableState, TextFormat, read_table
+from stoop._tables import TableState, TargetScale, TextFormat, read_table
 from stoop.cli import _results
 from stoop.cli._options import add_json, add_reading
-from stoop.cli._table_model import TargetScale
 from stoop.cli._train import beside_until_whole, check_outputs
 from stoop.losses import Loss
 from stoop.model import Model, load_model
@@ -61,8 +60,8 @@ def run(options: argparse.Namespace) -> int:
     if options.proba and state.target.task == "regression":
         given = "--proba for a model that predicts values"
         raise ValueError(message("predict", given, "expected one that predicts classes", "leave it out"))
-    scale = TargetScale(*state.training["target_scale"])
-    predictions = model.predict_labels(X) if state.target.classes else scale.values(model.predict(X)[:, 0])
+    scale = TargetScale.from_state(state.training["target_scale"])
+    predictions = model.predict_labels(X) if state.target.classes else scale.values(model.predict(X))
     probabilities = model.predict_proba(X) if options.proba else None
     result: dict[str, Any] = {
         "command": "predict",
@@ -76,7 +75,7 @@ def run(options: argparse.Namespace) -> int:
         with beside_until_whole(options.output) as new, new.open("w", encoding="utf-8", newline="") as file:
             _write_to(file, _lines(state, predictions, probabilities))
     elif options.json:
-        result["predictions"] = predictions.tolist()
+        result["predictions"] = (predictions[:, 0] if predictions.shape[1:] == (1,) else predictions).tolist()
         if probabilities is not None:
             result["probabilities"] = probabilities.tolist()
     else:
@@ -136,21 +135,23 @@ def _scores(model: Model, state: TableState, frame: Any, X: Any) -> dict[str, fl
     except ValueError as error:
         say(f"stoop: note: no score: {error}", "stderr")
         return None
-    y = state.target.class_names[y] if state.target.classes else y
+    if state.target.classes:
+        y = (state.target.class_names if model.classes is None else model.classes)[y]
     loss = from_config(Loss, state.training["loss"])
-    return _results.scores(Trainer(model, loss), TargetScale(*state.training["target_scale"]), X[there], y)
+    return _results.scores(Trainer(model, loss), TargetScale.from_state(state.training["target_scale"]), X[there], y)
 
 
 # ---- writing ----
 
 
 def _lines(state: TableState, predictions: Any, probabilities: Any) -> Iterable[list[Any]]:
-    names = ["prediction"]
+    columns = predictions.reshape(len(predictions), -1).astype(str)  # of float32, as many digits as tell it from others
+    names = ["prediction"] if columns.shape[1] == 1 else [f"prediction {place}" for place in range(columns.shape[1])]
     if probabilities is not None:
         names += [f"probability of {name}" for name in state.target.classes]
     yield names
-    for row, prediction in enumerate(predictions.astype(str)):  # of float32, as many digits as tell it from others
-        yield [prediction, *(() if probabilities is None else probabilities[row].astype(str))]
+    for row, cells in enumerate(columns):
+        yield [*cells, *(() if probabilities is None else probabilities[row].astype(str))]
 
 
 def _write_to(stream: TextIO, lines: Iterable[list[Any]]) -> None:

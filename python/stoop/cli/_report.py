@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from stoop._tables import TargetScale
 from stoop.cli._table_data import Part
-from stoop.cli._table_model import TargetScale, filled
+from stoop.cli._table_model import filled
 from stoop.trainer import Trainer
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from stoop._console import say
+from stoop._tables import TargetScale
 from stoop._tables._messages import count
 from stoop.cli._table_data import PARTS, TableData
-from stoop.cli._table_model import TargetScale
 from stoop.trainer import Trainer
 
 _OF_CLASSES = ("accuracy", "log_loss")

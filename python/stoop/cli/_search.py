@@ -13,11 +13,12 @@ from typing import Any
 
 from stoop._console import say
 from stoop._errors import message, refuse_name
+from stoop._tables import TargetScale
 from stoop.callbacks import EarlyStopping
 from stoop.cli import _results
 from stoop.cli._options import add_json, add_reading, add_training, positive_integer
 from stoop.cli._table_data import prepare
-from stoop.cli._table_model import Recipe, TargetScale, hidden_units, make_trainer
+from stoop.cli._table_model import Recipe, hidden_units, make_trainer, target_scale
 from stoop.cli._train import INTERRUPTED, add_output, beside_until_whole, check_outputs, finish
 from stoop.trainer import Trainer
 
@@ -77,7 +78,7 @@ def run(options: argparse.Namespace) -> int:
         return make_trainer(data, _recipe(params, len(data.parts["train"][0])), options.seed, None)
 
     (X, y), (X_dev, y_dev) = data.parts["train"], data.parts["dev"]
-    scale = TargetScale.of(data, build({}))
+    scale = target_scale(data, build({}))
     metric = "val_log_loss" if data.is_classification else "val_rmse"  # not the loss, which has the penalty of l2 in it
     with contextlib.redirect_stdout(sys.stderr):  # progress is no result
         found = search.run(

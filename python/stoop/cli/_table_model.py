@@ -10,8 +10,7 @@ import numpy as np
 
 from stoop._config import from_config
 from stoop._errors import message
-from stoop._tables import METADATA_KEY, TableEncoder
-from stoop._tables._text import LARGEST
+from stoop._tables import METADATA_KEY, TableEncoder, TargetScale
 from stoop.callbacks import EarlyStopping, ReduceLROnPlateau
 from stoop.cli._recipe_file import read_recipe
 from stoop.cli._table_data import TableData
@@ -29,7 +28,6 @@ _SIZES = (  # up to so many rows: hidden units, batch size
 )
 _EPOCHS, _PATIENCE, _WAIT = 300, 30, 10
 _L2_ROWS, _MOST_L2 = 5.0, 1e-2  # the penalty counts like so many rows; chosen with bench/tables.py
-_WIDE, _LARGE = 1e4, 1e15  # deviations from zero; a deviation, whose square float32 holds
 _SCALED_LOSSES = ("mse", "mae")  # whose minimum is the same in any unit
 
 
@@ -96,7 +94,7 @@ def _make(data: TableData, recipe: Recipe, seed: int, threads: int | None) -> Tr
         model.classes = data.state.target.class_names
     adapt(model, data.state.encoder, data.parts["train"][0])
     trainer = Trainer(model, loss, optimizer, **settings)
-    scale = TargetScale.of(data, trainer)
+    scale = target_scale(data, trainer)
     if not data.is_classification and scale == TargetScale() and TargetScale.of_values(data.parts["train"][1]).is_wide:
         given = f'target "{data.state.target.name}" is too far from zero, or too large, for the loss {loss.type_name}'
         hint = "leave the loss out, or subtract a number from the target"
@@ -111,7 +109,7 @@ def remember(trainer: Trainer, data: TableData, scale: TargetScale) -> None:
         "loss": trainer.loss.to_config(),
         "optimizer": trainer.optimizer.to_config(),
         "l2": trainer.l2,
-        "target_scale": [scale.mean, scale.deviation],
+        "target_scale": scale.to_state(),
     }
     state = replace(data.state, training={**data.state.training, **settings})
     trainer.model.metadata[METADATA_KEY] = state.to_text()
@@ -178,65 +176,15 @@ EPOCHS = _EPOCHS
 # ---- targets ----
 
 
-@dataclass(frozen=True)
-class TargetScale:
-    """Values are learnt with mean 0 and deviation 1; the last layer then gives them in their own unit.
-
-    Not where float32 would lose what tells them apart: the layer then gives them as they were learnt, and what uses the
-    model brings them to their unit in float64.
-    """
-
-    mean: float = 0.0
-    deviation: float = 1.0
-
-    @classmethod
-    def of(cls, data: TableData, trainer: Trainer) -> TargetScale:
-        """Return that of the training part; none where the last layer or the loss does not allow it."""
-        model = trainer.model
-        last = model.layers[-1]
-        is_plain = isinstance(last, Dense) and last.activation in (None, "identity")
-        has_bias = f"{len(model.layers) - 1}.bias" in model.parameters()
-        if not (is_plain and has_bias and trainer.loss.type_name in _SCALED_LOSSES):
-            return cls()
-        return cls.of_values(data.parts["train"][1])
-
-    @classmethod
-    def of_values(cls, y: Any) -> TargetScale:
-        """Return that of float64 values."""
-        return cls(float(y.mean()), float(y.std()) or 1.0)
-
-    def scaled(self, y: Any) -> Any:
-        """Return targets for training."""
-        return y if self == TargetScale() else (y - self.mean) / self.deviation
-
-    @property
-    def is_wide(self) -> bool:
-        """Whether float32 cannot hold the values."""
-        return abs(self.mean) > _WIDE * self.deviation or not 1.0 / LARGEST < self.deviation < _LARGE
-
-    def values(self, outputs: Any) -> Any:
-        """Return the outputs of a model that was saved in the unit of the target."""
-        return outputs.astype(np.float64) * self.deviation + self.mean if self.is_wide else outputs
-
-    def undo(self, model: Model) -> None:
-        """Let the last layer give values in their own unit."""
-        weight, bias = self._last(model)
-        weight *= self.deviation
-        bias *= self.deviation
-        bias += self.mean
-
-    def redo(self, model: Model) -> None:
-        """Let the last layer give values as they were learnt."""
-        weight, bias = self._last(model)
-        weight /= self.deviation
-        bias -= self.mean
-        bias /= self.deviation
-
-    def _last(self, model: Model) -> tuple[Any, Any]:
-        if self == TargetScale() or self.is_wide:
-            return np.empty(0), np.empty(0)
-        index, parameters = len(model.layers) - 1, model.parameters()
-        return parameters[f"{index}.weight"], parameters[f"{index}.bias"]
+def target_scale(data: TableData, trainer: Trainer) -> TargetScale:
+    """Return that of the training part; none where the last layer or the loss does not allow it."""
+    model = trainer.model
+    last = model.layers[-1]
+    is_plain = isinstance(last, Dense) and last.activation in (None, "identity")
+    has_bias = f"{len(model.layers) - 1}.bias" in model.parameters()
+    if not (is_plain and has_bias and trainer.loss.type_name in _SCALED_LOSSES):
+        return TargetScale()
+    return TargetScale.of_values(data.parts["train"][1])
 
 
 # ---- inputs ----

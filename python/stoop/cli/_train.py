@@ -25,7 +25,7 @@ from stoop.cli._options import (
 )
 from stoop.cli._report import diagnosis, result_of
 from stoop.cli._table_data import TableData, prepare
-from stoop.cli._table_model import EPOCHS, Recipe, TargetScale, callbacks, make_trainer, silence_unseen
+from stoop.cli._table_model import EPOCHS, Recipe, callbacks, make_trainer, silence_unseen, target_scale
 from stoop.trainer import Trainer
 
 INTERRUPTED = 130
@@ -97,7 +97,7 @@ def run(options: argparse.Namespace) -> int:
 def fit(trainer: Trainer, data: TableData, recipe: Recipe) -> tuple[int | None, bool]:
     """Train; return the best epoch, whose parameters the model then has, and whether Ctrl-C ended it."""
     (X, y), (X_dev, y_dev) = data.parts["train"], data.parts["dev"]
-    scale = TargetScale.of(data, trainer)
+    scale = target_scale(data, trainer)
     stopping, *others = callbacks()
     interrupted = False
     try:
@@ -126,7 +126,7 @@ def finish(
     started: float,
 ) -> int:
     """Write model and report of a trained network, and print `result` with what is added to it; return the status."""
-    scale = TargetScale.of(data, trainer)
+    scale = target_scale(data, trainer)
     silence_unseen(trainer.model, data.state.encoder, data.parts["train"][0])
     wants_report = options.report is not None and not interrupted
     report = diagnosis(trainer, data.parts, scale, data.slices, options.target_error) if wants_report else None

@@ -13,8 +13,9 @@ from stoop._columns import Columns
 from stoop._config import class_named, dataclass
 from stoop._errors import message
 from stoop.activations import *  # noqa: F403  all of its classes are layers
-from stoop.activations import Activation, Layer, activation_from_config
-from stoop.initializers import Initializer, as_initializer
+from stoop.activations import Activation, Layer
+from stoop.layers._dense import Dense, Product
+from stoop.layers._members import FeatureScale, MemberDense, Members
 
 __all__ = [
     "Activation",
@@ -22,82 +23,15 @@ __all__ = [
     "Columns",
     "Dense",
     "Dropout",
+    "FeatureScale",
     "Layer",
     "LayerNorm",
+    "MemberDense",
+    "Members",
     "Normalization",
     "Residual",
 ]
 __all__ += activations.__all__
-
-
-@dataclass(frozen=True)
-class Dense(Layer):
-    """``output = activation(input @ weight + bias)``; weight ``(in_features, units)``, bias ``(units,)``.
-
-    Parameters
-    ----------
-    units : int
-        Number of outputs, >= 1.
-    activation : str or activation layer, optional
-        A name, ``"relu"``, ``"tanh"`` or that of any other activation, or an object such as ``LeakyReLU(0.2)``. None:
-        identity.
-    use_bias : bool, optional
-        None: True, but False directly before a `BatchNorm`, where a bias has no effect.
-    kernel_init : str or Initializer, optional
-        None: ``he_normal`` where the activation that follows is ReLU-like, else ``glorot_uniform``.
-    bias_init : str or Initializer, default "zeros"
-    trainable : bool, default True
-        False: weight and bias stay as they are.
-    l1, l2 : float, optional
-        Of this weight, >= 0; ``l1 * sum(abs(weight))`` and ``l2/2 * sum(weight**2)`` are added to the loss. None:
-        those of the `Trainer`.
-
-    Raises
-    ------
-    ValueError
-        For units < 1 or an unknown name; the nearest valid name is suggested.
-    TypeError
-        For an argument of another kind.
-    """
-
-    type_name: ClassVar[str] = "dense"
-    units: int
-    activation: str | Activation | None = None
-    use_bias: bool | None = None
-    kernel_init: str | Initializer | None = None
-    bias_init: str | Initializer = field(default="zeros")
-    trainable: bool = True
-    l1: float | None = None
-    l2: float | None = None
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _check_activation(self.activation)
-        if self.kernel_init is not None:
-            as_initializer("Dense", self.kernel_init)
-        as_initializer("Dense", self.bias_init)
-
-    def to_config(self) -> dict[str, Any]:
-        """Return the form that is stored in a model file."""
-        config: dict[str, Any] = super().to_config()
-        config["activation"] = config["activation"] or "identity"
-        for name in ("kernel_init", "bias_init"):
-            if config[name] is not None:
-                config[name] = as_initializer("Dense", getattr(self, name)).to_config()
-        return config
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> "Dense":
-        """Rebuild a layer from `to_config`."""
-        arguments = {key: value for key, value in config.items() if key != "type"}
-        activation = arguments.get("activation", "identity")
-        if isinstance(activation, dict):
-            activation = activation_from_config(activation)
-        arguments["activation"] = None if activation == "identity" else activation
-        for name in ("kernel_init", "bias_init"):
-            if isinstance(arguments.get(name), dict):
-                arguments[name] = Initializer.from_config(arguments[name])
-        return cls(**arguments)
 
 
 @dataclass(frozen=True)
@@ -116,6 +50,10 @@ class BatchNorm(Layer):
         Added to the variance, > 0.
     trainable : bool, default True
         False: gamma and beta stay as they are; the running statistics still follow.
+    lr_scale : float, default 1.0
+        Factor of the learning rate of gamma and beta, >= 0.
+    decay_scale : float, default 1.0
+        Accepted like in every layer with parameters; gamma and beta do not decay.
 
     Raises
     ------
@@ -127,6 +65,8 @@ class BatchNorm(Layer):
     momentum: float = 0.9
     eps: float = 1e-5
     trainable: bool = True
+    lr_scale: float = field(default=1.0, kw_only=True)
+    decay_scale: float = field(default=1.0, kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -142,6 +82,10 @@ class LayerNorm(Layer):
         Added to the variance, > 0.
     trainable : bool, default True
         False: gamma and beta stay as they are.
+    lr_scale : float, default 1.0
+        Factor of the learning rate of gamma and beta, >= 0.
+    decay_scale : float, default 1.0
+        Accepted like in every layer with parameters; gamma and beta do not decay.
 
     Raises
     ------
@@ -152,6 +96,8 @@ class LayerNorm(Layer):
     type_name: ClassVar[str] = "layer_norm"
     eps: float = 1e-5
     trainable: bool = True
+    lr_scale: float = field(default=1.0, kw_only=True)
+    decay_scale: float = field(default=1.0, kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -237,31 +183,41 @@ class Residual(Layer):
         At least one.
     trainable : bool, default True
         False: all parameters within stay as they are, those of the projection and of inner blocks too.
+    lr_scale, decay_scale : float, default 1.0
+        Factors, >= 0, of all within, those of the projection and of inner blocks too, beside the factors that these
+        layers have themselves.
 
     Raises
     ------
     ValueError, TypeError
-        For an empty list, something that is no layer, or another kind of `trainable`.
+        For an empty list, something that is no layer, or another kind of argument.
     """
 
     type_name: ClassVar[str] = "residual"
     layers: "tuple[Layer, ...]"
     trainable: bool = True
+    lr_scale: float = field(default=1.0, kw_only=True)
+    decay_scale: float = field(default=1.0, kw_only=True)
 
-    def __init__(self, layers: "Iterable[Layer]", trainable: bool = True) -> None:
+    def __init__(
+        self, layers: "Iterable[Layer]", trainable: bool = True, *, lr_scale: float = 1.0, decay_scale: float = 1.0
+    ) -> None:
         self._set("layers", check_layers("Residual", layers))
         self._set("trainable", trainable)
+        self._set("lr_scale", lr_scale)
+        self._set("decay_scale", decay_scale)
         self.__post_init__()
 
     def to_config(self) -> dict[str, Any]:
         """Return the form that is stored in a model file."""
         inner = [layer_to_config(layer) for layer in self.layers]
-        return {"type": self.type_name, "layers": inner, "trainable": self.trainable}
+        return {**{name: getattr(self, name) for name in self._names}, "type": self.type_name, "layers": inner}
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Copy and pickle what a model can hold: beyond that, the recursion over the blocks would have no limit."""
         check_nesting("Residual", (self,))
-        return Residual, (self.layers, self.trainable)
+        factors = {"lr_scale": self.lr_scale, "decay_scale": self.decay_scale}
+        return Residual, (self.layers, self.trainable), factors
 
 
 def check_layers(where: str, layers: Any) -> tuple[Layer, ...]:
@@ -317,8 +273,8 @@ def layer_to_config(layer: Layer) -> dict[str, Any]:
 def layer_from_config(config: dict[str, Any]) -> Layer:
     """Rebuild a layer from `layer_to_config`."""
     kind = class_named(Layer, config["type"])
-    if kind is Dense:
-        return Dense.from_config(config)
+    if issubclass(kind, Product):
+        return kind.from_config(config)
     arguments = {key: value for key, value in config.items() if key != "type"}
     if kind is Residual:
         arguments["layers"] = [layer_from_config(inner) for inner in arguments["layers"]]
@@ -327,7 +283,7 @@ def layer_from_config(config: dict[str, Any]) -> Layer:
 
 def output_width(layer: Layer, width: int) -> int:
     """Return the columns of the output for `width` columns of input."""
-    if isinstance(layer, Dense):
+    if isinstance(layer, Product):
         return layer.units
     if isinstance(layer, Columns):
         return layer.output_width(width)
@@ -337,22 +293,23 @@ def output_width(layer: Layer, width: int) -> int:
     return width
 
 
-def matrix_products(layer: Layer, width: int) -> list[tuple[int, int]]:
-    """Return ``(in_features, units)`` of each matrix product of a layer for `width` columns of input."""
-    if isinstance(layer, Dense):
-        return [(width, layer.units)]
+def output_members(layer: Layer, members: int) -> int:
+    """Return how many members the output has where the input has `members`."""
+    if isinstance(layer, Members):
+        return layer.k
+    if isinstance(layer, MemberDense):
+        return layer.members or members
+    return members
+
+
+def matrix_products(layer: Layer, width: int, members: int = 1) -> list[tuple[int, int]]:
+    """Return ``(in_features, units)`` of each matrix product of a layer, for `members` of `width` columns of input."""
+    if isinstance(layer, Product):
+        return [(width, layer.units)] * output_members(layer, members)
     if not isinstance(layer, Residual):
         return []
     products, inside = [], width
     for inner in layer.layers:
-        products += matrix_products(inner, inside)
+        products += matrix_products(inner, inside, members)
         inside = output_width(inner, inside)
-    return [*products, (width, inside)] if inside != width else products
-
-
-def _check_activation(activation: object) -> None:
-    if isinstance(activation, str):
-        class_named(Activation, activation)
-    elif not (activation is None or isinstance(activation, Activation)):
-        expected = "expected a name or an activation layer"
-        raise TypeError(message("Dense", f"activation is {activation!r}", expected, 'for example "relu"'))
+    return [*products, *[(width, inside)] * members] if inside != width else products

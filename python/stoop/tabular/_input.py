@@ -1,0 +1,168 @@
+"""What `fit` and `predict` are given for X: data frames of any library, arrays of any cells."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from stoop._errors import message
+from stoop._tables._messages import quoted
+
+
+class Table:
+    """Rows and named columns: a matrix of real numbers where there is nothing else, or a pandas data frame.
+
+    Parameters
+    ----------
+    native : ndarray or pandas.DataFrame
+        What `native_of` returns.
+
+    Attributes
+    ----------
+    names : list of str
+        Of the columns; ``x0``, ``x1``, ... where they have none.
+    matrix : ndarray or None
+        float32 or float64, (n_rows, n_columns); None for a frame that holds something else.
+    """
+
+    def __init__(self, native: Any) -> None:
+        self._frame: Any = None
+        self.matrix: npt.NDArray[Any] | None = None
+        if isinstance(native, np.ndarray):
+            self.names = _numbered(native.shape[1])
+            self.matrix = _reals(native)
+            return
+        self.names = list(native.columns) if has_names(native) else _numbered(native.shape[1])
+        if len(native) and all(isinstance(dtype, np.dtype) and dtype.kind in "iuf" for dtype in native.dtypes):
+            self.matrix = _reals(native.to_numpy())
+        else:
+            self._frame = native.set_axis(self.names, axis=1).reset_index(drop=True)
+
+    @property
+    def frame(self) -> Any:
+        """A pandas data frame, whose index counts the rows."""
+        if self._frame is None:
+            import pandas as pd
+
+            self._frame = pd.DataFrame(self.matrix, columns=self.names, copy=False)
+        return self._frame
+
+    def __len__(self) -> int:
+        return len(self.matrix) if self.matrix is not None else len(self._frame)
+
+
+def has_names(native: Any) -> bool:
+    """Return whether it is a data frame whose columns have names: text, as against numbers that count them."""
+    return not isinstance(native, np.ndarray) and all(isinstance(name, str) for name in native.columns)
+
+
+def _numbered(columns: int) -> list[str]:
+    return [f"x{place}" for place in range(columns)]
+
+
+def _reals(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    return array if array.dtype in (np.float32, np.float64) else array.astype(np.float64)
+
+
+def native_of(where: str, X: Any, estimator: Any) -> Any:
+    """Return X as an array of numbers, or as a pandas data frame.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For what is no table of two dimensions.
+    """
+    if _is_pandas(X):
+        return X
+    if type(X) is np.ndarray and X.ndim == 2 and X.size and X.dtype.kind in "iuf":
+        return X  # what follows takes longer than a prediction
+    if isinstance(X, np.ndarray) and X.dtype.names is not None and X.ndim == 1:
+        return _pandas(where, {name: X[name] for name in X.dtype.names})
+    if not isinstance(X, np.ndarray) and (frame := _other_frame(where, X)) is not None:
+        return frame
+    from sklearn.utils import check_array
+
+    array = check_array(X, dtype=None, ensure_all_finite=False, estimator=estimator, input_name="X")
+    if array.dtype.kind in "iufb":
+        return array
+    if array.dtype.kind == "S":
+        array = array.astype(str)
+    names = _numbered(array.shape[1])
+    frame = _pandas(where, {name: array[:, place] for place, name in enumerate(names)}).infer_objects()
+    if all(dtype.kind in "iuf" for dtype in frame.dtypes):
+        return frame.to_numpy()
+    return frame.set_axis(range(len(names)), axis=1)  # these names are not the user's
+
+
+def _is_pandas(X: Any) -> bool:
+    return type(X).__module__.partition(".")[0] == "pandas" and hasattr(X, "columns")
+
+
+def _other_frame(where: str, X: Any) -> Any:
+    """Return a data frame of another library as one of pandas, or None for what is no data frame."""
+    import narwhals as nw
+
+    frame = nw.from_native(X, pass_through=True)
+    if isinstance(frame, nw.LazyFrame):
+        given = f"X is a lazy {type(X).__name__}"
+        raise TypeError(message(where, given, "expected rows", "call its collect() first"))
+    if not isinstance(frame, nw.DataFrame):
+        return None
+    return _pandas(where, {name: _cells(frame[name]) for name in frame.columns})
+
+
+def _cells(series: Any) -> Any:
+    """Return the cells of a narwhals series as pandas takes them, missing ones as NaN or None."""
+    import narwhals as nw
+
+    dtype = series.dtype
+    if dtype.is_numeric():
+        return series.cast(nw.Float64()).to_numpy() if series.null_count() or dtype.is_decimal() else series.to_numpy()
+    if isinstance(dtype, nw.Categorical | nw.Enum):
+        series = series.cast(nw.String())
+    cells = np.empty(len(series), object)
+    cells[:] = series.to_list()
+    return cells
+
+
+def _pandas(where: str, columns: dict[str, Any]) -> Any:
+    try:
+        import pandas as pd
+    except ImportError as error:
+        given, hint = "a table that is not of numbers alone", "pip install 'stoop[tabular]' brings it"
+        raise ImportError(message(where, given, "expected pandas to read it", hint)) from error
+    return pd.DataFrame(columns, copy=False)
+
+
+def in_order(where: str, native: Any, names: Any) -> Any:
+    """Return the data frame with these columns, as training had them.
+
+    Raises
+    ------
+    ValueError
+        For columns that are missing, and for others.
+    """
+    own = list(names)
+    given = list(native.columns)
+    extra = [name for name in given if name not in set(own)]
+    if absent := [name for name in own if name not in set(given)]:
+        near = get_close_matches(absent[0], extra, 1)
+        hint = f'rename "{near[0]}"?' if near else "give all columns of the training"
+        what = f"X has no column {quoted(absent)}"
+        raise ValueError(message(where, what, f"expected {quoted(own)}, in any order", hint))
+    if extra:
+        what = f"X has the column {quoted(extra)}, which training did not have"
+        raise ValueError(message(where, what, f"expected {quoted(own)}, in any order", "leave it out"))
+    check_unique(where, given)
+    return native if given == own else native[own]
+
+
+def check_unique(where: str, names: list[Any]) -> None:
+    """Raise ValueError for a name that several columns have."""
+    if len(set(names)) < len(names):
+        twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
+        given = f"X has several columns with the name {quoted([str(name) for name in twice])}"
+        raise ValueError(message(where, given, "expected names that differ", "rename them"))
