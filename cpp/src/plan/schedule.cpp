@@ -294,7 +294,8 @@ PlannedColumns columns_of(const Graph& graph) {
   };
   planned.columns = graph.columns->columns;
   planned.embedding_dim = graph.columns->layer.embedding_dim;
-  for (const EncodedColumn& column : planned.columns) planned.embeddings += column.kind == ColumnKind::embedding ? 1 : 0;
+  for (const EncodedColumn& column : planned.columns)
+    planned.embeddings += column.kind == ColumnKind::embedding ? 1 : 0;
   planned.periodic = graph.columns->periodic;
   planned.frequencies = graph.columns->layer.frequencies;
   planned.table = offset(node.weight);

@@ -195,8 +195,8 @@ struct ParameterBlocks {
     const double l1 = along ? 0.0 : l1_of(step), l2 = l2_of(step);
     double squares = 0.0, magnitudes = 0.0;
     ops.regularize({block.n, (along ? run.direction : run.parameters) + block.offset, block.grad, static_cast<T>(l1),
-                    static_cast<T>(l2), static_cast<T>(run.clip_value), &squares, &magnitudes,
-                    block.sums.squares, block.sums.norm});
+                    static_cast<T>(l2), static_cast<T>(run.clip_value), &squares, &magnitudes, block.sums.squares,
+                    block.sums.norm});
     *block.sums.penalty = term(0.5 * l2, squares) + term(l1, magnitudes);
   }
 
