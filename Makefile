@@ -75,7 +75,7 @@ $(STAMPS)/lint: pyproject.toml $(STAMPS)/venv
 
 $(STAMPS)/torch: | $(STAMPS)/installed
 	@echo "== installing PyTorch"
-	$(PIP) install torch==2.13.0
+	$(PIP) install torch==2.13.0 rtdl-num-embeddings==0.0.12
 	@touch $@
 
 $(STAMPS)/tables: pyproject.toml | $(STAMPS)/installed
@@ -155,7 +155,8 @@ test-mpi: $(STAMPS)/installed $(STAMPS)/extra-test $(MPI_KINDS:%=$(STAMPS)/mpi-%
 # Only the tests that need PyTorch.
 test-pytorch: $(STAMPS)/installed $(STAMPS)/extra-test $(STAMPS)/torch
 	$(PYTEST) tests/python/test_pytorch.py tests/python/test_differential.py tests/python/test_processes.py \
-	  tests/python/test_early_stopping.py tests/python/test_pieces.py tests/python/test_element_weights.py
+	  tests/python/test_early_stopping.py tests/python/test_pieces.py tests/python/test_element_weights.py \
+	  tests/python/test_columns_pytorch.py
 
 # ---- benchmarks ----
 

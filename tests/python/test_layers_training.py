@@ -44,6 +44,14 @@ STACKS: dict[str, list[Any]] = {
         *(layer for name, layer in crossed.activation_layers().items() if cases.ACTIVATIONS[name.split()[0]].smooth),
         stoop.Dense(OUTPUTS),
     ],
+    "members": [
+        stoop.FeatureScale(),
+        stoop.Members(3, bias=True),
+        stoop.Dense(6),
+        stoop.BatchNorm(),
+        stoop.MemberDense(7, "silu", shared=True),
+        stoop.MemberDense(OUTPUTS),
+    ],
     "own penalties": [stoop.Dense(6, "tanh", l1=0.01, l2=0.3), stoop.Dense(OUTPUTS, l2=0.0)],
     "frozen": [stoop.Dense(6, "tanh", trainable=False), stoop.BatchNorm(trainable=False), stoop.Dense(OUTPUTS)],
 }

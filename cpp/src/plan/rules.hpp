@@ -19,6 +19,7 @@ namespace stoop {
 enum class StepKind {
   gather,          // rows of X -> out
   gather_targets,  // rows of y -> out
+  columns,         // out = the encoded columns of x, the places of X; cos and sin -> saved
   dense,           // out = f(x @ weight + bias)
   activation,      // out = f(x)
   batch_moments,   // of the columns of x, by groups of rows -> partials
@@ -39,9 +40,13 @@ enum class StepKind {
   batch_sums,                   // of the gradient `grad` of a batch_norm of x, by groups of rows -> partials
   batch_norm_gradient,          // out = gradient of the layer's input, in place; those of gamma and beta -> sums
   layer_norm_gradient,          // out = gradient of the layer's input
+  periodic_gradient,            // of encoded columns that are periodic: before the ReLU -> out, by the angle -> statistics
+  columns_input_gradient,       // out = the gradient of X, from that of the encoded columns of x
   input_gradient,               // out = grad @ weight^T, then *= f'(.) of the node before where `saved` is given
   weight_gradient,              // x^T @ grad, then what `after` says
   bias_gradient,                // column sums of grad, then what `after` says
+  periodic_weight_gradient,     // saved^T @ grad of each periodic column, then what `after` says
+  table_gradient,               // sums of the rows of grad by the rows of a table that x names, then what `after` says
   gamma_gradient,               // of a layer_norm, then what `after` says
   stored_gradient,              // a row of sums, then what `after` says
   regularize_parameter,         // the gradient that is there, then what `after` says
@@ -58,6 +63,16 @@ enum class StepKind {
   layer_norm_gradient_tangent,  // the same from `grad_tangent`
   gamma_gradient_tangent,       // of a layer_norm
   loss_tangent,                 // out = the tangent of the loss's gradient
+  member_scale,                 // out = the row of each member of x, times its scale, plus its bias
+  member_scale_gradient,        // out = the gradient of x, from `grad`
+  member_sum,                   // out = the sum of the rows of x of all members
+  scale_gradient,               // of the scales: column sums of x * grad for each member, then what `after` says
+  member_dense,                 // out = f(x @ weight + bias), each member with its own
+  member_input_gradient,        // out = grad @ weight^T, for each member
+  member_weight_gradient,       // x^T @ grad for each member, then what `after` says
+  member_bias_gradient,         // column sums of grad for each member, then what `after` says
+  combine,                      // out = what the members say together
+  combine_gradient,             // out = the gradient of what each member says
   end,                          // not a kind: how many there are
 };
 
@@ -161,6 +176,7 @@ template <int Operands::* factor>
 void product(Tangents& tangents, const Operation& operation);
 template <StepKind kind>
 void normalization(Tangents& tangents, const Operation& operation);
+void columns(Tangents& tangents, const Operation& operation);
 void activation(Tangents& tangents, const Operation& operation);
 void activation_gradient(Tangents& tangents, const Operation& operation);
 void sum(Tangents& tangents, const Operation& operation);
@@ -197,6 +213,15 @@ template <>
 inline constexpr StepRule kRule<StepKind::gather>{"gather", by_rows, tangent::constant, {writes(out)}};
 template <>
 inline constexpr StepRule kRule<StepKind::gather_targets>{"gather_targets", by_rows, tangent::constant, {writes(out)}};
+template <>
+inline constexpr StepRule kRule<StepKind::columns>{
+    "columns", by_rows, tangent::columns, {reads(x), writes(out), writes(saved)}};
+template <>
+inline constexpr StepRule kRule<StepKind::periodic_gradient>{
+    "periodic_gradient",
+    by_rows,
+    tangent::missing,
+    {reads(grad), reads(x), reads(other), reads(saved), writes(statistics), writes(out)}};
 template <>
 inline constexpr StepRule kRule<StepKind::dense>{
     "dense", by_product, tangent::product<x>, {reads(x, Extent::whole_rows), writes(out)}, GemmForm::nn};
@@ -264,6 +289,9 @@ inline constexpr StepRule kRule<StepKind::layer_norm_gradient>{"layer_norm_gradi
                                                                tangent::layer_norm_gradient,
                                                                {reads(x), reads(grad), reads(statistics), writes(out)}};
 template <>
+inline constexpr StepRule kRule<StepKind::columns_input_gradient>{
+    "columns_input_gradient", by_rows, tangent::missing, {reads(grad), reads(x), reads(statistics), writes(out)}};
+template <>
 inline constexpr StepRule kRule<StepKind::input_gradient>{"input_gradient",
                                                           by_product,
                                                           tangent::product<grad>,
@@ -275,6 +303,12 @@ inline constexpr StepRule kRule<StepKind::weight_gradient>{
 template <>
 inline constexpr StepRule kRule<StepKind::bias_gradient>{
     "bias_gradient", by_parameter, tangent::linear_gradient<grad>, {reads(grad)}};
+template <>
+inline constexpr StepRule kRule<StepKind::periodic_weight_gradient>{
+    "periodic_weight_gradient", by_parameter, tangent::missing, {reads(grad), reads(saved)}};
+template <>
+inline constexpr StepRule kRule<StepKind::table_gradient>{
+    "table_gradient", by_parameter, tangent::linear_gradient<grad>, {reads(grad), reads(x)}};
 template <>
 inline constexpr StepRule kRule<StepKind::gamma_gradient>{
     "gamma_gradient", by_parameter, tangent::gamma_gradient, {reads(grad), reads(x), reads(statistics)}};
@@ -341,6 +375,40 @@ template <>
 inline constexpr StepRule kRule<StepKind::loss_tangent>{
     "loss_tangent", by_rows, tangent::missing, {reads(x), reads(x_tangent), writes(out)}};
 
+// The layers of members. A share has the rows of all members of its rows of the batch.
+template <>
+inline constexpr StepRule kRule<StepKind::member_scale>{
+    "member_scale", like(x), tangent::product<x>, {reads(x), writes(out)}};
+template <>
+inline constexpr StepRule kRule<StepKind::member_scale_gradient>{
+    "member_scale_gradient", like(grad), tangent::product<grad>, {reads(grad), writes(out)}};
+template <>
+inline constexpr StepRule kRule<StepKind::member_sum>{
+    "member_sum", like(x), tangent::linear<x>, {reads(x), writes(out)}};
+template <>
+inline constexpr StepRule kRule<StepKind::scale_gradient>{
+    "scale_gradient", by_parameter, tangent::weight_gradient, {reads(grad), reads(x)}};
+template <>
+inline constexpr StepRule kRule<StepKind::member_dense>{
+    "member_dense", by_product, tangent::product<x>, {reads(x, Extent::whole_rows), writes(out)}, GemmForm::nn};
+template <>
+inline constexpr StepRule kRule<StepKind::member_input_gradient>{"member_input_gradient",
+                                                                 by_product,
+                                                                 tangent::product<grad>,
+                                                                 {reads(grad, Extent::whole_rows), writes(out)},
+                                                                 GemmForm::nt};
+template <>
+inline constexpr StepRule kRule<StepKind::member_weight_gradient>{
+    "member_weight_gradient", by_parameter, tangent::weight_gradient, {reads(grad), reads(x)}, GemmForm::tn};
+template <>
+inline constexpr StepRule kRule<StepKind::member_bias_gradient>{
+    "member_bias_gradient", by_parameter, tangent::linear_gradient<grad>, {reads(grad)}};
+template <>
+inline constexpr StepRule kRule<StepKind::combine>{"combine", by_rows, tangent::missing, {reads(x), writes(out)}};
+template <>
+inline constexpr StepRule kRule<StepKind::combine_gradient>{
+    "combine_gradient", by_rows, tangent::missing, {reads(x), reads(grad), writes(out)}};
+
 template <StepKind kind>
 constexpr StepRule checked_rule() {
   static_assert(std::is_same_v<decltype(kRule<kind>), const StepRule>, "each kind of step has a rule");
@@ -357,5 +425,12 @@ inline constexpr std::array<StepRule, kStepKinds> kRules = all_rules(std::make_i
 }  // namespace rules
 
 constexpr const StepRule& rule_of(StepKind kind) { return rules::kRules[static_cast<std::size_t>(kind)]; }
+
+// Returns whether a step finds the rows of each member of a value itself. The others take all rows alike, however many a row of
+// the batch has.
+constexpr bool tells_members_apart(StepKind kind) {
+  return (kind >= StepKind::member_scale && kind <= StepKind::combine_gradient) || kind == StepKind::loss ||
+         kind == StepKind::loss_tangent;
+}
 
 }  // namespace stoop
