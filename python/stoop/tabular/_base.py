@@ -151,7 +151,7 @@ class Tabular(BaseEstimator):  # type: ignore[misc]
         return self._matrix(f"{type(self).__name__}.encode", X)
 
     def _matrix(self, where: str, X: Any) -> npt.NDArray[Any]:
-        check_is_fitted(self, "n_features_in_")
+        check_is_fitted(self, "_features")
         native = native_of(where, X, self)
         if hasattr(self, "feature_names_in_") and has_names(native):
             native = in_order(where, native, self.feature_names_in_)
