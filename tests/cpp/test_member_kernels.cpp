@@ -97,8 +97,7 @@ TYPED_TEST(MemberKernels, AddsMembersAndRows) {
       const Index ld = cols + 2;
       const auto x = numbers<T>(kRows * members * ld, 1), scale = numbers<T>(members * cols, 2);
       std::vector<T> sums(static_cast<std::size_t>(kRows * ld), this->kCanary), plain = sums, products = sums;
-      table_under_test<T>().member_sum(
-          {kRows, cols, members, x.data(), ld, scale.data(), cols, sums.data(), ld});
+      table_under_test<T>().member_sum({kRows, cols, members, x.data(), ld, scale.data(), cols, sums.data(), ld});
       table_under_test<T>().member_sum({kRows, cols, members, x.data(), ld, nullptr, 0, plain.data(), ld});
       table_under_test<T>().product_sum({kRows, cols, x.data(), members * ld, x.data(), ld, products.data()});
       const double bound = kEpsilon<T> * static_cast<double>(members + kRows);

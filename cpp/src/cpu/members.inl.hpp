@@ -170,9 +170,8 @@ struct SigmoidSums {
   SigmoidSums(const CombineArgs<T>& args, const T* column, int lanes)
       : yes(ExponentSum<T>::of(args.members,
                                [&](Index m) { return log_sigmoid<T>(load_lanes(column + m * args.ld_input, lanes)); })),
-        no(ExponentSum<T>::of(args.members, [&](Index m) {
-          return log_sigmoid<T>(-load_lanes(column + m * args.ld_input, lanes));
-        })) {}
+        no(ExponentSum<T>::of(
+            args.members, [&](Index m) { return log_sigmoid<T>(-load_lanes(column + m * args.ld_input, lanes)); })) {}
 };
 
 template <class T>
@@ -196,8 +195,8 @@ void combine_sigmoid_gradient(const CombineArgs<T>& args) noexcept {
       for (Index m = 0; m < args.members; ++m) {
         const Vec<T> z = load_lanes(column + m * args.ld_input, lanes);
         const Vec<T> yes = log_sigmoid<T>(z), no = log_sigmoid<T>(-z);
-        const Vec<T> slope = sums.yes.share(yes) * vector_exp_of_negative<T>(no) +
-                             sums.no.share(no) * vector_exp_of_negative<T>(yes);
+        const Vec<T> slope =
+            sums.yes.share(yes) * vector_exp_of_negative<T>(no) + sums.no.share(no) * vector_exp_of_negative<T>(yes);
         store_lanes(args.output + (i * args.members + m) * args.ld_output + j, slope * grad, lanes);
       }
     });

@@ -293,10 +293,11 @@ class GraphBuilder {
       columns.bin_scale = add_buffer(path + ".bin_scale", 1, bins, initializers::Zeros{});
     }
     Node& node = add_node(NodeKind::columns, encoded_width(columns), last());
+    if (node.out_features > node.in_features) {  // else each column stands for itself
+      for (const EncodedColumn& column : columns.columns) node.chunks.push_back(column.width);
+    }
     const Index dim = layer.embedding_dim, waves = 2 * layer.frequencies;
-    const auto uniform = [](Index count) {
-      return initializers::Uniform{1.0 / std::sqrt(static_cast<double>(count))};
-    };
+    const auto uniform = [](Index count) { return initializers::Uniform{1.0 / std::sqrt(static_cast<double>(count))}; };
     if (columns.table_rows > 0) {
       node.weight = add_parameter(path + ".embedding", columns.table_rows, dim, 2, true, uniform(dim));
     }
@@ -361,7 +362,7 @@ class GraphBuilder {
 
   const ModelConfig& config_;
   const Index alignment_;
-  Factors factors_;        // of the layer that is added
+  Factors factors_;           // of the layer that is added
   bool trainable_ = true;     // false within a Residual that is not
   bool has_members_ = false;  // though it may be just one
   Graph graph_;

@@ -24,7 +24,7 @@ struct Node {
   int consumers = 0;  // number of times that other nodes read it
   Index in_features = 0;
   Index out_features = 0;
-  Index members = 1;  // rows of the value for each row of the batch, one after the other
+  Index members = 1;          // rows of the value for each row of the batch, one after the other
   std::vector<Index> chunks;  // widths of neighbouring columns that say the same; empty: each column stands for itself
   // Positions in Graph::parameters and Graph::buffers.
   int weight = kNone;  // of products; gamma of the normalisations, the scale of member_scale

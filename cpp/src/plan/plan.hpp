@@ -81,12 +81,12 @@ struct Operation : Operands {
   int node = kNone;  // of the graph; the random numbers of a dropout depend on it
   Index in_features = 0;
   Index out_features = 0;
-  Index columns = 0;        // of `out`
-  Index members = 1;        // rows of the values for each row of the batch
-  Index from_members = 1;   // the same of what a layer of members reads: 1 or `members`
+  Index columns = 0;                         // of `out`
+  Index members = 1;                         // rows of the values for each row of the batch
+  Index from_members = 1;                    // the same of what a layer of members reads: 1 or `members`
   OutputKind output = OutputKind::identity;  // what members say, where they are combined
-  Index parameter = kNone;  // offset in elements: the weight, gamma, or the vector that is updated
-  Index bias = kNone;       // offset of the bias or beta
+  Index parameter = kNone;                   // offset in elements: the weight, gamma, or the vector that is updated
+  Index bias = kNone;                        // offset of the bias or beta
   ActivationKind activation = kind_of<Identity>();
   Numbers<Activation> activation_numbers;
   double rate = 0.0;       // of a dropout

@@ -144,8 +144,7 @@ void run(Kind<StepKind::member_dense>, const StepContext<T>& context, const Step
     args.a = x.data, args.lda = x.stride;
     args.c = out.data, args.ldc = out.stride;
     args.b = parameters + step.parameter + member * step.in_features * step.out_features + slice.column;
-    args.bias =
-        step.bias == kNone ? nullptr : parameters + step.bias + member * step.out_features + slice.column;
+    args.bias = step.bias == kNone ? nullptr : parameters + step.bias + member * step.out_features + slice.column;
     run_gemm(context, step.provider, args);
   }
 }
