@@ -15,6 +15,7 @@
 #include "fit_record.hpp"
 #include "fit_run.hpp"
 #include "../base/fingerprint.hpp"
+#include "../io/file.hpp"
 
 namespace stoop {
 namespace {
@@ -46,12 +47,6 @@ EpochSettings settings_of(const FitOptions<T>& options, const TrainerCore<T>& co
   how.rollback = options.rollback;
   how.penalty_per_sample = options.penalty_per_sample;
   return how;
-}
-
-// A file that cannot be looked at is there: reading it says why.
-bool is_there(const std::filesystem::path& path) {
-  std::error_code error;
-  return std::filesystem::status(path, error).type() != std::filesystem::file_type::not_found;
 }
 
 // What the trainer knows of its newest fit. A fit within a function of another fit puts that of the other back.
