@@ -30,6 +30,7 @@ std::vector<double> edges_of(std::vector<double>& values, Index bins) {
     ranks.push_back(static_cast<std::size_t>(std::floor(place(k))));
     ranks.push_back(static_cast<std::size_t>(std::ceil(place(k))));
   }
+  std::sort(ranks.begin(), ranks.end());  // with fewer values than bins, ranks come more than once
   ranks.erase(std::unique(ranks.begin(), ranks.end()), ranks.end());
   select(values, 0, values.size(), ranks);
   std::vector<double> edges;
