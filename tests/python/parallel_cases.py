@@ -138,6 +138,7 @@ def cases(*, every: bool) -> dict[str, Callable[[Any], str]]:
     add("augmented", fit={"augment": stoop.augment.Augment((3, 4), rotate=20.0, elastic=(2.0, 1.0), noise=0.1)})
     add("mixed", fit={"augment": stoop.augment.Augment(None, mixup=0.4)}, made={"norm": True})
     add("normalization", made={"first": stoop.Normalization("robust", clip=2.0)})
+    add("members", made={"first": stoop.Members(3, bias=True), "norm": True})
     found["callbacks"] = with_callbacks
     found["steps"] = stepped
     return found

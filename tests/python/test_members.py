@@ -423,3 +423,33 @@ def test_diagnosis_of_layers_refuses_members() -> None:
 
     with refused(ValueError, "diagnose", "members"):
         next(walk(make_model("mini"), data()[0]))
+
+
+# ---- after Columns ----
+
+
+def after_columns(*more: Any) -> stoop.Model:
+    """Two columns of numbers in 4 bins around a category of 12 codes, whose embedding has 5 columns."""
+    first = stoop.Columns({1: 12}, bins=4, embedding_dim=5)
+    return stoop.Model([first, *more], 3, dtype="float64", seed=2)
+
+
+@pytest.mark.parametrize("layer", [stoop.Members(K), stoop.MemberDense(6, shared=True, members=K)])
+def test_columns_of_one_source_begin_with_the_same_number(layer: Any) -> None:
+    model = after_columns(layer, stoop.Dense(2))
+    scale = model.parameters()["1.scale" if isinstance(layer, stoop.Members) else "1.input_scale"]
+    assert scale.shape == (K, 13)
+    for chunk in np.split(scale, [4, 9], axis=1):
+        assert np.all(chunk == chunk[:, :1])
+    assert len(np.unique(scale)) == 3 * K
+    signs = after_columns(stoop.Members(K, init="random_signs"), stoop.Dense(2)).parameters()["1.scale"]
+    assert set(np.unique(signs)) == {-1.0, 1.0}
+
+
+def test_gradcheck_after_columns() -> None:
+    model = after_columns(stoop.Members(K), stoop.Dense(6, "tanh"), stoop.MemberDense(2))
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((30, 3))
+    X[:, 1] = rng.integers(12, size=30)
+    model.adapt(X)
+    assert stoop.gradcheck(model, "softmax_cross_entropy", X, rng.integers(2, size=30)).passed
