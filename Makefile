@@ -85,11 +85,6 @@ $(STAMPS)/tables: pyproject.toml | $(STAMPS)/installed
 	$(PIP) install --group tables
 	@touch $@
 
-$(STAMPS)/tabm: pyproject.toml $(STAMPS)/tables $(STAMPS)/torch | $(STAMPS)/extra-test
-	@echo "== installing the tabm package"
-	$(PIP) install --group tabm
-	@touch $@
-
 $(STAMPS)/hosts: pyproject.toml | $(STAMPS)/installed
 	@echo "== installing what work over machines is tested with"
 	$(PIP) install --group hosts

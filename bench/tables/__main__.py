@@ -1,6 +1,7 @@
 """Scores and times of networks and trees on real tables.
 
-    make .venv/stamps/tabm && .venv/bin/python bench/tables run      # hours; goes on where it was cut
+    make .venv/stamps/tables .venv/stamps/torch
+    .venv/bin/python bench/tables run                                # hours; goes on where it was cut
     .venv/bin/python bench/tables run --quick                        # minutes: small tables, one fold
     .venv/bin/python bench/tables table                              # the tables of docs/measurements/tables.md
 

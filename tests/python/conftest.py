@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import gzip
+import importlib
 import signal
 import struct
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +17,7 @@ import pytest
 from hypothesis import settings
 
 import stoop
+from helpers import REPOSITORY
 
 # On a busy machine an example takes as long as it takes.
 settings.register_profile("stoop", deadline=None)
@@ -76,3 +80,15 @@ def digits_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_idx(folder / "t10k-images-idx3-ubyte.gz", images)
     write_idx(folder / "t10k-labels-idx1-ubyte.gz", labels)
     return folder
+
+
+@pytest.fixture
+def bench_tables(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], ModuleType]]:
+    """Import a module of bench/tables; they import each other by their plain names."""
+    folder = REPOSITORY / "bench" / "tables"
+    monkeypatch.syspath_prepend(folder)
+    before = set(sys.modules)
+    yield importlib.import_module
+    for name in set(sys.modules) - before:
+        if str(folder) in (getattr(sys.modules[name], "__file__", None) or ""):
+            del sys.modules[name]

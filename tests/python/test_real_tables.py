@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
-
-from helpers import REPOSITORY
 
 pytest.importorskip("sklearn", reason="scikit-learn is not installed")
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # scikit-learn's fits end at their limit
@@ -25,36 +21,22 @@ CASES = {
 MARGIN = 0.03
 
 
-@pytest.fixture
-def bench(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
-    """The modules of bench/tables, which import each other by their plain names."""
-    before = set(sys.modules)
-    monkeypatch.syspath_prepend(REPOSITORY / "bench" / "tables")
-    import engines
-    import scores
-    import sets
-
-    yield {"engines": engines, "scores": scores, "sets": sets}
-    for name in set(sys.modules) - before:
-        if str(REPOSITORY / "bench") in (getattr(sys.modules[name], "__file__", None) or ""):
-            del sys.modules[name]
-
-
 @pytest.mark.parametrize("name", CASES)
-def test_it_is_no_worse_than_scikit_learn(name: str, bench: dict[str, Any]) -> None:
+def test_it_is_no_worse_than_scikit_learn(name: str, bench_tables: Any) -> None:
     package, rows, least = CASES[name]
     pytest.importorskip(package, reason=f"{package} is not installed")
-    table = bench["sets"].TABLES[name]
+    table = bench_tables("sets").TABLES[name]
     X, y = table.read()
     chosen = np.random.default_rng(0).permutation(len(y))[:rows]
     X, y = X.iloc[chosen], y[chosen]
-    train, test = next(bench["scores"].folds(y, table.task))
-    request = bench["engines"].Request(table.task)
+    engines, scores = bench_tables("engines"), bench_tables("scores")
+    train, test = next(scores.folds(y, table.task))
+    request = engines.Request(table.task)
     found = {}
     for engine in ("command", "mlp"):
-        model = bench["engines"].make(engine, request).fit(X.iloc[train], y[train])
-        predicted = bench["engines"].predict(model, X.iloc[test], request)
-        every = bench["scores"].scores(table.task, y[test], predicted, getattr(model, "classes_", None))
-        found[engine] = every[bench["scores"].MAIN[table.task]]
+        model = engines.make(engine, request).fit(X.iloc[train], y[train])
+        predicted = engines.predict(model, X.iloc[test], request)
+        every = scores.scores(table.task, y[test], predicted, getattr(model, "classes_", None))
+        found[engine] = every[scores.MAIN[table.task]]
     assert found["command"] > least
     assert found["command"] > found["mlp"] - MARGIN
