@@ -73,9 +73,9 @@ $(STAMPS)/lint: pyproject.toml $(STAMPS)/venv
 	$(PIP) install --group lint
 	@touch $@
 
-$(STAMPS)/torch: | $(STAMPS)/installed
+$(STAMPS)/torch: pyproject.toml | $(STAMPS)/installed
 	@echo "== installing PyTorch"
-	$(PIP) install torch==2.13.0 rtdl-num-embeddings==0.0.12
+	$(PIP) install --group torch
 	@touch $@
 
 $(STAMPS)/tables: pyproject.toml | $(STAMPS)/installed
@@ -156,7 +156,7 @@ test-mpi: $(STAMPS)/installed $(STAMPS)/extra-test $(MPI_KINDS:%=$(STAMPS)/mpi-%
 test-pytorch: $(STAMPS)/installed $(STAMPS)/extra-test $(STAMPS)/torch
 	$(PYTEST) tests/python/test_pytorch.py tests/python/test_differential.py tests/python/test_processes.py \
 	  tests/python/test_early_stopping.py tests/python/test_pieces.py tests/python/test_element_weights.py \
-	  tests/python/test_columns_pytorch.py
+	  tests/python/test_columns_pytorch.py tests/python/test_tabm.py
 
 # ---- benchmarks ----
 

@@ -11,7 +11,8 @@ from stoop._checks import BELOW_ONE, NOT_NEGATIVE, POSITIVE, real
 from stoop._config import SPECS, bounds_of, plain
 from stoop._errors import message, refuse_name, warn
 from stoop.activations import Identity
-from stoop.layers import Dropout, Layer, Product
+from stoop.layers import Dropout, Layer
+from stoop.layers._dense import Product
 from stoop.losses import Loss
 from stoop.optimizers import Optimizer
 from stoop.schedules import as_learning_rate, python_rates

@@ -16,7 +16,7 @@ import reference
 from reference import Array
 
 Parameters = dict[str, Array]
-Backward = Callable[[Array, Parameters], Array]  # gradient of the output, gradients of parameters to add to -> of the input
+Backward = Callable[[Array, Parameters], Array]  # of the output, those of parameters to add to -> of the input
 
 
 class Network:
@@ -128,7 +128,7 @@ class Network:
 
 def together(outputs: Array, output: str) -> Array:
     """What members say together, from (n, k, outputs)."""
-    if output == "identity":
+    if output == "identity" or outputs.shape[1] == 1:  # one alone says what it says
         return outputs.mean(axis=1)
     if output == "sigmoid":
         p = 1.0 / (1.0 + np.exp(-outputs))

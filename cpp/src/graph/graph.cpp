@@ -293,7 +293,7 @@ class GraphBuilder {
       columns.bin_scale = add_buffer(path + ".bin_scale", 1, bins, initializers::Zeros{});
     }
     Node& node = add_node(NodeKind::columns, encoded_width(columns), last());
-    if (node.out_features != node.in_features) {
+    if (node.out_features > node.in_features) {  // else each column stands for itself
       for (const EncodedColumn& column : columns.columns) node.chunks.push_back(column.width);
     }
     const Index dim = layer.embedding_dim, waves = 2 * layer.frequencies;

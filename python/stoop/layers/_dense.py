@@ -1,14 +1,12 @@
 """The layers that are a matrix product with an activation, and `Dense`, the usual one."""
 
 from dataclasses import field
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 from stoop._config import class_named, dataclass
 from stoop._errors import message
 from stoop.activations import Activation, Layer, activation_from_config
 from stoop.initializers import Initializer, as_initializer
-
-P = TypeVar("P", bound="Product")
 
 
 class Product(Layer):
@@ -37,7 +35,7 @@ class Product(Layer):
         return config
 
     @classmethod
-    def from_config(cls: type[P], config: dict[str, Any]) -> P:
+    def from_config(cls, config: dict[str, Any]) -> "Product":
         """Rebuild a layer from `to_config`."""
         arguments = {key: value for key, value in config.items() if key != "type"}
         activation = arguments.get("activation", "identity")

@@ -16,11 +16,12 @@ from stoop.layers._dense import Product
 class Members(Layer):
     """Make k members of the value: ``x`` becomes ``x * scale[m] + bias[m]`` for each member m, ``scale`` ``(k, d)``.
 
-    All layers that follow work on the rows of every member, with shared weights but for `MemberDense`; a BatchNorm takes
-    its statistics over all of them, and a Dropout draws a mask for each. Training minimises the mean of the members'
-    losses, and its accuracy is the mean of theirs. `Model.predict`, `evaluate` and validation see what the members say
-    together, with `Model.output_dim` columns: the mean for the output "identity", the log of the mean softmax for
-    "softmax", the logit of the mean sigmoid for "sigmoid", so that `predict_proba` is the mean of their probabilities.
+    All layers that follow work on the rows of every member, with shared weights but for `MemberDense`; a BatchNorm
+    takes its statistics over all of them, and a Dropout draws a mask for each. Training minimises the mean of the
+    members' losses, and its accuracy is the mean of theirs. `Model.predict`, `evaluate` and validation see what the
+    members say together, with `Model.output_dim` columns: the mean for the output "identity", the log of the mean
+    softmax for "softmax", the logit of the mean sigmoid for "sigmoid", so that `predict_proba` is the mean of their
+    probabilities.
 
     With a `MemberDense` as the last layer this is TabM-mini (Gorishniy, Kotelnikov & Babenko 2025, section 3.3). On a
     value that has k members already it scales each of them.
@@ -83,8 +84,8 @@ class MemberDense(Product):
     kernel_init, bias_init : str or Initializer, optional
         As in `Dense`, for the weight of each member.
     scale_init : {"random_signs", "normal", "ones"}, optional
-        First values of ``input_scale``; ``output_scale`` begins with ones. Only with `shared`. None: "random_signs" where
-        `members` is given, so that the members differ, else "ones".
+        First values of ``input_scale``; ``output_scale`` begins with ones. Only with `shared`. None: as for `Members`
+        where `members` is given, so that the members differ, else "ones".
     trainable : bool, default True
         False: all of its parameters stay as they are.
     l1, l2 : float, optional
