@@ -339,8 +339,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
 
     @property
     def _kind(self) -> str:
-        """Return "binary", "multiclass" or "multilabel-indicator"."""
-        return self._label_binarizer.y_type_
+        return self._label_binarizer.y_type_  # "binary", "multiclass" or "multilabel-indicator"
 
     def _encode(self, y: Array) -> Array:
         """Return the index of the class of each sample, or a column of 0 and 1 for each label."""
