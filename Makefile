@@ -75,9 +75,9 @@ $(STAMPS)/lint: pyproject.toml $(STAMPS)/venv
 	$(PIP) install --group lint
 	@touch $@
 
-$(STAMPS)/torch: | $(STAMPS)/installed
+$(STAMPS)/torch: pyproject.toml | $(STAMPS)/installed
 	@echo "== installing PyTorch"
-	$(PIP) install torch==2.13.0
+	$(PIP) install --group torch
 	@touch $@
 
 $(STAMPS)/tables: pyproject.toml | $(STAMPS)/installed
@@ -157,7 +157,8 @@ test-mpi: $(STAMPS)/installed $(STAMPS)/extra-test $(MPI_KINDS:%=$(STAMPS)/mpi-%
 # Only the tests that need PyTorch.
 test-pytorch: $(STAMPS)/installed $(STAMPS)/extra-test $(STAMPS)/torch
 	$(PYTEST) --dist load tests/python/test_pytorch.py tests/python/test_differential.py tests/python/test_processes.py \
-	  tests/python/test_early_stopping.py tests/python/test_pieces.py tests/python/test_element_weights.py
+	  tests/python/test_early_stopping.py tests/python/test_pieces.py tests/python/test_element_weights.py \
+	  tests/python/test_columns_pytorch.py tests/python/test_tabm.py
 
 # ---- benchmarks ----
 

@@ -160,6 +160,7 @@ void bind_model_of(py::module_& m, const char* name) {
            py::arg("config"))
       .def_property_readonly("input_dim", &Model<T>::input_dim)
       .def_property_readonly("output_dim", &Model<T>::output_dim)
+      .def_property_readonly("members", &Model<T>::members)
       .def_property_readonly("num_parameters", &Model<T>::num_parameters)
       .def_property_readonly("input_scale", [](const Model<T>& model) { return model.config().input_scale; })
       .def_property_readonly("input_shift", [](const Model<T>& model) { return model.config().input_shift; })

@@ -22,23 +22,27 @@ Array<T> forward(const py::object& object, const py::array& x, bool training, bo
   const Exclusive exclusive = self.enter();
   const Pin pin(x);
   const InputView input = input_view("Trainer.forward", x);
-  Array<T> out({input.rows, self.model.output_dim()});
-  const MatrixView<T> output = matrix(out.mutable_data(), input.rows, self.model.output_dim());
+  const Index members = self.model.members(), outputs = self.model.output_dim();
+  const std::vector<py::ssize_t> each{input.rows, members, outputs}, alone{input.rows, outputs};
+  Array<T> out(members > 1 ? each : alone);
+  const MatrixView<T> output = matrix(out.mutable_data(), input.rows * members, outputs);
   without_gil([&](const KeepGoing& keep_going) {
     self.trainer.forward(input, output, {.training = training, .dropout = dropout}, keep_going);
   });
   return out;
 }
 
+// The rows of the members of a sample come one after the other in `grad_output`.
 template <class T>
 py::object backward(const py::object& object, const Array<T>& grad_output, bool input_gradient) {
   auto& self = object.cast<TrainerHandle<T>&>();
   const Exclusive exclusive = self.enter();
   const Pin pin(grad_output);
   const MatrixView<const T> gradient = matrix_view("Trainer.backward", grad_output);
-  Array<T> out({input_gradient ? gradient.rows : 0, self.model.input_dim()});
+  const Index rows = input_gradient ? gradient.rows / self.model.members() : 0;
+  Array<T> out({rows, self.model.input_dim()});
   MatrixView<T> output;
-  if (input_gradient) output = matrix(out.mutable_data(), gradient.rows, self.model.input_dim());
+  if (input_gradient) output = matrix(out.mutable_data(), rows, self.model.input_dim());
   without_gil([&](const KeepGoing& keep_going) { self.trainer.backward(gradient, output, keep_going); });
   return input_gradient ? py::object(out) : py::none();
 }

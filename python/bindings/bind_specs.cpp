@@ -41,11 +41,11 @@ py::dict bounds_of(const Bounds& bounds) {
 }
 
 template <class Member>
-struct NumberIn {
+struct ValueIn {
   using type = Member;
 };
 template <class Member>
-struct NumberIn<std::optional<Member>> {
+struct ValueIn<std::optional<Member>> {
   using type = Member;
 };
 
@@ -70,13 +70,14 @@ py::dict spec_of_field(const Field<Op, Member>& field) {
   out["default"] = py::none();
   if constexpr (std::is_arithmetic_v<Member>) out["default"] = value;
   if constexpr (std::same_as<Member, LearningRate>) out["default"] = value(0);
-  if constexpr (Choice<Member>) {
+  using Value = typename ValueIn<Member>::type;
+  if constexpr (Choice<Value>) {
     py::list names;
-    for (const char* name : Choices<Member>::kNames) names.append(name);
+    for (const char* name : Choices<Value>::kNames) names.append(name);
     out["choices"] = names;
-    out["default"] = name_of_choice(value);
   }
-  if constexpr (kIsNumber<Member>) out["expected"] = expected_text<typename NumberIn<Member>::type>(field.key, bounds);
+  if constexpr (Choice<Member>) out["default"] = name_of_choice(value);
+  if constexpr (kIsNumber<Member>) out["expected"] = expected_text<Value>(field.key, bounds);
   out["hint"] = field.hint;
   return out;
 }

@@ -228,7 +228,8 @@ py::dict parameter_views(const std::vector<ParameterInfo>& infos, T* block, cons
   py::dict views;
   for (const ParameterInfo& info : infos) {
     std::vector<py::ssize_t> shape{static_cast<py::ssize_t>(info.cols)};
-    if (info.rank == 2) shape.insert(shape.begin(), static_cast<py::ssize_t>(info.rows));
+    if (info.rank > 1) shape.insert(shape.begin(), static_cast<py::ssize_t>(info.rows / info.members));
+    if (info.rank > 2) shape.insert(shape.begin(), static_cast<py::ssize_t>(info.members));
     views[py::str(info.name)] = py::array_t<T>(shape, block + info.offset, base);
   }
   return views;

@@ -42,7 +42,18 @@ from stoop.config import get_num_threads, num_threads, set_num_threads, show_con
 from stoop.ensemble import Ensemble, load_ensemble
 from stoop.gradcheck import GradcheckResult, ParameterCheck, gradcheck
 from stoop.history import History
-from stoop.layers import BatchNorm, Dense, Dropout, LayerNorm, Normalization, Residual
+from stoop.layers import (
+    BatchNorm,
+    Columns,
+    Dense,
+    Dropout,
+    FeatureScale,
+    LayerNorm,
+    MemberDense,
+    Members,
+    Normalization,
+    Residual,
+)
 from stoop.minimization import minimize
 from stoop.model import Model, load_model
 from stoop.trainer import Trainer
@@ -55,12 +66,16 @@ __version__: str = _core.build_info()["version"]
 __all__ = [
     "BatchNorm",
     "CheckpointError",
+    "Columns",
     "Dense",
     "Dropout",
     "Ensemble",
+    "FeatureScale",
     "GradcheckResult",
     "History",
     "LayerNorm",
+    "MemberDense",
+    "Members",
     "Model",
     "NonFiniteLossError",
     "Normalization",

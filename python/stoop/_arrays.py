@@ -61,6 +61,23 @@ def real_numbers(where: str, values: Any, name: str) -> npt.NDArray[Any]:
     return array
 
 
+def side_by_side(where: str, X: Any, name: str) -> Any:
+    """Return the columns of numbers, then those of codes, of a tuple ``(X, codes)``; anything else as it is.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `real_numbers`, and for parts of different lengths.
+    """
+    if not (type(X) is tuple and len(X) == 2 and all(is_table(part) or getattr(part, "ndim", 0) == 2 for part in X)):
+        return X
+    parts = [real_numbers(where, part, f"{name}[{index}]") for index, part in enumerate(X)]
+    if len(parts[0]) != len(parts[1]):
+        given = f"{name}[0] has {len(parts[0])} rows and {name}[1] has {len(parts[1])}"
+        raise ValueError(message(where, given, "expected one row per sample in both", "check how they were split"))
+    return np.hstack(parts)
+
+
 def refuse_masked(where: str, array: Any, name: str) -> None:
     """Refuse a masked array that has something masked, with ValueError."""
     if not isinstance(array, np.ma.MaskedArray):

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from stoop._arrays import real_numbers, to_numpy
+from stoop._arrays import real_numbers, side_by_side, to_numpy
 from stoop._errors import message, refuse_name
 
 FloatArray = npt.NDArray[np.float32] | npt.NDArray[np.float64]
@@ -72,7 +72,7 @@ def features(where: str, X: npt.ArrayLike, dtype: np.dtype[Any], columns: int, n
     ValueError
         For the wrong rank, column count or an empty array.
     """
-    array = real_numbers(where, X, name)
+    array = real_numbers(where, side_by_side(where, X, name), name)
     if array.ndim != 2:
         hint = _shape_hint(name, array, columns)
         raise ValueError(message(where, _describe(name, array), f"expected 2 dimensions (n_samples, {columns})", hint))

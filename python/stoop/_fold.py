@@ -10,7 +10,7 @@ import numpy.typing as npt
 from stoop._checks import FloatArray
 from stoop._errors import message
 from stoop.activations import Identity
-from stoop.layers import BatchNorm, Dense, Layer, Normalization, Residual
+from stoop.layers import BatchNorm, Columns, Dense, Layer, Normalization, Residual
 
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -39,8 +39,8 @@ def folded(
             inner, arrays = folded(layer.layers, own, running, f"{prefix}{index}.")
             own = arrays | {name: array for name, array in own.items() if name.startswith("projection.")}
             layer = replace(layer, layers=tuple(inner))
-        if isinstance(layer, Normalization):
-            own = running
+        if isinstance(layer, Columns | Normalization):
+            own = own | running
         out.append(layer)
         values |= {new + name: array for name, array in own.items()}
     return out, values

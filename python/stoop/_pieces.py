@@ -5,12 +5,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from stoop._arrays import to_numpy
+from stoop._arrays import side_by_side, to_numpy
 from stoop._attributes import Views
 from stoop._checks import FloatArray, check_rows, features, flag, row_indices, sample_weights, value_targets
 from stoop._errors import message
 from stoop._measuring import Measuring
-from stoop.layers import Normalization
+from stoop.layers import Columns, Normalization
 
 
 class InPieces(Measuring):
@@ -35,7 +35,7 @@ class InPieces(Measuring):
 
         Returns
         -------
-        ndarray, (n_samples, output_dim)
+        ndarray, (n_samples, output_dim), or (n_samples, k, output_dim) of a model with k members
             Of the model's dtype; what the last layer gives, whatever the loss. It may hold infinities.
 
         Raises
@@ -61,7 +61,7 @@ class InPieces(Measuring):
 
         Parameters
         ----------
-        grad_output : array_like, (n_samples, output_dim)
+        grad_output : array_like, (n_samples, output_dim), or (n_samples, k, output_dim) of a model with k members
             Derivative of the loss with respect to each element that the last `forward` returned.
         input_gradient : bool, default False
             Whether the derivative with respect to X is returned too.
@@ -80,11 +80,22 @@ class InPieces(Measuring):
         """
         where = "Trainer.backward"
         gradient: Any = grad_output
-        if not self._core.takes_gradient(grad_output):
-            gradient = value_targets(where, grad_output, self._dtype, None, self._model.output_dim, "grad_output")
+        if self._model._core.members > 1:
+            gradient = self._rows_of_members(where, gradient)
+        if not self._core.takes_gradient(gradient):
+            gradient = value_targets(where, gradient, self._dtype, None, self._model.output_dim, "grad_output")
         if input_gradient is not False:
             input_gradient = flag(where, "input_gradient", input_gradient)
         return self._core.backward(gradient, input_gradient)
+
+    def _rows_of_members(self, where: str, gradient: npt.ArrayLike) -> npt.NDArray[Any]:
+        """Return the gradient with the rows of the members one after the other."""
+        each, outputs = to_numpy(where, gradient, "grad_output"), self._model.output_dim
+        members = self._model._core.members
+        if each.ndim != 3 or each.shape[1:] != (members, outputs):
+            given, expected = f"grad_output has shape {each.shape}", f"expected (n_samples, {members}, {outputs})"
+            raise ValueError(message(where, given, expected, "give the gradient of what forward returned"))
+        return each.reshape(-1, outputs)
 
     def gradients(self) -> dict[str, FloatArray]:
         """Return the gradient that `apply` will use by name: writable views of the live arrays, not copies.
@@ -154,7 +165,7 @@ class InPieces(Measuring):
     def _step_converted(self, where: str, X: Any, y: Any, weight: Any, indices: npt.NDArray[Any]) -> float:
         """Gather the rows first, and convert no others. The first labels of all are read whole, for their names."""
         with self._names_kept():
-            x, targets = to_numpy(where, X, "X"), to_numpy(where, y, "y")
+            x, targets = to_numpy(where, side_by_side(where, X, "X"), "X"), to_numpy(where, y, "y")
             check_rows(where, indices, x, targets)
             if self._model._classes is None and self._may_name():
                 _, names = self._targets.read(where, y, len(targets), may_name=True)
@@ -171,7 +182,7 @@ class InPieces(Measuring):
         """Refuse the first number of a batch that is not finite, by its row in X."""
         layer = self._model.layers[0]
         bad = ~np.isfinite(x)
-        if isinstance(layer, Normalization) and layer.missing == "mean":
+        if isinstance(layer, Columns) or (isinstance(layer, Normalization) and layer.missing == "mean"):
             bad = np.isinf(x)
         for row, column in np.argwhere(bad)[:1]:
             what = "NaN" if np.isnan(x[row, column]) else "an infinity"

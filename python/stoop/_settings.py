@@ -11,7 +11,8 @@ from stoop._checks import BELOW_ONE, NOT_NEGATIVE, POSITIVE, real
 from stoop._config import SPECS, bounds_of, plain
 from stoop._errors import message, refuse_name, warn
 from stoop.activations import Identity
-from stoop.layers import Dense, Dropout, Layer
+from stoop.layers import Dropout, Layer
+from stoop.layers._dense import Product
 from stoop.losses import Loss
 from stoop.optimizers import Optimizer
 from stoop.schedules import as_learning_rate, python_rates
@@ -264,7 +265,7 @@ def warn_of_last_activation(layers: tuple[Layer, ...], loss: Loss) -> None:
     if not (spec["takes_classes"] or spec["takes_labels"]):
         return
     last = next((layer for layer in reversed(layers) if not isinstance(layer, Dropout | Identity)), None)
-    activation = last.activation if isinstance(last, Dense) else last
+    activation = last.activation if isinstance(last, Product) else last
     name = activation if isinstance(activation, str) else getattr(activation, "type_name", "")
     outputs = SPECS["activation"].get(name, {}).get("outputs")
     if outputs is None:

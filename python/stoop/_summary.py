@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from stoop.activations import Activation
-from stoop.layers import Dense, Layer, Residual, matrix_products, output_width
+from stoop.layers import Dense, Layer, MemberDense, Residual, matrix_products, output_members, output_width
 
 _COMMON = {"trainable": True, "lr_scale": 1.0, "decay_scale": 1.0}  # options that are shown where they are not as usual
 _HEADINGS = ("layer", "output shape", "parameters", "FLOPs per sample")
@@ -13,14 +13,15 @@ _HEADINGS = ("layer", "output shape", "parameters", "FLOPs per sample")
 def summarize(title: str, layers: Sequence[Layer], input_dim: int, sizes: Mapping[str, int]) -> str:
     """Return the title, one row per layer and the totals; `sizes` are those of the parameters by name."""
     rows = [_HEADINGS]
-    width, flops_total = input_dim, 0
+    width, members, flops_total = input_dim, 1, 0
     counts: Counter[str] = Counter()
     for name, size in sizes.items():
         counts[name.partition(".")[0]] += size
     for index, layer in enumerate(layers):
-        flops = sum(2 * rows * cols for rows, cols in matrix_products(layer, width))
-        width = output_width(layer, width)
-        rows.append((f"{index} {_label(layer)}", f"(n, {width})", f"{counts[str(index)]:,}", f"{flops:,}"))
+        flops = sum(2 * rows * cols for rows, cols in matrix_products(layer, width, members))
+        width, members = output_width(layer, width), output_members(layer, members)
+        shape = f"(n, {width})" if members == 1 else f"(n, {members}, {width})"
+        rows.append((f"{index} {_label(layer)}", shape, f"{counts[str(index)]:,}", f"{flops:,}"))
         flops_total += flops
     rows.append(("total", "", f"{counts.total():,}", f"{flops_total:,}"))
     return "\n".join(
@@ -35,7 +36,7 @@ def summarize(title: str, layers: Sequence[Layer], input_dim: int, sizes: Mappin
 def _label(layer: Layer) -> str:
     if isinstance(layer, Residual):
         parts = [_label(inner) for inner in layer.layers]
-    elif isinstance(layer, Dense):
+    elif isinstance(layer, Dense | MemberDense):
         activation = _label(layer.activation) if isinstance(layer.activation, Activation) else layer.activation
         parts = [str(layer.units)] + ([] if activation is None else [activation])
     else:

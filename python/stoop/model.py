@@ -20,6 +20,7 @@ from stoop._errors import message, refuse_name
 from stoop._loops import InLoops
 from stoop._metadata import Metadata
 from stoop.layers import (
+    Columns,
     Layer,
     Normalization,
     check_layers,
@@ -27,6 +28,7 @@ from stoop.layers import (
     layer_from_config,
     layer_to_config,
     matrix_products,
+    output_members,
     output_width,
 )
 
@@ -96,8 +98,9 @@ class Model(InLoops):
     def _adopt(self, core: _core._Model[Any]) -> None:
         self._core = core
         self._dtype = np.dtype(np.float64 if isinstance(core, _core.ModelFloat64) else np.float32)
-        # The shift of a Normalization takes away digits that float32 lacks.
-        self._copy_dtype = np.dtype(np.float64) if isinstance(self._layers[0], Normalization) else self._dtype
+        # The shift of a Normalization takes away digits that float32 lacks, and codes may be larger than it holds.
+        is_exact = isinstance(self._layers[0], Columns | Normalization)
+        self._copy_dtype = np.dtype(np.float64) if is_exact else self._dtype
         self._input_dim = core.input_dim
         self._read_classes()
 
@@ -213,10 +216,10 @@ class Model(InLoops):
     @property
     def matrix_products(self) -> list[tuple[int, int]]:
         """``(in_features, units)`` of each Dense, projections included: what the arithmetic of a pass consists of."""
-        shapes, width = [], self._input_dim
+        shapes, width, members = [], self._input_dim, 1
         for layer in self._layers:
-            shapes += matrix_products(layer, width)
-            width = output_width(layer, width)
+            shapes += matrix_products(layer, width, members)
+            width, members = output_width(layer, width), output_members(layer, members)
         return shapes
 
     def summary(self) -> str:

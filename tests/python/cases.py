@@ -366,6 +366,48 @@ LAYERS = {
             {"kind": "minmax", "clip": 0.5, "missing": "mean"},
         ),
     ),
+    "columns": Case(
+        {
+            "categories": None,
+            "encoding": "ple",
+            "bins": 48,
+            "frequencies": 48,
+            "frequency_scale": 0.01,
+            "embedding_dim": 8,
+            "one_hot": 9,
+            "kind": "robust",
+            "clip": 3.0,
+            "lazy": False,
+        },
+        (
+            {"categories": {1: 4, 2: 20}, "bins": 5},
+            {"categories": {2: 20}, "bins": (4, 0), "lazy": True, "embedding_dim": 3},
+            {"encoding": "periodic", "frequencies": 5, "frequency_scale": 0.5, "kind": "standard", "clip": None},
+            {"categories": {0: 3}, "encoding": "none", "kind": "minmax"},
+        ),
+    ),
+    "members": Case(
+        {"k": REQUIRED, "init": None, "bias": False},
+        ({"k": 3}, {"k": 2, "init": "normal", "bias": True}, {"k": 4, "init": "ones"}),
+    ),
+    "member_dense": Case(
+        {
+            "units": REQUIRED,
+            "activation": None,
+            "shared": False,
+            "members": None,
+            "use_bias": None,
+            "kernel_init": None,
+            "bias_init": "zeros",
+            "scale_init": None,
+        },
+        (
+            {"units": 3, "members": 2},
+            {"units": 3, "activation": "relu", "shared": True, "members": 4, "scale_init": "normal", "l2": 0.1},
+            {"units": 2, "activation": stoop.LeakyReLU(0.3), "members": 3, "kernel_init": "he_normal", "l1": 0.5},
+        ),
+    ),
+    "feature_scale": Case(),
     "residual": Case(
         {"layers": REQUIRED},
         ({"layers": (stoop.Dense(3, activation=stoop.ELU(0.5)), stoop.Residual([stoop.LayerNorm()]))},),

@@ -31,6 +31,15 @@ LAYERS: dict[str, list[Any]] = {
     "dropout": [stoop.Dropout(0.2), stoop.Dense(WIDTH, activation="relu"), stoop.Dropout(0.5)],
     "residual": [stoop.Residual([stoop.Dense(WIDTH, activation="silu"), stoop.Dense(FEATURES)])],
     "projection": [stoop.Residual([stoop.Dense(WIDTH, activation="elu"), stoop.Dense(53)]), stoop.Softplus()],
+    "members": [
+        stoop.Members(3),
+        stoop.Dropout(0.1),
+        stoop.Dense(WIDTH, "relu"),
+        stoop.BatchNorm(),
+        stoop.MemberDense(WIDTH, "gelu"),
+        stoop.LayerNorm(),
+        stoop.MemberDense(40, "relu", shared=True),
+    ],
     "all": [
         stoop.Dropout(0.1),
         stoop.Dense(WIDTH),

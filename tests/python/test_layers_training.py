@@ -44,6 +44,14 @@ STACKS: dict[str, list[Any]] = {
         *(layer for name, layer in crossed.activation_layers().items() if cases.ACTIVATIONS[name.split()[0]].smooth),
         stoop.Dense(OUTPUTS),
     ],
+    "members": [
+        stoop.FeatureScale(),
+        stoop.Members(3, bias=True),
+        stoop.Dense(6),
+        stoop.BatchNorm(),
+        stoop.MemberDense(7, "silu", shared=True),
+        stoop.MemberDense(OUTPUTS),
+    ],
     "own penalties": [stoop.Dense(6, "tanh", l1=0.01, l2=0.3), stoop.Dense(OUTPUTS, l2=0.0)],
     "frozen": [stoop.Dense(6, "tanh", trainable=False), stoop.BatchNorm(trainable=False), stoop.Dense(OUTPUTS)],
 }
@@ -201,6 +209,7 @@ def test_state_survives(stack: str, dtype: str, tmp_path: Path) -> None:
     loaded = stoop.load_model(tmp_path / "m.safetensors")
     other = make_model(stack, dtype, seed=9)
     other.load_state_dict(state)
+    other.output = model.output  # no part of the state, but members combine what they say by it
     for again in (loaded, other, model.copy(), pickle.loads(pickle.dumps(model))):
         assert again(X).tobytes() == model(X).tobytes()
         assert {name: value.tobytes() for name, value in again.state_dict().items()} == {

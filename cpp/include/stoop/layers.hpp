@@ -209,10 +209,78 @@ struct Normalization {
   bool operator==(const Normalization&) const = default;
 };
 
+// Encodes the columns of X, which may be numbers or codes of categories; the first layer of a model. The output has the columns
+// in the order of X, each replaced by its encoding:
+//   ple       the piecewise-linear encoding of a number (Gorishniy, Rubachev & Babenko 2022, eq. 1), whose bins end at quantiles
+//             of the training rows; with 0 bins the number itself, scaled as a Normalization does
+//   periodic  ReLU(linear(cos(2 pi c z), sin(2 pi c z))), z the scaled number, with frequencies c and a linear layer for each
+//             column (the same, eq. 2)
+//   none      the number itself, scaled
+//   a category of at most `one_hot` codes: an indicator of each code; another: a row of a table, whose rows of each column are
+//   the known codes, then one for missing codes (NaN or -1) and one for unknown ones
+enum class ColumnEncoding { ple, periodic, none };
+struct Columns {
+  std::vector<std::vector<Index>> categories;  // {column of X, number of known codes}, in the order of the columns
+  ColumnEncoding encoding = ColumnEncoding::ple;
+  std::vector<Index> bins = {48};  // one for all, or one for each column of numbers
+  Index frequencies = 48;
+  double frequency_scale = 0.01;  // the standard deviation of the first frequencies
+  Index embedding_dim = 8;
+  Index one_hot = 9;
+  NormalizationKind kind = NormalizationKind::robust;
+  std::optional<double> clip = 3.0;
+  bool lazy = false;  // optimizers update those rows of the table alone whose gradient is not zero
+  bool trainable = true;
+  double lr_scale = 1.0, decay_scale = 1.0;
+  bool operator==(const Columns&) const = default;
+};
+
+// The first values of vectors that scale the columns: 1 or -1, draws from N(0, 1), or 1.
+enum class ScaleInit { random_signs, normal, ones };
+
+// Makes k members of the value: rows of width d become k rows each, of which row m is row * scale[m] (+ bias[m]), scale and bias
+// (k, d) (Gorishniy, Kotelnikov & Babenko 2025, section 3.3). A value that has k members already is scaled member by member.
+// All layers that follow work on the rows of every member, the loss is the mean of the members' losses, and a prediction
+// is what they say together (OutputKind).
+struct Members {
+  Index k = 0;
+  std::optional<ScaleInit> init{};  // unset: random_signs
+  bool bias = false;
+  bool trainable = true;
+  double lr_scale = 1.0, decay_scale = 1.0;
+  bool operator==(const Members&) const = default;
+};
+
+// A Dense for each member: weight (k, in_features, units), bias (k, units). With `shared` there is one weight for all of them:
+// activation((x * input_scale[m]) @ weight * output_scale[m] + bias[m]) (Wen, Tran & Ba 2020, eq. 5), weight
+// (in_features, units), input_scale (k, in_features), output_scale and bias (k, units).
+struct MemberDense {
+  Index units = 0;
+  Activation activation = Identity{};
+  bool shared = false;
+  std::optional<Index> members{};            // of a value that has none yet: k; else unset
+  std::optional<bool> use_bias{};            // as in Dense
+  std::optional<Initializer> kernel_init{};  // as in Dense, of each member's weight
+  Initializer bias_init{};
+  std::optional<ScaleInit> scale_init{};  // of input_scale; unset: random_signs where `members` is given, else ones
+  bool trainable = true;
+  std::optional<double> l1{}, l2{};  // of this weight; unset: those of the trainer
+  double lr_scale = 1.0, decay_scale = 1.0;
+  bool operator==(const MemberDense&) const = default;
+};
+
+// output = input * scale, scale (features), which starts as ones.
+struct FeatureScale {
+  bool trainable = true;
+  double lr_scale = 1.0, decay_scale = 1.0;
+  bool operator==(const FeatureScale&) const = default;
+};
+
 // Each alternative of Activation is a layer too.
 template <class... Ops>
-std::variant<Dense, Ops..., BatchNorm, LayerNorm, Dropout, Residual, Normalization> layers_with(
-    const std::variant<Ops...>&);
+std::variant<Dense, Ops..., BatchNorm, LayerNorm, Dropout, Residual, Normalization, Columns, Members, MemberDense,
+             FeatureScale>
+layers_with(const std::variant<Ops...>&);
 using Layer = decltype(layers_with(Activation()));
 
 // output = input + f(input), where f is the layers in order. If the widths differ, the input goes through a Dense without
@@ -227,6 +295,7 @@ struct Residual {
 // Limits of a model. Files that hold more are refused as well.
 inline constexpr int kMostNestedResiduals = 6;  // a Residual within a Residual counts as 2
 inline constexpr Index kMostLayers = 100'000;   // those within a Residual count too
+inline constexpr Index kMostMembers = 1024;
 
 // ---- names, one table each ----
 STOOP_API std::string_view name_of(ActivationKind kind);

@@ -87,6 +87,7 @@ enum class OutputKind {
   sigmoid,  // one logit for each label: its sigmoid is the probability of the label; a single column is the second class
   identity,  // values
 };
+inline constexpr int kOutputKindCount = 3;
 STOOP_API std::string_view name_of(OutputKind output);  // "softmax", "sigmoid", "identity"
 STOOP_API OutputKind output_from_name(std::string_view name, std::string_view where = "output");
 STOOP_API OutputKind output_of(LossKind loss);  // the meaning that a loss gives to the outputs

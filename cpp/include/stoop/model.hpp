@@ -62,14 +62,16 @@ struct ModelConfig {
   Metadata metadata{};
 };
 
-// One named parameter inside the block. A weight is (rows, cols); a bias has rows = 1 and rank 1.
+// One named parameter inside the block. A weight is (rows, cols); a bias has rows = 1 and rank 1. The weights of a MemberDense are
+// one parameter (members, rows / members, cols) of rank 3.
 struct ParameterInfo {
   std::string name;  // "<layer index>.weight", ".bias", ".gamma", ".beta"; "<index>.<index>.weight" inside a Residual
   Index offset = 0;  // elements from the start of the block, a multiple of 64 bytes
   Index rows = 1;
   Index cols = 0;
   int rank = 1;
-  bool regularized = false;  // true for the weights of Dense, false for biases, gamma and beta
+  bool regularized = false;  // true for the weights of Dense and MemberDense, false for biases, scales, gamma and beta
+  Index members = 1;         // of rank 3
 };
 
 template <class T>
@@ -84,6 +86,7 @@ class STOOP_API Model {
 
   Index input_dim() const;
   Index output_dim() const;
+  Index members() const;  // that the last layer has, 1 without Members; what is predicted is what they say together
   Index num_parameters() const;
   const ModelConfig& config() const;
 

@@ -4,6 +4,8 @@
 
 #include <stoop/types.hpp>
 
+#include "encoded_column.hpp"
+
 namespace stoop {
 
 // Without a Normalization, x becomes x * scale + shift, rounded once. With one, it becomes z = (x - shift - rest) * scale
@@ -17,7 +19,18 @@ struct InputMap {
   const T* column_rest = nullptr;   // (2, cols)
   const T* missing = nullptr;       // (cols): the z of a NaN; null: there are none
   T clip = T(0);                    // 0: none
+  // With a Columns layer a row becomes its places (encoded_column.hpp). Numbers are mapped as above, and clipped where their
+  // column says so; bin k of a column is that of the numbers from bin_left[k] on, and bin_scale[k] is 1 / its width.
+  const EncodedColumn* columns = nullptr;  // (cols); null: there is none
+  const T* bin_left = nullptr;             // (all bins)
+  const T* bin_scale = nullptr;            // (all bins)
 };
+
+// Returns the elements of a row that the map gives.
+template <class T>
+constexpr Index mapped_width(const InputMap<T>& map, Index cols) {
+  return map.columns == nullptr ? cols : place_width(cols);
+}
 
 template <class T>
 constexpr bool is_identity(const InputMap<T>& map) {

@@ -42,7 +42,7 @@ inline bool is_beyond_cache(const BatchNormArgs<T>& args) {
 // Calls body(first row, end, partials of the group, whether the group begins here) for the groups of a slice.
 template <class T, class Body>
 inline void for_each_statistics_group(const BatchNormArgs<T>& args, Index sums, Body body) {
-  const Index size = statistics_group(args.batch_rows), first = args.first_row / size;
+  const Index size = statistics_group(args), first = args.first_row / size;
   T* partials = args.partials + first * sums * args.ld_partials;
   Index end = (first + 1) * size - args.first_row;
   bool begins = args.first_row % size == 0;
@@ -117,7 +117,7 @@ void batch_norm_moments(const BatchNormArgs<T>& args) noexcept {
 // by one (Chan, Golub & LeVeque 1983, eq. 2.1).
 template <class T, int kWidth>
 inline void merge_moments(const BatchNormArgs<T>& args, Index j, int lanes, Vec<T>* mean, Vec<T>* variance) {
-  const Index batch_rows = args.batch_rows, ld = args.ld_partials, size = statistics_group(batch_rows);
+  const Index batch_rows = args.batch_rows, ld = args.ld_partials, size = statistics_group(args);
   Vec<T> m[kWidth] = {}, squares[kWidth] = {};
   const T* partials = args.partials + j;
   for (Index before = 0; before < batch_rows; before += size, partials += kMomentSums * ld) {
@@ -274,7 +274,7 @@ void batch_norm_sums(const BatchNormArgs<T>& args) noexcept {
 template <class T, int kWidth>
 inline void merge_sums(const BatchNormArgs<T>& args, Index j, int lanes, Vec<T>* sum, Vec<T>* product) {
   constexpr Index kGroupsPerRun = 64;
-  const Index size = statistics_group(args.batch_rows), groups = (args.batch_rows + size - 1) / size;
+  const Index size = statistics_group(args), groups = (args.batch_rows + size - 1) / size;
   const Index ld = args.ld_partials;
   const T* partials = args.partials + j;
   Vec<T> s[kWidth] = {}, p[kWidth] = {};

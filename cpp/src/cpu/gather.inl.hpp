@@ -205,12 +205,16 @@ inline void normalize(const GatherArgs<T>& args) {
 }
 
 template <class T, class From>
+inline void place_columns(const GatherArgs<T>& args);  // columns.inl.hpp
+
+template <class T, class From>
 void gather(const GatherArgs<T>& args) noexcept {
   const InputMap<T>& map = args.map;
   if (map.column_scale == nullptr) {
     if (map.scale == T(1) && map.shift == T(0)) return gather_rows<T, From, false>(args);
     return gather_rows<T, From, true>(args);
   }
+  if (map.columns != nullptr) return place_columns<T, From>(args);
   normalize<T, From>(args);
 }
 

@@ -50,6 +50,9 @@ constexpr OpTable<T> make_table() {
   table.gather[static_cast<int>(InputType::float64)] = gather<T, double>;
   table.gather[static_cast<int>(InputType::uint8)] = gather<T, uint8_t>;
   table.map_gradient = map_gradient<T>;
+  table.encoded_dense = encoded_dense<T>;
+  table.encoded_gradient = encoded_gradient<T>;
+  fill_columns(table);
   table.warp = warp<T>;
   table.displacement = displacement<T>;
   table.add_noise = add_noise<T>;
@@ -58,6 +61,7 @@ constexpr OpTable<T> make_table() {
   table.batch_norm_sums = batch_norm_sums<T>;
   table.batch_norm_backward = batch_norm_backward<T>;
   fill_normalization(table);
+  fill_members(table);
   table.batch_norm_tangent = batch_norm_tangent<T>;
   table.batch_norm_gradient_tangent = batch_norm_gradient_tangent<T>;
   table.dropout_mask = dropout_mask<T>;

@@ -39,8 +39,14 @@ struct Extents {
 template <class T>
 class Statistics {
  public:
-  Statistics(const StatisticsCall& call, const SampleRows<T>& rows, const Normalization& layer)
-      : call_(call), rows_(rows), layer_(layer), cols_(static_cast<std::size_t>(rows.x.cols)), walk_(call, rows) {}
+  Statistics(const StatisticsCall& call, const SampleRows<T>& rows, const Normalization& layer,
+             const std::vector<bool>& left_out)
+      : call_(call),
+        rows_(rows),
+        layer_(layer),
+        left_out_(left_out),
+        cols_(static_cast<std::size_t>(rows.x.cols)),
+        walk_(call, rows) {}
 
   ColumnStatistics compute() {
     find_extents();
@@ -63,7 +69,10 @@ class Statistics {
         break;
     }
     found.scale.resize(cols_);
-    for (std::size_t c = 0; c < cols_; ++c) found.scale[c] = scale_of(c, found.shift[c], spread[c]);
+    for (std::size_t c = 0; c < cols_; ++c) {
+      if (is_left_out(c)) found.shift[c] = found.mean[c] = 0.0;
+      found.scale[c] = is_left_out(c) ? 1.0 : scale_of(c, found.shift[c], spread[c]);
+    }
     return found;
   }
 
@@ -92,7 +101,18 @@ class Statistics {
     check_extents();
   }
 
+  // It is as if these columns held nothing but zeros.
+  bool is_left_out(std::size_t c) const { return c < left_out_.size() && left_out_[c]; }
+  void forget_left_out() {
+    for (std::size_t c = 0; c < left_out_.size(); ++c) {
+      if (!left_out_[c]) continue;
+      extents_.origin[c] = extents_.least[c] = extents_.most[c] = extents_.sum[c] = 0.0;
+      extents_.count[c] = static_cast<double>(rows_.x.rows);
+    }
+  }
+
   void check_extents() {
+    forget_left_out();
     for (std::size_t c = 0; c < cols_; ++c) {
       if (extents_.count[c] == 0.0) {
         throw_value_error(call_.where, "column " + std::to_string(c) + " of X has no number, NaN in all rows",
@@ -192,6 +212,7 @@ class Statistics {
   const StatisticsCall& call_;
   const SampleRows<T>& rows_;
   const Normalization& layer_;
+  const std::vector<bool>& left_out_;
   const std::size_t cols_;
   ColumnWalk<T> walk_;
   Extents extents_{cols_};
@@ -200,11 +221,14 @@ class Statistics {
 }  // namespace
 
 template <class T>
-ColumnStatistics column_statistics(const StatisticsCall& call, const SampleRows<T>& rows, const Normalization& layer) {
-  return Statistics<T>(call, rows, layer).compute();
+ColumnStatistics column_statistics(const StatisticsCall& call, const SampleRows<T>& rows, const Normalization& layer,
+                                   const std::vector<bool>& left_out) {
+  return Statistics<T>(call, rows, layer, left_out).compute();
 }
 
-template ColumnStatistics column_statistics(const StatisticsCall&, const SampleRows<float>&, const Normalization&);
-template ColumnStatistics column_statistics(const StatisticsCall&, const SampleRows<double>&, const Normalization&);
+template ColumnStatistics column_statistics(const StatisticsCall&, const SampleRows<float>&, const Normalization&,
+                                            const std::vector<bool>&);
+template ColumnStatistics column_statistics(const StatisticsCall&, const SampleRows<double>&, const Normalization&,
+                                            const std::vector<bool>&);
 
 }  // namespace stoop

@@ -15,6 +15,7 @@ namespace stoop {
 // z = (x - shift) * scale. Where NaN is allowed, the mean of what is there stands for it.
 struct ColumnStatistics {
   std::vector<double> shift, scale, mean;
+  std::vector<std::vector<double>> edges;  // of the bins of each column; empty: there is no Columns layer
 };
 
 // How the statistics are computed; it does not change them.
@@ -25,8 +26,10 @@ struct StatisticsCall {
 };
 
 // Returns the statistics of the rows that a run takes. Their numbers were checked, but for those of a mapped x, which are checked
-// here. Throws ValueError for a column without numbers or with a spread that T does not hold, and Interrupted.
+// here. Throws ValueError for a column without numbers or with a spread that T does not hold, and Interrupted. Columns that
+// are left out, if any, get a shift of 0 and a scale of 1.
 template <class T>
-ColumnStatistics column_statistics(const StatisticsCall& call, const SampleRows<T>& rows, const Normalization& layer);
+ColumnStatistics column_statistics(const StatisticsCall& call, const SampleRows<T>& rows, const Normalization& layer,
+                                   const std::vector<bool>& left_out = {});
 
 }  // namespace stoop

@@ -8,6 +8,7 @@
 #include <stoop/error.hpp>
 
 #include "checks.hpp"
+#include "code_checks.hpp"
 
 namespace stoop {
 namespace {
@@ -29,6 +30,7 @@ Dataset<T>::Dataset(std::string_view where, const InputView& x, const Targets<T>
   InputView checked = x;
   checked.mapped = x.mapped && !reads_all;
   check_samples<T>(where, checked, needs.inputs, poller, needs.missing);
+  if (needs.columns != nullptr) check_codes(where, checked, *needs.columns);
   check_weights(where, y, needs.loss, x.rows, needs.outputs);
   weights_ = shared_weights(y, check_targets(where, y, needs.loss, x.rows, needs.outputs));
 }

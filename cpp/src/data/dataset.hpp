@@ -5,10 +5,12 @@
 #include <memory>
 #include <span>
 #include <string_view>
+#include <vector>
 
 #include <stoop/losses.hpp>
 #include <stoop/trainer.hpp>
 
+#include "../base/encoded_column.hpp"
 #include "../team/poller.hpp"
 #include "checks.hpp"
 #include "sample_rows.hpp"
@@ -20,7 +22,8 @@ struct DataNeeds {
   Index inputs = 0;
   Index outputs = 0;
   LossKind loss = kind_of<MeanSquaredError>();
-  MissingValues missing = MissingValues::error;  // what NaN in the samples is
+  MissingValues missing = MissingValues::error;          // what NaN in the samples is
+  const std::vector<EncodedColumn>* columns = nullptr;  // those of a Columns layer, in the graph of the model
 
   bool operator==(const DataNeeds&) const = default;
 };

@@ -98,6 +98,7 @@ void check_layers(const ElementRange& range, const std::vector<Layer>& layers, c
     const auto check = [&]<class Op>(const Op& op) { check_held(range, op, Spec<Op>::kClass, of); };
     std::visit(check, layers[i]);
     if (const auto* dense = std::get_if<Dense>(&layers[i])) std::visit(check, dense->activation);
+    if (const auto* dense = std::get_if<MemberDense>(&layers[i])) std::visit(check, dense->activation);
     if (const auto* block = std::get_if<Residual>(&layers[i])) check_layers(range, block->layers, path + ".");
   }
 }
@@ -107,7 +108,7 @@ void check_layers(const ElementRange& range, const std::vector<Layer>& layers, c
 void check_numbers(const ElementRange& range, const ModelConfig& config, const Graph& graph) {
   check_layers(range, config.layers, "");
   for (const Node& node : graph.nodes) {  // whose factors are products of those of several layers
-    if (node.weight == kNone) continue;
+    if (!node.has_parameters()) continue;
     constexpr const char* kHint = "give factors nearer to 1";
     range.refuse_unheld({"Model", node.layer + " has, with the layers around it, lr_scale", node.factors.rate, kHint});
     range.refuse_unheld(
@@ -155,7 +156,7 @@ void check_factors(const ElementRange& range, const TrainerConfig& config, const
   };
   const double decay = std::visit(decay_of, config.optimizer);
   for (const Node& node : graph.nodes) {
-    if (node.weight == kNone || node.factors == Factors{}) continue;
+    if (!node.has_parameters() || node.factors == Factors{}) continue;
     const auto check = [&](const char* name, double value, double factor) {
       range.refuse_unheld(
           {"Trainer", std::string(name) + " of " + node.layer, value * factor, "give factors nearer to 1"});

@@ -3,6 +3,7 @@
 #include "graph.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 
 #include <stoop/error.hpp>
@@ -11,6 +12,8 @@
 #include "../spec/fields.hpp"
 #include "../spec/initializers.hpp"
 #include "../spec/layers.hpp"
+#include "columns.hpp"
+#include "product_layers.hpp"
 
 namespace stoop {
 namespace {
@@ -29,7 +32,9 @@ class GraphBuilder {
     input.in_features = input.out_features = config_.input_dim;
     graph_.nodes.push_back(input);
     add_layers(config_.layers, "");
-    const auto is_dense = [](const Node& node) { return node.kind == NodeKind::dense; };
+    const auto is_dense = [](const Node& node) {
+      return node.kind == NodeKind::dense || node.kind == NodeKind::member_dense;
+    };
     if (std::none_of(graph_.nodes.begin(), graph_.nodes.end(), is_dense)) {
       throw_value_error("Model", std::to_string(config_.layers.size()) + " layers without a Dense among them",
                         "expected at least one Dense", "add the output layer, Dense(number of outputs)");
@@ -79,6 +84,7 @@ class GraphBuilder {
     node.kind = kind;
     node.input = input;
     node.in_features = graph_.nodes[static_cast<std::size_t>(input)].out_features;
+    node.members = graph_.nodes[static_cast<std::size_t>(input)].members;
     node.out_features = out_features;
     node.factors = factors_;
     graph_.nodes.push_back(node);
@@ -90,6 +96,12 @@ class GraphBuilder {
                   init);
   }
 
+  // A weight for each of some members, as one parameter.
+  int add_weights(std::string name, Index members, Index rows, Index cols, const Initializer& init) {
+    return append(graph_.parameters, graph_.parameter_elements,
+                  {std::move(name), 0, members * rows, cols, 3, true, members}, init);
+  }
+
   int append(std::vector<GraphParameter>& block, Index& elements, ParameterInfo info, const Initializer& init) {
     info.offset = elements;
     const double size = static_cast<double>(info.rows) * static_cast<double>(info.cols);
@@ -99,7 +111,7 @@ class GraphBuilder {
     }
     elements = round_up(elements + info.rows * info.cols, alignment_);
     if (&block == &graph_.parameters) graph_.num_parameters += info.rows * info.cols;
-    block.push_back({std::move(info), init});
+    block.push_back({std::move(info), init, {}, {}});
     return static_cast<int>(block.size()) - 1;
   }
 
@@ -128,15 +140,10 @@ class GraphBuilder {
   using Layers = std::vector<Layer>;
 
   void add(const Dense& dense, const Layers& layers, std::size_t i, const std::string& path) {
-    std::visit([&](const auto& activation) { check_fields(activation, "layer " + path + " has "); }, dense.activation);
-    const auto check = [&](const auto& initializer) { check_fields(initializer, "layer " + path + " has "); };
-    std::visit(check, dense.bias_init);
-    if (dense.kernel_init) std::visit(check, *dense.kernel_init);
+    check_product(dense, path);
     const Initializer kernel = dense.kernel_init.value_or(default_kernel_init(dense, layers, i));
-    const bool before_batch_norm = kind_of(dense.activation) == kind_of<Identity>() && i + 1 < layers.size() &&
-                                   std::holds_alternative<BatchNorm>(layers[i + 1]);
-    const bool use_bias = dense.use_bias.value_or(!before_batch_norm);
-    add_dense(last(), dense.units, path, kernel, use_bias ? &dense.bias_init : nullptr, dense.trainable);
+    const Initializer* bias = has_bias(dense, layers, i) ? &dense.bias_init : nullptr;
+    add_dense(last(), dense.units, path, kernel, bias, dense.trainable);
     graph_.nodes.back().l1 = dense.l1;
     graph_.nodes.back().l2 = dense.l2;
     if (kind_of(dense.activation) != kind_of<Identity>()) add_activation(dense.activation);
@@ -150,18 +157,75 @@ class GraphBuilder {
     if (bias != nullptr) node.bias = add_parameter(path + ".bias", 1, units, 1, false, *bias);
   }
 
-  // he_normal keeps the variance through a ReLU, glorot_uniform through tanh. Layers between them do not matter.
-  static Initializer default_kernel_init(const Dense& dense, const Layers& layers, std::size_t i) {
-    ActivationKind following = kind_of(dense.activation);
-    for (std::size_t j = i + 1; j < layers.size() && following == kind_of<Identity>(); ++j) {
-      if (const auto activation = as_activation(layers[j])) {
-        following = kind_of(*activation);
-      } else if (std::holds_alternative<Dense>(layers[j]) || std::holds_alternative<Residual>(layers[j])) {
-        break;
-      }
+  // ---- members ----
+
+  void add(const Members& layer, const Layers&, std::size_t, const std::string& path) {
+    const bool is_first = members() == 1;
+    if (!is_first && layer.k != members()) {
+      throw_value_error("Members", "layer " + path + " has k=" + std::to_string(layer.k),
+                        "expected " + std::to_string(members()) + ", the members that the value has there",
+                        "give each Members of a model the same k");
     }
-    if (is_relu_like(following)) return initializers::HeNormal{};
-    return initializers::GlorotUniform{};
+    const ScaleInit usual = is_first ? first_scale() : ScaleInit::random_signs;
+    add_scale(path + ".scale", layer.k, 2, layer.init.value_or(usual), layer.trainable);
+    const Initializer zeros = initializers::Zeros{};
+    if (layer.bias) add_member_bias(path, zeros);
+  }
+
+  void add(const FeatureScale& layer, const Layers&, std::size_t, const std::string& path) {
+    if (members() > 1) {
+      throw_value_error("FeatureScale", "layer " + path + " comes after Members", "expected a value without members",
+                        "put it before, or use Members(" + std::to_string(members()) + ", init=\"ones\")");
+    }
+    add_scale(path + ".scale", 1, 1, ScaleInit::ones, layer.trainable);
+  }
+
+  void add(const MemberDense& dense, const Layers& layers, std::size_t i, const std::string& path) {
+    check_product(dense, path);
+    const Index k = check_members(dense, path, members(), has_members_);
+    const Initializer kernel = dense.kernel_init.value_or(default_kernel_init(dense, layers, i));
+    const Initializer* bias = has_bias(dense, layers, i) ? &dense.bias_init : nullptr;
+    if (dense.shared) {
+      const ScaleInit usual = dense.members ? first_scale() : ScaleInit::ones;
+      add_scale(path + ".input_scale", k, 2, dense.scale_init.value_or(usual), dense.trainable);
+      add_dense(last(), dense.units, path, kernel, nullptr, dense.trainable);
+      penalize(dense);
+      add_scale(path + ".output_scale", k, 2, ScaleInit::ones, dense.trainable);
+    } else {
+      Node& node = add_node(NodeKind::member_dense, dense.units, last());
+      node.members = k;
+      node.trainable = trainable_ && dense.trainable;
+      node.weight = add_weights(path + ".weight", k, node.in_features, dense.units, kernel);
+      penalize(dense);
+    }
+    if (bias != nullptr) add_member_bias(path, *bias);
+    if (kind_of(dense.activation) != kind_of<Identity>()) add_activation(dense.activation);
+  }
+
+  Index members() const { return graph_.nodes.back().members; }
+  const std::vector<Index>& chunks() const { return graph_.nodes.back().chunks; }
+  ScaleInit first_scale() const { return chunks().empty() ? ScaleInit::random_signs : ScaleInit::normal; }
+
+  void add_scale(std::string name, Index k, int rank, ScaleInit init, bool trainable) {
+    const std::vector<Index> same = chunks();
+    Node& node = add_node(NodeKind::member_scale, width(), last());
+    node.members = k;
+    node.trainable = trainable_ && trainable;
+    node.weight = add_parameter(std::move(name), k, node.out_features, rank, false, initializers::Ones{});
+    graph_.parameters.back().scale = init;
+    graph_.parameters.back().chunks = same;
+    if (rank > 1) has_members_ = true;
+  }
+
+  void add_member_bias(const std::string& path, const Initializer& init) {
+    Node& node = graph_.nodes.back();
+    node.bias = add_parameter(path + ".bias", node.members, node.out_features, 2, false, init);
+  }
+
+  void penalize(const MemberDense& dense) {
+    graph_.nodes.back().l1 = dense.l1;
+    graph_.nodes.back().l2 = dense.l2;
+    has_members_ = true;
   }
 
   void add_activation(const Activation& activation) {
@@ -184,26 +248,66 @@ class GraphBuilder {
     add_normalization(Spec<Norm>::kNode, path, layer.eps, layer.trainable);
   }
 
-  // All zero at first, so that a scale that is not 0 says that the statistics were set.
   void add(const Normalization& layer, const Layers&, std::size_t, const std::string& path) {
+    check_first("Normalization", path, "put it there, or use LayerNorm or BatchNorm between other layers");
+    add_statistics(layer, path, initializers::Zeros{});
+  }
+
+  void check_first(const std::string& name, const std::string& path, std::string_view hint) const {
     if (path != "0") {
-      throw_value_error("Model", "layer " + path + " is a Normalization", "expected it to be the first layer",
-                        "put it there, or use LayerNorm or BatchNorm between other layers");
+      throw_value_error("Model", "layer " + path + " is a " + name, "expected it to be the first layer", hint);
     }
     if (config_.input_scale != 1.0 || config_.input_shift != 0.0) {
-      throw_value_error("Model", "input_scale or input_shift with a Normalization", "expected one of them",
+      throw_value_error("Model", "input_scale or input_shift with a " + name, "expected one of them",
                         "leave input_scale and input_shift out: the statistics of the layer do that");
     }
-    const auto buffer = [&](const char* name, Index rows) {
-      return append(graph_.buffers, graph_.buffer_elements, {path + name, 0, rows, width(), rows == 1 ? 1 : 2, false},
-                    initializers::Zeros{});
-    };
+  }
+
+  int add_buffer(std::string name, Index rows, Index cols, const Initializer& init) {
+    return append(graph_.buffers, graph_.buffer_elements, {std::move(name), 0, rows, cols, rows == 1 ? 1 : 2, false},
+                  init);
+  }
+
+  // The scales are zero at first, so that one that is not 0 says that the statistics were set.
+  void add_statistics(const Normalization& layer, const std::string& path, const Initializer& scales) {
+    const initializers::Zeros zeros;
     GraphNormalization& normalization = graph_.normalization.emplace();
     normalization.layer = layer;
-    normalization.shift = buffer(".shift", 1);
-    normalization.scale = buffer(".scale", 1);
-    normalization.rest = buffer(".shift_rest", 2);
-    if (layer.missing == MissingValues::mean) normalization.missing = buffer(".missing", 1);
+    normalization.shift = add_buffer(path + ".shift", 1, width(), zeros);
+    normalization.scale = add_buffer(path + ".scale", 1, width(), scales);
+    normalization.rest = add_buffer(path + ".shift_rest", 2, width(), zeros);
+    if (layer.missing == MissingValues::mean) normalization.missing = add_buffer(path + ".missing", 1, width(), zeros);
+  }
+
+  // Without numbers there are no statistics that could be missing.
+  void add(const Columns& layer, const Layers&, std::size_t, const std::string& path) {
+    check_first("Columns", path, "put it there: it encodes the columns of X");
+    GraphColumns& columns = graph_.columns.emplace(describe_columns(layer, config_.input_dim, path));
+    const bool has_numbers = columns.has_numbers();
+    add_statistics({.kind = layer.kind, .clip = layer.clip, .missing = MissingValues::mean}, path,
+                   has_numbers ? Initializer(initializers::Zeros{}) : Initializer(initializers::Ones{}));
+    Index bins = 0;
+    for (const EncodedColumn& column : columns.columns) bins += column.bins;
+    if (bins > 0) {
+      columns.bin_left = add_buffer(path + ".bin_left", 1, bins, initializers::Zeros{});
+      columns.bin_scale = add_buffer(path + ".bin_scale", 1, bins, initializers::Zeros{});
+    }
+    Node& node = add_node(NodeKind::columns, encoded_width(columns), last());
+    if (node.out_features > node.in_features) {  // else each column stands for itself
+      for (const EncodedColumn& column : columns.columns) node.chunks.push_back(column.width);
+    }
+    const Index dim = layer.embedding_dim, waves = 2 * layer.frequencies;
+    const auto uniform = [](Index count) { return initializers::Uniform{1.0 / std::sqrt(static_cast<double>(count))}; };
+    if (columns.table_rows > 0) {
+      node.weight = add_parameter(path + ".embedding", columns.table_rows, dim, 2, true, uniform(dim));
+    }
+    if (columns.periodic > 0) {
+      node.others[0] = add_parameter(path + ".frequencies", columns.periodic, layer.frequencies, 2, false,
+                                     initializers::Normal{layer.frequency_scale});
+      node.others[1] = add_parameter(path + ".weight", columns.periodic * waves, dim, 2, true, uniform(waves));
+      node.others[2] = add_parameter(path + ".bias", columns.periodic, dim, 2, false, uniform(waves));
+    }
+    node.trainable = layer.trainable && columns.table_rows + columns.periodic > 0;
   }
 
   Node& add_normalization(NodeKind kind, const std::string& path, double eps, bool trainable) {
@@ -228,6 +332,10 @@ class GraphBuilder {
     const bool outer = std::exchange(trainable_, trainable_ && block.trainable);
     add_layers(block.layers, path + ".");
     const int branch = last();
+    if (graph_.nodes[static_cast<std::size_t>(skipped)].members != members()) {
+      throw_value_error("Residual", "layer " + path + " makes members within", "expected both sides to have the same",
+                        "put Members, or what has members=, before the Residual");
+    }
     const Index in = graph_.nodes[static_cast<std::size_t>(skipped)].out_features, out = width();
     int other = skipped;
     if (in != out) {
@@ -254,8 +362,9 @@ class GraphBuilder {
 
   const ModelConfig& config_;
   const Index alignment_;
-  bool trainable_ = true;  // false within a Residual that is not
-  Factors factors_;        // of the layer that is added
+  Factors factors_;           // of the layer that is added
+  bool trainable_ = true;     // false within a Residual that is not
+  bool has_members_ = false;  // though it may be just one
   Graph graph_;
 };
 
@@ -263,6 +372,12 @@ class GraphBuilder {
 
 bool has_node(const Graph& graph, NodeKind kind) {
   return std::any_of(graph.nodes.begin(), graph.nodes.end(), [kind](const Node& node) { return node.kind == kind; });
+}
+
+bool is_regularized(const Graph& graph, const Node& node) {
+  return std::ranges::any_of(node.parameters(), [&](int parameter) {
+    return parameter != kNone && graph.parameters[static_cast<std::size_t>(parameter)].info.regularized;
+  });
 }
 
 MissingValues missing_values(const Graph& graph) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <string>
 #include <string_view>
 
 #include <stoop/error.hpp>
@@ -25,6 +26,10 @@ InputMap<T> input_map(const ModelConfig& config, const Graph& graph, const T* bu
   map.column_rest = at(statistics.rest);
   map.missing = at(statistics.missing);
   map.clip = static_cast<T>(statistics.layer.clip.value_or(0.0));
+  if (!graph.columns) return map;
+  map.columns = graph.columns->columns.data();
+  map.bin_left = at(graph.columns->bin_left);
+  map.bin_scale = at(graph.columns->bin_scale);
   return map;
 }
 
@@ -38,7 +43,7 @@ bool is_adapted(const InputMap<T>& map, Index cols) {
 template <class T>
 void check_adapted(std::string_view where, const InputMap<T>& map, Index cols) {
   if (is_adapted(map, cols)) return;
-  throw_value_error(where, "the Normalization of the model has no statistics", "expected those of its inputs",
+  throw_value_error(where, std::string("the ") + (map.columns == nullptr ? "Normalization" : "Columns") + " of the model has no statistics", "expected those of its inputs",
                     "call model.adapt(X) with the training rows first, or fit");
 }
 

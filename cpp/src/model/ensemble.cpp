@@ -11,6 +11,7 @@
 
 #include "../base/memory.hpp"
 #include "../data/checks.hpp"
+#include "../data/code_checks.hpp"
 #include "../graph/input_map.hpp"
 #include "../run/device.hpp"
 #include "summary.hpp"
@@ -63,7 +64,7 @@ std::vector<std::shared_ptr<Model<T>>> shared(std::vector<Model<T>> models) {
 // One call for rows of x, with what becomes of the outputs. The arguments of all members are made on demand, because any
 // number of calls may run at once.
 template <class T>
-class MembersCall final : public Members<T> {
+class MembersCall final : public Networks<T> {
  public:
   MembersCall(const std::vector<std::shared_ptr<Model<T>>>& members, const InputView& x, const MemberOutputs<T>& out,
               Poller* poller)
@@ -83,6 +84,12 @@ class MembersCall final : public Members<T> {
   void check(std::string_view where) const {
     for (Index i = 0; i < size(); ++i) check_adapted(where, run(i).data.map, model(i).input_dim());
     if (x_.rows > 0) check_samples<T>(where, x_, model(0).input_dim(), poller_, missing());
+    for (Index i = 0; i < size(); ++i) {
+      const InputMap<T> map = run(i).data.map;
+      if (map.columns != nullptr) {
+        check_codes(where, x_, {map.columns, static_cast<std::size_t>(model(i).input_dim())});
+      }
+    }
   }
   MissingValues missing() const {
     for (Index i = 0; i < size(); ++i) {

@@ -130,6 +130,25 @@ void initialize(const Initializer& initializer, std::uint64_t seed, std::uint32_
   }
 }
 
+template <class T>
+void initialize_scale(ScaleInit init, std::uint64_t seed, std::uint32_t which, const ScaleShape& shape, T* out) {
+  const Index numbers = shape.chunks.empty() ? shape.cols : static_cast<Index>(shape.chunks.size());
+  const Distribution kind = init == ScaleInit::normal ? Distribution::normal : Distribution::uniform;
+  AlignedBuffer<double> drawn(shape.members * numbers);
+  fill({kind, 1.0}, seed, which, shape.members * numbers, drawn.data());
+  const double* next = drawn.data();
+  for (Index row = 0; row < shape.members; ++row) {
+    for (Index j = 0; j < numbers; ++j, ++next) {
+      const double sign = *next < 0.0 ? -1.0 : 1.0;
+      const double value = init == ScaleInit::ones ? 1.0 : init == ScaleInit::normal ? *next : sign;
+      const Index width = shape.chunks.empty() ? 1 : shape.chunks[static_cast<std::size_t>(j)];
+      out = std::fill_n(out, width, static_cast<T>(value));
+    }
+  }
+}
+
+template void initialize_scale(ScaleInit, std::uint64_t, std::uint32_t, const ScaleShape&, float*);
+template void initialize_scale(ScaleInit, std::uint64_t, std::uint32_t, const ScaleShape&, double*);
 template void initialize(const Initializer&, std::uint64_t, std::uint32_t, Index, Index, float*);
 template void initialize(const Initializer&, std::uint64_t, std::uint32_t, Index, Index, double*);
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 
 #include <stoop/layers.hpp>
 #include <stoop/types.hpp>
@@ -12,5 +13,13 @@ namespace stoop {
 template <class T>
 void initialize(const Initializer& initializer, std::uint64_t seed, std::uint32_t which, Index rows, Index cols,
                 T* out);
+
+// A scale (members, cols). Neighbouring columns of a chunk start with the same number; without chunks each has its own.
+struct ScaleShape {
+  Index members, cols;
+  std::span<const Index> chunks;
+};
+template <class T>
+void initialize_scale(ScaleInit init, std::uint64_t seed, std::uint32_t which, const ScaleShape& shape, T* out);
 
 }  // namespace stoop

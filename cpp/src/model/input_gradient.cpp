@@ -70,7 +70,8 @@ bool InputGradients<T>::compute(const Derivatives<T>& wanted) {
     }
     done = done && (run.poller == nullptr || run.poller->goes_on());
   }
-  give_back(std::move(worker), few);
+  const std::lock_guard lock(mutex_);
+  idle(wanted, few).push_back(std::move(worker));
   return done;
 }
 
@@ -78,10 +79,10 @@ template <class T>
 typename InputGradients<T>::Worker InputGradients<T>::take(const Derivatives<T>& wanted, bool few) {
   {
     const std::lock_guard lock(mutex_);
-    std::vector<Worker>& idle = idle_[few ? 1 : 0];
-    if (!idle.empty()) {
-      Worker worker = std::move(idle.back());
-      idle.pop_back();
+    std::vector<Worker>& waiting = idle(wanted, few);
+    if (!waiting.empty()) {
+      Worker worker = std::move(waiting.back());
+      waiting.pop_back();
       return worker;
     }
   }
@@ -90,13 +91,9 @@ typename InputGradients<T>::Worker InputGradients<T>::take(const Derivatives<T>&
   request.graph = wanted.graph;
   request.batch = few ? kFewRows : kManyRows;
   request.batch_statistics = request.dropout = request.parameter_gradients = false;
+  request.output = wanted.output;
+  request.combines = true;
   return {make_executor(device_, request), std::vector<T>(static_cast<std::size_t>(request.graph->output_dim()))};
-}
-
-template <class T>
-void InputGradients<T>::give_back(Worker worker, bool few) {
-  const std::lock_guard lock(mutex_);
-  idle_[few ? 1 : 0].push_back(std::move(worker));
 }
 
 template class InputGradients<float>;

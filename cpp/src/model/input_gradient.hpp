@@ -13,6 +13,7 @@ namespace stoop {
 template <class T>
 struct Derivatives {
   const Graph* graph = nullptr;  // of the model
+  OutputKind output = OutputKind::identity;
   const T* parameters = nullptr;
   const T* running = nullptr;
   SampleRows<T> data;
@@ -38,12 +39,14 @@ class InputGradients {
     std::vector<T> unit;  // (outputs), all but one 0
   };
 
+  std::vector<Worker>& idle(const Derivatives<T>& wanted, bool few) {
+    return idle_[static_cast<std::size_t>(wanted.output)][few ? 1 : 0];
+  }
   Worker take(const Derivatives<T>& wanted, bool few);
-  void give_back(Worker worker, bool few);
 
   const Device<T> device_ = make_device<T>();
   std::mutex mutex_;
-  std::vector<Worker> idle_[2];  // for many and for few rows
+  std::vector<Worker> idle_[kOutputKindCount][2];  // for many and for few rows
 };
 
 }  // namespace stoop

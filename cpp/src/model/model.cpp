@@ -3,6 +3,7 @@
 #include <stoop/model.hpp>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
 #include <numeric>
@@ -15,6 +16,7 @@
 #include "../graph/input_map.hpp"
 #include "../run/device.hpp"
 #include "../data/checks.hpp"
+#include "../data/code_checks.hpp"
 #include "adapt.hpp"
 #include "initialize.hpp"
 #include "input_gradient.hpp"
@@ -22,6 +24,9 @@
 
 namespace stoop {
 namespace {
+
+// The seeds of the weights of members are so far apart. It is odd, and no seed that people choose.
+constexpr std::uint64_t kMemberSeeds = 0x9E3779B97F4A7C15u;
 
 // Checks that the two numbers can be used as numbers of T. A scale of 0 would leave nothing of the input.
 template <class T>
@@ -60,7 +65,7 @@ struct Model<T>::Impl {
   AlignedBuffer<T> buffer_block;
   MissingValues missing;      // what a NaN in X is
   bool output_given = false;  // by the caller, not by training
-  std::shared_ptr<const InferenceExecutor<T>> inference;
+  std::array<std::shared_ptr<const InferenceExecutor<T>>, kOutputKindCount> inference;  // by what the outputs mean
   mutable InputGradients<T> input_gradients;
 
   Impl(ModelConfig settings, bool draws)
@@ -82,9 +87,18 @@ struct Model<T>::Impl {
     std::sort(by_name.begin(), by_name.end(),
               [this](std::size_t a, std::size_t b) { return parameters[a].name < parameters[b].name; });
     if (draws) fill(graph.parameters, parameter_block.data());
+    if (draws) clear_special_rows();
     if (draws) fill(graph.buffers, buffer_block.data());
-    inference = make_inference(make_device<T>(), {.kind = PlanKind::inference, .graph = &graph});
+    inference.fill(make_inference(make_device<T>(), {.kind = PlanKind::inference, .graph = &graph}));
+    if (graph.members() == 1) return;  // it makes no difference
+    for (const OutputKind output : {OutputKind::softmax, OutputKind::sigmoid}) {
+      inference[static_cast<std::size_t>(output)] =
+          make_inference(make_device<T>(), {.kind = PlanKind::inference, .graph = &graph, .output = output});
+    }
   }
+
+  OutputKind output() const { return config.output.value_or(OutputKind::identity); }
+  const InferenceExecutor<T>& inference_now() const { return *inference[static_cast<std::size_t>(output())]; }
 
   // As the first layer sees them.
   SampleRows<T> scaled(const InputView& x) const {
@@ -105,6 +119,7 @@ struct Model<T>::Impl {
   }
   void check_samples(const char* where, const InputView& x, Poller* poller) const {
     stoop::check_samples<T>(where, x, config.input_dim, poller, missing);
+    if (graph.columns) check_codes(where, x, graph.columns->columns);
   }
 
   void differentiate(const char* where, const InputView& x, MatrixView<const T> grad_output, MatrixView<T> out,
@@ -112,6 +127,7 @@ struct Model<T>::Impl {
     Poller poller(keep_going);
     Derivatives<T> wanted;
     wanted.graph = &graph;
+    wanted.output = output();
     wanted.data = scaled(x);
     wanted.parameters = parameter_block.data();
     wanted.running = buffer_block.data();
@@ -125,8 +141,28 @@ struct Model<T>::Impl {
   void fill(const std::vector<GraphParameter>& from, T* block) {
     for (std::size_t i = 0; i < from.size(); ++i) {
       const ParameterInfo& info = from[i].info;
-      initialize(from[i].initializer, config.seed, static_cast<std::uint32_t>(i), info.rows, info.cols,
-                 block + info.offset);
+      const auto which = static_cast<std::uint32_t>(i);
+      T* const out = block + info.offset;
+      if (from[i].scale) {
+        initialize_scale(*from[i].scale, config.seed, which, {info.rows, info.cols, from[i].chunks}, out);
+        continue;
+      }
+      // Each member's weight is drawn for its own sizes.
+      const Index rows = info.rows / info.members, size = rows * info.cols;
+      for (Index m = 0; m < info.members; ++m) {
+        initialize(from[i].initializer, config.seed + static_cast<std::uint64_t>(m) * kMemberSeeds, which, rows,
+                   info.cols, out + m * size);
+      }
+    }
+  }
+
+  // Missing and unknown codes say nothing at first.
+  void clear_special_rows() {
+    if (!graph.columns || graph.columns->table_rows == 0) return;
+    const ParameterInfo& table = parameters[static_cast<std::size_t>(graph.nodes[1].weight)];
+    for (const EncodedColumn& column : graph.columns->columns) {
+      if (column.kind != ColumnKind::embedding) continue;
+      std::fill_n(parameter_block.data() + table.offset + (column.start + column.codes) * table.cols, 2 * table.cols, T(0));
     }
   }
 
@@ -168,6 +204,10 @@ Index Model<T>::input_dim() const {
 template <class T>
 Index Model<T>::output_dim() const {
   return impl_->graph.output_dim();
+}
+template <class T>
+Index Model<T>::members() const {
+  return impl_->graph.members();
 }
 template <class T>
 Index Model<T>::num_parameters() const {
@@ -241,7 +281,7 @@ bool Model<T>::output_is_given() const {
 
 template <class T>
 const InferenceExecutor<T>& Model<T>::inference() const {
-  return *impl_->inference;
+  return impl_->inference_now();
 }
 template <class T>
 bool Model<T>::is_adapted() const {
@@ -261,15 +301,14 @@ template <class T>
 void Model<T>::adapt(const InputView& x, const KeepGoing& keep_going) {
   constexpr const char* kWhere = "Model.adapt";
   if (!impl_->graph.normalization) {
-    throw_value_error(kWhere, "the model has no Normalization", "expected one as its first layer",
+    throw_value_error(kWhere, "the model has no Normalization or Columns", "expected one as its first layer",
                       "make it with stoop.Normalization() before the first Dense");
   }
   Poller poller(keep_going);
   Poller* const asked = keep_going ? &poller : nullptr;
   impl_->check_samples(kWhere, x, asked);
   const StatisticsCall call{kWhere, get_num_threads(), asked};
-  const Normalization& layer = impl_->graph.normalization->layer;
-  set_statistics(column_statistics(call, impl_->scaled(x), layer), impl_->graph, impl_->buffer_block.data());
+  set_statistics(input_statistics(call, impl_->scaled(x), impl_->graph), impl_->graph, impl_->buffer_block.data());
 }
 
 template <class T>
@@ -283,7 +322,7 @@ void Model<T>::predict(const InputView& x, MatrixView<T> out, const KeepGoing& k
   InferenceRun<T> run = inference_run(x);
   run.out = with_stride(out);
   run.poller = asked;
-  const InferenceResult result = impl_->inference->run(run);
+  const InferenceResult result = impl_->inference_now().run(run);
   if (result.interrupted) throw_interrupted("Model.predict");
   refuse_bad_row<T>("Model.predict", x, result.non_finite_row, impl_->missing);
 }

@@ -19,6 +19,7 @@ namespace {
 
 std::vector<Index> shape_of(const ParameterInfo& info) {
   if (info.rank == 1) return {info.cols};
+  if (info.rank == 3) return {info.members, info.rows / info.members, info.cols};
   return {info.rows, info.cols};
 }
 

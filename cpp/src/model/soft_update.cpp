@@ -54,7 +54,9 @@ void Model<T>::soft_update(const Model& source, double tau) {
   }
   move(parameter_block(), source.parameter_block(), tau);
   move(buffer_block(), source.buffer_block(), tau);
-  if (tau > 0.0 && std::holds_alternative<Normalization>(config().layers.front())) copy_statistics(*this, source);
+  const Layer& first = config().layers.front();
+  const bool has_statistics = std::holds_alternative<Normalization>(first) || std::holds_alternative<Columns>(first);
+  if (tau > 0.0 && has_statistics) copy_statistics(*this, source);
 }
 
 template void Model<float>::soft_update(const Model&, double);

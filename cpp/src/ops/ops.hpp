@@ -10,6 +10,9 @@
 
 #include "../spec/activations.hpp"
 #include "../spec/losses.hpp"
+#include "encoded_args.hpp"
+#include "column_args.hpp"
+#include "member_args.hpp"
 #include "row_args.hpp"
 
 namespace stoop {
@@ -69,7 +72,13 @@ struct BatchNormArgs {
   T eps;
   T slope = T(1);         // 1: no activation, 0: relu, else that of leaky_relu
   bool fixed_statistics;  // mean and variance are not functions of the input
+  Index members = 1;      // rows of the values for each sample: groups hold all members of their samples
 };
+
+template <class T>
+constexpr Index statistics_group(const BatchNormArgs<T>& args) {
+  return statistics_group(args.batch_rows / args.members) * args.members;
+}
 
 // Inverted dropout of a slice. Element (i, j) is kept if its random number, a function of the key and of
 // (row + i, column + j), is below the threshold. `column` is a multiple of 8. dropout_mask only makes the mask,
@@ -347,6 +356,14 @@ struct OpTable {
   void (*column_sum)(const ColumnSumArgs<T>&) noexcept;
   void (*gather[kInputTypeCount])(const GatherArgs<T>&) noexcept;
   void (*map_gradient)(const MapGradientArgs<T>&) noexcept;
+  void (*encoded_dense)(const EncodedDenseArgs<T>&) noexcept;
+  void (*encoded_gradient)(const EncodedGradientArgs<T>&) noexcept;
+  void (*encode)(const EncodeArgs<T>&) noexcept;
+  void (*encode_gradient)(const EncodeGradientArgs<T>&) noexcept;
+  void (*periodic_gradient)(const PeriodicGradientArgs<T>&) noexcept;
+  void (*periodic_weight_gradient)(const PeriodicWeightGradientArgs<T>&) noexcept;
+  void (*table_gradient)(const TableGradientArgs<T>&) noexcept;
+  Index (*table_rows)(const TableRowsArgs<T>&) noexcept;  // returns how many rows are named
   void (*warp)(const WarpArgs<T>&) noexcept;
   void (*displacement)(const DisplacementArgs<T>&) noexcept;
   void (*add_noise)(const NoiseArgs<T>&) noexcept;
@@ -365,6 +382,11 @@ struct OpTable {
   void (*dropout_mask)(const DropoutArgs<T>&) noexcept;
   void (*dropout_forward)(const DropoutArgs<T>&) noexcept;
   void (*dropout_backward)(const DropoutArgs<T>&) noexcept;
+  void (*member_scale)(const MemberScaleArgs<T>&) noexcept;
+  void (*member_sum)(const MemberSumArgs<T>&) noexcept;
+  void (*product_sum)(const ProductSumArgs<T>&) noexcept;
+  void (*combine[kOutputKindCount])(const CombineArgs<T>&) noexcept;
+  void (*combine_gradient[kOutputKindCount])(const CombineArgs<T>&) noexcept;
   void (*add)(const AddArgs<T>&) noexcept;
   void (*average)(const AverageArgs<T>&) noexcept;
   void (*elementary[kElementaryCount])(Index n, const T* x, T* y) noexcept;  // y (n) = f(x), y may be x

@@ -16,7 +16,7 @@ struct GatherArgs {
   const void* input;  // of the type whose kernel is called
   Index ld_input;     // elements
   const int32_t* index;
-  T* output;  // (rows, cols)
+  T* output;  // (rows, mapped_width(map, cols))
   Index ld_output;
   InputMap<T> map;
 };

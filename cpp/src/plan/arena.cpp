@@ -64,7 +64,7 @@ class Placed {
 
 Index layout_arena(std::span<Buffer> buffers, Index rows) {
   const auto bytes_of = [rows](const Buffer& b) {
-    return round_up((b.rows > 0 ? b.rows : rows) * b.stride * b.element_size, kAlignment);
+    return round_up(b.rows_of(rows) * b.stride * b.element_size, kAlignment);
   };
   std::vector<std::size_t> order(buffers.size());
   std::iota(order.begin(), order.end(), std::size_t{0});

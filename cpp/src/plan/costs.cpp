@@ -1,5 +1,7 @@
 #include "costs.hpp"
 
+#include <algorithm>
+
 #include "rules.hpp"
 
 namespace stoop {
@@ -12,18 +14,24 @@ double operand_bytes(const Plan& plan, const Step& step, Index rows) {
     if (buffer == kNone) continue;
     const Buffer& b = plan.buffers[static_cast<std::size_t>(buffer)];
     const Index times = touch.use == Use::update ? 2 : 1;
-    bytes += times * (b.rows > 0 ? b.rows : rows) * b.width * b.element_size;
+    bytes += times * b.rows_of(rows) * b.width * b.element_size;
   }
   return static_cast<double>(bytes);
 }
 
 // Elements of parameters, gradients and optimizer state that the step reads or writes.
-Index parameter_elements(const Step& step, Index update_elements) {
-  const Index own = step.work.extent * step.work.row_elements;
+Index parameter_elements(const Step& step, Index rows, Index update_elements) {
+  const Index own = (step.work.is_lazy ? std::min(step.work.extent, rows) : step.work.extent) * step.work.row_elements;
   switch (step.kind) {
     case StepKind::dense:
     case StepKind::input_gradient:
       return step.in_features * step.out_features + (step.bias == kNone ? 0 : step.out_features);
+    case StepKind::member_dense:
+    case StepKind::member_input_gradient:
+      return step.members * (step.in_features * step.out_features + (step.bias == kNone ? 0 : step.out_features));
+    case StepKind::member_scale:
+    case StepKind::member_scale_gradient:
+      return step.members * step.out_features * (step.bias == kNone ? 1 : 2);
     case StepKind::update_parameter:
     case StepKind::apply_update:
       return own * (1 + update_elements);
@@ -38,11 +46,11 @@ Index parameter_elements(const Step& step, Index update_elements) {
 StepCost cost_of(const Plan& plan, const Step& step, const CostTerms& terms) {
   StepCost cost;
   if (rule_of(step.kind).product) {
-    cost.flops = 2.0 * static_cast<double>(terms.rows) * static_cast<double>(step.in_features) *
+    cost.flops = 2.0 * static_cast<double>(terms.rows * step.members) * static_cast<double>(step.in_features) *
                  static_cast<double>(step.out_features);
   }
   cost.bytes = operand_bytes(plan, step, terms.rows);
-  cost.bytes += static_cast<double>(parameter_elements(step, terms.update_elements) * terms.element_size);
+  cost.bytes += static_cast<double>(parameter_elements(step, terms.rows, terms.update_elements) * terms.element_size);
   if (step.kind == StepKind::gather) cost.bytes += static_cast<double>(terms.rows * terms.input_row);
   if (step.kind == StepKind::gather_targets || (step.kind == StepKind::loss && plan.class_targets)) {
     cost.bytes += static_cast<double>(terms.rows * terms.target_row);

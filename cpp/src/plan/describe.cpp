@@ -88,7 +88,9 @@ std::string describe(const Plan& plan) {
   std::ostringstream out;
   out << name_of(plan.kind) << " of " << plan.batch << " rows, " << plan.arena_bytes << " bytes\n";
   for (const Buffer& b : plan.buffers) {
-    out << "  " << b.name << " " << b.width << " (stride " << b.stride << ")";
+    out << "  " << b.name << " " << b.width;
+    if (b.members > 1) out << " of " << b.members << " members";
+    out << " (stride " << b.stride << ")";
     if (b.external) {
       out << " external\n";
     } else {

@@ -31,9 +31,17 @@ int Lowering::add_buffer(std::string name, Index width, Index rows) {
   return static_cast<int>(lowered_.buffers.size()) - 1;
 }
 
+int Lowering::add_value(const char* prefix, int i, Index members) {
+  const int buffer = add_buffer(numbered(prefix, i), node(i).out_features);
+  lowered_.buffers.back().members = members;
+  return buffer;
+}
+
 int Lowering::add_mask(int i) {
-  lowered_.buffers.push_back({.name = numbered("mask", i), .width = (node(i).out_features + 7) / 8, .element_size = 1});
-  return static_cast<int>(lowered_.buffers.size()) - 1;
+  const int mask = add_value("mask", i);
+  lowered_.buffers.back().width = (node(i).out_features + 7) / 8;
+  lowered_.buffers.back().element_size = 1;
+  return mask;
 }
 
 int Lowering::add_partials(const char* name, int i, Index sums) {
@@ -48,6 +56,8 @@ Operation Lowering::start(StepKind kind, int i) const {
   const Node& n = node(i);
   operation.in_features = n.in_features;
   operation.columns = operation.out_features = n.out_features;
+  operation.members = n.members;
+  if (n.input != kNone) operation.from_members = node(n.input).members;
   operation.parameter = offset(n.weight);
   operation.bias = offset(n.bias);
   operation.rate = n.rate;
@@ -97,7 +107,7 @@ void Lowering::skip(int i) {
 Operation Lowering::start_elementwise(StepKind kind, int i, bool own_buffer) {
   Operation operation = start(kind, i);
   operation.x = input_value(i);
-  state(i).value = own_buffer ? add_buffer(numbered("h", i), node(i).out_features) : operation.x;
+  state(i).value = own_buffer ? add_value("h", i) : operation.x;
   operation.out = state(i).value;
   return operation;
 }
@@ -107,7 +117,10 @@ bool Lowering::is_kept(int i) const {
   if (node(i).consumers != 1 || request_.kind == PlanKind::curvature) return true;
   if (i == 0 && keeps_input()) return true;
   if (node(i).kind != NodeKind::activation || has_sign_of_input(node(i).activation)) return false;
-  if (state(i).skipped) return node(node(i).input).kind == NodeKind::dense;  // whose derivative is taken from it
+  if (state(i).skipped) {  // a product has computed it, whose derivative is taken from it
+    const NodeKind before = node(node(i).input).kind;
+    return before == NodeKind::dense || before == NodeKind::member_dense;
+  }
   return state(i).saved == state(i).value;
 }
 
@@ -116,12 +129,16 @@ void Lowering::loss() {
   const Index width = graph_.output_dim();
   loss.x = lowered_.output_buffer;
   loss.columns = loss.out_features = width;
+  if (!combines()) loss.members = graph_.members();
   if (trains() && !request_.class_targets) {
     Operation gather = start(StepKind::gather_targets, kNone);
     gather.out = lowered_.target_buffer = add_buffer("y", target_columns(request_.loss, width));
     push(gather);
   }
-  if (trains() && request_.backward) loss.out = state(node_count() - 1).grad = add_buffer("d_out", width);
+  if (trains() && request_.backward) {
+    loss.out = state(node_count() - 1).grad = add_buffer("d_out", width);
+    lowered_.buffers.back().members = loss.members;
+  }
   push(loss);
 }
 
@@ -150,7 +167,7 @@ void Lowering::pass(int buffer, int to) {
   if (node(to).consumers == 1) {
     target.grad = buffer;
   } else if (target.grad == kNone) {
-    const int own = add_buffer(numbered("d", to), node(to).out_features);
+    const int own = add_value("d", to);
     target.grad = copy_gradient(buffer, to, StepKind::copy_gradient, own);
   } else {
     copy_gradient(buffer, to, StepKind::add_gradient, target.grad);
@@ -162,6 +179,7 @@ int Lowering::copy_gradient(int from, int to, StepKind kind, int out) {
   operation.x = from;
   operation.out = out;
   operation.columns = operation.out_features = node(to).out_features;
+  operation.members = node(to).members;
   push_gradient(operation, to);
   return out;
 }

@@ -21,6 +21,7 @@ struct Lowered {
   int input_buffer = kNone;
   int output_buffer = kNone;
   int target_buffer = kNone;
+  int slots_buffer = kNone;  // see PlannedColumns
   bool batch_statistics = false;
 };
 
@@ -68,9 +69,13 @@ class Lowering {
   void backward();
   int forward_moments(int i);
 
+  void combine();
+  void combine_gradient();
+
   // ---- lower_parameters.cpp ----
 
   void add_weight_gradient(int i);
+  void add_bias_gradient(int i);
   void add_vector_gradient(Operation operation, int parameter);
   void add_parameter_gradient(Operation operation, int parameter);
   void follow_statistics();
@@ -78,6 +83,11 @@ class Lowering {
   void finish_gradients();
   void update_parameters(StepKind kind);
   void limit_norms();
+
+  // ---- lower_columns.cpp ----
+
+  int add_periodic_gradient(int i);
+  void add_table_gradient(int i);
 
   // ---- lower_pieces.cpp ----
 
@@ -96,9 +106,10 @@ class Lowering {
            request_.kind == PlanKind::apply;
   }
   bool wants_input_gradient() const { return request_.kind == PlanKind::pieces; }
+  bool combines() const { return graph_.members() > 1 && (request_.combines || !trains()); }
   // Whether the derivative of a smooth clip is taken from what it gave to the first layer.
   bool keeps_input() const {
-    return wants_input_gradient() && graph_.normalization && graph_.normalization->layer.clip;
+    return wants_input_gradient() && graph_.normalization && graph_.normalization->layer.clip && !graph_.columns;
   }
   bool uses_batch_statistics() const { return trains() && request_.batch_statistics; }
 
@@ -126,6 +137,9 @@ class Lowering {
   int copy_gradient(int from, int to, StepKind kind, int out);
 
   int add_buffer(std::string name, Index width, Index rows = 0);
+  int add_value(const char* prefix, int i, Index members);
+  // A buffer with a row for each row of the value of node i.
+  int add_value(const char* prefix, int i) { return add_value(prefix, i, node(i).members); }
   int add_mask(int i);
   int add_partials(const char* name, int i, Index sums);
   Operation start(StepKind kind, int i) const;
@@ -139,5 +153,20 @@ class Lowering {
   Lowered lowered_;
   std::vector<Operation> parameter_operations_;
 };
+
+// Those of lower_columns.cpp.
+template <>
+void Lowering::forward<NodeKind::columns>(int i);
+template <>
+void Lowering::backward<NodeKind::columns>(int i);
+// These are in lower_members.cpp.
+template <>
+void Lowering::forward<NodeKind::member_scale>(int i);
+template <>
+void Lowering::backward<NodeKind::member_scale>(int i);
+template <>
+void Lowering::forward<NodeKind::member_dense>(int i);
+template <>
+void Lowering::backward<NodeKind::member_dense>(int i);
 
 }  // namespace stoop

@@ -10,7 +10,7 @@ namespace stoop {
 
 template <>
 void Lowering::forward<NodeKind::input>(int i) {
-  state(i).value = add_buffer("x", node(i).out_features);
+  state(i).value = add_buffer("x", graph_.columns ? place_width(node(i).out_features) : node(i).out_features);
   if (!trains()) return;
   Operation gather = start(StepKind::gather, kNone);
   gather.out = state(i).value;
@@ -31,7 +31,7 @@ void Lowering::forward<NodeKind::dense>(int i) {
     set_activation(dense, node(next).activation);
   }
   dense.x = input_value(i);
-  dense.out = state(i).value = state(i).saved = add_buffer(numbered("h", i), node(i).out_features);
+  dense.out = state(i).value = state(i).saved = add_value("h", i);
   push(dense);
 }
 
@@ -44,7 +44,7 @@ void Lowering::backward<NodeKind::dense>(int i) {
   Operation product = start(StepKind::input_gradient, i);
   product.grad = state(i).grad;
   product.columns = node(i).in_features;
-  product.out = add_buffer(numbered("d", before), product.columns);
+  product.out = add_value("d", before);
   push_gradient(product, before);
   pass(product.out, before);
 }
@@ -72,6 +72,7 @@ void product(Tangents& t, const Operation& operation) {
   total.x = of_weight.out;
   total.out = of_factor.out;
   total.columns = total.out_features = operation.columns;
+  total.members = t.members_of(operation.out);
   t.add(total);
 }
 
@@ -180,7 +181,7 @@ void Lowering::backward<NodeKind::add>(int i) {
   // The branch may work on its gradient in place, so the other side gets a copy, unless that side needs no gradient.
   const int skipped = node(i).input;
   if (state(skipped).needs_grad && node(skipped).consumers == 1) {
-    const int buffer = add_buffer(numbered("d", skipped), node(skipped).out_features);
+    const int buffer = add_value("d", skipped);
     pass(copy_gradient(state(i).grad, skipped, StepKind::copy_gradient, buffer), skipped);
   } else {
     pass(state(i).grad, skipped);
@@ -242,7 +243,7 @@ void Lowering::forward<NodeKind::batch_norm>(int i) {
   }
   Operation norm = start_batch_norm(StepKind::batch_norm, i);
   norm.partials = partials;
-  norm.out = state(i).value = add_buffer(numbered("h", i), node(i).out_features);
+  norm.out = state(i).value = add_value("h", i);
   push(norm);
 }
 
@@ -288,7 +289,8 @@ void batch_norm_gradient(Tangents& t, const Operation& operation) {
 template <>
 void Lowering::forward<NodeKind::layer_norm>(int i) {
   Operation norm = start_elementwise(StepKind::layer_norm, i);
-  norm.statistics = state(i).statistics = add_buffer(numbered("stats", i), kRowStatistics);
+  norm.statistics = state(i).statistics = add_value("stats", i);
+  lowered_.buffers.back().width = kRowStatistics;
   push(norm);
 }
 
@@ -308,7 +310,7 @@ void Lowering::backward<NodeKind::layer_norm>(int i) {
   norm.x = input_value(i);
   norm.grad = state(i).grad;
   norm.statistics = state(i).statistics;
-  norm.out = add_buffer(numbered("d", before), node(before).out_features);
+  norm.out = add_value("d", before);
   push_gradient(norm, before);
   pass(norm.out, before);
 }
@@ -337,7 +339,7 @@ void gamma_gradient(Tangents& t, const Operation& operation) {
 void Lowering::forward() {
   for (int i = 0; i < node_count(); ++i) {
     NodeState& s = state(i);
-    s.trains = node(i).weight != kNone && node(i).trainable && request_.parameter_gradients;
+    s.trains = node(i).has_parameters() && node(i).trainable && request_.parameter_gradients;
     for (const int from : {node(i).input, node(i).other}) {
       if (from != kNone) s.trains = s.trains || state(from).trains;
     }
@@ -346,6 +348,7 @@ void Lowering::forward() {
   }
   lowered_.input_buffer = state(0).value;
   lowered_.output_buffer = state(node_count() - 1).value;
+  combine();
 }
 
 void Lowering::backward() {

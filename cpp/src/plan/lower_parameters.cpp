@@ -10,17 +10,25 @@
 namespace stoop {
 
 void Lowering::add_weight_gradient(int i) {
-  Operation weight = start(StepKind::weight_gradient, i);
+  const bool each = node(i).kind == NodeKind::member_dense;
+  Operation weight = start(each ? StepKind::member_weight_gradient : StepKind::weight_gradient, i);
   weight.x = input_value(i);
   weight.grad = state(i).grad;
-  weight.work.extent = node(i).in_features;
+  weight.work.extent = graph_.parameters[index(node(i).weight)].info.rows;
   weight.work.row_elements = node(i).out_features;
   weight.work.is_weight = true;
   add_parameter_gradient(weight, node(i).weight);
+  add_bias_gradient(i);
+}
+
+// The bias of a layer of members has a row for each of them.
+void Lowering::add_bias_gradient(int i) {
   if (node(i).bias == kNone) return;
-  Operation bias = start(StepKind::bias_gradient, i);
+  const bool shared = node(i).kind == NodeKind::dense;
+  Operation bias = start(shared ? StepKind::bias_gradient : StepKind::member_bias_gradient, i);
   bias.grad = state(i).grad;
-  add_vector_gradient(bias, node(i).bias);
+  bias.work.extent = shared ? bias.out_features : bias.members * bias.out_features;
+  add_parameter_gradient(bias, node(i).bias);
 }
 
 // Adds the gradient of a parameter with one element per column.
@@ -85,7 +93,10 @@ void Lowering::update_parameters(StepKind kind) {
 
 void Lowering::limit_norms() {
   for (const Operation& operation : parameter_operations_) {
-    if (operation.kind == StepKind::weight_gradient) push(start(StepKind::limit_norm, operation.node));
+    if (!operation.work.is_weight) continue;
+    Operation limit = start(StepKind::limit_norm, operation.node);
+    limit.work.extent = operation.work.extent;
+    push(limit);
   }
 }
 

@@ -26,14 +26,17 @@ void Lowering::give_outputs() {
   Operation outputs = start(StepKind::give_outputs, kNone);
   outputs.x = lowered_.output_buffer;
   outputs.columns = outputs.out_features = graph_.output_dim();
+  if (!combines()) outputs.members = graph_.members();
   push(outputs);
 }
 
 void Lowering::gather_gradient() {
   Operation gather = start(StepKind::gather_gradient, kNone);
   gather.columns = gather.out_features = graph_.output_dim();
-  gather.out = state(node_count() - 1).grad = add_buffer("d_out", gather.columns);
+  if (!combines()) gather.members = graph_.members();
+  gather.out = state(node_count() - 1).grad = add_value("d_out", node_count() - 1, gather.members);
   push(gather);
+  combine_gradient();
 }
 
 void Lowering::give_input_gradient() {

@@ -33,7 +33,8 @@ enum class PlanKind {
 // This follows a parameter's gradient, block by block, while it is in cache.
 enum class After { nothing, regularize, update };
 
-// A buffer of rows x width elements in the arena. x, y and the outputs of an inference are external.
+// A buffer of rows x width elements in the arena. x, y and the outputs of an inference are external. A value with members has
+// their rows of a row of the batch one after the other.
 struct Buffer {
   std::string name;
   Index width = 0;
@@ -41,9 +42,13 @@ struct Buffer {
   Index stride = 0;  // elements from one row to the next
   int first = 0;     // the buffer is alive from this step to the last
   int last = 0;
-  Index rows = 0;    // 0: those of the batch
+  Index rows = 0;    // 0: those of the batch, each `members` times
   Index offset = 0;  // bytes
   bool external = false;
+  Index members = 1;
+
+  // Returns how many rows it has for so many rows of the batch.
+  Index rows_of(Index batch) const { return rows > 0 ? rows : batch * members; }
 };
 
 // The numbers of a normalisation.
@@ -60,6 +65,9 @@ struct ParameterWork {
   Index row_elements = 1;  // parameter elements per unit of extent
   int row = 0;             // of `sums`, where the gradient is stored
   bool is_weight = false;  // else a vector
+  bool is_table = false;   // a weight whose rows stand for codes
+  bool is_lazy = false;    // only those rows are updated whose gradient is not zero
+  bool is_limited = true;  // by max_norm
   bool regularized = false;
   std::optional<double> l1, l2;  // unset: those of the run
   Factors factors;
@@ -73,9 +81,12 @@ struct Operation : Operands {
   int node = kNone;  // of the graph; the random numbers of a dropout depend on it
   Index in_features = 0;
   Index out_features = 0;
-  Index columns = 0;        // of `out`
-  Index parameter = kNone;  // offset in elements: the weight, gamma, or the vector that is updated
-  Index bias = kNone;       // offset of the bias or beta
+  Index columns = 0;                         // of `out`
+  Index members = 1;                         // rows of the values for each row of the batch
+  Index from_members = 1;                    // the same of what a layer of members reads: 1 or `members`
+  OutputKind output = OutputKind::identity;  // what members say, where they are combined
+  Index parameter = kNone;                   // offset in elements: the weight, gamma, or the vector that is updated
+  Index bias = kNone;                        // offset of the bias or beta
   ActivationKind activation = kind_of<Identity>();
   Numbers<Activation> activation_numbers;
   double rate = 0.0;       // of a dropout
@@ -110,6 +121,18 @@ struct Step : Operation {
   Index first_sum = 0;  // slot of block 0 in the sums of squares
 };
 
+// What a plan knows of a Columns layer.
+struct PlannedColumns {
+  std::vector<EncodedColumn> columns;  // empty: the model has none
+  Index embedding_dim = 0;
+  Index embeddings = 0;  // number of columns with a table
+  Index periodic = 0;    // number of periodic columns
+  Index frequencies = 0;
+  Index table = kNone;  // offsets of its parameters
+  Index frequency = kNone, weight = kNone, bias = kNone;
+  int slots = kNone;  // buffer with a number for each row of the table, where updates are lazy
+};
+
 struct Plan {
   PlanKind kind = PlanKind::inference;
   LossKind loss = kind_of<MeanSquaredError>();
@@ -130,6 +153,7 @@ struct Plan {
   Index block_elements = 0;  // the largest group of parameter blocks
   int groups = 1;            // of rows that a run may have, at most
   double flops = 0.0;        // of the matrix products of a full batch
+  PlannedColumns columns;
 };
 
 struct PlanRequest {
@@ -150,6 +174,10 @@ struct PlanRequest {
   bool update_statistics = false;  // running statistics become those of the batch, though no parameter is updated
   bool apply_updates = false;      // the optimizer needs the norms of whole parameters, so it makes two passes
   bool limit_norm = false;         // of the columns of each weight, after its update
+  bool lazy_tables = false;        // updates go by the rows of a table whose gradient is not zero
+  // What members say together is combined in plans that predict, and in one of kind `pieces` that is asked to.
+  OutputKind output = OutputKind::identity;
+  bool combines = false;
 
   int groups = 1;   // of rows that a run may have, at most
   Index slice = 0;  // a plan of kind `apply` cuts the parameters at multiples of so many elements; 0: nowhere

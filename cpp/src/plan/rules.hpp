@@ -1,4 +1,4 @@
-// The kinds of steps, and one rule for each that says everything that a plan has to know about it: its name, how its work may
+// One rule for each kind of step, that says everything that a plan has to know about it: its name, how its work may
 // be cut, its tangent, and the operands that it reads and writes. A kind without a rule, and a rule without one of these, do not
 // compile. ../run/steps.hpp runs the kinds on the CPU.
 #pragma once
@@ -13,73 +13,9 @@
 
 #include "../base/ranges.hpp"
 #include "../ops/ops.hpp"
+#include "step_kinds.hpp"
 
 namespace stoop {
-
-enum class StepKind {
-  gather,          // rows of X -> out
-  gather_targets,  // rows of y -> out
-  dense,           // out = f(x @ weight + bias)
-  activation,      // out = f(x)
-  batch_moments,   // of the columns of x, by groups of rows -> partials
-  batch_norm,      // out = normalised x, what it was normalised with -> statistics
-  layer_norm,
-  dropout,                      // out = x * mask / (1 - rate), the mask -> mask
-  add,                          // out = x + other
-  loss,                         // value, and the gradient where wanted
-  check_loss,                   // every thread adds the partial losses and stops at a non-finite one
-  give_outputs,                 // x -> rows of the caller's
-  check_statistics,             // every thread looks at the statistics of the batch and stops at non-finite ones
-  gather_gradient,              // the caller's gradient of the outputs -> out
-  give_input_gradient,          // x, the gradient of the input -> rows of the caller's
-  copy_gradient,                // out = x
-  add_gradient,                 // out += x
-  activation_gradient,          // out *= f'(.), f' from `saved`
-  dropout_gradient,             // out *= mask / (1 - rate)
-  batch_sums,                   // of the gradient `grad` of a batch_norm of x, by groups of rows -> partials
-  batch_norm_gradient,          // out = gradient of the layer's input, in place; those of gamma and beta -> sums
-  layer_norm_gradient,          // out = gradient of the layer's input
-  input_gradient,               // out = grad @ weight^T, then *= f'(.) of the node before where `saved` is given
-  weight_gradient,              // x^T @ grad, then what `after` says
-  bias_gradient,                // column sums of grad, then what `after` says
-  gamma_gradient,               // of a layer_norm, then what `after` says
-  stored_gradient,              // a row of sums, then what `after` says
-  regularize_parameter,         // the gradient that is there, then what `after` says
-  check_gradient,               // every thread adds the partial norms and stops at a non-finite one
-  update_parameter,             // the optimizer on a parameter whose gradient is complete
-  apply_update,                 // the second pass of an optimizer that needs the norms of whole parameters
-  limit_norm,                   // columns of an updated weight are scaled down to the largest norm allowed
-  update_statistics,            // running = momentum * running + (1 - momentum) * batch
-  activation_tangent,           // out = f'(x) * x_tangent
-  activation_gradient_tangent,  // out = f'(x) * out + f''(x) * x_tangent * grad
-  batch_norm_tangent,           // out = the tangent of the output
-  batch_norm_gradient_tangent,  // out = the tangent of the gradient of the layer's input, in place
-  layer_norm_tangent,
-  layer_norm_gradient_tangent,  // the same from `grad_tangent`
-  gamma_gradient_tangent,       // of a layer_norm
-  loss_tangent,                 // out = the tangent of the loss's gradient
-  end,                          // not a kind: how many there are
-};
-
-inline constexpr std::size_t kStepKinds = static_cast<std::size_t>(StepKind::end);
-
-// The buffers that a step works on, each with one meaning for all kinds; kNone where there is none.
-// The rule of a kind says which of them it reads and writes.
-struct Operands {
-  int x = kNone;           // what the layer reads; what a copy or a sum takes
-  int other = kNone;       // the second value of `add`
-  int grad = kNone;        // the gradient of the layer's output
-  int saved = kNone;       // what the derivative of an activation is computed from: its output or its input
-  int out = kNone;         // what the step computes
-  int mask = kNone;        // of a dropout
-  int statistics = kNone;  // what a normalisation has normalised with
-  int partials = kNone;    // sums of groups of rows of a batch normalisation
-  int sums = kNone;        // gradients of gamma and beta of a batch normalisation
-  // The derivatives of buffers in the direction of a run, in plans of kind `curvature`; kNone: it is zero.
-  int x_tangent = kNone;
-  int grad_tangent = kNone;
-  int statistics_tangent = kNone;
-};
 
 struct Operation;
 class Tangents;
@@ -161,6 +97,7 @@ template <int Operands::* factor>
 void product(Tangents& tangents, const Operation& operation);
 template <StepKind kind>
 void normalization(Tangents& tangents, const Operation& operation);
+void columns(Tangents& tangents, const Operation& operation);
 void activation(Tangents& tangents, const Operation& operation);
 void activation_gradient(Tangents& tangents, const Operation& operation);
 void sum(Tangents& tangents, const Operation& operation);
@@ -197,6 +134,15 @@ template <>
 inline constexpr StepRule kRule<StepKind::gather>{"gather", by_rows, tangent::constant, {writes(out)}};
 template <>
 inline constexpr StepRule kRule<StepKind::gather_targets>{"gather_targets", by_rows, tangent::constant, {writes(out)}};
+template <>
+inline constexpr StepRule kRule<StepKind::columns>{
+    "columns", by_rows, tangent::columns, {reads(x), writes(out), writes(saved)}};
+template <>
+inline constexpr StepRule kRule<StepKind::periodic_gradient>{
+    "periodic_gradient",
+    by_rows,
+    tangent::missing,
+    {reads(grad), reads(x), reads(other), reads(saved), writes(statistics), writes(out)}};
 template <>
 inline constexpr StepRule kRule<StepKind::dense>{
     "dense", by_product, tangent::product<x>, {reads(x, Extent::whole_rows), writes(out)}, GemmForm::nn};
@@ -264,6 +210,9 @@ inline constexpr StepRule kRule<StepKind::layer_norm_gradient>{"layer_norm_gradi
                                                                tangent::layer_norm_gradient,
                                                                {reads(x), reads(grad), reads(statistics), writes(out)}};
 template <>
+inline constexpr StepRule kRule<StepKind::columns_input_gradient>{
+    "columns_input_gradient", by_rows, tangent::missing, {reads(grad), reads(x), reads(statistics), writes(out)}};
+template <>
 inline constexpr StepRule kRule<StepKind::input_gradient>{"input_gradient",
                                                           by_product,
                                                           tangent::product<grad>,
@@ -275,6 +224,12 @@ inline constexpr StepRule kRule<StepKind::weight_gradient>{
 template <>
 inline constexpr StepRule kRule<StepKind::bias_gradient>{
     "bias_gradient", by_parameter, tangent::linear_gradient<grad>, {reads(grad)}};
+template <>
+inline constexpr StepRule kRule<StepKind::periodic_weight_gradient>{
+    "periodic_weight_gradient", by_parameter, tangent::missing, {reads(grad), reads(saved)}};
+template <>
+inline constexpr StepRule kRule<StepKind::table_gradient>{
+    "table_gradient", by_parameter, tangent::linear_gradient<grad>, {reads(grad), reads(x)}};
 template <>
 inline constexpr StepRule kRule<StepKind::gamma_gradient>{
     "gamma_gradient", by_parameter, tangent::gamma_gradient, {reads(grad), reads(x), reads(statistics)}};
@@ -341,6 +296,40 @@ template <>
 inline constexpr StepRule kRule<StepKind::loss_tangent>{
     "loss_tangent", by_rows, tangent::missing, {reads(x), reads(x_tangent), writes(out)}};
 
+// The layers of members. A share has the rows of all members of its rows of the batch.
+template <>
+inline constexpr StepRule kRule<StepKind::member_scale>{
+    "member_scale", like(x), tangent::product<x>, {reads(x), writes(out)}};
+template <>
+inline constexpr StepRule kRule<StepKind::member_scale_gradient>{
+    "member_scale_gradient", like(grad), tangent::product<grad>, {reads(grad), writes(out)}};
+template <>
+inline constexpr StepRule kRule<StepKind::member_sum>{
+    "member_sum", like(x), tangent::linear<x>, {reads(x), writes(out)}};
+template <>
+inline constexpr StepRule kRule<StepKind::scale_gradient>{
+    "scale_gradient", by_parameter, tangent::weight_gradient, {reads(grad), reads(x)}};
+template <>
+inline constexpr StepRule kRule<StepKind::member_dense>{
+    "member_dense", by_product, tangent::product<x>, {reads(x, Extent::whole_rows), writes(out)}, GemmForm::nn};
+template <>
+inline constexpr StepRule kRule<StepKind::member_input_gradient>{"member_input_gradient",
+                                                                 by_product,
+                                                                 tangent::product<grad>,
+                                                                 {reads(grad, Extent::whole_rows), writes(out)},
+                                                                 GemmForm::nt};
+template <>
+inline constexpr StepRule kRule<StepKind::member_weight_gradient>{
+    "member_weight_gradient", by_parameter, tangent::weight_gradient, {reads(grad), reads(x)}, GemmForm::tn};
+template <>
+inline constexpr StepRule kRule<StepKind::member_bias_gradient>{
+    "member_bias_gradient", by_parameter, tangent::linear_gradient<grad>, {reads(grad)}};
+template <>
+inline constexpr StepRule kRule<StepKind::combine>{"combine", by_rows, tangent::missing, {reads(x), writes(out)}};
+template <>
+inline constexpr StepRule kRule<StepKind::combine_gradient>{
+    "combine_gradient", by_rows, tangent::missing, {reads(x), reads(grad), writes(out)}};
+
 template <StepKind kind>
 constexpr StepRule checked_rule() {
   static_assert(std::is_same_v<decltype(kRule<kind>), const StepRule>, "each kind of step has a rule");
@@ -357,5 +346,12 @@ inline constexpr std::array<StepRule, kStepKinds> kRules = all_rules(std::make_i
 }  // namespace rules
 
 constexpr const StepRule& rule_of(StepKind kind) { return rules::kRules[static_cast<std::size_t>(kind)]; }
+
+// Returns whether a step finds the rows of each member of a value itself. The others take all rows alike, however many a row of
+// the batch has.
+constexpr bool tells_members_apart(StepKind kind) {
+  return (kind >= StepKind::member_scale && kind <= StepKind::combine_gradient) || kind == StepKind::loss ||
+         kind == StepKind::loss_tangent;
+}
 
 }  // namespace stoop

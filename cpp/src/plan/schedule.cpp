@@ -44,6 +44,12 @@ Index weight_block(Index in_features, Index out_features) {
   return std::min({even, most, in_features});
 }
 
+// Each block of a table goes through all codes of a batch, however many rows it has.
+Index sparse_block(Index rows) {
+  constexpr Index kBlocks = 16;
+  return block_count(rows, kBlocks);
+}
+
 class Scheduler {
  public:
   Scheduler(const PlanRequest& request, Plan& plan)
@@ -81,7 +87,7 @@ class Scheduler {
       plan_.flops += kFlopsOfElement * static_cast<double>(step.work.extent * step.work.row_elements);
     }
     if (rule.product) {
-      plan_.flops += 2.0 * static_cast<double>(request_.batch) * static_cast<double>(step.in_features) *
+      plan_.flops += 2.0 * static_cast<double>(request_.batch * step.members) * static_cast<double>(step.in_features) *
                      static_cast<double>(step.out_features);
     }
     return step;
@@ -127,9 +133,10 @@ class Scheduler {
   // memory, so the cut is chosen that reads less, unless the weight is too small to repay the barrier.
   Cut product_cut(const Operation& product) const {
     constexpr Index kLeastElements = 1 << 16;
-    const Index weight = product.in_features * product.out_features;
-    const bool columns =
-        weight >= kLeastElements && weight > request_.batch * (product.in_features + product.out_features);
+    const Index weights = tells_members_apart(product.kind) ? product.members : 1;
+    const Index weight = weights * product.in_features * product.out_features;
+    const Index rows = request_.batch * product.members;
+    const bool columns = weight >= kLeastElements && weight > rows * (product.in_features + product.out_features);
     return trains() && columns ? Cut::columns : Cut::rows;
   }
 
@@ -196,7 +203,8 @@ class Scheduler {
     const bool covered =
         request_.table != nullptr && request_.element_size == sizeof(float) && request_.batch >= kLeastRows;
     if (!covered || !form) return GemmProvider::native;
-    const std::size_t place = product_class(*form, request_.batch, operation.in_features, operation.out_features);
+    const Index rows = request_.batch * (tells_members_apart(operation.kind) ? 1 : operation.members);
+    const std::size_t place = product_class(*form, rows, operation.in_features, operation.out_features);
     return (*request_.table)[place].provider;
   }
 
@@ -211,16 +219,26 @@ class Scheduler {
     Blocks& blocks = found->second;
     if (is_new) {
       blocks.block =
-          work.is_weight ? weight_block(step.in_features, step.out_features) : std::min(kVectorBlock, work.extent);
+          work.is_weight ? weight_block(work.extent, work.row_elements) : std::min(kVectorBlock, work.extent);
+      if (is_sparse(step)) blocks.block = sparse_block(work.extent);
       const Index elements = blocks.block * work.row_elements, count = block_count(work.extent, blocks.block);
-      blocks.group = std::clamp(kGroupElements / elements, Index{1}, count);
+      blocks.group = work.is_lazy ? 1 : std::clamp(kGroupElements / elements, Index{1}, count);
       blocks.first_sum = plan_.sum_slots;
       plan_.sum_slots += count;
-      plan_.block_elements = std::max(plan_.block_elements, blocks.group * elements);
+      plan_.block_elements = std::max(plan_.block_elements, scratch_of(step, blocks.group * blocks.block));
     }
     step.block = blocks.block;
     step.group = blocks.group;
     step.first_sum = blocks.first_sum;
+  }
+
+  // Returns whether a block of the gradient has those rows alone that are not zero.
+  bool is_sparse(const Step& step) const { return step.work.is_lazy && request_.kind == PlanKind::training; }
+
+  // The elements of the gradient of so many rows in the memory of a thread; in a sparse one, a number of each row as well.
+  Index scratch_of(const Step& step, Index rows) const {
+    if (!is_sparse(step)) return rows * step.work.row_elements;
+    return std::min(rows, request_.batch * plan_.columns.embeddings) * (step.work.row_elements + 1);
   }
 
   struct Blocks {
@@ -262,6 +280,25 @@ void set_lifetimes(Plan& plan) {
   for (Buffer& buffer : plan.buffers) buffer.first = 0, buffer.last = time;
 }
 
+PlannedColumns columns_of(const Graph& graph) {
+  PlannedColumns planned;
+  if (!graph.columns) return planned;
+  const Node& node = graph.nodes[1];
+  const auto offset = [&](int parameter) {
+    return parameter == kNone ? kNone : graph.parameters[static_cast<std::size_t>(parameter)].info.offset;
+  };
+  planned.columns = graph.columns->columns;
+  planned.embedding_dim = graph.columns->layer.embedding_dim;
+  for (const EncodedColumn& column : planned.columns) planned.embeddings += column.kind == ColumnKind::embedding ? 1 : 0;
+  planned.periodic = graph.columns->periodic;
+  planned.frequencies = graph.columns->layer.frequencies;
+  planned.table = offset(node.weight);
+  planned.frequency = offset(node.others[0]);
+  planned.weight = offset(node.others[1]);
+  planned.bias = offset(node.others[2]);
+  return planned;
+}
+
 Plan schedule(const PlanRequest& request, Lowered lowered) {
   Plan plan;
   plan.kind = request.kind;
@@ -275,6 +312,8 @@ Plan schedule(const PlanRequest& request, Lowered lowered) {
   plan.output_buffer = lowered.output_buffer;
   plan.target_buffer = lowered.target_buffer;
   plan.buffers = std::move(lowered.buffers);
+  plan.columns = columns_of(*request.graph);
+  plan.columns.slots = lowered.slots_buffer;
   Scheduler(request, plan).run(lowered.operations);
   for (Buffer& buffer : plan.buffers) buffer.stride = stride_of(buffer);
   if (!trains(plan.kind)) plan.buffers[static_cast<std::size_t>(plan.input_buffer)].external = true;

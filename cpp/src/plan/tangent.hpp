@@ -35,6 +35,8 @@ class Tangents {
     return tangents_[index(buffer)];
   }
 
+  Index members_of(int buffer) const { return buffers_[index(buffer)].members; }
+
   // Returns a buffer for a second term of the same tangent.
   int make_term(int buffer) { return add_buffer(buffer, "u_"); }
 

@@ -50,15 +50,20 @@ class BatchLoss {
       if (run_.data.element_weights.data != nullptr) gather_element_weights(i, from, static_cast<T>(batch.weight_unit));
     }
     for (Index i = begin; i < end; i += kRowBlock) {
-      const LossArgs<T> args = args_of(context, step, batch, i, std::min(kRowBlock, end - i));
+      LossArgs<T> args = args_of(context, step, batch, i, std::min(kRowBlock, end - i));
       ops_.loss[static_cast<int>(plan_.loss)](args);
+      if (step.members > 1) add_members(context, step, args);
     }
   }
 
   void compute_tangent(const StepContext<T>& context, const Step& step, const Batch& batch, const Slice& slice) {
-    const LossArgs<T> args = args_of(context, step, batch, slice.row, slice.rows());
-    ops_.loss_tangent[static_cast<int>(plan_.loss)](
-        {args, context.at(step.x_tangent, slice.row), context.stride(step.x_tangent)});
+    LossArgs<T> args = args_of(context, step, batch, slice.row, slice.rows());
+    const Index ld = context.stride(step.x_tangent);
+    const T* tangent = context.at(step.x_tangent, slice.row * step.members);
+    for (Index member = 0; member < step.members; ++member, tangent += ld) {
+      ops_.loss_tangent[static_cast<int>(plan_.loss)]({args, tangent, ld * step.members});
+      to_next_member(context, step, args);
+    }
   }
 
   // In units of Batch::weight_unit.
@@ -68,6 +73,24 @@ class BatchLoss {
   Index bad_label() const { return bad_label_.load(std::memory_order_relaxed); }
 
  private:
+  // Each member has outputs of its own for the same targets. The loss is the mean of theirs, and so is what is right.
+  void add_members(const StepContext<T>& context, const Step& step, LossArgs<T>& args) const {
+    double loss = *args.loss, correct = *args.correct;
+    for (Index member = 1; member < step.members; ++member) {
+      to_next_member(context, step, args);
+      ops_.loss[static_cast<int>(plan_.loss)](args);
+      loss += *args.loss;
+      correct += *args.correct;
+    }
+    *args.loss = loss / static_cast<double>(step.members);
+    *args.correct = correct / static_cast<double>(step.members);
+  }
+
+  static void to_next_member(const StepContext<T>& context, const Step& step, LossArgs<T>& args) {
+    args.output += context.stride(step.x);
+    if (args.grad != nullptr) args.grad += context.stride(step.out);
+  }
+
   double sum_of(const std::vector<double>& blocks, Index rows) const {
     return run_.groups == 1 ? sum_of(blocks, 0, rows) : sum_of_groups(blocks, {0, run_.groups});
   }
@@ -92,13 +115,13 @@ class BatchLoss {
     }
   }
 
-  // Returns the arguments of the kernel for the rows from `i` on.
+  // Returns the arguments of the kernel for the rows from `i` on, of the first member.
   LossArgs<T> args_of(const StepContext<T>& context, const Step& step, const Batch& batch, Index i, Index rows) {
     LossArgs<T> args{};
     args.rows = rows;
     args.cols = step.out_features;
-    args.output = context.at(step.x, i);
-    args.ld_output = context.stride(step.x);
+    args.output = context.at(step.x, i * step.members);
+    args.ld_output = context.stride(step.x) * step.members;
     if (plan_.class_targets) {
       args.classes = memory_.classes.data() + i;
     } else {
@@ -111,11 +134,12 @@ class BatchLoss {
       args.element_weights = memory_.element_weights.data() + i * args.ld_element_weights;
     }
     if (step.out != kNone) {
-      args.grad = context.at(step.out, i);
-      args.ld_grad = context.stride(step.out);
+      args.grad = context.at(step.out, i * step.members);
+      args.ld_grad = context.stride(step.out) * step.members;
     }
     // A batch without weight changes nothing.
-    args.grad_scale = batch.weight > 0.0 ? static_cast<T>(batch.weight_unit / batch.weight) : T(0);
+    const double weight = batch.weight * static_cast<double>(step.members);
+    args.grad_scale = weight > 0.0 ? static_cast<T>(batch.weight_unit / weight) : T(0);
     args.numbers = run_.loss_numbers;
     args.loss = &memory_.losses[static_cast<std::size_t>(i / kRowBlock)];
     args.correct = &memory_.correct[static_cast<std::size_t>(i / kRowBlock)];

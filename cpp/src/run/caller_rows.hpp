@@ -7,6 +7,7 @@
 
 #include "../data/input_rows.hpp"
 #include "batches.hpp"
+#include "column_steps.hpp"
 #include "row_augmenter.hpp"
 #include "steps_context.hpp"
 
@@ -40,16 +41,28 @@ class CallerRows {
   }
   void run(Kind<StepKind::gather_gradient>, const Context& context, const Step& step, const Batch&,
            const Slice& slice) {
-    copy(run_.grad_output.data, run_.grad_output.stride, context.at(step.out, 0), context.stride(step.out), slice);
+    copy(run_.grad_output.data, run_.grad_output.stride, context.at(step.out, 0), context.stride(step.out),
+         slice.with_members(step.members));
   }
   void run(Kind<StepKind::give_outputs>, const Context& context, const Step& step, const Batch&, const Slice& slice) {
-    copy(context.at(step.x, 0), context.stride(step.x), run_.outputs.data, run_.outputs.stride, slice);
+    copy(context.at(step.x, 0), context.stride(step.x), run_.outputs.data, run_.outputs.stride,
+         slice.with_members(step.members));
+  }
+  void run(Kind<StepKind::columns_input_gradient>, const Context& context, const Step& step, const Batch&,
+           const Slice& slice) {
+    const PlannedColumns& columns = *context.columns;
+    const bool is_periodic = step.statistics != kNone;
+    ops_.encode_gradient(
+        {places_of(context, step.x, slice.row, slice.rows()), run_.data.map, context.at(step.grad, slice.row),
+         context.stride(step.grad),
+         is_periodic ? context.at(step.statistics, slice.row, columns.periodic * columns.frequencies) : nullptr,
+         is_periodic ? context.stride(step.statistics) : 0, context.at(step.out, slice.row), context.stride(step.out)});
   }
   void run(Kind<StepKind::give_input_gradient>, const Context& context, const Step& step, const Batch&,
            const Slice& slice) {
     const InputMap<T>& map = run_.data.map;
     const MatrixView<T>& to = run_.input_gradient;
-    if (map.column_scale == nullptr) {
+    if (map.column_scale == nullptr || map.columns != nullptr) {
       return copy(context.at(step.x, 0), context.stride(step.x), to.data, to.stride, slice, map.scale);
     }
     if (to.data == nullptr) return;

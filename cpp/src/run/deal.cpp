@@ -44,9 +44,12 @@ void Deal::add(std::size_t place, const Plan& plan, Places& places) {
   }
   parameter_of_[place] = which;
   Parameter& parameter = parameters_[which];
-  const auto elements = static_cast<double>(step.block * step.work.row_elements);
-  const auto rows = static_cast<double>(plan.batch);
+  // A row of a batch touches one row of a table at most.
+  const Index touched = step.work.is_lazy ? std::min(step.block, plan.batch) : step.block;
+  const auto elements = static_cast<double>(touched * step.work.row_elements);
+  const auto rows = static_cast<double>(plan.batch * (tells_members_apart(step.kind) ? 1 : step.members));
   parameter.block_work += kUpdate * elements;
+  if (step.work.is_table) return;
   if (rule_of(step.kind).product) {
     parameter.block_work += 2.0 * rows * elements;
     parameter.block_input += kTakeOver * rows * static_cast<double>(step.block);

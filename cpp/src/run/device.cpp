@@ -83,7 +83,7 @@ std::unique_ptr<const InferenceExecutor<T>> make_inference(const Device<T>& devi
 }
 
 template <class T>
-InferenceResult infer_members(const Members<T>& members) {
+InferenceResult infer_members(const Networks<T>& members) {
   return infer_members_on_team(members);
 }
 
@@ -93,7 +93,7 @@ template std::unique_ptr<Executor<float>> make_executor(const Device<float>&, Pl
 template std::unique_ptr<Executor<double>> make_executor(const Device<double>&, PlanRequest);
 template std::unique_ptr<const InferenceExecutor<float>> make_inference(const Device<float>&, PlanRequest);
 template std::unique_ptr<const InferenceExecutor<double>> make_inference(const Device<double>&, PlanRequest);
-template InferenceResult infer_members(const Members<float>&);
-template InferenceResult infer_members(const Members<double>&);
+template InferenceResult infer_members(const Networks<float>&);
+template InferenceResult infer_members(const Networks<double>&);
 
 }  // namespace stoop

@@ -41,6 +41,6 @@ std::unique_ptr<const InferenceExecutor<T>> make_inference(const Device<T>& devi
 
 // Takes rows of x through all members, whose executors are of one device. At least one row and one member.
 template <class T>
-InferenceResult infer_members(const Members<T>& members);
+InferenceResult infer_members(const Networks<T>& members);
 
 }  // namespace stoop

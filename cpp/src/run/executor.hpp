@@ -132,7 +132,7 @@ class InferenceExecutor {
 
 // Networks that take the same rows of x.
 template <class T>
-class Members {
+class Networks {
  public:
   virtual Index size() const = 0;
   virtual const InferenceExecutor<T>& executor(Index i) const = 0;
@@ -144,7 +144,7 @@ class Members {
   virtual void reduce(Range) const noexcept {}
 
  protected:
-  ~Members() = default;
+  ~Networks() = default;
 };
 
 }  // namespace stoop

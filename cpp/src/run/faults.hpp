@@ -13,19 +13,21 @@ namespace stoop {
 // Looks through the values of the forward pass over so many rows, in the order in which they were computed.
 template <class T>
 Fault fault_of_values(const Plan& plan, const StepContext<T>& context, Index rows) {
-  const auto has_bad = [&](int buffer, Index count) {
-    for (Index i = 0; buffer != kNone && i < count; ++i) {
-      if (!all_finite(context.at(buffer, i), plan.buffers[static_cast<std::size_t>(buffer)].width)) return true;
+  const auto has_bad = [&](int buffer) {
+    if (buffer == kNone) return false;
+    const Buffer& b = plan.buffers[static_cast<std::size_t>(buffer)];
+    for (Index i = 0; i < b.rows_of(rows); ++i) {
+      if (!all_finite(context.at(buffer, i), b.width)) return true;
     }
     return false;
   };
   for (const Step& step : plan.steps) {
     if (step.kind == StepKind::loss) return {.at_loss = true};
-    if (step.kind == StepKind::gather && has_bad(step.out, rows)) return {.node = 0};
+    if (step.kind == StepKind::gather && has_bad(step.out)) return {.node = 0};
     if (step.node == kNone) continue;
     const bool normalises = step.kind == StepKind::batch_norm;
-    if (normalises && has_bad(step.statistics, 2)) return {.node = step.node};
-    if (has_bad(step.out, rows)) return {.node = step.node};
+    if (normalises && has_bad(step.statistics)) return {.node = step.node};
+    if (has_bad(step.out)) return {.node = step.node};
   }
   return {};
 }

@@ -16,23 +16,24 @@ namespace stoop {
 namespace {
 
 template <class T>
-const TeamInference<T>& network(const Members<T>& members, Index i) {
+const TeamInference<T>& network(const Networks<T>& members, Index i) {
   return static_cast<const TeamInference<T>&>(members.executor(i));
 }
 
 template <class T>
-double flops_of(const Members<T>& members, Index rows) {
+double flops_of(const Networks<T>& members, Index rows) {
   double flops = 0.0;
   for (Index i = 0; i < members.size(); ++i) flops += network(members, i).flops(rows);
   return flops;
 }
 
-// Returns whether both make the same of each of so many columns.
+// Returns whether both make the same of each of so many columns. Encoded columns are not compared.
 template <class T>
 bool are_alike(const InputMap<T>& a, const InputMap<T>& b, Index cols) {
   const auto same = [](const T* of_a, const T* of_b, Index n) {
     return of_a == of_b || (of_a != nullptr && of_b != nullptr && std::equal(of_a, of_a + n, of_b));
   };
+  if (a.columns != nullptr || b.columns != nullptr) return false;
   return a.scale == b.scale && a.shift == b.shift && a.clip == b.clip && same(a.column_scale, b.column_scale, cols) &&
          same(a.column_shift, b.column_shift, cols) && same(a.column_rest, b.column_rest, 2 * cols) &&
          same(a.missing, b.missing, cols);
@@ -62,7 +63,7 @@ struct Portions {
 template <class T>
 class Predicting final : public Work {
  public:
-  Predicting(const Members<T>& members, const InputView& x, Poller* poller, const Portions& portions)
+  Predicting(const Networks<T>& members, const InputView& x, Poller* poller, const Portions& portions)
       : members_(members), x_(x), portions_(portions), goes_on_(poller, x.mapped, flops_of(members, portions.rows)) {
     samples_.x = x;
     samples_.map.missing = members.run(0).data.map.missing;
@@ -137,7 +138,7 @@ class Predicting final : public Work {
     }
   }
 
-  const Members<T>& members_;
+  const Networks<T>& members_;
   const InputView x_;
   SampleRows<T> samples_;  // as they are checked
   const Portions portions_;
@@ -151,7 +152,7 @@ class Predicting final : public Work {
 }  // namespace
 
 template <class T>
-InferenceResult infer_members_on_team(const Members<T>& members) {
+InferenceResult infer_members_on_team(const Networks<T>& members) {
   constexpr double kWakingFlops = 4e6;  // the work of few rows in a multiple of the time in which a team wakes
   const InferenceRun<T> first = members.run(0);
   const InputView& x = first.data.x;
@@ -169,7 +170,7 @@ InferenceResult infer_members_on_team(const Members<T>& members) {
   return run(alone);
 }
 
-template InferenceResult infer_members_on_team(const Members<float>&);
-template InferenceResult infer_members_on_team(const Members<double>&);
+template InferenceResult infer_members_on_team(const Networks<float>&);
+template InferenceResult infer_members_on_team(const Networks<double>&);
 
 }  // namespace stoop

@@ -7,6 +7,6 @@ namespace stoop {
 
 // The executors are those of teams.
 template <class T>
-InferenceResult infer_members_on_team(const Members<T>& members);
+InferenceResult infer_members_on_team(const Networks<T>& members);
 
 }  // namespace stoop

@@ -34,7 +34,8 @@ BatchNormArgs<T> batch_norm_args(const StepContext<T>& context, const Step& step
   args.rows = slice.rows();
   args.cols = slice.columns();
   args.first_row = slice.row;
-  args.batch_rows = context.rows;
+  args.batch_rows = context.rows * step.members;
+  args.members = step.members;
   args.input = context.at(step.x, slice.row, slice.column);
   args.ld_input = context.stride(step.x);
   if (output != kNone) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 
 #include "batches.hpp"
@@ -36,6 +37,11 @@ struct ParameterBlocks {
     } else if constexpr (kind == StepKind::apply_update) {
       apply(step, n, offset, common);
     } else {
+      if constexpr (kind == StepKind::table_gradient) {
+        if (step.work.is_lazy && !keeps_gradients()) {
+          return update_rows(context, step, {batch.rows, begin, end, scratch}, step.first_sum + blocks.begin, common);
+        }
+      }
       T* grad = keeps_gradients() ? run.gradient + offset : scratch;
       if constexpr (kind == StepKind::regularize_parameter) {
         if (run.raw_gradient != nullptr) std::copy_n(run.raw_gradient + offset, n, grad);
@@ -53,7 +59,12 @@ struct ParameterBlocks {
       }
       const Index size = step.block * step.work.row_elements;
       for (Index b = blocks.begin, done = 0; b < blocks.end; ++b, done += size) {
-        finish(step, {std::min(size, n - done), offset + done, grad + done, step.first_sum + b}, common);
+        const Block block{std::min(size, n - done), offset + done, grad + done, sums_of(step.first_sum + b)};
+        if (step.work.is_lazy) {
+          finish_rows(step, block, common);
+        } else {
+          finish(step, block, common);
+        }
       }
     }
   }
@@ -61,17 +72,78 @@ struct ParameterBlocks {
   // Scales down the columns of a weight whose norm is too large, after all its blocks are updated.
   void limit_norm(const Step& step, const Slice& slice) const {
     const Index offset = step.parameter + slice.column, cols = step.out_features;
-    ops.limit_norm({step.in_features, slice.columns(), run.parameters + offset, cols, run.max_norm});
-    for (Index i = 0; i < step.in_features; ++i) average(offset + i * cols, slice.columns());
+    for (Index i = 0; i < step.work.extent; i += step.in_features) {  // a weight of each member
+      ops.limit_norm({step.in_features, slice.columns(), run.parameters + offset + i * cols, cols, run.max_norm});
+    }
+    for (Index i = 0; i < step.work.extent; ++i) average(offset + i * cols, slice.columns());
   }
 
  private:
+  // The sums of a block, and the norms of the parameter and of its step.
+  struct Sums {
+    double *penalty, *squares, *norm, *norms;
+  };
+  Sums sums_of(Index slot) const {
+    return {penalties + slot, grad_squares + slot, grad_norms + slot, block_norms + 2 * slot};
+  }
+
   // One block of a parameter whose gradient is complete.
   struct Block {
     Index n, offset;
     T* grad;
-    Index slot;  // of its sums
+    Sums sums;
   };
+
+  // ---- lazy updates of tables ----
+
+  // Adds up the sums of rows.
+  struct RowSums {
+    double penalty = 0.0, squares = 0.0, norm = 0.0;
+
+    void write(const Sums& to) const {
+      *to.penalty = penalty;
+      *to.squares = squares;
+      *to.norm = norm;
+    }
+  };
+
+  static bool is_zero(const T* row, Index n) {
+    bool zero = true;
+    for (Index k = 0; k < n; ++k) zero &= row[k] == T(0);
+    return zero;
+  }
+
+  // A row whose gradient is zero is left alone.
+  void finish_row(const Step& step, Index offset, T* grad, const UpdateArgs<T>& common, RowSums& total) const {
+    const Index n = step.work.row_elements;
+    if (is_zero(grad, n)) return;
+    double penalty = 0.0, squares = 0.0, norm = 0.0, norms[2] = {};
+    finish(step, {n, offset, grad, {&penalty, &squares, &norm, norms}}, common);
+    total.penalty += penalty;
+    total.squares += squares;
+    total.norm = std::hypot(total.norm, std::isfinite(squares) && squares > 0.0 ? std::sqrt(squares) : norm);
+  }
+
+  void finish_rows(const Step& step, const Block& block, const UpdateArgs<T>& common) const {
+    RowSums total;
+    const Index n = step.work.row_elements;
+    for (Index i = 0; i < block.n; i += n) finish_row(step, block.offset + i, block.grad + i, common, total);
+    total.write(block.sums);
+  }
+
+  // Takes the rows of a block that the batch names, in place of all of them.
+  void update_rows(const StepContext<T>& context, const Step& step, GradientBlock<T> block, Index slot,
+                   const UpdateArgs<T>& common) const {
+    const Index n = step.work.row_elements;
+    const Index most = std::min(block.end - block.begin, block.rows * context.columns->embeddings);
+    auto* const named = reinterpret_cast<std::int32_t*>(block.grad + most * n);
+    const Index count = table_rows(context, step, block, named);
+    RowSums total;
+    for (Index i = 0; i < count; ++i) {
+      finish_row(step, step.parameter + named[i] * n, block.grad + i * n, common, total);
+    }
+    total.write(sums_of(slot));
+  }
 
   // Adds up the gradients of some groups of rows in a binary tree, while they are in cache.
   template <StepKind kind>
@@ -105,16 +177,16 @@ struct ParameterBlocks {
   void finish(const Step& step, const Block& block, const UpdateArgs<T>& common) const {
     const bool stored = keeps_gradients(), asked = step.work.after == After::regularize;
     const bool fused = !asked && !stored && l1_of(step) == 0.0 && run.clip_value == 0.0 &&
-                       (l2_of(step) == 0.0 || is_steady(block.slot));
+                       (l2_of(step) == 0.0 || (!step.work.is_lazy && is_steady(block.sums)));
     if (asked || (!stored && !fused)) regularize(step, block);
     if (!asked) update(step, block, fused, common);
   }
 
   // Returns whether the sums of the last update had a usual size. An update takes its sums as it goes. If they turn out to
   // be wrong, the weights of their l2 terms have changed already, so the sums are taken before the update instead.
-  bool is_steady(Index slot) const {
+  bool is_steady(const Sums& last) const {
     constexpr double kLeast = sizeof(T) == 4 ? 1e-20 : 1e-270, kMost = 1.0 / kLeast;
-    const double squares = grad_squares[slot], penalty = penalties[slot];
+    const double squares = *last.squares, penalty = *last.penalty;
     return squares > kLeast && squares < kMost && penalty < kMost;
   }
 
@@ -124,8 +196,8 @@ struct ParameterBlocks {
     double squares = 0.0, magnitudes = 0.0;
     ops.regularize({block.n, (along ? run.direction : run.parameters) + block.offset, block.grad, static_cast<T>(l1),
                     static_cast<T>(l2), static_cast<T>(run.clip_value), &squares, &magnitudes,
-                    grad_squares + block.slot, grad_norms + block.slot});
-    penalties[block.slot] = term(0.5 * l2, squares) + term(l1, magnitudes);
+                    block.sums.squares, block.sums.norm});
+    *block.sums.penalty = term(0.5 * l2, squares) + term(l1, magnitudes);
   }
 
   // `fused`: the gradient has no regularisation in it yet, and its sums are not known.
@@ -135,13 +207,13 @@ struct ParameterBlocks {
     AnyRates own;
     UpdateArgs<T> args = args_of(step, block.n, block.offset, common, own);
     args.grad = block.grad;
-    args.block_norms = block_norms + 2 * block.slot;
+    args.block_norms = block.sums.norms;
     args.l2 = fused ? static_cast<T>(l2) : T(0);
     args.weight_sum_of_squares = &weight_squares;
-    args.grad_sum_of_squares = fused ? grad_squares + block.slot : &unused;
-    args.grad_norm = fused ? grad_norms + block.slot : nullptr;
+    args.grad_sum_of_squares = fused ? block.sums.squares : &unused;
+    args.grad_norm = fused ? block.sums.norm : nullptr;
     ops.update[optimizer](args);
-    if (fused) penalties[block.slot] = term(0.5 * l2, weight_squares);
+    if (fused) *block.sums.penalty = term(0.5 * l2, weight_squares);
     if (ops.apply[optimizer] == nullptr && !limits_norm(step)) average(block.offset, block.n);
   }
 
@@ -166,7 +238,9 @@ struct ParameterBlocks {
     return args;
   }
 
-  bool limits_norm(const Step& step) const { return run.max_norm > 0.0 && step.work.regularized; }
+  bool limits_norm(const Step& step) const {
+    return run.max_norm > 0.0 && step.work.regularized && step.work.is_limited;
+  }
 
   void average(Index offset, Index n) const {
     if (run.average == nullptr) return;

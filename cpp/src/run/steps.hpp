@@ -13,26 +13,12 @@
 
 #include "../base/philox.hpp"
 #include "../spec/activations.hpp"
+#include "column_steps.hpp"
+#include "member_steps.hpp"
 #include "normalization_steps.hpp"
 #include "steps_context.hpp"
 
 namespace stoop {
-
-// Returns the parameters of a product, or the direction in which they move.
-template <class T>
-const T* product_parameters(const StepContext<T>& context, const Step& step) {
-  return step.along ? context.direction : context.parameters;
-}
-
-template <class T>
-void run_gemm(const StepContext<T>& context, GemmProvider provider, const GemmArgs<T>& args) {
-  if (provider == GemmProvider::native) return context.ops->gemm(args);
-  if constexpr (std::is_same_v<T, float>) {
-    if (provider == GemmProvider::bfloat16) return context.ops->bfloat16->gemm(args);
-  }
-  context.ops->gemm_blas(args);
-  context.ops->gemm_epilogue(args);
-}
 
 template <class T>
 DropoutArgs<T> dropout_args(const StepContext<T>& context, const Step& step, const Slice& slice) {
@@ -47,7 +33,7 @@ DropoutArgs<T> dropout_args(const StepContext<T>& context, const Step& step, con
   args.ld_output = context.stride(step.out);
   args.mask = context.mask(step.mask, slice.row);
   args.ld_mask = context.stride(step.mask);
-  args.row = context.first_row + slice.row;
+  args.row = context.first_row * step.members + slice.row;
   args.column = slice.column;
   args.seed = context.seed;
   args.stream = static_cast<std::uint32_t>(Stream::dropout);
@@ -262,7 +248,11 @@ void run_kind(const StepContext<T>& context, const Step& step, const Part& part)
   static_assert(kRuns<T, Part, kind>, "each kind of step has an overload of `run`, or is the walk's");
   static_assert(std::is_same_v<Part, Slice> ? division.is_sliced() : division.how == Division::parameter,
                 "the rule of a kind divides its work into the parts that `run` takes");
-  run(Kind<kind>{}, context, step, part);
+  if constexpr (tells_members_apart(kind)) {
+    run(Kind<kind>{}, context, step, part);
+  } else {
+    run(Kind<kind>{}, context, step, part.with_members(step.members));
+  }
 }
 
 // Calls visit(Kind<kind>()) for the kind of a step.
@@ -318,15 +308,16 @@ Index scratch_elements(const OpTable<T>& ops, const Step& step, Index rows) {
   };
   const std::optional<GemmForm> form = rule_of(step.kind).product;
   if (!form) return 0;
+  const Index own_rows = rows * (tells_members_apart(step.kind) ? 1 : step.members);
   switch (*form) {
     case GemmForm::nn:
-      return elements(rows, step.out_features, step.in_features);
+      return elements(own_rows, step.out_features, step.in_features);
     case GemmForm::nt:
-      return elements(rows, step.in_features, step.out_features);
+      return elements(own_rows, step.in_features, step.out_features);
     case GemmForm::tn:
       break;
   }
-  return elements(step.group * step.block, step.out_features, rows);
+  return elements(std::min(step.group * step.block, step.in_features), step.out_features, own_rows);
 }
 
 template <class T>

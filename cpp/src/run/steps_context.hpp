@@ -10,7 +10,7 @@
 
 namespace stoop {
 
-// The place of a buffer of the plan in a run.
+// The place of a buffer of the plan in a run. Rows are those of the values: a row of the batch has one for each member.
 template <class T>
 struct BoundBuffer {
   T* data = nullptr;
@@ -33,6 +33,7 @@ struct StepContext {
   const T* parameters = nullptr;
   const T* direction = nullptr;  // laid out like the parameters; of plans of kind `curvature`
   T* running = nullptr;          // statistics of the batch normalisations, laid out as Model::buffer_block()
+  const PlannedColumns* columns = nullptr;  // of the plan
   T* scratch = nullptr;
   T* augment_scratch = nullptr;  // of runs that augment
   std::uint64_t seed = 0;        // of dropout, with the number of this update
@@ -57,6 +58,8 @@ struct Slice {
 
   Index rows() const { return row_end - row; }
   Index columns() const { return column_end - column; }
+  // Returns the same with the rows that the members have.
+  Slice with_members(Index members) const { return {row * members, row_end * members, column, column_end}; }
 };
 
 // A part of the gradient of a parameter: rows [begin, end) of a weight, or elements of a vector, from all rows of a batch, or
@@ -67,6 +70,8 @@ struct GradientBlock {
   Index begin, end;
   T* grad;
   Index first_row = 0;
+
+  GradientBlock with_members(Index members) const { return {rows * members, begin, end, grad, first_row * members}; }
 };
 
 // Selects the overload of `run` for a kind of step.

@@ -43,7 +43,7 @@ bool TeamExecutor<T>::reserve_threads(int threads, Poller* poller) {
     std::fill_n(scratch_.data() + own.begin * thread_scratch_, (own.end - own.begin) * thread_scratch_, T(0));
     for (const Buffer& b : plan.buffers) {
       const Range rows = share(first ? b.rows > 0 ? b.rows : plan.batch : 0, number, shares);
-      const Index row_bytes = b.stride * b.element_size, piece = block_count(kPieceBytes, row_bytes);
+      const Index row_bytes = b.members * b.stride * b.element_size, piece = block_count(kPieceBytes, row_bytes);
       for (Index r = rows.begin; r < rows.end && (poller == nullptr || halt.goes_on(number)); r += piece) {
         std::fill_n(arena_.data() + b.offset + r * row_bytes, std::min(piece, rows.end - r) * row_bytes, std::byte{0});
       }

@@ -100,6 +100,7 @@ class TeamRun final : public Work {
     StepContext<T>& context = place.context;
     context.ops = &ops_;
     context.steps = plan_.steps.data();
+    context.columns = &plan_.columns;
     context.buffers = executor_.bound_.data();
     context.parameters = run_.parameters;
     context.direction = run_.direction;

@@ -11,7 +11,19 @@
 namespace stoop {
 
 // What layers become in the graph of a model. `end` is not a kind, but how many there are.
-enum class NodeKind { input, dense, activation, batch_norm, layer_norm, dropout, add, end };
+enum class NodeKind {
+  input,
+  columns,
+  dense,
+  activation,
+  batch_norm,
+  layer_norm,
+  dropout,
+  add,
+  member_scale,
+  member_dense,
+  end
+};
 
 template <NodeKind kind>
 using NodeOf = std::integral_constant<NodeKind, kind>;
@@ -100,11 +112,82 @@ struct Spec<Normalization> {
 };
 
 template <>
+struct Choices<ColumnEncoding> {
+  static constexpr const char* kNames[] = {"ple", "periodic", "none"};
+  static constexpr const char* kWhat = "encoding of numbers";
+};
+
+template <>
+struct Spec<Columns> {
+  static constexpr const char* kName = "columns";
+  static constexpr const char* kClass = "Columns";
+  static constexpr Key kTrainable = Key::if_changed;
+  static constexpr std::tuple kFields{
+      plain("categories", &Columns::categories),
+      choice("encoding", &Columns::encoding, "\"ple\" is usual", Key::optional),
+      plain("bins", &Columns::bins),
+      Field{"frequencies", &Columns::frequencies, between(1, 0x1p20), "48 is usual"},
+      Field{"frequency_scale", &Columns::frequency_scale, above(0), "0.01 to 1 is usual", Holds::size},
+      Field{"embedding_dim", &Columns::embedding_dim, between(1, 0x1p20), "8 is usual"},
+      Field{"one_hot", &Columns::one_hot, between(0, 0x1p20), "9 is usual"},
+      choice("kind", &Columns::kind, "\"robust\" is usual", Key::optional),
+      Field{"clip", &Columns::clip, between(1e-6, 1e6), "3 is usual, null for no clip", Holds::size},
+      plain("lazy", &Columns::lazy, Key::if_changed),
+  };
+};
+
+template <>
 struct Spec<Residual> {
   static constexpr const char* kName = "residual";
   static constexpr const char* kClass = "Residual";
   static constexpr Key kTrainable = Key::if_changed;
   static constexpr std::tuple kFields{plain("layers", &Residual::layers, Key::required)};
+};
+
+template <>
+struct Choices<ScaleInit> {
+  static constexpr const char* kNames[] = {"random_signs", "normal", "ones"};
+  static constexpr const char* kWhat = "start of a scale";
+};
+
+template <>
+struct Spec<Members> {
+  static constexpr const char* kName = "members";
+  static constexpr const char* kClass = "Members";
+  static constexpr Key kTrainable = Key::optional;
+  static constexpr std::tuple kFields{
+      Field{"k", &Members::k, between(1, kMostMembers), "16 or 32 are usual", Holds::anything, Key::required},
+      plain("init", &Members::init),
+      plain("bias", &Members::bias),
+  };
+};
+
+template <>
+struct Spec<MemberDense> {
+  static constexpr const char* kName = "member_dense";
+  static constexpr const char* kClass = "MemberDense";
+  static constexpr std::tuple kFields{
+      Field{"units", &MemberDense::units, between(1, 0x1p31), "give the number of outputs of each member",
+            Holds::anything, Key::required},
+      plain("activation", &MemberDense::activation),
+      plain("shared", &MemberDense::shared),
+      Field{"members", &MemberDense::members, between(1, kMostMembers), "leave it out after Members"},
+      plain("use_bias", &MemberDense::use_bias),
+      plain("kernel_init", &MemberDense::kernel_init),
+      plain("bias_init", &MemberDense::bias_init),
+      plain("scale_init", &MemberDense::scale_init),
+      plain("trainable", &MemberDense::trainable),
+      Field{"l1", &MemberDense::l1, at_least(0), kPenaltyHint, Holds::not_zero},
+      Field{"l2", &MemberDense::l2, at_least(0), kPenaltyHint, Holds::not_zero},
+  };
+};
+
+template <>
+struct Spec<FeatureScale> {
+  static constexpr const char* kName = "feature_scale";
+  static constexpr const char* kClass = "FeatureScale";
+  static constexpr Key kTrainable = Key::optional;
+  static constexpr std::tuple<> kFields{};
 };
 
 }  // namespace stoop

@@ -60,6 +60,10 @@ void check_fit_augment(std::string_view where, const Augment& settings, const Da
   const Targets<T>& y = data.y();
   const bool has_weights = !y.weights.empty() || y.element_weights.data != nullptr;
   if (settings.mixup > 0.0) check_mixed_targets(where, data.needs().loss, has_weights);
+  if (data.needs().columns != nullptr) {
+    throw_value_error(where, "augment with a Columns layer", "expected rows of numbers that may be changed a little",
+                      "leave augment out: codes and encodings have no neighbours");
+  }
   if (!full_batch) return;
   throw_value_error(where, "augment with an optimizer of all samples at once",
                     "expected one of mini-batches, since each evaluation would see other samples",

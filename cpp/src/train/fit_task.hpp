@@ -29,7 +29,7 @@ class DataSets {
     for (const std::unique_ptr<Dataset<T>>& known : known_) {
       if (!is_same(known->x(), with_stride(x))) continue;
       if (known->needs() == needs && is_same(known->y(), y)) return *known;
-      if (known->needs().missing == needs.missing) same_x = known.get();
+      if (known->needs().missing == needs.missing && known->needs().columns == needs.columns) same_x = known.get();
     }
     known_.push_back(same_x != nullptr ? std::make_unique<Dataset<T>>(where, *same_x, y, needs)
                                        : std::make_unique<Dataset<T>>(where, x, y, needs, poller, reads_all_));

@@ -11,6 +11,7 @@
 
 #include "../base/finite.hpp"
 #include "../data/checks.hpp"
+#include "../data/code_checks.hpp"
 #include "trainer_core.hpp"
 
 namespace stoop {
@@ -67,7 +68,7 @@ template <class T>
 bool changes_gradient(const TrainerCore<T>& core) {
   if (core.config.clip_value) return true;
   return std::ranges::any_of(core.graph.nodes, [&](const Node& node) {
-    return node.kind == NodeKind::dense && node.trainable && penalties_of(core.config, node).any();
+    return is_regularized(core.graph, node) && node.trainable && penalties_of(core.config, node).any();
   });
 }
 
@@ -100,9 +101,10 @@ void Trainer<T>::forward(const InputView& x, MatrixView<T> out, GradientMode mod
   InputView samples = with_stride(x);
   samples.mapped = false;  // all of it is read at once, so it is checked first like any other
   check_samples<T>(kWhere, samples, core.model.input_dim(), asked, missing_values(core.graph));
+  if (core.graph.columns) check_codes(kWhere, samples, core.graph.columns->columns);
   if (mode.training) core.check_batch(kWhere, x.rows, x.rows);
-  check_shape(kWhere, "out", out.rows, out.cols, x.rows, core.model.output_dim(),
-              "one row per sample, one column per output");
+  check_shape(kWhere, "out", out.rows, out.cols, x.rows * core.graph.members(), core.model.output_dim(),
+              "one row per sample and member, one column per output");
   check_stride(kWhere, "out", out.row_stride(), out.cols);
   core.pieces.waiting = {};
   Executor<T>& executor = core.pieces.plans.executor(request_of(core, mode, x.rows));
@@ -129,8 +131,8 @@ void Trainer<T>::backward(MatrixView<const T> grad_output, MatrixView<T> input_g
   begin(core, kWhere);
   check_waiting(core, kWhere);
   const Index rows = core.pieces.waiting.rows;
-  check_shape(kWhere, "grad_output", grad_output.rows, grad_output.cols, rows, core.model.output_dim(),
-              "give the gradient of what forward returned, one row per sample");
+  check_shape(kWhere, "grad_output", grad_output.rows, grad_output.cols, rows * core.graph.members(),
+              core.model.output_dim(), "give the gradient of what forward returned, one row per sample and member");
   check_stride(kWhere, "grad_output", grad_output.row_stride(), grad_output.cols);
   if (input_gradient.data != nullptr) {
     check_shape(kWhere, "input_gradient", input_gradient.rows, input_gradient.cols, rows, core.model.input_dim(),

@@ -43,7 +43,7 @@ void check_full_batch(const TrainerConfig& config, const Graph& graph) {
   };
   if (has_node(graph, NodeKind::dropout)) refuse("a Dropout");
   for (const Node& node : graph.nodes) {
-    if (node.weight == kNone || !node.trainable || node.factors.rate == 1.0) continue;
+    if (!node.has_parameters() || !node.trainable || node.factors.rate == 1.0) continue;
     throw_value_error("Trainer",
                       "lr_scale=" + number_text(node.factors.rate) + " at " + node.layer + " with the optimizer " +
                           std::string(name_of(config.optimizer)),
@@ -92,6 +92,35 @@ void check_config(const TrainerConfig& config, const Graph& graph) {
   }
 }
 
+void check_lazy(const TrainerConfig& config, const Graph& graph, bool is_shared) {
+  if (!graph.columns || !graph.columns->layer.lazy || graph.columns->table_rows == 0) return;
+  const auto refuse = [](const std::string& given, const char* expected) {
+    throw_value_error("Trainer", given + " with Columns(lazy=True)", expected,
+                      "make the layer without lazy, or use Adam or SGD in one process");
+  };
+  if (needs_norms(config.optimizer)) {
+    refuse("the optimizer " + std::string(name_of(config.optimizer)),
+           "expected one that needs no norm of the whole table");
+  }
+  if (is_shared) refuse("several processes or shards", "expected one process");
+}
+
+// Without momentum, penalties and averages a row without a gradient stays as it is.
+bool updates_lazily(const TrainerConfig& config, const Graph& graph) {
+  if (!graph.columns || graph.columns->table_rows == 0 || is_full_batch(config.optimizer)) return false;
+  if (graph.columns->layer.lazy) return true;
+  const Node& node = graph.nodes[1];
+  const bool has_penalty = penalties_of(config, node).any();
+  const bool is_plain = std::holds_alternative<SGD>(config.optimizer) && state_count(config.optimizer) == 0;
+  return is_plain && !has_penalty && !config.ema;
+}
+
+void check_curvature(std::string_view where, const Graph& graph) {
+  if (!graph.columns || graph.columns->periodic == 0 || !graph.columns->layer.trainable) return;
+  throw_value_error(where, "second derivatives of periodic columns", "expected a model without",
+                    "use encoding=\"ple\", an optimizer such as Adam or LBFGS, or trainable=False");
+}
+
 template <class T>
 void check_precision(Precision precision) {
   if (precision == Precision::float32 || name_of(precision) == kTypeName<T>) return;
@@ -107,7 +136,7 @@ bool needs_all_gradients(const TrainerConfig& config) { return config.clip_norm.
 std::vector<bool> trained_elements(const Graph& graph) {
   std::vector<bool> trained(static_cast<std::size_t>(graph.parameter_elements), false);
   for (const Node& node : graph.nodes) {
-    for (const int parameter : {node.weight, node.bias}) {
+    for (const int parameter : node.parameters()) {
       if (parameter == kNone || !node.trainable) continue;
       const ParameterInfo& info = graph.parameters[static_cast<std::size_t>(parameter)].info;
       const auto first = trained.begin() + info.offset;
@@ -121,21 +150,39 @@ Penalties penalties_of(const TrainerConfig& config, const Node& node) {
   return {node.l1.value_or(config.l1 * node.factors.decay), node.l2.value_or(config.l2 * node.factors.decay)};
 }
 
+namespace {
+
+// Calls visit(elements, l1, l2) for the weights of a node that penalties apply to.
+template <class T, class Visit>
+void each_penalized(const TrainerConfig& config, const Graph& graph, const Node& node, const T* parameters,
+                    const Visit& visit) {
+  const Penalties penalties = penalties_of(config, node);
+  for (const int parameter : node.parameters()) {
+    if (parameter == kNone) continue;
+    const ParameterInfo& info = graph.parameters[static_cast<std::size_t>(parameter)].info;
+    if (!info.regularized) continue;
+    visit(std::span<const T>(parameters + info.offset, static_cast<std::size_t>(info.rows * info.cols)),
+          penalties.l1, penalties.l2);
+  }
+}
+
+}  // namespace
+
 template <class T>
 double penalty_of(const TrainerConfig& config, const Graph& graph, const T* parameters, Weights which) {
   double total = 0.0;
   for (const Node& node : graph.nodes) {
-    if (node.kind != NodeKind::dense || (which == Weights::frozen && node.trainable)) continue;
-    const Penalties penalties = penalties_of(config, node);
-    if (!penalties.any()) continue;
-    const T* weight = parameters + graph.parameters[static_cast<std::size_t>(node.weight)].info.offset;
-    double squares = 0.0, magnitudes = 0.0;
-    for (Index i = 0; i < node.in_features * node.out_features; ++i) {
-      const double w = static_cast<double>(weight[i]);
-      squares += w * w;
-      magnitudes += std::abs(w);
-    }
-    total += 0.5 * penalties.l2 * squares + penalties.l1 * magnitudes;
+    if (which == Weights::frozen && node.trainable) continue;
+    each_penalized(config, graph, node, parameters, [&](std::span<const T> weight, double l1, double l2) {
+      if (l1 == 0.0 && l2 == 0.0) return;
+      double squares = 0.0, magnitudes = 0.0;
+      for (const T element : weight) {
+        const double w = static_cast<double>(element);
+        squares += w * w;
+        magnitudes += std::abs(w);
+      }
+      total += 0.5 * l2 * squares + l1 * magnitudes;
+    });
   }
   return total;
 }
@@ -156,19 +203,19 @@ namespace {
 template <class T>
 std::string overflowing_penalty(const TrainerConfig& config, const Graph& graph, const T* parameters) {
   constexpr double kLargest = static_cast<double>(std::numeric_limits<T>::max());
+  std::string found;
   for (const Node& node : graph.nodes) {
-    if (node.kind != NodeKind::dense) continue;
-    const auto [l1, l2] = penalties_of(config, node);
-    const T* weight = parameters + graph.parameters[static_cast<std::size_t>(node.weight)].info.offset;
-    double largest = 1.0;
-    for (Index i = 0; i < node.in_features * node.out_features; ++i) {
-      largest = std::max(largest, std::abs(static_cast<double>(weight[i])));
-    }
-    const double elements = static_cast<double>(node.in_features) * static_cast<double>(node.out_features);
-    if (l1 > kLargest || !std::isfinite(l1 * largest * elements)) return "l1=" + number_text(l1);
-    if (l2 * largest > kLargest || !std::isfinite(l2 * largest * largest * elements)) return "l2=" + number_text(l2);
+    each_penalized(config, graph, node, parameters, [&](std::span<const T> weight, double l1, double l2) {
+      double largest = 1.0;
+      for (const T element : weight) largest = std::max(largest, std::abs(static_cast<double>(element)));
+      const auto elements = static_cast<double>(weight.size());
+      const bool l1_overflows = l1 > kLargest || !std::isfinite(l1 * largest * elements);
+      const bool l2_overflows = l2 * largest > kLargest || !std::isfinite(l2 * largest * largest * elements);
+      if (found.empty() && l1_overflows) found = "l1=" + number_text(l1);
+      if (found.empty() && l2_overflows) found = "l2=" + number_text(l2);
+    });
   }
-  return {};
+  return found;
 }
 
 // Returns whether outputs at or below 0 are possible where the loss takes none of these.

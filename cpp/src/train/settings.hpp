@@ -14,6 +14,15 @@ namespace stoop {
 // Throws ValueError for a number outside its range, and for settings that an optimizer of the full batch cannot follow.
 void check_config(const TrainerConfig& config, const Graph& graph);
 
+// Refuses what cannot be had with tables that are updated lazily. `is_shared`: several processes or shards make an update.
+void check_lazy(const TrainerConfig& config, const Graph& graph, bool is_shared);
+
+// Returns whether updates go by those rows of a table whose gradient is not zero.
+bool updates_lazily(const TrainerConfig& config, const Graph& graph);
+
+// Refuses a model whose second derivatives no plan computes.
+void check_curvature(std::string_view where, const Graph& graph);
+
 // Throws ValueError if a Trainer<T> cannot compute with this precision. It does not check the CPU.
 template <class T>
 void check_precision(Precision precision);

@@ -60,6 +60,7 @@ TrainerCore<T>::TrainerCore(Model<T>& trained, TrainerConfig settings, const Wor
 template <class T>
 void TrainerCore<T>::check_settings(const TrainerConfig& settings) const {
   check_config(settings, graph);
+  check_lazy(settings, graph, device.world.shards > 1);
   check_numbers(ElementRange(sizeof(T)), settings);
   check_factors(ElementRange(sizeof(T)), settings, graph);
 }
@@ -99,7 +100,7 @@ template <class T>
 std::optional<ColumnStatistics> TrainerCore<T>::lacking_statistics(std::string_view where, const Dataset<T>& data,
                                                                    Poller* poller) const {
   if (is_adapted()) return std::nullopt;
-  return column_statistics({where, most_threads(), poller}, data.as_they_lie(), graph.normalization->layer);
+  return input_statistics({where, most_threads(), poller}, data.as_they_lie(), graph);
 }
 
 template <class T>
@@ -153,6 +154,7 @@ PlanRequest TrainerCore<T>::plan_request(PlanKind kind, Index batch, bool class_
   request.batch = batch;
   request.apply_updates = needs_norms(config.optimizer);
   request.limit_norm = config.max_norm.has_value();
+  request.lazy_tables = device.world.shards == 1 && updates_lazily(config, graph);
   return request;
 }
 
@@ -233,6 +235,7 @@ Answer TrainerCore<T>::ask(std::string_view where, Question question, const Grad
   run.batch = mode.training && has_batch_norm() ? rows : std::min(rows, kPart);
   run.accumulate = block_count(rows, run.batch);
   run.stops_within = run.poller != nullptr;
+  if (question == Question::curvature) check_curvature(where, graph);
   const PlanKind kind = question == Question::curvature ? PlanKind::curvature : PlanKind::gradient;
   PlanRequest request = plan_request(kind, run.batch, run.data.classes != nullptr);
   request.batch_statistics = mode.training;
@@ -262,7 +265,9 @@ Metrics TrainerCore<T>::evaluate(std::string_view where, const Dataset<T>& data,
   run.most_threads = most_threads();
   run.poller = poller;
   run.is_alone = is_alone;
-  const InferenceResult result = runners->evaluation(plan_request(PlanKind::evaluation, 0, false)).run(run);
+  PlanRequest request = plan_request(PlanKind::evaluation, 0, false);
+  if (graph.members() > 1) request.output = model.config().output.value_or(output_of(loss()));
+  const InferenceResult result = runners->evaluation(request).run(run);
   if (result.lost) throw_lost(where);
   if (result.interrupted) throw_interrupted(where);
   refuse_bad_row<T>(where, data.x(), result.non_finite_row, missing_values(graph));
@@ -326,7 +331,7 @@ Fault TrainerCore<T>::fault_of_state() const {
   for (const std::span<const T> array : arrays) {
     for (int i = static_cast<int>(graph.nodes.size()) - 1; !array.empty() && i > 0; --i) {
       const Node& node = graph.nodes[static_cast<std::size_t>(i)];
-      for (const int parameter : {node.weight, node.bias}) {
+      for (const int parameter : node.parameters()) {
         if (parameter == kNone) continue;
         const ParameterInfo& info = graph.parameters[static_cast<std::size_t>(parameter)].info;
         const std::span<const T> elements =

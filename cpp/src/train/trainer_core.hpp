@@ -70,7 +70,9 @@ struct TrainerCore {
 
   Index parameter_count() const { return static_cast<Index>(model.parameter_block().size()); }
   LossKind loss() const { return kind_of(config.loss); }
-  DataNeeds needs() const { return {model.input_dim(), model.output_dim(), loss(), missing_values(graph)}; }
+  DataNeeds needs() const {
+    return {model.input_dim(), model.output_dim(), loss(), missing_values(graph), graph.columns ? &graph.columns->columns : nullptr};
+  }
   bool has_batch_norm() const { return has_node(graph, NodeKind::batch_norm); }
   // The threads of a call: so many, 0 for as many as pay off, and then at most so many.
   int num_threads() const;
@@ -91,7 +93,7 @@ struct TrainerCore {
   // The same, and throws if the Normalization of the model has no statistics.
   void bind_adapted_model(std::string_view where);
   bool is_adapted() const { return stoop::is_adapted(scaled({}).map, model.input_dim()); }
-  // Returns the statistics that the Normalization of the model lacks, of these samples; nothing if it lacks none.
+  // Returns the statistics that the Normalization or Columns of the model lacks, of these samples; nothing if it lacks none.
   std::optional<ColumnStatistics> lacking_statistics(std::string_view where, const Dataset<T>& data,
                                                      Poller* poller) const;
   void set_statistics(const ColumnStatistics& found) { stoop::set_statistics(found, graph, state.running.data()); }

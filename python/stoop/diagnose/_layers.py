@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from stoop._errors import message
 from stoop.activations import Activation, Identity, activation_from_config
-from stoop.layers import Dense, Layer, Residual, output_width
+from stoop.layers import Dense, Layer, Residual, output_members, output_width
 from stoop.model import Model
 from stoop.trainer import Trainer
 
@@ -45,7 +46,15 @@ def walk(model: Model, X: Array) -> Iterator[Step]:
     """Yield the steps for X in inference mode, those inside a Residual before its own.
 
     It ends before a later layer whose input is not finite; the first may replace missing values.
+
+    Raises
+    ------
+    ValueError
+        For a model with members, whose values have a row for each of them.
     """
+    if any(output_members(layer, 1) > 1 for layer in model.layers):
+        expected, hint = "expected one whose values have one row for each sample", "look at its losses and predictions"
+        raise ValueError(message("diagnose", "the model has members", expected, hint))
     first = model.input_scale, model.input_shift
     yield from _through(model, enumerate_layers(model.layers), X, first)
 

@@ -9,99 +9,29 @@ from itertools import chain
 from typing import Any, ClassVar
 
 from stoop import _core, activations
+from stoop._columns import Columns
 from stoop._config import class_named, dataclass
 from stoop._errors import message
 from stoop.activations import *  # noqa: F403  all of its classes are layers
-from stoop.activations import Activation, Layer, activation_from_config
-from stoop.initializers import Initializer, as_initializer
+from stoop.activations import Activation, Layer
+from stoop.layers._dense import Dense, Product
+from stoop.layers._members import FeatureScale, MemberDense, Members
 
 __all__ = [
     "Activation",
     "BatchNorm",
+    "Columns",
     "Dense",
     "Dropout",
+    "FeatureScale",
     "Layer",
     "LayerNorm",
+    "MemberDense",
+    "Members",
     "Normalization",
     "Residual",
 ]
 __all__ += activations.__all__
-
-
-@dataclass(frozen=True)
-class Dense(Layer):
-    """``output = activation(input @ weight + bias)``; weight ``(in_features, units)``, bias ``(units,)``.
-
-    Parameters
-    ----------
-    units : int
-        Number of outputs, >= 1.
-    activation : str or activation layer, optional
-        A name, ``"relu"``, ``"tanh"`` or that of any other activation, or an object such as ``LeakyReLU(0.2)``. None:
-        identity.
-    use_bias : bool, optional
-        None: True, but False directly before a `BatchNorm`, where a bias has no effect.
-    kernel_init : str or Initializer, optional
-        None: ``he_normal`` where the activation that follows is ReLU-like, else ``glorot_uniform``.
-    bias_init : str or Initializer, default "zeros"
-    trainable : bool, default True
-        False: weight and bias stay as they are.
-    l1, l2 : float, optional
-        Of this weight, >= 0; ``l1 * sum(abs(weight))`` and ``l2/2 * sum(weight**2)`` are added to the loss. None:
-        those of the `Trainer`.
-    lr_scale : float, default 1.0
-        Factor of the learning rate of weight and bias, >= 0. With 0 they stay, as with a learning rate of 0.
-    decay_scale : float, default 1.0
-        Factor of the weight decay of the optimizer, >= 0, and of the trainer's l1 and l2 where the layer has none.
-
-    Raises
-    ------
-    ValueError
-        For units < 1 or an unknown name; the nearest valid name is suggested.
-    TypeError
-        For an argument of another kind.
-    """
-
-    type_name: ClassVar[str] = "dense"
-    units: int
-    activation: str | Activation | None = None
-    use_bias: bool | None = None
-    kernel_init: str | Initializer | None = None
-    bias_init: str | Initializer = field(default="zeros")
-    trainable: bool = True
-    l1: float | None = None
-    l2: float | None = None
-    lr_scale: float = field(default=1.0, kw_only=True)
-    decay_scale: float = field(default=1.0, kw_only=True)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _check_activation(self.activation)
-        if self.kernel_init is not None:
-            as_initializer("Dense", self.kernel_init)
-        as_initializer("Dense", self.bias_init)
-
-    def to_config(self) -> dict[str, Any]:
-        """Return the form that is stored in a model file."""
-        config: dict[str, Any] = super().to_config()
-        config["activation"] = config["activation"] or "identity"
-        for name in ("kernel_init", "bias_init"):
-            if config[name] is not None:
-                config[name] = as_initializer("Dense", getattr(self, name)).to_config()
-        return config
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> "Dense":
-        """Rebuild a layer from `to_config`."""
-        arguments = {key: value for key, value in config.items() if key != "type"}
-        activation = arguments.get("activation", "identity")
-        if isinstance(activation, dict):
-            activation = activation_from_config(activation)
-        arguments["activation"] = None if activation == "identity" else activation
-        for name in ("kernel_init", "bias_init"):
-            if isinstance(arguments.get(name), dict):
-                arguments[name] = Initializer.from_config(arguments[name])
-        return cls(**arguments)
 
 
 @dataclass(frozen=True)
@@ -343,8 +273,8 @@ def layer_to_config(layer: Layer) -> dict[str, Any]:
 def layer_from_config(config: dict[str, Any]) -> Layer:
     """Rebuild a layer from `layer_to_config`."""
     kind = class_named(Layer, config["type"])
-    if kind is Dense:
-        return Dense.from_config(config)
+    if issubclass(kind, Product):
+        return kind.from_config(config)
     arguments = {key: value for key, value in config.items() if key != "type"}
     if kind is Residual:
         arguments["layers"] = [layer_from_config(inner) for inner in arguments["layers"]]
@@ -353,30 +283,33 @@ def layer_from_config(config: dict[str, Any]) -> Layer:
 
 def output_width(layer: Layer, width: int) -> int:
     """Return the columns of the output for `width` columns of input."""
-    if isinstance(layer, Dense):
+    if isinstance(layer, Product):
         return layer.units
+    if isinstance(layer, Columns):
+        return layer.output_width(width)
     if isinstance(layer, Residual):
         for inner in layer.layers:
             width = output_width(inner, width)
     return width
 
 
-def matrix_products(layer: Layer, width: int) -> list[tuple[int, int]]:
-    """Return ``(in_features, units)`` of each matrix product of a layer for `width` columns of input."""
-    if isinstance(layer, Dense):
-        return [(width, layer.units)]
+def output_members(layer: Layer, members: int) -> int:
+    """Return how many members the output has where the input has `members`."""
+    if isinstance(layer, Members):
+        return layer.k
+    if isinstance(layer, MemberDense):
+        return layer.members or members
+    return members
+
+
+def matrix_products(layer: Layer, width: int, members: int = 1) -> list[tuple[int, int]]:
+    """Return ``(in_features, units)`` of each matrix product of a layer, for `members` of `width` columns of input."""
+    if isinstance(layer, Product):
+        return [(width, layer.units)] * output_members(layer, members)
     if not isinstance(layer, Residual):
         return []
     products, inside = [], width
     for inner in layer.layers:
-        products += matrix_products(inner, inside)
+        products += matrix_products(inner, inside, members)
         inside = output_width(inner, inside)
-    return [*products, (width, inside)] if inside != width else products
-
-
-def _check_activation(activation: object) -> None:
-    if isinstance(activation, str):
-        class_named(Activation, activation)
-    elif not (activation is None or isinstance(activation, Activation)):
-        expected = "expected a name or an activation layer"
-        raise TypeError(message("Dense", f"activation is {activation!r}", expected, 'for example "relu"'))
+    return [*products, *[(width, inside)] * members] if inside != width else products

@@ -1,0 +1,44 @@
+// What a Columns layer makes of a column of X, and the places that a row of X becomes before that: for each column a number and
+// a whole number, from which the encoded row follows. Kernels read both, so they are bare aggregates.
+//
+// A row of `places` has 2*cols elements: the values of all columns, then their indices, as int32 from the middle of the row on.
+#pragma once
+
+#include <stdint.h>
+
+#include <stoop/types.hpp>
+
+namespace stoop {
+
+// What the encoded columns [first, first + width) of a column hold, by its value and index:
+enum class ColumnKind : int32_t {
+  ladder,     // 1 before the index, the value at the index, 0 after it: a piecewise-linear encoding, or the number itself
+  indicator,  // the value at the index, 1 or 0, and 0 elsewhere
+  embedding,  // row `index` of the table
+  periodic,   // ReLU(linear(cos, sin)) of the value
+};
+
+struct EncodedColumn {
+  ColumnKind kind;
+  int32_t codes;      // known codes of a category, else 0
+  int32_t bins;       // of a piecewise-linear encoding, else 0
+  int32_t is_clipped;  // 1: the number is clipped
+  Index first;        // encoded columns
+  Index width;
+  Index start;  // embedding: its first row of the table; with bins: its first in the buffers of the bins; periodic: its position
+                // among the periodic columns
+};
+
+// Elements of a row of places.
+[[gnu::always_inline]] constexpr Index place_width(Index cols) { return 2 * cols; }
+
+template <class T>
+[[gnu::always_inline]] inline const int32_t* place_indices(const T* row, Index cols) {
+  return reinterpret_cast<const int32_t*>(row + cols);
+}
+template <class T>
+[[gnu::always_inline]] inline int32_t* place_indices(T* row, Index cols) {
+  return reinterpret_cast<int32_t*>(row + cols);
+}
+
+}  // namespace stoop
