@@ -267,7 +267,7 @@ TEST(Team, CountsOfPhasesWrapAround) {
   EXPECT_FALSE(is_before(2, 2));
   EXPECT_TRUE(is_before(0xffffffffu, 0));
   EXPECT_FALSE(is_before(0, 0xffffffffu));
-  const Claims claims{0xfffffffeu, 3, 0xffff}, same = Claims::of(claims.word());
+  const ClaimWord claims{0xfffffffeu, 3, 0xffff}, same = ClaimWord::of(claims.word());
   EXPECT_EQ(same.phase, claims.phase);
   EXPECT_EQ(same.begin, 3u);
   EXPECT_EQ(same.end, 0xffffu);
