@@ -93,7 +93,7 @@ void Lowering::update_parameters(StepKind kind) {
 
 void Lowering::limit_norms() {
   for (const Operation& operation : parameter_operations_) {
-    if (!operation.work.is_weight) continue;
+    if (!operation.work.is_weight || !operation.work.is_limited) continue;
     Operation limit = start(StepKind::limit_norm, operation.node);
     limit.work.extent = operation.work.extent;
     push(limit);
