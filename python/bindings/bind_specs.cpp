@@ -59,6 +59,15 @@ Bounds bounds_within(Bounds bounds) {
   return bounds;
 }
 
+template <class Member>
+bool is_optional(const Member&) {
+  return false;
+}
+template <class Member>
+bool is_optional(const std::optional<Member>&) {
+  return true;
+}
+
 template <class Op, class Member>
 py::dict spec_of_field(const Field<Op, Member>& field) {
   const Op defaults{};
@@ -67,10 +76,14 @@ py::dict spec_of_field(const Field<Op, Member>& field) {
   py::dict out = kIsNumber<Member> ? bounds_of(bounds) : py::dict();
   out["type"] = type_of(value);
   out["required"] = field.presence == Key::required;
+  out["optional"] = is_optional(value);
   out["default"] = py::none();
   if constexpr (std::is_arithmetic_v<Member>) out["default"] = value;
   if constexpr (std::same_as<Member, LearningRate>) out["default"] = value(0);
   using Value = typename ValueIn<Member>::type;
+  if constexpr (kIsNumber<Member> && !std::same_as<Value, Member>) {
+    if (value) out["default"] = *value;
+  }
   if constexpr (Choice<Value>) {
     py::list names;
     for (const char* name : Choices<Value>::kNames) names.append(name);

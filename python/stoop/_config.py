@@ -179,8 +179,7 @@ def checked(where: str, name: str, value: Any, spec: dict[str, Any]) -> Any:
     ValueError, TypeError
         For a value outside its bounds, or of another kind.
     """
-    optional = spec["default"] is None and not spec["required"]
-    return None if optional and value is None else _CHECKS[spec["type"]](where, name, value, spec)
+    return None if spec["optional"] and value is None else _CHECKS[spec["type"]](where, name, value, spec)
 
 
 def _integer(where: str, name: str, value: Any, spec: dict[str, Any]) -> int:
