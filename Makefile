@@ -28,6 +28,8 @@ export CMAKE_BUILD_PARALLEL_LEVEL ?= $(shell nproc 2>/dev/null || echo 2)
 export CTEST_OUTPUT_ON_FAILURE := 1
 export CTEST_PARALLEL_LEVEL ?= $(CMAKE_BUILD_PARALLEL_LEVEL)
 export CMAKE_GENERATOR := Ninja
+# Bytecode is made for what is imported, when it is; to make it for all that is installed takes minutes.
+export PIP_NO_COMPILE := 1
 
 # What the installed package is made of: a change reinstalls it.
 PACKAGE_SOURCES := CMakeLists.txt pyproject.toml $(wildcard README.md LICENSE) \
@@ -100,8 +102,8 @@ demo: $(STAMPS)/installed $(STAMPS)/extra-demo
 
 # ---- tests ----
 
-# In as many processes as there are cores. Tests of one xdist_group share a folder and so a process.
-PYTEST = $(BIN)/python -m pytest -q -n $(CMAKE_BUILD_PARALLEL_LEVEL) --dist loadgroup
+# In as many processes as there are cores, each of which takes a file at a time: those of most tests come first.
+PYTEST = $(BIN)/python -m pytest -q -n $(CMAKE_BUILD_PARALLEL_LEVEL) --dist loadfile
 
 test: test-cpp test-python
 
@@ -133,7 +135,7 @@ test-all: test $(STAMPS)/hosts $(STAMPS)/tables
 	@bash tests/tools/system_packages.sh postgresql
 	@bash tests/tools/system_packages.sh browser
 	@echo "== slow Python tests"
-	$(PYTEST) -m slow
+	$(PYTEST) -m slow $(shell grep -l 'mark\.slow' tests/python/test_*.py)
 	$(MAKE) test-mpi WERROR=$(WERROR)
 
 # Training by several processes, with the wheels of both MPIs. Each has an environment of its own, which finds the package
@@ -154,7 +156,7 @@ test-mpi: $(STAMPS)/installed $(STAMPS)/extra-test $(MPI_KINDS:%=$(STAMPS)/mpi-%
 
 # Only the tests that need PyTorch.
 test-pytorch: $(STAMPS)/installed $(STAMPS)/extra-test $(STAMPS)/torch
-	$(PYTEST) tests/python/test_pytorch.py tests/python/test_differential.py tests/python/test_processes.py \
+	$(PYTEST) --dist load tests/python/test_pytorch.py tests/python/test_differential.py tests/python/test_processes.py \
 	  tests/python/test_early_stopping.py tests/python/test_pieces.py tests/python/test_element_weights.py \
 	  tests/python/test_columns_pytorch.py tests/python/test_tabm.py
 

@@ -16,6 +16,10 @@ set(STOOP_WARNING_FLAGS -Wall -Wextra -Wshadow)
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   # GCC 12 reports `"literal" + std::string` inside its own header (GCC bug 105651).
   list(APPEND STOOP_WARNING_FLAGS -Wno-restrict)
+  if(STOOP_UNITY_BUILD)
+    # It takes the unnamed namespace of a source that another file includes for one in a header.
+    list(APPEND STOOP_WARNING_FLAGS -Wno-subobject-linkage)
+  endif()
 endif()
 
 # A parent project without a build type has no flags for speed, and keeps none. Our own files are optimised all the same.
@@ -23,7 +27,7 @@ if(NOT stoop_multi_config AND NOT CMAKE_BUILD_TYPE AND NOT CMAKE_CXX_FLAGS MATCH
   list(PREPEND STOOP_MATH_FLAGS -O3)
 endif()
 
-# UNITY_BUILD: files have flags and names of their own, whatever a parent project sets.
+# UNITY_BUILD: a parent project does not decide which of our files are compiled as one.
 function(stoop_set_flags target)
   set_target_properties(${target} PROPERTIES
     CXX_STANDARD 20 CXX_STANDARD_REQUIRED ON CXX_EXTENSIONS OFF

@@ -14,6 +14,9 @@ set(STOOP_INSTRUCTION_SETS "")
 # No exceptions and no RTTI: kernels are noexcept, and the personality routine would be a weak symbol.
 # -Wno-psabi: vectors wider than the baseline are passed only between inlined functions.
 function(stoop_add_instruction_set name source)
+  if(NOT name STREQUAL "scalar" AND NOT name IN_LIST STOOP_VECTOR_KERNELS)
+    return()
+  endif()
   set(target stoop_isa_${name})
   add_library(${target} OBJECT ${source})
   target_include_directories(${target} PRIVATE
@@ -24,6 +27,9 @@ function(stoop_add_instruction_set name source)
     # GCC limits by how much inlining may make a file grow. At that limit each new kernel would take its inlining from
     # another one, with its speed and, where a*b + c is contracted, its bits.
     target_compile_options(${target} PRIVATE --param=inline-unit-growth=1000)
+  endif()
+  if(STOOP_SANITIZE)
+    target_compile_options(${target} PRIVATE -O1)  # the tests of unoptimised kernels would take minutes
   endif()
   set_target_properties(${target} PROPERTIES
     POSITION_INDEPENDENT_CODE ON CXX_VISIBILITY_PRESET hidden VISIBILITY_INLINES_HIDDEN ON)

@@ -56,6 +56,7 @@ class FitCall {
     options.validation_freq = given.attr("validation_freq").cast<Index>();
     options.max_seconds = given.attr("max_seconds").cast<double>();
     options.rollback = given.attr("rollback").cast<bool>();
+    options.penalty_per_sample = given.attr("penalty_per_sample").cast<bool>();
     if (const py::object path = given.attr("resume"); !path.is_none()) {
       options.resume = path.cast<std::filesystem::path>();
     }

@@ -59,7 +59,7 @@ from stoop.model import Model, load_model
 from stoop.trainer import Trainer
 
 if TYPE_CHECKING:
-    from stoop import diagnose, search, tabular
+    from stoop import diagnose, search, sklearn, tabular
 
 __version__: str = _core.build_info()["version"]
 
@@ -108,11 +108,12 @@ __all__ = [
     "search",
     "set_num_threads",
     "show_config",
+    "sklearn",
     "tabular",
 ]
 __all__ += activations.__all__
 
-_WHEN_USED = ("diagnose", "search", "tabular")  # large or with an extra, and no training needs them
+_WHEN_USED = ("diagnose", "search", "sklearn", "tabular")  # large or with an extra, and no training needs them
 
 
 def __getattr__(name: str) -> Any:

@@ -42,6 +42,7 @@ class FitOptions:
     loop: Any  # the FitLoop, once it is made; None: Python is not called
     where: str = WHERE  # of messages
     augment: Any = None
+    penalty_per_sample: bool = False  # divides l1 and l2 by the samples of each update, as scikit-learn does
 
     def __post_init__(self) -> None:
         where = self.where

@@ -50,7 +50,8 @@ struct Data {
     rest.assign(2 * kCols, T(0));
     missing = numbers<T>(kCols, 4);
     for (Index b = 0; b < 2; ++b) {
-      for (const double edge : {-1.5, -0.5, 0.25, 0.5}) left.push_back(static_cast<T>(edge + 0.1 * static_cast<double>(b)));
+      for (const double edge : {-1.5, -0.5, 0.25, 0.5})
+        left.push_back(static_cast<T>(edge + 0.1 * static_cast<double>(b)));
       left.push_back(std::numeric_limits<T>::max());
       for (const double each : {1.0, 4.0 / 3.0, 4.0, 2.0, 0.0}) width.push_back(static_cast<T>(each));
     }
@@ -213,7 +214,8 @@ TYPED_TEST(ColumnKernels, TheGradientOfTheTable) {
   std::vector<std::int32_t> slots(static_cast<std::size_t>(rows), -5), named(kRows * 2);
   for (const Index begin : {Index{0}, Index{13}, Index{60}}) {
     const Index end = begin == 0 ? 13 : begin == 13 ? 60 : rows;
-    TableGradientArgs<T> args{data.view(places), data.grad.data(), width, kDim, begin, end, found.data() + begin * kDim};
+    TableGradientArgs<T> args{data.view(places),          data.grad.data(), width, kDim, begin, end,
+                              found.data() + begin * kDim};
     table_under_test<T>().table_gradient(args);
     std::vector<T> sparse(static_cast<std::size_t>(kRows * 2 * kDim), T(77));
     args.gradient = sparse.data();
@@ -235,7 +237,8 @@ TYPED_TEST(ColumnKernels, GradientsOfPeriodicColumns) {
   const Encoded<T> encoded = encode(data, places);
   const Index width = encoded_width(data.graph), waves = data.graph.periodic * 2 * kFrequencies + 1;
   const Index angles = data.graph.periodic * (kFrequencies + 1), before = data.graph.periodic * kDim;
-  std::vector<T> of_angles(static_cast<std::size_t>(kRows * angles)), of_before(static_cast<std::size_t>(kRows * before));
+  std::vector<T> of_angles(static_cast<std::size_t>(kRows * angles)),
+      of_before(static_cast<std::size_t>(kRows * before));
   table_under_test<T>().periodic_gradient({data.view(places), kDim, data.periodic(), encoded.waves.data(), waves,
                                            encoded.output.data(), width, data.grad.data(), width, of_before.data(),
                                            before, of_angles.data(), angles});
@@ -261,8 +264,8 @@ TYPED_TEST(ColumnKernels, GradientsOfPeriodicColumns) {
     EXPECT_NEAR(sum, difference(data.frequency[static_cast<std::size_t>(k)]), tolerance * 100) << k;
   }
   std::vector<T> of_weight(static_cast<std::size_t>(5 * kDim));
-  table_under_test<T>().periodic_weight_gradient({kRows, kDim, 2 * kFrequencies, encoded.waves.data(), waves,
-                                                  of_before.data(), before, 40, 45, of_weight.data()});
+  table_under_test<T>().periodic_weight_gradient(
+      {kRows, kDim, 2 * kFrequencies, encoded.waves.data(), waves, of_before.data(), before, 40, 45, of_weight.data()});
   for (const Index k : {Index{0}, Index{2}, Index{4}}) {  // rows around the end of the first column
     EXPECT_NEAR(static_cast<double>(of_weight[static_cast<std::size_t>(k * kDim + 3)]),
                 difference(data.weight[static_cast<std::size_t>((40 + k) * kDim + 3)]), tolerance * 10)

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <numeric>
 
 #include "test_helpers.hpp"
 #include "train/epoch.hpp"
@@ -65,7 +66,7 @@ class Epochs : public ::testing::Test {
 
   Dataset<T> dataset(const Loss& loss, bool weighted = false) {
     Targets<T> y = samples_.y(loss);
-    for (const T w : weights_) positive_.push_back(T(0.5) + w);
+    for (const T w : weights_) positive_.push_back(T(4) * (T(0.5) + w));
     if (weighted) y.weights = std::span<const T>(positive_).first(103);
     return {"test", samples_.x(), y, {4, 3, kind_of(loss)}};
   }
@@ -119,6 +120,40 @@ TYPED_TEST(Epochs, InPiecesComeToTheBitsOfOnePiece) {
         expect_same(*resumed, whole);
       }
     }
+  }
+}
+
+// The last batch has 7 rows, and then other weights than the others.
+TYPED_TEST(Epochs, DividePenaltiesByTheWeightOfTheUpdate) {
+  using T = TypeParam;
+  const TrainerConfig config{.loss = MeanSquaredError{}, .optimizer = SGD{.learning_rate = 0.1}, .l1 = 0.3, .l2 = 0.9};
+  for (const bool weighted : {false, true}) {
+    Session<T> session(config, false), other(config, false);
+    const Dataset<T> data = this->dataset(config.loss, weighted);
+    const EpochSettings how{.samples = 103, .batch = 32, .shuffle = false, .penalty_per_sample = true};
+    Epoch<T> epoch(session.core, data, how, nullptr);
+    epoch.advance(103);
+    Trainer<T> trainer(other.model, config);
+    const Targets<T> all = this->samples_.y(config.loss);
+    double loss = 0.0, total = 0.0;
+    for (Index begin = 0; begin < 103; begin += 32) {
+      const Index rows = std::min<Index>(32, 103 - begin);
+      const MatrixView<const T> values = all.values;
+      Targets<T> y(MatrixView<const T>{values.data + begin * values.stride, rows, values.cols, values.stride});
+      double weight = static_cast<double>(rows);
+      if (weighted) {
+        y.weights = std::span<const T>(this->positive_).subspan(begin, rows);
+        weight = std::accumulate(y.weights.begin(), y.weights.end(), 0.0);
+      }
+      trainer.set_penalties(config.l1 / weight, config.l2 / weight);
+      loss += weight * trainer.step(matrix(this->samples_.features.data() + 4 * begin, rows, 4), y);
+      total += weight;
+    }
+    const double tolerance = sizeof(T) == 4 ? 1e-5 : 1e-12;
+    EXPECT_NEAR(epoch.result().loss, loss / total, tolerance * loss / total);
+    const std::span<const T> a = session.model.parameter_block(), b = other.model.parameter_block();
+    for (std::size_t i = 0; i < a.size(); ++i) EXPECT_NEAR(a[i], b[i], tolerance);
+    this->positive_.clear();
   }
 }
 

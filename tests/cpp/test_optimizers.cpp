@@ -30,8 +30,9 @@ using Reference = std::function<void(Element&, double g, double lr, int t)>;
 
 Reference reference_of(const SGD& o) {
   return [o](Element& e, double g, double lr, int) {
-    e.v = o.momentum * e.v + (1 - o.dampening) * g;
-    e.w -= lr * (o.nesterov ? g + o.momentum * e.v : e.v);
+    const double inner = o.rate_in_velocity ? lr : 1.0;
+    e.v = o.momentum * e.v + inner * (1 - o.dampening) * g;
+    e.w -= lr / inner * (o.nesterov ? inner * g + o.momentum * e.v : e.v);
   };
 }
 
@@ -58,7 +59,9 @@ void adam_step(const AdamLike& o, Element& e, double g, double lr, int t) {
   e.v = o.beta2 * e.v + (1 - o.beta2) * g * g;
   e.largest = std::max(e.largest, e.v);
   const double v = (o.amsgrad ? e.largest : e.v) / (1 - std::pow(o.beta2, t));
-  e.w -= lr * e.m / (1 - std::pow(o.beta1, t)) / (std::sqrt(v) + o.eps);
+  double eps = o.eps;
+  if constexpr (requires { o.eps_hat; }) eps /= o.eps_hat ? std::sqrt(1 - std::pow(o.beta2, t)) : 1.0;
+  e.w -= lr * e.m / (1 - std::pow(o.beta1, t)) / (std::sqrt(v) + eps);
 }
 
 Reference reference_of(const Adam& o) {
@@ -114,11 +117,13 @@ std::vector<Optimizer> all_options() {
            SGD{0.05}, SGD{.learning_rate = 0.05, .momentum = 0.9},
            SGD{.learning_rate = 0.05, .momentum = 0.9, .nesterov = true},
            SGD{.learning_rate = 0.05, .momentum = 0.9, .dampening = 0.9},
+           SGD{.learning_rate = falling, .momentum = 0.9, .rate_in_velocity = true},
+           SGD{.learning_rate = falling, .momentum = 0.9, .nesterov = true, .rate_in_velocity = true},
            AdaGrad{.learning_rate = falling, .eps = 1e-3}, RMSProp{.learning_rate = 0.01, .rho = 0.8, .eps = 1e-4},
            RMSProp{.momentum = 0.9}, RMSProp{.rho = 0.95, .eps = 1e-3, .centered = true},
            RMSProp{.eps = 1e-3, .momentum = 0.5, .centered = true},
            Adam{.learning_rate = falling, .beta1 = 0.8, .beta2 = 0.95, .eps = 1e-4}, Adam{.beta1 = 0.0, .beta2 = 0.0},
-           Adam{.beta2 = 0.5, .amsgrad = true},
+           Adam{.beta2 = 0.5, .amsgrad = true}, Adam{.eps = 1e-2, .eps_hat = true},
            AdamW{.learning_rate = 0.05, .beta2 = 0.5, .amsgrad = true, .weight_decay = 0.3},
            Nadam{.learning_rate = falling, .beta1 = 0.7, .beta2 = 0.99, .momentum_decay = 0.5},
            Lion{.learning_rate = 0.01, .beta1 = 0.5, .beta2 = 0.8, .weight_decay = 0.1}}) {

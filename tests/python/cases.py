@@ -168,7 +168,7 @@ def like_rmsprop(o: Any) -> tuple[str, Arguments]:
 _ADAM = {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8}
 OPTIMIZERS = {
     "sgd": Optimizer(
-        {"momentum": 0.0, "nesterov": False, "dampening": 0.0},
+        {"momentum": 0.0, "nesterov": False, "dampening": 0.0, "rate_in_velocity": False},
         others=(
             {"momentum": 0.9},
             {"momentum": 0.9, "nesterov": True},
@@ -200,7 +200,7 @@ OPTIMIZERS = {
         twin=like_rmsprop,
     ),
     "adam": Optimizer(
-        {**_ADAM, "amsgrad": False},
+        {**_ADAM, "amsgrad": False, "eps_hat": False},
         others=({"beta1": 0.8, "beta2": 0.99, "eps": 1e-3}, {"amsgrad": True, "beta2": 0.5}),
         squares=True,
         twin=like_adam("Adam", "amsgrad"),

@@ -219,9 +219,19 @@ State = dict[str, Any]
 
 
 def sgd(
-    w: Any, g: Any, _: int, s: State, lr: float, momentum: float = 0.0, nesterov: bool = False, dampening: float = 0.0
+    w: Any,
+    g: Any,
+    _: int,
+    s: State,
+    lr: float,
+    momentum: float = 0.0,
+    nesterov: bool = False,
+    dampening: float = 0.0,
+    rate_in_velocity: bool = False,
 ) -> Any:
     """v = momentum*v + (1-dampening)*g; w -= lr*v, with nesterov w -= lr*(g + momentum*v)."""
+    if rate_in_velocity:
+        g, lr = lr * g, 1.0
     s["v"] = momentum * s.get("v", 0.0) + (1.0 - dampening) * g
     return w - lr * (g + momentum * s["v"] if nesterov else s["v"])
 
@@ -260,6 +270,8 @@ def adam(
     m, v = moments(g, s, beta1, beta2)
     s["top"] = np.maximum(s.get("top", 0.0), v) if more.get("amsgrad") else v
     m_hat, v_hat = m / (1.0 - beta1**t), s["top"] / (1.0 - beta2**t)
+    if more.get("eps_hat"):
+        eps /= np.sqrt(1.0 - beta2**t)
     return w - lr * more.get("weight_decay", 0.0) * w - lr * m_hat / (np.sqrt(v_hat) + eps)
 
 

@@ -15,8 +15,10 @@ torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 rtdl = pytest.importorskip("rtdl_num_embeddings", reason="rtdl_num_embeddings is not installed")
 
 torch.set_num_threads(1)
+torch.set_default_dtype(torch.float64)  # that of the package's buffers
 Array = npt.NDArray[Any]
 CODES, DIM, BATCH = 40, 6, 32
+EPS = 1e-20  # SparseAdam adds it before the bias of the second moment is corrected
 
 
 def draw(rows: int, seed: int) -> Array:
@@ -91,12 +93,12 @@ def test_tables_are_trained_as_those_of_pytorch(name: str) -> None:
     table, rest = [twin.table.weight], list(twin.rest.values())
     if adam:
         sparse = torch.optim.SparseAdam if lazy else torch.optim.Adam
-        steps = [sparse(table, lr=0.05), torch.optim.Adam(rest, lr=0.05)]
+        steps = [sparse(table, lr=0.05, eps=EPS), torch.optim.Adam(rest, lr=0.05, eps=EPS)]
     else:
         steps = [torch.optim.SGD(table, lr=0.2), torch.optim.SGD(rest, lr=0.2)]
     rng = np.random.default_rng(0)
     codes, y = rng.integers(0, CODES - 2, 12 * BATCH), rng.integers(0, 3, 12 * BATCH)
-    optimizer = optimizers.Adam(0.05) if adam else optimizers.SGD(0.2)
+    optimizer = optimizers.Adam(0.05, eps=EPS) if adam else optimizers.SGD(0.2)
     trainer = stoop.Trainer(model, optimizer=optimizer)
     trainer.fit(codes[:, None].astype(np.float64), y, epochs=1, batch_size=BATCH, shuffle=False, verbose=0)
     for start in range(0, len(codes), BATCH):

@@ -50,7 +50,7 @@ ENGINES = PACKAGE / "bench" / "engine_*.py"
 # Third-party modules that `import stoop` may load: it has to stay light.
 LIGHT_MODULES = {"stoop", "numpy"} | sys.stdlib_module_names
 # Packages that derive from classes of scikit-learn, and are imported when they are used.
-OF_SCIKIT_LEARN = {"tabular": {"sklearn", "narwhals"}}
+OF_SCIKIT_LEARN = {"sklearn": {"sklearn", "scipy"}, "tabular": {"sklearn", "narwhals"}}
 
 
 def files(folder: Path, *patterns: str) -> list[Path]:

@@ -165,4 +165,4 @@ def test_max_norm_leaves_tables_alone() -> None:
 
 def test_what_cannot_be_lazy_is_refused() -> None:
     with refused(ValueError, "lamb"):
-        stoop.Trainer(model_of(lazy=True), optimizer=optimizers.LAMB())
+        stoop.Trainer(model_of(lazy=True), optimizer=optimizers.Lamb())

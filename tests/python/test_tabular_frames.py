@@ -67,6 +67,15 @@ def test_columns_become_numbers_marks_and_codes(fitted: Any) -> None:
     assert matrix.dtype == np.float32
 
 
+def test_truth_values_among_objects_are_no_numbers() -> None:
+    frame = frame_of()
+    frame["alive"] = frame["alive"].astype(object)
+    frame.loc[::8, "alive"] = None
+    model = TabularRegressor(**SMALL).fit(frame, np.arange(150))
+    np.testing.assert_array_equal(model.encode(frame)[:9:8, -1], [-1, -1])
+    assert model.model_.layers[0].categories[-1] == (5, 2)
+
+
 def test_what_is_learnt_is_good(fitted: Any) -> None:
     frame = frame_of(200, 1)
     assert fitted.score(frame, target_of(frame)) > 0.7

@@ -129,6 +129,9 @@ struct FitOptions {
   // and of what the optimizer holds where that is small. After NonFiniteLossError they may then be NaN, or not be those of
   // an update.
   bool rollback = true;
+  // True: l1 and l2 are divided by the samples of each update, or by the sum of their weights. A last batch of fewer samples
+  // then has a larger penalty. Not with LBFGS and NewtonCG, nor with several processes.
+  bool penalty_per_sample = false;
 
   // Is called once, when everything is checked and the state is that of the start, with the checkpoint that is resumed or
   // null. False ends the fit.

@@ -11,11 +11,14 @@ namespace stoop {
 
 // v = momentum*v + (1-dampening)*g;  w -= lr*v, with nesterov w -= lr*(g + momentum*v).
 // momentum: Polyak 1964; nesterov: Nesterov 1983, in the form of Bengio et al. 2013, eq. 7.
+// rate_in_velocity: v = momentum*v + lr*g;  w -= v, with nesterov w -= lr*g + momentum*v (Sutskever et al. 2013, eq. 1 and 2):
+// where the rate changes, steps that were taken keep their length.
 struct SGD {
   LearningRate learning_rate = 0.01;
   double momentum = 0.0;
   bool nesterov = false;
   double dampening = 0.0;
+  bool rate_in_velocity = false;
 };
 
 // s += g^2;  w -= lr * g / (sqrt(s) + eps)   (Duchi, Hazan & Singer 2011, the diagonal form).
@@ -38,12 +41,14 @@ struct RMSProp {
 // Kingma & Ba 2015, algorithm 1: m and v are running means of g and g^2,
 // w -= lr * m/(1-beta1^t) / (sqrt(v/(1-beta2^t)) + eps).
 // amsgrad: the largest v so far in place of v (Reddi, Kale & Kumar 2018), its bias corrected after the maximum.
+// eps_hat: eps/sqrt(1-beta2^t) in place of eps, so that it stands beside sqrt(v) (the end of section 2 there).
 struct Adam {
   LearningRate learning_rate = 0.001;
   double beta1 = 0.9;
   double beta2 = 0.999;
   double eps = 1e-8;
   bool amsgrad = false;
+  bool eps_hat = false;
 };
 
 // Adam with w -= lr*weight_decay*w beside it, for weights of Dense only (Loshchilov & Hutter 2019, algorithm 2).

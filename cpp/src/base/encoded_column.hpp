@@ -12,7 +12,7 @@ namespace stoop {
 
 // What the encoded columns [first, first + width) of a column hold, by its value and index:
 enum class ColumnKind : int32_t {
-  ladder,     // 1 before the index, the value at the index, 0 after it: a piecewise-linear encoding, or the number itself
+  ladder,     // 1 before the index, the value there, 0 after it: a piecewise-linear encoding, or the number itself
   indicator,  // the value at the index, 1 or 0, and 0 elsewhere
   embedding,  // row `index` of the table
   periodic,   // ReLU(linear(cos, sin)) of the value
@@ -20,13 +20,13 @@ enum class ColumnKind : int32_t {
 
 struct EncodedColumn {
   ColumnKind kind;
-  int32_t codes;      // known codes of a category, else 0
-  int32_t bins;       // of a piecewise-linear encoding, else 0
+  int32_t codes;       // known codes of a category, else 0
+  int32_t bins;        // of a piecewise-linear encoding, else 0
   int32_t is_clipped;  // 1: the number is clipped
-  Index first;        // encoded columns
+  Index first;         // encoded columns
   Index width;
-  Index start;  // embedding: its first row of the table; with bins: its first in the buffers of the bins; periodic: its position
-                // among the periodic columns
+  // With a table its first row there, with bins its first bin in their buffers; of a periodic one its place among these.
+  Index start;
 };
 
 // Elements of a row of places.

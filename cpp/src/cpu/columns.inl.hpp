@@ -29,7 +29,8 @@ inline T scaled_number(const InputMap<T>& map, Index cols, Index j, bool is_clip
   using W = typename Difference<T, From>::Type;
   const auto rest = [&](Index row) {
     const W shift = static_cast<W>(map.column_shift[j]), first = static_cast<W>(map.column_rest[j]);
-    const bool belongs = __builtin_fabs(static_cast<double>(first)) <= __builtin_fabs(static_cast<double>(shift)) * 0x1p-24;
+    const bool belongs =
+        __builtin_fabs(static_cast<double>(first)) <= __builtin_fabs(static_cast<double>(shift)) * 0x1p-24;
     return belongs ? static_cast<W>(map.column_rest[row * cols + j]) : W(0);
   };
   W z = static_cast<W>(map.missing[j]);
@@ -78,7 +79,8 @@ template <class T>
 inline void write_marked(const EncodedColumn& column, T value, int32_t index, T* to) {
   const Vec<T> before = broadcast(column.kind == ColumnKind::ladder ? T(1) : T(0));
   for_each_vector<T>(column.width, [&](Index k, int lanes) {
-    const IntVec<T> lane = lane_index<T>() + static_cast<IntLane<T>>(k), at = IntVec<T>{} + static_cast<IntLane<T>>(index);
+    const IntVec<T> lane = lane_index<T>() + static_cast<IntLane<T>>(k),
+                    at = IntVec<T>{} + static_cast<IntLane<T>>(index);
     const Vec<T> marked = select<T>(lane < at, before, Vec<T>{});
     store_lanes(to + k, select<T>(lane == at, broadcast(value), marked), lanes);
   });
@@ -100,7 +102,8 @@ struct Wave {
 template <class T>
 inline Wave<T> wave_of(Vec<T> turns) {
   constexpr bool kSingle = sizeof(T) == 4;
-  const T whole = kSingle ? T(0x1p22) : T(0x1p51), magic = whole + whole / T(2);  // numbers from `whole` on are integers
+  const T whole = kSingle ? T(0x1p23) : T(0x1p52),
+          magic = whole + whole / T(2);  // numbers from `whole` on are integers
   const auto nearest = [&](Vec<T> v) { return (v + magic) - magic; };
   const Vec<T> t = select<T>(absolute<T>(turns) < broadcast(whole / T(4)), turns, Vec<T>{});
   const Vec<T> rest = t - nearest(t), quarters = nearest(rest * T(4));
@@ -108,7 +111,8 @@ inline Wave<T> wave_of(Vec<T> turns) {
   Vec<T> s, c;
   if constexpr (kSingle) {
     s = ((T(-1.9515295891e-4) * z + T(8.3321608736e-3)) * z - T(1.6666654611e-1)) * z * x + x;
-    c = ((T(2.443315711809948e-5) * z - T(1.388731625493765e-3)) * z + T(4.166664568298827e-2)) * z * z - T(0.5) * z + T(1);
+    c = ((T(2.443315711809948e-5) * z - T(1.388731625493765e-3)) * z + T(4.166664568298827e-2)) * z * z - T(0.5) * z +
+        T(1);
   } else {
     Vec<T> p = T(1.58962301576546568060e-10) * z - T(2.50507477628578072866e-8);
     p = (p * z + T(2.75573136213857245213e-6)) * z - T(1.98412698295895385996e-4);
@@ -122,7 +126,8 @@ inline Wave<T> wave_of(Vec<T> turns) {
   const Vec<T> one = broadcast(T(1)), two = broadcast(T(2));
   const IntVec<T> turned = absolute<T>(quarters) == one, opposite = absolute<T>(quarters) == two;
   const Vec<T> sine = select<T>(turned, c, s), cosine = select<T>(turned, s, c);
-  return {select<T>(opposite | (quarters == one), -cosine, cosine), select<T>(opposite | (quarters == -one), -sine, sine)};
+  return {select<T>(opposite | (quarters == one), -cosine, cosine),
+          select<T>(opposite | (quarters == -one), -sine, sine)};
 }
 
 template <class T>

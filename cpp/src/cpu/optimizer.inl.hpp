@@ -14,7 +14,8 @@ void apply(const UpdateArgs<T>& args) noexcept {
   Formula<Op, T>::apply(args, *static_cast<const Rates<Op>*>(args.rates));
 }
 
-// v = momentum*v + (1-dampening)*g;  w -= lr*v, with nesterov w -= lr*(g + momentum*v).
+// v = momentum*v + (1-dampening)*g;  w -= lr*v, with nesterov w -= lr*(g + momentum*v). With rate_in_velocity keep holds the
+// rate: v = momentum*v + keep*g;  w -= v, with nesterov w -= keep*g + momentum*v.
 template <class T>
 struct Formula<SGD, T> {
   static void update(const UpdateArgs<T>& args, const Rates<SGD>& rates) {
@@ -30,11 +31,17 @@ struct Formula<SGD, T> {
         store_lanes(velocity + j, v, lanes);
         store_lanes(args.weight + j, w - lr * v, lanes);
       });
-    } else {
+    } else if (!rates.rate_in_velocity) {
       for_each_update<T>(args, [&](Index j, int lanes, Vec<T> w, Vec<T> g) {
         const Vec<T> v = momentum * load_lanes(velocity + j, lanes) + keep * g;
         store_lanes(velocity + j, v, lanes);
         store_lanes(args.weight + j, w - lr * (g + momentum * v), lanes);
+      });
+    } else {
+      for_each_update<T>(args, [&](Index j, int lanes, Vec<T> w, Vec<T> g) {
+        const Vec<T> v = momentum * load_lanes(velocity + j, lanes) + keep * g;
+        store_lanes(velocity + j, v, lanes);
+        store_lanes(args.weight + j, w - (keep * g + momentum * v), lanes);
       });
     }
   }

@@ -20,11 +20,11 @@ void check_whole(std::string_view where, const InputView& x, const std::vector<I
     for (const Index c : categories) {
       const double code = static_cast<double>(row[c]);
       if (code == std::floor(code) || std::isnan(code)) continue;
-      throw_value_error(where,
-                        "X has the code " + number_text(code) + " at row " + std::to_string(i) + ", column " +
-                            std::to_string(c),
-                        "expected whole numbers in a column of categories",
-                        "number the categories from 0, or leave the column out of `categories`");
+      throw_value_error(
+          where,
+          "X has the code " + number_text(code) + " at row " + std::to_string(i) + ", column " + std::to_string(c),
+          "expected whole numbers in a column of categories",
+          "number the categories from 0, or leave the column out of `categories`");
     }
   }
 }
@@ -37,10 +37,9 @@ void check_codes(std::string_view where, const InputView& x, std::span<const Enc
     if (columns[c].codes == 0) continue;
     categories.push_back(static_cast<Index>(c));
     if (x.type != InputType::float32 || columns[c].codes <= kExact) continue;
-    throw_value_error(where,
-                      "X is float32 and column " + std::to_string(c) + " has " + std::to_string(columns[c].codes) +
-                          " codes",
-                      "expected at most 2^24, which float32 tells apart", "give X as float64 or integers");
+    throw_value_error(
+        where, "X is float32 and column " + std::to_string(c) + " has " + std::to_string(columns[c].codes) + " codes",
+        "expected at most 2^24, which float32 tells apart", "give X as float64 or integers");
   }
   if (categories.empty() || x.mapped) return;
   const InputView rows = with_stride(x);

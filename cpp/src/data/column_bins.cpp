@@ -54,7 +54,8 @@ void find_edges(const ColumnWalk<T>& walk, Range cols, std::span<const EncodedCo
       const From* const row = walk.template row<From>(i);
       for (Index c = begin; c < end; ++c) {
         const double x = row[c];
-        if (columns[static_cast<std::size_t>(c)].bins > 0 && x == x) values[static_cast<std::size_t>(c - cols.begin)].push_back(x);
+        if (columns[static_cast<std::size_t>(c)].bins > 0 && x == x)
+          values[static_cast<std::size_t>(c - cols.begin)].push_back(x);
       }
     }
   });
@@ -85,7 +86,8 @@ ColumnStatistics encoding_statistics(const StatisticsCall& call, const SampleRow
   constexpr Index kBytes = Index{1} << 28;  // of the columns that are copied at a time
   const std::vector<bool> unlike_bins = left_out(columns, true), unlike_numbers = left_out(columns, false);
   ColumnStatistics found = column_statistics(call, rows, layer, unlike_numbers);
-  const Normalization robust{.kind = NormalizationKind::robust, .clip = {}, .missing = layer.missing, .trainable = true};
+  const Normalization robust{
+      .kind = NormalizationKind::robust, .clip = {}, .missing = layer.missing, .trainable = true};
   const ColumnStatistics of_bins = column_statistics(call, rows, robust, unlike_bins);
   for (std::size_t c = 0; c < columns.size(); ++c) {
     if (unlike_bins[c]) continue;

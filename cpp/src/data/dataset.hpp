@@ -22,7 +22,7 @@ struct DataNeeds {
   Index inputs = 0;
   Index outputs = 0;
   LossKind loss = kind_of<MeanSquaredError>();
-  MissingValues missing = MissingValues::error;          // what NaN in the samples is
+  MissingValues missing = MissingValues::error;         // what NaN in the samples is
   const std::vector<EncodedColumn>* columns = nullptr;  // those of a Columns layer, in the graph of the model
 
   bool operator==(const DataNeeds&) const = default;

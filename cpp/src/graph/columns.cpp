@@ -43,8 +43,9 @@ class Describer {
       }
       const Index column = pair[0], count = pair[1];
       if (column < 0 || column >= input_dim_) {
-        refuse("categories in column " + std::to_string(column) + " and X has " + std::to_string(input_dim_) + " columns",
-               "expected 0 to " + std::to_string(input_dim_ - 1), "number the columns of X from 0");
+        refuse(
+            "categories in column " + std::to_string(column) + " and X has " + std::to_string(input_dim_) + " columns",
+            "expected 0 to " + std::to_string(input_dim_ - 1), "number the columns of X from 0");
       }
       if (column <= before) {
         refuse("column " + std::to_string(column) + " of categories after column " + std::to_string(before),

@@ -43,8 +43,10 @@ bool is_adapted(const InputMap<T>& map, Index cols) {
 template <class T>
 void check_adapted(std::string_view where, const InputMap<T>& map, Index cols) {
   if (is_adapted(map, cols)) return;
-  throw_value_error(where, std::string("the ") + (map.columns == nullptr ? "Normalization" : "Columns") + " of the model has no statistics", "expected those of its inputs",
-                    "call model.adapt(X) with the training rows first, or fit");
+  throw_value_error(
+      where,
+      std::string("the ") + (map.columns == nullptr ? "Normalization" : "Columns") + " of the model has no statistics",
+      "expected those of its inputs", "call model.adapt(X) with the training rows first, or fit");
 }
 
 }  // namespace stoop

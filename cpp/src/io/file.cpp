@@ -82,4 +82,9 @@ Index File::size() const {
   return static_cast<Index>(status.st_size);
 }
 
+bool is_there(const std::filesystem::path& path) {
+  std::error_code error;
+  return std::filesystem::status(path, error).type() != std::filesystem::file_type::not_found;
+}
+
 }  // namespace stoop

@@ -35,4 +35,7 @@ class File {
   std::filesystem::path path_;
 };
 
+// Returns whether there is something at this path. A file that cannot be looked at is there: reading it says why.
+bool is_there(const std::filesystem::path& path);
+
 }  // namespace stoop

@@ -162,7 +162,8 @@ struct Model<T>::Impl {
     const ParameterInfo& table = parameters[static_cast<std::size_t>(graph.nodes[1].weight)];
     for (const EncodedColumn& column : graph.columns->columns) {
       if (column.kind != ColumnKind::embedding) continue;
-      std::fill_n(parameter_block.data() + table.offset + (column.start + column.codes) * table.cols, 2 * table.cols, T(0));
+      std::fill_n(parameter_block.data() + table.offset + (column.start + column.codes) * table.cols, 2 * table.cols,
+                  T(0));
     }
   }
 

@@ -29,6 +29,9 @@ Index parameter_elements(const Step& step, Index rows, Index update_elements) {
     case StepKind::member_dense:
     case StepKind::member_input_gradient:
       return step.members * (step.in_features * step.out_features + (step.bias == kNone ? 0 : step.out_features));
+    case StepKind::encoded_dense:
+    case StepKind::encoded_gradient:
+      return (step.in_features + 1) * step.out_features + (step.scale == kNone ? 0 : step.members * step.in_features);
     case StepKind::member_scale:
     case StepKind::member_scale_gradient:
       return step.members * step.out_features * (step.bias == kNone ? 1 : 2);

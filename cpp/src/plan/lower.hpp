@@ -89,6 +89,12 @@ class Lowering {
   int add_periodic_gradient(int i);
   void add_table_gradient(int i);
 
+  // ---- lower_encoded.cpp ----
+
+  int find_encoded_product() const;
+  Operation start_encoded(StepKind kind, int i) const;
+  void add_encoded_gradient(int i);
+
   // ---- lower_pieces.cpp ----
 
   void pieces();
@@ -152,6 +158,7 @@ class Lowering {
   std::vector<NodeState> nodes_;
   Lowered lowered_;
   std::vector<Operation> parameter_operations_;
+  int encoded_product_ = kNone;  // the Dense that is computed without encoded rows
 };
 
 // Those of lower_columns.cpp.

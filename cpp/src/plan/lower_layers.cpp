@@ -24,13 +24,13 @@ void Lowering::backward<NodeKind::input>(int) {}
 
 template <>
 void Lowering::forward<NodeKind::dense>(int i) {
-  Operation dense = start(StepKind::dense, i);
+  Operation dense = i == encoded_product_ ? start_encoded(StepKind::encoded_dense, i) : start(StepKind::dense, i);
   if (const int next = fusable_activation(i); next != kNone) {
     state(i).fused = node(next).activation;
     state(next).skipped = true;
     set_activation(dense, node(next).activation);
   }
-  dense.x = input_value(i);
+  if (i != encoded_product_) dense.x = input_value(i);
   dense.out = state(i).value = state(i).saved = add_value("h", i);
   push(dense);
 }
@@ -38,6 +38,7 @@ void Lowering::forward<NodeKind::dense>(int i) {
 template <>
 void Lowering::backward<NodeKind::dense>(int i) {
   activation_gradient(i, state(i).fused);
+  if (i == encoded_product_) return add_encoded_gradient(i);
   add_weight_gradient(i);
   const int before = node(i).input;
   if (!state(before).needs_grad) return;
@@ -337,6 +338,7 @@ void gamma_gradient(Tangents& t, const Operation& operation) {
 // ---- all layers ----
 
 void Lowering::forward() {
+  encoded_product_ = find_encoded_product();
   for (int i = 0; i < node_count(); ++i) {
     NodeState& s = state(i);
     s.trains = node(i).has_parameters() && node(i).trainable && request_.parameter_gradients;
@@ -344,6 +346,7 @@ void Lowering::forward() {
       if (from != kNone) s.trains = s.trains || state(from).trains;
     }
     s.needs_grad = s.trains || wants_input_gradient();
+    if (i > 0 && i < encoded_product_) continue;
     visit_node(node(i).kind, [&]<NodeKind kind>(NodeOf<kind>) { forward<kind>(i); });
   }
   lowered_.input_buffer = state(0).value;

@@ -325,6 +325,16 @@ template <>
 inline constexpr StepRule kRule<StepKind::member_bias_gradient>{
     "member_bias_gradient", by_parameter, tangent::linear_gradient<grad>, {reads(grad)}};
 template <>
+inline constexpr StepRule kRule<StepKind::encoded_dense>{
+    "encoded_dense", by_elements, tangent::missing, {reads(x, Extent::whole_rows), writes(out)}};
+// Its columns are those of X, a block each.
+template <>
+inline constexpr StepRule kRule<StepKind::encoded_gradient>{
+    "encoded_gradient",
+    by_columns(),
+    tangent::missing,
+    {reads(x, Extent::whole_rows), reads(grad, Extent::whole_rows), writes(sums), writes(statistics)}};
+template <>
 inline constexpr StepRule kRule<StepKind::combine>{"combine", by_rows, tangent::missing, {reads(x), writes(out)}};
 template <>
 inline constexpr StepRule kRule<StepKind::combine_gradient>{

@@ -86,6 +86,11 @@ class Scheduler {
     if (request_.kind == PlanKind::apply && step.kind == StepKind::update_parameter) {
       plan_.flops += kFlopsOfElement * static_cast<double>(step.work.extent * step.work.row_elements);
     }
+    if (step.kind == StepKind::encoded_dense || step.kind == StepKind::encoded_gradient) {
+      plan_.flops += 4.0 * static_cast<double>(request_.batch * step.members) *
+                     static_cast<double>(request_.graph->columns->columns.size()) *
+                     static_cast<double>(step.out_features);
+    }
     if (rule.product) {
       plan_.flops += 2.0 * static_cast<double>(request_.batch * step.members) * static_cast<double>(step.in_features) *
                      static_cast<double>(step.out_features);
@@ -289,7 +294,8 @@ PlannedColumns columns_of(const Graph& graph) {
   };
   planned.columns = graph.columns->columns;
   planned.embedding_dim = graph.columns->layer.embedding_dim;
-  for (const EncodedColumn& column : planned.columns) planned.embeddings += column.kind == ColumnKind::embedding ? 1 : 0;
+  for (const EncodedColumn& column : planned.columns)
+    planned.embeddings += column.kind == ColumnKind::embedding ? 1 : 0;
   planned.periodic = graph.columns->periodic;
   planned.frequencies = graph.columns->layer.frequencies;
   planned.table = offset(node.weight);

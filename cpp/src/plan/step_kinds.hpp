@@ -62,6 +62,8 @@ enum class StepKind {
   member_input_gradient,        // out = grad @ weight^T, for each member
   member_weight_gradient,       // x^T @ grad for each member, then what `after` says
   member_bias_gradient,         // column sums of grad for each member, then what `after` says
+  encoded_dense,                // out = f(encoded rows of the places x, times the scale of each member, @ weight + bias)
+  encoded_gradient,             // those of the weight -> sums and of the scales -> statistics
   combine,                      // out = what the members say together
   combine_gradient,             // out = the gradient of what each member says
   end,                          // not a kind: how many there are
@@ -80,7 +82,7 @@ struct Operands {
   int mask = kNone;        // of a dropout
   int statistics = kNone;  // what a normalisation has normalised with
   int partials = kNone;    // sums of groups of rows of a batch normalisation
-  int sums = kNone;        // gradients of gamma and beta of a batch normalisation
+  int sums = kNone;        // gradients of parameters: of gamma and beta of a batch normalisation
   // The derivatives of buffers in the direction of a run, in plans of kind `curvature`; kNone: it is zero.
   int x_tangent = kNone;
   int grad_tangent = kNone;

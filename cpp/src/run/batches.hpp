@@ -43,6 +43,13 @@ double weight_of_update(const SampleRows<T>& data, const Batch& batch) {
   return sum;
 }
 
+// Returns the factor of the penalties in this update. Without any weight there is nothing that they are a share of.
+template <class T>
+double penalty_scale(const TrainingRun<T>& run, const Batch& batch) {
+  if (run.penalty_weight == 0.0) return 1.0;
+  return batch.weight > 0.0 ? 1.0 / (run.penalty_weight * batch.weight) : 0.0;
+}
+
 // A division by a power of two changes no digit.
 inline double power_of_two_above(double weight) {
   int exponent = 0;

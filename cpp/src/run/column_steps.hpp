@@ -41,21 +41,21 @@ void run(Kind<StepKind::columns>, const StepContext<T>& context, const Step& ste
 
 template <class T>
 void run(Kind<StepKind::periodic_gradient>, const StepContext<T>& context, const Step& step, const Slice& slice) {
-  context.ops->periodic_gradient(
-      {places_of(context, step.x, slice.row, slice.rows()), context.columns->embedding_dim, periodic_parameters(context),
-       context.at(step.saved, slice.row), context.stride(step.saved), context.at(step.other, slice.row),
-       context.stride(step.other), context.at(step.grad, slice.row), context.stride(step.grad),
-       context.at(step.out, slice.row), context.stride(step.out), context.at(step.statistics, slice.row),
-       context.stride(step.statistics)});
+  context.ops->periodic_gradient({places_of(context, step.x, slice.row, slice.rows()), context.columns->embedding_dim,
+                                  periodic_parameters(context), context.at(step.saved, slice.row),
+                                  context.stride(step.saved), context.at(step.other, slice.row),
+                                  context.stride(step.other), context.at(step.grad, slice.row),
+                                  context.stride(step.grad), context.at(step.out, slice.row), context.stride(step.out),
+                                  context.at(step.statistics, slice.row), context.stride(step.statistics)});
 }
 
 template <class T>
 void run(Kind<StepKind::periodic_weight_gradient>, const StepContext<T>& context, const Step& step,
          const GradientBlock<T>& block) {
-  context.ops->periodic_weight_gradient(
-      {block.rows, context.columns->embedding_dim, 2 * context.columns->frequencies,
-       context.at(step.saved, block.first_row), context.stride(step.saved), context.at(step.grad, block.first_row),
-       context.stride(step.grad), block.begin, block.end, block.grad});
+  context.ops->periodic_weight_gradient({block.rows, context.columns->embedding_dim, 2 * context.columns->frequencies,
+                                         context.at(step.saved, block.first_row), context.stride(step.saved),
+                                         context.at(step.grad, block.first_row), context.stride(step.grad), block.begin,
+                                         block.end, block.grad});
 }
 
 template <class T>

@@ -24,7 +24,7 @@
 namespace stoop {
 namespace {
 
-using Clock = std::chrono::steady_clock;
+using SteadyClock = std::chrono::steady_clock;
 
 constexpr double kUnknown = std::numeric_limits<double>::quiet_NaN();
 constexpr int kTurns = 1000;  // of a round, which is short against a time slice: one undisturbed round is enough
@@ -36,14 +36,14 @@ constexpr std::chrono::milliseconds kPatience{50};    // until a thread that has
 struct Exchange {
   alignas(128) std::atomic<int> turn{0};  // the number of the turn; thread 0 takes the even ones, thread 1 the odd ones
   alignas(128) std::atomic<int> running{0};
-  Clock::time_point end = Clock::now() + kTimeLimit;
+  SteadyClock::time_point end = SteadyClock::now() + kTimeLimit;
   double seconds = std::numeric_limits<double>::infinity();  // of the fastest round; written by thread 1
 };
 
 // Waits for turn `mine` and hands the next one on. False when the time is up.
 bool pass_turn(Exchange& exchange, int mine) noexcept {
   for (int spins = 1; exchange.turn.load(std::memory_order_acquire) != mine; ++spins) {
-    if (spins % 4096 == 0 && Clock::now() > exchange.end) return false;
+    if (spins % 4096 == 0 && SteadyClock::now() > exchange.end) return false;
   }
   exchange.turn.store(mine + 1, std::memory_order_release);
   return true;
@@ -51,12 +51,12 @@ bool pass_turn(Exchange& exchange, int mine) noexcept {
 
 void play(Exchange& exchange, int player) noexcept {
   for (int round = 0; round < kRounds; ++round) {
-    Clock::time_point start;
+    SteadyClock::time_point start;
     for (int i = 0; i < kTurns; ++i) {
       if (!pass_turn(exchange, 2 * (round * kTurns + i) + player)) return;
-      if (i == 0) start = Clock::now();
+      if (i == 0) start = SteadyClock::now();
     }
-    const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
+    const double seconds = std::chrono::duration<double>(SteadyClock::now() - start).count();
     if (player == 1) exchange.seconds = std::min(exchange.seconds, seconds / (kTurns - 1));
   }
 }
@@ -91,7 +91,7 @@ double measure_pair(const std::vector<int>& pair, const std::vector<int>& all) {
   } catch (const std::system_error&) {  // no thread to be had: the first one ends when its time is up
     --exchange.running;
   }
-  while (exchange.running > 0 && Clock::now() < exchange.end + kPatience) {
+  while (exchange.running > 0 && SteadyClock::now() < exchange.end + kPatience) {
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
   for (std::thread& player : players) {

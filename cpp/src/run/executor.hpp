@@ -41,7 +41,8 @@ struct TrainingRun : StateView<T> {
   Index first_update = 0;                  // updates made before the epoch
   double l1 = 0.0;
   double l2 = 0.0;
-  double fixed_penalty = 0.0;  // of weights that no step visits, added to the loss
+  double fixed_penalty = 0.0;   // of weights that no step visits, added to the loss
+  double penalty_weight = 0.0;  // unless 0: penalties are divided by this times the weight of all samples of the update
   // 0: no limit. clip_norm and accumulate > 1 need PlanKind::checked, max_norm a plan with limit_norm.
   double clip_norm = 0.0;
   double clip_value = 0.0;

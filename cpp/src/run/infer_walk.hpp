@@ -38,7 +38,9 @@ bool is_read_in_place(const SampleRows<T>& data) {
 
 template <class T>
 Index converted_stride(const SampleRows<T>& data) {
-  return is_read_in_place(data) ? 0 : round_up(mapped_width(data.map, data.x.cols), kAlignment / static_cast<Index>(sizeof(T)));
+  return is_read_in_place(data)
+             ? 0
+             : round_up(mapped_width(data.map, data.x.cols), kAlignment / static_cast<Index>(sizeof(T)));
 }
 
 // Returns the rows of x: the rows themselves, or converted, and gathered in an order, into `memory`.

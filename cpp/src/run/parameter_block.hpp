@@ -37,9 +37,11 @@ struct ParameterBlocks {
     } else if constexpr (kind == StepKind::apply_update) {
       apply(step, n, offset, common);
     } else {
+      const double scale = penalty_scale(run, batch);
       if constexpr (kind == StepKind::table_gradient) {
         if (step.work.is_lazy && !keeps_gradients()) {
-          return update_rows(context, step, {batch.rows, begin, end, scratch}, step.first_sum + blocks.begin, common);
+          const Index slot = step.first_sum + blocks.begin;
+          return update_rows(context, step, {batch.rows, begin, end, scratch}, slot, scale, common);
         }
       }
       T* grad = keeps_gradients() ? run.gradient + offset : scratch;
@@ -59,7 +61,7 @@ struct ParameterBlocks {
       }
       const Index size = step.block * step.work.row_elements;
       for (Index b = blocks.begin, done = 0; b < blocks.end; ++b, done += size) {
-        const Block block{std::min(size, n - done), offset + done, grad + done, sums_of(step.first_sum + b)};
+        const Block block{std::min(size, n - done), offset + done, grad + done, sums_of(step.first_sum + b), scale};
         if (step.work.is_lazy) {
           finish_rows(step, block, common);
         } else {
@@ -92,6 +94,7 @@ struct ParameterBlocks {
     Index n, offset;
     T* grad;
     Sums sums;
+    double penalty_scale;
   };
 
   // ---- lazy updates of tables ----
@@ -114,11 +117,12 @@ struct ParameterBlocks {
   }
 
   // A row whose gradient is zero is left alone.
-  void finish_row(const Step& step, Index offset, T* grad, const UpdateArgs<T>& common, RowSums& total) const {
+  void finish_row(const Step& step, Index offset, T* grad, double scale, const UpdateArgs<T>& common,
+                  RowSums& total) const {
     const Index n = step.work.row_elements;
     if (is_zero(grad, n)) return;
     double penalty = 0.0, squares = 0.0, norm = 0.0, norms[2] = {};
-    finish(step, {n, offset, grad, {&penalty, &squares, &norm, norms}}, common);
+    finish(step, {n, offset, grad, {&penalty, &squares, &norm, norms}, scale}, common);
     total.penalty += penalty;
     total.squares += squares;
     total.norm = std::hypot(total.norm, std::isfinite(squares) && squares > 0.0 ? std::sqrt(squares) : norm);
@@ -127,12 +131,14 @@ struct ParameterBlocks {
   void finish_rows(const Step& step, const Block& block, const UpdateArgs<T>& common) const {
     RowSums total;
     const Index n = step.work.row_elements;
-    for (Index i = 0; i < block.n; i += n) finish_row(step, block.offset + i, block.grad + i, common, total);
+    for (Index i = 0; i < block.n; i += n) {
+      finish_row(step, block.offset + i, block.grad + i, block.penalty_scale, common, total);
+    }
     total.write(block.sums);
   }
 
   // Takes the rows of a block that the batch names, in place of all of them.
-  void update_rows(const StepContext<T>& context, const Step& step, GradientBlock<T> block, Index slot,
+  void update_rows(const StepContext<T>& context, const Step& step, GradientBlock<T> block, Index slot, double scale,
                    const UpdateArgs<T>& common) const {
     const Index n = step.work.row_elements;
     const Index most = std::min(block.end - block.begin, block.rows * context.columns->embeddings);
@@ -140,7 +146,7 @@ struct ParameterBlocks {
     const Index count = table_rows(context, step, block, named);
     RowSums total;
     for (Index i = 0; i < count; ++i) {
-      finish_row(step, step.parameter + named[i] * n, block.grad + i * n, common, total);
+      finish_row(step, step.parameter + named[i] * n, block.grad + i * n, scale, common, total);
     }
     total.write(sums_of(slot));
   }
@@ -163,8 +169,12 @@ struct ParameterBlocks {
 
   bool keeps_gradients() const { return plan.kind != PlanKind::training; }
 
-  double l1_of(const Step& step) const { return penalty_of(step.work, step.work.l1, run.l1); }
-  double l2_of(const Step& step) const { return penalty_of(step.work, step.work.l2, run.l2); }
+  double l1_of(const Step& step, const Block& block) const {
+    return penalty_of(step.work, step.work.l1, run.l1) * block.penalty_scale;
+  }
+  double l2_of(const Step& step, const Block& block) const {
+    return penalty_of(step.work, step.work.l2, run.l2) * block.penalty_scale;
+  }
 
   static double penalty_of(const ParameterWork& work, const std::optional<double>& own, double common) {
     return work.regularized ? own.value_or(common * work.factors.decay) : 0.0;
@@ -176,8 +186,8 @@ struct ParameterBlocks {
   // The steps after the gradient of one block.
   void finish(const Step& step, const Block& block, const UpdateArgs<T>& common) const {
     const bool stored = keeps_gradients(), asked = step.work.after == After::regularize;
-    const bool fused = !asked && !stored && l1_of(step) == 0.0 && run.clip_value == 0.0 &&
-                       (l2_of(step) == 0.0 || (!step.work.is_lazy && is_steady(block.sums)));
+    const bool fused = !asked && !stored && l1_of(step, block) == 0.0 && run.clip_value == 0.0 &&
+                       (l2_of(step, block) == 0.0 || (!step.work.is_lazy && is_steady(block.sums)));
     if (asked || (!stored && !fused)) regularize(step, block);
     if (!asked) update(step, block, fused, common);
   }
@@ -192,17 +202,17 @@ struct ParameterBlocks {
 
   void regularize(const Step& step, const Block& block) const {
     const bool along = plan.kind == PlanKind::curvature;  // then l2 is all the terms there are, and `grad` a product
-    const double l1 = along ? 0.0 : l1_of(step), l2 = l2_of(step);
+    const double l1 = along ? 0.0 : l1_of(step, block), l2 = l2_of(step, block);
     double squares = 0.0, magnitudes = 0.0;
     ops.regularize({block.n, (along ? run.direction : run.parameters) + block.offset, block.grad, static_cast<T>(l1),
-                    static_cast<T>(l2), static_cast<T>(run.clip_value), &squares, &magnitudes,
-                    block.sums.squares, block.sums.norm});
+                    static_cast<T>(l2), static_cast<T>(run.clip_value), &squares, &magnitudes, block.sums.squares,
+                    block.sums.norm});
     *block.sums.penalty = term(0.5 * l2, squares) + term(l1, magnitudes);
   }
 
   // `fused`: the gradient has no regularisation in it yet, and its sums are not known.
   void update(const Step& step, const Block& block, bool fused, const UpdateArgs<T>& common) const {
-    const double l2 = l2_of(step);
+    const double l2 = l2_of(step, block);
     double weight_squares = 0.0, unused = 0.0;
     AnyRates own;
     UpdateArgs<T> args = args_of(step, block.n, block.offset, common, own);

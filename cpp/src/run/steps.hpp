@@ -13,7 +13,7 @@
 
 #include "../base/philox.hpp"
 #include "../spec/activations.hpp"
-#include "column_steps.hpp"
+#include "encoded_steps.hpp"
 #include "member_steps.hpp"
 #include "normalization_steps.hpp"
 #include "steps_context.hpp"
@@ -229,7 +229,9 @@ void run(Kind<StepKind::bias_gradient>, const StepContext<T>& context, const Ste
 template <class T>
 void run(Kind<StepKind::stored_gradient>, const StepContext<T>& context, const Step& step,
          const GradientBlock<T>& block) {
-  std::copy_n(context.at(step.sums, step.work.row, block.begin), block.end - block.begin, block.grad);
+  const Index elements = step.work.row_elements;
+  std::copy_n(context.at(step.sums, step.work.row, block.begin * elements), (block.end - block.begin) * elements,
+              block.grad);
 }
 
 // ---- all kinds ----
@@ -306,6 +308,8 @@ Index scratch_elements(const OpTable<T>& ops, const Step& step, Index rows) {
     if (step.provider == GemmProvider::bfloat16) return ops.bfloat16->gemm_scratch_elements(m, n, k);
     return ops.gemm_scratch_elements(m, n, k);
   };
+  if (step.kind == StepKind::encoded_dense) return step.in_features * step.out_features;
+  if (step.kind == StepKind::encoded_gradient) return step.out_features;
   const std::optional<GemmForm> form = rule_of(step.kind).product;
   if (!form) return 0;
   const Index own_rows = rows * (tells_members_apart(step.kind) ? 1 : step.members);

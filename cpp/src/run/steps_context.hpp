@@ -31,8 +31,8 @@ struct StepContext {
   const Step* steps = nullptr;  // of the plan: a product finds there what it does in its epilogue
   const BoundBuffer<T>* buffers = nullptr;
   const T* parameters = nullptr;
-  const T* direction = nullptr;  // laid out like the parameters; of plans of kind `curvature`
-  T* running = nullptr;          // statistics of the batch normalisations, laid out as Model::buffer_block()
+  const T* direction = nullptr;             // laid out like the parameters; of plans of kind `curvature`
+  T* running = nullptr;                     // statistics of the batch normalisations, laid out as Model::buffer_block()
   const PlannedColumns* columns = nullptr;  // of the plan
   T* scratch = nullptr;
   T* augment_scratch = nullptr;  // of runs that augment

@@ -345,7 +345,7 @@ class TeamRun final : public Work {
   // Runs on share 0 after the last meeting of the batch. The sums of squares are complete by then. They are overwritten only
   // after the first meeting of the next batch, which waits for this share.
   void add_sums(const Batch& batch) {
-    const double penalty = run_.fixed_penalty + sum(sums_.penalties);
+    const double penalty = run_.fixed_penalty * penalty_scale(run_, batch) + sum(sums_.penalties);
     const double norm = gradient_norm();
     cursor.loss_sum += update_loss_ + penalty * batch.weight;
     cursor.weight_sum += batch.weight;

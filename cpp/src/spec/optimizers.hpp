@@ -50,7 +50,8 @@ struct Spec<SGD> : OptimizerSpec {
   static constexpr std::tuple kFields{
       kLearningRate<SGD>, factor("momentum", &SGD::momentum, "0.9 is usual"), plain("nesterov", &SGD::nesterov),
       Field{"dampening", &SGD::dampening, between(0, 1),
-            "use 0, or the momentum for an exponentially weighted average of the gradients", Holds::below_one}};
+            "use 0, or the momentum for an exponentially weighted average of the gradients", Holds::below_one},
+      plain("rate_in_velocity", &SGD::rate_in_velocity)};
   static constexpr int states(const SGD& sgd) { return sgd.momentum != 0 ? 1 : 0; }
   static void check(const SGD& sgd);  // nesterov needs a momentum and no dampening
 };
@@ -92,7 +93,7 @@ template <>
 struct Spec<Adam> : AdamSpec<Adam> {
   static constexpr const char* kName = "adam";
   static constexpr const char* kClass = "Adam";
-  static constexpr std::tuple kFields = fields(plain("amsgrad", &Adam::amsgrad));
+  static constexpr std::tuple kFields = fields(plain("amsgrad", &Adam::amsgrad), plain("eps_hat", &Adam::eps_hat));
   static constexpr int states(const Adam& adam) { return adam.amsgrad ? 3 : 2; }
 };
 
@@ -213,8 +214,13 @@ template <>
 struct Rates<SGD> {
   double lr, momentum, keep;  // keep = 1 - dampening
   bool nesterov;
+  bool rate_in_velocity;  // lr is 1 and keep is times the learning rate
 
-  static Rates at(const SGD& sgd, double lr, Index) { return {lr, sgd.momentum, 1.0 - sgd.dampening, sgd.nesterov}; }
+  static Rates at(const SGD& sgd, double lr, Index) {
+    const double keep = 1.0 - sgd.dampening;
+    if (sgd.rate_in_velocity) return {1.0, sgd.momentum, lr * keep, sgd.nesterov, true};
+    return {lr, sgd.momentum, keep, sgd.nesterov, false};
+  }
 };
 
 template <>
@@ -256,7 +262,11 @@ struct AdamRates : MomentRates {
 
 template <>
 struct Rates<Adam> : AdamRates {
-  static Rates at(const Adam& adam, double lr, Index t) { return {AdamRates::at(adam, lr, t)}; }
+  static Rates at(const Adam& adam, double lr, Index t) {
+    Rates rates{AdamRates::at(adam, lr, t)};
+    if (adam.eps_hat) rates.eps *= rates.correction;
+    return rates;
+  }
 };
 
 template <>

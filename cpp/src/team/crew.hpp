@@ -43,12 +43,12 @@ bool spin_until(const Done& done) {
 inline bool is_before(std::uint32_t a, std::uint32_t b) { return static_cast<std::int32_t>(a - b) < 0; }
 
 // The rest of a worker's range of shares in a phase, in one word that is exchanged at once.
-struct Claims {
+struct ClaimWord {
   std::uint32_t phase;
   std::uint32_t begin, end;  // 16 bits each
 
   std::uint64_t word() const { return std::uint64_t{phase} << 32 | begin << 16 | end; }
-  static Claims of(std::uint64_t word) {
+  static ClaimWord of(std::uint64_t word) {
     return {static_cast<std::uint32_t>(word >> 32), static_cast<std::uint32_t>(word >> 16) & 0xffffu,
             static_cast<std::uint32_t>(word) & 0xffffu};
   }
@@ -169,8 +169,8 @@ class Crew {
   // ---- claims ----
 
   // Returns the rest of the range of `owner`: all of it, if nobody has claimed any share in this phase.
-  static Claims left_of(const Job& job, int owner, std::uint32_t phase, std::uint64_t word) {
-    const Claims claims = Claims::of(word);
+  static ClaimWord left_of(const Job& job, int owner, std::uint32_t phase, std::uint64_t word) {
+    const ClaimWord claims = ClaimWord::of(word);
     if (!is_before(claims.phase, phase)) return claims;
     const Range all = share(job.shares, owner, job.workers);
     return {phase, static_cast<std::uint32_t>(all.begin), static_cast<std::uint32_t>(all.end)};
@@ -182,7 +182,7 @@ class Crew {
     std::atomic<std::uint64_t>& line = line_of(owner).claims;
     std::uint64_t word = line.load(std::memory_order_relaxed);
     for (;;) {
-      Claims claims = left_of(job, owner, phase, word);
+      ClaimWord claims = left_of(job, owner, phase, word);
       if (claims.phase != phase || claims.begin == claims.end) return -1;
       const std::uint32_t number = own ? claims.begin++ : --claims.end;
       if (line.compare_exchange_weak(word, claims.word(), std::memory_order_acq_rel, std::memory_order_relaxed)) {
@@ -206,7 +206,7 @@ class Crew {
     const std::uint32_t phase = phase_.load(std::memory_order_relaxed);
     if (phase - forgotten_at_ < kLong) return;
     for (int i = 0; i < kMostThreads; ++i) {
-      line_of(i).claims.store(Claims{phase - 1, 0, 0}.word(), std::memory_order_relaxed);
+      line_of(i).claims.store(ClaimWord{phase - 1, 0, 0}.word(), std::memory_order_relaxed);
     }
     forgotten_at_ = phase;
   }

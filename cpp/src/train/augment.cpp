@@ -15,7 +15,7 @@
 namespace stoop {
 namespace {
 
-constexpr const char* kWhere = "augment";
+constexpr const char* kAugment = "augment";
 
 void check_options(std::string_view where, Index epoch) {
   if (epoch >= 0) return;
@@ -27,13 +27,13 @@ template <class T>
 SampleRows<T> checked_rows(const InputView& x, const Targets<T>& y, const MatrixView<T>& targets) {
   InputView read = x;
   read.mapped = false;  // all of it is read here
-  check_samples<T>(kWhere, read, x.cols);
+  check_samples<T>(kAugment, read, x.cols);
   SampleRows<T> rows;
   rows.x = with_stride(x);
   if (targets.data == nullptr) return rows;
   const LossKind loss = y.has_values ? kind_of<MeanSquaredError>() : kind_of<SoftmaxCrossEntropy>();
-  check_targets(kWhere, y, loss, x.rows, targets.cols);
-  check_view(kWhere, "targets", targets, x.rows, targets.cols);
+  check_targets(kAugment, y, loss, x.rows, targets.cols);
+  check_view(kAugment, "targets", targets, x.rows, targets.cols);
   rows.classes = y.has_values ? nullptr : y.classes.data();
   rows.values = with_stride(y.values);
   return rows;
@@ -73,11 +73,11 @@ void check_fit_augment(std::string_view where, const Augment& settings, const Da
 template <class T>
 void augment(const Augment& settings, const InputView& x, MatrixView<T> out, Index epoch, std::uint64_t seed,
              const Targets<T>& y, MatrixView<T> targets) {
-  check_augment(kWhere, settings);
-  check_options(kWhere, epoch);
-  check_augmented_rows(kWhere, settings, x.cols);
+  check_augment(kAugment, settings);
+  check_options(kAugment, epoch);
+  check_augmented_rows(kAugment, settings, x.cols);
   const SampleRows<T> data = checked_rows(x, y, targets);
-  check_view(kWhere, "out", out, x.rows, x.cols);
+  check_view(kAugment, "out", out, x.rows, x.cols);
   const Augmentation<T> how(settings, seed);
   const AugmentedRows<T> rows{.how = &how, .epoch = epoch, .samples = x.rows, .target_columns = targets.cols};
   const Device<T> device = make_device<T>();

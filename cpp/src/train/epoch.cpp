@@ -1,6 +1,7 @@
 #include "epoch.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 
 #include "../data/shuffle.hpp"
@@ -63,6 +64,7 @@ void Epoch<T>::prepare() {
   run_.augmented = augmented;
   run_.merged = how_.merged;
   run_.accumulate = how_.accumulate;
+  run_.penalty_weight = how_.penalty_per_sample ? std::ldexp(1.0, data_.weight_exponent()) : 0.0;
   run_.learning_rates = rates_.data();
   run_.first_update = first_update;
   run_.poller = poller_;

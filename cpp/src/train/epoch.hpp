@@ -19,6 +19,7 @@ struct EpochSettings {
   Index accumulate = 1;  // batches that make an update
   bool shuffle = true;
   bool rollback = true;  // keep a copy of the start
+  bool penalty_per_sample = false;
 };
 
 // How a part of an epoch ended, with the numbers for a message about it.

@@ -15,11 +15,12 @@
 #include "fit_record.hpp"
 #include "fit_run.hpp"
 #include "../base/fingerprint.hpp"
+#include "../io/file.hpp"
 
 namespace stoop {
 namespace {
 
-constexpr const char* kWhere = "Trainer.fit";
+constexpr const char* kFit = "Trainer.fit";
 constexpr const char* kValidation = "Trainer.fit, validation_data";
 
 void append(History& history, const EpochResult& result, bool has_accuracy, bool has_validation) {
@@ -44,13 +45,8 @@ EpochSettings settings_of(const FitOptions<T>& options, const TrainerCore<T>& co
   how.accumulate = std::min(core.config.accumulate, block_count(how.samples, how.batch));  // no more than there are
   how.shuffle = options.shuffle;
   how.rollback = options.rollback;
+  how.penalty_per_sample = options.penalty_per_sample;
   return how;
-}
-
-// A file that cannot be looked at is there: reading it says why.
-bool is_there(const std::filesystem::path& path) {
-  std::error_code error;
-  return std::filesystem::status(path, error).type() != std::filesystem::file_type::not_found;
 }
 
 // What the trainer knows of its newest fit. A fit within a function of another fit puts that of the other back.
@@ -110,7 +106,7 @@ class Fit {
       check_record(options_.resume, resumed_->state.fit, own_);
     } else {
       Poller poller(options_.keep_going);
-      statistics_ = core_.lacking_statistics(kWhere, data_, options_.keep_going ? &poller : nullptr);
+      statistics_ = core_.lacking_statistics(kFit, data_, options_.keep_going ? &poller : nullptr);
     }
     if (!core_.is_shared()) return {};
     Claims claims = claims_of(core_, data_, true);
@@ -132,16 +128,16 @@ class Fit {
   History run() {
     const NewestFit<T> newest(core_);
     begin();
-    if (core_.full_batch && !is_ended()) objective_ = core_.make_objective(kWhere, data_, poller());
+    if (core_.full_batch && !is_ended()) objective_ = core_.make_objective(kFit, data_, poller());
     while (!is_ended() && core_.fit.epochs < options_.epochs) {
-      core_.bind_model(kWhere);
-      core_.check_not_swapped(kWhere);
+      core_.bind_model(kFit);
+      core_.check_not_swapped(kFit);
       std::optional<EpochResult> result = core_.full_batch ? run_iteration() : run_epoch();
       if (!result) break;
       end_epoch(*result);
       // After an iteration, which is an epoch, its number has grown, so that a checkpoint is that of a whole epoch.
       if (core_.full_batch) look(1, {result->epoch, core_.state.steps, result->loss, 1.0, result->learning_rate});
-      follow(core_.agreed_wish(kWhere, between_epochs()));
+      follow(core_.agreed_wish(kFit, between_epochs()));
     }
     if (core_.full_batch) core_.full_batch->forget_point();  // this may be within another fit, on other samples
     core_.history.stop_reason = reason_.value_or(StopReason::epochs);
@@ -198,7 +194,7 @@ class Fit {
       core_.history = {};
     }
     if (statistics_) core_.set_statistics(*statistics_);
-    core_.bind_adapted_model(kWhere);  // a checkpoint may have been written by hand
+    core_.bind_adapted_model(kFit);  // a checkpoint may have been written by hand
     core_.cursor.epoch = core_.state.epoch;
     if (options_.on_begin && !options_.on_begin(resumed_ ? &*resumed_ : nullptr)) end(StopReason::callback);
     resumed_.reset();
@@ -218,16 +214,16 @@ class Fit {
     while (!epoch.is_complete()) {
       const Index before = core_.cursor.updates;
       const EpochEnd end = epoch.advance(counts_steps_ ? epoch.end_of(until_steps_) : how_.samples);
-      core_.refuse_bad_data(kWhere, data_.x(), end);
-      if (end.status == RunStatus::not_finite) core_.refuse_update(kWhere, end.rate, end, end.updates);
+      core_.refuse_bad_data(kFit, data_.x(), end);
+      if (end.status == RunStatus::not_finite) core_.refuse_update(kFit, end.rate, end, end.updates);
       follow(end.wish);
       const Cursor& cursor = core_.cursor;
       if (counts_steps_ && epoch.is_complete()) looks_ = true;  // the sums of the epoch end here
       const bool called = look(cursor.updates - before, {cursor.epoch, core_.state.steps, cursor.loss_sum,
                                                          cursor.weight_sum, epoch.newest_rate()});
       if (is_ended() && !epoch.is_complete()) return std::nullopt;
-      if (called) core_.bind_model(kWhere);
-      if (called) core_.check_not_swapped(kWhere);
+      if (called) core_.bind_model(kFit);
+      if (called) core_.check_not_swapped(kFit);
       if (epoch.is_complete() || !(called || has_other_threads())) continue;
       granted_ = core_.granted_threads();
       epoch.renew();
@@ -238,7 +234,7 @@ class Fit {
   std::optional<EpochResult> run_iteration() {
     const std::span<T> now = objective_.point = core_.state.parameters;
     if (!std::equal(now.begin(), now.end(), left_.begin(), left_.end())) core_.full_batch->forget_point();
-    const std::optional<EpochResult> result = core_.run_iteration(data_, objective_, kWhere);
+    const std::optional<EpochResult> result = core_.run_iteration(data_, objective_, kFit);
     if (!result) return end(StopReason::interrupted), result;
     left_.assign(now.begin(), now.end());
     return result;
@@ -336,6 +332,10 @@ void check_fit_data(std::string_view where, const TrainerCore<T>& core, const Fi
   const Index rows = data.rows();
   core.check_batch(where, rows, std::min(options.batch_size, rows));
   if (options.augment) check_fit_augment(where, *options.augment, data, core.full_batch != nullptr);
+  if (options.penalty_per_sample && (core.full_batch != nullptr || core.device.world.shards > 1)) {
+    throw_value_error(where, "penalty_per_sample with LBFGS, NewtonCG or several processes",
+                      "expected updates by mini-batches in one process", "divide l1 and l2 by the number of samples");
+  }
   if (core.full_batch == nullptr || options.batch_size >= rows) return;
   throw_value_error(where,
                     "batch_size=" + std::to_string(options.batch_size) + " of " + std::to_string(rows) +
@@ -362,19 +362,19 @@ History Trainer<T>::fit(const InputView& x, const Targets<T>& y, const FitOption
   TrainerCore<T>& core = *impl_;
   std::optional<Dataset<T>> data, validation;
   std::optional<Fit<T>> fit;
-  agree(core.world(), kWhere, [&] {
-    core.check_not_alone(kWhere);
-    check_fit_options(kWhere, options, x.rows);
-    core.check_not_swapped(kWhere);
-    core.bind_model(kWhere);
+  agree(core.world(), kFit, [&] {
+    core.check_not_alone(kFit);
+    check_fit_options(kFit, options, x.rows);
+    core.check_not_swapped(kFit);
+    core.bind_model(kFit);
     Poller checking(options.keep_going);
     Poller* const asked = options.keep_going ? &checking : nullptr;
-    data.emplace(kWhere, x, y, core.needs(), asked);
+    data.emplace(kFit, x, y, core.needs(), asked);
     if (options.validation_x) {  // checked completely now, so that errors in it are found before the first epoch
       validation.emplace(kValidation, *options.validation_x, options.validation_y, core.needs(), asked, true);
     }
     fit.emplace(core, options, *data, validation ? &*validation : nullptr);
-    check_fit_data(kWhere, core, options, *data);
+    check_fit_data(kFit, core, options, *data);
     return fit->prepare();
   });
   return fit->run();

@@ -18,17 +18,17 @@
 namespace stoop {
 namespace {
 
-constexpr const char* kWhere = "fit_many";
+constexpr const char* kFitMany = "fit_many";
 using Clock = std::chrono::steady_clock;
 using Tasks = std::vector<std::unique_ptr<FitTask>>;
 
 void check_options(const FitManyOptions& options) {
   if (options.num_threads < 0 || options.num_threads > kMostThreads) {
-    throw_value_error(kWhere, "num_threads=" + std::to_string(options.num_threads),
+    throw_value_error(kFitMany, "num_threads=" + std::to_string(options.num_threads),
                       "expected 1 to " + std::to_string(kMostThreads), "leave it out for get_num_threads()");
   }
   if (!(options.max_seconds >= 0.0)) {
-    throw_value_error(kWhere, "max_time=" + number_text(options.max_seconds), "expected at least 0 seconds",
+    throw_value_error(kFitMany, "max_time=" + number_text(options.max_seconds), "expected at least 0 seconds",
                       "leave it out for no limit");
   }
 }
@@ -37,11 +37,11 @@ void check_different(const Tasks& tasks) {
   std::set<const void*> trainers, models;
   for (const std::unique_ptr<FitTask>& task : tasks) {
     if (!trainers.insert(task->trainer()).second) {
-      throw_value_error(kWhere, "trainer " + std::to_string(task->number) + " is given twice", "expected each once",
+      throw_value_error(kFitMany, "trainer " + std::to_string(task->number) + " is given twice", "expected each once",
                         "check the list of trainers");
     }
     if (!models.insert(task->model()).second) {
-      throw_value_error(kWhere, "trainer " + std::to_string(task->number) + " has the model of another",
+      throw_value_error(kFitMany, "trainer " + std::to_string(task->number) + " has the model of another",
                         "expected a model for each", "give each trainer a copy of the model");
     }
   }

@@ -18,7 +18,7 @@
 namespace stoop {
 namespace {
 
-constexpr const char* kWhere = "Trainer.profile";
+constexpr const char* kProfile = "Trainer.profile";
 constexpr double kNoChange = 1e-30;   // the learning rate
 constexpr double kPass = 0.03;        // seconds of one measurement, if a batch is shorter
 constexpr double kWarm = 0.1;         // seconds of training before it is measured, and
@@ -66,9 +66,9 @@ class Runner {
     if (clock != nullptr) clock->start();
     const RunEnd end = executor_->run(run_, cursor, run_.data.x.rows);
     const double seconds = seconds_since(start);
-    if (end.status == RunStatus::interrupted) throw_interrupted(kWhere);
-    core_.refuse_bad_data(kWhere, run_.data.x, end);
-    if (end.status == RunStatus::not_finite) core_.refuse_update(kWhere, kNoChange, end, core_.state.steps);
+    if (end.status == RunStatus::interrupted) throw_interrupted(kProfile);
+    core_.refuse_bad_data(kProfile, run_.data.x, end);
+    if (end.status == RunStatus::not_finite) core_.refuse_update(kProfile, kNoChange, end, core_.state.steps);
     return seconds / static_cast<double>(batches);
   }
 
@@ -159,21 +159,21 @@ template <class T>
 Profile profile(const Trainer<T>& trainer, const InputView& x, const std::type_identity_t<Targets<T>>& y,
                 Index batch_size, const KeepGoing& keep_going) {
   if (batch_size < 1) {
-    throw_value_error(kWhere, "batch_size=" + std::to_string(batch_size), "expected at least 1",
+    throw_value_error(kProfile, "batch_size=" + std::to_string(batch_size), "expected at least 1",
                       "give that of the fit");
   }
   if (is_full_batch(trainer.config().optimizer)) {
-    throw_value_error(kWhere, "the optimizer " + std::string(stoop::name_of(trainer.config().optimizer)),
+    throw_value_error(kProfile, "the optimizer " + std::string(stoop::name_of(trainer.config().optimizer)),
                       "expected one of mini-batches", "make a trainer with Adam or SGD");
   }
   Model<T> model = trainer.model();
   TrainerCore<T> core(model, trainer.config());
   Poller poller(keep_going);
   Poller* const asked = keep_going ? &poller : nullptr;
-  const Dataset<T> data(kWhere, x, y, core.needs(), asked);
+  const Dataset<T> data(kProfile, x, y, core.needs(), asked);
   const Index batch = std::min(batch_size, x.rows);
-  core.check_batch(kWhere, x.rows, batch);
-  if (const auto found = core.lacking_statistics(kWhere, data, asked)) core.set_statistics(*found);
+  core.check_batch(kProfile, x.rows, batch);
+  if (const auto found = core.lacking_statistics(kProfile, data, asked)) core.set_statistics(*found);
   Runner<T> runner(core, data, batch, asked);
   const Plan& plan = runner.plan();
   StepClock clock(plan.steps.size());

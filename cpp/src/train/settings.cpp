@@ -161,8 +161,8 @@ void each_penalized(const TrainerConfig& config, const Graph& graph, const Node&
     if (parameter == kNone) continue;
     const ParameterInfo& info = graph.parameters[static_cast<std::size_t>(parameter)].info;
     if (!info.regularized) continue;
-    visit(std::span<const T>(parameters + info.offset, static_cast<std::size_t>(info.rows * info.cols)),
-          penalties.l1, penalties.l2);
+    visit(std::span<const T>(parameters + info.offset, static_cast<std::size_t>(info.rows * info.cols)), penalties.l1,
+          penalties.l2);
   }
 }
 

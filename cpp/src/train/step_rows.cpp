@@ -11,15 +11,15 @@
 namespace stoop {
 namespace {
 
-constexpr const char* kWhere = "Trainer.step";
+constexpr const char* kStep = "Trainer.step";
 
 void check_indices(std::span<const Index> indices, Index rows) {
   if (indices.empty()) {
-    throw_value_error(kWhere, "rows is empty", "expected at least one row", "give the indices of a batch");
+    throw_value_error(kStep, "rows is empty", "expected at least one row", "give the indices of a batch");
   }
   for (std::size_t i = 0; i < indices.size(); ++i) {
     if (indices[i] >= 0 && indices[i] < rows) continue;
-    throw_value_error(kWhere, "rows has " + std::to_string(indices[i]) + " at position " + std::to_string(i),
+    throw_value_error(kStep, "rows has " + std::to_string(indices[i]) + " at position " + std::to_string(i),
                       "expected 0 to " + std::to_string(rows - 1) + ", rows of X", "check how they were drawn");
   }
 }
@@ -27,12 +27,12 @@ void check_indices(std::span<const Index> indices, Index rows) {
 // The arrays may be empty or of other rank; the batch that is gathered from them is checked like any other.
 template <class T>
 void check_arrays(const InputView& x, const Targets<T>& y, const BatchRows& rows) {
-  check_stride(kWhere, "X", x.row_stride(), x.cols);
-  if (y.has_values) check_stride(kWhere, "y", y.values.row_stride(), y.values.cols);
+  check_stride(kStep, "X", x.row_stride(), x.cols);
+  if (y.has_values) check_stride(kStep, "y", y.values.row_stride(), y.values.cols);
   const Index given = y.has_values ? y.values.rows : static_cast<Index>(y.classes.size());
   const Index expected = rows.y_is_gathered ? static_cast<Index>(rows.indices.size()) : x.rows;
   if (given == expected) return;
-  throw_value_error(kWhere,
+  throw_value_error(kStep,
                     "y has " + std::to_string(given) + " rows and " + (rows.y_is_gathered ? "`rows` " : "X ") +
                         std::to_string(expected),
                     "expected one target for each", "check how they were made");
@@ -43,11 +43,11 @@ template <class T>
 void refuse_in_place(const TrainerCore<T>& core, const InputView& x, const Targets<T>& y, const BatchRows& rows) {
   const MissingValues missing = missing_values(core.graph);
   for (const Index i : rows.indices) {
-    if (!is_finite_row<T>(x, i, missing)) refuse_bad_row<T>(kWhere, x, i, missing);
+    if (!is_finite_row<T>(x, i, missing)) refuse_bad_row<T>(kStep, x, i, missing);
   }
   // Weights are those of the batch, and where they are 0 a target may be absent: then the place in the batch must do.
   const bool is_weighted = !y.weights.empty() || y.element_weights.data != nullptr;
-  if (!rows.y_is_gathered && !is_weighted) check_targets(kWhere, y, core.loss(), x.rows, core.model.output_dim());
+  if (!rows.y_is_gathered && !is_weighted) check_targets(kStep, y, core.loss(), x.rows, core.model.output_dim());
 }
 
 }  // namespace

@@ -71,7 +71,8 @@ struct TrainerCore {
   Index parameter_count() const { return static_cast<Index>(model.parameter_block().size()); }
   LossKind loss() const { return kind_of(config.loss); }
   DataNeeds needs() const {
-    return {model.input_dim(), model.output_dim(), loss(), missing_values(graph), graph.columns ? &graph.columns->columns : nullptr};
+    return {model.input_dim(), model.output_dim(), loss(), missing_values(graph),
+            graph.columns ? &graph.columns->columns : nullptr};
   }
   bool has_batch_norm() const { return has_node(graph, NodeKind::batch_norm); }
   // The threads of a call: so many, 0 for as many as pay off, and then at most so many.

@@ -43,12 +43,21 @@ def kind_of(column: Any, form: TextFormat) -> str | Problem:
     if dtype == "category":
         return "category"
     if is_text(column):
+        if _are_truths(column):
+            return "boolean"
         return _kind_of_text(name, column, missing, form)
     if getattr(column.dtype, "kind", "O") in "iuf":
         return _too_large(column, numbers_of(column, form)[0]) or "number"
     if getattr(column.dtype, "kind", "O") in "Mm":
         return _dates(name, str(column[~missing].iloc[0]))
     return Problem(name, f"has cells of type {dtype}", "expected numbers, text or booleans", "")
+
+
+def _are_truths(column: Any) -> bool:
+    """Return whether all cells of a column of objects are True, False or missing."""
+    import pandas as pd
+
+    return bool(column.dtype == object and pd.api.types.infer_dtype(column, skipna=True) == "boolean")
 
 
 def _kind_of_text(name: str, column: Any, missing: Mask, form: TextFormat) -> str | Problem:

@@ -25,6 +25,9 @@ class Adam(Optimizer):
         Added outside the square root, > 0.
     amsgrad : bool, default False
         The largest v so far in place of v; Reddi, Kale & Kumar 2018, algorithm 2.
+    eps_hat : bool, default False
+        ``eps / sqrt(1-beta2**t)`` in place of eps, which then stands beside ``sqrt(v)`` as in scikit-learn and Keras;
+        Kingma & Ba 2015, the end of section 2.
 
     Raises
     ------
@@ -38,6 +41,7 @@ class Adam(Optimizer):
     beta2: float = 0.999
     eps: float = 1e-8
     amsgrad: bool = False
+    eps_hat: bool = False
 
 
 @dataclass(frozen=True)

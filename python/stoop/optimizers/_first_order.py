@@ -24,6 +24,9 @@ class SGD(Optimizer):
         In [0, 1); dampening may also be 1.
     nesterov : bool, default False
         Needs a momentum and no dampening.
+    rate_in_velocity : bool, default False
+        ``v = momentum*v + learning_rate*(1-dampening)*g; w -= v``, with `nesterov` ``w -= learning_rate*g +
+        momentum*v``, as in scikit-learn and Keras. It differs where the rate changes: earlier steps keep their length.
 
     Raises
     ------
@@ -36,6 +39,7 @@ class SGD(Optimizer):
     momentum: float = 0.0
     nesterov: bool = False
     dampening: float = 0.0
+    rate_in_velocity: bool = False
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from stoop.tabular._importance import permutation_importances
 from stoop.tabular._input import Table, check_unique, has_names, in_order, native_of
 from stoop.tabular._network import ENCODINGS, Shape, layers_for
 from stoop.tabular._state import state_of
-from stoop.tabular._training import Recipe, Rows, split, train
+from stoop.tabular._training import MANY_ROWS, Recipe, Rows, split, train
 
 _IMPORTANCE_ROWS = 1000
 
@@ -93,17 +93,16 @@ class Tabular(BaseEstimator):  # type: ignore[misc]
         """Learn the columns; return the rows that train, and those that choose the epoch."""
         kept, y, weights = given
         categorical = self._categorical_names(where, table.names)
-        self._features = Features.fit(where, table, categorical, kept)
-        everything = Rows(self._features.transform(where, table)[kept], y, weights)
-        few = everything.merged()
-        if few is not None:
+
+        def encoded(learning: Any) -> Rows:
+            self._features = Features.fit(where, table, categorical, learning)
+            return Rows(self._features.transform(where, table)[kept], y, weights)
+
+        if len(kept) <= MANY_ROWS and (few := encoded(kept).merged()) is not None:
             return few, None
-        first, second = split(everything.y, fraction, seed, are_classes=self._are_classes)
-        if len(second) == 0:
-            return everything, None
-        self._features = Features.fit(where, table, categorical, kept[first])
-        everything = Rows(self._features.transform(where, table)[kept], y, weights)
-        return everything.part(first), everything.part(second)
+        first, second = split(y, fraction, seed, are_classes=self._are_classes)
+        rows = encoded(kept[first])
+        return (rows, None) if len(second) == 0 else (rows.part(first), rows.part(second))
 
     def _given_rows(self, where: str, data: Any) -> Rows:
         """Return the rows of ``(X, y)`` or ``(X, y, sample_weight)``."""
@@ -152,7 +151,7 @@ class Tabular(BaseEstimator):  # type: ignore[misc]
         return self._matrix(f"{type(self).__name__}.encode", X)
 
     def _matrix(self, where: str, X: Any) -> npt.NDArray[Any]:
-        check_is_fitted(self, "n_features_in_")
+        check_is_fitted(self, "_features")
         native = native_of(where, X, self)
         if hasattr(self, "feature_names_in_") and has_names(native):
             native = in_order(where, native, self.feature_names_in_)

@@ -9,6 +9,7 @@ import numpy as np
 
 from stoop._errors import message, refuse_name
 from stoop._tables import TableEncoder, TableState, TargetScale
+from stoop.layers import Columns
 from stoop.model import Model, load_model
 from stoop.tabular._base import Tabular
 from stoop.tabular._estimators import TabularClassifier, TabularRegressor
@@ -84,8 +85,11 @@ def _check(estimator: Tabular, model: Model, state: TableState) -> None:
     """Raise ValueError where table, target and model do not fit each other."""
     encoder, columns = state.encoder, len(state.encoder.columns)
     task, importances = state.target.task, estimator._importances
+    first = model.layers[0]
+    codes = first.categories if isinstance(first, Columns) else None
     fits = {
         "inputs": len(encoder.names) == model.input_dim,
+        "codes": codes == tuple(sorted(encoder.codes.items())),
         "features": list(getattr(estimator, "feature_names_in_", _names(encoder))) == _names(encoder),
         "importances": importances is None or importances.shape == (columns,),
         "task": task == ("classification" if estimator._are_classes else "regression"),

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from stoop.layers import Dense, Dropout, Layer, Normalization
+from stoop.layers import Columns, Dense, Dropout, Layer, MemberDense, Members
 
 ENCODINGS = ("ple", "periodic", "none")
 
@@ -31,24 +31,39 @@ def layers_for(shape: Shape, X: npt.NDArray[Any], codes: Mapping[int, int], outp
 
     TabM-mini of Gorishniy, Kotelnikov & Babenko 2025, after the encodings of Gorishniy, Rubachev & Babenko 2022.
     """
-    del X, codes  # until the layers for tables are there
-    layers: list[Layer] = [Normalization("robust", clip=3.0, missing="mean")]
+    bins: Any = bins_of(X, codes, shape.bins) if shape.encoding == "ple" else shape.bins
+    layers: list[Layer] = [
+        Columns(codes, encoding=shape.encoding, bins=bins or shape.bins, embedding_dim=shape.embedding_dim)
+    ]
+    if shape.members > 1:
+        layers.append(Members(shape.members))
     for units in shape.hidden:
         layers.append(Dense(units, activation="relu"))
         if shape.dropout > 0.0:
             layers.append(Dropout(shape.dropout))
-    return [*layers, Dense(outputs)]
+    return [*layers, MemberDense(outputs) if shape.members > 1 else Dense(outputs)]
 
 
 def bins_of(X: npt.NDArray[Any], codes: Mapping[int, int], most: int) -> list[int]:
-    """Return how many bins each column of numbers has: as many as its quantiles in `most` steps are different."""
-    steps = np.linspace(0.0, 1.0, most + 1)
+    """Return the bins of each column of numbers: the fewest whose quantiles differ as often as those of `most` do."""
     found = []
     for place in range(X.shape[1]):
         if place not in codes:
-            values = X[:, place].astype(np.float64)
-            values = values[~np.isnan(values)]
-            found.append(max(len(np.unique(np.quantile(values, steps))) - 1, 1))
-    if found and max(found) < most:  # quantiles are in max(bins) steps
-        found[int(np.argmax(found))] = most
+            values = np.sort(X[:, place].astype(np.float64))
+            values = values[: len(values) - np.isnan(values).sum()]  # NaN is sorted to the end
+            wanted = _different_bins(values, most)
+            found.append(
+                next((steps for steps in range(wanted, most) if _different_bins(values, steps) == wanted), most)
+            )
     return found
+
+
+def _different_bins(values: npt.NDArray[np.float64], steps: int) -> int:
+    """Return how many bins `Columns` makes of sorted values with so many steps from quantile to quantile."""
+    if steps == 0:
+        return 0
+    place = np.arange(steps + 1) / steps * (len(values) - 1)
+    below, above = np.floor(place).astype(np.intp), np.ceil(place).astype(np.intp)
+    part, step = place - below, values[above] - values[below]
+    edges = np.where(part < 0.5, values[below] + step * part, values[above] - step * (1.0 - part))
+    return int(np.count_nonzero(np.diff(edges) > 0.0))

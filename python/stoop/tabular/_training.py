@@ -15,7 +15,7 @@ from stoop.optimizers import AdamW
 from stoop.trainer import Trainer
 
 FEW_ROWS = 100  # with fewer different rows all of them train, in one batch
-_MANY = 2000  # rows, from which on nobody looks whether they are different
+MANY_ROWS = 2000  # with more nobody looks whether they are different
 _UPDATES, _SMALLEST = 16, 32  # of an epoch; of a batch
 
 
@@ -35,12 +35,11 @@ class Rows:
         return Rows(self.X[rows], self.y[rows], None if self.weights is None else self.weights[rows])
 
     def merged(self) -> Rows | None:
-        """Return each different row once, with the sum of its weights and in an order of their own; None for many.
+        """Return each different row once, with the sum of its weights and in an order of their own; None if they are
+        many.
 
         A row of weight 2 is then the same as the row twice, to the last bit.
         """
-        if len(self) > _MANY:
-            return None
         table = np.column_stack([self.X, self.y]).astype(np.float64) + 0.0  # -0.0 becomes 0.0
         bits = np.ascontiguousarray(table).view(f"V{8 * table.shape[1]}")[:, 0]
         _, first, place = np.unique(bits, return_index=True, return_inverse=True)

@@ -1,0 +1,381 @@
+"""What both estimators have in common: scikit-learn's rules of `fit` and `partial_fit` around a model and a trainer."""
+
+from __future__ import annotations
+
+import warnings
+from abc import ABC, abstractmethod
+from numbers import Integral, Real
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.base import BaseEstimator, is_regressor
+from sklearn.model_selection import train_test_split
+from sklearn.utils import check_random_state, column_or_1d
+from sklearn.utils._param_validation import Interval, Options, StrOptions
+from sklearn.utils.validation import _check_sample_weight, validate_data
+
+from stoop._core import NonFiniteLossError
+from stoop._errors import message
+from stoop.model import Model
+from stoop.optimizers import Optimizer
+from stoop.sklearn._lbfgs import fit_lbfgs
+from stoop.sklearn._network import Objective, build_model, draw_weights, units_of, weights_of
+from stoop.sklearn._rows import dense, is_in_parts, part_rows, parts, prepared
+from stoop.sklearn._stochastic import CALLER, Rate, Samples, Stochastic, make_trainer
+from stoop.trainer import Trainer
+
+Array = npt.NDArray[Any]
+
+_STOCHASTIC = ("sgd", "adam")
+_NON_FINITE = (
+    "Solver produced non-finite parameter weights. The input data may contain large values and need to be preprocessed."
+)
+_NOT_PICKLED = ("coefs_", "intercepts_", "_views")  # they are the model's
+
+
+class BaseMLP(BaseEstimator, ABC):
+    """Base of the estimators. Use a subclass."""
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
+        "activation": [StrOptions({"identity", "logistic", "tanh", "relu"})],
+        "solver": [StrOptions({"lbfgs", "sgd", "adam"})],
+        "alpha": [Interval(Real, 0, None, closed="left")],
+        "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        "learning_rate": [StrOptions({"constant", "invscaling", "adaptive"})],
+        "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
+        "power_t": [Interval(Real, 0, None, closed="left")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "shuffle": ["boolean"],
+        "random_state": ["random_state"],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "verbose": ["verbose"],
+        "warm_start": ["boolean"],
+        "momentum": [Interval(Real, 0, 1, closed="both")],
+        "nesterovs_momentum": ["boolean"],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="left")],
+        "beta_1": [Interval(Real, 0, 1, closed="left")],
+        "beta_2": [Interval(Real, 0, 1, closed="left")],
+        "epsilon": [Interval(Real, 0, None, closed="neither")],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left"), Options(Real, {np.inf})],
+        "max_fun": [Interval(Integral, 1, None, closed="left")],
+        "dropout": [Interval(Real, 0, 1, closed="left")],
+        "batch_norm": ["boolean"],
+        "layer_norm": ["boolean"],
+        "optimizer": [str, Optimizer, None],
+        "callbacks": "no_validation",  # by the trainer
+        "restore_best": ["boolean"],
+        "ema": [Interval(Real, 0, 1, closed="left"), None],
+        "precision": [StrOptions({"float32", "bfloat16"})],
+        "dtype": [StrOptions({"float32", "float64"})],
+        "num_threads": [Interval(Integral, 1, None, closed="left"), None],
+    }
+
+    def _keep(self, arguments: dict[str, Any]) -> None:
+        """Set the arguments of the constructor as attributes, as they are."""
+        for name in self._get_param_names():
+            setattr(self, name, arguments[name])
+
+    @abstractmethod
+    def _validate_input(self, X: Any, y: Any, *, incremental: bool, reset: bool) -> tuple[Any, Array]:
+        """Return X as an array or sparse, and y as ``(n_samples,)`` or ``(n_samples, n_outputs)``."""
+
+    @abstractmethod
+    def _make_objective(self) -> Objective: ...
+
+    @abstractmethod
+    def _targets(self, y: Array) -> Array:
+        """Return what the core is trained with; `y` is as `_validate_input` returns it."""
+
+    @abstractmethod
+    def _score_outputs(self, outputs: Array, held_out: Samples) -> float:
+        """Return accuracy or R2 of the model's outputs, NaN where they are not finite."""
+
+    def _constant_loss(self, samples: Samples) -> float:  # noqa: ARG002
+        """Return what scikit-learn's loss has beside the core's."""
+        return 0.0
+
+    # ---- fitting ----
+
+    def _arrays(self, X: Any, y: Any, *, reset: bool) -> tuple[Any, Array]:
+        """Return X and y as scikit-learn checks them; y of one column as ``(n_samples,)``."""
+        options = {"accept_sparse": ["csr", "csc"], "multi_output": True, "y_numeric": is_regressor(self)}
+        X, y = validate_data(self, X, y, dtype=(np.float64, np.float32), reset=reset, **options)
+        return X, column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
+
+    def _fit(self, X: Any, y: Any, sample_weight: Any, *, validation_data: Any = None, incremental: bool) -> Any:
+        sizes = self._hidden_sizes()
+        first_pass = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
+        X, y = self._validate_input(X, y, incremental=incremental, reset=first_pass)
+        weights = None if sample_weight is None else _checked_weights(sample_weight, X)
+        weights = self._with_class_weights(weights, y, incremental=incremental)
+        self._random_state = check_random_state(self.random_state)
+        self._take_up(first_pass, [X.shape[1], *sizes, self.n_outputs_])
+        dtype = np.float64 if self.solver == "lbfgs" else self.model_.dtype
+        samples = Samples(prepared(X, dtype), y, weights)
+        try:
+            if self.solver == "lbfgs" and self.optimizer is None:
+                self._fit_lbfgs(samples)
+            else:
+                self._fit_stochastic(samples, validation_data, incremental=incremental)
+        except NonFiniteLossError as error:
+            raise ValueError(f"{_NON_FINITE} {error}") from error
+        except ValueError as error:
+            if not _leaves_range(samples.X, self.model_.dtype):
+                raise
+            raise ValueError(
+                f"{_NON_FINITE} X has numbers that float32 does not hold; dtype='float64' does."
+            ) from error
+        return self
+
+    def _hidden_sizes(self) -> list[int]:
+        sizes = self.hidden_layer_sizes
+        sizes = list(sizes) if hasattr(sizes, "__iter__") else [sizes]
+        if np.any(np.array(sizes) <= 0):
+            raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
+        return [int(size) for size in sizes]
+
+    def _with_class_weights(self, weights: Array | None, y: Array, *, incremental: bool) -> Array | None:  # noqa: ARG002
+        return weights
+
+    def _take_up(self, first_pass: bool, units: list[int]) -> None:
+        """Begin anew, or go on from `coefs_` and `intercepts_`, whoever has set them."""
+        if first_pass:
+            self.n_layers_ = len(units)
+            self.n_iter_ = 0
+            self.t_ = 0
+            self.out_activation_ = self._make_objective().out_activation
+            self._adopt(build_model(self, units, self.dtype))
+            draw_weights(self.model_, self.activation, self._random_state)
+            self._trainer: Trainer | None = None
+            self._begin_curves()
+        else:
+            self._take_in_weights()
+            if units != units_of(self.coefs_):
+                raise ValueError(
+                    message(
+                        type(self).__name__,
+                        f"the layers have the sizes {units}",
+                        f"expected {units_of(self.coefs_)}, those of coefs_",
+                        "fit without warm_start to train another network",
+                    )
+                )
+
+    def _begin_curves(self) -> None:
+        if self.solver not in _STOCHASTIC and self.optimizer is None:
+            return
+        self.loss_curve_: list[float] = []
+        self._no_improvement_count = 0
+        self.best_loss_ = None if self.early_stopping else np.inf
+        self.validation_scores_: list[float] | None = [] if self.early_stopping else None
+        self.best_validation_score_ = -np.inf if self.early_stopping else None
+
+    def _go_on_with_curves(self, held_out: Samples | None) -> None:
+        """Add what is missing where an earlier fit had other arguments."""
+        if not hasattr(self, "loss_curve_"):
+            self._begin_curves()
+        if self.best_loss_ is None and not self.early_stopping:
+            self.best_loss_ = np.inf
+        if held_out is not None and self.validation_scores_ is None:
+            self.validation_scores_, self.best_validation_score_ = [], -np.inf
+
+    def _fit_lbfgs(self, samples: Samples) -> None:
+        if self.dropout > 0 or self.batch_norm:
+            given = "solver='lbfgs' with dropout or batch_norm"
+            hint = "use layer_norm, or the solver 'adam'"
+            raise ValueError(message(type(self).__name__, given, "expected a loss without chance", hint))
+        model = self.model_
+        exact = model if self.dtype == "float64" else build_model(self, units_of(self.coefs_), "float64")
+        if exact is not model:
+            exact.load_state_dict(model.state_dict())
+        fit_lbfgs(self, exact, self._make_objective(), self._for_core(samples, exact))
+        if exact is not model:
+            model.load_state_dict(exact.state_dict())
+
+    def _fit_stochastic(self, samples: Samples, validation_data: Any, *, incremental: bool) -> None:
+        if self.early_stopping and incremental:
+            raise ValueError("partial_fit does not support early_stopping=True")
+        samples, held_out = self._split(samples, validation_data)
+        total = len(samples)
+        if self.batch_size == "auto":
+            batch_size = min(200, total)
+        else:
+            if self.batch_size > total:
+                text = "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped"
+                warnings.warn(text, stacklevel=CALLER - 1)
+            batch_size = int(np.clip(self.batch_size, 1, total))
+        self._go_on_with_curves(held_out)
+        objective = self._make_objective()
+        if self._trainer is None or not incremental:
+            self._optimizer = Rate(self)
+            seed = int(self._random_state.randint(np.iinfo(np.int32).max))
+            self._trainer = make_trainer(self, self.model_, objective, seed)
+            self._shows_average = False
+        self._hide_average()
+        samples = self._for_core(samples, self.model_)
+        held_out = held_out and self._for_core(held_out, self.model_)
+        Stochastic(self, self._trainer, objective, samples, held_out, once=incremental).run(batch_size)
+
+    def _for_core(self, samples: Samples, model: Model) -> Samples:
+        scale = samples.mean_weight
+        weights = None if samples.weights is None else (samples.weights / scale).astype(model.dtype)
+        if weights is not None and (weights == 1).all():
+            weights = None  # which takes less time, and comes to the bits of no weights
+        targets = self._targets(samples.y)
+        if targets.ndim == 2:  # values, not classes
+            targets = np.ascontiguousarray(targets, dtype=model.dtype)
+        return Samples(samples.X, targets, weights, scale)
+
+    def _split(self, samples: Samples, validation_data: Any) -> tuple[Samples, Samples | None]:
+        """Return what is trained on and what is validated with, by scikit-learn's split or as given."""
+        if validation_data is not None:
+            return samples, self._given_validation(validation_data)
+        if not self.early_stopping:
+            return samples, None
+        arrays = [samples.X, samples.y] + ([] if samples.weights is None else [samples.weights])
+        parts = train_test_split(
+            *arrays,
+            random_state=self._random_state,
+            test_size=self.validation_fraction,
+            stratify=self._stratify(samples.y),
+        )
+        if parts[1].shape[0] < 2:
+            raise ValueError(
+                "The validation set is too small. Increase 'validation_fraction' or the size of your dataset."
+            )
+        return Samples(*parts[0::2]), Samples(*parts[1::2])
+
+    def _stratify(self, y: Array) -> Array | None:  # noqa: ARG002
+        return None
+
+    def _given_validation(self, validation_data: Any) -> Samples:
+        try:
+            X, y, *weights = validation_data
+            (weights,) = weights or (None,)
+        except (TypeError, ValueError):
+            given = f"validation_data is a {type(validation_data).__name__}"
+            expected = "expected a pair (X, y) or (X, y, sample_weight)"
+            where = f"{type(self).__name__}.fit"
+            raise TypeError(message(where, given, expected, "give validation_data=(X, y)")) from None
+        X, y = self._validate_held_out(X, y)
+        weights = None if weights is None else _checked_weights(weights, X)
+        return Samples(prepared(X, self.model_.dtype), y, weights)
+
+    @abstractmethod
+    def _validate_held_out(self, X: Any, y: Any) -> tuple[Any, Array]: ...
+
+    # ---- the model and its weights ----
+
+    def _adopt(self, model: Model) -> None:
+        """Make the weights of this model those of the estimator."""
+        self.model_ = model
+        self.coefs_, self.intercepts_ = weights_of(model)
+        self._views = (*self.coefs_, *self.intercepts_)
+
+    def _take_in_weights(self) -> None:
+        """Copy arrays that were put into `coefs_` and `intercepts_` into the model, which uses its own."""
+        given = [*self.coefs_, *self.intercepts_]
+        if not hasattr(self, "model_"):
+            self._trainer = None
+            self._adopt(build_model(self, units_of(given[: len(self.coefs_)]), self.dtype))
+        elif len(given) == len(self._views) and all(own is view for own, view in zip(given, self._views)):
+            return
+        else:
+            self.coefs_, self.intercepts_ = weights_of(self.model_)
+            self._views = (*self.coefs_, *self.intercepts_)
+        shapes = [np.shape(array) for array in given], [view.shape for view in self._views]
+        if shapes[0] != shapes[1]:
+            raise ValueError(
+                message(
+                    type(self).__name__,
+                    f"coefs_ and intercepts_ have the shapes {shapes[0]}",
+                    f"expected {shapes[1]}, those of the network",
+                    "set arrays of the same shapes",
+                )
+            )
+        for view, array in zip(self._views, given):
+            view[...] = array
+
+    def _show_average(self) -> None:
+        """Put the moving average into the model, if there is one."""
+        if self.ema is not None and not self._shows_average and self._trainer is not None:
+            self._trainer.swap_ema()
+            self._shows_average = True
+
+    def _hide_average(self) -> None:
+        if self.ema is not None and self._shows_average and self._trainer is not None:
+            self._trainer.swap_ema()
+            self._shows_average = False
+
+    _shows_average = False
+
+    def __getstate__(self) -> dict[str, Any]:
+        if "model_" in vars(self):
+            self._take_in_weights()
+        return {name: value for name, value in super().__getstate__().items() if name not in _NOT_PICKLED}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        if "model_" in vars(self):
+            self._adopt(self.model_)
+
+    # ---- prediction ----
+
+    def _checked(self, X: Any) -> Any:
+        if self._needs_no_check(X):
+            return np.ascontiguousarray(X)
+        X = validate_data(self, X, accept_sparse=["csr", "csc"], dtype=(np.float64, np.float32), reset=False)
+        return prepared(X, np.float64)
+
+    def _needs_no_check(self, X: Any) -> bool:
+        """Return whether `validate_data` would return X as it is, which takes it longer than a small prediction."""
+        if type(X) is not np.ndarray or X.ndim != 2 or X.dtype not in (np.float64, np.float32):
+            return False
+        if len(X) == 0 or X.shape[1] != self.n_features_in_ or hasattr(self, "feature_names_in_"):
+            return False
+        with np.errstate(over="ignore", invalid="ignore"):
+            return bool(np.isfinite(X.sum()))
+
+    def _outputs(self, X: Any) -> Array:
+        """Return the model's outputs, before the last activation, for X as `prepared` returns it."""
+        self._take_in_weights()
+        return self._in_parts(self.model_.predict, X)
+
+    def _wide_outputs(self, X: Any) -> Array:
+        """Return the outputs for any X, float64 unless both X and the weights are float32."""
+        X = self._checked(X)
+        return self._outputs(X).astype(np.result_type(X.dtype, self.model_.dtype), copy=False)
+
+    def _in_parts(self, function: Any, X: Any) -> Array:
+        if not is_in_parts(X):
+            result: Array = function(X)
+            return result
+        rows = part_rows(X, np.float64)
+        return np.concatenate([function(dense(X, part)) for part in parts(X.shape[0], rows)])
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+    def _check_solver(self) -> bool:
+        if self.solver not in _STOCHASTIC:
+            raise AttributeError(
+                f"partial_fit is only available for stochastic optimizers. {self.solver} is not stochastic."
+            )
+        return True
+
+
+def _checked_weights(weights: Any, X: Any) -> Array:
+    checked: Array = _check_sample_weight(weights, X)
+    if (checked < 0).any():
+        raise ValueError("Negative values in data passed to `sample_weight`.")
+    return checked
+
+
+def _leaves_range(X: Any, dtype: Any) -> bool:
+    """Return whether a finite X has numbers that become infinite in `dtype`."""
+    values = X.data if is_in_parts(X) else X
+    return values.dtype != dtype and bool(np.abs(values).max() > np.finfo(dtype).max)
