@@ -107,7 +107,11 @@ class OutputMeaning(Guarded):
 
     @property
     def output(self) -> str | None:
-        """The meaning of the outputs: "softmax", "sigmoid", "identity", or None as long as it is not known."""
+        """The meaning of the outputs: "softmax", "sigmoid", "identity", or None as long as it is not known.
+
+        A model with `Members` puts together what they say by it; None: as "identity", by the mean. It is no part of
+        `state_dict`.
+        """
         return self._core.output
 
     @output.setter
