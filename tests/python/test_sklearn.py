@@ -34,9 +34,6 @@ pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceW
 
 Array = npt.NDArray[Any]
 ESTIMATORS = (MLPClassifier, MLPRegressor)
-# Weights of samples, and repeated samples, come to the same predictions to 1e-7 in float64 alone. scikit-learn runs
-# these checks of its MLPs with other arguments than the defaults as well.
-OF_FLOAT64 = {"check_sample_weight_equivalence_on_dense_data", "check_sample_weight_equivalence_on_sparse_data"}
 
 
 def digits(rows: int = 500) -> tuple[Array, Array]:
@@ -83,8 +80,6 @@ def test_the_checks_of_estimators(estimator: Any, check: Any) -> None:
 
 @parametrize_with_checks([kind() for kind in ESTIMATORS])
 def test_the_checks_of_estimators_with_their_defaults(estimator: Any, check: Any) -> None:
-    if check.func.__name__ in OF_FLOAT64:
-        estimator = estimator.set_params(dtype="float64")
     check(estimator)
 
 

@@ -28,6 +28,7 @@ from stoop.trainer import Trainer
 Array = npt.NDArray[Any]
 
 _STOCHASTIC = ("sgd", "adam")
+_FEW_ROWS = 2000  # with more nobody looks whether they repeat one another
 _NON_FINITE = (
     "Solver produced non-finite parameter weights. The input data may contain large values and need to be preprocessed."
 )
@@ -214,6 +215,10 @@ class BaseMLP(BaseEstimator, ABC):
             self._trainer = make_trainer(self, self.model_, objective, seed)
             self._shows_average = False
         self._hide_average()
+        draws_by_row = self.batch_norm or self.dropout > 0 or is_in_parts(samples.X)
+        if batch_size == total <= _FEW_ROWS and not (incremental or draws_by_row):
+            samples = samples.merged()
+            batch_size = len(samples)
         samples = self._for_core(samples, self.model_)
         held_out = held_out and self._for_core(held_out, self.model_)
         Stochastic(self, self._trainer, objective, samples, held_out, once=incremental).run(batch_size)
@@ -226,7 +231,7 @@ class BaseMLP(BaseEstimator, ABC):
         targets = self._targets(samples.y)
         if targets.ndim == 2:  # values, not classes
             targets = np.ascontiguousarray(targets, dtype=model.dtype)
-        return Samples(samples.X, targets, weights, scale)
+        return Samples(samples.X, targets, weights, scale, samples.repeats)
 
     def _split(self, samples: Samples, validation_data: Any) -> tuple[Samples, Samples | None]:
         """Return what is trained on and what is validated with, by scikit-learn's split or as given."""

@@ -16,6 +16,7 @@ from stoop._console import say
 from stoop._core import NonFiniteLossError
 from stoop._fit import FitOptions
 from stoop._loop import FitLoop, checked_callbacks
+from stoop._repeats import different_rows
 from stoop.history import History
 from stoop.model import Model
 from stoop.optimizers import SGD, Adam, FullBatchOptimizer, Optimizer
@@ -37,6 +38,7 @@ class Samples:
     y: Array
     weights: Array | None = None
     scale: float = 1.0  # what the weights were divided by
+    repeats: int = 0  # rows that were left out because they repeat others
 
     def __len__(self) -> int:
         return int(self.X.shape[0])
@@ -45,6 +47,17 @@ class Samples:
     def mean_weight(self) -> float:
         """The mean of the weights, or 1: divided by it, they are numbers that float32 holds."""
         return 1.0 if self.weights is None else float(self.weights.mean()) or 1.0
+
+    def merged(self) -> Samples:
+        """Return each different row once, with the sum of its weights, if there are weights or repeated rows.
+
+        For samples that are one batch the objective is the same, and a weight of 2 is the same as the row twice, to
+        the last bit.
+        """
+        first, weights = different_rows(self.X, self.y, self.weights)
+        if self.weights is None and len(first) == len(self):
+            return self
+        return Samples(self.X[first], self.y[first], weights, repeats=len(self) - len(first))
 
 
 class Rate:
@@ -260,7 +273,7 @@ class Stochastic:
         estimator = self._estimator
         estimator.n_iter_ += 1
         estimator.loss_ = loss * self._objective.value + self._constant + self._missing_penalty()
-        estimator.t_ += len(self._samples)
+        estimator.t_ += len(self._samples) + self._samples.repeats
         estimator.loss_curve_.append(estimator.loss_)
         if estimator.verbose:
             say(f"Iteration {estimator.n_iter_}, loss = {estimator.loss_:.8f}")

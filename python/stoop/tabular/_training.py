@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from stoop._repeats import different_rows
 from stoop._split import train_test_split
 from stoop.callbacks import EarlyStopping
 from stoop.model import Model
@@ -40,12 +41,9 @@ class Rows:
 
         A row of weight 2 is then the same as the row twice, to the last bit.
         """
-        table = np.column_stack([self.X, self.y]).astype(np.float64) + 0.0  # -0.0 becomes 0.0
-        bits = np.ascontiguousarray(table).view(f"V{8 * table.shape[1]}")[:, 0]
-        _, first, place = np.unique(bits, return_index=True, return_inverse=True)
+        first, weights = different_rows(self.X, self.y, self.weights)
         if len(first) >= FEW_ROWS:
             return None
-        weights = np.bincount(place, self.weights, len(first))
         same = bool((weights == weights[0]).all())
         return Rows(self.X[first], self.y[first], None if same else weights)
 
