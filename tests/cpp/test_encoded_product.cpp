@@ -44,7 +44,9 @@ TEST(EncodedProduct, AnUpdateFollowsTheGradientOfEncodedRows) {
         const double loss = trainer.loss_and_grad(samples, y, gradient);
         std::vector<double> expected(model.parameter_block().begin(), model.parameter_block().end());
         for (std::size_t i = 0; i < expected.size(); ++i) expected[i] -= 0.5 * gradient[i];
-        if (model.members() == 1) EXPECT_NEAR(trainer.evaluate(samples, y).loss, loss, 1e-12);
+        if (model.members() == 1) {
+          EXPECT_NEAR(trainer.evaluate(samples, y).loss, loss, 1e-12);
+        }
         if (update == 1) {
           EXPECT_NEAR(trainer.step(samples, y), loss, 1e-12);
         } else {
