@@ -131,15 +131,15 @@ TEST(PiecesOfAPlan, AsText) {
   give_outputs h4 -> -
 = check_statistics
   update_statistics - -> - 16x16 by 16/16
-  gather_gradient - -> d_out
-  input_gradient d_out -> d3 16x3
+  gather_gradient - -> d_out4
+  input_gradient d_out4 -> d3 16x3
 + batch_sums h1 -> - with d3 16x16
 = batch_norm_gradient h1 -> d3 16x16
   activation_gradient - -> d3 with h1 2x16 tanh
   input_gradient d3 -> d0 2x16
   give_input_gradient d0 -> -
-= weight_gradient d_out -> - with h3 16x3 by 4/16
-  bias_gradient d_out -> - 16x3 by 3/3
+= weight_gradient d_out4 -> - with h3 16x3 by 4/16
+  bias_gradient d_out4 -> - 16x3 by 3/3
   stored_gradient sums3 -> - 16x16 by 16/16
   stored_gradient sums3 -> - 16x16 by 16/16
   weight_gradient d3 -> - with x 2x16 by 2/2

@@ -40,6 +40,17 @@ std::vector<Layer> all_layers() {
           Dense{kOutputs}};
 }
 
+// The layers of tables, whose first column holds codes.
+constexpr Index kCodes = 12;
+std::vector<Layer> layers_of_tables() {
+  return {Columns{.categories = {{0, kCodes}}, .bins = {4}, .embedding_dim = 3},
+          FeatureScale{},
+          Members{.k = 3, .bias = true},
+          MemberDense{.units = 7, .activation = Tanh{}, .shared = true},
+          Dense{9, SiLU{}},
+          MemberDense{.units = kOutputs}};
+}
+
 template <class T>
 Targets<T> targets_of(const Loss& loss, const std::vector<std::int32_t>& classes, const std::vector<T>& values) {
   if (takes_classes(kind_of(loss))) return classes;
@@ -60,6 +71,9 @@ struct Problem {
     for (T& w : weights) w = std::abs(w) + T(0.1);
     for (T& v : values) v = std::abs(v);
     for (const T v : values) labels.push_back(v > T(0.5) ? T(1) : T(0));
+    if (std::holds_alternative<Columns>(model.config().layers.front())) {
+      for (Index i = 0; i < kSamples; ++i) x[static_cast<std::size_t>(i * kFeatures)] = static_cast<T>(i % kCodes);
+    }
     if (!model.is_adapted()) model.adapt(input());
   }
   Targets<T> targets(const Loss& loss) const {
@@ -134,6 +148,13 @@ TEST(HessianVectorProduct, IsTheDifferenceOfGradients) {
   }
 }
 
+TEST(HessianVectorProduct, OfTheLayersOfTables) {
+  for (const Loss& loss : all_losses()) {
+    Problem<double> problem(layers_of_tables());
+    EXPECT_LT(error_of_product(problem, loss, {}), 1e-6) << name_of(kind_of(loss));
+  }
+}
+
 TEST(HessianVectorProduct, OfEveryActivation) {
   for (const Activation& activation : each_alternative<Activation>()) {
     Problem<double> problem({Dense{17, activation}, Dense{9, activation}, Dense{kOutputs}});
@@ -151,6 +172,7 @@ void add_names(const std::vector<Layer>& layers, std::set<std::string_view>& nam
 TEST(HessianVectorProduct, EveryLayerIsThere) {
   std::set<std::string_view> names;
   add_names(all_layers(), names);
+  add_names(layers_of_tables(), names);
   for (const Layer& layer : each_alternative<Layer>()) {
     EXPECT_TRUE(as_activation(layer).has_value() || names.contains(name_of(layer))) << name_of(layer);
   }
