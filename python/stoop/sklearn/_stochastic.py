@@ -49,13 +49,13 @@ class Samples:
         return 1.0 if self.weights is None else float(self.weights.mean()) or 1.0
 
     def merged(self) -> Samples:
-        """Return each different row once, with the sum of its weights, if there are weights or repeated rows.
+        """Return each different row once, with the sum of its weights, if weights differ or rows are repeated.
 
         For samples that are one batch the objective is the same, and a weight of 2 is the same as the row twice, to
         the last bit.
         """
         first, weights = different_rows(self.X, self.y, self.weights)
-        if self.weights is None and len(first) == len(self):
+        if len(first) == len(self) and (weights == weights[0]).all():
             return self
         return Samples(self.X[first], self.y[first], weights, repeats=len(self) - len(first))
 
