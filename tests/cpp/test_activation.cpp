@@ -186,7 +186,7 @@ TYPED_TEST(Activations, ActivationsAreWithinAFewUlp) {
           std::visit([&](const auto& op) { return more_ulps(op, x[i], static_cast<double>(value)); }, activation);
       if (!is_normal<T>(value) || (std::abs(value) < flushed && y[i] == 0)) {
         EXPECT_LE(std::abs(y[i] - value), flushed) << label(activation) << " of " << x[i];
-      } else if (const double error = ulp_error<T>(y[i], value) - more; !(error <= worst)) {
+      } else if (const double error = ulps_apart<T>(y[i], value) - more; !(error <= worst)) {
         worst = error;
         where = x[i];
       }

@@ -70,7 +70,7 @@ double worst_error(const ElementaryCase& c) {
       // Zero or denormal, or too large: the rounded value within the least normal number.
       const T rounded = static_cast<T>(exact);
       EXPECT_TRUE(y[i] == rounded || std::abs(y[i] - rounded) <= Limits<T>::min()) << c.name << " of " << x[i];
-    } else if (const double error = ulp_error<T>(y[i], exact); !(error <= worst)) {
+    } else if (const double error = ulps_apart<T>(y[i], exact); !(error <= worst)) {
       worst = error;
       where = x[i];
     }

@@ -21,7 +21,7 @@ inline constexpr bool kWideIsWider = Limits<Wide<T>>::digits > Limits<T>::digits
 
 // The distance in units of the last place that T has at the exact value; both finite, exact in the normal range.
 template <class T>
-double ulp_error(T value, Wide<T> exact) {
+double ulps_apart(T value, Wide<T> exact) {
   int exponent = 0;
   std::frexp(exact, &exponent);
   return static_cast<double>(std::abs(std::ldexp(static_cast<Wide<T>>(value) - exact, Limits<T>::digits - exponent)));
