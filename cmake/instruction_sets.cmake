@@ -28,9 +28,6 @@ function(stoop_add_instruction_set name source)
     # another one, with its speed and, where a*b + c is contracted, its bits.
     target_compile_options(${target} PRIVATE --param=inline-unit-growth=1000)
   endif()
-  if(STOOP_SANITIZE)
-    target_compile_options(${target} PRIVATE -O1)  # the tests of unoptimised kernels would take minutes
-  endif()
   set_target_properties(${target} PROPERTIES
     POSITION_INDEPENDENT_CODE ON CXX_VISIBILITY_PRESET hidden VISIBILITY_INLINES_HIDDEN ON)
   foreach(library IN LISTS STOOP_LIBRARIES)
