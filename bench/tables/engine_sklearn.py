@@ -52,7 +52,7 @@ class Limited:
 
 
 def mlp(request: Request, **settings: Any) -> Limited:
-    """Return scikit-learn's MLP with its defaults behind `columns`; the target of a regression is scaled too."""
+    """Return scikit-learn's MLP with its defaults after `columns`; the target of a regression is scaled too."""
 
     def build(X: Any) -> Any:
         options = {"random_state": request.seed, "early_stopping": len(X) > MANY_ROWS, **settings}
