@@ -316,7 +316,7 @@ template <>
 inline constexpr StepRule kRule<StepKind::member_input_gradient>{"member_input_gradient",
                                                                  by_product,
                                                                  tangent::product<grad>,
-                                                                 {reads(grad, Extent::whole_rows), writes(out)},
+                                                                 {reads(grad, Extent::whole_rows), reads(saved), writes(out)},
                                                                  GemmForm::nt};
 template <>
 inline constexpr StepRule kRule<StepKind::member_weight_gradient>{
