@@ -172,7 +172,8 @@ TYPED_TEST(EncodedKernels, FinishesItsRows) {
   for (const Shape& shape : {Shape{30, 3, 77}, Shape{5, 2, 9}, Shape{26, 1, 64}}) {
     const EncodedData<T> data(shape);
     const Index ld = shape.units + 1, rows = shape.rows * shape.members, ld_mask = shape.units / 8 + 1;
-    std::vector<T> expected = product(data, {0, shape.rows}, ld), found(expected.size(), T(77)), tables(expected.size());
+    std::vector<T> expected = product(data, {0, shape.rows}, ld), found(expected.size(), T(77)),
+                   tables(expected.size());
     tables.resize(static_cast<std::size_t>(data.width * shape.units));
     std::vector<std::uint8_t> mask(static_cast<std::size_t>(rows * ld_mask));
     const int tanh = static_cast<int>(kind_of<Tanh>());

@@ -31,7 +31,7 @@ struct EncodedRows {
 template <class T>
 struct EncodedDenseArgs {
   EncodedRows<T> of;
-  const T* bias;  // (units) or null
+  const T* bias;              // (units) or null
   ActivationKind activation;  // of the output
   Numbers<Activation> activation_numbers;
   const DropoutArgs<T>* dropout;  // applied after the activation, as GemmArgs says; null where there is none

@@ -59,11 +59,11 @@ struct NarrowArgs {
   Index input_members;  // `members`, or 1: all members take the same row of x
   const T* x;           // (rows * input_members, cols)
   Index ldx;
-  const T* weight;   // (members, units, cols): the columns of each weight as rows
-  Index ld_weight;   // from one row to the next
-  const T* bias;     // (members, units), or null
-  Index ld_bias;     // from one member to the next
-  const T* grad;     // (rows * members, units)
+  const T* weight;  // (members, units, cols): the columns of each weight as rows
+  Index ld_weight;  // from one row to the next
+  const T* bias;    // (members, units), or null
+  Index ld_bias;    // from one member to the next
+  const T* grad;    // (rows * members, units)
   Index ld_grad;
   T* output;
   Index ld_output;
