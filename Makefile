@@ -124,7 +124,8 @@ test-cpp: $(STAMPS)/installed
 
 test-python: $(STAMPS)/installed $(STAMPS)/extra-test
 	@echo "== Python tests"
-	STOOP_CONSUMER="$(wildcard $(CURDIR)/$(CONSUMER))" STOOP_C_LIBRARY="$(wildcard $(CURDIR)/$(C_LIBRARY))" $(PYTEST) -m "not slow"
+	STOOP_CONSUMER="$(wildcard $(CURDIR)/$(CONSUMER))" STOOP_C_LIBRARY="$(wildcard $(CURDIR)/$(C_LIBRARY))" \
+	  STOOP_INSTALLED="$(wildcard $(CURDIR)/build/install)" $(PYTEST) -m "not slow"
 
 # What takes longer than a minute besides: projects that embed the library, Ctrl-C in every call.
 test-all: test $(STAMPS)/hosts $(STAMPS)/tables

@@ -47,7 +47,7 @@ void expect_failure(int status, int expected, const std::string& part) {
   EXPECT_EQ(stoop_last_status(), expected);
   const std::string message = stoop_last_error();
   EXPECT_NE(message.find(part), std::string::npos) << message;
-  EXPECT_EQ(message.front(), '[') << message;
+  EXPECT_TRUE(message.front() == '[' || expected == STOOP_IO) << message;
 }
 void expect_null(const void* handle, int expected, const std::string& part) {
   EXPECT_EQ(handle, nullptr);
@@ -147,7 +147,7 @@ TEST_F(CInterface, ArraysAreChecked) {
   expect_failure(fit(nullptr), STOOP_INVALID_ARGUMENT, "3");
   y = c_classes();
   x[5] = kNaN<float>;
-  expect_failure(fit(nullptr), STOOP_INVALID_ARGUMENT, "not finite");
+  expect_failure(fit(nullptr), STOOP_INVALID_ARGUMENT, "NaN at row 0, column 5");
 }
 
 TEST_F(CInterface, ConfigurationsAreChecked) {
@@ -183,7 +183,7 @@ TEST_F(CInterface, OptionsOfFitAreChecked) {
   fails(R"({"batch_size": 0})", "batch_size");
   fails(R"({"batch_size": 0, "overfit_batches": 1})", "batch_size");
   fails(R"({"shuffle": 1})", "true or false");
-  fails(R"({"last_batch": "kept"})", "did you mean \"keep\"?");
+  fails(R"({"last_batch": "kept"})", "one of keep, drop, merge");
   fails(R"({"validation_split": 1})", "validation_split < 1");
   fails(R"({"validation_split": 0.001})", "both parts");
   fails(R"({"validation_freq": 0})", "validation_freq");
@@ -191,7 +191,7 @@ TEST_F(CInterface, OptionsOfFitAreChecked) {
   fails(R"({"max_time": "1 hour"})", "1h30m");
   fails(R"({"max_time": -1})", "at least 0");
   EXPECT_EQ(
-      fit(R"({"epochs": 2, "overfit_batches": 9223372036854775807, "max_time": "1h 30.5m", "last_batch": "drop"})"),
+      fit(R"({"epochs": 2, "overfit_batches": 9223372036854775807, "max_time": "1h 30.5m", "last_batch": "merge"})"),
       STOOP_OK)
       << stoop_last_error();
   EXPECT_EQ(fit(R"({"epochs": 1000000000, "max_time": "0.01s"})"), STOOP_OK) << stoop_last_error();
@@ -243,8 +243,7 @@ TEST_F(CInterface, ANonFiniteLossHasAStatusOfItsOwn) {
   ASSERT_NE(wild, nullptr) << stoop_last_error();
   expect_failure(stoop_trainer_fit(wild.get(), x.data(), kRows, nullptr, values.data(), nullptr), STOOP_NON_FINITE_LOSS,
                  "[Trainer.fit]");
-  ASSERT_EQ(stoop_model_predict(model.get(), x.data(), kRows, out.data()), STOOP_OK);
-  for (const float value : out) EXPECT_TRUE(std::isfinite(value));
+  for (const float value : model->model->parameter_block()) EXPECT_TRUE(std::isfinite(value));
 }
 
 TEST_F(CInterface, AllThreadsPredictAtOnce) {
@@ -289,7 +288,7 @@ TEST(CGuard, EveryExceptionBecomesAStatus) {
   const auto status = [](const std::function<void()>& work) { return c::guarded(work); };
   EXPECT_EQ(status([] {}), STOOP_OK);
   expect_failure(status([] { throw std::bad_alloc(); }), STOOP_OUT_OF_MEMORY, "not enough memory");
-  expect_failure(status([] { throw_out_of_memory(10, 4); }), STOOP_OUT_OF_MEMORY, "40");
+  expect_failure(status([] { throw_out_of_memory(10, 4); }), STOOP_OUT_OF_MEMORY, "10 elements of 4 bytes");
   expect_failure(status([] { throw_type_error("w", "a", "b", "c"); }), STOOP_INVALID_ARGUMENT, "[w] a; b; c");
   EXPECT_EQ(status([] { throw std::runtime_error("unforeseen"); }), STOOP_INTERNAL);
   EXPECT_STREQ(stoop_last_error(), "unforeseen");

@@ -5,6 +5,7 @@ The library is one that `make test` builds and names in STOOP_C_LIBRARY; tests/c
 
 from __future__ import annotations
 
+import importlib.util
 import inspect
 import os
 import re
@@ -29,32 +30,28 @@ HEADER = REPOSITORY / "cpp" / "include" / "stoop" / "stoop.h"
 
 needs_library = pytest.mark.skipif(not LIBRARY, reason="STOOP_C_LIBRARY does not name the library of the C interface")
 
-# What the C interface does not take, with the reason; the page of configurations has the same list.
-NOT_OF_C = {
-    "Model": {},
-    "Trainer": {
-        "model": "it is an argument of the function",
-        "comm": "processes that train together need functions that a text cannot hold",
-        "shards": "it belongs to comm",
-    },
-    "fit": {
-        "X": "it is an argument of the function",
-        "y": "it is an argument of the function",
-        "validation_data": "it is an array: use validation_split",
-        "sample_weight": "it is an array",
-        "class_weight": "it makes an array of weights",
-        "metrics": "they are functions of Python; stoop_trainer_evaluate gives loss and accuracy",
-        "callbacks": "they are functions of Python: call stoop_trainer_fit with one epoch at a time",
-        "verbose": "the library prints nothing",
-        "augment": "it has no configuration in text",
-        "dry_run": "it is there for what is given by functions of Python",
-    },
-}
+
+def script(name: str) -> Any:
+    """A script of the documentation, as a module."""
+    spec = importlib.util.spec_from_file_location(name, REPOSITORY / "docs" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+configurations = script("configurations")
+NOT_OF_C = configurations.NOT_OF_C
 
 
 @pytest.fixture(scope="module")
 def library() -> Any:
     return load(LIBRARY)
+
+
+def functions_of_header() -> set[str]:
+    return set(re.findall(r"\b(stoop_\w+)\(", re.sub(r"/\*.*?\*/", "", HEADER.read_text(), flags=re.DOTALL)))
 
 
 @needs_library
@@ -202,8 +199,8 @@ def test_threads_of_python_predict_at_once(library: Any) -> None:
 
 def keys_of_c(library: Any, kind: str) -> set[str]:
     """The keys that a configuration may have, as the message about another one lists them."""
-    model = CModel.create(library, configs_of([stoop.Dense(1)]))
-    X = np.zeros((4, 5), np.float32)
+    model = CModel.create(library, configs_of([stoop.Dense(2)]))
+    X, y = np.zeros((4, 5), np.float32), np.zeros(4, np.int32)
     wrong = {"no such key": 1}
     with pytest.raises(ValueError, match="unknown key") as caught:
         if kind == "Model":
@@ -211,7 +208,7 @@ def keys_of_c(library: Any, kind: str) -> set[str]:
         elif kind == "Trainer":
             CTrainer(model, wrong)
         else:
-            CTrainer(model).fit(X, X[:, :1], wrong)
+            CTrainer(model).fit(X, y, wrong)
     listed = re.search(r"expected one of (.*);", str(caught.value))
     assert listed is not None
     return set(re.split(r", | or ", listed[1]))
@@ -220,13 +217,23 @@ def keys_of_c(library: Any, kind: str) -> set[str]:
 @needs_library
 @pytest.mark.parametrize("kind", NOT_OF_C)
 def test_c_takes_what_python_takes(library: Any, kind: str) -> None:
-    call = {"Model": stoop.Model.__init__, "Trainer": stoop.Trainer.__init__, "fit": stoop.Trainer.fit}[kind]
-    of_python = set(inspect.signature(call).parameters) - {"self"}
+    of_python = set(inspect.signature(configurations.CALLS[kind][1]).parameters) - {"self"}
     keys = keys_of_c(library, kind)
     if kind == "Model":
         keys -= {"metadata"}  # Python sets it as an attribute
     assert keys | set(NOT_OF_C[kind]) == of_python
     assert not keys & set(NOT_OF_C[kind])
+
+
+@pytest.mark.parametrize("name", ["configurations", "c_interface"])
+def test_pages_are_what_their_scripts_make(name: str) -> None:
+    module = script(name)
+    assert module.PAGE.read_text(encoding="utf-8") == module.page(), f"run python docs/{name}.py"
+
+
+def test_the_page_of_the_c_interface_has_every_function() -> None:
+    page = script("c_interface").page()
+    assert all(f"{name}(" in page for name in functions_of_header())
 
 
 # ---- the header ----
@@ -250,6 +257,5 @@ def test_the_header_is_strict_c99_and_cpp(compiler: str, arguments: list[str]) -
 
 @needs_library
 def test_every_function_of_the_header_is_exported_and_nothing_else() -> None:
-    declared = set(re.findall(r"\b(stoop_\w+)\(", re.sub(r"/\*.*?\*/", "", HEADER.read_text(), flags=re.DOTALL)))
     listing = subprocess.run(["nm", "-D", "--defined-only", LIBRARY], capture_output=True, text=True, check=True).stdout
-    assert {line.split()[-1] for line in listing.splitlines()} == declared
+    assert {line.split()[-1] for line in listing.splitlines()} == functions_of_header()

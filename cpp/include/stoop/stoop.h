@@ -24,6 +24,7 @@
 extern "C" {
 #endif
 
+/* What a call comes to. */
 typedef enum stoop_status {
   STOOP_OK = 0,
   STOOP_INVALID_ARGUMENT = 1, /* what the caller gave cannot be used; nothing was changed */
@@ -35,16 +36,16 @@ typedef enum stoop_status {
   STOOP_INTERNAL = 7 /* a fault of the library */
 } stoop_status;
 
-/* A network with its parameters. */
+/* A network with its parameters, and what trains one. */
 typedef struct stoop_model stoop_model;
-/* What trains one model. */
 typedef struct stoop_trainer stoop_trainer;
 
 /* Returns the version of the library, for example "0.1.0". */
 STOOP_C_API const char* stoop_version(void);
 
 /* Returns the message of the last call on this thread that failed, or "" if none has. It reads
- * `[where] what was given; what was expected; what to do.` and stays until another call on this thread fails. */
+ * `[where] what was given; what was expected; what to do.`, or with STOOP_IO names the file and the system's reason, and
+ * stays until another call on this thread fails. */
 STOOP_C_API const char* stoop_last_error(void);
 
 /* Returns the status of that call, which tells why a handle is NULL, or STOOP_OK if none has failed. */
@@ -84,8 +85,7 @@ STOOP_C_API stoop_trainer* stoop_trainer_create(stoop_model* model, const char* 
 STOOP_C_API int stoop_trainer_fit(stoop_trainer* trainer, const float* x, int64_t rows, const int32_t* classes,
                                   const float* values, const char* options_json);
 
-/* Makes one update on this batch. Writes the loss before the update, regularisation included, to `loss` unless it is NULL.
- */
+/* Makes one update on this batch. Writes the loss before the update, regularisation included, unless `loss` is NULL. */
 STOOP_C_API int stoop_trainer_step(stoop_trainer* trainer, const float* x, int64_t rows, const int32_t* classes,
                                    const float* values, double* loss);
 

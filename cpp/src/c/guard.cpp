@@ -49,13 +49,8 @@ int keep_exception() noexcept {
     return keep(STOOP_OUT_OF_MEMORY, error.what());
   } catch (const std::bad_alloc&) {
     return keep(STOOP_OUT_OF_MEMORY, "[stoop] there is not enough memory; free some, or give fewer rows");
-  } catch (const Busy& busy) {
-    keep(STOOP_BUSY, busy.where);
-    std::strncat(t_message,
-                 " another thread is using this trainer; expected one thread at a time; give each thread a "
-                 "trainer of its own, with a model of its own",
-                 kMostMessage - std::strlen(t_message) - 1);
-    return STOOP_BUSY;
+  } catch (const Busy& error) {
+    return keep(STOOP_BUSY, error.what());
   } catch (const std::exception& error) {
     return keep(STOOP_INTERNAL, error.what());
   } catch (...) {
@@ -69,7 +64,9 @@ void require(const char* where, const char* name, const void* pointer, const cha
 
 InUse::InUse(const char* where, const stoop_trainer* trainer) : trainer_(trainer) {
   require(where, "trainer", trainer, "make one with stoop_trainer_create");
-  if (trainer->in_use.exchange(true, std::memory_order_acquire)) throw Busy{where};
+  if (!trainer->in_use.exchange(true, std::memory_order_acquire)) return;
+  throw Busy(format_error(where, "another thread is using this trainer", "expected one thread at a time",
+                          "give each thread a trainer of its own, with a model of its own"));
 }
 
 InUse::~InUse() { trainer_->in_use.store(false, std::memory_order_release); }

@@ -2,7 +2,9 @@
 #pragma once
 
 #include <atomic>
+#include <cstdint>
 #include <memory>
+#include <stdexcept>
 
 #include <stoop/stoop.h>
 #include <stoop/trainer.hpp>
@@ -38,8 +40,8 @@ int guarded(const Work& work) noexcept {
 void require(const char* where, const char* name, const void* pointer, const char* hint);
 
 // Thrown where two threads use one trainer.
-struct Busy {
-  const char* where;
+struct Busy : std::runtime_error {
+  using std::runtime_error::runtime_error;
 };
 
 // Holds a trainer during a call.
