@@ -16,7 +16,7 @@ import numpy as np
 from stoop import _core
 from stoop._checks import file_path
 from stoop._figures import inline_svg
-from stoop._replacing import replace_file
+from stoop._replacement import replace_file
 from stoop.config import machine_line
 from stoop.diagnose._recipe import PARTS
 from stoop.diagnose._slices import SliceError

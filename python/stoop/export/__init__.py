@@ -1,8 +1,25 @@
-"""Models in the formats of others: ONNX files, and back.
+"""Trained models in the formats of others: `to_onnx` writes ONNX files, `from_onnx` reads them.
 
-The package onnx reads and writes them: ``pip install "stoop[onnx]"``.
+What a function needs is imported when it is used.
 """
 
-from stoop.export._to_onnx import to_onnx
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["to_onnx"]
+if TYPE_CHECKING:
+    from stoop.export._from_onnx import from_onnx
+    from stoop.export._to_onnx import to_onnx
+
+__all__ = ["from_onnx", "to_onnx"]
+
+_MODULES = {"from_onnx": "_from_onnx", "to_onnx": "_to_onnx"}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return getattr(import_module(f"stoop.export.{_MODULES[name]}"), name)
+    raise AttributeError(f"module 'stoop.export' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_MODULES})

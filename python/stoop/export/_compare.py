@@ -42,18 +42,16 @@ def compare(where: str, proto: Any, model: Model | Ensemble, ending: str) -> Non
     largest = np.abs(expected).max()
     difference = np.abs(got - expected).max() if got.shape == expected.shape else np.inf
     if not difference <= _TOLERANCE * largest:
-        given = (
-            f"onnxruntime {runtime.__version__} differs by {difference:.2g} where the largest output is {largest:.2g}"
-        )
-        expected_text = f"expected at most {_TOLERANCE:g} of it"
-        hint = 'nothing is written; try dtype "float64" if the model amplifies rounding, else report it'
+        given = f"onnxruntime {runtime.__version__} differs by {difference:.2g} where the largest is {largest:.2g}"
+        expected_text = f"expected at most {_TOLERANCE:g} of it, and nothing is written"
+        hint = 'try dtype "float64" if the model amplifies rounding, else report it'
         raise ArithmeticError(message(where, given, expected_text, hint))
 
 
 def expected_outputs(model: Model | Ensemble, rows: Array, ending: str) -> Array:
     """Return in float64 what the file should give for these rows."""
     if isinstance(model, Ensemble):
-        return np.mean([_ended(outputs.astype(np.float64), ending) for outputs in model.predict(rows)], axis=0)
+        return np.asarray(np.mean([_ended(each.astype(np.float64), ending) for each in model.predict(rows)], axis=0))
     return _ended(model.predict(rows).astype(np.float64), ending)
 
 

@@ -49,7 +49,7 @@ class Graph:
         yield
         self._prefix = outer
 
-    def array(self, name: str, values: npt.ArrayLike, dtype: npt.DTypeLike = None) -> str:
+    def array(self, name: str, values: npt.ArrayLike, dtype: npt.DTypeLike | None = None) -> str:
         """Add an array and return its name; that of the model's numbers unless `dtype` says else.
 
         The same array under the same name is there once.

@@ -14,7 +14,7 @@ from stoop._checks import file_path
 from stoop._class_names import names_to_text
 from stoop._errors import message
 from stoop._fold import folded
-from stoop._replacing import replace_file
+from stoop._replacement import replace_file
 from stoop.ensemble import Ensemble
 from stoop.export._compare import compare
 from stoop.export._endings import emit_ending, emit_mean, emit_together, ending_of
@@ -37,10 +37,10 @@ def to_onnx(
 ) -> None:
     """Write a model as an ONNX file that takes raw X and gives what `Model.predict` gives.
 
-    The input ``X`` is (n, input_dim), n any number, of the model's dtype; columns of codes are among them, with NaN or -1
-    for a missing one. The output is (n, output_dim), ``outputs``, or with an activation ``probabilities``. Opset 17, the
-    lowest with LayerNormalization, and IR version 8: onnxruntime 1.12 and later. Dropout is left out; members are put
-    together as `predict` does.
+    The input ``X`` is (n, input_dim), n any number, of the model's dtype; columns of codes are among them, with NaN or
+    -1 for a missing one. The output is (n, output_dim), ``outputs``, or with an activation ``probabilities``. Opset 17,
+    the lowest with LayerNormalization, and IR version 8: onnxruntime 1.12 and later. Dropout is left out; members are
+    put together as `predict` does. A float64 GELU has the digits of float32, because onnxruntime has no other Erf.
 
     Where onnxruntime is installed, random rows are predicted by it and compared, with missing values and unknown codes
     where the model takes them. ``metadata_props`` has ``stoop.version``, ``stoop.output`` (the meaning of the outputs),
@@ -65,7 +65,8 @@ def to_onnx(
     OSError
         If the file cannot be written.
     ValueError, TypeError
-        For a model without statistics (call `adapt`), one of 2 GiB or more, an unknown activation, and what is no model.
+        For a model without statistics (call `adapt`), one of 2 GiB or more, an unknown activation, and for what is no
+        model.
     ArithmeticError
         If onnxruntime differs by more than 1e-5 of the largest output; no file is written.
     """

@@ -1,26 +1,24 @@
-"""Files that are written as a whole or not at all."""
-
-from __future__ import annotations
+"""Writing a file as a whole: a reader, or a crash, finds the old file or the new one."""
 
 import os
 import tempfile
 from pathlib import Path
 
 
-def replace_file(path: str, content: bytes) -> None:
-    """Write `content` beside the target, flush it to the disk and rename it, so that there is never half a file.
-
-    A link is followed, a file that is replaced keeps its mode, and a device stays a device.
+def replace_file(path: str | os.PathLike[str], content: bytes) -> None:
+    """Write the content beside its target, flush it to the disk and rename it. A link is followed, a mode is kept.
 
     Raises
     ------
     OSError
-        If it cannot be written; an old file is as it was then.
+        If it cannot be written; the old file is as it was. PermissionError for one that is read-only, to root as well.
     """
     target = Path(path).resolve()
     if target.exists() and not target.is_file():  # a device must not become a file
         target.write_bytes(content)
         return
+    if target.exists() and not target.stat().st_mode & 0o222:
+        raise PermissionError(13, "the file is read-only", str(target))
     handle, name = tempfile.mkstemp(prefix=f".{target.name[:200]}.", dir=target.parent)
     try:
         with os.fdopen(handle, "wb") as file:
