@@ -185,7 +185,7 @@ def test_what_does_not_fit_the_layers(change: Any, text: str, rng: np.random.Gen
     [
         (lambda: convert.from_torch([1], LAYERS), TypeError, "expected a mapping"),
         (lambda: convert.from_keras({}, LAYERS), TypeError, "expected a list of arrays"),
-        (lambda: convert.from_keras([np.ones((2, 2))] * 9, [stoop.Dense(2)]), ValueError, "no layer is left for weights"),
+        (lambda: convert.from_keras([np.eye(2)] * 9, [stoop.Dense(2)]), ValueError, "no layer is left for weights"),
         (lambda: convert.from_keras([], [stoop.Dense(2)]), ValueError, "no array is left for the Dense of layer 0"),
         (lambda: convert.from_keras([], [stoop.ReLU()]), ValueError, "no layer has parameters"),
         (lambda: convert.from_torch({}, [stoop.Members(3)]), ValueError, "expected layers that others have too"),

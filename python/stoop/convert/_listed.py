@@ -55,7 +55,8 @@ def from_torch(state_dict: Mapping[str, Any], layers: Iterable[Layer]) -> Model:
         For a shape or a number of modules that does not fit the layers; the message names the key.
     """
     where = "convert.from_torch"
-    if not isinstance(state_dict, Mapping):
+    given: object = state_dict
+    if not isinstance(given, Mapping):
         hint = "give module.state_dict()"
         raise TypeError(message(where, f"state_dict is {state_dict!r:.80}", "expected a mapping", hint))
     modules: dict[str, dict[str, Given]] = {}
@@ -164,7 +165,7 @@ class _Conversion:
         columns = self.layers[0]
         if not isinstance(columns, Columns):
             return width
-        least = max([column for column, _ in columns.categories or ()], default=-1) + 1
+        least = max(dict(columns.categories or ()), default=-1) + 1
         for count in range(max(least, 1), width + least + 1):
             fits = isinstance(columns.bins, int) or len(columns.bins) == count - len(dict(columns.categories or ()))
             if fits and output_width(columns, count) == width:

@@ -42,7 +42,7 @@ def tables_of(layer: Layer | None) -> list[int]:
     """Return the known codes of each embedding of a Columns layer."""
     if not isinstance(layer, Columns):
         return []
-    return [codes for _, codes in layer.categories or () if codes > layer.one_hot]
+    return [codes for codes in dict(layer.categories or ()).values() if codes > layer.one_hot]
 
 
 def joined(where: str, slot: Slot, codes: Sequence[int], tables: Sequence[Given]) -> Given:
