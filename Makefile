@@ -131,6 +131,7 @@ test-python: $(STAMPS)/installed $(STAMPS)/extra-test
 test-all: test $(STAMPS)/hosts $(STAMPS)/tables
 	@bash tests/tools/system_packages.sh postgresql
 	@bash tests/tools/system_packages.sh browser
+	@bash tests/tools/system_packages.sh arm
 	@echo "== slow Python tests"
 	$(PYTEST) -m slow $(shell grep -l 'mark\.slow' tests/python/test_*.py)
 	$(MAKE) test-mpi WERROR=$(WERROR)
