@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs Debian packages that a step of the Makefile can use, where apt is there, they are missing, and we may.
 # Elsewhere it says nothing and succeeds: CMake then downloads what it lacks, or the step itself names what is missing.
-# Usage: system_packages.sh python PYTHON | compiler | cpp-tests | cpp-bench | postgresql | browser | clang
+# Usage: system_packages.sh python PYTHON | compiler | cpp-tests | cpp-bench | postgresql | browser | qemu | aarch64 | clang
 set -euo pipefail
 
 have() { command -v "$1" > /dev/null 2>&1; }
@@ -42,6 +42,12 @@ case "$1" in
   cpp-tests) install_packages libgtest-dev ;;
   cpp-bench) install_packages libbenchmark-dev ;;
   postgresql) [ -d /usr/lib/postgresql ] || install_packages postgresql ;;
+  qemu) have qemu-x86_64 || install_packages qemu-user ;;
+  aarch64)
+    have qemu-aarch64 || install_packages qemu-user
+    have aarch64-linux-gnu-g++ || install_packages g++-aarch64-linux-gnu
+    install_packages libgtest-dev
+    ;;
   browser) have chromium || install_packages chromium ;;
   clang)
     # The distribution's default version, with what its packages merely recommend: the sanitizers' run-times.
