@@ -108,6 +108,7 @@ test: test-cpp test-python
 BLAS = $(shell $(BIN)/python -c "import importlib.util as u, pathlib as p; s = u.find_spec('scipy_openblas32'); \
   print(next(iter(p.Path(s.submodule_search_locations[0]).glob('lib/lib*openblas*.so')), '') if s else '')")
 CONSUMER := build/consumer/consumer
+C_LIBRARY := $(BUILD)/tests/cpp/libstoop_c.so
 
 test-cpp: $(STAMPS)/installed $(STAMPS)/extra-test
 	@bash tests/tools/system_packages.sh cpp-tests
@@ -124,7 +125,8 @@ test-cpp: $(STAMPS)/installed $(STAMPS)/extra-test
 
 test-python: $(STAMPS)/installed $(STAMPS)/extra-test
 	@echo "== Python tests"
-	STOOP_CONSUMER="$(wildcard $(CURDIR)/$(CONSUMER))" $(PYTEST) -m "not slow"
+	STOOP_CONSUMER="$(wildcard $(CURDIR)/$(CONSUMER))" STOOP_C_LIBRARY="$(wildcard $(CURDIR)/$(C_LIBRARY))" \
+	  STOOP_INSTALLED="$(wildcard $(CURDIR)/build/install)" $(PYTEST) -m "not slow"
 
 # What takes longer than a minute besides: projects that embed the library, Ctrl-C in every call, the wheel.
 test-all: test $(STAMPS)/hosts $(STAMPS)/tables $(STAMPS)/wheel
