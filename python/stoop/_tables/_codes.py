@@ -15,6 +15,7 @@ from stoop._tables._text import (
     Floats,
     TextFormat,
     are_strings,
+    is_whole,
     missing_in,
     names_in,
     names_of,
@@ -24,6 +25,7 @@ from stoop._tables._text import (
 )
 
 MISSING_CODE = -1.0
+_AS_NUMBERS = {"true": "1", "false": "0"}
 _FEW_CODES = 9  # a column with more has its rare categories joined
 _MANY_ROWS = 100  # with fewer, each category is kept
 
@@ -62,13 +64,27 @@ class CodeColumn:
     def _places(self) -> tuple[dict[str, int], dict[str, int]]:
         return {name: place for place, name in enumerate(self.categories)}, plain_places(self.categories)
 
+    @cached_property
+    def _other_names(self) -> dict[str, str]:
+        """Which other names its categories have: 1 and 0 for True and False, and these for 1 and 0."""
+        plain = self._places[1]
+        if all(name in _AS_NUMBERS for name in plain):
+            return {number: truth for truth, number in _AS_NUMBERS.items()}
+        return _AS_NUMBERS if all(map(is_whole, plain)) else {}
+
+    def _code_of(self, name: str) -> int:
+        known, plain = self._places
+        if name in known:
+            return known[name]
+        name = plain_name(name)
+        name = name if name in plain else self._other_names.get(name, name)
+        return plain.get(name, self.codes[0])
+
     def encode(self, column: Any, form: TextFormat, *, ignore: bool) -> tuple[Floats, Problem | None]:
         """Return the column of the matrix; every cell can be one."""
         del form, ignore
         places, names = _different(column)
-        known, plain = self._places
-        unknown = self.codes[0]
-        codes = [known[name] if name in known else plain.get(plain_name(name), unknown) for name in names]
+        codes = [self._code_of(name) for name in names]
         return np.array([*codes, MISSING_CODE])[places][:, np.newaxis], None  # the last is that of the place -1
 
 

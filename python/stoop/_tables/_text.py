@@ -150,6 +150,10 @@ def _name(cell: Any) -> str:
 # ---- what text looks like ----
 
 
+def is_whole(text: str) -> bool:
+    """Return whether it is a whole number, such as 1, -20 or 3.0."""
+    return _WHOLE.fullmatch(text) is not None
+
 def is_date(text: str) -> bool:
     """Return whether it looks like 2026-11-30, 30.11.2026 or 11/30/26, with or without a time."""
     return _DATE.fullmatch(text) is not None

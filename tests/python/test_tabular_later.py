@@ -1,0 +1,70 @@
+"""Later rows whose cells are of another type than those of the training: truth values, dates, numbers, no names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from commands import Command
+from helpers import refused
+
+pd = pytest.importorskip("pandas")
+pytest.importorskip("sklearn")
+
+from stoop.tabular import TabularRegressor  # noqa: E402
+from test_tabular_frames import SMALL, frame_of, target_of  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def fitted() -> Any:
+    frame = frame_of()
+    return TabularRegressor(**SMALL).fit(frame, target_of(frame))
+
+
+def column_of(column: Any, **arguments: Any) -> Any:
+    """Return an estimator that was trained with this column alone."""
+    frame = pd.DataFrame({"x": column})
+    return TabularRegressor(**{**SMALL, **arguments}).fit(frame, np.arange(len(frame)))
+
+
+# ---- truth values ----
+
+
+@pytest.mark.parametrize("later", [[0, 1], [0.0, 1.0], ["0", "1"], ["0.0", "1.0"], ["FALSE", "TRUE"], [False, True]])
+@pytest.mark.parametrize("cells", [[False, True], ["no", False, True], ["false", "true"]], ids=["bool", "three", "text"])
+def test_one_and_zero_are_true_and_false(cells: list[Any], later: list[Any]) -> None:
+    model = column_of(cells * 60)
+    known = model.encode(pd.DataFrame({"x": cells[-2:]})).tolist()
+    found = model.encode(pd.DataFrame({"x": later})).tolist()
+    if len(cells) == 2 or not {"0", "1", "0.0", "1.0"} & set(map(str, later)):
+        assert found == known
+    else:  # these are other texts
+        assert found == [[3.0], [3.0]]
+
+
+def test_truth_values_as_numbers_may_be_missing() -> None:
+    model = column_of([False, True, None] * 50)
+    assert model.encode(pd.DataFrame({"x": [np.nan, 1.0]})).tolist() == [[-1.0], [1.0]]
+    assert model.encode(pd.DataFrame({"x": [0, 2]})).tolist() == [[0.0], [2.0]]
+
+
+@pytest.mark.parametrize("later", [[False, True], [False, None, True], ["False", "true"]])
+def test_true_and_false_are_one_and_zero(later: list[Any]) -> None:
+    model = column_of([1, 0, 2] * 50, categorical=["x"])
+    codes = {False: 0.0, True: 1.0, "False": 0.0, "true": 1.0, None: -1.0}
+    assert model.encode(pd.DataFrame({"x": later})).tolist() == [[codes[cell]] for cell in later]
+    other = column_of(["1", "0", "a"] * 50)
+    assert other.encode(pd.DataFrame({"x": [True]})).tolist() == [[3.0]]
+
+
+def test_the_command_takes_one_and_zero_too(
+    fitted: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = frame_of(30, 5)
+    fitted.save(tmp_path / "m.safetensors")
+    rows.assign(alive=rows["alive"].astype(int)).to_csv(tmp_path / "rows.csv", index=False)
+    done = Command(capsys)("predict", tmp_path / "m.safetensors", tmp_path / "rows.csv")
+    np.testing.assert_allclose(np.array(done.out.split()[1:], float), fitted.predict(rows), rtol=1e-6)
