@@ -62,7 +62,25 @@ class Tabular(BaseEstimator):  # type: ignore[misc]
             For what cannot be learnt from; the message names the column.
         NonFiniteLossError
             If the training diverged: give a smaller `learning_rate`.
+        KeyboardInterrupt
+            On Ctrl-C. After this and any other error the estimator is what it was before: not fitted, or fitted as it
+            was. To keep what was learnt in a given time, set `max_time`.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If `max_time` was over before the first epoch.
         """
+        before = dict(vars(self))
+        try:
+            self._fit(X, y, sample_weight, validation_data)
+        except BaseException:
+            vars(self).clear()
+            vars(self).update(before)
+            raise
+        return self
+
+    def _fit(self, X: Any, y: Any, sample_weight: Any, validation_data: Any) -> None:
         where = f"{type(self).__name__}.fit"
         shape, recipe = self._shape(where), self._recipe(where)
         fraction = real(where, "validation_fraction", self.validation_fraction, BELOW_ONE, "0.15 is usual")
@@ -85,7 +103,6 @@ class Tabular(BaseEstimator):  # type: ignore[misc]
         if validation_data is not None:
             parts = parts[0], self._given_rows(f"{where}: validation_data", validation_data)
         self._train(parts, shape, recipe, seed)
-        return self
 
     def _parts(
         self, where: str, table: Table, given: tuple[Any, Any, Any], fraction: float, seed: int
