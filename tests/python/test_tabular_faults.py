@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 import pytest
 
-from helpers import refused
+from helpers import bits, refused
 
 pd = pytest.importorskip("pandas")
 pytest.importorskip("sklearn")
 
-from sklearn.exceptions import NotFittedError  # noqa: E402
+from sklearn.exceptions import ConvergenceWarning, NotFittedError  # noqa: E402
 
+import stoop  # noqa: E402
 import stoop.tabular._base as base  # noqa: E402
 from stoop import NonFiniteLossError  # noqa: E402
 from stoop._tables import TargetScale  # noqa: E402
@@ -91,3 +94,58 @@ def test_a_later_fit_that_fails_leaves_the_model(fail: Callable[..., None], monk
     np.testing.assert_array_equal(model.predict(frame), expected)
     assert model.feature_names_in_.tolist() == list(frame.columns)
     assert model.feature_importances_.shape == (5,)
+
+
+# ---- threads ----
+
+
+def test_predictions_at_the_same_time_leave_the_limit_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    frame = frame_of()
+    model = TabularRegressor(**SMALL).fit(frame, target_of(frame))
+    expected, before = model.predict(frame), stoop.get_num_threads()
+    core_predict, more_are_in, inside, found = stoop.Model.predict, threading.Semaphore(0), [], []
+
+    def predict(self: Any, X: Any) -> Any:
+        inside.append(stoop.get_num_threads())
+        more_are_in.release()
+        more_are_in.acquire(timeout=0.05)
+        more_are_in.acquire(timeout=0.05)  # until another prediction is here too, if one can be
+        found.append((len(inside), stoop.get_num_threads() == inside[-1]))
+        result = core_predict(self, X)
+        inside.pop()
+        return result
+
+    def use(threads: int) -> Any:
+        again = TabularRegressor(**{**SMALL, "num_threads": threads})
+        vars(again).update({name: value for name, value in vars(model).items() if name not in again.get_params()})
+        return again.predict(frame)
+
+    monkeypatch.setattr(stoop.Model, "predict", predict)
+    with ThreadPoolExecutor(4) as pool:
+        for result in pool.map(use, [1, 2, 3, 4]):
+            np.testing.assert_array_equal(result, expected)
+    assert found == [(1, True)] * 4
+    assert stoop.get_num_threads() == before
+
+
+# ---- time ----
+
+
+def test_a_time_without_an_epoch_is_told_and_what_was_learnt_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    frame = frame_of(3000)
+    fit, first = stoop.Trainer.fit, []
+
+    def fit_from(self: Any, *args: Any, **kwargs: Any) -> Any:
+        first.append(bits(self.model))
+        return fit(self, *args, **kwargs)
+
+    monkeypatch.setattr(stoop.Trainer, "fit", fit_from)
+    model = TabularRegressor(max_time=0.0, random_state=0)
+    with pytest.warns(ConvergenceWarning, match=r"max_time=0.0 was over after \d+ update.*, before the first") as caught:
+        model.fit(frame, target_of(frame))
+    assert caught[0].filename == __file__
+    assert model.best_epoch_ == 0
+    assert np.isfinite(model.predict(frame)).all()
+    assert bits(model.model_) != first[0]
+    kept, place = model.model_.parameters(), f"{len(model.model_.layers) - 3}.weight"
+    assert kept[place].tobytes() != first[0][place]  # the last layer is in the unit of the target

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import os
+import threading
+import warnings
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_consistent_length, check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from stoop._checks import BELOW_ONE, NOT_NEGATIVE, POSITIVE, integer, real, thread_count
 from stoop._errors import message, refuse_name
 from stoop._tables import METADATA_KEY, TargetScale
+from stoop._tables._messages import count
 from stoop.config import num_threads
 from stoop.model import Model
 from stoop.tabular._features import Features
@@ -27,6 +30,7 @@ from stoop.tabular._state import state_of
 from stoop.tabular._training import MANY_ROWS, Recipe, Rows, split, train
 
 _IMPORTANCE_ROWS = 1000
+_LIMIT = threading.Lock()  # a limit of threads is that of the process: one prediction after another sets it and puts it back
 
 
 class Tabular(BaseEstimator):  # type: ignore[misc]
@@ -145,6 +149,10 @@ class Tabular(BaseEstimator):  # type: ignore[misc]
         self.model_ = Model(layers, first.X.shape[1], seed=seed, dtype=self.dtype)
         trainer, self.best_epoch_ = train(self.model_, self._loss, scaled, choosing, recipe, seed)
         self.history_ = trainer.history
+        if self.best_epoch_ == 0:
+            given = f"max_time={self.max_time!r} was over after {count(trainer.steps, 'update')}, before the first epoch"
+            text = message(f"{type(self).__name__}.fit", given, "expected an epoch at least", "give more time")
+            warnings.warn(text, ConvergenceWarning, stacklevel=4)
         self._scale.undo(self.model_)
         if self._are_classes:
             self.model_.classes = self.classes_
@@ -180,9 +188,12 @@ class Tabular(BaseEstimator):  # type: ignore[misc]
         return self._predict(self._matrix(f"{type(self).__name__}.{method}", X))
 
     def _predict(self, matrix: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-        with nullcontext() if self.num_threads is None else num_threads(self.num_threads):
-            outputs = self._scale.values(self.model_.predict(matrix))
-        return np.asarray(outputs, np.float64)
+        if self.num_threads is None:
+            outputs = self.model_.predict(matrix)
+        else:
+            with _LIMIT, num_threads(self.num_threads):
+                outputs = self.model_.predict(matrix)
+        return np.asarray(self._scale.values(outputs), np.float64)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the network and all that is known of the table to one safetensors file, for `stoop.tabular.load`.
