@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from pathlib import Path
 from typing import Any
 
@@ -68,3 +69,44 @@ def test_the_command_takes_one_and_zero_too(
     rows.assign(alive=rows["alive"].astype(int)).to_csv(tmp_path / "rows.csv", index=False)
     done = Command(capsys)("predict", tmp_path / "m.safetensors", tmp_path / "rows.csv")
     np.testing.assert_allclose(np.array(done.out.split()[1:], float), fitted.predict(rows), rtol=1e-6)
+
+
+# ---- cells that training would refuse ----
+
+TIMES = [
+    pd.to_datetime(["2026-11-30", None]),
+    pd.to_datetime(["2026-11-30", None], utc=True),
+    pd.to_timedelta([None, "3 days"]),
+    pd.Series([dt.date(2026, 11, 30), None], dtype=object),
+    pd.Series([None, dt.timedelta(3)], dtype=object),
+]
+
+
+@pytest.mark.parametrize("name", ["mass", "legs", "color", "kind", "alive"])
+@pytest.mark.parametrize("cells", TIMES, ids=["dates", "with a zone", "times", "objects", "times as objects"])
+def test_dates_are_refused_as_in_training(fitted: Any, cells: Any, name: str) -> None:
+    with refused(ValueError, "TabularRegressor.predict", f'column "{name}" holds dates', "numbers"):
+        fitted.predict(frame_of(2).assign(**{name: cells}))
+
+
+@pytest.mark.parametrize("name", ["mass", "color", "alive"])
+@pytest.mark.parametrize("cell", [[1, 2], {"a": 1}, 1j], ids=["list", "dict", "complex"])
+def test_cells_of_other_types_are_refused_as_in_training(fitted: Any, cell: Any, name: str) -> None:
+    rows = frame_of(2).assign(**{name: pd.Series([None, cell], dtype=object)})
+    with refused(ValueError, f'column "{name}" has cells of type {type(cell).__name__}'):
+        fitted.predict(rows)
+
+
+@pytest.mark.parametrize(
+    "cells", [pd.to_datetime(["2026-11-30", "2026-12-01"]), pd.to_timedelta(["1 day", "2 days"]), [(1, 2), (3,)]]
+)
+def test_dates_that_are_named_as_categories_stay_so(cells: Any) -> None:
+    model = column_of(list(cells) * 60, categorical=["x"])
+    assert model.encode(pd.DataFrame({"x": cells})).tolist() == [[0.0], [1.0]]
+
+
+def test_columns_that_are_left_out_may_hold_anything() -> None:
+    frame = frame_of().assign(empty=np.nan)
+    model = TabularRegressor(**SMALL).fit(frame, target_of(frame))
+    later = frame.assign(empty=pd.Timestamp("2026-11-30"))
+    np.testing.assert_array_equal(model.predict(later), model.predict(frame))

@@ -19,6 +19,7 @@ MISSING = ("", "#N/A", "#NA", "-NaN", "-nan", "<NA>", "N/A", "NA", "NULL", "NaN"
 LARGEST = 1e30  # of the numbers that are taken: their squares need not fit float32, but their spread must
 _TRUTH = {"true": 1.0, "false": 0.0}
 _DATE = re.compile(r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}([ T]\d{1,2}:\d{2}\S*)?|\d{1,2}[-/.]\d{1,2}[-/.](\d{2}|\d{4})( .*)?")
+_SPAN = re.compile(r"-?\d+ days?\b.*")
 _GROUPED = re.compile(r"[+-]?\d{1,3}(?:([,.' \u00a0\u2019])\d{3})(?:\1\d{3})*(?:[,.]\d+)?")
 _WHOLE = re.compile(r"-?(0|[1-9]\d*)(\.0+)?")
 _CODE = re.compile(r"0\d+")
@@ -157,6 +158,11 @@ def is_whole(text: str) -> bool:
 def is_date(text: str) -> bool:
     """Return whether it looks like 2026-11-30, 30.11.2026 or 11/30/26, with or without a time."""
     return _DATE.fullmatch(text) is not None
+
+
+def is_date_or_span(text: str) -> bool:
+    """Return whether it looks like a date, or like what pandas writes for a time from one to another."""
+    return is_date(text) or _SPAN.fullmatch(text) is not None
 
 
 def thousands_in(text: str) -> str | None:
