@@ -35,7 +35,7 @@ def column_of(column: Any, **arguments: Any) -> Any:
 
 
 @pytest.mark.parametrize("later", [[0, 1], [0.0, 1.0], ["0", "1"], ["0.0", "1.0"], ["FALSE", "TRUE"], [False, True]])
-@pytest.mark.parametrize("cells", [[False, True], ["no", False, True], ["false", "true"]], ids=["bool", "three", "text"])
+@pytest.mark.parametrize("cells", [[False, True], ["no", False, True], ["false", "true"]], ids=["bool", "3", "text"])
 def test_one_and_zero_are_true_and_false(cells: list[Any], later: list[Any]) -> None:
     model = column_of(cells * 60)
     known = model.encode(pd.DataFrame({"x": cells[-2:]})).tolist()
@@ -61,14 +61,65 @@ def test_true_and_false_are_one_and_zero(later: list[Any]) -> None:
     assert other.encode(pd.DataFrame({"x": [True]})).tolist() == [[3.0]]
 
 
-def test_the_command_takes_one_and_zero_too(
-    fitted: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_command_takes_one_and_zero_too(fitted: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows = frame_of(30, 5)
     fitted.save(tmp_path / "m.safetensors")
     rows.assign(alive=rows["alive"].astype(int)).to_csv(tmp_path / "rows.csv", index=False)
     done = Command(capsys)("predict", tmp_path / "m.safetensors", tmp_path / "rows.csv")
     np.testing.assert_allclose(np.array(done.out.split()[1:], float), fitted.predict(rows), rtol=1e-6)
+
+
+# ---- numbers and types ----
+
+
+@pytest.mark.parametrize("first", ["float32", "float64"])
+@pytest.mark.parametrize("then", ["float32", "float64"])
+def test_categories_of_another_precision(first: str, then: str) -> None:
+    values = np.array([0.1, 0.2, 0.3, 1e-9, 2.0])
+    model = column_of(np.tile(values, 40).astype(first), categorical=["x"])
+    codes = model.encode(pd.DataFrame({"x": np.append(values, 0.4).astype(first)}))
+    assert sorted(codes[:, 0]) == [0, 1, 2, 3, 4, 5]
+    np.testing.assert_array_equal(model.encode(pd.DataFrame({"x": np.append(values, 0.4).astype(then)})), codes)
+    near = model.encode(pd.DataFrame({"x": values + np.array([1e-10, -1e-10, 1e-10, 1e-18, 1e-9])}))
+    assert set(near[:, 0]) == {5.0}
+
+
+def test_truth_values_of_arrow() -> None:
+    pytest.importorskip("pyarrow")
+    cells = [True, None, False] * 40
+    expected = column_of(pd.array(cells, "boolean"))
+    model = column_of(pd.array(cells, "bool[pyarrow]"))
+    for dtype in ("boolean", "bool[pyarrow]", object):
+        rows = pd.DataFrame({"x": pd.Series(cells[:3], dtype=dtype)})
+        np.testing.assert_array_equal(model.encode(rows), [[1.0], [-1.0], [0.0]])
+        np.testing.assert_array_equal(model.predict(rows), expected.predict(rows))
+
+
+# ---- columns without names ----
+
+
+def test_arrays_after_a_frame_count_the_columns(fitted: Any) -> None:
+    frame = frame_of()
+    with pytest.warns(UserWarning, match="X does not have valid feature names"):
+        found = fitted.predict(frame.to_numpy())
+    np.testing.assert_array_equal(found, fitted.predict(frame))
+    with pytest.raises(ValueError, match="X has 4 features"), pytest.warns(UserWarning, match="names"):
+        fitted.predict(frame.to_numpy()[:, :4])
+
+
+def test_a_frame_after_arrays_counts_the_columns() -> None:
+    frame = frame_of()
+    model = TabularRegressor(**SMALL).fit(frame.to_numpy(), target_of(frame))
+    with pytest.warns(UserWarning, match="X has feature names"):
+        found = model.predict(frame)
+    np.testing.assert_array_equal(found, model.predict(frame.to_numpy()))
+
+
+def test_batches_of_arrow_have_names(fitted: Any) -> None:
+    pa = pytest.importorskip("pyarrow")
+    frame = frame_of(30)
+    batch = pa.RecordBatch.from_pandas(frame[frame.columns[::-1]], preserve_index=False)
+    np.testing.assert_array_equal(fitted.predict(batch), fitted.predict(frame))
 
 
 # ---- cells that training would refuse ----

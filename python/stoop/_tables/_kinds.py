@@ -15,6 +15,7 @@ from stoop._tables._text import (
     Floats,
     Mask,
     TextFormat,
+    are_booleans,
     are_strings,
     has_decimal_comma,
     has_sign,
@@ -42,7 +43,7 @@ def kind_of(column: Any, form: TextFormat) -> str | Problem:
     if missing.all():
         return Problem(name, "has no values", "expected some", "")
     dtype = str(column.dtype)
-    if dtype in ("bool", "boolean"):
+    if are_booleans(column):
         return "boolean"
     if dtype == "category":
         return "category"
@@ -64,7 +65,7 @@ def misfit(column: Any, categories: Iterable[str] = ()) -> Problem | None:
     """
     name, cells = str(column.name), column[~missing_in(column)]
     is_time = getattr(column.dtype, "kind", "O") in "Mm"
-    if not len(cells) or not is_time and (column.dtype != object or are_strings(column)):
+    if not len(cells) or (not is_time and (column.dtype != object or are_strings(column))):
         return None
     time = next((cell for cell in cells if is_time or isinstance(cell, _TIMES)), None)
     if time is not None:

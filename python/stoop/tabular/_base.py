@@ -30,7 +30,7 @@ from stoop.tabular._state import state_of
 from stoop.tabular._training import MANY_ROWS, Recipe, Rows, split, train
 
 _IMPORTANCE_ROWS = 1000
-_LIMIT = threading.Lock()  # a limit of threads is that of the process: one prediction after another sets it and puts it back
+_LIMIT = threading.Lock()  # of one prediction that sets the limit of threads, which is that of the process
 
 
 class Tabular(BaseEstimator):  # type: ignore[misc]
@@ -75,12 +75,13 @@ class Tabular(BaseEstimator):  # type: ignore[misc]
         ConvergenceWarning
             If `max_time` was over before the first epoch.
         """
-        before = dict(vars(self))
+        state: dict[str, Any] = self.__dict__
+        before = state.copy()
         try:
             self._fit(X, y, sample_weight, validation_data)
         except BaseException:
-            vars(self).clear()
-            vars(self).update(before)
+            state.clear()
+            state.update(before)
             raise
         return self
 
@@ -150,7 +151,8 @@ class Tabular(BaseEstimator):  # type: ignore[misc]
         trainer, self.best_epoch_ = train(self.model_, self._loss, scaled, choosing, recipe, seed)
         self.history_ = trainer.history
         if self.best_epoch_ == 0:
-            given = f"max_time={self.max_time!r} was over after {count(trainer.steps, 'update')}, before the first epoch"
+            updates = count(trainer.steps, "update")
+            given = f"max_time={self.max_time!r} was over after {updates}, before the end of the first epoch"
             text = message(f"{type(self).__name__}.fit", given, "expected an epoch at least", "give more time")
             warnings.warn(text, ConvergenceWarning, stacklevel=4)
         self._scale.undo(self.model_)
@@ -181,7 +183,8 @@ class Tabular(BaseEstimator):  # type: ignore[misc]
         if hasattr(self, "feature_names_in_") and has_names(native):
             native = in_order(where, native, self.feature_names_in_)
         validate_data(self, native, reset=False, skip_check_array=True)
-        return self._features.transform(where, Table(native))
+        names = [column.name for column in self._features.encoder.columns]  # the columns have their order by now
+        return self._features.transform(where, Table(native, names))
 
     def _outputs(self, method: str, X: Any) -> npt.NDArray[np.float64]:
         """Return the outputs of the model in float64, (n_samples, n_outputs)."""
