@@ -180,6 +180,14 @@ def test_targets_of_any_size(mean: float, deviation: float) -> None:
     np.testing.assert_allclose((found - mean) / deviation, expected, atol=0.1)
 
 
+@pytest.mark.parametrize("unit", [1e200, 1e307, 1e-200])
+def test_targets_whose_squares_are_no_numbers(unit: float) -> None:
+    X, y = data_of(400)
+    for one, other in ((y, unit * y), (np.column_stack([y, y]), np.column_stack([y, unit * y]))):
+        expected, found = (TabularRegressor(**SMALL).fit(X, target).predict(X) for target in (one, other))
+        np.testing.assert_allclose(found / (other[0] / one[0]), expected, rtol=1e-3, atol=1e-3)
+
+
 def test_a_constant_target_is_predicted() -> None:
     X, _ = data_of(200)
     for value in (7.5, 0.0, -3e8):

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from stoop.model import Model
 
 _WIDE, _LARGE = 1e4, 1e15  # deviations from zero; a deviation, whose square float32 holds
+_FAR = 1e150  # the square of a larger value does not fit float64, and that of one below its reciprocal is 0
 
 
 @dataclass(frozen=True)
@@ -30,8 +31,12 @@ class TargetScale:
     @classmethod
     def of_values(cls, y: Any, weights: Any = None) -> TargetScale:
         """Return that of float64 values, (n_rows,) or (n_rows, n_outputs)."""
+        size = np.abs(y).max(axis=0)
+        unit = np.where((size > _FAR) | ((size < 1.0 / _FAR) & (size > 0.0)), size, 1.0)
+        y = y / unit
         mean = np.average(y, axis=0, weights=weights)
-        deviation = np.sqrt(np.average((y - mean) ** 2, axis=0, weights=weights))
+        deviation = unit * np.sqrt(np.average((y - mean) ** 2, axis=0, weights=weights))
+        mean = unit * mean
         if y.ndim == 1:
             return cls(float(mean), float(deviation))
         return cls(tuple(mean.tolist()), tuple(deviation.tolist()))
@@ -60,7 +65,8 @@ class TargetScale:
     def is_wide(self) -> bool:
         """Whether float32 cannot hold the values."""
         mean, deviation = np.abs(self.mean), np.asarray(self.deviation)
-        is_near = (mean <= _WIDE * deviation) & (deviation > 1.0 / LARGEST) & (deviation < _LARGE)
+        with np.errstate(over="ignore"):
+            is_near = (mean <= _WIDE * deviation) & (deviation > 1.0 / LARGEST) & (deviation < _LARGE)
         is_same = (deviation == 0.0) & (mean < LARGEST)
         return not bool((is_near | is_same).all())
 
