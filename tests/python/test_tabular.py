@@ -151,12 +151,30 @@ def test_arguments_that_cannot_be(wrong: dict[str, Any], wine: Any) -> None:
         TabularClassifier(**{**SMALL, **wrong}).fit(*wine)
 
 
+@pytest.mark.parametrize("categorical", [None, 3, "color"])
+def test_categories_that_are_no_list(categorical: Any, wine: Any) -> None:
+    with refused((ValueError, TypeError), "categorical is", 'expected "auto", or a list'):
+        TabularClassifier(**SMALL, categorical=categorical).fit(*wine)
+
+
 def test_targets_that_cannot_be(wine: Any) -> None:
     X, y = wine
     with refused(ValueError, "class"):
         TabularClassifier(**SMALL).fit(X, np.zeros(len(X), int))
     with refused(ValueError, "missing labels"):
         TabularClassifier(**SMALL).fit(X, np.where(y == 1, None, "a"))
+    pd = pytest.importorskip("pandas")
+    for labels in (
+        pd.Series(["a", pd.NA] * 89, dtype="string"),
+        ["a", pd.NA] * 89,
+        np.array(["a", np.nan] * 89, object),
+    ):
+        with refused(ValueError, "missing labels"):
+            TabularClassifier(**SMALL).fit(X, labels)
+    for times in (pd.date_range("2026-11-30", periods=len(X)), pd.to_timedelta(np.arange(len(X)), unit="s")):
+        for given in (times, times.to_numpy(), pd.Series(times)):
+            with refused(TypeError, "y has dtype", "expected numbers"):
+                TabularRegressor(**SMALL).fit(X, given)
     with pytest.raises(ValueError, match="NaN"):
         TabularRegressor(**SMALL).fit(X, np.where(y == 1, np.nan, y))
     with pytest.raises(ValueError, match="inconsistent"):

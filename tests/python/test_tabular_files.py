@@ -184,6 +184,37 @@ def test_a_file_that_is_not_changed_loads(saved: Any, tmp_path: Path) -> None:
     np.testing.assert_array_equal(same.predict(frame), model.predict(frame))
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("categorical", pd.Index(["legs"]), ["legs"]), ("categorical", {"legs"}, ["legs"]),
+        ("categorical", pd.Series(["legs", "mass"]), ["legs", "mass"]), ("categorical", range(1, 2), [1]),
+        ("categorical", np.arange(5) == 1, [False, True, False, False, False]),
+        ("hidden", range(8, 10), (8, 9)), ("hidden", np.array([8, 9]), (8, 9)), ("hidden", np.int64(8), 8),
+        ("dtype", np.float64, "float64"), ("dtype", np.dtype("float32"), "float32"),
+    ],
+)  # fmt: skip
+def test_what_fit_takes_is_saved(name: str, value: Any, expected: Any, tmp_path: Path) -> None:
+    frame = frame_of()
+    model = TabularRegressor(**{**SMALL, "epochs": 2, name: value}).fit(frame, target_of(frame))
+    model.save(tmp_path / "m.safetensors")
+    again = load(tmp_path / "m.safetensors")
+    assert again.get_params()[name] == expected
+    np.testing.assert_array_equal(again.predict(frame), model.predict(frame))
+    again.fit(frame, target_of(frame))
+    np.testing.assert_array_equal(again.predict(frame), model.predict(frame))
+
+
+def test_importances_that_cannot_be_measured_are_saved(tmp_path: Path) -> None:
+    frame = frame_of()
+    y = target_of(frame)
+    model = TabularRegressor(**SMALL).fit(frame, y, validation_data=(frame[:1], y[:1]))
+    with pytest.warns(UserWarning, match="R.2 score is not well-defined"):
+        assert np.isnan(model.feature_importances_).all()
+    model.save(tmp_path / "m.safetensors")
+    assert np.isnan(load(tmp_path / "m.safetensors").feature_importances_).all()
+
+
 # ---- the command line ----
 
 

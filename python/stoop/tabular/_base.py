@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -260,6 +260,9 @@ class Tabular(BaseEstimator):  # type: ignore[misc]
         array = np.asarray(given)
         if array.dtype == bool and array.shape == (len(names),):
             return [name for name, chosen in zip(names, array) if chosen]
+        if not isinstance(given, Iterable):
+            expected = 'expected "auto", or a list of names or positions'
+            raise TypeError(message(where, f"categorical is {given!r}", expected, "[] names none"))
         found = []
         for item in list(given):
             if isinstance(item, str):

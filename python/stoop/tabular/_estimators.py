@@ -173,11 +173,13 @@ class TabularClassifier(ClassifierMixin, Tabular):  # type: ignore[misc]
         return _log_softmax(self._outputs("predict_log_proba", X))
 
     def _checked_target(self, y: Any) -> Any:
-        y = check_array(y, ensure_2d=False, dtype=None, input_name="y", estimator=self)
-        y = column_or_1d(y, warn=True)
-        if y.dtype == object and any(cell is None or cell != cell for cell in y):
+        cells = y if isinstance(y, list | tuple) else np.asarray(y)
+        may_miss = not isinstance(cells, np.ndarray) or (cells.dtype == object and cells.ndim == 1)
+        if may_miss and any(map(_is_missing, cells)):
             given = "y has missing labels"
             raise ValueError(message(type(self).__name__, given, "expected one for each row", "leave these rows out"))
+        y = check_array(y, ensure_2d=False, dtype=None, input_name="y", estimator=self)
+        y = column_or_1d(y, warn=True)
         check_classification_targets(y)
         return y
 
@@ -284,6 +286,9 @@ class TabularRegressor(RegressorMixin, Tabular):  # type: ignore[misc]
         return outputs[:, 0] if self._is_flat else outputs
 
     def _checked_target(self, y: Any) -> Any:
+        if not isinstance(y, list | tuple) and np.asarray(y).dtype.kind in "mM":
+            given, hint = f"y has dtype {np.asarray(y).dtype}", "give the days or seconds from a date on"
+            raise TypeError(message(type(self).__name__, given, "expected numbers", hint))
         y = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y", estimator=self)
         return column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
 
@@ -314,6 +319,13 @@ def _tagged(tags: Any) -> Any:
     tags.input_tags.categorical = True
     tags.input_tags.string = True
     return tags
+
+
+def _is_missing(cell: Any) -> bool:
+    """Return whether it is None, NaN or the NA of pandas, which compares with nothing."""
+    if cell is None or type(cell).__name__ == "NAType":
+        return True
+    return isinstance(cell, float) and cell != cell
 
 
 def _log_softmax(outputs: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

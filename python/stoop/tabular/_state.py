@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,7 @@ def state_of(estimator: Any) -> TableState:
         "features": list(map(str, getattr(estimator, "feature_names_in_", ()))) or None,
         "is_flat": are_classes or estimator._is_flat,
         "best_epoch": estimator.best_epoch_,
-        "importances": None if importances is None else importances.tolist(),
+        "importances": None if importances is None else [None if value != value else value for value in importances],
     }
     loss = SoftmaxCrossEntropy() if are_classes else MeanSquaredError()
     training = {
@@ -40,13 +41,15 @@ def state_of(estimator: Any) -> TableState:
 
 
 def _plain(name: str, value: Any) -> Any:
-    """Return an argument as JSON can hold it: a state of random numbers becomes None."""
+    """Return an argument as JSON can hold it: a state of random numbers becomes None, what is many a list."""
     if name == "max_time":
         return None if value is None else seconds(value)
+    if name == "dtype":
+        return np.dtype(value).name
     if isinstance(value, dict):
         return [[_plain("", key), float(weight)] for key, weight in value.items()]
-    if isinstance(value, np.random.RandomState | np.random.Generator):
+    if isinstance(value, np.random.RandomState):
         return None
-    if isinstance(value, np.ndarray | list | tuple):
-        return [_plain("", item) for item in np.asarray(value, object).tolist()]
+    if isinstance(value, Iterable) and not isinstance(value, str):
+        return [_plain("", item) for item in value]
     return value.item() if isinstance(value, np.generic) else value
