@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from stoop.export._int_steps import IntAdd, IntScale, Lookup
 from stoop.export._steps import INPUT, Activate, Add, NormalizeRow, Scale, Step
+
+_IN_PLACE = (Activate, Add, NormalizeRow, Scale, IntAdd, IntScale, Lookup)
 
 
 @dataclass(frozen=True)
@@ -18,7 +21,7 @@ class Layout:
 
 def inputs_of(step: Step) -> tuple[int, ...]:
     """Return the places of the values that a step reads."""
-    return (step.source, step.other) if isinstance(step, Add) else (step.source,)
+    return (step.source, step.other) if isinstance(step, Add | IntAdd) else (step.source,)
 
 
 def lay_out(steps: Sequence[Step], sizes: Sequence[int]) -> Layout:
@@ -41,7 +44,7 @@ def lay_out(steps: Sequence[Step], sizes: Sequence[int]) -> Layout:
             ),
             None,
         )
-        if isinstance(step, Activate | Add | NormalizeRow | Scale) and over is not None:
+        if isinstance(step, _IN_PLACE) and over is not None:
             root[place] = root[over]
     end = {own: max(last_use[place] for place in range(len(steps)) if root[place] == own) for own in set(root)}
     offsets: dict[int, int | None] = {}

@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from stoop._checks import file_path
+from stoop._checks import features, file_path
 from stoop._errors import message, refuse_name
 from stoop._replacement import replace_file
 from stoop.ensemble import Ensemble
-from stoop.export._c_header import header
+from stoop.export._c_body import body_of
+from stoop.export._c_header import Body, header
 from stoop.export._c_text import identifier
-from stoop.export._float_body import float_body
+from stoop.export._quantize import quantize
 from stoop.export._steps import Step, arrays_of, steps_of
 from stoop.model import Model
 
@@ -75,13 +76,28 @@ def to_c(
     name = identifier(_WHERE, name)
     if dtype not in _DTYPES:
         refuse_name(_WHERE, "dtype", str(dtype), _DTYPES)
+    rows = _rows(model, dtype, calibration)
+    steps = steps_of(model, folds_columns=rows is None)
+    _check_finite(steps)
+    if rows is not None:
+        steps = quantize(steps, rows, _WHERE)
+    text = header(model, name, Body(*body_of(steps, name), dtype))
+    replace_file(target, text.encode("ascii"))
+
+
+def _rows(model: Model, dtype: str, calibration: npt.ArrayLike | None) -> npt.NDArray[Any] | None:
+    """Return the rows to calibrate by, or None for float32."""
     if dtype == "float32" and calibration is not None:
         given = "calibration is given for float32"
         raise ValueError(message(_WHERE, given, "expected it for int8 alone", 'leave it out, or give dtype="int8"'))
-    steps = steps_of(model)
-    _check_finite(steps)
-    text = header(model, name, float_body(steps, name))
-    replace_file(target, text.encode("ascii"))
+    if dtype == "float32":
+        return None
+    if calibration is None:
+        hint = "give some hundred of the training rows: calibration=X_train[:500]"
+        raise ValueError(message(_WHERE, "calibration is missing", "expected rows of X for int8", hint))
+    rows: npt.NDArray[Any] = features(_WHERE, calibration, model._copy_dtype, model.input_dim, "calibration")
+    model.predict(rows)  # which refuses values that it does not take
+    return rows
 
 
 def _check_model(model: Any) -> None:

@@ -179,3 +179,95 @@ static inline void stoop_softmax(float* z, size_t n) {
   for (size_t i = 0; i < n; ++i) sum += z[i] = expf(z[i] - most);
   for (size_t i = 0; i < n; ++i) z[i] /= sum;
 }
+
+// ---- integers of 8 bits: real = scale * (q - zero), Jacob et al. 2018, eq. 1 ----
+
+static inline int8_t stoop_saturated(int64_t value, int64_t low, int64_t high) {
+  return (int8_t)(value < low ? low : value > high ? high : value);
+}
+
+// The nearest integer; a float is clipped before, so that it fits.
+static inline void stoop_quantize(const float* x, int8_t* y, float inverse_scale, int zero, size_t n) {
+  const float low = (float)(-128 - zero), high = (float)(127 - zero);
+  for (size_t i = 0; i < n; ++i) {
+    float z = x[i] * inverse_scale;
+    z = z > low ? z : low;
+    z = z < high ? z : high;
+    y[i] = (int8_t)(lrintf(z) + zero);
+  }
+}
+
+static inline void stoop_dequantize(const int8_t* x, float* y, float scale, int zero, size_t n) {
+  for (size_t i = 0; i < n; ++i) y[i] = (float)(x[i] - zero) * scale;
+}
+
+// The sums of bias and products of `rows` outputs, at most four; the rows of w belong to one output each.
+static inline void stoop_sums(const int8_t* x, const int8_t* w, const int32_t* b, int32_t* sums, size_t in, size_t rows) {
+  if (rows == 4) {
+    const int8_t *w1 = w + in, *w2 = w1 + in, *w3 = w2 + in;
+    int32_t s0 = b[0], s1 = b[1], s2 = b[2], s3 = b[3];
+    for (size_t i = 0; i < in; ++i) {
+      const int32_t v = x[i];
+      s0 += v * w[i];
+      s1 += v * w1[i];
+      s2 += v * w2[i];
+      s3 += v * w3[i];
+    }
+    sums[0] = s0;
+    sums[1] = s1;
+    sums[2] = s2;
+    sums[3] = s3;
+    return;
+  }
+  for (size_t o = 0; o < rows; ++o, w += in) {
+    sums[o] = b[o];
+    for (size_t i = 0; i < in; ++i) sums[o] += (int32_t)x[i] * w[i];
+  }
+}
+
+// sum * multiplier / 2^shift, rounded, on the grid of the outputs (the same, eq. 5 and 6). Shifts to the right of negative
+// numbers round down, as all compilers in use have it.
+static inline void stoop_int_dense(const int8_t* x, int8_t* y, const int8_t* w, const int32_t* b,
+                                   const int32_t* multiplier, const uint8_t* shift, size_t in, size_t out, int zero,
+                                   int low, int high) {
+  int32_t sums[4];
+  for (size_t o = 0; o < out; o += 4) {
+    const size_t rows = out - o < 4 ? out - o : 4;
+    stoop_sums(x, w + o * in, b + o, sums, in, rows);
+    for (size_t r = 0; r < rows; ++r) {
+      const int64_t half = (int64_t)1 << (shift[o + r] - 1);
+      const int64_t scaled = ((int64_t)sums[r] * multiplier[o + r] + half) >> shift[o + r];
+      y[o + r] = stoop_saturated(scaled + zero, low, high);
+    }
+  }
+}
+
+// The last product: its sums become floats.
+static inline void stoop_last_dense(const int8_t* x, float* y, const int8_t* w, const int32_t* b, const float* scale,
+                                    size_t in, size_t out) {
+  int32_t sums[4];
+  for (size_t o = 0; o < out; o += 4) {
+    const size_t rows = out - o < 4 ? out - o : 4;
+    stoop_sums(x, w + o * in, b + o, sums, in, rows);
+    for (size_t r = 0; r < rows; ++r) y[o + r] = (float)sums[r] * scale[o + r];
+  }
+}
+
+static inline void stoop_lookup(const int8_t* x, int8_t* y, const int8_t* table, size_t n) {
+  for (size_t i = 0; i < n; ++i) y[i] = table[x[i] + 128];
+}
+
+static inline void stoop_int_scale(const int8_t* x, int8_t* y, const int32_t* factor, const int32_t* bias, int shift,
+                                   size_t n) {
+  for (size_t i = 0; i < n; ++i) {
+    y[i] = stoop_saturated(((int64_t)x[i] * factor[i] + bias[i]) >> shift, -128, 127);
+  }
+}
+
+static inline void stoop_int_add(const int8_t* x, const int8_t* other, int8_t* y, int32_t factor, int32_t other_factor,
+                                 int32_t bias, int shift, size_t n) {
+  for (size_t i = 0; i < n; ++i) {
+    const int64_t sum = (int64_t)x[i] * factor + (int64_t)other[i] * other_factor + bias;
+    y[i] = stoop_saturated(sum >> shift, -128, 127);
+  }
+}
