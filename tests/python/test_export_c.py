@@ -17,7 +17,7 @@ import stoop
 from c_programs import Library, clang, compile_with
 from helpers import REPOSITORY, refused, relative_error
 from stoop import Dense
-from stoop.export._arena import inputs_of, lay_out
+from stoop.export._arena import IN_PLACE, inputs_of, lay_out
 from stoop.export._steps import steps_of
 
 NAMES = {case: f"case_{index}" for index, case in enumerate(export_cases.CASES)}
@@ -113,7 +113,7 @@ def test_classes_of_any_kind(classes: list[Any], shown: str, tmp_path: Path) -> 
     assert shown in exported(tmp_path, output="softmax", classes=classes)[1]
 
 
-def test_a_layer_cannot_end_the_comment(tmp_path: Path) -> None:
+def test_the_header_says_what_it_is(tmp_path: Path) -> None:
     model, text = exported(tmp_path)
     assert text.startswith("// A network of 4 numbers to 3, computed in float32: model_predict(x, out).\n")
     assert stoop.__version__ in text
@@ -167,7 +167,10 @@ def test_no_value_lies_where_another_is_needed(case: str) -> None:
     for place, step in enumerate(steps):
         for read in inputs_of(step):
             if read >= 0:
-                assert {owner[cell] for cell in cells(layout.offsets[read], sizes[read])} == {read}
+                place_of = cells(layout.offsets[read], sizes[read])
+                assert {owner[cell] for cell in place_of} == {read}
+                same = isinstance(step, IN_PLACE) and layout.offsets[read] == layout.offsets[place]
+                assert same or not set(place_of) & set(cells(layout.offsets[place], sizes[place]))
         for cell in cells(layout.offsets[place], sizes[place]):
             owner[cell] = place
     assert layout.offsets[-1] is None

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from stoop import _core
 from stoop.export._c_code import Code
-from stoop.export._c_text import comment, functions, strings
+from stoop.export._c_text import functions, strings
 from stoop.model import Model
 
 
@@ -40,7 +40,7 @@ def header(model: Model, name: str, body: Body) -> str:
 
 
 def _opening(model: Model, name: str, body: Body) -> str:
-    layers = [f"//   {comment(repr(layer))}" for layer in model.layers]
+    layers = [f"//   {layer!r}" for layer in model.layers]
     dims, version = f"{model.input_dim} numbers to {model.output_dim}", _core.build_info()["version"]
     return "\n".join(
         [
