@@ -57,6 +57,47 @@ def test_it_compiles_without_warnings(command: str, folder: Path) -> None:
     compile_with([compiler, *options, "-fsyntax-only", source])
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("command", ["cc -std=c99 -O3", "c++ -std=c++11 -O2", "clang -std=c99 -O2"])
+def test_optimisers_find_nothing_to_warn_of(command: str, folder: Path) -> None:
+    compiler, *options = command.split()
+    source = folder / f"optimised{'.cpp' if '++' in command else '.c'}"
+    lines = [f'#include "{name}.h"\nvoid run_{name}(const float* x, float* out);\n' for name in NAMES.values()]
+    lines += [f"void run_{name}(const float* x, float* out) {{ {name}_predict(x, out); }}\n" for name in NAMES.values()]
+    source.write_text("".join(lines))
+    found = clang() if compiler == "clang" else compiler
+    if found is None:
+        pytest.skip("there is no clang")
+    compile_with([found, *options, "-c", source, "-o", folder / "optimised.o"])
+
+
+def test_there_are_constants_and_mathematics_alone(folder: Path) -> None:
+    source, made = folder / "symbols.c", folder / "symbols.o"
+    lines = [f'#include "{name}.h"\nvoid run_{name}(const float* x, float* out);\n' for name in NAMES.values()]
+    lines += [f"void run_{name}(const float* x, float* out) {{ {name}_predict(x, out); }}\n" for name in NAMES.values()]
+    source.write_text("".join(lines))
+    compile_with(["cc", "-std=c99", "-O1", "-c", source, "-o", made])
+    listed = subprocess.run(["nm", made], check=True, capture_output=True, text=True, timeout=60).stdout.splitlines()
+    kinds = {line.split()[-1]: line.split()[-2] for line in listed}
+    assert not {name: kind for name, kind in kinds.items() if kind in "bBdDcC"}  # what could change
+    used = {name for name, kind in kinds.items() if kind == "U"}
+    assert used <= {
+        "expf",
+        "expm1f",
+        "log1pf",
+        "logf",
+        "tanhf",
+        "erfcf",
+        "sqrtf",
+        "cosf",
+        "sinf",
+        "floorf",
+        "sincosf",
+        "memcpy",
+        "memset",
+    }
+
+
 def exported(folder: Path, name: str = "model", **arguments: Any) -> tuple[stoop.Model, str]:
     """A model of three outputs, or of as many as `units` says, and the text of its header."""
     layers = [Dense(5, "relu"), Dense(arguments.pop("units", 3))]

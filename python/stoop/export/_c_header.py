@@ -60,7 +60,7 @@ def _sizes(model: Model, upper: str, body: Body) -> str:
             f"#define {upper}_INPUT_DIM {model.input_dim}",
             f"#define {upper}_OUTPUT_DIM {model.output_dim}",
             f"#define {upper}_SCRATCH {max(body.scratch, 1)}  // floats",
-            "// What predict has of the stack beside the frames of its calls, which take some hundred bytes.",
+            "// What predict has of the stack beside the frames of its calls, which take up to some 300 bytes.",
             f"#define {upper}_STACK_BYTES {4 * max(body.scratch, 1)}",
         ]
     )

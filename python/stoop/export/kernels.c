@@ -3,8 +3,8 @@
 
 // y = x w + b of one row; the rows of w, (out, in), belong to one output each. Four sums run side by side.
 static inline void stoop_dense(const float* x, float* y, const float* w, const float* b, size_t in, size_t out) {
-  size_t o = 0;
-  for (; o + 4 <= out; o += 4, w += 4 * in) {
+  const size_t whole = out / 4 * 4;
+  for (size_t o = 0; o < whole; o += 4, w += 4 * in) {
     const float *w1 = w + in, *w2 = w1 + in, *w3 = w2 + in;
     float s0 = b[o], s1 = b[o + 1], s2 = b[o + 2], s3 = b[o + 3];
     for (size_t i = 0; i < in; ++i) {
@@ -19,7 +19,7 @@ static inline void stoop_dense(const float* x, float* y, const float* w, const f
     y[o + 2] = s2;
     y[o + 3] = s3;
   }
-  for (; o < out; ++o, w += in) {
+  for (size_t o = whole; o < out; ++o, w += in) {
     float s = b[o];
     for (size_t i = 0; i < in; ++i) s += x[i] * w[i];
     y[o] = s;
