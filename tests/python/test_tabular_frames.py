@@ -100,6 +100,13 @@ def test_a_wrong_list_of_categories_is_refused(categorical: Any) -> None:
         TabularRegressor(**SMALL, categorical=categorical).fit(frame, target_of(frame))
 
 
+@pytest.mark.parametrize(("codes", "has_table"), [(100, False), (101, True)])
+def test_a_column_of_many_codes_has_a_table(codes: int, has_table: bool) -> None:
+    frame = pd.DataFrame({"street": [f"{number}. street" for number in range(codes)] * 10})
+    model = TabularRegressor(**{**SMALL, "epochs": 1}).fit(frame, np.arange(10.0 * codes))
+    assert ("0.embedding" in model.model_.parameters()) == has_table
+
+
 def test_a_category_of_a_single_row_is_as_one_that_training_has_not_seen() -> None:
     rng = np.random.default_rng(0)
     names = np.append(rng.choice([f"n{i}" for i in range(20)], 299), "alone").astype(object)

@@ -27,7 +27,7 @@ _ARGUMENTS = """hidden : sequence of int, default (256, 256)
     bins : int, default 48
         Of "ple", at most; a column has no more than its quantiles differ.
     embedding_dim : int, default 8
-        Of categories in columns of more than 9, which become a row of a table that is learnt; others become a column
+        Of categories in columns of more than 100, which become a row of a table that is learnt; others become a column
         of 0 and 1 for each.
     categorical : "auto" or list, default "auto"
         Names or positions of columns that are categories even if their cells are numbers, or a mask of booleans. Text,
