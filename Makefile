@@ -133,8 +133,11 @@ test-all: test $(STAMPS)/hosts $(STAMPS)/tables $(STAMPS)/wheel
 	@bash tests/tools/system_packages.sh qemu
 	@bash tests/tools/system_packages.sh postgresql
 	@bash tests/tools/system_packages.sh browser
+	@bash tests/tools/system_packages.sh arm
+	@bash tests/tools/system_packages.sh languages
+	@bash tests/tools/system_packages.sh clang
 	@echo "== slow Python tests"
-	$(PYTEST) -m slow $(shell grep -l 'mark\.slow' tests/python/test_*.py)
+	STOOP_INSTALLED="$(CURDIR)/build/install" $(PYTEST) -m slow $(shell grep -l 'mark\.slow' tests/python/test_*.py)
 	$(MAKE) test-mpi WERROR=$(WERROR)
 
 # Training by several processes, with the wheels of both MPIs. Each has an environment of its own, which finds the package

@@ -15,7 +15,7 @@ import pytest
 import export_cases
 import stoop
 from c_programs import Library, clang, compile_with
-from helpers import refused, relative_error
+from helpers import REPOSITORY, refused, relative_error
 from stoop import Dense
 from stoop.export._arena import inputs_of, lay_out
 from stoop.export._steps import steps_of
@@ -255,3 +255,14 @@ def test_logits_of_members_that_are_very_sure(tmp_path: Path) -> None:
     predict = Library(tmp_path, dict.fromkeys(models, 3))
     for output, model in models.items():
         assert relative_error(predict(output, ROWS), model.predict(ROWS)) < 1e-5
+
+
+def test_the_program_of_a_device(tmp_path: Path) -> None:
+    model = stoop.Model([Dense(16, "relu"), Dense(10)], 64)
+    X = np.random.default_rng(0).integers(0, 17, (20, 64)).astype(np.float32)
+    stoop.export.to_c(model, tmp_path / "digits.h", "digits")
+    source = REPOSITORY / "examples" / "c" / "device.c"
+    compile_with(["cc", "-std=c99", "-I", tmp_path, "-o", tmp_path / "device", source, "-lm"])
+    images = "\n".join(" ".join(f"{x:g}" for x in row) for row in X)
+    done = subprocess.run([tmp_path / "device"], input=images, check=True, capture_output=True, text=True, timeout=60)
+    assert [int(line) for line in done.stdout.split()] == model.predict_classes(X).tolist()

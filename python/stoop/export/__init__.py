@@ -1,4 +1,4 @@
-"""Trained models for where there is neither Stoop nor Python: `to_c` writes a C header.
+"""Trained models in the formats of others: `to_onnx` writes ONNX files, `to_c` a C header.
 
 What a function needs is imported when it is used.
 """
@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from stoop.export._to_c import to_c
+    from stoop.export._to_onnx import to_onnx
 
-__all__ = ["to_c"]
+__all__ = ["to_c", "to_onnx"]
 
-_MODULES = {"to_c": "_to_c"}
+_MODULES = {"to_c": "_to_c", "to_onnx": "_to_onnx"}
 
 
 def __getattr__(name: str) -> Any:
