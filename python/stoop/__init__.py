@@ -59,7 +59,7 @@ from stoop.model import Model, load_model
 from stoop.trainer import Trainer
 
 if TYPE_CHECKING:
-    from stoop import diagnose, search, sklearn, tabular
+    from stoop import convert, diagnose, export, search, sklearn, tabular
 
 __version__: str = _core.build_info()["version"]
 
@@ -85,9 +85,11 @@ __all__ = [
     "augment",
     "callbacks",
     "clip_grad_norm",
+    "convert",
     "data",
     "diagnose",
     "ewa",
+    "export",
     "fit_many",
     "get_num_threads",
     "gradcheck",
@@ -113,7 +115,8 @@ __all__ = [
 ]
 __all__ += activations.__all__
 
-_WHEN_USED = ("diagnose", "search", "sklearn", "tabular")  # large or with an extra, and no training needs them
+# They are large or need an extra, and no training needs them.
+_WHEN_USED = ("convert", "diagnose", "export", "search", "sklearn", "tabular")
 
 
 def __getattr__(name: str) -> Any:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import os
 import platform
-import tempfile
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timezone
 from html import escape
 from importlib.resources import files
-from pathlib import Path
 from string import Template
 from typing import Any
 
@@ -18,6 +16,7 @@ import numpy as np
 from stoop import _core
 from stoop._checks import file_path
 from stoop._figures import inline_svg
+from stoop._replacement import replace_file
 from stoop.config import machine_line
 from stoop.diagnose._recipe import PARTS
 from stoop.diagnose._slices import SliceError
@@ -30,22 +29,7 @@ _ENLARGED = 1.25  # by which a picture may be wider than it was drawn
 
 def write_page(report: Report, path: str | os.PathLike[str], title: str) -> None:
     """Write the page beside its target and rename it, so that there is never half a file. A link stays one."""
-    target = Path(file_path("Report.to_html", path)).resolve()
-    text = page_of(report, title)
-    if target.exists() and not target.is_file():  # a device must not become a file
-        target.write_text(text, encoding="utf-8")
-        return
-    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).chmod(target.stat().st_mode & 0o777 if target.exists() else 0o666 & ~_umask())
-        Path(name).replace(target)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    replace_file(file_path("Report.to_html", path), page_of(report, title).encode())
 
 
 def page_of(report: Report, title: str) -> str:
@@ -69,12 +53,6 @@ def page_of(report: Report, title: str) -> str:
         network=escape(report.facts["summary"]),
         version=escape(_core.build_info()["version"]),
     )
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def _findings(report: Report) -> str:

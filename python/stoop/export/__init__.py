@@ -1,0 +1,25 @@
+"""Trained models in the formats of others: `to_onnx` writes ONNX files, `to_c` a C header.
+
+What a function needs is imported when it is used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from stoop.export._to_c import to_c
+    from stoop.export._to_onnx import to_onnx
+
+__all__ = ["to_c", "to_onnx"]
+
+_MODULES = {"to_c": "_to_c", "to_onnx": "_to_onnx"}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return getattr(import_module(f"stoop.export.{_MODULES[name]}"), name)
+    raise AttributeError(f"module 'stoop.export' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_MODULES})

@@ -1,0 +1,93 @@
+"""An ONNX graph as it is made: nodes in order, arrays by name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Value:
+    """What a node gives: (n, width), or with members (n, members, width)."""
+
+    name: str
+    width: int
+    members: int = 0
+
+
+class Graph:
+    """Nodes and initializers, whose names begin with the place of their layer: ``"2.0.weight"``.
+
+    Parameters
+    ----------
+    dtype : dtype
+        Of the numbers, float32 or float64.
+    """
+
+    def __init__(self, dtype: np.dtype[Any]) -> None:
+        self.dtype = dtype
+        self.nodes: list[Any] = []
+        self.arrays: dict[str, Array] = {}
+        self._prefix = ""
+
+    @property
+    def is_double(self) -> bool:
+        """Whether the numbers are float64, for which runtimes lack some operators."""
+        return self.dtype == np.float64
+
+    @contextmanager
+    def within(self, prefix: str) -> Iterator[None]:
+        """Put `prefix` before the names that are given within."""
+        outer, self._prefix = self._prefix, self._prefix + prefix
+        yield
+        self._prefix = outer
+
+    def array(self, name: str, values: npt.ArrayLike, dtype: npt.DTypeLike | None = None) -> str:
+        """Add an array and return its name; that of the model's numbers unless `dtype` says else.
+
+        The same array under the same name is there once.
+        """
+        array: Array = np.asarray(values, self.dtype if dtype is None else dtype)
+        full = self._prefix + name
+        count = 2
+        while full in self.arrays and not _is_same(self.arrays[full], array):
+            full, count = f"{self._prefix}{name}_{count}", count + 1
+        self.arrays[full] = array
+        return full
+
+    def scalar(self, value: float) -> str:
+        """Return the name of a number."""
+        outer, self._prefix = self._prefix, ""
+        name = self.array(f"number {value:.9g}", value)
+        self._prefix = outer
+        return name
+
+    def node(self, operator: str, *inputs: str, **attributes: Any) -> str:
+        """Add a node and return the name of its output."""
+        from onnx import helper
+
+        name = f"{self._prefix}{operator}_{len(self.nodes)}"
+        self.nodes.append(helper.make_node(operator, list(inputs), [name], name=name, **attributes))
+        return name
+
+    def rename_last(self, name: str) -> None:
+        """Give the last node's output another name."""
+        self.nodes[-1].output[0] = name
+
+
+def _is_same(a: Array, b: Array) -> bool:
+    return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
+
+
+def tensor_type(dtype: np.dtype[Any]) -> int:
+    """Return the number that ONNX has for a dtype."""
+    from onnx import helper
+
+    return int(helper.np_dtype_to_tensor_dtype(dtype))

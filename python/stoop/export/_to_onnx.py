@@ -1,0 +1,171 @@
+"""`to_onnx`: a model as an ONNX file, compared with onnxruntime before it is written."""
+
+from __future__ import annotations
+
+import json
+import os
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+
+from stoop import _core
+from stoop._checks import file_path
+from stoop._class_names import names_to_text
+from stoop._errors import message
+from stoop._fold import folded
+from stoop._replacement import replace_file
+from stoop.ensemble import Ensemble
+from stoop.export._compare import compare
+from stoop.export._endings import emit_ending, emit_mean, emit_together, ending_of
+from stoop.export._graph import Graph, Value
+from stoop.export._layers import emit_layers
+from stoop.layers import Columns, Normalization
+from stoop.model import Model
+
+OPSET = 17  # the first with LayerNormalization
+IR_VERSION = 8  # that of the release that brought this opset
+_MOST_BYTES = 2**31 - 2**20  # a protobuf message has less than 2 GiB
+_WHERE = "export.to_onnx"
+
+
+def to_onnx(
+    model: Model | Ensemble,
+    path: str | os.PathLike[str],
+    fold_batch_norm: bool = True,
+    activation: str | None = None,
+) -> None:
+    """Write a model as an ONNX file that takes raw X and gives what `Model.predict` gives.
+
+    The input ``X`` is (n, input_dim), n any number, of the model's dtype; columns of codes are among them, with NaN or
+    -1 for a missing one. The output is (n, output_dim), ``outputs``, or with an activation ``probabilities``. Opset 17,
+    the lowest with LayerNormalization, and IR version 8: onnxruntime 1.12 and later. Dropout is left out; members are
+    put together as `predict` does. A float64 GELU has the digits of float32, because onnxruntime has no other Erf.
+
+    Where onnxruntime is installed, random rows are predicted by it and compared, with missing values and unknown codes
+    where the model takes them. ``metadata_props`` has ``stoop.version``, ``stoop.output`` (the meaning of the outputs),
+    ``stoop.classes`` (JSON: names in the order of the outputs, and their dtype), and the texts of `Model.metadata`.
+
+    Parameters
+    ----------
+    model : Model or Ensemble
+        An ensemble gives the mean of its models' outputs, or with an activation the mean of their probabilities.
+    path : path
+        By convention ending in ``.onnx``. A failed export leaves an old file as it was.
+    fold_batch_norm : bool, default True
+        Whether a BatchNorm becomes part of the Dense before it, as by `Model.fold_batch_norm`. One that cannot stays.
+    activation : {None, "softmax", "sigmoid", "identity", "auto"}, optional
+        What follows the last layer. None and "identity": nothing. "auto": what `Model.output` says. The sigmoid of one
+        output is the probability of the second of two classes, one column.
+
+    Raises
+    ------
+    ImportError
+        Without the package onnx; the extra ``stoop[onnx]`` brings it, and onnxruntime.
+    OSError
+        If the file cannot be written.
+    ValueError, TypeError
+        For a model without statistics (call `adapt`), one of 2 GiB or more, an unknown activation, and for what is no
+        model.
+    ArithmeticError
+        If onnxruntime differs by more than 1e-5 of the largest output; no file is written.
+    """
+    name = file_path(_WHERE, path)
+    replace_file(name, onnx_model(model, fold_batch_norm, activation).SerializeToString(deterministic=True))
+
+
+def onnx_model(model: Model | Ensemble, fold_batch_norm: bool, activation: str | None) -> Any:
+    """Return what `to_onnx` writes, compared with onnxruntime where it is installed."""
+    onnx = imported(_WHERE)
+    models = _checked_models(model)
+    ending = ending_of(_WHERE, activation, model.output, model.output_dim)
+    graph = Graph(model.dtype)
+    ends = []
+    for index, each in enumerate(models):
+        with graph.within(f"{index}/" if isinstance(model, Ensemble) else ""):
+            ends.append(emit_ending(graph, _emit_model(graph, each, fold_batch_norm), ending))
+    last = emit_mean(graph, ends) if isinstance(model, Ensemble) else ends[0]
+    output = "outputs" if ending == "identity" else "probabilities"
+    graph.node("Identity", last)
+    graph.rename_last(output)
+    proto = _proto(onnx, graph, model, output)
+    onnx.checker.check_model(proto)
+    compare(_WHERE, proto, model, ending)
+    return proto
+
+
+def imported(where: str) -> Any:
+    """Return the package onnx.
+
+    Raises
+    ------
+    ImportError
+        If it is missing.
+    """
+    try:
+        return import_module("onnx")
+    except ImportError as error:
+        given, hint = f"the package onnx cannot be imported ({error})", 'pip install "stoop[onnx]"'
+        raise ImportError(message(where, given, "expected it for ONNX files", hint)) from error
+
+
+def _checked_models(model: Any) -> list[Model]:
+    if not isinstance(model, Model | Ensemble):
+        given, hint = f"model is {model!r:.200}", "give trainer.model, or estimator.model_"
+        raise TypeError(message(_WHERE, given, "expected a stoop.Model or stoop.Ensemble", hint))
+    models = list(model) if isinstance(model, Ensemble) else [model]
+    for each in models:
+        if not each.is_adapted:
+            given, hint = "the model has no statistics of X yet", "train it, or call model.adapt(X)"
+            raise ValueError(message(_WHERE, given, "expected those of training rows", hint))
+    size = sum(each.num_parameters for each in models) * model.dtype.itemsize
+    if size > _MOST_BYTES:
+        given, hint = f"the parameters are {size:,} bytes", "export a smaller model, or as float32"
+        raise ValueError(message(_WHERE, given, "expected less than 2 GiB, the limit of an ONNX file", hint))
+    return models
+
+
+def _emit_model(graph: Graph, model: Model, fold_batch_norm: bool) -> str:
+    layers, arrays = list(model.layers), {**model.parameters(), **model.buffers()}
+    if fold_batch_norm:
+        layers, arrays = folded(layers, model.parameters(), model.buffers(), keeps_others=True)
+    x = Value("X", model.input_dim)
+    if not isinstance(layers[0], Columns | Normalization):
+        x = _emit_scalars(graph, model, x)
+    return emit_together(graph, emit_layers(graph, layers, arrays, x), model.output)
+
+
+def _emit_scalars(graph: Graph, model: Model, x: Value) -> Value:
+    """Add ``X * input_scale + input_shift``."""
+    name = x.name
+    if model.input_scale != 1.0:
+        name = graph.node("Mul", name, graph.array("input_scale", model.input_scale))
+    if model.input_shift != 0.0:
+        name = graph.node("Add", name, graph.array("input_shift", model.input_shift))
+    return Value(name, x.width)
+
+
+def _proto(onnx: Any, graph: Graph, model: Model | Ensemble, output: str) -> Any:
+    helper, version = onnx.helper, _core.build_info()["version"]
+    kind = helper.np_dtype_to_tensor_dtype(model.dtype)
+    body = helper.make_graph(
+        graph.nodes,
+        "stoop",
+        [helper.make_tensor_value_info("X", kind, ["n", model.input_dim])],
+        [helper.make_tensor_value_info(output, kind, ["n", model.output_dim])],
+        [onnx.numpy_helper.from_array(np.ascontiguousarray(array), name) for name, array in graph.arrays.items()],
+    )
+    proto = helper.make_model(
+        body,
+        opset_imports=[helper.make_opsetid("", OPSET)],
+        ir_version=IR_VERSION,
+        producer_name="stoop",
+        producer_version=version,
+    )
+    first = model[0] if isinstance(model, Ensemble) else model
+    texts = {**first.metadata, "stoop.version": version, "stoop.output": model.output or ""}
+    if model.classes is not None:
+        names, dtype = names_to_text(_WHERE, model.classes)
+        texts["stoop.classes"] = json.dumps({"names": names, "dtype": dtype}, ensure_ascii=False)
+    helper.set_model_props(proto, texts)
+    return proto

@@ -1,0 +1,204 @@
+"""Weights of scikit-learn, and lists of arrays as PyTorch and Keras have them, become models that predict the same."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+import stoop
+from stoop import convert
+
+sklearn = pytest.importorskip("sklearn")
+from sklearn.neural_network import MLPClassifier, MLPRegressor  # noqa: E402
+
+Array = npt.NDArray[Any]
+
+
+def fitted(estimator: Any, X: Array, y: Array) -> Any:
+    with pytest.warns(sklearn.exceptions.ConvergenceWarning):
+        return estimator.set_params(max_iter=3, hidden_layer_sizes=(9, 7), random_state=0).fit(X, y)
+
+
+@pytest.mark.parametrize("activation", ["identity", "logistic", "tanh", "relu"])
+@pytest.mark.parametrize("classes", [["a", "b"], ["x", "y", "z"], [0, 1, 2], [3, 5]])
+def test_a_classifier(activation: str, classes: list[Any], rng: np.random.Generator) -> None:
+    X = rng.standard_normal((60, 5))
+    mlp = fitted(MLPClassifier(activation=activation), X, np.array(classes)[np.arange(60) % len(classes)])
+    model = convert.from_sklearn(mlp)
+    assert model.dtype == np.float64
+    np.testing.assert_allclose(model.predict_proba(X), mlp.predict_proba(X), atol=1e-12)
+    np.testing.assert_array_equal(model.predict_labels(X), mlp.predict(X))
+
+
+def test_a_classifier_of_labels(rng: np.random.Generator) -> None:
+    X = rng.standard_normal((60, 5)).astype(np.float32)
+    mlp = fitted(MLPClassifier(), X, (rng.random((60, 3)) < 0.5).astype(int))
+    model = convert.from_sklearn(mlp)
+    assert model.dtype == np.float32
+    np.testing.assert_allclose(model.predict_proba(X), mlp.predict_proba(X), atol=1e-6)
+    np.testing.assert_array_equal(model.predict_classes(X), mlp.predict(X))
+
+
+@pytest.mark.parametrize("outputs", [1, 2])
+def test_a_regressor(outputs: int, rng: np.random.Generator) -> None:
+    X, y = rng.standard_normal((60, 5)), rng.standard_normal((60, outputs)).squeeze()
+    mlp = fitted(MLPRegressor(), X, y)
+    np.testing.assert_allclose(convert.from_sklearn(mlp).predict(X).squeeze(), mlp.predict(X), atol=1e-12)
+
+
+def test_an_estimator_of_stoop(rng: np.random.Generator) -> None:
+    X, y = rng.standard_normal((60, 5)), np.array(["n", "y"])[np.arange(60) % 2]
+    mlp = fitted(stoop.sklearn.MLPClassifier(batch_norm=True), X, y)
+    model = convert.from_sklearn(mlp)
+    assert model is not mlp.model_
+    np.testing.assert_array_equal(model.predict_labels(X), mlp.predict(X))
+
+
+# ---- weights in order ----
+
+
+class Tensor:
+    """What is used of a tensor."""
+
+    def __init__(self, array: Array) -> None:
+        self.array, self.dtype, self.is_detached = array, array.dtype, False
+
+    def detach(self) -> Tensor:
+        self.is_detached = True
+        return self
+
+    def cpu(self) -> Array:
+        assert self.is_detached
+        return self.array
+
+
+LAYERS = [
+    stoop.Dense(6),
+    stoop.BatchNorm(),
+    stoop.ReLU(),
+    stoop.Residual([stoop.Dense(4, "tanh"), stoop.LayerNorm()]),
+    stoop.Residual([stoop.Dense(4)]),
+    stoop.Dropout(0.5),
+    stoop.Dense(2),
+]
+
+
+def reference(rng: np.random.Generator, bias: bool = True, dtype: str = "float32") -> stoop.Model:
+    layers = [stoop.Dense(6, use_bias=bias), *LAYERS[1:]]
+    model = stoop.Model(layers, 3, dtype=dtype)
+    for value in {**model.parameters(), **model.buffers()}.values():
+        value[...] = rng.random(value.shape) + 0.1
+    return model
+
+
+def as_torch(model: stoop.Model, *, tensors: bool = True) -> dict[str, Any]:
+    names = {"gamma": "weight", "beta": "bias"}
+    out: dict[str, Any] = {}
+    state = model.state_dict()
+    order = [f"{i}.{n}" for i in (0,) for n in ("weight", "bias")]
+    order += ["1.gamma", "1.beta", "1.running_mean", "1.running_var", "3.0.weight", "3.0.bias", "3.1.gamma", "3.1.beta"]
+    order += ["3.projection.weight", "4.0.weight", "4.0.bias", "6.weight", "6.bias"]
+    for name in order:
+        if name in state:
+            prefix, _, last = name.rpartition(".")
+            array = state[name].T.copy() if last == "weight" else state[name]
+            out[f"net.{prefix}.{names.get(last, last)}"] = Tensor(array) if tensors else array
+            if last == "running_var":
+                out[f"net.{prefix}.num_batches_tracked"] = np.array(7)
+    return out
+
+
+def as_keras(model: stoop.Model) -> list[Array]:
+    arrays = as_torch(model, tensors=False).items()
+    return [value.T if value.ndim == 2 else value for name, value in arrays if not name.endswith("_tracked")]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("bias", [True, False])
+def test_weights_in_order(bias: bool, dtype: str, rng: np.random.Generator) -> None:
+    model, X = reference(rng, bias, dtype), rng.standard_normal((9, 3))
+    for given in (convert.from_torch(as_torch(model), LAYERS), convert.from_keras(as_keras(model), LAYERS)):
+        assert given.dtype == dtype
+        assert given.layers[0].use_bias == bias
+        assert given.predict(X).tobytes() == model.predict(X).tobytes()
+
+
+def test_a_dense_alone_and_a_norm_without_parameters(rng: np.random.Generator) -> None:
+    weight, mean, var = rng.random((4, 3)), rng.random(4), rng.random(4)
+    layers = [stoop.Dense(4), stoop.BatchNorm()]
+    state = {"weight": weight, "1.running_mean": mean, "1.running_var": var}
+    X = rng.random((5, 3))
+    expected = (X @ weight.T - mean) / np.sqrt(var + 1e-5)
+    np.testing.assert_allclose(convert.from_torch(state, layers).predict(X), expected, rtol=1e-9)
+    np.testing.assert_allclose(convert.from_keras([weight.T, mean, var], layers).predict(X), expected, rtol=1e-9)
+
+
+def test_a_residual_first(rng: np.random.Generator) -> None:
+    layers = [stoop.Residual([stoop.Dense(3, "relu"), stoop.Dense(3)])]
+    arrays = [rng.random((3, 3)), rng.random(3), rng.random((3, 3)), rng.random(3)]
+    X = rng.random((5, 3))
+    expected = X + np.maximum(X @ arrays[0] + arrays[1], 0) @ arrays[2] + arrays[3]
+    np.testing.assert_allclose(convert.from_keras(arrays, layers).predict(X), expected, rtol=1e-9)
+
+
+def test_tables_of_columns(rng: np.random.Generator) -> None:
+    layers = [stoop.Columns({0: 12, 2: 20}, encoding="none", embedding_dim=4), stoop.Dense(2)]
+    tables, weight, bias = [rng.random((12, 4)), rng.random((22, 4))], rng.random((2, 9)), rng.random(2)
+    state = {"a.weight": tables[0], "b.weight": tables[1], "c.weight": weight, "c.bias": bias}
+    X = np.array([[3, 0.5, 7], [12, 2.0, 21], [11, -1.0, -1]])
+    for model in (
+        convert.from_torch(state, layers),
+        convert.from_keras([*tables, weight.T, bias], layers),
+    ):
+        model.adapt(np.array([[0, -1.0, 0], [1, 0, 1], [2, 1, 2]]))
+        number = model.predict(X)
+        first = np.vstack([tables[0], np.zeros((2, 4))])
+        z = X[:, 1:2] / np.sqrt(1 + (X[:, 1:2] / 3) ** 2)
+        encoded = np.hstack([first[[3, 13, 11]], z, tables[1][[7, 21, 20]]])
+        np.testing.assert_allclose(number, encoded @ weight.T + bias, rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (lambda s: s.pop("net.6.weight"), r"net\.6 has bias where the Dense of layer 6 comes; expected weight, bias"),
+        (lambda s: s.update({"net.7.weight": np.ones((2, 2))}), "no layer is left for net.7"),
+        (lambda s: [s.pop("net.6.weight"), s.pop("net.6.bias")], "no weights are left for the Dense of layer 6"),
+        (lambda s: s.update({"net.6.weight": np.ones((3, 4))}), r"net\.6\.weight, for 6\.weight, has shape \(4, 3\)"),
+        (lambda s: s.update({"net.6.weight": np.ones(4)}), r"has shape \(4,\); expected \(out_features"),
+        (lambda s: s.update({"net.6.weight": np.full((2, 4), np.nan)}), "NaN|finite"),
+        (lambda s: s.clear(), "no weights are left for the Dense of layer 0"),
+    ],
+)
+def test_what_does_not_fit_the_layers(change: Any, text: str, rng: np.random.Generator) -> None:
+    state = as_torch(reference(rng), tensors=False)
+    change(state)
+    with pytest.raises(ValueError, match=text):
+        convert.from_torch(state, LAYERS)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "text"),
+    [
+        (lambda: convert.from_torch([1], LAYERS), TypeError, "expected a mapping"),
+        (lambda: convert.from_keras({}, LAYERS), TypeError, "expected a list of arrays"),
+        (lambda: convert.from_keras([np.eye(2)] * 9, [stoop.Dense(2)]), ValueError, "no layer is left for weights"),
+        (lambda: convert.from_keras([], [stoop.Dense(2)]), ValueError, "no array is left for the Dense of layer 0"),
+        (lambda: convert.from_keras([], [stoop.ReLU()]), ValueError, "no layer has parameters"),
+        (lambda: convert.from_torch({}, [stoop.Members(3)]), ValueError, "expected layers that others have too"),
+        (lambda: convert.from_sklearn(MLPClassifier()), ValueError, "is not fitted"),
+        (lambda: convert.from_sklearn("mlp"), TypeError, "expected an MLPClassifier"),
+    ],
+)
+def test_what_is_refused(call: Any, error: type[Exception], text: str) -> None:
+    with pytest.raises(error, match=text):
+        call()
+
+
+def test_exponentials_are_refused(rng: np.random.Generator) -> None:
+    mlp = fitted(MLPRegressor(loss="poisson"), rng.random((30, 2)), rng.random(30))
+    with pytest.raises(ValueError, match="go through 'exp'"):
+        convert.from_sklearn(mlp)
