@@ -134,8 +134,8 @@ test-all: test $(STAMPS)/hosts $(STAMPS)/tables $(STAMPS)/wheel
 	@bash tests/tools/system_packages.sh postgresql
 	@bash tests/tools/system_packages.sh browser
 	@bash tests/tools/system_packages.sh arm
-	@bash tests/tools/system_packages.sh languages
 	@bash tests/tools/system_packages.sh clang
+	@bash tests/tools/system_packages.sh languages
 	@echo "== slow Python tests"
 	STOOP_INSTALLED="$(CURDIR)/build/install" $(PYTEST) -m slow $(shell grep -l 'mark\.slow' tests/python/test_*.py)
 	$(MAKE) test-mpi WERROR=$(WERROR)
