@@ -1,4 +1,4 @@
-"""Trained models in the formats of others: `to_onnx` writes ONNX files.
+"""Trained models in the formats of others: `to_onnx` writes ONNX files, `from_onnx` reads them.
 
 What a function needs is imported when it is used.
 """
@@ -7,11 +7,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from stoop.export._from_onnx import from_onnx
     from stoop.export._to_onnx import to_onnx
 
-__all__ = ["to_onnx"]
+__all__ = ["from_onnx", "to_onnx"]
 
-_MODULES = {"to_onnx": "_to_onnx"}
+_MODULES = {"from_onnx": "_from_onnx", "to_onnx": "_to_onnx"}
 
 
 def __getattr__(name: str) -> Any:
