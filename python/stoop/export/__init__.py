@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from stoop.export._from_onnx import from_onnx
+    from stoop.export._register import register_skl2onnx
     from stoop.export._to_onnx import to_onnx
 
-__all__ = ["from_onnx", "to_onnx"]
+__all__ = ["from_onnx", "register_skl2onnx", "to_onnx"]
 
-_MODULES = {"from_onnx": "_from_onnx", "to_onnx": "_to_onnx"}
+_MODULES = {"from_onnx": "_from_onnx", "register_skl2onnx": "_register", "to_onnx": "_to_onnx"}
 
 
 def __getattr__(name: str) -> Any:

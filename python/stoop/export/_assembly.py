@@ -107,12 +107,8 @@ class _Builder:
         if layer == "affine":
             self._affine(done, part, width, is_first)
         elif layer in ("missing", "clip"):
-            if (
-                last is None
-                or len(done) > 1
-                or not isinstance(last.layer, Normalization)
-                or last.layer.clip is not None
-            ):
+            first = last if len(done) == 1 else None
+            if first is None or not isinstance(first.layer, Normalization) or first.layer.clip is not None:
                 raise UnknownError("a clip or a number for NaN that is not at the beginning")
             if layer == "missing":
                 first.layer = replace(first.layer, missing="mean")
