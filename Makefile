@@ -3,6 +3,7 @@
 #   make test       all C++ and Python tests but the slow ones, which make test-all runs as well
 #   make bench      against PyTorch, JAX and scikit-learn; bench-cpp: the kernels alone
 #   make docs       the HTML documentation, warnings are errors
+#   make wheel      a wheel and a source archive in dist/, and their tests
 #   make lint       formatting, types, layering, words
 #   make sanitize   the C++ tests under ASan + UBSan, those of teams under TSan
 #   make clean      removes .venv and build/
@@ -36,9 +37,9 @@ PACKAGE_SOURCES := CMakeLists.txt pyproject.toml $(wildcard README.md LICENSE) \
   $(shell find cpp python cmake third_party -type f -not -name '*.pyc' 2>/dev/null)
 CXX_FILES = $(shell find cpp python/bindings tests/cpp bench/cpp -name '*.cpp' -o -name '*.hpp')
 
-.PHONY: help demo test test-all test-cpp test-python test-pytorch test-mpi bench picture bench-program bench-cpp choose-provider docs lint format sanitize asan tsan install clean
+.PHONY: help demo test test-all test-cpp test-python test-pytorch test-mpi bench picture bench-program bench-cpp choose-provider wheel test-aarch64 docs lint format sanitize asan tsan install clean
 help:
-	@sed -n '2,9s/^# \{0,1\}//p' Makefile
+	@sed -n '2,10s/^# \{0,1\}//p' Makefile
 
 # ---- set-up ----
 
@@ -103,12 +104,13 @@ PYTEST = $(BIN)/python -m pytest -q -n $(CMAKE_BUILD_PARALLEL_LEVEL) --dist load
 test: test-cpp test-python
 
 # The C++ tests are built in the folder of the Python module: the library is compiled once.
-# STOOP_BLAS: the library that the Python package uses, so that both providers of products are tested.
+# STOOP_BLAS: the library of the extra `blas`, which `test` has too, so that both providers of products are tested.
 BLAS = $(shell $(BIN)/python -c "import importlib.util as u, pathlib as p; s = u.find_spec('scipy_openblas32'); \
   print(next(iter(p.Path(s.submodule_search_locations[0]).glob('lib/lib*openblas*.so')), '') if s else '')")
 CONSUMER := build/consumer/consumer
+C_LIBRARY := $(BUILD)/tests/cpp/libstoop_c.so
 
-test-cpp: $(STAMPS)/installed
+test-cpp: $(STAMPS)/installed $(STAMPS)/extra-test
 	@bash tests/tools/system_packages.sh cpp-tests
 	@echo "== building the C++ tests"
 	@cmake -S . -B $(BUILD) -DSTOOP_BUILD_TESTS=ON -DSTOOP_WARNINGS_AS_ERRORS=$(WERROR) > build/configure.log || { cat build/configure.log; exit 1; }
@@ -123,14 +125,19 @@ test-cpp: $(STAMPS)/installed
 
 test-python: $(STAMPS)/installed $(STAMPS)/extra-test
 	@echo "== Python tests"
-	STOOP_CONSUMER="$(wildcard $(CURDIR)/$(CONSUMER))" $(PYTEST) -m "not slow"
+	STOOP_CONSUMER="$(wildcard $(CURDIR)/$(CONSUMER))" STOOP_C_LIBRARY="$(wildcard $(CURDIR)/$(C_LIBRARY))" \
+	  STOOP_INSTALLED="$(wildcard $(CURDIR)/build/install)" $(PYTEST) -m "not slow"
 
-# What takes longer than a minute besides: projects that embed the library, Ctrl-C in every call.
-test-all: test $(STAMPS)/hosts $(STAMPS)/tables
+# What takes longer than a minute besides: projects that embed the library, Ctrl-C in every call, the wheel.
+test-all: test $(STAMPS)/hosts $(STAMPS)/tables $(STAMPS)/wheel
+	@bash tests/tools/system_packages.sh qemu
 	@bash tests/tools/system_packages.sh postgresql
 	@bash tests/tools/system_packages.sh browser
+	@bash tests/tools/system_packages.sh arm
+	@bash tests/tools/system_packages.sh languages
+	@bash tests/tools/system_packages.sh clang
 	@echo "== slow Python tests"
-	$(PYTEST) -m slow $(shell grep -l 'mark\.slow' tests/python/test_*.py)
+	STOOP_INSTALLED="$(CURDIR)/build/install" $(PYTEST) -m slow $(shell grep -l 'mark\.slow' tests/python/test_*.py)
 	$(MAKE) test-mpi WERROR=$(WERROR)
 
 # Training by several processes, with the wheels of both MPIs. Each has an environment of its own, which finds the package
@@ -155,6 +162,11 @@ test-pytorch: $(STAMPS)/installed $(STAMPS)/extra-test $(STAMPS)/torch
 	  tests/python/test_early_stopping.py tests/python/test_pieces.py tests/python/test_element_weights.py \
 	  tests/python/test_columns_pytorch.py tests/python/test_tabm.py tests/python/test_convert_pytorch.py
 
+# The core for AArch64, cross-compiled, and tests of its kernels under QEMU.
+test-aarch64: $(STAMPS)/build-tools
+	@bash tests/tools/system_packages.sh aarch64
+	WERROR=$(WERROR) bash tests/tools/test_aarch64.sh
+
 # ---- benchmarks ----
 
 bench: $(STAMPS)/installed $(STAMPS)/extra-bench $(STAMPS)/torch
@@ -172,12 +184,31 @@ bench-program: $(STAMPS)/installed
 	cmake --build $(BUILD) --target stoop_bench stoop_team_scaling
 
 # But for those of choose-provider, which are many.
-bench-cpp: bench-program
+bench-cpp: bench-program $(STAMPS)/extra-blas
 	STOOP_BLAS="$(BLAS)" $(BUILD)/bench/cpp/stoop_bench --benchmark_filter=-^choice/
 
 # The table of STOOP_GEMM=auto, for the instruction sets of this machine.
-choose-provider: bench-program
+choose-provider: bench-program $(STAMPS)/extra-blas
 	STOOP_BLAS="$(BLAS)" $(BIN)/python bench/choose_provider.py
+
+# ---- packages ----
+
+# The wheel of this Python for this processor, with the oldest glibc that its symbols allow in its name, and the source
+# archive. What `make install` has compiled is not compiled again.
+$(STAMPS)/wheel: $(STAMPS)/installed
+	@echo "== making the wheel and the source archive in dist/"
+	$(PIP) install --group wheel
+	rm -rf dist/stoop-* build/wheel
+	$(BIN)/python -m build --no-isolation --sdist --outdir dist . > build/sdist.log || { cat build/sdist.log; exit 1; }
+	$(BIN)/python -m build --no-isolation --wheel --outdir build/wheel $(filter-out --no-build-isolation,$(PIP_OPTIONS)) . \
+	  > build/wheel.log || { cat build/wheel.log; exit 1; }
+	$(BIN)/auditwheel repair --wheel-dir dist build/wheel/*.whl
+	@touch $@
+
+wheel: $(STAMPS)/wheel $(STAMPS)/extra-test
+	@bash tests/tools/system_packages.sh qemu
+	$(BIN)/python -m pytest -q tests/python/test_wheel.py
+	@ls -l dist
 
 # ---- documentation and checks ----
 
@@ -212,4 +243,4 @@ tsan: $(STAMPS)/build-tools
 	@bash tests/tools/sanitize.sh tsan
 
 clean:
-	rm -rf $(VENV) build docs/_build
+	rm -rf $(VENV) build dist docs/_build

@@ -25,4 +25,12 @@ target_include_directories(_core PRIVATE python/bindings)
 target_include_directories(_core PRIVATE cpp/src)
 target_link_libraries(_core PRIVATE stoop::private)
 stoop_set_flags(_core)
+# One name is for others to see. Copies of std:: functions would otherwise be, and another module of the process could get
+# them in place of its own.
+if(APPLE)
+  target_link_options(_core PRIVATE LINKER:-exported_symbol,_PyInit__core)
+elseif(UNIX)
+  target_link_options(_core PRIVATE LINKER:--version-script=${PROJECT_SOURCE_DIR}/cmake/exports_python.map)
+  set_target_properties(_core PROPERTIES LINK_DEPENDS ${PROJECT_SOURCE_DIR}/cmake/exports_python.map)
+endif()
 install(TARGETS _core LIBRARY DESTINATION stoop COMPONENT python)

@@ -116,6 +116,7 @@ std::vector<T> product(const EncodedData<T>& data, const std::vector<Index>& cut
   for (std::size_t c = 0; c + 1 < cuts.size(); ++c) {
     EncodedDenseArgs<T> args{};
     args.of = data.rows(cuts[c], cuts[c + 1] - cuts[c]);
+    args.activation = kind_of<Identity>();
     args.bias = has_bias ? data.bias.data() : nullptr;
     args.output = output.data() + cuts[c] * data.shape.members * ld;
     args.ld_output = ld;
@@ -162,6 +163,40 @@ TYPED_TEST(EncodedKernels, RowsAreTheSameInAnySlice) {
   const std::vector<T> whole = product(data, {0, 40}, 77);
   EXPECT_TRUE(same_bits<T>(whole, product(data, one_by_one, 77)));
   EXPECT_TRUE(same_bits<T>(whole, product(data, {0, 1, 3, 4, 9, 33, 40}, 77)));
+}
+
+// The activation and the dropout of each row are those of the kernels for these alone.
+TYPED_TEST(EncodedKernels, FinishesItsRows) {
+  using T = TypeParam;
+  const OpTable<T>& table = table_under_test<T>();
+  for (const Shape& shape : {Shape{30, 3, 77}, Shape{5, 2, 9}, Shape{26, 1, 64}}) {
+    const EncodedData<T> data(shape);
+    const Index ld = shape.units + 1, rows = shape.rows * shape.members, ld_mask = shape.units / 8 + 1;
+    std::vector<T> expected = product(data, {0, shape.rows}, ld), found(expected.size(), T(77)),
+                   tables(expected.size());
+    tables.resize(static_cast<std::size_t>(data.width * shape.units));
+    std::vector<std::uint8_t> mask(static_cast<std::size_t>(rows * ld_mask));
+    const int tanh = static_cast<int>(kind_of<Tanh>());
+    table.activation_forward[tanh]({rows, shape.units, expected.data(), ld, expected.data(), ld, {}});
+    DropoutArgs<T> dropout{};
+    dropout.rows = rows, dropout.cols = shape.units;
+    dropout.input = dropout.output = expected.data();
+    dropout.ld_input = dropout.ld_output = ld;
+    dropout.mask = mask.data(), dropout.ld_mask = ld_mask;
+    dropout.seed = 5, dropout.rate = 0.4;
+    table.dropout_forward(dropout);
+    dropout.input = nullptr, dropout.output = found.data();
+    EncodedDenseArgs<T> args{};
+    args.of = data.rows(0, shape.rows);
+    args.bias = data.bias.data();
+    args.activation = kind_of<Tanh>();
+    args.dropout = &dropout;
+    args.output = found.data();
+    args.ld_output = ld;
+    args.table = tables.data();
+    table.encoded_dense(args);
+    EXPECT_TRUE(same_bits<T>(expected, found)) << shape.rows;
+  }
 }
 
 template <class T>

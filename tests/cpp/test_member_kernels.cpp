@@ -1,6 +1,8 @@
 // Kernels of values with members of STOOP_ISA, and what members say together, against the plain formulas in a wider type.
 #include <gtest/gtest.h>
 
+#include <span>
+
 #include "test_helpers.hpp"
 
 namespace stoop {
@@ -87,6 +89,113 @@ TYPED_TEST(MemberKernels, ScalesEachMember) {
       }
     }
   }
+}
+
+// Weights of one to four columns, rows of members that share x or not, columns around vectors and their groups.
+template <class T>
+struct NarrowData {
+  static constexpr Index kRows = 6;
+  Index cols, units, members, input_members, ld;
+  std::vector<T> x, weight, bias, grad;
+
+  NarrowData(Index c, Index n, Index k, bool from_one)
+      : cols(c),
+        units(n),
+        members(k),
+        input_members(from_one ? 1 : k),
+        ld(c + 2),
+        x(numbers<T>(kRows * input_members * ld, 1)),
+        weight(numbers<T>(k * n * ld, 2)),
+        bias(numbers<T>(k * (n + 1), 3)),
+        grad(numbers<T>(kRows * k * (n + 1), 4)) {}
+
+  Wide<T> x_at(Index row, Index j) const {
+    const Index from = input_members == 1 ? row / members : row;
+    return x[static_cast<std::size_t>(from * ld + j)];
+  }
+  Wide<T> weight_at(Index m, Index u, Index j) const {
+    return weight[static_cast<std::size_t>((m * units + u) * ld + j)];
+  }
+  Wide<T> grad_at(Index row, Index u) const { return grad[static_cast<std::size_t>(row * (units + 1) + u)]; }
+
+  NarrowArgs<T> args(std::vector<T>& output, Index ld_output) const {
+    NarrowArgs<T> of{};
+    of.rows = kRows, of.cols = cols, of.units = units, of.members = members, of.input_members = input_members;
+    of.x = x.data(), of.ldx = ld;
+    of.weight = weight.data(), of.ld_weight = ld;
+    of.bias = bias.data(), of.ld_bias = units + 1;
+    of.grad = grad.data(), of.ld_grad = units + 1;
+    of.output = output.data(), of.ld_output = ld_output;
+    return of;
+  }
+};
+
+template <class T, class Check>
+void for_each_narrow(std::span<const Index> columns, const Check& check) {
+  for (const Index cols : columns) {
+    for (Index units = 1; units <= kNarrowUnits; ++units) {
+      for (const Index members : {1, 3}) {
+        for (const bool from_one : {false, true}) check(NarrowData<T>(cols, units, members, from_one));
+      }
+    }
+  }
+}
+
+TYPED_TEST(MemberKernels, NarrowProducts) {
+  using T = TypeParam;
+  for_each_narrow<T>(this->kColumns, [&](const NarrowData<T>& data) {
+    const Index ld = data.units + 1, rows = data.kRows * data.members;
+    std::vector<T> out(static_cast<std::size_t>(rows * ld), this->kCanary), plain = out;
+    NarrowArgs<T> args = data.args(out, ld);
+    table_under_test<T>().narrow_product(args);
+    args.bias = nullptr, args.output = plain.data();
+    table_under_test<T>().narrow_product(args);
+    for (Index row = 0; row < rows; ++row) {
+      const Index m = row % data.members;
+      for (Index u = 0; u < data.units; ++u) {
+        Wide<T> sum = 0;
+        for (Index j = 0; j < data.cols; ++j) sum += data.x_at(row, j) * data.weight_at(m, u, j);
+        const double bound = kEpsilon<T> * static_cast<double>(data.cols + 1);
+        ASSERT_NEAR(this->at(plain, row * ld + u), sum, bound);
+        ASSERT_NEAR(this->at(out, row * ld + u), sum + this->at(data.bias, m * ld + u), bound);
+      }
+      ASSERT_EQ(this->at(out, row * ld + data.units), this->kCanary);
+    }
+  });
+}
+
+TYPED_TEST(MemberKernels, NarrowGradients) {
+  using T = TypeParam;
+  for_each_narrow<T>(this->kColumns, [&](const NarrowData<T>& data) {
+    const Index rows = data.kRows * data.members, ld = data.cols + 1;
+    std::vector<T> of_input(static_cast<std::size_t>(rows * ld), this->kCanary);
+    table_under_test<T>().narrow_input_gradient(data.args(of_input, ld));
+    for (Index row = 0; row < rows; ++row) {
+      for (Index j = 0; j < data.cols; ++j) {
+        Wide<T> sum = 0;
+        for (Index u = 0; u < data.units; ++u) sum += data.grad_at(row, u) * data.weight_at(row % data.members, u, j);
+        ASSERT_NEAR(this->at(of_input, row * ld + j), sum, 4 * kEpsilon<T>);
+      }
+      ASSERT_EQ(this->at(of_input, row * ld + data.cols), this->kCanary);
+    }
+    const Index member = data.members - 1, from = data.input_members - 1;
+    std::vector<T> of_weight(static_cast<std::size_t>(data.cols * data.units + 1), this->kCanary);
+    NarrowArgs<T> args = data.args(of_weight, data.units);
+    args.x += from * data.ld, args.ldx *= data.input_members;
+    args.grad += member * (data.units + 1), args.ld_grad *= data.members;
+    table_under_test<T>().narrow_weight_gradient(args);
+    for (Index j = 0; j < data.cols; ++j) {
+      for (Index u = 0; u < data.units; ++u) {
+        Wide<T> sum = 0;
+        for (Index i = 0; i < data.kRows; ++i) {
+          const Index row = i * data.members + member;
+          sum += data.x_at(row, j) * data.grad_at(row, u);
+        }
+        ASSERT_NEAR(this->at(of_weight, j * data.units + u), sum, data.kRows * kEpsilon<T>);
+      }
+    }
+    EXPECT_EQ(of_weight.back(), this->kCanary);
+  });
 }
 
 TYPED_TEST(MemberKernels, AddsMembersAndRows) {

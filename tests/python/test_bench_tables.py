@@ -12,6 +12,8 @@ import pytest
 pytest.importorskip("sklearn", reason="scikit-learn is not installed")
 pytest.importorskip("pandas", reason="pandas is not installed")
 
+from stoop.tabular import TabularRegressor, _base
+
 
 def filled(bench_tables: Any, path: Path, results: dict[tuple[str, str], list[dict[str, float]]]) -> Any:
     record = bench_tables("record").Record(path)
@@ -63,6 +65,38 @@ def test_all_engines_get_the_same_folds_and_scores_are_those_of_scikit_learn(ben
     assert found == pytest.approx({"accuracy": 2 / 3, "log_loss": -np.log([0.9, 0.4, 0.8]).mean(), "auc": 1.0})
     found = scores.scores("regression", np.array([0.0, 2.0]), np.array([0.0, 1.0]), None)
     assert found == pytest.approx({"r2": 0.5, "rmse": 0.5**0.5})
+
+
+def test_a_variant_changes_what_it_says_and_the_base_nothing(
+    bench_tables: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    choose: ModuleType = bench_tables("choose")
+    for name in ("train", "layers_for"):
+        monkeypatch.setattr(_base, name, getattr(_base, name))  # put back after the test
+    X = np.random.default_rng(0).normal(size=(150, 3))
+    settings: dict[str, Any] = {"hidden": (8,), "members": 2, "epochs": 3, "random_state": 0}
+
+    def predicted() -> Any:
+        return TabularRegressor(**settings).fit(X, X[:, 0]).predict(X)
+
+    expected = predicted()
+    for name, variant in choose.VARIANTS.items():
+        choose.apply(variant)
+        changes = name not in ("base", "plain", "one_hot_100")  # of arguments alone; of codes
+        assert np.array_equal(predicted(), expected) != changes, name
+
+
+def test_the_table_of_variants_pairs_fits(bench_tables: Any) -> None:
+    choose: ModuleType = bench_tables("choose")
+    fits = {"base": (1.0, 0.5, 1.0), "clip_norm_1": (0.9, 0.52, 2.0)}
+    results = {
+        f"1000/{name}/{table}/0": {"rmse": rmse, "r2": r2, "seconds": seconds}
+        for name, (rmse, r2, seconds) in fits.items()
+        for table in ("nox", "salaries")
+    }
+    results["1000/clip_norm_1/nox/1"] = {"rmse": 9.0, "r2": 0.0, "seconds": 1.0}  # without its pair
+    line = choose.line(results, "clip_norm_1", 1000)
+    assert line == "| clip_norm_1 | -10.54 ± 0.00 | -10.54 | 2 of 2 | +2.00 ± 0.00 | +2.00 | 2.00 |"
 
 
 @pytest.mark.slow

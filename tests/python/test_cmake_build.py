@@ -18,6 +18,7 @@ import pytest
 from helpers import REPOSITORY
 
 HEADERS = sorted((REPOSITORY / "cpp" / "include" / "stoop").glob("*.hpp"))
+C_HEADER = HEADERS[0].with_name("stoop.h")
 EMBEDDED = REPOSITORY / "tests" / "cpp" / "embedded"
 BUILD = REPOSITORY / "build"
 
@@ -123,7 +124,9 @@ def test_the_shared_library_exports_public_names_only(shared: Path) -> None:
     # nm shows the result of function templates first.
     name = re.compile(r"(?:(?:typeinfo|typeinfo name|vtable) for |\w[\w:]* )?stoop::(?:schedules::)?(\w+)")
     public = set(re.findall(r"\b[A-Za-z]\w*\b", "\n".join(path.read_text(encoding="utf-8") for path in HEADERS)))
-    private = sorted(s for s in symbols if not (match := name.match(s)) or match[1] not in public or "Impl" in s)
+    of_c = {s for s in symbols if s.startswith("stoop_")}
+    assert of_c == set(re.findall(r"^STOOP_C_API .*?(stoop_\w+)\(", C_HEADER.read_text(encoding="utf-8"), re.MULTILINE))
+    private = sorted(s for s in symbols - of_c if not (match := name.match(s)) or match[1] not in public or "Impl" in s)
     assert not private, "\n".join(private)
     assert 100 < len(symbols) < 400
     for needed in ("typeinfo for stoop::NonFiniteLossError", "stoop::Trainer<float>::swap_ema()"):

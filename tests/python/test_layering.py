@@ -36,6 +36,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "run": ("base", "team", "spec", "data", "ops", "cpu", "plan"),
     "model": ("base", "team", "spec", "io", "graph", "data", "ops", "plan", "run"),
     "train": ("base", "team", "spec", "io", "graph", "data", "ops", "plan", "run", "model"),
+    "c": ("io",),
 }
 # The kernel text itself, compiled once per instruction set.
 KERNEL_TEXT = re.compile(r"^(isa_\w+\.[ch]pp|tables\.hpp|\w+\.inl\.hpp)$")

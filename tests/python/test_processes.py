@@ -39,6 +39,30 @@ def test_openmp_variables_leave_all_cores(setting: dict[str, str]) -> None:
     assert run_python("-c", code, **setting).stdout == run_python("-c", code).stdout
 
 
+# Both have OpenMP runtimes and threads of a BLAS. Whichever comes first, both work, and the bits are the same.
+PEERS = {
+    "torch": "import torch\n"
+    "def use_peer():\n"
+    "    a = torch.randn(300, 300, requires_grad=True)\n"
+    "    (a @ a).sum().backward()\n",
+    "sklearn": "from sklearn.ensemble import HistGradientBoostingClassifier\n"
+    "def use_peer():\n"
+    "    a = np.arange(900.0).reshape(300, 3)\n"
+    "    HistGradientBoostingClassifier(max_iter=3).fit(a, a[:, 0] > 400)\n",
+}
+
+
+@pytest.mark.parametrize("peer", sorted(PEERS))
+@pytest.mark.parametrize("first", ["stoop", "peer"])
+def test_beside_another_library(peer: str, first: str) -> None:
+    pytest.importorskip(peer)
+    code = "import numpy as np\n" + (TRAIN + PEERS[peer] if first == "stoop" else PEERS[peer] + TRAIN)
+    code += "import hashlib\nuse_peer() if sys.argv[1] == 'peer' else None\nbefore = train()\nuse_peer()\n"
+    code += "assert train() == before\nprint(hashlib.sha256(before).hexdigest())\n"
+    alone = TRAIN + "import hashlib\nprint(hashlib.sha256(train()).hexdigest())\n"
+    assert run_python("-c", code, first, timeout=120).stdout == run_python("-c", alone).stdout
+
+
 # PyTorch makes OpenMP threads, which a child does not have; those of Stoop are the child's own.
 @pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="PyTorch is not installed")
 @pytest.mark.parametrize("first", ["torch", "stoop"])

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Installs Debian packages that a step of the Makefile can use, where apt is there, they are missing, and we may.
 # Elsewhere it says nothing and succeeds: CMake then downloads what it lacks, or the step itself names what is missing.
-# Usage: system_packages.sh python PYTHON | compiler | cpp-tests | cpp-bench | postgresql | browser | clang
+# Usage: system_packages.sh python PYTHON | compiler | cpp-tests | cpp-bench | postgresql | browser | arm | qemu | aarch64 |
+#   languages | clang
 set -euo pipefail
 
 have() { command -v "$1" > /dev/null 2>&1; }
@@ -39,10 +40,28 @@ case "$1" in
   compiler)
     [ -n "${CXX:-}" ] || have c++ || have g++ || have clang++ || install_packages g++
     ;;
-  cpp-tests) install_packages libgtest-dev ;;
+  cpp-tests)
+    install_packages libgtest-dev
+    have pkg-config || install_packages pkg-config
+    ;;
   cpp-bench) install_packages libbenchmark-dev ;;
   postgresql) [ -d /usr/lib/postgresql ] || install_packages postgresql ;;
+  arm)
+    { have arm-none-eabi-gcc && have qemu-arm && have qemu-system-arm; } ||
+      install_packages gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-user qemu-system-arm
+    ;;
+  qemu) have qemu-x86_64 || install_packages qemu-user ;;
+  aarch64)
+    have qemu-aarch64 || install_packages qemu-user
+    have aarch64-linux-gnu-g++ || install_packages g++-aarch64-linux-gnu
+    install_packages libgtest-dev
+    ;;
   browser) have chromium || install_packages chromium ;;
+  languages)
+    # What the examples of the C interface are written in.
+    have gfortran || install_packages gfortran
+    have rustc || install_packages rustc
+    ;;
   clang)
     # The distribution's default version, with what its packages merely recommend: the sanitizers' run-times.
     may_install || exit 0

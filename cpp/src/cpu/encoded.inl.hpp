@@ -21,6 +21,24 @@ inline T scale_at(const EncodedRows<T>& of, Index m, Index k) {
   return of.scale == nullptr ? T(1) : of.scale[m * of.width + k];
 }
 
+// Does what comes after the product to a row of the output, which is in the first-level cache.
+template <class T>
+inline void finish_encoded(const EncodedDenseArgs<T>& args, Index row) {
+  const Index units = args.of.units;
+  T* const out = args.output + row * args.ld_output;
+  if (args.activation != kind_of<Identity>()) {
+    kActivations<T>.forward[static_cast<int>(args.activation)](
+        {1, units, out, args.ld_output, out, args.ld_output, args.activation_numbers});
+  }
+  if (args.dropout == nullptr) return;
+  DropoutArgs<T> part = *args.dropout;
+  part.rows = 1;
+  part.cols = units;
+  part.mask += row * part.ld_mask;
+  part.output += row * part.ld_output;
+  apply_mask(part, out, args.ld_output);
+}
+
 // table[k] = the sum of the scaled rows of a ladder before k. The other rows are not written.
 template <class T>
 inline void make_prefixes(const EncodedDenseArgs<T>& args, Index m) {
@@ -119,6 +137,7 @@ inline void encoded_row_alone(const EncodedDenseArgs<T>& args, Index i) {
     for (; m + kMembersAtOnce <= members; m += kMembersAtOnce) encoded_members<T, kMembersAtOnce>(args, i, m, j, lanes);
     for (; m < members; ++m) encoded_members<T, 1>(args, i, m, j, lanes);
   });
+  for (Index m = 0; m < members; ++m) finish_encoded(args, i * members + m);
 }
 
 // The members are the outer loop, so that the table of one stays in the second-level cache.
@@ -131,7 +150,10 @@ void encoded_dense(const EncodedDenseArgs<T>& args) noexcept {
   }
   for (Index m = 0; m < of.members; ++m) {
     make_prefixes(args, m);
-    for (Index i = 0; i < of.rows; ++i) encoded_row(args, i, m);
+    for (Index i = 0; i < of.rows; ++i) {
+      encoded_row(args, i, m);
+      finish_encoded(args, i * of.members + m);
+    }
   }
 }
 

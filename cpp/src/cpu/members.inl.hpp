@@ -208,6 +208,9 @@ constexpr void fill_members(OpTable<T>& table) {
   table.member_scale = member_scale<T>;
   table.member_sum = member_sum<T>;
   table.product_sum = product_sum<T>;
+  table.narrow_product = narrow_product<T>;
+  table.narrow_input_gradient = narrow_input_gradient<T>;
+  table.narrow_weight_gradient = narrow_weight_gradient<T>;
   table.combine[static_cast<int>(OutputKind::identity)] = combine_identity<T>;
   table.combine[static_cast<int>(OutputKind::softmax)] = combine_softmax<T>;
   table.combine[static_cast<int>(OutputKind::sigmoid)] = combine_sigmoid<T>;

@@ -203,7 +203,7 @@ GemmProvider select_gemm_provider() {
   if (wanted != names[1]) throw_unknown_name("STOOP_GEMM", "provider", wanted, names);
   if (!blas_available()) {
     throw_value_error("STOOP_GEMM", "blas was asked for, but " + load_blas().error, "expected a CBLAS that loads",
-                      "set STOOP_BLAS to the path of one, or unset STOOP_GEMM");
+                      "set STOOP_BLAS to the path of one, or unset STOOP_GEMM; `pip install 'stoop[blas]'` brings one");
   }
   return GemmProvider::blas;
 }

@@ -12,6 +12,7 @@
 #include "../spec/losses.hpp"
 #include "../spec/optimizers.hpp"
 #include "../spec/schedules.hpp"
+#include "arguments.hpp"
 #include "config_json.hpp"
 
 namespace stoop {
@@ -103,6 +104,22 @@ void visit_fields(Object& object, const Visit& visit) {
     visit("learning_rate", object.learning_rate, kRequired);
     visit("grad_norm", object.grad_norm, kRequired);
     visit("samples_per_second", object.samples_per_second, kRequired);
+  } else if constexpr (std::is_same_v<T, ModelArguments>) {
+    visit_fields(object.config, visit);
+    visit("dtype", object.dtype, kOptional);
+  } else if constexpr (std::is_same_v<T, TrainerArguments>) {
+    visit_fields(object.config, visit);
+    visit("rollback", object.rollback, kOptional);
+  } else if constexpr (std::is_same_v<T, FitArguments>) {
+    visit("epochs", object.epochs, kOptional);
+    visit("batch_size", object.batch_size, kOptional);
+    visit("validation_split", object.validation_split, kOptional);
+    visit("validation_freq", object.validation_freq, kOptional);
+    visit("shuffle", object.shuffle, kOptional);
+    visit("last_batch", object.last_batch, kOptional);
+    visit("max_time", object.max_time, kOptional);
+    visit("resume", object.resume, kOptional);
+    visit("overfit_batches", object.overfit_batches, kOptional);
   } else {
     static_assert(std::is_empty_v<T>, "list the keys of this type here");
   }

@@ -3,6 +3,7 @@
 #include "config_json.hpp"
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 #include <concepts>
 #include <optional>
@@ -16,6 +17,7 @@
 #include <stoop/error.hpp>
 
 #include "../spec/fields.hpp"
+#include "arguments.hpp"
 #include "config_fields.hpp"
 #include "json_text.hpp"
 #include "json_values.inl.hpp"
@@ -66,6 +68,7 @@ void read(const json& value, const std::string& where, LastBatch& out);
 template <Record T>
 void read(const json& value, const std::string& where, T& out);
 void read(const json& value, const std::string& where, LearningRate& out);
+void read(const json& value, const std::string& where, Seconds& out);
 
 template <class T>
 void read(const json& value, const std::string& where, std::optional<T>& out) {
@@ -333,6 +336,7 @@ TrainerConfig trainer_config_from_json(std::string_view text, const RateFunction
   return config;
 }
 
+#include "arguments_json.inl.hpp"
 #include "checkpoint_json.inl.hpp"
 
 Optimizer optimizer_from_json(std::string_view text, const RateFunctions& functions) {

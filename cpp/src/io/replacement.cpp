@@ -50,6 +50,16 @@ std::optional<struct stat> check_target(const std::filesystem::path& target, con
   return status;
 }
 
+// Makes room for so many bytes. Returns 0 or the number of an error; EOPNOTSUPP where the file system cannot tell.
+int reserve(int descriptor, off_t bytes) {
+#if defined(__APPLE__)
+  ::fstore_t store{F_ALLOCATEALL, F_PEOFPOSMODE, 0, bytes, 0};
+  return ::fcntl(descriptor, F_PREALLOCATE, &store) == 0 || errno == ENOTSUP ? 0 : errno;
+#else
+  return ::posix_fallocate(descriptor, 0, bytes);
+#endif
+}
+
 bool lock(int descriptor) { return ::flock(descriptor, LOCK_EX | LOCK_NB) == 0; }
 
 bool has_name(int descriptor, const std::filesystem::path& path) {
@@ -155,7 +165,7 @@ void Replacement::overwrite_target() const {
   File target(::open(target_.c_str(), O_WRONLY | O_CLOEXEC), given_);
   check(target.descriptor() >= 0, errno);
   const Index bytes = fresh.size();
-  const int no_room = ::posix_fallocate(target.descriptor(), 0, static_cast<off_t>(bytes));
+  const int no_room = reserve(target.descriptor(), static_cast<off_t>(bytes));
   if (no_room != 0 && no_room != EOPNOTSUPP) {
     const bool as_before = ::ftruncate(target.descriptor(), old_->st_size) == 0;
     check(false, as_before ? no_room : errno);

@@ -4,8 +4,12 @@
 #include <stoop/types.hpp>
 
 #include "../base/encoded_column.hpp"
+#include "../spec/activations.hpp"
 
 namespace stoop {
+
+template <class T>
+struct DropoutArgs;
 
 // Encoded rows times a weight, without the encoded rows. Row i of X has a place for each column (base/encoded_column.hpp), which
 // is a ladder or an indicator, and its encoded row e_i follows from them. Members have their rows of i one after the other:
@@ -27,8 +31,11 @@ struct EncodedRows {
 template <class T>
 struct EncodedDenseArgs {
   EncodedRows<T> of;
-  const T* bias;  // (units) or null
-  T* output;      // (rows * members, units)
+  const T* bias;              // (units) or null
+  ActivationKind activation;  // of the output
+  Numbers<Activation> activation_numbers;
+  const DropoutArgs<T>* dropout;  // applied after the activation, as GemmArgs says; null where there is none
+  T* output;                      // (rows * members, units)
   Index ld_output;
   T* table;  // (width, units), for the use of the kernel
 };

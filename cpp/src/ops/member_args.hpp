@@ -46,6 +46,29 @@ struct ProductSumArgs {
   T* sum;
 };
 
+// Products of members with weights of a few columns, of which a product by tiles would use a fraction of a vector.
+inline constexpr Index kNarrowUnits = 4;
+
+//   narrow_product:         output (rows * members, units) = x @ weight + bias, each member with its own
+//   narrow_input_gradient:  output (rows * members, cols) = grad @ weight^T
+//   narrow_weight_gradient: output (cols, units) = x^T @ grad of one member; rows of x and grad are those of that member
+template <class T>
+struct NarrowArgs {
+  Index rows, cols, units;  // samples, columns of x, at most kNarrowUnits
+  Index members;
+  Index input_members;  // `members`, or 1: all members take the same row of x
+  const T* x;           // (rows * input_members, cols)
+  Index ldx;
+  const T* weight;  // (members, units, cols): the columns of each weight as rows
+  Index ld_weight;  // from one row to the next
+  const T* bias;    // (members, units), or null
+  Index ld_bias;    // from one member to the next
+  const T* grad;    // (rows * members, units)
+  Index ld_grad;
+  T* output;
+  Index ld_output;
+};
+
 // combine: output (rows, cols) = the mean of the members' outputs, the log of their mean softmax, or the logit of their mean
 // sigmoid, by OutputKind. combine_gradient: output (rows * members, cols) = the gradient with respect to each member's outputs.
 template <class T>

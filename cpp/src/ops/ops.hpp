@@ -385,6 +385,9 @@ struct OpTable {
   void (*member_scale)(const MemberScaleArgs<T>&) noexcept;
   void (*member_sum)(const MemberSumArgs<T>&) noexcept;
   void (*product_sum)(const ProductSumArgs<T>&) noexcept;
+  void (*narrow_product)(const NarrowArgs<T>&) noexcept;
+  void (*narrow_input_gradient)(const NarrowArgs<T>&) noexcept;
+  void (*narrow_weight_gradient)(const NarrowArgs<T>&) noexcept;
   void (*combine[kOutputKindCount])(const CombineArgs<T>&) noexcept;
   void (*combine_gradient[kOutputKindCount])(const CombineArgs<T>&) noexcept;
   void (*add)(const AddArgs<T>&) noexcept;

@@ -23,7 +23,7 @@ bool is_marked(const EncodedColumn& column) {
 int Lowering::find_encoded_product() const {
   const PlanKind kind = request_.kind;
   if (!graph_.columns || kind == PlanKind::gradient || kind == PlanKind::curvature || kind == PlanKind::pieces ||
-      kind == PlanKind::apply || request_.provider == GemmProvider::bfloat16) {
+      kind == PlanKind::apply) {
     return kNone;
   }
   const bool has_scale = node_count() > 2 && node(2).kind == NodeKind::member_scale;

@@ -313,11 +313,12 @@ template <>
 inline constexpr StepRule kRule<StepKind::member_dense>{
     "member_dense", by_product, tangent::product<x>, {reads(x, Extent::whole_rows), writes(out)}, GemmForm::nn};
 template <>
-inline constexpr StepRule kRule<StepKind::member_input_gradient>{"member_input_gradient",
-                                                                 by_product,
-                                                                 tangent::product<grad>,
-                                                                 {reads(grad, Extent::whole_rows), writes(out)},
-                                                                 GemmForm::nt};
+inline constexpr StepRule kRule<StepKind::member_input_gradient>{
+    "member_input_gradient",
+    by_product,
+    tangent::product<grad>,
+    {reads(grad, Extent::whole_rows), reads(saved), writes(out)},
+    GemmForm::nt};
 template <>
 inline constexpr StepRule kRule<StepKind::member_weight_gradient>{
     "member_weight_gradient", by_parameter, tangent::weight_gradient, {reads(grad), reads(x)}, GemmForm::tn};

@@ -173,8 +173,10 @@ class Scheduler {
   // Moves those of the following operations that the product `step` can do in its epilogue to `taken` or into the step.
   // Returns their number.
   std::size_t take(Step& step, std::span<const Operation> next, std::vector<Step>& taken) {
-    const bool forward = step.kind == StepKind::dense;
-    if (request_.kind == PlanKind::curvature || (!forward && step.kind != StepKind::input_gradient)) return 0;
+    const bool forward = step.kind == StepKind::dense || step.kind == StepKind::encoded_dense;
+    const bool takes_sums = step.kind == StepKind::dense || step.kind == StepKind::input_gradient;
+    if (request_.kind == PlanKind::curvature) return 0;
+    if (!forward && step.kind != StepKind::input_gradient && step.kind != StepKind::member_input_gradient) return 0;
     const int place = static_cast<int>(plan_.steps.size());
     std::size_t count = 0;
     const auto follows = [&](StepKind kind, int Operands::* operand) {
@@ -194,8 +196,8 @@ class Scheduler {
       step.activation = next[count].activation;
       step.activation_numbers = next[count].activation_numbers;
       step.saved = next[count++].saved;
-    } else if (forward ? follows(StepKind::batch_moments, &Operands::x)
-                       : follows(StepKind::batch_sums, &Operands::grad)) {
+    } else if (takes_sums && (forward ? follows(StepKind::batch_moments, &Operands::x)
+                                      : follows(StepKind::batch_sums, &Operands::grad))) {
       step.sums_step = take_step();
     }
     return count;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "column_steps.hpp"
+#include "dropout_steps.hpp"
 
 namespace stoop {
 
@@ -31,12 +32,12 @@ void run(Kind<StepKind::encoded_dense>, const StepContext<T>& context, const Ste
   args.bias = step.bias == kNone ? nullptr : context.parameters + step.bias + slice.column;
   args.output = context.at(step.out, slice.row * step.members, slice.column);
   args.ld_output = context.stride(step.out);
+  args.activation = step.activation;
+  args.activation_numbers = step.activation_numbers;
+  DropoutArgs<T> dropout;
+  args.dropout = taken_dropout(context, step, slice.with_members(step.members), dropout);
   args.table = context.scratch;
   context.ops->encoded_dense(args);
-  if (step.activation == kind_of<Identity>()) return;
-  context.ops->activation_forward[static_cast<int>(step.activation)]({slice.rows() * step.members, slice.columns(),
-                                                                      args.output, args.ld_output, args.output,
-                                                                      args.ld_output, step.activation_numbers});
 }
 
 // A block of its columns is a column of X.

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <type_traits>
 
-#include "steps_context.hpp"
+#include "dropout_steps.hpp"
 
 namespace stoop {
 
@@ -125,8 +125,52 @@ void run(Kind<StepKind::member_bias_gradient>, const StepContext<T>& context, co
 
 // ---- products ----
 
+// Weights of a few columns have kernels of their own, which compute in T.
+inline bool is_narrow(const Step& step) {
+  return step.out_features <= kNarrowUnits && step.provider != GemmProvider::bfloat16;
+}
+
+// Describes columns [first, first + units) of the weights of all members, which it copies to the scratch memory as rows, unless they
+// are rows already.
+template <class T>
+NarrowArgs<T> narrow_args(const StepContext<T>& context, const Step& step, Index rows, Index first, Index units) {
+  NarrowArgs<T> args{};
+  args.rows = rows;
+  args.cols = args.ld_weight = step.in_features;
+  args.units = units;
+  args.members = step.members;
+  args.input_members = step.from_members;
+  args.weight = product_parameters(context, step) + step.parameter;
+  if (step.out_features == 1) return args;
+  for (Index m = 0; m < step.members; ++m) {
+    for (Index k = 0; k < step.in_features; ++k) {
+      const T* const row = args.weight + (m * step.in_features + k) * step.out_features + first;
+      for (Index u = 0; u < units; ++u) context.scratch[(m * units + u) * step.in_features + k] = row[u];
+    }
+  }
+  args.weight = context.scratch;
+  return args;
+}
+
+template <class T>
+void run_narrow(const StepContext<T>& context, const Step& step, const Slice& slice) {
+  NarrowArgs<T> args = narrow_args(context, step, slice.rows(), slice.column, slice.columns());
+  args.x = context.at(step.x, slice.row * step.from_members);
+  args.ldx = context.stride(step.x);
+  args.bias = step.bias == kNone ? nullptr : product_parameters(context, step) + step.bias + slice.column;
+  args.ld_bias = step.out_features;
+  args.output = context.at(step.out, slice.row * step.members, slice.column);
+  args.ld_output = context.stride(step.out);
+  context.ops->narrow_product(args);
+  if (step.activation == kind_of<Identity>()) return;
+  context.ops->activation_forward[static_cast<int>(step.activation)]({slice.rows() * step.members, slice.columns(),
+                                                                      args.output, args.ld_output, args.output,
+                                                                      args.ld_output, step.activation_numbers});
+}
+
 template <class T>
 void run(Kind<StepKind::member_dense>, const StepContext<T>& context, const Step& step, const Slice& slice) {
+  if (is_narrow(step)) return run_narrow(context, step, slice);
   GemmArgs<T> args{};
   args.form = GemmForm::nn;
   args.m = slice.rows();
@@ -149,8 +193,40 @@ void run(Kind<StepKind::member_dense>, const StepContext<T>& context, const Step
   }
 }
 
+// Applies the dropout and the derivative of an activation that the step has taken to the gradient that it has computed.
+template <class T>
+void finish_gradient(const StepContext<T>& context, const Step& step, const Slice& slice) {
+  const Slice rows = slice.with_members(step.members);
+  DropoutArgs<T> dropout;
+  if (taken_dropout(context, step, rows, dropout) != nullptr) context.ops->dropout_backward(dropout);
+  if (step.saved == kNone) return;
+  context.ops->activation_backward[static_cast<int>(step.activation)](
+      {rows.rows(), rows.columns(), context.at(step.saved, rows.row, rows.column), context.stride(step.saved),
+       context.at(step.out, rows.row, rows.column), context.stride(step.out), step.activation_numbers});
+}
+
+// A few samples at a time are finished while they are in the second-level cache.
+template <class T>
+void run_narrow_gradient(const StepContext<T>& context, const Step& step, const Slice& slice) {
+  constexpr Index kSamples = 4;
+  NarrowArgs<T> args = narrow_args(context, step, 0, 0, step.out_features);
+  args.weight += slice.column;
+  args.cols = slice.columns();
+  args.ld_grad = context.stride(step.grad);
+  args.ld_output = context.stride(step.out);
+  for (Index row = slice.row; row < slice.row_end; row += kSamples) {
+    const Slice part{row, std::min(row + kSamples, slice.row_end), slice.column, slice.column_end};
+    args.rows = part.rows();
+    args.grad = context.at(step.grad, row * step.members);
+    args.output = context.at(step.out, row * step.members, slice.column);
+    context.ops->narrow_input_gradient(args);
+    finish_gradient(context, step, part);
+  }
+}
+
 template <class T>
 void run(Kind<StepKind::member_input_gradient>, const StepContext<T>& context, const Step& step, const Slice& slice) {
+  if (is_narrow(step)) return run_narrow_gradient(context, step, slice);
   GemmArgs<T> args{};
   args.form = GemmForm::nt;
   args.m = slice.rows();
@@ -168,6 +244,7 @@ void run(Kind<StepKind::member_input_gradient>, const StepContext<T>& context, c
     args.b = weights + member * step.in_features * step.out_features;
     run_gemm(context, step.provider, args);
   }
+  finish_gradient(context, step, slice);
 }
 
 template <class T>
@@ -184,6 +261,16 @@ void run(Kind<StepKind::member_weight_gradient>, const StepContext<T>& context, 
     const Index from = step.from_members == 1 ? 0 : member;
     const MemberRows<T> x(context, step.x, block.first_row, step.from_members, from, first);
     const MemberRows<T> grad(context, step.grad, block.first_row, step.members, member);
+    if (is_narrow(step)) {
+      NarrowArgs<T> narrow{};
+      narrow.rows = block.rows;
+      narrow.cols = end - first;
+      narrow.units = narrow.ld_output = step.out_features;
+      narrow.x = x.data, narrow.ldx = x.stride;
+      narrow.grad = grad.data, narrow.ld_grad = grad.stride;
+      narrow.output = out;
+      return context.ops->narrow_weight_gradient(narrow);
+    }
     args.m = end - first;
     args.a = x.data, args.lda = x.stride;
     args.b = grad.data, args.ldb = grad.stride;

@@ -11,8 +11,8 @@
 #include <type_traits>
 #include <utility>
 
-#include "../base/philox.hpp"
 #include "../spec/activations.hpp"
+#include "dropout_steps.hpp"
 #include "encoded_steps.hpp"
 #include "member_steps.hpp"
 #include "normalization_steps.hpp"
@@ -20,50 +20,13 @@
 
 namespace stoop {
 
-template <class T>
-DropoutArgs<T> dropout_args(const StepContext<T>& context, const Step& step, const Slice& slice) {
-  DropoutArgs<T> args{};
-  args.rows = slice.rows();
-  args.cols = slice.columns();
-  if (step.x != kNone) {
-    args.input = context.at(step.x, slice.row, slice.column);
-    args.ld_input = context.stride(step.x);
-  }
-  args.output = context.at(step.out, slice.row, slice.column);
-  args.ld_output = context.stride(step.out);
-  args.mask = context.mask(step.mask, slice.row);
-  args.ld_mask = context.stride(step.mask);
-  args.row = context.first_row * step.members + slice.row;
-  args.column = slice.column;
-  args.seed = context.seed;
-  args.stream = static_cast<std::uint32_t>(Stream::dropout);
-  args.layer = static_cast<std::uint32_t>(step.node);
-  args.step = context.update;
-  args.rate = step.rate;
-  return args;
-}
-
-template <class T>
-void run(Kind<StepKind::dropout>, const StepContext<T>& context, const Step& step, const Slice& slice) {
-  context.ops->dropout_forward(dropout_args(context, step, slice));
-}
-
-template <class T>
-void run(Kind<StepKind::dropout_gradient>, const StepContext<T>& context, const Step& step, const Slice& slice) {
-  context.ops->dropout_backward(dropout_args(context, step, slice));
-}
-
 // Runs a product with the steps that it does in its epilogue: a dropout, and the sums of a batch normalisation, of values
 // or of the gradient.
 template <class T>
 void run_product(const StepContext<T>& context, const Step& step, const Slice& slice, GemmArgs<T>& args) {
   args.scratch = context.scratch;
   DropoutArgs<T> dropout;
-  if (step.dropout_step != kNone) {
-    dropout = dropout_args(context, context.steps[step.dropout_step], slice);
-    if (args.form == GemmForm::nn) context.ops->dropout_mask(dropout);  // the backward pass finds the mask
-    args.dropout = &dropout;
-  }
+  args.dropout = taken_dropout(context, step, slice, dropout);
   BatchNormArgs<T> sums;
   if (step.sums_step != kNone) {
     const Step& taken = context.steps[step.sums_step];
@@ -312,6 +275,7 @@ Index scratch_elements(const OpTable<T>& ops, const Step& step, Index rows) {
   if (step.kind == StepKind::encoded_gradient) return step.out_features;
   const std::optional<GemmForm> form = rule_of(step.kind).product;
   if (!form) return 0;
+  if (tells_members_apart(step.kind) && is_narrow(step)) return step.members * step.in_features * step.out_features;
   const Index own_rows = rows * (tells_members_apart(step.kind) ? 1 : step.members);
   switch (*form) {
     case GemmForm::nn:

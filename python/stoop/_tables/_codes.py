@@ -11,7 +11,17 @@ import numpy.typing as npt
 
 from stoop._tables._columns import NumberColumn
 from stoop._tables._messages import Problem
-from stoop._tables._text import Floats, TextFormat, missing_in, names_in, names_of, numbers_of, plain_name, plain_places
+from stoop._tables._text import (
+    Floats,
+    TextFormat,
+    are_strings,
+    missing_in,
+    names_in,
+    names_of,
+    numbers_of,
+    plain_name,
+    plain_places,
+)
 
 MISSING_CODE = -1.0
 _FEW_CODES = 9  # a column with more has its rare categories joined
@@ -86,7 +96,7 @@ def fit_codes(column: Any, form: TextFormat, kind: str, rows: Any) -> CodeColumn
         values = numbers_of(seen, form)[0][~missing]
         if values.min() != values.max():
             return NumberColumn.fit(column, form, rows)
-    elif not missing.all() and names_of(seen).nunique() > 1:
+    elif not missing.all() and len(set(_different(seen)[1])) > 1:
         return CodeColumn.fit(column, rows)
     if missing.all() or not missing.any():
         return IgnoredColumn(str(column.name))
@@ -97,7 +107,7 @@ def _different(column: Any) -> tuple[npt.NDArray[np.intp], list[str]]:
     """Return the place of each cell's name among the different names of a column, -1 for a missing one, and these."""
     import pandas as pd
 
-    if column.dtype == object and pd.api.types.infer_dtype(column, skipna=True) not in ("string", "empty"):
+    if column.dtype == object and not are_strings(column):
         column = names_of(column)  # 1, 1.0 and True are equal, but have other names
     places, cells = pd.factorize(column)
     return places, names_in(cells.tolist())

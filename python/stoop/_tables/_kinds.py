@@ -14,6 +14,7 @@ from stoop._tables._text import (
     Floats,
     Mask,
     TextFormat,
+    are_strings,
     has_decimal_comma,
     has_sign,
     is_code,
@@ -61,12 +62,13 @@ def _are_truths(column: Any) -> bool:
 
 
 def _kind_of_text(name: str, column: Any, missing: Mask, form: TextFormat) -> str | Problem:
-    if odd := next((type(cell).__name__ for cell in column[~missing] if not isinstance(cell, _CELLS)), None):
+    cells = () if are_strings(column) else column[~missing]
+    if odd := next((type(cell).__name__ for cell in cells if not isinstance(cell, _CELLS)), None):
         return Problem(name, f"has cells of type {odd}", "expected numbers, text or booleans", "")
     values, bad = numbers_of(column, form)
     good = ~missing & ~bad
     if not bad.any():
-        if any(isinstance(cell, str) and is_code(cell) for cell in column[good]):
+        if any(isinstance(cell, str) and is_code(cell) for cell in column[good].unique()):
             return "category"
         return _too_large(column, values) or "number"
     if not truths_of(column)[1].any():

@@ -47,6 +47,13 @@ def is_text(column: Any) -> bool:
     return kind in "OUST" and str(column.dtype) != "bool"
 
 
+def are_strings(column: Any) -> bool:
+    """Return whether all cells of this pandas column of text or objects are str or missing."""
+    import pandas as pd
+
+    return pd.api.types.infer_dtype(column, skipna=True) in ("string", "empty")
+
+
 def missing_in(column: Any) -> Mask:
     """Return where this pandas column has no value."""
     return np.array(column.isna(), bool)
@@ -79,15 +86,16 @@ def truths_of(column: Any) -> tuple[Floats, Mask]:
     missing = missing_in(column)
     if str(column.dtype) in ("bool", "boolean"):
         return np.array(column.to_numpy(np.float64, na_value=np.nan)), np.zeros(len(column), bool)
-    values = names_of(column).map(lambda cell: _TRUTH.get(cell.lower(), np.nan), na_action="ignore")
-    numbers = values.to_numpy(np.float64, na_value=np.nan)
+    names = names_of(column)
+    different = {name: _TRUTH[name.lower()] for name in names.dropna().unique() if name.lower() in _TRUTH}
+    numbers = names.map(different).to_numpy(np.float64, na_value=np.nan)
     return numbers, np.isnan(numbers) & ~missing
 
 
 def names_of(column: Any) -> Any:
     """Return the cells as a pandas column of text; missing ones stay missing. Whole numbers have no decimal point."""
     objects = column.astype(object)
-    names = objects.where(column.isna(), objects.map(_name, na_action="ignore"))
+    names = objects if are_strings(objects) else objects.where(column.isna(), objects.map(_name, na_action="ignore"))
     different = names.dropna().unique()
     if any("." in name for name in different) and all(map(_WHOLE.fullmatch, different)):
         return names.map(plain_name, na_action="ignore")

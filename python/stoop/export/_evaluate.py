@@ -1,0 +1,152 @@
+"""The values of all steps for rows of X, in NumPy: to calibrate integers by, and to test exports against."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from math import erfc, pi, sqrt
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from stoop.activations import Activation
+from stoop.export._steps import (
+    INPUT,
+    Activate,
+    Add,
+    Affine,
+    Array,
+    Column,
+    Combine,
+    Embedding,
+    Encode,
+    Indicator,
+    Ladder,
+    Normalize,
+    NormalizeRow,
+    Number,
+    Scale,
+    Step,
+    Wave,
+)
+
+_SELU_ALPHA, _SELU_SCALE = 1.6732632423543772848, 1.0507009873554804934  # Klambauer et al. 2017, appendix A
+
+
+def evaluate(steps: Sequence[Step], X: npt.NDArray[Any]) -> list[Array]:
+    """Return the value of each step, ``(n_samples, members, width)``."""
+    values: list[Array] = []
+    x = np.asarray(X, np.float64)[:, None, :]
+    with np.errstate(over="ignore", invalid="ignore"):
+        for step in steps:
+            source = x if step.source == INPUT else values[step.source]
+            other = None if not isinstance(step, Add) else x if step.other == INPUT else values[step.other]
+            values.append(_value(step, source, other))
+    return values
+
+
+def activate(function: Activation, z: Array) -> Array:
+    """Return an element-wise function of z."""
+    value: Array = _FUNCTIONS[function.type_name](z, function)
+    return value
+
+
+def _value(step: Step, x: Array, other: Array | None) -> Array:
+    if isinstance(step, Scale):
+        value: Array = x * step.scale + (0.0 if step.bias is None else step.bias)
+    elif isinstance(step, Affine):
+        value = (x[..., None, :] @ step.weight)[..., 0, :] + step.bias
+    elif isinstance(step, Activate):
+        value = activate(step.function, x)
+    elif isinstance(step, NormalizeRow):
+        centred = x - x.mean(axis=2, keepdims=True)
+        value = step.gamma * centred / np.sqrt((centred**2).mean(axis=2, keepdims=True) + step.eps) + step.beta
+    elif isinstance(step, Add):
+        assert other is not None
+        value = x + other
+    elif isinstance(step, Normalize):
+        z = (x - step.shift) * step.scale
+        value = clipped(z if step.missing is None else np.where(np.isnan(x), step.missing, z), step.clip)
+    elif isinstance(step, Encode):
+        z = np.where(np.isnan(x), step.missing, (x - step.shift) * step.scale)
+        parts = [_encoded(column, x[:, 0, j], z[:, 0, j]) for j, column in enumerate(step.columns)]
+        value = np.concatenate(parts, axis=1)[:, None, :]
+    else:
+        assert isinstance(step, Combine), step
+        value = _combined(step.output, x)[:, None, :]
+    return value
+
+
+def clipped(z: Array, clip: float | None) -> Array:
+    """Return ``z / sqrt(1 + (z / clip)**2)``."""
+    if clip is None:
+        return z
+    within = np.clip(z, -clip * 2.0**40, clip * 2.0**40)
+    value: Array = within / np.sqrt(1.0 + (within / clip) ** 2)
+    return value
+
+
+def _encoded(column: Column, x: Array, z: Array) -> Array:
+    if isinstance(column, Number):
+        return clipped(z, column.clip)[:, None]
+    if isinstance(column, Wave):
+        angles = 2.0 * pi * np.outer(clipped(z, column.clip), column.frequencies)
+        waves = np.concatenate([np.cos(angles), np.sin(angles)], axis=1)
+        return np.maximum(waves @ column.weight + column.bias, 0.0)
+    out: Array = np.zeros((len(x), column.width))
+    rows = np.arange(len(x))
+    if isinstance(column, Ladder):
+        index = np.maximum(np.searchsorted(column.left, z, side="right") - 1, 0)
+        out[np.arange(column.width) < index[:, None]] = 1.0
+        out[rows, index] = (z - column.left[index]) * column.slope[index]
+        return out
+    known = len(column.table) - 2 if isinstance(column, Embedding) else column.width
+    is_known = (x >= 0) & (x < known) & (x == np.floor(x))
+    index = np.where(is_known, x, np.where(np.isnan(x) | (x == -1), known, known + 1)).astype(np.int64)
+    if isinstance(column, Embedding):
+        return column.table[index]
+    assert isinstance(column, Indicator)
+    out[rows[is_known], index[is_known]] = 1.0
+    return out
+
+
+def _combined(output: str, x: Array) -> Array:
+    if output == "identity":
+        value: Array = x.mean(axis=1)
+    elif output == "softmax":
+        log_p = x - np.logaddexp.reduce(x, axis=2, keepdims=True)
+        value = np.logaddexp.reduce(log_p, axis=1) - np.log(x.shape[1])
+    else:
+        value = np.logaddexp.reduce(-np.logaddexp(0.0, -x), axis=1) - np.logaddexp.reduce(-np.logaddexp(0.0, x), axis=1)
+    return value
+
+
+def _sigmoid(z: Array) -> Array:
+    return np.asarray(np.exp(-np.logaddexp(0.0, -z)))
+
+
+def _gelu(z: Array, f: Any) -> Array:
+    if f.approximate == "tanh":
+        return np.asarray(z / 2.0 * (1.0 + np.tanh(sqrt(2.0 / pi) * (z + 0.044715 * z**3))))
+    return np.asarray(z * np.vectorize(erfc, otypes=[np.float64])(-z / sqrt(2.0)) / 2.0)
+
+
+def _elu(z: Array, alpha: float) -> Array:
+    return np.where(z > 0.0, z, alpha * np.expm1(np.minimum(z, 0.0)))
+
+
+_FUNCTIONS: dict[str, Callable[[Array, Any], Array]] = {
+    "identity": lambda z, _: z,
+    "relu": lambda z, _: np.maximum(z, 0.0),
+    "leaky_relu": lambda z, f: np.where(z > 0.0, z, f.negative_slope * z),
+    "elu": lambda z, f: _elu(z, f.alpha),
+    "gelu": _gelu,
+    "silu": lambda z, _: z * _sigmoid(z),
+    "softplus": lambda z, _: np.logaddexp(0.0, z),
+    "tanh": lambda z, _: np.tanh(z),
+    "sigmoid": lambda z, _: _sigmoid(z),
+    "selu": lambda z, _: _SELU_SCALE * _elu(z, _SELU_ALPHA),
+    "mish": lambda z, _: z * np.tanh(np.logaddexp(0.0, z)),
+    "hard_swish": lambda z, _: z * np.clip(z + 3.0, 0.0, 6.0) / 6.0,
+    "relu6": lambda z, _: np.clip(z, 0.0, 6.0),
+}

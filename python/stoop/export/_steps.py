@@ -1,0 +1,367 @@
+"""What a model computes for a row, as a list of plain steps: what exports are made from.
+
+A step has the arrays that it needs, in float64. Layers that do nothing at inference are gone, and what is linear and
+follows one another is one step where that loses no digits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from stoop.activations import Activation, Identity
+from stoop.layers import (
+    BatchNorm,
+    Columns,
+    Dropout,
+    FeatureScale,
+    Layer,
+    LayerNorm,
+    MemberDense,
+    Members,
+    Normalization,
+    Residual,
+)
+from stoop.layers._dense import Product
+from stoop.model import Model
+
+Array = npt.NDArray[np.float64]
+
+INPUT = -1  # the place of X
+_MOST_FOLDED = 4.0  # a scaled shift up to which the digits it takes away do not matter
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """What makes a value, ``(members, width)`` for each row, from the one at `source`, a place in the list or INPUT."""
+
+    source: int
+    members: int
+    width: int
+    layer: str  # what the user calls it, for messages
+
+
+@dataclass(frozen=True, eq=False)
+class Normalize(Step):
+    """``z = (x - shift) * scale`` of each column; with a clip ``z / sqrt(1 + (z / clip)**2)``."""
+
+    shift: Array  # (width,)
+    scale: Array  # (width,)
+    clip: float | None
+    missing: Array | None  # (width,), the z of NaN
+
+
+@dataclass(frozen=True, eq=False)
+class Scale(Step):
+    """``x * scale + bias``. With more members than the source has, each of them reads the same row."""
+
+    scale: Array  # (width,) or (members, width)
+    bias: Array | None  # the same shape
+
+
+@dataclass(frozen=True, eq=False)
+class Affine(Step):
+    """``x @ weight + bias``. With more members than the source has, each of them reads the same row."""
+
+    weight: Array  # (source width, width) or (members, source width, width)
+    bias: Array  # (width,) or (members, width)
+
+
+@dataclass(frozen=True, eq=False)
+class Activate(Step):
+    """An element-wise function."""
+
+    function: Activation
+
+
+@dataclass(frozen=True, eq=False)
+class NormalizeRow(Step):
+    """``gamma * (x - mean) / sqrt(variance + eps) + beta`` of each row."""
+
+    gamma: Array  # (width,)
+    beta: Array  # (width,)
+    eps: float
+
+
+@dataclass(frozen=True, eq=False)
+class Add(Step):
+    """The sum of the values at `source` and at `other`."""
+
+    other: int
+
+
+@dataclass(frozen=True, eq=False)
+class Combine(Step):
+    """What the members of the source say together, by the meaning of the outputs."""
+
+    output: str
+
+
+@dataclass(frozen=True)
+class Column:
+    """What a column of X becomes: `width` columns from `first` on."""
+
+    first: int
+    width: int
+
+
+@dataclass(frozen=True, eq=False)
+class Ladder(Column):
+    """The piecewise-linear encoding: bin k begins at ``left[k]`` and has 1 / its width in ``slope[k]``."""
+
+    left: Array  # (at most width bins,): the columns after them are 0
+    slope: Array
+
+
+@dataclass(frozen=True)
+class Number(Column):
+    """The scaled number itself, clipped or not."""
+
+    clip: float | None
+
+
+@dataclass(frozen=True, eq=False)
+class Wave(Column):
+    """``relu([cos(2 pi c z), sin(2 pi c z)] @ weight + bias)`` of the scaled number z, clipped before or not."""
+
+    frequencies: Array  # (frequencies,)
+    weight: Array  # (2 * frequencies, width)
+    bias: Array  # (width,)
+    clip: float | None
+
+
+@dataclass(frozen=True)
+class Indicator(Column):
+    """1 at the place of the code, else 0; `width` is the number of known codes."""
+
+
+@dataclass(frozen=True, eq=False)
+class Embedding(Column):
+    """The row of a table: the known codes, then missing (NaN or -1), then unknown."""
+
+    table: Array  # (codes + 2, width)
+
+
+@dataclass(frozen=True, eq=False)
+class Encode(Step):
+    """Each column of X encoded by itself. Numbers are ``z = (x - shift) * scale``, and `missing` where they are NaN."""
+
+    columns: tuple[Column, ...]
+    shift: Array  # (columns of X,)
+    scale: Array
+    missing: Array
+
+
+def steps_of(model: Model, *, folds_columns: bool = True) -> tuple[Step, ...]:
+    """Return what the model computes; the last step makes the outputs.
+
+    `folds_columns`: whether scales that differ from column to column may become part of the weights after them.
+    """
+    return _Lowering(model, folds_columns).lower()
+
+
+class _Lowering:
+    def __init__(self, model: Model, folds_columns: bool) -> None:
+        self._model = model
+        self._folds_columns = folds_columns
+        self._arrays = {
+            name: array.astype(np.float64) for name, array in {**model.parameters(), **model.buffers()}.items()
+        }
+        self._steps: list[Step] = []
+        self._kept = {INPUT}  # values that are read again later
+        self._place, self._members, self._width = INPUT, 1, model.input_dim
+
+    def lower(self) -> tuple[Step, ...]:
+        model = self._model
+        if (model.input_scale, model.input_shift) != (1.0, 0.0):
+            shape = (self._width,)
+            self._scale("input_scale", np.full(shape, model.input_scale), np.full(shape, model.input_shift))
+        for index, layer in enumerate(model.layers):
+            self._lower(layer, str(index))
+        if self._members > 1:
+            self._put(Combine, "the members", members=1, output=model.output or "identity")
+        return tuple(self._steps)
+
+    # ---- layers ----
+
+    def _lower(self, layer: Layer, path: str) -> None:
+        def array(which: str) -> Array:
+            return self._arrays[f"{path}.{which}"]
+
+        name = f"layer {path} ({type(layer).__name__})"
+        bias = self._arrays.get(f"{path}.bias")
+        if isinstance(layer, Residual):
+            self._residual(layer, path, name)
+        elif isinstance(layer, MemberDense):
+            self._member_dense(layer, path, name)
+        elif isinstance(layer, Product):
+            self._affine(name, array("weight"), bias)
+            self._activate(name, layer.activation)
+        elif isinstance(layer, Activation):
+            self._activate(name, layer)
+        elif isinstance(layer, BatchNorm):
+            self._batch_norm(name, layer, *(array(w) for w in ("gamma", "beta", "running_mean", "running_var")))
+        elif isinstance(layer, LayerNorm):
+            self._put(NormalizeRow, name, gamma=array("gamma"), beta=array("beta"), eps=layer.eps)
+        elif isinstance(layer, Members):
+            self._members = layer.k
+            self._scale(name, array("scale"), bias)
+        elif isinstance(layer, FeatureScale):
+            self._scale(name, array("scale"), None)
+        elif isinstance(layer, Normalization):
+            missing = array("missing") if layer.missing == "mean" else None
+            shift, scale = self._statistics()
+            self._put(Normalize, name, shift=shift, scale=scale, clip=layer.clip, missing=missing)
+        elif isinstance(layer, Columns):
+            self._encode(name, layer)
+        else:
+            assert isinstance(layer, Dropout), layer
+
+    def _statistics(self) -> tuple[Array, Array]:
+        shift, rest = self._arrays["0.shift"], self._arrays["0.shift_rest"]
+        belongs = np.abs(rest[0]) <= np.abs(shift) * 2.0**-24  # another shift may have been written
+        return shift + np.where(belongs, rest.sum(axis=0), 0.0), self._arrays["0.scale"]
+
+    def _residual(self, layer: Residual, path: str, name: str) -> None:
+        start, width = self._place, self._width
+        is_kept = start in self._kept
+        self._kept.add(start)
+        for index, inner in enumerate(layer.layers):
+            self._lower(inner, f"{path}.{index}")
+        if self._place == start:  # nothing within does anything
+            self._scale(name, np.full(width, 2.0), None)
+            return
+        end, self._place = self._place, start
+        if self._width != width:
+            self._affine(f"{name}, projection", self._arrays[f"{path}.projection.weight"], None)
+        other, self._place = self._place, end
+        self._put(Add, name, other=other)
+        if not is_kept:
+            self._kept.discard(start)
+
+    def _member_dense(self, layer: MemberDense, path: str, name: str) -> None:
+        members = layer.members or self._members
+        bias = self._arrays.get(f"{path}.bias")
+        if layer.shared:
+            self._members = members
+            self._scale(name, self._arrays[f"{path}.input_scale"], None)
+            self._affine(name, self._arrays[f"{path}.weight"], None)
+            self._scale(name, self._arrays[f"{path}.output_scale"], bias)
+        else:
+            self._affine(name, self._arrays[f"{path}.weight"], bias, members)
+        self._activate(name, layer.activation)
+
+    def _batch_norm(self, name: str, layer: BatchNorm, gamma: Array, beta: Array, mean: Array, var: Array) -> None:
+        scale = gamma / np.sqrt(var + layer.eps)
+        bias = beta - mean * scale
+        last = self._last()
+        if isinstance(last, Affine):  # Jacob et al. 2018, section 3.2
+            self._steps[-1] = replace(last, weight=last.weight * scale, bias=last.bias * scale + bias)
+        else:
+            self._scale(name, scale, bias)
+
+    # ---- steps ----
+
+    def _last(self) -> Step | None:
+        """Return the step of the newest value, if nothing else will read that."""
+        newest = self._place == len(self._steps) - 1 and self._place not in self._kept
+        return self._steps[-1] if newest else None
+
+    def _put(self, kind: type[Step], name: str, members: int | None = None, **more: Any) -> None:
+        self._members = self._members if members is None else members
+        self._steps.append(kind(self._place, self._members, self._width, name, **more))
+        self._place = len(self._steps) - 1
+
+    def _scale(self, name: str, scale: Array, bias: Array | None) -> None:
+        self._put(Scale, name, scale=scale, bias=bias)
+
+    def _activate(self, name: str, activation: str | Activation | None) -> None:
+        function = as_activation(activation)
+        if not isinstance(function, Identity):
+            self._put(Activate, name, function=function)
+
+    def _affine(self, name: str, weight: Array, bias: Array | None, members: int | None = None) -> None:
+        width = weight.shape[-1]
+        if bias is None:
+            bias = np.zeros((*weight.shape[:-2], width))
+        last = self._last()
+        before = self._foldable(last)
+        if before is not None and last is not None:
+            scale, shift = before
+            weight, bias = weight * scale[:, None], bias + shift @ weight
+            self._steps.pop()
+            self._place = last.source
+        self._width = width
+        self._put(Affine, name, members, weight=weight, bias=bias)
+
+    def _foldable(self, step: Step | None) -> tuple[Array, Array] | None:
+        """Return the scale and the bias of a step that may become part of the weight after it."""
+        if isinstance(step, Normalize) and step.clip is None and step.missing is None:
+            scale, bias = step.scale, -step.shift * step.scale
+        elif isinstance(step, Scale) and step.scale.ndim == 1:
+            scale, bias = step.scale, np.zeros(step.width) if step.bias is None else step.bias
+            if step.source != INPUT and step.bias is not None:
+                return None
+        else:
+            return None
+        same = bool((scale == scale[0]).all() and (bias == bias[0]).all())
+        is_small = bool((np.abs(bias) <= _MOST_FOLDED).all())
+        return (scale, bias) if is_small and (same or self._folds_columns) else None
+
+    # ---- columns ----
+
+    def _encode(self, name: str, layer: Columns) -> None:
+        codes, columns = dict(layer.categories or ()), []
+        self._number, self._bin, self._row, first = 0, 0, 0, 0
+        for index in range(self._width):
+            known = codes.get(index)
+            column = self._of_number(layer, first) if known is None else self._of_codes(layer, first, known)
+            columns.append(column)
+            first += column.width
+        zeros = np.zeros(self._width)
+        shift, scale = self._statistics() if "0.shift" in self._arrays else (zeros, zeros)
+        missing = self._arrays.get("0.missing", zeros)
+        self._width = first
+        self._put(Encode, name, columns=tuple(columns), shift=shift, scale=scale, missing=missing)
+
+    def _of_codes(self, layer: Columns, first: int, known: int) -> Column:
+        if known <= layer.one_hot:
+            return Indicator(first, known)
+        rows = slice(self._row, self._row + known + 2)
+        self._row += known + 2
+        return Embedding(first, layer.embedding_dim, self._arrays["0.embedding"][rows])
+
+    def _of_number(self, layer: Columns, first: int) -> Column:
+        number = self._number
+        self._number += 1
+        if layer.encoding == "periodic":
+            waves = slice(number * 2 * layer.frequencies, (number + 1) * 2 * layer.frequencies)
+            own = self._arrays["0.frequencies"][number], self._arrays["0.weight"][waves], self._arrays["0.bias"][number]
+            return Wave(first, layer.embedding_dim, *own, layer.clip)
+        bins = layer.bins if isinstance(layer.bins, int) else list(layer.bins)[number]
+        if layer.encoding == "none" or bins == 0:
+            return Number(first, 1, layer.clip)
+        of_bins = slice(self._bin, self._bin + bins)
+        self._bin += bins
+        left, slope = self._arrays["0.bin_left"][of_bins], self._arrays["0.bin_scale"][of_bins]
+        there = max(int(np.count_nonzero(slope)), 1)
+        return Ladder(first, bins, left[:there], slope[:there])
+
+
+def as_activation(activation: str | Activation | None) -> Activation:
+    """Return the layer that a name, or None, means."""
+    from stoop._config import class_named
+
+    if activation is None:
+        return Identity()
+    return class_named(Activation, activation)() if isinstance(activation, str) else activation
+
+
+def arrays_of(step: Step) -> Sequence[Array]:
+    """Return all arrays of a step."""
+    parts = [step, *(step.columns if isinstance(step, Encode) else ())]
+    return [value for part in parts for value in vars(part).values() if isinstance(value, np.ndarray)]

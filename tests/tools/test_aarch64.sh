@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+# Compiles the core for AArch64 with Debian's cross compiler, and runs tests of its kernels under QEMU: those of NEON and the
+# scalar ones, and what is computed with them.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+compiler=aarch64-linux-gnu-g++ root=/usr/aarch64-linux-gnu googletest=/usr/src/googletest folder=build/aarch64
+for need in "$compiler" qemu-aarch64; do
+  command -v "$need" > /dev/null || { echo "$need is missing: apt-get install g++-aarch64-linux-gnu qemu-user" >&2; exit 1; }
+done
+
+# Under the emulator a test takes some twenty times as long; these cover each kernel, a whole training, and threads.
+tests='test_activation;test_column_kernels;test_dropout;test_encoded_kernels;test_gemm;test_kernels;test_loss_kernels;test_math'
+tests+=';test_member_kernels;test_normalization_kernels;test_update_kernels;test_trainer;test_cpu_features;test_random'
+python=()
+if [ -x .venv/bin/python ]; then python=(-DPython_EXECUTABLE="$PWD/.venv/bin/python"); fi
+
+mkdir -p build
+cmake -G Ninja -S . -B "$folder" "${python[@]}" -DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=aarch64 \
+  -DCMAKE_CXX_COMPILER="$compiler" -DCMAKE_CROSSCOMPILING_EMULATOR="qemu-aarch64;-L;$root" -DCMAKE_LIBRARY_ARCHITECTURE=aarch64-linux-gnu \
+  -DFETCHCONTENT_SOURCE_DIR_GOOGLETEST="$googletest" -DSTOOP_BUILD_TESTS=ON -DSTOOP_UNITY_BUILD=ON \
+  -DSTOOP_WARNINGS_AS_ERRORS="${WERROR:-OFF}" -DSTOOP_ONLY_TESTS="$tests" > build/aarch64.log || { cat build/aarch64.log; exit 1; }
+cmake --build "$folder"
+ctest --test-dir "$folder" --no-tests=error --output-on-failure
