@@ -165,6 +165,7 @@ def test_what_is_not_read_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 def test_keras(rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(os.environ, "KERAS_BACKEND", "torch")
     keras = pytest.importorskip("keras")
@@ -188,6 +189,6 @@ def test_keras(rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> Non
         stoop.Dense(3),
     ]
     X = rng.standard_normal((40, 6)).astype(np.float32)
-    expected = np.asarray(net.predict(X, verbose=0))
+    expected = net.predict(X, verbose=0)
     model = convert.from_keras(net.get_weights(), specs)
     assert np.abs(model.predict(X) - expected).max() <= 1e-6 * np.abs(expected).max()
