@@ -160,7 +160,7 @@ test-mpi: $(STAMPS)/installed $(STAMPS)/extra-test $(MPI_KINDS:%=$(STAMPS)/mpi-%
 test-pytorch: $(STAMPS)/installed $(STAMPS)/extra-test $(STAMPS)/torch
 	$(PYTEST) --dist load tests/python/test_pytorch.py tests/python/test_differential.py tests/python/test_processes.py \
 	  tests/python/test_early_stopping.py tests/python/test_pieces.py tests/python/test_element_weights.py \
-	  tests/python/test_columns_pytorch.py tests/python/test_tabm.py
+	  tests/python/test_columns_pytorch.py tests/python/test_tabm.py tests/python/test_convert_pytorch.py
 
 # The core for AArch64, cross-compiled, and tests of its kernels under QEMU.
 test-aarch64: $(STAMPS)/build-tools
