@@ -316,6 +316,11 @@ class BaseMLP(Weights, BaseEstimator, ABC):
         self._take_in_weights()
         return {name: value for name, value in state.items() if name not in OF_THE_MODEL}
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        if "model_" in vars(self):
+            self._adopt(self.model_, self._width)
+
     # ---- prediction ----
 
     def _checked(self, X: Any) -> Any:

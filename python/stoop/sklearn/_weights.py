@@ -15,15 +15,15 @@ from stoop.sklearn._network import build_model, units_of, weights_of
 Array = npt.NDArray[Any]
 Arrays = list[Array]
 
-OF_THE_MODEL = ("_coefs", "_intercepts", "_own", "_known")  # arrays that are made anew from it
+OF_THE_MODEL = ("coefs_", "intercepts_", "_own", "_known")  # arrays that are made anew from it
 
 
 class Weights:
     """Gives out the weights of `model_`, which predicts, and takes in what becomes of them.
 
-    The arrays are made when somebody asks for them. Their dtype is that of the first X or of the model, whichever is
-    wider: views of the parameters where it is the model's, else copies. Of a copy and its parameter the one that was
-    changed counts.
+    The arrays are made when somebody asks for them; until then `vars` has views of the parameters. Their dtype is that
+    of the first X or of the model, whichever is wider: views where it is the model's, else copies. Of a copy and its
+    parameter the one that was changed counts.
     """
 
     model_: Model
@@ -33,27 +33,27 @@ class Weights:
     @property
     def coefs_(self) -> Arrays:
         """The weights of each layer."""
-        return self._shown("_coefs")
+        return self._shown("coefs_")
 
     @coefs_.setter
     def coefs_(self, arrays: Arrays) -> None:
         self._show_if_fitted()
-        self._coefs = arrays
+        vars(self)["coefs_"] = arrays
 
     @property
     def intercepts_(self) -> Arrays:
         """The biases of each layer."""
-        return self._shown("_intercepts")
+        return self._shown("intercepts_")
 
     @intercepts_.setter
     def intercepts_(self, arrays: Arrays) -> None:
         self._show_if_fitted()
-        self._intercepts = arrays
+        vars(self)["intercepts_"] = arrays
 
     def _shown(self, name: str) -> Any:
         self._show_if_fitted()
         if name not in vars(self):
-            raise AttributeError(f"{type(self).__name__} has no {name[1:]}_ before it is fitted")
+            raise AttributeError(f"{type(self).__name__} has no {name} before it is fitted")
         if "_known" in vars(self):
             self._reconcile()
         return vars(self)[name]
@@ -64,7 +64,7 @@ class Weights:
 
     def _show(self) -> None:
         arrays = [[view.astype(self._width, copy=False) for view in views] for views in weights_of(self.model_)]
-        self._coefs, self._intercepts = arrays
+        vars(self)["coefs_"], vars(self)["intercepts_"] = arrays
         self._own = list(chain(*arrays))
         if self._width != self.model_.dtype:
             self._known = [array.copy() for array in self._own]
@@ -77,7 +77,7 @@ class Weights:
             array[...] = known[...] = view
 
     def _has_weights(self) -> bool:
-        return "model_" in vars(self) or {"_coefs", "_intercepts"} <= vars(self).keys()
+        return {"coefs_", "intercepts_"} <= vars(self).keys()
 
     def _adopt(self, model: Model, dtype: npt.DTypeLike) -> None:
         """Make the weights of this model those of an estimator that is fitted with an X of this dtype."""
@@ -85,6 +85,7 @@ class Weights:
         self._width = np.result_type(dtype, model.dtype)
         for name in OF_THE_MODEL:
             vars(self).pop(name, None)
+        vars(self)["coefs_"], vars(self)["intercepts_"] = weights_of(model)
 
     def _units(self) -> list[int]:
         """Return the sizes of all layers of the model."""
@@ -92,12 +93,13 @@ class Weights:
 
     def _take_in_weights(self) -> None:
         """Copy into the model what was put into the arrays, or in their place."""
-        if "_coefs" not in vars(self):
+        kept = vars(self)
+        if not self._has_weights() or ("model_" in kept and "_own" not in kept):
             return
-        given, own = [*self._coefs, *self._intercepts], vars(self).get("_own", [])
-        if "model_" not in vars(self):
+        given, own = [*kept["coefs_"], *kept["intercepts_"]], kept.get("_own", [])
+        if "model_" not in kept:
             self._trainer = None
-            self._adopt(build_model(self, units_of(self._coefs), self.dtype), np.result_type(*given))
+            self._adopt(build_model(self, units_of(kept["coefs_"]), self.dtype), np.result_type(*given))
         if "_known" in vars(self):
             self._reconcile()
         if len(given) == len(own) and all(array is one for array, one in zip(given, own)):
