@@ -31,26 +31,16 @@ inline constexpr std::array<std::pair<const char*, std::vector<double> History::
     {"samples_per_second", &History::samples_per_second},
 }};
 
-// The lists of Python that get the rows of a History: "epoch", which counts from 1, and columns by their names.
-class RowLists {
- public:
-  explicit RowLists(const py::dict& record) : epochs_(record["epoch"]) {
-    for (const auto& [key, column] : kColumns) {
-      if (record.contains(key)) columns_.emplace_back(py::list(record[key]), column);
-    }
+// Adds a row of `history` to the lists of Python, by name of a column; "epoch" counts from 1.
+inline void add_row(const py::dict& record, const History& history, std::size_t row) {
+  const auto append = [&record](const char* key, const auto& value) {
+    if (record.contains(key)) py::reinterpret_borrow<py::list>(record[key]).append(value);
+  };
+  append("epoch", history.epochs[row] + 1);
+  for (const auto& [key, column] : kColumns) {
+    if (!(history.*column).empty()) append(key, (history.*column)[row]);
   }
-
-  void add(const History& history, std::size_t row) {
-    epochs_.append(history.epochs[row] + 1);
-    for (auto& [list, column] : columns_) {
-      if (!(history.*column).empty()) list.append((history.*column)[row]);
-    }
-  }
-
- private:
-  py::list epochs_;
-  std::vector<std::pair<py::list, std::vector<double> History::*>> columns_;
-};
+}
 
 // The functions of a fit, which call the object `loop` of the options (stoop._loop.FitLoop) and let signals in. Without a loop
 // there are none: Python is not entered while the fit runs.
@@ -101,8 +91,8 @@ class FitCall {
   const std::exception_ptr& raised() const { return guarded_.raised(); }
 
   // Where there is no loop, this adds all rows once the core has returned.
-  void add_rows(const History& history) {
-    for (std::size_t row = 0; loop_.is_none() && row < history.epochs.size(); ++row) record_.add(history, row);
+  void add_rows(const History& history) const {
+    for (std::size_t row = 0; loop_.is_none() && row < history.epochs.size(); ++row) add_row(record_, history, row);
   }
 
   FitOptions<T> options;
@@ -120,7 +110,7 @@ class FitCall {
   bool epoch() {
     guarded_.even_after([this] {
       const History& history = handle_.trainer.history();
-      record_.add(history, history.epochs.size() - 1);
+      add_row(record_, history, history.epochs.size() - 1);
       return true;
     });
     return ask_as_guest([this] { return call_python(loop_.attr("epoch")); });
@@ -152,7 +142,7 @@ class FitCall {
   }
 
   TrainerHandle<T>& handle_;
-  RowLists record_;
+  py::dict record_;  // by name of a column: the list that gets its values
   py::object loop_;
   GuardedCalls guarded_;
 };
