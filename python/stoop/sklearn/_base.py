@@ -7,6 +7,7 @@ import warnings
 from abc import ABC, abstractmethod
 from functools import cache
 from numbers import Integral, Real
+from operator import index
 from typing import Any, ClassVar
 
 import numpy as np
@@ -159,7 +160,7 @@ class BaseMLP(Weights, BaseEstimator, ABC):
         sizes = list(sizes) if hasattr(sizes, "__iter__") else [sizes]
         if np.any(np.array(sizes) <= 0):
             raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
-        return [int(size) for size in sizes]
+        return [index(size) for size in sizes]
 
     def _with_class_weights(self, weights: Array | None, y: Array, *, incremental: bool) -> Array | None:  # noqa: ARG002
         return weights
@@ -172,6 +173,7 @@ class BaseMLP(Weights, BaseEstimator, ABC):
             self.t_ = 0
             self.out_activation_ = self._make_objective().out_activation
             self._adopt(build_model(self, units, self.dtype), dtype)
+            self._built = self._architecture()
             draw_weights(self.model_, self.activation, self._random_state)
             self._trainer: Trainer | None = None
             self._begin_curves()
@@ -186,6 +188,8 @@ class BaseMLP(Weights, BaseEstimator, ABC):
                         "fit without warm_start to train another network",
                     )
                 )
+            if self._built != self._architecture():
+                self._rebuild(units)
 
     def _begin_curves(self) -> None:
         if self.solver not in _STOCHASTIC and self.optimizer is None:
@@ -289,6 +293,7 @@ class BaseMLP(Weights, BaseEstimator, ABC):
             raise TypeError(message(where, given, expected, "give validation_data=(X, y)")) from None
         X, y = self._validate_held_out(X, y)
         weights = None if weights is None else _checked_weights(weights, X)
+        weights = self._with_class_weights(weights, y, incremental=False)
         return Samples(prepared(X, self.model_.dtype), y, weights)
 
     @abstractmethod

@@ -390,5 +390,6 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         return (outputs > 0).astype(np.intp) if self._kind != "binary" else (outputs[:, 0] > 0).astype(np.intp)
 
     def _score_outputs(self, outputs: Array, held_out: Samples) -> float:
-        right = self._decisions(outputs) == (held_out.y if self._kind != "binary" else held_out.y[:, 0] > 0.5)
+        true = held_out.y if self._kind == "multiclass" else held_out.y > 0.5  # smoothed labels are neither 0 nor 1
+        right = self._decisions(outputs) == (true[:, 0] if self._kind == "binary" else true)
         return float(np.average(right if right.ndim == 1 else right.all(axis=1), weights=held_out.weights))

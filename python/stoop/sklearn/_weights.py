@@ -91,6 +91,36 @@ class Weights:
         """Return the sizes of all layers of the model."""
         return units_of(weights_of(self.model_)[0])
 
+    _built: dict[str, Any] | None = None
+
+    def _architecture(self) -> dict[str, Any]:
+        """Return the arguments that a model is built by, beside the sizes of its layers."""
+        return {name: getattr(self, name) for name in ("activation", "batch_norm", "layer_norm", "dropout", "dtype")}
+
+    def _rebuild(self, units: list[int]) -> None:
+        """Go on with the weights in a model that follows arguments which have changed since it was built."""
+        before = self._built or self._architecture()
+        changed = [name for name, value in self._architecture().items() if value != before[name]]
+        if not changed:
+            self._built = before
+            return
+        normalised = [source[name] for source in (before, self._architecture()) for name in ("batch_norm", "layer_norm")]
+        if any(normalised):
+            raise ValueError(
+                message(
+                    type(self).__name__,
+                    f"{changed[0]} has changed since the network was built",
+                    "expected the same normalisation, whose parameters are trained on",
+                    "fit without warm_start to train another network",
+                )
+            )
+        old, fresh = self.model_, build_model(self, units, self.dtype)
+        for new, array in zip(chain(*weights_of(fresh)), chain(*weights_of(old))):
+            new[...] = array
+        self._adopt(fresh, self._width)
+        self._trainer = None
+        self._built = self._architecture()
+
     def _take_in_weights(self) -> None:
         """Copy into the model what was put into the arrays, or in their place."""
         kept = vars(self)
