@@ -62,13 +62,14 @@ def from_onnx(path: str | os.PathLike[str]) -> Model:
         file = read_file(content)
     except DamagedError as error:
         _refuse(f"{name}: {error}", "expected an ONNX file that holds all of its arrays", "export it again")
-    end = _end_of(file, _evaluated(file))
-    texts = file.texts
-    output = end.kind or {"softmax": "softmax", "sigmoid": "sigmoid"}.get(texts.get("stoop.output", ""), "identity")
     try:
-        model = assembled(end.outputs, 4 * len(content) + 2**20)
+        with np.errstate(all="ignore"):  # what is not finite is refused with the parameters
+            end = _end_of(file, _evaluated(file))
+            model = assembled(end.outputs, 4 * len(content) + 2**20)
     except UnknownError as error:
         _refuse(f"{name} has {error}", "expected a stack of layers", "see the page on export for what is read")
+    texts = file.texts
+    output = end.kind or {"softmax": "softmax", "sigmoid": "sigmoid"}.get(texts.get("stoop.output", ""), "identity")
     model.output = output if output != "softmax" or model.output_dim > 1 else "identity"
     _name_classes(model, end.names, texts.get("stoop.classes"))
     for key, text in texts.items():
