@@ -49,8 +49,8 @@ def read_extras(text: str) -> tuple[History, dict[str, Any]]:
 
 
 def _check_kinds(history: History, kept: dict[str, Any]) -> None:
-    columns = {"epochs": history.epochs, **history}
-    numbers = all(isinstance(value, int | float) for values in columns.values() for value in values)
+    columns: list[list[Any]] = [history.epochs, *history.values()]
+    numbers = all(isinstance(value, int | float) for values in columns for value in values)
     callbacks = all(callback.keys() == {"type", "of", "state"} for callback in kept.get("callbacks", ()))
     if not numbers or not callbacks or not isinstance(kept.get("loop", {}), dict):
         raise TypeError("a part is of another kind")
