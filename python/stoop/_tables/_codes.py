@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
@@ -15,6 +16,7 @@ from stoop._tables._text import (
     Floats,
     TextFormat,
     are_strings,
+    is_whole,
     missing_in,
     names_in,
     names_of,
@@ -24,6 +26,8 @@ from stoop._tables._text import (
 )
 
 MISSING_CODE = -1.0
+_REAL = re.compile(r"-?\d+(\.\d+)?(e[+-]?\d+)?")  # as str writes it
+_AS_NUMBERS = {"true": "1", "false": "0"}
 _FEW_CODES = 9  # a column with more has its rare categories joined
 _MANY_ROWS = 100  # with fewer, each category is kept
 
@@ -62,13 +66,52 @@ class CodeColumn:
     def _places(self) -> tuple[dict[str, int], dict[str, int]]:
         return {name: place for place, name in enumerate(self.categories)}, plain_places(self.categories)
 
+    @cached_property
+    def _other_names(self) -> dict[str, str]:
+        """Which other names its categories have: 1 and 0 for True and False, and these for 1 and 0."""
+        plain = self._places[1]
+        if all(name in _AS_NUMBERS for name in plain):
+            return {number: truth for truth, number in _AS_NUMBERS.items()}
+        return _AS_NUMBERS if all(map(is_whole, plain)) else {}
+
+    def _code_of(self, name: str) -> int:
+        known, plain = self._places
+        if name in known:
+            return known[name]
+        name = plain_name(name)
+        name = name if name in plain else self._other_names.get(name, name)
+        return plain.get(name, self.codes[0])
+
+    @cached_property
+    def _by_single(self) -> dict[float, list[tuple[int, float]]]:
+        """The places and values of the categories that are numbers, by their value in float32."""
+        found: dict[float, list[tuple[int, float]]] = {}
+        for place, name in enumerate(self.categories):
+            if _REAL.fullmatch(name):
+                found.setdefault(_single(float(name)), []).append((place, float(name)))
+        return found
+
+    def _code_of_real(self, name: str) -> int:
+        """Return the code of a cell of a column of floats: 0.1 in float32 is that in float64, whichever came first."""
+        code = self._code_of(name)
+        if code < self.codes[0]:
+            return code
+        value, single = float(name), _single(float(name))
+        near = self._by_single.get(single, [])
+        if len(near) != 1:
+            return code
+        [(place, known)], short = (
+            near,
+            float(str(np.float32(single))),
+        )  # 0.1 for 0.10000000149, which float32 has for it
+        return place if value == single != short or value == short != known == single else code
+
     def encode(self, column: Any, form: TextFormat, *, ignore: bool) -> tuple[Floats, Problem | None]:
         """Return the column of the matrix; every cell can be one."""
         del form, ignore
         places, names = _different(column)
-        known, plain = self._places
-        unknown = self.codes[0]
-        codes = [known[name] if name in known else plain.get(plain_name(name), unknown) for name in names]
+        code_of = self._code_of_real if getattr(column.dtype, "kind", "O") == "f" else self._code_of
+        codes = [code_of(name) for name in names]
         return np.array([*codes, MISSING_CODE])[places][:, np.newaxis], None  # the last is that of the place -1
 
 
@@ -101,6 +144,11 @@ def fit_codes(column: Any, form: TextFormat, kind: str, rows: Any) -> CodeColumn
     if missing.all() or not missing.any():
         return IgnoredColumn(str(column.name))
     return CodeColumn.fit(column, rows)  # one value, or none
+
+
+def _single(value: float) -> float:
+    with np.errstate(over="ignore"):
+        return float(np.float32(value))
 
 
 def _different(column: Any) -> tuple[npt.NDArray[np.intp], list[str]]:

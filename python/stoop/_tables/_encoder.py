@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from stoop._tables._codes import CodeColumn, IgnoredColumn, fit_codes
 from stoop._tables._columns import CategoryColumn, NumberColumn
-from stoop._tables._kinds import kind_of
+from stoop._tables._kinds import kind_of, misfit
 from stoop._tables._messages import Problem, count, quoted, refuse, refuse_columns
 from stoop._tables._text import TextFormat, missing_in
 
@@ -153,9 +153,10 @@ class TableEncoder:
         out = np.empty((len(frame), len(self.names)), np.float64 if is_wide else np.float32)
         problems, begin = [], 0
         for column in self.columns:
-            values, problem = column.encode(frame[column.name], self.form, ignore=ignore)
-            out[:, begin : begin + values.shape[1]] = values
-            begin += values.shape[1]
+            cells, end = frame[column.name], begin + len(column.names)
+            if (problem := _misfit(column, cells)) is None:
+                out[:, begin:end], problem = column.encode(cells, self.form, ignore=ignore)
+            begin = end
             if problem:
                 problems.append(problem)
         if problems:
@@ -191,6 +192,13 @@ class TableEncoder:
         encoder = cls(TextFormat(**{**text, "missing": tuple(text["missing"])}))
         encoder.columns = tuple(_from_state(column) for column in state["columns"])
         return encoder
+
+
+def _misfit(column: Column, cells: Any) -> Problem | None:
+    if isinstance(column, IgnoredColumn):
+        return None
+    problem = misfit(cells, () if isinstance(column, NumberColumn) else column.categories)
+    return problem and problem._replace(can_go=False)
 
 
 def _to_state(column: Column) -> dict[str, Any]:

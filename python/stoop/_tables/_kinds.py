@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import decimal
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -14,11 +15,13 @@ from stoop._tables._text import (
     Floats,
     Mask,
     TextFormat,
+    are_booleans,
     are_strings,
     has_decimal_comma,
     has_sign,
     is_code,
     is_date,
+    is_date_or_span,
     is_text,
     missing_in,
     names_of,
@@ -29,6 +32,7 @@ from stoop._tables._text import (
 
 _FEW = 20  # different numbers beside text that may still be names of categories, such as 0, 1, 2, "3+"
 _CELLS = (str, int, float, np.generic, decimal.Decimal, dt.date, dt.time)  # of a column of objects
+_TIMES = (dt.date, dt.timedelta, np.datetime64, np.timedelta64)
 _SAMPLE = 2000  # different texts that are looked at
 _MOST = 0.9  # of the texts
 
@@ -39,7 +43,7 @@ def kind_of(column: Any, form: TextFormat) -> str | Problem:
     if missing.all():
         return Problem(name, "has no values", "expected some", "")
     dtype = str(column.dtype)
-    if dtype in ("bool", "boolean"):
+    if are_booleans(column):
         return "boolean"
     if dtype == "category":
         return "category"
@@ -51,7 +55,27 @@ def kind_of(column: Any, form: TextFormat) -> str | Problem:
         return _too_large(column, numbers_of(column, form)[0]) or "number"
     if getattr(column.dtype, "kind", "O") in "Mm":
         return _dates(name, str(column[~missing].iloc[0]))
-    return Problem(name, f"has cells of type {dtype}", "expected numbers, text or booleans", "")
+    return _other_cells(name, dtype)
+
+
+def misfit(column: Any, categories: Iterable[str] = ()) -> Problem | None:
+    """Return what keeps a column of later rows from being used, whatever its values: dates, and cells such as lists.
+
+    They may be where training was told to take such cells for categories.
+    """
+    name, cells = str(column.name), column[~missing_in(column)]
+    is_time = getattr(column.dtype, "kind", "O") in "Mm"
+    if not len(cells) or (not is_time and (column.dtype != object or are_strings(column))):
+        return None
+    time = next((cell for cell in cells if is_time or isinstance(cell, _TIMES)), None)
+    if time is not None:
+        return None if any(map(is_date_or_span, categories)) else _dates(name, str(time))
+    odd = [cell for cell in cells if not isinstance(cell, _CELLS)]
+    return _other_cells(name, type(odd[0]).__name__) if odd and str(odd[0]) not in categories else None
+
+
+def _other_cells(name: str, kind: str) -> Problem:
+    return Problem(name, f"has cells of type {kind}", "expected numbers, text or booleans", "")
 
 
 def _are_truths(column: Any) -> bool:
@@ -64,7 +88,7 @@ def _are_truths(column: Any) -> bool:
 def _kind_of_text(name: str, column: Any, missing: Mask, form: TextFormat) -> str | Problem:
     cells = () if are_strings(column) else column[~missing]
     if odd := next((type(cell).__name__ for cell in cells if not isinstance(cell, _CELLS)), None):
-        return Problem(name, f"has cells of type {odd}", "expected numbers, text or booleans", "")
+        return _other_cells(name, odd)
     values, bad = numbers_of(column, form)
     good = ~missing & ~bad
     if not bad.any():

@@ -19,6 +19,7 @@ MISSING = ("", "#N/A", "#NA", "-NaN", "-nan", "<NA>", "N/A", "NA", "NULL", "NaN"
 LARGEST = 1e30  # of the numbers that are taken: their squares need not fit float32, but their spread must
 _TRUTH = {"true": 1.0, "false": 0.0}
 _DATE = re.compile(r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}([ T]\d{1,2}:\d{2}\S*)?|\d{1,2}[-/.]\d{1,2}[-/.](\d{2}|\d{4})( .*)?")
+_SPAN = re.compile(r"-?\d+ days?\b.*")
 _GROUPED = re.compile(r"[+-]?\d{1,3}(?:([,.' \u00a0\u2019])\d{3})(?:\1\d{3})*(?:[,.]\d+)?")
 _WHOLE = re.compile(r"-?(0|[1-9]\d*)(\.0+)?")
 _CODE = re.compile(r"0\d+")
@@ -43,8 +44,12 @@ class TextFormat:
 
 def is_text(column: Any) -> bool:
     """Return whether the cells of this pandas column are text, or any objects."""
-    kind = getattr(column.dtype, "kind", "O")
-    return kind in "OUST" and str(column.dtype) != "bool"
+    return getattr(column.dtype, "kind", "O") in "OUST"
+
+
+def are_booleans(column: Any) -> bool:
+    """Return whether this pandas column is of truth values: bool, boolean, or bool[pyarrow]."""
+    return getattr(column.dtype, "kind", "O") == "b"
 
 
 def are_strings(column: Any) -> bool:
@@ -84,7 +89,7 @@ def _in_english(cell: str, form: TextFormat) -> str:
 def truths_of(column: Any) -> tuple[Floats, Mask]:
     """Return the cells as 0 and 1, NaN for missing ones and for those that are neither, and where these are."""
     missing = missing_in(column)
-    if str(column.dtype) in ("bool", "boolean"):
+    if are_booleans(column):
         return np.array(column.to_numpy(np.float64, na_value=np.nan)), np.zeros(len(column), bool)
     names = names_of(column)
     different = {name: _TRUTH[name.lower()] for name in names.dropna().unique() if name.lower() in _TRUTH}
@@ -150,9 +155,19 @@ def _name(cell: Any) -> str:
 # ---- what text looks like ----
 
 
+def is_whole(text: str) -> bool:
+    """Return whether it is a whole number, such as 1, -20 or 3.0."""
+    return _WHOLE.fullmatch(text) is not None
+
+
 def is_date(text: str) -> bool:
     """Return whether it looks like 2026-11-30, 30.11.2026 or 11/30/26, with or without a time."""
     return _DATE.fullmatch(text) is not None
+
+
+def is_date_or_span(text: str) -> bool:
+    """Return whether it looks like a date, or like what pandas writes for a time from one to another."""
+    return is_date(text) or _SPAN.fullmatch(text) is not None
 
 
 def thousands_in(text: str) -> str | None:

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import os
+import threading
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_consistent_length, check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from stoop._checks import BELOW_ONE, NOT_NEGATIVE, POSITIVE, integer, real, thread_count
 from stoop._errors import message, refuse_name
 from stoop._tables import METADATA_KEY, TargetScale
+from stoop._tables._messages import count
 from stoop.config import num_threads
 from stoop.model import Model
 from stoop.tabular._features import Features
@@ -28,6 +31,7 @@ from stoop.tabular._state import state_of
 from stoop.tabular._training import MANY_ROWS, Recipe, Rows, split, train
 
 _IMPORTANCE_ROWS = 1000
+_LIMIT = threading.Lock()  # of one prediction that sets the limit of threads, which is that of the process
 
 
 class Tabular(BaseEstimator, ABC):  # type: ignore[misc]
@@ -63,7 +67,26 @@ class Tabular(BaseEstimator, ABC):  # type: ignore[misc]
             For what cannot be learnt from; the message names the column.
         NonFiniteLossError
             If the training diverged: give a smaller `learning_rate`.
+        KeyboardInterrupt
+            On Ctrl-C. After this and any other error the estimator is what it was before: not fitted, or fitted as it
+            was. To keep what was learnt in a given time, set `max_time`.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If `max_time` was over before the first epoch.
         """
+        state: dict[str, Any] = self.__dict__
+        before = state.copy()
+        try:
+            self._fit(X, y, sample_weight, validation_data)
+        except BaseException:
+            state.clear()
+            state.update(before)
+            raise
+        return self
+
+    def _fit(self, X: Any, y: Any, sample_weight: Any, validation_data: Any) -> None:
         where = f"{type(self).__name__}.fit"
         shape, recipe = self._shape(where), self._recipe(where)
         fraction = real(where, "validation_fraction", self.validation_fraction, BELOW_ONE, "0.15 is usual")
@@ -86,7 +109,6 @@ class Tabular(BaseEstimator, ABC):  # type: ignore[misc]
         if validation_data is not None:
             parts = parts[0], self._given_rows(f"{where}: validation_data", validation_data)
         self._train(parts, shape, recipe, seed)
-        return self
 
     def _parts(
         self, where: str, table: Table, given: tuple[Any, Any, Any], fraction: float, seed: int
@@ -129,6 +151,11 @@ class Tabular(BaseEstimator, ABC):  # type: ignore[misc]
         self.model_ = Model(layers, first.X.shape[1], seed=seed, dtype=self.dtype)
         trainer, self.best_epoch_ = train(self.model_, self._loss, scaled, choosing, recipe, seed)
         self.history_ = trainer.history
+        if self.best_epoch_ == 0:
+            updates = count(trainer.steps, "update")
+            given = f"max_time={self.max_time!r} was over after {updates}, before the end of the first epoch"
+            text = message(f"{type(self).__name__}.fit", given, "expected an epoch at least", "give more time")
+            warnings.warn(text, ConvergenceWarning, stacklevel=4)
         self._scale.undo(self.model_)
         if self._are_classes:
             self.model_.classes = self.classes_
@@ -157,16 +184,20 @@ class Tabular(BaseEstimator, ABC):  # type: ignore[misc]
         if hasattr(self, "feature_names_in_") and has_names(native):
             native = in_order(where, native, self.feature_names_in_)
         validate_data(self, native, reset=False, skip_check_array=True)
-        return self._features.transform(where, Table(native))
+        names = [column.name for column in self._features.encoder.columns]  # the columns have their order by now
+        return self._features.transform(where, Table(native, names))
 
     def _outputs(self, method: str, X: Any) -> npt.NDArray[np.float64]:
         """Return the outputs of the model in float64, (n_samples, n_outputs)."""
         return self._predict(self._matrix(f"{type(self).__name__}.{method}", X))
 
     def _predict(self, matrix: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-        with nullcontext() if self.num_threads is None else num_threads(self.num_threads):
-            outputs = self._scale.values(self.model_.predict(matrix))
-        return np.asarray(outputs, np.float64)
+        if self.num_threads is None:
+            outputs = self.model_.predict(matrix)
+        else:
+            with _LIMIT, num_threads(self.num_threads):
+                outputs = self.model_.predict(matrix)
+        return np.asarray(self._scale.values(outputs), np.float64)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the network and all that is known of the table to one safetensors file, for `stoop.tabular.load`.

@@ -47,12 +47,14 @@ _ARGUMENTS = """hidden : sequence of int, default (256, 256)
         Of the rows, drawn at random and with the classes in proportion: they do not train but choose the epoch. With
         fewer than 100 different rows all train, in one batch and for all epochs; 0 does that with more.
     max_time : float, str or timedelta, optional
-        Seconds, or text such as "1m30s", after which the training ends, with the best epoch so far.
+        Seconds, or text such as "1m30s", after which the training ends, with the best epoch so far; before the end of
+        the first, with what was learnt until then and a warning.
     random_state : int, RandomState or None
         Of initial parameters, dropout, and order and choice of rows. An int gives the same bits for any number of
         threads.
     num_threads : int, optional
-        For training and prediction. None: as `stoop.set_num_threads` says."""
+        For training and prediction. None: as `stoop.set_num_threads` says. A number is the limit of the whole process
+        while a prediction runs, and predictions with one run one after another."""
 
 _MORE = """dtype : {"float32", "float64"}, default "float32"
         Of the network.
@@ -68,7 +70,7 @@ _ATTRIBUTES = """n_features_in_ : int
     history_ : stoop.History
         Losses by epoch; not after `load`.
     best_epoch_ : int
-        The epoch whose parameters `model_` has."""
+        The epoch whose parameters `model_` has; 0 if `max_time` was over before the first."""
 
 _NOTES = """Data frames may have their columns in any order for `predict`; one that is missing, and one that training
     did not have, is an error. A category that training has not seen, or in columns of more than 9 only once, is one of

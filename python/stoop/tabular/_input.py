@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import Any
 
@@ -19,23 +20,25 @@ class Table:
     ----------
     native : ndarray or pandas.DataFrame
         What `native_of` returns.
+    names : sequence of str, optional
+        Of the columns. None: their own.
 
     Attributes
     ----------
     names : list of str
-        Of the columns; ``x0``, ``x1``, ... where they have none.
+        As given, or of the columns; ``x0``, ``x1``, ... where they have none.
     matrix : ndarray or None
         float32 or float64, (n_rows, n_columns); None for a frame that holds something else.
     """
 
-    def __init__(self, native: Any) -> None:
+    def __init__(self, native: Any, names: Sequence[str] | None = None) -> None:
         self._frame: Any = None
         self.matrix: npt.NDArray[Any] | None = None
+        own = list(native.columns) if has_names(native) else _numbered(native.shape[1])
+        self.names = own if names is None else list(names)
         if isinstance(native, np.ndarray):
-            self.names = _numbered(native.shape[1])
             self.matrix = _reals(native)
             return
-        self.names = list(native.columns) if has_names(native) else _numbered(native.shape[1])
         if len(native) and all(isinstance(dtype, np.dtype) and dtype.kind in "iuf" for dtype in native.dtypes):
             self.matrix = _reals(native.to_numpy())
         else:
@@ -105,6 +108,10 @@ def _other_frame(where: str, X: Any) -> Any:
     """Return a data frame of another library as one of pandas, or None for what is no data frame."""
     import narwhals as nw
 
+    if type(X).__module__.partition(".")[0] == "pyarrow" and type(X).__name__ == "RecordBatch":
+        import pyarrow as pa
+
+        X = pa.Table.from_batches([X])
     frame = nw.from_native(X, pass_through=True)
     if isinstance(frame, nw.LazyFrame):
         given = f"X is a lazy {type(X).__name__}"
