@@ -30,9 +30,9 @@ def test_another_activation_takes_effect_in_a_warm_start() -> None:
     curves = []
     for kind, more in ((MLPClassifier, {"dtype": "float64"}), (sklearn.neural_network.MLPClassifier, {})):
         m = kind(warm_start=True, max_iter=5, shuffle=False, random_state=0, **more)
-        with pytest.warns(UserWarning):
+        with pytest.warns(UserWarning, match="Stochastic Optimizer"):
             m.fit(X, y)
-        with pytest.warns(UserWarning):
+        with pytest.warns(UserWarning, match="Stochastic Optimizer"):
             m.set_params(activation="tanh").fit(X, y)
         curves.append(m.loss_curve_)
     np.testing.assert_allclose(curves[0], curves[1], rtol=1e-8)
@@ -59,7 +59,7 @@ def test_given_validation_weighs_classes_as_a_part_that_is_split_off() -> None:
     X, y = wine()
     y = (y == 1).astype(int)
     m = MLPClassifier(max_iter=3, random_state=0, class_weight={0: 1, 1: 50}, learning_rate_init=1e-5)
-    with pytest.warns(UserWarning):
+    with pytest.warns(UserWarning, match="Stochastic Optimizer"):
         m.fit(X, y, validation_data=(X, y))
     right = m.predict(X) == y
     assert m.best_validation_score_ == pytest.approx(np.average(right, weights=np.where(y == 1, 50.0, 1.0)))

@@ -104,7 +104,9 @@ class Weights:
         if not changed:
             self._built = before
             return
-        normalised = [source[name] for source in (before, self._architecture()) for name in ("batch_norm", "layer_norm")]
+        normalised = [
+            source[name] for source in (before, self._architecture()) for name in ("batch_norm", "layer_norm")
+        ]
         if any(normalised):
             raise ValueError(
                 message(
