@@ -134,8 +134,8 @@ test-all: test $(STAMPS)/hosts $(STAMPS)/tables $(STAMPS)/wheel
 	@bash tests/tools/system_packages.sh postgresql
 	@bash tests/tools/system_packages.sh browser
 	@bash tests/tools/system_packages.sh arm
-	@bash tests/tools/system_packages.sh languages
 	@bash tests/tools/system_packages.sh clang
+	@bash tests/tools/system_packages.sh languages
 	@echo "== slow Python tests"
 	STOOP_INSTALLED="$(CURDIR)/build/install" $(PYTEST) -m slow $(shell grep -l 'mark\.slow' tests/python/test_*.py)
 	$(MAKE) test-mpi WERROR=$(WERROR)
@@ -160,7 +160,7 @@ test-mpi: $(STAMPS)/installed $(STAMPS)/extra-test $(MPI_KINDS:%=$(STAMPS)/mpi-%
 test-pytorch: $(STAMPS)/installed $(STAMPS)/extra-test $(STAMPS)/torch
 	$(PYTEST) --dist load tests/python/test_pytorch.py tests/python/test_differential.py tests/python/test_processes.py \
 	  tests/python/test_early_stopping.py tests/python/test_pieces.py tests/python/test_element_weights.py \
-	  tests/python/test_columns_pytorch.py tests/python/test_tabm.py
+	  tests/python/test_columns_pytorch.py tests/python/test_tabm.py tests/python/test_convert_pytorch.py
 
 # The core for AArch64, cross-compiled, and tests of its kernels under QEMU.
 test-aarch64: $(STAMPS)/build-tools

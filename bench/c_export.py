@@ -75,7 +75,7 @@ def row_of(widths: tuple[int, ...], dtype: str) -> list[str]:
 
 
 def instructions(processor: str, source: Path) -> int:
-    ticks = int(re.findall(r"ticks (\d+)", cortex.printed(processor, source, "-O2"))[0])
+    ticks = int(re.findall(r"ticks (\d+)", cortex.printed(processor, source))[0])
     return round(ticks * TICK / cortex.NANOSECONDS)
 
 

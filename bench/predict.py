@@ -1,10 +1,11 @@
 """The time of a call of `Model.predict` from Python, for few rows and many.
 
-    python bench/predict.py [--layers 784-512-256-10] [--rows 1 2 8 64 128] [--threads 1 2] [--rounds 20]
+    python bench/predict.py [--layers 784-512-256-10] [--rows 1 2 8 64 128] [--threads 1 2] [--rounds 20] [--out]
 
 Hidden layers have relu, rows are float32 and lie in one array of the caller. The outputs are compared with NumPy's in
 float64 before anything is timed. All sizes take turns, 100 calls a round; the median and the best of the single calls
-count. `stoop_bench --benchmark_filter=^predict` times the same from C++.
+count. With --out the outputs go into an array of the caller. `stoop_bench --benchmark_filter=^predict` times the same
+from C++.
 """
 
 from __future__ import annotations
@@ -49,12 +50,12 @@ def check(model: stoop.Model, x: npt.NDArray[Any]) -> None:
         raise ValueError(f"the outputs for {len(x)} rows are wrong by {error:.1e} of the largest")
 
 
-def measure(model: stoop.Model, x: npt.NDArray[Any]) -> list[float]:
+def measure(model: stoop.Model, x: npt.NDArray[Any], out: npt.NDArray[Any] | None) -> list[float]:
     """Return the microseconds of each call of a round."""
     times = []
     for _ in range(CALLS):
         start = time.perf_counter()
-        model.predict(x)
+        model.predict(x, out=out)
         times.append((time.perf_counter() - start) * 1e6)
     return times
 
@@ -66,10 +67,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--rows", type=int, nargs="+", default=[1, 2, 8, 64, 128])
     parser.add_argument("--threads", type=int, nargs="+", default=sorted({1, stoop.get_num_threads()}))
     parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--out", action="store_true", help="write into an array of the caller")
     options = parser.parse_args(arguments)
     model = make_model(options.layers)
     rng = np.random.default_rng(0)
     inputs = {rows: rng.standard_normal((rows, options.layers[0]), dtype=np.float32) for rows in options.rows}
+    out = {rows: np.empty((rows, options.layers[-1]), np.float32) if options.out else None for rows in options.rows}
     times: dict[tuple[int, int], list[float]] = {}
     for number in range(options.rounds + 1):  # the first round warms up
         for threads in options.threads:
@@ -77,11 +80,11 @@ def main(arguments: list[str] | None = None) -> int:
             for rows, x in inputs.items():
                 if number == 0:
                     check(model, x)
-                calls = measure(model, x)
+                calls = measure(model, x, out[rows])
                 if number > 0:
                     times.setdefault((threads, rows), []).extend(calls)
     for (threads, rows), calls in times.items():
-        print(f"threads {threads}, rows {rows}: median {statistics.median(calls):.1f} us, best {min(calls):.1f} us")
+        print(f"threads {threads}, rows {rows}: median {statistics.median(calls):.2f} us, best {min(calls):.2f} us")
     return 0
 
 

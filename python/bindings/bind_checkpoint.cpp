@@ -83,12 +83,13 @@ void save_checkpoint(TrainerHandle<T>& self, const std::filesystem::path& path, 
   without_gil([&](const KeepGoing& keep_going) { self.trainer.save_checkpoint(path, extras, keep_going); });
 }
 
-// Returns what Python had kept in it.
+// Returns what Python had kept in it, whose text goes to `check` before anything is changed.
 template <class T>
-py::tuple load_checkpoint(TrainerHandle<T>& self, const std::filesystem::path& path) {
+py::tuple load_checkpoint(TrainerHandle<T>& self, const std::filesystem::path& path, const py::function& check) {
   const Exclusive exclusive = self.enter();
   const Checkpoint<T> checkpoint =
       without_gil([&](const KeepGoing& keep_going) { return read_checkpoint<T>(path, keep_going); });
+  check(checkpoint.extras.text);
   self.trainer.load_checkpoint(checkpoint);
   return py::make_tuple(checkpoint.extras.text, arrays_of(checkpoint.extras));
 }
@@ -126,7 +127,7 @@ void bind_checkpoints(py::class_<TrainerHandle<T>>& handle) {
   handle.def("state", &state<T>)
       .def("set_state", &set_state<T>)
       .def("save_checkpoint", &save_checkpoint<T>, py::arg("path"), py::arg("text"), py::arg("arrays"))
-      .def("load_checkpoint", &load_checkpoint<T>, py::arg("path"))
+      .def("load_checkpoint", &load_checkpoint<T>, py::arg("path"), py::arg("check"))
       .def("history", &history<T>)
       .def("settings", &settings<T>);
 }

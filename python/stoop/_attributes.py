@@ -1,4 +1,4 @@
-"""Attributes that would do nothing are refused: names that nobody reads, and settings that are fixed."""
+"""Attributes: those that would do nothing are refused, names that nobody reads and settings that are fixed."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar, NoReturn
@@ -6,6 +6,13 @@ from typing import Any, ClassVar, NoReturn
 from stoop import _core
 from stoop._checks import FloatArray
 from stoop._errors import message
+
+
+def keep_arguments(estimator: object, arguments: Mapping[str, Any]) -> None:
+    """Set the arguments of a constructor, its `locals()`, as attributes, as scikit-learn wants them."""
+    for name, value in arguments.items():
+        if name not in ("self", "__class__"):
+            setattr(estimator, name, value)
 
 
 class Guarded:

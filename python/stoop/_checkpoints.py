@@ -28,11 +28,38 @@ def extras_of(history: History, loop: Any) -> tuple[str, dict[str, Any]]:
     return json.dumps(kept), arrays
 
 
+def read_extras(text: str) -> tuple[History, dict[str, Any]]:
+    """Return the history, and what else `extras_of` wrote.
+
+    Raises
+    ------
+    CheckpointError
+        For another text: a file may hold any.
+    """
+    try:
+        kept = json.loads(text)
+        told = kept["history"]
+        history = History._of(told["epochs"], told["columns"], told["stop_reason"], told["changes"])
+        _check_kinds(history, kept)
+    except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        given = f"what it says of the fit cannot be read ({type(error).__name__}: {error})"
+        hint = "save the checkpoint again"
+        raise _core.CheckpointError(message("load_checkpoint", given, "expected what Trainer wrote", hint)) from error
+    return history, kept
+
+
+def _check_kinds(history: History, kept: dict[str, Any]) -> None:
+    columns: list[list[Any]] = [history.epochs, *history.values()]
+    numbers = all(isinstance(value, int | float) for values in columns for value in values)
+    callbacks = all(callback.keys() == {"type", "of", "state"} for callback in kept.get("callbacks", ()))
+    if not numbers or not callbacks or not isinstance(kept.get("loop", {}), dict):
+        raise TypeError("a part is of another kind")
+
+
 def history_of(text: str, core: _core._Trainer[Any]) -> History:
     """Return the history of a checkpoint: that of the core where the file was written by C++."""
     if text:
-        kept = json.loads(text)["history"]
-        return History._of(kept["epochs"], kept["columns"], kept["stop_reason"], kept["changes"])
+        return read_extras(text)[0]
     columns = core.history()
     epochs = columns.pop("epoch")
     return History._of(epochs, {name: values for name, values in columns.items() if values})
@@ -42,7 +69,7 @@ def restore_loop(loop: Any, text: str, arrays: Mapping[str, Any]) -> None:
     """Put what a checkpoint holds into a fit and its callbacks: each by type and monitor or path, else by its place."""
     restored = history_of(text, loop.trainer._core)
     loop.history._become(restored)
-    kept = json.loads(text) if text else {}
+    kept = read_extras(text)[1] if text else {}
     if "loop" in kept:
         loop.load_state_dict(kept["loop"])
     states = list(kept.get("callbacks", []))

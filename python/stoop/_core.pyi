@@ -168,7 +168,8 @@ class _Trainer(Generic[F]):  # RuntimeError when entered again while it runs
     def state(self) -> dict[str, Any]: ...  # the arguments of set_state; parameters and buffers are the model's
     def set_state(self, **state: Any) -> None: ...  # pickles of earlier versions have neither place nor fit
     def save_checkpoint(self, path: str, text: str, arrays: dict[str, Any]) -> None: ...
-    def load_checkpoint(self, path: str) -> tuple[str, dict[str, Any]]: ...  # text and arrays, as they were given
+    # Text and arrays, as they were given. `check` gets the text before anything is changed.
+    def load_checkpoint(self, path: str, check: Callable[[str], Any]) -> tuple[str, dict[str, Any]]: ...
     def history(self) -> dict[str, list[Any]]: ...  # the columns of the core
     def settings(self) -> dict[str, Any]: ...  # those that can be set; a learning rate as JSON, None for a function
     @property

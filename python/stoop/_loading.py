@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+from typing import Any
 
 from stoop import _core
 from stoop._checks import file_path
 from stoop._config import from_config
 from stoop._errors import message
 from stoop.losses import Loss
-from stoop.model import load_model
+from stoop.model import Model, load_model
 from stoop.optimizers import Optimizer
 from stoop.trainer import Trainer
 
@@ -36,9 +37,16 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Trainer:
         given, expected = f"the learning rate of {name} is a function", "expected one that a file can hold"
         hint = "make the trainer as it was made then, and call its load_checkpoint"
         raise _core.CheckpointError(message(where, given, expected, hint))
-    config = json.loads(text)
-    loss, optimizer = from_config(Loss, config.pop("loss")), from_config(Optimizer, config.pop("optimizer"))
-    config["num_threads"] = config["num_threads"] or None
-    trainer = Trainer(model, loss, optimizer, **config)
+    try:
+        trainer = _trainer_of(model, json.loads(text))
+    except (ValueError, TypeError) as error:
+        given, hint = f"{name} holds settings that no trainer takes: {error}", "save the checkpoint again"
+        raise _core.CheckpointError(message(where, given, "expected those of a trainer", hint)) from error
     trainer.load_checkpoint(name)
     return trainer
+
+
+def _trainer_of(model: Model, config: dict[str, Any]) -> Trainer:
+    loss, optimizer = from_config(Loss, config.pop("loss")), from_config(Optimizer, config.pop("optimizer"))
+    config["num_threads"] = config["num_threads"] or None
+    return Trainer(model, loss, optimizer, **config)

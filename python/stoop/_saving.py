@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from stoop import _core
-from stoop._checkpoints import extras_of, history_of
+from stoop._checkpoints import extras_of, history_of, read_extras
 from stoop._checks import file_path
 from stoop._config import from_config
 from stoop._errors import message
@@ -79,7 +79,7 @@ class Checkpointing(Training):
             if processes is not None and shared:  # all can read it before one of them takes it
                 _core.checkpoint_config(name)
                 processes.check_alike(where, 0)
-            text, _ = self._core.load_checkpoint(name)
+            text, _ = self._core.load_checkpoint(name, lambda text: text and read_extras(text))
             self._loop = None
             self._history = history_of(text, self._core)
             self._adopt_settings()

@@ -15,5 +15,10 @@ static void reset(void) {
   _start();
 }
 
-__attribute__((section(".vectors"), used)) static const void* const vectors[16] = {
-    &__stack, (void*)reset, (void*)halt, (void*)halt, (void*)halt, (void*)halt, (void*)halt};
+struct Vectors {
+  char* stack;
+  void (*handlers[15])(void);
+};
+
+__attribute__((section(".vectors"), used)) static const struct Vectors vectors = {
+    &__stack, {reset, halt, halt, halt, halt, halt}};

@@ -33,12 +33,12 @@ def is_there() -> bool:
     return all(map(shutil.which, PROGRAMS))
 
 
-def printed(processor: str, source: Path, optimisation: str = "-O1") -> str:
+def printed(processor: str, source: Path) -> str:
     """Compile a program and return what it prints."""
     program = source.with_suffix(f".{processor}")
     board = PROCESSORS[processor].board
     own = [] if board is None else ["-T", FOLDER / "memory.ld", FOLDER / "start.c"]
-    compile_for(processor, optimisation, "--specs=rdimon.specs", *own, source, "-lm", "-o", program)
+    compile_for(processor, "--specs=rdimon.specs", *own, source, "-lm", "-o", program)
     if board is None:
         return run("qemu-arm", "-cpu", processor, program)
     count = ("-icount", f"shift={NANOSECONDS.bit_length() - 1}")
@@ -46,14 +46,14 @@ def printed(processor: str, source: Path, optimisation: str = "-O1") -> str:
 
 
 def compile_for(processor: str, *arguments: str | Path) -> None:
-    options = (*PROCESSORS[processor].options, "-mthumb", "-std=c99")
-    run("arm-none-eabi-gcc", *options, *(warning for warning in WARNINGS if warning != "-Werror"), *arguments)
+    options = (*PROCESSORS[processor].options, "-mthumb", "-std=c99", "-O2")
+    run("arm-none-eabi-gcc", *options, *WARNINGS, *arguments)
 
 
 def sizes(processor: str, source: Path) -> tuple[int, int]:
     """Return the bytes of the instructions and of the constants that a source becomes, without the C library."""
     object_file = source.with_suffix(".o")
-    compile_for(processor, "-O2", "-c", source, "-o", object_file)
+    compile_for(processor, "-c", source, "-o", object_file)
     lines = [line.split() for line in run("arm-none-eabi-size", "-A", object_file).splitlines()]
     sections = {line[0]: int(line[1]) for line in lines if len(line) == 3 and line[1].isdigit()}
 

@@ -26,6 +26,7 @@ CASES: dict[str, tuple[Layers, int, dict[str, Any]]] = {
     "an activation of a large shift": ([stoop.Sigmoid(), Dense(2)], 6, {"input_scale": 0.25, "input_shift": 100.0}),
     "scale of the input": ([Dense(4, "relu"), Dense(2)], 6, {"input_scale": 0.25, "input_shift": -0.5}),
     "batch norm": ([Dense(6), stoop.BatchNorm(), stoop.ReLU(), Dense(3)], 4, {}),
+    "batch norm after a bias": ([Dense(6, use_bias=True), stoop.BatchNorm(), stoop.Tanh(), Dense(3)], 4, {}),
     "batch norm elsewhere": ([stoop.BatchNorm(), Dense(6, "relu"), stoop.BatchNorm(eps=1e-2), Dense(3)], 4, {}),
     "layer norm": ([Dense(6), stoop.LayerNorm(), stoop.SiLU(), stoop.LayerNorm(1e-2)], 4, {}),
     "dropout": ([Dense(6), stoop.Dropout(0.5), Dense(3), stoop.Dropout(0.1)], 4, {}),

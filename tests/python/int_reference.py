@@ -44,7 +44,7 @@ def value_of(step: Step, x: Array, other: Array) -> Array:
     if isinstance(step, ints.IntAffine):
         sums = sums_of(step, x)
         rounded = np.floor_divide(sums * step.multiplier + (np.int64(1) << (step.shift - 1)), np.int64(1) << step.shift)
-        return np.clip(rounded + step.zero, step.low, step.high)
+        return np.clip(rounded + step.zero, -128, 127)
     if isinstance(step, ints.LastAffine):
         return sums_of(step, x).astype(np.float32) * step.scale.astype(np.float32)
     if isinstance(step, ints.Lookup):

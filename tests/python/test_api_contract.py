@@ -39,6 +39,13 @@ CONTRACT: dict[str, dict[str, Any] | None] = {
     "Model.fold_batch_norm": {},
     "optimizers.Adam.step": {"parameters": REQUIRED, "gradients": REQUIRED},
     "schedules.Constant.values": {"n": REQUIRED},
+    "export.to_c": {
+        "model": REQUIRED,
+        "path": REQUIRED,
+        "name": "model",
+        "dtype": "float32",
+        "calibration": None,
+    },
     "minimize": {"cost": REQUIRED, "params": REQUIRED, "optimizer": REQUIRED, "steps": REQUIRED},
     "ewa": {"x": REQUIRED, "beta": REQUIRED, "bias_correction": True},
     "Trainer": {

@@ -117,6 +117,17 @@ def test_find_package_of_the_shared_library(shared: Path, tmp_path: Path) -> Non
     assert licences == {"LICENSE", "LICENSE.nlohmann_json"}
 
 
+@pytest.mark.skipif(not shutil.which("pkg-config"), reason="needs pkg-config")
+def test_pkg_config_of_the_shared_library(shared: Path, tmp_path: Path) -> None:
+    prefix, program = tmp_path / "prefix", tmp_path / "train"
+    run(CMAKE or "", "--install", shared, "--prefix", prefix, "--component", "development")
+    (folder,) = [path.parent for path in prefix.rglob("stoop.pc")]
+    flags = run("pkg-config", "--cflags", "--libs", "stoop", PKG_CONFIG_PATH=str(folder)).split()
+    assert "-DSTOOP_STATIC" not in flags
+    run("cc", "-std=c99", REPOSITORY / "examples" / "c" / "train.c", *flags, "-lm", "-o", program)
+    assert "ring 0" in run(program, tmp_path / "model", LD_LIBRARY_PATH=str(folder.parent))
+
+
 def test_the_shared_library_exports_public_names_only(shared: Path) -> None:
     (library,) = [path for path in shared.rglob("libstoop.so*") if not path.is_symlink()]
     listing = run("nm", "-D", "--defined-only", "-C", library).splitlines()

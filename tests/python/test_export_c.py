@@ -17,7 +17,7 @@ import stoop
 from c_programs import Library, clang, compile_with
 from helpers import REPOSITORY, refused, relative_error
 from stoop import Dense
-from stoop.export._arena import inputs_of, lay_out
+from stoop.export._arena import IN_PLACE, inputs_of, lay_out
 from stoop.export._steps import steps_of
 
 NAMES = {case: f"case_{index}" for index, case in enumerate(export_cases.CASES)}
@@ -55,6 +55,47 @@ def test_it_compiles_without_warnings(command: str, folder: Path) -> None:
     source = folder / f"all{suffix}"
     source.write_text("".join(f'#include "{name}.h"\n' for name in NAMES.values()) + "int main(void) { return 0; }\n")
     compile_with([compiler, *options, "-fsyntax-only", source])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", ["cc -std=c99 -O3", "c++ -std=c++11 -O2", "clang -std=c99 -O2"])
+def test_optimisers_find_nothing_to_warn_of(command: str, folder: Path) -> None:
+    compiler, *options = command.split()
+    source = folder / f"optimised{'.cpp' if '++' in command else '.c'}"
+    lines = [f'#include "{name}.h"\nvoid run_{name}(const float* x, float* out);\n' for name in NAMES.values()]
+    lines += [f"void run_{name}(const float* x, float* out) {{ {name}_predict(x, out); }}\n" for name in NAMES.values()]
+    source.write_text("".join(lines))
+    found = clang() if compiler == "clang" else compiler
+    if found is None:
+        pytest.skip("there is no clang")
+    compile_with([found, *options, "-c", source, "-o", folder / "optimised.o"])
+
+
+def test_there_are_constants_and_mathematics_alone(folder: Path) -> None:
+    source, made = folder / "symbols.c", folder / "symbols.o"
+    lines = [f'#include "{name}.h"\nvoid run_{name}(const float* x, float* out);\n' for name in NAMES.values()]
+    lines += [f"void run_{name}(const float* x, float* out) {{ {name}_predict(x, out); }}\n" for name in NAMES.values()]
+    source.write_text("".join(lines))
+    compile_with(["cc", "-std=c99", "-O1", "-c", source, "-o", made])
+    listed = subprocess.run(["nm", made], check=True, capture_output=True, text=True, timeout=60).stdout.splitlines()
+    kinds = {line.split()[-1]: line.split()[-2] for line in listed}
+    assert not {name: kind for name, kind in kinds.items() if kind in "bBdDcC"}  # what could change
+    used = {name for name, kind in kinds.items() if kind == "U"}
+    assert used <= {
+        "expf",
+        "expm1f",
+        "log1pf",
+        "logf",
+        "tanhf",
+        "erfcf",
+        "sqrtf",
+        "cosf",
+        "sinf",
+        "floorf",
+        "sincosf",
+        "memcpy",
+        "memset",
+    }
 
 
 def exported(folder: Path, name: str = "model", **arguments: Any) -> tuple[stoop.Model, str]:
@@ -113,7 +154,7 @@ def test_classes_of_any_kind(classes: list[Any], shown: str, tmp_path: Path) -> 
     assert shown in exported(tmp_path, output="softmax", classes=classes)[1]
 
 
-def test_a_layer_cannot_end_the_comment(tmp_path: Path) -> None:
+def test_the_header_says_what_it_is(tmp_path: Path) -> None:
     model, text = exported(tmp_path)
     assert text.startswith("// A network of 4 numbers to 3, computed in float32: model_predict(x, out).\n")
     assert stoop.__version__ in text
@@ -167,7 +208,10 @@ def test_no_value_lies_where_another_is_needed(case: str) -> None:
     for place, step in enumerate(steps):
         for read in inputs_of(step):
             if read >= 0:
-                assert {owner[cell] for cell in cells(layout.offsets[read], sizes[read])} == {read}
+                place_of = cells(layout.offsets[read], sizes[read])
+                assert {owner[cell] for cell in place_of} == {read}
+                same = isinstance(step, IN_PLACE) and layout.offsets[read] == layout.offsets[place]
+                assert same or not set(place_of) & set(cells(layout.offsets[place], sizes[place]))
         for cell in cells(layout.offsets[place], sizes[place]):
             owner[cell] = place
     assert layout.offsets[-1] is None

@@ -119,6 +119,15 @@ def test_a_bias_larger_than_its_weights(tmp_path: Path) -> None:
     assert relative_error(Library(tmp_path, {"model": 2})("model", rows), model.predict(rows)) < 0.02
 
 
+@pytest.mark.parametrize(("activation", "error"), [("tanh", 0.024), ("sigmoid", 0.0135)])
+def test_where_a_function_is_flat_the_grid_ends(activation: str, error: float, tmp_path: Path) -> None:
+    model = stoop.Model([Dense(16, activation), Dense(2)], 4)
+    model.parameters()["0.weight"][...] *= 20.0  # with the whole range it would be 0.029 and 0.016
+    rows = np.random.default_rng(0).standard_normal((200, 4)).astype(np.float32)
+    stoop.export.to_c(model, tmp_path / "model.h", dtype="int8", calibration=rows)
+    assert relative_error(Library(tmp_path, {"model": 2})("model", rows), model.predict(rows)) < error
+
+
 def test_rows_out_of_the_range_are_clipped(tmp_path: Path) -> None:
     model = stoop.Model([Dense(2)], 1)
     stoop.export.to_c(model, tmp_path / "model.h", dtype="int8", calibration=[[0.0], [1.0]])

@@ -6,6 +6,7 @@ The tree is the one that `make test` installs and names in STOOP_INSTALLED; `mak
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -70,3 +71,34 @@ def test_cpp_for_tables(tmp_path: Path) -> None:
     assert "of the loaded model" in run(tmp_path)
     model = stoop.load_model(tmp_path / "model")
     assert model.predict(np.array([[50.0, np.nan, 1.0]])).shape == (1, 1)
+
+
+@pytest.fixture(scope="module")
+def plugin(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A shared object that contains the static library."""
+    folder = tmp_path_factory.mktemp("plugin")
+    source = [REPOSITORY / "tests" / "c" / "plugin.c", "-DSTOOP_STATIC", f"-I{Path(INSTALLED) / 'include'}"]
+    command = ["cc", "-shared", "-fPIC", "-fvisibility=hidden", *source, "-o", "plugin.so"]
+    build([*command, f"-L{library_folder()}", *LIBRARIES, "-Wl,-z,defs"], folder)
+    return folder / "plugin.so"
+
+
+def test_a_plugin_exports_its_own_function_alone(plugin: Path) -> None:
+    listing = subprocess.run(["nm", "-D", "--defined-only", plugin], capture_output=True, text=True, check=True).stdout
+    names = [line.split()[-1] for line in listing.splitlines()]
+    assert "plugin_train" in names
+    # Copies of templates of std:: are visible in every shared object, whatever they are made of.
+    assert not [name for name in names if re.match(r"stoop_|_Z[A-Z]*?N?K?5stoop", name)]
+
+
+OPENMP = [("gcc", "libgomp"), ("clang", "libomp"), ("clang-14", "libomp")]
+
+
+@pytest.mark.parametrize(("compiler", "runtime"), [pair for pair in OPENMP if shutil.which(pair[0])])
+def test_a_plugin_beside_an_openmp_runtime(compiler: str, runtime: str, plugin: Path, tmp_path: Path) -> None:
+    source = REPOSITORY / "tests" / "c" / "openmp_program.c"
+    build([compiler, "-fopenmp", "-O1", source, "-o", tmp_path / "program", "-ldl"], tmp_path)
+    linked = subprocess.run(["ldd", tmp_path / "program"], capture_output=True, text=True, check=True).stdout
+    assert runtime in linked
+    done = subprocess.run([tmp_path / "program", plugin], capture_output=True, text=True, check=False, timeout=120)
+    assert (done.returncode, done.stdout) == (0, "4 threads\n"), done.stderr

@@ -22,7 +22,7 @@ from sklearn.datasets import load_digits
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import LabelBinarizer, StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import stoop
@@ -308,6 +308,40 @@ def test_weights_that_are_set_predict_and_train_on() -> None:
         classifier.predict(X)
 
 
+@pytest.mark.parametrize("of_X", ["float32", "float64"])  # coefs_ are views of float32, or copies of float64
+def test_weights_and_parameters_are_one(of_X: str) -> None:
+    X, y = digits(200)
+    X = X.astype(of_X)
+    classifier = MLPClassifier(solver="sgd", max_iter=5, random_state=0).fit(X, y)
+    weight, parameter = classifier.coefs_[0], classifier.model_.parameters()["0.weight"]
+    np.testing.assert_array_equal(weight, parameter)
+    assert weight.dtype == of_X
+    weight[0, 0] = 0.25
+    classifier.predict(X)
+    parameter[0, 1] = 0.75  # of the model, after the copy was made
+    assert (parameter[0, 0], classifier.coefs_[0][0, 1]) == (0.25, 0.75)
+    weight[0, 2] = 0.5
+    twin = pickle.loads(pickle.dumps(classifier))
+    assert (twin.coefs_[0][0, :3] == [0.25, 0.75, 0.5]).all()
+    before = weight.copy()
+    classifier.partial_fit(X, y)
+    assert classifier.coefs_[0] is weight  # as in scikit-learn, whose solvers work in place
+    assert (weight != before).any()
+    np.testing.assert_array_equal(weight, parameter)
+    with pytest.raises(AttributeError, match="intercepts_ before it is fitted"):
+        _ = MLPClassifier().intercepts_
+
+
+def test_callbacks_see_the_weights_as_they_are() -> None:
+    X, y = digits(200)
+    seen = []
+    look = stoop.callbacks.Lambda(on_epoch_end=lambda trainer, logs: seen.append(classifier.coefs_[1].copy()))
+    classifier = MLPClassifier(max_iter=3, random_state=0, callbacks=look)
+    classifier.fit(X, y)
+    assert (seen[0] != seen[1]).any()
+    np.testing.assert_array_equal(seen[2], classifier.coefs_[1])
+
+
 def of_joblib(estimator: Any, folder: Path) -> Any:
     joblib.dump(estimator, folder / "mlp.joblib")
     return joblib.load(folder / "mlp.joblib", mmap_mode="r")
@@ -341,6 +375,40 @@ def test_the_model_saves_what_predicts(tmp_path: Any) -> None:
     classifier.model_.save(tmp_path / "model.safetensors")
     loaded = stoop.load_model(tmp_path / "model.safetensors")
     np.testing.assert_allclose(loaded.predict_proba(X), classifier.predict_proba(X), atol=1e-6)
+
+
+class Narrow(MLPClassifier):
+    """A subclass with arguments of its own."""
+
+    def __init__(self, units: int = 5, alpha: float = 0.5) -> None:
+        super().__init__((units,), alpha=alpha, max_iter=3)
+        self.units = units
+
+
+def test_subclasses_have_their_own_arguments() -> None:
+    X, y = digits(100)
+    narrow = clone(Narrow(7)).fit(X, y)
+    assert narrow.get_params() == {"alpha": 0.5, "units": 7}
+    assert narrow.coefs_[0].shape == (64, 7)
+    with pytest.raises(ValueError, match="The 'alpha' parameter of Narrow must be"):
+        narrow.set_params(alpha=-1.0).fit(X, y)
+
+
+@pytest.mark.parametrize(
+    "y",
+    [
+        np.array([2, 0, 1] * 5), np.array([True, False] * 5), np.array([3] * 5), np.arange(30),
+        np.array([0.0, 2.0, 1.0]), np.array(["b", "a"] * 3), np.array(["b", "a", "c"], object), np.eye(3, dtype=int),
+    ],
+)  # fmt: skip
+def test_classes_are_those_of_a_label_binarizer(y: Array) -> None:
+    classifier = MLPClassifier(max_iter=1).fit(np.zeros((len(y), 2)), y)
+    theirs, mine = LabelBinarizer().fit(y), classifier._label_binarizer
+    assert vars(mine).keys() == vars(theirs).keys()
+    assert (mine.y_type_, mine.sparse_input_) == (theirs.y_type_, theirs.sparse_input_)
+    np.testing.assert_array_equal(mine.classes_, theirs.classes_)
+    assert mine.classes_.dtype == theirs.classes_.dtype
+    np.testing.assert_array_equal(classifier.classes_, theirs.classes_)
 
 
 def test_threads_do_not_change_the_bits() -> None:

@@ -66,10 +66,13 @@ def test_lbfgs_trains_the_parameters_of_a_layer_norm_and_takes_no_chance() -> No
 def test_element_types() -> None:
     X, y = digits(100)
     for dtype in ("float32", "float64"):
-        regressor = MLPRegressor(max_iter=2, dtype=dtype).fit(X, y)
-        assert {weight.dtype.name for weight in regressor.coefs_} == {dtype}
-        assert regressor.predict(X).dtype == np.float64
-        assert regressor.predict(X.astype(np.float32)).dtype == dtype
+        for of_X in (np.float32, np.float64):
+            regressor = MLPRegressor(max_iter=2, dtype=dtype).fit(X.astype(of_X), y)
+            wider = np.result_type(dtype, of_X)
+            assert {weight.dtype for weight in [*regressor.coefs_, *regressor.intercepts_]} == {wider}
+            assert regressor.model_.dtype == dtype
+            assert regressor.predict(X).dtype == np.float64
+            assert regressor.predict(X.astype(np.float32)).dtype == dtype
 
 
 # ---- losses and weights ----

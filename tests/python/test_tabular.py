@@ -21,6 +21,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from stoop.tabular import TabularClassifier, TabularRegressor
+from stoop.tabular._base import Tabular
 
 SMALL: dict[str, Any] = {"hidden": (16,), "members": 2, "epochs": 12, "random_state": 0}
 
@@ -57,6 +58,22 @@ def test_arguments_are_those_that_are_promised() -> None:
         assert {name: given[name] for name in promised} == promised
         assert list(given) == sorted(given)
     assert clone(TabularClassifier(members=3, hidden=(7,))).get_params()["hidden"] == (7,)
+
+
+class Small(TabularClassifier):
+    """A subclass with arguments of its own."""
+
+    def __init__(self, width: int = 8) -> None:
+        super().__init__((width,), epochs=2)
+        self.width = width
+
+
+def test_bases_are_abstract_and_subclasses_have_their_own_arguments(wine: Any) -> None:
+    with pytest.raises(TypeError, match="abstract"):
+        Tabular()
+    small = clone(Small(5)).fit(*wine)
+    assert small.get_params() == {"width": 5}
+    assert small.hidden == (5,)
 
 
 def test_the_package_is_reached_through_stoop() -> None:

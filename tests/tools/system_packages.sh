@@ -58,9 +58,10 @@ case "$1" in
     ;;
   browser) have chromium || install_packages chromium ;;
   languages)
-    # What the examples of the C interface are written in.
+    # What the examples of the C interface are written in, and the other OpenMP runtime.
     have gfortran || install_packages gfortran
     have rustc || install_packages rustc
+    install_packages libomp-dev
     ;;
   clang)
     # The distribution's default version, with what its packages merely recommend: the sanitizers' run-times.

@@ -8,9 +8,9 @@ for need in "$compiler" qemu-aarch64; do
   command -v "$need" > /dev/null || { echo "$need is missing: apt-get install g++-aarch64-linux-gnu qemu-user" >&2; exit 1; }
 done
 
-# Under the emulator a test takes some twenty times as long; these cover each kernel, a whole training, and threads.
-tests='test_activation;test_column_kernels;test_dropout;test_encoded_kernels;test_gemm;test_kernels;test_loss_kernels;test_math'
-tests+=';test_member_kernels;test_normalization_kernels;test_update_kernels;test_trainer;test_cpu_features;test_random'
+# Compiling takes longer than running. These cover every kind of kernel and whole trainings.
+tests='test_activation;test_gemm;test_kernels;test_loss_kernels;test_math;test_normalization_kernels;test_update_kernels'
+tests+=';test_column_kernels;test_member_kernels;test_optimizers;test_cpu_features'
 python=()
 if [ -x .venv/bin/python ]; then python=(-DPython_EXECUTABLE="$PWD/.venv/bin/python"); fi
 
@@ -20,4 +20,6 @@ cmake -G Ninja -S . -B "$folder" "${python[@]}" -DCMAKE_SYSTEM_NAME=Linux -DCMAK
   -DFETCHCONTENT_SOURCE_DIR_GOOGLETEST="$googletest" -DSTOOP_BUILD_TESTS=ON -DSTOOP_UNITY_BUILD=ON \
   -DSTOOP_WARNINGS_AS_ERRORS="${WERROR:-OFF}" -DSTOOP_ONLY_TESTS="$tests" > build/aarch64.log || { cat build/aarch64.log; exit 1; }
 cmake --build "$folder"
+# Sweeps that count ulps take minutes each under the emulator.
+export GTEST_FILTER='-*Ulp*'
 ctest --test-dir "$folder" --no-tests=error --output-on-failure

@@ -104,12 +104,84 @@ template <class T>
   return 2.0 * half;
 }
 
+// What the loss of a row needs beside the logarithm of its sum of exponentials.
+struct ClassRow {
+  double sum, inner, weight;
+};
+
+// Does a row of up to kVectors vectors whose target is a class, in registers: rows as short as these would wait longer for
+// their own gradient, written and read again, than for all of the arithmetic. Adds to `correct`.
+template <class T, int kVectors>
+inline ClassRow short_row_of_class(const LossArgs<T>& args, Index i, double smoothing, double share, double& correct) {
+  constexpr Index L = kLanes<T>;
+  const T kInfinity = __builtin_inf();
+  const double keep = 1.0 - smoothing;
+  const T* output = args.output + i * args.ld_output;
+  const Index label = args.classes[i];
+  const int rest = static_cast<int>(args.cols - (kVectors - 1) * L);  // lanes of the last vector
+  Vec<T> z[kVectors], peaks = broadcast(-kInfinity), sums{};
+  STOOP_UNROLL
+  for (int v = 0; v < kVectors; ++v) {
+    z[v] = v + 1 < kVectors ? load(output + v * L) : load_lanes(output + v * L, rest);
+    peaks = maximum<T>(peaks, v + 1 < kVectors ? z[v] : select<T>(first_lanes<T>(rest), z[v], peaks));
+  }
+  const T largest = max_lane<T>(maximum<T>(peaks, broadcast(-kInfinity)));  // which is no NaN
+  IntVec<T> earlier{};  // elements as large before that of the class
+  STOOP_UNROLL
+  for (int v = 0; v < kVectors; ++v) {
+    earlier |= (z[v] == largest) & first_lanes<T>(static_cast<int>(label - v * L));
+    z[v] = vector_exp_of_negative<T>(z[v] - largest);
+    sums += v + 1 < kVectors ? z[v] : select<T>(first_lanes<T>(rest), z[v], Vec<T>{});
+  }
+  const double sum = sum_lanes<T>(sums), weight = args.weights == nullptr ? 1.0 : args.weights[i];
+  double inner = keep * (static_cast<double>(output[label]) - static_cast<double>(largest));
+  if (smoothing > 0.0) {
+    const double all = share * sum_of_shifted(output, args.cols, largest);
+    inner += is_finite_number(all) ? all : careful_logits<T>(output, nullptr, args.cols, largest, share);
+  }
+  correct += static_cast<double>(static_cast<int>(output[label] == largest) & static_cast<int>(!any_lane<T>(earlier)));
+  if (args.grad == nullptr) return {sum, inner, weight};
+  const double row_scale = weight * static_cast<double>(args.grad_scale);
+  const T scale = static_cast<T>(row_scale * (keep + smoothing) / sum), even = static_cast<T>(row_scale * share);
+  const T hot = static_cast<T>(row_scale * keep);
+  STOOP_UNROLL
+  for (int v = 0; v < kVectors; ++v) {
+    const IntVec<T> is_label = lane_index<T>() == static_cast<IntLane<T>>(label - v * L);
+    const Vec<T> g = (z[v] * scale - even) - select<T>(is_label, broadcast(hot), Vec<T>{});
+    store_lanes(args.grad + i * args.ld_grad + v * L, g, v + 1 < kVectors ? static_cast<int>(L) : rest);
+  }
+  return {sum, inner, weight};
+}
+
+template <class T, int kVectors>
+void softmax_of_short_rows(const LossArgs<T>& args, double smoothing, double share) {
+  constexpr Index kBlock = 16;  // rows whose logarithms, calls that spill all vectors, are taken one after another
+  const double total = (1.0 - smoothing) + smoothing;
+  double loss = 0.0, correct = 0.0;
+  for (Index start = 0; start < args.rows; start += kBlock) {
+    const Index rows = args.rows - start < kBlock ? args.rows - start : kBlock;
+    ClassRow done[kBlock];
+    for (Index i = 0; i < rows; ++i) {
+      done[i] = short_row_of_class<T, kVectors>(args, start + i, smoothing, share, correct);
+    }
+    for (Index i = 0; i < rows; ++i) {
+      loss += done[i].weight * (__builtin_log(done[i].sum) * total - done[i].inner);
+    }
+  }
+  *args.loss = loss;
+  *args.correct = correct;
+}
+
 // loss = log(sum_j exp(z_j)) * sum_j t_j - sum_j t_j z_j, grad = softmax(z) * sum_j t_j - t   (Bridle 1990),
 // t the one-hot row of the class or the row of targets, smoothed: (1-s)*t + s/cols.
 template <class T>
 void softmax_cross_entropy(const LossArgs<T>& args, const SoftmaxCrossEntropy& op) {
   const double smoothing = static_cast<double>(static_cast<T>(op.label_smoothing)), keep = 1.0 - smoothing;
   const double share = smoothing / static_cast<double>(args.cols);
+  if (args.classes != nullptr && args.element_weights == nullptr && args.cols <= 2 * kLanes<T>) {
+    return args.cols <= kLanes<T> ? softmax_of_short_rows<T, 1>(args, smoothing, share)
+                                  : softmax_of_short_rows<T, 2>(args, smoothing, share);
+  }
   double loss = 0.0, correct = 0.0;
   for (Index i = 0; i < args.rows; ++i) {
     if (is_left_out(args, i)) continue;

@@ -27,9 +27,14 @@ namespace {
 
 using OrderedJson = nlohmann::ordered_json;  // for writing: keys stay as visited
 
-static_assert(kMostNestedResiduals == 6);  // see below; the values are those of kMostLayers layers with all their keys
-constexpr JsonLimits kConfigLimits{
-    .depth = 64, .values = 2'000'000, .when_deep = "Residual may be nested up to 6 deep, each takes two levels"};
+static_assert(kMostNestedResiduals == 6);  // see below
+
+// Layers with their keys take less than eight times their text; kMostLayers activations, which are short, what is added.
+JsonLimits config_limits(std::string_view text) {
+  return {.depth = 64,
+          .memory = (std::size_t{1} << 26) + 8 * text.size(),
+          .when_deep = "Residual may be nested up to 6 deep, each takes two levels"};
+}
 constexpr std::string_view kHeader = "safetensors header";
 
 // Things that are written as a name alone, or as an object with "type" and the keys of that type.
@@ -53,7 +58,7 @@ ReadBytes bytes_of(std::string_view text) {
 }
 
 json parse(std::string_view text, std::string_view where) {
-  TreeBuilder<json> builder(where, kConfigLimits);
+  TreeBuilder<json> builder(where, config_limits(text));
   read_json(bytes_of(text), where, builder);
   return std::move(builder.root());
 }
@@ -79,6 +84,10 @@ void read(const json& value, const std::string& where, std::optional<T>& out) {
 template <class T>
 void read(const json& value, const std::string& where, std::vector<T>& out) {
   if (!value.is_array()) refuse(where, value, "expected an array", "write [value, ...]");
+  if (std::same_as<T, Layer> && value.size() > static_cast<std::size_t>(kMostLayers)) {
+    throw_value_error(where, std::to_string(value.size()) + " layers",
+                      "expected at most " + std::to_string(kMostLayers), "make fewer, wider layers");
+  }
   out.assign(value.size(), T{});
   for (std::size_t i = 0; i < value.size(); ++i) read(value[i], where + "." + std::to_string(i), out[i]);
 }

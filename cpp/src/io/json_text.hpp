@@ -21,7 +21,7 @@ namespace stoop {
 
 struct JsonLimits {
   int depth;                   // far more than a text of this kind has; keeps hostile text from nesting without end
-  std::size_t values;          // a short text could otherwise fill the memory: "[]," costs twenty times its length
+  std::size_t memory;          // of the tree: a short text could otherwise fill it, "{}," takes eighty times its length
   std::string_view when_deep;  // what to do about too much depth
 };
 
@@ -131,7 +131,10 @@ class TreeBuilder {
   bool number_integer(typename Json::number_integer_t value) { return scalar(Json(value)); }
   bool number_unsigned(typename Json::number_unsigned_t value) { return scalar(Json(value)); }
   bool number_float(typename Json::number_float_t value, const std::string&) { return scalar(Json(value)); }
-  bool string(std::string& value) { return scalar(Json(std::move(value))); }
+  bool string(std::string& value) {
+    charge(kText);
+    return scalar(Json(std::move(value)));
+  }
   bool binary(typename Json::binary_t&) { return false; }  // JSON text has none
   bool start_object(std::size_t) { return open(Json::object()); }
   bool start_array(std::size_t) { return open(Json::array()); }
@@ -139,6 +142,7 @@ class TreeBuilder {
   bool end_array() { return close(); }
 
   bool key(std::string& name) {
+    charge(kMember);
     if (is_member()) {
       name_ = std::move(name);
       return true;
@@ -164,12 +168,19 @@ class TreeBuilder {
   // Returns whether the next value is a member of the outermost object that is handed out.
   bool is_member() const { return on_member_ && open_.size() == 1 && root_.is_object(); }
 
+  // Bytes beside those of the text: an element of an array that grows, a text, an object or array with what is made of it, a
+  // key with its node.
+  static constexpr std::size_t kValue = 32, kText = 48, kContainer = 256, kMember = 96;
+
+  void charge(std::size_t bytes) {
+    if ((memory_ += bytes) <= limits_.memory) return;
+    throw_value_error(where_, "the JSON text holds so many values that they take " + std::to_string(memory_) + " bytes",
+                      "expected fewer values", "check where it comes from");
+  }
+
   // Returns the place of a value: a member of an object, an element of an array, or the whole text.
   Json* place(Json&& value) {
-    if (++values_ > limits_.values) {
-      throw_value_error(where_, "the JSON text holds more than " + std::to_string(limits_.values) + " values",
-                        "expected fewer", "check where it comes from");
-    }
+    charge(kValue);
     Json* target = &root_;
     if (is_member()) {
       target = &member_;
@@ -191,6 +202,7 @@ class TreeBuilder {
       throw_value_error(where_, "the JSON text is nested too deeply",
                         "expected at most " + std::to_string(limits_.depth) + " levels", limits_.when_deep);
     }
+    charge(kContainer);
     open_.push_back(place(std::move(value)));
     return true;
   }
@@ -205,7 +217,7 @@ class TreeBuilder {
     if (!is_member()) return;
     on_member_(name_, member_);
     member_ = Json();
-    values_ = 0;
+    memory_ = 0;
   }
 
   std::string_view where_;
@@ -216,7 +228,7 @@ class TreeBuilder {
   std::string name_;         // name of the member
   Json* slot_ = nullptr;     // place of the value of the last key
   std::vector<Json*> open_;  // objects and arrays, from the outside to the inside
-  std::size_t values_ = 0;
+  std::size_t memory_ = 0;   // of the values so far
 };
 
 // Reads a whole text as one value.

@@ -1,7 +1,8 @@
 // Reads the header of a safetensors file. Part of config_json.cpp, whose `read` it calls.
 
 // The values are those of one tensor, or of the metadata.
-constexpr JsonLimits kHeaderLimits{.depth = 8, .values = 100'000, .when_deep = "check where it comes from"};
+constexpr JsonLimits kHeaderLimits{
+    .depth = 8, .memory = std::size_t{1} << 24, .when_deep = "check where it comes from"};
 constexpr std::size_t kMostTensors = 1'000'000;  // models of kMostLayers layers have half of them
 constexpr std::size_t kMostDimensions = 64;
 constexpr std::string_view kMetadataKey = "__metadata__";

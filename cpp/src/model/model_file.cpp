@@ -57,6 +57,15 @@ bool is_of_training(const TensorFile& file, const TensorEntry& tensor) {
   return tensor.name.starts_with(kTrainingPrefix) && file.metadata().contains(kTrainingKey);
 }
 
+// Each column of X has a weight or a statistic of its own. This comes before anything is made for each column.
+template <class T>
+void check_input_dim(const FilePart& part, Index input_dim) {
+  const Index elements = part.file.tensors().back().end / static_cast<Index>(sizeof(T));
+  if (input_dim <= elements) return;
+  refuse(part, "has an architecture for " + std::to_string(input_dim) + " columns of X",
+         "expected at most one for each of its " + std::to_string(elements) + " numbers");
+}
+
 // Checks that the tensors of the architecture are there.
 void check_tensors(const FilePart& part, const Graph& graph) {
   for (const auto* block : {&graph.parameters, &graph.buffers}) {
@@ -136,6 +145,7 @@ template <class T>
 Model<T> read_part(const FilePart& part) try {
   ModelConfig config = config_of(part);
   check_dtype<T>(part);
+  check_input_dim<T>(part, config.input_dim);
   const Graph graph =
       build_graph(config, 1);  // before memory is allocated, since a damaged file may ask for any amount
   const std::size_t expected = graph.parameters.size() + graph.buffers.size();

@@ -1,7 +1,6 @@
 #include "checkpoint_file.hpp"
 
-#include <algorithm>
-#include <cstring>
+#include <optional>
 #include <string>
 #include <tuple>
 #include <utility>
@@ -56,21 +55,33 @@ CheckpointInfo info_of(const TrainerCore<T>& core, Index optimizer_arrays) {
   return info;
 }
 
-const TensorEntry& find(const TensorFile& file, const std::string& name) {
-  const auto& tensors = file.tensors();
-  const auto found =
-      std::find_if(tensors.begin(), tensors.end(), [&](const TensorEntry& entry) { return entry.name == name; });
-  if (found != tensors.end()) return *found;
-  throw_checkpoint_error(file.path().string(), "there is no tensor " + in_quotes(name), "expected it in a checkpoint",
-                         "save the checkpoint again");
-}
+// The tensors of the training in a file, by name.
+class TrainingTensors {
+ public:
+  explicit TrainingTensors(const TensorFile& file) : file_(file) {
+    for (const TensorEntry& entry : file.tensors()) {
+      if (entry.name.starts_with(kTrainingPrefix)) by_name_.emplace(entry.name, &entry);
+    }
+  }
+
+  const TensorEntry& find(const std::string& name) const {
+    if (const auto found = by_name_.find(name); found != by_name_.end()) return *found->second;
+    throw_checkpoint_error(file_.path().string(), "there is no tensor " + in_quotes(name),
+                           "expected it in a checkpoint", "save the checkpoint again");
+  }
+
+ private:
+  const TensorFile& file_;
+  TensorsByName by_name_;
+};
 
 // Reads an array that is laid out as the parameters.
 template <class T>
-std::vector<T> read_block(const TensorFile& file, const std::string& prefix, const Model<T>& model) {
+std::vector<T> read_block(const TensorFile& file, const TrainingTensors& tensors, const std::string& prefix,
+                          const Model<T>& model) {
   std::vector<T> block(model.parameter_block().size());
   for (const ParameterInfo& info : model.parameter_infos()) {
-    const TensorEntry& entry = find(file, prefix + info.name);
+    const TensorEntry& entry = tensors.find(prefix + info.name);
     const bool fits = entry.end - entry.begin == info.rows * info.cols * static_cast<Index>(sizeof(T));
     if (file.dtype(entry) != kDType<T> || !fits) {
       throw_checkpoint_error(file.path().string(), "tensor " + in_quotes(entry.name) + " has another size or dtype",
@@ -106,10 +117,11 @@ TrainingState<T> read_state(const TensorFile& file, const CheckpointInfo& info, 
   state.shapes = shapes_of(model);
   state.parameters.assign(model.parameter_block().begin(), model.parameter_block().end());
   state.buffers.assign(model.buffer_block().begin(), model.buffer_block().end());
+  const TrainingTensors tensors(file);
   for (Index i = 0; i < info.optimizer_arrays; ++i) {
-    state.optimizer.push_back(read_block(file, optimizer_prefix(i), model));
+    state.optimizer.push_back(read_block(file, tensors, optimizer_prefix(i), model));
   }
-  if (info.trainer.ema) state.average = read_block(file, kAverage, model);
+  if (info.trainer.ema) state.average = read_block(file, tensors, kAverage, model);
   state.swapped = info.swapped;
   state.epoch = info.epoch;
   state.steps = info.steps;
@@ -190,13 +202,21 @@ void put_into(TrainerCore<T>& core, const Checkpoint<T>& checkpoint) {
   next.l2 = checkpoint.trainer.l2;
   next.clip_norm = checkpoint.trainer.clip_norm;
   next.clip_value = checkpoint.trainer.clip_value;
-  core.set_state(path, checkpoint.state);
+  History history = checkpoint.history;  // what needs memory comes before anything is changed
+  std::optional<ClassNames> classes = written.classes;
+  Metadata metadata = written.metadata;
+  try {
+    core.check_settings(next);
+    core.set_state(path, checkpoint.state);
+  } catch (const ValueError& error) {
+    throw CheckpointError(error.what());
+  }
   core.config = std::move(next);
   ++core.settings_version;
-  core.history = checkpoint.history;
+  core.history = std::move(history);
   if (written.output) core.model.set_output_by_training(*written.output);
-  core.model.set_classes(written.classes);
-  core.model.set_metadata(written.metadata);
+  core.model.set_classes(std::move(classes));
+  core.model.set_metadata(std::move(metadata));
 }
 
 namespace {

@@ -96,17 +96,20 @@ void FullBatchOptimizer<T>::remember(const Objective<T>& objective) {
   const double product = dot<T>(direction_, trial_);
   constexpr double kEps = static_cast<double>(std::numeric_limits<T>::epsilon());
   if (!(product > kEps * dot<T>(trial_, trial_))) return;
-  if (known_pairs_ == pairs_.size()) {
-    oldest_ = (oldest_ + 1) % pairs_.size();
-  } else {
-    ++known_pairs_;
-  }
-  Pair& newest = pair(known_pairs_ - 1);
-  newest.step.resize(direction_.size());
+  const auto most = static_cast<std::size_t>(std::get<LBFGS>(optimizer_).history_size);
+  if (known_pairs_ == pairs_.size() && known_pairs_ < most) pairs_.emplace_back();
+  const bool is_full = known_pairs_ == most;
+  Pair& newest = is_full ? pairs_[oldest_] : pair(known_pairs_);
+  newest.step.resize(direction_.size());  // where memory is missing, the pair is not counted yet
   newest.change.resize(trial_.size());
   newest.step.swap(direction_);
   newest.change.swap(trial_);
   newest.product = product;
+  if (is_full) {
+    oldest_ = (oldest_ + 1) % pairs_.size();
+  } else {
+    ++known_pairs_;
+  }
 }
 
 // Solves H z = -g with conjugate gradients, to a residual of min(1/2, sqrt|g|) |g| (Nocedal & Wright 2006, algorithm 7.1).
@@ -187,7 +190,6 @@ template <class T>
 bool FullBatchOptimizer<T>::iterate_lbfgs(const Objective<T>& objective, const LBFGS& lbfgs, double first_step,
                                           Iteration& result) {
   // Without a history the scale is not known, so the first step is not longer than first_step.
-  pairs_.resize(static_cast<std::size_t>(lbfgs.history_size));
   const auto try_direction = [&] {
     choose_lbfgs_direction();
     const double step = known_pairs_ == 0 ? first_step * std::min(1.0, 1.0 / result.grad_norm) : first_step;
@@ -243,7 +245,7 @@ void FullBatchOptimizer<T>::set_memory(const std::vector<std::vector<T>>& memory
   forget_point();
   oldest_ = 0;
   known_pairs_ = memory.size() / 2;
-  if (const auto* lbfgs = std::get_if<LBFGS>(&optimizer_)) pairs_.resize(static_cast<std::size_t>(lbfgs->history_size));
+  pairs_.resize(known_pairs_);
   for (std::size_t i = 0; i < known_pairs_; ++i) {
     pairs_[i].step = memory[2 * i];
     pairs_[i].change = memory[2 * i + 1];

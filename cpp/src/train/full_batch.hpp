@@ -76,7 +76,7 @@ class FullBatchOptimizer {
   bool interrupted_ = false;
   double value_ = 0.0;
   std::vector<T> gradient_, direction_, origin_, trial_;
-  std::vector<Pair> pairs_;  // LBFGS: as many as are remembered, `known_pairs_` of them from `oldest_` on
+  std::vector<Pair> pairs_;  // LBFGS: as many as were ever remembered, `known_pairs_` of them from `oldest_` on
   std::size_t oldest_ = 0, known_pairs_ = 0;
   std::vector<T> residual_, conjugate_, product_;  // NewtonCG: of the conjugate gradients
   Lanczos<T> lanczos_;

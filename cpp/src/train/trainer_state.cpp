@@ -99,14 +99,19 @@ TrainingState<T> Trainer<T>::state() const {
 
 namespace {
 
+// A file may say anything: with these, whatever a training adds to a count does not overflow.
+constexpr Index kMostCounted = Index{1} << 53;
+
 bool is_possible(const EpochPlace& place, const FitRecord& fit) {
+  if (std::max({fit.first_epoch, fit.epochs, fit.samples, fit.batch_size}) > kMostCounted) return false;
   return place.row >= 0 && place.row <= fit.samples && place.updates >= 0 && place.updates <= place.row &&
          fit.first_epoch >= 0 && fit.epochs >= 0 && fit.samples >= 0 && fit.batch_size >= 0;
 }
 
 template <class T>
 void check_state(std::string_view where, const TrainerCore<T>& core, const TrainingState<T>& given) {
-  if (given.epoch < 0 || given.steps < 0 || !is_possible(given.place, given.fit)) {
+  const bool are_counts = std::min(given.epoch, given.steps) >= 0 && std::max(given.epoch, given.steps) <= kMostCounted;
+  if (!are_counts || !is_possible(given.place, given.fit)) {
     throw_value_error(where,
                       "epoch " + std::to_string(given.epoch) + ", steps " + std::to_string(given.steps) + ", row " +
                           std::to_string(given.place.row) + " of " + std::to_string(given.fit.samples),

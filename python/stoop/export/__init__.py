@@ -1,4 +1,4 @@
-"""Trained models in the formats of others: `to_onnx` writes ONNX files, `to_c` a C header.
+"""Trained models in the formats of others: `to_onnx` writes ONNX files, `from_onnx` reads them, `to_c` writes C.
 
 What a function needs is imported when it is used.
 """
@@ -7,12 +7,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from stoop.export._from_onnx import from_onnx
+    from stoop.export._register import register_skl2onnx
     from stoop.export._to_c import to_c
     from stoop.export._to_onnx import to_onnx
 
-__all__ = ["to_c", "to_onnx"]
+__all__ = ["from_onnx", "register_skl2onnx", "to_c", "to_onnx"]
 
-_MODULES = {"to_c": "_to_c", "to_onnx": "_to_onnx"}
+_MODULES = {
+    "from_onnx": "_from_onnx",
+    "register_skl2onnx": "_register",
+    "to_c": "_to_c",
+    "to_onnx": "_to_onnx",
+}
 
 
 def __getattr__(name: str) -> Any:

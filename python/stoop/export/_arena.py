@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from stoop.export._int_steps import IntAdd, IntScale, Lookup
 from stoop.export._steps import INPUT, Activate, Add, NormalizeRow, Scale, Step
 
-_IN_PLACE = (Activate, Add, NormalizeRow, Scale, IntAdd, IntScale, Lookup)
+IN_PLACE = (Activate, Add, NormalizeRow, Scale, IntAdd, IntScale, Lookup)
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def lay_out(steps: Sequence[Step], sizes: Sequence[int]) -> Layout:
             ),
             None,
         )
-        if isinstance(step, _IN_PLACE) and over is not None:
+        if isinstance(step, IN_PLACE) and over is not None:
             root[place] = root[over]
     end = {own: max(last_use[place] for place in range(len(steps)) if root[place] == own) for own in set(root)}
     offsets: dict[int, int | None] = {}

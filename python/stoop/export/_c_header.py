@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from stoop import _core
 from stoop.export._c_code import Code
-from stoop.export._c_text import comment, functions, strings
+from stoop.export._c_text import functions, strings
 from stoop.model import Model
 
 
@@ -40,7 +40,7 @@ def header(model: Model, name: str, body: Body) -> str:
 
 
 def _opening(model: Model, name: str, body: Body) -> str:
-    layers = [f"//   {comment(repr(layer))}" for layer in model.layers]
+    layers = [f"//   {layer!r}" for layer in model.layers]
     dims, version = f"{model.input_dim} numbers to {model.output_dim}", _core.build_info()["version"]
     return "\n".join(
         [
@@ -60,7 +60,7 @@ def _sizes(model: Model, upper: str, body: Body) -> str:
             f"#define {upper}_INPUT_DIM {model.input_dim}",
             f"#define {upper}_OUTPUT_DIM {model.output_dim}",
             f"#define {upper}_SCRATCH {max(body.scratch, 1)}  // floats",
-            "// What predict has of the stack beside the frames of its calls, which take some hundred bytes.",
+            "// What predict has of the stack beside the frames of its calls, which take up to some 300 bytes.",
             f"#define {upper}_STACK_BYTES {4 * max(body.scratch, 1)}",
         ]
     )

@@ -67,4 +67,4 @@ def _affine(
     else:
         add("int32_t", "multiplier", step.multiplier)
         add("uint8_t", "shift", step.shift)
-        code.members(step.members, "int_dense", *pointers, inputs, width, step.zero, step.low, step.high)
+        code.members(step.members, "int_dense", *pointers, inputs, width, step.zero)

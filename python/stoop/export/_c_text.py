@@ -76,11 +76,6 @@ def string(text: str) -> str:
     return '"' + "".join(plain.get(c, chr(c) if 32 <= c < 127 else f"\\{c:03o}") for c in text.encode()) + '"'
 
 
-def comment(text: str) -> str:
-    """Return text that cannot end a comment of C, on one line."""
-    return re.sub(r"[^ -~]+", "?", text).replace("*/", "* /").replace("/*", "/ *").replace("??", "? ?")
-
-
 def _wrapped(items: Iterable[str]) -> str:
     lines, line = [], " "
     for item in items:

@@ -46,7 +46,7 @@ def emit_together(graph: Graph, x: Value, output: str | None) -> str:
     if x.members == 0:
         return x.name
     if x.members == 1 or output in (None, "identity"):  # one alone says what it says
-        return graph.node("ReduceMean", x.name, axes=[1], keepdims=0)
+        return graph.over_members("ReduceMean", x.name)
     if output == "softmax":
         return _log_mean(graph, graph.node("LogSoftmax", x.name, axis=-1), x.members)
     logs = [_log_sigmoid(graph, x.name), _log_sigmoid(graph, graph.node("Neg", x.name))]
@@ -64,11 +64,11 @@ def emit_mean(graph: Graph, parts: Sequence[str]) -> str:
     """Add the mean of what the models of an ensemble say."""
     axis = graph.array("axis", [1], np.int64)
     each = [graph.node("Unsqueeze", part, axis) for part in parts]
-    return graph.node("ReduceMean", graph.node("Concat", *each, axis=1), axes=[1], keepdims=0)
+    return graph.over_members("ReduceMean", graph.node("Concat", *each, axis=1))
 
 
 def _log_mean(graph: Graph, logs: str, members: int) -> str:
-    total = graph.node("ReduceLogSumExp", logs, axes=[1], keepdims=0)
+    total = graph.over_members("ReduceLogSumExp", logs)
     return graph.node("Sub", total, graph.scalar(math.log(members)))
 
 

@@ -12,6 +12,9 @@ import numpy.typing as npt
 
 Array = npt.NDArray[Any]
 
+OPSET = 17  # the first with LayerNormalization
+_AXES_ARE_INPUT = 18
+
 
 @dataclass(frozen=True)
 class Value:
@@ -29,10 +32,13 @@ class Graph:
     ----------
     dtype : dtype
         Of the numbers, float32 or float64.
+    opset : int
+        From 18 on the axes of a sum are an input.
     """
 
-    def __init__(self, dtype: np.dtype[Any]) -> None:
+    def __init__(self, dtype: np.dtype[Any], opset: int = OPSET) -> None:
         self.dtype = dtype
+        self._opset = opset
         self.nodes: list[Any] = []
         self.arrays: dict[str, Array] = {}
         self._prefix = ""
@@ -76,6 +82,12 @@ class Graph:
         name = f"{self._prefix}{operator}_{len(self.nodes)}"
         self.nodes.append(helper.make_node(operator, list(inputs), [name], name=name, **attributes))
         return name
+
+    def over_members(self, operator: str, x: str) -> str:
+        """Add a mean or the like over the members; return (n, width)."""
+        if self._opset < _AXES_ARE_INPUT:
+            return self.node(operator, x, axes=[1], keepdims=0)
+        return self.node(operator, x, self.array("axis", [1], np.int64), keepdims=0)
 
     def rename_last(self, name: str) -> None:
         """Give the last node's output another name."""

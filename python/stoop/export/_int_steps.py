@@ -60,15 +60,13 @@ class Dequantize(Step):
 
 @dataclass(frozen=True, eq=False)
 class IntAffine(Step):
-    """``clip(((q @ weight + bias) * multiplier + 2**(shift - 1) >> shift) + zero, low, high)``."""
+    """``clip(((q @ weight + bias) * multiplier + 2**(shift - 1) >> shift) + zero, -128, 127)``."""
 
     weight: Integers  # int8, (source width, width) or (members, source width, width)
     bias: Integers  # int32, (width,) or (members, width), with what the zero of the source adds
     multiplier: Integers  # int32, as the bias
     shift: Integers  # 1 to 62, as the bias
     zero: int
-    low: int
-    high: int
 
 
 @dataclass(frozen=True, eq=False)

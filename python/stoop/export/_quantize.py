@@ -29,7 +29,7 @@ from stoop.export._int_steps import (
 )
 from stoop.export._steps import INPUT, Activate, Add, Affine, Array, NormalizeRow, Scale, Step
 
-_ENDS = {"relu": (0.0, None), "relu6": (0.0, 6.0)}  # activations that are a clip: the integers of a product are clipped
+_CLIPS = ("relu", "relu6")  # activations that clip: the ends of the grid of their values do so
 # Where a function is flat: a wider grid of its input would only be coarser. The values differ by less than 1e-3 there.
 _FLAT = {"tanh": (-4.0, 4.0), "sigmoid": (-8.0, 8.0), "elu": (-7.0, np.inf), "selu": (-7.0, np.inf)}
 _FLAT |= {"silu": (-9.0, np.inf), "softplus": (-9.0, np.inf), "mish": (-9.0, np.inf)}
@@ -65,7 +65,7 @@ class _Quantizer:
                 self._keep(place, step)
             elif isinstance(step, Affine):
                 self._affine(place, step)
-            elif isinstance(step, Activate) and self._clip_of(place) is None:
+            elif isinstance(step, Activate) and not self._is_clip(place):
                 self._lookup(place, step)
             elif isinstance(step, Scale):
                 self._scale(place, step)
@@ -121,14 +121,13 @@ class _Quantizer:
             step = replace(step, other=self._float(step.other))
         self._floats[place] = self._put(replace(step, source=source))
 
-    def _clip_of(self, place: int) -> tuple[float, float | None] | None:
-        """Return the ends of an activation that is nothing but a clip, of a product that nothing else reads."""
+    def _is_clip(self, place: int) -> bool:
+        """Return whether it is an activation that is nothing but a clip, of a product that nothing else reads."""
         step = self._steps[place] if place < len(self._steps) else None
-        if not isinstance(step, Activate) or step.function.type_name not in _ENDS:
-            return None
+        if not isinstance(step, Activate) or step.function.type_name not in _CLIPS:
+            return False
         before = self._steps[step.source] if step.source != INPUT else None
-        alone = isinstance(before, Affine) and step.source == place - 1 and self._reads(step.source) == 1
-        return _ENDS[step.function.type_name] if alone else None
+        return isinstance(before, Affine) and step.source == place - 1 and self._reads(step.source) == 1
 
     def _affine(self, place: int, step: Affine) -> None:
         source, grid = self._integer(step.source), self._grid(step.source)
@@ -141,17 +140,10 @@ class _Quantizer:
         if place == self._last:
             self._floats[place] = self._put(LastAffine(*common, scale=scale))
             return
-        clip, made = self._clip_of(place + 1), place
-        if clip is not None:
-            made = place + 1
+        made = place + 1 if self._is_clip(place + 1) else place
         to = self._grid(made)
-        low, high = LOWEST, HIGHEST
-        if clip is not None:
-            low = to.zero
-            high = HIGHEST if clip[1] is None else min(HIGHEST, to.zero + round(clip[1] / to.scale))
         multiplier, shift = multipliers(scale / to.scale)
-        put = self._put(IntAffine(*common, multiplier, shift, to.zero, low, high))
-        self._integers[made] = put
+        self._integers[made] = self._put(IntAffine(*common, multiplier, shift, to.zero))
 
     def _lookup(self, place: int, step: Activate) -> None:
         source, grid = self._integer(step.source), self._grid(step.source)

@@ -18,12 +18,11 @@ from stoop._replacement import replace_file
 from stoop.ensemble import Ensemble
 from stoop.export._compare import compare
 from stoop.export._endings import emit_ending, emit_mean, emit_together, ending_of
-from stoop.export._graph import Graph, Value
+from stoop.export._graph import OPSET, Graph, Value
 from stoop.export._layers import emit_layers
 from stoop.layers import Columns, Normalization
 from stoop.model import Model
 
-OPSET = 17  # the first with LayerNormalization
 IR_VERSION = 8  # that of the release that brought this opset
 _MOST_BYTES = 2**31 - 2**20  # a protobuf message has less than 2 GiB
 _WHERE = "export.to_onnx"
@@ -83,7 +82,7 @@ def onnx_model(model: Model | Ensemble, fold_batch_norm: bool, activation: str |
     ends = []
     for index, each in enumerate(models):
         with graph.within(f"{index}/" if isinstance(model, Ensemble) else ""):
-            ends.append(emit_ending(graph, _emit_model(graph, each, fold_batch_norm), ending))
+            ends.append(emit_ending(graph, emit_model(graph, each, fold_batch_norm), ending))
     last = emit_mean(graph, ends) if isinstance(model, Ensemble) else ends[0]
     output = "outputs" if ending == "identity" else "probabilities"
     graph.node("Identity", last)
@@ -125,14 +124,15 @@ def _checked_models(model: Any) -> list[Model]:
     return models
 
 
-def _emit_model(graph: Graph, model: Model, fold_batch_norm: bool) -> str:
+def emit_model(graph: Graph, model: Model, fold_batch_norm: bool, x: str = "X") -> str:
+    """Add what `Model.predict` computes of `x`; return the name of its outputs."""
     layers, arrays = list(model.layers), {**model.parameters(), **model.buffers()}
     if fold_batch_norm:
         layers, arrays = folded(layers, model.parameters(), model.buffers(), keeps_others=True)
-    x = Value("X", model.input_dim)
+    value = Value(x, model.input_dim)
     if not isinstance(layers[0], Columns | Normalization):
-        x = _emit_scalars(graph, model, x)
-    return emit_together(graph, emit_layers(graph, layers, arrays, x), model.output)
+        value = _emit_scalars(graph, model, value)
+    return emit_together(graph, emit_layers(graph, layers, arrays, value), model.output)
 
 
 def _emit_scalars(graph: Graph, model: Model, x: Value) -> Value:

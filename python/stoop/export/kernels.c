@@ -3,8 +3,8 @@
 
 // y = x w + b of one row; the rows of w, (out, in), belong to one output each. Four sums run side by side.
 static inline void stoop_dense(const float* x, float* y, const float* w, const float* b, size_t in, size_t out) {
-  size_t o = 0;
-  for (; o + 4 <= out; o += 4, w += 4 * in) {
+  const size_t whole = out / 4 * 4;
+  for (size_t o = 0; o < whole; o += 4, w += 4 * in) {
     const float *w1 = w + in, *w2 = w1 + in, *w3 = w2 + in;
     float s0 = b[o], s1 = b[o + 1], s2 = b[o + 2], s3 = b[o + 3];
     for (size_t i = 0; i < in; ++i) {
@@ -19,7 +19,7 @@ static inline void stoop_dense(const float* x, float* y, const float* w, const f
     y[o + 2] = s2;
     y[o + 3] = s3;
   }
-  for (; o < out; ++o, w += in) {
+  for (size_t o = whole; o < out; ++o, w += in) {
     float s = b[o];
     for (size_t i = 0; i < in; ++i) s += x[i] * w[i];
     y[o] = s;
@@ -182,8 +182,8 @@ static inline void stoop_softmax(float* z, size_t n) {
 
 // ---- integers of 8 bits: real = scale * (q - zero), Jacob et al. 2018, eq. 1 ----
 
-static inline int8_t stoop_saturated(int64_t value, int64_t low, int64_t high) {
-  return (int8_t)(value < low ? low : value > high ? high : value);
+static inline int8_t stoop_saturated(int64_t value) {
+  return (int8_t)(value < -128 ? -128 : value > 127 ? 127 : value);
 }
 
 // The nearest integer; a float is clipped before, so that it fits.
@@ -228,8 +228,8 @@ static inline void stoop_sums(const int8_t* x, const int8_t* w, const int32_t* b
 // sum * multiplier / 2^shift, rounded, on the grid of the outputs (the same, eq. 5 and 6). Shifts to the right of negative
 // numbers round down, as all compilers in use have it.
 static inline void stoop_int_dense(const int8_t* x, int8_t* y, const int8_t* w, const int32_t* b,
-                                   const int32_t* multiplier, const uint8_t* shift, size_t in, size_t out, int zero,
-                                   int low, int high) {
+                                   const int32_t* multiplier, const uint8_t* shift, size_t in, size_t out,
+                                   int zero) {
   int32_t sums[4];
   for (size_t o = 0; o < out; o += 4) {
     const size_t rows = out - o < 4 ? out - o : 4;
@@ -237,7 +237,7 @@ static inline void stoop_int_dense(const int8_t* x, int8_t* y, const int8_t* w, 
     for (size_t r = 0; r < rows; ++r) {
       const int64_t half = (int64_t)1 << (shift[o + r] - 1);
       const int64_t scaled = ((int64_t)sums[r] * multiplier[o + r] + half) >> shift[o + r];
-      y[o + r] = stoop_saturated(scaled + zero, low, high);
+      y[o + r] = stoop_saturated(scaled + zero);
     }
   }
 }
@@ -260,7 +260,7 @@ static inline void stoop_lookup(const int8_t* x, int8_t* y, const int8_t* table,
 static inline void stoop_int_scale(const int8_t* x, int8_t* y, const int32_t* factor, const int32_t* bias, int shift,
                                    size_t n) {
   for (size_t i = 0; i < n; ++i) {
-    y[i] = stoop_saturated(((int64_t)x[i] * factor[i] + bias[i]) >> shift, -128, 127);
+    y[i] = stoop_saturated(((int64_t)x[i] * factor[i] + bias[i]) >> shift);
   }
 }
 
@@ -268,6 +268,6 @@ static inline void stoop_int_add(const int8_t* x, const int8_t* other, int8_t* y
                                  int32_t bias, int shift, size_t n) {
   for (size_t i = 0; i < n; ++i) {
     const int64_t sum = (int64_t)x[i] * factor + (int64_t)other[i] * other_factor + bias;
-    y[i] = stoop_saturated(sum >> shift, -128, 127);
+    y[i] = stoop_saturated(sum >> shift);
   }
 }

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from abc import ABC, abstractmethod
+from functools import cache
 from numbers import Integral, Real
+from operator import index
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,7 +15,7 @@ import numpy.typing as npt
 from sklearn.base import BaseEstimator, is_regressor
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state, column_or_1d
-from sklearn.utils._param_validation import Interval, Options, StrOptions
+from sklearn.utils._param_validation import Interval, Options, StrOptions, validate_parameter_constraints
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from stoop._core import NonFiniteLossError
@@ -20,9 +23,10 @@ from stoop._errors import message
 from stoop.model import Model
 from stoop.optimizers import Optimizer
 from stoop.sklearn._lbfgs import fit_lbfgs
-from stoop.sklearn._network import Objective, build_model, draw_weights, units_of, weights_of
+from stoop.sklearn._network import Objective, build_model, draw_weights
 from stoop.sklearn._rows import dense, is_in_parts, part_rows, parts, prepared
 from stoop.sklearn._stochastic import CALLER, Rate, Samples, Stochastic, make_trainer
+from stoop.sklearn._weights import OF_THE_MODEL, Weights
 from stoop.trainer import Trainer
 
 Array = npt.NDArray[Any]
@@ -32,10 +36,17 @@ _FEW_ROWS = 2000  # with more nobody looks whether they repeat one another
 _NON_FINITE = (
     "Solver produced non-finite parameter weights. The input data may contain large values and need to be preprocessed."
 )
-_NOT_PICKLED = ("coefs_", "intercepts_", "_views")  # they are the model's
+_NOTHING = object()
 
 
-class BaseMLP(BaseEstimator, ABC):
+@cache
+def _defaults(kind: type) -> dict[str, Any]:
+    """Return the defaults of the arguments of the class that has the rules for them."""
+    owner = next(one for one in kind.__mro__ if "_parameter_constraints" in vars(one))
+    return {name: one.default for name, one in inspect.signature(owner).parameters.items()}
+
+
+class BaseMLP(Weights, BaseEstimator, ABC):
     """Base of the estimators. Use a subclass."""
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
@@ -74,10 +85,18 @@ class BaseMLP(BaseEstimator, ABC):
         "num_threads": [Interval(Integral, 1, None, closed="left"), None],
     }
 
-    def _keep(self, arguments: dict[str, Any]) -> None:
-        """Set the arguments of the constructor as attributes, as they are."""
-        for name in self._get_param_names():
-            setattr(self, name, arguments[name])
+    @classmethod
+    @cache  # for to look at the signature takes as long as tens of epochs of a small fit
+    def _get_param_names(cls) -> list[str]:
+        names: list[str] = super()._get_param_names()
+        return names
+
+    def _validate_params(self) -> None:
+        """Check the arguments that are not left at their defaults."""
+        defaults = _defaults(type(self))
+        given = {name: getattr(self, name) for name in self._get_param_names()}
+        changed = {name: value for name, value in given.items() if value is not defaults.get(name, _NOTHING)}
+        validate_parameter_constraints(self._parameter_constraints, changed, type(self).__name__)
 
     @abstractmethod
     def _validate_input(self, X: Any, y: Any, *, incremental: bool, reset: bool) -> tuple[Any, Array]:
@@ -102,18 +121,21 @@ class BaseMLP(BaseEstimator, ABC):
 
     def _arrays(self, X: Any, y: Any, *, reset: bool) -> tuple[Any, Array]:
         """Return X and y as scikit-learn checks them; y of one column as ``(n_samples,)``."""
+        if self._needs_no_check(X, reset=reset) and _are_plain_targets(y, len(X)):
+            self.n_features_in_ = X.shape[1]
+            return X, y
         options = {"accept_sparse": ["csr", "csc"], "multi_output": True, "y_numeric": is_regressor(self)}
         X, y = validate_data(self, X, y, dtype=(np.float64, np.float32), reset=reset, **options)
         return X, column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
 
     def _fit(self, X: Any, y: Any, sample_weight: Any, *, validation_data: Any = None, incremental: bool) -> Any:
         sizes = self._hidden_sizes()
-        first_pass = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
+        first_pass = not (self._has_weights() and (self.warm_start or incremental))
         X, y = self._validate_input(X, y, incremental=incremental, reset=first_pass)
         weights = None if sample_weight is None else _checked_weights(sample_weight, X)
         weights = self._with_class_weights(weights, y, incremental=incremental)
         self._random_state = check_random_state(self.random_state)
-        self._take_up(first_pass, [X.shape[1], *sizes, self.n_outputs_])
+        self._take_up(first_pass, [X.shape[1], *sizes, self.n_outputs_], X.dtype)
         dtype = np.float64 if self.solver == "lbfgs" else self.model_.dtype
         samples = Samples(prepared(X, dtype), y, weights)
         try:
@@ -129,6 +151,8 @@ class BaseMLP(BaseEstimator, ABC):
             raise ValueError(
                 f"{_NON_FINITE} X has numbers that float32 does not hold; dtype='float64' does."
             ) from error
+        finally:
+            self._take_in_weights()  # so that arrays given out before show what was learned
         return self
 
     def _hidden_sizes(self) -> list[int]:
@@ -136,33 +160,36 @@ class BaseMLP(BaseEstimator, ABC):
         sizes = list(sizes) if hasattr(sizes, "__iter__") else [sizes]
         if np.any(np.array(sizes) <= 0):
             raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
-        return [int(size) for size in sizes]
+        return [index(size) for size in sizes]
 
     def _with_class_weights(self, weights: Array | None, y: Array, *, incremental: bool) -> Array | None:  # noqa: ARG002
         return weights
 
-    def _take_up(self, first_pass: bool, units: list[int]) -> None:
+    def _take_up(self, first_pass: bool, units: list[int], dtype: npt.DTypeLike) -> None:
         """Begin anew, or go on from `coefs_` and `intercepts_`, whoever has set them."""
         if first_pass:
             self.n_layers_ = len(units)
             self.n_iter_ = 0
             self.t_ = 0
             self.out_activation_ = self._make_objective().out_activation
-            self._adopt(build_model(self, units, self.dtype))
+            self._adopt(build_model(self, units, self.dtype), dtype)
+            self._built = self._architecture()
             draw_weights(self.model_, self.activation, self._random_state)
             self._trainer: Trainer | None = None
             self._begin_curves()
         else:
             self._take_in_weights()
-            if units != units_of(self.coefs_):
+            if units != self._units():
                 raise ValueError(
                     message(
                         type(self).__name__,
                         f"the layers have the sizes {units}",
-                        f"expected {units_of(self.coefs_)}, those of coefs_",
+                        f"expected {self._units()}, those of coefs_",
                         "fit without warm_start to train another network",
                     )
                 )
+            if self._built != self._architecture():
+                self._rebuild(units)
 
     def _begin_curves(self) -> None:
         if self.solver not in _STOCHASTIC and self.optimizer is None:
@@ -188,7 +215,7 @@ class BaseMLP(BaseEstimator, ABC):
             hint = "use layer_norm, or the solver 'adam'"
             raise ValueError(message(type(self).__name__, given, "expected a loss without chance", hint))
         model = self.model_
-        exact = model if self.dtype == "float64" else build_model(self, units_of(self.coefs_), "float64")
+        exact = model if self.dtype == "float64" else build_model(self, self._units(), "float64")
         if exact is not model:
             exact.load_state_dict(model.state_dict())
         fit_lbfgs(self, exact, self._make_objective(), self._for_core(samples, exact))
@@ -266,42 +293,13 @@ class BaseMLP(BaseEstimator, ABC):
             raise TypeError(message(where, given, expected, "give validation_data=(X, y)")) from None
         X, y = self._validate_held_out(X, y)
         weights = None if weights is None else _checked_weights(weights, X)
+        weights = self._with_class_weights(weights, y, incremental=False)
         return Samples(prepared(X, self.model_.dtype), y, weights)
 
     @abstractmethod
     def _validate_held_out(self, X: Any, y: Any) -> tuple[Any, Array]: ...
 
-    # ---- the model and its weights ----
-
-    def _adopt(self, model: Model) -> None:
-        """Make the weights of this model those of the estimator."""
-        self.model_ = model
-        self.coefs_, self.intercepts_ = weights_of(model)
-        self._views = (*self.coefs_, *self.intercepts_)
-
-    def _take_in_weights(self) -> None:
-        """Copy arrays that were put into `coefs_` and `intercepts_` into the model, which uses its own."""
-        given = [*self.coefs_, *self.intercepts_]
-        if not hasattr(self, "model_"):
-            self._trainer = None
-            self._adopt(build_model(self, units_of(given[: len(self.coefs_)]), self.dtype))
-        elif len(given) == len(self._views) and all(own is view for own, view in zip(given, self._views)):
-            return
-        else:
-            self.coefs_, self.intercepts_ = weights_of(self.model_)
-            self._views = (*self.coefs_, *self.intercepts_)
-        shapes = [np.shape(array) for array in given], [view.shape for view in self._views]
-        if shapes[0] != shapes[1]:
-            raise ValueError(
-                message(
-                    type(self).__name__,
-                    f"coefs_ and intercepts_ have the shapes {shapes[0]}",
-                    f"expected {shapes[1]}, those of the network",
-                    "set arrays of the same shapes",
-                )
-            )
-        for view, array in zip(self._views, given):
-            view[...] = array
+    # ---- the moving average ----
 
     def _show_average(self) -> None:
         """Put the moving average into the model, if there is one."""
@@ -317,31 +315,32 @@ class BaseMLP(BaseEstimator, ABC):
     _shows_average = False
 
     def __getstate__(self) -> dict[str, Any]:
-        if "model_" in vars(self):
-            self._take_in_weights()
-        return {name: value for name, value in super().__getstate__().items() if name not in _NOT_PICKLED}
+        state: dict[str, Any] = super().__getstate__()
+        if "model_" not in state:
+            return state
+        self._take_in_weights()
+        return {name: value for name, value in state.items() if name not in OF_THE_MODEL}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         if "model_" in vars(self):
-            self._adopt(self.model_)
+            self._adopt(self.model_, self._width)
 
     # ---- prediction ----
 
     def _checked(self, X: Any) -> Any:
-        if self._needs_no_check(X):
+        if self._needs_no_check(X, reset=False):
             return np.ascontiguousarray(X)
         X = validate_data(self, X, accept_sparse=["csr", "csc"], dtype=(np.float64, np.float32), reset=False)
         return prepared(X, np.float64)
 
-    def _needs_no_check(self, X: Any) -> bool:
+    def _needs_no_check(self, X: Any, *, reset: bool) -> bool:
         """Return whether `validate_data` would return X as it is, which takes it longer than a small prediction."""
         if type(X) is not np.ndarray or X.ndim != 2 or X.dtype not in (np.float64, np.float32):
             return False
-        if len(X) == 0 or X.shape[1] != self.n_features_in_ or hasattr(self, "feature_names_in_"):
+        if X.size == 0 or hasattr(self, "feature_names_in_") or not (reset or X.shape[1] == self.n_features_in_):
             return False
-        with np.errstate(over="ignore", invalid="ignore"):
-            return bool(np.isfinite(X.sum()))
+        return _is_finite(X)
 
     def _outputs(self, X: Any) -> Array:
         """Return the model's outputs, before the last activation, for X as `prepared` returns it."""
@@ -371,6 +370,19 @@ class BaseMLP(BaseEstimator, ABC):
                 f"partial_fit is only available for stochastic optimizers. {self.solver} is not stochastic."
             )
         return True
+
+
+def _are_plain_targets(y: Any, samples: int) -> bool:
+    """Return whether scikit-learn would take y as it is."""
+    if type(y) is not np.ndarray or y.shape != (samples,):
+        return False
+    return y.dtype.kind in "iub" or (y.dtype in (np.float64, np.float32) and _is_finite(y))
+
+
+def _is_finite(array: Array) -> bool:
+    """Return whether the sum is finite, and so all elements are."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return bool(np.isfinite(array.sum()))
 
 
 def _checked_weights(weights: Any, X: Any) -> Array:

@@ -17,11 +17,13 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
 from sklearn.utils.validation import check_is_fitted
 
+from stoop._attributes import keep_arguments
 from stoop._config import as_config
 from stoop._errors import message
 from stoop.losses import BinaryCrossEntropy, Loss, SoftmaxCrossEntropy
 from stoop.optimizers import Optimizer
 from stoop.sklearn._base import BaseMLP
+from stoop.sklearn._labels import fitted_binarizer, refuse_other_classes
 from stoop.sklearn._network import Objective
 from stoop.sklearn._stochastic import Samples
 
@@ -119,8 +121,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     classes_ : ndarray, (n_classes,)
         The labels, sorted; of a multi-label y the numbers of its columns.
     coefs_ : list of ndarray, (n_in, n_out) each
-        The weights, views of those of `model_`. What is written into them, or put in their place with the same shape,
-        is what predicts and what `partial_fit` and `warm_start` go on from.
+        The weights of `model_`, in the dtype of the X of `fit` or in `dtype`, whichever is wider. What is written into
+        them, or put in their place with the same shape, is what predicts and what `partial_fit` and `warm_start` go on
+        from.
     intercepts_ : list of ndarray, (n_out,) each
         The biases, likewise.
     loss_, best_loss_ : float
@@ -222,7 +225,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         dtype: str = "float32",
         num_threads: int | None = None,
     ) -> None:
-        self._keep(locals())
+        keep_arguments(self, locals())
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: Any, sample_weight: Any = None, *, validation_data: Any = None) -> Any:
@@ -306,7 +309,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     def _validate_input(self, X: Any, y: Any, *, incremental: bool, reset: bool) -> tuple[Any, Array]:
         X, y = self._arrays(X, y, reset=reset)
         if not hasattr(self, "classes_") or not (self.warm_start or incremental):
-            self._label_binarizer = LabelBinarizer().fit(y)
+            self._label_binarizer = fitted_binarizer(y)
             self.classes_ = self._label_binarizer.classes_
         else:
             self._check_classes(y)
@@ -315,26 +318,17 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         return X, y
 
     def _check_classes(self, y: Array) -> None:
-        classes = unique_labels(y)
-        if self.warm_start:
-            if set(classes) != set(self.classes_):
-                raise ValueError(
-                    "warm_start can only be used where `y` has the same classes as in the previous call to fit. "
-                    f"Previously got {self.classes_}, `y` has {classes}"
-                )
-        elif len(np.setdiff1d(classes, self.classes_, assume_unique=True)):
+        if not self.warm_start:
+            refuse_other_classes("`y`", y, self.classes_)
+        elif set(classes := unique_labels(y)) != set(self.classes_):
             raise ValueError(
-                f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes_}. 'y' has {classes}."
+                "warm_start can only be used where `y` has the same classes as in the previous call to fit. "
+                f"Previously got {self.classes_}, `y` has {classes}"
             )
 
     def _validate_held_out(self, X: Any, y: Any) -> tuple[Any, Array]:
         X, y = self._arrays(X, y, reset=False)
-        classes = unique_labels(y)
-        if len(np.setdiff1d(classes, self.classes_)):
-            raise ValueError(
-                f"`y` of validation_data has classes not in `self.classes_`. `self.classes_` has {self.classes_}. "
-                f"'y' has {classes}."
-            )
+        refuse_other_classes("`y` of validation_data", y, self.classes_)
         return X, self._encode(y)
 
     @property
@@ -396,5 +390,6 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         return (outputs > 0).astype(np.intp) if self._kind != "binary" else (outputs[:, 0] > 0).astype(np.intp)
 
     def _score_outputs(self, outputs: Array, held_out: Samples) -> float:
-        right = self._decisions(outputs) == (held_out.y if self._kind != "binary" else held_out.y[:, 0] > 0.5)
+        true = held_out.y if self._kind == "multiclass" else held_out.y > 0.5  # smoothed labels are neither 0 nor 1
+        right = self._decisions(outputs) == (true[:, 0] if self._kind == "binary" else true)
         return float(np.average(right if right.ndim == 1 else right.all(axis=1), weights=held_out.weights))

@@ -12,6 +12,7 @@ from sklearn.metrics import r2_score
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
+from stoop._attributes import keep_arguments
 from stoop._config import as_config
 from stoop._errors import message
 from stoop.losses import Loss, MeanSquaredError, Poisson
@@ -109,8 +110,9 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     Attributes
     ----------
     coefs_ : list of ndarray, (n_in, n_out) each
-        The weights, views of those of `model_`. What is written into them, or put in their place with the same shape,
-        is what predicts and what `partial_fit` and `warm_start` go on from.
+        The weights of `model_`, in the dtype of the X of `fit` or in `dtype`, whichever is wider. What is written into
+        them, or put in their place with the same shape, is what predicts and what `partial_fit` and `warm_start` go on
+        from.
     intercepts_ : list of ndarray, (n_out,) each
         The biases, likewise.
     loss_, best_loss_ : float
@@ -203,7 +205,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         dtype: str = "float32",
         num_threads: int | None = None,
     ) -> None:
-        self._keep(locals())
+        keep_arguments(self, locals())
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: Any, sample_weight: Any = None, *, validation_data: Any = None) -> Any:

@@ -183,7 +183,9 @@ class Stochastic:
         self._samples = samples
         self._held_out = held_out
         self._once = once
-        self._best: dict[str, Array] | None = None
+        self._best: dict[str, Array] | None = None  # what predicts best, by the held-out samples
+        if held_out is not None and not once and np.isfinite(estimator.best_validation_score_):
+            self._best = trainer.model.state_dict()  # an earlier fit has ended with it
         self._constant = estimator._constant_loss(samples)
         weights = samples.weights
         self._weight = float(len(samples) if weights is None else weights.sum())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -33,7 +34,7 @@ _IMPORTANCE_ROWS = 1000
 _LIMIT = threading.Lock()  # of one prediction that sets the limit of threads, which is that of the process
 
 
-class Tabular(BaseEstimator):  # type: ignore[misc]
+class Tabular(BaseEstimator, ABC):  # type: ignore[misc]
     """The part of `TabularClassifier` and `TabularRegressor` that does not depend on the target."""
 
     _loss: str
@@ -301,20 +302,26 @@ class Tabular(BaseEstimator):  # type: ignore[misc]
 
     # ---- what depends on the target ----
 
+    @abstractmethod
     def _checked_target(self, y: Any) -> Any:
-        raise NotImplementedError
+        """Return y as an array, or raise what scikit-learn raises."""
 
+    @abstractmethod
     def _learn_target(self, where: str, target: npt.NDArray[Any]) -> None:
-        raise NotImplementedError
+        """Note what the targets of the training are like."""
 
+    @abstractmethod
     def _encode_target(self, target: Any) -> Any:
-        raise NotImplementedError
+        """Return the targets as the core takes them."""
 
-    def _with_class_weights(self, target: npt.NDArray[Any], weights: Any) -> Any:
-        raise NotImplementedError
+    def _with_class_weights(self, target: npt.NDArray[Any], weights: Any) -> Any:  # noqa: ARG002
+        """Return the weights of the rows."""
+        return weights
 
+    @abstractmethod
     def _output_count(self) -> int:
-        raise NotImplementedError
+        """Return the columns that predictions have."""
 
+    @abstractmethod
     def _score_of(self, rows: Rows) -> float:
-        raise NotImplementedError
+        """Return accuracy or R2 of the model for rows."""

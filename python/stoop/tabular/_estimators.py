@@ -12,6 +12,7 @@ from sklearn.utils import check_array, column_or_1d
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets
 
+from stoop._attributes import keep_arguments
 from stoop._errors import message, refuse_name
 from stoop.tabular._base import Tabular
 from stoop.tabular._training import Rows
@@ -135,25 +136,7 @@ class TabularClassifier(ClassifierMixin, Tabular):  # type: ignore[misc]
         dtype: str = "float32",
         verbose: int = 0,
     ) -> None:
-        self.hidden = hidden
-        self.members = members
-        self.encoding = encoding
-        self.bins = bins
-        self.embedding_dim = embedding_dim
-        self.categorical = categorical
-        self.dropout = dropout
-        self.learning_rate = learning_rate
-        self.weight_decay = weight_decay
-        self.batch_size = batch_size
-        self.epochs = epochs
-        self.patience = patience
-        self.validation_fraction = validation_fraction
-        self.max_time = max_time
-        self.random_state = random_state
-        self.num_threads = num_threads
-        self.class_weight = class_weight
-        self.dtype = dtype
-        self.verbose = verbose
+        keep_arguments(self, locals())
 
     def __sklearn_tags__(self) -> Any:
         return _tagged(super().__sklearn_tags__())
@@ -256,24 +239,7 @@ class TabularRegressor(RegressorMixin, Tabular):  # type: ignore[misc]
         dtype: str = "float32",
         verbose: int = 0,
     ) -> None:
-        self.hidden = hidden
-        self.members = members
-        self.encoding = encoding
-        self.bins = bins
-        self.embedding_dim = embedding_dim
-        self.categorical = categorical
-        self.dropout = dropout
-        self.learning_rate = learning_rate
-        self.weight_decay = weight_decay
-        self.batch_size = batch_size
-        self.epochs = epochs
-        self.patience = patience
-        self.validation_fraction = validation_fraction
-        self.max_time = max_time
-        self.random_state = random_state
-        self.num_threads = num_threads
-        self.dtype = dtype
-        self.verbose = verbose
+        keep_arguments(self, locals())
 
     def __sklearn_tags__(self) -> Any:
         tags = _tagged(super().__sklearn_tags__())
@@ -301,10 +267,6 @@ class TabularRegressor(RegressorMixin, Tabular):  # type: ignore[misc]
 
     def _encode_target(self, target: Any) -> Any:
         return target
-
-    def _with_class_weights(self, target: npt.NDArray[Any], weights: Any) -> Any:
-        del target
-        return weights
 
     def _output_count(self) -> int:
         return self._outputs_count

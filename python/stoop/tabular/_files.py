@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from stoop._checks import thread_count
 from stoop._errors import message, refuse_name
 from stoop._tables import TableEncoder, TableState, TargetScale
 from stoop.layers import Columns
@@ -61,6 +62,8 @@ def _restored(model: Model, state: TableState) -> Tabular:
     if isinstance(parameters.get("class_weight"), list):
         parameters["class_weight"] = dict(parameters["class_weight"])
     estimator: Tabular = _CLASSES[known["class"]](**parameters)
+    if estimator.num_threads is not None:  # prediction uses it too, without asking again
+        thread_count(_WHERE, "num_threads", estimator.num_threads)
     columns = len(state.encoder.columns)
     estimator.n_features_in_ = columns
     if known["features"] is not None:

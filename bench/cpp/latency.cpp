@@ -1,0 +1,63 @@
+// The time of Model::predict for one row, called again and again by one thread, as a service of single requests does.
+//   stoop_latency [ROUNDS]
+// Prints for each network and number of threads the median, the best and the 99th percentile of single calls, and the
+// latency between two cores, which bounds what a second thread can save.
+#include <stoop/stoop.hpp>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <string>
+#include <vector>
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr int kCalls = 1000;  // of a round
+
+std::vector<stoop::Layer> layers_of(const std::vector<stoop::Index>& widths) {
+  std::vector<stoop::Layer> layers;
+  for (std::size_t i = 1; i + 1 < widths.size(); ++i) layers.push_back(stoop::Dense{widths[i], stoop::ReLU{}});
+  layers.push_back(stoop::Dense{widths.back()});
+  return layers;
+}
+
+// Sorted microseconds of single calls.
+std::vector<double> times_of(const stoop::Model<float>& model, int rounds) {
+  std::vector<float> x(static_cast<std::size_t>(model.input_dim()), 0.5f);
+  std::vector<float> out(static_cast<std::size_t>(model.output_dim()));
+  const auto row = stoop::matrix<const float>(x.data(), 1, model.input_dim());
+  const auto result = stoop::matrix(out.data(), 1, model.output_dim());
+  std::vector<double> times;
+  for (int call = 0; call < rounds * kCalls; ++call) {
+    const Clock::time_point start = Clock::now();
+    model.predict(row, result);
+    const double microseconds = std::chrono::duration<double, std::micro>(Clock::now() - start).count();
+    if (call >= kCalls) times.push_back(microseconds);  // the first round warms up
+  }
+  std::sort(times.begin(), times.end());
+  return times;
+}
+
+void report(const std::string& name, const std::vector<stoop::Index>& widths, int threads, int rounds) {
+  stoop::set_num_threads(threads);
+  const stoop::Model<float> model({.input_dim = widths.front(), .layers = layers_of(widths)});
+  const std::vector<double> times = times_of(model, rounds);
+  std::printf("%-16s %d thread%s  median %6.2f us  best %6.2f us  99th percentile %7.2f us\n", name.c_str(), threads,
+              threads == 1 ? " " : "s", times[times.size() / 2], times.front(), times[times.size() * 99 / 100]);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const int rounds = std::max(2, argc > 1 ? std::atoi(argv[1]) : 20);
+  std::printf("%s, core to core and back %.0f ns\n", stoop::active_isa().c_str(), stoop::measure_core_latency());
+  for (const int threads : {1, 2}) {
+    report("64-64-2", {64, 64, 2}, threads, rounds);
+    report("784-512-256-10", {784, 512, 256, 10}, threads, rounds);
+  }
+  std::printf("core to core and back %.0f ns\n", stoop::measure_core_latency());
+  return 0;
+}

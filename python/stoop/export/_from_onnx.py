@@ -1,0 +1,163 @@
+"""`from_onnx`: a model from an ONNX file."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+
+from stoop._checks import file_path
+from stoop._class_names import names_from_text
+from stoop._errors import message
+from stoop.export._assembly import assembled
+from stoop.export._operators import OPERATORS, Ending, Known, Labels
+from stoop.export._terms import Term, UnknownError, Value
+from stoop.export._wire import DamagedError, File, Node, read_file
+from stoop.model import Model
+
+_WHERE = "export.from_onnx"
+_MOST_BYTES = 2**31  # of a protobuf message
+_DOMAINS = ("", "ai.onnx", "ai.onnx.ml")
+
+
+def from_onnx(path: str | os.PathLike[str]) -> Model:
+    """Return the network of an ONNX file, as PyTorch, scikit-learn (skl2onnx) and `to_onnx` write them.
+
+    What is read: linear layers (Gemm, MatMul and Add), BatchNormalization, LayerNormalization, residual connections,
+    every activation of Stoop in whatever operators, for a function of elements is recognised by its values, and what
+    scales X (Scaler, or Sub and Mul), which becomes a `Normalization`. Softmax or Sigmoid at the end becomes
+    `Model.output`, so that `Model.predict_proba` gives what the file gives; names of classes become `Model.classes`.
+    Encoded columns and members are not read: keep the safetensors file of such a model.
+
+    A file may be damaged or hostile: reading takes at most ten times its size in memory, and 16 MB. Its arrays must
+    have the length that their shape says, those in other files are refused, and so are more than 50,000 names and
+    attributes.
+
+    Parameters
+    ----------
+    path : path
+
+    Returns
+    -------
+    Model
+        float64 if a weight is, else float32.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be read.
+    ValueError, TypeError
+        For a file that is damaged, and for an operation that is no layer; the message names the node and its operator.
+    """
+    name = file_path(_WHERE, path)
+    size = Path(name).stat().st_size
+    if size >= _MOST_BYTES:
+        _refuse(f"{name} has {size:,} bytes", "expected less than 2 GiB", "no ONNX file has more")
+    content = Path(name).read_bytes()
+    try:
+        file = read_file(content)
+    except DamagedError as error:
+        _refuse(f"{name}: {error}", "expected an ONNX file that holds all of its arrays", "export it again")
+    try:
+        with np.errstate(all="ignore"):  # what is not finite is refused with the parameters
+            end = _end_of(file, _evaluated(file))
+            model = assembled(end.outputs, 4 * len(content) + 2**20)
+    except UnknownError as error:
+        _refuse(f"{name} has {error}", "expected a stack of layers", "see the page on export for what is read")
+    texts = file.texts
+    output = end.kind or {"softmax": "softmax", "sigmoid": "sigmoid"}.get(texts.get("stoop.output", ""), "identity")
+    model.output = output if output != "softmax" or model.output_dim > 1 else "identity"
+    _name_classes(model, end.names, texts.get("stoop.classes"))
+    for key, text in texts.items():
+        if not key.startswith("stoop."):
+            model.metadata[key] = text
+    return model
+
+
+@dataclass
+class _End:
+    outputs: Value
+    kind: str | None = None
+    names: Any = None
+
+
+def _refuse(given: str, expected: str, hint: str) -> NoReturn:
+    raise ValueError(message(_WHERE, given, expected, hint))
+
+
+def _evaluated(file: File) -> dict[str, Known]:
+    """Return what each name of the graph stands for."""
+    known: dict[str, Known] = dict(file.arrays)
+    inputs = [name for name in file.inputs if name not in file.arrays]
+    if len(inputs) != 1:
+        _refuse(f"the graph has {len(inputs)} inputs", "expected one, X", "export a network of one input")
+    known[inputs[0]] = Term(Value(None, None))
+    for node in file.nodes:
+        label = f"the node {node.name or (node.outputs or ['?'])[0]!r} ({node.operator})"
+        try:
+            result = _result(node, [known[name] if name else None for name in node.inputs])
+        except UnknownError as error:
+            hint = "see the page on export for what is read"
+            _refuse(f"{error.node or label} has {error}", "expected a layer of Stoop", hint)
+        except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError) as error:
+            _refuse(f"{label} is not well-formed ({error!r:.100})", "expected what ONNX says of it", "export it again")
+        if isinstance(result, Term) and not result.node:
+            result.node = label
+        if node.outputs:
+            known[node.outputs[0]] = result
+    return known
+
+
+def _result(node: Node, inputs: list[Known]) -> Known:
+    function = OPERATORS.get(node.operator) if node.domain in _DOMAINS else None
+    if function is None:
+        raise UnknownError("an operator that is not read")
+    return function(node, inputs)
+
+
+def _end_of(file: File, known: dict[str, Known]) -> _End:
+    ends = []
+    for name in file.outputs:
+        if name not in known:
+            _refuse(f"the output {name!r} is made by no node", "expected one that is", "export it again")
+        try:
+            ends.append(_seen(known[name]))
+        except UnknownError as error:
+            _refuse(f"{error.node or f'the output {name!r}'} has {error}", "expected a layer of Stoop", "export logits")
+    if not ends or any(end.outputs is not ends[0].outputs for end in ends):
+        given = f"the graph has {len(ends)} outputs of different values"
+        _refuse(given, "expected one, or probabilities and classes", "export one of them")
+    end = ends[0]
+    for other in ends[1:]:
+        end.kind, end.names = end.kind or other.kind, other.names if end.names is None else end.names
+    return end
+
+
+def _seen(known: Known) -> _End:
+    """Return the outputs behind what the graph gives, and what they mean."""
+    if isinstance(known, Labels):
+        end = _seen(known.ending)
+        return _End(end.outputs, end.kind, end.names if known.names is None else known.names)
+    if isinstance(known, Ending):
+        return _End(known.outputs, known.kind)
+    if not isinstance(known, Term):
+        raise UnknownError("what is no value of the network")
+    made = known.made()
+    if getattr(made.layer, "type_name", "") == "sigmoid" and made.parent is not None:
+        return _End(made.parent, "sigmoid")
+    return _End(made)
+
+
+def _name_classes(model: Model, names: Any, text: str | None) -> None:
+    if text is not None:
+        try:
+            kept = json.loads(text)
+            model.classes = names_from_text([str(name) for name in kept["names"]], str(kept["dtype"]))
+        except (ValueError, TypeError, KeyError) as error:
+            _refuse(f"stoop.classes is {text!r:.80}", "expected the names of the classes", f"mend it: {error}")
+    elif names is not None and list(names) != list(range(len(names))):
+        model.classes = np.array(names)

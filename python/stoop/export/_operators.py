@@ -1,0 +1,398 @@
+"""What each ONNX operator means for an import: one function for each, by its name."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import reduce
+from typing import Any
+
+import numpy as np
+
+from stoop.export._terms import Array, Term, UnknownError, Value, affine, combined
+from stoop.export._wire import Node
+from stoop.layers import BatchNorm, Dense, LayerNorm
+
+_MOST_LISTED = 10_000
+_ERF = np.vectorize(math.erf, [np.float64])
+
+
+@dataclass(frozen=True)
+class Ending:
+    """Probabilities, made of outputs: nothing but what shows them may follow."""
+
+    outputs: Value
+    kind: str  # "softmax" or "sigmoid"
+
+
+@dataclass
+class Labels:
+    """Classes, made of probabilities."""
+
+    ending: Any
+    names: Any = None
+
+
+Known = Any  # Array, Term, Ending or Labels; None for an input that is left out
+Function = Callable[[Node, list[Known]], Known]
+
+
+def constant(value: Known) -> Array:
+    """Return an array that is known."""
+    if not isinstance(value, np.ndarray):
+        raise UnknownError("an input that is no constant")
+    return value
+
+
+def term_of(value: Known) -> Term:
+    """Return a function of a value."""
+    if not isinstance(value, Term):
+        raise UnknownError("an input that is no value of the network")
+    return value
+
+
+# ---- operations on elements ----
+
+_ELEMENTWISE: dict[str, Callable[..., Any]] = {
+    "Relu": lambda x: np.maximum(x, 0.0),
+    "Tanh": np.tanh,
+    "Sigmoid": lambda x: 1.0 / (1.0 + np.exp(-x)),
+    "Softplus": lambda x: np.logaddexp(0.0, x),
+    "Exp": np.exp,
+    "Log": np.log,
+    "Sqrt": np.sqrt,
+    "Abs": np.abs,
+    "Neg": np.negative,
+    "Erf": _ERF,
+    "Mish": lambda x: x * np.tanh(np.logaddexp(0.0, x)),
+    "HardSwish": lambda x: x * np.clip(x / 6.0 + 0.5, 0.0, 1.0),
+    "Reciprocal": lambda x: 1.0 / x,
+    "Not": np.logical_not,
+    "Add": np.add,
+    "Sub": np.subtract,
+    "Mul": np.multiply,
+    "Div": np.divide,
+    "Pow": np.power,
+    "Max": lambda *parts: reduce(np.maximum, parts),
+    "Min": lambda *parts: reduce(np.minimum, parts),
+    "Clip": np.clip,
+    "Greater": np.greater,
+    "GreaterOrEqual": np.greater_equal,
+    "Less": np.less,
+    "LessOrEqual": np.less_equal,
+    "Where": np.where,
+    "PRelu": lambda x, slope: np.where(x < 0.0, slope * x, x),
+}
+
+
+def _with_numbers(node: Node) -> Callable[..., Any]:
+    """Return the function of an operator that has numbers as attributes."""
+    get = node.attributes.get
+    alpha, beta, gamma = get("alpha"), get("beta", 0.5), get("gamma", 1.0507009873554804934)
+    if node.operator == "LeakyRelu":
+        slope = 0.01 if alpha is None else alpha
+        return lambda x: np.where(x < 0.0, slope * x, x)
+    if node.operator in ("Elu", "Selu"):
+        default, factor = (1.0, 1.0) if node.operator == "Elu" else (1.6732632423543772848, gamma)
+        limit = default if alpha is None else alpha
+        return lambda x: factor * np.where(x < 0.0, limit * np.expm1(np.minimum(x, 0.0)), x)
+    if node.operator == "HardSigmoid":
+        slope = 0.2 if alpha is None else alpha
+        return lambda x: np.clip(slope * x + beta, 0.0, 1.0)
+    if node.operator == "Celu":
+        limit = 1.0 if alpha is None else alpha
+        return lambda x: np.where(x < 0.0, limit * np.expm1(np.minimum(x, 0.0) / limit), x)
+    if get("approximate", "none") == "tanh":
+        return lambda x: 0.5 * x * (1.0 + np.tanh(math.sqrt(2.0 / math.pi) * (x + 0.044715 * x**3)))
+    return lambda x: 0.5 * x * (1.0 + _ERF(x * math.sqrt(0.5)))
+
+
+def _elementwise(node: Node, inputs: list[Known]) -> Known:
+    function = _ELEMENTWISE.get(node.operator) or _with_numbers(node)
+    if node.operator == "Clip":
+        inputs = _bounds(node, inputs)
+    if all(isinstance(each, np.ndarray) for each in inputs):
+        largest = max(each.size for each in inputs)
+        if np.broadcast_shapes(*(each.shape for each in inputs)) not in {each.shape for each in inputs} or largest == 0:
+            raise UnknownError("constants that would become larger")
+        return np.asarray(function(*inputs))
+    terms = [each for each in inputs if isinstance(each, Term)]
+    if len({id(term.value) for term in terms}) != 1:
+        return _of_two(node, inputs)
+    vectors = [each for each in inputs if isinstance(each, np.ndarray) and each.size != 1]
+    if vectors:
+        return _of_vectors(node, inputs)
+    operands = tuple(float(each.reshape(())) if isinstance(each, np.ndarray) else term_of(each) for each in inputs)
+    return combined(terms[0].value, function, operands)
+
+
+def _bounds(node: Node, inputs: list[Known]) -> list[Known]:
+    """Return X with both bounds, which may be left out, or stand in attributes."""
+    limits = [node.attributes.get("min", -np.inf), node.attributes.get("max", np.inf)]
+    given = [*inputs[1:], None, None]
+    return [inputs[0], *(np.asarray(limit) if each is None else each for each, limit in zip(given, limits))]
+
+
+def _of_two(node: Node, inputs: list[Known]) -> Term:
+    """Return the sum of two values: a residual connection."""
+    if node.operator != "Add":
+        raise UnknownError("two values of the network")
+    first, second = (term_of(each).made() for each in inputs)
+    return Term(_residual(first, second))
+
+
+def _of_vectors(node: Node, inputs: list[Known]) -> Term:
+    """Return ``x * scale + shift`` of each column, or the scaled X with a number for NaN."""
+    if node.operator == "Where":
+        return _missing(inputs)
+    if len(inputs) != 2 or node.operator not in ("Add", "Sub", "Mul", "Div"):
+        raise UnknownError("numbers that differ from column to column")
+    is_first = isinstance(inputs[0], Term)
+    value, vector = (inputs[0], inputs[1]) if is_first else (inputs[1], inputs[0])
+    value, vector = term_of(value).made(), _flat(vector)
+    if node.operator in ("Add", "Sub"):
+        signs = (1.0, 1.0) if node.operator == "Add" else (1.0, -1.0) if is_first else (-1.0, 1.0)
+        return Term(affine(value, signs[0], signs[1] * vector))
+    if node.operator == "Div" and not is_first:
+        raise UnknownError("a number divided by a value")
+    return Term(affine(value, vector if node.operator == "Mul" else 1.0 / vector, 0.0))
+
+
+def _missing(inputs: list[Known]) -> Term:
+    """Return the scaled X, where another number stands for NaN."""
+    is_nan, replacement, x = inputs
+    value = term_of(x).made()
+    if not isinstance(is_nan, IsNaN) or is_nan.value is not value or value.layer != "affine":
+        raise UnknownError("numbers that differ from column to column")
+    return Term(Value(value, value.width, "missing", {"missing": _flat(constant(replacement))}))
+
+
+@dataclass(frozen=True)
+class IsNaN:
+    """Where a value is NaN."""
+
+    value: Value
+
+
+def _flat(vector: Array) -> Array:
+    if vector.size != vector.shape[-1]:
+        raise UnknownError(f"an array of shape {vector.shape}")
+    return vector.reshape(-1).astype(np.float64)
+
+
+# ---- layers ----
+
+
+def _gemm(node: Node, inputs: list[Known]) -> Term:
+    get = node.attributes.get
+    if get("transA", 0):
+        raise UnknownError("a transposed value")
+    weight = constant(inputs[1])
+    weight = (weight.T if get("transB", 0) else weight) * np.float32(get("alpha", 1.0)).astype(weight.dtype)
+    out = _product(term_of(inputs[0]).made(), weight)
+    if len(inputs) > 2 and inputs[2] is not None:
+        bias = constant(inputs[2]) * get("beta", 1.0)
+        out = affine(out, 1.0, bias.reshape(()) if bias.size == 1 else _flat(bias))
+    return Term(out)
+
+
+def _matmul(node: Node, inputs: list[Known]) -> Term:  # noqa: ARG001
+    return Term(_product(term_of(inputs[0]).made(), constant(inputs[1])))
+
+
+def _product(x: Value, weight: Array) -> Value:
+    if weight.ndim != 2 or 0 in weight.shape or weight.dtype.kind != "f":
+        raise UnknownError(f"a weight of shape {weight.shape} and {weight.dtype}")
+    if x.width is not None and x.width != len(weight):
+        raise UnknownError(f"a weight of {len(weight)} rows after {x.width} columns")
+    return Value(x, weight.shape[1], Dense(weight.shape[1], use_bias=False), {"weight": weight})
+
+
+def _batch_norm(node: Node, inputs: list[Known]) -> Term:
+    if node.attributes.get("training_mode", 0) or len([name for name in node.outputs if name]) > 1:
+        raise UnknownError("training")
+    names = ("gamma", "beta", "running_mean", "running_var")
+    x, arrays = term_of(inputs[0]).made(), {n: _flat(constant(a)) for n, a in zip(names, inputs[1:5], strict=True)}
+    return Term(Value(x, len(arrays["gamma"]), BatchNorm(eps=_eps(node)), arrays))
+
+
+def _layer_norm(node: Node, inputs: list[Known]) -> Term:
+    if node.attributes.get("axis", -1) not in (-1, 1):
+        raise UnknownError(f"axis {node.attributes['axis']}")
+    x, gamma = term_of(inputs[0]).made(), _flat(constant(inputs[1]))
+    beta = np.zeros_like(gamma) if len(inputs) < 3 or inputs[2] is None else _flat(constant(inputs[2]))
+    return Term(Value(x, len(gamma), LayerNorm(eps=_eps(node)), {"gamma": gamma, "beta": beta}))
+
+
+def _eps(node: Node) -> float:
+    return float(f"{node.attributes.get('epsilon', 1e-5):.7g}")  # attributes are float32: 1e-5 is 9.99999975e-06 there
+
+
+def _scaler(node: Node, inputs: list[Known]) -> Term:
+    value = term_of(inputs[0]).made()
+    offset, scale = (np.array(node.attributes.get(name, [0.0])) for name in ("offset", "scale"))
+    return Term(affine(affine(value, 1.0, -offset), scale, 0.0))
+
+
+def _residual(first: Value, second: Value) -> Value:
+    """Return first + second, one of which is made of what the other is made of as well."""
+    seen = {id(value) for value in _line(first)}
+    start = next((value for value in _line(second) if id(value) in seen), None)
+    if start is None:
+        raise UnknownError("two values that have nothing in common")
+    for skip, branch in ((first, second), (second, first)):
+        if skip is start:
+            return Value(start, branch.width, "residual", branch=branch)
+        if skip.parent is start and isinstance(skip.layer, Dense) and skip.width != start.width:
+            return Value(start, branch.width, "residual", branch=branch, skip=skip.arrays["weight"])
+    raise UnknownError("two values that differ by more than one linear layer from a common one")
+
+
+def _line(value: Value | None) -> list[Value]:
+    line = []
+    while value is not None:
+        line.append(value)
+        value = value.parent
+    return line
+
+
+# ---- forms ----
+
+
+def _same(node: Node, inputs: list[Known]) -> Known:  # noqa: ARG001
+    return inputs[0]
+
+
+def _cast(node: Node, inputs: list[Known]) -> Known:
+    if isinstance(inputs[0], np.ndarray) and inputs[0].dtype.kind in "fiub":
+        to = {1: np.float32, 6: np.int32, 7: np.int64, 11: np.float64}.get(node.attributes.get("to", 0))
+        if to is None:
+            raise UnknownError(f"the element type {node.attributes.get('to')}")
+        return inputs[0].astype(to)
+    if isinstance(inputs[0], Term) and node.attributes.get("to") not in (1, 11):
+        raise UnknownError("a value that becomes no float32 or float64")
+    return inputs[0]
+
+
+def _reshape(node: Node, inputs: list[Known]) -> Known:  # noqa: ARG001
+    shape = _listed(constant(inputs[1]))
+    if isinstance(inputs[0], np.ndarray):
+        return inputs[0].reshape(shape)
+    if isinstance(inputs[0], Term):
+        width = inputs[0].value.width
+        if len(shape) != 2 or shape[0] not in (-1, 0) or shape[1] not in (-1, width) or shape == [-1, -1]:
+            raise UnknownError(f"the shape {shape} of {width} columns")
+    return inputs[0]
+
+
+def _flatten(node: Node, inputs: list[Known]) -> Known:
+    if node.attributes.get("axis", 1) != 1:
+        raise UnknownError(f"axis {node.attributes['axis']}")
+    return term_of(inputs[0])
+
+
+def _transpose(node: Node, inputs: list[Known]) -> Array:
+    transposed: Array = constant(inputs[0]).transpose(node.attributes.get("perm") or None)
+    return transposed
+
+
+def _constant(node: Node, inputs: list[Known]) -> Array:  # noqa: ARG001
+    for name, value in node.attributes.items():
+        if name == "value" and isinstance(value, np.ndarray):
+            return value
+        if name in ("value_float", "value_floats"):
+            return np.asarray(value, np.float32)
+        if name in ("value_int", "value_ints"):
+            return np.asarray(value, np.int64)
+    raise UnknownError("a constant without numbers")
+
+
+def _is_nan(node: Node, inputs: list[Known]) -> IsNaN:  # noqa: ARG001
+    return IsNaN(term_of(inputs[0]).made())
+
+
+# ---- the end ----
+
+
+def _softmax(node: Node, inputs: list[Known]) -> Ending:
+    if node.attributes.get("axis", -1) not in (-1, 1):
+        raise UnknownError(f"axis {node.attributes['axis']}")
+    return Ending(term_of(inputs[0]).made(), "softmax")
+
+
+def _both_classes(node: Node, inputs: list[Known]) -> Ending:  # noqa: ARG001
+    """Return the probabilities of two classes, ``[1 - p, p]``, as sigmoids of one output."""
+    first, second = (term_of(each) for each in inputs)
+    made = second.made()
+    is_sigmoid = getattr(made.layer, "type_name", "") == "sigmoid" and made.parent is not None
+    if not is_sigmoid or made.width != 1 or not _is_rest(first, second):
+        raise UnknownError("several values")
+    assert made.parent is not None
+    return Ending(made.parent, "sigmoid")
+
+
+def _is_rest(first: Term, second: Term) -> bool:
+    """Return whether the first is 1 less the second."""
+    x = np.array([0.0, 0.25, 1.0])
+    try:
+        return bool((first.samples({id(second): x}) == 1.0 - x).all())
+    except UnknownError:
+        return False
+
+
+def _zip_map(node: Node, inputs: list[Known]) -> Labels:
+    get = node.attributes.get
+    return Labels(inputs[0], get("classlabels_strings") or get("classlabels_int64s"))
+
+
+def _arg_max(node: Node, inputs: list[Known]) -> Labels:  # noqa: ARG001
+    return Labels(inputs[0])
+
+
+def _pick(node: Node, inputs: list[Known]) -> Labels:  # noqa: ARG001
+    names, labels = inputs
+    if not isinstance(labels, Labels):
+        raise UnknownError("columns that are picked")
+    return Labels(labels.ending, names if isinstance(names, list) else _listed(constant(names)))
+
+
+def _listed(array: Array) -> list[Any]:
+    """Return a short array as a list; the objects of a long one would take many times its memory."""
+    if array.size > _MOST_LISTED:
+        raise UnknownError(f"{array.size} numbers where few are expected")
+    return list(array.reshape(-1).tolist())
+
+
+def _encoded(node: Node, inputs: list[Known]) -> Labels:
+    if not isinstance(inputs[0], Labels):
+        raise UnknownError("codes that are no classes")
+    get = node.attributes.get
+    return Labels(inputs[0].ending, get("values_strings") or get("values_int64s") or get("classes_strings"))
+
+
+OPERATORS: dict[str, Function] = {
+    "Gemm": _gemm,
+    "MatMul": _matmul,
+    "BatchNormalization": _batch_norm,
+    "LayerNormalization": _layer_norm,
+    "Scaler": _scaler,
+    "Identity": _same,
+    "Dropout": _same,
+    "Cast": _cast,
+    "Reshape": _reshape,
+    "Flatten": _flatten,
+    "Transpose": _transpose,
+    "Constant": _constant,
+    "IsNaN": _is_nan,
+    "Softmax": _softmax,
+    "LogSoftmax": _softmax,
+    "Concat": _both_classes,
+    "ZipMap": _zip_map,
+    "ArgMax": _arg_max,
+    "Binarizer": _arg_max,
+    "ArrayFeatureExtractor": _pick,
+    "LabelEncoder": _encoded,
+}
+_OF_NUMBERS = ("LeakyRelu", "Elu", "Selu", "HardSigmoid", "Celu", "Gelu")
+OPERATORS |= dict.fromkeys([*_ELEMENTWISE, *_OF_NUMBERS], _elementwise)

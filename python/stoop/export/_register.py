@@ -1,0 +1,157 @@
+"""`register_skl2onnx`: pipelines with estimators of Stoop become ONNX files as those of scikit-learn do."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+
+from stoop._errors import message
+from stoop._tables import NumberColumn
+from stoop.export._endings import emit_ending
+from stoop.export._graph import OPSET, Graph, tensor_type
+from stoop.export._to_onnx import emit_model, imported
+
+_WHERE = "export.register_skl2onnx"
+
+
+def register_skl2onnx() -> None:
+    """Teach skl2onnx the estimators of `stoop.sklearn` and `stoop.tabular`, alone or within pipelines.
+
+    After it ``skl2onnx.to_onnx(pipeline, X[:1], target_opset=17)`` converts them as its own: labels and probabilities
+    of classifiers, with the option "zipmap", values of regressors. The opset must be at least 17. An estimator of
+    `stoop.tabular` must have been fitted to an array of numbers: categories and text have no such form. Calling it
+    again changes nothing.
+
+    Raises
+    ------
+    ImportError
+        Without onnx or skl2onnx.
+    """
+    imported(_WHERE)
+    try:
+        skl2onnx = import_module("skl2onnx")
+        shapes = import_module("skl2onnx.common.shape_calculator")
+    except ImportError as error:
+        given, hint = f"the package skl2onnx cannot be imported ({error})", "pip install skl2onnx"
+        raise ImportError(message(_WHERE, given, "expected it for pipelines", hint)) from error
+    from stoop.sklearn import MLPClassifier, MLPRegressor
+
+    classifiers: list[Any] = [MLPClassifier]
+    regressors: list[Any] = [MLPRegressor]
+    try:
+        tabular = import_module("stoop.tabular")
+    except ImportError:  # it needs narwhals as well
+        pass
+    else:
+        classifiers.append(tabular.TabularClassifier)
+        regressors.append(tabular.TabularRegressor)
+    options = {"zipmap": [True, False, "columns"], "output_class_labels": [False, True], "nocl": [True, False]}
+    for kind in classifiers:
+        calculate = shapes.calculate_linear_classifier_output_shapes
+        skl2onnx.update_registered_converter(kind, f"Stoop{kind.__name__}", calculate, _convert, options=options)
+    for kind in regressors:
+        calculate = shapes.calculate_linear_regressor_output_shapes
+        skl2onnx.update_registered_converter(kind, f"Stoop{kind.__name__}", calculate, _convert)
+
+
+def _convert(scope: Any, operator: Any, container: Any) -> None:
+    """Write the nodes of one estimator, as skl2onnx asks for them."""
+    estimator = operator.raw_operator
+    where = f"skl2onnx of {type(estimator).__name__}"
+    if container.target_opset < OPSET:
+        given = f"the opset is {container.target_opset}"
+        raise ValueError(message(where, given, f"expected at least {OPSET}", f"give target_opset={OPSET}"))
+    model = estimator.model_
+    graph = Graph(model.dtype, container.target_opset)
+    x = graph.node("Cast", operator.inputs[0].full_name, to=tensor_type(model.dtype))
+    if hasattr(estimator, "encode"):
+        x = _encoded(graph, where, estimator, x)
+    outputs = emit_model(graph, model, True, x)
+    kind = tensor_type(np.dtype(np.float64 if "Double" in type(operator.outputs[-1].type).__name__ else np.float32))
+    names = [output.full_name for output in operator.outputs]
+    if hasattr(estimator, "classes_"):
+        _classes(graph, estimator, outputs, kind, names)
+    else:
+        graph.node("Cast", _values(graph, estimator, outputs), to=kind)
+        graph.rename_last(names[0])
+    _hand_over(graph, scope, container, [operator.inputs[0].full_name, *names])
+
+
+def _encoded(graph: Graph, where: str, estimator: Any, x: str) -> str:
+    """Add the matrix of `stoop.tabular`: numbers, each with a mark after it where training has seen missing ones."""
+    columns = estimator._features.encoder.columns
+    kinds = [type(column).__name__ for column in columns]
+    if hasattr(estimator, "feature_names_in_") or not {*kinds} <= {"NumberColumn", "IgnoredColumn"}:
+        given = f"the columns of the training are {', '.join(sorted({*kinds}))}"
+        hint = "fit an array of numbers, or convert estimator.model_ by stoop.export.to_onnx, which takes encoded rows"
+        raise ValueError(message(where, given, "expected an array of numbers alone", hint))
+    order, numbers, marked = [], [], []
+    for place, column in enumerate(columns):
+        if isinstance(column, NumberColumn):
+            numbers.append(place)
+            order.append((0, len(numbers) - 1))
+            if column.has_missing:
+                marked.append(place)
+                order.append((1, len(marked) - 1))
+    parts = [graph.node("Gather", x, graph.array("numbers", numbers, np.int64), axis=1)]
+    if marked:
+        of_marked = graph.node("Gather", x, graph.array("marked", marked, np.int64), axis=1)
+        parts.append(graph.node("Cast", graph.node("IsNaN", of_marked), to=tensor_type(graph.dtype)))
+    both = graph.node("Concat", *parts, axis=1)
+    places = [place + kind * len(numbers) for kind, place in order]
+    return graph.node("Gather", both, graph.array("matrix", places, np.int64), axis=1)
+
+
+def _values(graph: Graph, estimator: Any, outputs: str) -> str:
+    """Add what makes predictions of a regressor's outputs."""
+    if getattr(estimator, "out_activation_", "identity") == "exp":
+        return graph.node("Exp", outputs)
+    scale = getattr(estimator, "_scale", None)
+    if scale is not None and scale.is_wide:
+        scaled = graph.node("Mul", outputs, graph.array("deviation", scale.deviation))
+        return graph.node("Add", scaled, graph.array("mean", scale.mean))
+    return outputs
+
+
+def _classes(graph: Graph, estimator: Any, outputs: str, kind: int, names: list[str]) -> None:
+    """Add labels and probabilities."""
+    ending = "sigmoid" if getattr(estimator, "out_activation_", "softmax") == "logistic" else "softmax"
+    probabilities = emit_ending(graph, outputs, ending)
+    has_labels = ending == "sigmoid" and estimator.model_.output_dim > 1  # which do not exclude each other
+    if ending == "sigmoid" and not has_labels:
+        rest = graph.node("Sub", graph.scalar(1.0), probabilities)
+        probabilities = graph.node("Concat", rest, probabilities, axis=1)
+    if has_labels:
+        over = graph.node("Greater", probabilities, graph.scalar(0.5))
+        graph.node("Cast", over, to=tensor_type(np.dtype(np.int64)))
+    else:
+        place = graph.node("ArgMax", probabilities, axis=1, keepdims=0)
+        classes = np.asarray(estimator.classes_)
+        classes = classes.astype(np.int64 if classes.dtype.kind in "biuf" else object)
+        graph.node("Gather", graph.array("classes", classes, classes.dtype), place, axis=0)
+    graph.rename_last(names[0])
+    graph.node("Cast", probabilities, to=kind)
+    graph.rename_last(names[1])
+
+
+def _hand_over(graph: Graph, scope: Any, container: Any, outer: list[str]) -> None:
+    """Give nodes and arrays to skl2onnx, under names that no other operator has."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    names = {name: name for name in outer}
+    for name, array in graph.arrays.items():
+        names[name] = scope.get_unique_variable_name(name)
+        if array.dtype == object:
+            texts = [text.encode() for text in array]
+            container.add_initializer(names[name], TensorProto.STRING, [len(texts)], texts)
+        else:
+            container.add_initializer(names[name], None, None, numpy_helper.from_array(array, names[name]))
+    for node in graph.nodes:
+        for name in node.output:
+            names.setdefault(name, scope.get_unique_variable_name(name))
+        attributes = {each.name: helper.get_attribute_value(each) for each in node.attribute}
+        inputs, results = [names[name] for name in node.input], [names[name] for name in node.output]
+        unique = scope.get_unique_operator_name(node.name)
+        container.add_node(node.op_type, inputs, results, name=unique, **attributes)

@@ -1,0 +1,192 @@
+"""What the nodes of an ONNX graph compute, as far as it is known: values, which layers make, and functions of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from stoop import activations
+from stoop.activations import Activation
+from stoop.layers import Dense, Layer
+from stoop.model import Model
+
+Array = npt.NDArray[Any]
+
+# The arguments at which functions are compared. Beyond 40, exponentials of float32 begin to overflow.
+POINTS: Array = np.concatenate([np.linspace(-6.0, 6.0, 97), [-40.0, -25.0, -12.5, 12.5, 25.0, 40.0]])
+_CLOSE = 2e-6  # constants in files are of float32
+_MOST_PARTS = 48  # nodes of one function
+
+
+class UnknownError(ValueError):
+    """What is computed is no layer of Stoop; `node` says where, if that is not the node that is read."""
+
+    def __init__(self, reason: str, node: str = "") -> None:
+        super().__init__(reason)
+        self.node = node
+
+
+@dataclass(eq=False)
+class Value:
+    """What a layer makes of another value; X itself has no parent."""
+
+    parent: Value | None
+    width: int | None  # columns, None as long as nothing tells
+    layer: Layer | str | None = None  # "affine": x * scale + shift, "residual": parent + the end of the branch
+    arrays: Mapping[str, Array] = field(default_factory=dict)
+    branch: Value | None = None  # of a residual: its end
+    skip: Array | None = None  # of a residual: the weight of its projection
+
+
+Found = Activation | tuple[float, float] | float
+
+
+class Term:
+    """A function of each element of a value, made by nodes; without operands the value itself."""
+
+    def __init__(
+        self, value: Value, function: Callable[..., Array] | None = None, operands: tuple[Term | float, ...] = ()
+    ) -> None:
+        self.value, self.function, self.operands = value, function, operands
+        self.node = ""  # which made it
+        self._made: Value | None = value if function is None else None
+
+    def samples(self, known: dict[int, Array]) -> Array:
+        """Return the function at the points; `known` has what is known of parts, by their `id`."""
+        if id(self) not in known:
+            if self.function is None:
+                raise UnknownError("the value below a cut")
+            parts = [part.samples(known) if isinstance(part, Term) else part for part in self.operands]
+            with np.errstate(all="ignore"):
+                known[id(self)] = self.function(*parts)
+        return known[id(self)]
+
+    def parts(self) -> list[Term]:
+        """Return what it is made of, without the value: the nearest first."""
+        found: dict[int, Term] = {}
+        wait = [self]
+        while wait:
+            term = wait.pop(0)
+            for part in term.operands:
+                if isinstance(part, Term) and part.function is not None and id(part) not in found:
+                    found[id(part)] = part
+                    wait.append(part)
+        return list(found.values())
+
+    def made(self) -> Value:
+        """Return the value that it is, as a layer of Stoop makes it.
+
+        Raises
+        ------
+        UnknownError
+            If there is none.
+        """
+        if self._made is None:
+            self._made = self._find()
+        return self._made
+
+    def _find(self) -> Value:
+        root = {id(part): POINTS for part in (*self.parts(), self) for part in _roots(part)}
+        found = layer_of(self.samples(dict(root)))
+        if found is not None:
+            return applied(self.value, found)
+        for cut in self.parts():
+            try:
+                found = layer_of(self.samples({id(cut): POINTS}))
+            except UnknownError:
+                continue  # the value is read beside the cut as well
+            if found is not None:
+                return applied(cut.made(), found)
+        raise UnknownError("a function that is no activation of Stoop", self.node)
+
+
+def combined(value: Value, function: Callable[..., Array], operands: tuple[Term | float, ...]) -> Term:
+    """Return a function of functions; those of many nodes become values first."""
+    term = Term(value, function, operands)
+    if len(term.parts()) < _MOST_PARTS:
+        return term
+    whole = {id(part): Term(part.made()) for part in operands if isinstance(part, Term)}
+    values = {term.value for term in whole.values()}
+    if len(values) != 1:
+        raise UnknownError("a function that is no activation of Stoop", term.node)
+    return Term(values.pop(), function, tuple(whole[id(p)] if isinstance(p, Term) else p for p in operands))
+
+
+def _roots(term: Term) -> list[Term]:
+    return [part for part in term.operands if isinstance(part, Term) and part.function is None]
+
+
+def applied(value: Value, found: Found) -> Value:
+    """Return the value after an activation, ``x * scale + shift``, or the smooth clip of a Normalization."""
+    if isinstance(found, float):
+        return Value(value, value.width, "clip", {"clip": np.float64(found)})
+    if isinstance(found, tuple):
+        scale, shift = found
+        return value if found == (1.0, 0.0) else affine(value, np.float64(scale), np.float64(shift))
+    return Value(value, value.width, found)
+
+
+def affine(value: Value, scale: npt.ArrayLike, shift: npt.ArrayLike) -> Value:
+    """Return ``value * scale + shift``; one after another are one."""
+    arrays = {"scale": np.asarray(scale, np.float64), "shift": np.asarray(shift, np.float64)}
+    parent = value
+    if value.layer == "affine" and value.parent is not None:
+        before, parent = value.arrays, value.parent
+        arrays["shift"] = before["shift"] * arrays["scale"] + arrays["shift"]
+        arrays["scale"] = before["scale"] * arrays["scale"]
+    width = value.width or next((array.size for array in arrays.values() if array.size > 1), None)
+    return Value(parent, width, "affine", arrays)
+
+
+def layer_of(samples: Array) -> Found | None:
+    """Return what has these values at the points: an activation, scale and shift of a straight line, or a clip."""
+    if samples.shape != POINTS.shape or samples.dtype.kind != "f":
+        return None
+    middle, step = float(samples[48]), float(samples[56] - samples[48])  # at 0 and at 1
+    if _is_close(samples, middle + step * POINTS):
+        return step, middle
+    most = float(samples[-1])
+    if 0.0 < most < POINTS[-1]:
+        clip = float(f"{POINTS[-1] * most / np.sqrt(POINTS[-1] ** 2 - most**2):.6g}")
+        if _is_close(samples, POINTS / np.sqrt(1.0 + (POINTS / clip) ** 2)):
+            return clip
+    below = max(-float(samples[40]), 0.0)  # at -1
+    limit = max(-float(samples[97]), 0.0)  # at -40
+    plain = next((each for each in _plain() if _is_close(samples, _cached_values(each))), None)
+    others = [activations.LeakyReLU(float(f"{below:.7g}")), activations.ELU(float(f"{limit:.7g}"))]
+    return plain or next((each for each in others if _is_close(samples, _values(each))), None)
+
+
+def _is_close(a: Array, b: Array) -> bool:
+    return bool((np.abs(a - b) <= _CLOSE * (1.0 + np.abs(POINTS))).all())
+
+
+def _values(activation: Activation) -> Array:
+    model = Model([Dense(1, activation, kernel_init="ones")], input_dim=1, dtype="float64")
+    return model.predict(POINTS[:, None])[:, 0]
+
+
+_cached_values = cache(_values)
+
+
+@cache
+def _plain() -> tuple[Activation, ...]:
+    """Return the activations that have no number as an argument, those of fewer operations first."""
+    return (
+        activations.ReLU(),
+        activations.Sigmoid(),
+        activations.Tanh(),
+        activations.GELU(),
+        activations.GELU(approximate="tanh"),
+        activations.SiLU(),
+        activations.SELU(),
+        activations.Softplus(),
+        activations.Mish(),
+        activations.HardSwish(),
+        activations.ReLU6(),
+    )

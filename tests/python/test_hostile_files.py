@@ -1,0 +1,124 @@
+"""What a file that is made to do harm can cost: memory by its size, and little time."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import stoop
+from hostile import HOSTILE, changed_metadata, metadata_of, with_right_sum
+
+# Bytes beside ten times those of the file: what kMostLayers short layers take, and tables of texts.
+ALLOWANCE = 256 << 20
+# Loads every file, one after another, and prints what each took.
+SCRIPT = """
+import ctypes, json, sys
+from pathlib import Path
+import stoop
+from hostile import HOSTILE
+
+def status(key):
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(1024 * int(line.split()[1]) for line in lines if line.startswith(key))
+
+path, found = Path(sys.argv[1]), {}
+stoop.Model([stoop.Dense(1)], 1).predict([[0.0]])
+for name, make in HOSTILE.items():
+    size = path.write_bytes(make())
+    ctypes.CDLL(None).malloc_trim(0)
+    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew, from what is in use
+    before, text = status("VmRSS"), ""
+    try:
+        (stoop.load_ensemble if "ensemble" in name else stoop.load_model)(path)
+    except stoop.CheckpointError as error:
+        text = str(error)
+    found[name] = size, status("VmHWM") - before, text
+print(json.dumps(found))
+"""
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    path = tmp_path_factory.mktemp("hostile") / "hostile.safetensors"
+    command = [sys.executable, "-c", SCRIPT, str(path)]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=Path(__file__).parent)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak of memory is read as Linux tells it")
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_file_costs_memory_by_its_size(name: str, found: Any) -> None:
+    size, used, text = found[name]
+    assert used <= 10 * size + ALLOWANCE, f"{used >> 20} MB for a file of {size} bytes"
+    assert len(text) < 2000
+
+
+# ---- checkpoints that say what no training has ----
+
+CHECKPOINT = Path(__file__).resolve().parents[1] / "golden" / "0.1" / "checkpoint" / "adam-float32.safetensors"
+TRAINING: dict[str, dict[str, Any]] = {
+    "many epochs": {"epoch": 2**63 - 1},
+    "many steps": {"steps": 2**62},
+    "negative steps": {"steps": -1},
+    "a row beyond the samples": {"place.row": 10**6},
+    "many samples": {"fit.samples": 2**60, "place.row": 2**60},
+    "more arrays than there are": {"optimizer_arrays": 10**15},
+    "another optimizer's arrays": {"optimizer_arrays": 1},
+    "a rate that is none": {"trainer.optimizer.learning_rate": -1.0},
+    "a penalty that is none": {"trainer.l2": -1e300},
+    "a limit that is none": {"trainer.clip_norm": 0.0},
+}
+EXTRAS = {
+    "no object": "[]",
+    "no JSON": "{",
+    "nested without end": "[" * 100_000,
+    "no history": '{"loop":{}}',
+    "a history of texts": '{"history":{"epochs":["x"],"columns":{},"stop_reason":null,"changes":[]}}',
+    "columns that are numbers": '{"history":{"epochs":[1],"columns":{"loss":3},"stop_reason":null,"changes":[]}}',
+    "callbacks that are none": '{"history":{"epochs":[],"columns":{},"stop_reason":null,"changes":[]},"callbacks":[3]}',
+}
+
+
+def refused_and_unchanged(path: Path) -> None:
+    """Neither a new trainer nor one that exists takes it, and the latter is as it was."""
+    with pytest.raises(stoop.CheckpointError, match=r"^\["):
+        stoop.load_checkpoint(path)
+    trainer = stoop.load_checkpoint(CHECKPOINT)
+    rng = np.random.default_rng(0)
+    trainer.step(rng.standard_normal((4, 4)), np.zeros(4, int))
+    before = [values.copy() for values in trainer.model.parameters().values()]
+    history, steps = str(trainer.history), trainer.steps
+    with pytest.raises(stoop.CheckpointError, match=r"^\["):
+        trainer.load_checkpoint(path)
+    for old, new in zip(before, trainer.model.parameters().values()):
+        np.testing.assert_array_equal(old, new)
+    assert (str(trainer.history), trainer.steps) == (history, steps)
+
+
+@pytest.mark.parametrize("name", TRAINING)
+def test_a_checkpoint_of_no_training(name: str, tmp_path: Path) -> None:
+    content, path = CHECKPOINT.read_bytes(), tmp_path / "hostile.safetensors"
+    training = json.loads(metadata_of(content, "stoop.training"))
+    for keys, value in TRAINING[name].items():
+        *outer, last = keys.split(".")
+        place = training
+        for key in outer:
+            place = place[key]
+        assert last in place
+        place[last] = value
+    with_right_sum(path, changed_metadata(content, "stoop.training", json.dumps(training)))
+    refused_and_unchanged(path)
+
+
+@pytest.mark.parametrize("name", EXTRAS)
+def test_a_checkpoint_with_another_history(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "hostile.safetensors"
+    with_right_sum(path, changed_metadata(CHECKPOINT.read_bytes(), "stoop.extras", EXTRAS[name]))
+    refused_and_unchanged(path)

@@ -1,0 +1,231 @@
+"""Models come back from ONNX files, of Stoop and of others; hostile files cost little."""
+
+from __future__ import annotations
+
+import contextlib
+import tracemalloc
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+import crossed
+import stoop
+from stoop.export import from_onnx, to_onnx
+from test_onnx_export import deep, moved, run
+
+onnx = pytest.importorskip("onnx")
+skl2onnx = pytest.importorskip("skl2onnx")
+
+Array = npt.NDArray[Any]
+helper, numpy_helper = onnx.helper, onnx.numpy_helper
+
+
+def is_same(a: Array, b: Array, tolerance: float = 1e-6) -> bool:
+    assert a.shape == b.shape
+    return bool(np.abs(a - b).max() <= tolerance * np.abs(b).max())
+
+
+NOT_READ = ("columns", "members", "member_dense")
+LAYERS = crossed.activation_layers() | crossed.calls("layer")
+LAYERS = {name: layer for name, layer in LAYERS.items() if layer.type_name not in NOT_READ}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", LAYERS)
+def test_there_and_back(name: str, dtype: str, rng: np.random.Generator, tmp_path: Path) -> None:
+    layer = LAYERS[name]
+    is_first = isinstance(layer, stoop.Normalization)
+    layers = [layer, stoop.Dense(5, "tanh")] if is_first else [stoop.Dense(6), layer]
+    model = stoop.Model([*layers, stoop.Dense(3)], 4, dtype=dtype)
+    X = (rng.standard_normal((30, 4)) * [1, 2, 5, 9] + 20.0 * is_first).astype(dtype)
+    if is_first:
+        model.adapt(X)
+    if getattr(layer, "missing", "") == "mean":
+        X[::5, 1] = np.nan
+    moved(model, rng)
+    to_onnx(model, tmp_path / "m.onnx", fold_batch_norm=False)
+    again = from_onnx(tmp_path / "m.onnx")
+    assert again.dtype == dtype
+    assert is_same(again.predict(X), model.predict(X))
+    if isinstance(layer, stoop.layers.Activation) and not isinstance(layer, stoop.Identity):
+        assert again.layers[0].activation == type(layer)(**vars(layer))
+
+
+@pytest.mark.parametrize("fold", [True, False])
+def test_a_deep_one(fold: bool, rng: np.random.Generator, tmp_path: Path) -> None:
+    model, X = deep(rng)
+    model.output, model.classes = "softmax", ["a", "b", "c", "d"]
+    model.metadata["units"] = "metres"
+    to_onnx(model, tmp_path / "m.onnx", fold_batch_norm=fold, activation="auto")
+    again = from_onnx(tmp_path / "m.onnx")
+    assert is_same(again.predict(X), model.predict(X), 3e-6)
+    assert (again.output, list(again.classes), again.metadata) == ("softmax", list("abcd"), {"units": "metres"})
+
+
+def test_scaled_bytes(tmp_path: Path) -> None:
+    model = stoop.Model([stoop.Dense(4), stoop.Dense(1)], 3, input_scale=1 / 255, input_shift=-0.5, output="sigmoid")
+    to_onnx(model, tmp_path / "m.onnx")
+    again, X = from_onnx(tmp_path / "m.onnx"), np.array([[0, 128, 255]], np.uint8)
+    assert is_same(again.predict(X), model.predict(X))
+    assert (again.output, again.input_shift) == ("sigmoid", -0.5)
+
+
+# ---- skl2onnx ----
+
+
+def fitted(estimator: Any, X: Array, y: Array) -> Any:
+    from sklearn.exceptions import ConvergenceWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return estimator.fit(X, y)
+
+
+@pytest.mark.parametrize("activation", ["identity", "logistic", "tanh", "relu"])
+@pytest.mark.parametrize("classes", [["a", "b"], ["x", "y", "z"], [0, 1, 2], [3, 5]])
+@pytest.mark.parametrize("zipmap", [True, False])
+def test_a_classifier_of_scikit_learn(activation: str, classes: Any, zipmap: bool, tmp_path: Path) -> None:
+    from sklearn.neural_network import MLPClassifier
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    X = np.random.default_rng(1).standard_normal((60, 4)).astype(np.float32) * 3 + 7
+    mlp = MLPClassifier((8,), activation=activation, max_iter=3, random_state=0)
+    pipeline = fitted(make_pipeline(StandardScaler(), mlp), X, np.array(classes)[np.arange(60) % len(classes)])
+    proto = skl2onnx.to_onnx(pipeline, X[:1], options={id(mlp): {"zipmap": zipmap}}, target_opset=17)
+    (tmp_path / "m.onnx").write_bytes(proto.SerializeToString())
+    model = from_onnx(tmp_path / "m.onnx")
+    np.testing.assert_allclose(model.predict_proba(X), pipeline.predict_proba(X), atol=1e-6)
+    np.testing.assert_array_equal(model.predict_labels(X), pipeline.predict(X))
+
+
+def test_a_regressor_and_labels_of_scikit_learn(rng: np.random.Generator, tmp_path: Path) -> None:
+    from sklearn.neural_network import MLPClassifier, MLPRegressor
+
+    X, path = rng.standard_normal((60, 4)).astype(np.float32), tmp_path / "m.onnx"
+    regressor = fitted(MLPRegressor(hidden_layer_sizes=(8,), max_iter=2), X, X[:, 0])
+    path.write_bytes(skl2onnx.to_onnx(regressor, X[:1], target_opset=17).SerializeToString())
+    np.testing.assert_allclose(from_onnx(path).predict(X)[:, 0], regressor.predict(X), atol=1e-6)
+    labels = fitted(MLPClassifier((8,), max_iter=2), X, (X[:, :3] > 0).astype(int))
+    path.write_bytes(skl2onnx.to_onnx(labels, X[:1], target_opset=17).SerializeToString())
+    np.testing.assert_allclose(from_onnx(path).predict_proba(X), labels.predict_proba(X), atol=1e-6)
+
+
+# ---- what is refused ----
+
+
+def graph_of(nodes: list[Any], **arrays: Array) -> bytes:
+    value = helper.make_tensor_value_info
+    inits = [numpy_helper.from_array(np.asarray(array, np.float32), name) for name, array in arrays.items()]
+    body = helper.make_graph(nodes, "g", [value("X", 1, ["n", 2])], [value("y", 1, ["n", 2])], inits)
+    return helper.make_model(body, opset_imports=[helper.make_opsetid("", 17)]).SerializeToString()
+
+
+def node(operator: str, *inputs: str, **more: Any) -> Any:
+    return helper.make_node(operator, list(inputs), ["y"], name="it", **more)
+
+
+EYE = np.eye(2)
+NAMES = ["X", *(f"a{i}" for i in range(98)), "y"]
+REFUSED = {
+    "an unknown operator": (
+        graph_of([node("Conv", "X", "w")], w=EYE),
+        r"'it' \(Conv\) has an operator that is not read",
+    ),
+    "of another domain": (graph_of([node("Relu", "X", domain="mine")]), r"'it' \(Relu\) has an operator"),
+    "another function": (graph_of([node("Exp", "X")]), r"'it' \(Exp\) has a function that is no activation"),
+    "a product of values": (
+        graph_of([helper.make_node("Gemm", ["X", "w"], ["a"]), node("Mul", "X", "a")], w=EYE),
+        r"'it' \(Mul\) has two values",
+    ),
+    "no weights": (graph_of([node("Relu", "X")]), "no weights"),
+    "a weight that does not fit": (
+        graph_of([helper.make_node("Gemm", ["X", "w"], ["a"]), node("Gemm", "a", "v")], w=EYE, v=np.eye(3)),
+        r"'it' \(Gemm\) has a weight of 3 rows after 2 columns",
+    ),
+    "a missing input": (graph_of([node("Gemm", "X", "w")]), r"'it' \(Gemm\) is not well-formed"),
+    "no node": (graph_of([]), "the output 'y' is made by no node"),
+    "not finite": (graph_of([node("Gemm", "X", "w")], w=EYE * np.nan), "NaN|finite"),
+    "a weight used too often": (
+        graph_of([helper.make_node("Gemm", [NAMES[i], "w"], [NAMES[i + 1]]) for i in range(99)], w=np.eye(200)),
+        "used more than once",
+    ),
+    "nothing": (b"", "it has no graph"),
+    "text": (b"hello, world", "expected an ONNX file"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_is_refused(name: str, tmp_path: Path) -> None:
+    content, text = REFUSED[name]
+    (tmp_path / "m.onnx").write_bytes(content)
+    with pytest.raises(ValueError, match=text):
+        from_onnx(tmp_path / "m.onnx")
+
+
+def field(number: int, content: bytes) -> bytes:
+    length, size = len(content), b""
+    while length > 127:
+        size, length = size + bytes([length & 127 | 128]), length >> 7
+    return bytes([number << 3 | 2]) + size + bytes([length]) + content
+
+
+BIG = 6 * 10**4
+DIMS = b"\x08" + b"\xff" * 8 + b"\x7f"  # a dimension of 2**63 - 1
+HOSTILE = {
+    "empty nodes": field(7, field(1, b"") * BIG),
+    "empty arrays": field(7, field(5, b"") * BIG),
+    "nodes of many names": field(7, field(1, field(1, b"ab") * BIG)),
+    "attributes": field(7, field(1, field(5, b"") * BIG)),
+    "packed numbers": field(7, field(1, field(5, field(8, b"\x01" * 3 * BIG)))),
+    "large shapes": field(7, field(5, DIMS * BIG + b"\x10\x01")),
+    "a shape without numbers": field(7, field(5, b"\x08\x80\x80\x80\x04" * 4 + b"\x10\x01") * 100),
+    "fields of metadata": field(14, b"".join(bytes([i << 3 & 127, 0]) for i in range(16)) * BIG),
+    "a length beyond the end": b"\x3a\xff\xff\xff\xff\x0f",
+    "an endless number": b"\x3a" + b"\xff" * 100,
+    "external data": field(7, field(5, b"\x08\x02\x10\x01" + field(13, b"") + b"\x70\x01")),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_files_cost_little(name: str, tmp_path: Path) -> None:
+    (tmp_path / "m.onnx").write_bytes(HOSTILE[name])
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match=r"\[export.from_onnx\]"):
+            from_onnx(tmp_path / "m.onnx")
+        assert tracemalloc.get_traced_memory()[1] <= 10 * len(HOSTILE[name]) + 2**24
+    finally:
+        tracemalloc.stop()
+
+
+def test_mutations_are_refused_or_read(rng: np.random.Generator, tmp_path: Path) -> None:
+    to_onnx(deep(rng)[0], tmp_path / "m.onnx")
+    whole = np.frombuffer((tmp_path / "m.onnx").read_bytes(), np.uint8)
+    for _ in range(300):
+        content = whole.copy()
+        content[rng.integers(len(content), size=rng.integers(1, 4))] = rng.integers(256)
+        end = len(content) if rng.random() < 0.8 else rng.integers(len(content))
+        (tmp_path / "m.onnx").write_bytes(content[:end].tobytes())
+        with contextlib.suppress(ValueError):
+            from_onnx(tmp_path / "m.onnx")
+
+
+def test_what_is_run_is_what_is_read(rng: np.random.Generator, tmp_path: Path) -> None:
+    weight, bias = rng.standard_normal((2, 2)), rng.standard_normal(2)
+    nodes = [
+        helper.make_node("Mul", ["X", "half"], ["a"]),
+        helper.make_node("MatMul", ["a", "w"], ["b"]),
+        helper.make_node("Add", ["c", "b"], ["d"]),
+        helper.make_node("Max", ["d", "zero"], ["e"]),
+        helper.make_node("Tanh", ["e"], ["f"]),
+        helper.make_node("Mul", ["f", "c"], ["y"]),
+    ]
+    arrays = {"half": np.float32(0.5), "w": weight, "c": bias, "zero": np.float32(0)}
+    (tmp_path / "m.onnx").write_bytes(graph_of(nodes, **arrays))
+    X = rng.standard_normal((9, 2)).astype(np.float32)
+    assert is_same(from_onnx(tmp_path / "m.onnx").predict(X), run(tmp_path / "m.onnx", X))

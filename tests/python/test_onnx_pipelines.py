@@ -1,0 +1,108 @@
+"""skl2onnx converts pipelines with estimators of Stoop."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+import stoop
+from stoop.export import register_skl2onnx
+
+skl2onnx = pytest.importorskip("skl2onnx")
+runtime = pytest.importorskip("onnxruntime")
+from sklearn.exceptions import ConvergenceWarning  # noqa: E402
+from sklearn.pipeline import make_pipeline  # noqa: E402
+from sklearn.preprocessing import StandardScaler  # noqa: E402
+
+Array = npt.NDArray[Any]
+
+
+@pytest.fixture(autouse=True)
+def _registered() -> None:
+    register_skl2onnx()
+    register_skl2onnx()
+
+
+def fitted(estimator: Any, X: Array, y: Array) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return estimator.fit(X, y)
+
+
+def results(estimator: Any, X: Array, **more: Any) -> list[Any]:
+    proto = skl2onnx.to_onnx(estimator, X[:1], **{"target_opset": 17, **more})
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = runtime.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return session.run(None, {"X": X})
+
+
+@pytest.mark.parametrize("opset", [17, 21])
+@pytest.mark.parametrize("classes", [["a", "b"], ["x", "y", "z"], [0, 1, 2], [3, 5]])
+def test_a_pipeline_with_a_classifier(classes: list[Any], opset: int, rng: np.random.Generator) -> None:
+    X = rng.standard_normal((60, 4)).astype(np.float32) * 3 + 7
+    mlp = stoop.sklearn.MLPClassifier((8,), max_iter=3, batch_norm=True, layer_norm=True, random_state=0)
+    pipeline = fitted(make_pipeline(StandardScaler(), mlp), X, np.array(classes)[np.arange(60) % len(classes)])
+    labels, probabilities = results(pipeline, X, options={id(mlp): {"zipmap": False}}, target_opset=opset)
+    np.testing.assert_array_equal(labels, pipeline.predict(X))
+    np.testing.assert_allclose(probabilities, pipeline.predict_proba(X), atol=1e-5)
+    if opset == 17:
+        _, maps = results(pipeline, X)
+        assert set(maps[0]) == set(classes)
+
+
+def test_labels(rng: np.random.Generator) -> None:
+    X = rng.standard_normal((60, 4)).astype(np.float32)
+    mlp = fitted(stoop.sklearn.MLPClassifier((8,), max_iter=3), X, (X[:, :3] > 0).astype(int))
+    labels, probabilities = results(mlp, X, options={"zipmap": False})
+    np.testing.assert_array_equal(labels, mlp.predict(X))
+    np.testing.assert_allclose(probabilities, mlp.predict_proba(X), atol=1e-5)
+
+
+@pytest.mark.parametrize("loss", ["squared_error", "poisson"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_regressor(loss: str, dtype: Any, rng: np.random.Generator) -> None:
+    X = rng.random((60, 4)).astype(dtype)
+    mlp = fitted(stoop.sklearn.MLPRegressor(loss, hidden_layer_sizes=(8,), max_iter=3), X, X[:, 0])
+    [values] = results(mlp, X)
+    assert values.dtype == dtype
+    np.testing.assert_allclose(values[:, 0], mlp.predict(X), rtol=1e-5, atol=1e-6)
+
+
+def gaps(rng: np.random.Generator) -> Array:
+    X = rng.standard_normal((80, 5)).astype(np.float32)
+    X[:, 1] = 3.0  # is left out
+    X[::9, 2], X[1::7, 4] = np.nan, np.nan
+    return X
+
+
+@pytest.mark.parametrize("opset", [17, 21])
+def test_a_table_of_numbers(opset: int, rng: np.random.Generator) -> None:
+    X = gaps(rng)
+    classes = np.array(["n", "y"])[(X[:, 0] > 0).astype(int)]
+    model = stoop.tabular.TabularClassifier((8,), members=3, epochs=2, random_state=0).fit(X, classes)
+    labels, probabilities = results(model, X, options={"zipmap": False}, target_opset=opset)
+    np.testing.assert_array_equal(labels, model.predict(X))
+    np.testing.assert_allclose(probabilities, model.predict_proba(X), atol=1e-5)
+    values = stoop.tabular.TabularRegressor((8,), members=2, epochs=2, random_state=0).fit(X, 100.0 + X[:, 0])
+    np.testing.assert_allclose(results(values, X, target_opset=opset)[0][:, 0], values.predict(X), rtol=1e-5)
+
+
+def test_what_is_refused(rng: np.random.Generator) -> None:
+    X = rng.integers(3, size=(40, 2)).astype(np.float32)
+    model = stoop.tabular.TabularClassifier((8,), epochs=1, members=1, categorical=[1]).fit(X, X[:, 0] > 0)
+    with pytest.raises(ValueError, match=r"\[skl2onnx of TabularClassifier\] .*CodeColumn"):
+        results(model, X)
+    mlp = fitted(stoop.sklearn.MLPRegressor(hidden_layer_sizes=(8,), max_iter=2), X, X[:, 0])
+    with pytest.raises(ValueError, match="the opset is 15; expected at least 17"):
+        results(mlp, X, target_opset=15)
+
+
+def test_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "skl2onnx", None)
+    with pytest.raises(ImportError, match="pip install skl2onnx"):
+        register_skl2onnx()
