@@ -37,7 +37,7 @@ PACKAGE_SOURCES := CMakeLists.txt pyproject.toml $(wildcard README.md LICENSE) \
   $(shell find cpp python cmake third_party -type f -not -name '*.pyc' 2>/dev/null)
 CXX_FILES = $(shell find cpp python/bindings tests/cpp bench/cpp -name '*.cpp' -o -name '*.hpp')
 
-.PHONY: help demo test test-all test-cpp test-python test-pytorch test-mpi bench picture bench-program bench-cpp choose-provider wheel test-aarch64 docs lint format sanitize asan tsan install clean
+.PHONY: help demo test test-all test-slow test-ship test-cpp test-python test-pytorch test-mpi bench picture bench-program bench-cpp choose-provider wheel test-aarch64 docs lint format sanitize asan tsan install clean
 help:
 	@sed -n '2,10s/^# \{0,1\}//p' Makefile
 
@@ -128,17 +128,23 @@ test-python: $(STAMPS)/installed $(STAMPS)/extra-test
 	STOOP_CONSUMER="$(wildcard $(CURDIR)/$(CONSUMER))" STOOP_C_LIBRARY="$(wildcard $(CURDIR)/$(C_LIBRARY))" \
 	  STOOP_INSTALLED="$(wildcard $(CURDIR)/build/install)" $(PYTEST) -m "not slow"
 
-# What takes longer than a minute besides: projects that embed the library, Ctrl-C in every call, the wheel.
-test-all: test $(STAMPS)/hosts $(STAMPS)/tables $(STAMPS)/wheel
-	@bash tests/tools/system_packages.sh qemu
+test-all: test test-slow test-ship test-mpi
+
+# What takes longer than a minute: projects that embed the library, Ctrl-C in every call, searches over a data base.
+SHIP_TESTS := $(addprefix tests/python/,test_wheel.py test_export_arm.py test_native_examples.py test_headers.py)
+SLOW_TESTS = $(filter-out $(SHIP_TESTS),$(shell grep -l 'mark\.slow' tests/python/test_*.py))
+
+test-slow: $(STAMPS)/installed $(STAMPS)/extra-test $(STAMPS)/hosts $(STAMPS)/tables
 	@bash tests/tools/system_packages.sh postgresql
 	@bash tests/tools/system_packages.sh browser
-	@bash tests/tools/system_packages.sh arm
-	@bash tests/tools/system_packages.sh clang
-	@bash tests/tools/system_packages.sh languages
 	@echo "== slow Python tests"
-	STOOP_INSTALLED="$(CURDIR)/build/install" $(PYTEST) -m slow $(shell grep -l 'mark\.slow' tests/python/test_*.py)
-	$(MAKE) test-mpi WERROR=$(WERROR)
+	STOOP_INSTALLED="$(wildcard $(CURDIR)/build/install)" $(PYTEST) -m slow $(SLOW_TESTS)
+
+# What needs compilers and emulators that are large to install: the wheel, headers for Arm, examples in other languages.
+test-ship: test-cpp $(STAMPS)/wheel
+	@for group in qemu arm clang languages; do bash tests/tools/system_packages.sh $$group; done
+	@echo "== tests of what is shipped"
+	STOOP_INSTALLED="$(CURDIR)/build/install" $(PYTEST) -m slow $(SHIP_TESTS)
 
 # Training by several processes, with the wheels of both MPIs. Each has an environment of its own, which finds the package
 # and NumPy in $(VENV).

@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("--engines", nargs="+", choices=ENGINES, default=list(REPORTED))
     parser.add_argument("--folds", type=int, default=5, help="at most so many of the folds of a table")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--limit", type=float, default=300, help="seconds of a fit, of engines that can stop in time")
+    parser.add_argument("--limit", type=float, default=120, help="seconds of a fit, of engines that can stop in time")
     parser.add_argument("--busy", type=float, default=float("inf"), help="cores of others beyond which to time again")
     parser.add_argument("--quick", action="store_true", help="small tables, one fold, at most 20 seconds a fit")
     options = parser.parse_args()
