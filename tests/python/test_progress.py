@@ -25,7 +25,7 @@ import numpy as np, stoop
 {}
 X = np.random.default_rng(0).standard_normal((200_000, 8)).astype(np.float32)
 before = threading.active_count()
-trainer = stoop.Trainer(stoop.Model([stoop.Dense(64, activation="relu"), stoop.Dense(2)], input_dim=8))
+trainer = stoop.Trainer(stoop.Model([stoop.Dense(256, activation="relu"), stoop.Dense(2)], input_dim=8))
 trainer.fit(X, (X[:, 0] > 0).astype(int), epochs=3, validation_split=0.01, verbose={})
 assert threading.active_count() == before
 """
