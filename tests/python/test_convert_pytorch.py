@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,15 @@ def is_close(a: Array, b: Any, tolerance: float = 1e-6) -> bool:
     expected = b.detach().numpy()
     assert a.shape == expected.shape
     return bool(np.abs(a - expected).max() <= tolerance * max(1.0, np.abs(expected).max()))
+
+
+@pytest.fixture(autouse=True)
+def _default_of_pytorch() -> Iterator[None]:
+    """Give layers and numbers PyTorch's own default dtype, which other files change."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    yield
+    torch.set_default_dtype(before)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
