@@ -56,10 +56,10 @@ def lay_out(steps: Sequence[Step], sizes: Sequence[int]) -> Layout:
             continue
         taken = sorted(part for part in taken if part[2] >= own)
         offset = 0
-        for first, behind, _ in taken:
+        for first, stop, _ in taken:
             if offset + sizes[own] <= first:
                 break
-            offset = max(offset, behind)
+            offset = max(offset, stop)
         offsets[own] = offset
         taken.append((offset, offset + sizes[own], end[own]))
         size = max(size, offset + sizes[own])
