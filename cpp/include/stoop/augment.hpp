@@ -9,7 +9,7 @@
 #include <stoop/input.hpp>
 #include <stoop/types.hpp>
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 // Writes what training would see of x in this epoch (0-based) to `out` (x.rows, x.cols), before ModelConfig::input_scale and
 // input_shift. `seed` counts where the settings have none. If `targets` has memory, it gets those of the samples, mixed like

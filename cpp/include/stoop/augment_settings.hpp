@@ -9,7 +9,7 @@
 #include <stoop/api.hpp>
 #include <stoop/types.hpp>
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 // Each row of X is an image of (height, width, channels), channels last. What moves its pixels is one map from a pixel of the
 // result to a place in the image, about its centre, where the image is sampled once, linearly between four pixels. Pixels

@@ -14,7 +14,7 @@
 #include <stoop/trainer_config.hpp>
 #include <stoop/types.hpp>
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 // How far a fit has come within an epoch that it has not ended. All zero between two epochs.
 struct EpochPlace {

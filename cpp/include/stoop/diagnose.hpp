@@ -6,7 +6,7 @@
 
 #include <stoop/trainer.hpp>
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 enum class PointKind {
   slope,      // the gradient is not small: no critical point

@@ -9,7 +9,7 @@
 
 #include <stoop/model.hpp>
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 // Outputs of several members: (members, rows, cols) elements. A stride counts elements; 0: nothing lies between.
 template <class T>

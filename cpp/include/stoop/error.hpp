@@ -13,7 +13,7 @@
 
 #include <stoop/types.hpp>
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 // The caller gave a value that cannot be used. Python: ValueError.
 struct STOOP_API ValueError : std::invalid_argument {

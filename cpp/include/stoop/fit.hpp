@@ -15,7 +15,7 @@
 #include <stoop/input.hpp>
 #include <stoop/types.hpp>
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 // The targets of training: class indices or a matrix of values, whichever the loss takes.
 template <class T>

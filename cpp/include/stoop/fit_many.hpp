@@ -17,7 +17,7 @@
 #include <stoop/input.hpp>
 #include <stoop/trainer.hpp>
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 // A call of Trainer::fit. Jobs whose views are the same share the data, which are checked once and never copied.
 template <class T>

@@ -9,7 +9,7 @@
 #include <stoop/model.hpp>
 #include <stoop/trainer.hpp>
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 // relative_error = norm(approx - grad) / (norm(approx) + norm(grad)), over the elements of one parameter.
 struct ParameterCheck {

@@ -7,7 +7,7 @@
 
 #include <stoop/types.hpp>
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 // Numbers of another type than the model's are rounded to the model's type, row by row, as they are copied into a batch.
 // A byte is a number from 0 to 255. All numbers are then multiplied and shifted as ModelConfig says.

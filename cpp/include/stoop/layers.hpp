@@ -9,7 +9,7 @@
 
 #include <stoop/types.hpp>
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 // ---- activations: each is a layer of its own and the `activation` of a Dense ----
 // Every layer has `trainable`, even without parameters, so that programs can set it on all layers.

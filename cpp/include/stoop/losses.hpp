@@ -7,7 +7,7 @@
 
 #include <stoop/types.hpp>
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 // -sum_j t_j log softmax(z)_j (Bridle 1990). Targets: class indices, or rows of probabilities. With label smoothing
 // t is (1 - label_smoothing) * t + label_smoothing / columns (Szegedy et al. 2016, section 7).

@@ -8,7 +8,7 @@
 #include <stoop/optimizers.hpp>
 #include <stoop/types.hpp>
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 // Returns the value at `point` and writes the gradient there, which has the same size.
 using Cost = std::function<double(std::span<const double> point, std::span<double> gradient)>;

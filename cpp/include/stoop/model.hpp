@@ -19,7 +19,7 @@
 #include <stoop/losses.hpp>
 #include <stoop/types.hpp>
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 // The names of the classes in the order of the outputs. A single output has two classes; it gives the probability of the
 // second. Names are text here. `dtype` is the type in which Python gives them back: "str", "object" (strings), "bool"

@@ -9,7 +9,7 @@
 #include <stoop/optimizers.hpp>
 #include <stoop/types.hpp>
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 // The state of an optimizer for a list of arrays: arrays[s][i] is state s of parameter i.
 template <class T>

@@ -7,7 +7,7 @@
 
 #include <stoop/schedules.hpp>
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 // v = momentum*v + (1-dampening)*g;  w -= lr*v, with nesterov w -= lr*(g + momentum*v).
 // momentum: Polyak 1964; nesterov: Nesterov 1983, in the form of Bengio et al. 2013, eq. 7.

@@ -7,7 +7,7 @@
 
 #include <stoop/trainer.hpp>
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 // A step of the plan that fit walks for every batch, in the fastest of several measurements.
 struct StepTime {

@@ -6,7 +6,7 @@
 
 #include <stoop/api.hpp>
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 // No setting may ask for more threads than this.
 inline constexpr int kMostThreads = 1024;

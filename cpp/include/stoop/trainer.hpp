@@ -20,7 +20,7 @@
 #include <stoop/trainer_config.hpp>
 #include <stoop/world.hpp>
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 // How BatchNorm and Dropout behave while a gradient is computed.
 struct GradientMode {

@@ -9,7 +9,7 @@
 #include <stoop/optimizers.hpp>
 #include <stoop/types.hpp>
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 // The precision of training. float32, or float64 for a Trainer<double>, computes in the element type of the model.
 // bfloat16, for a Trainer<float> on CPUs with AVX512-BF16 or AMX-BF16, rounds the factors of the matrix products of fit,

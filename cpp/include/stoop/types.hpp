@@ -9,7 +9,7 @@
 #include <type_traits>
 #include <variant>
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 using Index = std::int64_t;
 

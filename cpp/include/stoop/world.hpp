@@ -7,7 +7,7 @@
 
 #include <stoop/types.hpp>
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 // What a process of several can do with the others. The functions only move bytes, so that they cannot change a sum. All
 // processes call them in the same order, each on the thread that called its trainer. They return 0, or another number if the

@@ -1,7 +1,7 @@
 // The exponentially weighted average of a sequence.
 #include <stoop/averages.hpp>
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 // With the bias corrected: average_t = average_{t-1} + (1 - beta) / (1 - beta^t) * (x_t - average_{t-1}), which is the
 // same as a division by 1 - beta^t but leaves constants as they are.

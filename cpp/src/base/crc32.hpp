@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <cstring>
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 using Crc32Tables = std::array<std::array<std::uint32_t, 256>, 8>;
 

@@ -8,7 +8,7 @@
 
 #include <stoop/types.hpp>
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 // What the encoded columns [first, first + width) of a column hold, by its value and index:
 enum class ColumnKind : int32_t {

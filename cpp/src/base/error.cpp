@@ -10,7 +10,7 @@
 
 #include "suggestions.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 namespace {
 
 constexpr std::size_t kMaxQuotedBytes = 80;

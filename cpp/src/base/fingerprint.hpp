@@ -6,7 +6,7 @@
 #include <cstring>
 #include <string_view>
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 class Fingerprint {
  public:

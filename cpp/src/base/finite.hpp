@@ -8,7 +8,7 @@
 
 #include <stoop/types.hpp>
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 // Tests the numbers as they are after rounding to T.
 template <class T, class From>

@@ -6,7 +6,7 @@
 
 #include "encoded_column.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 // Without a Normalization, x becomes x * scale + shift, rounded once. With one, it becomes z = (x - shift - rest) * scale
 // of its column, and z / sqrt(1 + (z / clip)^2) where there is a clip. The rest is what the element type cuts off the

@@ -14,7 +14,7 @@
 #include <stoop/error.hpp>
 #include <stoop/types.hpp>
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 inline constexpr Index kAlignment = 64;
 

@@ -6,7 +6,7 @@
 #include <array>
 #include <cstdint>
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 // The use of a draw. It is part of the counter, so that no two uses share numbers.
 enum class Stream : std::uint32_t { initialize = 1, shuffle = 2, dropout = 3, lanczos = 4, augment = 5 };

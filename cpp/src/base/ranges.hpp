@@ -3,7 +3,7 @@
 
 #include <stoop/types.hpp>
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 inline constexpr int kNone = -1;  // no position
 

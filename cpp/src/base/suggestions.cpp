@@ -10,7 +10,7 @@
 
 #include <stoop/error.hpp>
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 namespace {
 
 using namespace std::string_view_literals;

@@ -5,7 +5,7 @@
 #include <string>
 #include <string_view>
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 // `what` is the kind of the name ("loss", "optimizer", ...). For a name that other libraries use, the answer is what it
 // means there, never a name that merely looks like it. For any other name, it is the nearest valid one, if that is near.

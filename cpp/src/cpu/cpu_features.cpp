@@ -19,7 +19,7 @@
 #include <unistd.h>
 #endif
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 namespace {
 
 namespace fs = std::filesystem;

@@ -11,7 +11,7 @@
 
 #include "select.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 // Returns whether this CPU and operating system can run code compiled for `isa`: avx2 is AVX2 + FMA, and avx512 is AVX-512
 // F, DQ, BW, VL + FMA. Those files may use no other extension.

@@ -19,7 +19,7 @@
 
 #include "cpu_features.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 namespace {
 
 namespace fs = std::filesystem;

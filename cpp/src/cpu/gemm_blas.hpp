@@ -9,7 +9,7 @@
 
 #include "../ops/ops.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 template <class T>
 using CblasGemm = void (*)(int layout, int trans_a, int trans_b, int m, int n, int k, T alpha, const T* a, int lda,

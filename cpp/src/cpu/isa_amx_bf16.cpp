@@ -2,7 +2,7 @@
 // Rounding needs AVX512-BF16, which these CPUs have as well. The epilogue is that of the float32 products.
 #include "isa_prelude.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 namespace amx_bf16 {
 namespace {
 

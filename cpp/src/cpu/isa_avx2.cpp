@@ -1,7 +1,7 @@
 // The kernels for AVX2 with FMA: 16 registers of 32 bytes, so a tile of 4 rows x 3 vectors.
 #include "isa_prelude.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 namespace avx2 {
 namespace {
 

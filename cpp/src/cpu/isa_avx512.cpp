@@ -1,7 +1,7 @@
 // The kernels for AVX-512 (F, DQ, BW, VL): 32 registers of 64 bytes, so a tile of 8 rows x 3 vectors.
 #include "isa_prelude.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 namespace avx512 {
 namespace {
 

@@ -2,7 +2,7 @@
 // kernels of isa_avx512.cpp. The epilogue is that of the float32 products.
 #include "isa_prelude.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 namespace avx512_bf16 {
 namespace {
 

@@ -1,7 +1,7 @@
 // The kernels for AArch64 NEON: 32 registers of 16 bytes, so a tile of 8 rows x 2 vectors.
 #include "isa_prelude.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 namespace neon {
 namespace {
 

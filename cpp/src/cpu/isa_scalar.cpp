@@ -1,7 +1,7 @@
 // The kernels for the target's baseline (SSE2 on x86-64): vectors of 16 bytes, which a machine without any lowers to scalars.
 #include "isa_prelude.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 namespace scalar {
 namespace {
 

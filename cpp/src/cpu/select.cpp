@@ -14,7 +14,7 @@
 #include "gemm_blas.hpp"
 #include "tables.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 namespace {
 
 using F32Table = const OpTable<float>& (*)();

@@ -7,7 +7,7 @@
 
 #include "../ops/ops.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 enum class Isa { scalar, avx2, avx512, neon };
 

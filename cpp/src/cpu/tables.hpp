@@ -5,7 +5,7 @@
 
 #include "../ops/ops.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 const OpTable<float>& scalar_table_f32();
 const OpTable<double>& scalar_table_f64();

@@ -11,7 +11,7 @@
 #include "../base/crc32.hpp"
 #include "../spec/losses.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 namespace {
 
 constexpr double kDegree = std::numbers::pi / 180.0;

@@ -11,7 +11,7 @@
 
 #include "../base/philox.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 // The use of a draw within Stream::augment, a part of its counter.
 enum class AugmentUse : std::uint32_t { geometry = 0, noise = 1, displaced_down = 2, displaced_across = 3, mix = 4 };

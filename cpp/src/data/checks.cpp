@@ -13,7 +13,7 @@
 #include "../base/ranges.hpp"
 #include "../spec/losses.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 namespace {
 
 std::string shape_text(Index rows, Index cols) {

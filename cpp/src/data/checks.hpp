@@ -12,7 +12,7 @@
 #include "sample_rows.hpp"
 #include "input_rows.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 // Refuses a stride that is smaller than the number of columns of `name`.
 void check_stride(std::string_view where, std::string_view name, Index stride, Index cols);

@@ -8,7 +8,7 @@
 
 #include "sample_rows.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 namespace {
 
 constexpr Index kExact = Index{1} << 24;  // whole numbers up to this are exact in float32

@@ -7,7 +7,7 @@
 
 #include "column_walk.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 namespace {
 
 // Moves the elements of these ranks to their places: as sorting does, but for what lies between them.

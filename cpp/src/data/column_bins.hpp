@@ -6,7 +6,7 @@
 #include "../base/encoded_column.hpp"
 #include "column_statistics.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 // Returns the statistics of the columns that hold numbers, and the edges of their bins: quantiles of the numbers that are there,
 // each once, as compute_bins of the package rtdl_num_embeddings finds them; a column with one number has none. Columns with

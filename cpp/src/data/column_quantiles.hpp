@@ -11,7 +11,7 @@
 
 #include "column_walk.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 struct Quartiles {
   double low, middle, high;

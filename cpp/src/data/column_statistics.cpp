@@ -16,7 +16,7 @@
 #include "column_quantiles.hpp"
 #include "column_walk.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 namespace {
 
 constexpr double kConstant =

@@ -10,7 +10,7 @@
 #include "../team/poller.hpp"
 #include "sample_rows.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 // z = (x - shift) * scale. Where NaN is allowed, the mean of what is there stands for it.
 struct ColumnStatistics {

@@ -14,7 +14,7 @@
 #include "column_statistics.hpp"
 #include "read_ahead.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 // Stands for a type of element of X in calls of a body.
 template <class From>

@@ -10,7 +10,7 @@
 #include "checks.hpp"
 #include "code_checks.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 namespace {
 
 // Data without weights share one object, so that a call on a single batch allocates nothing.

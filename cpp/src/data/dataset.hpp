@@ -15,7 +15,7 @@
 #include "checks.hpp"
 #include "sample_rows.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 // The demands of a model and its loss on samples and targets.
 struct DataNeeds {

@@ -12,7 +12,7 @@
 
 #include "sample_rows.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 template <class T>
 class GatheredRows {

@@ -11,7 +11,7 @@
 #include "../base/input_map.hpp"
 #include "../base/ranges.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 // Returns whether all numbers of a row are finite as numbers of T, or NaN where that is not an error.
 template <class T>

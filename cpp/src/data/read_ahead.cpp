@@ -9,7 +9,7 @@
 
 #include <algorithm>
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 namespace {
 
 // Far enough to keep the queue of a disk full while a step is computed, and near enough for the pages to stay until used.

@@ -6,7 +6,7 @@
 
 #include <stoop/input.hpp>
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 // Asks for the rows [begin, end) of those that are read in sequence up to `last`, about once per MB and at the end.
 void ask_in_sequence(const InputView& x, Index begin, Index end, Index last) noexcept;

@@ -8,7 +8,7 @@
 
 #include "../base/input_map.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 // Returns the same view with its stride written out, which code that reads rows needs.
 template <class View>

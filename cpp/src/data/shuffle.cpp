@@ -8,7 +8,7 @@
 
 #include "../base/philox.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 void shuffle(std::uint64_t seed, Index epoch, std::span<std::int32_t> order) {
   std::iota(order.begin(), order.end(), 0);

@@ -4,7 +4,7 @@
 
 #include <stoop/error.hpp>
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 namespace {
 
 constexpr Index kMostCodes = Index{1} << 30;  // of all categories together: they are numbered in 32 bits

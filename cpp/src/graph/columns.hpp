@@ -5,7 +5,7 @@
 
 #include "graph.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 // Throws ValueError, about the layer at `path`, for columns that X does not have, and numbers that do not fit.
 GraphColumns describe_columns(const Columns& layer, Index input_dim, const std::string& path);

@@ -14,7 +14,7 @@
 #include "../spec/losses.hpp"
 #include "../spec/optimizers.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 namespace {
 
 constexpr std::string_view kOffIsZero = "0 turns it off";

@@ -13,7 +13,7 @@
 #include "../spec/spec.hpp"
 #include "graph.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 class ElementRange {
  public:

@@ -15,7 +15,7 @@
 #include "columns.hpp"
 #include "product_layers.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 namespace {
 
 constexpr Index kMostInputs = Index{1} << 31;

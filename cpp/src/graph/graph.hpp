@@ -14,7 +14,7 @@
 #include "../base/ranges.hpp"
 #include "../spec/layers.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 struct Node {
   NodeKind kind = NodeKind::input;

@@ -10,7 +10,7 @@
 #include "../base/input_map.hpp"
 #include "graph.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 // Returns the map of a model with these buffers, which must live as long as the map.
 template <class T>

@@ -12,7 +12,7 @@
 #include "../spec/initializers.hpp"
 #include "../spec/layers.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 // Checks what a Dense and a MemberDense are made of.
 template <class Op>

@@ -9,7 +9,7 @@
 #include <stoop/model.hpp>
 #include <stoop/trainer_config.hpp>
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 struct ModelArguments {
   ModelConfig config;

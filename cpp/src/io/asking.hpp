@@ -8,7 +8,7 @@
 
 #include <stoop/error.hpp>
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 // As long as this object lives, ask_to_go_on() of this thread asks the callback, at most every 50 ms.
 class Asking {

@@ -15,7 +15,7 @@
 #include "arguments.hpp"
 #include "config_json.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 constexpr bool kRequired = true, kOptional = false;
 

@@ -22,7 +22,7 @@
 #include "json_text.hpp"
 #include "json_values.inl.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 namespace {
 
 using OrderedJson = nlohmann::ordered_json;  // for writing: keys stay as visited

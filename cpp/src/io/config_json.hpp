@@ -14,7 +14,7 @@
 #include <stoop/model.hpp>
 #include <stoop/trainer_config.hpp>
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 // {"input_dim": 4, "seed": 0, "layers": [{"type": "dense", "units": 8, "activation": "relu",
 //  "use_bias": null, "kernel_init": null, "bias_init": "zeros"}, {"type": "leaky_relu", "negative_slope": 0.01}]}

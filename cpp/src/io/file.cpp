@@ -13,7 +13,7 @@
 
 #include "asking.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 namespace {
 
 constexpr Index kMaxChunkBytes = Index{1} << 24;  // are read or written between two questions whether to go on

@@ -17,7 +17,7 @@
 
 #include "config_json.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 struct JsonLimits {
   int depth;                   // far more than a text of this kind has; keeps hostile text from nesting without end

@@ -17,7 +17,7 @@
 
 #include <stoop/error.hpp>
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 namespace {
 
 constexpr int kMostAtOnce = 1000;  // most saves of one file at the same time

@@ -9,7 +9,7 @@
 
 #include "file.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 // Links are followed. The process must be allowed to write to the file that is replaced. The new file has its mode and,
 // where the process may set it, its owner. FileError names the given path.

@@ -16,7 +16,7 @@
 #include "../base/crc32.hpp"
 #include "replacement.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 namespace {
 
 static_assert(std::endian::native == std::endian::little, "the format is little-endian and is read without swapping");

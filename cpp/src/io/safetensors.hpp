@@ -12,7 +12,7 @@
 #include "config_json.hpp"
 #include "file.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 struct TensorToSave {
   std::string name;

@@ -7,7 +7,7 @@
 
 #include "../data/column_bins.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 namespace {
 
 // The bins of each column, in the unit of its scaled numbers. Edges that T does not tell apart are one. What is left of its

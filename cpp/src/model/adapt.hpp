@@ -4,7 +4,7 @@
 #include "../data/column_statistics.hpp"
 #include "../graph/graph.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 // Returns the statistics of these rows for a model with such a layer: see column_statistics.
 template <class T>

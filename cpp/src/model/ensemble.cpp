@@ -16,7 +16,7 @@
 #include "../run/device.hpp"
 #include "summary.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 namespace {
 
 // Names the member by its number, and tells what it has and what member 0 has.

@@ -14,7 +14,7 @@
 #include "../io/safetensors.hpp"
 #include "model_file.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 namespace {
 
 constexpr const char* kLoad = "load_ensemble";

@@ -11,7 +11,7 @@
 #include "../base/memory.hpp"
 #include "../base/philox.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 namespace {
 
 enum class Distribution { constant, uniform, normal };

@@ -7,7 +7,7 @@
 #include <stoop/layers.hpp>
 #include <stoop/types.hpp>
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 // Fills a (rows, cols) parameter. `which` is the number of the parameter in the model.
 template <class T>

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <utility>
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 namespace {
 
 // The rows of a pass. More would not be faster, and fewer are a matter of memory.

@@ -7,7 +7,7 @@
 
 #include "../run/device.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 // The derivatives at some samples.
 template <class T>

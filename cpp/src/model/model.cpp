@@ -22,7 +22,7 @@
 #include "input_gradient.hpp"
 #include "outputs.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 namespace {
 
 // The seeds of the weights of members are so far apart. It is odd, and no seed that people choose.

@@ -15,7 +15,7 @@
 #include "../graph/graph.hpp"
 #include "model_file.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 namespace {
 
 std::vector<Index> shape_of(const ParameterInfo& info) {

@@ -11,7 +11,7 @@
 
 #include "../io/safetensors.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 // Tensors whose name begins with this are not the model's, in a file that has the key kTrainingKey.
 inline constexpr const char* kTrainingPrefix = "training.";

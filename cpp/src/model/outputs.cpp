@@ -10,7 +10,7 @@
 
 #include <stoop/error.hpp>
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 namespace {
 
 constexpr std::array<std::string_view, 13> kClassTypes = {"str",    "object",  "bool",   "int8",   "int16",

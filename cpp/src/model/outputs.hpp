@@ -5,7 +5,7 @@
 
 #include <stoop/model.hpp>
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 // Throws ValueError for a softmax of one output.
 void check_output(const std::optional<OutputKind>& output, Index outputs);

@@ -9,7 +9,7 @@
 
 #include "../run/device.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 namespace {
 
 bool have_same_shapes(const std::vector<ParameterInfo>& a, const std::vector<ParameterInfo>& b) {

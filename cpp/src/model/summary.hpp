@@ -8,7 +8,7 @@
 
 #include "../base/ranges.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 // What is averaged. `two_classes`: of one logit, the probabilities of both classes. `gaussian`: means, and the variance of
 // the mixture.

@@ -6,7 +6,7 @@
 #include "../base/encoded_column.hpp"
 #include "../base/input_map.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 // Places of rows of X, and how their columns are encoded.
 template <class T>

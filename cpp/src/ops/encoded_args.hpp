@@ -6,7 +6,7 @@
 #include "../base/encoded_column.hpp"
 #include "../spec/activations.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 template <class T>
 struct DropoutArgs;

@@ -5,7 +5,7 @@
 #include <stoop/layers.hpp>
 #include <stoop/types.hpp>
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 // The row of each member: output = input * scale + bias.
 template <class T>

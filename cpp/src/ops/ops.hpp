@@ -15,7 +15,7 @@
 #include "member_args.hpp"
 #include "row_args.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 // c (m, n) = op(a) @ op(b), then the epilogue.
 enum class GemmForm {

@@ -7,7 +7,7 @@
 
 #include "../base/input_map.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 // output row i = map(input row index[i]); if index is null, it is input row i. A map that changes nothing copies the row.
 template <class T>

@@ -11,7 +11,7 @@
 
 #include "plan.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 namespace {
 
 // The buffers that have a place, indexed by the time they are alive. Each has few neighbours in time, however long the chain

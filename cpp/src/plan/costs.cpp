@@ -4,7 +4,7 @@
 
 #include "rules.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 namespace {
 
 double operand_bytes(const Plan& plan, const Step& step, Index rows) {

@@ -3,7 +3,7 @@
 
 #include "plan.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 // What the plan does not know.
 struct CostTerms {

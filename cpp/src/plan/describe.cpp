@@ -4,7 +4,7 @@
 
 #include "plan.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 namespace {
 
 const char* name_of(PlanKind kind) {

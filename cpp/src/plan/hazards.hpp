@@ -8,7 +8,7 @@
 
 #include "plan.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 // The reach of a step into a buffer: the rows or columns of its own share, or beyond it.
 enum class Reach { rows, columns, all };

@@ -4,7 +4,7 @@
 
 #include "tangent.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 Lowered Lowering::run() {
   forward();

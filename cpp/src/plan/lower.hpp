@@ -12,7 +12,7 @@
 
 #include "plan.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 // The operations give the result when they are done one after the other.
 struct Lowered {

@@ -5,7 +5,7 @@
 #include "lower.hpp"
 #include "tangent.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 template <>
 void Lowering::forward<NodeKind::columns>(int i) {

@@ -5,7 +5,7 @@
 
 #include "lower.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 namespace {
 
 // A column costs two rows of the weight, whatever its width, and a table is made of each weight. So it pays only where the columns

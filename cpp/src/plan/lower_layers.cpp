@@ -4,7 +4,7 @@
 #include "lower.hpp"
 #include "tangent.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 // ---- input ----
 

@@ -2,7 +2,7 @@
 
 #include "lower.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 // ---- member_scale ----
 

@@ -7,7 +7,7 @@
 
 #include "lower.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 void Lowering::add_weight_gradient(int i) {
   const bool each = node(i).kind == NodeKind::member_dense;

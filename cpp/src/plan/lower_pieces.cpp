@@ -6,7 +6,7 @@
 
 #include "lower.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 // The running statistics follow the batch in the forward pass, which has seen it; an update may have several passes.
 void Lowering::pieces() {

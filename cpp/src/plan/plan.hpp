@@ -17,7 +17,7 @@
 #include "product_choice.hpp"
 #include "rules.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 enum class PlanKind {
   inference,   // outputs of rows that each thread takes on its own

@@ -12,7 +12,7 @@
 
 #include "../ops/ops.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 struct ProductChoice {
   double speed;  // of `native`, as a share of the BLAS's: the median of the products measured in this class

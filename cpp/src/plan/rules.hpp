@@ -15,7 +15,7 @@
 #include "../ops/ops.hpp"
 #include "step_kinds.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 struct Operation;
 class Tangents;

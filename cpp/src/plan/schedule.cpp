@@ -22,7 +22,7 @@
 #include "hazards.hpp"
 #include "lower.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 namespace {
 
 constexpr Index kVectorBlock = 64;

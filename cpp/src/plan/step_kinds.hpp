@@ -5,7 +5,7 @@
 
 #include "../base/ranges.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 enum class StepKind {
   gather,          // rows of X -> out

@@ -5,7 +5,7 @@
 #include <stdexcept>
 #include <string>
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 namespace tangent {
 
 // The step computes nothing that depends on the parameters.

@@ -8,7 +8,7 @@
 
 #include "lower.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 // Adds to `lowered`, whose operations compute a gradient without fused activations, a tangent of every buffer that
 // depends on the parameters, and the operations that compute it; `parameter_operations` become those of the gradient's

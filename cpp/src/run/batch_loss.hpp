@@ -9,7 +9,7 @@
 #include "batches.hpp"
 #include "steps_context.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 // The inputs and results of the loss of a batch.
 template <class T>

@@ -6,7 +6,7 @@
 
 #include "executor.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 // The rows of one walk through the plan. If gradients are accumulated, several batches make an update.
 struct Batch {

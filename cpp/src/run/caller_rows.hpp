@@ -11,7 +11,7 @@
 #include "row_augmenter.hpp"
 #include "steps_context.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 template <class T>
 class CallerRows {

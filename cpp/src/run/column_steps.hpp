@@ -3,7 +3,7 @@
 
 #include "steps_context.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 template <class T>
 Places<T> places_of(const StepContext<T>& context, int buffer, Index row, Index rows) {

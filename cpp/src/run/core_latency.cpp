@@ -21,7 +21,7 @@
 
 #include "../cpu/cpu_features.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 namespace {
 
 using SteadyClock = std::chrono::steady_clock;

@@ -8,7 +8,7 @@
 
 #include "../data/input_rows.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 // How far an epoch has come. A run stops at the end of an update, unless it ends because of a fault. A later run that goes
 // on from there, with the state of that moment, gives the bits of an epoch in one piece.

@@ -5,7 +5,7 @@
 #include <stdexcept>
 #include <string>
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 namespace {
 
 // In the time in which a core makes so many operations of a product, it updates an element of a parameter, adds an element

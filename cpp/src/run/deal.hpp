@@ -16,7 +16,7 @@
 
 #include "steps_context.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 class Deal {
  public:

@@ -9,7 +9,7 @@
 #include "sharded_inference.hpp"
 #include "team_executor.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 template <class T>
 Device<T> make_device(Precision precision) {

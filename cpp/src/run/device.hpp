@@ -8,7 +8,7 @@
 
 #include "executor.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 template <class T>
 struct Device {

@@ -6,7 +6,7 @@
 #include "../base/philox.hpp"
 #include "steps_context.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 template <class T>
 DropoutArgs<T> dropout_args(const StepContext<T>& context, const Step& step, const Slice& slice) {

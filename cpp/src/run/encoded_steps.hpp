@@ -4,7 +4,7 @@
 #include "column_steps.hpp"
 #include "dropout_steps.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 template <class T>
 EncodedRows<T> encoded_rows(const StepContext<T>& context, const Step& step, Index row, Index rows) {

@@ -12,7 +12,7 @@
 #include "../base/ranges.hpp"
 #include "../ops/ops.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 // Gets a value of each process, in the order of their ranks. Returns false if one cannot be reached.
 template <class Value>

@@ -16,7 +16,7 @@
 #include "live_state.hpp"
 #include "step_clock.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 // The steps that a run does. The passes of PlanKind::pieces may be run one after the other.
 enum class Pass { all, first, second };

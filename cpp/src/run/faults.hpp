@@ -8,7 +8,7 @@
 #include "../base/finite.hpp"
 #include "steps_context.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 // Looks through the values of the forward pass over so many rows, in the order in which they were computed.
 template <class T>

@@ -12,7 +12,7 @@
 #include "chunk_targets.hpp"
 #include "thread_count.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 namespace {
 
 // A walk in memory of its own, where converted rows and the targets of a chunk lie as well.

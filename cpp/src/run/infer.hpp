@@ -6,7 +6,7 @@
 #include "executor.hpp"
 #include "infer_walk.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 template <class T>
 class TeamInference final : public InferenceExecutor<T> {

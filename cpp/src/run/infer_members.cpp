@@ -12,7 +12,7 @@
 #include "infer.hpp"
 #include "thread_count.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 namespace {
 
 template <class T>

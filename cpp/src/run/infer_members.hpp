@@ -3,7 +3,7 @@
 
 #include "executor.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 // The executors are those of teams.
 template <class T>

@@ -15,7 +15,7 @@
 #include "steps.hpp"
 #include "workspace.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 // The number of rows that a thread takes through the network at a time: enough to reuse the weights, and few enough to stay
 // in cache.

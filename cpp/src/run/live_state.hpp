@@ -11,7 +11,7 @@
 #include "../base/memory.hpp"
 #include "../ops/ops.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 // Pointers to the state for an executor. Arrays are laid out as the parameters, except `running`.
 template <class T>

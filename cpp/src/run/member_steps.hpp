@@ -7,7 +7,7 @@
 
 #include "dropout_steps.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 // Returns the parameters of a product, or the direction in which they move.
 template <class T>

@@ -4,7 +4,7 @@
 #include "../spec/activations.hpp"
 #include "steps_context.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 // ---- batch normalisation ----
 

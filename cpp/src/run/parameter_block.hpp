@@ -11,7 +11,7 @@
 #include "steps.hpp"
 #include "../team/team.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 template <class T>
 struct ParameterBlocks {

@@ -9,7 +9,7 @@
 #include "../ops/ops.hpp"
 #include "../spec/optimizers.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 template <class Optimizers>
 struct RatesOf;

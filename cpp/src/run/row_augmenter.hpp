@@ -10,7 +10,7 @@
 #include "../data/sample_rows.hpp"
 #include "../ops/ops.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 template <class T>
 class RowAugmenter {

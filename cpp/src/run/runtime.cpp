@@ -31,7 +31,7 @@
 #define STOOP_BUILD_TYPE "unknown"
 #endif
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 namespace {
 
 std::atomic<int> chosen_threads{0};  // 0: set_num_threads() was not called

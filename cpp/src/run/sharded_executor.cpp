@@ -7,7 +7,7 @@
 
 #include "squared_gradient.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 namespace {
 
 bool is_unknown(const Fault& fault) { return fault.node == kNone && !fault.at_loss; }

@@ -11,7 +11,7 @@
 #include "exchange.hpp"
 #include "team_executor.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 // How an update is cut, and what of it this process takes.
 struct ShardCut {

@@ -5,7 +5,7 @@
 
 #include "sharded_executor.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 namespace {
 
 // The fault of the part that comes first is that of all.

@@ -8,7 +8,7 @@
 #include "exchange.hpp"
 #include "executor.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 template <class T>
 class ShardedInference final : public InferenceExecutor<T> {

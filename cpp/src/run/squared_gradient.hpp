@@ -8,7 +8,7 @@
 
 #include "../spec/optimizers.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 // Returns the root of the sum of all squares, from the sums of blocks. For blocks whose sum double does not hold, norms[i]
 // is the norm of the block.

@@ -6,7 +6,7 @@
 #include <cstddef>
 #include <vector>
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 class StepClock {
  public:

@@ -18,7 +18,7 @@
 #include "normalization_steps.hpp"
 #include "steps_context.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 // Runs a product with the steps that it does in its epilogue: a dropout, and the sums of a batch normalisation, of values
 // or of the gradient.

@@ -8,7 +8,7 @@
 #include "../base/memory.hpp"
 #include "../plan/plan.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 // The place of a buffer of the plan in a run. Rows are those of the values: a row of the batch has one for each member.
 template <class T>

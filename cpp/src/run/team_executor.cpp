@@ -10,7 +10,7 @@
 #include "team_run.hpp"
 #include "thread_count.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 template <class T>
 TeamExecutor<T>::TeamExecutor(Plan made, const OpTable<T>& ops)

@@ -11,7 +11,7 @@
 #include "executor.hpp"
 #include "steps_context.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 // A part of a run, for which the team has one size.
 struct Segment {

@@ -18,7 +18,7 @@
 #include "../team/halt.hpp"
 #include "../team/team.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 // The largest change of parameters in one update. With larger ones they would soon overflow.
 template <class T>

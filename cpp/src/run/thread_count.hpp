@@ -5,7 +5,7 @@
 
 #include <stoop/runtime.hpp>
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 // Returns `asked` threads. If it is 0, returns as many as pay off for `flops` of matrix products, at most `most`, or
 // get_num_threads() if that is 0.

@@ -6,7 +6,7 @@
 
 #include "../base/memory.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 // Memory that grows to the needs of the largest model and stays with its thread, so that a call for one row allocates
 // nothing. A call within a call, from a signal handler or a callback that predicts, makes its own.

@@ -5,7 +5,7 @@
 
 #include "spec.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 // The values from which the derivative is computed. They are the output if it determines the derivative, because the epilogue
 // of a product may then overwrite its input.

@@ -14,7 +14,7 @@
 
 #include "spec.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 // Returns the names of a variant's alternatives, in order.
 template <class Variant>

@@ -5,7 +5,7 @@
 
 #include "spec.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 // Messages open with the name, as Python has no class of each.
 struct InitializerSpec {

@@ -8,7 +8,7 @@
 #include "activations.hpp"
 #include "spec.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 // What layers become in the graph of a model. `end` is not a kind, but how many there are.
 enum class NodeKind {

@@ -5,7 +5,7 @@
 
 #include "spec.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 template <>
 struct Choices<OutputKind> {

@@ -14,7 +14,7 @@
 #include "layers.hpp"
 #include "losses.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 template <>
 struct Choices<LastBatch> {

@@ -3,7 +3,7 @@
 
 #include "fields.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 void Spec<SGD>::check(const SGD& sgd) {
   if (!sgd.nesterov) return;

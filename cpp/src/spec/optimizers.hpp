@@ -7,7 +7,7 @@
 
 #include "spec.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 // The use of squares of gradients. If the element type does not hold a square, its root is infinite, and the parameter never
 // changes again.

@@ -11,7 +11,7 @@
 
 #include "fields.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 namespace schedules {
 namespace {
 

@@ -9,7 +9,7 @@
 
 #include "spec.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 template <>
 struct Choices<schedules::Per> {

@@ -11,7 +11,7 @@
 
 #include <stoop/types.hpp>
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 // What each specialisation has:
 //   kName    as in files and for users, "elu"

@@ -14,7 +14,7 @@
 #include "team.hpp"
 #include "thread.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 inline void pause_thread() {
 #if defined(__x86_64__)

@@ -8,7 +8,7 @@
 #include "poller.hpp"
 #include "team.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 class Halt {
  public:

@@ -7,7 +7,7 @@
 
 #include <stoop/types.hpp>
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 // Asks a callback every 50 ms whether to go on. Only the thread that made the call may use it.
 class Poller {

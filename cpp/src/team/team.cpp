@@ -7,7 +7,7 @@
 
 #include "crew.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 namespace {
 
 thread_local int g_own_cores = 0;  // lent ones that this thread has itself

@@ -19,7 +19,7 @@
 #include <immintrin.h>
 #endif
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 // Flushes denormal numbers to zero while a team works, and restores the thread's mode afterwards. A denormal number costs
 // a hundred cycles, and they come in crowds as weights decay.

@@ -10,7 +10,7 @@
 #include <thread>
 #include <utility>
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 using Thread = std::thread;
 

@@ -13,7 +13,7 @@
 #include <stoop/runtime.hpp>
 #include <stoop/types.hpp>
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 class TeamTuner {
  public:

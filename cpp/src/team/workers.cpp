@@ -8,7 +8,7 @@
 
 #include "thread.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 namespace {
 
 // One call of Workers::run.

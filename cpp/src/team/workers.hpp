@@ -6,7 +6,7 @@
 
 #include "team.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 // What the threads of Workers do.
 class Jobs {

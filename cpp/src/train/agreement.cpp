@@ -14,7 +14,7 @@
 #include "../spec/schedules.hpp"
 #include "fit_record.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 namespace {
 
 // What a process says of itself. Texts that are longer are cut.

@@ -11,7 +11,7 @@
 
 #include "trainer_core.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 // Checksums of what all must have alike.
 struct Claims {

@@ -12,7 +12,7 @@
 #include "../run/row_augmenter.hpp"
 #include "../team/team.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 namespace {
 
 constexpr const char* kAugment = "augment";

@@ -14,7 +14,7 @@
 #include "../model/model_file.hpp"
 #include "../spec/schedules.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 namespace {
 
 constexpr const char* kExtrasKey = "stoop.extras";

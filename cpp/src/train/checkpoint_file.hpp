@@ -5,7 +5,7 @@
 
 #include "trainer_core.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 // Sets all that a checkpoint holds in place of the trainer's. Throws CheckpointError, and changes nothing then, if it was made
 // for another network or with other settings.

@@ -9,7 +9,7 @@
 #include "../run/squared_gradient.hpp"
 #include "trainer_core.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 template <class T>
 double Trainer<T>::gradient_norm() const {

@@ -13,7 +13,7 @@
 #include "spectrum.hpp"
 #include "vectors.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 namespace {
 
 void check(const CriticalPointOptions& options) {

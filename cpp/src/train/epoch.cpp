@@ -8,7 +8,7 @@
 #include "../run/batches.hpp"
 #include "../run/squared_gradient.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 template <class T>
 Epoch<T>::Epoch(TrainerCore<T>& core, const Dataset<T>& data, const EpochSettings& how, Poller* poller,

@@ -9,7 +9,7 @@
 
 #include "trainer_core.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 // The way in which an epoch cuts a data set.
 struct EpochSettings {

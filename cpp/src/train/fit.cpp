@@ -17,7 +17,7 @@
 #include "../base/fingerprint.hpp"
 #include "../io/file.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 namespace {
 
 constexpr const char* kFit = "Trainer.fit";

@@ -15,7 +15,7 @@
 #include "../team/workers.hpp"
 #include "fit_task.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 namespace {
 
 constexpr const char* kFitMany = "fit_many";

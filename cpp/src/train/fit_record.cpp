@@ -9,7 +9,7 @@
 #include "../base/crc32.hpp"
 #include "../data/input_rows.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 namespace {
 
 constexpr Index kRows = 16;

@@ -7,7 +7,7 @@
 
 #include "../data/dataset.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 // A checksum of some rows of the samples and their targets, cheap enough for each fit: other data have another.
 template <class T>

@@ -5,7 +5,7 @@
 
 #include "trainer_core.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 // Throws ValueError for options that do not go with so many rows.
 template <class T>

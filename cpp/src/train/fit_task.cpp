@@ -4,7 +4,7 @@
 
 #include <stoop/error.hpp>
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 namespace {
 
 // A trainer uses what a thread of fit_many lends as long as this object lives. Then it lets go of what only a fit needs,

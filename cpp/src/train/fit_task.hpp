@@ -15,7 +15,7 @@
 #include "fit_run.hpp"
 #include "lent_runners.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 // The data sets of all jobs, each checked once.
 template <class T>

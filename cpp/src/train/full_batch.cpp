@@ -10,7 +10,7 @@
 #include "line_search.hpp"
 #include "vectors.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 namespace {
 
 // The uncertainty of the value of the objective, relative to its size.

@@ -12,7 +12,7 @@
 
 #include "spectrum.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 // A function of `point`, which the optimizer moves. The functions below read `point`.
 template <class T>

@@ -12,7 +12,7 @@
 #include "../team/poller.hpp"
 #include "settings.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 namespace {
 
 constexpr double kPassed = 1e-7;

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 namespace {
 
 constexpr double kDecrease = 1e-4;

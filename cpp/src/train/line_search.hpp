@@ -3,7 +3,7 @@
 
 #include <functional>
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 // The function along the direction: value and slope at `step`.
 struct LineSample {

@@ -10,7 +10,7 @@
 #include "full_batch.hpp"
 #include "settings.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 namespace {
 
 // Returns the value if it and the gradient are finite. `size` is the norm of the gradient, or any number that is finite

@@ -20,7 +20,7 @@
 #include "settings.hpp"
 #include "vectors.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 namespace {
 
 constexpr Index kBlock = 1 << 14;  // elements of a call

@@ -14,7 +14,7 @@
 #include "../data/code_checks.hpp"
 #include "trainer_core.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 namespace {
 
 std::string shape_text(Index rows, Index cols) { return std::to_string(rows) + " x " + std::to_string(cols); }

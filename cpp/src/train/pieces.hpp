@@ -8,7 +8,7 @@
 #include "../base/memory.hpp"
 #include "../run/plan_cache.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 template <class T>
 struct Pieces {

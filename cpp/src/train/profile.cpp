@@ -15,7 +15,7 @@
 #include "../run/step_clock.hpp"
 #include "trainer_core.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 namespace {
 
 constexpr const char* kProfile = "Trainer.profile";

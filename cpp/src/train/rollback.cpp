@@ -7,7 +7,7 @@
 #include "../base/finite.hpp"
 #include "../team/team.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 namespace {
 
 template <class T>

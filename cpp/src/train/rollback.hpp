@@ -3,7 +3,7 @@
 
 #include "../run/live_state.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 // Up to `threads` threads share the passes over arrays, since for large arrays one thread would take longer than a step.
 template <class T>

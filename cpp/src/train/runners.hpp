@@ -10,7 +10,7 @@
 #include "../graph/graph.hpp"
 #include "../run/plan_cache.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 // The graph and the device must outlive it.
 template <class T>

@@ -12,7 +12,7 @@
 #include "../spec/activations.hpp"
 #include "../spec/losses.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 namespace {
 
 template <class T>

@@ -9,7 +9,7 @@
 
 #include "../graph/graph.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 // Throws ValueError for a number outside its range, and for settings that an optimizer of the full batch cannot follow.
 void check_config(const TrainerConfig& config, const Graph& graph);

@@ -7,7 +7,7 @@
 #include "../base/philox.hpp"
 #include "vectors.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 namespace {
 
 // Makes one rotation of Jacobi's method, which sets a(p, q) to zero. The columns of v are rotated too.

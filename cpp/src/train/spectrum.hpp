@@ -8,7 +8,7 @@
 
 #include <stoop/types.hpp>
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 // Row by row.
 struct SquareMatrix {

@@ -8,7 +8,7 @@
 
 #include "../data/checks.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 namespace {
 
 constexpr const char* kStep = "Trainer.step";

@@ -10,7 +10,7 @@
 #include "agreement.hpp"
 #include "trainer_core.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 namespace {
 
 template <class T>

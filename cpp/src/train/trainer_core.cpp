@@ -15,7 +15,7 @@
 #include "../graph/element_range.hpp"
 #include "../run/exchange.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 namespace {
 
 template <class T>

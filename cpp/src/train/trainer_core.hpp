@@ -22,7 +22,7 @@
 #include "runners.hpp"
 #include "settings.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 // The questions about the objective that need no update.
 enum class Question { gradient, curvature, loss, statistics };  // the last: of the layers, which keep them

@@ -7,7 +7,7 @@
 
 #include "trainer_core.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 template <class T>
 Objective<T> TrainerCore<T>::make_objective(const char* where, const Dataset<T>& data, Poller* poller) {

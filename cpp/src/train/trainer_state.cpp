@@ -5,7 +5,7 @@
 
 #include "trainer_core.hpp"
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 namespace {
 
 template <class Block>

@@ -6,7 +6,7 @@
 
 #include <stoop/types.hpp>
 
-namespace stoop {
+namespace stoop::inline v0_1 {
 
 template <class T>
 double dot(std::span<const T> a, std::span<const T> b) {
