@@ -5,8 +5,9 @@
     .venv/bin/python bench/tables run --quick                        # minutes: small tables, one fold
     .venv/bin/python bench/tables table                              # the tables of docs/measurements/tables.md
 
-`run` keeps each result in --record after each fit. `run --busy 0.3` fits the first fold again where other processes
-used more than 0.3 cores meanwhile, and keeps the quieter result.
+`run` keeps each result in --record after each fit. The first fold, whose times are shown, is fitted again where it was
+timed on another machine. `run --busy 0.3` also does so where other processes used more than 0.3 cores meanwhile, and
+keeps the quieter result.
 """
 
 from __future__ import annotations

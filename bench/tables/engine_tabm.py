@@ -65,10 +65,12 @@ def build(numbers: Any, codes: list[int], outputs: int, encoded: bool) -> torch.
 
 
 class TabM:
-    """An estimator around it. `encoded` leaves out the linear layers of the embeddings; `curve` holds the epochs."""
+    """An estimator around it. `encoded` leaves out the linear layers of the embeddings, `mixed` computes in bfloat16
+    where PyTorch advises it (the example's `amp_enabled`); `curve` holds the epochs.
+    """
 
-    def __init__(self, request: Request, encoded: bool = False) -> None:
-        self.request, self.encoded = request, encoded
+    def __init__(self, request: Request, encoded: bool = False, mixed: bool = False) -> None:
+        self.request, self.encoded, self.mixed = request, encoded, mixed
         self.curve: list[tuple[float, float]] = []  # seconds since the start, validation loss
 
     def fit(self, X: Any, y: Any) -> TabM:
@@ -154,8 +156,12 @@ class TabM:
         with torch.inference_mode():
             for first in range(0, rows, 8096):
                 part = slice(first, first + 8096)
-                parts.append(self.model(*(None if each is None else each[part] for each in (numbers, codes))))
+                parts.append(self._apply(numbers, codes, part))
         return torch.cat(parts)
+
+    def _apply(self, numbers: Any, codes: Any, rows: Any) -> torch.Tensor:
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.mixed):
+            return self.model(*(None if each is None else each[rows] for each in (numbers, codes))).float()
 
     def _error(self, numbers: Any, codes: Any, targets: Any) -> float:
         """Return the loss of the mean prediction."""
@@ -193,7 +199,7 @@ class TabM:
         numbers, codes, targets = train
         for rows in torch.randperm(len(targets)).split(BATCH):
             optimizer.zero_grad()
-            outputs = self.model(*(None if each is None else each[rows] for each in (numbers, codes)))
+            outputs = self._apply(numbers, codes, rows)
             self._loss(outputs, targets[rows]).backward()
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
             optimizer.step()

@@ -22,6 +22,7 @@ class Record:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.machine = _machine()
         self.results: dict[str, dict[str, Any]] = {}
         if path.exists():
             self.results = json.loads(path.read_text())["results"]
@@ -32,8 +33,8 @@ class Record:
 
     def put(self, table: str, engine: str, fold: int, result: dict[str, Any]) -> None:
         """Keep a result, and write the file anew."""
-        self.results[f"{table}/{engine}/{fold}"] = result
-        body = {"machine": _machine(), "versions": _versions(), "results": dict(sorted(self.results.items()))}
+        self.results[f"{table}/{engine}/{fold}"] = {**result, "machine": self.machine}
+        body = {"versions": _versions(), "results": dict(sorted(self.results.items()))}
         lines = json.dumps(body, indent=1, sort_keys=False)
         partial = self.path.with_suffix(".partial")
         partial.write_text(lines + "\n")

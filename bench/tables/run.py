@@ -17,7 +17,7 @@ SINGLE_ROWS = 20  # of which each is predicted alone
 
 
 def run(record: Record, tables: list[str], engines: list[str], request: Request, most_folds: int, busy: float) -> None:
-    """Fit what is missing, and again what was timed beside processes that used more than so many cores."""
+    """Fit what is missing, and again what was timed elsewhere, or beside processes that used more than so many cores."""
     warnings.simplefilter("ignore")  # scikit-learn's fits end at their limit of epochs
     for name in tables:
         table = TABLES[name]
@@ -25,7 +25,7 @@ def run(record: Record, tables: list[str], engines: list[str], request: Request,
             (fold, engine)
             for fold in range(min(table.folds, most_folds))
             for engine in engines
-            if _wanted(record.get(name, engine, fold), fold, busy)
+            if _wanted(record.get(name, engine, fold), fold, busy, record.machine)
         ]
         if not todo:
             continue
@@ -37,13 +37,14 @@ def run(record: Record, tables: list[str], engines: list[str], request: Request,
             parts = ((X.iloc[train], y[train]), (X.iloc[test], y[test]))
             result = measure(engine, asked, *parts)
             before = record.get(name, engine, fold)
-            if before is None or result["others"] < before["others"]:
+            if before is None or before["machine"] != record.machine or result["others"] < before["others"]:
                 record.put(name, engine, fold, result)
             print(f"{name}/{engine}/{fold}: {result}", flush=True)
 
 
-def _wanted(result: dict[str, Any] | None, fold: int, busy: float) -> bool:
-    return result is None or (fold == 0 and result["others"] > busy)
+def _wanted(result: dict[str, Any] | None, fold: int, busy: float, machine: str) -> bool:
+    """Return whether a fit is to be made: times, which are those of the first fold, are compared on one machine."""
+    return result is None or (fold == 0 and (result["others"] > busy or result["machine"] != machine))
 
 
 def measure(engine: str, request: Request, train: tuple[Any, Any], test: tuple[Any, Any]) -> dict[str, Any]:

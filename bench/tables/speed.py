@@ -1,13 +1,14 @@
 """Time to the same validation score: TabM-mini of 16 members in Stoop beside the `tabm` package, by turns.
 
-    .venv/bin/python bench/tables/speed.py [--rounds 3] [--epochs 30] [--json out.json] [--plot curves.svg]
+    .venv/bin/python bench/tables/speed.py [--rounds 3] [--epochs 30] [--precision bfloat16] [--json out.json] [--plot curves.svg]
 
 Two tables of 20,640 rows and 8 numbers, the size of California housing, which no package ships: diamonds without the
 column that follows from three others, and a function with as rough a map. Four fifths of the rows are for training; the
 others are predicted after every epoch. Each round trains every engine anew; the score to reach is the worst of the best
 that they reach, so that each has a time, and a ratio is formed within a round. Times are from the raw columns on: the
 encoding is part of them. tabm comes as its example advises (piecewise-linear embeddings) and on the encoding itself,
-which is the network of Stoop, each on the faster of one and two threads.
+which is the network of Stoop, each on the faster of one and two threads. --precision bfloat16 is for all engines: the
+`precision` of Stoop, PyTorch's autocast.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import json
 import statistics
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +66,16 @@ def map_of_prices() -> tuple[Array, Array]:
 TABLES: dict[str, Callable[[], tuple[Array, Array]]] = {"diamonds": diamonds, "map": map_of_prices}
 
 
-def with_stoop(X: Array, y: Array, train: Array, dev: Array, epochs: int, threads: int) -> Curve:
+@dataclass(frozen=True)
+class Setting:
+    """What every engine is given."""
+
+    epochs: int
+    threads: int
+    precision: str
+
+
+def with_stoop(X: Array, y: Array, train: Array, dev: Array, setting: Setting) -> Curve:
     """Train from the layers and return the validation error after each epoch."""
     started = time.perf_counter()
     layers: list[Any] = [stoop.Columns(encoding="ple", bins=BINS), stoop.Members(MEMBERS)]
@@ -72,27 +83,28 @@ def with_stoop(X: Array, y: Array, train: Array, dev: Array, epochs: int, thread
         layers += [stoop.Dense(WIDTH, activation="relu"), stoop.Dropout(DROPOUT)]
     model = stoop.Model([*layers, stoop.MemberDense(1)], input_dim=X.shape[1])
     optimizer = stoop.optimizers.AdamW(RATE, weight_decay=DECAY)
-    trainer = stoop.Trainer(model, "mse", optimizer, clip_norm=1.0, num_threads=threads)
+    how = {"precision": setting.precision, "num_threads": setting.threads}
+    trainer = stoop.Trainer(model, "mse", optimizer, clip_norm=1.0, **how)
     curve: Curve = []
 
     def note(_: Any, logs: dict[str, float]) -> None:
         curve.append((time.perf_counter() - started, logs["val_loss"]))
 
     trainer.fit(
-        X[train], y[train], epochs, BATCH, (X[dev], y[dev]), metrics=(), verbose=0,
+        X[train], y[train], setting.epochs, BATCH, (X[dev], y[dev]), metrics=(), verbose=0,
         callbacks=[stoop.callbacks.Lambda(on_epoch_end=note)],
     )  # fmt: skip
     return curve
 
 
-def with_tabm(X: Array, y: Array, train: Array, dev: Array, epochs: int, threads: int, encoded: bool) -> Curve:
+def with_tabm(X: Array, y: Array, train: Array, dev: Array, setting: Setting, encoded: bool) -> Curve:
     """Train as the example of its repository does, and return the validation error after each epoch."""
     import pandas as pd
     from engine_tabm import TabM
     from engines import Request
 
-    engine = TabM(Request("regression", threads=threads), encoded)
-    engine.train(pd.DataFrame(X), y, train, dev, epochs, patience=epochs)
+    engine = TabM(Request("regression", threads=setting.threads), encoded, mixed=setting.precision == "bfloat16")
+    engine.train(pd.DataFrame(X), y, train, dev, setting.epochs, patience=setting.epochs)
     return engine.curve
 
 
@@ -101,18 +113,20 @@ def reached(curve: Curve, error: float) -> float:
     return next(seconds for seconds, each in curve if each <= error)
 
 
-def measure(table: str, rounds: int, epochs: int, threads: int) -> dict[str, Any]:
+def measure(table: str, rounds: int, setting: Setting) -> dict[str, Any]:
     """Return the curves of all rounds and, for each, the error to reach and the seconds of each engine."""
     X, y = TABLES[table]()
     order = np.random.default_rng(1).permutation(len(y))
     dev, train = order[: len(y) // 5], order[len(y) // 5 :]
     y = ((y - y[train].mean()) / y[train].std()).astype(np.float32)
     engines: dict[str, Callable[[], Curve]] = {
-        "stoop": lambda: with_stoop(X, y, train, dev, epochs, threads),
+        "stoop": lambda: with_stoop(X, y, train, dev, setting),
     }
     for name, encoded in (("tabm", False), ("tabm, same network", True)):
-        fastest = min({1, threads}, key=lambda count: with_tabm(X, y, train[: 8 * BATCH], dev, 2, count, encoded)[1][0])
-        engines[name] = lambda count=fastest, encoded=encoded: with_tabm(X, y, train, dev, epochs, count, encoded)
+        short = [replace(setting, epochs=2, threads=count) for count in {1, setting.threads}]
+        fastest = min(short, key=lambda each: with_tabm(X, y, train[: 8 * BATCH], dev, each, encoded)[1][0])
+        chosen = replace(setting, threads=fastest.threads)
+        engines[name] = lambda chosen=chosen, encoded=encoded: with_tabm(X, y, train, dev, chosen, encoded)
     found = []
     for _ in range(rounds):
         curves = {name: run() for name, run in engines.items()}
@@ -156,6 +170,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--plot", type=Path)
     options = parser.parse_args()
@@ -163,7 +178,8 @@ def main() -> None:
     print("| table | error to reach | Stoop (its best) | tabm | tabm, same network | ratio | same network |")
     print("|---|--:|--:|--:|--:|--:|--:|", flush=True)
     for table in options.tables:
-        results[table] = measure(table, options.rounds, options.epochs, options.threads)
+        setting = Setting(options.epochs, options.threads, options.precision)
+        results[table] = measure(table, options.rounds, setting)
         print(row(table, results[table]), flush=True)
     if options.json:
         options.json.write_text(json.dumps(results))

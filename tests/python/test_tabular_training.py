@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from helpers import bits, refused
+from stoop import _core
 
 pytest.importorskip("sklearn")
 
@@ -88,6 +89,7 @@ def _seed_of(random_state: int) -> int:
     return int(np.random.RandomState(random_state).randint(2**31 - 1))
 
 
+@pytest.mark.filterwarnings("ignore:.*before the end of the first epoch")  # which a busy machine does not reach
 def test_the_time_ends_the_training() -> None:
     X, y = data_of(3000)
     model = TabularRegressor(epochs=100_000, patience=100_000, max_time=0.3, random_state=0).fit(X, y)
@@ -96,7 +98,7 @@ def test_the_time_ends_the_training() -> None:
 
 
 def test_batches_are_smaller_where_rows_are_few() -> None:
-    recipe = Recipe(1e-3, 0.0, 256, 1, 1, None, None, 0)
+    recipe = Recipe(1e-3, 0.0, 256, 1, 1, None, "float32", None, 0)
     sizes = {rows: recipe.batch(rows) for rows in (3, 99, 100, 600, 1100, 5000, 10**6)}
     assert sizes == {3: 3, 99: 99, 100: 32, 600: 32, 1100: 64, 5000: 256, 10**6: 256}
 
@@ -199,3 +201,22 @@ def test_float64() -> None:
     model = TabularRegressor(**SMALL, dtype="float64").fit(X, y)
     assert model.model_.dtype == np.float64
     np.testing.assert_allclose(model.predict(X), TabularRegressor(**SMALL).fit(X, y).predict(X), atol=1e-2)
+
+
+def test_bfloat16_is_passed_on() -> None:
+    X, y = data_of(150)
+    if not _core.available_bfloat16():
+        with pytest.raises(ValueError, match="bfloat16"):
+            TabularRegressor(**SMALL, precision="bfloat16").fit(X, y)
+        return
+    model = TabularRegressor(**SMALL, precision="bfloat16").fit(X, y)
+    reference = TabularRegressor(**SMALL).fit(X, y)
+    assert model.model_.dtype == np.float32
+    assert not np.array_equal(model.predict(X), reference.predict(X)), "products were rounded"
+    assert model.score(X, y) == pytest.approx(reference.score(X, y), abs=0.02)
+
+
+def test_a_precision_that_is_not_there_is_refused() -> None:
+    X, y = data_of(150)
+    with pytest.raises(ValueError, match="float16"):
+        TabularRegressor(**SMALL, precision="float16").fit(X, y)

@@ -296,6 +296,7 @@ class Tabular(BaseEstimator, ABC):  # type: ignore[misc]
             integer(where, "epochs", self.epochs, 1, hint="200 is usual"),
             integer(where, "patience", self.patience, 1, hint="16 is usual"),
             self.max_time,
+            self.precision,
             threads,
             self.verbose,
         )

@@ -78,6 +78,7 @@ class Recipe:
     epochs: int
     patience: int
     max_time: Any
+    precision: str
     num_threads: int | None
     verbose: int
 
@@ -92,7 +93,8 @@ class Recipe:
 def train(model: Model, loss: str, train: Rows, valid: Rows | None, recipe: Recipe, seed: int) -> tuple[Trainer, int]:
     """Train the model; return what did so, and the epoch whose parameters the model has."""
     optimizer = AdamW(recipe.learning_rate, weight_decay=recipe.weight_decay)
-    trainer = Trainer(model, loss, optimizer, seed=seed, num_threads=recipe.num_threads)
+    given = {"precision": recipe.precision, "num_threads": recipe.num_threads}
+    trainer = Trainer(model, loss, optimizer, seed=seed, **given)
     stopping = EarlyStopping(patience=recipe.patience)
     validation: Any = None if valid is None else (valid.X, valid.y, valid.weights)
     trainer.fit(
