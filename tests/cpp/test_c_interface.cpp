@@ -105,6 +105,25 @@ TEST_F(CInterface, ResultsThatNobodyWantsMayBeNull) {
   EXPECT_EQ(stoop_model_predict(model.get(), nullptr, 0, nullptr), STOOP_OK);
 }
 
+TEST_F(CInterface, GaussianTargetsHaveAColumnForTwoOutputs) {
+  const ModelHandle pairs = make_c_model(R"({"input_dim": 6, "layers": [{"type": "dense", "units": 4}]})");
+  const TrainerHandle gaussian = make_c_trainer(pairs.get(), R"({"loss": "gaussian_nll"})");
+  double first = 0.0, last = 0.0;
+  ASSERT_EQ(stoop_trainer_evaluate(gaussian.get(), x.data(), kRows, nullptr, values.data(), &first, nullptr), STOOP_OK)
+      << stoop_last_error();
+  ASSERT_EQ(stoop_trainer_fit(gaussian.get(), x.data(), kRows, nullptr, values.data(), R"({"epochs": 20})"), STOOP_OK)
+      << stoop_last_error();
+  ASSERT_EQ(stoop_trainer_evaluate(gaussian.get(), x.data(), kRows, nullptr, values.data(), &last, nullptr), STOOP_OK);
+  EXPECT_LT(last, first);
+
+  // The same, from C++.
+  Model<float> model({.input_dim = 6, .layers = {Dense{4}}});
+  Trainer<float> trainer_of_cpp(model, {.loss = GaussianNLL{}});
+  const MatrixView<const float> rows = matrix<const float>(x.data(), kRows, 6);
+  const MatrixView<const float> targets = matrix<const float>(values.data(), kRows, 2);
+  EXPECT_EQ(trainer_of_cpp.evaluate(rows, targets).loss, first);
+}
+
 TEST_F(CInterface, NullHandlesAreRefused) {
   expect_null(stoop_model_create(nullptr), STOOP_INVALID_ARGUMENT, "[stoop_model_create] config_json is NULL");
   expect_null(stoop_model_load(nullptr), STOOP_INVALID_ARGUMENT, "[stoop_model_load] path is NULL");

@@ -54,6 +54,24 @@ def test_a_record_is_read_again(bench_tables: Any, tmp_path: Path) -> None:
     assert again.get("wine", "trees", 1) is None
 
 
+def test_times_of_another_machine_are_marked_and_taken_again(bench_tables: Any, tmp_path: Path) -> None:
+    path = tmp_path / "r.json"
+    scores = {"accuracy": 1.0, "log_loss": 0.1}
+    results = {("wine", engine): [scores, scores] for engine in ("tabular", "plain", "trees")}
+    record = filled(bench_tables, path, results)
+    here, record.machine = record.machine, "another"
+    record.put("wine", "trees", 0, record.get("wine", "trees", 0))
+    times = bench_tables("report").markdown(record, ["wine"]).splitlines()[-1]
+    assert times.count("†") == 1
+    assert times.split(" | ")[3].startswith("1.00†")
+    wanted = bench_tables("run")._wanted
+    first = bench_tables("record").Record(path).get("wine", "trees", 0)
+    assert first["machine"] == "another"
+    assert wanted(first, 0, 1.0, here)
+    assert not wanted(first, 1, 1.0, here), "the scores are good wherever they come from"
+    assert not wanted(record.get("wine", "plain", 0), 0, 1.0, here)
+
+
 def test_all_engines_get_the_same_folds_and_scores_are_those_of_scikit_learn(bench_tables: Any) -> None:
     scores: ModuleType = bench_tables("scores")
     y = np.array(["a", "b"])[np.random.default_rng(0).integers(0, 2, 50)]

@@ -79,7 +79,8 @@ STOOP_C_API void stoop_model_free(stoop_model* model);
 STOOP_C_API stoop_trainer* stoop_trainer_create(stoop_model* model, const char* config_json);
 
 /* Trains on x (rows, input_dim) in mini-batches, and goes on from the current state if it is called again. The loss decides
- * which targets are given, and the other pointer is NULL: classes (rows), from 0 on, or values (rows, output_dim).
+ * which targets are given, and the other pointer is NULL: classes (rows), from 0 on, or values (rows, output_dim), of
+ * gaussian_nll (rows, output_dim / 2), because it takes a mean and a variance for each value.
  * The options are JSON with the arguments of Python's Trainer.fit, or NULL for the defaults:
  * {"epochs": 20, "batch_size": 64, "validation_split": 0.1}. */
 STOOP_C_API int stoop_trainer_fit(stoop_trainer* trainer, const float* x, int64_t rows, const int32_t* classes,
@@ -90,7 +91,7 @@ STOOP_C_API int stoop_trainer_step(stoop_trainer* trainer, const float* x, int64
                                    const float* values, double* loss);
 
 /* Writes the loss, regularisation included, and the share of samples that are predicted right. The accuracy is NaN for
- * losses of values. Either pointer may be NULL. */
+ * losses that compare no classes or labels. Either pointer may be NULL. */
 STOOP_C_API int stoop_trainer_evaluate(stoop_trainer* trainer, const float* x, int64_t rows, const int32_t* classes,
                                        const float* values, double* loss, double* accuracy);
 

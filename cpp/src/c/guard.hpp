@@ -17,6 +17,7 @@ struct stoop_trainer {
   std::shared_ptr<stoop::Model<float>> model;  // is freed after `trainer`, which refers to it
   stoop::Trainer<float> trainer;
   bool rollback = true;
+  stoop::Index target_columns = 0;  // of targets that are values
   mutable std::atomic<bool> in_use{false};
 };
 

@@ -25,7 +25,7 @@ Samples samples_of(const char* where, const stoop_trainer& handle, const float* 
                       "expected one of them", "give classes to losses of classes, values to the others");
   }
   if (classes != nullptr) return {inputs, std::span(classes, static_cast<std::size_t>(rows))};
-  return {inputs, matrix_of(where, "values", values, rows, handle.model->output_dim())};
+  return {inputs, matrix_of(where, "values", values, rows, handle.target_columns)};
 }
 
 // The samples from row `first` up to, but not including, row `last`.
@@ -98,7 +98,9 @@ stoop_trainer* stoop_trainer_create(stoop_model* model, const char* config_json)
   guarded([&] {
     require("stoop_trainer_create", "model", model, "make one with stoop_model_create or stoop_model_load");
     const auto arguments = stoop::trainer_arguments_from_json(config_json == nullptr ? "{}" : config_json);
-    made = new stoop_trainer{model->model, stoop::Trainer<float>(*model->model, arguments.config), arguments.rollback};
+    const stoop::LossKind loss = stoop::kind_of(arguments.config.loss);
+    made = new stoop_trainer{model->model, stoop::Trainer<float>(*model->model, arguments.config), arguments.rollback,
+                             stoop::target_columns(loss, model->model->output_dim())};
   });
   return made;
 }
