@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,8 @@ def _verdict(ours: Any, theirs: Any) -> int:
 def _times(record: Record, tables: list[str], engines: list[str]) -> str:
     """Return times of the first fold: seconds to fit, microseconds a test row, milliseconds of one row alone."""
     lines = _head(["table", *(TITLES[engine] for engine in engines)])
+    firsts = [record.get(table, engine, 0) for table in tables for engine in engines]
+    usual, _ = Counter(each["machine"] for each in firsts if each is not None).most_common(1)[0]
     for table in tables:
         cells = []
         for engine in engines:
@@ -110,8 +113,8 @@ def _times(record: Record, tables: list[str], engines: list[str]) -> str:
                 cells.append("")
                 continue
             many = 1e6 * result["predict"] / (result["rows"] / 4)
-            busy = "*" if result["others"] > 0.3 else ""
-            cells.append(f"{_seconds(result['fit'])}{busy} · {many:.2g} · {1e3 * result['row']:.2g}")
+            signs = "*" * (result["others"] > 0.3) + "†" * (result["machine"] != usual)
+            cells.append(f"{_seconds(result['fit'])}{signs} · {many:.2g} · {1e3 * result['row']:.2g}")
         lines.append(_row([table, *cells]))
     return "\n".join(lines)
 
