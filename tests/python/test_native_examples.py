@@ -87,8 +87,8 @@ def test_a_plugin_exports_its_own_function_alone(plugin: Path) -> None:
     listing = subprocess.run(["nm", "-D", "--defined-only", plugin], capture_output=True, text=True, check=True).stdout
     names = [line.split()[-1] for line in listing.splitlines()]
     assert "plugin_train" in names
-    # Copies of templates of std:: are visible in every shared object, whatever they are made of.
-    assert not [name for name in names if re.match(r"stoop_|_Z[A-Z]*?N?K?5stoop", name)]
+    # Templates of std:: made of types of Stoop count: with a second plug-in one of them would get those of the other.
+    assert not [name for name in names if "stoop" in name]
 
 
 OPENMP = [("gcc", "libgomp"), ("clang", "libomp"), ("clang-14", "libomp")]

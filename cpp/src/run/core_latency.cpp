@@ -7,19 +7,20 @@
 #include <cmath>
 #include <fstream>
 #include <limits>
+#include <optional>
 #include <string>
-#include <system_error>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #if defined(__linux__)
-#include <pthread.h>
 #include <sched.h>
 #endif
 
 #include <stoop/runtime.hpp>
 
 #include "../cpu/cpu_features.hpp"
+#include "../team/thread.hpp"
 
 namespace stoop::inline v0_1 {
 namespace {
@@ -62,7 +63,7 @@ void play(Exchange& exchange, int player) noexcept {
 }
 
 // Restricts a thread to these CPUs. A system that refuses leaves the thread where it is, and the figure less exact.
-void restrict_to([[maybe_unused]] std::thread::native_handle_type thread,
+void restrict_to([[maybe_unused]] Thread::Handle thread,
                  [[maybe_unused]] const std::vector<int>& cpus) {
 #if defined(__linux__)
   if (cpus.empty()) return;
@@ -78,23 +79,25 @@ void restrict_to([[maybe_unused]] std::thread::native_handle_type thread,
 // threads never ran at the same time. `all` are the CPUs of the process.
 double measure_pair(const std::vector<int>& pair, const std::vector<int>& all) {
   Exchange exchange;
-  std::vector<std::thread> players;
-  try {
-    for (int player = 0; player < 2; ++player) {
-      ++exchange.running;
-      players.emplace_back([&exchange, player] {
-        play(exchange, player);
-        --exchange.running;
-      });
-      if (!pair.empty()) restrict_to(players.back().native_handle(), {pair[static_cast<std::size_t>(player)]});
+  std::vector<Thread> players;
+  players.reserve(2);
+  for (int player = 0; player < 2; ++player) {
+    ++exchange.running;
+    std::optional<Thread> thread = start_thread([&exchange, player] {
+      play(exchange, player);
+      --exchange.running;
+    });
+    if (!thread) {  // the first one ends when its time is up
+      --exchange.running;
+      break;
     }
-  } catch (const std::system_error&) {  // no thread to be had: the first one ends when its time is up
-    --exchange.running;
+    players.push_back(std::move(*thread));
+    if (!pair.empty()) restrict_to(players.back().native_handle(), {pair[static_cast<std::size_t>(player)]});
   }
   while (exchange.running > 0 && SteadyClock::now() < exchange.end + kPatience) {
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
-  for (std::thread& player : players) {
+  for (Thread& player : players) {
     if (exchange.running > 0) restrict_to(player.native_handle(), all);  // its CPU may never be free
     player.join();
   }

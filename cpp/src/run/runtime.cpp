@@ -7,16 +7,19 @@
 #include <chrono>
 #include <cstdlib>
 #include <memory>
+#include <optional>
 #include <string_view>
 #include <system_error>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include <stoop/error.hpp>
 
 #include "../cpu/cpu_features.hpp"
 #include "../cpu/gemm_blas.hpp"
 #include "../cpu/select.hpp"
+#include "../team/thread.hpp"
 
 #ifndef STOOP_VERSION
 #define STOOP_VERSION "unknown"
@@ -62,17 +65,19 @@ double timed_run(int threads, const Loop& loop) {
     while (waiting.load() > 0 && !cancelled.load()) std::this_thread::yield();
     if (!cancelled.load()) loop(thread);
   };
-  std::vector<std::thread> team;
+  std::vector<Thread> team;
+  team.reserve(static_cast<std::size_t>(threads));
   const auto join_all = [&] {
-    for (std::thread& member : team) member.join();
+    for (Thread& member : team) member.join();
   };
-  try {
-    team.reserve(static_cast<std::size_t>(threads));
-    for (int i = 1; i < threads; ++i) team.emplace_back(body, i);
-  } catch (...) {
-    cancelled = true;
-    join_all();
-    throw;
+  for (int i = 1; i < threads; ++i) {
+    std::optional<Thread> thread = start_thread([&body, i] { body(i); });
+    if (!thread) {
+      cancelled = true;
+      join_all();
+      throw std::system_error(std::make_error_code(std::errc::resource_unavailable_try_again), "no thread is left");
+    }
+    team.push_back(std::move(*thread));
   }
   while (waiting.load() > 1) std::this_thread::yield();
   const Clock::time_point start = Clock::now();
