@@ -189,6 +189,7 @@ TEST_F(CInterface, ConfigurationsAreChecked) {
   trainer_fails(R"({"optimizer": {"type": "adam", "beta1": 1.5}})", "beta1");
   trainer_fails(R"({"l2": -1})", "l2");
   trainer_fails(R"({"rollback": 1})", "true or false");
+  trainer_fails(R"({"num_threads": 0})", "expected 1 to 1024");
   EXPECT_NE(make_c_trainer(model.get(), R"({"num_threads": null, "rollback": false})").get(), nullptr);
 }
 

@@ -72,6 +72,10 @@ TrainerArguments trainer_arguments_from_json(std::string_view text) {
   json value = parse(text, where);
   require_object(value, where);
   const auto threads = value.find("num_threads");
+  if (threads != value.end() && *threads == 0) {  // which configurations of C++ write where the work decides
+    throw_value_error("trainer.num_threads", "got 0", "expected 1 to " + std::to_string(kMostThreads),
+                      "leave it out to let the work decide");
+  }
   if (threads != value.end() && threads->is_null())
     value.erase(threads);  // null is Python's None: chosen by the library
   TrainerArguments arguments;

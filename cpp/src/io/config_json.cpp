@@ -15,6 +15,7 @@
 #include <nlohmann/json.hpp>
 
 #include <stoop/error.hpp>
+#include <stoop/runtime.hpp>
 
 #include "../spec/fields.hpp"
 #include "arguments.hpp"
