@@ -25,6 +25,8 @@ target_include_directories(_core PRIVATE python/bindings)
 target_include_directories(_core PRIVATE cpp/src)
 target_link_libraries(_core PRIVATE stoop::private)
 stoop_set_flags(_core)
+# Most of the time of a binding's file goes into these.
+target_precompile_headers(_core PRIVATE <pybind11/numpy.h> <pybind11/stl.h> <stoop/stoop.hpp>)
 # One name is for others to see. Copies of std:: functions would otherwise be, and another module of the process could get
 # them in place of its own.
 if(APPLE)
