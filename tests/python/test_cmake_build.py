@@ -19,6 +19,8 @@ from helpers import REPOSITORY
 
 HEADERS = sorted((REPOSITORY / "cpp" / "include" / "stoop").glob("*.hpp"))
 C_HEADER = HEADERS[0].with_name("stoop.h")
+VERSION = re.search(r"^version = .(\d+)\.(\d+)", (REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE)
+NAMESPACE = "stoop::v{}_{}".format(*VERSION.groups()) if VERSION else ""  # a minor version has a name of its own
 EMBEDDED = REPOSITORY / "tests" / "cpp" / "embedded"
 BUILD = REPOSITORY / "build"
 
@@ -133,14 +135,14 @@ def test_the_shared_library_exports_public_names_only(shared: Path) -> None:
     listing = run("nm", "-D", "--defined-only", "-C", library).splitlines()
     symbols = {re.sub(r"^(\S+ )?. ", "", line) for line in listing}
     # nm shows the result of function templates first.
-    name = re.compile(r"(?:(?:typeinfo|typeinfo name|vtable) for |\w[\w:]* )?stoop::(?:schedules::)?(\w+)")
+    name = re.compile(rf"(?:(?:typeinfo|typeinfo name|vtable) for |\w[\w:]* )?{NAMESPACE}::(?:schedules::)?(\w+)")
     public = set(re.findall(r"\b[A-Za-z]\w*\b", "\n".join(path.read_text(encoding="utf-8") for path in HEADERS)))
     of_c = {s for s in symbols if s.startswith("stoop_")}
     assert of_c == set(re.findall(r"^STOOP_C_API .*?(stoop_\w+)\(", C_HEADER.read_text(encoding="utf-8"), re.MULTILINE))
     private = sorted(s for s in symbols - of_c if not (match := name.match(s)) or match[1] not in public or "Impl" in s)
     assert not private, "\n".join(private)
     assert 100 < len(symbols) < 400
-    for needed in ("typeinfo for stoop::NonFiniteLossError", "stoop::Trainer<float>::swap_ema()"):
+    for needed in (f"typeinfo for {NAMESPACE}::NonFiniteLossError", f"{NAMESPACE}::Trainer<float>::swap_ema()"):
         assert needed in symbols
 
 

@@ -50,37 +50,37 @@ MISSING: dict[str, tuple[str, Edit, str, str]] = {
         "spec/activations.hpp",
         without("struct Spec<Softplus>"),
         "spec/names.cpp",
-        r"Spec<stoop::Softplus>",
+        r"Spec<stoop::v0_1::Softplus>",
     ),
     "the Spec of an optimizer": (
         "spec/optimizers.hpp",
         without("struct Spec<Nadam>"),
         "spec/optimizers.cpp",
-        r"Spec<(stoop::)?Nadam>",
+        r"Spec<(stoop::v0_1::)?Nadam>",
     ),
     "the formula of an activation": (
         "cpu/activation.inl.hpp",
         without("struct Formula<Softplus, T>"),
         "cpu/isa_scalar.cpp",
-        r"Formula<(stoop::)?Softplus, (float|double)>",
+        r"Formula<(stoop::v0_1::)?Softplus, (float|double)>",
     ),
     "the second derivative of an activation": (
         "cpu/activation.inl.hpp",
         replaced(r"static Vec<T> curvature\(Vec<T>, Vec<T> y, const Tanh&\)[^\n]*\n", ""),
         "cpu/isa_scalar.cpp",
-        r"curvature.* is not a member of .*Formula<(stoop::)?Tanh",
+        r"curvature.* is not a member of .*Formula<(stoop::v0_1::)?Tanh",
     ),
     "the formula of a loss": (
         "cpu/loss.inl.hpp",
         without("struct Formula<LogCosh, T>"),
         "cpu/isa_scalar.cpp",
-        r"Formula<(stoop::)?LogCosh, (float|double)>",
+        r"Formula<(stoop::v0_1::)?LogCosh, (float|double)>",
     ),
     "the formula of an optimizer": (
         "cpu/optimizer.inl.hpp",
         without("struct Formula<Lion"),
         "cpu/isa_scalar.cpp",
-        r"Formula<(stoop::)?Lion",
+        r"Formula<(stoop::v0_1::)?Lion",
     ),
     "the rule of a step": (
         "plan/rules.hpp",
@@ -104,13 +104,13 @@ MISSING: dict[str, tuple[str, Edit, str, str]] = {
         "spec/optimizers.hpp",
         without("struct Rates<Nadam>"),
         "cpu/isa_scalar.cpp",
-        r"Rates<(stoop::)?Nadam>",
+        r"Rates<(stoop::v0_1::)?Nadam>",
     ),
     "the rule of a kind of step": (
         "plan/rules.hpp",
         replaced(r"template <>\ninline constexpr StepRule kRule<StepKind::gather>[^;]*;\n", ""),
         "plan/tangent.cpp",
-        r"kind = stoop::StepKind::gather\][^$]*each kind of step has a rule",
+        r"kind = stoop::v0_1::StepKind::gather\][^$]*each kind of step has a rule",
     ),
     "the tangent of a kind of step": (
         "plan/rules.hpp",
@@ -128,7 +128,7 @@ MISSING: dict[str, tuple[str, Edit, str, str]] = {
         "run/steps.hpp",
         replaced(r"template <class T>\nvoid run\(Kind<StepKind::copy_gradient>[^}]*\}\n", ""),
         "run/team_executor.cpp",
-        r"kind = stoop::StepKind::copy_gradient[^$]*each kind of step has an overload of `run`",
+        r"kind = stoop::v0_1::StepKind::copy_gradient[^$]*each kind of step has an overload of `run`",
     ),
 }
 
