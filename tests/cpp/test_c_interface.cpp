@@ -117,8 +117,8 @@ TEST_F(CInterface, GaussianTargetsHaveAColumnForTwoOutputs) {
   EXPECT_LT(last, first);
 
   // The same, from C++.
-  Model<float> model({.input_dim = 6, .layers = {Dense{4}}});
-  Trainer<float> trainer_of_cpp(model, {.loss = GaussianNLL{}});
+  Model<float> same({.input_dim = 6, .layers = {Dense{4}}});
+  Trainer<float> trainer_of_cpp(same, {.loss = GaussianNLL{}});
   const MatrixView<const float> rows = matrix<const float>(x.data(), kRows, 6);
   const MatrixView<const float> targets = matrix<const float>(values.data(), kRows, 2);
   EXPECT_EQ(trainer_of_cpp.evaluate(rows, targets).loss, first);
