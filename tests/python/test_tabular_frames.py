@@ -14,6 +14,8 @@ pd = pytest.importorskip("pandas")
 pytest.importorskip("sklearn")
 
 from stoop.tabular import TabularClassifier, TabularRegressor  # noqa: E402
+from stoop.tabular._features import Features  # noqa: E402
+from stoop.tabular._input import Table  # noqa: E402
 
 BAD = (ValueError, TypeError)
 SMALL: dict[str, Any] = {"hidden": (16,), "members": 2, "epochs": 12, "random_state": 0}
@@ -297,6 +299,53 @@ def test_numbers_without_end_are_refused(value: float) -> None:
             TabularRegressor(**SMALL).fit(given, X[:, 0])
     with refused(BAD, 'column "x1"', "at row 4"):
         model.predict(X)
+
+
+HINTS = {
+    "mixed": ([*map(str, range(40)), "oops"], "make them missing, or name the column in categorical"),
+    "infinite": ([*map(float, range(40)), np.inf], "correct it, or make it missing: NaN"),
+    "large": ([*map(float, range(40)), 1e35], "write them in another unit"),
+    "thousands": ([f"{i},100" for i in range(41)], "remove them"),
+    "comma": ([f"{i},5" for i in range(41)], "write the numbers with a point"),
+    "lists": ([[i] for i in range(41)], ""),
+}
+
+
+@pytest.mark.parametrize("name", HINTS)
+def test_hints_are_for_estimators(name: str) -> None:
+    cells, hint = HINTS[name]
+    words = f"{hint}, or leave the column out." if hint else "; leave the column out."
+    with refused(BAD, 'column "x"', words) as caught:
+        TabularRegressor(**SMALL).fit(pd.DataFrame({"x": cells, "c": ["a", "b", "c"] * 13 + ["a", "b"]}), np.arange(41))
+    assert "--" not in str(caught.value)
+
+
+def test_a_matrix_is_learnt_as_a_frame_is() -> None:
+    X = np.random.default_rng(0).normal(size=(300, 6))
+    X[:, 1] = np.where(np.arange(300) % 7, 0.1, np.nan)  # a single value, missing at times
+    X[:, 2], X[:, 3], X[::5, 4] = 3.0, np.nan, np.nan
+    X[:, 5] = 1e9 + np.arange(300.0)
+    for dtype in ("float64", "float32"):
+        rows = X.astype(dtype)
+        if dtype == "float32":
+            rows[:, 5] = 1.0
+        frame = pd.DataFrame(rows, columns=[f"x{place}" for place in range(6)])
+        for part in (slice(None), np.arange(0, 300, 3), np.arange(20)):
+            of_matrix = Features.fit("fit", Table(rows), (), part)
+            of_frame = Features.fit("fit", Table(frame.assign(c="u")), (), part)
+            assert of_matrix.encoder.columns == of_frame.encoder.columns[:-1]
+            found, expected = of_matrix.transform("fit", Table(rows)), of_frame.transform("fit", Table(frame.assign(c="u")))
+            assert found.dtype == expected.dtype
+            np.testing.assert_array_equal(found, expected)
+
+
+def test_what_float32_can_hold_is_told_by_all_rows() -> None:
+    column = np.arange(300.0)
+    column[250:] += 1e9
+    few = Features.fit("fit", Table(column[:, np.newaxis]), (), np.arange(300))
+    [known] = Features.fit("fit", Table(column[:, np.newaxis]), (), np.arange(250, 300)).encoder.columns
+    assert not known.is_wide
+    assert few.encoder.columns == (known,)
 
 
 def test_ten_thousand_columns() -> None:
