@@ -26,12 +26,13 @@ from stoop.model import Model
 from stoop.tabular._features import Features
 from stoop.tabular._importance import permutation_importances
 from stoop.tabular._input import Table, check_unique, has_names, in_order, native_of
-from stoop.tabular._network import ENCODINGS, Shape, layers_for
+from stoop.tabular._network import ENCODINGS, Shape, layers_for, memory_of
 from stoop.tabular._state import state_of
 from stoop.tabular._training import MANY_ROWS, Recipe, Rows, split, train
 
 _IMPORTANCE_ROWS = 1000
 _LIMIT = threading.Lock()  # of one prediction that sets the limit of threads, which is that of the process
+_MUCH_MEMORY = 2 * 2**30  # bytes, of which a warning tells before the training
 
 
 class Tabular(BaseEstimator, ABC):  # type: ignore[misc]
@@ -75,6 +76,8 @@ class Tabular(BaseEstimator, ABC):  # type: ignore[misc]
         -----
         ConvergenceWarning
             If `max_time` was over before the first epoch.
+        UserWarning
+            Before a training that takes more than about 2 GiB of memory, as with 100,000 columns.
         """
         state: dict[str, Any] = self.__dict__
         before = state.copy()
@@ -148,6 +151,7 @@ class Tabular(BaseEstimator, ABC):  # type: ignore[misc]
         choosing = None if second is None else replace(second, y=self._scale.scaled(second.y))
         outputs = self._output_count()
         layers = layers_for(shape, first.X, self._features.codes, outputs)
+        self._warn_of_memory(layers, first.X)
         self.model_ = Model(layers, first.X.shape[1], seed=seed, dtype=self.dtype)
         trainer, self.best_epoch_ = train(self.model_, self._loss, scaled, choosing, recipe, seed)
         self.history_ = trainer.history
@@ -162,6 +166,16 @@ class Tabular(BaseEstimator, ABC):  # type: ignore[misc]
         measured = first if second is None else second
         self._measured: Rows | None = measured.part(slice(0, _IMPORTANCE_ROWS))
         self._importances: npt.NDArray[Any] | None = None
+
+    def _warn_of_memory(self, layers: list[Any], X: npt.NDArray[Any]) -> None:
+        columns, width = X.shape[1], layers[0].output_width(X.shape[1])
+        size = memory_of(layers, columns, len(X), np.dtype(self.dtype).itemsize)
+        if size <= _MUCH_MEMORY:
+            return
+        given = f"{columns:,} encoded columns, which become {width:,} numbers of each row for {self.members} members"
+        hint = "leave columns out, or give smaller hidden or fewer members"
+        text = f"expected less than the {size / 2**30:.1f} GiB that the training takes"
+        warnings.warn(message(f"{type(self).__name__}.fit", given, text, hint), UserWarning, stacklevel=5)
 
     # ---- use ----
 
