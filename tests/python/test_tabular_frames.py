@@ -337,7 +337,8 @@ def test_a_matrix_is_learnt_as_a_frame_is() -> None:
             of_matrix = Features.fit("fit", Table(rows), (), part)
             of_frame = Features.fit("fit", Table(frame.assign(c="u")), (), part)
             assert of_matrix.encoder.columns == of_frame.encoder.columns[:-1]
-            found, expected = of_matrix.transform("fit", Table(rows)), of_frame.transform("fit", Table(frame.assign(c="u")))
+            found = of_matrix.transform("fit", Table(rows))
+            expected = of_frame.transform("fit", Table(frame.assign(c="u")))
             assert found.dtype == expected.dtype
             np.testing.assert_array_equal(found, expected)
 

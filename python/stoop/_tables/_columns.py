@@ -62,7 +62,9 @@ class NumberColumn:
         problem = None
         if bad.any() and not ignore:
             cell, row = first_of(bad, column)
-            expected = "expected true or false, or 1 or 0" if self.is_boolean else "expected a finite number, as in training"
+            expected = (
+                "expected true or false, or 1 or 0" if self.is_boolean else "expected a finite number, as in training"
+            )
             hint, option = "correct such cells", "take them for missing with --unknown ignore"
             given = f'has "{cell}" at row {row}'
             problem = Problem(self.name, given, expected, hint, option, "make them missing", can_go=False)

@@ -1,4 +1,4 @@
-"""Tables that are a matrix of real numbers: what is remembered of all columns at once, as of a data frame one by one."""
+"""Tables that are a matrix of real numbers: what is remembered of all columns at once, as of a frame one by one."""
 
 from __future__ import annotations
 

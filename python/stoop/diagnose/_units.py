@@ -183,9 +183,8 @@ def _symmetric(model: Model, name: str) -> int:
     weight = parameters[f"{name}.weight"].astype(np.float64)
     units = int(weight.size / weight.shape[-2])  # of all members that have a weight of their own
     rows = [weight.reshape(-1, *weight.shape[-2:]).transpose(1, 0, 2).reshape(-1, units)]
-    for other in ("bias", "output_scale"):  # of members that share the weight, a row each
-        if f"{name}.{other}" in parameters:
-            rows.append(parameters[f"{name}.{other}"].astype(np.float64).reshape(-1, units))
+    others = [parameters[key] for key in (f"{name}.bias", f"{name}.output_scale") if key in parameters]
+    rows += [array.astype(np.float64).reshape(-1, units) for array in others]  # a row for each member that shares it
     columns = np.concatenate(rows).T
     order = np.lexsort(columns.T[::-1])
     ordered = columns[order]
