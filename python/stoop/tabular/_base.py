@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
@@ -21,7 +20,6 @@ from stoop._checks import BELOW_ONE, NOT_NEGATIVE, POSITIVE, integer, real, thre
 from stoop._errors import message, refuse_name
 from stoop._tables import METADATA_KEY, TargetScale
 from stoop._tables._messages import count
-from stoop.config import num_threads
 from stoop.model import Model
 from stoop.tabular._features import Features
 from stoop.tabular._importance import permutation_importances
@@ -31,7 +29,6 @@ from stoop.tabular._state import state_of
 from stoop.tabular._training import MANY_ROWS, Recipe, Rows, split, train
 
 _IMPORTANCE_ROWS = 1000
-_LIMIT = threading.Lock()  # of one prediction that sets the limit of threads, which is that of the process
 _MUCH_MEMORY = 2 * 2**30  # bytes, of which a warning tells before the training
 
 
@@ -206,11 +203,7 @@ class Tabular(BaseEstimator, ABC):  # type: ignore[misc]
         return self._predict(self._matrix(f"{type(self).__name__}.{method}", X))
 
     def _predict(self, matrix: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-        if self.num_threads is None:
-            outputs = self.model_.predict(matrix)
-        else:
-            with _LIMIT, num_threads(self.num_threads):
-                outputs = self.model_.predict(matrix)
+        outputs = self.model_.predict(matrix, num_threads=self.num_threads)
         return np.asarray(self._scale.values(outputs), np.float64)
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -232,7 +225,7 @@ class Tabular(BaseEstimator, ABC):  # type: ignore[misc]
 
     @property
     def feature_importances_(self) -> npt.NDArray[np.float64]:
-        """How much worse the score gets when one feature's cells change places, (n_features_in_,); Breiman 2001.
+        """How much worse the score gets when one feature's cells change places, (n_features,); Breiman 2001.
 
         The mean of three orders, by the rows that chose the epoch, at most 1,000 (of the training where none did); the
         score is the accuracy, or R2. Computed when it is first asked for. A pickle and a file have it only if it was

@@ -54,8 +54,7 @@ _ARGUMENTS = """hidden : sequence of int, default (256, 256)
         Of initial parameters, dropout, and order and choice of rows. An int gives the same bits for any number of
         threads.
     num_threads : int, optional
-        For training and prediction. None: as `stoop.set_num_threads` says. A number is the limit of the whole process
-        while a prediction runs, and predictions with one run one after another."""
+        For training and, at most, for each prediction. None: as `stoop.set_num_threads` says."""
 
 _MORE = """dtype : {"float32", "float64"}, default "float32"
         Of the network.
@@ -106,7 +105,7 @@ class TabularClassifier(ClassifierMixin, Tabular):  # type: ignore[misc]
     classes_ : ndarray, (n_classes,)
         The labels, sorted.
     %ATTRIBUTES%
-    feature_importances_ : ndarray, (n_features_in_,)
+    feature_importances_ : ndarray, (n_features,)
         By permutation, computed when first asked for.
 
     Notes
@@ -210,7 +209,7 @@ class TabularRegressor(RegressorMixin, Tabular):  # type: ignore[misc]
     Attributes
     ----------
     %ATTRIBUTES%
-    feature_importances_ : ndarray, (n_features_in_,)
+    feature_importances_ : ndarray, (n_features,)
         By permutation, computed when first asked for.
 
     Notes

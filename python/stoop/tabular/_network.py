@@ -72,9 +72,9 @@ def _limits(shape: Shape, columns: int, codes: Mapping[int, int]) -> tuple[int, 
 
 def memory_of(layers: Sequence[Any], columns: int, rows: int, itemsize: int) -> int:
     """Return about how many bytes the training of these layers takes, by the encoding and the product after it."""
-    width = layers[0].output_width(columns)
-    members = next((layer.k for layer in layers if isinstance(layer, Members)), 1)
-    units = next(layer.units for layer in layers if isinstance(layer, Dense | MemberDense))
+    width: int = layers[0].output_width(columns)
+    members: int = next((layer.k for layer in layers if isinstance(layer, Members)), 1)
+    units: int = next(layer.units for layer in layers if isinstance(layer, Dense | MemberDense))
     parameters = width * (units + members)
     return itemsize * (_COPIES * parameters + 2 * min(rows, _ROWS) * members * width)
 
