@@ -27,13 +27,13 @@ using ReleaseGil = py::call_guard<ReleasedGil>;
 
 // These take the object itself, so that it lives as long as the core uses it, whatever references are dropped.
 template <class T>
-Array<T> predict(const py::object& self, const py::array& x) {
+Array<T> predict(const py::object& self, const py::array& x, int most_threads) {
   const auto& model = self.cast<const Model<T>&>();
   const Pin pin(x);
   const InputView input = input_view("Model.predict", x);
   Array<T> out({input.rows, model.output_dim()});
   const MatrixView<T> output = matrix(out.mutable_data(), input.rows, model.output_dim());
-  without_gil([&](const KeepGoing& keep_going) { model.predict(input, output, keep_going); });
+  without_gil([&](const KeepGoing& keep_going) { model.predict(input, output, keep_going, most_threads); });
   return out;
 }
 
@@ -57,13 +57,13 @@ MatrixView<T> output_view(const Model<T>& model, const py::object& out, const py
 }
 
 template <class T>
-void predict_into(const py::object& self, const py::array& x, const py::object& out) {
+void predict_into(const py::object& self, const py::array& x, const py::object& out, int most_threads) {
   const auto& model = self.cast<const Model<T>&>();
   const Pin pin(x);
   const InputView input = input_view("Model.predict", x);
   const MatrixView<T> output = output_view(model, out, x);
   const Pin out_pin(py::reinterpret_borrow<py::array>(out));
-  without_gil([&](const KeepGoing& keep_going) { model.predict(input, output, keep_going); });
+  without_gil([&](const KeepGoing& keep_going) { model.predict(input, output, keep_going, most_threads); });
 }
 
 template <class T>
@@ -174,8 +174,8 @@ void bind_model_of(py::module_& m, const char* name) {
       .def("config", [](const Model<T>& model) { return to_json(model.config()); })
       .def("parameters", &parameters<T>)
       .def("buffers", &buffers<T>)
-      .def("predict", &predict<T>, py::arg("x").noconvert())
-      .def("predict_into", &predict_into<T>, py::arg("x").noconvert(), py::arg("out"))
+      .def("predict", &predict<T>, py::arg("x").noconvert(), py::arg("most_threads") = 0)
+      .def("predict_into", &predict_into<T>, py::arg("x").noconvert(), py::arg("out"), py::arg("most_threads") = 0)
       .def("check_out", &check_out<T>, py::arg("x").noconvert(), py::arg("out"))
       .def("adapt", &adapt<T>, py::arg("x").noconvert())
       .def_property_readonly("is_adapted", &Model<T>::is_adapted)

@@ -52,8 +52,8 @@ class _Model(Generic[F]):  # stands for both classes below; does not exist at ru
     def parameters(self) -> dict[str, npt.NDArray[F]]: ...  # writable views that keep the model alive
     def buffers(self) -> dict[str, npt.NDArray[F]]: ...  # likewise
     def takes(self, x: object) -> bool: ...  # whether predict takes it without a check or a conversion before
-    def predict(self, x: Samples) -> npt.NDArray[F]: ...  # GIL released
-    def predict_into(self, x: Samples, out: object) -> None: ...  # makes the checks of check_out
+    def predict(self, x: Samples, most_threads: int = 0) -> npt.NDArray[F]: ...  # GIL released; 0: get_num_threads()
+    def predict_into(self, x: Samples, out: object, most_threads: int = 0) -> None: ...  # makes the checks of check_out
     def check_out(self, x: Samples, out: object) -> None: ...  # whether `out` can get the outputs for x
     def adapt(self, x: Samples) -> None: ...  # GIL released
     @property

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from stoop._checks import FRACTION, FloatArray, features, integer, real, value_targets
+from stoop._checks import FRACTION, FloatArray, features, integer, real, thread_count, value_targets
 from stoop._errors import message
 from stoop._outputs import OutputMeaning
 
@@ -23,7 +23,14 @@ class InLoops(OutputMeaning):
     _copy_dtype: np.dtype[Any]  # of an X that has to be copied
     _input_dim: int
 
-    def predict(self, X: npt.ArrayLike, batch_size: int | None = None, out: FloatArray | None = None) -> FloatArray:
+    def predict(
+        self,
+        X: npt.ArrayLike,
+        batch_size: int | None = None,
+        out: FloatArray | None = None,
+        *,
+        num_threads: int | None = None,
+    ) -> FloatArray:
         """Return the outputs of the last layer, in inference mode.
 
         Parameters
@@ -36,6 +43,9 @@ class InLoops(OutputMeaning):
         out : ndarray, (n_samples, output_dim), optional
             Gets the outputs, so that nothing is allocated, and is returned. Of the model's dtype, with contiguous rows
             (a slice of rows or columns of a larger array will do), and apart from X in memory.
+        num_threads : int, optional
+            At most so many threads for this call; fewer where they do not pay off. None: `stoop.get_num_threads`. The
+            outputs do not depend on it.
 
         Returns
         -------
@@ -46,19 +56,21 @@ class InLoops(OutputMeaning):
         Raises
         ------
         ValueError, TypeError
-            For the wrong rank, dtype, column count, or an empty X, and for an `out` that does not fit.
+            For the wrong rank, dtype, column count, or an empty X, for an `out` that does not fit, and for a number of
+            threads that is no integer in [1, 1024].
         """
+        most = 0 if num_threads is None else thread_count("Model.predict", "num_threads", num_threads)
         x: Any = X if self._core.takes(X) else features("Model.predict", X, self._copy_dtype, self._input_dim)
         if batch_size is None:
             if out is None:
-                return self._core.predict(x)
-            self._core.predict_into(x, out)
+                return self._core.predict(x, most)
+            self._core.predict_into(x, out, most)
             return out
         rows = integer("Model.predict", "batch_size", batch_size, 1)
         result: FloatArray = np.empty((x.shape[0], self._core.output_dim), self._dtype) if out is None else out
         self._core.check_out(x, result)
         for begin in range(0, x.shape[0], rows):
-            self._core.predict_into(x[begin : begin + rows], result[begin : begin + rows])
+            self._core.predict_into(x[begin : begin + rows], result[begin : begin + rows], most)
         return result
 
     def input_gradient(self, X: npt.ArrayLike, grad_output: npt.ArrayLike) -> FloatArray:

@@ -20,7 +20,7 @@ REQUIRED = cases.REQUIRED
 CONTRACT: dict[str, dict[str, Any] | None] = {
     "Model": {"layers": REQUIRED, "input_dim": REQUIRED, "seed": 0, "dtype": "float32"},
     "Model.__call__": {"X": REQUIRED},
-    "Model.predict": {"X": REQUIRED, "batch_size": None},
+    "Model.predict": {"X": REQUIRED, "batch_size": None, "out": None, "num_threads": None},
     "Model.predict_proba": {"X": REQUIRED},
     "Model.predict_classes": {"X": REQUIRED},
     "Model.predict_labels": {"X": REQUIRED},

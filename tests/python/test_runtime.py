@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -63,6 +64,44 @@ def test_thread_controls() -> None:
     with refused(ValueError), stoop.num_threads(0):
         pass
     assert stoop.get_num_threads() == 3
+
+
+PREDICT = """
+import os
+import numpy as np
+import stoop
+
+def threads():
+    return len(os.listdir("/proc/self/task"))
+
+rng = np.random.default_rng(0)
+X = rng.standard_normal((4000, 64)).astype(np.float32)
+model = stoop.Model([stoop.Dense(128, activation="relu"), stoop.Dense(128), stoop.Dense(3)], input_dim=64)
+before = threads()
+out = np.empty((4000, 3), np.float32)
+one = model.predict(X, num_threads=1)
+model.predict(X, 500, out, num_threads=1)
+alone = threads() - before
+three = model.predict(X, num_threads=3)
+print(alone, threads() - before, stoop.get_num_threads(), (one == three).all() and (one == out).all())
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs Linux")
+def test_a_prediction_has_a_limit_of_its_own() -> None:
+    for default in ("4", "1"):
+        assert run_python("-c", PREDICT, STOOP_NUM_THREADS=default).stdout.split() == ["0", "2", default, "True"]
+
+
+@pytest.mark.parametrize("threads", [0, -1, 1025, 1.5, "two"])
+def test_a_bad_limit_of_a_prediction_is_an_error(threads: object) -> None:
+    model = stoop.Model([stoop.Dense(2)], input_dim=3)
+    for batch_size in (None, 2):
+        with refused((ValueError, TypeError), "num_threads"):
+            model.predict(np.zeros((4, 3)), batch_size, num_threads=threads)
+    for most in (-1, 1025):
+        with refused(ValueError, "most_threads"):
+            model._core.predict(np.zeros((4, 3)), most)
 
 
 def test_the_default_is_what_the_process_may_use() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import stoop
 from commands import Command, mixed_table
 
 pd = pytest.importorskip("pandas")
@@ -235,3 +236,51 @@ def test_header_that_begins_with_a_bracket(command: Command, folder: Path) -> No
 
 def test_empty_widths_are_refused(command: Command, folder: Path) -> None:
     assert "--hidden" in command("train", "data.csv", "--target", "size", "-o", "m", "--hidden", "", status=2).err
+
+
+# ---- truth values in other spellings ----
+
+TRUTHS = [["1", "0"], ["1.0", "0.0"], ["TRUE", "False"]]
+
+
+@pytest.mark.parametrize("later", TRUTHS)
+@pytest.mark.parametrize("options", [(), ("--category", "f")], ids=["truth", "category"])
+def test_one_and_zero_are_true_and_false(
+    command: Command, folder: Path, options: tuple[str, ...], later: list[str]
+) -> None:
+    write(f=["true", "false"] * 40, y=[1.5, 2.0] * 40)
+    command("train", "data.csv", "--target", "y", *options, "-o", "m", *FEW)
+    expected = command("predict", "m", "data.csv", "--json").result["predictions"][:2]
+    write(f=later)
+    assert command("predict", "m", "data.csv", "--json").result["predictions"] == expected
+    write(f=["2", "0"])
+    assert ('column "f" has "2" at row 1' if not options else '"2"') in command.refused("predict", "m", "data.csv")
+
+
+@pytest.mark.parametrize("options", [(), ("--category", "f")], ids=["number", "category"])
+def test_true_and_false_are_one_and_zero(command: Command, folder: Path, options: tuple[str, ...]) -> None:
+    write(f=[1, 0] * 40, y=[1.5, 2.0] * 40)
+    command("train", "data.csv", "--target", "y", *options, "-o", "m", *FEW)
+    expected = command("predict", "m", "data.csv", "--json").result["predictions"][:2]
+    for later in ([True, False], ["true", "false"]):
+        write(f=later)
+        assert command("predict", "m", "data.csv", "--json").result["predictions"] == expected
+    write(f=["true", "yes"])
+    assert '"' in command.refused("predict", "m", "data.csv")
+
+
+def test_truth_values_may_be_written_in_both_ways(command: Command, folder: Path) -> None:
+    write(f=["true", "0", "1", "false"] * 20, y=[1.5, 2.0] * 40)
+    command("train", "data.csv", "--target", "y", "-o", "m", *FEW)
+    assert stoop.load_model("m").input_dim == 1
+    predictions = command("predict", "m", "data.csv", "--json").result["predictions"]
+    assert predictions[0] == predictions[2]
+    assert predictions[1] == predictions[3]
+
+
+def test_a_target_of_truth_values_may_be_one_and_zero(command: Command, folder: Path) -> None:
+    write(a=np.arange(80) % 9, flag=["true", "false"] * 40)
+    command("train", "data.csv", "--target", "flag", "-o", "m", *FEW)
+    expected = command("predict", "m", "data.csv", "--json").result["scores"]
+    write(a=np.arange(80) % 9, flag=[1, 0] * 40)
+    assert command("predict", "m", "data.csv", "--json").result["scores"] == expected

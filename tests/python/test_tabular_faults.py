@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from helpers import bits, refused
+from helpers import bits, refused, run_python
 
 pd = pytest.importorskip("pandas")
 pytest.importorskip("sklearn")
@@ -100,33 +101,66 @@ def test_a_later_fit_that_fails_leaves_the_model(fail: Callable[..., None], monk
 # ---- threads ----
 
 
-def test_predictions_at_the_same_time_leave_the_limit_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+def with_threads(model: Any, threads: int) -> Any:
+    """Return the fitted estimator with another limit of threads."""
+    again = TabularRegressor(**{**SMALL, "num_threads": threads})
+    vars(again).update({name: value for name, value in vars(model).items() if name not in again.get_params()})
+    return again
+
+
+def test_predictions_at_the_same_time_have_limits_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
     frame = frame_of()
     model = TabularRegressor(**SMALL).fit(frame, target_of(frame))
     expected, before = model.predict(frame), stoop.get_num_threads()
-    core_predict, more_are_in, inside, found = stoop.Model.predict, threading.Semaphore(0), [], []
+    core_predict, all_are_in, found = stoop.Model.predict, threading.Barrier(4, timeout=60), []
 
-    def predict(self: Any, X: Any) -> Any:
-        inside.append(stoop.get_num_threads())
-        more_are_in.release()
-        more_are_in.acquire(timeout=0.05)
-        more_are_in.acquire(timeout=0.05)  # until another prediction is here too, if one can be
-        found.append((len(inside), stoop.get_num_threads() == inside[-1]))
-        result = core_predict(self, X)
-        inside.pop()
-        return result
-
-    def use(threads: int) -> Any:
-        again = TabularRegressor(**{**SMALL, "num_threads": threads})
-        vars(again).update({name: value for name, value in vars(model).items() if name not in again.get_params()})
-        return again.predict(frame)
+    def predict(self: Any, X: Any, **options: Any) -> Any:
+        all_are_in.wait()  # none waits for another to end
+        found.append((options["num_threads"], stoop.get_num_threads()))
+        return core_predict(self, X, **options)
 
     monkeypatch.setattr(stoop.Model, "predict", predict)
     with ThreadPoolExecutor(4) as pool:
-        for result in pool.map(use, [1, 2, 3, 4]):
+        for result in pool.map(lambda threads: with_threads(model, threads).predict(frame), [1, 2, 3, 4]):
             np.testing.assert_array_equal(result, expected)
-    assert found == [(1, True)] * 4
-    assert stoop.get_num_threads() == before
+    assert sorted(found) == [(threads, before) for threads in (1, 2, 3, 4)]
+
+
+FORK = """
+import os, signal, threading
+import numpy as np
+import stoop
+from stoop.tabular import TabularRegressor
+
+X = np.random.default_rng(0).normal(size=(200, 3))
+model = TabularRegressor(hidden=(8,), members=2, epochs=1, num_threads=2, random_state=0).fit(X, X[:, 0])
+expected, plain, is_in, may_go = model.predict(X), stoop.Model.predict, threading.Event(), threading.Event()
+
+def waiting(self, X, **options):
+    is_in.set()
+    may_go.wait()
+    return plain(self, X, **options)
+
+stoop.Model.predict = waiting
+thread = threading.Thread(target=model.predict, args=(X,))
+thread.start()
+is_in.wait()
+stoop.Model.predict = plain
+child = os.fork()
+if child == 0:
+    signal.alarm(60)  # it ends even if it waits for ever
+    os._exit(0 if (model.predict(X) == expected).all() and stoop.get_num_threads() == 3 else 1)
+status = os.waitpid(child, 0)[1]
+may_go.set()
+thread.join()
+print(os.waitstatus_to_exitcode(status))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_process_that_is_forked_in_a_prediction_can_predict() -> None:
+    done = run_python("-W", "ignore", "-c", FORK, timeout=120, STOOP_NUM_THREADS="3")
+    assert done.stdout.split() == ["0"]
 
 
 # ---- time ----

@@ -95,6 +95,16 @@ def test_a_failed_save_leaves_the_old_file(saved: Any, tmp_path: Path) -> None:
     assert path.read_bytes() == old
 
 
+def test_messages_are_those_of_an_estimator(saved: Any) -> None:
+    model, path, frame = saved
+    frame = frame[:3].astype({"mass": object})
+    frame.loc[frame.index[1], "mass"] = "heavy"
+    for estimator in (model, load(path)):
+        with refused(ValueError, 'column "mass" has "heavy" at row 2', "make them missing, or leave") as caught:
+            estimator.predict(frame)
+        assert "--" not in str(caught.value)
+
+
 def test_a_model_is_plain_without_the_table(saved: Any) -> None:
     model, path, frame = saved
     plain = stoop.load_model(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import warnings
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,11 @@ from helpers import refused
 pd = pytest.importorskip("pandas")
 pytest.importorskip("sklearn")
 
+import stoop.tabular._base as base  # noqa: E402
 from stoop.tabular import TabularClassifier, TabularRegressor  # noqa: E402
+from stoop.tabular._features import Features  # noqa: E402
+from stoop.tabular._input import Table  # noqa: E402
+from stoop.tabular._network import MOST_INPUTS, Shape, layers_for  # noqa: E402
 
 BAD = (ValueError, TypeError)
 SMALL: dict[str, Any] = {"hidden": (16,), "members": 2, "epochs": 12, "random_state": 0}
@@ -299,6 +304,54 @@ def test_numbers_without_end_are_refused(value: float) -> None:
         model.predict(X)
 
 
+HINTS = {
+    "mixed": ([*map(str, range(40)), "oops"], "make them missing, or name the column in categorical"),
+    "infinite": ([*map(float, range(40)), np.inf], "correct it, or make it missing: NaN"),
+    "large": ([*map(float, range(40)), 1e35], "write them in another unit"),
+    "thousands": ([f"{i},100" for i in range(41)], "remove them"),
+    "comma": ([f"{i},5" for i in range(41)], "write the numbers with a point"),
+    "lists": ([[i] for i in range(41)], ""),
+}
+
+
+@pytest.mark.parametrize("name", HINTS)
+def test_hints_are_for_estimators(name: str) -> None:
+    cells, hint = HINTS[name]
+    words = f"{hint}, or leave the column out." if hint else "; leave the column out."
+    with refused(BAD, 'column "x"', words) as caught:
+        TabularRegressor(**SMALL).fit(pd.DataFrame({"x": cells, "c": ["a", "b", "c"] * 13 + ["a", "b"]}), np.arange(41))
+    assert "--" not in str(caught.value)
+
+
+def test_a_matrix_is_learnt_as_a_frame_is() -> None:
+    X = np.random.default_rng(0).normal(size=(300, 6))
+    X[:, 1] = np.where(np.arange(300) % 7, 0.1, np.nan)  # a single value, missing at times
+    X[:, 2], X[:, 3], X[::5, 4] = 3.0, np.nan, np.nan
+    X[:, 5] = 1e9 + np.arange(300.0)
+    for dtype in ("float64", "float32"):
+        rows = X.astype(dtype)
+        if dtype == "float32":
+            rows[:, 5] = 1.0
+        frame = pd.DataFrame(rows, columns=[f"x{place}" for place in range(6)])
+        for part in (slice(None), np.arange(0, 300, 3), np.arange(20)):
+            of_matrix = Features.fit("fit", Table(rows), (), part)
+            of_frame = Features.fit("fit", Table(frame.assign(c="u")), (), part)
+            assert of_matrix.encoder.columns == of_frame.encoder.columns[:-1]
+            found = of_matrix.transform("fit", Table(rows))
+            expected = of_frame.transform("fit", Table(frame.assign(c="u")))
+            assert found.dtype == expected.dtype
+            np.testing.assert_array_equal(found, expected)
+
+
+def test_what_float32_can_hold_is_told_by_all_rows() -> None:
+    column = np.arange(300.0)
+    column[250:] += 1e9
+    few = Features.fit("fit", Table(column[:, np.newaxis]), (), np.arange(300))
+    [known] = Features.fit("fit", Table(column[:, np.newaxis]), (), np.arange(250, 300)).encoder.columns
+    assert not known.is_wide
+    assert few.encoder.columns == (known,)
+
+
 def test_ten_thousand_columns() -> None:
     X = np.random.default_rng(0).normal(size=(60, 10_000))
     X[::7, 5] = np.nan
@@ -306,6 +359,54 @@ def test_ten_thousand_columns() -> None:
     model = TabularClassifier(hidden=(8,), members=2, epochs=3, random_state=0).fit(X, y)
     assert model.encode(X).shape == (60, 10_001)
     assert model.predict(X).shape == (60,)
+    assert model.model_.parameters()["2.weight"].shape == (10_002, 8)  # each number as it is, and the mark as two
+
+
+def test_ten_thousand_columns_are_learnt() -> None:
+    rng = np.random.default_rng(0)
+    hidden = rng.normal(size=200)
+    X = rng.normal(size=(200, 10_000)).astype(np.float32)
+    X[:, :500] += 0.7 * hidden[:, np.newaxis]
+    model = TabularClassifier(hidden=(16,), members=2, epochs=6, random_state=0)
+    model.fit(np.exp(X[:150]), hidden[:150] > 0)
+    assert model.score(np.exp(X[150:]), hidden[150:] > 0) > 0.8
+    assert model.model_.num_parameters < 200_000
+
+
+@pytest.mark.parametrize(
+    ("columns", "bins", "expected"),
+    [(10, 48, 48), (341, 48, 48), (342, 48, 47), (4096, 48, 4), (8192, 48, 2), (8193, 48, 0), (8193, 1, 1), (9, 0, 0)],
+)
+def test_many_columns_have_fewer_bins(columns: int, bins: int, expected: int) -> None:
+    shape = Shape((8,), 2, "ple", bins, 8, 0.0)
+    X = np.tile(np.arange(60.0)[:, np.newaxis], columns)
+    [encoding, *_] = layers_for(shape, X, {}, 2)
+    assert set(np.ravel(encoding.bins)) == {expected}
+    assert encoding.output_width(columns) <= max(MOST_INPUTS, columns)
+
+
+@pytest.mark.parametrize(("columns", "has_table"), [(163, False), (164, True)])
+def test_many_columns_of_codes_have_tables(columns: int, has_table: bool) -> None:
+    codes = dict.fromkeys(range(columns), 100)
+    shape = Shape((8,), 2, "ple", 48, 8, 0.0)
+    [encoding, *_] = layers_for(shape, np.zeros((9, columns + 1)), codes, 2)
+    assert encoding.output_width(columns + 1) == (8 if has_table else 100) * columns + 1
+
+
+def test_a_table_that_takes_much_memory_is_told_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(*_: Any, **__: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(base, "Model", stop)
+    X = np.random.default_rng(0).normal(size=(4, 20_000)).astype(np.float32)
+    large = TabularRegressor(hidden=(6_000,), random_state=0)
+    words = r"20,000 encoded columns, which become 20,000 numbers of each row for 16 members; expected .* 2\.3 GiB"
+    with pytest.warns(UserWarning, match=words) as caught, pytest.raises(KeyboardInterrupt):
+        large.fit(X, np.arange(4.0))
+    assert caught[0].filename == __file__
+    with warnings.catch_warnings(), pytest.raises(KeyboardInterrupt):
+        warnings.simplefilter("error")
+        TabularRegressor(random_state=0).fit(X, np.arange(4.0))
 
 
 @pytest.mark.parametrize("rows", [2, 3, 12])

@@ -61,6 +61,20 @@ def test_true_and_false_are_one_and_zero(later: list[Any]) -> None:
     assert other.encode(pd.DataFrame({"x": [True]})).tolist() == [[3.0]]
 
 
+def test_truth_values_may_be_written_in_both_ways() -> None:
+    model = column_of(["true", "0", "1", "False"] * 40)
+    assert model._features.codes == {0: 2}
+    assert model.encode(pd.DataFrame({"x": ["TRUE", "1", "false", "0.0"]})).tolist() == [[1.0], [1.0], [0.0], [0.0]]
+
+
+@pytest.mark.parametrize("later", [[False, True], ["False", "true"], ["0", "true"]])
+def test_numbers_may_be_truth_values_later(later: list[Any]) -> None:
+    model = column_of([0.0, 1.0] * 60)
+    assert model.encode(pd.DataFrame({"x": later})).tolist() == [[0.0], [1.0]]
+    with refused(ValueError, 'column "x" has "true" at row 2'):
+        model.encode(pd.DataFrame({"x": ["3", "true"]}))
+
+
 def test_the_command_takes_one_and_zero_too(fitted: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows = frame_of(30, 5)
     fitted.save(tmp_path / "m.safetensors")

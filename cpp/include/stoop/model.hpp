@@ -119,8 +119,9 @@ class STOOP_API Model {
   bool is_adapted() const;
 
   // Computes the outputs of the network in inference mode: x (n, input_dim) -> out (n, output_dim). Several threads may
-  // call it at the same time. If it throws Interrupted, `out` holds some of the outputs.
-  void predict(const InputView& x, MatrixView<T> out, const KeepGoing& keep_going = {}) const;
+  // call it at the same time. If it throws Interrupted, `out` holds some of the outputs. This call uses at most
+  // `most_threads` threads, or get_num_threads() if it is 0; the outputs do not depend on it.
+  void predict(const InputView& x, MatrixView<T> out, const KeepGoing& keep_going = {}, int most_threads = 0) const;
 
   // Writes the gradient of sum(grad_output * outputs) with respect to x, in inference mode: grad_output (n, output_dim) ->
   // out (n, input_dim). Several threads may call it at the same time. Throws ValueError for what is not finite.

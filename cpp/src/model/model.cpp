@@ -313,7 +313,11 @@ void Model<T>::adapt(const InputView& x, const KeepGoing& keep_going) {
 }
 
 template <class T>
-void Model<T>::predict(const InputView& x, MatrixView<T> out, const KeepGoing& keep_going) const {
+void Model<T>::predict(const InputView& x, MatrixView<T> out, const KeepGoing& keep_going, int most_threads) const {
+  if (most_threads < 0 || most_threads > kMostThreads) {
+    throw_value_error("Model.predict", "most_threads is " + std::to_string(most_threads),
+                      "expected 1 to " + std::to_string(kMostThreads), "leave it out for get_num_threads()");
+  }
   Poller poller(keep_going);
   Poller* const asked = keep_going ? &poller : nullptr;
   impl_->check_adapted("Model.predict");
@@ -323,6 +327,7 @@ void Model<T>::predict(const InputView& x, MatrixView<T> out, const KeepGoing& k
   InferenceRun<T> run = inference_run(x);
   run.out = with_stride(out);
   run.poller = asked;
+  run.most_threads = most_threads;
   const InferenceResult result = impl_->inference_now().run(run);
   if (result.interrupted) throw_interrupted("Model.predict");
   refuse_bad_row<T>("Model.predict", x, result.non_finite_row, impl_->missing);

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
@@ -16,18 +17,18 @@ from stoop._tables._text import (
     Floats,
     TextFormat,
     are_strings,
-    is_whole,
     missing_in,
     names_in,
     names_of,
     numbers_of,
-    plain_name,
+    one_spelling,
+    other_names,
+    place_of,
     plain_places,
 )
 
 MISSING_CODE = -1.0
 _REAL = re.compile(r"-?\d+(\.\d+)?(e[+-]?\d+)?")  # as str writes it
-_AS_NUMBERS = {"true": "1", "false": "0"}
 _FEW_CODES = 9  # a column with more has its rare categories joined
 _MANY_ROWS = 100  # with fewer, each category is kept
 
@@ -46,7 +47,9 @@ class CodeColumn:
         """Remember the categories of these rows, but not those of a single row where there are many."""
         seen = column.iloc[rows]
         places, names = _different(seen)
-        counts = dict(zip(names, np.bincount(places[places >= 0], minlength=len(names)).tolist()))
+        counts = Counter[str]()
+        for name, number in zip(one_spelling(names), np.bincount(places[places >= 0], minlength=len(names)).tolist()):
+            counts[name] += number
         kept = sorted(counts)
         if len(kept) > _FEW_CODES and len(seen) >= _MANY_ROWS:
             kept = [name for name in kept if counts[name] > 1] or kept[:1]
@@ -68,19 +71,14 @@ class CodeColumn:
 
     @cached_property
     def _other_names(self) -> dict[str, str]:
-        """Which other names its categories have: 1 and 0 for True and False, and these for 1 and 0."""
-        plain = self._places[1]
-        if all(name in _AS_NUMBERS for name in plain):
-            return {number: truth for truth, number in _AS_NUMBERS.items()}
-        return _AS_NUMBERS if all(map(is_whole, plain)) else {}
+        return other_names(self._places[1])
 
     def _code_of(self, name: str) -> int:
         known, plain = self._places
-        if name in known:
-            return known[name]
-        name = plain_name(name)
-        name = name if name in plain else self._other_names.get(name, name)
-        return plain.get(name, self.codes[0])
+        place = known.get(name, -1)
+        if place < 0:
+            place = place_of(name, plain, self._other_names)
+        return self.codes[0] if place < 0 else place
 
     @cached_property
     def _by_single(self) -> dict[float, list[tuple[int, float]]]:

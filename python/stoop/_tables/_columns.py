@@ -17,6 +17,12 @@ _MISSING = "is missing"
 _WIDE = 1e4  # times the range: float32 has seven digits
 
 
+def are_wide(low: Any, high: Any) -> Any:
+    """Return whether float32 would lose what tells numbers apart that lie between two, element by element."""
+    spread = high - low
+    return (np.maximum(np.abs(low), np.abs(high)) > _WIDE * spread) & (spread > 0.0)
+
+
 @dataclass(frozen=True)
 class NumberColumn:
     """Numbers, or truth values as 1 and 0; a missing one is NaN, with a mark beside it if training has seen some."""
@@ -32,7 +38,7 @@ class NumberColumn:
         """Remember what kind of numbers it has, and whether some are missing in these rows."""
         values, missing = (truths_of(column) if is_boolean else numbers_of(column, form))[0], missing_in(column)
         known = values[~missing]
-        is_wide = bool(np.abs(known).max() > _WIDE * np.ptp(known) > 0.0)
+        is_wide = bool(are_wide(known.min(), known.max()))
         return cls(str(column.name), bool(missing[rows].any()), is_boolean, is_wide)
 
     @property
@@ -48,14 +54,20 @@ class NumberColumn:
     def encode(self, column: Any, form: TextFormat, *, ignore: bool) -> tuple[Floats, Problem | None]:
         """Return the columns of the matrix, and what is wrong with the cells."""
         values, bad = truths_of(column) if self.is_boolean else numbers_of(column, form)
+        if bad.any() and not self.is_boolean:  # true and false count as 1 and 0, written as text too
+            truths, other = truths_of(column)
+            values, bad = (values, bad) if other.any() else (truths, other)
         missing = missing_in(column)
         bad |= np.abs(values) > LARGEST
         problem = None
         if bad.any() and not ignore:
             cell, row = first_of(bad, column)
-            expected = "expected true or false" if self.is_boolean else "expected a finite number, as in training"
-            hint = "correct it, or take such cells for missing with --unknown ignore"
-            problem = Problem(self.name, f'has "{cell}" at row {row}', expected, hint, can_go=False)
+            expected = (
+                "expected true or false, or 1 or 0" if self.is_boolean else "expected a finite number, as in training"
+            )
+            hint, option = "correct such cells", "take them for missing with --unknown ignore"
+            given = f'has "{cell}" at row {row}'
+            problem = Problem(self.name, given, expected, hint, option, "make them missing", can_go=False)
         values = np.where(bad, np.nan, values)
         if not self.has_missing:
             return values[:, np.newaxis], problem
@@ -78,10 +90,10 @@ class CategoryColumn:
         missing, names = missing_in(column), names_of(column)
         name, found = str(column.name), names.nunique()
         if most is None and found == (~missing).sum() >= _FEW_ROWS:
-            return Problem(name, f"has another text in each of {count(found, 'row')}", "expected categories", "")
+            return Problem(name, f"has another text in each of {count(found, 'row')}", "expected categories")
         if most is None and found > MOST_CATEGORIES:
-            hint = "join the rare ones with --max-categories 100"
-            return Problem(name, f"has {found:,} categories", f"expected at most {MOST_CATEGORIES}", hint)
+            option = "join the rare ones with --max-categories 100"
+            return Problem(name, f"has {found:,} categories", f"expected at most {MOST_CATEGORIES}", option=option)
         by_count = sorted(names.iloc[rows].value_counts().items(), key=lambda item: (-item[1], item[0]))
         kept = sorted(text for text, _ in (by_count if most is None else by_count[:most]))
         return cls(name, tuple(kept), bool(missing[rows].any()), len(kept) < len(by_count))
@@ -106,8 +118,8 @@ class CategoryColumn:
             more = names_of(column[unknown]).nunique() - 1
             given = f'has the category "{cell}" at row {row}' + (f" and {more} more" if more else "")
             expected = f"expected one that training has seen: {quoted(self.categories)}"
-            hint = "correct it, or take it for none of them with --unknown ignore"
-            problem = Problem(self.name, f"{given}, which training has not seen", expected, hint, can_go=False)
+            option, given = "take it for none of them with --unknown ignore", f"{given}, which training has not seen"
+            problem = Problem(self.name, given, expected, "correct it", option, can_go=False)
         if self.has_missing:
             places[missing] = len(self.names) - 1
         out = np.zeros((len(column), len(self.names)))

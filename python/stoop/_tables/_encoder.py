@@ -50,6 +50,8 @@ class TableEncoder:
         As given.
     columns : tuple
         What is remembered of each, in the order of the data frame.
+    refuse : callable
+        As given; `from_state` leaves the words of the command line.
     """
 
     def __init__(
@@ -63,7 +65,7 @@ class TableEncoder:
     ) -> None:
         self.form = form
         self._makes_codes = codes
-        self._refuse = refuse
+        self.refuse = refuse
         self._categories = frozenset(categories)
         self._most = max_categories
         self.columns: tuple[Column, ...] = ()
@@ -83,7 +85,7 @@ class TableEncoder:
         """
         found = [self._fit(frame[name], rows) for name in frame.columns]
         if problems := [column for column in found if isinstance(column, Problem)]:
-            self._refuse(where, problems)
+            self.refuse(where, problems)
         self.columns = tuple(column for column in found if not isinstance(column, Problem))
         return self
 
@@ -160,7 +162,7 @@ class TableEncoder:
             if problem:
                 problems.append(problem)
         if problems:
-            self._refuse(where, problems)
+            self.refuse(where, problems)
         return out
 
     def newly_missing(self, frame: Any) -> list[str]:

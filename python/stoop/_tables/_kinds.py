@@ -41,7 +41,7 @@ def kind_of(column: Any, form: TextFormat) -> str | Problem:
     """Return "number", "boolean" or "category", or what keeps the column from being used."""
     name, missing = str(column.name), missing_in(column)
     if missing.all():
-        return Problem(name, "has no values", "expected some", "")
+        return Problem(name, "has no values", "expected some")
     dtype = str(column.dtype)
     if are_booleans(column):
         return "boolean"
@@ -75,7 +75,7 @@ def misfit(column: Any, categories: Iterable[str] = ()) -> Problem | None:
 
 
 def _other_cells(name: str, kind: str) -> Problem:
-    return Problem(name, f"has cells of type {kind}", "expected numbers, text or booleans", "")
+    return Problem(name, f"has cells of type {kind}", "expected numbers, text or booleans")
 
 
 def _are_truths(column: Any) -> bool:
@@ -106,9 +106,10 @@ def _kind_of_text(name: str, column: Any, missing: Mask, form: TextFormat) -> st
         return problem
     if good.sum() > bad.sum() and len(np.unique(values[good])) > _FEW:
         given = f'has {count(int(good.sum()), "number")} and {count(int(bad.sum()), "text")}, "{first}" at row {where}'
-        hint = f"correct the texts, take them for missing with --missing {first!r}, "
-        hint += f"or make all of them categories with --category {name}"
-        return Problem(name, given, "expected one of both", hint)
+        option = f"take them for missing with --missing {first!r}, "
+        option += f"or make all of them categories with --category {name}"
+        argument = "make them missing, or name the column in categorical"
+        return Problem(name, given, "expected one of both", "correct the texts", option, argument)
     return "category"
 
 
@@ -116,11 +117,15 @@ def _too_large(column: Any, values: Floats) -> Problem | None:
     large = np.abs(values) > LARGEST
     if not large.any():
         return None
-    name, (_, row), value = str(column.name), first_of(large, column), values[large][0]
+    return too_large(str(column.name), float(values[large][0]), first_of(large, column)[1])
+
+
+def too_large(name: str, value: float, row: int) -> Problem:
+    """Return what is wrong with a number beyond `LARGEST`; rows are counted from 1."""
     expected = f"expected numbers from {-LARGEST:g} to {LARGEST:g}"
     if np.isinf(value):
-        hint = "take it for missing with --missing inf,-inf"
-        return Problem(name, f"is infinite at row {row}", "expected finite numbers", hint)
+        option, argument = "take it for missing with --missing inf,-inf", "make it missing: NaN"
+        return Problem(name, f"is infinite at row {row}", "expected finite numbers", "correct it", option, argument)
     return Problem(name, f"is {value:g} at row {row}", expected, "write them in another unit")
 
 
@@ -140,10 +145,9 @@ def _other_numbers(name: str, texts: list[str], first: str, row: int) -> Problem
         return None
     given = f'holds "{first}" at row {row}'
     if len(separators) >= comma:
-        option = f'--thousands "{separators[0]}"'
+        option = f'give --thousands "{separators[0]}"'
         if comma:
             option += ', or if this is the decimal mark, --decimal ","'
-        return Problem(
-            name, given, "expected numbers without separators of thousands", f"remove them, or give {option}"
-        )
-    return Problem(name, given, "expected a decimal point", 'give --decimal ","')
+        return Problem(name, given, "expected numbers without separators of thousands", "remove them", option)
+    hint, option = "write the numbers with a point", 'give --decimal ","'
+    return Problem(name, given, "expected a decimal point", hint, option)

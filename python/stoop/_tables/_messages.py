@@ -1,4 +1,4 @@
-"""The words of messages about tables. What to do is said in options of the command line."""
+"""The words of messages about tables. What to do is said in options of the command line, or for an estimator."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ class Problem(NamedTuple):
     name: str
     given: str  # goes on after the name of the column
     expected: str
-    hint: str
+    hint: str = ""  # what to do, whoever asks
+    option: str = ""  # another way, by an option of the command line
+    argument: str = ""  # another way for the user of an estimator
     can_go: bool = True  # whether leaving the column out is a way
 
 
@@ -54,14 +56,30 @@ def refuse(where: str, given: str, expected: str, hint: str) -> NoReturn:
     raise ValueError(message(where, given, expected, hint))
 
 
+def ways(*hints: str) -> str:
+    """Return what to do: one of the hints that are not empty."""
+    return ", or ".join(filter(None, hints))
+
+
 def refuse_columns(where: str, problems: Sequence[Problem]) -> NoReturn:
-    """Raise ValueError for all columns that cannot be used, so that one more run is enough."""
+    """Raise ValueError for all columns that cannot be used, on the command line: one more run is then enough."""
     names = joined([problem.name for problem in problems if problem.can_go])
     if len(problems) == 1:
         [problem] = problems
-        hint = f"{problem.hint}, or leave the column out with --drop {names}" if problem.can_go else problem.hint
-        refuse(where, f'column "{problem.name}" {problem.given}', problem.expected, hint.removeprefix(", or "))
-    lines = [f'"{problem.name}" {problem.given} ({problem.hint or "drop it"})' for problem in problems]
+        drop = f"leave the column out with --drop {names}" if problem.can_go else ""
+        hint = ways(problem.hint, problem.option, drop)
+        refuse(where, f'column "{problem.name}" {problem.given}', problem.expected, hint)
+    lines = [
+        f'"{problem.name}" {problem.given} ({ways(problem.hint, problem.option) or "drop it"})' for problem in problems
+    ]
     given = f"{count(len(problems), 'column')} cannot be used:\n  " + "\n  ".join(lines)
     hint = f"do what is said beside each, or leave them out with --drop {names}" if names else "correct them"
     refuse(where, given, "expected numbers, true/false or categories in each", hint)
+
+
+def refuse_for_estimator(where: str, problems: Sequence[Problem]) -> NoReturn:
+    """Raise ValueError for the first of the columns that cannot be used, in words that name no option."""
+    first = problems[0]
+    more = f" ({count(len(problems) - 1, 'more column')} cannot be used either)" if len(problems) > 1 else ""
+    hint = ways(first.hint, first.argument, "leave the column out")
+    refuse(where, f'column "{first.name}" {first.given}{more}', first.expected, hint)

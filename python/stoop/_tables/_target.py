@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stoop._tables._kinds import kind_of
-from stoop._tables._messages import Problem, first_of, quoted, refuse
+from stoop._tables._messages import Problem, first_of, quoted, refuse, ways
 from stoop._tables._text import TextFormat, missing_in, names_of, numbers_of, places_of
 
 _MANY_CLASSES = 1000
@@ -39,7 +39,7 @@ class Target:
             refuse(where, f'target "{name}" has no values', "expected some", "name another column with --target")
         kind = kind_of(column, form)
         if isinstance(kind, Problem) and (task == "regression" or kind.given.startswith(("holds dates", "is "))):
-            hint = kind.hint.replace("--category " + name, "--task classification")
+            hint = ways(kind.hint, kind.option.replace("--category " + name, "--task classification"))
             refuse(where, f'target "{name}" {kind.given}', kind.expected, hint or "name another column with --target")
         if task == "auto":
             task = "classification" if kind != "number" or _are_classes(numbers_of(column, form)[0]) else "regression"

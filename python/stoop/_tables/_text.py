@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,8 @@ Mask = npt.NDArray[np.bool_]
 # What stands for a missing value in a text file: as pandas.read_csv has it.
 MISSING = ("", "#N/A", "#NA", "-NaN", "-nan", "<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null")
 LARGEST = 1e30  # of the numbers that are taken: their squares need not fit float32, but their spread must
-_TRUTH = {"true": 1.0, "false": 0.0}
+_AS_NUMBERS = {"true": "1", "false": "0"}  # two spellings of the same
+_TRUTH = {"true": 1.0, "false": 0.0, "1": 1.0, "0": 0.0}
 _DATE = re.compile(r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}([ T]\d{1,2}:\d{2}\S*)?|\d{1,2}[-/.]\d{1,2}[-/.](\d{2}|\d{4})( .*)?")
 _SPAN = re.compile(r"-?\d+ days?\b.*")
 _GROUPED = re.compile(r"[+-]?\d{1,3}(?:([,.' \u00a0\u2019])\d{3})(?:\1\d{3})*(?:[,.]\d+)?")
@@ -87,12 +88,15 @@ def _in_english(cell: str, form: TextFormat) -> str:
 
 
 def truths_of(column: Any) -> tuple[Floats, Mask]:
-    """Return the cells as 0 and 1, NaN for missing ones and for those that are neither, and where these are."""
+    """Return the cells as 0 and 1, NaN for missing ones and for those that are neither, and where these are.
+
+    True and false may be text, and may be written as 1 and 0.
+    """
     missing = missing_in(column)
     if are_booleans(column):
         return np.array(column.to_numpy(np.float64, na_value=np.nan)), np.zeros(len(column), bool)
     names = names_of(column)
-    different = {name: _TRUTH[name.lower()] for name in names.dropna().unique() if name.lower() in _TRUTH}
+    different = {name: _TRUTH[plain_name(name)] for name in names.dropna().unique() if plain_name(name) in _TRUTH}
     numbers = names.map(different).to_numpy(np.float64, na_value=np.nan)
     return numbers, np.isnan(numbers) & ~missing
 
@@ -110,7 +114,8 @@ def names_of(column: Any) -> Any:
 def places_of(names: Any, known: Sequence[str]) -> npt.NDArray[np.intp]:
     """Return where each of these names is among those that are known, -1 for others and missing ones.
 
-    "1.0" is taken for "1" and "True" for "true", unless both are known: programs write the same cell in both ways.
+    "1.0" is taken for "1" and "True" for "true", unless both are known: programs write the same cell in both ways. So
+    they do with 1 and "true", see `other_names`.
     """
     import pandas as pd
 
@@ -118,8 +123,33 @@ def places_of(names: Any, known: Sequence[str]) -> npt.NDArray[np.intp]:
     other = np.flatnonzero((places < 0) & ~missing_in(names))
     if len(other):
         once = plain_places(known)
-        places[other] = [once.get(plain_name(name), -1) for name in names.iloc[other]]
+        others = other_names(once)
+        places[other] = [place_of(name, once, others) for name in names.iloc[other]]
     return places
+
+
+def place_of(name: str, plain: Mapping[str, int], others: Mapping[str, str]) -> int:
+    """Return the place of a name by `plain_places` and `other_names`, -1 if it is none of them."""
+    name = plain_name(name)
+    return plain.get(name if name in plain else others.get(name, name), -1)
+
+
+def other_names(plain: Iterable[str]) -> dict[str, str]:
+    """Return which other names these have: 1 and 0 for true and false, and these two for 1 and 0 of whole numbers."""
+    known = list(plain)
+    if all(name in _AS_NUMBERS for name in known):
+        return {number: truth for truth, number in _AS_NUMBERS.items()}
+    return _AS_NUMBERS if all(map(is_whole, known)) else {}
+
+
+def one_spelling(names: Sequence[str]) -> list[str]:
+    """Return "true" and "false" for these names if they are written as 1 and 0 too, and there is nothing else."""
+    plain = [plain_name(name) for name in names]
+    kinds = {name in _AS_NUMBERS for name in plain}
+    if not all(name in _TRUTH for name in plain) or len(kinds) < 2:
+        return list(names)
+    truths = {number: truth for truth, number in _AS_NUMBERS.items()}
+    return [truths.get(name, name) for name in plain]
 
 
 def plain_places(known: Sequence[str]) -> dict[str, int]:
@@ -141,7 +171,7 @@ def plain_name(name: str) -> str:
     """Return the name as it is written most plainly."""
     if _WHOLE.fullmatch(name):
         return name.partition(".")[0]
-    return name.lower() if name.lower() in _TRUTH else name
+    return name.lower() if name.lower() in _AS_NUMBERS else name
 
 
 def _name(cell: Any) -> str:

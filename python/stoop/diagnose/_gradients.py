@@ -14,6 +14,7 @@ from stoop._core import NonFiniteLossError
 from stoop._diagnosis_figures import draw_gradients
 from stoop._errors import message
 from stoop.diagnose._layers import tail_of, walk
+from stoop.diagnose._members import first_with_members, plain_models
 from stoop.diagnose._units import some_rows
 from stoop.layers import Dense, Residual
 from stoop.model import Model
@@ -44,7 +45,7 @@ class LayerGradient:
         full batch, and where the update is not finite.
     signal : float or None
         Root mean square, over the samples, of the norm of the gradient with respect to the layer's output; of the
-        layers of a Residual that of the block.
+        layers of a Residual that of the block, of those that `stoop.Members` share over its members too.
     """
 
     name: str
@@ -104,7 +105,8 @@ def gradients(trainer: Trainer, X: npt.ArrayLike, y: npt.ArrayLike) -> GradientF
 
     The gradient that reaches a layer is a product over all later ones; with a factor away from 1 at each it vanishes or
     explodes with depth (Bengio, Simard & Frasconi 1994; Glorot & Bengio 2010, section 4.2). The update is that which
-    `Trainer.step` would make of these samples, made on a copy.
+    `Trainer.step` would make of these samples, made on a copy. Members each have a loss of their own, and what comes
+    before them the mean of these.
 
     Parameters
     ----------
@@ -167,31 +169,47 @@ def _update_ratios(trainer: Trainer, x: Array, targets: Array, weights: dict[str
 
 
 def _signals(trainer: Trainer, x: Array, targets: Array) -> dict[str, float]:
-    """Return the size of the gradient with respect to the output of each layer, before its activation."""
-    model = trainer.model
-    outputs = model.predict(x)
-    gradient = _output_gradient(trainer, outputs, targets)
+    """Return the size of the gradient with respect to the output of each layer, before its activation.
+
+    With members it is that of each one's loss, and before them that of the mean of their losses.
+    """
+    of_members = [_gradients_at_layers(trainer, one, x, targets) for one in plain_models(trainer.model)]
+    begin = first_with_members(trainer.model)
+    found = {}
+    for name in of_members[0]:
+        each = [gradients.get(name) for gradients in of_members]
+        parts = [gradient for gradient in each if gradient is not None]
+        if len(parts) < len(each):
+            found[name] = float("inf")
+        else:
+            found[name] = _signal(np.mean(parts, axis=0) if int(name) < begin else np.concatenate(parts))
+    return found
+
+
+def _gradients_at_layers(trainer: Trainer, model: Model, x: Array, targets: Array) -> dict[str, Array | None]:
+    """Return the gradient of each sample's loss with respect to the output of each layer; None if it is not finite."""
+    gradient = _output_gradient(trainer, model.predict(x), targets)
     if gradient is None:
         return {}
-    found = {}
+    found: dict[str, Array | None] = {}
     for step in walk(model, x):
         if "." in step.name or not isinstance(step.layer, Dense | Residual) or step.name in found:
             continue
         index = int(step.name)
         if index == len(model.layers) - 1:
-            found[step.name] = _signal(gradient)
+            found[step.name] = gradient
         elif np.isfinite(step.outputs).all():
-            found[step.name] = _signal_of_tail(model, index, step.outputs, gradient)
+            found[step.name] = _gradient_of_tail(model, index, step.outputs, gradient)
     return found
 
 
-def _signal_of_tail(model: Model, index: int, h: Array, gradient: Array) -> float:
-    """Return the size of the gradient with respect to h, the output of layer `index` before its activation."""
+def _gradient_of_tail(model: Model, index: int, h: Array, gradient: Array) -> Array | None:
+    """Return the gradient with respect to h, the output of layer `index` before its activation."""
     tail = tail_of(model, index, h.shape[1])
     try:
-        return _signal(tail.input_gradient(h, gradient))
+        return tail.input_gradient(h, gradient)
     except (ValueError, NonFiniteLossError):
-        return float("inf")
+        return None
 
 
 def _signal(gradient: Array) -> float:
@@ -227,7 +245,8 @@ def _flow(signals: dict[str, float]) -> float | None:
 def _growth(model: Model, x: Array) -> float | None:
     inputs = next((step.inputs for step in walk(model, x) if isinstance(step.layer, Dense)), x)
     with np.errstate(over="ignore", invalid="ignore"):
-        before, after = (np.sqrt(np.mean(array.astype(np.float64) ** 2)) for array in (inputs, model.predict(x)))
+        outputs = np.stack([one.predict(x) for one in plain_models(model)])
+        before, after = (np.sqrt(np.mean(array.astype(np.float64) ** 2)) for array in (inputs, outputs))
     return float(after / before) if before > 0.0 and after > 0.0 and np.isfinite(after) else None
 
 

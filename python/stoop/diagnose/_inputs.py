@@ -13,7 +13,7 @@ from stoop.diagnose._layers import walk
 from stoop.diagnose._scores import Scored, filled
 from stoop.diagnose._statistics import SURE, Level, surely_above, wilson
 from stoop.diagnose._units import some_rows
-from stoop.layers import Dense, Residual
+from stoop.layers import Dense, MemberDense, Residual
 from stoop.losses import BinaryCrossEntropy
 from stoop.metrics import auc
 from stoop.model import Model
@@ -81,7 +81,7 @@ def first_inputs(model: Model, x: Array) -> Array | None:
     """Return what the first layer with a weight gets."""
     h = x * model.input_scale + model.input_shift
     first = model.layers[0]
-    if isinstance(first, Dense | Residual):
+    if isinstance(first, Dense | MemberDense | Residual):
         return np.asarray(h)
     for step in walk(model, x):
         if isinstance(step.layer, Dense):

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from stoop._errors import message
 from stoop.activations import Activation, Identity, activation_from_config
-from stoop.layers import Dense, Layer, Residual, output_members, output_width
+from stoop.diagnose._members import first_with_members, own_weights, plain_models
+from stoop.layers import Dense, Layer, Residual, output_width
 from stoop.model import Model
 from stoop.trainer import Trainer
 
@@ -47,16 +47,30 @@ def walk(model: Model, X: Array) -> Iterator[Step]:
 
     It ends before a later layer whose input is not finite; the first may replace missing values.
 
-    Raises
-    ------
-    ValueError
-        For a model with members, whose values have a row for each of them.
+    Of a model with members the layers are those of `plain_models`. The values after what makes the members have a row
+    for each member of each sample, and from a layer with a weight for each member to the next one with a weight that
+    they share, columns for the units of each member instead.
     """
-    if any(output_members(layer, 1) > 1 for layer in model.layers):
-        expected, hint = "expected one whose values have one row for each sample", "look at its losses and predictions"
-        raise ValueError(message("diagnose", "the model has members", expected, hint))
+    walks = [_walk_plain(one, X) for one in plain_models(model)]
+    if len(walks) == 1:
+        yield from walks[0]
+        return
+    begin, own = first_with_members(model), set(own_weights(model))
+    axis = 0
+    for steps in zip(*walks):  # each ends where the first of them does
+        step = steps[0]
+        if isinstance(step.layer, Dense):
+            axis = 1 if step.name in own else 0
+        if int(step.name.partition(".")[0]) < begin:
+            yield step
+            continue
+        inputs, outputs = (np.concatenate(parts, axis) for parts in zip(*((s.inputs, s.outputs) for s in steps)))
+        yield Step(step.name, step.layer, inputs, outputs)
+
+
+def _walk_plain(model: Model, X: Array) -> Iterator[Step]:
     first = model.input_scale, model.input_shift
-    yield from _through(model, enumerate_layers(model.layers), X, first)
+    return _through(model, enumerate_layers(model.layers), X, first)
 
 
 def enumerate_layers(layers: tuple[Layer, ...], prefix: str = "") -> list[tuple[str, Layer]]:

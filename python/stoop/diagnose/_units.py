@@ -41,8 +41,10 @@ class LayerUnits:
     activation : str
         Its type.
     units : int
+        Of a `stoop.MemberDense` that is not shared those of all members.
     dead : int
-        Units that are not active for any sample: the slope of relu is 0 for all of them, so that they learn nothing.
+        Units that are not active for any sample: the slope of relu is 0 for all of them, so that they learn nothing. Of
+        units that members share, for any member of any sample.
     saturated : int
         Units of tanh and sigmoid that are near an end (a slope below 5 % of the steepest) for most samples.
     symmetric : int
@@ -178,9 +180,11 @@ def _activity(step: Step) -> tuple[int, Array]:
 def _symmetric(model: Model, name: str) -> int:
     """Return how many units of a layer have the weights of another."""
     parameters = model.parameters()
-    rows = [parameters[f"{name}.weight"].astype(np.float64)]
-    if f"{name}.bias" in parameters:
-        rows.append(parameters[f"{name}.bias"].astype(np.float64)[None])
+    weight = parameters[f"{name}.weight"].astype(np.float64)
+    units = int(weight.size / weight.shape[-2])  # of all members that have a weight of their own
+    rows = [weight.reshape(-1, *weight.shape[-2:]).transpose(1, 0, 2).reshape(-1, units)]
+    others = [parameters[key] for key in (f"{name}.bias", f"{name}.output_scale") if key in parameters]
+    rows += [array.astype(np.float64).reshape(-1, units) for array in others]  # a row for each member that shares it
     columns = np.concatenate(rows).T
     order = np.lexsort(columns.T[::-1])
     ordered = columns[order]

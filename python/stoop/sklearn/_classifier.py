@@ -142,7 +142,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         "softmax", or "logistic" for two classes and for labels.
     n_features_in_ : int
         Columns of X.
-    feature_names_in_ : ndarray, (n_features_in_,)
+    feature_names_in_ : ndarray, (n_features,)
         Names of the columns, where X had them.
     model_ : stoop.Model
         The network, which `Model.save` writes; not in scikit-learn.

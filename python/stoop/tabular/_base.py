@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
@@ -21,17 +20,16 @@ from stoop._checks import BELOW_ONE, NOT_NEGATIVE, POSITIVE, integer, real, thre
 from stoop._errors import message, refuse_name
 from stoop._tables import METADATA_KEY, TargetScale
 from stoop._tables._messages import count
-from stoop.config import num_threads
 from stoop.model import Model
 from stoop.tabular._features import Features
 from stoop.tabular._importance import permutation_importances
 from stoop.tabular._input import Table, check_unique, has_names, in_order, native_of
-from stoop.tabular._network import ENCODINGS, Shape, layers_for
+from stoop.tabular._network import ENCODINGS, Shape, layers_for, memory_of
 from stoop.tabular._state import state_of
 from stoop.tabular._training import MANY_ROWS, Recipe, Rows, split, train
 
 _IMPORTANCE_ROWS = 1000
-_LIMIT = threading.Lock()  # of one prediction that sets the limit of threads, which is that of the process
+_MUCH_MEMORY = 2 * 2**30  # bytes, of which a warning tells before the training
 
 
 class Tabular(BaseEstimator, ABC):  # type: ignore[misc]
@@ -75,6 +73,8 @@ class Tabular(BaseEstimator, ABC):  # type: ignore[misc]
         -----
         ConvergenceWarning
             If `max_time` was over before the first epoch.
+        UserWarning
+            Before a training that takes more than about 2 GiB of memory, as with 100,000 columns.
         """
         state: dict[str, Any] = self.__dict__
         before = state.copy()
@@ -148,6 +148,7 @@ class Tabular(BaseEstimator, ABC):  # type: ignore[misc]
         choosing = None if second is None else replace(second, y=self._scale.scaled(second.y))
         outputs = self._output_count()
         layers = layers_for(shape, first.X, self._features.codes, outputs)
+        self._warn_of_memory(layers, first.X)
         self.model_ = Model(layers, first.X.shape[1], seed=seed, dtype=self.dtype)
         trainer, self.best_epoch_ = train(self.model_, self._loss, scaled, choosing, recipe, seed)
         self.history_ = trainer.history
@@ -162,6 +163,16 @@ class Tabular(BaseEstimator, ABC):  # type: ignore[misc]
         measured = first if second is None else second
         self._measured: Rows | None = measured.part(slice(0, _IMPORTANCE_ROWS))
         self._importances: npt.NDArray[Any] | None = None
+
+    def _warn_of_memory(self, layers: list[Any], X: npt.NDArray[Any]) -> None:
+        columns, width = X.shape[1], layers[0].output_width(X.shape[1])
+        size = memory_of(layers, columns, len(X), np.dtype(self.dtype).itemsize)
+        if size <= _MUCH_MEMORY:
+            return
+        given = f"{columns:,} encoded columns, which become {width:,} numbers of each row for {self.members} members"
+        hint = "leave columns out, or give smaller hidden or fewer members"
+        text = f"expected less than the {size / 2**30:.1f} GiB that the training takes"
+        warnings.warn(message(f"{type(self).__name__}.fit", given, text, hint), UserWarning, stacklevel=5)
 
     # ---- use ----
 
@@ -192,11 +203,7 @@ class Tabular(BaseEstimator, ABC):  # type: ignore[misc]
         return self._predict(self._matrix(f"{type(self).__name__}.{method}", X))
 
     def _predict(self, matrix: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-        if self.num_threads is None:
-            outputs = self.model_.predict(matrix)
-        else:
-            with _LIMIT, num_threads(self.num_threads):
-                outputs = self.model_.predict(matrix)
+        outputs = self.model_.predict(matrix, num_threads=self.num_threads)
         return np.asarray(self._scale.values(outputs), np.float64)
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -218,7 +225,7 @@ class Tabular(BaseEstimator, ABC):  # type: ignore[misc]
 
     @property
     def feature_importances_(self) -> npt.NDArray[np.float64]:
-        """How much worse the score gets when one feature's cells change places, (n_features_in_,); Breiman 2001.
+        """How much worse the score gets when one feature's cells change places, (n_features,); Breiman 2001.
 
         The mean of three orders, by the rows that chose the epoch, at most 1,000 (of the training where none did); the
         score is the accuracy, or R2. Computed when it is first asked for. A pickle and a file have it only if it was

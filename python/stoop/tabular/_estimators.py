@@ -26,10 +26,11 @@ _ARGUMENTS = """hidden : sequence of int, default (256, 256)
         Of the numbers: piecewise linear by quantiles of the training rows, or periodic (Gorishniy, Rubachev & Babenko
         2022), or scaled alone, by median and quartiles with a smooth clip (Holzmüller, Grinsztajn & Steinwart 2024).
     bins : int, default 48
-        Of "ple", at most; a column has no more than its quantiles differ.
+        Of "ple", at most; a column has no more than its quantiles differ, and no more than let all columns become
+        16,384 numbers together, which bounds memory and time. Above 8,192 columns numbers are scaled alone, as "none".
     embedding_dim : int, default 8
         Of categories in columns of more than 100, which become a row of a table that is learnt; others become a column
-        of 0 and 1 for each.
+        of 0 and 1 for each. Where the columns would become more than 16,384 numbers that way, those of more than 9.
     categorical : "auto" or list, default "auto"
         Names or positions of columns that are categories even if their cells are numbers, or a mask of booleans. Text,
         booleans and the category types of the libraries are always.
@@ -53,8 +54,7 @@ _ARGUMENTS = """hidden : sequence of int, default (256, 256)
         Of initial parameters, dropout, and order and choice of rows. An int gives the same bits for any number of
         threads.
     num_threads : int, optional
-        For training and prediction. None: as `stoop.set_num_threads` says. A number is the limit of the whole process
-        while a prediction runs, and predictions with one run one after another."""
+        For training and, at most, for each prediction. None: as `stoop.set_num_threads` says."""
 
 _MORE = """dtype : {"float32", "float64"}, default "float32"
         Of the network.
@@ -105,7 +105,7 @@ class TabularClassifier(ClassifierMixin, Tabular):  # type: ignore[misc]
     classes_ : ndarray, (n_classes,)
         The labels, sorted.
     %ATTRIBUTES%
-    feature_importances_ : ndarray, (n_features_in_,)
+    feature_importances_ : ndarray, (n_features,)
         By permutation, computed when first asked for.
 
     Notes
@@ -209,7 +209,7 @@ class TabularRegressor(RegressorMixin, Tabular):  # type: ignore[misc]
     Attributes
     ----------
     %ATTRIBUTES%
-    feature_importances_ : ndarray, (n_features_in_,)
+    feature_importances_ : ndarray, (n_features,)
         By permutation, computed when first asked for.
 
     Notes

@@ -93,8 +93,8 @@ class Recipe:
 def train(model: Model, loss: str, train: Rows, valid: Rows | None, recipe: Recipe, seed: int) -> tuple[Trainer, int]:
     """Train the model; return what did so, and the epoch whose parameters the model has."""
     optimizer = AdamW(recipe.learning_rate, weight_decay=recipe.weight_decay)
-    given = {"precision": recipe.precision, "num_threads": recipe.num_threads}
-    trainer = Trainer(model, loss, optimizer, seed=seed, **given)
+    precision, threads = recipe.precision, recipe.num_threads
+    trainer = Trainer(model, loss, optimizer, seed=seed, precision=precision, num_threads=threads)
     stopping = EarlyStopping(patience=recipe.patience)
     validation: Any = None if valid is None else (valid.X, valid.y, valid.weights)
     trainer.fit(
