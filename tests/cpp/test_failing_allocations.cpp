@@ -1,76 +1,19 @@
-// Memory that runs out while a model is made, predicts or is trained ends in std::bad_alloc, and the objects work on. The allocation functions
-// of C++ and aligned_alloc are replaced by ones that fail when they are told to.
+// Memory that runs out while a model is made, predicts or is trained ends in std::bad_alloc, and the objects work on.
 #include <gtest/gtest.h>
-#include <stdlib.h>
 
-#include <atomic>
-#include <limits>
-#include <new>
 #include <string>
 
 #include <stoop/trainer.hpp>
 
 #include "base/memory.hpp"
+#include "failing_allocations.hpp"
 #include "test_helpers.hpp"
-
-namespace {
-
-constexpr long kNever = std::numeric_limits<long>::max();
-std::atomic<long> g_left{kNever};  // allocations until one fails
-
-bool fails() { return g_left.load(std::memory_order_relaxed) != kNever && g_left.fetch_sub(1) <= 0; }
-
-void* allocate(std::size_t size) { return fails() ? nullptr : ::malloc(size == 0 ? 1 : size); }
-
-void* allocate_or_throw(std::size_t size) {
-  if (void* memory = allocate(size)) return memory;
-  throw std::bad_alloc();
-}
-
-}  // namespace
-
-void* operator new(std::size_t size) { return allocate_or_throw(size); }
-void* operator new[](std::size_t size) { return allocate_or_throw(size); }
-void* operator new(std::size_t size, const std::nothrow_t&) noexcept { return allocate(size); }
-void* operator new[](std::size_t size, const std::nothrow_t&) noexcept { return allocate(size); }
-void operator delete(void* memory) noexcept { ::free(memory); }
-void operator delete[](void* memory) noexcept { ::free(memory); }
-void operator delete(void* memory, std::size_t) noexcept { ::free(memory); }
-void operator delete[](void* memory, std::size_t) noexcept { ::free(memory); }
-
-// Blocks of parameters and arenas ask for it. posix_memalign does the same work under another name.
-extern "C" void* aligned_alloc(size_t alignment, size_t size) noexcept {
-  void* memory = nullptr;
-  return !fails() && ::posix_memalign(&memory, alignment, size) == 0 ? memory : nullptr;
-}
 
 namespace stoop {
 namespace {
 
 constexpr Index kRows = 24, kInputs = 6, kOutputs = 3;
-
-// Calls `work` with the first allocation failing, then the second, and so on until none fails; later ones in growing steps.
-// After each failure `check` looks at what is left.
-template <class Work, class Check>
-void fail_each(const Work& work, const Check& check) {
-  for (long n = 0; n < 100'000; n += 1 + n / 40) {
-    bool failed = false;
-    g_left = n;
-    try {
-      work();
-    } catch (const std::bad_alloc&) {
-      failed = true;
-    } catch (...) {
-      g_left = kNever;
-      ADD_FAILURE() << "allocation " << n << " failed, and what was thrown is no bad_alloc";
-      throw;
-    }
-    const bool was_reached = g_left.exchange(kNever) < 0;
-    check(n);
-    if (testing::Test::HasFailure() || (!failed && !was_reached)) return;
-  }
-  ADD_FAILURE() << "it never came to an end";
-}
+constexpr long kGrowth = 40;  // a fit has many allocations
 
 ModelConfig config() {
   return {.input_dim = kInputs,
@@ -113,7 +56,7 @@ TEST_F(FailingAllocations, InPrediction) {
         copy.predict(samples_.x(), matrix(out.data(), kRows, kOutputs));
         EXPECT_EQ(out, wanted);
       },
-      [&](long n) { EXPECT_EQ(predictions_of(model, samples_.x()), wanted) << n; });
+      [&](long n) { EXPECT_EQ(predictions_of(model, samples_.x()), wanted) << n; }, kGrowth);
 }
 
 // A fit that fails leaves finite parameters, and the trainer goes on from there.
@@ -128,10 +71,13 @@ TEST_F(FailingAllocations, InTraining) {
       const auto fit = [&] {
         trainer.fit(samples_.x(), samples_.y(SoftmaxCrossEntropy{}), {.epochs = 2, .batch_size = kRows});
       };
-      fail_each(fit, [&](long n) {
-        for (const float value : parameters_of(model)) ASSERT_TRUE(std::isfinite(value)) << n;
-        fit();
-      });
+      fail_each(
+          fit,
+          [&](long n) {
+            for (const float value : parameters_of(model)) ASSERT_TRUE(std::isfinite(value)) << n;
+            fit();
+          },
+          kGrowth);
     }
   }
 }
@@ -145,7 +91,8 @@ TEST_F(FailingAllocations, InOneFitOfATrainerThatGoesOn) {
               const Index steps = trainer.state().steps;
               trainer.step(samples_.x(), y);
               EXPECT_EQ(trainer.state().steps, steps + 1) << n;
-            });
+            },
+            kGrowth);
 }
 
 }  // namespace

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import struct
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ import pytest
 
 import stoop
 from hostile import changed_metadata, metadata_of, with_right_sum
-from mutations import Mutations
+from export_cases import CASES, model_of
+from mutations import MessageMutations, Mutations, bytes_of, fields_of
 
 TESTS = Path(__file__).resolve().parents[1]
 GOLDEN = TESTS / "golden"
@@ -151,3 +153,46 @@ def test_models(count: int, tmp_path: Path) -> None:
         raise refused
 
     fuzz(mutations.text, mutations, read, stoop.CheckpointError, count // 2)
+
+
+# ---- ONNX ----
+
+CORPUS = TESTS / "fuzz" / "corpus" / "onnx"
+ONNX_CASES = ("odd sizes", "scale of the input", "batch norm elsewhere", "layer norm", "residual with projection")
+ONNX_CASES += ("nested residuals", "normalization with gaps", "activation gelu", "activation mish", "dense with softplus")
+WORDS = ["X", "Y", "", "Identity", "Constant", "Reshape", "Transpose", "Concat", "Where", "Clip", "Max", "Pow", "Cast"]
+WORDS += ["Gelu", "Elu", "Scaler", "ZipMap", "ArgMax", "LabelEncoder", "ArrayFeatureExtractor", "Softmax", "alpha", "to"]
+
+
+@pytest.fixture(scope="module")
+def onnx_files(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
+    """Files that `to_onnx` writes, and those that were once found to do harm."""
+    pytest.importorskip("onnx")
+    path = tmp_path_factory.mktemp("onnx") / "model.onnx"
+    files = []
+    for i, case in enumerate(ONNX_CASES):
+        stoop.export.to_onnx(model_of(case), path, activation="sigmoid" if i % 2 else "softmax")
+        files.append(path.read_bytes())
+    assert all(bytes_of(fields_of(content, "model")) == content for content in files)
+    return files + [file.read_bytes() for file in sorted(CORPUS.glob("*"))]
+
+
+@pytest.mark.parametrize("draw", ["message", "bytes"])
+@COUNTS
+def test_onnx(count: int, draw: str, onnx_files: list[bytes], tmp_path: Path) -> None:
+    mutations = MessageMutations(onnx_files, WORDS)
+    path = tmp_path / "model.onnx"
+
+    def read(content: bytes) -> None:
+        path.write_bytes(content)
+        tracemalloc.reset_peak()
+        before = tracemalloc.get_traced_memory()[0]
+        model = stoop.export.from_onnx(path)
+        assert tracemalloc.get_traced_memory()[1] - before < 10 * len(content) + 2**24
+        model.predict(np.zeros((2, model.input_dim)))
+
+    tracemalloc.start()
+    try:
+        assert fuzz(getattr(mutations, draw), mutations, read, (ValueError, TypeError), count // 3) > count // 100
+    finally:
+        tracemalloc.stop()

@@ -24,10 +24,10 @@ std::optional<double> seconds_of(std::string_view text) {
   return is_empty ? std::nullopt : std::optional(sum);
 }
 
-void read(const json& value, const std::string& where, Seconds& out) {
-  const std::optional<double> seconds = value.is_number()   ? value.get<double>()
-                                        : value.is_string() ? seconds_of(value.get<std::string>())
-                                                            : std::nullopt;
+void read(const Json& value, const std::string& where, Seconds& out) {
+  const std::optional<double> seconds = value.is_number() ? value.number()
+                                        : value.is_text() ? seconds_of(value.text())
+                                                          : std::nullopt;
   if (!seconds || !(*seconds >= 0.0)) {
     refuse(where, value, "expected a time of at least 0", "write seconds, or text such as \"1h30m\"");
   }
@@ -35,29 +35,30 @@ void read(const json& value, const std::string& where, Seconds& out) {
 }
 
 // Names of classes as Python takes them, [2, 3] or ["a", "b"], become what files hold: text, with the type it has in Python.
-void name_classes(json& classes) {
-  if (!classes.is_array() || classes.empty()) return;
-  const auto all = [&](auto is) { return std::all_of(classes.begin(), classes.end(), is); };
+void name_classes(Json& classes) {
+  if (!classes.is_array() || classes.elements().empty()) return;
+  const auto all = [&](auto is) { return std::all_of(classes.elements().begin(), classes.elements().end(), is); };
   const char* dtype = "str";
-  if (all([](const json& name) { return name.is_boolean(); })) dtype = "bool";
-  if (all([](const json& name) { return name.is_number_integer(); })) dtype = "int64";
-  json names = json::array();
-  for (const json& name : classes) {
-    names.push_back(name.is_boolean()          ? json(name.get<bool>() ? "True" : "False")
-                    : name.is_number_integer() ? json(name.dump())
-                                               : name);
+  if (all([](const Json& name) { return name.is_boolean(); })) dtype = "bool";
+  if (all([](const Json& name) { return name.is_integer(); })) dtype = "int64";
+  Json names = Json::array();
+  for (const Json& name : classes.elements()) {
+    if (name.is_boolean()) names.append(name.boolean() ? "True" : "False");
+    if (name.is_integer()) names.append(describe(name));
   }
-  if (dtype == std::string_view("str")) names = classes;  // what is no text is refused
-  classes = {{"dtype", dtype}, {"names", std::move(names)}};
+  if (dtype == std::string_view("str")) names = std::move(classes);  // what is no text is refused
+  classes = Json::object();
+  classes.append("dtype", dtype);
+  classes.append("names", std::move(names));
 }
 
 }  // namespace
 
 ModelConfig model_arguments_from_json(std::string_view text) {
   const std::string where = "model";
-  json value = parse(text, where);
+  Json value = parse(text, where);
   require_object(value, where);
-  if (const auto classes = value.find("classes"); classes != value.end()) name_classes(*classes);
+  if (Json* classes = value.find("classes"); classes != nullptr) name_classes(*classes);
   ModelArguments arguments;
   read_fields(value, where, arguments, {});
   if (arguments.dtype != "float32") {
@@ -69,15 +70,14 @@ ModelConfig model_arguments_from_json(std::string_view text) {
 
 TrainerArguments trainer_arguments_from_json(std::string_view text) {
   const std::string where = "trainer";
-  json value = parse(text, where);
+  Json value = parse(text, where);
   require_object(value, where);
-  const auto threads = value.find("num_threads");
-  if (threads != value.end() && *threads == 0) {  // which configurations of C++ write where the work decides
+  Json* threads = value.find("num_threads");
+  if (threads != nullptr && threads->is_number() && threads->number() == 0.0) {  // C++ writes 0 where the work decides
     throw_value_error("trainer.num_threads", "got 0", "expected 1 to " + std::to_string(kMostThreads),
                       "leave it out to let the work decide");
   }
-  if (threads != value.end() && threads->is_null())
-    value.erase(threads);  // null is Python's None: chosen by the library
+  if (threads != nullptr && threads->is_null()) *threads = 0;  // null is Python's None: chosen by the library
   TrainerArguments arguments;
   read_fields(value, where, arguments, {});
   return arguments;

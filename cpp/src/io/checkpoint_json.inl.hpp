@@ -4,7 +4,7 @@ std::string to_json(const CheckpointInfo& info) { return config_to_json(info, "c
 
 CheckpointInfo checkpoint_info_from_json(std::string_view text) {
   const std::string where = "checkpoint";
-  const json value = parse(text, where);
+  const Json value = parse(text, where);
   require_object(value, where);
   CheckpointInfo info;
   const Index known = info.version;
@@ -21,9 +21,10 @@ CheckpointInfo checkpoint_info_from_json(std::string_view text) {
 }
 
 std::string first_difference(const TrainerConfig& one, const TrainerConfig& other) {
-  const OrderedJson left = write(one), right = write(other);
-  for (const auto& [key, value] : left.items()) {
-    if (value != right[key]) return key + ": " + dump(value, "trainer") + ", " + dump(right[key], "trainer");
+  const Json left = write(one), right = write(other);
+  for (const auto& [key, value] : left.members()) {
+    const std::string text = dump(value, "trainer"), other_text = dump(at(right, "trainer", key), "trainer");
+    if (text != other_text) return key + ": " + text + ", " + other_text;
   }
   return {};
 }

@@ -26,8 +26,6 @@
 namespace stoop::inline v0_1 {
 namespace {
 
-using OrderedJson = nlohmann::ordered_json;  // for writing: keys stay as visited
-
 static_assert(kMostNestedResiduals == 6);  // see below
 
 // Layers with their keys take less than eight times their text; kMostLayers activations, which are short, what is added.
@@ -50,81 +48,75 @@ concept Record = std::same_as<T, ClassNames> || std::same_as<T, TrainerConfig> |
 
 // ---- reading: `where` is the path of keys, for the message ----
 
-ReadBytes bytes_of(std::string_view text) {
-  return [text](char* into, std::size_t most) mutable {
-    const std::size_t count = text.copy(into, most);
-    text.remove_prefix(count);
-    return count;
-  };
-}
-
-json parse(std::string_view text, std::string_view where) {
-  TreeBuilder<json> builder(where, config_limits(text));
+Json parse(std::string_view text, std::string_view where) {
+  TreeBuilder builder(where, config_limits(text));
   read_json(bytes_of(text), where, builder);
   return std::move(builder.root());
 }
 
 template <Named T>
-void read(const json& value, const std::string& where, T& out);
-void read(const json& value, const std::string& where, Layer& out);
+void read(const Json& value, const std::string& where, T& out);
+void read(const Json& value, const std::string& where, Layer& out);
 template <Choice T>
-void read(const json& value, const std::string& where, T& out);
-void read(const json& value, const std::string& where, Precision& out);
-void read(const json& value, const std::string& where, LastBatch& out);
+void read(const Json& value, const std::string& where, T& out);
+void read(const Json& value, const std::string& where, Precision& out);
+void read(const Json& value, const std::string& where, LastBatch& out);
 template <Record T>
-void read(const json& value, const std::string& where, T& out);
-void read(const json& value, const std::string& where, LearningRate& out);
-void read(const json& value, const std::string& where, Seconds& out);
+void read(const Json& value, const std::string& where, T& out);
+void read(const Json& value, const std::string& where, LearningRate& out);
+void read(const Json& value, const std::string& where, Seconds& out);
 
 template <class T>
-void read(const json& value, const std::string& where, std::optional<T>& out) {
+void read(const Json& value, const std::string& where, std::optional<T>& out) {
   out.reset();
   if (!value.is_null()) read(value, where, out.emplace());
 }
 
 template <class T>
-void read(const json& value, const std::string& where, std::vector<T>& out) {
+void read(const Json& value, const std::string& where, std::vector<T>& out) {
   if (!value.is_array()) refuse(where, value, "expected an array", "write [value, ...]");
-  if (std::same_as<T, Layer> && value.size() > static_cast<std::size_t>(kMostLayers)) {
-    throw_value_error(where, std::to_string(value.size()) + " layers",
+  const Json::Array& elements = value.elements();
+  if (std::same_as<T, Layer> && elements.size() > static_cast<std::size_t>(kMostLayers)) {
+    throw_value_error(where, std::to_string(elements.size()) + " layers",
                       "expected at most " + std::to_string(kMostLayers), "make fewer, wider layers");
   }
-  out.assign(value.size(), T{});
-  for (std::size_t i = 0; i < value.size(); ++i) read(value[i], where + "." + std::to_string(i), out[i]);
+  out.assign(elements.size(), T{});
+  for (std::size_t i = 0; i < elements.size(); ++i) read(elements[i], where + "." + std::to_string(i), out[i]);
 }
 
 // A history holds NaN where nothing was measured, which JSON has no number for.
-void read(const json& value, const std::string& where, std::vector<double>& out) {
+void read(const Json& value, const std::string& where, std::vector<double>& out) {
   if (!value.is_array()) refuse(where, value, "expected an array", "write [value, ...]");
-  out.assign(value.size(), 0.0);
-  for (std::size_t i = 0; i < value.size(); ++i) {
-    const json& element = value[i];
-    const bool is_named = element == "nan" || element == "inf" || element == "-inf";
-    if (is_named) out[i] = std::stod(element.get<std::string>());
-    if (!is_named) read(element, where + "." + std::to_string(i), out[i]);
+  const Json::Array& elements = value.elements();
+  out.assign(elements.size(), 0.0);
+  for (std::size_t i = 0; i < elements.size(); ++i) {
+    const std::string_view text = elements[i].is_text() ? elements[i].text() : std::string_view();
+    const bool is_named = text == "nan" || text == "inf" || text == "-inf";
+    if (is_named) out[i] = std::stod(elements[i].text());
+    if (!is_named) read(elements[i], where + "." + std::to_string(i), out[i]);
   }
 }
 
 template <class Object>
-void read_fields(const json& value, const std::string& where, Object& out, std::vector<std::string_view> valid) {
+void read_fields(const Json& value, const std::string& where, Object& out, std::vector<std::string_view> valid) {
   require_object(value, where);
   visit_fields(out, [&](std::string_view key, const auto&, auto...) { valid.push_back(key); });
   check_keys(value, where, valid);
   visit_fields(out, [&](std::string_view key, auto& field, bool is_required, bool = true) {
-    if (is_required || value.contains(key)) {
+    if (is_required || value.find(key) != nullptr) {
       read(at(value, where, key), where + "." + std::string(key), field);
     }
   });
 }
 
-std::string read_type(const json& value, const std::string& where) {
+std::string read_type(const Json& value, const std::string& where) {
   std::string type;
   read(at(value, where, "type"), where + ".type", type);
   return type;
 }
 
-void require_name_or_object(const json& value, const std::string& where) {
-  if (value.is_string() || value.is_object()) return;
+void require_name_or_object(const Json& value, const std::string& where) {
+  if (value.is_text() || value.is_object()) return;
   refuse(where, value, "expected a name or an object with \"type\"", "write the name in double quotes");
 }
 
@@ -137,10 +129,10 @@ T from_name(std::string_view name, const std::string& where) {
 }
 
 template <Named T>
-void read(const json& value, const std::string& where, T& out) {
+void read(const Json& value, const std::string& where, T& out) {
   require_name_or_object(value, where);
-  const bool is_name = value.is_string();
-  out = from_name<T>(is_name ? value.get<std::string>() : read_type(value, where), where);
+  const bool is_name = value.is_text();
+  out = from_name<T>(is_name ? value.text() : read_type(value, where), where);
   const auto read_rest = [&]<class Op>(Op& op) {
     if (!is_name) return read_fields(value, where, op, {"type"});
     for_each_field<Op>([&](const auto& field) {
@@ -154,32 +146,32 @@ void read(const json& value, const std::string& where, T& out) {
 }
 
 template <Choice T>
-void read(const json& value, const std::string& where, T& out) {
+void read(const Json& value, const std::string& where, T& out) {
   std::string name;
   read(value, where, name);
   out = choice_named<T>(name, where);
 }
 
-void read(const json& value, const std::string& where, Precision& out) {
+void read(const Json& value, const std::string& where, Precision& out) {
   std::string name;
   read(value, where, name);
   out = precision_from_name(name, where);
 }
 
-void read(const json& value, const std::string& where, LastBatch& out) {
+void read(const Json& value, const std::string& where, LastBatch& out) {
   std::string name;
   read(value, where, name);
   out = last_batch_from_name(name, where);
 }
 
 template <Record T>
-void read(const json& value, const std::string& where, T& out) {
+void read(const Json& value, const std::string& where, T& out) {
   read_fields(value, where, out, {});
 }
 
-void read(const json& value, const std::string& where, LearningRate& out) {
+void read(const Json& value, const std::string& where, LearningRate& out) {
   if (value.is_number()) {
-    out = LearningRate(value.get<double>());
+    out = LearningRate(value.number());
     return;
   }
   if (!value.is_object()) {
@@ -194,7 +186,7 @@ void read(const json& value, const std::string& where, LearningRate& out) {
       schedule);
 }
 
-void read(const json& value, const std::string& where, Layer& out) {
+void read(const Json& value, const std::string& where, Layer& out) {
   require_object(value, where);
   out = layer_from_name(read_type(value, where), where + ".type");
   std::visit([&](auto& layer) { read_fields(value, where, layer, {"type"}); }, out);
@@ -204,57 +196,53 @@ void read(const json& value, const std::string& where, Layer& out) {
 
 // ---- writing ----
 
-std::string dump(const OrderedJson& value, std::string_view where) {
-  try {
-    return value.dump();
-  } catch (const json::exception&) {
-    throw_value_error(where, "a name or text is not UTF-8", "expected UTF-8", "encode it as UTF-8");
-  }
-}
-
 template <class T>
   requires std::is_arithmetic_v<T>
-OrderedJson write(const T& value) {
+Json write(const T& value) {
   return value;
 }
 
 template <Choice T>
-OrderedJson write(const T& value) {
+Json write(const T& value) {
   return name_of_choice(value);
 }
 
 template <Named T>
-OrderedJson write(const T& value);
-OrderedJson write(const Layer& value);
-OrderedJson write(const LearningRate& value);
+Json write(const T& value);
+Json write(const Layer& value);
+Json write(const LearningRate& value);
 template <Record T>
-OrderedJson write(const T& value);
+Json write(const T& value);
 
-OrderedJson write(const std::string& value) { return value; }
+Json write(const std::string& value) { return value; }
 
-OrderedJson write(const Metadata& value) { return value; }
-
-OrderedJson write(const Precision& value) { return name_of(value); }
-OrderedJson write(const LastBatch& value) { return name_of(value); }
-
-template <class T>
-OrderedJson write(const std::optional<T>& value) {
-  return value ? write(*value) : OrderedJson();
-}
-
-template <class T>
-OrderedJson write(const std::vector<T>& values) {
-  OrderedJson out = OrderedJson::array();
-  for (const T& value : values) out.push_back(write(value));
+Json write(const Metadata& value) {
+  Json out = Json::object();
+  for (const auto& [name, text] : value) out.append(name, text);
   return out;
 }
 
-OrderedJson write(const std::vector<double>& values) {
-  OrderedJson out = OrderedJson::array();
+Json write(const Precision& value) { return name_of(value); }
+Json write(const LastBatch& value) { return name_of(value); }
+
+template <class T>
+Json write(const std::optional<T>& value) {
+  return value ? write(*value) : Json();
+}
+
+template <class T>
+Json write(const std::vector<T>& values) {
+  Json out = Json::array();
+  for (const T& value : values) out.append(write(value));
+  return out;
+}
+
+Json write(const std::vector<double>& values) {
+  Json out = Json::array();
   for (const double value : values) {
-    if (std::isfinite(value)) out.push_back(value);
-    if (std::isnan(value)) out.push_back("nan");
-    if (std::isinf(value)) out.push_back(value > 0.0 ? "inf" : "-inf");
+    if (std::isfinite(value)) out.append(value);
+    if (std::isnan(value)) out.append("nan");
+    if (std::isinf(value)) out.append(value > 0.0 ? "inf" : "-inf");
   }
   return out;
 }
@@ -266,30 +254,30 @@ void check_writable(const char* key, double value) {
 }
 
 template <class Object>
-void write_fields(const Object& object, OrderedJson& out) {
+void write_fields(const Object& object, Json& out) {
   visit_fields(object, [&](const char* key, const auto& field, bool, bool is_written = true) {
     if (!is_written) return;
     if constexpr (std::is_same_v<decltype(field), const double&>) check_writable(key, field);
-    out[key] = write(field);
+    out.append(key, write(field));
   });
 }
 
 template <class Object>
-OrderedJson write_typed(std::string_view type, const Object& object) {
-  OrderedJson out = OrderedJson::object();
-  out["type"] = type;
+Json write_typed(std::string_view type, const Object& object) {
+  Json out = Json::object();
+  out.append("type", type);
   write_fields(object, out);
   return out;
 }
 
 template <Named T>
-OrderedJson write(const T& value) {
-  OrderedJson out = std::visit([]<class Op>(const Op& op) { return write_typed(Spec<Op>::kName, op); }, value);
-  return out.size() > 1 ? out : OrderedJson(out["type"]);
+Json write(const T& value) {
+  Json out = std::visit([]<class Op>(const Op& op) { return write_typed(Spec<Op>::kName, op); }, value);
+  return out.members().size() > 1 ? std::move(out) : Json(out.find("type")->text());
 }
 
 // A constant rate is written as a number.
-OrderedJson write(const LearningRate& value) {
+Json write(const LearningRate& value) {
   const schedules::Schedule& schedule = value.held().schedule;
   if (const auto* constant = std::get_if<schedules::Constant>(&schedule)) {
     check_writable("learning_rate", constant->lr);
@@ -304,19 +292,19 @@ OrderedJson write(const LearningRate& value) {
 }
 
 template <Record T>
-OrderedJson write(const T& value) {
-  OrderedJson out = OrderedJson::object();
+Json write(const T& value) {
+  Json out = Json::object();
   write_fields(value, out);
   return out;
 }
 
-OrderedJson write(const Layer& value) {
+Json write(const Layer& value) {
   return std::visit([]<class Op>(const Op& layer) { return write_typed(Spec<Op>::kName, layer); }, value);
 }
 
 template <class Config>
 std::string config_to_json(const Config& config, std::string_view where) {
-  OrderedJson out = OrderedJson::object();
+  Json out = Json::object();
   write_fields(config, out);
   return dump(out, where);
 }
@@ -377,17 +365,20 @@ Loss loss_from_json(std::string_view text) {
   return loss;
 }
 
-// The header is written piece by piece, because an object of the library would be searched for each name.
+// The header is written piece by piece, so that it is in memory once.
 std::string to_json(const TensorHeader& header) {
   std::set<std::string_view> names = {kMetadataKey};
   std::string out = "{";
-  if (!header.metadata.empty()) out = "{\"" + std::string(kMetadataKey) + "\":" + dump(header.metadata, kHeader);
+  if (!header.metadata.empty()) out = "{\"" + std::string(kMetadataKey) + "\":" + dump(write(header.metadata), kHeader);
   for (const TensorEntry& entry : header.tensors) {
     if (!names.insert(entry.name).second) {
       throw_value_error(kHeader, "a second entry " + in_quotes(entry.name),
                         "expected each name once, and none to be " + std::string(kMetadataKey), "rename the tensor");
     }
-    OrderedJson tensor = {{"dtype", entry.dtype}, {"shape", entry.shape}, {"data_offsets", {entry.begin, entry.end}}};
+    Json tensor = Json::object();
+    tensor.append("dtype", entry.dtype);
+    tensor.append("shape", write(entry.shape));
+    tensor.append("data_offsets", write(std::vector<Index>{entry.begin, entry.end}));
     if (out.size() > 1) out += ',';
     out += dump(entry.name, kHeader) + ':' + dump(tensor, kHeader);
   }

@@ -22,7 +22,7 @@ std::size_t chunk(Index bytes) { return static_cast<std::size_t>(std::min(bytes,
 
 }  // namespace
 
-File::File(int descriptor, std::filesystem::path path) : descriptor_(descriptor), path_(std::move(path)) {}
+File::File(int descriptor, std::filesystem::path&& path) noexcept : descriptor_(descriptor), path_(std::move(path)) {}
 
 File::File(File&& other) noexcept : descriptor_(std::exchange(other.descriptor_, -1)), path_(std::move(other.path_)) {}
 
@@ -31,9 +31,10 @@ File::~File() {
 }
 
 File File::open_to_read(const std::filesystem::path& path) {
+  std::filesystem::path name = path;  // copied before the file is open, since that may fail
   const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
   if (descriptor < 0) throw FileError(errno, path.string(), "cannot read");
-  File file(descriptor, path);
+  File file(descriptor, std::move(name));
   struct stat status{};
   if (::fstat(descriptor, &status) != 0) throw FileError(errno, path.string(), "cannot read");
   if (!S_ISREG(status.st_mode))

@@ -9,8 +9,8 @@ namespace stoop::inline v0_1 {
 
 class File {
  public:
-  // Takes ownership of the descriptor. Messages name `path`.
-  File(int descriptor, std::filesystem::path path);
+  // Takes ownership of the descriptor. Messages name `path`, which whoever calls copies before the file is open.
+  File(int descriptor, std::filesystem::path&& path) noexcept;
   File(File&& other) noexcept;
   File(const File&) = delete;
   File& operator=(const File&) = delete;

@@ -1,9 +1,12 @@
-// Reads JSON text into a tree within limits, in time and memory proportional to the text. The parser of the library calls
-// TreeBuilder for each piece. The library's own builder with a filter would walk an array again for each element.
-// `Json` is nlohmann::json, which config_json.cpp includes.
+// Reads JSON text into a tree within limits, in time and memory proportional to the text, and writes a tree as text. The parser
+// of the JSON library calls TreeBuilder for each piece. config_json.cpp includes the library.
 #pragma once
 
+#include <algorithm>
+#include <array>
+#include <cmath>
 #include <cstddef>
+#include <cstdint>
 #include <cstring>
 #include <functional>
 #include <iterator>
@@ -16,6 +19,7 @@
 #include <stoop/error.hpp>
 
 #include "config_json.hpp"
+#include "json_value.hpp"
 
 namespace stoop::inline v0_1 {
 
@@ -112,9 +116,8 @@ class JsonByteIterator {
   JsonBytes* bytes_ = nullptr;
 };
 
-// Refuses duplicate keys, because the tree would silently keep one of them. With `on_member` the members of the outermost
+// Refuses duplicate keys, of which a reader would silently take one. With `on_member` the members of the outermost
 // object are handed out one by one and not kept; the caller checks whether their names repeat.
-template <class Json>
 class TreeBuilder {
  public:
   using OnMember = std::function<void(std::string& name, Json& value)>;
@@ -128,17 +131,20 @@ class TreeBuilder {
 
   bool null() { return scalar(Json()); }
   bool boolean(bool value) { return scalar(Json(value)); }
-  bool number_integer(typename Json::number_integer_t value) { return scalar(Json(value)); }
-  bool number_unsigned(typename Json::number_unsigned_t value) { return scalar(Json(value)); }
-  bool number_float(typename Json::number_float_t value, const std::string&) { return scalar(Json(value)); }
+  bool number_integer(std::int64_t value) { return scalar(Json(value)); }
+  bool number_unsigned(std::uint64_t value) { return scalar(Json(value)); }
+  bool number_float(double value, const std::string&) { return scalar(Json(value)); }
   bool string(std::string& value) {
     charge(kText);
     return scalar(Json(std::move(value)));
   }
-  bool binary(typename Json::binary_t&) { return false; }  // JSON text has none
+  bool binary(nlohmann::json::binary_t&) { return false; }  // JSON text has none
   bool start_object(std::size_t) { return open(Json::object()); }
   bool start_array(std::size_t) { return open(Json::array()); }
-  bool end_object() { return close(); }
+  bool end_object() {
+    if (!(on_member_ && open_.size() == 1)) check_keys(open_.back()->members());
+    return close();
+  }
   bool end_array() { return close(); }
 
   bool key(std::string& name) {
@@ -147,16 +153,11 @@ class TreeBuilder {
       name_ = std::move(name);
       return true;
     }
-    const auto [slot, is_new] = open_.back()->template get_ref<typename Json::object_t&>().try_emplace(name);
-    if (!is_new) {
-      throw_value_error(where_, "the key " + in_quotes(name) + " is there twice", "expected each key once",
-                        "remove one of the two");
-    }
-    slot_ = &slot->second;
+    slot_ = &open_.back()->append(std::move(name), Json());
     return true;
   }
 
-  bool parse_error(std::size_t byte, const std::string&, const typename Json::exception& error) {
+  bool parse_error(std::size_t byte, const std::string&, const nlohmann::json::exception& error) {
     if (error.id != kOutOfRange) throw_not_json(where_, byte);
     throw_value_error(where_, "the JSON text holds a number that is too large", "expected numbers a float64 can hold",
                       "check where it comes from");
@@ -172,6 +173,16 @@ class TreeBuilder {
   // key with its node.
   static constexpr std::size_t kValue = 32, kText = 48, kContainer = 256, kMember = 96;
 
+  void check_keys(const Json::Object& members) const {
+    std::vector<std::string_view> keys;
+    for (const JsonMember& member : members) keys.push_back(member.key);
+    std::sort(keys.begin(), keys.end());
+    const auto second = std::adjacent_find(keys.begin(), keys.end());
+    if (second == keys.end()) return;
+    throw_value_error(where_, "the key " + in_quotes(*second) + " is there twice", "expected each key once",
+                      "remove one of the two");
+  }
+
   void charge(std::size_t bytes) {
     if ((memory_ += bytes) <= limits_.memory) return;
     throw_value_error(where_, "the JSON text holds so many values that they take " + std::to_string(memory_) + " bytes",
@@ -185,7 +196,7 @@ class TreeBuilder {
     if (is_member()) {
       target = &member_;
     } else if (!open_.empty()) {
-      target = open_.back()->is_object() ? slot_ : &open_.back()->emplace_back();
+      target = open_.back()->is_object() ? slot_ : &open_.back()->append(Json());
     }
     *target = std::move(value);
     return target;
@@ -232,10 +243,81 @@ class TreeBuilder {
 };
 
 // Reads a whole text as one value.
-template <class Json>
-void read_json(ReadBytes read, std::string_view where, TreeBuilder<Json>& builder) {
+inline void read_json(ReadBytes read, std::string_view where, TreeBuilder& builder) {
   JsonBytes bytes(std::move(read), where);
-  Json::sax_parse(JsonByteIterator(bytes), JsonByteIterator(), &builder);
+  nlohmann::json::sax_parse(JsonByteIterator(bytes), JsonByteIterator(), &builder);
+}
+
+inline ReadBytes bytes_of(std::string_view text) {
+  return [text](char* into, std::size_t most) mutable {
+    const std::size_t count = text.copy(into, most);
+    text.remove_prefix(count);
+    return count;
+  };
+}
+
+// ---- writing ----
+
+// Appends a text with its quotes. Throws an exception of the JSON library for one that is not UTF-8.
+inline void append_json(std::string& out, std::string_view text) {
+  const auto is_plain = [](char c) { return c >= ' ' && c < '\x7f' && c != '"' && c != '\\'; };
+  if (std::all_of(text.begin(), text.end(), is_plain)) {
+    out.append(1, '"').append(text).append(1, '"');
+  } else {
+    out += nlohmann::json(text).dump();
+  }
+}
+
+// As short as it can be for these bits, always with a point or an exponent; null for what JSON has no number for.
+inline void append_json(std::string& out, double number) {
+  std::array<char, 64> digits{};
+  if (!std::isfinite(number)) {
+    out += "null";
+  } else {
+    out.append(digits.data(), nlohmann::detail::to_chars(digits.data(), digits.data() + digits.size(), number));
+  }
+}
+
+inline void append_json(std::string& out, const Json& value) {
+  const char* comma = "";
+  if (value.is_array()) {
+    out += '[';
+    for (const Json& element : value.elements()) {
+      out += std::exchange(comma, ",");
+      append_json(out, element);
+    }
+    out += ']';
+  } else if (value.is_object()) {
+    out += '{';
+    for (const auto& [key, member] : value.members()) {
+      out += std::exchange(comma, ",");
+      append_json(out, std::string_view(key));
+      out += ':';
+      append_json(out, member);
+    }
+    out += '}';
+  } else if (value.is_text()) {
+    append_json(out, std::string_view(value.text()));
+  } else if (const auto natural = value.integer<std::uint64_t>()) {
+    out += std::to_string(*natural);
+  } else if (const auto negative = value.integer<std::int64_t>()) {
+    out += std::to_string(*negative);
+  } else if (value.is_number()) {
+    append_json(out, value.number());
+  } else {
+    out += value.is_null() ? "null" : value.boolean() ? "true" : "false";
+  }
+}
+
+// Throws ValueError for a text that is not UTF-8.
+inline std::string dump(const Json& value, std::string_view where) {
+  try {
+    std::string text;
+    append_json(text, value);
+    return text;
+  } catch (const nlohmann::json::exception&) {
+    throw_value_error(where, "a name or text is not UTF-8", "expected UTF-8", "encode it as UTF-8");
+  }
 }
 
 }  // namespace stoop

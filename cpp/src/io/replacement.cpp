@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <string>
 #include <system_error>
+#include <utility>
 #include <vector>
 
 #include <stoop/error.hpp>
@@ -60,6 +61,14 @@ int reserve(int descriptor, off_t bytes) {
 #endif
 }
 
+// Makes a rename survive a power cut. Not every file system can do that; the new file is in place either way.
+void sync(const std::filesystem::path& directory) {
+  const int descriptor = ::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (descriptor < 0) return;
+  ::fsync(descriptor);
+  ::close(descriptor);
+}
+
 bool lock(int descriptor) { return ::flock(descriptor, LOCK_EX | LOCK_NB) == 0; }
 
 bool has_name(int descriptor, const std::filesystem::path& path) {
@@ -80,9 +89,19 @@ bool remove_leftover(const std::filesystem::path& path) {
 }  // namespace
 
 Replacement::Replacement(const std::filesystem::path& path)
-    : given_(path), target_(follow_links(path)), old_(check_target(target_, path)), file_(create()) {}
+    : given_(path), target_(follow_links(path)), old_(check_target(target_, path)) {
+  try {
+    create();
+  } catch (...) {
+    discard();
+    throw;
+  }
+}
 
-Replacement::~Replacement() {
+Replacement::~Replacement() { discard(); }
+
+void Replacement::discard() noexcept {
+  if (lock_ < 0) return;
   if (!renamed_) ::unlink(path_.c_str());
   ::close(lock_);
 }
@@ -110,7 +129,8 @@ int Replacement::claim(const std::filesystem::path& candidate) {
   return -1;
 }
 
-File Replacement::create() {
+void Replacement::create() {
+  std::filesystem::path name = given_;
   int error = EAGAIN;
   for (int number = 0; number < kMostAtOnce; ++number) {
     path_ = candidate(number);
@@ -121,8 +141,8 @@ File Replacement::create() {
       error = errno;
     }
     if (descriptor >= 0) {
-      remove_leftovers(number);
-      return File(descriptor, given_);
+      file_.emplace(descriptor, std::move(name));
+      return remove_leftovers(number);
     }
     if (error != EEXIST && error != EINTR) break;
   }
@@ -134,16 +154,18 @@ void Replacement::remove_leftovers(int own) const {
   for (int number = own + 1; number < kLookedAt; ++number) remove_leftover(candidate(number));
 }
 
+// What needs memory comes before the rename, so that a commit that throws has replaced nothing.
 void Replacement::commit() {
+  const std::filesystem::path directory = target_.has_parent_path() ? target_.parent_path() : ".";
   keep_owner_and_mode();
-  file_.finish();
+  file_->finish();
   if (::rename(path_.c_str(), target_.c_str()) != 0) {
     if (errno != EBUSY || !old_) throw FileError(errno, given_.string(), "cannot replace");
     overwrite_target();
     return;
   }
   renamed_ = true;
-  sync_directory();
+  sync(directory);
 }
 
 // Gives the new file the owner and mode of the old one. Where that is not possible, the new file belongs to the caller. A
@@ -160,9 +182,11 @@ void Replacement::overwrite_target() const {
   const auto check = [this](bool done, int error) {
     if (!done) throw FileError(error, given_.string(), "cannot replace");
   };
-  const File fresh(::fcntl(lock_, F_DUPFD_CLOEXEC, 0), given_);
+  std::filesystem::path fresh_name = given_, target_name = given_;
+  std::vector<std::byte> block(std::size_t{1} << 20);
+  const File fresh(::fcntl(lock_, F_DUPFD_CLOEXEC, 0), std::move(fresh_name));
   check(fresh.descriptor() >= 0, errno);
-  File target(::open(target_.c_str(), O_WRONLY | O_CLOEXEC), given_);
+  File target(::open(target_.c_str(), O_WRONLY | O_CLOEXEC), std::move(target_name));
   check(target.descriptor() >= 0, errno);
   const Index bytes = fresh.size();
   const int no_room = reserve(target.descriptor(), static_cast<off_t>(bytes));
@@ -170,7 +194,6 @@ void Replacement::overwrite_target() const {
     const bool as_before = ::ftruncate(target.descriptor(), old_->st_size) == 0;
     check(false, as_before ? no_room : errno);
   }
-  std::vector<std::byte> block(std::size_t{1} << 20);
   for (Index position = 0; position < bytes;) {
     const Index count = std::min(static_cast<Index>(block.size()), bytes - position);
     fresh.read(block.data(), count, position);
@@ -179,15 +202,6 @@ void Replacement::overwrite_target() const {
   }
   check(::ftruncate(target.descriptor(), static_cast<off_t>(bytes)) == 0, errno);
   target.finish();
-}
-
-// Makes the rename survive a power cut. Not every file system can do that; the new file is in place either way.
-void Replacement::sync_directory() const {
-  const std::filesystem::path directory = target_.has_parent_path() ? target_.parent_path() : ".";
-  const int descriptor = ::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (descriptor < 0) return;
-  ::fsync(descriptor);
-  ::close(descriptor);
 }
 
 }  // namespace stoop

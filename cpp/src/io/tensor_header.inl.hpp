@@ -7,14 +7,14 @@ constexpr std::size_t kMostTensors = 1'000'000;  // models of kMostLayers layers
 constexpr std::size_t kMostDimensions = 64;
 constexpr std::string_view kMetadataKey = "__metadata__";
 
-TensorEntry read_tensor(const json& value, const std::string& where, const std::string& name) {
+TensorEntry read_tensor(const Json& value, const std::string& where, const std::string& name) {
   require_object(value, where);
   check_keys(value, where, {"dtype", "shape", "data_offsets"});
   TensorEntry entry{.name = name, .dtype = {}, .shape = {}};
   std::vector<Index> offsets;
   read(at(value, where, "dtype"), where + ".dtype", entry.dtype);
-  if (const json& shape = at(value, where, "shape"); shape.size() > kMostDimensions) {
-    throw_value_error(where + ".shape", "got " + std::to_string(shape.size()) + " numbers",
+  if (const Json& shape = at(value, where, "shape"); shape.is_array() && shape.elements().size() > kMostDimensions) {
+    throw_value_error(where + ".shape", "got " + std::to_string(shape.elements().size()) + " numbers",
                       "expected at most " + std::to_string(kMostDimensions), "check where it comes from");
   }
   read(at(value, where, "shape"), where + ".shape", entry.shape);
@@ -48,7 +48,7 @@ TensorHeader read_header(ReadBytes bytes, const std::string& where) {
   TensorHeader header;
   std::optional<ValueError> mistake;
   bool has_metadata = false;
-  TreeBuilder<json> builder(where, kHeaderLimits, [&](std::string& name, json& value) {
+  TreeBuilder builder(where, kHeaderLimits, [&](std::string& name, Json& value) {
     const bool is_metadata = name == kMetadataKey;
     if (is_metadata && std::exchange(has_metadata, true)) refuse_second(where, name);
     if (header.tensors.size() == kMostTensors) {

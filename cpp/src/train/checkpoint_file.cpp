@@ -105,7 +105,7 @@ CheckpointInfo read_info(const TensorFile& file) try {
     throw_checkpoint_error(file.path().string(), "the file holds no training", "expected a checkpoint",
                            "load_model loads a model that was saved alone");
   }
-  return checkpoint_info_from_json(text->second);
+  return checkpoint_info_from_json(text->second, file.memory_of_texts());
 } catch (const std::invalid_argument& error) {
   throw_checkpoint_error(file.path().string(), std::string("its training cannot be read: ") + error.what(),
                          "expected one of this version of Stoop or an earlier one", "save the checkpoint again");
@@ -204,19 +204,28 @@ void put_into(TrainerCore<T>& core, const Checkpoint<T>& checkpoint) {
   next.clip_value = checkpoint.trainer.clip_value;
   History history = checkpoint.history;  // what needs memory comes before anything is changed
   std::optional<ClassNames> classes = written.classes;
-  Metadata metadata = written.metadata;
+  Metadata metadata = written.metadata, own_metadata = own.metadata;
+  const bool is_named = own.classes.has_value();
+  const auto undo = [&] {
+    if (!is_named) core.model.set_classes(std::nullopt);
+    core.model.set_metadata(std::move(own_metadata));
+  };
   try {
     core.check_settings(next);
+    if (!is_named) core.model.set_classes(std::move(classes));
+    core.model.set_metadata(std::move(metadata));
     core.set_state(path, checkpoint.state);
   } catch (const ValueError& error) {
+    undo();
     throw CheckpointError(error.what());
+  } catch (...) {
+    undo();
+    throw;
   }
   core.config = std::move(next);
   ++core.settings_version;
   core.history = std::move(history);
   if (written.output) core.model.set_output_by_training(*written.output);
-  core.model.set_classes(std::move(classes));
-  core.model.set_metadata(std::move(metadata));
 }
 
 namespace {

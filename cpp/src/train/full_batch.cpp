@@ -242,15 +242,16 @@ std::vector<std::span<const T>> FullBatchOptimizer<T>::memory() const {
 
 template <class T>
 void FullBatchOptimizer<T>::set_memory(const std::vector<std::vector<T>>& memory) {
+  std::vector<Pair> pairs(memory.size() / 2);  // nothing is changed where there is no memory
+  for (std::size_t i = 0; i < pairs.size(); ++i) {
+    pairs[i].step = memory[2 * i];
+    pairs[i].change = memory[2 * i + 1];
+    pairs[i].product = dot<T>(pairs[i].step, pairs[i].change);
+  }
   forget_point();
   oldest_ = 0;
-  known_pairs_ = memory.size() / 2;
-  pairs_.resize(known_pairs_);
-  for (std::size_t i = 0; i < known_pairs_; ++i) {
-    pairs_[i].step = memory[2 * i];
-    pairs_[i].change = memory[2 * i + 1];
-    pairs_[i].product = dot<T>(pairs_[i].step, pairs_[i].change);
-  }
+  known_pairs_ = pairs.size();
+  pairs_ = std::move(pairs);
 }
 
 template class FullBatchOptimizer<float>;

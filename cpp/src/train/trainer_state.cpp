@@ -137,6 +137,7 @@ void check_state(std::string_view where, const TrainerCore<T>& core, const Train
 template <class T>
 void TrainerCore<T>::set_state(std::string_view where, const TrainingState<T>& given) {
   check_state(where, *this, given);
+  if (full_batch) full_batch->set_memory(given.optimizer);  // comes first, because it alone needs memory
   std::copy(given.parameters.begin(), given.parameters.end(), model.parameter_block().begin());
   std::copy(given.buffers.begin(), given.buffers.end(), model.buffer_block().begin());
   std::copy(given.average.begin(), given.average.end(), state.average.data());
@@ -147,7 +148,7 @@ void TrainerCore<T>::set_state(std::string_view where, const TrainingState<T>& g
   fit = given.fit;
   pieces.waiting = {};
   pieces.clear();
-  if (full_batch) return full_batch->set_memory(given.optimizer);
+  if (full_batch) return;
   for (std::size_t i = 0; i < given.optimizer.size(); ++i) {
     std::copy(given.optimizer[i].begin(), given.optimizer[i].end(), state.optimizer[i].data());
   }
