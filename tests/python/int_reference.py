@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stoop.export import _evaluate
-from stoop.export import _int_steps as ints
+from stoop.export.c import _int_steps as ints
 from stoop.export._steps import INPUT, Add, Step
 
 Array = npt.NDArray[Any]

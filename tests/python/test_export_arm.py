@@ -15,7 +15,7 @@ import int_reference
 import stoop
 from c_programs import compile_with
 from helpers import relative_error
-from stoop.export._quantize import quantize
+from stoop.export.c._quantize import quantize
 from stoop.export._steps import steps_of
 
 pytestmark = pytest.mark.slow

@@ -15,8 +15,8 @@ import stoop
 from c_programs import Library
 from helpers import refused, relative_error
 from stoop import Dense
-from stoop.export._int_steps import Grid, IntAffine, Lookup, multipliers
-from stoop.export._quantize import quantize
+from stoop.export.c._int_steps import Grid, IntAffine, Lookup, multipliers
+from stoop.export.c._quantize import quantize
 from stoop.export._steps import Step, steps_of
 
 # One product alone is the same whatever activation follows it in float.

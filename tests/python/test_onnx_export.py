@@ -13,9 +13,10 @@ import pytest
 import cases
 import crossed
 import stoop
-from stoop.export import _compare, to_onnx
-from stoop.export._activations import ACTIVATIONS
-from stoop.export._layers import LAYERS
+from stoop.export import to_onnx
+from stoop.export.onnx import _compare
+from stoop.export.onnx._activations import ACTIVATIONS
+from stoop.export.onnx._layers import LAYERS
 
 onnx = pytest.importorskip("onnx")
 runtime = pytest.importorskip("onnxruntime")

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from stoop.activations import Activation
-from stoop.export._c_code import Code
-from stoop.export._c_text import literal
+from stoop.export.c._code import Code
+from stoop.export.c._text import literal
 from stoop.export._steps import (
     Activate,
     Add,

@@ -13,10 +13,10 @@ import numpy as np
 from stoop._checks import file_path
 from stoop._class_names import names_from_text
 from stoop._errors import message
-from stoop.export._assembly import assembled
-from stoop.export._operators import OPERATORS, Ending, Known, Labels
-from stoop.export._terms import Term, UnknownError, Value
-from stoop.export._wire import DamagedError, File, Node, read_file
+from stoop.export.onnx._assembly import assembled
+from stoop.export.onnx._operators import OPERATORS, Ending, Known, Labels
+from stoop.export.onnx._terms import Term, UnknownError, Value
+from stoop.export.onnx._wire import DamagedError, File, Node, read_file
 from stoop.model import Model
 
 _WHERE = "export.from_onnx"

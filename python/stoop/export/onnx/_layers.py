@@ -9,9 +9,9 @@ import numpy as np
 
 from stoop._fold import arrays_by_layer
 from stoop.activations import Activation, activation_from_config
-from stoop.export._activations import ACTIVATIONS, emit_activation
-from stoop.export._graph import Array, Graph, Value
-from stoop.export._inputs import emit_columns, emit_normalization
+from stoop.export.onnx._activations import ACTIVATIONS, emit_activation
+from stoop.export.onnx._graph import Array, Graph, Value
+from stoop.export.onnx._inputs import emit_columns, emit_normalization
 from stoop.layers import (
     BatchNorm,
     Columns,

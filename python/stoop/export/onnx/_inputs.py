@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from stoop.export._graph import Array, Graph, Value, tensor_type
+from stoop.export.onnx._graph import Array, Graph, Value, tensor_type
 from stoop.layers import Columns, Normalization
 
 _FAR = 2.0**40  # times the clip: beyond it the clipped number is the clip, and squares could overflow

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from stoop._errors import message, refuse_name
-from stoop.export._activations import emit_softplus
-from stoop.export._graph import Graph, Value
+from stoop.export.onnx._activations import emit_softplus
+from stoop.export.onnx._graph import Graph, Value
 
 NAMES = ("softmax", "sigmoid", "identity", "auto")
 

@@ -9,9 +9,9 @@ import numpy as np
 
 from stoop._errors import message
 from stoop._tables import NumberColumn
-from stoop.export._endings import emit_ending
-from stoop.export._graph import OPSET, Graph, tensor_type
-from stoop.export._to_onnx import emit_model, imported
+from stoop.export.onnx._endings import emit_ending
+from stoop.export.onnx._graph import OPSET, Graph, tensor_type
+from stoop.export.onnx._to_onnx import emit_model, imported
 
 _WHERE = "export.register_skl2onnx"
 

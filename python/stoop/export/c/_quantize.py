@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from stoop._errors import message
 from stoop.export._evaluate import activate, evaluate
-from stoop.export._int_steps import (
+from stoop.export.c._int_steps import (
     HIGHEST,
     LOWEST,
     Dequantize,

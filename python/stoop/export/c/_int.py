@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from stoop.export._c_code import Code
-from stoop.export._int_steps import (
+from stoop.export.c._code import Code
+from stoop.export.c._int_steps import (
     Dequantize,
     IntAdd,
     IntAffine,

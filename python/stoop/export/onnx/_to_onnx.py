@@ -16,10 +16,10 @@ from stoop._errors import message
 from stoop._fold import folded
 from stoop._replacement import replace_file
 from stoop.ensemble import Ensemble
-from stoop.export._compare import compare
-from stoop.export._endings import emit_ending, emit_mean, emit_together, ending_of
-from stoop.export._graph import OPSET, Graph, Value
-from stoop.export._layers import emit_layers
+from stoop.export.onnx._compare import compare
+from stoop.export.onnx._endings import emit_ending, emit_mean, emit_together, ending_of
+from stoop.export.onnx._graph import OPSET, Graph, Value
+from stoop.export.onnx._layers import emit_layers
 from stoop.layers import Columns, Normalization
 from stoop.model import Model
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from stoop import activations
 from stoop.activations import Activation
-from stoop.export._graph import Graph, tensor_type
+from stoop.export.onnx._graph import Graph, tensor_type
 
 Emit = Callable[[Graph, Any, str], str]
 _Function = TypeVar("_Function", bound=Emit)
