@@ -125,7 +125,7 @@ def _erf(graph: Graph, x: str) -> str:
     """Add the error function, with the digits of float32: runtimes have no other."""
     if not graph.is_double:
         return graph.node("Erf", x)
-    single = graph.node("Cast", x, to=tensor_type(np.dtype(np.float32)))
+    single = graph.node("Cast", x, to=tensor_type(np.float32))
     return graph.node("Cast", graph.node("Erf", single), to=tensor_type(graph.dtype))
 
 
