@@ -15,8 +15,8 @@ import int_reference
 import stoop
 from c_programs import compile_with
 from helpers import relative_error
-from stoop.export.c._quantize import quantize
 from stoop.export._steps import Folding, steps_of
+from stoop.export.c._quantize import quantize
 
 pytestmark = pytest.mark.slow
 

@@ -15,9 +15,9 @@ import stoop
 from c_programs import Library
 from helpers import refused, relative_error
 from stoop import Dense
+from stoop.export._steps import Folding, Step, steps_of
 from stoop.export.c._int_steps import Grid, IntAffine, Lookup, multipliers
 from stoop.export.c._quantize import quantize
-from stoop.export._steps import Folding, Step, steps_of
 
 # One product alone is the same whatever activation follows it in float.
 CASES = [case for case in export_cases.CASES if not case.startswith("dense with")]

@@ -46,6 +46,9 @@ class Origin(NamedTuple):
         return f"layer {self.path} ({self.kind})" if self.path else self.kind
 
 
+NOWHERE = Origin("", "")
+
+
 @dataclass(frozen=True, eq=False)
 class Step:
     """What makes a value, ``(members, width)`` for each row, from the one at `source`, a place in the list or INPUT."""

@@ -8,8 +8,6 @@ from typing import Any
 import numpy as np
 
 from stoop.activations import Activation
-from stoop.export.c._code import Code
-from stoop.export.c._text import literal
 from stoop.export._steps import (
     Activate,
     Add,
@@ -28,6 +26,8 @@ from stoop.export._steps import (
     Wave,
     two_parts,
 )
+from stoop.export.c._code import Code
+from stoop.export.c._text import literal
 
 
 def write_step(

@@ -12,11 +12,11 @@ from stoop._checks import features, file_path
 from stoop._errors import message, refuse_name
 from stoop._replacement import replace_file
 from stoop.ensemble import Ensemble
+from stoop.export._steps import Folding, Step, arrays_of, steps_of
 from stoop.export.c._body import body_of
 from stoop.export.c._header import Body, header
-from stoop.export.c._text import identifier
 from stoop.export.c._quantize import quantize
-from stoop.export._steps import Folding, Step, arrays_of, steps_of
+from stoop.export.c._text import identifier
 from stoop.model import Model
 
 _WHERE = "export.to_c"

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from stoop.export._steps import Column, Embedding, Encode, Indicator, Ladder, Normalize, Number, Wave, two_parts
-from stoop.export.onnx._graph import Array, Graph, tensor_type
+from stoop.export.onnx._graph import Graph, tensor_type
 
 _FAR = 2.0**40  # times the clip: beyond it the clipped number is the clip, and squares could overflow
 

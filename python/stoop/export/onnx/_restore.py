@@ -1,7 +1,7 @@
 """A model from a file of `to_onnx`, whose metadata tell the layers: the graph must be exactly what these make.
 
-Whatever the text says, a model is returned only if writing it gives the nodes and the arrays of the file. So it computes
-what the file computes, also for layers that are many nodes.
+Whatever the text says, a model is returned only if writing it gives the nodes and the arrays of the file. So it
+computes what the file computes, also for layers that are many nodes.
 """
 
 from __future__ import annotations
@@ -107,12 +107,12 @@ def _sizes_of_columns(layer: Columns, width: int) -> Iterator[tuple[str, int]]:
         yield "0.embedding", sum(in_tables) * layer.embedding_dim
     if numbers > 0:
         yield "0.scale", width
-        bins = [layer.bins] * numbers if isinstance(layer.bins, int) else layer.bins
+        bins = layer.bins * numbers if isinstance(layer.bins, int) else sum(layer.bins)
         if layer.encoding == "periodic":
             yield "0.frequencies", numbers * layer.frequencies
             yield "0.weight", numbers * 2 * layer.frequencies * layer.embedding_dim
-        elif layer.encoding == "ple" and sum(bins):
-            yield "0.bin_left", sum(bins)
+        elif layer.encoding == "ple" and bins:
+            yield "0.bin_left", bins
 
 
 def _is_same(graph: Graph, file: File) -> bool:
