@@ -18,6 +18,7 @@ import crossed
 import export_cases
 import stoop
 from stoop.export import from_onnx, to_onnx
+from stoop.export.onnx import _restore
 from test_onnx_export import deep, moved, run
 
 onnx = pytest.importorskip("onnx")
@@ -134,10 +135,29 @@ def test_random_models(seed: int, members: bool, tmp_path: Path) -> None:
         assert is_same(again.predict_proba(X), model.predict_proba(X), 1e-5)
 
 
+@pytest.mark.parametrize("case", CASES)
+def test_no_parameter_is_larger_than_what_is_asked_of_a_file(case: str) -> None:
+    model = export_cases.model_of(case)
+    asked = dict(_restore._sizes(model.layers, model.input_dim, 1, ""))
+    state = model.state_dict()
+    assert asked.keys() <= state.keys()
+    for name, size in asked.items():
+        assert state[name].size == size
+    for name, value in state.items():
+        largest = max((size for other, size in asked.items() if name.startswith(other.rpartition(".")[0])), default=4)
+        assert value.size <= 2 * largest, name  # two parts of a shift; without numbers the columns are few
+
+
 def test_members_that_no_model_can_have(tmp_path: Path) -> None:
     model = stoop.Model([stoop.Members(3), stoop.Dense(4)], 2, output="softmax")
     to_onnx(model, tmp_path / "m.onnx", activation="sigmoid")
     with pytest.raises(ValueError, match="a sigmoid of what members say together for the output 'softmax'"):
+        from_onnx(tmp_path / "m.onnx")
+
+
+def test_an_ensemble_is_refused(tmp_path: Path) -> None:
+    to_onnx(stoop.Ensemble([stoop.Model([stoop.Dense(2)], 3, seed=i) for i in range(4)]), tmp_path / "m.onnx")
+    with pytest.raises(ValueError, match=r"gives the mean of 4 models; .*Ensemble\.save"):
         from_onnx(tmp_path / "m.onnx")
 
 
@@ -382,10 +402,11 @@ def test_hostile_files_cost_little(name: str, tmp_path: Path) -> None:
         tracemalloc.stop()
 
 
-def test_mutations_are_refused_or_read(rng: np.random.Generator, tmp_path: Path) -> None:
-    to_onnx(deep(rng)[0], tmp_path / "m.onnx")
+@pytest.mark.parametrize("case", ["normalization with gaps", "columns", "members with norms"])
+def test_mutations_are_refused_or_read(case: str, rng: np.random.Generator, tmp_path: Path) -> None:
+    to_onnx(export_cases.model_of(case), tmp_path / "m.onnx")
     whole = np.frombuffer((tmp_path / "m.onnx").read_bytes(), np.uint8)
-    for _ in range(300):
+    for _ in range(200):
         content = whole.copy()
         content[rng.integers(len(content), size=rng.integers(1, 4))] = rng.integers(256)
         end = len(content) if rng.random() < 0.8 else rng.integers(len(content))

@@ -14,7 +14,7 @@ from stoop._checks import file_path
 from stoop._class_names import names_from_text
 from stoop._errors import message
 from stoop.export.onnx._assembly import assembled
-from stoop.export.onnx._models import LAYERS
+from stoop.export.onnx._models import LAYERS, MODELS
 from stoop.export.onnx._operators import OPERATORS, Ending, Known, Labels
 from stoop.export.onnx._restore import restored
 from stoop.export.onnx._terms import Term, UnknownError, Value
@@ -67,6 +67,9 @@ def from_onnx(path: str | os.PathLike[str]) -> Model:
         file = read_file(content)
     except DamagedError as error:
         _refuse(f"{name}: {error}", "expected an ONNX file that holds all of its arrays", "export it again")
+    if MODELS in file.texts:
+        hint = "export each of its models, or keep the file of Ensemble.save"
+        _refuse(f"{name} gives the mean of {file.texts[MODELS]:.20} models", "expected one model", hint)
     found = restored(file)
     model = _recognised(name, file, len(content)) if found is None else _with_output(*found)
     if "stoop.classes" in file.texts:

@@ -14,7 +14,7 @@ from stoop.export.onnx._nodes import emit_steps
 from stoop.layers import layer_to_config
 from stoop.model import Model
 
-LAYERS = "stoop.layers"  # the key of the text in the metadata
+LAYERS, MODELS = "stoop.layers", "stoop.models"  # keys of the metadata: layers of a model, or how many there are
 
 
 def graph_of(models: Sequence[Model], ending: str, *, is_mean: bool = False) -> Graph:

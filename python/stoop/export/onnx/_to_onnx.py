@@ -18,7 +18,7 @@ from stoop.ensemble import Ensemble
 from stoop.export.onnx._compare import compare
 from stoop.export.onnx._endings import ending_of
 from stoop.export.onnx._graph import OPSET, Graph, tensor_type
-from stoop.export.onnx._models import LAYERS, graph_of, layers_text, norms_folded
+from stoop.export.onnx._models import LAYERS, MODELS, graph_of, layers_text, norms_folded
 from stoop.model import Model
 
 IR_VERSION = 8  # that of the release that brought this opset
@@ -42,7 +42,8 @@ def to_onnx(
     Where onnxruntime is installed, random rows are predicted by it and compared, with missing values and unknown codes
     where the model takes them. ``metadata_props`` has ``stoop.version``, ``stoop.output`` (the meaning of the outputs),
     ``stoop.classes`` (JSON: names in the order of the outputs, and their dtype), ``stoop.layers`` (JSON: the layers,
-    by which `from_onnx` makes the same again; not of an ensemble), and the texts of `Model.metadata`.
+    by which `from_onnx` makes the same again) or ``stoop.models`` (how many an ensemble has), and the texts of
+    `Model.metadata`.
 
     Parameters
     ----------
@@ -80,7 +81,7 @@ def onnx_model(model: Model | Ensemble, fold_batch_norm: bool, activation: str |
     if fold_batch_norm:
         models = [norms_folded(each) for each in models]
     is_one = isinstance(model, Model)
-    texts = _texts(model) | ({LAYERS: layers_text(models[0])} if is_one else {})
+    texts = _texts(model) | ({LAYERS: layers_text(models[0])} if is_one else {MODELS: str(len(models))})
     proto = _proto(onnx, graph_of(models, ending, is_mean=not is_one), model, texts)
     onnx.checker.check_model(proto)
     compare(_WHERE, proto, model, ending)
