@@ -50,6 +50,22 @@ def test_a_regressor(outputs: int, rng: np.random.Generator) -> None:
     np.testing.assert_allclose(convert.from_sklearn(mlp).predict(X).squeeze(), mlp.predict(X), atol=1e-12)
 
 
+@pytest.mark.parametrize("classes", [["a"], [0], [7]])
+def test_a_classifier_of_one_class(classes: list[Any], rng: np.random.Generator) -> None:
+    mlp = fitted(MLPClassifier(), rng.random((30, 2)), np.array(classes * 30))
+    with pytest.raises(ValueError, match=r"fitted to one class; expected two or more"):
+        convert.from_sklearn(mlp)
+
+
+def test_what_holds_an_estimator_is_named() -> None:
+    from sklearn.model_selection import GridSearchCV
+    from sklearn.pipeline import make_pipeline
+
+    for holder in (make_pipeline(MLPClassifier()), GridSearchCV(MLPClassifier(), {})):
+        with pytest.raises(TypeError, match=rf"mlp is a {type(holder).__name__}; .*last step.*best_estimator_"):
+            convert.from_sklearn(holder)
+
+
 def test_an_estimator_of_stoop(rng: np.random.Generator) -> None:
     X, y = rng.standard_normal((60, 5)), np.array(["n", "y"])[np.arange(60) % 2]
     mlp = fitted(stoop.sklearn.MLPClassifier(batch_norm=True), X, y)
@@ -276,6 +292,8 @@ def test_a_bias_that_is_told(use_bias: bool, rng: np.random.Generator) -> None:
         (lambda s: [s.pop("net.6.weight"), s.pop("net.6.bias")], "no weights are left for the Dense of layer 6"),
         (lambda s: s.update({"net.6.weight": np.ones((3, 4))}), r"net\.6\.weight, for 6\.weight, has shape \(4, 3\)"),
         (lambda s: s.update({"net.6.weight": np.ones(4)}), r"has shape \(4,\); expected \(out_features"),
+        (lambda s: s.update({"net.6.weight_g": s.pop("net.6.weight")}), r"net\.6 has bias, weight_g .*weight itself"),
+        (lambda s: s.update({"net.6.parametrizations.weight.0": s.pop("net.6.weight")}), "net.6 has bias .*itself"),
         (lambda s: s.update({"net.5.weight": np.ones(1)}), r"net\.5\.weight has shape \(1,\).* PReLU"),
         (lambda s: s.update({"net.6.weight": np.full((2, 4), np.nan)}), "NaN|finite"),
         (lambda s: s.clear(), "no weights are left for the Dense of layer 0"),

@@ -75,7 +75,11 @@ class TorchModules:
                 needed, known = (set(known), known) if layer.use_bias else (needed, {"weight": "weight"})
         if not needed <= set(arrays) <= set(known):
             given = f"{prefix or 'the module'} has {', '.join(arrays)} where the {slot.name} comes"
-            refuse(self._where, given, f"expected {', '.join(known)}", "compare the layers, in their order")
+            is_made = any("parametrizations" in each for each, _ in self._modules) or "weight_g" in arrays
+            hint = "compare the layers, in their order"
+            if is_made:
+                hint = "remove the parametrization of the weight in PyTorch before, which leaves the weight itself"
+            refuse(self._where, given, f"expected {', '.join(known)}", hint)
         out = {known[name]: each for name, each in arrays.items()}
         if "weight" in out:
             weight = out["weight"]
