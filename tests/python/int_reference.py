@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from stoop.export import _evaluate
-from stoop.export import _int_steps as ints
 from stoop.export._steps import INPUT, Add, Step
+from stoop.export.c import _int_steps as ints
 
 Array = npt.NDArray[Any]
 

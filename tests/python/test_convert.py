@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -47,6 +48,22 @@ def test_a_regressor(outputs: int, rng: np.random.Generator) -> None:
     X, y = rng.standard_normal((60, 5)), rng.standard_normal((60, outputs)).squeeze()
     mlp = fitted(MLPRegressor(), X, y)
     np.testing.assert_allclose(convert.from_sklearn(mlp).predict(X).squeeze(), mlp.predict(X), atol=1e-12)
+
+
+@pytest.mark.parametrize("classes", [["a"], [0], [7]])
+def test_a_classifier_of_one_class(classes: list[Any], rng: np.random.Generator) -> None:
+    mlp = fitted(MLPClassifier(), rng.random((30, 2)), np.array(classes * 30))
+    with pytest.raises(ValueError, match=r"fitted to one class; expected two or more"):
+        convert.from_sklearn(mlp)
+
+
+def test_what_holds_an_estimator_is_named() -> None:
+    from sklearn.model_selection import GridSearchCV
+    from sklearn.pipeline import make_pipeline
+
+    for holder in (make_pipeline(MLPClassifier()), GridSearchCV(MLPClassifier(), {})):
+        with pytest.raises(TypeError, match=rf"mlp is a {type(holder).__name__}; .*last step.*best_estimator_"):
+            convert.from_sklearn(holder)
 
 
 def test_an_estimator_of_stoop(rng: np.random.Generator) -> None:
@@ -161,6 +178,112 @@ def test_tables_of_columns(rng: np.random.Generator) -> None:
         np.testing.assert_allclose(number, encoded @ weight.T + bias, rtol=1e-9)
 
 
+def deep_state(rng: np.random.Generator) -> dict[str, Array]:
+    """Twelve layers, of which nothing but the names tells the order."""
+    shapes = {"weight": (3, 3), "bias": (3,)}
+    state = {f"net.{i}.{name}": rng.standard_normal(shape) for i in range(12) for name, shape in shapes.items()}
+    return state | {"net.0.weight": rng.standard_normal((3, 2))}
+
+
+def test_a_file_that_sorts_names_as_text(rng: np.random.Generator, tmp_path: Path) -> None:
+    safetensors = pytest.importorskip("safetensors.numpy")
+    state = deep_state(rng)
+    layers = [stoop.Dense(3, "tanh"), stoop.Residual([stoop.Dense(3, "tanh")]), *[stoop.Dense(3)] * 10]
+    safetensors.save_file(state, tmp_path / "m.safetensors")
+    given = safetensors.load_file(tmp_path / "m.safetensors")
+    assert list(given) != list(state)
+    X = rng.random((5, 2))
+    for other in (given, dict(reversed(state.items()))):
+        expected = convert.from_torch(state, layers).predict(X)
+        np.testing.assert_array_equal(convert.from_torch(other, layers).predict(X), expected)
+
+
+def test_names_that_are_no_numbers_keep_their_order(rng: np.random.Generator) -> None:
+    state = {"out.2.weight": rng.random((4, 3)), "out.10.weight": rng.random((4, 4)), "in.weight": rng.random((2, 4))}
+    model = convert.from_torch(state, [stoop.Dense(4), stoop.Dense(4), stoop.Dense(2)])
+    X = rng.random((5, 3))
+    expected = X @ state["out.2.weight"].T @ state["out.10.weight"].T @ state["in.weight"].T
+    np.testing.assert_allclose(model.predict(X), expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_a_layer_norm_without_parameters(place: int, rng: np.random.Generator) -> None:
+    state = {"0.weight": rng.random((4, 3)), "4.weight": rng.random((2, 4))}
+    layers: list[Any] = [stoop.Dense(4), stoop.Dense(2)]
+    layers.insert(place, stoop.LayerNorm())
+    model = convert.from_torch(state, layers)
+    value = rng.random((5, 3))
+    X = value
+    for layer in layers:
+        if isinstance(layer, stoop.LayerNorm):
+            value = (value - value.mean(1, keepdims=True)) / np.sqrt(value.var(1, keepdims=True) + 1e-5)
+        else:
+            value = value @ state["0.weight" if layer.units == 4 else "4.weight"].T
+    np.testing.assert_allclose(model.predict(X), value, rtol=1e-9)
+
+
+class Variable:
+    """What is used of a variable of Keras."""
+
+    def __init__(self, path: str, array: Array) -> None:
+        self.path, self.array = path, array
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> Array:
+        return np.array(self.array, dtype)
+
+
+NORMS = [(True, scale, center) for scale in (True, False) for center in (True, False)]
+NORMS += [(False, scale, center) for _, scale, center in NORMS]
+
+
+@pytest.mark.parametrize("kind", [stoop.BatchNorm, stoop.LayerNorm])
+@pytest.mark.parametrize(("bias", "scale", "center"), NORMS)
+def test_variables_of_keras_tell_what_they_are(
+    kind: Any, bias: bool, scale: bool, center: bool, rng: np.random.Generator
+) -> None:
+    arrays = {"dense/kernel": rng.random((3, 4))} | ({"dense/bias": rng.random(4)} if bias else {})
+    arrays |= ({"norm/gamma": rng.random(4)} if scale else {}) | ({"norm/beta": rng.random(4)} if center else {})
+    if kind is stoop.BatchNorm:
+        arrays |= {"norm/moving_mean": rng.random(4), "norm/moving_variance": rng.random(4)}
+    arrays |= {"dense_1/kernel:0": rng.random((4, 2)), "dense_1/bias:0": rng.random(2)}
+    layers, X = [stoop.Dense(4), kind(), stoop.Dense(2)], rng.random((5, 3))
+    model = convert.from_keras([Variable(path, array) for path, array in arrays.items()], layers)
+    value = X @ arrays["dense/kernel"] + arrays.get("dense/bias", 0.0)
+    mean, var = value.mean(1, keepdims=True), value.var(1, keepdims=True)
+    if kind is stoop.BatchNorm:
+        mean, var = arrays["norm/moving_mean"], arrays["norm/moving_variance"]
+    value = (value - mean) / np.sqrt(var + 1e-5) * arrays.get("norm/gamma", 1.0) + arrays.get("norm/beta", 0.0)
+    expected = value @ arrays["dense_1/kernel:0"] + arrays["dense_1/bias:0"]
+    np.testing.assert_allclose(model.predict(X), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("vectors", "use_bias", "norm", "text"),
+    [
+        (3, None, stoop.BatchNorm(), "3 vectors follow weights.0."),
+        (3, False, stoop.BatchNorm(), "3 vectors for the BatchNorm of layer 1"),
+        (4, True, stoop.BatchNorm(), "3 vectors for the BatchNorm of layer 1"),
+        (1, None, stoop.LayerNorm(), "1 vectors follow weights.0."),
+        (1, False, stoop.LayerNorm(), "1 vectors for the LayerNorm of layer 1"),
+    ],
+)
+def test_arrays_that_could_be_several_things(
+    vectors: int, use_bias: bool | None, norm: Any, text: str, rng: np.random.Generator
+) -> None:
+    weights = [rng.random((3, 4)), *rng.random((vectors, 4)), rng.random((4, 2)), rng.random(2)]
+    with pytest.raises(ValueError, match=text + r".*model\.weights"):
+        convert.from_keras(weights, [stoop.Dense(4, use_bias=use_bias), norm, stoop.Dense(2)])
+
+
+@pytest.mark.parametrize("use_bias", [True, False])
+def test_a_bias_that_is_told(use_bias: bool, rng: np.random.Generator) -> None:
+    weight, vectors = rng.random((3, 4)), rng.random((2 + use_bias, 4))
+    model = convert.from_keras([weight, *vectors], [stoop.Dense(4, use_bias=use_bias), stoop.BatchNorm()])
+    X = rng.random((5, 3))
+    value = X @ weight + (vectors[0] if use_bias else 0.0)
+    np.testing.assert_allclose(model.predict(X), (value - vectors[-2]) / np.sqrt(vectors[-1] + 1e-5), rtol=1e-9)
+
+
 @pytest.mark.parametrize(
     ("change", "text"),
     [
@@ -169,6 +292,9 @@ def test_tables_of_columns(rng: np.random.Generator) -> None:
         (lambda s: [s.pop("net.6.weight"), s.pop("net.6.bias")], "no weights are left for the Dense of layer 6"),
         (lambda s: s.update({"net.6.weight": np.ones((3, 4))}), r"net\.6\.weight, for 6\.weight, has shape \(4, 3\)"),
         (lambda s: s.update({"net.6.weight": np.ones(4)}), r"has shape \(4,\); expected \(out_features"),
+        (lambda s: s.update({"net.6.weight_g": s.pop("net.6.weight")}), r"net\.6 has bias, weight_g .*weight itself"),
+        (lambda s: s.update({"net.6.parametrizations.weight.0": s.pop("net.6.weight")}), "net.6 has bias .*itself"),
+        (lambda s: s.update({"net.5.weight": np.ones(1)}), r"net\.5\.weight has shape \(1,\).* PReLU"),
         (lambda s: s.update({"net.6.weight": np.full((2, 4), np.nan)}), "NaN|finite"),
         (lambda s: s.clear(), "no weights are left for the Dense of layer 0"),
     ],

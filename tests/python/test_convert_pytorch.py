@@ -92,6 +92,21 @@ def test_a_state_dict(dtype: str) -> None:
     assert is_close(model.predict(X.numpy()), module(X))
 
 
+def test_norms_without_parameters_and_a_file(tmp_path: Path) -> None:
+    safetensors = pytest.importorskip("safetensors.torch")
+    torch.manual_seed(0)
+    parts: list[Any] = []
+    for _ in range(6):
+        parts += [nn.Linear(5, 5), nn.LayerNorm(5, elementwise_affine=False), nn.Dropout(0.1), nn.Tanh()]
+    module = nn.Sequential(*parts, nn.LayerNorm(5, bias=False), nn.Linear(5, 2)).eval()
+    safetensors.save_file(module.state_dict(), tmp_path / "m.safetensors")
+    layers = [layer for _ in range(6) for layer in (stoop.Dense(5), stoop.LayerNorm(), stoop.Tanh())]
+    layers += [stoop.LayerNorm(), stoop.Dense(2)]
+    X = torch.randn(20, 5)
+    for state in (module.state_dict(), safetensors.load_file(tmp_path / "m.safetensors")):
+        assert is_close(convert.from_torch(state, layers).predict(X.numpy()), module(X))
+
+
 def test_half_precision() -> None:
     linear = nn.Linear(3, 2).to(torch.bfloat16)
     model = convert.from_torch(linear.state_dict(), [stoop.Dense(2)])
@@ -176,7 +191,8 @@ def test_what_is_not_read_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
-def test_keras(rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("scale", [True, False])
+def test_keras(scale: bool, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(os.environ, "KERAS_BACKEND", "torch")
     keras = pytest.importorskip("keras")
     layers = keras.layers
@@ -185,6 +201,7 @@ def test_keras(rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> Non
     x = layers.ReLU()(layers.BatchNormalization()(x))
     x = layers.Add()([x, layers.Dense(8, activation="tanh")(layers.LayerNormalization()(x))])
     x = layers.BatchNormalization(scale=False, center=False)(layers.Dense(5)(x))
+    x = layers.BatchNormalization(scale=scale)(layers.Dense(4)(x))
     net = keras.Model(inputs, layers.Dense(3)(layers.Dropout(0.2)(x)))
     weights = [rng.random(weight.shape).astype(np.float32) + 0.1 for weight in net.get_weights()]
     net.set_weights(weights)
@@ -193,12 +210,15 @@ def test_keras(rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> Non
         stoop.BatchNorm(eps=1e-3),
         stoop.ReLU(),
         stoop.Residual([stoop.LayerNorm(eps=1e-3), stoop.Dense(8, "tanh")]),
-        stoop.Dense(5),
+        stoop.Dense(5, use_bias=True),
+        stoop.BatchNorm(eps=1e-3),
+        stoop.Dense(4),
         stoop.BatchNorm(eps=1e-3),
         stoop.Dropout(0.2),
         stoop.Dense(3),
     ]
     X = rng.standard_normal((40, 6)).astype(np.float32)
     expected = net.predict(X, verbose=0)
-    model = convert.from_keras(net.get_weights(), specs)
-    assert np.abs(model.predict(X) - expected).max() <= 1e-6 * np.abs(expected).max()
+    for given in (net.weights, net.get_weights()) if scale else (net.weights,):
+        model = convert.from_keras(given, specs)
+        assert np.abs(model.predict(X) - expected).max() <= 1e-6 * np.abs(expected).max()

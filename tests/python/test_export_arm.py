@@ -15,8 +15,8 @@ import int_reference
 import stoop
 from c_programs import compile_with
 from helpers import relative_error
-from stoop.export._quantize import quantize
-from stoop.export._steps import steps_of
+from stoop.export._steps import Folding, steps_of
+from stoop.export.c._quantize import quantize
 
 pytestmark = pytest.mark.slow
 
@@ -76,7 +76,7 @@ def test_outputs_are_those_of_this_machine(processor: str, program: Path, dtype:
 
 
 def int_steps(case: str) -> tuple[object, ...]:
-    steps = steps_of(export_cases.model_of(case), folds_columns=False)
+    steps = steps_of(export_cases.model_of(case), Folding.UNIFORM)
     return quantize(steps, export_cases.rows_of(case, 300), "test")
 
 

@@ -17,8 +17,8 @@ import stoop
 from c_programs import Library, clang, compile_with
 from helpers import REPOSITORY, refused, relative_error
 from stoop import Dense
-from stoop.export._arena import IN_PLACE, inputs_of, lay_out
 from stoop.export._steps import steps_of
+from stoop.export.c._arena import IN_PLACE, inputs_of, lay_out
 
 NAMES = {case: f"case_{index}" for index, case in enumerate(export_cases.CASES)}
 

@@ -15,9 +15,9 @@ import stoop
 from c_programs import Library
 from helpers import refused, relative_error
 from stoop import Dense
-from stoop.export._int_steps import Grid, IntAffine, Lookup, multipliers
-from stoop.export._quantize import quantize
-from stoop.export._steps import Step, steps_of
+from stoop.export._steps import Folding, Step, steps_of
+from stoop.export.c._int_steps import Grid, IntAffine, Lookup, multipliers
+from stoop.export.c._quantize import quantize
 
 # One product alone is the same whatever activation follows it in float.
 CASES = [case for case in export_cases.CASES if not case.startswith("dense with")]
@@ -36,7 +36,7 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Library:
 
 
 def int_steps(model: stoop.Model, rows: npt.NDArray) -> tuple[Step, ...]:
-    return quantize(steps_of(model, folds_columns=False), rows, "test")
+    return quantize(steps_of(model, Folding.UNIFORM), rows, "test")
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -121,7 +121,7 @@ def test_a_resumed_fit_goes_on_without_doubled_rows(kind: str, resumed: int, tmp
     second.load_state_dict(state)
     log(second, resumed + 1, 7, fit=Fit(resumed, [row_of(epoch) for epoch in range(1, resumed + 1)]))
     same(read(tmp_path / "log"), [row_of(epoch) for epoch in range(1, 8)])
-    assert not list(tmp_path.glob("*.new"))
+    assert [path.name for path in tmp_path.iterdir()] == ["log"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -263,6 +263,15 @@ def test_a_cut_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pytes
         logger.on_fit_begin(Fit(2))  # type: ignore[arg-type]
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_another_file_beside_it_stays(tmp_path: Path) -> None:
+    log(CSVLogger(tmp_path / "log"), 1, 3)
+    (tmp_path / "log.new").write_text("of another")
+    logger = CSVLogger(tmp_path / "log")
+    logger.load_state_dict({"begun": True, "epoch": 2})
+    logger.on_fit_begin(Fit(2))  # type: ignore[arg-type]
+    assert (tmp_path / "log.new").read_text() == "of another"
 
 
 def test_links_and_modes_are_kept(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from stoop._checks import file_path
 from stoop._errors import message
+from stoop._replacement import replace_file
 from stoop.callbacks._base import Callback
 
 if TYPE_CHECKING:
@@ -91,22 +92,6 @@ class _TextLogger(_Logger):
         with Path(self.path).open(mode, newline="", encoding="utf-8") as file:
             file.write(text)
 
-    def _replace(self, text: str) -> None:
-        """Replace the whole file: a reader, or a crash, finds the old or the new one."""
-        target = Path(os.path.realpath(self.path))
-        beside = target.with_name(f"{target.name}.new")
-        try:
-            with beside.open("w", newline="", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            if target.exists():
-                beside.chmod(target.stat().st_mode & 0o777)
-            beside.replace(target)
-        except BaseException:
-            beside.unlink(missing_ok=True)
-            raise
-
     def _kept(self) -> list[str]:
         """Return the whole lines of the file; one that a crash has cut off is left out."""
         try:
@@ -162,7 +147,7 @@ class CSVLogger(_TextLogger):
             kept = [row for row in rows[1:] if int(row[0]) <= epoch]
         except (ValueError, IndexError):
             self._refuse_other()
-        self._replace(_csv_text([self._columns, *kept]))
+        replace_file(self.path, _csv_text([self._columns, *kept]).encode())
         return int(kept[-1][0]) if kept else 0
 
     def _write(self, row: Row) -> None:
@@ -173,7 +158,8 @@ class CSVLogger(_TextLogger):
         elif new:
             _, *rows = list(csv.reader(self._kept()))
             self._columns += new
-            self._replace(_csv_text([self._columns, *(old + [""] * (len(self._columns) - len(old)) for old in rows)]))
+            wide = (old + [""] * (len(self._columns) - len(old)) for old in rows)
+            replace_file(self.path, _csv_text([self._columns, *wide]).encode())
         self._put(_csv_text([[_number(row[key]) if key in row else "" for key in self._columns]]))
 
 
@@ -202,7 +188,8 @@ class JSONLLogger(_TextLogger):
             epochs = [int(json.loads(line)["epoch"]) for line in lines]
         except (ValueError, KeyError, TypeError):
             self._refuse_other()
-        self._replace("".join(line for line, number in zip(lines, epochs) if number <= epoch))
+        kept = "".join(line for line, number in zip(lines, epochs) if number <= epoch)
+        replace_file(self.path, kept.encode())
         return max((number for number in epochs if number <= epoch), default=0)
 
     def _write(self, row: Row) -> None:

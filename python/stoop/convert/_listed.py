@@ -39,7 +39,8 @@ def from_torch(state_dict: Mapping[str, Any], layers: Iterable[Layer]) -> Model:
     Parameters
     ----------
     state_dict : mapping of str to tensor or array_like
-        Of ``module.state_dict()``, or read from a file of safetensors. It is not changed.
+        Of ``module.state_dict()``, or read from a file of safetensors, which sorts the names: modules of a Sequential
+        are put into the order of their numbers, others have to sort as they compute. It is not changed.
     layers : iterable of layer specs
         What the module computes. A Dense with ``use_bias=None`` has a bias if its Linear has one.
 
@@ -64,7 +65,7 @@ def from_torch(state_dict: Mapping[str, Any], layers: Iterable[Layer]) -> Model:
         prefix, _, name = str(key).rpartition(".")
         if name != "num_batches_tracked":
             modules.setdefault(prefix, {})[name] = Given(str(key), as_array(where, str(key), value))
-    return _Conversion(where, layers).model(TorchModules(where, list(modules.items())))
+    return _Conversion(where, layers).model(TorchModules(where, modules))
 
 
 def from_keras(weights: Sequence[Any], layers: Iterable[Layer]) -> Model:
@@ -78,7 +79,9 @@ def from_keras(weights: Sequence[Any], layers: Iterable[Layer]) -> Model:
     Parameters
     ----------
     weights : sequence of array_like
-        ``model.get_weights()``.
+        ``model.weights``, whose names tell what each is, or ``model.get_weights()``. Arrays without names do not tell
+        a bias from the one vector of a norm that has ``scale`` or ``center`` alone: numbers of vectors that leave this
+        open are refused.
     layers : iterable of layer specs
         What the model computes. A Dense with ``use_bias=None`` has a bias if there is an array for it.
 
@@ -96,7 +99,8 @@ def from_keras(weights: Sequence[Any], layers: Iterable[Layer]) -> Model:
     if isinstance(weights, Mapping) or not isinstance(weights, Sequence):
         hint = "give model.get_weights()"
         raise TypeError(message(where, f"weights is {weights!r:.80}", "expected a list of arrays", hint))
-    given = [Given(f"weights[{i}]", as_array(where, f"weights[{i}]", array)) for i, array in enumerate(weights)]
+    names = [str(getattr(each, "path", getattr(each, "name", f"weights[{i}]"))) for i, each in enumerate(weights)]
+    given = [Given(name, as_array(where, name, each)) for name, each in zip(names, weights)]
     return _Conversion(where, layers).model(KerasArrays(where, given))
 
 
@@ -159,9 +163,11 @@ class _Conversion:
 
     def _input_dim(self, slots: Sequence[Slot], given: Mapping[str, Given]) -> int:
         """Return the columns of X, which the first weights of known width tell."""
-        first = next((slot for slot in slots if slot.layer is None or not tables_of(slot.layer)), None)
-        arrays = [] if first is None else [given[n].array for n in given if n.startswith(first.path)]
-        width = len(arrays[0]) if arrays else 0
+        others = [slot for slot in slots if slot.layer is None or not tables_of(slot.layer)]
+        of_each = ([n for n in given if n.startswith(slot.path)] for slot in others)
+        names = next((names for names in of_each if names), [])  # a LayerNorm may have none
+        kernel = next((n for n in names if n.endswith(".weight")), names[0] if names else "")
+        width = len(given[kernel].array) if kernel else 0
         columns = self.layers[0]
         if not isinstance(columns, Columns):
             return width

@@ -34,24 +34,28 @@ def from_sklearn(mlp: Any) -> Model:
     Raises
     ------
     ValueError, TypeError
-        For what is not fitted or no such estimator, and for outputs that a `Model` does not have, such as the
-        exponentials of ``loss="poisson"``.
+        For what is not fitted, fitted to one class alone, or no such estimator, and for outputs that a `Model` does not
+        have, such as the exponentials of ``loss="poisson"``.
     """
     where = "convert.from_sklearn"
     if not all(hasattr(mlp, name) for name in ("hidden_layer_sizes", "activation", "get_params")):
-        hint = "of a pipeline give the last step"
-        raise TypeError(message(where, f"mlp is {mlp!r:.80}", "expected an MLPClassifier or MLPRegressor", hint))
+        hint = "of a pipeline give the last step, of a search best_estimator_"
+        given = f"mlp is a {type(mlp).__name__}"
+        raise TypeError(message(where, given, "expected an MLPClassifier or MLPRegressor", hint))
     if not hasattr(mlp, "coefs_"):
         raise ValueError(message(where, f"{type(mlp).__name__} is not fitted", "expected coefs_", "call fit first"))
     ending = mlp.out_activation_
     if ending not in _OUTPUTS:
         given, hint = f"the outputs of {type(mlp).__name__} go through {ending!r}", "use its own predict"
         raise ValueError(message(where, given, f"expected one of {', '.join(_OUTPUTS)}", hint))
+    classes = getattr(mlp, "classes_", None)
+    if classes is not None and len(classes) == 1:
+        given, hint = f"{type(mlp).__name__} was fitted to one class", "its predict gives that class for every row"
+        raise ValueError(message(where, given, "expected two or more", hint))
     if hasattr(mlp, "model_"):
         model: Model = mlp.model_.copy()
     else:
         model = _mlp(mlp, _OUTPUTS[ending])
-    classes = getattr(mlp, "classes_", None)
     if classes is not None and not (classes.dtype.kind in "iu" and np.array_equal(classes, np.arange(len(classes)))):
         model.classes = classes
     return model

@@ -2,49 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import NoReturn
 
 from stoop.convert._slots import Given, Slot, joined, refuse, tables_of
 from stoop.layers import BatchNorm, Dense, FeatureScale, LayerNorm
 
 _NORM = ("gamma", "beta", "running_mean", "running_var")
+_PRODUCT = ("weight", "bias")
+_KERAS = {"kernel": "weight", "bias": "bias", "gamma": "gamma", "beta": "beta"}
+_KERAS |= {"moving_mean": "running_mean", "moving_variance": "running_var"}
 _TORCH = {"weight": "gamma", "bias": "beta", "running_mean": "running_mean", "running_var": "running_var"}
 
 
 class TorchModules:
-    """The modules of a state dict, in order."""
+    """The modules of a state dict, in order; those of a Sequential, which have numbers, by these.
 
-    def __init__(self, where: str, modules: list[tuple[str, dict[str, Given]]]) -> None:
-        self._where, self._modules = where, modules
+    A file of safetensors has the names sorted as text, "10" before "2".
+    """
+
+    def __init__(self, where: str, modules: Mapping[str, dict[str, Given]]) -> None:
+        self._where = where
+        self._modules = [(prefix, modules[prefix]) for prefix in _in_order(list(modules))]
 
     def first_width(self) -> int | None:
         """Return the columns of the input of the first module."""
-        shapes = [each.array.shape for _, arrays in self._modules[:1] for each in list(arrays.values())[:1]]
-        return int(shapes[0][-1]) if shapes and shapes[0] else None
+        shapes = [each.array.shape for _, arrays in self._modules[:1] for each in arrays.values()]
+        longest = max(shapes, key=len, default=())  # that of a weight, wherever it stands
+        return int(longest[-1]) if longest else None
 
     def fill(self, slots: Sequence[Slot]) -> dict[str, Given]:
         """Return the array of each parameter."""
-        left: Iterator[tuple[str, dict[str, Given]]] = iter(self._modules)
+        left = self._modules[::-1]
         found: dict[str, Given] = {}
         for slot in slots:
             if codes := tables_of(slot.layer):
                 tables = [self._of("weight", slot, *self._next(left, slot)) for _ in codes]
                 found[f"{slot.path}embedding"] = joined(self._where, slot, codes, tables)
                 continue
+            if isinstance(slot.layer, LayerNorm) and not (left and _are_vectors(left[-1][1])):
+                continue  # elementwise_affine=False
             prefix, arrays = self._next(left, slot)
             found |= {slot.path + name: each for name, each in self._arrays(slot, prefix, arrays).items()}
-        more = [prefix for prefix, _ in left]
+        more = [prefix for prefix, _ in left[::-1]]
         if more:
             given = f"no layer is left for {', '.join(more[:5])}"
             refuse(self._where, given, "expected one for each module that has weights", "add the layers")
         return found
 
-    def _next(self, left: Iterator[tuple[str, Any]], slot: Slot) -> tuple[str, dict[str, Given]]:
-        found = next(left, None)
-        if found is None:
+    def _next(self, left: list[tuple[str, dict[str, Given]]], slot: Slot) -> tuple[str, dict[str, Given]]:
+        if not left:
             refuse(self._where, f"no weights are left for the {slot.name}", "expected some", "leave out the layer")
-        return found
+        return left.pop()
 
     def _of(self, name: str, slot: Slot, prefix: str, arrays: Mapping[str, Given]) -> Given:
         if set(arrays) != {name}:
@@ -66,22 +75,51 @@ class TorchModules:
                 needed, known = (set(known), known) if layer.use_bias else (needed, {"weight": "weight"})
         if not needed <= set(arrays) <= set(known):
             given = f"{prefix or 'the module'} has {', '.join(arrays)} where the {slot.name} comes"
-            refuse(self._where, given, f"expected {', '.join(known)}", "compare the layers, in their order")
+            is_made = any("parametrizations" in each for each, _ in self._modules) or "weight_g" in arrays
+            hint = "compare the layers, in their order"
+            if is_made:
+                hint = "remove the parametrization of the weight in PyTorch before, which leaves the weight itself"
+            refuse(self._where, given, f"expected {', '.join(known)}", hint)
         out = {known[name]: each for name, each in arrays.items()}
         if "weight" in out:
             weight = out["weight"]
             if weight.array.ndim != 2:
                 given = f"{weight.name} has shape {weight.array.shape}"
-                refuse(self._where, given, "expected (out_features, in_features)", "compare the layers")
+                is_slope = weight.array.shape == (1,)
+                hint = "a PReLU has no counterpart" if is_slope else "compare the layers"
+                refuse(self._where, given, "expected (out_features, in_features)", hint)
             out["weight"] = Given(weight.name, weight.array.T)
         return out
 
 
+def _in_order(prefixes: Sequence[str]) -> list[str]:
+    """Return the names of modules with numbers within one module in the order of the numbers, others as they come."""
+    first: dict[tuple[str, ...], int] = {}  # where each part of a name, or the first number within it, comes
+
+    def key(prefix: str) -> list[tuple[int, int]]:
+        parts = prefix.split(".")
+        places = []
+        for depth, part in enumerate(parts):
+            number = int(part) if part.isdecimal() else 0
+            group = (*parts[:depth], "0" if part.isdecimal() else part)
+            places.append((first.setdefault(group, len(first)), number))
+        return places
+
+    keys = {prefix: key(prefix) for prefix in prefixes}
+    return sorted(prefixes, key=keys.__getitem__)
+
+
+def _are_vectors(arrays: Mapping[str, Given]) -> bool:
+    return all(each.array.ndim == 1 for each in arrays.values())
+
+
 class KerasArrays:
-    """Arrays in order. Whether a Dense has a bias shows in how many vectors follow its kernel."""
+    """Arrays in order. What they are is told by their names, or by how many vectors follow each kernel."""
 
     def __init__(self, where: str, arrays: list[Given]) -> None:
         self._where, self._arrays = where, arrays
+        # "model/dense_1/kernel", and in older versions "dense_1/kernel:0"
+        self._roles = [_KERAS.get(each.name.rpartition("/")[2].partition(":")[0]) for each in arrays]
 
     def first_width(self) -> int | None:
         """Return the columns of the input of the first layer."""
@@ -101,24 +139,41 @@ class KerasArrays:
             return self._arrays[place - 1]
 
         for index, slot in enumerate(slots):
-            layer = slot.layer
-            if codes := tables_of(layer):
+            if codes := tables_of(slot.layer):
                 found[f"{slot.path}embedding"] = joined(self._where, slot, codes, [take(slot) for _ in codes])
-            elif isinstance(layer, FeatureScale):
-                found[f"{slot.path}scale"] = take(slot)
-            elif isinstance(layer, BatchNorm | LayerNorm):
-                names = _NORM if isinstance(layer, BatchNorm) else _NORM[:2]
-                if self._vectors(place) == 2 and len(names) == 4:
-                    names = names[2:]
-                found |= {slot.path + name: take(slot) for name in names}
-            else:
-                found[f"{slot.path}weight"] = take(slot)
-                if isinstance(layer, Dense) and self._has_bias(layer, slots[index + 1 :], place):
-                    found[f"{slot.path}bias"] = take(slot)
+                continue
+            for name in self._names(slot, slots[index + 1 :], place):
+                found[slot.path + name] = take(slot)
         if place < len(self._arrays):
             given = f"no layer is left for {self._arrays[place].name}, {self._arrays[place].array.shape}"
             refuse(self._where, given, "expected a layer for each array", "add the layers")
         return found
+
+    def _names(self, slot: Slot, others: Sequence[Slot], place: int) -> Sequence[str]:
+        """Return which parameters of a layer the arrays from this place on are."""
+        layer = slot.layer
+        if isinstance(layer, FeatureScale):
+            return ("scale",)
+        is_norm = isinstance(layer, BatchNorm | LayerNorm)
+        known = _PRODUCT if not is_norm else _NORM if isinstance(layer, BatchNorm) else _NORM[:2]
+        if self._roles[place : place + 1] not in ([], [None]):
+            return self._named(known, place)
+        if not is_norm:
+            return _PRODUCT if isinstance(layer, Dense) and self._has_bias(layer, others, place) else _PRODUCT[:1]
+        count = self._vectors(place) - _vectors_of(others)
+        if count == 2 and isinstance(layer, BatchNorm):
+            return _NORM[2:]
+        if 0 < count < len(known):
+            self._refuse_vectors(f"there are {count} vectors for the {slot.name}", f"expected {len(known)}")
+        return known
+
+    def _named(self, known: Sequence[str], place: int) -> list[str]:
+        names: list[str] = []
+        for role in self._roles[place:]:
+            if role is None or role not in known or role in names:
+                break
+            names.append(role)
+        return names
 
     def _vectors(self, place: int) -> int:
         """Return how many vectors follow."""
@@ -130,9 +185,22 @@ class KerasArrays:
     def _has_bias(self, layer: Dense, others: Sequence[Slot], place: int) -> bool:
         if layer.use_bias is not None:
             return layer.use_bias
-        needed = 0
-        for slot in others:
-            if not isinstance(slot.layer, BatchNorm | LayerNorm | FeatureScale):
-                break
-            needed += 4 if isinstance(slot.layer, BatchNorm) else 2 if isinstance(slot.layer, LayerNorm) else 1
-        return (self._vectors(place) - needed) % 2 == 1
+        more = self._vectors(place + 1) - _vectors_of(others)
+        if more < 0 and more % 2:  # a bias and a norm without both of its own, or a norm without one of them
+            kernel = self._arrays[place].name
+            self._refuse_vectors(f"{self._vectors(place + 1)} vectors follow {kernel}", "expected a bias or a norm")
+        return more == 1
+
+    def _refuse_vectors(self, given: str, expected: str) -> NoReturn:
+        hint = "give model.weights, whose names tell, or Dense(use_bias=True or False)"
+        refuse(self._where, given, f"{expected} that has both scale and center, or neither", hint)
+
+
+def _vectors_of(slots: Sequence[Slot]) -> int:
+    """Return how many vectors the norms have that come before the next kernel."""
+    count = 0
+    for slot in slots:
+        if not isinstance(slot.layer, BatchNorm | LayerNorm | FeatureScale):
+            break
+        count += 4 if isinstance(slot.layer, BatchNorm) else 2 if isinstance(slot.layer, LayerNorm) else 1
+    return count

@@ -7,18 +7,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from stoop.export._from_onnx import from_onnx
-    from stoop.export._register import register_skl2onnx
-    from stoop.export._to_c import to_c
-    from stoop.export._to_onnx import to_onnx
+    from stoop.export.c._to_c import to_c
+    from stoop.export.onnx._from_onnx import from_onnx
+    from stoop.export.onnx._register import register_skl2onnx
+    from stoop.export.onnx._to_onnx import to_onnx
 
 __all__ = ["from_onnx", "register_skl2onnx", "to_c", "to_onnx"]
 
 _MODULES = {
-    "from_onnx": "_from_onnx",
-    "register_skl2onnx": "_register",
-    "to_c": "_to_c",
-    "to_onnx": "_to_onnx",
+    "from_onnx": "onnx._from_onnx",
+    "register_skl2onnx": "onnx._register",
+    "to_c": "c._to_c",
+    "to_onnx": "onnx._to_onnx",
 }
 
 

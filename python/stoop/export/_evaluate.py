@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from math import erfc, pi, sqrt
+from collections.abc import Sequence
+from math import pi
 from typing import Any
 
 import numpy as np
@@ -29,8 +29,8 @@ from stoop.export._steps import (
     Step,
     Wave,
 )
-
-_SELU_ALPHA, _SELU_SCALE = 1.6732632423543772848, 1.0507009873554804934  # Klambauer et al. 2017, appendix A
+from stoop.layers import Dense
+from stoop.model import Model
 
 
 def evaluate(steps: Sequence[Step], X: npt.NDArray[Any]) -> list[Array]:
@@ -46,8 +46,9 @@ def evaluate(steps: Sequence[Step], X: npt.NDArray[Any]) -> list[Array]:
 
 
 def activate(function: Activation, z: Array) -> Array:
-    """Return an element-wise function of z."""
-    value: Array = _FUNCTIONS[function.type_name](z, function)
+    """Return an element-wise function of z, as the core computes it in float64."""
+    model = Model([Dense(1, function, kernel_init="ones")], input_dim=1, dtype="float64")
+    value: Array = model.predict(z.reshape(-1, 1)).reshape(z.shape)
     return value
 
 
@@ -92,7 +93,7 @@ def _encoded(column: Column, x: Array, z: Array) -> Array:
     if isinstance(column, Wave):
         angles = 2.0 * pi * np.outer(clipped(z, column.clip), column.frequencies)
         waves = np.concatenate([np.cos(angles), np.sin(angles)], axis=1)
-        return np.maximum(waves @ column.weight + column.bias, 0.0)
+        return np.asarray(np.maximum(waves @ column.weight + column.bias, 0.0))
     out: Array = np.zeros((len(x), column.width))
     rows = np.arange(len(x))
     if isinstance(column, Ladder):
@@ -119,34 +120,3 @@ def _combined(output: str, x: Array) -> Array:
     else:
         value = np.logaddexp.reduce(-np.logaddexp(0.0, -x), axis=1) - np.logaddexp.reduce(-np.logaddexp(0.0, x), axis=1)
     return value
-
-
-def _sigmoid(z: Array) -> Array:
-    return np.asarray(np.exp(-np.logaddexp(0.0, -z)))
-
-
-def _gelu(z: Array, f: Any) -> Array:
-    if f.approximate == "tanh":
-        return np.asarray(z / 2.0 * (1.0 + np.tanh(sqrt(2.0 / pi) * (z + 0.044715 * z**3))))
-    return np.asarray(z * np.vectorize(erfc, otypes=[np.float64])(-z / sqrt(2.0)) / 2.0)
-
-
-def _elu(z: Array, alpha: float) -> Array:
-    return np.where(z > 0.0, z, alpha * np.expm1(np.minimum(z, 0.0)))
-
-
-_FUNCTIONS: dict[str, Callable[[Array, Any], Array]] = {
-    "identity": lambda z, _: z,
-    "relu": lambda z, _: np.maximum(z, 0.0),
-    "leaky_relu": lambda z, f: np.where(z > 0.0, z, f.negative_slope * z),
-    "elu": lambda z, f: _elu(z, f.alpha),
-    "gelu": _gelu,
-    "silu": lambda z, _: z * _sigmoid(z),
-    "softplus": lambda z, _: np.logaddexp(0.0, z),
-    "tanh": lambda z, _: np.tanh(z),
-    "sigmoid": lambda z, _: _sigmoid(z),
-    "selu": lambda z, _: _SELU_SCALE * _elu(z, _SELU_ALPHA),
-    "mish": lambda z, _: z * np.tanh(np.logaddexp(0.0, z)),
-    "hard_swish": lambda z, _: z * np.clip(z + 3.0, 0.0, 6.0) / 6.0,
-    "relu6": lambda z, _: np.clip(z, 0.0, 6.0),
-}

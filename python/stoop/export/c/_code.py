@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy.typing as npt
 
-from stoop.export._c_text import array, literal
+from stoop.export.c._text import array, literal
 
 
 class Code:

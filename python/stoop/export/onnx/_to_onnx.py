@@ -13,14 +13,12 @@ from stoop import _core
 from stoop._checks import file_path
 from stoop._class_names import names_to_text
 from stoop._errors import message
-from stoop._fold import folded
 from stoop._replacement import replace_file
 from stoop.ensemble import Ensemble
-from stoop.export._compare import compare
-from stoop.export._endings import emit_ending, emit_mean, emit_together, ending_of
-from stoop.export._graph import OPSET, Graph, Value
-from stoop.export._layers import emit_layers
-from stoop.layers import Columns, Normalization
+from stoop.export.onnx._compare import compare
+from stoop.export.onnx._endings import ending_of
+from stoop.export.onnx._graph import OPSET, Graph, tensor_type
+from stoop.export.onnx._models import LAYERS, MODELS, graph_of, layers_text, norms_folded
 from stoop.model import Model
 
 IR_VERSION = 8  # that of the release that brought this opset
@@ -43,7 +41,9 @@ def to_onnx(
 
     Where onnxruntime is installed, random rows are predicted by it and compared, with missing values and unknown codes
     where the model takes them. ``metadata_props`` has ``stoop.version``, ``stoop.output`` (the meaning of the outputs),
-    ``stoop.classes`` (JSON: names in the order of the outputs, and their dtype), and the texts of `Model.metadata`.
+    ``stoop.classes`` (JSON: names in the order of the outputs, and their dtype), ``stoop.layers`` (JSON: the layers,
+    by which `from_onnx` makes the same again) or ``stoop.models`` (how many an ensemble has), and the texts of
+    `Model.metadata`.
 
     Parameters
     ----------
@@ -78,16 +78,11 @@ def onnx_model(model: Model | Ensemble, fold_batch_norm: bool, activation: str |
     onnx = imported(_WHERE)
     models = _checked_models(model)
     ending = ending_of(_WHERE, activation, model.output, model.output_dim)
-    graph = Graph(model.dtype)
-    ends = []
-    for index, each in enumerate(models):
-        with graph.within(f"{index}/" if isinstance(model, Ensemble) else ""):
-            ends.append(emit_ending(graph, emit_model(graph, each, fold_batch_norm), ending))
-    last = emit_mean(graph, ends) if isinstance(model, Ensemble) else ends[0]
-    output = "outputs" if ending == "identity" else "probabilities"
-    graph.node("Identity", last)
-    graph.rename_last(output)
-    proto = _proto(onnx, graph, model, output)
+    if fold_batch_norm:
+        models = [norms_folded(each) for each in models]
+    is_one = isinstance(model, Model)
+    texts = _texts(model) | ({LAYERS: layers_text(models[0])} if is_one else {MODELS: str(len(models))})
+    proto = _proto(onnx, graph_of(models, ending, is_mean=not is_one), model, texts)
     onnx.checker.check_model(proto)
     compare(_WHERE, proto, model, ending)
     return proto
@@ -124,48 +119,31 @@ def _checked_models(model: Any) -> list[Model]:
     return models
 
 
-def emit_model(graph: Graph, model: Model, fold_batch_norm: bool, x: str = "X") -> str:
-    """Add what `Model.predict` computes of `x`; return the name of its outputs."""
-    layers, arrays = list(model.layers), {**model.parameters(), **model.buffers()}
-    if fold_batch_norm:
-        layers, arrays = folded(layers, model.parameters(), model.buffers(), keeps_others=True)
-    value = Value(x, model.input_dim)
-    if not isinstance(layers[0], Columns | Normalization):
-        value = _emit_scalars(graph, model, value)
-    return emit_together(graph, emit_layers(graph, layers, arrays, value), model.output)
+def _texts(model: Model | Ensemble) -> dict[str, str]:
+    """Return what the metadata say beside the layers."""
+    first = model[0] if isinstance(model, Ensemble) else model
+    texts = {**first.metadata, "stoop.version": _core.build_info()["version"], "stoop.output": model.output or ""}
+    if model.classes is not None:
+        names, dtype = names_to_text(_WHERE, model.classes)
+        texts["stoop.classes"] = json.dumps({"names": names, "dtype": dtype}, ensure_ascii=False)
+    return texts
 
 
-def _emit_scalars(graph: Graph, model: Model, x: Value) -> Value:
-    """Add ``X * input_scale + input_shift``."""
-    name = x.name
-    if model.input_scale != 1.0:
-        name = graph.node("Mul", name, graph.array("input_scale", model.input_scale))
-    if model.input_shift != 0.0:
-        name = graph.node("Add", name, graph.array("input_shift", model.input_shift))
-    return Value(name, x.width)
-
-
-def _proto(onnx: Any, graph: Graph, model: Model | Ensemble, output: str) -> Any:
-    helper, version = onnx.helper, _core.build_info()["version"]
-    kind = helper.np_dtype_to_tensor_dtype(model.dtype)
+def _proto(onnx: Any, graph: Graph, model: Model | Ensemble, texts: dict[str, str]) -> Any:
+    helper, kind = onnx.helper, tensor_type(model.dtype)
     body = helper.make_graph(
-        graph.nodes,
+        [helper.make_node(n.operator, n.inputs, n.outputs, name=n.name, **n.attributes) for n in graph.nodes],
         "stoop",
         [helper.make_tensor_value_info("X", kind, ["n", model.input_dim])],
-        [helper.make_tensor_value_info(output, kind, ["n", model.output_dim])],
-        [onnx.numpy_helper.from_array(np.ascontiguousarray(array), name) for name, array in graph.arrays.items()],
+        [helper.make_tensor_value_info(graph.nodes[-1].outputs[0], kind, ["n", model.output_dim])],
+        [onnx.numpy_helper.from_array(np.asarray(array, order="C"), name) for name, array in graph.arrays.items()],
     )
     proto = helper.make_model(
         body,
         opset_imports=[helper.make_opsetid("", OPSET)],
         ir_version=IR_VERSION,
         producer_name="stoop",
-        producer_version=version,
+        producer_version=texts["stoop.version"],
     )
-    first = model[0] if isinstance(model, Ensemble) else model
-    texts = {**first.metadata, "stoop.version": version, "stoop.output": model.output or ""}
-    if model.classes is not None:
-        names, dtype = names_to_text(_WHERE, model.classes)
-        texts["stoop.classes"] = json.dumps({"names": names, "dtype": dtype}, ensure_ascii=False)
     helper.set_model_props(proto, texts)
     return proto

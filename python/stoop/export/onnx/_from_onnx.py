@@ -13,10 +13,12 @@ import numpy as np
 from stoop._checks import file_path
 from stoop._class_names import names_from_text
 from stoop._errors import message
-from stoop.export._assembly import assembled
-from stoop.export._operators import OPERATORS, Ending, Known, Labels
-from stoop.export._terms import Term, UnknownError, Value
-from stoop.export._wire import DamagedError, File, Node, read_file
+from stoop.export.onnx._assembly import assembled
+from stoop.export.onnx._models import LAYERS, MODELS
+from stoop.export.onnx._operators import OPERATORS, Ending, Known, Labels
+from stoop.export.onnx._restore import restored
+from stoop.export.onnx._terms import Term, UnknownError, Value
+from stoop.export.onnx._wire import DamagedError, File, Node, read_file
 from stoop.model import Model
 
 _WHERE = "export.from_onnx"
@@ -31,7 +33,10 @@ def from_onnx(path: str | os.PathLike[str]) -> Model:
     every activation of Stoop in whatever operators, for a function of elements is recognised by its values, and what
     scales X (Scaler, or Sub and Mul), which becomes a `Normalization`. Softmax or Sigmoid at the end becomes
     `Model.output`, so that `Model.predict_proba` gives what the file gives; names of classes become `Model.classes`.
-    Encoded columns and members are not read: keep the safetensors file of such a model.
+
+    A file of `to_onnx` tells its layers in its metadata. Where its nodes and arrays are exactly those of these layers,
+    the model has them again, `Columns` and `Members` among them, with the arguments that they had but initialisers. A
+    file of another, or one that was changed, is read as above. That of an ensemble is not read.
 
     A file may be damaged or hostile: reading takes at most ten times its size in memory, and 16 MB. Its arrays must
     have the length that their shape says, those in other files are refused, and so are more than 50,000 names and
@@ -62,19 +67,42 @@ def from_onnx(path: str | os.PathLike[str]) -> Model:
         file = read_file(content)
     except DamagedError as error:
         _refuse(f"{name}: {error}", "expected an ONNX file that holds all of its arrays", "export it again")
+    if MODELS in file.texts:
+        hint = "export each of its models, or keep the file of Ensemble.save"
+        _refuse(f"{name} gives the mean of {file.texts[MODELS]:.20} models", "expected one model", hint)
+    found = restored(file)
+    model = _recognised(name, file, len(content)) if found is None else _with_output(*found)
+    if "stoop.classes" in file.texts:
+        _name_classes(model, file.texts["stoop.classes"])
+    for key, text in file.texts.items():
+        if not key.startswith("stoop."):
+            model.metadata[key] = text
+    return model
+
+
+def _recognised(name: str, file: File, size: int) -> Model:
+    """Return the model that computes what the nodes of the file compute, whoever wrote them."""
     try:
         with np.errstate(all="ignore"):  # what is not finite is refused with the parameters
             end = _end_of(file, _evaluated(file))
-            model = assembled(end.outputs, 4 * len(content) + 2**20)
+            model = assembled(end.outputs, 4 * size + 2**20)
     except UnknownError as error:
-        _refuse(f"{name} has {error}", "expected a stack of layers", "see the page on export for what is read")
-    texts = file.texts
-    output = end.kind or {"softmax": "softmax", "sigmoid": "sigmoid"}.get(texts.get("stoop.output", ""), "identity")
+        _refuse(f"{name} has {error}", "expected a stack of layers", _advice(file))
+    text = file.texts.get("stoop.output", "")
+    output = end.kind or {"softmax": "softmax", "sigmoid": "sigmoid"}.get(text, "identity")
     model.output = output if output != "softmax" or model.output_dim > 1 else "identity"
-    _name_classes(model, end.names, texts.get("stoop.classes"))
-    for key, text in texts.items():
-        if not key.startswith("stoop."):
-            model.metadata[key] = text
+    if end.names is not None and list(end.names) != list(range(len(end.names))):
+        model.classes = np.array(end.names)
+    return model
+
+
+def _with_output(model: Model, ending: str) -> Model:
+    """Return the model whose `predict_proba` gives what comes after the ending."""
+    if ending not in ("identity", model.output):
+        if model._core.members > 1:
+            given = f"the file has a {ending} of what members say together for the output {model.output!r}"
+            _refuse(given, "expected the same meaning of both", 'export it with activation="auto" or without')
+        model.output = ending
     return model
 
 
@@ -89,6 +117,12 @@ def _refuse(given: str, expected: str, hint: str) -> NoReturn:
     raise ValueError(message(_WHERE, given, expected, hint))
 
 
+def _advice(file: File) -> str:
+    if LAYERS in file.texts:
+        return "its nodes were changed after to_onnx wrote it: export it again"
+    return "see the page on export for what is read"
+
+
 def _evaluated(file: File) -> dict[str, Known]:
     """Return what each name of the graph stands for."""
     known: dict[str, Known] = dict(file.arrays)
@@ -101,8 +135,7 @@ def _evaluated(file: File) -> dict[str, Known]:
         try:
             result = _result(node, [known[name] if name else None for name in node.inputs])
         except UnknownError as error:
-            hint = "see the page on export for what is read"
-            _refuse(f"{error.node or label} has {error}", "expected a layer of Stoop", hint)
+            _refuse(f"{error.node or label} has {error}", "expected a layer of Stoop", _advice(file))
         except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError) as error:
             _refuse(f"{label} is not well-formed ({error!r:.100})", "expected what ONNX says of it", "export it again")
         if isinstance(result, Term) and not result.node:
@@ -152,12 +185,9 @@ def _seen(known: Known) -> _End:
     return _End(made)
 
 
-def _name_classes(model: Model, names: Any, text: str | None) -> None:
-    if text is not None:
-        try:
-            kept = json.loads(text)
-            model.classes = names_from_text([str(name) for name in kept["names"]], str(kept["dtype"]))
-        except (ValueError, TypeError, KeyError) as error:
-            _refuse(f"stoop.classes is {text!r:.80}", "expected the names of the classes", f"mend it: {error}")
-    elif names is not None and list(names) != list(range(len(names))):
-        model.classes = np.array(names)
+def _name_classes(model: Model, text: str) -> None:
+    try:
+        kept = json.loads(text)
+        model.classes = names_from_text([str(name) for name in kept["names"]], str(kept["dtype"]))
+    except (ValueError, TypeError, KeyError) as error:
+        _refuse(f"stoop.classes is {text!r:.80}", "expected the names of the classes", f"mend it: {error}")

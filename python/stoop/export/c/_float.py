@@ -8,13 +8,10 @@ from typing import Any
 import numpy as np
 
 from stoop.activations import Activation
-from stoop.export._c_code import Code
-from stoop.export._c_text import literal
 from stoop.export._steps import (
     Activate,
     Add,
     Affine,
-    Array,
     Column,
     Combine,
     Embedding,
@@ -27,7 +24,10 @@ from stoop.export._steps import (
     Scale,
     Step,
     Wave,
+    two_parts,
 )
+from stoop.export.c._code import Code
+from stoop.export.c._text import literal
 
 
 def write_step(
@@ -91,15 +91,9 @@ def _scale(code: Code, step: Scale, place: int, source: str, target: str, source
     code.members(step.members, "scale" if step.bias is None else "scale_shift", *pointers, step.width)
 
 
-def _two_parts(code: Code, shift: Array, place: int) -> tuple[str, str]:
-    """Define tables of the shift in float32, and of what that leaves."""
-    first = shift.astype(np.float32)
-    rest = shift - first
-    return code.table("float", f"shift{place}", first), code.table("float", f"rest{place}", rest)
-
-
 def _normalize(code: Code, step: Normalize, place: int, source: str, target: str) -> None:
-    shift, rest = _two_parts(code, step.shift, place)
+    parts = zip(("shift", "rest"), two_parts(step.shift, np.float32))
+    shift, rest = (code.table("float", f"{which}{place}", part) for which, part in parts)
     scale = code.table("float", f"scale{place}", step.scale)
     z = code.expression("scaled", f"{source}[i]", f"{shift}[i]", f"{rest}[i]", f"{scale}[i]")
     if step.missing is not None:
@@ -124,9 +118,8 @@ def _encode(code: Code, step: Encode, place: int, source: str, target: str) -> N
 
 def _number(code: Code, step: Encode, column: Column, place: tuple[int, int], x: str, y: str) -> None:
     index, which = place[1], f"{place[0]}_{place[1]}"
-    shift = np.float32(step.shift[index])
-    rest = float(step.shift[index] - shift)
-    scaled = code.expression("scaled", x, float(shift), rest, float(step.scale[index]))
+    shift, rest = two_parts(step.shift[index], np.float32)
+    scaled = code.expression("scaled", x, float(shift), float(rest), float(step.scale[index]))
     z = f"{x} != {x} ? {literal(step.missing[index])} : {scaled}"
     clip = column.clip if isinstance(column, Number | Wave) else None
     if clip is not None:

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from stoop.export._c_code import Code
-from stoop.export._int_steps import (
+from stoop.export._steps import Step
+from stoop.export.c._code import Code
+from stoop.export.c._int_steps import (
     Dequantize,
     IntAdd,
     IntAffine,
@@ -18,7 +19,6 @@ from stoop.export._int_steps import (
     Lookup,
     Quantize,
 )
-from stoop.export._steps import Step
 
 MAKES_INTEGERS = (Quantize, IntAffine, Lookup, IntScale, IntAdd)
 OF_INTEGERS = (*MAKES_INTEGERS, Dequantize, LastAffine)

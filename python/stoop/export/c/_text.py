@@ -89,7 +89,7 @@ def _wrapped(items: Iterable[str]) -> str:
 @cache
 def _kernels() -> dict[str, str]:
     """Return the text of each function, with the comment above it, by name."""
-    text = files("stoop.export").joinpath("kernels.c").read_text(encoding="utf-8")
+    text = files("stoop.export.c").joinpath("kernels.c").read_text(encoding="utf-8")
     blocks = [block for block in text.strip().split("\n\n") if "static inline" in block]
     return {re.findall(r"\bstoop_(\w+)\(", block.split("static inline", 1)[1])[0]: block for block in blocks}
 

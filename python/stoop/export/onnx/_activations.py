@@ -4,26 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
 from stoop import activations
 from stoop.activations import Activation
-from stoop.export._graph import Graph, tensor_type
+from stoop.export.onnx._graph import Graph, tensor_type
 
 Emit = Callable[[Graph, Any, str], str]
-_Function = TypeVar("_Function", bound=Emit)
-
-ACTIVATIONS: dict[type[Activation], Emit] = {}
-
-
-def _of(kind: type[Activation]) -> Callable[[_Function], _Function]:
-    def register(function: _Function) -> _Function:
-        ACTIVATIONS[kind] = function
-        return function
-
-    return register
 
 
 def emit_activation(graph: Graph, layer: Activation, x: str) -> str:
@@ -31,32 +20,6 @@ def emit_activation(graph: Graph, layer: Activation, x: str) -> str:
     return ACTIVATIONS[type(layer)](graph, layer, x)
 
 
-@_of(activations.Identity)
-def _identity(graph: Graph, layer: Any, x: str) -> str:  # noqa: ARG001
-    return x
-
-
-@_of(activations.ReLU)
-def _relu(graph: Graph, layer: Any, x: str) -> str:  # noqa: ARG001
-    return graph.node("Relu", x)
-
-
-@_of(activations.Tanh)
-def _tanh(graph: Graph, layer: Any, x: str) -> str:  # noqa: ARG001
-    return graph.node("Tanh", x)
-
-
-@_of(activations.Sigmoid)
-def _sigmoid(graph: Graph, layer: Any, x: str) -> str:  # noqa: ARG001
-    return graph.node("Sigmoid", x)
-
-
-@_of(activations.Softplus)
-def _softplus(graph: Graph, layer: Any, x: str) -> str:  # noqa: ARG001
-    return emit_softplus(graph, x)
-
-
-@_of(activations.LeakyReLU)
 def _leaky_relu(graph: Graph, layer: activations.LeakyReLU, x: str) -> str:
     if not graph.is_double:
         return graph.node("LeakyRelu", x, alpha=layer.negative_slope)
@@ -64,22 +27,19 @@ def _leaky_relu(graph: Graph, layer: activations.LeakyReLU, x: str) -> str:
     return graph.node("Add", graph.node("Relu", x), below)
 
 
-@_of(activations.ELU)
 def _elu(graph: Graph, layer: activations.ELU, x: str) -> str:
     if not graph.is_double:
         return graph.node("Elu", x, alpha=layer.alpha)
     return _exponential_unit(graph, x, layer.alpha)
 
 
-@_of(activations.SELU)
-def _selu(graph: Graph, layer: Any, x: str) -> str:  # noqa: ARG001
+def _selu(graph: Graph, layer: activations.SELU, x: str) -> str:  # noqa: ARG001
     if not graph.is_double:
         return graph.node("Selu", x)
     unit = _exponential_unit(graph, x, 1.6732632423543772848)
     return graph.node("Mul", unit, graph.scalar(1.0507009873554804934))
 
 
-@_of(activations.GELU)
 def _gelu(graph: Graph, layer: activations.GELU, x: str) -> str:
     half = graph.node("Mul", x, graph.scalar(0.5))
     if layer.approximate == "tanh":
@@ -91,26 +51,10 @@ def _gelu(graph: Graph, layer: activations.GELU, x: str) -> str:
     return graph.node("Mul", half, graph.node("Add", curve, graph.scalar(1.0)))
 
 
-@_of(activations.SiLU)
-def _silu(graph: Graph, layer: Any, x: str) -> str:  # noqa: ARG001
-    return graph.node("Mul", x, graph.node("Sigmoid", x))
-
-
-@_of(activations.Mish)
-def _mish(graph: Graph, layer: Any, x: str) -> str:  # noqa: ARG001
-    return graph.node("Mul", x, graph.node("Tanh", emit_softplus(graph, x)))
-
-
-@_of(activations.HardSwish)
-def _hard_swish(graph: Graph, layer: Any, x: str) -> str:  # noqa: ARG001
+def _hard_swish(graph: Graph, layer: activations.HardSwish, x: str) -> str:  # noqa: ARG001
     shifted = graph.node("Add", x, graph.scalar(3.0))
     part = graph.node("Clip", shifted, graph.scalar(0.0), graph.scalar(6.0))
     return graph.node("Mul", graph.node("Mul", x, part), graph.scalar(1.0 / 6.0))
-
-
-@_of(activations.ReLU6)
-def _relu6(graph: Graph, layer: Any, x: str) -> str:  # noqa: ARG001
-    return graph.node("Clip", x, graph.scalar(0.0), graph.scalar(6.0))
 
 
 def emit_softplus(graph: Graph, x: str) -> str:
@@ -125,7 +69,7 @@ def _erf(graph: Graph, x: str) -> str:
     """Add the error function, with the digits of float32: runtimes have no other."""
     if not graph.is_double:
         return graph.node("Erf", x)
-    single = graph.node("Cast", x, to=tensor_type(np.dtype(np.float32)))
+    single = graph.node("Cast", x, to=tensor_type(np.float32))
     return graph.node("Cast", graph.node("Erf", single), to=tensor_type(graph.dtype))
 
 
@@ -137,3 +81,20 @@ def _exponential_unit(graph: Graph, x: str, alpha: float) -> str:
     """Add ``max(x, 0) + alpha * (exp(min(x, 0)) - 1)``."""
     power = graph.node("Sub", graph.node("Exp", _negative_part(graph, x)), graph.scalar(1.0))
     return graph.node("Add", graph.node("Relu", x), graph.node("Mul", power, graph.scalar(alpha)))
+
+
+ACTIVATIONS: dict[type[Activation], Emit] = {
+    activations.Identity: lambda _, __, x: x,
+    activations.ReLU: lambda graph, _, x: graph.node("Relu", x),
+    activations.Tanh: lambda graph, _, x: graph.node("Tanh", x),
+    activations.Sigmoid: lambda graph, _, x: graph.node("Sigmoid", x),
+    activations.Softplus: lambda graph, _, x: emit_softplus(graph, x),
+    activations.SiLU: lambda graph, _, x: graph.node("Mul", x, graph.node("Sigmoid", x)),
+    activations.Mish: lambda graph, _, x: graph.node("Mul", x, graph.node("Tanh", emit_softplus(graph, x))),
+    activations.ReLU6: lambda graph, _, x: graph.node("Clip", x, graph.scalar(0.0), graph.scalar(6.0)),
+    activations.LeakyReLU: _leaky_relu,
+    activations.ELU: _elu,
+    activations.SELU: _selu,
+    activations.GELU: _gelu,
+    activations.HardSwish: _hard_swish,
+}

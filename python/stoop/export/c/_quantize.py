@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from stoop._errors import message
 from stoop.export._evaluate import activate, evaluate
-from stoop.export._int_steps import (
+from stoop.export._steps import INPUT, NOWHERE, Activate, Add, Affine, Array, NormalizeRow, Scale, Step
+from stoop.export.c._int_steps import (
     HIGHEST,
     LOWEST,
     Dequantize,
@@ -27,7 +28,6 @@ from stoop.export._int_steps import (
     weights_of,
     whole_factors,
 )
-from stoop.export._steps import INPUT, Activate, Add, Affine, Array, NormalizeRow, Scale, Step
 
 _CLIPS = ("relu", "relu6")  # activations that clip: the ends of the grid of their values do so
 # Where a function is flat: a wider grid of its input would only be coarser. The values differ by less than 1e-3 there.
@@ -98,14 +98,14 @@ class _Quantizer:
     def _float(self, place: int) -> int:
         """Return where the value is in float."""
         if place not in self._floats:
-            made = Dequantize(self._integers[place], *self._shape(place), "", grid=self._grid(place))
+            made = Dequantize(self._integers[place], *self._shape(place), NOWHERE, grid=self._grid(place))
             self._floats[place] = self._put(made)
         return self._floats[place]
 
     def _integer(self, place: int) -> int:
         """Return where the value is in integers."""
         if place not in self._integers:
-            made = Quantize(self._floats[place], *self._shape(place), "", grid=self._grid(place))
+            made = Quantize(self._floats[place], *self._shape(place), NOWHERE, grid=self._grid(place))
             self._integers[place] = self._put(made)
         return self._integers[place]
 

@@ -9,9 +9,10 @@ import numpy as np
 
 from stoop._errors import message
 from stoop._tables import NumberColumn
-from stoop.export._endings import emit_ending
-from stoop.export._graph import OPSET, Graph, tensor_type
-from stoop.export._to_onnx import emit_model, imported
+from stoop.export.onnx._endings import emit_ending
+from stoop.export.onnx._graph import OPSET, Graph, tensor_type
+from stoop.export.onnx._models import emit_model, norms_folded
+from stoop.export.onnx._to_onnx import imported
 
 _WHERE = "export.register_skl2onnx"
 
@@ -68,8 +69,8 @@ def _convert(scope: Any, operator: Any, container: Any) -> None:
     x = graph.node("Cast", operator.inputs[0].full_name, to=tensor_type(model.dtype))
     if hasattr(estimator, "encode"):
         x = _encoded(graph, where, estimator, x)
-    outputs = emit_model(graph, model, True, x)
-    kind = tensor_type(np.dtype(np.float64 if "Double" in type(operator.outputs[-1].type).__name__ else np.float32))
+    outputs = emit_model(graph, norms_folded(model), x)
+    kind = tensor_type(np.float64 if "Double" in type(operator.outputs[-1].type).__name__ else np.float32)
     names = [output.full_name for output in operator.outputs]
     if hasattr(estimator, "classes_"):
         _classes(graph, estimator, outputs, kind, names)
@@ -125,7 +126,7 @@ def _classes(graph: Graph, estimator: Any, outputs: str, kind: int, names: list[
         probabilities = graph.node("Concat", rest, probabilities, axis=1)
     if has_labels:
         over = graph.node("Greater", probabilities, graph.scalar(0.5))
-        graph.node("Cast", over, to=tensor_type(np.dtype(np.int64)))
+        graph.node("Cast", over, to=tensor_type(np.int64))
     else:
         place = graph.node("ArgMax", probabilities, axis=1, keepdims=0)
         classes = np.asarray(estimator.classes_)
@@ -138,7 +139,7 @@ def _classes(graph: Graph, estimator: Any, outputs: str, kind: int, names: list[
 
 def _hand_over(graph: Graph, scope: Any, container: Any, outer: list[str]) -> None:
     """Give nodes and arrays to skl2onnx, under names that no other operator has."""
-    from onnx import TensorProto, helper, numpy_helper
+    from onnx import TensorProto, numpy_helper
 
     names = {name: name for name in outer}
     for name, array in graph.arrays.items():
@@ -149,9 +150,8 @@ def _hand_over(graph: Graph, scope: Any, container: Any, outer: list[str]) -> No
         else:
             container.add_initializer(names[name], None, None, numpy_helper.from_array(array, names[name]))
     for node in graph.nodes:
-        for name in node.output:
+        for name in node.outputs:
             names.setdefault(name, scope.get_unique_variable_name(name))
-        attributes = {each.name: helper.get_attribute_value(each) for each in node.attribute}
-        inputs, results = [names[name] for name in node.input], [names[name] for name in node.output]
+        inputs, results = ([names[name] for name in part] for part in (node.inputs, node.outputs))
         unique = scope.get_unique_operator_name(node.name)
-        container.add_node(node.op_type, inputs, results, name=unique, **attributes)
+        container.add_node(node.operator, inputs, results, name=unique, **node.attributes)

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from stoop.export._terms import Array, Term, UnknownError, Value, affine, combined
-from stoop.export._wire import Node
+from stoop.export.onnx._terms import Array, Term, UnknownError, Value, affine, combined
+from stoop.export.onnx._wire import Node
 from stoop.layers import BatchNorm, Dense, LayerNorm
 
 _MOST_LISTED = 10_000

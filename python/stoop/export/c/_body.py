@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from stoop.export._arena import inputs_of, lay_out
-from stoop.export._c_code import Code
-from stoop.export._c_float import write_step
-from stoop.export._c_int import MAKES_INTEGERS, OF_INTEGERS, write_int_step
 from stoop.export._steps import INPUT, Combine, Step
+from stoop.export.c._arena import inputs_of, lay_out
+from stoop.export.c._code import Code
+from stoop.export.c._float import write_step
+from stoop.export.c._int import MAKES_INTEGERS, OF_INTEGERS, write_int_step
 
 
 def body_of(steps: Sequence[Step], name: str) -> tuple[Code, int]:

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from stoop._errors import message, refuse_name
-from stoop.export._activations import emit_softplus
-from stoop.export._graph import Graph, Value
+from stoop.export.onnx._activations import emit_softplus
+from stoop.export.onnx._graph import Graph
 
 NAMES = ("softmax", "sigmoid", "identity", "auto")
 
@@ -41,16 +41,14 @@ def ending_of(where: str, activation: object, output: str | None, output_dim: in
     return ending
 
 
-def emit_together(graph: Graph, x: Value, output: str | None) -> str:
+def emit_together(graph: Graph, x: str, members: int, output: str) -> str:
     """Add what members say together, by the meaning of the outputs as in `Model.output`; (n, width)."""
-    if x.members == 0:
-        return x.name
-    if x.members == 1 or output in (None, "identity"):  # one alone says what it says
-        return graph.over_members("ReduceMean", x.name)
+    if output == "identity":
+        return graph.over_members("ReduceMean", x)
     if output == "softmax":
-        return _log_mean(graph, graph.node("LogSoftmax", x.name, axis=-1), x.members)
-    logs = [_log_sigmoid(graph, x.name), _log_sigmoid(graph, graph.node("Neg", x.name))]
-    return graph.node("Sub", *(_log_mean(graph, log, x.members) for log in logs))
+        return _log_mean(graph, graph.node("LogSoftmax", x, axis=-1), members)
+    logs = [_log_sigmoid(graph, x), _log_sigmoid(graph, graph.node("Neg", x))]
+    return graph.node("Sub", *(_log_mean(graph, log, members) for log in logs))
 
 
 def emit_ending(graph: Graph, x: str, ending: str) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 
 from stoop import _core
 from stoop.activations import Activation
-from stoop.export._terms import Array, UnknownError, Value
+from stoop.export.onnx._terms import Array, UnknownError, Value
 from stoop.layers import BatchNorm, Dense, FeatureScale, Layer, LayerNorm, Normalization, Residual
 from stoop.model import Model
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from stoop import _core
-from stoop.export._c_code import Code
-from stoop.export._c_text import functions, strings
+from stoop.export.c._code import Code
+from stoop.export.c._text import functions, strings
 from stoop.model import Model
 
 

@@ -12,11 +12,11 @@ from stoop._checks import features, file_path
 from stoop._errors import message, refuse_name
 from stoop._replacement import replace_file
 from stoop.ensemble import Ensemble
-from stoop.export._c_body import body_of
-from stoop.export._c_header import Body, header
-from stoop.export._c_text import identifier
-from stoop.export._quantize import quantize
-from stoop.export._steps import Step, arrays_of, steps_of
+from stoop.export._steps import Folding, Step, arrays_of, steps_of
+from stoop.export.c._body import body_of
+from stoop.export.c._header import Body, header
+from stoop.export.c._quantize import quantize
+from stoop.export.c._text import identifier
 from stoop.model import Model
 
 _WHERE = "export.to_c"
@@ -77,7 +77,7 @@ def to_c(
     if dtype not in _DTYPES:
         refuse_name(_WHERE, "dtype", str(dtype), _DTYPES)
     rows = _rows(model, dtype, calibration)
-    steps = steps_of(model, folds_columns=rows is None)
+    steps = steps_of(model, Folding.COLUMNS if rows is None else Folding.UNIFORM)
     _check_finite(steps)
     if rows is not None:
         steps = quantize(steps, rows, _WHERE)

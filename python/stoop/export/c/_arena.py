@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from stoop.export._int_steps import IntAdd, IntScale, Lookup
 from stoop.export._steps import INPUT, Activate, Add, NormalizeRow, Scale, Step
+from stoop.export.c._int_steps import IntAdd, IntScale, Lookup
 
 IN_PLACE = (Activate, Add, NormalizeRow, Scale, IntAdd, IntScale, Lookup)
 

@@ -4,29 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from stoop.export.onnx._wire import Node
+
 Array = npt.NDArray[Any]
 
 OPSET = 17  # the first with LayerNormalization
 _AXES_ARE_INPUT = 18
-
-
-@dataclass(frozen=True)
-class Value:
-    """What a node gives: (n, width), or with members (n, members, width)."""
-
-    name: str
-    width: int
-    members: int = 0
+_TENSOR_TYPES = {"float32": 1, "int64": 7, "float64": 11}  # of onnx.proto
 
 
 class Graph:
     """Nodes and initializers, whose names begin with the place of their layer: ``"2.0.weight"``.
+
+    The package onnx is not needed for it.
 
     Parameters
     ----------
@@ -39,7 +34,7 @@ class Graph:
     def __init__(self, dtype: np.dtype[Any], opset: int = OPSET) -> None:
         self.dtype = dtype
         self._opset = opset
-        self.nodes: list[Any] = []
+        self.nodes: list[Node] = []
         self.arrays: dict[str, Array] = {}
         self._prefix = ""
 
@@ -77,10 +72,8 @@ class Graph:
 
     def node(self, operator: str, *inputs: str, **attributes: Any) -> str:
         """Add a node and return the name of its output."""
-        from onnx import helper
-
         name = f"{self._prefix}{operator}_{len(self.nodes)}"
-        self.nodes.append(helper.make_node(operator, list(inputs), [name], name=name, **attributes))
+        self.nodes.append(Node(operator, "", name, list(inputs), [name], attributes))
         return name
 
     def over_members(self, operator: str, x: str) -> str:
@@ -91,15 +84,13 @@ class Graph:
 
     def rename_last(self, name: str) -> None:
         """Give the last node's output another name."""
-        self.nodes[-1].output[0] = name
+        self.nodes[-1].outputs[0] = name
 
 
 def _is_same(a: Array, b: Array) -> bool:
     return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
 
 
-def tensor_type(dtype: np.dtype[Any]) -> int:
+def tensor_type(dtype: npt.DTypeLike) -> int:
     """Return the number that ONNX has for a dtype."""
-    from onnx import helper
-
-    return int(helper.np_dtype_to_tensor_dtype(dtype))
+    return _TENSOR_TYPES[np.dtype(dtype).name]

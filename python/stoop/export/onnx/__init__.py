@@ -1,0 +1,1 @@
+"""ONNX files: steps become nodes, and nodes become layers again."""
