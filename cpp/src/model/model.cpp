@@ -314,18 +314,25 @@ void Model<T>::adapt(const InputView& x, const KeepGoing& keep_going) {
 
 template <class T>
 void Model<T>::predict(const InputView& x, MatrixView<T> out, const KeepGoing& keep_going) const {
+  predict_rows("Model.predict", x, out, keep_going, {});
+}
+
+template <class T>
+void Model<T>::predict_rows(const char* where, const InputView& x, MatrixView<T> out, const KeepGoing& keep_going,
+                            const StripWeights<T>& strips) const {
   Poller poller(keep_going);
   Poller* const asked = keep_going ? &poller : nullptr;
-  impl_->check_adapted("Model.predict");
-  if (x.rows > 0) impl_->check_samples("Model.predict", x, asked);
-  check_view("Model.predict", "out", out, x.rows, impl_->graph.output_dim());
+  impl_->check_adapted(where);
+  if (x.rows > 0) impl_->check_samples(where, x, asked);
+  check_view(where, "out", out, x.rows, impl_->graph.output_dim());
   if (x.rows == 0) return;
   InferenceRun<T> run = inference_run(x);
+  run.strips = strips;
   run.out = with_stride(out);
   run.poller = asked;
   const InferenceResult result = impl_->inference_now().run(run);
-  if (result.interrupted) throw_interrupted("Model.predict");
-  refuse_bad_row<T>("Model.predict", x, result.non_finite_row, impl_->missing);
+  if (result.interrupted) throw_interrupted(where);
+  refuse_bad_row<T>(where, x, result.non_finite_row, impl_->missing);
 }
 
 template <class T>
@@ -358,4 +365,4 @@ void Model<T>::jacobian(const InputView& x, MatrixView<T> out, const KeepGoing& 
 template class Model<float>;
 template class Model<double>;
 
-}  // namespace stoop
+}  // namespace stoop::inline v0_1
