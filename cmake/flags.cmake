@@ -22,6 +22,15 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   endif()
 endif()
 
+# Each function and table has a section of its own, so that a program gets only what it calls: one that never names
+# Model<double> gets no kernel for float64.
+set(STOOP_SECTION_FLAGS -ffunction-sections -fdata-sections)
+if(APPLE)
+  set(STOOP_DROP_UNUSED LINKER:-dead_strip)
+elseif(UNIX)
+  set(STOOP_DROP_UNUSED LINKER:--gc-sections)
+endif()
+
 # A parent project without a build type has no flags for speed, and keeps none. Our own files are optimised all the same.
 if(NOT stoop_multi_config AND NOT CMAKE_BUILD_TYPE AND NOT CMAKE_CXX_FLAGS MATCHES "-O")
   list(PREPEND STOOP_MATH_FLAGS -O3)
@@ -34,6 +43,7 @@ function(stoop_set_flags target)
     UNITY_BUILD OFF)
   target_compile_options(${target} PRIVATE
     ${STOOP_MATH_FLAGS}
+    ${STOOP_SECTION_FLAGS}
     ${STOOP_WARNING_FLAGS}
     $<$<BOOL:${STOOP_WARNINGS_AS_ERRORS}>:-Werror>
   )

@@ -1,4 +1,5 @@
-// The time of Model::predict for one row, called again and again by one thread, as a service of single requests does.
+// The time of Model::predict and Predictor::predict for one row, called again and again by one thread, as a service of single
+// requests does.
 //   stoop_latency [ROUNDS]
 // Prints for each network and number of threads the median, the best and the 99th percentile of single calls, and the
 // latency between two cores, which bounds what a second thread can save.
@@ -24,8 +25,9 @@ std::vector<stoop::Layer> layers_of(const std::vector<stoop::Index>& widths) {
   return layers;
 }
 
-// Sorted microseconds of single calls.
-std::vector<double> times_of(const stoop::Model<float>& model, int rounds) {
+// Sorted microseconds of single calls. `Predicts` is a Model or a Predictor.
+template <class Predicts>
+std::vector<double> times_of(const stoop::Model<float>& model, const Predicts& predicts, int rounds) {
   std::vector<float> x(static_cast<std::size_t>(model.input_dim()), 0.5f);
   std::vector<float> out(static_cast<std::size_t>(model.output_dim()));
   const auto row = stoop::matrix<const float>(x.data(), 1, model.input_dim());
@@ -33,7 +35,7 @@ std::vector<double> times_of(const stoop::Model<float>& model, int rounds) {
   std::vector<double> times;
   for (int call = 0; call < rounds * kCalls; ++call) {
     const Clock::time_point start = Clock::now();
-    model.predict(row, result);
+    predicts.predict(row, result);
     const double microseconds = std::chrono::duration<double, std::micro>(Clock::now() - start).count();
     if (call >= kCalls) times.push_back(microseconds);  // the first round warms up
   }
@@ -41,12 +43,17 @@ std::vector<double> times_of(const stoop::Model<float>& model, int rounds) {
   return times;
 }
 
-void report(const std::string& name, const std::vector<stoop::Index>& widths, int threads, int rounds) {
+void report(const std::string& name, const char* what, int threads, const std::vector<double>& times) {
+  std::printf("%-16s %-9s %d thread%s  median %6.2f us  best %6.2f us  99th percentile %7.2f us\n", name.c_str(), what,
+              threads, threads == 1 ? " " : "s", times[times.size() / 2], times.front(),
+              times[times.size() * 99 / 100]);
+}
+
+void measure(const std::string& name, const std::vector<stoop::Index>& widths, int threads, int rounds) {
   stoop::set_num_threads(threads);
   const stoop::Model<float> model({.input_dim = widths.front(), .layers = layers_of(widths)});
-  const std::vector<double> times = times_of(model, rounds);
-  std::printf("%-16s %d thread%s  median %6.2f us  best %6.2f us  99th percentile %7.2f us\n", name.c_str(), threads,
-              threads == 1 ? " " : "s", times[times.size() / 2], times.front(), times[times.size() * 99 / 100]);
+  report(name, "Model", threads, times_of(model, model, rounds));
+  report(name, "Predictor", threads, times_of(model, stoop::Predictor<float>(model), rounds));
 }
 
 }  // namespace
@@ -55,8 +62,8 @@ int main(int argc, char** argv) {
   const int rounds = std::max(2, argc > 1 ? std::atoi(argv[1]) : 20);
   std::printf("%s, core to core and back %.0f ns\n", stoop::active_isa().c_str(), stoop::measure_core_latency());
   for (const int threads : {1, 2}) {
-    report("64-64-2", {64, 64, 2}, threads, rounds);
-    report("784-512-256-10", {784, 512, 256, 10}, threads, rounds);
+    measure("64-64-2", {64, 64, 2}, threads, rounds);
+    measure("784-512-256-10", {784, 512, 256, 10}, threads, rounds);
   }
   std::printf("core to core and back %.0f ns\n", stoop::measure_core_latency());
   return 0;

@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include <stoop/ensemble.hpp>
+#include <stoop/predictor.hpp>
 
 #include "io/config_json.hpp"
 #include "run/device.hpp"
@@ -366,6 +367,10 @@ TEST(Model, PredictionOfOneRowAllocatesNothingOnceWarm) {
   const auto predict = [&] { model.predict(samples.x(), matrix(out.data(), 1, 5)); };
   predict();
   EXPECT_EQ(allocations(predict), 0);
+  const Predictor<float> predictor(model);
+  const auto predict_sooner = [&] { predictor.predict(samples.x(), matrix(out.data(), 1, 5)); };
+  predict_sooner();
+  EXPECT_EQ(allocations(predict_sooner), 0);
 }
 
 }  // namespace

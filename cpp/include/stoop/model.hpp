@@ -41,6 +41,8 @@ template <class T>
 class InferenceExecutor;
 template <class T>
 struct InferenceRun;
+template <class T>
+struct StripWeights;
 
 // Loads a model with the element type that the file holds. Throws FileError if the file cannot be read, and
 // CheckpointError if it is damaged or is no model file.
@@ -150,8 +152,12 @@ class STOOP_API Model {
   // What takes rows through the layers, and how it is asked for those of x.
   STOOP_PRIVATE const InferenceExecutor<T>& inference() const;
   STOOP_PRIVATE InferenceRun<T> inference_run(const InputView& x) const;
+  STOOP_PRIVATE void predict_rows(const char* where, const InputView& x, MatrixView<T> out, const KeepGoing& keep_going,
+                                  int most_threads, const StripWeights<T>& strips) const;
   template <class>
   friend class MembersCall;
+  template <class>
+  friend class Predictor;
 
   struct STOOP_PRIVATE Impl;
   STOOP_PRIVATE explicit Model(std::unique_ptr<Impl> impl);
@@ -166,4 +172,4 @@ STOOP_API DType file_dtype(const std::filesystem::path& path);
 extern template class Model<float>;
 extern template class Model<double>;
 
-}  // namespace stoop
+}  // namespace stoop::inline v0_1

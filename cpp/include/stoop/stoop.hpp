@@ -13,6 +13,7 @@
 #include <stoop/minimize.hpp>
 #include <stoop/averages.hpp>
 #include <stoop/model.hpp>
+#include <stoop/predictor.hpp>
 #include <stoop/world.hpp>
 #include <stoop/ensemble.hpp>
 #include <stoop/trainer.hpp>

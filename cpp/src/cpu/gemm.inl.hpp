@@ -138,7 +138,8 @@ inline void run_panel(const GemmArgs<T>& g, const Panel& panel, const T* packed_
   if (last && g.sums != nullptr) finish_panel(g, panel.j, panel.cols);
 }
 
-// Multiplies a row with b, which is not copied. Blocks of k are short, so that b is read from its beginning to its end.
+// Multiplies a row with b, which is not copied. Where b has several tiles, blocks of k are short, so that b is read from its
+// beginning to its end all the same.
 template <class T>
 inline void run_one_row(const GemmArgs<T>& g) {
   constexpr Index L = kLanes<T>, kDepth = 32;
@@ -147,7 +148,7 @@ inline void run_one_row(const GemmArgs<T>& g) {
   tile.a_row = tile.a_p = 1;
   tile.b_p = g.ldb;
   tile.ldc = g.ldc;
-  for_each_run(g.k, kDepth, [&](Index p0, Index p1) {
+  for_each_run(g.k, vectors > kRowVectors || g.k < kDepth ? kDepth : g.k, [&](Index p0, Index p1) {
     const bool last = p1 == g.k;
     tile.depth = p1 - p0;
     tile.a = g.a + p0;

@@ -6,7 +6,6 @@
 #include <iterator>
 #include <string>
 #include <string_view>
-#include <type_traits>
 
 #include <stoop/error.hpp>
 
@@ -17,35 +16,68 @@
 namespace stoop::inline v0_1 {
 namespace {
 
-using F32Table = const OpTable<float>& (*)();
-using F64Table = const OpTable<double>& (*)();
+#if defined(STOOP_HAVE_AVX512)
+constexpr bool kHasAvx512 = true;
+#else
+constexpr bool kHasAvx512 = false;
+#endif
+#if defined(STOOP_HAVE_AVX2)
+constexpr bool kHasAvx2 = true;
+#else
+constexpr bool kHasAvx2 = false;
+#endif
+#if defined(STOOP_HAVE_NEON)
+constexpr bool kHasNeon = true;
+#else
+constexpr bool kHasNeon = false;
+#endif
 
 struct Backend {
   Isa isa;
   const char* name;
-  F32Table f32;  // null: not compiled in
-  F64Table f64;
+  bool is_built;
 };
 
 // Best first; scalar last, so there is always one.
 constexpr Backend kBackends[] = {
-#if defined(STOOP_HAVE_AVX512)
-    {Isa::avx512, "avx512", avx512_table_f32, avx512_table_f64},
-#else
-    {Isa::avx512, "avx512", nullptr, nullptr},
-#endif
-#if defined(STOOP_HAVE_AVX2)
-    {Isa::avx2, "avx2", avx2_table_f32, avx2_table_f64},
-#else
-    {Isa::avx2, "avx2", nullptr, nullptr},
-#endif
-#if defined(STOOP_HAVE_NEON)
-    {Isa::neon, "neon", neon_table_f32, neon_table_f64},
-#else
-    {Isa::neon, "neon", nullptr, nullptr},
-#endif
-    {Isa::scalar, "scalar", scalar_table_f32, scalar_table_f64},
+    {Isa::avx512, "avx512", kHasAvx512},
+    {Isa::avx2, "avx2", kHasAvx2},
+    {Isa::neon, "neon", kHasNeon},
+    {Isa::scalar, "scalar", true},
 };
+
+// Returns the kernels of a backend that is built. The element types are named apart, in functions of their own, so that a
+// program that uses one of them does not link the kernels of the other.
+template <class T>
+const OpTable<T>& table_of(Isa isa);
+
+template <>
+const OpTable<float>& table_of(Isa isa) {
+  if constexpr (kHasAvx512) {
+    if (isa == Isa::avx512) return avx512_table_f32();
+  }
+  if constexpr (kHasAvx2) {
+    if (isa == Isa::avx2) return avx2_table_f32();
+  }
+  if constexpr (kHasNeon) {
+    if (isa == Isa::neon) return neon_table_f32();
+  }
+  return scalar_table_f32();
+}
+
+template <>
+const OpTable<double>& table_of(Isa isa) {
+  if constexpr (kHasAvx512) {
+    if (isa == Isa::avx512) return avx512_table_f64();
+  }
+  if constexpr (kHasAvx2) {
+    if (isa == Isa::avx2) return avx2_table_f64();
+  }
+  if constexpr (kHasNeon) {
+    if (isa == Isa::neon) return neon_table_f64();
+  }
+  return scalar_table_f64();
+}
 
 struct Bfloat16Backend {
   Bfloat16Isa isa;
@@ -75,7 +107,7 @@ const Backend& backend_of(Isa isa) {
   return kBackends[std::size(kBackends) - 1];
 }
 
-bool is_usable(const Backend& backend) { return backend.f32 != nullptr && cpu_supports(backend.isa); }
+bool is_usable(const Backend& backend) { return backend.is_built && cpu_supports(backend.isa); }
 
 // Says why a name is refused: a typing error and a CPU that lacks the instructions need different remedies.
 std::string refusal(std::string_view name) {
@@ -186,11 +218,7 @@ const OpTable<T>& op_table(Isa isa) {
     throw_value_error("op_table", std::string("got ") + refusal(backend.name), "expected one of " + usable_names(),
                       "take one of supported_isas()");
   }
-  if constexpr (std::is_same_v<T, float>) {
-    return backend.f32();
-  } else {
-    return backend.f64();
-  }
+  return table_of<T>(isa);
 }
 
 GemmProvider select_gemm_provider() {
@@ -229,4 +257,4 @@ template const OpTable<double>& active_table<double>();
 template const OpTable<float>& op_table<float>(Isa isa);
 template const OpTable<double>& op_table<double>(Isa isa);
 
-}  // namespace stoop
+}  // namespace stoop::inline v0_1

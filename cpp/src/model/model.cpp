@@ -318,19 +318,26 @@ void Model<T>::predict(const InputView& x, MatrixView<T> out, const KeepGoing& k
     throw_value_error("Model.predict", "most_threads is " + std::to_string(most_threads),
                       "expected 1 to " + std::to_string(kMostThreads), "leave it out for get_num_threads()");
   }
+  predict_rows("Model.predict", x, out, keep_going, most_threads, {});
+}
+
+template <class T>
+void Model<T>::predict_rows(const char* where, const InputView& x, MatrixView<T> out, const KeepGoing& keep_going,
+                            int most_threads, const StripWeights<T>& strips) const {
   Poller poller(keep_going);
   Poller* const asked = keep_going ? &poller : nullptr;
-  impl_->check_adapted("Model.predict");
-  if (x.rows > 0) impl_->check_samples("Model.predict", x, asked);
-  check_view("Model.predict", "out", out, x.rows, impl_->graph.output_dim());
+  impl_->check_adapted(where);
+  if (x.rows > 0) impl_->check_samples(where, x, asked);
+  check_view(where, "out", out, x.rows, impl_->graph.output_dim());
   if (x.rows == 0) return;
   InferenceRun<T> run = inference_run(x);
+  run.strips = strips;
   run.out = with_stride(out);
   run.poller = asked;
   run.most_threads = most_threads;
   const InferenceResult result = impl_->inference_now().run(run);
-  if (result.interrupted) throw_interrupted("Model.predict");
-  refuse_bad_row<T>("Model.predict", x, result.non_finite_row, impl_->missing);
+  if (result.interrupted) throw_interrupted(where);
+  refuse_bad_row<T>(where, x, result.non_finite_row, impl_->missing);
 }
 
 template <class T>
@@ -363,4 +370,4 @@ void Model<T>::jacobian(const InputView& x, MatrixView<T> out, const KeepGoing& 
 template class Model<float>;
 template class Model<double>;
 
-}  // namespace stoop
+}  // namespace stoop::inline v0_1

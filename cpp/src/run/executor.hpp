@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <limits>
+#include <span>
 
 #include <stoop/optimizers.hpp>
 
@@ -94,11 +95,19 @@ class Executor {
   const Index most_rows_;
 };
 
+// A copy of the parameters for predictions of few rows (strips.hpp), or null, and the order in which a run reads the strips.
+template <class T>
+struct StripWeights {
+  const T* parameters = nullptr;
+  bool backwards = false;
+};
+
 // Takes rows of x through the network: either to `out`, or to the loss, whose terms are added up (`out` is then not used).
 template <class T>
 struct InferenceRun {
   const T* parameters = nullptr;
   const T* running = nullptr;
+  StripWeights<T> strips;  // of the same parameters
   Numbers<Loss> loss_numbers;
   SampleRows<T> data;
   MatrixView<T> out;
@@ -129,6 +138,8 @@ class InferenceExecutor {
   InferenceExecutor& operator=(const InferenceExecutor&) = delete;
 
   virtual InferenceResult run(const InferenceRun<T>& run) const = 0;
+  // Lays out a copy of the parameters of a model for InferenceRun::strips. Both have the same size.
+  virtual void copy_to_strips(std::span<const T> parameters, T* copy) const = 0;
 };
 
 // Networks that take the same rows of x.
@@ -148,4 +159,4 @@ class Networks {
   ~Networks() = default;
 };
 
-}  // namespace stoop
+}  // namespace stoop::inline v0_1

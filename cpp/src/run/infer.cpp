@@ -105,13 +105,20 @@ class Together final : public Work {
   bool run(int number, Index phase, int) noexcept override {
     const std::vector<Step>& steps = run_.plan->steps;
     const Step& step = steps[static_cast<std::size_t>(phase)];
+    const StripWeights<T>& strips = run_.strips;
     StepContext<T> context = own_.walk.context;
     context.scratch += number * run_.scratch;
+    if (strips.parameters != nullptr) {
+      context.parameters = strips.parameters;
+      context.in_strips = true;
+    }
     const auto run_columns = [&](Index begin, Index end) {
       run_slice(context, step, {0, run_.data.x.rows, begin, end});
     };
     const Index columns = step.columns;
-    if (rule_of(step.kind).division.allows_columns()) {
+    if (context.in_strips && has_strips(step)) {
+      for_each_strip_of<T>(columns, number, shares_, strips.backwards, run_columns);
+    } else if (rule_of(step.kind).division.allows_columns()) {
       for_each_strip<T>(columns, number, shares_, phase, run_columns);
     } else if (number == 0) {
       run_columns(0, columns);
@@ -213,6 +220,13 @@ InferenceResult infer_in_chunks(const Job<T>& run, Team& team) {
   return work.result();
 }
 
+template <class T>
+InferenceResult infer_together(const Job<T>& run, Team& team) {
+  Together<T> work(run, team.size());
+  team.run(team.size(), work);
+  return {};
+}
+
 }  // namespace
 
 template <class T>
@@ -246,23 +260,26 @@ InferenceResult TeamInference<T>::run(const InferenceRun<T>& asked) const {
   const Index rows = asked.data.x.rows;
   Job<T> run = job(asked, rows);
   run.threads = threads_for(flops(rows), asked.num_threads, asked.most_threads);
-  const bool few = few_ && rows <= kRowBlock;
-  if (!few || asked.data.x.mapped || run.threads == 1) {
+  const bool few = few_ && rows <= kRowBlock && !asked.data.x.mapped;
+  if (!few || (run.threads == 1 && run.strips.parameters == nullptr)) {
     Team team(static_cast<int>(std::min<Index>(run.threads, block_count(rows, kRowBlock))));
     return infer_in_chunks(run, team);
   }
+  Team alone(1);
+  if (run.threads == 1) return infer_together(run, alone);
   const RepeatedCall repeated;
   Team team(run.threads);
-  if (team.size() == 1 || !(repeated || team.is_awake())) {
-    Team alone(1);
-    return infer_in_chunks(run, alone);
-  }
-  Together<T> work(run, team.size());
-  team.run(team.size(), work);
-  return {};
+  const bool comes = team.size() > 1 && (repeated || team.is_awake());
+  if (!comes && run.strips.parameters == nullptr) return infer_in_chunks(run, alone);
+  return infer_together(run, comes ? team : alone);
+}
+
+template <class T>
+void TeamInference<T>::copy_to_strips(std::span<const T> parameters, T* copy) const {
+  stoop::copy_to_strips<T>((few_ ? *few_ : *many_).plan, parameters, copy);
 }
 
 template class TeamInference<float>;
 template class TeamInference<double>;
 
-}  // namespace stoop
+}  // namespace stoop::inline v0_1

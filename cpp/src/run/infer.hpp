@@ -15,6 +15,7 @@ class TeamInference final : public InferenceExecutor<T> {
   TeamInference(PlanRequest request, const OpTable<T>& ops);
 
   InferenceResult run(const InferenceRun<T>& run) const override;
+  void copy_to_strips(std::span<const T> parameters, T* copy) const override;
 
   // Returns what takes up to `rows` rows at a time through the network, on one thread.
   Job<T> job(const InferenceRun<T>& run, Index rows) const;
@@ -31,4 +32,4 @@ class TeamInference final : public InferenceExecutor<T> {
   std::optional<Planned> few_;   // of a prediction of few rows
 };
 
-}  // namespace stoop
+}  // namespace stoop::inline v0_1

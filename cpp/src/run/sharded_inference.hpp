@@ -17,6 +17,9 @@ class ShardedInference final : public InferenceExecutor<T> {
       : world_(world), part_(std::move(part)) {}
 
   InferenceResult run(const InferenceRun<T>& run) const override;
+  void copy_to_strips(std::span<const T> parameters, T* copy) const override {
+    part_->copy_to_strips(parameters, copy);
+  }
 
  private:
   using Results = std::vector<InferenceResult>;
@@ -28,4 +31,4 @@ class ShardedInference final : public InferenceExecutor<T> {
   const std::unique_ptr<const InferenceExecutor<T>> part_;
 };
 
-}  // namespace stoop
+}  // namespace stoop::inline v0_1

@@ -17,6 +17,7 @@
 #include "member_steps.hpp"
 #include "normalization_steps.hpp"
 #include "steps_context.hpp"
+#include "strips.hpp"
 
 namespace stoop::inline v0_1 {
 
@@ -45,8 +46,9 @@ void run(Kind<StepKind::dense>, const StepContext<T>& context, const Step& step,
   args.k = step.in_features;
   args.a = context.at(step.x, slice.row);
   args.lda = context.stride(step.x);
-  args.b = product_parameters(context, step) + step.parameter + slice.column;
-  args.ldb = step.out_features;
+  const bool is_strip = context.in_strips && has_strips(step);
+  args.b = product_parameters(context, step) + step.parameter + slice.column * (is_strip ? step.in_features : 1);
+  args.ldb = is_strip ? slice.columns() : step.out_features;
   args.c = context.at(step.out, slice.row, slice.column);
   args.ldc = context.stride(step.out);
   args.epilogue = Epilogue::activate;
@@ -295,4 +297,4 @@ Index scratch_elements(const OpTable<T>& ops, const Plan& plan, Index rows) {
   return round_up(most, kAlignment);
 }
 
-}  // namespace stoop
+}  // namespace stoop::inline v0_1

@@ -31,6 +31,7 @@ struct StepContext {
   const Step* steps = nullptr;  // of the plan: a product finds there what it does in its epilogue
   const BoundBuffer<T>* buffers = nullptr;
   const T* parameters = nullptr;
+  bool in_strips = false;                   // the parameters are those of strips.hpp; slices of columns are strips
   const T* direction = nullptr;             // laid out like the parameters; of plans of kind `curvature`
   T* running = nullptr;                     // statistics of the batch normalisations, laid out as Model::buffer_block()
   const PlannedColumns* columns = nullptr;  // of the plan
@@ -78,4 +79,4 @@ struct GradientBlock {
 template <StepKind kind>
 using Kind = std::integral_constant<StepKind, kind>;
 
-}  // namespace stoop
+}  // namespace stoop::inline v0_1
