@@ -17,7 +17,7 @@ SINGLE_ROWS = 20  # of which each is predicted alone
 
 
 def run(record: Record, tables: list[str], engines: list[str], request: Request, most_folds: int, busy: float) -> None:
-    """Fit what is missing, and again what was timed elsewhere, or beside processes that used more than so many cores."""
+    """Fit what is missing, and again what was timed elsewhere or beside processes that used more than `busy` cores."""
     warnings.simplefilter("ignore")  # scikit-learn's fits end at their limit of epochs
     for name in tables:
         table = TABLES[name]

@@ -1,6 +1,7 @@
 """Time to the same validation score: TabM-mini of 16 members in Stoop beside the `tabm` package, by turns.
 
-    .venv/bin/python bench/tables/speed.py [--rounds 3] [--epochs 30] [--precision bfloat16] [--json out.json] [--plot curves.svg]
+    .venv/bin/python bench/tables/speed.py [--rounds 3] [--epochs 30] [--precision bfloat16]
+                                           [--json out.json] [--plot curves.svg]
 
 Two tables of 20,640 rows and 8 numbers, the size of California housing, which no package ships: diamonds without the
 column that follows from three others, and a function with as rough a map. Four fifths of the rows are for training; the
@@ -83,8 +84,8 @@ def with_stoop(X: Array, y: Array, train: Array, dev: Array, setting: Setting) -
         layers += [stoop.Dense(WIDTH, activation="relu"), stoop.Dropout(DROPOUT)]
     model = stoop.Model([*layers, stoop.MemberDense(1)], input_dim=X.shape[1])
     optimizer = stoop.optimizers.AdamW(RATE, weight_decay=DECAY)
-    how = {"precision": setting.precision, "num_threads": setting.threads}
-    trainer = stoop.Trainer(model, "mse", optimizer, clip_norm=1.0, **how)
+    precision, count = setting.precision, setting.threads
+    trainer = stoop.Trainer(model, "mse", optimizer, clip_norm=1.0, precision=precision, num_threads=count)
     curve: Curve = []
 
     def note(_: Any, logs: dict[str, float]) -> None:

@@ -19,7 +19,9 @@ from helpers import REPOSITORY
 
 HEADERS = sorted((REPOSITORY / "cpp" / "include" / "stoop").glob("*.hpp"))
 C_HEADER = HEADERS[0].with_name("stoop.h")
-VERSION = re.search(r"^version = .(\d+)\.(\d+)", (REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE)
+VERSION = re.search(
+    r"^version = .(\d+)\.(\d+)", (REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE
+)
 NAMESPACE = "stoop::v{}_{}".format(*VERSION.groups()) if VERSION else ""  # a minor version has a name of its own
 EMBEDDED = REPOSITORY / "tests" / "cpp" / "embedded"
 BUILD = REPOSITORY / "build"

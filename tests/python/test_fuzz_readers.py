@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 import stoop
+from export_cases import model_of
 from hostile import changed_metadata, metadata_of, with_right_sum
-from export_cases import CASES, model_of
 from mutations import MessageMutations, Mutations, bytes_of, fields_of
 
 TESTS = Path(__file__).resolve().parents[1]
@@ -159,9 +159,26 @@ def test_models(count: int, tmp_path: Path) -> None:
 
 CORPUS = TESTS / "fuzz" / "corpus" / "onnx"
 ONNX_CASES = ("odd sizes", "scale of the input", "batch norm elsewhere", "layer norm", "residual with projection")
-ONNX_CASES += ("nested residuals", "normalization with gaps", "activation gelu", "activation mish", "dense with softplus")
+ONNX_CASES += (
+    "nested residuals",
+    "normalization with gaps",
+    "activation gelu",
+    "activation mish",
+    "dense with softplus",
+)
 WORDS = ["X", "Y", "", "Identity", "Constant", "Reshape", "Transpose", "Concat", "Where", "Clip", "Max", "Pow", "Cast"]
-WORDS += ["Gelu", "Elu", "Scaler", "ZipMap", "ArgMax", "LabelEncoder", "ArrayFeatureExtractor", "Softmax", "alpha", "to"]
+WORDS += [
+    "Gelu",
+    "Elu",
+    "Scaler",
+    "ZipMap",
+    "ArgMax",
+    "LabelEncoder",
+    "ArrayFeatureExtractor",
+    "Softmax",
+    "alpha",
+    "to",
+]
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,6 @@ The tree is the one that `make test` installs and names in STOOP_INSTALLED; `mak
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import subprocess
 from pathlib import Path
