@@ -63,8 +63,7 @@ void play(Exchange& exchange, int player) noexcept {
 }
 
 // Restricts a thread to these CPUs. A system that refuses leaves the thread where it is, and the figure less exact.
-void restrict_to([[maybe_unused]] Thread::Handle thread,
-                 [[maybe_unused]] const std::vector<int>& cpus) {
+void restrict_to([[maybe_unused]] Thread::Handle thread, [[maybe_unused]] const std::vector<int>& cpus) {
 #if defined(__linux__)
   if (cpus.empty()) return;
   const int most = *std::max_element(cpus.begin(), cpus.end()) + 1;
