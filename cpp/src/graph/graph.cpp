@@ -30,6 +30,7 @@ class GraphBuilder {
     Node input;
     input.layer = "the input";
     input.in_features = input.out_features = config_.input_dim;
+    graph_.nodes.reserve(1 + 2 * config_.layers.size());  // a Dense with an activation has two
     graph_.nodes.push_back(input);
     add_layers(config_.layers, "");
     const auto is_dense = [](const Node& node) {

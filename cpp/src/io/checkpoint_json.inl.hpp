@@ -2,9 +2,9 @@
 
 std::string to_json(const CheckpointInfo& info) { return config_to_json(info, "checkpoint"); }
 
-CheckpointInfo checkpoint_info_from_json(std::string_view text) {
+CheckpointInfo checkpoint_info_from_json(std::string_view text, std::size_t* memory_left) {
   const std::string where = "checkpoint";
-  const Json value = parse(text, where);
+  const Json value = parse(text, where, memory_left);
   require_object(value, where);
   CheckpointInfo info;
   const Index known = info.version;

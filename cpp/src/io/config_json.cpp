@@ -28,12 +28,10 @@ namespace {
 
 static_assert(kMostNestedResiduals == 6);  // see below
 
-// Layers with their keys take less than eight times their text; kMostLayers activations, which are short, what is added.
-JsonLimits config_limits(std::string_view text) {
-  return {.depth = 64,
-          .memory = (std::size_t{1} << 26) + 8 * text.size(),
-          .when_deep = "Residual may be nested up to 6 deep, each takes two levels"};
-}
+// Of a text alone layers with their keys take less than eight times its size; kMostLayers activations, which are short, what is
+// added. A file says how much memory its texts may take.
+std::size_t memory_of(std::string_view text) { return (std::size_t{1} << 26) + 8 * text.size(); }
+
 constexpr std::string_view kHeader = "safetensors header";
 
 // Things that are written as a name alone, or as an object with "type" and the keys of that type.
@@ -48,9 +46,12 @@ concept Record = std::same_as<T, ClassNames> || std::same_as<T, TrainerConfig> |
 
 // ---- reading: `where` is the path of keys, for the message ----
 
-Json parse(std::string_view text, std::string_view where) {
-  TreeBuilder builder(where, config_limits(text));
+Json parse(std::string_view text, std::string_view where, std::size_t* memory_left = nullptr) {
+  TreeBuilder builder(where, {.depth = 64,
+                              .memory = memory_left == nullptr ? memory_of(text) : *memory_left,
+                              .when_deep = "Residual may be nested up to 6 deep, each takes two levels"});
   read_json(bytes_of(text), where, builder);
+  if (memory_left != nullptr) *memory_left -= builder.memory();
   return std::move(builder.root());
 }
 
@@ -310,9 +311,9 @@ std::string config_to_json(const Config& config, std::string_view where) {
 }
 
 template <class Config>
-Config config_from_json(std::string_view text, const std::string& where) {
+Config config_from_json(std::string_view text, const std::string& where, std::size_t* memory_left = nullptr) {
   Config config;
-  read_fields(parse(text, where), where, config, {});
+  read_fields(parse(text, where, memory_left), where, config, {});
   return config;
 }
 
@@ -326,7 +327,9 @@ void place_functions(Optimizer& optimizer, const RateFunctions& functions) {
 std::string to_json(const ModelConfig& config) { return config_to_json(config, "model"); }
 std::string to_json(const TrainerConfig& config) { return config_to_json(config, "trainer"); }
 
-ModelConfig model_config_from_json(std::string_view text) { return config_from_json<ModelConfig>(text, "model"); }
+ModelConfig model_config_from_json(std::string_view text, std::size_t* memory_left) {
+  return config_from_json<ModelConfig>(text, "model", memory_left);
+}
 
 TrainerConfig trainer_config_from_json(std::string_view text, const RateFunctions& functions) {
   TrainerConfig config = config_from_json<TrainerConfig>(text, "trainer");
@@ -385,14 +388,14 @@ std::string to_json(const TensorHeader& header) {
   return out + '}';
 }
 
-TensorHeader tensor_header_from_json(ReadBytes bytes, const std::string& where) try {
-  return read_header(std::move(bytes), where);
+TensorHeader tensor_header_from_json(ReadBytes bytes, const std::string& where, std::size_t memory) try {
+  return read_header(std::move(bytes), where, memory);
 } catch (const ValueError& error) {
   throw CheckpointError(error.what());
 }
 
 TensorHeader tensor_header_from_json(std::string_view text, const std::string& where) {
-  return tensor_header_from_json(bytes_of(text), where);
+  return tensor_header_from_json(bytes_of(text), where, memory_of(text));
 }
 
 }  // namespace stoop

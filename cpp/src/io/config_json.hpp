@@ -22,7 +22,9 @@ namespace stoop::inline v0_1 {
 // An activation with parameters is an object: {"type": "leaky_relu", "negative_slope": 0.2}; so is an initialiser
 // with one: {"type": "normal", "value": 0.1}.
 std::string to_json(const ModelConfig& config);
-ModelConfig model_config_from_json(std::string_view text);  // ValueError: unknown names, wrong types, missing keys
+// ValueError: unknown names, wrong types, missing keys, and values that take more memory than is left, if that is given. What
+// they take is subtracted from it.
+ModelConfig model_config_from_json(std::string_view text, std::size_t* memory_left = nullptr);
 
 // {"loss": "mse", "optimizer": {"type": "adam", "learning_rate": 0.001, ...}, "l1": 0.0, "l2": 0.0, "clip_norm": null,
 //  "clip_value": null, "max_norm": null, "accumulate": 1, "ema": null, "num_threads": 0, "seed": 0}
@@ -58,8 +60,8 @@ struct CheckpointInfo {
   History history;
 };
 std::string to_json(const CheckpointInfo& info);
-// ValueError: unknown names, wrong types, missing keys, a version later than CheckpointInfo::version.
-CheckpointInfo checkpoint_info_from_json(std::string_view text);
+// ValueError: as for the configuration of a model, and a version later than CheckpointInfo::version.
+CheckpointInfo checkpoint_info_from_json(std::string_view text, std::size_t* memory_left = nullptr);
 // Returns the first key with different values in the two, as `key: value, value`, or an empty text.
 std::string first_difference(const TrainerConfig& one, const TrainerConfig& other);
 
@@ -82,7 +84,8 @@ using ReadBytes = std::function<std::size_t(char* into, std::size_t most)>;
 
 // Tensors come in the order of their bytes. Throws CheckpointError, whose message opens with `where`, for damaged JSON, a name
 // that is given twice, missing or unknown keys, and wrong types. safetensors.cpp checks whether the numbers make sense.
-TensorHeader tensor_header_from_json(ReadBytes bytes, const std::string& where);
+// `memory` is what the values of one tensor or of the metadata may take beside their text.
+TensorHeader tensor_header_from_json(ReadBytes bytes, const std::string& where, std::size_t memory);
 TensorHeader tensor_header_from_json(std::string_view text, const std::string& where = "safetensors header");
 
 }  // namespace stoop

@@ -126,6 +126,7 @@ class TreeBuilder {
       : where_(where), limits_(limits), on_member_(std::move(on_member)) {}
 
   Json& root() { return root_; }
+  std::size_t memory() const { return memory_; }
 
   // ---- called by the parser ----
 
@@ -169,9 +170,9 @@ class TreeBuilder {
   // Returns whether the next value is a member of the outermost object that is handed out.
   bool is_member() const { return on_member_ && open_.size() == 1 && root_.is_object(); }
 
-  // Bytes beside those of the text: an element of an array that grows, a text, an object or array with what is made of it, a
-  // key with its node.
-  static constexpr std::size_t kValue = 32, kText = 48, kContainer = 256, kMember = 96;
+  // Bytes beside those of the text: an element of an array that grows, a text, an array, an object with the layer that is made
+  // of it, a key.
+  static constexpr std::size_t kValue = 32, kText = 48, kArray = 64, kObject = 256, kMember = 96;
 
   void check_keys(const Json::Object& members) const {
     std::vector<std::string_view> keys;
@@ -213,7 +214,7 @@ class TreeBuilder {
       throw_value_error(where_, "the JSON text is nested too deeply",
                         "expected at most " + std::to_string(limits_.depth) + " levels", limits_.when_deep);
     }
-    charge(kContainer);
+    charge(value.is_object() ? kObject : kArray);
     open_.push_back(place(std::move(value)));
     return true;
   }

@@ -41,6 +41,8 @@ class TensorFile {
   const std::vector<TensorEntry>& tensors() const { return header_.tensors; }  // in the order of their bytes
   const std::map<std::string, std::string>& metadata() const { return header_.metadata; }
   DType dtype(const TensorEntry& tensor) const;
+  // The memory that the values of its texts may still take.
+  std::size_t* memory_of_texts() const { return &memory_of_texts_; }
   // Reads the whole file and compares it with its checksum. Throws CheckpointError if it is another, or if there is none.
   void check_sum() const;
   // Reads all bytes of the tensor.
@@ -50,6 +52,7 @@ class TensorFile {
   File file_;
   TensorHeader header_;
   Index data_ = 0;  // position of the data in the file
+  mutable std::size_t memory_of_texts_;
 };
 
 }  // namespace stoop

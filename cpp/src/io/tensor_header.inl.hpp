@@ -1,8 +1,6 @@
 // Reads the header of a safetensors file. Part of config_json.cpp, whose `read` it calls.
 
-// The values are those of one tensor, or of the metadata.
-constexpr JsonLimits kHeaderLimits{
-    .depth = 8, .memory = std::size_t{1} << 24, .when_deep = "check where it comes from"};
+constexpr std::size_t kMostMemory = std::size_t{1} << 24;
 constexpr std::size_t kMostTensors = 1'000'000;  // models of kMostLayers layers have half of them
 constexpr std::size_t kMostDimensions = 64;
 constexpr std::string_view kMetadataKey = "__metadata__";
@@ -44,11 +42,13 @@ void check_names(const std::vector<TensorEntry>& tensors, std::string_view where
 
 // Each member is read as soon as it is complete, so that the text of a header takes no memory, only what it holds. Errors in a
 // member are reported at the end, when the whole is known to be JSON with each key once.
-TensorHeader read_header(ReadBytes bytes, const std::string& where) {
+TensorHeader read_header(ReadBytes bytes, const std::string& where, std::size_t memory) {
+  const JsonLimits limits{
+      .depth = 8, .memory = std::min(memory, kMostMemory), .when_deep = "check where it comes from"};
   TensorHeader header;
   std::optional<ValueError> mistake;
   bool has_metadata = false;
-  TreeBuilder builder(where, kHeaderLimits, [&](std::string& name, Json& value) {
+  TreeBuilder builder(where, limits, [&](std::string& name, Json& value) {
     const bool is_metadata = name == kMetadataKey;
     if (is_metadata && std::exchange(has_metadata, true)) refuse_second(where, name);
     if (header.tensors.size() == kMostTensors) {

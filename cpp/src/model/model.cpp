@@ -19,6 +19,7 @@
 #include "../data/code_checks.hpp"
 #include "adapt.hpp"
 #include "initialize.hpp"
+#include "inference.hpp"
 #include "input_gradient.hpp"
 #include "outputs.hpp"
 
@@ -65,7 +66,7 @@ struct Model<T>::Impl {
   AlignedBuffer<T> buffer_block;
   MissingValues missing;      // what a NaN in X is
   bool output_given = false;  // by the caller, not by training
-  std::array<std::shared_ptr<const InferenceExecutor<T>>, kOutputKindCount> inference;  // by what the outputs mean
+  Inference<T> inference;
   mutable InputGradients<T> input_gradients;
 
   Impl(ModelConfig settings, bool draws)
@@ -80,6 +81,8 @@ struct Model<T>::Impl {
     check_metadata(config.metadata);
     output_given = config.output.has_value();
     check_numbers(ElementRange(sizeof(T)), config, graph);
+    parameters.reserve(graph.parameters.size());
+    buffers.reserve(graph.buffers.size());
     for (const GraphParameter& parameter : graph.parameters) parameters.push_back(parameter.info);
     for (const GraphParameter& buffer : graph.buffers) buffers.push_back(buffer.info);
     by_name.resize(parameters.size());
@@ -89,16 +92,10 @@ struct Model<T>::Impl {
     if (draws) fill(graph.parameters, parameter_block.data());
     if (draws) clear_special_rows();
     if (draws) fill(graph.buffers, buffer_block.data());
-    inference.fill(make_inference(make_device<T>(), {.kind = PlanKind::inference, .graph = &graph}));
-    if (graph.members() == 1) return;  // it makes no difference
-    for (const OutputKind output : {OutputKind::softmax, OutputKind::sigmoid}) {
-      inference[static_cast<std::size_t>(output)] =
-          make_inference(make_device<T>(), {.kind = PlanKind::inference, .graph = &graph, .output = output});
-    }
   }
 
   OutputKind output() const { return config.output.value_or(OutputKind::identity); }
-  const InferenceExecutor<T>& inference_now() const { return *inference[static_cast<std::size_t>(output())]; }
+  const InferenceExecutor<T>& inference_now() const { return inference.of(graph, output()); }
 
   // As the first layer sees them.
   SampleRows<T> scaled(const InputView& x) const {

@@ -38,7 +38,7 @@ ModelConfig config_of(const FilePart& part) {
     refuse(part, "has format " + in_quotes(format->second), std::string("expected format ") + kFormat);
   }
   try {
-    return model_config_from_json(config->second);
+    return model_config_from_json(config->second, part.file.memory_of_texts());
   } catch (const std::invalid_argument& error) {
     refuse(part, std::string("has an architecture that cannot be built: ") + error.what(),
            "expected layers this version knows");
@@ -69,8 +69,14 @@ void check_input_dim(const FilePart& part, Index input_dim) {
          "expected at most one for each of its " + std::to_string(elements) + " numbers");
 }
 
-// Checks that the tensors of the architecture are there.
-void check_tensors(const FilePart& part, const Graph& graph) {
+// Checks that the tensors of the architecture are there. This comes before memory is allocated for them, since a damaged file
+// may ask for any amount.
+void check_tensors(const FilePart& part, const ModelConfig& config) {
+  const Graph graph = build_graph(config, 1);
+  const std::size_t expected = graph.parameters.size() + graph.buffers.size();
+  if (part.prefix.empty() && part.tensors.size() != expected) {
+    refuse(part, "has " + std::to_string(part.tensors.size()) + " tensors", "expected " + std::to_string(expected));
+  }
   for (const auto* block : {&graph.parameters, &graph.buffers}) {
     for (const GraphParameter& parameter : *block) {
       if (find(part, parameter.info.name).shape == shape_of(parameter.info)) continue;
@@ -136,6 +142,7 @@ TensorsByName tensors_by_name(const FilePart& part) {
   const TensorFile& file = part.file;
   const DType dtype = dtype_of(part);
   TensorsByName tensors;
+  tensors.reserve(file.tensors().size());
   for (const TensorEntry& tensor : file.tensors()) {
     if (is_of_training(file, tensor)) continue;
     tensors.emplace(tensor.name, &tensor);
@@ -149,13 +156,7 @@ Model<T> read_part(const FilePart& part) try {
   ModelConfig config = config_of(part);
   check_dtype<T>(part);
   check_input_dim<T>(part, config.input_dim);
-  const Graph graph =
-      build_graph(config, 1);  // before memory is allocated, since a damaged file may ask for any amount
-  const std::size_t expected = graph.parameters.size() + graph.buffers.size();
-  if (part.prefix.empty() && part.tensors.size() != expected) {
-    refuse(part, "has " + std::to_string(part.tensors.size()) + " tensors", "expected " + std::to_string(expected));
-  }
-  check_tensors(part, graph);
+  check_tensors(part, config);
   const std::optional<OutputKind> output = std::exchange(config.output, std::nullopt);
   Model<T> model = Model<T>::without_values(std::move(config));
   if (output) model.set_output_by_training(*output);  // training may set it anew, for another loss
