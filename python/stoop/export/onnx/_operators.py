@@ -334,9 +334,8 @@ def _both_classes(node: Node, inputs: list[Known]) -> Ending:  # noqa: ARG001
 
 def _is_rest(first: Term, second: Term) -> bool:
     """Return whether the first is 1 less the second."""
-    x = np.array([0.0, 0.25, 1.0])
     try:
-        return bool((first.samples({id(second): x}) == 1.0 - x).all())
+        return first.is_same([second], np.linspace(0.0, 1.0, 65), lambda p: 1.0 - p)
     except UnknownError:
         return False
 
