@@ -9,9 +9,11 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+import crossed
 import stoop
-from stoop.export import from_onnx
-from test_onnx_export import run
+from stoop.export import from_onnx, to_onnx
+from test_onnx_export import moved, run
+from test_onnx_import import without_layers
 
 onnx = pytest.importorskip("onnx")
 
@@ -160,3 +162,102 @@ def test_probabilities_of_two_classes(size: float, tmp_path: Path) -> None:
     else:
         with pytest.raises(ValueError, match=r"'y' \(Concat\) has several values"):
             from_onnx(tmp_path / "m.onnx")
+
+
+# ---- one column ----
+
+
+@pytest.mark.parametrize("kind", ["standard", "robust", "minmax"])
+@pytest.mark.parametrize("missing", ["error", "mean"])
+@pytest.mark.parametrize("clip", [None, 2.0])
+@pytest.mark.parametrize("columns", [1, 2])
+def test_a_normalization_comes_back(
+    kind: str, missing: str, clip: float | None, columns: int, rng: np.random.Generator, tmp_path: Path
+) -> None:
+    layers = [stoop.Normalization(kind, clip=clip, missing=missing), stoop.Dense(4, "relu"), stoop.Dense(2)]
+    model, X = stoop.Model(layers, columns), (rng.standard_normal((60, columns)) * 5 + 3).astype(np.float32)
+    if missing == "mean":
+        X[::7] = np.nan
+    model.adapt(X)
+    to_onnx(model, tmp_path / "m.onnx")
+    again = from_onnx(without_layers(tmp_path / "m.onnx"))
+    if missing == "mean" or columns > 1:  # one scale and shift are no layer
+        assert isinstance(again.layers[0], stoop.Normalization)
+    np.testing.assert_allclose(again.predict(X), model.predict(X), rtol=1e-5, atol=1e-6)
+
+
+def test_numbers_for_missing_values_alone(tmp_path: Path) -> None:
+    nodes = [
+        ("IsNaN", ["X"], "gap"),
+        ("Where", ["gap", "number", "X"], "whole"),
+        ("MatMul", ["whole", "w"], "y"),
+    ]
+    made = [onnx.helper.make_node(o, i, [out], name=out) for o, i, out in nodes]
+    save(made, {"number": 3.5, "w": [[1.0, 2.0]]}, tmp_path / "m.onnx", 1)
+    again = from_onnx(tmp_path / "m.onnx")
+    np.testing.assert_allclose(again.predict(np.float32([[1.0], [np.nan]])), [[1.0, 2.0], [3.5, 7.0]], rtol=1e-6)
+
+
+LAYERS = {name: each for name, each in crossed.activation_layers().items() if not isinstance(each, stoop.Identity)}
+
+
+@pytest.mark.parametrize("name", ["Norm", "Scale", "Batch", *LAYERS])
+def test_layers_of_one_column(name: str, rng: np.random.Generator, tmp_path: Path) -> None:
+    layer = {"Norm": stoop.LayerNorm(), "Scale": stoop.FeatureScale(), "Batch": stoop.BatchNorm()}.get(name)
+    layer = LAYERS[name] if layer is None else layer
+    model = stoop.Model([stoop.Dense(1), layer, stoop.Dense(1)], 1)
+    moved(model, rng)
+    to_onnx(model, tmp_path / "m.onnx", fold_batch_norm=False)
+    again, X = from_onnx(without_layers(tmp_path / "m.onnx")), rng.standard_normal((20, 1)).astype(np.float32)
+    np.testing.assert_allclose(again.predict(X), model.predict(X), rtol=1e-5, atol=1e-5)
+
+
+# ---- the end ----
+
+
+def test_logarithms_of_probabilities(rng: np.random.Generator, tmp_path: Path) -> None:
+    made = [onnx.helper.make_node("MatMul", ["X", "w"], ["z"]), onnx.helper.make_node("LogSoftmax", ["z"], ["y"], axis=1)]
+    save(made, {"w": rng.standard_normal((3, 2))}, tmp_path / "m.onnx", 3)
+    model, X = from_onnx(tmp_path / "m.onnx"), rng.standard_normal((5, 3)).astype(np.float32)
+    assert model.output == "softmax"
+    np.testing.assert_allclose(np.log(model.predict_proba(X)), run(tmp_path / "m.onnx", X), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("operator", "attributes", "text"),
+    [("ArgMax", {"axis": 0}, "axis 0"), ("Binarizer", {"threshold": 0.7, "domain": "ai.onnx.ml"}, "labels by another prob")],
+)
+def test_labels_that_are_others(operator: str, attributes: dict[str, Any], text: str, tmp_path: Path) -> None:
+    made = [onnx.helper.make_node(*each) for each in (("MatMul", ["X", "w"], ["z"]), ("Softmax", ["z"], ["p"]))]
+    made.append(onnx.helper.make_node(operator, ["p"], ["y"], name="it", **attributes))
+    save(made, {"w": np.eye(2)}, tmp_path / "m.onnx", 2)
+    with pytest.raises(ValueError, match=rf"'it' \({operator}\) has {text}"):
+        from_onnx(tmp_path / "m.onnx")
+
+
+TEXTS = [
+    "[" * 100_000,
+    "{",
+    "3",
+    "{}",
+    '{"names": ["a", "b"], "dtype": "int64"}',
+    '{"names": ["1", "99999999999999999999"], "dtype": "int64"}',
+    '{"names": ["1", "2"], "dtype": "int8x"}',
+    '{"names": ["a", "a"], "dtype": "str"}',
+    '{"names": ["a"], "dtype": "str"}',
+    '{"names": ["a", "\\ud800"], "dtype": "str"}',
+    '{"names": "ab", "dtype": 3}',
+]
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_names_of_classes_that_are_none(text: str, tmp_path: Path) -> None:
+    model = stoop.Model([stoop.Dense(2)], 3, output="softmax")
+    model.classes = ["a", "b"]
+    to_onnx(model, tmp_path / "m.onnx")
+    proto = onnx.load(tmp_path / "m.onnx")
+    next(entry for entry in proto.metadata_props if entry.key == "stoop.classes").value = text
+    (tmp_path / "m.onnx").write_bytes(proto.SerializeToString())
+    with pytest.raises(ValueError, match=r"stoop.classes is .*; expected JSON .*; change or remove") as error:
+        from_onnx(tmp_path / "m.onnx")
+    assert len(str(error.value)) < 300

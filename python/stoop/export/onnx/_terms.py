@@ -23,7 +23,8 @@ Array = npt.NDArray[Any]
 POINTS: Array = np.concatenate([np.linspace(-6.0, 6.0, 97), [-40.0, -25.0, -12.5, 12.5, 25.0, 40.0]])
 _CLOSE = 2e-6  # constants in files are of float32
 _MOST_PARTS = 48  # nodes of one function
-_MOST_REFUSED = 8  # parts of one function that look like a layer and are none
+_MOST_FAILED = 4  # ways to read a function that looked right and were not
+_NO_ACTIVATION = "a function that is no activation of Stoop"
 
 
 class UnknownError(ValueError):
@@ -57,7 +58,7 @@ class Term:
     ) -> None:
         self.value, self.function, self.operands = value, function, operands
         self.node = ""  # which made it
-        self._made: Value | None = value if function is None else None
+        self._made: Value | UnknownError | None = value if function is None else None
 
     def samples(self, known: dict[int, Array]) -> Array:
         """Return the function at the points; `known` has what is known of parts, by their `id`."""
@@ -91,24 +92,33 @@ class Term:
         """
         if self._made is None:
             self._made = self._find()
+        if isinstance(self._made, UnknownError):
+            raise self._made
         return self._made
 
-    def _find(self) -> Value:
+    def _find(self) -> Value | UnknownError:
+        """Return what it is after the value, or after a part of it; some that look like a layer are none."""
         parts = self.parts()
         roots = {id(root): root for part in (*parts, self) for root in _roots(part)}
         starts = [list(roots.values()), *([part] for part in parts)]
-        refused = 0
+        failed: list[UnknownError] = []
         for start in starts:
+            if len(failed) > _MOST_FAILED:
+                break
             try:
                 found = layer_of(self.samples({id(term): POINTS for term in start}))
             except UnknownError:
                 continue  # the value is read beside the cut as well
-            if found is not None and self.is_same(start, spread(POINTS), partial(_values_of, found)):
+            if found is None:
+                continue
+            if not self.is_same(start, spread(POINTS), partial(_values_of, found)):
+                failed.append(UnknownError(_NO_ACTIVATION, self.node))
+                continue
+            try:
                 return applied(self.value if start is starts[0] else start[0].made(), found)
-            refused += found is not None
-            if refused > _MOST_REFUSED:
-                break
-        raise UnknownError("a function that is no activation of Stoop", self.node)
+            except UnknownError as error:
+                failed.append(error)
+        return failed[-1] if failed else UnknownError(_NO_ACTIVATION, self.node)
 
     def is_same(self, start: Sequence[Term], points: Array, expected: Callable[[Array], Array]) -> bool:
         """Return whether it is a function of the start, at these points and wherever one of its parts bends."""
@@ -173,7 +183,7 @@ def combined(value: Value, function: Callable[..., Array], operands: tuple[Term 
     whole = {id(part): Term(part.made()) for part in operands if isinstance(part, Term)}
     values = {term.value for term in whole.values()}
     if len(values) != 1:
-        raise UnknownError("a function that is no activation of Stoop", term.node)
+        raise UnknownError(_NO_ACTIVATION, term.node)
     return Term(values.pop(), function, tuple(whole[id(p)] if isinstance(p, Term) else p for p in operands))
 
 
