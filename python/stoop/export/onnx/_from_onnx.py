@@ -93,6 +93,8 @@ def _recognised(name: str, file: File, size: int) -> Model:
     text = file.texts.get("stoop.output", "")
     output = end.kind or {"softmax": "softmax", "sigmoid": "sigmoid"}.get(text, "identity")
     model.output = output if output != "softmax" or model.output_dim > 1 else "identity"
+    if end.names is not None and len(end.names) < 2:
+        _refuse(f"{name} has {len(end.names)} classes", "expected at least 2", "export a classifier of several classes")
     if end.names is not None and list(end.names) != list(range(len(end.names))):
         model.classes = np.array(end.names)
     return model
