@@ -19,6 +19,7 @@ from helpers import REPOSITORY, refused, relative_error
 from stoop import Dense
 from stoop.export._steps import steps_of
 from stoop.export.c._arena import IN_PLACE, inputs_of, lay_out
+from stoop.export.c._text import literal
 
 NAMES = {case: f"case_{index}" for index, case in enumerate(export_cases.CASES)}
 
@@ -272,8 +273,57 @@ def test_a_write_that_fails_leaves_the_old_header(tmp_path: Path, monkeypatch: p
     with pytest.raises(PermissionError, match="read-only"):
         exported(tmp_path)
     assert path.read_text() == "old"
-    with pytest.raises(FileNotFoundError):
-        stoop.export.to_c(stoop.Model([Dense(1)], 1), tmp_path / "no" / "model.h")
+
+
+def test_errors_of_files_name_the_path_that_was_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("file").write_text("")
+    Path("sealed").write_text("")
+    Path("sealed").chmod(0o444)
+    Path("link").symlink_to("no/model.h")
+    cases = {"no/model.h": 2, "": 2, ".": 21, "file/model.h": 20, "x" * 300: 36, "sealed": 13, "link": 2}
+    for path, number in cases.items():
+        with pytest.raises(OSError) as error:  # noqa: PT011
+            stoop.export.to_c(stoop.Model([Dense(1)], 1), path)
+        assert (error.value.errno, error.value.filename) == (number, path)
+        assert error.value.__suppress_context__
+        assert type(error.value) is type(OSError(number, ""))
+
+
+CONSTANTS: dict[str, tuple[list[Any], str]] = {
+    "elu": ([Dense(2, stoop.ELU(alpha=1e300))], r"layer 0 \(ELU\)|layer 0 \(Dense\) has alpha=1e\+300"),
+    "leaky": ([Dense(2), stoop.LeakyReLU(1e39)], r"layer 1 \(LeakyReLU\) has negative_slope=1e\+39"),
+    "a large eps": ([Dense(2), stoop.LayerNorm(eps=1e300)], r"layer 1 \(LayerNorm\) has eps=1e\+300"),
+    "an eps of nothing": ([Dense(2), stoop.LayerNorm(eps=1e-300)], r"layer 1 \(LayerNorm\) has eps=1e-300"),
+}
+
+
+@pytest.mark.parametrize("case", CONSTANTS)
+@pytest.mark.parametrize("dtype", ["float32", "int8"])
+def test_constants_beyond_float32(case: str, dtype: str, tmp_path: Path) -> None:
+    layers, text = CONSTANTS[case]
+    model, rows = stoop.Model([*layers, Dense(2)], 4, dtype="float64"), ROWS if dtype == "int8" else None
+    with refused(ValueError, text, "beyond float32"):
+        stoop.export.to_c(model, tmp_path / "model.h", dtype=dtype, calibration=rows)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan, 1e39, -1e300])
+def test_no_literal_is_infinite(value: float) -> None:
+    with refused(ValueError, r"\[export.to_c\] a constant of the header", "beyond float32"):
+        literal(value)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.dtype("float32"), "float32"])
+def test_the_dtype_may_be_that_of_numpy(dtype: Any, tmp_path: Path) -> None:
+    stoop.export.to_c(stoop.Model([Dense(1)], 1), tmp_path / "model.h", dtype=dtype)
+    assert "computed in float32" in (tmp_path / "model.h").read_text()
+
+
+@pytest.mark.parametrize(("dtype", "error"), [(np.float64, ValueError), ("float16", ValueError), (3, TypeError)])
+def test_other_dtypes(dtype: Any, error: type[Exception], tmp_path: Path) -> None:
+    with refused(error, "dtype", "float32, int8"):
+        stoop.export.to_c(stoop.Model([Dense(1)], 1), tmp_path / "model.h", dtype=dtype)
 
 
 def test_float64_models_are_rounded(tmp_path: Path) -> None:

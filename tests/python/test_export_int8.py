@@ -16,7 +16,7 @@ from c_programs import Library
 from helpers import refused, relative_error
 from stoop import Dense
 from stoop.export._steps import Folding, Step, steps_of
-from stoop.export.c._int_steps import Grid, IntAffine, Lookup, multipliers
+from stoop.export.c._int_steps import Grid, IntAffine, Lookup, multipliers, whole_factors
 from stoop.export.c._quantize import quantize
 
 # One product alone is the same whatever activation follows it in float.
@@ -145,6 +145,8 @@ def test_what_calibration_must_be(tmp_path: Path) -> None:
         stoop.export.to_c(model, path, dtype="int8", calibration=np.zeros((3, 2)))
     with refused(ValueError, "NaN"):
         stoop.export.to_c(model, path, dtype="int8", calibration=np.full((3, 3), np.nan))
+    with refused(ValueError, r"\[export.to_c\] calibration has NaN at row 0, column 0; expected finite"):
+        stoop.export.to_c(model, path, dtype="int8", calibration=np.full((3, 3), np.nan))
     with refused(ValueError, "int16", "int8"):
         stoop.export.to_c(model, path, dtype="int16")
     assert not path.exists()
@@ -155,3 +157,52 @@ def test_sums_that_leave_32_bits(tmp_path: Path) -> None:
     rows = np.ones((2, 200_000), np.float32)
     with refused(ValueError, r"layer 0 \(Dense\) has 200,000 inputs", "float32"):
         stoop.export.to_c(model, tmp_path / "model.h", dtype="int8", calibration=rows)
+
+
+def headers_of(model: stoop.Model, rows: npt.NDArray, tmp_path: Path) -> npt.NDArray:
+    stoop.export.to_c(model, tmp_path / "model.h", dtype="int8", calibration=rows)
+    return Library(tmp_path, {"model": model.output_dim})("model", rows)
+
+
+def test_factors_that_leave_32_bits(tmp_path: Path) -> None:
+    model = stoop.Model([Dense(6), stoop.ReLU(), stoop.BatchNorm(), Dense(2)], 4)
+    model.parameters()["0.bias"][:2] = -100.0  # so that the two columns are 0 for all rows
+    model.parameters()["2.gamma"][0] = 1e12
+    rows = np.random.default_rng(0).standard_normal((50, 4)).astype(np.float32)
+    with refused(ValueError, r"layer 2 \(BatchNorm\)", "32 bits", "float32"):
+        stoop.export.to_c(model, tmp_path / "model.h", dtype="int8", calibration=rows)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("size", [1.0, 1e3, 2.0**28, 2.0**29, 2.0**30 - 1.0, 2.0**30, 2.0**31, 1e30, np.inf, np.nan])
+@pytest.mark.parametrize("is_bias", [True, False])
+def test_whole_factors_have_32_bits(size: float, is_bias: bool) -> None:
+    for sign in (1.0, -1.0):
+        factor, bias = (1.0, sign * size) if is_bias else (sign * size, 1.0)
+        found = whole_factors([np.array(factor)], np.array(bias))
+        assert (found is None) == (not size < 2.0**30)
+        if found is not None:
+            (whole,), rest, shift = found
+            assert max(abs(int(whole)), abs(int(rest))) < 2**31
+            assert whole / 2.0**shift == pytest.approx(factor)
+
+
+@pytest.mark.parametrize("size", [1e-30, 1e-37, 1e-39, 1e-44])
+def test_ranges_as_small_as_float32_allows(size: float, tmp_path: Path) -> None:
+    model = stoop.Model([Dense(3, "relu"), stoop.BatchNorm(), Dense(2)], 3)
+    model.parameters()["2.bias"][...] = [1.0, 2.0]
+    rows = (np.random.default_rng(0).standard_normal((50, 3)) * size).astype(np.float32)
+    got = headers_of(model, rows, tmp_path)
+    assert relative_error(got, model.predict(rows)) < 0.02
+    text = (tmp_path / "model.h").read_text()
+    assert "inf" not in text.replace("infin", "")
+    assert "nan" not in text
+
+
+def test_ranges_beyond_float32(tmp_path: Path) -> None:
+    model = stoop.Model([Dense(3, kernel_init="ones"), Dense(2)], 3, dtype="float64")
+    with refused(ValueError, "calibration reaches 1e.300", "expected values below"):
+        stoop.export.to_c(model, tmp_path / "m.h", dtype="int8", calibration=np.full((3, 3), 1e300))
+    with refused(ValueError, r"layer 0 \(Dense\), for the calibration, reaches 3e.38", "expected values below"):
+        stoop.export.to_c(model, tmp_path / "m.h", dtype="int8", calibration=np.full((3, 3), 1e38))
+    assert not list(tmp_path.iterdir())

@@ -215,6 +215,42 @@ def test_what_is_refused(arguments: dict[str, Any], error: type[Exception], text
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("kind", ["parameters", "buffers"])
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("fold", [True, False])
+def test_numbers_that_are_not_finite(kind: str, bad: float, fold: bool, tmp_path: Path) -> None:
+    model = stoop.Model([stoop.Dense(3), stoop.BatchNorm(), stoop.ReLU(), stoop.Dense(2)], 2)
+    name = {"parameters": "0.weight", "buffers": "1.running_mean"}[kind]
+    getattr(model, kind)()[name].flat[1] = bad
+    with pytest.raises(ValueError, match=rf"\[export.to_onnx\] {name} has NaN or an infinity; "):
+        to_onnx(model, tmp_path / "m.onnx", fold_batch_norm=fold)
+    whole = stoop.Model([stoop.Dense(3), stoop.Dense(2)], 2)
+    with pytest.raises(ValueError, match=rf"{name} of model 1 has"):
+        to_onnx(stoop.Ensemble([whole, model]), tmp_path / "m.onnx", fold_batch_norm=fold)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_fold_that_overflows(tmp_path: Path) -> None:
+    model = stoop.Model([stoop.Dense(3), stoop.BatchNorm(), stoop.Dense(2)], 2)
+    model.parameters()["0.weight"][...], model.parameters()["1.gamma"][...] = 1e20, 1e20
+    with pytest.raises(ValueError, match=r"weights beyond float32; .*; give fold_batch_norm=False"):
+        to_onnx(model, tmp_path / "m.onnx")
+
+
+@pytest.mark.parametrize("eps", [1e-300, 1e300])
+@pytest.mark.parametrize("kind", [stoop.LayerNorm, stoop.BatchNorm])
+def test_numbers_of_nodes_that_float32_does_not_hold(kind: Any, eps: float, tmp_path: Path) -> None:
+    model = stoop.Model([stoop.Dense(3), kind(eps=eps), stoop.Dense(2)], 2, dtype="float64")
+    with pytest.raises(ValueError, match=r"has epsilon=1e[-+]300, beyond float32"):
+        to_onnx(model, tmp_path / "m.onnx", fold_batch_norm=False)
+
+
+@pytest.mark.parametrize("fold", ["no", 1, None])
+def test_a_fold_that_is_neither_true_nor_false(fold: Any, tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match="fold_batch_norm is .*; expected True or False"):
+        to_onnx(stoop.Model([stoop.Dense(3)], 2), tmp_path / "m.onnx", fold_batch_norm=fold)
+
+
 def test_without_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "onnx", None)
     with pytest.raises(ImportError, match=r'pip install "stoop\[onnx\]"'):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -71,6 +72,25 @@ def test_a_regressor(loss: str, dtype: Any, rng: np.random.Generator) -> None:
     [values] = results(mlp, X)
     assert values.dtype == dtype
     np.testing.assert_allclose(values[:, 0], mlp.predict(X), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", [0, 2.0, "a", True])
+@pytest.mark.parametrize("zipmap", [True, False, "columns"])
+def test_a_classifier_of_a_single_class(name: Any, zipmap: Any, rng: np.random.Generator, tmp_path: Path) -> None:
+    from sklearn.neural_network import MLPClassifier
+
+    X, y = rng.standard_normal((30, 3)).astype(np.float32), np.array([name] * 30)
+    forms = []
+    for kind in (MLPClassifier, stoop.sklearn.MLPClassifier):
+        mlp = fitted(kind(hidden_layer_sizes=(4,), max_iter=3), X, y)
+        labels, probabilities = results(mlp, X, options={"zipmap": zipmap})
+        np.testing.assert_array_equal(labels, mlp.predict(X))
+        forms.append(np.shape(probabilities))
+    theirs = fitted(MLPClassifier(hidden_layer_sizes=(4,), max_iter=3), X, y)
+    (tmp_path / "m.onnx").write_bytes(skl2onnx.to_onnx(theirs, X[:1], target_opset=17).SerializeToString())
+    with pytest.raises(ValueError, match=r"has 1 classes; expected at least 2|no value of the network"):
+        stoop.export.from_onnx(tmp_path / "m.onnx")
+    assert forms[0] == forms[1]  # as a classifier of scikit-learn has
 
 
 def gaps(rng: np.random.Generator) -> Array:

@@ -19,6 +19,7 @@ Integers = npt.NDArray[np.int64]
 
 LOWEST, HIGHEST = -128, 127
 _BITS = 20  # of the fraction of factors for single values
+_SMALLEST = float(np.finfo(np.float32).tiny)  # of scales: 1 / scale is a float32 as well
 
 
 @dataclass(frozen=True)
@@ -30,9 +31,9 @@ class Grid:
 
     @classmethod
     def between(cls, low: float, high: float) -> Grid:
-        """Return the grid of 256 numbers from `low` to `high`, one of which is 0."""
+        """Return the grid of 256 numbers from `low` to `high`, one of which is 0; a grid is no finer than float32."""
         low, high = min(low, 0.0), max(high, 0.0)
-        scale = (high - low) / (HIGHEST - LOWEST) or 1.0
+        scale = max((high - low) / (HIGHEST - LOWEST), _SMALLEST) if high > low else 1.0
         return cls(scale, int(np.clip(np.rint(LOWEST - low / scale), LOWEST, HIGHEST)))
 
     def nearest(self, values: Array) -> Integers:
@@ -134,10 +135,15 @@ def multipliers(factor: Array) -> tuple[Integers, Integers]:
     return np.where(shift > 62, 0, multiplier), np.clip(shift, 1, 62)
 
 
-def whole_factors(factors: list[Array], bias: Array) -> tuple[list[Integers], Integers, int]:
-    """Return integers and a shift for what single values are multiplied with and what is then added."""
-    shift = _BITS
-    while shift > 1 and max(float(np.abs(part).max()) for part in [*factors, bias]) * 2.0**shift >= 2.0**30:
+def whole_factors(factors: list[Array], bias: Array) -> tuple[list[Integers], Integers, int] | None:
+    """Return integers and a shift for what single values are multiplied with and what is then added.
+
+    None where they need more than 31 bits.
+    """
+    shift, largest = _BITS, float(np.max([np.abs(part).max() for part in [*factors, bias]]))
+    while shift > 1 and largest * 2.0**shift >= 2.0**30:
         shift -= 1
+    if not largest * 2.0**shift <= 2.0**31 - 2.0**shift:
+        return None
     whole = [np.rint(factor * 2.0**shift).astype(np.int64) for factor in factors]
     return whole, np.rint(bias * 2.0**shift).astype(np.int64) + 2 ** (shift - 1), shift

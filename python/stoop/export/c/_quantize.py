@@ -19,6 +19,7 @@ from stoop.export.c._int_steps import (
     Grid,
     IntAdd,
     IntAffine,
+    Integers,
     IntScale,
     LastAffine,
     Lookup,
@@ -29,6 +30,7 @@ from stoop.export.c._int_steps import (
     whole_factors,
 )
 
+_LARGEST = float(np.finfo(np.float32).max) / 2  # so that no range is beyond float32
 _CLIPS = ("relu", "relu6")  # activations that clip: the ends of the grid of their values do so
 # Where a function is flat: a wider grid of its input would only be coarser. The values differ by less than 1e-3 there.
 _FLAT = {"tanh": (-4.0, 4.0), "sigmoid": (-8.0, 8.0), "elu": (-7.0, np.inf), "selu": (-7.0, np.inf)}
@@ -44,7 +46,7 @@ def quantize(steps: Sequence[Step], X: npt.NDArray[Any], where: str) -> tuple[St
     Raises
     ------
     ValueError
-        For a product whose sums may leave 32 bits.
+        For what may leave 32 bits: sums of a product, factors of a scale; and values beyond float32.
     """
     return _Quantizer(steps, X, where).run()
 
@@ -86,6 +88,10 @@ class _Quantizer:
             if isinstance(reader, Activate) and reader.source == place and self._reads(place) == 1:
                 flat = _FLAT.get(reader.function.type_name, (-np.inf, np.inf))
                 low, high = max(low, flat[0]), min(high, flat[1])
+            if not max(high, -low) <= _LARGEST:
+                what = "calibration" if place == INPUT else f"{self._steps[place].layer}, for the calibration,"
+                given = f"{what} reaches {max(high, -low):.3g}"
+                raise ValueError(message(self._where, given, "expected values below 1.7e38", "look at X and the weights"))
             self._grids[place] = Grid.between(low, high)
         return self._grids[place]
 
@@ -155,14 +161,22 @@ class _Quantizer:
         source, grid, to = self._integer(step.source), self._grid(step.source), self._grid(place)
         factor = step.scale * (grid.scale / to.scale)
         bias = to.zero - factor * grid.zero + (0.0 if step.bias is None else step.bias / to.scale)
-        (whole,), rest, shift = whole_factors([factor], np.asarray(bias, np.float64))
+        (whole,), rest, shift = self._whole(step, [factor], np.asarray(bias, np.float64))
         self._integers[place] = self._put(IntScale(source, step.members, step.width, step.layer, whole, rest, shift))
+
+    def _whole(self, step: Step, factors: list[Array], bias: Array) -> tuple[list[Integers], Integers, int]:
+        found = whole_factors(factors, bias)
+        if found is None:
+            given = f"{step.layer} multiplies with factors that need more than 32 bits"
+            hint = 'use dtype="float32", or rows of calibration for which all of its inputs differ'
+            raise ValueError(message(self._where, given, "expected factors of about the size of the values", hint))
+        return found
 
     def _add(self, place: int, step: Add) -> None:
         source, other, to = self._integer(step.source), self._integer(step.other), self._grid(place)
         grids = self._grid(step.source), self._grid(step.other)
         factors = [np.array(grid.scale / to.scale) for grid in grids]
         bias: Array = np.asarray(to.zero - sum(factor * grid.zero for factor, grid in zip(factors, grids)))
-        (factor, of_other), rest, shift = whole_factors(factors, bias)
+        (factor, of_other), rest, shift = self._whole(step, factors, bias)
         numbers = int(factor), int(of_other), int(rest), shift
         self._integers[place] = self._put(IntAdd(source, step.members, step.width, step.layer, other, *numbers))

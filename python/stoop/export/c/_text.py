@@ -52,7 +52,18 @@ def identifier(where: str, name: Any) -> str:
 
 
 def literal(value: float) -> str:
-    """Return a float literal that is read back as exactly this float32."""
+    """Return a float literal that is read back as exactly this float32.
+
+    Raises
+    ------
+    ValueError
+        For what float32 does not hold.
+    """
+    with np.errstate(over="ignore"):
+        is_held = bool(np.isfinite(np.float32(value)))
+    if not is_held:
+        given = f"a constant of the header is {value:g}, beyond float32"
+        raise ValueError(message("export.to_c", given, "expected finite numbers", "change the model, or scale X"))
     text = f"{np.float32(value):.9g}"
     return f"{text}f" if "." in text or "e" in text else f"{text}.0f"
 

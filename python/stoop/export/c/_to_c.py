@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from stoop._checks import features, file_path
 from stoop._errors import message, refuse_name
 from stoop._replacement import replace_file
 from stoop.ensemble import Ensemble
-from stoop.export._steps import Folding, Step, arrays_of, steps_of
+from stoop.export._steps import Activate, Folding, Step, arrays_of, steps_of
 from stoop.export.c._body import body_of
 from stoop.export.c._header import Body, header
 from stoop.export.c._quantize import quantize
@@ -27,7 +28,7 @@ def to_c(
     model: Model,
     path: str | os.PathLike[str],
     name: str = "model",
-    dtype: str = "float32",
+    dtype: npt.DTypeLike = "float32",
     calibration: npt.ArrayLike | None = None,
 ) -> None:
     """Write a model as one header of C99, which computes the outputs of a row and needs nothing but the C library.
@@ -68,19 +69,20 @@ def to_c(
     OSError
         If the file cannot be written.
     ValueError, TypeError
-        For a model that is not adapted, or whose weights are not finite in float32; another name or dtype; calibration
-        rows that `Model.predict` would not take, and missing ones; a layer that has no form in integers.
+        For a model that is not adapted, or whose numbers are not finite in float32; another name or dtype; calibration
+        rows that `Model.predict` would not take, and missing ones; a layer that has no form in integers, or for which
+        those of 32 bits do not suffice.
     """
     _check_model(model)
     target = file_path(_WHERE, path)
     name = identifier(_WHERE, name)
-    if dtype not in _DTYPES:
-        refuse_name(_WHERE, "dtype", str(dtype), _DTYPES)
+    dtype = _dtype(dtype)
     rows = _rows(model, dtype, calibration)
     steps = steps_of(model, Folding.COLUMNS if rows is None else Folding.UNIFORM)
     _check_finite(steps)
     if rows is not None:
         steps = quantize(steps, rows, _WHERE)
+        _check_finite(steps)
     text = header(model, name, Body(*body_of(steps, name), dtype))
     replace_file(target, text.encode("ascii"))
 
@@ -96,8 +98,26 @@ def _rows(model: Model, dtype: str, calibration: npt.ArrayLike | None) -> npt.ND
         hint = "give some hundred of the training rows: calibration=X_train[:500]"
         raise ValueError(message(_WHERE, "calibration is missing", "expected rows of X for int8", hint))
     rows: npt.NDArray[Any] = features(_WHERE, calibration, model._copy_dtype, model.input_dim, "calibration")
-    model.predict(rows)  # which refuses values that it does not take
+    try:
+        model.predict(rows)
+    except ValueError as error:  # it refuses values that the model does not take
+        text = str(error).partition("] ")[2].replace("X ", "calibration ", 1)
+        raise ValueError(f"[{_WHERE}] {text}") from None
     return rows
+
+
+def _dtype(dtype: Any) -> str:
+    """Return the name of a dtype, given as name or as NumPy's."""
+    if not isinstance(dtype, str):
+        try:
+            dtype = np.dtype(dtype).name
+        except TypeError:
+            given = f"dtype is {dtype!r:.80}"
+            expected = f"expected one of {', '.join(_DTYPES)}"
+            raise TypeError(message(_WHERE, given, expected, "use one of these names")) from None
+    if dtype not in _DTYPES:
+        refuse_name(_WHERE, "dtype", dtype, _DTYPES)
+    return str(dtype)
 
 
 def _check_model(model: Any) -> None:
@@ -120,3 +140,16 @@ def _check_finite(steps: tuple[Step, ...]) -> None:
         if bad:
             given = f"{step.layer} has numbers that are NaN, infinite or beyond float32"
             raise ValueError(message(_WHERE, given, "expected finite ones", "export a model from before it went wrong"))
+        for name, number in _numbers_of(step):
+            with np.errstate(over="ignore", under="ignore"):
+                single = np.float32(number)
+            if not np.isfinite(single) or (name == "eps" and single == 0.0):
+                given = f"{step.layer} has {name}={number:g}, beyond float32"
+                raise ValueError(message(_WHERE, given, "expected a number that float32 holds", f"change {name}"))
+
+
+def _numbers_of(step: Step) -> Iterator[tuple[str, float]]:
+    """Yield the single numbers of a step that stand in the header, with their names."""
+    parts = [step, *getattr(step, "columns", ()), *([step.function] if isinstance(step, Activate) else ())]
+    for part in parts:
+        yield from ((name, value) for name, value in vars(part).items() if isinstance(value, float))

@@ -31,8 +31,10 @@ def from_onnx(path: str | os.PathLike[str]) -> Model:
 
     What is read: linear layers (Gemm, MatMul and Add), BatchNormalization, LayerNormalization, residual connections,
     every activation of Stoop in whatever operators, for a function of elements is recognised by its values, and what
-    scales X (Scaler, or Sub and Mul), which becomes a `Normalization`. Softmax or Sigmoid at the end becomes
-    `Model.output`, so that `Model.predict_proba` gives what the file gives; names of classes become `Model.classes`.
+    scales X (Scaler, or Sub and Mul), which becomes a `Normalization`. A function that is none of them, such as a clip
+    at 100, is refused. Softmax, LogSoftmax or Sigmoid at the end becomes `Model.output`: `Model.predict` gives what
+    comes before it, `Model.predict_proba` the probabilities, of a LogSoftmax as well, and of a single sigmoid those of
+    both classes. Names of classes become `Model.classes`.
 
     A file of `to_onnx` tells its layers in its metadata. Where its nodes and arrays are exactly those of these layers,
     the model has them again, `Columns` and `Members` among them, with the arguments that they had but initialisers. A
@@ -91,6 +93,8 @@ def _recognised(name: str, file: File, size: int) -> Model:
     text = file.texts.get("stoop.output", "")
     output = end.kind or {"softmax": "softmax", "sigmoid": "sigmoid"}.get(text, "identity")
     model.output = output if output != "softmax" or model.output_dim > 1 else "identity"
+    if end.names is not None and len(end.names) < 2:
+        _refuse(f"{name} has {len(end.names)} classes", "expected at least 2", "export a classifier of several classes")
     if end.names is not None and list(end.names) != list(range(len(end.names))):
         model.classes = np.array(end.names)
     return model
@@ -189,5 +193,6 @@ def _name_classes(model: Model, text: str) -> None:
     try:
         kept = json.loads(text)
         model.classes = names_from_text([str(name) for name in kept["names"]], str(kept["dtype"]))
-    except (ValueError, TypeError, KeyError) as error:
-        _refuse(f"stoop.classes is {text!r:.80}", "expected the names of the classes", f"mend it: {error}")
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
+        expected = 'expected JSON with "names", one for each output, and their "dtype"'
+        _refuse(f"stoop.classes is {text!r:.80}", expected, "change or remove this text of the metadata")

@@ -117,6 +117,8 @@ def _elementwise(node: Node, inputs: list[Known]) -> Known:
         if np.broadcast_shapes(*(each.shape for each in inputs)) not in {each.shape for each in inputs} or largest == 0:
             raise UnknownError("constants that would become larger")
         return np.asarray(function(*inputs))
+    if node.operator == "Where" and isinstance(inputs[0], IsNaN):
+        return _missing(inputs)
     terms = [each for each in inputs if isinstance(each, Term)]
     if len({id(term.value) for term in terms}) != 1:
         return _of_two(node, inputs)
@@ -143,9 +145,7 @@ def _of_two(node: Node, inputs: list[Known]) -> Term:
 
 
 def _of_vectors(node: Node, inputs: list[Known]) -> Term:
-    """Return ``x * scale + shift`` of each column, or the scaled X with a number for NaN."""
-    if node.operator == "Where":
-        return _missing(inputs)
+    """Return ``x * scale + shift`` of each column."""
     if len(inputs) != 2 or node.operator not in ("Add", "Sub", "Mul", "Div"):
         raise UnknownError("numbers that differ from column to column")
     is_first = isinstance(inputs[0], Term)
@@ -163,9 +163,10 @@ def _missing(inputs: list[Known]) -> Term:
     """Return the scaled X, where another number stands for NaN."""
     is_nan, replacement, x = inputs
     value = term_of(x).made()
-    if not isinstance(is_nan, IsNaN) or is_nan.value is not value or value.layer != "affine":
-        raise UnknownError("numbers that differ from column to column")
-    return Term(Value(value, value.width, "missing", {"missing": _flat(constant(replacement))}))
+    if is_nan.value is not value or not (value.layer == "affine" or value.parent is None):
+        raise UnknownError("another number for NaN than that of a scaled X")
+    scaled = value if value.layer == "affine" else affine(value, 1.0, 0.0)
+    return Term(Value(scaled, scaled.width, "missing", {"missing": _flat(np.atleast_1d(constant(replacement)))}))
 
 
 @dataclass(frozen=True)
@@ -334,9 +335,8 @@ def _both_classes(node: Node, inputs: list[Known]) -> Ending:  # noqa: ARG001
 
 def _is_rest(first: Term, second: Term) -> bool:
     """Return whether the first is 1 less the second."""
-    x = np.array([0.0, 0.25, 1.0])
     try:
-        return bool((first.samples({id(second): x}) == 1.0 - x).all())
+        return first.is_same([second], np.linspace(0.0, 1.0, 65), lambda p: 1.0 - p)
     except UnknownError:
         return False
 
@@ -346,7 +346,11 @@ def _zip_map(node: Node, inputs: list[Known]) -> Labels:
     return Labels(inputs[0], get("classlabels_strings") or get("classlabels_int64s"))
 
 
-def _arg_max(node: Node, inputs: list[Known]) -> Labels:  # noqa: ARG001
+def _arg_max(node: Node, inputs: list[Known]) -> Labels:
+    if node.operator == "ArgMax" and node.attributes.get("axis", 0) not in (-1, 1):
+        raise UnknownError(f"axis {node.attributes.get('axis', 0)}")
+    if node.operator == "Binarizer" and node.attributes.get("threshold", 0.0) != 0.5:
+        raise UnknownError("labels by another probability than 0.5")
     return Labels(inputs[0])
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -13,14 +14,17 @@ import numpy.typing as npt
 from stoop import activations
 from stoop.activations import Activation
 from stoop.export._evaluate import activate
+from stoop.export.onnx._bends import is_close, is_far, spread, with_bends
 from stoop.layers import Layer
 
 Array = npt.NDArray[Any]
 
-# The arguments at which functions are compared. Beyond 40, exponentials of float32 begin to overflow.
+# The arguments at which functions are compared first. Beyond 40, exponentials of float32 begin to overflow.
 POINTS: Array = np.concatenate([np.linspace(-6.0, 6.0, 97), [-40.0, -25.0, -12.5, 12.5, 25.0, 40.0]])
 _CLOSE = 2e-6  # constants in files are of float32
 _MOST_PARTS = 48  # nodes of one function
+_MOST_FAILED = 4  # ways to read a function that looked right and were not
+_NO_ACTIVATION = "a function that is no activation of Stoop"
 
 
 class UnknownError(ValueError):
@@ -54,7 +58,7 @@ class Term:
     ) -> None:
         self.value, self.function, self.operands = value, function, operands
         self.node = ""  # which made it
-        self._made: Value | None = value if function is None else None
+        self._made: Value | UnknownError | None = value if function is None else None
 
     def samples(self, known: dict[int, Array]) -> Array:
         """Return the function at the points; `known` has what is known of parts, by their `id`."""
@@ -88,21 +92,87 @@ class Term:
         """
         if self._made is None:
             self._made = self._find()
+        if isinstance(self._made, UnknownError):
+            raise self._made
         return self._made
 
-    def _find(self) -> Value:
-        root = {id(part): POINTS for part in (*self.parts(), self) for part in _roots(part)}
-        found = layer_of(self.samples(dict(root)))
-        if found is not None:
-            return applied(self.value, found)
-        for cut in self.parts():
+    def _find(self) -> Value | UnknownError:
+        """Return what it is after the value, or after a part of it; some that look like a layer are none."""
+        parts = self.parts()
+        roots = {id(root): root for part in (*parts, self) for root in _roots(part)}
+        starts = [list(roots.values()), *([part] for part in parts)]
+        failed: list[UnknownError] = []
+        for start in starts:
+            if len(failed) > _MOST_FAILED:
+                break
             try:
-                found = layer_of(self.samples({id(cut): POINTS}))
+                found = layer_of(self.samples({id(term): POINTS for term in start}))
             except UnknownError:
                 continue  # the value is read beside the cut as well
-            if found is not None:
-                return applied(cut.made(), found)
-        raise UnknownError("a function that is no activation of Stoop", self.node)
+            if found is None:
+                continue
+            if not self.is_same(start, spread(POINTS), partial(_values_of, found)):
+                failed.append(UnknownError(_NO_ACTIVATION, self.node))
+                continue
+            try:
+                return applied(self.value if start is starts[0] else start[0].made(), found)
+            except UnknownError as error:
+                failed.append(error)
+        return failed[-1] if failed else UnknownError(_NO_ACTIVATION, self.node)
+
+    def is_same(self, start: Sequence[Term], points: Array, expected: Callable[[Array], Array]) -> bool:
+        """Return whether it is a function of the start, at these points and wherever one of its parts bends."""
+        parts = _between(self, start)
+        constants = [number for part in parts for number in part.operands if not isinstance(number, Term)]
+        pairs = [two for part in parts for two in _pairs(part)]
+
+        def at(part: Term) -> Callable[[Array], Array]:
+            return lambda x: part.samples({id(term): x for term in start})
+
+        def between(a: Term, b: Term) -> Callable[[Array], Array]:
+            return lambda x: np.subtract(at(a)(x), at(b)(x), dtype=np.float64)
+
+        functions = [at(part) for part in (start[0], *parts)] + [between(a, b) for a, b in pairs]
+        x = with_bends(points, functions, constants)
+        if x is None:
+            return False
+        known = {id(term): x for term in start}
+        values = self.samples(known)
+        overflows = is_far(x) & ~np.isfinite(values) & _not_finite_of_finite(parts, known)
+        return bool((is_close(x, values, expected(x)) | overflows).all())
+
+
+def _between(end: Term, start: Sequence[Term]) -> list[Term]:
+    """Return the parts of a function of the start, itself among them, each after what it is made of."""
+    known, out = {id(term) for term in start}, list[Term]()
+
+    def visit(term: Term) -> None:
+        if id(term) not in known:
+            known.add(id(term))
+            for part in term.operands:
+                if isinstance(part, Term):
+                    visit(part)
+            out.append(term)
+
+    visit(end)
+    return out
+
+
+def _pairs(part: Term) -> Iterator[tuple[Term, Term]]:
+    for a, b in combinations(part.operands, 2):
+        if isinstance(a, Term) and isinstance(b, Term):
+            yield a, b
+
+
+def _not_finite_of_finite(parts: Sequence[Term], known: dict[int, Array]) -> Array:
+    """Return where a part made an infinity, or NaN, of finite numbers."""
+    found = np.zeros(len(next(iter(known.values()))), bool)
+    for part in parts:
+        is_new = ~np.isfinite(known[id(part)])
+        for each in part.operands:
+            is_new = is_new & np.isfinite(known[id(each)] if isinstance(each, Term) else each)
+        found |= is_new
+    return found
 
 
 def combined(value: Value, function: Callable[..., Array], operands: tuple[Term | float, ...]) -> Term:
@@ -113,7 +183,7 @@ def combined(value: Value, function: Callable[..., Array], operands: tuple[Term 
     whole = {id(part): Term(part.made()) for part in operands if isinstance(part, Term)}
     values = {term.value for term in whole.values()}
     if len(values) != 1:
-        raise UnknownError("a function that is no activation of Stoop", term.node)
+        raise UnknownError(_NO_ACTIVATION, term.node)
     return Term(values.pop(), function, tuple(whole[id(p)] if isinstance(p, Term) else p for p in operands))
 
 
@@ -143,6 +213,14 @@ def affine(value: Value, scale: npt.ArrayLike, shift: npt.ArrayLike) -> Value:
     return Value(parent, width, "affine", arrays)
 
 
+def _values_of(found: Found, x: Array) -> Array:
+    """Return what the layer of `applied` gives."""
+    with np.errstate(all="ignore"):
+        if isinstance(found, float):
+            return np.asarray(x / np.sqrt(1.0 + (x / found) ** 2))
+        return found[0] * x + found[1] if isinstance(found, tuple) else activate(found, x)
+
+
 def layer_of(samples: Array) -> Found | None:
     """Return what has these values at the points: an activation, scale and shift of a straight line, or a clip."""
     if samples.shape != POINTS.shape or samples.dtype.kind != "f":
@@ -153,7 +231,7 @@ def layer_of(samples: Array) -> Found | None:
     most = float(samples[-1])
     if 0.0 < most < POINTS[-1]:
         clip = float(f"{POINTS[-1] * most / np.sqrt(POINTS[-1] ** 2 - most**2):.6g}")
-        if _is_close(samples, POINTS / np.sqrt(1.0 + (POINTS / clip) ** 2)):
+        if _is_close(samples, _values_of(clip, POINTS)):
             return clip
     below = max(-float(samples[40]), 0.0)  # at -1
     limit = max(-float(samples[97]), 0.0)  # at -40

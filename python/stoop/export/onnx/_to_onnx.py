@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
 
 import numpy as np
 
 from stoop import _core
-from stoop._checks import file_path
+from stoop._checks import file_path, flag
 from stoop._class_names import names_to_text
 from stoop._errors import message
 from stoop._replacement import replace_file
@@ -64,8 +65,8 @@ def to_onnx(
     OSError
         If the file cannot be written.
     ValueError, TypeError
-        For a model without statistics (call `adapt`), one of 2 GiB or more, an unknown activation, and for what is no
-        model.
+        For a model without statistics (call `adapt`), one of 2 GiB or more, one with numbers that are not finite, an
+        unknown activation, and for what is no model.
     ArithmeticError
         If onnxruntime differs by more than 1e-5 of the largest output; no file is written.
     """
@@ -76,13 +77,17 @@ def to_onnx(
 def onnx_model(model: Model | Ensemble, fold_batch_norm: bool, activation: str | None) -> Any:
     """Return what `to_onnx` writes, compared with onnxruntime where it is installed."""
     onnx = imported(_WHERE)
+    fold_batch_norm = flag(_WHERE, "fold_batch_norm", fold_batch_norm)
     models = _checked_models(model)
     ending = ending_of(_WHERE, activation, model.output, model.output_dim)
+    _check_finite(models)
     if fold_batch_norm:
-        models = [norms_folded(each) for each in models]
+        models = _folded(models)
     is_one = isinstance(model, Model)
     texts = _texts(model) | ({LAYERS: layers_text(models[0])} if is_one else {MODELS: str(len(models))})
-    proto = _proto(onnx, graph_of(models, ending, is_mean=not is_one), model, texts)
+    graph = graph_of(models, ending, is_mean=not is_one)
+    _check_attributes(graph)
+    proto = _proto(onnx, graph, model, texts)
     onnx.checker.check_model(proto)
     compare(_WHERE, proto, model, ending)
     return proto
@@ -117,6 +122,35 @@ def _checked_models(model: Any) -> list[Model]:
         given, hint = f"the parameters are {size:,} bytes", "export a smaller model, or as float32"
         raise ValueError(message(_WHERE, given, "expected less than 2 GiB, the limit of an ONNX file", hint))
     return models
+
+
+def _folded(models: Sequence[Model]) -> list[Model]:
+    try:
+        with np.errstate(over="ignore", invalid="ignore"):
+            return [norms_folded(each) for each in models]
+    except ValueError as error:  # numbers that are not finite
+        given = f"a BatchNorm makes the Dense before it have weights beyond {models[0].dtype.name}"
+        raise ValueError(message(_WHERE, given, "expected finite ones", "give fold_batch_norm=False")) from error
+
+
+def _check_finite(models: Sequence[Model]) -> None:
+    for index, each in enumerate(models):
+        for name, array in {**each.parameters(), **each.buffers()}.items():
+            if not np.isfinite(array).all():
+                place = f" of model {index}" if len(models) > 1 else ""
+                given, hint = f"{name}{place} has NaN or an infinity", "export a model from before it went wrong"
+                raise ValueError(message(_WHERE, given, "expected finite numbers", hint))
+
+
+def _check_attributes(graph: Graph) -> None:
+    """Refuse what is a number of a node, which is float32 also in a model of float64, and is infinite or 0 there."""
+    for node in graph.nodes:
+        for name, value in node.attributes.items():
+            with np.errstate(over="ignore", under="ignore"):
+                is_held = not isinstance(value, float) or value == 0.0 or 0.0 < abs(np.float32(value)) < np.inf
+            if not is_held:
+                given = f"the node {node.name} has {name}={value:g}, beyond float32"
+                raise ValueError(message(_WHERE, given, "expected a number that float32 holds", "change that of the layer"))
 
 
 def _texts(model: Model | Ensemble) -> dict[str, str]:
