@@ -62,7 +62,10 @@ ALIKE: dict[str, tuple[Nodes, str]] = {
     "the least of two": ([("Relu", ["it"]), ("Min", ["it", 300.0])], "Min"),
     "a shrink": (shrink(0.01), "Where"),
     "a small shrink": (shrink(1e-4), "Where"),
-    "a gap": ([("Sub", ["it", 3.055]), ("Abs", ["it"]), ("Less", ["it", 0.005]), ("Where", ["it", 9.0, "v0"])], "Where"),
+    "a gap": (
+        [("Sub", ["it", 3.055]), ("Abs", ["it"]), ("Less", ["it", 0.005]), ("Where", ["it", 9.0, "v0"])],
+        "Where",
+    ),
     "a step": ([("Greater", ["it", 1e6]), ("Where", ["it", 2.0, "v0"])], "Where"),
     "another slope": ([("Less", ["it", -70.0]), ("Mul", ["v0", 0.5]), ("Where", ["v1", "it", "v0"])], "Where"),
     "an end": ([("Sigmoid", ["it"]), ("Greater", ["v0", 1e7]), ("Where", ["it", 2.0, "v1"])], "Where"),
@@ -155,7 +158,9 @@ def test_probabilities_of_two_classes(size: float, tmp_path: Path) -> None:
         ("Concat", ["q", "p"], "y"),
     ]
     arrays = {"w": [[1.0], [2.0]], "one": 1.0, "middle": 0.4, "size": size}
-    made = [onnx.helper.make_node(o, i, [out], name=out, **({"axis": 1} if o == "Concat" else {})) for o, i, out in nodes]
+    made = [
+        onnx.helper.make_node(o, i, [out], name=out, **({"axis": 1} if o == "Concat" else {})) for o, i, out in nodes
+    ]
     save(made, arrays, tmp_path / "m.onnx", 2)
     if size == 0.0:
         assert from_onnx(tmp_path / "m.onnx").output == "sigmoid"
@@ -216,7 +221,10 @@ def test_layers_of_one_column(name: str, rng: np.random.Generator, tmp_path: Pat
 
 
 def test_logarithms_of_probabilities(rng: np.random.Generator, tmp_path: Path) -> None:
-    made = [onnx.helper.make_node("MatMul", ["X", "w"], ["z"]), onnx.helper.make_node("LogSoftmax", ["z"], ["y"], axis=1)]
+    made = [
+        onnx.helper.make_node("MatMul", ["X", "w"], ["z"]),
+        onnx.helper.make_node("LogSoftmax", ["z"], ["y"], axis=1),
+    ]
     save(made, {"w": rng.standard_normal((3, 2))}, tmp_path / "m.onnx", 3)
     model, X = from_onnx(tmp_path / "m.onnx"), rng.standard_normal((5, 3)).astype(np.float32)
     assert model.output == "softmax"
@@ -225,7 +233,10 @@ def test_logarithms_of_probabilities(rng: np.random.Generator, tmp_path: Path) -
 
 @pytest.mark.parametrize(
     ("operator", "attributes", "text"),
-    [("ArgMax", {"axis": 0}, "axis 0"), ("Binarizer", {"threshold": 0.7, "domain": "ai.onnx.ml"}, "labels by another prob")],
+    [
+        ("ArgMax", {"axis": 0}, "axis 0"),
+        ("Binarizer", {"threshold": 0.7, "domain": "ai.onnx.ml"}, "labels by another prob"),
+    ],
 )
 def test_labels_that_are_others(operator: str, attributes: dict[str, Any], text: str, tmp_path: Path) -> None:
     made = [onnx.helper.make_node(*each) for each in (("MatMul", ["X", "w"], ["z"]), ("Softmax", ["z"], ["p"]))]

@@ -91,7 +91,9 @@ class _Quantizer:
             if not max(high, -low) <= _LARGEST:
                 what = "calibration" if place == INPUT else f"{self._steps[place].layer}, for the calibration,"
                 given = f"{what} reaches {max(high, -low):.3g}"
-                raise ValueError(message(self._where, given, "expected values below 1.7e38", "look at X and the weights"))
+                raise ValueError(
+                    message(self._where, given, "expected values below 1.7e38", "look at X and the weights")
+                )
             self._grids[place] = Grid.between(low, high)
         return self._grids[place]
 

@@ -63,7 +63,9 @@ def _crossings(points: Array, part: Function, levels: Array) -> Array:
 def is_close(points: Array, values: Array, expected: Array) -> Array:
     """Return at which points two functions agree, as far as constants of float32 allow it."""
     size = np.abs(points)
-    return np.asarray(np.abs(values - expected) <= _CLOSE * (1.0 + np.minimum(size, _EDGE) + np.abs(expected)) + 1e-9 * size)
+    return np.asarray(
+        np.abs(values - expected) <= _CLOSE * (1.0 + np.minimum(size, _EDGE) + np.abs(expected)) + 1e-9 * size
+    )
 
 
 def is_far(points: Array) -> Array:

@@ -121,7 +121,9 @@ def _classes(graph: Graph, estimator: Any, outputs: str, kind: int, names: list[
     ending = "sigmoid" if getattr(estimator, "out_activation_", "softmax") == "logistic" else "softmax"
     probabilities = emit_ending(graph, outputs, ending)
     has_labels = ending == "sigmoid" and estimator.model_.output_dim > 1  # which do not exclude each other
-    if ending == "sigmoid" and not has_labels and len(estimator.classes_) > 1:  # of a single class skl2onnx has a column
+    if (
+        ending == "sigmoid" and not has_labels and len(estimator.classes_) > 1
+    ):  # of a single class skl2onnx has a column
         rest = graph.node("Sub", graph.scalar(1.0), probabilities)
         probabilities = graph.node("Concat", rest, probabilities, axis=1)
     if has_labels:

@@ -150,7 +150,9 @@ def _check_attributes(graph: Graph) -> None:
                 is_held = not isinstance(value, float) or value == 0.0 or 0.0 < abs(np.float32(value)) < np.inf
             if not is_held:
                 given = f"the node {node.name} has {name}={value:g}, beyond float32"
-                raise ValueError(message(_WHERE, given, "expected a number that float32 holds", "change that of the layer"))
+                raise ValueError(
+                    message(_WHERE, given, "expected a number that float32 holds", "change that of the layer")
+                )
 
 
 def _texts(model: Model | Ensemble) -> dict[str, str]:
