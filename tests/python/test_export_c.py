@@ -283,7 +283,7 @@ def test_errors_of_files_name_the_path_that_was_given(tmp_path: Path, monkeypatc
     Path("link").symlink_to("no/model.h")
     cases = {"no/model.h": 2, "": 2, ".": 21, "file/model.h": 20, "x" * 300: 36, "sealed": 13, "link": 2}
     for path, number in cases.items():
-        with pytest.raises(OSError) as error:  # noqa: PT011
+        with pytest.raises(OSError) as error:
             stoop.export.to_c(stoop.Model([Dense(1)], 1), path)
         assert (error.value.errno, error.value.filename) == (number, path)
         assert error.value.__suppress_context__

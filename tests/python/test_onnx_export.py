@@ -247,7 +247,7 @@ def test_numbers_of_nodes_that_float32_does_not_hold(kind: Any, eps: float, tmp_
 
 @pytest.mark.parametrize("fold", ["no", 1, None])
 def test_a_fold_that_is_neither_true_nor_false(fold: Any, tmp_path: Path) -> None:
-    with pytest.raises(TypeError, match="fold_batch_norm is .*; expected True or False"):
+    with pytest.raises(TypeError, match=r"fold_batch_norm is .*; expected True or False"):
         to_onnx(stoop.Model([stoop.Dense(3)], 2), tmp_path / "m.onnx", fold_batch_norm=fold)
 
 
