@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <initializer_list>
 #include <string>
 
 #include "plan_of.hpp"
@@ -16,6 +17,12 @@ Model<float> small_model() {
   return Model<float>({.input_dim = 5,
                        .layers = {ReLU{}, Dense{.units = 40, .activation = ReLU{}}, Tanh{}, Dense{.units = 7},
                                   Sigmoid{}, Identity{}, Dense{.units = 3, .use_bias = false}}});
+}
+
+std::string joined(std::initializer_list<const char*> parts) {
+  std::string text;
+  for (const char* part : parts) text += part;
+  return text;
 }
 
 std::string text_of(PlanKind kind, LossKind loss) { return describe(plan_of(small_model(), kind, loss, 20)); }
@@ -117,19 +124,18 @@ const char* const kGradients = R"(  weight_gradient d_out -> - with h5 7x3 by 4/
 )";
 
 TEST(PlanText, Gradient) {
-  EXPECT_EQ(text_of(PlanKind::gradient, kind_of<SoftmaxCrossEntropy>()),
-            std::string("gradient") + kUpToLoss + kGradients);
+  EXPECT_EQ(text_of(PlanKind::gradient, kind_of<SoftmaxCrossEntropy>()), joined({"gradient", kUpToLoss, kGradients}));
 }
 
 TEST(PlanText, CheckedTraining) {
   EXPECT_EQ(text_of(PlanKind::checked, kind_of<SoftmaxCrossEntropy>()),
-            std::string("checked") + kUpToLoss + kGradients + R"(= check_gradient
+            joined({"checked", kUpToLoss, kGradients, R"(= check_gradient
   update_parameter - -> - 7x3 by 4/7 then update
   update_parameter - -> - 40x7 by 8/40 then update
   update_parameter - -> - 40x7 by 7/7 then update
   update_parameter - -> - 5x40 by 4/5 then update
   update_parameter - -> - 5x40 by 40/40 then update
-)");
+)"}));
 }
 
 TEST(PlanText, OneLayer) {
