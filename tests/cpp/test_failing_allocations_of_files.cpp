@@ -93,31 +93,36 @@ TEST_F(FailingAllocationsOfFiles, InReadingAndWritingACheckpoint) {
 
 // A trainer that could not take up a checkpoint is as it was.
 TEST_F(FailingAllocationsOfFiles, InTakingUpACheckpoint) {
-  trainer_.save_checkpoint(path_);
-  const auto fit = [&](Trainer<float>& trainer) {
-    trainer.fit(samples_.x(), samples_.y(SoftmaxCrossEntropy{}), {.epochs = 1, .batch_size = kRows});
-  };
-  Model<float> wanted = model_;
-  Trainer<float> other(wanted, trainer_config());
-  fit(other);
-  const std::vector<float> after_one = parameters_of(wanted);
-  fail_each([&] {
-    Model<float> fresh = model_;
-    Trainer<float> trainer(fresh, trainer_config());
-    const long left = g_left.exchange(kNever);
-    const std::vector<float> before = parameters_of(fresh);
-    g_left = left;
-    try {
-      trainer.load_checkpoint(path_);
-    } catch (const std::bad_alloc&) {
-      g_left = kNever;
-      EXPECT_EQ(parameters_of(fresh), before);
-      EXPECT_EQ(trainer.state().steps, 0);
-      fit(trainer);
-      EXPECT_EQ(parameters_of(fresh), after_one);
-      throw;
-    }
-  });
+  for (const Optimizer& optimizer : {Optimizer{Adam{}}, Optimizer{LBFGS{.history_size = 3}}}) {
+    const TrainerConfig settings{.loss = SoftmaxCrossEntropy{}, .optimizer = optimizer, .num_threads = 1};
+    const auto fit = [&](Trainer<float>& trainer) {
+      trainer.fit(samples_.x(), samples_.y(SoftmaxCrossEntropy{}), {.epochs = 2, .batch_size = kRows});
+    };
+    Model<float> written = model_, wanted = model_;
+    Trainer<float> writer(written, settings), other(wanted, settings);
+    fit(writer);
+    writer.save_checkpoint(path_);
+    fit(other);
+    const std::vector<float> before = parameters_of(model_), after = parameters_of(wanted);
+    fail_each([&] {
+      Model<float> fresh = model_;
+      fresh.set_classes({});
+      fresh.set_metadata({});
+      Trainer<float> trainer(fresh, settings);
+      try {
+        trainer.load_checkpoint(path_);
+      } catch (const std::bad_alloc&) {
+        g_left = kNever;
+        EXPECT_EQ(parameters_of(fresh), before);
+        EXPECT_EQ(trainer.state().steps, 0);
+        EXPECT_FALSE(fresh.config().classes);
+        EXPECT_TRUE(fresh.config().metadata.empty());
+        fit(trainer);
+        EXPECT_EQ(parameters_of(fresh), after);
+        throw;
+      }
+    });
+  }
 }
 
 TEST_F(FailingAllocationsOfFiles, InConfigurations) {
