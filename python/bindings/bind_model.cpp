@@ -133,7 +133,7 @@ using NamesAndType = std::pair<std::vector<std::string>, std::string>;
 
 template <class T>
 std::optional<NamesAndType> classes(const Model<T>& model) {
-  const std::optional<ClassNames>& classes = model.config().classes;
+  const std::optional<ClassNames> classes = model.config_now().classes;
   return classes ? std::optional(NamesAndType(classes->names, classes->dtype)) : std::nullopt;
 }
 
@@ -144,7 +144,7 @@ void set_classes(Model<T>& model, const std::optional<NamesAndType>& classes) {
 
 template <class T>
 std::optional<std::string> output(const Model<T>& model) {
-  const std::optional<OutputKind> output = model.config().output;
+  const std::optional<OutputKind> output = model.output();
   return output ? std::optional(std::string(name_of(*output))) : std::nullopt;
 }
 
@@ -167,11 +167,11 @@ void bind_model_of(py::module_& m, const char* name) {
       .def_property("output", &output<T>, &set_output<T>)
       .def_property("classes", &classes<T>, &set_classes<T>)
       .def_property(
-          "metadata", [](const Model<T>& model) { return model.config().metadata; }, &Model<T>::set_metadata)
+          "metadata", [](const Model<T>& model) { return model.config_now().metadata; }, &Model<T>::set_metadata)
       .def("set_output_by_training",
            [](Model<T>& model, std::string_view output) { model.set_output_by_training(output_from_name(output)); })
       .def_property_readonly("output_is_given", &Model<T>::output_is_given)
-      .def("config", [](const Model<T>& model) { return to_json(model.config()); })
+      .def("config", [](const Model<T>& model) { return to_json(model.config_now()); })
       .def("parameters", &parameters<T>)
       .def("buffers", &buffers<T>)
       .def("predict", &predict<T>, py::arg("x").noconvert(), py::arg("most_threads") = 0)

@@ -101,7 +101,6 @@ inline py::array classes_of(const py::array& y, std::span<const Index> indices) 
 template <class T>
 double step_rows(TrainerHandle<T>& self, const py::array& x, const py::array& y, const Weights<T>& weights,
                  const py::array& rows) {
-  const Exclusive exclusive = self.enter();
   const InputView input = input_view("Trainer.step", x);
   const Pin pin(x);
   const Indices indices(rows);
@@ -125,6 +124,7 @@ template <class T>
 std::optional<double> try_step_rows(const py::object& object, const py::object& x, const py::object& y,
                                     const Weights<T>& weights, const py::object& rows) {
   auto& self = object.cast<TrainerHandle<T>&>();
+  const Exclusive exclusive = self.enter();
   if (!are_ready_samples(x, self.model.input_dim())) return std::nullopt;
   if (!is_ready<std::int64_t>(rows, 1) && !is_ready<std::int32_t>(rows, 1)) return std::nullopt;
   const bool classes = is_ready<std::int64_t>(y, 1) || is_ready<std::int32_t>(y, 1);

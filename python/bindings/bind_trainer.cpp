@@ -64,7 +64,8 @@ std::string fit(const py::object& object, const py::array& x, const py::array& y
 
 // Whether a batch needs neither conversion nor any check but those of the core.
 template <class T>
-bool takes(const TrainerHandle<T>& self, const py::object& x, const py::object& y) {
+bool takes(TrainerHandle<T>& self, const py::object& x, const py::object& y) {
+  const Exclusive exclusive = self.enter();  // which keeps the settings as they are
   if (!are_ready_samples(x, self.model.input_dim())) return false;
   const Index samples = py::reinterpret_borrow<py::array>(x).shape(0);
   const LossKind loss = kind_of(self.trainer.config().loss);

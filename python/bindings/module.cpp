@@ -2,7 +2,8 @@
 #include "bindings.hpp"
 #include "numpy_view.hpp"
 
-PYBIND11_MODULE(_core, m) {
+// Free-threaded Python need not turn the GIL on: what threads share here has its own lock or flag, and NumPy sees to its arrays.
+PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
   m.doc() = "The compiled core. Private: use the classes of the package, which check, convert and document.";
   // Otherwise this would be made at the first use, perhaps by a daemon thread while the interpreter ends. An import is too late
   // then.

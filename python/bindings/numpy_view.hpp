@@ -42,8 +42,9 @@ inline bool is_mapped(const py::array& array) {
   while (base && py::isinstance<py::array>(base)) base = py::reinterpret_borrow<py::array>(base).base();
   if (!base) return false;
   if (PyMemoryView_Check(base.ptr())) base = base.attr("obj");
-  PyObject* const module = PyDict_GetItemString(PyImport_GetModuleDict(), "mmap");  // not imported: there can be none
-  return module != nullptr && !base.is_none() && py::isinstance(base, py::handle(module).attr("mmap"));
+  const auto module = py::reinterpret_steal<py::object>(PyImport_GetModule(py::str("mmap").ptr()));
+  if (!module) PyErr_Clear();  // not imported: there can be none
+  return module && !base.is_none() && py::isinstance(base, module.attr("mmap"));
 }
 
 // Keeps the memory of an array in its place while the GIL is free. NumPy's `resize` frees it, even if there is a view, if it is

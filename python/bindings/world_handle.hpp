@@ -1,6 +1,8 @@
 // The processes of a training as Python holds them: a communicator of mpi4py, whose functions move the bytes.
 #pragma once
 
+#include <atomic>
+
 #include <pybind11/pybind11.h>
 
 #include <stoop/world.hpp>
@@ -69,7 +71,7 @@ class WorldHandle {
 
   const py::object allgather_, alltoall_;
   const World world_;
-  Index calls_ = 0;
+  std::atomic<Index> calls_ = 0;
 };
 
 }  // namespace stoop::python

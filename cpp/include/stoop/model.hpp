@@ -105,13 +105,17 @@ class STOOP_API Model {
   std::span<const T> buffer_block() const;
 
   // All three are part of config() and of the file. Training keeps an `output` that was given here or in the config. Throws
-  // ValueError for a softmax of one output, for names that do not fit the outputs, and for too much metadata.
+  // ValueError for a softmax of one output, for names that do not fit the outputs, and for too much metadata. They may be
+  // called while other threads predict with the model, save it, copy it, or call output() and config_now().
   void set_output(std::optional<OutputKind> output);
   void set_classes(std::optional<ClassNames> classes);
   void set_metadata(Metadata metadata);
   // Training calls this. It sets the output unless the output was given.
   void set_output_by_training(OutputKind output);
   bool output_is_given() const;
+  std::optional<OutputKind> output() const;
+  // Returns a copy of config(). The reference that config() returns must not be read while another thread sets one of these.
+  ModelConfig config_now() const;
 
   // Sets the statistics of the Normalization from these rows, which may be in a mapped file. Trainer::fit does so from its
   // training rows if nobody has. Throws ValueError if there is no such layer, for what is not finite, and for columns

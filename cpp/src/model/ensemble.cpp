@@ -192,9 +192,9 @@ void Ensemble<T>::check_sizes(std::string_view where) const {
 template <class T>
 void Ensemble<T>::check_alike(std::string_view where) const {
   check_sizes(where);
-  const ModelConfig& first = (*this)[0].config();
+  const ModelConfig first = (*this)[0].config_now();
   for (Index i = 1; i < size(); ++i) {
-    const ModelConfig& other = (*this)[i].config();
+    const ModelConfig other = (*this)[i].config_now();
     if (other.output != first.output) refuse_member(where, i, output_text(other.output), output_text(first.output));
     if (other.classes != first.classes)
       refuse_member(where, i, classes_text(other.classes), classes_text(first.classes));
@@ -254,7 +254,7 @@ void Ensemble<T>::predict_mean(const InputView& x, MatrixView<T> mean, MatrixVie
 
 template <class T>
 Index Ensemble<T>::probability_columns() const {
-  return members_[0]->config().output == OutputKind::sigmoid && output_dim() == 1 ? 2 : output_dim();
+  return members_[0]->output() == OutputKind::sigmoid && output_dim() == 1 ? 2 : output_dim();
 }
 
 template <class T>
@@ -262,7 +262,7 @@ void Ensemble<T>::predict_proba(const InputView& x, MatrixView<T> mean, MatrixVi
                                 const KeepGoing& keep_going) const {
   constexpr const char* kWhere = "Ensemble.predict_proba";
   check_alike(kWhere);
-  const std::optional<OutputKind> output = members_[0]->config().output;
+  const std::optional<OutputKind> output = members_[0]->output();
   if (output == OutputKind::identity) {
     throw_value_error(kWhere, "the outputs are values, by the loss of the training or as set",
                       "expected logits of classes",
@@ -284,7 +284,7 @@ void Ensemble<T>::predict_gaussian(const InputView& x, MatrixView<T> mean, Matri
                                    const KeepGoing& keep_going) const {
   constexpr const char* kWhere = "Ensemble.predict_gaussian";
   check_alike(kWhere);
-  const std::optional<OutputKind> output = members_[0]->config().output;
+  const std::optional<OutputKind> output = members_[0]->output();
   if (output.value_or(OutputKind::identity) != OutputKind::identity || output_dim() % 2 != 0) {
     throw_value_error(kWhere, "the models have " + std::to_string(output_dim()) + " outputs and " + output_text(output),
                       "expected means and as many log variances of each",

@@ -79,7 +79,7 @@ void Ensemble<T>::save(const std::filesystem::path& path, const KeepGoing& keep_
     const std::string prefix = std::to_string(i) + '.';
     add_tensors(tensors, prefix, member.parameter_infos(), member.parameter_block().data());
     add_tensors(tensors, prefix, member.buffer_infos(), member.buffer_block().data());
-    metadata["stoop.member." + std::to_string(i)] = to_json(member.config());
+    metadata["stoop.member." + std::to_string(i)] = to_json(member.config_now());
   }
   save_tensors(path, tensors, metadata);
 }

@@ -18,6 +18,7 @@
 #include "../data/checks.hpp"
 #include "../data/code_checks.hpp"
 #include "adapt.hpp"
+#include "guarded_config.hpp"
 #include "initialize.hpp"
 #include "inference.hpp"
 #include "input_gradient.hpp"
@@ -57,30 +58,28 @@ void check_metadata(const Metadata& metadata) {
 
 template <class T>
 struct Model<T>::Impl {
-  ModelConfig config;
+  GuardedConfig guarded;
   Graph graph;
   std::vector<ParameterInfo> parameters;
   std::vector<ParameterInfo> buffers;
   std::vector<std::size_t> by_name;  // positions in `parameters`, sorted by name
   AlignedBuffer<T> parameter_block;
   AlignedBuffer<T> buffer_block;
-  MissingValues missing;      // what a NaN in X is
-  bool output_given = false;  // by the caller, not by training
+  MissingValues missing;  // what a NaN in X is
   Inference<T> inference;
   mutable InputGradients<T> input_gradients;
 
   Impl(ModelConfig settings, bool draws)
-      : config(std::move(settings)),
-        graph(build_graph(config, kAlignment / static_cast<Index>(sizeof(T)))),
+      : guarded(std::move(settings)),
+        graph(build_graph(config(), kAlignment / static_cast<Index>(sizeof(T)))),
         parameter_block(graph.parameter_elements),
         buffer_block(graph.buffer_elements),
         missing(missing_values(graph)) {
-    check_input_scaling<T>(config);
-    check_output(config.output, graph.output_dim());
-    check_classes(config.classes, graph.output_dim());
-    check_metadata(config.metadata);
-    output_given = config.output.has_value();
-    check_numbers(ElementRange(sizeof(T)), config, graph);
+    check_input_scaling<T>(config());
+    check_output(config().output, graph.output_dim());
+    check_classes(config().classes, graph.output_dim());
+    check_metadata(config().metadata);
+    check_numbers(ElementRange(sizeof(T)), config(), graph);
     parameters.reserve(graph.parameters.size());
     buffers.reserve(graph.buffers.size());
     for (const GraphParameter& parameter : graph.parameters) parameters.push_back(parameter.info);
@@ -94,28 +93,31 @@ struct Model<T>::Impl {
     if (draws) fill(graph.buffers, buffer_block.data());
   }
 
-  OutputKind output() const { return config.output.value_or(OutputKind::identity); }
-  const InferenceExecutor<T>& inference_now() const { return inference.of(graph, output()); }
+  const ModelConfig& config() const { return guarded.get(); }
+  OutputKind output() const { return guarded.output().value_or(OutputKind::identity); }
+  const InferenceExecutor<T>& inference_now() const {
+    return inference.of(graph, graph.members() == 1 ? OutputKind::identity : output());
+  }
 
   // As the first layer sees them.
   SampleRows<T> scaled(const InputView& x) const {
     SampleRows<T> rows;
     rows.x = with_stride(x);
     if (graph.normalization) {
-      rows.map = input_map(config, graph, buffer_block.data());
+      rows.map = input_map(config(), graph, buffer_block.data());
     } else {
-      rows.map.scale = static_cast<T>(config.input_scale);
-      rows.map.shift = static_cast<T>(config.input_shift);
+      rows.map.scale = static_cast<T>(config().input_scale);
+      rows.map.shift = static_cast<T>(config().input_shift);
     }
     return rows;
   }
 
   void check_adapted(const char* where) const {
     if (!graph.normalization) return;
-    stoop::check_adapted(where, input_map(config, graph, buffer_block.data()), config.input_dim);
+    stoop::check_adapted(where, input_map(config(), graph, buffer_block.data()), config().input_dim);
   }
   void check_samples(const char* where, const InputView& x, Poller* poller) const {
-    stoop::check_samples<T>(where, x, config.input_dim, poller, missing);
+    stoop::check_samples<T>(where, x, config().input_dim, poller, missing);
     if (graph.columns) check_codes(where, x, graph.columns->columns);
   }
 
@@ -141,13 +143,13 @@ struct Model<T>::Impl {
       const auto which = static_cast<std::uint32_t>(i);
       T* const out = block + info.offset;
       if (from[i].scale) {
-        initialize_scale(*from[i].scale, config.seed, which, {info.rows, info.cols, from[i].chunks}, out);
+        initialize_scale(*from[i].scale, config().seed, which, {info.rows, info.cols, from[i].chunks}, out);
         continue;
       }
       // Each member's weight is drawn for its own sizes.
       const Index rows = info.rows / info.members, size = rows * info.cols;
       for (Index m = 0; m < info.members; ++m) {
-        initialize(from[i].initializer, config.seed + static_cast<std::uint64_t>(m) * kMemberSeeds, which, rows,
+        initialize(from[i].initializer, config().seed + static_cast<std::uint64_t>(m) * kMemberSeeds, which, rows,
                    info.cols, out + m * size);
       }
     }
@@ -197,7 +199,7 @@ Model<T>::~Model() = default;
 
 template <class T>
 Index Model<T>::input_dim() const {
-  return impl_->config.input_dim;
+  return impl_->config().input_dim;
 }
 template <class T>
 Index Model<T>::output_dim() const {
@@ -213,7 +215,7 @@ Index Model<T>::num_parameters() const {
 }
 template <class T>
 const ModelConfig& Model<T>::config() const {
-  return impl_->config;
+  return impl_->config();
 }
 template <class T>
 const std::vector<ParameterInfo>& Model<T>::parameter_infos() const {
@@ -255,26 +257,33 @@ MatrixView<const T> Model<T>::parameter(std::string_view name) const {
 template <class T>
 void Model<T>::set_output(std::optional<OutputKind> output) {
   check_output(output, output_dim());
-  impl_->config.output = output;
-  impl_->output_given = output.has_value();
+  impl_->guarded.set_output(output);
 }
 template <class T>
 void Model<T>::set_classes(std::optional<ClassNames> classes) {
   check_classes(classes, output_dim());
-  impl_->config.classes = std::move(classes);
+  impl_->guarded.exchange(classes);
 }
 template <class T>
 void Model<T>::set_metadata(Metadata metadata) {
   check_metadata(metadata);
-  impl_->config.metadata = std::move(metadata);
+  impl_->guarded.exchange(metadata);
 }
 template <class T>
 void Model<T>::set_output_by_training(OutputKind output) {
-  if (!impl_->output_given) impl_->config.output = output;
+  impl_->guarded.set_output_by_training(output);
 }
 template <class T>
 bool Model<T>::output_is_given() const {
-  return impl_->output_given;
+  return impl_->guarded.output_given();
+}
+template <class T>
+std::optional<OutputKind> Model<T>::output() const {
+  return impl_->guarded.output();
+}
+template <class T>
+ModelConfig Model<T>::config_now() const {
+  return impl_->guarded.now();
 }
 
 template <class T>
@@ -283,7 +292,7 @@ const InferenceExecutor<T>& Model<T>::inference() const {
 }
 template <class T>
 bool Model<T>::is_adapted() const {
-  return stoop::is_adapted(impl_->scaled({}).map, impl_->config.input_dim);
+  return stoop::is_adapted(impl_->scaled({}).map, impl_->config().input_dim);
 }
 
 template <class T>

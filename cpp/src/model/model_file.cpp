@@ -123,7 +123,7 @@ std::map<std::string, std::string> metadata_of(const ModelConfig& config) {
 template <class T>
 void Model<T>::save(const std::filesystem::path& path, const KeepGoing& keep_going) const {
   const Asking asking(keep_going, "Model.save");
-  save_tensors(path, tensors_of(*this), metadata_of(config()));
+  save_tensors(path, tensors_of(*this), metadata_of(config_now()));
 }
 
 void refuse(const FilePart& part, const std::string& given, const std::string& expected) {

@@ -132,7 +132,7 @@ std::uint64_t claim_of_settings(const TrainerCore<T>& core) {
   TrainerConfig config = core.config;
   config.num_threads = 0;  // which change no bits
   if (schedules::has_functions(schedule_of(config.optimizer))) set_learning_rate(config.optimizer, 0.0);
-  ModelConfig model = core.model.config();
+  ModelConfig model = core.model.config_now();
   model.seed = 0;        // what came of it are the parameters
   model.output.reset();  // these two follow from training
   model.classes.reset();

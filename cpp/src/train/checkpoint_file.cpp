@@ -147,7 +147,7 @@ void Trainer<T>::save_checkpoint(const std::filesystem::path& path, const Checkp
   for (const CheckpointArray& array : extras.arrays) {
     if (!array.bytes.empty()) tensors.push_back({kExtra + array.name, array.dtype, array.shape, array.bytes.data()});
   }
-  std::map<std::string, std::string> metadata = metadata_of(core.model.config());
+  std::map<std::string, std::string> metadata = metadata_of(core.model.config_now());
   metadata[kTrainingKey] = to_json(info_of(core, static_cast<Index>(arrays.size())));
   if (!extras.text.empty()) metadata[kExtrasKey] = extras.text;
   save_tensors_checked(path, tensors, std::move(metadata));
@@ -175,7 +175,7 @@ Checkpoint<T> read_checkpoint(const std::filesystem::path& path, const KeepGoing
 template <class T>
 void put_into(TrainerCore<T>& core, const Checkpoint<T>& checkpoint) {
   const std::string path = checkpoint.path.string();
-  const ModelConfig& own = core.model.config();
+  const ModelConfig own = core.model.config_now();
   const ModelConfig& written = checkpoint.model;
   if (written.layers != own.layers || written.input_dim != own.input_dim || written.input_scale != own.input_scale ||
       written.input_shift != own.input_shift) {

@@ -266,7 +266,7 @@ Metrics TrainerCore<T>::evaluate(std::string_view where, const Dataset<T>& data,
   run.poller = poller;
   run.is_alone = is_alone;
   PlanRequest request = plan_request(PlanKind::evaluation, 0, false);
-  if (graph.members() > 1) request.output = model.config().output.value_or(output_of(loss()));
+  if (graph.members() > 1) request.output = model.output().value_or(output_of(loss()));
   const InferenceResult result = runners->evaluation(request).run(run);
   if (result.lost) throw_lost(where);
   if (result.interrupted) throw_interrupted(where);
