@@ -30,6 +30,7 @@ std::vector<Case> cases() {
       {"normalisations",
        {Dense{150}, BatchNorm{}, Dense{150, ReLU{}}, LayerNorm{}, Dropout{0.5}, Dense{70, Softplus{}}, Dense{4}}},
       {"residual", {Dense{100, ReLU{}}, Residual{{Dense{100, ReLU{}}, Dense{100}}}, Dense{7}}},
+      {"members", {Members{.k = 3}, MemberDense{100, ReLU{}}, Dense{70, ReLU{}}, MemberDense{5}}},
   };
 }
 
