@@ -137,7 +137,8 @@ def as_keras(model: stoop.Model) -> list[Array]:
 @pytest.mark.parametrize("bias", [True, False])
 def test_weights_in_order(bias: bool, dtype: str, rng: np.random.Generator) -> None:
     model, X = reference(rng, bias, dtype), rng.standard_normal((9, 3))
-    for given in (convert.from_torch(as_torch(model), LAYERS), convert.from_keras(as_keras(model), LAYERS)):
+    told = [stoop.Dense(6, use_bias=bias), *LAYERS[1:]]  # arrays alone do not tell a bias from a norm's scale
+    for given in (convert.from_torch(as_torch(model), LAYERS), convert.from_keras(as_keras(model), told)):
         assert given.dtype == dtype
         assert given.layers[0].use_bias == bias
         assert given.predict(X).tobytes() == model.predict(X).tobytes()
@@ -260,6 +261,8 @@ def test_variables_of_keras_tell_what_they_are(
 @pytest.mark.parametrize(
     ("vectors", "use_bias", "norm", "text"),
     [
+        (4, None, stoop.BatchNorm(), "4 vectors follow weights.0."),
+        (2, None, stoop.LayerNorm(), "2 vectors follow weights.0."),
         (3, None, stoop.BatchNorm(), "3 vectors follow weights.0."),
         (3, False, stoop.BatchNorm(), "3 vectors for the BatchNorm of layer 1"),
         (4, True, stoop.BatchNorm(), "3 vectors for the BatchNorm of layer 1"),

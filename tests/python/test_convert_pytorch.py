@@ -206,7 +206,7 @@ def test_keras(scale: bool, rng: np.random.Generator, monkeypatch: pytest.Monkey
     weights = [rng.random(weight.shape).astype(np.float32) + 0.1 for weight in net.get_weights()]
     net.set_weights(weights)
     specs = [
-        stoop.Dense(8),
+        stoop.Dense(8, use_bias=False),
         stoop.BatchNorm(eps=1e-3),
         stoop.ReLU(),
         stoop.Residual([stoop.LayerNorm(eps=1e-3), stoop.Dense(8, "tanh")]),

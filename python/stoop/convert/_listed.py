@@ -80,10 +80,10 @@ def from_keras(weights: Sequence[Any], layers: Iterable[Layer]) -> Model:
     ----------
     weights : sequence of array_like
         ``model.weights``, whose names tell what each is, or ``model.get_weights()``. Arrays without names do not tell
-        a bias from the one vector of a norm that has ``scale`` or ``center`` alone: numbers of vectors that leave this
-        open are refused.
+        a bias from scale and center of a norm: where their number leaves it open, they are refused. Four vectors
+        between a Dense and the next are no bias and a whole `BatchNorm` only with ``Dense(use_bias=False)``.
     layers : iterable of layer specs
-        What the model computes. A Dense with ``use_bias=None`` has a bias if there is an array for it.
+        What the model computes. A Dense with ``use_bias=None`` has a bias if the arrays tell that there is one.
 
     Returns
     -------

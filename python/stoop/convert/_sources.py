@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import NoReturn
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
+from typing import Any
 
 from stoop.convert._slots import Given, Slot, joined, refuse, tables_of
 from stoop.layers import BatchNorm, Dense, FeatureScale, LayerNorm
@@ -158,14 +159,24 @@ class KerasArrays:
         known = _PRODUCT if not is_norm else _NORM if isinstance(layer, BatchNorm) else _NORM[:2]
         if self._roles[place : place + 1] not in ([], [None]):
             return self._named(known, place)
-        if not is_norm:
-            return _PRODUCT if isinstance(layer, Dense) and self._has_bias(layer, others, place) else _PRODUCT[:1]
-        count = self._vectors(place) - _vectors_of(others)
-        if count == 2 and isinstance(layer, BatchNorm):
-            return _NORM[2:]
-        if 0 < count < len(known):
-            self._refuse_vectors(f"there are {count} vectors for the {slot.name}", f"expected {len(known)}")
-        return known
+        start = place if is_norm else place + 1  # after the kernel
+        names = self._read(slot, others, start)
+        return names if is_norm else (*_PRODUCT[:1], *names)
+
+    def _read(self, slot: Slot, others: Sequence[Slot], start: int) -> Sequence[str]:
+        """Return which vectors from `start` on are those of the slot, where their number tells it."""
+        count = self._vectors(start)
+        ways = [_ways(each.layer) for each in (slot, *_norms(others))]
+        fitting = {tuple(way[0]) for way in product(*ways) if sum(map(len, way)) == count}
+        if len(fitting) > 1:
+            is_norm = isinstance(slot.layer, BatchNorm | LayerNorm)
+            kernel = f"{count} vectors follow {self._arrays[start - 1].name}"
+            given = f"there are {count} vectors for the {slot.name}" if is_norm else kernel
+            hint = (
+                "give model.weights, whose names tell, or Dense(use_bias=True or False) for norms with both or neither"
+            )
+            refuse(self._where, given, "expected a number that tells a bias, scale and center apart", hint)
+        return fitting.pop() if fitting else ways[0][0]
 
     def _named(self, known: Sequence[str], place: int) -> list[str]:
         names: list[str] = []
@@ -182,25 +193,22 @@ class KerasArrays:
             count += 1
         return count
 
-    def _has_bias(self, layer: Dense, others: Sequence[Slot], place: int) -> bool:
-        if layer.use_bias is not None:
-            return layer.use_bias
-        more = self._vectors(place + 1) - _vectors_of(others)
-        if more < 0 and more % 2:  # a bias and a norm without both of its own, or a norm without one of them
-            kernel = self._arrays[place].name
-            self._refuse_vectors(f"{self._vectors(place + 1)} vectors follow {kernel}", "expected a bias or a norm")
-        return more == 1
 
-    def _refuse_vectors(self, given: str, expected: str) -> NoReturn:
-        hint = "give model.weights, whose names tell, or Dense(use_bias=True or False)"
-        refuse(self._where, given, f"{expected} that has both scale and center, or neither", hint)
+def _ways(layer: Any) -> Sequence[Sequence[str]]:
+    """Return which vectors a layer may have, all of them first."""
+    if isinstance(layer, FeatureScale):
+        return (("scale",),)
+    if isinstance(layer, BatchNorm | LayerNorm):
+        more = _NORM[2:] if isinstance(layer, BatchNorm) else ()
+        return [(*own, *more) for own in (_NORM[:2], _NORM[:1], _NORM[1:2], ())]
+    bias = _PRODUCT[1:] if isinstance(layer, Dense) else ()
+    use_bias = layer.use_bias if isinstance(layer, Dense) else False
+    return [bias, ()] if use_bias is None else [bias] if use_bias else [()]
 
 
-def _vectors_of(slots: Sequence[Slot]) -> int:
-    """Return how many vectors the norms have that come before the next kernel."""
-    count = 0
+def _norms(slots: Sequence[Slot]) -> Iterator[Slot]:
+    """Yield those that come before the next kernel."""
     for slot in slots:
         if not isinstance(slot.layer, BatchNorm | LayerNorm | FeatureScale):
             break
-        count += 4 if isinstance(slot.layer, BatchNorm) else 2 if isinstance(slot.layer, LayerNorm) else 1
-    return count
+        yield slot
