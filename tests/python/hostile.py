@@ -12,6 +12,8 @@ from typing import Any
 import stoop
 
 DENSE = '{"type":"dense","units":1}'
+SHORT = '{"type":"dense","units":1,"use_bias":false}'
+WRITTEN = '{"type":"dense","units":1,"activation":"relu","use_bias":true,"kernel_init":null,"bias_init":"zeros"}'
 
 
 def tensor_file(text: str, data: bytes = b"") -> bytes:
@@ -44,6 +46,14 @@ def config(layers: str = DENSE, **more: Any) -> str:
     """A configuration whose layers are given as text."""
     texts = [f'"input_dim":{more.pop("input_dim", 1)}', f'"layers":[{layers}]']
     return "{" + ",".join([*texts, *(f"{json.dumps(name)}:{text}" for name, text in more.items())]) + "}"
+
+
+def short_layers(layer: str, tensors: dict[str, list[int]], bare: int = 0, count: int = 20_000) -> bytes:
+    """A model's file of `count` layers of this kind, with tensors of few numbers, and `bare` activations after each."""
+    group = [layer, *['{"type":"relu"}'] * bare]
+    places = range(0, count * len(group), len(group))
+    shapes = ((f"{place}.{name}", shape) for place in places for name, shape in tensors.items())
+    return model_file(config(",".join(group * count)), shapes)
 
 
 def columns(**fields: Any) -> str:
@@ -81,6 +91,14 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
     "Residual in Residual": lambda: model_file(config(nested(1000))),
     "Residual 31 deep": lambda: model_file(config(nested(31))),
     "bare activations": lambda: model_file(config(DENSE + ',{"type":"relu"}' * (N // 2 - 1))),
+    "short layers": lambda: short_layers(SHORT, {"weight": [1, 1]}),
+    "short layers and activations": lambda: short_layers(SHORT, {"weight": [1, 1]}, 1),
+    "short layers and many activations": lambda: short_layers(SHORT, {"weight": [1, 1]}, 9, 4000),
+    "short layers in Residuals": lambda: short_layers(
+        f'{{"type":"residual","layers":[{SHORT}]}}', {"0.weight": [1, 1]}
+    ),
+    "layers as they are written": lambda: short_layers(WRITTEN, {"weight": [1, 1], "bias": [1]}),
+    "scales": lambda: short_layers('{"type":"feature_scale"}', {"scale": [1]}),
     "too many layers": lambda: model_file(config(DENSE + ',{"type":"relu"}' * 2 * N)),
     "layers that are no layers": lambda: model_file(config("{}," * 10 * N + DENSE)),
     "layers that are arrays": lambda: model_file(config("[]," * 10 * N + DENSE)),
