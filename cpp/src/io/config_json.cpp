@@ -28,7 +28,7 @@ namespace {
 
 static_assert(kMostNestedResiduals == 6);  // see below
 
-// Of a text alone layers with their keys take less than eight times its size; kMostLayers activations, which are short, what is
+// Layers with their keys take less than eight times the size of their text; kMostLayers activations, which are short, take what is
 // added. A file says how much memory its texts may take.
 std::size_t memory_of(std::string_view text) { return (std::size_t{1} << 26) + 8 * text.size(); }
 
