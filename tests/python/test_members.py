@@ -418,13 +418,6 @@ def test_fold_batch_norm() -> None:
     close(folded(X), model(X))
 
 
-def test_diagnosis_of_layers_refuses_members() -> None:
-    from stoop.diagnose._layers import walk
-
-    with refused(ValueError, "diagnose", "members"):
-        next(walk(make_model("mini"), data()[0]))
-
-
 # ---- after Columns ----
 
 
