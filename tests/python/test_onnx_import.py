@@ -347,6 +347,9 @@ REFUSED = {
         r"'it' \(Gemm\) has a weight of 3 rows after 2 columns",
     ),
     "a missing input": (graph_of([node("Gemm", "X", "w")]), r"'it' \(Gemm\) is not well-formed"),
+    "too few inputs": (graph_of([node("Where", "X")]), r"'it' \(Where\) has 1 inputs"),
+    "too many inputs": (graph_of([node("Add", "X", "w", "w")], w=EYE), r"'it' \(Add\) has 3 inputs"),
+    "no inputs": (graph_of([node("Max")]), r"'it' \(Max\) has 0 inputs"),
     "no node": (graph_of([]), "the output 'y' is made by no node"),
     "not finite": (graph_of([node("Gemm", "X", "w")], w=EYE * np.nan), "NaN|finite"),
     "a weight used too often": (

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import reduce
 from typing import Any
 
 import numpy as np
 
+from stoop.export.onnx._elements import ELEMENTWISE, function_of, takes
 from stoop.export.onnx._terms import Array, Term, UnknownError, Value, affine, combined
 from stoop.export.onnx._wire import Node
 from stoop.layers import BatchNorm, Dense, LayerNorm
 
 _MOST_LISTED = 10_000
-_ERF = np.vectorize(math.erf, [np.float64])
 
 
 @dataclass(frozen=True)
@@ -54,64 +52,13 @@ def term_of(value: Known) -> Term:
 
 # ---- operations on elements ----
 
-_ELEMENTWISE: dict[str, Callable[..., Any]] = {
-    "Relu": lambda x: np.maximum(x, 0.0),
-    "Tanh": np.tanh,
-    "Sigmoid": lambda x: 1.0 / (1.0 + np.exp(-x)),
-    "Softplus": lambda x: np.logaddexp(0.0, x),
-    "Exp": np.exp,
-    "Log": np.log,
-    "Sqrt": np.sqrt,
-    "Abs": np.abs,
-    "Neg": np.negative,
-    "Erf": _ERF,
-    "Mish": lambda x: x * np.tanh(np.logaddexp(0.0, x)),
-    "HardSwish": lambda x: x * np.clip(x / 6.0 + 0.5, 0.0, 1.0),
-    "Reciprocal": lambda x: 1.0 / x,
-    "Not": np.logical_not,
-    "Add": np.add,
-    "Sub": np.subtract,
-    "Mul": np.multiply,
-    "Div": np.divide,
-    "Pow": np.power,
-    "Max": lambda *parts: reduce(np.maximum, parts),
-    "Min": lambda *parts: reduce(np.minimum, parts),
-    "Clip": np.clip,
-    "Greater": np.greater,
-    "GreaterOrEqual": np.greater_equal,
-    "Less": np.less,
-    "LessOrEqual": np.less_equal,
-    "Where": np.where,
-    "PRelu": lambda x, slope: np.where(x < 0.0, slope * x, x),
-}
-
-
-def _with_numbers(node: Node) -> Callable[..., Any]:
-    """Return the function of an operator that has numbers as attributes."""
-    get = node.attributes.get
-    alpha, beta, gamma = get("alpha"), get("beta", 0.5), get("gamma", 1.0507009873554804934)
-    if node.operator == "LeakyRelu":
-        slope = 0.01 if alpha is None else alpha
-        return lambda x: np.where(x < 0.0, slope * x, x)
-    if node.operator in ("Elu", "Selu"):
-        default, factor = (1.0, 1.0) if node.operator == "Elu" else (1.6732632423543772848, gamma)
-        limit = default if alpha is None else alpha
-        return lambda x: factor * np.where(x < 0.0, limit * np.expm1(np.minimum(x, 0.0)), x)
-    if node.operator == "HardSigmoid":
-        slope = 0.2 if alpha is None else alpha
-        return lambda x: np.clip(slope * x + beta, 0.0, 1.0)
-    if node.operator == "Celu":
-        limit = 1.0 if alpha is None else alpha
-        return lambda x: np.where(x < 0.0, limit * np.expm1(np.minimum(x, 0.0) / limit), x)
-    if get("approximate", "none") == "tanh":
-        return lambda x: 0.5 * x * (1.0 + np.tanh(math.sqrt(2.0 / math.pi) * (x + 0.044715 * x**3)))
-    return lambda x: 0.5 * x * (1.0 + _ERF(x * math.sqrt(0.5)))
-
 
 def _elementwise(node: Node, inputs: list[Known]) -> Known:
-    function = _ELEMENTWISE.get(node.operator) or _with_numbers(node)
+    function = function_of(node)
     if node.operator == "Clip":
         inputs = _bounds(node, inputs)
+    if not takes(node.operator, len(inputs)):
+        raise UnknownError(f"{len(inputs)} inputs")
     if all(isinstance(each, np.ndarray) for each in inputs):
         largest = max(each.size for each in inputs)
         if np.broadcast_shapes(*(each.shape for each in inputs)) not in {each.shape for each in inputs} or largest == 0:
@@ -398,5 +345,4 @@ OPERATORS: dict[str, Function] = {
     "ArrayFeatureExtractor": _pick,
     "LabelEncoder": _encoded,
 }
-_OF_NUMBERS = ("LeakyRelu", "Elu", "Selu", "HardSigmoid", "Celu", "Gelu")
-OPERATORS |= dict.fromkeys([*_ELEMENTWISE, *_OF_NUMBERS], _elementwise)
+OPERATORS |= dict.fromkeys(ELEMENTWISE, _elementwise)
