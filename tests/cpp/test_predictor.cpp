@@ -56,7 +56,7 @@ class Threads {
 
 template <class T>
 class Predictors : public testing::Test {
-  const Threads restored_;
+  const Threads restored_{};
 };
 using ElementTypes = testing::Types<float, double>;
 TYPED_TEST_SUITE(Predictors, ElementTypes);
