@@ -210,6 +210,6 @@ def test_onnx(count: int, draw: str, onnx_files: list[bytes], tmp_path: Path) ->
 
     tracemalloc.start()
     try:
-        assert fuzz(getattr(mutations, draw), mutations, read, (ValueError, TypeError), count // 3) > count // 100
+        assert fuzz(getattr(mutations, draw), mutations, read, (ValueError, TypeError), count // 8) > count // 250
     finally:
         tracemalloc.stop()
