@@ -9,7 +9,7 @@
 
 #include "test_helpers.hpp"
 
-namespace stoop::inline v0_1 {
+namespace stoop {
 namespace {
 
 constexpr Index kInputs = 37, kMostRows = 130;
@@ -149,4 +149,4 @@ TYPED_TEST(Predictors, NameTheirCallInErrors) {
 }
 
 }  // namespace
-}  // namespace stoop::inline v0_1
+}  // namespace stoop

@@ -176,4 +176,4 @@ STOOP_API DType file_dtype(const std::filesystem::path& path);
 extern template class Model<float>;
 extern template class Model<double>;
 
-}  // namespace stoop::inline v0_1
+}  // namespace stoop

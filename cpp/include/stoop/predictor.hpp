@@ -35,4 +35,4 @@ class STOOP_API Predictor {
 extern template class Predictor<float>;
 extern template class Predictor<double>;
 
-}  // namespace stoop::inline v0_1
+}  // namespace stoop

@@ -257,4 +257,4 @@ template const OpTable<double>& active_table<double>();
 template const OpTable<float>& op_table<float>(Isa isa);
 template const OpTable<double>& op_table<double>(Isa isa);
 
-}  // namespace stoop::inline v0_1
+}  // namespace stoop

@@ -376,4 +376,4 @@ void Model<T>::jacobian(const InputView& x, MatrixView<T> out, const KeepGoing& 
 template class Model<float>;
 template class Model<double>;
 
-}  // namespace stoop::inline v0_1
+}  // namespace stoop

@@ -46,4 +46,4 @@ void Predictor<T>::predict(const InputView& x, MatrixView<T> out) const {
 template class Predictor<float>;
 template class Predictor<double>;
 
-}  // namespace stoop::inline v0_1
+}  // namespace stoop

@@ -159,4 +159,4 @@ class Networks {
   ~Networks() = default;
 };
 
-}  // namespace stoop::inline v0_1
+}  // namespace stoop

@@ -282,4 +282,4 @@ void TeamInference<T>::copy_to_strips(std::span<const T> parameters, T* copy) co
 template class TeamInference<float>;
 template class TeamInference<double>;
 
-}  // namespace stoop::inline v0_1
+}  // namespace stoop

@@ -32,4 +32,4 @@ class TeamInference final : public InferenceExecutor<T> {
   std::optional<Planned> few_;   // of a prediction of few rows
 };
 
-}  // namespace stoop::inline v0_1
+}  // namespace stoop

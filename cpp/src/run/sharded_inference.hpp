@@ -31,4 +31,4 @@ class ShardedInference final : public InferenceExecutor<T> {
   const std::unique_ptr<const InferenceExecutor<T>> part_;
 };
 
-}  // namespace stoop::inline v0_1
+}  // namespace stoop

@@ -297,4 +297,4 @@ Index scratch_elements(const OpTable<T>& ops, const Plan& plan, Index rows) {
   return round_up(most, kAlignment);
 }
 
-}  // namespace stoop::inline v0_1
+}  // namespace stoop

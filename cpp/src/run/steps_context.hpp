@@ -79,4 +79,4 @@ struct GradientBlock {
 template <StepKind kind>
 using Kind = std::integral_constant<StepKind, kind>;
 
-}  // namespace stoop::inline v0_1
+}  // namespace stoop

@@ -57,4 +57,4 @@ void copy_to_strips(const Plan& plan, std::span<const T> from, T* to) {
   }
 }
 
-}  // namespace stoop::inline v0_1
+}  // namespace stoop

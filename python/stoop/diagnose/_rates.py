@@ -31,7 +31,7 @@ _HIGHEST, _LOWEST = 10.0, 1e-6  # beyond which no rate is tried as it is
 _SEEDS = 3
 _MOST_UPDATES, _FEWEST_UPDATES = 1000, 100
 _WORK = 4e10  # floating-point operations, for all trials of a direction; about a second
-_CLEAR_PART = 0.8  # of what fresh weights gain at the same rate: a fit that gained less is behind them
+_CLEAR_PART = 0.8  # of what fresh weights gain at the same rate: a fit that gained less does clearly worse
 _SMALL_PART = 0.5  # of what another rate gains: the fit gained less
 
 _SMALLEST_GAIN = 0.05  # of the loss that needs no inputs, from which on rates are compared

@@ -175,7 +175,7 @@ def _end_of(file: File, known: dict[str, Known]) -> _End:
 
 
 def _seen(known: Known) -> _End:
-    """Return the outputs behind what the graph gives, and what they mean."""
+    """Return the outputs of which the graph gives a function, and what they mean."""
     if isinstance(known, Labels):
         end = _seen(known.ending)
         return _End(end.outputs, end.kind, end.names if known.names is None else known.names)
