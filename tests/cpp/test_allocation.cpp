@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <stdlib.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cmath>
 
@@ -72,6 +73,15 @@ long allocations(Work work) {
   return g_allocations - before;
 }
 
+// The allocations of a call that is warm. A thread of a team keeps memory of its own once it has come for the first time, which
+// may be in any call.
+template <class Work>
+long fewest_allocations(Work work) {
+  long fewest = allocations(work);
+  for (int i = 0; i < 50; ++i) fewest = std::min(fewest, allocations(work));
+  return fewest;
+}
+
 // Keeps the compiler from leaving out an allocation that nobody uses.
 void* kept(void* memory) {
   asm volatile("" : "+r"(memory) : : "memory");
@@ -138,10 +148,7 @@ TEST(Ensembles, PredictionsAllocateNothingPerMember) {
       if (means) ensemble.predict_mean(matrix(x.data(), 1, 20), matrix(out.data(), 1, 5));
       if (!means) ensemble.predict(matrix(x.data(), 1, 20), {out.data(), members, 1, 5});
     };
-    long fewest = allocations(call);
-    for (int i = 0; i < 50; ++i)
-      fewest = std::min(fewest, allocations(call));  // a thread allocates when it first comes
-    return fewest;
+    return fewest_allocations(call);
   };
   EXPECT_EQ(allocations_of(64, false), 0);
   EXPECT_EQ(allocations_of(64, true), 1);  // the outputs of all members
@@ -341,8 +348,7 @@ TEST(Model, DerivativesOfTheInputAllocateNothingOnceWarm) {
     }
     model.soft_update(source, 0.1);
   };
-  ask();
-  EXPECT_EQ(allocations(ask), 0);
+  EXPECT_EQ(fewest_allocations(ask), 0);
 }
 
 TEST(Trainer, OneNormOverSeveralAllocatesNothing) {
