@@ -308,6 +308,18 @@ def test_weights_that_are_set_predict_and_train_on() -> None:
         classifier.predict(X)
 
 
+@pytest.mark.parametrize("of_X", ["float32", "float64"])
+def test_weights_that_are_set_are_those_of_the_model(of_X: str) -> None:
+    X, y = digits(100)
+    classifier = MLPClassifier(max_iter=2, random_state=0).fit(X.astype(of_X), y)
+    classifier.coefs_[0] = np.zeros_like(classifier.coefs_[0])  # no prediction between
+    assert not classifier.model_.parameters()["0.weight"].any()
+    classifier.intercepts_ = [bias + 1 for bias in classifier.intercepts_]
+    model = stoop.convert.from_sklearn(classifier)
+    np.testing.assert_allclose(model.predict_proba(X), classifier.predict_proba(X), rtol=1e-6)
+    assert not hasattr(MLPClassifier(), "model_")
+
+
 @pytest.mark.parametrize("of_X", ["float32", "float64"])  # coefs_ are views of float32, or copies of float64
 def test_weights_and_parameters_are_one(of_X: str) -> None:
     X, y = digits(200)

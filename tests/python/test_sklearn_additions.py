@@ -202,6 +202,18 @@ def test_ema(early_stopping: bool) -> None:
     assert same(in_steps, whole)
 
 
+@pytest.mark.parametrize(("first", "then"), [(0.9, None), (None, 0.9), (0.9, 0.5)])
+def test_another_ema_is_refused_before_anything_is_trained(first: float | None, then: float | None) -> None:
+    X, y = digits(100)
+    classifier = MLPClassifier(ema=first, max_iter=2, random_state=0).fit(X, y).set_params(ema=then)
+    before = classifier.predict_proba(X)
+    with refused(ValueError, "MLPClassifier.partial_fit", f"ema={then!r}", f"ema={first!r}"):
+        classifier.partial_fit(X, y)
+    np.testing.assert_array_equal(classifier.predict_proba(X), before)
+    assert (classifier.n_iter_, len(classifier.loss_curve_)) == (2, 2)
+    classifier.fit(X, y)  # which begins anew
+
+
 def test_ctrl_c_keeps_what_was_reached() -> None:
     class Interrupt(stoop.callbacks.Callback):
         def on_epoch_end(self, trainer: Any, logs: dict[str, float]) -> None:

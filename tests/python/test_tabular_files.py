@@ -257,6 +257,42 @@ def test_the_command_predicts_values(command: Command, outputs: int, tmp_path: P
     assert ("r2" in done.err) == (outputs == 1)
 
 
+def test_the_command_scores_the_target_alone(command: Command, tmp_path: Path) -> None:
+    frame = frame_of()
+    y = target_of(frame)
+    tables = {
+        "two values": (frame, np.column_stack([y, -y]), frame.assign(target=y)),
+        "an input": (frame.rename(columns={"mass": "target"}), y.to_numpy(), frame.rename(columns={"mass": "target"})),
+    }
+    for name, (X, target, rows) in tables.items():
+        TabularRegressor(**SMALL).fit(X, target).save(tmp_path / "m.safetensors")
+        rows.to_csv(tmp_path / "rows.csv", index=False)
+        given = ["predict", tmp_path / "m.safetensors", tmp_path / "rows.csv", "--json"]
+        assert command(*given).result["scores"] is None, name
+
+
+def test_the_command_names_unknown_categories(command: Command, saved: Any, tmp_path: Path) -> None:
+    rows = frame_of(30, 5)
+    rows.to_csv(tmp_path / "rows.csv", index=False)
+    assert "not seen" not in command("predict", saved[1], tmp_path / "rows.csv").err
+    rows.loc[3, "color"] = "violet"
+    rows.to_csv(tmp_path / "rows.csv", index=False)
+    assert 'categories that training has not seen: "color"' in command("predict", saved[1], tmp_path / "rows.csv").err
+
+
+@pytest.mark.parametrize(
+    "cells", [pd.date_range("2026-11-29", periods=3), [0.1, 1e20, 3.0], np.float32([0.1, 2e-7, 3e16])], ids=str
+)
+def test_categories_in_a_text_file_are_those_of_the_frame(command: Command, cells: Any, tmp_path: Path) -> None:
+    frame = pd.DataFrame({"x": np.tile(cells, 40), "number": np.arange(120) % 7})
+    model = TabularRegressor(**SMALL, categorical=["x"]).fit(frame, np.arange(120.0) % 3)
+    model.save(tmp_path / "m.safetensors")
+    frame.to_csv(tmp_path / "rows.csv", index=False)
+    done = command("predict", tmp_path / "m.safetensors", tmp_path / "rows.csv")
+    assert "not seen" not in done.err
+    np.testing.assert_allclose(np.array(done.out.split()[1:], float), model.predict(frame), rtol=1e-6)
+
+
 def test_the_diagnosis_is_of_other_files(command: Command, saved: Any, tmp_path: Path) -> None:
     frame_of().to_csv(tmp_path / "rows.csv", index=False)
     assert "stoop.tabular made" in command.refused("diagnose", saved[1], tmp_path / "rows.csv")

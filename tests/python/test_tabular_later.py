@@ -109,6 +109,36 @@ def test_truth_values_of_arrow() -> None:
         np.testing.assert_array_equal(model.predict(rows), expected.predict(rows))
 
 
+@pytest.mark.parametrize("container", [list, tuple])
+def test_lists_with_text_keep_what_is_missing(container: type) -> None:
+    rows = [container([0.5 * place, "abc"[place % 3]]) for place in range(120)]
+    rows[3], rows[4], rows[5] = container([np.nan, "a"]), container([2.0, np.nan]), container([2.5, None])
+    model = TabularRegressor(**SMALL).fit(container(rows), np.arange(120))
+    assert model._features.codes == {1: 2, 2: 3}  # the mark of missing numbers, the texts
+    found = model.encode(container(rows[3:7]))
+    np.testing.assert_array_equal(found, [[np.nan, 1, 0], [2, 0, -1], [2.5, 0, -1], [3, 0, 0]])
+    frame = pd.DataFrame(rows, columns=["x0", "x1"])
+    named = TabularRegressor(**SMALL).fit(frame, np.arange(120))
+    np.testing.assert_array_equal(named.predict(frame), model.predict(container(rows)))
+
+
+def test_category_types_of_other_libraries_are_categories() -> None:
+    pl, pa = pytest.importorskip("polars"), pytest.importorskip("pyarrow")
+    cells = [5, 6, None, 8] * 30
+    frame = pd.DataFrame({"x": pd.Categorical(cells)})
+    texts = [None if cell is None else str(cell) for cell in cells]
+    others = [
+        pa.table({"x": pa.array(cells).dictionary_encode()}),
+        pl.DataFrame({"x": pl.Series(texts, dtype=pl.Categorical)}),
+        pl.DataFrame({"x": pl.Series(texts, dtype=pl.Enum(["5", "6", "7", "8"]))}),
+    ]
+    expected = TabularRegressor(**SMALL).fit(frame, np.arange(120))
+    for other in others:
+        model = TabularRegressor(**SMALL).fit(other, np.arange(120))
+        np.testing.assert_array_equal(model.encode(other), expected.encode(frame))
+        np.testing.assert_array_equal(model.predict(frame), expected.predict(frame))
+
+
 # ---- columns without names ----
 
 

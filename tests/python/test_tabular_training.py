@@ -65,6 +65,10 @@ def test_rows_that_choose_can_be_given() -> None:
         TabularRegressor(**SMALL).fit(X, y, validation_data=X)
     with refused(ValueError, "validation_data", "class"):
         TabularClassifier(**SMALL).fit(X, y > 0, validation_data=(X, np.full(300, 7)))
+    two = np.column_stack([y, -y])
+    for given, other in ((y, two), (two, y), (two, np.column_stack([two, y]))):
+        with refused(ValueError, "validation_data", "y has the shape", "as many values"):
+            TabularRegressor(**SMALL).fit(X, given, validation_data=(X, other))
 
 
 def test_without_a_fraction_all_rows_train() -> None:

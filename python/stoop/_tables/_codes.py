@@ -78,6 +78,8 @@ class CodeColumn:
         place = known.get(name, -1)
         if place < 0:
             place = place_of(name, plain, self._other_names)
+        if place < 0 and _REAL.fullmatch(name):
+            place = self._place_of_real(name)
         return self.codes[0] if place < 0 else place
 
     @cached_property
@@ -89,28 +91,30 @@ class CodeColumn:
                 found.setdefault(_single(float(name)), []).append((place, float(name)))
         return found
 
-    def _code_of_real(self, name: str) -> int:
-        """Return the code of a cell of a column of floats: 0.1 in float32 is that in float64, whichever came first."""
-        code = self._code_of(name)
-        if code < self.codes[0]:
-            return code
+    def _place_of_real(self, name: str) -> int:
+        """Return the place of a number, -1 for none: 0.1 in float32 is that in float64, whichever came first."""
         value, single = float(name), _single(float(name))
         near = self._by_single.get(single, [])
         if len(near) != 1:
-            return code
-        [(place, known)], short = (
-            near,
-            float(str(np.float32(single))),
-        )  # 0.1 for 0.10000000149, which float32 has for it
-        return place if value == single != short or value == short != known == single else code
+            return -1
+        place, known = near[0]
+        short = float(str(np.float32(single)))  # 0.1 for 0.10000000149, which float32 has for it
+        return place if value == single != short or value == short != known == single else -1
 
     def encode(self, column: Any, form: TextFormat, *, ignore: bool) -> tuple[Floats, Problem | None]:
         """Return the column of the matrix; every cell can be one."""
         del form, ignore
-        places, names = _different(column)
-        code_of = self._code_of_real if getattr(column.dtype, "kind", "O") == "f" else self._code_of
-        codes = [code_of(name) for name in names]
+        places, codes = self._codes_of(column)
         return np.array([*codes, MISSING_CODE])[places][:, np.newaxis], None  # the last is that of the place -1
+
+    def unknown_in(self, column: Any) -> bool:
+        """Return whether cells are none of the categories, and not missing."""
+        return self.codes[0] in self._codes_of(column)[1]
+
+    def _codes_of(self, column: Any) -> tuple[npt.NDArray[np.intp], list[int]]:
+        """Return the place of each cell among the different ones, -1 for a missing one, and the codes of these."""
+        places, names = _different(column)
+        return places, [self._code_of(name) for name in names]
 
 
 @dataclass(frozen=True)

@@ -171,6 +171,10 @@ class TableEncoder:
             column.name for column in self.columns if not column.has_missing and missing_in(frame[column.name]).any()
         ]
 
+    def unknown(self, frame: Any) -> list[str]:
+        """Return the columns of codes with categories that `fit` has not seen, which are no error there."""
+        return [c.name for c in self.columns if isinstance(c, CodeColumn) and c.unknown_in(frame[c.name])]
+
     def _check_names(self, where: str, names: list[str], known: Sequence[str], ignore: bool) -> None:
         own = [column.name for column in self.columns]
         extra = [name for name in names if name not in {*own, *known}]

@@ -16,12 +16,14 @@ Mask = npt.NDArray[np.bool_]
 
 # What stands for a missing value in a text file: as pandas.read_csv has it.
 MISSING = ("", "#N/A", "#NA", "-NaN", "-nan", "<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null")
+_FIRST_WITH_EXPONENT = 1e16  # a float that is written as 1e+16
 LARGEST = 1e30  # of the numbers that are taken: their squares need not fit float32, but their spread must
 _AS_NUMBERS = {"true": "1", "false": "0"}  # two spellings of the same
 _TRUTH = {"true": 1.0, "false": 0.0, "1": 1.0, "0": 0.0}
 _DATE = re.compile(r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}([ T]\d{1,2}:\d{2}\S*)?|\d{1,2}[-/.]\d{1,2}[-/.](\d{2}|\d{4})( .*)?")
 _SPAN = re.compile(r"-?\d+ days?\b.*")
 _GROUPED = re.compile(r"[+-]?\d{1,3}(?:([,.' \u00a0\u2019])\d{3})(?:\1\d{3})*(?:[,.]\d+)?")
+_MIDNIGHT = re.compile(r"(\d{4}-\d\d-\d\d)[ T]00:00:00(\.0+)?")  # of a day, which is written without it where all are
 _WHOLE = re.compile(r"-?(0|[1-9]\d*)(\.0+)?")
 _CODE = re.compile(r"0\d+")
 _UNIT = re.compile(r"[+-]?[$\u20ac\u00a3\u00a5]\s?[+-]?[\d.,]+|[+-]?[\d.,]+\s?[%$\u20ac\u00a3\u00a5]")
@@ -171,13 +173,15 @@ def plain_name(name: str) -> str:
     """Return the name as it is written most plainly."""
     if _WHOLE.fullmatch(name):
         return name.partition(".")[0]
+    if midnight := _MIDNIGHT.fullmatch(name):
+        return midnight[1]
     return name.lower() if name.lower() in _AS_NUMBERS else name
 
 
 def _name(cell: Any) -> str:
     if isinstance(cell, str):
         return cell
-    if isinstance(cell, float | np.floating) and float(cell).is_integer():
+    if isinstance(cell, float | np.floating) and float(cell).is_integer() and abs(cell) < _FIRST_WITH_EXPONENT:
         return str(int(cell))
     return str(cell)
 

@@ -15,6 +15,7 @@ from stoop._config import from_config
 from stoop._console import say
 from stoop._errors import message
 from stoop._tables import TableState, TargetScale, TextFormat, read_table
+from stoop._tables._messages import quoted
 from stoop.cli import _results
 from stoop.cli._options import add_json, add_reading
 from stoop.cli._train import beside_until_whole, check_outputs
@@ -112,9 +113,9 @@ def encoded(model: Model, state: TableState, options: argparse.Namespace) -> tup
     known = (state.target.name, *state.dropped)
     X = state.encoder.transform(frame, where, known=known, ignore=options.unknown == "ignore")
     if names := state.encoder.newly_missing(frame):
-        from stoop._tables._messages import quoted
-
         say(f"stoop: note: values are missing that training had in every row: {quoted(names)}", "stderr")
+    if names := state.encoder.unknown(frame):
+        say(f"stoop: note: there are categories that training has not seen: {quoted(names)}", "stderr")
     return frame, X
 
 
@@ -128,6 +129,10 @@ def _scores(model: Model, state: TableState, frame: Any, X: Any) -> dict[str, fl
     """Return how good the predictions are, if the target is there."""
     name = state.target.name
     if name not in frame.columns or frame[name].isna().all():
+        return None
+    is_input = name in (column.name for column in state.encoder.columns)
+    has_values = state.target.task == "regression" and model.output_dim > 1 and "estimator" in state.training
+    if is_input or has_values:  # a column of that name is no target
         return None
     there = ~np.asarray(frame[name].isna(), bool)
     try:

@@ -136,7 +136,7 @@ class BaseMLP(Weights, BaseEstimator, ABC):
         weights = self._with_class_weights(weights, y, incremental=incremental)
         self._random_state = check_random_state(self.random_state)
         self._take_up(first_pass, [X.shape[1], *sizes, self.n_outputs_], X.dtype)
-        dtype = np.float64 if self.solver == "lbfgs" else self.model_.dtype
+        dtype = np.float64 if self.solver == "lbfgs" else self._model.dtype
         samples = Samples(prepared(X, dtype), y, weights)
         try:
             if self.solver == "lbfgs" and self.optimizer is None:
@@ -146,7 +146,7 @@ class BaseMLP(Weights, BaseEstimator, ABC):
         except NonFiniteLossError as error:
             raise ValueError(f"{_NON_FINITE} {error}") from error
         except ValueError as error:
-            if not _leaves_range(samples.X, self.model_.dtype):
+            if not _leaves_range(samples.X, self._model.dtype):
                 raise
             raise ValueError(
                 f"{_NON_FINITE} X has numbers that float32 does not hold; dtype='float64' does."
@@ -174,7 +174,7 @@ class BaseMLP(Weights, BaseEstimator, ABC):
             self.out_activation_ = self._make_objective().out_activation
             self._adopt(build_model(self, units, self.dtype), dtype)
             self._built = self._architecture()
-            draw_weights(self.model_, self.activation, self._random_state)
+            draw_weights(self._model, self.activation, self._random_state)
             self._trainer: Trainer | None = None
             self._begin_curves()
         else:
@@ -214,7 +214,7 @@ class BaseMLP(Weights, BaseEstimator, ABC):
             given = "solver='lbfgs' with dropout or batch_norm"
             hint = "use layer_norm, or the solver 'adam'"
             raise ValueError(message(type(self).__name__, given, "expected a loss without chance", hint))
-        model = self.model_
+        model = self._model
         exact = model if self.dtype == "float64" else build_model(self, self._units(), "float64")
         if exact is not model:
             exact.load_state_dict(model.state_dict())
@@ -239,15 +239,19 @@ class BaseMLP(Weights, BaseEstimator, ABC):
         if self._trainer is None or not incremental:
             self._optimizer = Rate(self)
             seed = int(self._random_state.randint(np.iinfo(np.int32).max))
-            self._trainer = make_trainer(self, self.model_, objective, seed)
-            self._shows_average = False
+            self._trainer = make_trainer(self, self._model, objective, seed)
+            self._shows_average, self._kept_ema = False, self.ema
+        elif self.ema != self._kept_ema:
+            given = f"ema={self.ema!r} for a network that is trained with ema={self._kept_ema!r}"
+            hint = "set it back, or call fit to train another network"
+            raise ValueError(message(f"{type(self).__name__}.partial_fit", given, "expected the same", hint))
         self._hide_average()
         draws_by_row = self.batch_norm or self.dropout > 0 or is_in_parts(samples.X)
         if batch_size == total <= _FEW_ROWS and not (incremental or draws_by_row):
             samples = samples.merged()
             batch_size = len(samples)
-        samples = self._for_core(samples, self.model_)
-        held_out = held_out and self._for_core(held_out, self.model_)
+        samples = self._for_core(samples, self._model)
+        held_out = held_out and self._for_core(held_out, self._model)
         Stochastic(self, self._trainer, objective, samples, held_out, once=incremental).run(batch_size)
 
     def _for_core(self, samples: Samples, model: Model) -> Samples:
@@ -294,7 +298,7 @@ class BaseMLP(Weights, BaseEstimator, ABC):
         X, y = self._validate_held_out(X, y)
         weights = None if weights is None else _checked_weights(weights, X)
         weights = self._with_class_weights(weights, y, incremental=False)
-        return Samples(prepared(X, self.model_.dtype), y, weights)
+        return Samples(prepared(X, self._model.dtype), y, weights)
 
     @abstractmethod
     def _validate_held_out(self, X: Any, y: Any) -> tuple[Any, Array]: ...
@@ -303,16 +307,17 @@ class BaseMLP(Weights, BaseEstimator, ABC):
 
     def _show_average(self) -> None:
         """Put the moving average into the model, if there is one."""
-        if self.ema is not None and not self._shows_average and self._trainer is not None:
+        if self._kept_ema is not None and not self._shows_average and self._trainer is not None:
             self._trainer.swap_ema()
             self._shows_average = True
 
     def _hide_average(self) -> None:
-        if self.ema is not None and self._shows_average and self._trainer is not None:
+        if self._kept_ema is not None and self._shows_average and self._trainer is not None:
             self._trainer.swap_ema()
             self._shows_average = False
 
     _shows_average = False
+    _kept_ema: float | None = None  # that of the trainer
 
     def __getstate__(self) -> dict[str, Any]:
         state: dict[str, Any] = super().__getstate__()
@@ -324,7 +329,7 @@ class BaseMLP(Weights, BaseEstimator, ABC):
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         if "model_" in vars(self):
-            self._adopt(self.model_, self._width)
+            self._adopt(self._model, self._width)
 
     # ---- prediction ----
 
@@ -345,12 +350,12 @@ class BaseMLP(Weights, BaseEstimator, ABC):
     def _outputs(self, X: Any) -> Array:
         """Return the model's outputs, before the last activation, for X as `prepared` returns it."""
         self._take_in_weights()
-        return self._in_parts(self.model_.predict, X)
+        return self._in_parts(self._model.predict, X)
 
     def _wide_outputs(self, X: Any) -> Array:
         """Return the outputs for any X, float64 unless both X and the weights are float32."""
         X = self._checked(X)
-        return self._outputs(X).astype(np.result_type(X.dtype, self.model_.dtype), copy=False)
+        return self._outputs(X).astype(np.result_type(X.dtype, self._model.dtype), copy=False)
 
     def _in_parts(self, function: Any, X: Any) -> Array:
         if not is_in_parts(X):

@@ -94,7 +94,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         In place of `solver` and the arguments of its updates; `stoop.optimizers.LBFGS` and `NewtonCG` take all samples
         at once.
     callbacks : callback or iterable of callbacks, default ()
-        Objects of `stoop.callbacks`, for "sgd", "adam" and `optimizer`.
+        Objects of `stoop.callbacks`, for "sgd", "adam" and `optimizer`. They see the loss of each epoch
+        (``monitor="loss"``), but not the validation score, which comes after them.
     restore_best : bool, default True
         With `early_stopping` or `validation_data`, `fit` ends with the weights of the epoch with the best score. False:
         with those of the last epoch.

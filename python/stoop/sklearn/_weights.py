@@ -26,9 +26,21 @@ class Weights:
     parameter the one that was changed counts.
     """
 
-    model_: Model
     dtype: str
     _trainer: Any
+
+    @property
+    def model_(self) -> Model:
+        """The network, with what was put into `coefs_` and `intercepts_` or in their place."""
+        if "model_" not in vars(self):
+            raise AttributeError(f"{type(self).__name__} has no model_ before it is fitted")
+        self._take_in_weights()
+        return self._model
+
+    @property
+    def _model(self) -> Model:
+        model: Model = vars(self)["model_"]
+        return model
 
     @property
     def coefs_(self) -> Arrays:
@@ -63,15 +75,15 @@ class Weights:
             self._show()
 
     def _show(self) -> None:
-        arrays = [[view.astype(self._width, copy=False) for view in views] for views in weights_of(self.model_)]
+        arrays = [[view.astype(self._width, copy=False) for view in views] for views in weights_of(self._model)]
         vars(self)["coefs_"], vars(self)["intercepts_"] = arrays
         self._own = list(chain(*arrays))
-        if self._width != self.model_.dtype:
+        if self._width != self._model.dtype:
             self._known = [array.copy() for array in self._own]
 
     def _reconcile(self) -> None:
         """Bring the copies that were given out and the parameters together."""
-        for array, known, view in zip(self._own, self._known, chain(*weights_of(self.model_))):
+        for array, known, view in zip(self._own, self._known, chain(*weights_of(self._model))):
             if not np.array_equal(array, known):
                 view[...] = array
             array[...] = known[...] = view
@@ -81,7 +93,7 @@ class Weights:
 
     def _adopt(self, model: Model, dtype: npt.DTypeLike) -> None:
         """Make the weights of this model those of an estimator that is fitted with an X of this dtype."""
-        self.model_ = model
+        vars(self)["model_"] = model
         self._width = np.result_type(dtype, model.dtype)
         for name in OF_THE_MODEL:
             vars(self).pop(name, None)
@@ -89,7 +101,7 @@ class Weights:
 
     def _units(self) -> list[int]:
         """Return the sizes of all layers of the model."""
-        return units_of(weights_of(self.model_)[0])
+        return units_of(weights_of(self._model)[0])
 
     _built: dict[str, Any] | None = None
 
@@ -116,7 +128,7 @@ class Weights:
                     "fit without warm_start to train another network",
                 )
             )
-        old, fresh = self.model_, build_model(self, units, self.dtype)
+        old, fresh = self._model, build_model(self, units, self.dtype)
         for new, array in zip(chain(*weights_of(fresh)), chain(*weights_of(old))):
             new[...] = array
         self._adopt(fresh, self._width)
@@ -136,7 +148,7 @@ class Weights:
             self._reconcile()
         if len(given) == len(own) and all(array is one for array, one in zip(given, own)):
             return
-        views = list(chain(*weights_of(self.model_)))
+        views = list(chain(*weights_of(self._model)))
         shapes = [np.shape(array) for array in given], [view.shape for view in views]
         if shapes[0] != shapes[1]:
             raise ValueError(

@@ -136,6 +136,10 @@ class Tabular(BaseEstimator, ABC):  # type: ignore[misc]
         matrix = self._matrix(where, X)
         check_consistent_length(matrix, y)
         target = self._checked_target(y)
+        if target.shape[1:] != (() if self._are_classes or self._is_flat else (self._output_count(),)):
+            expected = "expected as many values in a row as the y of the training has"
+            hint = "give validation_data the columns of y"
+            raise ValueError(message(f"{where}: validation_data", f"y has the shape {target.shape}", expected, hint))
         weights = None
         if more and more[0] is not None:
             weights = _check_sample_weight(more[0], matrix, dtype=np.float64, ensure_non_negative=True)

@@ -88,7 +88,7 @@ def native_of(where: str, X: Any, estimator: Any) -> Any:
         return frame
     from sklearn.utils import check_array
 
-    array = check_array(X, dtype=None, ensure_all_finite=False, estimator=estimator, input_name="X")
+    array = check_array(_as_given(X), dtype=None, ensure_all_finite=False, estimator=estimator, input_name="X")
     if array.dtype.kind in "iufb":
         return array
     if array.dtype.kind == "S":
@@ -98,6 +98,17 @@ def native_of(where: str, X: Any, estimator: Any) -> Any:
     if all(dtype.kind in "iuf" for dtype in frame.dtypes):
         return frame.to_numpy()
     return frame.set_axis(range(len(names)), axis=1)  # these names are not the user's
+
+
+def _as_given(X: Any) -> Any:
+    """Return lists with text in them as an array of objects: otherwise NumPy makes text of all cells, NaN too."""
+    if not isinstance(X, list | tuple):
+        return X
+    try:
+        kind = np.asarray(X).dtype.kind
+    except ValueError:  # rows of several lengths, which check_array explains
+        return X
+    return np.array(X, dtype=object) if kind in "US" else X
 
 
 def _is_pandas(X: Any) -> bool:
@@ -118,10 +129,10 @@ def _other_frame(where: str, X: Any) -> Any:
         raise TypeError(message(where, given, "expected rows", "call its collect() first"))
     if not isinstance(frame, nw.DataFrame):
         return None
-    return _pandas(where, {name: _cells(frame[name]) for name in frame.columns})
+    return _pandas(where, {name: _cells(where, frame[name]) for name in frame.columns})
 
 
-def _cells(series: Any) -> Any:
+def _cells(where: str, series: Any) -> Any:
     """Return the cells of a narwhals series as pandas takes them, missing ones as NaN or None."""
     import narwhals as nw
 
@@ -129,19 +140,23 @@ def _cells(series: Any) -> Any:
     if dtype.is_numeric():
         return series.cast(nw.Float64()).to_numpy() if series.null_count() or dtype.is_decimal() else series.to_numpy()
     if isinstance(dtype, nw.Categorical | nw.Enum):
-        series = series.cast(nw.String())
+        return _import_pandas(where).Categorical(series.cast(nw.String()).to_list())
     cells = np.empty(len(series), object)
     cells[:] = series.to_list()
     return cells
 
 
 def _pandas(where: str, columns: dict[str, Any]) -> Any:
+    return _import_pandas(where).DataFrame(columns, copy=False)
+
+
+def _import_pandas(where: str) -> Any:
     try:
         import pandas as pd
     except ImportError as error:
         given, hint = "a table that is not of numbers alone", "pip install 'stoop[tabular]' brings it"
         raise ImportError(message(where, given, "expected pandas to read it", hint)) from error
-    return pd.DataFrame(columns, copy=False)
+    return pd
 
 
 def in_order(where: str, native: Any, names: Any) -> Any:
