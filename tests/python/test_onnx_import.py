@@ -351,6 +351,14 @@ REFUSED = {
     "too many inputs": (graph_of([node("Add", "X", "w", "w")], w=EYE), r"'it' \(Add\) has 3 inputs"),
     "no inputs": (graph_of([node("Max")]), r"'it' \(Max\) has 0 inputs"),
     "no node": (graph_of([]), "the output 'y' is made by no node"),
+    "a softmax of one output": (
+        graph_of([helper.make_node("Gemm", ["X", "w"], ["a"]), node("Softmax", "a")], w=EYE[:, :1]),
+        "a softmax of one output, which is always 1",
+    ),
+    "its logarithm": (
+        graph_of([helper.make_node("Gemm", ["X", "w"], ["a"]), node("LogSoftmax", "a")], w=EYE[:, :1]),
+        "a softmax of one output",
+    ),
     "not finite": (graph_of([node("Gemm", "X", "w")], w=EYE * np.nan), "NaN|finite"),
     "a weight used too often": (
         graph_of([helper.make_node("Gemm", [NAMES[i], "w"], [NAMES[i + 1]]) for i in range(99)], w=np.eye(200)),

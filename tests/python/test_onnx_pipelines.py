@@ -112,6 +112,16 @@ def test_a_table_of_numbers(opset: int, rng: np.random.Generator) -> None:
     np.testing.assert_allclose(results(values, X, target_opset=opset)[0][:, 0], values.predict(X), rtol=1e-5)
 
 
+def test_numbers_that_float32_cannot_hold(rng: np.random.Generator) -> None:
+    X = rng.standard_normal((80, 2)) + np.array([0.0, 1e9])
+    arguments: dict[str, Any] = {"hidden": (8,), "members": 2, "epochs": 2, "random_state": 0}
+    model = stoop.tabular.TabularRegressor(**arguments).fit(X, X[:, 0])
+    with pytest.raises(ValueError, match='float32 cannot tell the numbers of "x1" apart'):
+        results(model, X)
+    wide = stoop.tabular.TabularRegressor(**arguments, dtype="float64").fit(X, X[:, 0])
+    np.testing.assert_allclose(results(wide, X)[0][:, 0], wide.predict(X), rtol=1e-5)
+
+
 def test_what_is_refused(rng: np.random.Generator) -> None:
     X = rng.integers(3, size=(40, 2)).astype(np.float32)
     model = stoop.tabular.TabularClassifier((8,), epochs=1, members=1, categorical=[1]).fit(X, X[:, 0] > 0)

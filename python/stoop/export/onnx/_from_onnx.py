@@ -92,7 +92,10 @@ def _recognised(name: str, file: File, size: int) -> Model:
         _refuse(f"{name} has {error}", "expected a stack of layers", _advice(file))
     text = file.texts.get("stoop.output", "")
     output = end.kind or {"softmax": "softmax", "sigmoid": "sigmoid"}.get(text, "identity")
-    model.output = output if output != "softmax" or model.output_dim > 1 else "identity"
+    if output == "softmax" and model.output_dim == 1:
+        given = f"{name} has a softmax of one output, which is always 1"
+        _refuse(given, "expected several outputs", "export what comes before")
+    model.output = output
     if end.names is not None and len(end.names) < 2:
         _refuse(f"{name} has {len(end.names)} classes", "expected at least 2", "export a classifier of several classes")
     if end.names is not None and list(end.names) != list(range(len(end.names))):

@@ -9,6 +9,7 @@ import numpy as np
 
 from stoop._errors import message
 from stoop._tables import NumberColumn
+from stoop._tables._messages import quoted
 from stoop.export.onnx._endings import emit_ending
 from stoop.export.onnx._graph import OPSET, Graph, tensor_type
 from stoop.export.onnx._models import emit_model, norms_folded
@@ -88,6 +89,11 @@ def _encoded(graph: Graph, where: str, estimator: Any, x: str) -> str:
         given = f"the columns of the training are {', '.join(sorted({*kinds}))}"
         hint = "fit an array of numbers, or convert estimator.model_ by stoop.export.to_onnx, which takes encoded rows"
         raise ValueError(message(where, given, "expected an array of numbers alone", hint))
+    wide = [column.name for column in columns if isinstance(column, NumberColumn) and column.is_wide]
+    if wide and graph.dtype == np.float32:
+        given = f"float32 cannot tell the numbers of {quoted(wide)} apart, such as seconds since 1970"
+        hint = "subtract a number near their mean before fit, or give the estimator dtype='float64'"
+        raise ValueError(message(where, given, "expected numbers for a network of float32", hint))
     order, numbers, marked = [], [], []
     for place, column in enumerate(columns):
         if isinstance(column, NumberColumn):
