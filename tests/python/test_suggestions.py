@@ -98,11 +98,11 @@ ADVICE = {
         "rmse": "use mse, whose minimum is the same",
     },
     "optimizer": {
-        "momentum": r"SGD\(momentum=0\.9\)",
-        "sgd_momentum": r"SGD\(momentum=0\.9\)",
-        "nesterov": r"SGD\(momentum=0\.9, nesterov=True\)",
-        "gradient_descent": r"use sgd; batch_size=len\(X\)",
-        "amsgrad": r"Adam\(amsgrad=True\)",
+        "momentum": r"use sgd with momentum=0\.9",
+        "sgd_momentum": r"use sgd with momentum=0\.9",
+        "nesterov": r"use sgd with momentum=0\.9 and nesterov",
+        "gradient_descent": r"use sgd; batches of all samples",
+        "amsgrad": r"use adam with amsgrad",
         "bfgs": "lbfgs is the form with limited memory",
     },
     "initializer": {

@@ -46,7 +46,7 @@ void check_adapted(std::string_view where, const InputMap<T>& map, Index cols) {
   throw_value_error(
       where,
       std::string("the ") + (map.columns == nullptr ? "Normalization" : "Columns") + " of the model has no statistics",
-      "expected those of its inputs", "call model.adapt(X) with the training rows first, or fit");
+      "expected those of its inputs", "adapt the model to the training rows first, or fit it");
 }
 
 }  // namespace stoop

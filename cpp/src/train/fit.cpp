@@ -307,7 +307,7 @@ void check_fit_options(std::string_view where, const FitOptions<T>& options, Ind
   }
   if (options.batch_size < 1) {
     throw_value_error(where, "batch_size=" + std::to_string(options.batch_size), "expected at least 1",
-                      "32 to 512 is usual; len(X) is full-batch descent");
+                      "32 to 512 is usual; the number of samples is full-batch descent");
   }
   if (options.validation_freq < 1) {
     throw_value_error(where, "validation_freq=" + std::to_string(options.validation_freq), "expected at least 1",
