@@ -64,18 +64,28 @@ def real_numbers(where: str, values: Any, name: str) -> npt.NDArray[Any]:
 def side_by_side(where: str, X: Any, name: str) -> Any:
     """Return the columns of numbers, then those of codes, of a tuple ``(X, codes)``; anything else as it is.
 
+    A single column of codes may be ``(n_samples,)``. Numbers of float32 stay float32 if it holds the codes.
+
     Raises
     ------
     TypeError, ValueError
         As `real_numbers`, and for parts of different lengths.
     """
-    if not (type(X) is tuple and len(X) == 2 and all(is_table(part) or getattr(part, "ndim", 0) == 2 for part in X)):
+    if not (type(X) is tuple and len(X) == 2 and _dimensions(X[0]) == 2 and _dimensions(X[1]) in (1, 2)):
         return X
-    parts = [real_numbers(where, part, f"{name}[{index}]") for index, part in enumerate(X)]
-    if len(parts[0]) != len(parts[1]):
-        given = f"{name}[0] has {len(parts[0])} rows and {name}[1] has {len(parts[1])}"
+    numbers, codes = (real_numbers(where, part, f"{name}[{index}]") for index, part in enumerate(X))
+    if codes.ndim == 1:
+        codes = codes[:, np.newaxis]
+    if len(numbers) != len(codes):
+        given = f"{name}[0] has {len(numbers)} rows and {name}[1] has {len(codes)}"
         raise ValueError(message(where, given, "expected one row per sample in both", "check how they were split"))
-    return np.hstack(parts)
+    narrow = codes.astype(np.float32)
+    holds_codes = numbers.dtype == np.float32 and np.array_equal(narrow, codes, equal_nan=True)
+    return np.hstack([numbers, narrow if holds_codes else codes])  # codes of another type would change the numbers
+
+
+def _dimensions(part: Any) -> int:
+    return 2 if is_table(part) else len(getattr(part, "shape", ()))
 
 
 def refuse_masked(where: str, array: Any, name: str) -> None:

@@ -11,7 +11,9 @@ import pytest
 import reference_columns
 import stoop
 from helpers import refused
+from stoop._arrays import side_by_side
 
+pd = pytest.importorskip("pandas")
 Array = npt.NDArray[Any]
 DTYPES = ("float32", "float64")
 TOLERANCE = {"float32": 3e-5, "float64": 1e-11}
@@ -204,3 +206,20 @@ def test_codes_may_be_a_second_array() -> None:
     assert models[0].predict(together).tobytes() == models[1].predict(pair).tobytes()
     with refused(ValueError, "rows"):
         models[0].predict((pair[0], pair[1][:9]))
+
+
+@pytest.mark.parametrize("kind", [np.int8, np.int64, np.float32])
+def test_one_column_of_codes_may_be_a_vector(kind: Any) -> None:
+    X = draw(60, missing=False).astype(np.float32)
+    model = stoop.Model([stoop.Columns({2: 4}, bins=4), stoop.Dense(2)], 3)
+    joined = X[:, [0, 2, 1]]
+    model.adapt(joined)
+    codes = X[:, 1].astype(kind)
+    expected = model.predict(joined).tobytes()
+    for given in (codes, codes[:, None], pd.Series(codes)):
+        assert model.predict((X[:, [0, 2]], given)).tobytes() == expected
+    assert side_by_side("", (X, codes), "X").dtype == np.float32
+    large = np.full(60, 2**24 + 1)
+    assert side_by_side("", (X, large), "X")[0, -1] == 2**24 + 1
+    with refused(ValueError, "rows"):
+        model.predict((X[:, [0, 2]], codes[:9]))

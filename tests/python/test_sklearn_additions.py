@@ -116,6 +116,8 @@ def test_losses_of_stoop() -> None:
         )
     with refused(ValueError, "loss is focal for 10 classes"):
         MLPClassifier(loss="focal").fit(X, y)
+    with refused(ValueError, "label_smoothing=0.1 with loss='hinge'"):
+        MLPClassifier(loss="hinge", label_smoothing=0.1).fit(X, y > 4)
     with refused(ValueError, "loss is gaussian_nll"):
         MLPRegressor(loss="gaussian_nll").fit(X, y)
     low, high = (

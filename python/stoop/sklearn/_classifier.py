@@ -374,6 +374,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             hint = "leave loss out"
             given = f"loss is {loss.type_name} for {len(self.classes_)} classes or labels"
             raise ValueError(message("MLPClassifier", given, f"expected {expected}", hint))
+        if self.label_smoothing and loss.type_name == "hinge":
+            given = f"label_smoothing={self.label_smoothing!r} with loss='hinge'"
+            raise ValueError(message("MLPClassifier", given, "expected labels of 0 and 1", "leave label_smoothing out"))
         if multiclass and self.label_smoothing:
             loss = replace(loss, label_smoothing=float(self.label_smoothing))  # type: ignore[type-var]
         return Objective(loss, "softmax" if multiclass else "logistic")

@@ -173,7 +173,7 @@ class TabularClassifier(ClassifierMixin, Tabular):  # type: ignore[misc]
     def _learn_target(self, where: str, target: npt.NDArray[Any]) -> None:
         self.classes_ = np.unique(target)
         if len(self.classes_) < 2:
-            given = f"y has the single class {self.classes_[0]!r}"
+            given = f"y has the single class {self.classes_.tolist()[0]!r}"
             raise ValueError(message(where, given, "expected at least 2 classes", "give rows of another class"))
 
     def _encode_target(self, target: Any) -> Any:
