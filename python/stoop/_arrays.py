@@ -79,7 +79,8 @@ def side_by_side(where: str, X: Any, name: str) -> Any:
     if len(numbers) != len(codes):
         given = f"{name}[0] has {len(numbers)} rows and {name}[1] has {len(codes)}"
         raise ValueError(message(where, given, "expected one row per sample in both", "check how they were split"))
-    narrow = codes.astype(np.float32)
+    with np.errstate(over="ignore"):
+        narrow = codes.astype(np.float32)
     holds_codes = numbers.dtype == np.float32 and np.array_equal(narrow, codes, equal_nan=True)
     return np.hstack([numbers, narrow if holds_codes else codes])  # codes of another type would change the numbers
 

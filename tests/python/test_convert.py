@@ -207,6 +207,20 @@ def test_names_that_are_no_numbers_keep_their_order(rng: np.random.Generator) ->
     np.testing.assert_allclose(model.predict(X), expected, rtol=1e-9)
 
 
+def test_sorted_names_that_end_in_numbers(rng: np.random.Generator) -> None:
+    state = {f"fc{i}.weight": rng.standard_normal((3, 3)) for i in range(1, 13)}
+    layers = [stoop.Dense(3, "tanh")] * 12
+    X = rng.random((5, 3))
+    expected = convert.from_torch(state, layers).predict(X)
+    np.testing.assert_array_equal(convert.from_torch(dict(sorted(state.items())), layers).predict(X), expected)
+    names = ["in1", "out1", "in2"]  # as the module declares them
+    state = {f"{name}.weight": rng.standard_normal((3, 3)) for name in names}
+    value = X
+    for name in names:
+        value = value @ state[f"{name}.weight"].T
+    np.testing.assert_allclose(convert.from_torch(state, [stoop.Dense(3)] * 3).predict(X), value, rtol=1e-9)
+
+
 @pytest.mark.parametrize("place", [0, 1, 2])
 def test_a_layer_norm_without_parameters(place: int, rng: np.random.Generator) -> None:
     state = {"0.weight": rng.random((4, 3)), "4.weight": rng.random((2, 4))}
@@ -299,6 +313,10 @@ def test_a_bias_that_is_told(use_bias: bool, rng: np.random.Generator) -> None:
         (lambda s: s.update({"net.6.parametrizations.weight.0": s.pop("net.6.weight")}), "net.6 has bias .*itself"),
         (lambda s: s.update({"net.5.weight": np.ones(1)}), r"net\.5\.weight has shape \(1,\).* PReLU"),
         (lambda s: s.update({"net.6.weight": np.full((2, 4), np.nan)}), "NaN|finite"),
+        (
+            lambda s: s.update({"net.1.running_var": -s["net.1.running_var"]}),
+            r"net\.1\.running_var has a negative variance",
+        ),
         (lambda s: s.clear(), "no weights are left for the Dense of layer 0"),
     ],
 )

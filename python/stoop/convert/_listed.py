@@ -40,7 +40,8 @@ def from_torch(state_dict: Mapping[str, Any], layers: Iterable[Layer]) -> Model:
     ----------
     state_dict : mapping of str to tensor or array_like
         Of ``module.state_dict()``, or read from a file of safetensors, which sorts the names: modules of a Sequential
-        are put into the order of their numbers, others have to sort as they compute. It is not changed.
+        are put into the order of their numbers, and so are names that end in one, such as fc1, fc2, fc10, if all names
+        are sorted; others have to sort as they compute. It is not changed.
     layers : iterable of layer specs
         What the module computes. A Dense with ``use_bias=None`` has a bias if its Linear has one.
 
@@ -125,6 +126,8 @@ class _Conversion:
                 expected = f"expected {own[name].shape}" if name in own else "expected no such parameter"
                 text = f"{each.name}, for {name}, has shape {each.array.shape}"
                 refuse(self.where, text, expected, "compare the layers, in their order")
+            if name.endswith("running_var") and (each.array < 0).any():
+                refuse(self.where, f"{each.name} has a negative variance", "expected at least 0", "compare the arrays")
         state: dict[str, Any] = {**own, **{name: each.array for name, each in given.items()}}
         model.load_state_dict(state)
         return model

@@ -9,6 +9,7 @@ from typing import Any
 from stoop.convert._slots import Given, Slot, joined, refuse, tables_of
 from stoop.layers import BatchNorm, Dense, FeatureScale, LayerNorm
 
+_DIGITS = "0123456789"
 _NORM = ("gamma", "beta", "running_mean", "running_var")
 _PRODUCT = ("weight", "bias")
 _KERAS = {"kernel": "weight", "bias": "bias", "gamma": "gamma", "beta": "beta"}
@@ -94,16 +95,21 @@ class TorchModules:
 
 
 def _in_order(prefixes: Sequence[str]) -> list[str]:
-    """Return the names of modules with numbers within one module in the order of the numbers, others as they come."""
+    """Return the names of modules with numbers within one module in the order of the numbers, others as they come.
+
+    Where all names are sorted as text, "fc10" before "fc2", numbers at the end of a name count too.
+    """
+    are_sorted = list(prefixes) == sorted(prefixes)
     first: dict[tuple[str, ...], int] = {}  # where each part of a name, or the first number within it, comes
 
     def key(prefix: str) -> list[tuple[int, int]]:
         parts = prefix.split(".")
         places = []
         for depth, part in enumerate(parts):
-            number = int(part) if part.isdecimal() else 0
-            group = (*parts[:depth], "0" if part.isdecimal() else part)
-            places.append((first.setdefault(group, len(first)), number))
+            stem = part.rstrip(_DIGITS) if are_sorted or part.isdecimal() else part
+            digits = part[len(stem) :]
+            group = (*parts[:depth], f"{stem}0" if digits else part)
+            places.append((first.setdefault(group, len(first)), int(digits or 0)))
         return places
 
     keys = {prefix: key(prefix) for prefix in prefixes}
