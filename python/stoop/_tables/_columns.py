@@ -57,7 +57,6 @@ class NumberColumn:
         if bad.any() and not self.is_boolean:  # true and false count as 1 and 0, written as text too
             truths, other = truths_of(column)
             values, bad = (values, bad) if other.any() else (truths, other)
-        missing = missing_in(column)
         bad |= np.abs(values) > LARGEST
         problem = None
         if bad.any() and not ignore:
@@ -71,7 +70,7 @@ class NumberColumn:
         values = np.where(bad, np.nan, values)
         if not self.has_missing:
             return values[:, np.newaxis], problem
-        return np.stack([values, (missing | bad).astype(np.float64)], axis=1), problem
+        return np.stack([values, (missing_in(column) | bad).astype(np.float64)], axis=1), problem
 
 
 @dataclass(frozen=True)

@@ -63,9 +63,11 @@ def misfit(column: Any, categories: Iterable[str] = ()) -> Problem | None:
 
     They may be where training was told to take such cells for categories.
     """
-    name, cells = str(column.name), column[~missing_in(column)]
     is_time = getattr(column.dtype, "kind", "O") in "Mm"
-    if not len(cells) or (not is_time and (column.dtype != object or are_strings(column))):
+    if not is_time and (column.dtype != object or are_strings(column)):
+        return None
+    name, cells = str(column.name), column[~missing_in(column)]
+    if not len(cells):
         return None
     time = next((cell for cell in cells if is_time or isinstance(cell, _TIMES)), None)
     if time is not None:

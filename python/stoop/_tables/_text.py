@@ -71,9 +71,9 @@ def numbers_of(column: Any, form: TextFormat) -> tuple[Floats, Mask]:
     """Return the cells as numbers, NaN for missing ones and for those that are none, and where these are."""
     import pandas as pd
 
-    missing = missing_in(column)
     if not is_text(column) and str(column.dtype) != "category":
         return np.array(column.to_numpy(np.float64, na_value=np.nan)), np.zeros(len(column), bool)
+    missing = missing_in(column)
     texts = column.astype(object)
     if form.thousands or form.decimal != ".":
         texts = texts.map(lambda cell: _in_english(cell, form) if isinstance(cell, str) else cell)
