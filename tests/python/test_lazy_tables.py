@@ -153,6 +153,44 @@ def test_the_same_bits_for_any_number_of_threads(codes: int) -> None:
     assert seen[0] == seen[1] == seen[2]
 
 
+CLIPPED = [{"clip_norm": 0.05}, {"clip_norm": 1e9}, {"accumulate": 2}, {"accumulate": 2, "clip_norm": 0.05}]
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+@pytest.mark.parametrize("arguments", CLIPPED)
+def test_kept_gradients_have_the_same_bits_for_any_number_of_threads(arguments: dict[str, Any], lazy: bool) -> None:
+    X, y = data(1000)
+    seen = []
+    for threads in (1, 2, 3):
+        model = model_of(lazy=lazy, dtype="float32")
+        trainer = stoop.Trainer(model, optimizer=optimizers.SGD(0.1), num_threads=threads, **arguments)
+        history = trainer.fit(X, y, epochs=3, batch_size=64, verbose=0)
+        seen.append((bits(model), history["loss"], history["grad_norm"]))
+    assert seen[0] == seen[1] == seen[2]
+
+
+@pytest.mark.parametrize("optimizer", [optimizers.SGD(0.1), optimizers.Adam(0.01)])
+@pytest.mark.parametrize("arguments", [{}, {"clip_norm": 0.05}, {"clip_norm": 1e9}])
+@pytest.mark.parametrize("l2", [0.0, 0.1])
+def test_the_norm_is_that_of_all_gradients(optimizer: Any, arguments: dict[str, Any], l2: float) -> None:
+    X, y = data(BATCH)
+    for pieces in (False, True):
+        model = model_of(lazy=True)
+        model.adapt(X)
+        loss, gradients = stoop.Trainer(model.copy(), l2=l2).loss_and_grad(X, y)
+        trainer = stoop.Trainer(model, optimizer=optimizer, l2=l2, **arguments)
+        if pieces:
+            z = trainer.forward(X)
+            p = np.exp(z - z.max(axis=1, keepdims=True))
+            trainer.backward((p / p.sum(axis=1, keepdims=True) - np.eye(3)[y]) / BATCH)
+            found = trainer.apply()
+        else:
+            history = fit(trainer, X, y)
+            found = history["grad_norm"][0]
+            assert history["loss"][0] == pytest.approx(loss, rel=1e-9)
+        assert found == pytest.approx(np.sqrt(sum((array**2).sum() for array in gradients.values())), rel=1e-9)
+
+
 def test_max_norm_leaves_tables_alone() -> None:
     X, y = data()
     models = [model_of(lazy=lazy) for lazy in (False, True)]

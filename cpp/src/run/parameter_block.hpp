@@ -134,7 +134,8 @@ struct ParameterBlocks {
     for (Index i = 0; i < block.n; i += n) {
       finish_row(step, block.offset + i, block.grad + i, block.penalty_scale, common, total);
     }
-    total.write(block.sums);
+    // An update of gradients that were kept takes no sums, and other threads still read those of before.
+    if (!keeps_gradients() || step.work.after == After::regularize) total.write(block.sums);
   }
 
   // Takes the rows of a block that the batch names, in place of all of them.
