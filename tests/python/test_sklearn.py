@@ -28,7 +28,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 import stoop
 from helpers import refused, run_python
 from stoop import sklearn as ours
-from stoop.sklearn import MLPClassifier, MLPRegressor, _rows
+from stoop.sklearn import MLPClassifier, MLPRegressor, _rows, _stochastic
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -205,6 +205,24 @@ def test_no_partial_fit_with_lbfgs() -> None:
 
 
 # ---- data of all kinds ----
+
+
+def test_a_part_of_a_sparse_matrix_is_no_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+    X, y = digits(300)
+    monkeypatch.setattr(_rows, "_PART_BYTES", 70 * 64 * 8)
+    rates: list[float] = []
+    note = stoop.callbacks.Lambda(on_epoch_end=lambda trainer, logs: rates.append(logs["learning_rate"]))
+    halved = stoop.optimizers.Adam(stoop.schedules.Step(0.1, factor=0.5, every=1, per="epoch"))
+    fits = []
+    for form in (np.asarray, sparse.csr_matrix):
+        for arguments in ({"callbacks": [note]}, {"callbacks": [note], "optimizer": halved}, {"optimizer": halved}):
+            fits.append(MLPClassifier((4,), max_iter=3, random_state=0, **arguments).fit(form(X), y))
+    for own, other in zip(fits[:3], fits[3:]):
+        np.testing.assert_array_equal(own.coefs_[0], other.coefs_[0])
+    assert rates == [0.001] * 3 + [0.1, 0.05, 0.025] + [0.001] * 3 + [0.1, 0.05, 0.025]
+    monkeypatch.setattr(_stochastic, "_MOST_DENSE", 1000)
+    with refused(ValueError, "a sparse X that takes", "a part of it is no epoch"):
+        MLPClassifier(callbacks=[note]).fit(sparse.csr_matrix(X), y)
 
 
 @pytest.mark.parametrize("solver", ["adam", "lbfgs"])

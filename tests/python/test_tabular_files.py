@@ -80,6 +80,20 @@ def test_a_regressor_is_the_same_again(outputs: int, mean: float, tmp_path: Path
     np.testing.assert_array_equal(again.predict(X), model.predict(X))
 
 
+def test_a_subclass_is_read_as_what_it_derives_from(tmp_path: Path) -> None:
+    class Mine(TabularRegressor):
+        def __init__(self, hidden: Any = (4,), extra: int = 3) -> None:
+            super().__init__(hidden=hidden, epochs=2, members=2)
+            self.extra = extra
+
+    frame = frame_of(100)
+    model = Mine().fit(frame, target_of(frame))
+    model.save(tmp_path / "m.safetensors")
+    again = load(tmp_path / "m.safetensors")
+    assert type(again) is TabularRegressor
+    np.testing.assert_array_equal(again.predict(frame), model.predict(frame))
+
+
 def test_a_failed_save_leaves_the_old_file(saved: Any, tmp_path: Path) -> None:
     model, _, _ = saved
     path = tmp_path / "model.safetensors"

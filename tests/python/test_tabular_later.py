@@ -15,7 +15,7 @@ from helpers import refused
 pd = pytest.importorskip("pandas")
 pytest.importorskip("sklearn")
 
-from stoop.tabular import TabularRegressor  # noqa: E402
+from stoop.tabular import TabularRegressor, load  # noqa: E402
 from test_tabular_frames import SMALL, frame_of, target_of  # noqa: E402
 
 
@@ -157,6 +157,20 @@ def test_a_frame_after_arrays_counts_the_columns() -> None:
     with pytest.warns(UserWarning, match="X has feature names"):
         found = model.predict(frame)
     np.testing.assert_array_equal(found, model.predict(frame.to_numpy()))
+
+
+@pytest.mark.parametrize("labels", [[3, 5], [("a", "x"), ("a", "y")]], ids=["numbers", "levels"])
+def test_labels_that_are_no_text_find_their_columns(labels: list[Any], tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(rng.normal(size=(120, 2)) * [1.0, 100.0])
+    columns = pd.MultiIndex.from_tuples(labels) if isinstance(labels[0], tuple) else labels
+    frame = frame.set_axis(columns, axis=1)
+    model = TabularRegressor(**SMALL).fit(frame, frame.iloc[:, 0])
+    model.save(tmp_path / "m.safetensors")
+    for each in (model, load(tmp_path / "m.safetensors")):
+        np.testing.assert_array_equal(each.predict(frame.iloc[:, ::-1]), model.predict(frame))
+        np.testing.assert_array_equal(each.predict(pd.DataFrame(frame.to_numpy())), model.predict(frame))
+        np.testing.assert_array_equal(each.predict(frame.to_numpy()), model.predict(frame))
 
 
 def test_batches_of_arrow_have_names(fitted: Any) -> None:

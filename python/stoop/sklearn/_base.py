@@ -180,14 +180,9 @@ class BaseMLP(Weights, BaseEstimator, ABC):
         else:
             self._take_in_weights()
             if units != self._units():
-                raise ValueError(
-                    message(
-                        type(self).__name__,
-                        f"the layers have the sizes {units}",
-                        f"expected {self._units()}, those of coefs_",
-                        "fit without warm_start to train another network",
-                    )
-                )
+                given, expected = f"the layers have the sizes {units}", f"expected {self._units()}, those of coefs_"
+                hint = "fit without warm_start to train another network"
+                raise ValueError(message(type(self).__name__, given, expected, hint))
             if self._built != self._architecture():
                 self._rebuild(units)
 

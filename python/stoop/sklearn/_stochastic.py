@@ -14,6 +14,7 @@ from sklearn.exceptions import ConvergenceWarning
 from stoop._config import as_config
 from stoop._console import say
 from stoop._core import NonFiniteLossError
+from stoop._errors import message
 from stoop._fit import FitOptions
 from stoop._loop import FitLoop, checked_callbacks
 from stoop._repeats import different_rows
@@ -27,6 +28,7 @@ from stoop.trainer import Trainer
 
 Array = npt.NDArray[Any]
 
+_MOST_DENSE = 1 << 31  # bytes of a sparse X that becomes dense at once
 CALLER = 6  # frames from here to the line that called `fit`, scikit-learn's wrapper of it among them
 
 
@@ -228,18 +230,31 @@ class Stochastic:
         estimator, samples = self._estimator, self._samples
         epochs = 1 if self._once else estimator.max_iter
         callbacks = checked_callbacks(estimator.callbacks)
-        if self._is_full and is_in_parts(samples.X):
+        if is_in_parts(samples.X) and (self._is_full or self._counts_epochs(callbacks)):
             samples = replace(samples, X=dense(samples.X))  # which takes all of them at once
         if not is_in_parts(samples.X):
             options = self._options(epochs, batch_size, shuffle=bool(estimator.shuffle))
             fit_epochs(self._trainer, samples, options, callbacks, self._end_epoch)
             return
         for _ in range(epochs):
-            loss = self._train_parts(batch_size, callbacks)
-            if self.stopped or not self._end_epoch(loss):
+            if not self._end_epoch(self._train_parts(batch_size)):
                 break
 
-    def _train_parts(self, batch_size: int, callbacks: list[Any]) -> float:
+    def _counts_epochs(self, callbacks: list[Any]) -> bool:
+        """Return whether somebody is told of each epoch, or counts them, for whom a part must not be one."""
+        estimator, X = self._estimator, self._samples.X
+        rate = self._trainer.optimizer.learning_rate
+        if not callbacks and (estimator.optimizer is None or isinstance(rate, int | float)):
+            return False
+        size = X.shape[0] * X.shape[1] * self._trainer.model.dtype.itemsize
+        if size > _MOST_DENSE:
+            given = f"a sparse X that takes {size / 2**30:.1f} GiB as an array, with callbacks or a schedule"
+            expected = f"expected at most {_MOST_DENSE / 2**30:g} GiB, since a part of it is no epoch"
+            hint = "leave callbacks and the schedule out, or fit fewer rows"
+            raise ValueError(message(f"{type(estimator).__name__}.fit", given, expected, hint))
+        return True
+
+    def _train_parts(self, batch_size: int) -> float:
         """Train on all rows of a sparse X once, part by part, and return the mean loss."""
         estimator, samples = self._estimator, self._samples
         total = len(samples)
@@ -253,14 +268,11 @@ class Stochastic:
             weights = None if samples.weights is None else samples.weights[chosen]
             dense_part = Samples(dense(samples.X, chosen), samples.y[chosen], weights)
             options = self._options(1, batch_size, shuffle=False)
-            history = fit_epochs(self._trainer, dense_part, options, callbacks)
-            if history.stop_reason != "epochs":  # a callback ended it
-                self.stopped = True
-                break
+            history = fit_epochs(self._trainer, dense_part, options, [])
             weight = float(len(chosen) if weights is None else weights.sum())
             loss_sum += history["loss"][0] * weight
             weight_sum += weight
-        return loss_sum / weight_sum if weight_sum else np.nan
+        return loss_sum / weight_sum
 
     def _options(self, epochs: int, batch_size: int, *, shuffle: bool) -> dict[str, Any]:
         return {

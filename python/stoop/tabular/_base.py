@@ -23,7 +23,7 @@ from stoop._tables._messages import count
 from stoop.model import Model
 from stoop.tabular._features import Features
 from stoop.tabular._importance import permutation_importances
-from stoop.tabular._input import Table, check_unique, has_names, in_order, native_of
+from stoop.tabular._input import Table, by_labels, check_unique, has_names, in_order, labels_of, native_of
 from stoop.tabular._network import ENCODINGS, Shape, layers_for, memory_of
 from stoop.tabular._state import state_of
 from stoop.tabular._training import MANY_ROWS, Recipe, Rows, split, train
@@ -37,6 +37,7 @@ class Tabular(BaseEstimator, ABC):  # type: ignore[misc]
 
     _loss: str
     _are_classes: bool
+    _labels: list[str] | None = None  # of columns without names
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None, validation_data: Any = None) -> Any:
         """Train a network.
@@ -97,6 +98,7 @@ class Tabular(BaseEstimator, ABC):  # type: ignore[misc]
         validate_data(self, native, y, skip_check_array=True)
         check_consistent_length(native, y)
         self._check_shape(where, native)
+        self._labels = labels_of(native)
         self._target_name = y.name if isinstance(getattr(y, "name", None), str) else "target"
         table, target, weights = Table(native), self._checked_target(y), None
         if sample_weight is not None:
@@ -198,6 +200,8 @@ class Tabular(BaseEstimator, ABC):  # type: ignore[misc]
         native = native_of(where, X, self)
         if hasattr(self, "feature_names_in_") and has_names(native):
             native = in_order(where, native, self.feature_names_in_)
+        elif self._labels is not None:
+            native = by_labels(native, self._labels)
         validate_data(self, native, reset=False, skip_check_array=True)
         names = [column.name for column in self._features.encoder.columns]  # the columns have their order by now
         return self._features.transform(where, Table(native, names))
@@ -213,7 +217,8 @@ class Tabular(BaseEstimator, ABC):  # type: ignore[misc]
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the network and all that is known of the table to one safetensors file, for `stoop.tabular.load`.
 
-        `stoop predict`, `stoop.load_model` and the C++ library read it too. A failed save leaves an old file as it was.
+        That of a subclass is read as an estimator of `stoop.tabular`. `stoop predict`, `stoop.load_model` and the C++
+        library read the file too. A failed save leaves an old file as it was.
 
         Raises
         ------

@@ -68,6 +68,8 @@ def _restored(model: Model, state: TableState) -> Tabular:
     estimator.n_features_in_ = columns
     if known["features"] is not None:
         estimator.feature_names_in_ = np.array(known["features"], object)
+    labels = known.get("labels")
+    estimator._labels = None if labels is None else [str(label) for label in labels]
     estimator.model_ = model
     estimator.best_epoch_ = int(known["best_epoch"])
     estimator._features = Features(state.encoder)
@@ -94,6 +96,7 @@ def _check(estimator: Tabular, model: Model, state: TableState) -> None:
         "inputs": len(encoder.names) == model.input_dim,
         "codes": codes == tuple(sorted(encoder.codes.items())),
         "features": list(getattr(estimator, "feature_names_in_", _names(encoder))) == _names(encoder),
+        "labels": estimator._labels is None or len(estimator._labels) == columns,
         "importances": importances is None or importances.shape == (columns,),
         "task": task == ("classification" if estimator._are_classes else "regression"),
         "classes": not estimator._are_classes or len(estimator.classes_) == model.output_dim,

@@ -182,6 +182,19 @@ def in_order(where: str, native: Any, names: Any) -> Any:
     return native if given == own else native[own]
 
 
+def labels_of(native: Any) -> list[str] | None:
+    """Return the labels of a data frame whose columns have no names, such as numbers; None for others."""
+    return None if isinstance(native, np.ndarray) or has_names(native) else [str(label) for label in native.columns]
+
+
+def by_labels(native: Any, labels: list[str]) -> Any:
+    """Return a data frame that has these labels in their order; another is taken by the places of its columns."""
+    given = labels_of(native)
+    if given is None or given == labels or sorted(given) != sorted(labels) or len(set(given)) < len(given):
+        return native
+    return native.iloc[:, [given.index(label) for label in labels]]
+
+
 def check_unique(where: str, names: list[Any]) -> None:
     """Raise ValueError for a name that several columns have."""
     if len(set(names)) < len(names):

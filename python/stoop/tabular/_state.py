@@ -23,9 +23,12 @@ def state_of(estimator: Any) -> TableState:
         are_classes and estimator.model_.classes.dtype.kind in "iuf",
     )
     importances = estimator._importances
+    kind: Any = next(each for each in type(estimator).__mro__ if each.__module__.startswith("stoop.tabular."))
+    given = {name: getattr(estimator, name) for name in kind._get_param_names()}  # a subclass may have others
     known = {
-        "class": type(estimator).__name__,
-        "parameters": {name: _plain(name, value) for name, value in estimator.get_params(deep=False).items()},
+        "class": kind.__name__,
+        "parameters": {name: _plain(name, value) for name, value in given.items()},
+        "labels": estimator._labels,
         "features": list(map(str, getattr(estimator, "feature_names_in_", ()))) or None,
         "is_flat": are_classes or estimator._is_flat,
         "best_epoch": estimator.best_epoch_,

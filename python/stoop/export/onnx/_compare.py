@@ -60,8 +60,9 @@ def _in_float64(model: Model | Ensemble) -> Model | Ensemble:
 
 
 def _model_in_float64(model: Model) -> Model:
-    scales = {"input_scale": model.input_scale, "input_shift": model.input_shift}
-    twin = Model(model.layers, model.input_dim, dtype="float64", output=model.output, **scales)
+    scale, shift = model.input_scale, model.input_shift
+    twin = Model(model.layers, model.input_dim, dtype="float64", input_scale=scale, input_shift=shift)
+    twin.output = model.output
     twin.load_state_dict(model.state_dict())
     return twin
 
