@@ -3,7 +3,7 @@
 #   make test       all C++ and Python tests but the slow ones, which make test-all runs as well
 #   make bench      against PyTorch, JAX and scikit-learn; bench-cpp: the kernels alone
 #   make docs       the HTML documentation, warnings are errors
-#   make wheel      a wheel and a source archive in dist/, and their tests
+#   make wheel      a wheel and a source archive in dist/, and their tests; wheel-aarch64: a cross-compiled wheel
 #   make lint       formatting, types, layering, words
 #   make sanitize   the C++ tests under ASan + UBSan, those of teams under TSan
 #   make clean      removes .venv and build/
@@ -37,7 +37,7 @@ PACKAGE_SOURCES := CMakeLists.txt pyproject.toml $(wildcard README.md LICENSE) \
   $(shell find cpp python cmake third_party -type f -not -name '*.pyc' 2>/dev/null)
 CXX_FILES = $(shell find cpp python/bindings tests/cpp bench/cpp -name '*.cpp' -o -name '*.hpp')
 
-.PHONY: help demo test test-all test-slow test-ship test-cpp test-python test-pytorch test-mpi bench picture bench-program bench-cpp choose-provider wheel test-aarch64 docs lint format sanitize asan tsan install clean
+.PHONY: help demo test test-all test-slow test-ship test-cpp test-python test-pytorch test-mpi bench picture bench-program bench-cpp choose-provider wheel wheel-aarch64 test-aarch64 docs lint format sanitize asan tsan install clean
 help:
 	@sed -n '2,10s/^# \{0,1\}//p' Makefile
 
@@ -131,7 +131,7 @@ test-python: $(STAMPS)/installed $(STAMPS)/extra-test
 test-all: test test-slow test-ship test-mpi
 
 # What takes longer than a minute: projects that embed the library, Ctrl-C in every call, searches over a data base.
-SHIP_TESTS := $(addprefix tests/python/,test_wheel.py test_export_arm.py test_native_examples.py test_headers.py)
+SHIP_TESTS := $(addprefix tests/python/,test_wheel.py test_wheel_aarch64.py test_export_arm.py test_native_examples.py test_headers.py)
 SLOW_TESTS = $(filter-out $(SHIP_TESTS),$(shell grep -l 'mark\.slow' tests/python/test_*.py))
 
 test-slow: $(STAMPS)/installed $(STAMPS)/extra-test $(STAMPS)/hosts $(STAMPS)/tables
@@ -141,7 +141,7 @@ test-slow: $(STAMPS)/installed $(STAMPS)/extra-test $(STAMPS)/hosts $(STAMPS)/ta
 	STOOP_INSTALLED="$(wildcard $(CURDIR)/build/install)" $(PYTEST) -m slow $(SLOW_TESTS)
 
 # What needs compilers and emulators that are large to install: the wheel, headers for Arm, examples in other languages.
-test-ship: test-cpp $(STAMPS)/wheel
+test-ship: test-cpp $(STAMPS)/wheel $(STAMPS)/wheel-aarch64
 	@for group in qemu arm clang languages; do bash tests/tools/system_packages.sh $$group; done
 	@echo "== tests of what is shipped"
 	STOOP_INSTALLED="$(CURDIR)/build/install" $(PYTEST) -m slow $(SHIP_TESTS)
@@ -204,7 +204,7 @@ choose-provider: bench-program $(STAMPS)/extra-blas
 $(STAMPS)/wheel: $(STAMPS)/installed
 	@echo "== making the wheel and the source archive in dist/"
 	$(PIP) install --group wheel
-	rm -rf dist/stoop-* build/wheel
+	rm -rf dist/stoop-*.tar.gz dist/stoop-*_$$(uname -m).whl build/wheel
 	$(BIN)/python -m build --no-isolation --sdist --outdir dist . > build/sdist.log || { cat build/sdist.log; exit 1; }
 	$(BIN)/python -m build --no-isolation --wheel --outdir build/wheel $(filter-out --no-build-isolation,$(PIP_OPTIONS)) . \
 	  > build/wheel.log || { cat build/wheel.log; exit 1; }
@@ -214,6 +214,18 @@ $(STAMPS)/wheel: $(STAMPS)/installed
 wheel: $(STAMPS)/wheel $(STAMPS)/extra-test
 	@bash tests/tools/system_packages.sh qemu
 	$(BIN)/python -m pytest -q tests/python/test_wheel.py
+	@ls -l dist
+
+# The wheel of the same Python for AArch64, cross-compiled; its tests run under QEMU.
+$(STAMPS)/wheel-aarch64: $(STAMPS)/installed
+	@bash tests/tools/system_packages.sh aarch64
+	@echo "== cross-compiling the wheel for AArch64"
+	$(PIP) install --group wheel
+	WERROR=$(WERROR) bash tests/tools/wheel_aarch64.sh build/aarch64-python
+	@touch $@
+
+wheel-aarch64: $(STAMPS)/wheel-aarch64 $(STAMPS)/extra-test
+	$(BIN)/python -m pytest -q tests/python/test_wheel_aarch64.py
 	@ls -l dist
 
 # ---- documentation and checks ----

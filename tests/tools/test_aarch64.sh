@@ -3,8 +3,8 @@
 # scalar ones, and what is computed with them.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-compiler=aarch64-linux-gnu-g++ root=/usr/aarch64-linux-gnu googletest=/usr/src/googletest folder=build/aarch64
-for need in "$compiler" qemu-aarch64; do
+googletest=/usr/src/googletest folder=build/aarch64
+for need in aarch64-linux-gnu-g++ qemu-aarch64; do
   command -v "$need" > /dev/null || { echo "$need is missing: apt-get install g++-aarch64-linux-gnu qemu-user" >&2; exit 1; }
 done
 
@@ -15,8 +15,7 @@ python=()
 if [ -x .venv/bin/python ]; then python=(-DPython_EXECUTABLE="$PWD/.venv/bin/python"); fi
 
 mkdir -p build
-cmake -G Ninja -S . -B "$folder" "${python[@]}" -DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=aarch64 \
-  -DCMAKE_CXX_COMPILER="$compiler" -DCMAKE_CROSSCOMPILING_EMULATOR="qemu-aarch64;-L;$root" -DCMAKE_LIBRARY_ARCHITECTURE=aarch64-linux-gnu \
+cmake -G Ninja -S . -B "$folder" "${python[@]}" -DCMAKE_TOOLCHAIN_FILE=tests/tools/aarch64_toolchain.cmake \
   -DFETCHCONTENT_SOURCE_DIR_GOOGLETEST="$googletest" -DSTOOP_BUILD_TESTS=ON -DSTOOP_UNITY_BUILD=ON \
   -DSTOOP_WARNINGS_AS_ERRORS="${WERROR:-OFF}" -DSTOOP_ONLY_TESTS="$tests" > build/aarch64.log || { cat build/aarch64.log; exit 1; }
 cmake --build "$folder"
