@@ -6,6 +6,7 @@
 #include <charconv>
 #include <cmath>
 #include <concepts>
+#include <limits>
 #include <optional>
 #include <set>
 #include <type_traits>
@@ -388,14 +389,26 @@ std::string to_json(const TensorHeader& header) {
   return out + '}';
 }
 
+std::size_t memory_of_values(std::string_view text) {
+  constexpr std::size_t kAny = std::numeric_limits<std::size_t>::max();
+  std::size_t left = kAny;
+  try {
+    parse(text, kHeader, &left);
+  } catch (const ValueError&) {
+    return 0;
+  }
+  return kAny - left;
+}
+
 TensorHeader tensor_header_from_json(ReadBytes bytes, const std::string& where, std::size_t memory) try {
   return read_header(std::move(bytes), where, memory);
 } catch (const ValueError& error) {
   throw CheckpointError(error.what());
 }
 
-TensorHeader tensor_header_from_json(std::string_view text, const std::string& where) {
-  return tensor_header_from_json(bytes_of(text), where, memory_of(text));
+TensorHeader tensor_header_from_json(std::string_view text, const std::string& where,
+                                     std::optional<std::size_t> memory) {
+  return tensor_header_from_json(bytes_of(text), where, memory.value_or(memory_of(text)));
 }
 
 }  // namespace stoop

@@ -79,6 +79,8 @@ struct TensorHeader {
 };
 
 std::string to_json(const TensorHeader& header);
+// Returns what a reader counts for the values of a JSON text, or 0 if the text is not JSON or nests beyond all limits.
+std::size_t memory_of_values(std::string_view text);
 // Gives the next bytes of a text, at most as many as requested, and 0 at its end.
 using ReadBytes = std::function<std::size_t(char* into, std::size_t most)>;
 
@@ -86,6 +88,7 @@ using ReadBytes = std::function<std::size_t(char* into, std::size_t most)>;
 // that is given twice, missing or unknown keys, and wrong types. safetensors.cpp checks whether the numbers make sense.
 // `memory` is what the values of one tensor or of the metadata may take beside their text.
 TensorHeader tensor_header_from_json(ReadBytes bytes, const std::string& where, std::size_t memory);
-TensorHeader tensor_header_from_json(std::string_view text, const std::string& where = "safetensors header");
+TensorHeader tensor_header_from_json(std::string_view text, const std::string& where = "safetensors header",
+                                     std::optional<std::size_t> memory = std::nullopt);
 
 }  // namespace stoop

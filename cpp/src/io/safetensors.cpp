@@ -61,16 +61,49 @@ TensorHeader layout_of(std::span<const TensorToSave> tensors, const std::map<std
   return header;
 }
 
-// Returns length and JSON, padded with spaces (which the format allows) so that the data is aligned.
-std::string encode(const TensorHeader& header) {
-  std::string json = to_json(header);
-  const auto unpadded = kLengthBytes + static_cast<Index>(json.size());
-  json.append(static_cast<std::size_t>((kDataAlignment - unpadded % kDataAlignment) % kDataAlignment), ' ');
-  const std::uint64_t length = json.size();
-  if (static_cast<Index>(length) > kMaxHeaderBytes) {
-    throw_value_error("save", "names and metadata take " + std::to_string(length) + " bytes",
+// A reader takes texts whose values take this much memory. A layer without parameters, with all that is made of it, takes 464
+// bytes, so there may be one for each 66 bytes of the file, and 1000 in any case. Most layers have tensors, which need more
+// room in the file than their texts take memory.
+constexpr std::size_t kMemoryOfAnyFile = std::size_t{1} << 19, kMemoryOfAByte = 7;
+
+std::size_t memory_of_texts_in(Index file_bytes) {
+  return kMemoryOfAnyFile + kMemoryOfAByte * static_cast<std::size_t>(file_bytes);
+}
+
+// Returns how large a file must be for a reader to take these texts.
+Index bytes_for_texts(const std::map<std::string, std::string>& metadata, Index file_bytes) {
+  constexpr std::size_t kMostOfAByte = 128;  // more than any text takes for each of its bytes
+  std::size_t bytes = 0, memory = 0;
+  for (const auto& [key, text] : metadata) bytes += text.size();
+  if (kMostOfAByte * bytes <= memory_of_texts_in(file_bytes)) return file_bytes;
+  for (const auto& [key, text] : metadata) memory += memory_of_values(text);
+  if (memory <= memory_of_texts_in(file_bytes)) return file_bytes;
+  return static_cast<Index>((memory - kMemoryOfAnyFile + kMemoryOfAByte - 1) / kMemoryOfAByte);
+}
+
+// A header beyond the limits of the reader leads to an error here, and not when the file is loaded.
+void check_readable(const std::string& json, std::size_t memory) try {
+  if (json.size() > static_cast<std::size_t>(kMaxHeaderBytes)) {
+    throw_value_error("save",
+                      "names, texts and the room for what they say take " + std::to_string(json.size()) + " bytes",
                       "expected at most " + std::to_string(kMaxHeaderBytes), "shorten the metadata");
   }
+  tensor_header_from_json(json, "save", memory);
+} catch (const CheckpointError& error) {
+  throw ValueError(error.what());
+}
+
+// Returns length and JSON, padded with spaces, which the format allows: the data is aligned, and the file is as large as its
+// texts ask for.
+std::string encode(const TensorHeader& header) {
+  std::string json = to_json(header);
+  const Index data_bytes = header.tensors.empty() ? 0 : header.tensors.back().end;
+  const Index unpadded = kLengthBytes + static_cast<Index>(json.size());
+  const Index file_bytes = bytes_for_texts(header.metadata, unpadded + data_bytes);
+  const Index begin = (file_bytes - data_bytes + kDataAlignment - 1) / kDataAlignment * kDataAlignment;
+  json.append(static_cast<std::size_t>(begin - unpadded), ' ');
+  check_readable(json, memory_of_texts_in(begin + data_bytes));
+  const std::uint64_t length = json.size();
   std::string text(sizeof length, '\0');
   std::memcpy(text.data(), &length, sizeof length);
   return text + json;
@@ -78,13 +111,6 @@ std::string encode(const TensorHeader& header) {
 
 [[noreturn]] void throw_damaged(const std::string& file, const std::string& given, const std::string& expected) {
   throw_checkpoint_error(file, given, expected, "the file is damaged or not safetensors, save or copy it again");
-}
-
-// A file that a model was written to has tensors for most of its layers, which need more room than their texts take memory. A
-// layer without parameters, with all that is made of it, takes 464 bytes, so there may be one for each 66 bytes of the file,
-// and 1000 in any case.
-std::size_t memory_of_texts_in(Index file_bytes) {
-  return (std::size_t{1} << 19) + 7 * static_cast<std::size_t>(file_bytes);
 }
 
 // Reads the number of bytes of the header, which follows this number.
