@@ -153,6 +153,19 @@ void set_output(Model<T>& model, const std::optional<std::string>& name) {
   model.set_output(name ? std::optional(output_from_name(*name, "Model")) : std::nullopt);
 }
 
+// The layer at a place: its number in the model, then, where that is a Residual, its number among those within, and so on.
+const std::vector<Layer>& layers_at(const ModelConfig& config, const std::vector<std::size_t>& path) {
+  const std::vector<Layer>* layers = &config.layers;
+  for (const std::size_t place : path) layers = &std::get<Residual>(layers->at(place)).layers;
+  return *layers;
+}
+
+std::string layer_config(const ModelConfig& config, std::vector<std::size_t> path) {
+  const std::size_t last = path.back();
+  path.pop_back();
+  return layer_to_json(layers_at(config, path).at(last));
+}
+
 template <class T>
 void bind_model_of(py::module_& m, const char* name) {
   py::class_<Model<T>>(m, name)
@@ -172,6 +185,10 @@ void bind_model_of(py::module_& m, const char* name) {
            [](Model<T>& model, std::string_view output) { model.set_output_by_training(output_from_name(output)); })
       .def_property_readonly("output_is_given", &Model<T>::output_is_given)
       .def("config", [](const Model<T>& model) { return to_json(model.config_now()); })
+      .def("layer_count", [](const Model<T>& model,
+                             const std::vector<std::size_t>& path) { return layers_at(model.config(), path).size(); })
+      .def("layer_config", [](const Model<T>& model,
+                              const std::vector<std::size_t>& path) { return layer_config(model.config(), path); })
       .def("parameters", &parameters<T>)
       .def("buffers", &buffers<T>)
       .def("predict", &predict<T>, py::arg("x").noconvert(), py::arg("most_threads") = 0)

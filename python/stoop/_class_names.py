@@ -10,6 +10,7 @@ from stoop._errors import message
 
 Array = npt.NDArray[Any]
 _KEPT = ("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float32", "float64")
+_MOST_TIMES, _MOST_CHARACTERS = 4, 1 << 18  # of all texts together, in an array with the room of the longest for each
 
 
 def names_to_text(where: str, classes: Any) -> tuple[list[str], str]:
@@ -41,11 +42,15 @@ def names_to_text(where: str, classes: Any) -> tuple[list[str], str]:
 
 
 def names_from_text(names: list[str], dtype: str) -> Array:
-    """Return the names as an array of their dtype, read-only."""
+    """Return the names as an array of their dtype, read-only.
+
+    NumPy gives each text the room of the longest. Where that is many times what they need, the dtype is object.
+    """
     if dtype == "bool":
         array = np.array([name == "True" for name in names])
     elif dtype in ("str", "object"):
-        array = np.array(names, None if dtype == "str" else object)
+        is_wide = len(names) * max(map(len, names), default=0) > _MOST_TIMES * sum(map(len, names)) + _MOST_CHARACTERS
+        array = np.array(names, object if dtype == "object" or is_wide else None)
     else:
         array = np.array([int(name) for name in names], object).astype(dtype)
     array.flags.writeable = False

@@ -49,6 +49,9 @@ class _Model(Generic[F]):  # stands for both classes below; does not exist at ru
     def output_is_given(self) -> bool: ...
     def set_output_by_training(self, name: str) -> None: ...
     def config(self) -> str: ...
+    # A path is the place of a layer in the model, then, in a Residual, its place among those within, and so on.
+    def layer_count(self, path: tuple[int, ...]) -> int: ...  # of the model, (), or of a Residual
+    def layer_config(self, path: tuple[int, ...]) -> str: ...  # JSON of one layer; a Residual without those within
     def parameters(self) -> dict[str, npt.NDArray[F]]: ...  # writable views that keep the model alive
     def buffers(self) -> dict[str, npt.NDArray[F]]: ...  # likewise
     def takes(self, x: object) -> bool: ...  # whether predict takes it without a check or a conversion before

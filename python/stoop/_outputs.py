@@ -30,8 +30,8 @@ class OutputMeaning(Guarded):
     }
 
     _core: _core._Model[Any]
-    _classes: npt.NDArray[Any] | None
-    _class_places: dict[Any, int] | None
+    _known_classes: tuple[npt.NDArray[Any] | None] | None  # None: nobody has asked for them yet, a file may have very many
+    _known_places: dict[Any, int] | None
 
     @property
     @abstractmethod
@@ -132,9 +132,23 @@ class OutputMeaning(Guarded):
         self._read_classes()
 
     def _read_classes(self) -> None:
-        kept = self._core.classes
-        self._classes = None if kept is None else names_from_text(*kept)
-        self._class_places = None if self._classes is None else {c: i for i, c in enumerate(self._classes.tolist())}
+        """Take those of the core from now on."""
+        self._known_classes = self._known_places = None
+
+    @property
+    def _classes(self) -> npt.NDArray[Any] | None:
+        known = self._known_classes
+        if known is None:
+            kept = self._core.classes
+            self._known_classes = known = (None if kept is None else names_from_text(*kept),)
+        return known[0]
+
+    @property
+    def _class_places(self) -> dict[Any, int] | None:
+        classes, places = self._classes, self._known_places
+        if classes is not None and places is None:
+            self._known_places = places = {name: place for place, name in enumerate(classes.tolist())}
+        return places
 
     def _set_output(self, output: str | None, *, given: bool) -> None:
         if given:

@@ -17,6 +17,7 @@ from stoop._blas import register_blas
 from stoop._checks import FloatArray, check_finite, features, file_path, integer, real
 from stoop._checks import seed as checked_seed
 from stoop._errors import message, refuse_name
+from stoop._known_layers import KnownLayers
 from stoop._loops import InLoops
 from stoop._metadata import Metadata
 from stoop.layers import (
@@ -25,7 +26,6 @@ from stoop.layers import (
     Normalization,
     check_layers,
     check_nesting,
-    layer_from_config,
     layer_to_config,
     matrix_products,
     output_members,
@@ -70,6 +70,8 @@ class Model(InLoops):
         When an attribute is set that does not exist or is fixed; `output`, `classes` and `metadata` can be set.
     """
 
+    _layers: tuple[Layer, ...] | None
+
     def __init__(
         self,
         layers: Iterable[Layer],
@@ -82,12 +84,12 @@ class Model(InLoops):
         output: str | None = None,
         classes: npt.ArrayLike | None = None,
     ) -> None:
-        self._layers = check_layers("Model", layers)
-        check_nesting("Model", self._layers)
+        self._layers = given = check_layers("Model", layers)
+        check_nesting("Model", given)
         config = {
             "input_dim": integer("Model", "input_dim", input_dim, 1),
             "seed": checked_seed("Model", seed),
-            "layers": [layer_to_config(layer) for layer in self._layers],
+            "layers": [layer_to_config(layer) for layer in given],
             "input_scale": real("Model", "input_scale", input_scale),
             "input_shift": real("Model", "input_shift", input_shift),
         }
@@ -99,7 +101,7 @@ class Model(InLoops):
         self._core = core
         self._dtype = np.dtype(np.float64 if isinstance(core, _core.ModelFloat64) else np.float32)
         # The shift of a Normalization takes away digits that float32 lacks, and codes may be larger than it holds.
-        is_exact = isinstance(self._layers[0], Columns | Normalization)
+        is_exact = json.loads(core.layer_config((0,)))["type"] in (Columns.type_name, Normalization.type_name)
         self._copy_dtype = np.dtype(np.float64) if is_exact else self._dtype
         self._input_dim = core.input_dim
         self._read_classes()
@@ -107,8 +109,7 @@ class Model(InLoops):
     @classmethod
     def _from_core(cls, core: _core._Model[Any], layers: tuple[Layer, ...] | None = None) -> Model:
         model = cls.__new__(cls)
-        configs = json.loads(core.config())["layers"] if layers is None else ()
-        model._layers = tuple(layer_from_config(config) for config in configs) if layers is None else layers
+        model._layers = layers  # None: they are made when somebody asks for them, for a file may have very many
         model._adopt(core)
         return model
 
@@ -168,6 +169,8 @@ class Model(InLoops):
     @property
     def layers(self) -> tuple[Layer, ...]:
         """The layer specs, as given."""
+        if self._layers is None:
+            self._layers = KnownLayers(self._core).all()
         return self._layers
 
     @property
@@ -217,7 +220,7 @@ class Model(InLoops):
     def matrix_products(self) -> list[tuple[int, int]]:
         """``(in_features, units)`` of each Dense, projections included: what the arithmetic of a pass consists of."""
         shapes, width, members = [], self._input_dim, 1
-        for layer in self._layers:
+        for layer in self.layers:
             shapes += matrix_products(layer, width, members)
             width, members = output_width(layer, width), output_members(layer, members)
         return shapes
@@ -321,7 +324,7 @@ class Model(InLoops):
         return _restore, (self._core.config(), self._dtype.name, self.state_dict(), self._core.output_is_given)
 
     def __repr__(self) -> str:
-        units = [output_width(layer, 0) for layer in self._layers]
+        units = [output_width(layer, 0) for layer in self.layers]
         widths = "-".join(str(width) for width in (self._input_dim, *(width for width in units if width)))
         return f"Model({widths}, {self._dtype}, {self.num_parameters:,} parameters)"
 

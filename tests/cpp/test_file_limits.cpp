@@ -67,13 +67,33 @@ TEST_F(FileLimits, ModelsOfMuchText) {
   }
 }
 
+TEST_F(FileLimits, ValuesAreCountedAsTheReaderOfAModelCountsThem) {
+  constexpr std::size_t kAny = std::size_t{1} << 40;
+  ModelConfig config{.input_dim = 2, .layers = {Dense{3, LeakyReLU{0.3}}, Residual{{ReLU{}}}, Dropout{}, Dense{2}}};
+  config.metadata = {{"a \"quote\", and \\", "{[\n1, 2]}"}, {"", ""}};
+  config.classes = ClassNames{.names = {"x:y", "\u00fc"}, .dtype = "str"};
+  std::string text = to_json(config);
+  for (const char* space : {"", " ", "\n\t"}) {
+    std::size_t left = kAny;
+    model_config_from_json(text, &left);
+    EXPECT_EQ(memory_of_values(text), kAny - left) << text;
+    text.insert(text.find("\"layers\":") + 9, space);
+  }
+}
+
 TEST_F(FileLimits, MetadataOfManyTexts) {
   Metadata metadata;
   for (int i = 0; i < 300'000; ++i) metadata[std::to_string(i)] = "";
-  Model<double> model({.input_dim = 1, .layers = {Dense{1}}});
-  model.set_metadata(metadata);
-  model.save(path_);
-  EXPECT_EQ(Model<double>::load(path_).config_now().metadata, metadata);
+  std::string values = "[";
+  for (int i = 0; i < 300'000; ++i) values += "{},";
+  for (const Metadata& texts : {metadata, Metadata{{"a table", values}}}) {
+    Model<double> model({.input_dim = 1, .layers = {Dense{1}}});
+    model.set_metadata(texts);
+    model.save(path_);
+    EXPECT_EQ(Model<double>::load(path_).config_now().metadata, texts);
+    Trainer<double>(model, {.loss = MeanSquaredError{}}).save_checkpoint(path_);
+    EXPECT_EQ(Model<double>::load(path_).config_now().metadata, texts);
+  }
 }
 
 TEST_F(FileLimits, EnsemblesOfManyShortMembers) {

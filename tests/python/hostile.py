@@ -35,11 +35,13 @@ def entries(shapes: Iterable[tuple[str, list[int]]]) -> tuple[str, int]:
     return ",".join(texts), position
 
 
-def model_file(config: str, shapes: Iterable[tuple[str, list[int]]] = (("0.weight", [1, 1]), ("0.bias", [1]))) -> bytes:
-    """A model's file with a configuration that is given as text."""
+def model_file(
+    config: str, shapes: Iterable[tuple[str, list[int]]] = (("0.weight", [1, 1]), ("0.bias", [1])), most: int = 1 << 30
+) -> bytes:
+    """A model's file with a configuration that is given as text, and at most so many bytes of numbers."""
     texts, size = entries(shapes)
     metadata = json.dumps({"stoop.format": "1", "stoop.model": config})
-    return tensor_file(f'{{"__metadata__":{metadata},{texts}}}', bytes(size))
+    return tensor_file(f'{{"__metadata__":{metadata},{texts}}}', bytes(min(size, most)))
 
 
 def config(layers: str = DENSE, **more: Any) -> str:
@@ -54,6 +56,26 @@ def short_layers(layer: str, tensors: dict[str, list[int]], bare: int = 0, count
     places = range(0, count * len(group), len(group))
     shapes = ((f"{place}.{name}", shape) for place in places for name, shape in tensors.items())
     return model_file(config(",".join(group * count)), shapes)
+
+
+def padded(content: bytes, size: int) -> bytes:
+    """The same file with spaces after its header, so that its size allows for more texts."""
+    length = struct.unpack("<Q", content[:8])[0]
+    spaces = b" " * (size - len(content))
+    return struct.pack("<Q", length + len(spaces)) + content[8 : 8 + length] + spaces + content[8 + length :]
+
+
+def different_activations(count: int) -> bytes:
+    """As many layers without parameters as a file of its size may hold, of which no two are alike."""
+    layers = (f'{{"type":"leaky_relu","negative_slope":{1 + i}e-5}}' for i in range(count))
+    return padded(model_file(config(f"{DENSE},{','.join(layers)}")), 85 * count)
+
+
+def classes(names: list[str], dtype: str = "str") -> bytes:
+    """A model with a column of output for each name."""
+    told = json.dumps({"dtype": dtype, "names": names}, separators=(",", ":"), ensure_ascii=False)
+    layer = f'{{"type":"dense","units":{len(names)},"use_bias":false}}'
+    return model_file(config(layer, output='"softmax"', classes=told), [("0.weight", [1, len(names)])])
 
 
 def columns(**fields: Any) -> str:
@@ -79,7 +101,7 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
     "a shape of many sizes": lambda: tensor_file(
         '{"a":{"dtype":"F32","shape":[' + "0," * 10 * N + "0]" + ',"data_offsets":[0,0]}}'
     ),
-    "a shape larger than the file": lambda: model_file(config(input_dim=2**31), [("0.weight", [2**31, 1])])[:1000],
+    "a shape larger than the file": lambda: model_file(config(input_dim=2**31), [("0.weight", [2**31, 1])], 700),
     "2^31 columns": lambda: model_file(config(input_dim=2**31)),
     "2^31 encoded columns": lambda: model_file(config(columns() + "," + DENSE, input_dim=2**31)),
     "2^31 units": lambda: model_file(config('{"type":"dense","units":2147483648}')),
@@ -99,6 +121,12 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
     ),
     "layers as they are written": lambda: short_layers(WRITTEN, {"weight": [1, 1], "bias": [1]}),
     "scales": lambda: short_layers('{"type":"feature_scale"}', {"scale": [1]}),
+    "bare activations in a file of their size": lambda: padded(HOSTILE["bare activations"](), 67 * N // 2),
+    "different layers": lambda: model_file(
+        config(",".join(f'{SHORT[:-1]},"l2":{i}e-5}}' for i in range(N // 10))),
+        ((f"{i}.weight", [1, 1]) for i in range(N // 10)),
+    ),
+    "different activations": lambda: different_activations(N // 10),
     "too many layers": lambda: model_file(config(DENSE + ',{"type":"relu"}' * 2 * N)),
     "layers that are no layers": lambda: model_file(config("{}," * 10 * N + DENSE)),
     "layers that are arrays": lambda: model_file(config("[]," * 10 * N + DENSE)),
@@ -111,8 +139,12 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
         )
     ),
     "many names of classes": lambda: model_file(config(classes='{"names":[' + '"",' * 10 * N + '""]}')),
+    "names of classes that are there": lambda: classes([f"{i:x}" for i in range(N)]),
+    "numbers of classes": lambda: classes([str(i) for i in range(N)], "int64"),
+    "one long name of many": lambda: classes([*(f"{i}" for i in range(N // 10)), "x" * N]),
     "much metadata": lambda: model_file(config(metadata='{"a":"' + "x" * 20 * N + '"}')),
     "many members of an ensemble": lambda: ensemble_file(3000),
+    "many members of an ensemble in a file of their size": lambda: padded(ensemble_file(3000), 760 * 3000),
     "an ensemble of 10^18": lambda: tensor_file(
         json.dumps({"__metadata__": {"stoop.format": "1", "stoop.ensemble": str(10**18)}})[:-1]
         + ","
@@ -130,6 +162,89 @@ def ensemble_file(members: int) -> bytes:
     metadata |= {f"stoop.member.{i}": config('{"type":"dense","units":1,"use_bias":false}') for i in range(members)}
     texts, size = entries((f"{i}.0.weight", [1, 1]) for i in range(members))
     return tensor_file(f'{{"__metadata__":{json.dumps(metadata)},{texts}}}', bytes(size))
+
+
+# ---- texts in files that Python reads as JSON ----
+
+
+def memory_of_values(text: str) -> int:
+    """Return what a reader counts for them, by its rule."""
+    bare, texts = re.subn(r'"(\\.|[^"\\])*"', '"', text)
+    words = len(re.findall(r'[^{}\[\]:,\s"]+', bare))
+    brackets = 288 * bare.count("{") + 96 * bare.count("[")
+    return brackets + 16 * bare.count(":") + 80 * texts + 32 * words + 9 * len(text) * any(c > "\uffff" for c in text)
+
+
+def as_large_as(content: bytes, *texts: str) -> bytes:
+    """The same file, made as large as the values of these texts ask for."""
+    return padded(content, max(len(content), (sum(map(memory_of_values, texts)) - (1 << 19)) // 7 + 8000))
+
+
+def table_file(columns: str = "[]", more: str = "[]") -> bytes:
+    """The file of an estimator, with columns of its table, and what more it says, that are given as text."""
+    parameters = '{"hidden":[1]}'
+    estimator = (
+        f'{{"class":"TabularRegressor","parameters":{parameters},"best_epoch":0,"features":null,'
+        f'"importances":null,"is_flat":true,"more":{more}}}'
+    )
+    target = '{"name":"y","task":"regression","classes":[],"are_numbers":false}'
+    form = '{"separator":",","decimal":".","thousands":"","missing":[""],"encoding":"utf-8"}'
+    text = (
+        f'{{"version":2,"target":{target},"text":{form},"columns":{columns},"dropped":[],'
+        f'"training":{{"estimator":{estimator},"target_scale":[0,1]}}}}'
+    )
+    return as_large_as(model_file(config(metadata=json.dumps({"stoop.table": text}, ensure_ascii=False))), text)
+
+
+def category(count: int, kind: str = "code", name: str = "a") -> str:
+    return json.dumps(
+        [{"kind": kind, "name": name, "has_missing": False, "categories": [f"{i:x}" for i in range(count)]}]
+    )
+
+
+def repeated(text: str, count: int) -> str:
+    return "[" + ",".join([text] * count) + "]"
+
+
+def checkpoint_file(extras: str, training: Callable[[Any], Any] = lambda told: told) -> bytes:
+    """A checkpoint with these texts, and with a checksum that is not right yet."""
+    content = CHECKPOINT.read_bytes()
+    told = json.dumps(training(json.loads(metadata_of(content, "stoop.training"))))
+    content = changed_metadata(changed_metadata(content, "stoop.extras", extras), "stoop.training", told)
+    return as_large_as(content, extras, told)
+
+
+def extras(history: str = "{}", more: str = "[]") -> str:
+    history = f'{{"epochs":[],"columns":{history},"stop_reason":null,"changes":[]}}'
+    return f'{{"history":{history},"loop":{{"a":{more}}}}}'
+
+
+def long_history(told: dict[str, Any]) -> dict[str, Any]:
+    columns = {name: [] if name == "epochs" else [0.5] * (N // 10) for name in told["history"]}
+    told["history"] = columns | {"epochs": list(range(N // 10))}
+    return told
+
+
+CHECKPOINT = Path(__file__).resolve().parents[1] / "golden" / "0.1" / "checkpoint" / "adam-float32.safetensors"
+HOSTILE |= {
+    "a table of many objects": lambda: table_file(more=repeated("{}", N // 4)),
+    "a table of many arrays": lambda: table_file(more=repeated("[]", N // 2)),
+    "a table of many numbers": lambda: table_file(more=repeated("0.125", N)),
+    "a table of many keys": lambda: table_file(more=json.dumps({f"{i:x}": 0 for i in range(N // 4)})),
+    "a table of many texts": lambda: table_file(more=json.dumps([f"{i:x}" for i in range(N // 2)])),
+    "a table with one wide character": lambda: table_file(more=json.dumps("x" * 15 * N + "\U0001f600", ensure_ascii=False)),
+    "a table of many columns": lambda: table_file(repeated('{"kind":"number","name":"a","has_missing":true}', N // 10)),
+    "a table of many categories": lambda: table_file(category(N // 2)),
+    "a table of many categories and a long name": lambda: table_file(category(N // 4, "category", "x" * N)),
+    "a table that ends too early": lambda: as_large_as(
+        model_file(config(metadata=json.dumps({"stoop.table": "[" + "{}," * N}))), "[" + "{}," * (N // 4)
+    ),
+    "a checkpoint of many objects": lambda: checkpoint_file(extras(more=repeated("{}", N // 4))),
+    "a checkpoint of many numbers": lambda: checkpoint_file(extras('{"loss":' + repeated("NaN", N) + "}")),
+    "a checkpoint of many texts": lambda: checkpoint_file(extras(more=json.dumps([f"{i:x}" for i in range(N // 2)]))),
+    "a checkpoint that ends too early": lambda: checkpoint_file("[" + "{}," * N),
+    "a checkpoint of many epochs": lambda: checkpoint_file(extras(), long_history),
+}
 
 
 # ---- changes of files that the library wrote ----

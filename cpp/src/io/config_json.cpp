@@ -304,11 +304,28 @@ Json write(const Layer& value) {
   return std::visit([]<class Op>(const Op& layer) { return write_typed(Spec<Op>::kName, layer); }, value);
 }
 
+// Layers are written one by one, since the values of all of them take several times the memory of their text.
+void append_text(std::string& out, const std::vector<Layer>& layers, std::string_view where) {
+  const char* comma = "[";
+  for (const Layer& layer : layers) out.append(std::exchange(comma, ",")).append(dump(write(layer), where));
+  out += layers.empty() ? "[]" : "]";
+}
+
+template <class T>
+void append_text(std::string& out, const T& value, std::string_view where) {
+  out += dump(write(value), where);
+}
+
 template <class Config>
 std::string config_to_json(const Config& config, std::string_view where) {
-  Json out = Json::object();
-  write_fields(config, out);
-  return dump(out, where);
+  std::string out;
+  visit_fields(config, [&](const char* key, const auto& field, bool, bool is_written = true) {
+    if (!is_written) return;
+    if constexpr (std::is_same_v<decltype(field), const double&>) check_writable(key, field);
+    out.append(out.empty() ? "{\"" : ",\"").append(key).append("\":");
+    append_text(out, field, where);
+  });
+  return out + '}';
 }
 
 template <class Config>
@@ -327,6 +344,12 @@ void place_functions(Optimizer& optimizer, const RateFunctions& functions) {
 
 std::string to_json(const ModelConfig& config) { return config_to_json(config, "model"); }
 std::string to_json(const TrainerConfig& config) { return config_to_json(config, "trainer"); }
+
+std::string layer_to_json(const Layer& layer) {
+  const auto* block = std::get_if<Residual>(&layer);
+  if (block == nullptr) return dump(write(layer), "layer");
+  return dump(write(Layer(Residual{{}, block->trainable, block->lr_scale, block->decay_scale})), "layer");
+}
 
 ModelConfig model_config_from_json(std::string_view text, std::size_t* memory_left) {
   return config_from_json<ModelConfig>(text, "model", memory_left);
@@ -369,46 +392,6 @@ Loss loss_from_json(std::string_view text) {
   return loss;
 }
 
-// The header is written piece by piece, so that it is in memory once.
-std::string to_json(const TensorHeader& header) {
-  std::set<std::string_view> names = {kMetadataKey};
-  std::string out = "{";
-  if (!header.metadata.empty()) out = "{\"" + std::string(kMetadataKey) + "\":" + dump(write(header.metadata), kHeader);
-  for (const TensorEntry& entry : header.tensors) {
-    if (!names.insert(entry.name).second) {
-      throw_value_error(kHeader, "a second entry " + in_quotes(entry.name),
-                        "expected each name once, and none to be " + std::string(kMetadataKey), "rename the tensor");
-    }
-    Json tensor = Json::object();
-    tensor.append("dtype", entry.dtype);
-    tensor.append("shape", write(entry.shape));
-    tensor.append("data_offsets", write(std::vector<Index>{entry.begin, entry.end}));
-    if (out.size() > 1) out += ',';
-    out += dump(entry.name, kHeader) + ':' + dump(tensor, kHeader);
-  }
-  return out + '}';
-}
-
-std::size_t memory_of_values(std::string_view text) {
-  constexpr std::size_t kAny = std::numeric_limits<std::size_t>::max();
-  std::size_t left = kAny;
-  try {
-    parse(text, kHeader, &left);
-  } catch (const ValueError&) {
-    return 0;
-  }
-  return kAny - left;
-}
-
-TensorHeader tensor_header_from_json(ReadBytes bytes, const std::string& where, std::size_t memory) try {
-  return read_header(std::move(bytes), where, memory);
-} catch (const ValueError& error) {
-  throw CheckpointError(error.what());
-}
-
-TensorHeader tensor_header_from_json(std::string_view text, const std::string& where,
-                                     std::optional<std::size_t> memory) {
-  return tensor_header_from_json(bytes_of(text), where, memory.value_or(memory_of(text)));
-}
+#include "header_json.inl.hpp"
 
 }  // namespace stoop

@@ -22,6 +22,8 @@ namespace stoop::inline v0_1 {
 // An activation with parameters is an object: {"type": "leaky_relu", "negative_slope": 0.2}; so is an initialiser
 // with one: {"type": "normal", "value": 0.1}.
 std::string to_json(const ModelConfig& config);
+// One of its layers. What a Residual holds is left out: its "layers" are [].
+std::string layer_to_json(const Layer& layer);
 // ValueError: unknown names, wrong types, missing keys, and values that take more memory than is left, if that is given. What
 // they take is subtracted from it.
 ModelConfig model_config_from_json(std::string_view text, std::size_t* memory_left = nullptr);
@@ -79,7 +81,8 @@ struct TensorHeader {
 };
 
 std::string to_json(const TensorHeader& header);
-// Returns what a reader counts for the values of a JSON text, or 0 if the text is not JSON or nests beyond all limits.
+// Returns what readers count for the values of a text that is JSON. Another text has a number too: one of a reader that goes
+// on to the place where the text is no JSON.
 std::size_t memory_of_values(std::string_view text);
 // Gives the next bytes of a text, at most as many as requested, and 0 at its end.
 using ReadBytes = std::function<std::size_t(char* into, std::size_t most)>;

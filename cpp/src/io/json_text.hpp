@@ -116,9 +116,15 @@ class JsonByteIterator {
   JsonBytes* bytes_ = nullptr;
 };
 
+// What readers count for a value beside the bytes of its text: an element of an array that grows; more for a text, for an array,
+// for an object with the layer that is made of it; a key.
+struct JsonCosts {
+  static constexpr std::size_t kValue = 32, kText = 48, kArray = 64, kObject = 256, kMember = 96;
+};
+
 // Refuses duplicate keys, of which a reader would silently take one. With `on_member` the members of the outermost
 // object are handed out one by one and not kept; the caller checks whether their names repeat.
-class TreeBuilder {
+class TreeBuilder : JsonCosts {
  public:
   using OnMember = std::function<void(std::string& name, Json& value)>;
 
@@ -169,10 +175,6 @@ class TreeBuilder {
 
   // Returns whether the next value is a member of the outermost object that is handed out.
   bool is_member() const { return on_member_ && open_.size() == 1 && root_.is_object(); }
-
-  // Bytes beside those of the text: an element of an array that grows, a text, an array, an object with the layer that is made
-  // of it, a key.
-  static constexpr std::size_t kValue = 32, kText = 48, kArray = 64, kObject = 256, kMember = 96;
 
   void check_keys(const Json::Object& members) const {
     std::vector<std::string_view> keys;

@@ -70,12 +70,12 @@ std::size_t memory_of_texts_in(Index file_bytes) {
   return kMemoryOfAnyFile + kMemoryOfAByte * static_cast<std::size_t>(file_bytes);
 }
 
-// Returns how large a file must be for a reader to take these texts.
-Index bytes_for_texts(const std::map<std::string, std::string>& metadata, Index file_bytes) {
+// Returns how large a file must be for a reader to take these texts, and what takes `memory` besides.
+Index bytes_for_texts(const std::map<std::string, std::string>& metadata, std::size_t memory, Index file_bytes) {
   constexpr std::size_t kMostOfAByte = 128;  // more than any text takes for each of its bytes
-  std::size_t bytes = 0, memory = 0;
+  std::size_t bytes = 0;
   for (const auto& [key, text] : metadata) bytes += text.size();
-  if (kMostOfAByte * bytes <= memory_of_texts_in(file_bytes)) return file_bytes;
+  if (memory + kMostOfAByte * bytes <= memory_of_texts_in(file_bytes)) return file_bytes;
   for (const auto& [key, text] : metadata) memory += memory_of_values(text);
   if (memory <= memory_of_texts_in(file_bytes)) return file_bytes;
   return static_cast<Index>((memory - kMemoryOfAnyFile + kMemoryOfAByte - 1) / kMemoryOfAByte);
@@ -95,11 +95,11 @@ void check_readable(const std::string& json, std::size_t memory) try {
 
 // Returns length and JSON, padded with spaces, which the format allows: the data is aligned, and the file is as large as its
 // texts ask for.
-std::string encode(const TensorHeader& header) {
+std::string encode(const TensorHeader& header, std::size_t memory) {
   std::string json = to_json(header);
   const Index data_bytes = header.tensors.empty() ? 0 : header.tensors.back().end;
   const Index unpadded = kLengthBytes + static_cast<Index>(json.size());
-  const Index file_bytes = bytes_for_texts(header.metadata, unpadded + data_bytes);
+  const Index file_bytes = bytes_for_texts(header.metadata, memory, unpadded + data_bytes);
   const Index begin = (file_bytes - data_bytes + kDataAlignment - 1) / kDataAlignment * kDataAlignment;
   json.append(static_cast<std::size_t>(begin - unpadded), ' ');
   check_readable(json, memory_of_texts_in(begin + data_bytes));
@@ -203,20 +203,20 @@ std::string text_of(const Crc32& sum) {
 }  // namespace
 
 void save_tensors_checked(const std::filesystem::path& path, std::span<const TensorToSave> tensors,
-                          std::map<std::string, std::string> metadata) {
+                          std::map<std::string, std::string> metadata, std::size_t memory) {
   const TensorHeader header = layout_of(tensors, metadata);
   Crc32 sum = sum_of_texts(metadata, header.tensors);
   for (std::size_t i = 0; i < tensors.size(); ++i) {
     sum.add(tensors[i].data, static_cast<std::size_t>(header.tensors[i].end - header.tensors[i].begin));
   }
   metadata[kChecksumKey] = "crc32:" + text_of(sum);
-  save_tensors(path, tensors, metadata);
+  save_tensors(path, tensors, metadata, memory);
 }
 
 void save_tensors(const std::filesystem::path& path, std::span<const TensorToSave> tensors,
-                  const std::map<std::string, std::string>& metadata) {
+                  const std::map<std::string, std::string>& metadata, std::size_t memory) {
   const TensorHeader header = layout_of(tensors, metadata);
-  const std::string encoded = encode(header);
+  const std::string encoded = encode(header, memory);
   Replacement replacement(path);
   replacement.file().write(encoded.data(), static_cast<Index>(encoded.size()));
   for (std::size_t i = 0; i < tensors.size(); ++i) {

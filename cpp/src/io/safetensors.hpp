@@ -22,12 +22,14 @@ struct TensorToSave {
 };
 
 // Writes a file. Data starts on a multiple of 64 bytes. The file is written beside its target and replaces it as a whole
-// (replacement.hpp), so a failed save leaves the old one. Throws FileError.
+// (replacement.hpp), so a failed save leaves the old one. A reader lets a file cost memory by its size, so it becomes as large
+// as the values of the texts need, and `memory` bytes more that the reader counts. Throws FileError, and ValueError for what
+// no reader would take.
 void save_tensors(const std::filesystem::path& path, std::span<const TensorToSave> tensors,
-                  const std::map<std::string, std::string>& metadata);
+                  const std::map<std::string, std::string>& metadata, std::size_t memory = 0);
 // The same with a checksum of all names, metadata and data among the metadata.
 void save_tensors_checked(const std::filesystem::path& path, std::span<const TensorToSave> tensors,
-                          std::map<std::string, std::string> metadata);
+                          std::map<std::string, std::string> metadata, std::size_t memory = 0);
 
 // An open file whose header has been read and checked: the tensors cover its data without gap or overlap, and have the
 // sizes that their shapes say. Data is read on request, into the caller's memory.
@@ -41,8 +43,14 @@ class TensorFile {
   const std::vector<TensorEntry>& tensors() const { return header_.tensors; }  // in the order of their bytes
   const std::map<std::string, std::string>& metadata() const { return header_.metadata; }
   DType dtype(const TensorEntry& tensor) const;
-  // The memory that the values of its texts may still take.
+  // The memory that the values of its texts, and what is made of them, may still take.
   std::size_t* memory_of_texts() const { return &memory_of_texts_; }
+  // Subtracts from it, or returns false if there is not so much.
+  bool take_memory(std::size_t bytes) const {
+    const bool is_there = bytes <= memory_of_texts_;
+    memory_of_texts_ -= is_there ? bytes : 0;
+    return is_there;
+  }
   // Reads the whole file and compares it with its checksum. Throws CheckpointError if it is another, or if there is none.
   void check_sum() const;
   // Reads all bytes of the tensor.

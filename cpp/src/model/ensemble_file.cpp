@@ -18,6 +18,8 @@ namespace stoop::inline v0_1 {
 namespace {
 
 constexpr const char* kLoad = "load_ensemble";
+// What a member takes beside its layers: most of it, where it is small.
+constexpr std::size_t kMemoryOfAMember = 4096;
 
 FilePart part_of(const TensorFile& file, const TensorsByName& tensors, Index i = 0) {
   return {file, tensors, "stoop.member." + std::to_string(i), std::to_string(i) + '.', kLoad, "Ensemble.save"};
@@ -39,6 +41,11 @@ Index member_count(const FilePart& part) {
   if (error != std::errc() || end != text.data() + text.size() || count < 1) {
     refuse(part, "says that it has " + in_quotes(text) + " members", "expected a number from 1 on");
   }
+  const auto most = static_cast<Index>(*part.file.memory_of_texts() / kMemoryOfAMember);
+  if (count > most) {
+    refuse(part, "says that it has " + in_quotes(text) + " members",
+           "expected at most " + std::to_string(most) + " in a file of its size");
+  }
   return count;
 }
 
@@ -47,6 +54,7 @@ Ensemble<T> read_ensemble(const TensorFile& file) {
   TensorsByName tensors;
   const FilePart whole = part_of(file, tensors);
   const Index count = member_count(whole);
+  file.take_memory(kMemoryOfAMember * static_cast<std::size_t>(count));
   tensors = tensors_by_name(whole);
   std::vector<Model<T>> members;
   std::size_t read = 0;
@@ -74,14 +82,17 @@ void Ensemble<T>::save(const std::filesystem::path& path, const KeepGoing& keep_
   const Asking asking(keep_going, kWhere);
   std::vector<TensorToSave> tensors;
   std::map<std::string, std::string> metadata = {{kFormatKey, kFormat}, {kEnsembleKey, std::to_string(size())}};
+  std::size_t memory = 0;
   for (Index i = 0; i < size(); ++i) {
     const Model<T>& member = (*this)[i];
+    const ModelConfig config = member.config_now();
     const std::string prefix = std::to_string(i) + '.';
     add_tensors(tensors, prefix, member.parameter_infos(), member.parameter_block().data());
     add_tensors(tensors, prefix, member.buffer_infos(), member.buffer_block().data());
-    metadata["stoop.member." + std::to_string(i)] = to_json(member.config_now());
+    metadata["stoop.member." + std::to_string(i)] = to_json(config);
+    memory += kMemoryOfAMember + memory_of_metadata(config);
   }
-  save_tensors(path, tensors, metadata);
+  save_tensors(path, tensors, metadata, memory);
 }
 
 template <class T>

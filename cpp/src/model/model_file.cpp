@@ -38,7 +38,11 @@ ModelConfig config_of(const FilePart& part) {
     refuse(part, "has format " + in_quotes(format->second), std::string("expected format ") + kFormat);
   }
   try {
-    return model_config_from_json(config->second, part.file.memory_of_texts());
+    ModelConfig found = model_config_from_json(config->second, part.file.memory_of_texts());
+    if (!part.file.take_memory(memory_of_metadata(found))) {
+      refuse(part, "has metadata of very many values", "expected fewer in a file of its size");
+    }
+    return found;
   } catch (const std::invalid_argument& error) {
     refuse(part, std::string("has an architecture that cannot be built: ") + error.what(),
            "expected layers this version knows");
@@ -120,10 +124,17 @@ std::map<std::string, std::string> metadata_of(const ModelConfig& config) {
   return {{kFormatKey, kFormat}, {kModelKey, to_json(config)}};
 }
 
+std::size_t memory_of_metadata(const ModelConfig& config) {
+  std::size_t memory = 0;
+  for (const auto& [name, text] : config.metadata) memory += memory_of_values(text);
+  return memory;
+}
+
 template <class T>
 void Model<T>::save(const std::filesystem::path& path, const KeepGoing& keep_going) const {
   const Asking asking(keep_going, "Model.save");
-  save_tensors(path, tensors_of(*this), metadata_of(config_now()));
+  const ModelConfig config = config_now();
+  save_tensors(path, tensors_of(*this), metadata_of(config), memory_of_metadata(config));
 }
 
 void refuse(const FilePart& part, const std::string& given, const std::string& expected) {

@@ -26,6 +26,8 @@ void add_tensors(std::vector<TensorToSave>& tensors, const std::string& prefix, 
 template <class T>
 std::vector<TensorToSave> tensors_of(const Model<T>& model);
 std::map<std::string, std::string> metadata_of(const ModelConfig& config);
+// What a program takes that reads the texts of Model::metadata as JSON. Readers count it.
+std::size_t memory_of_metadata(const ModelConfig& config);
 
 // Keys of the metadata: the architecture of a model, the number of members of an ensemble, the version of both.
 inline constexpr const char* kModelKey = "stoop.model";

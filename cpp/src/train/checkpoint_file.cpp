@@ -147,10 +147,11 @@ void Trainer<T>::save_checkpoint(const std::filesystem::path& path, const Checkp
   for (const CheckpointArray& array : extras.arrays) {
     if (!array.bytes.empty()) tensors.push_back({kExtra + array.name, array.dtype, array.shape, array.bytes.data()});
   }
-  std::map<std::string, std::string> metadata = metadata_of(core.model.config_now());
+  const ModelConfig config = core.model.config_now();
+  std::map<std::string, std::string> metadata = metadata_of(config);
   metadata[kTrainingKey] = to_json(info_of(core, static_cast<Index>(arrays.size())));
   if (!extras.text.empty()) metadata[kExtrasKey] = extras.text;
-  save_tensors_checked(path, tensors, std::move(metadata));
+  save_tensors_checked(path, tensors, std::move(metadata), memory_of_metadata(config));
 }
 
 template <class T>
@@ -164,6 +165,10 @@ Checkpoint<T> read_checkpoint(const std::filesystem::path& path, const KeepGoing
       path, model.config(), info.trainer, info.has_custom_rate, read_state(file, info, model), std::move(info.history),
       {}};
   if (const auto text = file.metadata().find(kExtrasKey); text != file.metadata().end()) {
+    if (!file.take_memory(memory_of_values(text->second))) {
+      throw_checkpoint_error(path.string(), "what a program kept in it has very many values",
+                             "expected fewer in a file of its size", "save the checkpoint again");
+    }
     checkpoint.extras.text = text->second;
   }
   for (const TensorEntry& entry : file.tensors()) {

@@ -61,6 +61,11 @@ class CodeColumn:
         return [self.name]
 
     @property
+    def width(self) -> int:
+        """How many columns it gives the matrix."""
+        return 1
+
+    @property
     def codes(self) -> dict[int, int]:
         """How many codes it has, by place among its columns of the matrix."""
         return {0: max(len(self.categories), 1)}
@@ -125,6 +130,7 @@ class IgnoredColumn:
     name: str
     has_missing: ClassVar[bool] = True
     names: ClassVar[list[str]] = []
+    width: ClassVar[int] = 0
     codes: ClassVar[dict[int, int]] = {}
 
     def encode(self, column: Any, form: TextFormat, *, ignore: bool) -> tuple[Floats, Problem | None]:

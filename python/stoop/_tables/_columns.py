@@ -47,6 +47,11 @@ class NumberColumn:
         return [self.name, f"{self.name} {_MISSING}"] if self.has_missing else [self.name]
 
     @property
+    def width(self) -> int:
+        """How many columns it gives the matrix."""
+        return 1 + self.has_missing
+
+    @property
     def codes(self) -> dict[int, int]:
         """How many codes it has, by place among its columns of the matrix: the mark is one of two."""
         return {1: 2} if self.has_missing else {}
@@ -103,6 +108,11 @@ class CategoryColumn:
         names = [f"{self.name}={category}" for category in self.categories]
         return names + [f"{self.name}={OTHER}"] * self.has_other + [f"{self.name} {_MISSING}"] * self.has_missing
 
+    @property
+    def width(self) -> int:
+        """How many columns it gives the matrix: a long name with many categories would make very long `names`."""
+        return len(self.categories) + self.has_other + self.has_missing
+
     def encode(self, column: Any, form: TextFormat, *, ignore: bool) -> tuple[Floats, Problem | None]:
         """Return the columns of the matrix, and what is wrong with the cells."""
         del form
@@ -120,8 +130,8 @@ class CategoryColumn:
             option, given = "take it for none of them with --unknown ignore", f"{given}, which training has not seen"
             problem = Problem(self.name, given, expected, "correct it", option, can_go=False)
         if self.has_missing:
-            places[missing] = len(self.names) - 1
-        out = np.zeros((len(column), len(self.names)))
+            places[missing] = self.width - 1
+        out = np.zeros((len(column), self.width))
         known = places >= 0
         out[np.flatnonzero(known), places[known]] = 1.0
         return out, problem

@@ -109,6 +109,11 @@ class TableEncoder:
         return [name for column in self.columns for name in column.names]
 
     @property
+    def width(self) -> int:
+        """How many columns it gives the matrix."""
+        return sum(column.width for column in self.columns)
+
+    @property
     def has_codes(self) -> bool:
         """Whether categories are codes, or columns were left out."""
         return any(isinstance(column, CodeColumn | IgnoredColumn) for column in self.columns)
@@ -120,14 +125,14 @@ class TableEncoder:
         for column in self.columns:
             if not isinstance(column, CategoryColumn):
                 found.update({begin + place: number for place, number in column.codes.items()})
-            begin += len(column.names)
+            begin += column.width
         return found
 
     @property
     def are_numbers(self) -> npt.NDArray[np.bool_]:
         """Which columns of the matrix hold numbers, as against marks of 0 and 1."""
         flags = [
-            (place == 0 and column.kind == "number") for column in self.columns for place in range(len(column.names))
+            (place == 0 and column.kind == "number") for column in self.columns for place in range(column.width)
         ]
         return np.array(flags, bool)
 
@@ -152,10 +157,10 @@ class TableEncoder:
         """
         self._check_names(where, [str(name) for name in frame.columns], known, ignore)
         is_wide = any(isinstance(column, NumberColumn) and column.is_wide for column in self.columns)
-        out = np.empty((len(frame), len(self.names)), np.float64 if is_wide else np.float32)
+        out = np.empty((len(frame), self.width), np.float64 if is_wide else np.float32)
         problems, begin = [], 0
         for column in self.columns:
-            cells, end = frame[column.name], begin + len(column.names)
+            cells, end = frame[column.name], begin + column.width
             if (problem := _misfit(column, cells)) is None:
                 out[:, begin:end], problem = column.encode(cells, self.form, ignore=ignore)
             begin = end

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from stoop._class_names import names_from_text
 from stoop._tables._kinds import kind_of
 from stoop._tables._messages import Problem, first_of, quoted, refuse, ways
 from stoop._tables._text import TextFormat, missing_in, names_of, numbers_of, places_of
@@ -84,7 +85,9 @@ class Target:
     @property
     def class_names(self) -> npt.NDArray[Any]:
         """For `Model.classes`: int64 or text."""
-        return np.array([int(text) for text in self.classes]) if self.are_numbers else np.array(self.classes)
+        if self.are_numbers:
+            return np.array([int(text) for text in self.classes])
+        return names_from_text(list(self.classes), "str")
 
     def encode(self, column: Any, where: str, form: TextFormat) -> npt.NDArray[Any]:
         """Return class indices (n_rows,), or values as float64; of a column without missing cells.

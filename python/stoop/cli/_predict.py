@@ -99,8 +99,8 @@ def load(path: Path) -> tuple[Model, TableState]:
     """
     model = load_model(path)
     state = TableState.of_model(path.name, model.metadata)
-    if len(state.encoder.names) != model.input_dim:
-        given = f"its table has {len(state.encoder.names)} encoded columns for {model.input_dim} inputs"
+    if state.encoder.width != model.input_dim:
+        given = f"its table has {state.encoder.width} encoded columns for {model.input_dim} inputs"
         raise ValueError(message(path.name, given, "expected one for each", "train it again with stoop train"))
     return model, state
 

@@ -271,13 +271,14 @@ def layer_to_config(layer: Layer) -> dict[str, Any]:
 
 
 def layer_from_config(config: dict[str, Any]) -> Layer:
-    """Rebuild a layer from `layer_to_config`."""
+    """Rebuild a layer from `layer_to_config`. What a `Residual` holds may be layers already."""
     kind = class_named(Layer, config["type"])
     if issubclass(kind, Product):
         return kind.from_config(config)
     arguments = {key: value for key, value in config.items() if key != "type"}
     if kind is Residual:
-        arguments["layers"] = [layer_from_config(inner) for inner in arguments["layers"]]
+        inner = arguments["layers"]
+        arguments["layers"] = [layer if isinstance(layer, Layer) else layer_from_config(layer) for layer in inner]
     return kind(**arguments)
 
 

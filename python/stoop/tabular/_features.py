@@ -43,7 +43,7 @@ class Features:
             encoder.columns = tuple(columns_of(table.names, table.matrix, rows))
         else:
             encoder.fit(table.frame, where, rows)
-        if not encoder.names:  # a network needs an input: one that is always the same
+        if not encoder.width:  # a network needs an input: one that is always the same
             encoder.columns = (CodeColumn(table.names[0], (), has_missing=True), *encoder.columns[1:])
         return cls(encoder)
 

@@ -93,7 +93,7 @@ def _check(estimator: Tabular, model: Model, state: TableState) -> None:
     first = model.layers[0]
     codes = first.categories if isinstance(first, Columns) else None
     fits = {
-        "inputs": len(encoder.names) == model.input_dim,
+        "inputs": encoder.width == model.input_dim,
         "codes": codes == tuple(sorted(encoder.codes.items())),
         "features": list(getattr(estimator, "feature_names_in_", _names(encoder))) == _names(encoder),
         "labels": estimator._labels is None or len(estimator._labels) == columns,

@@ -23,7 +23,7 @@ def permutation_importances(
     best = score(rows)
     found, begin = np.zeros(len(columns)), 0
     for place, column in enumerate(columns):
-        end = begin + len(column.names)
+        end = begin + column.width
         if end > begin:
             losses = [best - score(_shuffled(rows, order, slice(begin, end))) for order in orders]
             found[place] = np.mean(losses)
