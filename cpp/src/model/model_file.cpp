@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <optional>
 #include <string_view>
-#include <unordered_map>
 #include <utility>
 
 #include <stoop/error.hpp>
@@ -51,8 +50,7 @@ ModelConfig config_of(const FilePart& part) {
 
 // `name` is that in the model.
 const TensorEntry& find(const FilePart& part, const std::string& name) {
-  const auto found = part.tensors.find(part.prefix + name);
-  if (found != part.tensors.end()) return *found->second;
+  if (const TensorEntry* found = part.tensors.find(part.prefix + name)) return *found;
   throw_checkpoint_error(part.file.path().string(), "there is no tensor " + in_quotes(part.prefix + name),
                          "expected it among the " + std::to_string(part.tensors.size()) + " of the file",
                          "check that the file was written for this architecture");
@@ -153,13 +151,23 @@ TensorsByName tensors_by_name(const FilePart& part) {
   const TensorFile& file = part.file;
   const DType dtype = dtype_of(part);
   TensorsByName tensors;
-  tensors.reserve(file.tensors().size());
   for (const TensorEntry& tensor : file.tensors()) {
     if (is_of_training(file, tensor)) continue;
-    tensors.emplace(tensor.name, &tensor);
+    tensors.add(tensor);
     if (file.dtype(tensor) != dtype) refuse(part, "holds float32 and float64", "expected one of the two");
   }
+  tensors.sort();
   return tensors;
+}
+
+void TensorsByName::sort() {
+  std::sort(sorted_.begin(), sorted_.end(), [](const auto* a, const auto* b) { return a->name < b->name; });
+}
+
+const TensorEntry* TensorsByName::find(std::string_view name) const {
+  const auto found = std::lower_bound(sorted_.begin(), sorted_.end(), name,
+                                      [](const auto* entry, std::string_view wanted) { return entry->name < wanted; });
+  return found == sorted_.end() || (*found)->name != name ? nullptr : *found;
 }
 
 template <class T>

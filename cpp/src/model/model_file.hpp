@@ -1,10 +1,10 @@
 // The model within a safetensors file, for files that hold more than a model.
 #pragma once
 
+#include <cstddef>
 #include <map>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
 #include <stoop/model.hpp>
@@ -35,8 +35,18 @@ inline constexpr const char* kEnsembleKey = "stoop.ensemble";
 inline constexpr const char* kFormatKey = "stoop.format";
 inline constexpr const char* kFormat = "1";
 
-// The tensors of a file by name, without those of a training.
-using TensorsByName = std::unordered_map<std::string_view, const TensorEntry*>;
+// Tensors of a file by name. A search takes as many steps as their number has digits, whatever they are called: for a table of
+// hashes a file could have names that collide.
+class TensorsByName {
+ public:
+  void add(const TensorEntry& tensor) { sorted_.push_back(&tensor); }
+  void sort();  // before the first search
+  std::size_t size() const { return sorted_.size(); }
+  const TensorEntry* find(std::string_view name) const;  // or nullptr
+
+ private:
+  std::vector<const TensorEntry*> sorted_;
+};
 
 // A model in a file: alone, or as a member of an ensemble.
 struct FilePart {
@@ -48,7 +58,7 @@ struct FilePart {
   const char* writer = "Model.save";
 };
 
-// Throws CheckpointError if the file holds float32 and float64.
+// The tensors without those of a training. Throws CheckpointError if the file holds float32 and float64.
 TensorsByName tensors_by_name(const FilePart& part);
 
 // Throws CheckpointError for a file without this part, and TypeError for a model of another element type.

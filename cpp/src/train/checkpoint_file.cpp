@@ -60,12 +60,13 @@ class TrainingTensors {
  public:
   explicit TrainingTensors(const TensorFile& file) : file_(file) {
     for (const TensorEntry& entry : file.tensors()) {
-      if (entry.name.starts_with(kTrainingPrefix)) by_name_.emplace(entry.name, &entry);
+      if (entry.name.starts_with(kTrainingPrefix)) by_name_.add(entry);
     }
+    by_name_.sort();
   }
 
   const TensorEntry& find(const std::string& name) const {
-    if (const auto found = by_name_.find(name); found != by_name_.end()) return *found->second;
+    if (const TensorEntry* found = by_name_.find(name)) return *found;
     throw_checkpoint_error(file_.path().string(), "there is no tensor " + in_quotes(name),
                            "expected it in a checkpoint", "save the checkpoint again");
   }
