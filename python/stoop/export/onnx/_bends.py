@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from stoop.export.onnx._work import spend
+
 Array = npt.NDArray[np.float64]
 Function = Callable[[Array], Array]
 
@@ -14,6 +16,7 @@ _CLOSE = 2e-6  # constants in files are of float32
 _NOISE = 1e-12  # up to which a number and a constant are the same
 _EDGE = 40.0  # beyond it, exponentials of a file may overflow
 _MOST_POINTS = 20_000
+_MOST_LEVELS = 64
 _HALVINGS = 50
 
 _FAR = np.geomspace(64.0, 1e30, 114)
@@ -33,9 +36,11 @@ def with_bends(points: Array, parts: Sequence[Function], constants: Sequence[flo
     Returns
     -------
     array or None
-        None where there are too many.
+        None where there are too many, of them or of constants.
     """
     levels = np.unique([0.0, *(number for number in constants if np.isfinite(number))])
+    if len(levels) > _MOST_LEVELS:
+        return None
     for part in parts:
         points = np.unique(np.concatenate([points, _crossings(points, part, levels)]))
         if len(points) > _MOST_POINTS:
@@ -48,6 +53,7 @@ def _crossings(points: Array, part: Function, levels: Array) -> Array:
     values = part(points)
     if values.shape != points.shape or values.dtype.kind != "f":
         return points[:0]
+    spend(len(values) * len(levels), 4)
     over = values[:, None] - levels
     over[np.abs(over) <= _NOISE * (1.0 + np.abs(levels))] = 0.0
     left, which = np.nonzero(np.sign(over[:-1]) * np.sign(over[1:]) < 0.0)

@@ -19,10 +19,12 @@ from stoop.export.onnx._operators import OPERATORS, Ending, Known, Labels
 from stoop.export.onnx._restore import restored
 from stoop.export.onnx._terms import Term, UnknownError, Value
 from stoop.export.onnx._wire import DamagedError, File, Node, read_file
+from stoop.export.onnx._work import TooMuchWorkError, limited
 from stoop.model import Model
 
 _WHERE = "export.from_onnx"
 _MOST_BYTES = 2**31  # of a protobuf message
+_MOST_SHOWN = 80  # characters of a name in a message
 _DOMAINS = ("", "ai.onnx", "ai.onnx.ml")
 
 
@@ -76,20 +78,22 @@ def from_onnx(path: str | os.PathLike[str]) -> Model:
     model = _recognised(name, file, len(content)) if found is None else _with_output(*found)
     if "stoop.classes" in file.texts:
         _name_classes(model, file.texts["stoop.classes"])
-    for key, text in file.texts.items():
-        if not key.startswith("stoop."):
-            model.metadata[key] = text
+    model.metadata = {key: text for key, text in file.texts.items() if not key.startswith("stoop.")}
     return model
 
 
 def _recognised(name: str, file: File, size: int) -> Model:
     """Return the model that computes what the nodes of the file compute, whoever wrote them."""
     try:
-        with np.errstate(all="ignore"):  # what is not finite is refused with the parameters
+        # What is not finite is refused with the parameters.
+        with np.errstate(all="ignore"), limited(3 * size + 2**20):
             end = _end_of(file, _evaluated(file))
             model = assembled(end.outputs, 4 * size + 2**20)
     except UnknownError as error:
         _refuse(f"{name} has {error}", "expected a stack of layers", _advice(file))
+    except TooMuchWorkError as error:
+        expected = "expected a network whose layers are recognised in a second"
+        _refuse(f"{name} has {error}", expected, "export it with an operator for each activation")
     text = file.texts.get("stoop.output", "")
     output = end.kind or {"softmax": "softmax", "sigmoid": "sigmoid"}.get(text, "identity")
     if output == "softmax" and model.output_dim == 1:
@@ -99,7 +103,8 @@ def _recognised(name: str, file: File, size: int) -> Model:
     if end.names is not None and len(end.names) < 2:
         _refuse(f"{name} has {len(end.names)} classes", "expected at least 2", "export a classifier of several classes")
     if end.names is not None and list(end.names) != list(range(len(end.names))):
-        model.classes = np.array(end.names)
+        are_texts = all(isinstance(each, str) for each in end.names)
+        model.classes = names_from_text(list(end.names), "str") if are_texts else np.array(end.names)
     return model
 
 
@@ -138,7 +143,7 @@ def _evaluated(file: File) -> dict[str, Known]:
         _refuse(f"the graph has {len(inputs)} inputs", "expected one, X", "export a network of one input")
     known[inputs[0]] = Term(Value(None, None))
     for node in file.nodes:
-        label = f"the node {node.name or (node.outputs or ['?'])[0]!r} ({node.operator})"
+        label = f"the node {(node.name or (node.outputs or ['?'])[0])[:_MOST_SHOWN]!r} ({node.operator[:_MOST_SHOWN]})"
         try:
             result = _result(node, [known[name] if name else None for name in node.inputs])
         except UnknownError as error:
@@ -163,11 +168,11 @@ def _end_of(file: File, known: dict[str, Known]) -> _End:
     ends = []
     for name in file.outputs:
         if name not in known:
-            _refuse(f"the output {name!r} is made by no node", "expected one that is", "export it again")
+            _refuse(f"the output {name[:_MOST_SHOWN]!r} is made by no node", "expected one that is", "export it again")
         try:
             ends.append(_seen(known[name]))
         except UnknownError as error:
-            _refuse(f"{error.node or f'the output {name!r}'} has {error}", "expected a layer of Stoop", "export logits")
+            _refuse(f"{error.node or f'the output {name[:_MOST_SHOWN]!r}'} has {error}", "expected a layer of Stoop", "export logits")
     if not ends or any(end.outputs is not ends[0].outputs for end in ends):
         given = f"the graph has {len(ends)} outputs of different values"
         _refuse(given, "expected one, or probabilities and classes", "export one of them")
@@ -179,17 +184,18 @@ def _end_of(file: File, known: dict[str, Known]) -> _End:
 
 def _seen(known: Known) -> _End:
     """Return the outputs of which the graph gives a function, and what they mean."""
-    if isinstance(known, Labels):
-        end = _seen(known.ending)
-        return _End(end.outputs, end.kind, end.names if known.names is None else known.names)
+    names = None
+    while isinstance(known, Labels):
+        names = known.names if names is None else names
+        known = known.ending
     if isinstance(known, Ending):
-        return _End(known.outputs, known.kind)
+        return _End(known.outputs, known.kind, names)
     if not isinstance(known, Term):
         raise UnknownError("what is no value of the network")
     made = known.made()
     if getattr(made.layer, "type_name", "") == "sigmoid" and made.parent is not None:
-        return _End(made.parent, "sigmoid")
-    return _End(made)
+        return _End(made.parent, "sigmoid", names)
+    return _End(made, None, names)
 
 
 def _name_classes(model: Model, text: str) -> None:

@@ -13,6 +13,7 @@ from stoop.export.onnx._wire import Node
 
 Array = npt.NDArray[Any]
 
+_FEW = 64  # bytes of an array; many different ones may be given the same name
 OPSET = 17  # the first with LayerNormalization
 _AXES_ARE_INPUT = 18
 _TENSOR_TYPES = {"float32": 1, "int64": 7, "float64": 11}  # of onnx.proto
@@ -36,6 +37,7 @@ class Graph:
         self._opset = opset
         self.nodes: list[Node] = []
         self.arrays: dict[str, Array] = {}
+        self._alike: dict[str, dict[Any, str]] = {}  # names by the name that was given and what is in the array
         self._prefix = ""
 
     @property
@@ -57,9 +59,12 @@ class Graph:
         """
         array: Array = np.asarray(values, self.dtype if dtype is None else dtype)
         full = self._prefix + name
-        count = 2
-        while full in self.arrays and not _is_same(self.arrays[full], array):
-            full, count = f"{self._prefix}{name}_{count}", count + 1
+        alike = self._alike.setdefault(full, {})
+        key: Any = (array.dtype.str, array.shape, array.tobytes()) if array.nbytes <= _FEW else None
+        if key is None:  # a layer has one or two of a name
+            known = (place for place in alike if isinstance(place, int))
+            key = next((place for place in known if _is_same(self.arrays[alike[place]], array)), len(alike))
+        full = alike.setdefault(key, f"{full}_{1 + len(alike)}" if alike else full)
         self.arrays[full] = array
         return full
 

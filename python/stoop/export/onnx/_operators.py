@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from stoop.export.onnx._elements import ELEMENTWISE, function_of, takes
+from stoop.export.onnx._elements import ELEMENTWISE, function_of, name_of, steps_of, takes
 from stoop.export.onnx._terms import Array, Term, UnknownError, Value, affine, combined
 from stoop.export.onnx._wire import Node
+from stoop.export.onnx._work import keep, spend
 from stoop.layers import BatchNorm, Dense, LayerNorm
 
 _MOST_LISTED = 10_000
@@ -63,6 +64,8 @@ def _elementwise(node: Node, inputs: list[Known]) -> Known:
         largest = max(each.size for each in inputs)
         if np.broadcast_shapes(*(each.shape for each in inputs)) not in {each.shape for each in inputs} or largest == 0:
             raise UnknownError("constants that would become larger")
+        spend(largest * len(inputs), steps_of(node.operator))
+        keep(8 * largest)
         return np.asarray(function(*inputs))
     if node.operator == "Where" and isinstance(inputs[0], IsNaN):
         return _missing(inputs)
@@ -73,7 +76,10 @@ def _elementwise(node: Node, inputs: list[Known]) -> Known:
     if vectors:
         return _of_vectors(node, inputs)
     operands = tuple(float(each.reshape(())) if isinstance(each, np.ndarray) else term_of(each) for each in inputs)
-    return combined(terms[0].value, function, operands)
+    name = name_of(node)
+    if name is None:
+        raise UnknownError("attributes that are no numbers")
+    return combined(terms[0].value, function, operands, name, steps_of(node.operator))
 
 
 def _bounds(node: Node, inputs: list[Known]) -> list[Known]:
@@ -124,6 +130,7 @@ class IsNaN:
 
 
 def _flat(vector: Array) -> Array:
+    keep(8 * vector.size)
     if vector.size != vector.shape[-1]:
         raise UnknownError(f"an array of shape {vector.shape}")
     return vector.reshape(-1).astype(np.float64)
@@ -137,10 +144,15 @@ def _gemm(node: Node, inputs: list[Known]) -> Term:
     if get("transA", 0):
         raise UnknownError("a transposed value")
     weight = constant(inputs[1])
-    weight = (weight.T if get("transB", 0) else weight) * np.float32(get("alpha", 1.0)).astype(weight.dtype)
+    weight = weight.T if get("transB", 0) else weight
+    if (alpha := get("alpha", 1.0)) != 1.0:
+        keep(weight.nbytes)
+        weight = weight * np.float32(alpha).astype(weight.dtype)
     out = _product(term_of(inputs[0]).made(), weight)
     if len(inputs) > 2 and inputs[2] is not None:
-        bias = constant(inputs[2]) * get("beta", 1.0)
+        bias = constant(inputs[2])
+        spend(bias.size)
+        bias = bias * get("beta", 1.0)
         out = affine(out, 1.0, bias.reshape(()) if bias.size == 1 else _flat(bias))
     return Term(out)
 
@@ -185,8 +197,7 @@ def _scaler(node: Node, inputs: list[Known]) -> Term:
 
 def _residual(first: Value, second: Value) -> Value:
     """Return first + second, one of which is made of what the other is made of as well."""
-    seen = {id(value) for value in _line(first)}
-    start = next((value for value in _line(second) if id(value) in seen), None)
+    start = _common(first, second)
     if start is None:
         raise UnknownError("two values that have nothing in common")
     for skip, branch in ((first, second), (second, first)):
@@ -197,12 +208,17 @@ def _residual(first: Value, second: Value) -> Value:
     raise UnknownError("two values that differ by more than one linear layer from a common one")
 
 
-def _line(value: Value | None) -> list[Value]:
-    line = []
-    while value is not None:
-        line.append(value)
-        value = value.parent
-    return line
+def _common(first: Value, second: Value) -> Value | None:
+    """Return the last value that both are made of."""
+    a: Value | None = first
+    b: Value | None = second
+    steps = 0
+    while a is not None and b is not None and a is not b:
+        is_later = a.depth >= b.depth
+        a, b = (a.parent, b) if is_later else (a, b.parent)
+        steps += 1
+    spend(steps, 20)
+    return a if a is b else None
 
 
 # ---- forms ----
@@ -217,6 +233,7 @@ def _cast(node: Node, inputs: list[Known]) -> Known:
         to = {1: np.float32, 6: np.int32, 7: np.int64, 11: np.float64}.get(node.attributes.get("to", 0))
         if to is None:
             raise UnknownError(f"the element type {node.attributes.get('to')}")
+        keep(8 * inputs[0].size)
         return inputs[0].astype(to)
     if isinstance(inputs[0], Term) and node.attributes.get("to") not in (1, 11):
         raise UnknownError("a value that becomes no float32 or float64")
@@ -312,6 +329,8 @@ def _listed(array: Array) -> list[Any]:
     """Return a short array as a list; the objects of a long one would take many times its memory."""
     if array.size > _MOST_LISTED:
         raise UnknownError(f"{array.size} numbers where few are expected")
+    keep(40 * array.size)
+    spend(array.size, 5)
     return list(array.reshape(-1).tolist())
 
 

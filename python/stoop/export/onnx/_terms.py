@@ -15,6 +15,7 @@ from stoop import activations
 from stoop.activations import Activation
 from stoop.export._evaluate import activate
 from stoop.export.onnx._bends import is_close, is_far, spread, with_bends
+from stoop.export.onnx._work import keep, key_of, memory, spend
 from stoop.layers import Layer
 
 Array = npt.NDArray[Any]
@@ -23,6 +24,7 @@ Array = npt.NDArray[Any]
 POINTS: Array = np.concatenate([np.linspace(-6.0, 6.0, 97), [-40.0, -25.0, -12.5, 12.5, 25.0, 40.0]])
 _CLOSE = 2e-6  # constants in files are of float32
 _MOST_PARTS = 48  # nodes of one function
+_MOST_OPERANDS = 48  # of one node
 _MOST_FAILED = 4  # ways to read a function that looked right and were not
 _NO_ACTIVATION = "a function that is no activation of Stoop"
 
@@ -45,6 +47,10 @@ class Value:
     arrays: Mapping[str, Array] = field(default_factory=dict)
     branch: Value | None = None  # of a residual: its end
     skip: Array | None = None  # of a residual: the weight of its projection
+    depth: int = field(init=False)  # how many values lie between X and it
+
+    def __post_init__(self) -> None:
+        self.depth = 0 if self.parent is None else self.parent.depth + 1
 
 
 Found = Activation | tuple[float, float] | float
@@ -58,6 +64,8 @@ class Term:
     ) -> None:
         self.value, self.function, self.operands = value, function, operands
         self.node = ""  # which made it
+        self.key = 0  # two functions of the same structure have equal keys, whatever values they are of
+        self.steps = 0  # how slow the function is
         self._made: Value | UnknownError | None = value if function is None else None
 
     def samples(self, known: dict[int, Array]) -> Array:
@@ -66,6 +74,7 @@ class Term:
             if self.function is None:
                 raise UnknownError("the value below a cut")
             parts = [part.samples(known) if isinstance(part, Term) else part for part in self.operands]
+            spend(len(next(iter(known.values()))), self.steps * len(self.operands))
             with np.errstate(all="ignore"):
                 known[id(self)] = self.function(*parts)
         return known[id(self)]
@@ -99,11 +108,24 @@ class Term:
     def _find(self) -> Value | UnknownError:
         """Return what it is after the value, or after a part of it; some that look like a layer are none."""
         parts = self.parts()
+        readings = recognised(self, parts)
+        failed = UnknownError(_NO_ACTIVATION, self.node)
+        for place, found in readings:
+            try:
+                return applied(self.value if place is None else parts[place].made(), found)
+            except UnknownError as error:
+                failed = error
+        return failed
+
+    def readings(self, parts: Sequence[Term]) -> list[tuple[int | None, Found]]:
+        """Return as what it can be read, after the value (None), or after one of its parts, by its place."""
         roots = {id(root): root for part in (*parts, self) for root in _roots(part)}
         starts = [list(roots.values()), *([part] for part in parts)]
-        failed: list[UnknownError] = []
-        for start in starts:
-            if len(failed) > _MOST_FAILED:
+        places: list[int | None] = [None, *range(len(parts))]
+        out: list[tuple[int | None, Found]] = []
+        failed = 0
+        for place, start in zip(places, starts):
+            if failed + len(out) > _MOST_FAILED:
                 break
             try:
                 found = layer_of(self.samples({id(term): POINTS for term in start}))
@@ -111,14 +133,13 @@ class Term:
                 continue  # the value is read beside the cut as well
             if found is None:
                 continue
-            if not self.is_same(start, spread(POINTS), partial(_values_of, found)):
-                failed.append(UnknownError(_NO_ACTIVATION, self.node))
-                continue
-            try:
-                return applied(self.value if start is starts[0] else start[0].made(), found)
-            except UnknownError as error:
-                failed.append(error)
-        return failed[-1] if failed else UnknownError(_NO_ACTIVATION, self.node)
+            if self.is_same(start, spread(POINTS), partial(_values_of, found)):
+                out.append((place, found))
+                if place is None:
+                    break  # the value is there
+            else:
+                failed += 1
+        return out
 
     def is_same(self, start: Sequence[Term], points: Array, expected: Callable[[Array], Array]) -> bool:
         """Return whether it is a function of the start, at these points and wherever one of its parts bends."""
@@ -142,6 +163,14 @@ class Term:
         return bool((is_close(x, values, expected(x)) | overflows).all())
 
 
+def recognised(term: Term, parts: Sequence[Term]) -> list[tuple[int | None, Found]]:
+    """Return `Term.readings`, found once for all functions of one structure in a file."""
+    key, known = (term.key, *(part.key for part in parts)), memory()
+    found: list[tuple[int | None, Found]] = known[key] if key in known else term.readings(parts)
+    known[key] = found
+    return found
+
+
 def _between(end: Term, start: Sequence[Term]) -> list[Term]:
     """Return the parts of a function of the start, itself among them, each after what it is made of."""
     known, out = {id(term) for term in start}, list[Term]()
@@ -159,9 +188,8 @@ def _between(end: Term, start: Sequence[Term]) -> list[Term]:
 
 
 def _pairs(part: Term) -> Iterator[tuple[Term, Term]]:
-    for a, b in combinations(part.operands, 2):
-        if isinstance(a, Term) and isinstance(b, Term):
-            yield a, b
+    terms = {id(each): each for each in part.operands if isinstance(each, Term)}
+    yield from combinations(terms.values(), 2)
 
 
 def _not_finite_of_finite(parts: Sequence[Term], known: dict[int, Array]) -> Array:
@@ -175,16 +203,27 @@ def _not_finite_of_finite(parts: Sequence[Term], known: dict[int, Array]) -> Arr
     return found
 
 
-def combined(value: Value, function: Callable[..., Array], operands: tuple[Term | float, ...]) -> Term:
-    """Return a function of functions; those of many nodes become values first."""
-    term = Term(value, function, operands)
+def combined(
+    value: Value, function: Callable[..., Array], operands: tuple[Term | float, ...], name: str, steps: int
+) -> Term:
+    """Return a function of functions, whose name tells it from others; those of many nodes become values first."""
+    if len(operands) > _MOST_OPERANDS:
+        raise UnknownError(f"{len(operands)} inputs")
+    term = _named(Term(value, function, operands), name, steps)
     if len(term.parts()) < _MOST_PARTS:
         return term
     whole = {id(part): Term(part.made()) for part in operands if isinstance(part, Term)}
     values = {term.value for term in whole.values()}
     if len(values) != 1:
         raise UnknownError(_NO_ACTIVATION, term.node)
-    return Term(values.pop(), function, tuple(whole[id(p)] if isinstance(p, Term) else p for p in operands))
+    parts = tuple(whole[id(part)] if isinstance(part, Term) else part for part in operands)
+    return _named(Term(values.pop(), function, parts), name, steps)
+
+
+def _named(term: Term, name: str, steps: int) -> Term:
+    term.key = key_of(name, *(part.key if isinstance(part, Term) else repr(part) for part in term.operands))
+    term.steps = steps
+    return term
 
 
 def _roots(term: Term) -> list[Term]:
@@ -209,6 +248,7 @@ def affine(value: Value, scale: npt.ArrayLike, shift: npt.ArrayLike) -> Value:
         before, parent = value.arrays, value.parent
         arrays["shift"] = before["shift"] * arrays["scale"] + arrays["shift"]
         arrays["scale"] = before["scale"] * arrays["scale"]
+    keep(sum(array.nbytes for array in arrays.values()))
     width = value.width or next((array.size for array in arrays.values() if array.size > 1), None)
     return Value(parent, width, "affine", arrays)
 
