@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
-from difflib import get_close_matches
 from typing import Any, NoReturn
 
 import numpy as np
@@ -13,7 +12,7 @@ import numpy.typing as npt
 from stoop._tables._codes import CodeColumn, IgnoredColumn, fit_codes
 from stoop._tables._columns import CategoryColumn, NumberColumn
 from stoop._tables._kinds import kind_of, misfit
-from stoop._tables._messages import Problem, count, quoted, refuse, refuse_columns
+from stoop._tables._messages import Problem, count, nearest, quoted, refuse, refuse_columns
 from stoop._tables._text import TextFormat, missing_in
 
 Column = NumberColumn | CategoryColumn | CodeColumn | IgnoredColumn
@@ -182,10 +181,11 @@ class TableEncoder:
 
     def _check_names(self, where: str, names: list[str], known: Sequence[str], ignore: bool) -> None:
         own = [column.name for column in self.columns]
-        extra = [name for name in names if name not in {*own, *known}]
-        if absent := [name for name in own if name not in set(names)]:
-            near = get_close_matches(absent[0], extra, 1)
-            hint = f'rename "{near[0]}"?' if near else "the model needs all columns that it was trained with"
+        taken, there = {*own, *known}, set(names)
+        extra = [name for name in names if name not in taken]
+        if absent := [name for name in own if name not in there]:
+            near = nearest(absent[0], extra)
+            hint = f'rename "{near}"?' if near else "the model needs all columns that it was trained with"
             refuse(where, f"{count(len(absent), 'column')} missing: {quoted(absent)}", f"expected {quoted(own)}", hint)
         if extra and not ignore:
             hint = "remove them, or leave them out of account with --unknown ignore"

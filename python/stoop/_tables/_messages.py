@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from difflib import get_close_matches
 from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy.typing as npt
 from stoop._errors import message
 
 _SHOWN = 5  # names in a message
+_LONGEST, _MOST_NAMES = 100, 1000  # characters of a name that a near one is looked for, and names that are looked at
 
 
 class Problem(NamedTuple):
@@ -29,6 +31,13 @@ def quoted(names: Sequence[str]) -> str:
     """Return the first names in quotes, and how many more there are."""
     shown = ", ".join(f'"{name}"' for name in names[:_SHOWN])
     return shown if len(names) <= _SHOWN else f"{shown} and {len(names) - _SHOWN} more"
+
+
+def nearest(name: Any, names: Sequence[Any]) -> str | None:
+    """Return the name that is most like another, or None. Long ones are left out: the search compares all characters."""
+    short = [each for each in names[:_MOST_NAMES] if isinstance(each, str) and len(each) <= _LONGEST]
+    is_short = isinstance(name, str) and len(name) <= _LONGEST
+    return next(iter(get_close_matches(name, short, 1)), None) if is_short else None
 
 
 def joined(names: Sequence[str]) -> str:

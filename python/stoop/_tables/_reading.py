@@ -133,11 +133,15 @@ def _read_text(pandas: Any, path: Path, start: bytes, form: TextFormat) -> Any:
     if (frame[names[-1]] == "").any() and (odd := _odd_row(text, separator, len(names))):
         hint = "write the separator for empty cells too"
         refuse(where, odd, f"expected {len(names)} in each row, as in the header", hint)
-    missing = [*MISSING, *form.missing]
-    for name in frame.columns:
-        cells = frame[name].str.strip()
-        frame[name] = cells.mask(cells.isin(missing))
-    return frame
+    return _stripped(pandas, frame, [*MISSING, *form.missing])
+
+
+def _stripped(pandas: Any, frame: Any, missing: list[str]) -> Any:
+    """Return the frame of text without spaces around cells, those in `missing` as missing ones; all columns at once."""
+    cells = pandas.Series(frame.to_numpy().reshape(-1, order="F"), dtype=frame.dtypes.iloc[0]).str.strip()
+    cells = cells.mask(cells.isin(missing))
+    values = cells.to_numpy().reshape(frame.shape, order="F")
+    return pandas.DataFrame(values, columns=frame.columns, index=frame.index, dtype=cells.dtype)
 
 
 def _decoded(where: str, content: bytes, encoding: str) -> str:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
-from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from stoop._errors import message
-from stoop._tables._messages import quoted
+from stoop._tables._messages import nearest, quoted
 
 
 class Table:
@@ -169,10 +169,11 @@ def in_order(where: str, native: Any, names: Any) -> Any:
     """
     own = list(names)
     given = list(native.columns)
-    extra = [name for name in given if name not in set(own)]
-    if absent := [name for name in own if name not in set(given)]:
-        near = get_close_matches(absent[0], extra, 1)
-        hint = f'rename "{near[0]}"?' if near else "give all columns of the training"
+    known, there = set(own), set(given)
+    extra = [name for name in given if name not in known]
+    if absent := [name for name in own if name not in there]:
+        near = nearest(absent[0], extra)
+        hint = f'rename "{near}"?' if near else "give all columns of the training"
         what = f"X has no column {quoted(absent)}"
         raise ValueError(message(where, what, f"expected {quoted(own)}, in any order", hint))
     if extra:
@@ -198,6 +199,6 @@ def by_labels(native: Any, labels: list[str]) -> Any:
 def check_unique(where: str, names: list[Any]) -> None:
     """Raise ValueError for a name that several columns have."""
     if len(set(names)) < len(names):
-        twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
+        twice = [name for name, count in Counter(names).items() if count > 1]
         given = f"X has several columns with the name {quoted([str(name) for name in twice])}"
         raise ValueError(message(where, given, "expected names that differ", "rename them"))
