@@ -78,6 +78,45 @@ def test_a_file_costs_memory_by_its_size(name: str, found: Any) -> None:
     assert seconds < MOST_SECONDS
 
 
+# ---- predictions with layers that are very wide ----
+
+PREDICTION = """
+import sys
+from pathlib import Path
+import numpy as np
+import stoop
+
+def status(key):
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(1024 * int(line.split()[1]) for line in lines if line.startswith(key))
+
+model = stoop.load_model(sys.argv[1])
+X = np.ones((100, model.input_dim), np.float32)
+grad = np.ones((100, model.output_dim), np.float32)
+Path("/proc/self/clear_refs").write_text("5")
+before = status("VmRSS")
+model.predict(X) if sys.argv[2] == "predict" else model.input_gradient(X, grad)
+print(status("VmHWM") - before, stoop.get_num_threads())
+"""
+WIDE = {
+    "a million columns": [stoop.Dense(10**6, "tanh"), stoop.Dense(1)],
+    "a thousand members": [stoop.Members(1024), stoop.Dense(1000, "relu"), stoop.Dense(1)],
+}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak of memory is read as Linux tells it")
+@pytest.mark.parametrize("what", ["predict", "input_gradient"])
+@pytest.mark.parametrize("name", WIDE)
+def test_a_prediction_takes_a_limited_number_of_rows_at_a_time(name: str, what: str, tmp_path: Path) -> None:
+    path = tmp_path / "wide.safetensors"
+    stoop.Model(WIDE[name], 1).save(path)
+    done = subprocess.run([sys.executable, "-c", PREDICTION, str(path), what], check=True, capture_output=True, text=True)
+    used, threads = map(int, done.stdout.split())
+    of_thread = max(32 << 20, 2 * path.stat().st_size)
+    # All threads share the arena of a gradient, which has room for the values and the gradients.
+    assert used <= of_thread * (min(threads, 4) if what == "predict" else 2) + (16 << 20), f"{used >> 20} MB"
+
+
 # ---- checkpoints that say what no training has ----
 
 TRAINING: dict[str, dict[str, Any]] = {

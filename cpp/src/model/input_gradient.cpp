@@ -3,12 +3,15 @@
 #include <algorithm>
 #include <utility>
 
+#include "../run/row_limit.hpp"
+
 namespace stoop::inline v0_1 {
 namespace {
 
-// The rows of a pass. More would not be faster, and fewer are a matter of memory.
+// The rows of a pass. More would not be faster, and fewer are a matter of memory: passes of wide models have fewer.
 constexpr Index kManyRows = 256;
 constexpr Index kFewRows = 8;
+constexpr Index kPasses = 2;  // a backward pass needs the values and the gradients of all layers
 
 template <class T>
 MatrixView<T> rows_of(MatrixView<T> view, Index begin, Index rows) {
@@ -56,7 +59,7 @@ bool InputGradients<T>::compute(const Derivatives<T>& wanted) {
   run.stops_within = run.poller != nullptr;
   bool done = true;
   for (Index begin = 0; done && begin < rows; begin += run.batch) {
-    run.batch = std::min(rows - begin, few ? kFewRows : kManyRows);
+    run.batch = std::min(rows - begin, worker.executor->most_rows());
     run.data = wanted.data;
     run.data.x.data = wanted.data.x.row(begin);
     run.data.x.rows = run.batch;
@@ -93,7 +96,10 @@ typename InputGradients<T>::Worker InputGradients<T>::take(const Derivatives<T>&
   request.batch_statistics = request.dropout = request.parameter_gradients = false;
   request.output = wanted.output;
   request.combines = true;
-  return {make_executor(device_, request), std::vector<T>(static_cast<std::size_t>(request.graph->output_dim()))};
+  request.element_size = sizeof(T);
+  const Graph& graph = *wanted.graph;
+  request.batch = rows_within(build_plan(request), kPasses * most_value_bytes(graph, sizeof(T)));
+  return {make_executor(device_, request), std::vector<T>(static_cast<std::size_t>(graph.output_dim()))};
 }
 
 template class InputGradients<float>;

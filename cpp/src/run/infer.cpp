@@ -7,9 +7,11 @@
 #include <algorithm>
 #include <atomic>
 #include <exception>
+#include <limits>
 #include <mutex>
 
 #include "chunk_targets.hpp"
+#include "row_limit.hpp"
 #include "thread_count.hpp"
 
 namespace stoop::inline v0_1 {
@@ -236,12 +238,24 @@ TeamInference<T>::Planned::Planned(const PlanRequest& request, const OpTable<T>&
 }
 
 template <class T>
-TeamInference<T>::TeamInference(PlanRequest request, const OpTable<T>& ops) : ops_(ops) {
+TeamInference<T>::TeamInference(PlanRequest request, const OpTable<T>& ops)
+    : ops_(ops), most_threads_(std::numeric_limits<int>::max()) {
   request.batch = kChunkRows;
   many_.emplace(request, ops);
-  if (request.kind == PlanKind::evaluation) return;
+  const Index most = most_value_bytes(*request.graph, sizeof(T)), rows = rows_within(many_->plan, most);
+  if (rows < kChunkRows) {
+    request.batch = rows;
+    many_.emplace(request, ops);
+    most_threads_ = static_cast<int>(std::max<Index>(kMostFullThreads * most / bytes_of_thread(), 1));
+  }
+  if (request.kind == PlanKind::evaluation || rows < kRowBlock) return;
   request.batch = kRowBlock;
   few_.emplace(request, ops);
+}
+
+template <class T>
+Index TeamInference<T>::bytes_of_thread() const {
+  return value_bytes(many_->plan) + many_->scratch * Index{sizeof(T)};
 }
 
 template <class T>
@@ -252,14 +266,14 @@ Job<T> TeamInference<T>::job(const InferenceRun<T>& asked, Index rows) const {
 
 template <class T>
 double TeamInference<T>::flops(Index rows) const {
-  return many_->plan.flops / static_cast<double>(kChunkRows) * static_cast<double>(rows);
+  return many_->plan.flops / static_cast<double>(many_->plan.batch) * static_cast<double>(rows);
 }
 
 template <class T>
 InferenceResult TeamInference<T>::run(const InferenceRun<T>& asked) const {
   const Index rows = asked.data.x.rows;
   Job<T> run = job(asked, rows);
-  run.threads = threads_for(flops(rows), asked.num_threads, asked.most_threads);
+  run.threads = std::min(threads_for(flops(rows), asked.num_threads, asked.most_threads), most_threads_);
   const bool few = few_ && rows <= kRowBlock && !asked.data.x.mapped;
   if (!few || (run.threads == 1 && run.strips.parameters == nullptr)) {
     Team team(static_cast<int>(std::min<Index>(run.threads, block_count(rows, kRowBlock))));

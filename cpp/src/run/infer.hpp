@@ -20,6 +20,11 @@ class TeamInference final : public InferenceExecutor<T> {
   // Returns what takes up to `rows` rows at a time through the network, on one thread.
   Job<T> job(const InferenceRun<T>& run, Index rows) const;
   double flops(Index rows) const;
+  // At most so many rows at a time, and so many threads that each have memory for them.
+  Index most_rows() const { return many_->plan.batch; }
+  int most_threads() const { return most_threads_; }
+  // Bytes that a thread takes.
+  Index bytes_of_thread() const;
 
  private:
   struct Planned {
@@ -29,7 +34,8 @@ class TeamInference final : public InferenceExecutor<T> {
   };
   const OpTable<T> ops_;
   std::optional<Planned> many_;  // of chunks of rows
-  std::optional<Planned> few_;   // of a prediction of few rows
+  std::optional<Planned> few_;   // of a prediction of few rows, unless even few take very much
+  int most_threads_;
 };
 
 }  // namespace stoop

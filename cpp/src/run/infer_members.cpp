@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <atomic>
 #include <exception>
+#include <limits>
 #include <mutex>
 
 #include "infer.hpp"
@@ -47,10 +48,11 @@ struct Portions {
   int groups;    // of members
 
   // There are some shares for each thread, so that one which comes late leaves little to wait for.
-  Portions(Index all, Index members, int threads) {
+  // `most` are the rows that every member takes at a time.
+  Portions(Index all, Index members, Index most, int threads) {
     constexpr int kMostParts = 16, kFewestShares = 4;                     // of a thread
     const Index cuts = threads == 1 ? 1 : block_count(threads, members);  // of the rows, even if each member is a group
-    rows = std::min(kChunkRows, round_up(block_count(all, cuts), kRowBlock));
+    rows = std::min(most, round_up(block_count(all, cuts), kRowBlock));
     chunks = block_count(all, rows);
     parts = static_cast<int>(std::min<Index>(chunks, kMostParts * threads));
     const Index wanted = threads == 1 ? 1 : block_count(kFewestShares * threads, parts);
@@ -158,13 +160,19 @@ InferenceResult infer_members_on_team(const Networks<T>& members) {
   const InputView& x = first.data.x;
   const double flops = flops_of(members, x.rows);
   constexpr double kNoBarriers = 2.0;  // within the work, so that half of it pays for a thread
+  Index most_rows = kChunkRows;
+  int most_threads = std::numeric_limits<int>::max();
+  for (Index i = 0; i < members.size(); ++i) {
+    most_rows = std::min(most_rows, network(members, i).most_rows());
+    most_threads = std::min(most_threads, network(members, i).most_threads());
+  }
   const auto run = [&](Team& team) {
-    Predicting<T> work(members, x, first.poller, Portions(x.rows, members.size(), team.size()));
+    Predicting<T> work(members, x, first.poller, Portions(x.rows, members.size(), most_rows, team.size()));
     team.run(work.shares(), work);
     return work.result();
   };
   const RepeatedCall repeated;
-  Team team(threads_for(kNoBarriers * flops, first.num_threads));
+  Team team(std::min(threads_for(kNoBarriers * flops, first.num_threads), most_threads));
   if (x.rows > kRowBlock || flops > kWakingFlops || repeated || team.is_awake()) return run(team);
   Team alone(1);
   return run(alone);
