@@ -30,7 +30,9 @@ class OutputMeaning(Guarded):
     }
 
     _core: _core._Model[Any]
-    _known_classes: tuple[npt.NDArray[Any] | None] | None  # None: nobody has asked for them yet, a file may have very many
+    _known_classes: (
+        tuple[npt.NDArray[Any] | None] | None
+    )  # None: nobody has asked for them yet, a file may have very many
     _known_places: dict[Any, int] | None
 
     @property

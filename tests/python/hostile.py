@@ -232,7 +232,9 @@ HOSTILE |= {
     "a table of many numbers": lambda: table_file(more=repeated("0.125", N)),
     "a table of many keys": lambda: table_file(more=json.dumps({f"{i:x}": 0 for i in range(N // 4)})),
     "a table of many texts": lambda: table_file(more=json.dumps([f"{i:x}" for i in range(N // 2)])),
-    "a table with one wide character": lambda: table_file(more=json.dumps("x" * 15 * N + "\U0001f600", ensure_ascii=False)),
+    "a table with one wide character": lambda: table_file(
+        more=json.dumps("x" * 15 * N + "\U0001f600", ensure_ascii=False)
+    ),
     "a table of many columns": lambda: table_file(repeated('{"kind":"number","name":"a","has_missing":true}', N // 10)),
     "a table of many categories": lambda: table_file(category(N // 2)),
     "a table of many categories and a long name": lambda: table_file(category(N // 4, "category", "x" * N)),

@@ -110,7 +110,8 @@ WIDE = {
 def test_a_prediction_takes_a_limited_number_of_rows_at_a_time(name: str, what: str, tmp_path: Path) -> None:
     path = tmp_path / "wide.safetensors"
     stoop.Model(WIDE[name], 1).save(path)
-    done = subprocess.run([sys.executable, "-c", PREDICTION, str(path), what], check=True, capture_output=True, text=True)
+    command = [sys.executable, "-c", PREDICTION, str(path), what]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
     used, threads = map(int, done.stdout.split())
     of_thread = max(32 << 20, 2 * path.stat().st_size)
     # All threads share the arena of a gradient, which has room for the values and the gradients.

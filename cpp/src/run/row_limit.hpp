@@ -6,7 +6,6 @@
 
 #include "../base/memory.hpp"
 #include "../base/ranges.hpp"
-#include "../graph/graph.hpp"
 #include "../plan/plan.hpp"
 
 namespace stoop::inline v0_1 {

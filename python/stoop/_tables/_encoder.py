@@ -130,9 +130,7 @@ class TableEncoder:
     @property
     def are_numbers(self) -> npt.NDArray[np.bool_]:
         """Which columns of the matrix hold numbers, as against marks of 0 and 1."""
-        flags = [
-            (place == 0 and column.kind == "number") for column in self.columns for place in range(column.width)
-        ]
+        flags = [(place == 0 and column.kind == "number") for column in self.columns for place in range(column.width)]
         return np.array(flags, bool)
 
     def transform(

@@ -34,7 +34,7 @@ def quoted(names: Sequence[str]) -> str:
 
 
 def nearest(name: Any, names: Sequence[Any]) -> str | None:
-    """Return the name that is most like another, or None. Long ones are left out: the search compares all characters."""
+    """Return the name that is most like another, or None. Long ones are left out: all characters are compared."""
     short = [each for each in names[:_MOST_NAMES] if isinstance(each, str) and len(each) <= _LONGEST]
     is_short = isinstance(name, str) and len(name) <= _LONGEST
     return next(iter(get_close_matches(name, short, 1)), None) if is_short else None

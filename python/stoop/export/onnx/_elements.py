@@ -73,7 +73,21 @@ _WITH_NUMBERS = ("LeakyRelu", "Elu", "Selu", "HardSigmoid", "Celu", "Gelu")
 ELEMENTWISE = (*_PLAIN, *_WITH_NUMBERS)
 
 _BY_ERF = ("Erf", "Gelu")
-_SLOW = ("Tanh", "Sigmoid", "Softplus", "Exp", "Log", "Mish", "Pow", "Elu", "Selu", "Celu", "Where", "Clip", "HardSwish")
+_SLOW = (
+    "Tanh",
+    "Sigmoid",
+    "Softplus",
+    "Exp",
+    "Log",
+    "Mish",
+    "Pow",
+    "Elu",
+    "Selu",
+    "Celu",
+    "Where",
+    "Clip",
+    "HardSwish",
+)
 
 _OF_TWO = ("Add", "Sub", "Mul", "Div", "Pow", "PRelu", "Greater", "GreaterOrEqual", "Less", "LessOrEqual")
 _OF_THREE = ("Clip", "Where")

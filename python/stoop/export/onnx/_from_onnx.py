@@ -172,7 +172,11 @@ def _end_of(file: File, known: dict[str, Known]) -> _End:
         try:
             ends.append(_seen(known[name]))
         except UnknownError as error:
-            _refuse(f"{error.node or f'the output {name[:_MOST_SHOWN]!r}'} has {error}", "expected a layer of Stoop", "export logits")
+            _refuse(
+                f"{error.node or f'the output {name[:_MOST_SHOWN]!r}'} has {error}",
+                "expected a layer of Stoop",
+                "export logits",
+            )
     if not ends or any(end.outputs is not ends[0].outputs for end in ends):
         given = f"the graph has {len(ends)} outputs of different values"
         _refuse(given, "expected one, or probabilities and classes", "export one of them")

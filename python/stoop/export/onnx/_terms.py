@@ -99,22 +99,26 @@ class Term:
         UnknownError
             If there is none.
         """
+        made = self.made_or_why()
+        if isinstance(made, UnknownError):
+            raise made
+        return made
+
+    def made_or_why(self) -> Value | UnknownError:
+        """Return the value that it is, or why there is none."""
         if self._made is None:
             self._made = self._find()
-        if isinstance(self._made, UnknownError):
-            raise self._made
         return self._made
 
     def _find(self) -> Value | UnknownError:
         """Return what it is after the value, or after a part of it; some that look like a layer are none."""
         parts = self.parts()
-        readings = recognised(self, parts)
         failed = UnknownError(_NO_ACTIVATION, self.node)
-        for place, found in readings:
-            try:
-                return applied(self.value if place is None else parts[place].made(), found)
-            except UnknownError as error:
-                failed = error
+        for place, found in recognised(self, parts):
+            value = self.value if place is None else parts[place].made_or_why()
+            if isinstance(value, Value):
+                return applied(value, found)
+            failed = value
         return failed
 
     def readings(self, parts: Sequence[Term]) -> list[tuple[int | None, Found]]:
