@@ -153,6 +153,12 @@ void set_output(Model<T>& model, const std::optional<std::string>& name) {
   model.set_output(name ? std::optional(output_from_name(*name, "Model")) : std::nullopt);
 }
 
+// The shift of a Normalization takes away digits that float32 lacks, and codes may be larger than it holds.
+bool takes_exact_input(const ModelConfig& config) {
+  const Layer& first = config.layers.front();
+  return std::holds_alternative<Columns>(first) || std::holds_alternative<Normalization>(first);
+}
+
 // The layer at a place: its number in the model, then, where that is a Residual, its number among those within, and so on.
 const std::vector<Layer>& layers_at(const ModelConfig& config, const std::vector<std::size_t>& path) {
   const std::vector<Layer>* layers = &config.layers;
@@ -185,6 +191,8 @@ void bind_model_of(py::module_& m, const char* name) {
            [](Model<T>& model, std::string_view output) { model.set_output_by_training(output_from_name(output)); })
       .def_property_readonly("output_is_given", &Model<T>::output_is_given)
       .def("config", [](const Model<T>& model) { return to_json(model.config_now()); })
+      .def_property_readonly("takes_exact_input",
+                             [](const Model<T>& model) { return takes_exact_input(model.config()); })
       .def("layer_count", [](const Model<T>& model,
                              const std::vector<std::size_t>& path) { return layers_at(model.config(), path).size(); })
       .def("layer_config", [](const Model<T>& model,
@@ -217,6 +225,7 @@ void bind_model(py::module_& m) {
   bind_model_of<float>(m, "ModelFloat32");
   bind_model_of<double>(m, "ModelFloat64");
   m.def("load_model", &load, py::arg("path"));
+  m.def("memory_of_values", &memory_of_values, py::arg("text"));
   m.attr("MOST_NESTED_RESIDUALS") = kMostNestedResiduals;
 }
 

@@ -49,6 +49,8 @@ class _Model(Generic[F]):  # stands for both classes below; does not exist at ru
     def output_is_given(self) -> bool: ...
     def set_output_by_training(self, name: str) -> None: ...
     def config(self) -> str: ...
+    @property
+    def takes_exact_input(self) -> bool: ...  # X goes to a Normalization or Columns: a copy of it is float64
     # A path is the place of a layer in the model, then, in a Residual, its place among those within, and so on.
     def layer_count(self, path: tuple[int, ...]) -> int: ...  # of the model, (), or of a Residual
     def layer_config(self, path: tuple[int, ...]) -> str: ...  # JSON of one layer; a Residual without those within
@@ -218,6 +220,8 @@ def load_model(path: Path) -> ModelFloat32 | ModelFloat64: ...  # GIL released
 def load_ensemble(path: Path) -> list[ModelFloat32 | ModelFloat64]: ...  # GIL released
 
 MOST_NESTED_RESIDUALS: int
+
+def memory_of_values(text: str) -> int: ...  # what JSON takes beside its text, as the readers of files count it
 
 # By kind in the plural, then by name: {"class": name, "fields": {key: {"type", "required", "default", "hint"}}}, and of
 # numbers "low", "high", "without_low", "without_high", "expected" as well, of names "choices". None: no bound. Beside

@@ -21,9 +21,7 @@ from stoop._known_layers import KnownLayers
 from stoop._loops import InLoops
 from stoop._metadata import Metadata
 from stoop.layers import (
-    Columns,
     Layer,
-    Normalization,
     check_layers,
     check_nesting,
     layer_to_config,
@@ -100,9 +98,7 @@ class Model(InLoops):
     def _adopt(self, core: _core._Model[Any]) -> None:
         self._core = core
         self._dtype = np.dtype(np.float64 if isinstance(core, _core.ModelFloat64) else np.float32)
-        # The shift of a Normalization takes away digits that float32 lacks, and codes may be larger than it holds.
-        is_exact = json.loads(core.layer_config((0,)))["type"] in (Columns.type_name, Normalization.type_name)
-        self._copy_dtype = np.dtype(np.float64) if is_exact else self._dtype
+        self._copy_dtype = np.dtype(np.float64) if core.takes_exact_input else self._dtype
         self._input_dim = core.input_dim
         self._read_classes()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import struct
+import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -78,6 +79,14 @@ def classes(names: list[str], dtype: str = "str") -> bytes:
     return model_file(config(layer, output='"softmax"', classes=told), [("0.weight", [1, len(names)])])
 
 
+def saved(layers: list[Any], input_dim: int) -> bytes:
+    """The file of a model as the library writes it."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.safetensors"
+        stoop.Model(layers, input_dim).save(path)
+        return path.read_bytes()
+
+
 def columns(**fields: Any) -> str:
     return json.dumps({"type": "columns", **fields})
 
@@ -138,6 +147,14 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
             columns(categories="C").replace('"C"', "[" + ",".join(f"[{i},1]" for i in range(5 * N)) + "]") + "," + DENSE
         )
     ),
+    "categories that are there": lambda: saved(
+        [stoop.Columns(categories=dict.fromkeys(range(N // 4), 1), one_hot=1), stoop.Dense(1)], N // 4
+    ),
+    "tables that are there": lambda: saved(
+        [stoop.Columns(categories=dict.fromkeys(range(N // 10), 2), one_hot=1, embedding_dim=1), stoop.Dense(1)],
+        N // 10,
+    ),
+    "bins that are there": lambda: saved([stoop.Columns(bins=[1] * (N // 10)), stoop.Dense(1)], N // 10),
     "many names of classes": lambda: model_file(config(classes='{"names":[' + '"",' * 10 * N + '""]}')),
     "names of classes that are there": lambda: classes([f"{i:x}" for i in range(N)]),
     "numbers of classes": lambda: classes([str(i) for i in range(N)], "int64"),

@@ -112,7 +112,7 @@ CHANGES: list[tuple[str, Callable[[dict[str, Any]], Any], str]] = [
     ("no members", lambda header: header["__metadata__"].update({"stoop.ensemble": "0"}), "\"0\" members"),
     ("fewer members", lambda header: header["__metadata__"].update({"stoop.ensemble": "4"}), "tensors"),
     ("more members", lambda header: header["__metadata__"].update({"stoop.ensemble": "9" * 11}), "expected at most"),
-    ("a member more", lambda header: header["__metadata__"].update({"stoop.ensemble": "5"}), "no stoop arch"),
+    ("a member more", lambda header: header["__metadata__"].update({"stoop.ensemble": "6"}), "no stoop arch"),
     ("a member less", lambda header: header["__metadata__"].pop("stoop.member.3"), "no stoop architecture"),
     ("no layers", lambda header: with_member(header, 2, layers=[]), "cannot be built"),
     ("other input", lambda header: with_member(header, 1, input_dim=7), "1.0.weight of another shape"),

@@ -155,6 +155,10 @@ TOO_MUCH: dict[str, tuple[Callable[[], bytes], str]] = {
         ),
         "arrays of several times its size",
     ),
+    "names of classes that are many objects": (
+        lambda: file_of(RELU, EYE, {"stoop.classes": '{"names":[' + "{}," * 10**6 + '{}],"dtype":"str"}'}),
+        "stoop.classes is",
+    ),
     "an operator of many inputs": (
         lambda: file_of([make("Max", ["X"] * 20_000, ["a"]), make("MatMul", ["a", "w"], ["y"])], EYE),
         "20000 inputs",

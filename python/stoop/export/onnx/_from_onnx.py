@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from stoop import _core
 from stoop._checks import file_path
 from stoop._class_names import names_from_text
 from stoop._errors import message
@@ -77,7 +78,7 @@ def from_onnx(path: str | os.PathLike[str]) -> Model:
     found = restored(file)
     model = _recognised(name, file, len(content)) if found is None else _with_output(*found)
     if "stoop.classes" in file.texts:
-        _name_classes(model, file.texts["stoop.classes"])
+        _name_classes(model, file.texts["stoop.classes"], 7 * len(content) + 2**20)
     model.metadata = {key: text for key, text in file.texts.items() if not key.startswith("stoop.")}
     return model
 
@@ -202,8 +203,10 @@ def _seen(known: Known) -> _End:
     return _End(made, None, names)
 
 
-def _name_classes(model: Model, text: str) -> None:
+def _name_classes(model: Model, text: str, most_bytes: int) -> None:
     try:
+        if _core.memory_of_values(text) > most_bytes:
+            raise ValueError  # noqa: TRY301  refused with what is no JSON
         kept = json.loads(text)
         model.classes = names_from_text([str(name) for name in kept["names"]], str(kept["dtype"]))
     except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
