@@ -45,7 +45,7 @@ def from_onnx(path: str | os.PathLike[str]) -> Model:
 
     A file may be damaged or hostile: reading takes at most ten times its size in memory, and 16 MB. Its arrays must
     have the length that their shape says, those in other files are refused, and so are more than 50,000 names and
-    attributes.
+    attributes, and functions of elements that would take long to recognise.
 
     Parameters
     ----------
