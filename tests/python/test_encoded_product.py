@@ -76,7 +76,8 @@ def test_it_is_chosen_for_training(columns: str, tail: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "layer", [{"categories": {1: 40}}, {"encoding": "none"}, {"encoding": "periodic"}, {"bins": 5}]
+    "layer",
+    [{"categories": {1: 40}}, {"encoding": "none"}, {"encoding": "periodic"}, {"encoding": "ple_linear"}, {"bins": 5}],
 )
 def test_it_is_not_chosen_elsewhere(layer: dict[str, Any]) -> None:
     X, y = draw()

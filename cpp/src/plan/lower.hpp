@@ -86,7 +86,8 @@ class Lowering {
 
   // ---- lower_columns.cpp ----
 
-  int add_periodic_gradient(int i);
+  int add_number_gradient(int i);
+  void add_number_weight_gradient(const Operation& layers, int parameter, bool of_numbers);
   void add_table_gradient(int i);
 
   // ---- lower_encoded.cpp ----
