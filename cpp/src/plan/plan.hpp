@@ -87,6 +87,7 @@ struct Operation : Operands {
   OutputKind output = OutputKind::identity;  // what members say, where they are combined
   Index parameter = kNone;                   // offset in elements: the weight, gamma, or the vector that is updated
   Index bias = kNone;                        // offset of the bias or beta
+  Index scratch = 0;                         // elements of memory for the use of products of encoded rows
   Index scale = kNone;                       // offset of the scales of members, of products of encoded rows
   ActivationKind activation = kind_of<Identity>();
   Numbers<Activation> activation_numbers;

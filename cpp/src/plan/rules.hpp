@@ -335,7 +335,8 @@ inline constexpr StepRule kRule<StepKind::encoded_gradient>{
     "encoded_gradient",
     by_columns(),
     tangent::missing,
-    {reads(x, Extent::whole_rows), reads(grad, Extent::whole_rows), writes(sums), writes(statistics)}};
+    {reads(x, Extent::whole_rows), reads(grad, Extent::whole_rows), writes(sums), writes(statistics),
+     writes(partials)}};
 template <>
 inline constexpr StepRule kRule<StepKind::combine>{"combine", by_rows, tangent::missing, {reads(x), writes(out)}};
 template <>

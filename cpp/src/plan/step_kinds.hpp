@@ -63,7 +63,7 @@ enum class StepKind {
   member_weight_gradient,       // x^T @ grad for each member, then what `after` says
   member_bias_gradient,         // column sums of grad for each member, then what `after` says
   encoded_dense,     // out = f(encoded rows of the places x, times the scale of each member, @ weight + bias)
-  encoded_gradient,  // those of the weight -> sums and of the scales -> statistics
+  encoded_gradient,  // those of the weight -> sums, of the scales -> statistics, of the layers of X -> partials
   combine,           // out = what the members say together
   combine_gradient,  // out = the gradient of what each member says
   end,               // not a kind: how many there are
