@@ -90,6 +90,8 @@ def scaled_features(layers: Layers, _: int) -> Layers:
 VARIANTS = {
     "base": Variant(),
     "plain": Variant({"members": 1, "encoding": "none"}),
+    "ple_linear": Variant({"encoding": "ple_linear"}),
+    "ple_linear_16": Variant({"encoding": "ple_linear", "embedding_dim": 16}),
     "batch_256": Variant(batch=256),
     "small_weights": Variant(layers=small_weights),
     "heads_from_zero": Variant(layers=changed("MemberDense", kernel_init="zeros")),

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -66,11 +67,17 @@ def build(numbers: Any, codes: list[int], outputs: int, encoded: bool) -> torch.
 
 class TabM:
     """An estimator around it. `encoded` leaves out the linear layers of the embeddings, `mixed` computes in bfloat16
-    where PyTorch advises it (the example's `amp_enabled`); `curve` holds the epochs.
+    where PyTorch advises it (the example's `amp_enabled`); `curve` holds the epochs, by the seconds of `clock`.
     """
 
-    def __init__(self, request: Request, encoded: bool = False, mixed: bool = False) -> None:
-        self.request, self.encoded, self.mixed = request, encoded, mixed
+    def __init__(
+        self,
+        request: Request,
+        encoded: bool = False,
+        mixed: bool = False,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self.request, self.encoded, self.mixed, self.clock = request, encoded, mixed, clock
         self.curve: list[tuple[float, float]] = []  # seconds since the start, validation loss
 
     def fit(self, X: Any, y: Any) -> TabM:
@@ -85,7 +92,7 @@ class TabM:
 
     def train(self, X: Any, y: Any, train: Any, dev: Any, epochs: int = EPOCHS, patience: int = PATIENCE) -> None:
         """Prepare the columns and train on these rows, until the loss on the others does not fall any more."""
-        started = time.perf_counter()
+        started = self.clock()
         torch.manual_seed(self.request.seed)
         regression = self.request.regression
         if regression:
@@ -184,7 +191,7 @@ class TabM:
         for _ in range(epochs):
             self._epoch(optimizer, parts[0])
             error = self._error(*parts[1])
-            self.curve.append((time.perf_counter() - started, error))
+            self.curve.append((self.clock() - started, error))
             if error < best:
                 best, waited = error, 0
                 kept = {name: value.clone() for name, value in self.model.state_dict().items()}

@@ -1,15 +1,16 @@
 """Time to the same validation score: TabM-mini of 16 members in Stoop beside the `tabm` package, by turns.
 
     .venv/bin/python bench/tables/speed.py [--rounds 3] [--epochs 30] [--precision bfloat16]
-                                           [--json out.json] [--plot curves.svg]
+                                           [--clock processor] [--json out.json] [--plot curves.svg]
 
 Two tables of 20,640 rows and 8 numbers, the size of California housing, which no package ships: diamonds without the
-column that follows from three others, and a function with as rough a map. Four fifths of the rows are for training; the
-others are predicted after every epoch. Each round trains every engine anew; the score to reach is the worst of the best
-that they reach, so that each has a time, and a ratio is formed within a round. Times are from the raw columns on: the
-encoding is part of them. tabm comes as its example advises (piecewise-linear embeddings) and on the encoding itself,
-which is the network of Stoop, each on the faster of one and two threads. --precision bfloat16 is for all engines: the
-`precision` of Stoop, PyTorch's autocast.
+column that follows from three others, and a function with as rough a map. Four fifths of the rows are for training;
+the others are predicted after every epoch. Each round trains every engine anew. Times are from the raw columns on:
+the encoding is part of them. Stoop and tabm each come with both networks: on the piecewise-linear encoding itself
+("ple"), and with a linear layer for each column after it ("ple_linear"), as tabm's example advises; tabm on the
+faster of one and two threads. A line is for one network of Stoop, beside both of tabm: the error to reach is the
+worst of the best that these three reach, so that each has a time, and a ratio is formed within a round. --precision
+bfloat16 is for all engines: the `precision` of Stoop, PyTorch's autocast.
 """
 
 from __future__ import annotations
@@ -30,6 +31,9 @@ import stoop
 from stoop import _figures
 
 ROWS, MEMBERS, WIDTH, DROPOUT, BINS, BATCH, RATE, DECAY = 20_640, 16, 256, 0.1, 48, 256, 2e-3, 3e-4
+EMBEDDING = 16  # columns of the linear layers, as in the example
+ENCODINGS = ("ple", "ple_linear")
+CLOCKS = {"wall": time.perf_counter, "processor": time.process_time}
 Array = npt.NDArray[Any]
 Curve = list[tuple[float, float]]  # seconds since the start, mean squared error of the standardised target
 
@@ -74,12 +78,15 @@ class Setting:
     epochs: int
     threads: int
     precision: str
+    clock: str
 
 
-def with_stoop(X: Array, y: Array, train: Array, dev: Array, setting: Setting) -> Curve:
+def with_stoop(X: Array, y: Array, train: Array, dev: Array, setting: Setting, encoding: str) -> Curve:
     """Train from the layers and return the validation error after each epoch."""
-    started = time.perf_counter()
-    layers: list[Any] = [stoop.Columns(encoding="ple", bins=BINS), stoop.Members(MEMBERS)]
+    clock = CLOCKS[setting.clock]
+    started = clock()
+    columns = stoop.Columns(encoding=encoding, bins=BINS, embedding_dim=EMBEDDING)
+    layers: list[Any] = [columns, stoop.Members(MEMBERS)]
     for _ in range(2):
         layers += [stoop.Dense(WIDTH, activation="relu"), stoop.Dropout(DROPOUT)]
     model = stoop.Model([*layers, stoop.MemberDense(1)], input_dim=X.shape[1])
@@ -89,7 +96,7 @@ def with_stoop(X: Array, y: Array, train: Array, dev: Array, setting: Setting) -
     curve: Curve = []
 
     def note(_: Any, logs: dict[str, float]) -> None:
-        curve.append((time.perf_counter() - started, logs["val_loss"]))
+        curve.append((clock() - started, logs["val_loss"]))
 
     trainer.fit(
         X[train], y[train], setting.epochs, BATCH, (X[dev], y[dev]), metrics=(), verbose=0,
@@ -98,13 +105,14 @@ def with_stoop(X: Array, y: Array, train: Array, dev: Array, setting: Setting) -
     return curve
 
 
-def with_tabm(X: Array, y: Array, train: Array, dev: Array, setting: Setting, encoded: bool) -> Curve:
+def with_tabm(X: Array, y: Array, train: Array, dev: Array, setting: Setting, encoding: str) -> Curve:
     """Train as the example of its repository does, and return the validation error after each epoch."""
     import pandas as pd
     from engine_tabm import TabM
     from engines import Request
 
-    engine = TabM(Request("regression", threads=setting.threads), encoded, mixed=setting.precision == "bfloat16")
+    request, mixed = Request("regression", threads=setting.threads), setting.precision == "bfloat16"
+    engine = TabM(request, encoding == "ple", mixed=mixed, clock=CLOCKS[setting.clock])
     engine.train(pd.DataFrame(X), y, train, dev, setting.epochs, patience=setting.epochs)
     return engine.curve
 
@@ -115,40 +123,40 @@ def reached(curve: Curve, error: float) -> float:
 
 
 def measure(table: str, rounds: int, setting: Setting) -> dict[str, Any]:
-    """Return the curves of all rounds and, for each, the error to reach and the seconds of each engine."""
+    """Return the curves of all rounds by the names of the engines."""
     X, y = TABLES[table]()
     order = np.random.default_rng(1).permutation(len(y))
     dev, train = order[: len(y) // 5], order[len(y) // 5 :]
     y = ((y - y[train].mean()) / y[train].std()).astype(np.float32)
     engines: dict[str, Callable[[], Curve]] = {
-        "stoop": lambda: with_stoop(X, y, train, dev, setting),
+        f"stoop {encoding}": lambda encoding=encoding: with_stoop(X, y, train, dev, setting, encoding)
+        for encoding in ENCODINGS
     }
-    for name, encoded in (("tabm", False), ("tabm, same network", True)):
+    for encoding in reversed(ENCODINGS):
         short = [replace(setting, epochs=2, threads=count) for count in {1, setting.threads}]
-        fastest = min(short, key=lambda each: with_tabm(X, y, train[: 8 * BATCH], dev, each, encoded)[1][0])
+        fastest = min(short, key=lambda each: with_tabm(X, y, train[: 8 * BATCH], dev, each, encoding)[1][0])
         chosen = replace(setting, threads=fastest.threads)
-        engines[name] = lambda chosen=chosen, encoded=encoded: with_tabm(X, y, train, dev, chosen, encoded)
-    found = []
-    for _ in range(rounds):
-        curves = {name: run() for name, run in engines.items()}
-        error = max(min(each for _, each in curve) for curve in curves.values())
-        seconds = {name: reached(curve, error) for name, curve in curves.items()}
-        found.append({"error": error, "seconds": seconds, "curves": curves})
-    return {"rounds": found}
+        engines[f"tabm {encoding}"] = lambda chosen=chosen, encoding=encoding: with_tabm(
+            X, y, train, dev, chosen, encoding
+        )
+    return {"rounds": [{"curves": {name: run() for name, run in engines.items()}} for _ in range(rounds)]}
 
 
-def row(table: str, result: dict[str, Any]) -> str:
+def row(table: str, encoding: str, result: dict[str, Any]) -> str:
     """Return a line of Markdown: the median of the error, of the seconds and of the ratios."""
-    rounds = result["rounds"]
-    names = list(rounds[0]["seconds"])
-    medians = [statistics.median(each["seconds"][name] for each in rounds) for name in names]
-    ratios = [
-        statistics.median(each["seconds"][name] / each["seconds"]["stoop"] for each in rounds) for name in names[1:]
-    ]
-    error = statistics.median(each["error"] for each in rounds)
-    best = [statistics.median(min(e for _, e in each["curves"][name]) for each in rounds) for name in names]
-    cells = [f"{seconds:.1f} s ({lowest:.4f})" for seconds, lowest in zip(medians, best)]
-    return f"| {table} | {error:.4f} | {' | '.join(cells)} | {' | '.join(f'{ratio:.1f}' for ratio in ratios)} |"
+    names = [f"stoop {encoding}", *(f"tabm {each}" for each in reversed(ENCODINGS))]
+    rounds = [[each["curves"][name] for name in names] for each in result["rounds"]]
+    lowest = [[min(error for _, error in curve) for curve in curves] for curves in rounds]
+    seconds = [[reached(curve, max(best)) for curve in curves] for curves, best in zip(rounds, lowest)]
+    ratios = [[other / own for other in others] for own, *others in seconds]
+
+    def medians(values: list[list[float]]) -> list[float]:
+        return [statistics.median(each) for each in zip(*values)]
+
+    cells = [f"{each:.1f} s ({best:.4f})" for each, best in zip(medians(seconds), medians(lowest))]
+    error = statistics.median(max(best) for best in lowest)
+    shown = [f"{ratio:.1f}" for ratio in medians(ratios)]
+    return f"| {table} | {encoding} | {error:.4f} | {' | '.join(cells)} | {' | '.join(shown)} |"
 
 
 def draw(results: dict[str, Any], path: Path) -> None:
@@ -172,16 +180,18 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32")
+    parser.add_argument("--clock", choices=CLOCKS, default="wall", help="processor: with --threads 1, beside others")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--plot", type=Path)
     options = parser.parse_args()
     results = {}
-    print("| table | error to reach | Stoop (its best) | tabm | tabm, same network | ratio | same network |")
-    print("|---|--:|--:|--:|--:|--:|--:|", flush=True)
+    print("| table | network | error to reach | Stoop (its best) | tabm ple_linear | tabm ple | ratio | tabm ple |")
+    print("|---|---|--:|--:|--:|--:|--:|--:|", flush=True)
     for table in options.tables:
-        setting = Setting(options.epochs, options.threads, options.precision)
+        setting = Setting(options.epochs, options.threads, options.precision, options.clock)
         results[table] = measure(table, options.rounds, setting)
-        print(row(table, results[table]), flush=True)
+        for encoding in ENCODINGS:
+            print(row(table, encoding, results[table]), flush=True)
     if options.json:
         options.json.write_text(json.dumps(results))
     if options.plot:

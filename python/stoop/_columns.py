@@ -31,7 +31,10 @@ class Columns(Layer):
     each with n known codes, "missing" and "unknown". They start as U(-a, a), a = 1/sqrt(embedding_dim), as in the code
     of Gorishniy et al. 2021, "Revisiting deep learning models for tabular data"; missing and unknown as zeros. With
     "periodic", by column of numbers: ``0.frequencies`` ``(columns, frequencies)``, ``0.weight``
-    ``(columns * 2 * frequencies, embedding_dim)``, ``0.bias`` ``(columns, embedding_dim)``.
+    ``(columns * 2 * frequencies, embedding_dim)``, ``0.bias`` ``(columns, embedding_dim)``. With "ple_linear", by
+    column of numbers: ``0.linear`` ``(columns, embedding_dim)``, ``0.weight`` ``(bins of all columns, embedding_dim)``,
+    unless there are no bins, and ``0.bias`` ``(columns, embedding_dim)``; they start as U(-a, a), a =
+    1/sqrt(embedding_dim), but ``0.weight`` as zeros.
     Buffers ``0.shift``, ``0.scale``, ``0.shift_rest`` and ``0.missing`` as those of a `Normalization`, and
     ``0.bin_left`` and ``0.bin_scale``, where each bin begins and 1 / its width, in the unit of the scaled numbers.
 
@@ -40,26 +43,28 @@ class Columns(Layer):
     categories : mapping of int to int, optional
         The number of known codes of each column of X that holds codes. The other columns hold numbers. It is kept as a
         tuple of pairs in the order of the columns.
-    encoding : {"ple", "periodic", "none"}, default "ple"
+    encoding : {"ple", "periodic", "none", "ple_linear"}, default "ple"
         Of the numbers. "ple": piecewise-linear, Gorishniy, Rubachev & Babenko 2022, "On embeddings for numerical
         features in tabular deep learning", eq. 1, with bins between quantiles of the training rows. "periodic":
         ``relu(cos(2 pi c z) @ W1 + sin(2 pi c z) @ W2 + b)`` with c, W and b of each column, section 3.3; z is the
-        scaled number. "none": z itself.
+        scaled number. "none": z itself. "ple_linear": ``z * linear + e @ weight + b`` with a linear layer of each
+        column, e the encoding "ple" and z the scaled number: `PiecewiseLinearEmbeddings` of version "B" in the package
+        `rtdl_num_embeddings` of the same authors. It starts as a linear function of z.
     bins : int or sequence of int, default 48
-        Of "ple"; a sequence has one for each column of numbers. Quantiles that are equal make one edge, and columns
-        that are left over are zeros. 0: the scaled number itself.
+        Of "ple" and "ple_linear"; a sequence has one for each column of numbers. Quantiles that are equal make one
+        edge, and columns of e that are left over are zeros. 0: the scaled number alone.
     frequencies : int, default 48
         Of "periodic", of each column.
     frequency_scale : float, default 0.01
         The frequencies start as N(0, frequency_scale**2).
     embedding_dim : int, default 8
-        Columns of a table, and of the encoding "periodic".
+        Columns of a table, and of the encodings "periodic" and "ple_linear".
     one_hot : int, default 9
         A category of at most so many codes becomes one-hot, another an embedding.
     kind : {"standard", "robust", "minmax"}, default "robust"
-        How numbers are scaled that have no bins, as in `Normalization`.
+        How numbers are scaled, as in `Normalization`; bins are the same in any unit.
     clip : float, optional
-        Of these numbers, as in `Normalization`; 3 by default. None: no clip.
+        Of scaled numbers, as in `Normalization`; 3 by default. None: no clip. Bins are found and passed without it.
     lazy : bool, default False
         True: an update touches those rows of the tables alone whose gradient is not zero: their values, what the
         optimizer holds of them, their l1, l2 and weight decay, and their average (`ema`). Momentum and averages of
@@ -114,7 +119,7 @@ class Columns(Layer):
         out = sum(count if count <= self.one_hot else self.embedding_dim for count in codes.values())
         if self.encoding == "ple":
             return out + sum(max(count, 1) for count in bins)
-        return out + (width - len(codes)) * (self.embedding_dim if self.encoding == "periodic" else 1)
+        return out + (width - len(codes)) * (1 if self.encoding == "none" else self.embedding_dim)
 
 
 Columns.__module__ = "stoop.layers"  # where users import it from, and pickle looks for it

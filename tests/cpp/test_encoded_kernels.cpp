@@ -84,7 +84,7 @@ struct EncodedData {
 
  private:
   void add(ColumnKind kind, Index count) {
-    columns.push_back({kind, 0, 0, 0, width, count, 0});
+    columns.push_back({kind, 0, 0, 0, width, count, 0, 0});
     width += count;
   }
 

@@ -384,6 +384,7 @@ LAYERS = {
             {"categories": {2: 20}, "bins": (4, 0), "lazy": True, "embedding_dim": 3},
             {"encoding": "periodic", "frequencies": 5, "frequency_scale": 0.5, "kind": "standard", "clip": None},
             {"categories": {0: 3}, "encoding": "none", "kind": "minmax"},
+            {"encoding": "ple_linear", "bins": 6, "embedding_dim": 4},
         ),
     ),
     "members": Case(

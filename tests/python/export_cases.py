@@ -45,6 +45,17 @@ CASES: dict[str, tuple[Layers, int, dict[str, Any]]] = {
     "normalization with gaps": ([stoop.Normalization(missing="mean"), Dense(3, "relu"), Dense(2)], 4, {}),
     "columns": ([stoop.Columns(CATEGORIES, bins=(5, 0, 3), embedding_dim=3), Dense(4, "relu"), Dense(2)], 5, {}),
     "columns of waves": ([stoop.Columns(CATEGORIES, encoding="periodic", frequencies=5), Dense(2)], 5, {}),
+    "columns of linear layers": (
+        [stoop.Columns(CATEGORIES, encoding="ple_linear", bins=(5, 0, 3), embedding_dim=3), Dense(2)],
+        5,
+        {},
+    ),
+    "columns of linear layers, as many bins": (
+        [stoop.Columns(encoding="ple_linear", bins=4, clip=None), Dense(2)],
+        3,
+        {},
+    ),
+    "columns of linear layers without bins": ([stoop.Columns({1: 3}, encoding="ple_linear", bins=0), Dense(2)], 4, {}),
     "columns as they are": ([stoop.Columns(CATEGORIES, encoding="none", clip=None), Dense(2)], 5, {}),
     "columns of codes": ([stoop.Columns({0: 2, 1: 20}), Dense(2)], 2, {}),
     "members": ([stoop.Members(3, bias=True), Dense(6, "relu"), stoop.MemberDense(2)], 4, {}),
@@ -95,7 +106,7 @@ def model_of(case: str, dtype: str = "float32") -> stoop.Model:
     rng = np.random.default_rng(2)
     for name, value in {**model.parameters(), **model.buffers()}.items():
         last = name.rpartition(".")[2]
-        if last in ("weight", "bias", "beta", "running_mean", "embedding", "frequencies"):
+        if last in ("weight", "bias", "beta", "running_mean", "embedding", "frequencies", "linear"):
             value[...] = rng.standard_normal(value.shape) / np.sqrt(value.shape[0] if last == "weight" else 2.0)
         elif last in ("gamma", "running_var", "input_scale", "output_scale") or name.endswith("scale"):
             value[...] = rng.uniform(0.5, 1.5, value.shape)

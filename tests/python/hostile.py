@@ -117,6 +117,9 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
     "2^30 codes": lambda: model_file(config(columns(categories=[[0, 2**30 - 2]]) + "," + DENSE)),
     "2^30 indicators": lambda: model_file(config(columns(categories=[[0, 2**29]], one_hot=2**29) + "," + DENSE)),
     "2^20 bins": lambda: model_file(config(columns(bins=[2**20]) + "," + DENSE)),
+    "2^40 numbers of linear layers": lambda: model_file(
+        config(columns(encoding="ple_linear", bins=[2**20], embedding_dim=2**20) + "," + DENSE)
+    ),
     "2^31 frequencies": lambda: model_file(config(columns(encoding="periodic", frequencies=2**20) + "," + DENSE)),
     "2^31 members": lambda: model_file(config('{"type":"members","k":2147483647},' + DENSE)),
     "Residual in Residual": lambda: model_file(config(nested(1000))),

@@ -78,6 +78,12 @@ def encode(layer: Any, train: Array, X: Array, parameters: dict[str, Array]) -> 
         z = scaled(train[:, c], column, layer.kind, layer.clip)
         if layer.encoding == "ple" and bins > 0:
             parts.append(ladder(column, edges_of(train[:, c], bins), bins))
+        elif layer.encoding == "ple_linear":
+            parts.append(np.outer(z, parameters["0.linear"][numbers]) + parameters["0.bias"][numbers])
+            if bins > 0:
+                before = numbers * bins if isinstance(layer.bins, int) else sum(layer.bins[:numbers])
+                weight = parameters["0.weight"][before : before + bins]
+                parts[-1] += ladder(column, edges_of(train[:, c], bins), bins) @ weight
         elif layer.encoding == "periodic":
             waves = 2 * layer.frequencies
             weight = parameters["0.weight"][numbers * waves : (numbers + 1) * waves]

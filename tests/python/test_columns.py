@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,9 @@ LAYERS = {
     "none": stoop.Columns({3: 30}, encoding="none", kind="standard", clip=None, one_hot=100),
     "minmax": stoop.Columns({1: 4}, encoding="none", kind="minmax", clip=0.5),
     "periodic": stoop.Columns({1: 4, 3: 30}, encoding="periodic", frequencies=21, frequency_scale=0.7, clip=None),
+    "ple_linear": stoop.Columns({1: 4, 3: 30}, encoding="ple_linear", bins=7, embedding_dim=5),
+    "ple_linear, bins of each": stoop.Columns({3: 30}, encoding="ple_linear", bins=(3, 0, 12, 1), clip=None),
+    "ple_linear, no bins": stoop.Columns({1: 4}, encoding="ple_linear", bins=0, embedding_dim=17, kind="standard"),
     "codes alone": stoop.Columns({0: 3, 1: 4, 2: 11, 3: 30, 4: 2}, embedding_dim=3),
 }
 
@@ -49,6 +53,9 @@ def encoded(layer: stoop.Columns, dtype: str, train: Array, X: Array) -> tuple[A
     width = layer.output_width(X.shape[1])
     model = stoop.Model([layer, stoop.Dense(width, kernel_init="zeros")], X.shape[1], dtype=dtype)
     np.fill_diagonal(model.parameters()["1.weight"], 1)
+    if "0.weight" in model.parameters():  # which may start as zeros
+        weight = model.parameters()["0.weight"]
+        weight[:] = np.random.default_rng(7).uniform(-0.5, 0.5, weight.shape)
     model.adapt(train)
     return model.predict(X), {name: array.astype(np.float64) for name, array in model.parameters().items()}
 
@@ -91,6 +98,27 @@ def test_statistics_are_those_of_the_training_rows() -> None:
             assert other.buffers()[name].tobytes() == fitted[0].buffers()[name].tobytes(), name
     for name, array in fitted[0].parameters().items():
         assert array.tobytes() == fitted[1].parameters()[name].tobytes(), name
+
+
+def test_linear_layers_of_numbers_start_as_linear_functions() -> None:
+    layer = stoop.Columns({1: 4, 3: 30}, encoding="ple_linear", embedding_dim=50, clip=None)
+    X = draw(200, missing=False)
+    model = stoop.Model([layer, stoop.Dense(1)], 5)
+    shapes = {name: value.shape for name, value in model.parameters().items() if name.startswith("0.")}
+    sizes = {"linear": (3, 50), "weight": (3 * 48, 50), "bias": (3, 50)}
+    assert shapes == {"0.embedding": (32, 50)} | {f"0.{name}": size for name, size in sizes.items()}
+    for name in ("0.linear", "0.bias"):
+        values = model.parameters()[name]
+        assert 0.9 < np.abs(values).max() * 50**0.5 <= 1.0
+        assert abs(values.mean()) * 50**0.5 < 0.2
+    assert not model.parameters()["0.weight"].any()
+    alone = stoop.Model([replace(layer, bins=0), stoop.Dense(1)], 5)
+    assert "0.weight" not in alone.parameters()
+    for name, value in alone.parameters().items():
+        value[:] = model.parameters()[name]
+    for each in (model, alone):
+        each.adapt(X)
+    np.testing.assert_allclose(alone.predict(X), model.predict(X), rtol=1e-5, atol=1e-5)
 
 
 def test_a_model_of_codes_alone_needs_no_statistics() -> None:

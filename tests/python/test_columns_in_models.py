@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,17 @@ MORE = {
     **{name: LAYERS[name] for name in ("ple", "bins of each")},
     "lazy": stoop.Columns({1: 4, 3: 30}, bins=7, lazy=True),
     "periodic": stoop.Columns({1: 4, 3: 30}, encoding="periodic", frequencies=5, frequency_scale=0.5, embedding_dim=3),
+    "ple_linear": stoop.Columns({1: 4, 3: 30}, encoding="ple_linear", bins=(3, 0, 12), embedding_dim=3),
 }
+
+
+def moved(model: stoop.Model) -> stoop.Model:
+    """The model with numbers where some start from zero."""
+    rng = np.random.default_rng(8)
+    for name, values in model.parameters().items():
+        if name in ("0.embedding", "0.weight"):
+            values[:] += rng.uniform(-0.3, 0.3, values.shape)
+    return model
 
 
 def model_of(name: str, dtype: str = "float32", outputs: int = 3) -> stoop.Model:
@@ -34,18 +45,16 @@ def targets(rows: int) -> Array:
 
 @pytest.mark.parametrize("name", MORE)
 def test_gradients_against_differences(name: str) -> None:
-    model = model_of(name, "float64")
+    model = moved(model_of(name, "float64"))
     X = draw(40)
     model.adapt(X)
-    if "0.embedding" in model.parameters():
-        model.parameters()["0.embedding"][:] += 0.1
     result = stoop.gradcheck(model, "softmax_cross_entropy", X, targets(40), l2=0.01)
     assert result.relative_error < 1e-7, result
 
 
 @pytest.mark.parametrize("name", MORE)
 def test_gradients_of_raw_inputs(name: str) -> None:
-    model = model_of(name, "float64", outputs=2)
+    model = moved(model_of(name, "float64", outputs=2))
     train = draw(200, missing=False)
     model.adapt(train)
     X = train[:20] + np.array([0.01, 0, 0.01, 0, 0.011])  # away from the edges of bins
@@ -109,8 +118,9 @@ def test_second_order(name: str) -> None:
         assert losses[-1] < 0.9 * losses[0]
 
 
-def test_hessian_vector_products() -> None:
-    model = model_of("ple", "float64")
+@pytest.mark.parametrize("name", ["ple", "ple_linear"])
+def test_hessian_vector_products(name: str) -> None:
+    model = moved(model_of(name, "float64"))
     X, y = draw(40), targets(40)
     model.adapt(X)
     trainer = stoop.Trainer(model, l2=0.01)
@@ -131,7 +141,7 @@ def test_hessian_vector_products() -> None:
 
 def test_an_ensemble_and_folding() -> None:
     X, y = draw(100), targets(100)
-    models = [model_of("ple"), model_of("periodic")]
+    models = [model_of(name) for name in ("ple", "periodic", "ple_linear")]
     for model in models:
         stoop.Trainer(model).fit(X, y, epochs=1, verbose=0)
     members = np.stack([model.predict(X) for model in models])
@@ -140,6 +150,30 @@ def test_an_ensemble_and_folding() -> None:
     model = stoop.Model(layers, 5)
     stoop.Trainer(model).fit(X, y, epochs=2, batch_size=20, verbose=0)
     np.testing.assert_allclose(model.fold_batch_norm().predict(X), model.predict(X), rtol=1e-4, atol=1e-5)
+
+
+def test_frozen_layers_and_factors() -> None:
+    X, y = draw(100), targets(100)
+    steps = []
+    for more in ({}, {"trainable": False}, {"lr_scale": 0.5, "decay_scale": 0.0}):
+        layers = [replace(MORE["ple_linear"], **more), stoop.Members(2), stoop.Dense(9, "tanh"), stoop.MemberDense(3)]
+        model = stoop.Model(layers, 5, seed=3, dtype="float64")
+        model.adapt(X)
+        moved(model)
+        before = {name: value.copy() for name, value in model.parameters().items()}
+        trainer = stoop.Trainer(model, optimizer=stoop.optimizers.SGD(0.1), l2=0.1)
+        gradients = trainer.loss_and_grad(X, y)[1]
+        trainer.step(X, y)
+        steps.append({name: before[name] - value for name, value in model.parameters().items()})
+        if not more:
+            for name, gradient in gradients.items():
+                np.testing.assert_allclose(steps[0][name], 0.1 * gradient, rtol=1e-11, atol=1e-14, err_msg=name)
+    of_layer = [name for name in steps[0] if name.startswith("0.")]
+    assert len(of_layer) == 4
+    for name in of_layer:
+        assert not steps[1][name].any()
+        decay = 0.0 if name == "0.bias" else 0.1 * 0.1 * before[name]  # of the l2 in the gradient
+        np.testing.assert_allclose(steps[2][name], 0.5 * (steps[0][name] - decay), rtol=1e-9, atol=1e-12, err_msg=name)
 
 
 def test_rows_of_a_mapped_file(tmp_path: Path) -> None:
@@ -153,9 +187,10 @@ def test_rows_of_a_mapped_file(tmp_path: Path) -> None:
     assert models[0].predict(X).tobytes() == models[1].predict(mapped).tobytes()
 
 
-def test_a_custom_loop_is_a_step() -> None:
+@pytest.mark.parametrize("name", ["ple", "ple_linear"])
+def test_a_custom_loop_is_a_step(name: str) -> None:
     X, y = draw(64), targets(64)
-    models = [model_of("ple", "float64") for _ in range(2)]
+    models = [moved(model_of(name, "float64")) for _ in range(2)]
     step, pieces = (stoop.Trainer(model, optimizer=stoop.optimizers.SGD(0.1)) for model in models)
     for model in models:
         model.adapt(X)

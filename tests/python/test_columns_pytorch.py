@@ -70,6 +70,41 @@ def test_periodic_columns_are_those_of_the_package() -> None:
         np.testing.assert_allclose(found[name], gradient.numpy(), rtol=1e-9, atol=1e-13, err_msg=name)
 
 
+@pytest.mark.parametrize("bins", [2, 7, 48])
+def test_linear_ladders_are_those_of_the_package(bins: int) -> None:
+    train, X = draw(400, 0), draw(100, 1) * 1.5 - 0.2  # the last column has fewer bins
+    layer = stoop.Columns(encoding="ple_linear", bins=bins, embedding_dim=DIM, clip=None)
+    model = looking(layer, train, 3)
+    parameters, buffers = model.parameters(), model.buffers()
+    parameters["0.weight"][:] = np.random.default_rng(2).standard_normal((3 * bins, DIM))
+    edges = rtdl.compute_bins(torch.from_numpy((train - buffers["0.shift"]) * buffers["0.scale"]), bins)
+    twin = rtdl.PiecewiseLinearEmbeddings(edges, DIM, activation=False, version="B").double()
+    own = parameters["0.weight"].reshape(3, bins, DIM)
+    most = twin.linear.weight.shape[1]  # the last bin of each column is at the end, and zeros are before it
+    with torch.no_grad():
+        twin.linear0.weight.copy_(torch.from_numpy(parameters["0.linear"].copy()))
+        twin.linear0.bias.copy_(torch.from_numpy(parameters["0.bias"].copy()))
+        for column, each in enumerate(edges):
+            twin.linear.weight[column, : len(each) - 2] = torch.from_numpy(own[column, : len(each) - 2].copy())
+            twin.linear.weight[column, -1] = torch.from_numpy(own[column, len(each) - 2].copy())
+    z = torch.from_numpy((X - buffers["0.shift"]) * buffers["0.scale"])
+    out = twin(z).flatten(1)
+    np.testing.assert_allclose(model.predict(X), out.detach().numpy(), rtol=1e-10, atol=1e-10)
+    y = np.random.default_rng(3).standard_normal(out.shape)
+    ((out - torch.from_numpy(y)) ** 2).mean().backward()
+    found = stoop.Trainer(model, loss="mse").loss_and_grad(X, y)[1]
+    close = {"rtol": 1e-10, "atol": 1e-10}
+    np.testing.assert_allclose(found["0.linear"], twin.linear0.weight.grad.numpy(), **close)
+    np.testing.assert_allclose(found["0.bias"], twin.linear0.bias.grad.numpy(), **close)
+    of_weight = found["0.weight"].reshape(3, bins, DIM)
+    for column, each in enumerate(edges):
+        gradient = twin.linear.weight.grad[column].numpy()
+        last = len(each) - 2
+        np.testing.assert_allclose(of_weight[column, :last], gradient[:last], **close)
+        np.testing.assert_allclose(of_weight[column, last], gradient[most - 1], **close)
+        assert not of_weight[column, last + 1 :].any()
+
+
 class Twin(torch.nn.Module):
     """The network of a table and two products, with the parameters of a model."""
 

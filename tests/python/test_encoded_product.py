@@ -32,6 +32,8 @@ COLUMNS: dict[str, Callable[[], Any]] = {
     "ple": lambda: stoop.Columns({1: 4, 3: 4}, bins=48),
     "bins of each": lambda: stoop.Columns({1: 4, 3: 4}, bins=(40, 1, 0), one_hot=4),
     "numbers": lambda: stoop.Columns(bins=(30, 2, 40, 3, 20)),
+    "linear ladders": lambda: stoop.Columns(encoding="ple_linear", bins=(6, 2, 9, 0, 3), embedding_dim=9),
+    "frozen ladders": lambda: stoop.Columns(encoding="ple_linear", bins=4, embedding_dim=17, trainable=False),
 }
 TAILS: dict[str, list[Any]] = {
     "alone": [stoop.Dense(20, "relu")],
@@ -53,6 +55,9 @@ def model_of(columns: str, tail: str, dtype: str = "float64", *, plain: bool = F
     last = stoop.MemberDense(OUTPUTS) if "members" in tail else stoop.Dense(OUTPUTS)
     model = stoop.Model([COLUMNS[columns](), *layers, last], input_dim=INPUTS, dtype=dtype, seed=3)
     model.adapt(draw()[0])
+    if "0.weight" in model.parameters():  # which starts as zeros
+        weight = model.parameters()["0.weight"]
+        weight[...] = np.random.default_rng(4).uniform(-0.3, 0.3, weight.shape)
     return model
 
 
@@ -71,12 +76,14 @@ def test_it_is_chosen_for_training(columns: str, tail: str) -> None:
     X, y = draw()
     rows = [row.name for row in stoop.Trainer(model_of(columns, tail)).profile(X, y, batch_size=32).rows]
     assert any(name.startswith("encoded_dense") for name in rows), rows
-    assert any(name.startswith("encoded_gradient") for name in rows) == (tail != "frozen")
+    is_trained = tail != "frozen" or columns == "linear ladders"
+    assert any(name.startswith("encoded_gradient") for name in rows) == is_trained
     assert not any(name.startswith(("columns", "member_scale")) for name in rows)
 
 
 @pytest.mark.parametrize(
-    "layer", [{"categories": {1: 40}}, {"encoding": "none"}, {"encoding": "periodic"}, {"bins": 5}]
+    "layer",
+    [{"categories": {1: 40}}, {"encoding": "none"}, {"encoding": "periodic"}, {"encoding": "ple_linear"}, {"bins": 5}],
 )
 def test_it_is_not_chosen_elsewhere(layer: dict[str, Any]) -> None:
     X, y = draw()
@@ -116,11 +123,20 @@ def test_gradients_are_those_of_encoded_rows(columns: str, tail: str) -> None:
             close((before[name] - value) / rates[name], grads[name], "float64", name)
 
 
+def test_linear_ladders_of_few_rows_are_encoded() -> None:
+    X, y = draw()
+    trainer = stoop.Trainer(model_of("linear ladders", "members"))
+    for rows, is_product in ((23, False), (24, True)):  # a table has 30 rows for 5 columns
+        names = [row.name for row in trainer.profile(X, y, batch_size=rows).rows]
+        assert any(name.startswith("encoded_dense") for name in names) == is_product
+
+
+@pytest.mark.parametrize("columns", ["ple", "linear ladders"])
 @pytest.mark.parametrize("settings", [{}, {"clip_norm": 0.1}, {"accumulate": 3}, {"l1": 0.01}])
 @pytest.mark.parametrize("tail", ["alone", "many members"])
-def test_all_that_fit_does_follows(tail: str, settings: dict[str, Any]) -> None:
+def test_all_that_fit_does_follows(tail: str, settings: dict[str, Any], columns: str) -> None:
     X, y = draw()
-    model = model_of("ple", tail)
+    model = model_of(columns, tail)
     trainer = stoop.Trainer(model, optimizer=stoop.optimizers.SGD(0.1), **settings)
     for _ in range(2):
         before = values(model)
@@ -132,12 +148,13 @@ def test_all_that_fit_does_follows(tail: str, settings: dict[str, Any]) -> None:
             close((before[name] - value) / 0.1, scale * grads[name], "float64", name)
 
 
+@pytest.mark.parametrize("columns", ["bins of each", "linear ladders"])
 @pytest.mark.parametrize("tail", ["alone", "members", "many members"])
-def test_the_same_bits_for_any_number_of_threads(tail: str) -> None:
+def test_the_same_bits_for_any_number_of_threads(tail: str, columns: str) -> None:
     X, y = draw()
     found = []
     for threads in (1, 2, 3):
-        model = model_of("bins of each", tail, "float32")
+        model = model_of(columns, tail, "float32")
         trainer = stoop.Trainer(model, optimizer="adamw", num_threads=threads, seed=1)
         trainer.fit(X, y, epochs=2, batch_size=64, verbose=0)
         found.append({**values(model), "predictions": model.predict(X)})

@@ -70,6 +70,7 @@ LISTED = {**crossed.activation_layers(), **crossed.calls("layer")}
 MORE = {
     "columns of all kinds": stoop.Columns({1: 3, 3: 12, 4: 40}, bins=(7, 0), embedding_dim=3),
     "columns in the order of X": stoop.Columns({2: 12}, bins=4),
+    "linear ladders": stoop.Columns({0: 11}, encoding="ple_linear", bins=9),
     "periodic columns": stoop.Columns({0: 11}, encoding="periodic", frequencies=5, frequency_scale=2.0),
     "normalization with a clip": stoop.Normalization("robust", clip=2.0, missing="mean"),
     "shared members": stoop.MemberDense(6, "relu", shared=True, members=3),

@@ -98,6 +98,7 @@ def random_layers(rng: np.random.Generator, members: bool) -> list[Any]:
         lambda: stoop.Normalization("minmax"),
         lambda: stoop.Columns({1: 3, 3: 12}, bins=int(rng.integers(0, 6)), embedding_dim=3),
         lambda: stoop.Columns({0: 3, 2: 12}, encoding="periodic", frequencies=4),
+        lambda: stoop.Columns({0: 3}, encoding="ple_linear", bins=(0, 5, 1, 3)),
         stoop.FeatureScale,
     ]
     layers = [firsts[rng.integers(len(firsts))]()]
@@ -133,6 +134,20 @@ def test_random_models(seed: int, members: bool, tmp_path: Path) -> None:
     assert is_same(again.predict(X), model.predict(X), 1e-5)
     if output != "identity":
         assert is_same(again.predict_proba(X), model.predict_proba(X), 1e-5)
+
+
+@pytest.mark.parametrize("encoding", ["ple", "ple_linear"])
+def test_columns_with_few_numbers_have_fewer_bins(encoding: str, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    train = np.column_stack([rng.integers(0, 4, 200), rng.standard_normal(200), np.ones(200)]).astype(np.float32)
+    model = stoop.Model([stoop.Columns(encoding=encoding, bins=10), stoop.Dense(2)], 3)
+    model.adapt(train)
+    moved(model, rng)
+    to_onnx(model, tmp_path / "m.onnx")
+    again, X = from_onnx(tmp_path / "m.onnx"), rng.uniform(-1, 5, (50, 3)).astype(np.float32)
+    assert again.predict(X).tobytes() == model.predict(X).tobytes()
+    for name, value in model.buffers().items():
+        np.testing.assert_array_equal(again.buffers()[name], value, err_msg=name)
 
 
 @pytest.mark.parametrize("case", CASES)

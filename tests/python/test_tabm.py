@@ -115,3 +115,67 @@ def test_twenty_steps(arch: str, optimizer: str) -> None:
         loss.backward()
         theirs.step()
         assert trainer.step(X, y) == pytest.approx(loss.item(), rel=1e-8)
+
+
+# ---- with the piecewise-linear embeddings of the package's example ----
+
+BINS, EMBEDDING = 6, 4
+
+
+def make_example() -> tuple[stoop.Model, Any, Any]:
+    """A model that begins with Columns, its twin, and the function from X to the numbers that the twin reads."""
+    rtdl = pytest.importorskip("rtdl_num_embeddings", reason="rtdl_num_embeddings is not installed")
+    layers = [stoop.Columns(encoding="ple_linear", bins=BINS, embedding_dim=EMBEDDING, clip=None), *LAYERS["tabm-mini"]]
+    model = stoop.Model(layers, FEATURES, dtype="float64")
+    model.adapt(data()[0])
+    shift, scale = model.buffers()["0.shift"], model.buffers()["0.scale"]
+
+    def scaled(X: Any) -> Any:
+        return torch.tensor((X - shift) * scale)
+
+    torch.manual_seed(0)
+    embeddings = rtdl.PiecewiseLinearEmbeddings(
+        rtdl.compute_bins(scaled(data()[0]), BINS), EMBEDDING, activation=False, version="B"
+    )
+    twin = tabm.TabM.make(
+        n_num_features=FEATURES, d_out=OUTPUTS, num_embeddings=embeddings, k=K, n_blocks=2, d_block=WIDTH, dropout=0.0,
+        arch_type="tabm-mini",
+    ).double()  # fmt: skip
+    for name, value in example_names(twin, {name: value.detach() for name, value in twin.named_parameters()}).items():
+        if name == "0.weight":
+            value = 0.3 * torch.randn_like(value)
+            twin.num_module.linear.weight.data[...] = value.reshape(FEATURES, BINS, EMBEDDING)
+        model.parameters()[name][...] = value.numpy()
+    return model, twin, scaled
+
+
+def example_names(twin: Any, theirs: dict[str, Any]) -> dict[str, Any]:
+    """Values of the twin by the names of the model, whose layers are one further than without Columns."""
+    own = {"linear0.weight": "linear", "linear0.bias": "bias", "linear.weight": "weight"}
+    embeddings = {key: theirs.pop(f"num_module.{key}") for key in own}
+    ours = {f"0.{own[key]}": value.flatten(0, -2) for key, value in embeddings.items()}
+    for name, value in by_our_names("tabm-mini", theirs).items():
+        place, _, which = name.partition(".")
+        ours[f"{int(place) + 1}.{which}"] = value
+    return ours
+
+
+def test_the_example_forward_gradients_and_twenty_steps() -> None:
+    model, twin, scaled = make_example()
+    X, y = data()
+    x, labels = scaled(X), torch.tensor(y)
+    trainer = stoop.Trainer(model, optimizer=stoop.optimizers.Adam(0.01))
+    np.testing.assert_allclose(trainer.forward(X), twin(x).detach().numpy(), rtol=1e-10, atol=1e-10)
+    mean_loss(twin, x, labels).backward()
+    grads = trainer.loss_and_grad(X, y)[1]
+    theirs = example_names(twin, {name: parameter.grad for name, parameter in twin.named_parameters()})
+    assert set(theirs) == set(grads)
+    for name, grad in grads.items():
+        np.testing.assert_allclose(grad, theirs[name].numpy(), rtol=1e-10, atol=1e-10, err_msg=name)
+    optimizer = torch.optim.Adam(twin.parameters(), lr=0.01)
+    for _ in range(20):
+        optimizer.zero_grad()
+        loss = mean_loss(twin, x, labels)
+        loss.backward()
+        optimizer.step()
+        assert trainer.step(X, y) == pytest.approx(loss.item(), rel=1e-8)

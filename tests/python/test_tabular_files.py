@@ -52,6 +52,17 @@ def test_a_classifier_is_the_same_again(saved: Any) -> None:
         _ = again.feature_importances_
 
 
+@pytest.mark.parametrize("encoding", ["periodic", "none", "ple_linear"])
+def test_other_encodings(encoding: str, tmp_path: Path) -> None:
+    frame = frame_of()
+    target = target_of(frame)
+    model = TabularRegressor(**{**SMALL, "encoding": encoding, "epochs": 20}, embedding_dim=4).fit(frame, target)
+    assert model.score(frame, target) > 0.5
+    assert model.model_.layers[0].encoding == encoding
+    model.save(tmp_path / "m.safetensors")
+    np.testing.assert_array_equal(load(tmp_path / "m.safetensors").predict(frame), model.predict(frame))
+
+
 @pytest.mark.parametrize("labels", [[3, 5], [False, True], [1.0, 2.0]])
 def test_labels_keep_their_type(labels: list[Any], tmp_path: Path) -> None:
     X = np.random.default_rng(0).normal(size=(120, 3))

@@ -215,10 +215,12 @@ struct Normalization {
 //             of the training rows; with 0 bins the number itself, scaled as a Normalization does
 //   periodic  ReLU(linear(cos(2 pi c z), sin(2 pi c z))), z the scaled number, with frequencies c and a linear layer for each
 //             column (the same, eq. 2)
+//   ple_linear  z w + e V + b, e the piecewise-linear encoding and z the scaled number, with w, V and b of each column; V starts
+//             at zero (the package rtdl_num_embeddings, PiecewiseLinearEmbeddings of version "B")
 //   none      the number itself, scaled
 //   a category of at most `one_hot` codes: an indicator of each code; another: a row of a table, whose rows of each column are
 //   the known codes, then one for missing codes (NaN or -1) and one for unknown ones
-enum class ColumnEncoding { ple, periodic, none };
+enum class ColumnEncoding { ple, periodic, none, ple_linear };
 struct Columns {
   std::vector<std::vector<Index>> categories;  // {column of X, number of known codes}, in the order of the columns
   ColumnEncoding encoding = ColumnEncoding::ple;

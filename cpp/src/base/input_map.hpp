@@ -24,12 +24,13 @@ struct InputMap {
   const EncodedColumn* columns = nullptr;  // (cols); null: there is none
   const T* bin_left = nullptr;             // (all bins)
   const T* bin_scale = nullptr;            // (all bins)
+  bool has_numbers = false;                // places have the scaled numbers too
 };
 
 // Returns the elements of a row that the map gives.
 template <class T>
 constexpr Index mapped_width(const InputMap<T>& map, Index cols) {
-  return map.columns == nullptr ? cols : place_width(cols);
+  return map.columns == nullptr ? cols : place_width(cols, map.has_numbers);
 }
 
 template <class T>

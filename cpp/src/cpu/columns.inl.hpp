@@ -62,7 +62,9 @@ inline void place_columns(const GatherArgs<T>& args) {
         to[j] = is_known ? T(1) : T(0);
         continue;
       }
-      T z = scaled_number<T>(map, cols, j, column.is_clipped != 0, from[j]);
+      const bool is_linear = column.kind == ColumnKind::linear_ladder, is_clipped = column.is_clipped != 0;
+      if (is_linear) to[2 * cols + j] = scaled_number<T>(map, cols, j, is_clipped, from[j]);
+      T z = scaled_number<T>(map, cols, j, is_clipped && !is_linear, from[j]);
       int32_t bin = 0;
       if (column.bins > 0) {
         bin = bin_of(map.bin_left + column.start, column.bins, z);
@@ -74,11 +76,11 @@ inline void place_columns(const GatherArgs<T>& args) {
   });
 }
 
-// 1 before the index in a ladder, else 0; the value at the index.
+// `before` at the places before the index, the value there, 0 after it.
 template <class T>
-inline void write_marked(const EncodedColumn& column, T value, int32_t index, T* to) {
-  const Vec<T> before = broadcast(column.kind == ColumnKind::ladder ? T(1) : T(0));
-  for_each_vector<T>(column.width, [&](Index k, int lanes) {
+inline void write_marked(T before_index, Index width, T value, int32_t index, T* to) {
+  const Vec<T> before = broadcast(before_index);
+  for_each_vector<T>(width, [&](Index k, int lanes) {
     const IntVec<T> lane = lane_index<T>() + static_cast<IntLane<T>>(k),
                     at = IntVec<T>{} + static_cast<IntLane<T>>(index);
     const Vec<T> marked = select<T>(lane < at, before, Vec<T>{});
@@ -91,7 +93,7 @@ inline void copy_row(const T* from, T* to, Index n) {
   for_each_vector<T>(n, [&](Index k, int lanes) { store_lanes(to + k, load_lanes(from + k, lanes), lanes); });
 }
 
-// ---- periodic columns ----
+// ---- columns with a layer of their own ----
 
 template <class T>
 struct Wave {
@@ -132,64 +134,87 @@ inline Wave<T> wave_of(Vec<T> turns) {
 
 template <class T>
 inline void encode_periodic(const EncodeArgs<T>& args, const EncodedColumn& column, T value, T* waves, T* to) {
-  const Index count = args.periodic.frequencies, dim = args.dim;
-  const T* const frequency = args.periodic.frequency + column.start * count;
-  const T* const weight = args.periodic.weight + column.start * 2 * count * dim;
-  T* const own = waves + column.start * 2 * count;
+  const Index count = args.layers.frequencies, dim = args.dim;
+  const T* const frequency = args.layers.frequency + column.layer * count;
+  const T* const weight = args.layers.weight + column.start * dim;
+  T* const own = waves + column.start;
   for_each_vector<T>(count, [&](Index k, int lanes) {
     const Wave<T> wave = wave_of<T>(load_lanes(frequency + k, lanes) * value);
     store_lanes(own + k, wave.cos, lanes);
     store_lanes(own + count + k, wave.sin, lanes);
   });
   for_each_vector<T>(dim, [&](Index d, int lanes) {
-    Vec<T> sum = load_lanes(args.periodic.bias + column.start * dim + d, lanes);
+    Vec<T> sum = load_lanes(args.layers.bias + column.layer * dim + d, lanes);
     for (Index k = 0; k < 2 * count; ++k) sum += own[k] * load_lanes(weight + k * dim + d, lanes);
     store_lanes(to + column.first + d, maximum<T>(Vec<T>{}, sum), lanes);
   });
 }
 
+// number * linear + ladder @ weight + bias, where the ladder is 1 before the index and 0 after it.
 template <class T>
-void periodic_gradient(const PeriodicGradientArgs<T>& args) noexcept {
+inline void encode_linear_ladder(const EncodeArgs<T>& args, const EncodedColumn& column, T number, T value,
+                                 int32_t index, T* to) {
+  const Index dim = args.dim, before = column.bins > 0 ? index : 0;
+  const T* const weight = args.layers.weight + column.start * dim;
+  for_each_vector<T>(dim, [&](Index d, int lanes) {
+    Vec<T> sum = load_lanes(args.layers.bias + column.layer * dim + d, lanes);
+    sum += number * load_lanes(args.layers.linear + column.layer * dim + d, lanes);
+    for (Index k = 0; k < before; ++k) sum += load_lanes(weight + k * dim + d, lanes);
+    if (column.bins > 0) sum += value * load_lanes(weight + index * dim + d, lanes);
+    store_lanes(to + column.first + d, sum, lanes);
+  });
+}
+
+template <class T>
+void number_gradient(const NumberGradientArgs<T>& args) noexcept {
   constexpr double kTwoPi = 6.283185307179586476925;
-  const PeriodicParameters<T>& of = args.periodic;
+  const NumberLayers<T>& of = args.layers;
   const Index count = of.frequencies, dim = args.dim;
   for (Index i = 0; i < args.places.rows; ++i) {
     const T* const value = args.places.data + i * args.places.ld;
     T* const angles = args.angles + i * args.ld_angles;
     for (Index j = 0; j < args.places.cols; ++j) {
       const EncodedColumn& column = args.places.columns[j];
-      if (column.kind != ColumnKind::periodic) continue;
-      const T* const waves = args.waves + i * args.ld_waves + column.start * 2 * count;
-      const T* const output = args.output + i * args.ld_output + column.first;
       const T* const grad = args.grad + i * args.ld_grad + column.first;
-      T* const before = args.before + i * args.ld_before + column.start * dim;
+      T* const before = args.before + i * args.ld_before + column.layer * dim;
+      if (column.kind == ColumnKind::linear_ladder) copy_row(grad, before, dim);
+      if (column.kind != ColumnKind::periodic) continue;
+      const T* const waves = args.waves + i * args.ld_waves + column.start;
+      const T* const output = args.output + i * args.ld_output + column.first;
       for (Index d = 0; d < dim; ++d) before[d] = output[d] > T(0) ? grad[d] : T(0);
       T of_value = T(0);
       for (Index k = 0; k < count; ++k) {
-        const T* const of_cos = of.weight + (column.start * 2 * count + k) * dim;
+        const T* const of_cos = of.weight + (column.start + k) * dim;
         const T* const of_sin = of_cos + count * dim;
         T cos_grad = T(0), sin_grad = T(0);
         for (Index d = 0; d < dim; ++d) cos_grad += before[d] * of_cos[d], sin_grad += before[d] * of_sin[d];
         const T angle = static_cast<T>(kTwoPi) * (sin_grad * waves[k] - cos_grad * waves[count + k]);
-        angles[column.start * count + k] = angle * value[j];
-        of_value += angle * of.frequency[column.start * count + k];
+        angles[column.layer * count + k] = angle * value[j];
+        of_value += angle * of.frequency[column.layer * count + k];
       }
-      angles[of.count * count + column.start] = of_value;
+      angles[of.count * count + column.layer] = of_value;
     }
   }
 }
 
 template <class T>
-void periodic_weight_gradient(const PeriodicWeightGradientArgs<T>& args) noexcept {
-  for (Index k = args.begin; k < args.end; ++k) {
-    const T* const before = args.before + k / args.waves_of_column * args.dim;
-    for_each_vector<T>(args.dim, [&](Index d, int lanes) {
-      Vec<T> sum{};
-      for (Index i = 0; i < args.rows; ++i) {
-        sum += args.waves[i * args.ld_waves + k] * load_lanes(before + i * args.ld_before + d, lanes);
-      }
-      store_lanes(args.gradient + (k - args.begin) * args.dim + d, sum, lanes);
-    });
+void number_weight_gradient(const NumberWeightGradientArgs<T>& args) noexcept {
+  for (Index j = 0; j < args.places.cols; ++j) {
+    const EncodedColumn& column = args.places.columns[j];
+    const bool is_periodic = column.kind == ColumnKind::periodic;
+    if (!is_periodic && column.kind != ColumnKind::linear_ladder) continue;
+    const Index first = args.of_numbers ? column.layer : column.start;
+    const Index end = first + (args.of_numbers ? 1 : is_periodic ? 2 * args.frequencies : column.bins);
+    const T* const before = args.before + column.layer * args.dim;
+    for (Index k = first > args.begin ? first : args.begin; k < end && k < args.end; ++k) {
+      for_each_vector<T>(args.dim, [&](Index d, int lanes) {
+        Vec<T> sum{};
+        for (Index i = 0; i < args.places.rows; ++i) {
+          sum += args.waves[i * args.ld_waves + k] * load_lanes(before + i * args.ld_before + d, lanes);
+        }
+        store_lanes(args.gradient + (k - args.begin) * args.dim + d, sum, lanes);
+      });
+    }
   }
 }
 
@@ -205,18 +230,40 @@ void encode(const EncodeArgs<T>& args) noexcept {
       const EncodedColumn& column = args.places.columns[j];
       if (column.kind == ColumnKind::embedding) {
         copy_row(args.table + index[j] * args.dim, to + column.first, args.dim);
+      } else if (column.kind == ColumnKind::linear_ladder) {
+        const T number = value[2 * args.places.cols + j];
+        encode_linear_ladder(args, column, number, value[j], index[j], to);
+        if (args.waves == nullptr) continue;
+        T* const waves = args.waves + i * args.ld_waves;
+        write_marked(T(1), column.bins, value[j], index[j], waves + column.start);
+        waves[args.layers.rows + column.layer] = number;
       } else if (args.is_tangent) {
         for (Index k = 0; k < column.width; ++k) to[column.first + k] = T(0);
       } else if (column.kind == ColumnKind::periodic) {
         encode_periodic(args, column, value[j], args.waves + i * args.ld_waves, to);
       } else {
-        write_marked(column, value[j], index[j], to + column.first);
+        const T before = column.kind == ColumnKind::ladder ? T(1) : T(0);
+        write_marked(before, column.width, value[j], index[j], to + column.first);
       }
     }
   }
 }
 
-// The slope of a bin is 1 / its width. That of a clip follows from what it gave, see MapGradientArgs.
+// What a number with bins and one that is clipped give, by the number before. The slope of a bin is 1 / its width. That of a clip
+// follows from what it gave, see MapGradientArgs.
+template <class T>
+inline T clip_slope(const InputMap<T>& map, T clipped) {
+  const T ratio = clipped / map.clip, left = T(1) - ratio * ratio;
+  return left > T(0) ? left * square_root(left) : T(0);
+}
+
+template <class T>
+inline T dot_rows(const T* a, const T* b, Index n) {
+  T sum = T(0);
+  for (Index k = 0; k < n; ++k) sum += a[k] * b[k];
+  return sum;
+}
+
 template <class T>
 void encode_gradient(const EncodeGradientArgs<T>& args) noexcept {
   const InputMap<T>& map = args.map;
@@ -228,15 +275,21 @@ void encode_gradient(const EncodeGradientArgs<T>& args) noexcept {
       const EncodedColumn& column = args.places.columns[j];
       to[j] = T(0);
       if (column.codes > 0) continue;
-      T slope = map.column_scale[j];
-      if (column.bins > 0) slope *= map.bin_scale[column.start + index[j]];
-      if (column.is_clipped != 0) {
-        const T ratio = value[j] / map.clip, left = T(1) - ratio * ratio;
-        slope *= left > T(0) ? left * square_root(left) : T(0);
+      const T* const grad = args.grad + i * args.ld_grad + column.first;
+      const T of_bin = column.bins > 0 ? map.bin_scale[column.start + index[j]] : T(1);
+      if (column.kind == ColumnKind::linear_ladder) {
+        T of_number = dot_rows(grad, args.layers.linear + column.layer * args.dim, args.dim);
+        if (column.is_clipped != 0) of_number *= clip_slope(map, value[2 * args.places.cols + j]);
+        if (column.bins > 0) {
+          of_number += of_bin * dot_rows(grad, args.layers.weight + (column.start + index[j]) * args.dim, args.dim);
+        }
+        to[j] = map.column_scale[j] * of_number;
+        continue;
       }
+      T slope = map.column_scale[j] * of_bin;
+      if (column.is_clipped != 0) slope *= clip_slope(map, value[j]);
       const bool is_periodic = column.kind == ColumnKind::periodic;
-      to[j] = slope * (is_periodic ? args.numbers[i * args.ld_numbers + column.start]
-                                   : args.grad[i * args.ld_grad + column.first + index[j]]);
+      to[j] = slope * (is_periodic ? args.numbers[i * args.ld_numbers + column.layer] : grad[index[j]]);
     }
   }
 }
@@ -300,8 +353,8 @@ template <class T>
 constexpr void fill_columns(OpTable<T>& table) {
   table.encode = encode<T>;
   table.encode_gradient = encode_gradient<T>;
-  table.periodic_gradient = periodic_gradient<T>;
-  table.periodic_weight_gradient = periodic_weight_gradient<T>;
+  table.number_gradient = number_gradient<T>;
+  table.number_weight_gradient = number_weight_gradient<T>;
   table.table_gradient = table_gradient<T>;
   table.table_rows = table_rows<T>;
 }

@@ -177,11 +177,20 @@ inline void sort_keys(int32_t* keys, int n) {
   }
 }
 
-// What is known of some rows of X for one column: keys are row + kSortedRows * (width - 1 - index), so the largest index comes
-// first and rows of the same index are in order.
+// What is known of some rows of X for one column: keys are row + kSortedRows * (places - 1 - index), of so many places, so the
+// largest index comes first and rows of the same index are in order.
 struct SortedRows {
   int32_t keys[kSortedRows];
 };
+
+template <class T>
+inline void sort_by_index(const EncodedRows<T>& of, Index first, int n, Index f, Index places, SortedRows& sorted) {
+  for (int i = 0; i < n; ++i) {
+    const int32_t index = place_indices(of.places + (first + i) * of.ld_places, of.cols)[f];
+    sorted.keys[i] = i + kSortedRows * (static_cast<int32_t>(places) - 1 - index);
+  }
+  sort_keys(sorted.keys, n);
+}
 
 // Rows first to first + n of the gradient of one member, for one column of X.
 template <class T>
@@ -273,12 +282,7 @@ void encoded_gradient(const EncodedGradientArgs<T>& args) noexcept {
     for (Index first = 0; first < of.rows; first += kSortedRows) {
       const int n = static_cast<int>(of.rows - first < kSortedRows ? of.rows - first : kSortedRows);
       for (Index f = group; f < group_end; ++f) {
-        int32_t* const keys = sorted[f - group].keys;
-        for (int i = 0; i < n; ++i) {
-          const int32_t index = place_indices(of.places + (first + i) * of.ld_places, of.cols)[f];
-          keys[i] = i + kSortedRows * (static_cast<int32_t>(of.columns[f].width) - 1 - index);
-        }
-        sort_keys(keys, n);
+        sort_by_index(of, first, n, f, of.columns[f].width, sorted[f - group]);
       }
       for (Index m = 0; m < of.members; ++m) {
         for (Index f = group; f < group_end; ++f) {

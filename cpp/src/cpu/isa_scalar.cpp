@@ -26,6 +26,7 @@ constexpr int kGemmPackBytes = 1 << 17;  // a larger b is copied, panel by panel
 #include "dropout.inl.hpp"
 #include "encoded.inl.hpp"
 #include "columns.inl.hpp"
+#include "encoded_layers.inl.hpp"
 #include "batch_norm.inl.hpp"
 #include "batch_norm_tangent.inl.hpp"
 #include "normalization.inl.hpp"

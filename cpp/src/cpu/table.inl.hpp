@@ -50,8 +50,8 @@ constexpr OpTable<T> make_table() {
   table.gather[static_cast<int>(InputType::float64)] = gather<T, double>;
   table.gather[static_cast<int>(InputType::uint8)] = gather<T, uint8_t>;
   table.map_gradient = map_gradient<T>;
-  table.encoded_dense = encoded_dense<T>;
-  table.encoded_gradient = encoded_gradient<T>;
+  table.encoded_dense = encoded_product<T>;
+  table.encoded_gradient = encoded_product_gradient<T>;
   fill_columns(table);
   table.warp = warp<T>;
   table.displacement = displacement<T>;

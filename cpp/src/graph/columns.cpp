@@ -76,12 +76,18 @@ class Describer {
   EncodedColumn number() {
     EncodedColumn column{};
     const std::size_t place = layer_.bins.size() == 1 ? 0 : static_cast<std::size_t>(numbers_++);
-    column.kind = layer_.encoding == ColumnEncoding::periodic ? ColumnKind::periodic : ColumnKind::ladder;
-    column.bins = layer_.encoding == ColumnEncoding::ple ? static_cast<int32_t>(layer_.bins[place]) : 0;
-    column.is_clipped = column.bins == 0 && layer_.clip ? 1 : 0;
-    column.width = column.kind == ColumnKind::periodic ? layer_.embedding_dim : std::max<Index>(column.bins, 1);
-    column.start = column.kind == ColumnKind::periodic ? found_.periodic++ : bins_;
+    const bool is_periodic = layer_.encoding == ColumnEncoding::periodic;
+    const bool is_linear = layer_.encoding == ColumnEncoding::ple_linear;
+    const bool has_bins = is_linear || layer_.encoding == ColumnEncoding::ple;
+    column.kind = is_periodic ? ColumnKind::periodic : is_linear ? ColumnKind::linear_ladder : ColumnKind::ladder;
+    column.bins = has_bins ? static_cast<int32_t>(layer_.bins[place]) : 0;
+    column.is_clipped = (is_linear || column.bins == 0) && layer_.clip ? 1 : 0;
+    column.width = is_periodic || is_linear ? layer_.embedding_dim : std::max<Index>(column.bins, 1);
+    column.start = is_periodic ? found_.layer_rows : bins_;
     bins_ += column.bins;
+    if (!is_periodic && !is_linear) return column;
+    column.layer = found_.number_layers++;
+    found_.layer_rows += is_periodic ? 2 * layer_.frequencies : column.bins;
     return column;
   }
 

@@ -297,18 +297,29 @@ class GraphBuilder {
     if (node.out_features > node.in_features) {  // else each column stands for itself
       for (const EncodedColumn& column : columns.columns) node.chunks.push_back(column.width);
     }
-    const Index dim = layer.embedding_dim, waves = 2 * layer.frequencies;
-    const auto uniform = [](Index count) { return initializers::Uniform{1.0 / std::sqrt(static_cast<double>(count))}; };
+    const Index dim = layer.embedding_dim;
     if (columns.table_rows > 0) {
       node.weight = add_parameter(path + ".embedding", columns.table_rows, dim, 2, true, uniform(dim));
     }
-    if (columns.periodic > 0) {
-      node.others[0] = add_parameter(path + ".frequencies", columns.periodic, layer.frequencies, 2, false,
-                                     initializers::Normal{layer.frequency_scale});
-      node.others[1] = add_parameter(path + ".weight", columns.periodic * waves, dim, 2, true, uniform(waves));
-      node.others[2] = add_parameter(path + ".bias", columns.periodic, dim, 2, false, uniform(waves));
+    if (columns.number_layers > 0) add_number_layers(node, columns, path);
+    node.trainable = layer.trainable && columns.table_rows + columns.number_layers > 0;
+  }
+
+  static Initializer uniform(Index count) { return initializers::Uniform{1.0 / std::sqrt(static_cast<double>(count))}; }
+
+  // A linear ladder starts as the linear layer of its number alone, as in the package rtdl_num_embeddings (version "B").
+  void add_number_layers(Node& node, const GraphColumns& columns, const std::string& path) {
+    const Columns& layer = columns.layer;
+    const Index count = columns.number_layers, dim = layer.embedding_dim, waves = 2 * layer.frequencies;
+    const bool is_periodic = layer.encoding == ColumnEncoding::periodic;
+    node.others[0] = is_periodic ? add_parameter(path + ".frequencies", count, layer.frequencies, 2, false,
+                                                 initializers::Normal{layer.frequency_scale})
+                                 : add_parameter(path + ".linear", count, dim, 2, true, uniform(dim));
+    if (columns.layer_rows > 0) {
+      node.others[1] = add_parameter(path + ".weight", columns.layer_rows, dim, 2, true,
+                                     is_periodic ? uniform(waves) : Initializer(initializers::Zeros{}));
     }
-    node.trainable = layer.trainable && columns.table_rows + columns.periodic > 0;
+    node.others[2] = add_parameter(path + ".bias", count, dim, 2, false, uniform(is_periodic ? waves : dim));
   }
 
   Node& add_normalization(NodeKind kind, const std::string& path, double eps, bool trainable) {

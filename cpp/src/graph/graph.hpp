@@ -29,7 +29,8 @@ struct Node {
   // Positions in Graph::parameters and Graph::buffers.
   int weight = kNone;  // of products; gamma of the normalisations, the scale of member_scale
   int bias = kNone;    // of these, too; beta of the normalisations
-  std::array<int, 3> others = {kNone, kNone, kNone};  // of columns, after its table: frequencies, weight and bias
+  // Of columns, after its table: frequencies or the weights of the scaled numbers, weight and bias.
+  std::array<int, 3> others = {kNone, kNone, kNone};
   int running_mean = kNone;
   int running_var = kNone;
   Activation activation{};  // of activation, and of a dense whose activation is computed with the product
@@ -42,7 +43,7 @@ struct Node {
 
   // kNone for those that it does not have.
   std::array<int, 5> parameters() const { return {weight, bias, others[0], others[1], others[2]}; }
-  bool has_parameters() const { return weight != kNone || others[0] != kNone; }
+  bool has_parameters() const { return weight != kNone || others[2] != kNone; }
 };
 
 struct GraphParameter {
@@ -67,11 +68,13 @@ struct GraphColumns {
   Columns layer;
   std::vector<EncodedColumn> columns;  // by column of X
   Index table_rows = 0;
-  Index periodic = 0;  // number of periodic columns
+  Index number_layers = 0;  // number of columns that have a layer of their own
+  Index layer_rows = 0;     // of the weights of all these layers
   int bin_left = kNone;
   int bin_scale = kNone;
 
   bool has_numbers() const;
+  bool has_linear_ladders() const { return layer.encoding == ColumnEncoding::ple_linear && number_layers > 0; }
 };
 
 struct Graph {

@@ -30,6 +30,7 @@ InputMap<T> input_map(const ModelConfig& config, const Graph& graph, const T* bu
   map.columns = graph.columns->columns.data();
   map.bin_left = at(graph.columns->bin_left);
   map.bin_scale = at(graph.columns->bin_scale);
+  map.has_numbers = graph.columns->has_linear_ladders();
   return map;
 }
 

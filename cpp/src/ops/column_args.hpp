@@ -13,16 +13,19 @@ template <class T>
 struct Places {
   Index rows, cols;
   const EncodedColumn* columns;  // (cols)
-  const T* data;                 // (rows, place_width(cols))
+  const T* data;                 // (rows, place_width(cols)), or with the scaled numbers
   Index ld;
 };
 
-// The parameters of periodic columns: waves [cos, sin](2 pi frequency value), ReLU(waves @ weight + bias).
+// The parameters of columns that have a layer of their own. Periodic ones: waves [cos, sin](2 pi frequency value),
+// ReLU(waves @ weight + bias). Linear ladders: number * linear + ladder @ weight + bias, the waves being the ladder.
 template <class T>
-struct PeriodicParameters {
+struct NumberLayers {
   Index count, frequencies;  // columns, frequencies of each
-  const T* frequency;        // (count, frequencies)
-  const T* weight;           // (count, 2 * frequencies, dim)
+  Index rows;                // of the weights of all columns
+  const T* frequency;        // (count, frequencies), of periodic columns
+  const T* linear;           // (count, dim), of linear ladders
+  const T* weight;           // (rows, dim), which of each column begin at its `start`
   const T* bias;             // (count, dim)
 };
 
@@ -33,21 +36,22 @@ struct EncodeArgs {
   const T* table;  // (rows of the table, dim)
   Index dim;
   bool is_tangent;
-  PeriodicParameters<T> periodic;
-  T* waves;  // (rows, count * 2 * frequencies)
+  NumberLayers<T> layers;  // of linear ladders, the tangents in a tangent
+  T* waves;  // (rows, layers.rows), of linear ladders and after them the numbers (rows, count), or null: not wanted
   Index ld_waves;
   T* output;  // (rows, all encoded columns)
   Index ld_output;
 };
 
-// The gradient of periodic columns before the ReLU -> before, and times the derivative by frequency * value: that times the
-// value -> angles, and after all of these the sum of its products with the frequencies, for each column.
+// The gradient of columns with a layer, of periodic ones before the ReLU -> before. Of periodic ones, this times the derivative by
+// frequency * value: that times the value -> angles, and after all of these the sum of its products with the frequencies, for
+// each column.
 template <class T>
-struct PeriodicGradientArgs {
+struct NumberGradientArgs {
   Places<T> places;
   Index dim;
-  PeriodicParameters<T> periodic;
-  const T* waves;
+  NumberLayers<T> layers;
+  const T* waves;  // of periodic columns, as `output` and `angles`
   Index ld_waves;
   const T* output;  // of encode
   Index ld_output;
@@ -59,11 +63,14 @@ struct PeriodicGradientArgs {
   Index ld_angles;
 };
 
-// gradient = rows [begin, end) of the gradient of the weights of periodic columns.
+// gradient = rows [begin, end) of the gradient of the weights of columns with a layer; or, of linear ladders, of the weights of
+// the numbers themselves, which stand for the waves.
 template <class T>
-struct PeriodicWeightGradientArgs {
-  Index rows, dim, waves_of_column;
-  const T* waves;  // (rows, all waves)
+struct NumberWeightGradientArgs {
+  Places<T> places;
+  Index dim, frequencies;
+  bool of_numbers;
+  const T* waves;  // (rows, all waves), or (rows, count): the numbers
   Index ld_waves;
   const T* before;  // (rows, count * dim)
   Index ld_before;
@@ -80,6 +87,8 @@ struct EncodeGradientArgs {
   Index ld_grad;
   const T* numbers;  // (rows, periodic columns): the derivative by their values
   Index ld_numbers;
+  NumberLayers<T> layers;  // of linear ladders
+  Index dim;
   T* output;  // (rows, cols)
   Index ld_output;
 };

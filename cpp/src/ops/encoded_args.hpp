@@ -5,6 +5,7 @@
 
 #include "../base/encoded_column.hpp"
 #include "../spec/activations.hpp"
+#include "column_args.hpp"
 
 namespace stoop::inline v0_1 {
 
@@ -12,7 +13,7 @@ template <class T>
 struct DropoutArgs;
 
 // Encoded rows times a weight, without the encoded rows. Row i of X has a place for each column (base/encoded_column.hpp), which
-// is a ladder or an indicator, and its encoded row e_i follows from them. Members have their rows of i one after the other:
+// is a ladder or an indicator, or each is a linear ladder, and its encoded row e_i follows from them. Members have their rows of i one after the other:
 // row i*members + m of the output is (e_i * scale[m]) @ weight + bias.
 template <class T>
 struct EncodedRows {
@@ -26,6 +27,8 @@ struct EncodedRows {
   const T* weight;           // (width, units)
   Index ld_weight;
   Index units;
+  NumberLayers<T> layers{};  // of linear ladders, whose encoded columns are `dim` each
+  Index dim = 0;
 };
 
 template <class T>
@@ -37,7 +40,7 @@ struct EncodedDenseArgs {
   const DropoutArgs<T>* dropout;  // applied after the activation, as GemmArgs says; null where there is none
   T* output;                      // (rows * members, units)
   Index ld_output;
-  T* table;  // (width, units), for the use of the kernel
+  T* table;  // (width, units), of linear ladders (layers.rows + 2*layers.count, units + 2*dim), for the use of the kernel
 };
 
 // The gradients of the weight and of the scales from that of the output, for the columns [begin, end) of X: these rows of
@@ -50,7 +53,9 @@ struct EncodedGradientArgs {
   Index begin, end;
   T* grad_weight;  // (width, units), rows ld_weight apart
   T* grad_scale;   // (members, width), or null: not wanted
-  T* suffix;       // (units), for the use of the kernel
+  T* suffix;  // (units), of linear ladders (layers.rows + 2*layers.count, units + 4*dim), for the use of the kernel
+  // Of linear ladders, the gradients of their layers, laid out as these; null: not wanted.
+  T *grad_bins = nullptr, *grad_linear = nullptr, *grad_bias = nullptr;
 };
 
 }  // namespace stoop

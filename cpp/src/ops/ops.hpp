@@ -360,8 +360,8 @@ struct OpTable {
   void (*encoded_gradient)(const EncodedGradientArgs<T>&) noexcept;
   void (*encode)(const EncodeArgs<T>&) noexcept;
   void (*encode_gradient)(const EncodeGradientArgs<T>&) noexcept;
-  void (*periodic_gradient)(const PeriodicGradientArgs<T>&) noexcept;
-  void (*periodic_weight_gradient)(const PeriodicWeightGradientArgs<T>&) noexcept;
+  void (*number_gradient)(const NumberGradientArgs<T>&) noexcept;
+  void (*number_weight_gradient)(const NumberWeightGradientArgs<T>&) noexcept;
   void (*table_gradient)(const TableGradientArgs<T>&) noexcept;
   Index (*table_rows)(const TableRowsArgs<T>&) noexcept;  // returns how many rows are named
   void (*warp)(const WarpArgs<T>&) noexcept;

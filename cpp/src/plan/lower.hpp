@@ -86,7 +86,8 @@ class Lowering {
 
   // ---- lower_columns.cpp ----
 
-  int add_periodic_gradient(int i);
+  int add_number_gradient(int i);
+  void add_number_weight_gradient(const Operation& layers, int parameter, bool of_numbers);
   void add_table_gradient(int i);
 
   // ---- lower_encoded.cpp ----
@@ -94,6 +95,9 @@ class Lowering {
   int find_encoded_product() const;
   Operation start_encoded(StepKind kind, int i) const;
   void add_encoded_gradient(int i);
+  Index table_rows() const;
+  void add_stored(int owner, int parameter, int buffer, Index row_elements, int row = 0);
+  void add_gradients_of_layers(int buffer);
 
   // ---- lower_pieces.cpp ----
 

@@ -13,15 +13,16 @@ void Lowering::forward<NodeKind::columns>(int i) {
   columns.x = input_value(i);
   columns.out = state(i).value = add_buffer(numbered("h", i), node(i).out_features);
   const GraphColumns& layer = *graph_.columns;
-  if (layer.periodic > 0) {
-    columns.saved = state(i).saved = add_buffer("waves", layer.periodic * 2 * layer.layer.frequencies);
+  const bool has_ladders = layer.has_linear_ladders();
+  if (layer.number_layers > 0 && (trains() || !has_ladders)) {  // a linear ladder needs no memory for its value
+    columns.saved = state(i).saved = add_buffer("waves", layer.layer_rows + (has_ladders ? layer.number_layers : 0));
   }
   push(columns);
 }
 
 template <>
 void Lowering::backward<NodeKind::columns>(int i) {
-  const int angles = graph_.columns->periodic > 0 ? add_periodic_gradient(i) : kNone;
+  const int angles = graph_.columns->number_layers > 0 ? add_number_gradient(i) : kNone;
   if (node(i).weight != kNone) add_table_gradient(i);
   const int before = node(i).input;
   if (!state(before).needs_grad) return;
@@ -35,38 +36,53 @@ void Lowering::backward<NodeKind::columns>(int i) {
   pass(gradient.out, before);
 }
 
-// Returns the buffer of the derivatives by each angle times its number, which are those by the frequencies, and after them of
-// the derivatives by the number of each column.
-int Lowering::add_periodic_gradient(int i) {
+// Returns, of periodic columns, the buffer of the derivatives by each angle times its number, which are those by the frequencies,
+// and after them of the derivatives by the number of each column.
+int Lowering::add_number_gradient(int i) {
   const GraphColumns& layer = *graph_.columns;
-  const Index dim = layer.layer.embedding_dim, angles = layer.periodic * layer.layer.frequencies;
-  Operation periodic = start(StepKind::periodic_gradient, i);
-  periodic.x = input_value(i);
-  periodic.grad = state(i).grad;
-  periodic.other = state(i).value;
-  periodic.saved = state(i).saved;
-  periodic.out = add_buffer("d_periodic", layer.periodic * dim);
-  periodic.statistics = add_buffer("d_angles", angles + layer.periodic);
-  periodic.columns = layer.periodic * dim;
-  push_gradient(periodic, i);
-  const auto [frequencies, weight, bias] = node(i).others;
-  Operation of_weight = start(StepKind::periodic_weight_gradient, i);
-  of_weight.grad = periodic.out;
-  of_weight.saved = periodic.saved;
-  of_weight.work.extent = of_weight.in_features = 2 * angles;
-  of_weight.work.row_elements = of_weight.out_features = dim;
-  of_weight.work.is_weight = true;
-  of_weight.work.is_limited = false;
-  add_parameter_gradient(of_weight, weight);
+  const Index count = layer.number_layers, angles = count * layer.layer.frequencies;
+  const bool is_periodic = !layer.has_linear_ladders();
+  Operation layers = start(StepKind::number_gradient, i);
+  layers.x = input_value(i);
+  layers.grad = state(i).grad;
+  layers.saved = state(i).saved;
+  layers.columns = count * layer.layer.embedding_dim;
+  layers.out = add_buffer("d_layers", layers.columns);
+  if (is_periodic) {
+    layers.other = state(i).value;
+    layers.statistics = add_buffer("d_angles", angles + count);
+  }
+  push_gradient(layers, i);
+  const auto [first, weight, bias] = node(i).others;
+  if (weight != kNone) add_number_weight_gradient(layers, weight, false);
   const auto add_sums = [&](int grad, Index columns, int parameter) {
     Operation sums = start(StepKind::bias_gradient, i);
     sums.grad = grad;
     sums.columns = sums.out_features = columns;
     add_vector_gradient(sums, parameter);
   };
-  add_sums(periodic.out, layer.periodic * dim, bias);
-  add_sums(periodic.statistics, angles, frequencies);
-  return periodic.statistics;
+  add_sums(layers.out, layers.columns, bias);
+  if (is_periodic) {
+    add_sums(layers.statistics, angles, first);
+  } else {
+    add_number_weight_gradient(layers, first, true);
+  }
+  return layers.statistics;
+}
+
+// `layers` is the operation that gives the gradient before the ReLU. The weights of the scaled numbers themselves are `of_numbers`.
+void Lowering::add_number_weight_gradient(const Operation& layers, int parameter, bool of_numbers) {
+  Operation of_weight = start(StepKind::number_weight_gradient, layers.node);
+  of_weight.x = layers.x;
+  of_weight.grad = layers.out;
+  of_weight.saved = layers.saved;
+  of_weight.of_numbers = of_numbers;
+  of_weight.work.extent = of_weight.in_features =
+      of_numbers ? graph_.columns->number_layers : graph_.columns->layer_rows;
+  of_weight.work.row_elements = of_weight.out_features = graph_.columns->layer.embedding_dim;
+  of_weight.work.is_weight = true;
+  of_weight.work.is_limited = false;
+  add_parameter_gradient(of_weight, parameter);
 }
 
 void Lowering::add_table_gradient(int i) {
@@ -87,12 +103,20 @@ void Lowering::add_table_gradient(int i) {
 
 namespace tangent {
 
-// The encoded columns are linear in the table, and nothing else of them moves.
+// The encoded columns are linear in the table and in the layers of linear ladders, and nothing else of them moves.
 void columns(Tangents& t, const Operation& operation) {
   if (!t.is_trained(operation)) return;
-  if (operation.saved != kNone) return missing(t, operation);  // frequencies
   Operation tangent = operation;
   tangent.along = true;
+  tangent.saved = kNone;
+  tangent.out = t.make(operation.out);
+  t.add(tangent);
+}
+
+void number_gradient(Tangents& t, const Operation& operation) {
+  if (operation.statistics != kNone) return missing(t, operation);  // frequencies
+  Operation tangent = operation;
+  tangent.grad = t.of(operation.grad);
   tangent.out = t.make(operation.out);
   t.add(tangent);
 }

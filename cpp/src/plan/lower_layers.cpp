@@ -10,7 +10,8 @@ namespace stoop::inline v0_1 {
 
 template <>
 void Lowering::forward<NodeKind::input>(int i) {
-  state(i).value = add_buffer("x", graph_.columns ? place_width(node(i).out_features) : node(i).out_features);
+  const Index cols = node(i).out_features;
+  state(i).value = add_buffer("x", graph_.columns ? place_width(cols, graph_.columns->has_linear_ladders()) : cols);
   if (!trains()) return;
   Operation gather = start(StepKind::gather, kNone);
   gather.out = state(i).value;

@@ -87,12 +87,14 @@ struct Operation : Operands {
   OutputKind output = OutputKind::identity;  // what members say, where they are combined
   Index parameter = kNone;                   // offset in elements: the weight, gamma, or the vector that is updated
   Index bias = kNone;                        // offset of the bias or beta
+  Index scratch = 0;                         // elements of memory for the use of products of encoded rows
   Index scale = kNone;                       // offset of the scales of members, of products of encoded rows
   ActivationKind activation = kind_of<Identity>();
   Numbers<Activation> activation_numbers;
-  double rate = 0.0;       // of a dropout
-  bool for_input = false;  // nothing but the gradient of the input needs it: a run may leave it out
-  bool along = false;      // the parameters are those of the direction (for tangents of normalisations: these move too)
+  double rate = 0.0;        // of a dropout
+  bool of_numbers = false;  // of gradients of layers of numbers: by the weights of the scaled numbers themselves
+  bool for_input = false;   // nothing but the gradient of the input needs it: a run may leave it out
+  bool along = false;  // the parameters are those of the direction (for tangents of normalisations: these move too)
   NormNumbers norm;
   ParameterWork work;
 };
@@ -126,11 +128,12 @@ struct Step : Operation {
 struct PlannedColumns {
   std::vector<EncodedColumn> columns;  // empty: the model has none
   Index embedding_dim = 0;
-  Index embeddings = 0;  // number of columns with a table
-  Index periodic = 0;    // number of periodic columns
-  Index frequencies = 0;
-  Index table = kNone;  // offsets of its parameters
-  Index frequency = kNone, weight = kNone, bias = kNone;
+  Index embeddings = 0;     // number of columns with a table
+  Index number_layers = 0;  // number of columns with a layer of their own
+  Index layer_rows = 0;     // of their weights
+  Index frequencies = 0;    // of periodic columns
+  Index table = kNone;      // offsets of its parameters
+  Index frequency = kNone, linear = kNone, weight = kNone, bias = kNone;
   int slots = kNone;  // buffer with a number for each row of the table, where updates are lazy
 };
 

@@ -98,6 +98,7 @@ void product(Tangents& tangents, const Operation& operation);
 template <StepKind kind>
 void normalization(Tangents& tangents, const Operation& operation);
 void columns(Tangents& tangents, const Operation& operation);
+void number_gradient(Tangents& tangents, const Operation& operation);
 void activation(Tangents& tangents, const Operation& operation);
 void activation_gradient(Tangents& tangents, const Operation& operation);
 void sum(Tangents& tangents, const Operation& operation);
@@ -138,10 +139,10 @@ template <>
 inline constexpr StepRule kRule<StepKind::columns>{
     "columns", by_rows, tangent::columns, {reads(x), writes(out), writes(saved)}};
 template <>
-inline constexpr StepRule kRule<StepKind::periodic_gradient>{
-    "periodic_gradient",
+inline constexpr StepRule kRule<StepKind::number_gradient>{
+    "number_gradient",
     by_rows,
-    tangent::missing,
+    tangent::number_gradient,
     {reads(grad), reads(x), reads(other), reads(saved), writes(statistics), writes(out)}};
 template <>
 inline constexpr StepRule kRule<StepKind::dense>{
@@ -225,8 +226,8 @@ template <>
 inline constexpr StepRule kRule<StepKind::bias_gradient>{
     "bias_gradient", by_parameter, tangent::linear_gradient<grad>, {reads(grad)}};
 template <>
-inline constexpr StepRule kRule<StepKind::periodic_weight_gradient>{
-    "periodic_weight_gradient", by_parameter, tangent::missing, {reads(grad), reads(saved)}};
+inline constexpr StepRule kRule<StepKind::number_weight_gradient>{
+    "number_weight_gradient", by_parameter, tangent::linear_gradient<grad>, {reads(grad), reads(x), reads(saved)}};
 template <>
 inline constexpr StepRule kRule<StepKind::table_gradient>{
     "table_gradient", by_parameter, tangent::linear_gradient<grad>, {reads(grad), reads(x)}};
@@ -334,7 +335,8 @@ inline constexpr StepRule kRule<StepKind::encoded_gradient>{
     "encoded_gradient",
     by_columns(),
     tangent::missing,
-    {reads(x, Extent::whole_rows), reads(grad, Extent::whole_rows), writes(sums), writes(statistics)}};
+    {reads(x, Extent::whole_rows), reads(grad, Extent::whole_rows), writes(sums), writes(statistics),
+     writes(partials)}};
 template <>
 inline constexpr StepRule kRule<StepKind::combine>{"combine", by_rows, tangent::missing, {reads(x), writes(out)}};
 template <>

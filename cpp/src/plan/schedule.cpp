@@ -298,10 +298,15 @@ PlannedColumns columns_of(const Graph& graph) {
   planned.embedding_dim = graph.columns->layer.embedding_dim;
   for (const EncodedColumn& column : planned.columns)
     planned.embeddings += column.kind == ColumnKind::embedding ? 1 : 0;
-  planned.periodic = graph.columns->periodic;
-  planned.frequencies = graph.columns->layer.frequencies;
+  planned.number_layers = graph.columns->number_layers;
+  planned.layer_rows = graph.columns->layer_rows;
   planned.table = offset(node.weight);
-  planned.frequency = offset(node.others[0]);
+  if (graph.columns->has_linear_ladders()) {
+    planned.linear = offset(node.others[0]);
+  } else {
+    planned.frequency = offset(node.others[0]);
+    planned.frequencies = graph.columns->layer.frequencies;
+  }
   planned.weight = offset(node.others[1]);
   planned.bias = offset(node.others[2]);
   return planned;

@@ -10,43 +10,43 @@ namespace stoop::inline v0_1 {
 enum class StepKind {
   gather,          // rows of X -> out
   gather_targets,  // rows of y -> out
-  columns,         // out = the encoded columns of x, the places of X; cos and sin -> saved
+  columns,         // out = the encoded columns of x, the places of X; what the layers of numbers read -> saved
   dense,           // out = f(x @ weight + bias)
   activation,      // out = f(x)
   batch_moments,   // of the columns of x, by groups of rows -> partials
   batch_norm,      // out = normalised x, what it was normalised with -> statistics
   layer_norm,
-  dropout,                   // out = x * mask / (1 - rate), the mask -> mask
-  add,                       // out = x + other
-  loss,                      // value, and the gradient where wanted
-  check_loss,                // every thread adds the partial losses and stops at a non-finite one
-  give_outputs,              // x -> rows of the caller's
-  check_statistics,          // every thread looks at the statistics of the batch and stops at non-finite ones
-  gather_gradient,           // the caller's gradient of the outputs -> out
-  give_input_gradient,       // x, the gradient of the input -> rows of the caller's
-  copy_gradient,             // out = x
-  add_gradient,              // out += x
-  activation_gradient,       // out *= f'(.), f' from `saved`
-  dropout_gradient,          // out *= mask / (1 - rate)
-  batch_sums,                // of the gradient `grad` of a batch_norm of x, by groups of rows -> partials
-  batch_norm_gradient,       // out = gradient of the layer's input, in place; those of gamma and beta -> sums
-  layer_norm_gradient,       // out = gradient of the layer's input
-  periodic_gradient,         // of encoded columns that are periodic: before the ReLU -> out, by the angle -> statistics
-  columns_input_gradient,    // out = the gradient of X, from that of the encoded columns of x
-  input_gradient,            // out = grad @ weight^T, then *= f'(.) of the node before where `saved` is given
-  weight_gradient,           // x^T @ grad, then what `after` says
-  bias_gradient,             // column sums of grad, then what `after` says
-  periodic_weight_gradient,  // saved^T @ grad of each periodic column, then what `after` says
-  table_gradient,            // sums of the rows of grad by the rows of a table that x names, then what `after` says
-  gamma_gradient,            // of a layer_norm, then what `after` says
-  stored_gradient,           // a row of sums, then what `after` says
-  regularize_parameter,      // the gradient that is there, then what `after` says
-  check_gradient,            // every thread adds the partial norms and stops at a non-finite one
-  update_parameter,          // the optimizer on a parameter whose gradient is complete
-  apply_update,              // the second pass of an optimizer that needs the norms of whole parameters
-  limit_norm,                // columns of an updated weight are scaled down to the largest norm allowed
-  update_statistics,         // running = momentum * running + (1 - momentum) * batch
-  activation_tangent,        // out = f'(x) * x_tangent
+  dropout,              // out = x * mask / (1 - rate), the mask -> mask
+  add,                  // out = x + other
+  loss,                 // value, and the gradient where wanted
+  check_loss,           // every thread adds the partial losses and stops at a non-finite one
+  give_outputs,         // x -> rows of the caller's
+  check_statistics,     // every thread looks at the statistics of the batch and stops at non-finite ones
+  gather_gradient,      // the caller's gradient of the outputs -> out
+  give_input_gradient,  // x, the gradient of the input -> rows of the caller's
+  copy_gradient,        // out = x
+  add_gradient,         // out += x
+  activation_gradient,  // out *= f'(.), f' from `saved`
+  dropout_gradient,     // out *= mask / (1 - rate)
+  batch_sums,           // of the gradient `grad` of a batch_norm of x, by groups of rows -> partials
+  batch_norm_gradient,  // out = gradient of the layer's input, in place; those of gamma and beta -> sums
+  layer_norm_gradient,  // out = gradient of the layer's input
+  number_gradient,  // of encoded columns with a layer: before the ReLU -> out, of periodic ones by the angle -> statistics
+  columns_input_gradient,       // out = the gradient of X, from that of the encoded columns of x
+  input_gradient,               // out = grad @ weight^T, then *= f'(.) of the node before where `saved` is given
+  weight_gradient,              // x^T @ grad, then what `after` says
+  bias_gradient,                // column sums of grad, then what `after` says
+  number_weight_gradient,       // saved^T @ grad of each column with a layer, then what `after` says
+  table_gradient,               // sums of the rows of grad by the rows of a table that x names, then what `after` says
+  gamma_gradient,               // of a layer_norm, then what `after` says
+  stored_gradient,              // a row of sums, then what `after` says
+  regularize_parameter,         // the gradient that is there, then what `after` says
+  check_gradient,               // every thread adds the partial norms and stops at a non-finite one
+  update_parameter,             // the optimizer on a parameter whose gradient is complete
+  apply_update,                 // the second pass of an optimizer that needs the norms of whole parameters
+  limit_norm,                   // columns of an updated weight are scaled down to the largest norm allowed
+  update_statistics,            // running = momentum * running + (1 - momentum) * batch
+  activation_tangent,           // out = f'(x) * x_tangent
   activation_gradient_tangent,  // out = f'(x) * out + f''(x) * x_tangent * grad
   batch_norm_tangent,           // out = the tangent of the output
   batch_norm_gradient_tangent,  // out = the tangent of the gradient of the layer's input, in place
@@ -63,7 +63,7 @@ enum class StepKind {
   member_weight_gradient,       // x^T @ grad for each member, then what `after` says
   member_bias_gradient,         // column sums of grad for each member, then what `after` says
   encoded_dense,     // out = f(encoded rows of the places x, times the scale of each member, @ weight + bias)
-  encoded_gradient,  // those of the weight -> sums and of the scales -> statistics
+  encoded_gradient,  // those of the weight -> sums, of the scales -> statistics, of the layers of X -> partials
   combine,           // out = what the members say together
   combine_gradient,  // out = the gradient of what each member says
   end,               // not a kind: how many there are

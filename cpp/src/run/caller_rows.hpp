@@ -55,8 +55,9 @@ class CallerRows {
     ops_.encode_gradient(
         {places_of(context, step.x, slice.row, slice.rows()), run_.data.map, context.at(step.grad, slice.row),
          context.stride(step.grad),
-         is_periodic ? context.at(step.statistics, slice.row, columns.periodic * columns.frequencies) : nullptr,
-         is_periodic ? context.stride(step.statistics) : 0, context.at(step.out, slice.row), context.stride(step.out)});
+         is_periodic ? context.at(step.statistics, slice.row, columns.number_layers * columns.frequencies) : nullptr,
+         is_periodic ? context.stride(step.statistics) : 0, number_layers(context, context.parameters),
+         columns.embedding_dim, context.at(step.out, slice.row), context.stride(step.out)});
   }
   void run(Kind<StepKind::give_input_gradient>, const Context& context, const Step& step, const Batch&,
            const Slice& slice) {

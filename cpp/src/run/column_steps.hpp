@@ -13,11 +13,12 @@ Places<T> places_of(const StepContext<T>& context, int buffer, Index row, Index 
 }
 
 template <class T>
-PeriodicParameters<T> periodic_parameters(const StepContext<T>& context) {
+NumberLayers<T> number_layers(const StepContext<T>& context, const T* parameters) {
   const PlannedColumns& columns = *context.columns;
-  if (columns.periodic == 0) return {};
-  return {columns.periodic, columns.frequencies, context.parameters + columns.frequency,
-          context.parameters + columns.weight, context.parameters + columns.bias};
+  if (columns.number_layers == 0) return {};
+  const auto at = [&](Index offset) { return offset == kNone ? nullptr : parameters + offset; };
+  return {columns.number_layers, columns.frequencies, columns.layer_rows, at(columns.frequency),
+          at(columns.linear),    at(columns.weight),  at(columns.bias)};
 }
 
 template <class T>
@@ -29,7 +30,7 @@ void run(Kind<StepKind::columns>, const StepContext<T>& context, const Step& ste
   args.table = columns.table == kNone ? nullptr : parameters + columns.table;
   args.dim = columns.embedding_dim;
   args.is_tangent = step.along;
-  args.periodic = periodic_parameters(context);
+  args.layers = number_layers(context, parameters);
   if (step.saved != kNone) {
     args.waves = context.at(step.saved, slice.row);
     args.ld_waves = context.stride(step.saved);
@@ -40,22 +41,35 @@ void run(Kind<StepKind::columns>, const StepContext<T>& context, const Step& ste
 }
 
 template <class T>
-void run(Kind<StepKind::periodic_gradient>, const StepContext<T>& context, const Step& step, const Slice& slice) {
-  context.ops->periodic_gradient({places_of(context, step.x, slice.row, slice.rows()), context.columns->embedding_dim,
-                                  periodic_parameters(context), context.at(step.saved, slice.row),
-                                  context.stride(step.saved), context.at(step.other, slice.row),
-                                  context.stride(step.other), context.at(step.grad, slice.row),
-                                  context.stride(step.grad), context.at(step.out, slice.row), context.stride(step.out),
-                                  context.at(step.statistics, slice.row), context.stride(step.statistics)});
+void run(Kind<StepKind::number_gradient>, const StepContext<T>& context, const Step& step, const Slice& slice) {
+  NumberGradientArgs<T> args{};
+  args.places = places_of(context, step.x, slice.row, slice.rows());
+  args.dim = context.columns->embedding_dim;
+  args.layers = number_layers(context, context.parameters);
+  args.grad = context.at(step.grad, slice.row);
+  args.ld_grad = context.stride(step.grad);
+  args.before = context.at(step.out, slice.row);
+  args.ld_before = context.stride(step.out);
+  if (step.statistics != kNone) {
+    args.waves = context.at(step.saved, slice.row);
+    args.ld_waves = context.stride(step.saved);
+    args.output = context.at(step.other, slice.row);
+    args.ld_output = context.stride(step.other);
+    args.angles = context.at(step.statistics, slice.row);
+    args.ld_angles = context.stride(step.statistics);
+  }
+  context.ops->number_gradient(args);
 }
 
 template <class T>
-void run(Kind<StepKind::periodic_weight_gradient>, const StepContext<T>& context, const Step& step,
+void run(Kind<StepKind::number_weight_gradient>, const StepContext<T>& context, const Step& step,
          const GradientBlock<T>& block) {
-  context.ops->periodic_weight_gradient({block.rows, context.columns->embedding_dim, 2 * context.columns->frequencies,
-                                         context.at(step.saved, block.first_row), context.stride(step.saved),
-                                         context.at(step.grad, block.first_row), context.stride(step.grad), block.begin,
-                                         block.end, block.grad});
+  const PlannedColumns& columns = *context.columns;
+  context.ops->number_weight_gradient(
+      {places_of(context, step.x, block.first_row, block.rows), columns.embedding_dim, columns.frequencies,
+       step.of_numbers, context.at(step.saved, block.first_row, step.of_numbers ? columns.layer_rows : 0),
+       context.stride(step.saved), context.at(step.grad, block.first_row), context.stride(step.grad), block.begin,
+       block.end, block.grad});
 }
 
 template <class T>

@@ -20,6 +20,8 @@ EncodedRows<T> encoded_rows(const StepContext<T>& context, const Step& step, Ind
   of.width = step.in_features;
   of.weight = context.parameters + step.parameter;
   of.ld_weight = of.units = step.out_features;
+  of.layers = number_layers(context, context.parameters);
+  of.dim = context.columns->embedding_dim;
   return of;
 }
 
@@ -52,6 +54,11 @@ void run(Kind<StepKind::encoded_gradient>, const StepContext<T>& context, const 
   args.grad_weight = context.at(step.sums, 0);
   args.grad_scale = step.statistics == kNone ? nullptr : context.at(step.statistics, 0);
   args.suffix = context.scratch;
+  if (step.partials != kNone) {
+    args.grad_bins = context.at(step.partials, 0);
+    args.grad_linear = context.at(step.partials, 1);
+    args.grad_bias = context.at(step.partials, 2);
+  }
   context.ops->encoded_gradient(args);
 }
 

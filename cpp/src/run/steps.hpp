@@ -273,8 +273,7 @@ Index scratch_elements(const OpTable<T>& ops, const Step& step, Index rows) {
     if (step.provider == GemmProvider::bfloat16) return ops.bfloat16->gemm_scratch_elements(m, n, k);
     return ops.gemm_scratch_elements(m, n, k);
   };
-  if (step.kind == StepKind::encoded_dense) return step.in_features * step.out_features;
-  if (step.kind == StepKind::encoded_gradient) return step.out_features;
+  if (step.scratch > 0) return step.scratch;
   const std::optional<GemmForm> form = rule_of(step.kind).product;
   if (!form) return 0;
   if (tells_members_apart(step.kind) && is_narrow(step)) return step.members * step.in_features * step.out_features;

@@ -113,7 +113,7 @@ struct Spec<Normalization> {
 
 template <>
 struct Choices<ColumnEncoding> {
-  static constexpr const char* kNames[] = {"ple", "periodic", "none"};
+  static constexpr const char* kNames[] = {"ple", "periodic", "none", "ple_linear"};
   static constexpr const char* kWhat = "encoding of numbers";
 };
 

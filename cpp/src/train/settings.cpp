@@ -116,7 +116,9 @@ bool updates_lazily(const TrainerConfig& config, const Graph& graph) {
 }
 
 void check_curvature(std::string_view where, const Graph& graph) {
-  if (!graph.columns || graph.columns->periodic == 0 || !graph.columns->layer.trainable) return;
+  if (!graph.columns || graph.columns->layer.encoding != ColumnEncoding::periodic ||
+      graph.columns->number_layers == 0 || !graph.columns->layer.trainable)
+    return;
   throw_value_error(where, "second derivatives of periodic columns", "expected a model without",
                     "use encoding=\"ple\", an optimizer such as Adam or LBFGS, or trainable=False");
 }

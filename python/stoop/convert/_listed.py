@@ -137,7 +137,7 @@ class _Conversion:
         for index, layer in enumerate(layers):
             path = f"{prefix}{index}."
             if isinstance(layer, Members | MemberDense) or (
-                isinstance(layer, Columns) and layer.encoding == "periodic"
+                isinstance(layer, Columns) and layer.encoding in ("periodic", "ple_linear")
             ):
                 given = f"layer {path.rstrip('.')} is {type(layer).__name__}"
                 refuse(self.where, given, "expected layers that others have too", "load its state with load_state_dict")

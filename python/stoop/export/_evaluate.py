@@ -10,24 +10,19 @@ import numpy as np
 import numpy.typing as npt
 
 from stoop.activations import Activation
+from stoop.export._encodings import Column, Embedding, Indicator, Ladder, LinearLadder, Number, Wave
 from stoop.export._steps import (
     INPUT,
     Activate,
     Add,
     Affine,
     Array,
-    Column,
     Combine,
-    Embedding,
     Encode,
-    Indicator,
-    Ladder,
     Normalize,
     NormalizeRow,
-    Number,
     Scale,
     Step,
-    Wave,
 )
 from stoop.layers import Dense
 from stoop.model import Model
@@ -94,13 +89,13 @@ def _encoded(column: Column, x: Array, z: Array) -> Array:
         angles = 2.0 * pi * np.outer(clipped(z, column.clip), column.frequencies)
         waves = np.concatenate([np.cos(angles), np.sin(angles)], axis=1)
         return np.asarray(np.maximum(waves @ column.weight + column.bias, 0.0))
+    if isinstance(column, Ladder):
+        return _ladder(column, z)
+    if isinstance(column, LinearLadder):
+        number = np.outer(clipped(z, column.clip), column.linear)
+        return np.asarray(number + _ladder(column, z) @ column.weight + column.bias)
     out: Array = np.zeros((len(x), column.width))
     rows = np.arange(len(x))
-    if isinstance(column, Ladder):
-        index = np.maximum(np.searchsorted(column.left, z, side="right") - 1, 0)
-        out[np.arange(column.width) < index[:, None]] = 1.0
-        out[rows, index] = (z - column.left[index]) * column.slope[index]
-        return out
     known = len(column.table) - 2 if isinstance(column, Embedding) else column.width
     is_known = (x >= 0) & (x < known) & (x == np.floor(x))
     index = np.where(is_known, x, np.where(np.isnan(x) | (x == -1), known, known + 1)).astype(np.int64)
@@ -108,6 +103,15 @@ def _encoded(column: Column, x: Array, z: Array) -> Array:
         return column.table[index]
     assert isinstance(column, Indicator)
     out[rows[is_known], index[is_known]] = 1.0
+    return out
+
+
+def _ladder(column: Ladder | LinearLadder, z: Array) -> Array:
+    out: Array = np.zeros((len(z), column.bins))
+    if column.bins > 0:
+        index = np.maximum(np.searchsorted(column.left, z, side="right") - 1, 0)
+        out[np.arange(column.bins) < index[:, None]] = 1.0
+        out[np.arange(len(z)), index] = (z - column.left[index]) * column.slope[index]
     return out
 
 

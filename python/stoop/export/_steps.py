@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stoop.activations import Activation, Identity
+from stoop.export._encodings import Column, columns_of
 from stoop.layers import (
     BatchNorm,
     Columns,
@@ -122,51 +123,6 @@ class Combine(Step):
     """What the members of the source say together, by the meaning of the outputs."""
 
     output: str
-
-
-@dataclass(frozen=True)
-class Column:
-    """What a column of X becomes: `width` columns from `first` on."""
-
-    first: int
-    width: int
-
-
-@dataclass(frozen=True, eq=False)
-class Ladder(Column):
-    """The piecewise-linear encoding: bin k begins at ``left[k]`` and has 1 / its width in ``slope[k]``."""
-
-    left: Array  # (at most width bins,): the columns after them are 0
-    slope: Array
-
-
-@dataclass(frozen=True)
-class Number(Column):
-    """The scaled number itself, clipped or not."""
-
-    clip: float | None
-
-
-@dataclass(frozen=True, eq=False)
-class Wave(Column):
-    """``relu([cos(2 pi c z), sin(2 pi c z)] @ weight + bias)`` of the scaled number z, clipped before or not."""
-
-    frequencies: Array  # (frequencies,)
-    weight: Array  # (2 * frequencies, width)
-    bias: Array  # (width,)
-    clip: float | None
-
-
-@dataclass(frozen=True)
-class Indicator(Column):
-    """1 at the place of the code, else 0; `width` is the number of known codes."""
-
-
-@dataclass(frozen=True, eq=False)
-class Embedding(Column):
-    """The row of a table: the known codes, then missing (NaN or -1), then unknown."""
-
-    table: Array  # (codes + 2, width)
 
 
 @dataclass(frozen=True, eq=False)
@@ -346,41 +302,12 @@ class _Lowering:
     # ---- columns ----
 
     def _encode(self, name: Origin, layer: Columns) -> None:
-        codes, columns = dict(layer.categories or ()), []
-        self._number, self._bin, self._row, first = 0, 0, 0, 0
-        for index in range(self._width):
-            known = codes.get(index)
-            column = self._of_number(layer, first) if known is None else self._of_codes(layer, first, known)
-            columns.append(column)
-            first += column.width
+        columns = columns_of(layer, self._width, self._arrays)
         zeros = np.zeros(self._width)
         shift, scale = self._statistics() if "0.shift" in self._arrays else (zeros, zeros)
         missing = self._arrays.get("0.missing", zeros)
-        self._width = first
-        self._put(Encode, name, columns=tuple(columns), shift=shift, scale=scale, missing=missing)
-
-    def _of_codes(self, layer: Columns, first: int, known: int) -> Column:
-        if known <= layer.one_hot:
-            return Indicator(first, known)
-        rows = slice(self._row, self._row + known + 2)
-        self._row += known + 2
-        return Embedding(first, layer.embedding_dim, self._arrays["0.embedding"][rows])
-
-    def _of_number(self, layer: Columns, first: int) -> Column:
-        number = self._number
-        self._number += 1
-        if layer.encoding == "periodic":
-            waves = slice(number * 2 * layer.frequencies, (number + 1) * 2 * layer.frequencies)
-            own = self._arrays["0.frequencies"][number], self._arrays["0.weight"][waves], self._arrays["0.bias"][number]
-            return Wave(first, layer.embedding_dim, *own, layer.clip)
-        bins = layer.bins if isinstance(layer.bins, int) else list(layer.bins)[number]
-        if layer.encoding == "none" or bins == 0:
-            return Number(first, 1, layer.clip)
-        of_bins = slice(self._bin, self._bin + bins)
-        self._bin += bins
-        left, slope = self._arrays["0.bin_left"][of_bins], self._arrays["0.bin_scale"][of_bins]
-        there = max(int(np.count_nonzero(slope)), 1)
-        return Ladder(first, bins, left[:there], slope[:there])
+        self._width = columns[-1].first + columns[-1].width
+        self._put(Encode, name, columns=columns, shift=shift, scale=scale, missing=missing)
 
 
 def as_activation(activation: str | Activation | None) -> Activation:

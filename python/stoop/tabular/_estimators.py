@@ -22,15 +22,18 @@ _ARGUMENTS = """hidden : sequence of int, default (256, 256)
     members : int, default 16
         Networks that share all weights but a scale for each input and their last layer, and whose predictions are
         averaged: TabM-mini of Gorishniy, Kotelnikov & Babenko 2025. 1 is a plain network.
-    encoding : {"ple", "periodic", "none"}, default "ple"
+    encoding : {"ple", "periodic", "none", "ple_linear"}, default "ple"
         Of the numbers: piecewise linear by quantiles of the training rows, or periodic (Gorishniy, Rubachev & Babenko
         2022), or scaled alone, by median and quartiles with a smooth clip (Holzmüller, Grinsztajn & Steinwart 2024).
+        "ple_linear": piecewise linear, then a linear layer of each column, as in the example of the package `tabm`.
     bins : int, default 48
-        Of "ple", at most; a column has no more than its quantiles differ, and no more than let all columns become
-        16,384 numbers together, which bounds memory and time. Above 8,192 columns numbers are scaled alone, as "none".
+        Of "ple" and "ple_linear", at most; a column has no more than its quantiles differ, and no more than let all
+        columns become 16,384 numbers together, which bounds memory and time. Above 8,192 columns numbers are scaled
+        alone, as "none".
     embedding_dim : int, default 8
         Of categories in columns of more than 100, which become a row of a table that is learnt; others become a column
         of 0 and 1 for each. Where the columns would become more than 16,384 numbers that way, those of more than 9.
+        With "periodic" and "ple_linear" also of each column of numbers.
     categorical : "auto" or list, default "auto"
         Names or positions of columns that are categories even if their cells are numbers, or a mask of booleans. Text,
         booleans and the category types of the libraries are always.

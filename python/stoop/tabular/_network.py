@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from stoop.layers import Columns, Dense, Dropout, Layer, MemberDense, Members
 
-ENCODINGS = ("ple", "periodic", "none")
+ENCODINGS = ("ple", "periodic", "none", "ple_linear")
 ONE_HOT = 100  # codes, at most, of a column without a table: the first product is then two to three times as fast
 MOST_INPUTS = 2**14  # numbers that the columns become, all together, before they get fewer each
 _FEW_CODES = 9  # codes, at most, of such a column where there are too many of them
@@ -37,7 +37,7 @@ def layers_for(shape: Shape, X: npt.NDArray[Any], codes: Mapping[int, int], outp
     TabM-mini of Gorishniy, Kotelnikov & Babenko 2025, after the encodings of Gorishniy, Rubachev & Babenko 2022.
     """
     most, one_hot = _limits(shape, X.shape[1], codes)
-    bins: Any = bins_of(X, codes, most) if shape.encoding == "ple" else shape.bins
+    bins: Any = bins_of(X, codes, most) if shape.encoding.startswith("ple") else shape.bins
     size = shape.embedding_dim
     layers: list[Layer] = [
         Columns(codes, encoding=shape.encoding, bins=bins or most, embedding_dim=size, one_hot=one_hot)
@@ -63,7 +63,8 @@ def _limits(shape: Shape, columns: int, codes: Mapping[int, int]) -> tuple[int, 
         return sum(number if number <= one_hot else shape.embedding_dim for number in codes.values())
 
     numbers = columns - len(codes)
-    each = {"ple": 1, "periodic": shape.embedding_dim, "none": 1}[shape.encoding]
+    has_layers = shape.encoding in ("periodic", "ple_linear")
+    each = shape.embedding_dim if has_layers else 1
     one_hot = ONE_HOT if width(ONE_HOT) + numbers * each <= MOST_INPUTS else _FEW_CODES
     room = max(MOST_INPUTS - width(one_hot), 0) // max(numbers, 1)
     bins = min(shape.bins, room)

@@ -8,24 +8,8 @@ from typing import Any
 import numpy as np
 
 from stoop.activations import Activation
-from stoop.export._steps import (
-    Activate,
-    Add,
-    Affine,
-    Column,
-    Combine,
-    Embedding,
-    Encode,
-    Indicator,
-    Ladder,
-    Normalize,
-    NormalizeRow,
-    Number,
-    Scale,
-    Step,
-    Wave,
-    two_parts,
-)
+from stoop.export._encodings import Column, Embedding, Indicator, Ladder, LinearLadder, Number, Wave
+from stoop.export._steps import Activate, Add, Affine, Combine, Encode, Normalize, NormalizeRow, Scale, Step, two_parts
 from stoop.export.c._code import Code
 from stoop.export.c._text import literal
 
@@ -121,6 +105,9 @@ def _number(code: Code, step: Encode, column: Column, place: tuple[int, int], x:
     shift, rest = two_parts(step.shift[index], np.float32)
     scaled = code.expression("scaled", x, float(shift), float(rest), float(step.scale[index]))
     z = f"{x} != {x} ? {literal(step.missing[index])} : {scaled}"
+    if isinstance(column, LinearLadder):
+        _linear_ladder(code, column, which, z, y)
+        return
     clip = column.clip if isinstance(column, Number | Wave) else None
     if clip is not None:
         z = code.expression("clipped", z, clip)
@@ -140,6 +127,15 @@ def _number(code: Code, step: Encode, column: Column, place: tuple[int, int], x:
             code.table("float", f"slope{which}", column.slope),
         )
         code.call("ladder", z, left, slope, len(column.left), y, column.width)
+
+
+def _linear_ladder(code: Code, column: LinearLadder, which: str, z: str, y: str) -> None:
+    number = z if column.clip is None else code.expression("clipped", z, column.clip)
+    bins = len(column.left)
+    tables = {"left": column.left, "slope": column.slope, "weight": column.weight[:bins]}
+    left, slope, weight = (code.table("float", f"{name}{which}", t) if bins else "0" for name, t in tables.items())
+    linear, bias = (code.table("float", f"{name}{which}", getattr(column, name)) for name in ("linear", "bias"))
+    code.call("linear_ladder", z, number, left, slope, bins, linear, weight, bias, y, column.width)
 
 
 def _moved(pointer: str, by: int) -> str:

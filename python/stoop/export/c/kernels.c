@@ -68,6 +68,20 @@ static inline void stoop_ladder(float z, const float* left, const float* slope, 
   y[bin] = (z - left[bin]) * slope[bin];
 }
 
+// number linear + (the piecewise-linear encoding of z) w + b
+static inline void stoop_linear_ladder(float z, float number, const float* left, const float* slope, size_t bins,
+                                       const float* linear, const float* w, const float* b, float* y, size_t n) {
+  size_t bin = 0;
+  while (bin + 1 < bins && left[bin + 1] <= z) ++bin;
+  for (size_t d = 0; d < n; ++d) y[d] = b[d] + number * linear[d];
+  if (bins == 0) return;
+  for (size_t k = 0; k < bin; ++k) {
+    for (size_t d = 0; d < n; ++d) y[d] += w[k * n + d];
+  }
+  const float part = (z - left[bin]) * slope[bin];
+  for (size_t d = 0; d < n; ++d) y[d] += part * w[bin * n + d];
+}
+
 // relu([cos(2 pi c z), sin(2 pi c z)] w + b)
 static inline void stoop_wave(float z, const float* frequencies, size_t count, const float* w, const float* b, float* y,
                               size_t n) {

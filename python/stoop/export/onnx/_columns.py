@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from stoop.export._steps import Column, Embedding, Encode, Indicator, Ladder, Normalize, Number, Wave, two_parts
+from stoop.export._encodings import Column, Embedding, Indicator, Ladder, LinearLadder, Number, Wave
+from stoop.export._steps import Encode, Normalize, two_parts
 from stoop.export.onnx._graph import Graph, tensor_type
 
 _FAR = 2.0**40  # times the clip: beyond it the clipped number is the clip, and squares could overflow
@@ -51,9 +52,9 @@ class _Columns:
         return self._graph.node("Gather", self._source, self._graph.array("columns", indices, np.int64), axis=1)
 
 
-def _ladder(graph: Graph, columns: Sequence[Ladder], x: _Columns) -> str:
+def _ladder(graph: Graph, columns: Sequence[Ladder | LinearLadder], x: _Columns) -> str:
     """Each bin is ``(z - left) * scale``, at least 0 but for the first of a column, at most 1 but for the last."""
-    counts = [column.width for column in columns]
+    counts = [column.bins for column in columns]
     left, scale, low = (np.zeros(sum(counts)) for _ in range(3))
     high = np.ones(sum(counts))
     begin = 0
@@ -62,10 +63,31 @@ def _ladder(graph: Graph, columns: Sequence[Ladder], x: _Columns) -> str:
         left[used], scale[used] = column.left, column.slope
         if column.slope.any():
             low[begin], high[used.stop - 1] = -np.inf, np.inf
-        begin += column.width
+        begin += column.bins
     away = graph.node("Sub", x.values(counts), graph.array("bin_left", left))
     way = graph.node("Mul", away, graph.array("bin_scale", scale))
     return graph.node("Max", graph.node("Min", way, graph.array("bin_most", high)), graph.array("bin_least", low))
+
+
+def _linear_ladder(graph: Graph, columns: Sequence[LinearLadder], x: _Columns) -> str:
+    """``z * linear + e @ W + b`` of each column, as a product for each column of as many bins as one has at most."""
+    z = graph.node("Unsqueeze", _clipped(graph, x.values(), columns[0].clip), graph.array("axis", [2], np.int64))
+    whole = graph.node("Mul", z, graph.array("linear", np.stack([column.linear for column in columns])))
+    whole = graph.node("Add", whole, graph.array("bias", np.stack([column.bias for column in columns])))
+    counts = np.array([column.bins for column in columns])
+    if counts.any():
+        bin_of, rows = np.arange(counts.max()), np.cumsum(counts)[:, None] - counts[:, None]
+        there = bin_of < counts[:, None]
+        of_bins = graph.array("bins", np.where(there, rows + bin_of, 0).T, np.int64)
+        ladder = graph.node("Gather", _ladder(graph, columns, x), of_bins, axis=1)  # (n, bins, columns)
+        weight = graph.array("weight", np.concatenate([column.weight for column in columns]))
+        if not there.all():  # a row of zeros for what is no bin
+            weight = graph.node("Concat", weight, graph.array("no_bin", np.zeros((1, columns[0].width))), axis=0)
+        rows_of = graph.array("rows", np.where(there, rows + bin_of, counts.sum()), np.int64)
+        by_column = graph.node("Transpose", ladder, perm=[2, 0, 1])
+        product = graph.node("MatMul", by_column, graph.node("Gather", weight, rows_of, axis=0))
+        whole = graph.node("Add", whole, graph.node("Transpose", product, perm=[1, 0, 2]))
+    return graph.node("Reshape", whole, graph.array("flat", [-1, sum(column.width for column in columns)], np.int64))
 
 
 def _number(graph: Graph, columns: Sequence[Number], x: _Columns) -> str:
@@ -112,9 +134,10 @@ def _embedding(graph: Graph, columns: Sequence[Embedding], x: _Columns) -> str:
     return graph.node("Reshape", found, graph.array("flat", [-1, sum(column.width for column in columns)], np.int64))
 
 
-_OF_NUMBERS = (Ladder, Number, Wave)
+_OF_NUMBERS = (Ladder, LinearLadder, Number, Wave)
 _ENCODINGS: dict[type[Column], Any] = {
     Ladder: _ladder,
+    LinearLadder: _linear_ladder,
     Number: _number,
     Wave: _wave,
     Indicator: _indicator,

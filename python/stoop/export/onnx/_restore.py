@@ -67,8 +67,19 @@ def _model_of(kept: Any, file: File) -> Model | None:
             own[0] = given
         elif given is not None:
             state[name] = np.asarray(given).reshape(own.shape)
+    if "0.bin_left" in state:
+        state["0.bin_left"] = _with_ends(layers[0], width, state["0.bin_left"], state["0.bin_scale"])
     model.load_state_dict(state)
     return model
+
+
+def _with_ends(layer: Any, width: int, left: Array, scale: Array) -> Array:
+    """Return where bins begin: those that a column does not have, zeros in a file, after all numbers, as in `adapt`."""
+    numbers = width - len(layer.categories)
+    bins = [layer.bins] * numbers if isinstance(layer.bins, int) else layer.bins
+    is_first = np.zeros(len(left), bool)
+    is_first[[sum(bins[:column]) for column in range(numbers) if bins[column] > 0]] = True
+    return np.where((scale == 0) & ~is_first, np.finfo(left.dtype).max, left)
 
 
 def _size(array: Array | list[str] | None) -> int:
@@ -111,7 +122,12 @@ def _sizes_of_columns(layer: Columns, width: int) -> Iterator[tuple[str, int]]:
         if layer.encoding == "periodic":
             yield "0.frequencies", numbers * layer.frequencies
             yield "0.weight", numbers * 2 * layer.frequencies * layer.embedding_dim
-        elif layer.encoding == "ple" and bins:
+            return
+        if layer.encoding == "ple_linear":
+            yield "0.linear", numbers * layer.embedding_dim
+            if bins:
+                yield "0.weight", bins * layer.embedding_dim
+        if layer.encoding != "none" and bins:
             yield "0.bin_left", bins
 
 
