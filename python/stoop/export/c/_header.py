@@ -29,7 +29,8 @@ def header(model: Model, name: str, body: Body) -> str:
         tables.append(f"// The names of the classes in the order of the outputs.\n{names}")
     parts = [
         _opening(model, name, body),
-        f"#ifndef STOOP_{upper}_H\n#define STOOP_{upper}_H\n\n#include <math.h>\n#include <stddef.h>\n#include <stdint.h>",
+        f"#ifndef STOOP_{upper}_H\n#define STOOP_{upper}_H",
+        "#include <math.h>\n#include <stddef.h>\n#include <stdint.h>",
         _sizes(model, upper, body),
         *tables,
         functions(name, code.used),
