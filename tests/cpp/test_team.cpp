@@ -1,6 +1,7 @@
 // Teams: each share of each phase is run once, in order, by whoever has a core; a thread that does not come is not waited
 // for. A thread without a core is one that the arrival hook holds up; no test looks at a clock to decide.
 #include <gtest/gtest.h>
+#include <pthread.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -339,8 +340,11 @@ TEST(Team, IsSmallerWhereNoMoreThreadsCanBeMade) {
     ::alarm(60);
     rlim_t pages = 0;
     std::ifstream("/proc/self/statm") >> pages;
-    const rlim_t bytes =
-        pages * static_cast<rlim_t>(::sysconf(_SC_PAGESIZE)) + (36 << 20);  // the stacks of four threads
+    pthread_attr_t attributes;
+    ::pthread_attr_init(&attributes);
+    std::size_t stack = 0;
+    ::pthread_attr_getstacksize(&attributes, &stack);  // 8 MB or less, as the system has it
+    const rlim_t bytes = pages * static_cast<rlim_t>(::sysconf(_SC_PAGESIZE)) + 4 * stack + (4 << 20);
     const rlimit little{bytes, bytes};
     ::setrlimit(RLIMIT_AS, &little);
     Team team(64);
