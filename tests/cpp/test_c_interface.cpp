@@ -55,7 +55,7 @@ void expect_null(const void* handle, int expected, const std::string& part) {
 
 std::string c_path(const std::string& name) {
   static const std::string start = "stoop_c_" + std::to_string(std::random_device()()) + "_";
-  return (std::filesystem::temp_directory_path() / (start + name)).string();
+  return (std::filesystem::temp_directory_path() / (start + name)).generic_string();
 }
 
 class CInterface : public ::testing::Test {

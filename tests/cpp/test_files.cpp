@@ -146,7 +146,15 @@ TEST_F(Files, WhatAKilledSaveLeftIsRemoved) {
 TEST_F(Files, AFileThatIsBeingReadCanBeReplaced) {
   save(path_, "old");
   const File reader = File::open_to_read(path_);
-  save(path_, "new");
+  const std::error_code error = error_of(path_, [&] { save(path_, "new"); });
+#if defined(_WIN32)
+  if (error == std::errc::permission_denied) {
+    EXPECT_EQ(content(path_), "old");
+    EXPECT_EQ(files(), 1u);
+    GTEST_SKIP() << "needs Windows 10 (1607) and NTFS; Wine refuses";
+  }
+#endif
+  EXPECT_FALSE(error) << error.message();
   EXPECT_EQ(content(path_), "new");
   char text[3];
   reader.read(text, 3, 0);

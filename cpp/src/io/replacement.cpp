@@ -49,7 +49,8 @@ Replacement::~Replacement() { discard(); }
 // The name holds a digest (FNV-1a) of the target's name, which may itself be as long as the file system allows.
 std::filesystem::path Replacement::candidate(int number) const {
   std::uint64_t digest = 0xcbf29ce484222325u;
-  for (const auto c : target_.filename().native()) digest = (digest ^ static_cast<unsigned char>(c)) * 0x100000001b3u;
+  const std::filesystem::path name = target_.filename();
+  for (const auto c : name.native()) digest = (digest ^ static_cast<unsigned char>(c)) * 0x100000001b3u;
   return target_.parent_path() / (".stoop-" + std::to_string(digest) + "-" + std::to_string(number) + ".tmp");
 }
 

@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstring>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <stoop/error.hpp>
@@ -57,7 +58,7 @@ void Replacement::discard() noexcept {
   FILE_DISPOSITION_INFO removal{};
   removal.DeleteFile = TRUE;
   if (!renamed_) ::SetFileInformationByHandle(lock_, FileDispositionInfo, &removal, sizeof removal);
-  ::CloseHandle(lock_);
+  ::CloseHandle(std::exchange(lock_, File::kNoFile));
 }
 
 File::Handle Replacement::claim(const std::filesystem::path& candidate, std::error_code& error) {
@@ -98,6 +99,7 @@ void Replacement::commit() {
   if (!rename_over_open_file(lock_, whole_path.native()) && !::MoveFileExW(path_.c_str(), target_.c_str(), kFlags))
     throw FileError(last_windows_error(), path_text(given_), "cannot replace");
   renamed_ = true;
+  discard();  // closes the file: not every system can replace one that is open
 }
 
 }  // namespace stoop
