@@ -68,8 +68,8 @@ class TrainingTensors {
 
   const TensorEntry& find(const std::string& name) const {
     if (const TensorEntry* found = by_name_.find(name)) return *found;
-    throw_checkpoint_error(file_.name(), "there is no tensor " + in_quotes(name),
-                           "expected it in a checkpoint", "save the checkpoint again");
+    throw_checkpoint_error(file_.name(), "there is no tensor " + in_quotes(name), "expected it in a checkpoint",
+                           "save the checkpoint again");
   }
 
  private:
@@ -168,7 +168,7 @@ Checkpoint<T> read_checkpoint(const std::filesystem::path& path, const KeepGoing
       {}};
   if (const auto text = file.metadata().find(kExtrasKey); text != file.metadata().end()) {
     if (!file.take_memory(memory_of_values(text->second))) {
-      throw_checkpoint_error(path.string(), "what a program kept in it has very many values",
+      throw_checkpoint_error(path_text(path), "what a program kept in it has very many values",
                              "expected fewer in a file of its size", "save the checkpoint again");
     }
     checkpoint.extras.text = text->second;
