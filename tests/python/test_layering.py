@@ -177,12 +177,9 @@ def test_one_file_names_the_backends() -> None:
 
 
 def test_one_file_starts_threads() -> None:
+    started = r"#\s*pragma\s+omp\s+parallel|std::j?thread\b(?!::)|\bpthread_create\b|\b_beginthreadex\b"
     # Measurements of the machine run on threads of their own, outside any training.
-    users = {
-        path.relative_to(SOURCES).as_posix()
-        for path in CPP_FILES
-        if re.search(r"#\s*pragma\s+omp\s+parallel|std::j?thread\b(?!::)|\bpthread_create\b|\b_beginthreadex\b", code_of(path))
-    }
+    users = {path.relative_to(SOURCES).as_posix() for path in CPP_FILES if re.search(started, code_of(path))}
     assert users - {"run/core_latency.cpp", "run/runtime.cpp"} == {"team/thread.hpp", "team/thread_windows.cpp"}
 
 
