@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 folder=$PWD/build/windows googletest=/usr/src/googletest
-python=${PYTHON:-$PWD/.venv/bin/python}
+python=$PWD/.venv/bin/python
 command -v wine > /dev/null || { echo "wine is missing: apt-get install wine wine64" >&2; exit 1; }
 zig=$("$python" -c 'import pathlib, ziglang; print(pathlib.Path(ziglang.__file__).with_name("zig"))')
 
