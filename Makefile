@@ -37,7 +37,7 @@ PACKAGE_SOURCES := CMakeLists.txt pyproject.toml $(wildcard README.md LICENSE) \
   $(shell find cpp python cmake third_party -type f -not -name '*.pyc' 2>/dev/null)
 CXX_FILES = $(shell find cpp python/bindings tests/cpp bench/cpp -name '*.cpp' -o -name '*.hpp')
 
-.PHONY: help demo test test-all test-slow test-ship test-cpp test-python test-pytorch test-mpi bench picture bench-program bench-cpp choose-provider wheel wheel-aarch64 test-aarch64 docs lint format sanitize asan tsan install clean
+.PHONY: help demo test test-all test-slow test-ship test-cpp test-python test-pytorch test-mpi bench picture bench-program bench-cpp choose-provider wheel wheel-aarch64 test-aarch64 test-windows docs lint format sanitize asan tsan install clean
 help:
 	@sed -n '2,10s/^# \{0,1\}//p' Makefile
 
@@ -172,6 +172,12 @@ test-pytorch: $(STAMPS)/installed $(STAMPS)/extra-test $(STAMPS)/torch
 test-aarch64: $(STAMPS)/build-tools
 	@bash tests/tools/system_packages.sh aarch64
 	WERROR=$(WERROR) bash tests/tools/test_aarch64.sh
+
+# The core for Windows, cross-compiled by the Clang of a package, and tests of it under Wine.
+test-windows: $(STAMPS)/build-tools
+	@bash tests/tools/system_packages.sh windows
+	$(PIP) install --group windows
+	WERROR=$(WERROR) bash tests/tools/test_windows.sh
 
 # ---- benchmarks ----
 

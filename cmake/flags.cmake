@@ -27,8 +27,17 @@ endif()
 set(STOOP_SECTION_FLAGS -ffunction-sections -fdata-sections)
 if(APPLE)
   set(STOOP_DROP_UNUSED LINKER:-dead_strip)
-elseif(UNIX)
+elseif(UNIX OR MINGW)
   set(STOOP_DROP_UNUSED LINKER:--gc-sections)
+endif()
+
+if(WIN32)
+  if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+    message(FATAL_ERROR "GCC for Windows does not align the stack for AVX (GCC bug 54412); stoop needs Clang there. "
+      "Set CXX or CMAKE_CXX_COMPILER.")
+  endif()
+  # What windows.h shall leave alone: the names min and max, and what few programs need.
+  set(STOOP_SYSTEM_DEFINITIONS NOMINMAX WIN32_LEAN_AND_MEAN)
 endif()
 
 # A parent project without a build type has no flags for speed, and keeps none. Our own files are optimised all the same.
@@ -41,6 +50,7 @@ function(stoop_set_flags target)
   set_target_properties(${target} PROPERTIES
     CXX_STANDARD 20 CXX_STANDARD_REQUIRED ON CXX_EXTENSIONS OFF
     UNITY_BUILD OFF)
+  target_compile_definitions(${target} PRIVATE ${STOOP_SYSTEM_DEFINITIONS})
   target_compile_options(${target} PRIVATE
     ${STOOP_MATH_FLAGS}
     ${STOOP_SECTION_FLAGS}

@@ -1,7 +1,9 @@
 // How exceptions of the core look in Python, and the wording of a name that nobody knows.
+#include <cerrno>
 #include <exception>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <vector>
 
 #include <pybind11/pybind11.h>
@@ -45,9 +47,11 @@ py::object text_of(const std::string& text) {
 
 void raise(PyObject* type, const std::exception& error) { PyErr_SetObject(type, text_of(error.what()).ptr()); }
 
-// OSError picks its own subclass (FileNotFoundError, PermissionError, ...) from errno.
+// OSError picks its own subclass (FileNotFoundError, PermissionError, ...) from errno. Windows has other numbers, most of
+// which have one of errno that means the same.
 void raise_os_error(const FileError& error) {
-  const int number = error.code().value();
+  const std::error_condition condition = error.code().default_error_condition();
+  const int number = condition.category() == std::generic_category() ? condition.value() : EIO;
   const py::object type = py::reinterpret_borrow<py::object>(PyExc_OSError);
   PyObject* decoded = PyUnicode_DecodeFSDefaultAndSize(error.path.data(), static_cast<py::ssize_t>(error.path.size()));
   if (decoded == nullptr) throw py::error_already_set();

@@ -1,8 +1,6 @@
 // A folder of its own for each test of safetensors files, and tensors to save.
 #pragma once
 
-#include <stdlib.h>
-
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
@@ -14,6 +12,7 @@
 
 #include <stoop/error.hpp>
 
+#include "temporary_folder.hpp"
 #include "tensor_file.hpp"
 
 namespace stoop {
@@ -23,9 +22,7 @@ namespace fs = std::filesystem;
 class SafetensorsFolder : public testing::Test {
  protected:
   void SetUp() override {
-    std::string name = (fs::temp_directory_path() / "stoop_test_XXXXXX").string();
-    ASSERT_NE(::mkdtemp(name.data()), nullptr);
-    directory_ = name;
+    directory_ = make_temporary_folder();
     path_ = directory_ / "m.safetensors";
     working_directory_ = fs::current_path();
     fs::current_path(directory_);  // whatever a faulty save leaves behind is removed with it

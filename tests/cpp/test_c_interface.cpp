@@ -1,7 +1,5 @@
 // The C interface: statuses and messages of every wrong call, handles that outlive each other, threads.
 #include <gtest/gtest.h>
-#include <unistd.h>
-
 #include <cmath>
 #include <cstdint>
 #include <filesystem>
@@ -9,6 +7,7 @@
 #include <functional>
 #include <limits>
 #include <memory>
+#include <random>
 #include <string>
 #include <thread>
 #include <vector>
@@ -55,7 +54,8 @@ void expect_null(const void* handle, int expected, const std::string& part) {
 }
 
 std::string c_path(const std::string& name) {
-  return (std::filesystem::temp_directory_path() / ("stoop_c_" + std::to_string(::getpid()) + "_" + name)).string();
+  static const std::string start = "stoop_c_" + std::to_string(std::random_device()()) + "_";
+  return (std::filesystem::temp_directory_path() / (start + name)).generic_string();
 }
 
 class CInterface : public ::testing::Test {

@@ -22,11 +22,15 @@ class WithEnvironment {
 
  private:
   void put(const char* value) {
+#if defined(_WIN32)
+    ::_putenv_s(name_.c_str(), value != nullptr ? value : "");
+#else
     if (value != nullptr) {
       ::setenv(name_.c_str(), value, 1);
     } else {
       ::unsetenv(name_.c_str());
     }
+#endif
   }
 
   std::string name_;

@@ -1,6 +1,5 @@
 // Model<T>: what it refuses, how its parameters lie in memory, copies, files, and prediction against a naive loop.
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <filesystem>
 #include <string>
@@ -8,6 +7,7 @@
 #include <stoop/error.hpp>
 #include <stoop/model.hpp>
 
+#include "temporary_folder.hpp"
 #include "test_helpers.hpp"
 
 namespace stoop {
@@ -259,14 +259,11 @@ TYPED_TEST(Models, PredictRefusesOtherShapesAndTakesNoRows) {
 
 class TemporaryFile {
  public:
-  explicit TemporaryFile(const std::string& name)
-      : path_(fs::path(::testing::TempDir()) / ("stoop_" + unique() + name)) {}
-  ~TemporaryFile() { fs::remove(path_); }
+  explicit TemporaryFile(const std::string& name) : path_(make_temporary_folder() / name) {}
+  ~TemporaryFile() { fs::remove_all(path_.parent_path()); }
   const fs::path& path() const { return path_; }
 
  private:
-  // Several instruction sets may be tested at the same time.
-  static std::string unique() { return std::string(name_of(select_isa())) + "_" + std::to_string(::getpid()) + "_"; }
   fs::path path_;
 };
 

@@ -2,7 +2,7 @@
 # Installs Debian packages that a step of the Makefile can use, where apt is there, they are missing, and we may.
 # Elsewhere it says nothing and succeeds: CMake then downloads what it lacks, or the step itself names what is missing.
 # Usage: system_packages.sh python PYTHON | compiler | cpp-tests | cpp-bench | postgresql | browser | arm | qemu | aarch64 |
-#   languages | clang
+#   windows | languages | clang
 set -euo pipefail
 
 have() { command -v "$1" > /dev/null 2>&1; }
@@ -55,6 +55,10 @@ case "$1" in
     have qemu-aarch64 || install_packages qemu-user
     have aarch64-linux-gnu-g++ || install_packages g++-aarch64-linux-gnu
     install_packages libgtest-dev
+    ;;
+  windows)
+    have wine || install_packages wine wine64
+    [ -d /usr/src/googletest ] || install_packages libgtest-dev
     ;;
   browser) have chromium || install_packages chromium ;;
   languages)

@@ -6,9 +6,16 @@
 #endif
 
 // A shared library exports the public names and nothing else. A program that links the static library exports none of
-// them; for that the static library is built, and used, with STOOP_STATIC.
-#ifdef STOOP_STATIC
+// them; for that the static library is built, and used, with STOOP_STATIC. STOOP_EXPORTS is for the build of a DLL alone.
+#if defined(STOOP_STATIC)
 #define STOOP_API
+#define STOOP_PRIVATE
+#elif defined(_WIN32)
+#if defined(STOOP_EXPORTS)
+#define STOOP_API __declspec(dllexport)
+#else
+#define STOOP_API __declspec(dllimport)
+#endif
 #define STOOP_PRIVATE
 #else
 #define STOOP_API __attribute__((visibility("default")))

@@ -38,8 +38,10 @@ struct STOOP_API OutOfMemory : std::bad_alloc {
 };
 
 // The operating system refused a file. Python: OSError with errno and the file name.
+// code() has the number of the system: that of errno, or on Windows of GetLastError(). It compares with std::errc everywhere.
 struct STOOP_API FileError : std::system_error {
-  FileError(int error_number, std::string path, const std::string& what_failed);
+  FileError(std::error_code code, std::string path, const std::string& what_failed);
+  FileError(int error_number, std::string path, const std::string& what_failed);  // a number of errno
   std::string path;
 };
 

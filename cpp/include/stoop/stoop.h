@@ -13,8 +13,14 @@
 #include <stdint.h>
 
 /* A shared library exports these functions. With STOOP_STATIC, which CMake and pkg-config define for the static library,
- * a library or program that contains Stoop exports nothing of it. */
-#if defined(STOOP_STATIC) || !defined(__GNUC__)
+ * a library or program that contains Stoop exports nothing of it. STOOP_EXPORTS is for the build of a DLL alone. */
+#if defined(_WIN32) && !defined(STOOP_STATIC)
+#if defined(STOOP_EXPORTS)
+#define STOOP_C_API __declspec(dllexport)
+#else
+#define STOOP_C_API __declspec(dllimport)
+#endif
+#elif defined(STOOP_STATIC) || !defined(__GNUC__)
 #define STOOP_C_API
 #else
 #define STOOP_C_API __attribute__((visibility("default")))

@@ -26,9 +26,11 @@ std::string join(std::span<const std::string_view> names) {
 
 }  // namespace
 
+FileError::FileError(std::error_code code, std::string file, const std::string& what_failed)
+    : std::system_error(code, what_failed + " '" + file + "'"), path(std::move(file)) {}
+
 FileError::FileError(int error_number, std::string file, const std::string& what_failed)
-    : std::system_error(error_number, std::generic_category(), what_failed + " '" + file + "'"),
-      path(std::move(file)) {}
+    : FileError(std::error_code(error_number, std::generic_category()), std::move(file), what_failed) {}
 
 NonFiniteLossError::NonFiniteLossError(Index at_step, Index at_epoch, std::string likely_cause, std::string_view where,
                                        std::string_view what, std::string first_layer)

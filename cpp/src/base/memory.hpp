@@ -9,6 +9,8 @@
 
 #if defined(__linux__)
 #include <sys/mman.h>
+#elif defined(_WIN32)
+#include <malloc.h>
 #endif
 
 #include <stoop/error.hpp>
@@ -25,7 +27,13 @@ constexpr Index round_up(Index n, Index multiple) { return (n + multiple - 1) / 
 inline constexpr Index kHugePage = Index{1} << 21;
 inline constexpr Index kHugeFrom = kHugePage / 2;
 
-// Returns null if there is no memory. The caller frees it with std::free.
+// Returns null if there is no memory. The caller frees it with free_aligned.
+#if defined(_WIN32)
+inline void* allocate_aligned(Index bytes) {
+  return ::_aligned_malloc(static_cast<std::size_t>(round_up(bytes, kAlignment)), static_cast<std::size_t>(kAlignment));
+}
+inline void free_aligned(void* memory) { ::_aligned_free(memory); }
+#else
 inline void* allocate_aligned(Index bytes) {
   if (bytes < kHugeFrom) {
     return std::aligned_alloc(kAlignment, static_cast<std::size_t>(round_up(bytes, kAlignment)));
@@ -37,6 +45,8 @@ inline void* allocate_aligned(Index bytes) {
 #endif
   return memory;
 }
+inline void free_aligned(void* memory) { std::free(memory); }
+#endif
 
 // `size()` zeroed elements on a 64-byte boundary.
 template <class T>
@@ -54,7 +64,7 @@ class AlignedBuffer {
     std::swap(size_, other.size_);
     return *this;
   }
-  ~AlignedBuffer() { std::free(data_); }
+  ~AlignedBuffer() { free_aligned(data_); }
 
   void reset(Index size) {
     reset_untouched(size);
@@ -64,7 +74,7 @@ class AlignedBuffer {
   void reset_untouched(Index size) {
     void* fresh = size > 0 ? allocate_aligned(size * static_cast<Index>(sizeof(T))) : nullptr;
     if (size > 0 && fresh == nullptr) throw_out_of_memory(size, sizeof(T));
-    std::free(data_);
+    free_aligned(data_);
     data_ = static_cast<T*>(fresh);
     size_ = size;
   }

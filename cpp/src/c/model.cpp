@@ -4,6 +4,7 @@
 #include <stoop/model.hpp>
 #include <stoop/runtime.hpp>
 
+#include "../base/path_text.hpp"
 #include "../io/arguments.hpp"
 #include "guard.hpp"
 
@@ -42,7 +43,7 @@ stoop_model* stoop_model_load(const char* path) {
   stoop_model* made = nullptr;
   guarded([&] {
     require("stoop_model_load", "path", path, "give the path of a model file");
-    made = new stoop_model{std::make_shared<stoop::Model<float>>(stoop::Model<float>::load(path))};
+    made = new stoop_model{std::make_shared<stoop::Model<float>>(stoop::Model<float>::load(stoop::path_of(path)))};
   });
   return made;
 }
@@ -50,7 +51,7 @@ stoop_model* stoop_model_load(const char* path) {
 int stoop_model_save(const stoop_model* model, const char* path) {
   return guarded([&] {
     require("stoop_model_save", "path", path, "give the path of the file to write");
-    model_of("stoop_model_save", model).save(path);
+    model_of("stoop_model_save", model).save(stoop::path_of(path));
   });
 }
 

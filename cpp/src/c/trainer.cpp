@@ -5,6 +5,7 @@
 
 #include <stoop/trainer.hpp>
 
+#include "../base/path_text.hpp"
 #include "../io/arguments.hpp"
 #include "guard.hpp"
 
@@ -80,7 +81,7 @@ void fit(stoop_trainer& handle, const Samples& samples, const FitArguments& argu
   options.last_batch = arguments.last_batch;
   options.validation_freq = arguments.validation_freq;
   if (arguments.max_time) options.max_seconds = arguments.max_time->value;
-  if (arguments.resume) options.resume = *arguments.resume;
+  if (arguments.resume) options.resume = stoop::path_of(*arguments.resume);
   options.rollback = handle.rollback;
   const Samples training = rows_of(samples, 0, kept);
   handle.trainer.fit(training.x, training.y, options);
@@ -139,7 +140,7 @@ int stoop_trainer_save_checkpoint(const stoop_trainer* trainer, const char* path
   return guarded([&] {
     const InUse in_use("stoop_trainer_save_checkpoint", trainer);
     require("stoop_trainer_save_checkpoint", "path", path, "give the path of the file to write");
-    trainer->trainer.save_checkpoint(path);
+    trainer->trainer.save_checkpoint(stoop::path_of(path));
   });
 }
 
@@ -147,7 +148,7 @@ int stoop_trainer_load_checkpoint(stoop_trainer* trainer, const char* path) {
   return guarded([&] {
     const InUse in_use("stoop_trainer_load_checkpoint", trainer);
     require("stoop_trainer_load_checkpoint", "path", path, "give the path of a checkpoint");
-    trainer->trainer.load_checkpoint(path);
+    trainer->trainer.load_checkpoint(stoop::path_of(path));
   });
 }
 

@@ -1,4 +1,4 @@
-// Reads cpuid and xgetbv on x86-64, and affinity mask and cgroups on Linux. aarch64 always has NEON.
+// Reads cpuid and xgetbv on x86-64, the affinity mask on Linux and Windows, and cgroups on Linux. aarch64 always has NEON.
 #include "cpu_features.hpp"
 
 #include <algorithm>
@@ -17,6 +17,8 @@
 #include <sched.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+#elif defined(_WIN32)
+#include <windows.h>
 #endif
 
 namespace stoop::inline v0_1 {
@@ -90,10 +92,12 @@ std::string read_vendor() {
 }
 #endif
 
+#if defined(__linux__)
 std::string read_text(const fs::path& path) {
   std::ifstream file(path);
   return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
 }
+#endif
 
 // Reads a file that holds one number. Returns nothing if it is missing or holds something else.
 std::optional<double> read_number(const fs::path& path) {
@@ -243,6 +247,12 @@ std::vector<int> affinity_cpus() {
       if (CPU_ISSET_S(cpu, bytes, mask.data())) cpus.push_back(cpu);
     }
   }
+#elif defined(_WIN32)
+  DWORD_PTR mask = 0, system = 0;
+  if (!GetProcessAffinityMask(GetCurrentProcess(), &mask, &system)) return cpus;  // 0 where it runs in several groups
+  for (int cpu = 0; cpu < static_cast<int>(8 * sizeof mask); ++cpu) {
+    if ((mask >> cpu & 1) != 0) cpus.push_back(cpu);
+  }
 #endif
   return cpus;
 }
@@ -252,6 +262,9 @@ int count_usable_cores() {
   const std::vector<int> cpus = affinity_cpus();
   const int cores = static_cast<int>(cpus.empty() ? std::thread::hardware_concurrency() : cpus.size());
   return limit_cores(cores, cgroup_cpu_quota(read_text("/proc/self/cgroup"), "/sys/fs/cgroup"));
+#elif defined(_WIN32)
+  const std::vector<int> cpus = affinity_cpus();
+  return limit_cores(static_cast<int>(cpus.empty() ? GetActiveProcessorCount(ALL_PROCESSOR_GROUPS) : cpus.size()), {});
 #else
   return limit_cores(static_cast<int>(std::thread::hardware_concurrency()), {});
 #endif

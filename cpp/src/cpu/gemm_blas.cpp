@@ -3,9 +3,6 @@
 // its set_num_threads() is not used because in an OpenMP build it would change the calling thread's OpenMP setting.
 #include "gemm_blas.hpp"
 
-#include <dlfcn.h>
-#include <stdlib.h>
-
 #include <algorithm>
 #include <filesystem>
 #include <initializer_list>
@@ -17,7 +14,9 @@
 #include <utility>
 #include <vector>
 
+#include "../base/path_text.hpp"
 #include "cpu_features.hpp"
+#include "shared_library.hpp"
 
 namespace stoop::inline v0_1 {
 namespace {
@@ -32,6 +31,10 @@ constexpr const char* kSystemNames[] = {
 #if defined(__APPLE__)
     "/System/Library/Frameworks/Accelerate.framework/Accelerate",
     "libopenblas.dylib",
+#elif defined(_WIN32)
+    "libopenblas.dll",
+    "openblas.dll",
+    "mkl_rt.2.dll",
 #else
     "libopenblas.so.0",
     "libcblas.so.3",
@@ -43,17 +46,10 @@ constexpr const char* kSystemNames[] = {
 // Sets a variable for its lifetime, then puts back what was there.
 class ScopedEnvironment {
  public:
-  ScopedEnvironment(const char* name, const char* value) : name_(name) {
-    if (const char* old = ::getenv(name)) old_ = old;
-    ::setenv(name, value, 1);
+  ScopedEnvironment(const char* name, const char* value) : name_(name), old_(read_environment(name)) {
+    set_environment(name, value);
   }
-  ~ScopedEnvironment() {
-    if (old_) {
-      ::setenv(name_, old_->c_str(), 1);
-    } else {
-      ::unsetenv(name_);
-    }
-  }
+  ~ScopedEnvironment() { set_environment(name_, old_ ? old_->c_str() : nullptr); }
   ScopedEnvironment(const ScopedEnvironment&) = delete;
   ScopedEnvironment& operator=(const ScopedEnvironment&) = delete;
 
@@ -63,9 +59,9 @@ class ScopedEnvironment {
 };
 
 template <class Function>
-Function find_symbol(void* handle, std::initializer_list<const char*> names) {
+Function find_symbol(LibraryHandle handle, std::initializer_list<const char*> names) {
   for (const char* name : names) {
-    if (void* symbol = ::dlsym(handle, name)) return reinterpret_cast<Function>(symbol);
+    if (void* symbol = find_function(handle, name)) return reinterpret_cast<Function>(symbol);
   }
   return nullptr;
 }
@@ -73,20 +69,19 @@ Function find_symbol(void* handle, std::initializer_list<const char*> names) {
 // A folder, such as the lib folder of a wheel, stands for the first OpenBLAS in it. Other names are used as they are.
 std::string resolve(const std::string& path) {
   std::error_code error;
-  if (!fs::is_directory(path, error)) return path;
+  const fs::path folder = path_of(path);
+  if (!fs::is_directory(folder, error)) return path;
   std::vector<std::string> found;
-  for (const fs::directory_entry& entry : fs::directory_iterator(path, error)) {
-    const std::string name = entry.path().filename().string();
-    const bool is_shared = name.find(".so") != std::string::npos || name.find(".dylib") != std::string::npos;
-    if (is_shared && name.find("openblas") != std::string::npos) found.push_back(entry.path().string());
+  for (const fs::directory_entry& entry : fs::directory_iterator(folder, error)) {
+    const std::string name = path_text(entry.path().filename());
+    const auto has = [&name](const char* part) { return name.find(part) != std::string::npos; };
+    const bool is_shared = has(".so") || has(".dylib") || has(".dll");
+    if (is_shared && has("openblas")) found.push_back(path_text(entry.path()));
   }
   return found.empty() ? path : *std::min_element(found.begin(), found.end());
 }
 
-std::string core_type_of_the_user() {
-  const char* core = ::getenv("OPENBLAS_CORETYPE");
-  return core != nullptr ? core : "";
-}
+std::string core_type_of_the_user() { return read_environment("OPENBLAS_CORETYPE").value_or(""); }
 
 // OpenBLAS picks kernels by CPU model, and an AMD model that it does not know may get the AVX2 kernels, at half the speed.
 // This is a safeguard: on Zen 5 the builds tried (0.3.23 to 0.3.34) choose AVX-512 by themselves. A choice of the user is
@@ -95,21 +90,15 @@ bool wants_avx512_kernels() {
   return cpu_vendor() == "AuthenticAMD" && cpu_supports(Isa::avx512) && core_type_of_the_user().empty();
 }
 
-void* open_with_one_thread(const std::string& path) {
+LibraryHandle open_with_one_thread(const std::string& path, std::string& error) {
   const ScopedEnvironment threads("OPENBLAS_NUM_THREADS", "1");
   std::optional<ScopedEnvironment> core;
   if (wants_avx512_kernels()) core.emplace("OPENBLAS_CORETYPE", "SKYLAKEX");
-  return ::dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
-}
-
-std::string file_of(void* symbol) {
-  Dl_info info{};
-  if (::dladdr(symbol, &info) == 0 || info.dli_fname == nullptr) return {};
-  return info.dli_fname;
+  return open_library(path, error);
 }
 
 // "OpenBLAS 0.3.34 ... SkylakeX MAX_THREADS=64; kernels SkylakeX; 1 thread".
-std::string describe(void* handle) {
+std::string describe(LibraryHandle handle) {
   using Text = char* (*)();
   using Number = int (*)();
   std::string text;
@@ -133,13 +122,13 @@ std::string describe(void* handle) {
 }
 
 // The single dynamic library of MKL asks at its first call which threading to use. It gets none, like OpenBLAS.
-void use_sequential_mkl(void* handle) {
+void use_sequential_mkl(LibraryHandle handle) {
   constexpr int kSequential = 1;
   if (const auto set = find_symbol<int (*)(int)>(handle, {"MKL_Set_Threading_Layer"})) set(kSequential);
 }
 
-BlasLibrary failure(void* handle, const std::string& error) {
-  if (handle != nullptr) ::dlclose(handle);
+BlasLibrary failure(LibraryHandle handle, const std::string& error) {
+  if (handle != nullptr) close_library(handle);
   BlasLibrary library;
   library.info.error = error;
   return library;
@@ -155,7 +144,8 @@ const BlasLibrary& the_library() {
       const std::lock_guard lock(preferred_mutex);
       preferred = preferred_path;
     }
-    return find_blas(::getenv("STOOP_BLAS"), preferred);
+    const std::optional<std::string> explicit_path = read_environment("STOOP_BLAS");
+    return find_blas(explicit_path ? explicit_path->c_str() : nullptr, preferred);
   }();
   return library;
 }
@@ -164,13 +154,11 @@ const BlasLibrary& the_library() {
 
 BlasLibrary open_blas(const std::string& path) {
   const std::string file = resolve(path);
-  void* handle = ::dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL | RTLD_NOLOAD);
+  std::string error;
+  LibraryHandle handle = find_loaded_library(file);
   const bool was_loaded = handle != nullptr;
-  if (!was_loaded) handle = open_with_one_thread(file);
-  if (handle == nullptr) {
-    const char* reason = ::dlerror();
-    return failure(nullptr, reason != nullptr ? reason : "cannot load " + file);
-  }
+  if (!was_loaded) handle = open_with_one_thread(file, error);
+  if (handle == nullptr) return failure(nullptr, error);
   BlasLibrary library;
   library.sgemm = find_symbol<CblasGemm<float>>(handle, {"scipy_cblas_sgemm", "cblas_sgemm"});
   library.dgemm = find_symbol<CblasGemm<double>>(handle, {"scipy_cblas_dgemm", "cblas_dgemm"});
@@ -178,7 +166,7 @@ BlasLibrary open_blas(const std::string& path) {
     return failure(handle, file + " has no cblas_sgemm and cblas_dgemm");
   }
   if (!was_loaded) use_sequential_mkl(handle);
-  library.info.path = file_of(reinterpret_cast<void*>(library.sgemm));
+  library.info.path = file_of_function(reinterpret_cast<void*>(library.sgemm));
   if (library.info.path.empty()) library.info.path = file;
   library.info.config = describe(handle);
   if (library.info.config.find("USE64BITINT") != std::string::npos) {

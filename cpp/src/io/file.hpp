@@ -1,7 +1,9 @@
 // An open file of the operating system. Reads and writes are complete, and errors are FileErrors with the given path.
+// file_posix.cpp and file_windows.cpp have what the systems do differently.
 #pragma once
 
 #include <filesystem>
+#include <string>
 
 #include <stoop/types.hpp>
 
@@ -9,8 +11,16 @@ namespace stoop::inline v0_1 {
 
 class File {
  public:
-  // Takes ownership of the descriptor. Messages name `path`, which whoever calls copies before the file is open.
-  File(int descriptor, std::filesystem::path&& path) noexcept;
+#if defined(_WIN32)
+  using Handle = void*;  // a HANDLE
+  static constexpr Handle kNoFile = nullptr;
+#else
+  using Handle = int;  // a descriptor
+  static constexpr Handle kNoFile = -1;
+#endif
+
+  // Takes ownership of the handle. Messages name `path`, which whoever calls copies before the file is open.
+  File(Handle handle, std::filesystem::path&& path) noexcept;
   File(File&& other) noexcept;
   File(const File&) = delete;
   File& operator=(const File&) = delete;
@@ -27,11 +37,19 @@ class File {
   void finish();
 
   Index size() const;
-  int descriptor() const { return descriptor_; }
+  Handle handle() const { return handle_; }
   const std::filesystem::path& path() const { return path_; }
+  std::string name() const;  // the path for messages
 
  private:
-  int descriptor_;
+  static constexpr Index kAgain = -1;  // a signal came before anything was read or written
+
+  // One call of the system, which returns how many bytes it moved, or kAgain; reading returns 0 at the end of the file.
+  Index read_some(void* data, Index bytes, Index position) const;
+  Index write_some(const void* data, Index bytes) const;
+  static void close(Handle handle) noexcept;
+
+  Handle handle_;
   std::filesystem::path path_;
 };
 

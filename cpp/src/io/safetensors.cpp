@@ -226,7 +226,7 @@ void save_tensors(const std::filesystem::path& path, std::span<const TensorToSav
 }
 
 TensorFile::TensorFile(const std::filesystem::path& path) : file_(File::open_to_read(path)) {
-  const std::string name = path.string();
+  const std::string name = file_.name();
   const Index file_bytes = file_.size();
   const Index length = header_length(file_, name, file_bytes);
   memory_of_texts_ = memory_of_texts_in(file_bytes);
@@ -235,11 +235,11 @@ TensorFile::TensorFile(const std::filesystem::path& path) : file_(File::open_to_
   check_layout(header_, file_bytes - data_, name);
 }
 
-DType TensorFile::dtype(const TensorEntry& tensor) const { return dtype_of(tensor, path().string()); }
+DType TensorFile::dtype(const TensorEntry& tensor) const { return dtype_of(tensor, name()); }
 
 void TensorFile::check_sum() const {
   constexpr Index kBlock = Index{1} << 20;
-  const std::string name = path().string();
+  const std::string name = file_.name();
   const auto stated = metadata().find(kChecksumKey);
   if (stated == metadata().end()) {
     throw_checkpoint_error(name, "the file has no checksum", "expected one in its metadata",

@@ -40,6 +40,7 @@ class TensorFile {
   explicit TensorFile(const std::filesystem::path& path);
 
   const std::filesystem::path& path() const { return file_.path(); }
+  std::string name() const { return file_.name(); }                            // the path for messages
   const std::vector<TensorEntry>& tensors() const { return header_.tensors; }  // in the order of their bytes
   const std::map<std::string, std::string>& metadata() const { return header_.metadata; }
   DType dtype(const TensorEntry& tensor) const;

@@ -29,7 +29,7 @@ Index member_count(const FilePart& part) {
   const std::map<std::string, std::string>& metadata = part.file.metadata();
   const auto found = metadata.find(kEnsembleKey);
   if (found == metadata.end() && metadata.contains(kModelKey)) {
-    throw_checkpoint_error(kLoad, part.file.path().string() + " holds one model", "expected an ensemble",
+    throw_checkpoint_error(kLoad, part.file.name() + " holds one model", "expected an ensemble",
                            "read it with load_model");
   }
   if (found == metadata.end()) {

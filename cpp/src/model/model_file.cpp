@@ -27,7 +27,7 @@ ModelConfig config_of(const FilePart& part) {
   const std::map<std::string, std::string>& metadata = part.file.metadata();
   const auto format = metadata.find(kFormatKey), config = metadata.find(part.key);
   if (metadata.contains(kEnsembleKey) && part.prefix.empty()) {
-    throw_checkpoint_error(part.where, part.file.path().string() + " holds an ensemble", "expected one model",
+    throw_checkpoint_error(part.where, part.file.name() + " holds an ensemble", "expected one model",
                            "read it with load_ensemble");
   }
   if (format == metadata.end() || config == metadata.end()) {
@@ -51,7 +51,7 @@ ModelConfig config_of(const FilePart& part) {
 // `name` is that in the model.
 const TensorEntry& find(const FilePart& part, const std::string& name) {
   if (const TensorEntry* found = part.tensors.find(part.prefix + name)) return *found;
-  throw_checkpoint_error(part.file.path().string(), "there is no tensor " + in_quotes(part.prefix + name),
+  throw_checkpoint_error(part.file.name(), "there is no tensor " + in_quotes(part.prefix + name),
                          "expected it among the " + std::to_string(part.tensors.size()) + " of the file",
                          "check that the file was written for this architecture");
 }
@@ -96,7 +96,7 @@ template <class T>
 void check_dtype(const FilePart& part) {
   if (dtype_of(part) == kDType<T>) return;
   const bool single = kDType<T> == DType::float32;
-  throw_type_error(part.where, part.file.path().string() + " holds " + (single ? "float64" : "float32"),
+  throw_type_error(part.where, part.file.name() + " holds " + (single ? "float64" : "float32"),
                    single ? "expected float32" : "expected float64", "load it as a model of its own dtype");
 }
 
@@ -136,7 +136,7 @@ void Model<T>::save(const std::filesystem::path& path, const KeepGoing& keep_goi
 }
 
 void refuse(const FilePart& part, const std::string& given, const std::string& expected) {
-  throw_checkpoint_error(part.where, part.file.path().string() + " " + given, expected,
+  throw_checkpoint_error(part.where, part.file.name() + " " + given, expected,
                          std::string("save it again with ") + part.writer);
 }
 

@@ -15,6 +15,8 @@
 
 #if defined(__linux__)
 #include <sched.h>
+#elif defined(_WIN32)
+#include <windows.h>
 #endif
 
 #include <stoop/runtime.hpp>
@@ -71,6 +73,10 @@ void restrict_to([[maybe_unused]] Thread::Handle thread, [[maybe_unused]] const 
   const std::size_t bytes = mask.size() * sizeof(cpu_set_t);
   for (const int cpu : cpus) CPU_SET_S(static_cast<std::size_t>(cpu), bytes, mask.data());
   static_cast<void>(pthread_setaffinity_np(thread, bytes, mask.data()));
+#elif defined(_WIN32)
+  DWORD_PTR mask = 0;
+  for (const int cpu : cpus) mask |= DWORD_PTR{1} << cpu;
+  if (mask != 0) static_cast<void>(SetThreadAffinityMask(thread, mask));
 #endif
 }
 
@@ -103,16 +109,33 @@ double measure_pair(const std::vector<int>& pair, const std::vector<int>& all) {
   return std::isfinite(exchange.seconds) ? 1e9 * exchange.seconds : kUnknown;
 }
 
+// A text that the CPUs of a core have in common.
+std::string core_of(int cpu) {
+#if defined(_WIN32)
+  DWORD bytes = 0;
+  GetLogicalProcessorInformation(nullptr, &bytes);
+  std::vector<SYSTEM_LOGICAL_PROCESSOR_INFORMATION> parts(bytes / sizeof(SYSTEM_LOGICAL_PROCESSOR_INFORMATION));
+  if (!GetLogicalProcessorInformation(parts.data(), &bytes)) parts.clear();
+  for (const auto& part : parts) {
+    if (part.Relationship == RelationProcessorCore && (part.ProcessorMask >> cpu & 1) != 0)
+      return std::to_string(part.ProcessorMask);
+  }
+#else
+  std::ifstream file("/sys/devices/system/cpu/cpu" + std::to_string(cpu) + "/topology/thread_siblings_list");
+  std::string core;
+  if (std::getline(file, core)) return core;
+#endif
+  return std::to_string(cpu);
+}
+
 // One CPU of each core, for two hardware threads of a core share all caches. All CPUs where there is only one core.
 std::vector<int> one_cpu_per_core(const std::vector<int>& cpus) {
   std::vector<int> chosen;
   std::vector<std::string> cores;
   for (const int cpu : cpus) {
-    std::ifstream file("/sys/devices/system/cpu/cpu" + std::to_string(cpu) + "/topology/thread_siblings_list");
-    std::string core;
-    if (!std::getline(file, core)) core = std::to_string(cpu);
+    std::string core = core_of(cpu);
     if (std::find(cores.begin(), cores.end(), core) != cores.end()) continue;
-    cores.push_back(core);
+    cores.push_back(std::move(core));
     chosen.push_back(cpu);
   }
   return chosen.size() > 1 ? chosen : cpus;

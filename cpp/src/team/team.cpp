@@ -96,10 +96,12 @@ std::atomic<Crews*>& crews() {
   return instance;
 }
 
+#if !defined(_WIN32)  // which has no fork
 [[maybe_unused]] const int g_watches_for_forks = [] {
   crews();
   return pthread_atfork(nullptr, nullptr, [] { crews().store(new Crews); });
 }();
+#endif
 
 }  // namespace
 

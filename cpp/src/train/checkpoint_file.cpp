@@ -8,6 +8,7 @@
 #include <stoop/error.hpp>
 #include <stoop/runtime.hpp>
 
+#include "../base/path_text.hpp"
 #include "../io/asking.hpp"
 #include "../io/config_json.hpp"
 #include "../io/safetensors.hpp"
@@ -67,8 +68,8 @@ class TrainingTensors {
 
   const TensorEntry& find(const std::string& name) const {
     if (const TensorEntry* found = by_name_.find(name)) return *found;
-    throw_checkpoint_error(file_.path().string(), "there is no tensor " + in_quotes(name),
-                           "expected it in a checkpoint", "save the checkpoint again");
+    throw_checkpoint_error(file_.name(), "there is no tensor " + in_quotes(name), "expected it in a checkpoint",
+                           "save the checkpoint again");
   }
 
  private:
@@ -85,7 +86,7 @@ std::vector<T> read_block(const TensorFile& file, const TrainingTensors& tensors
     const TensorEntry& entry = tensors.find(prefix + info.name);
     const bool fits = entry.end - entry.begin == info.rows * info.cols * static_cast<Index>(sizeof(T));
     if (file.dtype(entry) != kDType<T> || !fits) {
-      throw_checkpoint_error(file.path().string(), "tensor " + in_quotes(entry.name) + " has another size or dtype",
+      throw_checkpoint_error(file.name(), "tensor " + in_quotes(entry.name) + " has another size or dtype",
                              "expected that of its parameter", "save the checkpoint again");
     }
     file.read(entry, block.data() + info.offset);
@@ -103,12 +104,12 @@ CheckpointArray read_extra(const TensorFile& file, const TensorEntry& entry) {
 CheckpointInfo read_info(const TensorFile& file) try {
   const auto text = file.metadata().find(kTrainingKey);
   if (text == file.metadata().end()) {
-    throw_checkpoint_error(file.path().string(), "the file holds no training", "expected a checkpoint",
+    throw_checkpoint_error(file.name(), "the file holds no training", "expected a checkpoint",
                            "load_model loads a model that was saved alone");
   }
   return checkpoint_info_from_json(text->second, file.memory_of_texts());
 } catch (const std::invalid_argument& error) {
-  throw_checkpoint_error(file.path().string(), std::string("its training cannot be read: ") + error.what(),
+  throw_checkpoint_error(file.name(), std::string("its training cannot be read: ") + error.what(),
                          "expected one of this version of Stoop or an earlier one", "save the checkpoint again");
 }
 
@@ -167,7 +168,7 @@ Checkpoint<T> read_checkpoint(const std::filesystem::path& path, const KeepGoing
       {}};
   if (const auto text = file.metadata().find(kExtrasKey); text != file.metadata().end()) {
     if (!file.take_memory(memory_of_values(text->second))) {
-      throw_checkpoint_error(path.string(), "what a program kept in it has very many values",
+      throw_checkpoint_error(path_text(path), "what a program kept in it has very many values",
                              "expected fewer in a file of its size", "save the checkpoint again");
     }
     checkpoint.extras.text = text->second;
@@ -180,7 +181,7 @@ Checkpoint<T> read_checkpoint(const std::filesystem::path& path, const KeepGoing
 
 template <class T>
 void put_into(TrainerCore<T>& core, const Checkpoint<T>& checkpoint) {
-  const std::string path = checkpoint.path.string();
+  const std::string path = path_text(checkpoint.path);
   const ModelConfig own = core.model.config_now();
   const ModelConfig& written = checkpoint.model;
   if (written.layers != own.layers || written.input_dim != own.input_dim || written.input_scale != own.input_scale ||

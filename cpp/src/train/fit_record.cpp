@@ -7,6 +7,7 @@
 #include <stoop/error.hpp>
 
 #include "../base/crc32.hpp"
+#include "../base/path_text.hpp"
 #include "../data/input_rows.hpp"
 
 namespace stoop::inline v0_1 {
@@ -17,7 +18,7 @@ constexpr Index kRowBytes = 4096;  // of a row at most
 
 void refuse(const std::filesystem::path& path, const std::string& what, const std::string& written,
             const std::string& own, const char* hint) {
-  throw_checkpoint_error(path.string(), "it was written by a fit with " + what + " " + written,
+  throw_checkpoint_error(path_text(path), "it was written by a fit with " + what + " " + written,
                          "expected " + own + ", as in this call", hint);
 }
 
@@ -54,7 +55,7 @@ std::uint32_t checksum_of(const Dataset<T>& data) {
 
 void check_record(const std::filesystem::path& path, const FitRecord& written, const FitRecord& own) {
   if (written.samples == 0) {
-    throw_checkpoint_error(path.string(), "it was written by a trainer that never fitted",
+    throw_checkpoint_error(path_text(path), "it was written by a trainer that never fitted",
                            "expected one written by fit", "call load_checkpoint, then fit without resume");
   }
   const char* const same = "call fit as the script did that wrote it, or delete the file to start anew";
@@ -69,11 +70,11 @@ void check_record(const std::filesystem::path& path, const FitRecord& written, c
     refuse(path, "last_batch", std::string(name_of(written.last_batch)), std::string(name_of(own.last_batch)), same);
   }
   if (written.augment != own.augment) {
-    throw_checkpoint_error(path.string(), "it was written by a fit with another augmentation, or with none",
+    throw_checkpoint_error(path_text(path), "it was written by a fit with another augmentation, or with none",
                            "expected that of this call", same);
   }
   if (written.data != own.data) {
-    throw_checkpoint_error(path.string(), "it was written by a fit on other samples, targets or weights",
+    throw_checkpoint_error(path_text(path), "it was written by a fit on other samples, targets or weights",
                            "expected those of this call", same);
   }
 }
