@@ -197,7 +197,8 @@ def memory_of_values(text: str) -> int:
 
 def as_large_as(content: bytes, *texts: str) -> bytes:
     """The same file, made as large as the values of these texts ask for."""
-    return padded(content, max(len(content), (sum(map(memory_of_values, texts)) - (1 << 19)) // 7 + 8000))
+    memory = sum(map(memory_of_values, texts)) * 9 // 8  # in Python
+    return padded(content, max(len(content), (memory - (1 << 19)) // 7 + 8000))
 
 
 def table_file(columns: str = "[]", more: str = "[]") -> bytes:

@@ -20,9 +20,9 @@ MOST_TIMES = 10  # those of the file
 MOST_SECONDS = (
     10.0  # of the processor; a fraction of one where nothing else runs, but machines of tests are busy and slow
 )
-# Loads every file, one after another, and prints what each took.
+# Loads every file in a child of its own, whose memory is that of a program that has loaded none; prints what each took.
 SCRIPT = """
-import ctypes, json, sys, time
+import ctypes, json, os, sys, time
 from pathlib import Path
 import stoop, stoop.tabular
 from hostile import HOSTILE, with_right_sum
@@ -36,34 +36,52 @@ def status(key):
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(1024 * int(line.split()[1]) for line in lines if line.startswith(key))
 
-path, found = Path(sys.argv[1]), {}
-stoop.Model([stoop.Dense(1)], 1).predict([[0.0]])
-for name in "a table of many objects", "a checkpoint of many numbers":  # what is imported when it is needed
-    path.write_bytes(HOSTILE[name]()[:-1])
-    try:
-        reader(name)(path)
-    except (stoop.CheckpointError, ValueError):
-        pass
-for name, make in HOSTILE.items():
-    size = path.write_bytes(make())
-    if "checkpoint" in name:
-        with_right_sum(path, path.read_bytes())
+def warm_up():
+    for name in "a table of many objects", "a checkpoint of many numbers":  # what is imported when it is needed
+        try:
+            reader(name)(folder / name)
+        except (stoop.CheckpointError, ValueError):
+            pass
     ctypes.CDLL(None).malloc_trim(0)
+
+def cost(name):
+    warm_up()  # a child has no pages of libraries yet
     Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew, from what is in use
     before, text, start = status("VmRSS"), "", time.process_time()
     try:
         reader(name)(path)
     except (stoop.CheckpointError, ValueError) as error:
         text = str(error)
-    found[name] = size, status("VmHWM") - before, text, time.process_time() - start
+    return status("VmHWM") - before, text, time.process_time() - start
+
+folder, found = Path(sys.argv[1]), {}
+path = folder / "hostile.safetensors"
+for name in "a table of many objects", "a checkpoint of many numbers":
+    (folder / name).write_bytes(HOSTILE[name]()[:-1])
+stoop.set_num_threads(1)  # a child of a fork has no other threads
+PR_SET_THP_DISABLE = 41
+ctypes.CDLL(None).prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0)  # pages of 2 MB are in use as a whole
+stoop.Model([stoop.Dense(1)], 1).predict([[0.0]])
+warm_up()
+for name, make in HOSTILE.items():
+    size = path.write_bytes(make())
+    if "checkpoint" in name:
+        with_right_sum(path, path.read_bytes())
+    ends = os.pipe()
+    if os.fork() == 0:
+        os.write(ends[1], json.dumps(cost(name)).encode())
+        os._exit(0)
+    os.close(ends[1])
+    with open(ends[0], "rb") as answer:
+        found[name] = size, *json.loads(answer.read())
+    os.wait()
 print(json.dumps(found))
 """
 
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    path = tmp_path_factory.mktemp("hostile") / "hostile.safetensors"
-    command = [sys.executable, "-c", SCRIPT, str(path)]
+    command = [sys.executable, "-c", SCRIPT, str(tmp_path_factory.mktemp("hostile"))]
     done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=Path(__file__).parent)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)

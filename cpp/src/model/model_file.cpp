@@ -124,7 +124,7 @@ std::map<std::string, std::string> metadata_of(const ModelConfig& config) {
 
 std::size_t memory_of_metadata(const ModelConfig& config) {
   std::size_t memory = 0;
-  for (const auto& [name, text] : config.metadata) memory += memory_of_values(text);
+  for (const auto& [name, text] : config.metadata) memory += memory_in_python(text);
   return memory;
 }
 

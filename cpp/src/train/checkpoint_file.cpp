@@ -153,7 +153,8 @@ void Trainer<T>::save_checkpoint(const std::filesystem::path& path, const Checkp
   std::map<std::string, std::string> metadata = metadata_of(config);
   metadata[kTrainingKey] = to_json(info_of(core, static_cast<Index>(arrays.size())));
   if (!extras.text.empty()) metadata[kExtrasKey] = extras.text;
-  save_tensors_checked(path, tensors, std::move(metadata), memory_of_metadata(config));
+  const std::size_t memory = memory_of_metadata(config) + memory_in_python(extras.text);
+  save_tensors_checked(path, tensors, std::move(metadata), memory);
 }
 
 template <class T>
@@ -167,7 +168,7 @@ Checkpoint<T> read_checkpoint(const std::filesystem::path& path, const KeepGoing
       path, model.config(), info.trainer, info.has_custom_rate, read_state(file, info, model), std::move(info.history),
       {}};
   if (const auto text = file.metadata().find(kExtrasKey); text != file.metadata().end()) {
-    if (!file.take_memory(memory_of_values(text->second))) {
+    if (!file.take_memory(memory_in_python(text->second))) {
       throw_checkpoint_error(path_text(path), "what a program kept in it has very many values",
                              "expected fewer in a file of its size", "save the checkpoint again");
     }
