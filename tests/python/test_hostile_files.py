@@ -45,14 +45,15 @@ def warm_up():
     ctypes.CDLL(None).malloc_trim(0)
 
 def cost(name):
-    warm_up()  # a child has no pages of libraries yet
+    warm_up()
     Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew, from what is in use
-    before, text, start = status("VmRSS"), "", time.process_time()
+    before, text, start = status("RssAnon"), "", time.process_time()
     try:
         reader(name)(path)
     except (stoop.CheckpointError, ValueError) as error:
         text = str(error)
-    return status("VmHWM") - before, text, time.process_time() - start
+    # A child has no pages of libraries yet; those that it comes to need are none of the file's.
+    return status("VmHWM") - status("RssFile") - before, text, time.process_time() - start
 
 folder, found = Path(sys.argv[1]), {}
 path = folder / "hostile.safetensors"
