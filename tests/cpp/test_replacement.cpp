@@ -89,29 +89,6 @@ TEST_F(ReplacementTest, LeftoversAreRemovedWithoutALookAtTheFolder) {
   EXPECT_EQ(content(), "new");
 }
 
-TEST_F(ReplacementTest, SavesAtOnceHaveFilesOfTheirOwn) {
-  {
-    Replacement first(path_), second(path_);
-    EXPECT_EQ(files(), 2u);
-    first.file().write("first", 5);
-    second.file().write("second", 6);
-    second.commit();
-    first.commit();
-  }
-  EXPECT_EQ(content(), "first");
-  EXPECT_EQ(files(), 1u);
-}
-
-TEST_F(ReplacementTest, WhatIsNotCommittedLeavesNothing) {
-  save("old");
-  {
-    const Replacement abandoned(path_);
-    abandoned.file().write("new", 3);
-  }
-  EXPECT_EQ(content(), "old");
-  EXPECT_EQ(files(), 1u);
-}
-
 TEST_F(ReplacementTest, AReadOnlyFileStays) {
   save("old");
   ASSERT_EQ(::chmod(path_.c_str(), 0444), 0);

@@ -29,7 +29,7 @@ struct Node {
   // Positions in Graph::parameters and Graph::buffers.
   int weight = kNone;  // of products; gamma of the normalisations, the scale of member_scale
   int bias = kNone;    // of these, too; beta of the normalisations
-  // Of columns, after its table: frequencies or the weights of the scaled numbers, weight and bias.
+  // Columns have three after the table: frequencies or the weights of the scaled numbers, then weight and bias.
   std::array<int, 3> others = {kNone, kNone, kNone};
   int running_mean = kNone;
   int running_var = kNone;

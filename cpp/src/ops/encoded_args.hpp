@@ -54,7 +54,7 @@ struct EncodedGradientArgs {
   T* grad_weight;  // (width, units), rows ld_weight apart
   T* grad_scale;   // (members, width), or null: not wanted
   T* suffix;  // (units), of linear ladders (layers.rows + 2*layers.count, units + 4*dim), for the use of the kernel
-  // Of linear ladders, the gradients of their layers, laid out as these; null: not wanted.
+  // The gradients of the layers of linear ladders, laid out as these layers; null where they are not wanted.
   T *grad_bins = nullptr, *grad_linear = nullptr, *grad_bias = nullptr;
 };
 
