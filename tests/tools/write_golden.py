@@ -2,7 +2,7 @@
 
 ``tests/golden/VERSION/KIND/NAME.safetensors`` are written with ``expected.json`` beside them:
 ``{"KIND/NAME": {"X": ..., "outputs": ..., ...}}``. A file that is there is never written anew; what a version adds gets
-files of its own, in the folder of that version. ``tests/python/test_golden_files.py`` reads them all, and the fuzzers
+files of its own, in the folder of that version: the script adds what is missing there. ``tests/python/test_golden_files.py`` reads them all, and the fuzzers
 of ``tests/fuzz`` begin with them.
 
 Usage: write_golden.py [FOLDER]      the default is the folder of the version that is installed
@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -80,6 +82,7 @@ MODELS: dict[str, tuple[Callable[[], list[Any]], dict[str, Any]]] = {
         {"output": "softmax"},
     ),
     "ple": (lambda: [Columns({1: 3, 3: 12}, bins=3, embedding_dim=2), Dense(1)], {}),
+    "linear": (lambda: [Columns({1: 3}, encoding="ple_linear", bins=(2, 0, 3), embedding_dim=2), Dense(2)], {}),
     "bins": (lambda: [Columns({1: 3}, bins=(2, 0, 3), one_hot=0, embedding_dim=1), Dense(1)], {}),
     "periodic": (lambda: [Columns({3: 12}, encoding="periodic", frequencies=2, embedding_dim=2), Dense(2)], {}),
     "plain": (lambda: [Columns({1: 3}, encoding="none", kind="minmax", clip=None), Dense(2)], {}),
@@ -191,14 +194,18 @@ def tables(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 
 def main() -> None:
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else GOLDEN / ".".join(stoop.__version__.split(".")[:2])
-    if (folder / "expected.json").exists():
-        sys.exit(f"{folder} is there, and its files stay as they are; remove what was never released by hand")
-    expected: dict[str, Any] = {}
-    for kind, write in (("model", models), ("ensemble", ensembles), ("checkpoint", checkpoints), ("tabular", tables)):
-        (folder / kind).mkdir(parents=True)
-        expected.update(write(folder))
+    texts = folder / "expected.json"
+    expected: dict[str, Any] = json.loads(texts.read_text(encoding="utf-8")) if texts.exists() else {}
+    with tempfile.TemporaryDirectory() as scratch:
+        for kind, write in (("model", models), ("ensemble", ensembles), ("checkpoint", checkpoints), ("tabular", tables)):
+            (folder / kind).mkdir(parents=True, exist_ok=True)
+            (Path(scratch) / kind).mkdir()
+            for name, values in write(Path(scratch)):
+                if name not in expected:
+                    expected[name] = values
+                    shutil.copy(Path(scratch) / f"{name}.safetensors", folder / kind)
     lines = [f"{json.dumps(name)}: {json.dumps(value)}" for name, value in expected.items()]
-    (folder / "expected.json").write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
+    texts.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
