@@ -18,7 +18,7 @@ from stoop._tables._text import (
     TextFormat,
     are_strings,
     missing_in,
-    names_in,
+    name_of,
     names_of,
     numbers_of,
     one_spelling,
@@ -29,6 +29,7 @@ from stoop._tables._text import (
 
 MISSING_CODE = -1.0
 _REAL = re.compile(r"-?\d+(\.\d+)?(e[+-]?\d+)?")  # as str writes it
+_DIGITS = re.compile(r"-?\d+")
 _FEW_CODES = 9  # a column with more has its rare categories joined
 _MANY_ROWS = 100  # with fewer, each category is kept
 
@@ -103,6 +104,11 @@ class CodeColumn:
         if len(near) != 1:
             return -1
         place, known = near[0]
+        is_whole = _DIGITS.fullmatch(name) is not None
+        if value == known and is_whole != (_DIGITS.fullmatch(self.categories[place]) is not None):
+            return place  # 1e+18 of a column of floats is 1000000000000000000 of one of integers
+        if is_whole and int(name) != value:
+            return -1
         short = float(str(np.float32(single)))  # 0.1 for 0.10000000149, which float32 has for it
         return place if value == single != short or value == short != known == single else -1
 
@@ -147,7 +153,7 @@ def fit_codes(column: Any, form: TextFormat, kind: str, rows: Any) -> CodeColumn
         values = numbers_of(seen, form)[0][~missing]
         if values.min() != values.max():
             return NumberColumn.fit(column, form, rows)
-    elif not missing.all() and len(set(_different(seen)[1])) > 1:
+    elif not missing.all() and len(set(one_spelling(_different(seen)[1]))) > 1:
         return CodeColumn.fit(column, rows)
     if missing.all() or not missing.any():
         return IgnoredColumn(str(column.name))
@@ -166,4 +172,4 @@ def _different(column: Any) -> tuple[npt.NDArray[np.intp], list[str]]:
     if column.dtype == object and not are_strings(column):
         column = names_of(column)  # 1, 1.0 and True are equal, but have other names
     places, cells = pd.factorize(column)
-    return places, names_in(cells.tolist())
+    return places, list(map(name_of, cells.tolist()))

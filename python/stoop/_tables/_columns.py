@@ -6,21 +6,41 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
+import numpy.typing as npt
 
 from stoop._tables._messages import Problem, count, first_of, quoted
-from stoop._tables._text import LARGEST, Floats, TextFormat, missing_in, names_of, numbers_of, places_of, truths_of
+from stoop._tables._text import LARGEST, Floats, TextFormat, missing_in, names_of, names_to_learn, numbers_of, places_of, truths_of
 
 MOST_CATEGORIES = 255
 _FEW_ROWS = 20  # from here on a text that differs in every row is a name, not a category
 OTHER = "<other>"
 _MISSING = "is missing"
 _WIDE = 1e4  # times the range: float32 has seven digits
+_SAMPLE = 1000  # rows whose numbers are counted
 
 
-def are_wide(low: Any, high: Any) -> Any:
-    """Return whether float32 would lose what tells numbers apart that lie between two, element by element."""
+def are_wide(low: Any, high: Any, matrix: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+    """Return for each column whether float32 would lose what tells its numbers apart.
+
+    Parameters
+    ----------
+    low, high : ndarray, (n_columns,)
+        The least and the largest number.
+    matrix : ndarray, (n_rows, n_columns)
+        NaN where a number is missing. A single small number among large ones makes the range wide, so that different
+        numbers are counted too.
+    """
     spread = high - low
-    return (np.maximum(np.abs(low), np.abs(high)) > _WIDE * spread) & (spread > 0.0)
+    loses = (np.maximum(np.abs(low), np.abs(high)) > _WIDE * spread) & (spread > 0.0)
+    sample = matrix[:: max(len(matrix) // _SAMPLE, 1)]
+    if sample.dtype != np.float32:
+        loses |= 2 * _different_numbers(sample.astype(np.float32)) < _different_numbers(sample)
+    return loses
+
+
+def _different_numbers(matrix: npt.NDArray[Any]) -> npt.NDArray[np.intp]:
+    """Return how many different numbers each column has, less one; NaN, which is sorted last, does not count."""
+    return np.count_nonzero(np.diff(np.sort(matrix, axis=0), axis=0) > 0.0, axis=0)
 
 
 @dataclass(frozen=True)
@@ -38,7 +58,7 @@ class NumberColumn:
         """Remember what kind of numbers it has, and whether some are missing in these rows."""
         values, missing = (truths_of(column) if is_boolean else numbers_of(column, form))[0], missing_in(column)
         known = values[~missing]
-        is_wide = bool(are_wide(known.min(), known.max()))
+        is_wide = bool(are_wide(known.min(), known.max(), known[:, np.newaxis])[0])
         return cls(str(column.name), bool(missing[rows].any()), is_boolean, is_wide)
 
     @property
@@ -91,7 +111,7 @@ class CategoryColumn:
     @classmethod
     def fit(cls, column: Any, most: int | None, rows: Any) -> CategoryColumn | Problem:
         """Remember the categories of these rows; with `most` the rare ones beyond it become one."""
-        missing, names = missing_in(column), names_of(column)
+        missing, names = missing_in(column), names_to_learn(column)
         name, found = str(column.name), names.nunique()
         if most is None and found == (~missing).sum() >= _FEW_ROWS:
             return Problem(name, f"has another text in each of {count(found, 'row')}", "expected categories")

@@ -167,6 +167,13 @@ class TableEncoder:
             self.refuse(where, problems)
         return out
 
+    @property
+    def categories(self) -> dict[str, tuple[str, ...]]:
+        """The categories of each column that has some; "" is not among those of one that has missing cells too."""
+        found = {c.name: c.categories for c in self.columns if isinstance(c, CodeColumn | CategoryColumn)}
+        with_missing = {column.name for column in self.columns if column.has_missing}
+        return {name: tuple(filter(None, texts)) if name in with_missing else texts for name, texts in found.items()}
+
     def newly_missing(self, frame: Any) -> list[str]:
         """Return the columns where values are missing that `fit` has seen in every row."""
         return [

@@ -16,6 +16,7 @@ from stoop._tables._text import (
     Mask,
     TextFormat,
     are_booleans,
+    are_categories,
     are_strings,
     has_decimal_comma,
     has_sign,
@@ -45,7 +46,7 @@ def kind_of(column: Any, form: TextFormat) -> str | Problem:
     dtype = str(column.dtype)
     if are_booleans(column):
         return "boolean"
-    if dtype == "category":
+    if are_categories(column):
         return "category"
     if is_text(column):
         if _are_truths(column):

@@ -12,7 +12,7 @@ from stoop._tables._codes import CodeColumn, IgnoredColumn
 from stoop._tables._columns import NumberColumn, are_wide
 from stoop._tables._kinds import too_large
 from stoop._tables._messages import Problem
-from stoop._tables._text import LARGEST, names_in
+from stoop._tables._text import LARGEST, name_of
 
 
 def columns_of(
@@ -25,13 +25,13 @@ def columns_of(
     """
     low, high, missing = _limits(matrix[rows])
     found: list[CodeColumn | IgnoredColumn | NumberColumn] = []
-    for name, least, most, misses, is_wide in zip(names, low, high, missing, are_wide(*_limits(matrix)[:2])):
+    for name, least, most, misses, is_wide in zip(names, low, high, missing, are_wide(*_limits(matrix)[:2], matrix)):
         if least < most:
             found.append(NumberColumn(name, bool(misses), is_wide=bool(is_wide)))
         elif least > most or not misses:
             found.append(IgnoredColumn(name))
         else:
-            found.append(CodeColumn(name, tuple(names_in([float(least)])), has_missing=True))
+            found.append(CodeColumn(name, (name_of(float(least)),), has_missing=True))
     return found
 
 

@@ -9,7 +9,10 @@ import re
 import warnings
 import zlib
 from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
+from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from stoop._errors import message
@@ -22,6 +25,17 @@ _CELLS_TOGETHER = 1 << 16
 _PEEK = 1 << 16  # bytes that tell what kind of file it is
 
 
+class _Marks:
+    """The texts that stand for a missing value, in each column."""
+
+    def __init__(self, more: Iterable[str], categories: Mapping[str, Collection[str]]) -> None:
+        self.usual = frozenset((*MISSING, *more))
+        self.categories = {name: texts for name, texts in categories.items() if not self.usual.isdisjoint(texts)}
+
+    def of(self, name: str) -> frozenset[str]:
+        return self.usual.difference(self.categories.get(name, ()))
+
+
 def import_pandas() -> Any:
     """Return pandas; ImportError that names the extra where it is missing."""
     try:
@@ -32,11 +46,16 @@ def import_pandas() -> Any:
     return pd
 
 
-def read_table(path: str | Path, form: TextFormat = TextFormat()) -> Any:  # noqa: B008  frozen
+def read_table(
+    path: str | Path,
+    form: TextFormat = TextFormat(),  # noqa: B008  frozen
+    categories: Mapping[str, Collection[str]] = MappingProxyType({}),
+) -> Any:
     """Return the pandas data frame of a CSV file (gzipped or not) or a Parquet file.
 
-    Text is stripped, and becomes missing where it is one of the usual marks or of `form`'s. A first column without a
-    name that holds different whole numbers, as data frames write their index, is left out; a named index is a column.
+    Text is stripped, and becomes missing where it is one of the usual marks or of `form`'s, but for those that are
+    `categories` of its column. A first column without a name that holds different whole numbers, as data frames write
+    their index, is left out; a named index is a column.
 
     Raises
     ------
@@ -58,7 +77,12 @@ def read_table(path: str | Path, form: TextFormat = TextFormat()) -> Any:  # noq
         hint = "check the path"
         raise type(error)(message(where, f"the file {path} is {kind}", "expected a table to read", hint)) from None
     _refuse_other_formats(where, start)
-    frame = _read_parquet(pandas, path, form) if start[:4] == b"PAR1" else _read_text(pandas, path, start, form)
+    marks = _Marks(form.missing, categories)
+    if start[:4] == b"PAR1":
+        frame = _read_parquet(pandas, path, marks)
+    else:
+        frame = _read_text(pandas, path, start, form)
+        frame = _stripped(pandas, frame, marks)
     frame.columns = [str(name).strip() for name in frame.columns]
     _check_names(where, list(frame.columns))
     if len(frame) == 0:
@@ -76,7 +100,7 @@ def _refuse_other_formats(where: str, start: bytes) -> None:
         refuse(where, "a JSON, HTML or XML file", "expected CSV or Parquet", "convert it, for example with pandas")
 
 
-def _read_parquet(pandas: Any, path: Path, form: TextFormat) -> Any:
+def _read_parquet(pandas: Any, path: Path, marks: _Marks) -> Any:
     try:
         frame = pandas.read_parquet(path)
     except ImportError as error:
@@ -87,21 +111,21 @@ def _read_parquet(pandas: Any, path: Path, form: TextFormat) -> Any:
     if any(name is not None for name in frame.index.names):
         frame = frame.reset_index()  # a named index is a column
     frame = frame.reset_index(drop=True)
-    missing = {*MISSING, *form.missing}
-
-    def stripped(cell: Any) -> Any:
-        text = cell.strip() if isinstance(cell, str) else cell
-        return None if isinstance(text, str) and text in missing else text
-
     for place, dtype in enumerate(frame.dtypes):
         if not is_text(frame.iloc[:, place]):
             continue
-        cells = frame.iloc[:, place].astype(object).map(stripped, na_action="ignore")
+        missing = marks.of(str(frame.columns[place]).strip())
+        cells = frame.iloc[:, place].astype(object).map(partial(_known, missing), na_action="ignore")
         known = cells.dropna()
         if len(known) and known.map(lambda cell: isinstance(cell, bool)).all():
             dtype = "boolean"
         frame.isetitem(place, cells.astype(dtype if str(dtype) in ("boolean", "category") else object))
     return frame
+
+
+def _known(missing: frozenset[str], cell: Any) -> Any:
+    text = cell.strip() if isinstance(cell, str) else cell
+    return None if isinstance(text, str) and text in missing else text
 
 
 # ---- text ----
@@ -134,23 +158,27 @@ def _read_text(pandas: Any, path: Path, start: bytes, form: TextFormat) -> Any:
     if (frame[names[-1]] == "").any() and (odd := _odd_row(text, separator, len(names))):
         hint = "write the separator for empty cells too"
         refuse(where, odd, f"expected {len(names)} in each row, as in the header", hint)
-    return _stripped(pandas, frame, [*MISSING, *form.missing])
+    return frame
 
 
-def _stripped(pandas: Any, frame: Any, missing: list[str]) -> Any:
-    """Return the frame of text without spaces around cells, those in `missing` as missing ones.
+def _stripped(pandas: Any, frame: Any, marks: _Marks) -> Any:
+    """Return the frame of text without spaces around cells, and with missing ones for marks of these.
 
     Columns are taken together as long as they have few cells: each call takes as long as a thousand of these.
     """
     together = max(_CELLS_TOGETHER // max(len(frame), 1), 1)
-    parts = []
+    parts, missing = [], list(marks.usual)
     for begin in range(0, frame.shape[1], together):
         part = frame.iloc[:, begin : begin + together]
         cells = pandas.Series(part.to_numpy().reshape(-1, order="F"), dtype=part.dtypes.iloc[0]).str.strip()
         cells = cells.mask(cells.isin(missing))
         values = cells.to_numpy().reshape(part.shape, order="F")
         parts.append(pandas.DataFrame(values, columns=part.columns, index=part.index, dtype=cells.dtype))
-    return pandas.concat(parts, axis=1) if len(parts) > 1 else parts[0]
+    result = pandas.concat(parts, axis=1) if len(parts) > 1 else parts[0]
+    for name in marks.categories.keys() & set(frame.columns):
+        cells = frame[name].str.strip()
+        result[name] = cells.mask(cells.isin(list(marks.of(name))))
+    return result
 
 
 def _decoded(where: str, content: bytes, encoding: str) -> str:

@@ -23,6 +23,11 @@ class TableState:
     dropped: tuple[str, ...] = ()  # columns that training was told to leave out
     training: dict[str, Any] = field(default_factory=dict)  # how rows were split, the settings; for a diagnosis
 
+    @property
+    def categories(self) -> dict[str, tuple[str, ...]]:
+        """The texts that are categories of a column, or classes, though another table may write a missing cell so."""
+        return {**self.encoder.categories, self.target.name: self.target.classes}
+
     def to_text(self) -> str:
         """Return it as JSON."""
         state = {

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from stoop._class_names import names_from_text
 from stoop._tables._kinds import kind_of
 from stoop._tables._messages import Problem, first_of, quoted, refuse, ways
-from stoop._tables._text import TextFormat, missing_in, names_of, numbers_of, places_of
+from stoop._tables._text import TextFormat, missing_in, names_of, names_to_learn, numbers_of, places_of
 
 _MANY_CLASSES = 1000
 _FEW_NUMBERS = 10  # so many different whole numbers are classes
@@ -63,7 +63,7 @@ class Target:
     @classmethod
     def _of_classes(cls, column: Any, where: str) -> Target:
         name = str(column.name)
-        counts = names_of(column).value_counts()
+        counts = names_to_learn(column).value_counts()
         are_numbers = all(_is_whole(text) for text in counts.index)
         classes = tuple(sorted(counts.index, key=int if are_numbers else None))
         if len(classes) == 1:

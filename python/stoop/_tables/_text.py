@@ -50,6 +50,11 @@ def is_text(column: Any) -> bool:
     return getattr(column.dtype, "kind", "O") in "OUST"
 
 
+def are_categories(column: Any) -> bool:
+    """Return whether this pandas column is of a category type: of pandas, or a dictionary of Arrow."""
+    return str(column.dtype) == "category" or str(column.dtype).startswith("dictionary<")
+
+
 def are_booleans(column: Any) -> bool:
     """Return whether this pandas column is of truth values: bool, boolean, or bool[pyarrow]."""
     return getattr(column.dtype, "kind", "O") == "b"
@@ -71,7 +76,7 @@ def numbers_of(column: Any, form: TextFormat) -> tuple[Floats, Mask]:
     """Return the cells as numbers, NaN for missing ones and for those that are none, and where these are."""
     import pandas as pd
 
-    if not is_text(column) and str(column.dtype) != "category":
+    if not is_text(column) and not are_categories(column):
         return np.array(column.to_numpy(np.float64, na_value=np.nan)), np.zeros(len(column), bool)
     missing = missing_in(column)
     texts = column.astype(object)
@@ -104,13 +109,17 @@ def truths_of(column: Any) -> tuple[Floats, Mask]:
 
 
 def names_of(column: Any) -> Any:
-    """Return the cells as a pandas column of text; missing ones stay missing. Whole numbers have no decimal point."""
+    """Return the cells as a pandas column of text; missing ones stay missing. What a cell becomes depends on it alone."""
     objects = column.astype(object)
-    names = objects if are_strings(objects) else objects.where(column.isna(), objects.map(_name, na_action="ignore"))
-    different = names.dropna().unique()
-    if any("." in name for name in different) and all(map(_WHOLE.fullmatch, different)):
-        return names.map(plain_name, na_action="ignore")
-    return names
+    return objects if are_strings(objects) else objects.where(column.isna(), objects.map(name_of, na_action="ignore"))
+
+
+def names_to_learn(column: Any) -> Any:
+    """Return `names_of` of a column to learn from: whole numbers have no decimal point where all names are such."""
+    names = names_of(column)
+    different = names.dropna().unique().tolist()
+    plain = _plain_numbers(different)
+    return names if plain == different else names.map(dict(zip(different, plain)), na_action="ignore")
 
 
 def places_of(names: Any, known: Sequence[str]) -> npt.NDArray[np.intp]:
@@ -145,11 +154,11 @@ def other_names(plain: Iterable[str]) -> dict[str, str]:
 
 
 def one_spelling(names: Sequence[str]) -> list[str]:
-    """Return "true" and "false" for these names if they are written as 1 and 0 too, and there is nothing else."""
+    """Return names to learn: "1" for "1.0" where all are whole numbers, "true" for 1 where some are truth values."""
     plain = [plain_name(name) for name in names]
     kinds = {name in _AS_NUMBERS for name in plain}
     if not all(name in _TRUTH for name in plain) or len(kinds) < 2:
-        return list(names)
+        return _plain_numbers(names)
     truths = {number: truth for truth, number in _AS_NUMBERS.items()}
     return [truths.get(name, name) for name in plain]
 
@@ -161,12 +170,10 @@ def plain_places(known: Sequence[str]) -> dict[str, int]:
     return {name: place for place, name in enumerate(plain) if counts[name] == 1}
 
 
-def names_in(cells: Iterable[Any]) -> list[str]:
-    """Return what `names_of` does, for cells of which none is missing."""
-    names = [_name(cell) for cell in cells]
+def _plain_numbers(names: Sequence[str]) -> list[str]:
     if any("." in name for name in names) and all(map(_WHOLE.fullmatch, names)):
         return [plain_name(name) for name in names]
-    return names
+    return list(names)
 
 
 def plain_name(name: str) -> str:
@@ -178,7 +185,8 @@ def plain_name(name: str) -> str:
     return name.lower() if name.lower() in _AS_NUMBERS else name
 
 
-def _name(cell: Any) -> str:
+def name_of(cell: Any) -> str:
+    """Return the name of a cell that is not missing."""
     if isinstance(cell, str):
         return cell
     if isinstance(cell, float | np.floating) and float(cell).is_integer() and abs(cell) < _FIRST_WITH_EXPONENT:

@@ -89,7 +89,7 @@ class _Table:
 
     def __init__(self, state: TableState, options: argparse.Namespace, path: Path) -> None:
         where, form, target = path.name, reading_format(state, options), state.target
-        frame = read_table(path, form)
+        frame = read_table(path, form, state.categories)
         if target.name not in frame.columns:
             refuse_name(where, "column", target.name, [str(name) for name in frame.columns])
         frame = frame[~np.asarray(frame[target.name].isna(), bool)]

@@ -109,7 +109,7 @@ def encoded(model: Model, state: TableState, options: argparse.Namespace) -> tup
     """Return the data frame that the options name, and the inputs of its rows."""
     del model
     where, form = options.data.name, reading_format(state, options)
-    frame = read_table(options.data, form)
+    frame = read_table(options.data, form, state.categories)
     known = (state.target.name, *state.dropped)
     X = state.encoder.transform(frame, where, known=known, ignore=options.unknown == "ignore")
     if names := state.encoder.newly_missing(frame):

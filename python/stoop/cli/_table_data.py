@@ -14,7 +14,7 @@ import numpy.typing as npt
 from stoop._errors import message, refuse_name
 from stoop._tables import CategoryColumn, NumberColumn, TableEncoder, TableState, Target, TextFormat, read_table
 from stoop._tables._messages import quoted
-from stoop._tables._text import names_of, numbers_of, truths_of
+from stoop._tables._text import names_to_learn, numbers_of, truths_of
 from stoop.cli._options import columns_of, text_format
 from stoop.data import train_test_split
 
@@ -90,7 +90,7 @@ def slices_of(features: Any, encoder: TableEncoder, rows: npt.NDArray[Any]) -> d
     for column in encoder.columns:
         is_number = isinstance(column, NumberColumn) and not column.is_boolean
         if not is_number:
-            found[column.name] = names_of(features[column.name].iloc[rows]).fillna("(missing)").to_numpy(str)
+            found[column.name] = names_to_learn(features[column.name].iloc[rows]).fillna("(missing)").to_numpy(str)
     return found
 
 

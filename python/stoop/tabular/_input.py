@@ -12,6 +12,8 @@ import numpy.typing as npt
 from stoop._errors import message
 from stoop._tables._messages import nearest, quoted
 
+_EXACT = 2**53  # the whole numbers up to it differ as float64
+
 
 class Table:
     """Rows and named columns: a matrix of real numbers where there is nothing else, or a pandas data frame.
@@ -32,7 +34,7 @@ class Table:
     """
 
     def __init__(self, native: Any, names: Sequence[str] | None = None) -> None:
-        self._frame: Any = None
+        self._native, self._frame = native, None
         self.matrix: npt.NDArray[Any] | None = None
         own = list(native.columns) if has_names(native) else _numbered(native.shape[1])
         self.names = own if names is None else list(names)
@@ -41,20 +43,22 @@ class Table:
             return
         if len(native) and all(isinstance(dtype, np.dtype) and dtype.kind in "iuf" for dtype in native.dtypes):
             self.matrix = _reals(native.to_numpy())
-        else:
-            self._frame = native.set_axis(self.names, axis=1).reset_index(drop=True)
 
     @property
     def frame(self) -> Any:
-        """A pandas data frame, whose index counts the rows."""
+        """A pandas data frame of the cells as they were given, whose index counts the rows."""
         if self._frame is None:
-            import pandas as pd
+            if isinstance(self._native, np.ndarray):
+                import pandas as pd
 
-            self._frame = pd.DataFrame(self.matrix, columns=self.names, copy=False)
+                cells = self._native if self._native.dtype.kind in "iu" else self.matrix
+                self._frame = pd.DataFrame(cells, columns=self.names, copy=False)
+            else:
+                self._frame = self._native.set_axis(self.names, axis=1).reset_index(drop=True)
         return self._frame
 
     def __len__(self) -> int:
-        return len(self.matrix) if self.matrix is not None else len(self._frame)
+        return len(self._native)
 
 
 def has_names(native: Any) -> bool:
@@ -95,9 +99,15 @@ def native_of(where: str, X: Any, estimator: Any) -> Any:
         array = array.astype(str)
     names = _numbered(array.shape[1])
     frame = _pandas(where, {name: array[:, place] for place, name in enumerate(names)}).infer_objects()
-    if all(dtype.kind in "iuf" for dtype in frame.dtypes):
+    if all(dtype.kind in "iuf" for dtype in frame.dtypes) and not _has_long_integers(frame):
         return frame.to_numpy()
     return frame.set_axis(range(len(names)), axis=1)  # these names are not the user's
+
+
+def _has_long_integers(frame: Any) -> bool:
+    """Return whether float64 would make others of whole numbers, which may be categories."""
+    integers = [frame[name] for name in frame.columns if frame[name].dtype.kind in "iu"]
+    return any(max(-int(column.min()), int(column.max())) > _EXACT for column in integers if len(column))
 
 
 def _as_given(X: Any) -> Any:
@@ -137,6 +147,8 @@ def _cells(where: str, series: Any) -> Any:
     import narwhals as nw
 
     dtype = series.dtype
+    if dtype.is_integer() and series.null_count() < len(series) and max(-series.min(), series.max()) > _EXACT:
+        return _import_pandas(where).array(series.to_list(), dtype="UInt64" if series.min() >= 0 else "Int64")
     if dtype.is_numeric():
         return series.cast(nw.Float64()).to_numpy() if series.null_count() or dtype.is_decimal() else series.to_numpy()
     if isinstance(dtype, nw.Categorical | nw.Enum):
