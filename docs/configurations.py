@@ -53,6 +53,11 @@ KINDS = {
 }
 # Keys that nearly all layers have, told once.
 OF_LAYERS = ("trainable", "lr_scale", "decay_scale")
+# What these hold as JSON, where Python also takes something shorter.
+LISTS = {
+    "categories": " = `[]`: pairs `[column of X, number of codes]`, in the order of the columns",
+    "bins": " = `[48]`: one number for all columns of numbers, or one for each",
+}
 # No text can hold a function.
 NOT_IN_TEXT = {"custom"}
 OPENING = """\
@@ -102,6 +107,8 @@ def fields_of(spec: dict[str, Any]) -> str:
         text = f"`{key}`"
         if field["required"]:
             text += " (required)"
+        elif spec is SPECS["layer"]["columns"] and key in LISTS:
+            text += LISTS[key]
         elif field["type"] != "object" or field["default"] is not None:
             text += f" = {shown(field['default'])}"
         if field["type"] == "choice":

@@ -253,3 +253,22 @@ def test_a_read_only_folder_is_told_and_the_fit_goes_on(tmp_path: Path) -> None:
     assert "could not be written" in done.stderr
     assert "the fit goes on" in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("shards", [1, 2])
+@pytest.mark.parametrize(("rate", "batch_size"), [(30.0, 32), (1e6, 7)])
+def test_a_fit_that_failed_leaves_what_can_be_saved(tmp_path: Path, rate: float, batch_size: int, shards: int) -> None:
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((ROWS, 4)), rng.integers(0, 3, ROWS)
+    path = tmp_path / "t.safetensors"
+    model = stoop.Model([stoop.Dense(8, "relu"), stoop.BatchNorm(), stoop.Dense(3)], 4)
+    trainer = stoop.Trainer(model, optimizer=stoop.optimizers.SGD(rate), shards=shards)
+    with pytest.raises(stoop.NonFiniteLossError):
+        trainer.fit(X, y, epochs=60, batch_size=batch_size, verbose=0)
+    parameters = {name: values.copy() for name, values in model.parameters().items()}
+    trainer.save_checkpoint(path)
+    trainer.learning_rate = 1e-3
+    trainer.fit(X, y, epochs=1, batch_size=batch_size, verbose=0)
+    trainer.load_checkpoint(path)
+    for name, values in model.parameters().items():
+        np.testing.assert_array_equal(values, parameters[name])

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import sklearn.neural_network
+from scipy import sparse
 from sklearn.datasets import load_wine, make_multilabel_classification
 
 import stoop
@@ -81,3 +82,61 @@ def test_sizes_are_whole_numbers(kind: Any) -> None:
     X, y = wine()
     with pytest.raises(TypeError, match="float"):
         kind(hidden_layer_sizes=(5.7,)).fit(X, y)
+
+
+@pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
+@pytest.mark.parametrize("ema", [None, 0.5, 0.99])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_training_goes_on_from_what_was_put_into_coefs(ema: float | None, dtype: str) -> None:
+    X, y = wine()
+    m = MLPClassifier((5,), ema=ema, max_iter=9, random_state=0, learning_rate_init=1e-9, dtype=dtype).fit(X, y)
+    m.coefs_[0][:] = 0
+    m.intercepts_[1] = np.full(3, 2.0)
+    before = m.predict_proba(X)
+    m.partial_fit(X, y)
+    assert np.abs(m.coefs_[0]).max() < 1e-7
+    np.testing.assert_allclose(m.intercepts_[1], 2.0, atol=1e-6)
+    np.testing.assert_allclose(m.predict_proba(X), before, atol=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
+@pytest.mark.parametrize("ema", [None, 0.9])
+def test_training_goes_on_from_the_best_that_was_restored(ema: float | None) -> None:
+    X, y = wine()
+    m = MLPClassifier((5,), ema=ema, max_iter=60, n_iter_no_change=60, random_state=0, learning_rate_init=0.05)
+    m.fit(X, y, validation_data=(X[:40], np.roll(y[:40], 3)))
+    best = [array.copy() for array in m.coefs_]
+    m._trainer.learning_rate = 1e-12
+    m.partial_fit(X, y)
+    for array, restored in zip(m.coefs_, best):
+        np.testing.assert_allclose(array, restored, atol=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_parts_of_a_sparse_table_may_have_no_weight(monkeypatch: pytest.MonkeyPatch, shuffle: bool) -> None:
+    X = sparse.random(90, 40, density=0.2, format="csr", random_state=0)
+    y, weights = np.arange(90.0) / 90, np.r_[np.zeros(50), np.ones(40)]
+    given: dict[str, Any] = {"max_iter": 3, "batch_size": 10, "shuffle": shuffle, "random_state": 0, "dtype": "float64"}
+    given |= {"solver": "sgd", "momentum": 0.0, "alpha": 0.0}  # with which a batch without weight changes nothing
+    whole = MLPRegressor(**given).fit(X, y, sample_weight=weights)
+    monkeypatch.setattr("stoop.sklearn._rows._PART_BYTES", 10 * 40 * 8)
+    parts = MLPRegressor(**given).fit(X, y, sample_weight=weights)
+    assert parts.loss_ < parts.loss_curve_[0]
+    if not shuffle:
+        np.testing.assert_allclose(parts.loss_curve_, whole.loss_curve_, rtol=1e-12)
+        np.testing.assert_allclose(parts.predict(X), whole.predict(X), rtol=1e-12)
+
+
+def test_masked_arrays_are_refused() -> None:
+    X, y = wine()
+    masked = np.ma.masked_greater(X, 2.0)
+    with pytest.raises(ValueError, match="X is a masked array"):
+        MLPClassifier().fit(masked, y)
+    with pytest.raises(ValueError, match="y is a masked array"):
+        MLPClassifier().fit(X, np.ma.masked_equal(y, 0))
+    m = MLPClassifier(max_iter=500, random_state=0).fit(np.ma.masked_array(X), y)
+    with pytest.raises(ValueError, match="X is a masked array"):
+        m.predict(masked)
+    with pytest.raises(ValueError, match="validation_data. X is a masked array"):
+        m.fit(X, y, validation_data=(masked, y))

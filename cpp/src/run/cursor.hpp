@@ -47,9 +47,10 @@ struct RunEnd {
   Wish wish = Wish::go_on;  // of all processes, if they are several: why the run was interrupted
 
   // ---- not_finite ----
-  // True: the last update was made and spoiled the parameters. False: the update after it was not made, and its loss is in
-  // Cursor::loss_sum, or NaN.
+  // True: the last update was made and spoiled the parameters. False: the update after it was not made.
   bool applied = false;
+  double refused_loss = 0.0;    // of that update, times its weight: infinite or NaN where the loss is the fault
+  double refused_weight = 0.0;  // of that update; the sums of the cursor have neither
   double too_long = 0.0;   // rate times norm of that update, where that is the fault, else 0
   double too_steep = 0.0;  // the norm of a gradient whose squares the optimizer cannot hold, else 0
 

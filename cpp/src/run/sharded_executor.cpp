@@ -80,7 +80,7 @@ RunEnd ShardedExecutor<T>::update(const TrainingRun<T>& run, const Batch& batch,
   const bool is_reached = is_small() ? exchange_all(cut) : gather(all, root.report, reports_);
   if (!is_reached) return {.status = RunStatus::lost};
   add_reports(cut);
-  RunEnd end = decide(batch, cursor);
+  RunEnd end = decide(batch);
   if (end.status != RunStatus::done) return end;
   const Wish wish = root.report.wish;
   if (wish != Wish::go_on && run.stops_within) return {.status = RunStatus::interrupted, .wish = wish};
@@ -166,7 +166,7 @@ RunEnd ShardedExecutor<T>::run_piece(TrainingRun<T>& part, const Batch& batch, R
   const Index before = std::exchange(part.rows_before, part.rows_before + rows.begin);
   const RunEnd end = plans_.gradient->run(part, place, part.data.x.rows);
   part.rows_before = before;
-  report.loss += place.loss_sum;
+  report.loss += place.loss_sum + end.refused_loss;
   report.correct += place.correct;
   if (end.status == RunStatus::done) return end;
   report.bad_row = end.bad_row;
@@ -240,7 +240,7 @@ void ShardedExecutor<T>::add_reports(const ShardCut& cut) {
 
 // Says from the reports whether the update is made.
 template <class T>
-RunEnd ShardedExecutor<T>::decide(const Batch& batch, Cursor& cursor) const {
+RunEnd ShardedExecutor<T>::decide(const Batch& batch) const {
   const Report& report = levels_.front().report;
   const auto differs = [&](const Report& other) { return other.rate != report.rate; };
   if (std::ranges::any_of(reports_, differs)) return {.status = RunStatus::other_rate};
@@ -251,9 +251,10 @@ RunEnd ShardedExecutor<T>::decide(const Batch& batch, Cursor& cursor) const {
     return end;
   }
   if (std::isfinite(report.loss)) return {};
-  cursor.loss_sum += report.loss;
-  cursor.weight_sum += batch.weight;
-  return {.status = RunStatus::not_finite, .fault = report.fault};
+  return {.status = RunStatus::not_finite,
+          .refused_loss = report.loss,
+          .refused_weight = batch.weight,
+          .fault = report.fault};
 }
 
 // Adds up the roots of the trees of all processes. Returns false if one cannot be reached.
@@ -290,11 +291,7 @@ RunEnd ShardedExecutor<T>::apply(const TrainingRun<T>& run, const Batch& batch, 
   const Report& report = levels_.front().report;
   const RunEnd end = in_slices_ ? apply_slice(last, done) : plans_.apply->run(last, done, 1);
   if (end.status == RunStatus::lost) return end;
-  if (end.status == RunStatus::not_finite && !end.applied) {
-    cursor.loss_sum += report.loss;
-    cursor.weight_sum += batch.weight;
-    return end;
-  }
+  if (end.status == RunStatus::not_finite && !end.applied) return end;
   if (has_statistics_) follow_statistics(run.running, batch.rows);
   cursor.row = batch.update_end;
   cursor.updates += 1;

@@ -77,7 +77,7 @@ class ShardedExecutor final : public Executor<T> {
   bool is_small() const { return gradients_.is_small() && statistics_.is_small(); }
   bool exchange_all(const ShardCut& cut);
   void add_reports(const ShardCut& cut);
-  RunEnd decide(const Batch& batch, Cursor& cursor) const;
+  RunEnd decide(const Batch& batch) const;
   bool reduce(const ShardCut& cut);
   RunEnd apply(const TrainingRun<T>& run, const Batch& batch, Cursor& cursor);
   RunEnd apply_slice(TrainingRun<T>& last, Cursor& done);

@@ -270,8 +270,8 @@ class TeamRun final : public Work {
   // Ends the run before an update. A finite loss does not count if its batch statistics are not finite.
   void stop_at_loss(const Place& place, double loss) {
     outcome = {.status = RunStatus::not_finite, .fault = fault_of(place)};
-    cursor.loss_sum += loss;
-    cursor.weight_sum += place.batch.weight;
+    outcome.refused_loss = loss;
+    outcome.refused_weight = place.batch.weight;
   }
 
   Fault fault_of(const Place& place) const { return fault_of_values(plan_, place.context, place.batch.rows); }

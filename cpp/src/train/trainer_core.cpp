@@ -248,6 +248,8 @@ Answer TrainerCore<T>::ask(std::string_view where, Question question, const Grad
   if (end.status == RunStatus::interrupted) throw_interrupted(where);
   refuse_bad_data(where, run.data.x, end);
   answer.finite = end.status == RunStatus::done;
+  answer.sums.loss_sum += end.refused_loss;
+  answer.sums.weight_sum += end.refused_weight;
   last_fault = end.fault;
   return answer;
 }

@@ -44,15 +44,15 @@ class CodeColumn:
     has_missing: bool
 
     @classmethod
-    def fit(cls, column: Any, rows: Any) -> CodeColumn:
-        """Remember the categories of these rows, but not those of a single row where there are many."""
+    def fit(cls, column: Any, rows: Any, *, joins_rare: bool = True) -> CodeColumn:
+        """Remember the categories of these rows, with `joins_rare` not those of a single row where there are many."""
         seen = column.iloc[rows]
         places, names = _different(seen)
         counts = Counter[str]()
         for name, number in zip(one_spelling(names), np.bincount(places[places >= 0], minlength=len(names)).tolist()):
             counts[name] += number
         kept = sorted(counts)
-        if len(kept) > _FEW_CODES and len(seen) >= _MANY_ROWS:
+        if joins_rare and len(kept) > _FEW_CODES and len(seen) >= _MANY_ROWS:
             kept = [name for name in kept if counts[name] > 1] or kept[:1]
         return cls(str(column.name), tuple(kept), bool((places < 0).any()))
 
@@ -145,7 +145,9 @@ class IgnoredColumn:
         return np.empty((len(column), 0)), None
 
 
-def fit_codes(column: Any, form: TextFormat, kind: str, rows: Any) -> CodeColumn | IgnoredColumn | NumberColumn:
+def fit_codes(
+    column: Any, form: TextFormat, kind: str, rows: Any, *, joins_rare: bool = True
+) -> CodeColumn | IgnoredColumn | NumberColumn:
     """Remember a column that is of this kind: "number", "boolean" or "category"."""
     seen = column.iloc[rows]
     missing = missing_in(seen)
@@ -154,10 +156,10 @@ def fit_codes(column: Any, form: TextFormat, kind: str, rows: Any) -> CodeColumn
         if values.min() != values.max():
             return NumberColumn.fit(column, form, rows)
     elif not missing.all() and len(set(one_spelling(_different(seen)[1]))) > 1:
-        return CodeColumn.fit(column, rows)
+        return CodeColumn.fit(column, rows, joins_rare=joins_rare)
     if missing.all() or not missing.any():
         return IgnoredColumn(str(column.name))
-    return CodeColumn.fit(column, rows)  # one value, or none
+    return CodeColumn.fit(column, rows, joins_rare=joins_rare)  # one value, or none
 
 
 def _single(value: float) -> float:
@@ -171,5 +173,8 @@ def _different(column: Any) -> tuple[npt.NDArray[np.intp], list[str]]:
 
     if column.dtype == object and not are_strings(column):
         column = names_of(column)  # 1, 1.0 and True are equal, but have other names
-    places, cells = pd.factorize(column)
+    try:
+        places, cells = pd.factorize(column)
+    except (NotImplementedError, TypeError):  # cells that have no order or hash, such as lists
+        places, cells = pd.factorize(names_of(column))
     return places, list(map(name_of, cells.tolist()))

@@ -40,6 +40,8 @@ class TableEncoder:
         are an error. Not with `codes`, which have no limit.
     codes : bool, default False
         Whether categories become codes; ones that training has not seen are then no error.
+    joins_rare : bool, default True
+        With `codes`: a category of a single row is none, where there are 100 rows and more than 9 categories.
     refuse : callable
         Raises the error for a list of `Problem`.
 
@@ -60,10 +62,11 @@ class TableEncoder:
         categories: Iterable[str] = (),
         max_categories: int | None = None,
         codes: bool = False,
+        joins_rare: bool = True,
         refuse: Callable[[str, Sequence[Problem]], NoReturn] = refuse_columns,
     ) -> None:
         self.form = form
-        self._makes_codes = codes
+        self._makes_codes, self._joins_rare = codes, joins_rare
         self.refuse = refuse
         self._categories = frozenset(categories)
         self._most = max_categories
@@ -97,7 +100,7 @@ class TableEncoder:
         if isinstance(kind, Problem):
             return kind
         if self._makes_codes:
-            return fit_codes(column, self.form, kind, rows)
+            return fit_codes(column, self.form, kind, rows, joins_rare=self._joins_rare)
         if kind == "category":
             return CategoryColumn.fit(column, self._most, rows)
         return NumberColumn.fit(column, self.form, rows, is_boolean=kind == "boolean")

@@ -18,10 +18,12 @@ from sklearn.utils import check_random_state, column_or_1d
 from sklearn.utils._param_validation import Interval, Options, StrOptions, validate_parameter_constraints
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
+from stoop._arrays import refuse_masked
 from stoop._core import NonFiniteLossError
 from stoop._errors import message
 from stoop.model import Model
 from stoop.optimizers import Optimizer
+from stoop.sklearn._average import Average
 from stoop.sklearn._lbfgs import fit_lbfgs
 from stoop.sklearn._network import Objective, build_model, draw_weights
 from stoop.sklearn._rows import dense, is_in_parts, part_rows, parts, prepared
@@ -46,7 +48,7 @@ def _defaults(kind: type) -> dict[str, Any]:
     return {name: one.default for name, one in inspect.signature(owner).parameters.items()}
 
 
-class BaseMLP(Weights, BaseEstimator, ABC):
+class BaseMLP(Weights, Average, BaseEstimator, ABC):
     """Base of the estimators. Use a subclass."""
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
@@ -129,6 +131,8 @@ class BaseMLP(Weights, BaseEstimator, ABC):
         return X, column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
 
     def _fit(self, X: Any, y: Any, sample_weight: Any, *, validation_data: Any = None, incremental: bool) -> Any:
+        for name, given in (("X", X), ("y", y), ("sample_weight", sample_weight)):
+            refuse_masked(f"{type(self).__name__}.fit", given, name)
         sizes = self._hidden_sizes()
         first_pass = not (self._has_weights() and (self.warm_start or incremental))
         X, y = self._validate_input(X, y, incremental=incremental, reset=first_pass)
@@ -235,7 +239,7 @@ class BaseMLP(Weights, BaseEstimator, ABC):
             self._optimizer = Rate(self)
             seed = int(self._random_state.randint(np.iinfo(np.int32).max))
             self._trainer = make_trainer(self, self._model, objective, seed)
-            self._shows_average, self._kept_ema = False, self.ema
+            self._shows_average, self._averages, self._kept_ema = False, [], self.ema
         elif self.ema != self._kept_ema:
             given = f"ema={self.ema!r} for a network that is trained with ema={self._kept_ema!r}"
             hint = "set it back, or call fit to train another network"
@@ -290,6 +294,8 @@ class BaseMLP(Weights, BaseEstimator, ABC):
             expected = "expected a pair (X, y) or (X, y, sample_weight)"
             where = f"{type(self).__name__}.fit"
             raise TypeError(message(where, given, expected, "give validation_data=(X, y)")) from None
+        for name, given in (("X", X), ("y", y), ("sample_weight", weights)):
+            refuse_masked(f"{type(self).__name__}.fit: validation_data", given, name)
         X, y = self._validate_held_out(X, y)
         weights = None if weights is None else _checked_weights(weights, X)
         weights = self._with_class_weights(weights, y, incremental=False)
@@ -297,22 +303,6 @@ class BaseMLP(Weights, BaseEstimator, ABC):
 
     @abstractmethod
     def _validate_held_out(self, X: Any, y: Any) -> tuple[Any, Array]: ...
-
-    # ---- the moving average ----
-
-    def _show_average(self) -> None:
-        """Put the moving average into the model, if there is one."""
-        if self._kept_ema is not None and not self._shows_average and self._trainer is not None:
-            self._trainer.swap_ema()
-            self._shows_average = True
-
-    def _hide_average(self) -> None:
-        if self._kept_ema is not None and self._shows_average and self._trainer is not None:
-            self._trainer.swap_ema()
-            self._shows_average = False
-
-    _shows_average = False
-    _kept_ema: float | None = None  # that of the trainer
 
     def __getstate__(self) -> dict[str, Any]:
         state: dict[str, Any] = super().__getstate__()
@@ -331,6 +321,7 @@ class BaseMLP(Weights, BaseEstimator, ABC):
     def _checked(self, X: Any) -> Any:
         if self._needs_no_check(X, reset=False):
             return np.ascontiguousarray(X)
+        refuse_masked(f"{type(self).__name__}.predict", X, "X")
         X = validate_data(self, X, accept_sparse=["csr", "csc"], dtype=(np.float64, np.float32), reset=False)
         return prepared(X, np.float64)
 

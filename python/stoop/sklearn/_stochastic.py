@@ -223,6 +223,7 @@ class Stochastic:
             warnings.warn(text, ConvergenceWarning, stacklevel=CALLER)
         finally:
             estimator._show_average()
+            estimator._remember_average()
             if self._best is not None and estimator.restore_best:
                 self._trainer.model.load_state_dict(self._best)
 
@@ -266,6 +267,8 @@ class Stochastic:
         for part in parts(total, rows, least=2 if estimator.batch_norm else 1):
             chosen = order[part]
             weights = None if samples.weights is None else samples.weights[chosen]
+            if weights is not None and not weights.any() and self._weight > 0.0:
+                continue  # there is nothing to learn from
             dense_part = Samples(dense(samples.X, chosen), samples.y[chosen], weights)
             options = self._options(1, batch_size, shuffle=False)
             history = fit_epochs(self._trainer, dense_part, options, [])

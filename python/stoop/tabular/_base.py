@@ -16,6 +16,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_consistent_length, check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
+from stoop._arrays import refuse_masked
 from stoop._checks import BELOW_ONE, NOT_NEGATIVE, POSITIVE, integer, real, thread_count
 from stoop._errors import message, refuse_name
 from stoop._tables import METADATA_KEY, TargetScale
@@ -47,12 +48,13 @@ class Tabular(BaseEstimator, ABC):  # type: ignore[misc]
         X : data frame or array_like, (n_samples, n_features)
             A data frame of pandas, polars, pyarrow or another library that narwhals reads, or an array. Numbers are
             numbers; text, categories and booleans are categories, but text that is all numbers counts as numbers; dates
-            are refused. NaN, None and null are missing. At least 2 rows.
+            are refused. NaN, None, null and masked cells are missing. At least 2 rows.
         y : array_like, (n_samples,), or for the regressor (n_samples, n_outputs)
             The target.
         sample_weight : array_like, (n_samples,), optional
-            >= 0. A row of weight 0 is left out. With fewer than 100 different rows a weight of 2 is the same as the row
-            twice, to the last bit; with more, rows are drawn into batches, and it is so on average.
+            >= 0. A row of weight 0 is left out. Where at most 2,000 rows have fewer than 100
+            different ones, a weight of 2 is the same as the row twice, to the last bit; with more, rows are drawn into
+            batches, and it is so on average.
         validation_data : (X, y) or (X, y, sample_weight), optional
             Rows that choose the epoch, in place of `validation_fraction` of X.
 
@@ -102,6 +104,7 @@ class Tabular(BaseEstimator, ABC):  # type: ignore[misc]
         self._target_name = y.name if isinstance(getattr(y, "name", None), str) else "target"
         table, target, weights = Table(native), self._checked_target(y), None
         if sample_weight is not None:
+            refuse_masked(where, sample_weight, "sample_weight")
             weights = _check_sample_weight(sample_weight, native, dtype=np.float64, ensure_non_negative=True)
         kept = np.arange(len(table)) if weights is None else np.flatnonzero(weights)
         target, weights = target[kept], None if weights is None else weights[kept]
@@ -119,11 +122,11 @@ class Tabular(BaseEstimator, ABC):  # type: ignore[misc]
         kept, y, weights = given
         categorical = self._categorical_names(where, table.names)
 
-        def encoded(learning: Any) -> Rows:
-            self._features = Features.fit(where, table, categorical, learning)
+        def encoded(learning: Any, *, joins_rare: bool = True) -> Rows:
+            self._features = Features.fit(where, table, categorical, learning, joins_rare=joins_rare)
             return Rows(self._features.transform(where, table)[kept], y, weights)
 
-        if len(kept) <= MANY_ROWS and (few := encoded(kept).merged()) is not None:
+        if len(kept) <= MANY_ROWS and (few := encoded(kept, joins_rare=False).merged()) is not None:
             return few, None
         first, second = split(y, fraction, seed, are_classes=self._are_classes)
         rows = encoded(kept[first])

@@ -12,6 +12,7 @@ from sklearn.utils import check_array, column_or_1d
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets
 
+from stoop._arrays import refuse_masked
 from stoop._attributes import keep_arguments
 from stoop._errors import message, refuse_name
 from stoop.tabular._base import Tabular
@@ -48,8 +49,9 @@ _ARGUMENTS = """hidden : sequence of int, default (256, 256)
     patience : int, default 16
         Epochs without a better loss of the rows that choose, after which the training ends. The best epoch is kept.
     validation_fraction : float, default 0.15
-        Of the rows, drawn at random and with the classes in proportion: they do not train but choose the epoch. With
-        fewer than 100 different rows all train, in one batch and for all epochs; 0 does that with more.
+        Of the rows, drawn at random and with the classes in proportion: they do not train but choose the epoch.
+        At most 2,000 rows with fewer than 100 different ones all train, in one batch and for all epochs; 0 lets all
+        train in any case.
     max_time : float, str or timedelta, optional
         Seconds, or text such as "1m30s", after which the training ends, with the best epoch so far; before the end of
         the first, with what was learnt until then and a warning.
@@ -163,6 +165,7 @@ class TabularClassifier(ClassifierMixin, Tabular):  # type: ignore[misc]
         return _log_softmax(self._outputs("predict_log_proba", X))
 
     def _checked_target(self, y: Any) -> Any:
+        refuse_masked(type(self).__name__, y, "y")
         cells = y if isinstance(y, list | tuple) else np.asarray(y)
         may_miss = not isinstance(cells, np.ndarray) or (cells.dtype == object and cells.ndim == 1)
         if may_miss and any(map(_is_missing, cells)):
@@ -260,6 +263,7 @@ class TabularRegressor(RegressorMixin, Tabular):  # type: ignore[misc]
         return outputs[:, 0] if self._is_flat else outputs
 
     def _checked_target(self, y: Any) -> Any:
+        refuse_masked(type(self).__name__, y, "y")
         if not isinstance(y, list | tuple) and np.asarray(y).dtype.kind in "mM":
             given, hint = f"y has dtype {np.asarray(y).dtype}", "give the days or seconds from a date on"
             raise TypeError(message(type(self).__name__, given, "expected numbers", hint))

@@ -29,15 +29,19 @@ class Features:
         self._picker = Picker(plain) if len(plain) == len(encoder.columns) else None
 
     @classmethod
-    def fit(cls, where: str, table: Table, categorical: Sequence[str], rows: Any) -> Features:
+    def fit(
+        cls, where: str, table: Table, categorical: Sequence[str], rows: Any, *, joins_rare: bool = True
+    ) -> Features:
         """Learn the columns of a table; of these rows what is missing, and what categories there are.
+
+        With `joins_rare` a category of a single row is not remembered, if there are many rows and categories.
 
         Raises
         ------
         ValueError
             For columns that cannot be used.
         """
-        encoder = TableEncoder(categories=categorical, codes=True, refuse=refuse_for_estimator)
+        encoder = TableEncoder(categories=categorical, codes=True, joins_rare=joins_rare, refuse=refuse_for_estimator)
         if table.matrix is not None and not categorical:
             _check_size(where, table.names, table.matrix)
             encoder.columns = tuple(columns_of(table.names, table.matrix, rows))

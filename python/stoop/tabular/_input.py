@@ -88,6 +88,8 @@ def native_of(where: str, X: Any, estimator: Any) -> Any:
         return X  # what follows takes longer than a prediction
     if isinstance(X, np.ndarray) and X.dtype.names is not None and X.ndim == 1:
         return _pandas(where, {name: X[name] for name in X.dtype.names})
+    if isinstance(X, np.ma.MaskedArray):
+        X = _without_mask(X)
     if not isinstance(X, np.ndarray) and (frame := _other_frame(where, X)) is not None:
         return frame
     from sklearn.utils import check_array
@@ -102,6 +104,15 @@ def native_of(where: str, X: Any, estimator: Any) -> Any:
     if all(dtype.kind in "iuf" for dtype in frame.dtypes) and not _has_long_integers(frame):
         return frame.to_numpy()
     return frame.set_axis(range(len(names)), axis=1)  # these names are not the user's
+
+
+def _without_mask(X: Any) -> npt.NDArray[Any]:
+    """Return a masked array as one with NaN, or None, for what is masked."""
+    if not np.ma.is_masked(X):
+        return np.asarray(X)
+    cells = np.array(X.data, np.float64 if X.dtype.kind in "iuf" else object)
+    cells[np.ma.getmaskarray(X)] = None
+    return cells
 
 
 def _has_long_integers(frame: Any) -> bool:
@@ -147,12 +158,30 @@ def _cells(where: str, series: Any) -> Any:
     import narwhals as nw
 
     dtype = series.dtype
+    if dtype.is_decimal():  # whose digits tell the categories
+        return _objects(series)
     if dtype.is_integer() and series.null_count() < len(series) and max(-series.min(), series.max()) > _EXACT:
         return _import_pandas(where).array(series.to_list(), dtype="UInt64" if series.min() >= 0 else "Int64")
     if dtype.is_numeric():
-        return series.cast(nw.Float64()).to_numpy() if series.null_count() or dtype.is_decimal() else series.to_numpy()
+        return series.cast(nw.Float64()).to_numpy() if series.null_count() else series.to_numpy()
     if isinstance(dtype, nw.Categorical | nw.Enum):
-        return _import_pandas(where).Categorical(series.cast(nw.String()).to_list())
+        pandas = _import_pandas(where)
+        if series.implementation.is_pyarrow():  # which may have other categories than text
+            return pandas.Categorical(_decoded(where, series.name, series.to_native()))
+        return pandas.Categorical(series.cast(nw.String()).to_list())
+    return _objects(series)
+
+
+def _decoded(where: str, name: str, column: Any) -> Any:
+    """Return a dictionary column of Arrow as a pandas one of what its codes stand for."""
+    kind = column.type.value_type
+    if any(hasattr(kind, part) for part in ("fields", "value_type", "storage_type")):
+        given, hint = f'column "{name}" has categories of type {kind}', "write them as text"
+        raise TypeError(message(where, given, "expected text, numbers or times", hint))
+    return column.cast(kind).to_pandas()
+
+
+def _objects(series: Any) -> npt.NDArray[Any]:
     cells = np.empty(len(series), object)
     cells[:] = series.to_list()
     return cells
