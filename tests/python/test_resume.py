@@ -267,8 +267,8 @@ def test_a_fit_that_failed_leaves_what_can_be_saved(tmp_path: Path, rate: float,
         trainer.fit(X, y, epochs=60, batch_size=batch_size, verbose=0)
     parameters = {name: values.copy() for name, values in model.parameters().items()}
     trainer.save_checkpoint(path)
-    trainer.learning_rate = 1e-3
-    trainer.fit(X, y, epochs=1, batch_size=batch_size, verbose=0)
-    trainer.load_checkpoint(path)
-    for name, values in model.parameters().items():
+    again = stoop.Trainer(model.copy(), optimizer=stoop.optimizers.SGD(rate), shards=shards)
+    again.load_checkpoint(path)
+    for name, values in again.model.parameters().items():
         np.testing.assert_array_equal(values, parameters[name])
+    assert again.steps == trainer.steps

@@ -12,6 +12,7 @@ from sklearn.datasets import load_wine, make_multilabel_classification
 
 import stoop
 from stoop.sklearn import MLPClassifier, MLPRegressor
+from stoop.tabular import TabularClassifier
 
 
 def wine() -> tuple[Any, Any]:
@@ -140,3 +141,50 @@ def test_masked_arrays_are_refused() -> None:
         m.predict(masked)
     with pytest.raises(ValueError, match="validation_data. X is a masked array"):
         m.fit(X, y, validation_data=(masked, y))
+
+
+@pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
+@pytest.mark.parametrize(
+    ("kind", "change"),
+    [
+        (MLPClassifier, {"label_smoothing": 0.5}),
+        (MLPClassifier, {"optimizer": "lion"}),
+        (MLPClassifier, {"precision": "bfloat16"}),
+        (MLPRegressor, {"loss": "huber"}),
+        (MLPRegressor, {"loss": stoop.losses.Quantile(0.9)}),
+    ],
+)
+def test_arguments_that_partial_fit_cannot_follow_are_refused(kind: Any, change: dict[str, Any]) -> None:
+    X, y = wine()
+    m = kind(random_state=0).partial_fit(X, y, **({"classes": np.unique(y)} if kind is MLPClassifier else {}))
+    before = m.predict(X)
+    (name,) = change
+    with pytest.raises(ValueError, match=rf"partial_fit\] {name}=.*expected the same; set it back"):
+        m.set_params(**change).partial_fit(X, y)
+    np.testing.assert_array_equal(m.predict(X), before)
+    m.set_params(**{name: getattr(kind(), name)}).partial_fit(X, y)
+
+
+@pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
+def test_a_loss_of_other_outputs_is_refused_in_a_warm_start() -> None:
+    X, y = wine()
+    m = MLPRegressor(warm_start=True, max_iter=2, random_state=0).fit(X, y)
+    with pytest.raises(ValueError, match="loss='poisson' for a network whose outputs go through identity"):
+        m.set_params(loss="poisson").fit(X, y)
+    m.set_params(loss="huber").fit(X, y)
+
+
+def test_validation_labels_have_as_many_columns() -> None:
+    X, Y = make_multilabel_classification(60, n_labels=2, random_state=0)
+    with pytest.raises(ValueError, match=r"y of validation_data has the shape \(60,\); expected \(n_samples, 5\)"):
+        MLPClassifier().fit(X, Y, validation_data=(X, Y[:, 0]))
+
+
+@pytest.mark.parametrize("weight", [-1.0, np.nan, np.inf])
+@pytest.mark.parametrize("rows", [60, 178])
+def test_weights_of_classes_are_checked(weight: float, rows: int) -> None:
+    X, y = wine()
+    for kind in (MLPClassifier, TabularClassifier):
+        for given in ({0: weight, 1: 1.0, 2: 1.0}, {0: 0.0, 1: 0.0, 2: 0.0}):
+            with pytest.raises(ValueError, match=rf"\[{kind.__name__}.fit\] class_weight gives a sample the weight"):
+                kind(class_weight=given).fit(X[::3][:rows], y[::3][:rows])

@@ -27,7 +27,15 @@ from stoop.sklearn._average import Average
 from stoop.sklearn._lbfgs import fit_lbfgs
 from stoop.sklearn._network import Objective, build_model, draw_weights
 from stoop.sklearn._rows import dense, is_in_parts, part_rows, parts, prepared
-from stoop.sklearn._stochastic import CALLER, Rate, Samples, Stochastic, make_trainer
+from stoop.sklearn._stochastic import (
+    CALLER,
+    Rate,
+    Samples,
+    Stochastic,
+    arguments_of_trainer,
+    make_trainer,
+    refuse_other_arguments,
+)
 from stoop.sklearn._weights import OF_THE_MODEL, Weights
 from stoop.trainer import Trainer
 
@@ -189,6 +197,10 @@ class BaseMLP(Weights, Average, BaseEstimator, ABC):
                 raise ValueError(message(type(self).__name__, given, expected, hint))
             if self._built != self._architecture():
                 self._rebuild(units)
+            if self._make_objective().out_activation != self.out_activation_:
+                given = f"loss={self.loss!r} for a network whose outputs go through {self.out_activation_}"
+                hint = "fit without warm_start to train another network"
+                raise ValueError(message(type(self).__name__, given, "expected a loss of such outputs", hint))
 
     def _begin_curves(self) -> None:
         if self.solver not in _STOCHASTIC and self.optimizer is None:
@@ -240,10 +252,9 @@ class BaseMLP(Weights, Average, BaseEstimator, ABC):
             seed = int(self._random_state.randint(np.iinfo(np.int32).max))
             self._trainer = make_trainer(self, self._model, objective, seed)
             self._shows_average, self._averages, self._kept_ema = False, [], self.ema
-        elif self.ema != self._kept_ema:
-            given = f"ema={self.ema!r} for a network that is trained with ema={self._kept_ema!r}"
-            hint = "set it back, or call fit to train another network"
-            raise ValueError(message(f"{type(self).__name__}.partial_fit", given, "expected the same", hint))
+            self._trained_with = arguments_of_trainer(self)
+        else:
+            refuse_other_arguments(self, getattr(self, "_trained_with", {}))
         self._hide_average()
         draws_by_row = self.batch_norm or self.dropout > 0 or is_in_parts(samples.X)
         if batch_size == total <= _FEW_ROWS and not (incremental or draws_by_row):

@@ -12,12 +12,12 @@ from scipy.special import expit
 from sklearn.base import ClassifierMixin, _fit_context
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
 from sklearn.utils.validation import check_is_fitted
 
 from stoop._attributes import keep_arguments
+from stoop._class_weights import weights_by_class
 from stoop._config import as_config
 from stoop._errors import message
 from stoop.losses import BinaryCrossEntropy, Loss, SoftmaxCrossEntropy
@@ -329,6 +329,11 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
 
     def _validate_held_out(self, X: Any, y: Any) -> tuple[Any, Array]:
         X, y = self._arrays(X, y, reset=False)
+        labels = self.n_outputs_ if self._kind.startswith("multilabel") else 1
+        if labels != (1 if y.ndim == 1 else y.shape[1]):
+            given = f"y of validation_data has the shape {y.shape}"
+            expected = f"expected (n_samples, {labels})" if labels > 1 else "expected (n_samples,)"
+            raise ValueError(message("MLPClassifier.fit", given, expected, "give it labels like those of y"))
         refuse_other_classes("`y` of validation_data", y, self.classes_)
         return X, self._encode(y)
 
@@ -346,15 +351,10 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         if self.class_weight is None:
             return weights
         if incremental and self.class_weight == "balanced":
-            raise ValueError(
-                message(
-                    "MLPClassifier.partial_fit",
-                    "class_weight is 'balanced'",
-                    "expected weights that do not depend on what comes later",
-                    "give the weights as a dict, from sklearn.utils.class_weight.compute_class_weight",
-                )
-            )
-        of_classes = compute_sample_weight(self.class_weight, y if y.ndim == 2 else self.classes_[y])
+            given, expected = "class_weight is 'balanced'", "expected weights that do not depend on what comes later"
+            hint = "give the weights as a dict, from sklearn.utils.class_weight.compute_class_weight"
+            raise ValueError(message("MLPClassifier.partial_fit", given, expected, hint))
+        of_classes = weights_by_class("MLPClassifier.fit", self.class_weight, y if y.ndim == 2 else self.classes_[y])
         return of_classes if weights is None else weights * of_classes
 
     def _stratify(self, y: Array) -> Array | None:

@@ -108,6 +108,21 @@ def make_trainer(estimator: Any, model: Model, objective: Objective, seed: int) 
     )
 
 
+def arguments_of_trainer(estimator: Any) -> dict[str, Any]:
+    """Return the arguments that a trainer keeps, though scikit-learn's rules let them change between calls."""
+    names = ("ema", "loss", "label_smoothing", "optimizer", "precision")
+    return {name: getattr(estimator, name) for name in names if hasattr(estimator, name)}
+
+
+def refuse_other_arguments(estimator: Any, before: Mapping[str, Any]) -> None:
+    """Refuse arguments that partial_fit cannot follow, since its trainer goes on with those of before."""
+    for name, value in arguments_of_trainer(estimator).items():
+        if name in before and value is not before[name] and value != before[name]:
+            given = f"{name}={value!r} for a network that is trained with {name}={before[name]!r}"
+            hint = "set it back, or call fit to train another network"
+            raise ValueError(message(f"{type(estimator).__name__}.partial_fit", given, "expected the same", hint))
+
+
 def _optimizer(estimator: Any, scale: float) -> Optimizer:
     if estimator.optimizer is not None:
         return as_config(Optimizer, type(estimator).__name__, estimator.optimizer)

@@ -9,11 +9,11 @@ import numpy.typing as npt
 from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.metrics import r2_score
 from sklearn.utils import check_array, column_or_1d
-from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets
 
 from stoop._arrays import refuse_masked
 from stoop._attributes import keep_arguments
+from stoop._class_weights import weights_by_class
 from stoop._errors import message, refuse_name
 from stoop.tabular._base import Tabular
 from stoop.tabular._training import Rows
@@ -192,7 +192,7 @@ class TabularClassifier(ClassifierMixin, Tabular):  # type: ignore[misc]
     def _with_class_weights(self, target: npt.NDArray[Any], weights: Any) -> Any:
         if self.class_weight is None:
             return weights
-        of_class = compute_sample_weight(self.class_weight, target)
+        of_class = weights_by_class("TabularClassifier.fit", self.class_weight, target)
         return of_class if weights is None else of_class * weights
 
     def _output_count(self) -> int:
