@@ -74,7 +74,8 @@ _ATTRIBUTES = """n_features_in_ : int
     feature_names_in_ : ndarray of str
         Their names, if X was a data frame.
     model_ : stoop.Model
-        The network; it takes what `encode` returns.
+        The network; it takes what `encode` returns. Its outputs are in the unit of y, but where float32 cannot hold
+        these: then they have mean 0 and deviation 1.
     history_ : stoop.History
         Losses by epoch; not after `load`.
     best_epoch_ : int

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from importlib import import_module
 from typing import Any
 
@@ -51,11 +53,40 @@ def register_skl2onnx() -> None:
         regressors.append(tabular.TabularRegressor)
     options = {"zipmap": [True, False, "columns"], "output_class_labels": [False, True], "nocl": [True, False]}
     for kind in classifiers:
-        calculate = shapes.calculate_linear_classifier_output_shapes
+        calculate = partial(_classifier_shapes, shapes.calculate_linear_classifier_output_shapes)
         skl2onnx.update_registered_converter(kind, f"Stoop{kind.__name__}", calculate, _convert, options=options)
     for kind in regressors:
-        calculate = shapes.calculate_linear_regressor_output_shapes
+        calculate = partial(_regressor_shapes, shapes.calculate_linear_regressor_output_shapes)
         skl2onnx.update_registered_converter(kind, f"Stoop{kind.__name__}", calculate, _convert)
+
+
+def _classifier_shapes(calculate: Callable[[Any], None], operator: Any) -> None:
+    """Set the types of labels and probabilities; each of several labels that do not exclude each other has a column."""
+    calculate(operator)
+    if _has_labels(operator.raw_operator):
+        for output in operator.outputs:
+            output.type = type(output.type)([None, operator.raw_operator.model_.output_dim])
+
+
+def _regressor_shapes(calculate: Callable[[Any], None], operator: Any) -> None:
+    """Set the type of the values: double, whatever X is, where float32 cannot hold them."""
+    calculate(operator)
+    (output,) = operator.outputs
+    kind = type(output.type)
+    if _wide_scale(operator.raw_operator) is not None:
+        kind = import_module("skl2onnx.common.data_types").DoubleTensorType
+    output.type = kind([None, operator.raw_operator.model_.output_dim])
+
+
+def _has_labels(estimator: Any) -> bool:
+    """Return whether a classifier predicts several labels that do not exclude each other."""
+    return getattr(estimator, "out_activation_", "softmax") == "logistic" and estimator.model_.output_dim > 1
+
+
+def _wide_scale(estimator: Any) -> Any:
+    """Return the unit of values that float32 cannot hold, which is no part of the network; None for others."""
+    scale = getattr(estimator, "_scale", None)
+    return scale if scale is not None and scale.is_wide else None
 
 
 def _convert(scope: Any, operator: Any, container: Any) -> None:
@@ -115,18 +146,18 @@ def _values(graph: Graph, estimator: Any, outputs: str) -> str:
     """Add what makes predictions of a regressor's outputs."""
     if getattr(estimator, "out_activation_", "identity") == "exp":
         return graph.node("Exp", outputs)
-    scale = getattr(estimator, "_scale", None)
-    if scale is not None and scale.is_wide:
-        scaled = graph.node("Mul", outputs, graph.array("deviation", scale.deviation))
-        return graph.node("Add", scaled, graph.array("mean", scale.mean))
-    return outputs
+    if (scale := _wide_scale(estimator)) is None:
+        return outputs
+    wide = graph.node("Cast", outputs, to=tensor_type(np.float64))
+    scaled = graph.node("Mul", wide, graph.array("deviation", scale.deviation, np.float64))
+    return graph.node("Add", scaled, graph.array("mean", scale.mean, np.float64))
 
 
 def _classes(graph: Graph, estimator: Any, outputs: str, kind: int, names: list[str]) -> None:
     """Add labels and probabilities."""
     ending = "sigmoid" if getattr(estimator, "out_activation_", "softmax") == "logistic" else "softmax"
     probabilities = emit_ending(graph, outputs, ending)
-    has_labels = ending == "sigmoid" and estimator.model_.output_dim > 1  # which do not exclude each other
+    has_labels = _has_labels(estimator)
     if (
         ending == "sigmoid" and not has_labels and len(estimator.classes_) > 1
     ):  # of a single class skl2onnx has a column
@@ -138,8 +169,11 @@ def _classes(graph: Graph, estimator: Any, outputs: str, kind: int, names: list[
     else:
         place = graph.node("ArgMax", probabilities, axis=1, keepdims=0)
         classes = np.asarray(estimator.classes_)
-        classes = classes.astype(np.int64 if classes.dtype.kind in "biuf" else object)
-        graph.node("Gather", graph.array("classes", classes, classes.dtype), place, axis=0)
+        known = classes.astype(np.int64 if classes.dtype.kind in "biuf" else object)
+        if not np.array_equal(known, classes):
+            given, hint = f"the classes are {classes[:3].tolist()}, ...", "fit text, or whole numbers below 2**63"
+            raise ValueError(message(_WHERE, given, "expected text or int64, the labels of ONNX", hint))
+        graph.node("Gather", graph.array("classes", known, known.dtype), place, axis=0)
     graph.rename_last(names[0])
     graph.node("Cast", probabilities, to=kind)
     graph.rename_last(names[1])
