@@ -4,6 +4,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cfenv>
 #include <chrono>
 #include <thread>
 #include <utility>
@@ -303,6 +304,29 @@ TYPED_TEST(Threads, CallbacksComputeInTheCallersMode) {
   EXPECT_EQ(called, 2);
   EXPECT_EQ(in_mode, called);
 }
+
+#if defined(__GLIBC__)
+// Kernels compute infinities that they do not use: exp of the lanes that another branch decides.
+TYPED_TEST(Threads, ExceptionsThatTrapInTheCallerDoNotTrapWithin) {
+  using T = TypeParam;
+  std::vector<T> x(64 * 4);
+  for (std::size_t i = 0; i < x.size(); ++i) x[i] = (i % 2 == 0 ? T(-1) : T(1)) * static_cast<T>(i * i);
+  const MatrixView<const T> rows = matrix(std::as_const(x).data(), 64, 4);
+  const std::vector<std::int32_t> classes(64, 1);
+  constexpr int kTraps = FE_OVERFLOW | FE_DIVBYZERO | FE_INVALID;
+  const int before = fegetexcept();
+  if (feenableexcept(kTraps) == -1) GTEST_SKIP() << "this processor cannot trap";
+  for (const Activation& activation :
+       {Activation{Sigmoid{}}, Activation{SiLU{}}, Activation{ELU{}}, Activation{SELU{}}, Activation{Softplus{}}}) {
+    Model<T> model({.input_dim = 4, .layers = {Dense{.units = 37, .activation = activation}, Dense{3}}});
+    Trainer<T> trainer(model, {.optimizer = SGD{.learning_rate = T(1e-9)}, .num_threads = 2});
+    trainer.fit(rows, classes, {.epochs = 1, .batch_size = 13});
+    predictions_of(model, rows);
+    EXPECT_EQ(fegetexcept(), kTraps | before);
+  }
+  fedisableexcept(kTraps & ~before);
+}
+#endif
 
 // A trainer that makes single steps must not go by the luckiest of them.
 TEST(TeamTuner, ComparesMeansOfStepsHoweverTheyAreCounted) {

@@ -22,14 +22,15 @@
 namespace stoop::inline v0_1 {
 
 // Flushes denormal numbers to zero while a team works, and restores the thread's mode afterwards. A denormal number costs
-// a hundred cycles, and they come in crowds as weights decay.
+// a hundred cycles, and they come in crowds as weights decay. No floating-point exception traps meanwhile: kernels compute
+// infinities that they do not use.
 class FlushToZero {
  public:
 #if defined(__x86_64__)
   using Mode = unsigned;
   static Mode get() { return _mm_getcsr(); }
   static void set(Mode mode) { _mm_setcsr(mode); }
-  static constexpr Mode kFlush = 0x8040u;  // FTZ and DAZ
+  static Mode working(Mode mode) { return mode | 0x8040u | 0x1F80u; }  // FTZ and DAZ; the masks of all exceptions
 #elif defined(__aarch64__)
   using Mode = unsigned long long;
   static Mode get() {
@@ -38,15 +39,15 @@ class FlushToZero {
     return mode;
   }
   static void set(Mode mode) { asm volatile("msr fpcr, %0" : : "r"(mode)); }
-  static constexpr Mode kFlush = 1ull << 24;  // FZ
+  static Mode working(Mode mode) { return (mode | 1ull << 24) & ~0x9F00ull; }  // FZ; traps of exceptions are off
 #else
   using Mode = unsigned;
   static Mode get() { return 0; }
   static void set(Mode) {}
-  static constexpr Mode kFlush = 0;
+  static Mode working(Mode mode) { return mode; }
 #endif
 
-  FlushToZero() : saved_(get()) { set(saved_ | kFlush); }
+  FlushToZero() : saved_(get()) { set(working(saved_)); }
   ~FlushToZero() { set(saved_); }
   FlushToZero(const FlushToZero&) = delete;
   FlushToZero& operator=(const FlushToZero&) = delete;
