@@ -190,6 +190,17 @@ def test_two_headers_and_many_threads_in_one_program(tmp_path: Path) -> None:
         assert relative_error(out, (a if name == "a" else b).predict(ROWS)) < 1e-6
 
 
+def test_names_that_begin_alike(tmp_path: Path) -> None:
+    layers = [stoop.Dense(4, "relu"), stoop.Residual([stoop.Dense(4)]), stoop.LayerNorm(), stoop.Dense(2)]
+    model, X = stoop.Model(layers, 4), np.random.default_rng(0).normal(size=(9, 4))
+    for name, dtype in (("a", "int8"), ("a_int", "float32"), ("a_last", "float32"), ("a_layer", "int8")):
+        calibration = X if dtype == "int8" else None
+        stoop.export.to_c(model, tmp_path / f"{name}.h", name=name, dtype=dtype, calibration=calibration)
+    includes = "".join(f'#include "{name}.h"\n' for name in ("a", "a_int", "a_last", "a_layer"))
+    (tmp_path / "all.c").write_text(includes, encoding="utf-8")
+    compile_with(["cc", "-std=c99", "-fsyntax-only", tmp_path / "all.c"])
+
+
 def test_memory_that_the_caller_has(tmp_path: Path) -> None:
     model, text = exported(tmp_path)
     assert "#define MODEL_STACK_BYTES 20\n" in text

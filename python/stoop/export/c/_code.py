@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy.typing as npt
 
-from stoop.export.c._text import array, literal
+from stoop.export.c._text import array, function_name, literal
 
 
 class Code:
@@ -34,7 +34,7 @@ class Code:
         """Return a call of a function of kernels.c; numbers with a point become literals."""
         self.used.add(function)
         texts = [literal(value) if isinstance(value, float) else str(value) for value in arguments]
-        return f"{self.name}_{function}({', '.join(texts)})"
+        return f"{function_name(self.name, function)}({', '.join(texts)})"
 
     def members(self, count: int, function: str, *arguments: Any) -> None:
         """Call a function for each member; a pair of text and stride is a pointer that moves on with the member."""

@@ -114,4 +114,9 @@ def functions(name: str, used: Iterable[str]) -> str:
             wanted.add(one)
             asked += [other for other in re.findall(r"\bstoop_(\w+)\(", kernels[one]) if other != one]
     texts = [text for key, text in kernels.items() if key in wanted]
-    return re.sub(r"\bstoop_", f"{name}_", "\n\n".join(texts))
+    return re.sub(r"\bstoop_(\w+)", lambda found: function_name(name, found[1]), "\n\n".join(texts))
+
+
+def function_name(name: str, function: str) -> str:
+    """Return what a function of kernels.c is called in a header; two names never come to the same, as "a_int" and "a" do."""
+    return f"{name}_{function.replace('_', '')}"

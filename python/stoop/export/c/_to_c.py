@@ -56,7 +56,7 @@ def to_c(
         it was. The same model gives the same bytes.
     name : str, default "model"
         What all names in the header begin with: an identifier of C that is no keyword of C or C++. Headers that one
-        program includes need different ones.
+        program includes need different ones, in small letters too.
     dtype : {"float32", "int8"}, default "float32"
         "float32": outputs are those of `Model.predict` up to the order of sums. "int8": weights, and values between
         the first and the last product, are integers of 8 bits; x and the outputs are float.
