@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import numpy as np
 
@@ -15,8 +14,9 @@ from stoop._checks import file_path
 from stoop._class_names import names_from_text
 from stoop._errors import message
 from stoop.export.onnx._assembly import assembled
+from stoop.export.onnx._meanings import Known, Meaning, together
 from stoop.export.onnx._models import LAYERS, MODELS
-from stoop.export.onnx._operators import OPERATORS, Ending, Known, Labels
+from stoop.export.onnx._operators import OPERATORS
 from stoop.export.onnx._restore import restored
 from stoop.export.onnx._terms import Term, UnknownError, Value
 from stoop.export.onnx._wire import DamagedError, File, Node, read_file
@@ -119,13 +119,6 @@ def _with_output(model: Model, ending: str) -> Model:
     return model
 
 
-@dataclass
-class _End:
-    outputs: Value
-    kind: str | None = None
-    names: Any = None
-
-
 def _refuse(given: str, expected: str, hint: str) -> NoReturn:
     raise ValueError(message(_WHERE, given, expected, hint))
 
@@ -165,42 +158,15 @@ def _result(node: Node, inputs: list[Known]) -> Known:
     return function(node, inputs)
 
 
-def _end_of(file: File, known: dict[str, Known]) -> _End:
-    ends = []
+def _end_of(file: File, known: dict[str, Known]) -> Meaning:
     for name in file.outputs:
         if name not in known:
             _refuse(f"the output {name[:_MOST_SHOWN]!r} is made by no node", "expected one that is", "export it again")
-        try:
-            ends.append(_seen(known[name]))
-        except UnknownError as error:
-            _refuse(
-                f"{error.node or f'the output {name[:_MOST_SHOWN]!r}'} has {error}",
-                "expected a layer of Stoop",
-                "export logits",
-            )
-    if not ends or any(end.outputs is not ends[0].outputs for end in ends):
-        given = f"the graph has {len(ends)} outputs of different values"
-        _refuse(given, "expected one, or probabilities and classes", "export one of them")
-    end = ends[0]
-    for other in ends[1:]:
-        end.kind, end.names = end.kind or other.kind, other.names if end.names is None else end.names
-    return end
-
-
-def _seen(known: Known) -> _End:
-    """Return the outputs of which the graph gives a function, and what they mean."""
-    names = None
-    while isinstance(known, Labels):
-        names = known.names if names is None else names
-        known = known.ending
-    if isinstance(known, Ending):
-        return _End(known.outputs, known.kind, names)
-    if not isinstance(known, Term):
-        raise UnknownError("what is no value of the network")
-    made = known.made()
-    if getattr(made.layer, "type_name", "") == "sigmoid" and made.parent is not None:
-        return _End(made.parent, "sigmoid", names)
-    return _End(made, None, names)
+    try:
+        return together([known[name] for name in file.outputs])
+    except UnknownError as error:
+        given = f"{error.node or 'the graph'} has {error}"
+        _refuse(given, "expected layers of Stoop", "export what comes before it, such as logits")
 
 
 def _name_classes(model: Model, text: str, most_bytes: int) -> None:
