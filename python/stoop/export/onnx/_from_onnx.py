@@ -13,6 +13,7 @@ from stoop import _core
 from stoop._checks import file_path
 from stoop._class_names import names_from_text
 from stoop._errors import message
+from stoop.ensemble import Ensemble
 from stoop.export.onnx._assembly import assembled
 from stoop.export.onnx._meanings import Known, Meaning, together
 from stoop.export.onnx._models import LAYERS, MODELS
@@ -29,7 +30,7 @@ _MOST_SHOWN = 80  # characters of a name in a message
 _DOMAINS = ("", "ai.onnx", "ai.onnx.ml")
 
 
-def from_onnx(path: str | os.PathLike[str]) -> Model:
+def from_onnx(path: str | os.PathLike[str]) -> Model | Ensemble:
     """Return the network of an ONNX file, as PyTorch, scikit-learn (skl2onnx) and `to_onnx` write them.
 
     What is read: linear layers (Gemm, MatMul and Add), BatchNormalization, LayerNormalization, residual connections,
@@ -41,7 +42,8 @@ def from_onnx(path: str | os.PathLike[str]) -> Model:
 
     A file of `to_onnx` tells its layers in its metadata. Where its nodes and arrays are exactly those of these layers,
     the model has them again, `Columns` and `Members` among them, with the arguments that they had but initialisers. A
-    file of another, or one that was changed, is read as above. That of an ensemble is not read.
+    file of another, or one that was changed, is read as above. The file of an ensemble gives an ensemble of the same
+    models, the first of which has the metadata; it is read in this way alone.
 
     A file may be damaged or hostile: reading takes at most ten times its size in memory, and 16 MB. Its arrays must
     have the length that their shape says, those in other files are refused, and so are more than 50,000 names and
@@ -53,8 +55,8 @@ def from_onnx(path: str | os.PathLike[str]) -> Model:
 
     Returns
     -------
-    Model
-        float64 if a weight is, else float32.
+    Model or Ensemble
+        An ensemble if `to_onnx` was given one. float64 if a weight is, else float32.
 
     Raises
     ------
@@ -72,15 +74,15 @@ def from_onnx(path: str | os.PathLike[str]) -> Model:
         file = read_file(content)
     except DamagedError as error:
         _refuse(f"{name}: {error}", "expected an ONNX file that holds all of its arrays", "export it again")
-    if MODELS in file.texts:
-        hint = "export each of its models, or keep the file of Ensemble.save"
-        _refuse(f"{name} gives the mean of {file.texts[MODELS]:.20} models", "expected one model", hint)
-    found = restored(file)
-    model = _recognised(name, file, len(content)) if found is None else _with_output(*found)
+    found = restored(file, len(content))
+    if found is None and MODELS in file.texts:
+        given = f"{name} gives the mean of {file.texts[MODELS]:.20} models, and {LAYERS} does not tell their layers"
+        _refuse(given, "expected a file of to_onnx that was not changed", "export the ensemble again, or its models")
+    models = [_recognised(name, file, len(content))] if found is None else _with_output(*found)
     if "stoop.classes" in file.texts:
-        _name_classes(model, file.texts["stoop.classes"], 7 * len(content) + 2**20)
-    model.metadata = {key: text for key, text in file.texts.items() if not key.startswith("stoop.")}
-    return model
+        _name_classes(models, file.texts["stoop.classes"], 7 * len(content) + 2**20)
+    models[0].metadata = {key: text for key, text in file.texts.items() if not key.startswith("stoop.")}
+    return Ensemble(models) if MODELS in file.texts else models[0]
 
 
 def _recognised(name: str, file: File, size: int) -> Model:
@@ -109,14 +111,15 @@ def _recognised(name: str, file: File, size: int) -> Model:
     return model
 
 
-def _with_output(model: Model, ending: str) -> Model:
-    """Return the model whose `predict_proba` gives what comes after the ending."""
-    if ending not in ("identity", model.output):
-        if model._core.members > 1:
-            given = f"the file has a {ending} of what members say together for the output {model.output!r}"
-            _refuse(given, "expected the same meaning of both", 'export it with activation="auto" or without')
-        model.output = ending
-    return model
+def _with_output(models: list[Model], ending: str) -> list[Model]:
+    """Return the models, whose `predict_proba` gives what comes after the ending."""
+    for model in models:
+        if ending not in ("identity", model.output):
+            if model._core.members > 1:
+                given = f"the file has a {ending} of what members say together for the output {model.output!r}"
+                _refuse(given, "expected the same meaning of both", 'export it with activation="auto" or without')
+            model.output = ending
+    return models
 
 
 def _refuse(given: str, expected: str, hint: str) -> NoReturn:
@@ -169,12 +172,13 @@ def _end_of(file: File, known: dict[str, Known]) -> Meaning:
         _refuse(given, "expected layers of Stoop", "export what comes before it, such as logits")
 
 
-def _name_classes(model: Model, text: str, most_bytes: int) -> None:
+def _name_classes(models: list[Model], text: str, most_bytes: int) -> None:
     try:
-        if _core.memory_of_values(text) > most_bytes:
+        if _core.memory_of_values(text) + (len(models) - 1) * len(text) > most_bytes:  # each has names of its own
             raise ValueError  # noqa: TRY301  refused with what is no JSON
         kept = json.loads(text)
-        model.classes = names_from_text([str(name) for name in kept["names"]], str(kept["dtype"]))
+        for model in models:
+            model.classes = names_from_text([str(name) for name in kept["names"]], str(kept["dtype"]))
     except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
         expected = 'expected JSON with "names", one for each output, and their "dtype"'
         _refuse(f"stoop.classes is {text!r:.80}", expected, "change or remove this text of the metadata")
