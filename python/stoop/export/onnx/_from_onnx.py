@@ -26,6 +26,7 @@ from stoop.model import Model
 
 _WHERE = "export.from_onnx"
 _MOST_BYTES = 2**31  # of a protobuf message
+_BYTES_OF_OBJECT = 200  # as it is read, and what the layer takes that is recognised by it
 _MOST_SHOWN = 80  # characters of a name in a message
 _DOMAINS = ("", "ai.onnx", "ai.onnx.ml")
 
@@ -46,8 +47,9 @@ def from_onnx(path: str | os.PathLike[str]) -> Model | Ensemble:
     models, the first of which has the metadata; it is read in this way alone.
 
     A file may be damaged or hostile: reading takes at most ten times its size in memory, and 16 MB. Its arrays must
-    have the length that their shape says, those in other files are refused, and so are more than 50,000 names and
-    attributes, and functions of elements that would take long to recognise.
+    have the length that their shape says, those in other files are refused, and so are more names and
+    attributes than 50,000 and one for each 64 bytes of the file (1200 layers of a few units, and any number of wide
+    ones), and functions of elements that would take long to recognise.
 
     Parameters
     ----------
@@ -87,11 +89,12 @@ def from_onnx(path: str | os.PathLike[str]) -> Model | Ensemble:
 
 def _recognised(name: str, file: File, size: int) -> Model:
     """Return the model that computes what the nodes of the file compute, whoever wrote them."""
+    room = 7 * size - _BYTES_OF_OBJECT * file.many  # of arrays that are made, beside the file and its many objects
     try:
         # What is not finite is refused with the parameters.
-        with np.errstate(all="ignore"), limited(3 * size + 2**20):
+        with np.errstate(all="ignore"), limited(3 * room // 7 + 2**20):
             end = _end_of(file, _evaluated(file))
-            model = assembled(end.outputs, 4 * size + 2**20)
+            model = assembled(end.outputs, 4 * room // 7 + 2**20)
     except UnknownError as error:
         _refuse(f"{name} has {error}", "expected a stack of layers", _advice(file))
     except TooMuchWorkError as error:
