@@ -311,8 +311,10 @@ def _sigmoid(outputs: Array) -> Array:
 
 
 def _softmax(outputs: Array) -> Array:
-    rows: Array = np.exp(outputs - outputs.max(axis=1, keepdims=True))
-    return np.asarray(rows / rows.sum(axis=1, keepdims=True))
+    rows: Array = outputs - outputs.max(axis=1, keepdims=True)
+    np.exp(rows, out=rows)
+    rows /= rows.sum(axis=1, keepdims=True)
+    return rows
 
 
 def _float64(weight: Weight) -> Weight:
