@@ -299,11 +299,16 @@ def file_path(where: str, path: str | os.PathLike[str]) -> str:
     return text
 
 
+def is_complex(value: Any) -> bool:
+    """Return whether it is a complex number or array of NumPy, of which float() would drop the imaginary part."""
+    return getattr(getattr(value, "dtype", None), "kind", "") == "c"
+
+
 def real(where: str, name: str, value: Any, bounds: Bounds = ANY_NUMBER, hint: str = "") -> float:
     """Return `value` as a finite float within `bounds`; TypeError if it is no number."""
     expected = bounds.words(name)
-    if isinstance(value, str | bytes | bool | np.bool_):
-        raise TypeError(message(where, f"{name} is {value!r}", expected, f"give {name} as a float"))
+    if is_complex(value) or isinstance(value, str | bytes | bool | np.bool_):
+        raise TypeError(message(where, f"{name} is {value!r:.200}", expected, f"give {name} as a float"))
     try:
         number = float(value)
     except (TypeError, ValueError):

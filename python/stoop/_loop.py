@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from stoop._checkpoints import restore_loop
-from stoop._checks import integer
+from stoop._checks import integer, is_complex
 from stoop._errors import message, warn
 from stoop.history import History
 from stoop.progress import EpochTable
@@ -277,10 +277,11 @@ def _numbers(callback: Any, logs: dict[str, float]) -> dict[str, float]:
 
 def _is_number(value: Any) -> bool:
     try:
-        float(value)
+        if not is_complex(value):
+            float(value)
     except (TypeError, ValueError):
         return False
-    return not isinstance(value, str)
+    return not (isinstance(value, str) or is_complex(value))
 
 
 def _call(callback: Any, name: str, *arguments: Any) -> None:

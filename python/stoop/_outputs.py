@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stoop._attributes import Guarded
-from stoop._checks import FloatArray
+from stoop._checks import FloatArray, thread_count
 from stoop._class_names import names_from_text, names_to_text
 from stoop._errors import message
 
@@ -41,23 +41,38 @@ class OutputMeaning(Guarded):
         """Columns of the output."""
 
     @abstractmethod
-    def predict(self, X: npt.ArrayLike, batch_size: int | None = None) -> FloatArray:
+    def predict(
+        self,
+        X: npt.ArrayLike,
+        batch_size: int | None = None,
+        out: FloatArray | None = None,
+        *,
+        num_threads: int | None = None,
+    ) -> FloatArray:
         """Return the outputs of the last layer."""
 
-    def predict_proba(self, X: npt.ArrayLike) -> FloatArray:
+    def predict_proba(self, X: npt.ArrayLike, *, num_threads: int | None = None) -> FloatArray:
         """Return probabilities, (n_samples, n_classes), by what `output` says.
 
         "softmax": the softmax of each row. "sigmoid": of one output the probabilities of the first and the second
         class, (n_samples, 2); of several the sigmoid of each column, (n_samples, output_dim). None, before any
         training: the softmax, or for one column its sigmoid, (n_samples, 1).
 
+        Parameters
+        ----------
+        X : array_like, (n_samples, input_dim)
+            As in `predict`.
+        num_threads : int, optional
+            At most so many threads for this call, as in `predict`.
+
         Raises
         ------
         ValueError, TypeError
             As `predict`, and for an output of "identity": values have no probabilities.
         """
-        output = self._output_for("Model.predict_proba")
-        outputs: Any = self.predict(X)
+        where = "Model.predict_proba"
+        output = self._output_for(where)
+        outputs: Any = self._outputs_of(where, X, num_threads)
         if output == "sigmoid":
             if self.output is not None and outputs.shape[1] == 1:
                 outputs = np.concatenate([-outputs, outputs], axis=1)
@@ -68,31 +83,45 @@ class OutputMeaning(Guarded):
         outputs /= outputs.sum(axis=1, keepdims=True)
         return cast("FloatArray", outputs)
 
-    def predict_classes(self, X: npt.ArrayLike) -> npt.NDArray[np.int64]:
+    def predict_classes(self, X: npt.ArrayLike, *, num_threads: int | None = None) -> npt.NDArray[np.int64]:
         """Return class indices, by what `output` says.
 
         "softmax", or None for several columns: the largest output of each row, (n_samples,). "sigmoid", or None for one
         column: ``output > 0``, (n_samples,) of one output, (n_samples, output_dim) of several.
+
+        Parameters
+        ----------
+        X : array_like, (n_samples, input_dim)
+            As in `predict`.
+        num_threads : int, optional
+            At most so many threads for this call, as in `predict`.
 
         Raises
         ------
         ValueError, TypeError
             As `predict`, and for an output of "identity": values are no classes.
         """
-        return self._classes_of("Model.predict_classes", X)
+        return self._classes_of("Model.predict_classes", X, num_threads)
 
-    def _classes_of(self, where: str, X: npt.ArrayLike) -> npt.NDArray[np.int64]:
+    def _classes_of(self, where: str, X: npt.ArrayLike, num_threads: int | None) -> npt.NDArray[np.int64]:
         output = self._output_for(where)
-        outputs: npt.NDArray[Any] = self.predict(X)
+        outputs = self._outputs_of(where, X, num_threads)
         if output == "softmax":
             return np.asarray(outputs.argmax(axis=1), np.int64)
         classes: npt.NDArray[np.int64] = (outputs > 0).astype(np.int64)
         return classes[:, 0] if classes.shape[1] == 1 else classes
 
-    def predict_labels(self, X: npt.ArrayLike) -> npt.NDArray[Any]:
+    def predict_labels(self, X: npt.ArrayLike, *, num_threads: int | None = None) -> npt.NDArray[Any]:
         """Return the name of each sample's class, (n_samples,), of the dtype of `classes`.
 
         Without names the class indices, as `predict_classes`.
+
+        Parameters
+        ----------
+        X : array_like, (n_samples, input_dim)
+            As in `predict`.
+        num_threads : int, optional
+            At most so many threads for this call, as in `predict`.
 
         Raises
         ------
@@ -100,7 +129,11 @@ class OutputMeaning(Guarded):
             As `predict_classes`, and for names of labels that do not exclude each other.
         """
         where = "Model.predict_labels"
-        return labels_of(where, self._classes_of(where, X), self._classes)
+        return labels_of(where, self._classes_of(where, X, num_threads), self._classes)
+
+    def _outputs_of(self, where: str, X: npt.ArrayLike, num_threads: int | None) -> FloatArray:
+        most = None if num_threads is None else thread_count(where, "num_threads", num_threads)
+        return self.predict(X, num_threads=most)
 
     def _output_for(self, where: str) -> str:
         output = self.output

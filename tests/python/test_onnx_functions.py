@@ -235,7 +235,7 @@ def test_logarithms_of_probabilities(rng: np.random.Generator, tmp_path: Path) -
     ("operator", "attributes", "text"),
     [
         ("ArgMax", {"axis": 0}, "axis 0"),
-        ("Binarizer", {"threshold": 0.7, "domain": "ai.onnx.ml"}, "labels by another prob"),
+        ("Binarizer", {"threshold": 0.7, "domain": "ai.onnx.ml"}, "the threshold 0.69"),
     ],
 )
 def test_labels_that_are_others(operator: str, attributes: dict[str, Any], text: str, tmp_path: Path) -> None:
@@ -243,6 +243,52 @@ def test_labels_that_are_others(operator: str, attributes: dict[str, Any], text:
     made.append(onnx.helper.make_node(operator, ["p"], ["y"], name="it", **attributes))
     save(made, {"w": np.eye(2)}, tmp_path / "m.onnx", 2)
     with pytest.raises(ValueError, match=rf"'it' \({operator}\) has {text}"):
+        from_onnx(tmp_path / "m.onnx")
+
+
+LABELS: dict[str, tuple[list[tuple[str, list[str], dict[str, Any]]], str]] = {
+    "the largest of sigmoids": (
+        [("Sigmoid", ["z"], {}), ("ArgMax", ["v0"], {"axis": 1})],
+        "the graph has the largest of probabilities that do not exclude each other",
+    ),
+    "a threshold of a softmax": (
+        [("Softmax", ["z"], {}), ("Binarizer", ["v0"], {"threshold": 0.5, "domain": "ai.onnx.ml"})],
+        "the graph has labels by 1/2 of what is no probability of its own",
+    ),
+    "a threshold of logits": (
+        [("Greater", ["z", "half"], {}), ("Cast", ["v0"], {"to": 7})],
+        "the graph has labels by 1/2 of what is no probability of its own",
+    ),
+    "another threshold": (
+        [("Sigmoid", ["z"], {}), ("Greater", ["v0", "third"], {}), ("Cast", ["v1"], {"to": 7})],
+        r"'it' \(Cast\) has another threshold than 0.5",
+    ),
+    "one column": (
+        [("Softmax", ["z"], {}), ("Slice", ["v0", "0", "1", "1"], {})],
+        "the graph has 1 columns of probabilities, where all are expected",
+    ),
+    "several columns": (
+        [("Softmax", ["z"], {}), ("Slice", ["v0", "0", "2", "1"], {})],
+        r"'it' \(Slice\) has a part of the probabilities that is no single column",
+    ),
+    "columns of logits": ([("Slice", ["z", "0", "1", "1"], {})], r"'it' \(Slice\) has columns that are picked"),
+    "names alone": ([("Identity", ["half"], {})], "the graph has 1 outputs of different values"),
+}
+
+
+@pytest.mark.parametrize("name", LABELS)
+def test_what_shows_no_classes_of_a_model(name: str, tmp_path: Path) -> None:
+    made = [onnx.helper.make_node("MatMul", ["X", "w"], ["z"])]
+    for place, (operator, inputs, more) in enumerate(LABELS[name][0]):
+        is_last = place == len(LABELS[name][0]) - 1
+        made.append(
+            onnx.helper.make_node(
+                operator, inputs, ["y" if is_last else f"v{place}"], "it" if is_last else None, **more
+            )
+        )
+    numbers: dict[str, Any] = {str(number): [number] for number in range(3)}
+    save(made, {"w": np.eye(2), "half": 0.5, "third": 1 / 3, **numbers}, tmp_path / "m.onnx", 2)
+    with pytest.raises(ValueError, match=LABELS[name][1]):
         from_onnx(tmp_path / "m.onnx")
 
 

@@ -172,6 +172,42 @@ TOO_MUCH: dict[str, tuple[Callable[[], bytes], str]] = {
 }
 
 
+@pytest.mark.parametrize("tells_layers", [True, False])
+def test_a_deep_network_comes_back(tells_layers: bool, tmp_path: Path) -> None:
+    model = stoop.Model([stoop.Dense(26, "relu") for _ in range(1600)], 26)
+    to_onnx(model, tmp_path / "m.onnx")
+    if not tells_layers:
+        file = onnx.load(tmp_path / "m.onnx")
+        del file.metadata_props[:]
+        (tmp_path / "m.onnx").write_bytes(file.SerializeToString())
+    again = from_onnx(tmp_path / "m.onnx")
+    assert isinstance(again, stoop.Model)
+    assert len(again.layers) == 1600
+    assert again.state_dict()["1599.weight"].tobytes() == model.state_dict()["1599.weight"].tobytes()
+
+
+@pytest.mark.parametrize("operator", ["MatMul", "LayerNormalization"])
+def test_a_large_file_may_have_more_nodes(operator: str, tmp_path: Path) -> None:
+    size, more = 1_000_000, ["w", "w"] if operator == "LayerNormalization" else ["w"]
+    most = (50_000 + size // 64) // (12 + len(more))
+    arrays = {"w": np.eye(2) if operator == "MatMul" else np.ones(2), "rest": np.zeros(size // 4)}
+    for count, is_read in ((most - 20, True), (most + 400, False)):
+        names = ["X", *(f"{place:x}_" for place in range(count - 1)), "last"]
+        nodes = [make(operator, [names[place], *more], [names[place + 1]]) for place in range(count)]
+        content = file_of([*nodes, make("MatMul", ["last", "square"], ["y"])], arrays | {"square": np.eye(2)})
+        (tmp_path / "m.onnx").write_bytes(content)
+        tracemalloc.start()
+        try:
+            if is_read:
+                assert from_onnx(tmp_path / "m.onnx").output_dim == 2
+            else:
+                with pytest.raises(ValueError, match=r"it has more than \d\d,\d{3} names, attributes and the like"):
+                    from_onnx(tmp_path / "m.onnx")
+            assert tracemalloc.get_traced_memory()[1] <= 10 * len(content) + 2**24
+        finally:
+            tracemalloc.stop()
+
+
 @pytest.mark.parametrize("name", TOO_MUCH)
 def test_files_that_ask_for_too_much(name: str, tmp_path: Path) -> None:
     content, text = TOO_MUCH[name][0](), TOO_MUCH[name][1]

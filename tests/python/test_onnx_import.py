@@ -170,9 +170,108 @@ def test_members_that_no_model_can_have(tmp_path: Path) -> None:
         from_onnx(tmp_path / "m.onnx")
 
 
-def test_an_ensemble_is_refused(tmp_path: Path) -> None:
-    to_onnx(stoop.Ensemble([stoop.Model([stoop.Dense(2)], 3, seed=i) for i in range(4)]), tmp_path / "m.onnx")
-    with pytest.raises(ValueError, match=r"gives the mean of 4 models; .*Ensemble\.save"):
+# ---- files of ensembles ----
+
+
+def ensemble(output: str | None = None, classes: list[str] | None = None) -> Any:
+    layers = [
+        [stoop.Normalization(), stoop.Dense(4, "relu"), stoop.BatchNorm(), stoop.Dense(2)],
+        [stoop.Members(3), stoop.Dense(5, "gelu"), stoop.MemberDense(2)],
+        [stoop.Residual([stoop.Dense(3)]), stoop.Dense(2)],
+    ]
+    rng = np.random.default_rng(0)
+    models = [stoop.Model(each, 3, seed=i, output=output, classes=classes) for i, each in enumerate(layers)]
+    models[0].adapt(rng.standard_normal((20, 3)))
+    models[0].metadata["units"] = "metres"
+    for model in models:
+        moved(model, rng)
+    return stoop.Ensemble(models)
+
+
+@pytest.mark.parametrize("fold", [True, False])
+@pytest.mark.parametrize(
+    ("output", "activation"), [(None, None), ("softmax", "auto"), ("sigmoid", None), (None, "softmax")]
+)
+def test_an_ensemble_comes_back(
+    output: Any, activation: Any, fold: bool, rng: np.random.Generator, tmp_path: Path
+) -> None:
+    if (output, activation) == (None, "softmax"):  # members of a layer must know what their outputs mean
+        models = stoop.Ensemble([stoop.Model([stoop.Dense(2)], 3, seed=i, dtype="float64") for i in range(3)])
+    else:
+        models = ensemble(output, ["no", "yes"] if output == "softmax" else None)
+    to_onnx(models, tmp_path / "m.onnx", activation=activation, fold_batch_norm=fold)
+    again, X = from_onnx(tmp_path / "m.onnx"), rng.standard_normal((20, 3)).astype(models.dtype)
+    assert isinstance(again, stoop.Ensemble)
+    assert (len(again), again.dtype, again.output) == (3, models.dtype, output or activation)
+    assert is_same(again.predict(X), models.predict(X))
+    if again.output:
+        assert is_same(
+            again.predict_proba(X),
+            stoop.Ensemble([with_output(each, again.output) for each in models]).predict_proba(X),
+        )
+    if not fold:
+        assert [each.layers for each in again] == [each.layers for each in models]
+    if output == "softmax":
+        assert again.classes is not None
+        assert again.classes.tolist() == ["no", "yes"]
+    assert [dict(each.metadata) for each in again] == [dict(models[0].metadata), {}, {}]
+
+
+def with_output(model: stoop.Model, output: str) -> stoop.Model:
+    model = model.copy()
+    model.output = output
+    return model
+
+
+CHANGES_OF_ENSEMBLES: dict[str, Callable[[list[Any]], Any]] = {
+    "a model less": lambda kept: kept.pop(),
+    "a model more": lambda kept: kept.append(kept[0]),
+    "another order": lambda kept: kept.reverse(),
+    "another activation": lambda kept: kept[0]["layers"][1].update(activation="tanh"),
+    "another dtype": lambda kept: kept[1].update(dtype="float64"),
+    "many models": lambda kept: kept.extend([{**kept[0], "layers": [{"type": "tanh"}]}] * 2200),
+    "no models": lambda kept: kept.clear(),
+    "no model": lambda kept: kept.insert(0, 3),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES_OF_ENSEMBLES)
+def test_what_the_metadata_say_of_ensembles_is_not_believed(name: str, tmp_path: Path) -> None:
+    to_onnx(ensemble(), tmp_path / "m.onnx")
+    counts: list[int] = []
+    size = with_text(tmp_path / "m.onnx", lambda kept: (CHANGES_OF_ENSEMBLES[name](kept), counts.append(len(kept))))
+    proto = onnx.load(tmp_path / "m.onnx")
+    next(entry for entry in proto.metadata_props if entry.key == "stoop.models").value = str(counts[0])
+    (tmp_path / "m.onnx").write_bytes(proto.SerializeToString())
+    tracemalloc.start()
+    try:
+        with pytest.raises(
+            ValueError, match=r"gives the mean of \d+ models, and stoop.layers does not tell their layers"
+        ):
+            from_onnx(tmp_path / "m.onnx")
+        assert tracemalloc.get_traced_memory()[1] <= 10 * size.stat().st_size + 2**24
+    finally:
+        tracemalloc.stop()
+
+
+def test_an_ensemble_without_layers_is_refused(tmp_path: Path) -> None:
+    to_onnx(ensemble(), tmp_path / "m.onnx")
+    without_layers(tmp_path / "m.onnx")
+    with pytest.raises(ValueError, match=r"gives the mean of 3 models, .*export the ensemble again, or its models"):
+        from_onnx(tmp_path / "m.onnx")
+
+
+def test_classes_of_many_models_are_counted_for_each(tmp_path: Path) -> None:
+    names = [f"class {i}" for i in range(5000)]
+    layers = [stoop.Dense(len(names), use_bias=False)]
+    to_onnx(stoop.Ensemble([stoop.Model(layers, 1, output="softmax", classes=names)] * 9), tmp_path / "m.onnx")
+    assert len(from_onnx(tmp_path / "m.onnx")) == 9
+    to_onnx(stoop.Ensemble([stoop.Model([stoop.Dense(2)], 1)] * 99), tmp_path / "m.onnx")
+    proto = onnx.load(tmp_path / "m.onnx")
+    entry = proto.metadata_props.add()
+    entry.key, entry.value = "stoop.classes", json.dumps({"names": ["a" * 200_000, "b"], "dtype": "str"})
+    (tmp_path / "m.onnx").write_bytes(proto.SerializeToString())
+    with pytest.raises(ValueError, match=r"stoop\.classes is"):
         from_onnx(tmp_path / "m.onnx")
 
 
@@ -227,7 +326,7 @@ def test_a_changed_graph_is_read_as_it_is(rng: np.random.Generator, tmp_path: Pa
     proto = onnx.load(tmp_path / "m.onnx")
     next(each for each in proto.graph.node if each.op_type == "Equal").op_type = "Less"
     (tmp_path / "m.onnx").write_bytes(proto.SerializeToString())
-    with pytest.raises(ValueError, match=r"has an operator that is not read; .*changed"):
+    with pytest.raises(ValueError, match=r"has columns that are picked; .*changed"):
         from_onnx(tmp_path / "m.onnx")
 
 

@@ -88,9 +88,97 @@ def test_a_classifier_of_a_single_class(name: Any, zipmap: Any, rng: np.random.G
         forms.append(np.shape(probabilities))
     theirs = fitted(MLPClassifier(hidden_layer_sizes=(4,), max_iter=3), X, y)
     (tmp_path / "m.onnx").write_bytes(skl2onnx.to_onnx(theirs, X[:1], target_opset=17).SerializeToString())
-    with pytest.raises(ValueError, match=r"has 1 classes; expected at least 2|no value of the network"):
+    with pytest.raises(ValueError, match=r"has 1 classes; expected at least 2|has the largest of one probability"):
         stoop.export.from_onnx(tmp_path / "m.onnx")
     assert forms[0] == forms[1]  # as a classifier of scikit-learn has
+
+
+# ---- and back ----
+
+
+def read_back(estimator: Any, X: Array, path: Path, **more: Any) -> stoop.Model:
+    proto = skl2onnx.to_onnx(estimator, X[:1], **{"target_opset": 17, **more})
+    path.write_bytes(proto.SerializeToString())
+    model = stoop.export.from_onnx(path)
+    assert isinstance(model, stoop.Model)
+    return model
+
+
+ZIPMAPS: list[dict[str, Any]] = [
+    {"zipmap": True},
+    {"zipmap": False},
+    {"zipmap": "columns"},
+    {"zipmap": False, "output_class_labels": True},
+]
+
+
+@pytest.mark.parametrize("theirs", [False, True])
+@pytest.mark.parametrize("options", ZIPMAPS, ids=str)
+@pytest.mark.parametrize("classes", [["a", "b"], ["x", "y", "z"], [0, 1, 2], [3, 5]], ids=str)
+def test_a_classifier_is_read_back(
+    classes: list[Any], options: dict[str, Any], theirs: bool, rng: np.random.Generator, tmp_path: Path
+) -> None:
+    from sklearn.neural_network import MLPClassifier
+
+    dtype = np.float64 if len(classes) == 3 else np.float32
+    X = (rng.standard_normal((60, 4)) * 3 + 7).astype(dtype)
+    mlp = (MLPClassifier if theirs else stoop.sklearn.MLPClassifier)(hidden_layer_sizes=(8,), max_iter=3)
+    pipeline = fitted(make_pipeline(StandardScaler(), mlp), X, np.array(classes)[np.arange(60) % len(classes)])
+    model = read_back(pipeline, X, tmp_path / "m.onnx", options={id(mlp): options})
+    np.testing.assert_allclose(model.predict_proba(X), pipeline.predict_proba(X), atol=1e-6)
+    np.testing.assert_array_equal(model.predict_labels(X), pipeline.predict(X))
+    assert model.output == ("softmax" if len(classes) > 2 else "sigmoid")
+
+
+@pytest.mark.parametrize("zipmap", [True, False])
+@pytest.mark.parametrize("theirs", [False, True])
+def test_labels_are_read_back(theirs: bool, zipmap: bool, rng: np.random.Generator, tmp_path: Path) -> None:
+    from sklearn.neural_network import MLPClassifier
+
+    X = rng.standard_normal((60, 4)).astype(np.float32)
+    mlp = (MLPClassifier if theirs else stoop.sklearn.MLPClassifier)(hidden_layer_sizes=(8,), max_iter=3)
+    fitted(mlp, X, (X[:, :3] > 0).astype(int))
+    model = read_back(mlp, X, tmp_path / "m.onnx", options={id(mlp): {"zipmap": zipmap}})
+    np.testing.assert_allclose(model.predict_proba(X), mlp.predict_proba(X), atol=1e-6)
+    np.testing.assert_array_equal(model.predict_classes(X), mlp.predict(X))
+
+
+def test_a_regressor_and_layers_are_read_back(rng: np.random.Generator, tmp_path: Path) -> None:
+    X = rng.standard_normal((60, 4)).astype(np.float32) * 3 + 7
+    for y in (X[:, 0], X[:, :2]):
+        values = fitted(make_pipeline(StandardScaler(), stoop.sklearn.MLPRegressor(max_iter=3)), X, y)
+        model = read_back(values, X, tmp_path / "m.onnx")
+        np.testing.assert_allclose(model.predict(X), values.predict(X).reshape(60, -1), atol=1e-5)
+    mlp = stoop.sklearn.MLPClassifier((8, 8), max_iter=3, batch_norm=True, layer_norm=True, dropout=0.1)
+    fitted(mlp, X, np.arange(60) % 3)
+    model = read_back(mlp, X, tmp_path / "m.onnx")
+    np.testing.assert_allclose(model.predict_proba(X), mlp.predict_proba(X), atol=1e-6)
+
+
+def test_what_is_not_read_back(rng: np.random.Generator, tmp_path: Path) -> None:
+    from sklearn.neural_network import MLPRegressor
+    from sklearn.preprocessing import Binarizer, PolynomialFeatures
+
+    X = rng.random((60, 4)).astype(np.float32)
+    one = fitted(stoop.sklearn.MLPClassifier((4,), max_iter=3), X, np.ones(60))
+    table = stoop.tabular.TabularRegressor((8,), members=1, epochs=2).fit(X, X[:, 0])
+    cases = [
+        (one, "has the largest of one probability"),
+        (
+            fitted(stoop.sklearn.MLPRegressor("poisson", max_iter=3), X, X[:, 0]),
+            r"\(Exp\) has a function that is no act",
+        ),
+        (table, r"\(Gather\) has columns that are picked"),
+        (
+            fitted(MLPRegressor(hidden_layer_sizes=(4,), max_iter=3), X, X[:, :2]),
+            r"the shape \[-1, 1\] of 2 columns",
+        ),  # a fault of skl2onnx
+        (fitted(make_pipeline(Binarizer(), MLPRegressor(max_iter=3)), X, X[:, 0]), "the threshold 0.0, where labels"),
+        (fitted(make_pipeline(PolynomialFeatures(), MLPRegressor(max_iter=3)), X, X[:, 0]), "columns that are picked"),
+    ]
+    for estimator, text in cases:
+        with pytest.raises(ValueError, match=text):
+            read_back(estimator, X, tmp_path / "m.onnx")
 
 
 def gaps(rng: np.random.Generator) -> Array:

@@ -81,9 +81,12 @@ before = threads()
 out = np.empty((4000, 3), np.float32)
 one = model.predict(X, num_threads=1)
 model.predict(X, 500, out, num_threads=1)
+more = [getattr(model, "predict_" + name) for name in ("proba", "classes", "labels")]
+singles = [method(X, num_threads=1) for method in more]
 alone = threads() - before
 three = model.predict(X, num_threads=3)
-print(alone, threads() - before, stoop.get_num_threads(), (one == three).all() and (one == out).all())
+are_same = all((method(X, num_threads=3) == single).all() for method, single in zip(more, singles))
+print(alone, threads() - before, stoop.get_num_threads(), (one == three).all() and (one == out).all() and are_same)
 """
 
 
@@ -99,6 +102,9 @@ def test_a_bad_limit_of_a_prediction_is_an_error(threads: object) -> None:
     for batch_size in (None, 2):
         with refused((ValueError, TypeError), "num_threads"):
             model.predict(np.zeros((4, 3)), batch_size, num_threads=threads)
+    for name in ("predict_proba", "predict_classes", "predict_labels"):
+        with refused((ValueError, TypeError), rf"\[Model.{name}\] num_threads"):
+            getattr(model, name)(np.zeros((4, 3)), num_threads=threads)
     for most in (-1, 1025):
         with refused(ValueError, "most_threads"):
             model._core.predict(np.zeros((4, 3)), most)

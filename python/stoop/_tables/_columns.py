@@ -9,7 +9,17 @@ import numpy as np
 import numpy.typing as npt
 
 from stoop._tables._messages import Problem, count, first_of, quoted
-from stoop._tables._text import LARGEST, Floats, TextFormat, missing_in, names_of, names_to_learn, numbers_of, places_of, truths_of
+from stoop._tables._text import (
+    LARGEST,
+    Floats,
+    TextFormat,
+    missing_in,
+    names_of,
+    names_to_learn,
+    numbers_of,
+    places_of,
+    truths_of,
+)
 
 MOST_CATEGORIES = 255
 _FEW_ROWS = 20  # from here on a text that differs in every row is a name, not a category

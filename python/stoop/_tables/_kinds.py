@@ -64,7 +64,10 @@ def misfit(column: Any, categories: Iterable[str] = ()) -> Problem | None:
 
     They may be where training was told to take such cells for categories.
     """
-    is_time = getattr(column.dtype, "kind", "O") in "Mm"
+    kind = getattr(column.dtype, "kind", "O")
+    is_time = kind in "Mm"
+    if kind == "c":
+        return _other_cells(str(column.name), str(column.dtype))
     if not is_time and (column.dtype != object or are_strings(column)):
         return None
     name, cells = str(column.name), column[~missing_in(column)]
@@ -73,8 +76,12 @@ def misfit(column: Any, categories: Iterable[str] = ()) -> Problem | None:
     time = next((cell for cell in cells if is_time or isinstance(cell, _TIMES)), None)
     if time is not None:
         return None if any(map(is_date_or_span, categories)) else _dates(name, str(time))
-    odd = [cell for cell in cells if not isinstance(cell, _CELLS)]
+    odd = [cell for cell in cells if not _is_cell(cell)]
     return _other_cells(name, type(odd[0]).__name__) if odd and str(odd[0]) not in categories else None
+
+
+def _is_cell(cell: Any) -> bool:
+    return isinstance(cell, _CELLS) and not isinstance(cell, np.complexfloating)
 
 
 def _other_cells(name: str, kind: str) -> Problem:
@@ -90,7 +97,7 @@ def _are_truths(column: Any) -> bool:
 
 def _kind_of_text(name: str, column: Any, missing: Mask, form: TextFormat) -> str | Problem:
     cells = () if are_strings(column) else column[~missing]
-    if odd := next((type(cell).__name__ for cell in cells if not isinstance(cell, _CELLS)), None):
+    if odd := next((type(cell).__name__ for cell in cells if not _is_cell(cell)), None):
         return _other_cells(name, odd)
     values, bad = numbers_of(column, form)
     good = ~missing & ~bad

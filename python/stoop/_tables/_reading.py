@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import gzip
 import io
@@ -9,31 +10,24 @@ import re
 import warnings
 import zlib
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from stoop._errors import message
+from stoop._tables import _compact
+from stoop._tables._compact import Marks
 from stoop._tables._messages import count, quoted, refuse
-from stoop._tables._text import MISSING, TextFormat, is_text
+from stoop._tables._text import TextFormat, is_text
 
 _SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 _MARKUP = re.compile(rb"(?i)(\xef\xbb\xbf)?\s*(<(\?xml|!doctype|!--|html|\w+(\s[^>]*)?>\s*<)|[\[{]\s*([\[{\"\]}]|$))")
-_CELLS_TOGETHER = 1 << 16
+_CELLS_OF_PART, _ROWS_OF_PART = 1 << 18, 128  # that are read at once: so many cells, but not fewer rows
+_FEW_CELLS = 1 << 18  # a table with fewer is a data frame
+_PIECE = 1 << 20  # bytes that are decoded at once
 _PEEK = 1 << 16  # bytes that tell what kind of file it is
-
-
-class _Marks:
-    """The texts that stand for a missing value, in each column."""
-
-    def __init__(self, more: Iterable[str], categories: Mapping[str, Collection[str]]) -> None:
-        self.usual = frozenset((*MISSING, *more))
-        self.categories = {name: texts for name, texts in categories.items() if not self.usual.isdisjoint(texts)}
-
-    def of(self, name: str) -> frozenset[str]:
-        return self.usual.difference(self.categories.get(name, ()))
 
 
 def import_pandas() -> Any:
@@ -51,7 +45,7 @@ def read_table(
     form: TextFormat = TextFormat(),  # noqa: B008  frozen
     categories: Mapping[str, Collection[str]] = MappingProxyType({}),
 ) -> Any:
-    """Return the pandas data frame of a CSV file (gzipped or not) or a Parquet file.
+    """Return the pandas data frame of a CSV file (gzipped or not) or a Parquet file; of a large CSV file a `TextTable`.
 
     Text is stripped, and becomes missing where it is one of the usual marks or of `form`'s, but for those that are
     `categories` of its column. A first column without a name that holds different whole numbers, as data frames write
@@ -77,16 +71,14 @@ def read_table(
         hint = "check the path"
         raise type(error)(message(where, f"the file {path} is {kind}", "expected a table to read", hint)) from None
     _refuse_other_formats(where, start)
-    marks = _Marks(form.missing, categories)
-    if start[:4] == b"PAR1":
-        frame = _read_parquet(pandas, path, marks)
-    else:
-        frame = _read_text(pandas, path, start, form)
-        frame = _stripped(pandas, frame, marks)
-    frame.columns = [str(name).strip() for name in frame.columns]
+    marks = Marks(form.missing, categories)
+    is_parquet = start[:4] == b"PAR1"
+    frame = _read_parquet(pandas, path, marks) if is_parquet else _read_text(pandas, path, start, form, marks)
+    if not isinstance(frame, _compact.TextTable):
+        frame.columns = [str(name).strip() for name in frame.columns]
     _check_names(where, list(frame.columns))
     if len(frame) == 0:
-        given = f"a header of {count(frame.shape[1], 'column')} and no rows"
+        given = f"a header of {count(len(frame.columns), 'column')} and no rows"
         refuse(where, given, "expected rows", "check how the file was written")
     return _without_index(frame)
 
@@ -100,7 +92,7 @@ def _refuse_other_formats(where: str, start: bytes) -> None:
         refuse(where, "a JSON, HTML or XML file", "expected CSV or Parquet", "convert it, for example with pandas")
 
 
-def _read_parquet(pandas: Any, path: Path, marks: _Marks) -> Any:
+def _read_parquet(pandas: Any, path: Path, marks: Marks) -> Any:
     try:
         frame = pandas.read_parquet(path)
     except ImportError as error:
@@ -131,7 +123,7 @@ def _known(missing: frozenset[str], cell: Any) -> Any:
 # ---- text ----
 
 
-def _read_text(pandas: Any, path: Path, start: bytes, form: TextFormat) -> Any:
+def _read_text(pandas: Any, path: Path, start: bytes, form: TextFormat, marks: Marks) -> Any:
     where = path.name
     content = path.read_bytes()
     if start[:2] == b"\x1f\x8b":
@@ -139,68 +131,107 @@ def _read_text(pandas: Any, path: Path, start: bytes, form: TextFormat) -> Any:
             content = gzip.decompress(content)
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             refuse(where, f"a damaged gzip file ({error})", "expected a whole one", "write it again")
-    text = _decoded(where, content, form.encoding)
-    names, separator = _header(where, text, form)
+    content = _in_utf8(where, content, form.encoding)
+    names, separator = _header(where, content, form)
     _check_names(where, names)
+    ends = list[bool]()  # whether a row may have too few cells
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", pandas.errors.ParserWarning)  # it would cut rows that are too long
-            frame = pandas.read_csv(
-                io.StringIO(text), sep=separator, dtype=str, keep_default_na=False, index_col=False, header=0,
-                names=names, skip_blank_lines=True,
-            )  # fmt: skip
+        table = _table_of(pandas, _parts(pandas, content, names, separator, ends), marks)
     except (pandas.errors.ParserError, pandas.errors.ParserWarning) as error:
-        given = _odd_row(text, separator, len(names)) or f"no table ({error})"
+        given = _odd_row(content, separator, len(names)) or f"no table ({error})"
         if "inside string" in str(error):
             given = "a quote that is not closed"
         hint = f'put quotes round text that holds "{separator}", or check --separator'
         refuse(where, given, f"expected {len(names)} in each row, as in the header", hint)
-    if (frame[names[-1]] == "").any() and (odd := _odd_row(text, separator, len(names))):
+    if any(ends) and (odd := _odd_row(content, separator, len(names))):
         hint = "write the separator for empty cells too"
         refuse(where, odd, f"expected {len(names)} in each row, as in the header", hint)
-    return frame
+    return table
 
 
-def _stripped(pandas: Any, frame: Any, marks: _Marks) -> Any:
-    """Return the frame of text without spaces around cells, and with missing ones for marks of these.
+def _table_of(pandas: Any, frames: Iterator[Any], marks: Marks) -> Any:
+    """Return the rows of all these frames of text; a few cells as a data frame."""
+    first = next(frames)
+    second = next(frames, None)
+    if second is None and first.size < _FEW_CELLS:
+        return _stripped(pandas, first, marks)
+    parts = [_compact.Part(pandas, frame, marks) for frame in (first, second) if frame is not None]
+    places = {name: place for place, name in enumerate(first.columns)}
+    del first, second
+    parts += [_compact.Part(pandas, frame, marks) for frame in frames]
+    return _compact.TextTable(pandas, parts, places)
 
-    Columns are taken together as long as they have few cells: each call takes as long as a thousand of these.
-    """
-    together = max(_CELLS_TOGETHER // max(len(frame), 1), 1)
-    parts, missing = [], list(marks.usual)
-    for begin in range(0, frame.shape[1], together):
-        part = frame.iloc[:, begin : begin + together]
-        cells = pandas.Series(part.to_numpy().reshape(-1, order="F"), dtype=part.dtypes.iloc[0]).str.strip()
-        cells = cells.mask(cells.isin(missing))
+
+def _parts(pandas: Any, content: bytes, names: list[str], separator: str, ends: list[bool]) -> Iterator[Any]:
+    """Yield some rows after others as frames of text, and note of each whether a row may be too short."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", pandas.errors.ParserWarning)  # it would cut rows that are too long
+        rows = max(_CELLS_OF_PART // len(names), _ROWS_OF_PART)
+        frames = pandas.read_csv(
+            io.BytesIO(content), sep=separator, dtype=str, keep_default_na=False, index_col=False, header=0,
+            names=names, skip_blank_lines=True, encoding="utf-8", chunksize=rows,
+        )  # fmt: skip
+        is_empty = True
+        for frame in frames:
+            is_empty = False
+            ends.append(bool((frame[names[-1]] == "").any()))
+            yield frame
+    if is_empty:
+        yield pandas.DataFrame(columns=names)
+
+
+def _stripped(pandas: Any, frame: Any, marks: Marks) -> Any:
+    """Return the frame of text without spaces around cells, and with missing ones for marks of these."""
+    parts = []
+    for part, cells in _compact.stripped(pandas, frame, marks):
         values = cells.to_numpy().reshape(part.shape, order="F")
         parts.append(pandas.DataFrame(values, columns=part.columns, index=part.index, dtype=cells.dtype))
     result = pandas.concat(parts, axis=1) if len(parts) > 1 else parts[0]
-    for name in marks.categories.keys() & set(frame.columns):
-        cells = frame[name].str.strip()
-        result[name] = cells.mask(cells.isin(list(marks.of(name))))
+    for place, cells in _compact.with_marks_of_their_own(frame, marks):
+        result.isetitem(place, cells)
     return result
 
 
-def _decoded(where: str, content: bytes, encoding: str) -> str:
+def _in_utf8(where: str, content: bytes, encoding: str) -> bytes:
+    """Return the text in UTF-8, without a mark at its beginning; in another form it is never there as a whole."""
+    is_utf8 = encoding.lower().replace("_", "-") in ("utf-8", "utf8")
+    whole = list[bytes]()
     try:
-        text = content.decode("utf-8-sig" if encoding.lower().replace("_", "-") in ("utf-8", "utf8") else encoding)
+        " ".encode(encoding)  # what is no encoding of text has decoders as well
+        decoder = codecs.getincrementaldecoder("utf-8-sig" if is_utf8 else encoding)()
+        for begin in range(0, len(content), _PIECE):
+            text = decoder.decode(content[begin : begin + _PIECE], final=begin + _PIECE >= len(content))
+            if "\0" in text:
+                given = "a file with zero bytes, which is no text"
+                refuse(where, given, "expected CSV or Parquet", "check what it is")
+            whole.append(b"" if is_utf8 else text.encode())
     except LookupError:
         refuse(where, f"--encoding {encoding}", "expected a name that Python knows", "for example latin-1 or cp1252")
+    except UnicodeEncodeError:  # half of a character, which some encodings can write
+        refuse(where, f"text that is none in {encoding}", "expected whole characters", "check --encoding")
     except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        given = f"line {line} is no text in {encoding}: it has the byte 0x{content[error.start]:02x}"
+        place = _place_of_error(content, encoding, error)
+        line = content.count(b"\n", 0, place) + 1
+        given = f"line {line} is no text in {encoding}: it has the byte 0x{content[place]:02x}"
         refuse(where, given, f"expected {encoding}", "name its encoding, for example --encoding latin-1")
-    if "\0" in text:
-        refuse(where, "a file with zero bytes, which is no text", "expected CSV or Parquet", "check what it is")
-    return text
+    return content.removeprefix(codecs.BOM_UTF8) if is_utf8 else b"".join(whole)
 
 
-def _header(where: str, text: str, form: TextFormat) -> tuple[list[str], str]:
+def _place_of_error(content: bytes, encoding: str, error: UnicodeDecodeError) -> int:
+    """Return where the first bad byte is: the error of a part counts from the part."""
+    try:
+        content.decode(encoding)
+    except UnicodeDecodeError as whole:
+        return whole.start
+    return error.start
+
+
+def _header(where: str, content: bytes, form: TextFormat) -> tuple[list[str], str]:
     """Return the names in the first line, and the separator: the one that is given, or cuts it most often."""
 
     def names_by(separator: str) -> list[str]:
         try:
-            cells = next((row for row in csv.reader(io.StringIO(text), delimiter=separator) if row), [])
+            cells = next((row for row in csv.reader(_lines(content), delimiter=separator) if row), [])
         except csv.Error as error:
             refuse(where, f"a header that cannot be read ({error})", "expected names of columns", "check the quotes")
         return [cell.strip() for cell in cells]
@@ -216,10 +247,14 @@ def _header(where: str, text: str, form: TextFormat) -> tuple[list[str], str]:
     return names, form.separator
 
 
-def _odd_row(text: str, separator: str, columns: int) -> str | None:
+def _lines(content: bytes) -> io.TextIOWrapper:
+    return io.TextIOWrapper(io.BytesIO(content), "utf-8", newline="\n")
+
+
+def _odd_row(content: bytes, separator: str, columns: int) -> str | None:
     """Return words for the first row that has more or fewer cells than the header."""
     try:
-        reader = csv.reader(io.StringIO(text), delimiter=separator)
+        reader = csv.reader(_lines(content), delimiter=separator)
         for row in reader:
             if row and len(row) != columns:
                 return f"line {reader.line_num} has {count(len(row), 'cell')}"

@@ -64,6 +64,8 @@ def are_strings(column: Any) -> bool:
     """Return whether all cells of this pandas column of text or objects are str or missing."""
     import pandas as pd
 
+    if isinstance(column.dtype, pd.StringDtype):
+        return True
     return pd.api.types.infer_dtype(column, skipna=True) in ("string", "empty")
 
 
@@ -79,11 +81,32 @@ def numbers_of(column: Any, form: TextFormat) -> tuple[Floats, Mask]:
     if not is_text(column) and not are_categories(column):
         return np.array(column.to_numpy(np.float64, na_value=np.nan)), np.zeros(len(column), bool)
     missing = missing_in(column)
-    texts = column.astype(object)
+    if few := _different(column):
+        codes, texts = few
+        texts = pd.Series([*texts, *([np.nan] if missing.any() else [])], dtype=object)  # as in the whole column
+        values = _parsed(texts, form)[codes]  # -1 is the last, NaN
+        return values, np.isnan(values) & ~missing
+    values = _parsed(column.astype(object), form)
+    return values, np.isnan(values) & ~missing
+
+
+def _different(column: Any) -> tuple[npt.NDArray[np.intp], list[str]] | None:
+    """Return which of its different texts each cell of a column of text has, if they are few; -1 for missing ones."""
+    import pandas as pd
+
+    if not isinstance(column.dtype, pd.StringDtype):
+        return None
+    codes, texts = pd.factorize(column.array)
+    return None if 2 * len(texts) > len(column) else (codes, texts.tolist())
+
+
+def _parsed(texts: Any, form: TextFormat) -> Floats:
+    import pandas as pd
+
     if form.thousands or form.decimal != ".":
         texts = texts.map(lambda cell: _in_english(cell, form) if isinstance(cell, str) else cell)
-    values = pd.to_numeric(texts, errors="coerce").to_numpy(np.float64, na_value=np.nan)
-    return values, np.isnan(values) & ~missing
+    parsed: Floats = pd.to_numeric(texts, errors="coerce").to_numpy(np.float64, na_value=np.nan)
+    return parsed
 
 
 def _in_english(cell: str, form: TextFormat) -> str:
@@ -109,7 +132,9 @@ def truths_of(column: Any) -> tuple[Floats, Mask]:
 
 
 def names_of(column: Any) -> Any:
-    """Return the cells as a pandas column of text; missing ones stay missing. What a cell becomes depends on it alone."""
+    """Return the cells as a pandas column of text, each by itself; missing ones stay missing."""
+    if few := _different(column):
+        return _taken(column, *few)
     objects = column.astype(object)
     return objects if are_strings(objects) else objects.where(column.isna(), objects.map(name_of, na_action="ignore"))
 
@@ -120,6 +145,15 @@ def names_to_learn(column: Any) -> Any:
     different = names.dropna().unique().tolist()
     plain = _plain_numbers(different)
     return names if plain == different else names.map(dict(zip(different, plain)), na_action="ignore")
+
+
+def _taken(column: Any, codes: npt.NDArray[np.intp], texts: list[str]) -> Any:
+    """Return the texts of a column as objects, of which those that are alike are one."""
+    import pandas as pd
+
+    cells = np.empty(len(texts) + 1, object)
+    cells[:-1], cells[-1] = texts, column.dtype.na_value
+    return pd.Series(cells[codes], index=column.index, name=column.name, dtype=object)
 
 
 def places_of(names: Any, known: Sequence[str]) -> npt.NDArray[np.intp]:

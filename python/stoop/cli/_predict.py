@@ -23,6 +23,7 @@ from stoop.losses import Loss
 from stoop.model import Model, load_model
 from stoop.trainer import Trainer
 
+_ROWS_OF_TEXT = 4096  # that are text at once
 _STDOUT = Path("-")
 
 
@@ -136,7 +137,7 @@ def _scores(model: Model, state: TableState, frame: Any, X: Any) -> dict[str, fl
         return None
     there = ~np.asarray(frame[name].isna(), bool)
     try:
-        y = state.target.encode(frame.loc[there, name], "predict", state.encoder.form)
+        y = state.target.encode(frame[name][there], "predict", state.encoder.form)
     except ValueError as error:
         say(f"stoop: note: no score: {error}", "stderr")
         return None
@@ -150,13 +151,15 @@ def _scores(model: Model, state: TableState, frame: Any, X: Any) -> dict[str, fl
 
 
 def _lines(state: TableState, predictions: Any, probabilities: Any) -> Iterable[list[Any]]:
-    columns = predictions.reshape(len(predictions), -1).astype(str)  # of float32, as many digits as tell it from others
+    columns = predictions.reshape(len(predictions), -1)
     names = ["prediction"] if columns.shape[1] == 1 else [f"prediction {place}" for place in range(columns.shape[1])]
     if probabilities is not None:
         names += [f"probability of {name}" for name in state.target.classes]
     yield names
-    for row, cells in enumerate(columns):
-        yield [*cells, *(() if probabilities is None else probabilities[row].astype(str))]
+    for begin in range(0, len(columns), _ROWS_OF_TEXT):
+        # As text, float32 has as many digits as tell it from others; NumPy takes 128 bytes for each.
+        for row, cells in enumerate(columns[begin : begin + _ROWS_OF_TEXT].astype(str), begin):
+            yield [*cells, *(() if probabilities is None else probabilities[row].astype(str))]
 
 
 def _write_to(stream: TextIO, lines: Iterable[list[Any]]) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from stoop._checks import integer
+from stoop._checks import integer, is_complex
 from stoop._errors import message, refuse_name
 from stoop.metrics import _classes, _decisions, _ranking, _scores, _values
 from stoop.metrics._common import Array, Weight, by_column
@@ -117,10 +117,12 @@ class Metric:
         """
         value = self.function(y_true, outputs, sample_weight)
         try:
-            return float(value + 0.0)  # text cannot be added to
+            if not is_complex(value):
+                return float(value + 0.0)  # text cannot be added to
         except (TypeError, ValueError):
-            given, hint = f"it returned a {type(value).__name__}", "return float(...)"
-            raise TypeError(message(f"metric {self.name}", given, "expected one number", hint)) from None
+            pass
+        given, hint = f"it returned a {type(value).__name__}", "return float(...)"
+        raise TypeError(message(f"metric {self.name}", given, "expected one number", hint))
 
 
 def resolve(metrics: Any, loss: Loss, output_dim: int, where: str = "Trainer.fit") -> list[Metric]:
@@ -309,8 +311,10 @@ def _sigmoid(outputs: Array) -> Array:
 
 
 def _softmax(outputs: Array) -> Array:
-    rows: Array = np.exp(outputs - outputs.max(axis=1, keepdims=True))
-    return np.asarray(rows / rows.sum(axis=1, keepdims=True))
+    rows: Array = outputs - outputs.max(axis=1, keepdims=True)
+    np.exp(rows, out=rows)
+    rows /= rows.sum(axis=1, keepdims=True)
+    return rows
 
 
 def _float64(weight: Weight) -> Weight:

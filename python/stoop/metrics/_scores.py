@@ -113,10 +113,10 @@ def top_k_of(indices: Array, scores: Array, weight: Weight, k: int) -> float:
 
 def log_loss_of_rows(true: Array, prob: Array, weight: Weight) -> float:
     """Return the log loss of class indices, or of rows of probabilities, under rows of probabilities."""
-    logs = np.log(_inside(prob))
     if true.ndim == 1:
-        return weighted_mean(-np.take_along_axis(logs, true[:, None], axis=1)[:, 0], weight)
-    return weighted_mean(-(true * logs).sum(axis=1), weight)
+        of_true = np.take_along_axis(prob, true[:, None], axis=1)[:, 0]
+        return weighted_mean(-np.log(_inside(of_true)), weight)
+    return weighted_mean(-(true * np.log(_inside(prob))).sum(axis=1), weight)
 
 
 def log_loss_of_labels(true: Array, prob: Array, rest: Array, weight: Weight) -> float:

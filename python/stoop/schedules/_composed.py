@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from stoop._callables import WeakCall, check_picklable
-from stoop._checks import POSITIVE, integer, real
+from stoop._checks import POSITIVE, integer, is_complex, real
 from stoop._config import dataclass
 from stoop._errors import message
 from stoop.schedules._base import PythonRates, Schedule, sequence
@@ -73,7 +73,7 @@ class Custom(Schedule):
         """
         value: Any = self.function(t)
         try:
-            if not isinstance(value, str | bytes | bool | np.bool_):
+            if not (is_complex(value) or isinstance(value, str | bytes | bool | np.bool_)):
                 return float(value.item() if isinstance(value, np.ndarray) else value)
         except (TypeError, ValueError):
             pass

@@ -148,6 +148,9 @@ class Weights:
             self._reconcile()
         if len(given) == len(own) and all(array is one for array, one in zip(given, own)):
             return
+        if any(map(np.iscomplexobj, given)):
+            where, given_words = type(self).__name__, "coefs_ and intercepts_ hold complex numbers"
+            raise TypeError(message(where, given_words, "expected real numbers", "set their real parts"))
         views = list(chain(*weights_of(self._model)))
         shapes = [np.shape(array) for array in given], [view.shape for view in views]
         if shapes[0] != shapes[1]:

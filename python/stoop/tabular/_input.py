@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from stoop._checks import is_complex
 from stoop._errors import message
 from stoop._tables._messages import nearest, quoted
 
@@ -94,6 +95,7 @@ def native_of(where: str, X: Any, estimator: Any) -> Any:
         return frame
     from sklearn.utils import check_array
 
+    _refuse_complex(where, X)
     array = check_array(_as_given(X), dtype=None, ensure_all_finite=False, estimator=estimator, input_name="X")
     if array.dtype.kind in "iufb":
         return array
@@ -121,6 +123,13 @@ def _has_long_integers(frame: Any) -> bool:
     return any(max(-int(column.min()), int(column.max())) > _EXACT for column in integers if len(column))
 
 
+def _refuse_complex(where: str, X: Any) -> None:
+    """Refuse an array of complex numbers; single ones among objects are found where columns are read."""
+    if is_complex(X):
+        expected = "expected numbers, text or booleans (Complex data not supported)"
+        raise ValueError(message(where, f"X has dtype {X.dtype}", expected, "take the real part, X.real"))
+
+
 def _as_given(X: Any) -> Any:
     """Return lists with text in them as an array of objects: otherwise NumPy makes text of all cells, NaN too."""
     if not isinstance(X, list | tuple):
@@ -129,6 +138,8 @@ def _as_given(X: Any) -> Any:
         kind = np.asarray(X).dtype.kind
     except ValueError:  # rows of several lengths, which check_array explains
         return X
+    if kind == "c":
+        return np.array(X, dtype=object)  # whose cells are looked at one by one
     return np.array(X, dtype=object) if kind in "US" else X
 
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import numpy as np
 
@@ -14,9 +13,11 @@ from stoop import _core
 from stoop._checks import file_path
 from stoop._class_names import names_from_text
 from stoop._errors import message
+from stoop.ensemble import Ensemble
 from stoop.export.onnx._assembly import assembled
+from stoop.export.onnx._meanings import Known, Meaning, together
 from stoop.export.onnx._models import LAYERS, MODELS
-from stoop.export.onnx._operators import OPERATORS, Ending, Known, Labels
+from stoop.export.onnx._operators import OPERATORS
 from stoop.export.onnx._restore import restored
 from stoop.export.onnx._terms import Term, UnknownError, Value
 from stoop.export.onnx._wire import DamagedError, File, Node, read_file
@@ -25,11 +26,12 @@ from stoop.model import Model
 
 _WHERE = "export.from_onnx"
 _MOST_BYTES = 2**31  # of a protobuf message
+_BYTES_OF_OBJECT = 200  # as it is read, and what the layer takes that is recognised by it
 _MOST_SHOWN = 80  # characters of a name in a message
 _DOMAINS = ("", "ai.onnx", "ai.onnx.ml")
 
 
-def from_onnx(path: str | os.PathLike[str]) -> Model:
+def from_onnx(path: str | os.PathLike[str]) -> Model | Ensemble:
     """Return the network of an ONNX file, as PyTorch, scikit-learn (skl2onnx) and `to_onnx` write them.
 
     What is read: linear layers (Gemm, MatMul and Add), BatchNormalization, LayerNormalization, residual connections,
@@ -41,11 +43,13 @@ def from_onnx(path: str | os.PathLike[str]) -> Model:
 
     A file of `to_onnx` tells its layers in its metadata. Where its nodes and arrays are exactly those of these layers,
     the model has them again, `Columns` and `Members` among them, with the arguments that they had but initialisers. A
-    file of another, or one that was changed, is read as above. That of an ensemble is not read.
+    file of another, or one that was changed, is read as above. The file of an ensemble gives an ensemble of the same
+    models, the first of which has the metadata; it is read in this way alone.
 
     A file may be damaged or hostile: reading takes at most ten times its size in memory, and 16 MB. Its arrays must
-    have the length that their shape says, those in other files are refused, and so are more than 50,000 names and
-    attributes, and functions of elements that would take long to recognise.
+    have the length that their shape says, those in other files are refused, and so are more names and
+    attributes than 50,000 and one for each 64 bytes of the file (1200 layers of a few units, and any number of wide
+    ones), and functions of elements that would take long to recognise.
 
     Parameters
     ----------
@@ -53,8 +57,8 @@ def from_onnx(path: str | os.PathLike[str]) -> Model:
 
     Returns
     -------
-    Model
-        float64 if a weight is, else float32.
+    Model or Ensemble
+        An ensemble if `to_onnx` was given one. float64 if a weight is, else float32.
 
     Raises
     ------
@@ -72,24 +76,25 @@ def from_onnx(path: str | os.PathLike[str]) -> Model:
         file = read_file(content)
     except DamagedError as error:
         _refuse(f"{name}: {error}", "expected an ONNX file that holds all of its arrays", "export it again")
-    if MODELS in file.texts:
-        hint = "export each of its models, or keep the file of Ensemble.save"
-        _refuse(f"{name} gives the mean of {file.texts[MODELS]:.20} models", "expected one model", hint)
-    found = restored(file)
-    model = _recognised(name, file, len(content)) if found is None else _with_output(*found)
+    found = restored(file, len(content))
+    if found is None and MODELS in file.texts:
+        given = f"{name} gives the mean of {file.texts[MODELS]:.20} models, and {LAYERS} does not tell their layers"
+        _refuse(given, "expected a file of to_onnx that was not changed", "export the ensemble again, or its models")
+    models = [_recognised(name, file, len(content))] if found is None else _with_output(*found)
     if "stoop.classes" in file.texts:
-        _name_classes(model, file.texts["stoop.classes"], 7 * len(content) + 2**20)
-    model.metadata = {key: text for key, text in file.texts.items() if not key.startswith("stoop.")}
-    return model
+        _name_classes(models, file.texts["stoop.classes"], 7 * len(content) + 2**20)
+    models[0].metadata = {key: text for key, text in file.texts.items() if not key.startswith("stoop.")}
+    return Ensemble(models) if MODELS in file.texts else models[0]
 
 
 def _recognised(name: str, file: File, size: int) -> Model:
     """Return the model that computes what the nodes of the file compute, whoever wrote them."""
+    room = 7 * size - _BYTES_OF_OBJECT * file.many  # of arrays that are made, beside the file and its many objects
     try:
         # What is not finite is refused with the parameters.
-        with np.errstate(all="ignore"), limited(3 * size + 2**20):
+        with np.errstate(all="ignore"), limited(3 * room // 7 + 2**20):
             end = _end_of(file, _evaluated(file))
-            model = assembled(end.outputs, 4 * size + 2**20)
+            model = assembled(end.outputs, 4 * room // 7 + 2**20)
     except UnknownError as error:
         _refuse(f"{name} has {error}", "expected a stack of layers", _advice(file))
     except TooMuchWorkError as error:
@@ -109,21 +114,15 @@ def _recognised(name: str, file: File, size: int) -> Model:
     return model
 
 
-def _with_output(model: Model, ending: str) -> Model:
-    """Return the model whose `predict_proba` gives what comes after the ending."""
-    if ending not in ("identity", model.output):
-        if model._core.members > 1:
-            given = f"the file has a {ending} of what members say together for the output {model.output!r}"
-            _refuse(given, "expected the same meaning of both", 'export it with activation="auto" or without')
-        model.output = ending
-    return model
-
-
-@dataclass
-class _End:
-    outputs: Value
-    kind: str | None = None
-    names: Any = None
+def _with_output(models: list[Model], ending: str) -> list[Model]:
+    """Return the models, whose `predict_proba` gives what comes after the ending."""
+    for model in models:
+        if ending not in ("identity", model.output):
+            if model._core.members > 1:
+                given = f"the file has a {ending} of what members say together for the output {model.output!r}"
+                _refuse(given, "expected the same meaning of both", 'export it with activation="auto" or without')
+            model.output = ending
+    return models
 
 
 def _refuse(given: str, expected: str, hint: str) -> NoReturn:
@@ -165,50 +164,24 @@ def _result(node: Node, inputs: list[Known]) -> Known:
     return function(node, inputs)
 
 
-def _end_of(file: File, known: dict[str, Known]) -> _End:
-    ends = []
+def _end_of(file: File, known: dict[str, Known]) -> Meaning:
     for name in file.outputs:
         if name not in known:
             _refuse(f"the output {name[:_MOST_SHOWN]!r} is made by no node", "expected one that is", "export it again")
-        try:
-            ends.append(_seen(known[name]))
-        except UnknownError as error:
-            _refuse(
-                f"{error.node or f'the output {name[:_MOST_SHOWN]!r}'} has {error}",
-                "expected a layer of Stoop",
-                "export logits",
-            )
-    if not ends or any(end.outputs is not ends[0].outputs for end in ends):
-        given = f"the graph has {len(ends)} outputs of different values"
-        _refuse(given, "expected one, or probabilities and classes", "export one of them")
-    end = ends[0]
-    for other in ends[1:]:
-        end.kind, end.names = end.kind or other.kind, other.names if end.names is None else end.names
-    return end
-
-
-def _seen(known: Known) -> _End:
-    """Return the outputs of which the graph gives a function, and what they mean."""
-    names = None
-    while isinstance(known, Labels):
-        names = known.names if names is None else names
-        known = known.ending
-    if isinstance(known, Ending):
-        return _End(known.outputs, known.kind, names)
-    if not isinstance(known, Term):
-        raise UnknownError("what is no value of the network")
-    made = known.made()
-    if getattr(made.layer, "type_name", "") == "sigmoid" and made.parent is not None:
-        return _End(made.parent, "sigmoid", names)
-    return _End(made, None, names)
-
-
-def _name_classes(model: Model, text: str, most_bytes: int) -> None:
     try:
-        if _core.memory_of_values(text) > most_bytes:
+        return together([known[name] for name in file.outputs])
+    except UnknownError as error:
+        given = f"{error.node or 'the graph'} has {error}"
+        _refuse(given, "expected layers of Stoop", "export what comes before it, such as logits")
+
+
+def _name_classes(models: list[Model], text: str, most_bytes: int) -> None:
+    try:
+        if _core.memory_of_values(text) + (len(models) - 1) * len(text) > most_bytes:  # each has names of its own
             raise ValueError  # noqa: TRY301  refused with what is no JSON
         kept = json.loads(text)
-        model.classes = names_from_text([str(name) for name in kept["names"]], str(kept["dtype"]))
+        for model in models:
+            model.classes = names_from_text([str(name) for name in kept["names"]], str(kept["dtype"]))
     except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
         expected = 'expected JSON with "names", one for each output, and their "dtype"'
         _refuse(f"stoop.classes is {text!r:.80}", expected, "change or remove this text of the metadata")

@@ -14,7 +14,7 @@ from stoop.export.onnx._nodes import emit_steps
 from stoop.layers import layer_to_config
 from stoop.model import Model
 
-LAYERS, MODELS = "stoop.layers", "stoop.models"  # keys of the metadata: layers of a model, or how many there are
+LAYERS, MODELS = "stoop.layers", "stoop.models"  # keys of the metadata: layers, and how many models an ensemble has
 
 
 def graph_of(models: Sequence[Model], ending: str, *, is_mean: bool = False) -> Graph:
@@ -43,16 +43,20 @@ def norms_folded(model: Model) -> Model:
     return made
 
 
-def layers_text(model: Model) -> str:
-    """Return as JSON what a model is made of, but for its arrays."""
-    kept = {
+def layers_text(models: Sequence[Model], *, is_mean: bool) -> str:
+    """Return as JSON what a model is made of, but for its arrays, or with `is_mean` a list of it for each model."""
+    texts = [_kept(model) for model in models]
+    return json.dumps(texts if is_mean else texts[0])
+
+
+def _kept(model: Model) -> dict[str, Any]:
+    return {
         "dtype": model.dtype.name,
         "input_dim": model.input_dim,
         "input_scale": model.input_scale,
         "input_shift": model.input_shift,
         "layers": [without_initializers(layer_to_config(layer)) for layer in model.layers],
     }
-    return json.dumps(kept)
 
 
 def without_initializers(config: dict[str, Any]) -> dict[str, Any]:

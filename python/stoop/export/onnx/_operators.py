@@ -2,54 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from stoop.export.onnx._elements import ELEMENTWISE, function_of, name_of, steps_of, takes
+from stoop.export.onnx._meanings import MEANINGS, Function, Known, constant, labels_over, listed, term_of
 from stoop.export.onnx._terms import Array, Term, UnknownError, Value, affine, combined
 from stoop.export.onnx._wire import Node
 from stoop.export.onnx._work import keep, spend
 from stoop.layers import BatchNorm, Dense, LayerNorm
-
-_MOST_LISTED = 10_000
-
-
-@dataclass(frozen=True)
-class Ending:
-    """Probabilities, made of outputs: nothing but what shows them may follow."""
-
-    outputs: Value
-    kind: str  # "softmax" or "sigmoid"
-
-
-@dataclass
-class Labels:
-    """Classes, made of probabilities."""
-
-    ending: Any
-    names: Any = None
-
-
-Known = Any  # Array, Term, Ending or Labels; None for an input that is left out
-Function = Callable[[Node, list[Known]], Known]
-
-
-def constant(value: Known) -> Array:
-    """Return an array that is known."""
-    if not isinstance(value, np.ndarray):
-        raise UnknownError("an input that is no constant")
-    return value
-
-
-def term_of(value: Known) -> Term:
-    """Return a function of a value."""
-    if not isinstance(value, Term):
-        raise UnknownError("an input that is no value of the network")
-    return value
-
 
 # ---- operations on elements ----
 
@@ -236,12 +198,12 @@ def _cast(node: Node, inputs: list[Known]) -> Known:
         keep(8 * inputs[0].size)
         return inputs[0].astype(to)
     if isinstance(inputs[0], Term) and node.attributes.get("to") not in (1, 11):
-        raise UnknownError("a value that becomes no float32 or float64")
+        return labels_over(inputs[0], node.attributes.get("to", 0))
     return inputs[0]
 
 
 def _reshape(node: Node, inputs: list[Known]) -> Known:  # noqa: ARG001
-    shape = _listed(constant(inputs[1]))
+    shape = listed(constant(inputs[1]))
     if isinstance(inputs[0], np.ndarray):
         return inputs[0].reshape(shape)
     if isinstance(inputs[0], Term):
@@ -277,70 +239,6 @@ def _is_nan(node: Node, inputs: list[Known]) -> IsNaN:  # noqa: ARG001
     return IsNaN(term_of(inputs[0]).made())
 
 
-# ---- the end ----
-
-
-def _softmax(node: Node, inputs: list[Known]) -> Ending:
-    if node.attributes.get("axis", -1) not in (-1, 1):
-        raise UnknownError(f"axis {node.attributes['axis']}")
-    return Ending(term_of(inputs[0]).made(), "softmax")
-
-
-def _both_classes(node: Node, inputs: list[Known]) -> Ending:  # noqa: ARG001
-    """Return the probabilities of two classes, ``[1 - p, p]``, as sigmoids of one output."""
-    first, second = (term_of(each) for each in inputs)
-    made = second.made()
-    is_sigmoid = getattr(made.layer, "type_name", "") == "sigmoid" and made.parent is not None
-    if not is_sigmoid or made.width != 1 or not _is_rest(first, second):
-        raise UnknownError("several values")
-    assert made.parent is not None
-    return Ending(made.parent, "sigmoid")
-
-
-def _is_rest(first: Term, second: Term) -> bool:
-    """Return whether the first is 1 less the second."""
-    try:
-        return first.is_same([second], np.linspace(0.0, 1.0, 65), lambda p: 1.0 - p)
-    except UnknownError:
-        return False
-
-
-def _zip_map(node: Node, inputs: list[Known]) -> Labels:
-    get = node.attributes.get
-    return Labels(inputs[0], get("classlabels_strings") or get("classlabels_int64s"))
-
-
-def _arg_max(node: Node, inputs: list[Known]) -> Labels:
-    if node.operator == "ArgMax" and node.attributes.get("axis", 0) not in (-1, 1):
-        raise UnknownError(f"axis {node.attributes.get('axis', 0)}")
-    if node.operator == "Binarizer" and node.attributes.get("threshold", 0.0) != 0.5:
-        raise UnknownError("labels by another probability than 0.5")
-    return Labels(inputs[0])
-
-
-def _pick(node: Node, inputs: list[Known]) -> Labels:  # noqa: ARG001
-    names, labels = inputs
-    if not isinstance(labels, Labels):
-        raise UnknownError("columns that are picked")
-    return Labels(labels.ending, names if isinstance(names, list) else _listed(constant(names)))
-
-
-def _listed(array: Array) -> list[Any]:
-    """Return a short array as a list; the objects of a long one would take many times its memory."""
-    if array.size > _MOST_LISTED:
-        raise UnknownError(f"{array.size} numbers where few are expected")
-    keep(40 * array.size)
-    spend(array.size, 5)
-    return list(array.reshape(-1).tolist())
-
-
-def _encoded(node: Node, inputs: list[Known]) -> Labels:
-    if not isinstance(inputs[0], Labels):
-        raise UnknownError("codes that are no classes")
-    get = node.attributes.get
-    return Labels(inputs[0].ending, get("values_strings") or get("values_int64s") or get("classes_strings"))
-
-
 OPERATORS: dict[str, Function] = {
     "Gemm": _gemm,
     "MatMul": _matmul,
@@ -355,13 +253,5 @@ OPERATORS: dict[str, Function] = {
     "Transpose": _transpose,
     "Constant": _constant,
     "IsNaN": _is_nan,
-    "Softmax": _softmax,
-    "LogSoftmax": _softmax,
-    "Concat": _both_classes,
-    "ZipMap": _zip_map,
-    "ArgMax": _arg_max,
-    "Binarizer": _arg_max,
-    "ArrayFeatureExtractor": _pick,
-    "LabelEncoder": _encoded,
 }
-OPERATORS |= dict.fromkeys(ELEMENTWISE, _elementwise)
+OPERATORS |= MEANINGS | dict.fromkeys(ELEMENTWISE, _elementwise)

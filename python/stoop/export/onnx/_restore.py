@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from stoop.export.onnx._graph import Array, Graph
-from stoop.export.onnx._models import LAYERS, graph_of, without_initializers
+from stoop.export.onnx._models import LAYERS, MODELS, graph_of, without_initializers
 from stoop.export.onnx._wire import File, Node
 from stoop.layers import (
     BatchNorm,
@@ -32,37 +32,64 @@ from stoop.layers import (
 from stoop.layers._dense import Product
 from stoop.model import Model
 
-_MOST_TEXT = 2**18  # characters; each layer takes some hundred bytes beside them
+_LEAST_TEXT = 2**18  # characters that are read in any case; each layer takes some hundred bytes beside them
+_FILE_OF_TEXT = 8  # bytes of the file for each character beyond
+_LEAST_MODELS, _FILE_OF_MODEL = 1024, 2048  # likewise: a model of an ensemble takes some thousand bytes
 _NO_TEXT = (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError)
 
 
-def restored(file: File) -> tuple[Model, str] | None:
-    """Return the model and what follows it, as `emit_ending` takes it; None if the file is not what its text says."""
+def restored(file: File, size: int) -> tuple[list[Model], str] | None:
+    """Return the models of a file of so many bytes, one or those of an ensemble, and what follows them.
+
+    That is "identity", "softmax" or "sigmoid", as `emit_ending` takes it.
+
+    Returns
+    -------
+    tuple or None
+        None if the file is not what its text says.
+    """
     text = file.texts.get(LAYERS, "")
-    if not 0 < len(text) <= _MOST_TEXT or file.inputs != ["X"]:
+    if not 0 < len(text) <= max(_LEAST_TEXT, size // _FILE_OF_TEXT) or file.inputs != ["X"]:
         return None
     try:
-        model = _model_of(json.loads(text), file)
+        models = _models_of(json.loads(text), file, max(_LEAST_MODELS, size // _FILE_OF_MODEL))
     except _NO_TEXT:
         return None
-    if model is None:
+    if models is None:
         return None
     endings = ("identity",) if file.outputs == ["outputs"] else ("softmax", "sigmoid")
-    return next(((model, ending) for ending in endings if _is_same(graph_of([model], ending), file)), None)
+    is_mean = MODELS in file.texts
+    graphs = ((ending, graph_of(models, ending, is_mean=is_mean)) for ending in endings)
+    return next(((models, ending) for ending, graph in graphs if _is_same(graph, file)), None)
 
 
-def _model_of(kept: Any, file: File) -> Model | None:
-    """Return the model with the arrays of the file, or None where that lacks one."""
+def _models_of(kept: Any, file: File, most: int) -> list[Model] | None:
+    if MODELS not in file.texts:
+        one = _model_of(kept, file, "")
+        return None if one is None else [one]
+    if not isinstance(kept, list) or not 0 < len(kept) <= most or str(len(kept)) != file.texts[MODELS]:
+        return None
+    models = list[Model]()
+    for place, each in enumerate(kept):
+        model = _model_of(each, file, f"{place}/")
+        if model is None or (models and model.dtype != models[0].dtype):
+            return None
+        models.append(model)
+    return models
+
+
+def _model_of(kept: Any, file: File, prefix: str) -> Model | None:
+    """Return the model with the arrays of the file whose names begin so, or None where that lacks one."""
     layers = [layer_from_config(without_initializers(config)) for config in kept["layers"]]
     width = kept["input_dim"]
     # Before anything is allocated: no parameter is larger than what is there.
-    if any(_size(file.arrays.get(name)) != size for name, size in _sizes(layers, width, 1, "")):
+    if any(_size(file.arrays.get(prefix + name)) != size for name, size in _sizes(layers, width, 1, "")):
         return None
     scales = {name: kept[name] for name in ("input_scale", "input_shift")}
     model = Model(layers, width, dtype=kept["dtype"], output=file.texts.get("stoop.output") or None, **scales)
     state = model.state_dict()  # what is not in the file is as in a new model: biases of zeros
     for name, own in state.items():
-        given = file.arrays.get(name)
+        given = file.arrays.get(prefix + name)
         if name == "0.shift_rest" and given is not None:  # the digits below those are not written
             own[0] = given
         elif given is not None:

@@ -43,8 +43,8 @@ def to_onnx(
     Where onnxruntime is installed, random rows are predicted by it and compared, with missing values and unknown codes
     where the model takes them. ``metadata_props`` has ``stoop.version``, ``stoop.output`` (the meaning of the outputs),
     ``stoop.classes`` (JSON: names in the order of the outputs, and their dtype), ``stoop.layers`` (JSON: the layers,
-    by which `from_onnx` makes the same again) or ``stoop.models`` (how many an ensemble has), and the texts of
-    `Model.metadata`.
+    by which `from_onnx` makes the same again; of an ensemble a list), for an ensemble ``stoop.models`` (how many it
+    has), and the texts of `Model.metadata`, of an ensemble those of its first model.
 
     Parameters
     ----------
@@ -84,7 +84,8 @@ def onnx_model(model: Model | Ensemble, fold_batch_norm: bool, activation: str |
     if fold_batch_norm:
         models = _folded(models)
     is_one = isinstance(model, Model)
-    texts = _texts(model) | ({LAYERS: layers_text(models[0])} if is_one else {MODELS: str(len(models))})
+    texts = _texts(model) | {LAYERS: layers_text(models, is_mean=not is_one)}
+    texts |= {} if is_one else {MODELS: str(len(models))}
     graph = graph_of(models, ending, is_mean=not is_one)
     _check_attributes(graph)
     proto = _proto(onnx, graph, model, texts)

@@ -16,7 +16,8 @@ import numpy.typing as npt
 
 Array = npt.NDArray[Any]
 
-MOST_OBJECTS = 50_000  # fields of messages but for arrays; each becomes an object of less than 100 bytes
+LEAST_OBJECTS = 50_000  # fields of messages but for arrays, in any file; each becomes an object of less than 100 bytes
+_FILE_OF_OBJECT = 64  # bytes of the file for each object beyond
 _OBJECTS_OF_NODE = 8
 _MOST_DIMS = 16
 _TYPES = {1: "<f4", 2: "u1", 3: "i1", 5: "<i2", 6: "<i4", 7: "<i8", 9: "?", 10: "<f2", 11: "<f8", 12: "<u4", 13: "<u8"}
@@ -49,6 +50,7 @@ class File:
     outputs: list[str] = field(default_factory=list)
     texts: dict[str, str] = field(default_factory=dict)
     has_graph: bool = False
+    many: int = 0  # objects beyond those that any file may have
 
 
 def read_file(content: bytes) -> File:
@@ -58,16 +60,16 @@ def read_file(content: bytes) -> File:
     ------
     DamagedError
         For bytes that are no such file, arrays of another length than their shape says, arrays in other files,
-        functions, and for more than 50,000 names, attributes and the like in all.
+        functions, and for more names, attributes and the like than 50,000 and one for each 64 bytes.
     """
-    return _Reader().read(memoryview(content))
+    return _Reader(len(content)).read(memoryview(content))
 
 
 class _Reader:
     """Reads messages, and counts what small objects they become."""
 
-    def __init__(self) -> None:
-        self._left = MOST_OBJECTS
+    def __init__(self, size: int) -> None:
+        self._most = self._left = LEAST_OBJECTS + size // _FILE_OF_OBJECT
 
     def read(self, data: memoryview) -> File:
         out = File()
@@ -81,12 +83,13 @@ class _Reader:
                 raise DamagedError("it defines functions")
         if not out.has_graph:
             raise DamagedError("it has no graph")
+        out.many = max(self._most - self._left - LEAST_OBJECTS, 0)
         return out
 
     def _count(self, objects: int = 1) -> None:
         self._left -= objects
         if self._left < 0:
-            raise DamagedError(f"it has more than {MOST_OBJECTS:,} names, attributes and the like")
+            raise DamagedError(f"it has more than {self._most:,} names, attributes and the like")
 
     def _entry(self, value: Any, wanted: int) -> str:
         """Return the text of one field of a message."""
