@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+import stoop
 from helpers import refused
 
 onnxruntime = pytest.importorskip("onnxruntime")
 skl2onnx = pytest.importorskip("skl2onnx")
 pytest.importorskip("narwhals")
 
-from stoop.export import register_skl2onnx  # noqa: E402
+from stoop.export import from_onnx, register_skl2onnx, to_onnx  # noqa: E402
 from stoop.sklearn import MLPClassifier, MLPRegressor  # noqa: E402
 from stoop.tabular import TabularRegressor  # noqa: E402
 
@@ -61,3 +63,14 @@ def test_labels_that_int64_cannot_hold_are_refused() -> None:
     model = MLPClassifier(max_iter=300, random_state=0, tol=1.0).fit(X, y)
     with refused(ValueError, "the classes are", "below 2.*63"):
         run(model)
+
+
+def test_metadata_of_any_name_but_those_of_the_file_comes_back(tmp_path: Path) -> None:
+    model = stoop.Model([stoop.Dense(2)], 3)
+    model.metadata = {"stoop.table": "{}", "author": "somebody"}
+    to_onnx(model, tmp_path / "m.onnx")
+    assert from_onnx(tmp_path / "m.onnx").metadata == model.metadata
+    for name in ("stoop.models", "stoop.classes", "stoop.version"):
+        model.metadata = {name: "2"}
+        with refused(ValueError, f"the model has metadata under '{name}'", "expected other names"):
+            to_onnx(model, tmp_path / "m.onnx")

@@ -16,7 +16,7 @@ from stoop._errors import message
 from stoop.ensemble import Ensemble
 from stoop.export.onnx._assembly import assembled
 from stoop.export.onnx._meanings import Known, Meaning, together
-from stoop.export.onnx._models import LAYERS, MODELS
+from stoop.export.onnx._models import LAYERS, MODELS, OWN_TEXTS
 from stoop.export.onnx._operators import OPERATORS
 from stoop.export.onnx._restore import restored
 from stoop.export.onnx._terms import Term, UnknownError, Value
@@ -83,7 +83,7 @@ def from_onnx(path: str | os.PathLike[str]) -> Model | Ensemble:
     models = [_recognised(name, file, len(content))] if found is None else _with_output(*found)
     if "stoop.classes" in file.texts:
         _name_classes(models, file.texts["stoop.classes"], 7 * len(content) + 2**20)
-    models[0].metadata = {key: text for key, text in file.texts.items() if not key.startswith("stoop.")}
+    models[0].metadata = {key: text for key, text in file.texts.items() if key not in OWN_TEXTS}
     return Ensemble(models) if MODELS in file.texts else models[0]
 
 

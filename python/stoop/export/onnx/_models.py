@@ -15,6 +15,7 @@ from stoop.layers import layer_to_config
 from stoop.model import Model
 
 LAYERS, MODELS = "stoop.layers", "stoop.models"  # keys of the metadata: layers, and how many models an ensemble has
+OWN_TEXTS = {LAYERS, MODELS, "stoop.classes", "stoop.output", "stoop.version"}
 
 
 def graph_of(models: Sequence[Model], ending: str, *, is_mean: bool = False) -> Graph:

@@ -19,7 +19,7 @@ from stoop.ensemble import Ensemble
 from stoop.export.onnx._compare import compare
 from stoop.export.onnx._endings import ending_of
 from stoop.export.onnx._graph import OPSET, Graph, tensor_type
-from stoop.export.onnx._models import LAYERS, MODELS, graph_of, layers_text, norms_folded
+from stoop.export.onnx._models import LAYERS, MODELS, OWN_TEXTS, graph_of, layers_text, norms_folded
 from stoop.model import Model
 
 IR_VERSION = 8  # that of the release that brought this opset
@@ -159,6 +159,9 @@ def _check_attributes(graph: Graph) -> None:
 def _texts(model: Model | Ensemble) -> dict[str, str]:
     """Return what the metadata say beside the layers."""
     first = model[0] if isinstance(model, Ensemble) else model
+    if taken := sorted(first.metadata.keys() & OWN_TEXTS):
+        given, hint = f"the model has metadata under {taken[0]!r}", "take it out of model.metadata"
+        raise ValueError(message(_WHERE, given, "expected other names: the file has a text of that name itself", hint))
     texts = {**first.metadata, "stoop.version": _core.build_info()["version"], "stoop.output": model.output or ""}
     if model.classes is not None:
         names, dtype = names_to_text(_WHERE, model.classes)
