@@ -79,7 +79,7 @@ def test_the_file_holds_what_the_script_would_write() -> None:
         assert choose_provider.replace(text, isa, choose_provider.render(isa, speeds, source)) == text
 
 
-# Prints a digest of each product by itself, so that its bits tell whose sums they are, whatever other products give. The
+# Prints a digest of each product by itself, so that its bits tell whose sums they are, whatever others give. The
 # weights are zero before the gradient: the outputs it depends on are zero then, whoever computes them.
 PRODUCTS = """
 import hashlib

@@ -139,7 +139,7 @@ def test_masked_arrays_are_refused() -> None:
     m = MLPClassifier(max_iter=500, random_state=0).fit(np.ma.masked_array(X), y)
     with pytest.raises(ValueError, match="X is a masked array"):
         m.predict(masked)
-    with pytest.raises(ValueError, match="validation_data. X is a masked array"):
+    with pytest.raises(ValueError, match=r"validation_data\] X is a masked array"):
         m.fit(X, y, validation_data=(masked, y))
 
 

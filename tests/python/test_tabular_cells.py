@@ -44,7 +44,8 @@ def test_a_name_does_not_depend_on_the_rows_beside_it(names: list[str]) -> None:
 def test_whole_numbers_of_floats_are_those_of_text() -> None:
     model, frame = fitted(["1.0", "2.0", "3.0", "10.0"], categorical=["c"])
     wanted = codes_of(model, frame)
-    for other in (frame.c.astype(float), frame.c.astype(float).astype(int), frame.c.astype(float).astype(int).astype(str)):
+    numbers = frame.c.astype(float)
+    for other in (numbers, numbers.astype(int), numbers.astype(int).astype(str)):
         np.testing.assert_array_equal(codes_of(model, frame.assign(c=other)), wanted)
 
 
@@ -60,9 +61,8 @@ def test_an_outlier_does_not_hide_what_float32_cannot_hold(outlier: float) -> No
 
 def test_numbers_that_float32_tells_apart_stay_float32() -> None:
     for x in (NUMBER, 1e9 * NUMBER, np.exp(20.0 * NUMBER), np.round(NUMBER), np.arange(ROWS) % 2 * 1.1):
-        assert TabularRegressor(**{**SMALL, "epochs": 1}).fit(x[:, np.newaxis], NUMBER).encode(x[:, np.newaxis]).dtype == (
-            np.float32
-        )
+        X = x[:, np.newaxis]
+        assert TabularRegressor(**{**SMALL, "epochs": 1}).fit(X, NUMBER).encode(X).dtype == np.float32
 
 
 def test_long_whole_numbers_are_categories_digit_by_digit() -> None:

@@ -2,8 +2,8 @@
 
 ``tests/golden/VERSION/KIND/NAME.safetensors`` are written with ``expected.json`` beside them:
 ``{"KIND/NAME": {"X": ..., "outputs": ..., ...}}``. A file that is there is never written anew; what a version adds gets
-files of its own, in the folder of that version: the script adds what is missing there. ``tests/python/test_golden_files.py`` reads them all, and the fuzzers
-of ``tests/fuzz`` begin with them.
+files of its own, in the folder of that version: the script adds what is missing there.
+``tests/python/test_golden_files.py`` reads them all, and the fuzzers of ``tests/fuzz`` begin with them.
 
 Usage: write_golden.py [FOLDER]      the default is the folder of the version that is installed
 """
@@ -196,8 +196,9 @@ def main() -> None:
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else GOLDEN / ".".join(stoop.__version__.split(".")[:2])
     texts = folder / "expected.json"
     expected: dict[str, Any] = json.loads(texts.read_text(encoding="utf-8")) if texts.exists() else {}
+    kinds = (("model", models), ("ensemble", ensembles), ("checkpoint", checkpoints), ("tabular", tables))
     with tempfile.TemporaryDirectory() as scratch:
-        for kind, write in (("model", models), ("ensemble", ensembles), ("checkpoint", checkpoints), ("tabular", tables)):
+        for kind, write in kinds:
             (folder / kind).mkdir(parents=True, exist_ok=True)
             (Path(scratch) / kind).mkdir()
             for name, values in write(Path(scratch)):

@@ -51,8 +51,8 @@ struct RunEnd {
   bool applied = false;
   double refused_loss = 0.0;    // of that update, times its weight: infinite or NaN where the loss is the fault
   double refused_weight = 0.0;  // of that update; the sums of the cursor have neither
-  double too_long = 0.0;   // rate times norm of that update, where that is the fault, else 0
-  double too_steep = 0.0;  // the norm of a gradient whose squares the optimizer cannot hold, else 0
+  double too_long = 0.0;        // rate times norm of that update, where that is the fault, else 0
+  double too_steep = 0.0;       // the norm of a gradient whose squares the optimizer cannot hold, else 0
 
   Fault fault{};
 

@@ -41,7 +41,7 @@ def are_wide(low: Any, high: Any, matrix: npt.NDArray[Any]) -> npt.NDArray[np.bo
         numbers are counted too.
     """
     spread = high - low
-    loses = (np.maximum(np.abs(low), np.abs(high)) > _WIDE * spread) & (spread > 0.0)
+    loses: npt.NDArray[np.bool_] = (np.maximum(np.abs(low), np.abs(high)) > _WIDE * spread) & (spread > 0.0)
     sample = matrix[:: max(len(matrix) // _SAMPLE, 1)]
     if sample.dtype != np.float32:
         loses |= 2 * _different_numbers(sample.astype(np.float32)) < _different_numbers(sample)
@@ -50,7 +50,8 @@ def are_wide(low: Any, high: Any, matrix: npt.NDArray[Any]) -> npt.NDArray[np.bo
 
 def _different_numbers(matrix: npt.NDArray[Any]) -> npt.NDArray[np.intp]:
     """Return how many different numbers each column has, less one; NaN, which is sorted last, does not count."""
-    return np.count_nonzero(np.diff(np.sort(matrix, axis=0), axis=0) > 0.0, axis=0)
+    found: npt.NDArray[np.intp] = np.count_nonzero(np.diff(np.sort(matrix, axis=0), axis=0) > 0.0, axis=0)
+    return found
 
 
 @dataclass(frozen=True)

@@ -7,14 +7,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from stoop.model import Model
+from stoop.sklearn._weights import Weights
 
 
-class Average:
+class Average(Weights):
     """Puts the average into the model for the user, and takes it out for the training."""
 
-    _model: Model
-    _trainer: Any
     _shows_average = False
     _averages: list[npt.NDArray[Any]] = []  # noqa: RUF012  replaced as a whole
     _kept_ema: float | None = None  # that of the trainer

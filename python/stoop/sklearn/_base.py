@@ -36,7 +36,7 @@ from stoop.sklearn._stochastic import (
     make_trainer,
     refuse_other_arguments,
 )
-from stoop.sklearn._weights import OF_THE_MODEL, Weights
+from stoop.sklearn._weights import OF_THE_MODEL
 from stoop.trainer import Trainer
 
 Array = npt.NDArray[Any]
@@ -56,7 +56,7 @@ def _defaults(kind: type) -> dict[str, Any]:
     return {name: one.default for name, one in inspect.signature(owner).parameters.items()}
 
 
-class BaseMLP(Weights, Average, BaseEstimator, ABC):
+class BaseMLP(Average, BaseEstimator, ABC):
     """Base of the estimators. Use a subclass."""
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
@@ -139,8 +139,8 @@ class BaseMLP(Weights, Average, BaseEstimator, ABC):
         return X, column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
 
     def _fit(self, X: Any, y: Any, sample_weight: Any, *, validation_data: Any = None, incremental: bool) -> Any:
-        for name, given in (("X", X), ("y", y), ("sample_weight", sample_weight)):
-            refuse_masked(f"{type(self).__name__}.fit", given, name)
+        for name, part in (("X", X), ("y", y), ("sample_weight", sample_weight)):
+            refuse_masked(f"{type(self).__name__}.fit", part, name)
         sizes = self._hidden_sizes()
         first_pass = not (self._has_weights() and (self.warm_start or incremental))
         X, y = self._validate_input(X, y, incremental=incremental, reset=first_pass)
@@ -305,8 +305,8 @@ class BaseMLP(Weights, Average, BaseEstimator, ABC):
             expected = "expected a pair (X, y) or (X, y, sample_weight)"
             where = f"{type(self).__name__}.fit"
             raise TypeError(message(where, given, expected, "give validation_data=(X, y)")) from None
-        for name, given in (("X", X), ("y", y), ("sample_weight", weights)):
-            refuse_masked(f"{type(self).__name__}.fit: validation_data", given, name)
+        for name, part in (("X", X), ("y", y), ("sample_weight", weights)):
+            refuse_masked(f"{type(self).__name__}.fit: validation_data", part, name)
         X, y = self._validate_held_out(X, y)
         weights = None if weights is None else _checked_weights(weights, X)
         weights = self._with_class_weights(weights, y, incremental=False)

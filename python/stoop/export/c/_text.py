@@ -118,5 +118,5 @@ def functions(name: str, used: Iterable[str]) -> str:
 
 
 def function_name(name: str, function: str) -> str:
-    """Return what a function of kernels.c is called in a header; two names never come to the same, as "a_int" and "a" do."""
+    """Return what a function of kernels.c is called in a header, where "a" and "a_int" have none in common."""
     return f"{name}_{function.replace('_', '')}"
