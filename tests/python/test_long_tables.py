@@ -65,6 +65,19 @@ def test_columns_are_those_of_a_data_frame(path: Path, monkeypatch: pytest.Monke
     assert again["every"].index.tolist() == [row for row in range(600) if mask[row]][10:]
 
 
+def test_marks_that_are_categories(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    categories = {"color": ["<NA>", "green"], "gaps": ["NA"], "truth": ["True"], "none": ["NA"]}
+    as_one(monkeypatch)
+    frame = read_table(path, TextFormat(), categories)
+    in_parts(monkeypatch)
+    table = read_table(path, TextFormat(), categories)
+    assert isinstance(table, _compact.TextTable)
+    assert (table["color"] == "<NA>").any()
+    assert (table["gaps"] == "NA").any()
+    for name in NAMES:
+        pd.testing.assert_series_equal(table[name], frame[name], check_index_type=False)
+
+
 @pytest.mark.parametrize("codes", [False, True])
 def test_the_matrix_is_the_same(codes: bool, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = []
