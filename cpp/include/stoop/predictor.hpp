@@ -25,7 +25,8 @@ class STOOP_API Predictor {
 
   // Computes the outputs of the network in inference mode: x (n, input_dim) -> out (n, output_dim). Several threads may
   // call it at the same time. Up to 8 rows profit from the layout; more rows are predicted as Model::predict does.
-  void predict(const InputView& x, MatrixView<T> out) const;
+  // keep_going may end it, as there.
+  void predict(const InputView& x, MatrixView<T> out, const KeepGoing& keep_going = {}) const;
 
  private:
   struct STOOP_PRIVATE Impl;
