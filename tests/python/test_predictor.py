@@ -1,4 +1,4 @@
-"""Predictor: the bits of Model.predict for few rows and many, a copy that does not follow its model, what it refuses."""
+"""Predictor: the bits of Model.predict for few rows and many, a copy that does not follow, what it refuses."""
 
 from __future__ import annotations
 
@@ -168,4 +168,4 @@ def test_arrays_that_outputs_do_not_go_into() -> None:
     for out, error, pattern in given:
         with refused(error, r"^\[Predictor.predict\]", pattern):
             predictor.predict(X, out=out)
-    assert (X == before).all()
+    np.testing.assert_array_equal(X, before)
