@@ -5,8 +5,8 @@
 
 Hidden layers have relu, rows are float32 and lie in one array of the caller. The outputs are compared with NumPy's in
 float64 before anything is timed. All sizes take turns, 100 calls a round; the median and the best of the single calls
-count. With --out the outputs go into an array of the caller. With --predictor a `stoop.Predictor` is timed, one for each
-number of threads. `stoop_bench --benchmark_filter=^predict` times the same from C++.
+count. With --out the outputs go into an array of the caller. With --predictor a `stoop.Predictor` is timed, one for
+each number of threads. `stoop_bench --benchmark_filter=^predict` times the same from C++.
 """
 
 from __future__ import annotations
