@@ -54,8 +54,7 @@ class Predictor(Guarded):
 
     def __init__(self, model: Model) -> None:
         if not isinstance(model, Model):
-            hint = "give trainer.model of a Trainer"
-            raise TypeError(message("Predictor", f"model is {model!r}", "expected a stoop.Model", hint))
+            raise TypeError(message("Predictor", f"model is {model!r}", "expected a stoop.Model", "give trainer.model"))
         self._core = _CORES[model.dtype.name](model._core)
         self._dtype, self._copy_dtype = model.dtype, model._copy_dtype
         self._input_dim, self._output_dim = model.input_dim, model.output_dim
