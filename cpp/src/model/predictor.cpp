@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
-#include <limits>
+#include <span>
 #include <utility>
 #include <vector>
 
