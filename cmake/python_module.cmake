@@ -14,6 +14,7 @@ pybind11_add_module(_core MODULE NO_EXTRAS
   python/bindings/bind_model.cpp
   python/bindings/bind_optimizers.cpp
   python/bindings/bind_pieces.cpp
+  python/bindings/bind_predictor.cpp
   python/bindings/bind_runtime.cpp
   python/bindings/bind_specs.cpp
   python/bindings/bind_checkpoint.cpp

@@ -1,8 +1,9 @@
 // The time of Model::predict and Predictor::predict for one row, called again and again by one thread, as a service of single
-// requests does.
+// requests does, and that of stoop_predictor_predict, which C calls.
 //   stoop_latency [ROUNDS]
 // Prints for each network and number of threads the median, the best and the 99th percentile of single calls, and the
 // latency between two cores, which bounds what a second thread can save.
+#include <stoop/stoop.h>
 #include <stoop/stoop.hpp>
 
 #include <algorithm>
@@ -25,7 +26,36 @@ std::vector<stoop::Layer> layers_of(const std::vector<stoop::Index>& widths) {
   return layers;
 }
 
-// Sorted microseconds of single calls. `Predicts` is a Model or a Predictor.
+// A predictor of the C interface, of a network with the same layers.
+class FromC {
+ public:
+  explicit FromC(const std::vector<stoop::Index>& widths) {
+    std::string layers;
+    for (std::size_t i = 1; i < widths.size(); ++i) {
+      layers += (i > 1 ? ", " : "") + std::string(R"({"type": "dense", "units": )") + std::to_string(widths[i]) +
+                (i + 1 < widths.size() ? R"(, "activation": "relu"})" : "}");
+    }
+    const std::string json = R"({"input_dim": )" + std::to_string(widths.front()) + R"(, "layers": [)" + layers + "]}";
+    stoop_model* const model = stoop_model_create(json.c_str());
+    predictor_ = stoop_predictor_create(model);
+    stoop_model_free(model);
+    if (predictor_ != nullptr) return;
+    std::fprintf(stderr, "%s\n", stoop_last_error());
+    std::exit(1);
+  }
+  ~FromC() { stoop_predictor_free(predictor_); }
+  FromC(const FromC&) = delete;
+  FromC& operator=(const FromC&) = delete;
+
+  void predict(const stoop::MatrixView<const float>& row, const stoop::MatrixView<float>& out) const {
+    if (stoop_predictor_predict(predictor_, row.data, row.rows, out.data) != STOOP_OK) std::exit(1);
+  }
+
+ private:
+  stoop_predictor* predictor_;
+};
+
+// Sorted microseconds of single calls. `Predicts` is a Model, a Predictor or one of the C interface.
 template <class Predicts>
 std::vector<double> times_of(const stoop::Model<float>& model, const Predicts& predicts, int rounds) {
   std::vector<float> x(static_cast<std::size_t>(model.input_dim()), 0.5f);
@@ -54,6 +84,7 @@ void measure(const std::string& name, const std::vector<stoop::Index>& widths, i
   const stoop::Model<float> model({.input_dim = widths.front(), .layers = layers_of(widths)});
   report(name, "Model", threads, times_of(model, model, rounds));
   report(name, "Predictor", threads, times_of(model, stoop::Predictor<float>(model), rounds));
+  report(name, "from C", threads, times_of(model, FromC(widths), rounds));
 }
 
 }  // namespace

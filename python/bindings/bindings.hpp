@@ -11,6 +11,7 @@ void bind_errors(py::module_& m);  // first: the others may throw
 void bind_runtime(py::module_& m);
 void bind_machine(py::module_& m);
 void bind_model(py::module_& m);
+void bind_predictor(py::module_& m);
 void bind_world(py::module_& m);
 void bind_ensemble(py::module_& m);
 void bind_trainer(py::module_& m);

@@ -12,6 +12,7 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
   stoop::python::bind_runtime(m);
   stoop::python::bind_machine(m);
   stoop::python::bind_model(m);
+  stoop::python::bind_predictor(m);
   stoop::python::bind_world(m);
   stoop::python::bind_ensemble(m);
   stoop::python::bind_trainer(m);

@@ -56,6 +56,7 @@ from stoop.layers import (
 )
 from stoop.minimization import minimize
 from stoop.model import Model, load_model
+from stoop.predictor import Predictor
 from stoop.trainer import Trainer
 
 if TYPE_CHECKING:
@@ -80,6 +81,7 @@ __all__ = [
     "NonFiniteLossError",
     "Normalization",
     "ParameterCheck",
+    "Predictor",
     "Residual",
     "Trainer",
     "augment",

@@ -27,9 +27,13 @@ constexpr const char* kLayers =
                                    {"type": "dense", "units": 3}]})";
 
 using ModelHandle = std::unique_ptr<stoop_model, void (*)(stoop_model*)>;
+using PredictorHandle = std::unique_ptr<stoop_predictor, void (*)(stoop_predictor*)>;
 using TrainerHandle = std::unique_ptr<stoop_trainer, void (*)(stoop_trainer*)>;
 
 ModelHandle make_c_model(const char* config = kLayers) { return {stoop_model_create(config), stoop_model_free}; }
+PredictorHandle make_c_predictor(const stoop_model* model) {
+  return {stoop_predictor_create(model), stoop_predictor_free};
+}
 TrainerHandle make_c_trainer(stoop_model* model, const char* config = nullptr) {
   return {stoop_trainer_create(model, config), stoop_trainer_free};
 }
@@ -97,6 +101,56 @@ TEST_F(CInterface, HandlesMayBeFreedInAnyOrder) {
   model.reset();
   EXPECT_EQ(fit(R"({"epochs": 1})"), STOOP_OK);
   trainer.reset();
+}
+
+TEST_F(CInterface, PredictorsGiveTheBitsOfTheirModel) {
+  const ModelHandle wide = make_c_model(
+      R"({"input_dim": 6, "layers": [{"type": "dense", "units": 512, "activation": "relu"},
+                                     {"type": "dense", "units": 512, "activation": "relu"},
+                                     {"type": "dense", "units": 3}]})");
+  for (const stoop_model* one : {model.get(), wide.get()}) {
+    const PredictorHandle predictor = make_c_predictor(one);
+    ASSERT_NE(predictor, nullptr) << stoop_last_error();
+    for (const std::int64_t rows : {1, 2, 7, 8, 9, 48}) {
+      ASSERT_EQ(stoop_model_predict(one, x.data(), rows, out.data()), STOOP_OK);
+      for (int call = 0; call < 3; ++call) {
+        std::vector<float> same(out.size(), 7.0f);
+        ASSERT_EQ(stoop_predictor_predict(predictor.get(), x.data(), rows, same.data()), STOOP_OK);
+        const auto count = static_cast<std::size_t>(rows * kOutputs);
+        EXPECT_TRUE(same_bits<float>(std::span(same).first(count), std::span(out).first(count))) << rows;
+        for (std::size_t i = count; i < same.size(); ++i) EXPECT_EQ(same[i], 7.0f);
+      }
+    }
+  }
+}
+
+TEST_F(CInterface, PredictorsOutliveAndDoNotFollowTheirModel) {
+  stoop_predictor_free(nullptr);
+  const PredictorHandle predictor = make_c_predictor(model.get());
+  ASSERT_EQ(stoop_model_predict(model.get(), x.data(), kRows, out.data()), STOOP_OK);
+  ASSERT_EQ(fit(R"({"epochs": 1})"), STOOP_OK);
+  std::vector<float> after(out.size());
+  ASSERT_EQ(stoop_model_predict(model.get(), x.data(), kRows, after.data()), STOOP_OK);
+  EXPECT_FALSE(same_bits<float>(out, after));
+  trainer.reset();
+  model.reset();
+  ASSERT_EQ(stoop_predictor_predict(predictor.get(), x.data(), kRows, after.data()), STOOP_OK) << stoop_last_error();
+  EXPECT_TRUE(same_bits<float>(out, after));
+}
+
+TEST_F(CInterface, PredictorsCheckWhatIsGiven) {
+  expect_null(stoop_predictor_create(nullptr), STOOP_INVALID_ARGUMENT, "[stoop_predictor_create] model is NULL");
+  const PredictorHandle predictor = make_c_predictor(model.get());
+  const auto fails = [&](const stoop_predictor* one, const float* rows_of, std::int64_t rows, float* into,
+                         const char* part) {
+    expect_failure(stoop_predictor_predict(one, rows_of, rows, into), STOOP_INVALID_ARGUMENT, part);
+  };
+  fails(nullptr, x.data(), 1, out.data(), "[stoop_predictor_predict] predictor is NULL");
+  fails(predictor.get(), nullptr, 1, out.data(), "[stoop_predictor_predict] x is NULL");
+  fails(predictor.get(), x.data(), 1, nullptr, "[stoop_predictor_predict] out is NULL");
+  fails(predictor.get(), x.data(), -1, out.data(), "rows is -1");
+  fails(predictor.get(), x.data(), std::numeric_limits<std::int64_t>::max(), out.data(), "fits into memory");
+  EXPECT_EQ(stoop_predictor_predict(predictor.get(), nullptr, 0, nullptr), STOOP_OK);
 }
 
 TEST_F(CInterface, ResultsThatNobodyWantsMayBeNull) {
@@ -268,13 +322,16 @@ TEST_F(CInterface, ANonFiniteLossHasAStatusOfItsOwn) {
 
 TEST_F(CInterface, AllThreadsPredictAtOnce) {
   ASSERT_EQ(stoop_model_predict(model.get(), x.data(), kRows, out.data()), STOOP_OK);
+  const PredictorHandle predictor = make_c_predictor(model.get());
   std::vector<int> right(4, 0);
   std::vector<std::thread> threads;
   for (int& count : right) {
     threads.emplace_back([&] {
       std::vector<float> mine(out.size());
       for (int round = 0; round < 50; ++round) {
-        const bool is_fine = stoop_model_predict(model.get(), x.data(), kRows, mine.data()) == STOOP_OK;
+        bool is_fine = stoop_model_predict(model.get(), x.data(), kRows, mine.data()) == STOOP_OK;
+        is_fine = is_fine && same_bits<float>(mine, out);
+        is_fine = is_fine && stoop_predictor_predict(predictor.get(), x.data(), kRows, mine.data()) == STOOP_OK;
         count += is_fine && same_bits<float>(mine, out) ? 1 : 0;
       }
     });

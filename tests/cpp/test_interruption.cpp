@@ -8,6 +8,7 @@
 #include <vector>
 
 #include <stoop/error.hpp>
+#include <stoop/predictor.hpp>
 #include <stoop/runtime.hpp>
 #include <stoop/trainer.hpp>
 
@@ -62,6 +63,16 @@ TEST(Interruption, EndsACallThatHasChangedNothing) {
     EXPECT_EQ(trainer.step(work.inputs(500), few), fresh.step(other.inputs(500), few));
     EXPECT_TRUE(same_bits<float>(work.model.parameter_block(), other.model.parameter_block()));
   }
+}
+
+TEST(Interruption, EndsAPredictor) {
+  Work work;
+  const Trainer<float> trainer(work.model);
+  const Predictor<float> predictor(work.model);
+  std::vector<float> out(Work::kRows * 3);
+  expect_interrupted(work, trainer, [&](const KeepGoing& ask) {
+    predictor.predict(work.inputs(), matrix(out.data(), Work::kRows, 3), ask);
+  });
 }
 
 TEST(Interruption, AsksNobodyInAShortCall) {

@@ -26,6 +26,7 @@ std::vector<Case> cases() {
       {"strips that end with the weight", {Dense{64, Tanh{}}, Dense{128, ReLU{}}, Dense{32}}},
       {"a last strip of one column", {Dense{129, GELU{}}, Dense{65, Sigmoid{}}, Dense{193}}},
       {"enough work for threads", {Dense{512, ReLU{}}, Dense{256, ReLU{}}, Dense{300, ReLU{}}, Dense{10}}},
+      {"tried in several places", {Dense{512, ReLU{}}, Dense{512, ReLU{}}, Dense{10}}},
       {"no bias", {Dense{.units = 200, .activation = ReLU{}, .use_bias = false}, Dense{3}}},
       {"normalisations",
        {Dense{150}, BatchNorm{}, Dense{150, ReLU{}}, LayerNorm{}, Dropout{0.5}, Dense{70, Softplus{}}, Dense{4}}},

@@ -25,6 +25,9 @@ _SIGNATURES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "stoop_model_output_dim": (ctypes.c_int64, (_HANDLE,)),
     "stoop_model_predict": (ctypes.c_int, (_HANDLE, _FLOATS, ctypes.c_int64, _FLOATS)),
     "stoop_model_free": (None, (_HANDLE,)),
+    "stoop_predictor_create": (_HANDLE, (_HANDLE,)),
+    "stoop_predictor_predict": (ctypes.c_int, (_HANDLE, _FLOATS, ctypes.c_int64, _FLOATS)),
+    "stoop_predictor_free": (None, (_HANDLE,)),
     "stoop_trainer_create": (_HANDLE, (_HANDLE, _TEXT)),
     "stoop_trainer_fit": (ctypes.c_int, (_HANDLE, *_DATA, _TEXT)),
     "stoop_trainer_step": (ctypes.c_int, (_HANDLE, *_DATA, _DOUBLES)),
@@ -77,6 +80,24 @@ class CModel:
     def __del__(self) -> None:
         if hasattr(self, "handle"):
             self.library.stoop_model_free(self.handle)
+
+
+class CPredictor:
+    """A predictor of the library."""
+
+    def __init__(self, model: CModel) -> None:
+        self.library = model.library
+        self.columns = self.library.stoop_model_output_dim(model.handle)
+        self.handle = check_handle(self.library, self.library.stoop_predictor_create(model.handle))
+
+    def predict(self, X: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        out = np.empty((len(X), self.columns), np.float32)
+        check(self.library, self.library.stoop_predictor_predict(self.handle, _floats(X), len(X), _floats(out)))
+        return out
+
+    def __del__(self) -> None:
+        if hasattr(self, "handle"):
+            self.library.stoop_predictor_free(self.handle)
 
 
 class CTrainer:

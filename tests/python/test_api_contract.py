@@ -36,6 +36,8 @@ CONTRACT: dict[str, dict[str, Any] | None] = {
     "Model.save": None,
     "Model.copy": {},
     "load_model": None,
+    "Predictor": {"model": REQUIRED},
+    "Predictor.predict": {"X": REQUIRED, "out": None},
     "Model.fold_batch_norm": {},
     "optimizers.Adam.step": {"parameters": REQUIRED, "gradients": REQUIRED},
     "schedules.Constant.values": {"n": REQUIRED},

@@ -77,6 +77,7 @@ PLACES: dict[str, Callable[[Callable[[Any], Any]], Any]] = {
         make_x(), Y[:, None], {"0.weight": w(np.ones((COLUMNS, 1)))}
     ),
     "predict": lambda w: make_model().predict(w(make_x())),
+    "Predictor.predict": lambda w: stoop.Predictor(make_model()).predict(w(make_x())),
     "predict_proba": lambda w: make_model().predict_proba(w(make_x())),
     "gradcheck X": lambda w: stoop.gradcheck(make_model(), "mse", w(make_x()), Y),
     "gradcheck y": lambda w: stoop.gradcheck(make_model(), "mse", make_x(), w(Y)),

@@ -19,10 +19,11 @@ predict: Any = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(predict)
 
 
-def test_a_line_for_each_size(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("more", [[], ["--out", "--predictor"]])
+def test_a_line_for_each_size(capsys: pytest.CaptureFixture[str], more: list[str]) -> None:
     before = stoop.get_num_threads()
     try:
-        arguments = ["--layers", "6-5-4-3", "--rows", "1", "7", "--threads", "1", "--rounds", "1"]
+        arguments = ["--layers", "6-5-4-3", "--rows", "1", "7", "--threads", "1", "--rounds", "1", *more]
         assert predict.main(arguments) == 0
     finally:
         stoop.set_num_threads(before)
@@ -42,6 +43,7 @@ def test_wrong_outputs_are_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stoop.Model, "predict", lambda *_: outputs)
     with pytest.raises(ValueError, match="wrong by"):
         predict.check(model, x)
+    predict.check(model, x, stoop.Predictor(model))
 
 
 @pytest.mark.parametrize("text", ["784", "784-", "8-x-4", "8-0-4", ""])

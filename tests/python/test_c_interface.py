@@ -20,7 +20,7 @@ import pytest
 
 import cases
 import stoop
-from c_interface import CModel, CTrainer, load
+from c_interface import CModel, CPredictor, CTrainer, load
 from cases_base import registry
 from helpers import REPOSITORY, make_data, refused
 from stoop.layers import layer_to_config
@@ -103,6 +103,19 @@ def test_the_same_bits_as_python(library: Any, loss: str, tmp_path: Path) -> Non
     theirs.save(tmp_path / "c.safetensors")
     model.save(tmp_path / "python.safetensors")
     assert (tmp_path / "c.safetensors").read_bytes() == (tmp_path / "python.safetensors").read_bytes()
+
+
+@needs_library
+@pytest.mark.parametrize("rows", [1, 8, 9])
+def test_a_predictor_gives_the_bits_of_its_model(library: Any, rows: int) -> None:
+    X, y = make_data("mse", 60, 5, 3)
+    model = CModel.create(library, configs_of([stoop.Dense(512, "relu"), stoop.Dense(512, "relu"), stoop.Dense(3)]))
+    predictor, expected = CPredictor(model), model.predict(X[:rows])
+    CTrainer(model, {"loss": "mse"}).fit(X, y, {"epochs": 1})
+    assert not np.array_equal(model.predict(X[:rows]), expected)
+    del model
+    for _ in range(3):
+        np.testing.assert_array_equal(predictor.predict(X[:rows]), expected)
 
 
 @needs_library

@@ -42,8 +42,9 @@ typedef enum stoop_status {
   STOOP_INTERNAL = 7 /* a fault of the library */
 } stoop_status;
 
-/* A network with its parameters, and what trains one. */
+/* A network with its parameters, a copy of one for predicting few rows, and what trains one. */
 typedef struct stoop_model stoop_model;
+typedef struct stoop_predictor stoop_predictor;
 typedef struct stoop_trainer stoop_trainer;
 
 /* Returns the version of the library, for example "0.1.0". */
@@ -76,8 +77,21 @@ STOOP_C_API int64_t stoop_model_output_dim(const stoop_model* model);
  * overlap x. Any number of threads may predict with one model at once, but not while it is trained. */
 STOOP_C_API int stoop_model_predict(const stoop_model* model, const float* x, int64_t rows, float* out);
 
-/* Frees the model, or does nothing for NULL. Trainers of the model go on working. */
+/* Frees the model, or does nothing for NULL. Trainers and predictors of the model go on working. */
 STOOP_C_API void stoop_model_free(stoop_model* model);
+
+/* Makes a copy of the model, prepared for predicting up to 8 rows at a time with the least delay. It takes twice the memory
+ * of the model, and sees no later change of it: make a new one after training. Making one takes up to 50 ms, since weights
+ * of 1 to 4 MB are tried in several places of the memory. Free it with stoop_predictor_free. */
+STOOP_C_API stoop_predictor* stoop_predictor_create(const stoop_model* model);
+
+/* Computes the outputs for x (rows, input_dim), with the bits of stoop_model_predict, and writes them to out (rows,
+ * output_dim), which must not overlap x. Any number of threads may predict with one predictor at once, also while the model
+ * is trained. More than 8 rows take as long as with stoop_model_predict. */
+STOOP_C_API int stoop_predictor_predict(const stoop_predictor* predictor, const float* x, int64_t rows, float* out);
+
+/* Frees the predictor, or does nothing for NULL. The model stays. */
+STOOP_C_API void stoop_predictor_free(stoop_predictor* predictor);
 
 /* Makes a trainer of this model from JSON with the arguments of Python's stoop.Trainer, or NULL for the defaults:
  * {"loss": "mse", "optimizer": {"type": "adam", "learning_rate": 0.001}, "l2": 1e-4}.
