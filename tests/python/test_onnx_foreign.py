@@ -86,3 +86,90 @@ def test_a_small_shift_stays_a_number_for_all_columns(rng: np.random.Generator, 
     model = from_onnx(save(nodes, arrays, tmp_path / "m.onnx", {"y": 1}))
     assert isinstance(model, stoop.Model)
     assert (model.input_scale, model.input_shift) == (4.0, -2.0)
+
+
+# ---- names of classes ----
+
+LARGEST: Nodes = [("MatMul", ["X", "w"], "z", {}), ("Softmax", ["z"], "p", {}), ("ArgMax", ["p"], "k", {"axis": 1})]
+NAMES: dict[str, tuple[Nodes, int]] = {
+    "keys in order": ([("LabelEncoder", ["k"], "l", {"keys_int64s": [0, 1], "values_strings": ["a", "b"], **ML})], 8),
+    "keys": ([("LabelEncoder", ["k"], "l", {"keys_int64s": [1, 0], "values_strings": ["a", "b"], **ML})], 8),
+    "numbers": ([("LabelEncoder", ["k"], "l", {"keys_int64s": [1, 0], "values_int64s": [7, 9], **ML})], 7),
+    "real numbers": ([("LabelEncoder", ["k"], "l", {"keys_int64s": [1, 0], "values_floats": [7.0, 9.0], **ML})], 1),
+    "a default": (
+        [("LabelEncoder", ["k"], "l", {"keys_int64s": [1], "values_strings": ["b"], "default_string": "a", **ML})],
+        8,
+    ),
+    "the usual default": (
+        [("LabelEncoder", ["k"], "l", {"keys_int64s": [1, 5], "values_strings": ["b", "c"], **ML})],
+        8,
+    ),
+    "names of numbers": (
+        [
+            ("ArrayFeatureExtractor", ["numbers", "k"], "n", ML),
+            ("LabelEncoder", ["n"], "l", {"keys_int64s": [10, 20], "values_strings": ["ten", "twenty"], **ML}),
+        ],
+        8,
+    ),
+    "numbers of names": (
+        [
+            ("LabelEncoder", ["k"], "n", {"keys_int64s": [0, 1], "values_strings": ["b", "a"], **ML}),
+            ("LabelEncoder", ["n"], "l", {"keys_strings": ["a", "b"], "values_int64s": [3, 5], **ML}),
+        ],
+        7,
+    ),
+    "picked twice": (
+        [("Gather", ["order", "k"], "n", {}), ("Gather", ["numbers", "n"], "l", {"axis": 0})],
+        7,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_names_are_those_of_the_file(name: str, rng: np.random.Generator, tmp_path: Path) -> None:
+    nodes, kind = NAMES[name]
+    arrays = {"w": rng.standard_normal((3, 2)).astype(np.float32), "numbers": np.array([20, 10])}
+    path = save([*LARGEST, *nodes], arrays | {"order": np.array([1, 0])}, tmp_path / "m.onnx", {"l": kind, "p": 1})
+    X = rng.standard_normal((20, 3)).astype(np.float32)
+    labels, probabilities = results(path, X)
+    model = from_onnx(path)
+    np.testing.assert_array_equal(model.predict_labels(X), np.reshape(labels, -1))
+    np.testing.assert_allclose(model.predict_proba(X), probabilities, rtol=1e-5)
+
+
+NO_NAMES: dict[str, tuple[Nodes, str]] = {
+    "two classes of one name": (
+        [("LabelEncoder", ["k"], "l", {"keys_int64s": [5], "values_strings": ["a"], **ML})],
+        "two classes of one name",
+    ),
+    "too few names": ([("Gather", ["few", "k"], "l", {})], "no name for the class 1"),
+    "no values": ([("LabelEncoder", ["k"], "l", {"keys_int64s": [0, 1], **ML})], "a LabelEncoder without keys or valu"),
+    "the largest of labels": ([("ArgMax", ["k"], "l", {"axis": 1})], "an input that is no value of the network"),
+    "other names of the columns": (
+        [("ZipMap", ["p"], "m", {"classlabels_int64s": [1, 0], **ML}), ("Identity", ["k"], "l", {})],
+        "names of classes that are not those of the labels",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", NO_NAMES)
+def test_names_that_no_model_has(name: str, tmp_path: Path) -> None:
+    nodes, text = NO_NAMES[name]
+    arrays = {"w": np.eye(3, 2, dtype=np.float32), "few": np.array([20])}
+    outputs = {"l": 7} if all(node[2] != "m" for node in nodes) else {"l": 7, "m": 1}
+    path = save([*LARGEST, *nodes], arrays, tmp_path / "m.onnx", outputs)
+    with pytest.raises(ValueError, match=text):
+        from_onnx(path)
+
+
+def test_names_of_labels_by_one_half(rng: np.random.Generator, tmp_path: Path) -> None:
+    """Of one probability they are the names of two classes; of several, names of "no" and "yes" in each column."""
+    nodes: Nodes = [("MatMul", ["X", "w"], "z", {}), ("Sigmoid", ["z"], "p", {}), ("Greater", ["p", "half"], "g", {})]
+    nodes += [("Cast", ["g"], "k", {"to": 7}), ("Gather", ["names", "k"], "l", {})]
+    arrays = {"w": rng.standard_normal((3, 1)).astype(np.float32), "half": np.float32(0.5), "names": np.array([5, 3])}
+    path, X = save(nodes, arrays, tmp_path / "m.onnx", {"l": 7}), rng.standard_normal((20, 3)).astype(np.float32)
+    np.testing.assert_array_equal(from_onnx(path).predict_labels(X), np.reshape(results(path, X)[0], -1))
+    arrays["w"] = rng.standard_normal((3, 2)).astype(np.float32)
+    path = save(nodes, arrays, tmp_path / "m.onnx", {"l": 7})
+    with pytest.raises(ValueError, match="names of labels that do not exclude each other"):
+        from_onnx(path)
