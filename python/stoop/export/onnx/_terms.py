@@ -120,7 +120,7 @@ class Term:
         for place, found in recognised(self, parts):
             value = self.value if place is None else parts[place].made_or_why()
             if isinstance(found, tuple) and place is not None and parts[place] is start:
-                found = line  # noqa: PLW2901  samples lose digits of a large shift
+                found = line  # samples lose digits of a large shift
             if isinstance(value, Value):
                 return applied(value, found)
             failed = value
