@@ -173,3 +173,122 @@ def test_names_of_labels_by_one_half(rng: np.random.Generator, tmp_path: Path) -
     path = save(nodes, arrays, tmp_path / "m.onnx", {"l": 7})
     with pytest.raises(ValueError, match="names of labels that do not exclude each other"):
         from_onnx(path)
+
+
+# ---- labels by 1/2, element types, and what follows probabilities ----
+
+UINT8, INT64, HALF = 2, 7, 10
+GEMM: tuple[str, list[str], str, dict[str, Any]] = ("Gemm", ["a", "w"], "z", {})
+ONE_MINUS: Nodes = [("Sigmoid", ["z"], "p", {}), ("Sub", ["one", "p"], "q", {})]
+OTHERS: dict[str, tuple[Nodes, int, str]] = {
+    "a threshold of logits": (
+        [("Gemm", ["X", "w"], "z", {}), ("Binarizer", ["z"], "y", {"threshold": 0.5, **ML})],
+        1,
+        "labels by 1/2 of what is no probability",
+    ),
+    "a threshold of a softmax": (
+        [
+            ("Gemm", ["X", "w"], "z", {}),
+            ("Softmax", ["z"], "p", {}),
+            ("Binarizer", ["p"], "y", {"threshold": 0.5, **ML}),
+        ],
+        1,
+        "labels by 1/2 of what is no probability",
+    ),
+    "whole numbers divided": (
+        [("Div", ["X", "ten"], "n", {}), ("Cast", ["n"], "a", {"to": 1}), GEMM, ("Identity", ["z"], "y", {})],
+        INT64,
+        r"'n' \(Div\) has X of whole numbers \(int64\) before a Cast to float",
+    ),
+    "bytes subtracted": (
+        [("Sub", ["X", "byte"], "n", {}), ("Cast", ["n"], "a", {"to": 1}), GEMM, ("Identity", ["z"], "y", {})],
+        UINT8,
+        r"'n' \(Sub\) has X of whole numbers \(uint8\) before a Cast to float",
+    ),
+    "whole constants divided": (
+        [
+            ("Div", ["ten", "three"], "n", {}),
+            ("Cast", ["n"], "f", {"to": 1}),
+            ("Mul", ["X", "f"], "a", {}),
+            ("Gemm", ["a", "w"], "y", {}),
+        ],
+        1,
+        r"'n' \(Div\) has a division of whole numbers",
+    ),
+    "probabilities as whole numbers": (
+        [("Gemm", ["X", "w"], "z", {}), ("Softmax", ["z"], "p", {}), ("Cast", ["p"], "y", {"to": INT64})],
+        1,
+        r"'y' \(Cast\) has probabilities that become no float32 or float64",
+    ),
+    "probabilities in a row": (
+        [("Gemm", ["X", "w"], "z", {}), ("Softmax", ["z"], "p", {}), ("Reshape", ["p", "row"], "y", {})],
+        1,
+        r"'y' \(Reshape\) has the shape \[-1\] of 2 columns",
+    ),
+    "both classes below one another": (
+        [("Gemm", ["X", "v"], "z", {}), *ONE_MINUS, ("Concat", ["q", "p"], "y", {"axis": 0})],
+        1,
+        r"'y' \(Concat\) has axis 0",
+    ),
+    "labels in a row": (
+        [
+            ("Gemm", ["X", "w"], "z", {}),
+            ("Sigmoid", ["z"], "p", {}),
+            ("Binarizer", ["p"], "l", {"threshold": 0.5, **ML}),
+            ("Reshape", ["l", "row"], "y", {}),
+        ],
+        1,
+        r"'y' \(Reshape\) has the shape \[-1\] of 2 columns",
+    ),
+    "labels as texts": (
+        [
+            ("Gemm", ["X", "w"], "z", {}),
+            ("ArgMax", ["z"], "l", {"axis": 1}),
+            ("Cast", ["l"], "y", {"to": 8}),
+        ],
+        1,
+        r"'y' \(Cast\) has labels that become no numbers",
+    ),
+    "a Dropout of the training": (
+        [("Dropout", ["X", "half", "true"], "a", {}), GEMM, ("Identity", ["z"], "y", {})],
+        1,
+        r"'a' \(Dropout\) has training",
+    ),
+    "a fixed number of rows": (
+        [("Gemm", ["X", "w"], "z", {}), ("Reshape", ["z", "seven"], "y", {})],
+        1,
+        r"'y' \(Reshape\) has the shape \[7, -1\] of 2 columns: of 7 rows and no other number; .*; export it with a dy",
+    ),
+}
+CONSTANTS: dict[str, Any] = {
+    "w": np.eye(3, 2, dtype=np.float32) + np.float32(0.5),
+    "v": f32(1, -1, 2).reshape(3, 1),
+    "one": np.float32(1),
+    "ten": np.int64(10),
+    "three": np.int64(3),
+    "byte": np.uint8(100),
+    "row": np.array([-1]),
+    "seven": np.array([7, -1]),
+    "half": np.float32(0.5),
+    "true": np.array(True),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_what_is_something_else(name: str, tmp_path: Path) -> None:
+    nodes, kind, text = OTHERS[name]
+    path = save(nodes, CONSTANTS, tmp_path / "m.onnx", {"y": 1}, (3, kind))
+    with pytest.raises(ValueError, match=text):
+        from_onnx(path)
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.int32, np.int64])
+@pytest.mark.parametrize("first", ["Cast", "Scaler"])
+def test_whole_numbers_that_become_real_first(kind: Any, first: str, tmp_path: Path) -> None:
+    more: dict[str, Any] = {"to": 1} if first == "Cast" else {"offset": [100.0], "scale": [0.5], **ML}
+    nodes: Nodes = [("Flatten", ["X"], "b", {}), (first, ["b"], "c", more), ("Div", ["c", "half"], "a", {}), GEMM]
+    x = (3, onnx.helper.np_dtype_to_tensor_dtype(np.dtype(kind)))
+    path = save([*nodes, ("Identity", ["z"], "y", {})], CONSTANTS, tmp_path / "m.onnx", {"y": 1}, x)
+    X = np.arange(30).reshape(10, 3).astype(kind)
+    expected = (X.astype(np.float32) * 2 if first == "Cast" else X.astype(np.float32) - 100) @ CONSTANTS["w"]
+    np.testing.assert_allclose(from_onnx(path).predict(X.astype(np.float32)), expected, rtol=1e-6)

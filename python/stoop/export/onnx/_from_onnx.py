@@ -15,7 +15,7 @@ from stoop._class_names import names_from_text
 from stoop._errors import message
 from stoop.ensemble import Ensemble
 from stoop.export.onnx._assembly import assembled
-from stoop.export.onnx._meanings import Known, Meaning, together
+from stoop.export.onnx._meanings import Known, Meaning, Whole, together
 from stoop.export.onnx._models import LAYERS, MODELS, OWN_TEXTS
 from stoop.export.onnx._operators import OPERATORS
 from stoop.export.onnx._restore import restored
@@ -28,6 +28,7 @@ _WHERE = "export.from_onnx"
 _MOST_BYTES = 2**31  # of a protobuf message
 _BYTES_OF_OBJECT = 200  # as it is read, and what the layer takes that is recognised by it
 _MOST_SHOWN = 80  # characters of a name in a message
+_WHOLE = {2: "uint8", 3: "int8", 4: "uint16", 5: "int16", 6: "int32", 7: "int64", 9: "bool", 12: "uint32", 13: "uint64"}
 _DOMAINS = ("", "ai.onnx", "ai.onnx.ml")
 
 
@@ -138,16 +139,19 @@ def _advice(file: File) -> str:
 def _evaluated(file: File) -> dict[str, Known]:
     """Return what each name of the graph stands for."""
     known: dict[str, Known] = dict(file.arrays)
+    kinds = {name: kind for name, kind in zip(file.inputs, file.kinds, strict=True) if name not in file.arrays}
     inputs = [name for name in file.inputs if name not in file.arrays]
     if len(inputs) != 1:
         _refuse(f"the graph has {len(inputs)} inputs", "expected one, X", "export a network of one input")
-    known[inputs[0]] = Term(Value(None, None))
+    x, kind = Term(Value(None, None)), _WHOLE.get(kinds[inputs[0]])
+    known[inputs[0]] = x if kind is None else Whole(x, kind)
     for node in file.nodes:
         label = f"the node {(node.name or (node.outputs or ['?'])[0])[:_MOST_SHOWN]!r} ({node.operator[:_MOST_SHOWN]})"
         try:
             result = _result(node, [known[name] if name else None for name in node.inputs])
         except UnknownError as error:
-            _refuse(f"{error.node or label} has {error}", "expected a layer of Stoop", _advice(file))
+            hint = error.hint or _advice(file)
+            _refuse(f"{error.node or label} has {error}", "expected a layer of Stoop", hint)
         except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError) as error:
             _refuse(f"{label} is not well-formed ({error!r:.100})", "expected what ONNX says of it", "export it again")
         if isinstance(result, Term) and not result.node:

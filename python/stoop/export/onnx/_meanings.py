@@ -42,6 +42,14 @@ class Column:
     place: int
 
 
+@dataclass(frozen=True)
+class Whole:
+    """X where its numbers are whole: their arithmetic is another, in which they wrap."""
+
+    x: Term
+    name: str  # of the element type
+
+
 Known = Any  # Array, Term, list of names, Ending, Labels or Column; None for an input that is left out
 Function = Callable[[Node, list[Known]], Known]
 
@@ -55,6 +63,8 @@ def constant(value: Known) -> Array:
 
 def term_of(value: Known) -> Term:
     """Return a function of a value."""
+    if isinstance(value, Whole):
+        raise UnknownError(f"X of whole numbers ({value.name}) before a Cast to float")
     if not isinstance(value, Term):
         raise UnknownError("an input that is no value of the network")
     return value
@@ -78,8 +88,10 @@ def _softmax(node: Node, inputs: list[Known]) -> Ending:
     return Ending(term_of(inputs[0]).made(), "softmax")
 
 
-def _both_classes(node: Node, inputs: list[Known]) -> Ending:  # noqa: ARG001
+def _both_classes(node: Node, inputs: list[Known]) -> Ending:
     """Return the probabilities of two classes, ``[1 - p, p]``, as sigmoids of one output."""
+    if (axis := node.attributes.get("axis")) not in (-1, 1):
+        raise UnknownError(f"axis {axis}")
     first, second = (term_of(each) for each in inputs)
     made = second.made()
     outputs = _logits(second)

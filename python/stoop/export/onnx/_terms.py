@@ -30,11 +30,14 @@ _NO_ACTIVATION = "a function that is no activation of Stoop"
 
 
 class UnknownError(ValueError):
-    """What is computed is no layer of Stoop; `node` says where, if that is not the node that is read."""
+    """What is computed is no layer of Stoop.
 
-    def __init__(self, reason: str, node: str = "") -> None:
+    `node` says where, if that is not the node that is read, and `hint` what to do, if that is not what usually helps.
+    """
+
+    def __init__(self, reason: str, node: str = "", hint: str = "") -> None:
         super().__init__(reason)
-        self.node = node
+        self.node, self.hint = node, hint
 
 
 @dataclass(eq=False)
@@ -310,7 +313,7 @@ def _values_of(found: Found, x: Array) -> Array:
 
 def layer_of(samples: Array) -> Found | None:
     """Return what has these values at the points: an activation, scale and shift of a straight line, or a clip."""
-    if samples.shape != POINTS.shape or samples.dtype.kind != "f":
+    if samples.shape != POINTS.shape or samples.dtype.kind != "f" or not np.isfinite(samples).all():
         return None
     middle, step = float(samples[48]), float(samples[56] - samples[48])  # at 0 and at 1
     if _is_close(samples, middle + step * POINTS):
