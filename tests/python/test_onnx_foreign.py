@@ -292,3 +292,45 @@ def test_whole_numbers_that_become_real_first(kind: Any, first: str, tmp_path: P
     X = np.arange(30).reshape(10, 3).astype(kind)
     expected = (X.astype(np.float32) * 2 if first == "Cast" else X.astype(np.float32) - 100) @ CONSTANTS["w"]
     np.testing.assert_allclose(from_onnx(path).predict(X.astype(np.float32)), expected, rtol=1e-6)
+
+
+# ---- messages ----
+
+UNUSUAL: dict[str, tuple[Nodes, str]] = {
+    "NaN in the middle": (
+        [("Log", ["z"], "l", {}), ("Gemm", ["l", "square"], "y", {})],
+        r"'l' \(Log\) has a function that is no activation",
+    ),
+    "NaN at the end": ([("Log", ["z"], "y", {})], r"'y' \(Log\) has a function that is no activation"),
+    "a LayerNorm without epsilon": (
+        [("LayerNormalization", ["z", "ones"], "y", {"epsilon": 0.0})],
+        r"'y' \(LayerNormalization\) has epsilon 0\.0, where",
+    ),
+    "a BatchNorm without epsilon": (
+        [("BatchNormalization", ["z", "ones", "ones", "ones", "ones"], "y", {"epsilon": float("nan")})],
+        r"'y' \(BatchNormalization\) has epsilon nan, where",
+    ),
+    "numbers that are not finite": (
+        [("Add", ["z", "endless"], "y", {})],
+        r"m\.onnx has what no model takes \(.*\); expected finite numbers",
+    ),
+    "a steep activation": ([("LeakyRelu", ["z"], "y", {"alpha": 3e38})], "export.from_onnx"),
+    "names that are numbers and texts": (
+        [("ArgMax", ["z"], "k", {"axis": 1}), ("LabelEncoder", ["k"], "y", {"keys_int64s": [0, 1], **ML})],
+        r"'y' \(LabelEncoder\) has a LabelEncoder without keys or values",
+    ),
+    "names of other classes": (
+        [("ZipMap", ["z"], "y", {"classlabels_int64s": [4, 5, 6], **ML})],
+        r"m\.onnx has names of classes that no model takes \(.*3 names for 2 outputs",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", UNUSUAL)
+def test_messages_name_the_file_or_the_node(name: str, tmp_path: Path) -> None:
+    nodes, text = UNUSUAL[name]
+    arrays = {"square": np.eye(2, dtype=np.float32), "ones": f32(1, 1), "endless": f32(np.inf, 1), **CONSTANTS}
+    path = save([("Gemm", ["X", "w"], "z", {}), *nodes], arrays, tmp_path / "m.onnx", {"y": 1})
+    with pytest.raises(ValueError, match=text) as caught:
+        from_onnx(path)
+    assert str(caught.value).startswith("[export.from_onnx]")

@@ -72,7 +72,8 @@ def _reshape(node: Node, inputs: list[Known]) -> Known:  # noqa: ARG001
         is_fixed = len(shape) == 2 and shape[0] > 0 and shape[1] in (-1, width)
         why = f": of {shape[0]} rows and no other number" if is_fixed else ""
         hint = "export it with a dynamic number of rows (dynamic_shapes of torch.onnx.export)" if is_fixed else ""
-        raise UnknownError(f"the shape {shape} of {width} columns{why}", hint=hint)
+        columns = "" if width is None else f" of {width} columns"
+        raise UnknownError(f"the shape {shape}{columns}{why}", hint=hint)
     return known
 
 

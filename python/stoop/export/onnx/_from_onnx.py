@@ -95,7 +95,7 @@ def _recognised(name: str, file: File, size: int) -> Model:
         # What is not finite is refused with the parameters.
         with np.errstate(all="ignore"), limited(3 * room // 7 + 2**20):
             end = _end_of(file, _evaluated(file))
-            model = assembled(end.outputs, 4 * room // 7 + 2**20)
+            model = _made(name, end.outputs, 4 * room // 7 + 2**20)
     except UnknownError as error:
         _refuse(f"{name} has {error}", "expected a stack of layers", _advice(file))
     except TooMuchWorkError as error:
@@ -111,8 +111,23 @@ def _recognised(name: str, file: File, size: int) -> Model:
         _refuse(f"{name} has {len(end.names)} classes", "expected at least 2", "export a classifier of several classes")
     if end.names is not None and list(end.names) != list(range(len(end.names))):
         are_texts = all(isinstance(each, str) for each in end.names)
-        model.classes = names_from_text(list(end.names), "str") if are_texts else np.array(end.names)
+        try:
+            model.classes = names_from_text(list(end.names), "str") if are_texts else np.array(end.names)
+        except (ValueError, TypeError) as error:
+            given = f"{name} has names of classes that no model takes ({error})"
+            _refuse(given, "expected a different one for each class", "export it with other names")
     return model
+
+
+def _made(name: str, outputs: Value, most_bytes: int) -> Model:
+    """Return the model; what its layers say of numbers and arguments names the file."""
+    try:
+        return assembled(outputs, most_bytes)
+    except UnknownError:
+        raise
+    except (ValueError, TypeError) as error:
+        given = f"{name} has what no model takes ({error})"
+        _refuse(given, "expected finite numbers that fit one another", "export it from a network that predicts")
 
 
 def _with_output(models: list[Model], ending: str) -> list[Model]:

@@ -154,7 +154,10 @@ def _layer_norm(node: Node, inputs: list[Known]) -> Term:
 
 
 def _eps(node: Node) -> float:
-    return float(f"{node.attributes.get('epsilon', 1e-5):.7g}")  # attributes are float32: 1e-5 is 9.99999975e-06 there
+    eps = float(f"{node.attributes.get('epsilon', 1e-5):.7g}")  # attributes are float32: 1e-5 is 9.99999975e-06 there
+    if not 0.0 < eps < np.inf:
+        raise UnknownError(f"epsilon {eps!r:.20}, where a norm of Stoop has a finite number above 0")
+    return eps
 
 
 def _scaler(node: Node, inputs: list[Known]) -> Term:
