@@ -98,13 +98,30 @@ def test_norms_without_parameters_and_a_file(tmp_path: Path) -> None:
     parts: list[Any] = []
     for _ in range(6):
         parts += [nn.Linear(5, 5), nn.LayerNorm(5, elementwise_affine=False), nn.Dropout(0.1), nn.Tanh()]
-    module = nn.Sequential(*parts, nn.LayerNorm(5, bias=False), nn.Linear(5, 2)).eval()
+    parts += [nn.Linear(5, 5), nn.LayerNorm(5, bias=False)]
+    with torch.no_grad():
+        parts[-1].weight.uniform_(0.5, 2.0)
+    module = nn.Sequential(*parts, nn.Linear(5, 2)).eval()
     safetensors.save_file(module.state_dict(), tmp_path / "m.safetensors")
     layers = [layer for _ in range(6) for layer in (stoop.Dense(5), stoop.LayerNorm(), stoop.Tanh())]
-    layers += [stoop.LayerNorm(), stoop.Dense(2)]
+    layers += [stoop.Dense(5), stoop.LayerNorm(), stoop.Dense(2)]
     X = torch.randn(20, 5)
     for state in (module.state_dict(), safetensors.load_file(tmp_path / "m.safetensors")):
         assert is_close(convert.from_torch(state, layers).predict(X.numpy()), module(X))
+
+
+def test_ones_and_zeros_for_a_norm_without_parameters() -> None:
+    """Of two norms nothing tells which has the parameters; ones and zeros say that the other has none."""
+    module = nn.Sequential(nn.Linear(5, 5), nn.LayerNorm(5, elementwise_affine=False), nn.Tanh(), nn.LayerNorm(5))
+    with torch.no_grad():
+        module[3].weight.uniform_(0.5, 2.0)
+    layers, X = [stoop.Dense(5), stoop.LayerNorm(), stoop.Tanh(), stoop.LayerNorm()], torch.randn(20, 5)
+    with pytest.raises(ValueError, match="give those that have none a weight of ones and a bias of zeros"):
+        convert.from_torch(module.state_dict(), layers)
+    state = module.state_dict()
+    norm = {"1.weight": torch.ones(5), "1.bias": torch.zeros(5)}
+    state = {name: state.get(name, norm.get(name)) for name in sorted([*state, *norm])}
+    assert is_close(convert.from_torch(state, layers).predict(X.numpy()), module(X))
 
 
 def test_half_precision() -> None:

@@ -208,6 +208,12 @@ def test_numbers_that_float32_cannot_hold(rng: np.random.Generator) -> None:
         results(model, X)
     wide = stoop.tabular.TabularRegressor(**arguments, dtype="float64").fit(X, X[:, 0])
     np.testing.assert_allclose(results(wide, X)[0][:, 0], wide.predict(X), rtol=1e-5)
+    classifier = stoop.tabular.TabularClassifier(**arguments).fit(X, X[:, 0] > 0)
+    with pytest.raises(ValueError, match=r"an X of float64 and options=\{'zipmap': False\}"):
+        results(classifier, X)
+    classifier = stoop.tabular.TabularClassifier(**arguments, dtype="float64").fit(X, X[:, 0] > 0)
+    _, probabilities = results(classifier, X, options={"zipmap": False})
+    np.testing.assert_allclose(probabilities, classifier.predict_proba(X), atol=1e-5)
 
 
 def test_what_is_refused(rng: np.random.Generator) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import product
+from itertools import product, takewhile
 from typing import Any
 
 from stoop.convert._slots import Given, Slot, joined, refuse, tables_of
@@ -37,13 +37,15 @@ class TorchModules:
         """Return the array of each parameter."""
         left = self._modules[::-1]
         found: dict[str, Given] = {}
-        for slot in slots:
+        for index, slot in enumerate(slots):
             if codes := tables_of(slot.layer):
                 tables = [self._of("weight", slot, *self._next(left, slot)) for _ in codes]
                 found[f"{slot.path}embedding"] = joined(self._where, slot, codes, tables)
                 continue
-            if isinstance(slot.layer, LayerNorm) and not (left and _are_vectors(left[-1][1])):
-                continue  # elementwise_affine=False
+            if isinstance(slot.layer, LayerNorm):
+                vectors = takewhile(lambda each: _are_of_row(each[1]), left[::-1])
+                if not _has_own(self._where, slots[index:], [prefix for prefix, _ in vectors]):
+                    continue  # elementwise_affine=False
             prefix, arrays = self._next(left, slot)
             found |= {slot.path + name: each for name, each in self._arrays(slot, prefix, arrays).items()}
         more = [prefix for prefix, _ in left[::-1]]
@@ -116,8 +118,25 @@ def _in_order(prefixes: Sequence[str]) -> list[str]:
     return sorted(prefixes, key=keys.__getitem__)
 
 
-def _are_vectors(arrays: Mapping[str, Given]) -> bool:
-    return all(each.array.ndim == 1 for each in arrays.values())
+def _are_of_row(arrays: Mapping[str, Given]) -> bool:
+    """Return whether they may be those of a LayerNorm."""
+    return all(each.array.ndim == 1 for each in arrays.values()) and "running_mean" not in arrays
+
+
+def _has_own(where: str, slots: Sequence[Slot], vectors: Sequence[str]) -> bool:
+    """Return whether the LayerNorm that comes first has arrays, where modules of these names have vectors alone.
+
+    No name tells which of several norms has none.
+    """
+    row = list(takewhile(lambda slot: isinstance(slot.layer, LayerNorm | FeatureScale), slots))
+    norms = sum(isinstance(slot.layer, LayerNorm) for slot in row)
+    count = len(vectors) - (len(row) - norms)
+    if 0 < count < norms:
+        others = "1 other come" if norms == 2 else f"{norms - 1} others come"
+        given = f"{', '.join(vectors[:5])} comes where the {slots[0].name} and {others}"
+        hint = "give those that have none a weight of ones and a bias of zeros"
+        refuse(where, given, "expected arrays for one for each of them, or for none", hint)
+    return count > 0
 
 
 class KerasArrays:
@@ -126,7 +145,8 @@ class KerasArrays:
     def __init__(self, where: str, arrays: list[Given]) -> None:
         self._where, self._arrays = where, arrays
         # "model/dense_1/kernel", and in older versions "dense_1/kernel:0"
-        self._roles = [_KERAS.get(each.name.rpartition("/")[2].partition(":")[0]) for each in arrays]
+        parts = [each.name.rpartition("/") for each in arrays]
+        self._roles = [_KERAS.get(name.partition(":")[0]) if path else None for path, _, name in parts]
 
     def first_width(self) -> int | None:
         """Return the columns of the input of the first layer."""
@@ -149,22 +169,22 @@ class KerasArrays:
             if codes := tables_of(slot.layer):
                 found[f"{slot.path}embedding"] = joined(self._where, slot, codes, [take(slot) for _ in codes])
                 continue
-            for name in self._names(slot, slots[index + 1 :], place):
+            for name in self._names(slots[index:], place):
                 found[slot.path + name] = take(slot)
         if place < len(self._arrays):
             given = f"no layer is left for {self._arrays[place].name}, {self._arrays[place].array.shape}"
             refuse(self._where, given, "expected a layer for each array", "add the layers")
         return found
 
-    def _names(self, slot: Slot, others: Sequence[Slot], place: int) -> Sequence[str]:
-        """Return which parameters of a layer the arrays from this place on are."""
+    def _names(self, slots: Sequence[Slot], place: int) -> Sequence[str]:
+        """Return which parameters of the first layer the arrays from this place on are."""
+        slot, others = slots[0], slots[1:]
         layer = slot.layer
         if isinstance(layer, FeatureScale):
             return ("scale",)
         is_norm = isinstance(layer, BatchNorm | LayerNorm)
-        known = _PRODUCT if not is_norm else _NORM if isinstance(layer, BatchNorm) else _NORM[:2]
         if self._roles[place : place + 1] not in ([], [None]):
-            return self._named(known, place)
+            return self._named(slots, place)
         start = place if is_norm else place + 1  # after the kernel
         names = self._read(slot, others, start)
         return names if is_norm else (*_PRODUCT[:1], *names)
@@ -184,13 +204,36 @@ class KerasArrays:
             refuse(self._where, given, "expected a number that tells a bias, scale and center apart", hint)
         return fitting.pop() if fitting else ways[0][0]
 
-    def _named(self, known: Sequence[str], place: int) -> list[str]:
-        names: list[str] = []
-        for role in self._roles[place:]:
-            if role is None or role not in known or role in names:
-                break
-            names.append(role)
-        return names
+    def _named(self, slots: Sequence[Slot], place: int) -> list[str]:
+        """Return what the names of the next layer of Keras say."""
+        layer, (path, roles) = slots[0].layer, self._next(place)
+        if isinstance(layer, LayerNorm):
+            own = takewhile(lambda each: set(each[1]) <= set(_NORM[:2]), self._layers(place))
+            return roles if _has_own(self._where, slots, [name for name, _ in own]) else []
+        if isinstance(layer, BatchNorm) and not set(_NORM[2:]) <= set(roles) <= set(_NORM):
+            names = ", ".join(name for role in roles for name, known in _KERAS.items() if known == role)
+            given = f"{path or 'an array'} has {names} where the {slots[0].name} comes"
+            refuse(self._where, given, "expected moving_mean and moving_variance", "compare the layers, in their order")
+        return [role for role in roles if role in (_NORM if isinstance(layer, BatchNorm) else _PRODUCT)]
+
+    def _next(self, place: int) -> tuple[str, list[str]]:
+        """Return the path of the layer of Keras whose arrays begin here, and what they are."""
+        path, roles = self._path(place), list[str]()
+        order = list(_KERAS.values())
+        while place < len(self._roles) and (role := self._roles[place]) is not None and self._path(place) == path:
+            if roles and order.index(role) <= order.index(roles[-1]):
+                break  # another layer of the same name
+            roles.append(role)
+            place += 1
+        return path, roles
+
+    def _layers(self, place: int) -> Iterator[tuple[str, list[str]]]:
+        while (found := self._next(place))[1]:
+            yield found
+            place += len(found[1])
+
+    def _path(self, place: int) -> str:
+        return self._arrays[place].name.rpartition("/")[0]
 
     def _vectors(self, place: int) -> int:
         """Return how many vectors follow."""

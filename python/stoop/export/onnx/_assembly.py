@@ -14,6 +14,7 @@ from stoop.export.onnx._terms import Array, UnknownError, Value
 from stoop.layers import BatchNorm, Dense, FeatureScale, Layer, LayerNorm, Normalization, Residual
 from stoop.model import Model
 
+_MOST_SHIFT = 4.0  # a number that is added to the scaled X, up to which the digits that it takes away do not matter
 _EPS = 1e-5  # of a BatchNorm that stands for x * scale + shift
 
 
@@ -86,7 +87,9 @@ def _scalars(parts: list[_Part]) -> tuple[tuple[float, float], list[_Part]]:
     if not is_plain or (len(parts) > 1 and parts[1].layer in ("missing", "clip")):
         return (1.0, 0.0), parts
     scale, shift = (float(parts[0].arrays[name].reshape(())) for name in ("scale", "shift"))
-    return ((scale, shift), parts[1:]) if scale != 0.0 else ((1.0, 0.0), parts)
+    if scale == 0.0 or abs(shift) > _MOST_SHIFT:  # a Normalization subtracts first
+        return (1.0, 0.0), parts
+    return (scale, shift), parts[1:]
 
 
 class _Builder:

@@ -15,7 +15,7 @@ from stoop._class_names import names_from_text
 from stoop._errors import message
 from stoop.ensemble import Ensemble
 from stoop.export.onnx._assembly import assembled
-from stoop.export.onnx._meanings import Known, Meaning, together
+from stoop.export.onnx._meanings import Known, Meaning, Whole, together
 from stoop.export.onnx._models import LAYERS, MODELS, OWN_TEXTS
 from stoop.export.onnx._operators import OPERATORS
 from stoop.export.onnx._restore import restored
@@ -28,6 +28,7 @@ _WHERE = "export.from_onnx"
 _MOST_BYTES = 2**31  # of a protobuf message
 _BYTES_OF_OBJECT = 200  # as it is read, and what the layer takes that is recognised by it
 _MOST_SHOWN = 80  # characters of a name in a message
+_WHOLE = {2: "uint8", 3: "int8", 4: "uint16", 5: "int16", 6: "int32", 7: "int64", 9: "bool", 12: "uint32", 13: "uint64"}
 _DOMAINS = ("", "ai.onnx", "ai.onnx.ml")
 
 
@@ -94,7 +95,7 @@ def _recognised(name: str, file: File, size: int) -> Model:
         # What is not finite is refused with the parameters.
         with np.errstate(all="ignore"), limited(3 * room // 7 + 2**20):
             end = _end_of(file, _evaluated(file))
-            model = assembled(end.outputs, 4 * room // 7 + 2**20)
+            model = _made(name, end.outputs, 4 * room // 7 + 2**20)
     except UnknownError as error:
         _refuse(f"{name} has {error}", "expected a stack of layers", _advice(file))
     except TooMuchWorkError as error:
@@ -110,8 +111,23 @@ def _recognised(name: str, file: File, size: int) -> Model:
         _refuse(f"{name} has {len(end.names)} classes", "expected at least 2", "export a classifier of several classes")
     if end.names is not None and list(end.names) != list(range(len(end.names))):
         are_texts = all(isinstance(each, str) for each in end.names)
-        model.classes = names_from_text(list(end.names), "str") if are_texts else np.array(end.names)
+        try:
+            model.classes = names_from_text(list(end.names), "str") if are_texts else np.array(end.names)
+        except (ValueError, TypeError) as error:
+            given = f"{name} has names of classes that no model takes ({error})"
+            _refuse(given, "expected a different one for each class", "export it with other names")
     return model
+
+
+def _made(name: str, outputs: Value, most_bytes: int) -> Model:
+    """Return the model; what its layers say of numbers and arguments names the file."""
+    try:
+        return assembled(outputs, most_bytes)
+    except UnknownError:
+        raise
+    except (ValueError, TypeError) as error:
+        given = f"{name} has what no model takes ({error})"
+        _refuse(given, "expected finite numbers that fit one another", "export it from a network that predicts")
 
 
 def _with_output(models: list[Model], ending: str) -> list[Model]:
@@ -138,16 +154,19 @@ def _advice(file: File) -> str:
 def _evaluated(file: File) -> dict[str, Known]:
     """Return what each name of the graph stands for."""
     known: dict[str, Known] = dict(file.arrays)
+    kinds = {name: kind for name, kind in zip(file.inputs, file.kinds, strict=True) if name not in file.arrays}
     inputs = [name for name in file.inputs if name not in file.arrays]
     if len(inputs) != 1:
         _refuse(f"the graph has {len(inputs)} inputs", "expected one, X", "export a network of one input")
-    known[inputs[0]] = Term(Value(None, None))
+    x, kind = Term(Value(None, None)), _WHOLE.get(kinds[inputs[0]])
+    known[inputs[0]] = x if kind is None else Whole(x, kind)
     for node in file.nodes:
         label = f"the node {(node.name or (node.outputs or ['?'])[0])[:_MOST_SHOWN]!r} ({node.operator[:_MOST_SHOWN]})"
         try:
             result = _result(node, [known[name] if name else None for name in node.inputs])
         except UnknownError as error:
-            _refuse(f"{error.node or label} has {error}", "expected a layer of Stoop", _advice(file))
+            hint = error.hint or _advice(file)
+            _refuse(f"{error.node or label} has {error}", "expected a layer of Stoop", hint)
         except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError) as error:
             _refuse(f"{label} is not well-formed ({error!r:.100})", "expected what ONNX says of it", "export it again")
         if isinstance(result, Term) and not result.node:

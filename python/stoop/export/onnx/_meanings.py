@@ -13,6 +13,7 @@ from stoop.export.onnx._wire import Node
 from stoop.export.onnx._work import keep, spend
 
 _MOST_LISTED = 10_000
+_OTHER_NAMES = "names of classes that are not those of the labels"
 _WHOLE = (6, 7)  # int32 and int64, of onnx.proto
 
 
@@ -41,6 +42,14 @@ class Column:
     place: int
 
 
+@dataclass(frozen=True)
+class Whole:
+    """X where its numbers are whole: their arithmetic is another, in which they wrap."""
+
+    x: Term
+    name: str  # of the element type
+
+
 Known = Any  # Array, Term, list of names, Ending, Labels or Column; None for an input that is left out
 Function = Callable[[Node, list[Known]], Known]
 
@@ -54,6 +63,8 @@ def constant(value: Known) -> Array:
 
 def term_of(value: Known) -> Term:
     """Return a function of a value."""
+    if isinstance(value, Whole):
+        raise UnknownError(f"X of whole numbers ({value.name}) before a Cast to float")
     if not isinstance(value, Term):
         raise UnknownError("an input that is no value of the network")
     return value
@@ -77,8 +88,10 @@ def _softmax(node: Node, inputs: list[Known]) -> Ending:
     return Ending(term_of(inputs[0]).made(), "softmax")
 
 
-def _both_classes(node: Node, inputs: list[Known]) -> Ending:  # noqa: ARG001
+def _both_classes(node: Node, inputs: list[Known]) -> Ending:
     """Return the probabilities of two classes, ``[1 - p, p]``, as sigmoids of one output."""
+    if (axis := node.attributes.get("axis")) not in (-1, 1):
+        raise UnknownError(f"axis {axis}")
     first, second = (term_of(each) for each in inputs)
     made = second.made()
     outputs = _logits(second)
@@ -117,7 +130,12 @@ def _slice(node: Node, inputs: list[Known]) -> Column:
 
 def _zip_map(node: Node, inputs: list[Known]) -> Labels:
     get = node.attributes.get
-    return Labels(inputs[0], get("classlabels_strings") or get("classlabels_int64s"))
+    return Labels(_ending_of(inputs[0]), get("classlabels_strings") or get("classlabels_int64s"))
+
+
+def _ending_of(known: Known) -> Ending | Term:
+    """Return probabilities, or outputs."""
+    return known if isinstance(known, Ending) else term_of(known)
 
 
 def _arg_max(node: Node, inputs: list[Known]) -> Labels:
@@ -125,7 +143,7 @@ def _arg_max(node: Node, inputs: list[Known]) -> Labels:
         raise UnknownError(f"axis {node.attributes.get('axis', 0)}")
     if node.operator == "Binarizer" and (threshold := node.attributes.get("threshold", 0.0)) != 0.5:
         raise UnknownError(f"the threshold {threshold!r:.20}, where labels have 0.5")
-    return Labels(inputs[0], rule="largest" if node.operator == "ArgMax" else "over")
+    return Labels(_ending_of(inputs[0]), rule="largest" if node.operator == "ArgMax" else "over")
 
 
 def labels_over(term: Term, to: int) -> Labels:
@@ -141,18 +159,66 @@ def _pick(node: Node, inputs: list[Known]) -> Labels:
     names, labels = inputs
     if not isinstance(labels, Labels) or node.attributes.get("axis", 0) != 0:
         raise UnknownError("columns that are picked")
-    return Labels(labels.ending, names if isinstance(names, list) else listed(constant(names)), labels.rule)
+    picked = names if isinstance(names, list) else listed(constant(names))
+    out, places = [], _names_of(labels)
+    keep(8 * len(places))
+    for place in places:
+        if not isinstance(place, int) or not 0 <= place < len(picked):
+            raise UnknownError(f"no name for the class {place!r:.20}")
+        out.append(picked[place])
+    return Labels(labels.ending, out, labels.rule)
 
 
 def _encoded(node: Node, inputs: list[Known]) -> Labels | list[Any]:
-    get = node.attributes.get
-    values: list[Any] = get("values_strings") or get("values_int64s") or get("classes_strings") or []
-    if isinstance(inputs[0], np.ndarray):  # the names of all classes, where the graph gives them as well
-        places = {key: place for place, key in enumerate(get("keys_int64s") or ())}
-        return [values[places[key]] for key in listed(inputs[0])]
-    if not isinstance(inputs[0], Labels):
+    known = inputs[0]
+    if isinstance(known, np.ndarray | list):  # the names of all classes, where the graph gives them as well
+        return _mapped(node, known if isinstance(known, list) else listed(known))
+    if not isinstance(known, Labels):
         raise UnknownError("codes that are no classes")
-    return Labels(inputs[0].ending, values or None, inputs[0].rule)
+    return Labels(known.ending, _mapped(node, _names_of(known)), known.rule)
+
+
+def _mapped(node: Node, names: list[Any]) -> list[Any]:
+    """Return what a LabelEncoder makes of names."""
+    get = node.attributes.get
+    if values := get("classes_strings"):  # of the first version, between numbers and texts
+        return [values[name] if isinstance(name, int) else values.index(name) for name in names]
+    keys, values = (_only(node, prefix) for prefix in ("keys_", "values_"))
+    if not keys or len(keys) != len(values):
+        raise UnknownError("a LabelEncoder without keys or values that are read")
+    usual = "_Unused" if isinstance(values[0], str) else -1 if isinstance(values[0], int) else 0.0
+    kind = {str: "default_string", int: "default_int64", float: "default_float"}[type(values[0])]
+    other = get(kind, usual)
+    if isinstance(default := get("default_tensor"), np.ndarray | list):
+        [other] = default if isinstance(default, list) else listed(default)
+    spend(len(keys) + len(names), 5)
+    keep(8 * len(names))
+    found = dict(zip(keys, values, strict=True))
+    return [found.get(name, other) for name in names]
+
+
+def _only(node: Node, prefix: str) -> list[Any]:
+    """Return the one attribute whose name begins so."""
+    found = [value for name, value in node.attributes.items() if name.startswith(prefix)]
+    if len(found) != 1:
+        return []
+    return found[0] if isinstance(found[0], list) else listed(constant(found[0]))
+
+
+def _names_of(labels: Labels) -> list[Any]:
+    """Return the name of each class, its number where it has none."""
+    if labels.names is not None:
+        return list(labels.names)
+    ending = labels.ending
+    value = ending.outputs if isinstance(ending, Ending) else term_of(ending).made()
+    is_one = ending.kind == "sigmoid" if isinstance(ending, Ending) else labels.rule == "over"
+    if not is_one and value.width is None:
+        raise UnknownError("classes whose number is not known")
+    count = 2 if is_one else int(value.width or 0)
+    if count > _MOST_LISTED:
+        raise UnknownError(f"{count} classes where few are expected")
+    keep(40 * count)
+    return list(range(count))
 
 
 MEANINGS: dict[str, Function] = {
@@ -190,10 +256,8 @@ def meaning_of(known: Known) -> Meaning:
         For what is no value of the network, and for classes that `Model.predict_classes` would not choose.
     """
     names, rule = None, ""
-    while isinstance(known, Labels):
-        names = known.names if names is None else names
-        rule = rule or known.rule
-        known = known.ending
+    if isinstance(known, Labels):
+        names, rule, known = known.names, known.rule, known.ending
     if isinstance(known, Ending):
         found = Meaning(known.outputs, known.kind, names)
         is_chosen = rule != "over"
@@ -209,6 +273,10 @@ def meaning_of(known: Known) -> Meaning:
             is_one = found.outputs.width == 1
             wrong = f"the largest of {'one probability' if is_one else 'probabilities that do not exclude each other'}"
         raise UnknownError(wrong)
+    if rule == "over" and names is not None and found.outputs.width != 1:
+        raise UnknownError("names of labels that do not exclude each other")
+    if names is not None and len(set(names)) != len(names):
+        raise UnknownError("two classes of one name")
     return found
 
 
@@ -224,8 +292,14 @@ def together(ends: Sequence[Known]) -> Meaning:
     if not meanings or any(meaning.outputs is not meanings[0].outputs for meaning in meanings):
         raise UnknownError(f"{len(ends)} outputs of different values, where probabilities and their classes may be")
     found = meanings[0]
+    given = [meaning.names for meaning in meanings if meaning.names is not None]
+    if any(names != given[0] for names in given):
+        raise UnknownError(_OTHER_NAMES)
     for other in meanings[1:]:
         found.kind, found.names = found.kind or other.kind, other.names if found.names is None else found.names
+    has_numbers = any(isinstance(end, Labels) and end.rule and end.names is None for end in ends)
+    if has_numbers and found.names is not None and found.names != list(range(len(found.names))):
+        raise UnknownError(_OTHER_NAMES)
     columns = [end for end in ends if isinstance(end, Column)]
     if columns:
         count = 2 if isinstance(columns[0].ending, Ending) and found.kind == "sigmoid" else found.outputs.width
@@ -233,7 +307,7 @@ def together(ends: Sequence[Known]) -> Meaning:
             raise UnknownError(f"{len(columns)} columns of probabilities, where all are expected, in order")
     for names in (end if isinstance(end, list) else listed(end) for end in ends if _is_list(end)):
         if names != (list(range(len(names))) if found.names is None else found.names):
-            raise UnknownError("names of classes that are not those of the labels")
+            raise UnknownError(_OTHER_NAMES)
     return found
 
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from stoop.export.onnx._elements import ELEMENTWISE, function_of, name_of, steps_of, takes
-from stoop.export.onnx._meanings import MEANINGS, Function, Known, constant, labels_over, listed, term_of
+from stoop.export.onnx._forms import FORMS
+from stoop.export.onnx._meanings import MEANINGS, Function, Known, Whole, constant, term_of
 from stoop.export.onnx._terms import Array, Term, UnknownError, Value, affine, combined
 from stoop.export.onnx._wire import Node
 from stoop.export.onnx._work import keep, spend
@@ -22,10 +23,15 @@ def _elementwise(node: Node, inputs: list[Known]) -> Known:
         inputs = _bounds(node, inputs)
     if not takes(node.operator, len(inputs)):
         raise UnknownError(f"{len(inputs)} inputs")
+    for each in inputs:
+        if isinstance(each, Whole):
+            term_of(each)
     if all(isinstance(each, np.ndarray) for each in inputs):
         largest = max(each.size for each in inputs)
         if np.broadcast_shapes(*(each.shape for each in inputs)) not in {each.shape for each in inputs} or largest == 0:
             raise UnknownError("constants that would become larger")
+        if node.operator in ("Div", "Reciprocal") and all(each.dtype.kind != "f" for each in inputs):
+            raise UnknownError("a division of whole numbers")
         spend(largest * len(inputs), steps_of(node.operator))
         keep(8 * largest)
         return np.asarray(function(*inputs))
@@ -148,11 +154,14 @@ def _layer_norm(node: Node, inputs: list[Known]) -> Term:
 
 
 def _eps(node: Node) -> float:
-    return float(f"{node.attributes.get('epsilon', 1e-5):.7g}")  # attributes are float32: 1e-5 is 9.99999975e-06 there
+    eps = float(f"{node.attributes.get('epsilon', 1e-5):.7g}")  # attributes are float32: 1e-5 is 9.99999975e-06 there
+    if not 0.0 < eps < np.inf:
+        raise UnknownError(f"epsilon {eps!r:.20}, where a norm of Stoop has a finite number above 0")
+    return eps
 
 
 def _scaler(node: Node, inputs: list[Known]) -> Term:
-    value = term_of(inputs[0]).made()
+    value = term_of(inputs[0].x if isinstance(inputs[0], Whole) else inputs[0]).made()
     offset, scale = (np.array(node.attributes.get(name, [0.0])) for name in ("offset", "scale"))
     return Term(affine(affine(value, 1.0, -offset), scale, 0.0))
 
@@ -183,58 +192,6 @@ def _common(first: Value, second: Value) -> Value | None:
     return a if a is b else None
 
 
-# ---- forms ----
-
-
-def _same(node: Node, inputs: list[Known]) -> Known:  # noqa: ARG001
-    return inputs[0]
-
-
-def _cast(node: Node, inputs: list[Known]) -> Known:
-    if isinstance(inputs[0], np.ndarray) and inputs[0].dtype.kind in "fiub":
-        to = {1: np.float32, 6: np.int32, 7: np.int64, 11: np.float64}.get(node.attributes.get("to", 0))
-        if to is None:
-            raise UnknownError(f"the element type {node.attributes.get('to')}")
-        keep(8 * inputs[0].size)
-        return inputs[0].astype(to)
-    if isinstance(inputs[0], Term) and node.attributes.get("to") not in (1, 11):
-        return labels_over(inputs[0], node.attributes.get("to", 0))
-    return inputs[0]
-
-
-def _reshape(node: Node, inputs: list[Known]) -> Known:  # noqa: ARG001
-    shape = listed(constant(inputs[1]))
-    if isinstance(inputs[0], np.ndarray):
-        return inputs[0].reshape(shape)
-    if isinstance(inputs[0], Term):
-        width = inputs[0].value.width
-        if len(shape) != 2 or shape[0] not in (-1, 0) or shape[1] not in (-1, width) or shape == [-1, -1]:
-            raise UnknownError(f"the shape {shape} of {width} columns")
-    return inputs[0]
-
-
-def _flatten(node: Node, inputs: list[Known]) -> Known:
-    if node.attributes.get("axis", 1) != 1:
-        raise UnknownError(f"axis {node.attributes['axis']}")
-    return term_of(inputs[0])
-
-
-def _transpose(node: Node, inputs: list[Known]) -> Array:
-    transposed: Array = constant(inputs[0]).transpose(node.attributes.get("perm") or None)
-    return transposed
-
-
-def _constant(node: Node, inputs: list[Known]) -> Array:  # noqa: ARG001
-    for name, value in node.attributes.items():
-        if name == "value" and isinstance(value, np.ndarray):
-            return value
-        if name in ("value_float", "value_floats"):
-            return np.asarray(value, np.float32)
-        if name in ("value_int", "value_ints"):
-            return np.asarray(value, np.int64)
-    raise UnknownError("a constant without numbers")
-
-
 def _is_nan(node: Node, inputs: list[Known]) -> IsNaN:  # noqa: ARG001
     return IsNaN(term_of(inputs[0]).made())
 
@@ -245,13 +202,6 @@ OPERATORS: dict[str, Function] = {
     "BatchNormalization": _batch_norm,
     "LayerNormalization": _layer_norm,
     "Scaler": _scaler,
-    "Identity": _same,
-    "Dropout": _same,
-    "Cast": _cast,
-    "Reshape": _reshape,
-    "Flatten": _flatten,
-    "Transpose": _transpose,
-    "Constant": _constant,
     "IsNaN": _is_nan,
 }
-OPERATORS |= MEANINGS | dict.fromkeys(ELEMENTWISE, _elementwise)
+OPERATORS |= MEANINGS | FORMS | dict.fromkeys(ELEMENTWISE, _elementwise)

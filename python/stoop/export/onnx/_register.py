@@ -25,8 +25,9 @@ def register_skl2onnx() -> None:
 
     After it ``skl2onnx.to_onnx(pipeline, X[:1], target_opset=17)`` converts them as its own: labels and probabilities
     of classifiers, with the option "zipmap", values of regressors. The opset must be at least 17. An estimator of
-    `stoop.tabular` must have been fitted to an array of numbers: categories and text have no such form. Calling it
-    again changes nothing.
+    `stoop.tabular` must have been fitted to an array of numbers: categories and text have no such form. A classifier
+    with an X of float64 needs the option "zipmap" False or "columns": ZipMap takes float32 alone. Calling it again
+    changes nothing.
 
     Raises
     ------
@@ -124,6 +125,8 @@ def _encoded(graph: Graph, where: str, estimator: Any, x: str) -> str:
     if wide and graph.dtype == np.float32:
         given = f"float32 cannot tell the numbers of {quoted(wide)} apart, such as seconds since 1970"
         hint = "subtract a number near their mean before fit, or give the estimator dtype='float64'"
+        if hasattr(estimator, "classes_"):
+            hint += " and skl2onnx.to_onnx an X of float64 and options={'zipmap': False}"
         raise ValueError(message(where, given, "expected numbers for a network of float32", hint))
     order, numbers, marked = [], [], []
     for place, column in enumerate(columns):

@@ -30,11 +30,14 @@ _NO_ACTIVATION = "a function that is no activation of Stoop"
 
 
 class UnknownError(ValueError):
-    """What is computed is no layer of Stoop; `node` says where, if that is not the node that is read."""
+    """What is computed is no layer of Stoop.
 
-    def __init__(self, reason: str, node: str = "") -> None:
+    `node` says where, if that is not the node that is read, and `hint` what to do, if that is not what usually helps.
+    """
+
+    def __init__(self, reason: str, node: str = "", hint: str = "") -> None:
         super().__init__(reason)
-        self.node = node
+        self.node, self.hint = node, hint
 
 
 @dataclass(eq=False)
@@ -112,10 +115,15 @@ class Term:
 
     def _find(self) -> Value | UnknownError:
         """Return what it is after the value, or after a part of it; some that look like a layer are none."""
+        start, line = _line_of(self)
+        if start.function is None:
+            return applied(self.value, line)
         parts = self.parts()
         failed = UnknownError(_NO_ACTIVATION, self.node)
         for place, found in recognised(self, parts):
             value = self.value if place is None else parts[place].made_or_why()
+            if isinstance(found, tuple) and place is not None and parts[place] is start:
+                found = line  # samples lose digits of a large shift
             if isinstance(value, Value):
                 return applied(value, found)
             failed = value
@@ -230,6 +238,44 @@ def _named(term: Term, name: str, steps: int) -> Term:
     return term
 
 
+def _line_of(term: Term) -> tuple[Term, tuple[float, float]]:
+    """Return the last part that is no ``x * scale + shift`` of numbers, and what follows it as one scale and shift.
+
+    They are exact for any size of the numbers; without such an end the term itself, 1 and 0.
+    """
+    scale, shift, start = np.float64(1.0), np.float64(0.0), term
+    with np.errstate(all="ignore"):
+        while (step := _step_of(start)) is not None:
+            factor, number, start = step
+            scale, shift = scale * factor, scale * number + shift
+    if not np.isfinite([scale, shift]).all():
+        return term, (1.0, 0.0)
+    return start, (float(scale), float(shift))
+
+
+def _step_of(term: Term) -> tuple[np.float64, np.float64, Term] | None:
+    """Return factor, number and x of a term that is ``x * factor + number``."""
+    terms = [part for part in term.operands if isinstance(part, Term)]
+    if len(terms) != 1 or len(term.operands) > 2:
+        return None
+    if term.function is np.negative:
+        return np.float64(-1.0), np.float64(0.0), terms[0]
+    numbers = [np.float64(part) for part in term.operands if not isinstance(part, Term)]
+    is_first = term.operands[0] is terms[0]
+    if not numbers or (term.function is np.divide and not is_first):
+        return None
+    number, one = numbers[0], np.float64(1.0)
+    if term.function is np.multiply:
+        return number, np.float64(0.0), terms[0]
+    if term.function is np.divide:
+        return one / number, np.float64(0.0), terms[0]
+    if term.function is np.add:
+        return one, number, terms[0]
+    if term.function is np.subtract:
+        return (one, -number, terms[0]) if is_first else (-one, number, terms[0])
+    return None
+
+
 def _roots(term: Term) -> list[Term]:
     return [part for part in term.operands if isinstance(part, Term) and part.function is None]
 
@@ -267,7 +313,7 @@ def _values_of(found: Found, x: Array) -> Array:
 
 def layer_of(samples: Array) -> Found | None:
     """Return what has these values at the points: an activation, scale and shift of a straight line, or a clip."""
-    if samples.shape != POINTS.shape or samples.dtype.kind != "f":
+    if samples.shape != POINTS.shape or samples.dtype.kind != "f" or not np.isfinite(samples).all():
         return None
     middle, step = float(samples[48]), float(samples[56] - samples[48])  # at 0 and at 1
     if _is_close(samples, middle + step * POINTS):

@@ -47,6 +47,7 @@ class File:
     nodes: list[Node] = field(default_factory=list)
     arrays: dict[str, Array | list[str]] = field(default_factory=dict)
     inputs: list[str] = field(default_factory=list)
+    kinds: list[int] = field(default_factory=list)  # element types of the inputs, 0 where none is said
     outputs: list[str] = field(default_factory=list)
     texts: dict[str, str] = field(default_factory=dict)
     has_graph: bool = False
@@ -100,6 +101,12 @@ class _Reader:
                 text = _text(part)
         return text
 
+    def _element_type(self, data: memoryview) -> int:
+        """Return the element type of a tensor that an input is; 0 for another."""
+        for wanted in (2, 1):  # the type of the input, the tensor within it
+            data = next((_bytes(value) for number, value in _fields(data) if number == wanted), data[:0])
+        return next((value for number, value in _fields(data) if number == 1 and isinstance(value, int)), 0)
+
     def _graph(self, data: memoryview, out: File) -> None:
         out.has_graph = True
         for number, value in _fields(data):
@@ -112,6 +119,8 @@ class _Reader:
             elif number in (11, 12):
                 names = out.inputs if number == 11 else out.outputs
                 names.append(self._entry(value, 1))
+                if number == 11:
+                    out.kinds.append(self._element_type(_bytes(value)))
             elif number == 15:
                 raise DamagedError("it has sparse arrays")
 
