@@ -354,7 +354,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             given, expected = "class_weight is 'balanced'", "expected weights that do not depend on what comes later"
             hint = "give the weights as a dict, from sklearn.utils.class_weight.compute_class_weight"
             raise ValueError(message("MLPClassifier.partial_fit", given, expected, hint))
-        of_classes = weights_by_class("MLPClassifier.fit", self.class_weight, y if y.ndim == 2 else self.classes_[y])
+        where = f"MLPClassifier.{'partial_fit' if incremental else 'fit'}"
+        of_classes = weights_by_class(where, self.class_weight, y if y.ndim == 2 else self.classes_[y])
         return of_classes if weights is None else weights * of_classes
 
     def _stratify(self, y: Array) -> Array | None:
